@@ -1,0 +1,55 @@
+"""The error tree: whose fault it was decides who must act.
+
+`UserError` is shown to the operator as it stands: what happened, where, what to do.
+`PeerError` never leaves the swarm as an exception of ours: it turns into a refusal of that peer's
+input. Anything else is a defect of ours and keeps its traceback.
+"""
+
+
+class DcfmError(Exception):
+    """Root of every error this package raises on purpose."""
+
+
+class UserError(DcfmError):
+    """The operator can fix it. CLI exit code 2 unless the class says otherwise.
+
+    Args:
+        what: what happened.
+        where: file, line, field, or peer; empty when there is no place to name.
+        fix: what to do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what, self.where, self.fix = what, where, fix
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        fix = f"\n  fix: {self.fix}" if self.fix else ""
+        return f"{place}{self.what}{fix}"
+
+
+class ConfigError(UserError):
+    """A settings file says something we cannot follow."""
+
+
+class DataError(UserError):
+    """A silo's private data does not fit the run's manifest."""
+
+
+class Unreachable(UserError):
+    """No daemon answers on the control socket."""
+
+    exit_code = 4
+
+
+class Failed(UserError):
+    """The command was understood and could not be carried out."""
+
+    exit_code = 1
+
+
+class PeerError(DcfmError):
+    """Input of a peer that breaks the protocol (SPEC 1.3). Carries a reason fit for a verdict."""

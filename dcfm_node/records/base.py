@@ -1,0 +1,28 @@
+"""What every record, message and manifest model shares: frozen, strict, bounded."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Model(BaseModel):
+    """Frozen, refuses unknown fields, converts nothing silently."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+Digest = Annotated[bytes, Field(min_length=32, max_length=32)]
+"""SHA-256, 32 raw bytes."""
+
+Key = Annotated[bytes, Field(min_length=32, max_length=32)]
+"""Ed25519 public key, 32 raw bytes; it is also the node's id."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+"""Name of a silo or an attribute: lower case, 1 to 32 characters."""
+
+Reason = Annotated[str, Field(max_length=500)]
+Version = Annotated[str, Field(max_length=32)]
+Round = Annotated[int, Field(ge=0, le=10_000)]
+Term = Annotated[int, Field(ge=1, le=1_000_000)]
+Count = Annotated[int, Field(ge=0, le=2**40)]
+Metrics = Annotated[dict[Annotated[str, Field(max_length=64)], float], Field(max_length=32)]

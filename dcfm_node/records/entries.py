@@ -1,0 +1,147 @@
+"""The kinds of record a journal holds, and the entry that carries each (SPEC 3)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dcfm_node.records.base import (
+    Count,
+    Digest,
+    Key,
+    Metrics,
+    Model,
+    Name,
+    Reason,
+    Round,
+    Term,
+    Version,
+)
+from dcfm_node.records.manifest import MAX_COMBINATIONS, MAX_SILOS
+
+MAX_SNAPSHOT_BYTES = 8 * 2**30
+
+Label = Annotated[tuple[Annotated[int, Field(ge=0, le=1_000)], ...], Field(max_length=32)]
+"""One combination c: an index per attribute."""
+
+
+class Snapshot(Model):
+    """What a record says of a safetensors file (SPEC 5.1)."""
+
+    digest: Digest
+    size: Annotated[int, Field(ge=1, le=MAX_SNAPSHOT_BYTES)]
+    chunks: Digest
+    """SHA-256 over the concatenated SHA-256 of its 1 MiB chunks."""
+
+
+class Join(Model):
+    """A silo enters the run: whether it can distil, and how often it holds each combination."""
+
+    kind: Literal["join"] = "join"
+    name: Name
+    distils: bool
+    version: Version
+    counts: Annotated[tuple[tuple[Label, Count], ...], Field(max_length=MAX_COMBINATIONS)]
+
+
+class Expert(Model):
+    """A silo published its expert of a round; round 0 is Stage I."""
+
+    kind: Literal["expert"] = "expert"
+    round: Round
+    snapshot: Snapshot
+    parents: Annotated[tuple[Digest, ...], Field(max_length=MAX_SILOS + 1)]
+    """Digests of the snapshots it was trained from or against."""
+    metrics: Metrics
+
+
+class Vote(Model):
+    """One node's only vote of a term, for who distils a round."""
+
+    kind: Literal["vote"] = "vote"
+    term: Term
+    round: Round
+    candidate: Key
+
+
+class Lease(Model):
+    """A majority's votes gathered: their author leads the term."""
+
+    kind: Literal["lease"] = "lease"
+    term: Term
+    round: Round
+    votes: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS)]
+    """Digests of the vote entries."""
+
+
+class Student(Model):
+    """The leader of a term published the student of a round."""
+
+    kind: Literal["student"] = "student"
+    term: Term
+    round: Round
+    lease: Digest
+    snapshot: Snapshot
+    teachers: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS)]
+    """Digests of the expert entries it was distilled from."""
+    missing: Annotated[tuple[Key, ...], Field(max_length=MAX_SILOS)]
+    """Silos of the roster without an expert of this round: the outcome is DEGRADED if any."""
+    final: bool
+    """The schedule ends here: this student is up for endorsement."""
+    seed: Count
+    version: Version
+    metrics: Metrics
+
+
+class Endorse(Model):
+    """A silo scored a final student on its private hold-out data and stands by it."""
+
+    kind: Literal["endorse"] = "endorse"
+    student: Digest
+    """Digest of the student entry."""
+    metrics: Metrics
+
+
+class Refuse(Model):
+    """A silo scored a final student and does not stand by it, or could not verify it."""
+
+    kind: Literal["refuse"] = "refuse"
+    student: Digest
+    reason: Reason
+    metrics: Metrics
+
+
+class Verdict(Model):
+    """A peer's snapshot was checked and refused."""
+
+    kind: Literal["verdict"] = "verdict"
+    subject: Key
+    entry: Digest
+    reason: Reason
+
+
+class Withdraw(Model):
+    """A silo leaves the run: its experts serve no more."""
+
+    kind: Literal["withdraw"] = "withdraw"
+    reason: Reason
+
+
+Body = Annotated[
+    Join | Expert | Vote | Lease | Student | Endorse | Refuse | Verdict | Withdraw,
+    Field(discriminator="kind"),
+]
+
+
+class Entry(Model):
+    """One link of an author's hash-chained journal."""
+
+    run: Digest
+    author: Key
+    epoch: Annotated[int, Field(ge=0, le=1_000_000)]
+    """Raised at every start of the author: a chain of a higher epoch replaces a lost tail."""
+    seq: Annotated[int, Field(ge=0, le=100_000)]
+    prev: Digest
+    """Digest of entry seq - 1; the run id for seq 0."""
+    time_ms: Count
+    """The author's wall clock. It informs; nothing decides on it."""
+    body: Body

@@ -1,0 +1,162 @@
+"""The manifest of a run: all that its nodes must agree on before they work together (SPEC 2).
+
+Its canonical bytes hash to the run id. Two nodes with different manifests take no part in each
+other's run; `differing_fields` names what to compare.
+"""
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from dcfm_node.records.base import Key, Model, Name
+
+MAX_COMBINATIONS = 65_536
+MAX_SILOS = 1_000
+
+Positive = Annotated[int, Field(ge=1, le=100_000_000)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Attribute(Model):
+    """One generative factor and the names of its values. `c_i` is an index into `values`."""
+
+    name: Name
+    values: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...],
+                      Field(min_length=2, max_length=1_000)]
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        if len(set(self.values)) != len(self.values):
+            raise ValueError(f"attribute {self.name!r} names a value twice")
+        return self
+
+
+class Network(Model):
+    """The velocity network every silo and the student share."""
+
+    kind: Literal["mlp", "unet"] = "mlp"
+    width: Annotated[int, Field(ge=8, le=4_096)] = 256
+    depth: Annotated[int, Field(ge=1, le=16)] = 3
+    predict: Literal["sample", "velocity"] = "sample"
+    """`sample`: the net predicts x_1 and v = (x_1 - x) / max(1 - t, 0.05)."""
+
+
+class Training(Model):
+    """One stage's optimiser settings."""
+
+    steps: Positive
+    batch: Annotated[int, Field(ge=1, le=65_536)] = 128
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-3
+    ci_weight: Annotated[float, Field(ge=0.0, le=1e6)] = 1.0
+    """Lambda of Eqs. 11, 14 and 17."""
+    ci_batch: Annotated[int, Field(ge=1, le=65_536)] = 32
+    """How many of the batch bear the conditional-independence penalty."""
+    product_share: Share = 0.0
+    """Share of the penalty's labels drawn from the product space instead of the silo's own."""
+
+
+class Masks(Model):
+    """Label masking of Eq. 8: weights of full labels, one attribute, none. Any positive scale."""
+
+    full: Annotated[float, Field(gt=0.0)] = 0.6
+    marginal: Annotated[float, Field(gt=0.0)] = 0.3
+    null: Annotated[float, Field(gt=0.0)] = 0.1
+
+
+class Method(Model):
+    """DCFM's settings: the schedule of phases and how each stage trains."""
+
+    schedule: Literal["alternating", "paper"] = "alternating"
+    min_rounds: Annotated[int, Field(ge=1, le=100)] = 1
+    max_rounds: Annotated[int, Field(ge=1, le=100)] = 3
+    """Rounds of DCFM-A at least and at most; convergence is judged from `min_rounds` on."""
+    tolerance: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
+    """Converged when no silo's CI gap or hold-out loss falls by more than this fraction."""
+    masks: Masks = Masks()
+    local: Training
+    refine: Training
+    distil: Training
+    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995
+    solver_steps: Annotated[int, Field(ge=1, le=1_000)] = 25
+    """Steps of the ODE solver, in sampling and for the teachers' paths of Eq. 15."""
+    composed: bool = True
+    """The student is sampled through Eq. 5; False samples its joint head directly."""
+    seed: Annotated[int, Field(ge=0, le=2**31)] = 0
+
+
+class Policy(Model):
+    """Who must take part, and how long silence may last."""
+
+    participation: Literal["strict", "tolerant"] = "strict"
+    """strict waits for every silo; tolerant goes on with a quorum once the rest stopped moving."""
+    stall_s: Annotated[float, Field(gt=0.0, le=1e6)] = 600.0
+    """A silo is late after this long without progress: steps done, bytes received, records."""
+    endorse_ratio: Annotated[float, Field(gt=0.0)] = 4.0
+    """A silo refuses a student whose velocity error on its hold-out data exceeds its own expert's
+    by more than this factor."""
+
+
+class Silo(Model):
+    """One member of the roster."""
+
+    name: Name
+    key: Key
+
+
+class Manifest(Model):
+    """A run. The roster is sorted by name, so that two nodes write the same bytes."""
+
+    name: Name
+    sample_shape: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=3)]
+    """(features,) for vectors, (channels, height, width) for images."""
+    attributes: Annotated[tuple[Attribute, ...], Field(min_length=1, max_length=32)]
+    network: Network = Network()
+    method: Method
+    policy: Policy = Policy()
+    roster: Annotated[tuple[Silo, ...], Field(min_length=1, max_length=MAX_SILOS)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if math.prod(self.cardinalities) > MAX_COMBINATIONS:
+            raise ValueError(f"the attribute space has more than {MAX_COMBINATIONS} combinations")
+        names = [attribute.name for attribute in self.attributes]
+        if len(set(names)) != len(names):
+            raise ValueError("two attributes bear one name")
+        silos = [silo.name for silo in self.roster]
+        if silos != sorted(set(silos)) or len({silo.key for silo in self.roster}) != len(silos):
+            raise ValueError("the roster must be sorted by name, each name and key once")
+        if self.method.min_rounds > self.method.max_rounds:
+            raise ValueError("method.min_rounds exceeds method.max_rounds")
+        if self.network.kind == "unet" and len(self.sample_shape) != 3:
+            raise ValueError("network.kind 'unet' needs sample_shape = [channels, height, width]")
+        return self
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """|C_i| of every attribute."""
+        return tuple(len(attribute.values) for attribute in self.attributes)
+
+    @property
+    def quorum(self) -> int:
+        """A majority of the roster."""
+        return len(self.roster) // 2 + 1
+
+    def silo_name(self, key: bytes) -> str:
+        """The roster's name for a key, or its first eight hex digits for a stranger."""
+        return next((silo.name for silo in self.roster if silo.key == key), key.hex()[:8])
+
+
+def differing_fields(ours: Manifest, theirs: Manifest) -> tuple[str, ...]:
+    """Dotted names of the fields in which two manifests differ, in document order."""
+    found: list[str] = []
+
+    def walk(a: object, b: object, path: str) -> None:
+        if isinstance(a, Model) and type(a) is type(b):
+            for field in type(a).model_fields:
+                walk(getattr(a, field), getattr(b, field), f"{path}.{field}" if path else field)
+        elif a != b:
+            found.append(path)
+
+    walk(ours, theirs, "")
+    return tuple(found)

@@ -1,0 +1,77 @@
+"""The control messages that travel between linked peers (SPEC 4). None is ever journaled."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dcfm_node.records.base import Count, Digest, Key, Model, Reason, Round, Version
+from dcfm_node.records.manifest import MAX_SILOS
+
+PROTOCOL = 1
+MAX_MESSAGE_BYTES = 1 << 20
+MAX_ENTRIES_BYTES = 512 << 10
+
+Seq = Annotated[int, Field(ge=-1, le=100_000)]
+
+
+class Head(Model):
+    """How far a node holds an author's journal. seq -1 is an empty one."""
+
+    epoch: Annotated[int, Field(ge=0, le=1_000_000)]
+    seq: Seq
+    digest: Digest
+    forked: Annotated[int, Field(ge=-1, le=100_000)] = -1
+    """The seq at which the author is proven to have forked, or -1."""
+
+
+class Beat(Model):
+    """A node's signed sign of life; relayed, so that nodes without a direct link see each other."""
+
+    run: Digest
+    author: Key
+    epoch: Annotated[int, Field(ge=0, le=1_000_000)]
+    counter: Count
+    activity: Annotated[str, Field(max_length=32)]
+    """What it does: idle, local, refine, distil, score, fetch."""
+    round: Round
+    done: Count
+    total: Count
+    """Progress of the activity, in steps or bytes."""
+    ready: bool
+    """Able to lead: says it can distil and is not draining."""
+
+
+class Sync(Model):
+    """Anti-entropy: what the sender holds. `reply` asks for the same in return."""
+
+    kind: Literal["sync"] = "sync"
+    run: Digest
+    version: Version
+    heads: Annotated[dict[Key, Head], Field(max_length=MAX_SILOS)]
+    beats: Annotated[dict[Key, tuple[Count, Count]], Field(max_length=MAX_SILOS)]
+    """Newest (epoch, counter) held of every author."""
+    reply: bool
+
+
+class Entries(Model):
+    """Envelopes the receiver lacks: journal entries in chain order, and beats."""
+
+    kind: Literal["entries"] = "entries"
+    run: Digest
+    entries: Annotated[tuple[Annotated[bytes, Field(max_length=MAX_ENTRIES_BYTES)], ...],
+                       Field(max_length=4_096)]
+    beats: Annotated[tuple[Annotated[bytes, Field(max_length=4_096)], ...],
+                     Field(max_length=MAX_SILOS)]
+
+
+class Mismatch(Model):
+    """The sender takes part in another run: its manifest, so that the difference can be named."""
+
+    kind: Literal["mismatch"] = "mismatch"
+    run: Digest
+    version: Version
+    manifest: Annotated[bytes, Field(max_length=256 << 10)]
+    reason: Reason
+
+
+Message = Annotated[Sync | Entries | Mismatch, Field(discriminator="kind")]
