@@ -22,8 +22,10 @@ class Attribute(Model):
     """One generative factor and the names of its values. `c_i` is an index into `values`."""
 
     name: Name
-    values: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...],
-                      Field(min_length=2, max_length=1_000)]
+    values: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=64)], ...],
+        Field(min_length=2, max_length=1_000),
+    ]
 
     @model_validator(mode="after")
     def _unique(self) -> Self:

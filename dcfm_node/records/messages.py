@@ -58,10 +58,12 @@ class Entries(Model):
 
     kind: Literal["entries"] = "entries"
     run: Digest
-    entries: Annotated[tuple[Annotated[bytes, Field(max_length=MAX_ENTRIES_BYTES)], ...],
-                       Field(max_length=4_096)]
-    beats: Annotated[tuple[Annotated[bytes, Field(max_length=4_096)], ...],
-                     Field(max_length=MAX_SILOS)]
+    entries: Annotated[
+        tuple[Annotated[bytes, Field(max_length=MAX_ENTRIES_BYTES)], ...], Field(max_length=4_096)
+    ]
+    beats: Annotated[
+        tuple[Annotated[bytes, Field(max_length=4_096)], ...], Field(max_length=MAX_SILOS)
+    ]
 
 
 class Mismatch(Model):

@@ -1,0 +1,64 @@
+"""Canonical bytes: the one msgpack encoding of a value (SPEC 1).
+
+Maps are sorted by their encoded keys, integers and lengths take their shortest form, floats are
+float64, and nothing else exists. Decoding refuses every other encoding of the same value, so that
+a digest names a value and not one of its spellings.
+"""
+
+import hashlib
+from typing import Any
+
+import msgpack
+
+from dcfm_node.errors import PeerError
+
+MAX_DEPTH = 16
+
+
+def pack(value: Any) -> bytes:
+    """Encode None, bool, int, float, str, bytes, sequences and maps.
+
+    Raises:
+        TypeError: for any other type, or nesting beyond MAX_DEPTH.
+    """
+    packed: bytes = msgpack.packb(_ordered(value, 0), use_bin_type=True)
+    return packed
+
+
+def unpack(data: bytes) -> Any:
+    """Decode canonical bytes; sequences come back as tuples.
+
+    Raises:
+        PeerError: not msgpack, not canonical, or nested too deeply.
+    """
+    try:
+        value = msgpack.unpackb(data, use_list=False, raw=False, strict_map_key=False)
+        canonical = pack(value)
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as error:
+        raise PeerError(f"not canonical msgpack: {error}") from error
+    if canonical != data:
+        raise PeerError("not canonical msgpack: another encoding of the same value")
+    return value
+
+
+def sha256(*parts: bytes) -> bytes:
+    """SHA-256 over the concatenation, 32 bytes."""
+    state = hashlib.sha256()
+    for part in parts:
+        state.update(part)
+    return state.digest()
+
+
+def _ordered(value: Any, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise TypeError(f"nested deeper than {MAX_DEPTH}")
+    if value is None or type(value) in (bool, int, float, str, bytes):
+        return value
+    if type(value) in (list, tuple):
+        return [_ordered(item, depth + 1) for item in value]
+    if type(value) is dict:
+        if not all(type(key) in (str, bytes) for key in value):
+            raise TypeError("a map key is neither text nor bytes")
+        keys = sorted(value, key=lambda key: (type(key) is bytes, key))
+        return {key: _ordered(value[key], depth + 1) for key in keys}
+    raise TypeError(f"{type(value).__name__} has no canonical form")

@@ -1,0 +1,164 @@
+"""Signed envelopes: canonical(body bytes, Ed25519 signature) (SPEC 3.2).
+
+The signature covers a domain string and the body's exact bytes, so that a beat can never pass for
+an entry. What leaves `open_entry` and `open_beat` is typed, bounded and authentic.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import TypeAdapter, ValidationError
+
+from dcfm_node.errors import PeerError
+from dcfm_node.records.base import Model
+from dcfm_node.records.entries import Entry
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.messages import MAX_ENTRIES_BYTES, MAX_MESSAGE_BYTES, Beat, Message
+from dcfm_node.wire.canonical import pack, sha256, unpack
+
+ENTRY_DOMAIN = b"dcfm-node/entry/1\0"
+BEAT_DOMAIN = b"dcfm-node/beat/1\0"
+RUN_DOMAIN = b"dcfm-node/run/1\0"
+
+AnyModel = TypeVar("AnyModel", bound=Model)
+_MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
+
+
+class Signer:
+    """Holds a node's Ed25519 key; `key` is its public half and the node's id."""
+
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        self._private = private
+        self.key = private.public_key().public_bytes_raw()
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> "Signer":
+        """From the 32 secret bytes."""
+        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+
+    def sign(self, data: bytes) -> bytes:
+        return self._private.sign(data)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A journal entry whose signature and form were checked."""
+
+    entry: Entry
+    digest: bytes
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SealedBeat:
+    """A sign of life whose signature and form were checked."""
+
+    beat: Beat
+    envelope: bytes
+
+
+def seal_entry(entry: Entry, signer: Signer) -> Sealed:
+    """Sign an entry as its author."""
+    body, envelope = _seal(entry, signer, ENTRY_DOMAIN)
+    return Sealed(entry, sha256(ENTRY_DOMAIN, body), envelope)
+
+
+def seal_beat(beat: Beat, signer: Signer) -> SealedBeat:
+    """Sign a beat as its author."""
+    return SealedBeat(beat, _seal(beat, signer, BEAT_DOMAIN)[1])
+
+
+@lru_cache(maxsize=8_192)
+def open_entry(envelope: bytes) -> Sealed:
+    """Verify a journal entry. Cached: relayed entries arrive from many peers.
+
+    Raises:
+        PeerError: too large, not canonical, unknown kind or field, out of bounds, bad signature.
+    """
+    body, entry = _open(envelope, Entry, ENTRY_DOMAIN)
+    return Sealed(entry, sha256(ENTRY_DOMAIN, body), envelope)
+
+
+@lru_cache(maxsize=1_024)
+def open_beat(envelope: bytes) -> SealedBeat:
+    """Verify a beat.
+
+    Raises:
+        PeerError: as `open_entry`.
+    """
+    return SealedBeat(_open(envelope, Beat, BEAT_DOMAIN)[1], envelope)
+
+
+def encode_message(message: Message) -> bytes:
+    """Canonical bytes of a control message."""
+    return pack(message.model_dump())
+
+
+def decode_message(data: bytes) -> Message:
+    """Parse a control message from an authenticated peer.
+
+    Raises:
+        PeerError: too large, not canonical, unknown kind or field, out of bounds.
+    """
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise PeerError(f"a message of {len(data)} bytes exceeds {MAX_MESSAGE_BYTES}")
+    try:
+        return _MESSAGE.validate_python(unpack(data))
+    except ValidationError as error:
+        raise PeerError(f"malformed message: {_first(error)}") from error
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """Canonical bytes of a manifest."""
+    return pack(manifest.model_dump())
+
+
+def run_id(manifest: Manifest) -> bytes:
+    """SHA-256 of the manifest's canonical bytes under its domain (SPEC 2.1)."""
+    return sha256(RUN_DOMAIN, manifest_bytes(manifest))
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Parse a manifest's canonical bytes.
+
+    Raises:
+        PeerError: not canonical or not a valid manifest.
+    """
+    try:
+        return Manifest.model_validate(unpack(data))
+    except ValidationError as error:
+        raise PeerError(f"malformed manifest: {_first(error)}") from error
+
+
+def _seal(model: Model, signer: Signer, domain: bytes) -> tuple[bytes, bytes]:
+    body = pack(model.model_dump())
+    return body, pack((body, signer.sign(domain + body)))
+
+
+def _open(envelope: bytes, kind: type[AnyModel], domain: bytes) -> tuple[bytes, AnyModel]:
+    if len(envelope) > MAX_ENTRIES_BYTES:
+        raise PeerError(f"an envelope of {len(envelope)} bytes exceeds {MAX_ENTRIES_BYTES}")
+    parts: Any = unpack(envelope)
+    match parts:
+        case (bytes() as body, bytes() as signature) if len(signature) == 64:
+            pass
+        case _:
+            raise PeerError("an envelope is not a pair of body and signature")
+    try:
+        model = kind.model_validate(unpack(body))
+        author: bytes = model.author  # type: ignore[attr-defined]
+        Ed25519PublicKey.from_public_bytes(author).verify(signature, domain + body)
+    except ValidationError as error:
+        raise PeerError(f"malformed {kind.__name__.lower()}: {_first(error)}") from error
+    except (InvalidSignature, ValueError) as error:
+        raise PeerError(f"the signature of a {kind.__name__.lower()} does not verify") from error
+    return body, model
+
+
+def _first(error: ValidationError) -> str:
+    detail = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in detail["loc"])
+    return f"{place}: {detail['msg']}"
