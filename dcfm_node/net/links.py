@@ -1,0 +1,119 @@
+"""The control plane: short messages between linked peers, on the daemon's asyncio loop."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import zmq
+
+from dcfm_node.net.curve import Plane, RawSocket
+from dcfm_node.net.mesh import TICK_S, Mesh
+from dcfm_node.net.peers import Down, LinkEvent, LinkPeer, Received, Refused, Up
+from dcfm_node.records.messages import MAX_MESSAGE_BYTES
+
+__all__ = ["Down", "LinkEvent", "LinkPeer", "Links", "Received", "Refused", "Up"]
+
+QUEUE = 64
+SILENCE_S = 15.0
+
+
+class Links:
+    """Authenticated, encrypted links to the allowed peers.
+
+    Args:
+        secret: our Curve25519 link key, Z85; `public` is its other half.
+        listen: "tcp://host:port" to bind (port `*` for any), None to only dial out.
+        peers: the allow list.
+        notify: called on the loop with every event.
+    """
+
+    def __init__(
+        self,
+        *,
+        secret: str,
+        public: str,
+        listen: str | None,
+        peers: Sequence[LinkPeer],
+        notify: Callable[[LinkEvent], None],
+    ) -> None:
+        self._notify = notify
+        self._ticking: asyncio.TimerHandle | None = None
+        self._mesh = Mesh(
+            reactor=LoopReactor(),
+            plane=Plane(public, secret, MAX_MESSAGE_BYTES, QUEUE, SILENCE_S),
+            listen=listen,
+            peers=[(peer, peer.control) for peer in peers if peer.link_key != public],
+            notify=notify,
+            deliver=self._deliver,
+        )
+
+    @property
+    def address(self) -> str | None:
+        """The bound endpoint, once started."""
+        return self._mesh.address
+
+    async def start(self) -> None:
+        """Bind and dial. Raises UserError when an address cannot be used."""
+        self._mesh.open()
+        self._tick()
+
+    def send(self, peer_id: bytes, data: bytes) -> bool:
+        """Queue a message of 1 to MAX_MESSAGE_BYTES bytes; never blocks.
+
+        Returns:
+            False when no link to the peer is up or its queue is full.
+        """
+        if not 0 < len(data) <= MAX_MESSAGE_BYTES:
+            raise ValueError(f"a message has 1 to {MAX_MESSAGE_BYTES} bytes, not {len(data)}")
+        return self._mesh.send(peer_id, [data])
+
+    def stats(self) -> dict[bytes, tuple[int, int]]:
+        """Payload bytes (sent, received) by peer id."""
+        return self._mesh.stats()
+
+    async def close(self) -> None:
+        if self._ticking is not None:
+            self._ticking.cancel()
+        self._mesh.close()
+
+    def _deliver(self, peer_id: bytes, frames: list[zmq.Frame]) -> None:
+        # Longer or many-framed messages are not of this protocol; the sender gains nothing by them.
+        if len(frames) == 1 and len(frames[0]) <= MAX_MESSAGE_BYTES:
+            self._notify(Received(peer_id, frames[0].bytes))
+
+    def _tick(self) -> None:
+        self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        self._mesh.tick()
+
+
+class LoopReactor:
+    """Watches the edge-triggered descriptors of sockets on the running loop."""
+
+    def __init__(self) -> None:
+        self._drains: dict[RawSocket, Callable[[], bool]] = {}
+        self._due: set[RawSocket] = set()
+
+    def watch(self, socket: RawSocket, drain: Callable[[], bool]) -> None:
+        self._drains[socket] = drain
+        asyncio.get_running_loop().add_reader(socket.FD, self._run, socket)
+        self.touched(socket)
+
+    def unwatch(self, socket: RawSocket) -> None:
+        del self._drains[socket]
+        asyncio.get_running_loop().remove_reader(socket.FD)
+
+    def touched(self, socket: RawSocket) -> None:
+        if socket not in self._due:
+            self._due.add(socket)
+            asyncio.get_running_loop().call_soon(self._run, socket)
+
+    def _run(self, socket: RawSocket) -> None:
+        self._due.discard(socket)
+        drain = self._drains.get(socket)
+        if drain is None:
+            return
+        more = True
+        try:
+            more = drain()
+        finally:  # a handler that raises must not leave the rest of the input without an edge
+            if more and socket in self._drains:
+                self.touched(socket)

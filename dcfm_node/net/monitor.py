@@ -1,0 +1,60 @@
+"""A socket's monitor: what libzmq saw happen to its connections (zmq_socket_monitor(3))."""
+
+import struct
+from collections.abc import Callable
+
+import zmq
+
+from dcfm_node.net.curve import RawSocket, Reactor
+
+WATCHED = (
+    zmq.EVENT_ACCEPTED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+BATCH = 64
+"""How many messages are taken from one socket before the others have their turn."""
+
+
+def drain(socket: RawSocket, handle: Callable[[], None]) -> bool:
+    """Call `handle`, which receives one message, until the socket is empty, closed or had its turn.
+
+    Returns:
+        True when input may be left.
+    """
+    for _ in range(BATCH):
+        if socket.closed:
+            return False
+        try:
+            handle()
+        except zmq.Again:
+            return False
+    return True
+
+
+class Monitor:
+    """Calls `on_event(event, value)` for each event of a socket. Close it before the socket."""
+
+    def __init__(
+        self, reactor: Reactor, watched: RawSocket, on_event: Callable[[int, int], None]
+    ) -> None:
+        self._reactor, self._watched, self._on_event = reactor, watched, on_event
+        address = f"inproc://monitor-{id(watched):x}"
+        watched.monitor(address, WATCHED)
+        self._socket = watched.context.socket(zmq.PAIR)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.connect(address)
+        reactor.watch(self._socket, lambda: drain(self._socket, self._receive))
+
+    def close(self) -> None:
+        self._watched.monitor(None, 0)
+        self._reactor.unwatch(self._socket)
+        self._socket.close(linger=0)
+
+    def _receive(self) -> None:
+        head = self._socket.recv_multipart(zmq.DONTWAIT)[0]
+        event, value = struct.unpack("=HI", head)
+        self._on_event(event, value)

@@ -1,0 +1,216 @@
+"""The control plane over real sockets on the loopback (SPEC 4)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import zmq
+
+from dcfm_node.errors import UserError
+from dcfm_node.net.links import Down, LinkEvent, LinkPeer, Links, Received, Refused, Up
+from dcfm_node.records.messages import MAX_MESSAGE_BYTES
+
+WAIT_S = 20.0
+
+
+def new_keys() -> tuple[str, str]:
+    public, secret = zmq.curve_keypair()
+    return public.decode(), secret.decode()
+
+
+@dataclass
+class Node:
+    """A node under test: its keys, its links, and every event that they told."""
+
+    name: str
+    keys: tuple[str, str] = field(default_factory=new_keys)
+    links: Links | None = None
+    events: list[LinkEvent] = field(default_factory=list)
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def id(self) -> bytes:
+        return self.name.encode().ljust(32, b".")
+
+    def peer(self, control: str | None = None) -> LinkPeer:
+        return LinkPeer(self.id, self.name, self.keys[0], control, None)
+
+    async def start(self, *peers: LinkPeer, listen: str | None = "tcp://127.0.0.1:*") -> str:
+        public, secret = self.keys
+        self.links = Links(
+            secret=secret, public=public, listen=listen, peers=peers, notify=self.notify
+        )
+        await self.links.start()
+        return self.links.address or ""
+
+    def notify(self, event: LinkEvent) -> None:
+        self.events.append(event)
+        self.woken.set()
+
+    async def until(self, *wanted: LinkEvent) -> None:
+        await self.until_true(lambda: all(event in self.events for event in wanted))
+
+    async def until_true(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while not condition():
+                self.woken.clear()
+                await self.woken.wait()
+
+    async def refusal(self) -> Refused:
+        await self.until_true(lambda: any(isinstance(event, Refused) for event in self.events))
+        return next(event for event in self.events if isinstance(event, Refused))
+
+
+@asynccontextmanager
+async def closing(*nodes: Node) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        for node in nodes:
+            if node.links is not None:
+                await node.links.close()
+
+
+def test_two_nodes_exchange_messages_and_count_their_bytes() -> None:
+    async def scenario() -> None:
+        a, b = Node("a"), Node("b")
+        async with closing(a, b):
+            address = await b.start(a.peer())
+            await a.start(b.peer(address))
+            await asyncio.gather(a.until(Up(b.id)), b.until(Up(a.id)))
+            large = bytes(MAX_MESSAGE_BYTES)
+            assert a.links and a.links.send(b.id, b"ping") and a.links.send(b.id, large)
+            await b.until(Received(a.id, b"ping"), Received(a.id, large))
+            assert b.links and b.links.send(a.id, b"pong")
+            await a.until(Received(b.id, b"pong"))
+            assert a.links.stats() == {b.id: (4 + len(large), 4)}
+            assert b.links.stats() == {a.id: (4, 4 + len(large))}
+
+    asyncio.run(scenario())
+
+
+def test_a_node_that_only_dials_out_takes_full_part() -> None:
+    async def scenario() -> None:
+        server, silo = Node("server"), Node("silo")
+        async with closing(server, silo):
+            address = await server.start(silo.peer())
+            await silo.start(server.peer(address), listen=None)
+            # The server speaks first, over the link that the silo opened.
+            await server.until(Up(silo.id))
+            assert server.links and server.links.send(silo.id, b"first")
+            await silo.until(Received(server.id, b"first"))
+            assert silo.links and silo.links.send(server.id, b"second")
+            await server.until(Received(silo.id, b"second"))
+
+    asyncio.run(scenario())
+
+
+def test_an_unknown_key_is_refused_and_named_on_both_sides_then_let_in_when_approved() -> None:
+    async def scenario() -> None:
+        server, stranger = Node("server"), Node("stranger")
+        async with closing(server, stranger):
+            address = await server.start()
+            await stranger.start(server.peer(address), listen=None)
+            at_door, at_home = await asyncio.gather(server.refusal(), stranger.refusal())
+            assert (at_door.name, at_door.link_key) == (None, stranger.keys[0])
+            assert at_door.address == "127.0.0.1"
+            assert (at_home.name, at_home.address) == ("server", address)
+            assert stranger.keys[0] in at_home.reason
+            assert stranger.links and not stranger.links.send(server.id, b"let me in")
+            # A denied client dials again by itself, so approval alone lets it in.
+            assert server.links
+            await server.links.close()
+            await server.start(stranger.peer(), listen=address)
+            await asyncio.gather(server.until(Up(stranger.id)), stranger.until(Up(server.id)))
+            assert sum(isinstance(event, Refused) for event in server.events) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_wrong_server_key_is_named_on_both_sides() -> None:
+    async def scenario() -> None:
+        server, silo = Node("server"), Node("silo")
+        async with closing(server, silo):
+            address = await server.start(silo.peer())
+            wrong = LinkPeer(server.id, "server", new_keys()[0], address, None)
+            await silo.start(wrong, listen=None)
+            at_home, at_door = await asyncio.gather(silo.refusal(), server.refusal())
+            assert at_home.name == "server" and "link key" in at_home.reason
+            assert at_door.name is None and "cryptographic" in at_door.reason
+            assert at_door.address.startswith("127.0.0.1:")
+
+    asyncio.run(scenario())
+
+
+def test_a_peer_that_restarts_goes_down_and_comes_back() -> None:
+    async def scenario() -> None:
+        a, b, reborn = Node("a"), Node("b"), Node("b")
+        reborn.keys = b.keys
+        async with closing(a, b, reborn):
+            address = await b.start(a.peer())
+            await a.start(b.peer(address))
+            await asyncio.gather(a.until(Up(b.id)), b.until(Up(a.id)))
+            assert a.links and b.links
+            await b.links.close()
+            await a.until(Down(b.id))
+            assert not a.links.send(b.id, b"lost")
+            await reborn.start(a.peer(), listen=address)
+            await asyncio.gather(
+                a.until_true(lambda: a.events == [Up(b.id), Down(b.id), Up(b.id)]),
+                reborn.until(Up(a.id)),
+            )
+            assert a.links.send(b.id, b"again")
+            await reborn.until(Received(a.id, b"again"))
+
+    asyncio.run(scenario())
+
+
+def test_the_listening_side_sees_a_dialler_leave() -> None:
+    async def scenario() -> None:
+        server, silo = Node("server"), Node("silo")
+        async with closing(server, silo):
+            address = await server.start(silo.peer())
+            await silo.start(server.peer(address), listen=None)
+            await server.until(Up(silo.id))
+            assert silo.links and server.links
+            await silo.links.close()
+            await server.until(Down(silo.id))
+            assert not server.links.send(silo.id, b"lost")
+
+    asyncio.run(scenario())
+
+
+def test_a_full_queue_says_so_and_does_not_block() -> None:
+    async def scenario() -> None:
+        a, b = Node("a"), Node("b")
+        async with closing(a, b):
+            address = await b.start(a.peer())
+            await a.start(b.peer(address))
+            await a.until(Up(b.id))
+            links, data = a.links, bytes(MAX_MESSAGE_BYTES)
+            # b's loop has no turn while this runs, so its queues and ours must fill.
+            assert links and not all(links.send(b.id, data) for _ in range(1_000))
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1", "tcp://999.0.0.1:1", "udp:1"])
+def test_an_address_that_cannot_be_used_is_named(address: str) -> None:
+    with pytest.raises(UserError, match=r"127|999|udp"):
+        asyncio.run(Node("a").start(listen=address))
+    if address != "tcp://999.0.0.1:1":  # a host name is looked up later, and may appear later
+        with pytest.raises(UserError, match="peer b"):
+            asyncio.run(Node("a").start(Node("b").peer(address), listen=None))
+
+
+def test_a_taken_port_is_named() -> None:
+    async def scenario() -> None:
+        a, b = Node("a"), Node("b")
+        async with closing(a, b):
+            address = await a.start()
+            with pytest.raises(UserError, match="in use"):
+                await b.start(listen=address)
+
+    asyncio.run(scenario())
