@@ -83,8 +83,10 @@ class Student(Model):
     snapshot: Snapshot
     teachers: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS)]
     """Digests of the expert entries it was distilled from."""
+    parent: Digest | None
+    """Digest of the earlier student's snapshot it was warm-started from."""
     missing: Annotated[tuple[Key, ...], Field(max_length=MAX_SILOS)]
-    """Silos of the roster without an expert of this round: the outcome is DEGRADED if any."""
+    """Silos of the roster that taught it no expert of this round: DEGRADED if any."""
     final: bool
     """The schedule ends here: this student is up for endorsement."""
     seed: Count

@@ -29,8 +29,8 @@ class Beat(Model):
 
     run: Digest
     author: Key
-    epoch: Annotated[int, Field(ge=0, le=1_000_000)]
     counter: Count
+    """Rises with every beat; a restarted node goes on above what its peers remember of it."""
     activity: Annotated[str, Field(max_length=32)]
     """What it does: idle, local, refine, distil, score, fetch."""
     round: Round
@@ -38,7 +38,7 @@ class Beat(Model):
     total: Count
     """Progress of the activity, in steps or bytes."""
     ready: bool
-    """Able to lead: says it can distil and is not draining."""
+    """Able to lead now: it can distil, is not draining and does not train."""
 
 
 class Sync(Model):
@@ -48,8 +48,8 @@ class Sync(Model):
     run: Digest
     version: Version
     heads: Annotated[dict[Key, Head], Field(max_length=MAX_SILOS)]
-    beats: Annotated[dict[Key, tuple[Count, Count]], Field(max_length=MAX_SILOS)]
-    """Newest (epoch, counter) held of every author."""
+    beats: Annotated[dict[Key, Count], Field(max_length=MAX_SILOS)]
+    """Counter of the newest beat held of every author."""
     reply: bool
 
 

@@ -1,0 +1,216 @@
+"""What the swarm hears (events) and what it wants done (effects), and nothing else passes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from dcfm_node.records.entries import Snapshot
+from dcfm_node.records.messages import Message
+from dcfm_node.wire.envelope import Sealed
+
+# Work that a node can be doing
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Train this silo's expert: Stage I, or a round of DCFM-A.
+
+    Attributes:
+        init: digest of the snapshot to start from; None in Stage I.
+        anchor: digest of the student's snapshot, in the alternating schedule.
+        peers: (silo, digest of its expert's snapshot), in the paper's; this silo not included.
+    """
+
+    stage: Literal["local", "refine"]
+    round: int
+    init: bytes | None = None
+    anchor: bytes | None = None
+    peers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Distil:
+    """Distil the teachers into a student under a certified lease.
+
+    Attributes:
+        lease: digest of the lease entry.
+        teachers: (silo, digest of the expert entry, digest of its snapshot).
+        init: digest of the previous student's snapshot, for a warm start.
+        missing: active silos without an expert of this round.
+        final: the schedule ends with this student.
+    """
+
+    round: int
+    term: int
+    lease: bytes
+    teachers: tuple[tuple[bytes, bytes, bytes], ...]
+    init: bytes | None
+    missing: tuple[bytes, ...]
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Score a final student on this silo's private hold-out data.
+
+    Attributes:
+        student: digest of the student's entry.
+        snapshot: digest of the student's snapshot.
+        reference: digest of this silo's own expert's snapshot, or None.
+    """
+
+    student: bytes
+    snapshot: bytes
+    reference: bytes | None
+
+
+Work = Train | Distil | Score
+
+# Events
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A control message from an authenticated peer."""
+
+    peer: bytes
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A deadline passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A snapshot is on disk and passed every check."""
+
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """A snapshot arrived whole and failed a check: wrong names, shapes, dtypes or values."""
+
+    digest: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """The worker moved, in steps."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """The worker finished: a snapshot for Train and Distil, metrics for all."""
+
+    work: Work
+    snapshot: Snapshot | None
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkFailed:
+    """The worker could not finish; the swarm asks again after a pause."""
+
+    work: Work
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Stop taking new work; keep answering peers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The operator withdraws this silo from the run."""
+
+    reason: str
+
+
+Event = (
+    Received
+    | LinkUp
+    | LinkDown
+    | Tick
+    | Held
+    | Unfit
+    | Progressed
+    | Worked
+    | WorkFailed
+    | Drain
+    | Leave
+)
+
+# Effects, to be carried out in order: Persist comes before the Send that tells of it
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Write an entry durably before the next effect."""
+
+    sealed: Sealed
+
+
+@dataclass(frozen=True, slots=True)
+class PersistFork:
+    """Keep the proof of a fork, and drop the author's entries from there on."""
+
+    first: Sealed
+    second: Sealed
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    peer: bytes
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Give the worker this, in place of whatever it does."""
+
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop the worker's present work; it is of no more use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Unfetch:
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something the log should say."""
+
+    event: str
+    fields: Mapping[str, object]
+    level: Literal["info", "warning", "error"] = "info"
+
+
+Effect = Persist | PersistFork | Send | Start | Cancel | Fetch | Unfetch | Report

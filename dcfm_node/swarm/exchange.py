@@ -1,0 +1,262 @@
+"""Gossip: anti-entropy of journals and signs of life between linked peers (SPEC 4).
+
+A node tells a few random peers what it holds; each answers with what the other lacks. Everything
+is idempotent, so loss, duplication and reordering cost time and nothing else.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from dcfm_node import __version__
+from dcfm_node.errors import PeerError
+from dcfm_node.records.manifest import Manifest, differing_fields
+from dcfm_node.records.messages import (
+    MAX_ENTRIES_BYTES,
+    Entries,
+    Head,
+    Message,
+    Mismatch,
+    Sync,
+)
+from dcfm_node.swarm.effects import Effect, Persist, PersistFork, Report, Send
+from dcfm_node.swarm.journal import Journals, Offered
+from dcfm_node.swarm.liveness import Liveness
+from dcfm_node.swarm.view import View
+from dcfm_node.wire.envelope import (
+    Sealed,
+    SealedBeat,
+    decode_manifest,
+    manifest_bytes,
+    open_beat,
+    open_entry,
+    run_id,
+)
+
+FANOUT = 3
+
+
+@dataclass
+class PeerState:
+    """What is known of one peer's link and standing."""
+
+    linked: bool = False
+    heard_at: float | None = None
+    version: str = ""
+    trouble: str = ""
+    """Why it takes no part with us, in words: another manifest, malformed input."""
+    warned_at: float = -1e9
+
+
+@dataclass
+class Exchange:
+    """The replicated state of one node, and the conversation that keeps it so."""
+
+    manifest: Manifest
+    me: bytes
+    journals: Journals
+    liveness: Liveness
+    view: View
+    peers: dict[bytes, PeerState]
+    own_heads: dict[bytes, Head] = field(default_factory=dict)
+    """This node's own journal, as each peer holds it: a node that lost its disk must know."""
+    own_beat: SealedBeat | None = None
+    own_beats: dict[bytes, int] = field(default_factory=dict)
+    """Counter of this node's newest beat that each peer remembers: a restart goes on above it."""
+    writable: bool = False
+    """This node knows how its own journal ends, and may extend it (SPEC 3.5)."""
+    usurped: bool = False
+    """Somebody else signs with this node's key, or it runs twice: it writes no more."""
+
+    @classmethod
+    def create(cls, manifest: Manifest, me: bytes, liveness: Liveness) -> "Exchange":
+        run = run_id(manifest)
+        roster = [silo.key for silo in manifest.roster]
+        peers = {key: PeerState() for key in roster if key != me}
+        return cls(manifest, me, Journals(run, roster), liveness, View(manifest), peers)
+
+    def restore(self, entries: Iterable[bytes], forks: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take in what the store kept: envelopes in chain order, and proofs of forks."""
+        for envelope in entries:
+            self._fold(open_entry(envelope))
+        for first, second in forks:
+            self.journals.mark_fork(open_entry(first), open_entry(second))
+        self._rebuild()
+
+    # What this node says
+
+    def round_of_gossip(self, rng: random.Random) -> list[Effect]:
+        """Tell a few random linked peers what we hold, and ask for the same."""
+        linked = [key for key, peer in self.peers.items() if peer.linked]
+        chosen = rng.sample(linked, min(FANOUT, len(linked)))
+        return [Send(peer, self.sync(reply=True)) for peer in chosen]
+
+    def sync(self, *, reply: bool) -> Sync:
+        """What this node holds."""
+        beats = {key: sign.beat.beat.counter for key, sign in self.liveness.signs.items()}
+        if self.own_beat is not None:
+            beats[self.me] = self.own_beat.beat.counter
+        return Sync(
+            run=self.journals.run,
+            version=__version__,
+            heads={author: self.journals.head(author) for author in self.journals.chains},
+            beats=beats,
+            reply=reply,
+        )
+
+    def push(self, sealed: Sealed) -> list[Effect]:
+        """Tell every linked peer of a new entry at once; gossip mends what gets lost."""
+        message = self._entries([sealed.envelope], [])
+        return [Send(key, message) for key, peer in self.peers.items() if peer.linked]
+
+    # What this node hears
+
+    def hear(self, peer: bytes, message: Message, now: float) -> list[Effect]:
+        """One message of an authenticated peer. Never raises on what a peer sent."""
+        state = self.peers.get(peer)
+        if state is None:
+            return [_refusal(peer, "is not on the roster of this run")]
+        state.heard_at = now
+        if isinstance(message, Mismatch):
+            return self._on_mismatch(peer, state, message, now)
+        if message.run != self.journals.run:
+            return self._on_other_run(peer, state, now)
+        state.trouble = ""
+        if isinstance(message, Sync):
+            state.version = message.version
+            return self._on_sync(peer, message)
+        try:
+            return self._on_entries(peer, message, now)
+        except PeerError as error:
+            state.trouble = str(error)
+            return [_refusal(peer, str(error))]
+
+    def _on_sync(self, peer: bytes, sync: Sync) -> list[Effect]:
+        if self.me in sync.heads:
+            self.own_heads[peer] = sync.heads[self.me]
+        self.own_beats[peer] = sync.beats.get(self.me, 0)
+        effects: list[Effect] = []
+        entries = [
+            sealed.envelope
+            for author in self.journals.chains
+            for sealed in self.journals.missing_from(author, sync.heads.get(author))
+        ]
+        beats = [
+            beat.envelope
+            for beat in self._beats()
+            if beat.beat.author != peer and sync.beats.get(beat.beat.author, -1) < beat.beat.counter
+        ]
+        if entries or beats:
+            effects.append(Send(peer, self._entries(entries, beats)))
+        if sync.reply:
+            effects.append(Send(peer, self.sync(reply=False)))
+        return effects
+
+    def _on_entries(self, peer: bytes, message: Entries, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for envelope in message.beats:
+            beat = open_beat(envelope)
+            known = beat.beat.author in self.peers and beat.beat.run == self.journals.run
+            if known:
+                self.liveness.hear(beat, now)
+        for envelope in message.entries:
+            effects += self._on_entry(peer, open_entry(envelope), now)
+        return effects
+
+    def _on_entry(self, peer: bytes, sealed: Sealed, now: float) -> list[Effect]:
+        author = sealed.entry.author
+        held = self.journals.chains.get(author, [])
+        before = held[sealed.entry.seq] if sealed.entry.seq < len(held) else None
+        outcome = self._fold(sealed)
+        match outcome:
+            case Offered.NEW | Offered.REPLACED:
+                self.liveness.moved(author, now)
+                if outcome is Offered.REPLACED:
+                    self._rebuild()
+                return [Persist(sealed), *self._check_own(author)]
+            case Offered.FORK if before is not None:
+                self._rebuild()
+                name = self.manifest.silo_name(author)
+                why = f"{name} signed two different entries as number {sealed.entry.seq}"
+                fork = Report("fork", {"why": why}, "error")
+                return [PersistFork(before, sealed), fork, *self._check_own(author)]
+            case Offered.STALE:
+                newer = held[sealed.entry.seq :]
+                return [Send(peer, self._entries([s.envelope for s in newer], []))]
+            case Offered.FOREIGN:
+                raise PeerError("sent an entry of another run or of a stranger")
+            case _:
+                return []
+
+    def _check_own(self, author: bytes) -> list[Effect]:
+        """An entry under our own key that we did not write, once we write ourselves."""
+        if author != self.me or not self.writable or self.usurped:
+            return []
+        self.usurped = True
+        why = "this node's key signs elsewhere too; this node writes no more"
+        return [Report("key_used_twice", {"why": why}, "error")]
+
+    def _on_other_run(self, peer: bytes, state: PeerState, now: float) -> list[Effect]:
+        state.trouble = state.trouble or "takes part in another run"
+        if now - state.warned_at < 10.0:
+            return []
+        state.warned_at = now
+        reply = Mismatch(
+            run=self.journals.run,
+            version=__version__,
+            manifest=manifest_bytes(self.manifest),
+            reason="another manifest",
+        )
+        return [Send(peer, reply)]
+
+    def _on_mismatch(
+        self, peer: bytes, state: PeerState, message: Mismatch, now: float
+    ) -> list[Effect]:
+        try:
+            fields = differing_fields(self.manifest, decode_manifest(message.manifest))
+            trouble = f"its run.toml or roster differs in: {', '.join(fields) or 'nothing'}"
+        except PeerError as error:
+            trouble = f"its manifest cannot be read: {error}"
+        state.version = message.version
+        if trouble == state.trouble:
+            return []
+        state.trouble = trouble
+        name = self.manifest.silo_name(peer)
+        report = Report("manifest_mismatch", {"peer": name, "why": trouble}, "warning")
+        return [report, *self._on_other_run(peer, state, now)]
+
+    # State
+
+    def publish(self, sealed: Sealed) -> list[Effect]:
+        """Take in an entry this node just signed: durable first, then told."""
+        if self._fold(sealed) is not Offered.NEW:
+            raise AssertionError("an own entry must extend the own chain")
+        return [Persist(sealed), *self.push(sealed)]
+
+    def _fold(self, sealed: Sealed) -> Offered:
+        outcome = self.journals.offer(sealed)
+        if outcome is Offered.NEW:
+            self.view.add(sealed)
+        return outcome
+
+    def _rebuild(self) -> None:
+        chains: Sequence[list[Sealed]] = list(self.journals.chains.values())
+        self.view = View.of(self.manifest, (sealed for chain in chains for sealed in chain))
+
+    def _beats(self) -> list[SealedBeat]:
+        others = [sign.beat for sign in self.liveness.signs.values()]
+        return others if self.own_beat is None else [self.own_beat, *others]
+
+    def _entries(self, entries: list[bytes], beats: list[bytes]) -> Entries:
+        """As many entries as one message may bear; the rest follows at the next sync."""
+        room, fitting = MAX_ENTRIES_BYTES, 0
+        for envelope in entries[:4_096]:
+            room -= len(envelope) + 5
+            if room < 0 and fitting:
+                break
+            fitting += 1
+        return Entries(run=self.journals.run, entries=tuple(entries[:fitting]), beats=tuple(beats))
+
+
+def _refusal(peer: bytes, reason: str) -> Report:
+    return Report("refused_input", {"peer": peer.hex()[:8], "why": reason}, "warning")

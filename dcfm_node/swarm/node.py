@@ -1,0 +1,444 @@
+"""One node of the swarm: events in, effects out (SPEC 4 to 7).
+
+`handle` is total over what peers and the worker can say. It holds no clock and draws from no
+global random source, so that the daemon and the simulator drive the same code.
+"""
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from dcfm_node import __version__
+from dcfm_node.records.entries import (
+    Body,
+    Endorse,
+    Entry,
+    Expert,
+    Join,
+    Label,
+    Lease,
+    Refuse,
+    Snapshot,
+    Student,
+    Verdict,
+    Vote,
+    Withdraw,
+)
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.messages import Beat
+from dcfm_node.swarm.effects import (
+    Cancel,
+    Distil,
+    Drain,
+    Effect,
+    Event,
+    Fetch,
+    Held,
+    Leave,
+    LinkDown,
+    LinkUp,
+    Persist,
+    Progressed,
+    Received,
+    Report,
+    Score,
+    Start,
+    Tick,
+    Train,
+    Unfetch,
+    Unfit,
+    Work,
+    Worked,
+    WorkFailed,
+)
+from dcfm_node.swarm.exchange import Exchange
+from dcfm_node.swarm.liveness import Liveness
+from dcfm_node.swarm.plan import Situation, Step, Waiting, next_step, wanted
+from dcfm_node.wire.envelope import Signer, run_id, seal_beat, seal_entry
+
+MAX_MOVES_PER_EVENT = 8
+"""Votes and leases that one event may trigger: a bound, never reached by an honest run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """A node's own timing, in seconds. None of it needs agreement.
+
+    Attributes:
+        gossip_s: between two rounds of gossip.
+        term_s: how long a term may stay without a leader.
+        retry_s: pause after the worker failed.
+    """
+
+    gossip_s: float = 1.0
+    term_s: float = 8.0
+    retry_s: float = 10.0
+
+
+@dataclass
+class Node:
+    """The whole state machine of one silo's node.
+
+    Args:
+        signer: this node's key.
+        counts: how often its silo holds each combination, published in its `join`.
+        distils: whether it may be elected.
+        wall_ms: what the wall clock says when `now` is 0; informs only.
+    """
+
+    signer: Signer
+    manifest: Manifest
+    counts: tuple[tuple[Label, int], ...]
+    distils: bool
+    rng: random.Random
+    wall_ms: int
+    pace: Pace = Pace()
+    held: set[bytes] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.me = self.signer.key
+        self.run = run_id(self.manifest)
+        liveness = Liveness(live_s=12 * self.pace.gossip_s, stall_s=self.manifest.policy.stall_s)
+        self.exchange = Exchange.create(self.manifest, self.me, liveness)
+        self.step: Step | None = None
+        self.work: Work | None = None
+        self.progress = (0, 0)
+        self.fetching: dict[bytes, Snapshot] = {}
+        self.draining = False
+        self._pending: list[Body] = []
+        self._unfit: dict[bytes, str] = {}
+        self._epoch = 0
+        self._term_seen = (0, 0.0)
+        self._retry_at = 0.0
+        self._gossip_at = 0.0
+        self._linked_at: float | None = None
+
+    # The two doors
+
+    def restore(self, entries: Iterable[bytes], forks: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take in what the store kept; before the first event."""
+        self.exchange.restore(entries, forks)
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Take one event in and say what to do about it, in order."""
+        effects = self._hear(event, now)
+        if now >= self._gossip_at:
+            self._gossip_at = now + self.pace.gossip_s * self.rng.uniform(0.8, 1.2)
+            self._beat()
+            effects += self.exchange.round_of_gossip(self.rng)
+        told_nothing = isinstance(event, Received) and not any(
+            isinstance(e, Persist) for e in effects
+        )
+        if not told_nothing or not self.exchange.writable:
+            effects += self._write(now)
+            effects += self._advance(now)
+        return effects
+
+    @property
+    def deadline(self) -> float:
+        """When the next `Tick` is due, in seconds."""
+        return self._gossip_at
+
+    # Hearing
+
+    def _hear(self, event: Event, now: float) -> list[Effect]:
+        match event:
+            case Received():
+                return self.exchange.hear(event.peer, event.message, now)
+            case LinkUp() | LinkDown():
+                return self._on_link(event, now)
+            case Held():
+                self.held.add(event.digest)
+                self.fetching.pop(event.digest, None)
+            case Unfit():
+                self._on_unfit(event)
+            case Progressed():
+                self.progress = (event.done, event.total)
+            case Worked():
+                self._on_worked(event)
+            case WorkFailed():
+                self.work, self._retry_at = None, now + self.pace.retry_s
+                fields = {"work": type(event.work).__name__, "why": event.reason}
+                return [Report("work_failed", fields, "error")]
+            case Leave():
+                self._pending.append(Withdraw(reason=event.reason))
+            case Drain():
+                self.draining = True
+            case Tick():
+                pass
+        return []
+
+    def _on_link(self, event: LinkUp | LinkDown, now: float) -> list[Effect]:
+        peer = self.exchange.peers.get(event.peer)
+        if peer is None:
+            return []
+        peer.linked = isinstance(event, LinkUp)
+        if not peer.linked:
+            return []
+        self._gossip_at = 0.0
+        self._linked_at = now if self._linked_at is None else self._linked_at
+        return []
+
+    def _on_unfit(self, event: Unfit) -> None:
+        self.fetching.pop(event.digest, None)
+        self._unfit[event.digest] = event.reason
+        view = self.exchange.view
+        for said in view.expert_entries.values():
+            if said.body.snapshot.digest == event.digest:
+                self._pending.append(
+                    Verdict(subject=said.author, entry=said.digest, reason=event.reason)
+                )
+        for student in view.students.values():
+            if student.body.snapshot.digest == event.digest:
+                self._pending.append(
+                    Refuse(student=student.digest, reason=event.reason, metrics={})
+                )
+
+    def _on_worked(self, event: Worked) -> None:
+        self.work = None
+        metrics = dict(event.metrics)
+        match event.work, event.snapshot:
+            case Train() as work, Snapshot() as snapshot:
+                self.held.add(snapshot.digest)
+                parents = (work.init, work.anchor, *(digest for _, digest in work.peers))
+                named = tuple(digest for digest in parents if digest is not None)
+                self._pending.append(
+                    Expert(round=work.round, snapshot=snapshot, parents=named, metrics=metrics)
+                )
+            case Distil() as work, Snapshot() as snapshot:
+                self.held.add(snapshot.digest)
+                self._pending.append(self._student(work, snapshot, metrics))
+            case Score() as work, _:
+                self._pending.append(self._judgement(work, metrics))
+
+    def _student(self, work: Distil, snapshot: Snapshot, metrics: Mapping[str, float]) -> Student:
+        return Student(
+            term=work.term,
+            round=work.round,
+            lease=work.lease,
+            snapshot=snapshot,
+            teachers=tuple(entry for _, entry, _ in work.teachers),
+            parent=work.init,
+            missing=work.missing,
+            final=work.final,
+            seed=self.manifest.method.seed,
+            version=__version__,
+            metrics=dict(metrics),
+        )
+
+    def _judgement(self, work: Score, metrics: Mapping[str, float]) -> Endorse | Refuse:
+        loss, own = metrics.get("holdout_loss", 0.0), metrics.get("reference_loss")
+        limit = self.manifest.policy.endorse_ratio
+        if own is not None and loss > limit * own:
+            reason = (
+                f"velocity error {loss:.4g} on our hold-out, over {limit:g} x our own {own:.4g}"
+            )
+            return Refuse(student=work.student, reason=reason, metrics=dict(metrics))
+        return Endorse(student=work.student, metrics=dict(metrics))
+
+    # Writing
+
+    def _write(self, now: float) -> list[Effect]:
+        """Publish what waits to be said, once this node knows how its own journal ends."""
+        exchange = self.exchange
+        if not exchange.writable:
+            if not self._own_journal_known(now):
+                return []
+            exchange.writable = True
+            chain = exchange.journals.chains[self.me]
+            self._epoch = chain[-1].entry.epoch + 1 if chain else 0
+        if exchange.usurped:
+            return []
+        effects: list[Effect] = []
+        if self.me not in exchange.view.joins:
+            join = Join(
+                name=self.manifest.silo_name(self.me),
+                distils=self.distils,
+                version=__version__,
+                counts=self.counts,
+            )
+            effects += self._publish(join, now)
+        pending, self._pending = self._pending, []
+        for body in pending:
+            if self._still_true(body):
+                effects += self._publish(body, now)
+        return effects
+
+    def _own_journal_known(self, now: float) -> bool:
+        """Enough peers say where this node's journal ends, and it holds it that far.
+
+        A node whose disk was lost or rolled back would otherwise sign a second history. Enough is
+        a quorum, or, where fewer can be reached, every linked peer after a while (SPEC 3.5).
+        """
+        exchange = self.exchange
+        heads = exchange.own_heads
+        own = exchange.journals.head(self.me)
+        if self.me in exchange.journals.forks:
+            return False
+        if len(heads) + 1 < self.manifest.quorum:
+            linked = [key for key, peer in exchange.peers.items() if peer.linked]
+            settled = self._linked_at is not None and now >= self._linked_at + self.pace.term_s
+            if not settled or not linked or any(key not in heads for key in linked):
+                return False
+        return all((head.epoch, head.seq) <= (own.epoch, own.seq) for head in heads.values())
+
+    def _still_true(self, body: Body) -> bool:
+        """Whether a finished work's record still has a place: fenced leaders stay silent."""
+        view = self.exchange.view
+        match body:
+            case Expert():
+                return body.round not in view.experts.get(self.me, {})
+            case Student():
+                other = view.student(body.round)
+                leads = view.leader(body.term)
+                newest = leads is not None and view.last_leader() == leads
+                return newest and (other is None or other.body.term < body.term)
+            case _:
+                return True
+
+    def _publish(self, body: Body, now: float) -> list[Effect]:
+        own = self.exchange.journals.head(self.me)
+        entry = Entry(
+            run=self.run,
+            author=self.me,
+            epoch=self._epoch,
+            seq=own.seq + 1,
+            prev=own.digest,
+            time_ms=self.wall_ms + int(now * 1_000),
+            body=body,
+        )
+        fields = {"kind": body.kind, "seq": entry.seq, **_brief(body)}
+        sealed = seal_entry(entry, self.signer)
+        return [*self.exchange.publish(sealed), Report("published", fields)]
+
+    # Advancing
+
+    def _advance(self, now: float) -> list[Effect]:
+        """Decide, and turn the decision into effects."""
+        effects: list[Effect] = []
+        for _ in range(MAX_MOVES_PER_EVENT):
+            situation = self.situation(now)
+            step = next_step(situation)
+            self._watch(step, now)
+            if isinstance(step.action, Vote | Lease) and self._may_write():
+                effects += self._publish(step.action, now)
+                continue
+            break
+        effects += self._fetch(situation)
+        if self.step is None or step.phase != self.step.phase:
+            fields = {"stage": step.phase.stage, "round": step.phase.round}
+            effects.append(Report("phase", fields))
+        self.step = step
+        effects += self._work(step, now)
+        return effects
+
+    def _may_write(self) -> bool:
+        return self.exchange.writable and not self.exchange.usurped
+
+    def situation(self, now: float) -> Situation:
+        """All that the next decision depends on."""
+        view, liveness = self.exchange.view, self.exchange.liveness
+        term = view.last_term()
+        if term != self._term_seen[0]:
+            self._term_seen = (term, now)
+        candidates = [key for key in view.active() if self._can_lead(key, now)]
+        return Situation(
+            view=view,
+            run=self.run,
+            me=self.me,
+            held=self.held,
+            late=lambda key: key != self.me and liveness.late(key, now),
+            gone=lambda key: key != self.me and liveness.gone(key, now),
+            candidates=candidates,
+            term_since=self._term_seen[1],
+            term_timeout=self.pace.term_s,
+            now=now,
+        )
+
+    def _can_lead(self, key: bytes, now: float) -> bool:
+        if key == self.me:
+            return self._ready()
+        liveness = self.exchange.liveness
+        sign = liveness.signs.get(key)
+        return sign is not None and sign.beat.beat.ready and liveness.live(key, now)
+
+    def _ready(self) -> bool:
+        idle = not isinstance(self.work, Train)
+        return self.distils and idle and not self.draining and self._may_write()
+
+    def _watch(self, step: Step, now: float) -> None:
+        """Lateness counts from when the run began to wait for what it now waits for."""
+        on = step.action.on if isinstance(step.action, Waiting) else ()
+        term = self._term_seen[0] if step.phase.stage == "distil" else 0
+        self.exchange.liveness.wait_for((step.phase, term, on if len(on) == 1 else ()), now)
+
+    def _fetch(self, situation: Situation) -> list[Effect]:
+        wants = {s.digest: s for s in wanted(situation) if s.digest not in self._unfit}
+        effects: list[Effect] = []
+        for digest in [digest for digest in self.fetching if digest not in wants]:
+            del self.fetching[digest]
+            effects.append(Unfetch(digest))
+        for digest, snapshot in wants.items():
+            if digest not in self.held and digest not in self.fetching:
+                self.fetching[digest] = snapshot
+                effects.append(Fetch(snapshot))
+        return effects
+
+    def _work(self, step: Step, now: float) -> list[Effect]:
+        """Keep the worker on what the step asks. Training is always let finish: an expert that
+        comes late still serves."""
+        asked = step.action if isinstance(step.action, Train | Distil | Score) else None
+        effects: list[Effect] = []
+        stale = isinstance(self.work, Distil | Score) and not _same(self.work, asked)
+        if stale:
+            self.work = None
+            effects.append(Cancel())
+        idle = self.work is None and not self._pending and not self.draining
+        if asked is not None and idle and now >= self._retry_at:
+            self.work, self.progress = asked, (0, 0)
+            effects.append(Start(asked))
+        return effects
+
+    def _beat(self) -> None:
+        activity, round_ = "idle", 0
+        if self.work is not None:
+            activity, round_ = activity_of(self.work), getattr(self.work, "round", 0)
+        elif self.fetching:
+            activity = "fetch"
+        heard = self.exchange.own_beats.values()
+        last = self.exchange.own_beat.beat.counter if self.exchange.own_beat is not None else 0
+        beat = Beat(
+            run=self.run,
+            author=self.me,
+            counter=max(last, *heard, 0) + 1,
+            activity=activity,
+            round=round_,
+            done=self.progress[0],
+            total=self.progress[1],
+            ready=self._ready(),
+        )
+        self.exchange.own_beat = seal_beat(beat, self.signer)
+
+
+def activity_of(work: Work) -> str:
+    """The word for a work in beats, logs and status."""
+    match work:
+        case Train():
+            return work.stage
+        case Distil():
+            return "distil"
+        case Score():
+            return "score"
+
+
+def _same(work: Work, asked: Work | None) -> bool:
+    """Whether what runs is what is asked. A leader's teachers are fixed when it starts."""
+    match work, asked:
+        case Distil(), Distil():
+            return (work.round, work.term) == (asked.round, asked.term)
+        case _:
+            return work == asked
+
+
+def _brief(body: Body) -> dict[str, object]:
+    return {name: getattr(body, name) for name in ("round", "term", "final") if hasattr(body, name)}

@@ -1,0 +1,211 @@
+"""What this node does next, and why: a pure function of its situation (SPEC 6).
+
+`status --explain` prints what this module returns; there is no second opinion of the coordinator.
+"""
+
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+
+from dcfm_node.records.entries import Expert, Lease, Snapshot, Student, Vote
+from dcfm_node.swarm.effects import Distil, Score, Train, Work
+from dcfm_node.swarm.election import Await, Lead, next_move
+from dcfm_node.swarm.rounds import Phase, current_phase, finishes, rejected, turn
+from dcfm_node.swarm.view import Said, View
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that the decision depends on.
+
+    Attributes:
+        held: digests of the snapshots on this node's disk that passed every check.
+        late: whether a silo made no progress for `policy.stall_s`; never this node itself.
+        gone: whether it is late and shows no sign of life either.
+        candidates: live nodes that can distil now.
+        term_since: when the newest term was first seen here, in seconds.
+        term_timeout: how long a term may stay without a leader, in seconds.
+        now: seconds.
+    """
+
+    view: View
+    run: bytes
+    me: bytes
+    held: Set[bytes]
+    late: Callable[[bytes], bool]
+    gone: Callable[[bytes], bool]
+    candidates: Sequence[bytes]
+    term_since: float
+    term_timeout: float
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing to do until somebody else moves, or nothing to do any more (`over`)."""
+
+    why: str
+    on: tuple[bytes, ...] = ()
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The phase, and this node's part in it."""
+
+    phase: Phase
+    action: Work | Vote | Lease | Waiting
+
+
+def next_step(s: Situation) -> Step:
+    """Decide. Total: it answers in every situation and never raises."""
+    phase = current_phase(s.view, s.late)
+    student = s.view.newest_student()
+    if student is not None and phase.stage in ("refine", "release") and _lost(s, student):
+        return Step(Phase("distil", student.body.round), _elect(s, student.body.round))
+    if s.me in s.view.withdrawn:
+        return Step(phase, Waiting("this silo withdrew from the run", over=True))
+    match phase.stage:
+        case "local" | "refine":
+            return Step(phase, _train(s, phase))
+        case "distil":
+            return Step(phase, _elect(s, phase.round))
+        case "release":
+            return Step(phase, _release(s))
+        case _:
+            return Step(phase, _over(s))
+
+
+def wanted(s: Situation) -> list[Snapshot]:
+    """Snapshots this node should hold: the newest student, the released one, every newest expert.
+
+    Experts are replicated to every node, so that neither a silo's death nor a leader's loses work.
+    """
+    students = [said for said in (s.view.newest_student(), s.view.latest()) if said is not None]
+    experts = [s.view.latest_expert(silo.key) for silo in s.view.manifest.roster]
+    found = [said.body.snapshot for said in students]
+    found += [e.body.snapshot for e in experts if e is not None and not _refused(s, e)]
+    return list({snapshot.digest: snapshot for snapshot in found}.values())
+
+
+def _train(s: Situation, phase: Phase) -> Work | Waiting:
+    now_training = turn(s.view, phase, s.late)
+    if s.me not in now_training:
+        return Waiting("silos are training", on=tuple(now_training))
+    own = s.view.latest_expert(s.me)
+    if own is None:
+        return Train("local", 0)
+    init = own.body.snapshot.digest
+    if init not in s.held:
+        return Waiting("this node's own last expert is on its way back from its peers")
+    if s.view.manifest.method.schedule == "alternating":
+        student = s.view.newest_student()
+        if student is None or student.body.snapshot.digest not in s.held:
+            on = (student.author,) if student is not None else ()
+            return Waiting("the student to refine against is on its way", on=on)
+        return Train("refine", phase.round, init=init, anchor=student.body.snapshot.digest)
+    experts = _experts(s, phase.round)
+    if isinstance(experts, Waiting):
+        return experts
+    peers = tuple((e.author, e.body.snapshot.digest) for e in experts if e.author != s.me)
+    return Train("refine", phase.round, init=init, peers=peers)
+
+
+def _experts(s: Situation, round_: int) -> list[Said[Expert]] | Waiting:
+    """Every active silo's newest expert of this round or earlier, once all are on disk.
+
+    An expert that its author published and has not delivered yet is waited for as long as its
+    author lives.
+    """
+    found = [
+        said
+        for said in (s.view.latest_expert(key, round_) for key in s.view.active())
+        if said is not None and not _refused(s, said)
+    ]
+    absent = [said.author for said in found if said.body.snapshot.digest not in s.held]
+    coming = tuple(author for author in absent if not s.gone(author))
+    if coming:
+        return Waiting("experts are on their way", on=coming)
+    return [said for said in found if said.author not in absent]
+
+
+def _elect(s: Situation, round_: int) -> Work | Vote | Lease | Waiting:
+    move = next_move(
+        s.view,
+        run=s.run,
+        me=s.me,
+        round_=round_,
+        candidates=s.candidates,
+        late=s.late,
+        term_since=s.term_since,
+        timeout=s.term_timeout,
+        now=s.now,
+    )
+    match move:
+        case Vote() | Lease():
+            return move
+        case Await():
+            return Waiting(move.why, on=(move.on,) if move.on is not None else ())
+        case Lead():
+            return _distil(s, round_, move)
+
+
+def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
+    experts = _experts(s, round_)
+    if isinstance(experts, Waiting):
+        return experts
+    if not experts:
+        return Waiting("no expert is held that could be distilled")
+    current = {said.author for said in experts if said.body.round == round_}
+    entries = frozenset(said.digest for said in experts)
+    paper = s.view.manifest.method.schedule == "paper"
+    earlier = [said for said in s.view.valid_students() if said.body.round < round_]
+    parents = [e.body.snapshot.digest for e in earlier if e.body.snapshot.digest in s.held]
+    return Distil(
+        round=round_,
+        term=lead.term,
+        lease=lead.lease,
+        teachers=tuple((e.author, e.digest, e.body.snapshot.digest) for e in experts),
+        init=parents[-1] if parents else None,
+        missing=tuple(key for key in s.view.active() if key not in current),
+        final=paper or finishes(s.view, round_, among=entries),
+    )
+
+
+def _release(s: Situation) -> Work | Waiting:
+    student = s.view.newest_student()
+    if student is None:
+        return Waiting("no student was published")
+    heard = (
+        s.view.endorsed.get(student.digest, {}).keys()
+        | s.view.refused.get(student.digest, {}).keys()
+    )
+    if s.me in heard:
+        silent = tuple(key for key in s.view.active() if key not in heard)
+        return Waiting("endorsements are awaited", on=silent)
+    if student.body.snapshot.digest not in s.held:
+        return Waiting("the student is on its way", on=(student.author,))
+    own = s.view.latest_expert(s.me)
+    reference = own.body.snapshot.digest if own is not None else None
+    usable = reference if reference in s.held else None
+    return Score(student.digest, student.body.snapshot.digest, usable)
+
+
+def _over(s: Situation) -> Work | Waiting:
+    latest = s.view.latest()
+    if latest is None and rejected(s.view):
+        return Waiting("the student was refused by too many silos to be released", over=True)
+    student = s.view.newest_student()
+    if student is not None and s.me in s.view.joins:
+        action = _release(s)
+        if isinstance(action, Score):
+            return action
+    return Waiting("the student is released", over=True)
+
+
+def _lost(s: Situation, student: Said[Student]) -> bool:
+    """Its leader vanished before anyone here got the student: another must distil again."""
+    return student.body.snapshot.digest not in s.held and s.gone(student.author)
+
+
+def _refused(s: Situation, said: Said[Expert]) -> bool:
+    return s.me in s.view.verdicts.get(said.digest, {})

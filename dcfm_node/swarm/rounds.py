@@ -1,0 +1,132 @@
+"""Rounds: which phase the run is in, and what this node does next and why.
+
+Both schedules are one table of successors. A phase is left when records say it is complete, never
+because a clock said so alone; a clock only tells which silos are late (SPEC 6.3).
+"""
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+from typing import Literal
+
+from dcfm_node.records.entries import Expert
+from dcfm_node.swarm.view import View
+
+Stage = Literal["local", "refine", "distil", "release", "done"]
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One step of the schedule. Round 0 of training is Stage I."""
+
+    stage: Stage
+    round: int
+
+
+Late = Callable[[bytes], bool]
+"""Whether a silo made no progress for `policy.stall_s` since this node began to wait for it."""
+
+
+def successor(view: View, phase: Phase) -> Phase:
+    """The phase after a completed one: the whole of both schedules."""
+    alternating = view.manifest.method.schedule == "alternating"
+    match phase.stage:
+        case "local":
+            return Phase("distil", 0) if alternating else Phase("refine", 1)
+        case "refine" if alternating or finishes(view, phase.round):
+            return Phase("distil", phase.round)
+        case "refine":
+            return Phase("refine", phase.round + 1)
+        case "distil":
+            student = view.student(phase.round)
+            done = student is not None and student.body.final
+            return Phase("release" if done else "refine", phase.round + (not done))
+        case _:
+            return Phase("done", phase.round)
+
+
+def current_phase(view: View, late: Late) -> Phase:
+    """The first phase that the records do not show complete."""
+    newest = view.newest_student()
+    phase = Phase("local", 0) if newest is None else Phase("distil", newest.body.round)
+    while phase.stage != "done" and complete(view, phase, late):
+        phase = successor(view, phase)
+    return phase
+
+
+def complete(view: View, phase: Phase, late: Late) -> bool:
+    """Whether a phase may be left."""
+    match phase.stage:
+        case "local" | "refine":
+            missing = missing_silos(view, phase.round)
+            if not missing:
+                return True
+            enough = len(view.active()) - len(missing) >= view.manifest.quorum
+            tolerant = view.manifest.policy.participation == "tolerant"
+            return tolerant and enough and all(late(key) for key in missing)
+        case "distil":
+            return view.student(phase.round) is not None
+        case "release":
+            return view.latest() is not None or rejected(view)
+        case _:
+            return False
+
+
+def missing_silos(view: View, round_: int) -> list[bytes]:
+    """Active silos that published no expert of this round or a later one, in roster order."""
+    return [key for key in view.active() if max(view.experts.get(key, {}), default=-1) < round_]
+
+
+def turn(view: View, phase: Phase, late: Late) -> list[bytes]:
+    """The silos that train now: all that are missing, or under the paper's rule the next in turn.
+
+    The paper's simultaneous update oscillates, because each silo adopts its peers' frozen offset;
+    in turn it converges.
+    """
+    missing = missing_silos(view, phase.round)
+    if phase.stage == "local" or view.manifest.method.schedule == "alternating":
+        return missing
+    strict = view.manifest.policy.participation == "strict"
+    return next(([key] for key in missing if strict or not late(key)), missing)
+
+
+def rejected(view: View) -> bool:
+    """Whether so many silos refused the newest final student that no quorum can endorse it."""
+    student = view.newest_student()
+    if student is None or not student.body.final:
+        return False
+    spared = len(view.manifest.roster) - len(view.refused.get(student.digest, ()))
+    return spared < view.manifest.quorum
+
+
+def finishes(view: View, round_: int, among: Set[bytes] | None = None) -> bool:
+    """Whether training ends with this round: at the last one, or when it stopped paying.
+
+    Decided from published metrics alone, so that every node decides alike: converged when neither
+    the mean CI gap nor the mean hold-out loss of the silos that trained both this round and an
+    earlier one fell by more than `method.tolerance`.
+
+    Args:
+        among: digests of the expert entries that count; all if None.
+    """
+    method = view.manifest.method
+    if round_ >= method.max_rounds:
+        return True
+    if round_ < method.min_rounds:
+        return False
+    now: list[Expert] = []
+    before: list[Expert] = []
+    for rounds in view.experts.values():
+        said = rounds.get(round_)
+        earlier = [r for r in rounds if 0 < r < round_]
+        if said is None or not earlier or (among is not None and said.digest not in among):
+            continue
+        now.append(said.body)
+        before.append(rounds[max(earlier)].body)
+    return bool(now) and all(
+        _mean(now, name) >= (1 - method.tolerance) * _mean(before, name)
+        for name in ("ci_gap", "holdout_loss")
+    )
+
+
+def _mean(experts: list[Expert], name: str) -> float:
+    return sum(expert.metrics.get(name, 0.0) for expert in experts) / len(experts)

@@ -1,0 +1,166 @@
+"""The view: what the journals, taken together, say of the run.
+
+A fold over entries in which the order between authors does not matter: two nodes that hold the
+same journals hold the same view (SPEC 6.1). Questions that need several records (is this lease a
+majority's?) are answered when asked, because their parts arrive in any order.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from dcfm_node.records.entries import (
+    Endorse,
+    Expert,
+    Join,
+    Lease,
+    Refuse,
+    Student,
+    Verdict,
+    Vote,
+    Withdraw,
+)
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.wire.envelope import Sealed
+
+B = TypeVar("B", Expert, Vote, Lease, Student, Endorse, Refuse, Verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class Said(Generic[B]):
+    """A record's body, with who said it and the digest of its entry."""
+
+    author: bytes
+    digest: bytes
+    body: B
+
+
+@dataclass
+class View:
+    """Every record of the run, by the question it answers."""
+
+    manifest: Manifest
+    joins: dict[bytes, Join] = field(default_factory=dict)
+    experts: dict[bytes, dict[int, Said[Expert]]] = field(default_factory=dict)
+    """Author, then round."""
+    expert_entries: dict[bytes, Said[Expert]] = field(default_factory=dict)
+    """The same, by the digest of the entry."""
+    votes: dict[int, dict[bytes, Said[Vote]]] = field(default_factory=dict)
+    """Term, then voter; a second vote in one term does not count."""
+    leases: dict[bytes, Said[Lease]] = field(default_factory=dict)
+    students: dict[bytes, Said[Student]] = field(default_factory=dict)
+    endorsed: dict[bytes, dict[bytes, Said[Endorse]]] = field(default_factory=dict)
+    """Digest of the student's entry, then endorser."""
+    refused: dict[bytes, dict[bytes, Said[Refuse]]] = field(default_factory=dict)
+    verdicts: dict[bytes, dict[bytes, Said[Verdict]]] = field(default_factory=dict)
+    """Digest of the refused entry, then judge."""
+    withdrawn: dict[bytes, Withdraw] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, manifest: Manifest, entries: Iterable[Sealed]) -> "View":
+        """Fold entries; within one author they must come in chain order."""
+        view = cls(manifest)
+        for sealed in entries:
+            view.add(sealed)
+        return view
+
+    def add(self, sealed: Sealed) -> None:
+        """Fold one more entry in."""
+        author, digest = sealed.entry.author, sealed.digest
+        match sealed.entry.body:
+            case Join() as body:
+                self.joins.setdefault(author, body)
+            case Expert() as body:
+                rounds = self.experts.setdefault(author, {})
+                if body.round not in rounds:
+                    rounds[body.round] = self.expert_entries[digest] = Said(author, digest, body)
+            case Vote() as body:
+                self.votes.setdefault(body.term, {}).setdefault(author, Said(author, digest, body))
+            case Lease() as body:
+                self.leases[digest] = Said(author, digest, body)
+            case Student() as body:
+                self.students[digest] = Said(author, digest, body)
+            case Endorse() as body:
+                self.endorsed.setdefault(body.student, {})[author] = Said(author, digest, body)
+            case Refuse() as body:
+                self.refused.setdefault(body.student, {})[author] = Said(author, digest, body)
+            case Verdict() as body:
+                self.verdicts.setdefault(body.entry, {})[author] = Said(author, digest, body)
+            case Withdraw() as body:
+                self.withdrawn.setdefault(author, body)
+
+    # Silos
+
+    def active(self) -> list[bytes]:
+        """Roster keys that did not withdraw, in roster order."""
+        return [silo.key for silo in self.manifest.roster if silo.key not in self.withdrawn]
+
+    def latest_expert(self, author: bytes, at_most: int | None = None) -> Said[Expert] | None:
+        """An author's newest expert, of round `at_most` or earlier if given."""
+        rounds = [r for r in self.experts.get(author, {}) if at_most is None or r <= at_most]
+        return self.experts[author][max(rounds)] if rounds else None
+
+    # Leaders
+
+    def certified(self, lease: bytes) -> Said[Lease] | None:
+        """The lease of that entry digest, if a majority's votes of its term name its author."""
+        said = self.leases.get(lease)
+        if said is None:
+            return None
+        cast = self.votes.get(said.body.term, {})
+        voters = sum(
+            vote.digest in said.body.votes
+            and vote.body.candidate == said.author
+            and vote.body.round == said.body.round
+            for vote in cast.values()
+        )
+        return said if voters >= self.manifest.quorum else None
+
+    def leader(self, term: int) -> Said[Lease] | None:
+        """The certified lease of a term. Majorities intersect: there is at most one leader."""
+        leases = (self.certified(digest) for digest in sorted(self.leases))
+        return next((said for said in leases if said and said.body.term == term), None)
+
+    def last_leader(self) -> Said[Lease] | None:
+        """The certified lease of the highest term that has one."""
+        found = [said for said in map(self.certified, self.leases) if said is not None]
+        return max(found, key=lambda said: said.body.term, default=None)
+
+    def last_term(self) -> int:
+        """The highest term anyone voted in; 0 before the first."""
+        return max(self.votes, default=0)
+
+    # Students
+
+    def valid_students(self) -> list[Said[Student]]:
+        """Students published under a certified lease whose teachers are known, oldest first."""
+        found = [said for said in self.students.values() if self._valid(said)]
+        return sorted(found, key=lambda said: (said.body.round, said.body.term, said.digest))
+
+    def _valid(self, said: Said[Student]) -> bool:
+        lease = self.certified(said.body.lease)
+        return (
+            lease is not None
+            and lease.author == said.author
+            and (lease.body.term, lease.body.round) == (said.body.term, said.body.round)
+            and all(teacher in self.expert_entries for teacher in said.body.teachers)
+        )
+
+    def student(self, round_: int) -> Said[Student] | None:
+        """The student of a round: the highest term's, which fences every earlier leader."""
+        found = [said for said in self.valid_students() if said.body.round == round_]
+        return found[-1] if found else None
+
+    def newest_student(self) -> Said[Student] | None:
+        """The valid student of the highest (round, term)."""
+        found = self.valid_students()
+        return found[-1] if found else None
+
+    def latest(self) -> Said[Student] | None:
+        """The newest final student that a quorum of silos endorsed: what `fetch --latest` gives."""
+        found = [
+            said
+            for said in self.valid_students()
+            if said.body.final and len(self.endorsed.get(said.digest, ())) >= self.manifest.quorum
+        ]
+        return found[-1] if found else None
