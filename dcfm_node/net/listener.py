@@ -117,7 +117,7 @@ class Listener:
             self._owner.arrived(link_key, frames)
 
     def _drop(self, link_key: str, routing_id: bytes) -> None:
-        del self._routes[link_key][routing_id]
+        self._routes[link_key].pop(routing_id, None)
         self._owner.changed(link_key)
 
     def _answer(self) -> None:

@@ -246,11 +246,11 @@ class Transfers:
         known, download = self._peers.get(peer), self._downloads.get(digest)
         if known is None:
             return []
-        known.owed.pop((digest, index), None)
         if download is None or not download.stored or peer in download.banned:
             return self._wants(now)
         if not self._fits(download, index, data):
             return self._blame(peer, digest, f"chunk {index} is not what was signed", now)
+        known.owed.pop((digest, index), None)
         known.window, known.strikes = min(WINDOW, known.window + 1), 0
         known.patience, known.since = PATIENCE_S, now
         if download.stored[index]:

@@ -1,0 +1,284 @@
+"""Carries chunks between the links and the files: serves those who ask, fetches what it is told."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from dcfm_node.errors import PeerError
+from dcfm_node.net import frames as wire
+from dcfm_node.net.frames import Buffer
+from dcfm_node.records.entries import Snapshot
+from dcfm_node.swarm import transfer
+from dcfm_node.swarm.transfer import (
+    CHUNK_BYTES,
+    SnapshotFiles,
+    Transfers,
+    chunk_count,
+    chunk_hashes,
+)
+
+CACHED_LISTS = 64
+SCAN_CHUNKS = 16
+"""Chunks of a partial file hashed again between two looks at the sockets."""
+RETRY_S = 30.0
+"""Pause after the disk refused, before the download is taken up again."""
+PROGRESS_S = 0.5
+_ZEROS = bytes(CHUNK_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A snapshot is complete, verified and in its place."""
+
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """How far a download is, at most every `PROGRESS_S`."""
+
+    digest: bytes
+    done_bytes: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class BadPeer:
+    """A peer sent what cannot be right. `digest` is empty when it was no message at all."""
+
+    peer_id: bytes
+    digest: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailed:
+    """A download stopped. It is tried again if `retried`; else its record itself is wrong."""
+
+    digest: bytes
+    reason: str
+    retried: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServeFailed:
+    """A held snapshot could not be read for a peer."""
+
+    digest: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The bulk thread ended by a defect of ours; no transfer goes on."""
+
+    reason: str
+
+
+BulkEvent = Fetched | Progressed | BadPeer | FetchFailed | ServeFailed | Crashed
+
+
+@dataclass(slots=True)
+class _Scan:
+    """Hashing again what a partial file holds."""
+
+    hashes: bytes
+    next: int = 0
+    found: list[int] = field(default_factory=list)
+
+
+class Carrier:
+    """Moves chunks. Not thread-safe: one thread calls it.
+
+    Args:
+        send: never blocks; False when the message was not sent, which a timeout repairs.
+    """
+
+    def __init__(
+        self,
+        files: SnapshotFiles,
+        send: Callable[[bytes, list[Buffer]], bool],
+        notify: Callable[[BulkEvent], None],
+        rng: Random,
+    ) -> None:
+        self._files, self._send, self._notify = files, send, notify
+        self._transfers = Transfers(rng)
+        self._lists: OrderedDict[bytes, bytes] = OrderedDict()
+        self._scans: dict[bytes, _Scan] = {}
+        self._snapshots: dict[bytes, Snapshot] = {}
+        self._retries: dict[bytes, float] = {}
+        self._told: dict[bytes, float] = {}
+        self._malformed: dict[bytes, None] = {}
+
+    @property
+    def busy(self) -> bool:
+        """There is something to hash: call `step` soon."""
+        return bool(self._scans)
+
+    def fetch(self, snapshot: Snapshot, now: float) -> None:
+        """Download a snapshot, unless it is held or under way."""
+        digest = snapshot.digest
+        if digest in self._snapshots:
+            return
+        self._snapshots[digest] = snapshot
+        self._start(digest, now)
+
+    def cancel(self, digest: bytes, now: float) -> None:
+        """Forget a download and its partial file."""
+        if digest in self._snapshots:
+            self._forget(digest)
+            self._apply(self._transfers.cancel(digest, now), now)
+            self._discard(digest)
+
+    def linked(self, peer: bytes, up: bool, now: float) -> None:
+        """A peer's first link came up, or its last went down."""
+        self._malformed.pop(peer, None)
+        change = self._transfers.peer_up if up else self._transfers.peer_down
+        self._apply(change(peer, now), now)
+
+    def received(self, peer: bytes, frames: Sequence[Buffer], now: float) -> None:
+        """A message of an authenticated peer."""
+        try:
+            message = wire.decode(frames)
+        except PeerError as error:
+            if peer not in self._malformed:
+                self._malformed[peer] = None
+                self._notify(BadPeer(peer, b"", str(error)))
+            return
+        match message:
+            case wire.Ask() | wire.Want():
+                self._send(peer, wire.encode(self._reply(message)))
+            case wire.Holds(digest, hashes):
+                self._apply(self._transfers.holds(peer, digest, bytes(hashes), now), now)
+            case wire.Lacks(digest):
+                self._apply(self._transfers.lacks(peer, digest, now), now)
+            case wire.Chunk(digest, index, data):
+                self._apply(self._transfers.chunk(peer, digest, index, bytes(data), now), now)
+
+    def tick(self, now: float) -> None:
+        """Time passed."""
+        for digest, due in list(self._retries.items()):
+            if now >= due:
+                del self._retries[digest]
+                self._start(digest, now)
+        self._apply(self._transfers.tick(now), now)
+
+    def step(self, now: float) -> None:
+        """Hash a few more chunks of a partial file."""
+        for digest, scan in list(self._scans.items())[:1]:
+            try:
+                self._scan(digest, scan)
+            except OSError as error:
+                self._postpone(digest, error, now)
+                return
+            if scan.next * 32 >= len(scan.hashes):
+                del self._scans[digest]
+                self._apply(self._transfers.resumed(digest, scan.found, now), now)
+
+    def _start(self, digest: bytes, now: float) -> None:
+        snapshot = self._snapshots[digest]
+        try:
+            held = self._files.view(digest) is not None
+            if not held:
+                self._files.begin(snapshot)
+        except OSError as error:
+            self._postpone(digest, error, now)
+            return
+        if held:
+            self._forget(digest)
+            self._notify(Fetched(digest))
+        else:
+            self._apply(self._transfers.fetch(snapshot, now), now)
+
+    def _apply(self, effects: list[transfer.Effect], now: float) -> None:
+        for effect in effects:
+            match effect:
+                case transfer.Ask(peer, digest):
+                    self._send(peer, wire.encode(wire.Ask(digest)))
+                case transfer.Want(peer, digest, index):
+                    self._send(peer, wire.encode(wire.Want(digest, index)))
+                case transfer.Check(digest, hashes):
+                    self._scans[digest] = _Scan(hashes)
+                case transfer.Store(digest, index, data):
+                    self._store(digest, index, data, now)
+                case transfer.Complete(digest):
+                    self._finish(digest, now)
+                case transfer.Blame(peer, digest, reason):
+                    self._notify(BadPeer(peer, digest, reason))
+
+    def _store(self, digest: bytes, index: int, data: bytes, now: float) -> None:
+        try:
+            self._files.write(digest, index, data)
+        except OSError as error:
+            self._postpone(digest, error, now)
+            return
+        if digest in self._transfers and now - self._told.get(digest, -PROGRESS_S) >= PROGRESS_S:
+            self._told[digest] = now
+            self._notify(Progressed(digest, *self._transfers.progress(digest)))
+
+    def _finish(self, digest: bytes, now: float) -> None:
+        if digest in self._retries:  # the last chunk was not written
+            return
+        try:
+            self._files.finish(digest)
+        except OSError as error:
+            self._postpone(digest, error, now)
+        except PeerError as error:
+            self._forget(digest)
+            self._discard(digest)
+            self._notify(FetchFailed(digest, str(error), retried=False))
+        else:
+            size = self._snapshots[digest].size
+            self._forget(digest)
+            self._notify(Progressed(digest, size, size))
+            self._notify(Fetched(digest))
+
+    def _postpone(self, digest: bytes, error: OSError, now: float) -> None:
+        """Stop a download for a while; what is on disk serves when it is taken up again."""
+        self._scans.pop(digest, None)
+        self._retries[digest] = now + RETRY_S
+        self._notify(FetchFailed(digest, f"{type(error).__name__}: {error}", retried=True))
+        self._apply(self._transfers.cancel(digest, now), now)
+
+    def _forget(self, digest: bytes) -> None:
+        for table in (self._snapshots, self._scans, self._retries, self._told):
+            table.pop(digest, None)
+
+    def _discard(self, digest: bytes) -> None:
+        try:
+            self._files.discard(digest)
+        except OSError as error:
+            self._notify(FetchFailed(digest, f"cannot remove: {error}", retried=False))
+
+    def _scan(self, digest: bytes, scan: _Scan) -> None:
+        size = self._snapshots[digest].size
+        for index in range(scan.next, min(scan.next + SCAN_CHUNKS, chunk_count(size))):
+            data = self._files.read_partial(digest, index)
+            # Allocated and never written: comparing is an order cheaper than hashing.
+            if data != _ZEROS and chunk_hashes(data) == scan.hashes[32 * index : 32 * index + 32]:
+                scan.found.append(index)
+            scan.next = index + 1
+
+    def _reply(self, message: wire.Ask | wire.Want) -> wire.Frames:
+        digest = message.digest
+        try:
+            view = self._files.view(digest)
+        except OSError as error:
+            self._notify(ServeFailed(digest, f"{type(error).__name__}: {error}"))
+            view = None
+        if view is None:
+            return wire.Lacks(digest)
+        if isinstance(message, wire.Ask):
+            return wire.Holds(digest, self._list(digest, view))
+        start = message.index * CHUNK_BYTES
+        if start >= len(view):
+            return wire.Lacks(digest)
+        return wire.Chunk(digest, message.index, view[start : start + CHUNK_BYTES])
+
+    def _list(self, digest: bytes, view: memoryview) -> bytes:
+        hashes = self._lists.pop(digest, None) or chunk_hashes(view)
+        self._lists[digest] = hashes
+        if len(self._lists) > CACHED_LISTS:
+            self._lists.popitem(last=False)
+        return hashes

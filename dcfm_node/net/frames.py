@@ -1,0 +1,103 @@
+"""What travels on the bulk plane: a small canonical header frame and, for two kinds, a raw one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dcfm_node.errors import PeerError
+from dcfm_node.records.entries import MAX_SNAPSHOT_BYTES
+from dcfm_node.swarm.transfer import CHUNK_BYTES, chunk_count
+from dcfm_node.wire.canonical import pack, unpack
+
+MAX_HEADER_BYTES = 128
+MAX_CHUNKS = chunk_count(MAX_SNAPSHOT_BYTES)
+
+Buffer = bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Do you hold this snapshot? Answered by `Holds` or `Lacks`."""
+
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """Yes, and these are the SHA-256 of its chunks, concatenated."""
+
+    digest: bytes
+    hashes: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Lacks:
+    """No, or not any more."""
+
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Send me this chunk. Answered by `Chunk` or `Lacks`, or not at all if the queue is full."""
+
+    digest: bytes
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The bytes of a chunk."""
+
+    digest: bytes
+    index: int
+    data: Buffer
+
+
+Frames = Ask | Holds | Lacks | Want | Chunk
+
+
+def encode(message: Frames) -> list[Buffer]:
+    """The frames of a message; payloads are passed on, not copied."""
+    match message:
+        case Ask(digest):
+            return [pack(("ask", digest))]
+        case Holds(digest, hashes):
+            return [pack(("holds", digest)), hashes]
+        case Lacks(digest):
+            return [pack(("lacks", digest))]
+        case Want(digest, index):
+            return [pack(("want", digest, index))]
+        case Chunk(digest, index, data):
+            return [pack(("chunk", digest, index)), data]
+
+
+def decode(frames: Sequence[Buffer]) -> Frames:
+    """The message in the frames of a peer.
+
+    Raises:
+        PeerError: not exactly one of the forms that `encode` gives.
+    """
+    if not 1 <= len(frames) <= 2 or len(frames[0]) > MAX_HEADER_BYTES:
+        raise PeerError("a bulk message is not a short header and at most one payload")
+    header = unpack(bytes(frames[0]))
+    payload = frames[1] if len(frames) == 2 else None
+    match header, payload:
+        case ("ask", bytes(digest)), None if len(digest) == 32:
+            return Ask(digest)
+        case ("lacks", bytes(digest)), None if len(digest) == 32:
+            return Lacks(digest)
+        case ("want", bytes(digest), int(index)), None if _is_chunk(digest, index):
+            return Want(digest, index)
+        case ("holds", bytes(digest)), hashes if hashes is not None and len(digest) == 32:
+            if len(hashes) % 32 or not 0 < len(hashes) <= 32 * MAX_CHUNKS:
+                raise PeerError(f"a hash list has {len(hashes)} bytes")
+            return Holds(digest, hashes)
+        case ("chunk", bytes(digest), int(index)), data if data is not None:
+            if not _is_chunk(digest, index) or not 0 < len(data) <= CHUNK_BYTES:
+                raise PeerError(f"a chunk has index {index} and {len(data)} bytes")
+            return Chunk(digest, index, data)
+    raise PeerError("a bulk message is of no known kind")
+
+
+def _is_chunk(digest: bytes, index: int) -> bool:
+    return len(digest) == 32 and type(index) is int and 0 <= index < MAX_CHUNKS

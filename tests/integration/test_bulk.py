@@ -1,0 +1,264 @@
+"""The bulk plane over real sockets on the loopback (SPEC 5)."""
+
+import errno
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from threading import Condition
+
+import pytest
+import zmq
+
+from dcfm_node.errors import PeerError
+from dcfm_node.net.bulk import (
+    BadPeer,
+    Bulk,
+    BulkEvent,
+    Fetched,
+    FetchFailed,
+    Progressed,
+)
+from dcfm_node.net.peers import LinkPeer
+from dcfm_node.records.entries import Snapshot
+from dcfm_node.swarm.transfer import CHUNK_BYTES, chunk_hashes, chunk_root
+
+WAIT_S = 30.0
+
+
+class MemoryFiles:
+    """Snapshots in memory."""
+
+    def __init__(self, *held: bytes) -> None:
+        self.held = {hashlib.sha256(data).digest(): data for data in held}
+        self.partial: dict[bytes, bytearray] = {}
+        self.written: list[int] = []
+        self.failures = 0
+
+    def view(self, digest: bytes) -> memoryview | None:
+        return memoryview(self.held[digest]) if digest in self.held else None
+
+    def begin(self, snapshot: Snapshot) -> None:
+        self.partial.setdefault(snapshot.digest, bytearray(snapshot.size))
+
+    def read_partial(self, digest: bytes, index: int) -> bytes:
+        start = index * CHUNK_BYTES
+        return bytes(self.partial[digest][start : start + CHUNK_BYTES])
+
+    def write(self, digest: bytes, index: int, data: bytes) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        start = index * CHUNK_BYTES
+        self.partial[digest][start : start + len(data)] = data
+        self.written.append(index)
+
+    def finish(self, digest: bytes) -> None:
+        data = bytes(self.partial[digest])
+        if hashlib.sha256(data).digest() != digest:
+            raise PeerError("the file is not what its digest says")
+        self.held[digest] = data
+        del self.partial[digest]
+
+    def discard(self, digest: bytes) -> None:
+        self.partial.pop(digest, None)
+
+
+class TamperingFiles(MemoryFiles):
+    """Tells the right hash list and then serves chunks with one byte changed."""
+
+    asked = False
+
+    def view(self, digest: bytes) -> memoryview | None:
+        whole = super().view(digest)
+        if whole is None or not self.asked:
+            self.asked = True
+            return whole
+        data = bytearray(whole)
+        data[::CHUNK_BYTES] = bytes(byte ^ 1 for byte in data[::CHUNK_BYTES])
+        return memoryview(data)
+
+
+@dataclass
+class Node:
+    """A node under test: its keys, files, and every event that its bulk thread told."""
+
+    name: str
+    files: MemoryFiles = field(default_factory=MemoryFiles)
+    events: list[BulkEvent] = field(default_factory=list)
+    told: Condition = field(default_factory=Condition)
+    bulk: Bulk | None = None
+
+    def __post_init__(self) -> None:
+        public, secret = zmq.curve_keypair()
+        self.public, self.secret = public.decode(), secret.decode()
+        self.id = self.name.encode().ljust(32, b".")
+
+    def peer(self, bulk: str | None = None) -> LinkPeer:
+        return LinkPeer(self.id, self.name, self.public, None, bulk)
+
+    def start(self, *peers: LinkPeer, listen: str | None = "tcp://127.0.0.1:*") -> str:
+        self.bulk = Bulk(
+            secret=self.secret,
+            public=self.public,
+            listen=listen,
+            peers=peers,
+            files=self.files,
+            notify=self.notify,
+        )
+        self.bulk.start()
+        return self.bulk.address or ""
+
+    def notify(self, event: BulkEvent) -> None:
+        with self.told:
+            self.events.append(event)
+            self.told.notify_all()
+
+    def fetch(self, snapshot: Snapshot) -> None:
+        assert self.bulk
+        self.bulk.fetch(snapshot)
+
+    def until(self, condition: Callable[[list[BulkEvent]], bool]) -> None:
+        with self.told:
+            assert self.told.wait_for(lambda: condition(self.events), WAIT_S), self.events
+
+    def until_fetched(self, snapshot: Snapshot) -> None:
+        self.until(lambda events: Fetched(snapshot.digest) in events)
+
+
+@contextmanager
+def nodes(*running: Node) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for node in running:
+            if node.bulk is not None:
+                node.bulk.close()
+
+
+def make(size: int, seed: int = 0) -> tuple[bytes, Snapshot]:
+    data = Random(seed).randbytes(size)
+    digest = hashlib.sha256(data).digest()
+    return data, Snapshot(digest=digest, size=size, chunks=chunk_root(chunk_hashes(data)))
+
+
+def test_a_node_that_only_dials_out_fetches_and_serves() -> None:
+    ours, our_snapshot = make(3 * CHUNK_BYTES + 17, seed=1)
+    theirs, their_snapshot = make(CHUNK_BYTES - 1, seed=2)
+    server, silo = Node("server", MemoryFiles(theirs)), Node("silo", MemoryFiles(ours))
+    with nodes(server, silo):
+        address = server.start(silo.peer())
+        silo.start(server.peer(address), listen=None)
+        server.fetch(our_snapshot)
+        silo.fetch(their_snapshot)
+        server.until_fetched(our_snapshot)
+        silo.until_fetched(their_snapshot)
+        assert server.bulk and silo.bulk
+        sent, received = server.bulk.stats()[silo.id]
+        assert received > len(ours) and sent > len(theirs)
+        # The author of a snapshot holds it: fetching it again ends at once.
+        silo.fetch(our_snapshot)
+        silo.until_fetched(our_snapshot)
+    assert server.files.held[our_snapshot.digest] == ours
+    assert silo.files.held[their_snapshot.digest] == theirs
+
+
+def test_twenty_megabytes_from_two_holders_of_which_one_tampers() -> None:
+    data, snapshot = make(20_000_000)
+    honest, tampering = Node("honest", MemoryFiles(data)), Node("tampering", TamperingFiles(data))
+    reader = Node("reader")
+    with nodes(honest, tampering, reader):
+        addresses = [node.start(reader.peer()) for node in (honest, tampering)]
+        reader.start(honest.peer(addresses[0]), tampering.peer(addresses[1]))
+        reader.fetch(snapshot)
+        reader.until_fetched(snapshot)
+    assert reader.files.held[snapshot.digest] == data
+    bad = [event for event in reader.events if isinstance(event, BadPeer)]
+    assert [(event.peer_id, event.digest) for event in bad] == [(tampering.id, snapshot.digest)]
+    assert "chunk" in bad[0].reason
+    assert Progressed(snapshot.digest, snapshot.size, snapshot.size) in reader.events
+
+
+def test_two_honest_holders_share_the_load() -> None:
+    data, snapshot = make(24 * CHUNK_BYTES)
+    holders = [Node("first", MemoryFiles(data)), Node("second", MemoryFiles(data))]
+    reader = Node("reader")
+    with nodes(reader, *holders):
+        address = reader.start(*(holder.peer() for holder in holders))
+        for holder in holders:
+            holder.start(reader.peer(address), listen=None)
+        reader.fetch(snapshot)
+        reader.until_fetched(snapshot)
+        assert reader.bulk
+        received = [reader.bulk.stats()[holder.id][1] for holder in holders]
+    assert sorted(reader.files.written) == list(range(24))
+    assert min(received) >= CHUNK_BYTES
+
+
+def test_a_half_written_partial_is_resumed() -> None:
+    data, snapshot = make(10 * CHUNK_BYTES + 5)
+    holder, reader = Node("holder", MemoryFiles(data)), Node("reader")
+    kept = bytearray(data[: 6 * CHUNK_BYTES].ljust(len(data), b"\0"))
+    kept[2 * CHUNK_BYTES] ^= 1  # a torn write
+    reader.files.partial[snapshot.digest] = kept
+    with nodes(holder, reader):
+        reader.start(holder.peer(holder.start(reader.peer())))
+        reader.fetch(snapshot)
+        reader.until_fetched(snapshot)
+    assert sorted(reader.files.written) == [2, 6, 7, 8, 9, 10]
+    assert reader.files.held[snapshot.digest] == data
+
+
+def test_a_fetch_waits_for_a_holder_to_appear() -> None:
+    data, snapshot = make(2 * CHUNK_BYTES)
+    holder, reader = Node("holder", MemoryFiles(data)), Node("reader")
+    with nodes(holder, reader):
+        address = reader.start(holder.peer())
+        reader.fetch(snapshot)
+        holder.start(reader.peer(address), listen=None)
+        reader.until_fetched(snapshot)
+    assert reader.files.held[snapshot.digest] == data
+
+
+def test_a_full_disk_is_reported_and_the_fetch_taken_up_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dcfm_node.net.carrier.RETRY_S", 0.2)
+    data, snapshot = make(4 * CHUNK_BYTES)
+    holder, reader = Node("holder", MemoryFiles(data)), Node("reader")
+    reader.files.failures = 1
+    with nodes(holder, reader):
+        reader.start(holder.peer(holder.start(reader.peer())))
+        reader.fetch(snapshot)
+        reader.until_fetched(snapshot)
+    failed = [event for event in reader.events if isinstance(event, FetchFailed)]
+    assert len(failed) == 1 and failed[0].retried and "No space left" in failed[0].reason
+
+
+def test_a_record_whose_digest_lies_fails_for_good() -> None:
+    data, truth = make(2 * CHUNK_BYTES)
+    lie = truth.model_copy(update={"digest": bytes(32)})
+    holder, reader = Node("holder", MemoryFiles()), Node("reader")
+    holder.files.held[lie.digest] = data
+    with nodes(holder, reader):
+        reader.start(holder.peer(holder.start(reader.peer())))
+        reader.fetch(lie)
+        reader.until(lambda events: any(isinstance(event, FetchFailed) for event in events))
+    failed = next(event for event in reader.events if isinstance(event, FetchFailed))
+    assert not failed.retried and Fetched(lie.digest) not in reader.events
+    assert lie.digest not in reader.files.partial
+
+
+def test_a_cancelled_fetch_leaves_nothing_behind() -> None:
+    _, snapshot = make(CHUNK_BYTES)
+    _, marker = make(1, seed=3)
+    reader = Node("reader", MemoryFiles(make(1, seed=3)[0]))
+    with nodes(reader):
+        reader.start()
+        reader.fetch(snapshot)
+        assert reader.bulk
+        reader.bulk.cancel(snapshot.digest)
+        reader.fetch(marker)  # commands keep their order
+        reader.until_fetched(marker)
+        assert snapshot.digest not in reader.files.partial
