@@ -1,0 +1,200 @@
+"""Signed envelopes of entries and beats (SPEC 3.2, 3.6, 4.6)."""
+
+import struct
+from typing import Any
+
+from dcfm_node.records import entries as rec
+from dcfm_node.records import messages as msg
+from dcfm_node.wire import envelope as env
+from dcfm_node.wire.canonical import pack, sha256
+from vectors.common import NAMES, RUN, SEEDS, SIGNERS, Json, bodies, case, entry, plain
+
+
+def sealed_dict(
+    fields: Json, domain: bytes = env.ENTRY_DOMAIN, signer: env.Signer = SIGNERS[0]
+) -> bytes:
+    return sealed_bytes(pack(fields), domain, signer)
+
+
+def sealed_bytes(
+    body: bytes, domain: bytes = env.ENTRY_DOMAIN, signer: env.Signer = SIGNERS[0]
+) -> bytes:
+    return pack((body, signer.sign(domain + body)))
+
+
+def oversize() -> list[list[Any]]:
+    """A join that keeps every bound of its fields and is, signed, too large for an envelope."""
+    label = ((1_000,) * 32, 0)
+    join = rec.Join(name="ares", distils=True, version="", counts=(label,) * 5_400)
+    whole, part = entry(join).envelope, pack(label)
+    start, end = whole.index(part), whole.rindex(part) + len(part)
+    return [
+        [whole[:start].hex(), 1],
+        [part.hex(), (end - start) // len(part)],
+        [whole[end:].hex(), 1],
+    ]
+
+
+def rejected_entries() -> list[Json]:
+    good = entry(rec.Vote(term=1, round=0, candidate=SIGNERS[1].key))
+    fields = good.entry.model_dump()
+    vote = fields["body"]
+    expert = bodies()[1].model_dump()
+    body, signature = pack(fields), good.envelope[-64:]
+    flipped = good.envelope[:-1] + bytes([good.envelope[-1] ^ 1])
+    items = sorted(fields.items(), reverse=True)
+    backwards = b"\x87" + b"".join(pack(key) + pack(value) for key, value in items)
+    long_seq = body.replace(pack("seq") + b"\x00", pack("seq") + b"\xcc\x00")
+    float_32 = pack(fields | {"body": expert}).replace(
+        pack(0.25), b"\xca" + struct.pack(">f", 0.25)
+    )
+    plans: list[tuple[str, str, bytes]] = [
+        ("a bit of the signature differs", "3.2.2", flipped),
+        ("signed with another key", "3.2.2", sealed_dict(fields, signer=SIGNERS[1])),
+        (
+            "the author is no point of the curve",
+            "3.2.2",
+            sealed_dict(fields | {"author": b"\x02" + b"\xff" * 31}),
+        ),
+        ("signed under the beat's domain", "3.2.1", sealed_dict(fields, env.BEAT_DOMAIN)),
+        ("signed without a domain", "3.2.1", sealed_dict(fields, b"")),
+        ("a beat", "3.2.1", env.seal_beat(beat(), SIGNERS[0]).envelope),
+        ("unknown field", "1.2.2", sealed_dict(fields | {"extra": 0})),
+        ("unknown field in the body", "1.2.2", sealed_dict(fields | {"body": vote | {"extra": 0}})),
+        ("missing field", "1.2.2", sealed_dict({k: v for k, v in fields.items() if k != "seq"})),
+        ("unknown kind", "3.6", sealed_dict(fields | {"body": {"kind": "praise"}})),
+        ("no kind", "3.6", sealed_dict(fields | {"body": {"reason": ""}})),
+        ("term 0", "1.2.2", sealed_dict(fields | {"body": vote | {"term": 0}})),
+        (
+            "term above its bound",
+            "1.2.2",
+            sealed_dict(fields | {"body": vote | {"term": 1_000_001}}),
+        ),
+        (
+            "round above its bound",
+            "1.2.2",
+            sealed_dict(fields | {"body": vote | {"round": 10_001}}),
+        ),
+        ("negative seq", "1.2.2", sealed_dict(fields | {"seq": -1})),
+        ("seq above its bound", "1.2.2", sealed_dict(fields | {"seq": 100_001})),
+        ("epoch above its bound", "1.2.2", sealed_dict(fields | {"epoch": 1_000_001})),
+        ("digest of 31 bytes", "1.2.2", sealed_dict(fields | {"prev": bytes(31)})),
+        (
+            "snapshot of no bytes",
+            "5.1",
+            sealed_dict(fields | {"body": expert | {"snapshot": expert["snapshot"] | {"size": 0}}}),
+        ),
+        (
+            "reason of 501 characters",
+            "1.2.2",
+            sealed_dict(fields | {"body": {"kind": "withdraw", "reason": "a" * 501}}),
+        ),
+        (
+            "a name in capitals",
+            "1.2.2",
+            sealed_dict(fields | {"body": bodies()[0].model_dump() | {"name": "Ares"}}),
+        ),
+        ("a boolean for an integer", "1.2.3", sealed_dict(fields | {"seq": False})),
+        ("a float for an integer", "1.2.3", sealed_dict(fields | {"seq": 0.0})),
+        ("text for bytes", "1.2.3", sealed_dict(fields | {"prev": "a" * 32})),
+        (
+            "a metric that is no number",
+            "1.2.3",
+            sealed_dict(fields | {"body": expert | {"metrics": {"a": float("nan")}}}),
+        ),
+        (
+            "an infinite metric",
+            "1.2.3",
+            sealed_dict(fields | {"body": expert | {"metrics": {"a": float("inf")}}}),
+        ),
+        ("body keys out of order", "1.1.4", sealed_bytes(backwards)),
+        ("an integer of the body in a longer form", "1.1.1", sealed_bytes(long_seq)),
+        ("a float32 in the body", "1.1.2", sealed_bytes(float_32)),
+        ("body as text", "3.2", pack((fields["body"]["kind"], signature))),
+        ("an array of three", "3.2", pack((body, signature, b""))),
+        ("signature of 63 bytes", "3.2", pack((body, signature[:63]))),
+        ("the envelope's length in a longer form", "1.2.1", b"\xdc\x00\x02" + good.envelope[1:]),
+        ("a trailing byte", "1.2.1", good.envelope + b"\x00"),
+        ("no bytes at all", "1.2.1", b""),
+    ]
+    cases = [case(name, clause, envelope=data.hex()) for name, clause, data in plans]
+    return [*cases, case("too large by its whole", "3.2.3", pieces=oversize())]
+
+
+def beat(counter: int = 1) -> msg.Beat:
+    return msg.Beat(
+        run=RUN,
+        author=SIGNERS[0].key,
+        counter=counter,
+        activity="refine",
+        round=2,
+        done=3,
+        total=1_000,
+        ready=False,
+    )
+
+
+def envelopes() -> Json:
+    sealed = [entry(body, seq=0) for body in bodies()]
+    sealed.append(
+        entry(bodies()[-1], 1, epoch=1_000_000, seq=100_000, prev=sha256(b""), time_ms=2**40)
+    )
+    whole = env.seal_beat(beat(), SIGNERS[0])
+    integral = sealed[1].entry.model_dump()
+    integral["body"]["metrics"] = {"ci_gap": 1}
+    return {
+        "domains": {"entry": env.ENTRY_DOMAIN.hex(), "beat": env.BEAT_DOMAIN.hex()},
+        "seeds": {name: seed.hex() for name, seed in zip((*NAMES, "stranger"), SEEDS, strict=True)},
+        "entries": {
+            "accepted": [
+                case(
+                    s.entry.body.kind,
+                    "3.6",
+                    entry=plain(s.entry.model_dump()),
+                    envelope=s.envelope.hex(),
+                    digest=s.digest.hex(),
+                )
+                for s in sealed
+            ]
+            + [
+                case(
+                    "an integer where a float is asked",
+                    "1.2.3",
+                    entry=plain(integral),
+                    envelope=sealed_dict(integral).hex(),
+                    digest=sha256(env.ENTRY_DOMAIN, pack(integral)).hex(),
+                )
+            ],
+            "rejected": rejected_entries(),
+        },
+        "beats": {
+            "accepted": [
+                case(
+                    "beat",
+                    "4.6",
+                    beat=plain(whole.beat.model_dump()),
+                    envelope=whole.envelope.hex(),
+                )
+            ],
+            "rejected": [
+                case("an entry", "3.2.1", envelope=sealed[2].envelope.hex()),
+                case(
+                    "signed under the entry's domain",
+                    "3.2.1",
+                    envelope=sealed_dict(beat().model_dump()).hex(),
+                ),
+                case(
+                    "signed with another key",
+                    "3.2.2",
+                    envelope=sealed_dict(beat().model_dump(), env.BEAT_DOMAIN, SIGNERS[1]).hex(),
+                ),
+                case(
+                    "counter below 0",
+                    "1.2.2",
+                    envelope=sealed_dict(
+                        beat().model_dump() | {"counter": -1}, env.BEAT_DOMAIN
+                    ).hex(),
+                ),
+            ],
+        },
+    }

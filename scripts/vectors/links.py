@@ -1,0 +1,114 @@
+"""Snapshots, control messages and bulk frames (SPEC 4 and 5)."""
+
+import hashlib
+
+from dcfm_node.net import frames
+from dcfm_node.records import messages as msg
+from dcfm_node.swarm.transfer import CHUNK_BYTES, chunk_hashes, chunk_root
+from dcfm_node.wire import envelope as env
+from dcfm_node.wire.canonical import pack, sha256
+from vectors.common import (
+    MANIFEST,
+    RUN,
+    Json,
+    bodies,
+    case,
+    entry,
+    plain,
+)
+
+
+def snapshots() -> Json:
+    cases = []
+    sizes = [1, 31, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES + 7]
+    for size in sizes:
+        data = (b"decentralized" * (size // 13 + 1))[:size]
+        hashes = chunk_hashes(data)
+        cases.append(
+            case(
+                f"{size} bytes",
+                "5.1.1",
+                repeat=b"decentralized".hex(),
+                size=size,
+                digest=hashlib.sha256(data).hexdigest(),
+                hashes=hashes.hex(),
+                chunks=chunk_root(hashes).hex(),
+            )
+        )
+    return {"chunk_bytes": CHUNK_BYTES, "cases": cases}
+
+
+def messages() -> Json:
+    roster = [silo.key for silo in MANIFEST.roster]
+    head = msg.Head(epoch=2, seq=5, digest=sha256(b"head"))
+    empty = msg.Head(epoch=0, seq=-1, digest=RUN, forked=0)
+    sync = msg.Sync(
+        run=RUN,
+        version="0.1.0",
+        heads={roster[0]: head, roster[1]: empty},
+        beats={roster[2]: 9},
+        reply=True,
+    )
+    envelope = entry(bodies()[2]).envelope
+    accepted = [
+        sync,
+        msg.Entries(run=RUN, entries=(envelope,), beats=()),
+        msg.Mismatch(
+            run=RUN,
+            version="0.1.0",
+            manifest=env.manifest_bytes(MANIFEST),
+            reason="another manifest",
+        ),
+    ]
+    fields = sync.model_dump()
+    rejected = [
+        ("unknown kind", "4.2", {"kind": "hello"}),
+        ("unknown field", "1.2.2", fields | {"extra": 0}),
+        (
+            "a head below -1",
+            "4.3",
+            fields | {"heads": {roster[0]: head.model_dump() | {"seq": -2}}},
+        ),
+        ("a key of 31 bytes", "1.2.2", fields | {"beats": {bytes(31): 0}}),
+        ("no map", "4.2", [1]),
+    ]
+    return {
+        "accepted": [
+            case(m.kind, "4.2", message=plain(m.model_dump()), hex=env.encode_message(m).hex())
+            for m in accepted
+        ],
+        "rejected": [case(n, c, hex=pack(value).hex()) for n, c, value in rejected],
+    }
+
+
+def bulk() -> Json:
+    digest, hashes = sha256(b"snapshot"), sha256(b"chunk") * 2
+    said: list[tuple[str, frames.Frames]] = [
+        ("ask", frames.Ask(digest)),
+        ("holds", frames.Holds(digest, hashes)),
+        ("lacks", frames.Lacks(digest)),
+        ("want", frames.Want(digest, frames.MAX_CHUNKS - 1)),
+        ("chunk", frames.Chunk(digest, 0, b"data")),
+    ]
+    rejected: list[tuple[str, list[bytes]]] = [
+        ("no frame", []),
+        ("three frames", [pack(("ask", digest)), b"", b""]),
+        ("an unknown word", [pack(("give", digest))]),
+        ("a digest of 31 bytes", [pack(("ask", digest[:31]))]),
+        ("an ask with a payload", [pack(("ask", digest)), b"data"]),
+        ("holds without its list", [pack(("holds", digest))]),
+        ("a list of 33 bytes", [pack(("holds", digest)), hashes[:33]]),
+        ("an empty list", [pack(("holds", digest)), b""]),
+        ("an index below 0", [pack(("want", digest, -1))]),
+        ("an index beyond any snapshot", [pack(("want", digest, frames.MAX_CHUNKS))]),
+        ("a boolean index", [pack(("want", digest, True))]),
+        ("an empty chunk", [pack(("chunk", digest, 0)), b""]),
+        ("a header that is not canonical", [b"\xdc\x00\x02" + pack(("ask", digest))[1:]]),
+        ("a header of 129 bytes", [pack(("ask", digest, "a" * 87))]),
+    ]
+    return {
+        "accepted": [
+            case(n, "5.3", frames=[bytes(f).hex() for f in frames.encode(m)]) for n, m in said
+        ],
+        "rejected": [case(n, "5.3", frames=[f.hex() for f in parts]) for n, parts in rejected],
+    }

@@ -1,0 +1,189 @@
+"""Chains, leases, students and ranks (SPEC 3.3, 6.1 and 7.1)."""
+
+from typing import Any
+
+from dcfm_node.records import entries as rec
+from dcfm_node.swarm.election import rank
+from dcfm_node.swarm.journal import Journals
+from dcfm_node.wire import envelope as env
+from dcfm_node.wire.canonical import sha256
+from vectors.common import MANIFEST, RUN, SIGNERS, SNAPSHOT, STRANGER, Json, case, entry, plain
+
+
+def chain_case(name: str, clause: str, offers: list[env.Sealed]) -> Json:
+    journals = Journals(RUN, [silo.key for silo in MANIFEST.roster])
+    outcomes = [journals.offer(sealed).value for sealed in offers]
+    head = journals.head(SIGNERS[0].key)
+    steps = [[s.envelope.hex(), outcome] for s, outcome in zip(offers, outcomes, strict=True)]
+    return case(name, clause, offers=steps, head=plain(head.model_dump()))
+
+
+def chains() -> Json:
+    def link(text: str, after: env.Sealed | None = None, epoch: int = 0) -> env.Sealed:
+        seq = 0 if after is None else after.entry.seq + 1
+        prev = RUN if after is None else after.digest
+        return entry(rec.Withdraw(reason=text), epoch=epoch, seq=seq, prev=prev)
+
+    a = link("a")
+    b, b_other, b_later = link("b", a), link("other", a), link("later", a, 1)
+    c, c_later = link("c", b), link("c", b_later, 1)
+    c_back = link("back to epoch 0", b_later)
+    loose = entry(rec.Withdraw(reason="loose"), seq=1, prev=sha256(b"loose"), epoch=1)
+    first_loose = entry(rec.Withdraw(reason="first"), prev=sha256(b""))
+    stranger = rec.Entry(
+        run=RUN,
+        author=STRANGER.key,
+        epoch=0,
+        seq=0,
+        prev=RUN,
+        time_ms=0,
+        body=rec.Withdraw(reason=""),
+    )
+    elsewhere = stranger.model_copy(update={"run": sha256(b"run"), "author": SIGNERS[0].key})
+    foreign = env.seal_entry(elsewhere, SIGNERS[0])
+    return {
+        "run": RUN.hex(),
+        "author": SIGNERS[0].key.hex(),
+        "roster": [silo.key.hex() for silo in MANIFEST.roster],
+        "cases": [
+            chain_case("in order", "3.3.3", [a, b, c]),
+            chain_case("known already", "3.3.4", [a, b, a, b]),
+            chain_case("a gap, then what fills it", "3.3.3", [b, a, b]),
+            chain_case("the first entry does not start from the run id", "3.3.3", [first_loose]),
+            chain_case("prev is another digest", "3.3.3", [a, loose]),
+            chain_case("a lower epoch after a higher one", "3.3.3", [a, b_later, c_back]),
+            chain_case("a higher epoch goes on", "3.3.3", [a, b_later, c_later]),
+            chain_case("a higher epoch replaces the tail", "3.3.4", [a, b, c, b_later, c_later]),
+            chain_case("a replaced tail is stale", "3.3.4", [a, b_later, c_later, b, c]),
+            chain_case(
+                "a higher epoch that is not chained replaces nothing", "3.3.4", [a, b, loose]
+            ),
+            chain_case("a fork", "3.3.5", [a, b, c, b_other]),
+            chain_case("nothing after a fork", "3.3.2", [a, b, b_other, b, c, b_later]),
+            chain_case("what was before a fork stays", "3.4", [a, b, b_other, a]),
+            chain_case("a stranger", "3.3.1", [env.seal_entry(stranger, STRANGER)]),
+            chain_case("another run", "3.3.1", [foreign, a]),
+        ],
+    }
+
+
+class Story:
+    """Entries of several authors, each chained to its author's last."""
+
+    def __init__(self) -> None:
+        self.entries: list[env.Sealed] = []
+        self._last: dict[int, env.Sealed] = {}
+
+    def say(self, author: int, body: Any) -> bytes:
+        last = self._last.get(author)
+        seq, prev = (0, RUN) if last is None else (last.entry.seq + 1, last.digest)
+        self._last[author] = sealed = entry(body, author, seq=seq, prev=prev)
+        self.entries.append(sealed)
+        return sealed.digest
+
+    def vote(self, voters: str, candidate: int, term: int = 1, round_: int = 0) -> list[bytes]:
+        body = rec.Vote(term=term, round=round_, candidate=SIGNERS[candidate].key)
+        return [self.say(int(voter), body) for voter in voters]
+
+    def lease(self, author: int, votes: list[bytes], term: int = 1, round_: int = 0) -> bytes:
+        return self.say(author, rec.Lease(term=term, round=round_, votes=tuple(sorted(votes))))
+
+    def expert(self, author: int, round_: int = 0) -> bytes:
+        return self.say(author, rec.Expert(round=round_, snapshot=SNAPSHOT, parents=(), metrics={}))
+
+    def student(self, author: int, lease: bytes, taught: list[bytes], **changes: Any) -> bytes:
+        fields = {
+            "term": 1,
+            "round": 0,
+            "lease": lease,
+            "snapshot": SNAPSHOT,
+            "parent": None,
+            "teachers": tuple(taught),
+            "missing": (),
+            "final": True,
+            "seed": 0,
+            "version": "",
+            "metrics": {},
+        }
+        return self.say(author, rec.Student.model_validate(fields | changes))
+
+    def told(self, name: str, clause: str, **expected: Any) -> Json:
+        said = [sealed.envelope.hex() for sealed in self.entries]
+        return case(name, clause, entries=said, **expected)
+
+
+def leases() -> list[Json]:
+    cases = []
+    plans = [
+        ("a bare majority", [("012", 1, 1, 0)], True),
+        ("everyone", [("01234", 1, 1, 0)], True),
+        ("one vote too few", [("01", 1, 1, 0)], False),
+        ("votes for another", [("01", 1, 1, 0), ("234", 2, 1, 0)], False),
+        ("votes of another term", [("01", 1, 1, 0), ("2", 1, 2, 0)], False),
+        ("votes of another round", [("01", 1, 1, 0), ("2", 1, 1, 1)], False),
+        ("a second vote in the term does not count", [("2", 3, 1, 0), ("012", 1, 1, 0)], False),
+        ("a voter twice", [("01", 1, 1, 0), ("1", 1, 1, 0)], False),
+    ]
+    for name, votes, certified in plans:
+        story = Story()
+        digests = [digest for vote in votes for digest in story.vote(*vote)]
+        lease = story.lease(1, digests)
+        cases.append(story.told(name, "6.1.3", lease=lease.hex(), certified=certified))
+    story = Story()
+    lease = story.lease(3, story.vote("012", 1))
+    cases.append(story.told("claimed by another", "6.1.3", lease=lease.hex(), certified=False))
+    story = Story()
+    votes = story.vote("012", 1)
+    lease = story.lease(1, [*votes[:2], sha256(b"unheard")])
+    cases.append(story.told("a vote not named", "6.1.3", lease=lease.hex(), certified=False))
+    return cases
+
+
+def students() -> list[Json]:
+    cases = []
+    for name, author, changes in [
+        ("valid", 1, {}),
+        ("not the leader's", 2, {}),
+        ("of another round", 1, {"round": 1}),
+        ("of another term", 1, {"term": 2}),
+        ("a teacher nobody knows", 1, {"teachers": (sha256(b"unheard"),)}),
+    ]:
+        story = Story()
+        teachers = [story.expert(0), story.expert(2)]
+        lease = story.lease(1, story.vote("012", 1))
+        made = story.student(author, lease, teachers, **changes)
+        counts = [made.hex()] if name == "valid" else []
+        cases.append(story.told(name, "6.1.4", valid=counts, released=None))
+    story = Story()
+    teachers = [story.expert(0)]
+    one = story.lease(1, story.vote("012", 1))
+    two = story.lease(2, story.vote("234", 2, 2), 2)
+    second = story.student(2, two, teachers, term=2)
+    first = story.student(1, one, teachers)
+    valid = [first.hex(), second.hex()]
+    cases.append(story.told("the later term fences", "6.1.5", valid=valid, released=None))
+    for author in (0, 1):
+        story.say(author, rec.Endorse(student=second, metrics={}))
+    cases.append(story.told("two of five endorse", "6.1.6", valid=valid, released=None))
+    story.say(3, rec.Endorse(student=second, metrics={}))
+    cases.append(story.told("a quorum endorses", "6.1.6", valid=valid, released=second.hex()))
+    return cases
+
+
+def elections() -> Json:
+    ranks = [
+        case(
+            f"term {term}",
+            "7.1",
+            term=term,
+            order=[
+                [key.hex(), rank(RUN, term, key).hex()]
+                for key in sorted(
+                    (s.key for s in MANIFEST.roster), key=lambda key: rank(RUN, term, key)
+                )
+            ],
+        )
+        for term in (1, 2, 1_000_000)
+    ]
+    hexed = env.manifest_bytes(MANIFEST).hex()
+    return {"manifest": hexed, "ranks": ranks, "leases": leases(), "students": students()}

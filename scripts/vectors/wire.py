@@ -1,0 +1,124 @@
+"""Canonical bytes and manifests (SPEC 1 and 2)."""
+
+from typing import Any
+
+from dcfm_node.records import manifest as man
+from dcfm_node.wire import envelope as env
+from dcfm_node.wire.canonical import pack
+from vectors.common import MANIFEST, Json, case, make_manifest, plain
+
+
+def nested(depth: int) -> Any:
+    return [nested(depth - 1)] if depth else 0
+
+
+def canonical() -> Json:
+    accepted: list[tuple[str, str, Any]] = [
+        ("nil", "1.1", None),
+        ("booleans", "1.1", [True, False]),
+        (
+            "integers at the borders of their forms",
+            "1.1.1",
+            [0, 127, 128, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, 2**64 - 1],
+        ),
+        (
+            "negative integers",
+            "1.1.1",
+            [-1, -32, -33, -128, -129, -32_768, -32_769, -(2**31), -(2**31) - 1, -(2**63)],
+        ),
+        ("floats", "1.1.2", [0.0, -0.0, 1.0, 0.1, 1e300, 5e-324]),
+        ("text", "1.1.3", ["", "a" * 31, "a" * 32, "größe", "\U0001f600"]),
+        ("bytes", "1.1.3", [b"", b"\x00\xff", b"a" * 255, b"a" * 256]),
+        ("arrays", "1.1.1", [[], [0] * 15, [0] * 16]),
+        ("keys in order, whatever their length", "1.1.4", {"": 0, "aa": 1, "b": 2, "ä": 3}),
+        ("text keys before byte keys", "1.1.4", {"z": 0, b"": 1, b"aa": 2, b"b": 3}),
+        ("sixteen deep", "1.1.5", nested(16)),
+    ]
+    rejected = [
+        ("empty", "1.2.1", ""),
+        ("trailing byte", "1.2.1", "c0c0"),
+        ("cut short", "1.2.1", "92c0"),
+        ("integer in a longer form", "1.1.1", "cc01"),
+        ("positive integer in a signed form", "1.1.1", "d07f"),
+        ("text in a longer form", "1.1.1", "d90161"),
+        ("array in a longer form", "1.1.1", "dc000100"),
+        ("map in a longer form", "1.1.1", "de0001a16100"),
+        ("bytes in a longer form", "1.1.1", "c5000161"),
+        ("float32", "1.1.2", "ca3f800000"),
+        ("ext type", "1.1.3", "d40100"),
+        ("timestamp", "1.1.3", "d6ff00000000"),
+        ("unassigned byte", "1.2.1", "c1"),
+        ("invalid UTF-8", "1.2.1", "a1ff"),
+        ("a surrogate in UTF-8", "1.2.1", "a3eda080"),
+        ("keys out of order", "1.1.4", "82a16200a16100"),
+        ("keys ordered by their encoding, short before long", "1.1.4", "82a16200a2616100"),
+        ("byte key before text key", "1.1.4", "82c4016100a16100"),
+        ("a key twice", "1.1.4", "82a16100a16100"),
+        ("integer key", "1.1", "810000"),
+        ("array key", "1.1", "81910000"),
+        ("seventeen deep", "1.1.5", "91" * 17 + "00"),
+        ("far too deep", "1.1.5", "91" * 5_000 + "00"),
+    ]
+    return {
+        "accepted": [case(n, c, value=plain(v), hex=pack(v).hex()) for n, c, v in accepted],
+        "rejected": [case(n, c, hex=h) for n, c, h in rejected],
+    }
+
+
+def manifests() -> Json:
+    base = MANIFEST.model_dump()
+    digits = make_manifest(
+        name="digits",
+        sample_shape=(3, 8, 8),
+        network=man.Network(kind="unet", width=32),
+        policy=man.Policy(participation="tolerant", stall_s=60.0),
+        roster=MANIFEST.roster[:3],
+    )
+    training = base["method"]["refine"]
+    others = {
+        "a setting of a stage": {"method": base["method"] | {"refine": training | {"steps": 999}}},
+        "the roster": {"roster": base["roster"][:4]},
+        "name, network and policy": {
+            "name": "other",
+            "network": base["network"] | {"width": 64},
+            "policy": base["policy"] | {"stall_s": 1.0},
+        },
+    }
+    differing = []
+    for name, changes in others.items():
+        other = man.Manifest.model_validate(base | changes)
+        fields = list(man.differing_fields(MANIFEST, other))
+        run = env.run_id(other).hex()
+        differing.append(
+            case(name, "2.6", manifest=env.manifest_bytes(other).hex(), run=run, fields=fields)
+        )
+    twice = {"name": "vertical", "values": ("a", "b")}
+    wide = tuple({"name": f"a{i}", "values": tuple("abcdefghijklmnop")} for i in range(5))
+    rejected: list[tuple[str, str, Json]] = [
+        ("too many combinations", "2.4", {"attributes": wide}),
+        ("two attributes of one name", "2.4", {"attributes": (*base["attributes"], twice)}),
+        ("a value twice", "2.4", {"attributes": (twice | {"values": ("a", "a")},)}),
+        ("roster out of order", "2.4", {"roster": base["roster"][::-1]}),
+        ("a key twice", "2.4", {"roster": (*base["roster"], base["roster"][0] | {"name": "zeno"})}),
+        ("an empty roster", "2.2", {"roster": ()}),
+        ("min_rounds above max_rounds", "2.4", {"method": base["method"] | {"min_rounds": 4}}),
+        ("a unet on vectors", "2.4", {"network": base["network"] | {"kind": "unet"}}),
+        ("unknown field", "1.2.2", {"extra": 0}),
+        ("stall_s of 0", "2.2", {"policy": base["policy"] | {"stall_s": 0.0}}),
+    ]
+    return {
+        "domain": env.RUN_DOMAIN.hex(),
+        "accepted": [
+            case(
+                m.name,
+                "2.1",
+                manifest=plain(m.model_dump()),
+                hex=env.manifest_bytes(m).hex(),
+                run=env.run_id(m).hex(),
+                quorum=m.quorum,
+            )
+            for m in (MANIFEST, digits)
+        ],
+        "differing": differing,
+        "rejected": [case(n, c, hex=pack(base | changes).hex()) for n, c, changes in rejected],
+    }
