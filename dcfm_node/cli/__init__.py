@@ -1,0 +1,1 @@
+"""The command line. It loads nothing heavy before a command needs it, and no torch to answer."""

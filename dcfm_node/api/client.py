@@ -1,0 +1,51 @@
+"""Asking a running daemon. Standard library alone, so that `status` answers at once."""
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from dcfm_node.errors import Failed, Unreachable
+
+SOCKET = "control.sock"
+MAX_ANSWER_BYTES = 64 << 20
+
+
+def call(state: Path, command: str, *, timeout_s: float = 30.0, **arguments: Any) -> dict[str, Any]:
+    """Send one command to the daemon that runs in a state folder.
+
+    Raises:
+        Unreachable: no daemon answers there.
+        Failed: the daemon answered that it could not.
+    """
+    request = json.dumps({"command": command, **arguments}).encode() + b"\n"
+    try:
+        answer: dict[str, Any] = json.loads(_ask(state, request, timeout_s))
+    except (OSError, ValueError) as error:
+        raise Unreachable(
+            f"no daemon answers ({error})",
+            where=str(state / SOCKET),
+            fix="start it with 'dcfm-node start', or name another node with --config",
+        ) from error
+    if "error" in answer:
+        raise Failed(answer["error"], fix=answer.get("fix", ""))
+    return answer
+
+
+def _ask(state: Path, request: bytes, timeout_s: float) -> bytes:
+    # A Unix socket's path may hold 107 bytes: go through the folder's descriptor instead.
+    folder = os.open(state, os.O_PATH)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(timeout_s)
+            connection.connect(f"/proc/self/fd/{folder}/{SOCKET}")
+            connection.sendall(request)
+            answer = bytearray()
+            while chunk := connection.recv(1 << 16):
+                answer += chunk
+                if len(answer) > MAX_ANSWER_BYTES:
+                    raise ValueError("the answer is too long")
+            return bytes(answer)
+    finally:
+        os.close(folder)

@@ -1,0 +1,52 @@
+"""`dcfm-node`: the commands, and how they end.
+
+Exit codes: 0 healthy, 1 failure, 2 usage or settings, 3 degraded, 4 daemon unreachable.
+"""
+
+import sys
+
+import typer
+
+from dcfm_node import __version__
+from dcfm_node.cli import node, query, student
+from dcfm_node.cli.output import print_json
+from dcfm_node.errors import UserError
+
+app = typer.Typer(
+    name="dcfm-node",
+    help="Peer-to-peer daemon for Decentralized Compositional Flow Matching.\n\n"
+    "Exit codes: 0 healthy, 1 failure, 2 usage or settings, 3 degraded, 4 daemon unreachable.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+node.register(app)
+query.register(app)
+app.add_typer(student.app, name="student")
+
+
+@app.command()
+def version() -> None:
+    """Print the version of this node's software."""
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Run a command; a mistake of the operator's is told in words, not in a traceback."""
+    try:
+        app()
+    except UserError as error:
+        if "--json" in sys.argv:
+            print_json(
+                {
+                    "schema": "dcfm-node/error/1",
+                    "error": error.what,
+                    "where": error.where,
+                    "fix": error.fix,
+                    "exit_code": error.exit_code,
+                }
+            )
+        else:
+            typer.echo(f"dcfm-node: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,120 @@
+"""Commands that make and run a node: init, id, start, demo."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
+from dcfm_node.cli.output import print_json
+from dcfm_node.errors import ConfigError, Failed
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(init)
+    app.command("id")(show_id)
+    app.command()(start)
+    app.command()(demo)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
+    name: Annotated[str, typer.Option(help="This silo's name; the folder's by default.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make a node: its keys, a commented node.toml and an example run.toml."""
+    from dcfm_node.config.keys import create_keys
+    from dcfm_node.config.node import load_node, node_template
+    from dcfm_node.config.run import run_template
+
+    settings = folder / "node.toml"
+    if settings.exists():
+        raise Failed(
+            "is a node already", where=str(folder), fix="name another folder, or edit its node.toml"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    create_keys(folder / "keys")
+    settings.write_text(node_template(name or folder.absolute().name))
+    run = folder / "run.toml"
+    if not run.exists():
+        run.write_text(run_template())
+    load_node(settings)
+    if as_json:
+        print_json({"schema": "dcfm-node/init/1", "folder": str(folder), "config": str(settings)})
+        return
+    typer.echo(
+        f"made {settings}, {run} and {folder / 'keys'}\n"
+        f"next: edit {settings} (addresses, your data), then hand out what\n"
+        f"  dcfm-node id --config {settings}\nprints, and gather everyone's blocks in peers.toml"
+    )
+
+
+def show_id(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Print the [[peer]] block that the other sites add to their peers.toml."""
+    from dcfm_node.config.keys import load_keys
+    from dcfm_node.config.node import load_node
+    from dcfm_node.config.peers import own_peer, peer_block
+
+    settings = load_node(config)
+    peer = own_peer(settings, load_keys(settings.keys))
+    if as_json:
+        fields = {
+            "name": peer.name,
+            "sign_key": peer.sign_key.hex(),
+            "link_key": peer.link_key,
+            "control": peer.control,
+            "bulk": peer.bulk,
+        }
+        print_json({"schema": "dcfm-node/id/1", "peer": fields})
+    else:
+        typer.echo(peer_block(peer))
+
+
+def start(
+    peers: Annotated[Path, typer.Option(help="Allow list and roster: everyone's [[peer]] block.")],
+    config: Config = DEFAULT_CONFIG,
+    run: Annotated[
+        Path | None, typer.Option(help="The run's manifest; run.toml beside node.toml by default.")
+    ] = None,
+) -> None:
+    """Take part in a run, until stopped. Resumes where it was."""
+    import asyncio
+
+    from dcfm_node.config.keys import load_keys
+    from dcfm_node.config.node import load_node
+    from dcfm_node.config.peers import load_peers, own_peer
+    from dcfm_node.config.run import load_run
+    from dcfm_node.daemon.daemon import Daemon, Settings
+    from dcfm_node.daemon.logs import configure
+
+    settings = load_node(config)
+    keys = load_keys(settings.keys)
+    me, others = own_peer(settings, keys), load_peers(peers)
+    manifest = load_run(run or config.parent / "run.toml", others, me)
+    configure(settings.log.format, settings.log.level)
+    asyncio.run(Daemon(Settings(settings, keys, others, manifest)).run())
+
+
+def demo(
+    domain: Annotated[str, typer.Option(help="digits or gaussians.")] = "digits",
+    schedule: Annotated[str, typer.Option(help="alternating or paper.")] = "alternating",
+    out: Annotated[Path, typer.Option(help="Folder for nodes and report.")] = Path("demo-out"),
+    seed: Annotated[int, typer.Option(min=0, help="Names the whole demo.")] = 0,
+    silos: Annotated[int, typer.Option(help="How many nodes, 2 to 8.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Run real nodes on this machine until their student draws what no silo ever saw."""
+    for what, value, allowed in (
+        ("--domain", domain, ("digits", "gaussians")),
+        ("--schedule", schedule, ("alternating", "paper")),
+    ):
+        if value not in allowed:
+            raise ConfigError(f"{value!r} is unknown", where=what, fix=" or ".join(allowed))
+    from dcfm_node.demo.run import run_demo
+
+    report = run_demo(
+        domain=domain, schedule=schedule, out=out, seed=seed, silos=silos, json_output=as_json
+    )
+    if as_json:
+        print_json(report)

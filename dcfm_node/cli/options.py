@@ -1,0 +1,37 @@
+"""Options that several commands share."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dcfm_node.errors import ConfigError
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", help="The node's settings.", show_default=True)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+DEFAULT_CONFIG = Path("node.toml")
+
+
+def state_folder(config: Path) -> Path:
+    """Where the node of a settings file keeps its state.
+
+    Reads the one key it needs, so that asking a daemon does not wait for the settings' validation.
+
+    Raises:
+        ConfigError: the file cannot be read or is no TOML.
+    """
+    try:
+        settings = tomllib.loads(config.read_text())
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be read ({error.strerror})",
+            where=str(config),
+            fix="name the node's settings with --config, or make them with 'dcfm-node init DIR'",
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"is not TOML: {error}", where=str(config)) from error
+    return (config.parent / str(settings.get("state", "state"))).absolute()

@@ -1,0 +1,177 @@
+"""Commands that ask a running daemon: status, peers, stop, withdraw."""
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from dcfm_node.api.client import call
+from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, state_folder
+from dcfm_node.cli.output import ago, print_json, size, table
+from dcfm_node.errors import Unreachable
+
+DEGRADED = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (status, peers, stop, withdraw):
+        app.command()(command)
+
+
+def status(
+    config: Config = DEFAULT_CONFIG,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it anew every second.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what the node does next and why.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Where the run is, what this node does, and who is missing. Exits with 3 if degraded."""
+    state = state_folder(config)
+    while True:
+        answer = call(state, "status")
+        if watch and not as_json:
+            typer.clear()
+        if as_json:
+            print_json(answer)
+        else:
+            typer.echo(_status_text(answer, explain=explain))
+        if not watch:
+            raise typer.Exit(0 if answer["health"] == "healthy" else DEGRADED)
+        time.sleep(1.0)
+
+
+def peers(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Who is linked, what went over each link, and which unknown keys knocked."""
+    answer = call(state_folder(config), "peers")
+    if as_json:
+        print_json(answer)
+        return
+    header = ("peer", "linked", "heard", "version", "sent", "received", "trouble")
+    rows = [
+        (
+            peer["name"],
+            "yes" if peer["linked"] else "no",
+            ago(peer["heard_ago_s"]),
+            peer["version"] or "-",
+            size(peer["bytes_sent"]),
+            size(peer["bytes_received"]),
+            peer["trouble"] or peer["refused"] or "",
+        )
+        for peer in answer["peers"]
+    ]
+    typer.echo(table(header, rows))
+    for stranger in answer["pending"]:
+        typer.echo(
+            f"\npending: an unknown key knocked from {stranger['address']}"
+            f'\n  link_key = "{stranger["link_key"]}"'
+            "\n  to approve it, add its [[peer]] block ('dcfm-node id' there) to peers.toml"
+            " and restart"
+        )
+
+
+def stop(
+    config: Config = DEFAULT_CONFIG,
+    grace: Annotated[float, typer.Option(help="Seconds the present work may take to end.")] = 10.0,
+    as_json: AsJson = False,
+) -> None:
+    """Stop the daemon: it takes no new work, and later resumes where it stopped."""
+    state = state_folder(config)
+    answer = call(state, "stop", grace_s=grace)
+    deadline = time.monotonic() + grace + 30.0
+    stopped = False
+    while not stopped and time.monotonic() < deadline:
+        try:
+            call(state, "status", timeout_s=5.0)
+            time.sleep(0.2)
+        except Unreachable:
+            stopped = True
+    if as_json:
+        print_json(answer | {"stopped": stopped})
+    else:
+        typer.echo("stopped" if stopped else "still stopping")
+
+
+def withdraw(
+    reason: Annotated[str, typer.Option(help="Told to all peers and kept in the journal.")],
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Leave the run for good: this silo's experts serve no more. There is no way back."""
+    answer = call(state_folder(config), "withdraw", reason=reason)
+    if as_json:
+        print_json(answer)
+    else:
+        typer.echo("this silo has withdrawn; 'dcfm-node stop' ends its node")
+
+
+def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
+    phase = answer["phase"] or {"stage": "starting", "round": 0}
+    lines = [
+        f"{answer['node']}  {answer['health']}   run {answer['run']['name']}"
+        f" {answer['run']['id'][:8]}   {phase['stage']} round {phase['round']}"
+        f"   ({answer['schedule']}, {answer['participation']})",
+        "",
+        _silo_table(answer["silos"]),
+        "",
+        f"traffic   {size(answer['bytes_sent'])} sent, {size(answer['bytes_received'])} received"
+        f"   up {ago(answer['uptime_s'])}   on {answer['worker']['device']}",
+        _coverage_text(answer["coverage"]),
+        _student_text(answer["latest"]),
+    ]
+    lines += [f"problem   {problem}" for problem in answer["problems"]]
+    if explain:
+        doing = answer["doing"]
+        on = f": {', '.join(doing['waiting_on'])}" if doing["waiting_on"] else ""
+        lines.append(f"why       {doing['why']}{on}")
+    return "\n".join(lines)
+
+
+def _silo_table(silos: list[dict[str, Any]]) -> str:
+    header = ("silo", "link", "heard", "does", "progress", "expert", "CI gap", "hold-out")
+    return table(header, [_silo_row(silo) for silo in silos])
+
+
+def _silo_row(silo: dict[str, Any]) -> tuple[object, ...]:
+    link = "here" if silo["self"] else "up" if silo["linked"] else "down"
+    total = silo["total"]
+    progress = f"{100 * silo['done'] // total} %" if total and silo["activity"] != "idle" else "-"
+    metrics = silo["metrics"]
+    return (
+        silo["name"] + (" (withdrawn)" if silo["withdrawn"] else ""),
+        link,
+        "-" if silo["self"] else ago(silo["heard_ago_s"]),
+        silo["activity"],
+        progress,
+        None if silo["expert_round"] is None else f"round {silo['expert_round']}",
+        _figure(metrics.get("ci_gap")),
+        _figure(metrics.get("holdout_loss")),
+    )
+
+
+def _figure(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4g}"
+
+
+def _coverage_text(coverage: dict[str, Any]) -> str:
+    text = (
+        f"coverage  {coverage['observed']} of {coverage['combinations']} combinations are observed"
+    )
+    if coverage["missing_values"]:
+        values = ", ".join(f"{v['attribute']}={v['value']}" for v in coverage["missing_values"])
+        text += f"; seen by no silo: {values}"
+    if coverage["combinations_short"]:
+        text += f"; {coverage['combinations_short']} more are needed (Eq. 2)"
+    return text
+
+
+def _student_text(latest: dict[str, Any] | None) -> str:
+    if latest is None:
+        return "student   none is released yet"
+    return (
+        f"student   {latest['digest'][:12]} of round {latest['round']}, {latest['outcome']},"
+        f" endorsed by {', '.join(latest['endorsed_by'])}"
+    )

@@ -1,0 +1,191 @@
+"""Commands about students: list, fetch, verify, sample."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dcfm_node.api.client import call
+from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, state_folder
+from dcfm_node.cli.output import print_json, size, table
+from dcfm_node.errors import ConfigError, Failed, PeerError
+
+if TYPE_CHECKING:
+    from dcfm_node.records.manifest import Manifest
+    from dcfm_node.store.student import StudentFacts
+    from dcfm_node.swarm.lineage import Lineage
+
+app = typer.Typer(
+    help="The distilled students: list, fetch, verify, sample.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A student's folder.")]
+
+
+@app.command("list")
+def list_students(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Every student of the run, and which one is released."""
+    answer = call(state_folder(config), "students")
+    if as_json:
+        print_json(answer)
+        return
+    header = ("student", "round", "term", "leader", "outcome", "size", "endorsed by", "")
+    rows = [
+        (
+            student["digest"][:12],
+            student["round"],
+            student["term"],
+            student["leader"],
+            student["outcome"],
+            size(student["bytes"]),
+            ", ".join(student["endorsed_by"]) or ("-" if student["final"] else "interim"),
+            "released" if student["released"] else "",
+        )
+        for student in answer["students"]
+    ]
+    typer.echo(table(header, rows) if rows else "no student yet")
+
+
+@app.command()
+def fetch(
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    latest: Annotated[bool, typer.Option("--latest", help="The newest endorsed student.")] = False,
+    digest: Annotated[str, typer.Option(help="Another one, by the start of its digest.")] = "",
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Write a student's folder: model, config, model card, lineage."""
+    from dcfm_node.store.student import model_card, write_student
+    from dcfm_node.swarm.lineage import verify as verify_lineage
+
+    if latest == bool(digest):
+        raise ConfigError("name one student", where="student fetch", fix="--latest or --digest HEX")
+    answer = call(state_folder(config), "student", digest=digest or "latest")
+    lineage = bytes.fromhex(answer["lineage"])
+    proven = verify_lineage(lineage, bytes.fromhex(answer["student"]["digest"]))
+    manifest = proven.view.manifest
+    card = model_card(manifest, _facts(proven))
+    write_student(out, model=Path(answer["path"]), manifest=manifest, lineage=lineage, card=card)
+    if as_json:
+        print_json(answer["student"] | {"schema": "dcfm-node/fetched/1", "folder": str(out)})
+        return
+    typer.echo(f"wrote {out}\nnext: dcfm-node student verify {out}")
+
+
+@app.command()
+def verify(folder: Folder, as_json: AsJson = False) -> None:
+    """Check offline that an elected node of the run made this model, from whom, and who endorses it.
+
+    Needs no daemon and no network. Exits with 1 if any link of the lineage does not hold.
+    """
+    manifest, proven = _verified(folder)
+    facts = _facts(proven)
+    if as_json:
+        document: dict[str, Any] = {
+            "schema": "dcfm-node/verified/1",
+            "verified": True,
+            "run": {"name": manifest.name, "id": proven.run.hex()},
+        }
+        print_json(
+            document | {field: getattr(facts, field) for field in facts.__dataclass_fields__}
+        )
+        return
+    teachers = ", ".join(f"{silo} (round {round_})" for silo, round_, _ in facts.teachers)
+    typer.echo(
+        f"verified  model {facts.digest} of round {facts.round}, {facts.outcome}\n"
+        f"run       {manifest.name} {proven.run.hex()}\n"
+        f"leader    elected by a majority in term {facts.term}\n"
+        f"teachers  {teachers}\n"
+        f"missing   {', '.join(facts.missing) or 'nobody'}\n"
+        f"endorsed  {', '.join(facts.endorsed_by) or 'by nobody'}\n"
+        f"refused   {', '.join(facts.refused_by) or 'by nobody'}"
+    )
+
+
+@app.command()
+def sample(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(help="grid.png for images, samples.npz for any data.")],
+    where: Annotated[
+        list[str] | None, typer.Option(help="attribute=value; again for each attribute.")
+    ] = None,
+    count: Annotated[int, typer.Option("-n", min=1, max=65_536, help="How many.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Names the samples.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Draw samples of a combination; attributes that are not named take all their values in turn."""
+    manifest, proven = _verified(folder)
+    from dcfm_node.cli.drawing import draw
+
+    chosen = _chosen(manifest, where or [])
+    del proven
+    draw(manifest, folder / "model.safetensors", chosen, count=count, seed=seed, out=out)
+    if as_json:
+        print_json({"schema": "dcfm-node/sampled/1", "count": count, "out": str(out)})
+    else:
+        typer.echo(f"wrote {count} samples to {out}")
+
+
+def _chosen(manifest: "Manifest", where: list[str]) -> dict[int, int]:
+    """Attribute index -> value index, from `attribute=value` texts."""
+    names = [attribute.name for attribute in manifest.attributes]
+    chosen: dict[int, int] = {}
+    for text in where:
+        name, equals, value = text.partition("=")
+        if not equals or name not in names:
+            raise ConfigError(
+                f"{text!r} names no attribute", where="--where", fix=f"one of {', '.join(names)}"
+            )
+        index = names.index(name)
+        values = manifest.attributes[index].values
+        if value not in values:
+            raise ConfigError(
+                f"{name} has no value {value!r}", where="--where", fix=f"one of {', '.join(values)}"
+            )
+        chosen[index] = values.index(value)
+    return chosen
+
+
+def _verified(folder: Path) -> "tuple[Manifest, Lineage]":
+    from dcfm_node.store.snapshots import describe
+    from dcfm_node.store.student import read_student
+    from dcfm_node.swarm.lineage import verify as verify_lineage
+
+    student = read_student(folder)
+    try:
+        proven = verify_lineage(student.lineage, describe(student.model).digest)
+    except PeerError as error:
+        raise Failed(
+            f"the lineage does not hold: {error}",
+            where=str(folder),
+            fix="do not use this model; fetch the student again",
+        ) from error
+    if proven.view.manifest != student.manifest:
+        raise Failed(
+            "config.json is not the manifest of the run that made this model",
+            where=str(folder / "config.json"),
+            fix="do not use this model; fetch the student again",
+        )
+    return student.manifest, proven
+
+
+def _facts(proven: "Lineage") -> "StudentFacts":
+    from dcfm_node.store.student import StudentFacts
+
+    view, said = proven.view, proven.student
+    name, body = view.manifest.silo_name, said.body
+    experts = [view.expert_entries[digest] for digest in body.teachers]
+    return StudentFacts(
+        round=body.round,
+        term=body.term,
+        digest=body.snapshot.digest.hex(),
+        outcome="DEGRADED" if body.missing else "COMPLETE",
+        teachers=[(name(e.author), e.body.round, e.body.snapshot.digest.hex()) for e in experts],
+        missing=[name(key) for key in body.missing],
+        endorsed_by=sorted(name(key) for key in view.endorsed.get(said.digest, ())),
+        refused_by=sorted(name(key) for key in view.refused.get(said.digest, ())),
+        metrics=dict(body.metrics),
+        version=body.version,
+    )

@@ -1,0 +1,180 @@
+"""Status as plain data: a pure function of the node's state (schema `dcfm-node/status/1`)."""
+
+from typing import Any
+
+from dcfm_node.records.entries import Student
+from dcfm_node.swarm.coverage import coverage
+from dcfm_node.swarm.node import Node, activity_of
+from dcfm_node.swarm.plan import Waiting
+from dcfm_node.swarm.rounds import missing_silos
+from dcfm_node.swarm.view import Said, View
+
+SCHEMA = "dcfm-node/status/1"
+
+
+def status(node: Node, now: float) -> dict[str, Any]:
+    """What the operator asks: where the run is, what this node does and why, who is missing."""
+    view, step = node.exchange.view, node.step
+    phase = step.phase if step is not None else None
+    silos = [_silo(node, silo.name, silo.key, now) for silo in node.manifest.roster]
+    students = [student_facts(view, said) for said in view.valid_students()]
+    latest = view.latest()
+    released = next((s for s in students if latest and s["digest"] == _hex(latest)), None)
+    problems = _problems(node, silos, released, now)
+    return {
+        "schema": SCHEMA,
+        "node": node.manifest.silo_name(node.me),
+        "id": node.me.hex(),
+        "run": {"name": node.manifest.name, "id": node.run.hex()},
+        "health": "degraded" if problems else "healthy",
+        "problems": problems,
+        "phase": {"stage": phase.stage, "round": phase.round} if phase else None,
+        "schedule": node.manifest.method.schedule,
+        "participation": node.manifest.policy.participation,
+        "doing": _doing(node),
+        "silos": silos,
+        "coverage": _coverage(view),
+        "students": students,
+        "latest": released,
+        "terms": view.last_term(),
+    }
+
+
+def explain(node: Node) -> dict[str, Any]:
+    """The coordinator's own reason, in its own words."""
+    step = node.step
+    if step is None:
+        return {"why": "the node is starting", "waiting_on": []}
+    if not node.exchange.writable:
+        heard, quorum = len(node.exchange.own_heads) + 1, node.manifest.quorum
+        why = f"peers must say how this node's journal ends before it writes: {heard} of {quorum}"
+        return {"why": why, "waiting_on": []}
+    if isinstance(step.action, Waiting):
+        names = [node.manifest.silo_name(key) for key in step.action.on]
+        return {"why": step.action.why, "waiting_on": names}
+    missing = missing_silos(node.exchange.view, step.phase.round)
+    names = [node.manifest.silo_name(key) for key in missing if key != node.me]
+    return {"why": f"this node's part in {step.phase.stage} is under way", "waiting_on": names}
+
+
+def student_facts(view: View, said: Said[Student]) -> dict[str, Any]:
+    """One student, with its lineage in names."""
+    name, body = view.manifest.silo_name, said.body
+    experts = [view.expert_entries[digest] for digest in body.teachers]
+    return {
+        "digest": body.snapshot.digest.hex(),
+        "bytes": body.snapshot.size,
+        "round": body.round,
+        "term": body.term,
+        "final": body.final,
+        "outcome": "DEGRADED" if body.missing else "COMPLETE",
+        "missing": [name(key) for key in body.missing],
+        "leader": name(said.author),
+        "teachers": [
+            {
+                "silo": name(expert.author),
+                "round": expert.body.round,
+                "digest": expert.body.snapshot.digest.hex(),
+            }
+            for expert in experts
+        ],
+        "endorsed_by": sorted(name(key) for key in view.endorsed.get(said.digest, ())),
+        "refused_by": {
+            name(key): refusal.body.reason
+            for key, refusal in view.refused.get(said.digest, {}).items()
+        },
+        "released": view.latest() == said,
+        "metrics": dict(body.metrics),
+    }
+
+
+def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
+    view, me = node.exchange.view, key == node.me
+    peer = node.exchange.peers.get(key)
+    sign = node.exchange.liveness.signs.get(key)
+    own = node.exchange.own_beat
+    beat = own.beat if me and own is not None else sign.beat.beat if sign is not None else None
+    expert = view.latest_expert(key)
+    return {
+        "name": name,
+        "id": key.hex(),
+        "self": me,
+        "linked": me or (peer is not None and peer.linked),
+        "live": me or node.exchange.liveness.live(key, now),
+        "heard_ago_s": 0.0 if me else round(now - sign.heard_at, 1) if sign else None,
+        "moved_ago_s": 0.0 if me else round(now - sign.moved_at, 1) if sign else None,
+        "activity": beat.activity if beat is not None else None,
+        "round": beat.round if beat is not None else None,
+        "done": beat.done if beat is not None else None,
+        "total": beat.total if beat is not None else None,
+        "joined": key in view.joins,
+        "withdrawn": key in view.withdrawn,
+        "expert_round": expert.body.round if expert is not None else None,
+        "metrics": dict(expert.body.metrics) if expert is not None else {},
+        "records": len(node.exchange.journals.chains[key]),
+        "version": peer.version if peer is not None else None,
+        "trouble": peer.trouble if peer is not None else "",
+        "forked": key in node.exchange.journals.forks,
+    }
+
+
+def _problems(
+    node: Node, silos: list[dict[str, Any]], released: dict[str, Any] | None, now: float
+) -> list[str]:
+    """Everything that makes the node degraded, in words. Health is participation."""
+    found = []
+    for silo in silos:
+        if silo["withdrawn"]:
+            continue
+        if silo["forked"]:
+            found.append(f"{silo['name']} signed two histories; its later records do not count")
+        if silo["trouble"]:
+            found.append(f"{silo['name']} {silo['trouble']}")
+        elif not silo["live"]:
+            ago = silo["heard_ago_s"]
+            when = f"for {ago:.0f} s" if ago is not None else "since this node started"
+            found.append(f"{silo['name']} was not heard {when}")
+    if node.exchange.usurped:
+        found.append("another node signs with this node's key: this node writes no more")
+    if released is not None and released["outcome"] == "DEGRADED":
+        found.append(f"the released student lacks: {', '.join(released['missing'])}")
+    phase = node.step.phase if node.step is not None else None
+    if phase is not None and phase.stage == "done" and released is None:
+        found.append("the run ended without a released student")
+    return found
+
+
+def _doing(node: Node) -> dict[str, Any]:
+    work, fetching = node.work, [digest.hex() for digest in node.fetching]
+    done, total = node.progress
+    activity = activity_of(work) if work is not None else "fetch" if fetching else "idle"
+    return {
+        "activity": activity,
+        "done": done,
+        "total": total,
+        "fetching": fetching,
+        **explain(node),
+    }
+
+
+def _coverage(view: View) -> dict[str, Any]:
+    """Eq. 2, from the label counts that silos published."""
+    counts: dict[tuple[int, ...], int] = {}
+    for join in view.joins.values():
+        for label, count in join.counts:
+            counts[label] = counts.get(label, 0) + count
+    found = coverage(counts, view.manifest.cardinalities)
+    attributes = view.manifest.attributes
+    return {
+        "observed": found.observed,
+        "combinations": found.combinations,
+        "combinations_short": found.missing_combinations,
+        "missing_values": [
+            {"attribute": attributes[i].name, "value": attributes[i].values[value]}
+            for i, value in found.missing_values
+        ],
+    }
+
+
+def _hex(said: Said[Student]) -> str:
+    return said.body.snapshot.digest.hex()

@@ -1,0 +1,144 @@
+"""Carrying out a job: load what it names, call the method, save what it made."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from dcfm_node.data.source import load
+from dcfm_node.flow import networks, stages
+from dcfm_node.flow.stages import Hooks, Outcome, Samples, Teacher, Weights
+from dcfm_node.wire.envelope import decode_manifest
+from dcfm_node.worker import ranks
+from dcfm_node.worker.messages import Job, Line, Progress, Ready, Setup, TeacherFile
+
+SAVE_STEPS = 25
+"""How often the trainer offers a checkpoint; `checkpoint_s` decides which offers are taken."""
+TELL_S = 0.5
+
+
+class Bench:
+    """Holds what all jobs of a silo share: the manifest, the data, the device.
+
+    Raises:
+        DataError: the private data does not fit the manifest.
+    """
+
+    def __init__(self, setup: Setup, tell: Callable[[Line], None]) -> None:
+        self._setup, self._tell = setup, tell
+        self._manifest = decode_manifest(bytes.fromhex(setup.manifest))
+        if setup.threads:
+            torch.set_num_threads(setup.threads)
+        self._device = _device(setup.device)
+        data = load(setup.data, self._manifest)
+        self._counts = data.counts
+        self._train = _samples(data.x, data.c)
+        self._holdout = _samples(data.holdout_x, data.holdout_c)
+
+    def ready(self) -> Ready:
+        """What the daemon must know of this worker."""
+        tensors = networks.schema(self._manifest)
+        return Ready(device=str(self._device), counts=self._counts, tensors=tensors)
+
+    def run(self, job: Job) -> dict[str, float]:
+        """Do a job; its output file is complete when this returns.
+
+        Returns:
+            The job's metrics.
+        """
+        if job.kind == "score":
+            return stages.score(
+                self._manifest,
+                _weights(job.model),
+                self._holdout,
+                reference=_weights(job.reference) if job.reference is not None else None,
+                device=self._device,
+            )
+        outcome = self._train_job(job, self._hooks(job))
+        if ranks.rank() == 0:
+            _save(outcome.weights, job.output)
+        return outcome.metrics
+
+    def _train_job(self, job: Job, hooks: Hooks) -> Outcome:
+        manifest, train, holdout = self._manifest, self._train, self._holdout
+        teachers = [_teacher(file) for file in job.teachers]
+        init = _weights(job.init) if job.init is not None else None
+        if job.kind == "distil":
+            return stages.distil(manifest, teachers, init=init, seed=job.seed, hooks=hooks)
+        if job.kind == "local" or init is None:
+            return stages.local(manifest, train, holdout, seed=job.seed, hooks=hooks)
+        if job.kind == "refine_anchored":
+            anchor = _weights(job.anchor)
+            return stages.refine_anchored(
+                manifest, train, holdout, init=init, anchor=anchor, seed=job.seed, hooks=hooks
+            )
+        return stages.refine_against_peers(
+            manifest,
+            train,
+            holdout,
+            me=job.silo,
+            init=init,
+            peers=teachers,
+            seed=job.seed,
+            hooks=hooks,
+        )
+
+    def _hooks(self, job: Job) -> Hooks:
+        saved_at = told_at = time.monotonic()
+
+        def progress(done: int, total: int, metrics: Mapping[str, float]) -> None:
+            nonlocal told_at
+            if done == total or time.monotonic() - told_at >= TELL_S:
+                told_at = time.monotonic()
+                self._tell(Progress(key=job.key, done=done, total=total, metrics=dict(metrics)))
+
+        def save(state: Weights) -> None:
+            nonlocal saved_at
+            if ranks.rank() == 0 and time.monotonic() - saved_at >= self._setup.checkpoint_s:
+                saved_at = time.monotonic()
+                _save(state, job.checkpoint)
+
+        resume = load_file(job.checkpoint) if job.checkpoint.exists() else None
+        return Hooks(
+            device=self._device,
+            progress=progress,
+            save=save,
+            resume=resume,
+            save_every=SAVE_STEPS,
+        )
+
+
+def _device(wish: str) -> torch.device:
+    if wish == "cuda" or (wish == "auto" and torch.cuda.is_available()):
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+def _samples(
+    x: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]",
+    c: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]",
+) -> Samples:
+    return Samples(torch.from_numpy(x), torch.from_numpy(c))
+
+
+def _teacher(file: TeacherFile) -> Teacher:
+    return Teacher(name=file.silo, weights=_weights(file.path), counts=dict(file.counts))
+
+
+def _weights(path: Path | None) -> Weights:
+    """Weights that the store checked before it called them held: names, shapes, finiteness."""
+    if path is None:
+        raise ValueError("the job names no weights")
+    weights: Weights = load_file(path)
+    return weights
+
+
+def _save(tensors: Weights, path: Path) -> None:
+    """Whole or not at all: a kill at any instant leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary)
+    temporary.replace(path)

@@ -1,0 +1,103 @@
+"""What the daemon and its worker say to each other: one JSON object a line, both ways."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from dcfm_node.data.spec import DataSpec
+from dcfm_node.records.entries import Label
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Setup(_Line):
+    """The first line a worker reads.
+
+    Attributes:
+        manifest: canonical bytes of the run's manifest, hex.
+        device: "auto" takes CUDA where there is a GPU.
+        threads: torch's threads; 0 leaves torch its own choice.
+        checkpoint_s: at least this long between two checkpoints, in seconds.
+    """
+
+    manifest: str
+    data: DataSpec
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = 0
+    checkpoint_s: float = 20.0
+
+
+class TeacherFile(_Line):
+    """An expert on disk, with its silo's label counts."""
+
+    silo: str
+    path: Path
+    counts: tuple[tuple[Label, int], ...]
+
+
+class Job(_Line):
+    """One piece of work. `key` names it and all it is made from, so that a checkpoint of other
+    inputs is never resumed.
+
+    Attributes:
+        silo: this node's name among the teachers, for the paper's rule.
+        init: weights to start from.
+        anchor: the student to refine against.
+        teachers: the experts to distil, or this silo and its peers under the paper's rule.
+        model: the student to score; `reference` is this silo's own expert.
+    """
+
+    key: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,96}$")]
+    kind: Literal["local", "refine_anchored", "refine_against_peers", "distil", "score"]
+    silo: str
+    seed: int
+    output: Path
+    checkpoint: Path
+    init: Path | None = None
+    anchor: Path | None = None
+    teachers: tuple[TeacherFile, ...] = ()
+    model: Path | None = None
+    reference: Path | None = None
+
+
+class Ready(_Line):
+    """The worker is up. `tensors` is name -> (safetensors dtype, shape) of a valid snapshot."""
+
+    event: Literal["ready"] = "ready"
+    device: str
+    counts: tuple[tuple[Label, int], ...]
+    tensors: dict[str, tuple[str, tuple[int, ...]]]
+
+
+class Progress(_Line):
+    """Steps done of the present job, and its newest figures."""
+
+    event: Literal["progress"] = "progress"
+    key: str
+    done: int
+    total: int
+    metrics: dict[str, float]
+
+
+class Done(_Line):
+    """The job is finished; its output file is whole."""
+
+    event: Literal["done"] = "done"
+    key: str
+    metrics: dict[str, float]
+
+
+class Broken(_Line):
+    """The set-up or a job failed. `exit_code` is set where the operator must act."""
+
+    event: Literal["broken"] = "broken"
+    key: str
+    reason: str
+    exit_code: int | None = None
+
+
+Line = Ready | Progress | Done | Broken
+LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="event")])
