@@ -1,0 +1,74 @@
+"""protocol/vectors/chains.json and elections.json against the code (SPEC 3.3, 6.1 and 7.1)."""
+
+from itertools import permutations
+
+import pytest
+
+from dcfm_node.swarm.election import rank
+from dcfm_node.swarm.journal import Journals
+from dcfm_node.swarm.view import View
+from dcfm_node.wire.envelope import decode_manifest, open_entry, run_id
+from tests.vectors.loading import cases, load, sha256, value_of
+
+CHAINS = load("chains")
+ELECTIONS = load("elections")
+MANIFEST = decode_manifest(bytes.fromhex(ELECTIONS["manifest"]))
+
+
+@cases(CHAINS["cases"])
+def test_chains(case):
+    """SPEC 3.3 and 3.4: what becomes of each entry offered, and where the chain ends."""
+    journals = Journals(bytes.fromhex(CHAINS["run"]), map(bytes.fromhex, CHAINS["roster"]))
+    for envelope, outcome in case["offers"]:
+        assert journals.offer(open_entry(bytes.fromhex(envelope))).value == outcome
+    head = journals.head(bytes.fromhex(CHAINS["author"]))
+    assert head.model_dump() == value_of(case["head"])
+
+
+@pytest.mark.parametrize("outcome", ["new", "known", "replaced", "stale", "gap", "fork", "foreign"])
+def test_every_outcome_has_a_vector(outcome):
+    """SPEC 3.3: no rule is left without an example."""
+    assert outcome in {said for case in CHAINS["cases"] for _, said in case["offers"]}
+
+
+@cases(ELECTIONS["ranks"])
+def test_ranks(case):
+    """SPEC 7.1: SHA-256 over run id, term in eight bytes, key; the smallest first."""
+    run = run_id(MANIFEST)
+    ranks = []
+    for key, expected in case["order"]:
+        node = bytes.fromhex(key)
+        assert sha256(run, case["term"].to_bytes(8, "big"), node).hex() == expected
+        assert rank(run, case["term"], node).hex() == expected
+        ranks.append(expected)
+    assert ranks == sorted(ranks)
+    assert {key for key, _ in case["order"]} == {silo.key.hex() for silo in MANIFEST.roster}
+
+
+def _views(case):
+    """The view of the case's entries, with the authors' chains folded in several orders."""
+    chains = {}
+    for sealed in map(open_entry, map(bytes.fromhex, case["entries"])):
+        chains.setdefault(sealed.entry.author, []).append(sealed)
+    for order in list(permutations(chains.values()))[:: max(1, len(chains))]:
+        yield View.of(MANIFEST, [sealed for chain in order for sealed in chain])
+
+
+@cases(ELECTIONS["leases"])
+def test_certified_leases(case):
+    """SPEC 6.1.3: whether a majority's votes stand behind a lease, in whatever order they came."""
+    for view in _views(case):
+        said = view.certified(bytes.fromhex(case["lease"]))
+        assert (said is not None) is case["certified"]
+
+
+@cases(ELECTIONS["students"])
+def test_students(case):
+    """SPEC 6.1.4 to 6.1.6: which students are valid, which counts, which is released."""
+    for view in _views(case):
+        valid = [said.digest.hex() for said in view.valid_students()]
+        assert valid == case["valid"]
+        counting = view.student(0)
+        assert (counting.digest.hex() if counting else None) == (valid[-1] if valid else None)
+        released = view.latest()
+        assert (released.digest.hex() if released else None) == case["released"]
