@@ -1,0 +1,181 @@
+"""Journals on disk: SQLite, durable on return (SPEC 3).
+
+An envelope is stored as it was signed; epoch and digest are read from it, so that no column can
+contradict what its author said. A store belongs to the thread that opened it.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dcfm_node.errors import Failed, PeerError
+from dcfm_node.wire.envelope import open_entry
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x4443464D
+"""Says `DCFM` in the file's header."""
+
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE entry (
+    run BLOB NOT NULL, author BLOB NOT NULL, seq INTEGER NOT NULL, envelope BLOB NOT NULL,
+    PRIMARY KEY (run, author, seq)
+) STRICT;
+CREATE TABLE fork (
+    run BLOB NOT NULL, author BLOB NOT NULL, seq INTEGER NOT NULL,
+    first BLOB NOT NULL, second BLOB NOT NULL,
+    PRIMARY KEY (run, author)
+) STRICT;
+CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class JournalStore:
+    """Entries by (run, author, seq), proofs of forks by (run, author), and a few settings by name.
+
+    Args:
+        path: the database; made, with mode 0600, if it is not there.
+
+    Raises:
+        Failed: from any method, when the file is damaged, is not ours or cannot be used. The file
+            is left as it is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._explained():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._db = sqlite3.connect(path, isolation_level=None)
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
+
+    def load(self, run: bytes) -> tuple[list[bytes], list[tuple[bytes, bytes]]]:
+        """Envelopes in (author, seq) order, and the pairs that prove forks in author order.
+
+        Every signature is verified, since a disk can change a bit where SQLite does not look.
+        """
+        with self._explained():
+            entries: list[tuple[bytes, int, bytes]] = self._db.execute(
+                "SELECT author, seq, envelope FROM entry WHERE run = ? ORDER BY author, seq", (run,)
+            ).fetchall()
+            forks: list[tuple[bytes, int, bytes, bytes]] = self._db.execute(
+                "SELECT author, seq, first, second FROM fork WHERE run = ? ORDER BY author", (run,)
+            ).fetchall()
+        for author, seq, envelope in entries:
+            self._check(run, author, seq, envelope)
+        for author, seq, first, second in forks:
+            self._check(run, author, seq, first)
+            self._check(run, author, seq, second)
+        return [row[2] for row in entries], [(row[2], row[3]) for row in forks]
+
+    def append(self, run: bytes, author: bytes, seq: int, envelope: bytes) -> None:
+        """Put an entry at `seq`, in place of the author's tail from there on."""
+        self.append_many(run, [(author, seq, envelope)])
+
+    def append_many(self, run: bytes, items: Iterable[tuple[bytes, int, bytes]]) -> None:
+        """`append` for each (author, seq, envelope), all or none."""
+        with self._transaction() as db:
+            for author, seq, envelope in items:
+                _cut(db, run, author, seq)
+                db.execute("INSERT INTO entry VALUES (?, ?, ?, ?)", (run, author, seq, envelope))
+
+    def record_fork(self, run: bytes, author: bytes, seq: int, first: bytes, second: bytes) -> None:
+        """Keep two conflicting envelopes and drop the author's entries from `seq` on."""
+        with self._transaction() as db:
+            _cut(db, run, author, seq)
+            row = (run, author, seq, first, second)
+            db.execute("INSERT OR REPLACE INTO fork VALUES (?, ?, ?, ?, ?)", row)
+
+    def get(self, key: str) -> bytes | None:
+        """The value put under a name, None when there is none."""
+        with self._explained():
+            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keep a value under a name, in place of the one before."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and close it. Harmless when repeated."""
+        with self._explained():
+            self._db.close()
+
+    def _prepare(self) -> None:
+        fresh = not self._db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+        version = SCHEMA_VERSION if fresh else self._pragma("user_version")
+        if not fresh and self._pragma("application_id") != APPLICATION_ID:
+            raise self._failed("this SQLite file does not hold journals of dcfm-node", _MOVE)
+        if version != SCHEMA_VERSION:
+            raise self._failed(
+                f"the journals have schema version {version}, this program reads {SCHEMA_VERSION}",
+                "run the version of dcfm-node that wrote them",
+            )
+        self._db.execute("PRAGMA journal_mode = WAL")
+        # FULL syncs the log at every commit: what was told to peers survives a power cut.
+        self._db.execute("PRAGMA synchronous = FULL")
+        found = self._pragma("quick_check")
+        if found != "ok":
+            raise self._failed(f"the journals are damaged: {found}", _MOVE)
+        if fresh:
+            self._db.executescript(_SCHEMA)
+
+    def _pragma(self, name: str) -> object:
+        value: object = self._db.execute(f"PRAGMA {name}").fetchone()[0]
+        return value
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._explained():
+            self._db.execute("BEGIN IMMEDIATE")
+            with self._db:
+                yield self._db
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Faults of the file and the disk, in words; a misuse of ours keeps its traceback."""
+        try:
+            yield
+        except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
+            raise
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF in _DAMAGE:  # the low byte is the primary code
+                raise self._failed(f"the journals are damaged: {error}", _MOVE) from error
+            raise self._failed(f"the journals cannot be used: {error}", _DISK) from error
+        except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its message
+            raise self._failed("the journals are damaged: text is not UTF-8", _MOVE) from error
+        except OSError as error:
+            raise self._failed(f"the journals cannot be used: {error.strerror}", _DISK) from error
+
+    def _check(self, run: bytes, author: bytes, seq: int, envelope: bytes) -> None:
+        try:
+            entry = open_entry(envelope).entry
+        except PeerError as error:
+            raise self._failed(f"the journals are damaged: {error}", _MOVE) from error
+        if (entry.run, entry.author, entry.seq) != (run, author, seq):
+            raise self._failed("the journals are damaged: an entry is in a wrong place", _MOVE)
+
+    def _failed(self, what: str, fix: str) -> Failed:
+        return Failed(what, where=str(self._path), fix=fix)
+
+
+_MOVE = (
+    "stop the node, move the file (and those named like it with -wal and -shm) aside and start "
+    "again: the node catches up from its peers"
+)
+_DISK = "check the disk's free space and that the file belongs to the user that runs the node"
+
+
+def _cut(db: sqlite3.Connection, run: bytes, author: bytes, seq: int) -> None:
+    where = (run, author, seq)
+    db.execute("DELETE FROM entry WHERE run = ? AND author = ? AND seq >= ?", where)

@@ -1,0 +1,280 @@
+"""Snapshots on disk."""
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+
+import pytest
+from pydantic import ValidationError
+
+from dcfm_node.errors import PeerError
+from dcfm_node.records.entries import Snapshot
+from dcfm_node.store import snapshots
+from dcfm_node.store.snapshots import SnapshotStore, describe
+from dcfm_node.swarm.transfer import (
+    CHUNK_BYTES,
+    SnapshotFiles,
+    chunk_count,
+    chunk_hashes,
+    chunk_root,
+)
+
+DATA = Random(7).randbytes(2 * CHUNK_BYTES + 12_345)
+
+
+def snapshot_of(data: bytes) -> Snapshot:
+    return Snapshot(
+        digest=hashlib.sha256(data).digest(), size=len(data), chunks=chunk_root(chunk_hashes(data))
+    )
+
+
+def chunk(data: bytes, index: int) -> bytes:
+    return data[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES]
+
+
+def download(store: SnapshotStore, data: bytes, order: Iterable[int] = (2, 0, 1)) -> Snapshot:
+    snapshot = snapshot_of(data)
+    store.begin(snapshot)
+    for index in order:
+        store.write(snapshot.digest, index, chunk(data, index))
+    return snapshot
+
+
+def adopt(store: SnapshotStore, data: bytes, folder: Path) -> Snapshot:
+    path = folder / "output.safetensors"
+    path.write_bytes(data)
+    return store.adopt(path)
+
+
+def read(store: SnapshotStore, digest: bytes) -> bytes | None:
+    view = store.view(digest)
+    return None if view is None else bytes(view)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SnapshotStore:
+    return SnapshotStore(tmp_path)
+
+
+def test_it_is_what_the_transfer_asks_for(store: SnapshotStore) -> None:
+    files: SnapshotFiles = store
+    assert files.view(b"d" * 32) is None
+
+
+@pytest.mark.parametrize("size", [1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, len(DATA)])
+def test_describe_agrees_with_the_transfer(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(DATA[:size])
+    assert describe(path) == snapshot_of(DATA[:size])
+
+
+def test_an_empty_file_is_no_snapshot(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValidationError):
+        describe(tmp_path / "file")
+
+
+def test_a_download_in_any_order_is_held(store: SnapshotStore, tmp_path: Path) -> None:
+    snapshot = download(store, DATA)
+    assert store.partials() == {snapshot.digest}
+    assert store.held() == set()
+    assert store.view(snapshot.digest) is None
+    store.finish(snapshot.digest)
+    assert store.held() == {snapshot.digest}
+    assert store.partials() == set()
+    path = store.path(snapshot.digest)
+    assert path == tmp_path / "snapshots" / f"{snapshot.digest.hex()}.safetensors"
+    assert path.read_bytes() == DATA
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_view_is_read_only_and_mapped_once(store: SnapshotStore, tmp_path: Path) -> None:
+    digest = adopt(store, DATA, tmp_path).digest
+    view = store.view(digest)
+    assert view is not None
+    assert bytes(view) == DATA
+    assert view.readonly
+    assert store.view(digest) is view
+
+
+def test_a_download_is_taken_up_after_a_restart(store: SnapshotStore, tmp_path: Path) -> None:
+    snapshot = download(store, DATA, order=(1,))
+    again = SnapshotStore(tmp_path)
+    again.begin(snapshot)
+    parts = [again.read_partial(snapshot.digest, i) for i in range(chunk_count(snapshot.size))]
+    assert parts == [bytes(CHUNK_BYTES), chunk(DATA, 1), bytes(12_345)]
+    for index in (0, 2):
+        again.write(snapshot.digest, index, chunk(DATA, index))
+    again.finish(snapshot.digest)
+    assert read(again, snapshot.digest) == DATA
+
+
+def test_wrong_bytes_are_never_held(store: SnapshotStore) -> None:
+    snapshot = download(store, DATA, order=(0, 1))
+    with pytest.raises(PeerError, match="do not hash"):
+        store.finish(snapshot.digest)
+    assert store.held() == set()
+    store.discard(snapshot.digest)
+    store.discard(snapshot.digest)
+    assert store.partials() == set()
+
+
+@pytest.mark.parametrize("lie", [-1, 1, CHUNK_BYTES])
+def test_a_record_that_lies_about_the_size_is_refused(store: SnapshotStore, lie: int) -> None:
+    true = snapshot_of(DATA)
+    store.begin(Snapshot(digest=true.digest, size=true.size + lie, chunks=true.chunks))
+    room = true.size + lie
+    for index in range(3):
+        store.write(true.digest, index, chunk(DATA[:room], index))
+    with pytest.raises(PeerError):
+        store.finish(true.digest)
+
+
+def test_a_partial_file_of_another_size_is_fitted(store: SnapshotStore, tmp_path: Path) -> None:
+    snapshot = snapshot_of(DATA)
+    partial = tmp_path / "partial" / snapshot.digest.hex()
+    for wrong in (1, len(DATA) + 1):
+        partial.write_bytes(bytes(wrong))
+        store.begin(snapshot)
+        assert partial.stat().st_size == len(DATA)
+
+
+def test_a_full_disk_is_an_oserror_and_takes_no_room(
+    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(fd: int, offset: int, length: int) -> None:
+        os.ftruncate(fd, length // 2)  # a filesystem may get half way
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left") as refused:
+        store.begin(snapshot_of(DATA))
+    assert refused.value.errno == errno.ENOSPC
+    assert store.partials() == set()
+
+
+def test_a_disk_error_on_resuming_keeps_what_was_fetched(
+    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = download(store, DATA, order=(0,))
+
+    def failing(fd: int, offset: int, length: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "posix_fallocate", failing)
+    with pytest.raises(OSError, match="Input/output"):
+        store.begin(snapshot)
+    assert store.read_partial(snapshot.digest, 0) == chunk(DATA, 0)
+
+
+def test_writing_to_no_download_is_an_oserror(store: SnapshotStore) -> None:
+    with pytest.raises(FileNotFoundError):
+        store.write(b"d" * 32, 0, b"data")
+
+
+def test_adopting_moves_the_file_in(store: SnapshotStore, tmp_path: Path) -> None:
+    output = tmp_path / "output.safetensors"
+    output.write_bytes(DATA)
+    output.chmod(0o644)
+    assert store.adopt(output) == snapshot_of(DATA)
+    assert not output.exists()
+    path = store.path(snapshot_of(DATA).digest)
+    assert path is not None
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_adopting_what_is_held_keeps_it(store: SnapshotStore, tmp_path: Path) -> None:
+    first = adopt(store, DATA, tmp_path)
+    view = store.view(first.digest)
+    assert adopt(store, DATA, tmp_path) == first
+    assert view is not None
+    assert bytes(view) == DATA
+
+
+def test_a_removed_snapshot_stays_readable_to_who_reads_it(
+    store: SnapshotStore, tmp_path: Path
+) -> None:
+    digest = adopt(store, DATA, tmp_path).digest
+    path, view = store.path(digest), store.view(digest)
+    store.remove(digest)
+    store.remove(digest)
+    assert path is not None
+    assert not path.exists()
+    assert store.view(digest) is None
+    assert store.path(digest) is None
+    assert view is not None
+    assert bytes(view) == DATA
+
+
+def test_a_snapshot_deleted_by_hand_is_held_no_more(store: SnapshotStore, tmp_path: Path) -> None:
+    digest = adopt(store, DATA, tmp_path).digest
+    path = store.path(digest)
+    assert path is not None
+    path.unlink()
+    assert store.view(digest) is None
+    assert store.held() == set()
+
+
+def test_views_are_bounded_and_those_handed_out_stay(
+    store: SnapshotStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "CACHED_VIEWS", 2)
+    digests = [adopt(store, bytes([n]) * 10, tmp_path).digest for n in range(4)]
+    views = [store.view(digest) for digest in digests]
+    assert [bytes(view or b"") for view in views] == [bytes([n]) * 10 for n in range(4)]
+    assert len(store._views) == 2
+    assert read(store, digests[0]) == bytes([0]) * 10
+
+
+def test_a_start_finds_what_is_held_and_clears_its_scratch(
+    store: SnapshotStore, tmp_path: Path
+) -> None:
+    held = adopt(store, DATA, tmp_path).digest
+    begun = download(store, DATA[:100], order=(0,)).digest
+    folder, scratch = tmp_path / "snapshots", tmp_path / "partial"
+    foreign = {"notes.txt", "ab.safetensors", f"{'A' * 64}.safetensors", f"{'cd' * 32}.bin"}
+    for name in foreign:
+        (folder / name).write_text("x")
+    (folder / f"{'00' * 32}.safetensors").touch()
+    (folder / f"{'11' * 32}.safetensors").symlink_to(folder / "notes.txt")
+    (folder / f"{'22' * 32}.safetensors").mkdir()
+    for name in ("junk", held.hex(), "AB" * 32):
+        (scratch / name).write_text("x")
+    (scratch / ("33" * 32)).touch()
+    (scratch / ("44" * 32)).symlink_to(tmp_path)
+    (scratch / "folder").mkdir()
+
+    again = SnapshotStore(tmp_path)
+    assert again.held() == {held}
+    assert again.partials() == {begun}
+    assert {path.name for path in scratch.iterdir()} == {begun.hex(), "folder"}
+    assert foreign <= {path.name for path in folder.iterdir()}
+
+
+def test_two_threads_agree_on_what_is_held(store: SnapshotStore, tmp_path: Path) -> None:
+    """One downloads, one removes and looks: every digest that is held can be read whole."""
+    datas = [Random(n).randbytes(1_000) for n in range(60)]
+    whole = {hashlib.sha256(data).digest(): data for data in datas}
+
+    def bulk() -> None:
+        for data in datas:
+            store.finish(download(store, data, order=(0,)).digest)
+
+    def main() -> None:
+        while not busy.done():
+            for digest in store.held():
+                assert read(store, digest) in (None, whole[digest])
+                store.remove(digest)
+
+    with ThreadPoolExecutor(2) as threads:
+        busy = threads.submit(bulk)
+        threads.submit(main).result()
+        busy.result()
+    for digest in store.held():
+        assert read(store, digest) == whole[digest]
+    on_disk = {path.stem for path in (tmp_path / "snapshots").iterdir()}
+    assert on_disk == {digest.hex() for digest in store.held()}
