@@ -158,7 +158,7 @@ class Bulk:
             self._carrier.linked(event.peer_id, isinstance(event, Up), time.monotonic())
 
     def _deliver(self, peer_id: bytes, frames: list[zmq.Frame]) -> None:
-        self._carrier.received(peer_id, [frame.buffer for frame in frames], time.monotonic())
+        self._carrier.received(peer_id, [frame.bytes for frame in frames], time.monotonic())
 
 
 class ThreadReactor:

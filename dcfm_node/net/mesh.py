@@ -17,6 +17,8 @@ from dcfm_node.net.peers import Down, LinkPeer, Refused, Up
 
 TICK_S = 0.5
 """How often the owner of a mesh calls `tick`."""
+SOCKETS_PER_PEER = 8
+"""A dialler, both ends of its monitor, and as many again that are still closing."""
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class Mesh:
     def open(self) -> None:
         """Bind and start dialling. Raises UserError when an address cannot be used."""
         self._context = zmq.Context(io_threads=self.io_threads)
+        self._context.set(zmq.MAX_SOCKETS, 64 + SOCKETS_PER_PEER * len(self.peers))
         wiring = Wiring(self._context, self.reactor, self.plane, self)
         for peer, _ in self.peers:
             self._by_key[peer.link_key] = self._by_id[peer.id] = _Peer(peer)

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from itertools import count
 
 import zmq
 
@@ -17,6 +18,7 @@ WATCHED = (
 )
 BATCH = 64
 """How many messages are taken from one socket before the others have their turn."""
+_names = count()
 
 
 def drain(socket: RawSocket, handle: Callable[[], None]) -> bool:
@@ -42,7 +44,8 @@ class Monitor:
         self, reactor: Reactor, watched: RawSocket, on_event: Callable[[int, int], None]
     ) -> None:
         self._reactor, self._watched, self._on_event = reactor, watched, on_event
-        address = f"inproc://monitor-{id(watched):x}"
+        # A closed monitor frees its name late: never use one twice.
+        address = f"inproc://monitor-{next(_names)}"
         watched.monitor(address, WATCHED)
         self._socket = watched.context.socket(zmq.PAIR)
         self._socket.setsockopt(zmq.LINGER, 0)

@@ -22,6 +22,8 @@ FIRST_WINDOW = 4
 PATIENCE_S = 30.0
 """A peer that owes chunks and delivers none for so long is late; doubled each time it is."""
 MAX_PATIENCE_S = 480.0
+RELIEF_S = 5.0
+"""It is late after so long already when another holder has nothing to do."""
 FIRST_ASK_S, LAST_ASK_S = 2.0, 30.0
 """Pauses before a peer that does not hold a snapshot is asked again."""
 
@@ -264,7 +266,7 @@ class Transfers:
     def tick(self, now: float) -> list[Effect]:
         """Time passed: peers that are late lose their chunks to others, and asking goes on."""
         for name, peer in self._peers.items():
-            if peer.owed and now - peer.since >= peer.patience:
+            if peer.owed and now - peer.since >= self._patience(name):
                 for digest, index in peer.owed:
                     self._downloads[digest].missing.appendleft(index)
                 self._peers[name] = _Peer(
@@ -273,6 +275,17 @@ class Transfers:
                     strikes=peer.strikes + 1,
                 )
         return self._asks(now) + self._wants(now)
+
+    def _patience(self, name: bytes) -> float:
+        """Seconds of silence that make a peer late: few when an idle one could step in."""
+        peer = self._peers[name]
+        digests = dict.fromkeys(digest for digest, _ in peer.owed)
+        idle = any(
+            not other.owed and not other.strikes and key in self._downloads[digest].holders
+            for key, other in self._peers.items()
+            for digest in digests
+        )
+        return min(RELIEF_S, peer.patience) if idle else peer.patience
 
     def _asks(self, now: float) -> list[Effect]:
         effects: list[Effect] = []

@@ -1,0 +1,203 @@
+"""What the carrier does with messages and files, without a socket or a clock."""
+
+import errno
+import hashlib
+from random import Random
+
+from dcfm_node.errors import PeerError
+from dcfm_node.net.carrier import (
+    RETRY_S,
+    BadPeer,
+    BulkEvent,
+    Carrier,
+    Fetched,
+    FetchFailed,
+    Progressed,
+    ServeFailed,
+)
+from dcfm_node.net.frames import Ask, Buffer, Chunk, Frames, Holds, Lacks, Want, decode, encode
+from dcfm_node.records.entries import Snapshot
+from dcfm_node.swarm.transfer import CHUNK_BYTES, chunk_hashes, chunk_root
+
+PEER = b"P" * 32
+DATA = b"a" * CHUNK_BYTES + b"b" * CHUNK_BYTES + b"tail"
+HASHES = chunk_hashes(DATA)
+DIGEST = hashlib.sha256(DATA).digest()
+SNAPSHOT = Snapshot(digest=DIGEST, size=len(DATA), chunks=chunk_root(HASHES))
+
+
+class Files:
+    """One snapshot in memory; `broken` names the call that the disk refuses."""
+
+    def __init__(self, held: bytes | None = None) -> None:
+        self.held = held
+        self.partial = bytearray(len(DATA))
+        self.broken = ""
+        self.lies = False
+
+    def _touch(self, call: str) -> None:
+        if self.broken == call:
+            raise OSError(errno.EIO, "Input/output error")
+
+    def view(self, digest: bytes) -> memoryview | None:
+        self._touch("view")
+        return memoryview(self.held) if self.held is not None and digest == DIGEST else None
+
+    def begin(self, snapshot: Snapshot) -> None:
+        self._touch("begin")
+
+    def read_partial(self, digest: bytes, index: int) -> bytes:
+        self._touch("read_partial")
+        return bytes(self.partial[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES])
+
+    def write(self, digest: bytes, index: int, data: bytes) -> None:
+        self._touch("write")
+        self.partial[index * CHUNK_BYTES : index * CHUNK_BYTES + len(data)] = data
+
+    def finish(self, digest: bytes) -> None:
+        self._touch("finish")
+        if self.lies:
+            raise PeerError("the file is not what its digest says")
+        self.held = bytes(self.partial)
+
+    def discard(self, digest: bytes) -> None:
+        self._touch("discard")
+        self.partial = bytearray(len(DATA))
+
+
+class Desk:
+    """A carrier with its outbox and its events."""
+
+    def __init__(self, held: bytes | None = None) -> None:
+        self.files = Files(held)
+        self.sent: list[Frames] = []
+        self.events: list[BulkEvent] = []
+        self.carrier = Carrier(self.files, self.send, self.events.append, Random(0))
+        self.carrier.linked(PEER, True, 0.0)
+
+    def send(self, peer: bytes, frames: list[Buffer]) -> bool:
+        assert peer == PEER
+        self.sent.append(decode([bytes(frame) for frame in frames]))
+        return True
+
+    def receive(self, message: Frames, now: float = 0.0) -> None:
+        self.carrier.received(PEER, encode(message), now)
+
+    def serve(self, now: float) -> None:
+        """Answer as an honest holder until nothing is asked any more."""
+        while self.sent or self.carrier.busy:
+            self.carrier.step(now)
+            for message in self.take():
+                if isinstance(message, Ask):
+                    self.receive(Holds(DIGEST, HASHES), now)
+                elif isinstance(message, Want):
+                    start = message.index * CHUNK_BYTES
+                    data = DATA[start : start + CHUNK_BYTES]
+                    self.receive(Chunk(DIGEST, message.index, data), now)
+
+    def take(self) -> list[Frames]:
+        taken, self.sent = self.sent, []
+        return taken
+
+
+def test_a_held_snapshot_is_served() -> None:
+    desk = Desk(held=DATA)
+    desk.receive(Ask(DIGEST))
+    desk.receive(Want(DIGEST, 2))
+    desk.receive(Want(DIGEST, 3))
+    desk.receive(Ask(bytes(32)))
+    desk.receive(Want(bytes(32), 0))
+    beyond, unknown = Lacks(DIGEST), Lacks(bytes(32))
+    assert desk.sent == [Holds(DIGEST, HASHES), Chunk(DIGEST, 2, b"tail"), beyond, unknown, unknown]
+
+
+def test_a_snapshot_that_cannot_be_read_is_lacking_and_told() -> None:
+    desk = Desk(held=DATA)
+    desk.files.broken = "view"
+    desk.receive(Ask(DIGEST))
+    assert desk.sent == [Lacks(DIGEST)]
+    assert isinstance(desk.events[0], ServeFailed)
+
+
+def test_a_fetch_ends_with_the_whole_file() -> None:
+    desk = Desk()
+    desk.carrier.fetch(SNAPSHOT, 0.0)
+    desk.carrier.fetch(SNAPSHOT, 0.0)
+    assert desk.sent == [Ask(DIGEST)]
+    desk.serve(0.0)
+    assert desk.files.held == DATA
+    assert desk.events[-2:] == [Progressed(DIGEST, len(DATA), len(DATA)), Fetched(DIGEST)]
+
+
+def test_progress_is_told_at_intervals() -> None:
+    desk = Desk()
+    desk.carrier.fetch(SNAPSHOT, 0.0)
+    desk.serve(0.0)
+    told = [event.done_bytes for event in desk.events if isinstance(event, Progressed)]
+    assert told == [CHUNK_BYTES, len(DATA)]
+
+
+def test_a_fetch_of_what_is_held_ends_at_once() -> None:
+    desk = Desk(held=DATA)
+    desk.carrier.fetch(SNAPSHOT, 0.0)
+    assert (desk.events, desk.sent) == ([Fetched(DIGEST)], [])
+
+
+def test_whatever_the_disk_refuses_is_told_and_tried_again() -> None:
+    for call in ("view", "begin", "read_partial", "write", "finish"):
+        desk = Desk()
+        desk.files.broken = call
+        desk.carrier.fetch(SNAPSHOT, 0.0)
+        desk.serve(0.0)
+        failed = desk.events[-1]
+        assert isinstance(failed, FetchFailed) and failed.retried, call
+        assert "Input/output error" in failed.reason
+        desk.files.broken = ""
+        desk.carrier.tick(RETRY_S - 1)
+        assert desk.sent == []
+        desk.carrier.tick(RETRY_S + 1)
+        desk.serve(RETRY_S + 1)
+        assert desk.files.held == DATA, call
+        assert desk.events[-1] == Fetched(DIGEST)
+
+
+def test_a_file_that_is_not_what_was_signed_is_dropped_for_good() -> None:
+    desk = Desk()
+    desk.files.lies = True
+    desk.carrier.fetch(SNAPSHOT, 0.0)
+    desk.serve(0.0)
+    failed = desk.events[-1]
+    assert isinstance(failed, FetchFailed) and not failed.retried
+    desk.carrier.tick(2 * RETRY_S)
+    assert desk.sent == [] and desk.files.partial == bytearray(len(DATA))
+
+
+def test_noise_names_its_sender_once_a_link() -> None:
+    desk = Desk()
+    for _ in range(3):
+        desk.carrier.received(PEER, [b"noise"], 0.0)
+    assert [type(event) for event in desk.events] == [BadPeer]
+    desk.carrier.linked(PEER, False, 1.0)
+    desk.carrier.received(PEER, [b"noise"], 1.0)
+    assert len(desk.events) == 2
+
+
+def test_a_lost_link_is_asked_again_when_it_returns() -> None:
+    desk = Desk()
+    desk.carrier.fetch(SNAPSHOT, 0.0)
+    desk.carrier.linked(PEER, False, 1.0)
+    desk.take()
+    desk.carrier.linked(PEER, True, 2.0)
+    assert desk.sent == [Ask(DIGEST)]
+
+
+def test_a_cancelled_fetch_is_forgotten_with_its_file() -> None:
+    desk = Desk()
+    desk.files.partial[0] = 1
+    desk.carrier.fetch(SNAPSHOT, 0.0)
+    desk.carrier.cancel(DIGEST, 0.0)
+    desk.take()
+    desk.receive(Holds(DIGEST, HASHES))
+    desk.carrier.tick(100.0)
+    assert not desk.carrier.busy and desk.sent == []
+    assert desk.files.partial == bytearray(len(DATA))

@@ -1,0 +1,251 @@
+"""The download scheduler (SPEC 5.3), event by event."""
+
+import hashlib
+from itertools import pairwise
+from random import Random
+
+from dcfm_node.records.entries import Snapshot
+from dcfm_node.swarm.transfer import (
+    CHUNK_BYTES,
+    FIRST_WINDOW,
+    LAST_ASK_S,
+    PATIENCE_S,
+    RELIEF_S,
+    WINDOW,
+    Ask,
+    Blame,
+    Check,
+    Complete,
+    Effect,
+    Store,
+    Transfers,
+    Want,
+    chunk_count,
+    chunk_hashes,
+    chunk_length,
+    chunk_root,
+)
+
+A, B, C = (letter * 32 for letter in (b"A", b"B", b"C"))
+
+
+def make(chunks: int, seed: int = 0, extra: int = 0) -> tuple[bytes, bytes, Snapshot]:
+    """Data, its hash list, and its record."""
+    data = b"".join(
+        hashlib.sha256(bytes([seed, index])).digest() * (CHUNK_BYTES // 32)
+        for index in range(chunks)
+    ) + bytes(extra)
+    hashes = chunk_hashes(data)
+    digest = hashlib.sha256(data).digest()
+    return data, hashes, Snapshot(digest=digest, size=len(data), chunks=chunk_root(hashes))
+
+
+def piece(data: bytes, index: int) -> bytes:
+    return data[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES]
+
+
+def started(
+    snapshot: Snapshot, hashes: bytes, *holders: bytes, have: tuple[int, ...] = ()
+) -> tuple[Transfers, list[Effect]]:
+    """A download for which the holders gave their lists at time 0; its first wants."""
+    transfers = Transfers(Random(0))
+    for peer in holders:
+        transfers.peer_up(peer, 0.0)
+    transfers.fetch(snapshot, 0.0)
+    for peer in holders:
+        transfers.holds(peer, snapshot.digest, hashes, 0.0)
+    return transfers, transfers.resumed(snapshot.digest, have, 0.0)
+
+
+def wanted(effects: list[Effect], peer: bytes) -> list[int]:
+    return [effect.index for effect in effects if isinstance(effect, Want) and effect.peer == peer]
+
+
+def test_chunks_cover_a_snapshot_and_the_root_names_their_hashes() -> None:
+    data, hashes, snapshot = make(2, extra=5)
+    assert chunk_count(snapshot.size) == 3
+    assert [chunk_length(snapshot.size, i) for i in range(3)] == [CHUNK_BYTES, CHUNK_BYTES, 5]
+    assert hashes[64:] == hashlib.sha256(data[-5:]).digest()
+    assert chunk_root(hashes) == hashlib.sha256(hashes).digest() == snapshot.chunks
+    assert chunk_count(CHUNK_BYTES) == 1
+
+
+def test_a_download_runs_from_the_first_ask_to_complete() -> None:
+    data, hashes, snapshot = make(1, extra=7)
+    digest, transfers = snapshot.digest, Transfers(Random(0))
+    assert transfers.peer_up(A, 0.0) == []
+    assert transfers.fetch(snapshot, 0.0) == [Ask(A, digest)]
+    assert transfers.fetch(snapshot, 0.0) == []
+    assert transfers.holds(A, digest, hashes, 1.0) == [Check(digest, hashes)]
+    assert transfers.resumed(digest, [], 1.0) == [Want(A, digest, 0), Want(A, digest, 1)]
+    assert transfers.chunk(A, digest, 1, piece(data, 1), 2.0) == [Store(digest, 1, piece(data, 1))]
+    assert transfers.progress(digest) == (7, CHUNK_BYTES + 7)
+    assert transfers.chunk(A, digest, 0, piece(data, 0), 2.0) == [
+        Store(digest, 0, piece(data, 0)),
+        Complete(digest),
+    ]
+    assert digest not in transfers
+
+
+def test_what_is_on_disk_is_not_asked_for_again() -> None:
+    _, hashes, snapshot = make(3)
+    transfers, effects = started(snapshot, hashes, A, have=(0, 2))
+    assert wanted(effects, A) == [1]
+    assert transfers.progress(snapshot.digest) == (2 * CHUNK_BYTES, 3 * CHUNK_BYTES)
+    assert started(snapshot, hashes, A, have=(0, 1, 2))[1] == [Complete(snapshot.digest)]
+
+
+def test_the_window_grows_with_deliveries_to_its_bound() -> None:
+    data, hashes, snapshot = make(40)
+    transfers, effects = started(snapshot, hashes, A)
+    owed = wanted(effects, A)
+    assert len(owed) == FIRST_WINDOW
+    widest = 0
+    while owed:
+        index = owed.pop(0)
+        effects = transfers.chunk(A, snapshot.digest, index, piece(data, index), 1.0)
+        owed += wanted(effects, A)
+        widest = max(widest, len(owed))
+    assert widest == WINDOW
+    assert snapshot.digest not in transfers
+
+
+def test_holders_share_the_load() -> None:
+    _, hashes, snapshot = make(2 * FIRST_WINDOW)
+    _, effects = started(snapshot, hashes, A, B)
+    assert len(wanted(effects, A)) == len(wanted(effects, B)) == FIRST_WINDOW
+
+
+def test_the_rarest_snapshot_goes_first() -> None:
+    data, common_hashes, common = make(4 * FIRST_WINDOW, seed=1)
+    _, rare_hashes, rare = make(8, seed=2)
+    transfers, effects = started(common, common_hashes, A, B)
+    transfers.fetch(rare, 0.0)
+    transfers.holds(A, rare.digest, rare_hashes, 0.0)
+    assert transfers.resumed(rare.digest, [], 0.0) == []  # A's window is full, B lacks it
+    index = wanted(effects, A)[0]
+    effects = transfers.chunk(A, common.digest, index, piece(data, index), 1.0)
+    assert effects[1:] == [Want(A, rare.digest, 0), Want(A, rare.digest, 1)]
+
+
+def test_a_false_list_names_its_sender_who_is_asked_no_more() -> None:
+    _, hashes, snapshot = make(2)
+    transfers = Transfers(Random(0))
+    transfers.peer_up(A, 0.0)
+    transfers.fetch(snapshot, 0.0)
+    (blame,) = transfers.holds(A, snapshot.digest, hashes[::-1], 0.0)
+    assert blame == Blame(A, snapshot.digest, "its hash list is not the signed one")
+    assert transfers.holds(A, snapshot.digest, hashes, 0.0) == []
+    assert transfers.tick(1_000.0) == []
+
+
+def test_a_signed_list_of_another_size_is_refused() -> None:
+    _, hashes, snapshot = make(2)
+    transfers = Transfers(Random(0))
+    transfers.peer_up(A, 0.0)
+    wrong = snapshot.model_copy(update={"size": 3 * CHUNK_BYTES})
+    transfers.fetch(wrong, 0.0)
+    (blame,) = transfers.holds(A, wrong.digest, hashes, 0.0)
+    assert isinstance(blame, Blame) and "size" in blame.reason
+
+
+def test_a_false_chunk_names_its_sender_and_all_it_owes_goes_to_others() -> None:
+    data, hashes, snapshot = make(3)
+    transfers, effects = started(snapshot, hashes, A, B)
+    lost = wanted(effects, A)
+    effects = transfers.chunk(A, snapshot.digest, lost[0], b"\0" * CHUNK_BYTES, 1.0)
+    assert isinstance(effects[0], Blame) and effects[0].peer == A
+    assert sorted(wanted(effects, B)) == sorted(lost)
+    assert transfers.chunk(A, snapshot.digest, lost[0], piece(data, lost[0]), 1.0) == []
+
+
+def test_a_chunk_beyond_the_end_or_of_a_wrong_length_is_false() -> None:
+    data, hashes, snapshot = make(1, extra=9)
+    for index, payload in ((2, piece(data, 0)), (1, b"\0" * 8), (0, piece(data, 0) + b"\0")):
+        transfers, _ = started(snapshot, hashes, A)
+        (blame,) = transfers.chunk(A, snapshot.digest, index, payload, 1.0)
+        assert isinstance(blame, Blame)
+
+
+def test_a_late_peer_loses_its_chunks_to_another_and_may_still_deliver() -> None:
+    data, hashes, snapshot = make(2)
+    transfers, effects = started(snapshot, hashes, A)
+    assert wanted(effects, A) == [0, 1]
+    transfers.peer_up(B, 1.0)
+    # B holds it as well and has nothing to do, so relief comes early.
+    assert transfers.holds(B, snapshot.digest, hashes, 1.0) == []
+    assert transfers.tick(RELIEF_S - 0.1) == []
+    assert sorted(wanted(transfers.tick(RELIEF_S), B)) == [0, 1]
+    assert Store(snapshot.digest, 0, piece(data, 0)) in transfers.chunk(
+        A, snapshot.digest, 0, piece(data, 0), 6.0
+    )
+    effects = transfers.chunk(B, snapshot.digest, 0, piece(data, 0), 7.0)
+    assert not any(isinstance(effect, Store) for effect in effects)
+
+
+def test_the_only_holder_is_asked_again_and_given_more_time() -> None:
+    _, hashes, snapshot = make(1)
+    transfers, _ = started(snapshot, hashes, A)
+    assert transfers.tick(PATIENCE_S - 0.1) == []
+    assert wanted(transfers.tick(PATIENCE_S), A) == [0]
+    assert transfers.tick(2.9 * PATIENCE_S) == []
+    assert wanted(transfers.tick(3 * PATIENCE_S), A) == [0]
+
+
+def test_a_slow_peer_is_not_late_while_it_delivers() -> None:
+    data, hashes, snapshot = make(4)
+    transfers, _ = started(snapshot, hashes, A)
+    for index in range(3):
+        now = (index + 1) * 0.9 * PATIENCE_S
+        assert transfers.tick(now) == []
+        transfers.chunk(A, snapshot.digest, index, piece(data, index), now)
+    assert transfers.progress(snapshot.digest)[0] == 3 * CHUNK_BYTES
+
+
+def test_what_a_lost_peer_owed_is_asked_of_others() -> None:
+    _, hashes, snapshot = make(4)
+    transfers, effects = started(snapshot, hashes, A, B)
+    owed = wanted(effects, A)
+    assert sorted(wanted(transfers.peer_down(A, 1.0), B)) == sorted(owed)
+    assert transfers.peer_up(A, 2.0) == [Ask(A, snapshot.digest)]
+
+
+def test_a_holder_that_no_longer_holds_is_asked_again_later() -> None:
+    _, hashes, snapshot = make(1)
+    transfers, _ = started(snapshot, hashes, A)
+    assert transfers.lacks(A, snapshot.digest, 1.0) == []
+    assert transfers.tick(2.0 * LAST_ASK_S) == [Ask(A, snapshot.digest)]
+    assert wanted(transfers.holds(A, snapshot.digest, hashes, 61.0), A) == [0]
+
+
+def test_those_who_lack_it_are_asked_at_growing_intervals_for_ever() -> None:
+    _, _, snapshot = make(1)
+    transfers = Transfers(Random(0))
+    transfers.peer_up(A, 0.0)
+    transfers.fetch(snapshot, 0.0)
+    asked = [now for now in range(1, 1_000) if transfers.tick(float(now))]
+    gaps = [later - earlier for earlier, later in pairwise(asked)]
+    assert gaps[0] < LAST_ASK_S / 2 and max(gaps) <= 1.25 * LAST_ASK_S + 1
+    assert asked[-1] > 1_000 - 1.25 * LAST_ASK_S - 1
+
+
+def test_a_cancelled_download_is_forgotten_and_frees_its_window() -> None:
+    data, hashes, snapshot = make(8, seed=1)
+    _, other_hashes, other = make(1, seed=2)
+    transfers, _ = started(snapshot, hashes, A)
+    transfers.fetch(other, 0.0)
+    transfers.holds(A, other.digest, other_hashes, 0.0)
+    assert transfers.resumed(other.digest, [], 0.0) == []  # A's window is full
+    assert transfers.cancel(snapshot.digest, 1.0) == [Want(A, other.digest, 0)]
+    assert transfers.chunk(A, snapshot.digest, 0, piece(data, 0), 2.0) == []
+
+
+def test_strangers_and_unknown_snapshots_change_nothing() -> None:
+    data, hashes, snapshot = make(1)
+    transfers, _ = started(snapshot, hashes, A)
+    assert transfers.chunk(C, snapshot.digest, 0, piece(data, 0), 1.0) == []
+    assert transfers.holds(C, snapshot.digest, hashes, 1.0) == []
+    assert transfers.holds(A, bytes(32), hashes, 1.0) == []
+    assert transfers.lacks(C, bytes(32), 1.0) == []
+    assert transfers.resumed(bytes(32), [], 1.0) == []
+    assert transfers.peer_down(C, 1.0) == []
