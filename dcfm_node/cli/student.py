@@ -1,5 +1,6 @@
 """Commands about students: list, fetch, verify, sample."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,7 +77,7 @@ def fetch(
 
 @app.command()
 def verify(folder: Folder, as_json: AsJson = False) -> None:
-    """Check offline that an elected node of the run made this model, from whom, and who endorses it.
+    """Check offline who made this model, from which experts, and who endorses it.
 
     Needs no daemon and no network. Exits with 1 if any link of the lineage does not hold.
     """
@@ -88,9 +89,7 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
             "verified": True,
             "run": {"name": manifest.name, "id": proven.run.hex()},
         }
-        print_json(
-            document | {field: getattr(facts, field) for field in facts.__dataclass_fields__}
-        )
+        print_json(document | asdict(facts))
         return
     teachers = ", ".join(f"{silo} (round {round_})" for silo, round_, _ in facts.teachers)
     typer.echo(
@@ -115,12 +114,11 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, help="Names the samples.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Draw samples of a combination; attributes that are not named take all their values in turn."""
-    manifest, proven = _verified(folder)
+    """Draw samples of a combination. Attributes not named take all their values in turn."""
     from dcfm_node.cli.drawing import draw
 
+    manifest, _ = _verified(folder)
     chosen = _chosen(manifest, where or [])
-    del proven
     draw(manifest, folder / "model.safetensors", chosen, count=count, seed=seed, out=out)
     if as_json:
         print_json({"schema": "dcfm-node/sampled/1", "count": count, "out": str(out)})
