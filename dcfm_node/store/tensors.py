@@ -1,0 +1,178 @@
+"""Judging a safetensors file from a peer before anything loads it (SPEC 5.4).
+
+The header is read strictly: each name, dtype and shape is the one our own network has, the tensors
+lie end to end from the header to the end of the file, and every value is finite and of a magnitude
+that training can have made. What passes holds weights and nothing else.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcfm_node.errors import PeerError
+
+MAX_HEADER_BYTES = 1 << 20
+MAX_MAGNITUDE = 1e6
+SLICE_BYTES = 4 << 20
+"""Memory that the check of values takes at a time, before widening."""
+
+Schema = Mapping[str, tuple[str, tuple[int, ...]]]
+"""Name of each tensor -> its safetensors dtype (a key of `_DTYPES`) and its shape."""
+
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("u1"),
+}
+"""How the bytes of a dtype are read here."""
+_SHOWN = 80
+
+
+def check_snapshot(path: Path, schema: Schema) -> None:
+    """Refuse a file that is not exactly the tensors of `schema`.
+
+    Args:
+        schema: what our own network has.
+
+    Raises:
+        PeerError: with a reason fit for a verdict.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        header = _read_header(file, size)
+        _check_metadata(header.pop("__metadata__", {}))
+        _check_names(header, schema)
+        for name in _in_file_order(header, schema, size - file.tell()):
+            _check_values(file, name, *schema[name])
+
+
+def _read_header(file: BinaryIO, size: int) -> dict[str, Any]:
+    """The header of a file of `size` bytes, which is left where the tensors start."""
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or length > min(MAX_HEADER_BYTES, size - 8):
+        raise PeerError("the header's length exceeds the file or 1 MiB")
+    try:
+        text = file.read(length).decode("utf-8")
+        header: dict[str, Any] = json.loads(
+            text,
+            object_pairs_hook=_distinct,
+            parse_int=_natural,
+            parse_float=_refuse,
+            parse_constant=_refuse,
+        )
+    except (ValueError, RecursionError) as error:
+        raise PeerError(f"the header is not strict JSON: {_shown(str(error))}") from error
+    if not text.startswith("{"):
+        raise PeerError("the header does not start with '{'")
+    return header
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
+
+
+def _natural(text: str) -> int:
+    if text.startswith("-"):
+        raise ValueError("a negative number")
+    return int(text)
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError("a number that is not an integer")
+
+
+def _check_metadata(metadata: object) -> None:
+    match metadata:
+        case dict() if len(metadata) <= 1 and all(type(v) is str for v in metadata.values()):
+            return
+    raise PeerError("the header's metadata is not at most one key with a text")
+
+
+def _check_names(names: Mapping[str, Any], schema: Schema) -> None:
+    for name in names:
+        if name not in schema:
+            raise PeerError(f"tensor {_shown(name)} does not belong to the run's network")
+    for name in schema:
+        if name not in names:
+            raise PeerError(f"tensor {name} is missing")
+
+
+def _in_file_order(header: dict[str, Any], schema: Schema, end: int) -> list[str]:
+    """Check every tensor's dtype, shape and place; the names as they lie in the file."""
+    spans = {name: _check_form(name, header[name], *schema[name]) for name in schema}
+    cursor = 0
+    order = sorted(spans, key=spans.__getitem__)
+    for name in order:
+        first, last = spans[name]
+        if first != cursor:
+            raise PeerError(f"tensor {name} does not start where the one before it ends")
+        cursor = last
+    if cursor != end:
+        raise PeerError(f"the tensors take {cursor} bytes of {end}")
+    return order
+
+
+def _check_form(name: str, info: Any, dtype: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    """The offsets of a tensor whose description is the expected one."""
+    match info:
+        case {"dtype": kind, "shape": list(sizes), "data_offsets": [first, last]} if (
+            len(info) == 3 and type(first) is type(last) is int
+        ):
+            pass
+        case _:
+            raise PeerError(f"tensor {name} is not described by dtype, shape and data_offsets")
+    if kind != dtype:
+        raise PeerError(f"tensor {name} has dtype {_shown(kind)}, expected {dtype}")
+    if [type(size) for size in sizes] != [int] * len(shape) or tuple(sizes) != shape:
+        raise PeerError(f"tensor {name} has shape {_shown(sizes)}, expected {list(shape)}")
+    if last - first != math.prod(shape) * _DTYPES[dtype].itemsize:
+        raise PeerError(f"tensor {name} has offsets that do not fit its shape")
+    return first, last
+
+
+def _check_values(file: BinaryIO, name: str, dtype: str, shape: tuple[int, ...]) -> None:
+    """Read one tensor's bytes, from where the file stands, and judge its values."""
+    limit = 1.0 if dtype == "BOOL" else MAX_MAGNITUDE
+    left = math.prod(shape) * _DTYPES[dtype].itemsize
+    while left:
+        wanted = min(left, SLICE_BYTES)
+        data = file.read(wanted)
+        if len(data) != wanted:
+            raise PeerError(f"tensor {name} ends before its last value")
+        left -= wanted
+        values = _values(data, dtype)
+        with np.errstate(invalid="ignore"):
+            least, most = float(values.min()), float(values.max())
+        if not (least >= -limit and most <= limit):  # NaN fails both
+            raise PeerError(f"tensor {name} has a value that is not finite or exceeds {limit:g}")
+
+
+def _values(data: bytes, dtype: str) -> NDArray[Any]:
+    raw: NDArray[Any] = np.frombuffer(data, _DTYPES[dtype])
+    if dtype == "BF16":  # the upper half of a float32
+        widened: NDArray[Any] = (raw.astype(np.uint32) << 16).view(np.float32)
+        return widened
+    return raw
+
+
+def _shown(value: object) -> str:
+    """A peer's words, harmless to logs and short."""
+    text = ascii(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
