@@ -56,6 +56,8 @@ class Training(Model):
     """How many of the batch bear the conditional-independence penalty."""
     product_share: Share = 0.0
     """Share of the penalty's labels drawn from the product space instead of the silo's own."""
+    patience: Annotated[int, Field(ge=0, le=100)] = 0
+    """Stop early once the CI gap has not fallen for this many twentieths of the steps; 0 never."""
 
 
 class Masks(Model):
@@ -82,6 +84,7 @@ class Method(Model):
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995
     solver_steps: Annotated[int, Field(ge=1, le=1_000)] = 25
     """Steps of the ODE solver, in sampling and for the teachers' paths of Eq. 15."""
+    solver: Literal["euler", "midpoint", "heun", "rk4"] = "heun"
     composed: bool = True
     """The student is sampled through Eq. 5; False samples its joint head directly."""
     seed: Annotated[int, Field(ge=0, le=2**31)] = 0

@@ -1,0 +1,84 @@
+"""Attribute vectors c as tensors: masking, marginal labels, draws from label counts.
+
+A label is an int64 row of n indices; the value |C_i| is attribute i's null token. Draws take a
+generator on the device of the result and never synchronise with the host.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from dcfm_node.records.manifest import Masks
+
+Counts = Mapping[tuple[int, ...], int]
+"""How often a silo holds each combination c."""
+
+
+def null_label(cardinalities: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+    """∅, all null: shape (n,)."""
+    return torch.tensor(tuple(cardinalities), dtype=torch.int64, device=device)
+
+
+def mask(c: Tensor, null: Tensor, masks: Masks, generator: torch.Generator) -> Tensor:
+    """Eq. 8: keep c, one attribute chosen uniformly, or none. Shapes (B, n) -> (B, n)."""
+    total = masks.full + masks.marginal + masks.null
+    u = torch.rand(c.shape[:-1], generator=generator, device=c.device).unsqueeze(-1) * total
+    chosen = _draw_index(c, generator)
+    one = torch.arange(c.shape[-1], device=c.device) == chosen.unsqueeze(-1)
+    keep = (u < masks.full) | ((u < masks.full + masks.marginal) & one)
+    return torch.where(keep, c, null)
+
+
+def pair_terms(c: Tensor, null: Tensor, generator: torch.Generator) -> Tensor:
+    """The four labels of the independence penalty (Eq. 10): c^{ij}, ∅, c^{i}, c^{j}.
+
+    The pair is drawn per sample, so the cost is four evaluations whatever n is; with n = 2 c^{ij}
+    is c itself. Needs n >= 2.
+
+    Returns: (B, 4, n).
+    """
+    n = c.shape[-1]
+    i = _draw_index(c, generator)
+    j = (i + 1 + torch.randint(n - 1, i.shape, generator=generator, device=c.device)) % n
+    place = torch.arange(n, device=c.device)
+    is_i, is_j = place == i.unsqueeze(-1), place == j.unsqueeze(-1)
+    keep = torch.stack([is_i | is_j, torch.zeros_like(is_i), is_i, is_j], dim=-2)
+    return torch.where(keep, c.unsqueeze(-2), null)
+
+
+def marginal_terms(c: Tensor, null: Tensor) -> Tensor:
+    """The labels of Eq. 5: ∅, c^{1}, ..., c^{n}. Shapes (B, n) -> (B, n + 1, n)."""
+    n = c.shape[-1]
+    keep = torch.cat([torch.zeros(1, n, dtype=torch.bool), torch.eye(n, dtype=torch.bool)])
+    return torch.where(keep.to(c.device), c.unsqueeze(-2), null)
+
+
+def from_product(
+    c: Tensor, cardinalities: Tensor, share: float, generator: torch.Generator
+) -> Tensor:
+    """Replace a share of the labels (B, n) by uniform draws from the product space."""
+    u = torch.rand(c.shape, generator=generator, device=c.device)
+    drawn = (u * cardinalities).long().clamp(max=cardinalities - 1)
+    swap = torch.rand(c.shape[:-1], generator=generator, device=c.device) < share
+    return torch.where(swap.unsqueeze(-1), drawn, c)
+
+
+def draw(counts: Counts, rows: int, generator: torch.Generator) -> Tensor:
+    """Labels in proportion to a silo's counts. Returns (rows, n)."""
+    seen = sorted(label for label, count in counts.items() if count > 0)
+    weights = torch.tensor([counts[label] for label in seen], dtype=torch.float64)
+    bounds = weights.cumsum(0).to(generator.device, torch.float32) / weights.sum().item()
+    u = torch.rand(rows, generator=generator, device=generator.device)
+    index = torch.searchsorted(bounds, u, right=True).clamp(max=len(seen) - 1)
+    return torch.tensor(seen, dtype=torch.int64, device=generator.device)[index]
+
+
+def count(c: Tensor) -> dict[tuple[int, ...], int]:
+    """How often each combination occurs in labels (N, n)."""
+    found, times = torch.unique(c.cpu(), dim=0, return_counts=True)
+    return {tuple(row): n for row, n in zip(found.tolist(), times.tolist(), strict=True)}
+
+
+def _draw_index(c: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randint(c.shape[-1], c.shape[:-1], generator=generator, device=c.device)

@@ -1,0 +1,85 @@
+"""The router: which expert answers for which label, from the silos' published label counts."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dcfm_node.flow.labels import Counts
+
+
+class Router:
+    """Weighs K experts by how often each silo holds a value.
+
+    Args:
+        counts: one mapping per expert, in the experts' order.
+        cardinalities: |C_i|.
+    """
+
+    def __init__(
+        self,
+        counts: Sequence[Counts],
+        cardinalities: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.counts = counts
+        self.n = len(cardinalities)
+        table = torch.zeros(len(counts), self.n, max(cardinalities) + 1)
+        for k, silo in enumerate(counts):
+            for label, times in silo.items():
+                for i, value in enumerate(label):
+                    table[k, i, value] += times
+                    # A null token leaves its attribute open: every sample supports it.
+                    table[k, i, cardinalities[i]] += times
+        self.table = table.to(device)
+
+    def support(self, terms: Tensor) -> Tensor:
+        """n_k of labels with at most one attribute given, (..., n) -> (..., K).
+
+        n_k(c_i) for a marginal label c^{i}, n_k for ∅.
+        """
+        place = torch.arange(self.n, device=terms.device)
+        return self.table[:, place, terms].amin(dim=-1).movedim(0, -1)
+
+    def marginal_weights(self, terms: Tensor) -> Tensor:
+        """r_k(c_i) ∝ n_k(c_i), (..., n) -> (..., K). Equal where no silo knows the value."""
+        return _normalised(self.support(terms))
+
+    def joint_weights(self, labels: Tensor) -> Tensor:
+        """r_k(c) ∝ n_k(c), (B, n) -> (B, K); where c is seen by nobody, ∝ Σ_i n_k(c_i)."""
+        rows = []
+        for label in map(tuple, labels.tolist()):
+            exact = [float(silo.get(label, 0)) for silo in self.counts]
+            known = [
+                sum(self.table[k, i, v].item() for i, v in enumerate(label))
+                for k in range(len(self.counts))
+            ]
+            rows.append(exact if any(exact) else known)
+        return _normalised(torch.tensor(rows, device=labels.device))
+
+    def draw(self, terms: Tensor, me: int, generator: torch.Generator) -> Tensor:
+        """Routing vectors z of Eq. 12 for terms (B, m, n): an expert index per term, (B, m).
+
+        Each in proportion to label counts; a row without a term of `me` gets one, among the terms
+        whose value `me` holds.
+        """
+        weights = self.marginal_weights(terms)
+        z = choose(weights, generator)
+        own = (self.support(terms)[..., me] > 0).float()
+        forced = choose(_normalised(own), generator).unsqueeze(-1)
+        lacks = (z != me).all(dim=-1, keepdim=True)
+        place = torch.arange(z.shape[-1], device=z.device)
+        return torch.where(lacks & (place == forced), me, z)
+
+
+def _normalised(weights: Tensor) -> Tensor:
+    total = weights.sum(dim=-1, keepdim=True)
+    return torch.where(total > 0, weights / total.clamp(min=1e-12), 1 / weights.shape[-1])
+
+
+def choose(weights: Tensor, generator: torch.Generator) -> Tensor:
+    """One index per row of probabilities (..., K) -> (...). Never one of weight zero."""
+    u = torch.rand(weights.shape[:-1], generator=generator, device=weights.device)
+    bounds = weights.cumsum(dim=-1)
+    index = (bounds <= (u * bounds[..., -1]).unsqueeze(-1)).sum(dim=-1)
+    return index.clamp(max=weights.shape[-1] - 1)

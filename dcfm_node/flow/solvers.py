@@ -1,0 +1,57 @@
+"""Fixed-step solvers of dx/dt = v(x, t) from noise at t = 0 to data at t = 1 (Eq. 3)."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+Field = Callable[[Tensor, Tensor], Tensor]
+"""Velocity of samples (B, *sample_shape) at times (B,)."""
+Step = Callable[[Field, Tensor, Tensor, float], Tensor]
+
+
+def euler(field: Field, x: Tensor, t: Tensor, h: float) -> Tensor:
+    """First order, one evaluation."""
+    return x + h * field(x, t)
+
+
+def midpoint(field: Field, x: Tensor, t: Tensor, h: float) -> Tensor:
+    """Second order, two evaluations."""
+    return x + h * field(x + h / 2 * field(x, t), t + h / 2)
+
+
+def heun(field: Field, x: Tensor, t: Tensor, h: float) -> Tensor:
+    """Second order, two evaluations, both on the time grid."""
+    first = field(x, t)
+    return x + h / 2 * (first + field(x + h * first, t + h))
+
+
+def rk4(field: Field, x: Tensor, t: Tensor, h: float) -> Tensor:
+    """Fourth order, four evaluations."""
+    k1 = field(x, t)
+    k2 = field(x + h / 2 * k1, t + h / 2)
+    k3 = field(x + h / 2 * k2, t + h / 2)
+    k4 = field(x + h * k3, t + h)
+    return x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+
+SOLVERS: dict[str, Step] = {"euler": euler, "midpoint": midpoint, "heun": heun, "rk4": rk4}
+
+
+def trajectory(field: Field, x0: Tensor, steps: int, solver: str) -> Iterator[Tensor]:
+    """States at t = 0, 1/steps, ..., 1; each of x0's shape."""
+    step, h = SOLVERS[solver], 1 / steps
+    x = x0
+    yield x
+    for i in range(steps):
+        t = torch.full(x0.shape[:1], i * h, device=x0.device, dtype=x0.dtype)
+        x = step(field, x, t, h)
+        yield x
+
+
+def integrate(field: Field, x0: Tensor, steps: int, solver: str) -> Tensor:
+    """The state at t = 1."""
+    x = x0
+    for state in trajectory(field, x0, steps, solver):
+        x = state
+    return x

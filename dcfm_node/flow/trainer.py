@@ -1,0 +1,238 @@
+"""The one training loop of all stages: AdamW, cosine schedule, EMA, exact resume.
+
+Every draw is a function of (seed, rank, block), so a checkpoint holds no generator states and a
+resumed run repeats an uninterrupted one bit for bit. With `torch.distributed` initialised, each
+rank has its own data order and gradients are averaged.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+
+from dcfm_node.errors import Failed
+from dcfm_node.flow.losses import Matching, Penalty, Velocities, objective
+from dcfm_node.flow.sources import Source
+from dcfm_node.records.manifest import Training
+
+Weights = dict[str, Tensor]
+REPORTS = 100
+"""Progress reports per stage; the loop synchronises with the device at these only."""
+MONITORS = 20
+"""Looks at the CI gap per stage, for early stopping."""
+BLOCK_ELEMENTS = 1 << 21
+MAX_BLOCK = 64
+WARMUP_STEPS = 20
+CLIP = 1.0
+BETAS = (0.9, 0.99)
+
+
+@dataclass
+class Hooks:
+    """What a stage needs of the outside.
+
+    Attributes:
+        device: where to train.
+        progress: called with steps done, steps in all, and losses of the last step.
+        save: receives a checkpoint, a flat dict of CPU tensors, every `save_every` steps.
+        resume: a checkpoint to go on from.
+        save_every: in steps; 0 never saves.
+    """
+
+    device: torch.device | str = "cpu"
+    progress: Callable[[int, int, Mapping[str, float]], None] = lambda done, total, losses: None
+    save: Callable[[Weights], None] = lambda checkpoint: None
+    resume: Weights | None = None
+    save_every: int = 0
+
+
+@dataclass
+class State:
+    """Everything that training changes."""
+
+    model: nn.Module
+    ema: Weights
+    optimiser: torch.optim.AdamW
+    step: int = 0
+    gaps: list[float] = field(default_factory=list)
+
+    @classmethod
+    def fresh(cls, model: nn.Module, settings: Training) -> "State":
+        """A new optimiser, and an EMA that equals the model."""
+        ema = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, BETAS, fused=True)
+        return cls(model, ema, optimiser)
+
+    def averaged(self) -> Velocities:
+        """The network with its EMA weights."""
+        return lambda x, t, c: torch.func.functional_call(self.model, self.ema, (x, t, c))
+
+    def checkpoint(self) -> Weights:
+        """A flat dict of contiguous CPU tensors, fit for safetensors."""
+        flat = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        flat |= {f"ema.{name}": tensor for name, tensor in self.ema.items()}
+        for i, slots in self.optimiser.state_dict()["state"].items():
+            flat |= {f"optimiser.{i}.{slot}": tensor for slot, tensor in slots.items()}
+        flat["step"] = torch.tensor([self.step])
+        flat["gaps"] = torch.tensor(self.gaps, dtype=torch.float64)
+        return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in flat.items()}
+
+    def restore(self, checkpoint: Weights) -> None:
+        """Undo `checkpoint`."""
+        self.model.load_state_dict(_under("model.", checkpoint))
+        for name, tensor in _under("ema.", checkpoint).items():
+            self.ema[name].copy_(tensor)
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under("optimiser.", checkpoint).items():
+            index, slot = name.split(".", 1)
+            slots.setdefault(int(index), {})[slot] = tensor.clone()
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
+        self.step = int(checkpoint["step"].item())
+        self.gaps = checkpoint["gaps"].tolist()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """EMA weights (contiguous float32 on the CPU), steps taken, last matching loss."""
+
+    weights: Weights
+    steps: int
+    loss: float
+
+
+def train(
+    model: nn.Module,
+    source: Source,
+    gap: Callable[[Velocities], float],
+    *,
+    seed: int,
+    hooks: Hooks,
+) -> Trained:
+    """Run one stage from the model's present weights, or from `hooks.resume`.
+
+    Args:
+        gap: the CI gap of a network on the stage's monitor rows; asked only with patience set.
+
+    Raises:
+        Failed: the loss is no longer finite.
+    """
+    settings, rank = source.settings, _rank()
+    state = State.fresh(model, settings)
+    if hooks.resume is not None:
+        state.restore(hooks.resume)
+    length = block_steps(settings, source.manifest.sample_shape)
+    rows: list[tuple[Matching, Penalty | None]] = []
+    loss = math.nan
+    while state.step < settings.steps and not stalled(state.gaps, settings.patience):
+        index, offset = divmod(state.step, length)
+        if offset == 0 or not rows:
+            rows = source.block(length, generator(hooks.device, seed, rank, index))
+        match, penalty = rows[offset]
+        losses = _update(state, match, penalty, source)
+        if settings.patience and _every(state.step, settings.steps, MONITORS):
+            state.gaps.append(_agreed(gap(state.averaged()), hooks.device))
+        if _every(state.step, settings.steps, REPORTS):
+            loss = _report(state.step, losses, settings, hooks, rank)
+        if hooks.save_every and state.step % hooks.save_every == 0 and rank == 0:
+            hooks.save(state.checkpoint())
+    weights = {name: tensor.cpu().contiguous() for name, tensor in state.ema.items()}
+    return Trained(weights, state.step, loss)
+
+
+def _update(
+    state: State, match: Matching, penalty: Penalty | None, source: Source
+) -> dict[str, Tensor]:
+    """One step of the optimiser and of the EMA. Returns the losses, still on the device."""
+    model, settings, method = state.model, source.settings, source.manifest.method
+    for group in state.optimiser.param_groups:
+        group["lr"] = learning_rate(settings, state.step)
+    fit, ci = objective(model, match, penalty, source.manifest.network.predict)
+    state.optimiser.zero_grad()
+    torch.autograd.backward(fit + settings.ci_weight * ci)
+    _average_gradients(model)
+    nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+    state.optimiser.step()
+    # A fixed decay would drag the initial weights along for the first 1/(1 - decay) steps.
+    decay = min(method.ema, (1 + state.step) / (10 + state.step))
+    with torch.no_grad():
+        torch._foreach_lerp_(list(state.ema.values()), list(model.state_dict().values()), 1 - decay)
+    state.step += 1
+    return {"loss": fit.detach(), "ci": ci.detach()}
+
+
+def _report(
+    step: int, losses: Mapping[str, Tensor], settings: Training, hooks: Hooks, rank: int
+) -> float:
+    known = {name: float(value) for name, value in losses.items()}
+    if not all(math.isfinite(value) for value in known.values()):
+        raise Failed(
+            f"training diverged: the loss is {known} after {step} steps",
+            fix="lower the stage's learning_rate or ci_weight in the run's manifest",
+        )
+    if rank == 0:
+        hooks.progress(step, settings.steps, known)
+    return known["loss"]
+
+
+def learning_rate(settings: Training, step: int) -> float:
+    """Short linear warm-up, then half a cosine down to zero."""
+    warm = min(1.0, (step + 1) / WARMUP_STEPS)
+    return settings.learning_rate * warm * (1 + math.cos(math.pi * step / settings.steps)) / 2
+
+
+def stalled(gaps: Sequence[float], patience: int) -> bool:
+    """Whether the last `patience` gaps all failed to go below the smallest before them."""
+    if patience == 0 or len(gaps) <= patience:
+        return False
+    return min(gaps[-patience:]) >= min(gaps[:-patience])
+
+
+def block_steps(settings: Training, shape: Sequence[int]) -> int:
+    """Steps whose rows are made at once, so that a block stays within a few dozen MB."""
+    return max(1, min(MAX_BLOCK, BLOCK_ELEMENTS // (settings.batch * math.prod(shape))))
+
+
+def generator(device: torch.device | str, *key: int) -> torch.Generator:
+    """A generator on the device whose stream is a function of the key alone."""
+    digest = hashlib.sha256(repr(key).encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:4], "little"))
+
+
+def _every(step: int, steps: int, times: int) -> bool:
+    return step == steps or step % max(1, steps // times) == 0
+
+
+def _under(prefix: str, checkpoint: Weights) -> Weights:
+    found = {name: tensor for name, tensor in checkpoint.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+
+
+def _rank() -> int:
+    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+
+
+def _average_gradients(model: nn.Module) -> None:
+    """Mean over ranks; each rank saw rows of its own."""
+    if not torch.distributed.is_initialized():
+        return
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    torch.distributed.all_reduce(flat)
+    flat /= torch.distributed.get_world_size()
+    parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def _agreed(gap: float, device: torch.device | str) -> float:
+    """Rank 0's gap on every rank, so that all stop at the same step."""
+    if not torch.distributed.is_initialized():
+        return gap
+    value = torch.tensor([gap], dtype=torch.float64, device=device)
+    torch.distributed.broadcast(value, src=0)
+    return value.item()
