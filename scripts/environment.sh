@@ -1,0 +1,42 @@
+# Sourced by scripts/demo and scripts/test: makes .venv once, and again when pyproject.toml changes.
+# Needs Python 3.11 or newer with venv, git, and pip's access to a package index. Sets $bin.
+
+say() { printf '== %s\n' "$*"; }
+
+die() {
+    printf 'error: %s\n  fix: %s\n' "$1" "$2" >&2
+    exit 2
+}
+
+new_enough() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+find_python() {
+    for candidate in ${PYTHON:-} python3.11 python3 python3.12 python3.13 python; do
+        if command -v "$candidate" >/dev/null 2>&1 && new_enough "$candidate"; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    die "no Python 3.11 or newer was found" "install python3.11, or name one: PYTHON=/path/to/python3 $0"
+}
+
+# prepare EXTRA: a virtual environment with this checkout and its EXTRA ("demo" or "test").
+prepare() {
+    bin=$PWD/.venv/bin
+    if [ ! -x "$bin/python" ] || ! new_enough "$bin/python"; then
+        python=$(find_python) || exit
+        say "making .venv with $python"
+        rm -rf .venv
+        "$python" -m venv .venv || die "$python cannot make a virtual environment" \
+            "install its venv module (on Debian: apt install python3-venv)"
+    fi
+    # The "test" extra holds the "demo" one.
+    if ! cmp -s pyproject.toml ".venv/installed-$1" && ! cmp -s pyproject.toml .venv/installed-test; then
+        say "installing dcfm-node[$1] into .venv (once; torch takes minutes)"
+        "$bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$1]" ||
+            die "pip could not install dcfm-node[$1]" "read pip's words above; the network is needed once"
+        cp pyproject.toml ".venv/installed-$1"
+    fi
+}
