@@ -1,0 +1,163 @@
+"""A silo's private data, checked against the run and split into training and hold-out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcfm_node.data.builtin import builtin
+from dcfm_node.data.folder import read_folder
+from dcfm_node.data.idx import read_idx
+from dcfm_node.data.labels import constant, encode
+from dcfm_node.data.npz import read_npz
+from dcfm_node.data.raw import Floats, Labels, Raw
+from dcfm_node.data.spec import AttributeSource, BuiltinData, DataSpec, FileData, IdxData, NpzData
+from dcfm_node.errors import DataError
+from dcfm_node.records.manifest import Manifest
+
+Counts = tuple[tuple[tuple[int, ...], int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SiloData:
+    """D_k, split. x is (N, *sample_shape) float32, c is (N, n) int64."""
+
+    x: Floats
+    c: Labels
+    holdout_x: Floats
+    holdout_c: Labels
+    counts: Counts
+    """(combination, number of training samples), sorted; what `join` publishes."""
+
+
+def load(spec: DataSpec, manifest: Manifest) -> SiloData:
+    """Read, check and split a silo's data. The same input gives the same split.
+
+    Raises:
+        DataError: missing file, field or attribute; a label outside the vocabulary; another shape;
+            values that are not finite; fewer than two samples.
+    """
+    raw, c = _builtin(spec, manifest) if isinstance(spec, BuiltinData) else _files(spec, manifest)
+    x = _checked(raw, manifest.sample_shape)
+    held = holdout_mask(c, spec.holdout, manifest.method.seed)
+    return SiloData(x[~held], c[~held], x[held], c[held], counts(c[~held]))
+
+
+def counts(c: Labels) -> Counts:
+    """How often each combination occurs in labels (N, n), sorted by combination."""
+    labels, numbers = np.unique(c, axis=0, return_counts=True)
+    return tuple(
+        (tuple(label), number)
+        for label, number in zip(labels.tolist(), numbers.tolist(), strict=True)
+    )
+
+
+def holdout_mask(c: Labels, fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Which of N samples are held out: the fraction, rounded, at least one and never all.
+
+    A combination's only sample stays in training as long as others can be held out, so that
+    holding out does not uncover a combination.
+    """
+    order = np.random.default_rng(seed).permutation(len(c))
+    _, first = np.unique(c[order], axis=0, return_index=True)
+    spare = np.delete(order, first)
+    wanted = min(max(1, round(fraction * len(c))), max(1, len(spare)))
+    held = np.zeros(len(c), np.bool_)
+    held[(spare if len(spare) else order)[:wanted]] = True
+    return held
+
+
+def _files(spec: FileData, manifest: Manifest) -> tuple[Raw, Labels]:
+    sources = _sources(spec, manifest)
+    columns = {
+        name: source.column or name for name, source in sources.items() if source.constant is None
+    }
+    if isinstance(spec, NpzData):
+        raw = read_npz(spec, columns, tuple(sources))
+    elif isinstance(spec, IdxData):
+        raw = read_idx(spec, columns)
+    else:
+        raw = read_folder(spec, columns, manifest.sample_shape)
+    _check_length(raw)
+    c = [
+        constant(attribute, source.constant, len(raw.x))
+        if source.constant is not None
+        else encode(attribute, source, raw.columns[attribute.name], raw.row)
+        for attribute, source in zip(manifest.attributes, sources.values(), strict=True)
+    ]
+    return raw, np.stack(c, axis=1)
+
+
+def _sources(spec: FileData, manifest: Manifest) -> dict[str, AttributeSource]:
+    """By attribute name, in the manifest's order."""
+    names = [attribute.name for attribute in manifest.attributes]
+    for name in spec.attributes:
+        if name not in names:
+            raise DataError(
+                f"the run has no attribute {name!r}",
+                where=f"data.attributes.{name}",
+                fix=f"choose one of {', '.join(names)}",
+            )
+    return {name: spec.attributes.get(name, AttributeSource()) for name in names}
+
+
+def _check_length(raw: Raw) -> None:
+    if raw.x.ndim < 1 or len(raw.x) < 2:
+        raise DataError(
+            f"holds {len(raw.x) if raw.x.ndim else 0} samples",
+            where=raw.file,
+            fix="a silo needs at least two: one to train on, one to hold out",
+        )
+    for name, column in raw.columns.items():
+        if column.shape != (len(raw.x),):
+            raise DataError(
+                f"attribute {name!r} has shape {column.shape} for {len(raw.x)} samples",
+                where=raw.file,
+                fix=f"give it one value per sample: ({len(raw.x)},)",
+            )
+
+
+def _checked(raw: Raw, sample_shape: tuple[int, ...]) -> Floats:
+    """x as float32; uint8 scaled from 0 … 255 to [-1, 1]."""
+    x: NDArray[Any] = raw.x
+    if x.shape[1:] != sample_shape:
+        raise DataError(
+            f"samples have shape {list(x.shape[1:])}, the run's have {list(sample_shape)}",
+            where=raw.file,
+            fix="reshape the samples, or choose another sample_shape for the run",
+        )
+    if x.dtype == np.uint8:
+        return x.astype(np.float32) * np.float32(2.0 / 255.0) - np.float32(1.0)
+    if x.dtype.kind != "f":
+        raise DataError(
+            f"samples are stored as {x.dtype}",
+            where=raw.file,
+            fix="store floating point numbers, or uint8 for pixels",
+        )
+    with np.errstate(over="ignore"):
+        floats = x.astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(floats.reshape(len(x), -1)).all(axis=1))
+    if bad.size:
+        raise DataError(
+            f"x holds NaN or infinite values ({bad.size} samples)",
+            where=raw.row(int(bad[0])),
+            fix="remove or repair these samples",
+        )
+    return floats
+
+
+def _builtin(spec: BuiltinData, manifest: Manifest) -> tuple[Raw, Labels]:
+    domain = builtin(spec.name, spec.silos, spec.seed)
+    space = tuple((attribute.name, attribute.values) for attribute in manifest.attributes)
+    if domain.attributes != space:
+        known = "; ".join(f"{name} = {list(values)}" for name, values in domain.attributes)
+        raise DataError(
+            "the run's attributes are not those of the domain",
+            where=f"builtin {spec.name}",
+            fix=f"give run.toml the attributes {known}",
+        )
+    share = domain.silos[spec.silo]
+    raw = Raw(share.x, {}, f"builtin {spec.name}: row {{}}".format, f"builtin {spec.name}")
+    _check_length(raw)
+    return raw, share.c
