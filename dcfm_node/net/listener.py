@@ -4,8 +4,6 @@ A route belongs to the authenticated `User-Id` of its messages; the routing id, 
 may choose, only says where on the socket it is.
 """
 
-import contextlib
-import os
 import socket as sockets
 from dataclasses import dataclass
 
@@ -26,6 +24,8 @@ MAX_ROUTES = 4
 """Links that one peer may hold open to us at once."""
 MAX_REPORTED = 256
 REPORT_AGAIN_S = 600.0
+WRONG_KEY = "zmtp cryptographic"
+"""How a client's HELLO to another key than ours fails."""
 
 
 @dataclass(slots=True)
@@ -145,7 +145,9 @@ class Listener:
                     self._broken_off(caller, failure)
 
     def _broken_off(self, caller: str, failure: str) -> None:
-        reason = f"its handshake failed ({failure}): it may have a wrong link key for us"
+        reason = f"its handshake failed: {failure}"
+        if failure == WRONG_KEY:
+            reason += "; the link key that it has for us is probably wrong"
         host = caller.rpartition(":")[0]
         self._report(f"{host} {failure}", Refused(None, None, caller, reason))
 
@@ -162,7 +164,14 @@ class Listener:
 
 def _peer_name(descriptor: int) -> str:
     """host:port of an accepted connection; empty when it is gone already."""
-    with contextlib.suppress(OSError), sockets.socket(fileno=os.dup(descriptor)) as connection:
-        name = connection.getpeername()
-        return f"{name[0]}:{name[1]}"
-    return ""
+    try:
+        connection = sockets.socket(fileno=descriptor)
+    except OSError:
+        return ""
+    try:
+        host, port, *_ = connection.getpeername()
+    except (OSError, ValueError):
+        return ""
+    finally:
+        connection.detach()  # the descriptor stays libzmq's
+    return f"{host}:{port}"

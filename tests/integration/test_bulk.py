@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from threading import Condition
 
@@ -16,6 +17,7 @@ from dcfm_node.net.bulk import (
     BadPeer,
     Bulk,
     BulkEvent,
+    Crashed,
     Fetched,
     FetchFailed,
     Progressed,
@@ -40,7 +42,8 @@ class MemoryFiles:
         return memoryview(self.held[digest]) if digest in self.held else None
 
     def begin(self, snapshot: Snapshot) -> None:
-        self.partial.setdefault(snapshot.digest, bytearray(snapshot.size))
+        if snapshot.digest not in self.partial:
+            self.partial[snapshot.digest] = bytearray(snapshot.size)
 
     def read_partial(self, digest: bytes, index: int) -> bytes:
         start = index * CHUNK_BYTES
@@ -248,6 +251,42 @@ def test_a_record_whose_digest_lies_fails_for_good() -> None:
     failed = next(event for event in reader.events if isinstance(event, FetchFailed))
     assert not failed.retried and Fetched(lie.digest) not in reader.events
     assert lie.digest not in reader.files.partial
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_defect_ends_the_thread_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Node("reader")
+
+    def broken(digest: bytes) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(reader.files, "view", broken)
+    with nodes(reader):
+        reader.start()
+        reader.fetch(make(1)[1])
+        reader.until(lambda events: events == [Crashed("RuntimeError: a defect")])
+
+
+def peak_kib() -> int:
+    """The most memory that this process held at once since it was reset, in KiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def test_memory_does_not_grow_with_the_snapshot() -> None:
+    data, snapshot = make(100 * CHUNK_BYTES)
+    holder, reader = Node("holder", MemoryFiles(data)), Node("reader", MemoryFiles())
+    reader.files.begin(snapshot)
+    reader.files.partial[snapshot.digest][:] = b"\1" * len(data)  # resident before we measure
+    with nodes(holder, reader):
+        reader.start(holder.peer(holder.start(reader.peer())))
+        # The copy that the files below make at the end is not ours to count.
+        reader.files.finish = lambda digest: None  # type: ignore[method-assign]
+        Path("/proc/self/clear_refs").write_text("5")
+        before = peak_kib()
+        reader.fetch(snapshot)
+        reader.until_fetched(snapshot)
+        assert peak_kib() - before < 48 << 10
 
 
 def test_a_cancelled_fetch_leaves_nothing_behind() -> None:

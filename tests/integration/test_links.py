@@ -9,6 +9,7 @@ import pytest
 import zmq
 
 from dcfm_node.errors import UserError
+from dcfm_node.net.curve import RawSocket
 from dcfm_node.net.links import Down, LinkEvent, LinkPeer, Links, Received, Refused, Up
 from dcfm_node.records.messages import MAX_MESSAGE_BYTES
 
@@ -192,6 +193,66 @@ def test_a_full_queue_says_so_and_does_not_block() -> None:
             links, data = a.links, bytes(MAX_MESSAGE_BYTES)
             # b's loop has no turn while this runs, so its queues and ours must fill.
             assert links and not all(links.send(b.id, data) for _ in range(1_000))
+
+    asyncio.run(scenario())
+
+
+def dial(address: str, server: Node, caller: Node, routing_id: bytes = b"") -> RawSocket:
+    """A bare socket with an allowed key, to do what no node of ours does."""
+    socket: RawSocket = zmq.Context.instance().socket(zmq.DEALER)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, caller.keys[0].encode())
+    socket.setsockopt(zmq.CURVE_SECRETKEY, caller.keys[1].encode())
+    socket.setsockopt(zmq.CURVE_SERVERKEY, server.keys[0].encode())
+    if routing_id:
+        socket.setsockopt(zmq.ROUTING_ID, routing_id)
+    socket.connect(address)
+    return socket
+
+
+def test_a_silent_link_is_dead_and_an_idle_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcfm_node.net.links.SILENCE_S", 2.0)
+    for module in ("dialer", "listener"):
+        monkeypatch.setattr(f"dcfm_node.net.{module}.SIGN_OF_LIFE_S", 0.2)
+
+    async def scenario() -> None:
+        server, silent, idle = Node("server"), Node("silent"), Node("idle")
+        async with closing(server, idle):
+            address = await server.start(silent.peer(), idle.peer())
+            await idle.start(server.peer(address), listen=None)
+            await server.until(Up(idle.id))
+            with dial(address, server, silent) as socket:
+                socket.send(b"")
+                await server.until(Up(silent.id))
+                await server.until(Down(silent.id))
+            assert Down(idle.id) not in server.events
+            assert Down(server.id) not in idle.events
+
+    asyncio.run(scenario())
+
+
+def test_an_allowed_peer_that_breaks_the_rules_harms_no_other() -> None:
+    async def scenario() -> None:
+        server, rogue, honest = Node("server"), Node("rogue"), Node("honest")
+        async with closing(server, honest):
+            address = await server.start(rogue.peer(), honest.peer())
+            with (
+                dial(address, server, rogue, b"chosen") as first,
+                dial(address, server, rogue, b"chosen") as twin,
+                dial(address, server, rogue, honest.id) as mask,
+            ):
+                first.send_multipart([b"frame"] * 1_000)
+                first.send(bytes(2 * MAX_MESSAGE_BYTES))
+                twin.send(b"twin")
+                mask.send(b"mask")
+                await server.until(Received(rogue.id, b"mask"))
+                await honest.start(server.peer(address), listen=None)
+                await server.until(Up(honest.id))
+                assert server.links and server.links.send(honest.id, b"to honest")
+                await honest.until(Received(server.id, b"to honest"))
+            received = [event for event in server.events if isinstance(event, Received)]
+            assert {event.peer_id for event in received} == {rogue.id}
+            assert {event.data for event in received} <= {b"mask", b"twin"}
 
     asyncio.run(scenario())
 
