@@ -1,7 +1,9 @@
 """Election: who distils a round. One vote a term, a majority leads, later terms fence earlier ones.
 
 Terms rise over the whole run. In each term the candidates are ranked by SHA-256 over (run id,
-term, node id), so that the work moves about and nobody can choose to lead (SPEC 7).
+term, node id), so that the work moves about and nobody can choose to lead (SPEC 7). A leader that
+moves is kept, whatever a few nodes vote that lost sight of it; a new term needs a quorum in sight,
+so that a minority waits instead of counting terms; and terms without a leader last ever longer.
 """
 
 from collections import Counter
@@ -9,8 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dcfm_node.records.entries import Lease, Vote
-from dcfm_node.swarm.view import View
+from dcfm_node.swarm.liveness import Duty
+from dcfm_node.swarm.rounds import Late
+from dcfm_node.swarm.view import Said, View
 from dcfm_node.wire.canonical import sha256
+
+MAX_DOUBLINGS = 5
+"""A term without a leader lasts at most 2 ** 5 times as long as the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +26,10 @@ class Await:
 
     Attributes:
         on: the leader or the candidate that is waited for; None while nobody can lead.
-        until: when to look again, in seconds; None for "at the next event".
     """
 
     why: str
     on: bytes | None = None
-    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,61 +40,92 @@ class Lead:
     lease: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Booth:
+    """What an election depends on beside the view.
+
+    Attributes:
+        candidates: live nodes that said they can distil, this node included if it can.
+        quorate: whether a quorum is in sight.
+        late: whether a leader made no progress for `policy.stall_s`; never this node itself.
+        since: when a term was first seen here, in seconds.
+        timeout: how long the first term may stay without a leader, in seconds.
+        not_before: the first term this node may vote in: it may have voted in earlier ones and
+            have lost the record.
+    """
+
+    run: bytes
+    me: bytes
+    candidates: Callable[[], Sequence[bytes]]
+    quorate: Callable[[], bool]
+    late: Late
+    since: Callable[[int], float]
+    timeout: float
+    not_before: int
+    now: float
+
+
 def rank(run: bytes, term: int, node: bytes) -> bytes:
     """The smaller, the sooner a candidate is chosen in this term."""
     return sha256(run, term.to_bytes(8, "big"), node)
 
 
-def next_move(
-    view: View,
-    *,
-    run: bytes,
-    me: bytes,
-    round_: int,
-    candidates: Sequence[bytes],
-    late: Callable[[bytes], bool],
-    term_since: float,
-    timeout: float,
-    now: float,
-) -> Vote | Lease | Lead | Await:
-    """What this node does in the election of a round's distiller.
-
-    Args:
-        candidates: live nodes that said they can distil, this node included if it can.
-        late: whether a node made no progress for `policy.stall_s`.
-        term_since: when the newest term was first seen here, in seconds.
-        timeout: how long a term may stay without a leader, in seconds.
-    """
-    term = view.last_term()
-    cast = view.votes.get(term, {})
-    if all(vote.body.round != round_ for vote in cast.values()):
-        return _vote(view, run, term + 1, round_, candidates)
-    lease = view.leader(term)
+def next_move(view: View, round_: int, booth: Booth) -> Vote | Lease | Lead | Await:
+    """What this node does in the election of a round's distiller."""
+    leader = view.last_leader(round_)
+    ruled = leader.body.term if leader is not None else 0
+    contested = [term for term in view.terms(round_) if term > ruled]
+    lease = _won(view, round_, contested, booth.me)
     if lease is not None:
-        if late(lease.author):
-            return _vote(view, run, term + 1, round_, candidates)
-        if lease.author == me:
-            return Lead(term, lease.digest)
-        return Await("the elected node distils", on=lease.author)
-    mine = [vote for vote in cast.values() if vote.body.candidate == me]
-    if len(mine) >= view.manifest.quorum:
-        digests = tuple(sorted(vote.digest for vote in mine))
-        return Lease(term=term, round=round_, votes=digests)
-    if me not in cast:
-        return _vote(view, run, term, round_, candidates)
-    if now >= term_since + timeout:
-        return _vote(view, run, term + 1, round_, candidates)
-    waited = cast[me].body.candidate
-    return Await("a majority's votes are awaited", on=waited, until=term_since + timeout)
+        return lease
+    if leader is not None and not _spent(view, leader):
+        if leader.author == booth.me:
+            return Lead(ruled, leader.digest)
+        if not booth.late(Duty(leader.author, "lead", ruled)):
+            return Await("the elected node distils", on=leader.author)
+    if not contested:
+        return _begin(view, round_, booth)
+    term = contested[-1]
+    cast = view.votes[term]
+    if booth.me not in cast and term >= booth.not_before:
+        return _vote(view, term, round_, booth)
+    patience = booth.timeout * 2 ** min(len(contested) - 1, MAX_DOUBLINGS)
+    if booth.now >= booth.since(term) + patience:
+        return _begin(view, round_, booth)
+    waited = cast[booth.me].body.candidate if booth.me in cast else None
+    return Await("a majority's votes are awaited", on=waited)
 
 
-def _vote(
-    view: View, run: bytes, term: int, round_: int, candidates: Sequence[bytes]
-) -> Vote | Await:
+def _won(view: View, round_: int, contested: list[int], me: bytes) -> Lease | None:
+    """The lease of the newest term, if a quorum's votes name this node and it was not claimed."""
+    if not contested:
+        return None
+    term = contested[-1]
+    cast = view.votes[term].values()
+    mine = [vote for vote in cast if vote.body.candidate == me and vote.body.round == round_]
+    if len(mine) < view.manifest.quorum:
+        return None
+    return Lease(term=term, round=round_, votes=tuple(sorted(vote.digest for vote in mine)))
+
+
+def _spent(view: View, leader: Said[Lease]) -> bool:
+    """Whether a leader published its student: who asks for a leader all the same needs another."""
+    return any(said.body.lease == leader.digest for said in view.valid_students())
+
+
+def _begin(view: View, round_: int, booth: Booth) -> Vote | Await:
+    """Open a new term. A minority does not: nobody could win it."""
+    if not booth.quorate():
+        return Await("fewer than a quorum of silos are in sight, so none can be elected")
+    return _vote(view, max(view.last_term() + 1, booth.not_before), round_, booth)
+
+
+def _vote(view: View, term: int, round_: int, booth: Booth) -> Vote | Await:
     """For whom most others voted already, so that terms settle; else by rank."""
+    candidates = booth.candidates()
     if not candidates:
         return Await("no live node can distil")
     votes = view.votes.get(term, {}).values()
     tally = Counter(vote.body.candidate for vote in votes if vote.body.round == round_)
-    best = min(candidates, key=lambda node: (-tally[node], rank(run, term, node)))
+    best = min(candidates, key=lambda node: (-tally[node], rank(booth.run, term, node)))
     return Vote(term=term, round=round_, candidate=best)

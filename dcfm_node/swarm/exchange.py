@@ -33,7 +33,8 @@ from dcfm_node.wire.envelope import (
     run_id,
 )
 
-FANOUT = 3
+FANOUT = 2
+"""Linked peers that a round of gossip tells; each tells back."""
 
 
 @dataclass
@@ -65,6 +66,8 @@ class Exchange:
     """Counter of this node's newest beat that each peer remembers: a restart goes on above it."""
     writable: bool = False
     """This node knows how its own journal ends, and may extend it (SPEC 3.5)."""
+    restored: int = 0
+    """Length of this node's own journal on its disk; what peers had beyond it was lost here."""
     usurped: bool = False
     """Somebody else signs with this node's key, or it runs twice: it writes no more."""
 
@@ -82,6 +85,8 @@ class Exchange:
         for first, second in forks:
             self.journals.mark_fork(open_entry(first), open_entry(second))
         self._rebuild()
+        self.restored = len(self.journals.chains[self.me])
+        self.usurped = self.me in self.journals.forks
 
     # What this node says
 
@@ -89,17 +94,19 @@ class Exchange:
         """Tell a few random linked peers what we hold, and ask for the same."""
         linked = [key for key, peer in self.peers.items() if peer.linked]
         chosen = rng.sample(linked, min(FANOUT, len(linked)))
-        return [Send(peer, self.sync(reply=True)) for peer in chosen]
+        message = self.sync(reply=True)
+        return [Send(peer, message) for peer in chosen]
 
     def sync(self, *, reply: bool) -> Sync:
         """What this node holds."""
-        beats = {key: sign.beat.beat.counter for key, sign in self.liveness.signs.items()}
+        beats = dict(self.liveness.counters)
         if self.own_beat is not None:
             beats[self.me] = self.own_beat.beat.counter
-        return Sync(
+        return Sync.model_construct(  # our own state needs no validation; every peer validates it
+            kind="sync",
             run=self.journals.run,
             version=__version__,
-            heads={author: self.journals.head(author) for author in self.journals.chains},
+            heads=self.journals.heads(),
             beats=beats,
             reply=reply,
         )
@@ -165,8 +172,6 @@ class Exchange:
 
     def _on_entry(self, peer: bytes, sealed: Sealed, now: float) -> list[Effect]:
         author = sealed.entry.author
-        held = self.journals.chains.get(author, [])
-        before = held[sealed.entry.seq] if sealed.entry.seq < len(held) else None
         outcome = self._fold(sealed)
         match outcome:
             case Offered.NEW | Offered.REPLACED:
@@ -174,14 +179,15 @@ class Exchange:
                 if outcome is Offered.REPLACED:
                     self._rebuild()
                 return [Persist(sealed), *self._check_own(author)]
-            case Offered.FORK if before is not None:
+            case Offered.FORK:
                 self._rebuild()
+                proof = self.journals.forks[author]
                 name = self.manifest.silo_name(author)
-                why = f"{name} signed two different entries as number {sealed.entry.seq}"
+                why = f"{name} signed two different entries as number {proof.seq}"
                 fork = Report("fork", {"why": why}, "error")
-                return [PersistFork(before, sealed), fork, *self._check_own(author)]
+                return [PersistFork(proof.first, proof.second), fork, *self._check_own(author)]
             case Offered.STALE:
-                newer = held[sealed.entry.seq :]
+                newer = self.journals.chains[author][sealed.entry.seq :]
                 return [Send(peer, self._entries([s.envelope for s in newer], []))]
             case Offered.FOREIGN:
                 raise PeerError("sent an entry of another run or of a stranger")

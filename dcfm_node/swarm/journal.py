@@ -6,7 +6,10 @@ Trust rules, in the order they are applied to an entry that `wire.open_entry` al
 2. Nothing at or beyond a proven fork of its author is accepted.
 3. It extends the chain: its `prev` is the digest of the entry before it, its epoch no lower.
 4. An entry of a higher epoch replaces a tail of a lower one: its author lost that tail.
-5. Two entries of one author, epoch and seq prove a fork: the chain ends before them, for everyone.
+5. Two entries of one author, epoch and seq prove a fork: the chain ends before them, for everyone,
+   whether or not they would extend it. Of several forks the lowest seq counts.
+
+Which entries are held in the end does not depend on the order in which they came.
 """
 
 from collections.abc import Iterable
@@ -50,73 +53,97 @@ class Journals:
         self.run = run
         self.chains: dict[bytes, list[Sealed]] = {author: [] for author in roster}
         self.forks: dict[bytes, Fork] = {}
+        self._heads: dict[bytes, Head] = {author: self._head(author) for author in self.chains}
+        self._stray: dict[bytes, Sealed] = {}
+        """The last entry of each author that did not fit: with the next, it may prove a fork."""
 
     def offer(self, sealed: Sealed) -> Offered:
         """Apply the trust rules to one verified entry."""
-        entry = sealed.entry
-        chain = self.chains.get(entry.author)
-        if chain is None or entry.run != self.run:
+        author, seq = sealed.entry.author, sealed.entry.seq
+        if author not in self.chains or sealed.entry.run != self.run:
             return Offered.FOREIGN
-        fork = self.forks.get(entry.author)
-        if fork is not None and entry.seq >= fork.seq:
+        fork = self.forks.get(author)
+        if fork is not None and seq >= fork.seq:
             return Offered.KNOWN
-        if entry.seq > len(chain):
+        outcome = self._place(sealed, self.chains[author])
+        if outcome in (Offered.GAP, Offered.STALE):
+            stray, self._stray[author] = self._stray.get(author), sealed
+            if stray is not None and _conflict(stray, sealed):
+                self.mark_fork(stray, sealed)
+                return Offered.FORK
+        elif outcome is not Offered.KNOWN:
+            self._heads[author] = self._head(author)
+        return outcome
+
+    def _place(self, sealed: Sealed, chain: list[Sealed]) -> Offered:
+        entry = sealed.entry
+        held = chain[entry.seq] if entry.seq < len(chain) else None
+        if held is not None:
+            if held.digest == sealed.digest:
+                return Offered.KNOWN
+            if _conflict(held, sealed):
+                self.mark_fork(held, sealed)
+                return Offered.FORK
+            if entry.epoch < held.entry.epoch:
+                return Offered.STALE
+        if not self._extends(chain, sealed):
             return Offered.GAP
-        chained = entry.prev == self._digest_before(chain, entry.seq) and (
-            entry.seq == 0 or entry.epoch >= chain[entry.seq - 1].entry.epoch
-        )
-        if entry.seq == len(chain):
-            if not chained:
-                return Offered.GAP
-            chain.append(sealed)
-            return Offered.NEW
-        held = chain[entry.seq]
-        if held.digest == sealed.digest:
-            return Offered.KNOWN
-        if entry.epoch < held.entry.epoch:
-            return Offered.STALE
-        if entry.epoch > held.entry.epoch:
-            if not chained:
-                return Offered.GAP
-            del chain[entry.seq :]
-            chain.append(sealed)
-            return Offered.REPLACED
-        self.mark_fork(held, sealed)
-        return Offered.FORK
+        del chain[entry.seq :]
+        chain.append(sealed)
+        return Offered.NEW if held is None else Offered.REPLACED
+
+    def _extends(self, chain: list[Sealed], sealed: Sealed) -> bool:
+        entry = sealed.entry
+        if not 0 < entry.seq <= len(chain):
+            return entry.seq == 0 and entry.prev == self.run
+        before = chain[entry.seq - 1]
+        return entry.prev == before.digest and entry.epoch >= before.entry.epoch
 
     def mark_fork(self, first: Sealed, second: Sealed) -> None:
-        """End an author's chain before two conflicting entries."""
-        entry = first.entry
-        self.forks[entry.author] = Fork(entry.seq, first, second)
-        del self.chains[entry.author][entry.seq :]
+        """End an author's chain before two conflicting entries, if it does not end sooner."""
+        author, seq = first.entry.author, first.entry.seq
+        known = self.forks.get(author)
+        if known is None or seq < known.seq:
+            self.forks[author] = Fork(seq, first, second)
+            del self.chains[author][seq:]
+            self._heads[author] = self._head(author)
 
     def head(self, author: bytes) -> Head:
         """How far this node holds an author's journal."""
+        return self._heads[author]
+
+    def heads(self) -> dict[bytes, Head]:
+        """The heads of all journals, by author."""
+        return dict(self._heads)
+
+    def _head(self, author: bytes) -> Head:
         chain = self.chains[author]
         fork = self.forks.get(author)
         epoch = chain[-1].entry.epoch if chain else 0
-        digest = self._digest_before(chain, len(chain))
+        digest = chain[-1].digest if chain else self.run
         return Head(epoch=epoch, seq=len(chain) - 1, digest=digest, forked=fork.seq if fork else -1)
 
     def missing_from(self, author: bytes, theirs: Head | None) -> list[Sealed]:
-        """Entries of an author that a peer with head `theirs` lacks, in chain order.
-
-        A peer that does not know of a fork gets both halves of its proof.
+        """Entries of an author that a peer with head `theirs` lacks: the proof of a fork that it
+        does not know, then its journal in chain order.
         """
-        chain = self.chains[author]
-        fork = self.forks.get(author)
-        if fork is not None and (theirs is None or not 0 <= theirs.forked <= fork.seq):
-            return [*chain[: fork.seq], fork.first, fork.second]
-        if fork is not None or not chain:
+        ours = self._heads[author]
+        if theirs is not None and (ours.digest, ours.forked) == (theirs.digest, theirs.forked):
             return []
+        fork = self.forks.get(author)
+        unproven = fork is not None and (theirs is None or not 0 <= theirs.forked <= fork.seq)
+        proof = [fork.first, fork.second] if fork is not None and unproven else []
+        return [*proof, *self._beyond(self.chains[author], ours, theirs)]
+
+    def _beyond(self, chain: list[Sealed], ours: Head, theirs: Head | None) -> list[Sealed]:
         if theirs is None or theirs.seq < 0:
-            return list(chain)
-        ours = chain[-1].entry
+            return chain
         if theirs.seq < len(chain) and chain[theirs.seq].digest == theirs.digest:
             return chain[theirs.seq + 1 :]
-        if (ours.epoch, ours.seq) < (theirs.epoch, theirs.seq):
-            return []
-        return list(chain)
+        return chain if (ours.epoch, ours.seq) >= (theirs.epoch, theirs.seq) else []
 
-    def _digest_before(self, chain: list[Sealed], seq: int) -> bytes:
-        return chain[seq - 1].digest if seq else self.run
+
+def _conflict(a: Sealed, b: Sealed) -> bool:
+    """Whether two entries of one author prove a fork."""
+    one, other = a.entry, b.entry
+    return (one.epoch, one.seq) == (other.epoch, other.seq) and a.digest != b.digest

@@ -1,10 +1,19 @@
 """Who is alive, and who still moves. Slow is never taken for dead (SPEC 6.3)."""
 
-from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from dcfm_node.records.messages import Beat
 from dcfm_node.wire.envelope import SealedBeat
+
+
+class Duty(NamedTuple):
+    """What the run may wait for: a silo's expert of a round, or the student of a term's leader."""
+
+    silo: bytes
+    task: Literal["train", "lead"]
+    number: int
+    """The round to train for, or the term to lead."""
 
 
 @dataclass(slots=True)
@@ -23,25 +32,29 @@ class Liveness:
     Args:
         live_s: a node is live this long after its last beat.
         stall_s: a node is late after this long without progress.
+        started_at: when this node started; silence before does not count.
     """
 
     live_s: float
     stall_s: float
+    started_at: float = 0.0
     signs: dict[bytes, Sign] = field(default_factory=dict)
-    _waiting_for: Hashable = None
-    _waiting_since: float = 0.0
+    counters: dict[bytes, int] = field(default_factory=dict)
+    """Counter of the newest beat of every node."""
+    waiting: dict[Duty, float] = field(default_factory=dict)
+    """Since when this node waits for what, in seconds."""
 
     def hear(self, sealed: SealedBeat, now: float) -> bool:
         """Take a beat in; False if it is not newer than the one held."""
         beat = sealed.beat
+        if beat.counter <= self.counters.get(beat.author, -1):
+            return False
+        self.counters[beat.author] = beat.counter
         sign = self.signs.get(beat.author)
         if sign is None:
             self.signs[beat.author] = Sign(sealed, now, now)
             return True
-        held = sign.beat.beat
-        if beat.counter <= held.counter:
-            return False
-        if _progress(beat) != _progress(held):
+        if _progress(beat) != _progress(sign.beat.beat):
             sign.moved_at = now
         sign.beat, sign.heard_at = sealed, now
         return True
@@ -51,29 +64,28 @@ class Liveness:
         if author in self.signs:
             self.signs[author].moved_at = now
 
-    def wait_for(self, what: Hashable, now: float) -> None:
-        """Start the clock of lateness anew whenever what the run waits for changes."""
-        if what != self._waiting_for:
-            self._waiting_for, self._waiting_since = what, now
+    def wait_for(self, duty: Duty, now: float) -> None:
+        """Start the clock of a duty, unless it runs already."""
+        self.waiting.setdefault(duty, now)
 
     def live(self, author: bytes, now: float) -> bool:
         """Whether a beat came within `live_s`."""
         sign = self.signs.get(author)
         return sign is not None and now - sign.heard_at <= self.live_s
 
-    def late(self, author: bytes, now: float) -> bool:
-        """Whether a node made no progress for `stall_s` since we began to wait for it."""
-        return now > self.late_at(author)
+    def late(self, duty: Duty, now: float) -> bool:
+        """Whether a silo made no progress for `stall_s` since this node began to wait for it."""
+        since = self.waiting.get(duty)
+        if since is None:
+            return False
+        sign = self.signs.get(duty.silo)
+        return now > max(since, sign.moved_at if sign is not None else since) + self.stall_s
 
     def gone(self, author: bytes, now: float) -> bool:
-        """Late, and without a sign of life either: it will not deliver what it published."""
-        return self.late(author, now) and not self.live(author, now)
-
-    def late_at(self, author: bytes) -> float:
-        """When a node will be late unless it moves."""
+        """No sign of life nor progress for `stall_s`: it will not deliver what it published."""
         sign = self.signs.get(author)
-        moved = sign.moved_at if sign is not None else self._waiting_since
-        return max(moved, self._waiting_since) + self.stall_s
+        last = self.started_at if sign is None else max(sign.heard_at, sign.moved_at)
+        return not self.live(author, now) and now > last + self.stall_s
 
 
 def _progress(beat: Beat) -> tuple[str, int, int]:

@@ -51,9 +51,11 @@ from dcfm_node.swarm.effects import (
     Worked,
     WorkFailed,
 )
+from dcfm_node.swarm.election import Booth
 from dcfm_node.swarm.exchange import Exchange
-from dcfm_node.swarm.liveness import Liveness
-from dcfm_node.swarm.plan import Situation, Step, Waiting, next_step, wanted
+from dcfm_node.swarm.liveness import Duty, Liveness
+from dcfm_node.swarm.plan import Situation, Step, next_step, wanted
+from dcfm_node.swarm.rounds import turn
 from dcfm_node.wire.envelope import Signer, run_id, seal_beat, seal_entry
 
 MAX_MOVES_PER_EVENT = 8
@@ -66,7 +68,7 @@ class Pace:
 
     Attributes:
         gossip_s: between two rounds of gossip.
-        term_s: how long a term may stay without a leader.
+        term_s: how long a term may stay without a leader, at first.
         retry_s: pause after the worker failed.
     """
 
@@ -108,7 +110,11 @@ class Node:
         self._pending: list[Body] = []
         self._unfit: dict[bytes, str] = {}
         self._epoch = 0
-        self._term_seen = (0, 0.0)
+        self._not_before = 0
+        self._started_at: float | None = None
+        self._terms: dict[int, float] = {}
+        self._asked: dict[bytes, float] = {}
+        self._fetched_at = 0.0
         self._retry_at = 0.0
         self._gossip_at = 0.0
         self._linked_at: float | None = None
@@ -121,6 +127,8 @@ class Node:
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take one event in and say what to do about it, in order."""
+        if self._started_at is None:
+            self._started_at = self.exchange.liveness.started_at = now
         effects = self._hear(event, now)
         if now >= self._gossip_at:
             self._gossip_at = now + self.pace.gossip_s * self.rng.uniform(0.8, 1.2)
@@ -139,6 +147,11 @@ class Node:
         """When the next `Tick` is due, in seconds."""
         return self._gossip_at
 
+    @property
+    def unsaid(self) -> tuple[Body, ...]:
+        """Records that wait to be published."""
+        return tuple(self._pending)
+
     # Hearing
 
     def _hear(self, event: Event, now: float) -> list[Effect]:
@@ -150,10 +163,13 @@ class Node:
             case Held():
                 self.held.add(event.digest)
                 self.fetching.pop(event.digest, None)
+                self._asked.pop(event.digest, None)
+                self._fetched_at = now
             case Unfit():
                 self._on_unfit(event)
             case Progressed():
                 self.progress = (event.done, event.total)
+                self._fetched_at = now if self.work is None else self._fetched_at
             case Worked():
                 self._on_worked(event)
             case WorkFailed():
@@ -181,6 +197,7 @@ class Node:
 
     def _on_unfit(self, event: Unfit) -> None:
         self.fetching.pop(event.digest, None)
+        self._asked.pop(event.digest, None)
         self._unfit[event.digest] = event.reason
         view = self.exchange.view
         for said in view.expert_entries.values():
@@ -247,6 +264,8 @@ class Node:
             exchange.writable = True
             chain = exchange.journals.chains[self.me]
             self._epoch = chain[-1].entry.epoch + 1 if chain else 0
+            if len(chain) > exchange.restored:
+                self._not_before = exchange.view.last_term() + 1
         if exchange.usurped:
             return []
         effects: list[Effect] = []
@@ -319,12 +338,12 @@ class Node:
         for _ in range(MAX_MOVES_PER_EVENT):
             situation = self.situation(now)
             step = next_step(situation)
-            self._watch(step, now)
+            self._watch(situation, step, now)
             if isinstance(step.action, Vote | Lease) and self._may_write():
                 effects += self._publish(step.action, now)
                 continue
             break
-        effects += self._fetch(situation)
+        effects += self._fetch(situation, now)
         if self.step is None or step.phase != self.step.phase:
             fields = {"stage": step.phase.stage, "round": step.phase.round}
             effects.append(Report("phase", fields))
@@ -338,22 +357,42 @@ class Node:
     def situation(self, now: float) -> Situation:
         """All that the next decision depends on."""
         view, liveness = self.exchange.view, self.exchange.liveness
-        term = view.last_term()
-        if term != self._term_seen[0]:
-            self._term_seen = (term, now)
-        candidates = [key for key in view.active() if self._can_lead(key, now)]
-        return Situation(
-            view=view,
+        for term in view.votes:
+            self._terms.setdefault(term, now)
+
+        def late(duty: Duty) -> bool:
+            return duty.silo != self.me and liveness.late(duty, now)
+
+        booth = Booth(
             run=self.run,
             me=self.me,
-            held=self.held,
-            late=lambda key: key != self.me and liveness.late(key, now),
-            gone=lambda key: key != self.me and liveness.gone(key, now),
-            candidates=candidates,
-            term_since=self._term_seen[1],
-            term_timeout=self.pace.term_s,
+            candidates=lambda: [key for key in view.active() if self._can_lead(key, now)],
+            quorate=lambda: self._quorate(now),
+            late=late,
+            since=lambda term: self._terms[term],
+            timeout=self.pace.term_s,
+            not_before=self._not_before,
             now=now,
         )
+        return Situation(
+            view=view,
+            me=self.me,
+            held=self.held,
+            late=late,
+            gone=lambda key: key != self.me and liveness.gone(key, now),
+            lost=lambda digest: self._lost(digest, now),
+            booth=booth,
+        )
+
+    def _lost(self, digest: bytes, now: float) -> bool:
+        """Whether a snapshot was asked for and no byte of any came for `policy.stall_s`."""
+        asked = self._asked.get(digest)
+        stall_s = self.manifest.policy.stall_s
+        return asked is not None and now > max(asked, self._fetched_at) + stall_s
+
+    def _quorate(self, now: float) -> bool:
+        live = sum(self.exchange.liveness.live(key, now) for key in self.exchange.peers)
+        return live + 1 >= self.manifest.quorum
 
     def _can_lead(self, key: bytes, now: float) -> bool:
         if key == self.me:
@@ -366,21 +405,28 @@ class Node:
         idle = not isinstance(self.work, Train)
         return self.distils and idle and not self.draining and self._may_write()
 
-    def _watch(self, step: Step, now: float) -> None:
-        """Lateness counts from when the run began to wait for what it now waits for."""
-        on = step.action.on if isinstance(step.action, Waiting) else ()
-        term = self._term_seen[0] if step.phase.stage == "distil" else 0
-        self.exchange.liveness.wait_for((step.phase, term, on if len(on) == 1 else ()), now)
+    def _watch(self, situation: Situation, step: Step, now: float) -> None:
+        """Lateness counts from when this node began to wait for what it now waits for."""
+        view, liveness, round_ = situation.view, self.exchange.liveness, step.phase.round
+        match step.phase.stage:
+            case "local" | "refine":
+                for key in turn(view, step.phase, situation.late):
+                    liveness.wait_for(Duty(key, "train", round_), now)
+            case "distil":
+                leader = view.last_leader(round_)
+                if leader is not None:
+                    liveness.wait_for(Duty(leader.author, "lead", leader.body.term), now)
 
-    def _fetch(self, situation: Situation) -> list[Effect]:
+    def _fetch(self, situation: Situation, now: float) -> list[Effect]:
         wants = {s.digest: s for s in wanted(situation) if s.digest not in self._unfit}
         effects: list[Effect] = []
         for digest in [digest for digest in self.fetching if digest not in wants]:
-            del self.fetching[digest]
+            del self.fetching[digest], self._asked[digest]
             effects.append(Unfetch(digest))
         for digest, snapshot in wants.items():
             if digest not in self.held and digest not in self.fetching:
                 self.fetching[digest] = snapshot
+                self._asked[digest] = now
                 effects.append(Fetch(snapshot))
         return effects
 

@@ -3,13 +3,13 @@
 `status --explain` prints what this module returns; there is no second opinion of the coordinator.
 """
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from dcfm_node.records.entries import Expert, Lease, Snapshot, Student, Vote
 from dcfm_node.swarm.effects import Distil, Score, Train, Work
-from dcfm_node.swarm.election import Await, Lead, next_move
-from dcfm_node.swarm.rounds import Phase, current_phase, finishes, rejected, turn
+from dcfm_node.swarm.election import Await, Booth, Lead, next_move
+from dcfm_node.swarm.rounds import Late, Phase, current_phase, finishes, rejected, turn
 from dcfm_node.swarm.view import Said, View
 
 
@@ -20,23 +20,18 @@ class Situation:
     Attributes:
         held: digests of the snapshots on this node's disk that passed every check.
         late: whether a silo made no progress for `policy.stall_s`; never this node itself.
-        gone: whether it is late and shows no sign of life either.
-        candidates: live nodes that can distil now.
-        term_since: when the newest term was first seen here, in seconds.
-        term_timeout: how long a term may stay without a leader, in seconds.
-        now: seconds.
+        gone: whether a silo showed no sign of life for as long; never this node itself.
+        lost: whether a snapshot, by digest, was not delivered by anyone for as long.
+        booth: what an election depends on.
     """
 
     view: View
-    run: bytes
     me: bytes
     held: Set[bytes]
-    late: Callable[[bytes], bool]
+    late: Late
     gone: Callable[[bytes], bool]
-    candidates: Sequence[bytes]
-    term_since: float
-    term_timeout: float
-    now: float
+    lost: Callable[[bytes], bool]
+    booth: Booth
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +76,9 @@ def wanted(s: Situation) -> list[Snapshot]:
     Experts are replicated to every node, so that neither a silo's death nor a leader's loses work.
     """
     students = [said for said in (s.view.newest_student(), s.view.latest()) if said is not None]
-    experts = [s.view.latest_expert(silo.key) for silo in s.view.manifest.roster]
+    experts = s.view.newest_experts.values()
     found = [said.body.snapshot for said in students]
-    found += [e.body.snapshot for e in experts if e is not None and not _refused(s, e)]
+    found += [said.body.snapshot for said in experts if not _refused(s, said)]
     return list({snapshot.digest: snapshot for snapshot in found}.values())
 
 
@@ -94,8 +89,8 @@ def _train(s: Situation, phase: Phase) -> Work | Waiting:
     own = s.view.latest_expert(s.me)
     if own is None:
         return Train("local", 0)
-    init = own.body.snapshot.digest
-    if init not in s.held:
+    init = _start(s, own)
+    if init is None:
         return Waiting("this node's own last expert is on its way back from its peers")
     if s.view.manifest.method.schedule == "alternating":
         student = s.view.newest_student()
@@ -110,36 +105,38 @@ def _train(s: Situation, phase: Phase) -> Work | Waiting:
     return Train("refine", phase.round, init=init, peers=peers)
 
 
+def _start(s: Situation, own: Said[Expert]) -> bytes | None:
+    """The snapshot to train on from: this silo's newest expert. If its disk was lost before
+    anyone fetched that one, the student, else any expert: all share one network."""
+    digest = own.body.snapshot.digest
+    if digest in s.held or not s.lost(digest):
+        return digest if digest in s.held else None
+    student = s.view.newest_student()
+    others = [said.body.snapshot.digest for said in s.view.newest_experts.values()]
+    candidates = [student.body.snapshot.digest, *others] if student is not None else others
+    return next((other for other in candidates if other in s.held), None)
+
+
 def _experts(s: Situation, round_: int) -> list[Said[Expert]] | Waiting:
     """Every active silo's newest expert of this round or earlier, once all are on disk.
 
     An expert that its author published and has not delivered yet is waited for as long as its
-    author lives.
+    author lives and somebody may still hold it.
     """
     found = [
         said
         for said in (s.view.latest_expert(key, round_) for key in s.view.active())
         if said is not None and not _refused(s, said)
     ]
-    absent = [said.author for said in found if said.body.snapshot.digest not in s.held]
-    coming = tuple(author for author in absent if not s.gone(author))
+    absent = [said for said in found if said.body.snapshot.digest not in s.held]
+    coming = [e.author for e in absent if not (s.gone(e.author) or s.lost(e.body.snapshot.digest))]
     if coming:
-        return Waiting("experts are on their way", on=coming)
-    return [said for said in found if said.author not in absent]
+        return Waiting("experts are on their way", on=tuple(coming))
+    return [said for said in found if said.body.snapshot.digest in s.held]
 
 
 def _elect(s: Situation, round_: int) -> Work | Vote | Lease | Waiting:
-    move = next_move(
-        s.view,
-        run=s.run,
-        me=s.me,
-        round_=round_,
-        candidates=s.candidates,
-        late=s.late,
-        term_since=s.term_since,
-        timeout=s.term_timeout,
-        now=s.now,
-    )
+    move = next_move(s.view, round_, s.booth)
     match move:
         case Vote() | Lease():
             return move
@@ -203,8 +200,10 @@ def _over(s: Situation) -> Work | Waiting:
 
 
 def _lost(s: Situation, student: Said[Student]) -> bool:
-    """Its leader vanished before anyone here got the student: another must distil again."""
-    return student.body.snapshot.digest not in s.held and s.gone(student.author)
+    """Its leader, or its leader's disk, vanished before anyone here got the student: another must
+    distil again."""
+    digest = student.body.snapshot.digest
+    return digest not in s.held and (s.gone(student.author) or s.lost(digest))
 
 
 def _refused(s: Situation, said: Said[Expert]) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dcfm_node.records.entries import Expert
+from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.view import View
 
 Stage = Literal["local", "refine", "distil", "release", "done"]
@@ -22,8 +23,9 @@ class Phase:
     round: int
 
 
-Late = Callable[[bytes], bool]
-"""Whether a silo made no progress for `policy.stall_s` since this node began to wait for it."""
+Late = Callable[[Duty], bool]
+"""Whether a silo made no progress for `policy.stall_s` since this node began to wait for it to do
+its duty. Never before that: a silo whose turn has not come is idle, not late."""
 
 
 def successor(view: View, phase: Phase) -> Phase:
@@ -58,11 +60,7 @@ def complete(view: View, phase: Phase, late: Late) -> bool:
     match phase.stage:
         case "local" | "refine":
             missing = missing_silos(view, phase.round)
-            if not missing:
-                return True
-            enough = len(view.active()) - len(missing) >= view.manifest.quorum
-            tolerant = view.manifest.policy.participation == "tolerant"
-            return tolerant and enough and all(late(key) for key in missing)
+            return not missing or _goes_on_without(view, phase, missing, late)
         case "distil":
             return view.student(phase.round) is not None
         case "release":
@@ -71,9 +69,20 @@ def complete(view: View, phase: Phase, late: Late) -> bool:
             return False
 
 
+def _goes_on_without(view: View, phase: Phase, missing: list[bytes], late: Late) -> bool:
+    """Whether tolerance covers the missing. Once a majority elected who distils the round, it is
+    closed: a silo that moves again from now and then must not call the leader back for ever."""
+    if view.manifest.policy.participation == "strict":
+        return False
+    if view.last_leader(phase.round) is not None:
+        return True
+    enough = len(view.active()) - len(missing) >= view.manifest.quorum
+    return enough and all(late(Duty(key, "train", phase.round)) for key in missing)
+
+
 def missing_silos(view: View, round_: int) -> list[bytes]:
     """Active silos that published no expert of this round or a later one, in roster order."""
-    return [key for key in view.active() if max(view.experts.get(key, {}), default=-1) < round_]
+    return view.missing(round_)
 
 
 def turn(view: View, phase: Phase, late: Late) -> list[bytes]:
@@ -86,7 +95,8 @@ def turn(view: View, phase: Phase, late: Late) -> list[bytes]:
     if phase.stage == "local" or view.manifest.method.schedule == "alternating":
         return missing
     strict = view.manifest.policy.participation == "strict"
-    return next(([key] for key in missing if strict or not late(key)), missing)
+    punctual = (key for key in missing if strict or not late(Duty(key, "train", phase.round)))
+    return next(([key] for key in punctual), missing)
 
 
 def rejected(view: View) -> bool:

@@ -5,7 +5,7 @@ same journals hold the same view (SPEC 6.1). Questions that need several records
 majority's?) are answered when asked, because their parts arrive in any order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -55,6 +55,12 @@ class View:
     verdicts: dict[bytes, dict[bytes, Said[Verdict]]] = field(default_factory=dict)
     """Digest of the refused entry, then judge."""
     withdrawn: dict[bytes, Withdraw] = field(default_factory=dict)
+    newest_experts: dict[bytes, Said[Expert]] = field(default_factory=dict)
+    """Author, then its expert of the highest round."""
+    _active: list[bytes] | None = None
+    _certified: dict[bytes, Said[Lease]] | None = None
+    _valid: list[Said[Student]] | None = None
+    # Answers kept until an entry arrives that may change them
 
     @classmethod
     def of(cls, manifest: Manifest, entries: Iterable[Sealed]) -> "View":
@@ -71,15 +77,16 @@ class View:
             case Join() as body:
                 self.joins.setdefault(author, body)
             case Expert() as body:
-                rounds = self.experts.setdefault(author, {})
-                if body.round not in rounds:
-                    rounds[body.round] = self.expert_entries[digest] = Said(author, digest, body)
+                self._add_expert(Said(author, digest, body))
             case Vote() as body:
                 self.votes.setdefault(body.term, {}).setdefault(author, Said(author, digest, body))
+                self._certified = self._valid = None
             case Lease() as body:
                 self.leases[digest] = Said(author, digest, body)
+                self._certified = self._valid = None
             case Student() as body:
                 self.students[digest] = Said(author, digest, body)
+                self._valid = None
             case Endorse() as body:
                 self.endorsed.setdefault(body.student, {})[author] = Said(author, digest, body)
             case Refuse() as body:
@@ -88,56 +95,91 @@ class View:
                 self.verdicts.setdefault(body.entry, {})[author] = Said(author, digest, body)
             case Withdraw() as body:
                 self.withdrawn.setdefault(author, body)
+                self._active = None
+
+    def _add_expert(self, said: Said[Expert]) -> None:
+        rounds = self.experts.setdefault(said.author, {})
+        if said.body.round in rounds:
+            return
+        rounds[said.body.round] = self.expert_entries[said.digest] = said
+        newest = self.newest_experts.get(said.author)
+        if newest is None or newest.body.round < said.body.round:
+            self.newest_experts[said.author] = said
+        self._valid = None
 
     # Silos
 
-    def active(self) -> list[bytes]:
+    def active(self) -> Sequence[bytes]:
         """Roster keys that did not withdraw, in roster order."""
-        return [silo.key for silo in self.manifest.roster if silo.key not in self.withdrawn]
+        if self._active is None:
+            roster = (silo.key for silo in self.manifest.roster)
+            self._active = [key for key in roster if key not in self.withdrawn]
+        return self._active
+
+    def missing(self, round_: int) -> list[bytes]:
+        """Active silos that published no expert of this round or a later one, in roster order."""
+        newest = self.newest_experts
+        return [
+            key for key in self.active() if key not in newest or newest[key].body.round < round_
+        ]
 
     def latest_expert(self, author: bytes, at_most: int | None = None) -> Said[Expert] | None:
         """An author's newest expert, of round `at_most` or earlier if given."""
-        rounds = [r for r in self.experts.get(author, {}) if at_most is None or r <= at_most]
+        newest = self.newest_experts.get(author)
+        if newest is None or at_most is None or newest.body.round <= at_most:
+            return newest
+        rounds = [r for r in self.experts[author] if r <= at_most]
         return self.experts[author][max(rounds)] if rounds else None
 
     # Leaders
 
     def certified(self, lease: bytes) -> Said[Lease] | None:
         """The lease of that entry digest, if a majority's votes of its term name its author."""
-        said = self.leases.get(lease)
-        if said is None:
-            return None
-        cast = self.votes.get(said.body.term, {})
+        if self._certified is None:
+            self._certified = {key: said for key, said in self.leases.items() if self._wins(said)}
+        return self._certified.get(lease)
+
+    def _wins(self, said: Said[Lease]) -> bool:
+        cited = set(said.body.votes)
         voters = sum(
-            vote.digest in said.body.votes
+            vote.digest in cited
             and vote.body.candidate == said.author
             and vote.body.round == said.body.round
-            for vote in cast.values()
+            for vote in self.votes.get(said.body.term, {}).values()
         )
-        return said if voters >= self.manifest.quorum else None
+        return voters >= self.manifest.quorum
 
     def leader(self, term: int) -> Said[Lease] | None:
         """The certified lease of a term. Majorities intersect: there is at most one leader."""
         leases = (self.certified(digest) for digest in sorted(self.leases))
         return next((said for said in leases if said and said.body.term == term), None)
 
-    def last_leader(self) -> Said[Lease] | None:
-        """The certified lease of the highest term that has one."""
+    def last_leader(self, round_: int | None = None) -> Said[Lease] | None:
+        """The certified lease of the highest term that has one, of a round if given."""
         found = [said for said in map(self.certified, self.leases) if said is not None]
-        return max(found, key=lambda said: said.body.term, default=None)
+        of_round = [said for said in found if round_ is None or said.body.round == round_]
+        return max(of_round, key=lambda said: (said.body.term, said.digest), default=None)
 
     def last_term(self) -> int:
         """The highest term anyone voted in; 0 before the first."""
         return max(self.votes, default=0)
 
+    def terms(self, round_: int) -> list[int]:
+        """Terms in which anyone voted for a leader of this round, ascending."""
+        cast = self.votes.items()
+        return sorted(t for t, by in cast if any(v.body.round == round_ for v in by.values()))
+
     # Students
 
-    def valid_students(self) -> list[Said[Student]]:
+    def valid_students(self) -> Sequence[Said[Student]]:
         """Students published under a certified lease whose teachers are known, oldest first."""
-        found = [said for said in self.students.values() if self._valid(said)]
-        return sorted(found, key=lambda said: (said.body.round, said.body.term, said.digest))
+        if self._valid is None:
+            found = [said for said in self.students.values() if self._is_valid(said)]
+            found.sort(key=lambda said: (said.body.round, said.body.term, said.digest))
+            self._valid = found
+        return self._valid
 
-    def _valid(self, said: Said[Student]) -> bool:
+    def _is_valid(self, said: Said[Student]) -> bool:
         lease = self.certified(said.body.lease)
         return (
             lease is not None
