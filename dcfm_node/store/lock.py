@@ -2,62 +2,41 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from dcfm_node.errors import Failed
 
 FILE_NAME = "lock"
 
 
-class StateLock:
-    """Holds the state folder until `release` or the end of the process, however it comes.
+@contextmanager
+def lock(state: Path) -> Iterator[None]:
+    """Hold a state folder while the context lasts, or until the process ends, however it ends.
 
-    The file stays when the lock is released and means nothing by itself. Child processes do not
-    inherit the lock.
+    The file stays afterwards and means nothing by itself. Child processes do not inherit the lock.
 
     Args:
-        state: the state folder; made, with mode 0700, if it is not there.
+        state: made, with mode 0700, if it is not there.
 
     Raises:
         Failed: another process holds the folder, or the folder cannot be used.
     """
-
-    def __init__(self, state: Path) -> None:
-        self._fd = -1
-        try:
-            state.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(state / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise Failed(
-                f"cannot use the state folder: {error.strerror}",
-                where=str(state),
-                fix="check that the folder exists and belongs to the user that runs the node",
-            ) from error
-        try:
-            _seize(fd, state)
-        except BaseException:
-            os.close(fd)
-            raise
-        self._fd = fd
-
-    def release(self) -> None:
-        """Let another process have the folder. Harmless when repeated."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(state / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Failed(
+            f"cannot use the state folder: {error.strerror}",
+            where=str(state),
+            fix="check that the folder exists and belongs to the user that runs the node",
+        ) from error
+    try:
+        _seize(fd, state)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _seize(fd: int, state: Path) -> None:

@@ -3,10 +3,11 @@
     STATE/snapshots/<hex>.safetensors    whole and verified; only ever appears by a rename
     STATE/partial/<hex>                  allocated in full, filled in any order
 
-Two threads use one store: the bulk thread downloads and serves, the main thread adopts, looks up
-and removes. That is safe because no file is changed once it bears its final name, nothing is kept
-open between calls, and one lock covers what both threads see: the set of held digests, the mapped
-views, and the renames and removals that change either. Hashing and syncing happen outside it.
+Several threads use one store: the bulk thread downloads and serves, the daemon's adopt, look up and
+remove. That is safe because no file is changed once it bears its final name, nothing is kept open
+between calls, and one lock covers what they share: the set of held digests, the mapped views, and
+the renames and removals that change either. Hashing and syncing happen outside it. One download has
+one writer: `begin`, `write`, `finish` and `discard` of a digest come from one thread.
 """
 
 import hashlib

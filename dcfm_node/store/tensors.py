@@ -1,4 +1,4 @@
-"""Judging a safetensors file from a peer before anything loads it (SPEC 5.4).
+"""Judging a safetensors file from a peer before anything loads it (SPEC 5.1.3).
 
 The header is read strictly: each name, dtype and shape is the one our own network has, the tensors
 lie end to end from the header to the end of the file, and every value is finite and of a magnitude
@@ -99,10 +99,13 @@ def _refuse(text: str) -> NoReturn:
 
 
 def _check_metadata(metadata: object) -> None:
+    # ASCII, since Python's JSON lets half a surrogate pair pass and the loader's does not.
     match metadata:
-        case dict() if len(metadata) <= 1 and all(type(v) is str for v in metadata.values()):
+        case dict() if len(metadata) <= 1 and all(
+            type(text) is str and text.isascii() for pair in metadata.items() for text in pair
+        ):
             return
-    raise PeerError("the header's metadata is not at most one key with a text")
+    raise PeerError("the header's metadata is not at most one key and its text, in ASCII")
 
 
 def _check_names(names: Mapping[str, Any], schema: Schema) -> None:

@@ -106,6 +106,7 @@ def changed(name: str, **fields: object) -> dict[str, Any]:
         ({**HEADER, "__metadata__": {"a": "b", "c": "d"}}, "metadata"),
         ({**HEADER, "__metadata__": {"a": 1}}, "metadata"),
         ({**HEADER, "__metadata__": None}, "metadata"),
+        ({**HEADER, "__metadata__": {"a": "\ud800"}}, "metadata"),
         ({**HEADER, "\ud800\n\x1b[31m" + "x" * 1_000: None}, "does not belong"),
         ([], "does not start with"),
         (b" " + json.dumps(HEADER).encode(), "does not start with"),
