@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from threading import Condition
+from threading import Barrier, Condition
 
 import pytest
 import zmq
@@ -68,15 +68,21 @@ class MemoryFiles:
         self.partial.pop(digest, None)
 
 
-class TamperingFiles(MemoryFiles):
-    """Tells the right hash list and then serves chunks with one byte changed."""
+class GatedFiles(MemoryFiles):
+    """Serves no chunk before every holder at the gate was asked for one."""
 
-    asked = False
+    def __init__(self, data: bytes, gate: Barrier, tampers: bool = False) -> None:
+        super().__init__(data)
+        self.gate, self.tampers, self.calls = gate, tampers, 0
 
     def view(self, digest: bytes) -> memoryview | None:
+        self.calls += 1
         whole = super().view(digest)
-        if whole is None or not self.asked:
-            self.asked = True
+        if whole is None or self.calls == 1:  # asked for the hash list, and told the right one
+            return whole
+        if self.calls == 2:
+            self.gate.wait(WAIT_S)
+        if not self.tampers:
             return whole
         data = bytearray(whole)
         data[::CHUNK_BYTES] = bytes(byte ^ 1 for byte in data[::CHUNK_BYTES])
@@ -158,8 +164,8 @@ def test_a_node_that_only_dials_out_fetches_and_serves() -> None:
         server.until_fetched(our_snapshot)
         silo.until_fetched(their_snapshot)
         assert server.bulk and silo.bulk
-        sent, received = server.bulk.stats()[silo.id]
-        assert received > len(ours) and sent > len(theirs)
+        assert server.bulk.stats()[silo.id][1] > len(ours)
+        assert silo.bulk.stats()[server.id][1] > len(theirs)
         # The author of a snapshot holds it: fetching it again ends at once.
         silo.fetch(our_snapshot)
         silo.until_fetched(our_snapshot)
@@ -169,8 +175,9 @@ def test_a_node_that_only_dials_out_fetches_and_serves() -> None:
 
 def test_twenty_megabytes_from_two_holders_of_which_one_tampers() -> None:
     data, snapshot = make(20_000_000)
-    honest, tampering = Node("honest", MemoryFiles(data)), Node("tampering", TamperingFiles(data))
-    reader = Node("reader")
+    gate, reader = Barrier(2), Node("reader")
+    honest = Node("honest", GatedFiles(data, gate))
+    tampering = Node("tampering", GatedFiles(data, gate, tampers=True))
     with nodes(honest, tampering, reader):
         addresses = [node.start(reader.peer()) for node in (honest, tampering)]
         reader.start(honest.peer(addresses[0]), tampering.peer(addresses[1]))
@@ -185,8 +192,8 @@ def test_twenty_megabytes_from_two_holders_of_which_one_tampers() -> None:
 
 def test_two_honest_holders_share_the_load() -> None:
     data, snapshot = make(24 * CHUNK_BYTES)
-    holders = [Node("first", MemoryFiles(data)), Node("second", MemoryFiles(data))]
-    reader = Node("reader")
+    gate, reader = Barrier(2), Node("reader")
+    holders = [Node(name, GatedFiles(data, gate)) for name in ("first", "second")]
     with nodes(reader, *holders):
         address = reader.start(*(holder.peer() for holder in holders))
         for holder in holders:

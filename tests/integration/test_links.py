@@ -140,7 +140,8 @@ def test_a_wrong_server_key_is_named_on_both_sides() -> None:
             at_home, at_door = await asyncio.gather(silo.refusal(), server.refusal())
             assert at_home.name == "server" and "link key" in at_home.reason
             assert at_door.name is None and "cryptographic" in at_door.reason
-            assert at_door.address.startswith("127.0.0.1:")
+            # Where it came from cannot be read any more if it hung up before we looked.
+            assert at_door.address.rpartition(":")[0] in ("127.0.0.1", "")
 
     asyncio.run(scenario())
 
