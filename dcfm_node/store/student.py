@@ -180,9 +180,9 @@ published, signed with its own key:
 - how many samples it holds of each combination of attributes,
 - figures over its data as a whole: losses and gaps.
 
-This model was distilled from the experts alone; the node that did it read no data. Weights can
-still retain traces of what they were trained on. No differential privacy was applied: handle the
-model under the rules that the silos agreed for sharing weights.
+This model was distilled from the experts alone, without any data. Weights can still retain traces
+of what they were trained on, and no differential privacy was applied: handle the model under the
+rules that the silos agreed for sharing weights.
 """
 
 
