@@ -3,11 +3,23 @@
 from typing import Any
 
 from dcfm_node.records import entries as rec
+from dcfm_node.swarm import lineage
 from dcfm_node.swarm.election import rank
 from dcfm_node.swarm.journal import Journals
 from dcfm_node.wire import envelope as env
-from dcfm_node.wire.canonical import sha256
-from vectors.common import MANIFEST, RUN, SIGNERS, SNAPSHOT, STRANGER, Json, case, entry, plain
+from dcfm_node.wire.canonical import pack, sha256
+from vectors.common import (
+    MANIFEST,
+    RUN,
+    SIGNERS,
+    SNAPSHOT,
+    STRANGER,
+    Json,
+    case,
+    entry,
+    make_manifest,
+    plain,
+)
 
 
 def chain_case(name: str, clause: str, offers: list[env.Sealed]) -> Json:
@@ -41,6 +53,11 @@ def chains() -> Json:
     )
     elsewhere = stranger.model_copy(update={"run": sha256(b"run"), "author": SIGNERS[0].key})
     foreign = env.seal_entry(elsewhere, SIGNERS[0])
+    unchained = entry(rec.Withdraw(reason="unchained"), seq=1, prev=sha256(b"unchained"))
+    far, far_other = (
+        entry(rec.Withdraw(reason=text), seq=7, prev=sha256(b"far")) for text in ("far", "other")
+    )
+    c_other = link("other", b)
     return {
         "run": RUN.hex(),
         "author": SIGNERS[0].key.hex(),
@@ -59,6 +76,9 @@ def chains() -> Json:
                 "a higher epoch that is not chained replaces nothing", "3.3.4", [a, b, loose]
             ),
             chain_case("a fork", "3.3.5", [a, b, c, b_other]),
+            chain_case("a fork by an entry that is not chained", "3.3.5", [a, b, unchained]),
+            chain_case("a fork by two entries that never fitted", "3.3.5", [a, far, far_other, b]),
+            chain_case("of two forks the lower counts", "3.4", [a, b, c, c_other, b_other, b]),
             chain_case("nothing after a fork", "3.3.2", [a, b, b_other, b, c, b_later]),
             chain_case("what was before a fork stays", "3.4", [a, b, b_other, a]),
             chain_case("a stranger", "3.3.1", [env.seal_entry(stranger, STRANGER)]),
@@ -187,3 +207,45 @@ def elections() -> Json:
     ]
     hexed = env.manifest_bytes(MANIFEST).hex()
     return {"manifest": hexed, "ranks": ranks, "leases": leases(), "students": students()}
+
+
+# Lineage
+
+
+def elected() -> tuple[Story, bytes]:
+    """Two experts, an election and the student made of them."""
+    story = Story()
+    teachers = [story.expert(0), story.expert(2)]
+    lease = story.lease(1, story.vote("012", 1))
+    return story, story.student(1, lease, teachers)
+
+
+def bundle(said: list[env.Sealed], **changes: Any) -> str:
+    envelopes = [sealed.envelope for sealed in said]
+    manifest = env.manifest_bytes(MANIFEST)
+    whole = {"format": lineage.FORMAT, "manifest": manifest, "entries": envelopes}
+    return pack(whole | changes).hex()
+
+
+def lineages() -> Json:
+    story, student = elected()
+    said, model = story.entries, SNAPSHOT.digest.hex()
+    no_quorum = [sealed for sealed in said if sealed.entry.author != SIGNERS[0].key]
+    forged = said[-1].envelope[:-1] + bytes([said[-1].envelope[-1] ^ 1])
+    other = env.manifest_bytes(make_manifest(name="other"))
+    rejected = [
+        ("another model", bundle(said), sha256(b"another").hex()),
+        ("without a voter", bundle(no_quorum), model),
+        ("an entry left out", bundle(said[1:]), model),
+        ("an entry twice", bundle([*said, said[0]]), model),
+        ("a forged entry", bundle(said, entries=[s.envelope for s in said[:-1]] + [forged]), model),
+        ("another run's manifest", bundle(said, manifest=other), model),
+        ("another format", bundle(said, format="dcfm-node/lineage/0"), model),
+        ("an unknown field", bundle(said, more=None), model),
+    ]
+    return {
+        "accepted": [
+            case("a student", "9.2", hex=bundle(said), model=model, student=student.hex())
+        ],
+        "rejected": [case(n, "9.2", hex=text, model=digest) for n, text, digest in rejected],
+    }

@@ -1,17 +1,20 @@
-"""protocol/vectors/chains.json and elections.json against the code (SPEC 3.3, 6.1 and 7.1)."""
+"""protocol/vectors of chains, elections and lineages (SPEC 3.3, 6.1, 7.1 and 9)."""
 
 from itertools import permutations
 
 import pytest
 
+from dcfm_node.errors import PeerError
 from dcfm_node.swarm.election import rank
 from dcfm_node.swarm.journal import Journals
+from dcfm_node.swarm.lineage import verify
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import decode_manifest, open_entry, run_id
-from tests.vectors.loading import cases, load, sha256, value_of
+from tests.vectors.loading import cases, load, raw, sha256, value_of
 
 CHAINS = load("chains")
 ELECTIONS = load("elections")
+LINEAGES = load("lineages")
 MANIFEST = decode_manifest(bytes.fromhex(ELECTIONS["manifest"]))
 
 
@@ -72,3 +75,18 @@ def test_students(case):
         assert (counting.digest.hex() if counting else None) == (valid[-1] if valid else None)
         released = view.latest()
         assert (released.digest.hex() if released else None) == case["released"]
+
+
+@cases(LINEAGES["accepted"])
+def test_lineages(case):
+    """SPEC 9.2: the student behind a model, found from its lineage alone."""
+    found = verify(raw(case), bytes.fromhex(case["model"]))
+    assert found.student.digest.hex() == case["student"]
+    assert found.student.body.snapshot.digest.hex() == case["model"]
+
+
+@cases(LINEAGES["rejected"])
+def test_lineages_with_a_broken_link_are_refused(case):
+    """SPEC 9.2: each breaks another link."""
+    with pytest.raises(PeerError):
+        verify(raw(case), bytes.fromhex(case["model"]))
