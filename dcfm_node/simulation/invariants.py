@@ -21,12 +21,12 @@ def check(world: World, key: bytes) -> None:
     _one_leader_per_term(world, node)
     _no_fork(world, node)
     _bounded(world, node)
-    for sealed in world.said[world.checked :]:
+    for sealed in world.unchecked:
         _speaks_once(world, sealed)
         if sealed.entry.author == key:
             _no_silent_subset(world, node, sealed)
             _fenced(world, node, sealed)
-    world.checked = len(world.said)
+    world.unchecked.clear()
 
 
 def check_end(world: World) -> None:
@@ -63,7 +63,7 @@ def _speaks_once(world: World, sealed: Sealed) -> None:
     saying = _saying(sealed)
     if saying is None:
         return
-    said = [other for other in world.said if _saying(other) == saying]
+    said = [other for other in world.said.values() if _saying(other) == saying]
     _require(world, len(said) == 1, f"a node said {saying[1]} {saying[2]} {len(said)} times")
 
 
@@ -99,15 +99,14 @@ def _fenced(world: World, node: Node, sealed: Sealed) -> None:
 
 
 def _nothing_said_is_lost(world: World) -> None:
-    kept = {sealed.digest for sealed in world.said}
     for host in world.living():
         if host.node is not None:
             chains = host.node.exchange.journals.chains.values()
             held = {sealed.digest for chain in chains for sealed in chain}
-            lost = [sealed for sealed in world.said if sealed.digest not in held]
+            lost = [sealed for digest, sealed in world.said.items() if digest not in held]
             loud = [sealed for sealed in lost if not world.hosts[sealed.entry.author].dead]
             _require(world, not loud, f"{len(loud)} records were lost")
-            _require(world, held <= kept, "a record is held that nobody said")
+            _require(world, held <= world.said.keys(), "a record is held that nobody said")
 
 
 def _one_student(world: World) -> None:

@@ -84,10 +84,10 @@ class World:
         self.manifest = manifest(scenario, members)
         self.hosts = {signer.key: Host(signer) for signer in members}
         self.network = Network(scenario, list(self.hosts), self.rng)
-        self.said: list[Sealed] = []
-        """Every entry any honest node ever signed and persisted, in the order of signing."""
-        self.checked = 0
-        """How many of them the invariants have seen."""
+        self.said: dict[bytes, Sealed] = {}
+        """Every entry any honest node ever signed and persisted, by digest."""
+        self.unchecked: list[Sealed] = []
+        """Those that no invariant has seen."""
         self.leaders: dict[int, bytes] = {}
         """Term, then who was ever seen to lead it."""
         self.crash_on_left = scenario.crash_on_limit
@@ -169,8 +169,9 @@ class World:
         """What only a lost disk held was never said to anyone."""
         disks = [other.disk.chains.get(key, []) for other in self.hosts.values()]
         heard = {sealed.digest for chain in disks for sealed in chain}
-        self.said = [e for e in self.said if e.entry.author != key or e.digest in heard]
-        self.checked = min(self.checked, len(self.said))
+        for sealed in [e for e in self.said.values() if e.entry.author == key]:
+            if sealed.digest not in heard:
+                del self.said[sealed.digest]
 
     def crash(self, key: bytes, *, disk_too: bool = False, for_good: bool = False) -> None:
         """Lose power: memory and work are gone; the disk stays unless it is lost as well."""
@@ -231,8 +232,9 @@ class World:
                     self.at(self.now + delay, partial(self._arrive, key, effect))
             case Persist(sealed):
                 host.disk.persist(sealed)
-                if sealed.entry.author == key:
-                    self.said.append(sealed)
+                if sealed.entry.author == key and sealed.digest not in self.said:
+                    self.said[sealed.digest] = sealed
+                    self.unchecked.append(sealed)
             case PersistFork(first, second):
                 host.disk.forks.append((first.envelope, second.envelope))
             case Start(work):

@@ -5,7 +5,7 @@ is idempotent, so loss, duplication and reordering cost time and nothing else.
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dcfm_node import __version__
@@ -143,16 +143,8 @@ class Exchange:
             self.own_heads[peer] = sync.heads[self.me]
         self.own_beats[peer] = sync.beats.get(self.me, 0)
         effects: list[Effect] = []
-        entries = [
-            sealed.envelope
-            for author in self.journals.chains
-            for sealed in self.journals.missing_from(author, sync.heads.get(author))
-        ]
-        beats = [
-            beat.envelope
-            for beat in self._beats()
-            if beat.beat.author != peer and sync.beats.get(beat.beat.author, -1) < beat.beat.counter
-        ]
+        entries = [sealed.envelope for sealed in self.journals.missing(sync.heads)]
+        beats = self._beats_unknown_to(peer, sync.beats)
         if entries or beats:
             effects.append(Send(peer, self._entries(entries, beats)))
         if sync.reply:
@@ -249,9 +241,16 @@ class Exchange:
         chains: Sequence[list[Sealed]] = list(self.journals.chains.values())
         self.view = View.of(self.manifest, (sealed for chain in chains for sealed in chain))
 
-    def _beats(self) -> list[SealedBeat]:
-        others = [sign.beat for sign in self.liveness.signs.values()]
-        return others if self.own_beat is None else [self.own_beat, *others]
+    def _beats_unknown_to(self, peer: bytes, theirs: Mapping[bytes, int]) -> list[bytes]:
+        found = [
+            self.liveness.signs[author].beat.envelope
+            for author, counter in self.liveness.counters.items()
+            if theirs.get(author, -1) < counter and author != peer
+        ]
+        own = self.own_beat
+        if own is not None and theirs.get(self.me, -1) < own.beat.counter:
+            found.append(own.envelope)
+        return found
 
     def _entries(self, entries: list[bytes], beats: list[bytes]) -> Entries:
         """As many entries as one message may bear; the rest follows at the next sync."""

@@ -12,7 +12,7 @@ Trust rules, in the order they are applied to an entry that `wire.open_entry` al
 Which entries are held in the end does not depend on the order in which they came.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -123,13 +123,20 @@ class Journals:
         digest = chain[-1].digest if chain else self.run
         return Head(epoch=epoch, seq=len(chain) - 1, digest=digest, forked=fork.seq if fork else -1)
 
+    def missing(self, theirs: Mapping[bytes, Head]) -> list[Sealed]:
+        """Entries of all authors that a peer with these heads lacks."""
+        found: list[Sealed] = []
+        for author, ours in self._heads.items():
+            head = theirs.get(author)
+            if head is None or head.digest != ours.digest or head.forked != ours.forked:
+                found += self.missing_from(author, head)
+        return found
+
     def missing_from(self, author: bytes, theirs: Head | None) -> list[Sealed]:
         """Entries of an author that a peer with head `theirs` lacks: the proof of a fork that it
         does not know, then its journal in chain order.
         """
         ours = self._heads[author]
-        if theirs is not None and (ours.digest, ours.forked) == (theirs.digest, theirs.forked):
-            return []
         fork = self.forks.get(author)
         unproven = fork is not None and (theirs is None or not 0 <= theirs.forked <= fork.seq)
         proof = [fork.first, fork.second] if fork is not None and unproven else []

@@ -5,7 +5,7 @@ global random source, so that the daemon and the simulator drive the same code.
 """
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dcfm_node import __version__
@@ -115,6 +115,7 @@ class Node:
         self._terms: dict[int, float] = {}
         self._asked: dict[bytes, float] = {}
         self._fetched_at = 0.0
+        self._awaited: tuple[int, Sequence[bytes]] | None = None
         self._retry_at = 0.0
         self._gossip_at = 0.0
         self._linked_at: float | None = None
@@ -410,24 +411,28 @@ class Node:
         view, liveness, round_ = situation.view, self.exchange.liveness, step.phase.round
         match step.phase.stage:
             case "local" | "refine":
-                for key in turn(view, step.phase, situation.late):
-                    liveness.wait_for(Duty(key, "train", round_), now)
+                awaited = turn(view, step.phase, situation.late)
+                if (round_, awaited) != self._awaited:
+                    for key in awaited:
+                        liveness.wait_for(Duty(key, "train", round_), now)
+                    self._awaited = (round_, awaited)
             case "distil":
                 leader = view.last_leader(round_)
                 if leader is not None:
                     liveness.wait_for(Duty(leader.author, "lead", leader.body.term), now)
 
     def _fetch(self, situation: Situation, now: float) -> list[Effect]:
-        wants = {s.digest: s for s in wanted(situation) if s.digest not in self._unfit}
+        wants = wanted(situation)
         effects: list[Effect] = []
         for digest in [digest for digest in self.fetching if digest not in wants]:
             del self.fetching[digest], self._asked[digest]
             effects.append(Unfetch(digest))
         for digest, snapshot in wants.items():
-            if digest not in self.held and digest not in self.fetching:
-                self.fetching[digest] = snapshot
-                self._asked[digest] = now
-                effects.append(Fetch(snapshot))
+            if digest in self.held or digest in self.fetching or digest in self._unfit:
+                continue
+            self.fetching[digest] = snapshot
+            self._asked[digest] = now
+            effects.append(Fetch(snapshot))
         return effects
 
     def _work(self, step: Step, now: float) -> list[Effect]:

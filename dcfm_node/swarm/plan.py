@@ -70,8 +70,8 @@ def next_step(s: Situation) -> Step:
             return Step(phase, _over(s))
 
 
-def wanted(s: Situation) -> list[Snapshot]:
-    """Snapshots this node should hold: the newest student, the released one, every newest expert.
+def wanted(s: Situation) -> dict[bytes, Snapshot]:
+    """Snapshots this node should hold, by digest: newest student, released one, newest experts.
 
     Experts are replicated to every node, so that neither a silo's death nor a leader's loses work.
     """
@@ -79,7 +79,7 @@ def wanted(s: Situation) -> list[Snapshot]:
     experts = s.view.newest_experts.values()
     found = [said.body.snapshot for said in students]
     found += [said.body.snapshot for said in experts if not _refused(s, said)]
-    return list({snapshot.digest: snapshot for snapshot in found}.values())
+    return {snapshot.digest: snapshot for snapshot in found}
 
 
 def _train(s: Situation, phase: Phase) -> Work | Waiting:
@@ -207,4 +207,5 @@ def _lost(s: Situation, student: Said[Student]) -> bool:
 
 
 def _refused(s: Situation, said: Said[Expert]) -> bool:
-    return s.me in s.view.verdicts.get(said.digest, {})
+    by = s.view.verdicts.get(said.digest)
+    return by is not None and s.me in by

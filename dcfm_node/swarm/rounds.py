@@ -4,7 +4,7 @@ Both schedules are one table of successors. A phase is left when records say it 
 because a clock said so alone; a clock only tells which silos are late (SPEC 6.3).
 """
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,7 +69,7 @@ def complete(view: View, phase: Phase, late: Late) -> bool:
             return False
 
 
-def _goes_on_without(view: View, phase: Phase, missing: list[bytes], late: Late) -> bool:
+def _goes_on_without(view: View, phase: Phase, missing: Sequence[bytes], late: Late) -> bool:
     """Whether tolerance covers the missing. Once a majority elected who distils the round, it is
     closed: a silo that moves again from now and then must not call the leader back for ever."""
     if view.manifest.policy.participation == "strict":
@@ -80,12 +80,12 @@ def _goes_on_without(view: View, phase: Phase, missing: list[bytes], late: Late)
     return enough and all(late(Duty(key, "train", phase.round)) for key in missing)
 
 
-def missing_silos(view: View, round_: int) -> list[bytes]:
+def missing_silos(view: View, round_: int) -> Sequence[bytes]:
     """Active silos that published no expert of this round or a later one, in roster order."""
     return view.missing(round_)
 
 
-def turn(view: View, phase: Phase, late: Late) -> list[bytes]:
+def turn(view: View, phase: Phase, late: Late) -> Sequence[bytes]:
     """The silos that train now: all that are missing, or under the paper's rule the next in turn.
 
     The paper's simultaneous update oscillates, because each silo adopts its peers' frozen offset;

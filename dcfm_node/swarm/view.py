@@ -58,6 +58,7 @@ class View:
     newest_experts: dict[bytes, Said[Expert]] = field(default_factory=dict)
     """Author, then its expert of the highest round."""
     _active: list[bytes] | None = None
+    _missing: dict[int, list[bytes]] = field(default_factory=dict)
     _certified: dict[bytes, Said[Lease]] | None = None
     _valid: list[Said[Student]] | None = None
     # Answers kept until an entry arrives that may change them
@@ -96,6 +97,7 @@ class View:
             case Withdraw() as body:
                 self.withdrawn.setdefault(author, body)
                 self._active = None
+                self._missing.clear()
 
     def _add_expert(self, said: Said[Expert]) -> None:
         rounds = self.experts.setdefault(said.author, {})
@@ -105,6 +107,7 @@ class View:
         newest = self.newest_experts.get(said.author)
         if newest is None or newest.body.round < said.body.round:
             self.newest_experts[said.author] = said
+            self._missing.clear()
         self._valid = None
 
     # Silos
@@ -116,12 +119,14 @@ class View:
             self._active = [key for key in roster if key not in self.withdrawn]
         return self._active
 
-    def missing(self, round_: int) -> list[bytes]:
+    def missing(self, round_: int) -> Sequence[bytes]:
         """Active silos that published no expert of this round or a later one, in roster order."""
-        newest = self.newest_experts
-        return [
-            key for key in self.active() if key not in newest or newest[key].body.round < round_
-        ]
+        if round_ not in self._missing:
+            newest = self.newest_experts
+            self._missing[round_] = [
+                key for key in self.active() if key not in newest or newest[key].body.round < round_
+            ]
+        return self._missing[round_]
 
     def latest_expert(self, author: bytes, at_most: int | None = None) -> Said[Expert] | None:
         """An author's newest expert, of round `at_most` or earlier if given."""
