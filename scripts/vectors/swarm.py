@@ -241,7 +241,6 @@ def lineages() -> Json:
         ("a forged entry", bundle(said, entries=[s.envelope for s in said[:-1]] + [forged]), model),
         ("another run's manifest", bundle(said, manifest=other), model),
         ("another format", bundle(said, format="dcfm-node/lineage/0"), model),
-        ("an unknown field", bundle(said, more=None), model),
     ]
     return {
         "accepted": [
