@@ -403,8 +403,7 @@ class Node:
         return sign is not None and sign.beat.beat.ready and liveness.live(key, now)
 
     def _ready(self) -> bool:
-        idle = not isinstance(self.work, Train)
-        return self.distils and idle and not self.draining and self._may_write()
+        return self.distils and not self.draining and self._may_write()
 
     def _watch(self, situation: Situation, step: Step, now: float) -> None:
         """Lateness counts from when this node began to wait for what it now waits for."""
@@ -427,12 +426,11 @@ class Node:
         for digest in [digest for digest in self.fetching if digest not in wants]:
             del self.fetching[digest], self._asked[digest]
             effects.append(Unfetch(digest))
-        for digest, snapshot in wants.items():
-            if digest in self.held or digest in self.fetching or digest in self._unfit:
-                continue
-            self.fetching[digest] = snapshot
-            self._asked[digest] = now
-            effects.append(Fetch(snapshot))
+        for digest in sorted(wants.keys() - self.held):
+            if digest not in self.fetching and digest not in self._unfit:
+                self.fetching[digest] = wants[digest]
+                self._asked[digest] = now
+                effects.append(Fetch(wants[digest]))
         return effects
 
     def _work(self, step: Step, now: float) -> list[Effect]:

@@ -76,10 +76,12 @@ def wanted(s: Situation) -> dict[bytes, Snapshot]:
     Experts are replicated to every node, so that neither a silo's death nor a leader's loses work.
     """
     students = [said for said in (s.view.newest_student(), s.view.latest()) if said is not None]
-    experts = s.view.newest_experts.values()
-    found = [said.body.snapshot for said in students]
-    found += [said.body.snapshot for said in experts if not _refused(s, said)]
-    return {snapshot.digest: snapshot for snapshot in found}
+    found = dict(s.view.newest_snapshots())
+    for refused in s.view.verdicts:
+        expert = s.view.expert_entries.get(refused)
+        if expert is not None and _refused(s, expert):
+            found.pop(expert.body.snapshot.digest, None)
+    return found | {said.body.snapshot.digest: said.body.snapshot for said in students}
 
 
 def _train(s: Situation, phase: Phase) -> Work | Waiting:
@@ -207,5 +209,4 @@ def _lost(s: Situation, student: Said[Student]) -> bool:
 
 
 def _refused(s: Situation, said: Said[Expert]) -> bool:
-    by = s.view.verdicts.get(said.digest)
-    return by is not None and s.me in by
+    return s.me in s.view.verdicts.get(said.digest, ())

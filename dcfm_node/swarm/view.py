@@ -5,7 +5,7 @@ same journals hold the same view (SPEC 6.1). Questions that need several records
 majority's?) are answered when asked, because their parts arrive in any order.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -15,6 +15,7 @@ from dcfm_node.records.entries import (
     Join,
     Lease,
     Refuse,
+    Snapshot,
     Student,
     Verdict,
     Vote,
@@ -59,6 +60,7 @@ class View:
     """Author, then its expert of the highest round."""
     _active: list[bytes] | None = None
     _missing: dict[int, list[bytes]] = field(default_factory=dict)
+    _snapshots: dict[bytes, Snapshot] | None = None
     _certified: dict[bytes, Said[Lease]] | None = None
     _valid: list[Said[Student]] | None = None
     # Answers kept until an entry arrives that may change them
@@ -108,6 +110,7 @@ class View:
         if newest is None or newest.body.round < said.body.round:
             self.newest_experts[said.author] = said
             self._missing.clear()
+            self._snapshots = None
         self._valid = None
 
     # Silos
@@ -127,6 +130,13 @@ class View:
                 key for key in self.active() if key not in newest or newest[key].body.round < round_
             ]
         return self._missing[round_]
+
+    def newest_snapshots(self) -> Mapping[bytes, Snapshot]:
+        """What the newest experts of all silos published, by digest."""
+        if self._snapshots is None:
+            found = (said.body.snapshot for said in self.newest_experts.values())
+            self._snapshots = {snapshot.digest: snapshot for snapshot in found}
+        return self._snapshots
 
     def latest_expert(self, author: bytes, at_most: int | None = None) -> Said[Expert] | None:
         """An author's newest expert, of round `at_most` or earlier if given."""
