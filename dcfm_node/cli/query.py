@@ -3,6 +3,7 @@
 import time
 from typing import Annotated, Any
 
+import click
 import typer
 
 from dcfm_node.api.client import call
@@ -34,7 +35,7 @@ def status(
     while True:
         answer = call(state, "status")
         if watch and not as_json:
-            typer.clear()
+            click.clear()
         if as_json:
             print_json(answer)
         else:

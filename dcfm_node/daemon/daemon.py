@@ -4,11 +4,12 @@ import asyncio
 import random
 import signal
 import time
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -119,7 +120,6 @@ class Daemon:
             UserError: the node cannot start as it is set up; nothing is left running.
         """
         config = self.settings.config
-        config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         structlog.contextvars.bind_contextvars(
             node=config.name, run=run_id(self.settings.manifest).hex()[:8]
         )
@@ -176,7 +176,6 @@ class Daemon:
 
     async def _open_network(self, stack: AsyncExitStack) -> None:
         config, keys = self.settings.config, self.settings.keys
-        loop = asyncio.get_running_loop()
         peers = [
             LinkPeer(peer.sign_key, peer.name, peer.link_key, peer.control, peer.bulk)
             for peer in self.settings.peers
@@ -195,7 +194,7 @@ class Daemon:
             listen=config.listen.bulk,
             peers=peers,
             files=self.snapshots,
-            notify=lambda event: loop.call_soon_threadsafe(self._on_bulk, event) and None,
+            notify=partial(_hand_over, asyncio.get_running_loop(), self._on_bulk),
         )
         await self.links.start()
         stack.push_async_callback(self.links.close)
@@ -390,7 +389,7 @@ class Daemon:
         counts = list(self.traffic_by_peer().values())
         return sum(sent for sent, _ in counts), sum(received for _, received in counts)
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
@@ -400,6 +399,15 @@ class Daemon:
         if not task.cancelled() and task.exception() is not None:
             log.error("defect", exc_info=task.exception())
             self._stopped.set()
+
+
+def _hand_over(
+    loop: asyncio.AbstractEventLoop,
+    handle: Callable[[bulk.BulkEvent], None],
+    event: bulk.BulkEvent,
+) -> None:
+    """From the bulk thread to the loop."""
+    loop.call_soon_threadsafe(handle, event)
 
 
 def _rounded(metrics: dict[str, float]) -> dict[str, float]:

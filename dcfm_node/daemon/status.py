@@ -1,5 +1,6 @@
 """Status as plain data: a pure function of the node's state (schema `dcfm-node/status/1`)."""
 
+import math
 from typing import Any
 
 from dcfm_node.records.entries import Student
@@ -167,7 +168,8 @@ def _coverage(view: View) -> dict[str, Any]:
     attributes = view.manifest.attributes
     return {
         "observed": found.observed,
-        "combinations": found.combinations,
+        "combinations": math.prod(view.manifest.cardinalities),
+        "sufficient": found.sufficient,
         "combinations_short": found.missing_combinations,
         "missing_values": [
             {"attribute": attributes[i].name, "value": attributes[i].values[value]}

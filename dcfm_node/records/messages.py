@@ -38,7 +38,7 @@ class Beat(Model):
     total: Count
     """Progress of the activity, in steps or bytes."""
     ready: bool
-    """Able to lead now: it can distil, is not draining and does not train."""
+    """Able to lead now: it can distil and is not draining."""
 
 
 class Sync(Model):
