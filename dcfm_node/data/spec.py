@@ -24,7 +24,7 @@ class AttributeSource(Model):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if self.constant is not None and (self.column is not None or self.values):
-            raise ValueError("a constant needs neither column nor values: remove either")
+            raise ValueError("a constant needs neither column nor values; remove either")
         return self
 
 
@@ -93,9 +93,9 @@ class BuiltinData(_Data):
     @model_validator(mode="after")
     def _in_range(self) -> Self:
         if self.silo >= self.silos:
-            raise ValueError(f"silo is counted from 0: at most {self.silos - 1} of {self.silos}")
+            raise ValueError(f"silo {self.silo} of {self.silos}; silos are counted from 0")
         if self.name == "digits" and self.silos > 10:
-            raise ValueError("digits are dealt by digit: to at most 10 silos")
+            raise ValueError("digits are dealt by digit; ask for at most 10 silos")
         return self
 
 

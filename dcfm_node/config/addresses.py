@@ -1,0 +1,50 @@
+"""Addresses of links: "tcp://host:port"."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+_ADDRESS = re.compile(r"tcp://(\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):(\d{1,5}|\*)")
+_EVERYWHERE = ("0.0.0.0", "[::]", "*")  # noqa: S104
+
+
+def _listening(address: str) -> str:
+    _parts(address)
+    return address
+
+
+def _dialled(address: str) -> str:
+    host, port = _parts(address)
+    if host in _EVERYWHERE or port == "*":
+        raise ValueError(
+            f"{address!r} is no address to dial; write the host and port that peers reach"
+        )
+    return address
+
+
+def _parts(address: str) -> tuple[str, str]:
+    found = _ADDRESS.fullmatch(address)
+    if found is None or (found[2] != "*" and not 1 <= int(found[2]) <= 65_535):
+        raise ValueError(
+            f'{address!r} is no address; write it as "tcp://host:port", a port from 1 to 65535, '
+            "IPv6 in [brackets]"
+        )
+    return found[1], found[2]
+
+
+ListenAddress = Annotated[str, AfterValidator(_listening)]
+"""Where to bind: 0.0.0.0 is every interface, port * any free one."""
+
+DialAddress = Annotated[str, AfterValidator(_dialled)]
+"""Where peers reach a node."""
+
+
+def check_pair(control: str | None, bulk: str | None) -> None:
+    """Raises ValueError unless both or neither are set, and differ."""
+    if (control is None) != (bulk is None):
+        raise ValueError(
+            "only one of control and bulk is set; set both, or neither to only dial out"
+        )
+    if control is not None and control == bulk and not control.endswith(":*"):
+        raise ValueError("control and bulk are one address; give each its own port")

@@ -1,0 +1,131 @@
+"""What pydantic finds wrong, in words that say what would be right. Pure."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from dcfm_node.config.lines import Place
+
+_TYPES = {
+    "string_type": 'write text, in "quotes"',
+    "path_type": 'write a path, in "quotes"',
+    "int_type": "write a whole number, without quotes",
+    "int_from_float": "write a whole number",
+    "float_type": "write a number, without quotes",
+    "finite_number": "write a finite number",
+    "bool_type": "write true or false, without quotes",
+    "tuple_type": "write an array: [first, second]",
+    "dict_type": "write a table: [name] with a line for each key below it",
+    "model_type": "write a table: [name] with a line for each key below it",
+    "model_attributes_type": "write a table: [name] with a line for each key below it",
+}
+_PATTERNS = {
+    r"^[a-z0-9][a-z0-9_-]{0,31}$": "write 1 to 32 characters of a-z, 0-9, _ and -, "
+    "starting with a letter or digit",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a file."""
+
+    place: Place
+    what: str
+    fix: str
+
+
+def problem_of(detail: ErrorDetails, kind: type[BaseModel], place: Place) -> Problem:
+    """One of pydantic's findings about a document of a kind.
+
+    Args:
+        place: where it is in the document; `detail["loc"]` is where it is in the models.
+    """
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "extra_forbidden":
+            return Problem(place, "unknown setting", _known(kind, detail["loc"]))
+        case "missing":
+            return Problem(place, "is missing", _added(kind, detail["loc"], place))
+        case "union_tag_not_found":
+            tag = str(context["discriminator"]).strip("'")
+            options = ", ".join(_tags(_models_at(kind, detail["loc"]), tag))
+            return Problem((*place, tag), "is missing", f"add {tag} = one of {options}")
+        case "union_tag_invalid":
+            tag = str(context["discriminator"]).strip("'")
+            expected = str(context["expected_tags"])
+            return Problem((*place, tag), f"is {context['tag']!r}", f"choose one of {expected}")
+        case "literal_error":
+            return Problem(place, f"is {detail['input']!r}", f"choose {context['expected']}")
+        case "string_pattern_mismatch":
+            pattern = str(context["pattern"])
+            fix = _PATTERNS.get(pattern, f"match {pattern}")
+            return Problem(place, f"is {detail['input']!r}", fix)
+        case "value_error":
+            what, _, fix = str(context["error"]).partition("; ")
+            return Problem(place, what, fix or "correct it")
+        case kind_of_error if kind_of_error in _TYPES:
+            return Problem(place, f"is {_shown(detail['input'])}", _TYPES[kind_of_error])
+        case _:
+            bound = detail["msg"].replace("Input should", "it must").replace("Tuple", "the array")
+            bound = bound.replace("String", "the text").replace("should", "must")
+            return Problem(place, f"is {_shown(detail['input'])}", bound)
+
+
+def closest(wrong: str, known: Iterable[str]) -> str:
+    """ "did you mean …?" and what there is to choose from."""
+    options = sorted(known)
+    near = difflib.get_close_matches(wrong, options, 1)
+    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(options)}"
+
+
+def _known(kind: type[BaseModel], loc: Place) -> str:
+    fields = sorted({name for model in _models_at(kind, loc[:-1]) for name in model.model_fields})
+    near = difflib.get_close_matches(str(loc[-1]), fields, 1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"remove it; this table knows {', '.join(fields)}"
+
+
+def _added(kind: type[BaseModel], loc: Place, place: Place) -> str:
+    if not _models_at(kind, loc):
+        return f"add {place[-1]} = …"
+    name = ".".join(key for key in place if isinstance(key, str))
+    return f"add a table [{name}]"
+
+
+def _models_at(kind: type[BaseModel], loc: Place) -> list[type[BaseModel]]:
+    """The models that may stand at a place; union tags in `loc` choose among them."""
+    found = [kind]
+    for key in loc:
+        if isinstance(key, int):
+            continue
+        fields = [model.model_fields[key] for model in found if key in model.model_fields]
+        if fields:
+            found = [model for field in fields for model in _models_in(field.annotation)]
+        elif tagged := [model for model in found if key in _literals(model)]:
+            found = tagged
+    return found
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _literals(model: type[BaseModel]) -> list[object]:
+    return [value for field in model.model_fields.values() for value in get_args(field.annotation)]
+
+
+def _tags(models: list[type[BaseModel]], tag: str) -> list[str]:
+    return sorted(repr(v) for model in models for v in get_args(model.model_fields[tag].annotation))
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

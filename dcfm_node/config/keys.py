@@ -1,0 +1,126 @@
+"""A node's two secrets: what it signs with, and what its links are encrypted with."""
+
+import os
+import shlex
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import zmq
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from dcfm_node.errors import ConfigError
+
+SIGN_FILE = "sign.key"
+"""Ed25519 seed: 64 hex digits."""
+LINK_FILE = "link.key"
+"""Curve25519 secret key: 40 characters of Z85."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKeys:
+    """Secrets of a node. Its printed form shows the public halves only."""
+
+    sign: Ed25519PrivateKey = field(repr=False)
+    link_secret: str = field(repr=False)
+    """Curve25519, Z85, 40 characters."""
+    link_public: str
+    """Curve25519, Z85, 40 characters."""
+
+    @property
+    def sign_public(self) -> bytes:
+        """Ed25519 public key, 32 bytes: the node's id."""
+        return self.sign.public_key().public_bytes_raw()
+
+
+def create_keys(folder: Path) -> NodeKeys:
+    """Make both keys, readable by their owner only (0600).
+
+    Raises:
+        ConfigError: the folder holds a key already, or cannot be written.
+    """
+    sign, (link_public, link_secret) = Ed25519PrivateKey.generate(), zmq.curve_keypair()
+    texts = {
+        SIGN_FILE: sign.private_bytes_raw().hex(),
+        LINK_FILE: link_secret.decode(),
+    }
+    for name in texts:
+        if (folder / name).exists():
+            raise ConfigError(
+                "is there already, and a node's keys are its identity",
+                where=str(folder / name),
+                fix="keep it, or move it away to become another node",
+            )
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, text in texts.items():
+            _write_secret(folder / name, text)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be written: {error.strerror}", where=str(folder), fix="choose another folder"
+        ) from error
+    return NodeKeys(sign, link_secret.decode(), link_public.decode())
+
+
+def load_keys(folder: Path, environ: Mapping[str, str] = os.environ) -> NodeKeys:
+    """Read both keys: from $CREDENTIALS_DIRECTORY when it holds them, else from `folder`.
+
+    Raises:
+        ConfigError: a key is missing, malformed, or readable by others than its owner.
+    """
+    credentials = environ.get("CREDENTIALS_DIRECTORY")
+    # systemd grants credentials by ACL, whose mask shows as permissions of the group.
+    granted = credentials is not None and any(
+        (Path(credentials) / name).exists() for name in (SIGN_FILE, LINK_FILE)
+    )
+    if credentials is not None and granted:
+        folder = Path(credentials)
+    sign, link = (_read_secret(folder / name, granted) for name in (SIGN_FILE, LINK_FILE))
+    try:
+        private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(sign))
+    except ValueError:
+        raise _malformed(folder / SIGN_FILE, "64 hex digits") from None
+    try:
+        public = zmq.curve_public(link.encode())
+    except (ValueError, zmq.ZMQError):
+        raise _malformed(folder / LINK_FILE, "40 characters of Z85") from None
+    return NodeKeys(private, link, public.decode())
+
+
+def _read_secret(path: Path, granted: bool) -> str:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077 and not granted:
+            raise ConfigError(
+                f"others than its owner may use this key (mode {mode:04o})",
+                where=str(path),
+                fix=f"chmod 600 {shlex.quote(str(path))}",
+            )
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "there is no such key",
+            where=str(path),
+            fix="make a node's keys with 'dcfm-node init DIR', or set keys in node.toml",
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be read: {error.strerror}", where=str(path), fix="run as the key's owner"
+        ) from error
+
+
+def _write_secret(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _malformed(path: Path, form: str) -> ConfigError:
+    # What the file holds is never shown: it may be most of a secret.
+    return ConfigError(
+        f"is no key: expected {form}",
+        where=str(path),
+        fix="restore the file from your copy; new keys would make this another node",
+    )

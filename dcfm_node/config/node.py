@@ -1,0 +1,130 @@
+"""One node's own settings: node.toml. Relative paths in it are relative to its folder."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from dcfm_node.config import templates, toml
+from dcfm_node.config.addresses import DialAddress, ListenAddress, check_pair
+from dcfm_node.data.spec import DataSpec, FilePath
+from dcfm_node.errors import ConfigError
+from dcfm_node.records.base import Model, Name
+
+
+class Listen(Model):
+    """Where this node takes links; neither: it only dials out, which is all NAT allows."""
+
+    control: ListenAddress | None = None
+    """Journals, votes, signs of life: "tcp://host:port"."""
+    bulk: ListenAddress | None = None
+    """Snapshots: "tcp://host:port", another port."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        check_pair(self.control, self.bulk)
+        return self
+
+
+class Advertise(Model):
+    """Where peers reach what this node listens on: `dcfm-node id` prints it."""
+
+    control: DialAddress | None = None
+    """"tcp://host:port", as seen from outside."""
+    bulk: DialAddress | None = None
+    """"tcp://host:port", as seen from outside."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        check_pair(self.control, self.bulk)
+        return self
+
+
+class Worker(Model):
+    """The training process."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """"auto" takes CUDA where there is a GPU."""
+    devices: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that share the training, each with a GPU where there are GPUs; 1 to 64."""
+    threads: Annotated[int, Field(ge=0, le=1_024)] = 0
+    """CPU threads of each process, to 1024; 0 leaves torch its own choice."""
+    checkpoint_s: Annotated[float, Field(gt=0.0, le=86_400.0)] = 20.0
+    """Seconds between two private checkpoints, to a day: what a crash may cost."""
+
+
+class Log(Model):
+    """What the daemon tells on stderr."""
+
+    format: Literal["console", "json"] = "console"
+    """For people, or one JSON object a line for a collector."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least serious events that are told."""
+
+
+class Gossip(Model):
+    """How journals spread."""
+
+    interval_s: Annotated[float, Field(ge=0.05, le=60.0)] = 1.0
+    """Seconds between two exchanges with a random peer, 0.05 to 60. Less: news spreads faster."""
+
+
+class NodeConfig(Model):
+    """node.toml. Paths are absolute once loaded."""
+
+    name: Name
+    """This silo's name, the same in every peers.toml."""
+    state: FilePath = Path("state")
+    """Folder of journals, snapshots and checkpoints; the node makes it."""
+    keys: FilePath = Path("keys")
+    """Folder of sign.key and link.key."""
+    distils: bool = True
+    """Whether this node may be elected to distil the student: needs all experts on its disk."""
+    listen: Listen = Listen()
+    advertise: Advertise = Advertise()
+    data: DataSpec
+    """This silo's private data."""
+    worker: Worker = Worker()
+    log: Log = Log()
+    gossip: Gossip = Gossip()
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.advertise.control is not None and self.listen.control is None:
+            raise ValueError("advertise is set and listen is not; set both, or neither")
+        return self
+
+
+def load_node(path: Path) -> NodeConfig:
+    """Read node.toml.
+
+    Raises:
+        ConfigError: naming each problem's line, field and fix.
+    """
+    absent = "name the node's settings with --config, or make them with 'dcfm-node init DIR'"
+    config = toml.read(path, absent).parse(NodeConfig)
+    folder = path.parent.absolute()
+    return config.model_copy(
+        update={
+            "state": folder / config.state,
+            "keys": folder / config.keys,
+            "data": config.data.rooted(folder),
+        }
+    )
+
+
+def node_template(name: str) -> str:
+    """The commented node.toml that `dcfm-node init` writes.
+
+    Raises:
+        ConfigError: `name` is no name for a silo.
+    """
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError:
+        raise ConfigError(
+            f"{name!r} is no name for a silo",
+            fix="choose 1 to 32 characters of a-z, 0-9, _ and -, starting with a letter or digit",
+        ) from None
+    return re.sub(r'(?m)^name = ".*"$', f'name = "{name}"', templates.NODE, count=1)

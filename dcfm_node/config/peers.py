@@ -1,0 +1,139 @@
+"""peers.toml: who may enter, and who makes up a run unless run.toml says less."""
+
+import struct
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from zmq.utils import z85
+
+from dcfm_node.config import toml
+from dcfm_node.config.addresses import DialAddress, check_pair
+from dcfm_node.config.advice import Problem
+from dcfm_node.config.keys import NodeKeys
+from dcfm_node.config.node import NodeConfig
+from dcfm_node.errors import ConfigError
+from dcfm_node.records.base import Key, Model, Name
+from dcfm_node.records.manifest import MAX_SILOS
+
+_FIX = "take the line from what 'dcfm-node id' prints on that node"
+
+
+def _from_hex(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        key = bytes.fromhex(value)
+    except ValueError:
+        key = b""
+    if len(key) != 32 or len(value) != 64:
+        raise ValueError(f"is no signing key of 64 hex digits; {_FIX}")
+    return key
+
+
+def _z85_key(value: str) -> str:
+    try:
+        key = z85.decode(value)
+    except (ValueError, KeyError, struct.error):
+        key = b""
+    if len(key) != 32:
+        raise ValueError(f"is no link key of 40 characters of Z85; {_FIX}")
+    return value
+
+
+class Peer(Model):
+    """A node as others know it. Neither address: it only dials out."""
+
+    name: Name
+    sign_key: Annotated[Key, BeforeValidator(_from_hex)]
+    """Ed25519 public key: 64 hex digits in the file."""
+    link_key: Annotated[str, AfterValidator(_z85_key)]
+    """Curve25519 public key: 40 characters of Z85."""
+    control: DialAddress | None = None
+    bulk: DialAddress | None = None
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        check_pair(self.control, self.bulk)
+        return self
+
+
+class _PeersFile(Model):
+    peer: Annotated[tuple[Peer, ...], Field(max_length=MAX_SILOS)] = ()
+
+
+def load_peers(path: Path) -> tuple[Peer, ...]:
+    """Read peers.toml, in its order. It may list the node that reads it.
+
+    Raises:
+        ConfigError: naming each problem's line, field and fix; a name, key or address given twice.
+    """
+    document = toml.read(
+        path, "gather the [[peer]] blocks that 'dcfm-node id' prints on every node"
+    )
+    peers = document.parse(_PeersFile).peer
+    if twice := _duplicates(document, peers):
+        raise document.error(twice)
+    return peers
+
+
+def _duplicates(document: toml.Document, peers: tuple[Peer, ...]) -> list[Problem]:
+    found = []
+    for field in Peer.model_fields:
+        first: dict[Any, int] = {}
+        for position, peer in enumerate(peers):
+            value = getattr(peer, field)
+            if value is None or first.setdefault(value, position) == position:
+                continue
+            earlier = first[value]
+            line = document.line("peer", earlier, field)
+            what = f"is that of {peers[earlier].name!r} on line {line}"
+            if field == "name":
+                what = f"{value!r} is on line {line} already"
+            fix = (
+                "remove one of the two blocks, or correct it from what 'dcfm-node id' prints there"
+            )
+            found.append(Problem(("peer", position, field), what, fix))
+    return found
+
+
+def own_peer(config: NodeConfig, keys: NodeKeys) -> Peer:
+    """This node as others should know it."""
+    return Peer(
+        name=config.name,
+        sign_key=keys.sign_public,
+        link_key=keys.link_public,
+        control=config.advertise.control,
+        bulk=config.advertise.bulk,
+    )
+
+
+def peer_block(peer: Peer) -> str:
+    """The `[[peer]]` block of a node, for everyone's peers.toml."""
+    fields = {
+        "name": peer.name,
+        "sign_key": peer.sign_key.hex(),
+        "link_key": peer.link_key,
+        "control": peer.control,
+        "bulk": peer.bulk,
+    }
+    lines = [f'{key} = "{value}"' for key, value in fields.items() if value is not None]
+    return "\n".join(["[[peer]]", *lines, ""])
+
+
+def merged(peers: tuple[Peer, ...], me: Peer) -> dict[str, Peer]:
+    """Everyone by name, this node among them.
+
+    Raises:
+        ConfigError: peers.toml gives this node's name to another key, or its key another name.
+    """
+    for peer in peers:
+        if (peer.name == me.name) != (peer.sign_key == me.sign_key):
+            raise ConfigError(
+                f"names {peer.name!r} with sign_key {peer.sign_key.hex()[:8]}…, "
+                f"this node is {me.name!r} with {me.sign_key.hex()[:8]}…",
+                where="peers.toml",
+                fix="replace that block by what 'dcfm-node id' prints here, or give one node "
+                "another name",
+            )
+    return {peer.name: peer for peer in (*peers, me)}

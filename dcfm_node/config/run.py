@@ -1,0 +1,91 @@
+"""run.toml: what all nodes of a run must agree on, as its manifest."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from dcfm_node.config import templates, toml
+from dcfm_node.config.advice import Problem, closest
+from dcfm_node.config.peers import Peer, merged
+from dcfm_node.records.base import Model, Name
+from dcfm_node.records.manifest import (
+    MAX_SILOS,
+    Attribute,
+    Manifest,
+    Method,
+    Network,
+    Policy,
+    Positive,
+    Silo,
+)
+
+
+class _RunFile(Model):
+    """As `Manifest`, with the roster's names only."""
+
+    name: Name
+    sample_shape: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=3)]
+    roster: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_SILOS)] | None = None
+    attribute: Annotated[tuple[Attribute, ...], Field(min_length=1, max_length=32)]
+    network: Network = Network()
+    method: Method
+    policy: Policy = Policy()
+
+
+def load_run(path: Path, peers: tuple[Peer, ...], me: Peer) -> Manifest:
+    """Read run.toml and write its roster out: the names it lists, else all peers and this node.
+
+    Raises:
+        ConfigError: naming each problem's line, field and fix; a roster with names that peers.toml
+            lacks or without this node.
+    """
+    document = toml.read(path, "name the run's file with --run, or make one with 'dcfm-node init'")
+    run = document.parse(_RunFile)
+    known = merged(peers, me)
+    if wrong := _roster_problems(run.roster or tuple(known), known, me.name):
+        raise document.error(wrong)
+    silos = [Silo(name=name, key=known[name].sign_key) for name in sorted(run.roster or known)]
+    try:
+        return Manifest(
+            name=run.name,
+            sample_shape=run.sample_shape,
+            attributes=run.attribute,
+            network=run.network,
+            method=run.method,
+            policy=run.policy,
+            roster=tuple(silos),
+        )
+    except ValidationError as error:
+        found = [
+            str(detail.get("ctx", {}).get("error", detail["msg"])) for detail in error.errors()
+        ]
+        fix = "change one of the settings that do not fit together"
+        raise document.error([Problem(_named(what), what, fix) for what in found]) from None
+
+
+def run_template() -> str:
+    """A commented run.toml; it fits the built-in domain `digits`."""
+    return templates.RUN
+
+
+def _roster_problems(roster: tuple[str, ...], known: dict[str, Peer], me: str) -> list[Problem]:
+    found = []
+    for position, name in enumerate(roster):
+        if name not in known:
+            fix = closest(name, known)
+            found.append(Problem(("roster", position), f"peers.toml has no {name!r}", fix))
+        elif name in roster[:position]:
+            fix = "name every silo once"
+            found.append(Problem(("roster", position), f"names {name!r} twice", fix))
+    if me not in roster:
+        fix = f"add {me!r}, or start a node of the roster"
+        found.append(Problem(("roster",), f"does not name this node, {me!r}", fix))
+    return found
+
+
+def _named(what: str) -> tuple[str, ...]:
+    """The setting that a message of the manifest's names first, as in "network.kind"."""
+    dotted = re.search(r"\b(method|network|policy)\.(\w+)", what)
+    return dotted.groups() if dotted else ("attribute",)

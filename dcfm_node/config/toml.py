@@ -1,0 +1,130 @@
+"""TOML files to frozen models, all problems of a file told at once."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from dcfm_node.config.advice import Problem, problem_of
+from dcfm_node.config.lines import Place, line_index, line_of
+from dcfm_node.errors import ConfigError
+from dcfm_node.records.base import Model
+
+AnyModel = TypeVar("AnyModel", bound=Model)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A TOML file that parses; it knows on which line each setting stands."""
+
+    path: Path
+    text: str
+    values: dict[str, Any]
+    """Arrays are tuples."""
+
+    @cached_property
+    def _lines(self) -> dict[Place, int]:
+        return line_index(self.text)
+
+    def line(self, *place: str | int) -> int:
+        """Line (from 1) of a setting, or of the innermost table around it."""
+        return line_of(self._lines, place)
+
+    def where(self, *place: str | int) -> str:
+        """ "file.toml:LINE: table.field"."""
+        at = f"{self.path}:{self.line(*place)}"
+        return f"{at}: {dotted(place)}" if place else at
+
+    def parse(self, kind: type[AnyModel]) -> AnyModel:
+        """The document as a model.
+
+        Raises:
+            ConfigError: naming every problem, each with its line and fix.
+        """
+        try:
+            return kind.model_validate(self.values)
+        except ValidationError as error:
+            raise self.error(problems(error, kind, self.values)) from None
+
+    def error(self, found: list[Problem]) -> ConfigError:
+        """One error for all problems, in the order of their lines."""
+        found = sorted(found, key=lambda problem: self.line(*problem.place))
+        if len(found) == 1:
+            (only,) = found
+            return ConfigError(only.what, where=self.where(*only.place), fix=only.fix)
+        told = "".join(f"\n  {self.where(*p.place)}: {p.what} (fix: {p.fix})" for p in found)
+        return ConfigError(f"{len(found)} problems{told}", where=str(self.path))
+
+
+def read(path: Path, absent: str) -> Document:
+    """Read and parse a TOML file.
+
+    Args:
+        absent: what to do when there is no such file.
+
+    Raises:
+        ConfigError: no such file, unreadable, or a mistake of syntax, with its line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        return Document(path, text, _frozen(tomllib.loads(text)))
+    except FileNotFoundError as error:
+        raise ConfigError("there is no such file", where=str(path), fix=absent) from error
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            "is not UTF-8 text", where=f"{path}:{line}", fix="save the file as UTF-8"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        what, _, at = str(error).rpartition(" (at ")
+        number = re.match(r"line (\d+)", at)
+        line = int(number[1]) if number else max(1, len(text.splitlines()))
+        raise ConfigError(
+            f"is no TOML: {what[:1].lower()}{what[1:]}",
+            where=f"{path}:{line}",
+            fix='write each setting as key = value, text in "quotes", each table and key once',
+        ) from error
+
+
+def problems(error: ValidationError, kind: type[Model], values: dict[str, Any]) -> list[Problem]:
+    """What pydantic found, in the operator's words.
+
+    Args:
+        values: the document, to drop from places what only the models know (union tags).
+    """
+    details = error.errors(include_url=False)
+    return [problem_of(detail, kind, _written(detail["loc"], values)) for detail in details]
+
+
+def dotted(place: Place) -> str:
+    """`("peer", 1, "name")` as "peer[1].name"."""
+    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place)
+    return text.removeprefix(".")
+
+
+def _written(place: Place, values: Any) -> Place:
+    """A place as the file spells it: without the tag of a discriminated union."""
+    kept: Place = ()
+    for position, key in enumerate(place):
+        if isinstance(values, dict) and key not in values and key in values.values():
+            continue
+        kept += (key,)
+        try:
+            values = values[key]
+        except (KeyError, IndexError, TypeError):
+            return kept + place[position + 1 :]
+    return kept
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _frozen(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return tuple(_frozen(inner) for inner in value)
+    return value
