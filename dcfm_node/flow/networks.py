@@ -12,6 +12,13 @@ from dcfm_node.records.manifest import Manifest
 TIME_FEATURES = 32
 
 
+def time_features(t: Tensor) -> Tensor:
+    """Sines and cosines of t at octave-spaced frequencies, (B,) -> (B, TIME_FEATURES)."""
+    frequencies = math.pi * torch.exp2(torch.linspace(-1, 5, TIME_FEATURES // 2, device=t.device))
+    angles = t.unsqueeze(-1) * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
 class Condition(nn.Module):
     """Embeds time and label as one vector, the sum of an embedding for t and one per attribute."""
 
@@ -25,10 +32,7 @@ class Condition(nn.Module):
 
     def forward(self, t: Tensor, c: Tensor) -> Tensor:
         """Shapes (B,), (B, n) -> (B, width)."""
-        half = TIME_FEATURES // 2
-        frequencies = math.pi * torch.exp2(torch.linspace(-1, 5, half, device=t.device))
-        angles = t.unsqueeze(-1) * frequencies
-        embedded: Tensor = self.time(torch.cat([angles.sin(), angles.cos()], dim=-1))
+        embedded: Tensor = self.time(time_features(t))
         for i, table in enumerate(self.attributes):
             embedded = embedded + table(c[:, i])
         return embedded
@@ -60,13 +64,19 @@ class Mlp(nn.Module):
         self.inlet = nn.Linear(features, width)
         self.blocks = nn.ModuleList(MlpBlock(width) for _ in range(depth))
         self.outlet = nn.Linear(width, features)
+        self.skip = nn.Linear(TIME_FEATURES, features)
+        nn.init.zeros_(self.skip.weight)
+        nn.init.zeros_(self.skip.bias)
 
     def forward(self, x: Tensor, t: Tensor, c: Tensor) -> Tensor:
         condition = self.condition(t, c)
-        h = self.inlet(x.flatten(1))
+        flat = x.flatten(1)
+        h = self.inlet(flat)
         for block in self.blocks:
             h = block(h, condition)
-        out: Tensor = self.outlet(functional.silu(h))
+        # Linear in x whatever the label, so that the field goes on as it should where no silo has
+        # data: novel combinations live there.
+        out: Tensor = self.outlet(functional.silu(h)) + self.skip(time_features(t)) * flat
         return out.reshape(x.shape)
 
 
