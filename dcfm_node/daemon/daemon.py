@@ -28,7 +28,7 @@ from dcfm_node.net.peers import LinkPeer
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.lock import lock
-from dcfm_node.store.snapshots import SnapshotStore
+from dcfm_node.store.snapshots import SnapshotStore, describe
 from dcfm_node.store.tensors import check_snapshot
 from dcfm_node.swarm.effects import (
     Cancel,
@@ -156,23 +156,31 @@ class Daemon:
 
     async def _restored_node(self) -> Node:
         settings = self.settings
-        signer = Signer(settings.keys.sign)
         node = Node(
-            signer=signer,
+            signer=Signer(settings.keys.sign),
             manifest=settings.manifest,
             counts=self.ready.counts,
             distils=settings.config.distils,
             rng=random.Random(),
             wall_ms=time.time_ns() // 1_000_000 - int(self.clock() * 1_000),
-            pace=Pace(gossip_s=settings.config.gossip.interval_s),
-            held=await asyncio.to_thread(self._checked_snapshots),
+            pace=pace(settings.config.gossip.interval_s),
         )
         node.restore(*self.journals.load(node.run))
+        node.held |= await asyncio.to_thread(self._intact, node.exchange.view.snapshots())
         return node
 
-    def _checked_snapshots(self) -> set[bytes]:
-        """What is on disk may have arrived unchecked before a crash: check all of it again."""
-        return {digest for digest in self.snapshots.held() if not self._flaw(digest)}
+    def _intact(self, named: set[bytes]) -> set[bytes]:
+        """Snapshots of this run that are on disk and sound. A disk can change a bit, and a crash
+        can leave one unchecked: what is not sound is dropped, and fetched again if it is wanted."""
+        found = set()
+        for digest in self.snapshots.held() & named:
+            if describe(self._path(digest)).digest == digest and not self._flaw(digest):
+                found.add(digest)
+            else:
+                self.snapshots.remove(digest)
+        for digest in self.snapshots.partials() - named:
+            self.snapshots.discard(digest)
+        return found
 
     async def _open_network(self, stack: AsyncExitStack) -> None:
         config, keys = self.settings.config, self.settings.keys
@@ -399,6 +407,11 @@ class Daemon:
         if not task.cancelled() and task.exception() is not None:
             log.error("defect", exc_info=task.exception())
             self._stopped.set()
+
+
+def pace(gossip_s: float) -> Pace:
+    """A term must outlast a few rounds of gossip, or votes split before they are heard."""
+    return Pace(gossip_s=gossip_s, term_s=max(2.0, 8 * gossip_s))
 
 
 def _hand_over(

@@ -146,6 +146,11 @@ class View:
         rounds = [r for r in self.experts[author] if r <= at_most]
         return self.experts[author][max(rounds)] if rounds else None
 
+    def snapshots(self) -> set[bytes]:
+        """Digests of every snapshot that the run's records name."""
+        students = {said.body.snapshot.digest for said in self.students.values()}
+        return students | {said.body.snapshot.digest for said in self.expert_entries.values()}
+
     # Leaders
 
     def certified(self, lease: bytes) -> Said[Lease] | None:
