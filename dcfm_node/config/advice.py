@@ -23,6 +23,13 @@ _TYPES = {
     "model_type": "write a table: [name] with a line for each key below it",
     "model_attributes_type": "write a table: [name] with a line for each key below it",
 }
+_WORDS = (
+    ("Input", "it"),
+    ("Tuple", "the array"),
+    ("String", "the text"),
+    ("should", "must"),
+    (" after validation", ""),
+)
 _PATTERNS = {
     r"^[a-z0-9][a-z0-9_-]{0,31}$": "write 1 to 32 characters of a-z, 0-9, _ and -, "
     "starting with a letter or digit",
@@ -70,8 +77,9 @@ def problem_of(detail: ErrorDetails, kind: type[BaseModel], place: Place) -> Pro
         case kind_of_error if kind_of_error in _TYPES:
             return Problem(place, f"is {_shown(detail['input'])}", _TYPES[kind_of_error])
         case _:
-            bound = detail["msg"].replace("Input should", "it must").replace("Tuple", "the array")
-            bound = bound.replace("String", "the text").replace("should", "must")
+            bound = detail["msg"]
+            for theirs, ours in _WORDS:
+                bound = bound.replace(theirs, ours)
             return Problem(place, f"is {_shown(detail['input'])}", bound)
 
 
@@ -127,5 +135,5 @@ def _tags(models: list[type[BaseModel]], tag: str) -> list[str]:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = repr(list(value) if isinstance(value, tuple) else value)
     return text if len(text) <= 60 else f"{text[:57]}…"

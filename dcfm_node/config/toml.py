@@ -99,7 +99,13 @@ def problems(error: ValidationError, kind: type[Model], values: dict[str, Any]) 
         values: the document, to drop from places what only the models know (union tags).
     """
     details = error.errors(include_url=False)
-    return [problem_of(detail, kind, _written(detail["loc"], values)) for detail in details]
+    # An array whose elements are wrong is also called too short, for it counts only the right ones.
+    faulty = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
+    return [
+        problem_of(detail, kind, _written(detail["loc"], values))
+        for detail in details
+        if detail["type"] != "too_short" or detail["loc"] not in faulty
+    ]
 
 
 def dotted(place: Place) -> str:
@@ -109,10 +115,11 @@ def dotted(place: Place) -> str:
 
 
 def _written(place: Place, values: Any) -> Place:
-    """A place as the file spells it: without the tag of a discriminated union."""
+    """A place as the file spells it: without union tags and the mark of a wrong key."""
     kept: Place = ()
     for position, key in enumerate(place):
-        if isinstance(values, dict) and key not in values and key in values.values():
+        tag = isinstance(values, dict) and key not in values and key in values.values()
+        if tag or key == "[key]":
             continue
         kept += (key,)
         try:

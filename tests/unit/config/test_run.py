@@ -1,0 +1,136 @@
+"""run.toml."""
+
+from pathlib import Path
+
+import pytest
+
+from dcfm_node.config.peers import Peer, load_peers
+from dcfm_node.config.run import load_run, run_template
+from dcfm_node.errors import ConfigError
+from dcfm_node.records.manifest import Manifest, Masks, Method, Network, Policy, Silo
+from dcfm_node.wire.envelope import run_id
+
+EXAMPLES = Path(__file__).parents[3] / "configs"
+A, B, C = load_peers(EXAMPLES / "peers.toml")
+LEAST = """\
+name = "r"
+sample_shape = [2]
+[[attribute]]
+name = "p"
+values = ["0", "1"]
+[method.local]
+steps = 1
+[method.refine]
+steps = 1
+[method.distil]
+steps = 1
+"""
+
+
+def manifest(
+    folder: Path, text: str, peers: tuple[Peer, ...] = (A, B, C), me: Peer = A
+) -> Manifest:
+    file = folder / "run.toml"
+    file.write_text(text, encoding="utf-8")
+    return load_run(file, peers, me)
+
+
+def refusal(folder: Path, text: str, peers: tuple[Peer, ...] = (A, B, C)) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        manifest(folder, text, peers)
+    return caught.value
+
+
+def test_the_example_is_what_init_writes() -> None:
+    assert (EXAMPLES / "run.toml").read_text(encoding="utf-8") == run_template()
+
+
+def test_the_example_spells_out_every_setting_and_the_defaults(tmp_path: Path) -> None:
+    example = manifest(tmp_path, run_template())
+    for part in (example.network, example.method, example.policy, example.method.masks):
+        assert part.model_fields_set == set(type(part).model_fields)
+    for stage in (example.method.local, example.method.refine, example.method.distil):
+        assert stage.model_fields_set == set(type(stage).model_fields)
+    assert (example.network, example.policy) == (Network(), Policy())
+    defaults = Method(
+        local=example.method.local, refine=example.method.refine, distil=example.method.distil
+    )
+    assert example.method == defaults
+    assert example.method.masks == Masks()
+
+
+def test_every_node_builds_the_same_run(tmp_path: Path) -> None:
+    runs = [
+        manifest(tmp_path, LEAST, peers, me)
+        for me in (A, B, C)
+        for peers in ((A, B, C), (C, B, A), tuple(peer for peer in (A, B, C) if peer != me))
+    ]
+    assert {run_id(run) for run in runs} == {run_id(runs[0])}
+    assert runs[0].roster == tuple(Silo(name=p.name, key=p.sign_key) for p in (A, B, C))
+
+
+def test_a_roster_takes_part_of_the_peers(tmp_path: Path) -> None:
+    run = manifest(tmp_path, f'roster = ["silo-c", "silo-a"]\n{LEAST}')
+    assert [silo.name for silo in run.roster] == ["silo-a", "silo-c"]
+
+
+@pytest.mark.parametrize(
+    ("roster", "place", "fix"),
+    [
+        ('["silo-a", "silo-x"]', "roster[1]", "did you mean 'silo-"),
+        ('["silo-a", "zzz"]', "roster[1]", "silo-a, silo-b, silo-c"),
+        ('["silo-a", "silo-b", "silo-a"]', "roster[2]", "once"),
+        ('["silo-b", "silo-c"]', "roster", "add 'silo-a'"),
+        ("[]", "roster", "at least 1"),
+    ],
+)
+def test_a_roster_that_cannot_be_is_refused(
+    tmp_path: Path, roster: str, place: str, fix: str
+) -> None:
+    error = refusal(tmp_path, f"roster = {roster}\n{LEAST}")
+    assert error.where == f"{tmp_path / 'run.toml'}:1: {place}"
+    assert fix in error.fix
+
+
+def test_this_node_under_another_key_is_refused(tmp_path: Path) -> None:
+    impostor = B.model_copy(update={"name": A.name})
+    error = refusal(tmp_path, LEAST, (impostor, C))
+    assert error.where == "peers.toml"
+    assert "dcfm-node id" in error.fix
+
+
+def test_this_node_under_another_name_is_refused(tmp_path: Path) -> None:
+    renamed = A.model_copy(update={"name": "silo-x"})
+    assert refusal(tmp_path, LEAST, (renamed, C)).where == "peers.toml"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ('values = ["0", "1"]', 'values = ["0", "0"]', "3: attribute[0]"),
+        ('values = ["0", "1"]', 'values = ["0"]', "5: attribute[0].values"),
+        (
+            "[[attribute]]",
+            "[[attributes]]\nname='p'\nvalues=['0', '1']\n[[attribute]]",
+            "3: attributes",
+        ),
+        ("[method.refine]\nsteps = 1\n", "", "6: method.refine"),
+        ("[method.local]\nsteps = 1\n", "[method.local]\nsteps = 0\n", "7: method.local.steps"),
+        ("[method.local]", "[method]\nmin_rounds = 9\n[method.local]", "7: method.min_rounds"),
+        ("[method.local]", '[network]\nkind = "unet"\n[method.local]', "7: network.kind"),
+        ("[method.local]", "[policy]\nstall = 3.0\n[method.local]", "7: policy.stall"),
+        ("[2]", "[2, 2, 2, 2]", "2: sample_shape"),
+        (
+            "[method.local]",
+            "[[attribute]]\nname='p'\nvalues=['0', '1']\n[method.local]",
+            "3: attribute",
+        ),
+    ],
+)
+def test_a_mistake_is_refused_where_it_stands(
+    tmp_path: Path, old: str, new: str, where: str
+) -> None:
+    assert old in LEAST
+    error = refusal(tmp_path, LEAST.replace(old, new))
+    assert error.where == f"{tmp_path / 'run.toml'}:{where}"
+    assert error.fix
