@@ -3,8 +3,10 @@
 import zipfile
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dcfm_node.data.raw import Raw, bounded, readable
 from dcfm_node.data.spec import NpzData
@@ -28,24 +30,33 @@ def read_npz(spec: NpzData, columns: Mapping[str, str], order: tuple[str, ...]) 
     with readable(file, *broken, fix=_FIX), zipfile.ZipFile(file) as archive:
         bounded([sum(entry.file_size for entry in archive.infolist())], 1, file)
         names = {entry.filename.removesuffix(".npy") for entry in archive.infolist()}
-    from_matrix = "c" in names and [name for name, array in columns.items() if array not in names]
-    needed = {"x"} | ({"c"} if from_matrix else set(columns.values()))
-    for array in sorted(needed - names):
+    # Column i of `c` serves where nothing else was asked for.
+    in_c = [name for name, source in columns.items() if name == source and name not in names]
+    in_c = in_c if "c" in names else []
+    for missing in sorted({"x", *(s for name, s in columns.items() if name not in in_c)} - names):
         raise DataError(
-            f"has no array {array!r}, only {', '.join(sorted(names)) or 'none at all'}",
+            f"has no array {missing!r}, only {', '.join(sorted(names)) or 'none at all'}",
             where=str(file),
             fix="name the array as the run names the attribute, or set column under "
             "[data.attributes]",
         )
     with readable(file, *broken, fix=_FIX), np.load(file, allow_pickle=False) as arrays:
-        read = {name: arrays[array] for name, array in columns.items() if array in names}
-        if from_matrix:
-            c = arrays["c"]
+
+        def array(name: str) -> NDArray[Any]:
+            values = arrays[name]
+            # NumPy hands out what has no header of its own as bytes.
+            if not isinstance(values, np.ndarray):
+                raise ValueError(f"{name!r} is no array")
+            return values
+
+        read = {name: array(source) for name, source in columns.items() if name not in in_c}
+        if in_c:
+            c = array("c")
             if c.ndim != 2 or c.shape[1] != len(order):
                 raise DataError(
                     f"c has shape {c.shape}",
                     where=str(file),
                     fix=f"give it one column per attribute: (N, {len(order)})",
                 )
-            read |= {name: c[:, order.index(name)] for name in from_matrix}
-        return Raw(arrays["x"], read, lambda row: f"{file}: row {row}", str(file))
+            read |= {name: c[:, order.index(name)] for name in in_c}
+        return Raw(array("x"), read, lambda row: f"{file}: row {row}", str(file))
