@@ -33,9 +33,10 @@ def init(
         raise Failed(
             "is a node already", where=str(folder), fix="name another folder, or edit its node.toml"
         )
+    text = node_template(name or folder.absolute().name)
     folder.mkdir(parents=True, exist_ok=True)
     create_keys(folder / "keys")
-    settings.write_text(node_template(name or folder.absolute().name))
+    settings.write_text(text)
     run = folder / "run.toml"
     if not run.exists():
         run.write_text(run_template())

@@ -1,0 +1,171 @@
+"""Real nodes on loopback, as their engineers run them: the command line, keys, files, processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dcfm_node.api.client import call
+from dcfm_node.demo.stage import free_addresses
+from dcfm_node.errors import Unreachable
+
+NAMES = ("north", "east", "south")
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 120.0
+
+NODE = """
+name = "{name}"
+{listen}
+[data]
+format = "builtin"
+name = "gaussians"
+silo = {silo}
+silos = 3
+[worker]
+device = "cpu"
+devices = {devices}
+threads = 1
+checkpoint_s = 0.3
+[gossip]
+interval_s = 0.2
+"""
+ADDRESSES = """
+[{table}]
+control = "{control}"
+bulk = "{bulk}"
+"""
+
+
+class Site:
+    """One node's folder and process."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name, self.folder = name, folder / name
+        self.state = self.folder / "state"
+        self.log = folder / f"{name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        top = self.folder.parent
+        command = ["start", "--peers", top / "peers.toml", "--run", top / "run.toml"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*DCFM, *map(str, command), "--config", str(self.folder / "node.toml")],
+                stdout=log,
+                stderr=log,
+                env=ENVIRONMENT,
+            )
+
+    def kill(self) -> None:
+        """kill -9, as a power cut would."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def ask(self, command: str = "status") -> dict[str, Any]:
+        """The daemon's answer; an empty one while it does not answer."""
+        try:
+            return call(self.state, command)
+        except Unreachable:
+            return {}
+
+    def worker_pid(self) -> int:
+        return int(self.ask()["worker"]["pid"])
+
+
+DCFM = (sys.executable, "-m", "dcfm_node")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def dcfm(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    return subprocess.run(
+        [*DCFM, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=ENVIRONMENT,
+        check=False,
+    )
+
+
+def dcfm_json(*arguments: object) -> dict[str, Any]:
+    """Run a command with --json and parse its answer."""
+    document: dict[str, Any] = json.loads(dcfm(*arguments, "--json").stdout)
+    return document
+
+
+def until(what: Callable[[], Any], *, patience_s: float = PATIENCE_S) -> Any:
+    """The first true answer; fails when none comes in time."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        if found := what():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come to pass in time")
+
+
+@contextmanager
+def cluster(
+    folder: Path,
+    *,
+    schedule: str = "alternating",
+    steps: int = 300,
+    dial_only: tuple[str, ...] = (),
+    devices: int = 1,
+) -> Iterator[list[Site]]:
+    """Three sites set up as the README says, not yet started; none outlives the block."""
+    sites = [Site(folder, name) for name in NAMES]
+    addresses = free_addresses(2 * len(sites))
+    blocks = []
+    for index, site in enumerate(sites):
+        assert dcfm("init", site.folder).returncode == 0
+        ends = {"control": addresses[2 * index], "bulk": addresses[2 * index + 1]}
+        listen = "".join(ADDRESSES.format(table=table, **ends) for table in ("listen", "advertise"))
+        settings = NODE.format(
+            name=site.name,
+            silo=index,
+            devices=devices,
+            listen="" if site.name in dial_only else listen,
+        )
+        (site.folder / "node.toml").write_text(settings)
+        blocks.append(dcfm("id", "--config", site.folder / "node.toml").stdout)
+    (folder / "peers.toml").write_text("\n".join(blocks))
+    (folder / "run.toml").write_text(_run(schedule, steps))
+    try:
+        yield sites
+    finally:
+        for site in sites:
+            if site.process is not None and site.process.poll() is None:
+                site.kill()
+
+
+def released(sites: list[Site]) -> dict[str, str]:
+    """The digest of the student each site holds as released, once all have one."""
+    found = {}
+    for site in sites:
+        latest = site.ask().get("latest")
+        students = site.ask("students").get("students", []) if latest else []
+        if any(student["released"] and student["held"] for student in students):
+            found[site.name] = latest["digest"]
+    return found if len(found) == len(sites) else {}
+
+
+def _run(schedule: str, steps: int) -> str:
+    text = (ROOT / "configs" / "runs" / "gaussians.toml").read_text()
+    lines = []
+    for line in text.splitlines():
+        key = line.partition("=")[0].strip()
+        change = {
+            "schedule": f'schedule = "{schedule}"',
+            "steps": f"steps = {steps}",
+            "max_rounds": "max_rounds = 1",
+        }
+        lines.append(change.get(key, line))
+    return "\n".join(lines) + '\n[policy]\nparticipation = "tolerant"\nstall_s = 4.0\n'
