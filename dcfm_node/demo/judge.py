@@ -36,28 +36,21 @@ def _near_mode(x: Tensor, labels: Tensor) -> Tensor:
 
 
 def _digit_and_colour(x: Tensor, labels: Tensor) -> Tensor:
-    with torch.no_grad():
-        digit, colour = digits_judge()(x)
+    digit, colour = digits_judge()(x)
     found = torch.stack([digit.argmax(1), colour.argmax(1)], dim=1)
     return torch.all(found == labels, dim=1)
 
 
 class DigitsJudge(nn.Module):
-    """A small convolutional network with a head per attribute."""
+    """A small network with a head per attribute."""
 
     def __init__(self, colours: int) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(3, 32, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(32, 32, 3, padding=1, stride=2),
-            nn.SiLU(),
-            nn.Flatten(),
-            nn.Linear(32 * 16, 128),
-            nn.SiLU(),
+            nn.Flatten(), nn.Linear(192, 256), nn.SiLU(), nn.Linear(256, 256), nn.SiLU()
         )
-        self.digit = nn.Linear(128, 10)
-        self.colour = nn.Linear(128, colours)
+        self.digit = nn.Linear(256, 10)
+        self.colour = nn.Linear(256, colours)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, 8, 8) -> logits (B, 10), (B, colours)."""
