@@ -1,0 +1,129 @@
+"""Showing a demo: a live panel on a terminal, plain lines elsewhere."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dcfm_node.demo.progress import Frame, Row
+
+UNITS = ("B", "kB", "MB", "GB")
+LINE_EVERY_S = 10.0
+"""Without a terminal, a phase that lasts is told again this often."""
+STYLES = {"local": "cyan", "refine": "magenta", "distil": "yellow", "score": "green"}
+
+Show = Callable[[Frame], None]
+
+
+@contextmanager
+def view(console: Console, title: str) -> Iterator[Show]:
+    """What to call with every new frame."""
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            yield lambda frame: live.update(panel(title, frame), refresh=True)
+    else:
+        console.print(title)
+        yield Lines(console)
+
+
+class Lines:
+    """One line at every change of phase, and now and then in between."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told: tuple[int, float] = (-1, 0.0)
+
+    def __call__(self, frame: Frame) -> None:
+        at, told_s = self._told
+        if frame.at == at and frame.elapsed_s - told_s < LINE_EVERY_S:
+            return
+        self._told = (frame.at, frame.elapsed_s)
+        self._console.print(line(frame), soft_wrap=True)
+
+
+def line(frame: Frame) -> str:
+    """A frame in one line."""
+    nodes = "; ".join(_short(row) for row in frame.rows)
+    return f"{clock(frame.elapsed_s)}  {frame.phase}  {nodes}  {until(frame)}"
+
+
+def panel(title: str, frame: Frame) -> RenderableType:
+    """A frame as a few coloured lines."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    columns = ("node", "does", "", "", "loss", "CI gap", "links", "sent", "received")
+    for name in columns:
+        right = name in ("loss", "CI gap", "links", "sent", "received")
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    for row in frame.rows:
+        table.add_row(*_cells(row))
+    times = f"{clock(frame.elapsed_s)} elapsed, {until(frame)}"
+    return Group(Text(title, style="bold"), _strip(frame), Text(), table, Text(), Text(times))
+
+
+def until(frame: Frame) -> str:
+    """When the student will be there: an upper bound, as runs may converge early."""
+    if frame.left_s is None:
+        return "measuring"
+    return f"student in at most {clock(frame.left_s)}"
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds: 1:07."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def size(count: float) -> str:
+    """Bytes in a unit a person reads: 1.2 MB."""
+    for unit in UNITS:
+        if count < 1000 or unit == UNITS[-1]:
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+
+
+def _strip(frame: Frame) -> Text:
+    """The schedule as a path: what is done, what runs, what may come."""
+    text = Text()
+    for place, phase in enumerate(frame.phases):
+        style = "green" if place < frame.at else "bold reverse" if place == frame.at else "dim"
+        text.append(f" {phase} ", style=style)
+        if place + 1 < len(frame.phases):
+            text.append("›", style="dim")
+    return text
+
+
+def _cells(row: Row) -> tuple[RenderableType, ...]:
+    style = STYLES.get(row.activity, "dim")
+    busy = row.share is not None
+    bar = ProgressBar(100, 100 * (row.share or 0.0), width=24, complete_style=style)
+    return (
+        row.name,
+        Text(f"{row.activity}{f' {row.round}' if row.round and busy else ''}", style=style),
+        bar if busy else Text(_cut(row.note, 24), style="dim"),
+        f"{100 * (row.share or 0.0):3.0f} %" if busy else "",
+        _figure(row.loss),
+        _figure(row.ci_gap),
+        f"{row.links}/{row.peers}",
+        size(row.sent),
+        size(row.received),
+    )
+
+
+def _short(row: Row) -> str:
+    share = f" {100 * row.share:.0f} %" if row.share is not None else ""
+    loss = f" loss {row.loss:.3g}" if row.loss is not None else ""
+    traffic = f"{size(row.sent)} sent, {row.links}/{row.peers} links"
+    return f"{row.name} {row.activity}{share}{loss} ({traffic})"
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -1,0 +1,123 @@
+"""The demo's node processes: started, asked, and always ended."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from dcfm_node.api.client import call
+from dcfm_node.demo.stage import NodeFolder, Stage
+from dcfm_node.errors import Failed, Unreachable
+
+TERMINATE_S = 10.0
+"""How long a node may take to end before it is killed."""
+TAIL_LINES = 12
+
+
+class Nodes:
+    """Every node of a stage as a process of its own; leaving the context ends them all."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self.lost: dict[str, str] = {}
+        """Nodes that somebody killed, and how."""
+
+    def __enter__(self) -> Self:
+        try:
+            for node in self._stage.nodes:
+                self._running[node.name] = _start(self._stage, node)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End every node that still runs."""
+        for process in self._running.values():
+            process.terminate()
+        deadline = time.monotonic() + TERMINATE_S
+        for process in self._running.values():
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._running.clear()
+
+    @property
+    def alive(self) -> list[NodeFolder]:
+        """Nodes that run, in the stage's order."""
+        return [node for node in self._stage.nodes if node.name in self._running]
+
+    def statuses(self) -> dict[str, dict[str, Any]]:
+        """What every node that answers says of itself; a starting one does not answer yet.
+
+        Raises:
+            Failed: a node ended by itself, or so many were killed that no majority is left.
+        """
+        self._bury()
+        return {
+            node.name: answer for node in self.alive if (answer := ask(node, "status")) is not None
+        }
+
+    def _bury(self) -> None:
+        for node in self.alive:
+            code = self._running[node.name].poll()
+            if code is None:
+                continue
+            del self._running[node.name]
+            if code >= 0:
+                _died(node, f"ended with exit code {code}")
+            # A signal came from outside: the run is meant to survive the loss of a minority.
+            self.lost[node.name] = f"killed by signal {-code}"
+            if 2 * len(self._running) <= len(self._stage.nodes):
+                _died(node, f"{self.lost[node.name]}; the nodes left are no majority")
+
+
+def ask(node: NodeFolder, command: str, **arguments: Any) -> dict[str, Any] | None:
+    """A node's answer, None while its daemon does not answer or cannot."""
+    try:
+        return call(node.state, command, timeout_s=10.0, **arguments)
+    except (Unreachable, Failed):
+        return None
+
+
+def tail(path: Path, lines: int = TAIL_LINES) -> str:
+    """The end of a log."""
+    try:
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return "(no log was written)"
+
+
+def _start(stage: Stage, node: NodeFolder) -> subprocess.Popen[bytes]:
+    command = ["start", "--config", node.config, "--peers", stage.peers, "--run", stage.run]
+    with node.log.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dcfm_node", *map(str, command)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # The demo's nodes share the machine's cores: one thread each.
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+
+def _died(node: NodeFolder, how: str) -> None:
+    raise Failed(
+        f"the node {how}; its log ends:\n{tail(node.log)}",
+        where=str(node.log),
+        fix="read that log; 'dcfm-node demo' starts anew",
+    )

@@ -1,0 +1,275 @@
+"""How far a demo is, from what its nodes say: pure functions of their statuses and a clock."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dcfm_node.records.manifest import Manifest, Training
+
+Status = Mapping[str, Any]
+"""A node's answer to `status`."""
+TRAINING = ("local", "refine", "distil")
+MIN_SPAN_S = 1.5
+"""A rate is believed once its first and last measurement lie so far apart."""
+RELEASE_S = 3.0
+"""Fetching the last student, scoring it and hearing a majority, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stage of a round; "release" ends every schedule."""
+
+    stage: str
+    round: int
+
+    def __str__(self) -> str:
+        return self.stage if self.stage in ("local", "release") else f"{self.stage} {self.round}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one node does now.
+
+    Attributes:
+        share: done of the activity, 0 to 1; None while it waits.
+        note: why it waits.
+        loss: matching loss of the last step told.
+        ci_gap: of its newest expert.
+        links: peers linked, of `peers`.
+    """
+
+    name: str
+    activity: str
+    round: int
+    share: float | None
+    note: str
+    loss: float | None
+    ci_gap: float | None
+    links: int
+    peers: int
+    sent: int
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One moment of the demo.
+
+    Attributes:
+        phases: the whole schedule; convergence may skip some.
+        at: index of the present phase.
+        left_s: at most so many seconds until release; None while nothing is measured.
+    """
+
+    phases: tuple[Phase, ...]
+    at: int
+    rows: tuple[Row, ...]
+    elapsed_s: float
+    left_s: float | None
+
+    @property
+    def phase(self) -> Phase:
+        return self.phases[self.at]
+
+
+def schedule(manifest: Manifest) -> tuple[Phase, ...]:
+    """Every phase that the run may pass, in order."""
+    rounds = range(1, manifest.method.max_rounds + 1)
+    phases = [Phase("local", 0)]
+    if manifest.method.schedule == "alternating":
+        phases.append(Phase("distil", 0))
+        for number in rounds:
+            phases += [Phase("refine", number), Phase("distil", number)]
+    else:
+        phases += [Phase("refine", number) for number in rounds]
+        phases.append(Phase("distil", rounds[-1]))
+    return (*phases, Phase("release", rounds[-1]))
+
+
+def position(phases: Sequence[Phase], statuses: Mapping[str, Status]) -> int:
+    """Index of the furthest phase that any node is in."""
+    return max((_index(phases, status["phase"]) for status in statuses.values()), default=0)
+
+
+def frame(
+    manifest: Manifest, statuses: Mapping[str, Status], pace: "Pace", elapsed_s: float
+) -> Frame:
+    """What to show now. A node without a status is starting, or lost."""
+    phases = schedule(manifest)
+    at = position(phases, statuses)
+    rows = [
+        _row(statuses[silo.name]) if silo.name in statuses else _silent(silo.name, manifest)
+        for silo in manifest.roster
+    ]
+    left_s = remaining_s(manifest, phases[at:], statuses, pace)
+    return Frame(phases, at, tuple(rows), elapsed_s, left_s)
+
+
+@dataclass
+class Pace:
+    """Seconds per step, measured.
+
+    Args:
+        cores: how many processes can truly run at once.
+    """
+
+    cores: int
+    _seen: dict[tuple[str, str, int], list[tuple[float, int]]] = field(default_factory=dict)
+    """(node, activity, round) -> first and last (seconds, steps done)."""
+
+    def observe(self, statuses: Mapping[str, Status], now: float) -> None:
+        """Take one look at every node."""
+        for name, status in statuses.items():
+            doing, phase = status["doing"], status["phase"]
+            if doing["activity"] not in TRAINING or phase is None or not doing["done"]:
+                continue
+            seen = self._seen.setdefault((name, doing["activity"], phase["round"]), [])
+            # A worker that starts its job anew begins a new measurement.
+            if seen and doing["done"] < seen[-1][1]:
+                seen.clear()
+            if len(seen) < 2:
+                seen.append((now, doing["done"]))
+            elif doing["done"] > seen[-1][1]:
+                seen[-1] = (now, doing["done"])
+
+    def seconds_per_step(self, stage: str) -> float | None:
+        """Of the slowest node, in the stage's newest round that was measured."""
+        found: dict[int, float] = {}
+        for (_, activity, number), seen in self._seen.items():
+            rate = _rate(seen)
+            if activity == stage and rate is not None:
+                found[number] = max(found.get(number, 0.0), rate)
+        return found[max(found)] if found else None
+
+    def estimate(self, manifest: Manifest, stage: str) -> float | None:
+        """Seconds per step of a stage, from another's rate where it was not measured yet."""
+        measured = self.seconds_per_step(stage)
+        if measured is not None:
+            return measured
+        for other in TRAINING:
+            known = self.seconds_per_step(other)
+            if known is not None:
+                work = cost(manifest, stage) / cost(manifest, other)
+                return (
+                    known * work * self._crowding(manifest, stage) / self._crowding(manifest, other)
+                )
+        return None
+
+    def _crowding(self, manifest: Manifest, stage: str) -> float:
+        """How much longer a step takes because several nodes share the cores."""
+        return max(1.0, at_once(manifest, stage) / self.cores)
+
+
+def at_once(manifest: Manifest, stage: str) -> int:
+    """How many nodes train at the same time in a stage."""
+    alone = stage == "distil" or (stage == "refine" and manifest.method.schedule == "paper")
+    return 1 if alone else len(manifest.roster)
+
+
+def cost(manifest: Manifest, stage: str) -> float:
+    """Work of one step in rows of forward pass; a backward pass counts as two forward."""
+    settings = training(manifest, stage)
+    rows = settings.batch + 4 * settings.ci_batch
+    frozen = {"refine": 3 * settings.ci_batch, "distil": settings.batch}.get(stage, 0)
+    return 3.0 * rows + frozen
+
+
+def training(manifest: Manifest, stage: str) -> Training:
+    """A stage's settings."""
+    method = manifest.method
+    return {"local": method.local, "refine": method.refine, "distil": method.distil}[stage]
+
+
+def remaining_s(
+    manifest: Manifest,
+    phases: Sequence[Phase],
+    statuses: Mapping[str, Status],
+    pace: Pace,
+) -> float | None:
+    """At most so many seconds until release: every step left, at the measured rates.
+
+    Args:
+        phases: the present one and all after it.
+    """
+    total = RELEASE_S
+    for place, phase in enumerate(phases):
+        if phase.stage not in TRAINING:
+            continue
+        per_step = pace.estimate(manifest, phase.stage)
+        if per_step is None:
+            return None
+        steps = training(manifest, phase.stage).steps
+        turns = len(manifest.roster) if _in_turn(manifest, phase) else 1
+        left = _steps_left(manifest, phase, statuses) if place == 0 else steps * turns
+        total += per_step * left
+    return total
+
+
+def _steps_left(manifest: Manifest, phase: Phase, statuses: Mapping[str, Status]) -> int:
+    """Of the present phase, one node's after another's where they train in turn."""
+    steps = training(manifest, phase.stage).steps
+    busy: list[int] = [
+        max(0, steps - status["doing"]["done"])
+        for status in statuses.values()
+        if status["doing"]["activity"] == phase.stage
+    ]
+    if not _in_turn(manifest, phase):
+        return max(busy, default=steps)
+    waiting = len(_untrained(phase, statuses)) - len(busy)
+    return sum(busy) + steps * max(0, waiting)
+
+
+def _untrained(phase: Phase, statuses: Mapping[str, Status]) -> list[str]:
+    """Silos that nobody saw publish an expert of this round."""
+    rounds: dict[str, int] = {}
+    for status in statuses.values():
+        for silo in status["silos"]:
+            known = -1 if silo["expert_round"] is None else silo["expert_round"]
+            rounds[silo["name"]] = max(known, rounds.get(silo["name"], -1))
+    return [name for name, number in rounds.items() if number < phase.round]
+
+
+def _in_turn(manifest: Manifest, phase: Phase) -> bool:
+    return phase.stage == "refine" and manifest.method.schedule == "paper"
+
+
+def _rate(seen: Sequence[tuple[float, int]]) -> float | None:
+    if len(seen) < 2:
+        return None
+    (first_s, first), (last_s, last) = seen[0], seen[-1]
+    return (last_s - first_s) / (last - first) if last_s - first_s >= MIN_SPAN_S else None
+
+
+def _index(phases: Sequence[Phase], told: Mapping[str, Any] | None) -> int:
+    if told is None:
+        return 0
+    if told["stage"] in ("release", "done"):
+        return len(phases) - 1
+    found = Phase(told["stage"], told["round"])
+    return phases.index(found) if found in phases else 0
+
+
+def _row(status: Status) -> Row:
+    doing, peers = status["doing"], [silo for silo in status["silos"] if not silo["self"]]
+    own = next(silo for silo in status["silos"] if silo["self"])
+    busy = doing["activity"] != "idle" and doing["total"]
+    waits = ", ".join(doing["waiting_on"])
+    note = f"{doing['why']}{f': {waits}' if waits else ''}" if doing["activity"] == "idle" else ""
+    return Row(
+        name=status["node"],
+        activity=doing["activity"],
+        round=(status["phase"] or {"round": 0})["round"],
+        share=doing["done"] / doing["total"] if busy else None,
+        note=note,
+        loss=status["worker"]["metrics"].get("loss") if busy else None,
+        ci_gap=own["metrics"].get("ci_gap"),
+        links=sum(silo["linked"] for silo in peers),
+        peers=len(peers),
+        sent=status["bytes_sent"],
+        received=status["bytes_received"],
+    )
+
+
+def _silent(name: str, manifest: Manifest) -> Row:
+    peers = len(manifest.roster) - 1
+    return Row(name, "silent", 0, None, "no answer yet", None, None, 0, peers, 0, 0)

@@ -1,0 +1,242 @@
+"""The whole demo: lay out, start, watch, judge, report. Nothing of it outlives the call."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import file_digest
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from dcfm_node.config.keys import load_keys
+from dcfm_node.config.node import load_node
+from dcfm_node.config.peers import load_peers, own_peer
+from dcfm_node.config.run import load_run
+from dcfm_node.demo import live, report
+from dcfm_node.demo.nodes import Nodes, ask
+from dcfm_node.demo.progress import Pace, Status, frame
+from dcfm_node.demo.stage import NAMES, NodeFolder, Stage, Wish, prepare
+from dcfm_node.errors import Failed, UserError
+from dcfm_node.records.entries import Entry
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.swarm import lineage
+from dcfm_node.wire.canonical import unpack
+from dcfm_node.wire.envelope import open_entry
+
+if TYPE_CHECKING:
+    from dcfm_node.demo.evaluate import Evaluation
+
+POLL_S = 0.5
+GRACE_S = 15.0
+"""How long silos that did not judge the released student yet are waited for."""
+
+
+def run_demo(
+    *,
+    domain: str,
+    schedule: str | None,
+    out: Path,
+    seed: int,
+    silos: int,
+    json_output: bool,
+    shorten: float = 1.0,
+) -> dict[str, Any]:
+    """Run a demo in a folder, and write its report there.
+
+    Args:
+        schedule: "alternating" if None.
+        json_output: keep stdout free; progress goes to stderr.
+        shorten: factor on the training steps, for tests.
+
+    Returns: the report, as in `out`/report.json.
+
+    Raises:
+        UserError: it cannot run as asked, a node failed, or no student was released.
+    """
+    began, began_ms = time.monotonic(), time.time_ns() // 1_000_000
+    wish = Wish(domain, schedule or "alternating", seed, silos, shorten)
+    console = Console(stderr=json_output, highlight=False)
+    needs()
+    stage = prepare(out, wish)
+    manifest = read_manifest(stage)
+    with terminable():
+        with Nodes(stage) as nodes:
+            title = f"dcfm-node demo  {domain}, {wish.schedule}, {silos} nodes, seed {seed}"
+            with live.view(console, title) as show:
+                statuses = watch(nodes, manifest, show, began)
+            released_s = time.monotonic() - began
+            answers = {node.name: ask(node, "student") for node in nodes.alive}
+            fetch(stage, nodes.alive[0])
+            lost = nodes.lost
+        console.print(f"released after {live.clock(released_s)}; judging what it can draw")
+        held = {name: answer for name, answer in answers.items() if answer is not None}
+        student = next(iter(held.values()))
+        evaluation = judge(stage, wish, student)
+        events = report.timeline(entries(student), manifest, began_ms)
+        found = report.build(
+            wish,
+            statuses=statuses,
+            student=student["student"],
+            digests={name: digest_of(Path(answer["path"])) for name, answer in held.items()},
+            lost=lost,
+            events=events,
+            accuracy=evaluation.accuracy,
+            detail=evaluation.detail,
+            released_s=released_s,
+            elapsed_s=time.monotonic() - began,
+        )
+    (out / "report.json").write_text(json.dumps(found, indent=2) + "\n")
+    if not json_output:
+        console.print(f"\n{report.table(found)}\n\n{report.next_steps(stage, manifest)}")
+    return found
+
+
+def needs() -> None:
+    """Raises UserError: before anything is started, if the picture could not be drawn."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as missing:
+        raise UserError(
+            "the demo draws its report with matplotlib, which is not installed",
+            fix="pip install 'dcfm-node[demo]'",
+        ) from missing
+
+
+def read_manifest(stage: Stage) -> Manifest:
+    """The run as the stage's nodes read it."""
+    config = load_node(stage.nodes[0].config)
+    me = own_peer(config, load_keys(config.keys))
+    return load_run(stage.run, load_peers(stage.peers), me)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the demo as Ctrl-C does: through its clean-up."""
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def watch(
+    nodes: Nodes, manifest: Manifest, show: Callable[[Any], None], began: float
+) -> dict[str, Status]:
+    """Follow the nodes until every one that lives holds the released student.
+
+    Returns: each node's last status, that of a lost one included.
+
+    Raises:
+        Failed: a node failed, or the run ended without a student.
+    """
+    pace = Pace(cores=os.cpu_count() or 1)
+    last: dict[str, Status] = {}
+    complete_at: float | None = None
+    while True:
+        statuses = nodes.statuses()
+        last |= statuses
+        now = time.monotonic()
+        pace.observe(statuses, now)
+        show(frame(manifest, statuses, pace, now - began))
+        if ended_without(statuses):
+            reasons = "\n".join(next(iter(statuses.values()))["problems"])
+            raise Failed(
+                f"the run released no student\n{reasons}",
+                fix="try another --seed; 'dcfm-node status --explain' shows a node's own reason",
+            )
+        if len(statuses) == len(nodes.alive) and released(statuses):
+            complete_at = now if complete_at is None else complete_at
+            if all_judged(statuses) or now - complete_at >= GRACE_S:
+                return last
+        time.sleep(POLL_S)
+
+
+def released(statuses: Mapping[str, Status]) -> bool:
+    """Whether all these nodes name the same released student, and are done with everything."""
+    latest = [status["latest"] for status in statuses.values()]
+    quiet = all(status["doing"]["activity"] == "idle" for status in statuses.values())
+    digests = {student["digest"] if student else None for student in latest}
+    return quiet and len(digests) == 1 and None not in digests
+
+
+def all_judged(statuses: Mapping[str, Status]) -> bool:
+    """Whether every node that lives has said what it thinks of the released student."""
+    return all(
+        name in status["latest"]["endorsed_by"] or name in status["latest"]["refused_by"]
+        for status in statuses.values()
+        for name in statuses
+    )
+
+
+def ended_without(statuses: Mapping[str, Status]) -> bool:
+    """Whether some node says that the run is over, and it has no student."""
+    return any(
+        status["phase"] is not None and status["phase"]["stage"] == "done" and not status["latest"]
+        for status in statuses.values()
+    )
+
+
+def fetch(stage: Stage, node: NodeFolder) -> None:
+    """Write the student's folder as its user would: by the command line, from a running node."""
+    command = ["student", "fetch", "--latest", "--out", stage.student, "--config", node.config]
+    done = subprocess.run(
+        [sys.executable, "-m", "dcfm_node", *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Failed(f"'dcfm-node student fetch' failed:\n{done.stderr}", where=node.name)
+
+
+def judge(stage: Stage, wish: Wish, student: Mapping[str, Any]) -> "Evaluation":
+    """Score the models and draw report.png. torch is loaded here, after the nodes are gone."""
+    from dcfm_node.data.builtin import builtin
+    from dcfm_node.demo.evaluate import evaluate, models, seen_by
+    from dcfm_node.demo.picture import draw
+
+    digest = bytes.fromhex(student["student"]["digest"])
+    proven = lineage.verify(bytes.fromhex(student["lineage"]), digest)
+    domain = builtin(wish.domain, wish.silos, wish.seed)
+    found = evaluate(domain, models(proven.view, digest, lambda wanted: find(stage, wanted)))
+    draw(stage.out / "report.png", domain, seen_by(domain, NAMES[: wish.silos]), found)
+    return found
+
+
+def find(stage: Stage, digest: bytes) -> Path:
+    """Where some node keeps a snapshot. An expert's first version may be its author's alone."""
+    name = f"snapshots/{digest.hex()}.safetensors"
+    paths = [node.state / name for node in stage.nodes]
+    found = next((path for path in paths if path.exists()), None)
+    if found is None:
+        raise Failed(f"no node holds the snapshot {digest.hex()[:12]}", where=str(stage.out))
+    return found
+
+
+def entries(student: Mapping[str, Any]) -> Iterator[Entry]:
+    """Every record of the run, from the lineage that came with the student."""
+    document = unpack(bytes.fromhex(student["lineage"]))
+    if not isinstance(document, dict):
+        raise AssertionError("a verified lineage is a mapping")
+    for envelope in document["entries"]:
+        yield open_entry(envelope).entry
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, hex."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

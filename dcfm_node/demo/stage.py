@@ -1,0 +1,224 @@
+"""The demo's folder: a node for every silo, who its peers are, and the run they share."""
+
+import json
+import shutil
+import socket
+import tomllib
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dcfm_node.api.client import SOCKET, call
+from dcfm_node.config.keys import NodeKeys, create_keys
+from dcfm_node.config.node import load_node
+from dcfm_node.config.peers import own_peer, peer_block
+from dcfm_node.errors import ConfigError, Failed, Unreachable
+
+NAMES = ("north", "east", "south", "west", "coast", "valley", "island", "summit")
+DOMAINS = ("digits", "gaussians")
+SCHEDULES = ("alternating", "paper")
+MIN_SILOS, MAX_SILOS = 2, len(NAMES)
+
+MARKER = ".dcfm-node-demo"
+MADE = ("nodes", "student", "peers.toml", "run.toml", "report.json", "report.png")
+"""All that a demo writes beside its marker; nothing else is ever removed."""
+STALL_S = 60.0
+GOSSIP_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the demo is asked for.
+
+    Attributes:
+        shorten: factor on every stage's steps; below 1 the figures say nothing of the method.
+    """
+
+    domain: str = "digits"
+    schedule: str = "alternating"
+    seed: int = 0
+    silos: int = 3
+    shorten: float = 1.0
+
+    def check(self) -> None:
+        """Raises ConfigError: naming the option that is out of bounds."""
+        for option, value, known in (
+            ("--domain", self.domain, DOMAINS),
+            ("--schedule", self.schedule, SCHEDULES),
+        ):
+            if value not in known:
+                fix = f"choose {' or '.join(known)}"
+                raise ConfigError(f"{value!r} is unknown", where=option, fix=fix)
+        if not MIN_SILOS <= self.silos <= MAX_SILOS:
+            fix = f"choose {MIN_SILOS} to {MAX_SILOS}"
+            raise ConfigError(f"{self.silos} silos are no demo", where="--silos", fix=fix)
+        if not 0 <= self.seed < 2**31:
+            fix = "choose 0 to 2147483647"
+            raise ConfigError(f"{self.seed} is no seed", where="--seed", fix=fix)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFolder:
+    """Where one node of the demo lives."""
+
+    name: str
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "node.toml"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "node.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A demo folder, ready for its nodes to start."""
+
+    out: Path
+    nodes: tuple[NodeFolder, ...]
+
+    @property
+    def peers(self) -> Path:
+        return self.out / "peers.toml"
+
+    @property
+    def run(self) -> Path:
+        return self.out / "run.toml"
+
+    @property
+    def student(self) -> Path:
+        return self.out / "student"
+
+
+def prepare(out: Path, wish: Wish) -> Stage:
+    """Make the folder anew: keys, settings, peers and the run.
+
+    Raises:
+        ConfigError: the wish is out of bounds.
+        Failed: the folder is not a demo's, or a demo still runs in it.
+    """
+    wish.check()
+    clear(out)
+    addresses = free_addresses(2 * wish.silos)
+    nodes, blocks = [], []
+    for silo, name in enumerate(NAMES[: wish.silos]):
+        node = NodeFolder(name, out / "nodes" / name)
+        keys = _make_node(node, wish, silo, addresses[2 * silo], addresses[2 * silo + 1])
+        nodes.append(node)
+        blocks.append(peer_block(own_peer(load_node(node.config), keys)))
+    stage = Stage(out, tuple(nodes))
+    stage.peers.write_text("\n".join(blocks))
+    stage.run.write_text(to_toml(run_settings(wish)))
+    return stage
+
+
+def clear(out: Path) -> None:
+    """Make the folder, or empty it of an earlier demo.
+
+    Raises:
+        Failed: it holds something else, or an earlier demo's node still runs.
+    """
+    elsewhere = "name another folder with --out"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()) and not (out / MARKER).exists():
+            raise Failed("holds something that is no demo's", where=str(out), fix=elsewhere)
+        for state in sorted(out.glob("nodes/*/state")):
+            if _answers(state):
+                stop = f"dcfm-node stop --config {state.parent / 'node.toml'}"
+                fix = f"wait for that demo, stop the node with '{stop}', or {elsewhere}"
+                raise Failed("a node of an earlier demo still runs", where=str(state), fix=fix)
+        (out / MARKER).write_text("A folder of 'dcfm-node demo'; the next demo here replaces it.\n")
+        for name in MADE:
+            path = out / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    except OSError as error:
+        where = str(error.filename or out)
+        raise Failed(f"cannot be written: {error.strerror}", where=where, fix=elsewhere) from error
+
+
+def run_settings(wish: Wish) -> dict[str, Any]:
+    """The domain's run, as run.toml has it, with the wished schedule and seed."""
+    settings = tomllib.loads(run_text(wish.domain))
+    method = settings["method"]
+    method |= {"schedule": wish.schedule, "seed": wish.seed}
+    if wish.shorten < 1:
+        for name in ("local", "refine", "distil"):
+            method[name]["steps"] = max(1, int(method[name]["steps"] * wish.shorten))
+        method |= {"min_rounds": 1, "max_rounds": 1}
+    policy = settings.setdefault("policy", {})
+    policy |= {"participation": "tolerant", "stall_s": STALL_S}
+    return settings
+
+
+def run_text(domain: str) -> str:
+    """The run manifest that comes with the package, without a roster."""
+    inside = Path(__file__).parent / "runs"
+    # The wheel carries configs/runs inside the package; a source tree has it at the top.
+    runs = inside if inside.is_dir() else Path(__file__).parents[2] / "configs" / "runs"
+    return (runs / f"{domain}.toml").read_text()
+
+
+def free_addresses(count: int) -> list[str]:
+    """Addresses on loopback whose ports nobody uses now."""
+    with ExitStack() as stack:
+        found = []
+        for _ in range(count):
+            probe = stack.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            found.append(f"tcp://127.0.0.1:{probe.getsockname()[1]}")
+    return found
+
+
+def to_toml(table: dict[str, Any], path: str = "") -> str:
+    """A TOML text of what tomllib reads: scalars, arrays, tables and arrays of tables."""
+    lines: list[str] = []
+    below: list[str] = []
+    for key, value in table.items():
+        name = f"{path}.{key}" if path else key
+        if isinstance(value, dict):
+            below.append(f"\n[{name}]\n{to_toml(value, name)}")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            below += [f"\n[[{name}]]\n{to_toml(item, name)}" for item in value]
+        else:
+            lines.append(f"{key} = {json.dumps(value)}\n")
+    return "".join(lines + below)
+
+
+def _make_node(node: NodeFolder, wish: Wish, silo: int, control: str, bulk: str) -> NodeKeys:
+    node.folder.mkdir(parents=True)
+    addresses = {"control": control, "bulk": bulk}
+    settings = {
+        "name": node.name,
+        "listen": addresses,
+        "advertise": addresses,
+        "data": {
+            "format": "builtin",
+            "name": wish.domain,
+            "silo": silo,
+            "silos": wish.silos,
+            "seed": wish.seed,
+        },
+        "worker": {"device": "cpu", "threads": 1},
+        "gossip": {"interval_s": GOSSIP_S},
+    }
+    node.config.write_text(to_toml(settings))
+    return create_keys(node.folder / "keys")
+
+
+def _answers(state: Path) -> bool:
+    if not (state / SOCKET).exists():
+        return False
+    try:
+        call(state, "status", timeout_s=5.0)
+    except Unreachable:
+        return False
+    return True
