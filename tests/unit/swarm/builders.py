@@ -1,0 +1,143 @@
+"""Small journals for tests: authors that say records, honestly or not."""
+
+from dcfm_node import __version__
+from dcfm_node.records.entries import (
+    Body,
+    Endorse,
+    Entry,
+    Expert,
+    Join,
+    Lease,
+    Refuse,
+    Snapshot,
+    Student,
+    Vote,
+)
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.messages import Beat
+from dcfm_node.simulation.scenario import Scenario, manifest, signers
+from dcfm_node.simulation.world import made_up_snapshot
+from dcfm_node.swarm.view import View
+from dcfm_node.wire.envelope import Sealed, SealedBeat, Signer, run_id, seal_beat, seal_entry
+
+
+class Author:
+    """A silo that says records; `journal` holds what it said last under each seq."""
+
+    def __init__(self, signer: Signer, run: bytes) -> None:
+        self.signer, self.run, self.key = signer, run, signer.key
+        self.journal: list[Sealed] = []
+
+    def say(self, body: Body, *, epoch: int | None = None, at: int | None = None) -> Sealed:
+        """The next entry, or one at seq `at` in place of what was said there."""
+        kept = self.journal[:at]
+        last = kept[-1] if kept else None
+        known = last.entry.epoch if last is not None else 0
+        entry = Entry(
+            run=self.run,
+            author=self.key,
+            epoch=known if epoch is None else epoch,
+            seq=len(kept),
+            prev=last.digest if last is not None else self.run,
+            time_ms=0,
+            body=body,
+        )
+        sealed = seal_entry(entry, self.signer)
+        self.journal = [*kept, sealed]
+        return sealed
+
+    def beat(self, counter: int, *, done: int = 0, ready: bool = True) -> SealedBeat:
+        """A sign of life."""
+        beat = Beat(
+            run=self.run,
+            author=self.key,
+            counter=counter,
+            activity="local",
+            round=0,
+            done=done,
+            total=100,
+            ready=ready,
+        )
+        return seal_beat(beat, self.signer)
+
+
+class Run:
+    """A manifest, its authors, and a view of what they say."""
+
+    def __init__(self, nodes: int = 3, **settings: object) -> None:
+        members = signers(nodes)
+        self.manifest: Manifest = manifest(Scenario(nodes=nodes, **settings), members)  # type: ignore[arg-type]
+        self.id = run_id(self.manifest)
+        self.authors = [Author(signer, self.id) for signer in members]
+        self.keys = [author.key for author in self.authors]
+
+    def view(self) -> View:
+        """The fold of everything said so far."""
+        said = (sealed for author in self.authors for sealed in author.journal)
+        return View.of(self.manifest, said)
+
+    def publish_experts(self, round_: int, but: tuple[int, ...] = ()) -> None:
+        """Every silo's expert of a round, save those numbered in `but`."""
+        for number, author in enumerate(self.authors):
+            if number not in but:
+                author.say(expert(round_, f"expert {number} {round_}"))
+
+    def elect(self, leader: int, *, term: int = 1, round_: int = 0) -> Sealed:
+        """A majority votes for a node, which claims the lease."""
+        key = self.keys[leader]
+        votes = [a.say(vote(term, round_, key)) for a in self.authors[: self.manifest.quorum]]
+        return self.authors[leader].say(lease(term, round_, votes))
+
+    def distil(self, leader: int, *, term: int = 1, round_: int = 0, final: bool = False) -> Sealed:
+        """Elect a node and let it publish the student of a round, from all experts of it."""
+        claimed = self.elect(leader, term=term, round_=round_)
+        experts = self.view().experts.values()
+        teachers = [rounds[round_].digest for rounds in experts if round_ in rounds]
+        body = student(term, round_, claimed, teachers, final=final)
+        return self.authors[leader].say(body)
+
+
+def snapshot(name: str) -> Snapshot:
+    return made_up_snapshot(name)
+
+
+def join(name: str = "silo-0000") -> Join:
+    return Join(name=name, distils=True, version=__version__, counts=(((0, 1), 3),))
+
+
+def expert(round_: int, name: str = "expert", **metrics: float) -> Expert:
+    return Expert(round=round_, snapshot=snapshot(name), parents=(), metrics=metrics)
+
+
+def vote(term: int, round_: int, candidate: bytes) -> Vote:
+    return Vote(term=term, round=round_, candidate=candidate)
+
+
+def lease(term: int, round_: int, votes: list[Sealed]) -> Lease:
+    return Lease(term=term, round=round_, votes=tuple(sorted(v.digest for v in votes)))
+
+
+def student(
+    term: int, round_: int, claimed: Sealed, teachers: list[bytes], *, final: bool = False
+) -> Student:
+    return Student(
+        term=term,
+        round=round_,
+        lease=claimed.digest,
+        snapshot=snapshot(f"student {term} {round_}"),
+        teachers=tuple(teachers),
+        parent=None,
+        missing=(),
+        final=final,
+        seed=0,
+        version=__version__,
+        metrics={},
+    )
+
+
+def endorse(of: Sealed) -> Endorse:
+    return Endorse(student=of.digest, metrics={})
+
+
+def refuse(of: Sealed) -> Refuse:
+    return Refuse(student=of.digest, reason="velocity error", metrics={})
