@@ -39,13 +39,13 @@ class DataError(UserError):
     """A silo's private data does not fit the run's manifest."""
 
 
-class Unreachable(UserError):
+class Unreachable(UserError):  # noqa: N818 - read where it is raised
     """No daemon answers on the control socket."""
 
     exit_code = 4
 
 
-class Failed(UserError):
+class Failed(UserError):  # noqa: N818 - read where it is raised
     """The command was understood and could not be carried out."""
 
     exit_code = 1

@@ -37,33 +37,33 @@ class Control:
 
     async def _status(self, _: dict[str, Any]) -> dict[str, Any]:
         daemon = self._daemon
-        sent, received = daemon.traffic()
+        traffic = daemon.network.traffic().values()
         return status(daemon.node, daemon.clock()) | {
             "uptime_s": round(daemon.clock() - daemon.started_at, 1),
-            "bytes_sent": sent,
-            "bytes_received": received,
+            "bytes_sent": sum(sent for sent, _ in traffic),
+            "bytes_received": sum(received for _, received in traffic),
             "peak_rss_mb": _peak_rss_mb(daemon.trainer.pid),
             "worker": {
                 "device": daemon.ready.device,
                 "pid": daemon.trainer.pid,
-                "metrics": daemon.metrics,
+                "metrics": daemon.bench.metrics,
             },
-            "pending": list(daemon.pending.values()),
+            "pending": list(daemon.network.pending.values()),
         }
 
     async def _peers(self, _: dict[str, Any]) -> dict[str, Any]:
         daemon = self._daemon
         facts = status(daemon.node, daemon.clock())
-        traffic = daemon.traffic_by_peer()
+        traffic = daemon.network.traffic()
         silos = [silo for silo in facts["silos"] if not silo["self"]]
         for silo in silos:
             sent, received = traffic.get(bytes.fromhex(silo["id"]), (0, 0))
             silo |= {"bytes_sent": sent, "bytes_received": received}
-            silo["refused"] = daemon.refusals.get(silo["name"], "")
+            silo["refused"] = daemon.network.refusals.get(silo["name"], "")
         return {
             "schema": "dcfm-node/peers/1",
             "peers": silos,
-            "pending": list(daemon.pending.values()),
+            "pending": list(daemon.network.pending.values()),
         }
 
     async def _students(self, _: dict[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,10 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
-from pathlib import Path
 
 import structlog
 
@@ -18,14 +16,14 @@ from dcfm_node.api.server import serve
 from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
 from dcfm_node.config.peers import Peer
+from dcfm_node.daemon.bench import Bench
 from dcfm_node.daemon.control import Control
+from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
 from dcfm_node.daemon.training import Trainer
-from dcfm_node.daemon.work import job_for
-from dcfm_node.errors import PeerError
-from dcfm_node.net import bulk, links
-from dcfm_node.net.peers import LinkPeer
+from dcfm_node.errors import DataError, PeerError
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.messages import MAX_ENTRIES_BYTES
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.lock import lock
 from dcfm_node.store.snapshots import SnapshotStore, describe
@@ -37,36 +35,25 @@ from dcfm_node.swarm.effects import (
     Event,
     Fetch,
     Held,
-    LinkDown,
-    LinkUp,
     Persist,
     PersistFork,
     Progressed,
-    Received,
     Report,
     Send,
     Start,
     Tick,
     Unfetch,
     Unfit,
-    Work,
-    Worked,
-    WorkFailed,
 )
 from dcfm_node.swarm.node import Node, Pace
-from dcfm_node.wire.envelope import (
-    Signer,
-    decode_message,
-    encode_message,
-    manifest_bytes,
-    run_id,
-)
-from dcfm_node.worker.messages import Broken, Done, Line, Progress, Ready, Setup
+from dcfm_node.wire.canonical import pack
+from dcfm_node.wire.envelope import Signer, manifest_bytes, run_id
+from dcfm_node.worker.messages import Line, Ready, Setup
 
 log = structlog.get_logger()
 
-MAX_PENDING = 64
-"""Unknown keys that are remembered for the operator to approve."""
+SILENCE_S = 5.0
+"""The longest the loop may sleep: the service manager's watchdog is fed from it."""
 
 
 @dataclass(frozen=True)
@@ -83,21 +70,25 @@ class Daemon:
     """One node. `run` returns when it was stopped."""
 
     node: Node
+    bench: Bench
     ready: Ready
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.clock = time.monotonic
         self.started_at = self.clock()
-        self.metrics: dict[str, float] = {}
-        self.pending: dict[str, dict[str, str]] = {}
-        self.refusals: dict[str, str] = {}
         config = settings.config
-        self._work_folder = config.state / "work"
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._stopped = asyncio.Event()
-        self._job: tuple[str, Work, Path] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        me = settings.keys.sign_public
+        self.network = Network(
+            [peer for peer in settings.peers if peer.sign_key != me],
+            put=self.put,
+            arrived=lambda digest: self._spawn(self._check(digest)),
+            downloaded=self._on_downloaded,
+            broken=self._stopped.set,
+        )
         self.trainer = Trainer(
             Setup(
                 manifest=manifest_bytes(settings.manifest).hex(),
@@ -125,14 +116,20 @@ class Daemon:
         )
         async with AsyncExitStack() as stack:
             stack.enter_context(lock(config.state))
-            self._work_folder.mkdir(exist_ok=True)
             self.journals = JournalStore(config.state / "journals.sqlite")
             stack.callback(self.journals.close)
             self.snapshots = SnapshotStore(config.state)
+            self.bench = Bench(
+                self.trainer,
+                self.snapshots,
+                config.state / "work",
+                put=self.put,
+                spawn=self._spawn,
+            )
             self.ready = await self.trainer.start()
             stack.push_async_callback(self.trainer.close)
             self.node = await self._restored_node()
-            await self._open_network(stack)
+            await self.network.open(config.listen, self.settings.keys, self.snapshots, stack)
             server = await serve(config.state, Control(self).handle)
             stack.callback(server.close)
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -153,9 +150,16 @@ class Daemon:
         while self.node.work is not None and self.clock() < deadline:
             await asyncio.sleep(0.1)
         self._stopped.set()
+        self.put(Tick())
 
     async def _restored_node(self) -> Node:
         settings = self.settings
+        if len(pack(self.ready.counts)) > MAX_ENTRIES_BYTES // 2:
+            raise DataError(
+                f"{len(self.ready.counts)} different combinations are too many to publish",
+                where=f"[data] of {settings.config.name}",
+                fix="give the run fewer attributes, or this silo's data fewer combinations",
+            )
         node = Node(
             signer=Signer(settings.keys.sign),
             manifest=settings.manifest,
@@ -174,40 +178,14 @@ class Daemon:
         can leave one unchecked: what is not sound is dropped, and fetched again if it is wanted."""
         found = set()
         for digest in self.snapshots.held() & named:
-            if describe(self._path(digest)).digest == digest and not self._flaw(digest):
+            path = self.snapshots.path(digest)
+            if path is not None and describe(path).digest == digest and not self._flaw(digest):
                 found.add(digest)
             else:
                 self.snapshots.remove(digest)
         for digest in self.snapshots.partials() - named:
             self.snapshots.discard(digest)
         return found
-
-    async def _open_network(self, stack: AsyncExitStack) -> None:
-        config, keys = self.settings.config, self.settings.keys
-        peers = [
-            LinkPeer(peer.sign_key, peer.name, peer.link_key, peer.control, peer.bulk)
-            for peer in self.settings.peers
-            if peer.sign_key != self.node.me
-        ]
-        self.links = links.Links(
-            secret=keys.link_secret,
-            public=keys.link_public,
-            listen=config.listen.control,
-            peers=peers,
-            notify=self._on_link,
-        )
-        self.bulk = bulk.Bulk(
-            secret=keys.link_secret,
-            public=keys.link_public,
-            listen=config.listen.bulk,
-            peers=peers,
-            files=self.snapshots,
-            notify=partial(_hand_over, asyncio.get_running_loop(), self._on_bulk),
-        )
-        await self.links.start()
-        stack.push_async_callback(self.links.close)
-        self.bulk.start()
-        stack.callback(self.bulk.close)
 
     # The loop
 
@@ -216,21 +194,20 @@ class Daemon:
         self._events.put_nowait(event)
 
     async def _serve(self) -> None:
-        stopped = asyncio.create_task(self._stopped.wait())
         watchdog = watchdog_interval_s()
         fed_at = self.clock()
-        while not stopped.done():
+        while not self._stopped.is_set():
             try:
-                patience = max(0.0, self.node.deadline - self.clock())
+                patience = min(SILENCE_S, max(0.0, self.node.deadline - self.clock()))
                 event = await asyncio.wait_for(self._events.get(), patience)
             except TimeoutError:
                 event = Tick()
-            await self._carry_out(self.node.handle(event, self.clock()))
+            self._carry_out(self.node.handle(event, self.clock()))
             if watchdog is not None and self.clock() - fed_at >= watchdog:
                 fed_at = self.clock()
                 notify("WATCHDOG=1")
 
-    async def _carry_out(self, effects: list[Effect]) -> None:
+    def _carry_out(self, effects: list[Effect]) -> None:
         for kind, group in groupby(effects, type):
             if kind is Persist:
                 entries = [effect.sealed for effect in group if isinstance(effect, Persist)]
@@ -249,122 +226,29 @@ class Daemon:
                     self.node.run, author, seq, first.envelope, second.envelope
                 )
             case Send(peer, message):
-                self.links.send(peer, encode_message(message))
+                self.network.send(peer, message)
             case Start(work):
-                self._start(work)
+                self.bench.start(work, self.node)
             case Cancel():
-                self._job = None
-                self.trainer.cancel()
+                self.bench.cancel()
             case Fetch(snapshot):
-                self.bulk.fetch(snapshot)
+                self.network.fetch(snapshot)
             case Unfetch(digest):
-                self.bulk.cancel(digest)
+                self.network.unfetch(digest)
             case Report(event, fields, level):
                 getattr(log, level)(event, **fields)
 
-    # The worker
-
-    def _start(self, work: Work) -> None:
-        job = job_for(
-            work,
-            manifest=self.node.manifest,
-            me=self.node.me,
-            view=self.node.exchange.view,
-            path=self._path,
-            folder=self._work_folder,
-        )
-        for stale in self._work_folder.iterdir():
-            if not stale.name.startswith(job.key):
-                stale.unlink()
-        self._job = (job.key, work, job.output)
-        self.metrics = {}
-        log.info("work_started", job=job.key)
-        self.trainer.submit(job)
-
-    def _path(self, digest: bytes) -> Path:
-        path = self.snapshots.path(digest)
-        if path is None:
-            raise AssertionError(f"snapshot {digest.hex()[:8]} was said to be held")
-        return path
+    # What comes in
 
     def _on_worker(self, line: Line) -> None:
-        if self._job is None or isinstance(line, Ready) or line.key != self._job[0]:
-            return
-        key, work, output = self._job
-        match line:
-            case Progress():
-                self.metrics = line.metrics
-                self.put(Progressed(line.done, line.total))
-            case Done():
-                self._job = None
-                log.info("work_done", job=key, **_rounded(line.metrics))
-                self._spawn(self._adopt(work, output, line.metrics))
-            case Broken():
-                self._job = None
-                self.put(WorkFailed(work, line.reason))
+        self.bench.hear(line)
 
-    async def _adopt(self, work: Work, output: Path, metrics: dict[str, float]) -> None:
-        snapshot = (
-            await asyncio.to_thread(self.snapshots.adopt, output) if output.exists() else None
-        )
-        self.put(Worked(work, snapshot, metrics))
-
-    # The network
-
-    def _on_link(self, event: links.LinkEvent) -> None:
-        match event:
-            case links.Up(peer):
-                self.refusals.pop(self.node.manifest.silo_name(peer), None)
-                log.info("link_up", peer=self.node.manifest.silo_name(peer))
-                self.put(LinkUp(peer))
-            case links.Down(peer):
-                log.info("link_down", peer=self.node.manifest.silo_name(peer))
-                self.put(LinkDown(peer))
-            case links.Received(peer, data):
-                self._on_message(peer, data)
-            case links.Refused():
-                self._on_refused(event)
-
-    def _on_message(self, peer: bytes, data: bytes) -> None:
-        try:
-            self.put(Received(peer, decode_message(data)))
-        except PeerError as error:
-            name = self.node.manifest.silo_name(peer)
-            if peer in self.node.exchange.peers:
-                self.node.exchange.peers[peer].trouble = str(error)
-            log.warning("refused_input", peer=name, why=str(error))
-
-    def _on_refused(self, event: links.Refused) -> None:
-        log.warning("link_refused", peer=event.name, address=event.address, why=event.reason)
-        if event.name is not None:
-            self.refusals[event.name] = event.reason
-        elif event.link_key is not None and len(self.pending) < MAX_PENDING:
-            self.pending[event.link_key] = {
-                "link_key": event.link_key,
-                "address": event.address,
-                "reason": event.reason,
-            }
-
-    def _on_bulk(self, event: bulk.BulkEvent) -> None:
-        match event:
-            case bulk.Fetched(digest):
-                self._spawn(self._check(digest))
-            case bulk.Progressed(_, done, total) if self.node.work is None:
-                self.put(Progressed(done, total))
-            case bulk.BadPeer(peer, digest, reason):
-                name = self.node.manifest.silo_name(peer)
-                log.warning("bad_peer", peer=name, snapshot=digest.hex()[:8], why=reason)
-            case bulk.FetchFailed(digest, reason, retried):
-                log.error("fetch_failed", snapshot=digest.hex()[:8], why=reason, retried=retried)
-                if not retried:
-                    self.put(Unfit(digest, reason))
-            case bulk.ServeFailed(digest, reason):
-                log.error("serve_failed", snapshot=digest.hex()[:8], why=reason)
-            case bulk.Crashed(reason):
-                log.error("transfers_ended", why=reason)
-                self._stopped.set()
+    def _on_downloaded(self, done: int, total: int) -> None:
+        if self.node.work is None:
+            self.put(Progressed(done, total))
 
     async def _check(self, digest: bytes) -> None:
+        """A snapshot arrived whole: hold it only if it may be loaded."""
         flaw = await asyncio.to_thread(self._flaw, digest)
         if not flaw:
             self.put(Held(digest))
@@ -375,27 +259,14 @@ class Daemon:
 
     def _flaw(self, digest: bytes) -> str:
         """Why a snapshot on disk may not be loaded; empty if it may."""
+        path = self.snapshots.path(digest)
+        if path is None:
+            return "it is gone from the disk"
         try:
-            check_snapshot(self._path(digest), self.ready.tensors)
+            check_snapshot(path, self.ready.tensors)
         except PeerError as error:
             return str(error)
         return ""
-
-    # Figures
-
-    def traffic_by_peer(self) -> dict[bytes, tuple[int, int]]:
-        """Payload bytes (sent, received) by peer, control and bulk together."""
-        total: dict[bytes, tuple[int, int]] = {}
-        for stats in (self.links.stats(), self.bulk.stats()):
-            for peer, (sent, received) in stats.items():
-                before = total.get(peer, (0, 0))
-                total[peer] = (before[0] + sent, before[1] + received)
-        return total
-
-    def traffic(self) -> tuple[int, int]:
-        """Payload bytes (sent, received) over all peers."""
-        counts = list(self.traffic_by_peer().values())
-        return sum(sent for sent, _ in counts), sum(received for _, received in counts)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -404,24 +275,11 @@ class Daemon:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("defect", exc_info=task.exception())
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("defect", exc_info=error)
             self._stopped.set()
 
 
 def pace(gossip_s: float) -> Pace:
     """A term must outlast a few rounds of gossip, or votes split before they are heard."""
     return Pace(gossip_s=gossip_s, term_s=max(2.0, 8 * gossip_s))
-
-
-def _hand_over(
-    loop: asyncio.AbstractEventLoop,
-    handle: Callable[[bulk.BulkEvent], None],
-    event: bulk.BulkEvent,
-) -> None:
-    """From the bulk thread to the loop."""
-    loop.call_soon_threadsafe(handle, event)
-
-
-def _rounded(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: float(f"{value:.4g}") for name, value in metrics.items()}

@@ -86,7 +86,7 @@ class Student(Model):
     parent: Digest | None
     """Digest of the earlier student's snapshot it was warm-started from."""
     missing: Annotated[tuple[Key, ...], Field(max_length=MAX_SILOS)]
-    """Silos of the roster that taught it no expert of this round: DEGRADED if any."""
+    """Silos that did not withdraw and taught it no expert of this round: DEGRADED if any."""
     final: bool
     """The schedule ends here: this student is up for endorsement."""
     seed: Count

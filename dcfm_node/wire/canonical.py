@@ -1,6 +1,6 @@
 """Canonical bytes: the one msgpack encoding of a value (SPEC 1).
 
-Maps are sorted by their encoded keys, integers and lengths take their shortest form, floats are
+Maps are sorted by key, text before bytes, integers and lengths take their shortest form, floats are
 float64, and nothing else exists. Decoding refuses every other encoding of the same value, so that
 a digest names a value and not one of its spellings.
 """

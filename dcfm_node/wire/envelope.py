@@ -154,7 +154,7 @@ def _open(envelope: bytes, kind: type[AnyModel], domain: bytes) -> tuple[bytes, 
     except ValidationError as error:
         raise PeerError(f"malformed {kind.__name__.lower()}: {_first(error)}") from error
     except (InvalidSignature, ValueError) as error:
-        raise PeerError(f"the signature of a {kind.__name__.lower()} does not verify") from error
+        raise PeerError(f"the signature on its {kind.__name__.lower()} does not verify") from error
     return body, model
 
 

@@ -1,0 +1,100 @@
+"""The worker's bench: one piece of the swarm's work at a time, from digests to a held snapshot."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+import structlog
+
+from dcfm_node.daemon.training import Trainer
+from dcfm_node.daemon.work import job_for
+from dcfm_node.store.snapshots import SnapshotStore
+from dcfm_node.swarm.effects import Event, Progressed, Work, Worked, WorkFailed
+from dcfm_node.swarm.node import Node
+from dcfm_node.worker.messages import Broken, Done, Line, Progress, Ready
+
+log = structlog.get_logger()
+
+
+class Bench:
+    """Turns work into jobs, and what the worker says into events.
+
+    Args:
+        folder: private folder for checkpoints and outputs.
+        put: takes an event for the swarm.
+        spawn: runs a coroutine beside the loop.
+
+    Attributes:
+        metrics: the newest figures of the present work.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        snapshots: SnapshotStore,
+        folder: Path,
+        *,
+        put: Callable[[Event], None],
+        spawn: Callable[[Coroutine[None, None, None]], None],
+    ) -> None:
+        self._trainer, self._snapshots, self._folder = trainer, snapshots, folder
+        self._put, self._spawn = put, spawn
+        self._present: tuple[str, Work, Path] | None = None
+        self.metrics: dict[str, float] = {}
+
+    def start(self, work: Work, node: Node) -> None:
+        """Begin a piece of work, or resume it from its checkpoint."""
+        job = job_for(
+            work,
+            manifest=node.manifest,
+            me=node.me,
+            view=node.exchange.view,
+            path=self._path,
+            folder=self._folder,
+        )
+        self._folder.mkdir(exist_ok=True)
+        for stale in self._folder.iterdir():
+            if not stale.name.startswith(job.key):
+                stale.unlink()
+        self._present = (job.key, work, job.output)
+        self.metrics = {}
+        log.info("work_started", job=job.key)
+        self._trainer.submit(job)
+
+    def cancel(self) -> None:
+        """Drop the present work."""
+        self._present = None
+        self._trainer.cancel()
+
+    def hear(self, line: Line) -> None:
+        """Take a line of the worker's."""
+        if self._present is None or isinstance(line, Ready) or line.key != self._present[0]:
+            return
+        key, work, output = self._present
+        match line:
+            case Progress():
+                self.metrics = line.metrics
+                self._put(Progressed(line.done, line.total))
+            case Done():
+                self._present = None
+                log.info("work_done", job=key, **_rounded(line.metrics))
+                self._spawn(self._adopt(work, output, line.metrics))
+            case Broken():
+                self._present = None
+                self._put(WorkFailed(work, line.reason))
+
+    async def _adopt(self, work: Work, output: Path, metrics: dict[str, float]) -> None:
+        snapshot = None
+        if output.exists():
+            snapshot = await asyncio.to_thread(self._snapshots.adopt, output)
+        self._put(Worked(work, snapshot, metrics))
+
+    def _path(self, digest: bytes) -> Path:
+        path = self._snapshots.path(digest)
+        if path is None:
+            raise AssertionError(f"snapshot {digest.hex()[:8]} was said to be held")
+        return path
+
+
+def _rounded(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.4g}") for name, value in metrics.items()}

@@ -1,0 +1,169 @@
+"""Both planes of the network, as events for the swarm and facts for the operator."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+
+import structlog
+
+from dcfm_node.config.keys import NodeKeys
+from dcfm_node.config.node import Listen
+from dcfm_node.config.peers import Peer
+from dcfm_node.errors import PeerError
+from dcfm_node.net import bulk, links
+from dcfm_node.net.peers import LinkPeer
+from dcfm_node.records.entries import Snapshot
+from dcfm_node.records.messages import Message
+from dcfm_node.swarm.effects import Event, LinkDown, LinkUp, Received, Unfit
+from dcfm_node.swarm.transfer import SnapshotFiles
+from dcfm_node.wire.envelope import decode_message, encode_message
+
+log = structlog.get_logger()
+
+MAX_PENDING = 64
+"""Unknown keys that are remembered for the operator to approve."""
+
+
+class Network:
+    """Links to the peers of `peers.toml`.
+
+    Args:
+        put: takes an event for the swarm.
+        arrived: called with the digest of a snapshot that is whole on disk, still unchecked.
+        downloaded: called with how far a download is, in bytes done and in all.
+        broken: called when transfers ended by a defect of ours.
+
+    Attributes:
+        pending: strangers who knocked, by link key.
+        refusals: why a peer would not let us in, or what it sent that is no message, by its name.
+    """
+
+    def __init__(
+        self,
+        peers: Sequence[Peer],
+        *,
+        put: Callable[[Event], None],
+        arrived: Callable[[bytes], None],
+        downloaded: Callable[[int, int], None],
+        broken: Callable[[], None],
+    ) -> None:
+        self._put, self._arrived, self._downloaded = put, arrived, downloaded
+        self._broken = broken
+        self._names = {peer.sign_key: peer.name for peer in peers}
+        self._peers = [
+            LinkPeer(peer.sign_key, peer.name, peer.link_key, peer.control, peer.bulk)
+            for peer in peers
+        ]
+        self.pending: dict[str, dict[str, str]] = {}
+        self.refusals: dict[str, str] = {}
+
+    async def open(
+        self, listen: Listen, keys: NodeKeys, files: SnapshotFiles, stack: AsyncExitStack
+    ) -> None:
+        """Bind and dial; the stack closes both planes.
+
+        Raises:
+            UserError: an address cannot be used.
+        """
+        self._links = links.Links(
+            secret=keys.link_secret,
+            public=keys.link_public,
+            listen=listen.control,
+            peers=self._peers,
+            notify=self._on_link,
+        )
+        self._bulk = bulk.Bulk(
+            secret=keys.link_secret,
+            public=keys.link_public,
+            listen=listen.bulk,
+            peers=self._peers,
+            files=files,
+            notify=partial(_hand_over, asyncio.get_running_loop(), self._on_bulk),
+        )
+        await self._links.start()
+        stack.push_async_callback(self._links.close)
+        self._bulk.start()
+        stack.callback(self._bulk.close)
+
+    def send(self, peer: bytes, message: Message) -> None:
+        """Queue a message. What does not fit is lost: gossip says it again."""
+        self._links.send(peer, encode_message(message))
+
+    def fetch(self, snapshot: Snapshot) -> None:
+        """Begin or go on downloading a snapshot."""
+        self._bulk.fetch(snapshot)
+
+    def unfetch(self, digest: bytes) -> None:
+        """Give a download up."""
+        self._bulk.cancel(digest)
+
+    def traffic(self) -> dict[bytes, tuple[int, int]]:
+        """Payload bytes (sent, received) by peer, control and bulk together."""
+        total: dict[bytes, tuple[int, int]] = {}
+        for stats in (self._links.stats(), self._bulk.stats()):
+            for peer, (sent, received) in stats.items():
+                before = total.get(peer, (0, 0))
+                total[peer] = (before[0] + sent, before[1] + received)
+        return total
+
+    def _on_link(self, event: links.LinkEvent) -> None:
+        match event:
+            case links.Up(peer):
+                self.refusals.pop(self._names[peer], None)
+                log.info("link_up", peer=self._names[peer])
+                self._put(LinkUp(peer))
+            case links.Down(peer):
+                log.info("link_down", peer=self._names[peer])
+                self._put(LinkDown(peer))
+            case links.Received(peer, data):
+                self._on_message(peer, data)
+            case links.Refused():
+                self._on_refused(event)
+
+    def _on_message(self, peer: bytes, data: bytes) -> None:
+        try:
+            self._put(Received(peer, decode_message(data)))
+        except PeerError as error:
+            self.refusals[self._names[peer]] = f"sent what is no message: {error}"
+            log.warning("refused_input", peer=self._names[peer], why=str(error))
+
+    def _on_refused(self, event: links.Refused) -> None:
+        log.warning("link_refused", peer=event.name, address=event.address, why=event.reason)
+        if event.name is not None:
+            self.refusals[event.name] = event.reason
+        elif event.link_key is not None and len(self.pending) < MAX_PENDING:
+            self.pending[event.link_key] = {
+                "link_key": event.link_key,
+                "address": event.address,
+                "reason": event.reason,
+            }
+
+    def _on_bulk(self, event: bulk.BulkEvent) -> None:
+        match event:
+            case bulk.Fetched(digest):
+                self._arrived(digest)
+            case bulk.Progressed(_, done, total):
+                self._downloaded(done, total)
+            case bulk.BadPeer(peer, digest, reason):
+                log.warning(
+                    "bad_peer", peer=self._names[peer], snapshot=digest.hex()[:8], why=reason
+                )
+            case bulk.FetchFailed(digest, reason, retried):
+                log.error("fetch_failed", snapshot=digest.hex()[:8], why=reason, retried=retried)
+                if not retried:
+                    self._put(Unfit(digest, reason))
+            case bulk.ServeFailed(digest, reason):
+                log.error("serve_failed", snapshot=digest.hex()[:8], why=reason)
+            case bulk.Crashed(reason):
+                log.error("transfers_ended", why=reason)
+                self._broken()
+
+
+def _hand_over(
+    loop: asyncio.AbstractEventLoop,
+    handle: Callable[[bulk.BulkEvent], None],
+    event: bulk.BulkEvent,
+) -> None:
+    """From the bulk thread to the loop."""
+    loop.call_soon_threadsafe(handle, event)
