@@ -7,7 +7,7 @@ import typer
 
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
 from dcfm_node.cli.output import print_json
-from dcfm_node.errors import ConfigError, Failed
+from dcfm_node.errors import Failed
 
 
 def register(app: typer.Typer) -> None:
@@ -103,15 +103,26 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for nodes and report.")] = Path("demo-out"),
     seed: Annotated[int, typer.Option(min=0, help="Names the whole demo.")] = 0,
     silos: Annotated[int, typer.Option(help="How many nodes, 2 to 8.")] = 3,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Write the nodes' folders and start nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run real nodes on this machine until their student draws what no silo ever saw."""
-    for what, value, allowed in (
-        ("--domain", domain, ("digits", "gaussians")),
-        ("--schedule", schedule, ("alternating", "paper")),
-    ):
-        if value not in allowed:
-            raise ConfigError(f"{value!r} is unknown", where=what, fix=" or ".join(allowed))
+    if prepare:
+        from dcfm_node.demo.stage import Wish
+        from dcfm_node.demo.stage import prepare as write_folders
+
+        stage = write_folders(out, Wish(domain, schedule, seed, silos))
+        commands = [
+            f"dcfm-node start --peers {stage.peers} --run {stage.run} --config {node.config}"
+            for node in stage.nodes
+        ]
+        if as_json:
+            print_json({"schema": "dcfm-node/prepared/1", "out": str(out), "start": commands})
+        else:
+            typer.echo("\n".join(["one command a terminal:", *commands]))
+        return
     from dcfm_node.demo.run import run_demo
 
     report = run_demo(
