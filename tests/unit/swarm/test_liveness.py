@@ -1,0 +1,63 @@
+"""SPEC 6.3: late, live and gone."""
+
+from dcfm_node.swarm.liveness import Duty, Liveness
+from tests.unit.swarm.builders import Run
+
+SILO = Run(1).authors[0]
+DUTY = Duty(SILO.key, "train", 0)
+
+
+def liveness() -> Liveness:
+    return Liveness(live_s=12.0, stall_s=60.0)
+
+
+def test_only_newer_beats_count() -> None:
+    alive = liveness()
+    assert alive.hear(SILO.beat(2), 0.0)
+    assert not alive.hear(SILO.beat(2), 5.0)
+    assert not alive.hear(SILO.beat(1), 5.0)
+    assert alive.counters == {SILO.key: 2}
+    assert alive.live(SILO.key, 12.0)
+    assert not alive.live(SILO.key, 12.1)
+
+
+def test_nobody_is_late_before_it_is_waited_for() -> None:
+    alive = liveness()
+    alive.hear(SILO.beat(1), 0.0)
+    assert not alive.late(DUTY, 1e6)
+    alive.wait_for(DUTY, 1e6)
+    assert not alive.late(DUTY, 1e6 + 60.0)
+    assert alive.late(DUTY, 1e6 + 60.1)
+
+
+def test_the_clock_of_a_duty_starts_once() -> None:
+    alive = liveness()
+    alive.wait_for(DUTY, 0.0)
+    alive.wait_for(DUTY, 50.0)
+    assert alive.late(DUTY, 60.1)
+
+
+def test_progress_keeps_the_slow_from_being_late_and_mere_beats_do_not() -> None:
+    alive = liveness()
+    alive.wait_for(DUTY, 0.0)
+    alive.hear(SILO.beat(1, done=1), 0.0)
+    alive.hear(SILO.beat(2, done=2), 50.0)
+    assert not alive.late(DUTY, 110.0)
+    alive.hear(SILO.beat(3, done=2), 109.0)
+    assert alive.late(DUTY, 110.1)
+    alive.moved(SILO.key, 111.0)
+    assert not alive.late(DUTY, 112.0)
+
+
+def test_gone_is_silent_as_well_as_still() -> None:
+    alive = liveness()
+    alive.hear(SILO.beat(1), 0.0)
+    alive.hear(SILO.beat(2), 55.0)
+    assert not alive.gone(SILO.key, 115.0)
+    assert alive.gone(SILO.key, 115.1)
+
+
+def test_silence_counts_from_this_nodes_own_start() -> None:
+    alive = Liveness(live_s=12.0, stall_s=60.0, started_at=1_000.0)
+    assert not alive.gone(SILO.key, 1_060.0)
+    assert alive.gone(SILO.key, 1_060.1)
