@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from dcfm_node.errors import UserError
 MAX_REQUEST_BYTES = 64 << 10
 PATIENCE_S = 10.0
 
-Handler = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+Handler = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
 async def serve(state: Path, handler: Handler) -> asyncio.Server:
@@ -41,7 +41,7 @@ async def _answer(
 ) -> None:
     try:
         line = await asyncio.wait_for(reader.readline(), PATIENCE_S)
-        reply = await _reply(line, handler)
+        reply = _reply(line, handler)
         writer.write(json.dumps(reply).encode())
         await writer.drain()
     except (OSError, ValueError, TimeoutError):
@@ -51,13 +51,15 @@ async def _answer(
         writer.close()
 
 
-async def _reply(line: bytes, handler: Handler) -> dict[str, Any]:
+def _reply(line: bytes, handler: Handler) -> dict[str, Any]:
     try:
         request = json.loads(line)
         command = request.pop("command")
     except (ValueError, AttributeError, KeyError, TypeError):
         return {"error": "a request is one line of JSON with a 'command'"}
     try:
-        return await handler(command, request)
+        return handler(command, request)
     except UserError as error:
         return {"error": error.what, "fix": error.fix}
+    except (TypeError, ValueError) as error:
+        return {"error": f"the arguments of {command!r} do not fit: {error}"}

@@ -1,25 +1,45 @@
-"""What the operator may ask of a running daemon."""
+"""What the operator may ask of a running self."""
 
-import asyncio
 import resource
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
+from dcfm_node.daemon.bench import Bench
+from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.status import status, student_facts
+from dcfm_node.daemon.training import Trainer
 from dcfm_node.errors import Failed
-from dcfm_node.swarm.effects import Leave
+from dcfm_node.store.snapshots import SnapshotStore
+from dcfm_node.swarm.effects import Event, Leave
 from dcfm_node.swarm.lineage import bundle
-
-if TYPE_CHECKING:
-    from dcfm_node.daemon.daemon import Daemon
+from dcfm_node.swarm.node import Node
 
 
+@dataclass(frozen=True)
 class Control:
-    """Handlers of the control API's commands."""
+    """Handlers of the control API's commands, and what they look at.
 
-    def __init__(self, daemon: "Daemon") -> None:
-        self._daemon = daemon
-        self._commands: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
+    Attributes:
+        clock: seconds, the daemon's own.
+        put: takes an event for the swarm.
+        stop: begins to stop, with the grace in seconds that the present work gets.
+    """
+
+    node: Node
+    network: Network
+    bench: Bench
+    trainer: Trainer
+    snapshots: SnapshotStore
+    device: str
+    started_at: float
+    clock: Callable[[], float]
+    put: Callable[[Event], None]
+    stop: Callable[[float], None]
+
+    def handle(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Answer one command."""
+        handlers = {
             "status": self._status,
             "peers": self._peers,
             "students": self._students,
@@ -27,55 +47,49 @@ class Control:
             "withdraw": self._withdraw,
             "stop": self._stop,
         }
-
-    async def handle(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Answer one command."""
-        handler = self._commands.get(command)
-        if handler is None:
+        if command not in handlers:
             raise Failed(f"unknown command {command!r}", fix="use the daemon's own version")
-        return await handler(arguments)
+        return handlers[command](arguments)
 
-    async def _status(self, _: dict[str, Any]) -> dict[str, Any]:
-        daemon = self._daemon
-        traffic = daemon.network.traffic().values()
-        return status(daemon.node, daemon.clock()) | {
-            "uptime_s": round(daemon.clock() - daemon.started_at, 1),
+    def _status(self, _: dict[str, Any]) -> dict[str, Any]:
+        traffic = self.network.traffic().values()
+        return status(self.node, self.clock()) | {
+            "uptime_s": round(self.clock() - self.started_at, 1),
             "bytes_sent": sum(sent for sent, _ in traffic),
             "bytes_received": sum(received for _, received in traffic),
-            "peak_rss_mb": _peak_rss_mb(daemon.trainer.pid),
+            "peak_rss_mb": _peak_rss_mb(self.trainer.pid),
             "worker": {
-                "device": daemon.ready.device,
-                "pid": daemon.trainer.pid,
-                "metrics": daemon.bench.metrics,
+                "device": self.device,
+                "pid": self.trainer.pid,
+                "metrics": self.bench.metrics,
             },
-            "pending": list(daemon.network.pending.values()),
+            "pending": list(self.network.pending.values()),
         }
 
-    async def _peers(self, _: dict[str, Any]) -> dict[str, Any]:
-        daemon = self._daemon
-        facts = status(daemon.node, daemon.clock())
-        traffic = daemon.network.traffic()
+    def _peers(self, _: dict[str, Any]) -> dict[str, Any]:
+        facts = status(self.node, self.clock())
+        traffic = self.network.traffic()
         silos = [silo for silo in facts["silos"] if not silo["self"]]
         for silo in silos:
             sent, received = traffic.get(bytes.fromhex(silo["id"]), (0, 0))
             silo |= {"bytes_sent": sent, "bytes_received": received}
-            silo["refused"] = daemon.network.refusals.get(silo["name"], "")
+            silo["refused"] = self.network.refusals.get(silo["name"], "")
         return {
             "schema": "dcfm-node/peers/1",
             "peers": silos,
-            "pending": list(daemon.network.pending.values()),
+            "pending": list(self.network.pending.values()),
         }
 
-    async def _students(self, _: dict[str, Any]) -> dict[str, Any]:
-        view = self._daemon.node.exchange.view
+    def _students(self, _: dict[str, Any]) -> dict[str, Any]:
+        view = self.node.exchange.view
         students = [student_facts(view, said) for said in view.valid_students()]
         for student in students:
-            student["held"] = bytes.fromhex(student["digest"]) in self._daemon.node.held
+            student["held"] = bytes.fromhex(student["digest"]) in self.node.held
         return {"schema": "dcfm-node/students/1", "students": students}
 
-    async def _student(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _student(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Everything `student fetch` needs to write the folder."""
-        node = self._daemon.node
+        node = self.node
         view, wish = node.exchange.view, str(arguments.get("digest", "latest"))
         students = view.valid_students()
         latest = view.latest()
@@ -90,7 +104,7 @@ class Control:
                 fix="see 'dcfm-node student list' and 'dcfm-node status --explain'",
             )
         said = found[-1]
-        path = self._daemon.snapshots.path(said.body.snapshot.digest)
+        path = self.snapshots.path(said.body.snapshot.digest)
         if path is None:
             raise Failed("this node does not hold that student yet", fix="try again in a while")
         return {
@@ -100,13 +114,13 @@ class Control:
             "student": student_facts(view, said),
         }
 
-    async def _withdraw(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        self._daemon.put(Leave(str(arguments.get("reason", ""))[:500]))
+    def _withdraw(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        self.put(Leave(str(arguments.get("reason", ""))[:500]))
         return {"schema": "dcfm-node/withdraw/1", "withdrawn": True}
 
-    async def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
         grace = float(arguments.get("grace_s", 30.0))
-        asyncio.get_running_loop().call_soon(self._daemon.stop, grace)
+        self.stop(grace)
         return {"schema": "dcfm-node/stop/1", "stopping": True, "grace_s": grace}
 
 

@@ -130,7 +130,7 @@ class Daemon:
             stack.push_async_callback(self.trainer.close)
             self.node = await self._restored_node()
             await self.network.open(config.listen, self.settings.keys, self.snapshots, stack)
-            server = await serve(config.state, Control(self).handle)
+            server = await serve(config.state, self._control().handle)
             stack.callback(server.close)
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self.stop, 0.0)
@@ -139,6 +139,20 @@ class Daemon:
             await self._serve()
             notify("STOPPING=1")
         log.info("stopped")
+
+    def _control(self) -> Control:
+        return Control(
+            node=self.node,
+            network=self.network,
+            bench=self.bench,
+            trainer=self.trainer,
+            snapshots=self.snapshots,
+            device=self.ready.device,
+            started_at=self.started_at,
+            clock=self.clock,
+            put=self.put,
+            stop=self.stop,
+        )
 
     def stop(self, grace_s: float) -> None:
         """Take no new work, give the present one `grace_s` seconds to end, then stop."""

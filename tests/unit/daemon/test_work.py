@@ -1,0 +1,112 @@
+"""From digests to the worker's job."""
+
+from pathlib import Path
+
+import pytest
+
+from dcfm_node.daemon.work import job_for
+from dcfm_node.records.entries import Join
+from dcfm_node.records.manifest import (
+    Attribute,
+    Manifest,
+    Method,
+    Silo,
+    Training,
+)
+from dcfm_node.swarm.effects import Distil, Score, Train, Work
+from dcfm_node.swarm.view import View
+from dcfm_node.worker.messages import Job
+
+ME, PEER = b"a" * 32, b"b" * 32
+MINE, THEIRS, ANCHOR = b"1" * 32, b"2" * 32, b"3" * 32
+COUNTS = {ME: (((0, 0), 7),), PEER: (((1, 0), 9),)}
+STAGE = Training(steps=10)
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    return Manifest(
+        name="run",
+        sample_shape=(2,),
+        attributes=(
+            Attribute(name="h", values=("left", "right")),
+            Attribute(name="v", values=("bottom", "top")),
+        ),
+        method=Method(local=STAGE, refine=STAGE, distil=STAGE, seed=3),
+        roster=(Silo(name="east", key=ME), Silo(name="west", key=PEER)),
+    )
+
+
+def job(work: Work, manifest: Manifest) -> Job:
+    view = View(manifest)
+    for key, counts in COUNTS.items():
+        view.joins[key] = Join(
+            name=manifest.silo_name(key), distils=True, version="1", counts=counts
+        )
+    return job_for(
+        work,
+        manifest=manifest,
+        me=ME,
+        view=view,
+        path=lambda digest: Path(digest.decode()[:1]),
+        folder=Path("work"),
+    )
+
+
+def test_stage_one_starts_from_nothing(manifest: Manifest) -> None:
+    made = job(Train("local", 0), manifest)
+    assert (made.kind, made.silo, made.init, made.teachers) == ("local", "east", None, ())
+
+
+def test_refining_against_a_student(manifest: Manifest) -> None:
+    made = job(Train("refine", 1, init=MINE, anchor=ANCHOR), manifest)
+    assert (made.kind, made.init, made.anchor) == ("refine_anchored", Path("1"), Path("3"))
+
+
+def test_refining_against_peers_names_this_silo_among_them(manifest: Manifest) -> None:
+    made = job(Train("refine", 1, init=MINE, peers=((PEER, THEIRS),)), manifest)
+    assert made.kind == "refine_against_peers"
+    assert [(t.silo, t.path, t.counts) for t in made.teachers] == [
+        ("east", Path("1"), COUNTS[ME]),
+        ("west", Path("2"), COUNTS[PEER]),
+    ]
+
+
+def test_distilling_takes_every_teacher_and_the_last_student(manifest: Manifest) -> None:
+    teachers = ((ME, b"x" * 32, MINE), (PEER, b"y" * 32, THEIRS))
+    made = job(Distil(1, 4, b"l" * 32, teachers, ANCHOR, (), False), manifest)
+    assert (made.kind, made.init) == ("distil", Path("3"))
+    assert [teacher.silo for teacher in made.teachers] == ["east", "west"]
+
+
+def test_scoring_compares_with_this_silos_own_expert(manifest: Manifest) -> None:
+    made = job(Score(b"s" * 32, ANCHOR, MINE), manifest)
+    assert (made.kind, made.model, made.reference) == ("score", Path("3"), Path("1"))
+
+
+def test_other_inputs_are_another_job(manifest: Manifest) -> None:
+    """A checkpoint made from other inputs must never be resumed."""
+    keys = {
+        job(work, manifest).key
+        for work in (
+            Train("local", 0),
+            Train("refine", 1, init=MINE, anchor=ANCHOR),
+            Train("refine", 1, init=THEIRS, anchor=ANCHOR),
+            Train("refine", 1, init=MINE, anchor=THEIRS),
+            Train("refine", 2, init=MINE, anchor=ANCHOR),
+        )
+    }
+    assert len(keys) == 5
+
+
+def test_a_new_term_resumes_the_same_distillation(manifest: Manifest) -> None:
+    teachers = ((ME, b"x" * 32, MINE),)
+    first = job(Distil(1, 4, b"l" * 32, teachers, None, (), False), manifest)
+    again = job(Distil(1, 5, b"m" * 32, teachers, None, (), False), manifest)
+    assert first.key == again.key
+
+
+def test_seeds_differ_by_silo_and_round_and_repeat(manifest: Manifest) -> None:
+    first, second = job(Train("local", 0), manifest), job(Train("local", 0), manifest)
+    later = job(Train("refine", 1, init=MINE, anchor=ANCHOR), manifest)
+    assert first.seed == second.seed != later.seed
