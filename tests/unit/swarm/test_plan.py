@@ -1,0 +1,144 @@
+"""SPEC 6.2 to 6.4: what a node does next, and for whom it waits."""
+
+from dataclasses import replace
+
+from dcfm_node.records.entries import Verdict, Withdraw
+from dcfm_node.swarm.effects import Distil, Score, Train
+from dcfm_node.swarm.plan import Situation, Waiting, next_step, wanted
+from tests.unit.swarm.builders import Run, endorse, expert, join, snapshot
+from tests.unit.swarm.test_election import booth
+
+
+def situation(run: Run, me: int = 0, **changes: object) -> Situation:
+    """A node that holds every snapshot, in sight of everyone, with nobody late."""
+    view = run.view()
+    students = [said.body.snapshot.digest for said in view.students.values()]
+    experts = [said.body.snapshot.digest for said in view.expert_entries.values()]
+    base = Situation(
+        view=view,
+        me=run.keys[me],
+        held={*students, *experts},
+        late=lambda duty: False,
+        gone=lambda key: False,
+        lost=lambda digest: False,
+        booth=booth(run, me=me),
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def test_stage_one_is_for_everyone_at_once() -> None:
+    run = Run(3)
+    assert next_step(situation(run)).action == Train("local", 0)
+    run.publish_experts(0, but=(1, 2))
+    action = next_step(situation(run)).action
+    assert action == Waiting("silos are training", on=tuple(run.keys[1:]))
+
+
+def test_refining_starts_from_the_own_expert_and_anchors_on_the_student() -> None:
+    run = Run(3)
+    run.publish_experts(0)
+    run.distil(0)
+    action = next_step(situation(run, me=1)).action
+    expected = {"init": snapshot("expert 1 0").digest, "anchor": snapshot("student 1 0").digest}
+    assert action == Train("refine", 1, **expected)
+    waiting = next_step(situation(run, me=1, held={expected["init"]})).action
+    assert waiting == Waiting("the student to refine against is on its way", on=(run.keys[0],))
+
+
+def test_the_papers_turn_trains_against_every_peers_expert() -> None:
+    run = Run(3, schedule="paper")
+    run.publish_experts(0)
+    action = next_step(situation(run)).action
+    assert isinstance(action, Train)
+    assert [key for key, _ in action.peers] == run.keys[1:]
+    assert next_step(situation(run, me=1)).action == Waiting(
+        "silos are training", on=(run.keys[0],)
+    )
+
+
+def test_a_lost_own_expert_is_awaited_and_then_replaced_by_the_student() -> None:
+    run = Run(3)
+    run.publish_experts(0)
+    run.distil(1)
+    student = snapshot("student 1 0").digest
+    coming = next_step(situation(run, held={student})).action
+    assert isinstance(coming, Waiting) and "own last expert" in coming.why
+    action = next_step(situation(run, held={student}, lost=lambda digest: True)).action
+    assert action == Train("refine", 1, init=student, anchor=student)
+
+
+def test_the_leader_distils_what_it_holds_and_names_the_missing() -> None:
+    run = Run(3, participation="tolerant")
+    run.publish_experts(0, but=(2,))
+    run.elect(0)
+    action = next_step(situation(run)).action
+    assert isinstance(action, Distil)
+    assert [key for key, _, _ in action.teachers] == run.keys[:2]
+    assert action.missing == (run.keys[2],)
+
+
+def test_the_leader_waits_for_an_expert_until_its_author_is_gone_or_it_is_lost() -> None:
+    run = Run(3)
+    run.publish_experts(0)
+    run.elect(0)
+    held = {snapshot("expert 0 0").digest, snapshot("expert 1 0").digest}
+    waiting = next_step(situation(run, held=held)).action
+    assert waiting == Waiting("experts are on their way", on=(run.keys[2],))
+    for end in ({"gone": lambda key: True}, {"lost": lambda digest: True}):
+        action = next_step(situation(run, held=held, **end)).action
+        assert isinstance(action, Distil) and action.missing == (run.keys[2],)
+
+
+def test_a_student_nobody_can_deliver_is_distilled_again() -> None:
+    run = Run(3)
+    run.publish_experts(0)
+    run.distil(1)
+    held = {snapshot(f"expert {number} 0").digest for number in range(3)}
+    for end in ({"gone": lambda key: True}, {"lost": lambda digest: True}):
+        step = next_step(situation(run, held=held, **end))
+        assert step.phase.stage == "distil"
+        assert getattr(step.action, "term", None) == 2
+
+
+def test_a_final_student_is_scored_once() -> None:
+    run = Run(3, rounds=1)
+    run.publish_experts(0)
+    final = run.distil(0, final=True)
+    action = next_step(situation(run, me=2)).action
+    own = snapshot("expert 2 0").digest
+    assert action == Score(final.digest, snapshot("student 1 0").digest, own)
+    run.authors[2].say(endorse(final))
+    assert next_step(situation(run, me=2)).action == Waiting(
+        "endorsements are awaited", on=tuple(run.keys[:2])
+    )
+
+
+def test_a_silo_that_comes_late_still_scores_the_released_student() -> None:
+    run = Run(3, rounds=1)
+    run.publish_experts(0)
+    final = run.distil(0, final=True)
+    run.authors[0].say(endorse(final))
+    run.authors[1].say(endorse(final))
+    assert next_step(situation(run, me=2)).action == Waiting("the student is released", over=True)
+    run.authors[2].say(join("silo-0002"))
+    assert isinstance(next_step(situation(run, me=2)).action, Score)
+
+
+def test_who_withdrew_is_done() -> None:
+    run = Run(3)
+    run.authors[0].say(Withdraw(reason="moving"))
+    action = next_step(situation(run)).action
+    assert isinstance(action, Waiting) and action.over
+
+
+def test_wanted_are_the_newest_student_and_experts_save_the_refused() -> None:
+    run = Run(3)
+    run.publish_experts(0)
+    run.distil(0)
+    run.authors[1].say(expert(1, "expert 1 1"))
+    refused = run.authors[2].journal[0]
+    verdict = Verdict(subject=run.keys[2], entry=refused.digest, reason="NaN")
+    run.authors[0].say(verdict)
+    names = ("expert 0 0", "expert 1 1", "student 1 0")
+    assert set(wanted(situation(run))) == {snapshot(name).digest for name in names}
+    assert snapshot("expert 2 0").digest in wanted(situation(run, me=1))

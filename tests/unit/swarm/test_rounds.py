@@ -1,0 +1,127 @@
+"""SPEC 6.2 and 6.5: both schedules, lateness, convergence."""
+
+import pytest
+
+from dcfm_node.swarm.liveness import Duty
+from dcfm_node.swarm.rounds import Phase, complete, current_phase, finishes, rejected, turn
+from tests.unit.swarm.builders import Run, endorse, expert, refuse
+
+
+def punctual(duty: Duty) -> bool:
+    return False
+
+
+def everyone_late(duty: Duty) -> bool:
+    return True
+
+
+def test_the_alternating_schedule() -> None:
+    run, seen = Run(3, rounds=1), []
+
+    def note() -> None:
+        phase = current_phase(run.view(), punctual)
+        seen.append((phase.stage, phase.round))
+
+    note()
+    run.publish_experts(0)
+    note()
+    run.distil(0, term=1, round_=0)
+    note()
+    run.publish_experts(1)
+    note()
+    final = run.distil(1, term=2, round_=1, final=True)
+    note()
+    for author in run.authors[:2]:
+        author.say(endorse(final))
+    note()
+    assert seen == [
+        ("local", 0),
+        ("distil", 0),
+        ("refine", 1),
+        ("distil", 1),
+        ("release", 1),
+        ("done", 1),
+    ]
+
+
+def test_the_papers_schedule_distils_once() -> None:
+    run, seen = Run(3, schedule="paper", rounds=2), []
+    for round_ in range(3):
+        seen.append(current_phase(run.view(), punctual))
+        run.publish_experts(round_)
+    seen.append(current_phase(run.view(), punctual))
+    assert seen == [Phase("local", 0), Phase("refine", 1), Phase("refine", 2), Phase("distil", 2)]
+
+
+def test_strict_waits_for_every_silo() -> None:
+    run = Run(3)
+    run.publish_experts(0, but=(2,))
+    assert current_phase(run.view(), everyone_late) == Phase("local", 0)
+
+
+@pytest.mark.parametrize(("late", "left"), [(punctual, False), (everyone_late, True)])
+def test_tolerant_goes_on_without_the_late(late, left: bool) -> None:
+    run = Run(3, participation="tolerant")
+    run.publish_experts(0, but=(2,))
+    assert complete(run.view(), Phase("local", 0), late) is left
+
+
+def test_tolerant_needs_a_quorum() -> None:
+    run = Run(3, participation="tolerant")
+    run.publish_experts(0, but=(1, 2))
+    assert not complete(run.view(), Phase("local", 0), everyone_late)
+
+
+def test_an_election_closes_the_round_for_who_was_late() -> None:
+    """A silo that moves again from now and then must not call the leader back each time."""
+    run = Run(3, participation="tolerant")
+    run.publish_experts(0, but=(2,))
+    run.elect(0)
+    assert complete(run.view(), Phase("local", 0), punctual)
+
+
+def test_turns() -> None:
+    alternating, paper = Run(3), Run(3, schedule="paper", participation="tolerant")
+    phase = Phase("refine", 1)
+    for run in (alternating, paper):
+        run.publish_experts(0)
+    assert turn(alternating.view(), phase, punctual) == alternating.keys
+    assert turn(paper.view(), phase, punctual) == [paper.keys[0]]
+    first_late = Duty(paper.keys[0], "train", 1)
+    assert turn(paper.view(), phase, lambda duty: duty == first_late) == [paper.keys[1]]
+    assert turn(paper.view(), phase, everyone_late) == paper.keys
+
+
+def test_strict_turns_wait_for_the_late() -> None:
+    run = Run(3, schedule="paper")
+    run.publish_experts(0)
+    assert turn(run.view(), Phase("refine", 1), everyone_late) == [run.keys[0]]
+
+
+def test_a_student_that_no_quorum_can_endorse_is_rejected() -> None:
+    run = Run(3)
+    run.publish_experts(0)
+    final = run.distil(0, final=True)
+    run.authors[0].say(refuse(final))
+    assert not rejected(run.view())
+    run.authors[1].say(refuse(final))
+    assert rejected(run.view())
+    assert current_phase(run.view(), punctual).stage == "done"
+
+
+@pytest.mark.parametrize(
+    ("gaps", "finished"), [((1.0, 0.5), False), ((1.0, 0.96), True), ((1.0, 1.2), True)]
+)
+def test_training_ends_when_it_stops_paying(gaps: tuple[float, float], finished: bool) -> None:
+    run = Run(2, rounds=9)
+    for round_, gap in enumerate(gaps, start=1):
+        for author in run.authors:
+            author.say(expert(round_, f"{round_}", ci_gap=gap, holdout_loss=1.0))
+    assert finishes(run.view(), 2) is finished
+
+
+def test_the_first_round_shows_no_trend_and_the_last_one_ends() -> None:
+    run = Run(2, rounds=3)
+    run.publish_experts(1)
+    assert not finishes(run.view(), 1)
+    assert finishes(run.view(), 3)
