@@ -1,0 +1,124 @@
+"""The command line as an engineer meets it: set-up, mistakes, exit codes, JSON."""
+
+import json
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.integration.cluster import ROOT, dcfm, dcfm_json
+
+DATA = """
+[data]
+format = "npz"
+path = "data.npz"
+"""
+NODE = 'name = "north"\n[worker]\ndevice = "cpu"\nthreads = 1\n'
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A node with its keys, a peers.toml of itself alone, and the gaussians' run."""
+    folder = tmp_path / "north"
+    assert dcfm("init", folder).returncode == 0
+    (folder / "node.toml").write_text(NODE + DATA)
+    block = dcfm("id", "--config", folder / "node.toml").stdout
+    (folder / "peers.toml").write_text(block)
+    run = (ROOT / "configs" / "runs" / "gaussians.toml").read_text()
+    (folder / "run.toml").write_text(run)
+    return folder
+
+
+def start(site: Path) -> tuple[int, str]:
+    """Start a node that cannot start; its exit code and what it said."""
+    done = dcfm("start", "--peers", site / "peers.toml", "--config", site / "node.toml")
+    return done.returncode, done.stderr
+
+
+def write_data(site: Path, **arrays: object) -> None:
+    np.savez(site / "data.npz", **{name: np.asarray(value) for name, value in arrays.items()})
+
+
+def test_init_makes_a_node_with_private_keys(tmp_path: Path) -> None:
+    made = dcfm_json("init", tmp_path / "east")
+    assert made["schema"] == "dcfm-node/init/1"
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "east/keys").iterdir()}
+    assert modes == {0o600}
+    again = dcfm("init", tmp_path / "east")
+    assert again.returncode == 1
+    assert "is a node already" in again.stderr
+
+
+def test_a_folder_whose_name_is_no_silo_name_leaves_nothing_behind(tmp_path: Path) -> None:
+    done = dcfm("init", tmp_path / "Not A Name")
+    assert done.returncode == 2
+    assert not (tmp_path / "Not A Name").exists()
+
+
+def test_id_prints_the_same_block_as_json(site: Path) -> None:
+    block = dcfm("id", "--config", site / "node.toml").stdout
+    peer = dcfm_json("id", "--config", site / "node.toml")["peer"]
+    assert peer["name"] == "north"
+    assert peer["sign_key"] in block
+    assert peer["link_key"] in block
+
+
+def test_no_daemon_is_exit_code_4_with_json_too(site: Path) -> None:
+    done = dcfm("status", "--config", site / "node.toml", "--json")
+    assert done.returncode == 4
+    error = json.loads(done.stdout)
+    assert error["schema"] == "dcfm-node/error/1"
+    assert error["exit_code"] == 4
+    assert "dcfm-node start" in error["fix"]
+
+
+def test_a_label_outside_the_vocabulary_starts_nothing(site: Path) -> None:
+    write_data(
+        site,
+        x=np.zeros((4, 2), np.float32),
+        horizontal=["left", "up", "left", "left"],
+        vertical=["top"] * 4,
+    )
+    code, text = start(site)
+    assert code == 2
+    assert "data.npz" in text
+    assert "horizontal" in text
+    assert "'up'" in text
+    assert "left" in text
+    assert not (site / "state" / "control.sock").exists()
+
+
+def test_a_wrong_shape_starts_nothing(site: Path) -> None:
+    write_data(site, x=np.zeros((4, 3), np.float32), c=np.zeros((4, 2), np.int64))
+    code, text = start(site)
+    assert code == 2
+    assert "data.npz" in text
+    assert "shape [3]" in text
+
+
+def test_an_empty_set_starts_nothing(site: Path) -> None:
+    write_data(site, x=np.zeros((0, 2), np.float32), c=np.zeros((0, 2), np.int64))
+    code, text = start(site)
+    assert code == 2
+    assert "data.npz" in text
+
+
+def test_a_wrong_setting_is_told_with_its_line(site: Path) -> None:
+    (site / "node.toml").write_text(NODE.replace("threads = 1", "threads = -1") + DATA)
+    code, text = start(site)
+    assert code == 2
+    assert "node.toml:4" in text
+    assert "worker.threads" in text
+
+
+def test_a_folder_that_is_no_student_is_told(tmp_path: Path) -> None:
+    done = dcfm("student", "verify", tmp_path, "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["fix"]
+
+
+def test_help_is_quick_and_names_the_exit_codes() -> None:
+    done = dcfm("--help")
+    assert done.returncode == 0
+    assert "degraded" in done.stdout
