@@ -1,0 +1,176 @@
+"""SPEC 4: what a node tells, asks, takes in and refuses."""
+
+import random
+
+from dcfm_node.records.messages import Entries, Head, Mismatch, Sync
+from dcfm_node.swarm.effects import Persist, PersistFork, Report, Send
+from dcfm_node.swarm.exchange import FANOUT, Exchange
+from dcfm_node.swarm.liveness import Liveness
+from dcfm_node.wire.envelope import Sealed, decode_message, encode_message, manifest_bytes
+from tests.unit.swarm.builders import Author, Run, expert, join
+
+RUN = Run(5)
+ME, PEER = RUN.keys[0], RUN.keys[1]
+
+
+def exchange(run: Run = RUN) -> Exchange:
+    made = Exchange.create(run.manifest, run.keys[0], Liveness(live_s=12.0, stall_s=60.0))
+    for peer in made.peers.values():
+        peer.linked = True
+    return made
+
+
+def author(index: int = 2) -> Author:
+    return Author(RUN.authors[index].signer, RUN.id)
+
+
+def entries(*said: Sealed, beats: tuple[bytes, ...] = ()) -> Entries:
+    return Entries(run=RUN.id, entries=tuple(s.envelope for s in said), beats=beats)
+
+
+def sync(**changes: object) -> Sync:
+    fields = {"run": RUN.id, "version": "1", "heads": {}, "beats": {}, "reply": False}
+    return Sync.model_validate({**fields, **changes})
+
+
+def sent(effects) -> list[object]:
+    return [effect.message for effect in effects if isinstance(effect, Send)]
+
+
+def test_a_round_of_gossip_tells_a_few_linked_peers() -> None:
+    node = exchange()
+    told = [effect.peer for effect in node.round_of_gossip(random.Random(0))]
+    assert len(set(told)) == FANOUT
+    for peer in node.peers.values():
+        peer.linked = False
+    assert node.round_of_gossip(random.Random(0)) == []
+
+
+def test_what_is_sent_passes_every_peers_checks() -> None:
+    node = exchange()
+    node.own_beat = RUN.authors[0].beat(4)
+    node.publish(author(0).say(join()))
+    message = node.sync(reply=True)
+    assert decode_message(encode_message(message)) == message
+    assert message.beats == {ME: 4}
+
+
+def test_a_sync_is_answered_with_what_is_lacking_and_with_the_same_if_asked() -> None:
+    node = exchange()
+    said = author(0).say(join())
+    node.publish(said)
+    answers = sent(node.hear(PEER, sync(reply=True), 0.0))
+    assert answers[0] == entries(said)
+    assert isinstance(answers[1], Sync) and not answers[1].reply
+    assert sent(node.hear(PEER, sync(heads={ME: node.journals.head(ME)}), 0.0)) == []
+
+
+def test_beats_are_relayed_but_not_to_their_author() -> None:
+    node = exchange()
+    beat = RUN.authors[2].beat(7)
+    node.hear(PEER, entries(beats=(beat.envelope,)), 0.0)
+    assert sent(node.hear(PEER, sync(), 0.0)) == [entries(beats=(beat.envelope,))]
+    assert sent(node.hear(RUN.keys[2], sync(), 0.0)) == []
+    assert sent(node.hear(PEER, sync(beats={RUN.keys[2]: 7}), 0.0)) == []
+
+
+def test_new_entries_are_persisted_once() -> None:
+    node, said = exchange(), author().say(join())
+    assert node.hear(PEER, entries(said, said), 0.0) == [Persist(said)]
+    assert node.hear(PEER, entries(said), 0.0) == []
+    assert RUN.keys[2] in node.view.joins
+
+
+def test_own_entries_are_persisted_before_they_are_told() -> None:
+    node, said = exchange(), author(0).say(join())
+    effects = node.publish(said)
+    assert effects[0] == Persist(said)
+    assert len(sent(effects[1:])) == len(node.peers)
+
+
+def test_a_replaced_tail_leaves_the_view() -> None:
+    node, silo = exchange(), author()
+    node.hear(PEER, entries(silo.say(join()), silo.say(expert(0))), 0.0)
+    node.hear(PEER, entries(silo.say(expert(1), epoch=1, at=1)), 0.0)
+    assert list(node.view.experts[silo.key]) == [1]
+
+
+def test_a_stale_entry_is_answered_with_the_newer_ones() -> None:
+    node, silo = exchange(), author()
+    first, lost = silo.say(join()), silo.say(expert(0))
+    again = silo.say(expert(1), epoch=1, at=1)
+    node.hear(PEER, entries(first, again), 0.0)
+    assert sent(node.hear(PEER, entries(lost), 0.0)) == [entries(again)]
+
+
+def test_a_fork_is_kept_reported_and_passed_on() -> None:
+    node, silo = exchange(), author()
+    one, other = silo.say(join(), at=0), silo.say(expert(0), at=0)
+    node.hear(PEER, entries(one), 0.0)
+    effects = node.hear(PEER, entries(other), 0.0)
+    assert effects[0] == PersistFork(one, other)
+    assert isinstance(effects[1], Report) and "silo-0002" in str(effects[1].fields["why"])
+    assert silo.key not in node.view.joins
+    assert sent(node.hear(PEER, sync(), 0.0)) == [entries(one, other)]
+
+
+def test_hostile_entries_are_refused_with_a_reason() -> None:
+    node = exchange()
+    garbage = Entries(run=RUN.id, entries=(b"garbage",), beats=())
+    (report,) = node.hear(PEER, garbage, 0.0)
+    assert isinstance(report, Report) and report.event == "refused_input"
+    assert node.peers[PEER].trouble
+    node.hear(PEER, sync(), 1.0)
+    assert node.peers[PEER].trouble == ""
+
+
+def test_strangers_are_refused() -> None:
+    (report,) = exchange().hear(b"s" * 32, sync(), 0.0)
+    assert isinstance(report, Report) and "not on the roster" in str(report.fields["why"])
+
+
+def test_another_run_is_told_our_manifest_seldom() -> None:
+    node = exchange()
+    foreign = sync(run=bytes(32))
+    (answer,) = sent(node.hear(PEER, foreign, 0.0))
+    assert isinstance(answer, Mismatch) and answer.manifest == manifest_bytes(RUN.manifest)
+    assert node.hear(PEER, foreign, 9.0) == []
+    assert len(node.hear(PEER, foreign, 10.0)) == 1
+
+
+def test_a_mismatch_names_the_field_once() -> None:
+    node, other = exchange(), Run(5, rounds=3)
+    message = Mismatch(
+        run=other.id, version="1", manifest=manifest_bytes(other.manifest), reason="another"
+    )
+    report, *_ = node.hear(PEER, message, 0.0)
+    assert isinstance(report, Report) and "method.max_rounds" in str(report.fields["why"])
+    assert node.hear(PEER, message, 1.0) == []
+
+
+def test_an_entry_of_ours_that_we_did_not_write_silences_us() -> None:
+    node = exchange()
+    first = author(0).say(join())
+    node.hear(PEER, entries(first), 0.0)
+    assert not node.usurped
+    node.writable = True
+    silo = author(0)
+    silo.journal = [first]
+    node.hear(PEER, entries(silo.say(expert(0))), 0.0)
+    assert node.usurped
+
+
+def test_restoring_a_fork_of_ours_silences_us() -> None:
+    node, silo = exchange(), author(0)
+    one, other = silo.say(join(), at=0), silo.say(expert(0), at=0)
+    node.restore([one.envelope], [(one.envelope, other.envelope)])
+    assert node.usurped
+    assert node.journals.chains[ME] == []
+
+
+def test_peers_say_how_our_journal_ends() -> None:
+    node = exchange()
+    head = Head(epoch=0, seq=3, digest=bytes(32))
+    node.hear(PEER, sync(heads={ME: head}, beats={ME: 9}), 0.0)
+    assert node.own_heads == {PEER: head}
+    assert node.own_beats == {PEER: 9}

@@ -1,0 +1,236 @@
+"""One node as its daemon sees it: events in, effects out, in order."""
+
+import random
+
+from dcfm_node.records.entries import Verdict, Vote
+from dcfm_node.records.messages import Entries, Head, Sync
+from dcfm_node.swarm.effects import (
+    Cancel,
+    Drain,
+    Fetch,
+    Held,
+    LinkUp,
+    Persist,
+    Progressed,
+    Received,
+    Report,
+    Send,
+    Start,
+    Tick,
+    Train,
+    Unfit,
+    Worked,
+    WorkFailed,
+)
+from dcfm_node.swarm.node import Node, Pace
+from tests.unit.swarm.builders import Run, expert, join, lease, snapshot
+
+
+def node(run: Run, *, distils: bool = True) -> Node:
+    return Node(
+        signer=run.authors[0].signer,
+        manifest=run.manifest,
+        counts=(((0, 0), 5),),
+        distils=distils,
+        rng=random.Random(0),
+        wall_ms=0,
+        pace=Pace(gossip_s=1.0, term_s=8.0, retry_s=10.0),
+    )
+
+
+def empty(run: Run) -> Head:
+    return Head(epoch=0, seq=-1, digest=run.id)
+
+
+def told(run: Run, peer: int, head: Head, beats: int = 0) -> Received:
+    """A peer says how it holds the node's own journal."""
+    mine = {run.keys[0]: head}
+    counts = {run.keys[0]: beats}
+    message = Sync(run=run.id, version="1", heads=mine, beats=counts, reply=False)
+    return Received(run.keys[peer], message)
+
+
+def persisted(effects) -> list[str]:
+    return [e.sealed.entry.body.kind for e in effects if isinstance(e, Persist)]
+
+
+def started(run: Run, **settings) -> Node:
+    """A node that knows its journal is empty and has joined; it trains since 0 s."""
+    made = node(run, **settings)
+    effects = made.handle(Tick(), 0.0)
+    for peer in range(1, run.manifest.quorum):
+        effects += made.handle(LinkUp(run.keys[peer]), 0.0)
+        effects += made.handle(told(run, peer, empty(run)), 0.0)
+    assert persisted(effects) == ["join"]
+    return made
+
+
+def test_it_writes_nothing_before_a_quorum_says_how_its_journal_ends() -> None:
+    run = Run(5)
+    made = node(run)
+    assert persisted(made.handle(Tick(), 0.0)) == []
+    assert persisted(made.handle(told(run, 1, empty(run)), 0.0)) == []
+    assert persisted(made.handle(told(run, 2, empty(run)), 0.0)) == ["join"]
+
+
+def test_fewer_peers_suffice_after_a_while_if_no_more_are_linked() -> None:
+    run = Run(5)
+    made = node(run)
+    made.handle(LinkUp(run.keys[1]), 0.0)
+    made.handle(told(run, 1, empty(run)), 1.0)
+    assert persisted(made.handle(Tick(), 7.9)) == []
+    assert persisted(made.handle(Tick(), 8.0)) == ["join"]
+
+
+def test_a_lost_disk_is_recovered_before_a_word_and_goes_on_under_a_higher_epoch() -> None:
+    run = Run(3)
+    before = [run.authors[0].say(join("silo-0000")), run.authors[0].say(expert(0))]
+    run.authors[1].say(Vote(term=4, round=0, candidate=run.keys[1]))
+    known = Head(epoch=0, seq=1, digest=before[1].digest)
+    made = node(run)
+    assert persisted(made.handle(told(run, 1, known), 0.0)) == []
+    heard = (*before, *run.authors[1].journal)
+    entries = Entries(run=run.id, entries=tuple(s.envelope for s in heard), beats=())
+    made.handle(Received(run.keys[1], entries), 0.0)
+    made.handle(Unfit(before[1].entry.body.snapshot.digest, "NaN"), 1.0)
+    last = made.exchange.journals.chains[run.keys[0]][-1].entry
+    assert (last.epoch, last.seq) == (1, 2)
+    assert made.situation(1.0).booth.not_before == 5
+
+
+def test_a_kept_disk_does_not_cost_the_vote() -> None:
+    run = Run(3)
+    run.authors[1].say(Vote(term=4, round=0, candidate=run.keys[1]))
+    made = node(run)
+    made.restore([sealed.envelope for sealed in run.authors[1].journal], [])
+    made.handle(told(run, 1, empty(run)), 0.0)
+    assert made.situation(0.0).booth.not_before == 0
+
+
+def test_training_starts_at_once_and_ends_in_a_record() -> None:
+    run = Run(3)
+    made = node(run)
+    assert Start(Train("local", 0)) in made.handle(Tick(), 0.0)
+    made = started(run)
+    effects = made.handle(Worked(Train("local", 0), snapshot("mine"), {"ci_gap": 1.0}), 5.0)
+    assert persisted(effects) == ["expert"]
+    telling = [isinstance(e, Send) and isinstance(e.message, Entries) for e in effects]
+    assert [isinstance(e, Persist) for e in effects].index(True) < telling.index(True)
+
+
+def test_what_was_finished_before_it_could_write_is_said_later() -> None:
+    run = Run(3)
+    made = node(run)
+    made.handle(Tick(), 0.0)
+    effects = made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 5.0)
+    assert persisted(effects) == [] and len(made.unsaid) == 1
+    assert persisted(made.handle(told(run, 1, empty(run)), 6.0)) == ["join", "expert"]
+    assert made.unsaid == ()
+
+
+def test_an_expert_of_a_round_is_said_once() -> None:
+    made = started(Run(3))
+    made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 5.0)
+    assert persisted(made.handle(Worked(Train("local", 0), snapshot("again"), {}), 6.0)) == []
+
+
+def test_failed_work_is_asked_for_again_after_a_pause() -> None:
+    made = started(Run(3))
+    effects = made.handle(WorkFailed(Train("local", 0), "out of memory"), 5.0)
+    assert [e.event for e in effects if isinstance(e, Report)] == ["work_failed"]
+    assert made.work is None
+    assert not any(isinstance(e, Start) for e in made.handle(Tick(), 14.9))
+    assert Start(Train("local", 0)) in made.handle(Tick(), 15.0)
+
+
+def test_a_draining_node_starts_nothing_and_leads_nothing() -> None:
+    made = node(Run(3))
+    assert not any(isinstance(effect, Start) for effect in made.handle(Drain(), 0.0))
+    assert made.exchange.own_beat is not None and not made.exchange.own_beat.beat.ready
+
+
+def test_peers_experts_are_fetched_once_and_kept() -> None:
+    run = Run(3)
+    made = started(run)
+    said = run.authors[1].say(expert(0, "theirs"))
+    entries = Entries(run=run.id, entries=(said.envelope,), beats=())
+    effects = made.handle(Received(run.keys[1], entries), 1.0)
+    assert [e.snapshot for e in effects if isinstance(e, Fetch)] == [snapshot("theirs")]
+    assert not any(isinstance(e, Fetch) for e in made.handle(Tick(), 2.0))
+    made.handle(Held(snapshot("theirs").digest), 3.0)
+    assert not made.fetching and snapshot("theirs").digest in made.held
+
+
+def test_an_unfit_expert_is_refused_by_a_verdict_and_not_fetched_again() -> None:
+    run = Run(3)
+    made = started(run)
+    said = run.authors[1].say(expert(0, "theirs"))
+    entries = Entries(run=run.id, entries=(said.envelope,), beats=())
+    made.handle(Received(run.keys[1], entries), 1.0)
+    effects = made.handle(Unfit(snapshot("theirs").digest, "NaN"), 2.0)
+    (verdict,) = [e.sealed.entry.body for e in effects if isinstance(e, Persist)]
+    assert verdict == Verdict(subject=run.keys[1], entry=said.digest, reason="NaN")
+    assert not any(isinstance(e, Fetch) for e in made.handle(Tick(), 60.0))
+
+
+def test_a_download_is_lost_only_when_no_byte_came_for_long() -> None:
+    run = Run(3, stall_s=60.0)
+    made = started(run)
+    made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 0.0)
+    said = run.authors[1].say(expert(0, "theirs"))
+    made.handle(Received(run.keys[1], Entries(run=run.id, entries=(said.envelope,), beats=())), 0.0)
+    digest = snapshot("theirs").digest
+    made.handle(Progressed(1, 100), 50.0)
+    assert not made.situation(110.0).lost(digest)
+    assert made.situation(110.1).lost(digest)
+
+
+def test_a_restarted_node_beats_above_what_peers_remember() -> None:
+    run = Run(3)
+    made = node(run)
+    made.handle(told(run, 1, empty(run), beats=41), 0.0)
+    assert made.exchange.own_beat is not None
+    assert made.exchange.own_beat.beat.counter == 42
+
+
+def test_a_silo_alone_runs_from_join_to_vote_to_lease() -> None:
+    run = Run(1)
+    made = node(run)
+    effects = made.handle(Tick(), 0.0)
+    effects += made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 1.0)
+    assert persisted(effects) == ["join", "expert", "vote", "lease"]
+    assert made.step is not None and made.step.phase.stage == "distil"
+
+
+def test_a_silo_that_cannot_distil_waits() -> None:
+    made = node(Run(1), distils=False)
+    made.handle(Tick(), 0.0)
+    effects = made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 1.0)
+    assert persisted(effects) == ["expert"]
+    assert made.step is not None and "can distil" in getattr(made.step.action, "why", "")
+
+
+def test_a_fenced_leaders_student_is_never_said() -> None:
+    """SPEC 7.4: whoever saw a later leader elected keeps silent, and stops working."""
+    run = Run(3)
+    made = started(run)
+    made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 1.0)
+    for peer in (1, 2):
+        run.authors[peer].say(expert(0, f"expert {peer}"))
+    run.authors[1].say(Vote(term=1, round=0, candidate=run.keys[0]))
+    effects = made.handle(_heard(run), 2.0)
+    for digest in list(made.fetching):
+        effects += made.handle(Held(digest), 3.0)
+    assert persisted(effects)[-2:] == ["vote", "lease"]
+    work = made.work
+    assert work is not None and not isinstance(work, Train)
+    votes = [a.say(Vote(term=2, round=0, candidate=run.keys[1])) for a in run.authors[1:]]
+    run.authors[1].say(lease(2, 0, votes))
+    assert Cancel() in made.handle(_heard(run), 4.0)
+    late = made.handle(Worked(work, snapshot("fenced"), {}), 5.0)
+    assert persisted(late) == []
+
+
+def _heard(run: Run) -> Received:
+    said = [sealed.envelope for author in run.authors[1:] for sealed in author.journal]
+    return Received(run.keys[1], Entries(run=run.id, entries=tuple(said), beats=()))
