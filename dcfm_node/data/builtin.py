@@ -101,9 +101,14 @@ def gaussians(silos: int, rng: np.random.Generator) -> Domain:
 def digits(silos: int, rng: np.random.Generator) -> Domain:
     """scikit-learn's 8x8 digits in colours, (3, 8, 8) in [-1, 1], attributes digit x colour.
 
-    Silo k knows a band of digits and a band of colours around it well and little of the rest;
-    DIGITS_HELD of all combinations are held by somebody, each by one or two silos.
+    DIGITS_HELD of all combinations are held by somebody. Each digit has a home silo that holds all
+    of its held combinations; a third of them are held by one other silo as well.
+
+    Raises:
+        UserError: more silos than digits, or scikit-learn is absent.
     """
+    if silos > 10:
+        raise UserError(f"ten digits cannot be dealt to {silos} silos", fix="ask for at most 10")
     images, labels = digit_images()
     held = _held_combinations(10, len(COLOURS), rng)
     owners = _deal(held, silos, rng)

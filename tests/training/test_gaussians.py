@@ -1,0 +1,122 @@
+"""The shipped gaussians run, shortened, in one process: the missing mode appears."""
+
+from functools import cache
+
+import pytest
+import torch
+
+from dcfm_node.data import builtin
+from dcfm_node.demo import judge
+from dcfm_node.flow import labels, sampling
+from dcfm_node.flow.stages import (
+    Hooks,
+    Samples,
+    Teacher,
+    distil,
+    local,
+    refine_against_peers,
+    refine_anchored,
+    score,
+)
+from dcfm_node.records.manifest import Manifest
+from tests.training.settings import shipped
+
+DOMAIN = builtin.builtin("gaussians", 2, seed=0)
+NOVEL = judge.queries(DOMAIN.held_out, 300)
+KNOWN = judge.queries(DOMAIN.observed, 100)
+DATA = [Samples(torch.from_numpy(s.x), torch.from_numpy(s.c)) for s in DOMAIN.silos]
+TRAIN = [Samples(d.x[:-100], d.c[:-100]) for d in DATA]
+HOLDOUT = [Samples(d.x[-100:], d.c[-100:]) for d in DATA]
+
+
+def run(schedule: str) -> Manifest:
+    manifest = shipped("gaussians", 2, schedule=schedule)
+    method = manifest.method
+    short = {
+        stage: getattr(method, stage).model_copy(update={"steps": steps})
+        for stage, steps in (("local", 700), ("refine", 500), ("distil", 600))
+    }
+    return manifest.model_copy(update={"method": method.model_copy(update=short)})
+
+
+def teacher(k: int, weights: dict[str, torch.Tensor]) -> Teacher:
+    return Teacher(f"silo-{k}", weights, labels.count(TRAIN[k].c))
+
+
+@cache
+def experts() -> list[Teacher]:
+    """Stage I."""
+    manifest = run("paper")
+    return [
+        teacher(k, local(manifest, TRAIN[k], HOLDOUT[k], seed=k, hooks=Hooks()).weights)
+        for k in (0, 1)
+    ]
+
+
+def student_accuracy(manifest: Manifest, weights: dict[str, torch.Tensor]) -> tuple[float, float]:
+    novel = judge.accuracy("gaussians", sampling.sample(manifest, weights, NOVEL, seed=0), NOVEL)
+    known = judge.accuracy("gaussians", sampling.sample(manifest, weights, KNOWN, seed=0), KNOWN)
+    return novel, known
+
+
+@pytest.mark.parametrize("rule", ["joint", "composed"])
+def test_independent_experts_miss_the_novel_mode(rule: str) -> None:
+    manifest = run("paper")
+    made = sampling.sample_routed(manifest, experts(), NOVEL, rule=rule, seed=0)
+    assert judge.accuracy("gaussians", made, NOVEL) <= 0.10
+
+
+def test_independent_experts_know_the_known_modes() -> None:
+    made = sampling.sample_routed(run("paper"), experts(), KNOWN, rule="joint", seed=0)
+    assert judge.accuracy("gaussians", made, KNOWN) >= 0.93
+
+
+def test_alternating_schedule_finds_the_novel_mode() -> None:
+    manifest = run("alternating")
+    interim = distil(manifest, experts(), init=None, seed=10, hooks=Hooks())
+    refined = [
+        refine_anchored(
+            manifest,
+            TRAIN[k],
+            HOLDOUT[k],
+            init=experts()[k].weights,
+            anchor=interim.weights,
+            seed=20 + k,
+            hooks=Hooks(),
+        )
+        for k in (0, 1)
+    ]
+    teachers = [teacher(k, outcome.weights) for k, outcome in enumerate(refined)]
+    made = sampling.sample_routed(manifest, teachers, NOVEL, rule="joint", seed=0)
+    assert judge.accuracy("gaussians", made, NOVEL) >= 0.90
+    student = distil(manifest, teachers, init=interim.weights, seed=30, hooks=Hooks())
+    novel, known = student_accuracy(manifest, student.weights)
+    assert novel >= 0.90
+    assert known >= 0.93
+    scores = score(
+        manifest, student.weights, HOLDOUT[0], reference=teachers[0].weights, device="cpu"
+    )
+    assert scores["holdout_loss"] <= 1.1 * scores["reference_loss"]
+
+
+def test_paper_schedule_finds_the_novel_mode_in_turn() -> None:
+    manifest = run("paper")
+    teachers = list(experts())
+    for k in (0, 1):
+        outcome = refine_against_peers(
+            manifest,
+            TRAIN[k],
+            HOLDOUT[k],
+            me=f"silo-{k}",
+            init=teachers[k].weights,
+            peers=teachers,
+            seed=20 + k,
+            hooks=Hooks(),
+        )
+        teachers[k] = teacher(k, outcome.weights)
+    made = sampling.sample_routed(manifest, teachers, NOVEL, rule="composed", seed=0)
+    assert judge.accuracy("gaussians", made, NOVEL) >= 0.90
+    student = distil(manifest, teachers, init=None, seed=30, hooks=Hooks())
+    novel, known = student_accuracy(manifest, student.weights)
+    assert novel >= 0.90
+    assert known >= 0.93

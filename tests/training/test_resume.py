@@ -1,0 +1,112 @@
+"""A killed stage goes on as if nothing had happened."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from dcfm_node.errors import DataError, Failed
+from dcfm_node.flow.stages import (
+    Hooks,
+    Outcome,
+    Samples,
+    Teacher,
+    Weights,
+    distil,
+    local,
+    refine_against_peers,
+    refine_anchored,
+)
+from tests.training.settings import STAGE, draws, manifest
+
+STAGES = ("local", "refine_anchored", "refine_against_peers", "distil")
+# 100 steps cross a block of rows; patience puts the CI gaps into the checkpoint.
+SETTINGS = STAGE | {"steps": 100, "batch": 8, "patience": 90}
+RUN = manifest(method=dict.fromkeys(("local", "refine", "distil"), SETTINGS))
+
+
+def samples(rows: int = 60) -> Samples:
+    generator = draws()
+    c = torch.randint(2, (rows, 2), generator=generator)
+    return Samples(2.0 * c - 1 + 0.1 * torch.randn(rows, 2, generator=generator), c)
+
+
+def run(stage: str, hooks: Hooks, seed: int = 7) -> Outcome:
+    data, holdout = samples(), samples(20)
+    counts = {(0, 0): 3, (1, 1): 2}
+    init = local(manifest(), data, holdout, seed=0, hooks=Hooks()).weights
+    teachers = [Teacher("silo-0", init, counts), Teacher("silo-1", init, counts)]
+    if stage == "local":
+        return local(RUN, data, holdout, seed=seed, hooks=hooks)
+    if stage == "distil":
+        return distil(RUN, teachers, init=init, seed=seed, hooks=hooks)
+    if stage == "refine_anchored":
+        return refine_anchored(RUN, data, holdout, init=init, anchor=init, seed=seed, hooks=hooks)
+    return refine_against_peers(
+        RUN, data, holdout, me="silo-1", init=init, peers=teachers, seed=seed, hooks=hooks
+    )
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_resumed_run_is_bit_identical(stage: str, tmp_path: Path) -> None:
+    saved: list[Path] = []
+
+    def save(checkpoint: Weights) -> None:
+        saved.append(tmp_path / f"{len(saved)}.safetensors")
+        save_file(checkpoint, saved[-1])
+
+    whole = run(stage, Hooks(save=save, save_every=30))
+    assert len(saved) == 3
+    resumed = run(stage, Hooks(resume=load_file(saved[1])))
+    assert resumed.metrics == whole.metrics
+    assert all(torch.equal(resumed.weights[name], whole.weights[name]) for name in whole.weights)
+
+
+def test_the_seed_decides() -> None:
+    first, again, other = (run("local", Hooks(), seed) for seed in (7, 7, 8))
+    assert all(torch.equal(first.weights[name], again.weights[name]) for name in first.weights)
+    assert not all(torch.equal(first.weights[n], other.weights[n]) for n in first.weights)
+
+
+def test_outcome_is_publishable_and_reported() -> None:
+    seen: list[tuple[int, int]] = []
+    hooks = Hooks(progress=lambda done, total, losses: seen.append((done, total)))
+    outcome = run("distil", hooks)
+    assert seen[-1] == (100, 100)
+    assert {"ci_gap", "holdout_loss", "steps"} <= outcome.metrics.keys()
+    assert all(w.dtype == torch.float32 and w.is_contiguous() for w in outcome.weights.values())
+
+
+def test_patience_stops_a_stage_early() -> None:
+    settings = SETTINGS | {"patience": 1, "learning_rate": 1e-8}
+    short = manifest(method={"local": settings, "refine": STAGE, "distil": STAGE})
+    outcome = local(short, samples(), samples(20), seed=0, hooks=Hooks())
+    assert outcome.metrics["steps"] < 100
+
+
+def test_diverging_training_names_the_fix() -> None:
+    data = samples()
+    broken = Samples(data.x * float("inf"), data.c)
+    with pytest.raises(Failed, match="learning_rate"):
+        local(RUN, broken, data, seed=0, hooks=Hooks())
+
+
+def test_an_empty_silo_is_refused() -> None:
+    empty = Samples(torch.zeros(0, 2), torch.zeros(0, 2, dtype=torch.int64))
+    with pytest.raises(DataError, match="no sample"):
+        local(RUN, empty, samples(), seed=0, hooks=Hooks())
+
+
+def test_peers_must_include_the_silo_itself() -> None:
+    with pytest.raises(ValueError, match="silo-9"):
+        refine_against_peers(
+            RUN, samples(), samples(), me="silo-9", init={}, peers=[], seed=0, hooks=Hooks()
+        )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("stage", STAGES)
+def test_stages_run_on_a_gpu(stage: str) -> None:
+    outcome = run(stage, Hooks(device="cuda"))
+    assert all(tensor.device.type == "cpu" for tensor in outcome.weights.values())

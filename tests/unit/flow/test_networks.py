@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from dcfm_node.flow.networks import build, schema
+from tests.training.settings import manifest
+
+KINDS = [
+    pytest.param({"kind": "mlp"}, (5,), id="mlp"),
+    pytest.param({"kind": "mlp", "predict": "sample"}, (3, 8, 8), id="mlp on images"),
+    pytest.param({"kind": "unet", "width": 8, "depth": 1}, (1, 8, 8), id="one resolution"),
+    pytest.param({"kind": "unet", "width": 8, "depth": 3}, (3, 7, 10), id="unet, odd sizes"),
+]
+
+
+@pytest.mark.parametrize(("network", "shape"), KINDS)
+def test_velocity_has_the_samples_shape(network: dict[str, object], shape: tuple[int, ...]) -> None:
+    run = manifest((3, 4), shape=shape, network=network)
+    c = torch.tensor([(0, 0), (2, 3), (3, 3), (1, 4), (3, 4)])  # the last three hold null tokens
+    v = build(run)(torch.randn(5, *shape), torch.linspace(0, 1, 5), c)
+    assert v.shape == (5, *shape)
+    assert v.isfinite().all()
+
+
+@pytest.mark.parametrize(("network", "shape"), KINDS)
+def test_schema_is_the_state_and_allocates_nothing(
+    network: dict[str, object], shape: tuple[int, ...]
+) -> None:
+    run = manifest((3, 4), shape=shape, network=network)
+    state = build(run).state_dict()
+    assert schema(run) == {name: ("F32", tuple(t.shape)) for name, t in state.items()}
+
+
+def test_every_silo_starts_alike_and_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = build(manifest()).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    second = build(manifest()).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = build(manifest(method={"seed": 1})).state_dict()
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_each_attribute_has_its_own_null_token() -> None:
+    net = build(manifest((2, 2)))
+    x, t = torch.randn(1, 2).expand(4, 2), torch.full((4,), 0.3)
+    v = net(x, t, torch.tensor([(0, 0), (2, 0), (0, 2), (2, 2)]))
+    assert len(v.unique(dim=0)) == 4
+
+
+def test_a_predicted_sample_becomes_a_velocity() -> None:
+    net = build(manifest(network={"predict": "sample"}))
+    x, t = torch.randn(3, 2), torch.tensor([0.0, 0.5, 1.0])
+    c = torch.zeros(3, 2, dtype=torch.int64)
+    expected = (net.net(x, t, c) - x) / torch.tensor([1.0, 0.5, 0.05])[:, None]
+    torch.testing.assert_close(net(x, t, c), expected)

@@ -1,0 +1,84 @@
+import pytest
+import torch
+
+from dcfm_node.flow import sampling
+from dcfm_node.flow.labels import null_label
+from dcfm_node.flow.networks import build
+from dcfm_node.flow.routing import Router
+from dcfm_node.flow.sampling import Teacher, composed, guided, load, routed, sample, sample_routed
+from dcfm_node.flow.solvers import integrate
+from tests.training.settings import Table, manifest
+
+RUN = manifest(method={"solver_steps": 5})
+NULL = null_label((2, 2))
+COUNTS = ({(0, 0): 6, (0, 1): 2}, {(0, 0): 1, (1, 0): 5})
+X, T = torch.randn(4, 2, generator=torch.Generator().manual_seed(0)), torch.linspace(0, 0.9, 4)
+C = torch.tensor([(0, 0), (0, 1), (1, 0), (1, 1)])
+
+
+def weights(seed: int) -> dict[str, torch.Tensor]:
+    return build(manifest(method={"seed": seed})).state_dict()
+
+
+def teachers() -> list[Teacher]:
+    return [Teacher(f"silo-{k}", weights(k), COUNTS[k]) for k in (0, 1)]
+
+
+@pytest.mark.parametrize("w", [1.0, 2.5])
+def test_composed_is_equation_5(w: float) -> None:
+    net = Table(0.4)
+    null = net(X, T, NULL.expand(4, 2))
+    first = net(X, T, torch.stack([C[:, 0], torch.full((4,), 2)], dim=1))
+    second = net(X, T, torch.stack([torch.full((4,), 2), C[:, 1]], dim=1))
+    expected = null + w * (first - null) + w * (second - null)
+    torch.testing.assert_close(composed(net, NULL, w)(X, T, C), expected)
+
+
+def test_guidance_of_the_joint_head() -> None:
+    net = Table(0.4)
+    null = net(X, T, NULL.expand(4, 2))
+    torch.testing.assert_close(guided(net, NULL, 3.0)(X, T, C), null + 3 * (net(X, T, C) - null))
+
+
+def test_routed_terms_are_mixed_by_label_counts() -> None:
+    a, b = Table(0.4), Table(-1.0)
+    made = routed([a, b], Router(COUNTS, (2, 2)), NULL)(X, T, C)
+    for r, (i, j) in enumerate(C.tolist()):
+
+        def mixed(label: tuple[int, int], n: tuple[int, int], r: int = r) -> torch.Tensor:
+            at = (X[r : r + 1], T[r : r + 1], torch.tensor([label]))
+            return (n[0] * a(*at) + n[1] * b(*at))[0] / sum(n)
+
+        null = mixed((2, 2), (8, 6))
+        first = mixed((i, 2), ((8, 1), (0, 5))[i])
+        second = mixed((2, j), ((6, 6), (2, 0))[j])
+        torch.testing.assert_close(made[r], first + second - null)
+
+
+def test_sample_integrates_the_field_from_seeded_noise() -> None:
+    noise = torch.randn(4, 2, generator=torch.Generator().manual_seed(9))
+    net = load(RUN, weights(0), "cpu")
+    direct = integrate(lambda x, t: net(x, t, C), noise, 5, "heun")
+    torch.testing.assert_close(sample(RUN, weights(0), C, composed=False, seed=9), direct)
+    through = sample(RUN, weights(0), C, seed=9)
+    assert RUN.method.composed
+    assert torch.equal(through, sample(RUN, weights(0), C, composed=True, seed=9))
+    assert not torch.equal(through, sample(RUN, weights(0), C, seed=8))
+
+
+def test_joint_routing_picks_one_expert_per_sample() -> None:
+    labels = torch.tensor([(0, 0)] * 30 + [(0, 1)] * 5)
+    made = sample_routed(RUN, teachers(), labels, rule="joint", seed=9)
+    alone = [sample(RUN, weights(k), labels, composed=False, seed=9) for k in (0, 1)]
+    of_first, of_second = (torch.isclose(made, one).all(dim=1) for one in alone)
+    assert (of_first ^ of_second).all()
+    assert of_second[:30].any(), "silo 1 holds a seventh of (0, 0)"
+    assert of_first[30:].all(), "silo 0 alone holds (0, 1)"
+
+
+def test_large_requests_are_cut_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = C.repeat(3, 1)
+    whole = sample_routed(RUN, teachers(), labels, rule="composed", seed=1)
+    monkeypatch.setattr(sampling, "CHUNK", 5)
+    cut = sample_routed(RUN, teachers(), labels, rule="composed", seed=1)
+    torch.testing.assert_close(cut, whole)
