@@ -47,7 +47,9 @@ def draw(path: Path, domain: Domain, owners: Owners, found: "Evaluation") -> Non
     from matplotlib.figure import Figure
 
     image = len(domain.sample_shape) == 3
-    figure = Figure(figsize=(13.2, 0.62 * len(domain.attributes[0][1]) + 2.9 if image else 7.6))
+    rows, columns = (len(values) for _, values in domain.attributes)
+    size = (1.45 * columns + 2.2, 0.68 * rows + 2.6) if image else (13.2, 7.6)
+    figure = Figure(figsize=size)
     for axes, drawn in _panels(figure, domain, found):
         (_grid if image else _scatter)(axes, domain, owners, drawn)
     _legend(figure, _silo_keys(owners), (_wrong_key() if image else _query_keys(domain, owners)))
@@ -91,7 +93,7 @@ def _grid(axes: "Axes", domain: Domain, owners: Owners, drawn: "Drawn") -> None:
     axes.set_aspect("equal")
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
-    axes.tick_params(length=0, labelsize=12)
+    axes.tick_params(length=0, labelsize=10.5)
     axes.xaxis.tick_top()
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -100,7 +102,7 @@ def _grid(axes: "Axes", domain: Domain, owners: Owners, drawn: "Drawn") -> None:
         row, column = label
         _cell(axes, image, column, row, [silos[name] for name in owners[row, column]])
         if not right:
-            axes.plot([column + 0.34], [row - 0.34], zorder=5, clip_on=False, **CROSS)
+            axes.plot([column + 0.32], [row - 0.32], zorder=5, clip_on=False, **CROSS)
 
 
 def _cell(axes: "Axes", image: Any, column: int, row: int, colours: Sequence[str]) -> None:
@@ -111,7 +113,7 @@ def _cell(axes: "Axes", image: Any, column: int, row: int, colours: Sequence[str
     axes.imshow(
         np.clip((image.transpose(1, 2, 0) + 1) / 2, 0, 1),
         extent=(column - inner, column + inner, row + inner, row - inner),
-        interpolation="nearest",
+        interpolation="bicubic",
         aspect="equal",
     )
     for style in outlines(colours):

@@ -32,17 +32,17 @@ def timeline(entries: Iterable[Entry], manifest: Manifest, began_ms: int) -> lis
 
 def phases(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """When each stage of each round began and ended: a phase ends with its last record."""
-    stages = {
-        "expert": ("local", "refine"),
-        "student": ("distil",) * 2,
-        "endorse": ("release",) * 2,
-    }
     ends: dict[tuple[str, int], float] = {}
+    last_round = max((event["round"] for event in events if "round" in event), default=0)
     for event in events:
-        if event["event"] in stages:
-            number = event.get("round", 0)
-            stage = stages[event["event"]][number > 0]
-            ends[stage, number] = event["at_s"]
+        match event["event"]:
+            case "expert":
+                number = event["round"]
+                ends["refine" if number else "local", number] = event["at_s"]
+            case "student":
+                ends["distil", event["round"]] = event["at_s"]
+            case "endorse" | "refuse":
+                ends["release", last_round] = event["at_s"]
     began = next((event["at_s"] for event in events if event["event"] == "join"), 0.0)
     found = []
     for (stage, number), end in sorted(ends.items(), key=lambda item: item[1]):

@@ -94,7 +94,8 @@ def run_demo(
         )
     (out / "report.json").write_text(json.dumps(found, indent=2) + "\n")
     if not json_output:
-        console.print(f"\n{report.table(found)}\n\n{report.next_steps(stage, manifest)}")
+        told = f"\n{report.table(found)}\n\n{report.next_steps(stage, manifest)}"
+        console.print(told, soft_wrap=True)
     return found
 
 

@@ -1,0 +1,107 @@
+"""What is compared with what. The models are stand-ins: nothing is trained or sampled."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dcfm_node.data.builtin import builtin, mode
+from dcfm_node.demo import evaluate as evaluation
+from dcfm_node.demo.evaluate import Models, evaluate, seen_by
+from dcfm_node.flow.sampling import Teacher
+
+
+def drawn(labels, right):
+    """The asked mode where `right`, else far away."""
+    modes = torch.from_numpy(np.stack([mode(label) for label in labels.tolist()]))
+    return torch.where(right.unsqueeze(-1), modes, modes + 10)
+
+
+@pytest.fixture
+def judged(monkeypatch, manifest):
+    """Silo `a` knows left, `b` knows left-bottom only; joint routing knows all but the novel."""
+    asked = []
+
+    def sample(manifest, weights, labels, *, composed=None, seed):
+        asked.append((weights["kind"], composed, seed))
+        left = labels[:, 0] == 0
+        right = {
+            "student": torch.ones(len(labels), dtype=torch.bool),
+            "a": left if composed else torch.zeros_like(left),
+            "b": left & (labels[:, 1] == 0),
+        }[weights["kind"]]
+        return drawn(labels, right)
+
+    def sample_routed(manifest, experts, labels, *, rule, seed):
+        asked.append(([expert.name for expert in experts], rule, seed))
+        known = ~labels.all(dim=1)
+        late = experts[0].weights["kind"] == "late"
+        return drawn(labels, torch.ones_like(known) if late else known & (rule == "joint"))
+
+    monkeypatch.setattr(evaluation, "sample", sample)
+    monkeypatch.setattr(evaluation, "sample_routed", sample_routed)
+    monkeypatch.setattr(evaluation, "load_file", lambda path: {"kind": path.name})
+    monkeypatch.setitem(evaluation.EACH, "gaussians", 10)
+    monkeypatch.setitem(evaluation.SHOWN, "gaussians", 2)
+    local = [Teacher(name, {"kind": name}, {}) for name in ("a", "b")]
+    refined = [Teacher(name, {"kind": "late"}, {}) for name in ("a", "b")]
+    domain = builtin("gaussians", 2, 0)
+    return evaluate(domain, Models(manifest, Path("student"), local, refined)), asked
+
+
+def test_each_method_has_its_accuracy_on_known_and_novel(judged):
+    found, _ = judged
+    assert found.accuracy["student"] == {"known": 1.0, "novel": 1.0}
+    assert found.accuracy["experts"] == {"known": 1.0, "novel": 1.0}
+    assert found.accuracy["independent_experts"] == {"known": 1.0, "novel": 0.0}
+    assert found.accuracy["single_silo_best"] == {
+        "known": pytest.approx(2 / 3, abs=1e-4),
+        "novel": 0.0,
+    }
+
+
+def test_baselines_get_their_better_rule_and_all_candidates_are_told(judged):
+    found, _ = judged
+    assert found.best_silo == "a"
+    single = found.detail["single_silo_best"]
+    assert (single["silo"], single["sampling"]) == ("a", "composed")
+    assert len(single["candidates"]) == 4
+    independent = found.detail["independent_experts"]
+    assert independent["sampling"] == "joint"
+    assert independent["candidates"]["composed"] == {"known": 0.0, "novel": 0.0}
+
+
+def test_standard_errors_are_those_of_a_share(judged):
+    found, _ = judged
+    errors = found.detail["standard_error"]
+    assert errors["student"] == {"known": 0.0, "novel": 0.0}
+    assert errors["single_silo_best"]["known"] == pytest.approx((2 / 9 / 30) ** 0.5, abs=1e-4)
+
+
+def test_all_methods_start_from_the_same_noise(judged):
+    _, asked = judged
+    assert len(asked) == 1 + 4 + 2 + 1
+    assert {seed for *_, seed in asked} == {evaluation.NOISE_SEED}
+
+
+def test_the_picture_shows_the_first_samples_of_every_combination(judged):
+    found, _ = judged
+    assert found.student.c.tolist() == [[0, 0]] * 2 + [[0, 1]] * 2 + [[1, 0]] * 2 + [[1, 1]] * 2
+    assert found.single.right.tolist() == [True] * 4 + [False] * 4
+
+
+def test_threads_are_given_back(judged):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(AttributeError):
+            evaluate(builtin("gaussians", 2, 0), None)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_combinations_know_who_holds_them():
+    seen = seen_by(builtin("gaussians", 3, 0), ("x", "y", "z"))
+    assert seen == {(0, 0): ["x", "y", "z"], (0, 1): ["x", "z"], (1, 0): ["y"], (1, 1): []}

@@ -1,0 +1,185 @@
+"""The report as data, as a table, and what it tells to type next."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dcfm_node.demo import report
+from dcfm_node.demo.stage import NodeFolder, Stage, Wish
+from dcfm_node.records.entries import (
+    Endorse,
+    Entry,
+    Expert,
+    Join,
+    Lease,
+    Refuse,
+    Snapshot,
+    Student,
+    Vote,
+)
+from tests.unit.demo.conftest import EAST, NORTH
+
+SNAPSHOT = Snapshot(digest=b"\x03" * 32, size=10, chunks=b"\x04" * 32)
+DIGEST = "03" * 32
+ACCURACY = {
+    "single_silo_best": {"known": 0.56, "novel": 0.34},
+    "independent_experts": {"known": 0.95, "novel": 0.5},
+    "experts": {"known": 0.96, "novel": 0.75},
+    "student": {"known": 0.97, "novel": 0.874},
+}
+
+
+def entry(author, at_s, body, seq=0):
+    return Entry(
+        run=b"\x05" * 32,
+        author=author,
+        epoch=0,
+        seq=seq,
+        prev=b"\x06" * 32,
+        time_ms=1_000_000 + int(at_s * 1_000),
+        body=body,
+    )
+
+
+def expert(author, at_s, round_):
+    metrics = {"ci_gap": 0.1}
+    return entry(author, at_s, Expert(round=round_, snapshot=SNAPSHOT, parents=(), metrics=metrics))
+
+
+def student(author, at_s, round_, term):
+    return entry(
+        author,
+        at_s,
+        Student(
+            term=term,
+            round=round_,
+            lease=b"\x07" * 32,
+            snapshot=SNAPSHOT,
+            teachers=(b"\x08" * 32,),
+            parent=None,
+            missing=(),
+            final=round_ == 1,
+            seed=0,
+            version="1",
+            metrics={},
+        ),
+    )
+
+
+def join(author, at_s):
+    return entry(author, at_s, Join(name="north", distils=True, version="1", counts=()))
+
+
+@pytest.fixture
+def events(manifest):
+    said = [
+        join(NORTH, 1.0),
+        join(EAST, 1.5),
+        expert(EAST, 30.0, 0),
+        expert(NORTH, 20.0, 0),
+        entry(NORTH, 30.2, Vote(term=1, round=0, candidate=NORTH)),
+        entry(NORTH, 30.5, Lease(term=1, round=0, votes=(b"\x09" * 32,))),
+        student(NORTH, 40.0, 0, 1),
+        expert(NORTH, 50.0, 1),
+        expert(EAST, 51.0, 1),
+        student(EAST, 60.0, 1, 2),
+        entry(NORTH, 61.0, Endorse(student=b"\x0a" * 32, metrics={})),
+        entry(EAST, 62.0, Refuse(student=b"\x0a" * 32, reason="poor", metrics={})),
+    ]
+    return report.timeline(said, manifest, 1_000_000)
+
+
+@pytest.fixture
+def built(events, says):
+    return report.build(
+        Wish("gaussians", "alternating", seed=4, silos=2),
+        statuses={"north": says("north", "done", 1), "east": says("east", "done", 1)},
+        student={
+            "digest": DIGEST,
+            "outcome": "DEGRADED",
+            "missing": ["east"],
+            "round": 1,
+            "endorsed_by": ["north"],
+            "refused_by": {"east": "poor"},
+        },
+        digests={"north": DIGEST},
+        lost={"east": "killed by signal 9"},
+        events=events,
+        accuracy=ACCURACY,
+        detail={"combinations": {"known": 3, "novel": 1}},
+        released_s=62.34,
+        elapsed_s=75.0,
+    )
+
+
+def test_the_timeline_is_in_order_and_names_silos(events):
+    assert [event["at_s"] for event in events] == sorted(event["at_s"] for event in events)
+    assert events[2] == {
+        "at_s": 20.0,
+        "silo": "north",
+        "event": "expert",
+        "round": 0,
+        "metrics": {"ci_gap": 0.1},
+    }
+    assert {event["event"] for event in events} == {
+        "join",
+        "expert",
+        "lease",
+        "student",
+        "endorse",
+        "refuse",
+    }
+
+
+def test_phases_end_with_their_last_record(events):
+    found = [(p["stage"], p["round"], p["from_s"], p["to_s"]) for p in report.phases(events)]
+    assert found == [
+        ("local", 0, 1.0, 30.0),
+        ("distil", 0, 30.0, 40.0),
+        ("refine", 1, 40.0, 51.0),
+        ("distil", 1, 51.0, 60.0),
+        ("release", 1, 60.0, 62.0),
+    ]
+    assert report.phases([]) == []
+
+
+def test_the_report_says_what_was_promised(built):
+    assert built["schema"] == "dcfm-node/demo-report/1"
+    assert (built["domain"], built["seed"], built["silos"]) == ("gaussians", 4, 2)
+    assert (built["run_id"], built["student_digest"]) == ("ab" * 32, DIGEST)
+    assert (built["released_s"], built["elapsed_s"]) == (62.3, 75.0)
+    assert built["accuracy"] == ACCURACY
+    assert [(node["name"], node["student_digest"]) for node in built["nodes"]] == [
+        ("east", None),
+        ("north", DIGEST),
+    ]
+    assert all(
+        node.keys() >= {"bytes_sent", "bytes_received", "peak_rss_mb"} for node in built["nodes"]
+    )
+    assert built["leaders"] == [
+        {"round": 0, "term": 1, "silo": "north"},
+        {"round": 1, "term": 2, "silo": "east"},
+    ]
+    assert json.loads(json.dumps(built)) == built
+
+
+def test_the_table_is_short_and_hides_nothing(built):
+    text = report.table(built)
+    assert len(text.splitlines()) <= 12
+    assert "DEGRADED without east" in text
+    assert "east    LACKS the student" in text
+    assert "north   holds the student" in text
+    assert "east    lost: killed by signal 9" in text
+    rows = {line.split("  ")[0]: line.split()[-2:] for line in text.splitlines()[-4:]}
+    assert rows["the best silo alone"] == ["56%", "34%"]
+    assert rows["the student (DCFM-B)"] == ["97%", "87%"]
+
+
+def test_what_to_type_next_can_be_typed(manifest):
+    out = Path("my demo")
+    stage = Stage(out, (NodeFolder("north", out / "nodes" / "north"),))
+    text = report.next_steps(stage, manifest)
+    assert "dcfm-node student verify 'my demo/student'" in text
+    assert "--where horizontal=right --where vertical=top -n 16 --out samples.npz" in text
+    assert "--config 'my demo/nodes/north/node.toml' --peers 'my demo/peers.toml'" in text

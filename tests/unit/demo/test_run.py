@@ -1,0 +1,145 @@
+"""When a demo is over, and how it ends."""
+
+import os
+import signal
+from types import SimpleNamespace
+
+import pytest
+
+from dcfm_node.demo import run
+from dcfm_node.demo.stage import NodeFolder, Stage
+from dcfm_node.errors import ConfigError, Failed
+
+
+def student(digest="aa", endorsed=("north", "east"), refused=()):
+    return {
+        "digest": digest,
+        "endorsed_by": list(endorsed),
+        "refused_by": dict.fromkeys(refused, "poor"),
+    }
+
+
+def both(says, *, stage="release", **more):
+    return {name: says(name, stage, 1, **more) for name in ("north", "east")}
+
+
+def test_released_means_the_same_student_on_every_node(says):
+    assert run.released(both(says, latest=student()))
+    assert not run.released(both(says))
+    other = both(says, latest=student())
+    other["east"]["latest"] = student("bb")
+    assert not run.released(other)
+    other["east"]["latest"] = None
+    assert not run.released(other)
+
+
+def test_a_node_that_still_works_is_not_done(says):
+    assert not run.released(both(says, latest=student(), activity="score"))
+
+
+def test_every_living_node_must_have_judged(says):
+    assert run.all_judged(both(says, latest=student()))
+    assert run.all_judged(both(says, latest=student(endorsed=("north",), refused=("east",))))
+    assert not run.all_judged(both(says, latest=student(endorsed=("north",))))
+    alone = both(says, latest=student(endorsed=("north",)))
+    del alone["east"]
+    assert run.all_judged(alone)
+
+
+def test_a_run_without_a_student_is_seen(says):
+    assert run.ended_without(both(says, stage="done"))
+    assert not run.ended_without(both(says, stage="done", latest=student()))
+    assert not run.ended_without(both(says))
+    assert not run.ended_without({})
+
+
+class Scripted:
+    """Nodes that answer what a script says, look after look."""
+
+    def __init__(self, looks):
+        self.looks = iter(looks)
+        self.alive = [NodeFolder(name, None) for name in ("north", "east")]
+
+    def statuses(self):
+        return next(self.looks)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes only when the demo pauses."""
+    now = [0.0]
+    monkeypatch.setattr(run.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(run.time, "sleep", lambda s: now.__setitem__(0, now[0] + s))
+    return now
+
+
+def test_watching_shows_every_look_and_ends_once_all_have_judged(says, manifest, clock):
+    looks = [
+        {},
+        both(says, stage="local"),
+        both(says, latest=student(endorsed=("north",))),
+        both(says, latest=student()),
+    ]
+    shown = []
+    last = run.watch(Scripted(looks), manifest, shown.append, 0.0)
+    assert len(shown) == 4
+    assert set(last) == {"north", "east"}
+    assert clock[0] == pytest.approx(3 * run.POLL_S)
+
+
+def test_a_silo_that_never_judges_is_not_waited_for_for_ever(says, manifest, clock):
+    look = both(says, latest=student(endorsed=("north",)))
+    run.watch(Scripted(look for _ in range(1_000)), manifest, lambda _: None, 0.0)
+    assert clock[0] == pytest.approx(run.GRACE_S)
+
+
+def test_the_last_word_of_a_lost_node_is_kept(says, manifest, clock):
+    nodes = Scripted([both(says), {"north": says("north", "release", 1, latest=student())}])
+    nodes.alive = nodes.alive[:1]
+    assert set(run.watch(nodes, manifest, lambda _: None, 0.0)) == {"north", "east"}
+
+
+def test_a_run_without_a_student_ends_the_demo(says, manifest, clock):
+    looks = [both(says, stage="done", problems=["the run ended without a released student"])]
+    with pytest.raises(Failed, match="without a released student"):
+        run.watch(Scripted(looks), manifest, lambda _: None, 0.0)
+
+
+def test_a_snapshot_is_found_on_whichever_node_holds_it(tmp_path):
+    stage = Stage(tmp_path, tuple(NodeFolder(n, tmp_path / n) for n in ("north", "east")))
+    held = tmp_path / "east" / "state" / "snapshots" / f"{'01' * 32}.safetensors"
+    held.parent.mkdir(parents=True)
+    held.touch()
+    assert run.find(stage, b"\x01" * 32) == held
+    with pytest.raises(Failed, match="no node holds"):
+        run.find(stage, b"\x02" * 32)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_being_told_to_end_goes_through_the_clean_up(number):
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as caught, run.terminable():
+        os.kill(os.getpid(), number)
+    assert caught.value.code == 128 + number
+    assert signal.getsignal(number) == before
+
+
+def test_a_wish_out_of_bounds_starts_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "Nodes", lambda stage: pytest.fail("started"))
+    with pytest.raises(ConfigError, match="9 silos"):
+        run.run_demo(
+            domain="gaussians",
+            schedule=None,
+            out=tmp_path / "demo",
+            seed=0,
+            silos=9,
+            json_output=True,
+        )
+
+
+def test_a_failing_fetch_is_told(tmp_path, monkeypatch):
+    done = SimpleNamespace(returncode=1, stderr="dcfm-node: no student is released yet")
+    monkeypatch.setattr(run.subprocess, "run", lambda *_, **__: done)
+    stage = Stage(tmp_path, (NodeFolder("north", tmp_path / "north"),))
+    with pytest.raises(Failed, match="no student is released"):
+        run.fetch(stage, stage.nodes[0])
