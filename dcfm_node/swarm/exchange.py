@@ -116,6 +116,22 @@ class Exchange:
         message = self._entries([sealed.envelope], [])
         return [Send(key, message) for key, peer in self.peers.items() if peer.linked]
 
+    def own_journal_known(self, *, settled: bool) -> bool:
+        """Enough peers say where this node's journal ends, and it holds it that far.
+
+        A node whose disk was lost or rolled back would otherwise sign a second history. Enough is
+        a quorum, or, once links had time to come up (`settled`), every linked peer (SPEC 3.5).
+        """
+        own = self.journals.head(self.me)
+        if self.me in self.journals.forks:
+            return False
+        if len(self.own_heads) + 1 < self.manifest.quorum:
+            linked = [key for key, peer in self.peers.items() if peer.linked]
+            if not settled or not linked or any(key not in self.own_heads for key in linked):
+                return False
+        heads = self.own_heads.values()
+        return all((head.epoch, head.seq) <= (own.epoch, own.seq) for head in heads)
+
     # What this node hears
 
     def hear(self, peer: bytes, message: Message, now: float) -> list[Effect]:

@@ -32,17 +32,20 @@ class Liveness:
     Args:
         live_s: a node is live this long after its last beat.
         stall_s: a node is late after this long without progress.
-        started_at: when this node started; silence before does not count.
     """
 
     live_s: float
     stall_s: float
-    started_at: float = 0.0
+    started_at: float | None = None
     signs: dict[bytes, Sign] = field(default_factory=dict)
     counters: dict[bytes, int] = field(default_factory=dict)
     """Counter of the newest beat of every node."""
     waiting: dict[Duty, float] = field(default_factory=dict)
     """Since when this node waits for what, in seconds."""
+
+    def start(self, now: float) -> None:
+        """This node is up: silence before its first event does not count."""
+        self.started_at = now if self.started_at is None else self.started_at
 
     def hear(self, sealed: SealedBeat, now: float) -> bool:
         """Take a beat in; False if it is not newer than the one held."""
@@ -84,7 +87,7 @@ class Liveness:
     def gone(self, author: bytes, now: float) -> bool:
         """No sign of life nor progress for `stall_s`: it will not deliver what it published."""
         sign = self.signs.get(author)
-        last = self.started_at if sign is None else max(sign.heard_at, sign.moved_at)
+        last = (self.started_at or 0.0) if sign is None else max(sign.heard_at, sign.moved_at)
         return not self.live(author, now) and now > last + self.stall_s
 
 

@@ -11,15 +11,12 @@ from dataclasses import dataclass, field
 from dcfm_node import __version__
 from dcfm_node.records.entries import (
     Body,
-    Endorse,
     Entry,
-    Expert,
     Join,
     Label,
     Lease,
     Refuse,
     Snapshot,
-    Student,
     Verdict,
     Vote,
     Withdraw,
@@ -32,7 +29,6 @@ from dcfm_node.swarm.effects import (
     Drain,
     Effect,
     Event,
-    Fetch,
     Held,
     Leave,
     LinkDown,
@@ -45,7 +41,6 @@ from dcfm_node.swarm.effects import (
     Start,
     Tick,
     Train,
-    Unfetch,
     Unfit,
     Work,
     Worked,
@@ -53,7 +48,16 @@ from dcfm_node.swarm.effects import (
 )
 from dcfm_node.swarm.election import Booth
 from dcfm_node.swarm.exchange import Exchange
+from dcfm_node.swarm.holdings import Holdings
 from dcfm_node.swarm.liveness import Duty, Liveness
+from dcfm_node.swarm.outcome import (
+    brief,
+    expert_of,
+    judgement_of,
+    same_work,
+    still_true,
+    student_of,
+)
 from dcfm_node.swarm.plan import Situation, Step, next_step, wanted
 from dcfm_node.swarm.rounds import turn
 from dcfm_node.wire.envelope import Signer, run_id, seal_beat, seal_entry
@@ -102,19 +106,15 @@ class Node:
         self.run = run_id(self.manifest)
         liveness = Liveness(live_s=12 * self.pace.gossip_s, stall_s=self.manifest.policy.stall_s)
         self.exchange = Exchange.create(self.manifest, self.me, liveness)
+        self.holdings = Holdings(self.held, stall_s=self.manifest.policy.stall_s)
         self.step: Step | None = None
         self.work: Work | None = None
         self.progress = (0, 0)
-        self.fetching: dict[bytes, Snapshot] = {}
         self.draining = False
         self._pending: list[Body] = []
-        self._unfit: dict[bytes, str] = {}
         self._epoch = 0
         self._not_before = 0
-        self._started_at: float | None = None
         self._terms: dict[int, float] = {}
-        self._asked: dict[bytes, float] = {}
-        self._fetched_at = 0.0
         self._awaited: tuple[int, Sequence[bytes]] | None = None
         self._retry_at = 0.0
         self._gossip_at = 0.0
@@ -128,17 +128,14 @@ class Node:
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take one event in and say what to do about it, in order."""
-        if self._started_at is None:
-            self._started_at = self.exchange.liveness.started_at = now
+        self.exchange.liveness.start(now)
         effects = self._hear(event, now)
         if now >= self._gossip_at:
             self._gossip_at = now + self.pace.gossip_s * self.rng.uniform(0.8, 1.2)
             self._beat()
             effects += self.exchange.round_of_gossip(self.rng)
-        told_nothing = isinstance(event, Received) and not any(
-            isinstance(e, Persist) for e in effects
-        )
-        if not told_nothing or not self.exchange.writable:
+        told = not isinstance(event, Received) or any(isinstance(e, Persist) for e in effects)
+        if told or not self.exchange.writable:
             effects += self._write(now)
             effects += self._advance(now)
         return effects
@@ -147,6 +144,11 @@ class Node:
     def deadline(self) -> float:
         """When the next `Tick` is due, in seconds."""
         return self._gossip_at
+
+    @property
+    def fetching(self) -> Mapping[bytes, Snapshot]:
+        """Snapshots asked for and not yet held, by digest."""
+        return self.holdings.fetching
 
     @property
     def unsaid(self) -> tuple[Body, ...]:
@@ -162,15 +164,13 @@ class Node:
             case LinkUp() | LinkDown():
                 return self._on_link(event, now)
             case Held():
-                self.held.add(event.digest)
-                self.fetching.pop(event.digest, None)
-                self._asked.pop(event.digest, None)
-                self._fetched_at = now
+                self.holdings.arrived(event.digest, now)
             case Unfit():
                 self._on_unfit(event)
             case Progressed():
                 self.progress = (event.done, event.total)
-                self._fetched_at = now if self.work is None else self._fetched_at
+                if self.work is None:
+                    self.holdings.moved(now)
             case Worked():
                 self._on_worked(event)
             case WorkFailed():
@@ -197,62 +197,31 @@ class Node:
         return []
 
     def _on_unfit(self, event: Unfit) -> None:
-        self.fetching.pop(event.digest, None)
-        self._asked.pop(event.digest, None)
-        self._unfit[event.digest] = event.reason
-        view = self.exchange.view
-        for said in view.expert_entries.values():
-            if said.body.snapshot.digest == event.digest:
-                self._pending.append(
-                    Verdict(subject=said.author, entry=said.digest, reason=event.reason)
-                )
-        for student in view.students.values():
-            if student.body.snapshot.digest == event.digest:
-                self._pending.append(
-                    Refuse(student=student.digest, reason=event.reason, metrics={})
-                )
+        self.holdings.refuse(event.digest)
+        view, reason = self.exchange.view, event.reason
+        self._pending += [
+            Verdict(subject=said.author, entry=said.digest, reason=reason)
+            for said in view.expert_entries.values()
+            if said.body.snapshot.digest == event.digest
+        ]
+        self._pending += [
+            Refuse(student=said.digest, reason=reason, metrics={})
+            for said in view.students.values()
+            if said.body.snapshot.digest == event.digest
+        ]
 
     def _on_worked(self, event: Worked) -> None:
         self.work = None
-        metrics = dict(event.metrics)
+        method, policy = self.manifest.method, self.manifest.policy
         match event.work, event.snapshot:
             case Train() as work, Snapshot() as snapshot:
                 self.held.add(snapshot.digest)
-                parents = (work.init, work.anchor, *(digest for _, digest in work.peers))
-                named = tuple(digest for digest in parents if digest is not None)
-                self._pending.append(
-                    Expert(round=work.round, snapshot=snapshot, parents=named, metrics=metrics)
-                )
+                self._pending.append(expert_of(work, snapshot, event.metrics))
             case Distil() as work, Snapshot() as snapshot:
                 self.held.add(snapshot.digest)
-                self._pending.append(self._student(work, snapshot, metrics))
+                self._pending.append(student_of(work, snapshot, event.metrics, method.seed))
             case Score() as work, _:
-                self._pending.append(self._judgement(work, metrics))
-
-    def _student(self, work: Distil, snapshot: Snapshot, metrics: Mapping[str, float]) -> Student:
-        return Student(
-            term=work.term,
-            round=work.round,
-            lease=work.lease,
-            snapshot=snapshot,
-            teachers=tuple(entry for _, entry, _ in work.teachers),
-            parent=work.init,
-            missing=work.missing,
-            final=work.final,
-            seed=self.manifest.method.seed,
-            version=__version__,
-            metrics=dict(metrics),
-        )
-
-    def _judgement(self, work: Score, metrics: Mapping[str, float]) -> Endorse | Refuse:
-        loss, own = metrics.get("holdout_loss", 0.0), metrics.get("reference_loss")
-        limit = self.manifest.policy.endorse_ratio
-        if own is not None and loss > limit * own:
-            reason = (
-                f"velocity error {loss:.4g} on our hold-out, over {limit:g} x our own {own:.4g}"
-            )
-            return Refuse(student=work.student, reason=reason, metrics=dict(metrics))
-        return Endorse(student=work.student, metrics=dict(metrics))
+                self._pending.append(judgement_of(work, event.metrics, policy.endorse_ratio))
 
     # Writing
 
@@ -260,7 +229,9 @@ class Node:
         """Publish what waits to be said, once this node knows how its own journal ends."""
         exchange = self.exchange
         if not exchange.writable:
-            if not self._own_journal_known(now):
+            linked = self._linked_at
+            settled = linked is not None and now >= linked + self.pace.term_s
+            if not exchange.own_journal_known(settled=settled):
                 return []
             exchange.writable = True
             chain = exchange.journals.chains[self.me]
@@ -280,41 +251,9 @@ class Node:
             effects += self._publish(join, now)
         pending, self._pending = self._pending, []
         for body in pending:
-            if self._still_true(body):
+            if still_true(body, exchange.view, self.me):
                 effects += self._publish(body, now)
         return effects
-
-    def _own_journal_known(self, now: float) -> bool:
-        """Enough peers say where this node's journal ends, and it holds it that far.
-
-        A node whose disk was lost or rolled back would otherwise sign a second history. Enough is
-        a quorum, or, where fewer can be reached, every linked peer after a while (SPEC 3.5).
-        """
-        exchange = self.exchange
-        heads = exchange.own_heads
-        own = exchange.journals.head(self.me)
-        if self.me in exchange.journals.forks:
-            return False
-        if len(heads) + 1 < self.manifest.quorum:
-            linked = [key for key, peer in exchange.peers.items() if peer.linked]
-            settled = self._linked_at is not None and now >= self._linked_at + self.pace.term_s
-            if not settled or not linked or any(key not in heads for key in linked):
-                return False
-        return all((head.epoch, head.seq) <= (own.epoch, own.seq) for head in heads.values())
-
-    def _still_true(self, body: Body) -> bool:
-        """Whether a finished work's record still has a place: fenced leaders stay silent."""
-        view = self.exchange.view
-        match body:
-            case Expert():
-                return body.round not in view.experts.get(self.me, {})
-            case Student():
-                other = view.student(body.round)
-                leads = view.leader(body.term)
-                newest = leads is not None and view.last_leader() == leads
-                return newest and (other is None or other.body.term < body.term)
-            case _:
-                return True
 
     def _publish(self, body: Body, now: float) -> list[Effect]:
         own = self.exchange.journals.head(self.me)
@@ -327,7 +266,7 @@ class Node:
             time_ms=self.wall_ms + int(now * 1_000),
             body=body,
         )
-        fields = {"kind": body.kind, "seq": entry.seq, **_brief(body)}
+        fields = {"kind": body.kind, "seq": entry.seq, **brief(body)}
         sealed = seal_entry(entry, self.signer)
         return [*self.exchange.publish(sealed), Report("published", fields)]
 
@@ -344,7 +283,7 @@ class Node:
                 effects += self._publish(step.action, now)
                 continue
             break
-        effects += self._fetch(situation, now)
+        effects += self.holdings.seek(wanted(situation), now)
         if self.step is None or step.phase != self.step.phase:
             fields = {"stage": step.phase.stage, "round": step.phase.round}
             effects.append(Report("phase", fields))
@@ -381,15 +320,9 @@ class Node:
             held=self.held,
             late=late,
             gone=lambda key: key != self.me and liveness.gone(key, now),
-            lost=lambda digest: self._lost(digest, now),
+            lost=lambda digest: self.holdings.lost(digest, now),
             booth=booth,
         )
-
-    def _lost(self, digest: bytes, now: float) -> bool:
-        """Whether a snapshot was asked for and no byte of any came for `policy.stall_s`."""
-        asked = self._asked.get(digest)
-        stall_s = self.manifest.policy.stall_s
-        return asked is not None and now > max(asked, self._fetched_at) + stall_s
 
     def _quorate(self, now: float) -> bool:
         live = sum(self.exchange.liveness.live(key, now) for key in self.exchange.peers)
@@ -420,25 +353,12 @@ class Node:
                 if leader is not None:
                     liveness.wait_for(Duty(leader.author, "lead", leader.body.term), now)
 
-    def _fetch(self, situation: Situation, now: float) -> list[Effect]:
-        wants = wanted(situation)
-        effects: list[Effect] = []
-        for digest in [digest for digest in self.fetching if digest not in wants]:
-            del self.fetching[digest], self._asked[digest]
-            effects.append(Unfetch(digest))
-        for digest in sorted(wants.keys() - self.held):
-            if digest not in self.fetching and digest not in self._unfit:
-                self.fetching[digest] = wants[digest]
-                self._asked[digest] = now
-                effects.append(Fetch(wants[digest]))
-        return effects
-
     def _work(self, step: Step, now: float) -> list[Effect]:
         """Keep the worker on what the step asks. Training is always let finish: an expert that
         comes late still serves."""
         asked = step.action if isinstance(step.action, Train | Distil | Score) else None
         effects: list[Effect] = []
-        stale = isinstance(self.work, Distil | Score) and not _same(self.work, asked)
+        stale = isinstance(self.work, Distil | Score) and not same_work(self.work, asked)
         if stale:
             self.work = None
             effects.append(Cancel())
@@ -478,16 +398,3 @@ def activity_of(work: Work) -> str:
             return "distil"
         case Score():
             return "score"
-
-
-def _same(work: Work, asked: Work | None) -> bool:
-    """Whether what runs is what is asked. A leader's teachers are fixed when it starts."""
-    match work, asked:
-        case Distil(), Distil():
-            return (work.round, work.term) == (asked.round, asked.term)
-        case _:
-            return work == asked
-
-
-def _brief(body: Body) -> dict[str, object]:
-    return {name: getattr(body, name) for name in ("round", "term", "final") if hasattr(body, name)}

@@ -9,11 +9,11 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.simulation.faults import simulate
 from dcfm_node.simulation.invariants import ViolationError
 from dcfm_node.simulation.scenario import Scenario
-from dcfm_node.swarm import plan
+from dcfm_node.swarm import node, plan
 from dcfm_node.swarm.effects import Persist
 from dcfm_node.swarm.election import Await, next_move, rank
 from dcfm_node.swarm.exchange import Exchange
-from dcfm_node.swarm.node import Node
+from dcfm_node.swarm.outcome import student_of
 from tests.simulation.scenarios import SEVEN
 
 HASTE = {"work_s": (5.0, 20.0), "stall_s": 40.0, "quiet_s": 150.0}
@@ -43,7 +43,7 @@ def test_telling_before_persisting_is_noticed(monkeypatch: pytest.MonkeyPatch) -
 
 def test_writing_without_recovery_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """SPEC 3.5.1, with disks lost."""
-    monkeypatch.setattr(Node, "_own_journal_known", lambda self, now: True)
+    monkeypatch.setattr(Exchange, "own_journal_known", lambda self, settled: True)
     violation = first_violation(replace(SEVEN["disks lost"], **HASTE), 10)
     assert "said join" in violation or "journal" in violation
 
@@ -72,11 +72,10 @@ def test_a_quorum_below_a_majority_is_noticed(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_student_that_hides_the_missing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """SPEC 6.4.1, with silos that die."""
-    honest = Node._student
 
-    def hide(self, work, snapshot, metrics):
-        return honest(self, replace(work, missing=()), snapshot, metrics)
+    def hide(work, snapshot, metrics, seed):
+        return student_of(replace(work, missing=()), snapshot, metrics, seed)
 
-    monkeypatch.setattr(Node, "_student", hide)
+    monkeypatch.setattr(node, "student_of", hide)
     scenario = replace(SEVEN["deaths, tolerant"], **HASTE)
     assert "hides who was missing" in first_violation(scenario, 20)

@@ -58,6 +58,8 @@ def test_gone_is_silent_as_well_as_still() -> None:
 
 
 def test_silence_counts_from_this_nodes_own_start() -> None:
-    alive = Liveness(live_s=12.0, stall_s=60.0, started_at=1_000.0)
+    alive = liveness()
+    alive.start(1_000.0)
+    alive.start(1_030.0)
     assert not alive.gone(SILO.key, 1_060.0)
     assert alive.gone(SILO.key, 1_060.1)

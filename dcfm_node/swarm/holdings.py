@@ -1,0 +1,59 @@
+"""Snapshots this node holds, asks for, has refused, or gave up hope of (SPEC 5.2)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dcfm_node.records.entries import Snapshot
+from dcfm_node.swarm.effects import Effect, Fetch, Unfetch
+
+
+@dataclass
+class Holdings:
+    """Args:
+    held: digests on disk that passed every check.
+    stall_s: a snapshot is lost after this long without a byte of any.
+    """
+
+    held: set[bytes]
+    stall_s: float
+    fetching: dict[bytes, Snapshot] = field(default_factory=dict)
+    _asked: dict[bytes, float] = field(default_factory=dict)
+    _unfit: set[bytes] = field(default_factory=set)
+    _moved_at: float = 0.0
+
+    def moved(self, now: float) -> None:
+        """Bytes of some snapshot arrived."""
+        self._moved_at = now
+
+    def arrived(self, digest: bytes, now: float) -> None:
+        """A snapshot is on disk and passed every check."""
+        self._forget(digest)
+        self.held.add(digest)
+        self.moved(now)
+
+    def refuse(self, digest: bytes) -> None:
+        """A snapshot failed a check; it is not asked for again."""
+        self._forget(digest)
+        self._unfit.add(digest)
+
+    def lost(self, digest: bytes, now: float) -> bool:
+        """Whether a snapshot is of no use, or was asked for and no byte of any came for long."""
+        asked = self._asked.get(digest)
+        stalled = asked is not None and now > max(asked, self._moved_at) + self.stall_s
+        return stalled or digest in self._unfit
+
+    def seek(self, wants: Mapping[bytes, Snapshot], now: float) -> list[Effect]:
+        """Ask for what is wanted and not held, and for nothing else any more."""
+        effects: list[Effect] = []
+        for digest in [digest for digest in self.fetching if digest not in wants]:
+            self._forget(digest)
+            effects.append(Unfetch(digest))
+        for digest in sorted(wants.keys() - self.held - self._unfit):
+            if digest not in self.fetching:
+                self.fetching[digest], self._asked[digest] = wants[digest], now
+                effects.append(Fetch(wants[digest]))
+        return effects
+
+    def _forget(self, digest: bytes) -> None:
+        self.fetching.pop(digest, None)
+        self._asked.pop(digest, None)

@@ -1,0 +1,39 @@
+"""SPEC 5.2: what is asked for, what is refused, what is given up."""
+
+from dcfm_node.swarm.effects import Fetch, Unfetch
+from dcfm_node.swarm.holdings import Holdings
+from tests.unit.swarm.builders import snapshot
+
+ONE, OTHER = snapshot("one"), snapshot("other")
+
+
+def holdings() -> Holdings:
+    return Holdings(held=set(), stall_s=60.0)
+
+
+def test_each_is_asked_for_once_and_no_longer_than_wanted() -> None:
+    shelf = holdings()
+    assert shelf.seek({ONE.digest: ONE}, 0.0) == [Fetch(ONE)]
+    assert shelf.seek({ONE.digest: ONE}, 1.0) == []
+    assert shelf.seek({OTHER.digest: OTHER}, 2.0) == [Unfetch(ONE.digest), Fetch(OTHER)]
+
+
+def test_what_is_held_or_unfit_is_not_asked_for() -> None:
+    shelf = holdings()
+    shelf.seek({ONE.digest: ONE, OTHER.digest: OTHER}, 0.0)
+    shelf.arrived(ONE.digest, 1.0)
+    shelf.refuse(OTHER.digest)
+    assert shelf.held == {ONE.digest}
+    assert shelf.fetching == {}
+    assert shelf.seek({ONE.digest: ONE, OTHER.digest: OTHER}, 2.0) == []
+
+
+def test_lost_is_unfit_or_long_without_a_byte_of_anything() -> None:
+    shelf = holdings()
+    assert not shelf.lost(ONE.digest, 1e6)
+    shelf.seek({ONE.digest: ONE}, 0.0)
+    shelf.moved(50.0)
+    assert not shelf.lost(ONE.digest, 110.0)
+    assert shelf.lost(ONE.digest, 110.1)
+    shelf.refuse(OTHER.digest)
+    assert shelf.lost(OTHER.digest, 0.0)

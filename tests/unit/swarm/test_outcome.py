@@ -1,0 +1,83 @@
+"""SPEC 6.2.4, 6.4.1 and 7.4: what finished work says, and when it stays unsaid."""
+
+import pytest
+
+from dcfm_node.records.entries import Endorse, Refuse
+from dcfm_node.swarm.effects import Distil, Score, Train
+from dcfm_node.swarm.outcome import (
+    brief,
+    expert_of,
+    judgement_of,
+    same_work,
+    still_true,
+    student_of,
+)
+from tests.unit.swarm.builders import Run, expert, snapshot
+
+SCORE = Score(student=bytes(32), snapshot=bytes(32), reference=None)
+DISTIL = Distil(
+    round=1,
+    term=2,
+    lease=b"l" * 32,
+    teachers=((b"k" * 32, b"e" * 32, b"s" * 32),),
+    init=b"i" * 32,
+    missing=(b"m" * 32,),
+    final=True,
+)
+
+
+def test_an_expert_names_its_parents() -> None:
+    work = Train("refine", 1, init=b"a" * 32, anchor=b"b" * 32, peers=((b"k" * 32, b"c" * 32),))
+    record = expert_of(work, snapshot("mine"), {"ci_gap": 0.5})
+    assert record.parents == (b"a" * 32, b"b" * 32, b"c" * 32)
+    assert expert_of(Train("local", 0), snapshot("mine"), {}).parents == ()
+
+
+def test_a_student_carries_its_lineage_and_who_is_missing() -> None:
+    record = student_of(DISTIL, snapshot("student"), {}, seed=7)
+    assert (record.term, record.round, record.seed, record.final) == (2, 1, 7, True)
+    assert record.teachers == (b"e" * 32,)
+    assert (record.parent, record.missing) == (b"i" * 32, (b"m" * 32,))
+    assert brief(record) == {"round": 1, "term": 2, "final": True}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "verdict"),
+    [
+        ({"holdout_loss": 4.0, "reference_loss": 1.0}, Endorse),
+        ({"holdout_loss": 4.1, "reference_loss": 1.0}, Refuse),
+        ({"holdout_loss": 99.0}, Endorse),
+    ],
+)
+def test_a_student_is_judged_against_the_own_expert(metrics, verdict) -> None:
+    assert isinstance(judgement_of(SCORE, metrics, limit=4.0), verdict)
+
+
+def test_fenced_and_second_students_stay_unsaid() -> None:
+    run = Run(3)
+    run.publish_experts(0)
+    run.elect(0, term=1)
+    mine = student_of(DISTIL, snapshot("student"), {}, 0).model_copy(update={"term": 1, "round": 0})
+    assert still_true(mine, run.view(), run.keys[0])
+    run.elect(1, term=2)
+    assert not still_true(mine, run.view(), run.keys[0])
+    once = Run(3)
+    once.publish_experts(0)
+    once.distil(0)
+    assert not still_true(mine, once.view(), once.keys[0])
+
+
+def test_an_expert_of_a_round_is_said_once() -> None:
+    run = Run(2)
+    assert still_true(expert(0), run.view(), run.keys[0])
+    run.publish_experts(0)
+    assert not still_true(expert(0), run.view(), run.keys[0])
+    assert still_true(expert(1), run.view(), run.keys[0])
+
+
+def test_a_distillation_is_the_same_work_whatever_teachers_came_since() -> None:
+    more = Distil(1, 2, b"l" * 32, (), None, (), final=False)
+    assert same_work(DISTIL, more)
+    assert not same_work(DISTIL, Distil(1, 3, b"l" * 32, (), None, (), final=False))
+    assert not same_work(DISTIL, SCORE)
+    assert not same_work(SCORE, None)
