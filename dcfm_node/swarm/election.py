@@ -122,7 +122,10 @@ def _begin(view: View, round_: int, booth: Booth) -> Vote | Await:
 
 def _vote(view: View, term: int, round_: int, booth: Booth) -> Vote | Await:
     """For whom most others voted already, so that terms settle; else by rank."""
-    candidates = booth.candidates()
+    able = booth.candidates()
+    # Records, not beats, say who is free: all voters see them alike, so that votes do not split.
+    free = [key for key in able if max(view.experts.get(key, {}), default=-1) >= round_]
+    candidates = free or able
     if not candidates:
         return Await("no live node can distil")
     votes = view.votes.get(term, {}).values()
