@@ -22,7 +22,7 @@ from dcfm_node.flow.sampling import Teacher, sample, sample_routed
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.view import View
 
-EACH = {"digits": 40, "gaussians": 1_000}
+EACH = {"digits": 40, "gaussians": 500}
 """Samples per combination: a standard error below 0.02 on the smaller set of combinations."""
 NOISE_SEED = 1_234
 THREADS = 1

@@ -66,6 +66,8 @@ def panel(title: str, frame: Frame) -> RenderableType:
 
 def until(frame: Frame) -> str:
     """When the student will be there: an upper bound, as runs may converge early."""
+    if frame.lost:
+        return f"going on without {', '.join(frame.lost)} once it was silent for long enough"
     if frame.left_s is None:
         return "measuring"
     return f"student in at most {clock(frame.left_s)}"

@@ -1,6 +1,6 @@
 """How far a demo is, from what its nodes say: pure functions of their statuses and a clock."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +58,9 @@ class Frame:
     Attributes:
         phases: the whole schedule; convergence may skip some.
         at: index of the present phase.
-        left_s: at most so many seconds until release; None while nothing is measured.
+        left_s: at most so many seconds until release; None while nothing is measured, or while a
+            lost node makes the others wait.
+        lost: nodes that were killed meanwhile.
     """
 
     phases: tuple[Phase, ...]
@@ -66,6 +68,7 @@ class Frame:
     rows: tuple[Row, ...]
     elapsed_s: float
     left_s: float | None
+    lost: tuple[str, ...] = ()
 
     @property
     def phase(self) -> Phase:
@@ -92,17 +95,22 @@ def position(phases: Sequence[Phase], statuses: Mapping[str, Status]) -> int:
 
 
 def frame(
-    manifest: Manifest, statuses: Mapping[str, Status], pace: "Pace", elapsed_s: float
+    manifest: Manifest,
+    statuses: Mapping[str, Status],
+    pace: "Pace",
+    elapsed_s: float,
+    lost: Collection[str] = (),
 ) -> Frame:
-    """What to show now. A node without a status is starting, or lost."""
+    """What to show now. A node that has no status and is not lost is starting."""
     phases = schedule(manifest)
     at = position(phases, statuses)
+    names = [silo.name for silo in manifest.roster]
     rows = [
-        _row(statuses[silo.name]) if silo.name in statuses else _silent(silo.name, manifest)
-        for silo in manifest.roster
+        _row(statuses[name]) if name in statuses else _silent(name, len(names), name in lost)
+        for name in names
     ]
-    left_s = remaining_s(manifest, phases[at:], statuses, pace)
-    return Frame(phases, at, tuple(rows), elapsed_s, left_s)
+    left_s = None if lost else remaining_s(manifest, phases[at:], statuses, pace)
+    return Frame(phases, at, tuple(rows), elapsed_s, left_s, tuple(sorted(lost)))
 
 
 @dataclass
@@ -270,6 +278,6 @@ def _row(status: Status) -> Row:
     )
 
 
-def _silent(name: str, manifest: Manifest) -> Row:
-    peers = len(manifest.roster) - 1
-    return Row(name, "silent", 0, None, "no answer yet", None, None, 0, peers, 0, 0)
+def _silent(name: str, silos: int, lost: bool) -> Row:
+    activity, note = ("lost", "killed") if lost else ("starting", "no answer yet")
+    return Row(name, activity, 0, None, note, None, None, 0, silos - 1, 0, 0)

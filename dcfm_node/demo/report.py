@@ -132,6 +132,7 @@ def table(report: Mapping[str, Any]) -> str:
         f"{node['name'].ljust(7)} {_held(node, report)}  {size(node['bytes_sent'])} sent, "
         f"{size(node['bytes_received'])} received, {node['peak_rss_mb']:.0f} MB at most"
         for node in report["nodes"]
+        if node["name"] not in report["lost"]
     ]
     lost = [f"{name.ljust(7)} lost: {how}" for name, how in report["lost"].items()]
     missing = f" without {', '.join(report['missing'])}" if report["missing"] else ""

@@ -152,7 +152,7 @@ def watch(
         last |= statuses
         now = time.monotonic()
         pace.observe(statuses, now)
-        show(frame(manifest, statuses, pace, now - began))
+        show(frame(manifest, statuses, pace, now - began, nodes.lost))
         if ended_without(statuses):
             reasons = "\n".join(next(iter(statuses.values()))["problems"])
             raise Failed(

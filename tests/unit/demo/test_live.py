@@ -43,6 +43,7 @@ def test_a_line_says_the_same():
 
 def test_nothing_measured_is_not_a_promise():
     assert live.until(replace(FRAME, left_s=None)) == "measuring"
+    assert "without east" in live.until(replace(FRAME, left_s=None, lost=("east",)))
 
 
 def test_without_a_terminal_a_line_tells_every_change_and_not_every_frame():

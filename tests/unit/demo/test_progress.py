@@ -135,7 +135,7 @@ def test_a_frame_has_a_row_for_every_silo(manifest, says):
     east, north = shown.rows
     assert (east.name, east.share, east.loss, east.ci_gap) == ("east", 0.25, 0.5, 0.25)
     assert (east.links, east.peers, east.sent, east.received) == (1, 1, 1_500, 2_500_000)
-    assert (north.name, north.activity, north.share) == ("north", "silent", None)
+    assert (north.name, north.activity, north.share) == ("north", "starting", None)
     assert shown.phase == Phase("local", 0)
 
 
@@ -143,3 +143,11 @@ def test_an_idle_node_says_what_it_waits_for(manifest, says):
     (row, _) = frame(manifest, {"east": says("east")}, Pace(cores=2), 1.0).rows
     assert row.note == "silos are training: north"
     assert (row.share, row.loss) == (None, None)
+
+
+def test_a_lost_node_is_shown_as_lost_and_nothing_is_promised(manifest, says):
+    pace = Pace(cores=2)
+    look(pace, says, "local", 1.0)
+    shown = frame(manifest, {"east": says("east")}, pace, 50.0, {"north": "killed by signal 9"})
+    assert shown.rows[1].activity == "lost"
+    assert (shown.lost, shown.left_s) == (("north",), None)

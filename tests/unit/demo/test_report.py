@@ -168,12 +168,16 @@ def test_the_table_is_short_and_hides_nothing(built):
     text = report.table(built)
     assert len(text.splitlines()) <= 12
     assert "DEGRADED without east" in text
-    assert "east    LACKS the student" in text
     assert "north   holds the student" in text
     assert "east    lost: killed by signal 9" in text
     rows = {line.split("  ")[0]: line.split()[-2:] for line in text.splitlines()[-4:]}
     assert rows["the best silo alone"] == ["56%", "34%"]
     assert rows["the student (DCFM-B)"] == ["97%", "87%"]
+
+
+def test_a_node_without_the_student_is_told(built):
+    text = report.table(built | {"lost": {}})
+    assert "east    LACKS the student" in text
 
 
 def test_what_to_type_next_can_be_typed(manifest):

@@ -58,6 +58,7 @@ class Scripted:
 
     def __init__(self, looks):
         self.looks = iter(looks)
+        self.lost = {}
         self.alive = [NodeFolder(name, None) for name in ("north", "east")]
 
     def statuses(self):
