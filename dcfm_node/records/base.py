@@ -23,6 +23,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 Reason = Annotated[str, Field(max_length=500)]
 Version = Annotated[str, Field(max_length=32)]
 Round = Annotated[int, Field(ge=0, le=10_000)]
-Term = Annotated[int, Field(ge=1, le=1_000_000)]
+MAX_TERM = 1_000_000
+Term = Annotated[int, Field(ge=1, le=MAX_TERM)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Metrics = Annotated[dict[Annotated[str, Field(max_length=64)], float], Field(max_length=32)]

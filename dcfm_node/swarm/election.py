@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from dcfm_node.records.base import MAX_TERM
 from dcfm_node.records.entries import Lease, Vote
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.rounds import Late
@@ -117,7 +118,10 @@ def _begin(view: View, round_: int, booth: Booth) -> Vote | Await:
     """Open a new term. A minority does not: nobody could win it."""
     if not booth.quorate():
         return Await("fewer than a quorum of silos are in sight, so none can be elected")
-    return _vote(view, max(view.last_term() + 1, booth.not_before), round_, booth)
+    term = max(view.last_term() + 1, booth.not_before)
+    if term > MAX_TERM:
+        return Await("a member voted in the last term there is: no later one can be opened")
+    return _vote(view, term, round_, booth)
 
 
 def _vote(view: View, term: int, round_: int, booth: Booth) -> Vote | Await:

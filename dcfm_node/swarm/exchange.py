@@ -33,6 +33,8 @@ from dcfm_node.wire.envelope import (
     run_id,
 )
 
+MAX_REMEMBERED_BEAT = 2**52
+"""No node beats this often: a peer that says so would leave us no higher counter."""
 FANOUT = 2
 """Linked peers that a round of gossip tells; each tells back."""
 
@@ -157,7 +159,8 @@ class Exchange:
     def _on_sync(self, peer: bytes, sync: Sync) -> list[Effect]:
         if self.me in sync.heads:
             self.own_heads[peer] = sync.heads[self.me]
-        self.own_beats[peer] = sync.beats.get(self.me, 0)
+        if (counter := sync.beats.get(self.me, 0)) < MAX_REMEMBERED_BEAT:
+            self.own_beats[peer] = counter
         effects: list[Effect] = []
         entries = [sealed.envelope for sealed in self.journals.missing(sync.heads)]
         beats = self._beats_unknown_to(peer, sync.beats)

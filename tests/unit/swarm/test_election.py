@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from dcfm_node.records.base import MAX_TERM
 from dcfm_node.records.entries import Lease, Vote
 from dcfm_node.swarm.election import MAX_DOUBLINGS, Await, Booth, Lead, next_move, rank
 from tests.unit.swarm.builders import Run, vote
@@ -121,3 +122,11 @@ def test_who_may_have_voted_and_forgot_abstains() -> None:
     assert isinstance(next_move(run.view(), 0, waiting), Await)
     move = next_move(run.view(), 0, replace(waiting, now=8.0))
     assert isinstance(move, Vote) and move.term == 2
+
+
+def test_a_vote_in_the_last_term_leaves_no_record_we_cannot_write() -> None:
+    """SPEC 1.3: a member's number at the end of its range is no defect of ours."""
+    run = Run()
+    run.authors[1].say(Vote(term=MAX_TERM, round=5, candidate=run.keys[1]))
+    move = next_move(run.view(), 0, booth(run))
+    assert isinstance(move, Await)

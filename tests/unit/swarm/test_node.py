@@ -234,3 +234,13 @@ def test_a_fenced_leaders_student_is_never_said() -> None:
 def _heard(run: Run) -> Received:
     said = [sealed.envelope for author in run.authors[1:] for sealed in author.journal]
     return Received(run.keys[1], Entries(run=run.id, entries=tuple(said), beats=()))
+
+
+def test_a_peer_cannot_use_up_the_beat_counter() -> None:
+    """SPEC 1.3: a member's number at the end of its range is no defect of ours."""
+    run = Run()
+    made = started(run)
+    made.handle(told(run, 1, empty(run), beats=2**53), 1.0)
+    made.handle(Tick(), 100.0)
+    assert made.exchange.own_beat is not None
+    assert made.exchange.own_beat.beat.counter < 2**20
