@@ -16,6 +16,19 @@ LINE_EVERY_S = 10.0
 """Without a terminal, a phase that lasts is told again this often."""
 STYLES = {"local": "cyan", "refine": "magenta", "distil": "yellow", "score": "green"}
 
+BAR = 24
+COLUMNS = (
+    ("node", 6),
+    ("does", 8),
+    ("", BAR),
+    ("", 5),
+    ("loss", 7),
+    ("CI gap", 8),
+    ("links", 5),
+    ("sent", 8),
+    ("received", 8),
+)
+
 Show = Callable[[Frame], None]
 
 
@@ -54,10 +67,12 @@ def line(frame: Frame) -> str:
 def panel(title: str, frame: Frame) -> RenderableType:
     """A frame as a few coloured lines."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    columns = ("node", "does", "", "", "loss", "CI gap", "links", "sent", "received")
-    for name in columns:
-        right = name in ("loss", "CI gap", "links", "sent", "received")
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    # Widths are held, so that nothing moves when a bar comes or goes.
+    for name, width in COLUMNS:
+        numbers = name in ("loss", "CI gap", "links", "sent", "received")
+        table.add_column(
+            name, justify="right" if numbers else "left", no_wrap=True, min_width=width
+        )
     for row in frame.rows:
         table.add_row(*_cells(row))
     times = f"{clock(frame.elapsed_s)} elapsed, {until(frame)}"
@@ -101,12 +116,12 @@ def _strip(frame: Frame) -> Text:
 
 def _cells(row: Row) -> tuple[RenderableType, ...]:
     style = STYLES.get(row.activity, "dim")
-    busy = row.share is not None
-    bar = ProgressBar(100, 100 * (row.share or 0.0), width=24, complete_style=style)
+    busy, counted = row.share is not None, row.activity in ("refine", "distil")
+    bar = ProgressBar(100, 100 * (row.share or 0.0), width=BAR, complete_style=style)
     return (
         row.name,
-        Text(f"{row.activity}{f' {row.round}' if row.round and busy else ''}", style=style),
-        bar if busy else Text(_cut(row.note, 24), style="dim"),
+        Text(f"{row.activity} {row.round}" if counted else row.activity, style=style),
+        bar if busy else Text(_cut(row.note, BAR), style="dim"),
         f"{100 * (row.share or 0.0):3.0f} %" if busy else "",
         _figure(row.loss),
         _figure(row.ci_gap),
