@@ -1,6 +1,7 @@
-"""Commands that ask a running daemon: status, peers, stop, withdraw."""
+"""Commands that ask a running daemon: status, peers, journal, stop, withdraw."""
 
 import time
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import click
@@ -16,7 +17,7 @@ DEGRADED = 3
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (status, peers, stop, withdraw):
+    for command in (status, peers, journal, stop, withdraw):
         app.command()(command)
 
 
@@ -74,6 +75,29 @@ def peers(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
         )
 
 
+def journal(
+    silo: Annotated[str, typer.Option(help="Another silo's journal; this node's own else.")] = "",
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Every record this silo published: what left the building, with the weights it names."""
+    answer = call(state_folder(config), "journal", silo=silo)
+    if as_json:
+        print_json(answer)
+        return
+    rows = [
+        (
+            entry["seq"],
+            datetime.fromtimestamp(entry["time_ms"] / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            entry["body"]["kind"],
+            size(entry["bytes"]),
+            _said(entry["body"]),
+        )
+        for entry in answer["entries"]
+    ]
+    typer.echo(table(("no", "UTC", "record", "size", "says"), rows))
+
+
 def stop(
     config: Config = DEFAULT_CONFIG,
     grace: Annotated[float, typer.Option(help="Seconds the present work may take to end.")] = 10.0,
@@ -129,6 +153,24 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
         on = f": {', '.join(doing['waiting_on'])}" if doing["waiting_on"] else ""
         lines.append(f"why       {doing['why']}{on}")
     return "\n".join(lines)
+
+
+def _said(body: dict[str, Any]) -> str:
+    """A record in a few words; --json has it whole."""
+    match body["kind"]:
+        case "join":
+            samples = sum(count for _, count in body["counts"])
+            return f"{samples} samples of {len(body['counts'])} combinations, counted"
+        case "expert" | "student":
+            snapshot = body["snapshot"]
+            return (
+                f"round {body['round']}: weights {snapshot['digest'][:12]},"
+                f" {size(snapshot['size'])}; {', '.join(body['metrics'])}"
+            )
+        case "vote" | "lease":
+            return f"term {body['term']}, round {body['round']}"
+        case _:
+            return str(body.get("reason") or ", ".join(body.get("metrics", ())))
 
 
 def _silo_table(silos: list[dict[str, Any]]) -> str:

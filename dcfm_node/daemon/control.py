@@ -44,6 +44,7 @@ class Control:
             "peers": self._peers,
             "students": self._students,
             "student": self._student,
+            "journal": self._journal,
             "withdraw": self._withdraw,
             "stop": self._stop,
         }
@@ -114,6 +115,28 @@ class Control:
             "student": student_facts(view, said),
         }
 
+    def _journal(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Every record an author signed: of this node, all that it ever said to anyone."""
+        manifest, wish = self.node.manifest, str(arguments.get("silo", ""))
+        keys = {silo.name: silo.key for silo in manifest.roster}
+        if wish and wish not in keys:
+            raise Failed(f"no silo {wish!r} in this run", fix=f"one of {', '.join(keys)}")
+        chain = self.node.exchange.journals.chains[keys.get(wish, self.node.me)]
+        return {
+            "schema": "dcfm-node/journal/1",
+            "silo": wish or manifest.silo_name(self.node.me),
+            "entries": [
+                {
+                    "seq": sealed.entry.seq,
+                    "time_ms": sealed.entry.time_ms,
+                    "digest": sealed.digest.hex(),
+                    "bytes": len(sealed.envelope),
+                    "body": plain(sealed.entry.body.model_dump()),
+                }
+                for sealed in chain
+            ],
+        }
+
     def _withdraw(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self.put(Leave(str(arguments.get("reason", ""))[:500]))
         return {"schema": "dcfm-node/withdraw/1", "withdrawn": True}
@@ -122,6 +145,15 @@ class Control:
         grace = float(arguments.get("grace_s", 30.0))
         self.stop(grace)
         return {"schema": "dcfm-node/stop/1", "stopping": True, "grace_s": grace}
+
+
+def plain(value: Any) -> Any:
+    """The same for JSON: bytes as hex."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _peak_rss_mb(worker: int | None) -> float:
