@@ -30,6 +30,8 @@ QUERY_COLOURS = ("#64748B", "#8C6D46", "#8E5FB0", "#C2304A")
 """One per combination asked for, of `gaussians`."""
 INK, FAINT, GREY, WRONG = "#1b1b1b", "#8a8a8a", "#444444", "#d7191c"
 DPI = 160
+MAX_KEYS = 5
+"""Keys of the legend in one row."""
 CROSS: dict[str, Any] = {
     "marker": "X",
     "markersize": 9,
@@ -48,7 +50,7 @@ def draw(path: Path, domain: Domain, owners: Owners, found: "Evaluation") -> Non
 
     image = len(domain.sample_shape) == 3
     rows, columns = (len(values) for _, values in domain.attributes)
-    size = (1.45 * columns + 2.2, 0.68 * rows + 2.6) if image else (13.2, 7.6)
+    size = (1.45 * columns + 2.2, 0.68 * rows + 2.6) if image else (13.2, 7.9)
     figure = Figure(figsize=size)
     for axes, drawn in _panels(figure, domain, found):
         (_grid if image else _scatter)(axes, domain, owners, drawn)
@@ -180,7 +182,7 @@ def _named(domain: Domain, combination: Combination) -> str:
 def _panels(figure: "Figure", domain: Domain, found: "Evaluation") -> "list[tuple[Axes, Drawn]]":
     """Two axes with their titles: the student left, the best silo right."""
     axes = figure.subplots(1, 2)
-    figure.subplots_adjust(left=0.045, right=0.985, top=0.83, bottom=0.135, wspace=0.1)
+    figure.subplots_adjust(left=0.045, right=0.985, top=0.83, bottom=0.155, wspace=0.1)
     texts = (
         (f"One student of {len(domain.silos)} silos", "student"),
         (f"The best silo alone: {found.best_silo}", "single_silo_best"),
@@ -196,11 +198,12 @@ def _panels(figure: "Figure", domain: Domain, found: "Evaluation") -> "list[tupl
 
 def _legend(figure: "Figure", *rows: "Sequence[Line2D]") -> None:
     """Rows of keys, centred below the panels."""
-    for place, keys in enumerate(reversed(rows)):
+    lines = [row[at : at + MAX_KEYS] for row in rows for at in range(0, len(row), MAX_KEYS)]
+    for place, keys in enumerate(reversed(lines)):
         figure.legend(
             handles=keys,
             loc="lower center",
-            bbox_to_anchor=(0.5, 0.005 + 0.038 * place),
+            bbox_to_anchor=(0.5, 0.005 + 0.034 * place),
             ncols=len(keys),
             frameon=False,
             fontsize=11.5,
