@@ -45,7 +45,7 @@ def job_for(
                 folder,
                 kind=kind,
                 silo=silo,
-                seed=_seed(manifest, me, work.round),
+                seed=_seed(manifest, silo, work.round),
                 init=path(work.init) if work.init is not None else None,
                 anchor=path(work.anchor) if work.anchor is not None else None,
                 teachers=files,
@@ -57,7 +57,7 @@ def job_for(
                 folder,
                 kind="distil",
                 silo=silo,
-                seed=_seed(manifest, b"", work.round),
+                seed=_seed(manifest, "", work.round),
                 init=path(work.init) if work.init is not None else None,
                 teachers=tuple(teacher(author, digest) for author, _, digest in work.teachers),
             )
@@ -86,7 +86,7 @@ def _job(name: str, inputs: object, folder: Path, **fields: object) -> Job:
     )
 
 
-def _seed(manifest: Manifest, author: bytes, round_: int) -> int:
-    """Different for every silo and round, the same when a job is done again."""
-    parts = (manifest.method.seed.to_bytes(8, "big"), author, round_.to_bytes(4, "big"))
+def _seed(manifest: Manifest, silo: str, round_: int) -> int:
+    """Different for every silo and round, the same when a job or a whole run is done again."""
+    parts = (manifest.method.seed.to_bytes(8, "big"), silo.encode(), round_.to_bytes(4, "big"))
     return int.from_bytes(sha256(*parts)[:4], "big") >> 1
