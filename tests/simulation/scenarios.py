@@ -61,6 +61,7 @@ FIFTY = Scenario(
     loss=0.1,
     crashes=10,
     partition_s=(60.0, 240.0),
+    work_s=(5.0, 30.0),
     quiet_s=300.0,
     limit_s=20_000.0,
 )
