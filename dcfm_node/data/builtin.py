@@ -101,8 +101,8 @@ def gaussians(silos: int, rng: np.random.Generator) -> Domain:
 def digits(silos: int, rng: np.random.Generator) -> Domain:
     """scikit-learn's 8x8 digits in colours, (3, 8, 8) in [-1, 1], attributes digit x colour.
 
-    DIGITS_HELD of all combinations are held by somebody. Each digit has a home silo that holds all
-    of its held combinations; a third of them are held by one other silo as well.
+    DIGITS_HELD of all combinations are held by somebody. Each is held by one silo, which
+    knows some digits and some colours well and little of the rest.
 
     Raises:
         UserError: more silos than digits, or scikit-learn is absent.
@@ -114,7 +114,7 @@ def digits(silos: int, rng: np.random.Generator) -> Domain:
     owners = _deal(held, silos, rng)
     shares = []
     for k in range(silos):
-        mine = [c for c, who in zip(held, owners, strict=True) if k in who]
+        mine = [c for c, who in zip(held, owners, strict=True) if k == who]
         c = np.repeat(np.array(mine, dtype=np.int64), DIGITS_PER_COMBINATION, axis=0)
         shares.append(Share(_pick(images, labels, c, rng), c))
     space = {(d, k) for d in range(10) for k in range(len(COLOURS))}
@@ -153,24 +153,22 @@ def _held_combinations(rows: int, columns: int, rng: np.random.Generator) -> lis
     )
 
 
-def _deal(
-    held: Sequence[Combination], silos: int, rng: np.random.Generator
-) -> list[tuple[int, ...]]:
-    """Which silos hold each combination: one, and for a third of them a second one too.
+def _deal(held: Sequence[Combination], silos: int, rng: np.random.Generator) -> list[int]:
+    """The one silo that holds each combination.
 
-    Dealt by digit, so that a silo knows few digits in many colours (non-IID).
+    Every digit and every colour has a home silo; a digit's combinations go in turn to the home of
+    the digit and to that of the colour. So a silo knows some digits and some colours (non-IID).
     """
-    home = {
-        digit: int(k)
-        for k, part in enumerate(np.array_split(rng.permutation(10), silos))
-        for digit in part
-    }
-    owners: list[tuple[int, ...]] = []
-    for digit, _ in held:
-        first = home[digit]
-        other = (first + 1 + int(rng.integers(silos - 1))) % silos
-        owners.append((first, other) if rng.random() < 1 / 3 else (first,))
-    return owners
+    digit_home, colour_home = _homes(10, silos, rng), _homes(len(COLOURS), silos, rng)
+    return [
+        (digit_home[digit], colour_home[colour])[place % 2]
+        for place, (digit, colour) in enumerate(held)
+    ]
+
+
+def _homes(values: int, silos: int, rng: np.random.Generator) -> dict[int, int]:
+    parts = np.array_split(rng.permutation(values), silos)
+    return {int(value): k for k, part in enumerate(parts) for value in part}
 
 
 def _pick(

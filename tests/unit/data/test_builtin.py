@@ -10,7 +10,7 @@ from dcfm_node.swarm.coverage import coverage
 
 
 @pytest.mark.parametrize("name", builtin.DOMAINS)
-@pytest.mark.parametrize("silos", [2, 3, 5])
+@pytest.mark.parametrize("silos", [2, 3, 10])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_domain_is_decentralized_and_coverable(name: str, silos: int, seed: int) -> None:
     domain = builtin.builtin(name, silos, seed)
