@@ -128,7 +128,8 @@ def _vote(view: View, term: int, round_: int, booth: Booth) -> Vote | Await:
     """For whom most others voted already, so that terms settle; else by rank."""
     able = booth.candidates()
     # Records, not beats, say who is free: all voters see them alike, so that votes do not split.
-    free = [key for key in able if max(view.experts.get(key, {}), default=-1) >= round_]
+    training = view.missing(round_)
+    free = [key for key in able if key not in training]
     candidates = free or able
     if not candidates:
         return Await("no live node can distil")
