@@ -4,7 +4,6 @@ import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import click
 import typer
 
 from dcfm_node.api.client import call
@@ -32,11 +31,13 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Where the run is, what this node does, and who is missing. Exits with 3 if degraded."""
+    from rich.console import Console
+
     state = state_folder(config)
     while True:
         answer = call(state, "status")
         if watch and not as_json:
-            click.clear()
+            Console().clear()
         if as_json:
             print_json(answer)
         else:

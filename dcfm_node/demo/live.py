@@ -1,4 +1,4 @@
-"""Showing a demo: a live panel on a terminal, plain lines elsewhere."""
+"""Showing a demo: a live panel on a terminal that can redraw, plain lines elsewhere."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ Show = Callable[[Frame], None]
 @contextmanager
 def view(console: Console, title: str) -> Iterator[Show]:
     """What to call with every new frame."""
-    if console.is_terminal:
+    if console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             yield lambda frame: live.update(panel(title, frame), refresh=True)
     else:

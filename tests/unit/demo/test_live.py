@@ -58,12 +58,21 @@ def test_without_a_terminal_a_line_tells_every_change_and_not_every_frame():
     assert [line.split()[0] for line in lines] == ["1:05", "1:07", "1:17"]
 
 
-def test_on_a_terminal_the_panel_is_redrawn():
+def test_on_a_terminal_the_panel_is_redrawn(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
     with live.view(console, "title") as show:
         show(FRAME)
         show(replace(FRAME, elapsed_s=66.0))
     assert "1:06 elapsed" in console.file.getvalue()
+
+
+def test_on_a_terminal_that_cannot_redraw_lines_are_told(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    console = Console(file=io.StringIO(), width=300, force_terminal=True)
+    with live.view(console, "title") as show:
+        show(FRAME)
+    assert "1:05" in console.file.getvalue()
 
 
 @pytest.mark.parametrize(
