@@ -47,15 +47,17 @@ class Router:
 
     def joint_weights(self, labels: Tensor) -> Tensor:
         """r_k(c) ∝ n_k(c), (B, n) -> (B, K); where c is seen by nobody, ∝ Σ_i n_k(c_i)."""
-        rows = []
-        for label in map(tuple, labels.tolist()):
-            exact = [float(silo.get(label, 0)) for silo in self.counts]
-            known = [
-                sum(self.table[k, i, v].item() for i, v in enumerate(label))
-                for k in range(len(self.counts))
-            ]
-            rows.append(exact if any(exact) else known)
-        return _normalised(torch.tensor(rows, device=labels.device))
+        unique, place = torch.unique(labels, dim=0, return_inverse=True)
+        known = self.table[:, torch.arange(self.n, device=labels.device), unique].sum(dim=-1).T
+        exact = torch.tensor(
+            [
+                [float(silo.get(tuple(label), 0)) for silo in self.counts]
+                for label in unique.tolist()
+            ],
+            device=labels.device,
+        )
+        seen = exact.sum(dim=-1, keepdim=True) > 0
+        return _normalised(torch.where(seen, exact, known))[place]
 
     def draw(self, terms: Tensor, me: int, generator: torch.Generator) -> Tensor:
         """Routing vectors z of Eq. 12 for terms (B, m, n): an expert index per term, (B, m).

@@ -126,7 +126,7 @@ def sample_routed(
         null = null_label(manifest.cardinalities, device)
         return _solve(manifest, routed(nets, router, null), labels, noise, device)
     draws = torch.Generator().manual_seed(seed + 1)
-    which = choose(router.joint_weights(labels).cpu(), draws)
+    which = choose(router.joint_weights(labels.to(device)).cpu(), draws)
     out = torch.empty_like(noise)
     for k, net in enumerate(nets):
         rows = (which == k).nonzero().squeeze(-1)
