@@ -37,7 +37,6 @@ from dcfm_node.swarm.effects import (
     Held,
     Persist,
     PersistFork,
-    Progressed,
     Report,
     Send,
     Start,
@@ -86,7 +85,6 @@ class Daemon:
             [peer for peer in settings.peers if peer.sign_key != me],
             put=self.put,
             arrived=lambda digest: self._spawn(self._check(digest)),
-            downloaded=self._on_downloaded,
             broken=self._stopped.set,
         )
         self.trainer = Trainer(
@@ -256,10 +254,6 @@ class Daemon:
 
     def _on_worker(self, line: Line) -> None:
         self.bench.hear(line)
-
-    def _on_downloaded(self, done: int, total: int) -> None:
-        if self.node.work is None:
-            self.put(Progressed(done, total))
 
     async def _check(self, digest: bytes) -> None:
         """A snapshot arrived whole: hold it only if it may be loaded."""

@@ -15,7 +15,7 @@ from dcfm_node.net import bulk, links
 from dcfm_node.net.peers import LinkPeer
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.records.messages import Message
-from dcfm_node.swarm.effects import Event, LinkDown, LinkUp, Received, Unfit
+from dcfm_node.swarm.effects import Downloading, Event, LinkDown, LinkUp, Received, Unfit
 from dcfm_node.swarm.transfer import SnapshotFiles
 from dcfm_node.wire.envelope import decode_message, encode_message
 
@@ -31,7 +31,6 @@ class Network:
     Args:
         put: takes an event for the swarm.
         arrived: called with the digest of a snapshot that is whole on disk, still unchecked.
-        downloaded: called with how far a download is, in bytes done and in all.
         broken: called when transfers ended by a defect of ours.
 
     Attributes:
@@ -45,11 +44,9 @@ class Network:
         *,
         put: Callable[[Event], None],
         arrived: Callable[[bytes], None],
-        downloaded: Callable[[int, int], None],
         broken: Callable[[], None],
     ) -> None:
-        self._put, self._arrived, self._downloaded = put, arrived, downloaded
-        self._broken = broken
+        self._put, self._arrived, self._broken = put, arrived, broken
         self._names = {peer.sign_key: peer.name for peer in peers}
         self._peers = [
             LinkPeer(peer.sign_key, peer.name, peer.link_key, peer.control, peer.bulk)
@@ -144,7 +141,7 @@ class Network:
             case bulk.Fetched(digest):
                 self._arrived(digest)
             case bulk.Progressed(_, done, total):
-                self._downloaded(done, total)
+                self._put(Downloading(done, total))
             case bulk.BadPeer(peer, digest, reason):
                 log.warning(
                     "bad_peer", peer=self._names[peer], snapshot=digest.hex()[:8], why=reason

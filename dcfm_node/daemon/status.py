@@ -5,7 +5,8 @@ from typing import Any
 
 from dcfm_node.records.entries import Student
 from dcfm_node.swarm.coverage import coverage
-from dcfm_node.swarm.node import Node, activity_of
+from dcfm_node.swarm.effects import activity_of
+from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.plan import Waiting
 from dcfm_node.swarm.rounds import missing_silos
 from dcfm_node.swarm.view import Said, View

@@ -66,6 +66,18 @@ class Score:
 
 Work = Train | Distil | Score
 
+
+def activity_of(work: Work) -> str:
+    """The word for a work in beats, logs and status."""
+    match work:
+        case Train():
+            return work.stage
+        case Distil():
+            return "distil"
+        case Score():
+            return "score"
+
+
 # Events
 
 
@@ -116,6 +128,14 @@ class Progressed:
 
 
 @dataclass(frozen=True, slots=True)
+class Downloading:
+    """A download moved, in bytes."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Worked:
     """The worker finished: a snapshot for Train and Distil, metrics for all."""
 
@@ -152,6 +172,7 @@ Event = (
     | Held
     | Unfit
     | Progressed
+    | Downloading
     | Worked
     | WorkFailed
     | Drain

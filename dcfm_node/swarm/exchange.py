@@ -171,14 +171,18 @@ class Exchange:
         return effects
 
     def _on_entries(self, peer: bytes, message: Entries, now: float) -> list[Effect]:
+        # All are opened before any is applied: what was folded in must reach the disk.
+        beats = [open_beat(envelope) for envelope in message.beats]
+        entries = [open_entry(envelope) for envelope in message.entries]
+        if any(self.journals.foreign(sealed) for sealed in entries):
+            raise PeerError("sent an entry of another run or of a stranger")
         effects: list[Effect] = []
-        for envelope in message.beats:
-            beat = open_beat(envelope)
+        for beat in beats:
             known = beat.beat.author in self.peers and beat.beat.run == self.journals.run
             if known:
                 self.liveness.hear(beat, now)
-        for envelope in message.entries:
-            effects += self._on_entry(peer, open_entry(envelope), now)
+        for sealed in entries:
+            effects += self._on_entry(peer, sealed, now)
         return effects
 
     def _on_entry(self, peer: bytes, sealed: Sealed, now: float) -> list[Effect]:
@@ -200,8 +204,6 @@ class Exchange:
             case Offered.STALE:
                 newer = self.journals.chains[author][sealed.entry.seq :]
                 return [Send(peer, self._entries([s.envelope for s in newer], []))]
-            case Offered.FOREIGN:
-                raise PeerError("sent an entry of another run or of a stranger")
             case _:
                 return []
 

@@ -57,11 +57,15 @@ class Journals:
         self._stray: dict[bytes, Sealed] = {}
         """The last entry of each author that did not fit: with the next, it may prove a fork."""
 
+    def foreign(self, sealed: Sealed) -> bool:
+        """Whether an entry is of another run, or of an author who is not on the roster."""
+        return sealed.entry.author not in self.chains or sealed.entry.run != self.run
+
     def offer(self, sealed: Sealed) -> Offered:
         """Apply the trust rules to one verified entry."""
-        author, seq = sealed.entry.author, sealed.entry.seq
-        if author not in self.chains or sealed.entry.run != self.run:
+        if self.foreign(sealed):
             return Offered.FOREIGN
+        author, seq = sealed.entry.author, sealed.entry.seq
         fork = self.forks.get(author)
         if fork is not None and seq >= fork.seq:
             return Offered.KNOWN

@@ -26,6 +26,7 @@ from dcfm_node.records.messages import Beat
 from dcfm_node.swarm.effects import (
     Cancel,
     Distil,
+    Downloading,
     Drain,
     Effect,
     Event,
@@ -45,6 +46,7 @@ from dcfm_node.swarm.effects import (
     Work,
     Worked,
     WorkFailed,
+    activity_of,
 )
 from dcfm_node.swarm.election import Booth
 from dcfm_node.swarm.exchange import Exchange
@@ -169,8 +171,10 @@ class Node:
                 self._on_unfit(event)
             case Progressed():
                 self.progress = (event.done, event.total)
+            case Downloading():
+                self.holdings.moved(now)
                 if self.work is None:
-                    self.holdings.moved(now)
+                    self.progress = (event.done, event.total)
             case Worked():
                 self._on_worked(event)
             case WorkFailed():
@@ -387,14 +391,3 @@ class Node:
             ready=self._ready(),
         )
         self.exchange.own_beat = seal_beat(beat, self.signer)
-
-
-def activity_of(work: Work) -> str:
-    """The word for a work in beats, logs and status."""
-    match work:
-        case Train():
-            return work.stage
-        case Distil():
-            return "distil"
-        case Score():
-            return "score"

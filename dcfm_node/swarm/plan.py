@@ -54,11 +54,11 @@ class Step:
 def next_step(s: Situation) -> Step:
     """Decide. Total: it answers in every situation and never raises."""
     phase = current_phase(s.view, s.late)
+    if s.me in s.view.withdrawn:
+        return Step(phase, Waiting("this silo withdrew from the run", over=True))
     student = s.view.newest_student()
     if student is not None and phase.stage in ("refine", "release") and _lost(s, student):
         return Step(Phase("distil", student.body.round), _elect(s, student.body.round))
-    if s.me in s.view.withdrawn:
-        return Step(phase, Waiting("this silo withdrew from the run", over=True))
     match phase.stage:
         case "local" | "refine":
             return Step(phase, _train(s, phase))
@@ -77,6 +77,11 @@ def wanted(s: Situation) -> dict[bytes, Snapshot]:
     """
     students = [said for said in (s.view.newest_student(), s.view.latest()) if said is not None]
     found = dict(s.view.newest_snapshots())
+    student = s.view.newest_student()
+    if student is not None and _lost(s, student):
+        # Its round is distilled again, from experts that newer ones may have succeeded.
+        again = (s.view.latest_expert(key, student.body.round) for key in s.view.active())
+        found |= {e.body.snapshot.digest: e.body.snapshot for e in again if e is not None}
     for refused in s.view.verdicts:
         expert = s.view.expert_entries.get(refused)
         if expert is not None and _refused(s, expert):
@@ -128,7 +133,7 @@ def _experts(s: Situation, round_: int) -> list[Said[Expert]] | Waiting:
     found = [
         said
         for said in (s.view.latest_expert(key, round_) for key in s.view.active())
-        if said is not None and not _refused(s, said)
+        if said is not None and said.author in s.view.joins and not _refused(s, said)
     ]
     absent = [said for said in found if said.body.snapshot.digest not in s.held]
     coming = [e.author for e in absent if not (s.gone(e.author) or s.lost(e.body.snapshot.digest))]

@@ -4,6 +4,7 @@ Both schedules are one table of successors. A phase is left when records say it 
 because a clock said so alone; a clock only tells which silos are late (SPEC 6.3).
 """
 
+import math
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
@@ -139,4 +140,5 @@ def finishes(view: View, round_: int, among: Set[bytes] | None = None) -> bool:
 
 
 def _mean(experts: list[Expert], name: str) -> float:
-    return sum(expert.metrics.get(name, 0.0) for expert in experts) / len(experts)
+    # Exact, so that the order in which experts became known does not show in the last bit.
+    return math.fsum(expert.metrics.get(name, 0.0) for expert in experts) / len(experts)

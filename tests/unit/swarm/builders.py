@@ -77,9 +77,11 @@ class Run:
         return View.of(self.manifest, said)
 
     def publish_experts(self, round_: int, but: tuple[int, ...] = ()) -> None:
-        """Every silo's expert of a round, save those numbered in `but`."""
+        """Every silo's expert of a round, after its join, save those numbered in `but`."""
         for number, author in enumerate(self.authors):
             if number not in but:
+                if not any(isinstance(said.entry.body, Join) for said in author.journal):
+                    author.say(join(f"silo-{number:04d}"))
                 author.say(expert(round_, f"expert {number} {round_}"))
 
     def elect(self, leader: int, *, term: int = 1, round_: int = 0) -> Sealed:

@@ -174,3 +174,16 @@ def test_peers_say_how_our_journal_ends() -> None:
     node.hear(PEER, sync(heads={ME: head}, beats={ME: 9}), 0.0)
     assert node.own_heads == {PEER: head}
     assert node.own_beats == {PEER: 9}
+
+
+def test_one_bad_envelope_leaves_the_good_ones_of_its_message_unapplied() -> None:
+    """What is folded in must reach the disk: nothing of a refused message is (SPEC 1.3, 3.5.6)."""
+    run = Run()
+    one = exchange(run)
+    said = run.authors[1].say(join("silo-0001"))
+    message = Entries(run=run.id, entries=(said.envelope, b"junk"), beats=())
+    effects = one.hear(run.keys[1], message, 0.0)
+    assert not [effect for effect in effects if isinstance(effect, Persist)]
+    assert not one.journals.chains[run.keys[1]]
+    again = one.hear(run.keys[1], Entries(run=run.id, entries=(said.envelope,), beats=()), 1.0)
+    assert [effect for effect in again if isinstance(effect, Persist)]

@@ -6,12 +6,12 @@ from dcfm_node.records.entries import Verdict, Vote
 from dcfm_node.records.messages import Entries, Head, Sync
 from dcfm_node.swarm.effects import (
     Cancel,
+    Downloading,
     Drain,
     Fetch,
     Held,
     LinkUp,
     Persist,
-    Progressed,
     Received,
     Report,
     Send,
@@ -180,7 +180,7 @@ def test_a_download_is_lost_only_when_no_byte_came_for_long() -> None:
     said = run.authors[1].say(expert(0, "theirs"))
     made.handle(Received(run.keys[1], Entries(run=run.id, entries=(said.envelope,), beats=())), 0.0)
     digest = snapshot("theirs").digest
-    made.handle(Progressed(1, 100), 50.0)
+    made.handle(Downloading(1, 100), 50.0)
     assert not made.situation(110.0).lost(digest)
     assert made.situation(110.1).lost(digest)
 

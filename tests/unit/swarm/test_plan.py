@@ -115,7 +115,7 @@ def test_a_final_student_is_scored_once() -> None:
 
 def test_a_silo_that_comes_late_still_scores_the_released_student() -> None:
     run = Run(3, rounds=1)
-    run.publish_experts(0)
+    run.publish_experts(0, but=(2,))
     final = run.distil(0, final=True)
     run.authors[0].say(endorse(final))
     run.authors[1].say(endorse(final))
@@ -136,7 +136,7 @@ def test_wanted_are_the_newest_student_and_experts_save_the_refused() -> None:
     run.publish_experts(0)
     run.distil(0)
     run.authors[1].say(expert(1, "expert 1 1"))
-    refused = run.authors[2].journal[0]
+    refused = run.authors[2].journal[-1]
     verdict = Verdict(subject=run.keys[2], entry=refused.digest, reason="NaN")
     run.authors[0].say(verdict)
     names = ("expert 0 0", "expert 1 1", "student 1 0")
