@@ -79,9 +79,9 @@ def wanted(s: Situation) -> dict[bytes, Snapshot]:
     found = dict(s.view.newest_snapshots())
     student = s.view.newest_student()
     if student is not None and _lost(s, student):
-        # Its round is distilled again, from experts that newer ones may have succeeded.
+        # Its round is distilled again, from that round's experts and not from those after it.
         again = (s.view.latest_expert(key, student.body.round) for key in s.view.active())
-        found |= {e.body.snapshot.digest: e.body.snapshot for e in again if e is not None}
+        found = {e.body.snapshot.digest: e.body.snapshot for e in again if e is not None}
     for refused in s.view.verdicts:
         expert = s.view.expert_entries.get(refused)
         if expert is not None and _refused(s, expert):
