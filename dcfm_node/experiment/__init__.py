@@ -1,5 +1,5 @@
-"""The paper's figures and tables, each from one command: silos in one process, the worker's `flow`.
+"""The paper's figures and tables, each from one command, over the same `flow` as the worker's.
 
-`task` poses a problem, `lab` trains what a method needs and remembers it, `methods` sample, `judges`
-measure, `results` keep the rows, `tables` and `figures` show them.
+`task` poses a problem, `lab` trains what a method needs and remembers it, `methods` sample,
+judges measure, `results` keep the rows, `tables` and `figures` show them.
 """
