@@ -42,6 +42,14 @@ class Task:
         """Combinations that at least one silo holds, sorted."""
         return sorted({tuple(c) for silo in self.silos for c in np.unique(silo.c, axis=0).tolist()})
 
+    @property
+    def pooled(self) -> Labelled:
+        """All silos' data in one place, which the method exists to avoid."""
+        return Labelled(
+            np.concatenate([silo.x for silo in self.silos]),
+            np.concatenate([silo.c for silo in self.silos]),
+        )
+
 
 class Judge(Protocol):
     """Measures samples of one task."""

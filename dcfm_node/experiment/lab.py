@@ -1,0 +1,244 @@
+"""Trains what methods ask for, all silos in one process, and remembers it on disk.
+
+Every piece of training is addressed by all that it depends on: settings, data, seed, code and the pieces
+it starts from. So methods share what they have in common, an interrupted experiment goes on where
+it stopped, and a changed setting never meets an old result.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from dcfm_node.data.source import holdout_mask
+from dcfm_node.experiment.task import Labelled, Task
+from dcfm_node import flow
+from dcfm_node.flow import stages
+from dcfm_node.flow.labels import Counts, count
+from dcfm_node.flow.stages import Hooks, Outcome, Samples, Teacher, Weights
+from dcfm_node.records.manifest import Manifest, Training
+from dcfm_node.wire.canonical import pack, sha256
+
+HOLDOUT = 0.1
+SAVE_STEPS = 500
+
+Tell = Callable[[str, int, int], None]
+"""Called with what is being trained, steps done, steps in all."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One trained network.
+
+    Attributes:
+        key: what it was made from, hex.
+        metrics: of its stage, and `seconds` of process time.
+    """
+
+    key: str
+    weights: Weights
+    metrics: Mapping[str, float]
+
+
+class Lab:
+    """The silos of one task under one manifest.
+
+    Args:
+        manifest: roster in the order of `task.silos`.
+        folder: where trained networks and checkpoints lie.
+    """
+
+    def __init__(
+        self, manifest: Manifest, task: Task, folder: Path, device: torch.device | str, tell: Tell
+    ) -> None:
+        self.manifest, self.task, self.device = manifest, task, torch.device(device)
+        self._folder, self._tell = folder, tell
+        seed = manifest.method.seed
+        self.silos = [_split(silo, seed) for silo in task.silos]
+        self.counts: list[Counts] = [count(train.c) for train, _ in self.silos]
+        self.names = [silo.name for silo in manifest.roster]
+        self._data = [_digest(silo) for silo in task.silos]
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def teachers(self, experts: Sequence[Trained]) -> list[Teacher]:
+        """Experts of all silos, in roster order, as peers see them."""
+        return [
+            Teacher(name, expert.weights, counts)
+            for name, expert, counts in zip(self.names, experts, self.counts, strict=True)
+        ]
+
+    def local(self, ci: bool = True) -> list[Trained]:
+        """Stage I of every silo; without the penalty for baselines that are not "+L"."""
+        manifest = self.manifest if ci else _without_ci(self.manifest)
+        return [
+            self.train(
+                f"local {name}",
+                (manifest, self._data[k]),
+                lambda hooks, k=k: stages.local(
+                    manifest, *self.silos[k], seed=self._seed(self.names[k], 0), hooks=hooks
+                ),
+            )
+            for k, name in enumerate(self.names)
+        ]
+
+    def centralised(self, data: Labelled, name: str) -> Trained:
+        """One model on the given data, with as many steps as all silos take in Stage I."""
+        method = self.manifest.method
+        local = method.local.model_copy(update={"steps": method.local.steps * len(self.silos)})
+        manifest = _with(self.manifest, local=local)
+        train, holdout = _split(data, method.seed)
+        return self.train(
+            name,
+            (manifest, _digest(data)),
+            lambda hooks: stages.local(
+                manifest, train, holdout, seed=self._seed(name, 0), hooks=hooks
+            ),
+        )
+
+    def against_peers(
+        self, experts: Sequence[Trained], k: int, round_: int, *, alone: bool = False
+    ) -> Trained:
+        """Silo k's round of DCFM-A against frozen peers; `alone` routes all terms to itself."""
+        seen = [experts[k]] if alone else list(experts)
+        teachers = [self.teachers(experts)[k]] if alone else self.teachers(experts)
+        return self.train(
+            f"refine {round_} {self.names[k]}" + (" alone" if alone else ""),
+            (self.manifest, self._data[k], round_, experts[k].key, [e.key for e in seen]),
+            lambda hooks: stages.refine_against_peers(
+                self.manifest,
+                *self.silos[k],
+                me=self.names[k],
+                init=experts[k].weights,
+                peers=teachers,
+                seed=self._seed(self.names[k], round_),
+                hooks=hooks,
+            ),
+        )
+
+    def in_turn(self, experts: Sequence[Trained], round_: int) -> list[Trained]:
+        """A round of the paper's rule, each silo seeing the updates before it."""
+        now = list(experts)
+        for k in range(len(now)):
+            now[k] = self.against_peers(now, k, round_)
+        return now
+
+    def anchored(
+        self, experts: Sequence[Trained], student: Trained, round_: int
+    ) -> list[Trained]:
+        """A round of the alternating schedule: every silo against the interim student."""
+        return [
+            self.train(
+                f"refine {round_} {name} anchored",
+                (self.manifest, self._data[k], round_, experts[k].key, student.key),
+                lambda hooks, k=k: stages.refine_anchored(
+                    self.manifest,
+                    *self.silos[k],
+                    init=experts[k].weights,
+                    anchor=student.weights,
+                    seed=self._seed(self.names[k], round_),
+                    hooks=hooks,
+                ),
+            )
+            for k, name in enumerate(self.names)
+        ]
+
+    def distil(
+        self, experts: Sequence[Trained], round_: int, parent: Trained | None = None
+    ) -> Trained:
+        """DCFM-B of all experts, warm-started from an earlier student."""
+        return self.train(
+            f"distil {round_}",
+            (self.manifest, round_, [e.key for e in experts], parent.key if parent else ""),
+            lambda hooks: stages.distil(
+                self.manifest,
+                self.teachers(experts),
+                init=parent.weights if parent else None,
+                seed=self._seed("", round_),
+                hooks=hooks,
+            ),
+        )
+
+    def train(self, name: str, inputs: object, run: Callable[[Hooks], Outcome]) -> Trained:
+        """What `run` gives, from disk if these very inputs were trained with before."""
+        key = _key(name, inputs)
+        path = self._folder / f"{name.replace(' ', '-')}-{key[:16]}.safetensors"
+        if not path.exists():
+            self._train(name, path, run)
+        with safe_open(path, "pt") as file:
+            metrics = json.loads(file.metadata()["metrics"])
+        self._tell(name, 1, 1)
+        return Trained(key, load_file(path), metrics)
+
+    def _train(self, name: str, path: Path, run: Callable[[Hooks], Outcome]) -> None:
+        checkpoint = path.with_suffix(".checkpoint")
+        hooks = Hooks(
+            device=self.device,
+            progress=lambda done, total, _: self._tell(name, done, total),
+            save=lambda state: _write(state, checkpoint, {}),
+            resume=load_file(checkpoint) if checkpoint.exists() else None,
+            save_every=SAVE_STEPS,
+        )
+        began = time.process_time()
+        outcome = run(hooks)
+        seconds = time.process_time() - began
+        metrics = json.dumps({**outcome.metrics, "seconds": seconds})
+        _write(outcome.weights, path, {"metrics": metrics})
+        checkpoint.unlink(missing_ok=True)
+
+    def _seed(self, silo: str, round_: int) -> int:
+        """Different for every silo and round, the same when trained again."""
+        parts = (str(self.manifest.method.seed), silo, str(round_))
+        return int.from_bytes(sha256(*(part.encode() for part in parts))[:4], "big") >> 1
+
+
+def _without_ci(manifest: Manifest) -> Manifest:
+    return _with(manifest, local=manifest.method.local.model_copy(update={"ci_weight": 0.0}))
+
+
+def _with(manifest: Manifest, local: Training) -> Manifest:
+    method = manifest.method.model_copy(update={"local": local})
+    return manifest.model_copy(update={"method": method})
+
+
+def _split(data: Labelled, seed: int) -> tuple[Samples, Samples]:
+    """Training and hold-out samples, as a worker splits them."""
+    held = holdout_mask(data.c, HOLDOUT, seed)
+    x, c = torch.from_numpy(data.x), torch.from_numpy(data.c)
+    return Samples(x[~held], c[~held]), Samples(x[held], c[held])
+
+
+def _digest(data: Labelled) -> str:
+    parts = (np.ascontiguousarray(data.x).tobytes(), np.ascontiguousarray(data.c).tobytes())
+    return sha256(*parts).hex()
+
+
+def _key(name: str, inputs: object) -> str:
+    """Settings that a stage does not read are part of the key too: simple, and never wrong."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, Manifest):
+            return value.model_dump()
+        return [plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+    return sha256(_code(), pack([name, plain(inputs)])).hex()
+
+
+@cache
+def _code() -> bytes:
+    """Digest of the method's code, so that a changed method never meets an old result."""
+    (folder,) = flow.__path__
+    return sha256(*(path.read_bytes() for path in sorted(Path(folder).glob("*.py"))))
+
+
+def _write(tensors: Weights, path: Path, metadata: dict[str, str]) -> None:
+    """Whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary, metadata)
+    temporary.replace(path)

@@ -1,0 +1,147 @@
+"""Runs an experiment: units side by side, their rows gathered, the table and the pictures made."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from dcfm_node.errors import Failed, UserError
+from dcfm_node.experiment import results, settings
+from dcfm_node.experiment.results import Results, Row
+from dcfm_node.experiment.settings import Experiment
+
+MAX_LINE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `experiment run` was asked.
+
+    Attributes:
+        experiment: a shipped name, or the path of a TOML file.
+        seeds: seeds 0 ... seeds - 1.
+        jobs: units at once.
+    """
+
+    experiment: str
+    preset: str
+    seeds: int
+    out: Path
+    data: Path | None
+    device: str
+    jobs: int
+
+
+Watch = Callable[[str, dict[str, object]], None]
+"""Called with a unit's name and the line it told."""
+
+
+def run(request: Request, command: str, watch: Watch) -> Results:
+    """Carry an experiment out, or on, and write results.json.
+
+    Raises:
+        UserError: the settings or the data do not fit, or a unit failed.
+    """
+    given = settings.load(request.experiment, request.preset)
+    request.out.mkdir(parents=True, exist_ok=True)
+    units = [(p, seed) for seed in range(request.seeds) for p in given.partitions]
+    asyncio.run(_all(request, units, watch))
+    found = Results(
+        experiment=given.name,
+        preset=request.preset,
+        commit=results.commit(),
+        machine=results.machine(),
+        command=command,
+        rows=tuple(_rows(request, given)),
+        settings=given.model_dump(mode="json"),
+    )
+    found.write(request.out)
+    return found
+
+
+async def _all(request: Request, units: Sequence[tuple[str, int]], watch: Watch) -> None:
+    free = asyncio.Semaphore(request.jobs)
+
+    async def one(partition: str, seed: int) -> None:
+        async with free:
+            await _unit(request, partition, seed, watch)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for partition, seed in units:
+                group.create_task(one(partition, seed))
+    except* UserError as errors:
+        raise errors.exceptions[0] from None
+
+
+async def _unit(request: Request, partition: str, seed: int, watch: Watch) -> None:
+    """One unit's process, from order to last line; it dies with us."""
+    name = f"{partition} {seed}"
+    log = request.out / f"unit-{partition}-{seed}.log"
+    with log.open("ab") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "dcfm_node.experiment.unit"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            limit=MAX_LINE_BYTES,
+            env={**os.environ, "OMP_NUM_THREADS": str(_threads(request))},
+        )
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(json.dumps(_order(request, partition, seed)).encode())
+    process.stdin.close()
+    broken: UserError | None = None
+    try:
+        async for raw in process.stdout:
+            line = json.loads(raw)
+            if line["event"] == "broken":
+                broken = UserError(line["what"], where=line["where"], fix=line["fix"])
+            watch(name, line)
+        code = await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    if broken is not None:
+        raise broken
+    if code:
+        raise Failed(
+            f"the unit {name} ended with exit code {code}",
+            where=str(log),
+            fix="read the end of that file; run the same command to go on",
+        )
+
+
+def _order(request: Request, partition: str, seed: int) -> dict[str, object]:
+    return {
+        "experiment": request.experiment,
+        "preset": request.preset,
+        "partition": partition,
+        "seed": seed,
+        "out": str(request.out),
+        "data": None if request.data is None else str(request.data),
+        "device": request.device,
+        "threads": _threads(request),
+    }
+
+
+def _threads(request: Request) -> int:
+    """Small networks gain nothing from a second thread, so a core does a unit."""
+    return max(1, (os.cpu_count() or 1) // max(request.jobs, 1)) if request.jobs == 1 else 1
+
+
+def _rows(request: Request, given: Experiment) -> list[Row]:
+    rows = []
+    for partition in given.partitions:
+        for seed in range(request.seeds):
+            for method in given.methods:
+                path = request.out / "rows" / f"{partition}-{seed}-{method}.json"
+                try:
+                    rows.append(Row(**json.loads(path.read_text())["row"]))
+                except (OSError, KeyError, TypeError, ValueError, ValidationError) as error:
+                    raise Failed(f"a row is missing: {error}", where=str(path)) from error
+    return rows

@@ -1,0 +1,234 @@
+"""configs/experiments/*.toml: what an experiment poses, trains and measures."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from dcfm_node.config import toml
+from dcfm_node.config.advice import closest
+from dcfm_node.errors import ConfigError
+from dcfm_node.experiment.task import Combination
+from dcfm_node.records.base import Model, Name
+from dcfm_node.records.manifest import Attribute, Manifest, Network, Policy, Silo
+from dcfm_node.records.manifest import Method as MethodSettings
+
+SHIPPED = Path(__file__).parent / "experiments"
+"""Where the wheel carries them; a source tree reads them where they are."""
+SOURCE = Path(__file__).parents[2] / "configs" / "experiments"
+
+MethodName = Literal[
+    "fedflow",
+    "fedflow+l",
+    "ddm",
+    "ddm+l",
+    "dfd",
+    "dfd+l",
+    "all-local",
+    "dcfm-a",
+    "dcfm-b",
+    "dcfm-alternating",
+    "pooled",
+    "oracle",
+]
+Rule = Literal["joint", "composed"]
+Values = tuple[str, ...]
+FilePath = Annotated[Path, Field(strict=False)]
+Positive = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class Mode(Model):
+    """One Gaussian mode: its attributes' values, in order, and where it lies."""
+
+    values: Values
+    centre: tuple[float, ...]
+
+
+class Partition(Model):
+    """Who observes what: per silo, its list of combinations."""
+
+    name: Name
+    silos: Annotated[tuple[tuple[Values, ...], ...], Field(min_length=1, max_length=100)]
+
+
+class Geometry(Model):
+    """Gaussian modes, one per combination, in any dimension."""
+
+    sigma: Annotated[float, Field(gt=0.0)]
+    samples: Annotated[int, Field(ge=20, le=1_000_000)] = 2_000
+    """Per silo."""
+    modes: Annotated[tuple[Mode, ...], Field(min_length=2)]
+    held_out: Annotated[tuple[Values, ...], Field(min_length=1)]
+    """Combinations that no silo observes."""
+    partitions: Annotated[tuple[Partition, ...], Field(min_length=1)]
+
+
+class Images(Model):
+    """MNIST in colours."""
+
+    folder: FilePath | None = None
+    """With the four IDX files; `--data` and the environment's DCFM_MNIST come first."""
+    size: Literal[14, 28] = 14
+    silos: Annotated[int, Field(ge=2, le=50)] = 5
+    samples: Annotated[int, Field(ge=100, le=60_000)] = 10_000
+    """Training images of all silos together."""
+    reference: Annotated[int, Field(ge=100, le=10_000)] = 5_000
+    """Test images that samples are compared with."""
+    dirichlet: Annotated[float, Field(gt=0.0)] = 0.1
+    partitions: tuple[Literal["iid", "noniid"], ...] = ("iid", "noniid")
+    inception: FilePath | None = None
+    """A TorchScript feature network to measure FID with, instead of the one trained here."""
+
+
+class FedFlow(Model):
+    """Federated averaging, in the units that its cost is counted in."""
+
+    averagings: Positive = 75
+    steps: Positive = 20
+    """Local steps between two averagings."""
+
+
+class Paper(Model):
+    """One figure that the paper prints, to stand beside ours."""
+
+    method: MethodName
+    partition: Name
+    metric: str
+    value: float
+
+
+class Experiment(Model):
+    """A whole experiment, as one of its presets has it."""
+
+    name: Name
+    title: str
+    seeds: Positive = 1
+    each: Annotated[int, Field(ge=2, le=100_000)] = 500
+    """Samples asked of every combination."""
+    methods: Annotated[tuple[MethodName, ...], Field(min_length=1)]
+    columns: tuple[str, ...] = ()
+    """Metrics that the Markdown table shows."""
+    rules: dict[MethodName, Rule] = {}
+    """How a method is sampled where this says otherwise than `methods.DEFAULT_RULES`."""
+    paper_rounds: Positive = 2
+    """Rounds of `dcfm-a`, silos in turn."""
+    rounds: Positive = 2
+    """Rounds of `dcfm-alternating`."""
+    geometry: Geometry | None = None
+    images: Images | None = None
+    attribute: Annotated[tuple[Attribute, ...], Field(min_length=2, max_length=32)]
+    network: Network = Network()
+    method: MethodSettings
+    fedflow: FedFlow = FedFlow()
+    paper: tuple[Paper, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_domain(self) -> Self:
+        if (self.geometry is None) == (self.images is None):
+            raise ValueError("give either [geometry] or [images]")
+        if self.geometry is not None:
+            _check_geometry(self.geometry, self.attribute)
+        return self
+
+    @property
+    def partitions(self) -> tuple[str, ...]:
+        """Names, in the file's order."""
+        if self.geometry is not None:
+            return tuple(partition.name for partition in self.geometry.partitions)
+        assert self.images is not None
+        return self.images.partitions
+
+    def manifest(self, sample_shape: tuple[int, ...], silos: int, seed: int) -> Manifest:
+        """The run that silos of this experiment would agree on; their keys are placeholders."""
+        roster = (Silo(name=f"silo-{k:03}", key=k.to_bytes(32, "big")) for k in range(silos))
+        return Manifest(
+            name=self.name,
+            sample_shape=sample_shape,
+            attributes=self.attribute,
+            network=self.network,
+            method=self.method.model_copy(update={"seed": seed}),
+            policy=Policy(),
+            roster=tuple(roster),
+        )
+
+
+class _File(Model):
+    """The file: the experiment, and by preset what changes."""
+
+    preset: dict[str, dict[str, Any]] = {}
+
+
+def combination(values: Values, attributes: tuple[Attribute, ...]) -> Combination:
+    """Names of values to indices.
+
+    Raises:
+        ValueError: another number of values than attributes, or a value that an attribute lacks.
+    """
+    if len(values) != len(attributes):
+        raise ValueError(f"{list(values)} needs {len(attributes)} values, one per attribute")
+    for value, attribute in zip(values, attributes, strict=True):
+        if value not in attribute.values:
+            raise ValueError(
+                f"attribute {attribute.name!r} has no value {value!r} "
+                f"({closest(value, attribute.values)})"
+            )
+    return tuple(a.values.index(v) for v, a in zip(values, attributes, strict=True))
+
+
+def _check_geometry(given: Geometry, attributes: tuple[Attribute, ...]) -> None:
+    modes = [combination(mode.values, attributes) for mode in given.modes]
+    if len(set(modes)) != len(modes):
+        raise ValueError("geometry.modes gives a combination twice")
+    if len({len(mode.centre) for mode in given.modes}) != 1:
+        raise ValueError("geometry.modes: every centre needs the same number of coordinates")
+    held_out = {combination(values, attributes) for values in given.held_out}
+    for partition in given.partitions:
+        held = {combination(v, attributes) for silo in partition.silos for v in silo}
+        if not all(partition.silos):
+            raise ValueError(f"geometry.partitions: a silo of {partition.name!r} observes nothing")
+        if both := held & held_out:
+            raise ValueError(f"geometry.partitions: {partition.name!r} observes held-out {both}")
+        if missing := (held | held_out) - set(modes):
+            raise ValueError(f"geometry.modes has no centre for {sorted(missing)}")
+
+
+def names() -> tuple[str, ...]:
+    """The experiments that come with the package, sorted."""
+    return tuple(sorted(path.stem for path in _folder().glob("*.toml")))
+
+
+def load(name: str, preset: str) -> Experiment:
+    """A shipped experiment by name, or any by the path of its TOML file, under a preset.
+
+    Raises:
+        ConfigError: no such experiment or preset, or what is wrong with the file and where.
+    """
+    path = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
+    document = toml.read(path, f"choose one of {', '.join(names())}, or name a TOML file")
+    values = dict(document.values)
+    presets = toml.Document(path, document.text, {"preset": values.pop("preset", {})}).parse(_File)
+    if preset not in presets.preset:
+        known = ", ".join(presets.preset) or "none"
+        raise ConfigError(f"no preset {preset!r}", where=str(path), fix=f"it has {known}")
+    # The file as it stands first, so that an error names the line; then with the preset laid over.
+    toml.Document(path, document.text, values).parse(Experiment)
+    try:
+        return Experiment.model_validate(_laid_over(values, presets.preset[preset]))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = document.where("preset", preset, *first["loc"])
+        raise ConfigError(first["msg"], where=place, fix="change or remove it") from None
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = {k: _laid_over(below[k], v) for k, v in above.items() if _tables(below.get(k), v)}
+    return {**below, **above, **both}
+
+
+def _tables(a: object, b: object) -> bool:
+    return isinstance(a, Mapping) and isinstance(b, Mapping)
+
+
+def _folder() -> Path:
+    return SHIPPED if SHIPPED.is_dir() else SOURCE
