@@ -112,23 +112,27 @@ def train(
     *,
     seed: int,
     hooks: Hooks,
+    steps: range | None = None,
 ) -> Trained:
     """Run one stage from the model's present weights, or from `hooks.resume`.
 
     Args:
         gap: the CI gap of a network on the stage's monitor rows; asked only with patience set.
+        steps: those of the stage's steps to take, where it is cut into parts; all if None.
 
     Raises:
         Failed: the loss is no longer finite.
     """
     settings, rank = source.settings, _rank()
+    steps = steps or range(settings.steps)
     state = State.fresh(model, settings)
+    state.step = steps.start
     if hooks.resume is not None:
         state.restore(hooks.resume)
     length = block_steps(settings, source.manifest.sample_shape)
     rows: list[tuple[Matching, Penalty | None]] = []
     loss = math.nan
-    while state.step < settings.steps and not stalled(state.gaps, settings.patience):
+    while state.step < steps.stop and not stalled(state.gaps, settings.patience):
         index, offset = divmod(state.step, length)
         if offset == 0 or not rows:
             rows = source.block(length, generator(hooks.device, seed, rank, index))
@@ -136,7 +140,7 @@ def train(
         losses = _update(state, match, penalty, source)
         if settings.patience and _every(state.step, settings.steps, MONITORS):
             state.gaps.append(_agreed(gap(state.averaged()), hooks.device))
-        if _every(state.step, settings.steps, REPORTS):
+        if _every(state.step, settings.steps, REPORTS) or state.step == steps.stop:
             loss = _report(state.step, losses, settings, hooks, rank)
         if hooks.save_every and state.step % hooks.save_every == 0 and rank == 0:
             hooks.save(state.checkpoint())

@@ -1,0 +1,113 @@
+import pytest
+import torch
+
+from dcfm_node.flow import ensembles, owners
+from dcfm_node.flow.ensembles import Routing, Rule, sample_ensemble, sparse
+from dcfm_node.flow.labels import null_label
+from dcfm_node.flow.networks import build
+from dcfm_node.flow.sampling import Teacher, sample, sample_routed
+from tests.training.settings import Table, manifest
+
+RUN = manifest(method={"solver_steps": 5})
+NULL = null_label((2, 2))
+COUNTS = ({(0, 0): 6, (0, 1): 2}, {(0, 0): 1, (1, 0): 5})
+C = torch.tensor([(0, 0), (0, 1), (1, 0), (1, 1)])
+EVERY = [(rule, routing) for rule in ("joint", "composed") for routing in ("label", "energy")]
+
+
+def weights(seed: int) -> dict[str, torch.Tensor]:
+    return build(manifest(method={"seed": seed})).state_dict()
+
+
+def teachers(*seeds: int) -> list[Teacher]:
+    return [Teacher(f"silo-{k}", weights(seed), COUNTS[k]) for k, seed in enumerate(seeds)]
+
+
+def test_sparse_keeps_the_heaviest_and_renormalises() -> None:
+    rho = torch.tensor([[0.5, 0.2, 0.3], [0.1, 0.6, 0.3]])
+    assert sparse(rho, None) is rho
+    torch.testing.assert_close(sparse(rho, 1), torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]))
+    two = torch.tensor([[5 / 8, 0, 3 / 8], [0, 2 / 3, 1 / 3]])
+    torch.testing.assert_close(sparse(rho, 2), two)
+    assert sparse(rho, 3) is rho
+    with pytest.raises(ValueError, match="at least 1"):
+        sparse(rho, 0)
+
+
+@pytest.mark.parametrize("top", [None, 1, 2])
+def test_weights_sum_to_one(top: int | None) -> None:
+    rho = torch.softmax(torch.randn(50, 3, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
+    made = sparse(rho, top)
+    torch.testing.assert_close(made.sum(dim=-1), torch.ones(50, 3))
+    assert ((made > 0).sum(dim=-1) == (top or 4)).all()
+
+
+def test_joint_mixture_of_two_fields_by_hand() -> None:
+    a, b = Table(0.4), Table(-1.0)
+    x, t = torch.randn(4, 2), torch.linspace(0, 0.9, 4)
+    rho = torch.tensor([[6 / 7, 1 / 7], [1.0, 0.0], [0.0, 1.0], [2 / 7, 5 / 7]])
+    field = ensembles.mixture([a, b], C.unsqueeze(1), lambda x, t: rho.unsqueeze(1))
+    expected = rho[:, :1] * a(x, t, C) + rho[:, 1:] * b(x, t, C)
+    torch.testing.assert_close(field(x, t), expected)
+
+
+def test_composed_label_routing_is_the_routed_sampler() -> None:
+    made = sample_ensemble(RUN, teachers(0, 1), C, rule="composed", routing="label", seed=3)
+    routed = sample_routed(RUN, teachers(0, 1), C, rule="composed", seed=3)
+    torch.testing.assert_close(made, routed)
+
+
+@pytest.mark.parametrize(("rule", "routing"), EVERY)
+def test_two_equal_experts_are_one(rule: Rule, routing: Routing) -> None:
+    made = sample_ensemble(RUN, teachers(0, 0), C, rule=rule, routing=routing, seed=3)
+    alone = sample(RUN, weights(0), C, composed=rule == "composed", seed=3)
+    torch.testing.assert_close(made, alone)
+
+
+@pytest.mark.parametrize(("rule", "routing"), EVERY)
+@pytest.mark.parametrize("top", [None, 1])
+def test_samples_are_a_function_of_the_seed(rule: Rule, routing: Routing, top: int | None) -> None:
+    def draw(seed: int) -> torch.Tensor:
+        return sample_ensemble(
+            RUN, teachers(0, 1), C, rule=rule, routing=routing, top=top, seed=seed
+        )
+
+    assert torch.equal(draw(1), draw(1))
+    assert not torch.equal(draw(1), draw(2))
+
+
+@pytest.mark.parametrize("shape", [(2,), (20,)])
+def test_large_requests_are_cut_without_a_trace(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = manifest(shape=shape, method={"solver_steps": 5})
+    both = [Teacher(f"{k}", build(run).state_dict(), COUNTS[k]) for k in (0, 1)]
+
+    def draw() -> torch.Tensor:
+        return sample_ensemble(run, both, C.repeat(3, 1), rule="composed", routing="energy", seed=1)
+
+    whole = draw()
+    monkeypatch.setattr(ensembles, "CHUNK", 5)
+    torch.testing.assert_close(draw(), whole)
+
+
+def test_an_expert_without_the_label_does_not_answer() -> None:
+    """(0, 1) is silo 0's alone, whatever the energies."""
+    label = torch.tensor([(0, 1)] * 3)
+    made = sample_ensemble(RUN, teachers(0, 1), label, rule="joint", routing="energy", seed=3)
+    torch.testing.assert_close(made, sample(RUN, weights(0), label, composed=False, seed=3))
+
+
+def test_a_trained_router_weighs_the_experts() -> None:
+    router = owners.build(RUN, 2).state_dict()
+    router["outlet.weight"].zero_()
+    router["outlet.bias"].copy_(torch.tensor([0.0, 80.0]))
+    made = sample_ensemble(
+        RUN, teachers(0, 1), C, rule="joint", routing="trained", router=router, seed=3
+    )
+    torch.testing.assert_close(made, sample(RUN, weights(1), C, composed=False, seed=3))
+
+
+def test_a_router_goes_with_its_routing_alone() -> None:
+    with pytest.raises(ValueError, match="trained router"):
+        sample_ensemble(RUN, teachers(0, 1), C, rule="joint", routing="trained", seed=0)

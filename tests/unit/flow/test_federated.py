@@ -1,0 +1,101 @@
+import pytest
+import torch
+
+from dcfm_node.flow import federated
+from dcfm_node.flow.networks import build
+from dcfm_node.flow.stages import Hooks, Samples
+from dcfm_node.flow.trainer import learning_rate
+from tests.training.settings import STAGE, draws, manifest
+
+RUN = manifest()
+
+
+def silo(seed: int, rows: int) -> Samples:
+    return Samples(
+        torch.randn(rows, 2, generator=draws(seed)),
+        torch.randint(2, (rows, 2), generator=draws(seed)),
+    )
+
+
+def test_average_is_weighed_by_sizes() -> None:
+    a = {"w": torch.tensor([1.0, -2.0]), "b": torch.tensor(4.0)}
+    b = {"w": torch.tensor([5.0, 2.0]), "b": torch.tensor(0.0)}
+    made = federated.average([a, b], [3, 1])
+    assert made["w"].tolist() == [2.0, -1.0]
+    assert made["b"].item() == 3.0
+    assert made["w"].dtype == torch.float32
+
+
+def test_average_refuses_what_it_cannot_weigh() -> None:
+    one = {"w": torch.ones(1)}
+    with pytest.raises(ValueError, match="no silo holds a sample"):
+        federated.average([one, one], [0, 0])
+    with pytest.raises(ValueError):
+        federated.average([one, one], [1])
+
+
+def test_parts_cover_all_steps_once() -> None:
+    parts = [federated.span(RUN, 7, index) for index in range(7)]
+    assert [step for part in parts for step in part] == list(range(STAGE["steps"]))
+
+
+def test_a_silo_follows_the_schedule_of_all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def rate(settings: object, step: int) -> float:
+        asked.append(step)
+        return learning_rate(RUN.method.local, step)
+
+    monkeypatch.setattr("dcfm_node.flow.trainer.learning_rate", rate)
+    federated.federated(RUN, [silo(0, 30), silo(1, 10)], rounds=5, seed=0, hooks=Hooks())
+    both = [step for index in range(5) for step in 2 * list(federated.span(RUN, 5, index))]
+    assert asked == both
+
+
+def test_rounds_are_parts_then_averages() -> None:
+    silos, seen = [silo(0, 30), silo(1, 10)], []
+    hooks = Hooks(progress=lambda done, total, losses: seen.append((done, total)))
+    made = federated.federated(RUN, silos, rounds=2, seed=3, hooks=hooks)
+    merged = None
+    for index in range(2):
+        parts = [
+            federated.train_part(
+                RUN,
+                silos[k],
+                init=merged,
+                steps=federated.span(RUN, 2, index),
+                seed=6 + k,
+                hooks=Hooks(),
+            )
+            for k in (0, 1)
+        ]
+        merged = federated.average([part.weights for part in parts], [30, 10])
+    assert merged is not None
+    for name, tensor in made.weights.items():
+        assert torch.equal(tensor, merged[name]), name
+    assert seen == [(10, 20), (20, 20)]
+    assert made.metrics["steps"] == 20
+    initial = build(RUN).state_dict()
+    assert any(not torch.equal(made.weights[name], initial[name]) for name in initial)
+
+
+def test_one_silo_alone_keeps_the_weights_of_its_last_step() -> None:
+    """No running average within a part: what is averaged is what training left."""
+    whole = federated.train_part(
+        RUN, silo(0, 30), init=None, steps=range(20), seed=0, hooks=Hooks()
+    )
+    shares = federated.train_part(
+        RUN.model_copy(update={"method": RUN.method.model_copy(update={"ema": 0.5})}),
+        silo(0, 30),
+        init=None,
+        steps=range(20),
+        seed=0,
+        hooks=Hooks(),
+    )
+    assert all(torch.equal(whole.weights[name], shares.weights[name]) for name in whole.weights)
+
+
+@pytest.mark.parametrize("rounds", [0, 21])
+def test_rounds_that_leave_no_step_are_refused(rounds: int) -> None:
+    with pytest.raises(ValueError, match="rounds must be between 1 and"):
+        federated.federated(RUN, [silo(0, 5)], rounds=rounds, seed=0, hooks=Hooks())
