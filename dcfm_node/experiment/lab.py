@@ -21,7 +21,9 @@ from dcfm_node.data.source import holdout_mask
 from dcfm_node.experiment.task import Labelled, Task
 from dcfm_node import flow
 from dcfm_node.flow import stages
+from dcfm_node.flow.federated import federated
 from dcfm_node.flow.labels import Counts, count
+from dcfm_node.flow.owners import train_router
 from dcfm_node.flow.stages import Hooks, Outcome, Samples, Teacher, Weights
 from dcfm_node.records.manifest import Manifest, Training
 from dcfm_node.wire.canonical import pack, sha256
@@ -102,6 +104,33 @@ class Lab:
             ),
         )
 
+    def federated(self, ci: bool, averagings: int, steps: int) -> Trained:
+        """FedFlow over all silos: `averagings` times, `steps` local steps before each."""
+        manifest = self.manifest if ci else _without_ci(self.manifest)
+        local = manifest.method.local.model_copy(update={"steps": averagings * steps})
+        manifest = _with(manifest, local=local)
+        return self.train(
+            "federated",
+            (manifest, self._data, averagings),
+            lambda hooks: federated(
+                manifest,
+                [train for train, _ in self.silos],
+                rounds=averagings,
+                seed=self._seed("", 0),
+                hooks=hooks,
+            ),
+        )
+
+    def router(self, experts: Sequence[Trained]) -> Trained:
+        """DDM's classifier of which silo a noised sample came from."""
+        return self.train(
+            "router",
+            (self.manifest, [e.key for e in experts]),
+            lambda hooks: train_router(
+                self.manifest, self.teachers(experts), seed=self._seed("", 0), hooks=hooks
+            ),
+        )
+
     def against_peers(
         self, experts: Sequence[Trained], k: int, round_: int, *, alone: bool = False
     ) -> Trained:
@@ -129,9 +158,7 @@ class Lab:
             now[k] = self.against_peers(now, k, round_)
         return now
 
-    def anchored(
-        self, experts: Sequence[Trained], student: Trained, round_: int
-    ) -> list[Trained]:
+    def anchored(self, experts: Sequence[Trained], student: Trained, round_: int) -> list[Trained]:
         """A round of the alternating schedule: every silo against the interim student."""
         return [
             self.train(

@@ -15,6 +15,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from dcfm_node.experiment.lab import Lab, Trained
 from dcfm_node.experiment.settings import Experiment, MethodName, Rule
+from dcfm_node.flow.ensembles import Routing, sample_ensemble
 from dcfm_node.flow.sampling import Teacher, sample, sample_routed
 from dcfm_node.records.manifest import Manifest
 
@@ -70,16 +72,11 @@ def fit(method: MethodName, lab: Lab, settings: Experiment) -> Fitted:
 def _single(lab: Lab, used: Sequence[Trained], model: Trained) -> Fitted:
     return _fitted(
         used,
-        {
-            name: _draw_single(lab.manifest, model, name == "composed", lab.device)
-            for name in RULES
-        },
+        {name: _draw_single(lab.manifest, model, name == "composed", lab.device) for name in RULES},
     )
 
 
-def _draw_single(
-    manifest: Manifest, model: Trained, composed: bool, device: torch.device
-) -> Draw:
+def _draw_single(manifest: Manifest, model: Trained, composed: bool, device: torch.device) -> Draw:
     return lambda labels, seed: sample(
         manifest, model.weights, labels, composed=composed, seed=seed, device=device
     )
@@ -106,6 +103,60 @@ def _draw_routed(
 def _fitted(used: Sequence[Trained], variants: Variants) -> Fitted:
     pieces = {piece.key: piece.metrics["seconds"] for piece in used}
     return Fitted(variants, sum(pieces.values()), len(pieces))
+
+
+def _fedflow(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
+    model = lab.federated(ci, settings.fedflow.averagings, settings.fedflow.steps)
+    return _single(lab, [model], model)
+
+
+def _ddm(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
+    """`joint` is the mixture by label counts; one expert per sample is the same mixture drawn."""
+    experts = lab.local(ci)
+    router = lab.router(experts)
+    mix = partial(_mixture, lab, experts)
+    return _fitted(
+        [*experts, router],
+        {
+            "joint": mix(rule="joint", routing="label"),
+            "composed": mix(rule="composed", routing="label"),
+            "joint top-1": mix(rule="joint", routing="label", top=1),
+            "joint top-2": mix(rule="joint", routing="label", top=2),
+            "joint trained": mix(rule="joint", routing="trained", router=router),
+            "joint trained top-1": mix(rule="joint", routing="trained", router=router, top=1),
+            "joint trained top-2": mix(rule="joint", routing="trained", router=router, top=2),
+            "composed trained": mix(rule="composed", routing="trained", router=router),
+        },
+    )
+
+
+def _dfd(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
+    experts = lab.local(ci)
+    mix = partial(_mixture, lab, experts, routing="energy")
+    return _fitted(experts, {"joint": mix(rule="joint"), "composed": mix(rule="composed")})
+
+
+def _mixture(
+    lab: Lab,
+    experts: Sequence[Trained],
+    *,
+    rule: Rule,
+    routing: Routing,
+    router: Trained | None = None,
+    top: int | None = None,
+) -> Draw:
+    teachers = lab.teachers(experts)
+    return lambda labels, seed: sample_ensemble(
+        lab.manifest,
+        teachers,
+        labels,
+        rule=rule,
+        routing=routing,
+        top=top,
+        router=None if router is None else router.weights,
+        seed=seed,
+        device=lab.device,
+    )
 
 
 def _dcfm_a(lab: Lab, settings: Experiment) -> Fitted:
@@ -151,6 +202,12 @@ def _oracle(lab: Lab, settings: Experiment) -> Fitted:
 
 
 _METHODS: dict[MethodName, Callable[[Lab, Experiment], Fitted]] = {
+    "fedflow": partial(_fedflow, ci=False),
+    "fedflow+l": partial(_fedflow, ci=True),
+    "ddm": partial(_ddm, ci=False),
+    "ddm+l": partial(_ddm, ci=True),
+    "dfd": partial(_dfd, ci=False),
+    "dfd+l": partial(_dfd, ci=True),
     "all-local": _all_local,
     "dcfm-a": _dcfm_a,
     "dcfm-b": _dcfm_b,

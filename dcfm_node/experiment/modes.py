@@ -77,5 +77,3 @@ class ModesJudge:
         """Which samples lie within three sigma of the asked mode, (N,)."""
         centre = np.stack([self._where[tuple(label)] for label in c.tolist()])
         return np.asarray(np.linalg.norm(x - centre, axis=1) <= WITHIN * self._sigma)
-
-

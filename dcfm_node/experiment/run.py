@@ -93,8 +93,7 @@ async def _unit(request: Request, partition: str, seed: int, watch: Watch) -> No
             env={**os.environ, "OMP_NUM_THREADS": str(_threads(request))},
         )
     assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(json.dumps(_order(request, partition, seed)).encode())
-    process.stdin.close()
+    process.stdin.write(json.dumps(_order(request, partition, seed)).encode() + b"\n")
     broken: UserError | None = None
     try:
         async for raw in process.stdout:

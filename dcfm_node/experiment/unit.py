@@ -6,7 +6,9 @@ is measured is kept, addressed by all that it was made from.
 """
 
 import json
+import os
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -27,6 +29,7 @@ from dcfm_node.experiment.task import Judge, Labelled, Task, queries
 from dcfm_node.records.base import Model
 from dcfm_node.wire.canonical import sha256
 
+ROOT = Path(__file__).parents[1]
 NOISE_SEED = 1_234
 TELL_S = 0.3
 SHOWN = {"geometry": 150, "images": 4}
@@ -147,9 +150,7 @@ class Unit:
     def _tell(self, what: str, share: float) -> None:
         self._told_at = time.monotonic()
         total = len(self._settings.methods)
-        tell(
-            Progress(method=self._method, what=what, share=share, done=self._done, total=total)
-        )
+        tell(Progress(method=self._method, what=what, share=share, done=self._done, total=total))
 
 
 def pose(given: Experiment, order: Order) -> tuple[Task, Judge]:
@@ -204,13 +205,18 @@ def _code() -> bytes:
     return sha256(*(path.read_bytes() for path in sorted(files)))
 
 
-ROOT = Path(__file__).parents[1]
+def _end_with_parent() -> None:
+    """The end of stdin is the end of whoever ordered."""
+    sys.stdin.read()
+    os._exit(1)
 
 
 def main() -> None:
     """Read the order, carry it out; exit code 2 where the operator must act."""
+    order = Order.model_validate_json(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        Unit(Order.model_validate_json(sys.stdin.read())).run()
+        Unit(order).run()
     except UserError as error:
         tell(Broken(what=error.what, where=error.where, fix=error.fix))
         sys.exit(error.exit_code)

@@ -31,19 +31,22 @@ def mask(c: Tensor, null: Tensor, masks: Masks, generator: torch.Generator) -> T
 
 
 def pair_terms(c: Tensor, null: Tensor, generator: torch.Generator) -> Tensor:
-    """The four labels of the independence penalty (Eq. 10): c^{ij}, ∅, c^{i}, c^{j}.
+    """The four labels of the independence penalty: c^{AB}, ∅, c^{A}, c^{B}. Needs n >= 2.
 
-    The pair is drawn per sample, so the cost is four evaluations whatever n is; with n = 2 c^{ij}
-    is c itself. Needs n >= 2.
+    A and B are disjoint blocks of attributes, drawn per sample, so the cost is four evaluations
+    whatever n is. With n = 2 this is Eq. 10. Beyond, single attributes i and j alone would leave
+    the full label tied to nothing; here half of the pairs of blocks make up the full label, and
+    the other half tie the blocks to their parts, so that only an additive field has no penalty.
 
     Returns: (B, 4, n).
     """
-    n = c.shape[-1]
-    i = _draw_index(c, generator)
-    j = (i + 1 + torch.randint(n - 1, i.shape, generator=generator, device=c.device)) % n
-    place = torch.arange(n, device=c.device)
-    is_i, is_j = place == i.unsqueeze(-1), place == j.unsqueeze(-1)
-    keep = torch.stack([is_i | is_j, torch.zeros_like(is_i), is_i, is_j], dim=-2)
+    n, rows = c.shape[-1], (*c.shape[:-1], 1)
+    rank = _rand(c.shape, c, generator).argsort(dim=-1).argsort(dim=-1)
+    some = 2 + torch.randint(n - 1, rows, generator=generator, device=c.device)
+    together = torch.where(_rand(rows, c, generator) < 0.5, n, some)
+    first = 1 + (_rand(rows, c, generator) * (together - 1)).long()
+    in_a, in_b = rank < first, (rank >= first) & (rank < together)
+    keep = torch.stack([in_a | in_b, torch.zeros_like(in_a), in_a, in_b], dim=-2)
     return torch.where(keep, c.unsqueeze(-2), null)
 
 
@@ -78,6 +81,10 @@ def count(c: Tensor) -> dict[tuple[int, ...], int]:
     """How often each combination occurs in labels (N, n)."""
     found, times = torch.unique(c.cpu(), dim=0, return_counts=True)
     return {tuple(row): n for row, n in zip(found.tolist(), times.tolist(), strict=True)}
+
+
+def _rand(shape: Sequence[int], like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(tuple(shape), generator=generator, device=like.device)
 
 
 def _draw_index(c: Tensor, generator: torch.Generator) -> Tensor:
