@@ -1,0 +1,113 @@
+"""Distances between sets of samples, in float64. The order of the rows never matters."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dcfm_node.errors import UserError
+
+Points = NDArray[np.floating[Any]]
+"""(N, d)."""
+
+NEIGHBOURS = 3
+"""k of Kynkäänniemi et al. (2019)."""
+TRANSPORTED = 1_000
+"""Points that are assigned to each other at most: the cost grows with their third power."""
+BLOCK = 1_024
+"""Rows of a distance matrix that are held at a time."""
+
+
+def frechet_distance(a: Points, b: Points) -> float:
+    """Squared Wasserstein-2 distance between Gaussians fitted to features (N, d) and (M, d).
+
+    `|m1 - m2|² + tr(S1 + S2 - 2 (S1^½ S2 S1^½)^½)`, Dowson and Landau (1982); with Inception
+    features it is the FID of Heusel et al. (2017). The trace is that of `(S1 S2)^½`, but of a
+    symmetric matrix, so that no complex numbers occur.
+
+    Raises:
+        ValueError: fewer than two rows, or not finite.
+    """
+    (mean_a, covariance_a), (mean_b, covariance_b) = _moments(a), _moments(b)
+    root = _root(covariance_a)
+    shared = np.linalg.eigvalsh(root @ covariance_b @ root)
+    crossed = np.sqrt(np.clip(shared, 0, None)).sum()
+    shift = np.square(mean_a - mean_b).sum()
+    distance = shift + np.trace(covariance_a) + np.trace(covariance_b) - 2 * crossed
+    return max(float(distance), 0.0)
+
+
+def precision_recall(real: Points, drawn: Points, k: int = NEIGHBOURS) -> tuple[float, float]:
+    """Improved precision and recall, Kynkäänniemi et al. (2019), Eqs. 1 and 2.
+
+    Precision is the share of drawn features (M, d) that lie within the distance of some real one
+    to its k-th nearest neighbour; recall swaps the roles. Take sets of equal size: a larger one
+    has smaller balls.
+
+    Raises:
+        ValueError: a set of k rows or fewer.
+    """
+    return _covered(real, drawn, k), _covered(drawn, real, k)
+
+
+def wasserstein2(a: Points, b: Points, rng: np.random.Generator, most: int = TRANSPORTED) -> float:
+    """Wasserstein-2 distance between the empirical measures of (N, d) and (M, d), exactly.
+
+    Both are cut at random to the smaller set's size, and to `most`. Between equally many points
+    of equal mass the optimal transport is an assignment.
+
+    Raises:
+        UserError: SciPy is absent.
+    """
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ImportError as missing:
+        raise UserError(
+            "Wasserstein distances need SciPy, which is not installed",
+            fix="pip install 'dcfm-node[demo]'",
+        ) from missing
+    size = min(len(a), len(b), most)
+    a, b = (x[rng.choice(len(x), size, replace=False)] if len(x) > size else x for x in (a, b))
+    cost = np.square(_distances(_double(a), _double(b)))
+    return float(np.sqrt(cost[linear_sum_assignment(cost)].mean()))
+
+
+def _moments(x: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    x = np.asarray(x, np.float64)
+    if len(x) < 2 or not np.isfinite(x).all():
+        raise ValueError(f"{len(x)} rows of features, or some that are not finite")
+    return x.mean(axis=0), np.atleast_2d(np.cov(x, rowvar=False))
+
+
+def _root(s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Square root of a symmetric matrix (d, d) without negative eigenvalues."""
+    values, vectors = np.linalg.eigh(s)
+    return np.asarray((vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T)
+
+
+def _covered(balls: Points, points: Points, k: int) -> float:
+    """Share of points (M, d) in the union of balls around (N, d) that reach k neighbours."""
+    if len(balls) <= k:
+        raise ValueError(f"{len(balls)} points have no {k} neighbours")
+    centres = _double(balls)
+    # The nearest is the point itself.
+    radii = np.concatenate([np.partition(d, k, axis=1)[:, k] for d in _rows(centres, centres)])
+    inside = [(d <= radii).any(axis=1) for d in _rows(_double(points), centres)]
+    return float(np.concatenate(inside).mean())
+
+
+def _rows(a: torch.Tensor, b: torch.Tensor) -> Iterator[NDArray[np.float64]]:
+    """The matrix of distances (N, M), BLOCK rows at a time."""
+    return (_distances(a[at : at + BLOCK], b) for at in range(0, len(a), BLOCK))
+
+
+def _double(x: Points) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(x, np.float64))
+
+
+def _distances(a: torch.Tensor, b: torch.Tensor) -> NDArray[np.float64]:
+    """(N, d), (M, d) -> (N, M). Without the detour over dot products, which is off near zero."""
+    found = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+    return np.asarray(found.numpy(), np.float64)
