@@ -1,15 +1,15 @@
 """Trains what methods ask for, all silos in one process, and remembers it on disk.
 
-Every piece of training is addressed by all that it depends on: settings, data, seed, code and the pieces
-it starts from. So methods share what they have in common, an interrupted experiment goes on where
-it stopped, and a changed setting never meets an old result.
+Every piece of training is addressed by all that it depends on: settings, data, seed, code and the
+pieces it starts from. So methods share what they have in common, an interrupted experiment goes on
+where it stopped, and a changed setting never meets an old result.
 """
 
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from dcfm_node import flow
 from dcfm_node.data.source import holdout_mask
 from dcfm_node.experiment.task import Labelled, Task
-from dcfm_node import flow
 from dcfm_node.flow import stages
 from dcfm_node.flow.federated import federated
 from dcfm_node.flow.labels import Counts, count
@@ -83,9 +83,7 @@ class Lab:
             self.train(
                 f"local {name}",
                 (manifest, self._data[k]),
-                lambda hooks, k=k: stages.local(
-                    manifest, *self.silos[k], seed=self._seed(self.names[k], 0), hooks=hooks
-                ),
+                partial(self._local, manifest, k),
             )
             for k, name in enumerate(self.names)
         ]
@@ -164,14 +162,7 @@ class Lab:
             self.train(
                 f"refine {round_} {name} anchored",
                 (self.manifest, self._data[k], round_, experts[k].key, student.key),
-                lambda hooks, k=k: stages.refine_anchored(
-                    self.manifest,
-                    *self.silos[k],
-                    init=experts[k].weights,
-                    anchor=student.weights,
-                    seed=self._seed(self.names[k], round_),
-                    hooks=hooks,
-                ),
+                partial(self._anchored, k, experts[k], student, round_),
             )
             for k, name in enumerate(self.names)
         ]
@@ -202,6 +193,23 @@ class Lab:
             metrics = json.loads(file.metadata()["metrics"])
         self._tell(name, 1, 1)
         return Trained(key, load_file(path), metrics)
+
+    def _local(self, manifest: Manifest, k: int, hooks: Hooks) -> Outcome:
+        return stages.local(
+            manifest, *self.silos[k], seed=self._seed(self.names[k], 0), hooks=hooks
+        )
+
+    def _anchored(
+        self, k: int, expert: Trained, student: Trained, round_: int, hooks: Hooks
+    ) -> Outcome:
+        return stages.refine_anchored(
+            self.manifest,
+            *self.silos[k],
+            init=expert.weights,
+            anchor=student.weights,
+            seed=self._seed(self.names[k], round_),
+            hooks=hooks,
+        )
 
     def _train(self, name: str, path: Path, run: Callable[[Hooks], Outcome]) -> None:
         checkpoint = path.with_suffix(".checkpoint")

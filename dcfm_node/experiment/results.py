@@ -52,8 +52,12 @@ class Results:
     def write(self, folder: Path) -> Path:
         """Write results.json, whole or not at all."""
         path = folder / "results.json"
-        write_json(path, {"schema": SCHEMA, **asdict(self)})
+        write_json(path, self.document())
         return path
+
+    def document(self) -> dict[str, Any]:
+        """As results.json has it."""
+        return {"schema": SCHEMA, **asdict(self)}
 
 
 def read(folder: Path) -> Results:
@@ -106,7 +110,8 @@ def machine() -> str:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{_processor()}, {cores} cores{gpu}; Python {platform.python_version()}, torch {torch.__version__}"
+    software = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{_processor()}, {cores} cores{gpu}; {software}"
 
 
 def commit() -> str:

@@ -128,9 +128,18 @@ def _order(request: Request, partition: str, seed: int) -> dict[str, object]:
     }
 
 
+def usual_jobs(device: str) -> int:
+    """A unit per core, or one where a GPU does the work."""
+    import torch
+
+    if device != "cpu" and torch.cuda.is_available():
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _threads(request: Request) -> int:
     """Small networks gain nothing from a second thread, so a core does a unit."""
-    return max(1, (os.cpu_count() or 1) // max(request.jobs, 1)) if request.jobs == 1 else 1
+    return max(1, usual_jobs("cpu") // request.jobs)
 
 
 def _rows(request: Request, given: Experiment) -> list[Row]:

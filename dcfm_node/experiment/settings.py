@@ -1,5 +1,6 @@
 """configs/experiments/*.toml: what an experiment poses, trains and measures."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -109,7 +110,7 @@ class Experiment(Model):
     methods: Annotated[tuple[MethodName, ...], Field(min_length=1)]
     columns: tuple[str, ...] = ()
     """Metrics that the Markdown table shows."""
-    rules: dict[MethodName, Rule] = {}
+    rules: dict[MethodName, Rule] = Field(default_factory=dict)
     """How a method is sampled where this says otherwise than `methods.DEFAULT_RULES`."""
     paper_rounds: Positive = 2
     """Rounds of `dcfm-a`, silos in turn."""
@@ -156,7 +157,7 @@ class Experiment(Model):
 class _File(Model):
     """The file: the experiment, and by preset what changes."""
 
-    preset: dict[str, dict[str, Any]] = {}
+    preset: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 def combination(values: Values, attributes: tuple[Attribute, ...]) -> Combination:
@@ -219,6 +220,25 @@ def load(name: str, preset: str) -> Experiment:
         first = error.errors(include_url=False)[0]
         place = document.where("preset", preset, *first["loc"])
         raise ConfigError(first["msg"], where=place, fix="change or remove it") from None
+
+
+def title(name: str) -> str:
+    """What a shipped experiment is, in a line."""
+    return str(_shipped(name)["title"])
+
+
+def presets(name: str) -> tuple[str, ...]:
+    """A shipped experiment's presets."""
+    return tuple(_shipped(name)["preset"])
+
+
+def of_results(document: Mapping[str, Any]) -> Experiment:
+    """The settings that results.json carries."""
+    return Experiment.model_validate_json(json.dumps(document))
+
+
+def _shipped(name: str) -> dict[str, Any]:
+    return toml.read(_folder() / f"{name}.toml", "").values
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

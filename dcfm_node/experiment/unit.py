@@ -10,14 +10,15 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
 from dcfm_node.errors import UserError
@@ -65,7 +66,7 @@ class Measured(Model):
 
     event: Literal["measured"] = "measured"
     method: str
-    path: FilePath
+    done: int
 
 
 class Broken(Model):
@@ -108,7 +109,7 @@ class Unit:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(path, {"made_from": made_from, "row": asdict(row)})
             self._done += 1
-            tell(Measured(method=method, path=path))
+            tell(Measured(method=method, done=self._done))
 
     def _row(self, method: MethodName, lab: Lab, task: Task, judge: Judge) -> Row:
         fitted = methods.fit(method, lab, self._settings)
@@ -184,7 +185,7 @@ def tell(line: Line) -> None:
     sys.stdout.flush()
 
 
-def _pair(samples: Labelled) -> Sequence[np.ndarray]:  # type: ignore[type-arg]
+def _pair(samples: Labelled) -> Sequence[NDArray[Any]]:
     return samples.x, samples.c
 
 

@@ -1,0 +1,93 @@
+"""`dcfm-node experiment`: the paper's figures and tables, each from one command."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dcfm_node.cli.options import AsJson
+from dcfm_node.cli.output import print_json, table
+
+app = typer.Typer(
+    help="Reproduce the paper's figures and tables; pose your own problems.", no_args_is_help=True
+)
+
+
+@app.command("list")
+def list_experiments(as_json: AsJson = False) -> None:
+    """What there is to run."""
+    from dcfm_node.experiment import settings
+
+    found = [(name, settings.title(name), settings.presets(name)) for name in settings.names()]
+    if as_json:
+        rows = [{"name": n, "title": t, "presets": list(p)} for n, t, p in found]
+        print_json({"schema": "dcfm-node/experiments/1", "experiments": rows})
+    else:
+        lines = [(n, t, ", ".join(p)) for n, t, p in found]
+        typer.echo(table(("name", "what", "presets"), lines))
+
+
+@app.command("run")
+def run_experiment(
+    name: Annotated[str, typer.Argument(help="An experiment's name, or the path of a TOML file.")],
+    preset: Annotated[str, typer.Option(help="Which of the file's presets.")] = "cpu",
+    quick: Annotated[bool, typer.Option("--quick", help="Short for --preset quick.")] = False,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Seeds 0 ... N-1; the file's number if not given.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where results go; results/NAME-PRESET if not given.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with the data that the experiment reads.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Units at once; cores on a CPU, 1 on a GPU.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train, sample and measure every method. Run it again to go on after an interruption."""
+    from dcfm_node.experiment import run, settings, show
+    from dcfm_node.experiment.progress import Watcher
+
+    preset = "quick" if quick else preset
+    given = settings.load(name, preset)
+    request = run.Request(
+        experiment=str(Path(name).resolve()) if name.endswith(".toml") else name,
+        preset=preset,
+        seeds=seeds or given.seeds,
+        out=(out or Path("results") / f"{given.name}-{preset}").absolute(),
+        data=data or (Path(os.environ["DCFM_DATA"]) if "DCFM_DATA" in os.environ else None),
+        device=device,
+        jobs=jobs or run.usual_jobs(device),
+    )
+    command = shlex.join(["dcfm-node", *sys.argv[1:]])
+    with Watcher(given, plain=as_json or not sys.stderr.isatty()) as watcher:
+        found = run.run(request, command, watcher.tell)
+    written = show.write(request.out, found, given)
+    if as_json:
+        print_json(found.document())
+    else:
+        typer.echo(show.summary(found, given))
+        typer.echo("wrote " + " ".join(map(str, written)))
+
+
+@app.command("show")
+def show_experiment(
+    folder: Annotated[Path, typer.Argument(help="A folder that `run` wrote.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print a finished experiment's tables, and draw its pictures again."""
+    from dcfm_node.experiment import results, settings, show
+
+    found = results.read(folder)
+    if as_json:
+        print_json(found.document())
+        return
+    given = settings.of_results(found.settings)
+    show.write(folder, found, given)
+    typer.echo((folder / show.TABLE).read_text())

@@ -1,0 +1,64 @@
+"""How far an experiment is: moving bars on a terminal, plain lines elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from dcfm_node.experiment.settings import Experiment
+
+PLAIN_S = 10.0
+"""A plain line at most so often per unit."""
+
+
+class Watcher:
+    """Shows what units tell, on stderr."""
+
+    def __init__(self, settings: Experiment, *, plain: bool) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._plain, self._methods = plain, len(settings.methods)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[what]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._said: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        if not self._plain:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._plain:
+            self._bars.stop()
+
+    def tell(self, unit: str, line: dict[str, Any]) -> None:
+        """Take a line of a unit."""
+        if line["event"] == "measured":
+            self._show(unit, line["done"], f"{line['method']} measured", always=True)
+        elif line["event"] == "progress":
+            what = f"{line['method']}: {line['what']} {line['share']:.0%}".lstrip(": ")
+            self._show(unit, line["done"], what, always=False)
+
+    def _show(self, unit: str, done: int, what: str, *, always: bool) -> None:
+        if not self._plain:
+            if unit not in self._tasks:
+                self._tasks[unit] = self._bars.add_task(unit, total=self._methods, what="")
+            self._bars.update(self._tasks[unit], completed=done, what=what)
+            return
+        now = time.monotonic()
+        if always or now - self._said.get(unit, 0.0) >= PLAIN_S:
+            self._said[unit] = now
+            text = f"{unit}: {done}/{self._methods} methods; {what}"
+            self._console.print(text, markup=False, soft_wrap=True)
