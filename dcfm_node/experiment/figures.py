@@ -8,7 +8,7 @@ import numpy as np
 
 from dcfm_node.experiment.modes import WITHIN, centres
 from dcfm_node.experiment.results import Results, load_samples
-from dcfm_node.experiment.settings import Experiment, combination
+from dcfm_node.experiment.settings import Experiment, Posed, combination
 from dcfm_node.experiment.task import Combination, Labelled
 
 if TYPE_CHECKING:
@@ -20,16 +20,14 @@ DPI, COLUMNS = 140, 4
 
 def draw(folder: Path, found: Results, settings: Experiment) -> list[Path]:
     """Write the pictures of a finished experiment into its folder; the first seed is shown."""
-    if settings.geometry is None:
-        return []
-    return [_scatter_grid(folder, partition, settings) for partition in settings.partitions]
+    return [_scatter_grid(folder, partition, settings) for partition in settings.posed]
 
 
 def samples(folder: Path, partition: str, settings: Experiment) -> Mapping[str, Labelled]:
     """What each method drew with the first seed."""
     return {
         method: load_samples(folder / "samples" / f"{partition}-0-{method}.npz")
-        for method in settings.methods
+        for method in settings.lineup
     }
 
 
@@ -43,10 +41,10 @@ def _scatter_grid(folder: Path, partition: str, settings: Experiment) -> Path:
     panels = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True, sharey=True).flat
     for panel in panels:
         panel.set_axis_off()
-    assert settings.geometry is not None
-    novel = {combination(values, settings.attribute) for values in settings.geometry.held_out}
+    posed = settings.posed[partition]
+    novel = {combination(values, posed.attributes) for values in posed.geometry.held_out}
     for axes, (method, shown) in zip(panels, drawn.items(), strict=False):
-        _scatter(axes, method, shown, novel, settings)
+        _scatter(axes, method, shown, novel, posed)
     figure.suptitle(
         f"{settings.title}: {partition}. Blue: asked for combinations that some silo holds; "
         "red: that none holds. Circles: three sigma.",
@@ -62,26 +60,25 @@ def _scatter(
     method: str,
     shown: Labelled,
     novel: set[Combination],
-    settings: Experiment,
+    posed: Posed,
 ) -> None:
     from matplotlib.patches import Circle
 
-    assert settings.geometry is not None
     asked_novel = np.array([tuple(label) in novel for label in shown.c.tolist()])
     for mask, colour in ((~asked_novel, KNOWN), (asked_novel, NOVEL)):
         axes.scatter(shown.x[mask, 0], shown.x[mask, 1], s=3, color=colour, linewidths=0)
-    for label, centre in centres(settings).items():
+    for label, centre in centres(posed).items():
         colour = NOVEL if label in novel else KNOWN
         around = Circle(
             (centre[0], centre[1] if len(centre) > 1 else 0.0),
-            WITHIN * settings.geometry.sigma,
+            WITHIN * posed.geometry.sigma,
             fill=False,
             edgecolor=colour,
             linewidth=1,
         )
         axes.add_patch(around)
     axes.set_aspect("equal")
-    _frame(axes, list(centres(settings).values()))
+    _frame(axes, list(centres(posed).values()))
     axes.set_title(method, fontsize=10, color=INK)
 
 

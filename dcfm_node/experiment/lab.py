@@ -6,6 +6,7 @@ where it stopped, and a changed setting never meets an old result.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from dcfm_node import flow
 from dcfm_node.data.source import holdout_mask
 from dcfm_node.experiment.task import Labelled, Task
-from dcfm_node.flow import stages
+from dcfm_node.flow import networks, stages
 from dcfm_node.flow.federated import federated
 from dcfm_node.flow.labels import Counts, count
 from dcfm_node.flow.owners import train_router
@@ -88,17 +89,22 @@ class Lab:
             for k, name in enumerate(self.names)
         ]
 
-    def centralised(self, data: Labelled, name: str) -> Trained:
+    @property
+    def parameters(self) -> int:
+        """Of one network."""
+        return sum(math.prod(shape) for _, shape in networks.schema(self.manifest).values())
+
+    def centralised(self, data: Labelled) -> Trained:
         """One model on the given data, with as many steps as all silos take in Stage I."""
         method = self.manifest.method
         local = method.local.model_copy(update={"steps": method.local.steps * len(self.silos)})
         manifest = _with(self.manifest, local=local)
         train, holdout = _split(data, method.seed)
         return self.train(
-            name,
+            "centralised",
             (manifest, _digest(data)),
             lambda hooks: stages.local(
-                manifest, train, holdout, seed=self._seed(name, 0), hooks=hooks
+                manifest, train, holdout, seed=self._seed("", 0), hooks=hooks
             ),
         )
 
@@ -156,13 +162,26 @@ class Lab:
             now[k] = self.against_peers(now, k, round_)
         return now
 
-    def anchored(self, experts: Sequence[Trained], student: Trained, round_: int) -> list[Trained]:
+    def at_once(self, experts: Sequence[Trained], round_: int) -> list[Trained]:
+        """A round of the paper's rule, all silos against the same frozen peers."""
+        return [self.against_peers(experts, k, round_) for k in range(len(experts))]
+
+    def anchored(
+        self, experts: Sequence[Trained], student: Trained, round_: int, *, live: float = 0.5
+    ) -> list[Trained]:
         """A round of the alternating schedule: every silo against the interim student."""
         return [
             self.train(
                 f"refine {round_} {name} anchored",
-                (self.manifest, self._data[k], round_, experts[k].key, student.key),
-                partial(self._anchored, k, experts[k], student, round_),
+                (self.manifest, self._data[k], round_, experts[k].key, student.key, live),
+                partial(
+                    self._anchored,
+                    k,
+                    experts[k],
+                    student,
+                    seed=self._seed(name, round_),
+                    live=live,
+                ),
             )
             for k, name in enumerate(self.names)
         ]
@@ -200,14 +219,15 @@ class Lab:
         )
 
     def _anchored(
-        self, k: int, expert: Trained, student: Trained, round_: int, hooks: Hooks
+        self, k: int, expert: Trained, student: Trained, hooks: Hooks, *, seed: int, live: float
     ) -> Outcome:
         return stages.refine_anchored(
             self.manifest,
             *self.silos[k],
             init=expert.weights,
             anchor=student.weights,
-            seed=self._seed(self.names[k], round_),
+            live=live,
+            seed=seed,
             hooks=hooks,
         )
 

@@ -7,7 +7,7 @@
 | `dfd` | independent experts, weighed by their densities |
 | `…+l` | the same with the local independence penalty (Eq. 10) in training |
 | `all-local` | +L experts refined by Eq. 12 with every term their own: no cross-peer term |
-| `dcfm-a` | the paper's rounds against peers, silos in turn |
+| `dcfm-a` | the paper's rounds against peers, silos in turn; `…-at-once` all together |
 | `dcfm-b` | one student of the Stage I experts |
 | `dcfm-alternating` | student, all silos against it, student, ... |
 | `pooled`, `oracle` | one model on all known data; one that also sees the held-out combinations |
@@ -16,16 +16,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
-import torch
 from torch import Tensor
 
 from dcfm_node.experiment.lab import Lab, Trained
+from dcfm_node.experiment.results import Metrics
 from dcfm_node.experiment.settings import Experiment, MethodName, Rule
+from dcfm_node.experiment.task import Labelled, Task
 from dcfm_node.flow.ensembles import Routing, sample_ensemble
-from dcfm_node.flow.sampling import Teacher, sample, sample_routed
-from dcfm_node.records.manifest import Manifest
+from dcfm_node.flow.sampling import sample, sample_routed
 
 Draw = Callable[[Tensor, int], Tensor]
 """Samples (N, *shape) for labels (N, n), with a seed."""
@@ -44,17 +43,64 @@ DEFAULT_RULES: dict[MethodName, Rule] = {
 
 
 @dataclass(frozen=True)
+class Round:
+    """A method as it stands after a round: how to sample it, and what it cost so far."""
+
+    number: int
+    variants: Variants
+    cost: Metrics
+
+
+@dataclass(frozen=True)
 class Fitted:
     """A method after training.
 
     Attributes:
-        seconds: process time of all training it needs, shared pieces included.
-        pieces: how many networks were trained on the way.
+        cost: see `Ledger`.
+        rounds: of methods that have them, the last included.
     """
 
     variants: Variants
-    seconds: float
-    pieces: int
+    cost: Metrics
+    rounds: Sequence[Round] = ()
+
+
+class Ledger:
+    """What a method costs, as training goes on.
+
+    `cpu_seconds` of all silos together and of the elected one; `waiting_seconds` along the longest
+    chain of pieces that wait for each other; `sent` and `received` by one silo, in networks of
+    `parameters` float32 numbers.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._seconds = self._waiting = 0.0
+        self._sent = self._received = 0
+        self._trainings = 0
+
+    def trained(self, *pieces: Trained, in_turn: bool = False) -> None:
+        """Count pieces that were trained side by side, or each after the other."""
+        seconds = [piece.metrics["seconds"] for piece in pieces]
+        self._seconds += sum(seconds)
+        self._waiting += sum(seconds) if in_turn else max(seconds)
+        self._trainings += len(pieces)
+
+    def exchanged(self, *, sent: int, received: int) -> None:
+        """Count networks that a silo sent and received."""
+        self._sent += sent
+        self._received += received
+
+    def read(self) -> Metrics:
+        """The costs so far."""
+        return {
+            "cpu_seconds": self._seconds,
+            "waiting_seconds": self._waiting,
+            "sent": float(self._sent),
+            "received": float(self._received),
+            "trainings": float(self._trainings),
+            "parameters": float(self._lab.parameters),
+        }
 
 
 def rule(settings: Experiment, method: MethodName) -> Rule:
@@ -69,71 +115,24 @@ def fit(method: MethodName, lab: Lab, settings: Experiment) -> Fitted:
     return _METHODS[method](lab, settings)
 
 
-def _single(lab: Lab, used: Sequence[Trained], model: Trained) -> Fitted:
-    return _fitted(
-        used,
-        {name: _draw_single(lab.manifest, model, name == "composed", lab.device) for name in RULES},
-    )
+def _single(lab: Lab, model: Trained) -> Variants:
+    def draw(composed: bool) -> Draw:
+        return lambda labels, seed: sample(
+            lab.manifest, model.weights, labels, composed=composed, seed=seed, device=lab.device
+        )
+
+    return {name: draw(name == "composed") for name in RULES}
 
 
-def _draw_single(manifest: Manifest, model: Trained, composed: bool, device: torch.device) -> Draw:
-    return lambda labels, seed: sample(
-        manifest, model.weights, labels, composed=composed, seed=seed, device=device
-    )
-
-
-def _experts(lab: Lab, used: Sequence[Trained], experts: Sequence[Trained]) -> Fitted:
+def _routed(lab: Lab, experts: Sequence[Trained]) -> Variants:
     teachers = lab.teachers(experts)
-    return _fitted(
-        used, {name: _draw_routed(lab.manifest, teachers, name, lab.device) for name in RULES}
-    )
 
+    def draw(rule: Rule) -> Draw:
+        return lambda labels, seed: sample_routed(
+            lab.manifest, teachers, labels, rule=rule, seed=seed, device=lab.device
+        )
 
-def _draw_routed(
-    manifest: Manifest,
-    teachers: Sequence[Teacher],
-    rule: Literal["joint", "composed"],
-    device: torch.device,
-) -> Draw:
-    return lambda labels, seed: sample_routed(
-        manifest, teachers, labels, rule=rule, seed=seed, device=device
-    )
-
-
-def _fitted(used: Sequence[Trained], variants: Variants) -> Fitted:
-    pieces = {piece.key: piece.metrics["seconds"] for piece in used}
-    return Fitted(variants, sum(pieces.values()), len(pieces))
-
-
-def _fedflow(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
-    model = lab.federated(ci, settings.fedflow.averagings, settings.fedflow.steps)
-    return _single(lab, [model], model)
-
-
-def _ddm(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
-    """`joint` is the mixture by label counts; one expert per sample is the same mixture drawn."""
-    experts = lab.local(ci)
-    router = lab.router(experts)
-    mix = partial(_mixture, lab, experts)
-    return _fitted(
-        [*experts, router],
-        {
-            "joint": mix(rule="joint", routing="label"),
-            "composed": mix(rule="composed", routing="label"),
-            "joint top-1": mix(rule="joint", routing="label", top=1),
-            "joint top-2": mix(rule="joint", routing="label", top=2),
-            "joint trained": mix(rule="joint", routing="trained", router=router),
-            "joint trained top-1": mix(rule="joint", routing="trained", router=router, top=1),
-            "joint trained top-2": mix(rule="joint", routing="trained", router=router, top=2),
-            "composed trained": mix(rule="composed", routing="trained", router=router),
-        },
-    )
-
-
-def _dfd(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
-    experts = lab.local(ci)
-    mix = partial(_mixture, lab, experts, routing="energy")
-    return _fitted(experts, {"joint": mix(rule="joint"), "composed": mix(rule="composed")})
+    return {name: draw(name) for name in RULES}
 
 
 def _mixture(
@@ -159,46 +158,101 @@ def _mixture(
     )
 
 
-def _dcfm_a(lab: Lab, settings: Experiment) -> Fitted:
-    experts = lab.local()
-    used = list(experts)
-    for round_ in range(1, settings.paper_rounds + 1):
-        experts = lab.in_turn(experts, round_)
-        used += experts
-    return _experts(lab, used, experts)
+def _fedflow(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
+    ledger = Ledger(lab)
+    model = lab.federated(ci, settings.fedflow.averagings, settings.fedflow.steps)
+    ledger.trained(model)
+    averagings = settings.fedflow.averagings
+    ledger.exchanged(sent=averagings, received=averagings)
+    return Fitted(_single(lab, model), ledger.read())
+
+
+def _ddm(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
+    """`joint` is the mixture by label counts; top-1 asks the expert with the most samples."""
+    ledger = Ledger(lab)
+    experts = lab.local(ci)
+    router = lab.router(experts)
+    ledger.trained(*experts)
+    ledger.trained(router)
+    ledger.exchanged(sent=1, received=len(experts) - 1)
+    mix = partial(_mixture, lab, experts)
+    variants = {
+        "joint": mix(rule="joint", routing="label"),
+        "composed": mix(rule="composed", routing="label"),
+        "joint top-1": mix(rule="joint", routing="label", top=1),
+        "joint top-2": mix(rule="joint", routing="label", top=2),
+        "joint trained": mix(rule="joint", routing="trained", router=router),
+        "joint trained top-1": mix(rule="joint", routing="trained", router=router, top=1),
+        "joint trained top-2": mix(rule="joint", routing="trained", router=router, top=2),
+        "composed trained": mix(rule="composed", routing="trained", router=router),
+    }
+    return Fitted(variants, ledger.read())
+
+
+def _dfd(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
+    ledger = Ledger(lab)
+    experts = lab.local(ci)
+    ledger.trained(*experts)
+    ledger.exchanged(sent=1, received=len(experts) - 1)
+    mix = partial(_mixture, lab, experts, routing="energy")
+    variants = {"joint": mix(rule="joint"), "composed": mix(rule="composed")}
+    return Fitted(variants, ledger.read())
 
 
 def _all_local(lab: Lab, settings: Experiment) -> Fitted:
+    ledger = Ledger(lab)
     first = lab.local()
     experts = [lab.against_peers(first, k, 1, alone=True) for k in range(len(first))]
-    return _experts(lab, [*first, *experts], experts)
+    ledger.trained(*first)
+    ledger.trained(*experts)
+    return Fitted(_routed(lab, experts), ledger.read())
+
+
+def _dcfm_a(lab: Lab, settings: Experiment, in_turn: bool) -> Fitted:
+    ledger = Ledger(lab)
+    experts = lab.local()
+    ledger.trained(*experts)
+    rounds = [Round(0, _routed(lab, experts), ledger.read())]
+    for number in range(1, settings.paper_rounds + 1):
+        experts = (lab.in_turn if in_turn else lab.at_once)(experts, number)
+        ledger.exchanged(sent=1, received=len(experts) - 1)
+        ledger.trained(*experts, in_turn=in_turn)
+        rounds.append(Round(number, _routed(lab, experts), ledger.read()))
+    return Fitted(rounds[-1].variants, ledger.read(), rounds)
 
 
 def _dcfm_b(lab: Lab, settings: Experiment) -> Fitted:
+    ledger = Ledger(lab)
     experts = lab.local()
     student = lab.distil(experts, 0)
-    return _single(lab, [*experts, student], student)
+    ledger.trained(*experts)
+    ledger.trained(student)
+    ledger.exchanged(sent=1, received=1)
+    return Fitted(_single(lab, student), ledger.read())
 
 
 def _alternating(lab: Lab, settings: Experiment) -> Fitted:
+    ledger = Ledger(lab)
     experts = lab.local()
-    student = lab.distil(experts, 0)
-    used = [*experts, student]
-    for round_ in range(1, settings.rounds + 1):
-        experts = lab.anchored(experts, student, round_)
-        student = lab.distil(experts, round_, parent=student)
-        used += [*experts, student]
-    return _single(lab, used, student)
+    ledger.trained(*experts)
+    student: Trained | None = None
+    rounds: list[Round] = []
+    for number in range(settings.rounds + 1):
+        if student is not None:
+            experts = lab.anchored(experts, student, number, live=settings.anchor_live)
+            ledger.trained(*experts)
+        student = lab.distil(experts, number, parent=student if settings.warm else None)
+        ledger.trained(student)
+        ledger.exchanged(sent=1, received=1)
+        rounds.append(Round(number, _single(lab, student), ledger.read()))
+    return Fitted(rounds[-1].variants, ledger.read(), rounds)
 
 
-def _pooled(lab: Lab, settings: Experiment) -> Fitted:
-    model = lab.centralised(lab.task.pooled, "pooled")
-    return _single(lab, [model], model)
-
-
-def _oracle(lab: Lab, settings: Experiment) -> Fitted:
-    model = lab.centralised(lab.task.complete, "oracle")
-    return _single(lab, [model], model)
+def _centralised(lab: Lab, settings: Experiment, data: Callable[[Task], Labelled]) -> Fitted:
+    ledger = Ledger(lab)
+    model = lab.centralised(data(lab.task))
+    ledger.trained(model)
+    return Fitted(_single(lab, model), ledger.read())
 
 
 _METHODS: dict[MethodName, Callable[[Lab, Experiment], Fitted]] = {
@@ -209,9 +263,10 @@ _METHODS: dict[MethodName, Callable[[Lab, Experiment], Fitted]] = {
     "dfd": partial(_dfd, ci=False),
     "dfd+l": partial(_dfd, ci=True),
     "all-local": _all_local,
-    "dcfm-a": _dcfm_a,
+    "dcfm-a": partial(_dcfm_a, in_turn=True),
+    "dcfm-a-at-once": partial(_dcfm_a, in_turn=False),
     "dcfm-b": _dcfm_b,
     "dcfm-alternating": _alternating,
-    "pooled": _pooled,
-    "oracle": _oracle,
+    "pooled": partial(_centralised, data=lambda task: task.pooled),
+    "oracle": partial(_centralised, data=lambda task: task.complete),
 }

@@ -6,29 +6,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcfm_node.experiment.metrics import wasserstein2
-from dcfm_node.experiment.settings import Experiment, combination
+from dcfm_node.experiment.settings import Posed, combination
 from dcfm_node.experiment.task import Combination, Labelled, Task
 
 WITHIN = 3.0
 """A sample is right within so many sigma of its mode."""
 
 
-def centres(settings: Experiment) -> dict[Combination, NDArray[np.float64]]:
+def centres(posed: Posed) -> dict[Combination, NDArray[np.float64]]:
     """Where the mode of each combination lies, (d,)."""
-    assert settings.geometry is not None
     return {
-        combination(mode.values, settings.attribute): np.array(mode.centre)
-        for mode in settings.geometry.modes
+        combination(mode.values, posed.attributes): np.array(mode.centre)
+        for mode in posed.geometry.modes
     }
 
 
-def pose(settings: Experiment, partition: str, seed: int) -> Task:
-    """The task of one partition: every silo draws its combinations equally often."""
-    given = settings.geometry
-    assert given is not None
-    (dealt,) = (p.silos for p in given.partitions if p.name == partition)
+def pose(posed: Posed, each: int, seed: int) -> Task:
+    """The task of one partition: every silo draws its combinations equally often.
+
+    Args:
+        each: reference samples per combination.
+    """
+    given = posed.geometry
     rng = np.random.default_rng(seed)
-    where = centres(settings)
+    where = centres(posed)
 
     def draw(held: list[Combination], rows: int) -> Labelled:
         c = np.array(held, dtype=np.int64)[rng.integers(len(held), size=rows)]
@@ -36,17 +37,17 @@ def pose(settings: Experiment, partition: str, seed: int) -> Task:
         x = centre + rng.normal(scale=given.sigma, size=centre.shape)
         return Labelled(x.astype(np.float32), c)
 
-    held = [[combination(v, settings.attribute) for v in silo] for silo in dealt]
+    held = [[combination(v, posed.attributes) for v in silo] for silo in posed.silos]
     known = sorted({c for silo in held for c in silo})
-    held_out = tuple(sorted(combination(v, settings.attribute) for v in given.held_out))
+    held_out = tuple(sorted(combination(v, posed.attributes) for v in given.held_out))
     everything = sorted({*known, *held_out})
     return Task(
-        attributes=tuple((a.name, a.values) for a in settings.attribute),
+        attributes=tuple((a.name, a.values) for a in posed.attributes),
         sample_shape=next(iter(where.values())).shape,
         silos=tuple(draw(silo, given.samples) for silo in held),
         held_out=held_out,
         complete=draw(everything, given.samples * len(held)),
-        reference=draw(everything, settings.each * len(everything)),
+        reference=draw(everything, each * len(everything)),
     )
 
 
@@ -56,9 +57,8 @@ class ModesJudge:
     W2 is exact between the samples and as many true draws, per combination, and averaged.
     """
 
-    def __init__(self, settings: Experiment, seed: int) -> None:
-        assert settings.geometry is not None
-        self._sigma, self._where, self._seed = settings.geometry.sigma, centres(settings), seed
+    def __init__(self, posed: Posed, seed: int) -> None:
+        self._sigma, self._where, self._seed = posed.geometry.sigma, centres(posed), seed
 
     def measure(self, x: NDArray[np.float32], c: NDArray[np.int64]) -> Mapping[str, float]:
         """`accuracy` and `w2`; x (N, d), c (N, n)."""

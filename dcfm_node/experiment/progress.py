@@ -18,7 +18,7 @@ class Watcher:
 
     def __init__(self, settings: Experiment, *, plain: bool) -> None:
         self._console = Console(stderr=True, highlight=False)
-        self._plain, self._methods = plain, len(settings.methods)
+        self._plain, self._methods = plain, len(settings.lineup)
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -25,7 +25,8 @@ class Row:
     Attributes:
         rule: the variant that `metrics` are of.
         variants: metrics of every way the method can be sampled.
-        cost: `cpu_seconds` of training, `trainings` done, `parameters` of one network.
+        rounds: after every round its number, cost so far and metrics, where curves were asked.
+        cost: as `methods.Cost` has it.
     """
 
     method: str
@@ -34,6 +35,7 @@ class Row:
     rule: str
     metrics: Metrics
     variants: dict[str, Metrics] = field(default_factory=dict)
+    rounds: list[Metrics] = field(default_factory=list)
     cost: Metrics = field(default_factory=dict)
 
 

@@ -146,7 +146,7 @@ def _rows(request: Request, given: Experiment) -> list[Row]:
     rows = []
     for partition in given.partitions:
         for seed in range(request.seeds):
-            for method in given.methods:
+            for method in given.lineup:
                 path = request.out / "rows" / f"{partition}-{seed}-{method}.json"
                 try:
                     rows.append(Row(**json.loads(path.read_text())["row"]))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -10,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from dcfm_node.config import toml
 from dcfm_node.config.advice import closest
 from dcfm_node.errors import ConfigError
-from dcfm_node.experiment.task import Combination
+from dcfm_node.experiment.task import Combination, Task
 from dcfm_node.records.base import Model, Name
 from dcfm_node.records.manifest import Attribute, Manifest, Network, Policy, Silo
 from dcfm_node.records.manifest import Method as MethodSettings
@@ -28,6 +29,8 @@ MethodName = Literal[
     "dfd+l",
     "all-local",
     "dcfm-a",
+    "dcfm-a-at-once",
+    "dcfm-a-own-snapshot",
     "dcfm-b",
     "dcfm-alternating",
     "pooled",
@@ -65,6 +68,28 @@ class Geometry(Model):
     partitions: Annotated[tuple[Partition, ...], Field(min_length=1)]
 
 
+class Problem(Model):
+    """One of several geometries of an experiment, with attributes of its own."""
+
+    name: Name
+    attribute: Annotated[tuple[Attribute, ...], Field(min_length=2, max_length=32)]
+    geometry: Geometry
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _check_geometry(self.geometry, self.attribute)
+        return self
+
+
+@dataclass(frozen=True)
+class Posed:
+    """A geometry and who observes what of it."""
+
+    attributes: tuple[Attribute, ...]
+    geometry: Geometry
+    silos: tuple[tuple[Values, ...], ...]
+
+
 class Images(Model):
     """MNIST in colours."""
 
@@ -99,54 +124,111 @@ class Paper(Model):
     value: float
 
 
+class Scheme(Model):
+    """A method under another name and with other settings."""
+
+    name: Name
+    method: MethodName
+    change: dict[str, Any] = Field(default_factory=dict)
+    """Laid over the experiment's settings."""
+
+
 class Experiment(Model):
-    """A whole experiment, as one of its presets has it."""
+    """A whole experiment, as one of its presets has it.
+
+    Its domain is one geometry, several (`problem`), or images; rows call each a partition.
+    """
 
     name: Name
     title: str
     seeds: Positive = 1
     each: Annotated[int, Field(ge=2, le=100_000)] = 500
     """Samples asked of every combination."""
-    methods: Annotated[tuple[MethodName, ...], Field(min_length=1)]
+    methods: tuple[MethodName, ...] = ()
+    scheme: tuple[Scheme, ...] = ()
+    """More methods, with settings of their own."""
     columns: tuple[str, ...] = ()
     """Metrics that the Markdown table shows."""
     rules: dict[MethodName, Rule] = Field(default_factory=dict)
     """How a method is sampled where this says otherwise than `methods.DEFAULT_RULES`."""
+    curves: bool = False
+    """Measure after every round, not after the last alone."""
     paper_rounds: Positive = 2
     """Rounds of `dcfm-a`, silos in turn."""
     rounds: Positive = 2
     """Rounds of `dcfm-alternating`."""
+    warm: bool = True
+    """A student starts from the one before."""
+    anchor_live: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    """Probability that a term of the anchored penalty is the silo's own."""
+    attribute: tuple[Attribute, ...] = ()
     geometry: Geometry | None = None
+    problem: tuple[Problem, ...] = ()
     images: Images | None = None
-    attribute: Annotated[tuple[Attribute, ...], Field(min_length=2, max_length=32)]
     network: Network = Network()
     method: MethodSettings
     fedflow: FedFlow = FedFlow()
     paper: tuple[Paper, ...] = ()
 
     @model_validator(mode="after")
-    def _one_domain(self) -> Self:
-        if (self.geometry is None) == (self.images is None):
-            raise ValueError("give either [geometry] or [images]")
+    def _consistent(self) -> Self:
+        domains = (self.geometry is not None, bool(self.problem), self.images is not None)
+        if sum(domains) != 1:
+            raise ValueError("give one of [geometry], [[problem]] and [images]")
         if self.geometry is not None:
             _check_geometry(self.geometry, self.attribute)
+        if not (self.methods or self.scheme):
+            raise ValueError("name methods, or give a [[scheme]]")
+        if len(set(self.partitions)) != len(self.partitions):
+            raise ValueError("two partitions bear one name")
+        self.lineup  # noqa: B018 - every scheme's settings must fit
         return self
+
+    @property
+    def posed(self) -> dict[str, Posed]:
+        """Geometries by partition; several problems lend their names."""
+        if self.geometry is not None:
+            return {
+                p.name: Posed(self.attribute, self.geometry, p.silos)
+                for p in self.geometry.partitions
+            }
+        return {
+            problem.name
+            if len(problem.geometry.partitions) == 1
+            else f"{problem.name}-{p.name}": Posed(problem.attribute, problem.geometry, p.silos)
+            for problem in self.problem
+            for p in problem.geometry.partitions
+        }
 
     @property
     def partitions(self) -> tuple[str, ...]:
         """Names, in the file's order."""
-        if self.geometry is not None:
-            return tuple(partition.name for partition in self.geometry.partitions)
-        assert self.images is not None
-        return self.images.partitions
+        return tuple(self.posed) if self.images is None else self.images.partitions
 
-    def manifest(self, sample_shape: tuple[int, ...], silos: int, seed: int) -> Manifest:
-        """The run that silos of this experiment would agree on; their keys are placeholders."""
-        roster = (Silo(name=f"silo-{k:03}", key=k.to_bytes(32, "big")) for k in range(silos))
+    @property
+    def lineup(self) -> dict[str, tuple[MethodName, "Experiment"]]:
+        """Every method and scheme by its name in the tables, with the settings it runs under."""
+        plain = {str(method): (method, self) for method in self.methods}
+        below = self.model_dump(exclude={"scheme"}) | {"methods": ("pooled",)}
+        return plain | {
+            scheme.name: (
+                scheme.method,
+                Experiment.model_validate(laid_over(below, scheme.change)),
+            )
+            for scheme in self.scheme
+        }
+
+    def manifest(self, task: Task, seed: int) -> Manifest:
+        """The run that silos of this task would agree on; their keys are placeholders."""
+        roster = (
+            Silo(name=f"silo-{k:03}", key=k.to_bytes(32, "big")) for k in range(len(task.silos))
+        )
         return Manifest(
             name=self.name,
-            sample_shape=sample_shape,
-            attributes=self.attribute,
+            sample_shape=task.sample_shape,
+            attributes=tuple(
+                Attribute(name=name, values=values) for name, values in task.attributes
+            ),
             network=self.network,
             method=self.method.model_copy(update={"seed": seed}),
             policy=Policy(),
@@ -215,7 +297,7 @@ def load(name: str, preset: str) -> Experiment:
     # The file as it stands first, so that an error names the line; then with the preset laid over.
     toml.Document(path, document.text, values).parse(Experiment)
     try:
-        return Experiment.model_validate(_laid_over(values, presets.preset[preset]))
+        return Experiment.model_validate(laid_over(values, presets.preset[preset]))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = document.where("preset", preset, *first["loc"])
@@ -241,8 +323,9 @@ def _shipped(name: str) -> dict[str, Any]:
     return toml.read(_folder() / f"{name}.toml", "").values
 
 
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    both = {k: _laid_over(below[k], v) for k, v in above.items() if _tables(below.get(k), v)}
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with others over them, table by table."""
+    both = {k: laid_over(below[k], v) for k, v in above.items() if _tables(below.get(k), v)}
     return {**below, **above, **both}
 
 

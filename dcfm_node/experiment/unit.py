@@ -25,7 +25,7 @@ from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, modes, settings
 from dcfm_node.experiment.lab import Lab
 from dcfm_node.experiment.results import Metrics, Row, save_samples, write_json
-from dcfm_node.experiment.settings import Experiment, FilePath, MethodName
+from dcfm_node.experiment.settings import Experiment, FilePath, MethodName, Rule
 from dcfm_node.experiment.task import Judge, Labelled, Task, queries
 from dcfm_node.records.base import Model
 from dcfm_node.wire.canonical import sha256
@@ -33,7 +33,7 @@ from dcfm_node.wire.canonical import sha256
 ROOT = Path(__file__).parents[1]
 NOISE_SEED = 1_234
 TELL_S = 0.3
-SHOWN = {"geometry": 150, "images": 4}
+SHOWN = {"modes": 150, "images": 4}
 """Samples per combination that are kept to look at."""
 
 
@@ -98,49 +98,56 @@ class Unit:
         """Do all methods, in the order of the settings."""
         self._tell("data and judge", 0.0)
         task, judge = pose(self._settings, self._order)
-        manifest = self._settings.manifest(task.sample_shape, len(task.silos), self._order.seed)
-        lab = Lab(manifest, task, self._order.out / "trained", self._device, self._progress)
-        for method in self._settings.methods:
-            self._method = method
-            path = self._path("rows", method, "json")
-            made_from = self._made_from(method)
+        for name, (method, given) in self._settings.lineup.items():
+            self._method = name
+            path = self._path("rows", name, "json")
+            made_from = self._made_from(method, given)
             if not (path.exists() and json.loads(path.read_text())["made_from"] == made_from):
-                row = self._row(method, lab, task, judge)
+                row = self._row(name, method, given, task, judge)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(path, {"made_from": made_from, "row": asdict(row)})
             self._done += 1
-            tell(Measured(method=method, done=self._done))
+            tell(Measured(method=name, done=self._done))
 
-    def _row(self, method: MethodName, lab: Lab, task: Task, judge: Judge) -> Row:
-        fitted = methods.fit(method, lab, self._settings)
-        rule, found = methods.rule(self._settings, method), {}
-        for name, draw in fitted.variants.items():
-            self._tell(f"sample {name}", 0.0)
-            found[name], shown = measure(draw, task, judge, self._settings)
-            if name == rule:
-                save_samples(self._path("samples", method, "npz"), shown)
-        parameters = sum(t.numel() for t in lab.local()[0].weights.values())
+    def _row(
+        self, name: str, method: MethodName, given: Experiment, task: Task, judge: Judge
+    ) -> Row:
+        manifest = given.manifest(task, self._order.seed)
+        lab = Lab(manifest, task, self._order.out / "trained", self._device, self._progress)
+        fitted = methods.fit(method, lab, given)
+        rule, found = methods.rule(given, method), {}
+        for variant, draw in fitted.variants.items():
+            self._tell(f"sample {variant}", 0.0)
+            found[variant], shown = measure(draw, task, judge, given)
+            if variant == rule:
+                save_samples(self._path("samples", name, "npz"), shown)
         return Row(
-            method=method,
+            method=name,
             partition=self._order.partition,
             seed=self._order.seed,
             rule=rule,
             metrics=found[rule],
             variants=found,
-            cost={
-                "cpu_seconds": fitted.seconds,
-                "trainings": float(fitted.pieces),
-                "parameters": float(parameters),
-            },
+            rounds=self._curve(fitted, rule, task, judge) if given.curves else [],
+            cost=fitted.cost,
         )
+
+    def _curve(self, fitted: methods.Fitted, rule: Rule, task: Task, judge: Judge) -> list[Metrics]:
+        """Cost so far and metrics after every round."""
+        curve = []
+        for round_ in fitted.rounds:
+            self._tell(f"sample round {round_.number}", 0.0)
+            found, _ = measure(round_.variants[rule], task, judge, self._settings)
+            curve.append({"round": float(round_.number), **round_.cost, **found})
+        return curve
 
     def _path(self, folder: str, method: str, suffix: str) -> Path:
         order = self._order
         return order.out / folder / f"{order.partition}-{order.seed}-{method}.{suffix}"
 
-    def _made_from(self, method: str) -> str:
+    def _made_from(self, method: str, given: Experiment) -> str:
         order = self._order
-        document = self._settings.model_dump_json(exclude={"methods", "seeds", "title", "paper"})
+        document = given.model_dump_json(exclude={"methods", "scheme", "seeds", "title", "paper"})
         parts = (document, method, order.partition, str(order.seed), str(order.data))
         return sha256(_code(), *(part.encode() for part in parts)).hex()
 
@@ -150,14 +157,14 @@ class Unit:
 
     def _tell(self, what: str, share: float) -> None:
         self._told_at = time.monotonic()
-        total = len(self._settings.methods)
+        total = len(self._settings.lineup)
         tell(Progress(method=self._method, what=what, share=share, done=self._done, total=total))
 
 
 def pose(given: Experiment, order: Order) -> tuple[Task, Judge]:
     """The order's task, and who judges samples of it."""
-    task = modes.pose(given, order.partition, order.seed)
-    return task, modes.ModesJudge(given, order.seed)
+    posed = given.posed[order.partition]
+    return modes.pose(posed, given.each, order.seed), modes.ModesJudge(posed, order.seed)
 
 
 def measure(
@@ -169,7 +176,7 @@ def measure(
     """
     found: Metrics = {}
     shown = []
-    kept = SHOWN["geometry" if given.geometry is not None else "images"]
+    kept = SHOWN["modes" if given.images is None else "images"]
     for kind, combinations in (("known", task.known), ("novel", list(task.held_out))):
         c = queries(combinations, given.each)
         x = draw(torch.from_numpy(c), NOISE_SEED).numpy()

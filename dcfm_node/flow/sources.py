@@ -21,6 +21,8 @@ POINTS_PER_STEP = 2
 """Points taken of a teacher's path per solver step."""
 CHUNK = 1024
 """Rows of one forward without gradients."""
+LIVE = 0.5
+"""Probability that a term of the anchored penalty is the silo's own, not the anchor's."""
 
 
 @dataclass(frozen=True)
@@ -183,13 +185,13 @@ def all_live(
     return torch.ones(len(x), 3, device=x.device), torch.zeros_like(x)
 
 
-def anchored(anchor: Velocities) -> Mix:
-    """Every term live with probability 1/2, else the frozen anchor's."""
+def anchored(anchor: Velocities, share: float = LIVE) -> Mix:
+    """Every term live with probability `share`, else the frozen anchor's."""
 
     def mix(
         x: Tensor, t: Tensor, terms: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        live = torch.rand(len(x), 3, generator=generator, device=x.device) < 0.5
+        live = torch.rand(len(x), 3, generator=generator, device=x.device) < share
         return live.float(), _frozen_sum([anchor], -live.long(), x, t, terms)
 
     return mix

@@ -75,16 +75,17 @@ def refine_anchored(
     *,
     init: Weights,
     anchor: Weights,
+    live: float = sources.LIVE,
     seed: int,
     hooks: Hooks,
 ) -> Outcome:
     """A round of the alternating schedule: every silo at once, anchored on the interim student.
 
-    Each of the terms ∅, c^{i}, c^{j} is live with probability 1/2 and else the student's, on own
+    Each of the terms ∅, c^{i}, c^{j} is live with probability `live` and else the student's, on own
     labels and, for `product_share` of the rows, on labels of the product space. Since all silos
     move to the same offset, nothing oscillates.
     """
-    mix = sources.anchored(load(manifest, anchor, hooks.device))
+    mix = sources.anchored(load(manifest, anchor, hooks.device), live)
     stage = manifest.method.refine
     return _on_data(manifest, stage, (train, holdout), init=init, mix=mix, seed=seed, hooks=hooks)
 
