@@ -1,6 +1,6 @@
 """The two demonstration domains, as pure functions of (name, silos, seed). numpy only."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,10 @@ MODE = 1.5
 SIGMA = 0.3
 GAUSSIANS_PER_SILO = 1_000
 
-COLOURS: dict[str, tuple[float, float, float]] = {
+Palette = Mapping[str, tuple[float, float, float]]
+"""Colours by name: red, green and blue in [0, 1]."""
+
+COLOURS: Palette = {
     "red": (1.0, 0.1, 0.1),
     "green": (0.1, 0.9, 0.1),
     "blue": (0.2, 0.3, 1.0),
@@ -110,7 +113,7 @@ def digits(silos: int, rng: np.random.Generator) -> Domain:
     if silos > 10:
         raise UserError(f"ten digits cannot be dealt to {silos} silos", fix="ask for at most 10")
     images, labels = digit_images()
-    held = _held_combinations(10, len(COLOURS), rng)
+    held = held_combinations(10, len(COLOURS), DIGITS_HELD, rng)
     owners = _deal(held, silos, rng)
     shares = []
     for k in range(silos):
@@ -135,15 +138,22 @@ def digit_images() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     return (bundle.images / 16).astype(np.float32), bundle.target.astype(np.int64)
 
 
-def paint(grey: NDArray[np.float32], colours: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Images (N, 8, 8) in [0, 1] and colour indices (N,) to (N, 3, 8, 8) in [-1, 1]."""
-    rgb = np.array(list(COLOURS.values()), dtype=np.float32)[colours]
+def paint(
+    grey: NDArray[np.float32], colours: NDArray[np.int64], palette: Palette = COLOURS
+) -> NDArray[np.float32]:
+    """Images (N, height, width) in [0, 1] and colour indices (N,) to (N, 3, ...) in [-1, 1]."""
+    rgb = np.array(list(palette.values()), dtype=np.float32)[colours]
     return np.asarray(2 * rgb[:, :, None, None] * grey[:, None] - 1, dtype=np.float32)
 
 
-def _held_combinations(rows: int, columns: int, rng: np.random.Generator) -> list[Combination]:
-    """A random DIGITS_HELD of the grid, each row and column with its even share."""
-    per_row = round(DIGITS_HELD * columns)
+def held_combinations(
+    rows: int, columns: int, share: float, rng: np.random.Generator
+) -> list[Combination]:
+    """A random share of the grid, sorted.
+
+    Each row has its even part of it, and so has each column where they divide the rows.
+    """
+    per_row = round(share * columns)
     # Cyclic bands hold every value alike; permuting rows and columns hides the regularity.
     row_order, column_order = rng.permutation(rows), rng.permutation(columns)
     return sorted(
