@@ -1,0 +1,69 @@
+"""The lab remembers what it trained, by all that it was made from."""
+
+from pathlib import Path
+
+import pytest
+
+from dcfm_node.experiment import methods, modes, settings
+from dcfm_node.experiment.lab import Lab
+from tests.unit.experiment import tiny
+
+
+class Watched:
+    """A lab of the tiny experiment that counts the steps it takes."""
+
+    def __init__(self, folder: Path, steps: int = 4, seed: int = 0) -> None:
+        self.settings = settings.load(tiny.write(folder, steps=steps), "cpu")
+        self.trained: list[str] = []
+        posed = self.settings.posed["noniid"]
+        task = modes.pose(posed, self.settings.each, seed)
+        manifest = self.settings.manifest(task, seed)
+        self.lab = Lab(manifest, task, folder / "trained", "cpu", self._tell)
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        if (done, total) != (1, 1):
+            self.trained.append(what)
+
+
+def test_what_is_trained_once_is_taken_from_disk(tmp_path: Path) -> None:
+    first, again = Watched(tmp_path), Watched(tmp_path)
+    made, found = first.lab.local(), again.lab.local()
+    assert first.trained
+    assert not again.trained
+    for one, other in zip(made, found, strict=True):
+        assert one.key == other.key
+        assert all((one.weights[name] == other.weights[name]).all() for name in one.weights)
+
+
+@pytest.mark.parametrize("change", [{"steps": 5}, {"seed": 1}])
+def test_other_settings_or_another_seed_train_anew(tmp_path: Path, change: dict[str, int]) -> None:
+    Watched(tmp_path).lab.local()
+    other = Watched(tmp_path, **change)
+    other.lab.local()
+    assert other.trained
+
+
+def test_methods_share_their_first_stage(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+    methods.fit("dcfm-b", watched.lab, watched.settings)
+    before = [what for what in watched.trained if what.startswith("local")]
+    methods.fit("dcfm-a", watched.lab, watched.settings)
+    assert [what for what in watched.trained if what.startswith("local")] == before
+
+
+def test_costs_count_what_a_silo_sends_receives_and_waits_for(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+    paper = methods.fit("dcfm-a", watched.lab, watched.settings)
+    ours = methods.fit("dcfm-alternating", watched.lab, watched.settings)
+    assert [(r.cost["sent"], r.cost["received"]) for r in paper.rounds] == [(0, 0), (1, 1)]
+    assert [(r.cost["sent"], r.cost["received"]) for r in ours.rounds] == [(1, 1), (2, 2)]
+    assert ours.cost["trainings"] == 2 + 1 + 2 + 1
+    assert ours.cost["waiting_seconds"] < ours.cost["cpu_seconds"]
+
+
+def test_taking_turns_shows_each_silo_the_updates_before_it(tmp_path: Path) -> None:
+    lab = Watched(tmp_path).lab
+    first = lab.local()
+    in_turn, at_once = lab.in_turn(first, 1), lab.at_once(first, 1)
+    assert in_turn[0].key == at_once[0].key
+    assert in_turn[1].key != at_once[1].key
