@@ -91,17 +91,15 @@ class Posed:
 
 
 class Images(Model):
-    """MNIST in colours."""
+    """MNIST in colours; its folder is named on the command line."""
 
-    folder: FilePath | None = None
-    """With the four IDX files; `--data` and the environment's DCFM_MNIST come first."""
-    size: Literal[14, 28] = 14
+    size: Annotated[int, Field(ge=7, le=64)] = 28
+    """Height and width."""
+    per_combination: Annotated[int, Field(ge=1)] | None = None
+    """Training images of each combination at most."""
     silos: Annotated[int, Field(ge=2, le=50)] = 5
-    samples: Annotated[int, Field(ge=100, le=60_000)] = 10_000
-    """Training images of all silos together."""
-    reference: Annotated[int, Field(ge=100, le=10_000)] = 5_000
-    """Test images that samples are compared with."""
-    dirichlet: Annotated[float, Field(gt=0.0)] = 0.1
+    concentration: Annotated[float, Field(gt=0.0)] = 0.1
+    """Of the Dirichlet distribution by which `noniid` deals each combination."""
     partitions: tuple[Literal["iid", "noniid"], ...] = ("iid", "noniid")
     inception: FilePath | None = None
     """A TorchScript feature network to measure FID with, instead of the one trained here."""

@@ -23,6 +23,8 @@ from pydantic import Field, TypeAdapter
 
 from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, modes, settings
+from dcfm_node.experiment.coloured_mnist import coloured_mnist
+from dcfm_node.experiment.judge import image_judge
 from dcfm_node.experiment.lab import Lab
 from dcfm_node.experiment.results import Metrics, Row, save_samples, write_json
 from dcfm_node.experiment.settings import Experiment, FilePath, MethodName, Rule
@@ -97,7 +99,7 @@ class Unit:
     def run(self) -> None:
         """Do all methods, in the order of the settings."""
         self._tell("data and judge", 0.0)
-        task, judge = pose(self._settings, self._order)
+        task, judge = pose(self._settings, self._order, self._device)
         for name, (method, given) in self._settings.lineup.items():
             self._method = name
             path = self._path("rows", name, "json")
@@ -161,10 +163,26 @@ class Unit:
         tell(Progress(method=self._method, what=what, share=share, done=self._done, total=total))
 
 
-def pose(given: Experiment, order: Order) -> tuple[Task, Judge]:
+def pose(given: Experiment, order: Order, device: torch.device) -> tuple[Task, Judge]:
     """The order's task, and who judges samples of it."""
-    posed = given.posed[order.partition]
-    return modes.pose(posed, given.each, order.seed), modes.ModesJudge(posed, order.seed)
+    if given.images is None:
+        posed = given.posed[order.partition]
+        task = modes.pose(posed, given.each, order.seed)
+        return task, modes.ModesJudge(posed, order.seed)
+    if order.data is None:
+        raise UserError(
+            "the experiment reads MNIST, and no folder was named",
+            fix="give --data FOLDER, with the four IDX files of MNIST, .gz or unpacked",
+        )
+    images = given.images
+    dataset = coloured_mnist(order.data, images.size, images.per_combination)
+    task = dataset.task(
+        "iid" if order.partition == "iid" else "noniid",
+        order.seed,
+        silos=images.silos,
+        concentration=images.concentration,
+    )
+    return task, image_judge(task, order.out / "judge", images.inception, device)
 
 
 def measure(
