@@ -1,7 +1,8 @@
 """Coloured MNIST (section 6.1 of the paper): digits in colours, half of the pairs held back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -30,15 +31,14 @@ PALETTE: Palette = {
 ATTRIBUTES = (("digit", tuple("0123456789")), ("colour", tuple(PALETTE)))
 OBSERVED = 0.5
 """Share of all combinations that some silo holds."""
-SILOS = 5
-DIRICHLET = 0.1
-"""Concentration of the non-IID partition: most of a combination goes to one or two silos."""
+SILOS, CONCENTRATION = 5, 0.1
 SIDE = 28
 """Height and width of MNIST's images."""
 SIZES = range(7, 65)
 PAINTING_SEED = 0
 """Which image has which colour is a fact of the data set, not of a draw of the task."""
 
+Rows = NDArray[np.int64]
 Partition = Literal["iid", "noniid"]
 _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -61,7 +61,13 @@ class ColouredMnist:
     train: Labelled
     test: Labelled
 
-    def task(self, partition: Partition, seed: int) -> Task:
+    def task(
+        self,
+        partition: Partition,
+        seed: int,
+        silos: int = SILOS,
+        concentration: float = CONCENTRATION,
+    ) -> Task:
         """One draw of which combinations are observed, and of who holds what of them.
 
         `complete` and `reference` are the train and test images and the same for every draw. The
@@ -70,6 +76,7 @@ class ColouredMnist:
         Args:
             partition: `iid` deals every combination evenly; `noniid` deals each in shares drawn
                 from a symmetric Dirichlet distribution.
+            concentration: of that distribution; the smaller, the fewer silos share a combination.
 
         Raises:
             UserError: too few images for every silo to have some.
@@ -78,13 +85,12 @@ class ColouredMnist:
         rows, columns = (len(values) for _, values in ATTRIBUTES)
         observed = held_combinations(rows, columns, OBSERVED, rng)
         space = {(row, column) for row in range(rows) for column in range(columns)}
+        deal = _even if partition == "iid" else partial(_dirichlet, concentration, rng)
+        dealt = _dealt(self.train.c, observed, silos, deal, rng)
         return Task(
             ATTRIBUTES,
             self.train.x.shape[1:],
-            tuple(
-                Labelled(self.train.x[mine], self.train.c[mine])
-                for mine in _deal(self.train.c, observed, partition, rng)
-            ),
+            tuple(Labelled(self.train.x[mine], self.train.c[mine]) for mine in dealt),
             tuple(sorted(space - set(observed))),
             self.train,
             self.test,
@@ -92,7 +98,10 @@ class ColouredMnist:
 
 
 def coloured_mnist(
-    folder: Path, size: int = SIDE, per_combination: int | None = None
+    folder: Path,
+    size: int = SIDE,
+    per_combination: int | None = None,
+    references: int | None = None,
 ) -> ColouredMnist:
     """Read MNIST's four IDX files and paint them.
 
@@ -101,7 +110,8 @@ def coloured_mnist(
             around where the squares do not fit: 14 takes 2 x 2, 16 adds two pixels on each side
             first. Nothing is cut off.
         per_combination: train images of each combination at most; default as many as the rarest
-            digit allows, 542 of MNIST. All test images are used that way, 89 of each.
+            digit allows, 542 of MNIST.
+        references: the same of the test images, 89 of MNIST.
 
     Raises:
         UserError: a file is missing, or a setting out of range.
@@ -112,13 +122,14 @@ def coloured_mnist(
             f"images of {size} x {size} are not to be had from MNIST",
             fix=f"choose a size from {SIZES[0]} to {SIZES[-1]}, such as 14 or {SIDE}",
         )
-    if per_combination is not None and per_combination < 1:
-        raise UserError(
-            f"{per_combination} images of each combination are too few", fix="ask for 1 or more"
-        )
+    for most in (per_combination, references):
+        if most is not None and most < 1:
+            raise UserError(
+                f"{most} images of each combination are too few", fix="ask for 1 or more"
+            )
     rng = np.random.default_rng(PAINTING_SEED)
     train = _painted(folder, "train", size, per_combination, rng)
-    return ColouredMnist(train, _painted(folder, "test", size, None, rng))
+    return ColouredMnist(train, _painted(folder, "test", size, references, rng))
 
 
 def reduced(grey: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
@@ -135,7 +146,7 @@ def _painted(
     folder: Path,
     which: str,
     size: int,
-    per_combination: int | None,
+    most: int | None,
     rng: np.random.Generator,
 ) -> Labelled:
     """Equally many images of every combination, no image twice."""
@@ -151,7 +162,7 @@ def _painted(
         )
     # The limit comes after the draw, so that fewer images are a part of the more.
     rows = np.stack([rows[: each * len(colours)].reshape(-1, each) for rows in by_digit])
-    rows = rows[:, :, :per_combination]
+    rows = rows[:, :, :most]
     c = np.argwhere(rows >= 0)[:, :2].astype(np.int64)
     x = paint(reduced(grey[rows.ravel()], size), c[:, 1], PALETTE)
     return Labelled(x, c)
@@ -177,31 +188,35 @@ def _file(folder: Path, name: str) -> Path:
     raise UserError(f"there is no file {name} or {name}.gz", where=str(folder), fix=_FETCH)
 
 
-def _deal(
-    c: NDArray[np.int64],
+def _dealt(
+    c: Rows,
     observed: Sequence[Combination],
-    partition: Partition,
+    silos: int,
+    deal: Callable[[Rows, int], list[Rows]],
     rng: np.random.Generator,
-) -> list[NDArray[np.int64]]:
+) -> list[Rows]:
     """Rows of labels c (N, 2) for each silo, sorted; every silo has some."""
     for _ in range(_DRAWS):
-        silos: list[list[int]] = [[] for _ in range(SILOS)]
+        held: list[list[int]] = [[] for _ in range(silos)]
         for place, combination in enumerate(observed):
             rows = rng.permutation(np.flatnonzero((c == combination).all(axis=1)))
-            for k, part in enumerate(_parts(rows, partition, rng)):
+            for k, part in enumerate(deal(rows, silos)):
                 # Turning gives the images that are left over to each silo in turn.
-                silos[(k + place) % SILOS].extend(part.tolist())
-        if all(silos):
-            return [np.array(sorted(mine), np.int64) for mine in silos]
+                held[(k + place) % silos].extend(part.tolist())
+        if all(held):
+            return [np.array(sorted(mine), np.int64) for mine in held]
     raise UserError(
-        f"{len(c)} images leave one of {SILOS} silos without any", fix="raise per_combination"
+        f"{len(c)} images leave one of {silos} silos without any",
+        fix="take more images of each combination, or fewer silos",
     )
 
 
-def _parts(
-    rows: NDArray[np.int64], partition: Partition, rng: np.random.Generator
-) -> list[NDArray[np.int64]]:
-    if partition == "iid":
-        return np.array_split(rows, SILOS)
-    shares = rng.dirichlet(np.full(SILOS, DIRICHLET))
+def _even(rows: Rows, silos: int) -> list[Rows]:
+    return np.array_split(rows, silos)
+
+
+def _dirichlet(
+    concentration: float, rng: np.random.Generator, rows: Rows, silos: int
+) -> list[Rows]:
+    shares = rng.dirichlet(np.full(silos, concentration))
     return np.split(rows, np.rint(np.cumsum(shares)[:-1] * len(rows)).astype(np.int64))

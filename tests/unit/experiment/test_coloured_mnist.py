@@ -117,17 +117,23 @@ def test_fewer_images_are_a_part_of_the_more(folder, mnist):
     assert len(fewer.train.x) == 100
     assert set(keys(fewer.train.x)) < set(keys(mnist.train.x))
     assert np.array_equal(fewer.test.x, mnist.test.x)
+    assert len(coloured_mnist(folder, 14, references=1).test.x) == 100
     task = fewer.task("noniid", 0)
     assert sum(len(silo.x) for silo in task.silos) == 50
     assert all(len(silo.x) for silo in task.silos)
 
 
-def test_a_silo_is_never_left_empty(mnist, monkeypatch):
-    monkeypatch.setattr(module, "SILOS", 51)
-    few = module.ColouredMnist(module.Labelled(mnist.train.x[::2], mnist.train.c[::2]), mnist.test)
+def test_a_silo_is_never_left_empty(folder):
+    fewer = coloured_mnist(folder, 14, per_combination=1)
     with pytest.raises(UserError, match="100 images leave one of 51 silos") as caught:
-        few.task("iid", 0)
-    assert "per_combination" in caught.value.fix
+        fewer.task("iid", 0, silos=51)
+    assert "fewer silos" in caught.value.fix
+
+
+def test_a_high_concentration_is_nearly_even(mnist):
+    task = mnist.task("noniid", 0, silos=2, concentration=1e6)
+    assert [len(silo.x) for silo in task.silos] == [50, 50]
+    assert len(task.silos[0].c) == len(np.unique(task.silos[0].c, axis=0))
 
 
 @pytest.mark.parametrize(("rows", "columns", "share"), [(10, 10, 0.5), (12, 6, 0.6), (8, 4, 0.25)])
@@ -208,7 +214,12 @@ def test_too_few_of_a_digit_are_refused(folder):
 
 
 @pytest.mark.parametrize(
-    ("settings", "what"), [({"size": 6}, "6 x 6"), ({"per_combination": 0}, "too few")]
+    ("settings", "what"),
+    [
+        ({"size": 6}, "6 x 6"),
+        ({"per_combination": 0}, "0 images of each combination"),
+        ({"references": -1}, "-1 images of each combination"),
+    ],
 )
 def test_settings_out_of_range_are_refused(folder, settings, what):
     with pytest.raises(UserError, match=what) as caught:

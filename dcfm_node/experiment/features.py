@@ -1,0 +1,177 @@
+"""What an image shows, as numbers: a network trained on the spot, or a user's Inception."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dcfm_node.errors import DataError, UserError
+from dcfm_node.experiment.task import Labelled, Task
+
+WIDTHS, FEATURES = (16, 32, 64), 64
+STEPS, BATCH, LEARNING_RATE, SEED = 1_500, 128, 2e-2, 0
+FULL_RESOLUTION = 16
+"""Images larger than this are halved by the first convolution already."""
+READ = 512
+"""Images that are looked at together."""
+
+Device = torch.device | str
+Images = NDArray[np.float32]
+Extractor = Callable[[Images], NDArray[np.floating[Any]]]
+"""Images (N, channels, height, width) in [-1, 1] to features (N, d)."""
+
+
+class FeatureNetwork(nn.Module):
+    """Three convolutions and a layer of FEATURES, from which a head per attribute reads."""
+
+    def __init__(self, shape: tuple[int, ...], cardinalities: Sequence[int]) -> None:
+        super().__init__()
+        channels, height, width = shape
+        layers: list[nn.Module] = []
+        for place, wide in enumerate(WIDTHS):
+            stride = 1 if place == 0 and max(shape) <= FULL_RESOLUTION else 2
+            layers += [nn.Conv2d(channels, wide, 3, stride, 1), nn.BatchNorm2d(wide), nn.SiLU()]
+            channels, height, width = wide, -(-height // stride), -(-width // stride)
+        self.features = nn.Sequential(
+            *layers, nn.Flatten(), nn.Linear(channels * height * width, FEATURES), nn.SiLU()
+        )
+        self.heads = nn.ModuleList(nn.Linear(FEATURES, size) for size in cardinalities)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Images (B, *shape) in [-1, 1] to features (B, FEATURES) and logits per attribute."""
+        # Black is zero, which is also what the convolutions pad with.
+        h = self.features(x + 1)
+        return h, [head(h) for head in self.heads]
+
+    @torch.no_grad()
+    def look(self, x: Images) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Features (N, FEATURES) and the values found (N, n), a class per attribute."""
+        device = _device(self)
+        seen = [self(torch.from_numpy(x[at : at + READ]).to(device)) for at in _starts(x)]
+        found = [torch.stack([logits.argmax(1) for logits in heads], 1) for _, heads in seen]
+        return torch.cat([h for h, _ in seen]).cpu().numpy(), torch.cat(found).cpu().numpy()
+
+
+def feature_network(
+    task: Task, folder: Path, device: Device = "cpu", steps: int = STEPS
+) -> FeatureNetwork:
+    """The network of a task, from the folder if it is there, else trained and put there.
+
+    It learns from `task.complete`, without noise: noisy samples must not score well. Its file is
+    named by all that it was made from, so tasks with the same images share one.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    sizes = [len(values) for _, values in task.attributes]
+    network = _initial(task.sample_shape, sizes)
+    file = folder / f"features-{_digest(network, task.complete, steps)}.safetensors"
+    if file.exists():
+        _load(network, file)
+    else:
+        _train(network.to(device), task.complete, steps)
+        folder.mkdir(parents=True, exist_ok=True)
+        # Units that run side by side may all train it, and all make the same.
+        temporary = file.with_suffix(f".{os.getpid()}")
+        save_file(network.state_dict(), temporary)
+        temporary.replace(file)
+    return network.to(device).eval().requires_grad_(False)
+
+
+def inception_features(path: Path, device: Device = "cpu") -> Extractor:
+    """The features of the FID, from a TorchScript file of the user's.
+
+    It is called with bytes (B, 3, height, width) from 0 to 255, with `return_features=True` if it
+    knows that, and answers (B, d), as `inception-2015-12-05.pt` does, the export that StyleGAN's
+    metrics come with; one channel is given three times. Slow without an accelerator.
+
+    Loading TorchScript runs the code it holds. So this is for a file that the user names and
+    trusts; never call it with one that came from a peer.
+
+    Raises:
+        UserError: no such file, or not TorchScript.
+    """
+    if not path.is_file():
+        raise UserError(
+            "there is no such file", where=str(path), fix="give the path of a TorchScript Inception"
+        )
+    try:
+        module = torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        raise UserError(
+            f"cannot be loaded: {str(error).splitlines()[0]}",
+            where=str(path),
+            fix="give a TorchScript file, such as inception-2015-12-05.pt; no state dict",
+        ) from error
+    known = {argument.name for argument in module.forward.schema.arguments}
+    options = {"return_features": True} if "return_features" in known else {}
+
+    @torch.no_grad()
+    def extract(x: Images) -> NDArray[np.floating[Any]]:
+        parts = []
+        for at in _starts(x):
+            part = torch.from_numpy(x[at : at + READ]).to(device)
+            pixels = ((part + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+            parts.append(module(pixels.expand(-1, 3, -1, -1), **options).flatten(1).cpu())
+        return np.asarray(torch.cat(parts).numpy())
+
+    return extract
+
+
+def _initial(shape: tuple[int, ...], cardinalities: Sequence[int]) -> FeatureNetwork:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        return FeatureNetwork(shape, cardinalities)
+
+
+def _train(network: FeatureNetwork, data: Labelled, steps: int) -> None:
+    device = _device(network)
+    rng = np.random.default_rng(SEED)
+    optimiser = torch.optim.AdamW(network.parameters(), LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, steps)
+    for _ in range(steps):
+        rows = rng.integers(len(data.x), size=BATCH)
+        x, c = (torch.from_numpy(part[rows]).to(device) for part in (data.x, data.c))
+        _, heads = network(x)
+        losses = [functional.cross_entropy(logits, c[:, i]) for i, logits in enumerate(heads)]
+        optimiser.zero_grad()
+        torch.autograd.backward(torch.stack(losses).sum())
+        optimiser.step()
+        schedule.step()
+
+
+def _load(network: FeatureNetwork, file: Path) -> None:
+    try:
+        network.load_state_dict(load_file(file))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise DataError(
+            f"cannot be loaded: {str(error).splitlines()[0]}",
+            where=str(file),
+            fix="remove it; it is made again",
+        ) from error
+
+
+def _digest(network: FeatureNetwork, data: Labelled, steps: int) -> str:
+    """Of everything that decides what a trained network is."""
+    recipe = (network, steps, BATCH, LEARNING_RATE, SEED)
+    made = hashlib.sha256(repr(recipe).encode())
+    for part in (data.x, data.c):
+        made.update(np.ascontiguousarray(part).data)
+    return made.hexdigest()[:16]
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _starts(x: Images) -> range:
+    return range(0, len(x), READ)
