@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcfm_node.experiment.results import Row, spread
-from dcfm_node.experiment.task import Combination, Labelled, Task
+from dcfm_node.experiment.task import Combination, Labelled, Space
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ COLOURS = ("#4C78A8", "#F58518", "#54A24B", "#B279A2", "#9D755D", "#2CA8A0", "#D
 """Cycled with the markers; both together never repeat among 105 methods."""
 
 
-def combination_grid(path: Path, task: Task, shown: Labelled, title: str) -> Path:
+def combination_grid(path: Path, space: Space, shown: Labelled, title: str) -> Path:
     """One sample of every combination: rows are the first of two attributes, columns the second.
 
     Combinations that no silo holds are framed. The first sample of each is taken, whatever it
@@ -28,12 +28,12 @@ def combination_grid(path: Path, task: Task, shown: Labelled, title: str) -> Pat
     """
     from matplotlib.figure import Figure
 
-    (row_name, rows), (column_name, columns) = task.attributes
+    (row_name, rows), (column_name, columns) = space.attributes
     figure = Figure(figsize=(0.62 * len(columns) + 1.2, 0.62 * len(rows) + 1.4))
     axes = _table(figure.add_subplot(), rows, columns, rotated=True)
     for label, image in _first(shown).items():
         row, column = label
-        _cell(axes, image, row, column, framed=label in task.held_out)
+        _cell(axes, image, row, column, framed=label in space.held_out)
     axes.set_ylabel(row_name, color=FAINT)
     axes.set_title(title, fontsize=12, color=INK, pad=12)
     axes.set_xlabel(f"{column_name}; framed: no silo holds the combination", color=FAINT)
@@ -41,7 +41,7 @@ def combination_grid(path: Path, task: Task, shown: Labelled, title: str) -> Pat
     return path
 
 
-def novel_panel(path: Path, task: Task, drawn: Mapping[str, Labelled], title: str) -> Path:
+def novel_panel(path: Path, space: Space, drawn: Mapping[str, Labelled], title: str) -> Path:
     """Figure 5: a row per method, a column for each of some novel combinations.
 
     Args:
@@ -49,8 +49,8 @@ def novel_panel(path: Path, task: Task, drawn: Mapping[str, Labelled], title: st
     """
     from matplotlib.figure import Figure
 
-    chosen = diverse(task.held_out)
-    names = ["\n".join(_named(task, label)) for label in chosen]
+    chosen = diverse(space.held_out)
+    names = ["\n".join(_named(space, label)) for label in chosen]
     figure = Figure(figsize=(0.85 * len(names) + 2.0, 0.85 * len(drawn) + 1.2))
     axes = _table(figure.add_subplot(), list(drawn), names)
     for row, shown in enumerate(drawn.values()):
@@ -155,5 +155,5 @@ def _first(shown: Labelled) -> dict[Combination, NDArray[np.float32]]:
     return found
 
 
-def _named(task: Task, label: Combination) -> list[str]:
-    return [values[index] for (_, values), index in zip(task.attributes, label, strict=True)]
+def _named(space: Space, label: Combination) -> list[str]:
+    return [values[index] for (_, values), index in zip(space.attributes, label, strict=True)]

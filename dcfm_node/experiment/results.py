@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dcfm_node.errors import Failed
-from dcfm_node.experiment.task import Labelled
+from dcfm_node.experiment.task import Labelled, Space
 
 SCHEMA = "dcfm-node/experiment/1"
 Metrics = dict[str, float]
@@ -94,16 +94,26 @@ def spread(rows: Sequence[Row], metric: str, variant: str | None = None) -> tupl
     return float(np.mean(found)), float(np.std(found, ddof=1)) if len(found) > 1 else 0.0
 
 
-def save_samples(path: Path, shown: Labelled) -> None:
+def save_samples(path: Path, shown: Labelled, space: Space) -> None:
     """Samples to look at, beside the row they belong to."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, x=shown.x.astype(np.float16), c=shown.c.astype(np.int16))
+    np.savez_compressed(
+        path,
+        x=shown.x.astype(np.float16),
+        c=shown.c.astype(np.int16),
+        space=np.array(json.dumps(asdict(space))),
+    )
 
 
-def load_samples(path: Path) -> Labelled:
+def load_samples(path: Path) -> tuple[Labelled, Space]:
     """Undo `save_samples`."""
     with np.load(path, allow_pickle=False) as file:
-        return Labelled(file["x"].astype(np.float32), file["c"].astype(np.int64))
+        x, c, said = file["x"], file["c"], json.loads(str(file["space"]))
+    space = Space(
+        tuple((name, tuple(values)) for name, values in said["attributes"]),
+        tuple(tuple(label) for label in said["held_out"]),
+    )
+    return Labelled(x.astype(np.float32), c.astype(np.int64)), space
 
 
 def machine() -> str:

@@ -19,6 +19,14 @@ class Labelled:
 
 
 @dataclass(frozen=True)
+class Space:
+    """The attribute space, and what of it nobody holds: all that a picture needs of a task."""
+
+    attributes: tuple[tuple[str, tuple[str, ...]], ...]
+    held_out: tuple[Combination, ...]
+
+
+@dataclass(frozen=True)
 class Task:
     """One partition of one problem, drawn with one seed.
 
@@ -36,6 +44,11 @@ class Task:
     held_out: tuple[Combination, ...]
     complete: Labelled
     reference: Labelled
+
+    @property
+    def space(self) -> Space:
+        """Without the data."""
+        return Space(self.attributes, self.held_out)
 
     @property
     def known(self) -> list[Combination]:

@@ -122,7 +122,7 @@ class Unit:
             self._tell(f"sample {variant}", 0.0)
             found[variant], shown = measure(draw, task, judge, given)
             if variant == rule:
-                save_samples(self._path("samples", name, "npz"), shown)
+                save_samples(self._path("samples", name, "npz"), shown, task.space)
         return Row(
             method=name,
             partition=self._order.partition,
