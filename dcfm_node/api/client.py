@@ -26,7 +26,8 @@ def call(state: Path, command: str, *, timeout_s: float = 30.0, **arguments: Any
         raise Unreachable(
             f"no daemon answers ({error})",
             where=str(state / SOCKET),
-            fix="start it with 'dcfm-node start', or name another node with --config",
+            fix="start it with 'dcfm-node start', or name another node with --config; a node"
+            " just started answers once its worker has read the private data",
         ) from error
     if "error" in answer:
         raise Failed(answer["error"], fix=answer.get("fix", ""))

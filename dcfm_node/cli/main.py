@@ -3,6 +3,7 @@
 Exit codes: 0 healthy, 1 failure, 2 usage or settings, 3 degraded, 4 daemon unreachable.
 """
 
+import os
 import sys
 
 import typer
@@ -35,6 +36,9 @@ def version() -> None:
 
 def main() -> None:
     """Run a command; a mistake of the operator's is told in words, not in a traceback."""
+    # Before anything loads torch, and for every process started from here. OpenMP's threads spin
+    # while they wait, unless told to sleep: processes that share cores all but stop each other.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         app()
     except UserError as error:

@@ -42,3 +42,8 @@ def ago(seconds: float | None) -> str:
         if seconds < limit:
             return f"{seconds / divisor:.0f} {unit}"
     return f"{seconds / 86_400:.0f} days"
+
+
+def share(done: int, total: int) -> str:
+    """How far a piece of work is: 12.5 %, or "begun" until something is known of it."""
+    return f"{100 * done / total:.1f} %" if total else "begun"

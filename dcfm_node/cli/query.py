@@ -8,7 +8,7 @@ import typer
 
 from dcfm_node.api.client import call
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, state_folder
-from dcfm_node.cli.output import ago, print_json, size, table
+from dcfm_node.cli.output import ago, print_json, share, size, table
 from dcfm_node.errors import Unreachable
 
 DEGRADED = 3
@@ -181,15 +181,14 @@ def _silo_table(silos: list[dict[str, Any]]) -> str:
 
 def _silo_row(silo: dict[str, Any]) -> tuple[object, ...]:
     link = "here" if silo["self"] else "up" if silo["linked"] else "down"
-    total = silo["total"]
-    progress = f"{100 * silo['done'] // total} %" if total and silo["activity"] != "idle" else "-"
+    busy = silo["activity"] not in (None, "idle")
     metrics = silo["metrics"]
     return (
         silo["name"] + (" (withdrawn)" if silo["withdrawn"] else ""),
         link,
         "-" if silo["self"] else ago(silo["heard_ago_s"]),
         silo["activity"],
-        progress,
+        share(silo["done"], silo["total"]) if busy else None,
         None if silo["expert_round"] is None else f"round {silo['expert_round']}",
         _figure(metrics.get("ci_gap")),
         _figure(metrics.get("holdout_loss")),

@@ -49,7 +49,7 @@ class Worker(Model):
     devices: Annotated[int, Field(ge=1, le=64)] = 1
     """Processes that share the training, each with a GPU where there are GPUs; 1 to 64."""
     threads: Annotated[int, Field(ge=0, le=1_024)] = 0
-    """CPU threads of each process, to 1024; 0 leaves torch its own choice."""
+    """CPU threads of each process, to 1024; 0 is one a core, or one if devices is above 1."""
     checkpoint_s: Annotated[float, Field(gt=0.0, le=86_400.0)] = 20.0
     """Seconds between two private checkpoints, to a day: what a crash may cost."""
 

@@ -69,7 +69,7 @@ holdout = 0.1
 device = "auto"
 # Processes that share the training, one GPU each; 1 to 64.
 devices = 1
-# CPU threads of each process; 0 leaves torch its own choice.
+# CPU threads of each process; 0 is one a core, or one if devices is above 1.
 threads = 0
 # Seconds between two private checkpoints: what a crash may cost.
 checkpoint_s = 20.0

@@ -124,6 +124,7 @@ class Daemon:
                 put=self.put,
                 spawn=self._spawn,
             )
+            log.info("worker_starting", data=config.data.format)
             self.ready = await self.trainer.start()
             stack.push_async_callback(self.trainer.close)
             self.node = await self._restored_node()

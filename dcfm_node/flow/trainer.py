@@ -7,6 +7,7 @@ rank has its own data order and gradients are averaged.
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,7 +22,9 @@ from dcfm_node.records.manifest import Training
 
 Weights = dict[str, Tensor]
 REPORTS = 100
-"""Progress reports per stage; the loop synchronises with the device at these only."""
+"""Progress reports per stage; the loop synchronises with the device at reports only."""
+REPORT_S = 2.0
+"""Where steps are slow, one is reported this often, in seconds: slow must not look like stalled."""
 MONITORS = 20
 """Looks at the CI gap per stage, for early stopping."""
 BLOCK_ELEMENTS = 1 << 21
@@ -58,6 +61,8 @@ class State:
     ema: Weights
     optimiser: torch.optim.AdamW
     step: int = 0
+    loss: float = math.nan
+    """The matching loss last reported."""
     gaps: list[float] = field(default_factory=list)
 
     @classmethod
@@ -78,6 +83,7 @@ class State:
         for i, slots in self.optimiser.state_dict()["state"].items():
             flat |= {f"optimiser.{i}.{slot}": tensor for slot, tensor in slots.items()}
         flat["step"] = torch.tensor([self.step])
+        flat["loss"] = torch.tensor([self.loss], dtype=torch.float64)
         flat["gaps"] = torch.tensor(self.gaps, dtype=torch.float64)
         return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in flat.items()}
 
@@ -93,12 +99,13 @@ class State:
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
         self.step = int(checkpoint["step"].item())
+        self.loss = checkpoint["loss"].item()
         self.gaps = checkpoint["gaps"].tolist()
 
 
 @dataclass(frozen=True)
 class Trained:
-    """EMA weights (contiguous float32 on the CPU), steps taken, last matching loss."""
+    """EMA weights (contiguous float32 on the CPU), steps taken, the last step's matching loss."""
 
     weights: Weights
     steps: int
@@ -131,8 +138,8 @@ def train(
         state.restore(hooks.resume)
     length = block_steps(settings, source.manifest.sample_shape)
     rows: list[tuple[Matching, Penalty | None]] = []
-    loss = math.nan
-    while state.step < steps.stop and not stalled(state.gaps, settings.patience):
+    told_at = time.monotonic()
+    while not _over(state, steps, settings):
         index, offset = divmod(state.step, length)
         if offset == 0 or not rows:
             rows = source.block(length, generator(hooks.device, seed, rank, index))
@@ -140,12 +147,18 @@ def train(
         losses = _update(state, match, penalty, source)
         if settings.patience and _every(state.step, settings.steps, MONITORS):
             state.gaps.append(_agreed(gap(state.averaged()), hooks.device))
-        if _every(state.step, settings.steps, REPORTS) or state.step == steps.stop:
-            loss = _report(state.step, losses, settings, hooks, rank)
+        due = _every(state.step, settings.steps, REPORTS) or _over(state, steps, settings)
+        if due or time.monotonic() - told_at >= REPORT_S:
+            told_at = time.monotonic()
+            state.loss = _report(state.step, losses, settings, hooks, rank)
         if hooks.save_every and state.step % hooks.save_every == 0 and rank == 0:
             hooks.save(state.checkpoint())
     weights = {name: tensor.cpu().contiguous() for name, tensor in state.ema.items()}
-    return Trained(weights, state.step, loss)
+    return Trained(weights, state.step, state.loss)
+
+
+def _over(state: State, steps: range, settings: Training) -> bool:
+    return state.step >= steps.stop or stalled(state.gaps, settings.patience)
 
 
 def _update(

@@ -19,7 +19,7 @@ class Setup(_Line):
     Attributes:
         manifest: canonical bytes of the run's manifest, hex.
         device: "auto" takes CUDA where there is a GPU.
-        threads: torch's threads; 0 leaves torch its own choice.
+        threads: torch's threads in each process; 0 leaves torch its own choice.
         checkpoint_s: at least this long between two checkpoints, in seconds.
     """
 

@@ -30,7 +30,7 @@ def first_violation(scenario: Scenario, seeds: int) -> str:
 
 
 def test_telling_before_persisting_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SPEC 3.5.5, with power cuts between the two."""
+    """SPEC 3.5.6, with power cuts between the two."""
 
     def publish(self, sealed):
         self._fold(sealed)
@@ -49,7 +49,7 @@ def test_writing_without_recovery_is_noticed(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_voting_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SPEC 7.3.2."""
+    """SPEC 7.3.3."""
 
     def vote_again(view, round_, booth):
         move = next_move(view, round_, booth)

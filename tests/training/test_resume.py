@@ -1,5 +1,6 @@
 """A killed stage goes on as if nothing had happened."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dcfm_node.errors import DataError, Failed
+from dcfm_node.flow import trainer
+from dcfm_node.flow.federated import train_part
 from dcfm_node.flow.stages import (
     Hooks,
     Outcome,
@@ -76,6 +79,34 @@ def test_outcome_is_publishable_and_reported() -> None:
     assert seen[-1] == (100, 100)
     assert {"ci_gap", "holdout_loss", "steps"} <= outcome.metrics.keys()
     assert all(w.dtype == torch.float32 and w.is_contiguous() for w in outcome.weights.values())
+
+
+@pytest.mark.parametrize(
+    ("report_s", "told"), [(0.0, [1, 2, 3, 4, 5, 6, 7]), (float("inf"), [5, 7])]
+)
+def test_slow_steps_are_reported_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, report_s: float, told: list[int]
+) -> None:
+    monkeypatch.setattr(trainer, "REPORT_S", report_s)
+    seen: list[int] = []
+    hooks = Hooks(progress=lambda done, total, losses: seen.append(done))
+    long = manifest(method={"local": STAGE | {"steps": 500}, "refine": STAGE, "distil": STAGE})
+    part = train_part(long, samples(), init=None, steps=range(7), seed=0, hooks=hooks)
+    assert seen == told
+    assert part.steps == 7
+
+
+@pytest.mark.parametrize("patience", [0, 1])
+def test_a_stage_killed_after_its_last_step_ends_as_if_it_had_not_been(patience: int) -> None:
+    """Each figure included: one that is no number could not be told."""
+    saved: list[Weights] = []
+    settings = SETTINGS | {"steps": 40, "patience": patience, "learning_rate": 1e-8}
+    short = manifest(method={"local": settings, "refine": STAGE, "distil": STAGE})
+    hooks = Hooks(save=saved.append, save_every=1)
+    whole = local(short, samples(), samples(20), seed=0, hooks=hooks)
+    resumed = local(short, samples(), samples(20), seed=0, hooks=Hooks(resume=saved[-1]))
+    assert resumed.metrics == whole.metrics
+    assert math.isfinite(whole.metrics["train_loss"])
 
 
 def test_patience_stops_a_stage_early() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dcfm_node.cli.output import ago, size, table
+from dcfm_node.cli.output import ago, share, size, table
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
@@ -24,3 +24,11 @@ def test_bytes_get_a_unit_people_read(count: float, text: str) -> None:
 )
 def test_ages_get_a_unit_people_read(seconds: float | None, text: str) -> None:
     assert ago(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "text"),
+    [(0, 0, "begun"), (0, 1_000, "0.0 %"), (2, 1_000, "0.2 %"), (7, 7, "100.0 %")],
+)
+def test_work_is_never_shown_as_nothing(done: int, total: int, text: str) -> None:
+    assert share(done, total) == text
