@@ -156,7 +156,8 @@ def _curve(axes: "Axes", rows: Sequence[Row], cost: str, colour: str, method: st
         return
 
     def mean(name: str) -> NDArray[np.floating[Any]]:
-        return np.mean([[round_[name] for round_ in row.rounds] for row in rows], axis=0)
+        found = [[round_[name] for round_ in row.rounds] for row in rows]
+        return np.asarray(np.mean(found, axis=0))
 
     spent = mean("sent") + mean("received") if cost == "traffic" else mean(cost)
     axes.plot(spent, mean("novel_accuracy"), marker="o", ms=3, color=colour, label=method)
