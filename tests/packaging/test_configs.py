@@ -5,15 +5,25 @@ import pytest
 from dcfm_node.config.node import load_node
 from dcfm_node.config.peers import load_peers
 from dcfm_node.config.run import load_run
+from dcfm_node.experiment import settings
 from tests.packaging.tree import ROOT
 
 CONFIGS = ROOT / "configs"
 RUNS = [CONFIGS / "run.toml", *sorted((CONFIGS / "runs").glob("*.toml"))]
 
 
+EXPERIMENTS = sorted((CONFIGS / "experiments").glob("*.toml"))
+
+
 def test_every_example_is_of_a_kind_that_is_loaded_here():
-    assert set(CONFIGS.rglob("*.*")) == {CONFIGS / "node.toml", CONFIGS / "peers.toml", *RUNS}
+    nodes = {CONFIGS / "node.toml", CONFIGS / "peers.toml"}
+    assert set(CONFIGS.rglob("*.*")) == {*nodes, *RUNS, *EXPERIMENTS}
     assert len(RUNS) > 1
+
+
+def test_every_experiment_is_listed():
+    """tests/unit/experiment loads each of them under each of its presets."""
+    assert list(settings.names()) == [path.stem for path in EXPERIMENTS]
 
 
 def test_the_node_and_its_peers_load():
