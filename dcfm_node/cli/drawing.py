@@ -11,7 +11,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from dcfm_node.errors import ConfigError
-from dcfm_node.flow.sampling import sample
+from dcfm_node.flow.labels import Counts
+from dcfm_node.flow.students import sample
 from dcfm_node.records.manifest import Manifest
 
 SCALE_PIXELS = 512
@@ -23,6 +24,7 @@ def draw(
     model: Path,
     chosen: Mapping[int, int],
     *,
+    counts: Mapping[str, Counts],
     count: int,
     seed: int,
     out: Path,
@@ -31,6 +33,7 @@ def draw(
 
     Args:
         chosen: attribute index -> value index; the others take all values in turn.
+        counts: label counts of the student's teachers, by silo.
     """
     image = len(manifest.sample_shape) == 3 and manifest.sample_shape[0] in (1, 3)
     if out.suffix not in (".npz", ".png") or (out.suffix == ".png" and not image):
@@ -38,7 +41,8 @@ def draw(
         raise ConfigError(f"cannot write {out.suffix or 'a nameless kind'}", where="--out", fix=fix)
     labels = torch.tensor(_labels(manifest, chosen, count), dtype=torch.int64)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    x = sample(manifest, load_file(model), labels, seed=seed, device=device).cpu().numpy()
+    tensors = load_file(model)
+    x = sample(manifest, tensors, labels, counts=counts, seed=seed, device=device).numpy()
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
         np.savez_compressed(out, x=x, c=labels.numpy())

@@ -136,10 +136,11 @@ def withdraw(
 
 def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
     phase = answer["phase"] or {"stage": "starting", "round": 0}
+    method = answer["schedule"] if answer["method"] == "dcfm" else answer["method"]
     lines = [
         f"{answer['node']}  {answer['health']}   run {answer['run']['name']}"
         f" {answer['run']['id'][:8]}   {phase['stage']} round {phase['round']}"
-        f"   ({answer['schedule']}, {answer['participation']})",
+        f"   ({method}, {answer['participation']})",
         "",
         _silo_table(answer["silos"]),
         "",

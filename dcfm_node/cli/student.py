@@ -117,9 +117,10 @@ def sample(
     """Draw samples of a combination. Attributes not named take all their values in turn."""
     from dcfm_node.cli.drawing import draw
 
-    manifest, _ = _verified(folder)
-    chosen = _chosen(manifest, where or [])
-    draw(manifest, folder / "model.safetensors", chosen, count=count, seed=seed, out=out)
+    manifest, proven = _verified(folder)
+    chosen, counts = _chosen(manifest, where or []), _counts(proven)
+    model = folder / "model.safetensors"
+    draw(manifest, model, chosen, counts=counts, count=count, seed=seed, out=out)
     if as_json:
         print_json({"schema": "dcfm-node/sampled/1", "count": count, "out": str(out)})
     else:
@@ -167,6 +168,13 @@ def _verified(folder: Path) -> "tuple[Manifest, Lineage]":
             fix="do not use this model; fetch the student again",
         )
     return student.manifest, proven
+
+
+def _counts(proven: "Lineage") -> dict[str, dict[tuple[int, ...], int]]:
+    """Label counts of the student's teachers, by silo: what an ensemble is mixed by."""
+    view = proven.view
+    authors = [view.expert_entries[entry].author for entry in proven.student.body.teachers]
+    return {view.manifest.silo_name(key): dict(view.joins[key].counts) for key in authors}
 
 
 def _facts(proven: "Lineage") -> "StudentFacts":

@@ -61,8 +61,7 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer) -> Manifest:
         found = [
             str(detail.get("ctx", {}).get("error", detail["msg"])) for detail in error.errors()
         ]
-        fix = "change one of the settings that do not fit together"
-        raise document.error([Problem(_named(what), what, fix) for what in found]) from None
+        raise document.error([_problem(what) for what in found]) from None
 
 
 def run_template() -> str:
@@ -83,6 +82,11 @@ def _roster_problems(roster: tuple[str, ...], known: dict[str, Peer], me: str) -
         fix = f"add {me!r}, or start a node of the roster"
         found.append(Problem(("roster",), f"does not name this node, {me!r}", fix))
     return found
+
+
+def _problem(what: str) -> Problem:
+    told, _, fix = what.partition("; ")
+    return Problem(_named(told), told, fix or "change one of the settings that do not fit together")
 
 
 def _named(what: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import groupby
@@ -27,7 +27,7 @@ from dcfm_node.records.messages import MAX_ENTRIES_BYTES
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.lock import lock
 from dcfm_node.store.snapshots import SnapshotStore, describe
-from dcfm_node.store.tensors import check_snapshot
+from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema
 from dcfm_node.swarm.effects import (
     Cancel,
     Drain,
@@ -45,6 +45,7 @@ from dcfm_node.swarm.effects import (
     Unfit,
 )
 from dcfm_node.swarm.node import Node, Pace
+from dcfm_node.swarm.view import View
 from dcfm_node.wire.canonical import pack
 from dcfm_node.wire.envelope import Signer, manifest_bytes, run_id
 from dcfm_node.worker.messages import Line, Ready, Setup
@@ -183,20 +184,23 @@ class Daemon:
             pace=pace(settings.config.gossip.interval_s),
         )
         node.restore(*self.journals.load(node.run))
-        node.held |= await asyncio.to_thread(self._intact, node.exchange.view.snapshots())
+        view = node.exchange.view
+        forms = {digest: self._form(view, digest) for digest in view.snapshots()}
+        node.held |= await asyncio.to_thread(self._intact, forms)
         return node
 
-    def _intact(self, named: set[bytes]) -> set[bytes]:
+    def _intact(self, named: Mapping[bytes, Schema]) -> set[bytes]:
         """Snapshots of this run that are on disk and sound. A disk can change a bit, and a crash
         can leave one unchecked: what is not sound is dropped, and fetched again if it is wanted."""
         found = set()
-        for digest in self.snapshots.held() & named:
-            path = self.snapshots.path(digest)
-            if path is not None and describe(path).digest == digest and not self._flaw(digest):
+        for digest in self.snapshots.held() & named.keys():
+            path, form = self.snapshots.path(digest), named[digest]
+            sound = path is not None and describe(path).digest == digest
+            if sound and not self._flaw(digest, form):
                 found.add(digest)
             else:
                 self.snapshots.remove(digest)
-        for digest in self.snapshots.partials() - named:
+        for digest in self.snapshots.partials() - named.keys():
             self.snapshots.discard(digest)
         return found
 
@@ -258,7 +262,8 @@ class Daemon:
 
     async def _check(self, digest: bytes) -> None:
         """A snapshot arrived whole: hold it only if it may be loaded."""
-        flaw = await asyncio.to_thread(self._flaw, digest)
+        form = self._form(self.node.exchange.view, digest)
+        flaw = await asyncio.to_thread(self._flaw, digest, form)
         if not flaw:
             self.put(Held(digest))
             return
@@ -266,13 +271,22 @@ class Daemon:
         self.snapshots.remove(digest)
         self.put(Unfit(digest, flaw))
 
-    def _flaw(self, digest: bytes) -> str:
+    def _form(self, view: View, digest: bytes) -> Schema:
+        """What a snapshot must hold: one network, or those of an ensemble's teachers."""
+        manifest = self.settings.manifest
+        members = view.taught_by(digest) if manifest.method.ensemble else None
+        if members is None:
+            return self.ready.tensors
+        names = [manifest.silo_name(key) for key in members]
+        return ensemble_schema(self.ready.tensors, self.ready.router, names)
+
+    def _flaw(self, digest: bytes, form: Schema) -> str:
         """Why a snapshot on disk may not be loaded; empty if it may."""
         path = self.snapshots.path(digest)
         if path is None:
             return "it is gone from the disk"
         try:
-            check_snapshot(path, self.ready.tensors)
+            check_snapshot(path, form)
         except PeerError as error:
             return str(error)
         return ""

@@ -31,6 +31,7 @@ def status(node: Node, now: float) -> dict[str, Any]:
         "health": "degraded" if problems else "healthy",
         "problems": problems,
         "phase": {"stage": phase.stage, "round": phase.round} if phase else None,
+        "method": node.manifest.method.name,
         "schedule": node.manifest.method.schedule,
         "participation": node.manifest.policy.participation,
         "doing": _doing(node),

@@ -35,7 +35,10 @@ def job_for(
         case Train():
             kind = "local" if work.stage == "local" else "refine_anchored"
             files: tuple[TeacherFile, ...] = ()
-            if work.peers or (work.stage == "refine" and work.anchor is None):
+            if manifest.method.name == "fedflow":
+                kind = "federated"
+                files = tuple(teacher(author, digest) for author, digest in work.peers)
+            elif work.peers or (work.stage == "refine" and work.anchor is None):
                 kind = "refine_against_peers"
                 own = ((me, work.init),) if work.init is not None else ()
                 files = tuple(teacher(author, digest) for author, digest in (*own, *work.peers))
@@ -44,6 +47,7 @@ def job_for(
                 (work.init, work.anchor, work.peers),
                 folder,
                 kind=kind,
+                round=work.round,
                 silo=silo,
                 seed=_seed(manifest, silo, work.round),
                 init=path(work.init) if work.init is not None else None,
@@ -55,13 +59,14 @@ def job_for(
                 f"distil-{work.round}",
                 (work.teachers, work.init),
                 folder,
-                kind="distil",
+                kind={"dcfm": "distil", "fedflow": "average"}.get(manifest.method.name, "ensemble"),
                 silo=silo,
                 seed=_seed(manifest, "", work.round),
                 init=path(work.init) if work.init is not None else None,
                 teachers=tuple(teacher(author, digest) for author, _, digest in work.teachers),
             )
         case Score():
+            members = (view.taught_by(work.snapshot) or ()) if manifest.method.ensemble else ()
             return _job(
                 "score",
                 (work.student, work.reference),
@@ -70,6 +75,7 @@ def job_for(
                 silo=silo,
                 seed=0,
                 model=path(work.snapshot),
+                teachers=tuple(teacher(author, work.snapshot) for author in members),
                 reference=path(work.reference) if work.reference is not None else None,
             )
 

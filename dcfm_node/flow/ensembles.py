@@ -16,10 +16,11 @@ saw c, the prior falls back on counts of its single values, as in `Router.joint_
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dcfm_node.flow import energy, owners
 from dcfm_node.flow.labels import marginal_terms, null_label
@@ -50,39 +51,120 @@ def sample_ensemble(
 ) -> Tensor:
     """Draw one sample per label (B, n) from a mixture of experts.
 
-    Args:
-        rule: `joint` mixes v_k(c); `composed` mixes the terms of Eq. 5.
-        top: experts kept at every evaluation, the heaviest, renormalised; all if None.
-        router: weights of the trained router, for `trained` alone.
+    Args: as `Ensemble.load`.
 
     Returns: (B, *sample_shape) float32 on the CPU, a function of the seed.
     """
-    if (router is not None) != (routing == "trained"):
-        raise ValueError("a trained router goes with routing 'trained' and with no other")
-    nets = [load(manifest, expert.weights, device) for expert in experts]
-    counts = Router([expert.counts for expert in experts], manifest.cardinalities, device)
-    judge = None if router is None else owners.load_router(manifest, len(nets), router, device)
-    null = null_label(manifest.cardinalities, device)
-    draws = torch.Generator().manual_seed(seed)
-    noise = torch.randn(len(labels), *manifest.sample_shape, generator=draws)
-    probes = energy.probes(manifest.sample_shape, len(labels), draws)
-    method, done = manifest.method, [noise[:0]]
-    for start in range(0, len(labels), CHUNK):
-        part = slice(start, start + CHUNK)
-        x0, c = noise[part].to(device), labels[part].to(device)
-        joint = rule == "joint"
-        terms = c.unsqueeze(1) if joint else marginal_terms(c, null)
-        prior = counts.joint_weights(c).unsqueeze(1) if joint else counts.marginal_weights(terms)
-        with torch.no_grad():
-            if routing == "energy":
-                e = probes[:, part].to(device)
-                x1, _ = integrate_energies(nets, terms, prior, x0, e, method=method, top=top)
-            else:
-                weigh = _constant(prior) if judge is None else _judged(judge, terms.shape[1])
-                field = mixture(nets, terms, weigh, top)
-                x1 = integrate(field, x0, method.solver_steps, method.solver)
-        done.append(x1.cpu())
-    return torch.cat(done)
+    ensemble = Ensemble.load(
+        manifest, experts, rule=rule, routing=routing, top=top, router=router, device=device
+    )
+    return ensemble.sample(labels, seed)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Experts on a device, and how they are mixed."""
+
+    experts: Sequence[Velocities]
+    counts: Router
+    null: Tensor
+    shape: tuple[int, ...]
+    method: Method
+    rule: Rule
+    top: int | None
+    energies: bool
+    judge: nn.Module | None
+
+    @classmethod
+    def load(
+        cls,
+        manifest: Manifest,
+        experts: Sequence[Teacher],
+        *,
+        rule: Rule,
+        routing: Routing,
+        top: int | None = None,
+        router: Weights | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Self:
+        """Put experts on the device.
+
+        Args:
+            rule: `joint` mixes v_k(c); `composed` mixes the terms of Eq. 5.
+            top: experts kept at every evaluation, the heaviest, renormalised; all if None.
+            router: weights of the trained router, for `trained` alone.
+        """
+        if (router is not None) != (routing == "trained"):
+            raise ValueError("a trained router goes with routing 'trained' and with no other")
+        return cls(
+            [load(manifest, expert.weights, device) for expert in experts],
+            Router([expert.counts for expert in experts], manifest.cardinalities, device),
+            null_label(manifest.cardinalities, device),
+            manifest.sample_shape,
+            manifest.method,
+            rule,
+            top,
+            energies=routing == "energy",
+            judge=None if router is None else owners.load_router(manifest, router, device),
+        )
+
+    def sample(self, labels: Tensor, seed: int) -> Tensor:
+        """One sample per label (B, n), on the CPU."""
+        draws, device = torch.Generator().manual_seed(seed), self.null.device
+        noise = torch.randn(len(labels), *self.shape, generator=draws)
+        probes = energy.probes(self.shape, len(labels), draws)
+        done = [noise[:0]]
+        for start in range(0, len(labels), CHUNK):
+            part = slice(start, start + CHUNK)
+            x0, c, e = noise[part], labels[part], probes[:, part]
+            with torch.no_grad():
+                done.append(self._integrate(x0.to(device), c.to(device), e.to(device)).cpu())
+        return torch.cat(done)
+
+    def velocity(self, x: Tensor, t: Tensor, c: Tensor, motion: Tensor) -> Tensor:
+        """The mixture at points x (B, *shape) of straight paths, which moved there with `motion`.
+
+        Energies are followed along those paths, from the noise x - t `motion`.
+        """
+        terms, prior = self._terms(c)
+        if not self.energies:
+            return mixture(self.experts, terms, self._weigh(prior), self.top)(x, t)
+        draws = torch.Generator().manual_seed(0)
+        e = energy.probes(self.shape, len(x), draws).to(x.device)
+        x0 = x - spread(t, x) * motion
+
+        def field(density: Tensor, s: Tensor) -> Tensor:
+            now = s * t
+            at = Located(x0 + spread(now, x) * motion, now, density.reshape(prior.shape))
+            _, rates = step_energies(self.experts, terms, prior, at, e, top=None, motion=motion)
+            return rates.flatten(1) * t.unsqueeze(1)
+
+        density = integrate(field, start_density(x0, prior), self.method.solver_steps, "heun")
+        at = Located(x, t, density.reshape(prior.shape))
+        return step_energies(self.experts, terms, prior, at, e, top=self.top)[0]
+
+    def _integrate(self, x0: Tensor, c: Tensor, e: Tensor) -> Tensor:
+        terms, prior = self._terms(c)
+        if self.energies:
+            return integrate_energies(
+                self.experts, terms, prior, x0, e, method=self.method, top=self.top
+            )[0]
+        field = mixture(self.experts, terms, self._weigh(prior), self.top)
+        return integrate(field, x0, self.method.solver_steps, self.method.solver)
+
+    def _terms(self, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Labels (B, m, n) of the rule, and the experts' weights by label counts (B, m, K)."""
+        if self.rule == "joint":
+            return c.unsqueeze(1), self.counts.joint_weights(c).unsqueeze(1)
+        terms = marginal_terms(c, self.null)
+        return terms, self.counts.marginal_weights(terms)
+
+    def _weigh(self, prior: Tensor) -> Weigh:
+        """By label counts, or by the trained router, which weighs every term alike."""
+        judge, (_, m, k) = self.judge, prior.shape
+        if judge is None:
+            return lambda x, t: prior
+        return lambda x, t: torch.softmax(judge(x, t)[:, :k], dim=-1).unsqueeze(1).expand(-1, m, -1)
 
 
 def sparse(weights: Tensor, top: int | None) -> Tensor:
@@ -114,6 +196,15 @@ def mixture(
     return field
 
 
+@dataclass(frozen=True)
+class Located:
+    """Points x (B, *shape), times (B,), and log p_k of every term there (B, m, K)."""
+
+    x: Tensor
+    t: Tensor
+    density: Tensor
+
+
 def integrate_energies(
     experts: Sequence[Velocities],
     terms: Tensor,
@@ -132,26 +223,46 @@ def integrate_energies(
         terms, prior: labels (B, m, n), and what each expert weighs before energies (B, m, K).
         probes: of the divergence, (P, B, *shape).
     """
-    shape, split = x0.shape[1:], x0[0].numel()
-    e = probes.repeat_interleave(terms.shape[1], dim=1)
+    split = x0[0].numel()
 
     def field(state: Tensor, t: Tensor) -> Tensor:
-        x = state[:, :split].reshape(-1, *shape)
-        rows = _rows(x, t, terms)
-        found = [energy.with_divergence(expert, *rows, e) for expert in experts]
-        each = torch.stack([_by_term(velocity, terms) for velocity, _ in found], dim=2)
-        density = state[:, split:].reshape(prior.shape)
-        weights = torch.softmax(prior.log() + density, dim=-1)
-        motion = compose(_mix(sparse(weights, top), each))
-        moved = motion.repeat_interleave(terms.shape[1], dim=0)
-        rates = [energy.density_rate(v, d, rows[0], rows[1], moved) for v, d in found]
-        rate = torch.stack([_by_term(one, terms) for one in rates], dim=2)
-        return torch.cat([motion.flatten(1), rate.flatten(1)], dim=1)
+        x, density = state[:, :split].reshape(x0.shape), state[:, split:].reshape(prior.shape)
+        at = Located(x, t, density)
+        motion, rates = step_energies(experts, terms, prior, at, probes, top=top)
+        return torch.cat([motion.flatten(1), rates.flatten(1)], dim=1)
 
-    start = energy.noise_density(x0).unsqueeze(1).expand(-1, prior[0].numel())
-    state = torch.cat([x0.flatten(1), start], dim=1)
+    state = torch.cat([x0.flatten(1), start_density(x0, prior)], dim=1)
     state = integrate(field, state, method.solver_steps, method.solver)
     return state[:, :split].reshape(x0.shape), state[:, split:].reshape(prior.shape)
+
+
+def start_density(x0: Tensor, prior: Tensor) -> Tensor:
+    """log N(x_0; 0, I) for every term and expert, (B, m K)."""
+    return energy.noise_density(x0).unsqueeze(1).expand(-1, prior[0].numel())
+
+
+def step_energies(
+    experts: Sequence[Velocities],
+    terms: Tensor,
+    prior: Tensor,
+    at: Located,
+    probes: Tensor,
+    *,
+    top: int | None,
+    motion: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """DFD's velocity (B, *shape), and the rates of all log densities (B, m, K) where the points
+    move with `motion`, or with that velocity if None."""
+    m = terms.shape[1]
+    rows = _rows(at.x, at.t, terms)
+    e = probes.repeat_interleave(m, dim=1)
+    found = [energy.with_divergence(expert, *rows, e) for expert in experts]
+    each = torch.stack([_by_term(velocity, terms) for velocity, _ in found], dim=2)
+    weights = torch.softmax(prior.log() + at.density, dim=-1)
+    velocity = compose(_mix(sparse(weights, top), each))
+    moved = (velocity if motion is None else motion).repeat_interleave(m, dim=0)
+    rates = [energy.density_rate(v, d, rows[0], rows[1], moved) for v, d in found]
+    return velocity, torch.stack([_by_term(rate, terms) for rate in rates], dim=2)
 
 
 def _rows(x: Tensor, t: Tensor, terms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -167,12 +278,3 @@ def _by_term(many: Tensor, terms: Tensor) -> Tensor:
 def _mix(weights: Tensor, each: Tensor) -> Tensor:
     """Σ_k ρ_k v_k: (B, m, K) and (B, m, K, *shape) -> (B, m, *shape)."""
     return (spread(weights, each) * each).sum(dim=2)
-
-
-def _constant(prior: Tensor) -> Weigh:
-    return lambda x, t: prior
-
-
-def _judged(judge: torch.nn.Module, m: int) -> Weigh:
-    """ρ_k(x_t, t) of the trained router, the same for every term."""
-    return lambda x, t: torch.softmax(judge(x, t), dim=-1).unsqueeze(1).expand(-1, m, -1)

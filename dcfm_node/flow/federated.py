@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 
 from dcfm_node.flow import networks, sources
+from dcfm_node.flow.metrics import velocity_error
+from dcfm_node.flow.sampling import Teacher, load
 from dcfm_node.flow.sources import Source
 from dcfm_node.flow.stages import Outcome, Samples
 from dcfm_node.flow.trainer import Hooks, Trained, Weights, train
@@ -68,6 +70,39 @@ def train_part(
         net.load_state_dict(init)
     net.to(hooks.device)
     return train(net, source, lambda _: 0.0, seed=seed, hooks=hooks, steps=steps)
+
+
+def merge(teachers: Sequence[Teacher]) -> Weights:
+    """The average of published experts, weighed by their silos' sample counts."""
+    sizes = [sum(teacher.counts.values()) for teacher in teachers]
+    return average([teacher.weights for teacher in teachers], sizes)
+
+
+def local_round(
+    manifest: Manifest,
+    train: Samples,
+    holdout: Samples,
+    *,
+    index: int,
+    experts: Sequence[Teacher],
+    seed: int,
+    hooks: Hooks,
+) -> Outcome:
+    """A silo's round of a run of `method.max_rounds`: average the experts of the last, train on.
+
+    Args:
+        index: of the round, 0 based; round 0 has no experts yet.
+    """
+    steps = span(manifest, manifest.method.max_rounds, index)
+    init = merge(experts) if experts else None
+    trained = train_part(manifest, train, init=init, steps=steps, seed=seed, hooks=hooks)
+    points = sources.data_points(holdout.x.to(hooks.device), holdout.c.to(hooks.device))
+    field = load(manifest, trained.weights, hooks.device)
+    error = velocity_error(field, points, manifest.network.predict, hooks.device)
+    return Outcome(
+        trained.weights,
+        {"holdout_loss": error, "train_loss": trained.loss, "steps": float(trained.steps)},
+    )
 
 
 def federated(

@@ -77,13 +77,20 @@ class ImageOwner(nn.Module):
         return out
 
 
-def build(manifest: Manifest, silos: int) -> FlatOwner | ImageOwner:
-    """The router of the run's experts on the CPU, its initial weights a function of the run."""
+def build(manifest: Manifest, slots: int) -> FlatOwner | ImageOwner:
+    """A router of up to so many experts on the CPU, its initial weights a function of the run."""
     settings = manifest.network
     kind = FlatOwner if settings.kind == "mlp" else ImageOwner
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(manifest.method.seed)
-        return kind(silos, manifest.sample_shape, settings.width, settings.depth)
+        return kind(slots, manifest.sample_shape, settings.width, settings.depth)
+
+
+def schema(manifest: Manifest, slots: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """As `networks.schema`, of a router."""
+    with torch.device("meta"):
+        model = build(manifest, slots)
+    return {name: ("F32", tuple(tensor.shape)) for name, tensor in model.state_dict().items()}
 
 
 def owned_points(
@@ -110,16 +117,24 @@ def owned_points(
 
 
 def train_router(
-    manifest: Manifest, teachers: Sequence[Teacher], *, seed: int, hooks: Hooks
+    manifest: Manifest,
+    teachers: Sequence[Teacher],
+    *,
+    seed: int,
+    hooks: Hooks,
+    slots: int | None = None,
 ) -> Outcome:
     """Train the router of these experts, in their order, with the settings of `method.distil`.
+
+    Args:
+        slots: outputs of the router, if more than experts; the first are theirs.
 
     Returns: its weights, and the share of fresh points it attributes rightly as `accuracy`.
     """
     settings = manifest.method.distil
     experts = [load(manifest, teacher.weights, hooks.device) for teacher in teachers]
     draw = owned_points(experts, [teacher.counts for teacher in teachers], manifest)
-    model = build(manifest, len(teachers)).to(hooks.device)
+    model = build(manifest, slots or len(teachers)).to(hooks.device)
     state = State.fresh(model, settings)
     if hooks.resume is not None:
         state.restore(hooks.resume)
@@ -134,7 +149,7 @@ def train_router(
         x, t, owner = rows[offset]
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate(settings, state.step)
-        loss = functional.cross_entropy(model(x, t), owner)
+        loss = functional.cross_entropy(model(x, t)[:, : len(teachers)], owner)
         state.optimiser.zero_grad()
         torch.autograd.backward(loss)
         state.optimiser.step()
@@ -145,16 +160,16 @@ def train_router(
             hooks.save(state.checkpoint())
     x, t, owner = draw(JUDGE_ROWS, generator(hooks.device, JUDGE_KEY))
     with torch.no_grad():
-        right = (model(x, t).argmax(dim=1) == owner).float().mean().item()
+        right = (model(x, t)[:, : len(teachers)].argmax(dim=1) == owner).float().mean().item()
     weights = {name: part.cpu().contiguous() for name, part in model.state_dict().items()}
     return Outcome(weights, {"accuracy": right, "steps": float(state.step)})
 
 
 def load_router(
-    manifest: Manifest, silos: int, weights: Weights, device: torch.device | str
-) -> nn.Module:
-    """The frozen router of K experts, on the device."""
-    model = build(manifest, silos)
+    manifest: Manifest, weights: Weights, device: torch.device | str
+) -> FlatOwner | ImageOwner:
+    """The frozen router of a snapshot, on the device."""
+    model = build(manifest, len(weights["outlet.bias"]))
     model.load_state_dict(weights)
     return model.to(device).eval().requires_grad_(False)
 

@@ -68,19 +68,35 @@ class Masks(Model):
     null: Annotated[float, Field(gt=0.0)] = 0.1
 
 
-class Method(Model):
-    """DCFM's settings: the schedule of phases and how each stage trains."""
+NO_STAGE = Training(steps=1)
+"""Stands where a method has no such stage."""
 
+
+class Method(Model):
+    """The method and its settings: the schedule of phases and how each stage trains.
+
+    A method's own settings are in `OWN`; those of other methods must be left at their defaults.
+    """
+
+    name: Literal["dcfm", "fedflow", "ddm", "dfd"] = "dcfm"
+    """DCFM, or a baseline: federated averaging, or independent experts mixed by labels or by
+    energies."""
     schedule: Literal["alternating", "paper"] = "alternating"
-    min_rounds: Annotated[int, Field(ge=1, le=100)] = 1
-    max_rounds: Annotated[int, Field(ge=1, le=100)] = 3
-    """Rounds of DCFM-A at least and at most; convergence is judged from `min_rounds` on."""
+    min_rounds: Annotated[int, Field(ge=1, le=1_000)] = 1
+    max_rounds: Annotated[int, Field(ge=1, le=1_000)] = 3
+    """Rounds of DCFM-A at least and at most; convergence is judged from `min_rounds` on. Of
+    FedFlow: how often parameters are averaged, at equal intervals of `local.steps`."""
     tolerance: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
     """Converged when no silo's CI gap or hold-out loss falls by more than this fraction."""
     masks: Masks = Masks()
     local: Training
-    refine: Training
-    distil: Training
+    refine: Training = NO_STAGE
+    distil: Training = NO_STAGE
+    """The student's distillation; of DDM, the training of its router."""
+    routing: Literal["label", "trained"] = "label"
+    """What DDM weighs its experts by: label counts, or a classifier of x_t and t."""
+    top: Annotated[int, Field(ge=0, le=MAX_SILOS)] = 0
+    """How many experts DDM and DFD keep at every step, the heaviest; 0 keeps all."""
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995
     solver_steps: Annotated[int, Field(ge=1, le=1_000)] = 25
     """Steps of the ODE solver, in sampling and for the teachers' paths of Eq. 15."""
@@ -88,6 +104,38 @@ class Method(Model):
     composed: bool = True
     """The student is sampled through Eq. 5; False samples its joint head directly."""
     seed: Annotated[int, Field(ge=0, le=2**31)] = 0
+
+    @property
+    def in_turn(self) -> bool:
+        """Silos refine one after the other, against each other's experts: the paper's DCFM-A."""
+        return self.name == "dcfm" and self.schedule == "paper"
+
+    @property
+    def alternates(self) -> bool:
+        """A student is distilled after every round of training, to refine against."""
+        return self.name == "dcfm" and self.schedule == "alternating"
+
+    @property
+    def ensemble(self) -> bool:
+        """The student is all experts together, mixed when sampled."""
+        return self.name in ("ddm", "dfd")
+
+    @property
+    def last_round(self) -> int:
+        """The last round of training there may be; round 0 is the first, Stage I."""
+        return {"dcfm": self.max_rounds, "fedflow": self.max_rounds - 1}.get(self.name, 0)
+
+
+OWN: dict[str, frozenset[str]] = {
+    "dcfm": frozenset(
+        {"schedule", "min_rounds", "max_rounds", "tolerance", "refine", "distil", "ema"}
+    ),
+    "fedflow": frozenset({"max_rounds"}),
+    "ddm": frozenset({"routing", "top", "distil", "ema"}),
+    "dfd": frozenset({"top", "ema"}),
+}
+"""Settings that not every method has, by method. Beside `distil`, which DDM has for a trained
+router alone."""
 
 
 class Policy(Model):
@@ -133,6 +181,8 @@ class Manifest(Model):
             raise ValueError("the roster must be sorted by name, each name and key once")
         if self.method.min_rounds > self.method.max_rounds:
             raise ValueError("method.min_rounds exceeds method.max_rounds")
+        if problem := _method_problem(self.method):
+            raise ValueError(problem)
         if self.network.kind == "unet" and len(self.sample_shape) != 3:
             raise ValueError("network.kind 'unet' needs sample_shape = [channels, height, width]")
         return self
@@ -150,6 +200,24 @@ class Manifest(Model):
     def silo_name(self, key: bytes) -> str:
         """The roster's name for a key, or its first eight hex digits for a stranger."""
         return next((silo.name for silo in self.roster if silo.key == key), key.hex()[:8])
+
+
+def _method_problem(method: Method) -> str:
+    """Which setting does not fit the method, and what to do; empty where all do."""
+    own = OWN[method.name]
+    if method.name == "ddm" and method.routing == "label":
+        own -= {"distil"}
+    for name in sorted(frozenset().union(*OWN.values())):
+        field = Method.model_fields[name]
+        if name not in own and getattr(method, name) != field.default:
+            return f"method.{name} is no setting of {method.name!r} as it is set; leave it out"
+        if name in own and field.default is NO_STAGE and name not in method.model_fields_set:
+            return f"method.{name} is missing, a stage of {method.name!r}; say its steps"
+    if method.name == "fedflow" and method.local.patience:
+        return "method.local.patience is not 0; 'fedflow' takes all its steps, leave it out"
+    if method.name == "fedflow" and method.max_rounds > method.local.steps:
+        return "method.max_rounds exceeds method.local.steps; average less often"
+    return ""
 
 
 def differing_fields(ours: Manifest, theirs: Manifest) -> tuple[str, ...]:

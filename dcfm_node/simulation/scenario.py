@@ -31,6 +31,7 @@ class Scenario:
     """
 
     nodes: int = 7
+    method: str = "dcfm"
     schedule: str = "alternating"
     participation: str = "strict"
     rounds: int = 2
@@ -64,10 +65,12 @@ def signers(count: int) -> list[Signer]:
 def manifest(scenario: Scenario, members: list[Signer]) -> Manifest:
     """A small run for as many silos as there are signers."""
     stage = Training(steps=10)
-    method = Method.model_validate(
-        {"schedule": scenario.schedule, "max_rounds": scenario.rounds}
-        | {"local": stage, "refine": stage, "distil": stage}
-    )
+    settings: dict[str, object] = {"name": scenario.method, "local": stage}
+    if scenario.method in ("dcfm", "fedflow"):
+        settings["max_rounds"] = scenario.rounds
+    if scenario.method == "dcfm":
+        settings |= {"schedule": scenario.schedule, "refine": stage, "distil": stage}
+    method = Method.model_validate(settings)
     policy = Policy.model_validate(
         {"participation": scenario.participation, "stall_s": scenario.stall_s}
     )

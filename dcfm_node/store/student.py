@@ -163,7 +163,7 @@ def model_card(manifest: Manifest, facts: StudentFacts) -> str:
         _makes(manifest),
         _taught(manifest, facts),
         _stood_by(manifest, facts),
-        _PRIVACY,
+        _PRIVACY.format(made=_made(manifest, "the experts")),
         _usage(manifest),
         _figures(facts),
     )
@@ -180,7 +180,7 @@ published, signed with its own key:
 - how many samples it holds of each combination of attributes,
 - figures over its data as a whole: losses and gaps.
 
-This model was distilled from the experts alone, without any data. Weights can still retain traces
+This model was {made} alone, without any data. Weights can still retain traces
 of what they were trained on, and no differential privacy was applied: handle the model under the
 rules that the silos agreed for sharing weights.
 """
@@ -191,9 +191,10 @@ def _about(manifest: Manifest, facts: StudentFacts) -> str:
     return f"""
 # {manifest.name}: student of round {facts.round}
 
-A generative model (flow matching) of the run `{manifest.name}`, distilled from the experts of
-{len(facts.teachers)} {silos} that keep their data to themselves. It makes samples for a chosen
-combination of attributes, also for combinations that no silo observed.
+A generative model (flow matching) of the run `{manifest.name}`,
+{_made(manifest, f"the experts of {len(facts.teachers)} {silos}")} that keep their data to
+themselves. It makes samples for a chosen combination of attributes, also for combinations that no
+silo observed.
 
 | | |
 | --- | --- |
@@ -201,8 +202,17 @@ combination of attributes, also for combinations that no silo observed.
 | model (SHA-256) | `{facts.digest}` |
 | run (SHA-256 of its manifest) | `{run_id(manifest).hex()}` |
 | round, term of its leader | {facts.round}, {facts.term} |
-| distilled by | dcfm-node {_cell(facts.version)} |
+| made by | dcfm-node {_cell(facts.version)} |
 """
+
+
+def _made(manifest: Manifest, experts: str) -> str:
+    return {
+        "dcfm": f"distilled from {experts}",
+        "fedflow": f"averaged (FedFlow) from {experts}",
+        "ddm": f"put together (DDM, a mixture of all) from {experts}",
+        "dfd": f"put together (DFD, a mixture of all) from {experts}",
+    }[manifest.method.name]
 
 
 def _outcome(facts: StudentFacts) -> str:
@@ -294,7 +304,7 @@ def _figures(facts: StudentFacts) -> str:
     if not facts.metrics:
         return ""
     rows = [f"| {_cell(name)} | {value:.6g} |" for name, value in sorted(facts.metrics.items())]
-    return "\n".join(["## Figures of its distillation", "", "| | |", "| --- | --- |", *rows])
+    return "\n".join(["## Figures of its making", "", "| | |", "| --- | --- |", *rows])
 
 
 def _cell(text: str) -> str:

@@ -8,7 +8,7 @@ that training can have made. What passes holds weights and nothing else.
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcfm_node.errors import PeerError
+from dcfm_node.records.ensemble import of_expert, of_router
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_MAGNITUDE = 1e6
@@ -39,6 +40,12 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 }
 """How the bytes of a dtype are read here."""
 _SHOWN = 80
+
+
+def ensemble_schema(expert: Schema, router: Schema, silos: Iterable[str]) -> Schema:
+    """What the student of DDM or DFD holds: every silo's expert, and the trained router if any."""
+    members = {of_expert(silo, name): form for silo in silos for name, form in expert.items()}
+    return members | {of_router(name): form for name, form in router.items()}
 
 
 def check_snapshot(path: Path, schema: Schema) -> None:

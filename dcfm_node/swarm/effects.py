@@ -13,12 +13,13 @@ from dcfm_node.wire.envelope import Sealed
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """Train this silo's expert: Stage I, or a round of DCFM-A.
+    """Train this silo's expert: Stage I, or a round of DCFM-A or FedFlow.
 
     Attributes:
         init: digest of the snapshot to start from; None in Stage I.
         anchor: digest of the student's snapshot, in the alternating schedule.
-        peers: (silo, digest of its expert's snapshot), in the paper's; this silo not included.
+        peers: (silo, digest of its expert's snapshot): in the paper's, this silo not included; in
+            FedFlow all whose parameters are averaged to start from.
     """
 
     stage: Literal["local", "refine"]
@@ -30,7 +31,8 @@ class Train:
 
 @dataclass(frozen=True, slots=True)
 class Distil:
-    """Distil the teachers into a student under a certified lease.
+    """Make a student of the teachers under a certified lease: by distillation, or as the average
+    or the ensemble of all, as the method has it.
 
     Attributes:
         lease: digest of the lease entry.

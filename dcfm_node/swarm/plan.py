@@ -3,7 +3,7 @@
 `status --explain` prints what this module returns; there is no second opinion of the coordinator.
 """
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from dcfm_node.records.entries import Expert, Lease, Snapshot, Student, Vote
@@ -78,9 +78,12 @@ def wanted(s: Situation) -> dict[bytes, Snapshot]:
     students = [said for said in (s.view.newest_student(), s.view.latest()) if said is not None]
     found = dict(s.view.newest_snapshots())
     student = s.view.newest_student()
+    upto = _averaged_round(s)
     if student is not None and _lost(s, student):
         # Its round is distilled again, from that round's experts and not from those after it.
-        again = (s.view.latest_expert(key, student.body.round) for key in s.view.active())
+        upto = student.body.round
+    if upto is not None:
+        again = (s.view.latest_expert(key, upto) for key in s.view.active())
         found = {e.body.snapshot.digest: e.body.snapshot for e in again if e is not None}
     for refused in s.view.verdicts:
         expert = s.view.expert_entries.get(refused)
@@ -96,10 +99,16 @@ def _train(s: Situation, phase: Phase) -> Work | Waiting:
     own = s.view.latest_expert(s.me)
     if own is None:
         return Train("local", 0)
+    if s.view.manifest.method.name == "fedflow":
+        found = _experts(s, phase.round - 1)
+        if isinstance(found, Waiting):
+            return found
+        averaged = tuple((e.author, e.body.snapshot.digest) for e in _of_one_round(found))
+        return Train("refine", phase.round, peers=averaged)
     init = _start(s, own)
     if init is None:
         return Waiting("this node's own last expert is on its way back from its peers")
-    if s.view.manifest.method.schedule == "alternating":
+    if s.view.manifest.method.alternates:
         student = s.view.newest_student()
         if student is None or student.body.snapshot.digest not in s.held:
             on = (student.author,) if student is not None else ()
@@ -124,7 +133,7 @@ def _start(s: Situation, own: Said[Expert]) -> bytes | None:
     return next((other for other in candidates if other in s.held), None)
 
 
-def _experts(s: Situation, round_: int) -> list[Said[Expert]] | Waiting:
+def _experts(s: Situation, round_: int) -> Sequence[Said[Expert]] | Waiting:
     """Every active silo's newest expert of this round or earlier, once all are on disk.
 
     An expert that its author published and has not delivered yet is waited for as long as its
@@ -140,6 +149,21 @@ def _experts(s: Situation, round_: int) -> list[Said[Expert]] | Waiting:
     if coming:
         return Waiting("experts are on their way", on=tuple(coming))
     return [said for said in found if said.body.snapshot.digest in s.held]
+
+
+def _averaged_round(s: Situation) -> int | None:
+    """FedFlow: the round whose experts this node averages next, while others may be past it."""
+    if s.view.manifest.method.name != "fedflow":
+        return None
+    phase = current_phase(s.view, s.late)
+    behind = phase.stage == "refine" and s.me in s.view.missing(phase.round)
+    return phase.round - 1 if behind else None
+
+
+def _of_one_round(experts: Sequence[Said[Expert]]) -> Sequence[Said[Expert]]:
+    """Those of the newest round among them: a stale expert has no place in an average."""
+    newest = max((said.body.round for said in experts), default=0)
+    return [said for said in experts if said.body.round == newest]
 
 
 def _elect(s: Situation, round_: int) -> Work | Vote | Lease | Waiting:
@@ -159,9 +183,11 @@ def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
         return experts
     if not experts:
         return Waiting("no expert is held that could be distilled")
+    if s.view.manifest.method.name == "fedflow":
+        experts = _of_one_round(experts)
     current = {said.author for said in experts if said.body.round == round_}
     entries = frozenset(said.digest for said in experts)
-    paper = s.view.manifest.method.schedule == "paper"
+    in_turn = s.view.manifest.method.in_turn
     earlier = [said for said in s.view.valid_students() if said.body.round < round_]
     parents = [e.body.snapshot.digest for e in earlier if e.body.snapshot.digest in s.held]
     return Distil(
@@ -171,7 +197,7 @@ def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
         teachers=tuple((e.author, e.digest, e.body.snapshot.digest) for e in experts),
         init=parents[-1] if parents else None,
         missing=tuple(key for key in s.view.active() if key not in current),
-        final=paper or finishes(s.view, round_, among=entries),
+        final=in_turn or finishes(s.view, round_, among=entries),
     )
 
 

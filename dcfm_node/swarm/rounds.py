@@ -1,7 +1,7 @@
 """Rounds: which phase the run is in, and what this node does next and why.
 
-Both schedules are one table of successors. A phase is left when records say it is complete, never
-because a clock said so alone; a clock only tells which silos are late (SPEC 6.3).
+All methods and schedules are one table of successors. A phase is left when records say it is
+complete, never because a clock said so alone; a clock only tells which silos are late (SPEC 6.3).
 """
 
 import math
@@ -30,14 +30,12 @@ its duty. Never before that: a silo whose turn has not come is idle, not late.""
 
 
 def successor(view: View, phase: Phase) -> Phase:
-    """The phase after a completed one: the whole of both schedules."""
-    alternating = view.manifest.method.schedule == "alternating"
+    """The phase after a completed one: the whole of every method and schedule."""
+    method = view.manifest.method
     match phase.stage:
-        case "local":
-            return Phase("distil", 0) if alternating else Phase("refine", 1)
-        case "refine" if alternating or finishes(view, phase.round):
+        case "local" | "refine" if method.alternates or finishes(view, phase.round):
             return Phase("distil", phase.round)
-        case "refine":
+        case "local" | "refine":
             return Phase("refine", phase.round + 1)
         case "distil":
             student = view.student(phase.round)
@@ -93,7 +91,7 @@ def turn(view: View, phase: Phase, late: Late) -> Sequence[bytes]:
     in turn it converges.
     """
     missing = missing_silos(view, phase.round)
-    if phase.stage == "local" or view.manifest.method.schedule == "alternating":
+    if phase.stage == "local" or not view.manifest.method.in_turn:
         return missing
     strict = view.manifest.policy.participation == "strict"
     punctual = (key for key in missing if strict or not late(Duty(key, "train", phase.round)))
@@ -110,7 +108,7 @@ def rejected(view: View) -> bool:
 
 
 def finishes(view: View, round_: int, among: Set[bytes] | None = None) -> bool:
-    """Whether training ends with this round: at the last one, or when it stopped paying.
+    """Whether training ends with this round: at the last one, or, of DCFM, when it stopped paying.
 
     Decided from published metrics alone, so that every node decides alike: converged when neither
     the mean CI gap nor the mean hold-out loss of the silos that trained both this round and an
@@ -120,9 +118,9 @@ def finishes(view: View, round_: int, among: Set[bytes] | None = None) -> bool:
         among: digests of the expert entries that count; all if None.
     """
     method = view.manifest.method
-    if round_ >= method.max_rounds:
+    if round_ >= method.last_round:
         return True
-    if round_ < method.min_rounds:
+    if method.name != "dcfm" or round_ < method.min_rounds:
         return False
     now: list[Expert] = []
     before: list[Expert] = []

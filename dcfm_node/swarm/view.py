@@ -213,6 +213,14 @@ class View:
         found = [said for said in self.valid_students() if said.body.round == round_]
         return found[-1] if found else None
 
+    def taught_by(self, snapshot: bytes) -> Sequence[bytes] | None:
+        """Authors of the experts that a valid student of that snapshot was made from."""
+        named = (said for said in self.valid_students() if said.body.snapshot.digest == snapshot)
+        student = next(named, None)
+        if student is None:
+            return None
+        return [self.expert_entries[entry].author for entry in student.body.teachers]
+
     def newest_student(self) -> Said[Student] | None:
         """The valid student of the highest (round, term)."""
         found = self.valid_students()

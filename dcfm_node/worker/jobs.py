@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dcfm_node.data.source import load
-from dcfm_node.flow import networks, stages
+from dcfm_node.flow import federated, networks, owners, stages, students
 from dcfm_node.flow.stages import Hooks, Outcome, Samples, Teacher, Weights
 from dcfm_node.wire.envelope import decode_manifest
 from dcfm_node.worker import ranks
@@ -40,8 +40,14 @@ class Bench:
 
     def ready(self) -> Ready:
         """What the daemon must know of this worker."""
-        tensors = networks.schema(self._manifest)
-        return Ready(device=str(self._device), counts=self._counts, tensors=tensors)
+        manifest = self._manifest
+        trained = manifest.method.ensemble and manifest.method.routing == "trained"
+        return Ready(
+            device=str(self._device),
+            counts=self._counts,
+            tensors=networks.schema(manifest),
+            router=owners.schema(manifest, len(manifest.roster)) if trained else {},
+        )
 
     def run(self, job: Job) -> dict[str, float]:
         """Do a job; its output file is complete when this returns.
@@ -50,10 +56,11 @@ class Bench:
             The job's metrics.
         """
         if job.kind == "score":
-            return stages.score(
+            return students.score(
                 self._manifest,
                 _weights(job.model),
                 self._holdout,
+                counts={file.silo: dict(file.counts) for file in job.teachers},
                 reference=_weights(job.reference) if job.reference is not None else None,
                 device=self._device,
             )
@@ -66,6 +73,20 @@ class Bench:
         manifest, train, holdout = self._manifest, self._train, self._holdout
         teachers = [_teacher(file) for file in job.teachers]
         init = _weights(job.init) if job.init is not None else None
+        if job.kind == "average":
+            return Outcome(federated.merge(teachers), {"experts": float(len(teachers))})
+        if job.kind == "ensemble":
+            return students.gather(manifest, teachers, seed=job.seed, hooks=hooks)
+        if job.kind == "federated":
+            return federated.local_round(
+                manifest,
+                train,
+                holdout,
+                index=job.round,
+                experts=teachers,
+                seed=job.seed,
+                hooks=hooks,
+            )
         if job.kind == "distil":
             return stages.distil(manifest, teachers, init=init, seed=job.seed, hooks=hooks)
         if job.kind == "local" or init is None:

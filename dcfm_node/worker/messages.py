@@ -44,15 +44,27 @@ class Job(_Line):
 
     Attributes:
         silo: this node's name among the teachers, for the paper's rule.
+        round: of training.
         init: weights to start from.
         anchor: the student to refine against.
-        teachers: the experts to distil, or this silo and its peers under the paper's rule.
+        teachers: the experts to make a student of or, in FedFlow, to average and train on from;
+            this silo and its peers under the paper's rule; whose experts an ensemble to score has.
         model: the student to score; `reference` is this silo's own expert.
     """
 
     key: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,96}$")]
-    kind: Literal["local", "refine_anchored", "refine_against_peers", "distil", "score"]
+    kind: Literal[
+        "local",
+        "refine_anchored",
+        "refine_against_peers",
+        "federated",
+        "distil",
+        "average",
+        "ensemble",
+        "score",
+    ]
     silo: str
+    round: int = 0
     seed: int
     output: Path
     checkpoint: Path
@@ -64,12 +76,14 @@ class Job(_Line):
 
 
 class Ready(_Line):
-    """The worker is up. `tensors` is name -> (safetensors dtype, shape) of a valid snapshot."""
+    """The worker is up. `tensors` is name -> (safetensors dtype, shape) of a valid snapshot, and
+    `router` of the trained router in an ensemble, empty where the run has none."""
 
     event: Literal["ready"] = "ready"
     device: str
     counts: tuple[tuple[Label, int], ...]
     tensors: dict[str, tuple[str, tuple[int, ...]]]
+    router: dict[str, tuple[str, tuple[int, ...]]] = {}
 
 
 class Progress(_Line):

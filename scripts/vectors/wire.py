@@ -74,6 +74,7 @@ def manifests() -> Json:
         policy=man.Policy(participation="tolerant", stall_s=60.0),
         roster=MANIFEST.roster[:3],
     )
+    fedflow = make_manifest(method=man.Method(name="fedflow", local=man.Training(steps=10)))
     training = base["method"]["refine"]
     others = {
         "a setting of a stage": {"method": base["method"] | {"refine": training | {"steps": 999}}},
@@ -102,6 +103,21 @@ def manifests() -> Json:
         ("a key twice", "2.4", {"roster": (*base["roster"], base["roster"][0] | {"name": "zeno"})}),
         ("an empty roster", "2.2", {"roster": ()}),
         ("min_rounds above max_rounds", "2.4", {"method": base["method"] | {"min_rounds": 4}}),
+        (
+            "a schedule where the method has none",
+            "2.3.1",
+            {"method": fedflow.method.model_dump() | {"schedule": "paper"}},
+        ),
+        (
+            "a stage that the method does not have",
+            "2.3.1",
+            {"method": fedflow.method.model_dump() | {"refine": training}},
+        ),
+        (
+            "more averagings than steps",
+            "2.4",
+            {"method": fedflow.method.model_dump() | {"max_rounds": 11}},
+        ),
         ("a unet on vectors", "2.4", {"network": base["network"] | {"kind": "unet"}}),
         ("unknown field", "1.2.2", {"extra": 0}),
         ("stall_s of 0", "2.2", {"policy": base["policy"] | {"stall_s": 0.0}}),
@@ -117,7 +133,7 @@ def manifests() -> Json:
                 run=env.run_id(m).hex(),
                 quorum=m.quorum,
             )
-            for m in (MANIFEST, digits)
+            for m in (MANIFEST, digits, fedflow)
         ],
         "differing": differing,
         "rejected": [case(n, c, hex=pack(base | changes).hex()) for n, c, changes in rejected],

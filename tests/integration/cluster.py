@@ -117,10 +117,15 @@ def cluster(
     *,
     schedule: str = "alternating",
     steps: int = 300,
+    method: str = "",
     dial_only: tuple[str, ...] = (),
     devices: int = 1,
 ) -> Iterator[list[Site]]:
-    """Three sites set up as the README says, not yet started; none outlives the block."""
+    """Three sites set up as the README says, not yet started; none outlives the block.
+
+    Args:
+        method: TOML of another method's settings, in place of the run's own and of its tolerance.
+    """
     sites = [Site(folder, name) for name in NAMES]
     addresses = free_addresses(2 * len(sites))
     blocks = []
@@ -137,7 +142,7 @@ def cluster(
         (site.folder / "node.toml").write_text(settings)
         blocks.append(dcfm("id", "--config", site.folder / "node.toml").stdout)
     (folder / "peers.toml").write_text("\n".join(blocks))
-    (folder / "run.toml").write_text(_run(schedule, steps))
+    (folder / "run.toml").write_text(_run(schedule, steps, method))
     try:
         yield sites
     finally:
@@ -157,8 +162,10 @@ def released(sites: list[Site]) -> dict[str, str]:
     return found if len(found) == len(sites) else {}
 
 
-def _run(schedule: str, steps: int) -> str:
+def _run(schedule: str, steps: int, method: str) -> str:
     text = (ROOT / "configs" / "runs" / "gaussians.toml").read_text()
+    if method:
+        return text.partition("[method]")[0] + method
     lines = []
     for line in text.splitlines():
         key = line.partition("=")[0].strip()

@@ -7,6 +7,9 @@ from dcfm_node.simulation.scenario import Scenario
 CALM = Scenario(work_s=(5.0, 30.0), stall_s=60.0, quiet_s=240.0)
 PAPER = replace(CALM, schedule="paper")
 TOLERANT = replace(CALM, participation="tolerant")
+FEDFLOW = replace(CALM, method="fedflow", rounds=5)
+FEDFLOW_TOLERANT = replace(FEDFLOW, participation="tolerant")
+DDM = replace(CALM, method="ddm")
 PAPER_TOLERANT = replace(TOLERANT, schedule="paper")
 
 EVERY_RECORD = ("join", "expert", "vote", "lease", "student", "endorse")
@@ -47,6 +50,18 @@ SEVEN = {
     "disks lost, paper": replace(PAPER, **DISK_LOSS),
     "disks lost while split, sparse": replace(
         CALM, crashes_diskless=4, loss=0.3, degree=3, partition_s=(40.0, 110.0)
+    ),
+    "calm, averaging": FEDFLOW,
+    "power cuts amid publishing, averaging": replace(
+        FEDFLOW, crash_on=EVERY_RECORD, crash_on_limit=8, loss=0.1
+    ),
+    "messages lost, sparse, averaging": replace(FEDFLOW, **UNRELIABLE, degree=3),
+    "deaths, averaging, tolerant": replace(FEDFLOW_TOLERANT, deaths=2, crashes=3, loss=0.1),
+    "a silo comes late, averaging, tolerant": replace(FEDFLOW_TOLERANT, late_s=150.0),
+    "disks lost, averaging": replace(FEDFLOW, **DISK_LOSS),
+    "power cuts, ensemble": replace(DDM, crashes=8, loss=0.1),
+    "deaths, ensemble, tolerant": replace(
+        DDM, participation="tolerant", deaths=2, crashes=3, loss=0.1
     ),
     "half behind NAT": replace(CALM, nodes=9, dial_only=4, crashes=4, loss=0.1),
     "one silo": replace(CALM, nodes=1, crashes=1),

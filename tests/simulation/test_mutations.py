@@ -79,3 +79,12 @@ def test_a_student_that_hides_the_missing_is_noticed(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(node, "student_of", hide)
     scenario = replace(SEVEN["deaths, tolerant"], **HASTE)
     assert "hides who was missing" in first_violation(scenario, 20)
+
+
+def test_averaging_what_is_newest_to_oneself_alone_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SPEC 6.2.6, with disks lost: who is behind needs experts that are not the newest."""
+    monkeypatch.setattr(plan, "_averaged_round", lambda s: None)
+    scenario = replace(SEVEN["disks lost, averaging"], limit_s=2_000.0)
+    assert "did not end" in first_violation(scenario, 10)

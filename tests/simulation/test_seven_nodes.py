@@ -4,7 +4,7 @@ import pytest
 
 from dcfm_node.records.entries import Student
 from dcfm_node.simulation.faults import simulate
-from tests.simulation.scenarios import CALM, PAPER, SEVEN, TOLERANT
+from tests.simulation.scenarios import CALM, DDM, FEDFLOW, PAPER, SEVEN, TOLERANT
 
 SEEDS = range(10)
 
@@ -15,7 +15,7 @@ def test_invariants_hold(name: str, seed: int) -> None:
     simulate(SEVEN[name], seed)
 
 
-@pytest.mark.parametrize("scenario", [CALM, TOLERANT, PAPER])
+@pytest.mark.parametrize("scenario", [CALM, TOLERANT, PAPER, FEDFLOW, DDM])
 def test_a_calm_run_needs_one_term_a_round_and_misses_nobody(scenario) -> None:
     world = simulate(scenario, 0)
     bodies = [sealed.entry.body for sealed in world.said.values()]

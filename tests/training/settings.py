@@ -21,18 +21,21 @@ def manifest(
     network: Mapping[str, Any] | None = None,
     method: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """A small run; `method` and `network` override its settings."""
+    """A small run; `method` and `network` override its settings; a `method` with a
+    name says itself what stages it has beside the local one."""
     attributes = [
         {"name": f"a{i}", "values": [str(v) for v in range(size)]}
         for i, size in enumerate(cardinalities)
     ]
+    others = () if "name" in (method or {}) else ("refine", "distil")
+    stages = dict.fromkeys(("local", *others), STAGE)
     return Manifest.model_validate(
         {
             "name": "test",
             "sample_shape": shape,
             "attributes": attributes,
             "network": {"width": 16, "depth": 1, "predict": "velocity"} | dict(network or {}),
-            "method": {"local": STAGE, "refine": STAGE, "distil": STAGE} | dict(method or {}),
+            "method": stages | dict(method or {}),
             "roster": [{"name": f"silo-{k}", "key": bytes([k]) * 32} for k in range(silos)],
         },
         strict=False,

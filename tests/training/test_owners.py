@@ -32,7 +32,7 @@ def test_it_tells_two_separated_experts_apart() -> None:
     trained = owners.train_router(RUN, TEACHERS, seed=0, hooks=hooks)
     assert trained.metrics["accuracy"] > 0.9
     assert seen[-1] == 300
-    router = owners.load_router(RUN, 2, trained.weights, "cpu")
+    router = owners.load_router(RUN, trained.weights, "cpu")
     points = torch.tensor([[3.0, 3.0], [-3.0, -3.0]]) * 0.9
     late = torch.softmax(router(points, torch.full((2,), 0.9)), dim=-1)
     assert late.diagonal().min() > 0.99

@@ -120,6 +120,12 @@ def test_this_node_under_another_name_is_refused(tmp_path: Path) -> None:
         ("[method.local]", '[network]\nkind = "unet"\n[method.local]', "7: network.kind"),
         ("[method.local]", "[policy]\nstall = 3.0\n[method.local]", "7: policy.stall"),
         ("[2]", "[2, 2, 2, 2]", "2: sample_shape"),
+        ("[method.local]", "[method]\nname = 'fed'\n[method.local]", "7: method.name"),
+        (
+            "[method.local]",
+            "[method]\nname = 'fedflow'\nema = 0.5\n[method.local]",
+            "8: method.ema",
+        ),
         (
             "[method.local]",
             "[[attribute]]\nname='p'\nvalues=['0', '1']\n[method.local]",

@@ -79,6 +79,32 @@ def test_distilling_takes_every_teacher_and_the_last_student(manifest: Manifest)
     assert [teacher.silo for teacher in made.teachers] == ["east", "west"]
 
 
+def method(name: str, **settings: object) -> Method:
+    return Method.model_validate({"name": name, "local": STAGE, "seed": 3} | settings)
+
+
+def test_averaging_names_the_round_and_whose_parameters(manifest: Manifest) -> None:
+    run = manifest.model_copy(update={"method": method("fedflow")})
+    first = job(Train("local", 0), run)
+    assert (first.kind, first.round, first.teachers) == ("federated", 0, ())
+    made = job(Train("refine", 2, peers=((ME, MINE), (PEER, THEIRS))), run)
+    assert (made.kind, made.round, made.init) == ("federated", 2, None)
+    assert [(t.silo, t.path, t.counts) for t in made.teachers] == [
+        ("east", Path("1"), COUNTS[ME]),
+        ("west", Path("2"), COUNTS[PEER]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("fedflow", "average"), ("ddm", "ensemble"), ("dfd", "ensemble")]
+)
+def test_a_students_making_is_the_methods(manifest: Manifest, name: str, kind: str) -> None:
+    run = manifest.model_copy(update={"method": method(name)})
+    teachers = ((ME, b"x" * 32, MINE), (PEER, b"y" * 32, THEIRS))
+    made = job(Distil(0, 4, b"l" * 32, teachers, None, (), True), run)
+    assert (made.kind, [teacher.silo for teacher in made.teachers]) == (kind, ["east", "west"])
+
+
 def test_scoring_compares_with_this_silos_own_expert(manifest: Manifest) -> None:
     made = job(Score(b"s" * 32, ANCHOR, MINE), manifest)
     assert (made.kind, made.model, made.reference) == ("score", Path("3"), Path("1"))

@@ -2,7 +2,9 @@ import pytest
 import torch
 
 from dcfm_node.flow import federated
+from dcfm_node.flow.labels import count
 from dcfm_node.flow.networks import build
+from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.stages import Hooks, Samples
 from dcfm_node.flow.trainer import learning_rate
 from tests.training.settings import STAGE, draws, manifest
@@ -77,6 +79,26 @@ def test_rounds_are_parts_then_averages() -> None:
     assert made.metrics["steps"] == 20
     initial = build(RUN).state_dict()
     assert any(not torch.equal(made.weights[name], initial[name]) for name in initial)
+
+
+def test_a_networks_rounds_are_those_of_one_process() -> None:
+    run = manifest(method={"name": "fedflow", "max_rounds": 3})
+    silos = [silo(0, 30), silo(1, 10)]
+    whole = federated.federated(run, silos, rounds=3, seed=3, hooks=Hooks())
+    experts: list[Teacher] = []
+    for index in range(3):
+        made = [
+            federated.local_round(
+                run, data, data, index=index, experts=experts, seed=6 + k, hooks=Hooks()
+            )
+            for k, data in enumerate(silos)
+        ]
+        experts = [
+            Teacher(f"silo-{k}", one.weights, count(data.c))
+            for k, (one, data) in enumerate(zip(made, silos, strict=True))
+        ]
+    merged = federated.merge(experts)
+    assert all(torch.equal(merged[name], part) for name, part in whole.weights.items())
 
 
 def test_one_silo_alone_keeps_the_weights_of_its_last_step() -> None:

@@ -3,8 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from dcfm_node.records.manifest import Manifest, Policy, differing_fields
+from dcfm_node.records.manifest import Manifest, Method, Policy, Training, differing_fields
 from dcfm_node.records.messages import Head
+from dcfm_node.wire.envelope import decode_manifest, manifest_bytes
 from tests.unit.swarm.builders import Run
 
 MANIFEST = Run(4).manifest
@@ -40,6 +41,54 @@ def test_names_are_for_members_and_digits_for_strangers() -> None:
 def test_a_manifest_that_makes_no_sense_is_refused(changes: dict[str, object], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         changed(**changes)
+
+
+LOCAL = Training(steps=10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"name": "fedflow", "schedule": "paper"}, "method.schedule is no setting of 'fedflow'"),
+        ({"name": "fedflow", "refine": LOCAL}, "method.refine is no setting of 'fedflow'"),
+        ({"name": "fedflow", "ema": 0.5}, "method.ema is no setting of 'fedflow'"),
+        ({"name": "fedflow", "max_rounds": 11}, "method.max_rounds exceeds method.local.steps"),
+        (
+            {"name": "fedflow", "local": Training(steps=10, patience=1)},
+            "method.local.patience is not 0",
+        ),
+        ({"name": "ddm", "max_rounds": 2}, "method.max_rounds is no setting of 'ddm'"),
+        ({"name": "ddm", "distil": LOCAL}, "method.distil is no setting of 'ddm' as it is set"),
+        ({"name": "ddm", "routing": "trained"}, "method.distil is missing"),
+        ({"name": "dfd", "routing": "trained"}, "method.routing is no setting of 'dfd'"),
+        ({"refine": LOCAL}, "method.distil is missing, a stage of 'dcfm'"),
+        ({"refine": LOCAL, "distil": LOCAL, "top": 1}, "method.top is no setting of 'dcfm'"),
+    ],
+)
+def test_a_setting_that_the_method_does_not_have_is_refused(
+    settings: dict[str, object], why: str
+) -> None:
+    method = Method.model_validate({"local": LOCAL} | settings)
+    with pytest.raises(ValidationError, match=why):
+        changed(method=method)
+
+
+@pytest.mark.parametrize(
+    ("settings", "last"),
+    [
+        ({"name": "fedflow"}, 2),
+        ({"name": "fedflow", "max_rounds": 10}, 9),
+        ({"name": "ddm", "top": 2}, 0),
+        ({"name": "ddm", "routing": "trained", "distil": LOCAL}, 0),
+        ({"name": "dfd", "top": 1, "ema": 0.9}, 0),
+        ({"refine": LOCAL, "distil": LOCAL}, 3),
+    ],
+)
+def test_a_method_with_its_own_settings_is_accepted(settings: dict[str, object], last: int) -> None:
+    manifest = changed(method=Method.model_validate({"local": LOCAL} | settings))
+    assert manifest.method.last_round == last
+    # What was left out is written out on the wire, and means the same there.
+    assert decode_manifest(manifest_bytes(manifest)) == manifest
 
 
 def test_differing_fields_are_named_by_their_path() -> None:

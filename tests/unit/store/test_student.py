@@ -285,6 +285,20 @@ def test_the_card_tells_the_lineage() -> None:
     assert "| ci\\_gap | 0.001 |" in card
 
 
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("fedflow", "averaged (FedFlow) from the experts of 3 silos"),
+        ("ddm", "put together (DDM, a mixture of all) from the experts of 3 silos"),
+    ],
+)
+def test_the_card_says_how_the_student_was_made(name: str, made: str) -> None:
+    method = Method.model_validate({"name": name, "local": Training(steps=9)})
+    card = model_card(manifest(method=method), FACTS)
+    assert made in card
+    assert "distilled" not in card
+
+
 def test_the_card_names_the_missing_and_the_refusals() -> None:
     facts = replace(
         FACTS,

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from dcfm_node.errors import PeerError
 from dcfm_node.store import tensors
-from dcfm_node.store.tensors import check_snapshot
+from dcfm_node.store.tensors import check_snapshot, ensemble_schema
 
 SCHEMA: dict[str, tuple[str, tuple[int, ...]]] = {
     "bias": ("F32", (3,)),
@@ -39,6 +39,24 @@ HEADER: dict[str, Any] = {
     "weight": {"dtype": "F32", "shape": [2, 3], "data_offsets": [24, 48]},
 }
 BODY = bytes(48)
+
+
+def test_an_ensemble_holds_every_expert_and_the_router(tmp_path: Path) -> None:
+    schema = ensemble_schema({"w": ("F32", (2,))}, {"out": ("F32", (3,))}, ("a", "b-1"))
+    whole = {
+        "expert.a.w": np.zeros(2, np.float32),
+        "expert.b-1.w": np.ones(2, np.float32),
+        "router.out": np.zeros(3, np.float32),
+    }
+    save_file(whole, tmp_path / "whole")
+    check_snapshot(tmp_path / "whole", schema)
+    for name in whole:
+        save_file({k: v for k, v in whole.items() if k != name}, tmp_path / "part")
+        with pytest.raises(PeerError, match=f"tensor {name} is missing"):
+            check_snapshot(tmp_path / "part", schema)
+    save_file(whole | {"expert.c.w": np.zeros(2, np.float32)}, tmp_path / "more")
+    with pytest.raises(PeerError, match="does not belong"):
+        check_snapshot(tmp_path / "more", schema)
 
 
 def file_bytes(header: object, body: bytes = BODY) -> bytes:

@@ -56,6 +56,52 @@ def test_the_papers_turn_trains_against_every_peers_expert() -> None:
     )
 
 
+def averaged(run: Run, round_: int) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((run.keys[k], snapshot(f"expert {k} {round_}").digest) for k in range(3))
+
+
+def test_averaging_starts_from_everyones_expert_of_the_last_round() -> None:
+    run = Run(3, method="fedflow", rounds=3)
+    run.publish_experts(0)
+    assert next_step(situation(run)).action == Train("refine", 1, peers=averaged(run, 0))
+    # Others are past this node: it averages what they averaged, and fetches that.
+    run.publish_experts(1, but=(0,))
+    behind = situation(run)
+    assert next_step(behind).action == Train("refine", 1, peers=averaged(run, 0))
+    assert set(wanted(behind)) == {digest for _, digest in averaged(run, 0)}
+    newest = {snapshot("expert 0 0"), snapshot("expert 1 1"), snapshot("expert 2 1")}
+    assert set(wanted(situation(run, me=1))) == {one.digest for one in newest}
+
+
+def test_a_stale_expert_is_not_averaged() -> None:
+    run = Run(3, method="fedflow", rounds=2, participation="tolerant")
+    run.publish_experts(0)
+    run.publish_experts(1, but=(2,))
+    run.elect(0, round_=1)
+    action = next_step(situation(run)).action
+    assert isinstance(action, Distil) and action.final
+    assert [key for key, _, _ in action.teachers] == run.keys[:2]
+    assert action.missing == (run.keys[2],)
+
+
+def test_a_silo_that_lost_its_expert_averages_the_others() -> None:
+    run = Run(3, method="fedflow", rounds=3)
+    run.publish_experts(0)
+    others = averaged(run, 0)[1:]
+    held = {digest for _, digest in others}
+    action = next_step(situation(run, held=held, lost=lambda digest: True)).action
+    assert action == Train("refine", 1, peers=others)
+
+
+def test_an_ensemble_is_final_and_of_stage_one() -> None:
+    run = Run(3, method="ddm")
+    run.publish_experts(0)
+    run.elect(0)
+    action = next_step(situation(run)).action
+    assert isinstance(action, Distil) and action.final
+    assert [key for key, _, _ in action.teachers] == run.keys
+
+
 def test_a_lost_own_expert_is_awaited_and_then_replaced_by_the_student() -> None:
     run = Run(3)
     run.publish_experts(0)

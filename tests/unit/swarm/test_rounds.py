@@ -1,4 +1,4 @@
-"""SPEC 6.2 and 6.5: both schedules, lateness, convergence."""
+"""SPEC 6.2 and 6.5: every method's phases, lateness, convergence."""
 
 import pytest
 
@@ -51,6 +51,54 @@ def test_the_papers_schedule_distils_once() -> None:
         run.publish_experts(round_)
     seen.append(current_phase(run.view(), punctual))
     assert seen == [Phase("local", 0), Phase("refine", 1), Phase("refine", 2), Phase("distil", 2)]
+
+
+def phases(run: Run, rounds: int) -> list[Phase]:
+    """What the run is in, before and after each round of experts."""
+    seen = [current_phase(run.view(), punctual)]
+    for round_ in range(rounds):
+        run.publish_experts(round_)
+        seen.append(current_phase(run.view(), punctual))
+    return seen
+
+
+def test_averaging_trains_so_many_rounds_and_distils_once() -> None:
+    run = Run(3, method="fedflow", rounds=3)
+    assert phases(run, 3) == [
+        Phase("local", 0),
+        Phase("refine", 1),
+        Phase("refine", 2),
+        Phase("distil", 2),
+    ]
+    final = run.distil(0, round_=2, final=True)
+    assert current_phase(run.view(), punctual) == Phase("release", 2)
+    for author in run.authors:
+        author.say(endorse(final))
+    assert current_phase(run.view(), punctual) == Phase("done", 2)
+
+
+def test_one_averaging_is_enough() -> None:
+    run = Run(3, method="fedflow", rounds=1)
+    assert phases(run, 1) == [Phase("local", 0), Phase("distil", 0)]
+
+
+@pytest.mark.parametrize("method", ["ddm", "dfd"])
+def test_independent_experts_are_gathered_after_stage_one(method: str) -> None:
+    assert phases(Run(3, method=method), 1) == [Phase("local", 0), Phase("distil", 0)]
+
+
+def test_metrics_do_not_end_averaging_early() -> None:
+    run = Run(2, method="fedflow", rounds=9)
+    for round_ in (1, 2):
+        run.publish_experts(round_)
+    assert not finishes(run.view(), 2)
+    assert finishes(run.view(), 8)
+
+
+def test_all_silos_average_at_once() -> None:
+    run = Run(3, method="fedflow", rounds=3)
+    run.publish_experts(0)
+    assert turn(run.view(), Phase("refine", 1), punctual) == run.keys
 
 
 def test_strict_waits_for_every_silo() -> None:

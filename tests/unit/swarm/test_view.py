@@ -1,6 +1,6 @@
 """SPEC 6.1: what counts, and what certifies."""
 
-from dcfm_node.records.entries import Withdraw
+from dcfm_node.records.entries import Student, Withdraw
 from tests.unit.swarm.builders import Run, endorse, expert, lease, refuse, snapshot, student, vote
 
 
@@ -92,6 +92,15 @@ def test_of_a_rounds_students_the_highest_terms_counts() -> None:
     later = run.distil(1, term=2)
     counting = run.view().student(0)
     assert counting is not None and counting.digest == later.digest
+
+
+def test_a_snapshot_tells_who_taught_it() -> None:
+    run = Run(3)
+    run.publish_experts(0, but=(1,))
+    made = run.distil(0).entry.body
+    assert isinstance(made, Student)
+    assert run.view().taught_by(made.snapshot.digest) == [run.keys[0], run.keys[2]]
+    assert run.view().taught_by(snapshot("expert 0 0").digest) is None
 
 
 def test_released_is_what_a_quorum_endorsed() -> None:

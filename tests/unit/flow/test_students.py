@@ -1,0 +1,121 @@
+"""What a run ends with: packed, sampled and scored by the run's own rule."""
+
+import pytest
+import torch
+
+from dcfm_node.errors import Failed
+from dcfm_node.flow import owners, sampling, stages, students
+from dcfm_node.flow.ensembles import Ensemble, sample_ensemble
+from dcfm_node.flow.networks import build
+from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.stages import Hooks, Samples
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.store.tensors import ensemble_schema
+from tests.training.settings import STAGE, draws, manifest
+
+COUNTS = {"silo-0": {(0, 0): 6, (0, 1): 2}, "silo-1": {(0, 0): 1, (1, 0): 5}}
+C = torch.tensor([(0, 0), (0, 1), (1, 0), (1, 1)])
+HOLDOUT = Samples(torch.randn(40, 2, generator=draws()), C.repeat(10, 1))
+METHODS = {
+    "ddm": {"name": "ddm"},
+    "trained": {"name": "ddm", "routing": "trained", "top": 1, "distil": STAGE},
+    "dfd": {"name": "dfd", "composed": False},
+}
+
+
+def run(method: str, silos: int = 3) -> Manifest:
+    return manifest(silos=silos, method={"solver_steps": 5} | METHODS[method])
+
+
+def teachers(*seeds: int) -> list[Teacher]:
+    return [
+        Teacher(
+            f"silo-{k}", build(manifest(method={"seed": seed})).state_dict(), COUNTS[f"silo-{k}"]
+        )
+        for k, seed in enumerate(seeds)
+    ]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_ensemble_holds_what_a_peer_checks_it_for(method: str) -> None:
+    settings = run(method)
+    made = students.gather(settings, teachers(0, 1)[::-1], seed=0, hooks=Hooks())
+    expert = {name: ("F32", tuple(part.shape)) for name, part in teachers(0)[0].weights.items()}
+    router = owners.schema(settings, 3) if method == "trained" else {}
+    schema = ensemble_schema(expert, router, ("silo-0", "silo-1"))
+    assert {name: ("F32", tuple(part.shape)) for name, part in made.weights.items()} == schema
+    assert made.metrics["experts"] == 2
+    assert ("accuracy" in made.metrics) is (method == "trained")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_ensemble_is_sampled_by_its_runs_rule(method: str) -> None:
+    settings, experts = run(method), teachers(0, 1)
+    packed = students.gather(settings, experts, seed=0, hooks=Hooks()).weights
+    made = students.sample(settings, packed, C, counts=COUNTS, seed=3)
+    router = {
+        name.removeprefix("router."): part
+        for name, part in packed.items()
+        if name.startswith("router.")
+    }
+    expected = sample_ensemble(
+        settings,
+        experts,
+        C,
+        rule="joint" if method == "dfd" else "composed",
+        routing={"ddm": "label", "trained": "trained", "dfd": "energy"}[method],  # type: ignore[arg-type]
+        top=1 if method == "trained" else None,
+        router=router or None,
+        seed=3,
+    )
+    assert torch.equal(made, expected)
+
+
+def test_one_network_is_sampled_as_ever() -> None:
+    settings, weights = manifest(method={"solver_steps": 5}), teachers(0)[0].weights
+    made = students.sample(settings, weights, C, counts=COUNTS, seed=3)
+    assert torch.equal(made, sampling.sample(settings, weights, C, seed=3))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_experts_score_as_one_does(method: str) -> None:
+    settings, experts = run(method), teachers(0, 0)
+    packed = students.gather(settings, experts, seed=0, hooks=Hooks()).weights
+    own = experts[0].weights
+    made = students.score(settings, packed, HOLDOUT, counts=COUNTS, reference=own, device="cpu")
+    alone = stages.score(settings, own, HOLDOUT, reference=own, device="cpu")
+    assert made == pytest.approx(alone, rel=1e-4)
+
+
+def test_energies_are_followed_to_the_points_that_are_scored() -> None:
+    """On the path of a sample of its own mode, the expert of that mode is believed."""
+    settings = manifest(method={"name": "dfd", "solver_steps": 20, "composed": False})
+    far = [_constant(settings, mode) for mode in (3.0, -3.0)]
+    labels = torch.zeros(50, 2, dtype=torch.int64)
+    ensemble = Ensemble.load(
+        settings,
+        [Teacher(f"{k}", weights, {(0, 0): 1}) for k, weights in enumerate(far)],
+        rule="joint",
+        routing="energy",
+    )
+    x0 = torch.randn(50, 2, generator=draws())
+    t = torch.full((50,), 0.8)
+    for sign, weights in zip((1.0, -1.0), far, strict=True):
+        motion = 3.0 * sign - x0
+        x = x0 + 0.8 * motion
+        found = ensemble.velocity(x, t, labels, motion)
+        own = sampling.load(settings, weights, "cpu")(x, t, labels)
+        torch.testing.assert_close(found, own, atol=0.05, rtol=0.05)
+
+
+def test_a_snapshot_of_other_silos_is_named() -> None:
+    packed = students.gather(run("ddm"), teachers(0), seed=0, hooks=Hooks()).weights
+    with pytest.raises(Failed, match=r"no tensor expert\.silo-1"):
+        students.sample(run("ddm"), packed, C, counts=COUNTS, seed=0)
+
+
+def _constant(settings: Manifest, mode: float) -> dict[str, torch.Tensor]:
+    """Weights whose velocity is everywhere towards one mode: a constant, (mode, mode)."""
+    weights = {name: torch.zeros_like(part) for name, part in build(settings).state_dict().items()}
+    weights["net.outlet.bias"] += mode
+    return weights
