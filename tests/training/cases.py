@@ -1,5 +1,6 @@
 """One small batch of every stage: three silos, two or three attributes, random networks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,7 +70,7 @@ def case(
     *,
     batch: int = 12,
     share: float = 0.3,
-    nets: list[torch.nn.Module] | None = None,
+    nets: Sequence[torch.nn.Module] | None = None,
 ) -> Case:
     """A stage with n attributes.
 
