@@ -6,7 +6,7 @@ token is |C_i| as everywhere; `null` is ∅. ‖·‖² is the mean over a sampl
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from itertools import product
 
@@ -175,15 +175,17 @@ def routed(
     return empty + sum(mixture(only(c, null, i)) - empty for i in range(len(c)))
 
 
-def heun_path(v: Velocities, x0: Tensor, c: Label, steps: int) -> list[Tensor]:
+def heun_path(
+    field: Callable[[Tensor, Tensor, Label], Tensor], x0: Tensor, c: Label, steps: int
+) -> list[Tensor]:
     """Eq. 3 by Heun's rule, from one x_0: the states at t = 0, 1/steps, ..., 1."""
     states = [x0]
     with torch.no_grad():
         for n in range(steps):
             now, then = torch.tensor(n / steps), torch.tensor((n + 1) / steps)
-            slope = velocity(v, states[-1], now, c)
+            slope = field(states[-1], now, c)
             guess = states[-1] + slope / steps
-            states.append(states[-1] + (slope + velocity(v, guess, then, c)) / (2 * steps))
+            states.append(states[-1] + (slope + field(guess, then, c)) / (2 * steps))
     return states
 
 

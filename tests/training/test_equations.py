@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from itertools import product
 from math import sqrt
 from typing import Any
@@ -115,10 +116,11 @@ def teacher_paths(it: Case, n: int) -> list[tuple[int, Label, list[Tensor]]]:
     """Every path the teachers were asked for, integrated again one by one."""
     paths = []
     for k, teacher in enumerate(it.experts):
+        field = partial(literal.velocity, teacher.net)
         starts = {(place, label) for place, label in teacher.asked if place[-1] == 0.0}
         for place, label in starts:
             x0 = torch.tensor(place[:-1]).reshape(SHAPES[n])
-            paths.append((k, label, literal.heun_path(teacher.net, x0, label, 3)))
+            paths.append((k, label, literal.heun_path(field, x0, label, 3)))
     return paths
 
 
