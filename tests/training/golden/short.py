@@ -18,16 +18,19 @@ from dcfm_node.flow.stages import (
     Outcome,
     Samples,
     Teacher,
+    Weights,
     distil,
     local,
     refine_against_peers,
     refine_anchored,
 )
+from dcfm_node.records.manifest import Manifest
 from tests.training.settings import STAGE, draws, manifest
 
 FILE = Path(__file__).with_name("losses.json")
 STAGES = ("local", "refine_anchored", "refine_against_peers", "distil")
 SETTINGS = STAGE | {"product_share": 0.5, "learning_rate": 1e-2}
+METHOD = dict.fromkeys(("local", "refine", "distil"), SETTINGS)
 ROWS = {(0, 0, 0): 20, (0, 1, 1): 15, (1, 2, 0): 10}
 PEER = {(1, 1, 0): 25, (1, 0, 1): 10}
 
@@ -37,44 +40,33 @@ Figures = dict[str, list[float]]
 
 def run(stage: str) -> Figures:
     """One stage's figures. Stages start from networks of their own: none rests on another."""
-    settings = dict.fromkeys(("local", "refine", "distil"), SETTINGS)
-    run = manifest((2, 3, 2), shape=(4,), network={"predict": "sample"}, method=settings)
-    init, anchor, peer = (
-        build(run.model_copy(update={"method": run.method.model_copy(update={"seed": seed})}))
-        for seed in (1, 2, 3)
-    )
-    mine, theirs = init.state_dict(), peer.state_dict()
-    teachers = [Teacher("silo-0", mine, ROWS), Teacher("silo-1", theirs, PEER)]
-    train, holdout = _samples(0), _samples(1)
     figures: Figures = {"loss": [], "ci": []}
 
     def progress(done: int, steps: int, losses: Mapping[str, float]) -> None:
         for name, value in losses.items():
             figures[name].append(value)
 
-    hooks = Hooks(progress=progress)
-
-    def trained() -> Outcome:
-        if stage == "local":
-            return local(run, train, holdout, seed=4, hooks=hooks)
-        if stage == "distil":
-            return distil(run, teachers, init=mine, seed=4, hooks=hooks)
-        if stage == "refine_anchored":
-            return refine_anchored(
-                run,
-                train,
-                holdout,
-                init=mine,
-                anchor=anchor.state_dict(),
-                seed=4,
-                hooks=hooks,
-            )
-        return refine_against_peers(
-            run, train, holdout, me="silo-0", init=mine, peers=teachers, seed=4, hooks=hooks
-        )
-
-    metrics = trained().metrics
+    metrics = _outcome(stage, Hooks(progress=progress)).metrics
     return figures | {name: [metrics[name]] for name in ("ci_gap", "holdout_loss")}
+
+
+def _outcome(stage: str, hooks: Hooks) -> Outcome:
+    run = manifest((2, 3, 2), shape=(4,), network={"predict": "sample"}, method=METHOD)
+    mine, anchor, theirs = (_network(run, seed) for seed in (1, 2, 3))
+    peers = [Teacher("silo-0", mine, ROWS), Teacher("silo-1", theirs, PEER)]
+    data = {"train": _samples(0), "holdout": _samples(1), "seed": 4, "hooks": hooks}
+    if stage == "local":
+        return local(run, **data)
+    if stage == "refine_anchored":
+        return refine_anchored(run, **data, init=mine, anchor=anchor)
+    if stage == "refine_against_peers":
+        return refine_against_peers(run, **data, me="silo-0", init=mine, peers=peers)
+    return distil(run, peers, init=mine, seed=4, hooks=hooks)
+
+
+def _network(run: Manifest, seed: int) -> Weights:
+    method = run.method.model_copy(update={"seed": seed})
+    return build(run.model_copy(update={"method": method})).state_dict()
 
 
 def _samples(seed: int) -> Samples:
