@@ -1,0 +1,160 @@
+"""Eq. 13: what trains and what does not, and Eq. 12 where nobody else is asked."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dcfm_node.flow.networks import build
+from dcfm_node.flow.stages import (
+    Hooks,
+    Outcome,
+    Samples,
+    Teacher,
+    distil,
+    local,
+    refine_against_peers,
+    refine_anchored,
+)
+from dcfm_node.records.manifest import Manifest
+from tests.training.cases import CI_WEIGHT, COUNTS, ME, SHAPES, SIZES, STAGES, Case, case, samples
+from tests.training.lookup import Lookup
+from tests.training.settings import STAGE, draws, manifest
+from tests.training.witness import Step
+
+
+def lookup_case(stage: str, n: int) -> Case:
+    return case(stage, n, nets=[Lookup(SIZES[n], SHAPES[n], seed) for seed in range(4)])
+
+
+def total(it: Case) -> Tensor:
+    """Eqs. 11, 14 and 17; the same rows every time, frozen terms evaluated anew."""
+    step = it.step()
+    return step.fit + CI_WEIGHT * step.ci
+
+
+def difference(it: Case, table: nn.Parameter, direction: Tensor) -> float:
+    """Central difference quotient of the loss; exact, since the loss is quadratic in own tables."""
+    there = []
+    for step in (direction, -2 * direction, direction):
+        table.data += step
+        there.append(total(it).item())
+    return (there[0] - there[1]) / 2
+
+
+def directions(table: nn.Parameter) -> list[Tensor]:
+    return [torch.randn(table.shape, generator=draws(seed)) for seed in range(5)]
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("stage", STAGES)
+def test_gradients_are_difference_quotients_of_own_parameters(stage: str, n: int) -> None:
+    """With frozen terms evaluated anew, they stay where they are when the network moves."""
+    it = lookup_case(stage, n)
+    own = it.own.net.table
+    total(it).backward()
+    assert own.grad is not None
+    for direction in directions(own):
+        slope = (own.grad * direction).sum().item()
+        scale = own.grad.norm().item() * direction.norm().item()
+        assert difference(it, own, direction) == pytest.approx(slope, abs=1e-4 * scale)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("stage", ["against peers", "anchored", "distil"])
+def test_frozen_networks_matter_and_get_no_gradient(stage: str, n: int) -> None:
+    it = lookup_case(stage, n)
+    total(it).backward()
+    for k, expert in (it.frozen or dict(enumerate(it.experts))).items():
+        table = expert.net.table
+        assert table.requires_grad
+        assert table.grad is None
+        moved = difference(it, table, directions(table)[0])
+        if stage == "against peers" and k == ME:
+            assert moved == 0, "own terms are the trained network's, not its published copy's"
+        else:
+            assert abs(moved) > 1e-2
+
+
+def alone(it: Case, seed: int) -> tuple[Step, Tensor]:
+    """A batch of one row, and the gradient of its penalty."""
+    step = it.step(seed)
+    it.own.zero_grad()
+    step.ci.backward()
+    return step, torch.cat([parameter.grad.flatten() for parameter in it.own.parameters()])
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("stage", ["against peers", "anchored"])
+def test_rows_whose_z_is_all_local_bear_the_local_penalty(stage: str, n: int) -> None:
+    """In value and gradient; other rows differ in both."""
+    mixed, local_only = (case(kind, n, batch=1, share=0) for kind in (stage, "local"))
+    kinds = set()
+    for seed in range(80):
+        (there, slope), (here, own_slope) = alone(mixed, seed), alone(local_only, seed)
+        (row,), (same,) = there.penalised, here.penalised
+        assert (row.c, row.pair) == (same.c, same.pair)
+        kinds.add(row.z == (ME, ME, ME))
+        if row.z == (ME, ME, ME):
+            torch.testing.assert_close(there.ci, here.ci, rtol=1e-6, atol=0)
+            torch.testing.assert_close(slope, own_slope, rtol=1e-5, atol=1e-6)
+        else:
+            assert not torch.isclose(there.ci, here.ci, rtol=1e-3)
+            assert not torch.allclose(slope, own_slope, rtol=1e-3)
+    assert kinds == {True, False}
+
+
+RUN = manifest(
+    SIZES[2],
+    shape=SHAPES[2],
+    silos=3,
+    method={stage: STAGE | {"product_share": 0.5} for stage in ("local", "refine", "distil")},
+)
+INIT = build(RUN).state_dict()
+
+
+def data() -> Samples:
+    return Samples(*samples(2))
+
+
+def first_step(stage: str, run: Manifest = RUN) -> tuple[Outcome, dict[str, float]]:
+    """A stage between equal experts, and its losses before any update."""
+    seen: list[dict[str, float]] = []
+    hooks = Hooks(progress=lambda done, steps, losses: seen.append(dict(losses)))
+    teachers = [Teacher(f"silo-{k}", INIT, COUNTS[2][k]) for k in range(3)]
+    if stage == "local":
+        outcome = local(run, data(), data(), seed=1, hooks=hooks)
+    elif stage == "anchored":
+        outcome = refine_anchored(run, data(), data(), init=INIT, anchor=INIT, seed=1, hooks=hooks)
+    elif stage == "distil":
+        outcome = distil(run, teachers, init=INIT, seed=1, hooks=hooks)
+    else:
+        peers = teachers[ME : ME + 1] if stage == "alone" else teachers
+        outcome = refine_against_peers(
+            run, data(), data(), me="silo-1", init=INIT, peers=peers, seed=1, hooks=hooks
+        )
+    return outcome, seen[0]
+
+
+@pytest.mark.parametrize("stage", ["against peers", "anchored"])
+def test_between_equal_experts_every_z_gives_the_local_value(stage: str) -> None:
+    (made, losses), (expected, local_losses) = first_step(stage), first_step("local")
+    assert losses == pytest.approx(local_losses, rel=1e-5)
+    assert losses["ci"] > 0
+    assert made.metrics["ci_gap"] != pytest.approx(expected.metrics["ci_gap"], rel=1e-6), (
+        "a frozen term pulls elsewhere than a live one"
+    )
+
+
+def test_a_silo_alone_refines_as_stage_one_trains() -> None:
+    """DCFM-A whose every z is all local is the local stage, from first step to last."""
+    alone, _ = first_step("alone")
+    expected, _ = first_step("local")
+    assert alone.metrics == pytest.approx(expected.metrics, rel=1e-5)
+    for name, weights in expected.weights.items():
+        torch.testing.assert_close(alone.weights[name], weights)
+
+
+def test_a_student_that_is_its_teachers_has_nothing_to_match() -> None:
+    _, losses = first_step("distil")
+    assert losses["loss"] == pytest.approx(0.0, abs=1e-9)
+    assert losses["ci"] > 0
