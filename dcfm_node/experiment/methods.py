@@ -159,11 +159,12 @@ def _mixture(
 
 
 def _fedflow(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
-    ledger = Ledger(lab)
-    model = lab.federated(ci, settings.fedflow.averagings, settings.fedflow.steps)
+    ledger, given = Ledger(lab), settings.fedflow
+    assert given is not None
+    steps = given.steps_with_ci if ci and given.steps_with_ci else given.steps
+    model = lab.federated(ci, given.averagings, steps)
     ledger.trained(model)
-    averagings = settings.fedflow.averagings
-    ledger.exchanged(sent=averagings, received=averagings)
+    ledger.exchanged(sent=given.averagings, received=given.averagings)
     return Fitted(_single(lab, model), ledger.read())
 
 

@@ -108,9 +108,11 @@ class Images(Model):
 class FedFlow(Model):
     """Federated averaging, in the units that its cost is counted in."""
 
-    averagings: Positive = 75
-    steps: Positive = 20
-    """Local steps between two averagings."""
+    averagings: Positive
+    steps: Positive
+    """Local steps before each."""
+    steps_with_ci: Positive | None = None
+    """The same for "+l", whose steps cost more; `steps` if not given."""
 
 
 class Paper(Model):
@@ -165,7 +167,7 @@ class Experiment(Model):
     images: Images | None = None
     network: Network = Network()
     method: MethodSettings
-    fedflow: FedFlow = FedFlow()
+    fedflow: FedFlow | None = None
     paper: tuple[Paper, ...] = ()
 
     @model_validator(mode="after")
@@ -175,6 +177,8 @@ class Experiment(Model):
             raise ValueError("give one of [geometry], [[problem]] and [images]")
         if self.geometry is not None:
             _check_geometry(self.geometry, self.attribute)
+        if self.fedflow is None and any(name.startswith("fedflow") for name in self.methods):
+            raise ValueError("give [fedflow] its averagings and steps")
         if not (self.methods or self.scheme):
             raise ValueError("name methods, or give a [[scheme]]")
         if len(set(self.partitions)) != len(self.partitions):
