@@ -144,7 +144,7 @@ def train(
         if offset == 0 or not rows:
             rows = source.block(length, generator(hooks.device, seed, rank, index))
         match, penalty = rows[offset]
-        losses = _update(state, match, penalty, source)
+        losses = update(state, match, penalty, source)
         if settings.patience and _every(state.step, settings.steps, MONITORS):
             state.gaps.append(_agreed(gap(state.averaged()), hooks.device))
         due = _every(state.step, settings.steps, REPORTS) or _over(state, steps, settings)
@@ -161,7 +161,7 @@ def _over(state: State, steps: range, settings: Training) -> bool:
     return state.step >= steps.stop or stalled(state.gaps, settings.patience)
 
 
-def _update(
+def update(
     state: State, match: Matching, penalty: Penalty | None, source: Source
 ) -> dict[str, Tensor]:
     """One step of the optimiser and of the EMA. Returns the losses, still on the device."""
