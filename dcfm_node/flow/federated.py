@@ -61,7 +61,7 @@ def train_part(
     method = manifest.method.model_copy(update={"ema": 0.0})
     manifest = manifest.model_copy(update={"method": method})
     stage = method.local
-    points = sources.data_points(samples.x.to(hooks.device), samples.c.to(hooks.device))
+    points = sources.data_points(samples.x.to(hooks.device), samples.c)
     source = Source(points, sources.all_live, manifest, stage, stage.product_share)
     net = networks.build(manifest)
     if init is not None:

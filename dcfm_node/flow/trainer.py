@@ -16,7 +16,7 @@ import torch.distributed
 from torch import Tensor, nn
 
 from dcfm_node.errors import Failed
-from dcfm_node.flow.losses import Matching, Penalty, Velocities, objective
+from dcfm_node.flow.losses import Step, Velocities, objective
 from dcfm_node.flow.sources import Source
 from dcfm_node.records.manifest import Training
 
@@ -137,14 +137,13 @@ def train(
     if hooks.resume is not None:
         state.restore(hooks.resume)
     length = block_steps(settings, source.manifest.sample_shape)
-    rows: list[tuple[Matching, Penalty | None]] = []
+    rows: list[Step] = []
     told_at = time.monotonic()
     while not _over(state, steps, settings):
         index, offset = divmod(state.step, length)
         if offset == 0 or not rows:
-            rows = source.block(length, generator(hooks.device, seed, rank, index))
-        match, penalty = rows[offset]
-        losses = update(state, match, penalty, source)
+            rows = source.block(length, generator(seed, rank, index))
+        losses = update(state, rows[offset], source)
         if settings.patience and _every(state.step, settings.steps, MONITORS):
             state.gaps.append(_agreed(gap(state.averaged()), hooks.device))
         due = _every(state.step, settings.steps, REPORTS) or _over(state, steps, settings)
@@ -161,14 +160,12 @@ def _over(state: State, steps: range, settings: Training) -> bool:
     return state.step >= steps.stop or stalled(state.gaps, settings.patience)
 
 
-def update(
-    state: State, match: Matching, penalty: Penalty | None, source: Source
-) -> dict[str, Tensor]:
+def update(state: State, rows: Step, source: Source) -> dict[str, Tensor]:
     """One step of the optimiser and of the EMA. Returns the losses, still on the device."""
     model, settings, method = state.model, source.settings, source.manifest.method
     for group in state.optimiser.param_groups:
         group["lr"] = learning_rate(settings, state.step)
-    fit, ci = objective(model, match, penalty, source.manifest.network.predict)
+    fit, ci = objective(model, rows, source.manifest.network.predict)
     state.optimiser.zero_grad()
     torch.autograd.backward(fit + settings.ci_weight * ci)
     _average_gradients(model)
@@ -214,10 +211,10 @@ def block_steps(settings: Training, shape: Sequence[int]) -> int:
     return max(1, min(MAX_BLOCK, BLOCK_ELEMENTS // (settings.batch * math.prod(shape))))
 
 
-def generator(device: torch.device | str, *key: int) -> torch.Generator:
-    """A generator on the device whose stream is a function of the key alone."""
+def generator(*key: int) -> torch.Generator:
+    """A generator on the host whose stream is a function of the key alone."""
     digest = hashlib.sha256(repr(key).encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:4], "little"))
+    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))
 
 
 def _every(step: int, steps: int, times: int) -> bool:
