@@ -145,7 +145,7 @@ def train_router(
         state.step += 1
         if state.step % max(1, settings.steps // REPORTS) == 0:
             hooks.progress(state.step, settings.steps, {"loss": loss.item()})
-        if hooks.save_every and state.step % hooks.save_every == 0:
+        if hooks.saves(state.step):
             hooks.save(state.checkpoint())
     x, t, owner = draw(JUDGE_ROWS, generator(JUDGE_KEY))
     with torch.no_grad():

@@ -42,6 +42,7 @@ class Hooks:
         device: where to train.
         progress: called with steps done, steps in all, and losses of the last step.
         save: receives a checkpoint, a flat dict of CPU tensors, every `save_every` steps.
+        due: asked before a checkpoint is made, since that waits for the device.
         resume: a checkpoint to go on from.
         save_every: in steps; 0 never saves.
     """
@@ -49,8 +50,13 @@ class Hooks:
     device: torch.device | str = "cpu"
     progress: Callable[[int, int, Mapping[str, float]], None] = lambda done, total, losses: None
     save: Callable[[Weights], None] = lambda checkpoint: None
+    due: Callable[[], bool] = lambda: True
     resume: Weights | None = None
     save_every: int = 0
+
+    def saves(self, step: int) -> bool:
+        """Whether a checkpoint is wanted after so many steps."""
+        return self.save_every > 0 and step % self.save_every == 0 and self.due()
 
 
 @dataclass
@@ -64,6 +70,11 @@ class State:
     loss: float = math.nan
     """The matching loss last reported."""
     gaps: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # Both are walks through the modules, too slow for every step.
+        self.parameters = list(self.model.parameters())
+        self.values = list(self.model.state_dict().values())
 
     @classmethod
     def fresh(cls, model: nn.Module, settings: Training) -> "State":
@@ -150,7 +161,7 @@ def train(
         if due or time.monotonic() - told_at >= REPORT_S:
             told_at = time.monotonic()
             state.loss = _report(state.step, losses, settings, hooks, rank)
-        if hooks.save_every and state.step % hooks.save_every == 0 and rank == 0:
+        if rank == 0 and hooks.saves(state.step):
             hooks.save(state.checkpoint())
     weights = {name: tensor.cpu().contiguous() for name, tensor in state.ema.items()}
     return Trained(weights, state.step, state.loss)
@@ -168,13 +179,13 @@ def update(state: State, rows: Step, source: Source) -> dict[str, Tensor]:
     fit, ci = objective(model, rows, source.manifest.network.predict)
     state.optimiser.zero_grad()
     torch.autograd.backward(fit + settings.ci_weight * ci)
-    _average_gradients(model)
-    nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+    _average_gradients(state.parameters)
+    nn.utils.clip_grad_norm_(state.parameters, CLIP)
     state.optimiser.step()
     # A fixed decay would drag the initial weights along for the first 1/(1 - decay) steps.
     decay = min(method.ema, (1 + state.step) / (10 + state.step))
     with torch.no_grad():
-        torch._foreach_lerp_(list(state.ema.values()), list(model.state_dict().values()), 1 - decay)
+        torch._foreach_lerp_(list(state.ema.values()), state.values, 1 - decay)
     state.step += 1
     return {"loss": fit.detach(), "ci": ci.detach()}
 
@@ -230,11 +241,11 @@ def _rank() -> int:
     return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 
 
-def _average_gradients(model: nn.Module) -> None:
+def _average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Mean over ranks; each rank saw rows of its own."""
     if not torch.distributed.is_initialized():
         return
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    gradients = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     torch.distributed.all_reduce(flat)
     flat /= torch.distributed.get_world_size()
