@@ -85,7 +85,7 @@ def refine_anchored(
     labels and, for `product_share` of the rows, on labels of the product space. Since all silos
     move to the same offset, nothing oscillates.
     """
-    mix = sources.anchored(load(manifest, anchor, hooks.device), live)
+    mix = sources.anchored(hooks.fast(load(manifest, anchor, hooks.device)), live)
     stage = manifest.method.refine
     return _on_data(manifest, stage, (train, holdout), init=init, mix=mix, seed=seed, hooks=hooks)
 
@@ -112,7 +112,7 @@ def refine_against_peers(
     if me not in names:
         raise ValueError(f"peers must include the silo itself, {me!r}, for its label counts")
     router = Router([peer.counts for peer in peers], manifest.cardinalities)
-    frozen = [load(manifest, peer.weights, hooks.device) for peer in peers]
+    frozen = [hooks.fast(load(manifest, peer.weights, hooks.device)) for peer in peers]
     mix = sources.against_peers(frozen, router, names.index(me))
     stage = manifest.method.refine
     return _on_data(manifest, stage, (train, holdout), init=init, mix=mix, seed=seed, hooks=hooks)
@@ -132,7 +132,7 @@ def distil(
     on labels of the product space.
     """
     points = sources.path_points(
-        [load(manifest, teacher.weights, hooks.device) for teacher in teachers],
+        [hooks.fast(load(manifest, teacher.weights, hooks.device)) for teacher in teachers],
         [teacher.counts for teacher in teachers],
         manifest,
         hooks.device,

@@ -45,6 +45,8 @@ class Hooks:
         due: asked before a checkpoint is made, since that waits for the device.
         resume: a checkpoint to go on from.
         save_every: in steps; 0 never saves.
+        bf16: evaluate networks in bfloat16; weights, losses and the optimiser stay in float32.
+        compile: compile networks; a resumed run is then the same in law, not in every bit.
     """
 
     device: torch.device | str = "cpu"
@@ -53,10 +55,25 @@ class Hooks:
     due: Callable[[], bool] = lambda: True
     resume: Weights | None = None
     save_every: int = 0
+    bf16: bool = False
+    compile: bool = False
 
     def saves(self, step: int) -> bool:
         """Whether a checkpoint is wanted after so many steps."""
         return self.save_every > 0 and step % self.save_every == 0 and self.due()
+
+    def fast(self, net: nn.Module) -> Velocities:
+        """The network as a stage calls it, many thousand times."""
+        # How many rows a step asks about varies.
+        call: Velocities = torch.compile(net, dynamic=True) if self.compile else net
+        if not self.bf16:
+            return call
+
+        def velocity(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
+            with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+                return call(x, t, c).float()
+
+        return velocity
 
 
 @dataclass
@@ -147,6 +164,7 @@ def train(
     state.step = steps.start
     if hooks.resume is not None:
         state.restore(hooks.resume)
+    velocities = hooks.fast(model)
     length = block_steps(settings, source.manifest.sample_shape)
     rows: list[Step] = []
     told_at = time.monotonic()
@@ -154,7 +172,7 @@ def train(
         index, offset = divmod(state.step, length)
         if offset == 0 or not rows:
             rows = source.block(length, generator(seed, rank, index))
-        losses = update(state, rows[offset], source)
+        losses = update(state, velocities, rows[offset], source)
         if settings.patience and _every(state.step, settings.steps, MONITORS):
             state.gaps.append(_agreed(gap(state.averaged()), hooks.device))
         due = _every(state.step, settings.steps, REPORTS) or _over(state, steps, settings)
@@ -171,12 +189,16 @@ def _over(state: State, steps: range, settings: Training) -> bool:
     return state.step >= steps.stop or stalled(state.gaps, settings.patience)
 
 
-def update(state: State, rows: Step, source: Source) -> dict[str, Tensor]:
-    """One step of the optimiser and of the EMA. Returns the losses, still on the device."""
-    model, settings, method = state.model, source.settings, source.manifest.method
+def update(state: State, velocities: Velocities, rows: Step, source: Source) -> dict[str, Tensor]:
+    """One step of the optimiser and of the EMA. Returns the losses, still on the device.
+
+    Args:
+        velocities: the state's model, perhaps made faster.
+    """
+    settings, method = source.settings, source.manifest.method
     for group in state.optimiser.param_groups:
         group["lr"] = learning_rate(settings, state.step)
-    fit, ci = objective(model, rows, source.manifest.network.predict)
+    fit, ci = objective(velocities, rows, source.manifest.network.predict)
     state.optimiser.zero_grad()
     torch.autograd.backward(fit + settings.ci_weight * ci)
     _average_gradients(state.parameters)

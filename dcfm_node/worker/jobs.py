@@ -103,6 +103,7 @@ class Bench:
             saved_at = time.monotonic()
             _save(state, job.checkpoint)
 
+        cuda = self._device.type == "cuda"
         resume = load_file(job.checkpoint) if job.checkpoint.exists() else None
         return Hooks(
             device=self._device,
@@ -111,6 +112,8 @@ class Bench:
             due=due,
             resume=resume,
             save_every=SAVE_STEPS,
+            bf16=self._setup.bf16 and cuda,
+            compile=self._setup.compile and cuda,
         )
 
 
