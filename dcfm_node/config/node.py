@@ -50,8 +50,18 @@ class Worker(Model):
     """Processes that share the training, each with a GPU where there are GPUs; 1 to 64."""
     threads: Annotated[int, Field(ge=0, le=1_024)] = 0
     """CPU threads of each process, to 1024; 0 is one a core, or one if devices is above 1."""
+    bf16: bool = False
+    """On CUDA, evaluate networks in bfloat16: faster, and rounded to three digits."""
+    compile: bool = False
+    """On CUDA, let torch.compile fuse the networks: faster after minutes of compiling."""
     checkpoint_s: Annotated[float, Field(gt=0.0, le=86_400.0)] = 20.0
     """Seconds between two private checkpoints, to a day: what a crash may cost."""
+
+    @model_validator(mode="after")
+    def _accelerated(self) -> Self:
+        if self.device == "cpu" and (self.bf16 or self.compile):
+            raise ValueError('bf16 and compile speed up CUDA; remove them, or device = "cpu"')
+        return self
 
 
 class Log(Model):

@@ -71,6 +71,10 @@ device = "auto"
 devices = 1
 # CPU threads of each process; 0 is one a core, or one if devices is above 1.
 threads = 0
+# On CUDA, evaluate networks in bfloat16: faster, and rounded to three digits.
+bf16 = false
+# On CUDA, let torch.compile fuse the networks: faster after minutes of compiling.
+compile = false
 # Seconds between two private checkpoints: what a crash may cost.
 checkpoint_s = 20.0
 

@@ -94,6 +94,8 @@ class Daemon:
                 data=config.data,
                 device=config.worker.device,
                 threads=config.worker.threads,
+                bf16=config.worker.bf16,
+                compile=config.worker.compile,
                 checkpoint_s=config.worker.checkpoint_s,
             ),
             config.worker.devices,
@@ -136,6 +138,8 @@ class Daemon:
                 asyncio.get_running_loop().add_signal_handler(number, self.stop, 0.0)
             notify("READY=1", f"STATUS=taking part in {self.settings.manifest.name}")
             log.info("started", version=__version__, device=self.ready.device)
+            if self.ready.device == "cpu" and (config.worker.bf16 or config.worker.compile):
+                log.warning("ignored", settings="worker.bf16, worker.compile", why="no GPU is here")
             await self._serve()
             notify("STOPPING=1")
         log.info("stopped")

@@ -136,13 +136,19 @@ class Lab:
         )
 
     def against_peers(
-        self, experts: Sequence[Trained], k: int, round_: int, *, alone: bool = False
+        self,
+        experts: Sequence[Trained],
+        k: int,
+        round_: int,
+        *,
+        alone: bool = False,
+        own_snapshot: bool = False,
     ) -> Trained:
         """Silo k's round of DCFM-A against frozen peers; `alone` routes all terms to itself."""
         seen = [experts[k]] if alone else list(experts)
         teachers = [self.teachers(experts)[k]] if alone else self.teachers(experts)
         return self.train(
-            f"refine {round_} {self.names[k]}" + (" alone" if alone else ""),
+            f"refine {round_} {self.names[k]}" + " alone" * alone + " own" * own_snapshot,
             (self.manifest, self._data[k], round_, experts[k].key, [e.key for e in seen]),
             lambda hooks: stages.refine_against_peers(
                 self.manifest,
@@ -150,6 +156,7 @@ class Lab:
                 me=self.names[k],
                 init=experts[k].weights,
                 peers=teachers,
+                own_snapshot=own_snapshot,
                 seed=self._seed(self.names[k], round_),
                 hooks=hooks,
             ),
@@ -162,9 +169,14 @@ class Lab:
             now[k] = self.against_peers(now, k, round_)
         return now
 
-    def at_once(self, experts: Sequence[Trained], round_: int) -> list[Trained]:
+    def at_once(
+        self, experts: Sequence[Trained], round_: int, *, own_snapshot: bool = False
+    ) -> list[Trained]:
         """A round of the paper's rule, all silos against the same frozen peers."""
-        return [self.against_peers(experts, k, round_) for k in range(len(experts))]
+        return [
+            self.against_peers(experts, k, round_, own_snapshot=own_snapshot)
+            for k in range(len(experts))
+        ]
 
     def anchored(
         self, experts: Sequence[Trained], student: Trained, round_: int, *, live: float = 0.5

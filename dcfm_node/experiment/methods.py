@@ -8,6 +8,7 @@
 | `…+l` | the same with the local independence penalty (Eq. 10) in training |
 | `all-local` | +L experts refined by Eq. 12 with every term their own: no cross-peer term |
 | `dcfm-a` | the paper's rounds against peers, silos in turn; `…-at-once` all together |
+| `dcfm-a-own-snapshot` | all together, each silo's own frozen expert among the peers |
 | `dcfm-b` | one student of the Stage I experts |
 | `dcfm-alternating` | student, all silos against it, student, ... |
 | `pooled`, `oracle` | one model on all known data; one that also sees the held-out combinations |
@@ -209,13 +210,16 @@ def _all_local(lab: Lab, settings: Experiment) -> Fitted:
     return Fitted(_routed(lab, experts), ledger.read())
 
 
-def _dcfm_a(lab: Lab, settings: Experiment, in_turn: bool) -> Fitted:
+def _dcfm_a(lab: Lab, settings: Experiment, *, in_turn: bool, own_snapshot: bool = False) -> Fitted:
     ledger = Ledger(lab)
     experts = lab.local()
     ledger.trained(*experts)
     rounds = [Round(0, _routed(lab, experts), ledger.read())]
     for number in range(1, settings.paper_rounds + 1):
-        experts = (lab.in_turn if in_turn else lab.at_once)(experts, number)
+        if in_turn:
+            experts = lab.in_turn(experts, number)
+        else:
+            experts = lab.at_once(experts, number, own_snapshot=own_snapshot)
         ledger.exchanged(sent=1, received=len(experts) - 1)
         ledger.trained(*experts, in_turn=in_turn)
         rounds.append(Round(number, _routed(lab, experts), ledger.read()))
@@ -266,6 +270,7 @@ _METHODS: dict[MethodName, Callable[[Lab, Experiment], Fitted]] = {
     "all-local": _all_local,
     "dcfm-a": partial(_dcfm_a, in_turn=True),
     "dcfm-a-at-once": partial(_dcfm_a, in_turn=False),
+    "dcfm-a-own-snapshot": partial(_dcfm_a, in_turn=False, own_snapshot=True),
     "dcfm-b": _dcfm_b,
     "dcfm-alternating": _alternating,
     "pooled": partial(_centralised, data=lambda task: task.pooled),

@@ -63,7 +63,7 @@ def train_part(
     method = manifest.method.model_copy(update={"ema": 0.0})
     manifest = manifest.model_copy(update={"method": method})
     stage = method.local
-    points = sources.data_points(samples.x.to(hooks.device), samples.c.to(hooks.device))
+    points = sources.data_points(samples.x.to(hooks.device), samples.c)
     source = Source(points, sources.all_live, manifest, stage, stage.product_share)
     net = networks.build(manifest)
     if init is not None:
@@ -96,9 +96,9 @@ def local_round(
     steps = span(manifest, manifest.method.max_rounds, index)
     init = merge(experts) if experts else None
     trained = train_part(manifest, train, init=init, steps=steps, seed=seed, hooks=hooks)
-    points = sources.data_points(holdout.x.to(hooks.device), holdout.c.to(hooks.device))
+    points = sources.data_points(holdout.x.to(hooks.device), holdout.c)
     field = load(manifest, trained.weights, hooks.device)
-    error = velocity_error(field, points, manifest.network.predict, hooks.device)
+    error = velocity_error(field, points, manifest.network.predict)
     return Outcome(
         trained.weights,
         {"holdout_loss": error, "train_loss": trained.loss, "steps": float(trained.steps)},

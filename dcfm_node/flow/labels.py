@@ -30,7 +30,7 @@ def mask(c: Tensor, null: Tensor, masks: Masks, generator: torch.Generator) -> T
     return torch.where(keep, c, null)
 
 
-def pair_terms(c: Tensor, null: Tensor, generator: torch.Generator) -> Tensor:
+def block_terms(c: Tensor, null: Tensor, generator: torch.Generator) -> Tensor:
     """The four labels of the independence penalty: c^{AB}, ∅, c^{A}, c^{B}. Needs n >= 2.
 
     A and B are disjoint blocks of attributes, drawn per sample, so the cost is four evaluations

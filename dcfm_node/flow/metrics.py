@@ -11,19 +11,19 @@ ROWS = 1024
 HOLDOUT_KEY, GAP_KEY = 1, 2
 
 
-def velocity_error(
-    velocities: Velocities, points: PointSource, predict: str, device: torch.device | str
-) -> float:
+def velocity_error(velocities: Velocities, points: PointSource, predict: str) -> float:
     """Eq. 9 on full labels: weighted mean squared velocity error."""
-    rows = points(ROWS, generator(device, HOLDOUT_KEY))
+    rows = points(ROWS, generator(HOLDOUT_KEY))
     match = Matching(rows.x, rows.t, rows.c, rows.target(rows.c))
     with torch.no_grad():
-        return matching_loss(velocities(rows.x, rows.t, rows.c), match, predict).item()
+        return matching_loss(
+            velocities(rows.x, rows.t, rows.c.to(rows.x.device)), match, predict
+        ).item()
 
 
-def ci_gap(velocities: Velocities, source: Source, device: torch.device | str) -> float:
+def ci_gap(velocities: Velocities, source: Source) -> float:
     """The stage's own penalty (Eqs. 10, 12, 16) on fixed draws; 0 for a single attribute."""
-    draws = generator(device, GAP_KEY)
+    draws = generator(GAP_KEY)
     rows = source.penalty(source.points(ROWS, draws), draws)
     if rows is None:
         return 0.0

@@ -94,12 +94,15 @@ def schema(manifest: Manifest, slots: int) -> dict[str, tuple[str, tuple[int, ..
 
 
 def owned_points(
-    experts: Sequence[Velocities], counts: Sequence[Counts], manifest: Manifest
+    experts: Sequence[Velocities],
+    counts: Sequence[Counts],
+    manifest: Manifest,
+    device: torch.device | str = "cpu",
 ) -> Callable[[int, torch.Generator], Owned]:
     """Points on the experts' own paths and whose they are, experts by their sample counts."""
     sizes = [sum(silo.values()) for silo in counts]
     sources = [
-        path_points([expert], [silo], manifest)
+        path_points([expert], [silo], manifest, device)
         for expert, silo in zip(experts, counts, strict=True)
     ]
 
@@ -110,8 +113,9 @@ def owned_points(
         ]
         owner = torch.cat([torch.full_like(p.c[:, 0], k) for k, p in enumerate(found)])
         x, t = torch.cat([p.x for p in found]), torch.cat([p.t for p in found])
-        order = torch.randperm(len(x), generator=draws, device=x.device)[:rows]
-        return x[order], t[order], owner[order]
+        order = torch.randperm(len(x), generator=draws)[:rows]
+        owner, order = owner[order].to(x.device), order.to(x.device)
+        return x[order], t[order], owner
 
     return draw
 
@@ -133,7 +137,7 @@ def train_router(
     """
     settings = manifest.method.distil
     experts = [load(manifest, teacher.weights, hooks.device) for teacher in teachers]
-    draw = owned_points(experts, [teacher.counts for teacher in teachers], manifest)
+    draw = owned_points(experts, [teacher.counts for teacher in teachers], manifest, hooks.device)
     model = build(manifest, slots or len(teachers)).to(hooks.device)
     state = State.fresh(model, settings)
     if hooks.resume is not None:
@@ -143,7 +147,7 @@ def train_router(
     while state.step < settings.steps:
         index, offset = divmod(state.step, length)
         if offset == 0 or not rows:
-            block = draw(length * settings.batch, generator(hooks.device, seed, 0, index))
+            block = draw(length * settings.batch, generator(seed, 0, index))
             parts = (torch.split(part, settings.batch) for part in block)
             rows = list(zip(*parts, strict=True))
         x, t, owner = rows[offset]
@@ -156,9 +160,9 @@ def train_router(
         state.step += 1
         if state.step % max(1, settings.steps // REPORTS) == 0:
             hooks.progress(state.step, settings.steps, {"loss": loss.item()})
-        if hooks.save_every and state.step % hooks.save_every == 0:
+        if hooks.saves(state.step):
             hooks.save(state.checkpoint())
-    x, t, owner = draw(JUDGE_ROWS, generator(hooks.device, JUDGE_KEY))
+    x, t, owner = draw(JUDGE_ROWS, generator(JUDGE_KEY))
     with torch.no_grad():
         right = (model(x, t)[:, : len(teachers)].argmax(dim=1) == owner).float().mean().item()
     weights = {name: part.cpu().contiguous() for name, part in model.state_dict().items()}

@@ -65,13 +65,19 @@ class Router:
         Each in proportion to label counts; a row without a term of `me` gets one, among the terms
         whose value `me` holds.
         """
-        weights = self.marginal_weights(terms)
-        z = choose(weights, generator)
-        own = (self.support(terms)[..., me] > 0).float()
-        forced = choose(_normalised(own), generator).unsqueeze(-1)
+        z = self.draw_any(terms, generator)
+        forced = choose(self.own(terms, me), generator).unsqueeze(-1)
         lacks = (z != me).all(dim=-1, keepdim=True)
         place = torch.arange(z.shape[-1], device=z.device)
         return torch.where(lacks & (place == forced), me, z)
+
+    def draw_any(self, terms: Tensor, generator: torch.Generator) -> Tensor:
+        """An expert per term (B, m, n), in proportion to label counts: (B, m)."""
+        return choose(self.marginal_weights(terms), generator)
+
+    def own(self, terms: Tensor, me: int) -> Tensor:
+        """Equal shares of the terms (B, m, n) whose values `me` holds: (B, m)."""
+        return _normalised((self.support(terms)[..., me] > 0).float())
 
 
 def _normalised(weights: Tensor) -> Tensor:

@@ -1,7 +1,10 @@
 """Where a stage's training rows come from: private data, or frozen teachers' own paths.
 
 Rows are made in blocks of several steps, so that frozen experts are evaluated in few large
-batches. A block is a function of its generator alone.
+batches, each expert in its own. A block is a function of its generator alone.
+
+Labels, masks and routing are drawn on the host, samples and times on the device: so the host knows
+what to ask of whom, and nothing in a block waits for the device.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dcfm_node.flow.labels import Counts, draw, from_product, mask, null_label, pair_terms
-from dcfm_node.flow.losses import SIGNS, Matching, Penalty, Velocities
+from dcfm_node.flow.labels import Counts, block_terms, draw, from_product, mask, null_label
+from dcfm_node.flow.losses import SIGNS, Matching, Penalty, Step, Velocities, schedule
 from dcfm_node.flow.path import interpolate, spread
-from dcfm_node.flow.routing import Router
+from dcfm_node.flow.routing import Router, choose
 from dcfm_node.flow.solvers import trajectory
 from dcfm_node.records.manifest import Manifest, Method, Training
 
@@ -27,7 +30,7 @@ LIVE = 0.5
 
 @dataclass(frozen=True)
 class Points:
-    """x_t, t and c, and the velocity to match at a masked label: (B, n) -> (B, *shape)."""
+    """x_t and t, c on the host, and the velocity to match at masked c: (B, n) -> (B, *shape)."""
 
     x: Tensor
     t: Tensor
@@ -36,9 +39,10 @@ class Points:
 
 
 PointSource = Callable[[int, torch.Generator], Points]
+"""So many rows, from a generator on the host."""
 Mix = Callable[[Tensor, Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-"""From x, t and terms (b, 4, n): which of the last three terms are live (b, 3), and the signed sum
-of the others (b, *shape)."""
+"""From x, t and terms (b, 4, n): which of the last three terms are live, (b, 3) booleans on the
+host, and the signed sum of the others (b, *shape)."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Source:
 
     def matching(self, points: Points, generator: torch.Generator) -> Matching:
         """Rows of Eqs. 9 and 15: labels masked by Eq. 8."""
-        null = null_label(self.manifest.cardinalities, points.c.device)
+        null = null_label(self.manifest.cardinalities)
         c = mask(points.c, null, self.manifest.method.masks, generator)
         return Matching(points.x, points.t, c, points.target(c))
 
@@ -61,30 +65,30 @@ class Source:
         """Rows of Eqs. 10, 12 and 16. None where a single attribute leaves nothing to compose."""
         if len(self.manifest.cardinalities) < 2:
             return None
-        null = null_label(self.manifest.cardinalities, points.c.device)
+        null = null_label(self.manifest.cardinalities)
         c = from_product(points.c, null, self.product_share, generator)
-        terms = pair_terms(c, null, generator)
+        terms = block_terms(c, null, generator)
         live, frozen = self.mix(points.x, points.t, terms, generator)
-        return Penalty(points.x, points.t, terms, live, frozen)
+        return Penalty(points.x, points.t, terms, torch.tensor(SIGNS) * live, frozen)
 
-    def block(
-        self, steps: int, generator: torch.Generator
-    ) -> list[tuple[Matching, Penalty | None]]:
+    def block(self, steps: int, generator: torch.Generator) -> list[Step]:
         """The rows of several steps. The penalty falls on the first `ci_batch` of each batch."""
         batch = self.settings.batch
         borne = min(self.settings.ci_batch, batch)
         points = self.points(steps * batch, generator)
         match = self.matching(points, generator)
-        first = torch.arange(steps * batch, device=points.x.device).reshape(steps, batch)[:, :borne]
         penalty = None
         if self.settings.ci_weight > 0:
-            penalty = self.penalty(_take(points, first.flatten()), generator)
+            first = torch.arange(steps * batch).reshape(steps, batch)[:, :borne].flatten()
+            penalty = self.penalty(_take(points, first), generator)
+        calls = schedule(match, penalty, steps)
         return [
-            (
+            Step(
                 Matching(*(part[s * batch : (s + 1) * batch] for part in _parts(match))),
                 None
                 if penalty is None
                 else Penalty(*(part[s * borne : (s + 1) * borne] for part in _parts(penalty))),
+                calls[s],
             )
             for s in range(steps)
         ]
@@ -95,25 +99,47 @@ def _parts(rows: Matching | Penalty) -> list[Tensor]:
 
 
 def _take(points: Points, index: Tensor) -> Points:
-    return Points(points.x[index], points.t[index], points.c[index], points.target)
+    there = _send(index, points.x.device)
+    return Points(points.x[there], points.t[there], points.c[index], points.target)
+
+
+def _send(tensor: Tensor, device: torch.device) -> Tensor:
+    """From the host, without waiting."""
+    return tensor.to(device, non_blocking=True)
+
+
+def _there(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """The generator itself on the host, else one of the device's that it seeds."""
+    if device.type == "cpu":
+        return generator
+    seed = torch.randint(1 << 62, (), generator=generator).item()
+    return torch.Generator(device).manual_seed(int(seed))
 
 
 def data_points(x1: Tensor, c: Tensor) -> PointSource:
-    """Points between noise and a silo's samples; the target is x_1 - x_0 whatever the label."""
+    """Points between noise and a silo's samples; the target is x_1 - x_0 whatever the label.
+
+    Args:
+        x1: samples (N, *shape), on the device to train on.
+        c: their labels (N, n), on the host.
+    """
 
     def source(rows: int, generator: torch.Generator) -> Points:
-        device = x1.device
-        index = torch.randint(len(x1), (rows,), generator=generator, device=device)
-        t = torch.rand(rows, generator=generator, device=device)
-        chosen = x1[index]
-        x0 = torch.randn(chosen.shape, generator=generator, device=device)
+        index = torch.randint(len(x1), (rows,), generator=generator)
+        there = _there(generator, x1.device)
+        t = torch.rand(rows, generator=there, device=x1.device)
+        chosen = x1[_send(index, x1.device)]
+        x0 = torch.randn(chosen.shape, generator=there, device=x1.device)
         return Points(interpolate(x0, chosen, t), t, c[index], lambda _: chosen - x0)
 
     return source
 
 
 def path_points(
-    teachers: Sequence[Velocities], counts: Sequence[Counts], manifest: Manifest
+    teachers: Sequence[Velocities],
+    counts: Sequence[Counts],
+    manifest: Manifest,
+    device: torch.device | str = "cpu",
 ) -> PointSource:
     """Points on the teachers' own paths (Eq. 15), teachers in proportion to their sample counts.
 
@@ -122,21 +148,29 @@ def path_points(
     """
     sizes = [sum(silo.values()) for silo in counts]
     per_path = POINTS_PER_STEP * manifest.method.solver_steps
+    device = torch.device(device)
 
     def source(rows: int, generator: torch.Generator) -> Points:
-        device = generator.device
-        found, owners = [], []
+        there = _there(generator, device)
+        found, labels, owners = [], [], []
         for k, teacher in enumerate(teachers):
             paths = rows * sizes[k] // (sum(sizes) * per_path) + 1
             c = draw(counts[k], paths, generator)
-            shape = (paths, *manifest.sample_shape)
-            x0 = torch.randn(shape, generator=generator, device=device)
-            found.append(_along(teacher, x0, c, per_path, manifest.method, generator=generator))
-            owners.append(torch.full((paths * per_path,), k, device=device))
-        x, t, c = (torch.cat(part) for part in zip(*found, strict=True))
-        order = torch.randperm(len(x), generator=generator, device=device)[:rows]
-        owner, x, t, c = torch.cat(owners)[order], x[order], t[order], c[order]
-        return Points(x, t, c, lambda masked: evaluate_each(teachers, owner, x, t, masked))
+            x0 = torch.randn(paths, *manifest.sample_shape, generator=there, device=device)
+            found.append(
+                _along(teacher, x0, _send(c, device), per_path, manifest.method, generator=there)
+            )
+            labels.append(c.repeat(per_path, 1))
+            owners.append(torch.full((paths * per_path,), k))
+        x, t = (torch.cat(part) for part in zip(*found, strict=True))
+        order = torch.randperm(len(x), generator=generator)[:rows]
+        owner, c, order = torch.cat(owners)[order], torch.cat(labels)[order], _send(order, device)
+        x, t = x[order], t[order]
+
+        def target(masked: Tensor) -> Tensor:
+            return evaluate_each(teachers, owner[:, None], x, t, masked[:, None]).squeeze(1)
+
+        return Points(x, t, c, target)
 
     return source
 
@@ -149,8 +183,8 @@ def _along(
     method: Method,
     *,
     generator: torch.Generator,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Points x, times and labels on the paths from x0, `per_path` of each."""
+) -> tuple[Tensor, Tensor]:
+    """Points x and times on the paths from x0 with labels c, `per_path` of each."""
     steps = method.solver_steps
 
     def field(x: Tensor, t: Tensor) -> Tensor:
@@ -163,26 +197,38 @@ def _along(
     path = torch.arange(len(c), device=c.device).expand_as(index)
     within = spread(t * steps - index, states[index, path])
     x = torch.lerp(states[index, path], states[index + 1, path], within)
-    return x.flatten(0, 1), t.flatten(), c.repeat(per_path, 1)
+    return x.flatten(0, 1), t.flatten()
 
 
 def evaluate_each(
     experts: Sequence[Velocities], which: Tensor, x: Tensor, t: Tensor, c: Tensor
 ) -> Tensor:
-    """Row r's velocity by expert which[r], without gradient. Shapes (B,), (B, *shape), ..."""
-    out = torch.zeros_like(x)
+    """Velocities without gradient, row r's m-th by expert which[r, m] and 0 where that is none.
+
+    Each expert is asked for all of its own at once, in batches of at most `CHUNK`.
+
+    Args:
+        which: places among the experts or -1, (B, m), on the host.
+        x, t: points (B, *shape) and times (B,).
+        c: labels (B, m, n), on the host.
+
+    Returns: (B, m, *shape).
+    """
+    m = which.shape[1]
+    out = torch.zeros(len(x) * m, *x.shape[1:], device=x.device)
     with torch.no_grad():
         for k, expert in enumerate(experts):
-            for rows in torch.split((which == k).nonzero().squeeze(-1), CHUNK):
-                out[rows] = expert(x[rows], t[rows], c[rows])
-    return out
+            for cells in torch.split((which.flatten() == k).nonzero().squeeze(-1), CHUNK):
+                there, labels = (_send(part, x.device) for part in (cells, c.flatten(0, 1)[cells]))
+                out[there] = expert(x[there // m], t[there // m], labels)
+    return out.reshape(-1, m, *x.shape[1:])
 
 
 def all_live(
     x: Tensor, t: Tensor, terms: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Eqs. 10 and 16: every term is the network's own."""
-    return torch.ones(len(x), 3, device=x.device), torch.zeros_like(x)
+    return torch.ones(len(x), 3, dtype=torch.bool), torch.zeros_like(x)
 
 
 def anchored(anchor: Velocities, share: float = LIVE) -> Mix:
@@ -191,14 +237,17 @@ def anchored(anchor: Velocities, share: float = LIVE) -> Mix:
     def mix(
         x: Tensor, t: Tensor, terms: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        live = torch.rand(len(x), 3, generator=generator, device=x.device) < share
-        return live.float(), _frozen_sum([anchor], -live.long(), x, t, terms)
+        live = torch.rand(len(x), 3, generator=generator) < share
+        return live, _frozen_sum([anchor], -live.long(), x, t, terms)
 
     return mix
 
 
 def against_peers(experts: Sequence[Velocities], router: Router, me: int) -> Mix:
-    """Eq. 12: terms routed by z; those of `me` are live, those of peers frozen (Eq. 13)."""
+    """Eq. 12: terms routed by z; those of `me` are live, those of peers frozen (Eq. 13).
+
+    The router is one on the host.
+    """
     place = {k: i for i, k in enumerate(k for k in range(len(experts)) if k != me)}
     peers = [experts[k] for k in place]
     relabel = torch.tensor([place.get(k, -1) for k in range(len(experts))])
@@ -206,9 +255,24 @@ def against_peers(experts: Sequence[Velocities], router: Router, me: int) -> Mix
     def mix(
         x: Tensor, t: Tensor, terms: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        z = router.draw(terms[:, 1:], me, generator)
-        which = relabel.to(z.device)[z]
-        return (which < 0).float(), _frozen_sum(peers, which, x, t, terms)
+        which = relabel[router.draw(terms[:, 1:], me, generator)]
+        return which < 0, _frozen_sum(peers, which, x, t, terms)
+
+    return mix
+
+
+def with_own_snapshot(experts: Sequence[Velocities], router: Router, me: int) -> Mix:
+    """As `against_peers`, but one term is live and the others any expert's, this one's among them.
+
+    So a silo moves towards the mean of all, and not to where its peers just were.
+    """
+
+    def mix(
+        x: Tensor, t: Tensor, terms: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        which, own = router.draw_any(terms[:, 1:], generator), router.own(terms[:, 1:], me)
+        live = torch.arange(3) == choose(own, generator).unsqueeze(-1)
+        return live, _frozen_sum(experts, which.masked_fill(live, -1), x, t, terms)
 
     return mix
 
@@ -217,9 +281,5 @@ def _frozen_sum(
     experts: Sequence[Velocities], which: Tensor, x: Tensor, t: Tensor, terms: Tensor
 ) -> Tensor:
     """Signed sum of the terms (b, 3) that an expert gives; which = -1 gives none."""
-    many = x.repeat_interleave(3, dim=0)
-    values = evaluate_each(
-        experts, which.flatten(), many, t.repeat_interleave(3), terms[:, 1:].flatten(0, 1)
-    ).reshape(len(x), 3, *x.shape[1:])
-    signs = torch.tensor(SIGNS, device=x.device).expand(len(x), 3)
-    return (spread(signs, values) * values).sum(dim=1)
+    null, first, second = evaluate_each(experts, which, x, t, terms[:, 1:]).unbind(dim=1)
+    return first + second - null

@@ -85,7 +85,7 @@ def refine_anchored(
     labels and, for `product_share` of the rows, on labels of the product space. Since all silos
     move to the same offset, nothing oscillates.
     """
-    mix = sources.anchored(load(manifest, anchor, hooks.device), live)
+    mix = sources.anchored(hooks.fast(load(manifest, anchor, hooks.device)), live)
     stage = manifest.method.refine
     return _on_data(manifest, stage, (train, holdout), init=init, mix=mix, seed=seed, hooks=hooks)
 
@@ -98,6 +98,7 @@ def refine_against_peers(
     me: str,
     init: Weights,
     peers: Sequence[Teacher],
+    own_snapshot: bool = False,
     seed: int,
     hooks: Hooks,
 ) -> Outcome:
@@ -107,13 +108,15 @@ def refine_against_peers(
         me: this silo's name.
         peers: every silo's expert and label counts, this silo's among them (its weights are not
             used: its terms are live).
+        own_snapshot: count this silo's frozen weights among the peers', with one term live.
     """
     names = [peer.name for peer in peers]
     if me not in names:
         raise ValueError(f"peers must include the silo itself, {me!r}, for its label counts")
-    router = Router([peer.counts for peer in peers], manifest.cardinalities, hooks.device)
-    frozen = [load(manifest, peer.weights, hooks.device) for peer in peers]
-    mix = sources.against_peers(frozen, router, names.index(me))
+    router = Router([peer.counts for peer in peers], manifest.cardinalities)
+    frozen = [hooks.fast(load(manifest, peer.weights, hooks.device)) for peer in peers]
+    rule = sources.with_own_snapshot if own_snapshot else sources.against_peers
+    mix = rule(frozen, router, names.index(me))
     stage = manifest.method.refine
     return _on_data(manifest, stage, (train, holdout), init=init, mix=mix, seed=seed, hooks=hooks)
 
@@ -132,9 +135,10 @@ def distil(
     on labels of the product space.
     """
     points = sources.path_points(
-        [load(manifest, teacher.weights, hooks.device) for teacher in teachers],
+        [hooks.fast(load(manifest, teacher.weights, hooks.device)) for teacher in teachers],
         [teacher.counts for teacher in teachers],
         manifest,
+        hooks.device,
     )
     stage = manifest.method.distil
     source = Source(points, sources.all_live, manifest, stage, stage.product_share)
@@ -160,10 +164,10 @@ def score(
     field: Velocities = load(manifest, weights, device)
     if manifest.method.composed:
         field = composed(field, null_label(manifest.cardinalities, device))
-    found = {"holdout_loss": metrics.velocity_error(field, points, predict, device)}
+    found = {"holdout_loss": metrics.velocity_error(field, points, predict)}
     if reference is not None:
         expert = load(manifest, reference, device)
-        found["reference_loss"] = metrics.velocity_error(expert, points, predict, device)
+        found["reference_loss"] = metrics.velocity_error(expert, points, predict)
     return found
 
 
@@ -190,12 +194,12 @@ def _run(source: Source, monitor: Source, init: Weights | None, seed: int, hooks
         net.load_state_dict(init)
 
     def gap(field: Velocities) -> float:
-        return metrics.ci_gap(field, monitor, hooks.device)
+        return metrics.ci_gap(field, monitor)
 
     trained = train(net.to(hooks.device), source, gap, seed=seed, hooks=hooks)
     final = load(manifest, trained.weights, hooks.device)
     predict = manifest.network.predict
-    error = metrics.velocity_error(final, monitor.points, predict, hooks.device)
+    error = metrics.velocity_error(final, monitor.points, predict)
     return Outcome(
         trained.weights,
         {
@@ -210,4 +214,4 @@ def _run(source: Source, monitor: Source, init: Weights | None, seed: int, hooks
 def _points(samples: Samples, device: torch.device | str) -> PointSource:
     if len(samples.x) == 0:
         raise DataError("no sample is left", fix="give the silo more data or a smaller hold-out")
-    return sources.data_points(samples.x.to(device), samples.c.to(device))
+    return sources.data_points(samples.x.to(device), samples.c)

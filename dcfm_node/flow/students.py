@@ -80,17 +80,17 @@ def score(
     if not manifest.method.ensemble:
         return stages.score(manifest, tensors, holdout, reference=reference, device=device)
     ensemble = _ensemble(manifest, tensors, counts, device)
-    points = data_points(holdout.x.to(device), holdout.c.to(device))
+    points = data_points(holdout.x.to(device), holdout.c)
     predict = manifest.network.predict
-    rows = points(metrics.ROWS, generator(device, metrics.HOLDOUT_KEY))
+    rows = points(metrics.ROWS, generator(metrics.HOLDOUT_KEY))
     target = rows.target(rows.c)
     with torch.no_grad():
-        velocity = ensemble.velocity(rows.x, rows.t, rows.c, target)
+        velocity = ensemble.velocity(rows.x, rows.t, rows.c.to(device), target)
     error = matching_loss(velocity, Matching(rows.x, rows.t, rows.c, target), predict)
     found = {"holdout_loss": error.item()}
     if reference is not None:
         expert = sampling.load(manifest, reference, device)
-        found["reference_loss"] = metrics.velocity_error(expert, points, predict, device)
+        found["reference_loss"] = metrics.velocity_error(expert, points, predict)
     return found
 
 

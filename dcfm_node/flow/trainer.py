@@ -16,7 +16,7 @@ import torch.distributed
 from torch import Tensor, nn
 
 from dcfm_node.errors import Failed
-from dcfm_node.flow.losses import Matching, Penalty, Velocities, objective
+from dcfm_node.flow.losses import Step, Velocities, objective
 from dcfm_node.flow.sources import Source
 from dcfm_node.records.manifest import Training
 
@@ -42,15 +42,38 @@ class Hooks:
         device: where to train.
         progress: called with steps done, steps in all, and losses of the last step.
         save: receives a checkpoint, a flat dict of CPU tensors, every `save_every` steps.
+        due: asked before a checkpoint is made, since that waits for the device.
         resume: a checkpoint to go on from.
         save_every: in steps; 0 never saves.
+        bf16: evaluate networks in bfloat16; weights, losses and the optimiser stay in float32.
+        compile: compile networks; a resumed run is then the same in law, not in every bit.
     """
 
     device: torch.device | str = "cpu"
     progress: Callable[[int, int, Mapping[str, float]], None] = lambda done, total, losses: None
     save: Callable[[Weights], None] = lambda checkpoint: None
+    due: Callable[[], bool] = lambda: True
     resume: Weights | None = None
     save_every: int = 0
+    bf16: bool = False
+    compile: bool = False
+
+    def saves(self, step: int) -> bool:
+        """Whether a checkpoint is wanted after so many steps."""
+        return self.save_every > 0 and step % self.save_every == 0 and self.due()
+
+    def fast(self, net: nn.Module) -> Velocities:
+        """The network as a stage calls it, many thousand times."""
+        # How many rows a step asks about varies.
+        call: Velocities = torch.compile(net, dynamic=True) if self.compile else net
+        if not self.bf16:
+            return call
+
+        def velocity(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
+            with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+                return call(x, t, c).float()
+
+        return velocity
 
 
 @dataclass
@@ -64,6 +87,11 @@ class State:
     loss: float = math.nan
     """The matching loss last reported."""
     gaps: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # Both are walks through the modules, too slow for every step.
+        self.parameters = list(self.model.parameters())
+        self.values = list(self.model.state_dict().values())
 
     @classmethod
     def fresh(cls, model: nn.Module, settings: Training) -> "State":
@@ -136,22 +164,22 @@ def train(
     state.step = steps.start
     if hooks.resume is not None:
         state.restore(hooks.resume)
+    velocities = hooks.fast(model)
     length = block_steps(settings, source.manifest.sample_shape)
-    rows: list[tuple[Matching, Penalty | None]] = []
+    rows: list[Step] = []
     told_at = time.monotonic()
     while not _over(state, steps, settings):
         index, offset = divmod(state.step, length)
         if offset == 0 or not rows:
-            rows = source.block(length, generator(hooks.device, seed, rank, index))
-        match, penalty = rows[offset]
-        losses = _update(state, match, penalty, source)
+            rows = source.block(length, generator(seed, rank, index))
+        losses = update(state, velocities, rows[offset], source)
         if settings.patience and _every(state.step, settings.steps, MONITORS):
             state.gaps.append(_agreed(gap(state.averaged()), hooks.device))
         due = _every(state.step, settings.steps, REPORTS) or _over(state, steps, settings)
         if due or time.monotonic() - told_at >= REPORT_S:
             told_at = time.monotonic()
             state.loss = _report(state.step, losses, settings, hooks, rank)
-        if hooks.save_every and state.step % hooks.save_every == 0 and rank == 0:
+        if rank == 0 and hooks.saves(state.step):
             hooks.save(state.checkpoint())
     weights = {name: tensor.cpu().contiguous() for name, tensor in state.ema.items()}
     return Trained(weights, state.step, state.loss)
@@ -161,23 +189,25 @@ def _over(state: State, steps: range, settings: Training) -> bool:
     return state.step >= steps.stop or stalled(state.gaps, settings.patience)
 
 
-def _update(
-    state: State, match: Matching, penalty: Penalty | None, source: Source
-) -> dict[str, Tensor]:
-    """One step of the optimiser and of the EMA. Returns the losses, still on the device."""
-    model, settings, method = state.model, source.settings, source.manifest.method
+def update(state: State, velocities: Velocities, rows: Step, source: Source) -> dict[str, Tensor]:
+    """One step of the optimiser and of the EMA. Returns the losses, still on the device.
+
+    Args:
+        velocities: the state's model, perhaps made faster.
+    """
+    settings, method = source.settings, source.manifest.method
     for group in state.optimiser.param_groups:
         group["lr"] = learning_rate(settings, state.step)
-    fit, ci = objective(model, match, penalty, source.manifest.network.predict)
+    fit, ci = objective(velocities, rows, source.manifest.network.predict)
     state.optimiser.zero_grad()
     torch.autograd.backward(fit + settings.ci_weight * ci)
-    _average_gradients(model)
-    nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+    _average_gradients(state.parameters)
+    nn.utils.clip_grad_norm_(state.parameters, CLIP)
     state.optimiser.step()
     # A fixed decay would drag the initial weights along for the first 1/(1 - decay) steps.
     decay = min(method.ema, (1 + state.step) / (10 + state.step))
     with torch.no_grad():
-        torch._foreach_lerp_(list(state.ema.values()), list(model.state_dict().values()), 1 - decay)
+        torch._foreach_lerp_(list(state.ema.values()), state.values, 1 - decay)
     state.step += 1
     return {"loss": fit.detach(), "ci": ci.detach()}
 
@@ -214,10 +244,10 @@ def block_steps(settings: Training, shape: Sequence[int]) -> int:
     return max(1, min(MAX_BLOCK, BLOCK_ELEMENTS // (settings.batch * math.prod(shape))))
 
 
-def generator(device: torch.device | str, *key: int) -> torch.Generator:
-    """A generator on the device whose stream is a function of the key alone."""
+def generator(*key: int) -> torch.Generator:
+    """A generator on the host whose stream is a function of the key alone."""
     digest = hashlib.sha256(repr(key).encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:4], "little"))
+    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))
 
 
 def _every(step: int, steps: int, times: int) -> bool:
@@ -233,11 +263,11 @@ def _rank() -> int:
     return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 
 
-def _average_gradients(model: nn.Module) -> None:
+def _average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Mean over ranks; each rank saw rows of its own."""
     if not torch.distributed.is_initialized():
         return
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    gradients = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     torch.distributed.all_reduce(flat)
     flat /= torch.distributed.get_world_size()

@@ -116,19 +116,25 @@ class Bench:
                 told_at = time.monotonic()
                 self._tell(Progress(key=job.key, done=done, total=total, metrics=dict(metrics)))
 
+        def due() -> bool:
+            return time.monotonic() - saved_at >= self._setup.checkpoint_s
+
         def save(state: Weights) -> None:
             nonlocal saved_at
-            if ranks.rank() == 0 and time.monotonic() - saved_at >= self._setup.checkpoint_s:
-                saved_at = time.monotonic()
-                _save(state, job.checkpoint)
+            saved_at = time.monotonic()
+            _save(state, job.checkpoint)
 
+        cuda = self._device.type == "cuda"
         resume = load_file(job.checkpoint) if job.checkpoint.exists() else None
         return Hooks(
             device=self._device,
             progress=progress,
             save=save,
+            due=due,
             resume=resume,
             save_every=SAVE_STEPS,
+            bf16=self._setup.bf16 and cuda,
+            compile=self._setup.compile and cuda,
         )
 
 

@@ -19,14 +19,17 @@ class Setup(_Line):
     Attributes:
         manifest: canonical bytes of the run's manifest, hex.
         device: "auto" takes CUDA where there is a GPU.
-        threads: torch's threads in each process; 0 leaves torch its own choice.
-        checkpoint_s: at least this long between two checkpoints, in seconds.
+            threads: torch's threads in each process; 0 leaves torch its own choice.
+            bf16, compile: make networks faster on CUDA; elsewhere they change nothing.
+            checkpoint_s: at least this long between two checkpoints, in seconds.
     """
 
     manifest: str
     data: DataSpec
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0
+    bf16: bool = False
+    compile: bool = False
     checkpoint_s: float = 20.0
 
 

@@ -1,5 +1,6 @@
 """The two commands of README.md, as far as they can be checked without a network."""
 
+import json
 import os
 import subprocess
 
@@ -19,10 +20,10 @@ def test_they_are_portable_shell(path):
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_vectors_verify():
-    """SPEC's vectors are those that the code of today makes."""
+def run(*arguments: str) -> str:
+    """What a script prints; it must succeed."""
     done = subprocess.run(
-        [os.sys.executable, "scripts/make_vectors", "--verify"],
+        [os.sys.executable, *arguments],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -30,3 +31,32 @@ def test_vectors_verify():
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_vectors_verify():
+    """SPEC's vectors are those that the code of today makes."""
+    run("scripts/make_vectors", "--verify")
+
+
+def test_the_bench_sets_every_stage_beside_its_floor():
+    """Its form, and the floors that counting evaluations gives; times are the machine's."""
+    rows = json.loads(run("scripts/bench_training", "--steps", "2", "--json"))["rows"]
+    floors = {row["name"]: round(row["floor"], 2) for row in rows}
+    assert floors == {
+        "plain": 1.0,
+        "+L": 4.0,
+        "DCFM-A, K = 2": 2.67,
+        "DCFM-A, K = 5": 2.67,
+        "DCFM-A, K = 10": 2.67,
+        "anchored": 3.0,
+        "DCFM-B, K = 5": 4.33,
+        "+L, shipped": 1.75,
+        "DCFM-A, K = 5, shipped": 1.42,
+        "anchored, shipped": 1.5,
+        "DCFM-B, K = 5, shipped": 2.08,
+    }
+    plain = rows[0]["ms"]
+    for row in rows:
+        assert row["ratio"] == pytest.approx(row["ms"] / plain)
+        assert row["of_floor"] == pytest.approx(row["ratio"] / row["floor"])

@@ -58,8 +58,7 @@ def _source() -> Source:
 def _gradients(rank: int) -> list[torch.Tensor]:
     """What a rank's own rows give, computed alone."""
     net = build(ONE_STEP)
-    match, penalty = _source().block(64, generator("cpu", 3, rank, 0))[0]
-    fit, ci = objective(net, match, penalty, "velocity")
+    fit, ci = objective(net, _source().block(64, generator(3, rank, 0))[0], "velocity")
     (fit + ci).backward()
     return [p.grad for p in net.parameters() if p.grad is not None]
 

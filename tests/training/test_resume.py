@@ -1,6 +1,7 @@
 """A killed stage goes on as if nothing had happened."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,14 @@ def test_resumed_run_is_bit_identical(stage: str, tmp_path: Path) -> None:
     resumed = run(stage, Hooks(resume=load_file(saved[1])))
     assert resumed.metrics == whole.metrics
     assert all(torch.equal(resumed.weights[name], whole.weights[name]) for name in whole.weights)
+
+
+def test_no_checkpoint_is_made_before_it_is_due() -> None:
+    made: list[int] = []
+    due = iter([False, True, False])
+    save = Hooks(save=lambda state: made.append(int(state["step"])), save_every=30)
+    run("local", replace(save, due=lambda: next(due)))
+    assert made == [60]
 
 
 def test_the_seed_decides() -> None:

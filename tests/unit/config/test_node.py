@@ -114,6 +114,8 @@ def test_without_listen_a_node_only_dials_out(tmp_path: Path) -> None:
         ),
         ("[worker]\ndevices = 0\n", "6: worker.devices"),
         ("[worker]\ncheckpoint_s = 0\n", "6: worker.checkpoint_s"),
+        ('[worker]\ndevice = "cpu"\nbf16 = true\n', "5: worker"),
+        ('[worker]\ndevice = "cpu"\ncompile = true\n', "5: worker"),
         ("[gossip]\ninterval_s = inf\n", "6: gossip.interval_s"),
         ("[data.attributes.digit]\ncolumn = 'l'\nconstant = '3'\n", "5: data.attributes.digit"),
         ("[data.attributes.Digit]\ncolumn = 'l'\n", "5: data.attributes.Digit"),

@@ -3,13 +3,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcfm_node.flow.labels import (
+    block_terms,
     count,
     draw,
     from_product,
     marginal_terms,
     mask,
     null_label,
-    pair_terms,
 )
 from dcfm_node.records.manifest import Masks
 
@@ -44,15 +44,31 @@ def test_one_attribute_is_full_and_marginal_alike() -> None:
     assert abs((masked == 2).float().mean().item() - 0.1) < 0.04
 
 
-def test_pair_terms_are_the_pair_nothing_and_each_alone() -> None:
-    c = labels(500)
-    terms = pair_terms(c, NULL, draws())
+def test_block_terms_are_two_disjoint_blocks_nothing_and_each_alone() -> None:
+    c = labels(4_000)
+    terms = block_terms(c, NULL, draws())
     kept = terms != NULL
-    assert kept.sum(dim=-1).unique(dim=0).tolist() == [[2, 0, 1, 1]]
     assert torch.equal(kept[:, 0], kept[:, 2] | kept[:, 3])
     assert not (kept[:, 2] & kept[:, 3]).any()
+    assert not kept[:, 1].any()
+    assert kept[:, 2:].any(dim=-1).all(), "no block is empty"
     assert torch.equal(torch.where(kept[:, 0], c, NULL), terms[:, 0])
-    assert len(kept[:, 0].unique(dim=0)) == 3, "every pair of attributes occurs"
+    assert len(kept[:, 2:].unique(dim=0)) == 12, "every pair of blocks of three attributes occurs"
+
+
+def test_half_of_the_blocks_and_more_make_up_the_full_label() -> None:
+    kept = block_terms(labels(20_000), NULL, draws())[:, 0] != NULL
+    full = kept.all(dim=-1).float().mean().item()
+    assert abs(full - (0.5 + 0.5 * 0.5)) < 0.02, "three attributes: half of the rest are full too"
+
+
+def test_two_attributes_give_equation_10() -> None:
+    c = torch.randint(3, (50, 2), generator=draws())
+    terms = block_terms(c, torch.tensor([3, 3]), draws())
+    assert torch.equal(terms[:, 0], c)
+    assert (terms[:, 1] == 3).all()
+    singles = {tuple(row) for row in (terms[:, 2:] != 3).flatten(1).tolist()}
+    assert singles == {(True, False, False, True), (False, True, True, False)}
 
 
 def test_marginal_terms_are_nothing_and_each_value() -> None:

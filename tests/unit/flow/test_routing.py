@@ -1,6 +1,6 @@
 import torch
 
-from dcfm_node.flow.labels import marginal_terms, null_label, pair_terms
+from dcfm_node.flow.labels import block_terms, marginal_terms, null_label
 from dcfm_node.flow.routing import Router, choose
 
 COUNTS = ({(0, 0): 6, (0, 1): 2}, {(0, 0): 1, (1, 0): 5})
@@ -35,7 +35,7 @@ def test_joint_weights_fall_back_to_marginal_counts() -> None:
 def test_z_has_label_support_and_a_term_of_its_own() -> None:
     for me, labels in ((0, [(0, 0), (0, 1)]), (1, [(0, 0), (1, 0)])):
         c = torch.tensor(labels).repeat(500, 1)
-        terms = pair_terms(c, NULL, draws())[:, 1:]
+        terms = block_terms(c, NULL, draws())[:, 1:]
         z = ROUTER.draw(terms, me, draws(1))
         support = ROUTER.support(terms).gather(-1, z.unsqueeze(-1))
         assert (support > 0).all(), "no untrained token is asked"
