@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dcfm_node.flow.losses import Matching, objective
 from dcfm_node.flow.sources import Source
-from tests.training.literal import Label, only
+from tests.training.literal import Blocks, Label, by_size
 from tests.training.settings import draws
 
 Place = tuple[float, ...]
@@ -49,12 +49,12 @@ class Matched:
 
 @dataclass(frozen=True)
 class Penalised:
-    """One row of the penalty: c^{ij}, (i, j), and who was asked for ∅, c^{i} and c^{j}."""
+    """One row of the penalty: c^{AB}, A and B, and who was asked for ∅, c^{A} and c^{B}."""
 
     x: Tensor
     t: Tensor
     c: Label
-    pair: tuple[int, int]
+    blocks: Blocks
     z: tuple[int, int, int]
 
 
@@ -100,17 +100,18 @@ def penalised(
     found = []
     for row in matched:
         place = (*row.x.flatten().tolist(), row.t.item())
-        joint = {label for label in mine[place] if len(_given(label, null)) == 2}
-        if len(joint) == 2:  # with two attributes a full label may be matched, too
-            joint.remove(row.c)
-        (c,) = joint
-        i, j = _given(c, null)
+        asked = mine[place].union(*(labels.get(place, set()) for labels in peers.values()))
+        if len(asked) == 5:  # else what is matched is one of the penalty's own four
+            asked.remove(row.c)
+        empty, a, b, joint = sorted(asked, key=by_size(null))
+        assert empty == null
         z = []
-        for term in (null, only(c, null, i), only(c, null, j)):
-            asked = [k for k in peers if term in peers[k].get(place, ())]
-            assert len(asked) <= 1, f"experts {asked} were all asked for {term}"
-            z.append(asked[0] if asked else me)
-        found.append(Penalised(row.x, row.t, c, (i, j), (z[0], z[1], z[2])))
+        for term in (null, a, b):
+            who = [k for k in peers if term in peers[k].get(place, ())]
+            assert len(who) <= 1, f"experts {who} were all asked for {term}"
+            z.append(who[0] if who else me)
+        blocks = _given(a, null), _given(b, null)
+        found.append(Penalised(row.x, row.t, joint, blocks, (z[0], z[1], z[2])))
     return found
 
 
@@ -125,5 +126,5 @@ def _places(x: Tensor, t: Tensor) -> list[Place]:
     return [(*at, when) for at, when in zip(x.flatten(1).tolist(), t.tolist(), strict=True)]
 
 
-def _given(label: Label, null: Label) -> list[int]:
-    return [i for i, value in enumerate(label) if value != null[i]]
+def _given(label: Label, null: Label) -> tuple[int, ...]:
+    return tuple(i for i, value in enumerate(label) if value != null[i])
