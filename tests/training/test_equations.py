@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from dcfm_node.flow import metrics, sources
-from dcfm_node.flow.losses import objective
 from dcfm_node.flow.sources import Points, Source
 from dcfm_node.flow.trainer import Hooks, train
 from tests.training import literal, witness
@@ -218,7 +217,7 @@ def test_training_descends_the_sum_of_both(stage: str) -> None:
     before = {name: value.clone() for name, value in it.own.state_dict().items()}
     train(it.own, source, lambda _: 0.0, seed=5, hooks=hooks)
     it.own.load_state_dict(before)
-    fit, ci = objective(it.own, *source.blocks[0][0], "velocity")
+    fit, ci = witness.losses(it.own, source.blocks[0][0], "velocity")
     expected = gradients(it.own, fit + CI_WEIGHT * ci)
     count = len(list(it.own.parameters()))
     moment = torch.cat([saved[0][f"optimiser.{i}.exp_avg"].flatten() for i in range(count)])

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from dcfm_node.flow.losses import Matching, objective
+from dcfm_node.flow.losses import Matching, Penalty, objective
 from dcfm_node.flow.sources import Source
 from tests.training.literal import Blocks, Label, by_size
 from tests.training.settings import draws
 
+Rows = tuple[Matching, Penalty | None]
+"""One step's, as `Source.block` gives them: whatever else knows their form is in this file."""
 Place = tuple[float, ...]
 """x_t, flat, and t."""
 
@@ -74,12 +76,18 @@ def step(
     """One batch of a source through the objective. The penalty must fall on every row."""
     assert source.settings.ci_batch >= source.settings.batch
     forget(own, *frozen.values())
-    ((match, penalty),) = source.block(1, draws(seed))
-    fit, ci = objective(own, match, penalty, source.manifest.network.predict)
-    matched = _matched(match)
+    (rows,) = source.block(1, draws(seed))
+    fit, ci = losses(own, rows, source.manifest.network.predict)
+    matched = _matched(rows)
     return Step(
         fit, ci, matched, penalised(own, frozen, me, source.manifest.cardinalities, matched)
     )
+
+
+def losses(net: nn.Module, rows: Rows, predict: str) -> tuple[Tensor, Tensor]:
+    """The matching term and the penalty of one step's rows."""
+    match, penalty = rows
+    return objective(net, match, penalty, predict)
 
 
 def forget(*nets: Witness) -> None:
@@ -115,7 +123,8 @@ def penalised(
     return found
 
 
-def _matched(match: Matching) -> list[Matched]:
+def _matched(rows: Rows) -> list[Matched]:
+    match, _ = rows
     return [
         Matched(match.x[r], match.t[r], tuple(match.c[r].tolist()), match.target[r])
         for r in range(len(match.x))
