@@ -1,14 +1,16 @@
 """Eqs. 3 to 17 word for word: one sample, one label, one expert at a time, and nothing drawn.
 
-Whoever compares says what was drawn: the pair (i, j), z, the mask. A label is a tuple, and a null
-token is |C_i| as everywhere; `null` is ∅. ‖·‖² is the mean over a sample's elements, as in
-`flow.losses`, so that λ means the same whatever the sample's shape.
+Whoever compares says what was drawn: the blocks A and B, z, the mask. Two blocks of attributes are
+penalised for what i and j are in Eq. 10, and with two attributes they are that.
+
+A label is a tuple, and a null token is |C_i| as everywhere; `null` is ∅. ‖·‖² is the mean over a
+sample's elements, as in `flow.losses`, so that λ means the same whatever the sample's shape.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from itertools import product
+from itertools import permutations, product
 
 import torch
 from torch import Tensor
@@ -17,6 +19,8 @@ from dcfm_node.flow.losses import Velocities
 from dcfm_node.records.manifest import Masks
 
 Label = tuple[int, ...]
+Blocks = tuple[tuple[int, ...], tuple[int, ...]]
+"""A and B: disjoint sets of attributes."""
 Counts = Mapping[Label, int]
 Law = dict[Label, Fraction]
 """Every outcome of a draw and its probability."""
@@ -28,8 +32,20 @@ def velocity(v: Velocities, x: Tensor, t: Tensor, c: Label) -> Tensor:
 
 
 def only(c: Label, null: Label, *given: int) -> Label:
-    """c^{i}, c^{ij}: all attributes null but those given; none given is ∅."""
+    """c^{i}, c^{A}: all attributes null but those given; none given is ∅."""
     return tuple(value if i in given else null[i] for i, value in enumerate(c))
+
+
+def terms(c: Label, null: Label, blocks: Blocks) -> list[Label]:
+    """∅, c^{A}, c^{B} and c^{AB}, in one order whichever block is called A: see `by_size`."""
+    a, b = blocks
+    found = [null, only(c, null, *a), only(c, null, *b), only(c, null, *a, *b)]
+    return sorted(found, key=by_size(null))
+
+
+def by_size(null: Label) -> Callable[[Label], tuple[int, Label]]:
+    """Labels in which few attributes are given come before those in which many are."""
+    return lambda label: (sum(x != y for x, y in zip(label, null, strict=True)), label)
 
 
 def composed(v: Velocities, x: Tensor, t: Tensor, c: Label, null: Label, w: float = 1) -> Tensor:
@@ -74,15 +90,15 @@ def matching_error(v: Velocities, x: Tensor, t: Tensor, c: Label, target: Tensor
 
 
 def independence_error(
-    v: Velocities, x: Tensor, t: Tensor, c: Label, null: Label, pair: tuple[int, int]
+    v: Velocities, x: Tensor, t: Tensor, c: Label, null: Label, blocks: Blocks
 ) -> Tensor:
     """Inside the norm of Eqs. 10 and 16."""
-    i, j = pair
+    a, b = blocks
     return (
-        velocity(v, x, t, only(c, null, i, j))
+        velocity(v, x, t, only(c, null, *a, *b))
         + velocity(v, x, t, null)
-        - velocity(v, x, t, only(c, null, i))
-        - velocity(v, x, t, only(c, null, j))
+        - velocity(v, x, t, only(c, null, *a))
+        - velocity(v, x, t, only(c, null, *b))
     )
 
 
@@ -95,10 +111,9 @@ def cross_peer_error(
     t: Tensor,
     c: Label,
     null: Label,
-    pair: tuple[int, int],
+    blocks: Blocks,
 ) -> Tensor:
-    """Inside the norm of Eq. 12, with z = (z_0, z_i, z_j)."""
-    i, j = pair
+    """Inside the norm of Eq. 12, with z = (z_0, z_A, z_B)."""
 
     def hat(k: int, label: Label) -> Tensor:
         """Eq. 13."""
@@ -106,42 +121,56 @@ def cross_peer_error(
             return velocity(own, x, t, label)
         return velocity(experts[k], x, t, label).detach()
 
+    a, b = blocks
     empty = hat(z[0], null)
     mixed = empty
-    for k, attribute in ((z[1], i), (z[2], j)):
-        mixed = mixed + (hat(k, only(c, null, attribute)) - empty)
-    return velocity(own, x, t, only(c, null, i, j)) - mixed
+    for k, block in ((z[1], a), (z[2], b)):
+        mixed = mixed + (hat(k, only(c, null, *block)) - empty)
+    return velocity(own, x, t, only(c, null, *a, *b)) - mixed
 
 
-def holds(counts: Counts, label: Label, null: Label) -> int:
-    """n_k(c_i) of c^{i}, n_k of ∅: how many samples agree with all that is given."""
-    return sum(
-        times
-        for held, times in counts.items()
-        if all(asked in (none, have) for asked, have, none in zip(label, held, null, strict=True))
-    )
+def blocks_law(n: int) -> dict[Blocks, Fraction]:
+    """A and B: first parts of an order of the attributes, together all of them with probability
+    1/2 and else any number from two on."""
+    law: dict[Blocks, Fraction] = defaultdict(Fraction)
+    orders = list(permutations(range(n)))
+    for order in orders:
+        for together in range(2, n + 1):
+            p = Fraction(1, 2) * ((together == n) + Fraction(1, n - 1)) / len(orders)
+            for first in range(1, together):
+                law[order[:first], order[first:together]] += p / (together - 1)
+    return law
+
+
+def known(counts: Counts, label: Label, null: Label) -> int:
+    """n_k(c_i) of c^{i}, n_k of ∅; of several attributes the smallest."""
+    found = [sum(counts.values())]
+    for i, value in enumerate(label):
+        if value != null[i]:
+            found.append(sum(times for held, times in counts.items() if held[i] == value))
+    return min(found)
 
 
 def marginal_shares(counts: Sequence[Counts], label: Label, null: Label) -> list[Fraction]:
     """r_k(c_i) ∝ n_k(c_i), and n_k/N for ∅; equal where no silo knows the value."""
-    known = [holds(silo, label, null) for silo in counts]
-    if sum(known) == 0:
+    held = [known(silo, label, null) for silo in counts]
+    if sum(held) == 0:
         return [Fraction(1, len(counts))] * len(counts)
-    return [Fraction(times, sum(known)) for times in known]
+    return [Fraction(times, sum(held)) for times in held]
 
 
 def joint_shares(counts: Sequence[Counts], c: Label, null: Label) -> list[Fraction]:
     """r_k(c) ∝ n_k(c); where nobody has seen c, ∝ Σ_i n_k(c_i)."""
-    known = [silo.get(c, 0) for silo in counts]
-    if sum(known) == 0:
-        known = [sum(holds(silo, only(c, null, i), null) for i in range(len(c))) for silo in counts]
-    return [Fraction(times, sum(known)) for times in known]
+    held = [silo.get(c, 0) for silo in counts]
+    if sum(held) == 0:
+        held = [sum(known(silo, only(c, null, i), null) for i in range(len(c))) for silo in counts]
+    return [Fraction(times, sum(held)) for times in held]
 
 
 def routing_law(counts: Sequence[Counts], terms: Sequence[Label], null: Label, me: int) -> Law:
     """z of Eq. 12: terms by label counts; without one of `me`, one that `me` knows becomes its."""
     shares = [marginal_shares(counts, term, null) for term in terms]
-    own = [m for m, term in enumerate(terms) if holds(counts[me], term, null) > 0]
+    own = [m for m, term in enumerate(terms) if known(counts[me], term, null) > 0]
     law: Law = defaultdict(Fraction)
     for z in product(range(len(counts)), repeat=len(terms)):
         p = Fraction(1)

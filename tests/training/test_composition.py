@@ -127,7 +127,7 @@ class Gaussians:
         m, s, t = self.mean(c)[:, None], self.spread(c)[:, None], t[:, None]
         v = m + (t * s**2 - (1 - t)) / ((1 - t) ** 2 + (t * s) ** 2) * (x - t * m)
         unseen = [
-            self.held is not None and literal.holds(self.held, tuple(label), SIZES[2]) == 0
+            self.held is not None and literal.known(self.held, tuple(label), SIZES[2]) == 0
             for label in c.tolist()
         ]
         return torch.where(torch.tensor(unseen)[:, None], 1e3, v)

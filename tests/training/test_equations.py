@@ -1,7 +1,7 @@
 """Every stage's two losses, their gradients and their draws, against the literal equations."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from dcfm_node.flow import metrics, sources
-from dcfm_node.flow.losses import objective
 from dcfm_node.flow.sources import Points, Source
 from dcfm_node.flow.trainer import Hooks, train
 from tests.training import literal, witness
@@ -33,7 +32,7 @@ def literal_ci(it: Case, rows: Iterable[Penalised]) -> Tensor:
     """Eqs. 10, 12 and 16."""
     errors = []
     for row in rows:
-        at = (row.x, row.t, row.c, it.null, row.pair)
+        at = (row.x, row.t, row.c, it.null, row.blocks)
         if it.frozen:
             error = literal.cross_peer_error(it.own, it.frozen, row.z, ME, *at)
         else:
@@ -68,7 +67,7 @@ def test_both_losses_and_their_gradients(stage: str, n: int, predict: str) -> No
     ):
         torch.testing.assert_close(made, expected, rtol=1e-4, atol=0)
         mine, theirs = gradients(it.own, made), gradients(it.own, expected)
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5 * theirs.norm().item())
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5 * theirs.norm().item())
 
 
 @pytest.mark.parametrize("n", [2, 3])
@@ -151,19 +150,28 @@ def test_masks_have_the_frequencies_of_equation_8(n: int) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 @pytest.mark.parametrize("n", [2, 3])
-def test_pairs_and_z_have_the_frequencies_of_equation_12(n: int, share: float) -> None:
+def test_blocks_and_z_have_the_frequencies_of_equation_12(n: int, share: float) -> None:
     """On own labels, and on those of the product space, some of whose values the silo lacks."""
     it = case("against peers", n, batch=6000, share=share)
     labels = Counter(product(*map(range, it.null))) if share else COUNTS[n][ME]
-    pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
     law: Law = Counter()
     for c, times in labels.items():
-        for pair in pairs:
-            p_label = Fraction(times, sum(labels.values()) * len(pairs))
-            terms = [literal.only(c, it.null, *kept) for kept in ((), pair[:1], pair[1:])]
+        for blocks, p_blocks in literal.blocks_law(n).items():
+            p_label = p_blocks * Fraction(times, sum(labels.values()))
+            terms = literal.terms(c, it.null, blocks)[:3]
             for z, p in literal.routing_law(COUNTS[n], terms, it.null, ME).items():
-                law[*literal.only(c, it.null, *pair), *z] += p * p_label
-    assert_follows([(*row.c, *row.z) for row in it.step().penalised], law)
+                law[*terms[1], *terms[2], *z] += p * p_label
+    rows = it.step().penalised
+    drawn = [(*literal.terms(row.c, it.null, row.blocks)[1:3], row.z) for row in rows]
+    assert_follows([(*a, *b, *z) for a, b, z in drawn], law)
+    assert_follows([z for *_, z in drawn], _sums(law, lambda outcome: outcome[-3:]))
+
+
+def _sums(law: Law, part: Callable[[Label], Label]) -> Law:
+    sums: Law = Counter()
+    for outcome, p in law.items():
+        sums[part(outcome)] += p
+    return sums
 
 
 def test_anchored_terms_are_live_with_probability_one_half() -> None:
@@ -209,7 +217,7 @@ def test_training_descends_the_sum_of_both(stage: str) -> None:
     before = {name: value.clone() for name, value in it.own.state_dict().items()}
     train(it.own, source, lambda _: 0.0, seed=5, hooks=hooks)
     it.own.load_state_dict(before)
-    fit, ci = objective(it.own, *source.blocks[0][0], "velocity")
+    fit, ci = witness.losses(it.own, source.blocks[0][0], "velocity")
     expected = gradients(it.own, fit + CI_WEIGHT * ci)
     count = len(list(it.own.parameters()))
     moment = torch.cat([saved[0][f"optimiser.{i}.exp_avg"].flatten() for i in range(count)])

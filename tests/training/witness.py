@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from dcfm_node.flow.losses import Matching, objective
+from dcfm_node.flow.losses import Matching, Penalty, objective
 from dcfm_node.flow.sources import Source
-from tests.training.literal import Label, only
+from tests.training.literal import Blocks, Label, by_size
 from tests.training.settings import draws
 
+Rows = tuple[Matching, Penalty | None]
+"""One step's, as `Source.block` gives them: whatever else knows their form is in this file."""
 Place = tuple[float, ...]
 """x_t, flat, and t."""
 
@@ -49,12 +51,12 @@ class Matched:
 
 @dataclass(frozen=True)
 class Penalised:
-    """One row of the penalty: c^{ij}, (i, j), and who was asked for ∅, c^{i} and c^{j}."""
+    """One row of the penalty: c^{AB}, A and B, and who was asked for ∅, c^{A} and c^{B}."""
 
     x: Tensor
     t: Tensor
     c: Label
-    pair: tuple[int, int]
+    blocks: Blocks
     z: tuple[int, int, int]
 
 
@@ -74,12 +76,18 @@ def step(
     """One batch of a source through the objective. The penalty must fall on every row."""
     assert source.settings.ci_batch >= source.settings.batch
     forget(own, *frozen.values())
-    ((match, penalty),) = source.block(1, draws(seed))
-    fit, ci = objective(own, match, penalty, source.manifest.network.predict)
-    matched = _matched(match)
+    (rows,) = source.block(1, draws(seed))
+    fit, ci = losses(own, rows, source.manifest.network.predict)
+    matched = _matched(rows)
     return Step(
         fit, ci, matched, penalised(own, frozen, me, source.manifest.cardinalities, matched)
     )
+
+
+def losses(net: nn.Module, rows: Rows, predict: str) -> tuple[Tensor, Tensor]:
+    """The matching term and the penalty of one step's rows."""
+    match, penalty = rows
+    return objective(net, match, penalty, predict)
 
 
 def forget(*nets: Witness) -> None:
@@ -100,21 +108,23 @@ def penalised(
     found = []
     for row in matched:
         place = (*row.x.flatten().tolist(), row.t.item())
-        joint = {label for label in mine[place] if len(_given(label, null)) == 2}
-        if len(joint) == 2:  # with two attributes a full label may be matched, too
-            joint.remove(row.c)
-        (c,) = joint
-        i, j = _given(c, null)
+        asked = mine[place].union(*(labels.get(place, set()) for labels in peers.values()))
+        if len(asked) == 5:  # else what is matched is one of the penalty's own four
+            asked.remove(row.c)
+        empty, a, b, joint = sorted(asked, key=by_size(null))
+        assert empty == null
         z = []
-        for term in (null, only(c, null, i), only(c, null, j)):
-            asked = [k for k in peers if term in peers[k].get(place, ())]
-            assert len(asked) <= 1, f"experts {asked} were all asked for {term}"
-            z.append(asked[0] if asked else me)
-        found.append(Penalised(row.x, row.t, c, (i, j), (z[0], z[1], z[2])))
+        for term in (null, a, b):
+            who = [k for k in peers if term in peers[k].get(place, ())]
+            assert len(who) <= 1, f"experts {who} were all asked for {term}"
+            z.append(who[0] if who else me)
+        blocks = _given(a, null), _given(b, null)
+        found.append(Penalised(row.x, row.t, joint, blocks, (z[0], z[1], z[2])))
     return found
 
 
-def _matched(match: Matching) -> list[Matched]:
+def _matched(rows: Rows) -> list[Matched]:
+    match, _ = rows
     return [
         Matched(match.x[r], match.t[r], tuple(match.c[r].tolist()), match.target[r])
         for r in range(len(match.x))
@@ -125,5 +135,5 @@ def _places(x: Tensor, t: Tensor) -> list[Place]:
     return [(*at, when) for at, when in zip(x.flatten(1).tolist(), t.tolist(), strict=True)]
 
 
-def _given(label: Label, null: Label) -> list[int]:
-    return [i for i, value in enumerate(label) if value != null[i]]
+def _given(label: Label, null: Label) -> tuple[int, ...]:
+    return tuple(i for i, value in enumerate(label) if value != null[i])

@@ -53,14 +53,14 @@ def run(stage: str) -> Figures:
 def _outcome(stage: str, hooks: Hooks) -> Outcome:
     run = manifest((2, 3, 2), shape=(4,), network={"predict": "sample"}, method=METHOD)
     mine, anchor, theirs = (_network(run, seed) for seed in (1, 2, 3))
-    peers = [Teacher("silo-0", mine, ROWS), Teacher("silo-1", theirs, PEER)]
+    peers = [Teacher("silo-0", theirs, PEER), Teacher("silo-1", mine, ROWS)]
     data = {"train": _samples(0), "holdout": _samples(1), "seed": 4, "hooks": hooks}
     if stage == "local":
         return local(run, **data)
     if stage == "refine_anchored":
         return refine_anchored(run, **data, init=mine, anchor=anchor)
     if stage == "refine_against_peers":
-        return refine_against_peers(run, **data, me="silo-0", init=mine, peers=peers)
+        return refine_against_peers(run, **data, me="silo-1", init=mine, peers=peers)
     return distil(run, peers, init=mine, seed=4, hooks=hooks)
 
 
