@@ -237,10 +237,10 @@ def test_metrics_are_the_same_equations(predict: str, monkeypatch: pytest.Monkey
         return seen[-1]
 
     source = Source(points, it.source.mix, it.run, it.source.settings, it.source.product_share)
-    gap = metrics.ci_gap(it.own, source, "cpu")
+    gap = metrics.ci_gap(it.own, source)
     drawn = witness.penalised(it.own, it.frozen, ME, it.null, full(seen[0]))
     assert gap == pytest.approx(literal_ci(it, drawn).item(), rel=1e-4)
-    error = metrics.velocity_error(it.own, points, predict, "cpu")
+    error = metrics.velocity_error(it.own, points, predict)
     assert error == pytest.approx(literal_fit(it, full(seen[1])).item(), rel=1e-4)
 
 

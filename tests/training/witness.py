@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from dcfm_node.flow.losses import Matching, Penalty, objective
+from dcfm_node.flow import losses as flow
 from dcfm_node.flow.sources import Source
 from tests.training.literal import Blocks, Label, by_size
 from tests.training.settings import draws
 
-Rows = tuple[Matching, Penalty | None]
+Rows = flow.Step
 """One step's, as `Source.block` gives them: whatever else knows their form is in this file."""
 Place = tuple[float, ...]
 """x_t, flat, and t."""
@@ -86,8 +86,7 @@ def step(
 
 def losses(net: nn.Module, rows: Rows, predict: str) -> tuple[Tensor, Tensor]:
     """The matching term and the penalty of one step's rows."""
-    match, penalty = rows
-    return objective(net, match, penalty, predict)
+    return flow.objective(net, rows, predict)
 
 
 def forget(*nets: Witness) -> None:
@@ -124,7 +123,7 @@ def penalised(
 
 
 def _matched(rows: Rows) -> list[Matched]:
-    match, _ = rows
+    match = rows.match
     return [
         Matched(match.x[r], match.t[r], tuple(match.c[r].tolist()), match.target[r])
         for r in range(len(match.x))
