@@ -134,8 +134,8 @@ schedule = "alternating"
 # Rounds of refinement at least and at most, 1 to 1000.
 min_rounds = 1
 max_rounds = 3
-# Converged when no silo's CI gap or hold-out loss falls by more than this fraction.
-tolerance = 0.05
+# Converged when a round lowers the objective on hold-out data by no more than this fraction.
+tolerance = 0.01
 # What ddm weighs its experts by: "label" or "trained"; and how many experts ddm and dfd keep at
 # every step, the heaviest; 0 keeps all.
 routing = "label"

@@ -86,8 +86,8 @@ class Method(Model):
     max_rounds: Annotated[int, Field(ge=1, le=1_000)] = 3
     """Rounds of DCFM-A at least and at most; convergence is judged from `min_rounds` on. Of
     FedFlow: how often parameters are averaged, at equal intervals of `local.steps`."""
-    tolerance: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
-    """Converged when no silo's CI gap or hold-out loss falls by more than this fraction."""
+    tolerance: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
+    """Converged when a round lowers the hold-out objective (Eq. 14) by no more than this share."""
     masks: Masks = Masks()
     local: Training
     refine: Training = NO_STAGE

@@ -110,9 +110,10 @@ def rejected(view: View) -> bool:
 def finishes(view: View, round_: int, among: Set[bytes] | None = None) -> bool:
     """Whether training ends with this round: at the last one, or, of DCFM, when it stopped paying.
 
-    Decided from published metrics alone, so that every node decides alike: converged when neither
-    the mean CI gap nor the mean hold-out loss of the silos that trained both this round and an
-    earlier one fell by more than `method.tolerance`.
+    Decided from published metrics alone, so that every node decides alike: converged when the
+    objective on hold-out data (Eq. 14), averaged over the silos that trained both this round and an
+    earlier one, fell by no more than the fraction `method.tolerance`. Their sum counts, not each
+    term: the gap goes on halving long after it weighs nothing beside the loss.
 
     Args:
         among: digests of the expert entries that count; all if None.
@@ -131,12 +132,13 @@ def finishes(view: View, round_: int, among: Set[bytes] | None = None) -> bool:
             continue
         now.append(said.body)
         before.append(rounds[max(earlier)].body)
-    return bool(now) and all(
-        _mean(now, name) >= (1 - method.tolerance) * _mean(before, name)
-        for name in ("ci_gap", "holdout_loss")
+    weight = method.refine.ci_weight
+    return bool(now) and _objective(now, weight) >= (1 - method.tolerance) * _objective(
+        before, weight
     )
 
 
-def _mean(experts: list[Expert], name: str) -> float:
+def _objective(experts: list[Expert], ci_weight: float) -> float:
     # Exact, so that the order in which experts became known does not show in the last bit.
-    return math.fsum(expert.metrics.get(name, 0.0) for expert in experts) / len(experts)
+    terms = (("holdout_loss", 1.0), ("ci_gap", ci_weight))
+    return math.fsum(e.metrics.get(name, 0.0) * w for e in experts for name, w in terms)

@@ -158,7 +158,14 @@ def test_a_student_that_no_quorum_can_endorse_is_rejected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gaps", "finished"), [((1.0, 0.5), False), ((1.0, 0.96), True), ((1.0, 1.2), True)]
+    ("gaps", "finished"),
+    [
+        ((1.0, 0.5), False),
+        ((1.0, 0.97), False),
+        ((1.0, 0.985), True),
+        ((1.0, 1.2), True),
+        ((0.004, 0.001), True),  # falls by far, and weighs nothing beside the loss
+    ],
 )
 def test_training_ends_when_it_stops_paying(gaps: tuple[float, float], finished: bool) -> None:
     run = Run(2, rounds=9)
