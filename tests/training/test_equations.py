@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dcfm_node.flow import metrics, sources
+from dcfm_node.flow.losses import objective
 from dcfm_node.flow.sources import Points, Source
 from dcfm_node.flow.trainer import Hooks, train
 from tests.training import literal, witness
@@ -217,7 +218,7 @@ def test_training_descends_the_sum_of_both(stage: str) -> None:
     before = {name: value.clone() for name, value in it.own.state_dict().items()}
     train(it.own, source, lambda _: 0.0, seed=5, hooks=hooks)
     it.own.load_state_dict(before)
-    fit, ci = witness.losses(it.own, source.blocks[0][0], "velocity")
+    fit, ci = objective(it.own, source.blocks[0][0], "velocity")
     expected = gradients(it.own, fit + CI_WEIGHT * ci)
     count = len(list(it.own.parameters()))
     moment = torch.cat([saved[0][f"optimiser.{i}.exp_avg"].flatten() for i in range(count)])
@@ -237,10 +238,10 @@ def test_metrics_are_the_same_equations(predict: str, monkeypatch: pytest.Monkey
         return seen[-1]
 
     source = Source(points, it.source.mix, it.run, it.source.settings, it.source.product_share)
-    gap = metrics.ci_gap(it.own, source, "cpu")
+    gap = metrics.ci_gap(it.own, source)
     drawn = witness.penalised(it.own, it.frozen, ME, it.null, full(seen[0]))
     assert gap == pytest.approx(literal_ci(it, drawn).item(), rel=1e-4)
-    error = metrics.velocity_error(it.own, points, predict, "cpu")
+    error = metrics.velocity_error(it.own, points, predict)
     assert error == pytest.approx(literal_fit(it, full(seen[1])).item(), rel=1e-4)
 
 
