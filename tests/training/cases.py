@@ -16,7 +16,8 @@ from tests.training.literal import Label
 from tests.training.settings import STAGE, draws, manifest
 from tests.training.witness import Step, Witness
 
-STAGES = ("local", "against peers", "anchored", "distil")
+STAGES = ("local", "against peers", "own snapshot", "anchored", "distil")
+AMONG_PEERS = ("against peers", "own snapshot")
 SIZES = {2: (2, 3), 3: (2, 3, 2)}
 SHAPES = {2: (3,), 3: (1, 2, 2)}
 COUNTS = {
@@ -34,6 +35,8 @@ COUNTS = {
 """By number of attributes; no silo knows every value."""
 ME = 1
 """The silo that trains."""
+LIVE = -1
+"""Its own z where its frozen snapshot has the other."""
 MASKS = {"full": 2, "marginal": 3, "null": 1}
 CI_WEIGHT = 3.0
 
@@ -55,12 +58,17 @@ class Case:
     @property
     def frozen(self) -> dict[int, Witness]:
         """Whose terms may be mixed into the penalty."""
-        if self.stage == "against peers":
+        if self.stage in AMONG_PEERS:
             return dict(enumerate(self.experts))
         return {0: self.experts[0]} if self.stage == "anchored" else {}
 
+    @property
+    def live(self) -> int:
+        """Which z stands for the trained network."""
+        return LIVE if self.stage == "own snapshot" else ME
+
     def step(self, seed: int = 0) -> Step:
-        return witness.step(self.own, self.source, self.frozen, ME, seed)
+        return witness.step(self.own, self.source, self.frozen, self.live, seed)
 
 
 def case(
@@ -88,8 +96,11 @@ def case(
     )
     own, *experts = map(Witness, nets or [_network(run, seed) for seed in range(4)])
     mix, points = sources.all_live, sources.data_points(*samples(n))
+    router = Router(COUNTS[n], run.cardinalities)
     if stage == "against peers":
-        mix = sources.against_peers(experts, Router(COUNTS[n], run.cardinalities), ME)
+        mix = sources.against_peers(experts, router, ME)
+    elif stage == "own snapshot":
+        mix = sources.with_own_snapshot(experts, router, ME)
     elif stage == "anchored":
         mix = sources.anchored(experts[0])
     elif stage == "distil":

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from itertools import permutations, product
+from math import prod
 
 import torch
 from torch import Tensor
@@ -173,14 +174,24 @@ def routing_law(counts: Sequence[Counts], terms: Sequence[Label], null: Label, m
     own = [m for m, term in enumerate(terms) if known(counts[me], term, null) > 0]
     law: Law = defaultdict(Fraction)
     for z in product(range(len(counts)), repeat=len(terms)):
-        p = Fraction(1)
-        for m, k in enumerate(z):
-            p *= shares[m][k]
+        p = prod(shares[m][k] for m, k in enumerate(z))
         if me in z:
             law[z] += p
             continue
         for m in own:
             law[(*z[:m], me, *z[m + 1 :])] += p / len(own)
+    return law
+
+
+def snapshot_law(counts: Sequence[Counts], terms: Sequence[Label], null: Label, me: int) -> Law:
+    """z where one term that `me` knows is live, -1, and the others are any expert's."""
+    shares = [marginal_shares(counts, term, null) for term in terms]
+    own = [m for m, term in enumerate(terms) if known(counts[me], term, null) > 0]
+    law: Law = defaultdict(Fraction)
+    for z in product(range(len(counts)), repeat=len(terms)):
+        p = prod(shares[m][k] for m, k in enumerate(z))
+        for m in own:
+            law[(*z[:m], -1, *z[m + 1 :])] += p / len(own)
     return law
 
 

@@ -14,10 +14,22 @@ import torch
 from torch import Tensor, nn
 
 from dcfm_node.flow import metrics, sources
+from dcfm_node.flow.labels import block_terms
+from dcfm_node.flow.losses import objective
 from dcfm_node.flow.sources import Points, Source
 from dcfm_node.flow.trainer import Hooks, train
 from tests.training import literal, witness
-from tests.training.cases import CI_WEIGHT, COUNTS, ME, SHAPES, STAGES, Case, case, samples
+from tests.training.cases import (
+    AMONG_PEERS,
+    CI_WEIGHT,
+    COUNTS,
+    ME,
+    SHAPES,
+    STAGES,
+    Case,
+    case,
+    samples,
+)
 from tests.training.literal import Label, Law
 from tests.training.settings import draws
 from tests.training.witness import Matched, Penalised
@@ -34,7 +46,7 @@ def literal_ci(it: Case, rows: Iterable[Penalised]) -> Tensor:
     for row in rows:
         at = (row.x, row.t, row.c, it.null, row.blocks)
         if it.frozen:
-            error = literal.cross_peer_error(it.own, it.frozen, row.z, ME, *at)
+            error = literal.cross_peer_error(it.own, it.frozen, row.z, it.live, *at)
         else:
             error = literal.independence_error(it.own, *at)
         errors.append((error, row.t))
@@ -148,18 +160,32 @@ def test_masks_have_the_frequencies_of_equation_8(n: int) -> None:
     assert_follows([row.c for row in it.step().matched], law)
 
 
+def test_blocks_of_four_attributes_are_drawn_by_their_law() -> None:
+    """Of two and three every law that treats attributes alike is nearly the same."""
+    null = (2, 2, 2, 2)
+    terms = block_terms(torch.zeros(6000, 4, dtype=torch.int64), torch.tensor(null), draws())
+    law: Law = Counter()
+    for blocks, p in literal.blocks_law(4).items():
+        _, a, b, _ = literal.terms((0, 0, 0, 0), null, blocks)
+        law[*a, *b] += p
+    drawn = [sorted(map(tuple, row), key=literal.by_size(null)) for row in terms.tolist()]
+    assert_follows([(*a, *b) for _, a, b, _ in drawn], law)
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 @pytest.mark.parametrize("n", [2, 3])
-def test_blocks_and_z_have_the_frequencies_of_equation_12(n: int, share: float) -> None:
+@pytest.mark.parametrize("stage", AMONG_PEERS)
+def test_blocks_and_z_have_the_frequencies_of_equation_12(stage: str, n: int, share: float) -> None:
     """On own labels, and on those of the product space, some of whose values the silo lacks."""
-    it = case("against peers", n, batch=6000, share=share)
+    it = case(stage, n, batch=6000, share=share)
+    rule = literal.routing_law if stage == "against peers" else literal.snapshot_law
     labels = Counter(product(*map(range, it.null))) if share else COUNTS[n][ME]
     law: Law = Counter()
     for c, times in labels.items():
         for blocks, p_blocks in literal.blocks_law(n).items():
             p_label = p_blocks * Fraction(times, sum(labels.values()))
             terms = literal.terms(c, it.null, blocks)[:3]
-            for z, p in literal.routing_law(COUNTS[n], terms, it.null, ME).items():
+            for z, p in rule(COUNTS[n], terms, it.null, ME).items():
                 law[*terms[1], *terms[2], *z] += p * p_label
     rows = it.step().penalised
     drawn = [(*literal.terms(row.c, it.null, row.blocks)[1:3], row.z) for row in rows]
@@ -217,7 +243,7 @@ def test_training_descends_the_sum_of_both(stage: str) -> None:
     before = {name: value.clone() for name, value in it.own.state_dict().items()}
     train(it.own, source, lambda _: 0.0, seed=5, hooks=hooks)
     it.own.load_state_dict(before)
-    fit, ci = witness.losses(it.own, source.blocks[0][0], "velocity")
+    fit, ci = objective(it.own, source.blocks[0][0], "velocity")
     expected = gradients(it.own, fit + CI_WEIGHT * ci)
     count = len(list(it.own.parameters()))
     moment = torch.cat([saved[0][f"optimiser.{i}.exp_avg"].flatten() for i in range(count)])

@@ -62,7 +62,7 @@ def test_gradients_are_difference_quotients_of_own_parameters(stage: str, n: int
 
 
 @pytest.mark.parametrize("n", [2, 3])
-@pytest.mark.parametrize("stage", ["against peers", "anchored", "distil"])
+@pytest.mark.parametrize("stage", ["against peers", "own snapshot", "anchored", "distil"])
 def test_frozen_networks_matter_and_get_no_gradient(stage: str, n: int) -> None:
     it = lookup_case(stage, n)
     total(it).backward()
@@ -132,12 +132,20 @@ def stage_one(hooks: Hooks) -> Outcome:
     return local(RUN, data(), data(), seed=1, hooks=hooks)
 
 
-def between(*peers: Teacher) -> Callable[[Hooks], Outcome]:
+def between(*peers: Teacher, own_snapshot: bool = False) -> Callable[[Hooks], Outcome]:
     """DCFM-A of silo ME from INIT."""
 
     def stage(hooks: Hooks) -> Outcome:
         return refine_against_peers(
-            RUN, data(), data(), me=f"silo-{ME}", init=INIT, peers=peers, seed=1, hooks=hooks
+            RUN,
+            data(),
+            data(),
+            me=f"silo-{ME}",
+            init=INIT,
+            peers=peers,
+            own_snapshot=own_snapshot,
+            seed=1,
+            hooks=hooks,
         )
 
     return stage
@@ -154,7 +162,14 @@ def student(init: Weights, teacher: Weights) -> Callable[[Hooks], Outcome]:
     return lambda hooks: distil(RUN, three, init=init, seed=1, hooks=hooks)
 
 
-@pytest.mark.parametrize("stage", [between(*teachers(INIT, INIT, INIT)), anchored_on(INIT)])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        between(*teachers(INIT, INIT, INIT)),
+        between(*teachers(INIT, INIT, INIT), own_snapshot=True),
+        anchored_on(INIT),
+    ],
+)
 def test_between_equal_experts_every_z_gives_the_local_value(
     stage: Callable[[Hooks], Outcome],
 ) -> None:
@@ -164,12 +179,13 @@ def test_between_equal_experts_every_z_gives_the_local_value(
 
 
 def test_what_each_stage_composes_with() -> None:
-    """The anchor, and every peer's expert; not the silo's own as published."""
+    """The anchor, and every peer's expert; the silo's own as published only where that is asked."""
     alike = first_losses(between(*teachers(INIT, INIT, INIT)))
     assert first_losses(between(*teachers(INIT, OTHER, INIT))) == alike
     for changed in (
         between(*teachers(OTHER, INIT, INIT)),
         between(*teachers(INIT, INIT, OTHER)),
+        between(*teachers(INIT, OTHER, INIT), own_snapshot=True),
         anchored_on(OTHER),
     ):
         losses = first_losses(changed)

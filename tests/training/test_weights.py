@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from dcfm_node.flow.losses import objective
 from dcfm_node.flow.networks import Velocity
 from dcfm_node.flow.sources import Points, Source, all_live
 from tests.training.settings import STAGE, draws, manifest
-from tests.training.witness import losses
 
 ERROR = 0.3
 BATCH = {"local": STAGE | {"batch": 4, "ci_batch": 4}}
@@ -48,7 +48,7 @@ def test_errors_are_weighed_by_time(
     points = Points(x, times, c, lambda _: torch.zeros(4, 2))
     source = Source(lambda rows, generator: points, all_live, run, run.method.local, 0.0)
     torch.testing.assert_close(net(x, times, c), torch.full((4, 2), velocity_error))
-    (rows,) = source.block(1, draws())
-    fit, ci = losses(net, rows, predict)
+    (step,) = source.block(1, draws())
+    fit, ci = objective(net, step, predict)
     assert fit.item() == pytest.approx(loss, rel=1e-5)
     assert ci.item() == pytest.approx(loss, rel=1e-5)

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from dcfm_node.flow import losses as flow
+from dcfm_node.flow.losses import Matching, objective
 from dcfm_node.flow.sources import Source
 from tests.training.literal import Blocks, Label, by_size
 from tests.training.settings import draws
 
-Rows = flow.Step
-"""One step's, as `Source.block` gives them: whatever else knows their form is in this file."""
 Place = tuple[float, ...]
 """x_t, flat, and t."""
 
@@ -77,16 +75,11 @@ def step(
     assert source.settings.ci_batch >= source.settings.batch
     forget(own, *frozen.values())
     (rows,) = source.block(1, draws(seed))
-    fit, ci = losses(own, rows, source.manifest.network.predict)
-    matched = _matched(rows)
+    fit, ci = objective(own, rows, source.manifest.network.predict)
+    matched = _matched(rows.match)
     return Step(
         fit, ci, matched, penalised(own, frozen, me, source.manifest.cardinalities, matched)
     )
-
-
-def losses(net: nn.Module, rows: Rows, predict: str) -> tuple[Tensor, Tensor]:
-    """The matching term and the penalty of one step's rows."""
-    return flow.objective(net, rows, predict)
 
 
 def forget(*nets: Witness) -> None:
@@ -122,8 +115,7 @@ def penalised(
     return found
 
 
-def _matched(rows: Rows) -> list[Matched]:
-    match = rows.match
+def _matched(match: Matching) -> list[Matched]:
     return [
         Matched(match.x[r], match.t[r], tuple(match.c[r].tolist()), match.target[r])
         for r in range(len(match.x))
