@@ -40,7 +40,7 @@ def test_vectors_verify():
 
 
 def test_the_bench_sets_every_stage_beside_its_floor():
-    """Its form, and the floors that counting evaluations gives; times are the machine's."""
+    """Its form, and what counting evaluations gives; times are the machine's."""
     rows = json.loads(run("scripts/bench_training", "--steps", "2", "--json"))["rows"]
     floors = {row["name"]: round(row["floor"], 2) for row in rows}
     assert floors == {
@@ -56,6 +56,11 @@ def test_the_bench_sets_every_stage_beside_its_floor():
         "anchored, shipped": 1.5,
         "DCFM-B, K = 5, shipped": 2.08,
     }
+    drawn = {row["name"]: round(row["drawn"], 2) for row in rows}
+    for name in ("plain", "+L", "+L, shipped"):
+        assert drawn[name] == floors[name], "asked for as few velocities as can be"
+    for name in floors:
+        assert drawn[name] >= floors[name] or "anchored" in name
     plain = rows[0]["ms"]
     for row in rows:
         assert row["ratio"] == pytest.approx(row["ms"] / plain)
