@@ -98,8 +98,11 @@ class Stage:
         return self.out / "student"
 
 
-def prepare(out: Path, wish: Wish) -> Stage:
+def prepare(out: Path, wish: Wish, run: dict[str, Any] | None = None) -> Stage:
     """Make the folder anew: keys, settings, peers and the run.
+
+    Args:
+        run: as run.toml has it; as the wish has it if None.
 
     Raises:
         ConfigError: the wish is out of bounds.
@@ -116,7 +119,7 @@ def prepare(out: Path, wish: Wish) -> Stage:
         blocks.append(peer_block(own_peer(load_node(node.config), keys)))
     stage = Stage(out, tuple(nodes))
     stage.peers.write_text("\n".join(blocks))
-    stage.run.write_text(to_toml(run_settings(wish)))
+    stage.run.write_text(to_toml(run_settings(wish) if run is None else run))
     return stage
 
 

@@ -1,0 +1,96 @@
+"""What methods should cost, by the paper's Tables 3 and 4 and by what our nodes do."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dcfm_node.experiment.costs.settings import Communication, MethodName
+
+
+@dataclass(frozen=True)
+class Formula:
+    """Of K silos, T averagings and R rounds, as it is written and as it is computed."""
+
+    text: str
+    of: Callable[[int, int, int], float]
+
+    def __call__(self, given: Communication) -> float:
+        return self.of(given.silos, given.averagings, given.rounds)
+
+
+PAPER: Mapping[MethodName, Formula] = {
+    "fedflow": Formula("2 T", lambda k, t, r: 2 * t),
+    "ddm": Formula("K - 1, once", lambda k, t, r: k - 1),
+    "dfd": Formula("K - 1, once", lambda k, t, r: k - 1),
+    "dcfm-a": Formula("R (K - 1) + R", lambda k, t, r: r * (k - 1) + r),
+    "dcfm-b": Formula("2", lambda k, t, r: 2),
+}
+"""Table 3: units that a client sends and receives. The alternating schedule is ours."""
+
+EXCHANGES: Mapping[MethodName, Formula] = {
+    "fedflow": Formula("T", lambda k, t, r: t),
+    "ddm": Formula("1", lambda k, t, r: 1),
+    "dfd": Formula("1", lambda k, t, r: 1),
+    "dcfm-a": Formula("R + 1", lambda k, t, r: r + 1),
+    "dcfm-b": Formula("1", lambda k, t, r: 1),
+    "dcfm-alternating": Formula("R + 1", lambda k, t, r: r + 1),
+}
+"""How often our nodes publish experts, Stage I included."""
+
+_ENSEMBLE = Formula("2 (K - 1)", lambda k, t, r: 2 * (k - 1))
+OURS: Mapping[MethodName, Formula] = {
+    "fedflow": Formula("(T + 1/K) (K - 1)", lambda k, t, r: (t + 1 / k) * (k - 1)),
+    "ddm": _ENSEMBLE,
+    "dfd": _ENSEMBLE,
+    "dcfm-a": Formula("(R + 1 + 1/K) (K - 1)", lambda k, t, r: (r + 1 + 1 / k) * (k - 1)),
+    "dcfm-b": Formula("(1 + 1/K) (K - 1)", lambda k, t, r: (1 + 1 / k) * (k - 1)),
+    "dcfm-alternating": Formula(
+        "(R + 1) (1 + 1/K) (K - 1)", lambda k, t, r: (r + 1) * (1 + 1 / k) * (k - 1)
+    ),
+}
+"""Units that a silo receives of our nodes, in the mean; in the mean it sends as many."""
+
+NOTES: Mapping[MethodName, str] = {
+    "fedflow": "there is no server: each silo fetches its K - 1 peers' parameters at every"
+    " averaging and averages by itself; the last average comes from the elected node.",
+    "ddm": "every silo fetches its K - 1 peers' experts, not one client alone, and then the"
+    " released student, which is one file of all K experts.",
+    "dfd": "as ddm; the energies that weigh the experts are computed from the same networks.",
+    "dcfm-a": "Stage I's experts are exchanged as well, the last round's go to every silo so that"
+    " none is lost with its author, and the run ends with a student distilled by DCFM-B.",
+    "dcfm-b": "every silo holds every expert, so that any may be elected to distil and none is lost"
+    " with its author: K - 1 received where the elected node alone needs them.",
+    "dcfm-alternating": "R + 1 times what DCFM-B sends; one expert up and one student down would"
+    " do, 2 (R + 1), were experts not held by every silo.",
+}
+"""Why our nodes send more than the formula."""
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Evaluations of a batch's row with the network, forward and backward."""
+
+    forward: float
+    backward: float
+
+
+TABLE_4: Mapping[str, Passes] = {
+    "plain": Passes(1, 1),
+    "+l": Passes(4, 4),
+    "dcfm-a": Passes(4, 2),
+    "dcfm-b": Passes(5, 4),
+}
+"""Where every row bears the penalty. The anchored penalty is ours."""
+
+ALONE: Mapping[str, Passes] = {"dcfm-b": Passes(2, 1)}
+"""Where a row bears none: a teacher gives its target, else plain flow matching."""
+
+
+def table_4(stage: str, share: float) -> Passes | None:
+    """The paper's passes where a share of the rows bears the penalty; None if it has none."""
+    if stage not in TABLE_4:
+        return None
+    borne, alone = TABLE_4[stage], ALONE.get(stage, TABLE_4["plain"])
+    return Passes(
+        share * borne.forward + (1 - share) * alone.forward,
+        share * borne.backward + (1 - share) * alone.backward,
+    )
