@@ -55,7 +55,7 @@ def run_experiment(
     from dcfm_node.experiment.progress import Watcher
 
     preset = "quick" if quick else preset
-    given = settings.load(name, preset)
+    given = settings.read(name, preset)
     request = run.Request(
         experiment=str(Path(name).resolve()) if name.endswith(".toml") else name,
         preset=preset,
@@ -66,7 +66,7 @@ def run_experiment(
         jobs=jobs or run.usual_jobs(device),
     )
     command = shlex.join(["dcfm-node", *sys.argv[1:]])
-    with Watcher(given, plain=as_json or not sys.stderr.isatty()) as watcher:
+    with Watcher(plain=as_json or not sys.stderr.isatty()) as watcher:
         found = run.run(request, command, watcher.tell)
     written = show.write(request.out, found, given)
     if as_json:

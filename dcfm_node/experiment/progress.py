@@ -7,8 +7,6 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from dcfm_node.experiment.settings import Experiment
-
 PLAIN_S = 10.0
 """A plain line at most so often per unit."""
 
@@ -16,9 +14,9 @@ PLAIN_S = 10.0
 class Watcher:
     """Shows what units tell, on stderr."""
 
-    def __init__(self, settings: Experiment, *, plain: bool) -> None:
+    def __init__(self, *, plain: bool) -> None:
         self._console = Console(stderr=True, highlight=False)
-        self._plain, self._methods = plain, len(settings.lineup)
+        self._plain = plain
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -27,6 +25,7 @@ class Watcher:
             console=self._console,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._totals: dict[str, int] = {}
         self._said: dict[str, float] = {}
 
     def __enter__(self) -> Self:
@@ -45,6 +44,7 @@ class Watcher:
 
     def tell(self, unit: str, line: dict[str, Any]) -> None:
         """Take a line of a unit."""
+        self._totals[unit] = line.get("total", self._totals.get(unit, 0))
         if line["event"] == "measured":
             self._show(unit, line["done"], f"{line['method']} measured", always=True)
         elif line["event"] == "progress":
@@ -52,13 +52,14 @@ class Watcher:
             self._show(unit, line["done"], what, always=False)
 
     def _show(self, unit: str, done: int, what: str, *, always: bool) -> None:
+        total = self._totals[unit]
         if not self._plain:
             if unit not in self._tasks:
-                self._tasks[unit] = self._bars.add_task(unit, total=self._methods, what="")
-            self._bars.update(self._tasks[unit], completed=done, what=what)
+                self._tasks[unit] = self._bars.add_task(unit, what="")
+            self._bars.update(self._tasks[unit], completed=done, total=total, what=what)
             return
         now = time.monotonic()
         if always or now - self._said.get(unit, 0.0) >= PLAIN_S:
             self._said[unit] = now
-            text = f"{unit}: {done}/{self._methods} methods; {what}"
+            text = f"{unit}: {done}/{total} methods; {what}"
             self._console.print(text, markup=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from dcfm_node.errors import Failed, UserError
 from dcfm_node.experiment import results, settings
+from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.results import Results, Row
 from dcfm_node.experiment.settings import Experiment
 
@@ -47,17 +48,23 @@ def run(request: Request, command: str, watch: Watch) -> Results:
     Raises:
         UserError: the settings or the data do not fit, or a unit failed.
     """
-    given = settings.load(request.experiment, request.preset)
+    given = settings.read(request.experiment, request.preset)
     request.out.mkdir(parents=True, exist_ok=True)
-    units = [(p, seed) for seed in range(request.seeds) for p in given.partitions]
-    asyncio.run(_all(request, units, watch))
+    if isinstance(given, Costs):
+        from dcfm_node.experiment.costs.measure import measure
+
+        rows = measure(request.out, given, request.seeds, request.device, watch)
+    else:
+        units = [(p, seed) for seed in range(request.seeds) for p in given.partitions]
+        asyncio.run(_all(request, units, watch))
+        rows = _rows(request, given)
     found = Results(
         experiment=given.name,
         preset=request.preset,
         commit=results.commit(),
         machine=results.machine(),
         command=command,
-        rows=tuple(_rows(request, given)),
+        rows=tuple(rows),
         settings=given.model_dump(mode="json"),
     )
     found.write(request.out)

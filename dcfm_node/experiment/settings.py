@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
 from dcfm_node.config import toml
 from dcfm_node.config.advice import closest
 from dcfm_node.errors import ConfigError
+from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.task import Combination, Task
 from dcfm_node.records.base import Model, Name
 from dcfm_node.records.manifest import Attribute, Manifest, Network, Policy, Silo
@@ -244,6 +245,9 @@ class _File(Model):
     preset: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
+Kind = TypeVar("Kind", Experiment, Costs)
+
+
 def combination(values: Values, attributes: tuple[Attribute, ...]) -> Combination:
     """Names of values to indices.
 
@@ -283,27 +287,46 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _folder().glob("*.toml")))
 
 
-def load(name: str, preset: str) -> Experiment:
+def read(name: str, preset: str) -> Experiment | Costs:
     """A shipped experiment by name, or any by the path of its TOML file, under a preset.
 
     Raises:
         ConfigError: no such experiment or preset, or what is wrong with the file and where.
     """
-    path = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
-    document = toml.read(path, f"choose one of {', '.join(names())}, or name a TOML file")
+    return load_costs(name, preset) if "kind" in _document(name).values else load(name, preset)
+
+
+def load(name: str, preset: str) -> Experiment:
+    """As `read`, one that trains methods and measures what they draw."""
+    return _load(name, preset, Experiment)
+
+
+def load_costs(name: str, preset: str) -> Costs:
+    """As `read`, one that measures what methods cost."""
+    return _load(name, preset, Costs)
+
+
+def _load(name: str, preset: str, kind: type[Kind]) -> Kind:
+    document = _document(name)
     values = dict(document.values)
-    presets = toml.Document(path, document.text, {"preset": values.pop("preset", {})}).parse(_File)
+    path, text = document.path, document.text
+    presets = toml.Document(path, text, {"preset": values.pop("preset", {})}).parse(_File)
     if preset not in presets.preset:
         known = ", ".join(presets.preset) or "none"
         raise ConfigError(f"no preset {preset!r}", where=str(path), fix=f"it has {known}")
     # The file as it stands first, so that an error names the line; then with the preset laid over.
-    toml.Document(path, document.text, values).parse(Experiment)
+    toml.Document(path, text, values).parse(kind)
     try:
-        return Experiment.model_validate(laid_over(values, presets.preset[preset]))
+        return kind.model_validate(laid_over(values, presets.preset[preset]))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = document.where("preset", preset, *first["loc"])
         raise ConfigError(first["msg"], where=place, fix="change or remove it") from None
+
+
+def _document(name: str) -> toml.Document:
+    path = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
+    return toml.read(path, f"choose one of {', '.join(names())}, or name a TOML file")
 
 
 def title(name: str) -> str:
@@ -316,9 +339,10 @@ def presets(name: str) -> tuple[str, ...]:
     return tuple(_shipped(name)["preset"])
 
 
-def of_results(document: Mapping[str, Any]) -> Experiment:
+def of_results(document: Mapping[str, Any]) -> Experiment | Costs:
     """The settings that results.json carries."""
-    return Experiment.model_validate_json(json.dumps(document))
+    text = json.dumps(document)
+    return (Costs if "kind" in document else Experiment).model_validate_json(text)
 
 
 def _shipped(name: str) -> dict[str, Any]:

@@ -3,21 +3,28 @@
 from pathlib import Path
 
 from dcfm_node.experiment import figures, tables
+from dcfm_node.experiment.costs import show as costs
+from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.results import Results
 from dcfm_node.experiment.settings import Experiment
 
 TABLE = "table.md"
 
 
-def write(folder: Path, found: Results, settings: Experiment) -> list[Path]:
+def write(folder: Path, found: Results, settings: Experiment | Costs) -> list[Path]:
     """Write the table and the pictures into the folder. Returns all files, results.json first."""
     table = folder / TABLE
+    if isinstance(settings, Costs):
+        table.write_text(costs.document(found, settings))
+        return [folder / "results.json", table, costs.draw(folder / "costs.png", found, settings)]
     table.write_text(tables.document(found, settings))
     return [folder / "results.json", table, *figures.draw(folder, found, settings)]
 
 
-def summary(found: Results, settings: Experiment) -> str:
+def summary(found: Results, settings: Experiment | Costs) -> str:
     """The main tables, for the terminal."""
+    if isinstance(settings, Costs):
+        return costs.summary(found.rows, settings)
     return "\n\n".join(
         f"{partition}\n"
         + tables.main_table([r for r in found.rows if r.partition == partition], settings)

@@ -90,7 +90,7 @@ class Unit:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._settings = settings.load(order.experiment, order.preset)
-        self._device = _device(order.device)
+        self._device = device_of(order.device)
         if order.threads:
             torch.set_num_threads(order.threads)
         self._told_at = 0.0
@@ -218,7 +218,8 @@ def _named(name: str, kind: str) -> str:
     return f"{kind}_{name}" if name.endswith("accuracy") else f"{name}_{kind}"
 
 
-def _device(wish: str) -> torch.device:
+def device_of(wish: str) -> torch.device:
+    """What "auto", "cpu" or "cuda" means on this machine."""
     if wish == "auto":
         wish = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wish)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from dcfm_node.experiment.costs.settings import Communication, MethodName
+from dcfm_node.experiment.costs.settings import Communication, MethodName, StageName
 
 
 @dataclass(frozen=True)
@@ -72,24 +72,33 @@ class Passes:
     forward: float
     backward: float
 
+    @property
+    def work(self) -> float:
+        """Over plain flow matching's; a backward pass counts as two forward."""
+        return (self.forward + 2 * self.backward) / 3
 
-TABLE_4: Mapping[str, Passes] = {
+
+TABLE_4: Mapping[StageName, Passes] = {
     "plain": Passes(1, 1),
     "+l": Passes(4, 4),
     "dcfm-a": Passes(4, 2),
     "dcfm-b": Passes(5, 4),
 }
-"""Where every row bears the penalty. The anchored penalty is ours."""
+"""The paper's, where every row bears the penalty."""
+NEEDED: Mapping[StageName, Passes] = {**TABLE_4, "anchored": Passes(4, 2.5)}
+"""And of our anchored penalty: each of three terms is the silo's own half the time."""
 
-ALONE: Mapping[str, Passes] = {"dcfm-b": Passes(2, 1)}
-"""Where a row bears none: a teacher gives its target, else plain flow matching."""
 
+def needed(stage: StageName, share: float) -> Passes:
+    """What a batch needs at least where a share of its rows bears the penalty.
 
-def table_4(stage: str, share: float) -> Passes | None:
-    """The paper's passes where a share of the rows bears the penalty; None if it has none."""
-    if stage not in TABLE_4:
-        return None
-    borne, alone = TABLE_4[stage], ALONE.get(stage, TABLE_4["plain"])
+    One term of Eq. 12 is the silo's own, the others are its peers'; a label that the matching term
+    and the penalty both ask about at the same point is evaluated once. What is drawn costs more:
+    own terms beyond the first (1.6 of three with two silos, 1.1 with five), marginal labels that
+    are matched where the penalty takes a peer's term, and the teachers' paths of Eq. 15.
+    """
+    # Without the penalty DCFM-B still asks a teacher for the target.
+    borne, alone = NEEDED[stage], Passes(2 if stage == "dcfm-b" else 1, 1)
     return Passes(
         share * borne.forward + (1 - share) * alone.forward,
         share * borne.backward + (1 - share) * alone.backward,

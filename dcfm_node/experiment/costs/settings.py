@@ -1,6 +1,6 @@
 """configs/experiments/costs.toml: which methods' costs are measured, and on what."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -8,6 +8,9 @@ from dcfm_node.records.base import Model, Name
 from dcfm_node.records.manifest import Masks, Network, Positive, Training
 
 MethodName = Literal["fedflow", "ddm", "dfd", "dcfm-a", "dcfm-b", "dcfm-alternating"]
+StageName = Literal["plain", "+l", "dcfm-a", "anchored", "dcfm-b"]
+STAGES: tuple[StageName, ...] = get_args(StageName)
+"""Plain flow matching first: what the others' times are divided by."""
 
 
 class Communication(Model):
@@ -45,7 +48,7 @@ class Compute(Model):
     """How many of a batch bear the penalty in the shipped runs."""
     count_steps: Positive = 64
     """Steps whose evaluations are counted."""
-    time_steps: Positive = 256
+    time_steps: Positive = 192
     """Steps that are timed."""
 
 

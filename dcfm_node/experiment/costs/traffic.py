@@ -103,7 +103,7 @@ def units(
 def run_settings(given: Communication, method: MethodName, seed: int) -> dict[str, Any]:
     """The run, as run.toml has it: Gaussian modes, and no more steps than are given."""
     training = given.training.model_dump()
-    every: dict[str, Any] = {"seed": seed, "solver": "euler", "solver_steps": 4, "local": training}
+    every: dict[str, Any] = {"seed": seed, "solver": "euler", "solver_steps": 1, "local": training}
     dcfm = every | {"refine": training, "distil": training}
     rounds = {"min_rounds": given.rounds, "max_rounds": given.rounds}
     averaged = training | {"steps": training["steps"] * given.averagings}
@@ -153,7 +153,9 @@ def loopback_bytes() -> int | None:
     return next(map(int, sent), None)
 
 
-def _watch(nodes: Nodes, method: MethodName, given: Communication, tell: Tell) -> dict[str, Status]:
+def _watch(
+    nodes: Nodes, method: MethodName, given: Communication, tell: Tell
+) -> Mapping[str, Status]:
     """Every node's status at the end."""
     deadline = time.monotonic() + given.patience_s
     while time.monotonic() < deadline:
