@@ -119,5 +119,5 @@ def _died(node: NodeFolder, how: str) -> None:
     raise Failed(
         f"the node {how}; its log ends:\n{tail(node.log)}",
         where=str(node.log),
-        fix="read that log; 'dcfm-node demo' starts anew",
+        fix="read that log, and run the same command again",
     )

@@ -16,11 +16,15 @@ class Formula:
     def __call__(self, given: Communication) -> float:
         return self.of(given.silos, given.averagings, given.rounds)
 
+    def said(self, given: Communication) -> str:
+        """ "2 T = 8", and a constant as it is."""
+        return self.text if self.text.isdigit() else f"{self.text} = {self(given):.3g}"
+
 
 PAPER: Mapping[MethodName, Formula] = {
     "fedflow": Formula("2 T", lambda k, t, r: 2 * t),
-    "ddm": Formula("K - 1, once", lambda k, t, r: k - 1),
-    "dfd": Formula("K - 1, once", lambda k, t, r: k - 1),
+    "ddm": Formula("K - 1", lambda k, t, r: k - 1),
+    "dfd": Formula("K - 1", lambda k, t, r: k - 1),
     "dcfm-a": Formula("R (K - 1) + R", lambda k, t, r: r * (k - 1) + r),
     "dcfm-b": Formula("2", lambda k, t, r: 2),
 }
@@ -51,18 +55,18 @@ OURS: Mapping[MethodName, Formula] = {
 
 NOTES: Mapping[MethodName, str] = {
     "fedflow": "there is no server: each silo fetches its K - 1 peers' parameters at every"
-    " averaging and averages by itself; the last average comes from the elected node.",
-    "ddm": "every silo fetches its K - 1 peers' experts, not one client alone, and then the"
+    " averaging and averages by itself, and the last average from the elected node.",
+    "ddm": "every silo, not one client alone, fetches its K - 1 peers' experts, and then the"
     " released student, which is one file of all K experts.",
-    "dfd": "as ddm; the energies that weigh the experts are computed from the same networks.",
-    "dcfm-a": "Stage I's experts are exchanged as well, the last round's go to every silo so that"
-    " none is lost with its author, and the run ends with a student distilled by DCFM-B.",
+    "dfd": "as ddm; the energies that weigh the experts come from the same networks.",
+    "dcfm-a": "Stage I's experts are exchanged as well as those of R rounds, the last round's go to"
+    " every silo so that none is lost with its author, and the run ends with a student.",
     "dcfm-b": "every silo holds every expert, so that any may be elected to distil and none is lost"
-    " with its author: K - 1 received where the elected node alone needs them.",
-    "dcfm-alternating": "R + 1 times what DCFM-B sends; one expert up and one student down would"
-    " do, 2 (R + 1), were experts not held by every silo.",
+    " with its author; the elected node alone would need them.",
+    "dcfm-alternating": "(ours) R + 1 times DCFM-B; with experts held by the elected node alone it"
+    " would be one up and one down each time, 2 (R + 1).",
 }
-"""Why our nodes send more than the formula."""
+"""Why our nodes differ from the paper's formula, in a sentence."""
 
 
 @dataclass(frozen=True)

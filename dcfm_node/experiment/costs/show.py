@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BYTES = """\
-Bytes are what nodes count themselves as payload, gossip included, over the size of one network's
-parameters ({size:.1f} MB), in the mean of {silos} silos; every byte that one sends another
-receives, so the means are alike. `paper` is sent and received by one client. `exchange`: sent and
-received each time that experts are published, Stage I included. `busiest`: sent and received by
-the silo that does most. `formula` and `records` are what a silo should receive: by what our nodes
-do, and by the snapshots that the run's signed records name, each fetched once. `kernel`: sent by
-the count of the loopback interface, with headers, encryption, and whatever else used it. The local
-penalty (+L) costs no bytes."""
+In units of one network's parameters, {size:.1f} MB, as the mean of {silos} silos.
+
+- `paper`: what one client sends and receives; what it publishes counts once, whoever takes it,
+  and of DDM and DFD the one client counts that draws samples.
+- `sent`, `received`: payload as the nodes count it, gossip included, every copy sent. What one
+  sends another receives, so both means are alike. `per round`: both, each time that experts are
+  published, Stage I included. `busiest`: both, of the silo that does most.
+- `formula`, `records`, `kernel`: what should be received by what our nodes do; by the snapshots
+  that the run's signed records name, each fetched once by everyone else; and by the kernel's count
+  of the loopback interface, with headers, encryption and whatever else used it.
+
+The local penalty (+L) costs no bytes. Why our nodes differ from the paper's formula:"""
 PASSES = """\
 Evaluations of the network by a row of the batch, forward and backward, counted by hooks; `frozen`
 are those of the forward ones that a peer's expert, the anchor or a teacher makes. `work` is
@@ -83,7 +87,6 @@ def heading(partition: str, given: Costs) -> str:
 
 def traffic_table(rows: Sequence[Row], given: Communication) -> str:
     """Table 3: a line per method."""
-    header = ("method", "paper", "", "sent", "received", "exchange", "busiest")
     lines = []
     for method in given.methods:
         mine = _of(rows, "communication", method)
@@ -92,16 +95,17 @@ def traffic_table(rows: Sequence[Row], given: Communication) -> str:
         lines.append(
             [
                 method,
-                *(("-", "-") if paper is None else (paper.text, f"{paper(given):g}")),
+                "-" if paper is None else paper.said(given),
                 cell(mine, "sent_units"),
                 cell(mine, "received_units"),
                 f"{each / formulas.EXCHANGES[method](given):.2f}",
                 cell(mine, "most_units"),
-                f"{ours.text} = {ours(given):.2f}",
+                ours.said(given),
                 cell(mine, "recorded_units"),
                 cell(mine, "loopback_units"),
             ]
         )
+    header = ("method", "paper", "sent", "received", "per round", "busiest")
     return markdown((*header, "formula", "records", "kernel"), lines)
 
 
@@ -138,7 +142,8 @@ def draw(path: Path, found: Results, given: Costs) -> Path:
     for axes in (bytes_, evaluations, times):
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(fontsize=8, frameon=False)
+        axes.set_ylim(0, 1.35 * axes.get_ylim()[1])
+        axes.legend(fontsize=8, frameon=False, loc="upper left")
     figure.tight_layout()
     figure.savefig(path, dpi=DPI, facecolor="white", bbox_inches="tight")
     return path

@@ -6,16 +6,23 @@ import pytest
 
 from dcfm_node.errors import ConfigError
 from dcfm_node.experiment import settings
+from dcfm_node.experiment.costs.settings import Costs
 from tests.unit.experiment import tiny
 
 
 @pytest.mark.parametrize("name", settings.names())
 def test_every_shipped_experiment_loads_under_each_of_its_presets(name: str) -> None:
     for preset in settings.presets(name):
-        found = settings.load(name, preset)
+        found = settings.read(name, preset)
         assert found.name == name
-        assert found.partitions
-        assert found.lineup
+        assert found.seeds > 0
+        assert settings.of_results(found.model_dump(mode="json")) == found
+
+
+def test_costs_are_an_experiment_of_their_own_kind() -> None:
+    assert isinstance(settings.read("costs", "cpu"), Costs)
+    with pytest.raises(ConfigError, match="kind"):
+        settings.load("costs", "cpu")
 
 
 def test_a_preset_lies_over_the_file(tmp_path: Path) -> None:
