@@ -18,6 +18,9 @@ Velocities = Callable[[Tensor, Tensor, Tensor], Tensor]
 """v(x, t, c)."""
 SIGNS = (-1.0, 1.0, 1.0)
 """v_comp(c^{ij}) = -v(∅) + v(c^{i}) + v(c^{j}), Eq. 5 with two attributes and w = 1."""
+GROUP = 8
+"""A step's call has a multiple of so many rows: libraries prepare their kernels for every size
+that they meet, and sizes should recur."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def schedule(match: Matching, penalty: Penalty | None, steps: int) -> list[Calls
     """What to ask the trained network in each of S steps, whose rows come one after the other.
 
     A masked label that is among its row's own terms has the same velocity and is asked for once;
-    frozen terms are not asked for. Nothing waits for the device.
+    frozen terms are asked for only to fill up a group. Nothing waits for the device.
     """
     n = match.c.shape[-1]
     masked = match.c.reshape(steps, -1, n)
@@ -121,6 +124,8 @@ def schedule(match: Matching, penalty: Penalty | None, steps: int) -> list[Calls
     same = own & (terms == masked.unsqueeze(2)).all(dim=-1)
     # Five questions a row: the matching term's, unless it is one of the penalty's four.
     asked = torch.cat([~same.any(dim=-1, keepdim=True), own], dim=-1)
+    if penalty is not None:
+        asked |= _filling(asked.flatten(1)).reshape(asked.shape)
     labels = torch.cat([masked.unsqueeze(2), terms], dim=2)
     matched = torch.where(same.any(dim=-1), 1 + same.int().argmax(dim=-1), 0)
     answer = asked.flatten(1).cumsum(dim=1).reshape(asked.shape) - 1
@@ -133,6 +138,13 @@ def schedule(match: Matching, penalty: Penalty | None, steps: int) -> list[Calls
         send(answer[:, :borne, 1:].clamp(min=0)),
     )
     return [Calls(*part) for part in zip(*parts, strict=True)]
+
+
+def _filling(asked: Tensor) -> Tensor:
+    """Of the questions not asked in a step, (S, q), the first that fill it up to whole groups."""
+    spare = ~asked
+    lacking = -asked.sum(dim=1, keepdim=True) % GROUP
+    return spare & (spare.cumsum(dim=1) <= lacking)
 
 
 def objective(velocities: Velocities, step: Step, predict: str) -> tuple[Tensor, Tensor]:

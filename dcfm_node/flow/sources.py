@@ -22,8 +22,8 @@ from dcfm_node.records.manifest import Manifest, Method, Training
 
 POINTS_PER_STEP = 2
 """Points taken of a teacher's path per solver step."""
-CHUNK = 1024
-"""Rows of one forward without gradients."""
+CHUNK = 512
+"""Rows of one forward without gradients; more do not fit the caches of a CPU."""
 LIVE = 0.5
 """Probability that a term of the anchored penalty is the silo's own, not the anchor's."""
 

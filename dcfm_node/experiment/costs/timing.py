@@ -46,7 +46,7 @@ class Lane:
         self._slices.append((self._now() - begun) / len(rows))
 
     def forget(self) -> None:
-        """The first times are those of warming up."""
+        """The first block warms up: libraries prepare kernels for every size of batch they meet."""
         self._blocks.clear()
         self._slices.clear()
 
@@ -78,11 +78,7 @@ def time_steps(
     lanes = [Lane(source, hooks) for source in given]
     first = given[0]
     length = min(block_steps(first.settings, first.manifest.sample_shape), steps)
-    for lane in lanes:
-        lane.make(1, -1)
-        lane.advance(0)
-        lane.forget()
-    blocks = max(1, steps // length)
+    blocks = 1 + max(1, steps // length)
     for index in range(blocks):
         for lane in lanes:
             lane.make(length, index)
@@ -90,4 +86,7 @@ def time_steps(
             for lane in lanes:
                 lane.advance(start)
             tell((index + (start + SLICE) / length) / blocks)
+        if index == 0:
+            for lane in lanes:
+                lane.forget()
     return [lane.ms for lane in lanes]

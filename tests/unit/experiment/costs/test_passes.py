@@ -12,6 +12,7 @@ from dcfm_node.experiment.costs.settings import STAGES, Compute, StageName
 from dcfm_node.experiment.costs.steps import Steps
 from dcfm_node.experiment.costs.timing import time_steps
 from dcfm_node.experiment.results import Metrics
+from dcfm_node.flow import losses
 from dcfm_node.flow.trainer import Hooks
 from dcfm_node.records.manifest import Masks
 from tests.unit.experiment.costs import tiny
@@ -20,8 +21,9 @@ UNMASKED = Masks(full=1.0, marginal=1e-12, null=1e-12)
 
 
 @pytest.fixture
-def given(tmp_path: Path) -> Compute:
-    """Labels are never masked, so that every count is exact."""
+def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compute:
+    """Labels are never masked and calls never filled up, so that every count is exact."""
+    monkeypatch.setattr(losses, "GROUP", 1)
     compute = settings.load_costs(tiny.write(tmp_path), "cpu").compute
     return compute.model_copy(update={"masks": UNMASKED})
 
