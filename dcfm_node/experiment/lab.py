@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -83,7 +84,7 @@ class Lab:
         return [
             self.train(
                 f"local {name}",
-                (manifest, self._data[k]),
+                (_read_by("local", manifest), self._data[k]),
                 partial(self._local, manifest, k),
             )
             for k, name in enumerate(self.names)
@@ -102,7 +103,7 @@ class Lab:
         train, holdout = _split(data, method.seed)
         return self.train(
             "centralised",
-            (manifest, _digest(data)),
+            (_read_by("local", manifest), _digest(data)),
             lambda hooks: stages.local(
                 manifest, train, holdout, seed=self._seed("", 0), hooks=hooks
             ),
@@ -115,7 +116,7 @@ class Lab:
         manifest = _with(manifest, local=local)
         return self.train(
             "federated",
-            (manifest, self._data, averagings),
+            (_read_by("local", manifest), self._data, averagings),
             lambda hooks: federated(
                 manifest,
                 [train for train, _ in self.silos],
@@ -129,7 +130,7 @@ class Lab:
         """DDM's classifier of which silo a noised sample came from."""
         return self.train(
             "router",
-            (self.manifest, [e.key for e in experts]),
+            (_read_by("distil", self.manifest), [e.key for e in experts]),
             lambda hooks: train_router(
                 self.manifest, self.teachers(experts), seed=self._seed("", 0), hooks=hooks
             ),
@@ -149,7 +150,13 @@ class Lab:
         teachers = [self.teachers(experts)[k]] if alone else self.teachers(experts)
         return self.train(
             f"refine {round_} {self.names[k]}" + " alone" * alone + " own" * own_snapshot,
-            (self.manifest, self._data[k], round_, experts[k].key, [e.key for e in seen]),
+            (
+                _read_by("refine", self.manifest),
+                self._data[k],
+                round_,
+                experts[k].key,
+                [e.key for e in seen],
+            ),
             lambda hooks: stages.refine_against_peers(
                 self.manifest,
                 *self.silos[k],
@@ -185,7 +192,14 @@ class Lab:
         return [
             self.train(
                 f"refine {round_} {name} anchored",
-                (self.manifest, self._data[k], round_, experts[k].key, student.key, live),
+                (
+                    _read_by("refine", self.manifest),
+                    self._data[k],
+                    round_,
+                    experts[k].key,
+                    student.key,
+                    live,
+                ),
                 partial(
                     self._anchored,
                     k,
@@ -204,7 +218,12 @@ class Lab:
         """DCFM-B of all experts, warm-started from an earlier student."""
         return self.train(
             f"distil {round_}",
-            (self.manifest, round_, [e.key for e in experts], parent.key if parent else ""),
+            (
+                _read_by("distil", self.manifest),
+                round_,
+                [e.key for e in experts],
+                parent.key if parent else "",
+            ),
             lambda hooks: stages.distil(
                 self.manifest,
                 self.teachers(experts),
@@ -286,15 +305,20 @@ def _digest(data: Labelled) -> str:
     return sha256(*parts).hex()
 
 
+def _read_by(stage: Literal["local", "refine", "distil"], manifest: Manifest) -> dict[str, object]:
+    """What a stage reads of the manifest: not the others' settings, nor when training ends."""
+    unread = {"local", "refine", "distil", "schedule", "min_rounds", "max_rounds", "tolerance"}
+    return {
+        "shape": manifest.sample_shape,
+        "cardinalities": manifest.cardinalities,
+        "network": manifest.network.model_dump(),
+        "method": manifest.method.model_dump(exclude=unread),
+        "stage": getattr(manifest.method, stage).model_dump(),
+    }
+
+
 def _key(name: str, inputs: object) -> str:
-    """Settings that a stage does not read are part of the key too: simple, and never wrong."""
-
-    def plain(value: object) -> object:
-        if isinstance(value, Manifest):
-            return value.model_dump()
-        return [plain(v) for v in value] if isinstance(value, list | tuple) else value
-
-    return sha256(_code(), pack([name, plain(inputs)])).hex()
+    return sha256(_code(), pack([name, inputs])).hex()
 
 
 @cache

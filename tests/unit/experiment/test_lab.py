@@ -43,6 +43,18 @@ def test_other_settings_or_another_seed_train_anew(tmp_path: Path, change: dict[
     assert other.trained
 
 
+def test_settings_of_later_stages_leave_the_first_alone(tmp_path: Path) -> None:
+    first, again = Watched(tmp_path), Watched(tmp_path)
+    made = first.lab.local()
+    method = again.lab.manifest.method
+    refine = method.refine.model_copy(update={"steps": 9})
+    changed = method.model_copy(update={"refine": refine, "max_rounds": 7})
+    again.lab.manifest = again.lab.manifest.model_copy(update={"method": changed})
+    assert [one.key for one in again.lab.local()] == [one.key for one in made]
+    again.lab.at_once(made, 1)
+    assert again.trained
+
+
 def test_methods_share_their_first_stage(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
     methods.fit("dcfm-b", watched.lab, watched.settings)
