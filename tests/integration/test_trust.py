@@ -10,7 +10,7 @@ def test_a_peer_with_another_manifest_is_named_with_the_field(tmp_path: Path) ->
         north.start()
         until(north.ask)
         run = tmp_path / "run.toml"
-        run.write_text(run.read_text().replace("tolerance = 0.05", "tolerance = 0.25"))
+        run.write_text(run.read_text().replace("tolerance = 0.01", "tolerance = 0.25"))
         east.start()
         for one, other in ((north, "east"), (east, "north")):
             trouble = until(
