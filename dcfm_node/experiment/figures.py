@@ -132,7 +132,7 @@ def _curves(path: Path, rows: Sequence[Row], settings: Experiment) -> Path:
         for axes, cost in zip(panels[2 * place :], ("cpu_seconds", "traffic"), strict=False):
             for index, method in enumerate(methods):
                 mine = [r for r in with_rounds if (r.partition, r.method) == (partition, method)]
-                _curve(axes, mine, cost, images.COLOURS[index % len(images.COLOURS)], method)
+                _curve(axes, mine, cost, method, index)
             axes.set_title(partition, fontsize=9)
             axes.set_xlabel(COSTS[cost], fontsize=8)
             axes.set_ylim(-0.03, 1.03)
@@ -150,8 +150,10 @@ COSTS = {
 }
 
 
-def _curve(axes: "Axes", rows: Sequence[Row], cost: str, colour: str, method: str) -> None:
+def _curve(axes: "Axes", rows: Sequence[Row], cost: str, method: str, place: int) -> None:
     """Means over seeds."""
+    colour = images.COLOURS[place % len(images.COLOURS)]
+    marker = images.MARKERS[place % len(images.MARKERS)]
     if not rows:
         return
 
@@ -160,5 +162,7 @@ def _curve(axes: "Axes", rows: Sequence[Row], cost: str, colour: str, method: st
         return np.asarray(np.mean(found, axis=0))
 
     spent = mean("sent") + mean("received") if cost == "traffic" else mean(cost)
-    axes.plot(spent, mean("novel_accuracy"), marker="o", ms=3, color=colour, label=method)
+    axes.plot(
+        spent, mean("novel_accuracy"), lw=1.2, marker=marker, ms=4, color=colour, label=method
+    )
     axes.plot(spent, mean("known_accuracy"), linestyle=":", lw=1, color=colour)
