@@ -1,6 +1,5 @@
 """`dcfm-node experiment`: the paper's figures and tables, each from one command."""
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -61,7 +60,7 @@ def run_experiment(
         preset=preset,
         seeds=seeds or given.seeds,
         out=(out or Path("results") / f"{given.name}-{preset}").absolute(),
-        data=data or (Path(os.environ["DCFM_DATA"]) if "DCFM_DATA" in os.environ else None),
+        data=data,
         device=device,
         jobs=jobs or run.usual_jobs(device),
     )

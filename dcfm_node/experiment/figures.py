@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KNOWN, NOVEL, INK = "#4C78A8", "#D1495B", "#1b1b1b"
-DPI, COLUMNS = 140, 4
+DPI, COLUMNS = 90, 4
 SIDE = 3.1
 """Inches of a panel."""
 

@@ -19,7 +19,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from dcfm_node import flow
 from dcfm_node.data.source import holdout_mask
 from dcfm_node.experiment.task import Labelled, Task
 from dcfm_node.flow import networks, stages
@@ -30,6 +29,7 @@ from dcfm_node.flow.stages import Hooks, Outcome, Samples, Teacher, Weights
 from dcfm_node.records.manifest import Manifest, Training
 from dcfm_node.wire.canonical import pack, sha256
 
+PACKAGE = Path(__file__).parents[1]
 HOLDOUT = 0.1
 SAVE_STEPS = 500
 
@@ -186,7 +186,7 @@ class Lab:
         ]
 
     def anchored(
-        self, experts: Sequence[Trained], student: Trained, round_: int, *, live: float = 0.5
+        self, experts: Sequence[Trained], student: Trained, round_: int, *, live: float
     ) -> list[Trained]:
         """A round of the alternating schedule: every silo against the interim student."""
         return [
@@ -318,14 +318,14 @@ def _read_by(stage: Literal["local", "refine", "distil"], manifest: Manifest) ->
 
 
 def _key(name: str, inputs: object) -> str:
-    return sha256(_code(), pack([name, inputs])).hex()
+    return sha256(code("flow"), pack([name, inputs])).hex()
 
 
 @cache
-def _code() -> bytes:
-    """Digest of the method's code, so that a changed method never meets an old result."""
-    (folder,) = flow.__path__
-    return sha256(*(path.read_bytes() for path in sorted(Path(folder).glob("*.py"))))
+def code(*rooms: str) -> bytes:
+    """Digest of the rooms' code, so that changed code never meets an old result."""
+    files = (file for room in rooms for file in sorted((PACKAGE / room).glob("*.py")))
+    return sha256(*(file.read_bytes() for file in files))
 
 
 def _write(tensors: Weights, path: Path, metadata: dict[str, str]) -> None:

@@ -80,11 +80,15 @@ class Ledger:
         self._sent = self._received = 0
         self._trainings = 0
 
-    def trained(self, *pieces: Trained, in_turn: bool = False) -> None:
-        """Count pieces that were trained side by side, or each after the other."""
+    def trained(self, *pieces: Trained, in_turn: bool = False, silos: int = 1) -> None:
+        """Count pieces that were trained side by side, or each after the other.
+
+        Args:
+            silos: so many share the work of each piece.
+        """
         seconds = [piece.metrics["seconds"] for piece in pieces]
         self._seconds += sum(seconds)
-        self._waiting += sum(seconds) if in_turn else max(seconds)
+        self._waiting += (sum(seconds) if in_turn else max(seconds)) / silos
         self._trainings += len(pieces)
 
     def exchanged(self, *, sent: int, received: int) -> None:
@@ -164,7 +168,7 @@ def _fedflow(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
     assert given is not None
     steps = given.steps_with_ci if ci and given.steps_with_ci else given.steps
     model = lab.federated(ci, given.averagings, steps)
-    ledger.trained(model)
+    ledger.trained(model, silos=len(lab.silos))
     ledger.exchanged(sent=given.averagings, received=given.averagings)
     return Fitted(_single(lab, model), ledger.read())
 

@@ -26,7 +26,7 @@ class Row:
         rule: the variant that `metrics` are of.
         variants: metrics of every way the method can be sampled.
         rounds: after every round its number, cost so far and metrics, where curves were asked.
-        cost: as `methods.Cost` has it.
+        cost: as `methods.Ledger` has it.
     """
 
     method: str

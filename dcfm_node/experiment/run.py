@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from dcfm_node.errors import Failed, UserError
 from dcfm_node.experiment import results, settings
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.results import Results, Row
 from dcfm_node.experiment.settings import Experiment
+from dcfm_node.experiment.unit import Order
 
 MAX_LINE_BYTES = 1 << 20
 
@@ -100,7 +99,17 @@ async def _unit(request: Request, partition: str, seed: int, watch: Watch) -> No
             env={**os.environ, "OMP_NUM_THREADS": str(_threads(request))},
         )
     assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(json.dumps(_order(request, partition, seed)).encode() + b"\n")
+    order = Order(
+        experiment=request.experiment,
+        preset=request.preset,
+        partition=partition,
+        seed=seed,
+        out=request.out,
+        data=request.data,
+        device=request.device,
+        threads=_threads(request),
+    )
+    process.stdin.write(order.model_dump_json().encode() + b"\n")
     broken: UserError | None = None
     try:
         async for raw in process.stdout:
@@ -120,19 +129,6 @@ async def _unit(request: Request, partition: str, seed: int, watch: Watch) -> No
             where=str(log),
             fix="read the end of that file; run the same command to go on",
         )
-
-
-def _order(request: Request, partition: str, seed: int) -> dict[str, object]:
-    return {
-        "experiment": request.experiment,
-        "preset": request.preset,
-        "partition": partition,
-        "seed": seed,
-        "out": str(request.out),
-        "data": None if request.data is None else str(request.data),
-        "device": request.device,
-        "threads": _threads(request),
-    }
 
 
 def usual_jobs(device: str) -> int:
@@ -157,6 +153,6 @@ def _rows(request: Request, given: Experiment) -> list[Row]:
                 path = request.out / "rows" / f"{partition}-{seed}-{method}.json"
                 try:
                     rows.append(Row(**json.loads(path.read_text())["row"]))
-                except (OSError, KeyError, TypeError, ValueError, ValidationError) as error:
+                except (OSError, KeyError, TypeError, ValueError) as error:
                     raise Failed(f"a row is missing: {error}", where=str(path)) from error
     return rows

@@ -180,11 +180,13 @@ class Experiment(Model):
             _check_geometry(self.geometry, self.attribute)
         if self.fedflow is None and any(name.startswith("fedflow") for name in self.methods):
             raise ValueError("give [fedflow] its averagings and steps")
-        if not (self.methods or self.scheme):
-            raise ValueError("name methods, or give a [[scheme]]")
         if len(set(self.partitions)) != len(self.partitions):
             raise ValueError("two partitions bear one name")
-        self.lineup  # noqa: B018 - every scheme's settings must fit
+        # Making it validates every scheme's settings.
+        if len(self.lineup) != len(self.methods) + len(self.scheme):
+            raise ValueError("two methods or schemes bear one name")
+        if not self.lineup:
+            raise ValueError("name methods, or give a [[scheme]]")
         return self
 
     @property
@@ -212,11 +214,13 @@ class Experiment(Model):
     def lineup(self) -> dict[str, tuple[MethodName, "Experiment"]]:
         """Every method and scheme by its name in the tables, with the settings it runs under."""
         plain = {str(method): (method, self) for method in self.methods}
-        below = self.model_dump(exclude={"scheme"}) | {"methods": ("pooled",)}
+        below = self.model_dump(exclude={"scheme"})
         return plain | {
             scheme.name: (
                 scheme.method,
-                Experiment.model_validate(laid_over(below, scheme.change)),
+                Experiment.model_validate(
+                    laid_over(below, {**scheme.change, "methods": (scheme.method,)})
+                ),
             )
             for scheme in self.scheme
         }

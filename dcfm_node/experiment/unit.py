@@ -12,27 +12,25 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, modes, settings
 from dcfm_node.experiment.coloured_mnist import coloured_mnist
 from dcfm_node.experiment.judge import image_judge
-from dcfm_node.experiment.lab import Lab
+from dcfm_node.experiment.lab import Lab, code
 from dcfm_node.experiment.results import Metrics, Row, save_samples, write_json
 from dcfm_node.experiment.settings import Experiment, FilePath, MethodName, Rule
 from dcfm_node.experiment.task import Judge, Labelled, Task, queries
 from dcfm_node.records.base import Model
 from dcfm_node.wire.canonical import sha256
 
-ROOT = Path(__file__).parents[1]
 NOISE_SEED = 1_234
 TELL_S = 0.3
 SHOWN = {"modes": 150, "images": 4}
@@ -81,7 +79,6 @@ class Broken(Model):
 
 
 Line = Progress | Measured | Broken
-LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="event")])
 
 
 class Unit:
@@ -151,7 +148,7 @@ class Unit:
         order = self._order
         document = given.model_dump_json(exclude={"methods", "scheme", "seeds", "title", "paper"})
         parts = (document, method, order.partition, str(order.seed), str(order.data))
-        return sha256(_code(), *(part.encode() for part in parts)).hex()
+        return sha256(code("data", "flow", "experiment"), *(part.encode() for part in parts)).hex()
 
     def _progress(self, what: str, done: int, total: int) -> None:
         if time.monotonic() - self._told_at >= TELL_S:
@@ -219,17 +216,19 @@ def _named(name: str, kind: str) -> str:
 
 
 def device_of(wish: str) -> torch.device:
-    """What "auto", "cpu" or "cuda" means on this machine."""
+    """What "auto", "cpu" or "cuda" means on this machine.
+
+    Raises:
+        UserError: another word, or CUDA where there is none.
+    """
+    here = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     if wish == "auto":
-        wish = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(here[-1])
+    if wish not in here:
+        raise UserError(
+            f"there is no device {wish!r} here", fix=f"give --device {' or '.join(('auto', *here))}"
+        )
     return torch.device(wish)
-
-
-@cache
-def _code() -> bytes:
-    """Digest of the code that a row depends on."""
-    files = [f for room in ("flow", "experiment") for f in (ROOT / room).glob("*.py")]
-    return sha256(*(path.read_bytes() for path in sorted(files)))
 
 
 def _end_with_parent() -> None:

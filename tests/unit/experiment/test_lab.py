@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, modes, settings
 from dcfm_node.experiment.lab import Lab
+from dcfm_node.experiment.unit import device_of
 from tests.unit.experiment import tiny
 
 
@@ -71,6 +73,18 @@ def test_costs_count_what_a_silo_sends_receives_and_waits_for(tmp_path: Path) ->
     assert [(r.cost["sent"], r.cost["received"]) for r in ours.rounds] == [(1, 1), (2, 2)]
     assert ours.cost["trainings"] == 2 + 1 + 2 + 1
     assert ours.cost["waiting_seconds"] < ours.cost["cpu_seconds"]
+
+
+def test_silos_average_side_by_side(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+    cost = methods.fit("fedflow", watched.lab, watched.settings).cost
+    assert cost["waiting_seconds"] == cost["cpu_seconds"] / 2
+
+
+def test_a_device_that_is_not_here_is_told() -> None:
+    assert device_of("cpu").type == "cpu"
+    with pytest.raises(UserError, match="no device 'abacus'"):
+        device_of("abacus")
 
 
 def test_taking_turns_shows_each_silo_the_updates_before_it(tmp_path: Path) -> None:
