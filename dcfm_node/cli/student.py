@@ -42,11 +42,18 @@ def list_students(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> N
             student["outcome"],
             size(student["bytes"]),
             ", ".join(student["endorsed_by"]) or ("-" if student["final"] else "interim"),
-            "released" if student["released"] else "",
+            _standing(student),
         )
         for student in answer["students"]
     ]
     typer.echo(table(header, rows) if rows else "no student yet")
+
+
+def _standing(student: dict[str, Any]) -> str:
+    """Whether a student is released, or what it was taken back for."""
+    if student["withdrew"]:
+        return f"superseded: {', '.join(student['withdrew'])} withdrew"
+    return "released" if student["released"] else ""
 
 
 @app.command()
@@ -99,7 +106,8 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
         f"teachers  {teachers}\n"
         f"missing   {', '.join(facts.missing) or 'nobody'}\n"
         f"endorsed  {', '.join(facts.endorsed_by) or 'by nobody'}\n"
-        f"refused   {', '.join(facts.refused_by) or 'by nobody'}"
+        f"refused   {', '.join(facts.refused_by) or 'by nobody'}\n"
+        f"withdrawn {', '.join(facts.withdrawn) or 'nobody'}"
     )
 
 
@@ -192,6 +200,7 @@ def _facts(proven: "Lineage") -> "StudentFacts":
         missing=[name(key) for key in body.missing],
         endorsed_by=sorted(name(key) for key in view.endorsed.get(said.digest, ())),
         refused_by=sorted(name(key) for key in view.refused.get(said.digest, ())),
+        withdrawn=sorted(name(key) for key in view.withdrawn),
         metrics=dict(body.metrics),
         version=body.version,
     )

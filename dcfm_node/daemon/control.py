@@ -14,6 +14,7 @@ from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import Event, Leave
 from dcfm_node.swarm.lineage import bundle
 from dcfm_node.swarm.node import Node
+from dcfm_node.swarm.view import View
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Control:
         )
         if not found:
             raise Failed(
-                "no student is released yet" if wish == "latest" else f"no student {wish!r}",
+                _none_released(view) if wish == "latest" else f"no student {wish!r}",
                 fix="see 'dcfm-node student list' and 'dcfm-node status --explain'",
             )
         said = found[-1]
@@ -145,6 +146,17 @@ class Control:
         grace = float(arguments.get("grace_s", 30.0))
         self.stop(grace)
         return {"schema": "dcfm-node/stop/1", "stopping": True, "grace_s": grace}
+
+
+def _none_released(view: View) -> str:
+    """Why there is no student to fetch."""
+    final = [said for said in view.valid_students() if said.body.final]
+    left = [
+        view.manifest.silo_name(key) for said in final[-1:] for key in view.superseded(said.body)
+    ]
+    if left:
+        return f"the last student is superseded, since {', '.join(left)} withdrew; no other is yet"
+    return "no student is released yet"
 
 
 def plain(value: Any) -> Any:

@@ -87,6 +87,7 @@ def student_facts(view: View, said: Said[Student]) -> dict[str, Any]:
             for key, refusal in view.refused.get(said.digest, {}).items()
         },
         "released": view.latest() == said,
+        "withdrew": [name(key) for key in view.superseded(body)],
         "metrics": dict(body.metrics),
     }
 
@@ -137,6 +138,11 @@ def _problems(
             ago = silo["heard_ago_s"]
             when = f"for {ago:.0f} s" if ago is not None else "since this node started"
             found.append(f"{silo['name']} was not heard {when}")
+    if len(node.exchange.view.active()) < node.manifest.quorum:
+        found.append(
+            "so many silos withdrew that the others are no quorum: nobody can be elected; continue"
+            " the run with another roster"
+        )
     if node.exchange.usurped:
         found.append("another node signs with this node's key: this node writes no more")
     if released is not None and released["outcome"] == "DEGRADED":

@@ -47,6 +47,7 @@ class StudentFacts:
         outcome: COMPLETE or DEGRADED.
         teachers: (silo, round of its expert, SHA-256 of its expert in hex).
         missing: silos that taught it no expert of its round.
+        withdrawn: silos that left the run, of which some may have taught it before.
         metrics: what its leader measured while distilling.
         version: of dcfm-node that distilled it.
     """
@@ -59,6 +60,7 @@ class StudentFacts:
     missing: Sequence[str]
     endorsed_by: Sequence[str]
     refused_by: Sequence[str]
+    withdrawn: Sequence[str]
     metrics: Mapping[str, float]
     version: str
 
@@ -254,6 +256,10 @@ def _taught(manifest: Manifest, facts: StudentFacts) -> str:
     ]
     if absent:
         lines += ["", f"Of the roster, these taught it nothing: {', '.join(absent)}."]
+    if facts.withdrawn:
+        lines += ["", f"Withdrawn from the run: {', '.join(facts.withdrawn)}."]
+    if superseded := [silo for silo in facts.withdrawn if silo in taught]:
+        lines += ["", f"**Superseded**: {', '.join(superseded)} taught it and withdrew since."]
     if stale := [silo for silo in facts.missing if silo in taught]:
         lines += ["", f"An earlier expert stood in for: {', '.join(stale)}."]
     return "\n".join(lines)

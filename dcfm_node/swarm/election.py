@@ -79,7 +79,7 @@ def next_move(view: View, round_: int, booth: Booth) -> Vote | Lease | Lead | Aw
     lease = _won(view, round_, contested, booth.me)
     if lease is not None:
         return lease
-    if leader is not None and not _spent(view, leader):
+    if leader is not None and not _void(view, leader):
         if leader.author == booth.me:
             return Lead(ruled, leader.digest)
         if not booth.late(Duty(leader.author, "lead", ruled)):
@@ -109,9 +109,11 @@ def _won(view: View, round_: int, contested: list[int], me: bytes) -> Lease | No
     return Lease(term=term, round=round_, votes=tuple(sorted(vote.digest for vote in mine)))
 
 
-def _spent(view: View, leader: Said[Lease]) -> bool:
-    """Whether a leader published its student: who asks for a leader all the same needs another."""
-    return any(said.body.lease == leader.digest for said in view.valid_students())
+def _void(view: View, leader: Said[Lease]) -> bool:
+    """Whether a leader will publish no student any more: it did, it withdrew, or a later one
+    fences it, be it of another round. Who asks for a leader all the same needs another."""
+    spent = any(said.body.lease == leader.digest for said in view.valid_students())
+    return spent or leader.author in view.withdrawn or view.last_leader() != leader
 
 
 def _begin(view: View, round_: int, booth: Booth) -> Vote | Await:

@@ -358,12 +358,13 @@ class Node:
                     liveness.wait_for(Duty(leader.author, "lead", leader.body.term), now)
 
     def _work(self, step: Step, now: float) -> list[Effect]:
-        """Keep the worker on what the step asks. Training is always let finish: an expert that
-        comes late still serves."""
+        """Keep the worker on what the step asks. Training is let finish, unless this silo
+        withdrew: an expert that comes late still serves."""
         asked = step.action if isinstance(step.action, Train | Distil | Score) else None
         effects: list[Effect] = []
-        stale = isinstance(self.work, Distil | Score) and not same_work(self.work, asked)
-        if stale:
+        view = self.exchange.view
+        fleeting = isinstance(self.work, Distil | Score) and not same_work(self.work, asked, view)
+        if fleeting or (self.work is not None and self.me in view.withdrawn):
             self.work = None
             effects.append(Cancel())
         idle = self.work is None and not self._pending and not self.draining

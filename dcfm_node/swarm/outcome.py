@@ -45,6 +45,8 @@ def judgement_of(work: Score, metrics: Mapping[str, float], limit: float) -> End
 
 def still_true(body: Body, view: View, me: bytes) -> bool:
     """Whether a finished work's record still has a place: fenced leaders stay silent (SPEC 7.4)."""
+    if me in view.withdrawn or (isinstance(body, Student) and view.superseded(body)):
+        return False
     match body:
         case Expert():
             return body.round not in view.experts.get(me, {})
@@ -57,11 +59,13 @@ def still_true(body: Body, view: View, me: bytes) -> bool:
             return True
 
 
-def same_work(work: Work, asked: Work | None) -> bool:
-    """Whether what runs is what is asked. A leader's teachers are fixed when it starts."""
+def same_work(work: Work, asked: Work | None, view: View) -> bool:
+    """Whether what runs is what is asked. A leader's teachers are fixed when it starts, until one
+    of their silos withdraws."""
     match work, asked:
         case Distil(), Distil():
-            return (work.round, work.term) == (asked.round, asked.term)
+            whole = not any(author in view.withdrawn for author, _, _ in work.teachers)
+            return whole and (work.round, work.term) == (asked.round, asked.term)
         case _:
             return work == asked
 

@@ -128,7 +128,7 @@ def _start(s: Situation, own: Said[Expert]) -> bytes | None:
     if digest in s.held or not s.lost(digest):
         return digest if digest in s.held else None
     student = s.view.newest_student()
-    others = [said.body.snapshot.digest for said in s.view.newest_experts.values()]
+    others = list(s.view.newest_snapshots())
     candidates = [student.body.snapshot.digest, *others] if student is not None else others
     return next((other for other in candidates if other in s.held), None)
 
@@ -188,7 +188,7 @@ def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
     current = {said.author for said in experts if said.body.round == round_}
     entries = frozenset(said.digest for said in experts)
     in_turn = s.view.manifest.method.in_turn
-    earlier = [said for said in s.view.valid_students() if said.body.round < round_]
+    earlier = [said for said in s.view.counting_students() if said.body.round < round_]
     parents = [e.body.snapshot.digest for e in earlier if e.body.snapshot.digest in s.held]
     return Distil(
         round=round_,

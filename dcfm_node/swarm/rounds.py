@@ -47,8 +47,8 @@ def successor(view: View, phase: Phase) -> Phase:
 
 def current_phase(view: View, late: Late) -> Phase:
     """The first phase that the records do not show complete."""
-    newest = view.newest_student()
-    phase = Phase("local", 0) if newest is None else Phase("distil", newest.body.round)
+    distilled = view.distilled_round()
+    phase = Phase("local", 0) if distilled is None else Phase("distil", distilled)
     while phase.stage != "done" and complete(view, phase, late):
         phase = successor(view, phase)
     return phase

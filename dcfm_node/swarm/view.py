@@ -98,7 +98,7 @@ class View:
                 self.verdicts.setdefault(body.entry, {})[author] = Said(author, digest, body)
             case Withdraw() as body:
                 self.withdrawn.setdefault(author, body)
-                self._active = None
+                self._active = self._snapshots = None
                 self._missing.clear()
 
     def _add_expert(self, said: Said[Expert]) -> None:
@@ -132,9 +132,10 @@ class View:
         return self._missing[round_]
 
     def newest_snapshots(self) -> Mapping[bytes, Snapshot]:
-        """What the newest experts of all silos published, by digest."""
+        """What the newest experts of active silos published, by digest."""
         if self._snapshots is None:
-            found = (said.body.snapshot for said in self.newest_experts.values())
+            newest = (self.newest_experts.get(key) for key in self.active())
+            found = (said.body.snapshot for said in newest if said is not None)
             self._snapshots = {snapshot.digest: snapshot for snapshot in found}
         return self._snapshots
 
@@ -208,10 +209,28 @@ class View:
             and all(teacher in self.expert_entries for teacher in said.body.teachers)
         )
 
+    def superseded(self, student: Student) -> Sequence[bytes]:
+        """Silos that taught a student and withdrew since: it counts no more, and its round is
+        distilled again without them."""
+        entries = (self.expert_entries.get(entry) for entry in student.teachers)
+        taught = {said.author for said in entries if said is not None}
+        return [s.key for s in self.manifest.roster if s.key in self.withdrawn and s.key in taught]
+
+    def counting_students(self) -> Sequence[Said[Student]]:
+        """Valid students none of whose teachers withdrew, oldest first."""
+        if not self.withdrawn:
+            return self.valid_students()
+        return [said for said in self.valid_students() if not self.superseded(said.body)]
+
     def student(self, round_: int) -> Said[Student] | None:
         """The student of a round: the highest term's, which fences every earlier leader."""
-        found = [said for said in self.valid_students() if said.body.round == round_]
+        found = [said for said in self.counting_students() if said.body.round == round_]
         return found[-1] if found else None
+
+    def distilled_round(self) -> int | None:
+        """The highest round of which there is a valid student, superseded or not."""
+        found = self.valid_students()
+        return found[-1].body.round if found else None
 
     def taught_by(self, snapshot: bytes) -> Sequence[bytes] | None:
         """Authors of the experts that a valid student of that snapshot was made from."""
@@ -222,15 +241,15 @@ class View:
         return [self.expert_entries[entry].author for entry in student.body.teachers]
 
     def newest_student(self) -> Said[Student] | None:
-        """The valid student of the highest (round, term)."""
-        found = self.valid_students()
+        """The counting student of the highest (round, term)."""
+        found = self.counting_students()
         return found[-1] if found else None
 
     def latest(self) -> Said[Student] | None:
         """The newest final student that a quorum of silos endorsed: what `fetch --latest` gives."""
         found = [
             said
-            for said in self.valid_students()
+            for said in self.counting_students()
             if said.body.final and len(self.endorsed.get(said.digest, ())) >= self.manifest.quorum
         ]
         return found[-1] if found else None

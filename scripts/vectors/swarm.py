@@ -187,6 +187,9 @@ def students() -> list[Json]:
     cases.append(story.told("two of five endorse", "6.1.6", valid=valid, released=None))
     story.say(3, rec.Endorse(student=second, metrics={}))
     cases.append(story.told("a quorum endorses", "6.1.6", valid=valid, released=second.hex()))
+    story.say(0, rec.Withdraw(reason="moving"))
+    name = "its teacher's silo withdrew"
+    cases.append(story.told(name, "6.1.5", valid=valid, counts=None, released=None))
     return cases
 
 

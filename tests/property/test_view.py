@@ -80,6 +80,8 @@ def answers(view: View) -> tuple[object, ...]:
         view.last_term(),
         list(view.valid_students()),
         view.newest_student(),
+        list(view.counting_students()),
+        view.distilled_round(),
         view.latest(),
         dict(view.newest_snapshots()),
     )

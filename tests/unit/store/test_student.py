@@ -65,6 +65,7 @@ FACTS = StudentFacts(
     missing=[],
     endorsed_by=["east", "west"],
     refused_by=[],
+    withdrawn=[],
     metrics={"loss": 0.25, "ci_gap": 1e-3},
     version="0.1.0",
 )
@@ -316,6 +317,15 @@ def test_the_card_names_the_missing_and_the_refusals() -> None:
     assert "refused by: west" in card
     assert "**not released**" in card
     assert "Figures" not in card
+
+
+def test_the_card_names_who_withdrew_and_what_that_means() -> None:
+    teachers = [("east", 2, "e1" * 32), ("north", 2, "c1" * 32)]
+    card = model_card(MANIFEST, replace(FACTS, teachers=teachers, withdrawn=["west"]))
+    assert "Withdrawn from the run: west." in card
+    assert "Superseded" not in card
+    card = model_card(MANIFEST, replace(FACTS, teachers=teachers, withdrawn=["north"]))
+    assert "**Superseded**: north taught it" in card
 
 
 def test_the_cards_command_names_values_as_a_shell_reads_them() -> None:

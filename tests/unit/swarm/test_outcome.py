@@ -2,7 +2,7 @@
 
 import pytest
 
-from dcfm_node.records.entries import Endorse, Refuse
+from dcfm_node.records.entries import Endorse, Refuse, Withdraw
 from dcfm_node.swarm.effects import Distil, Score, Train
 from dcfm_node.swarm.outcome import (
     brief,
@@ -77,7 +77,33 @@ def test_an_expert_of_a_round_is_said_once() -> None:
 
 def test_a_distillation_is_the_same_work_whatever_teachers_came_since() -> None:
     more = Distil(1, 2, b"l" * 32, (), None, (), final=False)
-    assert same_work(DISTIL, more)
-    assert not same_work(DISTIL, Distil(1, 3, b"l" * 32, (), None, (), final=False))
-    assert not same_work(DISTIL, SCORE)
-    assert not same_work(SCORE, None)
+    view = Run(3).view()
+    assert same_work(DISTIL, more, view)
+    assert not same_work(DISTIL, Distil(1, 3, b"l" * 32, (), None, (), final=False), view)
+    assert not same_work(DISTIL, SCORE, view)
+    assert not same_work(SCORE, None, view)
+
+
+def test_a_distillation_begins_again_without_a_teacher_that_withdraws() -> None:
+    """SPEC 6.4."""
+    run = Run(3)
+    run.publish_experts(0)
+    run.elect(0)
+    teachers = tuple((a.key, a.journal[1].digest, b"s" * 32) for a in run.authors)
+    work = Distil(0, 1, b"l" * 32, teachers, None, (), final=False)
+    made = student_of(work, snapshot("student"), {}, 0)
+    assert same_work(work, work, run.view())
+    assert still_true(made, run.view(), run.keys[0])
+    run.authors[2].say(Withdraw(reason="moving"))
+    assert not same_work(work, work, run.view())
+    assert not still_true(made, run.view(), run.keys[0])
+
+
+def test_who_withdrew_says_no_more() -> None:
+    """SPEC 6.1.2."""
+    run = Run(2)
+    run.publish_experts(0)
+    run.authors[0].say(Withdraw(reason="moving"))
+    assert not still_true(expert(1), run.view(), run.keys[0])
+    assert not still_true(Withdraw(reason="again"), run.view(), run.keys[0])
+    assert still_true(expert(1), run.view(), run.keys[1])
