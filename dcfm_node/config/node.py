@@ -56,6 +56,9 @@ class Worker(Model):
     """On CUDA, let torch.compile fuse the networks: faster after minutes of compiling."""
     checkpoint_s: Annotated[float, Field(gt=0.0, le=86_400.0)] = 20.0
     """Seconds between two private checkpoints, to a day: what a crash may cost."""
+    publish_s: Annotated[float, Field(gt=0.0, le=86_400.0)] = 600.0
+    """Seconds between two checkpoints of a student that peers fetch, to a day: what it may cost
+    when the node that distils is lost. Each weighs four students."""
 
     @model_validator(mode="after")
     def _accelerated(self) -> Self:

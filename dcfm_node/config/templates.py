@@ -77,6 +77,9 @@ bf16 = false
 compile = false
 # Seconds between two private checkpoints: what a crash may cost.
 checkpoint_s = 20.0
+# Seconds between two checkpoints of a student that this node distils and its peers fetch, so that
+# another can go on: what it may cost when this node is lost. Each weighs four students.
+publish_s = 600.0
 
 [log]
 # "console" for people, "json" for one object a line.

@@ -9,9 +9,18 @@ import structlog
 from dcfm_node.daemon.training import Trainer
 from dcfm_node.daemon.work import job_for
 from dcfm_node.store.snapshots import SnapshotStore
-from dcfm_node.swarm.effects import Event, Progressed, Work, Worked, WorkFailed
+from dcfm_node.swarm.effects import (
+    Checkpointed,
+    Distil,
+    Event,
+    Progressed,
+    Score,
+    Work,
+    Worked,
+    WorkFailed,
+)
 from dcfm_node.swarm.node import Node
-from dcfm_node.worker.messages import Broken, Done, Line, Progress, Ready
+from dcfm_node.worker.messages import Broken, Done, Line, Progress, Ready, Saved
 
 log = structlog.get_logger()
 
@@ -75,19 +84,37 @@ class Bench:
             case Progress():
                 self.metrics = line.metrics
                 self._put(Progressed(line.done, line.total))
+            case Saved() if isinstance(work, Distil):
+                self._spawn(self._publish(work, line.path, line.step))
             case Done():
                 self._present = None
                 log.info("work_done", job=key, **_rounded(line.metrics))
                 self._spawn(self._adopt(work, output, line.metrics))
             case Broken():
                 self._present = None
+                if isinstance(work, Distil) and work.resume is not None:
+                    # What was made on from another's checkpoint may be what failed.
+                    output.with_suffix(".checkpoint").unlink(missing_ok=True)
                 self._put(WorkFailed(work, line.reason))
 
     async def _adopt(self, work: Work, output: Path, metrics: dict[str, float]) -> None:
-        snapshot = None
-        if output.exists():
+        if isinstance(work, Score):
+            self._put(Worked(work, None, metrics))
+            return
+        try:
             snapshot = await asyncio.to_thread(self._snapshots.adopt, output)
+        except OSError as error:
+            self._put(WorkFailed(work, f"what it made cannot be kept: {error}"))
+            return
         self._put(Worked(work, snapshot, metrics))
+
+    async def _publish(self, work: Distil, path: Path, step: int) -> None:
+        try:
+            snapshot = await asyncio.to_thread(self._snapshots.adopt, path)
+        except OSError as error:
+            log.warning("checkpoint_kept_back", step=step, why=str(error))
+            return
+        self._put(Checkpointed(work, snapshot, step))
 
     def _path(self, digest: bytes) -> Path:
         path = self._snapshots.path(digest)

@@ -31,6 +31,7 @@ from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema
 from dcfm_node.swarm.effects import (
     Cancel,
     Drain,
+    Drop,
     Effect,
     Event,
     Fetch,
@@ -97,6 +98,7 @@ class Daemon:
                 bf16=config.worker.bf16,
                 compile=config.worker.compile,
                 checkpoint_s=config.worker.checkpoint_s,
+                publish_s=config.worker.publish_s,
             ),
             config.worker.devices,
             config.state / "worker.log",
@@ -256,6 +258,8 @@ class Daemon:
                 self.network.fetch(snapshot)
             case Unfetch(digest):
                 self.network.unfetch(digest)
+            case Drop(digest):
+                self.snapshots.remove(digest)
             case Report(event, fields, level):
                 getattr(log, level)(event, **fields)
 
@@ -276,7 +280,10 @@ class Daemon:
         self.put(Unfit(digest, flaw))
 
     def _form(self, view: View, digest: bytes) -> Schema:
-        """What a snapshot must hold: one network, or those of an ensemble's teachers."""
+        """What a snapshot must hold: one network, those of an ensemble's teachers, or how far a
+        student is."""
+        if digest in view.checkpoint_digests:
+            return self.ready.checkpoint
         manifest = self.settings.manifest
         members = view.taught_by(digest) if manifest.method.ensemble else None
         if members is None:

@@ -39,6 +39,7 @@ def status(node: Node, now: float) -> dict[str, Any]:
         "coverage": _coverage(view),
         "students": students,
         "latest": released,
+        "checkpoint": _checkpoint(node, phase.round) if phase else None,
         "terms": view.last_term(),
     }
 
@@ -72,6 +73,7 @@ def student_facts(view: View, said: Said[Student]) -> dict[str, Any]:
         "final": body.final,
         "outcome": "DEGRADED" if body.missing else "COMPLETE",
         "missing": [name(key) for key in body.missing],
+        "resumed": body.resumed.hex() if body.resumed is not None else None,
         "leader": name(said.author),
         "teachers": [
             {
@@ -119,6 +121,21 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
         "version": peer.version if peer is not None else None,
         "trouble": peer.trouble if peer is not None else "",
         "forked": key in node.exchange.journals.forks,
+    }
+
+
+def _checkpoint(node: Node, round_: int) -> dict[str, Any] | None:
+    """From where the next leader would go on, if the one that distils were lost."""
+    view = node.exchange.view
+    said = view.checkpoint(round_)
+    if said is None:
+        return None
+    return {
+        "leader": view.manifest.silo_name(said.author),
+        "round": said.body.round,
+        "term": said.body.term,
+        "step": said.body.step,
+        "held": said.body.snapshot.digest in node.held,
     }
 
 

@@ -11,7 +11,7 @@ import structlog
 from pydantic import ValidationError
 
 from dcfm_node.errors import Failed, UserError
-from dcfm_node.worker.messages import LINE, Broken, Job, Line, Ready, Setup
+from dcfm_node.worker.messages import LINE, Broken, Done, Job, Line, Ready, Setup
 
 log = structlog.get_logger()
 
@@ -156,7 +156,7 @@ class Trainer:
             return
         if isinstance(line, Ready) or self._job is None or line.key != self._job.key:
             return
-        if line.event != "progress":
+        if isinstance(line, Done | Broken):
             self._job = None
         self._notify(line)
 

@@ -63,6 +63,7 @@ def job_for(
                 silo=silo,
                 seed=_seed(manifest, "", work.round),
                 init=path(work.init) if work.init is not None else None,
+                resume=path(work.resume) if work.resume is not None else None,
                 teachers=tuple(teacher(author, digest) for author, _, digest in work.teachers),
             )
         case Score():

@@ -16,9 +16,10 @@ import torch.distributed
 from torch import Tensor, nn
 
 from dcfm_node.errors import Failed
+from dcfm_node.flow import networks
 from dcfm_node.flow.losses import Step, Velocities, objective
 from dcfm_node.flow.sources import Source
-from dcfm_node.records.manifest import Training
+from dcfm_node.records.manifest import Manifest, Training
 
 Weights = dict[str, Tensor]
 REPORTS = 100
@@ -26,7 +27,8 @@ REPORTS = 100
 REPORT_S = 2.0
 """Where steps are slow, one is reported this often, in seconds: slow must not look like stalled."""
 MONITORS = 20
-"""Looks at the CI gap per stage, for early stopping."""
+"""Looks at the CI gap per stage, for early stopping; fewer than twice as many where the stage's
+steps are no multiple."""
 BLOCK_ELEMENTS = 1 << 21
 MAX_BLOCK = 64
 WARMUP_STEPS = 20
@@ -84,7 +86,7 @@ class State:
     ema: Weights
     optimiser: torch.optim.AdamW
     step: int = 0
-    loss: float = math.nan
+    loss: float = 0.0
     """The matching loss last reported."""
     gaps: list[float] = field(default_factory=list)
 
@@ -112,7 +114,9 @@ class State:
             flat |= {f"optimiser.{i}.{slot}": tensor for slot, tensor in slots.items()}
         flat["step"] = torch.tensor([self.step])
         flat["loss"] = torch.tensor([self.loss], dtype=torch.float64)
-        flat["gaps"] = torch.tensor(self.gaps, dtype=torch.float64)
+        # As long as they can become, so that all checkpoints of a stage have one form.
+        flat["gaps"] = torch.full((2 * MONITORS,), -1.0, dtype=torch.float64)
+        flat["gaps"][: len(self.gaps)] = torch.tensor(self.gaps, dtype=torch.float64)
         return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in flat.items()}
 
     def restore(self, checkpoint: Weights) -> None:
@@ -128,7 +132,17 @@ class State:
         self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
         self.step = int(checkpoint["step"].item())
         self.loss = checkpoint["loss"].item()
-        self.gaps = checkpoint["gaps"].tolist()
+        self.gaps = [gap for gap in checkpoint["gaps"].tolist() if gap >= 0]
+
+
+def checkpoint_schema(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """What a checkpoint of the student must hold: tensor name -> (safetensors dtype, shape)."""
+    state = State.fresh(networks.build(manifest), manifest.method.distil)
+    for parameter in state.parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    state.optimiser.step()  # which makes its slots
+    kinds = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
+    return {name: (kinds[t.dtype], tuple(t.shape)) for name, t in state.checkpoint().items()}
 
 
 @dataclass(frozen=True)
@@ -164,6 +178,8 @@ def train(
     state.step = steps.start
     if hooks.resume is not None:
         state.restore(hooks.resume)
+        if not steps.start <= state.step <= steps.stop:
+            raise Failed(f"the checkpoint is of step {state.step}, the stage has {steps}")
     velocities = hooks.fast(model)
     length = block_steps(settings, source.manifest.sample_shape)
     rows: list[Step] = []

@@ -73,6 +73,22 @@ class Lease(Model):
     """Digests of the vote entries."""
 
 
+class Checkpoint(Model):
+    """The leader of a term published how far it is: whoever leads next goes on from there."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+    term: Term
+    round: Round
+    lease: Digest
+    snapshot: Snapshot
+    teachers: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS)]
+    """Digests of the expert entries that are distilled."""
+    parent: Digest | None
+    """Digest of the earlier student's snapshot that it was warm-started from."""
+    step: Count
+    """Training steps done."""
+
+
 class Student(Model):
     """The leader of a term published the student of a round."""
 
@@ -87,6 +103,8 @@ class Student(Model):
     """Digest of the earlier student's snapshot it was warm-started from."""
     missing: Annotated[tuple[Key, ...], Field(max_length=MAX_SILOS)]
     """Silos that did not withdraw and taught it no expert of this round: DEGRADED if any."""
+    resumed: Digest | None
+    """Digest of the checkpoint's snapshot that its training was given to go on from."""
     final: bool
     """The schedule ends here: this student is up for endorsement."""
     seed: Count
@@ -129,7 +147,7 @@ class Withdraw(Model):
 
 
 Body = Annotated[
-    Join | Expert | Vote | Lease | Student | Endorse | Refuse | Verdict | Withdraw,
+    Join | Expert | Vote | Lease | Checkpoint | Student | Endorse | Refuse | Verdict | Withdraw,
     Field(discriminator="kind"),
 ]
 

@@ -1,6 +1,6 @@
 """What must hold after every event of a simulated run, whatever befell it (SPEC 8)."""
 
-from dcfm_node.records.entries import Expert, Join, Student, Vote
+from dcfm_node.records.entries import Checkpoint, Expert, Join, Student, Vote
 from dcfm_node.simulation.world import World
 from dcfm_node.swarm.node import Node
 from dcfm_node.wire.envelope import Sealed
@@ -55,7 +55,7 @@ def _bounded(world: World, node: Node) -> None:
     waiting = len(node.unsaid)
     _require(world, waiting <= MAX_PENDING, f"{waiting} records wait to be said")
     wanted = len(node.fetching)
-    _require(world, wanted <= len(world.hosts) + 2, f"{wanted} downloads at once")
+    _require(world, wanted <= len(world.hosts) + 3, f"{wanted} downloads at once")
 
 
 def _speaks_once(world: World, sealed: Sealed) -> None:
@@ -93,9 +93,9 @@ def _no_silent_subset(world: World, node: Node, sealed: Sealed) -> None:
 def _fenced(world: World, node: Node, sealed: Sealed) -> None:
     """A leader that saw a later one elected publishes nothing."""
     body, leader = sealed.entry.body, node.exchange.view.last_leader()
-    if isinstance(body, Student):
+    if isinstance(body, Student | Checkpoint):
         fenced = leader is None or leader.digest != body.lease
-        _require(world, not fenced, f"a fenced leader of term {body.term} published a student")
+        _require(world, not fenced, f"a fenced leader of term {body.term} published a {body.kind}")
 
 
 def _nothing_said_is_lost(world: World) -> None:

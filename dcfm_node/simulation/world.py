@@ -16,6 +16,9 @@ from dcfm_node.simulation.network import Network
 from dcfm_node.simulation.scenario import Scenario, manifest, signers
 from dcfm_node.swarm.effects import (
     Cancel,
+    Checkpointed,
+    Distil,
+    Drop,
     Effect,
     Event,
     Fetch,
@@ -241,6 +244,8 @@ class World:
                 self._start(key, host, work)
             case Cancel():
                 host.work += 1
+            case Drop(digest):
+                host.disk.held.discard(digest)
             case Fetch(snapshot):
                 self.at(self.now, partial(self._fetch, key, snapshot.digest))
 
@@ -294,12 +299,18 @@ class World:
         number, seconds = host.work, self.rng.uniform(*self.scenario.work_s)
         for share in range(1, 10):
             when = self.now + seconds * share / 10
-            self.at(when, partial(self._progress, key, number, share))
+            self.at(when, partial(self._progress, key, number, work, share))
         self.at(self.now + seconds, partial(self._finish, key, number, work))
 
-    def _progress(self, key: bytes, number: int, share: int) -> None:
-        if self.hosts[key].work == number:
-            self.deliver(key, Progressed(share, 10))
+    def _progress(self, key: bytes, number: int, work: Work, share: int) -> None:
+        host = self.hosts[key]
+        if host.work != number:
+            return
+        self.deliver(key, Progressed(share, 10))
+        if isinstance(work, Distil) and share in (3, 6) and host.work == number:
+            snapshot = made_up_snapshot(f"{key.hex()}{host.boots}{work}{share}")
+            host.disk.held.add(snapshot.digest)
+            self.deliver(key, Checkpointed(work, snapshot, share))
 
     def _finish(self, key: bytes, number: int, work: Work) -> None:
         host = self.hosts[key]

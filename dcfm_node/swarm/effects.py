@@ -40,6 +40,8 @@ class Distil:
         init: digest of the previous student's snapshot, for a warm start.
         missing: active silos without an expert of this round.
         final: the schedule ends with this student.
+        resume: digest of the snapshot of a checkpoint of these teachers and this start, to go on
+            from.
     """
 
     round: int
@@ -49,6 +51,7 @@ class Distil:
     init: bytes | None
     missing: tuple[bytes, ...]
     final: bool
+    resume: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,15 @@ class Downloading:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpointed:
+    """How far the worker is with a student lies on disk, for whoever leads next."""
+
+    work: Distil
+    snapshot: Snapshot
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Worked:
     """The worker finished: a snapshot for Train and Distil, metrics for all."""
 
@@ -175,6 +187,7 @@ Event = (
     | Unfit
     | Progressed
     | Downloading
+    | Checkpointed
     | Worked
     | WorkFailed
     | Drain
@@ -228,6 +241,13 @@ class Unfetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """Delete a snapshot that is held: nobody needs it any more."""
+
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Something the log should say."""
 
@@ -236,4 +256,4 @@ class Report:
     level: Literal["info", "warning", "error"] = "info"
 
 
-Effect = Persist | PersistFork | Send | Start | Cancel | Fetch | Unfetch | Report
+Effect = Persist | PersistFork | Send | Start | Cancel | Fetch | Unfetch | Drop | Report

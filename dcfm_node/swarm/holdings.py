@@ -1,10 +1,10 @@
 """Snapshots this node holds, asks for, has refused, or gave up hope of (SPEC 5.2)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from dcfm_node.records.entries import Snapshot
-from dcfm_node.swarm.effects import Effect, Fetch, Unfetch
+from dcfm_node.swarm.effects import Drop, Effect, Fetch, Unfetch
 
 
 @dataclass
@@ -53,6 +53,12 @@ class Holdings:
                 self.fetching[digest], self._asked[digest] = wants[digest], now
                 effects.append(Fetch(wants[digest]))
         return effects
+
+    def drop(self, spent: Set[bytes]) -> list[Effect]:
+        """Give up what is held and of no more use to anyone."""
+        found = sorted(self.held & spent)
+        self.held.difference_update(found)
+        return [Drop(digest) for digest in found]
 
     def _forget(self, digest: bytes) -> None:
         self.fetching.pop(digest, None)

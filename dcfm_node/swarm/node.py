@@ -15,9 +15,7 @@ from dcfm_node.records.entries import (
     Join,
     Label,
     Lease,
-    Refuse,
     Snapshot,
-    Verdict,
     Vote,
     Withdraw,
 )
@@ -25,9 +23,11 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import Beat
 from dcfm_node.swarm.effects import (
     Cancel,
+    Checkpointed,
     Distil,
     Downloading,
     Drain,
+    Drop,
     Effect,
     Event,
     Held,
@@ -54,11 +54,10 @@ from dcfm_node.swarm.holdings import Holdings
 from dcfm_node.swarm.liveness import Duty, Liveness
 from dcfm_node.swarm.outcome import (
     brief,
-    expert_of,
-    judgement_of,
+    outcome_of,
+    refusals_of,
     same_work,
     still_true,
-    student_of,
 )
 from dcfm_node.swarm.plan import Situation, Step, next_step, wanted
 from dcfm_node.swarm.rounds import turn
@@ -175,12 +174,10 @@ class Node:
                 self.holdings.moved(now)
                 if self.work is None:
                     self.progress = (event.done, event.total)
-            case Worked():
-                self._on_worked(event)
+            case Worked() | Checkpointed():
+                return self._on_worked(event)
             case WorkFailed():
-                self.work, self._retry_at = None, now + self.pace.retry_s
-                fields = {"work": type(event.work).__name__, "why": event.reason}
-                return [Report("work_failed", fields, "error")]
+                return self._on_failed(event, now)
             case Leave():
                 self._pending.append(Withdraw(reason=event.reason))
             case Drain():
@@ -202,30 +199,25 @@ class Node:
 
     def _on_unfit(self, event: Unfit) -> None:
         self.holdings.refuse(event.digest)
-        view, reason = self.exchange.view, event.reason
-        self._pending += [
-            Verdict(subject=said.author, entry=said.digest, reason=reason)
-            for said in view.expert_entries.values()
-            if said.body.snapshot.digest == event.digest
-        ]
-        self._pending += [
-            Refuse(student=said.digest, reason=reason, metrics={})
-            for said in view.students.values()
-            if said.body.snapshot.digest == event.digest
-        ]
+        self._pending += refusals_of(event.digest, event.reason, self.exchange.view)
 
-    def _on_worked(self, event: Worked) -> None:
-        self.work = None
-        method, policy = self.manifest.method, self.manifest.policy
-        match event.work, event.snapshot:
-            case Train() as work, Snapshot() as snapshot:
-                self.held.add(snapshot.digest)
-                self._pending.append(expert_of(work, snapshot, event.metrics))
-            case Distil() as work, Snapshot() as snapshot:
-                self.held.add(snapshot.digest)
-                self._pending.append(student_of(work, snapshot, event.metrics, method.seed))
-            case Score() as work, _:
-                self._pending.append(judgement_of(work, event.metrics, policy.endorse_ratio))
+    def _on_worked(self, event: Worked | Checkpointed) -> list[Effect]:
+        self.work = self.work if isinstance(event, Checkpointed) else None
+        body, snapshot = outcome_of(event, self.manifest), event.snapshot
+        if snapshot is not None and snapshot.digest not in self.held:
+            if not still_true(body, self.exchange.view, self.me):
+                return [Drop(snapshot.digest)]
+            self.held.add(snapshot.digest)
+        self._pending.append(body)
+        return []
+
+    def _on_failed(self, event: WorkFailed, now: float) -> list[Effect]:
+        self.work, self._retry_at = None, now + self.pace.retry_s
+        if isinstance(event.work, Distil) and event.work.resume is not None:
+            # Its author may have made it so: without it the student is begun anew.
+            self.holdings.refuse(event.work.resume)
+        fields = {"work": type(event.work).__name__, "why": event.reason}
+        return [Report("work_failed", fields, "error")]
 
     # Writing
 
@@ -287,7 +279,9 @@ class Node:
                 effects += self._publish(step.action, now)
                 continue
             break
-        effects += self.holdings.seek(wanted(situation), now)
+        wants = wanted(situation)
+        effects += self.holdings.seek(wants, now)
+        effects += self.holdings.drop(situation.view.checkpoint_digests - wants.keys())
         if self.step is None or step.phase != self.step.phase:
             fields = {"stage": step.phase.stage, "round": step.phase.round}
             effects.append(Report("phase", fields))

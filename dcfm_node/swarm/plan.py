@@ -6,11 +6,14 @@
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
-from dcfm_node.records.entries import Expert, Lease, Snapshot, Student, Vote
+from dcfm_node.records.entries import Checkpoint, Expert, Lease, Snapshot, Student, Vote
 from dcfm_node.swarm.effects import Distil, Score, Train, Work
 from dcfm_node.swarm.election import Await, Booth, Lead, next_move
 from dcfm_node.swarm.rounds import Late, Phase, current_phase, finishes, rejected, turn
 from dcfm_node.swarm.view import Said, View
+
+CHECKPOINT_SLACK_BYTES = 1 << 20
+"""A checkpoint's header, its counts and what is left over of its teachers'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,13 @@ def next_step(s: Situation) -> Step:
 
 
 def wanted(s: Situation) -> dict[bytes, Snapshot]:
-    """Snapshots this node should hold, by digest: newest student, released one, newest experts.
+    """Snapshots this node should hold, by digest: newest student, released one, newest experts, and
+    how far the student is that is being distilled.
 
     Experts are replicated to every node, so that neither a silo's death nor a leader's loses work.
     """
-    students = [said for said in (s.view.newest_student(), s.view.latest()) if said is not None]
+    published = (s.view.newest_student(), s.view.latest(), _checkpoint(s))
+    students = [said for said in published if said is not None]
     found = dict(s.view.newest_snapshots())
     student = s.view.newest_student()
     upto = _averaged_round(s)
@@ -190,15 +195,51 @@ def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
     in_turn = s.view.manifest.method.in_turn
     earlier = [said for said in s.view.counting_students() if said.body.round < round_]
     parents = [e.body.snapshot.digest for e in earlier if e.body.snapshot.digest in s.held]
+    init = parents[-1] if parents else None
+    resume = _resumable(s, [said.digest for said in experts], init)
+    if isinstance(resume, Waiting):
+        return resume
     return Distil(
         round=round_,
         term=lead.term,
         lease=lead.lease,
         teachers=tuple((e.author, e.digest, e.body.snapshot.digest) for e in experts),
-        init=parents[-1] if parents else None,
+        init=init,
         missing=tuple(key for key in s.view.active() if key not in current),
         final=in_turn or finishes(s.view, round_, among=entries),
+        resume=resume,
     )
+
+
+def _checkpoint(s: Situation) -> Said[Checkpoint] | None:
+    """How far the student is that is being distilled, also while one is distilled again. Of a size
+    that its tensors can have: weights, their average and two moments, each as large as a teacher.
+    """
+    phase = current_phase(s.view, s.late)
+    newest = s.view.newest_student()
+    again = newest is not None and _lost(s, newest)
+    if phase.stage != "distil" and not again:
+        return None
+    said = s.view.checkpoint(newest.body.round if newest is not None and again else phase.round)
+    if said is None:
+        return None
+    teachers = (s.view.expert_entries[entry].body.snapshot for entry in said.body.teachers)
+    bound = 4 * max(teacher.size for teacher in teachers) + CHECKPOINT_SLACK_BYTES
+    return said if said.body.snapshot.size <= bound else None
+
+
+def _resumable(
+    s: Situation, teachers: Sequence[bytes], init: bytes | None
+) -> bytes | Waiting | None:
+    """The checkpoint to go on from, if it is one of this very student; None begins anew."""
+    said = _checkpoint(s)
+    if said is None or (list(said.body.teachers), said.body.parent) != (teachers, init):
+        return None
+    digest = said.body.snapshot.digest
+    held, vain = digest in s.held, s.lost(digest)
+    if held or vain or s.gone(said.author):
+        return digest if held and not vain else None
+    return Waiting("how far the last leader came is on its way", on=(said.author,))
 
 
 def _release(s: Situation) -> Work | Waiting:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from dcfm_node.records.entries import (
+    Checkpoint,
     Endorse,
     Expert,
     Join,
@@ -24,7 +25,7 @@ from dcfm_node.records.entries import (
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.wire.envelope import Sealed
 
-B = TypeVar("B", Expert, Vote, Lease, Student, Endorse, Refuse, Verdict)
+B = TypeVar("B", Expert, Vote, Lease, Checkpoint, Student, Endorse, Refuse, Verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,10 @@ class View:
     votes: dict[int, dict[bytes, Said[Vote]]] = field(default_factory=dict)
     """Term, then voter; a second vote in one term does not count."""
     leases: dict[bytes, Said[Lease]] = field(default_factory=dict)
+    checkpoints: dict[tuple[int, bytes], Said[Checkpoint]] = field(default_factory=dict)
+    """Term and author, then the last that it said."""
+    checkpoint_digests: set[bytes] = field(default_factory=set)
+    """Of the snapshots of all that were ever said."""
     students: dict[bytes, Said[Student]] = field(default_factory=dict)
     endorsed: dict[bytes, dict[bytes, Said[Endorse]]] = field(default_factory=dict)
     """Digest of the student's entry, then endorser."""
@@ -87,6 +92,9 @@ class View:
             case Lease() as body:
                 self.leases[digest] = Said(author, digest, body)
                 self._certified = self._valid = None
+            case Checkpoint() as body:
+                self.checkpoints[body.term, author] = Said(author, digest, body)
+                self.checkpoint_digests.add(body.snapshot.digest)
             case Student() as body:
                 self.students[digest] = Said(author, digest, body)
                 self._valid = None
@@ -150,6 +158,7 @@ class View:
     def snapshots(self) -> set[bytes]:
         """Digests of every snapshot that the run's records name."""
         students = {said.body.snapshot.digest for said in self.students.values()}
+        students |= self.checkpoint_digests
         return students | {said.body.snapshot.digest for said in self.expert_entries.values()}
 
     # Leaders
@@ -190,6 +199,12 @@ class View:
         cast = self.votes.items()
         return sorted(t for t, by in cast if any(v.body.round == round_ for v in by.values()))
 
+    def checkpoint(self, round_: int) -> Said[Checkpoint] | None:
+        """How far the distillation of a round is: the valid checkpoint of the highest term."""
+        of_round = [said for said in self.checkpoints.values() if said.body.round == round_]
+        found = [s for s in of_round if self._is_valid(s) and not self.superseded(s.body)]
+        return max(found, key=lambda said: said.body.term, default=None)
+
     # Students
 
     def valid_students(self) -> Sequence[Said[Student]]:
@@ -200,7 +215,7 @@ class View:
             self._valid = found
         return self._valid
 
-    def _is_valid(self, said: Said[Student]) -> bool:
+    def _is_valid(self, said: Said[Student] | Said[Checkpoint]) -> bool:
         lease = self.certified(said.body.lease)
         return (
             lease is not None
@@ -209,7 +224,7 @@ class View:
             and all(teacher in self.expert_entries for teacher in said.body.teachers)
         )
 
-    def superseded(self, student: Student) -> Sequence[bytes]:
+    def superseded(self, student: Student | Checkpoint) -> Sequence[bytes]:
         """Silos that taught a student and withdrew since: it counts no more, and its round is
         distilled again without them."""
         entries = (self.expert_entries.get(entry) for entry in student.teachers)

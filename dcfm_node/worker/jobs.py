@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 from dcfm_node.data.source import load
 from dcfm_node.flow import federated, networks, owners, stages, students
 from dcfm_node.flow.stages import Hooks, Outcome, Samples, Teacher, Weights
+from dcfm_node.flow.trainer import checkpoint_schema
 from dcfm_node.wire.envelope import decode_manifest
 from dcfm_node.worker import ranks
-from dcfm_node.worker.messages import Job, Line, Progress, Ready, Setup, TeacherFile
+from dcfm_node.worker.messages import Job, Line, Progress, Ready, Saved, Setup, TeacherFile
 
 SAVE_STEPS = 25
 """How often the trainer offers a checkpoint; `checkpoint_s` decides which offers are taken."""
@@ -42,11 +43,13 @@ class Bench:
         """What the daemon must know of this worker."""
         manifest = self._manifest
         trained = manifest.method.ensemble and manifest.method.routing == "trained"
+        distils = manifest.method.name == "dcfm"
         return Ready(
             device=str(self._device),
             counts=self._counts,
             tensors=networks.schema(manifest),
             router=owners.schema(manifest, len(manifest.roster)) if trained else {},
+            checkpoint=checkpoint_schema(manifest) if distils else {},
         )
 
     def run(self, job: Job) -> dict[str, float]:
@@ -108,7 +111,7 @@ class Bench:
         )
 
     def _hooks(self, job: Job) -> Hooks:
-        saved_at = told_at = time.monotonic()
+        saved_at = told_at = published_at = time.monotonic()
 
         def progress(done: int, total: int, metrics: Mapping[str, float]) -> None:
             nonlocal told_at
@@ -120,18 +123,22 @@ class Bench:
             return time.monotonic() - saved_at >= self._setup.checkpoint_s
 
         def save(state: Weights) -> None:
-            nonlocal saved_at
+            nonlocal saved_at, published_at
             saved_at = time.monotonic()
             _save(state, job.checkpoint)
+            if job.kind == "distil" and saved_at - published_at >= self._setup.publish_s:
+                published_at, step = saved_at, int(state["step"])
+                path = job.checkpoint.with_suffix(f".{step}")
+                _save(state, path)
+                self._tell(Saved(key=job.key, path=path, step=step))
 
         cuda = self._device.type == "cuda"
-        resume = load_file(job.checkpoint) if job.checkpoint.exists() else None
         return Hooks(
             device=self._device,
             progress=progress,
             save=save,
             due=due,
-            resume=resume,
+            resume=_farthest(job),
             save_every=SAVE_STEPS,
             bf16=self._setup.bf16 and cuda,
             compile=self._setup.compile and cuda,
@@ -161,6 +168,13 @@ def _weights(path: Path | None) -> Weights:
         raise ValueError("the job names no weights")
     weights: Weights = load_file(path)
     return weights
+
+
+def _farthest(job: Job) -> Weights | None:
+    """The checkpoint to go on from: this worker's own, or another's that came farther."""
+    paths = (job.checkpoint, *([job.resume] if job.resume is not None else []))
+    found = [load_file(path) for path in paths if path.exists()]
+    return max(found, key=lambda state: int(state["step"]), default=None)
 
 
 def _save(tensors: Weights, path: Path) -> None:

@@ -22,6 +22,7 @@ class Setup(_Line):
             threads: torch's threads in each process; 0 leaves torch its own choice.
             bf16, compile: make networks faster on CUDA; elsewhere they change nothing.
             checkpoint_s: at least this long between two checkpoints, in seconds.
+            publish_s: the same, of those that peers may have.
     """
 
     manifest: str
@@ -31,6 +32,7 @@ class Setup(_Line):
     bf16: bool = False
     compile: bool = False
     checkpoint_s: float = 20.0
+    publish_s: float = 600.0
 
 
 class TeacherFile(_Line):
@@ -52,6 +54,7 @@ class Job(_Line):
         anchor: the student to refine against.
         teachers: the experts to make a student of or, in FedFlow, to average and train on from;
             this silo and its peers under the paper's rule; whose experts an ensemble to score has.
+        resume: another's checkpoint of this very job, to go on from where it came farther.
         model: the student to score; `reference` is this silo's own expert.
     """
 
@@ -74,19 +77,22 @@ class Job(_Line):
     init: Path | None = None
     anchor: Path | None = None
     teachers: tuple[TeacherFile, ...] = ()
+    resume: Path | None = None
     model: Path | None = None
     reference: Path | None = None
 
 
 class Ready(_Line):
     """The worker is up. `tensors` is name -> (safetensors dtype, shape) of a valid snapshot, and
-    `router` of the trained router in an ensemble, empty where the run has none."""
+    `router` of the trained router in an ensemble, `checkpoint` of how far a student is; both empty
+    where the run has none."""
 
     event: Literal["ready"] = "ready"
     device: str
     counts: tuple[tuple[Label, int], ...]
     tensors: dict[str, tuple[str, tuple[int, ...]]]
     router: dict[str, tuple[str, tuple[int, ...]]] = {}
+    checkpoint: dict[str, tuple[str, tuple[int, ...]]] = {}
 
 
 class Progress(_Line):
@@ -97,6 +103,15 @@ class Progress(_Line):
     done: int
     total: int
     metrics: dict[str, float]
+
+
+class Saved(_Line):
+    """A checkpoint that peers may have lies at `path`; the worker does not touch it again."""
+
+    event: Literal["saved"] = "saved"
+    key: str
+    path: Path
+    step: int
 
 
 class Done(_Line):
@@ -116,5 +131,5 @@ class Broken(_Line):
     exit_code: int | None = None
 
 
-Line = Ready | Progress | Done | Broken
+Line = Ready | Progress | Saved | Done | Broken
 LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="event")])

@@ -120,6 +120,7 @@ class Story:
             "parent": None,
             "teachers": tuple(taught),
             "missing": (),
+            "resumed": None,
             "final": True,
             "seed": 0,
             "version": "",

@@ -31,7 +31,8 @@ silos = 3
 device = "cpu"
 devices = {devices}
 threads = 1
-checkpoint_s = 0.3
+checkpoint_s = {checkpoint_s}
+publish_s = {checkpoint_s}
 [gossip]
 interval_s = 0.2
 """
@@ -117,6 +118,8 @@ def cluster(
     *,
     schedule: str = "alternating",
     steps: int = 300,
+    distil_steps: int = 0,
+    checkpoint_s: float = 0.3,
     method: str = "",
     dial_only: tuple[str, ...] = (),
     devices: int = 1,
@@ -124,6 +127,7 @@ def cluster(
     """Three sites set up as the README says, not yet started; none outlives the block.
 
     Args:
+        distil_steps: those of a student; as many as `steps` if 0.
         method: TOML of another method's settings, in place of the run's own and of its tolerance.
     """
     sites = [Site(folder, name) for name in NAMES]
@@ -137,12 +141,13 @@ def cluster(
             name=site.name,
             silo=index,
             devices=devices,
+            checkpoint_s=checkpoint_s,
             listen="" if site.name in dial_only else listen,
         )
         (site.folder / "node.toml").write_text(settings)
         blocks.append(dcfm("id", "--config", site.folder / "node.toml").stdout)
     (folder / "peers.toml").write_text("\n".join(blocks))
-    (folder / "run.toml").write_text(_run(schedule, steps, method))
+    (folder / "run.toml").write_text(_run(schedule, steps, distil_steps or steps, method))
     try:
         yield sites
     finally:
@@ -162,16 +167,17 @@ def released(sites: list[Site]) -> dict[str, str]:
     return found if len(found) == len(sites) else {}
 
 
-def _run(schedule: str, steps: int, method: str) -> str:
+def _run(schedule: str, steps: int, distil_steps: int, method: str) -> str:
     text = (ROOT / "configs" / "runs" / "gaussians.toml").read_text()
     if method:
         return text.partition("[method]")[0] + method
-    lines = []
+    lines, table = [], ""
     for line in text.splitlines():
+        table = line.strip() if line.startswith("[") else table
         key = line.partition("=")[0].strip()
         change = {
             "schedule": f'schedule = "{schedule}"',
-            "steps": f"steps = {steps}",
+            "steps": f"steps = {distil_steps if table == '[method.distil]' else steps}",
             "max_rounds": "max_rounds = 1",
         }
         lines.append(change.get(key, line))

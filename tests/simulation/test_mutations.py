@@ -9,7 +9,7 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.simulation.faults import simulate
 from dcfm_node.simulation.invariants import ViolationError
 from dcfm_node.simulation.scenario import Scenario
-from dcfm_node.swarm import node, plan
+from dcfm_node.swarm import outcome, plan
 from dcfm_node.swarm.effects import Persist
 from dcfm_node.swarm.election import Await, next_move, rank
 from dcfm_node.swarm.exchange import Exchange
@@ -76,7 +76,7 @@ def test_a_student_that_hides_the_missing_is_noticed(monkeypatch: pytest.MonkeyP
     def hide(work, snapshot, metrics, seed):
         return student_of(replace(work, missing=()), snapshot, metrics, seed)
 
-    monkeypatch.setattr(node, "student_of", hide)
+    monkeypatch.setattr(outcome, "student_of", hide)
     scenario = replace(SEVEN["deaths, tolerant"], **HASTE)
     assert "hides who was missing" in first_violation(scenario, 20)
 

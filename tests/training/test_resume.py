@@ -22,6 +22,7 @@ from dcfm_node.flow.stages import (
     refine_against_peers,
     refine_anchored,
 )
+from dcfm_node.store.tensors import check_snapshot
 from tests.training.settings import STAGE, draws, manifest
 
 STAGES = ("local", "refine_anchored", "refine_against_peers", "distil")
@@ -65,6 +66,26 @@ def test_resumed_run_is_bit_identical(stage: str, tmp_path: Path) -> None:
     resumed = run(stage, Hooks(resume=load_file(saved[1])))
     assert resumed.metrics == whole.metrics
     assert all(torch.equal(resumed.weights[name], whole.weights[name]) for name in whole.weights)
+
+
+def test_another_node_takes_a_students_checkpoint_for_what_it_is(tmp_path: Path) -> None:
+    """SPEC 5.1.3, 6.4.4: a published checkpoint passes the check of names, shapes and values."""
+    form = trainer.checkpoint_schema(RUN)
+    made: list[Weights] = []
+    run("distil", Hooks(save=made.append, save_every=30))
+    for step, state in zip((30, 60, 90), made, strict=True):
+        path = tmp_path / f"{step}.safetensors"
+        save_file(state, path)
+        check_snapshot(path, form)
+        assert int(state["step"]) == step
+
+
+@pytest.mark.parametrize("step", [-1, 101])
+def test_a_checkpoint_of_no_step_of_the_stage_is_refused(step: int) -> None:
+    made: list[Weights] = []
+    run("local", Hooks(save=made.append, save_every=30))
+    with pytest.raises(Failed, match="step"):
+        run("local", Hooks(resume=made[0] | {"step": torch.tensor([step])}))
 
 
 def test_no_checkpoint_is_made_before_it_is_due() -> None:

@@ -1,5 +1,6 @@
 """From digests to the worker's job."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,14 @@ def test_a_new_term_resumes_the_same_distillation(manifest: Manifest) -> None:
     first = job(Distil(1, 4, b"l" * 32, teachers, None, (), False), manifest)
     again = job(Distil(1, 5, b"m" * 32, teachers, None, (), False), manifest)
     assert first.key == again.key
+
+
+def test_anothers_checkpoint_is_of_the_same_job(manifest: Manifest) -> None:
+    """The worker goes on from it or from its own, whichever came farther."""
+    alone = Distil(1, 4, b"l" * 32, ((ME, b"x" * 32, MINE),), None, (), False)
+    helped = job(replace(alone, resume=ANCHOR), manifest)
+    assert helped.resume == Path("3")
+    assert helped.key == job(alone, manifest).key
 
 
 def test_seeds_differ_by_silo_and_round_and_repeat(manifest: Manifest) -> None:

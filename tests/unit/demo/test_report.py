@@ -59,6 +59,7 @@ def student(author, at_s, round_, term):
             teachers=(b"\x08" * 32,),
             parent=None,
             missing=(),
+            resumed=None,
             final=round_ == 1,
             seed=0,
             version="1",

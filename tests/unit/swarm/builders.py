@@ -3,6 +3,7 @@
 from dcfm_node import __version__
 from dcfm_node.records.entries import (
     Body,
+    Checkpoint,
     Endorse,
     Entry,
     Expert,
@@ -130,10 +131,25 @@ def student(
         teachers=tuple(teachers),
         parent=None,
         missing=(),
+        resumed=None,
         final=final,
         seed=0,
         version=__version__,
         metrics={},
+    )
+
+
+def checkpoint(
+    term: int, round_: int, claimed: Sealed, teachers: list[bytes], *, step: int = 5
+) -> Checkpoint:
+    return Checkpoint(
+        term=term,
+        round=round_,
+        lease=claimed.digest,
+        snapshot=snapshot(f"checkpoint {term} {round_} {step}"),
+        teachers=tuple(teachers),
+        parent=None,
+        step=step,
     )
 
 
