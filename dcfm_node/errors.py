@@ -53,3 +53,16 @@ class Failed(UserError):  # noqa: N818 - read where it is raised
 
 class PeerError(DcfmError):
     """Input of a peer that breaks the protocol (SPEC 1.3). Carries a reason fit for a verdict."""
+
+
+class OtherProtocolError(PeerError):
+    """A message of another version of the protocol (SPEC 4.2.1).
+
+    Args:
+        protocol: the version it is of.
+        software: what it says of its sender's software; empty if nothing.
+    """
+
+    def __init__(self, protocol: int, software: str) -> None:
+        super().__init__(f"speaks protocol {protocol}")
+        self.protocol, self.software = protocol, software

@@ -146,6 +146,7 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
         "",
         f"traffic   {size(answer['bytes_sent'])} sent, {size(answer['bytes_received'])} received"
         f"   up {ago(answer['uptime_s'])}   on {answer['worker']['device']}",
+        *_skew_lines(answer),
         _coverage_text(answer["coverage"]),
         _student_text(answer["latest"]),
     ]
@@ -173,6 +174,13 @@ def _said(body: dict[str, Any]) -> str:
             return f"term {body['term']}, round {body['round']}"
         case _:
             return str(body.get("reason") or ", ".join(body.get("metrics", ())))
+
+
+def _skew_lines(answer: dict[str, Any]) -> list[str]:
+    """Peers whose software is of another version than this node's."""
+    others = [(s["name"], s["version"]) for s in answer["silos"] if s["version"]]
+    skewed = [f"{name} {version}" for name, version in others if version != answer["version"]]
+    return [f"versions  this node {answer['version']}; {', '.join(skewed)}"] if skewed else []
 
 
 def _silo_table(silos: list[dict[str, Any]]) -> str:

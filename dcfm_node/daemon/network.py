@@ -10,12 +10,12 @@ import structlog
 from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import Listen
 from dcfm_node.config.peers import Peer
-from dcfm_node.errors import PeerError
+from dcfm_node.errors import OtherProtocolError, PeerError
 from dcfm_node.net import bulk, links
 from dcfm_node.net.peers import LinkPeer
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.records.messages import Message
-from dcfm_node.swarm.effects import Downloading, Event, LinkDown, LinkUp, Received, Unfit
+from dcfm_node.swarm.effects import Downloading, Event, Foreign, LinkDown, LinkUp, Received, Unfit
 from dcfm_node.swarm.transfer import SnapshotFiles
 from dcfm_node.wire.envelope import decode_message, encode_message
 
@@ -121,6 +121,8 @@ class Network:
     def _on_message(self, peer: bytes, data: bytes) -> None:
         try:
             self._put(Received(peer, decode_message(data)))
+        except OtherProtocolError as error:
+            self._put(Foreign(peer, error.protocol, error.software))
         except PeerError as error:
             self.refusals[self._names[peer]] = f"sent what is no message: {error}"
             log.warning("refused_input", peer=self._names[peer], why=str(error))

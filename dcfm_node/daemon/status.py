@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from dcfm_node import __version__
 from dcfm_node.records.entries import Student
 from dcfm_node.swarm.coverage import coverage
 from dcfm_node.swarm.effects import activity_of
@@ -27,6 +28,7 @@ def status(node: Node, now: float) -> dict[str, Any]:
         "schema": SCHEMA,
         "node": node.manifest.silo_name(node.me),
         "id": node.me.hex(),
+        "version": __version__,
         "run": {"name": node.manifest.name, "id": node.run.hex()},
         "health": "degraded" if problems else "healthy",
         "problems": problems,

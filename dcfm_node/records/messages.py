@@ -8,9 +8,11 @@ from dcfm_node.records.base import Count, Digest, Key, Model, Reason, Round, Ver
 from dcfm_node.records.manifest import MAX_SILOS
 
 PROTOCOL = 1
+"""Version of the protocol; in every message, so that another one is told by name (SPEC 4.2.1)."""
 MAX_MESSAGE_BYTES = 1 << 20
 MAX_ENTRIES_BYTES = 512 << 10
 
+Protocol = Annotated[int, Field(ge=PROTOCOL, le=PROTOCOL)]
 Seq = Annotated[int, Field(ge=-1, le=100_000)]
 
 
@@ -45,6 +47,7 @@ class Sync(Model):
     """Anti-entropy: what the sender holds. `reply` asks for the same in return."""
 
     kind: Literal["sync"] = "sync"
+    protocol: Protocol = PROTOCOL
     run: Digest
     version: Version
     heads: Annotated[dict[Key, Head], Field(max_length=MAX_SILOS)]
@@ -57,6 +60,7 @@ class Entries(Model):
     """Envelopes the receiver lacks: journal entries in chain order, and beats."""
 
     kind: Literal["entries"] = "entries"
+    protocol: Protocol = PROTOCOL
     run: Digest
     entries: Annotated[
         tuple[Annotated[bytes, Field(max_length=MAX_ENTRIES_BYTES)], ...], Field(max_length=4_096)
@@ -70,6 +74,7 @@ class Mismatch(Model):
     """The sender takes part in another run: its manifest, so that the difference can be named."""
 
     kind: Literal["mismatch"] = "mismatch"
+    protocol: Protocol = PROTOCOL
     run: Digest
     version: Version
     manifest: Annotated[bytes, Field(max_length=256 << 10)]

@@ -95,6 +95,19 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreign:
+    """A message of another version of the protocol, from an authenticated peer.
+
+    Attributes:
+        software: what it says of its sender's software; empty if nothing.
+    """
+
+    peer: bytes
+    protocol: int
+    software: str
+
+
+@dataclass(frozen=True, slots=True)
 class LinkUp:
     peer: bytes
 
@@ -180,6 +193,7 @@ class Leave:
 
 Event = (
     Received
+    | Foreign
     | LinkUp
     | LinkDown
     | Tick

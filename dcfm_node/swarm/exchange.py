@@ -13,13 +13,14 @@ from dcfm_node.errors import PeerError
 from dcfm_node.records.manifest import Manifest, differing_fields
 from dcfm_node.records.messages import (
     MAX_ENTRIES_BYTES,
+    PROTOCOL,
     Entries,
     Head,
     Message,
     Mismatch,
     Sync,
 )
-from dcfm_node.swarm.effects import Effect, Persist, PersistFork, Report, Send
+from dcfm_node.swarm.effects import Effect, Foreign, Persist, PersistFork, Report, Send
 from dcfm_node.swarm.journal import Journals, Offered
 from dcfm_node.swarm.liveness import Liveness
 from dcfm_node.swarm.view import View
@@ -155,6 +156,20 @@ class Exchange:
         except PeerError as error:
             state.trouble = str(error)
             return [_refusal(peer, str(error))]
+
+    def hear_foreign(self, event: Foreign) -> list[Effect]:
+        """A message of another version: whoever is older must be upgraded (SPEC 4.2.1)."""
+        state = self.peers.get(event.peer)
+        if state is None:
+            return []
+        name = self.manifest.silo_name(event.peer)
+        older = name if event.protocol < PROTOCOL else "this node"
+        software = f" (dcfm-node {event.software})" if event.software else ""
+        why = f"speaks protocol {event.protocol}{software}, this node {PROTOCOL}; upgrade {older}"
+        if state.trouble == why:
+            return []
+        state.trouble, state.version = why, event.software
+        return [Report("other_protocol", {"peer": name, "why": why}, "warning")]
 
     def _on_sync(self, peer: bytes, sync: Sync) -> list[Effect]:
         if self.me in sync.heads:

@@ -30,6 +30,7 @@ from dcfm_node.swarm.effects import (
     Drop,
     Effect,
     Event,
+    Foreign,
     Held,
     Leave,
     LinkDown,
@@ -40,7 +41,6 @@ from dcfm_node.swarm.effects import (
     Report,
     Score,
     Start,
-    Tick,
     Train,
     Unfit,
     Work,
@@ -162,6 +162,8 @@ class Node:
         match event:
             case Received():
                 return self.exchange.hear(event.peer, event.message, now)
+            case Foreign():
+                return self.exchange.hear_foreign(event)
             case LinkUp() | LinkDown():
                 return self._on_link(event, now)
             case Held():
@@ -182,9 +184,7 @@ class Node:
                 self._pending.append(Withdraw(reason=event.reason))
             case Drain():
                 self.draining = True
-            case Tick():
-                pass
-        return []
+        return []  # a Tick says the time and nothing else
 
     def _on_link(self, event: LinkUp | LinkDown, now: float) -> list[Effect]:
         peer = self.exchange.peers.get(event.peer)

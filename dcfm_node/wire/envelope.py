@@ -12,11 +12,17 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import TypeAdapter, ValidationError
 
-from dcfm_node.errors import PeerError
+from dcfm_node.errors import OtherProtocolError, PeerError
 from dcfm_node.records.base import Model
 from dcfm_node.records.entries import Entry
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.records.messages import MAX_ENTRIES_BYTES, MAX_MESSAGE_BYTES, Beat, Message
+from dcfm_node.records.messages import (
+    MAX_ENTRIES_BYTES,
+    MAX_MESSAGE_BYTES,
+    PROTOCOL,
+    Beat,
+    Message,
+)
 from dcfm_node.wire.canonical import pack, sha256, unpack
 
 ENTRY_DOMAIN = b"dcfm-node/entry/1\0"
@@ -101,12 +107,18 @@ def decode_message(data: bytes) -> Message:
     """Parse a control message from an authenticated peer.
 
     Raises:
+        OtherProtocolError: of another version; nothing else of it is looked at.
         PeerError: too large, not canonical, unknown kind or field, out of bounds.
     """
     if len(data) > MAX_MESSAGE_BYTES:
         raise PeerError(f"a message of {len(data)} bytes exceeds {MAX_MESSAGE_BYTES}")
+    fields = unpack(data)
+    if isinstance(fields, dict):
+        spoken, software = fields.get("protocol", 0), fields.get("version", "")
+        if type(spoken) is int and spoken != PROTOCOL:
+            raise OtherProtocolError(spoken, software[:32] if isinstance(software, str) else "")
     try:
-        return _MESSAGE.validate_python(unpack(data))
+        return _MESSAGE.validate_python(fields)
     except ValidationError as error:
         raise PeerError(f"malformed message: {_first(error)}") from error
 

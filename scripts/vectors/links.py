@@ -62,7 +62,10 @@ def messages() -> Json:
     ]
     fields = sync.model_dump()
     rejected = [
-        ("unknown kind", "4.2", {"kind": "hello"}),
+        ("unknown kind", "4.2", {"kind": "hello", "protocol": 1}),
+        ("of version 0", "4.2.1", {k: v for k, v in fields.items() if k != "protocol"}),
+        ("of version 2", "4.2.1", {"protocol": 2, "version": "9.0", "hello": "there"}),
+        ("a version that is no integer", "4.2", fields | {"protocol": True}),
         ("unknown field", "1.2.2", fields | {"extra": 0}),
         (
             "a head below -1",

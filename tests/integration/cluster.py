@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,18 @@ class Site:
         self.log = folder / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, program: Sequence[str] = ()) -> None:
+        """Start the daemon; `program` in place of the command line's own."""
         top = self.folder.parent
         command = ["start", "--peers", top / "peers.toml", "--run", top / "run.toml"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*DCFM, *map(str, command), "--config", str(self.folder / "node.toml")],
+                [
+                    *(program or DCFM),
+                    *map(str, command),
+                    "--config",
+                    str(self.folder / "node.toml"),
+                ],
                 stdout=log,
                 stderr=log,
                 env=ENVIRONMENT,

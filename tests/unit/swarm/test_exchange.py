@@ -3,7 +3,7 @@
 import random
 
 from dcfm_node.records.messages import Entries, Head, Mismatch, Sync
-from dcfm_node.swarm.effects import Persist, PersistFork, Report, Send
+from dcfm_node.swarm.effects import Foreign, Persist, PersistFork, Report, Send
 from dcfm_node.swarm.exchange import FANOUT, Exchange
 from dcfm_node.swarm.liveness import Liveness
 from dcfm_node.wire.envelope import Sealed, decode_message, encode_message, manifest_bytes
@@ -146,6 +146,21 @@ def test_a_mismatch_names_the_field_once() -> None:
     report, *_ = node.hear(PEER, message, 0.0)
     assert isinstance(report, Report) and "method.max_rounds" in str(report.fields["why"])
     assert node.hear(PEER, message, 1.0) == []
+
+
+def test_another_protocol_is_told_once_with_who_must_upgrade() -> None:
+    """SPEC 4.2.1."""
+    node, name = exchange(), RUN.manifest.silo_name(PEER)
+    (report,) = node.hear_foreign(Foreign(PEER, 0, "0.0.9"))
+    assert isinstance(report, Report)
+    why = f"speaks protocol 0 (dcfm-node 0.0.9), this node 1; upgrade {name}"
+    assert node.peers[PEER].trouble == report.fields["why"] == why
+    assert node.hear_foreign(Foreign(PEER, 0, "0.0.9")) == []
+    node.hear_foreign(Foreign(PEER, 2, ""))
+    assert node.peers[PEER].trouble == "speaks protocol 2, this node 1; upgrade this node"
+    assert node.hear_foreign(Foreign(b"s" * 32, 0, "")) == []
+    node.hear(PEER, sync(), 0.0)
+    assert node.peers[PEER].trouble == ""
 
 
 def test_an_entry_of_ours_that_we_did_not_write_silences_us() -> None:
