@@ -26,7 +26,7 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import MAX_ENTRIES_BYTES
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.lock import lock
-from dcfm_node.store.snapshots import SnapshotStore, describe
+from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema
 from dcfm_node.swarm.effects import (
     Cancel,
@@ -200,9 +200,7 @@ class Daemon:
         can leave one unchecked: what is not sound is dropped, and fetched again if it is wanted."""
         found = set()
         for digest in self.snapshots.held() & named.keys():
-            path, form = self.snapshots.path(digest), named[digest]
-            sound = path is not None and describe(path).digest == digest
-            if sound and not self._flaw(digest, form):
+            if self.snapshots.verify(digest) and not self._flaw(digest, named[digest]):
                 found.add(digest)
             else:
                 self.snapshots.remove(digest)

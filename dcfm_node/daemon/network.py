@@ -15,8 +15,13 @@ from dcfm_node.net import bulk, links
 from dcfm_node.net.peers import LinkPeer
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.records.messages import Message
+<<<<<<< HEAD
 from dcfm_node.swarm.effects import Downloading, Event, Foreign, LinkDown, LinkUp, Received, Unfit
 from dcfm_node.swarm.transfer import SnapshotFiles
+=======
+from dcfm_node.swarm.chunks import SnapshotFiles
+from dcfm_node.swarm.effects import Downloading, Event, LinkDown, LinkUp, Received
+>>>>>>> 0098044 (Name snapshots by the BLAKE3 of their chunks, hash every byte once, and give on what is verified)
 from dcfm_node.wire.envelope import decode_message, encode_message
 
 log = structlog.get_logger()
@@ -148,10 +153,8 @@ class Network:
                 log.warning(
                     "bad_peer", peer=self._names[peer], snapshot=digest.hex()[:8], why=reason
                 )
-            case bulk.FetchFailed(digest, reason, retried):
-                log.error("fetch_failed", snapshot=digest.hex()[:8], why=reason, retried=retried)
-                if not retried:
-                    self._put(Unfit(digest, reason))
+            case bulk.FetchFailed(digest, reason):
+                log.error("fetch_failed", snapshot=digest.hex()[:8], why=reason)
             case bulk.ServeFailed(digest, reason):
                 log.error("serve_failed", snapshot=digest.hex()[:8], why=reason)
             case bulk.Crashed(reason):

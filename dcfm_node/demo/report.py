@@ -69,7 +69,7 @@ def build(
     Args:
         statuses: every node's last answer to `status`.
         student: facts of the released student.
-        digests: node -> SHA-256 of the bytes of the student on its disk.
+        digests: node -> digest of the student as it is on its disk.
         lost: nodes that were killed meanwhile, and how.
         released_s: when every node held the released student, in seconds since the demo began.
     """

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import file_digest
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from dcfm_node.demo.stage import NAMES, NodeFolder, Stage, Wish, prepare
 from dcfm_node.errors import Failed, UserError
 from dcfm_node.records.entries import Entry
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.store.snapshots import describe
 from dcfm_node.swarm import lineage
 from dcfm_node.wire.canonical import unpack
 from dcfm_node.wire.envelope import open_entry
@@ -238,6 +238,5 @@ def entries(student: Mapping[str, Any]) -> Iterator[Entry]:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, hex."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    """The digest of the snapshot that a file holds, hex."""
+    return describe(path).digest.hex()

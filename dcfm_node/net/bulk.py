@@ -6,7 +6,7 @@ It has its own sockets and context, so that a gigabyte on its way never delays a
 import socket as sockets
 import time
 from collections.abc import Callable, Sequence
-from math import ceil
+from math import ceil, inf
 from queue import Empty, SimpleQueue
 from random import Random
 from threading import Thread
@@ -27,7 +27,7 @@ from dcfm_node.net.curve import Plane, RawSocket
 from dcfm_node.net.mesh import TICK_S, Mesh
 from dcfm_node.net.peers import Down, LinkPeer, Refused, Up
 from dcfm_node.records.entries import Snapshot
-from dcfm_node.swarm.transfer import CHUNK_BYTES, SnapshotFiles
+from dcfm_node.swarm.chunks import CHUNK_BYTES, SnapshotFiles
 
 __all__ = [
     "BadPeer",
@@ -56,6 +56,7 @@ class Bulk:
         listen: "tcp://host:port" to bind (port `*` for any), None to only dial out.
         peers: the allow list.
         files: touched by the bulk thread alone.
+        upload: bytes of chunks that are sent in a second, at most.
         notify: called from the bulk thread.
     """
 
@@ -68,6 +69,7 @@ class Bulk:
         peers: Sequence[LinkPeer],
         files: SnapshotFiles,
         notify: Callable[[BulkEvent], None],
+        upload: float = inf,
     ) -> None:
         self._notify = notify
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -83,7 +85,7 @@ class Bulk:
             deliver=self._deliver,
             io_threads=IO_THREADS,
         )
-        self._carrier = Carrier(files, self._mesh.send, notify, Random())
+        self._carrier = Carrier(files, self._mesh.send, notify, Random(), upload)
 
     @property
     def address(self) -> str | None:
@@ -136,7 +138,7 @@ class Bulk:
         due = 0.0
         while not self._closing:
             now = time.monotonic()
-            self._reactor.poll(0.0 if self._carrier.busy else max(0.0, due - now))
+            self._reactor.poll(max(0.0, min(due, self._carrier.due(now)) - now))
             self._obey()
             now = time.monotonic()
             if now >= due:
@@ -158,7 +160,8 @@ class Bulk:
             self._carrier.linked(event.peer_id, isinstance(event, Up), time.monotonic())
 
     def _deliver(self, peer_id: bytes, frames: list[zmq.Frame]) -> None:
-        self._carrier.received(peer_id, [frame.bytes for frame in frames], time.monotonic())
+        # Copying a chunk would cost as much as hashing it: its frame is read where it lies.
+        self._carrier.received(peer_id, [frame.buffer for frame in frames], time.monotonic())
 
 
 class ThreadReactor:

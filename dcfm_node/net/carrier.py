@@ -1,8 +1,8 @@
 """Carries chunks between the links and the files: serves those who ask, fetches what it is told."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 
 from dcfm_node.errors import PeerError
@@ -10,17 +10,14 @@ from dcfm_node.net import frames as wire
 from dcfm_node.net.frames import Buffer
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm import transfer
-from dcfm_node.swarm.transfer import (
-    CHUNK_BYTES,
-    SnapshotFiles,
-    Transfers,
-    chunk_count,
-    chunk_hashes,
-)
+from dcfm_node.swarm.chunks import CHUNK_BYTES, SnapshotFiles, chunk_count, chunk_hash
+from dcfm_node.swarm.transfer import Transfers
+from dcfm_node.swarm.uploads import Uploads
 
-CACHED_LISTS = 64
 SCAN_CHUNKS = 16
 """Chunks of a partial file hashed again between two looks at the sockets."""
+SENDS = 16
+"""Chunks sent between two looks at the sockets."""
 RETRY_S = 30.0
 """Pause after the disk refused, before the download is taken up again."""
 PROGRESS_S = 0.5
@@ -54,11 +51,10 @@ class BadPeer:
 
 @dataclass(frozen=True, slots=True)
 class FetchFailed:
-    """A download stopped. It is tried again if `retried`; else its record itself is wrong."""
+    """The disk refused: a download pauses, and is taken up again after `RETRY_S`."""
 
     digest: bytes
     reason: str
-    retried: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +89,7 @@ class Carrier:
 
     Args:
         send: never blocks; False when the message was not sent, which a timeout repairs.
+        upload: bytes of chunks that are sent in a second, at most.
     """
 
     def __init__(
@@ -101,20 +98,20 @@ class Carrier:
         send: Callable[[bytes, list[Buffer]], bool],
         notify: Callable[[BulkEvent], None],
         rng: Random,
+        upload: float = inf,
     ) -> None:
         self._files, self._send, self._notify = files, send, notify
         self._transfers = Transfers(rng)
-        self._lists: OrderedDict[bytes, bytes] = OrderedDict()
+        self._uploads = Uploads(upload)
         self._scans: dict[bytes, _Scan] = {}
         self._snapshots: dict[bytes, Snapshot] = {}
         self._retries: dict[bytes, float] = {}
         self._told: dict[bytes, float] = {}
         self._malformed: dict[bytes, None] = {}
 
-    @property
-    def busy(self) -> bool:
-        """There is something to hash: call `step` soon."""
-        return bool(self._scans)
+    def due(self, now: float) -> float:
+        """When `step` has something to do; `inf` while nothing is to be hashed or sent."""
+        return now if self._scans else self._uploads.next_at(now)
 
     def fetch(self, snapshot: Snapshot, now: float) -> None:
         """Download a snapshot, unless it is held or under way."""
@@ -134,6 +131,8 @@ class Carrier:
     def linked(self, peer: bytes, up: bool, now: float) -> None:
         """A peer's first link came up, or its last went down."""
         self._malformed.pop(peer, None)
+        if not up:
+            self._uploads.forget(peer)
         change = self._transfers.peer_up if up else self._transfers.peer_down
         self._apply(change(peer, now), now)
 
@@ -147,14 +146,18 @@ class Carrier:
                 self._notify(BadPeer(peer, b"", str(error)))
             return
         match message:
-            case wire.Ask() | wire.Want():
-                self._send(peer, wire.encode(self._reply(message)))
-            case wire.Holds(digest, hashes):
-                self._apply(self._transfers.holds(peer, digest, bytes(hashes), now), now)
+            case wire.Ask(digest):
+                self._answer(peer, digest, now)
+            case wire.Want(digest, index):
+                self._uploads.want(peer, digest, index)
+            case wire.Holds(digest, have, hashes):
+                self._apply(self._transfers.holds(peer, digest, bytes(hashes), have, now), now)
+            case wire.Has(digest, have):
+                self._apply(self._transfers.has(peer, digest, have, now), now)
             case wire.Lacks(digest):
                 self._apply(self._transfers.lacks(peer, digest, now), now)
             case wire.Chunk(digest, index, data):
-                self._apply(self._transfers.chunk(peer, digest, index, bytes(data), now), now)
+                self._apply(self._transfers.chunk(peer, digest, index, data, now), now)
 
     def tick(self, now: float) -> None:
         """Time passed."""
@@ -165,7 +168,7 @@ class Carrier:
         self._apply(self._transfers.tick(now), now)
 
     def step(self, now: float) -> None:
-        """Hash a few more chunks of a partial file."""
+        """Hash a few more chunks of a partial file, and send what may be sent."""
         for digest, scan in list(self._scans.items())[:1]:
             try:
                 self._scan(digest, scan)
@@ -175,11 +178,16 @@ class Carrier:
             if scan.next * 32 >= len(scan.hashes):
                 del self._scans[digest]
                 self._apply(self._transfers.resumed(digest, scan.found, now), now)
+        for _ in range(SENDS):
+            if (upload := self._uploads.take(now)) is None:
+                return
+            peer, digest, index = upload
+            self._send(peer, wire.encode(self._chunk(digest, index)))
 
     def _start(self, digest: bytes, now: float) -> None:
         snapshot = self._snapshots[digest]
         try:
-            held = self._files.view(digest) is not None
+            held = self._files.hashes(digest) is not None
             if not held:
                 self._files.begin(snapshot)
         except OSError as error:
@@ -202,12 +210,15 @@ class Carrier:
                     self._scans[digest] = _Scan(hashes)
                 case transfer.Store(digest, index, data):
                     self._store(digest, index, data, now)
-                case transfer.Complete(digest):
-                    self._finish(digest, now)
+                case transfer.Offer(peer, digest, hashes, have):
+                    offer = wire.Holds(digest, have, hashes) if hashes else wire.Has(digest, have)
+                    self._send(peer, wire.encode(offer))
+                case transfer.Complete(digest, hashes):
+                    self._finish(digest, hashes, now)
                 case transfer.Blame(peer, digest, reason):
                     self._notify(BadPeer(peer, digest, reason))
 
-    def _store(self, digest: bytes, index: int, data: bytes, now: float) -> None:
+    def _store(self, digest: bytes, index: int, data: Buffer, now: float) -> None:
         try:
             self._files.write(digest, index, data)
         except OSError as error:
@@ -217,28 +228,24 @@ class Carrier:
             self._told[digest] = now
             self._notify(Progressed(digest, *self._transfers.progress(digest)))
 
-    def _finish(self, digest: bytes, now: float) -> None:
+    def _finish(self, digest: bytes, hashes: bytes, now: float) -> None:
         if digest in self._retries:  # the last chunk was not written
             return
         try:
-            self._files.finish(digest)
+            self._files.finish(digest, hashes)
         except OSError as error:
             self._postpone(digest, error, now)
-        except PeerError as error:
-            self._forget(digest)
-            self._discard(digest)
-            self._notify(FetchFailed(digest, str(error), retried=False))
-        else:
-            size = self._snapshots[digest].size
-            self._forget(digest)
-            self._notify(Progressed(digest, size, size))
-            self._notify(Fetched(digest))
+            return
+        size = self._snapshots[digest].size
+        self._forget(digest)
+        self._notify(Progressed(digest, size, size))
+        self._notify(Fetched(digest))
 
     def _postpone(self, digest: bytes, error: OSError, now: float) -> None:
         """Stop a download for a while; what is on disk serves when it is taken up again."""
         self._scans.pop(digest, None)
         self._retries[digest] = now + RETRY_S
-        self._notify(FetchFailed(digest, f"{type(error).__name__}: {error}", retried=True))
+        self._notify(FetchFailed(digest, f"{type(error).__name__}: {error}"))
         self._apply(self._transfers.cancel(digest, now), now)
 
     def _forget(self, digest: bytes) -> None:
@@ -249,36 +256,33 @@ class Carrier:
         try:
             self._files.discard(digest)
         except OSError as error:
-            self._notify(FetchFailed(digest, f"cannot remove: {error}", retried=False))
+            self._notify(FetchFailed(digest, f"cannot remove: {error}"))
 
     def _scan(self, digest: bytes, scan: _Scan) -> None:
         size = self._snapshots[digest].size
         for index in range(scan.next, min(scan.next + SCAN_CHUNKS, chunk_count(size))):
-            data = self._files.read_partial(digest, index)
+            data = self._files.read(digest, index)
             # Allocated and never written: comparing is an order cheaper than hashing.
-            if data != _ZEROS and chunk_hashes(data) == scan.hashes[32 * index : 32 * index + 32]:
+            if data != _ZEROS and chunk_hash(data) == scan.hashes[32 * index : 32 * index + 32]:
                 scan.found.append(index)
             scan.next = index + 1
 
-    def _reply(self, message: wire.Ask | wire.Want) -> wire.Frames:
-        digest = message.digest
+    def _answer(self, peer: bytes, digest: bytes, now: float) -> None:
+        """Say what we hold of a snapshot; of one on its way, also when there is more."""
+        hashes = self._files.hashes(digest)
+        if hashes is not None:
+            self._send(peer, wire.encode(wire.Holds(digest, b"", hashes)))
+        elif digest in self._transfers:
+            self._apply(self._transfers.asked(peer, digest), now)
+        else:
+            self._send(peer, wire.encode(wire.Lacks(digest)))
+
+    def _chunk(self, digest: bytes, index: int) -> wire.Chunk | wire.Lacks:
+        if self._files.hashes(digest) is None and not self._transfers.can_give(digest, index):
+            return wire.Lacks(digest)
         try:
-            view = self._files.view(digest)
+            data = self._files.read(digest, index)
         except OSError as error:
             self._notify(ServeFailed(digest, f"{type(error).__name__}: {error}"))
-            view = None
-        if view is None:
             return wire.Lacks(digest)
-        if isinstance(message, wire.Ask):
-            return wire.Holds(digest, self._list(digest, view))
-        start = message.index * CHUNK_BYTES
-        if start >= len(view):
-            return wire.Lacks(digest)
-        return wire.Chunk(digest, message.index, view[start : start + CHUNK_BYTES])
-
-    def _list(self, digest: bytes, view: memoryview) -> bytes:
-        hashes = self._lists.pop(digest, None) or chunk_hashes(view)
-        self._lists[digest] = hashes
-        if len(self._lists) > CACHED_LISTS:
-            self._lists.popitem(last=False)
-        return hashes
+        return wire.Chunk(digest, index, data) if data else wire.Lacks(digest)

@@ -5,28 +5,39 @@ from dataclasses import dataclass
 
 from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import MAX_SNAPSHOT_BYTES
-from dcfm_node.swarm.transfer import CHUNK_BYTES, chunk_count
+from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_count
 from dcfm_node.wire.canonical import pack, unpack
 
-MAX_HEADER_BYTES = 128
 MAX_CHUNKS = chunk_count(MAX_SNAPSHOT_BYTES)
+MAX_HAVE_BYTES = -(-MAX_CHUNKS // 8)
+MAX_HEADER_BYTES = MAX_HAVE_BYTES + 128
 
 Buffer = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Do you hold this snapshot? Answered by `Holds` or `Lacks`."""
+    """Do you hold this snapshot, or a part of it? Answered by `Holds`, `Lacks`, or nothing yet."""
 
     digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """Yes, and these are the SHA-256 of its chunks, concatenated."""
+    """Yes, these of its chunks (bit i of byte i // 8 is chunk i; empty: all), and here are the
+    hashes of all, concatenated."""
 
     digest: bytes
+    have: bytes
     hashes: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """By now these of its chunks; the hashes were sent before."""
+
+    digest: bytes
+    have: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +49,7 @@ class Lacks:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Send me this chunk. Answered by `Chunk` or `Lacks`, or not at all if the queue is full."""
+    """Send me this chunk. Answered by `Chunk` or `Lacks`, or not at all."""
 
     digest: bytes
     index: int
@@ -53,7 +64,7 @@ class Chunk:
     data: Buffer
 
 
-Frames = Ask | Holds | Lacks | Want | Chunk
+Frames = Ask | Holds | Has | Lacks | Want | Chunk
 
 
 def encode(message: Frames) -> list[Buffer]:
@@ -61,8 +72,10 @@ def encode(message: Frames) -> list[Buffer]:
     match message:
         case Ask(digest):
             return [pack(("ask", digest))]
-        case Holds(digest, hashes):
-            return [pack(("holds", digest)), hashes]
+        case Holds(digest, have, hashes):
+            return [pack(("holds", digest, have)), hashes]
+        case Has(digest, have):
+            return [pack(("has", digest, have))]
         case Lacks(digest):
             return [pack(("lacks", digest))]
         case Want(digest, index):
@@ -88,15 +101,23 @@ def decode(frames: Sequence[Buffer]) -> Frames:
             return Lacks(digest)
         case ("want", bytes(digest), int(index)), None if _is_chunk(digest, index):
             return Want(digest, index)
-        case ("holds", bytes(digest)), hashes if hashes is not None and len(digest) == 32:
+        case ("has", bytes(digest), bytes(have)), None if _is_have(digest, have):
+            return Has(digest, have)
+        case ("holds", bytes(digest), bytes(have)), hashes if hashes is not None:
+            if not _is_have(digest, have):
+                raise PeerError(f"a set of chunks has {len(have)} bytes")
             if len(hashes) % 32 or not 0 < len(hashes) <= 32 * MAX_CHUNKS:
                 raise PeerError(f"a hash list has {len(hashes)} bytes")
-            return Holds(digest, hashes)
+            return Holds(digest, have, hashes)
         case ("chunk", bytes(digest), int(index)), data if data is not None:
             if not _is_chunk(digest, index) or not 0 < len(data) <= CHUNK_BYTES:
                 raise PeerError(f"a chunk has index {index} and {len(data)} bytes")
             return Chunk(digest, index, data)
     raise PeerError("a bulk message is of no known kind")
+
+
+def _is_have(digest: bytes, have: bytes) -> bool:
+    return len(digest) == 32 and len(have) <= MAX_HAVE_BYTES
 
 
 def _is_chunk(digest: bytes, index: int) -> bool:

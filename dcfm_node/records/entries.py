@@ -28,9 +28,8 @@ class Snapshot(Model):
     """What a record says of a safetensors file (SPEC 5.1)."""
 
     digest: Digest
+    """Over its size and the hashes of its chunks."""
     size: Annotated[int, Field(ge=1, le=MAX_SNAPSHOT_BYTES)]
-    chunks: Digest
-    """SHA-256 over the concatenated SHA-256 of its 1 MiB chunks."""
 
 
 class Join(Model):

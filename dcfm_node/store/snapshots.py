@@ -3,48 +3,61 @@
     STATE/snapshots/<hex>.safetensors    whole and verified; only ever appears by a rename
     STATE/partial/<hex>                  allocated in full, filled in any order
 
+Every byte is hashed once: by its author when it is adopted, by a reader chunk by chunk as it comes.
+The hash lists of both are kept, so that serving hashes nothing. A start hashes all anew (`verify`).
+What was adopted is durable before anyone hears of it; a download is not synced, since what a power
+cut took of it is found by the next start and fetched again.
+
 Several threads use one store: the bulk thread downloads and serves, the daemon's adopt, look up and
 remove. That is safe because no file is changed once it bears its final name, nothing is kept open
-between calls, and one lock covers what they share: the set of held digests, the mapped views, and
-the renames and removals that change either. Hashing and syncing happen outside it. One download has
-one writer: `begin`, `write`, `finish` and `discard` of a digest come from one thread.
+between calls, and one lock covers what they share: the hash lists of held snapshots, and the
+renames and removals that change them. Hashing and syncing happen outside it. One download has one
+writer: `begin`, `write`, `finish` and `discard` of a digest come from one thread.
 """
 
-import hashlib
-import mmap
 import os
-from collections import OrderedDict
+from io import FileIO
 from pathlib import Path
 from stat import S_ISREG
 from threading import Lock
 
-from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import MAX_SNAPSHOT_BYTES, Snapshot
-from dcfm_node.swarm.transfer import CHUNK_BYTES, chunk_root
+from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_hash, snapshot_digest
 
 SUFFIX = ".safetensors"
-CACHED_VIEWS = 64
-"""Mapped files kept at hand; an older one is mapped again when it is asked for."""
 
 
 def describe(path: Path) -> Snapshot:
-    """Hash a file in one pass: what a record says of it.
+    """What a record says of a file.
 
     Raises:
         OSError: the file cannot be read.
         pydantic.ValidationError: it is empty or exceeds MAX_SNAPSHOT_BYTES.
     """
-    whole, hashes, size = hashlib.sha256(), bytearray(), 0
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            whole.update(chunk)
-            hashes += hashlib.sha256(chunk).digest()
-            size += len(chunk)
-    return Snapshot(digest=whole.digest(), size=size, chunks=chunk_root(bytes(hashes)))
+    return _hash(path)[0]
+
+
+def _hash(path: Path) -> tuple[Snapshot, bytes]:
+    """A file's record and hash list, in one pass and one buffer."""
+    hashes, size, buffer = [], 0, memoryview(bytearray(CHUNK_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while length := _fill(file, buffer):
+            hashes.append(chunk_hash(buffer[:length]))
+            size += length
+    found = b"".join(hashes)
+    return Snapshot(digest=snapshot_digest(size, found), size=size), found
+
+
+def _fill(file: FileIO, buffer: memoryview) -> int:
+    """Read until the buffer is full or the file ends; the bytes read."""
+    done = 0
+    while done < len(buffer) and (length := file.readinto(buffer[done:])):
+        done += length
+    return done
 
 
 class SnapshotStore:
-    """The snapshots of one node; a `swarm.transfer.SnapshotFiles`.
+    """The snapshots of one node; a `swarm.chunks.SnapshotFiles`.
 
     Args:
         state: the state folder. Files with foreign names in `snapshots` are left alone; in
@@ -56,12 +69,12 @@ class SnapshotStore:
         for folder in (self._folder, self._scratch):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = Lock()
-        self._views: OrderedDict[bytes, memoryview] = OrderedDict()
-        self._held = {
-            digest
+        self._held: dict[bytes, bytes] = {
+            digest: b""
             for path in self._folder.iterdir()
             if path.suffix == SUFFIX and (digest := _digest(path.stem)) and _fits(path)
         }
+        """The hash list of each; empty until `verify`, of what an earlier start left."""
         for path in self._scratch.iterdir():
             digest = _digest(path.name)
             if digest is None or digest in self._held or not _fits(path):
@@ -79,36 +92,57 @@ class SnapshotStore:
 
     def adopt(self, path: Path) -> Snapshot:
         """Take over a file that the worker wrote, on the same filesystem; durable on return."""
-        snapshot = describe(path)
+        snapshot, hashes = _hash(path)
         path.chmod(0o600)
-        self._publish(path, snapshot.digest)
+        _sync(path)
+        self._publish(path, snapshot.digest, hashes)
+        _sync(self._folder)
         return snapshot
 
-    def remove(self, digest: bytes) -> None:
-        """Forget a snapshot. Views that were handed out stay readable until they are dropped."""
+    def verify(self, digest: bytes) -> bool:
+        """Hash what is on disk under this name, and serve it if it is that; else it is removed."""
+        path = self.path(digest)
+        if path is None:
+            return False
+        snapshot, hashes = _hash(path)
+        if snapshot.digest != digest:
+            self.remove(digest)
+            return False
         with self._lock:
-            self._held.discard(digest)
-            self._views.pop(digest, None)
+            self._held[digest] = hashes
+        return True
+
+    def remove(self, digest: bytes) -> None:
+        """Forget a snapshot."""
+        with self._lock:
+            self._held.pop(digest, None)
             self._final(digest).unlink(missing_ok=True)
 
     def partials(self) -> set[bytes]:
         """Digests of downloads begun and neither finished nor discarded."""
         return {digest for path in self._scratch.iterdir() if (digest := _digest(path.name))}
 
-    def view(self, digest: bytes) -> memoryview | None:
-        """The mapped bytes of a snapshot, read-only; None when it is not held."""
+    def hashes(self, digest: bytes) -> bytes | None:
+        """The hash list of a snapshot held whole and verified, None for another."""
         with self._lock:
-            if digest not in self._held:
+            hashes = self._held.get(digest)
+            if hashes and not self._final(digest).exists():  # deleted by hand: it can be fetched
+                del self._held[digest]
                 return None
-            try:
-                view = self._views.pop(digest, None) or _map(self._final(digest))
-            except FileNotFoundError:  # deleted by hand: it can be fetched again
-                self._held.discard(digest)
-                return None
-            self._views[digest] = view
-            if len(self._views) > CACHED_VIEWS:
-                self._views.popitem(last=False)
-            return view
+            return hashes or None
+
+    def read(self, digest: bytes, index: int) -> bytes:
+        """Chunk `index` of a snapshot, whole or in part, as it is on disk; empty beyond its end.
+
+        Raises:
+            OSError: nothing of it is there, or it cannot be read.
+        """
+        path = self.path(digest) or self._partial(digest)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            return os.pread(fd, CHUNK_BYTES, index * CHUNK_BYTES)
+        finally:
+            os.close(fd)
 
     def begin(self, snapshot: Snapshot) -> None:
         """Allocate the partial file, keeping the chunks that one of an earlier start holds.
@@ -131,13 +165,7 @@ class SnapshotStore:
         finally:
             os.close(fd)
 
-    def read_partial(self, digest: bytes, index: int) -> bytes:
-        """Chunk `index` as the partial file has it."""
-        with self._partial(digest).open("rb", buffering=0) as file:
-            file.seek(index * CHUNK_BYTES)
-            return file.read(CHUNK_BYTES)
-
-    def write(self, digest: bytes, index: int, data: bytes) -> None:
+    def write(self, digest: bytes, index: int, data: bytes | memoryview) -> None:
         """Put chunk `index` at its place in the partial file."""
         fd = os.open(self._partial(digest), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
@@ -147,40 +175,24 @@ class SnapshotStore:
         finally:
             os.close(fd)
 
-    def finish(self, digest: bytes) -> None:
-        """Hash the whole file, which has the size it was begun with, and put it in its place.
-
-        Raises:
-            PeerError: its record promised a digest that these bytes do not have.
-        """
-        path = self._partial(digest)
-        with path.open("rb", buffering=0) as file:
-            if hashlib.file_digest(file, "sha256").digest() != digest:
-                raise PeerError("the snapshot's bytes do not hash to the digest of its record")
-        self._publish(path, digest)
+    def finish(self, digest: bytes, hashes: bytes) -> None:
+        """Put a download in its place: every chunk in it was verified against the hash list."""
+        self._publish(self._partial(digest), digest, hashes)
 
     def discard(self, digest: bytes) -> None:
         """Remove the partial file, if there is one."""
         self._partial(digest).unlink(missing_ok=True)
 
-    def _publish(self, path: Path, digest: bytes) -> None:
-        # The bytes before the name: after a power cut a name in `snapshots` still means whole.
-        _sync(path)
+    def _publish(self, path: Path, digest: bytes, hashes: bytes) -> None:
         with self._lock:
             path.replace(self._final(digest))
-            self._held.add(digest)
-        _sync(self._folder)
+            self._held[digest] = hashes
 
     def _final(self, digest: bytes) -> Path:
         return self._folder / f"{digest.hex()}{SUFFIX}"
 
     def _partial(self, digest: bytes) -> Path:
         return self._scratch / digest.hex()
-
-
-def _map(path: Path) -> memoryview:
-    with path.open("rb") as file:
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _sync(path: Path) -> None:

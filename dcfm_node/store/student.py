@@ -43,9 +43,9 @@ class StudentFacts:
     """What the model card says of a student, in the roster's names.
 
     Attributes:
-        digest: SHA-256 of the model, hex.
+        digest: of the model's snapshot, hex.
         outcome: COMPLETE or DEGRADED.
-        teachers: (silo, round of its expert, SHA-256 of its expert in hex).
+        teachers: (silo, round of its expert, digest of its expert in hex).
         missing: silos that taught it no expert of its round.
         withdrawn: silos that left the run, of which some may have taught it before.
         metrics: what its leader measured while distilling.
@@ -201,8 +201,8 @@ silo observed.
 | | |
 | --- | --- |
 | outcome | {facts.outcome}: {_outcome(facts)} |
-| model (SHA-256) | `{facts.digest}` |
-| run (SHA-256 of its manifest) | `{run_id(manifest).hex()}` |
+| model | `{facts.digest}` |
+| run | `{run_id(manifest).hex()}` |
 | round, term of its leader | {facts.round}, {facts.term} |
 | made by | dcfm-node {_cell(facts.version)} |
 """
@@ -250,7 +250,7 @@ def _taught(manifest: Manifest, facts: StudentFacts) -> str:
     lines = [
         "## Who taught it",
         "",
-        "| silo | round of its expert | expert (SHA-256) |",
+        "| silo | round of its expert | expert |",
         "| --- | --- | --- |",
         *rows,
     ]

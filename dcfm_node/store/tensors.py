@@ -9,8 +9,9 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,11 +64,12 @@ def check_snapshot(path: Path, schema: Schema) -> None:
         header = _read_header(file, size)
         _check_metadata(header.pop("__metadata__", {}))
         _check_names(header, schema)
+        buffer = memoryview(bytearray(min(SLICE_BYTES, size)))
         for name in _in_file_order(header, schema, size - file.tell()):
-            _check_values(file, name, *schema[name])
+            _check_values(file, buffer, name, *schema[name])
 
 
-def _read_header(file: BinaryIO, size: int) -> dict[str, Any]:
+def _read_header(file: BufferedReader, size: int) -> dict[str, Any]:
     """The header of a file of `size` bytes, which is left where the tensors start."""
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > min(MAX_HEADER_BYTES, size - 8):
@@ -157,16 +159,17 @@ def _check_form(name: str, info: Any, dtype: str, shape: tuple[int, ...]) -> tup
     return first, last
 
 
-def _check_values(file: BinaryIO, name: str, dtype: str, shape: tuple[int, ...]) -> None:
+def _check_values(
+    file: BufferedReader, buffer: memoryview, name: str, dtype: str, shape: tuple[int, ...]
+) -> None:
     """Read one tensor's bytes, from where the file stands, and judge its values."""
     limit = 1.0 if dtype == "BOOL" else MAX_MAGNITUDE
     left = math.prod(shape) * _DTYPES[dtype].itemsize
     while left:
-        wanted = min(left, SLICE_BYTES)
-        data = file.read(wanted)
-        if len(data) != wanted:
+        data = buffer[: min(left, len(buffer))]
+        if file.readinto(data) != len(data):
             raise PeerError(f"tensor {name} ends before its last value")
-        left -= wanted
+        left -= len(data)
         values = _values(data, dtype)
         with np.errstate(invalid="ignore"):
             least, most = float(values.min()), float(values.max())
@@ -174,7 +177,7 @@ def _check_values(file: BinaryIO, name: str, dtype: str, shape: tuple[int, ...])
             raise PeerError(f"tensor {name} has a value that is not finite or exceeds {limit:g}")
 
 
-def _values(data: bytes, dtype: str) -> NDArray[Any]:
+def _values(data: memoryview, dtype: str) -> NDArray[Any]:
     raw: NDArray[Any] = np.frombuffer(data, _DTYPES[dtype])
     if dtype == "BF16":  # the upper half of a float32
         widened: NDArray[Any] = (raw.astype(np.uint32) << 16).view(np.float32)

@@ -1,21 +1,20 @@
-"""Downloading snapshots from several holders at once (SPEC 5). Pure: events in, effects out.
+"""Downloading snapshots from several holders at once (SPEC 5.3). Pure: events in, effects out.
 
-A snapshot is cut into chunks of 1 MiB. Its signed record carries the SHA-256 over the list of their
-SHA-256, so a list from anyone can be checked, and then every chunk on its own: whoever sent a wrong
-byte is known at once. A peer is slow as long as it delivers anything, and only then late.
+A snapshot is cut into chunks and named by the hashes of all, so a list of them from anyone can be
+checked, and then every chunk on its own: whoever sent a wrong byte is known at once. What was
+verified is given on while the rest is still coming, and every reader begins with what fewest have,
+so that an author on a slow line sends each chunk about once. A peer is slow as long as it delivers
+anything, and only then late. Sets of chunks are the bits of an integer: chunk i is bit i.
 """
 
-import hashlib
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Protocol
 
 from dcfm_node.records.entries import Snapshot
+from dcfm_node.swarm.chunks import chunk_count, chunk_length, snapshot_digest
+from dcfm_node.swarm.download import Buffer, Download, bits_of, bytes_of
 
-CHUNK_BYTES = 1 << 20
-"""Every chunk of a snapshot has this size except its last."""
 WINDOW = 16
 """Chunks asked of one peer and not yet delivered, at most."""
 FIRST_WINDOW = 4
@@ -26,58 +25,6 @@ RELIEF_S = 5.0
 """It is late after so long already when another holder has nothing to do."""
 FIRST_ASK_S, LAST_ASK_S = 2.0, 30.0
 """Pauses before a peer that does not hold a snapshot is asked again."""
-
-
-class SnapshotFiles(Protocol):
-    """Where the bytes of snapshots lie. May raise OSError; called from the bulk thread alone."""
-
-    def view(self, digest: bytes) -> memoryview | None:
-        """The mapped bytes of a snapshot held whole, None when it is not held."""
-        ...
-
-    def begin(self, snapshot: Snapshot) -> None:
-        """Allocate the partial file of a snapshot, or reopen the one that is there."""
-        ...
-
-    def read_partial(self, digest: bytes, index: int) -> bytes:
-        """Chunk `index` as the partial file has it, to be hashed again when resuming."""
-        ...
-
-    def write(self, digest: bytes, index: int, data: bytes) -> None:
-        """Put chunk `index` at its place in the partial file."""
-        ...
-
-    def finish(self, digest: bytes) -> None:
-        """Hash the whole file, sync it and rename it into place. PeerError on a mismatch."""
-        ...
-
-    def discard(self, digest: bytes) -> None:
-        """Remove the partial file, if there is one."""
-        ...
-
-
-def chunk_count(size: int) -> int:
-    """Chunks of a snapshot of `size` bytes."""
-    return -(-size // CHUNK_BYTES)
-
-
-def chunk_length(size: int, index: int) -> int:
-    """Bytes in chunk `index` of a snapshot of `size` bytes."""
-    return min(CHUNK_BYTES, size - index * CHUNK_BYTES)
-
-
-def chunk_hashes(data: bytes | memoryview) -> bytes:
-    """SHA-256 of every chunk, concatenated: 32 bytes each."""
-    view = memoryview(data)
-    return b"".join(
-        hashlib.sha256(view[start : start + CHUNK_BYTES]).digest()
-        for start in range(0, len(view), CHUNK_BYTES)
-    )
-
-
-def chunk_root(hashes: bytes) -> bytes:
-    """SHA-256 over the concatenated hashes: what `Snapshot.chunks` says."""
-    return hashlib.sha256(hashes).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +58,28 @@ class Store:
 
     digest: bytes
     index: int
-    data: bytes
+    data: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Tell a peer that asked which chunks we can give; `have` is empty when that is all.
+
+    `hashes` is empty when the peer was told the list before.
+    """
+
+    peer: bytes
+    digest: bytes
+    hashes: bytes
+    have: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Every chunk was stored."""
+    """Every chunk was stored; they have these hashes."""
 
     digest: bytes
+    hashes: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +91,7 @@ class Blame:
     reason: str
 
 
-Effect = Ask | Want | Check | Store | Complete | Blame
+Effect = Ask | Want | Check | Store | Offer | Complete | Blame
 
 
 @dataclass(slots=True)
@@ -145,33 +106,17 @@ class _Peer:
     """How often it was late since it last delivered."""
 
 
-@dataclass(slots=True)
-class _Download:
-    snapshot: Snapshot
-    hashes: bytes = b""
-    missing: deque[int] = field(default_factory=deque)
-    """To be asked for; may name chunks that arrived late meanwhile."""
-    stored: bytearray = field(default_factory=bytearray)
-    """1 for every chunk that we have; empty until `resumed`."""
-    left: int = 0
-    done_bytes: int = 0
-    holders: dict[bytes, None] = field(default_factory=dict)
-    banned: dict[bytes, None] = field(default_factory=dict)
-    asks: dict[bytes, tuple[float, float]] = field(default_factory=dict)
-    """(when to ask, pause after that) of every peer asked before."""
-
-
 class Transfers:
     """What to ask of whom. Every method that takes an event returns the effects, in order.
 
     Args:
-        rng: spreads the asking of peers in time.
+        rng: spreads the asking of peers in time, and readers over chunks.
     """
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
         self._peers: dict[bytes, _Peer] = {}
-        self._downloads: dict[bytes, _Download] = {}
+        self._downloads: dict[bytes, Download] = {}
 
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._downloads
@@ -181,9 +126,14 @@ class Transfers:
         download = self._downloads[digest]
         return download.done_bytes, download.snapshot.size
 
+    def can_give(self, digest: bytes, index: int) -> bool:
+        """Whether this chunk of a download under way was verified."""
+        download = self._downloads.get(digest)
+        return download is not None and bool(download.stored >> index & 1)
+
     def fetch(self, snapshot: Snapshot, now: float) -> list[Effect]:
         """Start a download; one that is under way goes on as it is."""
-        self._downloads.setdefault(snapshot.digest, _Download(snapshot))
+        self._downloads.setdefault(snapshot.digest, Download(snapshot))
         return self._asks(now)
 
     def cancel(self, digest: bytes, now: float) -> list[Effect]:
@@ -202,24 +152,44 @@ class Transfers:
 
     def peer_down(self, peer: bytes, now: float) -> list[Effect]:
         """A peer's last link is gone: others are asked for what it owed."""
-        for digest in self._downloads:
+        for digest, download in self._downloads.items():
             self._take_back(peer, digest)
+            download.askers.pop(peer, None)
         self._peers.pop(peer, None)
         return self._wants(now)
 
-    def holds(self, peer: bytes, digest: bytes, hashes: bytes, now: float) -> list[Effect]:
-        """A peer says that it holds a snapshot, whose hash list is this."""
+    def asked(self, peer: bytes, digest: bytes) -> list[Effect]:
+        """A peer asks for what we are downloading: it is told what we have, and what we get."""
+        download = self._downloads[digest]
+        download.askers[peer] = 0
+        return self._offers(digest, download)
+
+    def holds(
+        self, peer: bytes, digest: bytes, hashes: bytes, have: bytes, now: float
+    ) -> list[Effect]:
+        """A peer says which chunks it can give, and that these are the hashes of all."""
         download = self._downloads.get(digest)
         if download is None or peer not in self._peers or peer in download.banned:
             return []
-        if chunk_root(hashes) != download.snapshot.chunks:
+        if snapshot_digest(download.snapshot.size, hashes) != digest:
             return self._blame(peer, digest, "its hash list is not the signed one", now)
         if len(hashes) != 32 * chunk_count(download.snapshot.size):
             return self._blame(peer, digest, "its hash list does not fit the signed size", now)
-        download.holders[peer] = None
-        if not download.hashes:
-            download.hashes = hashes
-            return [Check(digest, hashes)]
+        first = not download.hashes
+        download.hashes = hashes
+        told = self.has(peer, digest, have, now)
+        return [Check(digest, hashes), *told] if first else told
+
+    def has(self, peer: bytes, digest: bytes, have: bytes, now: float) -> list[Effect]:
+        """A peer says which chunks it can give now."""
+        download = self._downloads.get(digest)
+        if download is None or peer not in self._peers or peer in download.banned:
+            return []
+        bits = bits_of(have, chunk_count(download.snapshot.size))
+        if bits is None:
+            return self._blame(peer, digest, "it has chunks that do not exist", now)
+        # Messages overtake each other: a set that is smaller than an earlier one is an older one.
+        download.hold(peer, bits | download.holders.get(peer, 0))
         return self._wants(now)
 
     def lacks(self, peer: bytes, digest: bytes, now: float) -> list[Effect]:
@@ -230,34 +200,36 @@ class Transfers:
     def resumed(self, digest: bytes, indices: Iterable[int], now: float) -> list[Effect]:
         """After `Check`: these chunks on disk fit the list."""
         download = self._downloads.get(digest)
-        if download is None or download.stored:
+        if download is None or download.resumed:
             return []
         size = download.snapshot.size
-        download.stored = bytearray(chunk_count(size))
         for index in indices:
-            download.stored[index] = 1
+            download.stored |= 1 << index
             download.done_bytes += chunk_length(size, index)
-        download.missing.extend(i for i, have in enumerate(download.stored) if not have)
-        download.left = len(download.missing)
-        return self._completed(digest) if not download.left else self._wants(now)
+        download.wanted = (1 << chunk_count(size)) - 1 & ~download.stored
+        download.left = download.wanted.bit_count()
+        download.resumed = True
+        return self._wants(now) if download.left else self._completed(digest)
 
     def chunk(
-        self, peer: bytes, digest: bytes, index: int, data: bytes, now: float
+        self, peer: bytes, digest: bytes, index: int, data: Buffer, now: float
     ) -> list[Effect]:
         """A peer delivered a chunk."""
         known, download = self._peers.get(peer), self._downloads.get(digest)
         if known is None:
             return []
-        if download is None or not download.stored or peer in download.banned:
+        if download is None or not download.resumed or peer in download.banned:
             return self._wants(now)
-        if not self._fits(download, index, data):
+        if not download.fits(index, data):
             return self._blame(peer, digest, f"chunk {index} is not what was signed", now)
         known.owed.pop((digest, index), None)
         known.window, known.strikes = min(WINDOW, known.window + 1), 0
         known.patience, known.since = PATIENCE_S, now
-        if download.stored[index]:
+        bit = 1 << index
+        if download.stored & bit:
             return self._wants(now)
-        download.stored[index] = 1
+        download.stored |= bit
+        download.wanted &= ~bit
         download.left -= 1
         download.done_bytes += len(data)
         stored: list[Effect] = [Store(digest, index, data)]
@@ -268,22 +240,24 @@ class Transfers:
         for name, peer in self._peers.items():
             if peer.owed and now - peer.since >= self._patience(name):
                 for digest, index in peer.owed:
-                    self._downloads[digest].missing.appendleft(index)
+                    self._want_again(digest, index)
                 self._peers[name] = _Peer(
                     window=max(1, peer.window // 2),
                     patience=min(MAX_PATIENCE_S, 2 * peer.patience),
                     strikes=peer.strikes + 1,
                 )
-        return self._asks(now) + self._wants(now)
+        offers = [o for item in self._downloads.items() for o in self._offers(*item)]
+        return self._asks(now) + self._wants(now) + offers
 
     def _patience(self, name: bytes) -> float:
         """Seconds of silence that make a peer late: few when an idle one could step in."""
         peer = self._peers[name]
-        digests = dict.fromkeys(digest for digest, _ in peer.owed)
         idle = any(
-            not other.owed and not other.strikes and key in self._downloads[digest].holders
+            not other.owed
+            and not other.strikes
+            and self._downloads[digest].holders.get(key, 0) >> index & 1
             for key, other in self._peers.items()
-            for digest in digests
+            for digest, index in peer.owed
         )
         return min(RELIEF_S, peer.patience) if idle else peer.patience
 
@@ -300,8 +274,19 @@ class Transfers:
                     effects.append(Ask(peer, digest))
         return effects
 
+    def _offers(self, digest: bytes, download: Download) -> list[Effect]:
+        """What each asker does not know yet that we have."""
+        effects: list[Effect] = []
+        size = chunk_count(download.snapshot.size)
+        for peer, told in download.askers.items():
+            if download.stored != told:
+                hashes = b"" if told else download.hashes
+                effects.append(Offer(peer, digest, hashes, bytes_of(download.stored, size)))
+                download.askers[peer] = download.stored
+        return effects
+
     def _wants(self, now: float) -> list[Effect]:
-        """Fill the windows: the least burdened peer first, its rarest snapshot first."""
+        """Fill the windows: the least burdened peer first, of what fewest have."""
         effects: list[Effect] = []
         free = {name: peer for name, peer in self._peers.items() if len(peer.owed) < peer.window}
         while free:
@@ -312,7 +297,9 @@ class Transfers:
                 continue
             if not peer.owed:
                 peer.since = now
-            index = self._downloads[digest].missing.popleft()
+            download = self._downloads[digest]
+            index = self._any(download.rarest(name))
+            download.wanted &= ~(1 << index)
             peer.owed[digest, index] = None
             effects.append(Want(name, digest, index))
             if len(peer.owed) >= peer.window:
@@ -323,21 +310,16 @@ class Transfers:
         """The snapshot with the fewest holders of those from which this peer can give a chunk."""
         found, fewest = None, len(self._peers) + 1
         for digest, download in self._downloads.items():
-            if peer not in download.holders or len(download.holders) >= fewest:
-                continue
-            while download.missing and download.stored[download.missing[0]]:
-                download.missing.popleft()
-            if download.missing:
-                found, fewest = digest, len(download.holders)
+            holders = len(download.holders)
+            if holders < fewest and download.wanted & download.holders.get(peer, 0):
+                found, fewest = digest, holders
         return found
 
-    def _fits(self, download: _Download, index: int, data: bytes) -> bool:
-        size = download.snapshot.size
-        return (
-            0 <= index < chunk_count(size)
-            and len(data) == chunk_length(size, index)
-            and hashlib.sha256(data).digest() == download.hashes[32 * index : 32 * index + 32]
-        )
+    def _any(self, chunks: int) -> int:
+        """One of these chunks, so that readers of one holder get different ones."""
+        start = self._rng.randrange(chunks.bit_length())
+        above = chunks >> start
+        return start + (above & -above).bit_length() - 1
 
     def _blame(self, peer: bytes, digest: bytes, reason: str, now: float) -> list[Effect]:
         self._downloads[digest].banned[peer] = None
@@ -350,11 +332,20 @@ class Transfers:
         known, download = self._peers.get(peer), self._downloads.get(digest)
         if known is None or download is None:
             return
-        download.holders.pop(peer, None)
+        download.drop(peer)
         for key in [key for key in known.owed if key[0] == digest]:
             del known.owed[key]
-            download.missing.appendleft(key[1])
+            self._want_again(*key)
+
+    def _want_again(self, digest: bytes, index: int) -> None:
+        download = self._downloads[digest]
+        download.wanted |= 1 << index & ~download.stored
 
     def _completed(self, digest: bytes) -> list[Effect]:
+        download = self._downloads[digest]
+        offers: list[Effect] = [
+            Offer(peer, digest, b"" if told else download.hashes, b"")
+            for peer, told in download.askers.items()
+        ]
         self.cancel(digest, 0.0)
-        return [Complete(digest)]
+        return [Complete(digest, download.hashes), *offers]

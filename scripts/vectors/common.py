@@ -35,7 +35,7 @@ def make_manifest(**changes: Any) -> man.Manifest:
 
 MANIFEST = make_manifest()
 RUN = env.run_id(MANIFEST)
-SNAPSHOT = rec.Snapshot(digest=sha256(b"file"), size=1_000, chunks=sha256(b"list"))
+SNAPSHOT = rec.Snapshot(digest=sha256(b"file"), size=1_000)
 
 
 def plain(value: Any) -> Any:

@@ -1,10 +1,8 @@
 """Snapshots, control messages and bulk frames (SPEC 4 and 5)."""
 
-import hashlib
-
 from dcfm_node.net import frames
 from dcfm_node.records import messages as msg
-from dcfm_node.swarm.transfer import CHUNK_BYTES, chunk_hashes, chunk_root
+from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_hashes, snapshot_digest
 from dcfm_node.wire import envelope as env
 from dcfm_node.wire.canonical import pack, sha256
 from vectors.common import (
@@ -30,9 +28,8 @@ def snapshots() -> Json:
                 "5.1.1",
                 repeat=b"decentralized".hex(),
                 size=size,
-                digest=hashlib.sha256(data).hexdigest(),
+                digest=snapshot_digest(size, hashes).hex(),
                 hashes=hashes.hex(),
-                chunks=chunk_root(hashes).hex(),
             )
         )
     return {"chunk_bytes": CHUNK_BYTES, "cases": cases}
@@ -88,7 +85,9 @@ def bulk() -> Json:
     digest, hashes = sha256(b"snapshot"), sha256(b"chunk") * 2
     said: list[tuple[str, frames.Frames]] = [
         ("ask", frames.Ask(digest)),
-        ("holds", frames.Holds(digest, hashes)),
+        ("holds", frames.Holds(digest, b"", hashes)),
+        ("holds", frames.Holds(digest, b"\x02", hashes)),
+        ("has", frames.Has(digest, b"\xff" * frames.MAX_HAVE_BYTES)),
         ("lacks", frames.Lacks(digest)),
         ("want", frames.Want(digest, frames.MAX_CHUNKS - 1)),
         ("chunk", frames.Chunk(digest, 0, b"data")),
@@ -99,15 +98,17 @@ def bulk() -> Json:
         ("an unknown word", [pack(("give", digest))]),
         ("a digest of 31 bytes", [pack(("ask", digest[:31]))]),
         ("an ask with a payload", [pack(("ask", digest)), b"data"]),
-        ("holds without its list", [pack(("holds", digest))]),
-        ("a list of 33 bytes", [pack(("holds", digest)), hashes[:33]]),
-        ("an empty list", [pack(("holds", digest)), b""]),
+        ("holds without its list", [pack(("holds", digest, b""))]),
+        ("holds without its set", [pack(("holds", digest)), hashes]),
+        ("a list of 33 bytes", [pack(("holds", digest, b"")), hashes[:33]]),
+        ("an empty list", [pack(("holds", digest, b"")), b""]),
+        ("a set of 1,025 bytes", [pack(("has", digest, bytes(1_025)))]),
         ("an index below 0", [pack(("want", digest, -1))]),
         ("an index beyond any snapshot", [pack(("want", digest, frames.MAX_CHUNKS))]),
         ("a boolean index", [pack(("want", digest, True))]),
         ("an empty chunk", [pack(("chunk", digest, 0)), b""]),
         ("a header that is not canonical", [b"\xdc\x00\x02" + pack(("ask", digest))[1:]]),
-        ("a header of 129 bytes", [pack(("ask", digest, "a" * 87))]),
+        ("a header of 1,153 bytes", [pack(("ask", digest, "a" * 1_109))]),
     ]
     return {
         "accepted": [

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from hashlib import sha256
 
 import pytest
 from PIL import Image
@@ -11,6 +10,7 @@ from PIL import Image
 from dcfm_node.api.client import call
 from dcfm_node.demo.run import run_demo
 from dcfm_node.errors import Unreachable
+from dcfm_node.store.snapshots import describe
 
 SHORTEN = 0.05
 
@@ -39,7 +39,7 @@ def test_every_node_holds_the_same_student_byte_for_byte(report, out):
     assert {node["student_digest"] for node in report["nodes"]} == {digest}
     for name in ("east", "north"):
         snapshot = out / "nodes" / name / "state" / "snapshots" / f"{digest}.safetensors"
-        assert sha256(snapshot.read_bytes()).hexdigest() == digest
+        assert describe(snapshot).digest.hex() == digest
 
 
 def test_the_report_says_what_happened(report, out):

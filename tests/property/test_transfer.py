@@ -1,14 +1,12 @@
 """Whatever holders do, a download stores each right chunk once, and ends if one is honest."""
 
-import hashlib
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcfm_node.records.entries import Snapshot
+from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_hashes, snapshot_of
 from dcfm_node.swarm.transfer import (
-    CHUNK_BYTES,
     WINDOW,
     Ask,
     Blame,
@@ -18,14 +16,12 @@ from dcfm_node.swarm.transfer import (
     Store,
     Transfers,
     Want,
-    chunk_hashes,
-    chunk_root,
 )
 
 CHUNKS = 24
 DATA = b"".join(bytes([index + 1]) * CHUNK_BYTES for index in range(CHUNKS - 1)) + b"tail"
 HASHES = chunk_hashes(DATA)
-SNAPSHOT = Snapshot(digest=hashlib.sha256(DATA).digest(), size=len(DATA), chunks=chunk_root(HASHES))
+SNAPSHOT = snapshot_of(DATA)
 DIGEST = SNAPSHOT.digest
 HONEST = b"H" * 32
 
@@ -82,7 +78,7 @@ class World:
             self.apply(transfers.lacks(peer, DIGEST, now))
         elif isinstance(request, Ask):
             hashes = HASHES if roll > 0.5 else HASHES[32:]
-            self.apply(transfers.holds(peer, DIGEST, hashes, now))
+            self.apply(transfers.holds(peer, DIGEST, hashes, b"", now))
         else:
             data = piece(index) if roll > 0.45 else b"not this"
             self.apply(transfers.chunk(peer, DIGEST, index, data, now))

@@ -1,10 +1,11 @@
 """protocol/vectors/snapshots.json, messages.json and bulk.json against the code (SPEC 4 and 5)."""
 
 import pytest
+from blake3 import blake3
 
 from dcfm_node.errors import PeerError
 from dcfm_node.net import frames
-from dcfm_node.swarm.transfer import chunk_count, chunk_hashes, chunk_root
+from dcfm_node.swarm.chunks import chunk_count, chunk_hashes, snapshot_digest
 from dcfm_node.wire.envelope import decode_message, encode_message
 from tests.vectors.loading import cases, load, raw, sha256, spell, value_of
 
@@ -14,14 +15,14 @@ BULK = load("bulk")
 
 
 @cases(SNAPSHOTS["cases"])
-def test_chunk_roots(case):
-    """SPEC 5.1.1: the hash list of 1 MiB chunks, and its SHA-256."""
+def test_snapshot_digests(case):
+    """SPEC 5.1: the hash list of 1 MiB chunks, and what it and the size make."""
     unit, step = bytes.fromhex(case["repeat"]), 1 << 20
     data = (unit * (case["size"] // len(unit) + 1))[: case["size"]]
-    assert sha256(data).hex() == case["digest"]
-    hashes = [sha256(data[start : start + step]) for start in range(0, len(data), step)]
+    hashes = [blake3(data[start : start + step]).digest() for start in range(0, len(data), step)]
     assert b"".join(hashes).hex() == case["hashes"] == chunk_hashes(data).hex()
-    assert sha256(*hashes).hex() == case["chunks"] == chunk_root(chunk_hashes(data)).hex()
+    digest = sha256(b"dcfm-node/snapshot/1\0", case["size"].to_bytes(8, "big"), *hashes)
+    assert digest.hex() == case["digest"] == snapshot_digest(case["size"], b"".join(hashes)).hex()
     assert chunk_count(case["size"]) == len(hashes)
 
 

@@ -20,7 +20,7 @@ from dcfm_node.records.entries import (
 )
 from tests.unit.demo.conftest import EAST, NORTH
 
-SNAPSHOT = Snapshot(digest=b"\x03" * 32, size=10, chunks=b"\x04" * 32)
+SNAPSHOT = Snapshot(digest=b"\x03" * 32, size=10)
 DIGEST = "03" * 32
 ACCURACY = {
     "single_silo_best": {"known": 0.56, "novel": 0.34},

@@ -5,17 +5,19 @@ import pytest
 from dcfm_node.errors import PeerError
 from dcfm_node.net.frames import (
     MAX_CHUNKS,
+    MAX_HAVE_BYTES,
     MAX_HEADER_BYTES,
     Ask,
     Chunk,
     Frames,
+    Has,
     Holds,
     Lacks,
     Want,
     decode,
     encode,
 )
-from dcfm_node.swarm.transfer import CHUNK_BYTES
+from dcfm_node.swarm.chunks import CHUNK_BYTES
 from dcfm_node.wire.canonical import pack
 
 DIGEST = bytes(range(32))
@@ -27,7 +29,8 @@ DIGEST = bytes(range(32))
         Ask(DIGEST),
         Lacks(DIGEST),
         Want(DIGEST, MAX_CHUNKS - 1),
-        Holds(DIGEST, bytes(32 * MAX_CHUNKS)),
+        Holds(DIGEST, bytes(MAX_HAVE_BYTES), bytes(32 * MAX_CHUNKS)),
+        Has(DIGEST, b"\xff"),
         Chunk(DIGEST, 0, b"x" * CHUNK_BYTES),
     ],
 )
@@ -56,10 +59,15 @@ def test_a_payload_is_passed_on_and_not_copied() -> None:
         [pack(("want", DIGEST, MAX_CHUNKS))],
         [pack(("want", DIGEST, True))],
         [pack(("want", DIGEST, 1.0))],
-        [pack(("holds", DIGEST))],
-        [pack(("holds", DIGEST)), b""],
-        [pack(("holds", DIGEST)), bytes(33)],
-        [pack(("holds", DIGEST)), bytes(32 * MAX_CHUNKS + 32)],
+        [pack(("has", DIGEST))],
+        [pack(("has", DIGEST, 1))],
+        [pack(("has", DIGEST, bytes(MAX_HAVE_BYTES + 1)))],
+        [pack(("has", DIGEST, b"")), b"payload"],
+        [pack(("holds", DIGEST, b""))],
+        [pack(("holds", DIGEST)), bytes(32)],
+        [pack(("holds", DIGEST, b"")), b""],
+        [pack(("holds", DIGEST, b"")), bytes(33)],
+        [pack(("holds", DIGEST, b"")), bytes(32 * MAX_CHUNKS + 32)],
         [pack(("chunk", DIGEST, 0))],
         [pack(("chunk", DIGEST, 0)), b""],
         [pack(("chunk", DIGEST, 0)), bytes(CHUNK_BYTES + 1)],

@@ -1,7 +1,6 @@
 """The student folder and its model card."""
 
 import errno
-import hashlib
 import json
 import shlex
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from dcfm_node.store.student import (
     read_student,
     write_student,
 )
+from dcfm_node.swarm.chunks import snapshot_of
 from dcfm_node.wire.envelope import run_id
 
 WEIGHTS = b"weights" * 1_000
@@ -107,7 +107,7 @@ def test_what_was_written_is_read(write: Callable[..., Path], tmp_path: Path, mo
 
 def test_the_config_says_what_a_user_looks_for(write: Callable[..., Path]) -> None:
     config = json.loads((write() / "config.json").read_text())
-    assert config["digest"] == hashlib.sha256(WEIGHTS).hexdigest()
+    assert config["digest"] == snapshot_of(WEIGHTS).digest.hex()
     assert config["sample_shape"] == [3, 8, 8]
     assert config["attributes"]["digit"] == ["0", "1", "zwei"]
     assert config["network"]["kind"] == "mlp"

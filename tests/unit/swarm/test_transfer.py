@@ -5,8 +5,16 @@ from itertools import pairwise
 from random import Random
 
 from dcfm_node.records.entries import Snapshot
-from dcfm_node.swarm.transfer import (
+from dcfm_node.swarm.chunks import (
     CHUNK_BYTES,
+    chunk_count,
+    chunk_hash,
+    chunk_hashes,
+    chunk_length,
+    snapshot_digest,
+    snapshot_of,
+)
+from dcfm_node.swarm.transfer import (
     FIRST_WINDOW,
     LAST_ASK_S,
     PATIENCE_S,
@@ -17,13 +25,10 @@ from dcfm_node.swarm.transfer import (
     Check,
     Complete,
     Effect,
+    Offer,
     Store,
     Transfers,
     Want,
-    chunk_count,
-    chunk_hashes,
-    chunk_length,
-    chunk_root,
 )
 
 A, B, C = (letter * 32 for letter in (b"A", b"B", b"C"))
@@ -35,9 +40,7 @@ def make(chunks: int, seed: int = 0, extra: int = 0) -> tuple[bytes, bytes, Snap
         hashlib.sha256(bytes([seed, index])).digest() * (CHUNK_BYTES // 32)
         for index in range(chunks)
     ) + bytes(extra)
-    hashes = chunk_hashes(data)
-    digest = hashlib.sha256(data).digest()
-    return data, hashes, Snapshot(digest=digest, size=len(data), chunks=chunk_root(hashes))
+    return data, chunk_hashes(data), snapshot_of(data)
 
 
 def piece(data: bytes, index: int) -> bytes:
@@ -53,7 +56,7 @@ def started(
         transfers.peer_up(peer, 0.0)
     transfers.fetch(snapshot, 0.0)
     for peer in holders:
-        transfers.holds(peer, snapshot.digest, hashes, 0.0)
+        transfers.holds(peer, snapshot.digest, hashes, b"", 0.0)
     return transfers, transfers.resumed(snapshot.digest, have, 0.0)
 
 
@@ -65,8 +68,8 @@ def test_chunks_cover_a_snapshot_and_the_root_names_their_hashes() -> None:
     data, hashes, snapshot = make(2, extra=5)
     assert chunk_count(snapshot.size) == 3
     assert [chunk_length(snapshot.size, i) for i in range(3)] == [CHUNK_BYTES, CHUNK_BYTES, 5]
-    assert hashes[64:] == hashlib.sha256(data[-5:]).digest()
-    assert chunk_root(hashes) == hashlib.sha256(hashes).digest() == snapshot.chunks
+    assert hashes[64:] == chunk_hash(data[-5:])
+    assert snapshot_digest(snapshot.size, hashes) == snapshot.digest
     assert chunk_count(CHUNK_BYTES) == 1
 
 
@@ -76,13 +79,13 @@ def test_a_download_runs_from_the_first_ask_to_complete() -> None:
     assert transfers.peer_up(A, 0.0) == []
     assert transfers.fetch(snapshot, 0.0) == [Ask(A, digest)]
     assert transfers.fetch(snapshot, 0.0) == []
-    assert transfers.holds(A, digest, hashes, 1.0) == [Check(digest, hashes)]
-    assert transfers.resumed(digest, [], 1.0) == [Want(A, digest, 0), Want(A, digest, 1)]
+    assert transfers.holds(A, digest, hashes, b"", 1.0) == [Check(digest, hashes)]
+    assert sorted(wanted(transfers.resumed(digest, [], 1.0), A)) == [0, 1]
     assert transfers.chunk(A, digest, 1, piece(data, 1), 2.0) == [Store(digest, 1, piece(data, 1))]
     assert transfers.progress(digest) == (7, CHUNK_BYTES + 7)
     assert transfers.chunk(A, digest, 0, piece(data, 0), 2.0) == [
         Store(digest, 0, piece(data, 0)),
-        Complete(digest),
+        Complete(digest, hashes),
     ]
     assert digest not in transfers
 
@@ -92,7 +95,7 @@ def test_what_is_on_disk_is_not_asked_for_again() -> None:
     transfers, effects = started(snapshot, hashes, A, have=(0, 2))
     assert wanted(effects, A) == [1]
     assert transfers.progress(snapshot.digest) == (2 * CHUNK_BYTES, 3 * CHUNK_BYTES)
-    assert started(snapshot, hashes, A, have=(0, 1, 2))[1] == [Complete(snapshot.digest)]
+    assert started(snapshot, hashes, A, have=(0, 1, 2))[1] == [Complete(snapshot.digest, hashes)]
 
 
 def test_the_window_grows_with_deliveries_to_its_bound() -> None:
@@ -121,11 +124,11 @@ def test_the_rarest_snapshot_goes_first() -> None:
     _, rare_hashes, rare = make(8, seed=2)
     transfers, effects = started(common, common_hashes, A, B)
     transfers.fetch(rare, 0.0)
-    transfers.holds(A, rare.digest, rare_hashes, 0.0)
+    transfers.holds(A, rare.digest, rare_hashes, b"", 0.0)
     assert transfers.resumed(rare.digest, [], 0.0) == []  # A's window is full, B lacks it
     index = wanted(effects, A)[0]
     effects = transfers.chunk(A, common.digest, index, piece(data, index), 1.0)
-    assert effects[1:] == [Want(A, rare.digest, 0), Want(A, rare.digest, 1)]
+    assert [effect.digest for effect in effects[1:]] == [rare.digest] * 2
 
 
 def test_a_false_list_names_its_sender_who_is_asked_no_more() -> None:
@@ -133,19 +136,20 @@ def test_a_false_list_names_its_sender_who_is_asked_no_more() -> None:
     transfers = Transfers(Random(0))
     transfers.peer_up(A, 0.0)
     transfers.fetch(snapshot, 0.0)
-    (blame,) = transfers.holds(A, snapshot.digest, hashes[::-1], 0.0)
+    (blame,) = transfers.holds(A, snapshot.digest, hashes[::-1], b"", 0.0)
     assert blame == Blame(A, snapshot.digest, "its hash list is not the signed one")
-    assert transfers.holds(A, snapshot.digest, hashes, 0.0) == []
+    assert transfers.holds(A, snapshot.digest, hashes, b"", 0.0) == []
     assert transfers.tick(1_000.0) == []
 
 
 def test_a_signed_list_of_another_size_is_refused() -> None:
-    _, hashes, snapshot = make(2)
+    _, hashes, _ = make(2)
     transfers = Transfers(Random(0))
     transfers.peer_up(A, 0.0)
-    wrong = snapshot.model_copy(update={"size": 3 * CHUNK_BYTES})
+    size = 3 * CHUNK_BYTES
+    wrong = Snapshot(digest=snapshot_digest(size, hashes), size=size)
     transfers.fetch(wrong, 0.0)
-    (blame,) = transfers.holds(A, wrong.digest, hashes, 0.0)
+    (blame,) = transfers.holds(A, wrong.digest, hashes, b"", 0.0)
     assert isinstance(blame, Blame) and "size" in blame.reason
 
 
@@ -170,10 +174,10 @@ def test_a_chunk_beyond_the_end_or_of_a_wrong_length_is_false() -> None:
 def test_a_late_peer_loses_its_chunks_to_another_and_may_still_deliver() -> None:
     data, hashes, snapshot = make(2)
     transfers, effects = started(snapshot, hashes, A)
-    assert wanted(effects, A) == [0, 1]
+    assert sorted(wanted(effects, A)) == [0, 1]
     transfers.peer_up(B, 1.0)
     # B holds it as well and has nothing to do, so relief comes early.
-    assert transfers.holds(B, snapshot.digest, hashes, 1.0) == []
+    assert transfers.holds(B, snapshot.digest, hashes, b"", 1.0) == []
     assert transfers.tick(RELIEF_S - 0.1) == []
     assert sorted(wanted(transfers.tick(RELIEF_S), B)) == [0, 1]
     assert Store(snapshot.digest, 0, piece(data, 0)) in transfers.chunk(
@@ -215,7 +219,7 @@ def test_a_holder_that_no_longer_holds_is_asked_again_later() -> None:
     transfers, _ = started(snapshot, hashes, A)
     assert transfers.lacks(A, snapshot.digest, 1.0) == []
     assert transfers.tick(2.0 * LAST_ASK_S) == [Ask(A, snapshot.digest)]
-    assert wanted(transfers.holds(A, snapshot.digest, hashes, 61.0), A) == [0]
+    assert wanted(transfers.holds(A, snapshot.digest, hashes, b"", 61.0), A) == [0]
 
 
 def test_those_who_lack_it_are_asked_at_growing_intervals_for_ever() -> None:
@@ -234,7 +238,7 @@ def test_a_cancelled_download_is_forgotten_and_frees_its_window() -> None:
     _, other_hashes, other = make(1, seed=2)
     transfers, _ = started(snapshot, hashes, A)
     transfers.fetch(other, 0.0)
-    transfers.holds(A, other.digest, other_hashes, 0.0)
+    transfers.holds(A, other.digest, other_hashes, b"", 0.0)
     assert transfers.resumed(other.digest, [], 0.0) == []  # A's window is full
     assert transfers.cancel(snapshot.digest, 1.0) == [Want(A, other.digest, 0)]
     assert transfers.chunk(A, snapshot.digest, 0, piece(data, 0), 2.0) == []
@@ -244,8 +248,63 @@ def test_strangers_and_unknown_snapshots_change_nothing() -> None:
     data, hashes, snapshot = make(1)
     transfers, _ = started(snapshot, hashes, A)
     assert transfers.chunk(C, snapshot.digest, 0, piece(data, 0), 1.0) == []
-    assert transfers.holds(C, snapshot.digest, hashes, 1.0) == []
-    assert transfers.holds(A, bytes(32), hashes, 1.0) == []
+    assert transfers.holds(C, snapshot.digest, hashes, b"", 1.0) == []
+    assert transfers.holds(A, bytes(32), hashes, b"", 1.0) == []
     assert transfers.lacks(C, bytes(32), 1.0) == []
     assert transfers.resumed(bytes(32), [], 1.0) == []
     assert transfers.peer_down(C, 1.0) == []
+
+
+def test_a_part_is_asked_only_for_what_it_has() -> None:
+    """SPEC 5.3: a set of chunks; bit i of byte i // 8 is chunk i."""
+    _, hashes, snapshot = make(10)
+    transfers = Transfers(Random(0))
+    transfers.peer_up(A, 0.0)
+    transfers.fetch(snapshot, 0.0)
+    assert transfers.holds(A, snapshot.digest, hashes, b"\x02\x02", 0.0) == [
+        Check(snapshot.digest, hashes)
+    ]
+    assert sorted(wanted(transfers.resumed(snapshot.digest, [], 0.0), A)) == [1, 9]
+    assert wanted(transfers.has(A, snapshot.digest, b"\x12\x02", 1.0), A) == [4]
+
+
+def test_chunks_that_do_not_exist_are_the_peers_fault() -> None:
+    """SPEC 5.3.3."""
+    _, hashes, snapshot = make(2)
+    for have in (b"\x04", b"\x01\x00"):
+        transfers, _ = started(snapshot, hashes, A)
+        assert isinstance(transfers.has(A, snapshot.digest, have, 1.0)[0], Blame)
+
+
+def test_the_chunk_that_fewest_have_goes_first() -> None:
+    """SPEC 5.3.5."""
+    _, hashes, snapshot = make(3 * FIRST_WINDOW)
+    transfers = Transfers(Random(0))
+    transfers.fetch(snapshot, 0.0)
+    common = (1 << 2 * FIRST_WINDOW) - 1
+    for peer, have in ((A, b""), (B, common.to_bytes(2, "little"))):
+        transfers.peer_up(peer, 0.0)
+        transfers.holds(peer, snapshot.digest, hashes, have, 0.0)
+    effects = transfers.resumed(snapshot.digest, [], 0.0)
+    assert sorted(wanted(effects, A)) == list(range(2 * FIRST_WINDOW, 3 * FIRST_WINDOW))
+    assert all(index < 2 * FIRST_WINDOW for index in wanted(effects, B))
+
+
+def test_who_asks_is_told_what_was_verified_as_it_grows() -> None:
+    """SPEC 5.3.5."""
+    data, hashes, snapshot = make(3)
+    digest = snapshot.digest
+    transfers, effects = started(snapshot, hashes, A)
+    transfers.peer_up(B, 0.0)
+    assert transfers.asked(B, digest) == []
+    first, second, third = wanted(effects, A)
+    assert not transfers.can_give(digest, first)
+    transfers.chunk(A, digest, first, piece(data, first), 1.0)
+    assert transfers.can_give(digest, first) and not transfers.can_give(digest, second)
+    have = bytes([1 << first])
+    assert transfers.tick(1.0) == [Offer(B, digest, hashes, have)]
+    assert transfers.tick(1.5) == []
+    transfers.chunk(A, digest, second, piece(data, second), 2.0)
+    assert transfers.tick(2.0) == [Offer(B, digest, b"", bytes([1 << first | 1 << second]))]
+    ended = transfers.chunk(A, digest, third, piece(data, third), 2.0)
+    assert ended[1:] == [Complete(digest, hashes), Offer(B, digest, b"", b"")]

@@ -1,0 +1,56 @@
+"""Which wanted chunk is sent next, and when: peers in turn, at no more than the operator's rate."""
+
+from collections import deque
+from math import inf
+
+from dcfm_node.swarm.chunks import CHUNK_BYTES
+from dcfm_node.swarm.transfer import WINDOW
+
+
+class Uploads:
+    """A token bucket of one chunk's depth: as long as it is not overdrawn, a chunk may go.
+
+    Args:
+        rate: bytes a second, `inf` for no limit.
+    """
+
+    def __init__(self, rate: float = inf) -> None:
+        self._rate = rate
+        self._balance, self._at = 0.0, 0.0
+        self._queues: dict[bytes, deque[tuple[bytes, int]]] = {}
+        """(digest, index) wanted by each peer that wants some, the next to be served first."""
+
+    def want(self, peer: bytes, digest: bytes, index: int) -> None:
+        """A peer wants a chunk; what it wants beyond its window is dropped (SPEC 5.3.2)."""
+        queue = self._queues.setdefault(peer, deque())
+        if len(queue) < WINDOW and (digest, index) not in queue:
+            queue.append((digest, index))
+
+    def forget(self, peer: bytes) -> None:
+        """A peer's last link is gone, and what it wanted with it."""
+        self._queues.pop(peer, None)
+
+    def next_at(self, now: float) -> float:
+        """When `take` gives something: `now`, later, or never (`inf`)."""
+        if not self._queues:
+            return inf
+        self._refill(now)
+        return now if self._balance >= 0 else now - self._balance / self._rate
+
+    def take(self, now: float) -> tuple[bytes, bytes, int] | None:
+        """(peer, digest, index) of a chunk to send now, None where none may be sent."""
+        if self.next_at(now) > now:
+            return None
+        peer = next(iter(self._queues))
+        queue = self._queues.pop(peer)
+        digest, index = queue.popleft()
+        if queue:
+            self._queues[peer] = queue  # behind the others
+        if self._rate < inf:
+            self._balance -= CHUNK_BYTES
+        return peer, digest, index
+
+    def _refill(self, now: float) -> None:
+        if self._rate < inf:
+            self._balance = min(0.0, self._balance + (now - self._at) * self._rate)
+        self._at = now
