@@ -83,6 +83,19 @@ class Gossip(Model):
     """Seconds between two exchanges with a random peer, 0.05 to 60. Less: news spreads faster."""
 
 
+class Limits(Model):
+    """What this node takes of its site's line."""
+
+    upload: Annotated[int, Field(ge=0, le=2**40)] = 0
+    """Bytes of snapshots sent in a second, 65536 or more; 0 sets no limit."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if 0 < self.upload < 65_536:
+            raise ValueError("upload is below 65536, too slow for peers to wait; or 0 for no limit")
+        return self
+
+
 class NodeConfig(Model):
     """node.toml. Paths are absolute once loaded."""
 
@@ -101,6 +114,7 @@ class NodeConfig(Model):
     worker: Worker = Worker()
     log: Log = Log()
     gossip: Gossip = Gossip()
+    limits: Limits = Limits()
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:

@@ -90,6 +90,10 @@ level = "info"
 [gossip]
 # Seconds between two exchanges of journals with a random peer, 0.05 to 60.
 interval_s = 1.0
+
+[limits]
+# Bytes of snapshots sent in a second, 65536 or more; 0 sets no limit.
+upload = 0
 """
 
 RUN = """\

@@ -133,7 +133,7 @@ class Daemon:
             self.ready = await self.trainer.start()
             stack.push_async_callback(self.trainer.close)
             self.node = await self._restored_node()
-            await self.network.open(config.listen, self.settings.keys, self.snapshots, stack)
+            await self.network.open(config, self.settings.keys, self.snapshots, stack)
             server = await serve(config.state, self._control().handle)
             stack.callback(server.close)
             for number in (signal.SIGTERM, signal.SIGINT):

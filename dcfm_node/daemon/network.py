@@ -4,24 +4,20 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from math import inf
 
 import structlog
 
 from dcfm_node.config.keys import NodeKeys
-from dcfm_node.config.node import Listen
+from dcfm_node.config.node import NodeConfig
 from dcfm_node.config.peers import Peer
 from dcfm_node.errors import OtherProtocolError, PeerError
 from dcfm_node.net import bulk, links
 from dcfm_node.net.peers import LinkPeer
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.records.messages import Message
-<<<<<<< HEAD
-from dcfm_node.swarm.effects import Downloading, Event, Foreign, LinkDown, LinkUp, Received, Unfit
-from dcfm_node.swarm.transfer import SnapshotFiles
-=======
 from dcfm_node.swarm.chunks import SnapshotFiles
-from dcfm_node.swarm.effects import Downloading, Event, LinkDown, LinkUp, Received
->>>>>>> 0098044 (Name snapshots by the BLAKE3 of their chunks, hash every byte once, and give on what is verified)
+from dcfm_node.swarm.effects import Downloading, Event, Foreign, LinkDown, LinkUp, Received
 from dcfm_node.wire.envelope import decode_message, encode_message
 
 log = structlog.get_logger()
@@ -61,9 +57,9 @@ class Network:
         self.refusals: dict[str, str] = {}
 
     async def open(
-        self, listen: Listen, keys: NodeKeys, files: SnapshotFiles, stack: AsyncExitStack
+        self, config: NodeConfig, keys: NodeKeys, files: SnapshotFiles, stack: AsyncExitStack
     ) -> None:
-        """Bind and dial; the stack closes both planes.
+        """Bind and dial as `config` says; the stack closes both planes.
 
         Raises:
             UserError: an address cannot be used.
@@ -71,17 +67,18 @@ class Network:
         self._links = links.Links(
             secret=keys.link_secret,
             public=keys.link_public,
-            listen=listen.control,
+            listen=config.listen.control,
             peers=self._peers,
             notify=self._on_link,
         )
         self._bulk = bulk.Bulk(
             secret=keys.link_secret,
             public=keys.link_public,
-            listen=listen.bulk,
+            listen=config.listen.bulk,
             peers=self._peers,
             files=files,
             notify=partial(_hand_over, asyncio.get_running_loop(), self._on_bulk),
+            upload=config.limits.upload or inf,
         )
         await self._links.start()
         stack.push_async_callback(self._links.close)

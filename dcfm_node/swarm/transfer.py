@@ -18,6 +18,9 @@ from dcfm_node.swarm.download import Buffer, Download, bits_of, bytes_of
 WINDOW = 16
 """Chunks asked of one peer and not yet delivered, at most."""
 FIRST_WINDOW = 4
+PROMPT_S = 0.5
+"""A window grows while chunks come so soon, and else shrinks: what waits at a slow peer could come
+from another by then."""
 PATIENCE_S = 30.0
 """A peer that owes chunks and delivers none for so long is late; doubled each time it is."""
 MAX_PATIENCE_S = 480.0
@@ -96,8 +99,8 @@ Effect = Ask | Want | Check | Store | Offer | Complete | Blame
 
 @dataclass(slots=True)
 class _Peer:
-    owed: dict[tuple[bytes, int], None] = field(default_factory=dict)
-    """(digest, index) of the chunks asked of it."""
+    owed: dict[tuple[bytes, int], float] = field(default_factory=dict)
+    """(digest, index) of the chunks asked of it, and when."""
     window: int = FIRST_WINDOW
     patience: float = PATIENCE_S
     since: float = 0.0
@@ -140,7 +143,7 @@ class Transfers:
         """Forget a download; the peers' windows serve the others."""
         if self._downloads.pop(digest, None) is not None:
             for peer in self._peers.values():
-                peer.owed = {key: None for key in peer.owed if key[0] != digest}
+                peer.owed = {k: at for k, at in peer.owed.items() if k[0] != digest}
         return self._wants(now)
 
     def peer_up(self, peer: bytes, now: float) -> list[Effect]:
@@ -222,8 +225,9 @@ class Transfers:
             return self._wants(now)
         if not download.fits(index, data):
             return self._blame(peer, digest, f"chunk {index} is not what was signed", now)
-        known.owed.pop((digest, index), None)
-        known.window, known.strikes = min(WINDOW, known.window + 1), 0
+        prompt = now - known.owed.pop((digest, index), now) <= PROMPT_S
+        known.window = min(WINDOW, known.window + 1) if prompt else max(1, known.window - 1)
+        known.strikes = 0
         known.patience, known.since = PATIENCE_S, now
         bit = 1 << index
         if download.stored & bit:
@@ -300,7 +304,7 @@ class Transfers:
             download = self._downloads[digest]
             index = self._any(download.rarest(name))
             download.wanted &= ~(1 << index)
-            peer.owed[digest, index] = None
+            peer.owed[digest, index] = now
             effects.append(Want(name, digest, index))
             if len(peer.owed) >= peer.window:
                 del free[name]

@@ -4,6 +4,7 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from random import Random
 from threading import Barrier, Condition
@@ -32,12 +33,13 @@ class MemoryFiles:
 
     def __init__(self, *held: bytes) -> None:
         self.held = {snapshot_of(data).digest: data for data in held}
+        self.lists = {digest: chunk_hashes(data) for digest, data in self.held.items()}
         self.partial: dict[bytes, bytearray] = {}
         self.written: list[int] = []
         self.failures = 0
 
     def hashes(self, digest: bytes) -> bytes | None:
-        return chunk_hashes(self.held[digest]) if digest in self.held else None
+        return self.lists.get(digest)
 
     def read(self, digest: bytes, index: int) -> bytes:
         start = index * CHUNK_BYTES
@@ -58,7 +60,7 @@ class MemoryFiles:
     def finish(self, digest: bytes, hashes: bytes) -> None:
         data = bytes(self.partial.pop(digest))
         assert chunk_hashes(data) == hashes
-        self.held[digest] = data
+        self.held[digest], self.lists[digest] = data, hashes
 
     def discard(self, digest: bytes) -> None:
         self.partial.pop(digest, None)
@@ -88,6 +90,7 @@ class Node:
     events: list[BulkEvent] = field(default_factory=list)
     told: Condition = field(default_factory=Condition)
     bulk: Bulk | None = None
+    upload: float = inf
 
     def __post_init__(self) -> None:
         public, secret = zmq.curve_keypair()
@@ -105,6 +108,7 @@ class Node:
             peers=peers,
             files=self.files,
             notify=self.notify,
+            upload=self.upload,
         )
         self.bulk.start()
         return self.bulk.address or ""
@@ -283,3 +287,26 @@ def test_a_cancelled_fetch_leaves_nothing_behind() -> None:
         reader.fetch(marker)  # commands keep their order
         reader.until_fetched(marker)
         assert snapshot.digest not in reader.files.partial
+
+
+def test_a_holder_on_a_slow_line_is_helped_by_those_who_fetch_from_it() -> None:
+    """SPEC 5.3.5: what was verified is given on while the rest still comes."""
+    data, snapshot = make(48 * CHUNK_BYTES)
+    author = Node("author", MemoryFiles(data), upload=16 * CHUNK_BYTES)
+    readers = [Node("first"), Node("second")]
+    everyone = [author, *readers]
+    with nodes(*everyone):
+        addresses: list[str] = []
+        for index, node in enumerate(everyone):
+            before = zip(everyone[:index], addresses, strict=True)
+            later = everyone[index + 1 :]
+            peers = [peer.peer(address) for peer, address in before]
+            addresses.append(node.start(*peers, *(peer.peer() for peer in later)))
+        for reader in readers:
+            reader.fetch(snapshot)
+        for reader in readers:
+            reader.until_fetched(snapshot)
+        assert author.bulk
+        given = sum(author.bulk.stats()[reader.id][0] for reader in readers)
+    assert all(reader.files.held[snapshot.digest] == data for reader in readers)
+    assert given < 80 * CHUNK_BYTES  # without help it is 96

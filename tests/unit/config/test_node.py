@@ -29,7 +29,7 @@ def test_the_example_is_what_init_writes() -> None:
 def test_the_example_spells_out_the_defaults(tmp_path: Path) -> None:
     example = node(tmp_path, node_template("a"))
     least = node(tmp_path, LEAST)
-    for table in ("worker", "log", "gossip", "state", "keys", "distils", "advertise"):
+    for table in ("worker", "log", "gossip", "limits", "state", "keys", "distils", "advertise"):
         assert getattr(example, table) == getattr(least, table)
     assert example.data.holdout == least.data.holdout
 
@@ -117,6 +117,7 @@ def test_without_listen_a_node_only_dials_out(tmp_path: Path) -> None:
         ('[worker]\ndevice = "cpu"\nbf16 = true\n', "5: worker"),
         ('[worker]\ndevice = "cpu"\ncompile = true\n', "5: worker"),
         ("[gossip]\ninterval_s = inf\n", "6: gossip.interval_s"),
+        ("[limits]\nupload = 65535\n", "5: limits"),
         ("[data.attributes.digit]\ncolumn = 'l'\nconstant = '3'\n", "5: data.attributes.digit"),
         ("[data.attributes.Digit]\ncolumn = 'l'\n", "5: data.attributes.Digit"),
         ("holdout = 1.0\n", "5: data.holdout"),

@@ -18,6 +18,7 @@ from dcfm_node.swarm.transfer import (
     FIRST_WINDOW,
     LAST_ASK_S,
     PATIENCE_S,
+    PROMPT_S,
     RELIEF_S,
     WINDOW,
     Ask,
@@ -106,11 +107,23 @@ def test_the_window_grows_with_deliveries_to_its_bound() -> None:
     widest = 0
     while owed:
         index = owed.pop(0)
-        effects = transfers.chunk(A, snapshot.digest, index, piece(data, index), 1.0)
+        effects = transfers.chunk(A, snapshot.digest, index, piece(data, index), 0.1)
         owed += wanted(effects, A)
         widest = max(widest, len(owed))
     assert widest == WINDOW
     assert snapshot.digest not in transfers
+
+
+def test_the_window_shrinks_while_chunks_come_late() -> None:
+    data, hashes, snapshot = make(40)
+    transfers, effects = started(snapshot, hashes, A)
+    owed, now = wanted(effects, A), 0.0
+    for _ in range(8):
+        now += 2 * PROMPT_S
+        index = owed.pop(0)
+        effects = transfers.chunk(A, snapshot.digest, index, piece(data, index), now)
+        owed += wanted(effects, A)
+    assert len(owed) == 1
 
 
 def test_holders_share_the_load() -> None:
@@ -127,7 +140,7 @@ def test_the_rarest_snapshot_goes_first() -> None:
     transfers.holds(A, rare.digest, rare_hashes, b"", 0.0)
     assert transfers.resumed(rare.digest, [], 0.0) == []  # A's window is full, B lacks it
     index = wanted(effects, A)[0]
-    effects = transfers.chunk(A, common.digest, index, piece(data, index), 1.0)
+    effects = transfers.chunk(A, common.digest, index, piece(data, index), 0.1)
     assert [effect.digest for effect in effects[1:]] == [rare.digest] * 2
 
 
