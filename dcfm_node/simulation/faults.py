@@ -1,45 +1,146 @@
-"""Puts a scenario's faults on the world's agenda."""
+"""Faults: drawn from a scenario and a seed before the run begins, so that each can be left away."""
 
-from functools import partial
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
-from dcfm_node.simulation.invariants import check, check_end
 from dcfm_node.simulation.scenario import Scenario
-from dcfm_node.simulation.world import World
+
+Kind = Literal[
+    "crash",
+    "crash amid publishing",
+    "disk lost",
+    "disk put back from a backup",
+    "journals damaged",
+    "snapshots damaged",
+    "disk full",
+    "stopped",
+    "stopped amid finishing",
+    "slow",
+    "clock stepped",
+    "split",
+    "one way",
+    "comes late",
+    "withdraws",
+    "dies",
+    "key signs two histories",
+]
+HARMING: tuple[tuple[Kind, str], ...] = (
+    ("disk lost", "disks_lost"),
+    ("disk put back from a backup", "disks_old"),
+    ("journals damaged", "journals_damaged"),
+    ("snapshots damaged", "snapshots_damaged"),
+)
+"""What harms a disk, and the setting that says how often."""
 
 
-def schedule_faults(world: World) -> None:
-    """Draw when and whom each fault befalls."""
-    scenario, rng = world.scenario, world.rng
-    keys = list(world.hosts)
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that befalls a run.
 
-    def instant() -> float:
-        return rng.uniform(1, scenario.quiet_s)
+    Attributes:
+        at, until: seconds of the fake clock; `until` is None where nothing ends it.
+        silos: indices in the roster; of a split, one of the halves.
+        record, nth, share: of what happens amid something: the how-manieth record of which kind,
+            or distillation, and after what share of the effects.
+        amount: seconds: by how much a clock steps, how old a backup is.
+    """
+
+    kind: Kind
+    at: float = 0.0
+    until: float | None = None
+    silos: tuple[int, ...] = ()
+    record: str = ""
+    nth: int = 0
+    share: float = 0.0
+    amount: float = 0.0
+
+    def __str__(self) -> str:
+        who = ", ".join(f"silo-{index:04d}" for index in self.silos)
+        if self.kind == "crash amid publishing":
+            return f"power fails amid publishing {self.record} number {self.nth} of the run"
+        if self.kind == "stopped amid finishing":
+            return f"who finishes {self.record} number {self.nth} of the run stands still"
+        end = f" until {self.until:.1f} s" if self.until is not None else ""
+        amount = f" by {self.amount:.0f} s" if self.kind == "clock stepped" else ""
+        age = f" {self.amount:.0f} s old" if self.kind == "disk put back from a backup" else ""
+        return f"{who}: {self.kind}{age}{amount}{end}"
+
+
+def draw(scenario: Scenario, seed: int) -> tuple[Fault, ...]:
+    """When and whom each fault befalls, in order of time."""
+    rng = random.Random(f"faults {seed}")
+    draws = (_of_machines, _of_disks, _of_the_network, _of_silos)
+    found = [fault for drawn in draws for fault in drawn(scenario, rng)]
+    return tuple(sorted(found, key=lambda fault: fault.at))
+
+
+def _instant(scenario: Scenario, rng: random.Random) -> float:
+    return rng.uniform(1, scenario.quiet_s)
+
+
+def _of_machines(scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
+    def anyone() -> tuple[int]:
+        return (rng.randrange(scenario.nodes),)
 
     for _ in range(scenario.crashes):
-        world.at(instant(), partial(world.crash, rng.choice(keys)))
-    for key in rng.sample(keys, scenario.deaths):
-        world.at(instant(), partial(world.crash, key, for_good=True))
-    # One lost disk at a time: the next falls only when the last node has had time to recover.
-    for number in range(scenario.crashes_diskless):
-        share = scenario.quiet_s / scenario.crashes_diskless
-        when = share * number + rng.uniform(1, share / 2)
-        world.at(when, partial(world.crash, rng.choice(keys), disk_too=True))
-    if scenario.partition_s is not None:
-        world.at(scenario.partition_s[0], world.cut)
-        world.at(scenario.partition_s[1], world.heal)
-    if scenario.one_way_s is not None:
-        world.at(scenario.one_way_s[0], partial(world.cut, one_way=True))
-        world.at(scenario.one_way_s[1], world.heal)
+        at = _instant(scenario, rng)
+        yield Fault("crash", at, at + rng.uniform(*scenario.down_s), anyone())
+    for _ in range(scenario.crash_on_times if scenario.crash_on else 0):
+        record = rng.choice(scenario.crash_on)
+        most = {"vote": 3, "endorse": 1, "join": 1}.get(record, 2) * scenario.nodes
+        nth = rng.randint(1, scenario.rounds if record in ("lease", "student") else most)
+        down = rng.uniform(*scenario.down_s)
+        yield Fault("crash amid publishing", until=down, record=record, nth=nth, share=rng.random())
+    for _ in range(scenario.stops):
+        at = _instant(scenario, rng)
+        yield Fault("stopped", at, at + rng.uniform(*scenario.stop_s), anyone())
+    for nth in rng.sample(range(1, scenario.rounds + 2), min(scenario.stop_on, scenario.rounds)):
+        still = rng.uniform(*scenario.stop_s)
+        yield Fault("stopped amid finishing", until=still, record="distil", nth=nth)
+    for index in rng.sample(range(scenario.nodes), scenario.slow):
+        yield Fault("slow", silos=(index,), amount=scenario.slowness)
+    for _ in range(scenario.clock_steps):
+        step = rng.uniform(-2, 2) * scenario.clock_skew_s
+        yield Fault("clock stepped", _instant(scenario, rng), None, anyone(), amount=step)
 
 
-def simulate(scenario: Scenario, seed: int) -> World:
-    """Run a scenario to its end under all invariants.
+def _of_disks(scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
+    for _ in range(scenario.disks_full):
+        at = _instant(scenario, rng)
+        who = (rng.randrange(scenario.nodes),)
+        yield Fault("disk full", at, at + rng.uniform(*scenario.down_s), who)
+    harms = [kind for kind, name in HARMING for _ in range(getattr(scenario, name))]
+    rng.shuffle(harms)
+    # One harmed disk at a time: the next falls only when the last node has had time to recover.
+    for number, kind in enumerate(harms):
+        room = scenario.quiet_s / len(harms)
+        at = room * number + rng.uniform(1, room / 2)
+        who = (rng.randrange(scenario.nodes),)
+        yield Fault(kind, at, at + rng.uniform(*scenario.down_s), who, amount=rng.uniform(5, 60))
 
-    Raises:
-        ViolationError: an invariant broke.
-    """
-    world = World(scenario, seed)
-    schedule_faults(world)
-    world.run(check)
-    check_end(world)
-    return world
+
+def _of_the_network(scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
+    both: tuple[tuple[Kind, tuple[tuple[float, float], ...]], ...] = (
+        ("split", scenario.partitions_s),
+        ("one way", scenario.one_way_s),
+    )
+    for kind, spans in both:
+        for first, last in spans if scenario.nodes > 1 else ():
+            half = rng.sample(range(scenario.nodes), rng.randint(1, scenario.nodes - 1))
+            yield Fault(kind, first, last, tuple(sorted(half)))
+
+
+def _of_silos(scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
+    for index in range(scenario.nodes - scenario.late, scenario.nodes):
+        yield Fault("comes late", 0.0, scenario.late_s, (index,))
+    ends: tuple[tuple[Kind, int], ...] = (
+        ("dies", scenario.deaths),
+        ("key signs two histories", scenario.forgers),
+        ("withdraws", scenario.leavers),
+    )
+    who = rng.sample(range(scenario.nodes), sum(count for _, count in ends))
+    for kind, count in ends:
+        for _ in range(count):
+            yield Fault(kind, _instant(scenario, rng), None, (who.pop(),))

@@ -1,8 +1,24 @@
 """What must hold after every event of a simulated run, whatever befell it (SPEC 8)."""
 
-from dcfm_node.records.entries import Checkpoint, Expert, Join, Student, Vote
+from collections.abc import Collection, Sequence
+
+from dcfm_node.records.entries import Checkpoint, Expert, Join, Lease, Student, Vote
+from dcfm_node.records.messages import Entries
+from dcfm_node.simulation.trace import Concern
 from dcfm_node.simulation.world import World
+from dcfm_node.swarm.effects import (
+    Distil,
+    Effect,
+    Persist,
+    PersistFork,
+    Score,
+    Send,
+    Start,
+    Train,
+    Work,
+)
 from dcfm_node.swarm.node import Node
+from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed
 
 MAX_PENDING = 8
@@ -10,30 +26,63 @@ MAX_PENDING = 8
 
 
 class ViolationError(AssertionError):
-    """An invariant broke; the message names the scenario, the seed and the time."""
+    """An invariant broke.
+
+    Attributes:
+        rule: which, in a few words; the same for every run that breaks it.
+        what: how it broke.
+        at: when, in seconds of the fake clock.
+        concern: whom and what the trace should be about.
+    """
+
+    def __init__(self, rule: str, what: str, seed: int, at: float, concern: Concern) -> None:
+        super().__init__(f"seed {seed}, {at:.1f} s: {what}")
+        self.rule, self.what, self.seed, self.at, self.concern = rule, what, seed, at, concern
 
 
-def check(world: World, key: bytes) -> None:
+def check(world: World, key: bytes, effects: Sequence[Effect]) -> None:
     """What holds at every instant, looked at where something just changed."""
     node = world.hosts[key].node
-    if node is None:
+    for effect in effects:
+        if isinstance(effect, Start):
+            _has_what_it_needs(world, key, effect.work)
+    _require(world, len(effects) <= 8 * len(world.keys) + 64, "bounded", "too many effects", [key])
+    if node is None or not any(isinstance(e, Persist | PersistFork) for e in effects):
         return
+    _durable_before_sent(world, key, effects)
     _one_leader_per_term(world, node)
     _no_fork(world, node)
     _bounded(world, node)
+    _beats_only_rise(world, key, node)
     for sealed in world.unchecked:
         _speaks_once(world, sealed)
         if sealed.entry.author == key:
             _no_silent_subset(world, node, sealed)
             _fenced(world, node, sealed)
+            _elected(world, node, sealed)
     world.unchecked.clear()
 
 
 def check_end(world: World) -> None:
     """What holds once faults have stopped and everybody who will ever be is done."""
-    _require(world, world.over(), "the run did not end with one released student everywhere")
+    unfinished = world.unfinished()
+    names = ", ".join(map(world.manifest.silo_name, unfinished)) or "nobody, but journals differ"
+    what = f"the run did not end with one released student everywhere; unfinished: {names}"
+    _require(world, world.over(), "the run ends", what, unfinished)
     _nothing_said_is_lost(world)
-    _one_student(world)
+    _one_view(world)
+    _as_expected(world)
+
+
+def _durable_before_sent(world: World, key: bytes, effects: Sequence[Effect]) -> None:
+    """SPEC 3.5.6."""
+    volatile = {e.sealed.envelope for e in effects if isinstance(e, Persist)}
+    for effect in effects:
+        if isinstance(effect, Persist):
+            volatile.discard(effect.sealed.envelope)
+        elif isinstance(effect, Send) and isinstance(effect.message, Entries) and volatile:
+            told = volatile.intersection(effect.message.entries)
+            _require(world, not told, "durable before sent", "a record was sent first", [key])
 
 
 def _one_leader_per_term(world: World, node: Node) -> None:
@@ -42,20 +91,36 @@ def _one_leader_per_term(world: World, node: Node) -> None:
     for digest in view.leases:
         said = view.certified(digest)
         if said is not None:
-            first = world.leaders.setdefault(said.body.term, said.author)
-            _require(world, first == said.author, f"two leaders in term {said.body.term}")
+            term = said.body.term
+            first = world.leaders.setdefault(term, said.author)
+            what, about = f"two leaders in term {term}", [first, said.author]
+            _require(world, first == said.author, "one leader per term", what, about, term=term)
 
 
 def _no_fork(world: World, node: Node) -> None:
-    _require(world, not node.exchange.journals.forks, "an honest node forked its journal")
-    _require(world, not node.exchange.usurped, "an honest node found its key used")
+    forked = [key for key in node.exchange.journals.forks if key not in world.forgers]
+    what = "an honest node forked its journal"
+    _require(world, not forked, "no fork", what, [node.me, *forked])
+    what = "an honest node found its key used"
+    _require(world, not node.exchange.usurped, "no fork", what, [node.me])
 
 
 def _bounded(world: World, node: Node) -> None:
-    waiting = len(node.unsaid)
-    _require(world, waiting <= MAX_PENDING, f"{waiting} records wait to be said")
-    wanted = len(node.fetching)
-    _require(world, wanted <= len(world.hosts) + 3, f"{wanted} downloads at once")
+    """What a node keeps grows with silos, rounds and terms, never with time or messages."""
+    silos, exchange = len(world.keys), node.exchange
+    terms = exchange.view.last_term()
+    newest = exchange.view.newest_experts.values()
+    rounds = 2 + max((said.body.round for said in newest), default=0)
+    longest = max(map(len, exchange.journals.chains.values()))
+    sizes = {
+        "records wait to be said": (len(node.unsaid), MAX_PENDING),
+        "downloads at once": (len(node.fetching), silos + 3),
+        "duties are watched": (len(exchange.liveness.waiting), silos * (rounds + 1) + terms),
+        "nodes are heard": (len(exchange.liveness.signs), silos),
+        "entries are in one journal": (longest, 8 + silos + 4 * rounds + 12 * terms),
+    }
+    for what, (size, most) in sizes.items():
+        _require(world, size <= most, "bounded", f"{size} {what}, over {most}", [node.me])
 
 
 def _speaks_once(world: World, sealed: Sealed) -> None:
@@ -63,14 +128,17 @@ def _speaks_once(world: World, sealed: Sealed) -> None:
     saying = _saying(sealed)
     if saying is None:
         return
-    said = [other for other in world.said.values() if _saying(other) == saying]
-    _require(world, len(said) == 1, f"a node said {saying[1]} {saying[2]} {len(said)} times")
+    author, kind, number = saying
+    known = (other for other in world.said.values() if other.digest not in world.excused)
+    said = [other for other in known if _saying(other) == saying]
+    what = f"a node said {kind} {number} {len(said)} times"
+    _require(world, len(said) <= 1, "nothing is said twice", what, [author])
 
 
 def _saying(sealed: Sealed) -> tuple[bytes, str, int] | None:
     author, body = sealed.entry.author, sealed.entry.body
     match body:
-        case Vote() | Student():
+        case Vote() | Student() | Lease():
             return author, body.kind, body.term
         case Expert():
             return author, body.kind, body.round
@@ -86,16 +154,50 @@ def _no_silent_subset(world: World, node: Node, sealed: Sealed) -> None:
     if isinstance(body, Student):
         said = [view.expert_entries[digest] for digest in body.teachers]
         taught = {expert.author for expert in said if expert.body.round == body.round}
-        named = taught | set(body.missing)
-        _require(world, named >= set(view.active()), "a student hides who was missing")
+        hidden = [key for key in view.active() if key not in taught | set(body.missing)]
+        what = "a student hides who was missing"
+        _require(world, not hidden, "nobody is hidden", what, [node.me, *hidden], term=body.term)
 
 
 def _fenced(world: World, node: Node, sealed: Sealed) -> None:
     """A leader that saw a later one elected publishes nothing."""
     body, leader = sealed.entry.body, node.exchange.view.last_leader()
     if isinstance(body, Student | Checkpoint):
-        fenced = leader is None or leader.digest != body.lease
-        _require(world, not fenced, f"a fenced leader of term {body.term} published a {body.kind}")
+        holds = leader is None or leader.digest == body.lease
+        what = f"a fenced leader of term {body.term} published a {body.kind}"
+        _require(world, holds, "fenced leaders are silent", what, [node.me], term=body.term)
+
+
+def _elected(world: World, node: Node, sealed: Sealed) -> None:
+    body = sealed.entry.body
+    if isinstance(body, Lease):
+        certified = node.exchange.view.certified(sealed.digest) is not None
+        what = f"a lease of term {body.term} was said without a majority's votes"
+        _require(world, certified, "leaders are elected", what, [node.me], term=body.term)
+
+
+def _has_what_it_needs(world: World, key: bytes, work: Work) -> None:
+    """Nobody trains from, distils or scores, and so endorses, what it does not hold checked."""
+    match work:
+        case Train():
+            needed = [work.init, work.anchor, *(digest for _, digest in work.peers)]
+        case Distil():
+            needed = [work.init, work.resume, *(digest for _, _, digest in work.teachers)]
+        case Score():
+            needed = [work.snapshot, work.reference]
+    held = world.hosts[key].disk.held
+    lacking = [digest for digest in needed if digest is not None and digest not in held]
+    what = f"{type(work).__name__} was begun without {len(lacking)} snapshots that it needs"
+    _require(world, not lacking, "work has what it needs", what, [key])
+
+
+def _beats_only_rise(world: World, key: bytes, node: Node) -> None:
+    """SPEC 4.6.1."""
+    known, counts = world.hosts[key].counts, node.exchange.liveness.counters
+    fell = [author for author, count in known.items() if counts.get(author, -1) < count]
+    what = "a replayed sign of life was believed"
+    _require(world, not fell, "beats only rise", what, [key, *fell])
+    known.update(counts)
 
 
 def _nothing_said_is_lost(world: World) -> None:
@@ -103,21 +205,62 @@ def _nothing_said_is_lost(world: World) -> None:
         if host.node is not None:
             chains = host.node.exchange.journals.chains.values()
             held = {sealed.digest for chain in chains for sealed in chain}
-            lost = [sealed for digest, sealed in world.said.items() if digest not in held]
-            loud = [sealed for sealed in lost if not world.hosts[sealed.entry.author].dead]
-            _require(world, not loud, f"{len(loud)} records were lost")
-            _require(world, held <= world.said.keys(), "a record is held that nobody said")
+            lost = [said for digest, said in world.said.items() if digest not in held]
+            loud = [
+                said.entry.author
+                for said in lost
+                if not world.hosts[said.entry.author].dead and said.digest not in world.excused
+            ]
+            _require(world, not loud, "nothing is lost", f"{len(loud)} records were lost", loud)
+            strange = held - world.said.keys()
+            what = "a record is held that nobody said"
+            _require(world, not strange, "nothing is lost", what, [host.node.me])
 
 
-def _one_student(world: World) -> None:
-    released = {
-        said.digest
-        for host in world.living()
-        if host.node is not None and (said := host.node.exchange.view.latest()) is not None
-    }
-    _require(world, len(released) == 1, f"{len(released)} different students were released")
+def _one_view(world: World) -> None:
+    """Everybody holds the same view, however the entries came, and so the same student."""
+    nodes = [host.node for host in world.living() if host.node is not None]
+    first = nodes[0].exchange
+    folded = View.of(world.manifest, [s for c in first.journals.chains.values() for s in c])
+    for node in nodes:
+        same = _facts(node.exchange.view) == _facts(folded)
+        _require(world, same, "one view", "views of the same journals differ", [node.me])
+        latest = node.exchange.view.latest()
+        what = "different students were released"
+        _require(world, latest == nodes[0].exchange.view.latest(), "one student", what, [node.me])
 
 
-def _require(world: World, holds: bool, what: str) -> None:
+def _facts(view: View) -> tuple[object, ...]:
+    return (
+        *(view.joins, view.experts, view.votes, view.leases, view.checkpoints, view.students),
+        *(view.endorsed, view.refused, view.verdicts, view.withdrawn, view.newest_experts),
+    )
+
+
+def _as_expected(world: World) -> None:
+    """What this scenario promises beside."""
+    scenario = world.scenario
+    for sealed in world.said.values():
+        body = sealed.entry.body
+        if scenario.whole and isinstance(body, Student):
+            names = ", ".join(map(world.manifest.silo_name, body.missing))
+            what = f"a student lacks {names}, who did nothing wrong"
+            about = [sealed.entry.author, *body.missing]
+            _require(world, not body.missing, "nobody is left out", what, about, term=body.term)
+    last = max(world.leaders, default=0)
+    if scenario.max_terms is not None:
+        what = f"{last} terms were needed, over {scenario.max_terms}"
+        _require(world, last <= scenario.max_terms, "no storm of votes", what, term=last)
+
+
+def _require(
+    world: World,
+    holds: bool,
+    rule: str,
+    what: str,
+    about: Collection[bytes] = (),
+    *,
+    term: int | None = None,
+) -> None:
     if not holds:
-        raise ViolationError(f"{world.scenario}, seed {world.seed}, {world.now:.1f} s: {what}")
+        raise ViolationError(rule, what, world.seed, world.now, Concern(about, term))

@@ -1,7 +1,7 @@
 """The simulated network: who is linked with whom, what is cut, what a message's fate is."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
 
 from dcfm_node.simulation.scenario import Scenario
@@ -14,19 +14,23 @@ class Network:
         self.scenario, self.keys, self.rng = scenario, keys, rng
         self.links = self._links()
         self.messages = 0
-        self._side: dict[bytes, int] = {}
-        """Half of the network a node is in; empty while it is whole."""
+        self._side: frozenset[bytes] = frozenset()
+        """One half of the network; empty while it is whole."""
         self._one_way = False
 
     def together(self, a: bytes, b: bytes) -> bool:
         """Whether a link between two nodes can stand."""
-        return self._side.get(a) == self._side.get(b)
+        return self._one_way or (a in self._side) == (b in self._side)
 
     def passes(self, sender: bytes, receiver: bytes) -> bool:
         """Whether a message gets from one node to another, as far as cuts are concerned."""
         if self._one_way:
-            return self._side[sender] <= self._side[receiver]
+            return sender in self._side or receiver not in self._side
         return self.together(sender, receiver)
+
+    def reaches(self, a: bytes, b: bytes) -> bool:
+        """Whether messages pass both ways."""
+        return self.passes(a, b) and self.passes(b, a)
 
     def delays(self, faulty: bool) -> Iterator[float]:
         """One delay in seconds for each copy of a message that arrives."""
@@ -36,16 +40,13 @@ class Network:
             if not faulty or rng.random() >= scenario.loss:
                 yield rng.uniform(*scenario.delay_s)
 
-    def split(self, *, one_way: bool = False) -> None:
-        """Cut the network in two at random."""
-        keys = self.rng.sample(list(self.keys), len(self.keys))
-        cut = self.rng.randint(1, len(keys) - 1)
-        self._side = {key: int(index >= cut) for index, key in enumerate(keys)}
-        self._one_way = one_way
+    def split(self, side: Collection[bytes], *, one_way: bool) -> None:
+        """Cut these off from the others, or let only their messages pass."""
+        self._side, self._one_way = frozenset(side), one_way
 
     def heal(self) -> None:
         """Make the network whole again."""
-        self._side, self._one_way = {}, False
+        self._side, self._one_way = frozenset(), False
 
     def severed(self) -> list[tuple[bytes, bytes]]:
         """Linked pairs, in both orders, that a cut keeps apart."""
@@ -53,20 +54,26 @@ class Network:
         return [(a, b) for a, b in pairs if not self.together(a, b)]
 
     def _links(self) -> dict[bytes, list[bytes]]:
-        pairs = self._pairs()
-        return {a: [b for b in self.keys if frozenset((a, b)) in pairs] for a in self.keys}
+        found: dict[bytes, list[bytes]] = {key: [] for key in self.keys}
+        for a, b in sorted(self._pairs()):
+            found[a].append(b)
+            found[b].append(a)
+        return found
 
-    def _pairs(self) -> set[frozenset[bytes]]:
+    def _pairs(self) -> set[tuple[bytes, bytes]]:
         """Everyone, or a ring with random chords, always connected; and who can only dial out."""
-        outside = list(self.keys[: self.scenario.dial_only])
-        inside = list(self.keys[self.scenario.dial_only :])
+        outside, inside = self.keys[: self.scenario.nat], list(self.keys[self.scenario.nat :])
         degree = self.scenario.degree
         if degree is None or degree >= len(inside) - 1:
-            pairs = {frozenset(pair) for pair in combinations(inside, 2)}
+            pairs = {_pair(a, b) for a, b in combinations(inside, 2)}
         else:
-            pairs = {frozenset((inside[i], inside[i - 1])) for i in range(len(inside))}
+            pairs = {_pair(inside[i], inside[i - 1]) for i in range(len(inside))}
             while len(pairs) * 2 < degree * len(inside):
-                pairs.add(frozenset(self.rng.sample(inside, 2)))
+                pairs.add(_pair(*self.rng.sample(inside, 2)))
         for key in outside:
-            pairs |= {frozenset((key, other)) for other in self.rng.sample(inside, 2)}
+            pairs |= {_pair(key, other) for other in self.rng.sample(inside, 2)}
         return pairs
+
+
+def _pair(a: bytes, b: bytes) -> tuple[bytes, bytes]:
+    return (a, b) if a < b else (b, a)

@@ -3,17 +3,19 @@
 Everything random comes from one seeded source, so that a seed names a run exactly.
 """
 
-import hashlib
 import heapq
 import itertools
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 
-from dcfm_node.records.entries import Snapshot
+from dcfm_node.simulation.faults import Fault
+from dcfm_node.simulation.host import Host, done, made_up_snapshot
 from dcfm_node.simulation.network import Network
-from dcfm_node.simulation.scenario import Scenario, manifest, signers
+from dcfm_node.simulation.scenario import Scenario, manifest
+from dcfm_node.simulation.signing import HashSigner, hashed, signers
+from dcfm_node.simulation.trace import Happening
 from dcfm_node.swarm.effects import (
     Cancel,
     Checkpointed,
@@ -29,6 +31,7 @@ from dcfm_node.swarm.effects import (
     PersistFork,
     Progressed,
     Received,
+    Report,
     Score,
     Send,
     Start,
@@ -36,67 +39,62 @@ from dcfm_node.swarm.effects import (
     Train,
     Work,
     Worked,
+    WorkFailed,
 )
 from dcfm_node.swarm.node import Node, Pace
-from dcfm_node.wire.envelope import Sealed, Signer
+from dcfm_node.wire.envelope import Sealed, Verify, ed25519
+
+UNHEARD_S = 15.0
+"""A link on which nothing is heard for so long is dead (SPEC 4.1.2)."""
+ADOPT_S = (0.0, 2.0)
+"""Between a worker's last step and the event: hashing and moving the file, which nothing stops."""
 
 
-@dataclass
-class Disk:
-    """What survives a crash: journal entries, proofs of forks, snapshots."""
-
-    chains: dict[bytes, list[Sealed]] = field(default_factory=dict)
-    forks: list[tuple[bytes, bytes]] = field(default_factory=list)
-    held: set[bytes] = field(default_factory=set)
-
-    def persist(self, sealed: Sealed) -> None:
-        chain = self.chains.setdefault(sealed.entry.author, [])
-        del chain[sealed.entry.seq :]
-        chain.append(sealed)
-
-    def entries(self) -> list[bytes]:
-        return [sealed.envelope for chain in self.chains.values() for sealed in chain]
-
-
-@dataclass
-class Host:
-    """One machine: a disk, and a node process while it is up."""
-
-    signer: Signer
-    disk: Disk = field(default_factory=Disk)
-    node: Node | None = None
-    dead: bool = False
-    """It will not come back."""
-    boots: int = 0
-    work: int = 0
-    """Number of the present work; timers of earlier ones find it changed."""
-
-
-Check = Callable[["World", bytes], None]
-"""Looks at the node of that key, whose journals have just changed."""
+Check = Callable[["World", bytes, Sequence[Effect]], None]
+"""Looks at the node of that key, which just carried these effects out."""
 
 
 class World:
-    """Runs a scenario. Call `run`; `hosts`, `said` and `now` are there to be inspected."""
+    """Runs a scenario. Call `run`; `hosts`, `said` and `now` are there to be inspected.
 
-    def __init__(self, scenario: Scenario, seed: int) -> None:
+    Args:
+        real: sign with Ed25519, as a real node does, instead of cheaply.
+        traced: keep what happens in `trace`.
+    """
+
+    def __init__(
+        self, scenario: Scenario, seed: int, *, real: bool = False, traced: bool = False
+    ) -> None:
         self.scenario, self.seed = scenario, seed
         self.rng = random.Random(seed)
         self.now = 0.0
         members = signers(scenario.nodes)
         self.manifest = manifest(scenario, members)
-        self.hosts = {signer.key: Host(signer) for signer in members}
-        self.network = Network(scenario, list(self.hosts), self.rng)
+        self.hosts = {s.key: Host(s if real else HashSigner(s.key)) for s in members}
+        self.keys = tuple(self.hosts)
+        self._verify: Verify = ed25519 if real else hashed
+        skew_ms = 1_000 * scenario.clock_skew_s
+        for host in self.hosts.values():
+            host.wall_ms += int(self.rng.uniform(-skew_ms, skew_ms))
+        self.network = Network(scenario, self.keys, self.rng)
         self.said: dict[bytes, Sealed] = {}
         """Every entry any honest node ever signed and persisted, by digest."""
+        self.excused: set[bytes] = set()
+        """Those that too few others held when their author's disk was harmed (SPEC 8.6)."""
+        self.forgers: set[bytes] = set()
+        """Silos whose key signed two histories."""
         self.unchecked: list[Sealed] = []
         """Those that no invariant has seen."""
         self.leaders: dict[int, bytes] = {}
         """Term, then who was ever seen to lead it."""
-        self.crash_on_left = scenario.crash_on_limit
+        self.published: Counter[str] = Counter()
+        self.traps: list[Fault] = []
+        """Crashes that wait for somebody to publish, and stops for somebody to finish."""
+        self.late_until: dict[bytes, float] = {}
+        self.trace: list[Happening] | None = [] if traced else None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._check: Check = lambda world, key: None
+        self._check: Check = lambda world, key, effects: None
 
     # Time
 
@@ -107,9 +105,8 @@ class World:
     def run(self, check: Check) -> None:
         """Run until everyone is done or the limit is reached, checking invariants as it goes."""
         self._check = check
-        for key in self.hosts:
-            late = self.scenario.late_s if key == list(self.hosts)[-1] else 0.0
-            self.at(late + self.rng.uniform(0, 5), partial(self.boot, key))
+        for key in self.keys:
+            self.at(self.late_until.get(key, 0.0) + self.rng.uniform(0, 5), partial(self.boot, key))
         for count in itertools.count():
             if not self._queue or self._queue[0][0] > self.scenario.limit_s:
                 break
@@ -118,26 +115,33 @@ class World:
             if count % 64 == 0 and self.now > self.scenario.quiet_s and self.over():
                 break
 
+    def faulty(self) -> bool:
+        """Whether faults may still happen."""
+        return self.now < self.scenario.quiet_s
+
     def living(self) -> list[Host]:
         """Hosts that are up or will be again."""
         return [host for host in self.hosts.values() if not host.dead]
 
+    def unfinished(self) -> list[bytes]:
+        """Who is not up, done, and in possession of what it says is released."""
+        return [key for key, host in self.hosts.items() if not host.dead and not done(host)]
+
     def over(self) -> bool:
-        """Every node that will ever be is up, says so, and holds what it says is released."""
-        nodes = [host.node for host in self.living() if host.node is not None]
-        if len(nodes) < len(self.living()):
+        """Everyone who will ever be is done, and all hold the same journals."""
+        if self.unfinished():
             return False
-        for node in nodes:
-            latest = node.exchange.view.latest()
-            if node.step is None or node.step.phase.stage != "done" or latest is None:
-                return False
-            if latest.body.snapshot.digest not in node.held or node.work is not None:
-                return False
+        nodes = [host.node for host in self.living() if host.node is not None]
         heads = [
-            {key: head.digest for key, head in node.exchange.journals.heads().items()}
+            {key: (h.digest, h.forked) for key, h in node.exchange.journals.heads().items()}
             for node in nodes
         ]
         return all(head == heads[0] for head in heads)
+
+    def note(self, key: bytes | None, what: str, **fields: object) -> None:
+        """Keep what happened, if somebody wants to read it."""
+        if self.trace is not None:
+            self.trace.append(Happening(self.now, key, what, fields))
 
     # Hosts
 
@@ -147,50 +151,48 @@ class World:
         if host.node is not None or host.dead:
             return
         host.boots += 1
-        if not host.disk.chains:
-            self._forget_unheard(key)
-        index = list(self.hosts).index(key)
+        host.counts = {}
+        index = self.keys.index(key)
         node = Node(
             signer=host.signer,
             manifest=self.manifest,
             counts=(((index % 2, index // 2 % 2), 10),),
             distils=True,
             rng=random.Random(self.rng.getrandbits(32)),
-            wall_ms=0,
+            wall_ms=host.wall_ms,
             pace=Pace(gossip_s=self.scenario.gossip_s, term_s=8 * self.scenario.gossip_s),
             held=set(host.disk.held),
+            verify=self._verify,
         )
-        node.restore(host.disk.entries(), host.disk.forks)
+        node.restore(host.disk.entries(), host.disk.proofs())
         host.node = node
+        self.note(key, "boots", entries=len(host.disk.entries()))
         for other in self.network.links[key]:
             if self.hosts[other].node is not None and self.network.together(key, other):
                 self.deliver(key, LinkUp(other))
                 self.deliver(other, LinkUp(key))
         self._tick(key, host.boots)
 
-    def _forget_unheard(self, key: bytes) -> None:
-        """What only a lost disk held was never said to anyone."""
-        disks = [other.disk.chains.get(key, []) for other in self.hosts.values()]
-        heard = {sealed.digest for chain in disks for sealed in chain}
-        for sealed in [e for e in self.said.values() if e.entry.author == key]:
-            if sealed.digest not in heard:
-                del self.said[sealed.digest]
-
-    def crash(self, key: bytes, *, disk_too: bool = False, for_good: bool = False) -> None:
-        """Lose power: memory and work are gone; the disk stays unless it is lost as well."""
+    def crash(self, key: bytes, back_at: float | None) -> None:
+        """Lose power: memory and work are gone; the disk is as it was."""
         host = self.hosts[key]
         if host.node is None:
             return
-        host.node = None
+        self.note(key, "loses power")
+        host.node, host.waiting = None, None
         host.work += 1
-        host.disk = Disk() if disk_too else host.disk
-        host.dead = for_good
+        self.unlink(key, self.now + 1.0)
+        if back_at is not None:
+            self.at(back_at, partial(self.boot, key))
+
+    def unlink(self, key: bytes, when: float) -> None:
+        """Its peers will notice that it is silent."""
         for other in self.network.links[key]:
-            self.at(self.now + 1.0, partial(self._unlink, other, key))
-        self.at(self.now + self.rng.uniform(*self.scenario.down_s), partial(self.boot, key))
+            self.at(when, partial(self._unlink, other, key))
 
     def _unlink(self, key: bytes, other: bytes) -> None:
-        if self.hosts[other].node is None:
+        silent = self.hosts[other]
+        if silent.node is None or silent.waiting is not None:
             self.deliver(key, LinkDown(other))
 
     def deliver(self, key: bytes, event: Event) -> None:
@@ -198,29 +200,43 @@ class World:
         host = self.hosts[key]
         if host.node is None:
             return
+        if host.waiting is not None:
+            host.waiting.append(event)
+            return
         effects = host.node.handle(event, self.now)
-        last = self._last_effect(effects)
-        changed = False
+        trap = self._sprung(key, effects)
+        last = None if trap is None else round(trap.share * len(effects))
         for effect in effects[:last]:
-            self._carry_out(key, host, effect)
-            changed = changed or isinstance(effect, Persist | PersistFork)
-        if last is not None:
-            self.crash(key)
-        elif changed:
-            self._check(self, key)
+            if not self._carry_out(key, host, effect):
+                return
+        if trap is not None:
+            self.note(key, "fault", why=str(trap))
+            self.crash(key, self.now + (trap.until or 0.0))
+        elif effects:
+            self._check(self, key, effects)
 
-    def _last_effect(self, effects: list[Effect]) -> int | None:
-        """Where power fails among these effects; None where it holds."""
-        kinds = {e.sealed.entry.body.kind for e in effects if isinstance(e, Persist)}
-        feared = kinds.intersection(self.scenario.crash_on)
-        if not feared or not self.crash_on_left or not self.faulty() or self.rng.random() < 0.5:
-            return None
-        self.crash_on_left -= 1
-        return self.rng.randint(0, len(effects))
+    def _sprung(self, key: bytes, effects: Sequence[Effect]) -> Fault | None:
+        """The crash that waited for what is published here."""
+        for effect in effects:
+            if isinstance(effect, Persist) and effect.sealed.entry.author == key:
+                kind = effect.sealed.entry.body.kind
+                self.published[kind] += 1
+                for trap in self.traps:
+                    if (trap.record, trap.nth) == (kind, self.published[kind]) and self.faulty():
+                        return trap
+        return None
+
+    def stop(self, key: bytes, until: float) -> None:
+        """A machine stands still; its peers notice after a while."""
+        host = self.hosts[key]
+        if host.node is not None and host.waiting is None:
+            host.waiting = []
+            self.unlink(key, self.now + UNHEARD_S)
+            self.at(until, partial(self._resume, key))
 
     def _tick(self, key: bytes, boot: int) -> None:
         host = self.hosts[key]
-        if host.node is None or host.boots != boot:
+        if host.node is None or host.boots != boot or host.waiting is not None:
             return
         if self.now >= host.node.deadline:
             self.deliver(key, Tick())
@@ -228,75 +244,80 @@ class World:
             when = max(host.node.deadline, self.now + 0.05)
             self.at(when, partial(self._tick, key, boot))
 
-    def _carry_out(self, key: bytes, host: Host, effect: Effect) -> None:
+    def _resume(self, key: bytes) -> None:
+        """A machine that stood still goes on: it finds everything that came at once."""
+        host = self.hosts[key]
+        missed, host.waiting = host.waiting, None
+        if host.node is None or missed is None:
+            return
+        for event in missed:
+            self.deliver(key, event)
+        for other in self.network.links[key]:
+            if self.hosts[other].node is not None and self.network.together(key, other):
+                self.deliver(key, LinkUp(other))
+                self.deliver(other, LinkUp(key))
+        self._tick(key, host.boots)
+
+    # Effects
+
+    def _carry_out(self, key: bytes, host: Host, effect: Effect) -> bool:
+        """False when the node ended over it."""
         match effect:
             case Send():
+                slowness = host.slowness * self.hosts[effect.peer].slowness
                 for delay in self.network.delays(self.faulty()):
-                    self.at(self.now + delay, partial(self._arrive, key, effect))
+                    self.at(self.now + slowness * delay, partial(self._arrive, key, effect))
+            case Persist() | PersistFork() if host.disk.full:
+                self.note(key, "ends: its disk is full")
+                self.crash(key, self.now + 10.0)
+                return False
             case Persist(sealed):
-                host.disk.persist(sealed)
+                host.disk.persist(sealed, self.now)
                 if sealed.entry.author == key and sealed.digest not in self.said:
                     self.said[sealed.digest] = sealed
                     self.unchecked.append(sealed)
             case PersistFork(first, second):
-                host.disk.forks.append((first.envelope, second.envelope))
+                host.disk.persist_fork(first, second, self.now)
             case Start(work):
                 self._start(key, host, work)
             case Cancel():
                 host.work += 1
             case Drop(digest):
-                host.disk.held.discard(digest)
+                host.disk.held.pop(digest, None)
             case Fetch(snapshot):
                 self.at(self.now, partial(self._fetch, key, snapshot.digest))
-
-    # Network
-
-    def faulty(self) -> bool:
-        """Whether faults may still happen."""
-        return self.now < self.scenario.quiet_s
+            case Report(event, fields, _):
+                self.note(key, event, **fields)
+        return True
 
     def _arrive(self, sender: bytes, send: Send) -> None:
         if self.network.passes(sender, send.peer):
             self.deliver(send.peer, Received(sender, send.message))
 
     def _fetch(self, key: bytes, digest: bytes) -> None:
-        """A download: some linked, reachable, living host must hold it; else ask again."""
+        """A download: some linked, reachable, running host must hold it; else ask again."""
         host = self.hosts[key]
         if host.node is None or digest not in host.node.fetching:
             return
-        holders = [
-            other
-            for other in self.network.links[key]
-            if self.hosts[other].node is not None
-            and digest in self.hosts[other].disk.held
-            and self.network.together(key, other)
-        ]
-        if holders:
-            host.disk.held.add(digest)
+        if host.waiting is None and not host.disk.full and self._served(key, digest):
+            host.disk.held[digest] = self.now
             self.deliver(key, Held(digest))
         else:
             self.at(self.now + 3.0, partial(self._fetch, key, digest))
 
-    def cut(self, *, one_way: bool = False) -> None:
-        """Split the network; links between the halves go down, or pass messages one way only."""
-        self.network.split(one_way=one_way)
-        if not one_way:
-            for key, other in self.network.severed():
-                self.deliver(key, LinkDown(other))
-
-    def heal(self) -> None:
-        """Make the network whole; the links that were cut come up again."""
-        severed = self.network.severed()
-        self.network.heal()
-        for key, other in severed:
-            if self.hosts[other].node is not None:
-                self.deliver(key, LinkUp(other))
-
-    # Work
+    def _served(self, key: bytes, digest: bytes) -> bool:
+        others = ((other, self.hosts[other]) for other in self.network.links[key])
+        return any(
+            host.node is not None
+            and host.waiting is None
+            and digest in host.disk.held
+            and self.network.reaches(key, other)
+            for other, host in others
+        )
 
     def _start(self, key: bytes, host: Host, work: Work) -> None:
         host.work += 1
-        number, seconds = host.work, self.rng.uniform(*self.scenario.work_s)
+        number, seconds = host.work, host.slowness * self.rng.uniform(*self.scenario.work_s)
         for share in range(1, 10):
             when = self.now + seconds * share / 10
             self.at(when, partial(self._progress, key, number, work, share))
@@ -309,24 +330,35 @@ class World:
         self.deliver(key, Progressed(share, 10))
         if isinstance(work, Distil) and share in (3, 6) and host.work == number:
             snapshot = made_up_snapshot(f"{key.hex()}{host.boots}{work}{share}")
-            host.disk.held.add(snapshot.digest)
+            host.disk.held[snapshot.digest] = self.now
             self.deliver(key, Checkpointed(work, snapshot, share))
 
     def _finish(self, key: bytes, number: int, work: Work) -> None:
         host = self.hosts[key]
         if host.work != number or host.node is None:
             return
+        ready = self.now + self.rng.uniform(*ADOPT_S)
+        if isinstance(work, Distil):
+            self.published["distil"] += 1
+            for trap in self.traps:
+                if (trap.record, trap.nth) == ("distil", self.published["distil"]):
+                    self.note(key, "fault", why=str(trap))
+                    self.stop(key, self.now + (trap.until or 0.0))
+                    ready += trap.until or 0.0
+        self.at(ready, partial(self._adopt, key, host.boots, work))
+
+    def _adopt(self, key: bytes, boot: int, work: Work) -> None:
+        """The work's outcome, if the process lives: a cancel comes too late now."""
+        host = self.hosts[key]
+        if host.node is None or host.boots != boot:
+            return
         if isinstance(work, Score):
             self.deliver(key, Worked(work, None, {"holdout_loss": 1.0, "reference_loss": 1.0}))
-            return
-        snapshot = made_up_snapshot(f"{key.hex()}{host.boots}{work}")
-        host.disk.held.add(snapshot.digest)
-        round_ = work.round if isinstance(work, Train) else 0
-        gap = {"ci_gap": 1.0 / (1 + round_), "holdout_loss": 1.0}
-        self.deliver(key, Worked(work, snapshot, gap))
-
-
-def made_up_snapshot(name: str) -> Snapshot:
-    """A snapshot that exists in name only."""
-    digest = hashlib.sha256(name.encode()).digest()
-    return Snapshot(digest=digest, size=1_000)
+        elif host.disk.full:
+            self.deliver(key, WorkFailed(work, "no space left on device"))
+        else:
+            snapshot = made_up_snapshot(f"{key.hex()}{host.boots}{work}")
+            host.disk.held[snapshot.digest] = self.now
+            round_ = work.round if isinstance(work, Train) else 0
+            figures = {"ci_gap": 1.0 / (1 + round_), "holdout_loss": 1.0}
+            self.deliver(key, Worked(work, snapshot, figures))

@@ -27,7 +27,9 @@ from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import (
     Sealed,
     SealedBeat,
+    Verify,
     decode_manifest,
+    ed25519,
     manifest_bytes,
     open_beat,
     open_entry,
@@ -62,6 +64,7 @@ class Exchange:
     liveness: Liveness
     view: View
     peers: dict[bytes, PeerState]
+    verify: Verify = ed25519
     own_heads: dict[bytes, Head] = field(default_factory=dict)
     """This node's own journal, as each peer holds it: a node that lost its disk must know."""
     own_beat: SealedBeat | None = None
@@ -75,18 +78,21 @@ class Exchange:
     """Somebody else signs with this node's key, or it runs twice: it writes no more."""
 
     @classmethod
-    def create(cls, manifest: Manifest, me: bytes, liveness: Liveness) -> "Exchange":
+    def create(
+        cls, manifest: Manifest, me: bytes, liveness: Liveness, verify: Verify = ed25519
+    ) -> "Exchange":
         run = run_id(manifest)
         roster = [silo.key for silo in manifest.roster]
         peers = {key: PeerState() for key in roster if key != me}
-        return cls(manifest, me, Journals(run, roster), liveness, View(manifest), peers)
+        return cls(manifest, me, Journals(run, roster), liveness, View(manifest), peers, verify)
 
     def restore(self, entries: Iterable[bytes], forks: Iterable[tuple[bytes, bytes]]) -> None:
         """Take in what the store kept: envelopes in chain order, and proofs of forks."""
         for envelope in entries:
-            self._fold(open_entry(envelope))
+            self._fold(open_entry(envelope, self.verify))
         for first, second in forks:
-            self.journals.mark_fork(open_entry(first), open_entry(second))
+            both = open_entry(first, self.verify), open_entry(second, self.verify)
+            self.journals.mark_fork(*both)
         self._rebuild()
         self.restored = len(self.journals.chains[self.me])
         self.usurped = self.me in self.journals.forks
@@ -187,8 +193,8 @@ class Exchange:
 
     def _on_entries(self, peer: bytes, message: Entries, now: float) -> list[Effect]:
         # All are opened before any is applied: what was folded in must reach the disk.
-        beats = [open_beat(envelope) for envelope in message.beats]
-        entries = [open_entry(envelope) for envelope in message.entries]
+        beats = [open_beat(envelope, self.verify) for envelope in message.beats]
+        entries = [open_entry(envelope, self.verify) for envelope in message.entries]
         if any(self.journals.foreign(sealed) for sealed in entries):
             raise PeerError("sent an entry of another run or of a stranger")
         effects: list[Effect] = []

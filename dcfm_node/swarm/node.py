@@ -61,7 +61,7 @@ from dcfm_node.swarm.outcome import (
 )
 from dcfm_node.swarm.plan import Situation, Step, next_step, wanted
 from dcfm_node.swarm.rounds import turn
-from dcfm_node.wire.envelope import Signer, run_id, seal_beat, seal_entry
+from dcfm_node.wire.envelope import Signs, Verify, ed25519, run_id, seal_beat, seal_entry
 
 MAX_MOVES_PER_EVENT = 8
 """Votes and leases that one event may trigger: a bound, never reached by an honest run."""
@@ -91,9 +91,10 @@ class Node:
         counts: how often its silo holds each combination, published in its `join`.
         distils: whether it may be elected.
         wall_ms: what the wall clock says when `now` is 0; informs only.
+        verify: checks the signatures of others.
     """
 
-    signer: Signer
+    signer: Signs
     manifest: Manifest
     counts: tuple[tuple[Label, int], ...]
     distils: bool
@@ -101,12 +102,13 @@ class Node:
     wall_ms: int
     pace: Pace = Pace()
     held: set[bytes] = field(default_factory=set)
+    verify: Verify = ed25519
 
     def __post_init__(self) -> None:
         self.me = self.signer.key
         self.run = run_id(self.manifest)
         liveness = Liveness(live_s=12 * self.pace.gossip_s, stall_s=self.manifest.policy.stall_s)
-        self.exchange = Exchange.create(self.manifest, self.me, liveness)
+        self.exchange = Exchange.create(self.manifest, self.me, liveness, self.verify)
         self.holdings = Holdings(self.held, stall_s=self.manifest.policy.stall_s)
         self.step: Step | None = None
         self.work: Work | None = None
@@ -202,7 +204,8 @@ class Node:
         self._pending += refusals_of(event.digest, event.reason, self.exchange.view)
 
     def _on_worked(self, event: Worked | Checkpointed) -> list[Effect]:
-        self.work = self.work if isinstance(event, Checkpointed) else None
+        if isinstance(event, Worked) and event.work == self.work:
+            self.work = None  # else it was cancelled while its snapshot was taken in
         body, snapshot = outcome_of(event, self.manifest), event.snapshot
         if snapshot is not None and snapshot.digest not in self.held:
             if not still_true(body, self.exchange.view, self.me):

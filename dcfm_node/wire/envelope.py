@@ -4,9 +4,10 @@ The signature covers a domain string and the body's exact bytes, so that a beat 
 an entry. What leaves `open_entry` and `open_beat` is typed, bounded and authentic.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -33,6 +34,20 @@ AnyModel = TypeVar("AnyModel", bound=Model)
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
 
 
+class Signs(Protocol):
+    """What signs in a node's name; `key` is the node's id."""
+
+    key: bytes
+
+    def sign(self, data: bytes) -> bytes:
+        """64 bytes that only the holder of the key can make."""
+        ...
+
+
+Verify = Callable[[bytes, bytes, bytes], bool]
+"""Whether (key, signature, data) fit. Runs use Ed25519; a simulation may use what costs less."""
+
+
 class Signer:
     """Holds a node's Ed25519 key; `key` is its public half and the node's id."""
 
@@ -47,6 +62,15 @@ class Signer:
 
     def sign(self, data: bytes) -> bytes:
         return self._private.sign(data)
+
+
+def ed25519(key: bytes, signature: bytes, data: bytes) -> bool:
+    """Whether a signature verifies under a public key."""
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, data)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,36 +90,36 @@ class SealedBeat:
     envelope: bytes
 
 
-def seal_entry(entry: Entry, signer: Signer) -> Sealed:
+def seal_entry(entry: Entry, signer: Signs) -> Sealed:
     """Sign an entry as its author."""
     body, envelope = _seal(entry, signer, ENTRY_DOMAIN)
     return Sealed(entry, sha256(ENTRY_DOMAIN, body), envelope)
 
 
-def seal_beat(beat: Beat, signer: Signer) -> SealedBeat:
+def seal_beat(beat: Beat, signer: Signs) -> SealedBeat:
     """Sign a beat as its author."""
     return SealedBeat(beat, _seal(beat, signer, BEAT_DOMAIN)[1])
 
 
 @lru_cache(maxsize=8_192)
-def open_entry(envelope: bytes) -> Sealed:
+def open_entry(envelope: bytes, verify: Verify = ed25519) -> Sealed:
     """Verify a journal entry. Cached: relayed entries arrive from many peers.
 
     Raises:
         PeerError: too large, not canonical, unknown kind or field, out of bounds, bad signature.
     """
-    body, entry = _open(envelope, Entry, ENTRY_DOMAIN)
+    body, entry = _open(envelope, Entry, ENTRY_DOMAIN, verify)
     return Sealed(entry, sha256(ENTRY_DOMAIN, body), envelope)
 
 
 @lru_cache(maxsize=1_024)
-def open_beat(envelope: bytes) -> SealedBeat:
+def open_beat(envelope: bytes, verify: Verify = ed25519) -> SealedBeat:
     """Verify a beat.
 
     Raises:
         PeerError: as `open_entry`.
     """
-    return SealedBeat(_open(envelope, Beat, BEAT_DOMAIN)[1], envelope)
+    return SealedBeat(_open(envelope, Beat, BEAT_DOMAIN, verify)[1], envelope)
 
 
 def encode_message(message: Message) -> bytes:
@@ -145,12 +169,14 @@ def decode_manifest(data: bytes) -> Manifest:
         raise PeerError(f"malformed manifest: {_first(error)}") from error
 
 
-def _seal(model: Model, signer: Signer, domain: bytes) -> tuple[bytes, bytes]:
+def _seal(model: Model, signer: Signs, domain: bytes) -> tuple[bytes, bytes]:
     body = pack(model.model_dump())
     return body, pack((body, signer.sign(domain + body)))
 
 
-def _open(envelope: bytes, kind: type[AnyModel], domain: bytes) -> tuple[bytes, AnyModel]:
+def _open(
+    envelope: bytes, kind: type[AnyModel], domain: bytes, verify: Verify
+) -> tuple[bytes, AnyModel]:
     if len(envelope) > MAX_ENTRIES_BYTES:
         raise PeerError(f"an envelope of {len(envelope)} bytes exceeds {MAX_ENTRIES_BYTES}")
     parts: Any = unpack(envelope)
@@ -161,12 +187,11 @@ def _open(envelope: bytes, kind: type[AnyModel], domain: bytes) -> tuple[bytes, 
             raise PeerError("an envelope is not a pair of body and signature")
     try:
         model = kind.model_validate(unpack(body))
-        author: bytes = model.author  # type: ignore[attr-defined]
-        Ed25519PublicKey.from_public_bytes(author).verify(signature, domain + body)
     except ValidationError as error:
         raise PeerError(f"malformed {kind.__name__.lower()}: {_first(error)}") from error
-    except (InvalidSignature, ValueError) as error:
-        raise PeerError(f"the signature on its {kind.__name__.lower()} does not verify") from error
+    author: bytes = model.author  # type: ignore[attr-defined]
+    if not verify(author, signature, domain + body):
+        raise PeerError(f"the signature on its {kind.__name__.lower()} does not verify")
     return body, model
 
 

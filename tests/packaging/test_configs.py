@@ -6,6 +6,7 @@ from dcfm_node.config.node import load_node
 from dcfm_node.config.peers import load_peers
 from dcfm_node.config.run import load_run
 from dcfm_node.experiment import settings
+from dcfm_node.simulation import scenario
 from tests.packaging.tree import ROOT
 
 CONFIGS = ROOT / "configs"
@@ -13,17 +14,24 @@ RUNS = [CONFIGS / "run.toml", *sorted((CONFIGS / "runs").glob("*.toml"))]
 
 
 EXPERIMENTS = sorted((CONFIGS / "experiments").glob("*.toml"))
+SCENARIOS = sorted((CONFIGS / "scenarios").glob("*.toml"))
 
 
 def test_every_example_is_of_a_kind_that_is_loaded_here():
     nodes = {CONFIGS / "node.toml", CONFIGS / "peers.toml"}
-    assert set(CONFIGS.rglob("*.*")) == {*nodes, *RUNS, *EXPERIMENTS}
+    assert set(CONFIGS.rglob("*.*")) == {*nodes, *RUNS, *EXPERIMENTS, *SCENARIOS}
     assert len(RUNS) > 1
 
 
 def test_every_experiment_is_listed():
     """tests/unit/experiment loads each of them under each of its presets."""
     assert list(settings.names()) == [path.stem for path in EXPERIMENTS]
+
+
+def test_every_scenario_is_listed_and_each_of_its_variants_loads():
+    names = scenario.names()
+    assert {name.partition(":")[0] for name in names} == {path.stem for path in SCENARIOS}
+    assert all(scenario.load(name).title for name in names)
 
 
 def test_the_node_and_its_peers_load():

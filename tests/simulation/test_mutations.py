@@ -4,48 +4,88 @@ from dataclasses import replace
 
 import pytest
 
-from dcfm_node.records.entries import Vote
+from dcfm_node.records.entries import Lease, Student, Vote
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.simulation.faults import simulate
 from dcfm_node.simulation.invariants import ViolationError
-from dcfm_node.simulation.scenario import Scenario
-from dcfm_node.swarm import outcome, plan
-from dcfm_node.swarm.effects import Persist
+from dcfm_node.simulation.run import simulate
+from dcfm_node.simulation.scenario import load
+from dcfm_node.swarm import election, journal, node, outcome, plan
+from dcfm_node.swarm.effects import Persist, Score
 from dcfm_node.swarm.election import Await, next_move, rank
 from dcfm_node.swarm.exchange import Exchange
-from dcfm_node.swarm.outcome import student_of
-from tests.simulation.scenarios import SEVEN
+from dcfm_node.swarm.journal import Offered
+from dcfm_node.swarm.liveness import Liveness
+from dcfm_node.swarm.outcome import still_true, student_of
 
-HASTE = {"work_s": (5.0, 20.0), "stall_s": 40.0, "quiet_s": 150.0}
+SEEDS = 40
 
 
-def first_violation(scenario: Scenario, seeds: int) -> str:
-    """What the first seed that breaks an invariant says; fails the test if none does."""
-    for seed in range(seeds):
+def broken_rule(scenario: str, **changes: object) -> str:
+    """The rule that the first seed breaks which breaks any; fails the test if none does."""
+    given = load(scenario, changes)
+    for seed in range(SEEDS):
         try:
-            simulate(scenario, seed)
+            simulate(given, seed)
         except ViolationError as violation:
-            return str(violation)
-    pytest.fail(f"{seeds} seeds passed although a rule was broken")
+            return violation.rule
+    pytest.fail(f"{SEEDS} seeds of {scenario} passed although a rule was broken")
 
 
 def test_telling_before_persisting_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SPEC 3.5.6, with power cuts between the two."""
+    """SPEC 3.5.6: a vote is sent, then kept."""
 
     def publish(self, sealed):
         self._fold(sealed)
         return [*self.push(sealed), Persist(sealed)]
 
     monkeypatch.setattr(Exchange, "publish", publish)
-    scenario = replace(SEVEN["power cuts amid publishing"], loss=0.4, degree=2, **HASTE)
-    assert "journal" in first_violation(scenario, 40)
+    assert broken_rule("power-cuts-publishing") == "durable before sent"
 
 
-def test_writing_without_recovery_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SPEC 3.5.1, with disks lost."""
-    monkeypatch.setattr(Exchange, "own_journal_known", lambda self, settled: True)
-    violation = first_violation(replace(SEVEN["disks lost"], **HASTE), 10)
-    assert "said join" in violation or "journal" in violation
+def test_never_persisting_a_vote_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 7.3.3, with power cuts amid elections."""
+    publish = Exchange.publish
+
+    def forgetful(self, sealed):
+        effects = publish(self, sealed)
+        return effects[1:] if isinstance(sealed.entry.body, Vote) else effects
+
+    monkeypatch.setattr(Exchange, "publish", forgetful)
+    assert broken_rule("power-cuts", crashes=20) in ("no fork", "nothing is lost")
+
+
+def test_a_leader_that_is_not_fenced_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 7.4, with machines that stand still and wake."""
+
+    def always(body, view, me):
+        return isinstance(body, Student) or still_true(body, view, me)
+
+    monkeypatch.setattr(node, "still_true", always)
+    assert broken_rule("stopped:leaders") == "fenced leaders are silent"
+
+
+def test_lateness_by_the_wall_clock_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 6.3.3, with clocks that are wrong: a record counts from when it says it was made."""
+    on_entry = Exchange._on_entry
+    moved = Liveness.moved
+
+    def by_the_wall(self, peer, sealed, now):
+        self.liveness.said_at = sealed.entry.time_ms / 1_000 - 1.7e9
+        return on_entry(self, peer, sealed, now)
+
+    def late(self, duty, now):
+        since = self.waiting.get(duty)
+        return since is not None and now > max(self.wall.get(duty.silo, 0), since) + self.stall_s
+
+    def moved_by_the_wall(self, author, now):
+        moved(self, author, now)
+        self.__dict__.setdefault("wall", {})[author] = self.said_at
+
+    monkeypatch.setattr(Liveness, "wall", {}, raising=False)
+    monkeypatch.setattr(Exchange, "_on_entry", by_the_wall)
+    monkeypatch.setattr(Liveness, "moved", moved_by_the_wall)
+    monkeypatch.setattr(Liveness, "late", late)
+    assert broken_rule("clocks:slow-work") in ("nobody is left out", "no storm of votes")
 
 
 def test_voting_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,18 +96,37 @@ def test_voting_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         terms = view.terms(round_)
         if not isinstance(move, Await) or "votes" not in move.why or not booth.candidates():
             return move
-        best = min(booth.candidates(), key=lambda node: rank(booth.run, terms[-1], node))
+        best = min(booth.candidates(), key=lambda key: rank(booth.run, terms[-1], key))
         return Vote(term=terms[-1], round=round_, candidate=best)
 
     monkeypatch.setattr(plan, "next_move", vote_again)
-    assert "said vote" in first_violation(replace(SEVEN["calm"], **HASTE), 10)
+    assert broken_rule("calm") == "nothing is said twice"
 
 
 def test_a_quorum_below_a_majority_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """SPEC 2.5, with the network split."""
     monkeypatch.setattr(Manifest, "quorum", property(lambda self: len(self.roster) // 2))
-    scenario = replace(SEVEN["split, tolerant"], **HASTE, partition_s=(10.0, 120.0))
-    assert "two leaders" in first_violation(scenario, 20)
+    assert broken_rule("split:tolerant", stall_s=40.0) == "one leader per term"
+
+
+def test_a_lease_without_votes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 6.1.3: whoever was voted for by anyone leads."""
+
+    def won(view, round_, contested, me):
+        cast = view.votes[contested[-1]].values() if contested else ()
+        mine = [vote.digest for vote in cast if vote.body.candidate == me]
+        if not mine:
+            return None
+        return Lease(term=contested[-1], round=round_, votes=tuple(sorted(mine)))
+
+    monkeypatch.setattr(election, "_won", won)
+    assert broken_rule("calm") in ("leaders are elected", "nothing is said twice")
+
+
+def test_writing_without_recovery_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 3.5.1, with disks lost."""
+    monkeypatch.setattr(Exchange, "own_journal_known", lambda self, settled: True)
+    assert broken_rule("disks-lost") in ("no fork", "nothing is said twice")
 
 
 def test_a_student_that_hides_the_missing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,8 +136,55 @@ def test_a_student_that_hides_the_missing_is_noticed(monkeypatch: pytest.MonkeyP
         return student_of(replace(work, missing=()), snapshot, metrics, seed)
 
     monkeypatch.setattr(outcome, "student_of", hide)
-    scenario = replace(SEVEN["deaths, tolerant"], **HASTE)
-    assert "hides who was missing" in first_violation(scenario, 20)
+    assert broken_rule("deaths") == "nobody is hidden"
+
+
+def test_an_entry_that_is_taken_in_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 3.3.4: a repeated entry cuts what came after it."""
+    place = journal.Journals._place
+
+    def again(self, sealed, chain):
+        outcome = place(self, sealed, chain)
+        if outcome is Offered.KNOWN:
+            del chain[sealed.entry.seq + 1 :]
+            return Offered.REPLACED
+        return outcome
+
+    monkeypatch.setattr(journal.Journals, "_place", again)
+    assert broken_rule("unreliable") in ("no fork", "nothing is said twice", "nothing is lost")
+
+
+def test_an_old_sign_of_life_that_counts_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 4.6.1: a beat that was overtaken."""
+    hear = Liveness.hear
+
+    def forget_first(self, sealed, now):
+        self.counters.pop(sealed.beat.author, None)
+        return hear(self, sealed, now)
+
+    monkeypatch.setattr(Liveness, "hear", forget_first)
+    assert broken_rule("unreliable") == "beats only rise"
+
+
+def test_a_fork_that_is_overlooked_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 3.3.5, with a key that signs two histories."""
+    monkeypatch.setattr(journal, "_conflict", lambda a, b: False)
+    assert broken_rule("forgers", limit_s=1_500.0) == "nothing is lost"
+
+
+def test_endorsing_a_student_unseen_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 6.2.4."""
+    release = plan._release
+
+    def unseen(s):
+        student = s.view.newest_student()
+        action = release(s)
+        if isinstance(action, plan.Waiting) and "on its way" in action.why:
+            return Score(student.digest, student.body.snapshot.digest, None)
+        return action
+
+    monkeypatch.setattr(plan, "_release", unseen)
+    assert broken_rule("unreliable") == "work has what it needs"
 
 
 def test_averaging_what_is_newest_to_oneself_alone_is_noticed(
@@ -86,5 +192,4 @@ def test_averaging_what_is_newest_to_oneself_alone_is_noticed(
 ) -> None:
     """SPEC 6.2.6, with disks lost: who is behind needs experts that are not the newest."""
     monkeypatch.setattr(plan, "_averaged_round", lambda s: None)
-    scenario = replace(SEVEN["disks lost, averaging"], limit_s=2_000.0)
-    assert "did not end" in first_violation(scenario, 10)
+    assert broken_rule("disks-lost:fedflow", limit_s=1_500.0) == "the run ends"

@@ -16,8 +16,9 @@ from dcfm_node.records.entries import (
 )
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import Beat
-from dcfm_node.simulation.scenario import Scenario, manifest, signers
-from dcfm_node.simulation.world import made_up_snapshot
+from dcfm_node.simulation.host import made_up_snapshot
+from dcfm_node.simulation.scenario import Scenario, manifest
+from dcfm_node.simulation.signing import signers
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed, SealedBeat, Signer, run_id, seal_beat, seal_entry
 

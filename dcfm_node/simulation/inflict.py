@@ -1,0 +1,138 @@
+"""Carries faults out in a world. A new kind of fault is a case here and a line in `faults`."""
+
+from collections.abc import Iterable
+from functools import partial
+
+from dcfm_node.records.entries import Entry, Vote
+from dcfm_node.records.messages import Entries
+from dcfm_node.simulation.faults import Fault
+from dcfm_node.simulation.host import Host
+from dcfm_node.simulation.world import World
+from dcfm_node.swarm.effects import Leave, LinkDown, LinkUp, Received
+from dcfm_node.wire.envelope import run_id, seal_entry
+
+
+def schedule(world: World, faults: Iterable[Fault]) -> None:
+    """Put faults on the world's agenda, before it runs."""
+    for fault in faults:
+        match fault.kind:
+            case "crash amid publishing" | "stopped amid finishing":
+                world.traps.append(fault)
+            case "comes late":
+                world.late_until[world.keys[fault.silos[0]]] = fault.until or 0.0
+            case "slow":
+                world.hosts[world.keys[fault.silos[0]]].slowness = fault.amount
+            case _:
+                world.at(fault.at, partial(_befall, world, fault))
+        if fault.kind in ("slow", "comes late"):
+            world.note(None, "fault", why=str(fault))
+
+
+def _befall(world: World, fault: Fault) -> None:
+    world.note(None, "fault", why=str(fault))
+    until = fault.until if fault.until is not None else world.now
+    if fault.kind in ("split", "one way"):
+        _cut(world, fault)
+        world.at(until, partial(_heal, world))
+        return
+    key = world.keys[fault.silos[0]]
+    host = world.hosts[key]
+    match fault.kind:
+        case "crash":
+            world.crash(key, until)
+        case "disk lost" | "disk put back from a backup" | "journals damaged" | "snapshots damaged":
+            world.crash(key, until)
+            _harm(world, key, fault)
+        case "disk full":
+            host.disk.full = True
+            world.at(until, partial(_empty, host))
+        case "stopped":
+            world.stop(key, until)
+        case "clock stepped":
+            host.wall_ms = max(0, host.wall_ms + int(1_000 * fault.amount))
+            if host.node is not None:
+                host.node.wall_ms = host.wall_ms
+        case "withdraws":
+            _leave(world, key)
+        case "dies":
+            host.dead = True
+            world.crash(key, None)
+        case "key signs two histories":
+            host.dead = True
+            _forge(world, key)
+            world.crash(key, None)
+
+
+def _harm(world: World, key: bytes, fault: Fault) -> None:
+    """What too few others hold of the author's may be gone for good (SPEC 8.6)."""
+    host = world.hosts[key]
+    full = host.disk.full
+    match fault.kind:
+        case "disk lost":
+            host.disk = type(host.disk)()
+        case "disk put back from a backup":
+            host.disk = host.disk.as_of(world.now - fault.amount)
+        case "journals damaged":
+            host.disk = host.disk.without_journals()
+        case _:
+            host.disk = host.disk.without_some_snapshots(world.rng)
+    host.disk.full = full
+    others = [other.disk for other in world.living() if other is not host]
+    enough = len(world.hosts) - world.manifest.quorum
+    for digest, sealed in world.said.items():
+        lost = sealed.entry.author == key and digest not in host.disk.stored
+        if lost and sum(digest in disk.stored for disk in others) < enough:
+            world.excused.add(digest)
+
+
+def _leave(world: World, key: bytes) -> None:
+    if world.hosts[key].node is None:  # its machine is down: the operator comes again
+        world.at(world.now + 5.0, partial(_leave, world, key))
+    else:
+        world.deliver(key, Leave("leaves the simulation"))
+
+
+def _empty(host: Host) -> None:
+    host.disk.full = False
+
+
+def _cut(world: World, fault: Fault) -> None:
+    world.network.split([world.keys[i] for i in fault.silos], one_way=fault.kind == "one way")
+    for key, other in world.network.severed():
+        world.deliver(key, LinkDown(other))
+
+
+def _heal(world: World) -> None:
+    severed = world.network.severed()
+    world.network.heal()
+    for key, other in severed:
+        if world.hosts[other].node is not None:
+            world.deliver(key, LinkUp(other))
+
+
+def _forge(world: World, key: bytes) -> None:
+    """Two votes under one number, each told to one half of the silos."""
+    host = world.hosts[key]
+    chain = host.disk.chains.get(key, [])
+    run = run_id(world.manifest)
+    world.forgers.add(key)
+    others = [other for other in world.keys if other != key]
+    sealed = [
+        seal_entry(
+            Entry(
+                run=run,
+                author=key,
+                epoch=chain[-1].entry.epoch if chain else 0,
+                seq=len(chain),
+                prev=chain[-1].digest if chain else run,
+                time_ms=0,
+                body=Vote(term=1, round=0, candidate=candidate),
+            ),
+            host.signer,
+        )
+        for candidate in (others[0], others[-1])
+    ]
+    for index, other in enumerate(others):
+        told = tuple(s.envelope for s in (*chain, sealed[index % 2]))
+        message = Entries(run=run, entries=told, beats=())
+        world.at(world.now + 0.1, partial(world.deliver, other, Received(key, message)))

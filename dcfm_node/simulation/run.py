@@ -1,0 +1,154 @@
+"""Runs scenarios, and makes what broke small."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dcfm_node.simulation.faults import Fault, draw
+from dcfm_node.simulation.inflict import schedule
+from dcfm_node.simulation.invariants import ViolationError, check, check_end
+from dcfm_node.simulation.scenario import Scenario
+from dcfm_node.simulation.trace import Happening, document_of, line_of, relevant
+from dcfm_node.simulation.world import World
+
+MAX_TRIES = 60
+"""Runs that making one violation small may cost."""
+GENTLER: tuple[dict[str, Any], ...] = (
+    {"loss": 0.0},
+    {"duplicate": 0.0},
+    {"delay_s": (0.01, 0.2)},
+    {"clock_skew_s": 0.0},
+)
+
+
+def simulate(
+    scenario: Scenario,
+    seed: int,
+    faults: Sequence[Fault] | None = None,
+    *,
+    world: World | None = None,
+) -> World:
+    """Run a scenario to its end under all invariants.
+
+    Args:
+        faults: what befalls it; drawn from the seed if not given.
+        world: a fresh one to run in.
+
+    Raises:
+        ViolationError: an invariant broke.
+    """
+    world = world or World(scenario, seed)
+    schedule(world, draw(scenario, seed) if faults is None else faults)
+    world.run(check)
+    check_end(world)
+    return world
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A violation, with the least that still brings it about.
+
+    Attributes:
+        faults: the fewest found that suffice.
+        needs: what else of the scenario it needs: "loss 0.3".
+        trace: what happened that concerns it.
+    """
+
+    seed: int
+    at: float
+    rule: str
+    what: str
+    faults: tuple[Fault, ...]
+    needs: tuple[str, ...]
+    trace: tuple[Happening, ...]
+    names: dict[bytes, str]
+
+    def lines(self) -> list[str]:
+        """The trace for people."""
+        return [line_of(happening, self.names) for happening in self.trace]
+
+    def document(self) -> dict[str, Any]:
+        """All of it for JSON."""
+        return {
+            "seed": self.seed,
+            "time": round(self.at, 3),
+            "rule": self.rule,
+            "what": self.what,
+            "faults": [str(fault) for fault in self.faults],
+            "needs": list(self.needs),
+            "trace": [document_of(happening, self.names) for happening in self.trace],
+        }
+
+
+def find(scenario: Scenario, seed: int) -> Found | World:
+    """Run a seed: what broke, made small, or the world as it ended."""
+    try:
+        return simulate(scenario, seed)
+    except ViolationError as violation:
+        return shrink(scenario, seed, violation.rule)
+
+
+def shrink(scenario: Scenario, seed: int, rule: str) -> Found:
+    """Leave away what is not needed to break the same rule."""
+    search = _Search(scenario, seed, rule, draw(scenario, seed))
+    search.faults_away()
+    for gentler in GENTLER:
+        search.gentler(gentler)
+    world = World(search.scenario, seed, traced=True)
+    try:
+        simulate(search.scenario, seed, search.faults, world=world)
+    except ViolationError as violation:
+        given, least = scenario.model_dump(), search.scenario.model_dump()
+        changed = [name for change in GENTLER for name in change]
+        usual = Scenario.model_fields
+        needs = [n for n in changed if given[n] == least[n] != usual[n].default]
+        return Found(
+            seed,
+            violation.at,
+            violation.rule,
+            violation.what,
+            search.faults,
+            tuple(f"{name} {given[name]}" for name in needs),
+            tuple(relevant(world.trace or [], violation.concern)),
+            {silo.key: silo.name for silo in world.manifest.roster},
+        )
+    raise AssertionError("a run that broke a rule did not break it again: it is not deterministic")
+
+
+@dataclass
+class _Search:
+    scenario: Scenario
+    seed: int
+    rule: str
+    faults: tuple[Fault, ...]
+    tries: int = 0
+
+    def faults_away(self) -> None:
+        """Halves first, then ever smaller pieces, then each by itself."""
+        size = len(self.faults)
+        while size:
+            start = 0
+            while start < len(self.faults):
+                kept = self.faults[:start] + self.faults[start + size :]
+                if not self._breaks(self.scenario, kept):
+                    start += size
+            size //= 2
+
+    def gentler(self, change: dict[str, Any]) -> None:
+        """A network that behaves."""
+        milder = self.scenario.model_copy(update=change)
+        if milder != self.scenario:
+            self._breaks(milder, self.faults)
+
+    def _breaks(self, scenario: Scenario, faults: tuple[Fault, ...]) -> bool:
+        """Whether the same rule still breaks; if so, this is what is looked at from now on."""
+        if self.tries >= MAX_TRIES:
+            return False
+        self.tries += 1
+        try:
+            simulate(scenario, self.seed, faults)
+        except ViolationError as violation:
+            if violation.rule == self.rule:
+                self.scenario, self.faults = scenario, faults
+                return True
+        return False

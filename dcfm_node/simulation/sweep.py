@@ -1,0 +1,151 @@
+"""Many seeds of one scenario, in this process or in several."""
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from typing import Any
+
+from dcfm_node.errors import Failed
+from dcfm_node.simulation.run import Found, find
+from dcfm_node.simulation.scenario import load
+
+PIECE = 20
+"""Seeds that one process is given at a time."""
+SCHEMA = "dcfm-node/simulation/1"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run.
+
+    Attributes:
+        scenario: as `scenario.load` takes it.
+        nodes: instead of the scenario's, if given.
+        jobs: processes at once.
+    """
+
+    scenario: str
+    nodes: int | None
+    first_seed: int
+    seeds: int
+    jobs: int
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Settings laid over the scenario's."""
+        return {} if self.nodes is None else {"nodes": self.nodes}
+
+    def command(self, first_seed: int, seeds: int) -> list[str]:
+        """The arguments of `dcfm-node` that run some of these seeds."""
+        nodes = [] if self.nodes is None else ["--nodes", str(self.nodes)]
+        which = ["--first-seed", str(first_seed), "--seeds", str(seeds)]
+        return ["simulate", self.scenario, *nodes, *which]
+
+
+@dataclass
+class Swept:
+    """What came of it.
+
+    Attributes:
+        simulated_s: seconds of the fake clock, over all runs.
+        violations: as `Found.document` has them, each with the command that repeats it.
+    """
+
+    request: Request
+    nodes: int
+    runs: int = 0
+    messages: int = 0
+    simulated_s: float = 0.0
+    seconds: float = 0.0
+    violations: list[dict[str, Any]] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "schema": SCHEMA,
+            "scenario": self.request.scenario,
+            "nodes": self.nodes,
+            "first_seed": self.request.first_seed,
+            "runs": self.runs,
+            "simulated_s": round(self.simulated_s, 1),
+            "messages": self.messages,
+            "seconds": round(self.seconds, 2),
+            "violations": self.violations,
+        }
+
+    def take(self, document: Mapping[str, Any]) -> None:
+        """Add what another process found."""
+        self.runs += document["runs"]
+        self.messages += document["messages"]
+        self.simulated_s += document["simulated_s"]
+        self.violations += document["violations"]
+
+
+Watch = Callable[[int, int], None]
+"""Told how many runs are done, and how many broke an invariant."""
+
+
+def sweep(request: Request, watch: Watch) -> Swept:
+    """Run every seed.
+
+    Raises:
+        ConfigError: there is no such scenario, or something is wrong with it.
+    """
+    swept = Swept(request, load(request.scenario, request.changes).nodes)
+    started = time.monotonic()
+    if request.jobs == 1 or request.seeds <= PIECE:
+        _here(request, swept, watch)
+    else:
+        _in_processes(request, swept, watch)
+    swept.violations.sort(key=lambda violation: violation["seed"])
+    swept.seconds = time.monotonic() - started
+    return swept
+
+
+def _here(request: Request, swept: Swept, watch: Watch) -> None:
+    scenario = load(request.scenario, request.changes)
+    for seed in range(request.first_seed, request.first_seed + request.seeds):
+        outcome = find(scenario, seed)
+        swept.runs += 1
+        if isinstance(outcome, Found):
+            repeat = shlex.join(["dcfm-node", *request.command(seed, 1)])
+            swept.violations.append({**outcome.document(), "repeat": repeat})
+        else:
+            swept.messages += outcome.network.messages
+            swept.simulated_s += outcome.now
+        watch(swept.runs, len(swept.violations))
+
+
+def _in_processes(request: Request, swept: Swept, watch: Watch) -> None:
+    end = request.first_seed + request.seeds
+    pieces = [(at, min(PIECE, end - at)) for at in range(request.first_seed, end, PIECE)]
+    with ThreadPoolExecutor(request.jobs) as pool:
+        waiting = [pool.submit(_piece, request.command(*piece)) for piece in pieces]
+        try:
+            for done in as_completed(waiting):
+                swept.take(done.result())
+                watch(swept.runs, len(swept.violations))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _piece(command: list[str]) -> dict[str, Any]:
+    whole = [sys.executable, "-m", "dcfm_node", *command, "--jobs", "1", "--json"]
+    done = subprocess.run(whole, capture_output=True, text=True, check=False)
+    try:
+        document: dict[str, Any] = json.loads(done.stdout)
+    except ValueError as error:
+        raise Failed(
+            f"a process ended with exit code {done.returncode}: {done.stderr.strip()[-500:]}",
+            where=shlex.join(whole),
+            fix="run that command by itself",
+        ) from error
+    if document["schema"] != SCHEMA:
+        raise Failed(str(document.get("error")), where=shlex.join(whole))
+    return document
