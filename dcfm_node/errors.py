@@ -51,6 +51,10 @@ class Failed(UserError):  # noqa: N818 - read where it is raised
     exit_code = 1
 
 
+class DiskError(Failed):
+    """The disk took nothing of a write. What was there is whole, and it can be tried again."""
+
+
 class PeerError(DcfmError):
     """Input of a peer that breaks the protocol (SPEC 1.3). Carries a reason fit for a verdict."""
 

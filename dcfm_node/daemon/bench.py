@@ -50,6 +50,11 @@ class Bench:
         self._put, self._spawn = put, spawn
         self._present: tuple[str, Work, Path] | None = None
         self.metrics: dict[str, float] = {}
+        self._trouble = ""
+
+    def problems(self) -> list[str]:
+        """Why the last piece of work failed, until one succeeds."""
+        return [f"its work failed and is tried again: {self._trouble}"] if self._trouble else []
 
     def start(self, work: Work, node: Node) -> None:
         """Begin a piece of work, or resume it from its checkpoint."""
@@ -87,7 +92,7 @@ class Bench:
             case Saved() if isinstance(work, Distil):
                 self._spawn(self._publish(work, line.path, line.step))
             case Done():
-                self._present = None
+                self._present, self._trouble = None, ""
                 log.info("work_done", job=key, **_rounded(line.metrics))
                 self._spawn(self._adopt(work, output, line.metrics))
             case Broken():
@@ -95,7 +100,11 @@ class Bench:
                 if isinstance(work, Distil) and work.resume is not None:
                     # What was made on from another's checkpoint may be what failed.
                     output.with_suffix(".checkpoint").unlink(missing_ok=True)
-                self._put(WorkFailed(work, line.reason))
+                self._fail(work, line.reason)
+
+    def _fail(self, work: Work, reason: str) -> None:
+        self._trouble = reason
+        self._put(WorkFailed(work, reason))
 
     async def _adopt(self, work: Work, output: Path, metrics: dict[str, float]) -> None:
         if isinstance(work, Score):
@@ -104,7 +113,7 @@ class Bench:
         try:
             snapshot = await asyncio.to_thread(self._snapshots.adopt, output)
         except OSError as error:
-            self._put(WorkFailed(work, f"what it made cannot be kept: {error}"))
+            self._fail(work, f"what it made cannot be kept: {error}")
             return
         self._put(Worked(work, snapshot, metrics))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dcfm_node.daemon.bench import Bench
+from dcfm_node.daemon.disk import Disk
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.status import status, student_facts
 from dcfm_node.daemon.training import Trainer
@@ -32,6 +33,7 @@ class Control:
     bench: Bench
     trainer: Trainer
     snapshots: SnapshotStore
+    disk: Disk
     device: str
     started_at: float
     clock: Callable[[], float]
@@ -55,7 +57,8 @@ class Control:
 
     def _status(self, _: dict[str, Any]) -> dict[str, Any]:
         traffic = self.network.traffic().values()
-        return status(self.node, self.clock()) | {
+        troubles = self.disk.problems() + self.bench.problems()
+        return status(self.node, self.clock(), troubles) | {
             "uptime_s": round(self.clock() - self.started_at, 1),
             "bytes_sent": sum(sent for sent, _ in traffic),
             "bytes_received": sum(received for _, received in traffic),

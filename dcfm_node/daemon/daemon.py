@@ -7,6 +7,7 @@ import time
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 import structlog
@@ -18,10 +19,11 @@ from dcfm_node.config.node import NodeConfig
 from dcfm_node.config.peers import Peer
 from dcfm_node.daemon.bench import Bench
 from dcfm_node.daemon.control import Control
+from dcfm_node.daemon.disk import Disk
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
 from dcfm_node.daemon.training import Trainer
-from dcfm_node.errors import DataError, PeerError
+from dcfm_node.errors import DataError, Failed, PeerError
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import MAX_ENTRIES_BYTES
 from dcfm_node.store.journals import JournalStore
@@ -38,6 +40,7 @@ from dcfm_node.swarm.effects import (
     Held,
     Persist,
     PersistFork,
+    Received,
     Report,
     Send,
     Start,
@@ -53,6 +56,7 @@ from dcfm_node.worker.messages import Line, Ready, Setup
 
 log = structlog.get_logger()
 
+DISK_RETRY_S = 2.0
 SILENCE_S = 5.0
 """The longest the loop may sleep: the service manager's watchdog is fed from it."""
 
@@ -82,12 +86,14 @@ class Daemon:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._stopped = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.disk = Disk(self._pause)
         me = settings.keys.sign_public
         self.network = Network(
             [peer for peer in settings.peers if peer.sign_key != me],
             put=self.put,
             arrived=lambda digest: self._spawn(self._check(digest)),
             broken=self._stopped.set,
+            disk=self.disk,
         )
         self.trainer = Trainer(
             Setup(
@@ -153,6 +159,7 @@ class Daemon:
             bench=self.bench,
             trainer=self.trainer,
             snapshots=self.snapshots,
+            disk=self.disk,
             device=self.ready.device,
             started_at=self.started_at,
             clock=self.clock,
@@ -191,7 +198,7 @@ class Daemon:
         )
         node.restore(*self.journals.load(node.run))
         view = node.exchange.view
-        forms = {digest: self._form(view, digest) for digest in view.snapshots()}
+        forms = {digest: self._form(view, digest) for digest in view.named}
         node.held |= await asyncio.to_thread(self._intact, forms)
         return node
 
@@ -211,7 +218,10 @@ class Daemon:
     # The loop
 
     def put(self, event: Event) -> None:
-        """Hand the loop an event."""
+        """Hand the loop an event. While it stands still for the disk, what peers say is let pass:
+        gossip says it again."""
+        if self.disk.waiting and isinstance(event, Received):
+            return
         self._events.put_nowait(event)
 
     async def _serve(self) -> None:
@@ -223,29 +233,40 @@ class Daemon:
                 event = await asyncio.wait_for(self._events.get(), patience)
             except TimeoutError:
                 event = Tick()
-            self._carry_out(self.node.handle(event, self.clock()))
+            await self._carry_out(self.node.handle(event, self.clock()))
             if watchdog is not None and self.clock() - fed_at >= watchdog:
                 fed_at = self.clock()
                 notify("WATCHDOG=1")
 
-    def _carry_out(self, effects: list[Effect]) -> None:
+    async def _carry_out(self, effects: list[Effect]) -> None:
+        """In order: what tells of an entry waits until the disk took it (SPEC 3.5.6)."""
         for kind, group in groupby(effects, type):
             if kind is Persist:
                 entries = [effect.sealed for effect in group if isinstance(effect, Persist)]
-                self.journals.append_many(
-                    self.node.run, [(e.entry.author, e.entry.seq, e.envelope) for e in entries]
-                )
+                rows = [(e.entry.author, e.entry.seq, e.envelope) for e in entries]
+                write = partial(self.journals.append_many, self.node.run, rows)
+                await self.disk.insist("the journals", write)
                 continue
             for effect in group:
-                self._do(effect)
+                if isinstance(effect, PersistFork):
+                    await self.disk.insist("the journals", partial(self._keep_fork, effect))
+                else:
+                    self._do(effect)
+
+    async def _pause(self) -> None:
+        """Until a write is tried again; not while the node is being stopped."""
+        notify("WATCHDOG=1")
+        if self._stopped.is_set():
+            raise Failed("stopped while the disk refused the journals", fix="make room on the disk")
+        await asyncio.sleep(DISK_RETRY_S)
+
+    def _keep_fork(self, effect: PersistFork) -> None:
+        first, second = effect.first, effect.second
+        author, seq = first.entry.author, first.entry.seq
+        self.journals.record_fork(self.node.run, author, seq, first.envelope, second.envelope)
 
     def _do(self, effect: Effect) -> None:
         match effect:
-            case PersistFork(first, second):
-                author, seq = first.entry.author, first.entry.seq
-                self.journals.record_fork(
-                    self.node.run, author, seq, first.envelope, second.envelope
-                )
             case Send(peer, message):
                 self.network.send(peer, message)
             case Start(work):

@@ -11,6 +11,7 @@ import structlog
 from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
 from dcfm_node.config.peers import Peer
+from dcfm_node.daemon.disk import Disk
 from dcfm_node.errors import OtherProtocolError, PeerError
 from dcfm_node.net import bulk, links
 from dcfm_node.net.peers import LinkPeer
@@ -46,8 +47,10 @@ class Network:
         put: Callable[[Event], None],
         arrived: Callable[[bytes], None],
         broken: Callable[[], None],
+        disk: Disk,
     ) -> None:
         self._put, self._arrived, self._broken = put, arrived, broken
+        self._disk = disk
         self._names = {peer.sign_key: peer.name for peer in peers}
         self._peers = [
             LinkPeer(peer.sign_key, peer.name, peer.link_key, peer.control, peer.bulk)
@@ -145,6 +148,7 @@ class Network:
             case bulk.Fetched(digest):
                 self._arrived(digest)
             case bulk.Progressed(_, done, total):
+                self._disk.accepted("snapshots")
                 self._put(Downloading(done, total))
             case bulk.BadPeer(peer, digest, reason):
                 log.warning(
@@ -152,6 +156,7 @@ class Network:
                 )
             case bulk.FetchFailed(digest, reason):
                 log.error("fetch_failed", snapshot=digest.hex()[:8], why=reason)
+                self._disk.refused("snapshots", reason)
             case bulk.ServeFailed(digest, reason):
                 log.error("serve_failed", snapshot=digest.hex()[:8], why=reason)
             case bulk.Crashed(reason):

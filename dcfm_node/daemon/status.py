@@ -1,6 +1,7 @@
 """Status as plain data: a pure function of the node's state (schema `dcfm-node/status/1`)."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from dcfm_node import __version__
@@ -15,7 +16,7 @@ from dcfm_node.swarm.view import Said, View
 SCHEMA = "dcfm-node/status/1"
 
 
-def status(node: Node, now: float) -> dict[str, Any]:
+def status(node: Node, now: float, troubles: Sequence[str] = ()) -> dict[str, Any]:
     """What the operator asks: where the run is, what this node does and why, who is missing."""
     view, step = node.exchange.view, node.step
     phase = step.phase if step is not None else None
@@ -23,7 +24,7 @@ def status(node: Node, now: float) -> dict[str, Any]:
     students = [student_facts(view, said) for said in view.valid_students()]
     latest = view.latest()
     released = next((s for s in students if latest and s["digest"] == _hex(latest)), None)
-    problems = _problems(node, silos, released, now)
+    problems = [*troubles, *_problems(node, silos, released, now)]
     return {
         "schema": SCHEMA,
         "node": node.manifest.silo_name(node.me),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dcfm_node.errors import Failed, PeerError
+from dcfm_node.errors import DiskError, Failed, PeerError
 from dcfm_node.wire.envelope import open_entry
 
 SCHEMA_VERSION = 1
@@ -33,6 +33,7 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
+_REFUSED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -151,6 +152,8 @@ class JournalStore:
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode & 0xFF in _DAMAGE:  # the low byte is the primary code
                 raise self._failed(f"the journals are damaged: {error}", _MOVE) from error
+            if error.sqlite_errorcode & 0xFF in _REFUSED:
+                raise DiskError(str(error), where=str(self._path), fix=_DISK) from error
             raise self._failed(f"the journals cannot be used: {error}", _DISK) from error
         except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its message
             raise self._failed("the journals are damaged: text is not UTF-8", _MOVE) from error

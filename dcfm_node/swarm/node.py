@@ -52,6 +52,7 @@ from dcfm_node.swarm.election import Booth
 from dcfm_node.swarm.exchange import Exchange
 from dcfm_node.swarm.holdings import Holdings
 from dcfm_node.swarm.liveness import Duty, Liveness
+from dcfm_node.swarm.needs import spent
 from dcfm_node.swarm.outcome import (
     brief,
     outcome_of,
@@ -288,6 +289,7 @@ class Node:
         if self.step is None or step.phase != self.step.phase:
             fields = {"stage": step.phase.stage, "round": step.phase.round}
             effects.append(Report("phase", fields))
+            effects += self.holdings.drop(spent(situation, step, self.work))
         self.step = step
         effects += self._work(step, now)
         return effects

@@ -54,6 +54,8 @@ class View:
     """Term and author, then the last that it said."""
     checkpoint_digests: set[bytes] = field(default_factory=set)
     """Of the snapshots of all that were ever said."""
+    named: set[bytes] = field(default_factory=set)
+    """Digests of every snapshot that the run's records name."""
     students: dict[bytes, Said[Student]] = field(default_factory=dict)
     endorsed: dict[bytes, dict[bytes, Said[Endorse]]] = field(default_factory=dict)
     """Digest of the student's entry, then endorser."""
@@ -95,8 +97,10 @@ class View:
             case Checkpoint() as body:
                 self.checkpoints[body.term, author] = Said(author, digest, body)
                 self.checkpoint_digests.add(body.snapshot.digest)
+                self.named.add(body.snapshot.digest)
             case Student() as body:
                 self.students[digest] = Said(author, digest, body)
+                self.named.add(body.snapshot.digest)
                 self._valid = None
             case Endorse() as body:
                 self.endorsed.setdefault(body.student, {})[author] = Said(author, digest, body)
@@ -114,6 +118,7 @@ class View:
         if said.body.round in rounds:
             return
         rounds[said.body.round] = self.expert_entries[said.digest] = said
+        self.named.add(said.body.snapshot.digest)
         newest = self.newest_experts.get(said.author)
         if newest is None or newest.body.round < said.body.round:
             self.newest_experts[said.author] = said
@@ -154,12 +159,6 @@ class View:
             return newest
         rounds = [r for r in self.experts[author] if r <= at_most]
         return self.experts[author][max(rounds)] if rounds else None
-
-    def snapshots(self) -> set[bytes]:
-        """Digests of every snapshot that the run's records name."""
-        students = {said.body.snapshot.digest for said in self.students.values()}
-        students |= self.checkpoint_digests
-        return students | {said.body.snapshot.digest for said in self.expert_entries.values()}
 
     # Leaders
 
@@ -260,11 +259,12 @@ class View:
         found = self.counting_students()
         return found[-1] if found else None
 
+    def released(self, student: Said[Student]) -> bool:
+        """Whether a student is final, and a quorum of silos endorsed it."""
+        endorsers = self.endorsed.get(student.digest, ())
+        return student.body.final and len(endorsers) >= self.manifest.quorum
+
     def latest(self) -> Said[Student] | None:
-        """The newest final student that a quorum of silos endorsed: what `fetch --latest` gives."""
-        found = [
-            said
-            for said in self.counting_students()
-            if said.body.final and len(self.endorsed.get(said.digest, ())) >= self.manifest.quorum
-        ]
+        """The newest counting student that is released: what `fetch --latest` gives."""
+        found = [said for said in self.counting_students() if self.released(said)]
         return found[-1] if found else None

@@ -1,0 +1,55 @@
+"""What the disk refuses: said in `status`, tried again, and gone on with as soon as it is taken."""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from dcfm_node.errors import DiskError
+
+log = structlog.get_logger()
+
+
+class Disk:
+    """Writes that must not be lost, and what was refused.
+
+    Args:
+        pause: between two tries.
+    """
+
+    def __init__(self, pause: Callable[[], Awaitable[None]]) -> None:
+        self._pause = pause
+        self._refused: dict[str, str] = {}
+        self.waiting = False
+        """The loop stands still until the journals are written."""
+
+    def problems(self) -> list[str]:
+        """In words, with what to do."""
+        return [
+            f"the disk refuses {what}: {why}; make room, and this node goes on by itself"
+            for what, why in self._refused.items()
+        ]
+
+    def refused(self, what: str, why: str) -> None:
+        """Something could not be written; it will be tried again."""
+        if what not in self._refused:
+            log.error("disk_refused", what=what, why=why)
+        self._refused[what] = why
+
+    def accepted(self, what: str) -> None:
+        """It could be written."""
+        if self._refused.pop(what, None) is not None:
+            log.info("disk_accepted", what=what)
+
+    async def insist(self, what: str, write: Callable[[], None]) -> None:
+        """Write, however long it takes: nothing that depends on it may happen before."""
+        while True:
+            try:
+                write()
+            except DiskError as error:
+                self.refused(what, error.what)
+                self.waiting = True
+                await self._pause()
+            else:
+                self.waiting = False
+                self.accepted(what)
+                return

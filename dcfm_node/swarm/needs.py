@@ -1,0 +1,47 @@
+"""Which snapshots on disk the run can still ask for (SPEC 5.2). The others are dropped."""
+
+from collections.abc import Set
+
+from dcfm_node.swarm.effects import Distil, Score, Train, Work
+from dcfm_node.swarm.plan import Situation, Step, wanted
+
+
+def spent(s: Situation, step: Step, work: Work | None) -> Set[bytes]:
+    """Snapshots of this run that are held, and that no record of the view needs any more.
+
+    Args:
+        work: what the worker does now; its inputs stay until it is done.
+    """
+    return (s.held & s.view.named) - needed(s, step) - inputs(work)
+
+
+def needed(s: Situation, step: Step) -> set[bytes]:
+    """What is wanted (SPEC 5.2); every student that was released; and all from which the newest
+    student can be made anew, should it be lost or a teacher withdraw: the experts of its round, and
+    the student it began from. Of this phase also the experts of its round and of the one before,
+    which a silo that is behind averages. So what is kept does not grow with the rounds."""
+    view = s.view
+    rounds = {step.phase.round, step.phase.round - 1, view.distilled_round()}
+    upto = [round_ for round_ in rounds if round_ is not None]
+    experts = [view.latest_expert(key, round_) for key in view.experts for round_ in upto]
+    students = [said for said in view.valid_students() if view.released(said)]
+    found = {said.body.snapshot.digest for said in experts if said is not None}
+    found |= {said.body.snapshot.digest for said in students}
+    newest = view.valid_students()[-1:]
+    found |= {said.body.snapshot.digest for said in newest}
+    found |= {said.body.parent for said in newest if said.body.parent is not None}
+    return found | wanted(s).keys() | inputs(step.action)
+
+
+def inputs(action: object) -> set[bytes]:
+    """Snapshots that a piece of work reads; none of anything else."""
+    match action:
+        case Train(init=init, anchor=anchor, peers=peers):
+            named = [init, anchor, *(digest for _, digest in peers)]
+        case Distil(init=init, resume=resume, teachers=teachers):
+            named = [init, resume, *(digest for _, _, digest in teachers)]
+        case Score(snapshot=snapshot, reference=reference):
+            named = [snapshot, reference]
+        case _:
+            named = []
+    return {digest for digest in named if digest is not None}

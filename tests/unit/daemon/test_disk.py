@@ -1,0 +1,50 @@
+"""A full disk: said, waited for, and gone on from with nothing lost."""
+
+import asyncio
+from pathlib import Path
+
+from dcfm_node.daemon.disk import Disk
+from dcfm_node.store.journals import JournalStore
+from tests.unit.swarm.builders import Run, join
+
+RUN = Run(3)
+
+
+def test_a_write_that_the_disk_refuses_is_tried_until_it_is_taken(tmp_path: Path) -> None:
+    store = JournalStore(tmp_path / "journals.sqlite")
+    author = RUN.authors[0]
+    said = [author.say(join()).envelope for _ in range(60)]
+    store.append(RUN.id, author.key, 0, said[0])
+    rows = [(author.key, seq, envelope) for seq, envelope in enumerate(said)]
+    # What SQLite says when no page can be added is what it says of a full disk.
+    store._db.execute("PRAGMA max_page_count = 1")
+    seen: list[list[str]] = []
+
+    async def pause() -> None:
+        assert disk.waiting
+        assert store.load(RUN.id)[0] == said[:1]
+        seen.append(disk.problems())
+        if len(seen) == 2:
+            store._db.execute("PRAGMA max_page_count = 1000")
+
+    disk = Disk(pause)
+    asyncio.run(disk.insist("the journals", lambda: store.append_many(RUN.id, rows)))
+    assert len(seen) == 2 and "full" in seen[0][0] and "make room" in seen[0][0]
+    assert not disk.waiting and disk.problems() == []
+    assert store.load(RUN.id)[0] == said
+
+
+def test_what_else_the_disk_refuses_is_said_until_it_is_taken() -> None:
+    async def never() -> None:
+        raise AssertionError
+
+    disk = Disk(never)
+    disk.refused("snapshots", "No space left on device")
+    disk.refused("snapshots", "No space left on device")
+    assert disk.problems() == [
+        "the disk refuses snapshots: No space left on device; make room, and this node goes on by"
+        " itself"
+    ]
+    disk.accepted("snapshots")
+    disk.accepted("snapshots")
+    assert disk.problems() == []
