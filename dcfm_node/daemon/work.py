@@ -57,12 +57,11 @@ def job_for(
         case Distil():
             return _job(
                 f"distil-{work.round}",
-                (work.teachers, work.init),
+                work.teachers,
                 folder,
                 kind={"dcfm": "distil", "fedflow": "average"}.get(manifest.method.name, "ensemble"),
                 silo=silo,
                 seed=_seed(manifest, "", work.round),
-                init=path(work.init) if work.init is not None else None,
                 resume=path(work.resume) if work.resume is not None else None,
                 teachers=tuple(teacher(author, digest) for author, _, digest in work.teachers),
             )

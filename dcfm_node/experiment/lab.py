@@ -20,9 +20,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from dcfm_node.data.source import holdout_mask
+from dcfm_node.experiment.settings import Start
 from dcfm_node.experiment.task import Labelled, Task
 from dcfm_node.flow import networks, stages
-from dcfm_node.flow.federated import federated
+from dcfm_node.flow.federated import federated, merge
 from dcfm_node.flow.labels import Counts, count
 from dcfm_node.flow.owners import train_router
 from dcfm_node.flow.stages import Hooks, Outcome, Samples, Teacher, Weights
@@ -213,21 +214,34 @@ class Lab:
         ]
 
     def distil(
-        self, experts: Sequence[Trained], round_: int, parent: Trained | None = None
+        self,
+        experts: Sequence[Trained],
+        round_: int,
+        *,
+        start: Start = "experts",
+        before: Trained | None = None,
     ) -> Trained:
-        """DCFM-B of all experts, warm-started from an earlier student."""
+        """DCFM-B of all experts, from the mean of their weights, from the student before it if
+        there is one, or from the run's initial weights."""
+        teachers = self.teachers(experts)
+        init = {
+            "experts": merge(teachers),
+            "student": before.weights if before else None,
+            "fresh": None,
+        }[start]
         return self.train(
             f"distil {round_}",
             (
                 _read_by("distil", self.manifest),
                 round_,
                 [e.key for e in experts],
-                parent.key if parent else "",
+                start,
+                before.key if before and start == "student" else "",
             ),
             lambda hooks: stages.distil(
                 self.manifest,
-                self.teachers(experts),
-                init=parent.weights if parent else None,
+                teachers,
+                init=init,
                 seed=self._seed("", round_),
                 hooks=hooks,
             ),

@@ -248,9 +248,10 @@ def _alternating(lab: Lab, settings: Experiment) -> Fitted:
     rounds: list[Round] = []
     for number in range(settings.rounds + 1):
         if student is not None:
-            experts = lab.anchored(experts, student, number, live=settings.anchor_live)
+            starts = [student] * len(experts) if settings.expert_from == "student" else experts
+            experts = lab.anchored(starts, student, number, live=settings.anchor_live)
             ledger.trained(*experts)
-        student = lab.distil(experts, number, parent=student if settings.warm else None)
+        student = lab.distil(experts, number, start=settings.student_from, before=student)
         ledger.trained(student)
         ledger.exchanged(sent=1, received=1)
         rounds.append(Round(number, _single(lab, student), ledger.read()))

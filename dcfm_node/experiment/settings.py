@@ -38,6 +38,7 @@ MethodName = Literal[
     "oracle",
 ]
 Rule = Literal["joint", "composed"]
+Start = Literal["experts", "student", "fresh"]
 Values = tuple[str, ...]
 FilePath = Annotated[Path, Field(strict=False)]
 Positive = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -158,8 +159,11 @@ class Experiment(Model):
     """Rounds of `dcfm-a`, silos in turn."""
     rounds: Positive = 2
     """Rounds of `dcfm-alternating`."""
-    warm: bool = True
-    """A student starts from the one before."""
+    student_from: Start = "experts"
+    """What a student's training starts from: the mean of its teachers' weights, the student before,
+    or the run's initial weights."""
+    expert_from: Literal["student", "expert"] = "student"
+    """What an expert's anchored round starts from: the interim student, or the expert itself."""
     anchor_live: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     """Probability that a term of the anchored penalty is the silo's own."""
     attribute: tuple[Attribute, ...] = ()

@@ -73,20 +73,23 @@ def refine_anchored(
     train: Samples,
     holdout: Samples,
     *,
-    init: Weights,
     anchor: Weights,
+    init: Weights | None = None,
     live: float = sources.LIVE,
     seed: int,
     hooks: Hooks,
 ) -> Outcome:
     """A round of the alternating schedule: every silo at once, anchored on the interim student.
 
+    Training starts from `init`, by default from the student itself: so every silo's steps build on
+    those of all.
+
     Each of the terms ∅, c^{i}, c^{j} is live with probability `live` and else the student's, on own
     labels and, for `product_share` of the rows, on labels of the product space. Since all silos
     move to the same offset, nothing oscillates.
     """
     mix = sources.anchored(hooks.fast(load(manifest, anchor, hooks.device)), live)
-    stage = manifest.method.refine
+    stage, init = manifest.method.refine, anchor if init is None else init
     return _on_data(manifest, stage, (train, holdout), init=init, mix=mix, seed=seed, hooks=hooks)
 
 
@@ -130,6 +133,9 @@ def distil(
     hooks: Hooks,
 ) -> Outcome:
     """DCFM-B, Eqs. 15-17: one student from experts alone, without data.
+
+    Training starts from `init`, best the mean of the teachers' weights (Lin et al., "Ensemble
+    distillation for robust model fusion in federated learning", 2020); None starts afresh.
 
     Its `holdout_loss` is the error against its teachers on fresh paths of theirs, its `ci_gap` is
     on labels of the product space.

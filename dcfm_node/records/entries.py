@@ -82,8 +82,6 @@ class Checkpoint(Model):
     snapshot: Snapshot
     teachers: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS)]
     """Digests of the expert entries that are distilled."""
-    parent: Digest | None
-    """Digest of the earlier student's snapshot that it was warm-started from."""
     step: Count
     """Training steps done."""
 
@@ -98,8 +96,6 @@ class Student(Model):
     snapshot: Snapshot
     teachers: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS)]
     """Digests of the expert entries it was distilled from."""
-    parent: Digest | None
-    """Digest of the earlier student's snapshot it was warm-started from."""
     missing: Annotated[tuple[Key, ...], Field(max_length=MAX_SILOS)]
     """Silos that did not withdraw and taught it no expert of this round: DEGRADED if any."""
     resumed: Digest | None

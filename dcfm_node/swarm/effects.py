@@ -16,8 +16,9 @@ class Train:
     """Train this silo's expert: Stage I, or a round of DCFM-A or FedFlow.
 
     Attributes:
-        init: digest of the snapshot to start from; None in Stage I.
-        anchor: digest of the student's snapshot, in the alternating schedule.
+        init: digest of the snapshot to start from in the paper's rounds.
+        anchor: digest of the student's snapshot, to start from and be anchored on, in the
+            alternating schedule.
         peers: (silo, digest of its expert's snapshot): in the paper's, this silo not included; in
             FedFlow all whose parameters are averaged to start from.
     """
@@ -37,7 +38,6 @@ class Distil:
     Attributes:
         lease: digest of the lease entry.
         teachers: (silo, digest of the expert entry, digest of its snapshot).
-        init: digest of the previous student's snapshot, for a warm start.
         missing: active silos without an expert of this round.
         final: the schedule ends with this student.
         resume: digest of the snapshot of a checkpoint of these teachers and this start, to go on
@@ -48,7 +48,6 @@ class Distil:
     term: int
     lease: bytes
     teachers: tuple[tuple[bytes, bytes, bytes], ...]
-    init: bytes | None
     missing: tuple[bytes, ...]
     final: bool
     resume: bytes | None = None

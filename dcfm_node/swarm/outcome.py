@@ -51,7 +51,6 @@ def checkpoint_of(work: Distil, snapshot: Snapshot, step: int) -> Checkpoint:
         lease=work.lease,
         snapshot=snapshot,
         teachers=tuple(entry for _, entry, _ in work.teachers),
-        parent=work.init,
         step=step,
     )
 
@@ -66,7 +65,6 @@ def student_of(
         lease=work.lease,
         snapshot=snapshot,
         teachers=tuple(entry for _, entry, _ in work.teachers),
-        parent=work.init,
         missing=work.missing,
         resumed=work.resume,
         final=work.final,

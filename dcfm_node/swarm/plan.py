@@ -110,15 +110,15 @@ def _train(s: Situation, phase: Phase) -> Work | Waiting:
             return found
         averaged = tuple((e.author, e.body.snapshot.digest) for e in _of_one_round(found))
         return Train("refine", phase.round, peers=averaged)
-    init = _start(s, own)
-    if init is None:
-        return Waiting("this node's own last expert is on its way back from its peers")
     if s.view.manifest.method.alternates:
         student = s.view.newest_student()
         if student is None or student.body.snapshot.digest not in s.held:
             on = (student.author,) if student is not None else ()
             return Waiting("the student to refine against is on its way", on=on)
-        return Train("refine", phase.round, init=init, anchor=student.body.snapshot.digest)
+        return Train("refine", phase.round, anchor=student.body.snapshot.digest)
+    init = _start(s, own)
+    if init is None:
+        return Waiting("this node's own last expert is on its way back from its peers")
     experts = _experts(s, phase.round)
     if isinstance(experts, Waiting):
         return experts
@@ -193,10 +193,7 @@ def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
     current = {said.author for said in experts if said.body.round == round_}
     entries = frozenset(said.digest for said in experts)
     in_turn = s.view.manifest.method.in_turn
-    earlier = [said for said in s.view.counting_students() if said.body.round < round_]
-    parents = [e.body.snapshot.digest for e in earlier if e.body.snapshot.digest in s.held]
-    init = parents[-1] if parents else None
-    resume = _resumable(s, [said.digest for said in experts], init)
+    resume = _resumable(s, [said.digest for said in experts])
     if isinstance(resume, Waiting):
         return resume
     return Distil(
@@ -204,7 +201,6 @@ def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
         term=lead.term,
         lease=lead.lease,
         teachers=tuple((e.author, e.digest, e.body.snapshot.digest) for e in experts),
-        init=init,
         missing=tuple(key for key in s.view.active() if key not in current),
         final=in_turn or finishes(s.view, round_, among=entries),
         resume=resume,
@@ -228,12 +224,10 @@ def _checkpoint(s: Situation) -> Said[Checkpoint] | None:
     return said if said.body.snapshot.size <= bound else None
 
 
-def _resumable(
-    s: Situation, teachers: Sequence[bytes], init: bytes | None
-) -> bytes | Waiting | None:
+def _resumable(s: Situation, teachers: Sequence[bytes]) -> bytes | Waiting | None:
     """The checkpoint to go on from, if it is one of this very student; None begins anew."""
     said = _checkpoint(s)
-    if said is None or (list(said.body.teachers), said.body.parent) != (teachers, init):
+    if said is None or list(said.body.teachers) != teachers:
         return None
     digest = said.body.snapshot.digest
     held, vain = digest in s.held, s.lost(digest)

@@ -91,14 +91,15 @@ class Bench:
                 hooks=hooks,
             )
         if job.kind == "distil":
-            return stages.distil(manifest, teachers, init=init, seed=job.seed, hooks=hooks)
-        if job.kind == "local" or init is None:
-            return stages.local(manifest, train, holdout, seed=job.seed, hooks=hooks)
+            merged = federated.merge(teachers)
+            return stages.distil(manifest, teachers, init=merged, seed=job.seed, hooks=hooks)
         if job.kind == "refine_anchored":
             anchor = _weights(job.anchor)
             return stages.refine_anchored(
-                manifest, train, holdout, init=init, anchor=anchor, seed=job.seed, hooks=hooks
+                manifest, train, holdout, anchor=anchor, seed=job.seed, hooks=hooks
             )
+        if job.kind == "local" or init is None:
+            return stages.local(manifest, train, holdout, seed=job.seed, hooks=hooks)
         return stages.refine_against_peers(
             manifest,
             train,

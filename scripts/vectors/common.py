@@ -82,7 +82,6 @@ def bodies() -> list[Any]:
             lease=one,
             snapshot=SNAPSHOT,
             teachers=(two, three),
-            parent=None,
             step=500,
         ),
         rec.Student(
@@ -91,7 +90,6 @@ def bodies() -> list[Any]:
             lease=one,
             snapshot=SNAPSHOT,
             teachers=(two, three),
-            parent=None,
             missing=(SIGNERS[4].key,),
             resumed=None,
             final=False,
@@ -105,7 +103,6 @@ def bodies() -> list[Any]:
             lease=one,
             snapshot=SNAPSHOT,
             teachers=(two,),
-            parent=three,
             missing=(),
             resumed=two,
             final=True,

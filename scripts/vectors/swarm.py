@@ -117,7 +117,6 @@ class Story:
             "round": 0,
             "lease": lease,
             "snapshot": SNAPSHOT,
-            "parent": None,
             "teachers": tuple(taught),
             "missing": (),
             "resumed": None,

@@ -50,7 +50,6 @@ def test_the_next_leader_ends_with_what_the_killed_one_would_have_made(tmp_path:
                 (e.author, e.digest, e.body.snapshot.digest)
                 for e in (view.expert_entries[entry] for entry in student.teachers)
             ),
-            init=student.parent,
             missing=(),
             final=True,
         )

@@ -60,8 +60,8 @@ def test_stage_one_starts_from_nothing(manifest: Manifest) -> None:
 
 
 def test_refining_against_a_student(manifest: Manifest) -> None:
-    made = job(Train("refine", 1, init=MINE, anchor=ANCHOR), manifest)
-    assert (made.kind, made.init, made.anchor) == ("refine_anchored", Path("1"), Path("3"))
+    made = job(Train("refine", 1, anchor=ANCHOR), manifest)
+    assert (made.kind, made.init, made.anchor) == ("refine_anchored", None, Path("3"))
 
 
 def test_refining_against_peers_names_this_silo_among_them(manifest: Manifest) -> None:
@@ -73,10 +73,10 @@ def test_refining_against_peers_names_this_silo_among_them(manifest: Manifest) -
     ]
 
 
-def test_distilling_takes_every_teacher_and_the_last_student(manifest: Manifest) -> None:
+def test_distilling_takes_every_teacher(manifest: Manifest) -> None:
     teachers = ((ME, b"x" * 32, MINE), (PEER, b"y" * 32, THEIRS))
-    made = job(Distil(1, 4, b"l" * 32, teachers, ANCHOR, (), False), manifest)
-    assert (made.kind, made.init) == ("distil", Path("3"))
+    made = job(Distil(1, 4, b"l" * 32, teachers, (), False), manifest)
+    assert (made.kind, made.init) == ("distil", None)
     assert [teacher.silo for teacher in made.teachers] == ["east", "west"]
 
 
@@ -102,7 +102,7 @@ def test_averaging_names_the_round_and_whose_parameters(manifest: Manifest) -> N
 def test_a_students_making_is_the_methods(manifest: Manifest, name: str, kind: str) -> None:
     run = manifest.model_copy(update={"method": method(name)})
     teachers = ((ME, b"x" * 32, MINE), (PEER, b"y" * 32, THEIRS))
-    made = job(Distil(0, 4, b"l" * 32, teachers, None, (), True), run)
+    made = job(Distil(0, 4, b"l" * 32, teachers, (), True), run)
     assert (made.kind, [teacher.silo for teacher in made.teachers]) == (kind, ["east", "west"])
 
 
@@ -117,25 +117,26 @@ def test_other_inputs_are_another_job(manifest: Manifest) -> None:
         job(work, manifest).key
         for work in (
             Train("local", 0),
-            Train("refine", 1, init=MINE, anchor=ANCHOR),
-            Train("refine", 1, init=THEIRS, anchor=ANCHOR),
-            Train("refine", 1, init=MINE, anchor=THEIRS),
-            Train("refine", 2, init=MINE, anchor=ANCHOR),
+            Train("refine", 1, init=MINE),
+            Train("refine", 1, init=THEIRS),
+            Train("refine", 1, anchor=ANCHOR),
+            Train("refine", 1, anchor=THEIRS),
+            Train("refine", 2, anchor=ANCHOR),
         )
     }
-    assert len(keys) == 5
+    assert len(keys) == 6
 
 
 def test_a_new_term_resumes_the_same_distillation(manifest: Manifest) -> None:
     teachers = ((ME, b"x" * 32, MINE),)
-    first = job(Distil(1, 4, b"l" * 32, teachers, None, (), False), manifest)
-    again = job(Distil(1, 5, b"m" * 32, teachers, None, (), False), manifest)
+    first = job(Distil(1, 4, b"l" * 32, teachers, (), False), manifest)
+    again = job(Distil(1, 5, b"m" * 32, teachers, (), False), manifest)
     assert first.key == again.key
 
 
 def test_anothers_checkpoint_is_of_the_same_job(manifest: Manifest) -> None:
     """The worker goes on from it or from its own, whichever came farther."""
-    alone = Distil(1, 4, b"l" * 32, ((ME, b"x" * 32, MINE),), None, (), False)
+    alone = Distil(1, 4, b"l" * 32, ((ME, b"x" * 32, MINE),), (), False)
     helped = job(replace(alone, resume=ANCHOR), manifest)
     assert helped.resume == Path("3")
     assert helped.key == job(alone, manifest).key
@@ -143,5 +144,5 @@ def test_anothers_checkpoint_is_of_the_same_job(manifest: Manifest) -> None:
 
 def test_seeds_differ_by_silo_and_round_and_repeat(manifest: Manifest) -> None:
     first, second = job(Train("local", 0), manifest), job(Train("local", 0), manifest)
-    later = job(Train("refine", 1, init=MINE, anchor=ANCHOR), manifest)
+    later = job(Train("refine", 1, anchor=ANCHOR), manifest)
     assert first.seed == second.seed != later.seed

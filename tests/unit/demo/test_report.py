@@ -57,7 +57,6 @@ def student(author, at_s, round_, term):
             lease=b"\x07" * 32,
             snapshot=SNAPSHOT,
             teachers=(b"\x08" * 32,),
-            parent=None,
             missing=(),
             resumed=None,
             final=round_ == 1,

@@ -130,7 +130,6 @@ def student(
         lease=claimed.digest,
         snapshot=snapshot(f"student {term} {round_}"),
         teachers=tuple(teachers),
-        parent=None,
         missing=(),
         resumed=None,
         final=final,
@@ -149,7 +148,6 @@ def checkpoint(
         lease=claimed.digest,
         snapshot=snapshot(f"checkpoint {term} {round_} {step}"),
         teachers=tuple(teachers),
-        parent=None,
         step=step,
     )
 

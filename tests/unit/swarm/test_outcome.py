@@ -20,7 +20,6 @@ DISTIL = Distil(
     term=2,
     lease=b"l" * 32,
     teachers=((b"k" * 32, b"e" * 32, b"s" * 32),),
-    init=b"i" * 32,
     missing=(b"m" * 32,),
     final=True,
 )
@@ -37,7 +36,7 @@ def test_a_student_carries_its_lineage_and_who_is_missing() -> None:
     record = student_of(DISTIL, snapshot("student"), {}, seed=7)
     assert (record.term, record.round, record.seed, record.final) == (2, 1, 7, True)
     assert record.teachers == (b"e" * 32,)
-    assert (record.parent, record.missing) == (b"i" * 32, (b"m" * 32,))
+    assert record.missing == (b"m" * 32,)
     assert brief(record) == {"round": 1, "term": 2, "final": True}
 
 
@@ -76,10 +75,10 @@ def test_an_expert_of_a_round_is_said_once() -> None:
 
 
 def test_a_distillation_is_the_same_work_whatever_teachers_came_since() -> None:
-    more = Distil(1, 2, b"l" * 32, (), None, (), final=False)
+    more = Distil(1, 2, b"l" * 32, (), (), final=False)
     view = Run(3).view()
     assert same_work(DISTIL, more, view)
-    assert not same_work(DISTIL, Distil(1, 3, b"l" * 32, (), None, (), final=False), view)
+    assert not same_work(DISTIL, Distil(1, 3, b"l" * 32, (), (), final=False), view)
     assert not same_work(DISTIL, SCORE, view)
     assert not same_work(SCORE, None, view)
 
@@ -90,7 +89,7 @@ def test_a_distillation_begins_again_without_a_teacher_that_withdraws() -> None:
     run.publish_experts(0)
     run.elect(0)
     teachers = tuple((a.key, a.journal[1].digest, b"s" * 32) for a in run.authors)
-    work = Distil(0, 1, b"l" * 32, teachers, None, (), final=False)
+    work = Distil(0, 1, b"l" * 32, teachers, (), final=False)
     made = student_of(work, snapshot("student"), {}, 0)
     assert same_work(work, work, run.view())
     assert still_true(made, run.view(), run.keys[0])

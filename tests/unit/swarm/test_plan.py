@@ -34,14 +34,14 @@ def test_stage_one_is_for_everyone_at_once() -> None:
     assert action == Waiting("silos are training", on=tuple(run.keys[1:]))
 
 
-def test_refining_starts_from_the_own_expert_and_anchors_on_the_student() -> None:
+def test_refining_starts_from_the_student_and_anchors_on_it() -> None:
     run = Run(3)
     run.publish_experts(0)
     run.distil(0)
-    action = next_step(situation(run, me=1)).action
-    expected = {"init": snapshot("expert 1 0").digest, "anchor": snapshot("student 1 0").digest}
-    assert action == Train("refine", 1, **expected)
-    waiting = next_step(situation(run, me=1, held={expected["init"]})).action
+    own, student = snapshot("expert 1 0").digest, snapshot("student 1 0").digest
+    action = next_step(situation(run, me=1, held={student})).action
+    assert action == Train("refine", 1, anchor=student)
+    waiting = next_step(situation(run, me=1, held={own})).action
     assert waiting == Waiting("the student to refine against is on its way", on=(run.keys[0],))
 
 
@@ -102,15 +102,15 @@ def test_an_ensemble_is_final_and_of_stage_one() -> None:
     assert [key for key, _, _ in action.teachers] == run.keys
 
 
-def test_a_lost_own_expert_is_awaited_and_then_replaced_by_the_student() -> None:
-    run = Run(3)
+def test_under_the_papers_rule_a_lost_own_expert_is_awaited_and_then_replaced() -> None:
+    run = Run(3, schedule="paper")
     run.publish_experts(0)
-    run.distil(1)
-    student = snapshot("student 1 0").digest
-    coming = next_step(situation(run, held={student})).action
+    own, *others = (snapshot(f"expert {k} 0").digest for k in range(3))
+    coming = next_step(situation(run, held=set(others))).action
     assert isinstance(coming, Waiting) and "own last expert" in coming.why
-    action = next_step(situation(run, held={student}, lost=lambda digest: True)).action
-    assert action == Train("refine", 1, init=student, anchor=student)
+    action = next_step(situation(run, held=set(others), lost=lambda digest: digest == own)).action
+    peers = tuple(zip(run.keys[1:], others, strict=True))
+    assert action == Train("refine", 1, init=others[0], peers=peers)
 
 
 def test_the_leader_distils_what_it_holds_and_names_the_missing() -> None:
