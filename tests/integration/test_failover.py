@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from dcfm_node.daemon.work import job_for
+from dcfm_node.flow.federated import merge
 from dcfm_node.flow.stages import Hooks, Teacher, distil
 from dcfm_node.swarm.effects import Distil
 from dcfm_node.swarm.lineage import verify
@@ -62,12 +63,8 @@ def test_the_next_leader_ends_with_what_the_killed_one_would_have_made(tmp_path:
             folder=tmp_path,
         )
         torch.set_num_threads(1)
-        whole = distil(
-            view.manifest,
-            [Teacher(t.silo, load_file(t.path), dict(t.counts)) for t in job.teachers],
-            init=load_file(job.init) if job.init is not None else None,
-            seed=job.seed,
-            hooks=Hooks(),
-        )
+        teachers = [Teacher(t.silo, load_file(t.path), dict(t.counts)) for t in job.teachers]
+        init = merge(teachers)
+        whole = distil(view.manifest, teachers, init=init, seed=job.seed, hooks=Hooks())
         made = load_file(snapshot(others[0], student.snapshot.digest))
         assert all(torch.equal(whole.weights[name], made[name]) for name in made)
