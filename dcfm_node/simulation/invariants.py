@@ -182,7 +182,7 @@ def _has_what_it_needs(world: World, key: bytes, work: Work) -> None:
         case Train():
             needed = [work.init, work.anchor, *(digest for _, digest in work.peers)]
         case Distil():
-            needed = [work.init, work.resume, *(digest for _, _, digest in work.teachers)]
+            needed = [work.resume, *(digest for _, _, digest in work.teachers)]
         case Score():
             needed = [work.snapshot, work.reference]
     held = world.hosts[key].disk.held
