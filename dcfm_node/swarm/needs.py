@@ -29,7 +29,6 @@ def needed(s: Situation, step: Step) -> set[bytes]:
     found |= {said.body.snapshot.digest for said in students}
     newest = view.valid_students()[-1:]
     found |= {said.body.snapshot.digest for said in newest}
-    found |= {said.body.parent for said in newest if said.body.parent is not None}
     return found | wanted(s).keys() | inputs(step.action)
 
 
@@ -38,8 +37,8 @@ def inputs(action: object) -> set[bytes]:
     match action:
         case Train(init=init, anchor=anchor, peers=peers):
             named = [init, anchor, *(digest for _, digest in peers)]
-        case Distil(init=init, resume=resume, teachers=teachers):
-            named = [init, resume, *(digest for _, _, digest in teachers)]
+        case Distil(resume=resume, teachers=teachers):
+            named = [resume, *(digest for _, _, digest in teachers)]
         case Score(snapshot=snapshot, reference=reference):
             named = [snapshot, reference]
         case _:
