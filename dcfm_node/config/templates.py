@@ -204,4 +204,7 @@ stall_s = 600.0
 # A silo refuses a student whose velocity error on its hold-out data exceeds its own expert's by
 # more than this factor.
 endorse_ratio = 4.0
+# Every silo scores its peers' experts on its own hold-out data before they serve, and says so; an
+# expert that a majority refuses is used by nobody. Needs three silos; costs seconds a round.
+audit = true
 """

@@ -13,6 +13,7 @@ from dcfm_node.swarm.effects import (
     Checkpointed,
     Distil,
     Event,
+    Examine,
     Progressed,
     Score,
     Work,
@@ -49,6 +50,7 @@ class Bench:
         self._trainer, self._snapshots, self._folder = trainer, snapshots, folder
         self._put, self._spawn = put, spawn
         self._present: tuple[str, Work, Path] | None = None
+        self._silos: dict[str, bytes] = {}
         self.metrics: dict[str, float] = {}
         self._trouble = ""
 
@@ -71,6 +73,7 @@ class Bench:
             if not stale.name.startswith(job.key):
                 stale.unlink()
         self._present = (job.key, work, job.output)
+        self._silos = {silo.name: silo.key for silo in node.manifest.roster}
         self.metrics = {}
         log.info("work_started", job=job.key)
         self._trainer.submit(job)
@@ -94,7 +97,7 @@ class Bench:
             case Done():
                 self._present, self._trouble = None, ""
                 log.info("work_done", job=key, **_rounded(line.metrics))
-                self._spawn(self._adopt(work, output, line.metrics))
+                self._spawn(self._adopt(work, output, line))
             case Broken():
                 self._present = None
                 if isinstance(work, Distil) and work.resume is not None:
@@ -106,16 +109,17 @@ class Bench:
         self._trouble = reason
         self._put(WorkFailed(work, reason))
 
-    async def _adopt(self, work: Work, output: Path, metrics: dict[str, float]) -> None:
-        if isinstance(work, Score):
-            self._put(Worked(work, None, metrics))
+    async def _adopt(self, work: Work, output: Path, done: Done) -> None:
+        if isinstance(work, Score | Examine):
+            scores = {self._silos[name]: given for name, given in done.scores.items()}
+            self._put(Worked(work, None, done.metrics, scores))
             return
         try:
             snapshot = await asyncio.to_thread(self._snapshots.adopt, output)
         except OSError as error:
             self._fail(work, f"what it made cannot be kept: {error}")
             return
-        self._put(Worked(work, snapshot, metrics))
+        self._put(Worked(work, snapshot, done.metrics))
 
     async def _publish(self, work: Distil, path: Path, step: int) -> None:
         try:

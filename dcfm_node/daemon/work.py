@@ -1,10 +1,11 @@
 """From what the swarm asks to what the worker gets: digests become paths."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.swarm.effects import Distil, Score, Train, Work
+from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.canonical import pack, sha256
 from dcfm_node.worker.messages import Job, TeacherFile
@@ -26,6 +27,7 @@ def job_for(
         folder: the node's private work folder; checkpoints and outputs go there.
     """
     silo = manifest.silo_name(me)
+    made = partial(_job, folder, silo)
 
     def teacher(author: bytes, snapshot: bytes) -> TeacherFile:
         counts = view.joins[author].counts
@@ -42,49 +44,47 @@ def job_for(
                 kind = "refine_against_peers"
                 own = ((me, work.init),) if work.init is not None else ()
                 files = tuple(teacher(author, digest) for author, digest in (*own, *work.peers))
-            return _job(
+            return made(
                 f"{work.stage}-{work.round}",
                 (work.init, work.anchor, work.peers),
-                folder,
                 kind=kind,
                 round=work.round,
-                silo=silo,
                 seed=_seed(manifest, silo, work.round),
                 init=path(work.init) if work.init is not None else None,
                 anchor=path(work.anchor) if work.anchor is not None else None,
                 teachers=files,
             )
         case Distil():
-            return _job(
+            return made(
                 f"distil-{work.round}",
                 work.teachers,
-                folder,
                 kind={"dcfm": "distil", "fedflow": "average"}.get(manifest.method.name, "ensemble"),
-                silo=silo,
                 seed=_seed(manifest, "", work.round),
                 resume=path(work.resume) if work.resume is not None else None,
                 teachers=tuple(teacher(author, digest) for author, _, digest in work.teachers),
             )
         case Score():
             members = (view.taught_by(work.snapshot) or ()) if manifest.method.ensemble else ()
-            return _job(
+            return made(
                 "score",
                 (work.student, work.reference),
-                folder,
                 kind="score",
-                silo=silo,
                 seed=0,
                 model=path(work.snapshot),
                 teachers=tuple(teacher(author, work.snapshot) for author in members),
                 reference=path(work.reference) if work.reference is not None else None,
             )
+        case Examine():
+            experts = tuple(teacher(author, digest) for author, _, digest in work.experts)
+            return made(f"audit-{work.round}", work.experts, kind="audit", seed=0, teachers=experts)
 
 
-def _job(name: str, inputs: object, folder: Path, **fields: object) -> Job:
+def _job(folder: Path, silo: str, name: str, inputs: object, **fields: object) -> Job:
     key = f"{name}-{sha256(pack(inputs)).hex()[:16]}"
     return Job.model_validate(
         {
             "key": key,
+            "silo": silo,
             "output": folder / f"{key}.safetensors",
             "checkpoint": folder / f"{key}.checkpoint",
             **fields,

@@ -23,7 +23,16 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 Reason = Annotated[str, Field(max_length=500)]
 Version = Annotated[str, Field(max_length=32)]
 Round = Annotated[int, Field(ge=0, le=10_000)]
-MAX_TERM = 1_000_000
+MAX_TERM = 2**40
 Term = Annotated[int, Field(ge=1, le=MAX_TERM)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
-Metrics = Annotated[dict[Annotated[str, Field(max_length=64)], float], Field(max_length=32)]
+Epoch = Count
+MAX_METRIC = 1e12
+"""So that no sum of metrics overflows."""
+Metrics = Annotated[
+    dict[
+        Annotated[str, Field(max_length=64)],
+        Annotated[float, Field(ge=-MAX_METRIC, le=MAX_METRIC)],
+    ],
+    Field(max_length=32),
+]

@@ -7,6 +7,7 @@ from pydantic import Field
 from dcfm_node.records.base import (
     Count,
     Digest,
+    Epoch,
     Key,
     Metrics,
     Model,
@@ -125,12 +126,40 @@ class Refuse(Model):
     metrics: Metrics
 
 
+class Audit(Model):
+    """A silo scored its peers' experts of a round on its private hold-out data."""
+
+    kind: Literal["audit"] = "audit"
+    round: Round
+    scores: Annotated[tuple[tuple[Digest, Metrics], ...], Field(max_length=MAX_SILOS)]
+    """Digest of an expert entry, and what it scored (SPEC 6.6)."""
+
+
+Cause = Literal[
+    "snapshot",
+    "quota",
+    "score",
+    "fork",
+    "double_vote",
+    "contradiction",
+    "replay",
+    "term",
+    "chunks",
+    "flood",
+    "malformed",
+    "head",
+]
+"""Why a member was judged (SPEC 6.7), for a machine; `reason` is for people."""
+
+
 class Verdict(Model):
-    """A peer's snapshot was checked and refused."""
+    """A member, or an entry of it, was checked and refused."""
 
     kind: Literal["verdict"] = "verdict"
     subject: Key
-    entry: Digest
+    cause: Cause
+    entry: Digest | None
+    """Digest of the entry that it is about, if it is about one."""
     reason: Reason
 
 
@@ -142,7 +171,17 @@ class Withdraw(Model):
 
 
 Body = Annotated[
-    Join | Expert | Vote | Lease | Checkpoint | Student | Endorse | Refuse | Verdict | Withdraw,
+    Join
+    | Expert
+    | Audit
+    | Vote
+    | Lease
+    | Checkpoint
+    | Student
+    | Endorse
+    | Refuse
+    | Verdict
+    | Withdraw,
     Field(discriminator="kind"),
 ]
 
@@ -152,7 +191,7 @@ class Entry(Model):
 
     run: Digest
     author: Key
-    epoch: Annotated[int, Field(ge=0, le=1_000_000)]
+    epoch: Epoch
     """Raised at every start of the author: a chain of a higher epoch replaces a lost tail."""
     seq: Annotated[int, Field(ge=0, le=100_000)]
     prev: Digest

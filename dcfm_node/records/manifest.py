@@ -148,6 +148,8 @@ class Policy(Model):
     endorse_ratio: Annotated[float, Field(gt=0.0)] = 4.0
     """A silo refuses a student whose velocity error on its hold-out data exceeds its own expert's
     by more than this factor."""
+    audit: bool = True
+    """Every silo scores its peers' experts before they serve; what a quorum refuses is not used."""
 
 
 class Silo(Model):
@@ -196,6 +198,11 @@ class Manifest(Model):
     def quorum(self) -> int:
         """A majority of the roster."""
         return len(self.roster) // 2 + 1
+
+    @property
+    def audits(self) -> bool:
+        """Whether experts are audited: of two silos or one, no quorum could refuse any."""
+        return self.policy.audit and len(self.roster) > 2
 
     def silo_name(self, key: bytes) -> str:
         """The roster's name for a key, or its first eight hex digits for a stranger."""

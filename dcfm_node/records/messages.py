@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dcfm_node.records.base import Count, Digest, Key, Model, Reason, Round, Version
+from dcfm_node.records.base import Count, Digest, Epoch, Key, Model, Reason, Round, Version
 from dcfm_node.records.manifest import MAX_SILOS
 
 PROTOCOL = 1
@@ -19,7 +19,7 @@ Seq = Annotated[int, Field(ge=-1, le=100_000)]
 class Head(Model):
     """How far a node holds an author's journal. seq -1 is an empty one."""
 
-    epoch: Annotated[int, Field(ge=0, le=1_000_000)]
+    epoch: Epoch
     seq: Seq
     digest: Digest
     forked: Annotated[int, Field(ge=-1, le=100_000)] = -1

@@ -9,6 +9,7 @@ from dcfm_node.simulation.world import World
 from dcfm_node.swarm.effects import (
     Distil,
     Effect,
+    Examine,
     Persist,
     PersistFork,
     Score,
@@ -115,9 +116,9 @@ def _bounded(world: World, node: Node) -> None:
     sizes = {
         "records wait to be said": (len(node.unsaid), MAX_PENDING),
         "downloads at once": (len(node.fetching), silos + 3),
-        "duties are watched": (len(exchange.liveness.waiting), silos * (rounds + 1) + terms),
+        "duties are watched": (len(exchange.liveness.waiting), 2 * silos * (rounds + 1) + terms),
         "nodes are heard": (len(exchange.liveness.signs), silos),
-        "entries are in one journal": (longest, 8 + silos + 4 * rounds + 12 * terms),
+        "entries are in one journal": (longest, 8 + silos + 5 * rounds + 12 * terms),
     }
     for what, (size, most) in sizes.items():
         _require(world, size <= most, "bounded", f"{size} {what}, over {most}", [node.me])
@@ -185,6 +186,8 @@ def _has_what_it_needs(world: World, key: bytes, work: Work) -> None:
             needed = [work.resume, *(digest for _, _, digest in work.teachers)]
         case Score():
             needed = [work.snapshot, work.reference]
+        case Examine():
+            needed = [digest for _, _, digest in work.experts]
     held = world.hosts[key].disk.held
     lacking = [digest for digest in needed if digest is not None and digest not in held]
     what = f"{type(work).__name__} was begun without {len(lacking)} snapshots that it needs"

@@ -23,6 +23,7 @@ from dcfm_node.swarm.effects import (
     Drop,
     Effect,
     Event,
+    Examine,
     Fetch,
     Held,
     LinkDown,
@@ -354,6 +355,10 @@ class World:
             return
         if isinstance(work, Score):
             self.deliver(key, Worked(work, None, {"holdout_loss": 1.0, "reference_loss": 1.0}))
+        elif isinstance(work, Examine):
+            peers = [author for author, _, _ in work.experts if author != key]
+            scores = {author: {"joint": 0.0, "composed": 0.0} for author in peers}
+            self.deliver(key, Worked(work, None, {}, scores))
         elif host.disk.full:
             self.deliver(key, WorkFailed(work, "no space left on device"))
         else:

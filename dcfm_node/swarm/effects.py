@@ -1,10 +1,10 @@
 """What the swarm hears (events) and what it wants done (effects), and nothing else passes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from dcfm_node.records.entries import Snapshot
+from dcfm_node.records.entries import Cause, Snapshot
 from dcfm_node.records.messages import Message
 from dcfm_node.wire.envelope import Sealed
 
@@ -68,7 +68,20 @@ class Score:
     reference: bytes | None
 
 
-Work = Train | Distil | Score
+@dataclass(frozen=True, slots=True)
+class Examine:
+    """Score the experts of a round on this silo's private hold-out data, before they serve.
+
+    Attributes:
+        experts: (silo, digest of the expert entry, digest of its snapshot), this silo's own among
+            them: the others are compared with it.
+    """
+
+    round: int
+    experts: tuple[tuple[bytes, bytes, bytes], ...]
+
+
+Work = Train | Distil | Score | Examine
 
 
 def activity_of(work: Work) -> str:
@@ -80,6 +93,8 @@ def activity_of(work: Work) -> str:
             return "distil"
         case Score():
             return "score"
+        case Examine():
+            return "audit"
 
 
 # Events
@@ -130,9 +145,24 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """A snapshot arrived whole and failed a check: wrong names, shapes, dtypes or values."""
+    """A snapshot failed a check: wrong names, shapes, dtypes, values or size.
+
+    Attributes:
+        entry: the one entry that names it wrongly, where others name it rightly.
+    """
 
     digest: bytes
+    reason: str
+    cause: Cause = "snapshot"
+    entry: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Misbehaved:
+    """A peer did on its links what no honest node does."""
+
+    peer: bytes
+    cause: Cause
     reason: str
 
 
@@ -163,11 +193,13 @@ class Checkpointed:
 
 @dataclass(frozen=True, slots=True)
 class Worked:
-    """The worker finished: a snapshot for Train and Distil, metrics for all."""
+    """The worker finished: a snapshot for Train and Distil, metrics for all but Examine, which
+    gives scores by silo."""
 
     work: Work
     snapshot: Snapshot | None
     metrics: Mapping[str, float]
+    scores: Mapping[bytes, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +230,7 @@ Event = (
     | Tick
     | Held
     | Unfit
+    | Misbehaved
     | Progressed
     | Downloading
     | Checkpointed

@@ -110,10 +110,11 @@ def _won(view: View, round_: int, contested: list[int], me: bytes) -> Lease | No
 
 
 def _void(view: View, leader: Said[Lease]) -> bool:
-    """Whether a leader will publish no student any more: it did, it withdrew, or a later one
-    fences it, be it of another round. Who asks for a leader all the same needs another."""
+    """Whether a leader will publish no student any more: it did, it takes no part any more, or a
+    later one fences it, be it of another round. Who asks for a leader all the same needs another.
+    """
     spent = any(said.body.lease == leader.digest for said in view.valid_students())
-    return spent or leader.author in view.withdrawn or view.last_leader() != leader
+    return spent or leader.author not in view.active() or view.last_leader() != leader
 
 
 def _begin(view: View, round_: int, booth: Booth) -> Vote | Await:

@@ -14,6 +14,7 @@ from dcfm_node.records.manifest import Manifest, differing_fields
 from dcfm_node.records.messages import (
     MAX_ENTRIES_BYTES,
     PROTOCOL,
+    Beat,
     Entries,
     Head,
     Message,
@@ -21,12 +22,14 @@ from dcfm_node.records.messages import (
     Sync,
 )
 from dcfm_node.swarm.effects import Effect, Foreign, Persist, PersistFork, Report, Send
-from dcfm_node.swarm.journal import Journals, Offered
+from dcfm_node.swarm.faults import Fault
+from dcfm_node.swarm.journal import Fork, Journals, Offered
 from dcfm_node.swarm.liveness import Liveness
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import (
     Sealed,
     SealedBeat,
+    Signs,
     Verify,
     decode_manifest,
     ed25519,
@@ -34,10 +37,15 @@ from dcfm_node.wire.envelope import (
     open_beat,
     open_entry,
     run_id,
+    seal_beat,
 )
 
 MAX_REMEMBERED_BEAT = 2**52
 """No node beats this often: a peer that says so would leave us no higher counter."""
+MAX_CLAIMED_EPOCH = 2**52
+"""No node starts this often: a head of ours in such an epoch would leave us no later one."""
+EMPTY_ANSWERS = 8
+"""So many answers in a row without a new entry, and a peer has nothing more for us."""
 FANOUT = 2
 """Linked peers that a round of gossip tells; each tells back."""
 
@@ -52,6 +60,9 @@ class PeerState:
     trouble: str = ""
     """Why it takes no part with us, in words: another manifest, malformed input."""
     warned_at: float = -1e9
+    empty_answers: int = 0
+    """How often in a row it answered our sync and brought nothing that was new here."""
+    brought: bool = False
 
 
 @dataclass
@@ -106,6 +117,23 @@ class Exchange:
         message = self.sync(reply=True)
         return [Send(peer, message) for peer in chosen]
 
+    def beat(
+        self, signer: Signs, *, activity: str, round_: int, done: int, total: int, ready: bool
+    ) -> None:
+        """Make this node's next sign of life."""
+        last = self.own_beat.beat.counter if self.own_beat is not None else 0
+        beat = Beat(
+            run=self.journals.run,
+            author=self.me,
+            counter=max(last, *self.own_beats.values(), 0) + 1,
+            activity=activity,
+            round=round_,
+            done=done,
+            total=total,
+            ready=ready,
+        )
+        self.own_beat = seal_beat(beat, signer)
+
     def sync(self, *, reply: bool) -> Sync:
         """What this node holds."""
         beats = dict(self.liveness.counters)
@@ -125,21 +153,35 @@ class Exchange:
         message = self._entries([sealed.envelope], [])
         return [Send(key, message) for key, peer in self.peers.items() if peer.linked]
 
-    def own_journal_known(self, *, settled: bool) -> bool:
+    def own_journal_known(self, *, settled: bool, settled_for_good: bool = False) -> bool:
         """Enough peers say where this node's journal ends, and it holds it that far.
 
         A node whose disk was lost or rolled back would otherwise sign a second history. Enough is
-        a quorum, or, once links had time to come up (`settled`), every linked peer (SPEC 3.5).
+        a quorum, or, once links had time to come up (`settled`), every linked peer (SPEC 3.5). A
+        peer that claims more and, asked again and again, does not show it is not believed.
         """
-        own = self.journals.head(self.me)
         if self.me in self.journals.forks:
             return False
         if len(self.own_heads) + 1 < self.manifest.quorum:
             linked = [key for key, peer in self.peers.items() if peer.linked]
             if not settled or not linked or any(key not in self.own_heads for key in linked):
                 return False
-        heads = self.own_heads.values()
-        return all((head.epoch, head.seq) <= (own.epoch, own.seq) for head in heads)
+        return settled_for_good or all(
+            self.peers[peer].empty_answers >= EMPTY_ANSWERS for peer in self.ahead()
+        )
+
+    def ahead(self) -> list[bytes]:
+        """Peers that say they hold more of this node's journal than it does itself."""
+        own = self.journals.head(self.me)
+        heads = self.own_heads.items()
+        return [p for p, head in heads if (head.epoch, head.seq) > (own.epoch, own.seq)]
+
+    def next_epoch(self) -> int:
+        """The epoch to write under: above the own journal's, and above what peers claim of it and
+        do not show, so that even if it is true it is replaced and not contradicted (SPEC 3.5.3)."""
+        chain = self.journals.chains[self.me]
+        claimed = [self.own_heads[peer].epoch for peer in self.ahead()]
+        return max([own.entry.epoch for own in chain[-1:]] + claimed, default=-1) + 1
 
     # What this node hears
 
@@ -178,8 +220,12 @@ class Exchange:
         return [Report("other_protocol", {"peer": name, "why": why}, "warning")]
 
     def _on_sync(self, peer: bytes, sync: Sync) -> list[Effect]:
-        if self.me in sync.heads:
+        if self.me in sync.heads and sync.heads[self.me].epoch < MAX_CLAIMED_EPOCH:
             self.own_heads[peer] = sync.heads[self.me]
+        if not sync.reply:
+            state = self.peers[peer]
+            state.empty_answers = 0 if state.brought else state.empty_answers + 1
+            state.brought = False
         if (counter := sync.beats.get(self.me, 0)) < MAX_REMEMBERED_BEAT:
             self.own_beats[peer] = counter
         effects: list[Effect] = []
@@ -211,6 +257,7 @@ class Exchange:
         outcome = self._fold(sealed)
         match outcome:
             case Offered.NEW | Offered.REPLACED:
+                self.peers[peer].brought = True
                 self.liveness.moved(author, now)
                 if outcome is Offered.REPLACED:
                     self._rebuild()
@@ -281,7 +328,9 @@ class Exchange:
 
     def _rebuild(self) -> None:
         chains: Sequence[list[Sealed]] = list(self.journals.chains.values())
-        self.view = View.of(self.manifest, (sealed for chain in chains for sealed in chain))
+        forked = {author: fault_of(fork) for author, fork in self.journals.forks.items()}
+        said = (sealed for chain in chains for sealed in chain)
+        self.view = View.of(self.manifest, said, forked)
 
     def _beats_unknown_to(self, peer: bytes, theirs: Mapping[bytes, int]) -> list[bytes]:
         found = [
@@ -303,6 +352,12 @@ class Exchange:
                 break
             fitting += 1
         return Entries(run=self.journals.run, entries=tuple(entries[:fitting]), beats=tuple(beats))
+
+
+def fault_of(fork: Fork) -> Fault:
+    """A fork among other faults; its second entry shows it."""
+    why = f"signed two different entries as number {fork.seq}"
+    return Fault("fork", max(fork.first.digest, fork.second.digest), why)
 
 
 def _refusal(peer: bytes, reason: str) -> Report:

@@ -8,12 +8,13 @@ from dcfm_node.wire.envelope import SealedBeat
 
 
 class Duty(NamedTuple):
-    """What the run may wait for: a silo's expert of a round, or the student of a term's leader."""
+    """What the run may wait for: a silo's expert of a round or its audit of the others', or the
+    student of a term's leader."""
 
     silo: bytes
-    task: Literal["train", "lead"]
+    task: Literal["train", "lead", "audit"]
     number: int
-    """The round to train for, or the term to lead."""
+    """The round to train for or to audit, or the term to lead."""
 
 
 @dataclass(slots=True)
@@ -81,6 +82,9 @@ class Liveness:
         since = self.waiting.get(duty)
         if since is None:
             return False
+        if duty.task == "audit":
+            # Short work on what is there already: seeming busy does not put it off.
+            return now > since + self.stall_s
         sign = self.signs.get(duty.silo)
         return now > max(since, sign.moved_at if sign is not None else since) + self.stall_s
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Set
 
-from dcfm_node.swarm.effects import Distil, Score, Train, Work
+from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
 from dcfm_node.swarm.plan import Situation, Step, wanted
 
 
@@ -41,6 +41,8 @@ def inputs(action: object) -> set[bytes]:
             named = [resume, *(digest for _, _, digest in teachers)]
         case Score(snapshot=snapshot, reference=reference):
             named = [snapshot, reference]
+        case Examine(experts=experts):
+            named = [digest for _, _, digest in experts]
         case _:
             named = []
     return {digest for digest in named if digest is not None}

@@ -20,7 +20,6 @@ from dcfm_node.records.entries import (
     Withdraw,
 )
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.records.messages import Beat
 from dcfm_node.swarm.effects import (
     Cancel,
     Checkpointed,
@@ -35,11 +34,11 @@ from dcfm_node.swarm.effects import (
     Leave,
     LinkDown,
     LinkUp,
+    Misbehaved,
     Persist,
     Progressed,
     Received,
     Report,
-    Score,
     Start,
     Train,
     Unfit,
@@ -53,16 +52,11 @@ from dcfm_node.swarm.exchange import Exchange
 from dcfm_node.swarm.holdings import Holdings
 from dcfm_node.swarm.liveness import Duty, Liveness
 from dcfm_node.swarm.needs import spent
-from dcfm_node.swarm.outcome import (
-    brief,
-    outcome_of,
-    refusals_of,
-    same_work,
-    still_true,
-)
-from dcfm_node.swarm.plan import Situation, Step, next_step, wanted
+from dcfm_node.swarm.outcome import brief, outcome_of, same_work, still_true
+from dcfm_node.swarm.plan import Situation, Step, audited_round, next_step, unaudited, wanted
 from dcfm_node.swarm.rounds import turn
-from dcfm_node.wire.envelope import Signs, Verify, ed25519, run_id, seal_beat, seal_entry
+from dcfm_node.swarm.verdicts import on_proof, on_unfit, once, over_quota
+from dcfm_node.wire.envelope import Signs, Verify, ed25519, run_id, seal_entry
 
 MAX_MOVES_PER_EVENT = 8
 """Votes and leases that one event may trigger: a bound, never reached by an honest run."""
@@ -93,6 +87,7 @@ class Node:
         distils: whether it may be elected.
         wall_ms: what the wall clock says when `now` is 0; informs only.
         verify: checks the signatures of others.
+        quota: no snapshot of this run is larger, in bytes; None where nobody knows.
     """
 
     signer: Signs
@@ -104,6 +99,7 @@ class Node:
     pace: Pace = Pace()
     held: set[bytes] = field(default_factory=set)
     verify: Verify = ed25519
+    quota: int | None = None
 
     def __post_init__(self) -> None:
         self.me = self.signer.key
@@ -171,8 +167,8 @@ class Node:
                 return self._on_link(event, now)
             case Held():
                 self.holdings.arrived(event.digest, now)
-            case Unfit():
-                self._on_unfit(event)
+            case Unfit() | Misbehaved():
+                self._on_offence(event)
             case Progressed():
                 self.progress = (event.done, event.total)
             case Downloading():
@@ -200,19 +196,25 @@ class Node:
         self._linked_at = now if self._linked_at is None else self._linked_at
         return []
 
-    def _on_unfit(self, event: Unfit) -> None:
-        self.holdings.refuse(event.digest)
-        self._pending += refusals_of(event.digest, event.reason, self.exchange.view)
+    def _on_offence(self, event: Unfit | Misbehaved) -> None:
+        view = self.exchange.view
+        if isinstance(event, Misbehaved):
+            if event.peer in self.exchange.peers:
+                self._pending += once(view, self.me, event.peer, event.cause, event.reason)
+            return
+        if event.entry is None:
+            self.holdings.refuse(event.digest)
+        self._pending += on_unfit(view, event)
 
     def _on_worked(self, event: Worked | Checkpointed) -> list[Effect]:
         if isinstance(event, Worked) and event.work == self.work:
             self.work = None  # else it was cancelled while its snapshot was taken in
-        body, snapshot = outcome_of(event, self.manifest), event.snapshot
+        bodies, snapshot = outcome_of(event, self.manifest), event.snapshot
         if snapshot is not None and snapshot.digest not in self.held:
-            if not still_true(body, self.exchange.view, self.me):
+            if not all(still_true(body, self.exchange.view, self.me) for body in bodies):
                 return [Drop(snapshot.digest)]
             self.held.add(snapshot.digest)
-        self._pending.append(body)
+        self._pending += bodies
         return []
 
     def _on_failed(self, event: WorkFailed, now: float) -> list[Effect]:
@@ -231,12 +233,15 @@ class Node:
         if not exchange.writable:
             linked = self._linked_at
             settled = linked is not None and now >= linked + self.pace.term_s
-            if not exchange.own_journal_known(settled=settled):
+            at_last = linked is not None and now >= linked + self.manifest.policy.stall_s
+            if not exchange.own_journal_known(settled=settled, settled_for_good=at_last):
                 return []
             exchange.writable = True
-            chain = exchange.journals.chains[self.me]
-            self._epoch = chain[-1].entry.epoch + 1 if chain else 0
-            if len(chain) > exchange.restored:
+            self._epoch = exchange.next_epoch()
+            reason = "says that it holds more of this node's journal than it has"
+            for peer in exchange.ahead():
+                self._pending += once(exchange.view, self.me, peer, "head", reason)
+            if exchange.ahead() or len(exchange.journals.chains[self.me]) > exchange.restored:
                 self._not_before = exchange.view.last_term() + 1
         if exchange.usurped:
             return []
@@ -249,6 +254,8 @@ class Node:
                 counts=self.counts,
             )
             effects += self._publish(join, now)
+        self._pending += on_proof(exchange.view, self.me)
+        self._pending += over_quota(exchange.view, self.me, self.quota)
         pending, self._pending = self._pending, []
         for body in pending:
             if still_true(body, exchange.view, self.me):
@@ -355,15 +362,20 @@ class Node:
                 leader = view.last_leader(round_)
                 if leader is not None:
                     liveness.wait_for(Duty(leader.author, "lead", leader.body.term), now)
+        audited = audited_round(view, step.phase)
+        if audited is not None:
+            for key in unaudited(view, audited):
+                liveness.wait_for(Duty(key, "audit", audited), now)
 
     def _work(self, step: Step, now: float) -> list[Effect]:
-        """Keep the worker on what the step asks. Training is let finish, unless this silo
-        withdrew: an expert that comes late still serves."""
-        asked = step.action if isinstance(step.action, Train | Distil | Score) else None
+        """Keep the worker on what the step asks. Training is let finish, unless this silo takes no
+        part any more: an expert that comes late still serves."""
+        asked = step.action if isinstance(step.action, Work) else None
         effects: list[Effect] = []
         view = self.exchange.view
-        fleeting = isinstance(self.work, Distil | Score) and not same_work(self.work, asked, view)
-        if fleeting or (self.work is not None and self.me in view.withdrawn):
+        work, out = self.work, self.me not in view.active()
+        stale = not (work is None or isinstance(work, Train) or same_work(work, asked, view))
+        if stale or (out and work is not None):
             self.work = None
             effects.append(Cancel())
         idle = self.work is None and not self._pending and not self.draining
@@ -378,16 +390,12 @@ class Node:
             activity, round_ = activity_of(self.work), getattr(self.work, "round", 0)
         elif self.fetching:
             activity = "fetch"
-        heard = self.exchange.own_beats.values()
-        last = self.exchange.own_beat.beat.counter if self.exchange.own_beat is not None else 0
-        beat = Beat(
-            run=self.run,
-            author=self.me,
-            counter=max(last, *heard, 0) + 1,
+        done, total = self.progress
+        self.exchange.beat(
+            self.signer,
             activity=activity,
-            round=round_,
-            done=self.progress[0],
-            total=self.progress[1],
+            round_=round_,
+            done=done,
+            total=total,
             ready=self._ready(),
         )
-        self.exchange.own_beat = seal_beat(beat, self.signer)

@@ -1,9 +1,12 @@
 """What a finished work makes its silo say, and whether that still has a place (SPEC 3.6, 6.4)."""
 
+import math
 from collections.abc import Mapping
 
 from dcfm_node import __version__
+from dcfm_node.records.base import MAX_METRIC
 from dcfm_node.records.entries import (
+    Audit,
     Body,
     Checkpoint,
     Endorse,
@@ -14,25 +17,28 @@ from dcfm_node.records.entries import (
     Verdict,
 )
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.swarm.effects import Checkpointed, Distil, Score, Train, Work, Worked
+from dcfm_node.swarm.audit import refusals
+from dcfm_node.swarm.effects import Checkpointed, Distil, Examine, Score, Train, Work, Worked
 from dcfm_node.swarm.view import View
 
 
-def outcome_of(event: Worked | Checkpointed, manifest: Manifest) -> Body:
-    """The record of what the worker made or found.
+def outcome_of(event: Worked | Checkpointed, manifest: Manifest) -> list[Body]:
+    """The records of what the worker made or found.
 
     Raises:
         AssertionError: it made no snapshot of a network that it trained.
     """
     match event:
         case Checkpointed(work, snapshot, step):
-            return checkpoint_of(work, snapshot, step)
+            return [checkpoint_of(work, snapshot, step)]
         case Worked(Score() as work, _, metrics):
-            return judgement_of(work, metrics, manifest.policy.endorse_ratio)
+            return [judgement_of(work, metrics, manifest.policy.endorse_ratio)]
+        case Worked(Examine() as work, _, _, scores):
+            return audit_of(work, scores)
         case Worked(Train() as work, Snapshot() as snapshot, metrics):
-            return expert_of(work, snapshot, metrics)
+            return [expert_of(work, snapshot, metrics)]
         case Worked(Distil() as work, Snapshot() as snapshot, metrics):
-            return student_of(work, snapshot, metrics, manifest.method.seed)
+            return [student_of(work, snapshot, metrics, manifest.method.seed)]
     raise AssertionError(f"{type(event.work).__name__} left no snapshot")
 
 
@@ -40,7 +46,7 @@ def expert_of(work: Train, snapshot: Snapshot, metrics: Mapping[str, float]) -> 
     """The record of a trained expert, with all that it was trained from or against."""
     parents = (work.init, work.anchor, *(digest for _, digest in work.peers))
     named = tuple(digest for digest in parents if digest is not None)
-    return Expert(round=work.round, snapshot=snapshot, parents=named, metrics=dict(metrics))
+    return Expert(round=work.round, snapshot=snapshot, parents=named, metrics=bounded(metrics))
 
 
 def checkpoint_of(work: Distil, snapshot: Snapshot, step: int) -> Checkpoint:
@@ -70,31 +76,41 @@ def student_of(
         final=work.final,
         seed=seed,
         version=__version__,
-        metrics=dict(metrics),
+        metrics=bounded(metrics),
     )
+
+
+def bounded(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics as a record may bear them: what hostile weights make is seldom finite."""
+    return {
+        name: MAX_METRIC if math.isnan(value) else max(-MAX_METRIC, min(MAX_METRIC, value))
+        for name, value in metrics.items()
+    }
+
+
+def audit_of(work: Examine, scores: Mapping[bytes, Mapping[str, float]]) -> list[Body]:
+    """What this silo's experts' scores make it say: all of them, and whom it refuses."""
+    entries = {author: entry for author, entry, _ in work.experts}
+    kept = {author: bounded(given) for author, given in scores.items() if author in entries}
+    audit = Audit(
+        round=work.round, scores=tuple((entries[author], kept[author]) for author in kept)
+    )
+    verdicts = [
+        Verdict(subject=author, cause="score", entry=entries[author], reason=why[:500])
+        for author, why in refusals(kept).items()
+    ]
+    return [audit, *verdicts]
 
 
 def judgement_of(work: Score, metrics: Mapping[str, float], limit: float) -> Endorse | Refuse:
     """Endorse, unless the student errs more than `limit` times as much as this silo's expert."""
+    metrics = bounded(metrics)
     loss, own = metrics.get("holdout_loss", 0.0), metrics.get("reference_loss")
-    if own is not None and loss > limit * own:
-        reason = f"velocity error {loss:.4g} on our hold-out, over {limit:g} x our own {own:.4g}"
-        return Refuse(student=work.student, reason=reason, metrics=dict(metrics))
-    return Endorse(student=work.student, metrics=dict(metrics))
-
-
-def refusals_of(digest: bytes, reason: str, view: View) -> list[Body]:
-    """What is said of a snapshot that failed a check (SPEC 5.1.3)."""
-    verdicts: list[Body] = [
-        Verdict(subject=said.author, entry=said.digest, reason=reason)
-        for said in view.expert_entries.values()
-        if said.body.snapshot.digest == digest
-    ]
-    return verdicts + [
-        Refuse(student=said.digest, reason=reason, metrics={})
-        for said in view.students.values()
-        if said.body.snapshot.digest == digest
-    ]
+    if loss >= MAX_METRIC or (own is not None and loss > limit * own):
+        ours = "" if own is None else f", over {limit:g} x our own {own:.4g}"
+        reason = f"velocity error {loss:.4g} on our hold-out{ours}"
+        return Refuse(student=work.student, reason=reason, metrics=metrics)
+    return Endorse(student=work.student, metrics=metrics)
 
 
 def still_true(body: Body, view: View, me: bytes) -> bool:
@@ -104,6 +120,15 @@ def still_true(body: Body, view: View, me: bytes) -> bool:
     match body:
         case Expert():
             return body.round not in view.experts.get(me, {})
+        case Audit():
+            return me not in view.audits.get(body.round, {})
+        case Verdict():
+            said = view.accusations.get((body.subject, body.cause), {}).get(me)
+            about = view.verdicts.get(body.entry, {}) if body.entry is not None else {}
+            return me not in about and (said is None or body.entry != said.body.entry)
+        case Endorse() | Refuse():
+            judged = (view.endorsed.get(body.student, {}), view.refused.get(body.student, {}))
+            return not any(me in by for by in judged)
         case Student() | Checkpoint():
             other = view.student(body.round)
             leads = view.leader(body.term)
@@ -115,11 +140,15 @@ def still_true(body: Body, view: View, me: bytes) -> bool:
 
 def same_work(work: Work, asked: Work | None, view: View) -> bool:
     """Whether what runs is what is asked. A leader's teachers are fixed when it starts, until one
-    of their silos withdraws."""
+    of their silos leaves or a quorum refuses one."""
     match work, asked:
         case Distil(), Distil():
-            whole = not any(author in view.withdrawn for author, _, _ in work.teachers)
+            taught = [(author, entry) for author, entry, _ in work.teachers]
+            out = view.withdrawn.keys() | view.quarantined().keys()
+            whole = not any(a in out or view.condemned(e) for a, e in taught)
             return whole and (work.round, work.term) == (asked.round, asked.term)
+        case Examine(), Examine():
+            return work.round == asked.round
         case _:
             return work == asked
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from dcfm_node.records.entries import Checkpoint, Expert, Lease, Snapshot, Student, Vote
-from dcfm_node.swarm.effects import Distil, Score, Train, Work
+from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
 from dcfm_node.swarm.election import Await, Booth, Lead, next_move
+from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.rounds import Late, Phase, current_phase, finishes, rejected, turn
 from dcfm_node.swarm.view import Said, View
 
@@ -56,9 +57,21 @@ class Step:
 
 def next_step(s: Situation) -> Step:
     """Decide. Total: it answers in every situation and never raises."""
+    step = _next_step(s)
+    round_ = audited_round(s.view, step.phase)
+    if isinstance(step.action, Waiting) and not step.action.over and round_ is not None:
+        # Whoever waits can as well do what others wait for.
+        return Step(step.phase, _examine(s, round_) or step.action)
+    return step
+
+
+def _next_step(s: Situation) -> Step:
     phase = current_phase(s.view, s.late)
     if s.me in s.view.withdrawn:
         return Step(phase, Waiting("this silo withdrew from the run", over=True))
+    if s.me in s.view.quarantined():
+        why = f"this silo is in quarantine: {s.view.quarantined()[s.me]}"
+        return Step(phase, Waiting(why, over=True))
     student = s.view.newest_student()
     if student is not None and phase.stage in ("refine", "release") and _lost(s, student):
         return Step(Phase("distil", student.body.round), _elect(s, student.body.round))
@@ -82,6 +95,9 @@ def wanted(s: Situation) -> dict[bytes, Snapshot]:
     published = (s.view.newest_student(), s.view.latest(), _checkpoint(s))
     students = [said for said in published if said is not None]
     found = dict(s.view.newest_snapshots())
+    if s.view.verdicts:
+        newest = s.view.newest_experts.values()
+        found = {e.body.snapshot.digest: e.body.snapshot for e in newest if _usable(s, e)}
     student = s.view.newest_student()
     upto = _averaged_round(s)
     if student is not None and _lost(s, student):
@@ -89,12 +105,10 @@ def wanted(s: Situation) -> dict[bytes, Snapshot]:
         upto = student.body.round
     if upto is not None:
         again = (s.view.latest_expert(key, upto) for key in s.view.active())
-        found = {e.body.snapshot.digest: e.body.snapshot for e in again if e is not None}
-    for refused in s.view.verdicts:
-        expert = s.view.expert_entries.get(refused)
-        if expert is not None and _refused(s, expert):
-            found.pop(expert.body.snapshot.digest, None)
-    return found | {said.body.snapshot.digest: said.body.snapshot for said in students}
+        kept = [e for e in again if e is not None and _usable(s, e)]
+        found = {e.body.snapshot.digest: e.body.snapshot for e in kept}
+    taken = [said.body.snapshot for said in students if not _refused(s, said)]
+    return found | {snapshot.digest: snapshot for snapshot in taken}
 
 
 def _train(s: Situation, phase: Phase) -> Work | Waiting:
@@ -105,8 +119,8 @@ def _train(s: Situation, phase: Phase) -> Work | Waiting:
     if own is None:
         return Train("local", 0)
     if s.view.manifest.method.name == "fedflow":
-        found = _experts(s, phase.round - 1)
-        if isinstance(found, Waiting):
+        found = _audited_experts(s, phase.round - 1, phase.round - 1)
+        if isinstance(found, Waiting | Examine):
             return found
         averaged = tuple((e.author, e.body.snapshot.digest) for e in _of_one_round(found))
         return Train("refine", phase.round, peers=averaged)
@@ -119,8 +133,8 @@ def _train(s: Situation, phase: Phase) -> Work | Waiting:
     init = _start(s, own)
     if init is None:
         return Waiting("this node's own last expert is on its way back from its peers")
-    experts = _experts(s, phase.round)
-    if isinstance(experts, Waiting):
+    experts = _audited_experts(s, phase.round, phase.round - 1)
+    if isinstance(experts, Waiting | Examine):
         return experts
     peers = tuple((e.author, e.body.snapshot.digest) for e in experts if e.author != s.me)
     return Train("refine", phase.round, init=init, peers=peers)
@@ -147,13 +161,62 @@ def _experts(s: Situation, round_: int) -> Sequence[Said[Expert]] | Waiting:
     found = [
         said
         for said in (s.view.latest_expert(key, round_) for key in s.view.active())
-        if said is not None and said.author in s.view.joins and not _refused(s, said)
+        if said is not None and said.author in s.view.joins and _usable(s, said)
     ]
     absent = [said for said in found if said.body.snapshot.digest not in s.held]
     coming = [e.author for e in absent if not (s.gone(e.author) or s.lost(e.body.snapshot.digest))]
     if coming:
         return Waiting("experts are on their way", on=tuple(coming))
     return [said for said in found if said.body.snapshot.digest in s.held]
+
+
+def _audited_experts(
+    s: Situation, round_: int, audited: int
+) -> Sequence[Said[Expert]] | Waiting | Examine:
+    """As `_experts`, once all silos said what they think of the experts of round `audited`."""
+    found = _experts(s, round_)
+    if isinstance(found, Waiting):
+        return found
+    examine = _examine(s, audited)
+    if examine is not None:
+        return examine
+    silent = tuple(
+        key
+        for key in unaudited(s.view, audited)
+        if key != s.me and not s.late(Duty(key, "audit", audited))
+    )
+    if silent:
+        return Waiting("the experts' audits are awaited", on=silent)
+    return found
+
+
+def _examine(s: Situation, round_: int) -> Examine | None:
+    """The audit that this silo owes, once it holds all that there is to compare."""
+    if s.me not in unaudited(s.view, round_):
+        return None
+    found = _experts(s, round_)
+    if isinstance(found, Waiting) or s.me not in (said.author for said in found):
+        return None
+    experts = tuple((e.author, e.digest, e.body.snapshot.digest) for e in found)
+    return Examine(round_, experts)
+
+
+def audited_round(view: View, phase: Phase) -> int | None:
+    """The round whose experts serve next, and are audited before; None where none do."""
+    method = view.manifest.method
+    if phase.stage == "distil":
+        return phase.round
+    if phase.stage == "refine" and not method.alternates:
+        return phase.round - 1
+    return None
+
+
+def unaudited(view: View, round_: int) -> Sequence[bytes]:
+    """Silos that are yet to say what they think of a round's experts, in roster order."""
+    if not view.manifest.audits:
+        return []
+    missing, heard = view.missing(round_), view.audits.get(round_, {})
+    return [k for k in view.active() if k in view.joins and k not in missing and k not in heard]
 
 
 def _averaged_round(s: Situation) -> int | None:
@@ -183,8 +246,8 @@ def _elect(s: Situation, round_: int) -> Work | Vote | Lease | Waiting:
 
 
 def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
-    experts = _experts(s, round_)
-    if isinstance(experts, Waiting):
+    experts = _audited_experts(s, round_, round_)
+    if isinstance(experts, Waiting | Examine):
         return experts
     if not experts:
         return Waiting("no expert is held that could be distilled")
@@ -271,8 +334,17 @@ def _lost(s: Situation, student: Said[Student]) -> bool:
     """Its leader, or its leader's disk, vanished before anyone here got the student: another must
     distil again."""
     digest = student.body.snapshot.digest
+    if _refused(s, student):
+        return True
     return digest not in s.held and (s.gone(student.author) or s.lost(digest))
 
 
-def _refused(s: Situation, said: Said[Expert]) -> bool:
-    return s.me in s.view.verdicts.get(said.digest, ())
+def _usable(s: Situation, said: Said[Expert]) -> bool:
+    """Whether neither this node nor a quorum refused an expert."""
+    return not (_refused(s, said) or s.view.condemned(said.digest))
+
+
+def _refused(s: Situation, said: Said[Expert] | Said[Student] | Said[Checkpoint]) -> bool:
+    """Whether this node cannot load it. What it only thinks bad, others may know better."""
+    said_here = s.view.verdicts.get(said.digest, {}).get(s.me)
+    return said_here is not None and said_here.body.cause != "score"

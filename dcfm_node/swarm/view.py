@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from dcfm_node.records.entries import (
+    Audit,
+    Cause,
     Checkpoint,
     Endorse,
     Expert,
@@ -23,9 +25,10 @@ from dcfm_node.records.entries import (
     Withdraw,
 )
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.swarm.faults import JUDGED, Fault, Faults, first_beyond, within_reach
 from dcfm_node.wire.envelope import Sealed
 
-B = TypeVar("B", Expert, Vote, Lease, Checkpoint, Student, Endorse, Refuse, Verdict)
+B = TypeVar("B", Audit, Expert, Vote, Lease, Checkpoint, Student, Endorse, Refuse, Verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,13 @@ class View:
     refused: dict[bytes, dict[bytes, Said[Refuse]]] = field(default_factory=dict)
     verdicts: dict[bytes, dict[bytes, Said[Verdict]]] = field(default_factory=dict)
     """Digest of the refused entry, then judge."""
+    accusations: dict[tuple[bytes, Cause], dict[bytes, Said[Verdict]]] = field(default_factory=dict)
+    """Every verdict by its subject and cause, then judge."""
+    audits: dict[int, dict[bytes, Said[Audit]]] = field(default_factory=dict)
+    """Round, then auditor."""
+    forked: Mapping[bytes, Fault] = field(default_factory=dict)
+    """Authors who are proven to have signed two histories."""
+    faults: Faults = field(default_factory=Faults)
     withdrawn: dict[bytes, Withdraw] = field(default_factory=dict)
     newest_experts: dict[bytes, Said[Expert]] = field(default_factory=dict)
     """Author, then its expert of the highest round."""
@@ -70,12 +80,19 @@ class View:
     _snapshots: dict[bytes, Snapshot] | None = None
     _certified: dict[bytes, Said[Lease]] | None = None
     _valid: list[Said[Student]] | None = None
+    _reach: int | None = None
+    _quarantined: dict[bytes, str] | None = None
     # Answers kept until an entry arrives that may change them
 
     @classmethod
-    def of(cls, manifest: Manifest, entries: Iterable[Sealed]) -> "View":
+    def of(
+        cls,
+        manifest: Manifest,
+        entries: Iterable[Sealed],
+        forked: Mapping[bytes, Fault] | None = None,
+    ) -> "View":
         """Fold entries; within one author they must come in chain order."""
-        view = cls(manifest)
+        view = cls(manifest, forked=forked or {})
         for sealed in entries:
             view.add(sealed)
         return view
@@ -83,6 +100,11 @@ class View:
     def add(self, sealed: Sealed) -> None:
         """Fold one more entry in."""
         author, digest = sealed.entry.author, sealed.digest
+        self.faults.see(author, digest, sealed.entry.body)
+        if isinstance(sealed.entry.body, Expert | Vote | Endorse | Refuse | Verdict):
+            # Any of these may put somebody in quarantine, and so change who is active.
+            self._quarantined = self._active = self._valid = self._snapshots = None
+            self._missing.clear()
         match sealed.entry.body:
             case Join() as body:
                 self.joins.setdefault(author, body)
@@ -90,7 +112,7 @@ class View:
                 self._add_expert(Said(author, digest, body))
             case Vote() as body:
                 self.votes.setdefault(body.term, {}).setdefault(author, Said(author, digest, body))
-                self._certified = self._valid = None
+                self._certified = self._reach = None
             case Lease() as body:
                 self.leases[digest] = Said(author, digest, body)
                 self._certified = self._valid = None
@@ -102,16 +124,31 @@ class View:
                 self.students[digest] = Said(author, digest, body)
                 self.named.add(body.snapshot.digest)
                 self._valid = None
-            case Endorse() as body:
-                self.endorsed.setdefault(body.student, {})[author] = Said(author, digest, body)
-            case Refuse() as body:
-                self.refused.setdefault(body.student, {})[author] = Said(author, digest, body)
-            case Verdict() as body:
-                self.verdicts.setdefault(body.entry, {})[author] = Said(author, digest, body)
             case Withdraw() as body:
                 self.withdrawn.setdefault(author, body)
                 self._active = self._snapshots = None
                 self._missing.clear()
+            case body:
+                self._add_judgement(author, digest, body)
+
+    def _add_judgement(
+        self, author: bytes, digest: bytes, body: Endorse | Refuse | Verdict | Audit
+    ) -> None:
+        match body:
+            case Endorse():
+                if author not in self.refused.get(body.student, {}):
+                    self.endorsed.setdefault(body.student, {})[author] = Said(author, digest, body)
+            case Refuse():
+                if author not in self.endorsed.get(body.student, {}):
+                    self.refused.setdefault(body.student, {})[author] = Said(author, digest, body)
+            case Verdict():
+                said = Said(author, digest, body)
+                self.accusations.setdefault((body.subject, body.cause), {})[author] = said
+                if body.entry is not None and body.cause in JUDGED:
+                    self.verdicts.setdefault(body.entry, {})[author] = said
+            case Audit():
+                audits = self.audits.setdefault(body.round, {})
+                audits.setdefault(author, Said(author, digest, body))
 
     def _add_expert(self, said: Said[Expert]) -> None:
         rounds = self.experts.setdefault(said.author, {})
@@ -129,11 +166,49 @@ class View:
     # Silos
 
     def active(self) -> Sequence[bytes]:
-        """Roster keys that did not withdraw, in roster order."""
+        """Roster keys that neither withdrew nor are in quarantine, in roster order."""
         if self._active is None:
-            roster = (silo.key for silo in self.manifest.roster)
-            self._active = [key for key in roster if key not in self.withdrawn]
+            out = self.withdrawn.keys() | self.quarantined().keys()
+            self._active = [silo.key for silo in self.manifest.roster if silo.key not in out]
         return self._active
+
+    def condemned(self, entry: bytes) -> bool:
+        """Whether a quorum refused an expert: nobody uses it."""
+        return len(self.verdicts.get(entry, ())) >= self.manifest.quorum
+
+    def quarantined(self) -> Mapping[bytes, str]:
+        """Members who take no part any more, and why: on proof, or because a quorum refused
+        experts of theirs twice."""
+        if self._quarantined is None:
+            found = {author: faults[0].why for author, faults in self.proven().items()}
+            refused: dict[bytes, int] = {}
+            for entry in self.verdicts:
+                expert = self.expert_entries.get(entry)
+                if expert is not None and self.condemned(entry):
+                    refused[expert.author] = refused.get(expert.author, 0) + 1
+            why = "a quorum refused two of its experts"
+            again = {author: why for author, times in refused.items() if times > 1}
+            self._quarantined = again | found
+        return self._quarantined
+
+    def proven(self) -> Mapping[bytes, Sequence[Fault]]:
+        """Faults that members' own records prove, by member."""
+        cast = {
+            term: {author: said.digest for author, said in by.items()}
+            for term, by in self.votes.items()
+            if term > self.last_term()
+        }
+        beyond = first_beyond(cast, self.last_term())
+        authors = (silo.key for silo in self.manifest.roster)
+        found = {
+            author: [
+                *self.faults.proven.get(author, ()),
+                *([beyond[author]] if author in beyond else ()),
+                *([self.forked[author]] if author in self.forked else ()),
+            ]
+            for author in authors
+        }
+        return {author: faults for author, faults in found.items() if faults}
 
     def missing(self, round_: int) -> Sequence[bytes]:
         """Active silos that published no expert of this round or a later one, in roster order."""
@@ -169,6 +244,8 @@ class View:
         return self._certified.get(lease)
 
     def _wins(self, said: Said[Lease]) -> bool:
+        if said.body.term > self.last_term():
+            return False
         cited = set(said.body.votes)
         voters = sum(
             vote.digest in cited
@@ -190,13 +267,17 @@ class View:
         return max(of_round, key=lambda said: (said.body.term, said.digest), default=None)
 
     def last_term(self) -> int:
-        """The highest term anyone voted in; 0 before the first."""
-        return max(self.votes, default=0)
+        """The highest term that counts (SPEC 7.1); 0 before the first."""
+        if self._reach is None:
+            self._reach = within_reach(self.votes)
+        return self._reach
 
     def terms(self, round_: int) -> list[int]:
         """Terms in which anyone voted for a leader of this round, ascending."""
-        cast = self.votes.items()
-        return sorted(t for t, by in cast if any(v.body.round == round_ for v in by.values()))
+        cast, last = self.votes.items(), self.last_term()
+        return sorted(
+            t for t, by in cast if t <= last and any(v.body.round == round_ for v in by.values())
+        )
 
     def checkpoint(self, round_: int) -> Said[Checkpoint] | None:
         """How far the distillation of a round is: the valid checkpoint of the highest term."""
@@ -224,15 +305,20 @@ class View:
         )
 
     def superseded(self, student: Student | Checkpoint) -> Sequence[bytes]:
-        """Silos that taught a student and withdrew since: it counts no more, and its round is
-        distilled again without them."""
-        entries = (self.expert_entries.get(entry) for entry in student.teachers)
-        taught = {said.author for said in entries if said is not None}
-        return [s.key for s in self.manifest.roster if s.key in self.withdrawn and s.key in taught]
+        """Silos that taught a student and withdrew since, were put in quarantine, or whose expert
+        a quorum refused: it counts no more, and its round is distilled again without them."""
+        active = self.active()
+        entries = [self.expert_entries.get(entry) for entry in student.teachers]
+        out = {
+            said.author
+            for said in entries
+            if said is not None and (said.author not in active or self.condemned(said.digest))
+        }
+        return [silo.key for silo in self.manifest.roster if silo.key in out]
 
     def counting_students(self) -> Sequence[Said[Student]]:
-        """Valid students none of whose teachers withdrew, oldest first."""
-        if not self.withdrawn:
+        """Valid students that are not superseded, oldest first."""
+        if not self.verdicts and len(self.active()) == len(self.manifest.roster):
             return self.valid_students()
         return [said for said in self.valid_students() if not self.superseded(said.body)]
 

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from dcfm_node.errors import UserError
 from dcfm_node.worker import ranks
 from dcfm_node.worker.jobs import Bench
-from dcfm_node.worker.messages import Broken, Done, Job, Line, Setup
+from dcfm_node.worker.messages import Broken, Job, Line, Setup
 
 
 def main() -> None:
@@ -52,13 +52,13 @@ def _set_up(setup: Setup) -> Bench:
 
 def _work(bench: Bench, job: Job) -> None:
     try:
-        metrics = bench.run(job)
+        done = bench.run(job)
     except (UserError, OSError, RuntimeError, ValueError, ArithmeticError) as error:
         tell(Broken(key=job.key, reason=f"{type(error).__name__}: {error}"))
         if ranks.size() > 1:
             raise
         return
-    tell(Done(key=job.key, metrics=metrics))
+    tell(done)
 
 
 if __name__ == "__main__":

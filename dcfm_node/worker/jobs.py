@@ -10,11 +10,21 @@ from safetensors.torch import load_file, save_file
 
 from dcfm_node.data.source import load
 from dcfm_node.flow import federated, networks, owners, stages, students
+from dcfm_node.flow.audit import audit
 from dcfm_node.flow.stages import Hooks, Outcome, Samples, Teacher, Weights
 from dcfm_node.flow.trainer import checkpoint_schema
 from dcfm_node.wire.envelope import decode_manifest
 from dcfm_node.worker import ranks
-from dcfm_node.worker.messages import Job, Line, Progress, Ready, Saved, Setup, TeacherFile
+from dcfm_node.worker.messages import (
+    Done,
+    Job,
+    Line,
+    Progress,
+    Ready,
+    Saved,
+    Setup,
+    TeacherFile,
+)
 
 SAVE_STEPS = 25
 """How often the trainer offers a checkpoint; `checkpoint_s` decides which offers are taken."""
@@ -52,12 +62,19 @@ class Bench:
             checkpoint=checkpoint_schema(manifest) if distils else {},
         )
 
-    def run(self, job: Job) -> dict[str, float]:
-        """Do a job; its output file is complete when this returns.
+    def run(self, job: Job) -> Done:
+        """Do a job; its output file is complete when this returns."""
+        if job.kind == "audit":
+            began = time.monotonic()
+            teachers = [_teacher(file) for file in job.teachers]
+            scores = audit(
+                self._manifest, self._holdout, teachers, me=job.silo, device=self._device
+            )
+            took = {"experts": float(len(scores)), "seconds": time.monotonic() - began}
+            return Done(key=job.key, metrics=took, scores=scores)
+        return Done(key=job.key, metrics=self._run(job))
 
-        Returns:
-            The job's metrics.
-        """
+    def _run(self, job: Job) -> dict[str, float]:
         if job.kind == "score":
             return students.score(
                 self._manifest,

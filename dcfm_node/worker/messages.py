@@ -10,7 +10,8 @@ from dcfm_node.records.entries import Label
 
 
 class _Line(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What hostile weights score is seldom finite; plain JSON would say null.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 class Setup(_Line):
@@ -53,7 +54,8 @@ class Job(_Line):
         init: weights to start from.
         anchor: the student to refine against.
         teachers: the experts to make a student of or, in FedFlow, to average and train on from;
-            this silo and its peers under the paper's rule; whose experts an ensemble to score has.
+            this silo and its peers under the paper's rule; whose experts an ensemble to score has;
+            which to audit, this silo's own among them.
         resume: another's checkpoint of this very job, to go on from where it came farther.
         model: the student to score; `reference` is this silo's own expert.
     """
@@ -68,6 +70,7 @@ class Job(_Line):
         "average",
         "ensemble",
         "score",
+        "audit",
     ]
     silo: str
     round: int = 0
@@ -115,11 +118,12 @@ class Saved(_Line):
 
 
 class Done(_Line):
-    """The job is finished; its output file is whole."""
+    """The job is finished; its output file is whole. An audit gives scores by silo."""
 
     event: Literal["done"] = "done"
     key: str
     metrics: dict[str, float]
+    scores: dict[str, dict[str, float]] = {}
 
 
 class Broken(_Line):

@@ -112,6 +112,8 @@ def bodies() -> list[Any]:
         ),
         rec.Endorse(student=one, metrics=metrics),
         rec.Refuse(student=one, reason="too far off", metrics={}),
-        rec.Verdict(subject=SIGNERS[2].key, entry=two, reason="a value is not finite"),
+        rec.Audit(round=1, scores=((one, {"joint": -0.5}), (two, {}))),
+        rec.Verdict(subject=SIGNERS[2].key, cause="snapshot", entry=two, reason="not finite"),
+        rec.Verdict(subject=SIGNERS[2].key, cause="flood", entry=None, reason=""),
         rec.Withdraw(reason="größer"),
     ]

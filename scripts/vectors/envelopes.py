@@ -68,7 +68,7 @@ def rejected_entries() -> list[Json]:
         (
             "term above its bound",
             "1.2.2",
-            sealed_dict(fields | {"body": vote | {"term": 1_000_001}}),
+            sealed_dict(fields | {"body": vote | {"term": 2**40 + 1}}),
         ),
         (
             "round above its bound",
@@ -77,7 +77,7 @@ def rejected_entries() -> list[Json]:
         ),
         ("negative seq", "1.2.2", sealed_dict(fields | {"seq": -1})),
         ("seq above its bound", "1.2.2", sealed_dict(fields | {"seq": 100_001})),
-        ("epoch above its bound", "1.2.2", sealed_dict(fields | {"epoch": 1_000_001})),
+        ("epoch above its bound", "1.2.2", sealed_dict(fields | {"epoch": 2**53 + 1})),
         ("time beyond 2^53", "1.2.2", sealed_dict(fields | {"time_ms": 2**53 + 1})),
         ("digest of 31 bytes", "1.2.2", sealed_dict(fields | {"prev": bytes(31)})),
         (
@@ -137,9 +137,7 @@ def beat(counter: int = 1) -> msg.Beat:
 
 def envelopes() -> Json:
     sealed = [entry(body, seq=0) for body in bodies()]
-    sealed.append(
-        entry(bodies()[-1], 1, epoch=1_000_000, seq=100_000, prev=sha256(b""), time_ms=2**53)
-    )
+    sealed.append(entry(bodies()[-1], 1, epoch=2**53, seq=100_000, prev=sha256(b""), time_ms=2**53))
     whole = env.seal_beat(beat(), SIGNERS[0])
     integral = sealed[1].entry.model_dump()
     integral["body"]["metrics"] = {"ci_gap": 1}

@@ -143,11 +143,14 @@ def leases() -> list[Json]:
         ("votes of another round", [("01", 1, 1, 0), ("2", 1, 1, 1)], False),
         ("a second vote in the term does not count", [("2", 3, 1, 0), ("012", 1, 1, 0)], False),
         ("a voter twice", [("01", 1, 1, 0), ("1", 1, 1, 0)], False),
+        ("the highest term within reach", [("012", 1, 1_000, 0)], True),
+        ("a term out of reach", [("012", 1, 1_001, 0)], False),
+        ("a term within reach of another", [("3", 1, 999, 0), ("012", 1, 1_999, 0)], True),
     ]
     for name, votes, certified in plans:
         story = Story()
         digests = [digest for vote in votes for digest in story.vote(*vote)]
-        lease = story.lease(1, digests)
+        lease = story.lease(1, digests, votes[-1][2] if "reach" in name else 1)
         cases.append(story.told(name, "6.1.3", lease=lease.hex(), certified=certified))
     story = Story()
     lease = story.lease(3, story.vote("012", 1))
@@ -190,6 +193,66 @@ def students() -> list[Json]:
     story.say(0, rec.Withdraw(reason="moving"))
     name = "its teacher's silo withdrew"
     cases.append(story.told(name, "6.1.5", valid=valid, counts=None, released=None))
+    return cases + refused_teachers()
+
+
+def refused_teachers() -> list[Json]:
+    story = Story()
+    bad = story.expert(0)
+    made = story.student(1, story.lease(1, story.vote("012", 1)), [bad])
+    cases = []
+    for number, valid in ((1, True), (2, True), (3, False)):
+        verdict = rec.Verdict(subject=SIGNERS[0].key, cause="score", entry=bad, reason="")
+        story.say(number, verdict)
+        name = f"{number} of five refuse its teacher"
+        counts = {} if valid else {"counts": None}
+        cases.append(story.told(name, "6.7.2", valid=[made.hex()], **counts, released=None))
+    return cases
+
+
+def quarantines() -> list[Json]:
+    """Each breaks a rule once; silo 0 is the culprit."""
+    student = sha256(b"student")
+    other = SNAPSHOT.model_copy(update={"digest": sha256(b"other")})
+
+    def expert(round_: int, snapshot: rec.Snapshot) -> rec.Expert:
+        return rec.Expert(round=round_, snapshot=snapshot, parents=(), metrics={})
+
+    def vote(term: int) -> rec.Vote:
+        return rec.Vote(term=term, round=0, candidate=SIGNERS[1].key)
+
+    plans: list[tuple[str, list[Any], str | None]] = [
+        ("votes of two terms", [vote(1), vote(2)], None),
+        ("two votes of a term", [vote(1), vote(1)], "double_vote"),
+        ("a vote out of reach", [vote(2**40)], "term"),
+        ("experts of two rounds", [expert(0, SNAPSHOT), expert(1, other)], None),
+        ("two experts of a round", [expert(0, SNAPSHOT), expert(0, other)], "replay"),
+        ("an old expert again", [expert(0, SNAPSHOT), expert(1, SNAPSHOT)], "replay"),
+        (
+            "endorsed and refused",
+            [
+                rec.Endorse(student=student, metrics={}),
+                rec.Refuse(student=student, reason="", metrics={}),
+            ],
+            "contradiction",
+        ),
+    ]
+    cases = []
+    for name, said, cause in plans:
+        story = Story()
+        for body in said:
+            story.say(0, body)
+        cases.append(story.told(name, "6.7", cause=cause))
+    for refused, cause in ((1, None), (2, "score")):
+        story = Story()
+        for number in range(refused):
+            snapshot = SNAPSHOT.model_copy(update={"digest": sha256(bytes([number]))})
+            entry = story.say(0, expert(number, snapshot))
+            for judge in (1, 2, 3):
+                verdict = rec.Verdict(subject=SIGNERS[0].key, cause="score", entry=entry, reason="")
+                story.say(judge, verdict)
+        name = f"a quorum refused {refused} of its experts"
+        cases.append(story.told(name, "6.7.3", cause=cause))
     return cases
 
 
@@ -206,10 +269,16 @@ def elections() -> Json:
                 )
             ],
         )
-        for term in (1, 2, 1_000_000)
+        for term in (1, 2, 2**40)
     ]
     hexed = env.manifest_bytes(MANIFEST).hex()
-    return {"manifest": hexed, "ranks": ranks, "leases": leases(), "students": students()}
+    return {
+        "manifest": hexed,
+        "ranks": ranks,
+        "leases": leases(),
+        "students": students(),
+        "quarantines": quarantines(),
+    }
 
 
 # Lineage

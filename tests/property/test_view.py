@@ -53,7 +53,11 @@ def act(run: Run, number: int, what: str, which: int) -> None:
             author.say(refuse(students[which % len(students)]))
         case "verdict" if experts:
             entry = experts[which % len(experts)]
-            author.say(Verdict(subject=entry.entry.author, entry=entry.digest, reason="NaN"))
+            author.say(
+                Verdict(
+                    subject=entry.entry.author, cause="snapshot", entry=entry.digest, reason="NaN"
+                )
+            )
         case "leave" if which == 0:
             author.say(Withdraw(reason="moving"))
 

@@ -78,6 +78,17 @@ def test_students(case):
         assert (released.digest.hex() if released else None) == case["released"]
 
 
+@cases(ELECTIONS["quarantines"])
+def test_quarantines(case):
+    """SPEC 6.7.3: who takes no part any more, and by what cause, in whatever order it came."""
+    culprit = MANIFEST.roster[0].key
+    for view in _views(case):
+        assert (culprit in view.quarantined()) is (case["cause"] is not None)
+        assert (culprit in view.active()) is (case["cause"] is None)
+        for fault in view.proven().get(culprit, ()):
+            assert fault.cause == case["cause"]
+
+
 @cases(LINEAGES["accepted"])
 def test_lineages(case):
     """SPEC 9.2: the student behind a model, found from its lineage alone."""

@@ -2,6 +2,7 @@
 
 from dcfm_node import __version__
 from dcfm_node.records.entries import (
+    Audit,
     Body,
     Checkpoint,
     Endorse,
@@ -79,12 +80,14 @@ class Run:
         return View.of(self.manifest, said)
 
     def publish_experts(self, round_: int, but: tuple[int, ...] = ()) -> None:
-        """Every silo's expert of a round, after its join, save those numbered in `but`."""
+        """Every silo's expert of a round, after its join, and its audit of the others', save
+        those numbered in `but`."""
         for number, author in enumerate(self.authors):
             if number not in but:
                 if not any(isinstance(said.entry.body, Join) for said in author.journal):
                     author.say(join(f"silo-{number:04d}"))
                 author.say(expert(round_, f"expert {number} {round_}"))
+                author.say(Audit(round=round_, scores=()))
 
     def elect(self, leader: int, *, term: int = 1, round_: int = 0) -> Sealed:
         """A majority votes for a node, which claims the lease."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 from dcfm_node.records.base import MAX_TERM
 from dcfm_node.records.entries import Lease, Vote
 from dcfm_node.swarm.election import MAX_DOUBLINGS, Await, Booth, Lead, next_move, rank
+from dcfm_node.swarm.faults import MAX_TERM_GAP
 from tests.unit.swarm.builders import Run, vote
 
 
@@ -124,9 +125,12 @@ def test_who_may_have_voted_and_forgot_abstains() -> None:
     assert isinstance(move, Vote) and move.term == 2
 
 
-def test_a_vote_in_the_last_term_leaves_no_record_we_cannot_write() -> None:
-    """SPEC 1.3: a member's number at the end of its range is no defect of ours."""
+def test_a_vote_far_ahead_does_not_count_and_leaves_terms_for_everyone() -> None:
+    """SPEC 7.1, 1.3: a member's number at the end of its range is no defect of ours."""
     run = Run()
-    run.authors[1].say(Vote(term=MAX_TERM, round=5, candidate=run.keys[1]))
+    run.authors[1].say(Vote(term=MAX_TERM, round=0, candidate=run.keys[1]))
     move = next_move(run.view(), 0, booth(run))
-    assert isinstance(move, Await)
+    assert isinstance(move, Vote) and move.term == 1
+    run.authors[2].say(Vote(term=MAX_TERM_GAP, round=0, candidate=run.keys[2]))
+    assert run.view().last_term() == MAX_TERM_GAP
+    assert run.view().terms(0) == [MAX_TERM_GAP]

@@ -6,8 +6,10 @@ from dcfm_node.records.entries import Verdict, Vote
 from dcfm_node.records.messages import Entries, Head, Sync
 from dcfm_node.swarm.effects import (
     Cancel,
+    Distil,
     Downloading,
     Drain,
+    Examine,
     Fetch,
     Held,
     LinkUp,
@@ -169,7 +171,9 @@ def test_an_unfit_expert_is_refused_by_a_verdict_and_not_fetched_again() -> None
     made.handle(Received(run.keys[1], entries), 1.0)
     effects = made.handle(Unfit(snapshot("theirs").digest, "NaN"), 2.0)
     (verdict,) = [e.sealed.entry.body for e in effects if isinstance(e, Persist)]
-    assert verdict == Verdict(subject=run.keys[1], entry=said.digest, reason="NaN")
+    assert verdict == Verdict(
+        subject=run.keys[1], cause="snapshot", entry=said.digest, reason="NaN"
+    )
     assert not any(isinstance(e, Fetch) for e in made.handle(Tick(), 60.0))
 
 
@@ -223,7 +227,10 @@ def test_a_fenced_leaders_student_is_never_said() -> None:
         effects += made.handle(Held(digest), 3.0)
     assert persisted(effects)[-2:] == ["vote", "lease"]
     work = made.work
-    assert work is not None and not isinstance(work, Train)
+    assert isinstance(work, Examine)
+    made.handle(Worked(work, None, {}), 3.0)
+    work = made.work
+    assert isinstance(work, Distil)
     votes = [a.say(Vote(term=2, round=0, candidate=run.keys[1])) for a in run.authors[1:]]
     run.authors[1].say(lease(2, 0, votes))
     assert Cancel() in made.handle(_heard(run), 4.0)

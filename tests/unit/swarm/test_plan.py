@@ -182,8 +182,8 @@ def test_wanted_are_the_newest_student_and_experts_save_the_refused() -> None:
     run.publish_experts(0)
     run.distil(0)
     run.authors[1].say(expert(1, "expert 1 1"))
-    refused = run.authors[2].journal[-1]
-    verdict = Verdict(subject=run.keys[2], entry=refused.digest, reason="NaN")
+    refused = run.authors[2].journal[-2]
+    verdict = Verdict(subject=run.keys[2], cause="snapshot", entry=refused.digest, reason="NaN")
     run.authors[0].say(verdict)
     names = ("expert 0 0", "expert 1 1", "student 1 0")
     assert set(wanted(situation(run))) == {snapshot(name).digest for name in names}

@@ -1,0 +1,52 @@
+"""Which peers' experts a silo refuses, from what they scored on its hold-out data (SPEC 6.6).
+
+A score is a place on a scale that every silo has by itself: 0 is its own expert, 1 is the untrained
+network that all started from, measured on the same rows, and those are rows of combinations that
+the peer says it holds. So no unit, data set or difficulty enters. An honest silo of other data is
+near 0 there, whatever it knows or lacks elsewhere.
+"""
+
+from collections.abc import Mapping
+from statistics import median
+
+OUTLIER = 3.5
+"""Modified z-score of an outlier (Iglewicz and Hoaglin, 1993)."""
+CONSISTENT = 1.4826
+"""Makes the median absolute deviation estimate a normal's standard deviation."""
+MIN_COMPARED = 3
+"""With fewer, the own expert among them, nobody can be told from the others."""
+FIGURES = {
+    "joint": "velocity error on full labels",
+    "composed": "velocity error composed from its marginals",
+    "distance": "distance from the common initial weights",
+}
+"""Scores that decide, and words for them. Others inform."""
+
+
+def refusals(scores: Mapping[bytes, Mapping[str, float]]) -> dict[bytes, str]:
+    """Experts to refuse, and why.
+
+    One is refused where it is nearer to the untrained network than to the median of all, and
+    an outlier among them.
+
+    Args:
+        scores: by expert, its places by figure; a figure is absent where there is nothing to
+            compare it on.
+    """
+    found: dict[bytes, list[str]] = {}
+    for figure, words in FIGURES.items():
+        places = {key: given[figure] for key, given in scores.items() if figure in given}
+        # The silo's own expert, at 0 by definition, is one of them.
+        everyone = [0.0, *places.values()]
+        if len(everyone) < MIN_COMPARED:
+            continue
+        middle = median(everyone)
+        spread = CONSISTENT * median(abs(place - middle) for place in everyone)
+        limit = max((middle + 1) / 2, middle + OUTLIER * spread)
+        for key, place in places.items():
+            if place > limit:
+                why = (
+                    f"{words} at {place:.2f} of the way to the untrained network, over {limit:.2f}"
+                )
+                found.setdefault(key, []).append(why)
+    return {key: "; ".join(whys) for key, whys in found.items()}

@@ -1,0 +1,71 @@
+"""What a node says of members that broke a rule (SPEC 6.7): each thing once, and bounded."""
+
+from collections.abc import Mapping, Sequence
+
+from dcfm_node.records.entries import Body, Cause, Refuse, Verdict
+from dcfm_node.swarm.effects import Unfit
+from dcfm_node.swarm.view import View
+
+
+def on_unfit(view: View, event: Unfit) -> list[Body]:
+    """A verdict on every expert, and a refusal of every student, that a bad snapshot is named
+    by; or on the one entry that names it wrongly."""
+
+    def named(digest: bytes, entry: bytes) -> bool:
+        return digest == event.digest and event.entry in (None, entry)
+
+    verdicts: list[Body] = [
+        Verdict(subject=e.author, cause=event.cause, entry=e.digest, reason=event.reason[:500])
+        for e in view.expert_entries.values()
+        if named(e.body.snapshot.digest, e.digest)
+    ]
+    for student in view.students.values():
+        if named(student.body.snapshot.digest, student.digest):
+            reason = event.reason[:500]
+            verdicts += [
+                Verdict(
+                    subject=student.author, cause=event.cause, entry=student.digest, reason=reason
+                ),
+                Refuse(student=student.digest, reason=reason, metrics={}),
+            ]
+    return verdicts
+
+
+def over_quota(view: View, me: bytes, quota: int | None) -> list[Body]:
+    """On entries that name a snapshot larger than any of this run is: it is never asked for."""
+    if quota is None:
+        return []
+    named = {said.digest: said.body.snapshot for said in view.expert_entries.values()}
+    named |= {said.digest: said.body.snapshot for said in view.students.values()}
+    found: list[Body] = []
+    for entry, snapshot in named.items():
+        if snapshot.size > quota and me not in view.verdicts.get(entry, ()):
+            reason = f"{snapshot.size} bytes, where no snapshot of this run has over {quota}"
+            found += on_unfit(view, Unfit(snapshot.digest, reason, "quota", entry))
+    return found
+
+
+def on_proof(view: View, me: bytes) -> list[Verdict]:
+    """What members' own records prove and this node has not said yet: one for each cause."""
+    return [
+        Verdict(subject=author, cause=fault.cause, entry=fault.entry, reason=fault.why)
+        for author, faults in view.proven().items()
+        for fault in {fault.cause: fault for fault in reversed(faults)}.values()
+        if author != me and me not in view.accusations.get((author, fault.cause), ())
+    ]
+
+
+def once(view: View, me: bytes, subject: bytes, cause: Cause, reason: str) -> list[Verdict]:
+    """What a member did on its links, if this node has not said so yet. It proves nothing."""
+    if subject == me or me in view.accusations.get((subject, cause), ()):
+        return []
+    return [Verdict(subject=subject, cause=cause, entry=None, reason=reason[:500])]
+
+
+def told(view: View) -> Mapping[bytes, Sequence[tuple[Cause, str, tuple[bytes, ...]]]]:
+    """By member: causes, a reason for each, and who says so; for the operator."""
+    found: dict[bytes, list[tuple[Cause, str, tuple[bytes, ...]]]] = {}
+    for (subject, cause), said in view.accusations.items():
+        reason = next(iter(said.values())).body.reason
+        found.setdefault(subject, []).append((cause, reason, tuple(said)))
+    return found

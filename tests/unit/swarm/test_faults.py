@@ -1,0 +1,288 @@
+"""SPEC 6.7: what a member did, what others say of it, and that the run goes on without it."""
+
+import random
+from dataclasses import replace
+
+from dcfm_node.records.base import MAX_TERM
+from dcfm_node.records.entries import Audit, Verdict, Vote
+from dcfm_node.records.messages import Entries
+from dcfm_node.swarm.effects import (
+    Distil,
+    Examine,
+    LinkUp,
+    Misbehaved,
+    Persist,
+    Received,
+    Tick,
+    Train,
+    Unfit,
+    Worked,
+)
+from dcfm_node.swarm.node import Node
+from dcfm_node.swarm.plan import Waiting, next_step, wanted
+from dcfm_node.wire.envelope import Signer
+from tests.unit.swarm.builders import Run, endorse, expert, join, refuse, snapshot, student, vote
+from tests.unit.swarm.test_plan import situation
+
+
+def writing(run: Run, me: int = 0, quota: int | None = None) -> Node:
+    """A node that may write: everyone told it that its journal is empty."""
+    made = Node(
+        signer=run.authors[me].signer,
+        manifest=run.manifest,
+        counts=(((0, 0), 10),),
+        distils=True,
+        rng=random.Random(0),
+        wall_ms=0,
+        quota=quota,
+    )
+    for number, key in enumerate(run.keys):
+        if number != me:
+            made.handle(LinkUp(key), 0.0)
+            other = _node_of(run.authors[number].signer, run)
+            made.handle(Received(key, other.exchange.sync(reply=False)), 0.0)
+    assert made.exchange.writable
+    return made
+
+
+def _node_of(signer: Signer, run: Run) -> Node:
+    return Node(signer, run.manifest, (), True, random.Random(1), 0)
+
+
+def tell(made: Node, run: Run, now: float = 1.0) -> list[Verdict]:
+    """Hand a node all that the authors said; the verdicts that it publishes on it."""
+    peer = next(key for key in run.keys if key != made.me)
+    said = [entry.envelope for author in run.authors for entry in author.journal]
+    effects = made.handle(Received(peer, Entries(run=run.id, entries=tuple(said), beats=())), now)
+    effects += made.handle(Tick(), now + 0.1)
+    bodies = [e.sealed.entry.body for e in effects if isinstance(e, Persist)]
+    return [body for body in bodies if isinstance(body, Verdict)]
+
+
+def causes(verdicts: list[Verdict]) -> list[str]:
+    return [verdict.cause for verdict in verdicts]
+
+
+def test_a_forger_of_its_own_history_is_judged_once_and_waited_for_no_more() -> None:
+    run = Run(3)
+    made = writing(run)
+    first = run.authors[1].say(join("silo-0001"))
+    other = run.authors[1].say(join("silo-0002"), at=0)
+    run.authors[1].journal = [first, other]
+    verdicts = tell(made, run)
+    assert causes(verdicts) == ["fork"]
+    assert verdicts[0].subject == run.keys[1] and "number 0" in verdicts[0].reason
+    assert not tell(made, run, 2.0)
+    view = made.exchange.view
+    assert run.keys[1] in view.quarantined() and run.keys[1] not in view.missing(0)
+
+
+def test_who_votes_twice_in_a_term_is_named_with_its_own_entry() -> None:
+    run = Run(3)
+    made = writing(run)
+    run.authors[2].say(vote(1, 0, run.keys[1]))
+    second = run.authors[2].say(vote(1, 0, run.keys[2]))
+    verdicts = tell(made, run)
+    assert [(v.cause, v.entry) for v in verdicts] == [("double_vote", second.digest)]
+
+
+def test_a_vote_in_the_last_term_there_is_stalls_nobody() -> None:
+    run = Run(3)
+    made = writing(run)
+    run.authors[2].say(vote(MAX_TERM, 0, run.keys[2]))
+    assert causes(tell(made, run)) == ["term"]
+    assert made.exchange.view.last_term() == 0
+
+
+def test_an_old_round_replayed_is_not_taught_from() -> None:
+    run = Run(4, rounds=2)
+    run.publish_experts(0)
+    run.distil(0)
+    run.publish_experts(1, but=(3,))
+    run.authors[3].say(expert(1, "expert 3 0"))
+    view = run.view()
+    assert run.keys[3] in view.quarantined()
+    assert view.proven()[run.keys[3]][0].cause == "replay"
+    # Its expert of round 0 taught a student: that is distilled again without it.
+    run.elect(0, term=2, round_=0)
+    action = next_step(situation(run)).action
+    assert isinstance(action, Distil) and action.round == 0
+    assert run.keys[3] not in [author for author, _, _ in action.teachers]
+
+
+def test_who_endorses_and_refuses_one_student_counts_once() -> None:
+    run = Run(3, rounds=1)
+    run.publish_experts(0)
+    made = run.distil(0, final=True)
+    run.authors[2].say(endorse(made))
+    run.authors[2].say(refuse(made))
+    view = run.view()
+    assert run.keys[2] in view.endorsed[made.digest]
+    assert run.keys[2] not in view.refused.get(made.digest, {})
+    assert [fault.cause for fault in view.proven()[run.keys[2]]] == ["contradiction"]
+
+
+def test_a_snapshot_over_quota_is_never_asked_for() -> None:
+    run = Run(3)
+    made = writing(run, quota=999)
+    run.authors[1].say(join("silo-0001"))
+    run.authors[1].say(expert(0))
+    verdicts = tell(made, run)
+    assert causes(verdicts) == ["quota"] and "999" in verdicts[0].reason
+    assert not made.fetching
+
+
+def test_a_large_size_for_an_honest_silos_digest_harms_its_author_alone() -> None:
+    run = Run(3)
+    made = writing(run, quota=1_000)
+    run.authors[1].say(join("silo-0001"))
+    run.authors[1].say(expert(0))
+    run.authors[2].say(join("silo-0002"))
+    good = expert(0)
+    large = good.snapshot.model_copy(update={"size": 2**33})
+    run.authors[2].say(good.model_copy(update={"snapshot": large}))
+    verdicts = tell(made, run)
+    assert [(v.cause, v.subject) for v in verdicts] == [("quota", run.keys[2])]
+    assert made.fetching[good.snapshot.digest].size == 1_000
+
+
+def test_what_a_peer_does_on_its_links_is_told_once() -> None:
+    run = Run(3)
+    made = writing(run)
+    for cause in ("chunks", "chunks", "flood", "malformed"):
+        made.handle(Misbehaved(run.keys[1], cause, "because"), 1.0)  # type: ignore[arg-type]
+    said = made.exchange.journals.chains[made.me]
+    verdicts = [s.entry.body for s in said if isinstance(s.entry.body, Verdict)]
+    assert causes(verdicts) == ["chunks", "flood", "malformed"]
+    assert not made.exchange.view.quarantined()
+
+
+def test_a_stranger_is_no_member_to_judge() -> None:
+    run = Run(3)
+    made = writing(run)
+    made.handle(Misbehaved(bytes(32), "flood", "because"), 1.0)
+    assert not any(isinstance(b, Verdict) for b in made.unsaid)
+
+
+def test_experts_are_examined_before_they_teach_and_the_others_waited_for() -> None:
+    """SPEC 6.6."""
+    run = Run(3)
+    for number, author in enumerate(run.authors):
+        author.say(join(f"silo-{number:04d}"))
+        author.say(expert(0, f"expert {number} 0"))
+    action = next_step(situation(run, me=1)).action
+    assert action == next_step(situation(run, me=2)).action or isinstance(action, Examine)
+    run.elect(0)
+    mine = next_step(situation(run)).action
+    assert isinstance(mine, Examine) and [a for a, _, _ in mine.experts] == run.keys
+    run.authors[0].say(Audit(round=0, scores=()))
+    run.authors[1].say(Audit(round=0, scores=()))
+    waiting = next_step(situation(run)).action
+    assert waiting == Waiting("the experts' audits are awaited", on=(run.keys[2],))
+    late = situation(run, late=lambda duty: duty.task == "audit")
+    assert isinstance(next_step(late).action, Distil)
+
+
+def test_no_audit_is_asked_where_the_run_does_without() -> None:
+    run = Run(3)
+    policy = run.manifest.policy.model_copy(update={"audit": False})
+    run.manifest = run.manifest.model_copy(update={"policy": policy})
+    for number, author in enumerate(run.authors):
+        author.say(join(f"silo-{number:04d}"))
+        author.say(expert(0, f"expert {number} 0"))
+    run.elect(0)
+    assert isinstance(next_step(situation(run)).action, Distil)
+
+
+def test_an_expert_that_a_quorum_refuses_teaches_nobody_and_its_author_is_missing() -> None:
+    """SPEC 6.7.2."""
+    run = Run(5)
+    run.publish_experts(0)
+    bad = next(iter(run.view().experts[run.keys[4]].values()))
+    verdict = Verdict(subject=run.keys[4], cause="score", entry=bad.digest, reason="like noise")
+    run.elect(0)
+    for number in (0, 1):
+        run.authors[number].say(verdict)
+    action = next_step(situation(run)).action
+    assert isinstance(action, Distil) and len(action.teachers) == 5
+    run.authors[2].say(verdict)
+    action = next_step(situation(run)).action
+    assert isinstance(action, Distil) and len(action.teachers) == 4
+    assert action.missing == (run.keys[4],)
+    assert bad.body.snapshot.digest not in wanted(situation(run))
+    assert run.keys[4] in run.view().active()
+
+
+def test_a_student_that_names_a_refused_expert_is_void_and_another_is_elected() -> None:
+    """SPEC 6.1.4, 7.3."""
+    run = Run(5)
+    run.publish_experts(0)
+    run.distil(4)
+    bad = next(iter(run.view().experts[run.keys[4]].values()))
+    for number in range(3):
+        run.authors[number].say(
+            Verdict(subject=run.keys[4], cause="score", entry=bad.digest, reason="like noise")
+        )
+    step = next_step(situation(run))
+    assert step.phase.stage == "distil"
+    assert getattr(step.action, "term", None) == 2
+
+
+def test_after_two_refused_experts_a_silo_takes_no_part() -> None:
+    """SPEC 6.7.3."""
+    run = Run(5)
+    run.publish_experts(0)
+    run.publish_experts(1)
+    for said in run.view().experts[run.keys[4]].values():
+        for number in range(3):
+            run.authors[number].say(
+                Verdict(subject=run.keys[4], cause="score", entry=said.digest, reason="noise")
+            )
+    assert list(run.view().active()) == run.keys[:4]
+    step = next_step(situation(run, me=4))
+    assert isinstance(step.action, Waiting) and step.action.over and "quarantine" in step.action.why
+
+
+def test_a_leader_in_quarantine_is_not_waited_for() -> None:
+    run = Run(5)
+    run.publish_experts(0)
+    run.elect(4)
+    for term in (5, 5):
+        run.authors[4].say(vote(term, 0, run.keys[4]))
+    assert isinstance(next_step(situation(run)).action, Vote)
+
+
+def test_figures_that_are_not_finite_refuse_and_end_nothing() -> None:
+    """SPEC 1.2.3: a record bears finite numbers, whatever hostile weights score."""
+    run = Run(3)
+    made = writing(run)
+    work = Examine(0, ((run.keys[0], b"0" * 32, b"a" * 32), (run.keys[1], b"1" * 32, b"b" * 32)))
+    made.work = work
+    infinite = {"joint": float("inf"), "composed": float("nan")}
+    made.handle(Worked(work, None, {}, {run.keys[1]: infinite}), 1.0)
+    audit = made.exchange.view.audits[0][run.keys[0]].body
+    assert dict(audit.scores)[b"1" * 32] == {"joint": 1e12, "composed": 1e12}
+
+
+def test_an_ensemble_that_is_none_is_refused_by_its_entry_and_the_expert_stays() -> None:
+    run = Run(3, method="ddm")
+    made = writing(run, me=2)
+    run.authors[1].say(join("silo-0001"))
+    run.authors[1].say(expert(0, "expert 1 0"))
+    claimed = run.elect(1)
+    view = run.view()
+    liar = next(iter(view.experts[run.keys[1]].values()))
+    body = student(1, 0, claimed, [liar.digest], final=True)
+    named = run.authors[1].say(body.model_copy(update={"snapshot": snapshot("expert 1 0")}))
+    tell(made, run)
+    made.held.add(snapshot("expert 1 0").digest)
+    made.handle(Unfit(snapshot("expert 1 0").digest, "no ensemble", entry=named.digest), 3.0)
+    view = made.exchange.view
+    assert made.me in view.refused[named.digest]
+    assert made.me not in view.verdicts.get(liar.digest, {})
+    assert snapshot("expert 1 0").digest in made.held
+
+
+def test_a_training_stage_is_not_disturbed_by_audits() -> None:
+    run = Run(3)
+    assert replace(next_step(situation(run))).action == Train("local", 0)
