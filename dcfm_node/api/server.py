@@ -55,7 +55,7 @@ def _reply(line: bytes, handler: Handler) -> dict[str, Any]:
     try:
         request = json.loads(line)
         command = request.pop("command")
-    except (ValueError, AttributeError, KeyError, TypeError):
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return {"error": "a request is one line of JSON with a 'command'"}
     try:
         return handler(command, request)

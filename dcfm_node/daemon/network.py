@@ -15,10 +15,18 @@ from dcfm_node.daemon.disk import Disk
 from dcfm_node.errors import OtherProtocolError, PeerError
 from dcfm_node.net import bulk, links
 from dcfm_node.net.peers import LinkPeer
-from dcfm_node.records.entries import Snapshot
+from dcfm_node.records.entries import Cause, Snapshot
 from dcfm_node.records.messages import Message
 from dcfm_node.swarm.chunks import SnapshotFiles
-from dcfm_node.swarm.effects import Downloading, Event, Foreign, LinkDown, LinkUp, Received
+from dcfm_node.swarm.effects import (
+    Downloading,
+    Event,
+    Foreign,
+    LinkDown,
+    LinkUp,
+    Misbehaved,
+    Received,
+)
 from dcfm_node.wire.envelope import decode_message, encode_message
 
 log = structlog.get_logger()
@@ -122,6 +130,14 @@ class Network:
                 self._on_message(peer, data)
             case links.Refused():
                 self._on_refused(event)
+            case links.Flooded(peer, dropped):
+                self._accuse(peer, "flood", f"sent {dropped} messages more than it may")
+
+    def _accuse(self, peer: bytes, cause: Cause, reason: str) -> None:
+        """A peer did on its links what no honest node does."""
+        self.refusals[self._names[peer]] = reason
+        log.warning("misbehaved", peer=self._names[peer], cause=cause, why=reason)
+        self._put(Misbehaved(peer, cause, reason))
 
     def _on_message(self, peer: bytes, data: bytes) -> None:
         try:
@@ -129,8 +145,7 @@ class Network:
         except OtherProtocolError as error:
             self._put(Foreign(peer, error.protocol, error.software))
         except PeerError as error:
-            self.refusals[self._names[peer]] = f"sent what is no message: {error}"
-            log.warning("refused_input", peer=self._names[peer], why=str(error))
+            self._accuse(peer, "malformed", f"sent what is no message: {error}")
 
     def _on_refused(self, event: links.Refused) -> None:
         log.warning("link_refused", peer=event.name, address=event.address, why=event.reason)
@@ -151,9 +166,10 @@ class Network:
                 self._disk.accepted("snapshots")
                 self._put(Downloading(done, total))
             case bulk.BadPeer(peer, digest, reason):
-                log.warning(
-                    "bad_peer", peer=self._names[peer], snapshot=digest.hex()[:8], why=reason
-                )
+                if digest:
+                    self._accuse(peer, "chunks", f"of snapshot {digest.hex()[:8]}: {reason}")
+                else:
+                    self._accuse(peer, "malformed", f"sent what is no bulk message: {reason}")
             case bulk.FetchFailed(digest, reason):
                 log.error("fetch_failed", snapshot=digest.hex()[:8], why=reason)
                 self._disk.refused("snapshots", reason)

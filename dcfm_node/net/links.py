@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
+from dcfm_node.net.allowance import Allowance
 from dcfm_node.net.curve import Plane, RawSocket
 from dcfm_node.net.mesh import TICK_S, Mesh
-from dcfm_node.net.peers import Down, LinkEvent, LinkPeer, Received, Refused, Up
+from dcfm_node.net.peers import Down, Flooded, LinkEvent, LinkPeer, Received, Refused, Up
 from dcfm_node.records.messages import MAX_MESSAGE_BYTES
 
-__all__ = ["Down", "LinkEvent", "LinkPeer", "Links", "Received", "Refused", "Up"]
+__all__ = ["Down", "Flooded", "LinkEvent", "LinkPeer", "Links", "Received", "Refused", "Up"]
 
 QUEUE = 64
 SILENCE_S = 15.0
@@ -45,6 +46,8 @@ class Links:
             notify=notify,
             deliver=self._deliver,
         )
+        now = self._mesh.now()
+        self._allowances = {peer.id: Allowance(now) for peer in peers}
 
     @property
     def address(self) -> str | None:
@@ -76,6 +79,11 @@ class Links:
         self._mesh.close()
 
     def _deliver(self, peer_id: bytes, frames: list[zmq.Frame]) -> None:
+        allowance = self._allowances[peer_id]
+        if not allowance.take(sum(len(frame) for frame in frames), self._mesh.now()):
+            if allowance.dropped & (allowance.dropped - 1) == 0:  # not as often as it floods
+                self._notify(Flooded(peer_id, allowance.dropped))
+            return
         # Longer or many-framed messages are not of this protocol; the sender gains nothing by them.
         if len(frames) == 1 and len(frames[0]) <= MAX_MESSAGE_BYTES:
             self._notify(Received(peer_id, frames[0].bytes))

@@ -49,4 +49,16 @@ class Refused:
     reason: str
 
 
-LinkEvent = Up | Down | Received | Refused
+@dataclass(frozen=True, slots=True)
+class Flooded:
+    """An authenticated peer sends more than it may; what is over is dropped.
+
+    Attributes:
+        dropped: messages, so far.
+    """
+
+    peer_id: bytes
+    dropped: int
+
+
+LinkEvent = Up | Down | Received | Refused | Flooded
