@@ -62,7 +62,7 @@ def peers(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
             peer["version"] or "-",
             size(peer["bytes_sent"]),
             size(peer["bytes_received"]),
-            peer["trouble"] or peer["refused"] or "",
+            _trouble(peer),
         )
         for peer in answer["peers"]
     ]
@@ -134,6 +134,14 @@ def withdraw(
         typer.echo("this silo has withdrawn; 'dcfm-node stop' ends its node")
 
 
+def _trouble(peer: dict[str, Any]) -> str:
+    """What is wrong with a peer, and by whose word."""
+    said = [f"{v['cause']} ({', '.join(v['by'])}): {v['reason']}" for v in peer["verdicts"]]
+    quarantine = f"in quarantine: {peer['quarantined']}" if peer["quarantined"] else ""
+    found = [peer["trouble"] or peer["refused"], quarantine, *said]
+    return "; ".join(text for text in found if text)
+
+
 def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
     phase = answer["phase"] or {"stage": "starting", "round": 0}
     method = answer["schedule"] if answer["method"] == "dcfm" else answer["method"]
@@ -193,7 +201,9 @@ def _silo_row(silo: dict[str, Any]) -> tuple[object, ...]:
     busy = silo["activity"] not in (None, "idle")
     metrics = silo["metrics"]
     return (
-        silo["name"] + (" (withdrawn)" if silo["withdrawn"] else ""),
+        silo["name"]
+        + (" (withdrawn)" if silo["withdrawn"] else "")
+        + (" (quarantine)" if silo["quarantined"] else ""),
         link,
         "-" if silo["self"] else ago(silo["heard_ago_s"]),
         silo["activity"],

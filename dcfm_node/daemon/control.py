@@ -15,6 +15,7 @@ from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import Event, Leave
 from dcfm_node.swarm.lineage import bundle
 from dcfm_node.swarm.node import Node
+from dcfm_node.swarm.proof import bundle as bundle_fork
 from dcfm_node.swarm.view import View
 
 
@@ -48,6 +49,7 @@ class Control:
             "students": self._students,
             "student": self._student,
             "journal": self._journal,
+            "proof": self._proof,
             "withdraw": self._withdraw,
             "stop": self._stop,
         }
@@ -140,6 +142,19 @@ class Control:
                 for sealed in chain
             ],
         }
+
+    def _proof(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Two entries of a silo that contradict each other, for others to check."""
+        manifest, wish = self.node.manifest, str(arguments.get("silo", ""))
+        forks = self.node.exchange.journals.forks
+        found = {manifest.silo_name(author): fork for author, fork in forks.items()}
+        if wish not in found:
+            raise Failed(
+                f"no proof is held that {wish!r} signed two histories",
+                fix=f"one of {', '.join(found)}" if found else "'dcfm-node status' names culprits",
+            )
+        proof = bundle_fork(manifest, found[wish]).hex()
+        return {"schema": "dcfm-node/proof/1", "silo": wish, "proof": proof}
 
     def _withdraw(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self.put(Leave(str(arguments.get("reason", ""))[:500]))

@@ -29,7 +29,13 @@ from dcfm_node.records.messages import MAX_ENTRIES_BYTES
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.lock import lock
 from dcfm_node.store.snapshots import SnapshotStore
-from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema
+from dcfm_node.store.tensors import (
+    MAX_HEADER_BYTES,
+    Schema,
+    check_snapshot,
+    ensemble_schema,
+    size_of,
+)
 from dcfm_node.swarm.effects import (
     Cancel,
     Drain,
@@ -191,6 +197,7 @@ class Daemon:
             signer=Signer(settings.keys.sign),
             manifest=settings.manifest,
             counts=self.ready.counts,
+            quota=self._quota(),
             distils=settings.config.distils,
             rng=random.Random(),
             wall_ms=time.time_ns() // 1_000_000 - int(self.clock() * 1_000),
@@ -214,6 +221,13 @@ class Daemon:
         for digest in self.snapshots.partials() - named.keys():
             self.snapshots.discard(digest)
         return found
+
+    def _quota(self) -> int:
+        """The largest that an expert or student of this run can be, in bytes."""
+        manifest = self.settings.manifest
+        names = [silo.name for silo in manifest.roster] if manifest.method.ensemble else []
+        forms = [self.ready.tensors, ensemble_schema(self.ready.tensors, self.ready.router, names)]
+        return max(size_of(form) for form in forms) + 8 + MAX_HEADER_BYTES
 
     # The loop
 

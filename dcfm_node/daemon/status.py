@@ -11,6 +11,7 @@ from dcfm_node.swarm.effects import activity_of
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.plan import Waiting
 from dcfm_node.swarm.rounds import missing_silos
+from dcfm_node.swarm.verdicts import told
 from dcfm_node.swarm.view import Said, View
 
 SCHEMA = "dcfm-node/status/1"
@@ -124,6 +125,11 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
         "version": peer.version if peer is not None else None,
         "trouble": peer.trouble if peer is not None else "",
         "forked": key in node.exchange.journals.forks,
+        "quarantined": view.quarantined().get(key, ""),
+        "verdicts": [
+            {"cause": cause, "reason": reason, "by": [view.manifest.silo_name(k) for k in by]}
+            for cause, reason, by in told(view).get(key, ())
+        ],
     }
 
 
@@ -152,9 +158,14 @@ def _problems(
             continue
         if silo["forked"]:
             found.append(f"{silo['name']} signed two histories; its later records do not count")
+        if silo["quarantined"]:
+            found.append(f"{silo['name']} is in quarantine: {silo['quarantined']}")
+        for said in silo["verdicts"]:
+            by = ", ".join(said["by"])
+            found.append(f"{silo['name']}: {said['cause']}, say {by}: {said['reason']}")
         if silo["trouble"]:
             found.append(f"{silo['name']} {silo['trouble']}")
-        elif not silo["live"]:
+        elif not silo["live"] and not silo["quarantined"]:
             ago = silo["heard_ago_s"]
             when = f"for {ago:.0f} s" if ago is not None else "since this node started"
             found.append(f"{silo['name']} was not heard {when}")

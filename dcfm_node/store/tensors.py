@@ -49,6 +49,11 @@ def ensemble_schema(expert: Schema, router: Schema, silos: Iterable[str]) -> Sch
     return members | {of_router(name): form for name, form in router.items()}
 
 
+def size_of(schema: Schema) -> int:
+    """Bytes of its tensors, without the header."""
+    return sum(math.prod(shape) * _DTYPES[dtype].itemsize for dtype, shape in schema.values())
+
+
 def check_snapshot(path: Path, schema: Schema) -> None:
     """Refuse a file that is not exactly the tensors of `schema`.
 

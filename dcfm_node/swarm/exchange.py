@@ -81,6 +81,9 @@ class Exchange:
     own_beat: SealedBeat | None = None
     own_beats: dict[bytes, int] = field(default_factory=dict)
     """Counter of this node's newest beat that each peer remembers: a restart goes on above it."""
+    malformed: dict[bytes, str] = field(default_factory=dict)
+    """What a peer sent that could not be opened, the last of each: it relays only what it opened
+    itself, so that it is its own."""
     writable: bool = False
     """This node knows how its own journal ends, and may extend it (SPEC 3.5)."""
     restored: int = 0
@@ -202,7 +205,7 @@ class Exchange:
         try:
             return self._on_entries(peer, message, now)
         except PeerError as error:
-            state.trouble = str(error)
+            state.trouble = self.malformed[peer] = str(error)
             return [_refusal(peer, str(error))]
 
     def hear_foreign(self, event: Foreign) -> list[Effect]:

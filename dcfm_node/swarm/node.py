@@ -55,7 +55,7 @@ from dcfm_node.swarm.needs import spent
 from dcfm_node.swarm.outcome import brief, outcome_of, same_work, still_true
 from dcfm_node.swarm.plan import Situation, Step, audited_round, next_step, unaudited, wanted
 from dcfm_node.swarm.rounds import turn
-from dcfm_node.swarm.verdicts import on_proof, on_unfit, once, over_quota
+from dcfm_node.swarm.verdicts import on_unfit, once, owed
 from dcfm_node.wire.envelope import Signs, Verify, ed25519, run_id, seal_entry
 
 MAX_MOVES_PER_EVENT = 8
@@ -254,8 +254,7 @@ class Node:
                 counts=self.counts,
             )
             effects += self._publish(join, now)
-        self._pending += on_proof(exchange.view, self.me)
-        self._pending += over_quota(exchange.view, self.me, self.quota)
+        self._pending += owed(exchange.view, self.me, self.quota, exchange.malformed)
         pending, self._pending = self._pending, []
         for body in pending:
             if still_true(body, exchange.view, self.me):

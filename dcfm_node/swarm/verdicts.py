@@ -45,6 +45,17 @@ def over_quota(view: View, me: bytes, quota: int | None) -> list[Body]:
     return found
 
 
+def owed(view: View, me: bytes, quota: int | None, malformed: Mapping[bytes, str]) -> list[Body]:
+    """What this node has found and not said yet.
+
+    Args:
+        quota: no snapshot of the run is larger, in bytes; None where nobody knows.
+        malformed: by peer, what it sent that could not be opened.
+    """
+    sent = [v for peer, why in malformed.items() for v in once(view, me, peer, "malformed", why)]
+    return [*on_proof(view, me), *over_quota(view, me, quota), *sent]
+
+
 def on_proof(view: View, me: bytes) -> list[Verdict]:
     """What members' own records prove and this node has not said yet: one for each cause."""
     return [
