@@ -1,0 +1,65 @@
+"""SPEC 9.3: a fork is proven to anyone, offline, and nothing else passes for one."""
+
+import pytest
+
+from dcfm_node.errors import PeerError
+from dcfm_node.records.entries import Withdraw
+from dcfm_node.swarm.journal import Fork
+from dcfm_node.swarm.proof import bundle, verify
+from dcfm_node.wire.canonical import pack, unpack
+from dcfm_node.wire.envelope import Sealed, manifest_bytes
+from tests.unit.swarm.builders import Author, Run, join
+
+
+def forked(run: Run, author: Author) -> tuple[Sealed, Sealed]:
+    return author.say(join("silo-0001")), author.say(Withdraw(reason="twice"), at=0)
+
+
+def test_a_fork_is_proven_with_author_and_number() -> None:
+    run = Run(3)
+    one, other = forked(run, run.authors[1])
+    found = verify(bundle(run.manifest, Fork(0, one, other)))
+    assert found.culprit == "silo-0001"
+    assert {found.first.digest, found.second.digest} == {one.digest, other.digest}
+
+
+def test_what_is_no_fork_proves_nothing() -> None:
+    run, other_run = Run(3), Run(4)
+    one, other = forked(run, run.authors[1])
+    later = run.authors[1].say(join("silo-0001"), epoch=5)
+    foreign = Author(run.authors[1].signer, other_run.id).say(Withdraw(reason="elsewhere"))
+    stranger = Run(4).authors[3]
+    outside = Author(stranger.signer, run.id)
+    outsiders = outside.say(join()), outside.say(Withdraw(reason="twice"), at=0)
+    forged = Sealed(other.entry, other.digest, other.envelope[:-1] + b"\0")
+    for first, second, why in [
+        (one, one, "one and the same"),
+        (one, later, "author, epoch and number"),
+        (one, run.authors[2].say(join()), "author, epoch and number"),
+        (one, foreign, "another run"),
+        (*outsiders, "roster"),
+        (one, forged, "signature"),
+    ]:
+        with pytest.raises(PeerError, match=why):
+            verify(bundle(run.manifest, Fork(0, first, second)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "dcfm-node/fork/0"},
+        {"entries": ()},
+        {"entries": (b"", b"")},
+        {"entries": (1, 2)},
+        {"manifest": b""},
+        {"manifest": 5},
+    ],
+)
+def test_a_bundle_of_another_form_is_refused(change: dict[str, object]) -> None:
+    run = Run(3)
+    whole = unpack(bundle(run.manifest, Fork(0, *forked(run, run.authors[1]))))
+    assert whole["manifest"] == manifest_bytes(run.manifest)
+    with pytest.raises(PeerError):
+        verify(pack(whole | change))
+    with pytest.raises(PeerError):
+        verify(b"garbage")
