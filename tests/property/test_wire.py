@@ -6,6 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dcfm_node.errors import PeerError
+from dcfm_node.records.base import MAX_METRIC
 from dcfm_node.records.messages import MAX_ENTRIES_BYTES, Entries, Head, Sync
 from dcfm_node.wire.canonical import pack, unpack
 from dcfm_node.wire.envelope import (
@@ -123,7 +124,7 @@ def test_oversize_envelopes_are_refused_unread(reader, excess) -> None:
         reader(bytes(MAX_ENTRIES_BYTES + excess))
 
 
-@given(st.integers(0, 5), st.floats(allow_nan=False, allow_infinity=False))
+@given(st.integers(0, 5), st.floats(-MAX_METRIC, MAX_METRIC))
 def test_entries_come_back_as_they_were_said(round_, gap) -> None:
     sealed = Run(1).authors[0].say(expert(round_, ci_gap=gap))
     assert open_entry(sealed.envelope) == sealed
