@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import resource
 import signal
 import time
 from collections.abc import Coroutine, Mapping
@@ -63,6 +64,7 @@ from dcfm_node.worker.messages import Line, Ready, Setup
 log = structlog.get_logger()
 
 DISK_RETRY_S = 2.0
+MAX_OPEN = 65_536
 SILENCE_S = 5.0
 """The longest the loop may sleep: the service manager's watchdog is fed from it."""
 
@@ -131,6 +133,7 @@ class Daemon:
         )
         async with AsyncExitStack() as stack:
             stack.enter_context(lock(config.state))
+            allow_connections()
             self.journals = JournalStore(config.state / "journals.sqlite")
             stack.callback(self.journals.close)
             self.snapshots = SnapshotStore(config.state)
@@ -345,6 +348,14 @@ class Daemon:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("defect", exc_info=error)
             self._stopped.set()
+
+
+def allow_connections() -> None:
+    """Let this process have as many open files as it may: strangers' connections count until they
+    are hung up on, and must not leave peers and the journal without."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MAX_OPEN if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def pace(gossip_s: float) -> Pace:

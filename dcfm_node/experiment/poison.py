@@ -1,0 +1,232 @@
+"""Does quarantine keep poison out, and honest silos in? Seven silos, of which two are hostile.
+
+All silos in one process, over `flow` as a node's worker is; the rule is `swarm.audit`, a quorum of
+whose verdicts puts an expert out. A hostile silo lies in its own audits as well: it refuses every
+honest expert.
+"""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from dcfm_node.experiment import modes, settings
+from dcfm_node.experiment.lab import Lab, Tell, Trained
+from dcfm_node.experiment.settings import Experiment, Posed
+from dcfm_node.experiment.task import Combination, Labelled, Task, queries
+from dcfm_node.flow import networks
+from dcfm_node.flow.audit import audit
+from dcfm_node.flow.sampling import sample
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.swarm.audit import refusals
+from dcfm_node.wire.canonical import sha256
+
+Attack = Literal["flipped", "scaled", "random", "permuted"]
+SILOS = 7
+HOSTILE = 2
+EACH = 1_000
+"""Samples asked of every novel combination."""
+GEOMETRIES = {"plane": ("gaussians", "noniid"), "grid": ("schedules", "grid-four")}
+"""2 x 2 and 3 x 3 modes: a shipped experiment, and one of its partitions, whose silos we leave."""
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What one round's audits came to, and the process time of one silo's.
+
+    Attributes:
+        refused: by silo, how many refused its expert.
+        worst: the highest place of any honest silo's expert at any honest judge.
+    """
+
+    refused: Mapping[str, int]
+    worst: float
+    seconds: float
+
+
+def geometry(name: str) -> Posed:
+    """Modes of a shipped experiment, without its partition."""
+    shipped, partition = GEOMETRIES[name]
+    return settings.load(shipped, "cpu").posed[partition]
+
+
+def pose(posed: Posed, seed: int, silos: int = SILOS) -> Task:
+    """Non-IID at random: each silo holds one to half of the known combinations, in proportions
+    of its own (Dirichlet 0.5), and 300 to 2,000 samples; together they hold all.
+
+    Returns: a task as `modes.pose` makes them.
+    """
+    rng = np.random.default_rng(seed)
+    where = modes.centres(posed)
+    shipped = modes.pose(posed, 2, seed)
+    held_out = set(shipped.held_out)
+    known = sorted(set(where) - held_out)
+
+    def draw(held: Sequence[Combination]) -> Labelled:
+        rows = int(rng.integers(300, 2_001))
+        shares = rng.dirichlet([0.5] * len(held)) * 0.9 + 0.1 / len(held)
+        c = np.array(held, dtype=np.int64)[rng.choice(len(held), size=rows, p=shares)]
+        centre = np.stack([where[tuple(label)] for label in c.tolist()])
+        x = centre + rng.normal(scale=posed.geometry.sigma, size=centre.shape)
+        return Labelled(x.astype(np.float32), c)
+
+    while True:
+        most = max(2, math.ceil(len(known) / 2))
+        sizes = rng.integers(1, most + 1, size=silos)
+        held = [[known[i] for i in rng.choice(len(known), size, replace=False)] for size in sizes]
+        # So that the run makes sense without the hostile silos too, which are the last ones.
+        covered = {c for silo in held[: silos - HOSTILE] for c in silo} == set(known)
+        if covered and all(len(silo) > 1 for silo in held[silos - HOSTILE :]):
+            break
+    data = tuple(draw(silo) for silo in held)
+    return Task(
+        attributes=shipped.attributes,
+        sample_shape=shipped.sample_shape,
+        silos=data,
+        held_out=shipped.held_out,
+        complete=shipped.complete,
+        reference=shipped.reference,
+    )
+
+
+def permuted(data: Labelled) -> Labelled:
+    """A silo's samples under each other's labels: counts stay, and what they say is wrong."""
+    labels = np.unique(data.c, axis=0)
+    place = {tuple(label): i for i, label in enumerate(labels.tolist())}
+    moved = [(place[tuple(label)] + 1) % len(labels) for label in data.c.tolist()]
+    return Labelled(data.x, labels[moved])
+
+
+def poisoned(expert: Trained, attack: Attack, manifest: Manifest, seed: int) -> Trained:
+    """A well-formed expert that is of no use; `permuted` ones were trained so."""
+    if attack == "permuted":
+        return expert
+    if attack == "random":
+        other = manifest.method.model_copy(update={"seed": manifest.method.seed + 7 + seed})
+        fresh = networks.build(manifest.model_copy(update={"method": other})).state_dict()
+        weights = {name: tensor.clone() for name, tensor in fresh.items()}
+    else:
+        factor = {"flipped": -1.0, "scaled": 3.0}[attack]
+        weights = {name: factor * tensor for name, tensor in expert.weights.items()}
+    key = sha256(expert.key.encode(), attack.encode()).hex()
+    return Trained(key, weights, expert.metrics)
+
+
+def judge(lab: Lab, experts: Sequence[Trained], hostile: set[int]) -> Verdicts:
+    """Every silo audits every other's expert."""
+    teachers, names = lab.teachers(experts), lab.names
+    refused = dict.fromkeys(names, 0)
+    worst, began = -math.inf, time.process_time()
+    for k, me in enumerate(names):
+        if k in hostile:
+            for other, name in enumerate(names):
+                refused[name] += other not in hostile
+            continue
+        scores = audit(lab.manifest, lab.silos[k][1], teachers, me=me, device=lab.device)
+        keyed = {name.encode(): given for name, given in scores.items()}
+        for subject in refusals(keyed):
+            refused[subject.decode()] += 1
+        honest = [n for i, n in enumerate(names) if i not in hostile and n in scores]
+        places = [scores[n].get(f, -math.inf) for n in honest for f in ("joint", "composed")]
+        worst = max(worst, *places) if places else worst
+    return Verdicts(
+        refused, worst, (time.process_time() - began) / max(1, len(names) - len(hostile))
+    )
+
+
+class Study:
+    """Runs of one setting, remembered in a folder.
+
+    Args:
+        share: of the shipped settings' steps.
+    """
+
+    def __init__(self, name: str, folder: Path, share: float, tell: Tell) -> None:
+        self._folder, self._tell, self.posed = folder, tell, geometry(name)
+        shipped = settings.load(GEOMETRIES[name][0], "cpu")
+        stages = {
+            stage: getattr(shipped.method, stage).model_copy(
+                update={"steps": max(2, round(getattr(shipped.method, stage).steps * share))}
+            )
+            for stage in ("local", "refine", "distil")
+        }
+        method = shipped.method.model_copy(update=stages)
+        self.settings: Experiment = shipped.model_copy(update={"method": method})
+
+    def honest(self, seed: int, rounds: int) -> list[Verdicts]:
+        """Nobody is hostile: the audits of every round."""
+        lab = self._lab(pose(self.posed, seed), seed)
+        return self._run(lab, {}, seed, rounds, audited=True)[1]
+
+    def attacked(
+        self, seed: int, rounds: int, attacks: Sequence[Attack], *, unaudited: bool = False
+    ) -> tuple[dict[str, float], list[Verdicts]]:
+        """Novel accuracy without the hostile silos, with them, and, if asked for, with them where
+        nobody audits.
+
+        Returns: also the audits of the second.
+        """
+        task = pose(self.posed, seed)
+        hostile = dict(zip(range(SILOS - len(attacks), SILOS), attacks, strict=True))
+        silos = tuple(
+            permuted(data) if hostile.get(k) == "permuted" else data
+            for k, data in enumerate(task.silos)
+        )
+        lab = self._lab(Task(**{**vars(task), "silos": silos}), seed)
+        alone = self._part(lab, set(range(SILOS)) - set(hostile))
+        found = {"without": self._run(alone, {}, seed, rounds, audited=False)[0]}
+        found["audited"], verdicts = self._run(lab, hostile, seed, rounds, audited=True)
+        if unaudited:
+            found["unaudited"] = self._run(lab, hostile, seed, rounds, audited=False)[0]
+        return found, verdicts
+
+    def _run(
+        self, lab: Lab, hostile: Mapping[int, Attack], seed: int, rounds: int, *, audited: bool
+    ) -> tuple[float, list[Verdicts]]:
+        """The alternating schedule to its end; novel accuracy of its student."""
+        quorum, found, student = lab.manifest.quorum, [], None
+        experts = lab.local()
+        put_out: dict[str, int] = {}
+        for number in range(rounds + 1):
+            if student is not None:
+                experts = lab.anchored(experts, student, number, live=0.5)
+            shown = [
+                poisoned(expert, hostile[k], lab.manifest, seed) if k in hostile else expert
+                for k, expert in enumerate(experts)
+            ]
+            usable = set(range(len(shown)))
+            if audited:
+                verdicts = judge(lab, shown, set(hostile))
+                found.append(verdicts)
+                for name, times in verdicts.refused.items():
+                    put_out[name] = put_out.get(name, 0) + (times >= quorum)
+                out = {n for n, times in verdicts.refused.items() if times >= quorum}
+                out |= {n for n, times in put_out.items() if times > 1}
+                usable = {k for k in usable if lab.names[k] not in out}
+            part = self._part(lab, usable)
+            student = part.distil([shown[k] for k in sorted(usable)], number)
+        assert student is not None
+        return self._novel(lab, student), found
+
+    def _lab(self, task: Task, seed: int) -> Lab:
+        return Lab(self.settings.manifest(task, seed), task, self._folder, "cpu", self._tell)
+
+    def _part(self, lab: Lab, keep: set[int]) -> Lab:
+        """The same lab with some of its silos."""
+        chosen = sorted(keep)
+        if len(chosen) == len(lab.names):
+            return lab
+        roster = tuple(lab.manifest.roster[k] for k in chosen)
+        manifest = lab.manifest.model_copy(update={"roster": roster})
+        task = Task(**{**vars(lab.task), "silos": tuple(lab.task.silos[k] for k in chosen)})
+        return Lab(manifest, task, self._folder, "cpu", self._tell)
+
+    def _novel(self, lab: Lab, student: Trained) -> float:
+        c = queries(list(lab.task.held_out), EACH)
+        x = sample(lab.manifest, student.weights, torch.from_numpy(c), composed=False, seed=1)
+        return float(modes.ModesJudge(self.posed, 0).right(x.numpy(), c).mean())
