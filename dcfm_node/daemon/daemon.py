@@ -49,11 +49,13 @@ from dcfm_node.swarm.effects import (
     PersistFork,
     Received,
     Report,
+    Score,
     Send,
     Start,
     Tick,
     Unfetch,
     Unfit,
+    WorkFailed,
 )
 from dcfm_node.swarm.node import Node, Pace
 from dcfm_node.swarm.view import View
@@ -286,6 +288,8 @@ class Daemon:
         match effect:
             case Send(peer, message):
                 self.network.send(peer, message)
+            case Start(Score() as work) if self.settings.manifest.method.ensemble:
+                self._spawn(self._score_ensemble(work))
             case Start(work):
                 self.bench.start(work, self.node)
             case Cancel():
@@ -315,9 +319,23 @@ class Daemon:
         self.snapshots.remove(digest)
         self.put(Unfit(digest, flaw))
 
+    async def _score_ensemble(self, work: Score) -> None:
+        """Its leader may have named a snapshot that is none, held here because it is an expert."""
+        view, manifest = self.node.exchange.view, self.settings.manifest
+        names = [manifest.silo_name(key) for key in view.taught_by(work.snapshot) or ()]
+        form = ensemble_schema(self.ready.tensors, self.ready.router, names)
+        if flaw := await asyncio.to_thread(self._flaw, work.snapshot, form):
+            self.put(Unfit(work.snapshot, flaw, entry=work.student))
+            self.put(WorkFailed(work, flaw))
+        else:
+            self.bench.start(work, self.node)
+
     def _form(self, view: View, digest: bytes) -> Schema:
         """What a snapshot must hold: one network, those of an ensemble's teachers, or how far a
         student is."""
+        if any(said.body.snapshot.digest == digest for said in view.expert_entries.values()):
+            # Whatever else names it: nobody can make another's expert unfit by that.
+            return self.ready.tensors
         if digest in view.checkpoint_digests:
             return self.ready.checkpoint
         manifest = self.settings.manifest

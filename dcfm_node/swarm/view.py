@@ -173,7 +173,7 @@ class View:
         return self._active
 
     def condemned(self, entry: bytes) -> bool:
-        """Whether a quorum refused an expert: nobody uses it."""
+        """Whether a quorum refused an expert, or could not load a student: nobody uses it."""
         return len(self.verdicts.get(entry, ())) >= self.manifest.quorum
 
     def quarantined(self) -> Mapping[bytes, str]:
@@ -183,10 +183,10 @@ class View:
             found = {author: faults[0].why for author, faults in self.proven().items()}
             refused: dict[bytes, int] = {}
             for entry in self.verdicts:
-                expert = self.expert_entries.get(entry)
-                if expert is not None and self.condemned(entry):
-                    refused[expert.author] = refused.get(expert.author, 0) + 1
-            why = "a quorum refused two of its experts"
+                said = self.expert_entries.get(entry) or self.students.get(entry)
+                if said is not None and self.condemned(entry):
+                    refused[said.author] = refused.get(said.author, 0) + 1
+            why = "a quorum refused two of its experts or students"
             again = {author: why for author, times in refused.items() if times > 1}
             self._quarantined = again | found
         return self._quarantined
@@ -302,6 +302,7 @@ class View:
             and lease.author == said.author
             and (lease.body.term, lease.body.round) == (said.body.term, said.body.round)
             and all(teacher in self.expert_entries for teacher in said.body.teachers)
+            and not self.condemned(said.digest)
         )
 
     def superseded(self, student: Student | Checkpoint) -> Sequence[bytes]:

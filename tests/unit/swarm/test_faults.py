@@ -22,6 +22,7 @@ from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.plan import Waiting, next_step, wanted
 from dcfm_node.wire.envelope import Signer
 from tests.unit.swarm.builders import Run, endorse, expert, join, refuse, snapshot, student, vote
+from tests.unit.swarm.test_election import booth
 from tests.unit.swarm.test_plan import situation
 
 
@@ -286,3 +287,19 @@ def test_an_ensemble_that_is_none_is_refused_by_its_entry_and_the_expert_stays()
 def test_a_training_stage_is_not_disturbed_by_audits() -> None:
     run = Run(3)
     assert replace(next_step(situation(run))).action == Train("local", 0)
+
+
+def test_a_student_that_a_quorum_cannot_load_is_none_and_another_is_elected() -> None:
+    """SPEC 6.1.4: also where its leader named an expert's snapshot as its ensemble."""
+    run = Run(5, method="ddm")
+    run.publish_experts(0)
+    made = run.distil(4, final=True)
+    assert next_step(situation(run)).phase.stage == "release"
+    for number in range(3):
+        run.authors[number].say(
+            Verdict(subject=run.keys[4], cause="snapshot", entry=made.digest, reason="no ensemble")
+        )
+    assert not run.view().valid_students()
+    # Its leader may distil again, as long as it is not late.
+    step = next_step(situation(run, booth=replace(booth(run), late=lambda duty: True)))
+    assert step.phase.stage == "distil" and isinstance(step.action, Vote)

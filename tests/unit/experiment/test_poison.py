@@ -1,0 +1,57 @@
+"""SPEC 6.6: audits put poisoned experts out and honest silos not, as `scripts/bench_poison` does at
+full length."""
+
+from pathlib import Path
+
+import numpy as np
+
+from dcfm_node.experiment.lab import Lab
+from dcfm_node.experiment.poison import (
+    HOSTILE,
+    SILOS,
+    Study,
+    geometry,
+    judge,
+    permuted,
+    poisoned,
+    pose,
+)
+
+
+def test_two_hostile_of_seven_are_put_out_and_nobody_else(tmp_path: Path) -> None:
+    study = Study("plane", tmp_path, 0.1, lambda what, done, total: None)
+    task = pose(study.posed, 0)
+    lab = Lab(
+        study.settings.manifest(task, 0), task, tmp_path, "cpu", lambda what, done, total: None
+    )
+    experts = lab.local()
+    honest = judge(lab, experts, set())
+    assert not any(honest.refused.values())
+    assert honest.worst < 0.5
+    hostile = set(range(SILOS - HOSTILE, SILOS))
+    for attack in ("flipped", "scaled", "random"):
+        shown = [
+            poisoned(e, attack, lab.manifest, 0) if k in hostile else e
+            for k, e in enumerate(experts)
+        ]
+        found = judge(lab, shown, hostile)
+        refused = {k for k, n in enumerate(lab.names) if found.refused[n] >= lab.manifest.quorum}
+        assert refused == hostile, attack
+
+
+def test_every_pose_covers_what_is_known_without_the_hostile_silos() -> None:
+    posed = geometry("grid")
+    for seed in range(5):
+        task = pose(posed, seed)
+        held = [{tuple(c) for c in np.unique(silo.c, axis=0).tolist()} for silo in task.silos]
+        assert set().union(*held[: SILOS - HOSTILE]) == set(task.known)
+        assert all(len(silo) > 1 for silo in held[SILOS - HOSTILE :])
+        assert not set(task.held_out) & set(task.known)
+
+
+def test_permuted_labels_keep_the_combinations_and_move_every_sample() -> None:
+    data = pose(geometry("plane"), 0).silos[-1]
+    moved = permuted(data)
+    assert np.unique(moved.c, axis=0).tolist() == np.unique(data.c, axis=0).tolist()
+    assert (moved.c != data.c).any(axis=1).all()
+    assert moved.x is data.x

@@ -1,0 +1,55 @@
+"""SPEC 6.6.1: where an expert stands between a silo's own and the untrained network."""
+
+import math
+
+import pytest
+import torch
+
+from dcfm_node.flow import networks
+from dcfm_node.flow.audit import audit, place
+from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.stages import Samples
+from dcfm_node.records.manifest import Attribute, Manifest, Method, Network, Silo, Training
+
+MANIFEST = Manifest(
+    name="audit",
+    sample_shape=(2,),
+    attributes=(Attribute(name="a", values=("x", "y")), Attribute(name="b", values=("x", "y"))),
+    network=Network(width=8, depth=1),
+    method=Method(local=Training(steps=1), refine=Training(steps=1), distil=Training(steps=1)),
+    roster=(Silo(name="me", key=bytes(32)), Silo(name="peer", key=bytes(31) + b"1")),
+)
+HOLDOUT = Samples(torch.randn(40, 2), torch.tensor([[0, 0], [0, 1]] * 20))
+
+
+def teacher(name: str, counts: dict[tuple[int, ...], int], scale: float = 1.0) -> Teacher:
+    weights = networks.build(MANIFEST).state_dict()
+    return Teacher(name, {n: scale * w.clone() for n, w in weights.items()}, counts)
+
+
+def test_the_scale_runs_from_the_own_error_to_the_untrained_networks() -> None:
+    assert place(2.0, 2.0, 8.0) == 0.0
+    assert place(8.0, 2.0, 8.0) == 1.0
+    assert place(4.0, 2.0, 8.0) == pytest.approx(0.5)
+    assert place(1.0, 2.0, 8.0) == pytest.approx(-0.5)
+    assert place(math.nan, 2.0, 8.0) == place(math.inf, 2.0, 8.0) == math.inf
+    assert place(1.0, 8.0, 2.0) is None
+    assert place(1.0, 0.0, 2.0) is None
+
+
+def test_who_claims_nothing_that_is_held_here_is_judged_by_its_weights_alone() -> None:
+    experts = [teacher("me", {(0, 0): 1}, 1.1), teacher("peer", {(1, 1): 9}, 1.1)]
+    assert set(audit(MANIFEST, HOLDOUT, experts, me="me")["peer"]) <= {"distance"}
+
+
+def test_only_claimed_rows_are_judged() -> None:
+    experts = [teacher("me", {}, 1.1), teacher("peer", {(0, 1): 3}, 1.1)]
+    assert audit(MANIFEST, HOLDOUT, experts, me="me")["peer"]["rows"] == 20.0
+
+
+def test_weights_as_far_as_unrelated_ones_stand_at_one() -> None:
+    other = MANIFEST.method.model_copy(update={"seed": MANIFEST.method.seed + 1})
+    unrelated = networks.build(MANIFEST.model_copy(update={"method": other})).state_dict()
+    peer = Teacher("peer", dict(unrelated), {})
+    found = audit(MANIFEST, HOLDOUT, [teacher("me", {}, 1.01), peer], me="me")
+    assert found["peer"]["distance"] == pytest.approx(1.0)
