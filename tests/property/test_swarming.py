@@ -37,7 +37,9 @@ class World:
     def restart(self, name: bytes) -> None:
         """Its process was killed: what it had verified is on its disk, nothing else is known."""
         old = self.readers[name]
-        self.disk[name] = [index for index in range(CHUNKS) if old.can_give(DIGEST, index)]
+        # Killed again before it knew the hash list, it could give nothing and has it all the same.
+        verified = {index for index in range(CHUNKS) if old.can_give(DIGEST, index)}
+        self.disk[name] = sorted(verified.union(self.disk.get(name, [])))
         self.bag = [message for message in self.bag if name not in message[:2]]
         for peer, reader in self.readers.items():
             if peer != name:
