@@ -21,7 +21,7 @@ from dcfm_node.swarm.effects import (
     WorkFailed,
 )
 from dcfm_node.swarm.node import Node
-from dcfm_node.worker.messages import Broken, Done, Line, Progress, Ready, Saved
+from dcfm_node.worker.messages import Broken, Done, Hindered, Line, Progress, Ready, Saved
 
 log = structlog.get_logger()
 
@@ -52,11 +52,13 @@ class Bench:
         self._present: tuple[str, Work, Path] | None = None
         self._silos: dict[str, bytes] = {}
         self.metrics: dict[str, float] = {}
-        self._trouble = ""
+        self._trouble = self._hindrance = ""
 
     def problems(self) -> list[str]:
-        """Why the last piece of work failed, until one succeeds."""
-        return [f"its work failed and is tried again: {self._trouble}"] if self._trouble else []
+        """Why the last piece of work failed, until one succeeds, or has no checkpoints."""
+        failed = f"its work failed and is tried again: {self._trouble}"
+        hindered = f"its training goes on without checkpoints: {self._hindrance}"
+        return [failed] * bool(self._trouble) + [hindered] * bool(self._hindrance)
 
     def start(self, work: Work, node: Node) -> None:
         """Begin a piece of work, or resume it from its checkpoint."""
@@ -94,8 +96,11 @@ class Bench:
                 self._put(Progressed(line.done, line.total))
             case Saved() if isinstance(work, Distil):
                 self._spawn(self._publish(work, line.path, line.step))
+            case Hindered(reason=reason):
+                self._hindrance = reason
+                log.warning("checkpoints_hindered", why=reason or "no more")
             case Done():
-                self._present, self._trouble = None, ""
+                self._present, self._trouble, self._hindrance = None, "", ""
                 log.info("work_done", job=key, **_rounded(line.metrics))
                 self._spawn(self._adopt(work, output, line))
             case Broken():

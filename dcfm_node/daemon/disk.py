@@ -1,12 +1,42 @@
-"""What the disk refuses: said in `status`, tried again, and gone on with as soon as it is taken."""
+"""What the disk refuses: said in `status`, tried again, and gone on with as soon as it is taken.
+And what it damaged: set aside, and recovered from the peers (SPEC 3.5)."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import structlog
 
 from dcfm_node.errors import DiskError
+from dcfm_node.store.journals import Damaged, JournalStore, set_aside
 
 log = structlog.get_logger()
+
+Said = tuple[list[bytes], list[tuple[bytes, bytes]]]
+"""Envelopes in (author, seq) order, and the pairs that prove forks."""
+
+
+def open_journals(path: Path, run: bytes) -> tuple[JournalStore, Said]:
+    """The journals and what they hold of a run. A damaged file is moved aside: the node then knows
+    nothing, and hears from its peers how its own journal ends before it writes a word.
+
+    Raises:
+        Failed: the file cannot be used.
+    """
+    try:
+        return _load(path, run)
+    except Damaged as error:
+        kept = set_aside(path)
+        log.error("journals_damaged", why=error.what, kept_as=str(kept), next="ask the peers")
+        return _load(path, run)
+
+
+def _load(path: Path, run: bytes) -> tuple[JournalStore, Said]:
+    store = JournalStore(path)
+    try:
+        return store, store.load(run)
+    except BaseException:
+        store.close()
+        raise
 
 
 class Disk:

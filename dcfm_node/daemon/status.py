@@ -8,17 +8,23 @@ from dcfm_node import __version__
 from dcfm_node.records.entries import Student
 from dcfm_node.swarm.coverage import coverage
 from dcfm_node.swarm.effects import activity_of
+from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.plan import Waiting
 from dcfm_node.swarm.rounds import missing_silos
 from dcfm_node.swarm.verdicts import told
 from dcfm_node.swarm.view import Said, View
+from dcfm_node.wire.envelope import Sealed
 
 SCHEMA = "dcfm-node/status/1"
 
 
 def status(node: Node, now: float, troubles: Sequence[str] = ()) -> dict[str, Any]:
-    """What the operator asks: where the run is, what this node does and why, who is missing."""
+    """What the operator asks: where the run is, what this node does and why, who is missing.
+
+    Args:
+        troubles: what the machine does to this node: its disk, its worker.
+    """
     view, step = node.exchange.view, node.step
     phase = step.phase if step is not None else None
     silos = [_silo(node, silo.name, silo.key, now) for silo in node.manifest.roster]
@@ -104,7 +110,8 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
     sign = node.exchange.liveness.signs.get(key)
     own = node.exchange.own_beat
     beat = own.beat if me and own is not None else sign.beat.beat if sign is not None else None
-    expert = view.latest_expert(key)
+    expert, chain = view.latest_expert(key), node.exchange.journals.chains[key]
+    published = next((s for s in chain if expert and s.digest == expert.digest), None)
     return {
         "name": name,
         "id": key.hex(),
@@ -119,9 +126,13 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
         "total": beat.total if beat is not None else None,
         "joined": key in view.joins,
         "withdrawn": key in view.withdrawn,
+        "late_s": None if me else _late(node, key, now),
         "expert_round": expert.body.round if expert is not None else None,
+        "expert_ago_s": _ago(node, published, now),
+        "record_ago_s": _ago(node, chain[-1] if chain else None, now),
+        "link_ago_s": None if me else _link_ago(node, key, now),
         "metrics": dict(expert.body.metrics) if expert is not None else {},
-        "records": len(node.exchange.journals.chains[key]),
+        "records": len(chain),
         "version": peer.version if peer is not None else None,
         "trouble": peer.trouble if peer is not None else "",
         "forked": key in node.exchange.journals.forks,
@@ -148,6 +159,41 @@ def _checkpoint(node: Node, round_: int) -> dict[str, Any] | None:
     }
 
 
+def _late(node: Node, key: bytes, now: float) -> float | None:
+    """For how long a silo is waited for, in seconds, once that is too long; else None."""
+    liveness = node.exchange.liveness
+    late = [
+        now - since
+        for duty, since in liveness.waiting.items()
+        if duty.silo == key and _awaited(node, duty) and liveness.late(duty, now)
+    ]
+    return round(max(late), 1) if late else None
+
+
+def _awaited(node: Node, duty: Duty) -> bool:
+    """Whether the run still waits for this."""
+    view, phase = node.exchange.view, node.step.phase if node.step is not None else None
+    if phase is None or (phase.round > duty.number and duty.task == "train"):
+        return False
+    if duty.task == "train":
+        return phase.stage in ("local", "refine") and duty.silo in view.missing(duty.number)
+    leader = view.last_leader(phase.round)
+    return phase.stage == "distil" and leader is not None and leader.body.term == duty.number
+
+
+def _ago(node: Node, sealed: Sealed | None, now: float) -> float | None:
+    """Seconds since an entry was written, by its author's wall clock: it informs."""
+    if sealed is None:
+        return None
+    return max(0.0, round(now + (node.wall_ms - sealed.entry.time_ms) / 1_000, 1))
+
+
+def _link_ago(node: Node, key: bytes, now: float) -> float | None:
+    """Seconds since a peer itself said something, over a link of its own; None if it never did."""
+    heard_at = node.exchange.peers[key].heard_at
+    return None if heard_at is None else round(now - heard_at, 1)
+
+
 def _problems(
     node: Node, silos: list[dict[str, Any]], released: dict[str, Any] | None, now: float
 ) -> list[str]:
@@ -169,6 +215,11 @@ def _problems(
             ago = silo["heard_ago_s"]
             when = f"for {ago:.0f} s" if ago is not None else "since this node started"
             found.append(f"{silo['name']} was not heard {when}")
+        elif silo["late_s"] is not None:
+            found.append(
+                f"{silo['name']} answers, but is waited for since {silo['late_s']:.0f} s and shows"
+                " no progress"
+            )
     if len(node.exchange.view.active()) < node.manifest.quorum:
         found.append(
             "so many silos withdrew that the others are no quorum: nobody can be elected; continue"

@@ -86,7 +86,11 @@ class Trainer:
     async def _keep(self) -> None:
         pause = RESTART_S[0]
         while not self._closing:
-            came_up = await self._run_once()
+            try:
+                came_up = await self._run_once()
+            except OSError as error:
+                came_up = False
+                log.error("worker_cannot_start", why=str(error))
             pause = RESTART_S[0] if came_up else min(pause * 2, RESTART_S[1])
             if not self._closing:
                 await asyncio.sleep(pause)

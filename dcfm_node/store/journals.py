@@ -4,10 +4,11 @@ An envelope is stored as it was signed; epoch and digest are read from it, so th
 contradict what its author said. A store belongs to the thread that opened it.
 """
 
+import itertools
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dcfm_node.errors import DiskError, Failed, PeerError
@@ -37,6 +38,10 @@ _REFUSED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+class Damaged(Failed):
+    """The journals' file is not what was written. Peers have what it held: see `set_aside`."""
+
+
 class JournalStore:
     """Entries by (run, author, seq), proofs of forks by (run, author), and a few settings by name.
 
@@ -44,8 +49,8 @@ class JournalStore:
         path: the database; made, with mode 0600, if it is not there.
 
     Raises:
-        Failed: from any method, when the file is damaged, is not ours or cannot be used. The file
-            is left as it is.
+        Failed: from any method, when the file is not ours or cannot be used; `Damaged` when it was
+            ours, `DiskError` when the disk took nothing. The file is left as it is.
     """
 
     def __init__(self, path: Path) -> None:
@@ -127,7 +132,7 @@ class JournalStore:
         self._db.execute("PRAGMA synchronous = FULL")
         found = self._pragma("quick_check")
         if found != "ok":
-            raise self._failed(f"the journals are damaged: {found}", _MOVE)
+            raise self._damaged(found)
         if fresh:
             self._db.executescript(_SCHEMA)
 
@@ -151,12 +156,12 @@ class JournalStore:
             raise
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode & 0xFF in _DAMAGE:  # the low byte is the primary code
-                raise self._failed(f"the journals are damaged: {error}", _MOVE) from error
+                raise self._damaged(error) from error
             if error.sqlite_errorcode & 0xFF in _REFUSED:
                 raise DiskError(str(error), where=str(self._path), fix=_DISK) from error
             raise self._failed(f"the journals cannot be used: {error}", _DISK) from error
         except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its message
-            raise self._failed("the journals are damaged: text is not UTF-8", _MOVE) from error
+            raise self._damaged("text is not UTF-8") from error
         except OSError as error:
             raise self._failed(f"the journals cannot be used: {error.strerror}", _DISK) from error
 
@@ -164,9 +169,12 @@ class JournalStore:
         try:
             entry = open_entry(envelope).entry
         except PeerError as error:
-            raise self._failed(f"the journals are damaged: {error}", _MOVE) from error
+            raise self._damaged(error) from error
         if (entry.run, entry.author, entry.seq) != (run, author, seq):
-            raise self._failed("the journals are damaged: an entry is in a wrong place", _MOVE)
+            raise self._damaged("an entry is in a wrong place")
+
+    def _damaged(self, how: object) -> Damaged:
+        return Damaged(f"the journals are damaged: {how}", where=str(self._path), fix=_MOVE)
 
     def _failed(self, what: str, fix: str) -> Failed:
         return Failed(what, where=str(self._path), fix=fix)
@@ -177,6 +185,19 @@ _MOVE = (
     "again: the node catches up from its peers"
 )
 _DISK = "check the disk's free space and that the file belongs to the user that runs the node"
+
+
+def set_aside(path: Path) -> Path:
+    """Move a damaged database away, with what SQLite keeps beside it, for whoever wants to look.
+
+    Returns: the new name of the file, its old one with the first free number.
+    """
+    numbered = (path.with_name(f"{path.name}.damaged-{n}") for n in itertools.count(1))
+    target = next(name for name in numbered if not name.exists())
+    for suffix in ("-wal", "-shm", ""):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(target.with_name(target.name + suffix))
+    return target
 
 
 def _cut(db: sqlite3.Connection, run: bytes, author: bytes, seq: int) -> None:

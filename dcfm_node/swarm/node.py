@@ -230,6 +230,7 @@ class Node:
     def _write(self, now: float) -> list[Effect]:
         """Publish what waits to be said, once this node knows how its own journal ends."""
         exchange = self.exchange
+        effects: list[Effect] = []
         if not exchange.writable:
             linked = self._linked_at
             settled = linked is not None and now >= linked + self.pace.term_s
@@ -241,11 +242,12 @@ class Node:
             reason = "says that it holds more of this node's journal than it has"
             for peer in exchange.ahead():
                 self._pending += once(exchange.view, self.me, peer, "head", reason)
-            if exchange.ahead() or len(exchange.journals.chains[self.me]) > exchange.restored:
+            recovered = len(exchange.journals.chains[self.me]) - exchange.restored
+            if exchange.ahead() or recovered > 0:
                 self._not_before = exchange.view.last_term() + 1
+                effects.append(Report("journal_recovered", {"entries": recovered}, "warning"))
         if exchange.usurped:
-            return []
-        effects: list[Effect] = []
+            return effects
         if self.me not in exchange.view.joins:
             join = Join(
                 name=self.manifest.silo_name(self.me),

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dcfm_node.data.source import load
+from dcfm_node.errors import Failed
 from dcfm_node.flow import federated, networks, owners, stages, students
 from dcfm_node.flow.audit import audit
 from dcfm_node.flow.stages import Hooks, Outcome, Samples, Teacher, Weights
@@ -17,6 +19,7 @@ from dcfm_node.wire.envelope import decode_manifest
 from dcfm_node.worker import ranks
 from dcfm_node.worker.messages import (
     Done,
+    Hindered,
     Job,
     Line,
     Progress,
@@ -130,6 +133,7 @@ class Bench:
 
     def _hooks(self, job: Job) -> Hooks:
         saved_at = told_at = published_at = time.monotonic()
+        hindrance = ""
 
         def progress(done: int, total: int, metrics: Mapping[str, float]) -> None:
             nonlocal told_at
@@ -141,13 +145,21 @@ class Bench:
             return time.monotonic() - saved_at >= self._setup.checkpoint_s
 
         def save(state: Weights) -> None:
-            nonlocal saved_at, published_at
-            saved_at = time.monotonic()
-            _save(state, job.checkpoint)
-            if job.kind == "distil" and saved_at - published_at >= self._setup.publish_s:
+            nonlocal saved_at, published_at, hindrance
+            saved_at, why = time.monotonic(), ""
+            try:
+                _save(state, job.checkpoint)
+            except Failed as error:
+                why = str(error)
+            if why != hindrance:
+                hindrance = why
+                self._tell(Hindered(key=job.key, reason=why))
+            due = job.kind == "distil" and saved_at - published_at >= self._setup.publish_s
+            if due and not why:
                 published_at, step = saved_at, int(state["step"])
                 path = job.checkpoint.with_suffix(f".{step}")
-                _save(state, path)
+                path.unlink(missing_ok=True)
+                path.hardlink_to(job.checkpoint)  # which is only ever replaced, never changed
                 self._tell(Saved(key=job.key, path=path, step=step))
 
         cuda = self._device.type == "cuda"
@@ -191,13 +203,35 @@ def _weights(path: Path | None) -> Weights:
 def _farthest(job: Job) -> Weights | None:
     """The checkpoint to go on from: this worker's own, or another's that came farther."""
     paths = (job.checkpoint, *([job.resume] if job.resume is not None else []))
-    found = [load_file(path) for path in paths if path.exists()]
+    found = [state for path in paths if (state := _loaded(path)) is not None]
     return max(found, key=lambda state: int(state["step"]), default=None)
 
 
+def _loaded(path: Path) -> Weights | None:
+    """A checkpoint; None where there is none, or one that a power cut left in pieces."""
+    try:
+        weights: Weights = load_file(path)
+    except FileNotFoundError:
+        return None
+    except SafetensorError:
+        path.unlink()
+        return None
+    return weights
+
+
 def _save(tensors: Weights, path: Path) -> None:
-    """Whole or not at all: a kill at any instant leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Whole or not at all: a kill at any instant leaves the old file or the new one.
+
+    Raises:
+        Failed: the disk does not take it; nothing is left behind.
+    """
     temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary)
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary)
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise Failed(
+            f"cannot be written: {error}", where=str(path), fix="make room on that disk"
+        ) from error

@@ -117,6 +117,14 @@ class Saved(_Line):
     step: int
 
 
+class Hindered(_Line):
+    """No checkpoint can be written, for this reason, and the job goes on; empty: they can again."""
+
+    event: Literal["hindered"] = "hindered"
+    key: str
+    reason: str
+
+
 class Done(_Line):
     """The job is finished; its output file is whole. An audit gives scores by silo."""
 
@@ -135,5 +143,5 @@ class Broken(_Line):
     exit_code: int | None = None
 
 
-Line = Ready | Progress | Saved | Done | Broken
+Line = Ready | Progress | Saved | Hindered | Done | Broken
 LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="event")])

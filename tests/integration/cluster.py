@@ -15,7 +15,8 @@ from dcfm_node.api.client import call
 from dcfm_node.demo.stage import free_addresses
 from dcfm_node.errors import Unreachable
 
-NAMES = ("north", "east", "south")
+NAMES = ("north", "east", "south", "west", "centre", "coast", "ridge")
+POLICY = 'participation = "tolerant"\nstall_s = 4.0\n'
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120.0
 
@@ -26,7 +27,7 @@ name = "{name}"
 format = "builtin"
 name = "gaussians"
 silo = {silo}
-silos = 3
+silos = {silos}
 [worker]
 device = "cpu"
 devices = {devices}
@@ -50,12 +51,14 @@ class Site:
         self.name, self.folder = name, folder / name
         self.state = self.folder / "state"
         self.log = folder / f"{name}.log"
+        self.peers = folder / "peers.toml"
+        self.environment = ENVIRONMENT
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, program: Sequence[str] = ()) -> None:
         """Start the daemon; `program` in place of the command line's own."""
         top = self.folder.parent
-        command = ["start", "--peers", top / "peers.toml", "--run", top / "run.toml"]
+        command = ["start", "--peers", self.peers, "--run", top / "run.toml"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -66,7 +69,7 @@ class Site:
                 ],
                 stdout=log,
                 stderr=log,
-                env=ENVIRONMENT,
+                env=self.environment,
             )
 
     def kill(self) -> None:
@@ -126,17 +129,21 @@ def cluster(
     steps: int = 300,
     distil_steps: int = 0,
     checkpoint_s: float = 0.3,
+    nodes: int = 3,
+    rounds: int = 1,
+    policy: str = POLICY,
     method: str = "",
     dial_only: tuple[str, ...] = (),
     devices: int = 1,
 ) -> Iterator[list[Site]]:
-    """Three sites set up as the README says, not yet started; none outlives the block.
+    """Sites set up as the README says, not yet started; none outlives the block.
 
     Args:
         distil_steps: those of a student; as many as `steps` if 0.
+        rounds: exactly so many, where training converges no sooner.
         method: TOML of another method's settings, in place of the run's own and of its tolerance.
     """
-    sites = [Site(folder, name) for name in NAMES]
+    sites = [Site(folder, name) for name in NAMES[:nodes]]
     addresses = free_addresses(2 * len(sites))
     blocks = []
     for index, site in enumerate(sites):
@@ -146,6 +153,7 @@ def cluster(
         settings = NODE.format(
             name=site.name,
             silo=index,
+            silos=nodes,
             devices=devices,
             checkpoint_s=checkpoint_s,
             listen="" if site.name in dial_only else listen,
@@ -153,7 +161,9 @@ def cluster(
         (site.folder / "node.toml").write_text(settings)
         blocks.append(dcfm("id", "--config", site.folder / "node.toml").stdout)
     (folder / "peers.toml").write_text("\n".join(blocks))
-    (folder / "run.toml").write_text(_run(schedule, steps, distil_steps or steps, method))
+    (folder / "run.toml").write_text(
+        _run(schedule, steps, distil_steps or steps, rounds, method, policy)
+    )
     try:
         yield sites
     finally:
@@ -173,7 +183,9 @@ def released(sites: list[Site]) -> dict[str, str]:
     return found if len(found) == len(sites) else {}
 
 
-def _run(schedule: str, steps: int, distil_steps: int, method: str) -> str:
+def _run(
+    schedule: str, steps: int, distil_steps: int, rounds: int, method: str, policy: str
+) -> str:
     text = (ROOT / "configs" / "runs" / "gaussians.toml").read_text()
     if method:
         return text.partition("[method]")[0] + method
@@ -184,7 +196,8 @@ def _run(schedule: str, steps: int, distil_steps: int, method: str) -> str:
         change = {
             "schedule": f'schedule = "{schedule}"',
             "steps": f"steps = {distil_steps if table == '[method.distil]' else steps}",
-            "max_rounds": "max_rounds = 1",
+            "min_rounds": f"min_rounds = {rounds}",
+            "max_rounds": f"max_rounds = {rounds}",
         }
         lines.append(change.get(key, line))
-    return "\n".join(lines) + '\n[policy]\nparticipation = "tolerant"\nstall_s = 4.0\n'
+    return "\n".join(lines) + f"\n[policy]\n{policy}"

@@ -1,0 +1,145 @@
+"""Real nodes on bad machines: killed, parted, with a full or damaged disk and a wrong clock."""
+
+import os
+import random
+import resource
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.chaos.monkey import Plan, leave_stale_things, run, truncate_journals
+from tests.integration.cluster import (
+    ENVIRONMENT,
+    ROOT,
+    Site,
+    cluster,
+    dcfm,
+    dcfm_json,
+    released,
+    until,
+)
+
+TEN_YEARS_S = 10 * 365 * 86_400
+
+
+def test_ten_kills_at_random_instants_and_the_run_ends_with_the_right_student(
+    tmp_path: Path,
+) -> None:
+    """The small form of `scripts/chaos`."""
+    verdict = run(Plan(seed=1, kills=10, rounds=1, steps=250, mischief=0.1), tmp_path)
+    assert verdict.failures == []
+    assert len([blow for blow in verdict.blows if blow.what.startswith("kill")]) == 10
+
+
+def test_a_truncated_journal_a_stepped_clock_and_a_stale_reboot_end_nothing(
+    tmp_path: Path,
+) -> None:
+    strict = 'participation = "strict"\nstall_s = 4.0\n'
+    with cluster(tmp_path, steps=300, policy=strict) as sites:
+        north, east, south = sites
+        for site in (east, south):
+            site.environment = with_clock(site)
+        for site in sites:
+            site.start()
+        step_clock(east, TEN_YEARS_S)  # while it runs
+        until(lambda: all(expert_round(site) is not None for site in sites))
+        for site in (north, south):
+            site.kill()
+        truncate_journals(north, random.Random(0))
+        leave_stale_things(south, random.Random(0))
+        step_clock(south, -TEN_YEARS_S)  # its battery was flat
+        for site in (north, south):
+            site.start()
+        assert len(set(until(lambda: released(sites)).values())) == 1
+        latest = north.ask()["latest"]
+        assert (latest["outcome"], len(latest["endorsed_by"])) == ("COMPLETE", 3)
+        assert not any(silo["forked"] for site in sites for silo in site.ask()["silos"])
+        log = north.log.read_text()
+        assert "journals_damaged" in log
+        assert "journal_recovered" in log
+        assert list(north.state.glob("journals.sqlite.damaged-1"))
+        journal = dcfm_json("journal", "-c", south.folder / "node.toml")
+        last = journal["entries"][-1]
+        assert last["time_ms"] / 1_000 < time.time() - TEN_YEARS_S / 2
+
+
+def test_a_full_disk_is_said_and_the_node_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    with cluster(tmp_path, steps=300) as sites, small_disk(sites[0].state) as disk:
+        for site in sites:
+            site.start()
+        victim = sites[0]
+        until(lambda: victim.ask().get("doing", {}).get("done", 0) > 0)
+        disk.fill(victim)
+        until(lambda: complaints(victim))
+        assert dcfm("status", "-c", victim.folder / "node.toml").returncode == 3
+        assert victim.process is not None and victim.process.poll() is None
+        disk.clear(victim)
+        assert len(set(until(lambda: released(sites)).values())) == 1
+        assert not complaints(victim)
+        assert not any(silo["forked"] for site in sites for silo in site.ask()["silos"])
+
+
+# Seams
+
+
+def complaints(site: Site) -> list[str]:
+    """What status says of the disk, or of checkpoints that it does not take."""
+    problems = site.ask().get("problems", [])
+    return [why for why in problems if "disk refuses" in why or "cannot be written" in why]
+
+
+def expert_round(site: Site) -> int | None:
+    silos = site.ask().get("silos", [])
+    found: int | None = next((s["expert_round"] for s in silos if s["self"]), None)
+    return found
+
+
+def with_clock(site: Site) -> dict[str, str]:
+    step_clock(site, 0)
+    path = f"{ROOT / 'tests' / 'chaos' / 'clock'}{os.pathsep}{ROOT}"
+    return {**ENVIRONMENT, "PYTHONPATH": path, "CHAOS_CLOCK": str(site.folder / "clock")}
+
+
+def step_clock(site: Site, seconds: int) -> None:
+    (site.folder / "clock").write_text(str(seconds))
+
+
+class Disk:
+    """A disk that can be full: a small one of memory, for whoever may mount, or a limit on what the
+    node's processes may write to a file."""
+
+    def __init__(self, folder: Path, mounted: bool) -> None:
+        self._ballast, self._mounted = folder / "ballast", mounted
+
+    def fill(self, site: Site) -> None:
+        if not self._mounted:
+            self._limit(site, 0)
+            return
+        with suppress(OSError), self._ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4_096))
+
+    def clear(self, site: Site) -> None:
+        if self._mounted:
+            self._ballast.unlink()
+        else:
+            self._limit(site, resource.RLIM_INFINITY)
+
+    def _limit(self, site: Site, most: int) -> None:
+        assert site.process is not None
+        for pid in (site.process.pid, site.worker_pid()):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Disk]:
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs", str(folder)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, check=False).returncode == 0
+    try:
+        yield Disk(folder, mounted)
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
