@@ -40,7 +40,6 @@ from dcfm_node.swarm.effects import (
     Received,
     Report,
     Start,
-    Train,
     Unfit,
     Work,
     Worked,
@@ -52,7 +51,7 @@ from dcfm_node.swarm.exchange import Exchange
 from dcfm_node.swarm.holdings import Holdings
 from dcfm_node.swarm.liveness import Duty, Liveness
 from dcfm_node.swarm.needs import spent
-from dcfm_node.swarm.outcome import brief, outcome_of, same_work, still_true
+from dcfm_node.swarm.outcome import brief, outcome_of, still_true
 from dcfm_node.swarm.plan import Situation, Step, audited_round, next_step, unaudited, wanted
 from dcfm_node.swarm.rounds import turn
 from dcfm_node.swarm.verdicts import on_unfit, once, owed
@@ -369,14 +368,10 @@ class Node:
                 liveness.wait_for(Duty(key, "audit", audited), now)
 
     def _work(self, step: Step, now: float) -> list[Effect]:
-        """Keep the worker on what the step asks. Training is let finish, unless this silo takes no
-        part any more: an expert that comes late still serves."""
+        """Keep the worker on what the step asks, as long as it is of use."""
         asked = step.action if isinstance(step.action, Work) else None
         effects: list[Effect] = []
-        view = self.exchange.view
-        work, out = self.work, self.me not in view.active()
-        stale = not (work is None or isinstance(work, Train) or same_work(work, asked, view))
-        if stale or (out and work is not None):
+        if self.work is not None and in_vain(self.work, asked, self.exchange.view, self.me):
             self.work = None
             effects.append(Cancel())
         idle = self.work is None and not self._pending and not self.draining

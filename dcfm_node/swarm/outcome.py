@@ -153,6 +153,17 @@ def same_work(work: Work, asked: Work | None, view: View) -> bool:
             return work == asked
 
 
+def in_vain(work: Work, asked: Work | None, view: View, me: bytes) -> bool:
+    """Whether what runs is of no more use. Training is let finish, since an expert that comes late
+    still serves; unless this silo takes no part any more or, having lost its journal, trains what
+    it published long ago."""
+    if me not in view.active():
+        return True
+    if isinstance(work, Train):
+        return work.round in view.experts.get(me, {})
+    return not same_work(work, asked, view)
+
+
 def brief(body: Body) -> dict[str, object]:
     """What the log says of a record."""
     return {name: getattr(body, name) for name in ("round", "term", "final") if hasattr(body, name)}

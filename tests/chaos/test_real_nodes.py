@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import resource
 import subprocess
 import time
@@ -31,6 +32,25 @@ def test_ten_kills_at_random_instants_and_the_run_ends_with_the_right_student(
     verdict = run(Plan(seed=1, kills=10, rounds=1, steps=250, mischief=0.1), tmp_path)
     assert verdict.failures == []
     assert len([blow for blow in verdict.blows if blow.what.startswith("kill")]) == 10
+
+
+def test_in_every_phase_whoever_publishes_first_is_killed_and_the_run_ends_well(
+    tmp_path: Path,
+) -> None:
+    """Stage I and the exchange, election, distillation and its failover, DCFM-A, release."""
+    strict = 'participation = "strict"\nstall_s = 3.0\n'
+    with cluster(tmp_path, steps=150, distil_steps=600, policy=strict) as sites:
+        for site in sites:
+            site.start()
+        for kind in ("expert", "vote", "checkpoint", "student", "endorse"):
+            victim = until(lambda kind=kind: next(publishers(sites, kind), None))
+            victim.kill()
+            victim.start()
+        assert len(set(until(lambda: released(sites)).values())) == 1
+        latest = sites[0].ask()["latest"]
+        assert latest["outcome"] == "COMPLETE"
+        assert len(latest["endorsed_by"]) >= 2
+        assert not any(silo["forked"] for site in sites for silo in site.ask()["silos"])
 
 
 def test_a_truncated_journal_a_stepped_clock_and_a_stale_reboot_end_nothing(
@@ -82,6 +102,12 @@ def test_a_full_disk_is_said_and_the_node_goes_on_when_there_is_room(tmp_path: P
 
 
 # Seams
+
+
+def publishers(sites: list[Site], kind: str) -> Iterator[Site]:
+    """Those that ever published such a record, by their logs."""
+    said = re.compile(rf"published +kind={kind} ")
+    return (site for site in sites if said.search(site.log.read_text()))
 
 
 def complaints(site: Site) -> list[str]:

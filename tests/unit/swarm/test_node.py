@@ -100,6 +100,18 @@ def test_a_lost_disk_is_recovered_before_a_word_and_goes_on_under_a_higher_epoch
     assert made.situation(1.0).booth.not_before == 5
 
 
+def test_what_a_recovered_journal_shows_trained_is_not_trained_again() -> None:
+    """SPEC 3.5: it began Stage I, knowing nothing, and hears that it published that long ago."""
+    run = Run(3)
+    before = [run.authors[0].say(join("silo-0000")), run.authors[0].say(expert(0))]
+    made = node(run)
+    assert Start(Train("local", 0)) in made.handle(Tick(), 0.0)
+    entries = Entries(run=run.id, entries=tuple(s.envelope for s in before), beats=())
+    effects = made.handle(Received(run.keys[1], entries), 1.0)
+    assert Cancel() in effects
+    assert made.work is None
+
+
 def test_a_kept_disk_does_not_cost_the_vote() -> None:
     run = Run(3)
     run.authors[1].say(Vote(term=4, round=0, candidate=run.keys[1]))
