@@ -147,9 +147,10 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
 def _checkpoint(node: Node, round_: int) -> dict[str, Any] | None:
     """From where the next leader would go on, if the one that distils were lost."""
     view = node.exchange.view
-    said = view.checkpoint(round_)
-    if said is None:
+    found = view.checkpoints_of(round_)
+    if not found:
         return None
+    said = next((s for s in reversed(found) if s.body.snapshot.digest in node.held), found[-1])
     return {
         "leader": view.manifest.silo_name(said.author),
         "round": said.body.round,

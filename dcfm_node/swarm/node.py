@@ -51,7 +51,7 @@ from dcfm_node.swarm.exchange import Exchange
 from dcfm_node.swarm.holdings import Holdings
 from dcfm_node.swarm.liveness import Duty, Liveness
 from dcfm_node.swarm.needs import spent
-from dcfm_node.swarm.outcome import brief, outcome_of, still_true
+from dcfm_node.swarm.outcome import brief, in_vain, outcome_of, still_true
 from dcfm_node.swarm.plan import Situation, Step, audited_round, next_step, unaudited, wanted
 from dcfm_node.swarm.rounds import turn
 from dcfm_node.swarm.verdicts import on_unfit, once, owed

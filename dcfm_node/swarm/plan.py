@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
+from itertools import islice
 
 from dcfm_node.records.entries import Checkpoint, Expert, Lease, Snapshot, Student, Vote
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
@@ -92,7 +93,7 @@ def wanted(s: Situation) -> dict[bytes, Snapshot]:
 
     Experts are replicated to every node, so that neither a silo's death nor a leader's loses work.
     """
-    published = (s.view.newest_student(), s.view.latest(), _checkpoint(s))
+    published = (s.view.newest_student(), s.view.latest())
     students = [said for said in published if said is not None]
     found = dict(s.view.newest_snapshots())
     if s.view.verdicts:
@@ -108,7 +109,7 @@ def wanted(s: Situation) -> dict[bytes, Snapshot]:
         kept = [e for e in again if e is not None and _usable(s, e)]
         found = {e.body.snapshot.digest: e.body.snapshot for e in kept}
     taken = [said.body.snapshot for said in students if not _refused(s, said)]
-    return found | {snapshot.digest: snapshot for snapshot in taken}
+    return found | {snapshot.digest: snapshot for snapshot in taken} | _progress(s)
 
 
 def _train(s: Situation, phase: Phase) -> Work | Waiting:
@@ -270,33 +271,42 @@ def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
     )
 
 
-def _checkpoint(s: Situation) -> Said[Checkpoint] | None:
-    """How far the student is that is being distilled, also while one is distilled again. Of a size
-    that its tensors can have: weights, their average and two moments, each as large as a teacher.
-    """
-    phase = current_phase(s.view, s.late)
-    newest = s.view.newest_student()
-    again = newest is not None and _lost(s, newest)
-    if phase.stage != "distil" and not again:
-        return None
-    said = s.view.checkpoint(newest.body.round if newest is not None and again else phase.round)
-    if said is None:
-        return None
-    teachers = (s.view.expert_entries[entry].body.snapshot for entry in said.body.teachers)
-    bound = 4 * max(teacher.size for teacher in teachers) + CHECKPOINT_SLACK_BYTES
-    return said if said.body.snapshot.size <= bound else None
+def _checkpoints(s: Situation) -> Sequence[Said[Checkpoint]]:
+    """How far the student is that is being distilled, also while one is distilled again; the newest
+    first. Of a size that their tensors can have: weights, their average and two moments, each as
+    large as a teacher."""
+    phase, newest = current_phase(s.view, s.late), s.view.newest_student()
+    round_ = phase.round if phase.stage == "distil" else None
+    if newest is not None and _lost(s, newest):
+        round_ = newest.body.round
+    if round_ is None:
+        return []
+
+    def fits(said: Said[Checkpoint]) -> bool:
+        teachers = (s.view.expert_entries[entry].body.snapshot for entry in said.body.teachers)
+        most = 4 * max(teacher.size for teacher in teachers) + CHECKPOINT_SLACK_BYTES
+        return said.body.snapshot.size <= most
+
+    return [said for said in reversed(s.view.checkpoints_of(round_)) if fits(said)]
+
+
+def _progress(s: Situation) -> dict[bytes, Snapshot]:
+    """The newest checkpoint and, until that is here, the newest one held."""
+    found = [said.body.snapshot for said in _checkpoints(s)]
+    held = (snapshot for snapshot in found if snapshot.digest in s.held)
+    return {snapshot.digest: snapshot for snapshot in (*found[:1], *islice(held, 1))}
 
 
 def _resumable(s: Situation, teachers: Sequence[bytes]) -> bytes | Waiting | None:
-    """The checkpoint to go on from, if it is one of this very student; None begins anew."""
-    said = _checkpoint(s)
-    if said is None or list(said.body.teachers) != teachers:
-        return None
-    digest = said.body.snapshot.digest
-    held, vain = digest in s.held, s.lost(digest)
-    if held or vain or s.gone(said.author):
-        return digest if held and not vain else None
-    return Waiting("how far the last leader came is on its way", on=(said.author,))
+    """The checkpoint to go on from, if there is one of this very student; None begins anew."""
+    found = [said for said in _checkpoints(s) if list(said.body.teachers) == teachers]
+    for said in found:
+        digest = said.body.snapshot.digest
+        if digest in s.held and not s.lost(digest):
+            return digest
+        if said is found[0] and not (s.lost(digest) or s.gone(said.author)):
+            return Waiting("how far the last leader came is on its way", on=(said.author,))
+    return None
 
 
 def _release(s: Situation) -> Work | Waiting:

@@ -53,8 +53,8 @@ class View:
     votes: dict[int, dict[bytes, Said[Vote]]] = field(default_factory=dict)
     """Term, then voter; a second vote in one term does not count."""
     leases: dict[bytes, Said[Lease]] = field(default_factory=dict)
-    checkpoints: dict[tuple[int, bytes], Said[Checkpoint]] = field(default_factory=dict)
-    """Term and author, then the last that it said."""
+    checkpoints: dict[bytes, list[Said[Checkpoint]]] = field(default_factory=dict)
+    """Author, then in the order in which it said them."""
     checkpoint_digests: set[bytes] = field(default_factory=set)
     """Of the snapshots of all that were ever said."""
     named: set[bytes] = field(default_factory=set)
@@ -117,7 +117,7 @@ class View:
                 self.leases[digest] = Said(author, digest, body)
                 self._certified = self._valid = None
             case Checkpoint() as body:
-                self.checkpoints[body.term, author] = Said(author, digest, body)
+                self.checkpoints.setdefault(author, []).append(Said(author, digest, body))
                 self.checkpoint_digests.add(body.snapshot.digest)
                 self.named.add(body.snapshot.digest)
             case Student() as body:
@@ -279,11 +279,11 @@ class View:
             t for t, by in cast if t <= last and any(v.body.round == round_ for v in by.values())
         )
 
-    def checkpoint(self, round_: int) -> Said[Checkpoint] | None:
-        """How far the distillation of a round is: the valid checkpoint of the highest term."""
-        of_round = [said for said in self.checkpoints.values() if said.body.round == round_]
-        found = [s for s in of_round if self._is_valid(s) and not self.superseded(s.body)]
-        return max(found, key=lambda said: said.body.term, default=None)
+    def checkpoints_of(self, round_: int) -> Sequence[Said[Checkpoint]]:
+        """How far the distillation of a round is: its valid checkpoints, the newest last."""
+        said = (s for by in self.checkpoints.values() for s in by if s.body.round == round_)
+        found = [s for s in said if self._is_valid(s) and not self.superseded(s.body)]
+        return sorted(found, key=lambda said: said.body.term)
 
     # Students
 

@@ -189,9 +189,12 @@ class Monkey:
         site.process.send_signal(signal.SIGCONT)
 
     def _part(self, site: Site) -> None:
-        state = self._rng.choice(("cut", "silent", "deaf"))
+        state = self._rng.choice(("cut", "silent", "deaf", "slow"))
         self._strike(site, f"part ({state})")
-        self._wires.isolate(site.name, state)
+        if state == "slow":
+            self._wires.slow(site.name, STALL_S / 6)
+        else:
+            self._wires.isolate(site.name, state)
         time.sleep(self._rng.uniform(*PAUSE_S))
         self._wires.heal()
 

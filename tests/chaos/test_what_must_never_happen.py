@@ -137,11 +137,11 @@ def test_the_aggregator_dies_and_all_retry_for_ever() -> None:
     def check(world: World, key: bytes, effects: Sequence[Effect]) -> None:
         """Soon after its first checkpoint, time enough to fetch it, the leader is lost."""
         node = world.hosts[key].node
-        said = node.exchange.view.checkpoint(0) if node is not None else None
-        if said is not None and not doomed:
-            doomed.append(said.author)
-            world.hosts[said.author].dead = True
-            world.at(world.now + 2.0, partial(world.crash, said.author, None))
+        said = node.exchange.view.checkpoints_of(0) if node is not None else []
+        if said and not doomed:
+            doomed.append(said[0].author)
+            world.hosts[doomed[0]].dead = True
+            world.at(world.now + 2.0, partial(world.crash, doomed[0], None))
 
     world.run(check)
     (dead,) = (key for key, host in world.hosts.items() if host.dead)

@@ -66,6 +66,10 @@ class Wires:
         self.change(lambda wire: wire.dialler == name, state)
         self.change(lambda wire: wire.peer == name, turned.get(state, state))
 
+    def slow(self, name: str, delay_s: float) -> None:
+        """Let what a node says and hears lie for a while before it is passed on."""
+        self.change(lambda wire: name in (wire.dialler, wire.peer), "whole", delay_s)
+
     def heal(self) -> None:
         """Make every wire whole."""
         self.change(lambda wire: True, "whole")

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from dcfm_node.records.entries import Snapshot, Withdraw
 from dcfm_node.swarm.effects import (
     Checkpointed,
@@ -74,17 +76,33 @@ def test_only_the_newest_of_the_highest_valid_term_is_wanted() -> None:
     assert found == {snapshot("checkpoint 3 0 9").digest}
 
 
-def test_one_that_no_network_fits_is_not_fetched() -> None:
+def test_the_last_one_held_is_kept_until_a_newer_one_is_here() -> None:
+    """Its leader may die before anyone fetched what it said last."""
+    run, first = handed_on()
+    claimed = next(s for s in run.authors[0].journal if s.entry.body.kind == "lease")
+    teachers = [said.digest for said in run.view().expert_entries.values()]
+    run.authors[0].say(checkpoint(1, 0, claimed, teachers, step=9))
+    second = snapshot("checkpoint 1 0 9").digest
+    plan = situation(run, me=1)
+    held = {*plan.held, first}
+    assert {first, second} <= wanted(replace(plan, held=held)).keys()
+    assert first not in wanted(replace(plan, held={*held, second}))
+    dead = next_step(replace(plan, held=held, gone=lambda key: key == run.keys[0])).action
+    assert isinstance(dead, Distil)
+    assert dead.resume == first
+
+
+@pytest.mark.parametrize(("over", "wants"), [(0, True), (1, False)])
+def test_one_that_no_network_fits_is_not_fetched(over: int, wants: bool) -> None:
     run = Run(3)
     run.publish_experts(0)
     claimed = run.elect(0)
     teachers = [said.digest for said in run.view().expert_entries.values()]
     made = checkpoint(1, 0, claimed, teachers)
-    most = 4 * 1_000 + (1 << 20)
-    for size, expected in ((most, True), (most + 1, False)):
-        fat = Snapshot(**made.snapshot.model_dump() | {"size": size})
-        run.authors[0].say(made.model_copy(update={"snapshot": fat}))
-        assert (fat.digest in wanted(situation(run, me=1))) is expected
+    size = 4 * made.snapshot.size + (1 << 20) + over
+    fat = Snapshot(**made.snapshot.model_dump() | {"size": size})
+    run.authors[0].say(made.model_copy(update={"snapshot": fat}))
+    assert (fat.digest in wanted(situation(run, me=1))) is wants
 
 
 def test_once_the_student_is_there_nobody_wants_it() -> None:
@@ -98,7 +116,7 @@ def test_once_the_student_is_there_nobody_wants_it() -> None:
 def test_a_withdrawn_teachers_share_is_not_gone_on_from() -> None:
     run, digest = handed_on()
     run.authors[2].say(Withdraw(reason="leaves"))
-    assert run.view().checkpoint(0) is None
+    assert run.view().checkpoints_of(0) == []
     assert digest not in wanted(situation(run, me=1))
 
 
