@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from dcfm_node.errors import ConfigError
+from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.students import sample
 from dcfm_node.records.manifest import Manifest
@@ -41,7 +41,7 @@ def draw(
         raise ConfigError(f"cannot write {out.suffix or 'a nameless kind'}", where="--out", fix=fix)
     labels = torch.tensor(_labels(manifest, chosen, count), dtype=torch.int64)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tensors = load_file(model)
+    tensors = load_weights(model)
     x = sample(manifest, tensors, labels, counts=counts, seed=seed, device=device).numpy()
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":

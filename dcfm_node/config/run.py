@@ -19,6 +19,7 @@ from dcfm_node.records.manifest import (
     Policy,
     Positive,
     Silo,
+    Transfer,
 )
 
 
@@ -32,6 +33,7 @@ class _RunFile(Model):
     network: Network = Network()
     method: Method
     policy: Policy = Policy()
+    transfer: Transfer = Transfer()
 
 
 def load_run(path: Path, peers: tuple[Peer, ...], me: Peer) -> Manifest:
@@ -55,6 +57,7 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer) -> Manifest:
             network=run.network,
             method=run.method,
             policy=run.policy,
+            transfer=run.transfer,
             roster=tuple(silos),
         )
     except ValidationError as error:
@@ -91,5 +94,5 @@ def _problem(what: str) -> Problem:
 
 def _named(what: str) -> tuple[str, ...]:
     """The setting that a message of the manifest's names first, as in "network.kind"."""
-    dotted = re.search(r"\b(method|network|policy)\.(\w+)", what)
+    dotted = re.search(r"\b(method|network|policy|transfer)\.(\w+)", what)
     return dotted.groups() if dotted else ("attribute",)

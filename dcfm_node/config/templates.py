@@ -207,4 +207,12 @@ endorse_ratio = 4.0
 # Every silo scores its peers' experts on its own hold-out data before they serve, and says so; an
 # expert that a majority refuses is used by nobody. Needs three silos; costs seconds a round.
 audit = true
+
+[transfer]
+# "f32", or "bf16": weights are rounded to three digits before they are published, and everyone,
+# their author too, goes on from them as they were published. Half the bytes.
+precision = "f32"
+# Publish each snapshot also as what changed since the one it was trained from, without loss; those
+# who hold that one fetch the difference alone.
+delta = false
 """

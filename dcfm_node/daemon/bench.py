@@ -8,6 +8,8 @@ import structlog
 
 from dcfm_node.daemon.training import Trainer
 from dcfm_node.daemon.work import job_for
+from dcfm_node.records.entries import Delta
+from dcfm_node.store.delta import encode
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import (
     Checkpointed,
@@ -21,6 +23,7 @@ from dcfm_node.swarm.effects import (
     WorkFailed,
 )
 from dcfm_node.swarm.node import Node
+from dcfm_node.swarm.outcome import base_of
 from dcfm_node.worker.messages import Broken, Done, Hindered, Line, Progress, Ready, Saved
 
 log = structlog.get_logger()
@@ -51,6 +54,8 @@ class Bench:
         self._put, self._spawn = put, spawn
         self._present: tuple[str, Work, Path] | None = None
         self._silos: dict[str, bytes] = {}
+        self._base: Path | None = None
+        self._width = 4
         self.metrics: dict[str, float] = {}
         self._trouble = self._hindrance = ""
 
@@ -76,6 +81,9 @@ class Bench:
                 stale.unlink()
         self._present = (job.key, work, job.output)
         self._silos = {silo.name: silo.key for silo in node.manifest.roster}
+        transfer = node.manifest.transfer
+        base = base_of(work, node.exchange.view) if transfer.delta else None
+        self._base, self._width = self._snapshots.path(base) if base else None, transfer.width
         self.metrics = {}
         log.info("work_started", job=job.key)
         self._trainer.submit(job)
@@ -120,11 +128,22 @@ class Bench:
             self._put(Worked(work, None, done.metrics, scores))
             return
         try:
+            delta = await asyncio.to_thread(self._delta, self._base, output)
             snapshot = await asyncio.to_thread(self._snapshots.adopt, output)
         except OSError as error:
             self._fail(work, f"what it made cannot be kept: {error}")
             return
-        self._put(Worked(work, snapshot, done.metrics))
+        self._put(Worked(work, snapshot, done.metrics, delta=delta))
+
+    def _delta(self, base: Path | None, output: Path) -> Delta | None:
+        """What changed since the base, adopted too, if that is smaller."""
+        if base is None:
+            return None
+        coded = output.with_suffix(".delta")
+        encode(base, output, coded, self._width)
+        if coded.stat().st_size >= output.stat().st_size:
+            return None
+        return Delta(base=bytes.fromhex(base.stem), coded=self._snapshots.adopt(coded))
 
     async def _publish(self, work: Distil, path: Path, step: int) -> None:
         try:

@@ -20,6 +20,7 @@ from dcfm_node.config.node import NodeConfig
 from dcfm_node.config.peers import Peer
 from dcfm_node.daemon.bench import Bench
 from dcfm_node.daemon.control import Control
+from dcfm_node.daemon.deltas import Deltas, restore
 from dcfm_node.daemon.disk import Disk, open_journals
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
@@ -100,7 +101,8 @@ class Daemon:
         self.network = Network(
             [peer for peer in settings.peers if peer.sign_key != me],
             put=self.put,
-            arrived=lambda digest: self._spawn(self._check(digest)),
+            moved=lambda digest: self.deltas.moved(digest),  # noqa: PLW0108 - made in `run`
+            arrived=lambda digest: self.deltas.fetched(digest),  # noqa: PLW0108
             broken=self._stopped.set,
             disk=self.disk,
         )
@@ -144,6 +146,14 @@ class Daemon:
                 self.snapshots,
                 config.state / "work",
                 put=self.put,
+                spawn=self._spawn,
+            )
+            self.deltas = Deltas(
+                self.snapshots,
+                self.settings.manifest.transfer.width,
+                fetch=self.network.fetch,
+                cancel=self.network.unfetch,
+                arrived=lambda digest: self._spawn(self._check(digest)),
                 spawn=self._spawn,
             )
             log.info("worker_starting", data=config.data.format)
@@ -212,6 +222,7 @@ class Daemon:
         view = node.exchange.view
         forms = {digest: self._form(view, digest) for digest in view.named}
         node.held |= await asyncio.to_thread(self._intact, forms)
+        await asyncio.to_thread(restore, self.snapshots, view.deltas, node.held)
         return node
 
     def _intact(self, named: Mapping[bytes, Schema]) -> set[bytes]:
@@ -298,11 +309,15 @@ class Daemon:
             case Cancel():
                 self.bench.cancel()
             case Fetch(snapshot):
-                self.network.fetch(snapshot)
+                delta = self.node.exchange.view.deltas.get(snapshot.digest)
+                self.deltas.fetch(snapshot, delta)
             case Unfetch(digest):
-                self.network.unfetch(digest)
+                self.deltas.cancel(digest)
             case Drop(digest):
                 self.snapshots.remove(digest)
+                if digest in self.node.exchange.view.deltas:
+                    coded = self.node.exchange.view.deltas[digest].coded
+                    self.snapshots.remove(coded.digest)
             case Report(event, fields, level):
                 getattr(log, level)(event, **fields)
 

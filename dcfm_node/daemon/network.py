@@ -40,7 +40,8 @@ class Network:
 
     Args:
         put: takes an event for the swarm.
-        arrived: called with the digest of a snapshot that is whole on disk, still unchecked.
+        moved: called with the digest of a download of which bytes came.
+        arrived: called with the digest of a snapshot or delta that is whole on disk, unchecked.
         broken: called when transfers ended by a defect of ours.
 
     Attributes:
@@ -53,11 +54,12 @@ class Network:
         peers: Sequence[Peer],
         *,
         put: Callable[[Event], None],
+        moved: Callable[[bytes], None],
         arrived: Callable[[bytes], None],
         broken: Callable[[], None],
         disk: Disk,
     ) -> None:
-        self._put, self._arrived, self._broken = put, arrived, broken
+        self._put, self._moved, self._arrived, self._broken = put, moved, arrived, broken
         self._disk = disk
         self._names = {peer.sign_key: peer.name for peer in peers}
         self._peers = [
@@ -162,8 +164,9 @@ class Network:
         match event:
             case bulk.Fetched(digest):
                 self._arrived(digest)
-            case bulk.Progressed(_, done, total):
+            case bulk.Progressed(digest, done, total):
                 self._disk.accepted("snapshots")
+                self._moved(digest)
                 self._put(Downloading(done, total))
             case bulk.BadPeer(peer, digest, reason):
                 if digest:

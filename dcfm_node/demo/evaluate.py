@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor
 
 from dcfm_node.data.builtin import Combination, Domain
 from dcfm_node.demo.judge import correct, queries
+from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.sampling import Teacher, sample, sample_routed
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.view import View
@@ -88,7 +88,7 @@ def models(view: View, student: bytes, find: Callable[[bytes], Path]) -> Models:
             if not rounds or silo.key not in view.joins:
                 continue
             said = rounds[max(rounds) if newest else min(rounds)]
-            weights = load_file(find(said.body.snapshot.digest))
+            weights = load_weights(find(said.body.snapshot.digest))
             found.append(Teacher(silo.name, weights, dict(view.joins[silo.key].counts)))
         return found
 
@@ -107,7 +107,7 @@ def evaluate(domain: Domain, given: Models) -> Evaluation:
 
 def _evaluate(domain: Domain, given: Models, judge: "_Judge") -> Evaluation:
     manifest = given.manifest
-    student = judge(sample(manifest, load_file(given.student), judge.labels, seed=NOISE_SEED))
+    student = judge(sample(manifest, load_weights(given.student), judge.labels, seed=NOISE_SEED))
     singles = {
         (expert.name, rule): judge(
             sample(

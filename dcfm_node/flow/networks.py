@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dcfm_node.flow.files import DTYPES
 from dcfm_node.flow.path import to_velocity
 from dcfm_node.records.manifest import Manifest
 
@@ -164,7 +165,8 @@ def schema(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]:
     """What a snapshot must hold: tensor name -> (safetensors dtype, shape). Allocates nothing."""
     with torch.device("meta"):
         net = build(manifest)
-    return {name: ("F32", tuple(tensor.shape)) for name, tensor in net.state_dict().items()}
+    dtype = DTYPES[manifest.transfer.precision]
+    return {name: (dtype, tuple(tensor.shape)) for name, tensor in net.state_dict().items()}
 
 
 def _groups(channels: int) -> int:

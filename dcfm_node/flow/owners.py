@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dcfm_node.flow.files import DTYPES
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.losses import Velocities
 from dcfm_node.flow.networks import Condition, ConvBlock, MlpBlock
@@ -90,7 +91,8 @@ def schema(manifest: Manifest, slots: int) -> dict[str, tuple[str, tuple[int, ..
     """As `networks.schema`, of a router."""
     with torch.device("meta"):
         model = build(manifest, slots)
-    return {name: ("F32", tuple(tensor.shape)) for name, tensor in model.state_dict().items()}
+    dtype = DTYPES[manifest.transfer.precision]
+    return {name: (dtype, tuple(tensor.shape)) for name, tensor in model.state_dict().items()}
 
 
 def owned_points(

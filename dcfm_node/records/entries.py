@@ -33,6 +33,15 @@ class Snapshot(Model):
     size: Annotated[int, Field(ge=1, le=MAX_SNAPSHOT_BYTES)]
 
 
+class Delta(Model):
+    """A snapshot as what changed since another (SPEC 5.4)."""
+
+    base: Digest
+    """Digest of the snapshot to start from."""
+    coded: Snapshot
+    """The file that makes the one of the other."""
+
+
 class Join(Model):
     """A silo enters the run: whether it can distil, and how often it holds each combination."""
 
@@ -51,6 +60,8 @@ class Expert(Model):
     snapshot: Snapshot
     parents: Annotated[tuple[Digest, ...], Field(max_length=MAX_SILOS + 1)]
     """Digests of the snapshots it was trained from or against."""
+    delta: Delta | None = None
+    """The same snapshot as what changed since another."""
     metrics: Metrics
 
 
@@ -105,6 +116,8 @@ class Student(Model):
     """The schedule ends here: this student is up for endorsement."""
     seed: Count
     version: Version
+    delta: Delta | None = None
+    """The same snapshot as what changed since another."""
     metrics: Metrics
 
 

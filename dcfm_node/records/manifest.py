@@ -152,6 +152,21 @@ class Policy(Model):
     """Every silo scores its peers' experts before they serve; what a quorum refuses is not used."""
 
 
+class Transfer(Model):
+    """What snapshots are made of, and how they travel."""
+
+    precision: Literal["f32", "bf16"] = "f32"
+    """bf16 halves snapshots: weights are rounded before they are published, and trained on from as
+    they were published."""
+    delta: bool = False
+    """Publish each snapshot also as what changed since the one it was trained from: lossless."""
+
+    @property
+    def width(self) -> int:
+        """Bytes of a number."""
+        return 2 if self.precision == "bf16" else 4
+
+
 class Silo(Model):
     """One member of the roster."""
 
@@ -169,6 +184,7 @@ class Manifest(Model):
     network: Network = Network()
     method: Method
     policy: Policy = Policy()
+    transfer: Transfer = Transfer()
     roster: Annotated[tuple[Silo, ...], Field(min_length=1, max_length=MAX_SILOS)]
 
     @model_validator(mode="after")

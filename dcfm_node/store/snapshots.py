@@ -21,6 +21,7 @@ from pathlib import Path
 from stat import S_ISREG
 from threading import Lock
 
+from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import MAX_SNAPSHOT_BYTES, Snapshot
 from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_hash, snapshot_digest
 
@@ -98,6 +99,18 @@ class SnapshotStore:
         self._publish(path, snapshot.digest, hashes)
         _sync(self._folder)
         return snapshot
+
+    def install(self, path: Path, digest: bytes) -> None:
+        """Take over a file that was made to be this snapshot.
+
+        Raises:
+            PeerError: it is another.
+        """
+        snapshot, hashes = _hash(path)
+        if snapshot.digest != digest:
+            raise PeerError("what was made is not the snapshot that the record names")
+        path.chmod(0o600)
+        self._publish(path, digest, hashes)
 
     def verify(self, digest: bytes) -> bool:
         """Hash what is on disk under this name, and serve it if it is that; else it is removed."""

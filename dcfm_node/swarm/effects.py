@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dcfm_node.records.entries import Cause, Snapshot
+from dcfm_node.records.entries import Cause, Delta, Snapshot
 from dcfm_node.records.messages import Message
 from dcfm_node.wire.envelope import Sealed
 
@@ -200,6 +200,7 @@ class Worked:
     snapshot: Snapshot | None
     metrics: Mapping[str, float]
     scores: Mapping[bytes, Mapping[str, float]] = field(default_factory=dict)
+    delta: Delta | None = None
 
 
 @dataclass(frozen=True, slots=True)

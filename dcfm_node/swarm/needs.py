@@ -29,6 +29,8 @@ def needed(s: Situation, step: Step) -> set[bytes]:
     found |= {said.body.snapshot.digest for said in students}
     newest = view.valid_students()[-1:]
     found |= {said.body.snapshot.digest for said in newest}
+    coming = wanted(s).keys() - s.held
+    found |= {view.deltas[digest].base for digest in coming if digest in view.deltas}
     return found | wanted(s).keys() | inputs(step.action)
 
 

@@ -9,6 +9,7 @@ from dcfm_node.records.entries import (
     Audit,
     Body,
     Checkpoint,
+    Delta,
     Endorse,
     Expert,
     Refuse,
@@ -35,18 +36,35 @@ def outcome_of(event: Worked | Checkpointed, manifest: Manifest) -> list[Body]:
             return [judgement_of(work, metrics, manifest.policy.endorse_ratio)]
         case Worked(Examine() as work, _, _, scores):
             return audit_of(work, scores)
-        case Worked(Train() as work, Snapshot() as snapshot, metrics):
-            return [expert_of(work, snapshot, metrics)]
-        case Worked(Distil() as work, Snapshot() as snapshot, metrics):
-            return [student_of(work, snapshot, metrics, manifest.method.seed)]
+        case Worked(Train() as work, Snapshot() as snapshot, metrics, _, delta):
+            return [expert_of(work, snapshot, metrics, delta)]
+        case Worked(Distil() as work, Snapshot() as snapshot, metrics, _, delta):
+            return [student_of(work, snapshot, metrics, manifest.method.seed, delta)]
     raise AssertionError(f"{type(event.work).__name__} left no snapshot")
 
 
-def expert_of(work: Train, snapshot: Snapshot, metrics: Mapping[str, float]) -> Expert:
+def base_of(work: Work, view: View) -> bytes | None:
+    """Digest of the published snapshot that a work's own will resemble most: what it is trained
+    from, or the student before it."""
+    match work:
+        case Train():
+            named = (work.init, work.anchor, *(digest for _, digest in work.peers))
+            return next((digest for digest in named if digest is not None), None)
+        case Distil():
+            student = view.newest_student()
+            return student.body.snapshot.digest if student is not None else None
+    return None
+
+
+def expert_of(
+    work: Train, snapshot: Snapshot, metrics: Mapping[str, float], delta: Delta | None = None
+) -> Expert:
     """The record of a trained expert, with all that it was trained from or against."""
     parents = (work.init, work.anchor, *(digest for _, digest in work.peers))
     named = tuple(digest for digest in parents if digest is not None)
-    return Expert(round=work.round, snapshot=snapshot, parents=named, metrics=bounded(metrics))
+    return Expert(
+        round=work.round, snapshot=snapshot, parents=named, delta=delta, metrics=bounded(metrics)
+    )
 
 
 def checkpoint_of(work: Distil, snapshot: Snapshot, step: int) -> Checkpoint:
@@ -62,7 +80,11 @@ def checkpoint_of(work: Distil, snapshot: Snapshot, step: int) -> Checkpoint:
 
 
 def student_of(
-    work: Distil, snapshot: Snapshot, metrics: Mapping[str, float], seed: int
+    work: Distil,
+    snapshot: Snapshot,
+    metrics: Mapping[str, float],
+    seed: int,
+    delta: Delta | None = None,
 ) -> Student:
     """The record of a distilled student, with its lineage."""
     return Student(
@@ -76,6 +98,7 @@ def student_of(
         final=work.final,
         seed=seed,
         version=__version__,
+        delta=delta,
         metrics=bounded(metrics),
     )
 

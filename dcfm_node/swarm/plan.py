@@ -284,7 +284,8 @@ def _checkpoints(s: Situation) -> Sequence[Said[Checkpoint]]:
 
     def fits(said: Said[Checkpoint]) -> bool:
         teachers = (s.view.expert_entries[entry].body.snapshot for entry in said.body.teachers)
-        most = 4 * max(teacher.size for teacher in teachers) + CHECKPOINT_SLACK_BYTES
+        wide = 4 // s.view.manifest.transfer.width  # a checkpoint is never rounded
+        most = 4 * wide * max(teacher.size for teacher in teachers) + CHECKPOINT_SLACK_BYTES
         return said.body.snapshot.size <= most
 
     return [said for said in reversed(s.view.checkpoints_of(round_)) if fits(said)]

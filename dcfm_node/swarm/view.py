@@ -13,6 +13,7 @@ from dcfm_node.records.entries import (
     Audit,
     Cause,
     Checkpoint,
+    Delta,
     Endorse,
     Expert,
     Join,
@@ -59,6 +60,8 @@ class View:
     """Of the snapshots of all that were ever said."""
     named: set[bytes] = field(default_factory=set)
     """Digests of every snapshot that the run's records name."""
+    deltas: dict[bytes, Delta] = field(default_factory=dict)
+    """By the digest of the snapshot that they make; empty in a run without deltas."""
     students: dict[bytes, Said[Student]] = field(default_factory=dict)
     endorsed: dict[bytes, dict[bytes, Said[Endorse]]] = field(default_factory=dict)
     """Digest of the student's entry, then endorser."""
@@ -122,7 +125,7 @@ class View:
                 self.named.add(body.snapshot.digest)
             case Student() as body:
                 self.students[digest] = Said(author, digest, body)
-                self.named.add(body.snapshot.digest)
+                self._name(body)
                 self._valid = None
             case Withdraw() as body:
                 self.withdrawn.setdefault(author, body)
@@ -155,13 +158,19 @@ class View:
         if said.body.round in rounds:
             return
         rounds[said.body.round] = self.expert_entries[said.digest] = said
-        self.named.add(said.body.snapshot.digest)
+        self._name(said.body)
         newest = self.newest_experts.get(said.author)
         if newest is None or newest.body.round < said.body.round:
             self.newest_experts[said.author] = said
             self._missing.clear()
             self._snapshots = None
         self._valid = None
+
+    def _name(self, body: Expert | Student) -> None:
+        snapshot, delta = body.snapshot, body.delta
+        self.named.add(snapshot.digest)
+        if self.manifest.transfer.delta and delta and delta.coded.size < snapshot.size:
+            self.deltas.setdefault(snapshot.digest, delta)
 
     # Silos
 

@@ -13,6 +13,7 @@ from dcfm_node.data.source import load
 from dcfm_node.errors import Failed
 from dcfm_node.flow import federated, networks, owners, stages, students
 from dcfm_node.flow.audit import audit
+from dcfm_node.flow.files import load_weights, rounded
 from dcfm_node.flow.stages import Hooks, Outcome, Samples, Teacher, Weights
 from dcfm_node.flow.trainer import checkpoint_schema
 from dcfm_node.wire.envelope import decode_manifest
@@ -89,7 +90,7 @@ class Bench:
             )
         outcome = self._train_job(job, self._hooks(job))
         if ranks.rank() == 0:
-            _save(outcome.weights, job.output)
+            _save(rounded(outcome.weights, self._manifest), job.output)
         return outcome.metrics
 
     def _train_job(self, job: Job, hooks: Hooks) -> Outcome:
@@ -196,8 +197,7 @@ def _weights(path: Path | None) -> Weights:
     """Weights that the store checked before it called them held: names, shapes, finiteness."""
     if path is None:
         raise ValueError("the job names no weights")
-    weights: Weights = load_file(path)
-    return weights
+    return load_weights(path)
 
 
 def _farthest(job: Job) -> Weights | None:

@@ -1,7 +1,12 @@
 """Snapshots, control messages and bulk frames (SPEC 4 and 5)."""
 
+import zlib
+
+import numpy as np
+
 from dcfm_node.net import frames
 from dcfm_node.records import messages as msg
+from dcfm_node.store.delta import code
 from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_hashes, snapshot_digest
 from dcfm_node.wire import envelope as env
 from dcfm_node.wire.canonical import pack, sha256
@@ -33,6 +38,48 @@ def snapshots() -> Json:
             )
         )
     return {"chunk_bytes": CHUNK_BYTES, "cases": cases}
+
+
+def deltas() -> Json:
+    weights = np.array([0.0, -0.0, 1.0, -1.5, 3e38, 1e-40, np.inf, -np.inf], "<f4")
+    moved = weights[::-1].tobytes()
+    pairs = [
+        ("nothing changed", weights.tobytes(), weights.tobytes()),
+        ("every sign and size", weights.tobytes(), moved),
+        ("a base that ends before", weights.tobytes()[:9], moved),
+        ("no base", b"", moved),
+        ("a length that is no multiple", weights.tobytes(), moved[:-1]),
+    ]
+    cases = []
+    for name, base, data in pairs:
+        for width in (2, 4):
+            block = code(base, data, width)
+            cases.append(
+                case(
+                    f"{name}, {8 * width} bits",
+                    "5.4.2",
+                    width=width,
+                    base=base.hex(),
+                    chunk=data.hex(),
+                    inflated=zlib.decompress(block).hex(),
+                    block=block.hex(),
+                )
+            )
+    block = code(b"", moved, 2)
+    rejected = [
+        ("a stream that makes less", code(b"", moved[:-2], 2)),
+        ("a stream that makes more", code(b"", moved + b"00", 2)),
+        ("bytes after the stream", block + b"0"),
+        ("a stream cut short", block[:-1]),
+        ("no stream", b"0" * 20),
+    ]
+    return {
+        "accepted": cases,
+        "rejected": [
+            case(name, "5.4.2", width=2, length=len(moved), block=bad.hex())
+            for name, bad in rejected
+        ],
+    }
 
 
 def messages() -> Json:

@@ -135,6 +135,7 @@ def cluster(
     method: str = "",
     dial_only: tuple[str, ...] = (),
     devices: int = 1,
+    transfer: str = "",
 ) -> Iterator[list[Site]]:
     """Sites set up as the README says, not yet started; none outlives the block.
 
@@ -142,6 +143,7 @@ def cluster(
         distil_steps: those of a student; as many as `steps` if 0.
         rounds: exactly so many, where training converges no sooner.
         method: TOML of another method's settings, in place of the run's own and of its tolerance.
+        transfer: TOML of the run's table of that name.
     """
     sites = [Site(folder, name) for name in NAMES[:nodes]]
     addresses = free_addresses(2 * len(sites))
@@ -162,7 +164,7 @@ def cluster(
         blocks.append(dcfm("id", "--config", site.folder / "node.toml").stdout)
     (folder / "peers.toml").write_text("\n".join(blocks))
     (folder / "run.toml").write_text(
-        _run(schedule, steps, distil_steps or steps, rounds, method, policy)
+        _run(schedule, steps, distil_steps or steps, rounds, method, policy) + transfer
     )
     try:
         yield sites

@@ -65,3 +65,11 @@ def test_the_bench_sets_every_stage_beside_its_floor():
     for row in rows:
         assert row["ratio"] == pytest.approx(row["ms"] / plain)
         assert row["of_floor"] == pytest.approx(row["ratio"] / row["floor"])
+
+
+def test_the_bench_of_the_network_counts_what_crosses_the_wire():
+    """Bytes on the sockets, over (K - 1) S a node; times are the machine's."""
+    only = ("--only", "gather", "--silos", "3", "--megabytes", "4", "--repeats", "1")
+    (row,) = json.loads(run("scripts/bench_network", "--json", *only))["gather"]
+    assert (row["silos"], row["megabytes"]) == (3, 4)
+    assert 1 < row["bytes_over_bound"] < 1.03

@@ -1,10 +1,13 @@
 """protocol/vectors/snapshots.json, messages.json and bulk.json against the code (SPEC 4 and 5)."""
 
+import zlib
+
 import pytest
 from blake3 import blake3
 
 from dcfm_node.errors import PeerError
 from dcfm_node.net import frames
+from dcfm_node.store.delta import code, restore
 from dcfm_node.swarm.chunks import chunk_count, chunk_hashes, snapshot_digest
 from dcfm_node.wire.envelope import decode_message, encode_message
 from tests.vectors.loading import cases, load, raw, sha256, spell, value_of
@@ -12,6 +15,7 @@ from tests.vectors.loading import cases, load, raw, sha256, spell, value_of
 SNAPSHOTS = load("snapshots")
 MESSAGES = load("messages")
 BULK = load("bulk")
+DELTAS = load("deltas")
 
 
 @cases(SNAPSHOTS["cases"])
@@ -24,6 +28,22 @@ def test_snapshot_digests(case):
     digest = sha256(b"dcfm-node/snapshot/1\0", case["size"].to_bytes(8, "big"), *hashes)
     assert digest.hex() == case["digest"] == snapshot_digest(case["size"], b"".join(hashes)).hex()
     assert chunk_count(case["size"]) == len(hashes)
+
+
+@cases(DELTAS["accepted"])
+def test_deltas(case):
+    """SPEC 5.4.2: what a block inflates to; how zlib packs it is left open."""
+    base, chunk, block = (bytes.fromhex(case[name]) for name in ("base", "chunk", "block"))
+    assert zlib.decompress(block).hex() == case["inflated"]
+    assert zlib.decompress(code(base, chunk, case["width"])).hex() == case["inflated"]
+    assert restore(base, block, len(chunk), case["width"]) == chunk
+
+
+@cases(DELTAS["rejected"])
+def test_malformed_deltas_are_refused(case):
+    """SPEC 5.4.2."""
+    with pytest.raises(PeerError):
+        restore(b"", bytes.fromhex(case["block"]), case["length"], case["width"])
 
 
 @cases(MESSAGES["accepted"])

@@ -41,7 +41,7 @@ def judged(monkeypatch, manifest):
 
     monkeypatch.setattr(evaluation, "sample", sample)
     monkeypatch.setattr(evaluation, "sample_routed", sample_routed)
-    monkeypatch.setattr(evaluation, "load_file", lambda path: {"kind": path.name})
+    monkeypatch.setattr(evaluation, "load_weights", lambda path: {"kind": path.name})
     monkeypatch.setitem(evaluation.EACH, "gaussians", 10)
     monkeypatch.setitem(evaluation.SHOWN, "gaussians", 2)
     local = [Teacher(name, {"kind": name}, {}) for name in ("a", "b")]

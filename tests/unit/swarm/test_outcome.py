@@ -5,6 +5,7 @@ import pytest
 from dcfm_node.records.entries import Endorse, Refuse, Withdraw
 from dcfm_node.swarm.effects import Distil, Score, Train
 from dcfm_node.swarm.outcome import (
+    base_of,
     brief,
     expert_of,
     judgement_of,
@@ -106,3 +107,20 @@ def test_who_withdrew_says_no_more() -> None:
     assert not still_true(expert(1), run.view(), run.keys[0])
     assert not still_true(Withdraw(reason="again"), run.view(), run.keys[0])
     assert still_true(expert(1), run.view(), run.keys[1])
+
+
+def test_a_delta_is_to_what_training_began_from() -> None:
+    """SPEC 5.4.1."""
+    run = Run(3)
+    run.publish_experts(0)
+    old, other = snapshot("old").digest, snapshot("other").digest
+    peer = (run.keys[1], other)
+    view = run.view()
+    assert base_of(Train("local", 0), view) is None
+    assert base_of(Train("refine", 1, init=old, peers=(peer,)), view) == old
+    assert base_of(Train("refine", 1, anchor=old), view) == old
+    assert base_of(Train("refine", 1, peers=(peer,)), view) == other
+    distil = DISTIL
+    assert base_of(distil, view) is None
+    run.distil(0)
+    assert base_of(distil, run.view()) == snapshot("student 1 0").digest

@@ -1,0 +1,133 @@
+"""Fetching a snapshot as what changed since one that is held, and whole where that fails."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Set
+from dataclasses import dataclass
+
+import structlog
+
+from dcfm_node.errors import PeerError
+from dcfm_node.records.entries import Delta, Snapshot
+from dcfm_node.store.delta import decode
+from dcfm_node.store.snapshots import SnapshotStore
+
+log = structlog.get_logger()
+
+PATIENCE_S = 10.0
+"""Without a byte of the delta for so long, the snapshot is fetched whole: those who hold it may
+have got it that way."""
+
+
+def restore(store: SnapshotStore, deltas: Mapping[bytes, Delta], held: Set[bytes]) -> None:
+    """After a start, serve the deltas on disk that make what is held, and keep no others."""
+    for digest, delta in deltas.items():
+        if digest in held:
+            store.verify(delta.coded.digest)
+        else:
+            store.remove(delta.coded.digest)
+
+
+@dataclass(slots=True)
+class _Wanted:
+    snapshot: Snapshot
+    delta: Delta
+    moved: bool = False
+    timer: asyncio.TimerHandle | None = None
+
+
+class Deltas:
+    """Stands between what the swarm wants fetched and the network.
+
+    Args:
+        width: bytes of a number in the run's snapshots.
+        fetch, cancel: the network's.
+        arrived: called with the digest of a snapshot that is whole on disk, still unchecked.
+        spawn: runs a coroutine beside the loop.
+    """
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        width: int,
+        *,
+        fetch: Callable[[Snapshot], None],
+        cancel: Callable[[bytes], None],
+        arrived: Callable[[bytes], None],
+        spawn: Callable[[Coroutine[None, None, None]], None],
+    ) -> None:
+        self._store, self._width = store, width
+        self._fetch, self._cancel, self._arrived, self._spawn = fetch, cancel, arrived, spawn
+        self._wanted: dict[bytes, _Wanted] = {}
+        """By the digest of the delta."""
+
+    def fetch(self, snapshot: Snapshot, delta: Delta | None) -> None:
+        """Get a snapshot, by its delta where the base is on disk."""
+        known = delta is not None and delta.coded.digest in self._wanted
+        if delta is None or known or self._store.hashes(delta.base) is None:
+            self._fetch(snapshot)
+            return
+        self._wanted[delta.coded.digest] = wanted = _Wanted(snapshot, delta)
+        self._wait(wanted)
+        self._fetch(delta.coded)
+
+    def cancel(self, digest: bytes) -> None:
+        """Give a snapshot up."""
+        for wanted in [w for w in self._wanted.values() if w.snapshot.digest == digest]:
+            self._forget(wanted)
+            self._cancel(wanted.delta.coded.digest)
+        self._cancel(digest)
+
+    def moved(self, digest: bytes) -> None:
+        """Bytes of a download came."""
+        if digest in self._wanted:
+            self._wanted[digest].moved = True
+
+    def fetched(self, digest: bytes) -> None:
+        """A download is whole: a snapshot, or a delta to be decoded."""
+        wanted = self._wanted.get(digest)
+        if wanted is None:
+            self._arrived(digest)
+            return
+        self._forget(wanted)
+        self._spawn(self._decode(wanted))
+
+    def _wait(self, wanted: _Wanted) -> None:
+        wanted.moved = False
+        loop = asyncio.get_running_loop()
+        wanted.timer = loop.call_later(PATIENCE_S, self._late, wanted)
+
+    def _late(self, wanted: _Wanted) -> None:
+        if wanted.moved:
+            self._wait(wanted)
+            return
+        self._forget(wanted)
+        self._cancel(wanted.delta.coded.digest)
+        self._fetch(wanted.snapshot)
+
+    def _forget(self, wanted: _Wanted) -> None:
+        del self._wanted[wanted.delta.coded.digest]
+        if wanted.timer is not None:
+            wanted.timer.cancel()
+
+    async def _decode(self, wanted: _Wanted) -> None:
+        digest = wanted.snapshot.digest
+        try:
+            await asyncio.to_thread(self._make, wanted)
+        except (OSError, PeerError) as error:
+            log.warning("delta_failed", snapshot=digest.hex()[:8], why=str(error))
+            self._store.remove(wanted.delta.coded.digest)
+            self._fetch(wanted.snapshot)
+            return
+        self._arrived(digest)
+
+    def _make(self, wanted: _Wanted) -> None:
+        base = self._store.path(wanted.delta.base)
+        coded = self._store.path(wanted.delta.coded.digest)
+        if base is None or coded is None:
+            raise PeerError("the base or the delta is gone from the disk")
+        made = coded.with_suffix(".made")
+        try:
+            decode(base, coded, made, wanted.snapshot.size, self._width)
+            self._store.install(made, wanted.snapshot.digest)
+        finally:
+            made.unlink(missing_ok=True)

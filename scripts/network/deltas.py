@@ -1,0 +1,94 @@
+"""What bfloat16 and deltas save, on experts and students that the demo's settings train."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from dcfm_node.config.node import load_node
+from dcfm_node.config.peers import load_peers
+from dcfm_node.config.run import load_run
+from dcfm_node.data.source import load
+from dcfm_node.demo.stage import Wish, prepare
+from dcfm_node.flow import federated, stages
+from dcfm_node.flow.files import Weights, load_weights, rounded
+from dcfm_node.flow.stages import Hooks, Samples, Teacher
+from dcfm_node.records.manifest import Manifest, Transfer
+from dcfm_node.store.delta import encode
+
+HOOKS = Hooks(device="cpu")
+
+
+def measure(domain: str) -> list[dict[str, Any]]:
+    """Two rounds of two silos in each precision; bytes over those of the same in float32, whole."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        stage = prepare(folder / "demo", Wish(domain=domain, silos=2))
+        peers = load_peers(stage.peers)
+        run = load_run(stage.run, peers[1:], peers[0])
+        data = [load(load_node(node.config).data, run) for node in stage.nodes]
+        rows = []
+        for precision in ("f32", "bf16"):
+            manifest = run.model_copy(update={"transfer": Transfer(precision=precision)})
+            rows += _rounds(manifest, data, folder)
+        full = {row["what"]: row["bytes"] for row in rows if row["precision"] == "f32"}
+        for row in rows:
+            row["whole"] = row.pop("bytes") / full[row["what"]]
+            row["delta"] = row["delta"] / full[row["what"]]
+        return rows
+
+
+def _rounds(manifest: Manifest, data: list[Any], folder: Path) -> list[dict[str, Any]]:
+    train = [_samples(silo.x, silo.c) for silo in data]
+    holdout = [_samples(silo.holdout_x, silo.holdout_c) for silo in data]
+
+    def publish(weights: Weights, name: str) -> Path:
+        path = folder / f"{name}.safetensors"
+        save_file(rounded(weights, manifest), path)
+        return path
+
+    def distil(experts: list[Path], round_: int) -> Path:
+        teachers = [
+            Teacher(name=str(silo), weights=load_weights(path), counts=dict(data[silo].counts))
+            for silo, path in enumerate(experts)
+        ]
+        mean = federated.merge(teachers)
+        made = stages.distil(manifest, teachers, init=mean, seed=round_, hooks=HOOKS)
+        return publish(made.weights, f"student{round_}")
+
+    experts = [
+        publish(stages.local(manifest, *pair, seed=silo, hooks=HOOKS).weights, f"expert0-{silo}")
+        for silo, pair in enumerate(zip(train, holdout, strict=True))
+    ]
+    student = distil(experts, 0)
+    anchor = load_weights(student)
+    refined = [
+        publish(
+            stages.refine_anchored(manifest, *pair, anchor=anchor, seed=silo, hooks=HOOKS).weights,
+            f"expert1-{silo}",
+        )
+        for silo, pair in enumerate(zip(train, holdout, strict=True))
+    ]
+    pairs = {"expert": (student, refined[0]), "student": (student, distil(refined, 1))}
+    return [
+        {
+            "what": what,
+            "precision": manifest.transfer.precision,
+            "bytes": path.stat().st_size,
+            "delta": _coded(base, path, manifest.transfer.width),
+        }
+        for what, (base, path) in pairs.items()
+    ]
+
+
+def _coded(base: Path, path: Path, width: int) -> int:
+    coded = path.with_suffix(".delta")
+    encode(base, path, coded, width)
+    return coded.stat().st_size
+
+
+def _samples(x: Any, c: Any) -> Samples:
+    return Samples(torch.from_numpy(x), torch.from_numpy(c))
