@@ -59,9 +59,12 @@ def explain(node: Node) -> dict[str, Any]:
     step = node.step
     if step is None:
         return {"why": "the node is starting", "waiting_on": []}
-    if not node.exchange.writable:
-        heard, quorum = len(node.exchange.own_heads) + 1, node.manifest.quorum
-        why = f"peers must say how this node's journal ends before it writes: {heard} of {quorum}"
+    recovery = node.exchange.recovery
+    if not recovery.writable:
+        heard, enough = len(recovery.heads), min(recovery.quorum, recovery.peers)
+        why = f"peers must say how this node's journal ends before it writes: {heard} of {enough}"
+        if recovery.epoch >= 0:
+            why = "peers must hear that this node is about to write"
         return {"why": why, "waiting_on": []}
     if isinstance(step.action, Waiting):
         names = [node.manifest.silo_name(key) for key in step.action.on]

@@ -11,6 +11,7 @@ Kind = Literal[
     "crash",
     "crash amid publishing",
     "disk lost",
+    "disk lost amid publishing",
     "disk put back from a backup",
     "journals damaged",
     "snapshots damaged",
@@ -58,8 +59,13 @@ class Fault:
 
     def __str__(self) -> str:
         who = ", ".join(f"silo-{index:04d}" for index in self.silos)
-        if self.kind == "crash amid publishing":
-            return f"power fails amid publishing {self.record} number {self.nth} of the run"
+        if self.kind in ("crash amid publishing", "disk lost amid publishing"):
+            what = (
+                "power fails"
+                if self.kind.startswith("crash")
+                else "power fails and the disk is lost"
+            )
+            return f"{what} amid publishing {self.record} number {self.nth} of the run"
         if self.kind == "stopped amid finishing":
             return f"who finishes {self.record} number {self.nth} of the run stands still"
         end = f" until {self.until:.1f} s" if self.until is not None else ""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.simulation.disk import Disk
-from dcfm_node.swarm.effects import Event
+from dcfm_node.swarm.effects import Effect, Event
 from dcfm_node.swarm.node import Node
 from dcfm_node.wire.envelope import Signs
 
@@ -27,6 +27,8 @@ class Host:
     """Number of the present work; timers of earlier ones find it changed."""
     waiting: list[Event] | None = None
     """What arrived while the machine stands still; None while it runs."""
+    refused: list[Effect] = field(default_factory=list)
+    """What waits for room on the disk, from the record on that it did not take."""
     wall_ms: int = WALL_MS
     slowness: float = 1.0
     counts: dict[bytes, int] = field(default_factory=dict)

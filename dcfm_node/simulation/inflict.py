@@ -6,7 +6,6 @@ from functools import partial
 from dcfm_node.records.entries import Entry, Vote
 from dcfm_node.records.messages import Entries
 from dcfm_node.simulation.faults import Fault
-from dcfm_node.simulation.host import Host
 from dcfm_node.simulation.world import World
 from dcfm_node.swarm.effects import Leave, LinkDown, LinkUp, Received
 from dcfm_node.wire.envelope import run_id, seal_entry
@@ -14,9 +13,10 @@ from dcfm_node.wire.envelope import run_id, seal_entry
 
 def schedule(world: World, faults: Iterable[Fault]) -> None:
     """Put faults on the world's agenda, before it runs."""
+    world.spring = partial(_spring, world)
     for fault in faults:
         match fault.kind:
-            case "crash amid publishing" | "stopped amid finishing":
+            case "crash amid publishing" | "disk lost amid publishing" | "stopped amid finishing":
                 world.traps.append(fault)
             case "comes late":
                 world.late_until[world.keys[fault.silos[0]]] = fault.until or 0.0
@@ -45,7 +45,7 @@ def _befall(world: World, fault: Fault) -> None:
             _harm(world, key, fault)
         case "disk full":
             host.disk.full = True
-            world.at(until, partial(_empty, host))
+            world.at(until, partial(world.room, key))
         case "stopped":
             world.stop(key, until)
         case "clock stepped":
@@ -63,12 +63,19 @@ def _befall(world: World, fault: Fault) -> None:
             world.crash(key, None)
 
 
+def _spring(world: World, key: bytes, trap: Fault) -> None:
+    world.note(key, "fault", why=str(trap))
+    world.crash(key, world.now + (trap.until or 0.0))
+    if trap.kind == "disk lost amid publishing":
+        _harm(world, key, trap)
+
+
 def _harm(world: World, key: bytes, fault: Fault) -> None:
     """What too few others hold of the author's may be gone for good (SPEC 8.6)."""
     host = world.hosts[key]
     full = host.disk.full
     match fault.kind:
-        case "disk lost":
+        case "disk lost" | "disk lost amid publishing":
             host.disk = type(host.disk)()
         case "disk put back from a backup":
             host.disk = host.disk.as_of(world.now - fault.amount)
@@ -90,10 +97,6 @@ def _leave(world: World, key: bytes) -> None:
         world.at(world.now + 5.0, partial(_leave, world, key))
     else:
         world.deliver(key, Leave("leaves the simulation"))
-
-
-def _empty(host: Host) -> None:
-    host.disk.full = False
 
 
 def _cut(world: World, fault: Fault) -> None:

@@ -139,7 +139,7 @@ def _speaks_once(world: World, sealed: Sealed) -> None:
 def _saying(sealed: Sealed) -> tuple[bytes, str, int] | None:
     author, body = sealed.entry.author, sealed.entry.body
     match body:
-        case Vote() | Student() | Lease():
+        case Vote() | Student():
             return author, body.kind, body.term
         case Expert():
             return author, body.kind, body.round

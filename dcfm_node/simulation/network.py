@@ -6,6 +6,8 @@ from itertools import combinations
 
 from dcfm_node.simulation.scenario import Scenario
 
+STRAY_S = 120.0
+
 
 class Network:
     """Links and cuts between nodes, drawn from the world's random source."""
@@ -39,6 +41,8 @@ class Network:
         for _ in range(1 + (rng.random() < scenario.duplicate)):
             if not faulty or rng.random() >= scenario.loss:
                 yield rng.uniform(*scenario.delay_s)
+            elif rng.random() < scenario.stray:
+                yield rng.uniform(0, STRAY_S)
 
     def split(self, side: Collection[bytes], *, one_way: bool) -> None:
         """Cut these off from the others, or let only their messages pass."""

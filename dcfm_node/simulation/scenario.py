@@ -49,6 +49,8 @@ class Scenario(Model):
     """Of the messages."""
     duplicate: Share = 0.0
     """Of the messages, delivered twice."""
+    stray: Share = 0.0
+    """Of the messages lost, turning up within two minutes, whatever happened meanwhile."""
     delay_s: Span = (0.01, 0.2)
     """Shortest and longest delay of a message; unequal delays reorder."""
     degree: Annotated[int, Field(ge=2)] | None = None
@@ -68,6 +70,9 @@ class Scenario(Model):
     crash_on_times: Times = 3
     disks_lost: Times = 0
     """Power cuts after which the disk is empty. Those that harm a disk fall one at a time."""
+    disk_lost_on: tuple[Record, ...] = ()
+    """Who publishes such a record may lose power and disk then and there."""
+    disk_lost_on_times: Times = 2
     disks_old: Times = 0
     """After which the disk is as it was some time ago: a backup was put back."""
     journals_damaged: Times = 0
@@ -75,7 +80,7 @@ class Scenario(Model):
     snapshots_damaged: Times = 0
     """After which about half of the snapshots are not what they were, and are dropped."""
     disks_full: Times = 0
-    """Disks that take nothing more for a while: a node that must persist ends, and is restarted."""
+    """Disks that take nothing more for a while: what they refuse is not told of before."""
     stops: Times = 0
     """Machines that stand still for a while and go on (SIGSTOP, a laptop's lid)."""
     stop_on: Times = 0

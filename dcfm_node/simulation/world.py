@@ -14,7 +14,7 @@ from dcfm_node.simulation.faults import Fault
 from dcfm_node.simulation.host import Host, done, made_up_snapshot
 from dcfm_node.simulation.network import Network
 from dcfm_node.simulation.scenario import Scenario, manifest
-from dcfm_node.simulation.signing import HashSigner, hashed, signers
+from dcfm_node.simulation.signing import HASHED, HashSigner, signers
 from dcfm_node.simulation.trace import Happening
 from dcfm_node.swarm.effects import (
     Cancel,
@@ -43,7 +43,7 @@ from dcfm_node.swarm.effects import (
     WorkFailed,
 )
 from dcfm_node.swarm.node import Node, Pace
-from dcfm_node.wire.envelope import Sealed, Verify, ed25519
+from dcfm_node.wire.envelope import OPENER, Sealed
 
 UNHEARD_S = 15.0
 """A link on which nothing is heard for so long is dead (SPEC 4.1.2)."""
@@ -73,7 +73,7 @@ class World:
         self.manifest = manifest(scenario, members)
         self.hosts = {s.key: Host(s if real else HashSigner(s.key)) for s in members}
         self.keys = tuple(self.hosts)
-        self._verify: Verify = ed25519 if real else hashed
+        self._opener = OPENER if real else HASHED
         skew_ms = 1_000 * scenario.clock_skew_s
         for host in self.hosts.values():
             host.wall_ms += int(self.rng.uniform(-skew_ms, skew_ms))
@@ -91,6 +91,8 @@ class World:
         self.published: Counter[str] = Counter()
         self.traps: list[Fault] = []
         """Crashes that wait for somebody to publish, and stops for somebody to finish."""
+        self.spring: Callable[[bytes, Fault], None] = lambda key, trap: None
+        """What a trap does to who walks into it."""
         self.late_until: dict[bytes, float] = {}
         self.trace: list[Happening] | None = [] if traced else None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
@@ -163,7 +165,7 @@ class World:
             wall_ms=host.wall_ms,
             pace=Pace(gossip_s=self.scenario.gossip_s, term_s=8 * self.scenario.gossip_s),
             held=set(host.disk.held),
-            verify=self._verify,
+            opener=self._opener,
         )
         node.restore(host.disk.entries(), host.disk.proofs())
         host.node = node
@@ -180,7 +182,7 @@ class World:
         if host.node is None:
             return
         self.note(key, "loses power")
-        host.node, host.waiting = None, None
+        host.node, host.waiting, host.refused = None, None, []
         host.work += 1
         self.unlink(key, self.now + 1.0)
         if back_at is not None:
@@ -202,17 +204,20 @@ class World:
         if host.node is None:
             return
         if host.waiting is not None:
-            host.waiting.append(event)
+            if not (host.refused and isinstance(event, Received)):  # gossip says it again
+                host.waiting.append(event)
             return
         effects = host.node.handle(event, self.now)
         trap = self._sprung(key, effects)
         last = None if trap is None else round(trap.share * len(effects))
-        for effect in effects[:last]:
-            if not self._carry_out(key, host, effect):
+        for index, effect in enumerate(effects[:last]):
+            if host.disk.full and isinstance(effect, Persist | PersistFork):
+                self.note(key, "waits for room on its disk")
+                host.refused, host.waiting = effects[index:], []
                 return
+            self._carry_out(key, host, effect)
         if trap is not None:
-            self.note(key, "fault", why=str(trap))
-            self.crash(key, self.now + (trap.until or 0.0))
+            self.spring(key, trap)
         elif effects:
             self._check(self, key, effects)
 
@@ -245,6 +250,17 @@ class World:
             when = max(host.node.deadline, self.now + 0.05)
             self.at(when, partial(self._tick, key, boot))
 
+    def room(self, key: bytes) -> None:
+        """The disk takes what it refused."""
+        host = self.hosts[key]
+        host.disk.full = False
+        effects, host.refused = host.refused, []
+        for effect in effects:
+            self._carry_out(key, host, effect)
+        if effects:
+            self._check(self, key, effects)
+            self._resume(key)
+
     def _resume(self, key: bytes) -> None:
         """A machine that stood still goes on: it finds everything that came at once."""
         host = self.hosts[key]
@@ -261,17 +277,12 @@ class World:
 
     # Effects
 
-    def _carry_out(self, key: bytes, host: Host, effect: Effect) -> bool:
-        """False when the node ended over it."""
+    def _carry_out(self, key: bytes, host: Host, effect: Effect) -> None:
         match effect:
             case Send():
                 slowness = host.slowness * self.hosts[effect.peer].slowness
                 for delay in self.network.delays(self.faulty()):
                     self.at(self.now + slowness * delay, partial(self._arrive, key, effect))
-            case Persist() | PersistFork() if host.disk.full:
-                self.note(key, "ends: its disk is full")
-                self.crash(key, self.now + 10.0)
-                return False
             case Persist(sealed):
                 host.disk.persist(sealed, self.now)
                 if sealed.entry.author == key and sealed.digest not in self.said:
@@ -289,7 +300,6 @@ class World:
                 self.at(self.now, partial(self._fetch, key, snapshot.digest))
             case Report(event, fields, _):
                 self.note(key, event, **fields)
-        return True
 
     def _arrive(self, sender: bytes, send: Send) -> None:
         if self.network.passes(sender, send.peer):

@@ -16,7 +16,6 @@ from dcfm_node.records.messages import (
     PROTOCOL,
     Beat,
     Entries,
-    Head,
     Message,
     Mismatch,
     Sync,
@@ -25,25 +24,20 @@ from dcfm_node.swarm.effects import Effect, Foreign, Persist, PersistFork, Repor
 from dcfm_node.swarm.faults import Fault
 from dcfm_node.swarm.journal import Fork, Journals, Offered
 from dcfm_node.swarm.liveness import Liveness
+from dcfm_node.swarm.recovery import Recovery
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import (
+    OPENER,
+    Opener,
     Sealed,
     SealedBeat,
     Signs,
-    Verify,
     decode_manifest,
-    ed25519,
     manifest_bytes,
-    open_beat,
-    open_entry,
     run_id,
     seal_beat,
 )
 
-MAX_REMEMBERED_BEAT = 2**52
-"""No node beats this often: a peer that says so would leave us no higher counter."""
-MAX_CLAIMED_EPOCH = 2**52
-"""No node starts this often: a head of ours in such an epoch would leave us no later one."""
 EMPTY_ANSWERS = 8
 """So many answers in a row without a new entry, and a peer has nothing more for us."""
 FANOUT = 2
@@ -75,37 +69,34 @@ class Exchange:
     liveness: Liveness
     view: View
     peers: dict[bytes, PeerState]
-    verify: Verify = ed25519
-    own_heads: dict[bytes, Head] = field(default_factory=dict)
-    """This node's own journal, as each peer holds it: a node that lost its disk must know."""
+    recovery: Recovery
+    opener: Opener = OPENER
     own_beat: SealedBeat | None = None
-    own_beats: dict[bytes, int] = field(default_factory=dict)
-    """Counter of this node's newest beat that each peer remembers: a restart goes on above it."""
     malformed: dict[bytes, str] = field(default_factory=dict)
     """What a peer sent that could not be opened, the last of each: it relays only what it opened
     itself, so that it is its own."""
-    writable: bool = False
-    """This node knows how its own journal ends, and may extend it (SPEC 3.5)."""
     restored: int = 0
-    """Length of this node's own journal on its disk; what peers had beyond it was lost here."""
+    """Length of this node's own journal on its disk when it started."""
     usurped: bool = False
     """Somebody else signs with this node's key, or it runs twice: it writes no more."""
 
     @classmethod
     def create(
-        cls, manifest: Manifest, me: bytes, liveness: Liveness, verify: Verify = ed25519
+        cls, manifest: Manifest, me: bytes, liveness: Liveness, opener: Opener = OPENER
     ) -> "Exchange":
         run = run_id(manifest)
         roster = [silo.key for silo in manifest.roster]
         peers = {key: PeerState() for key in roster if key != me}
-        return cls(manifest, me, Journals(run, roster), liveness, View(manifest), peers, verify)
+        recovery = Recovery(me, manifest.quorum, len(peers))
+        journals, view = Journals(run, roster), View(manifest)
+        return cls(manifest, me, journals, liveness, view, peers, recovery, opener)
 
     def restore(self, entries: Iterable[bytes], forks: Iterable[tuple[bytes, bytes]]) -> None:
         """Take in what the store kept: envelopes in chain order, and proofs of forks."""
         for envelope in entries:
-            self._fold(open_entry(envelope, self.verify))
+            self._fold(self.opener.entry(envelope))
         for first, second in forks:
-            both = open_entry(first, self.verify), open_entry(second, self.verify)
+            both = self.opener.entry(first), self.opener.entry(second)
             self.journals.mark_fork(*both)
         self._rebuild()
         self.restored = len(self.journals.chains[self.me])
@@ -115,7 +106,7 @@ class Exchange:
 
     def round_of_gossip(self, rng: random.Random) -> list[Effect]:
         """Tell a few random linked peers what we hold, and ask for the same."""
-        linked = [key for key, peer in self.peers.items() if peer.linked]
+        linked = self.linked()
         chosen = rng.sample(linked, min(FANOUT, len(linked)))
         message = self.sync(reply=True)
         return [Send(peer, message) for peer in chosen]
@@ -124,11 +115,10 @@ class Exchange:
         self, signer: Signs, *, activity: str, round_: int, done: int, total: int, ready: bool
     ) -> None:
         """Make this node's next sign of life."""
-        last = self.own_beat.beat.counter if self.own_beat is not None else 0
         beat = Beat(
             run=self.journals.run,
             author=self.me,
-            counter=max(last, *self.own_beats.values(), 0) + 1,
+            counter=self.recovery.next_count(self.own_count),
             activity=activity,
             round=round_,
             done=done,
@@ -141,7 +131,7 @@ class Exchange:
         """What this node holds."""
         beats = dict(self.liveness.counters)
         if self.own_beat is not None:
-            beats[self.me] = self.own_beat.beat.counter
+            beats[self.me] = self.own_count
         return Sync.model_construct(  # our own state needs no validation; every peer validates it
             kind="sync",
             run=self.journals.run,
@@ -156,35 +146,49 @@ class Exchange:
         message = self._entries([sealed.envelope], [])
         return [Send(key, message) for key, peer in self.peers.items() if peer.linked]
 
-    def own_journal_known(self, *, settled: bool, settled_for_good: bool = False) -> bool:
-        """Enough peers say where this node's journal ends, and it holds it that far.
+    def linked(self) -> list[bytes]:
+        """Peers with a link that stands."""
+        return [key for key, peer in self.peers.items() if peer.linked]
 
-        A node whose disk was lost or rolled back would otherwise sign a second history. Enough is
-        a quorum, or, once links had time to come up (`settled`), every linked peer (SPEC 3.5). A
-        peer that claims more and, asked again and again, does not show it is not believed.
-        """
-        if self.me in self.journals.forks:
-            return False
-        if len(self.own_heads) + 1 < self.manifest.quorum:
-            linked = [key for key, peer in self.peers.items() if peer.linked]
-            if not settled or not linked or any(key not in self.own_heads for key in linked):
-                return False
-        return settled_for_good or all(
-            self.peers[peer].empty_answers >= EMPTY_ANSWERS for peer in self.ahead()
-        )
+    @property
+    def own_count(self) -> int:
+        """Of this node's newest beat; 0 before the first."""
+        return self.own_beat.beat.counter if self.own_beat is not None else 0
 
     def ahead(self) -> list[bytes]:
         """Peers that say they hold more of this node's journal than it does itself."""
-        own = self.journals.head(self.me)
-        heads = self.own_heads.items()
-        return [p for p, head in heads if (head.epoch, head.seq) > (own.epoch, own.seq)]
+        return self.recovery.ahead(self.journals)
 
-    def next_epoch(self) -> int:
-        """The epoch to write under: above the own journal's, and above what peers claim of it and
-        do not show, so that even if it is true it is replaced and not contradicted (SPEC 3.5.3)."""
-        chain = self.journals.chains[self.me]
-        claimed = [self.own_heads[peer].epoch for peer in self.ahead()]
-        return max([own.entry.epoch for own in chain[-1:]] + claimed, default=-1) + 1
+    def own_journal_known(self, waited_s: float, pause_s: float) -> bool:
+        """Whether this node knows how its journal ends (SPEC 3.5.1, 3.5.2).
+
+        Args:
+            waited_s: since the first link; negative before it.
+        """
+        ahead = self.ahead()
+        at_last = waited_s >= self.manifest.policy.stall_s
+        doubted = [p for p in ahead if at_last or self.peers[p].empty_answers >= EMPTY_ANSWERS]
+        return self.recovery.known(
+            self.journals,
+            self.linked(),
+            settled=waited_s >= pause_s,
+            at_last=at_last,
+            doubted=doubted,
+        )
+
+    def recovered(self, *, begun: bool) -> list[Effect]:
+        """Say that peers had more of this node's journal than its disk, once it may write; and
+        let them hear of the epoch that it has just chosen (`begun`)."""
+        found = len(self.journals.chains[self.me]) - self.restored
+        told = found > 0 and self.recovery.writable
+        report = [Report("journal_recovered", {"entries": found}, "warning")] if told else []
+        return [*report, *(self._announce() if begun else [])]
+
+    def _announce(self) -> list[Effect]:
+        """Tell every linked peer of our newest beat, and ask what it holds."""
+        beats = [self.own_beat.envelope] if self.own_beat is not None else []
+        told, asked = self._entries([], beats), self.sync(reply=True)
+        return [Send(peer, message) for peer in self.linked() for message in (told, asked)]
 
     # What this node hears
 
@@ -223,14 +227,11 @@ class Exchange:
         return [Report("other_protocol", {"peer": name, "why": why}, "warning")]
 
     def _on_sync(self, peer: bytes, sync: Sync) -> list[Effect]:
-        if self.me in sync.heads and sync.heads[self.me].epoch < MAX_CLAIMED_EPOCH:
-            self.own_heads[peer] = sync.heads[self.me]
+        self.recovery.hear(peer, sync)
         if not sync.reply:
             state = self.peers[peer]
             state.empty_answers = 0 if state.brought else state.empty_answers + 1
             state.brought = False
-        if (counter := sync.beats.get(self.me, 0)) < MAX_REMEMBERED_BEAT:
-            self.own_beats[peer] = counter
         effects: list[Effect] = []
         entries = [sealed.envelope for sealed in self.journals.missing(sync.heads)]
         beats = self._beats_unknown_to(peer, sync.beats)
@@ -242,8 +243,8 @@ class Exchange:
 
     def _on_entries(self, peer: bytes, message: Entries, now: float) -> list[Effect]:
         # All are opened before any is applied: what was folded in must reach the disk.
-        beats = [open_beat(envelope, self.verify) for envelope in message.beats]
-        entries = [open_entry(envelope, self.verify) for envelope in message.entries]
+        beats = [self.opener.beat(envelope) for envelope in message.beats]
+        entries = [self.opener.entry(envelope) for envelope in message.entries]
         if any(self.journals.foreign(sealed) for sealed in entries):
             raise PeerError("sent an entry of another run or of a stranger")
         effects: list[Effect] = []
@@ -264,23 +265,26 @@ class Exchange:
                 self.liveness.moved(author, now)
                 if outcome is Offered.REPLACED:
                     self._rebuild()
-                return [Persist(sealed), *self._check_own(author)]
+                return [Persist(sealed), *self._check_own(sealed)]
             case Offered.FORK:
                 self._rebuild()
                 proof = self.journals.forks[author]
                 name = self.manifest.silo_name(author)
                 why = f"{name} signed two different entries as number {proof.seq}"
                 fork = Report("fork", {"why": why}, "error")
-                return [PersistFork(proof.first, proof.second), fork, *self._check_own(author)]
+                return [PersistFork(proof.first, proof.second), fork, *self._check_own(sealed)]
             case Offered.STALE:
                 newer = self.journals.chains[author][sealed.entry.seq :]
                 return [Send(peer, self._entries([s.envelope for s in newer], []))]
             case _:
                 return []
 
-    def _check_own(self, author: bytes) -> list[Effect]:
-        """An entry under our own key that we did not write, once we write ourselves."""
-        if author != self.me or not self.writable or self.usurped:
+    def _check_own(self, sealed: Sealed) -> list[Effect]:
+        """An entry under our own key, of our epoch or a later one, that we did not write. Those of
+        earlier epochs are what a lost disk of ours held and peers bring back."""
+        forked = self.me in self.journals.forks
+        ours = sealed.entry.author == self.me and self.recovery.writable
+        if self.usurped or not ours or (sealed.entry.epoch < self.recovery.epoch and not forked):
             return []
         self.usurped = True
         why = "this node's key signs elsewhere too; this node writes no more"

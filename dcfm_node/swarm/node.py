@@ -54,8 +54,8 @@ from dcfm_node.swarm.needs import spent
 from dcfm_node.swarm.outcome import brief, in_vain, outcome_of, still_true
 from dcfm_node.swarm.plan import Situation, Step, audited_round, next_step, unaudited, wanted
 from dcfm_node.swarm.rounds import turn
-from dcfm_node.swarm.verdicts import on_unfit, once, owed
-from dcfm_node.wire.envelope import Signs, Verify, ed25519, run_id, seal_entry
+from dcfm_node.swarm.verdicts import on_claims, on_unfit, once, owed
+from dcfm_node.wire.envelope import OPENER, Opener, Signs, run_id, seal_entry
 
 MAX_MOVES_PER_EVENT = 8
 """Votes and leases that one event may trigger: a bound, never reached by an honest run."""
@@ -85,7 +85,7 @@ class Node:
         counts: how often its silo holds each combination, published in its `join`.
         distils: whether it may be elected.
         wall_ms: what the wall clock says when `now` is 0; informs only.
-        verify: checks the signatures of others.
+        opener: verifies what others sign.
         quota: no snapshot of this run is larger, in bytes; None where nobody knows.
     """
 
@@ -97,21 +97,20 @@ class Node:
     wall_ms: int
     pace: Pace = Pace()
     held: set[bytes] = field(default_factory=set)
-    verify: Verify = ed25519
+    opener: Opener = OPENER
     quota: int | None = None
 
     def __post_init__(self) -> None:
         self.me = self.signer.key
         self.run = run_id(self.manifest)
         liveness = Liveness(live_s=12 * self.pace.gossip_s, stall_s=self.manifest.policy.stall_s)
-        self.exchange = Exchange.create(self.manifest, self.me, liveness, self.verify)
+        self.exchange = Exchange.create(self.manifest, self.me, liveness, self.opener)
         self.holdings = Holdings(self.held, stall_s=self.manifest.policy.stall_s)
         self.step: Step | None = None
         self.work: Work | None = None
         self.progress = (0, 0)
         self.draining = False
         self._pending: list[Body] = []
-        self._epoch = 0
         self._not_before = 0
         self._terms: dict[int, float] = {}
         self._awaited: tuple[int, Sequence[bytes]] | None = None
@@ -134,7 +133,7 @@ class Node:
             self._beat()
             effects += self.exchange.round_of_gossip(self.rng)
         told = not isinstance(event, Received) or any(isinstance(e, Persist) for e in effects)
-        if told or not self.exchange.writable:
+        if told or not self.exchange.recovery.writable:
             effects += self._write(now)
             effects += self._advance(now)
         return effects
@@ -227,25 +226,10 @@ class Node:
     # Writing
 
     def _write(self, now: float) -> list[Effect]:
-        """Publish what waits to be said, once this node knows how its own journal ends."""
+        """Publish what waits to be said, once this node may write."""
         exchange = self.exchange
-        effects: list[Effect] = []
-        if not exchange.writable:
-            linked = self._linked_at
-            settled = linked is not None and now >= linked + self.pace.term_s
-            at_last = linked is not None and now >= linked + self.manifest.policy.stall_s
-            if not exchange.own_journal_known(settled=settled, settled_for_good=at_last):
-                return []
-            exchange.writable = True
-            self._epoch = exchange.next_epoch()
-            reason = "says that it holds more of this node's journal than it has"
-            for peer in exchange.ahead():
-                self._pending += once(exchange.view, self.me, peer, "head", reason)
-            recovered = len(exchange.journals.chains[self.me]) - exchange.restored
-            if exchange.ahead() or recovered > 0:
-                self._not_before = exchange.view.last_term() + 1
-                effects.append(Report("journal_recovered", {"entries": recovered}, "warning"))
-        if exchange.usurped:
+        effects = [] if exchange.recovery.writable else self._recover(now)
+        if not self._may_write():
             return effects
         if self.me not in exchange.view.joins:
             join = Join(
@@ -262,12 +246,26 @@ class Node:
                 effects += self._publish(body, now)
         return effects
 
+    def _recover(self, now: float) -> list[Effect]:
+        """Find out how this node's journal ends, then let peers remember its new epoch."""
+        exchange, recovery, pause = self.exchange, self.exchange.recovery, self.pace.term_s
+        waited = -1.0 if self._linked_at is None else now - self._linked_at
+        if not exchange.own_journal_known(waited, pause):
+            return []
+        if begun := recovery.begin(exchange.journals, exchange.own_count):
+            self._beat()
+        if recovery.acknowledged(exchange.linked(), settled=waited >= pause):
+            recovery.writable = True
+            self._pending += on_claims(exchange.view, self.me, exchange.ahead())
+            self._not_before = exchange.view.last_term() + 1  # a lost disk may have held votes
+        return exchange.recovered(begun=begun)
+
     def _publish(self, body: Body, now: float) -> list[Effect]:
         own = self.exchange.journals.head(self.me)
         entry = Entry(
             run=self.run,
             author=self.me,
-            epoch=self._epoch,
+            epoch=self.exchange.recovery.epoch,
             seq=own.seq + 1,
             prev=own.digest,
             time_ms=self.wall_ms + int(now * 1_000),
@@ -302,7 +300,7 @@ class Node:
         return effects
 
     def _may_write(self) -> bool:
-        return self.exchange.writable and not self.exchange.usurped
+        return self.exchange.recovery.writable and not self.exchange.usurped
 
     def situation(self, now: float) -> Situation:
         """All that the next decision depends on."""

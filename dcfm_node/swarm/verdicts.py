@@ -7,6 +7,12 @@ from dcfm_node.swarm.effects import Unfit
 from dcfm_node.swarm.view import View
 
 
+def on_claims(view: View, me: bytes, peers: Sequence[bytes]) -> list[Body]:
+    """Verdicts on peers that claim more of this node's journal and do not show it."""
+    reason = "says that it holds more of this node's journal than it has"
+    return [body for peer in peers for body in once(view, me, peer, "head", reason)]
+
+
 def on_unfit(view: View, event: Unfit) -> list[Body]:
     """A verdict on every expert, and a refusal of every student, that a bad snapshot is named
     by; or on the one entry that names it wrongly."""

@@ -101,25 +101,40 @@ def seal_beat(beat: Beat, signer: Signs) -> SealedBeat:
     return SealedBeat(beat, _seal(beat, signer, BEAT_DOMAIN)[1])
 
 
-@lru_cache(maxsize=8_192)
-def open_entry(envelope: bytes, verify: Verify = ed25519) -> Sealed:
-    """Verify a journal entry. Cached: relayed entries arrive from many peers.
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """Verifies what peers sign. Cached: what is relayed arrives from many peers.
 
-    Raises:
-        PeerError: too large, not canonical, unknown kind or field, out of bounds, bad signature.
+    Attributes:
+        entry: of a journal entry.
+        beat: of a beat. Both raise PeerError: too large, not canonical, unknown kind or field, out
+            of bounds, bad signature.
     """
-    body, entry = _open(envelope, Entry, ENTRY_DOMAIN, verify)
-    return Sealed(entry, sha256(ENTRY_DOMAIN, body), envelope)
+
+    entry: Callable[[bytes], Sealed]
+    beat: Callable[[bytes], SealedBeat]
 
 
-@lru_cache(maxsize=1_024)
-def open_beat(envelope: bytes, verify: Verify = ed25519) -> SealedBeat:
-    """Verify a beat.
+def opener(verify: Verify = ed25519, *, beats: int = 1_024) -> Opener:
+    """One with caches of its own.
 
-    Raises:
-        PeerError: as `open_entry`.
+    Args:
+        beats: how many are remembered; each is of use for the seconds in which it spreads.
     """
-    return SealedBeat(_open(envelope, Beat, BEAT_DOMAIN, verify)[1], envelope)
+
+    def entry(envelope: bytes) -> Sealed:
+        body, opened = _open(envelope, Entry, ENTRY_DOMAIN, verify)
+        return Sealed(opened, sha256(ENTRY_DOMAIN, body), envelope)
+
+    def beat(envelope: bytes) -> SealedBeat:
+        return SealedBeat(_open(envelope, Beat, BEAT_DOMAIN, verify)[1], envelope)
+
+    return Opener(lru_cache(maxsize=8_192)(entry), lru_cache(maxsize=beats)(beat))
+
+
+OPENER = opener()
+"""Of every real run."""
+open_entry, open_beat = OPENER.entry, OPENER.beat
 
 
 def encode_message(message: Message) -> bytes:

@@ -73,3 +73,11 @@ def test_the_bench_of_the_network_counts_what_crosses_the_wire():
     (row,) = json.loads(run("scripts/bench_network", "--json", *only))["gather"]
     assert (row["silos"], row["megabytes"]) == (3, 4)
     assert 1 < row["bytes_over_bound"] < 1.03
+
+
+def test_gossip_is_measured_by_size():
+    """Every record arrives everywhere; how fast it grows is fitted."""
+    found = json.loads(run("scripts/measure_gossip", "--sizes", "4", "6", "8", "--json"))
+    assert [row["nodes"] for row in found["rows"]] == [4, 6, 8]
+    assert not any(row["unheard"] for row in found["rows"])
+    assert set(found["fits"]) == {"last_s over log2(n)", "last_s over n", "bytes_s over n"}

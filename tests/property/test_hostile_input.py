@@ -145,16 +145,19 @@ def test_no_sync_ends_a_node_nor_keeps_it_silent_for_ever(
     for head, beat, reply in told:
         sync = Sync(run=RUN.id, version="", heads={me: head}, beats={me: beat}, reply=reply)
         node.handle(Received(RUN.keys[1], sync), 1.0)
-    honest = Sync(
-        run=RUN.id,
-        version="",
-        heads={me: Head(epoch=0, seq=-1, digest=RUN.id)},
-        beats={},
-        reply=False,
-    )
-    node.handle(Received(RUN.keys[2], honest), 1.0)
-    node.handle(Tick(), 1.0 + RUN.manifest.policy.stall_s)
-    assert node.exchange.writable
+    late = 1.0 + RUN.manifest.policy.stall_s
+    for key, when in ((RUN.keys[1], 1.0), (RUN.keys[2], 1.0), (RUN.keys[2], late)):
+        node.handle(Tick(), when)
+        honest = Sync(
+            run=RUN.id,
+            version="",
+            heads={me: Head(epoch=0, seq=-1, digest=RUN.id)},
+            beats={me: max(0, node.exchange.recovery.epoch)},
+            reply=False,
+        )
+        if key == RUN.keys[2] or not told:
+            node.handle(Received(key, honest), when)
+    assert node.exchange.recovery.writable
     node.handle(Tick(), 5.0 + RUN.manifest.policy.stall_s)
     assert node.exchange.journals.chains[me]
 

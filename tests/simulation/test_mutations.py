@@ -16,14 +16,15 @@ from dcfm_node.swarm.exchange import Exchange
 from dcfm_node.swarm.journal import Offered
 from dcfm_node.swarm.liveness import Liveness
 from dcfm_node.swarm.outcome import still_true, student_of
+from dcfm_node.swarm.recovery import Recovery
 
 SEEDS = 40
 
 
-def broken_rule(scenario: str, **changes: object) -> str:
+def broken_rule(scenario: str, first: int = 0, **changes: object) -> str:
     """The rule that the first seed breaks which breaks any; fails the test if none does."""
     given = load(scenario, changes)
-    for seed in range(SEEDS):
+    for seed in range(first, first + SEEDS):
         try:
             simulate(given, seed)
         except ViolationError as violation:
@@ -125,8 +126,35 @@ def test_a_lease_without_votes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_writing_without_recovery_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """SPEC 3.5.1, with disks lost."""
-    monkeypatch.setattr(Exchange, "own_journal_known", lambda self, settled: True)
+    monkeypatch.setattr(Recovery, "known", lambda self, journals, linked, settled: True)
+    monkeypatch.setattr(Recovery, "acknowledged", lambda self, linked, settled: True)
     assert broken_rule("disks-lost") in ("no fork", "nothing is said twice")
+
+
+def test_an_epoch_that_does_not_rise_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 3.5.3, with disks lost."""
+    begin = Recovery.begin
+
+    def same_epoch(self, journals, beat):
+        begun = begin(self, journals, beat)
+        self.epoch = 0
+        return begun
+
+    monkeypatch.setattr(Recovery, "begin", same_epoch)
+    assert broken_rule("disks-lost:heard-by-few", 12) == "no fork"
+
+
+def test_an_epoch_by_what_entries_tell_alone_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 3.5.3, with disks lost whose entries few had heard."""
+
+    def after_the_last_entry(self, journals, beat):
+        last = journals.head(self.me).epoch
+        begun = self.epoch <= last
+        self.epoch = last + 1 if begun else self.epoch
+        return begun
+
+    monkeypatch.setattr(Recovery, "begin", after_the_last_entry)
+    assert broken_rule("disks-lost:heard-by-few", 22) == "no fork"
 
 
 def test_a_student_that_hides_the_missing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

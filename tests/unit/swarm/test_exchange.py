@@ -168,10 +168,12 @@ def test_an_entry_of_ours_that_we_did_not_write_silences_us() -> None:
     first = author(0).say(join())
     node.hear(PEER, entries(first), 0.0)
     assert not node.usurped
-    node.writable = True
+    node.recovery.writable, node.recovery.epoch = True, 3
     silo = author(0)
     silo.journal = [first]
-    node.hear(PEER, entries(silo.say(expert(0))), 0.0)
+    node.hear(PEER, entries(silo.say(expert(0), epoch=2)), 0.0)
+    assert not node.usurped  # a lost disk's, brought back
+    node.hear(PEER, entries(silo.say(expert(1), epoch=3)), 0.0)
     assert node.usurped
 
 
@@ -187,8 +189,8 @@ def test_peers_say_how_our_journal_ends() -> None:
     node = exchange()
     head = Head(epoch=0, seq=3, digest=bytes(32))
     node.hear(PEER, sync(heads={ME: head}, beats={ME: 9}), 0.0)
-    assert node.own_heads == {PEER: head}
-    assert node.own_beats == {PEER: 9}
+    assert node.recovery.heads == {PEER: head}
+    assert node.recovery.counts == {PEER: 9}
 
 
 def test_one_bad_envelope_leaves_the_good_ones_of_its_message_unapplied() -> None:

@@ -42,7 +42,12 @@ def writing(run: Run, me: int = 0, quota: int | None = None) -> Node:
             made.handle(LinkUp(key), 0.0)
             other = _node_of(run.authors[number].signer, run)
             made.handle(Received(key, other.exchange.sync(reply=False)), 0.0)
-    assert made.exchange.writable
+    for number, key in enumerate(run.keys):
+        if number != me:
+            sync = _node_of(run.authors[number].signer, run).exchange.sync(reply=False)
+            counts = {made.me: made.exchange.recovery.epoch}
+            made.handle(Received(key, sync.model_copy(update={"beats": counts})), 0.0)
+    assert made.exchange.recovery.writable
     return made
 
 

@@ -9,6 +9,7 @@ from dcfm_node.swarm.effects import (
     Distil,
     Downloading,
     Drain,
+    Effect,
     Examine,
     Fetch,
     Held,
@@ -52,6 +53,13 @@ def told(run: Run, peer: int, head: Head, beats: int = 0) -> Received:
     return Received(run.keys[peer], message)
 
 
+def remembered(made: Node, run: Run) -> list[Effect]:
+    """Enough peers say that they heard a beat of its epoch."""
+    epoch, peers = made.exchange.recovery.epoch, range(1, run.manifest.quorum)
+    held = made.exchange.journals.head(made.me)
+    return [e for peer in peers for e in made.handle(told(run, peer, held, beats=epoch), 0.0)]
+
+
 def persisted(effects) -> list[str]:
     return [e.sealed.entry.body.kind for e in effects if isinstance(e, Persist)]
 
@@ -60,19 +68,39 @@ def started(run: Run, **settings) -> Node:
     """A node that knows its journal is empty and has joined; it trains since 0 s."""
     made = node(run, **settings)
     effects = made.handle(Tick(), 0.0)
-    for peer in range(1, run.manifest.quorum):
+    for peer in range(1, min(run.manifest.quorum + 1, len(run.keys))):
         effects += made.handle(LinkUp(run.keys[peer]), 0.0)
-        effects += made.handle(told(run, peer, empty(run)), 0.0)
+        effects += made.handle(told(run, peer, empty(run), beats=9), 0.0)
+    effects += remembered(made, run)
     assert persisted(effects) == ["join"]
     return made
 
 
-def test_it_writes_nothing_before_a_quorum_says_how_its_journal_ends() -> None:
+def test_it_writes_nothing_before_a_quorum_of_peers_says_how_its_journal_ends() -> None:
+    """SPEC 3.5.1: its own disk is no witness."""
     run = Run(5)
     made = node(run)
-    assert persisted(made.handle(Tick(), 0.0)) == []
-    assert persisted(made.handle(told(run, 1, empty(run)), 0.0)) == []
-    assert persisted(made.handle(told(run, 2, empty(run)), 0.0)) == ["join"]
+    for peer in (1, 2):
+        assert persisted(made.handle(told(run, peer, empty(run)), 0.0)) == []
+    assert made.exchange.recovery.epoch < 0
+    assert persisted(made.handle(told(run, 3, empty(run)), 0.0)) == []
+    assert made.exchange.recovery.epoch > 0
+    assert persisted(remembered(made, run)) == ["join"]
+
+
+def test_a_peer_whose_own_journal_is_not_held_yet_is_no_witness() -> None:
+    """SPEC 3.5.2: its votes tell of terms in which this node may have voted."""
+    run = Run(3)
+    vote = run.authors[1].say(Vote(term=4, round=0, candidate=run.keys[1]))
+    heads = {run.keys[0]: empty(run), run.keys[1]: Head(epoch=0, seq=0, digest=vote.digest)}
+    sync = Sync(run=run.id, version="1", heads=heads, beats={}, reply=False)
+    made = node(run)
+    made.handle(told(run, 2, empty(run)), 0.0)
+    made.handle(Received(run.keys[1], sync), 0.0)
+    assert made.exchange.recovery.epoch < 0
+    made.handle(Received(run.keys[1], Entries(run=run.id, entries=(vote.envelope,), beats=())), 0.0)
+    made.handle(Tick(), 0.0)
+    assert made.exchange.recovery.epoch > 0
 
 
 def test_fewer_peers_suffice_after_a_while_if_no_more_are_linked() -> None:
@@ -81,22 +109,27 @@ def test_fewer_peers_suffice_after_a_while_if_no_more_are_linked() -> None:
     made.handle(LinkUp(run.keys[1]), 0.0)
     made.handle(told(run, 1, empty(run)), 1.0)
     assert persisted(made.handle(Tick(), 7.9)) == []
-    assert persisted(made.handle(Tick(), 8.0)) == ["join"]
+    made.handle(Tick(), 8.0)
+    epoch = made.exchange.recovery.epoch
+    assert persisted(made.handle(told(run, 1, empty(run), beats=epoch), 8.1)) == ["join"]
 
 
 def test_a_lost_disk_is_recovered_before_a_word_and_goes_on_under_a_higher_epoch() -> None:
+    """SPEC 3.5.3 and 3.5.4: above all that peers remember, entries and beats."""
     run = Run(3)
     before = [run.authors[0].say(join("silo-0000")), run.authors[0].say(expert(0))]
     run.authors[1].say(Vote(term=4, round=0, candidate=run.keys[1]))
     known = Head(epoch=0, seq=1, digest=before[1].digest)
     made = node(run)
+    made.handle(told(run, 2, empty(run), beats=70), 0.0)
     assert persisted(made.handle(told(run, 1, known), 0.0)) == []
     heard = (*before, *run.authors[1].journal)
     entries = Entries(run=run.id, entries=tuple(s.envelope for s in heard), beats=())
     made.handle(Received(run.keys[1], entries), 0.0)
     made.handle(Unfit(before[1].entry.body.snapshot.digest, "NaN"), 1.0)
+    remembered(made, run)
     last = made.exchange.journals.chains[run.keys[0]][-1].entry
-    assert (last.epoch, last.seq) == (1, 2)
+    assert last.epoch > 70 and last.seq == 2
     assert made.situation(1.0).booth.not_before == 5
 
 
@@ -112,13 +145,15 @@ def test_what_a_recovered_journal_shows_trained_is_not_trained_again() -> None:
     assert made.work is None
 
 
-def test_a_kept_disk_does_not_cost_the_vote() -> None:
-    run = Run(3)
-    run.authors[1].say(Vote(term=4, round=0, candidate=run.keys[1]))
+def test_a_peer_that_names_an_incredible_count_does_not_keep_it_from_writing() -> None:
+    """SPEC 4.6.2: such a count raises no epoch; of an epoch near it, honest peers still tell."""
+    run = Run(5)
     made = node(run)
-    made.restore([sealed.envelope for sealed in run.authors[1].journal], [])
-    made.handle(told(run, 1, empty(run)), 0.0)
-    assert made.situation(0.0).booth.not_before == 0
+    made.handle(told(run, 1, empty(run), beats=2**53), 0.0)
+    made.handle(told(run, 2, empty(run), beats=2**52 - 1), 0.0)
+    made.handle(told(run, 3, empty(run)), 0.0)
+    assert made.exchange.recovery.epoch == 2**52
+    assert persisted(remembered(made, run)) == ["join"]
 
 
 def test_training_starts_at_once_and_ends_in_a_record() -> None:
@@ -138,7 +173,9 @@ def test_what_was_finished_before_it_could_write_is_said_later() -> None:
     made.handle(Tick(), 0.0)
     effects = made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 5.0)
     assert persisted(effects) == [] and len(made.unsaid) == 1
-    assert persisted(made.handle(told(run, 1, empty(run)), 6.0)) == ["join", "expert"]
+    for peer in (1, 2):
+        made.handle(told(run, peer, empty(run)), 6.0)
+    assert persisted(remembered(made, run)) == ["join", "expert"]
     assert made.unsaid == ()
 
 

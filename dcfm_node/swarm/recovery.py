@@ -1,0 +1,121 @@
+"""Own-journal recovery: when a node may write, and under which epoch (SPEC 3.5).
+
+A node whose disk was lost or rolled back would otherwise sign a second history. Peers remember the
+end of its journal in their journals, and the count of its newest beat in memory. Epochs are taken
+from that count: an epoch that enough peers have heard of is never used again, even if every entry
+of it was lost.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from dcfm_node.records.messages import Head, Sync
+from dcfm_node.swarm.journal import Journals
+
+MAX_REMEMBERED_BEAT = 2**52
+"""No node beats this often: a peer that says so would leave us no higher counter."""
+
+MAX_CLAIMED_EPOCH = 2**52
+"""No node starts this often: a head of ours in such an epoch would leave us no later one."""
+
+
+@dataclass
+class Recovery:
+    """What peers say of this node, since it started.
+
+    Args:
+        quorum: a majority of the roster.
+        peers: how many others the roster has.
+
+    Attributes:
+        heads: this node's journal, as each peer holds it.
+        counts: this node's newest beat, as each peer remembers it.
+        epoch: under which this node writes or is about to; -1 before that is known.
+        writable: it may extend its journal.
+    """
+
+    me: bytes
+    quorum: int
+    peers: int
+    heads: dict[bytes, Head] = field(default_factory=dict)
+    counts: dict[bytes, int] = field(default_factory=dict)
+    epoch: int = -1
+    writable: bool = False
+    _theirs: dict[bytes, Head] = field(default_factory=dict)
+    """Each peer's own journal, as it says: a vote of its own tells of a term."""
+
+    def hear(self, peer: bytes, sync: Sync) -> None:
+        """A peer says what it holds."""
+        if self.me in sync.heads and sync.heads[self.me].epoch < MAX_CLAIMED_EPOCH:
+            self.heads[peer] = sync.heads[self.me]
+        if peer in sync.heads:
+            self._theirs[peer] = sync.heads[peer]
+        self.counts[peer] = sync.beats.get(self.me, 0)
+
+    def ahead(self, journals: Journals) -> list[bytes]:
+        """Peers that say they hold more of this node's journal than it does itself."""
+        own = _end(journals.head(self.me))
+        return [peer for peer, head in self.heads.items() if _end(head) > own]
+
+    def known(
+        self,
+        journals: Journals,
+        linked: Sequence[bytes],
+        *,
+        settled: bool,
+        at_last: bool = False,
+        doubted: Collection[bytes] = (),
+    ) -> bool:
+        """Whether this node knows how its journal ends, and holds it that far.
+
+        Enough is a quorum of peers whose own journals are held here as far as they said; or, once
+        links had time to come up (`settled`), every linked peer.
+
+        Args:
+            at_last: it waited so long that a quorum with itself must do: somebody may be silent
+                on purpose.
+            doubted: peers that may claim more: asked again and again, they do not show it.
+        """
+        if self.me in journals.forks or any(p not in doubted for p in self.ahead(journals)):
+            return False
+        told = [peer for peer in self.heads if self._followed(peer, journals)]
+        enough = min(self.quorum, self.peers) if not at_last else self.quorum - 1
+        return len(told) >= enough or (
+            settled and bool(linked) and all(peer in self.heads for peer in linked)
+        )
+
+    def begin(self, journals: Journals, beat: int) -> bool:
+        """Choose the epoch, above all that was used; False if it is chosen already.
+
+        Args:
+            beat: the count of this node's own newest beat.
+        """
+        claimed = [self.heads[peer].epoch for peer in self.ahead(journals)]
+        last = max(journals.head(self.me).epoch, *claimed, -1)
+        if self.epoch > last:
+            return False
+        self.epoch = max(last, beat, self._remembered()) + 1
+        return True
+
+    def acknowledged(self, linked: Sequence[bytes], *, settled: bool) -> bool:
+        """Whether so many peers remember a beat of this epoch that a quorum of them knows."""
+        heard = [peer for peer, count in self.counts.items() if count >= self.epoch]
+        return len(heard) + 1 >= self.quorum or (
+            settled and bool(linked) and all(peer in heard for peer in linked)
+        )
+
+    def next_count(self, last: int) -> int:
+        """Of the next beat: above the last, what peers remember, and not below the epoch."""
+        return max(last, self._remembered(), self.epoch - 1) + 1
+
+    def _remembered(self) -> int:
+        credible = (count for count in self.counts.values() if count < MAX_REMEMBERED_BEAT)
+        return max(credible, default=0)
+
+    def _followed(self, peer: bytes, journals: Journals) -> bool:
+        theirs = self._theirs.get(peer)
+        return theirs is None or _end(theirs) <= _end(journals.head(peer)) or theirs.forked >= 0
+
+
+def _end(head: Head) -> tuple[int, int]:
+    return head.epoch, head.seq
