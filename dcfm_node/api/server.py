@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from dcfm_node.errors import UserError
 MAX_REQUEST_BYTES = 64 << 10
 PATIENCE_S = 10.0
 
-Handler = Callable[[str, dict[str, Any]], dict[str, Any]]
+Answer = dict[str, Any]
+Handler = Callable[[str, dict[str, Any]], Answer | Awaitable[Answer]]
 
 
 async def serve(state: Path, handler: Handler) -> asyncio.Server:
@@ -41,7 +42,7 @@ async def _answer(
 ) -> None:
     try:
         line = await asyncio.wait_for(reader.readline(), PATIENCE_S)
-        reply = _reply(line, handler)
+        reply = await _reply(line, handler)
         writer.write(json.dumps(reply).encode())
         await writer.drain()
     except (OSError, ValueError, TimeoutError):
@@ -51,14 +52,15 @@ async def _answer(
         writer.close()
 
 
-def _reply(line: bytes, handler: Handler) -> dict[str, Any]:
+async def _reply(line: bytes, handler: Handler) -> Answer:
     try:
         request = json.loads(line)
         command = request.pop("command")
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return {"error": "a request is one line of JSON with a 'command'"}
     try:
-        return handler(command, request)
+        answer = handler(command, request)
+        return answer if isinstance(answer, dict) else await answer
     except UserError as error:
         return {"error": error.what, "fix": error.fix}
     except (TypeError, ValueError) as error:

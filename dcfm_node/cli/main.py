@@ -9,7 +9,7 @@ import sys
 import typer
 
 from dcfm_node import __version__
-from dcfm_node.cli import experiment, node, proof, query, simulate, student
+from dcfm_node.cli import bundle, experiment, node, proof, query, simulate, student
 from dcfm_node.cli.output import print_json
 from dcfm_node.errors import UserError
 
@@ -27,6 +27,7 @@ query.register(app)
 simulate.register(app)
 app.add_typer(student.app, name="student")
 app.add_typer(proof.app, name="proof")
+app.add_typer(bundle.app, name="bundle")
 app.add_typer(experiment.app, name="experiment")
 
 

@@ -36,8 +36,11 @@ class _RunFile(Model):
     transfer: Transfer = Transfer()
 
 
-def load_run(path: Path, peers: tuple[Peer, ...], me: Peer) -> Manifest:
+def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None) -> Manifest:
     """Read run.toml and write its roster out: the names it lists, else all peers and this node.
+
+    Args:
+        me: None where no node reads it, but somebody who checks what nodes said.
 
     Raises:
         ConfigError: naming each problem's line, field and fix; a roster with names that peers.toml
@@ -45,8 +48,8 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer) -> Manifest:
     """
     document = toml.read(path, "name the run's file with --run, or make one with 'dcfm-node init'")
     run = document.parse(_RunFile)
-    known = merged(peers, me)
-    if wrong := _roster_problems(run.roster or tuple(known), known, me.name):
+    known = merged(peers, me) if me is not None else {peer.name: peer for peer in peers}
+    if wrong := _roster_problems(run.roster or tuple(known), known, me.name if me else None):
         raise document.error(wrong)
     silos = [Silo(name=name, key=known[name].sign_key) for name in sorted(run.roster or known)]
     try:
@@ -72,7 +75,9 @@ def run_template() -> str:
     return templates.RUN
 
 
-def _roster_problems(roster: tuple[str, ...], known: dict[str, Peer], me: str) -> list[Problem]:
+def _roster_problems(
+    roster: tuple[str, ...], known: dict[str, Peer], me: str | None
+) -> list[Problem]:
     found = []
     for position, name in enumerate(roster):
         if name not in known:
@@ -81,7 +86,7 @@ def _roster_problems(roster: tuple[str, ...], known: dict[str, Peer], me: str) -
         elif name in roster[:position]:
             fix = "name every silo once"
             found.append(Problem(("roster", position), f"names {name!r} twice", fix))
-    if me not in roster:
+    if me is not None and me not in roster:
         fix = f"add {me!r}, or start a node of the roster"
         found.append(Problem(("roster",), f"does not name this node, {me!r}", fix))
     return found

@@ -1,10 +1,12 @@
 """What the operator may ask of a running self."""
 
 import resource
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from dcfm_node.api.server import Answer
 from dcfm_node.daemon.bench import Bench
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.daemon.network import Network
@@ -26,6 +28,7 @@ class Control:
     Attributes:
         clock: seconds, the daemon's own.
         put: takes an event for the swarm.
+        take_in: imports a bundle's folder.
         stop: begins to stop, with the grace in seconds that the present work gets.
     """
 
@@ -39,10 +42,13 @@ class Control:
     started_at: float
     clock: Callable[[], float]
     put: Callable[[Event], None]
+    take_in: Callable[[Path], Awaitable[Answer]]
     stop: Callable[[float], None]
 
-    def handle(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def handle(self, command: str, arguments: dict[str, Any]) -> Answer | Awaitable[Answer]:
         """Answer one command."""
+        if command == "import":
+            return self.take_in(Path(str(arguments.get("folder", ""))))
         handlers = {
             "status": self._status,
             "peers": self._peers,

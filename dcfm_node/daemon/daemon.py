@@ -20,6 +20,7 @@ from dcfm_node.config.node import NodeConfig
 from dcfm_node.config.peers import Peer
 from dcfm_node.daemon.bench import Bench
 from dcfm_node.daemon.control import Control
+from dcfm_node.daemon.courier import Courier
 from dcfm_node.daemon.deltas import Deltas, restore
 from dcfm_node.daemon.disk import Disk, open_journals
 from dcfm_node.daemon.network import Network
@@ -185,7 +186,18 @@ class Daemon:
             started_at=self.started_at,
             clock=self.clock,
             put=self.put,
+            take_in=self._courier().take_in,
             stop=self.stop,
+        )
+
+    def _courier(self) -> Courier:
+        return Courier(
+            node=self.node,
+            snapshots=self.snapshots,
+            folder=self.settings.config.state / "import",
+            handle=lambda event: self._carry_out(self.node.handle(event, self.clock())),
+            check=self._check,
+            unfetch=self.network.unfetch,
         )
 
     def stop(self, grace_s: float) -> None:
@@ -218,6 +230,7 @@ class Daemon:
             wall_ms=time.time_ns() // 1_000_000 - int(self.clock() * 1_000),
             pace=pace(settings.config.gossip.interval_s),
         )
+        self.journals.enter(node.run, manifest_bytes(settings.manifest))
         node.restore(entries, forks)
         view = node.exchange.view
         forms = {digest: self._form(view, digest) for digest in view.named}

@@ -81,4 +81,19 @@ class Mismatch(Model):
     reason: Reason
 
 
+class Bundle(Model):
+    """The label of a bundle: who carries what of a run to peers without a link (SPEC 10)."""
+
+    run: Digest
+    author: Key
+    version: Version
+    manifest: Annotated[bytes, Field(max_length=256 << 10)]
+    heads: Annotated[dict[Key, Head], Field(max_length=MAX_SILOS)]
+    """How far the author holds every journal, this bundle's receiver's among them."""
+    held: Annotated[tuple[Digest, ...], Field(max_length=4_096)]
+    """Snapshots on the author's disk, in the bundle or not."""
+    entries: Digest
+    """SHA-256 of the file that holds the entries."""
+
+
 Message = Annotated[Sync | Entries | Mismatch, Field(discriminator="kind")]

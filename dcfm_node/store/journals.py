@@ -112,6 +112,16 @@ class JournalStore:
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
+    def enter(self, run: bytes, manifest: bytes) -> None:
+        """Keep a run's manifest, and that this run is the node's present one."""
+        self.put(f"manifest/{run.hex()}", manifest)
+        self.put("run", run)
+
+    def manifest(self, run: bytes | None = None) -> bytes | None:
+        """The manifest of a run this node took part in, of the present one by default."""
+        run = self.get("run") if run is None else run
+        return None if run is None else self.get(f"manifest/{run.hex()}")
+
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it. Harmless when repeated."""
         with self._explained():

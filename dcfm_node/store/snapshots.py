@@ -57,6 +57,16 @@ def _fill(file: FileIO, buffer: memoryview) -> int:
     return done
 
 
+def snapshot_path(state: Path, digest: bytes) -> Path:
+    """Where a state folder keeps a snapshot, if it does."""
+    return state / "snapshots" / f"{digest.hex()}{SUFFIX}"
+
+
+def digest_of_name(path: Path) -> bytes | None:
+    """The digest that a snapshot's file is named by; None for any other name."""
+    return _digest(path.stem) if path.suffix == SUFFIX else None
+
+
 class SnapshotStore:
     """The snapshots of one node; a `swarm.chunks.SnapshotFiles`.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dcfm_node.records.entries import Cause, Delta, Snapshot
-from dcfm_node.records.messages import Message
+from dcfm_node.records.messages import Head, Message
 from dcfm_node.wire.envelope import Sealed
 
 # Work that a node can be doing
@@ -106,6 +106,18 @@ class Received:
 
     peer: bytes
     message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A bundle that a peer signed was brought here.
+
+    Attributes:
+        head: how far that peer held this node's own journal.
+    """
+
+    peer: bytes
+    head: Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +237,7 @@ class Leave:
 
 Event = (
     Received
+    | Carried
     | Foreign
     | LinkUp
     | LinkDown

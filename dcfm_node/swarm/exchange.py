@@ -352,13 +352,19 @@ class Exchange:
 
     def _entries(self, entries: list[bytes], beats: list[bytes]) -> Entries:
         """As many entries as one message may bear; the rest follows at the next sync."""
-        room, fitting = MAX_ENTRIES_BYTES, 0
-        for envelope in entries[:4_096]:
-            room -= len(envelope) + 5
-            if room < 0 and fitting:
-                break
-            fitting += 1
-        return Entries(run=self.journals.run, entries=tuple(entries[:fitting]), beats=tuple(beats))
+        fitting = tuple(entries[: how_many_fit(entries)])
+        return Entries(run=self.journals.run, entries=fitting, beats=tuple(beats))
+
+
+def how_many_fit(entries: Sequence[bytes]) -> int:
+    """How many of some envelopes, from the first on, one message bears (SPEC 4.4)."""
+    room, fitting = MAX_ENTRIES_BYTES, 0
+    for envelope in entries[:4_096]:
+        room -= len(envelope) + 5
+        if room < 0 and fitting:
+            break
+        fitting += 1
+    return fitting
 
 
 def fault_of(fork: Fork) -> Fault:

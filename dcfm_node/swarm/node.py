@@ -22,6 +22,7 @@ from dcfm_node.records.entries import (
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.effects import (
     Cancel,
+    Carried,
     Checkpointed,
     Distil,
     Downloading,
@@ -161,7 +162,7 @@ class Node:
                 return self.exchange.hear(event.peer, event.message, now)
             case Foreign():
                 return self.exchange.hear_foreign(event)
-            case LinkUp() | LinkDown():
+            case LinkUp() | LinkDown() | Carried():
                 return self._on_link(event, now)
             case Held():
                 self.holdings.arrived(event.digest, now)
@@ -183,13 +184,18 @@ class Node:
                 self.draining = True
         return []  # a Tick says the time and nothing else
 
-    def _on_link(self, event: LinkUp | LinkDown, now: float) -> list[Effect]:
+    def _on_link(self, event: LinkUp | LinkDown | Carried, now: float) -> list[Effect]:
         peer = self.exchange.peers.get(event.peer)
         if peer is None:
             return []
-        peer.linked = isinstance(event, LinkUp)
-        if not peer.linked:
-            return []
+        match event:
+            case LinkDown():
+                peer.linked = False
+                return []
+            case LinkUp():
+                peer.linked = True
+            case Carried():
+                self.exchange.recovery.hear_bundle(event.peer, event.head)
         self._gossip_at = 0.0
         self._linked_at = now if self._linked_at is None else self._linked_at
         return []

@@ -156,8 +156,8 @@ def _start(s: Situation, own: Said[Expert]) -> bytes | None:
 def _experts(s: Situation, round_: int) -> Sequence[Said[Expert]] | Waiting:
     """Every active silo's newest expert of this round or earlier, once all are on disk.
 
-    An expert that its author published and has not delivered yet is waited for as long as its
-    author lives and somebody may still hold it.
+    An expert that is not on disk yet is waited for until it is lost: also when its author is gone,
+    since somebody else may hold it.
     """
     found = [
         said
@@ -165,7 +165,7 @@ def _experts(s: Situation, round_: int) -> Sequence[Said[Expert]] | Waiting:
         if said is not None and said.author in s.view.joins and _usable(s, said)
     ]
     absent = [said for said in found if said.body.snapshot.digest not in s.held]
-    coming = [e.author for e in absent if not (s.gone(e.author) or s.lost(e.body.snapshot.digest))]
+    coming = [e.author for e in absent if not s.lost(e.body.snapshot.digest)]
     if coming:
         return Waiting("experts are on their way", on=tuple(coming))
     return [said for said in found if said.body.snapshot.digest in s.held]

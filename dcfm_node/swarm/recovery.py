@@ -32,6 +32,7 @@ class Recovery:
         counts: this node's newest beat, as each peer remembers it.
         epoch: under which this node writes or is about to; -1 before that is known.
         writable: it may extend its journal.
+        carried: some peer said by bundle what it holds: there may be no link at all (SPEC 10.2.2).
     """
 
     me: bytes
@@ -41,6 +42,7 @@ class Recovery:
     counts: dict[bytes, int] = field(default_factory=dict)
     epoch: int = -1
     writable: bool = False
+    carried: bool = False
     _theirs: dict[bytes, Head] = field(default_factory=dict)
     """Each peer's own journal, as it says: a vote of its own tells of a term."""
 
@@ -51,6 +53,13 @@ class Recovery:
         if peer in sync.heads:
             self._theirs[peer] = sync.heads[peer]
         self.counts[peer] = sync.beats.get(self.me, 0)
+
+    def hear_bundle(self, peer: bytes, head: Head) -> None:
+        """A bundle's author held this node's journal so far. An older bundle may come later."""
+        known = self.heads.get(peer)
+        if head.epoch < MAX_CLAIMED_EPOCH and (known is None or _end(known) < _end(head)):
+            self.heads[peer] = head
+        self.carried = True
 
     def ahead(self, journals: Journals) -> list[bytes]:
         """Peers that say they hold more of this node's journal than it does itself."""
@@ -81,7 +90,7 @@ class Recovery:
         told = [peer for peer in self.heads if self._followed(peer, journals)]
         enough = min(self.quorum, self.peers) if not at_last else self.quorum - 1
         return len(told) >= enough or (
-            settled and bool(linked) and all(peer in self.heads for peer in linked)
+            settled and self._reached(linked) and all(peer in self.heads for peer in linked)
         )
 
     def begin(self, journals: Journals, beat: int) -> bool:
@@ -101,12 +110,15 @@ class Recovery:
         """Whether so many peers remember a beat of this epoch that a quorum of them knows."""
         heard = [peer for peer, count in self.counts.items() if count >= self.epoch]
         return len(heard) + 1 >= self.quorum or (
-            settled and bool(linked) and all(peer in heard for peer in linked)
+            settled and self._reached(linked) and all(peer in heard for peer in linked)
         )
 
     def next_count(self, last: int) -> int:
         """Of the next beat: above the last, what peers remember, and not below the epoch."""
         return max(last, self._remembered(), self.epoch - 1) + 1
+
+    def _reached(self, linked: Sequence[bytes]) -> bool:
+        return bool(linked) or self.carried
 
     def _remembered(self) -> int:
         credible = (count for count in self.counts.values() if count < MAX_REMEMBERED_BEAT)

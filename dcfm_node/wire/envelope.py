@@ -22,12 +22,14 @@ from dcfm_node.records.messages import (
     MAX_MESSAGE_BYTES,
     PROTOCOL,
     Beat,
+    Bundle,
     Message,
 )
 from dcfm_node.wire.canonical import pack, sha256, unpack
 
 ENTRY_DOMAIN = b"dcfm-node/entry/1\0"
 BEAT_DOMAIN = b"dcfm-node/beat/1\0"
+BUNDLE_DOMAIN = b"dcfm-node/bundle/1\0"
 RUN_DOMAIN = b"dcfm-node/run/1\0"
 
 AnyModel = TypeVar("AnyModel", bound=Model)
@@ -135,6 +137,20 @@ def opener(verify: Verify = ed25519, *, beats: int = 1_024) -> Opener:
 OPENER = opener()
 """Of every real run."""
 open_entry, open_beat = OPENER.entry, OPENER.beat
+
+
+def seal_bundle(bundle: Bundle, signer: Signer) -> bytes:
+    """The envelope of a bundle's label, signed by its author."""
+    return _seal(bundle, signer, BUNDLE_DOMAIN)[1]
+
+
+def open_bundle(envelope: bytes) -> Bundle:
+    """Verify a bundle's label.
+
+    Raises:
+        PeerError: as `open_entry`.
+    """
+    return _open(envelope, Bundle, BUNDLE_DOMAIN)[1]
 
 
 def encode_message(message: Message) -> bytes:

@@ -7,7 +7,7 @@ from dcfm_node.records import entries as rec
 from dcfm_node.records import messages as msg
 from dcfm_node.wire import envelope as env
 from dcfm_node.wire.canonical import pack, sha256
-from vectors.common import NAMES, RUN, SEEDS, SIGNERS, Json, bodies, case, entry, plain
+from vectors.common import MANIFEST, NAMES, RUN, SEEDS, SIGNERS, Json, bodies, case, entry, plain
 
 
 def sealed_dict(
@@ -135,6 +135,33 @@ def beat(counter: int = 1) -> msg.Beat:
     )
 
 
+def bundles() -> Json:
+    roster = [silo.key for silo in MANIFEST.roster]
+    head = msg.Head(epoch=1, seq=4, digest=sha256(b"head"))
+    label = msg.Bundle(
+        run=RUN,
+        author=SIGNERS[0].key,
+        version="0.1.0",
+        manifest=env.manifest_bytes(MANIFEST),
+        heads={roster[1]: head},
+        held=(sha256(b"snapshot"),),
+        entries=sha256(b""),
+    )
+    fields = label.model_dump()
+    domain = env.BUNDLE_DOMAIN
+    sealed = env.seal_bundle(label, SIGNERS[0])
+    rejected = [
+        ("signed under the entry's domain", "3.2.1", sealed_dict(fields)),
+        ("signed with another key", "3.2.2", sealed_dict(fields, domain, SIGNERS[1])),
+        ("unknown field", "1.2.2", sealed_dict(fields | {"extra": 0}, domain)),
+        ("a digest of 31 bytes", "1.2.2", sealed_dict(fields | {"held": (bytes(31),)}, domain)),
+    ]
+    return {
+        "accepted": [case("label", "10.1.1", bundle=plain(fields), envelope=sealed.hex())],
+        "rejected": [case(name, clause, envelope=data.hex()) for name, clause, data in rejected],
+    }
+
+
 def envelopes() -> Json:
     sealed = [entry(body, seq=0) for body in bodies()]
     sealed.append(entry(bodies()[-1], 1, epoch=2**53, seq=100_000, prev=sha256(b""), time_ms=2**53))
@@ -142,7 +169,11 @@ def envelopes() -> Json:
     integral = sealed[1].entry.model_dump()
     integral["body"]["metrics"] = {"ci_gap": 1}
     return {
-        "domains": {"entry": env.ENTRY_DOMAIN.hex(), "beat": env.BEAT_DOMAIN.hex()},
+        "domains": {
+            "entry": env.ENTRY_DOMAIN.hex(),
+            "beat": env.BEAT_DOMAIN.hex(),
+            "bundle": env.BUNDLE_DOMAIN.hex(),
+        },
         "seeds": {name: seed.hex() for name, seed in zip((*NAMES, "stranger"), SEEDS, strict=True)},
         "entries": {
             "accepted": [
@@ -166,6 +197,7 @@ def envelopes() -> Json:
             ],
             "rejected": rejected_entries(),
         },
+        "bundles": bundles(),
         "beats": {
             "accepted": [
                 case(

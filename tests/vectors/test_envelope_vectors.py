@@ -5,11 +5,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from dcfm_node.errors import PeerError
 from dcfm_node.wire.canonical import unpack
-from dcfm_node.wire.envelope import Signer, open_beat, open_entry, seal_beat, seal_entry
+from dcfm_node.wire.envelope import (
+    Signer,
+    open_beat,
+    open_bundle,
+    open_entry,
+    seal_beat,
+    seal_bundle,
+    seal_entry,
+)
 from tests.vectors.loading import cases, load, raw, sha256, spell, value_of
 
 VECTORS = load("envelopes")
 ENTRY, BEAT = b"dcfm-node/entry/1\0", b"dcfm-node/beat/1\0"
+BUNDLE = b"dcfm-node/bundle/1\0"
 SIGNERS = {
     signer.key: signer
     for signer in map(Signer.from_seed, map(bytes.fromhex, VECTORS["seeds"].values()))
@@ -18,7 +27,8 @@ SIGNERS = {
 
 def test_domains():
     """SPEC 3.2.1."""
-    assert VECTORS["domains"] == {"entry": ENTRY.hex(), "beat": BEAT.hex()}
+    named = {"entry": ENTRY.hex(), "beat": BEAT.hex(), "bundle": BUNDLE.hex()}
+    assert VECTORS["domains"] == named
 
 
 @cases(VECTORS["entries"]["accepted"])
@@ -80,6 +90,25 @@ def test_beats_that_break_a_rule_are_refused(case):
     """SPEC 3.2.1: a beat never passes for an entry, nor an entry for a beat."""
     with pytest.raises(PeerError):
         open_beat(raw(case))
+
+
+@cases(VECTORS["bundles"]["accepted"])
+def test_labels_of_bundles_open(case):
+    """SPEC 10.1.1."""
+    fields, envelope = value_of(case["bundle"]), raw(case)
+    body, signature = unpack(envelope)
+    assert body == spell(fields)
+    Ed25519PublicKey.from_public_bytes(fields["author"]).verify(signature, BUNDLE + body)
+    label = open_bundle(envelope)
+    assert label.model_dump() == fields
+    assert seal_bundle(label, SIGNERS[label.author]) == envelope
+
+
+@cases(VECTORS["bundles"]["rejected"])
+def test_labels_of_bundles_that_break_a_rule_are_refused(case):
+    """SPEC 1.2 and 3.2."""
+    with pytest.raises(PeerError):
+        open_bundle(raw(case))
 
 
 def test_keys_are_those_of_the_seeds():

@@ -204,3 +204,20 @@ def test_one_bad_envelope_leaves_the_good_ones_of_its_message_unapplied() -> Non
     assert not one.journals.chains[run.keys[1]]
     again = one.hear(run.keys[1], Entries(run=run.id, entries=(said.envelope,), beats=()), 1.0)
     assert [effect for effect in again if isinstance(effect, Persist)]
+
+
+def test_a_bundle_tells_where_the_own_journal_ends() -> None:
+    """SPEC 10.2.2: a node without a link may write once bundles told it, and not before."""
+    node, own = exchange(), author(0)
+    for peer in node.peers.values():
+        peer.linked = False
+    assert not node.own_journal_known(settled=True)
+    node.hear_bundle(PEER, Head(epoch=0, seq=-1, digest=RUN.id))
+    assert node.own_journal_known(settled=True)
+    assert not node.own_journal_known(settled=False)
+    said = own.say(join())
+    node.hear_bundle(PEER, Head(epoch=0, seq=0, digest=said.digest))
+    node.hear_bundle(PEER, Head(epoch=0, seq=-1, digest=RUN.id))  # an older one, brought later
+    assert not node.own_journal_known(settled=True)
+    node.hear(PEER, entries(said), 0.0)
+    assert node.own_journal_known(settled=True)

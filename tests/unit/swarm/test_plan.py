@@ -123,16 +123,16 @@ def test_the_leader_distils_what_it_holds_and_names_the_missing() -> None:
     assert action.missing == (run.keys[2],)
 
 
-def test_the_leader_waits_for_an_expert_until_its_author_is_gone_or_it_is_lost() -> None:
+def test_the_leader_waits_for_an_expert_until_it_is_lost_even_if_its_author_is_gone() -> None:
     run = Run(3)
     run.publish_experts(0)
     run.elect(0)
     held = {snapshot("expert 0 0").digest, snapshot("expert 1 0").digest}
-    waiting = next_step(situation(run, held=held)).action
-    assert waiting == Waiting("experts are on their way", on=(run.keys[2],))
-    for end in ({"gone": lambda key: True}, {"lost": lambda digest: True}):
-        action = next_step(situation(run, held=held, **end)).action
-        assert isinstance(action, Distil) and action.missing == (run.keys[2],)
+    for gone in (False, True):
+        waiting = next_step(situation(run, held=held, gone=lambda key, gone=gone: gone)).action
+        assert waiting == Waiting("experts are on their way", on=(run.keys[2],))
+    action = next_step(situation(run, held=held, lost=lambda digest: True)).action
+    assert isinstance(action, Distil) and action.missing == (run.keys[2],)
 
 
 def test_a_student_nobody_can_deliver_is_distilled_again() -> None:

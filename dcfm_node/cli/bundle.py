@@ -1,0 +1,162 @@
+"""Commands that carry a run's records and snapshots by hand: export, import, verify."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dcfm_node.api.client import call
+from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, state_folder
+from dcfm_node.cli.output import print_json, size
+from dcfm_node.errors import Failed, PeerError
+
+if TYPE_CHECKING:
+    from dcfm_node.records.manifest import Manifest
+    from dcfm_node.records.messages import Bundle
+    from dcfm_node.store.audit import Audit
+
+IMPORT_TIMEOUT_S = 3_600.0
+
+app = typer.Typer(
+    help="Records and snapshots in a folder, for a site without a network: export, import, verify.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A bundle's folder.")]
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; a new one.")],
+    since: Annotated[
+        Path | None,
+        typer.Option(help="A bundle of the site that this one is for: what it has is left out."),
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Write what this node knows of its run, for sites that it has no link with.
+
+    The daemon may run or not.
+    """
+    from dcfm_node.config.keys import load_keys
+    from dcfm_node.config.node import load_node
+    from dcfm_node.store.archive import open_archive
+    from dcfm_node.store.bundles import write_bundle
+    from dcfm_node.swarm.bundle import label, messages, snapshots
+    from dcfm_node.wire.envelope import Signer, seal_bundle
+
+    settings = load_node(config)
+    signer = Signer(load_keys(settings.keys).sign)
+    archive = open_archive(settings.state)
+    known = _label(since, archive.manifest) if since is not None else None
+    wanted = snapshots(archive.view)
+    paths = {digest: path for digest in wanted if (path := archive.snapshot(digest)) is not None}
+    carried = {d: p for d, p in paths.items() if known is None or d not in known.held}
+    journals = archive.journals
+    write_bundle(
+        folder,
+        messages(journals, known.heads if known is not None else {}),
+        carried,
+        lambda entries: seal_bundle(
+            label(archive.manifest, signer.key, journals, list(paths), entries), signer
+        ),
+    )
+    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    facts = {
+        "run": journals.run.hex(),
+        "folder": str(folder),
+        "records": len(journals.missing(known.heads if known is not None else {})),
+        "snapshots": len(carried),
+        "bytes": total,
+    }
+    if as_json:
+        print_json({"schema": "dcfm-node/bundle-export/1", **facts})
+        return
+    typer.echo(
+        f"wrote {folder}: {facts['records']} records, {len(carried)} snapshots,"
+        f" {size(total)}\nthere: dcfm-node bundle import {folder.name}"
+    )
+
+
+@app.command("import")
+def take_in(folder: Folder, config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Give this site's running node what another site exported."""
+    where = str(folder.absolute())
+    answer = call(state_folder(config), "import", timeout_s=IMPORT_TIMEOUT_S, folder=where)
+    if as_json:
+        print_json(answer)
+        return
+    typer.echo(
+        f"from {answer['from']}: {answer['records']} new records, {answer['snapshots']} snapshots"
+    )
+    if answer["wanted"]:
+        typer.echo(f"{answer['wanted']} more snapshots are wanted; ask its site for a new bundle")
+
+
+@app.command()
+def verify(
+    folder: Folder,
+    run: Annotated[Path, typer.Option(help="The run's manifest.")],
+    peers: Annotated[Path, typer.Option(help="Everyone's [[peer]] block.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check a bundle offline: who signed it, every record in it, every snapshot.
+
+    Needs no node, no keys and no network. Exits with 1 if anything does not hold.
+    """
+    from dcfm_node.config.peers import load_peers
+    from dcfm_node.config.run import load_run
+    from dcfm_node.store.audit import audit
+    from dcfm_node.store.bundles import read_bundle
+
+    manifest = load_run(run, load_peers(peers), None)
+    try:
+        found = audit(read_bundle(folder, manifest), manifest)
+    except PeerError as error:
+        raise _refused(folder, error) from error
+    if as_json:
+        print_json(_document(found, manifest))
+        return
+    silos = ", ".join(f"{name} {count}" for name, count in found.records.items() if count)
+    lines = [
+        f"verified  bundle of {found.author} for run {manifest.name} {found.run.hex()[:16]}",
+        f"records   {silos or 'none'}",
+        f"snapshots {found.snapshots}, each as its name says",
+    ]
+    if found.unchained:
+        lines.append(f"          {found.unchained} records continue what its receiver holds")
+    lines += [f"forked    {name} signed two histories" for name in found.forked]
+    typer.echo("\n".join(lines))
+
+
+def _label(folder: Path, manifest: "Manifest") -> "Bundle":
+    from dcfm_node.store.bundles import read_envelope
+    from dcfm_node.swarm.bundle import read_label
+
+    try:
+        return read_label(read_envelope(folder), manifest)
+    except PeerError as error:
+        raise _refused(folder, error) from error
+
+
+def _refused(folder: Path, error: PeerError) -> Failed:
+    return Failed(
+        f"the bundle does not hold: {error}",
+        where=str(folder),
+        fix="do not import it; copy it again, whole, or ask its site for another",
+    )
+
+
+def _document(found: "Audit", manifest: "Manifest") -> dict[str, Any]:
+    return {
+        "schema": "dcfm-node/bundle-verified/1",
+        "verified": True,
+        "run": {"name": manifest.name, "id": found.run.hex()},
+        "author": found.author,
+        "records": found.records,
+        "continuing": found.unchained,
+        "snapshots": found.snapshots,
+        "forked": found.forked,
+    }

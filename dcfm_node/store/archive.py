@@ -1,0 +1,66 @@
+"""A run as a node's state folder keeps it, read beside a daemon or without one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dcfm_node.errors import Failed
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.store.journals import JournalStore
+from dcfm_node.store.snapshots import snapshot_path
+from dcfm_node.swarm.journal import Journals
+from dcfm_node.swarm.view import View
+from dcfm_node.wire.envelope import decode_manifest, open_entry, run_id
+
+DATABASE = "journals.sqlite"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What a state folder holds of one run."""
+
+    state: Path
+    manifest: Manifest
+    journals: Journals
+    view: View
+
+    def snapshot(self, digest: bytes) -> Path | None:
+        """Where a snapshot lies; None when it is not on disk. Its bytes are not checked."""
+        path = snapshot_path(self.state, digest)
+        return path if path.is_file() else None
+
+
+def open_archive(state: Path, run: bytes | None = None) -> Archive:
+    """Read a run, the node's present one by default.
+
+    Raises:
+        Failed: the folder holds no such run, or its journals are damaged.
+    """
+    if not (state / DATABASE).is_file():
+        raise _none(state, "this node took part in no run yet")
+    store = JournalStore(state / DATABASE)
+    try:
+        encoded = store.manifest(run)
+        if encoded is None:
+            name = f"run {run.hex()[:16]}" if run is not None else "any run"
+            raise _none(state, f"this node did not take part in {name}")
+        manifest = decode_manifest(encoded)
+        entries, forks = store.load(run_id(manifest))
+    finally:
+        store.close()
+    return Archive(state, manifest, *_replayed(manifest, entries, forks))
+
+
+def _replayed(
+    manifest: Manifest, entries: list[bytes], forks: list[tuple[bytes, bytes]]
+) -> tuple[Journals, View]:
+    journals = Journals(run_id(manifest), (silo.key for silo in manifest.roster))
+    for envelope in entries:
+        journals.offer(open_entry(envelope))
+    for first, second in forks:
+        journals.mark_fork(open_entry(first), open_entry(second))
+    chains = journals.chains.values()
+    return journals, View.of(manifest, (sealed for chain in chains for sealed in chain))
+
+
+def _none(state: Path, what: str) -> Failed:
+    return Failed(what, where=str(state), fix="start it once: dcfm-node start")

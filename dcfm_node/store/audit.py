@@ -1,0 +1,68 @@
+"""What a bundle is worth, found out offline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dcfm_node.errors import PeerError
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.store.bundles import CarriedBundle
+from dcfm_node.store.snapshots import describe
+from dcfm_node.swarm.journal import Journals, Offered
+from dcfm_node.wire.envelope import open_entry, run_id
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What was found sound.
+
+    Attributes:
+        author: who signed the bundle, by name.
+        records: how many records of each silo, by name.
+        unchained: records that continue a journal whose beginning the bundle leaves out: signed,
+            and chained only by who holds the rest.
+        snapshots: how many lie in it, each named by its digest.
+        forked: silos that the bundle proves to have signed two histories.
+    """
+
+    run: bytes
+    author: str
+    records: Mapping[str, int]
+    unchained: int
+    snapshots: int
+    forked: Sequence[str]
+
+
+def audit(bundle: CarriedBundle, manifest: Manifest) -> Audit:
+    """Check every record and every snapshot of a bundle whose label holds.
+
+    Raises:
+        PeerError: the first thing that does not hold.
+    """
+    journals = Journals(run_id(manifest), (silo.key for silo in manifest.roster))
+    counts = {silo.name: 0 for silo in manifest.roster}
+    unchained = 0
+    for message in bundle.messages():
+        for envelope in message.entries:
+            sealed = open_entry(envelope)
+            outcome = journals.offer(sealed)
+            if outcome is Offered.FOREIGN:
+                raise PeerError("it holds an entry of another run or of a stranger")
+            counts[manifest.silo_name(sealed.entry.author)] += 1
+            unchained += outcome is Offered.GAP
+    return Audit(
+        run=journals.run,
+        author=manifest.silo_name(bundle.label.author),
+        records=counts,
+        unchained=unchained,
+        snapshots=_sound_snapshots(bundle),
+        forked=[manifest.silo_name(key) for key in journals.forks],
+    )
+
+
+def _sound_snapshots(bundle: CarriedBundle) -> int:
+    """How many snapshots the bundle holds, each of which is what its name says."""
+    found = bundle.snapshots()
+    for digest, path in found.items():
+        if not path.stat().st_size or describe(path).digest != digest:
+            raise PeerError(f"its snapshot {digest.hex()[:12]} is not what its name says")
+    return len(found)

@@ -1,0 +1,178 @@
+"""Bundles on disk: what a site without a network exchanges by courier (SPEC 10).
+
+    DIR/bundle                            the signed label
+    DIR/entries                           control messages, each after its length
+    DIR/snapshots/<hex>.safetensors       snapshots, named by their digests
+
+What is read is hostile until checked: files are opened without following links, read in bounded
+pieces, and snapshots are looked up by the digests of records, never by what the folder names.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BufferedReader
+from itertools import islice
+from pathlib import Path
+from stat import S_ISREG
+
+from dcfm_node.errors import Failed, PeerError
+from dcfm_node.records.entries import Snapshot
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.messages import MAX_ENTRIES_BYTES, MAX_MESSAGE_BYTES, Bundle, Entries
+from dcfm_node.store.snapshots import SUFFIX, describe, digest_of_name
+from dcfm_node.swarm.bundle import read_label
+from dcfm_node.wire.envelope import decode_message, encode_message
+
+LABEL, ENTRIES, SNAPSHOTS = "bundle", "entries", "snapshots"
+LENGTH_BYTES = 4
+COPY_BYTES = 1 << 20
+MAX_SNAPSHOTS = 4_096
+
+
+def write_bundle(
+    folder: Path,
+    messages: Iterable[Entries],
+    snapshots: Mapping[bytes, Path],
+    sign: Callable[[bytes], bytes],
+) -> None:
+    """Write a bundle's folder, whole or not at all.
+
+    Args:
+        snapshots: where each lies, by digest.
+        sign: gives the label's envelope for the SHA-256 of the entries.
+
+    Raises:
+        Failed: the folder is there already, or cannot be written.
+    """
+    target = folder.resolve()
+    if target.exists():
+        raise Failed("is there already", where=str(folder), fix="name a new folder")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
+            new = Path(scratch) / "new"
+            (new / SNAPSHOTS).mkdir(parents=True)
+            hashed = hashlib.sha256()
+            with (new / ENTRIES).open("wb") as file:
+                for message in messages:
+                    data = encode_message(message)
+                    framed = len(data).to_bytes(LENGTH_BYTES, "big") + data
+                    hashed.update(framed)
+                    file.write(framed)
+            for digest, path in snapshots.items():
+                shutil.copyfile(path, new / SNAPSHOTS / f"{digest.hex()}{SUFFIX}")
+            (new / LABEL).write_bytes(sign(hashed.digest()))
+            new.rename(target)
+            os.sync()
+    except OSError as error:
+        raise Failed(
+            f"cannot write the bundle: {error.strerror}",
+            where=str(error.filename or folder),
+            fix="choose a new folder that you may write, on a disk with room for the snapshots",
+        ) from error
+
+
+def read_envelope(folder: Path) -> bytes:
+    """The envelope of a bundle's label; unchecked.
+
+    Raises:
+        Failed: there is none, or it cannot be read.
+        PeerError: it is too large.
+    """
+    with _opened(folder / LABEL) as file:
+        envelope = file.read(MAX_ENTRIES_BYTES + 1)
+    if len(envelope) > MAX_ENTRIES_BYTES:
+        raise PeerError(f"its label exceeds {MAX_ENTRIES_BYTES} bytes")
+    return envelope
+
+
+@dataclass(frozen=True)
+class CarriedBundle:
+    """A bundle whose label, and the SHA-256 of whose entries, hold."""
+
+    folder: Path
+    label: Bundle
+
+    def messages(self) -> Iterator[Entries]:
+        """The messages that carry its entries, each as a link would deliver it.
+
+        Raises:
+            PeerError: one is malformed, of another kind or run; those before it were given.
+        """
+        with _opened(self.folder / ENTRIES) as file:
+            while prefix := file.read(LENGTH_BYTES):
+                length = int.from_bytes(prefix, "big")
+                if len(prefix) < LENGTH_BYTES or length > MAX_MESSAGE_BYTES:
+                    raise PeerError("its entries are not framed as messages are")
+                message = decode_message(file.read(length))
+                if not isinstance(message, Entries) or message.run != self.label.run:
+                    raise PeerError("it holds a message that bears no entries of its run")
+                yield message
+
+    def snapshots(self) -> dict[bytes, Path]:
+        """The snapshots in the folder, by the digest that each claims.
+
+        Raises:
+            PeerError: something else lies there.
+        """
+        folder, found = self.folder / SNAPSHOTS, {}
+        for path in islice(folder.iterdir() if folder.is_dir() else (), MAX_SNAPSHOTS + 1):
+            digest = digest_of_name(path)
+            if digest is None or path.is_symlink() or not path.is_file():
+                raise PeerError(f"{path.name[:80]!r} among its snapshots is none")
+            found[digest] = path
+        if len(found) > MAX_SNAPSHOTS:
+            raise PeerError(f"it holds more than {MAX_SNAPSHOTS} snapshots")
+        return found
+
+    def take(self, snapshot: Snapshot, target: Path) -> bool:
+        """Copy a snapshot that a record names to `target`. False if the bundle has it not.
+
+        Raises:
+            PeerError: the bundle's file is not what the record says.
+        """
+        path = self.folder / SNAPSHOTS / f"{snapshot.digest.hex()}{SUFFIX}"
+        if not path.is_file():
+            return False
+        with _opened(path) as source, target.open("wb") as file:
+            left = snapshot.size + 1
+            while left and (piece := source.read(min(left, COPY_BYTES))):
+                file.write(piece)
+                left -= len(piece)
+        if left != 1 or describe(target) != snapshot:
+            target.unlink()
+            raise PeerError(f"its snapshot {snapshot.digest.hex()[:12]} is not what a record says")
+        return True
+
+
+def read_bundle(folder: Path, manifest: Manifest) -> CarriedBundle:
+    """Open a bundle of a run.
+
+    Raises:
+        Failed: it cannot be read.
+        PeerError: it is not a bundle of this run, signed by a silo of its roster, or was altered.
+    """
+    label = read_label(read_envelope(folder), manifest)
+    with _opened(folder / ENTRIES) as file:
+        found = hashlib.file_digest(file, "sha256").digest()
+    if found != label.entries:
+        raise PeerError("its entries are not those that its author signed")
+    return CarriedBundle(folder, label)
+
+
+def _opened(path: Path) -> BufferedReader:
+    """A regular file, opened for reading without following a link."""
+    fix = "name a folder that 'dcfm-node bundle export' wrote, and copy it whole"
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+        raise Failed(what, where=str(path), fix=fix) from error
+    if not S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Failed("is no file", where=str(path), fix=fix)
+    return os.fdopen(fd, "rb")

@@ -1,0 +1,78 @@
+"""What a bundle carries to a peer without a link: a label, entries, and which snapshots (SPEC 10).
+
+Entries travel as the control messages they would be sent as, so that a bundle is taken in by the
+rules, and within the bounds, of a link.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from dcfm_node import __version__
+from dcfm_node.errors import PeerError
+from dcfm_node.records.entries import Snapshot
+from dcfm_node.records.manifest import Manifest, differing_fields
+from dcfm_node.records.messages import Bundle, Entries, Head
+from dcfm_node.swarm.exchange import how_many_fit
+from dcfm_node.swarm.journal import Journals
+from dcfm_node.swarm.view import View
+from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, open_bundle, run_id
+
+
+def messages(journals: Journals, since: Mapping[bytes, Head]) -> Iterator[Entries]:
+    """The entries that a holder of these heads lacks, proofs of forks among them."""
+    rest = [sealed.envelope for sealed in journals.missing(since)]
+    while rest:
+        fitting = how_many_fit(rest)
+        yield Entries(run=journals.run, entries=tuple(rest[:fitting]), beats=())
+        rest = rest[fitting:]
+
+
+def snapshots(view: View) -> dict[bytes, Snapshot]:
+    """What every node should hold (SPEC 5.2), by digest. Under FedFlow a silo that is behind
+    averages experts that are not the newest: from the slowest one's round on, all."""
+    students = [said for said in (view.newest_student(), view.latest()) if said is not None]
+    found = {said.body.snapshot.digest: said.body.snapshot for said in students}
+    active = [key for key in view.active() if key in view.newest_experts]
+    if view.manifest.method.name == "fedflow" and active:
+        slowest = min(view.newest_experts[key].body.round for key in active)
+        rounds = (said for key in active for said in view.experts[key].values())
+        experts = (said.body for said in rounds if said.body.round >= slowest)
+        found |= {body.snapshot.digest: body.snapshot for body in experts}
+    return found | dict(view.newest_snapshots())
+
+
+def label(
+    manifest: Manifest, author: bytes, journals: Journals, held: Sequence[bytes], entries: bytes
+) -> Bundle:
+    """A bundle's label, to be signed.
+
+    Args:
+        held: digests of the snapshots on the author's disk that its run still needs.
+        entries: SHA-256 of the file that holds the messages.
+    """
+    return Bundle(
+        run=journals.run,
+        author=author,
+        version=__version__,
+        manifest=manifest_bytes(manifest),
+        heads=journals.heads(),
+        held=tuple(held),
+        entries=entries,
+    )
+
+
+def read_label(envelope: bytes, manifest: Manifest) -> Bundle:
+    """Verify a label for a run.
+
+    Raises:
+        PeerError: it is malformed, of another run, or not signed by a silo of the roster.
+    """
+    bundle = open_bundle(envelope)
+    theirs = decode_manifest(bundle.manifest)
+    if run_id(theirs) != bundle.run:
+        raise PeerError("its manifest is not that of the run that it names")
+    if theirs != manifest:
+        fields = ", ".join(differing_fields(manifest, theirs))
+        raise PeerError(f"it is of another run, whose manifest differs in: {fields}")
+    if all(silo.key != bundle.author for silo in manifest.roster):
+        raise PeerError(f"its author {bundle.author.hex()[:8]} is not on the roster of the run")
+    return bundle

@@ -1,0 +1,194 @@
+"""SPEC 10: bundles on disk, sound and hostile."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from dcfm_node.errors import Failed, PeerError
+from dcfm_node.records.entries import Expert, Snapshot
+from dcfm_node.records.messages import Entries, Sync
+from dcfm_node.store.audit import audit
+from dcfm_node.store.bundles import CarriedBundle, read_bundle, write_bundle
+from dcfm_node.store.snapshots import describe
+from dcfm_node.swarm.bundle import label, messages
+from dcfm_node.swarm.exchange import Exchange
+from dcfm_node.swarm.liveness import Liveness
+from dcfm_node.wire.canonical import sha256
+from dcfm_node.wire.envelope import Signer, encode_message, seal_bundle
+from tests.unit.swarm.builders import Run, join
+
+
+def said(tmp_path: Path) -> tuple[Run, Snapshot, Path]:
+    """A run in which the first silo published one expert, whose bytes are on disk."""
+    run, weights = Run(3), tmp_path / "weights"
+    weights.write_bytes(b"weights" * 1_000)
+    snapshot = describe(weights)
+    run.authors[0].say(join("silo-0000"))
+    run.authors[0].say(Expert(round=0, snapshot=snapshot, parents=(), metrics={}))
+    return run, snapshot, weights
+
+
+def bundle(tmp_path: Path, signer: Signer | None = None) -> tuple[Run, Snapshot, Path]:
+    run, snapshot, weights = said(tmp_path)
+    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0))
+    node.restore([sealed.envelope for sealed in run.authors[0].journal], [])
+    signer = signer or run.authors[1].signer
+    folder = tmp_path / "bundle"
+
+    def sign(entries: bytes) -> bytes:
+        made = label(run.manifest, signer.key, node.journals, [snapshot.digest], entries)
+        return seal_bundle(made, signer)
+
+    write_bundle(folder, messages(node.journals, {}), {snapshot.digest: weights}, sign)
+    return run, snapshot, folder
+
+
+def forged(tmp_path: Path, file: bytes) -> tuple[Run, CarriedBundle]:
+    """A bundle whose author signed a file of entries of its own making."""
+    run, _, folder = bundle(tmp_path)
+    (folder / "entries").write_bytes(file)
+    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0))
+    made = label(run.manifest, run.keys[1], node.journals, [], sha256(file))
+    (folder / "bundle").write_bytes(seal_bundle(made, run.authors[1].signer))
+    return run, read_bundle(folder, run.manifest)
+
+
+def framed(*parts: bytes) -> bytes:
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    run, snapshot, folder = bundle(tmp_path)
+    found = read_bundle(folder, run.manifest)
+    envelopes = [envelope for message in found.messages() for envelope in message.entries]
+    assert envelopes == [sealed.envelope for sealed in run.authors[0].journal]
+    assert found.take(snapshot, tmp_path / "copy")
+    assert describe(tmp_path / "copy") == snapshot
+    other = snapshot.model_copy(update={"digest": bytes(32)})
+    assert not found.take(other, tmp_path / "copy")
+    sound = audit(found, run.manifest)
+    assert (sound.author, sound.snapshots, sound.unchained) == ("silo-0001", 1, 0)
+    assert sound.records == {"silo-0000": 2, "silo-0001": 0, "silo-0002": 0}
+
+
+def test_what_the_receiver_has_is_left_out(tmp_path: Path) -> None:
+    """SPEC 10.1.2."""
+    run, _, _ = said(tmp_path)
+    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0))
+    first, second = run.authors[0].journal
+    node.restore([first.envelope], [])
+    since = node.journals.heads()
+    node.restore([second.envelope], [])
+    assert [list(m.entries) for m in messages(node.journals, since)] == [[second.envelope]]
+    assert list(messages(node.journals, node.journals.heads())) == []
+
+
+def test_a_folder_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+    bundle(tmp_path)
+    with pytest.raises(Failed, match="is there already"):
+        write_bundle(tmp_path / "bundle", [], {}, lambda entries: b"")
+
+
+@pytest.mark.parametrize("name", ["bundle", "entries"])
+def test_a_missing_file_or_a_link_is_told(tmp_path: Path, name: str) -> None:
+    run, _, folder = bundle(tmp_path)
+    moved = (folder / name).rename(tmp_path / "moved")
+    with pytest.raises(Failed, match="cannot be read"):
+        read_bundle(folder, run.manifest)
+    (folder / name).symlink_to(moved)
+    with pytest.raises(Failed, match="cannot be read"):
+        read_bundle(folder, run.manifest)
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(Failed, match="is no file"):
+        read_bundle(folder, run.manifest)
+
+
+def test_a_label_must_be_small_signed_of_this_run_and_of_its_roster(tmp_path: Path) -> None:
+    """SPEC 10.2."""
+    run, _, folder = bundle(tmp_path)
+    with pytest.raises(PeerError, match=r"another run, .* policy\.stall_s"):
+        read_bundle(folder, Run(3, stall_s=7.0).manifest)
+    (folder / "bundle").write_bytes(bytes(600_000))
+    with pytest.raises(PeerError, match="exceeds"):
+        read_bundle(folder, run.manifest)
+    shutil.rmtree(folder)
+    run, _, folder = bundle(tmp_path, Signer.from_seed(b"s" * 32))
+    with pytest.raises(PeerError, match="not on the roster"):
+        read_bundle(folder, run.manifest)
+
+
+def test_entries_changed_on_the_way_are_refused(tmp_path: Path) -> None:
+    run, _, folder = bundle(tmp_path)
+    data = (folder / "entries").read_bytes()
+    for changed in (data[:-1], data + b"\0", b""):
+        (folder / "entries").write_bytes(changed)
+        with pytest.raises(PeerError, match="not those that its author signed"):
+            read_bundle(folder, run.manifest)
+
+
+RUN = Run(3)
+SYNC = Sync(run=RUN.id, version="", heads={}, beats={}, reply=True)
+ELSEWHERE = Entries(run=bytes(32), entries=(), beats=())
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b"\xff\xff\xff\xff"],
+        [b"\0\0"],
+        [(1 << 20).to_bytes(4, "big") + b"short"],
+        [framed(b"")],
+        [framed(encode_message(SYNC))],
+        [framed(encode_message(ELSEWHERE))],
+    ],
+    ids=["4 GiB", "half a length", "cut", "empty", "a sync", "another run"],
+)
+def test_hostile_messages_are_refused_though_their_author_signed_them(
+    tmp_path: Path, parts: Sequence[bytes]
+) -> None:
+    """SPEC 10.2.1 and 1.3."""
+    run, found = forged(tmp_path, b"".join(parts))
+    with pytest.raises(PeerError):
+        list(found.messages())
+    with pytest.raises(PeerError):
+        audit(found, run.manifest)
+
+
+def test_an_entry_of_a_stranger_is_refused(tmp_path: Path) -> None:
+    stranger = Run(5).authors[4]
+    stranger.run = Run(3).id
+    message = Entries(run=Run(3).id, entries=(stranger.say(join()).envelope,), beats=())
+    run, found = forged(tmp_path, framed(encode_message(message)))
+    with pytest.raises(PeerError, match="stranger"):
+        audit(found, run.manifest)
+
+
+@pytest.mark.parametrize("change", ["bit", "longer", "shorter", "empty"])
+def test_a_snapshot_changed_on_the_way_is_refused(tmp_path: Path, change: str) -> None:
+    """SPEC 5.3.1."""
+    run, snapshot, folder = bundle(tmp_path)
+    (path,) = (folder / "snapshots").iterdir()
+    data = path.read_bytes()
+    changed = {"bit": b"W" + data[1:], "longer": data + b"!", "shorter": data[:-1], "empty": b""}
+    path.write_bytes(changed[change])
+    found = read_bundle(folder, run.manifest)
+    with pytest.raises(PeerError, match="not what a record says"):
+        found.take(snapshot, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+    with pytest.raises(PeerError, match="not what its name says"):
+        audit(found, run.manifest)
+
+
+def test_a_link_among_the_snapshots_is_not_followed(tmp_path: Path) -> None:
+    run, snapshot, folder = bundle(tmp_path)
+    (path,) = (folder / "snapshots").iterdir()
+    path.unlink()
+    path.symlink_to(tmp_path / "weights")
+    found = read_bundle(folder, run.manifest)
+    with pytest.raises(Failed, match="cannot be read"):
+        found.take(snapshot, tmp_path / "copy")
+    with pytest.raises(PeerError, match="is none"):
+        audit(found, run.manifest)
