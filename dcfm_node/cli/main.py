@@ -9,7 +9,16 @@ import sys
 import typer
 
 from dcfm_node import __version__
-from dcfm_node.cli import bundle, experiment, node, proof, query, simulate, student
+from dcfm_node.cli import (
+    bundle,
+    experiment,
+    node,
+    proof,
+    query,
+    simulate,
+    student,
+    succession,
+)
 from dcfm_node.cli.output import print_json
 from dcfm_node.errors import UserError
 
@@ -28,6 +37,8 @@ simulate.register(app)
 app.add_typer(student.app, name="student")
 app.add_typer(proof.app, name="proof")
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(succession.keys, name="keys")
+app.add_typer(succession.run, name="run")
 app.add_typer(experiment.app, name="experiment")
 
 

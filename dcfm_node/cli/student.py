@@ -96,7 +96,7 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
             "verified": True,
             "run": {"name": manifest.name, "id": proven.run.hex()},
         }
-        print_json(document | asdict(facts))
+        print_json(document | asdict(facts) | {"continues": _earlier(proven)})
         return
     teachers = ", ".join(f"{silo} (round {round_})" for silo, round_, _ in facts.teachers)
     typer.echo(
@@ -109,6 +109,8 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
         f"refused   {', '.join(facts.refused_by) or 'by nobody'}\n"
         f"withdrawn {', '.join(facts.withdrawn) or 'nobody'}"
     )
+    if (earlier := _earlier(proven)) is not None:
+        typer.echo(_earlier_text(earlier))
 
 
 @app.command()
@@ -176,6 +178,37 @@ def _verified(folder: Path) -> "tuple[Manifest, Lineage]":
             fix="do not use this model; fetch the student again",
         )
     return student.manifest, proven
+
+
+def _earlier(proven: "Lineage") -> dict[str, Any] | None:
+    """The run that the student's goes on from, and what was found of it."""
+    continues = proven.view.manifest.continues
+    if continues is None:
+        return None
+    before = proven.earlier
+    teachers = _facts(before).teachers if before is not None else []
+    return {
+        "run": continues.run.hex(),
+        "student": continues.student.digest.hex() if continues.student is not None else None,
+        "verified": before is not None,
+        "teachers": [silo for silo, _, _ in teachers],
+        "changed_keys": {silo.name: silo.how for silo in proven.changed},
+        "continues": _earlier(before) if before is not None else None,
+    }
+
+
+def _earlier_text(earlier: dict[str, Any]) -> str:
+    lines = [f"continues run {earlier['run']}"]
+    if earlier["verified"]:
+        lines.append(
+            f"          from student {earlier['student'][:12]} of {', '.join(earlier['teachers'])}"
+        )
+    else:
+        lines.append("          whose records are not in this folder")
+    lines += [f"new key   {name}: {how}" for name, how in earlier["changed_keys"].items()]
+    if earlier["continues"] is not None:
+        lines.append(_earlier_text(earlier["continues"]))
+    return "\n".join(lines)
 
 
 def _counts(proven: "Lineage") -> dict[str, dict[tuple[int, ...], int]]:

@@ -3,8 +3,8 @@
 import os
 import shlex
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import zmq
@@ -16,6 +16,10 @@ SIGN_FILE = "sign.key"
 """Ed25519 seed: 64 hex digits."""
 LINK_FILE = "link.key"
 """Curve25519 secret key: 40 characters of Z85."""
+HANDOVER_FILE = "handover"
+"""Signature of the previous keys over these: 128 hex digits."""
+PREVIOUS = "previous"
+"""Folder of the keys that these took the place of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class NodeKeys:
     """Curve25519, Z85, 40 characters."""
     link_public: str
     """Curve25519, Z85, 40 characters."""
+    handover: bytes | None = None
+    """By which the previous keys named these; public."""
 
     @property
     def sign_public(self) -> bytes:
@@ -63,6 +69,44 @@ def create_keys(folder: Path) -> NodeKeys:
     return NodeKeys(sign, link_secret.decode(), link_public.decode())
 
 
+def rotate_keys(folder: Path, sign_over: Callable[[NodeKeys, NodeKeys], bytes]) -> NodeKeys:
+    """Put new keys in the place of the old, which move to `previous`, and sign the hand-over.
+
+    Args:
+        sign_over: the old keys' signature over the new ones.
+
+    Raises:
+        ConfigError: keys were rotated before and the ones of before are still there; or a key is
+            missing, malformed or cannot be written.
+    """
+    previous, fresh = folder / PREVIOUS, folder / "next"
+    if previous.exists():
+        raise ConfigError(
+            "keys were rotated before, and that hand-over would be lost",
+            where=str(previous),
+            fix="once every site runs with the present keys, delete that folder and rotate again",
+        )
+    old = load_keys(folder, {})
+    new = create_keys(fresh)
+    handover = sign_over(old, new)
+    try:
+        _write_secret(fresh / HANDOVER_FILE, handover.hex())
+        (folder / HANDOVER_FILE).unlink(missing_ok=True)
+        previous.mkdir(mode=0o700)
+        for name in (SIGN_FILE, LINK_FILE):
+            (folder / name).rename(previous / name)
+        for name in (SIGN_FILE, LINK_FILE, HANDOVER_FILE):
+            (fresh / name).rename(folder / name)
+        fresh.rmdir()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be written: {error.strerror}",
+            where=str(error.filename or folder),
+            fix=f"old keys are in {previous} or {folder}, new ones in {fresh} or {folder}",
+        ) from error
+    return replace(new, handover=handover)
+
+
 def load_keys(folder: Path, environ: Mapping[str, str] = os.environ) -> NodeKeys:
     """Read both keys: from $CREDENTIALS_DIRECTORY when it holds them, else from `folder`.
 
@@ -85,7 +129,21 @@ def load_keys(folder: Path, environ: Mapping[str, str] = os.environ) -> NodeKeys
         public = zmq.curve_public(link.encode())
     except (ValueError, zmq.ZMQError):
         raise _malformed(folder / LINK_FILE, "40 characters of Z85") from None
-    return NodeKeys(private, link, public.decode())
+    return NodeKeys(private, link, public.decode(), _handover(folder))
+
+
+def _handover(folder: Path) -> bytes | None:
+    """The previous keys' signature, if keys were rotated."""
+    path = folder / HANDOVER_FILE
+    try:
+        signature = bytes.fromhex(path.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _malformed(path, "128 hex digits") from error
+    if len(signature) != 64:
+        raise _malformed(path, "128 hex digits")
+    return signature
 
 
 def _read_secret(path: Path, granted: bool) -> str:

@@ -31,6 +31,18 @@ def _from_hex(value: Any) -> Any:
     return key
 
 
+def _signature(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        signature = bytes.fromhex(value)
+    except ValueError:
+        signature = b""
+    if len(signature) != 64:
+        raise ValueError(f"is no signature of 128 hex digits; {_FIX}")
+    return signature
+
+
 def _z85_key(value: str) -> str:
     try:
         key = z85.decode(value)
@@ -51,6 +63,8 @@ class Peer(Model):
     """Curve25519 public key: 40 characters of Z85."""
     control: DialAddress | None = None
     bulk: DialAddress | None = None
+    handover: Annotated[bytes, BeforeValidator(_signature)] | None = None
+    """By which this node's previous keys named these: 128 hex digits in the file."""
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
@@ -105,6 +119,7 @@ def own_peer(config: NodeConfig, keys: NodeKeys) -> Peer:
         link_key=keys.link_public,
         control=config.advertise.control,
         bulk=config.advertise.bulk,
+        handover=keys.handover,
     )
 
 
@@ -116,6 +131,7 @@ def peer_block(peer: Peer) -> str:
         "link_key": peer.link_key,
         "control": peer.control,
         "bulk": peer.bulk,
+        "handover": peer.handover.hex() if peer.handover is not None else None,
     }
     lines = [f'{key} = "{value}"' for key, value in fields.items() if value is not None]
     return "\n".join(["[[peer]]", *lines, ""])

@@ -2,17 +2,20 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
+from zmq.utils import z85
 
 from dcfm_node.config import templates, toml
 from dcfm_node.config.advice import Problem, closest
 from dcfm_node.config.peers import Peer, merged
-from dcfm_node.records.base import Model, Name
+from dcfm_node.records.base import MAX_SNAPSHOT_BYTES, Digest, Model, Name, Snapshot
 from dcfm_node.records.manifest import (
     MAX_SILOS,
     Attribute,
+    Continues,
+    Handover,
     Manifest,
     Method,
     Network,
@@ -21,6 +24,31 @@ from dcfm_node.records.manifest import (
     Silo,
     Transfer,
 )
+
+
+def _from_hex(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return bytes.fromhex(value)
+    except ValueError:
+        raise ValueError("is not written in hex digits; take what 'run continue' wrote") from None
+
+
+HexDigest = Annotated[Digest, BeforeValidator(_from_hex)]
+
+
+class _Student(Model):
+    digest: HexDigest
+    size: Annotated[int, Field(ge=1, le=MAX_SNAPSHOT_BYTES)]
+
+
+class _Continues(Model):
+    """As `Continues`; hand-overs stand in peers.toml."""
+
+    run: HexDigest
+    student: _Student | None = None
+    replaced: Annotated[tuple[Name, ...], Field(max_length=MAX_SILOS)] = ()
 
 
 class _RunFile(Model):
@@ -34,6 +62,7 @@ class _RunFile(Model):
     method: Method
     policy: Policy = Policy()
     transfer: Transfer = Transfer()
+    continues: _Continues | None = None
 
 
 def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None) -> Manifest:
@@ -62,12 +91,31 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None) -> Manifest:
             policy=run.policy,
             transfer=run.transfer,
             roster=tuple(silos),
+            continues=_continued(run.continues, [known[silo.name] for silo in silos]),
         )
     except ValidationError as error:
         found = [
             str(detail.get("ctx", {}).get("error", detail["msg"])) for detail in error.errors()
         ]
         raise document.error([_problem(what) for what in found]) from None
+
+
+def _continued(said: _Continues | None, roster: list[Peer]) -> Continues | None:
+    """With the hand-overs of the roster's peers."""
+    if said is None:
+        return None
+    handovers = (
+        Handover(name=p.name, link_key=z85.decode(p.link_key), signature=p.handover)
+        for p in roster
+        if p.handover is not None and p.name not in said.replaced
+    )
+    student = said.student
+    return Continues(
+        run=said.run,
+        student=None if student is None else Snapshot(digest=student.digest, size=student.size),
+        handovers=tuple(handovers),
+        replaced=said.replaced,
+    )
 
 
 def run_template() -> str:

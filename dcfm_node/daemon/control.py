@@ -29,6 +29,7 @@ class Control:
         clock: seconds, the daemon's own.
         put: takes an event for the swarm.
         take_in: imports a bundle's folder.
+        earlier: gives the lineage of the run that this one continues.
         stop: begins to stop, with the grace in seconds that the present work gets.
     """
 
@@ -43,6 +44,7 @@ class Control:
     clock: Callable[[], float]
     put: Callable[[Event], None]
     take_in: Callable[[Path], Awaitable[Answer]]
+    earlier: Callable[[], bytes | None]
     stop: Callable[[float], None]
 
     def handle(self, command: str, arguments: dict[str, Any]) -> Answer | Awaitable[Answer]:
@@ -123,7 +125,7 @@ class Control:
         return {
             "schema": "dcfm-node/student/1",
             "path": str(path),
-            "lineage": bundle(node.manifest, node.exchange.journals).hex(),
+            "lineage": bundle(node.manifest, node.exchange.journals, self.earlier()).hex(),
             "student": student_facts(view, said),
         }
 

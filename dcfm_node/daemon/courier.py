@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ class Courier:
 
     Args:
         folder: a scratch folder of its own, on the snapshots' filesystem.
-        handle: carries out what the swarm answers to an event.
+        handle: hands the swarm an event, and waits until what it led to is carried out.
         check: holds a snapshot that is whole on disk, if it may be loaded.
         unfetch: gives a download up.
     """
@@ -32,7 +32,7 @@ class Courier:
     node: Node
     snapshots: SnapshotStore
     folder: Path
-    handle: Callable[[Event], None]
+    handle: Callable[[Event], Awaitable[None]]
     check: Callable[[bytes], Coroutine[None, None, None]]
     unfetch: Callable[[bytes], None]
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -76,11 +76,11 @@ class Courier:
             raise PeerError("this node exported it itself")
         messages = bundle.messages()
         while (message := await asyncio.to_thread(next, messages, None)) is not None:
-            self.handle(Received(author, message))
+            await self.handle(Received(author, message))
             if trouble := self.node.exchange.peers[author].trouble:
                 raise PeerError(trouble)
         if (head := heads.get(self.node.me)) is not None:
-            self.handle(Carried(author, head))
+            await self.handle(Carried(author, head))
 
     async def _snapshots(self, bundle: CarriedBundle) -> int:
         """How many were taken over. Others may become wanted by what these make known."""

@@ -23,12 +23,14 @@ from dcfm_node.daemon.control import Control
 from dcfm_node.daemon.courier import Courier
 from dcfm_node.daemon.deltas import Deltas, restore
 from dcfm_node.daemon.disk import Disk, open_journals
+from dcfm_node.daemon.legacy import legacy
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
 from dcfm_node.daemon.training import Trainer
 from dcfm_node.errors import DataError, Failed, PeerError
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import MAX_ENTRIES_BYTES
+from dcfm_node.store.archive import earlier_lineage
 from dcfm_node.store.lock import lock
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.store.tensors import (
@@ -68,6 +70,8 @@ log = structlog.get_logger()
 
 DISK_RETRY_S = 2.0
 MAX_OPEN = 65_536
+DUE = Tick()
+"""What the loop tells itself when nobody else has anything to say."""
 SILENCE_S = 5.0
 """The longest the loop may sleep: the service manager's watchdog is fed from it."""
 
@@ -187,6 +191,7 @@ class Daemon:
             clock=self.clock,
             put=self.put,
             take_in=self._courier().take_in,
+            earlier=partial(earlier_lineage, self.settings.config.state, self.node.manifest),
             stop=self.stop,
         )
 
@@ -195,7 +200,7 @@ class Daemon:
             node=self.node,
             snapshots=self.snapshots,
             folder=self.settings.config.state / "import",
-            handle=lambda event: self._carry_out(self.node.handle(event, self.clock())),
+            handle=self._hand_in,
             check=self._check,
             unfetch=self.network.unfetch,
         )
@@ -229,11 +234,16 @@ class Daemon:
             rng=random.Random(),
             wall_ms=time.time_ns() // 1_000_000 - int(self.clock() * 1_000),
             pace=pace(settings.config.gossip.interval_s),
+            inherited=legacy(settings.config.state, settings.manifest, settings.config.name),
         )
         self.journals.enter(node.run, manifest_bytes(settings.manifest))
         node.restore(entries, forks)
         view = node.exchange.view
         forms = {digest: self._form(view, digest) for digest in view.named}
+        continues = settings.manifest.continues
+        student = continues.student if continues is not None else None
+        own = node.inherited.snapshot if node.inherited is not None else None
+        forms |= {kept.digest: self.ready.tensors for kept in (student, own) if kept is not None}
         node.held |= await asyncio.to_thread(self._intact, forms)
         await asyncio.to_thread(restore, self.snapshots, view.deltas, node.held)
         return node
@@ -270,6 +280,11 @@ class Daemon:
             return
         self._events.put_nowait(event)
 
+    async def _hand_in(self, event: Event) -> None:
+        """The same, and wait until what it led to is carried out."""
+        self.put(event)
+        await self._events.join()
+
     async def _serve(self) -> None:
         watchdog = watchdog_interval_s()
         fed_at = self.clock()
@@ -278,8 +293,10 @@ class Daemon:
                 patience = min(SILENCE_S, max(0.0, self.node.deadline - self.clock()))
                 event = await asyncio.wait_for(self._events.get(), patience)
             except TimeoutError:
-                event = Tick()
+                event = DUE
             await self._carry_out(self.node.handle(event, self.clock()))
+            if event is not DUE:
+                self._events.task_done()
             if watchdog is not None and self.clock() - fed_at >= watchdog:
                 fed_at = self.clock()
                 notify("WATCHDOG=1")

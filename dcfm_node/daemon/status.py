@@ -29,7 +29,7 @@ def status(node: Node, now: float, troubles: Sequence[str] = ()) -> dict[str, An
     phase = step.phase if step is not None else None
     silos = [_silo(node, silo.name, silo.key, now) for silo in node.manifest.roster]
     students = [student_facts(view, said) for said in view.valid_students()]
-    latest = view.latest()
+    latest, continues = view.latest(), node.manifest.continues
     released = next((s for s in students if latest and s["digest"] == _hex(latest)), None)
     problems = [*troubles, *_problems(node, silos, released, now)]
     return {
@@ -37,7 +37,11 @@ def status(node: Node, now: float, troubles: Sequence[str] = ()) -> dict[str, An
         "node": node.manifest.silo_name(node.me),
         "id": node.me.hex(),
         "version": __version__,
-        "run": {"name": node.manifest.name, "id": node.run.hex()},
+        "run": {
+            "name": node.manifest.name,
+            "id": node.run.hex(),
+            "continues": continues.run.hex() if continues is not None else None,
+        },
         "health": "degraded" if problems else "healthy",
         "problems": problems,
         "phase": {"stage": phase.stage, "round": phase.round} if phase else None,

@@ -59,12 +59,19 @@ class Outcome:
 
 
 def local(
-    manifest: Manifest, train: Samples, holdout: Samples, *, seed: int, hooks: Hooks
+    manifest: Manifest,
+    train: Samples,
+    holdout: Samples,
+    *,
+    init: Weights | None = None,
+    seed: int,
+    hooks: Hooks,
 ) -> Outcome:
-    """Stage I, Eqs. 8-11: one silo alone, from the run's common initial weights."""
+    """Stage I, Eqs. 8-11: one silo alone, from the run's common initial weights, or from the
+    student of the run that this one continues."""
     stage = manifest.method.local
     return _on_data(
-        manifest, stage, (train, holdout), init=None, mix=sources.all_live, seed=seed, hooks=hooks
+        manifest, stage, (train, holdout), init=init, mix=sources.all_live, seed=seed, hooks=hooks
     )
 
 

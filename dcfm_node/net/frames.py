@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dcfm_node.errors import PeerError
-from dcfm_node.records.entries import MAX_SNAPSHOT_BYTES
+from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_count
 from dcfm_node.wire.canonical import pack, unpack
 

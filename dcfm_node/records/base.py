@@ -36,3 +36,13 @@ Metrics = Annotated[
     ],
     Field(max_length=32),
 ]
+
+MAX_SNAPSHOT_BYTES = 8 * 2**30
+
+
+class Snapshot(Model):
+    """What a record says of a safetensors file (SPEC 5.1)."""
+
+    digest: Digest
+    """Over its size and the hashes of its chunks."""
+    size: Annotated[int, Field(ge=1, le=MAX_SNAPSHOT_BYTES)]

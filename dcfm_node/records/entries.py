@@ -17,20 +17,11 @@ from dcfm_node.records.base import (
     Term,
     Version,
 )
+from dcfm_node.records.base import Snapshot as Snapshot  # noqa: PLC0414 - told on
 from dcfm_node.records.manifest import MAX_COMBINATIONS, MAX_SILOS
-
-MAX_SNAPSHOT_BYTES = 8 * 2**30
 
 Label = Annotated[tuple[Annotated[int, Field(ge=0, le=1_000)], ...], Field(max_length=32)]
 """One combination c: an index per attribute."""
-
-
-class Snapshot(Model):
-    """What a record says of a safetensors file (SPEC 5.1)."""
-
-    digest: Digest
-    """Over its size and the hashes of its chunks."""
-    size: Annotated[int, Field(ge=1, le=MAX_SNAPSHOT_BYTES)]
 
 
 class Delta(Model):

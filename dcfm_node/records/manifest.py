@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dcfm_node.records.base import Key, Model, Name
+from dcfm_node.records.base import Digest, Key, Model, Name, Snapshot
 
 MAX_COMBINATIONS = 65_536
 MAX_SILOS = 1_000
@@ -174,6 +174,27 @@ class Silo(Model):
     key: Key
 
 
+class Handover(Model):
+    """A silo's old key names its new ones: the identity goes on in a run that continues another."""
+
+    name: Name
+    link_key: Key
+    """Curve25519 public key that goes with the new signing key, which is the roster's."""
+    signature: Annotated[bytes, Field(min_length=64, max_length=64)]
+    """Under the old key (SPEC 2.7.2)."""
+
+
+class Continues(Model):
+    """The run that this one goes on from, with another roster, other keys or other settings."""
+
+    run: Digest
+    student: Snapshot | None
+    """A student of that run: what newcomers start from."""
+    handovers: Annotated[tuple[Handover, ...], Field(max_length=MAX_SILOS)] = ()
+    replaced: Annotated[tuple[Name, ...], Field(max_length=MAX_SILOS)] = ()
+    """Silos whose old key is lost: the members vouch for the new one."""
+
+
 class Manifest(Model):
     """A run. The roster is sorted by name, so that two nodes write the same bytes."""
 
@@ -186,6 +207,7 @@ class Manifest(Model):
     policy: Policy = Policy()
     transfer: Transfer = Transfer()
     roster: Annotated[tuple[Silo, ...], Field(min_length=1, max_length=MAX_SILOS)]
+    continues: Continues | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -201,6 +223,8 @@ class Manifest(Model):
             raise ValueError("method.min_rounds exceeds method.max_rounds")
         if problem := _method_problem(self.method):
             raise ValueError(problem)
+        if self.continues is not None and self.method.name != "dcfm":
+            raise ValueError("method.name is no 'dcfm'; a run of another method is not continued")
         if self.network.kind == "unet" and len(self.sample_shape) != 3:
             raise ValueError("network.kind 'unet' needs sample_shape = [channels, height, width]")
         return self

@@ -8,6 +8,7 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.snapshots import snapshot_path
 from dcfm_node.swarm.journal import Journals
+from dcfm_node.swarm.lineage import bundle
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import decode_manifest, open_entry, run_id
 
@@ -35,19 +36,40 @@ def open_archive(state: Path, run: bytes | None = None) -> Archive:
     Raises:
         Failed: the folder holds no such run, or its journals are damaged.
     """
+    found = find_archive(state, run)
+    if found is None:
+        name = f"in run {run.hex()[:16]}" if run is not None else "in any run yet"
+        raise Failed(
+            f"this node took no part {name}", where=str(state), fix="start it: dcfm-node start"
+        )
+    return found
+
+
+def find_archive(state: Path, run: bytes | None = None) -> Archive | None:
+    """The same; None where the folder holds no such run."""
     if not (state / DATABASE).is_file():
-        raise _none(state, "this node took part in no run yet")
+        return None
     store = JournalStore(state / DATABASE)
     try:
         encoded = store.manifest(run)
         if encoded is None:
-            name = f"run {run.hex()[:16]}" if run is not None else "any run"
-            raise _none(state, f"this node did not take part in {name}")
+            return None
         manifest = decode_manifest(encoded)
         entries, forks = store.load(run_id(manifest))
     finally:
         store.close()
     return Archive(state, manifest, *_replayed(manifest, entries, forks))
+
+
+def earlier_lineage(state: Path, manifest: Manifest) -> bytes | None:
+    """The lineage of the run that one continues, and of those before it, as far as this node took
+    part in them."""
+    if manifest.continues is None:
+        return None
+    found = find_archive(state, manifest.continues.run)
+    if found is None:
+        return None
+    return bundle(found.manifest, found.journals, earlier_lineage(state, found.manifest))
 
 
 def _replayed(
@@ -60,7 +82,3 @@ def _replayed(
         journals.mark_fork(open_entry(first), open_entry(second))
     chains = journals.chains.values()
     return journals, View.of(manifest, (sealed for chain in chains for sealed in chain))
-
-
-def _none(state: Path, what: str) -> Failed:
-    return Failed(what, where=str(state), fix="start it once: dcfm-node start")

@@ -22,7 +22,7 @@ from stat import S_ISREG
 from threading import Lock
 
 from dcfm_node.errors import PeerError
-from dcfm_node.records.entries import MAX_SNAPSHOT_BYTES, Snapshot
+from dcfm_node.records.base import MAX_SNAPSHOT_BYTES, Snapshot
 from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_hash, snapshot_digest
 
 SUFFIX = ".safetensors"

@@ -16,10 +16,9 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from pydantic import ValidationError
-
 from dcfm_node.errors import Failed
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.store.manifests import manifest_from_json, manifest_to_json
 from dcfm_node.store.snapshots import describe
 from dcfm_node.wire.envelope import run_id
 
@@ -129,33 +128,6 @@ def read_student(folder: Path) -> StudentFolder:
     except (ValueError, RecursionError) as error:
         raise Failed(f"the manifest is malformed: {error}", where=where, fix=_FETCH) from error
     return StudentFolder(folder / MODEL, manifest, lineage)
-
-
-def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
-    """A manifest as plain JSON values; keys in hex."""
-    document = manifest.model_dump()
-    roster = [silo | {"key": silo["key"].hex()} for silo in document["roster"]]
-    plain: dict[str, Any] = json.loads(json.dumps(document | {"roster": roster}))
-    return plain
-
-
-def manifest_from_json(document: object) -> Manifest:
-    """The manifest that `manifest_to_json` wrote.
-
-    Raises:
-        ValueError: it is no manifest; the message names the first field that is wrong.
-    """
-    values = _frozen(document)
-    try:
-        roster = tuple(silo | {"key": bytes.fromhex(silo["key"])} for silo in values["roster"])
-    except (TypeError, KeyError, ValueError) as error:
-        raise ValueError("roster: not a list of silos with their keys in hex") from error
-    try:
-        return Manifest.model_validate(values | {"roster": roster})
-    except ValidationError as error:
-        detail = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in detail["loc"])
-        raise ValueError(f"{place}: {detail['msg']}") from error
 
 
 def model_card(manifest: Manifest, facts: StudentFacts) -> str:
@@ -330,15 +302,6 @@ def _config(manifest: Manifest, digest: bytes) -> dict[str, Any]:
         "network": document["network"],
         "manifest": document,
     }
-
-
-def _frozen(value: Any) -> Any:
-    """JSON's lists as the tuples that records have."""
-    if isinstance(value, list):
-        return tuple(_frozen(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _frozen(item) for key, item in value.items()}
-    return value
 
 
 def _refuse_foreign(target: Path) -> None:

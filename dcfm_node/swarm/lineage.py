@@ -4,12 +4,14 @@ The bundle is the manifest and every journal of the run. Whoever holds it replay
 signatures, chains, a majority's votes for the leader, teachers that exist, endorsements (SPEC 9).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Student
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.journal import Journals, Offered
+from dcfm_node.swarm.succession import Changed, changed_keys
 from dcfm_node.swarm.view import Said, View
 from dcfm_node.wire.canonical import pack, unpack
 from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, open_entry, run_id
@@ -24,13 +26,22 @@ class Lineage:
     student: Said[Student]
     view: View
     run: bytes
+    earlier: "Lineage | None" = None
+    """That of the student which this run goes on from, where the bundle has it."""
+    changed: Sequence[Changed] = ()
+    """Silos that go on under another key than in that run."""
 
 
-def bundle(manifest: Manifest, journals: Journals) -> bytes:
-    """Canonical bytes of all that a verifier needs."""
+def bundle(manifest: Manifest, journals: Journals, earlier: bytes | None = None) -> bytes:
+    """Canonical bytes of all that a verifier needs.
+
+    Args:
+        earlier: the bundle of the run that this one continues.
+    """
     chains = journals.chains.values()
     entries = [sealed.envelope for chain in chains for sealed in chain]
-    return pack({"format": FORMAT, "manifest": manifest_bytes(manifest), "entries": entries})
+    fields = {"format": FORMAT, "manifest": manifest_bytes(manifest), "entries": entries}
+    return pack(fields if earlier is None else fields | {"continues": earlier})
 
 
 def verify(data: bytes, model_digest: bytes) -> Lineage:
@@ -39,7 +50,8 @@ def verify(data: bytes, model_digest: bytes) -> Lineage:
     Raises:
         PeerError: which link of the lineage does not hold.
     """
-    match unpack(data):
+    fields = unpack(data)
+    match fields:
         case {"format": str(version), "manifest": bytes(encoded), "entries": tuple(entries)}:
             if version != FORMAT:
                 raise PeerError(f"the lineage's format is {version!r}, this version reads {FORMAT}")
@@ -59,5 +71,20 @@ def verify(data: bytes, model_digest: bytes) -> Lineage:
         view.add(sealed)
     for student in reversed(view.valid_students()):
         if student.body.snapshot.digest == model_digest:
-            return Lineage(student, view, journals.run)
+            return _joined(Lineage(student, view, journals.run), fields.get("continues"))
     raise PeerError("no elected node of this run published a student with this model's digest")
+
+
+def _joined(found: Lineage, earlier: object) -> Lineage:
+    """The same with the lineage of the run it continues, if the bundle has that."""
+    continues = found.view.manifest.continues
+    if continues is None or continues.student is None or not isinstance(earlier, bytes):
+        return found
+    before = verify(earlier, continues.student.digest)
+    if before.run != continues.run:
+        raise PeerError("its earlier lineage is not of the run that it continues")
+    try:
+        changed = changed_keys(before.view.manifest, found.view.manifest)
+    except ValueError as error:
+        raise PeerError(f"it does not go on from the run it continues: {error}") from error
+    return replace(found, earlier=before, changed=changed)

@@ -12,6 +12,7 @@ from dcfm_node import __version__
 from dcfm_node.records.entries import (
     Body,
     Entry,
+    Expert,
     Join,
     Label,
     Lease,
@@ -88,6 +89,7 @@ class Node:
         wall_ms: what the wall clock says when `now` is 0; informs only.
         opener: verifies what others sign.
         quota: no snapshot of this run is larger, in bytes; None where nobody knows.
+        inherited: this silo's expert of the run that this one continues, said for round 0.
     """
 
     signer: Signs
@@ -100,6 +102,7 @@ class Node:
     held: set[bytes] = field(default_factory=set)
     opener: Opener = OPENER
     quota: int | None = None
+    inherited: Expert | None = None
 
     def __post_init__(self) -> None:
         self.me = self.signer.key
@@ -118,8 +121,6 @@ class Node:
         self._retry_at = 0.0
         self._gossip_at = 0.0
         self._linked_at: float | None = None
-
-    # The two doors
 
     def restore(self, entries: Iterable[bytes], forks: Iterable[tuple[bytes, bytes]]) -> None:
         """Take in what the store kept; before the first event."""
@@ -188,14 +189,12 @@ class Node:
         peer = self.exchange.peers.get(event.peer)
         if peer is None:
             return []
-        match event:
-            case LinkDown():
-                peer.linked = False
-                return []
-            case LinkUp():
-                peer.linked = True
-            case Carried():
-                self.exchange.recovery.hear_bundle(event.peer, event.head)
+        if isinstance(event, Carried):
+            self.exchange.recovery.hear_bundle(event.peer, event.head)
+        else:
+            peer.linked = isinstance(event, LinkUp)
+        if isinstance(event, LinkDown):
+            return []
         self._gossip_at = 0.0
         self._linked_at = now if self._linked_at is None else self._linked_at
         return []
@@ -290,7 +289,7 @@ class Node:
             situation = self.situation(now)
             step = next_step(situation)
             self._watch(situation, step, now)
-            if isinstance(step.action, Vote | Lease) and self._may_write():
+            if isinstance(step.action, Vote | Lease | Expert) and self._may_write():
                 effects += self._publish(step.action, now)
                 continue
             break
@@ -336,6 +335,7 @@ class Node:
             gone=lambda key: key != self.me and liveness.gone(key, now),
             lost=lambda digest: self.holdings.lost(digest, now),
             booth=booth,
+            inherited=self.inherited,
         )
 
     def _quorate(self, now: float) -> bool:

@@ -28,6 +28,8 @@ class Situation:
         gone: whether a silo showed no sign of life for as long; never this node itself.
         lost: whether a snapshot, by digest, was not delivered by anyone for as long.
         booth: what an election depends on.
+        inherited: what this silo says in place of training for round 0: its expert of the run that
+            this one continues.
     """
 
     view: View
@@ -37,6 +39,7 @@ class Situation:
     gone: Callable[[bytes], bool]
     lost: Callable[[bytes], bool]
     booth: Booth
+    inherited: Expert | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Step:
     """The phase, and this node's part in it."""
 
     phase: Phase
-    action: Work | Vote | Lease | Waiting
+    action: Work | Vote | Lease | Expert | Waiting
 
 
 def next_step(s: Situation) -> Step:
@@ -108,17 +111,20 @@ def wanted(s: Situation) -> dict[bytes, Snapshot]:
         again = (s.view.latest_expert(key, upto) for key in s.view.active())
         kept = [e for e in again if e is not None and _usable(s, e)]
         found = {e.body.snapshot.digest: e.body.snapshot for e in kept}
+    continued = _continued(s.view)
+    if continued is not None and student is None:
+        found[continued.digest] = continued
     taken = [said.body.snapshot for said in students if not _refused(s, said)]
     return found | {snapshot.digest: snapshot for snapshot in taken} | _progress(s)
 
 
-def _train(s: Situation, phase: Phase) -> Work | Waiting:
+def _train(s: Situation, phase: Phase) -> Work | Expert | Waiting:
     now_training = turn(s.view, phase, s.late)
     if s.me not in now_training:
         return Waiting("silos are training", on=tuple(now_training))
     own = s.view.latest_expert(s.me)
     if own is None:
-        return Train("local", 0)
+        return _first(s)
     if s.view.manifest.method.name == "fedflow":
         found = _audited_experts(s, phase.round - 1, phase.round - 1)
         if isinstance(found, Waiting | Examine):
@@ -139,6 +145,23 @@ def _train(s: Situation, phase: Phase) -> Work | Waiting:
         return experts
     peers = tuple((e.author, e.body.snapshot.digest) for e in experts if e.author != s.me)
     return Train("refine", phase.round, init=init, peers=peers)
+
+
+def _first(s: Situation) -> Work | Expert | Waiting:
+    """Stage I; in a run that continues another, from where that one ended."""
+    if s.inherited is not None and s.inherited.snapshot.digest in s.held:
+        return s.inherited
+    student = _continued(s.view)
+    if student is None or s.lost(student.digest):
+        return Train("local", 0)
+    if student.digest not in s.held:
+        return Waiting("the student of the run that this one continues is on its way")
+    return Train("local", 0, init=student.digest)
+
+
+def _continued(view: View) -> Snapshot | None:
+    """The student of the run that this one continues."""
+    return view.manifest.continues.student if view.manifest.continues is not None else None
 
 
 def _start(s: Situation, own: Said[Expert]) -> bytes | None:

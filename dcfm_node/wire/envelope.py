@@ -30,6 +30,7 @@ from dcfm_node.wire.canonical import pack, sha256, unpack
 ENTRY_DOMAIN = b"dcfm-node/entry/1\0"
 BEAT_DOMAIN = b"dcfm-node/beat/1\0"
 BUNDLE_DOMAIN = b"dcfm-node/bundle/1\0"
+HANDOVER_DOMAIN = b"dcfm-node/handover/1\0"
 RUN_DOMAIN = b"dcfm-node/run/1\0"
 
 AnyModel = TypeVar("AnyModel", bound=Model)
@@ -150,7 +151,22 @@ def open_bundle(envelope: bytes) -> Bundle:
     Raises:
         PeerError: as `open_entry`.
     """
-    return _open(envelope, Bundle, BUNDLE_DOMAIN)[1]
+    return _open(envelope, Bundle, BUNDLE_DOMAIN, ed25519)[1]
+
+
+def hand_over(old: Signer, new: bytes, link_key: bytes) -> bytes:
+    """The signature by which a silo's old key names its new ones (SPEC 2.7.2)."""
+    return old.sign(HANDOVER_DOMAIN + old.key + new + link_key)
+
+
+def handed_over(old: bytes, new: bytes, link_key: bytes, signature: bytes) -> bool:
+    """Whether the holder of an old key named these new ones."""
+    try:
+        key = Ed25519PublicKey.from_public_bytes(old)
+        key.verify(signature, HANDOVER_DOMAIN + old + new + link_key)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def encode_message(message: Message) -> bytes:

@@ -120,7 +120,7 @@ class Bench:
                 manifest, train, holdout, anchor=anchor, seed=job.seed, hooks=hooks
             )
         if job.kind == "local" or init is None:
-            return stages.local(manifest, train, holdout, seed=job.seed, hooks=hooks)
+            return stages.local(manifest, train, holdout, init=init, seed=job.seed, hooks=hooks)
         return stages.refine_against_peers(
             manifest,
             train,

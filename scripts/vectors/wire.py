@@ -4,8 +4,8 @@ from typing import Any
 
 from dcfm_node.records import manifest as man
 from dcfm_node.wire import envelope as env
-from dcfm_node.wire.canonical import pack
-from vectors.common import MANIFEST, Json, case, make_manifest, plain
+from dcfm_node.wire.canonical import pack, sha256
+from vectors.common import MANIFEST, NAMES, SIGNERS, SNAPSHOT, Json, case, make_manifest, plain
 
 
 def nested(depth: int) -> Any:
@@ -65,6 +65,31 @@ def canonical() -> Json:
     }
 
 
+CONTINUES = man.Continues(
+    run=sha256(b"an earlier run"),
+    student=SNAPSHOT,
+    handovers=(man.Handover(name=NAMES[0], link_key=bytes(32), signature=bytes(64)),),
+    replaced=(NAMES[1],),
+)
+
+
+def handovers() -> list[Json]:
+    """The old key's signature over new ones, and signatures that are not that."""
+    old, new, link = SIGNERS[0], SIGNERS[1].key, sha256(b"link key")
+    domain = env.HANDOVER_DOMAIN
+    plans = [
+        ("handed over", env.hand_over(old, new, link), True),
+        ("signed by the new key", SIGNERS[1].sign(domain + old.key + new + link), False),
+        ("over another link key", env.hand_over(old, new, bytes(32)), False),
+        ("without its domain", old.sign(old.key + new + link), False),
+    ]
+    keys = {"old": old.key.hex(), "new": new.hex(), "link_key": link.hex()}
+    return [
+        case(name, "2.7.2", **keys, signature=signature.hex(), holds=holds)
+        for name, signature, holds in plans
+    ]
+
+
 def manifests() -> Json:
     base = MANIFEST.model_dump()
     digits = make_manifest(
@@ -75,6 +100,7 @@ def manifests() -> Json:
         roster=MANIFEST.roster[:3],
     )
     fedflow = make_manifest(method=man.Method(name="fedflow", local=man.Training(steps=10)))
+    continued = make_manifest(name="continued", continues=CONTINUES)
     training = base["method"]["refine"]
     others = {
         "a setting of a stage": {"method": base["method"] | {"refine": training | {"steps": 999}}},
@@ -118,6 +144,11 @@ def manifests() -> Json:
             "2.4",
             {"method": fedflow.method.model_dump() | {"max_rounds": 11}},
         ),
+        (
+            "another method continued",
+            "2.4",
+            {"method": fedflow.method.model_dump(), "continues": CONTINUES.model_dump()},
+        ),
         ("a unet on vectors", "2.4", {"network": base["network"] | {"kind": "unet"}}),
         ("unknown field", "1.2.2", {"extra": 0}),
         ("stall_s of 0", "2.2", {"policy": base["policy"] | {"stall_s": 0.0}}),
@@ -133,8 +164,9 @@ def manifests() -> Json:
                 run=env.run_id(m).hex(),
                 quorum=m.quorum,
             )
-            for m in (MANIFEST, digits, fedflow)
+            for m in (MANIFEST, digits, fedflow, continued)
         ],
+        "handovers": handovers(),
         "differing": differing,
         "rejected": [case(n, c, hex=pack(base | changes).hex()) for n, c, changes in rejected],
     }

@@ -51,14 +51,13 @@ class Site:
         self.name, self.folder = name, folder / name
         self.state = self.folder / "state"
         self.log = folder / f"{name}.log"
-        self.peers = folder / "peers.toml"
+        self.peers, self.run = folder / "peers.toml", folder / "run.toml"
         self.environment = ENVIRONMENT
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, program: Sequence[str] = ()) -> None:
         """Start the daemon; `program` in place of the command line's own."""
-        top = self.folder.parent
-        command = ["start", "--peers", self.peers, "--run", top / "run.toml"]
+        command = ["start", "--peers", self.peers, "--run", self.run]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [

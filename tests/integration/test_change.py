@@ -68,3 +68,75 @@ def test_a_silo_that_withdraws_after_the_release_is_distilled_out(tmp_path: Path
         assert proof["verified"]
         assert proof["withdrawn"] == ["east"]
         assert "east" not in {silo for silo, _, _ in proof["teachers"]}
+
+
+def first_expert(site: Site) -> dict:
+    """What a site published for round 0."""
+    entries = dcfm_json("journal", "-c", site.folder / "node.toml")["entries"]
+    return next(e["body"] for e in entries if e["body"]["kind"] == "expert")
+
+
+def test_a_run_is_continued_with_a_newcomer_and_rotated_keys(tmp_path: Path) -> None:
+    """SPEC 2.7: who stays trains nothing anew, and the lineage goes across."""
+    with cluster(tmp_path, steps=60) as sites:
+        north, east, south = sites
+        run, peers = tmp_path / "run.toml", tmp_path / "peers.toml"
+        with_roster = f'roster = ["east", "north"]\n{run.read_text()}'
+        run.write_text(with_roster)
+        for site in (north, east):
+            site.start()
+        (old,) = set(until(lambda: released([north, east])).values())
+        old_experts = {
+            silo["name"]: [
+                e["body"]["snapshot"]["digest"]
+                for e in dcfm_json(
+                    "journal", "--silo", silo["name"], "-c", north.folder / "node.toml"
+                )["entries"]
+                if e["body"]["kind"] == "expert"
+            ][-1]
+            for silo in north.ask()["silos"]
+        }
+        for site in (north, east):
+            assert dcfm("stop", "--grace", 0, "-c", site.folder / "node.toml").returncode == 0
+
+        before = dcfm("id", "-c", east.folder / "node.toml").stdout
+        assert dcfm("keys", "rotate", "-c", east.folder / "node.toml").returncode == 0
+        after = dcfm("id", "-c", east.folder / "node.toml").stdout
+        assert "handover" in after
+        assert dcfm("keys", "rotate", "-c", east.folder / "node.toml").returncode == 2
+        text = peers.read_text()
+        assert before.strip() in text
+        stolen = after.replace("handover", "# handover")
+        following = tmp_path / "next.toml"
+        written = dcfm_json(
+            "run", "continue", following, "--run", run, "-c", north.folder / "node.toml"
+        )
+        assert written["student"] == old
+        following.write_text(following.read_text().replace('"north"]', '"north", "south"]'))
+
+        # Without the old key's signature, who knew the old key refuses the new one.
+        peers.write_text(text.replace(before.strip(), stolen.strip()))
+        options = ("--peers", peers, "--run", following, "-c", north.folder / "node.toml")
+        refused = dcfm("start", *options)
+        assert refused.returncode == 2
+        assert "the old key of east did not hand over to its new one" in refused.stderr
+
+        peers.write_text(text.replace(before.strip(), after.strip()))
+        for site in sites:
+            site.run = following
+            site.start()
+        (new,) = set(until(lambda: released(sites)).values())
+        assert new != old
+        for site in (north, east):
+            assert first_expert(site)["snapshot"]["digest"] == old_experts[site.name]
+        assert first_expert(south)["parents"] == [old]
+        config, folder = north.folder / "node.toml", tmp_path / "student"
+        assert dcfm("student", "fetch", "--latest", "--out", folder, "-c", config).returncode == 0
+        proof = dcfm_json("student", "verify", folder)
+        assert {silo for silo, _, _ in proof["teachers"]} == {"north", "east", "south"}
+        earlier = proof["continues"]
+        assert earlier["verified"]
+        assert earlier["student"] == old
+        assert set(earlier["teachers"]) == {"north", "east"}
+        assert earlier["changed_keys"] == {"east": "handed over"}
+        assert "new key   east: handed over" in dcfm("student", "verify", folder).stdout

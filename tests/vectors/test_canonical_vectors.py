@@ -5,7 +5,7 @@ import pytest
 from dcfm_node.errors import PeerError
 from dcfm_node.records.manifest import differing_fields
 from dcfm_node.wire.canonical import pack, unpack
-from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, run_id
+from dcfm_node.wire.envelope import decode_manifest, handed_over, manifest_bytes, run_id
 from tests.vectors.loading import cases, load, raw, sha256, spell, value_of
 
 CANONICAL = load("canonical")
@@ -55,3 +55,10 @@ def test_manifests_that_make_no_run_are_refused(case):
     assert unpack(raw(case))
     with pytest.raises(PeerError, match="malformed manifest"):
         decode_manifest(raw(case))
+
+
+@cases(MANIFESTS["handovers"])
+def test_handovers(case):
+    """SPEC 2.7.2."""
+    names = ("old", "new", "link_key", "signature")
+    assert handed_over(*(bytes.fromhex(case[name]) for name in names)) is case["holds"]

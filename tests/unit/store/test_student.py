@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from dcfm_node.errors import Failed
+from dcfm_node.records.entries import Snapshot
 from dcfm_node.records.manifest import (
     Attribute,
+    Continues,
+    Handover,
     Manifest,
     Masks,
     Method,
@@ -21,11 +24,10 @@ from dcfm_node.records.manifest import (
     Silo,
     Training,
 )
+from dcfm_node.store.manifests import manifest_from_json, manifest_to_json
 from dcfm_node.store.student import (
     FILES,
     StudentFacts,
-    manifest_from_json,
-    manifest_to_json,
     model_card,
     read_student,
     write_student,
@@ -239,6 +241,15 @@ def test_a_config_that_cannot_be_understood_is_named(
             ),
             policy=Policy(participation="tolerant", stall_s=0.5),
         ),
+        manifest(continues=Continues(run=bytes(32), student=None)),
+        manifest(
+            continues=Continues(
+                run=b"r" * 32,
+                student=Snapshot(digest=b"s" * 32, size=7),
+                handovers=(Handover(name="east", link_key=b"k" * 32, signature=b"s" * 64),),
+                replaced=("west",),
+            )
+        ),
     ],
 )
 def test_a_manifest_survives_json_to_the_bit(value: Manifest) -> None:
@@ -255,6 +266,8 @@ def test_a_manifest_survives_json_to_the_bit(value: Manifest) -> None:
         ({"roster": [{"name": "east", "key": 7}]}, "roster"),
         ({"roster": [{"name": "east", "key": "zz"}]}, "roster"),
         ({"roster": [{"name": "east", "key": "00"}]}, "roster.0.key"),
+        ({"continues": 7}, "continues"),
+        ({"continues": {"run": "zz", "student": None, "handovers": []}}, "continues"),
         ({"name": "Not A Name"}, "name"),
         ({"more": 1}, "more"),
         ({"method": {}}, "method.local"),

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from dcfm_node.records.entries import Verdict, Withdraw
+from dcfm_node.records.manifest import Continues
 from dcfm_node.swarm.effects import Distil, Score, Train
 from dcfm_node.swarm.plan import Situation, Waiting, next_step, wanted
 from tests.unit.swarm.builders import Run, endorse, expert, join, snapshot
@@ -32,6 +33,38 @@ def test_stage_one_is_for_everyone_at_once() -> None:
     run.publish_experts(0, but=(1, 2))
     action = next_step(situation(run)).action
     assert action == Waiting("silos are training", on=tuple(run.keys[1:]))
+
+
+def continued(run: Run, named: str | None = "old student") -> Run:
+    """The same run, now one that goes on from another."""
+    student = snapshot(named) if named is not None else None
+    continues = Continues(run=bytes(32), student=student)
+    run.manifest = run.manifest.model_copy(update={"continues": continues})
+    return run
+
+
+def test_who_stays_says_its_old_expert_instead_of_training() -> None:
+    """SPEC 2.7.3."""
+    run, kept = continued(Run(3)), expert(0, "kept")
+    stays = situation(run, inherited=kept, held={kept.snapshot.digest})
+    assert next_step(stays).action == kept
+    lost = next_step(replace(stays, held=set())).action
+    assert lost == Waiting("the student of the run that this one continues is on its way")
+
+
+def test_a_newcomer_starts_from_the_old_student_once_it_is_there() -> None:
+    """SPEC 2.7.3 and 2.7.4."""
+    run, old = continued(Run(3)), snapshot("old student")
+    assert set(wanted(situation(run))) == {old.digest}
+    held = next_step(situation(run, held={old.digest})).action
+    assert held == Train("local", 0, init=old.digest)
+    gone = next_step(situation(run, lost=lambda digest: True)).action
+    assert gone == Train("local", 0)
+    nothing = next_step(situation(continued(Run(3), None))).action
+    assert nothing == Train("local", 0)
+    run.publish_experts(0)
+    run.distil(0)
+    assert old.digest not in wanted(situation(run))
 
 
 def test_refining_starts_from_the_student_and_anchors_on_it() -> None:

@@ -1,0 +1,104 @@
+"""Commands for what outlives a run: keys rotate, run continue."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
+from dcfm_node.cli.output import print_json
+from dcfm_node.errors import ConfigError, Failed
+
+keys = typer.Typer(help="This node's keys: rotate.", no_args_is_help=True, rich_markup_mode=None)
+run = typer.Typer(help="The run: continue.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@keys.callback()
+def _keys() -> None:
+    """Keeps `rotate` a command of its own."""
+
+
+@run.callback()
+def _run() -> None:
+    """Keeps `continue` a command of its own."""
+
+
+@keys.command()
+def rotate(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Make new keys, signed over by the old ones. They count in the next run that continues this.
+
+    The old keys move to keys/previous: until then, the node goes on with keys = "keys/previous".
+    """
+    from zmq.utils import z85
+
+    from dcfm_node.config.keys import NodeKeys, rotate_keys
+    from dcfm_node.config.node import load_node
+    from dcfm_node.config.peers import own_peer, peer_block
+    from dcfm_node.wire.envelope import Signer, hand_over
+
+    def sign_over(old: NodeKeys, new: NodeKeys) -> bytes:
+        return hand_over(Signer(old.sign), new.sign_public, z85.decode(new.link_public))
+
+    settings = load_node(config)
+    peer = own_peer(settings, rotate_keys(settings.keys, sign_over))
+    if as_json:
+        fields = {"name": peer.name, "sign_key": peer.sign_key.hex(), "link_key": peer.link_key}
+        print_json({"schema": "dcfm-node/keys/1", "peer": fields, "block": peer_block(peer)})
+        return
+    typer.echo(
+        f"made new keys in {settings.keys}; the old ones are in {settings.keys / 'previous'}\n"
+        "next: have every site replace this one's block in peers.toml by the following, and agree"
+        f" on a run that continues this one ('dcfm-node run continue')\n\n{peer_block(peer)}"
+    )
+
+
+@run.command("continue")
+def go_on(
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="The new run.toml to write.")],
+    config: Config = DEFAULT_CONFIG,
+    old: Annotated[
+        Path | None, typer.Option("--run", help="The present run.toml; beside node.toml else.")
+    ] = None,
+    replaced: Annotated[
+        list[str] | None, typer.Option(help="A silo that lost its old keys; again for each.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the run.toml of a run that goes on from this node's present one.
+
+    Change the roster or the settings in it, and give it to every site; nothing starts from zero.
+    """
+    from dcfm_node.config.node import load_node
+    from dcfm_node.config.toml import read
+    from dcfm_node.store.archive import open_archive
+
+    if out.exists():
+        raise Failed("is there already", where=str(out), fix="name a new file")
+    archive = open_archive(load_node(config).state)
+    student = archive.view.latest() or archive.view.newest_student()
+    document = read(old or config.parent / "run.toml", "name the present run's file with --run")
+    if archive.manifest.method.name != "dcfm":
+        raise ConfigError(
+            f"a run of {archive.manifest.method.name!r} is not continued",
+            where=str(document.path),
+            fix="begin a new one",
+        )
+    lines = [f'run = "{archive.journals.run.hex()}"']
+    if student is not None:
+        digest, size = student.body.snapshot.digest.hex(), student.body.snapshot.size
+        lines.append(f'student = {{ digest = "{digest}", size = {size} }}')
+    if replaced:
+        lines.append("replaced = [" + ", ".join(f'"{name}"' for name in replaced) + "]")
+    text = re.sub(r"(?ms)^\[continues\]$.*?(?=^\[|\Z)", "", document.text).rstrip()
+    block = "\n".join(["[continues]", *lines])
+    out.write_text(f"{text}\n\n# The run that this one goes on from.\n{block}\n")
+    if as_json:
+        shown = student.body.snapshot.digest.hex() if student is not None else None
+        facts = {"file": str(out), "continues": archive.journals.run.hex(), "student": shown}
+        print_json({"schema": "dcfm-node/continue/1", **facts})
+        return
+    typer.echo(
+        f"wrote {out}\nnext: change its roster and settings, give it to every site with the new"
+        f" peers.toml, stop the nodes and\n  dcfm-node start --peers peers.toml --run {out}"
+    )

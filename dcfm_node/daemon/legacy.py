@@ -1,0 +1,41 @@
+"""What a node brings along from the run that its present one continues (SPEC 2.7)."""
+
+from pathlib import Path
+
+import structlog
+
+from dcfm_node.errors import ConfigError
+from dcfm_node.records.entries import Expert
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.store.archive import find_archive
+from dcfm_node.swarm.succession import changed_keys, check_student, inherited
+
+log = structlog.get_logger()
+
+
+def legacy(state: Path, manifest: Manifest, name: str) -> Expert | None:
+    """The expert that this silo goes on from; None for a newcomer, or where nothing is continued.
+
+    Raises:
+        ConfigError: this node took part in the run before, and this one does not go on from it.
+    """
+    continues = manifest.continues
+    if continues is None:
+        return None
+    before = find_archive(state, continues.run)
+    if before is None:
+        log.info("newcomer", continues=continues.run.hex()[:8])
+        return None
+    try:
+        changed = changed_keys(before.manifest, manifest)
+        check_student(before.view, manifest)
+    except ValueError as error:
+        raise ConfigError(
+            f"this run does not go on from {before.manifest.name!r}: {error}",
+            where="[continues] of run.toml",
+            fix="take run.toml from 'dcfm-node run continue', and every [[peer]] block from"
+            " 'dcfm-node id'; a silo that lost its old keys is named in 'replaced'",
+        ) from error
+    for silo in changed:
+        log.info("key_changed", silo=silo.name, how=silo.how)
+    return inherited(before.view, name)

@@ -1,0 +1,70 @@
+"""From one run to the next: what goes on when a roster, keys or settings change (SPEC 2.7)."""
+
+from dataclasses import dataclass
+
+from dcfm_node.records.entries import Expert
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.swarm.view import View
+from dcfm_node.wire.envelope import handed_over
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A silo of the old roster whose key is another one now.
+
+    Attributes:
+        how: "handed over", by its old key; or "replaced", vouched for by the new roster's members.
+    """
+
+    name: str
+    how: str
+
+
+def changed_keys(old: Manifest, new: Manifest) -> list[Changed]:
+    """The silos that go on under another key.
+
+    Raises:
+        ValueError: a key changed with no hand-over that holds, and is not said to be replaced; or
+            the runs do not train the same network on the same attributes.
+    """
+    continues = new.continues
+    if continues is None:
+        return []
+    for field in ("sample_shape", "attributes", "network", "transfer"):
+        if getattr(old, field) != getattr(new, field):
+            raise ValueError(f"{field} differs from that of the run it continues")
+    before = {silo.name: silo.key for silo in old.roster}
+    said = {handover.name: handover for handover in continues.handovers}
+    found = []
+    for silo in new.roster:
+        key, handover = before.get(silo.name, silo.key), said.get(silo.name)
+        if key == silo.key:
+            continue
+        if silo.name in continues.replaced:
+            found.append(Changed(silo.name, "replaced"))
+        elif handover is not None and handed_over(
+            key, silo.key, handover.link_key, handover.signature
+        ):
+            found.append(Changed(silo.name, "handed over"))
+        else:
+            raise ValueError(f"the old key of {silo.name} did not hand over to its new one")
+    return found
+
+
+def check_student(old: View, new: Manifest) -> None:
+    """Raises ValueError: the old run has no such student, or one that is superseded."""
+    named = new.continues.student if new.continues is not None else None
+    if named is not None and all(s.body.snapshot != named for s in old.counting_students()):
+        raise ValueError("no counting student of the run it continues is the one it names")
+
+
+def inherited(old: View, name: str) -> Expert | None:
+    """What a silo says first where it goes on: its newest expert, as its expert of round 0."""
+    key = next((silo.key for silo in old.manifest.roster if silo.name == name), None)
+    if key is None or key not in old.active():
+        return None
+    said = old.latest_expert(key)
+    if said is None:
+        return None
+    snapshot = said.body.snapshot
+    return Expert(round=0, snapshot=snapshot, parents=(snapshot.digest,), metrics=said.body.metrics)
