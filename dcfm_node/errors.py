@@ -5,6 +5,8 @@
 input. Anything else is a defect of ours and keeps its traceback.
 """
 
+from typing import Any
+
 
 class DcfmError(Exception):
     """Root of every error this package raises on purpose."""
@@ -43,6 +45,20 @@ class Unreachable(UserError):  # noqa: N818 - read where it is raised
     """No daemon answers on the control socket."""
 
     exit_code = 4
+
+
+class Starting(Unreachable):
+    """A daemon answers, and cannot do more than that yet.
+
+    Args:
+        document: its status.
+    """
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        super().__init__(
+            f"the node is starting: {document['doing']['why']}", fix="ask again in a while"
+        )
+        self.document = document
 
 
 class Failed(UserError):  # noqa: N818 - read where it is raised

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from dcfm_node.errors import Failed, Unreachable
+from dcfm_node.errors import Failed, Starting, Unreachable
 
 SOCKET = "control.sock"
 MAX_ANSWER_BYTES = 64 << 20
@@ -17,6 +17,7 @@ def call(state: Path, command: str, *, timeout_s: float = 30.0, **arguments: Any
 
     Raises:
         Unreachable: no daemon answers there.
+        Starting: one answers that is not ready yet.
         Failed: the daemon answered that it could not.
     """
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
@@ -26,9 +27,10 @@ def call(state: Path, command: str, *, timeout_s: float = 30.0, **arguments: Any
         raise Unreachable(
             f"no daemon answers ({error})",
             where=str(state / SOCKET),
-            fix="start it with 'dcfm-node start', or name another node with --config; a node"
-            " just started answers once its worker has read the private data",
+            fix="start it with 'dcfm-node start', or name another node with --config",
         ) from error
+    if "starting" in answer:
+        raise Starting(answer["starting"])
     if "error" in answer:
         raise Failed(answer["error"], fix=answer.get("fix", ""))
     return answer

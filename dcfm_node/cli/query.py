@@ -9,7 +9,7 @@ import typer
 from dcfm_node.api.client import call
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, state_folder
 from dcfm_node.cli.output import ago, print_json, share, size, table
-from dcfm_node.errors import Unreachable
+from dcfm_node.errors import Starting, Unreachable
 
 DEGRADED = 3
 
@@ -35,7 +35,10 @@ def status(
 
     state = state_folder(config)
     while True:
-        answer = call(state, "status")
+        try:
+            answer = call(state, "status")
+        except Starting as starting:
+            answer = starting.document
         if watch and not as_json:
             Console().clear()
         if as_json:
@@ -143,6 +146,8 @@ def _trouble(peer: dict[str, Any]) -> str:
 
 
 def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
+    if answer["health"] == "starting":
+        return f"{answer['node']}  starting: {answer['doing']['why']}"
     phase = answer["phase"] or {"stage": "starting", "round": 0}
     method = answer["schedule"] if answer["method"] == "dcfm" else answer["method"]
     lines = [
@@ -154,6 +159,7 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
         "",
         f"traffic   {size(answer['bytes_sent'])} sent, {size(answer['bytes_received'])} received"
         f"   up {ago(answer['uptime_s'])}   on {answer['worker']['device']}",
+        *(f"behind    {what}" for what in answer["catching_up"]),
         *_skew_lines(answer),
         _coverage_text(answer["coverage"]),
         _student_text(answer["latest"]),

@@ -5,16 +5,17 @@ import random
 import resource
 import signal
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 import structlog
 
 from dcfm_node import __version__
-from dcfm_node.api.server import serve
+from dcfm_node.api.server import Answer, serve
 from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
 from dcfm_node.config.peers import Peer
@@ -26,6 +27,7 @@ from dcfm_node.daemon.disk import Disk, open_journals
 from dcfm_node.daemon.legacy import legacy
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
+from dcfm_node.daemon.status import starting
 from dcfm_node.daemon.training import Trainer
 from dcfm_node.errors import DataError, Failed, PeerError
 from dcfm_node.records.manifest import Manifest
@@ -98,6 +100,7 @@ class Daemon:
         self.clock = time.monotonic
         self.started_at = self.clock()
         config = settings.config
+        self._desk: Control | None = None
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._stopped = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -161,13 +164,14 @@ class Daemon:
                 arrived=lambda digest: self._spawn(self._check(digest)),
                 spawn=self._spawn,
             )
+            server = await serve(config.state, self._answer)
+            stack.callback(server.close)
             log.info("worker_starting", data=config.data.format)
             self.ready = await self.trainer.start()
             stack.push_async_callback(self.trainer.close)
             self.node = await self._restored_node(*said)
             await self.network.open(config, self.settings.keys, self.snapshots, stack)
-            server = await serve(config.state, self._control().handle)
-            stack.callback(server.close)
+            self._desk = self._control()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self.stop, 0.0)
             notify("READY=1", f"STATUS=taking part in {self.settings.manifest.name}")
@@ -177,6 +181,11 @@ class Daemon:
             await self._serve()
             notify("STOPPING=1")
         log.info("stopped")
+
+    def _answer(self, command: str, arguments: dict[str, Any]) -> Answer | Awaitable[Answer]:
+        if self._desk is None:
+            return {"starting": starting(self.settings.config.name, self.settings.manifest)}
+        return self._desk.handle(command, arguments)
 
     def _control(self) -> Control:
         return Control(

@@ -6,6 +6,7 @@ from typing import Any
 
 from dcfm_node import __version__
 from dcfm_node.records.entries import Student
+from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.coverage import coverage
 from dcfm_node.swarm.effects import activity_of
 from dcfm_node.swarm.liveness import Duty
@@ -14,7 +15,7 @@ from dcfm_node.swarm.plan import Waiting
 from dcfm_node.swarm.rounds import missing_silos
 from dcfm_node.swarm.verdicts import told
 from dcfm_node.swarm.view import Said, View
-from dcfm_node.wire.envelope import Sealed
+from dcfm_node.wire.envelope import Sealed, run_id
 
 SCHEMA = "dcfm-node/status/1"
 
@@ -49,12 +50,31 @@ def status(node: Node, now: float, troubles: Sequence[str] = ()) -> dict[str, An
         "schedule": node.manifest.method.schedule,
         "participation": node.manifest.policy.participation,
         "doing": _doing(node),
+        "catching_up": catching_up(node),
         "silos": silos,
         "coverage": _coverage(view),
         "students": students,
         "latest": released,
         "checkpoint": _checkpoint(node, phase.round) if phase else None,
         "terms": view.last_term(),
+    }
+
+
+def starting(name: str, manifest: Manifest) -> dict[str, Any]:
+    """What there is to say before the training process is ready."""
+    return {
+        "schema": SCHEMA,
+        "node": name,
+        "version": __version__,
+        "run": {"name": manifest.name, "id": run_id(manifest).hex()},
+        "health": "starting",
+        "problems": [],
+        "phase": None,
+        "doing": {
+            "activity": "starting",
+            "why": "its training process starts and reads the private data",
+            "waiting_on": [],
+        },
     }
 
 
@@ -76,6 +96,33 @@ def explain(node: Node) -> dict[str, Any]:
     missing = missing_silos(node.exchange.view, step.phase.round)
     names = [node.manifest.silo_name(key) for key in missing if key != node.me]
     return {"why": f"this node's part in {step.phase.stage} is under way", "waiting_on": names}
+
+
+def catching_up(node: Node) -> list[str]:
+    """What others are past and this node is not yet, in words; empty where it is abreast."""
+    view, step, me = node.exchange.view, node.step, node.me
+    found = []
+    ahead = {key: peer.ahead for key, peer in node.exchange.peers.items() if peer.ahead}
+    if ahead:
+        key = max(ahead, key=lambda key: ahead[key])
+        found.append(f"{ahead[key]} records that {node.manifest.silo_name(key)} holds")
+    if node.fetching:
+        total = sum(snapshot.size for snapshot in node.fetching.values())
+        found.append(f"{len(node.fetching)} snapshots of {total} bytes together")
+    if step is None or me in view.withdrawn:
+        return found
+    own = view.latest_expert(me)
+    reached = own.body.round if own is not None else -1
+    passed = step.phase.round - (step.phase.stage in ("local", "refine"))
+    if reached < passed:
+        rounds = f"round {passed}" if passed == reached + 1 else f"rounds {reached + 1} to {passed}"
+        how = (
+            "the student is released without it; a run that continues this one takes it in"
+            if step.phase.stage == "done"
+            else "it takes part again in the next that begins"
+        )
+        found.append(f"{rounds} went on without this silo's expert; {how}")
+    return found
 
 
 def student_facts(view: View, said: Said[Student]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The demo's node processes: started, asked, and always ended."""
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +17,13 @@ from dcfm_node.errors import Failed, Unreachable
 TERMINATE_S = 10.0
 """How long a node may take to end before it is killed."""
 TAIL_LINES = 12
+PR_SET_PDEATHSIG = 1
+"""From linux/prctl.h."""
+_LIBC = ctypes.CDLL(None)
+
+
+class PortTakenError(Failed):
+    """Somebody took a node's port between its choice and its use."""
 
 
 class Nodes:
@@ -78,6 +87,8 @@ class Nodes:
             if code is None:
                 continue
             del self._running[node.name]
+            if code >= 0 and "Address already in use" in tail(node.log):
+                raise PortTakenError(f"{node.name} could not listen", where=str(node.log))
             if code >= 0:
                 _died(node, f"ended with exit code {code}")
             # A signal came from outside: the run is meant to survive the loss of a minority.
@@ -110,9 +121,15 @@ def _start(stage: Stage, node: NodeFolder) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread runs beside it yet
             # The demo's nodes share the machine's cores: one thread each.
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
+
+
+def _end_with_parent() -> None:
+    """In the child: the kernel ends it with the demo, however that ends."""
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _died(node: NodeFolder, how: str) -> None:

@@ -19,7 +19,7 @@ from dcfm_node.config.node import load_node
 from dcfm_node.config.peers import load_peers, own_peer
 from dcfm_node.config.run import load_run
 from dcfm_node.demo import live, report
-from dcfm_node.demo.nodes import Nodes, ask
+from dcfm_node.demo.nodes import Nodes, PortTakenError, ask
 from dcfm_node.demo.progress import Pace, Status, frame
 from dcfm_node.demo.stage import NAMES, NodeFolder, Stage, Wish, prepare
 from dcfm_node.errors import Failed, UserError
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dcfm_node.demo.evaluate import Evaluation
 
 POLL_S = 0.5
+PORT_TRIES = 3
 GRACE_S = 15.0
 """How long silos that did not judge the released student yet are waited for."""
 
@@ -64,17 +65,9 @@ def run_demo(
     wish = Wish(domain, schedule or "alternating", seed, silos, shorten)
     console = Console(stderr=json_output, highlight=False)
     needs()
-    stage = prepare(out, wish)
-    manifest = read_manifest(stage)
     with terminable():
-        with Nodes(stage) as nodes:
-            title = f"dcfm-node demo  {domain}, {wish.schedule}, {silos} nodes, seed {seed}"
-            with live.view(console, title) as show:
-                statuses = watch(nodes, manifest, show, began)
-            released_s = time.monotonic() - began
-            answers = {node.name: ask(node, "student") for node in nodes.alive}
-            fetch(stage, nodes.alive[0])
-            lost = nodes.lost
+        stage, manifest, statuses, answers, lost = play(out, wish, console, began)
+        released_s = time.monotonic() - began
         console.print(f"released after {live.clock(released_s)}; judging what it can draw")
         held = {name: answer for name, answer in answers.items() if answer is not None}
         student = next(iter(held.values()))
@@ -132,6 +125,29 @@ def terminable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def play(
+    out: Path, wish: Wish, console: Console, began: float, tries: int = PORT_TRIES
+) -> tuple[Stage, Manifest, dict[str, Status], dict[str, Any], dict[str, str]]:
+    """Lay out, start and watch, anew where somebody took a port meanwhile.
+
+    Returns: the stage, its manifest, every node's last status, its student, and the lost nodes.
+    """
+    stage = prepare(out, wish)
+    manifest = read_manifest(stage)
+    title = f"dcfm-node demo  {wish.domain}, {wish.schedule}, {wish.silos} nodes, seed {wish.seed}"
+    try:
+        with Nodes(stage) as nodes:
+            with live.view(console, title) as show:
+                statuses = watch(nodes, manifest, show, began)
+            answers = {node.name: ask(node, "student") for node in nodes.alive}
+            fetch(stage, nodes.alive[0])
+            return stage, manifest, statuses, answers, nodes.lost
+    except PortTakenError:
+        if tries == 1:
+            raise
+    return play(out, wish, console, began, tries - 1)
 
 
 def watch(

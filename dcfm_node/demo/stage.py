@@ -13,7 +13,7 @@ from dcfm_node.api.client import SOCKET, call
 from dcfm_node.config.keys import NodeKeys, create_keys
 from dcfm_node.config.node import load_node
 from dcfm_node.config.peers import own_peer, peer_block
-from dcfm_node.errors import ConfigError, Failed, Unreachable
+from dcfm_node.errors import ConfigError, Failed, Starting, Unreachable
 
 NAMES = ("north", "east", "south", "west", "coast", "valley", "island", "summit")
 DOMAINS = ("digits", "gaussians")
@@ -222,6 +222,8 @@ def _answers(state: Path) -> bool:
         return False
     try:
         call(state, "status", timeout_s=5.0)
+    except Starting:
+        return True
     except Unreachable:
         return False
     return True

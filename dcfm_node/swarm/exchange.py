@@ -53,6 +53,8 @@ class PeerState:
     version: str = ""
     trouble: str = ""
     """Why it takes no part with us, in words: another manifest, malformed input."""
+    ahead: int = 0
+    """Entries that it said, last, to hold beyond ours."""
     warned_at: float = -1e9
     empty_answers: int = 0
     """How often in a row it answered our sync and brought nothing that was new here."""
@@ -205,6 +207,7 @@ class Exchange:
         state.trouble = ""
         if isinstance(message, Sync):
             state.version = message.version
+            state.ahead = self.journals.lacking(message.heads)
             return self._on_sync(peer, message)
         try:
             return self._on_entries(peer, message, now)

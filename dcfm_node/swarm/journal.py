@@ -127,6 +127,15 @@ class Journals:
         digest = chain[-1].digest if chain else self.run
         return Head(epoch=epoch, seq=len(chain) - 1, digest=digest, forked=fork.seq if fork else -1)
 
+    def lacking(self, theirs: Mapping[bytes, Head]) -> int:
+        """How many entries a peer with these heads holds beyond ours."""
+        found = 0
+        for author, ours in self._heads.items():
+            head = theirs.get(author, ours)
+            if head.digest != ours.digest and (head.epoch, head.seq) > (ours.epoch, ours.seq):
+                found += max(1, head.seq - ours.seq)
+        return found
+
     def missing(self, theirs: Mapping[bytes, Head]) -> list[Sealed]:
         """Entries of all authors that a peer with these heads lacks."""
         found: list[Sealed] = []

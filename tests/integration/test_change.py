@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from dcfm_node.api.client import call
+from dcfm_node.errors import Starting, Unreachable
 from tests.integration.cluster import Site, cluster, dcfm, dcfm_json, released, until
 
 OLDER = """
@@ -140,3 +142,36 @@ def test_a_run_is_continued_with_a_newcomer_and_rotated_keys(tmp_path: Path) -> 
         assert set(earlier["teachers"]) == {"north", "east"}
         assert earlier["changed_keys"] == {"east": "handed over"}
         assert "new key   east: handed over" in dcfm("student", "verify", folder).stdout
+
+
+def test_a_silo_that_comes_after_the_release_catches_up(tmp_path: Path) -> None:
+    """It is on the roster, and its machine comes days later: the others went on without it."""
+    with cluster(tmp_path, steps=60) as sites:
+        north, east, south = sites
+        for site in (north, east):
+            site.start()
+        (student,) = set(until(lambda: released([north, east])).values())
+        assert north.ask()["latest"]["missing"] == ["south"]
+        south.start()
+        until(lambda: starting(south))
+        assert set(until(lambda: released(sites)).values()) == {student}
+        behind = south.ask()["catching_up"]
+        assert any("went on without this silo's expert" in what for what in behind)
+        assert any("a run that continues this one takes it in" in what for what in behind)
+        assert north.ask()["catching_up"] == []
+        # It scores the student all the same, and everybody hears of it.
+        judged = until(
+            lambda: "south" in (latest := north.ask()["latest"])["endorsed_by"] and latest
+        )
+        assert judged["digest"] == student
+
+
+def starting(site: Site) -> bool:
+    """Whether a node says that it is not ready yet."""
+    try:
+        call(site.state, "status")
+    except Starting:
+        return True
+    except Unreachable:
+        return False
+    return False

@@ -51,3 +51,17 @@ def test_a_withdrawal_after_the_release_leads_to_another_student(scenario: str, 
     finals = [student for student in students if student.final]
     assert [student.round for student in finals] == [finals[0].round] * 2
     assert len(students) == len({student.round for student in students}) + 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("scenario", ["calm", "calm:tolerant", "calm:paper"])
+def test_a_silo_that_missed_rounds_takes_part_again(scenario: str, seed: int) -> None:
+    """SPEC 6.2.5: its machine was away; it knows all afterwards, and holds the student."""
+    settings = load(scenario, {"quiet_s": 260.0, "whole": False, "max_terms": None})
+    away = Fault("stopped", 20.0, 250.0, (2,))
+    world = simulate(settings, seed, [*draw(settings, seed), away])
+    node = world.hosts[world.keys[2]].node
+    assert node is not None
+    latest = node.exchange.view.latest()
+    assert latest is not None
+    assert latest.body.snapshot.digest in node.held

@@ -8,7 +8,7 @@ import pytest
 
 from dcfm_node.api.client import SOCKET, call
 from dcfm_node.api.server import serve
-from dcfm_node.errors import Failed, Unreachable
+from dcfm_node.errors import Failed, Starting, Unreachable
 
 
 def answer(command: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -89,3 +89,34 @@ def test_a_missing_daemon_is_unreachable(tmp_path: Path) -> None:
         call(tmp_path, "status")
     assert caught.value.exit_code == 4
     assert "dcfm-node start" in caught.value.fix
+
+
+def test_a_node_that_is_starting_says_so(tmp_path: Path) -> None:
+    document = {"health": "starting", "doing": {"why": "it reads the private data"}}
+
+    async def both() -> None:
+        server = await serve(tmp_path, lambda command, arguments: {"starting": document})
+        try:
+            await asyncio.to_thread(call, tmp_path, "status")
+        finally:
+            server.close()
+
+    with pytest.raises(Starting, match="is starting: it reads the private data") as caught:
+        asyncio.run(both())
+    assert caught.value.document == document
+    assert caught.value.exit_code == 4
+
+
+def test_an_answer_may_take_its_time(tmp_path: Path) -> None:
+    async def later() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {"done": True}
+
+    async def both() -> dict[str, Any]:
+        server = await serve(tmp_path, lambda command, arguments: later())
+        try:
+            return await asyncio.to_thread(call, tmp_path, "import")
+        finally:
+            server.close()
+
+    assert asyncio.run(both()) == {"done": True}

@@ -1,6 +1,9 @@
 """Processes are ended whatever happens; a node that dies is told with the end of its log."""
 
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -97,3 +100,31 @@ def test_only_answers_count(stage, started, monkeypatch):
 
 def test_the_tail_of_a_log_that_was_never_written(tmp_path):
     assert nodes.tail(tmp_path / "node.log") == "(no log was written)"
+
+
+def test_a_port_that_was_taken_meanwhile_is_told_apart(stage, started):
+    stage.nodes[1].log.write_text("cannot listen on tcp://127.0.0.1:1: Address already in use\n")
+    with nodes.Nodes(stage) as running:
+        started["east"].communicate()
+        with pytest.raises(nodes.PortTakenError, match="east could not listen"):
+            running.statuses()
+
+
+PARENT = """
+import subprocess
+from dcfm_node.demo.nodes import _end_with_parent
+child = subprocess.Popen(["sleep", "600"], preexec_fn=_end_with_parent)
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_a_demo_killed_with_9_leaves_no_node_behind():
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE) as parent:
+        child = int(parent.stdout.readline())
+        parent.kill()
+    status = Path(f"/proc/{child}/stat")
+    deadline = time.monotonic() + 60
+    while status.exists() and status.read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

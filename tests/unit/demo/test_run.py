@@ -5,9 +5,11 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from dcfm_node.demo import run
-from dcfm_node.demo.stage import NodeFolder, Stage
+from dcfm_node.demo.nodes import PortTakenError
+from dcfm_node.demo.stage import NodeFolder, Stage, Wish
 from dcfm_node.errors import ConfigError, Failed
 
 
@@ -144,3 +146,39 @@ def test_a_failing_fetch_is_told(tmp_path, monkeypatch):
     stage = Stage(tmp_path, (NodeFolder("north", tmp_path / "north"),))
     with pytest.raises(Failed, match="no student is released"):
         run.fetch(stage, stage.nodes[0])
+
+
+@pytest.mark.parametrize("taken", [1, run.PORT_TRIES])
+def test_a_port_taken_meanwhile_lays_the_demo_out_anew(tmp_path, monkeypatch, taken):
+    laid_out = []
+
+    class Unlucky:
+        def __init__(self, stage):
+            self.alive, self.lost = stage.nodes, {}
+
+        def __enter__(self):
+            if len(laid_out) <= taken:
+                raise PortTakenError("north could not listen")
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    def prepare(out, wish):
+        laid_out.append(out)
+        return Stage(out, (NodeFolder("north", out / "north"),))
+
+    monkeypatch.setattr(run, "Nodes", Unlucky)
+    monkeypatch.setattr(run, "prepare", prepare)
+    monkeypatch.setattr(run, "read_manifest", lambda stage: None)
+    monkeypatch.setattr(run, "watch", lambda *_: {"north": {}})
+    monkeypatch.setattr(run, "ask", lambda *_: {})
+    monkeypatch.setattr(run, "fetch", lambda *_: None)
+    console = Console(quiet=True)
+    if taken == run.PORT_TRIES:
+        with pytest.raises(PortTakenError):
+            run.play(tmp_path, Wish(), console, 0.0)
+        assert len(laid_out) == run.PORT_TRIES
+    else:
+        assert run.play(tmp_path, Wish(), console, 0.0)[2] == {"north": {}}
+        assert len(laid_out) == 2

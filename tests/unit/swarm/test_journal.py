@@ -123,3 +123,16 @@ def test_a_proof_goes_first_and_only_to_who_lacks_it() -> None:
     assert held.missing_from(KEY, held.head(KEY)) == []
     behind = Head(epoch=0, seq=-1, digest=RUN.id, forked=1)
     assert held.missing_from(KEY, behind) == before
+
+
+def test_what_a_peer_holds_beyond_ours_is_counted() -> None:
+    run = Run(3)
+    run.publish_experts(0)
+    ours, theirs = (Journals(run.id, run.keys) for _ in range(2))
+    for sealed in (said for author in run.authors for said in author.journal):
+        theirs.offer(sealed)
+    assert ours.lacking(theirs.heads()) == 6
+    assert theirs.lacking(ours.heads()) == 0
+    ours.offer(run.authors[0].journal[0])
+    assert ours.lacking(theirs.heads()) == 5
+    assert ours.lacking({}) == 0
