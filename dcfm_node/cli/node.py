@@ -66,6 +66,7 @@ def show_id(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
             "link_key": peer.link_key,
             "control": peer.control,
             "bulk": peer.bulk,
+            "handover": peer.handover.hex() if peer.handover is not None else None,
         }
         print_json({"schema": "dcfm-node/id/1", "peer": fields})
     else:

@@ -76,11 +76,30 @@ def problem_of(detail: ErrorDetails, kind: type[BaseModel], place: Place) -> Pro
             return Problem(place, what, fix or "correct it")
         case kind_of_error if kind_of_error in _TYPES:
             return Problem(place, f"is {_shown(detail['input'])}", _TYPES[kind_of_error])
+        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
+            shown = f"is {_shown(detail['input'])}"
+            return Problem(place, shown, _range(kind, detail["loc"]) or _reworded(detail["msg"]))
         case _:
-            bound = detail["msg"]
-            for theirs, ours in _WORDS:
-                bound = bound.replace(theirs, ours)
-            return Problem(place, f"is {_shown(detail['input'])}", bound)
+            return Problem(place, f"is {_shown(detail['input'])}", _reworded(detail["msg"]))
+
+
+def _reworded(bound: str) -> str:
+    for theirs, ours in _WORDS:
+        bound = bound.replace(theirs, ours)
+    return bound
+
+
+def _range(kind: type[BaseModel], loc: Place) -> str:
+    """What a number may be, both ends of it; empty where only one is laid down."""
+    name = loc[-1]
+    fields = [m.model_fields[name] for m in _models_at(kind, loc[:-1]) if name in m.model_fields]
+    said = {type(limit).__name__: limit for field in fields for limit in field.metadata}
+    low, high = said.get("Ge") or said.get("Gt"), said.get("Le") or said.get("Lt")
+    if low is None or high is None:
+        return ""
+    least = f"at least {low.ge:g}" if "Ge" in said else f"above {low.gt:g}"
+    most = f"at most {high.le:g}" if "Le" in said else f"below {high.lt:g}"
+    return f"write a number, {least} and {most}"
 
 
 def closest(wrong: str, known: Iterable[str]) -> str:

@@ -1,8 +1,8 @@
 """Both planes of the network, as events for the swarm and facts for the operator."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from math import inf
 
@@ -12,7 +12,7 @@ from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
 from dcfm_node.config.peers import Peer
 from dcfm_node.daemon.disk import Disk
-from dcfm_node.errors import OtherProtocolError, PeerError
+from dcfm_node.errors import OtherProtocolError, PeerError, UserError
 from dcfm_node.net import bulk, links
 from dcfm_node.net.peers import LinkPeer
 from dcfm_node.records.entries import Cause, Snapshot
@@ -93,9 +93,11 @@ class Network:
             notify=partial(_hand_over, asyncio.get_running_loop(), self._on_bulk),
             upload=config.limits.upload or inf,
         )
-        await self._links.start()
+        with _listening("control"):
+            await self._links.start()
         stack.push_async_callback(self._links.close)
-        self._bulk.start()
+        with _listening("bulk"):
+            self._bulk.start()
         stack.callback(self._bulk.close)
 
     def send(self, peer: bytes, message: Message) -> None:
@@ -181,6 +183,16 @@ class Network:
             case bulk.Crashed(reason):
                 log.error("transfers_ended", why=reason)
                 self._broken()
+
+
+@contextmanager
+def _listening(plane: str) -> Iterator[None]:
+    """Says which setting it was that could not be done."""
+    try:
+        yield
+    except UserError as error:
+        error.where = error.where or f"listen.{plane} of node.toml"
+        raise
 
 
 def _hand_over(

@@ -133,6 +133,20 @@ def test_what_cannot_be_followed_is_refused_where_it_stands(
     assert caught.value.fix
 
 
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("[worker]\ndevices = 100\n", "at least 1 and at most 64"),
+        ("[worker]\ncheckpoint_s = 0.0\n", "above 0 and at most 86400"),
+        ("[gossip]\ninterval_s = 0.01\n", "at least 0.05 and at most 60"),
+    ],
+)
+def test_a_number_out_of_bounds_is_told_both_of_them(tmp_path: Path, text: str, fix: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        node(tmp_path, LEAST + text)
+    assert caught.value.fix == f"write a number, {fix}"
+
+
 @pytest.mark.parametrize(("silo", "silos", "name"), [(3, 3, "digits"), (0, 11, "digits")])
 def test_a_share_that_does_not_exist_is_refused(
     tmp_path: Path, silo: int, silos: int, name: str

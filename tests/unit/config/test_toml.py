@@ -77,7 +77,7 @@ OK = 'owner = "eve"\n[fruit]\nkind = "apple"\n'
             + '[[spare]]\nkind = "pear"\nlength_mm = 5\n[[spare]]\nkind = "pear"\nlength_mm = 0\n',
             "9: spare[1].length_mm",
             "is 0",
-            "greater than or equal to 1",
+            "write a number, at least 1 and at most 300",
         ),
         (OK + "spare = 2024-01-01\n", "4: fruit.spare", "unknown setting", "remove it"),
     ],
