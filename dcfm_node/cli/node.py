@@ -87,7 +87,8 @@ def start(
     from dcfm_node.config.node import load_node
     from dcfm_node.config.peers import load_peers, own_peer
     from dcfm_node.config.run import load_run
-    from dcfm_node.daemon.daemon import Daemon, Settings
+    from dcfm_node.daemon.daemon import Daemon
+    from dcfm_node.daemon.limits import Settings
     from dcfm_node.daemon.logs import configure
 
     settings = load_node(config)

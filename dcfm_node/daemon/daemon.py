@@ -2,12 +2,10 @@
 
 import asyncio
 import random
-import resource
 import signal
 import time
 from collections.abc import Awaitable, Coroutine, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -16,22 +14,18 @@ import structlog
 
 from dcfm_node import __version__
 from dcfm_node.api.server import Answer, serve
-from dcfm_node.config.keys import NodeKeys
-from dcfm_node.config.node import NodeConfig
-from dcfm_node.config.peers import Peer
 from dcfm_node.daemon.bench import Bench
 from dcfm_node.daemon.control import Control
 from dcfm_node.daemon.courier import Courier
 from dcfm_node.daemon.deltas import Deltas, restore
 from dcfm_node.daemon.disk import Disk, open_journals
-from dcfm_node.daemon.legacy import legacy
+from dcfm_node.daemon.legacy import kept, legacy
+from dcfm_node.daemon.limits import Settings, allow_connections, check_counts, pace
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
 from dcfm_node.daemon.status import starting
 from dcfm_node.daemon.training import Trainer
-from dcfm_node.errors import DataError, Failed, PeerError
-from dcfm_node.records.manifest import Manifest
-from dcfm_node.records.messages import MAX_ENTRIES_BYTES
+from dcfm_node.errors import Failed, PeerError
 from dcfm_node.store.archive import earlier_lineage
 from dcfm_node.store.lock import lock
 from dcfm_node.store.snapshots import SnapshotStore
@@ -62,30 +56,18 @@ from dcfm_node.swarm.effects import (
     Unfit,
     WorkFailed,
 )
-from dcfm_node.swarm.node import Node, Pace
+from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.view import View
-from dcfm_node.wire.canonical import pack
 from dcfm_node.wire.envelope import Signer, manifest_bytes, run_id
 from dcfm_node.worker.messages import Line, Ready, Setup
 
 log = structlog.get_logger()
 
 DISK_RETRY_S = 2.0
-MAX_OPEN = 65_536
 DUE = Tick()
 """What the loop tells itself when nobody else has anything to say."""
 SILENCE_S = 5.0
 """The longest the loop may sleep: the service manager's watchdog is fed from it."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything one node is started with."""
-
-    config: NodeConfig
-    keys: NodeKeys
-    peers: tuple[Peer, ...]
-    manifest: Manifest
 
 
 class Daemon:
@@ -199,19 +181,16 @@ class Daemon:
             started_at=self.started_at,
             clock=self.clock,
             put=self.put,
-            take_in=self._courier().take_in,
+            take_in=Courier(
+                node=self.node,
+                snapshots=self.snapshots,
+                folder=self.settings.config.state / "import",
+                handle=self._hand_in,
+                check=self._check,
+                unfetch=self.network.unfetch,
+            ).take_in,
             earlier=partial(earlier_lineage, self.settings.config.state, self.node.manifest),
             stop=self.stop,
-        )
-
-    def _courier(self) -> Courier:
-        return Courier(
-            node=self.node,
-            snapshots=self.snapshots,
-            folder=self.settings.config.state / "import",
-            handle=self._hand_in,
-            check=self._check,
-            unfetch=self.network.unfetch,
         )
 
     def stop(self, grace_s: float) -> None:
@@ -228,12 +207,7 @@ class Daemon:
 
     async def _restored_node(self, entries: list[bytes], forks: list[tuple[bytes, bytes]]) -> Node:
         settings = self.settings
-        if len(pack(self.ready.counts)) > MAX_ENTRIES_BYTES // 2:
-            raise DataError(
-                f"{len(self.ready.counts)} different combinations are too many to publish",
-                where=f"[data] of {settings.config.name}",
-                fix="give the run fewer attributes, or this silo's data fewer combinations",
-            )
+        check_counts(self.ready.counts, settings.config.name)
         node = Node(
             signer=Signer(settings.keys.sign),
             manifest=settings.manifest,
@@ -249,10 +223,7 @@ class Daemon:
         node.restore(entries, forks)
         view = node.exchange.view
         forms = {digest: self._form(view, digest) for digest in view.named}
-        continues = settings.manifest.continues
-        student = continues.student if continues is not None else None
-        own = node.inherited.snapshot if node.inherited is not None else None
-        forms |= {kept.digest: self.ready.tensors for kept in (student, own) if kept is not None}
+        forms |= dict.fromkeys(kept(settings.manifest, node.inherited), self.ready.tensors)
         node.held |= await asyncio.to_thread(self._intact, forms)
         await asyncio.to_thread(restore, self.snapshots, view.deltas, node.held)
         return node
@@ -423,16 +394,3 @@ class Daemon:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("defect", exc_info=error)
             self._stopped.set()
-
-
-def allow_connections() -> None:
-    """Let this process have as many open files as it may: strangers' connections count until they
-    are hung up on, and must not leave peers and the journal without."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MAX_OPEN if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
-
-
-def pace(gossip_s: float) -> Pace:
-    """A term must outlast a few rounds of gossip, or votes split before they are heard."""
-    return Pace(gossip_s=gossip_s, term_s=max(2.0, 8 * gossip_s))

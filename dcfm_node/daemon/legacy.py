@@ -39,3 +39,10 @@ def legacy(state: Path, manifest: Manifest, name: str) -> Expert | None:
     for silo in changed:
         log.info("key_changed", silo=silo.name, how=silo.how)
     return inherited(before.view, name)
+
+
+def kept(manifest: Manifest, own: Expert | None) -> list[bytes]:
+    """Snapshots of the run before that this one still needs, by digest."""
+    student = manifest.continues.student if manifest.continues is not None else None
+    found = (student, own.snapshot if own is not None else None)
+    return [snapshot.digest for snapshot in found if snapshot is not None]

@@ -42,7 +42,8 @@ from dcfm_node.swarm.effects import (
     Worked,
     WorkFailed,
 )
-from dcfm_node.swarm.node import Node, Pace
+from dcfm_node.swarm.liveness import Pace
+from dcfm_node.swarm.node import Node
 from dcfm_node.wire.envelope import OPENER, Sealed
 
 UNHEARD_S = 15.0

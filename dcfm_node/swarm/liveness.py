@@ -7,6 +7,21 @@ from dcfm_node.records.messages import Beat
 from dcfm_node.wire.envelope import SealedBeat
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """A node's own timing, in seconds. None of it needs agreement.
+
+    Attributes:
+        gossip_s: between two rounds of gossip.
+        term_s: how long a term may stay without a leader, at first.
+        retry_s: pause after the worker failed.
+    """
+
+    gossip_s: float = 1.0
+    term_s: float = 8.0
+    retry_s: float = 10.0
+
+
 class Duty(NamedTuple):
     """What the run may wait for: a silo's expert of a round or its audit of the others', or the
     student of a term's leader."""

@@ -51,7 +51,7 @@ from dcfm_node.swarm.effects import (
 from dcfm_node.swarm.election import Booth
 from dcfm_node.swarm.exchange import Exchange
 from dcfm_node.swarm.holdings import Holdings
-from dcfm_node.swarm.liveness import Duty, Liveness
+from dcfm_node.swarm.liveness import Duty, Liveness, Pace
 from dcfm_node.swarm.needs import spent
 from dcfm_node.swarm.outcome import brief, in_vain, outcome_of, still_true
 from dcfm_node.swarm.plan import Situation, Step, audited_round, next_step, unaudited, wanted
@@ -61,21 +61,6 @@ from dcfm_node.wire.envelope import OPENER, Opener, Signs, run_id, seal_entry
 
 MAX_MOVES_PER_EVENT = 8
 """Votes and leases that one event may trigger: a bound, never reached by an honest run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """A node's own timing, in seconds. None of it needs agreement.
-
-    Attributes:
-        gossip_s: between two rounds of gossip.
-        term_s: how long a term may stay without a leader, at first.
-        retry_s: pause after the worker failed.
-    """
-
-    gossip_s: float = 1.0
-    term_s: float = 8.0
-    retry_s: float = 10.0
 
 
 @dataclass
@@ -98,7 +83,7 @@ class Node:
     distils: bool
     rng: random.Random
     wall_ms: int
-    pace: Pace = Pace()
+    pace: Pace = field(default_factory=Pace)
     held: set[bytes] = field(default_factory=set)
     opener: Opener = OPENER
     quota: int | None = None

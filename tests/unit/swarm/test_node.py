@@ -25,7 +25,8 @@ from dcfm_node.swarm.effects import (
     Worked,
     WorkFailed,
 )
-from dcfm_node.swarm.node import Node, Pace
+from dcfm_node.swarm.liveness import Pace
+from dcfm_node.swarm.node import Node
 from tests.unit.swarm.builders import Run, expert, join, lease, snapshot
 
 

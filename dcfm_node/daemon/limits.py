@@ -1,0 +1,49 @@
+"""What a node is started with, and how much of what there may be."""
+
+import resource
+from dataclasses import dataclass
+
+from dcfm_node.config.keys import NodeKeys
+from dcfm_node.config.node import NodeConfig
+from dcfm_node.config.peers import Peer
+from dcfm_node.errors import DataError
+from dcfm_node.records.entries import Label
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.messages import MAX_ENTRIES_BYTES
+from dcfm_node.swarm.liveness import Pace
+from dcfm_node.wire.canonical import pack
+
+MAX_OPEN = 65_536
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything one node is started with."""
+
+    config: NodeConfig
+    keys: NodeKeys
+    peers: tuple[Peer, ...]
+    manifest: Manifest
+
+
+def check_counts(counts: tuple[tuple[Label, int], ...], name: str) -> None:
+    """Raises DataError: a silo's label counts do not fit a record."""
+    if len(pack(counts)) > MAX_ENTRIES_BYTES // 2:
+        raise DataError(
+            f"{len(counts)} different combinations are too many to publish",
+            where=f"[data] of {name}",
+            fix="give the run fewer attributes, or this silo's data fewer combinations",
+        )
+
+
+def allow_connections() -> None:
+    """Let this process have as many open files as it may: strangers' connections count until they
+    are hung up on, and must not leave peers and the journal without."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MAX_OPEN if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
+def pace(gossip_s: float) -> Pace:
+    """A term must outlast a few rounds of gossip, or votes split before they are heard."""
+    return Pace(gossip_s=gossip_s, term_s=max(2.0, 8 * gossip_s))
