@@ -1,6 +1,7 @@
 """Whatever a member signs, a peer sends or a client asks: a PeerError or an answer, no defect of
 ours (SPEC 1.3)."""
 
+import asyncio
 import json
 import random
 from typing import Any
@@ -220,4 +221,4 @@ def test_the_control_api_answers_anything(line: bytes) -> None:
     def total(command: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return handler(command, arguments) if command == "status" else {"error": "unknown"}
 
-    assert isinstance(_reply(line, total), dict)
+    assert isinstance(asyncio.run(_reply(line, total)), dict)
