@@ -211,13 +211,14 @@ def test_a_bundle_tells_where_the_own_journal_ends() -> None:
     node, own = exchange(), author(0)
     for peer in node.peers.values():
         peer.linked = False
-    assert not node.own_journal_known(settled=True)
-    node.hear_bundle(PEER, Head(epoch=0, seq=-1, digest=RUN.id))
-    assert node.own_journal_known(settled=True)
-    assert not node.own_journal_known(settled=False)
+    assert not node.own_journal_known(8.0, 8.0)
+    node.recovery.hear_bundle(PEER, Head(epoch=0, seq=-1, digest=RUN.id))
+    assert node.own_journal_known(8.0, 8.0)
+    assert not node.own_journal_known(7.0, 8.0)
     said = own.say(join())
-    node.hear_bundle(PEER, Head(epoch=0, seq=0, digest=said.digest))
-    node.hear_bundle(PEER, Head(epoch=0, seq=-1, digest=RUN.id))  # an older one, brought later
-    assert not node.own_journal_known(settled=True)
+    node.recovery.hear_bundle(PEER, Head(epoch=0, seq=0, digest=said.digest))
+    node.recovery.hear_bundle(PEER, Head(epoch=0, seq=-1, digest=RUN.id))  # an older one, brought later
+    assert not node.own_journal_known(8.0, 8.0)
     node.hear(PEER, entries(said), 0.0)
-    assert node.own_journal_known(settled=True)
+    assert node.own_journal_known(8.0, 8.0)
+    assert node.recovery.acknowledged([], settled=True)
