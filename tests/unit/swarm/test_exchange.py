@@ -217,7 +217,9 @@ def test_a_bundle_tells_where_the_own_journal_ends() -> None:
     assert not node.own_journal_known(7.0, 8.0)
     said = own.say(join())
     node.recovery.hear_bundle(PEER, Head(epoch=0, seq=0, digest=said.digest))
-    node.recovery.hear_bundle(PEER, Head(epoch=0, seq=-1, digest=RUN.id))  # an older one, brought later
+    node.recovery.hear_bundle(
+        PEER, Head(epoch=0, seq=-1, digest=RUN.id)
+    )  # an older one, brought later
     assert not node.own_journal_known(8.0, 8.0)
     node.hear(PEER, entries(said), 0.0)
     assert node.own_journal_known(8.0, 8.0)
