@@ -45,7 +45,8 @@ DEFAULT_RULES: dict[MethodName, Rule] = {
 
 @dataclass(frozen=True)
 class Round:
-    """A method as it stands after a round: how to sample it, and what it cost so far."""
+    """A method as it stands after a round: how to sample it, and what it cost so far; of the
+    alternating schedule also the `objective` on hold-out data."""
 
     number: int
     variants: Variants
@@ -254,8 +255,16 @@ def _alternating(lab: Lab, settings: Experiment) -> Fitted:
         student = lab.distil(experts, number, start=settings.student_from, before=student)
         ledger.trained(student)
         ledger.exchanged(sent=1, received=1)
-        rounds.append(Round(number, _single(lab, student), ledger.read()))
+        known = {**ledger.read(), "objective": _objective(lab, experts)}
+        rounds.append(Round(number, _single(lab, student), known))
     return Fitted(rounds[-1].variants, ledger.read(), rounds)
+
+
+def _objective(lab: Lab, experts: Sequence[Trained]) -> float:
+    """What a run's end is judged by: Eq. 14 on hold-out data, mean over silos (SPEC 6.5)."""
+    weight = lab.manifest.method.refine.ci_weight
+    said = [expert.metrics for expert in experts]
+    return sum(m["holdout_loss"] + weight * m["ci_gap"] for m in said) / len(said)
 
 
 def _centralised(lab: Lab, settings: Experiment, data: Callable[[Task], Labelled]) -> Fitted:
