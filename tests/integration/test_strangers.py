@@ -87,14 +87,14 @@ def test_strangers_are_hung_up_on_and_honest_traffic_goes_on(visit: Visit) -> No
             before = resident()
             strangers = asyncio.create_task(visit(host, int(port)))
             said = 0
-            while not strangers.done():
+            # Some strangers are hung up on at once: honest messages pass during and after.
+            while said < 5 or not strangers.done():
                 said += 1
                 data = f"{said}".encode()
                 assert silo.links and silo.links.send(server.id, data)
                 await server.until(Received(silo.id, data))
                 await asyncio.sleep(0.05)
             await strangers
-            assert said > 1
             assert resident() - before < FLAT_BYTES
             # A new honest link still comes up at the same door.
             late = Node("silo", keys=silo.keys)
