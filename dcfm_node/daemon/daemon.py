@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from dcfm_node import __version__
+from dcfm_node.api.client import SOCKET
 from dcfm_node.api.server import Answer, serve
 from dcfm_node.daemon.bench import Bench
 from dcfm_node.daemon.control import Control
@@ -147,6 +148,7 @@ class Daemon:
                 spawn=self._spawn,
             )
             server = await serve(config.state, self._answer)
+            stack.callback((config.state / SOCKET).unlink, missing_ok=True)
             stack.callback(server.close)
             log.info("worker_starting", data=config.data.format)
             self.ready = await self.trainer.start()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.cluster import NAMES, cluster, dcfm, dcfm_json, released, until
+from tests.integration.cluster import cluster, dcfm, dcfm_json, released, until
 
 COMMON = """
 solver_steps = 5
@@ -39,7 +39,9 @@ def test_a_network_runs_the_method_to_samples(tmp_path: Path, name: str) -> None
         status = sites[0].ask()
         assert status["method"] == name
         assert status["latest"]["outcome"] == "COMPLETE"
-        assert sorted(teacher["silo"] for teacher in status["latest"]["teachers"]) == sorted(NAMES)
+        assert sorted(teacher["silo"] for teacher in status["latest"]["teachers"]) == sorted(
+            site.folder.name for site in sites
+        )
         config = sites[1].folder / "node.toml"
         journal = dcfm_json("journal", "-c", config)
         rounds = [
