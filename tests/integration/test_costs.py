@@ -41,7 +41,8 @@ def test_real_nodes_send_what_the_records_say(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_ends_its_nodes(tmp_path: Path) -> None:
     found, quiet = tmp_path / "found", subprocess.DEVNULL
-    command = [*DCFM, "experiment", "run", tiny.write(tmp_path), "--out", str(found)]
+    endless = tiny.write(tmp_path, steps=1_000_000)
+    command = [*DCFM, "experiment", "run", endless, "--out", str(found)]
     running = subprocess.Popen(command, stdout=quiet, stderr=quiet, env=ENVIRONMENT)
     try:
         states = [found / "nodes" / "nodes" / name / "state" for name in ("east", "north")]

@@ -19,7 +19,7 @@ depth = 2
 predict = "velocity"
 
 [communication.training]
-steps = 2
+steps = {steps}
 batch = 8
 ci_batch = 4
 
@@ -41,8 +41,8 @@ depth = 1
 """
 
 
-def write(folder: Path, *, methods: str = '"dcfm-b"', shipped: int = 2) -> str:
+def write(folder: Path, *, methods: str = '"dcfm-b"', shipped: int = 2, steps: int = 2) -> str:
     """The experiment's file; returns its path as `experiment run` takes it."""
     path = folder / "tiny-costs.toml"
-    path.write_text(TEXT.format(methods=methods, shipped=shipped))
+    path.write_text(TEXT.format(methods=methods, shipped=shipped, steps=steps))
     return str(path)
