@@ -106,7 +106,7 @@ def test_a_full_disk_is_said_and_the_node_goes_on_when_there_is_room(tmp_path: P
 
 def publishers(sites: list[Site], kind: str) -> Iterator[Site]:
     """Those that ever published such a record, by their logs."""
-    said = re.compile(rf"published +kind={kind} ")
+    said = re.compile(rf"published .*kind={kind} ")
     return (site for site in sites if said.search(site.log.read_text()))
 
 
