@@ -8,7 +8,7 @@ import typer
 from dcfm_node.api.client import call
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, state_folder
 from dcfm_node.cli.output import print_json
-from dcfm_node.errors import Failed
+from dcfm_node.errors import Failed, PeerError
 
 app = typer.Typer(
     name="proof",
@@ -56,6 +56,12 @@ def verify(
             where=str(file),
             fix="name the file that 'dcfm-node proof write' wrote",
         ) from error
+    except PeerError as error:
+        raise Failed(
+            f"the file proves nothing: {error}",
+            where=str(file),
+            fix="ask whoever sent it for what 'dcfm-node proof write' wrote",
+        ) from None
     entry = found.first.entry
     if as_json:
         print_json(

@@ -70,6 +70,7 @@ def go_on(
     Change the roster or the settings in it, and give it to every site; nothing starts from zero.
     """
     from dcfm_node.config.node import load_node
+    from dcfm_node.config.run import differing
     from dcfm_node.config.toml import read
     from dcfm_node.store.archive import open_archive
 
@@ -78,6 +79,12 @@ def go_on(
     archive = open_archive(load_node(config).state)
     student = archive.view.latest() or archive.view.newest_student()
     document = read(old or config.parent / "run.toml", "name the present run's file with --run")
+    if wrong := differing(document, archive.manifest):
+        raise ConfigError(
+            f"is not the file of this node's run: {', '.join(wrong)} differ",
+            where=str(document.path),
+            fix="name with --run the file that the node was started with",
+        )
     if archive.manifest.method.name != "dcfm":
         raise ConfigError(
             f"a run of {archive.manifest.method.name!r} is not continued",

@@ -100,6 +100,27 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None) -> Manifest:
         raise document.error([_problem(what) for what in found]) from None
 
 
+def differing(document: toml.Document, manifest: Manifest) -> list[str]:
+    """Fields of a run.toml that are not those of a run's manifest; keys are not in that file.
+
+    Raises:
+        ConfigError: the file is not a run's.
+    """
+    run = document.parse(_RunFile)
+    names = tuple(silo.name for silo in manifest.roster)
+    pairs = {
+        "name": (run.name, manifest.name),
+        "sample_shape": (run.sample_shape, manifest.sample_shape),
+        "roster": (tuple(sorted(run.roster or names)), names),
+        "attribute": (run.attribute, manifest.attributes),
+        "network": (run.network, manifest.network),
+        "method": (run.method, manifest.method),
+        "policy": (run.policy, manifest.policy),
+        "transfer": (run.transfer, manifest.transfer),
+    }
+    return [field for field, (here, there) in pairs.items() if here != there]
+
+
 def _continued(said: _Continues | None, roster: list[Peer]) -> Continues | None:
     """With the hand-overs of the roster's peers."""
     if said is None:

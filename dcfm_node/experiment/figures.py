@@ -24,9 +24,13 @@ SIDE = 3.1
 
 
 def draw(folder: Path, found: Results, settings: Experiment) -> list[Path]:
-    """Write the pictures of a finished experiment into its folder; the first seed is shown."""
+    """Write the pictures of a finished experiment into its folder; the first seed is shown.
+
+    Samples are drawn where they are: a folder that was handed on may hold results alone.
+    """
     written = []
-    for partition in settings.partitions:
+    sampled = settings.partitions if (folder / "samples").is_dir() else ()
+    for partition in sampled:
         if settings.images is None:
             written.append(_scatter_grid(folder, partition, settings))
         else:

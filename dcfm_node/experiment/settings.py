@@ -348,9 +348,22 @@ def presets(name: str) -> tuple[str, ...]:
 
 
 def of_results(document: Mapping[str, Any]) -> Experiment | Costs:
-    """The settings that results.json carries."""
+    """The settings that results.json carries.
+
+    Raises:
+        ConfigError: they are of another version.
+    """
     text = json.dumps(document)
-    return (Costs if "kind" in document else Experiment).model_validate_json(text)
+    try:
+        return (Costs if "kind" in document else Experiment).model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"its settings are of another version: {first['msg']}",
+            where=f"settings.{field}",
+            fix="run the experiment again, or read it with the version that made it",
+        ) from None
 
 
 def _shipped(name: str) -> dict[str, Any]:
