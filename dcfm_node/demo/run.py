@@ -1,5 +1,6 @@
 """The whole demo: lay out, start, watch, judge, report. Nothing of it outlives the call."""
 
+import contextlib
 import json
 import os
 import signal
@@ -33,6 +34,8 @@ from dcfm_node.wire.envelope import open_entry
 if TYPE_CHECKING:
     from dcfm_node.demo.evaluate import Evaluation
 
+KEPT = "snapshots"
+"""Folder of everything that any node held."""
 POLL_S = 0.5
 PORT_TRIES = 3
 GRACE_S = 15.0
@@ -140,7 +143,12 @@ def play(
     try:
         with Nodes(stage) as nodes:
             with live.view(console, title) as show:
-                statuses = watch(nodes, manifest, show, began)
+
+                def look(seen: Any) -> None:
+                    keep_snapshots(stage)
+                    show(seen)
+
+                statuses = watch(nodes, manifest, look, began)
             answers = {node.name: ask(node, "student") for node in nodes.alive}
             fetch(stage, nodes.alive[0])
             return stage, manifest, statuses, answers, nodes.lost
@@ -234,12 +242,21 @@ def judge(stage: Stage, wish: Wish, student: Mapping[str, Any]) -> "Evaluation":
     return found
 
 
+def keep_snapshots(stage: Stage) -> None:
+    """Link what nodes hold: they drop what their run needs no more, and the report compares all."""
+    folder = stage.out / KEPT
+    folder.mkdir(exist_ok=True)
+    for node in stage.nodes:
+        for path in (node.state / "snapshots").glob("*.safetensors"):
+            if not (folder / path.name).exists():
+                with contextlib.suppress(FileNotFoundError):  # dropped since it was listed
+                    (folder / path.name).hardlink_to(path)
+
+
 def find(stage: Stage, digest: bytes) -> Path:
-    """Where some node keeps a snapshot. An expert's first version may be its author's alone."""
-    name = f"snapshots/{digest.hex()}.safetensors"
-    paths = [node.state / name for node in stage.nodes]
-    found = next((path for path in paths if path.exists()), None)
-    if found is None:
+    """Where a snapshot was kept while the nodes ran."""
+    found = stage.out / KEPT / f"{digest.hex()}.safetensors"
+    if not found.exists():
         raise Failed(f"no node holds the snapshot {digest.hex()[:12]}", where=str(stage.out))
     return found
 

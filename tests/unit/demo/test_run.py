@@ -108,12 +108,15 @@ def test_a_run_without_a_student_ends_the_demo(says, manifest, clock):
         run.watch(Scripted(looks), manifest, lambda _: None, 0.0)
 
 
-def test_a_snapshot_is_found_on_whichever_node_holds_it(tmp_path):
+def test_a_snapshot_is_found_whichever_node_held_it_and_though_it_dropped_it(tmp_path):
     stage = Stage(tmp_path, tuple(NodeFolder(n, tmp_path / n) for n in ("north", "east")))
     held = tmp_path / "east" / "state" / "snapshots" / f"{'01' * 32}.safetensors"
     held.parent.mkdir(parents=True)
-    held.touch()
-    assert run.find(stage, b"\x01" * 32) == held
+    held.write_bytes(b"weights")
+    run.keep_snapshots(stage)
+    held.unlink()
+    run.keep_snapshots(stage)
+    assert run.find(stage, b"\x01" * 32).read_bytes() == b"weights"
     with pytest.raises(Failed, match="no node holds"):
         run.find(stage, b"\x02" * 32)
 
