@@ -1,6 +1,7 @@
 """peers.toml: who may enter, and who makes up a run unless run.toml says less."""
 
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -19,28 +20,16 @@ from dcfm_node.records.manifest import MAX_SILOS
 _FIX = "take the line from what 'dcfm-node id' prints on that node"
 
 
-def _from_hex(value: Any) -> Any:
+def _hex(value: Any, digits: int, what: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        key = bytes.fromhex(value)
+        found = bytes.fromhex(value)
     except ValueError:
-        key = b""
-    if len(key) != 32 or len(value) != 64:
-        raise ValueError(f"is no signing key of 64 hex digits; {_FIX}")
-    return key
-
-
-def _signature(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        signature = bytes.fromhex(value)
-    except ValueError:
-        signature = b""
-    if len(signature) != 64:
-        raise ValueError(f"is no signature of 128 hex digits; {_FIX}")
-    return signature
+        found = b""
+    if len(value) != digits or 2 * len(found) != digits:
+        raise ValueError(f"is no {what} of {digits} hex digits; {_FIX}")
+    return found
 
 
 def _z85_key(value: str) -> str:
@@ -57,13 +46,15 @@ class Peer(Model):
     """A node as others know it. Neither address: it only dials out."""
 
     name: Name
-    sign_key: Annotated[Key, BeforeValidator(_from_hex)]
+    sign_key: Annotated[Key, BeforeValidator(partial(_hex, digits=64, what="signing key"))]
     """Ed25519 public key: 64 hex digits in the file."""
     link_key: Annotated[str, AfterValidator(_z85_key)]
     """Curve25519 public key: 40 characters of Z85."""
     control: DialAddress | None = None
     bulk: DialAddress | None = None
-    handover: Annotated[bytes, BeforeValidator(_signature)] | None = None
+    handover: (
+        Annotated[bytes, BeforeValidator(partial(_hex, digits=128, what="signature"))] | None
+    ) = None
     """By which this node's previous keys named these: 128 hex digits in the file."""
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ from dcfm_node.records.manifest import (
     Positive,
     Silo,
     Transfer,
+    differing_fields,
 )
 
 
@@ -108,17 +109,10 @@ def differing(document: toml.Document, manifest: Manifest) -> list[str]:
     """
     run = document.parse(_RunFile)
     names = tuple(silo.name for silo in manifest.roster)
-    pairs = {
-        "name": (run.name, manifest.name),
-        "sample_shape": (run.sample_shape, manifest.sample_shape),
-        "roster": (tuple(sorted(run.roster or names)), names),
-        "attribute": (run.attribute, manifest.attributes),
-        "network": (run.network, manifest.network),
-        "method": (run.method, manifest.method),
-        "policy": (run.policy, manifest.policy),
-        "transfer": (run.transfer, manifest.transfer),
-    }
-    return [field for field, (here, there) in pairs.items() if here != there]
+    alike = ("name", "sample_shape", "network", "method", "policy", "transfer")
+    said = {field: getattr(run, field) for field in alike} | {"attributes": run.attribute}
+    found = differing_fields(manifest.model_copy(update=said), manifest)
+    return [*found, *(["roster"] if sorted(run.roster or names) != list(names) else [])]
 
 
 def _continued(said: _Continues | None, roster: list[Peer]) -> Continues | None:

@@ -17,9 +17,9 @@ def spent(s: Situation, step: Step, work: Work | None) -> Set[bytes]:
 
 def needed(s: Situation, step: Step) -> set[bytes]:
     """What is wanted (SPEC 5.2); every student that was released; and all from which the newest
-    student can be made anew, should it be lost or a teacher withdraw: the experts of its round, and
-    the student it began from. Of this phase also the experts of its round and of the one before,
-    which a silo that is behind averages. So what is kept does not grow with the rounds."""
+    student can be made anew, should it be lost or a teacher withdraw: the experts of its round. Of
+    this phase also the experts of its round and of the one before, which a silo that is behind
+    averages. So what is kept does not grow with the rounds."""
     view = s.view
     rounds = {step.phase.round, step.phase.round - 1, view.distilled_round()}
     upto = [round_ for round_ in rounds if round_ is not None]

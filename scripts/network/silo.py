@@ -16,7 +16,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from socket import IPPROTO_TCP, TCP_INFO, socket
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM, TCP_INFO, socket
 from typing import Any
 
 import numpy as np
@@ -190,10 +190,9 @@ def wire_bytes() -> int:
             continue
         connection = socket(fileno=int(entry.name))
         try:
-            info = connection.getsockopt(IPPROTO_TCP, TCP_INFO, 192)
-            total += struct.unpack_from("<Q", info, 128)[0]  # tcpi_bytes_received
-        except OSError:
-            pass  # a Unix socket
+            if connection.family in {AF_INET, AF_INET6} and connection.type == SOCK_STREAM:
+                info = connection.getsockopt(IPPROTO_TCP, TCP_INFO, 192)
+                total += struct.unpack_from("<Q", info, 128)[0]  # tcpi_bytes_received
         finally:
             connection.detach()
     return total

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from dcfm_node.config import toml
 from dcfm_node.config.peers import Peer, load_peers
-from dcfm_node.config.run import load_run, run_template
+from dcfm_node.config.run import differing, load_run, run_template
 from dcfm_node.errors import ConfigError
 from dcfm_node.records.manifest import Manifest, Masks, Method, Network, Policy, Silo
 from dcfm_node.wire.envelope import run_id
@@ -140,3 +141,15 @@ def test_a_mistake_is_refused_where_it_stands(
     error = refusal(tmp_path, LEAST.replace(old, new))
     assert error.where == f"{tmp_path / 'run.toml'}:{where}"
     assert error.fix
+
+
+def test_what_differs_between_a_file_and_a_run_is_named(tmp_path: Path) -> None:
+    """`run continue` must not go on from the settings of another run."""
+    present = manifest(tmp_path, LEAST)
+    document = toml.read(tmp_path / "run.toml", "")
+    assert differing(document, present) == []
+    (tmp_path / "run.toml").write_text(
+        f'roster = ["{A.name}"]\n{LEAST}[network]\nwidth = 8\n', encoding="utf-8"
+    )
+    other = toml.read(tmp_path / "run.toml", "")
+    assert differing(other, present) == ["network.width", "roster"]
