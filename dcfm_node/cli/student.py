@@ -41,7 +41,7 @@ def list_students(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> N
             student["leader"],
             student["outcome"],
             size(student["bytes"]),
-            ", ".join(student["endorsed_by"]) or ("-" if student["final"] else "interim"),
+            ", ".join(student["endorsed_by"]) or "-",
             _standing(student),
         )
         for student in answer["students"]
@@ -53,6 +53,10 @@ def _standing(student: dict[str, Any]) -> str:
     """Whether a student is released, or what it was taken back for."""
     if student["withdrew"]:
         return f"superseded: {', '.join(student['withdrew'])} withdrew"
+    if student["rejected"]:
+        return f"rejected: {', '.join(student['refused_by'])} refused it"
+    if not student["final"]:
+        return "interim"
     return "released" if student["released"] else ""
 
 

@@ -182,6 +182,8 @@ def _none_released(view: View) -> str:
     ]
     if left:
         return f"the last student is superseded, since {', '.join(left)} withdrew; no other is yet"
+    if final and view.rejected(final[-1]):
+        return "the last student was refused by too many silos to be released"
     return "no student is released yet"
 
 

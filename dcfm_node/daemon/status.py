@@ -153,6 +153,7 @@ def student_facts(view: View, said: Said[Student]) -> dict[str, Any]:
             for key, refusal in view.refused.get(said.digest, {}).items()
         },
         "released": view.latest() == said,
+        "rejected": view.rejected(said),
         "withdrew": [name(key) for key in view.superseded(body)],
         "metrics": dict(body.metrics),
     }
@@ -249,6 +250,16 @@ def _link_ago(node: Node, key: bytes, now: float) -> float | None:
     return None if heard_at is None else round(now - heard_at, 1)
 
 
+def _rejected(view: View) -> list[str]:
+    """Whose students so many refused that they were distilled again, or not released."""
+    students = [student_facts(view, said) for said in view.valid_students() if view.rejected(said)]
+    return [
+        f"the student of round {student['round']} that {student['leader']} distilled was refused"
+        f" by {', '.join(student['refused_by'])}: {next(iter(student['refused_by'].values()))}"
+        for student in students
+    ]
+
+
 def _problems(
     node: Node, silos: list[dict[str, Any]], released: dict[str, Any] | None, now: float
 ) -> list[str]:
@@ -282,6 +293,7 @@ def _problems(
         )
     if node.exchange.usurped:
         found.append("another node signs with this node's key: this node writes no more")
+    found += _rejected(node.exchange.view)
     if released is not None and released["outcome"] == "DEGRADED":
         found.append(f"the released student lacks: {', '.join(released['missing'])}")
     phase = node.step.phase if node.step is not None else None

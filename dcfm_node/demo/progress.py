@@ -17,7 +17,7 @@ RELEASE_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stage of a round; "release" ends every schedule."""
+    """A stage of a round; of the releases that alone which ends the schedule."""
 
     stage: str
     round: int
@@ -251,9 +251,11 @@ def _rate(seen: Sequence[tuple[float, int]]) -> float | None:
 def _index(phases: Sequence[Phase], told: Mapping[str, Any] | None) -> int:
     if told is None:
         return 0
-    if told["stage"] in ("release", "done"):
+    if told["stage"] == "done":
         return len(phases) - 1
     found = Phase(told["stage"], told["round"])
+    if found.stage == "release" and found not in phases:
+        found = Phase("distil", found.round)  # an interim student is scored
     return phases.index(found) if found in phases else 0
 
 

@@ -26,6 +26,7 @@ Kind = Literal[
     "withdraws",
     "dies",
     "key signs two histories",
+    "spoils students",
 ]
 HARMING: tuple[tuple[Kind, str], ...] = (
     ("disk lost", "disks_lost"),
@@ -95,7 +96,7 @@ def _of_machines(scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
         yield Fault("crash", at, at + rng.uniform(*scenario.down_s), anyone())
     for _ in range(scenario.crash_on_times if scenario.crash_on else 0):
         record = rng.choice(scenario.crash_on)
-        most = {"vote": 3, "endorse": 1, "join": 1}.get(record, 2) * scenario.nodes
+        most = {"vote": 3, "join": 1}.get(record, 2) * scenario.nodes
         nth = rng.randint(1, scenario.rounds if record in ("lease", "student") else most)
         down = rng.uniform(*scenario.down_s)
         yield Fault("crash amid publishing", until=down, record=record, nth=nth, share=rng.random())
@@ -145,6 +146,7 @@ def _of_silos(scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
         ("dies", scenario.deaths),
         ("key signs two histories", scenario.forgers),
         ("withdraws", scenario.leavers),
+        ("spoils students", scenario.spoilers),
     )
     who = rng.sample(range(scenario.nodes), sum(count for _, count in ends))
     for kind, count in ends:

@@ -22,9 +22,11 @@ def schedule(world: World, faults: Iterable[Fault]) -> None:
                 world.late_until[world.keys[fault.silos[0]]] = fault.until or 0.0
             case "slow":
                 world.hosts[world.keys[fault.silos[0]]].slowness = fault.amount
+            case "spoils students":
+                world.spoilers.add(world.keys[fault.silos[0]])
             case _:
                 world.at(fault.at, partial(_befall, world, fault))
-        if fault.kind in ("slow", "comes late"):
+        if fault.kind in ("slow", "comes late", "spoils students"):
             world.note(None, "fault", why=str(fault))
 
 

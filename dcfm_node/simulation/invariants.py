@@ -192,6 +192,9 @@ def _has_what_it_needs(world: World, key: bytes, work: Work) -> None:
     lacking = [digest for digest in needed if digest is not None and digest not in held]
     what = f"{type(work).__name__} was begun without {len(lacking)} snapshots that it needs"
     _require(world, not lacking, "work has what it needs", what, [key])
+    spoilt = isinstance(work, Train) and not world.spoilt.isdisjoint(needed)
+    what = f"round {getattr(work, 'round', 0)} is trained from a student that silos refused"
+    _require(world, not spoilt, "bad students teach nobody", what, [key])
 
 
 def _beats_only_rise(world: World, key: bytes, node: Node) -> None:
@@ -231,6 +234,9 @@ def _one_view(world: World) -> None:
         latest = node.exchange.view.latest()
         what = "different students were released"
         _require(world, latest == nodes[0].exchange.view.latest(), "one student", what, [node.me])
+        bad = latest is not None and latest.body.snapshot.digest in world.spoilt
+        what = "a student was released that silos refused"
+        _require(world, not bad, "bad students teach nobody", what, [node.me])
 
 
 def _facts(view: View) -> tuple[object, ...]:

@@ -106,6 +106,8 @@ class Scenario(Model):
     """Nodes that lose power for good."""
     forgers: Times = 0
     """Silos whose key signs two histories and shows each to one half; their nodes end."""
+    spoilers: Times = 0
+    """Silos that distil bad students and checkpoints, endorse those, and refuse good ones."""
 
     # What must come of it, beside SPEC 8
     whole: bool = False
@@ -124,8 +126,8 @@ class Scenario(Model):
             raise ValueError(
                 "a strict run waits for the dead for ever; write tolerant, or deaths 0"
             )
-        if self.nodes - gone - self.leavers < self.quorum:
-            raise ValueError("no majority is left; lower deaths, forgers or leavers")
+        if self.nodes - gone - self.leavers - self.spoilers < self.quorum:
+            raise ValueError("no majority is left; lower deaths, forgers, leavers or spoilers")
         if self.nat and self.nodes - self.nat < 2:
             raise ValueError("nodes behind NAT need two others to dial; lower nat")
         if self.late >= self.nodes or self.slow > self.nodes:

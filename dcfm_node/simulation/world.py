@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from dcfm_node.records.entries import Snapshot
 from dcfm_node.simulation.faults import Fault
 from dcfm_node.simulation.host import Host, done, made_up_snapshot
 from dcfm_node.simulation.network import Network
@@ -85,6 +86,10 @@ class World:
         """Those that too few others held when their author's disk was harmed (SPEC 8.6)."""
         self.forgers: set[bytes] = set()
         """Silos whose key signed two histories."""
+        self.spoilers: set[bytes] = set()
+        """Silos whose students are bad."""
+        self.spoilt: set[bytes] = set()
+        """Digests of those, and of all that went on from one of their checkpoints."""
         self.unchecked: list[Sealed] = []
         """Those that no invariant has seen."""
         self.leaders: dict[int, bytes] = {}
@@ -341,9 +346,7 @@ class World:
             return
         self.deliver(key, Progressed(share, 10))
         if isinstance(work, Distil) and share in (3, 6) and host.work == number:
-            snapshot = made_up_snapshot(f"{key.hex()}{host.boots}{work}{share}")
-            host.disk.held[snapshot.digest] = self.now
-            self.deliver(key, Checkpointed(work, snapshot, share))
+            self.deliver(key, Checkpointed(work, self._made(key, work, share), share))
 
     def _finish(self, key: bytes, number: int, work: Work) -> None:
         host = self.hosts[key]
@@ -365,7 +368,9 @@ class World:
         if host.node is None or host.boots != boot:
             return
         if isinstance(work, Score):
-            self.deliver(key, Worked(work, None, {"holdout_loss": 1.0, "reference_loss": 1.0}))
+            bad = (work.snapshot in self.spoilt) is not (key in self.spoilers)
+            loss = 2 * self.manifest.policy.endorse_ratio if bad else 1.0
+            self.deliver(key, Worked(work, None, {"holdout_loss": loss, "reference_loss": 1.0}))
         elif isinstance(work, Examine):
             peers = [author for author, _, _ in work.experts if author != key]
             scores = {author: {"joint": 0.0, "composed": 0.0} for author in peers}
@@ -373,8 +378,15 @@ class World:
         elif host.disk.full:
             self.deliver(key, WorkFailed(work, "no space left on device"))
         else:
-            snapshot = made_up_snapshot(f"{key.hex()}{host.boots}{work}")
-            host.disk.held[snapshot.digest] = self.now
+            snapshot = self._made(key, work)
             round_ = work.round if isinstance(work, Train) else 0
             figures = {"ci_gap": 1.0 / (1 + round_), "holdout_loss": 1.0}
             self.deliver(key, Worked(work, snapshot, figures))
+
+    def _made(self, key: bytes, work: Work, share: int | None = None) -> Snapshot:
+        host = self.hosts[key]
+        snapshot = made_up_snapshot(f"{key.hex()}{host.boots}{work}{share or ''}")
+        host.disk.held[snapshot.digest] = self.now
+        if isinstance(work, Distil) and (key in self.spoilers or work.resume in self.spoilt):
+            self.spoilt.add(snapshot.digest)
+        return snapshot

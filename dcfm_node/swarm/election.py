@@ -130,13 +130,16 @@ def _begin(view: View, round_: int, booth: Booth) -> Vote | Await:
 def _vote(view: View, term: int, round_: int, booth: Booth) -> Vote | Await:
     """For whom most others voted already, so that terms settle; else by rank."""
     able = booth.candidates()
-    # Records, not beats, say who is free: all voters see them alike, so that votes do not split.
-    training = view.missing(round_)
-    free = [key for key in able if key not in training]
-    candidates = free or able
-    if not candidates:
+    if not able:
         return Await("no live node can distil")
     votes = view.votes.get(term, {}).values()
     tally = Counter(vote.body.candidate for vote in votes if vote.body.round == round_)
-    best = min(candidates, key=lambda node: (-tally[node], rank(booth.run, term, node)))
+    # Records, not beats, say who is free: all voters see them alike, so that votes do not split.
+    blamed, training = view.blamed(round_), view.missing(round_)
+
+    def order(node: bytes) -> tuple[bool, bool, int, bytes]:
+        place = rank(booth.run, term, node)
+        return node in blamed, node in training, -tally[node], place
+
+    best = min(able, key=order)
     return Vote(term=term, round=round_, candidate=best)

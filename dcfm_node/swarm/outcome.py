@@ -156,7 +156,9 @@ def still_true(body: Body, view: View, me: bytes) -> bool:
             other = view.student(body.round)
             leads = view.leader(body.term)
             newest = leads is not None and view.last_leader() == leads
-            return newest and (other is None or other.body.term < body.term)
+            if other is None:
+                return newest
+            return newest and other.body.term < body.term and not view.endorsed_by_quorum(other)
         case _:
             return True
 

@@ -11,7 +11,7 @@ from dcfm_node.records.entries import Checkpoint, Expert, Lease, Snapshot, Stude
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
 from dcfm_node.swarm.election import Await, Booth, Lead, next_move
 from dcfm_node.swarm.liveness import Duty
-from dcfm_node.swarm.rounds import Late, Phase, current_phase, finishes, rejected, turn
+from dcfm_node.swarm.rounds import Late, Phase, current_phase, finishes, turn
 from dcfm_node.swarm.view import Said, View
 
 CHECKPOINT_SLACK_BYTES = 1 << 20
@@ -353,10 +353,9 @@ def _release(s: Situation) -> Work | Waiting:
 
 
 def _over(s: Situation) -> Work | Waiting:
-    latest = s.view.latest()
-    if latest is None and rejected(s.view):
-        return Waiting("the student was refused by too many silos to be released", over=True)
     student = s.view.newest_student()
+    if student is not None and s.view.rejected(student):
+        return Waiting("the student was refused by too many silos to be released", over=True)
     if student is not None and s.me in s.view.joins:
         action = _release(s)
         if isinstance(action, Score):

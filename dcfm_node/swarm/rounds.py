@@ -38,9 +38,11 @@ def successor(view: View, phase: Phase) -> Phase:
         case "local" | "refine":
             return Phase("refine", phase.round + 1)
         case "distil":
+            return Phase("release", phase.round)
+        case "release":
             student = view.student(phase.round)
-            done = student is not None and student.body.final
-            return Phase("release" if done else "refine", phase.round + (not done))
+            done = student is None or student.body.final
+            return Phase("done" if done else "refine", phase.round + (not done))
         case _:
             return Phase("done", phase.round)
 
@@ -63,7 +65,8 @@ def complete(view: View, phase: Phase, late: Late) -> bool:
         case "distil":
             return view.student(phase.round) is not None
         case "release":
-            return view.latest() is not None or rejected(view)
+            found = view.student(phase.round)
+            return found is not None and (view.endorsed_by_quorum(found) or view.rejected(found))
         case _:
             return False
 
@@ -96,15 +99,6 @@ def turn(view: View, phase: Phase, late: Late) -> Sequence[bytes]:
     strict = view.manifest.policy.participation == "strict"
     punctual = (key for key in missing if strict or not late(Duty(key, "train", phase.round)))
     return next(([key] for key in punctual), missing)
-
-
-def rejected(view: View) -> bool:
-    """Whether so many silos refused the newest final student that no quorum can endorse it."""
-    student = view.newest_student()
-    if student is None or not student.body.final:
-        return False
-    spared = len(view.manifest.roster) - len(view.refused.get(student.digest, ()))
-    return spared < view.manifest.quorum
 
 
 def finishes(view: View, round_: int, among: Set[bytes] | None = None) -> bool:

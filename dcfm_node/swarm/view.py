@@ -292,7 +292,8 @@ class View:
         """How far the distillation of a round is: its valid checkpoints, the newest last."""
         said = (s for by in self.checkpoints.values() for s in by if s.body.round == round_)
         found = [s for s in said if self._is_valid(s) and not self.superseded(s.body)]
-        return sorted(found, key=lambda said: said.body.term)
+        blamed = self.blamed(round_) if found else ()
+        return sorted((s for s in found if s.author not in blamed), key=lambda s: s.body.term)
 
     # Students
 
@@ -327,15 +328,47 @@ class View:
         return [silo.key for silo in self.manifest.roster if silo.key in out]
 
     def counting_students(self) -> Sequence[Said[Student]]:
-        """Valid students that are not superseded, oldest first."""
-        if not self.verdicts and len(self.active()) == len(self.manifest.roster):
-            return self.valid_students()
-        return [said for said in self.valid_students() if not self.superseded(said.body)]
+        """Valid students that are not superseded; by round, of one round those last that a quorum
+        endorsed, then by term."""
+        valid = self.valid_students()
+        found = [s for s in valid if not (self.superseded(s.body) or self.overruled(s))]
+        return sorted(found, key=lambda said: (said.body.round, self.endorsed_by_quorum(said)))
 
     def student(self, round_: int) -> Said[Student] | None:
-        """The student of a round: the highest term's, which fences every earlier leader."""
+        """The student of a round: one that a quorum endorsed, else the highest term's, which
+        fences every earlier leader."""
         found = [said for said in self.counting_students() if said.body.round == round_]
         return found[-1] if found else None
+
+    # What silos think of students
+
+    def endorsed_by_quorum(self, student: Said[Student]) -> bool:
+        """Whether silos may train on from a student or, of a final one, release it."""
+        return len(self.endorsed.get(student.digest, ())) >= self.manifest.quorum
+
+    def rejected(self, student: Said[Student]) -> bool:
+        """Whether so many silos refused a student that no quorum can endorse it."""
+        spared = len(self.manifest.roster) - len(self.refused.get(student.digest, ()))
+        return spared < self.manifest.quorum
+
+    def rejected_of(self, round_: int) -> Sequence[Said[Student]]:
+        """Rejected students of a round."""
+        return [s for s in self.valid_students() if s.body.round == round_ and self.rejected(s)]
+
+    def overruled(self, student: Said[Student]) -> bool:
+        """Whether a student was rejected and its round is distilled again, since its leader alone
+        may be at fault. Not for ever: among more than the roster less a quorum is an honest one."""
+        spare = len(self.manifest.roster) - self.manifest.quorum
+        return self.rejected(student) and len(self.rejected_of(student.body.round)) <= spare
+
+    def blamed(self, round_: int) -> set[bytes]:
+        """Who may be why a round's students were rejected: their leaders, and those whose
+        checkpoints they went on from."""
+        rejected = self.rejected_of(round_)
+        resumed = {said.body.resumed for said in rejected}
+        begun = (said for by in self.checkpoints.values() for said in by)
+        makers = {said.author for said in begun if said.body.snapshot.digest in resumed}
+        return {said.author for said in rejected} | makers
 
     def distilled_round(self) -> int | None:
         """The highest round of which there is a valid student, superseded or not."""
@@ -351,14 +384,13 @@ class View:
         return [self.expert_entries[entry].author for entry in student.body.teachers]
 
     def newest_student(self) -> Said[Student] | None:
-        """The counting student of the highest (round, term)."""
+        """The counting student of the highest round."""
         found = self.counting_students()
         return found[-1] if found else None
 
     def released(self, student: Said[Student]) -> bool:
         """Whether a student is final, and a quorum of silos endorsed it."""
-        endorsers = self.endorsed.get(student.digest, ())
-        return student.body.final and len(endorsers) >= self.manifest.quorum
+        return student.body.final and self.endorsed_by_quorum(student)
 
     def latest(self) -> Said[Student] | None:
         """The newest counting student that is released: what `fetch --latest` gives."""

@@ -1,5 +1,6 @@
 """Chains, leases, students and ranks (SPEC 3.3, 6.1 and 7.1)."""
 
+from copy import deepcopy
 from typing import Any
 
 from dcfm_node.records import entries as rec
@@ -185,6 +186,11 @@ def students() -> list[Json]:
     first = story.student(1, one, teachers)
     valid = [first.hex(), second.hex()]
     cases.append(story.told("the later term fences", "6.1.5", valid=valid, released=None))
+    name, early = "a quorum endorses that of the earlier term", deepcopy(story)
+    for author in (0, 1, 2):
+        early.say(author, rec.Endorse(student=first, metrics={}))
+    first_counts = {"counts": first.hex(), "released": first.hex()}
+    cases.append(early.told(name, "6.1.5", valid=valid, **first_counts))
     for author in (0, 1):
         story.say(author, rec.Endorse(student=second, metrics={}))
     cases.append(story.told("two of five endorse", "6.1.6", valid=valid, released=None))
@@ -193,7 +199,28 @@ def students() -> list[Json]:
     story.say(0, rec.Withdraw(reason="moving"))
     name = "its teacher's silo withdrew"
     cases.append(story.told(name, "6.1.5", valid=valid, counts=None, released=None))
-    return cases + refused_teachers()
+    return cases + refused_teachers() + rejected_students()
+
+
+def rejected_students() -> list[Json]:
+    story, valid, cases = Story(), [], []
+    teachers = [story.expert(0)]
+    for term in (1, 2, 3):
+        lease = story.lease(term, story.vote("012", term, term), term)
+        valid.append(story.student(term, lease, teachers, term=term))
+        for number, said in ((2, "one of five refuses"), (3, "two refuse"), (4, "three refuse")):
+            story.say(number, rec.Refuse(student=valid[-1], reason="", metrics={}))
+            counts = valid[-1] if number < 4 or term == 3 else None
+            cases.append(
+                story.told(
+                    f"student {term}: {said}",
+                    "6.1.5",
+                    valid=[digest.hex() for digest in valid],
+                    counts=counts.hex() if counts else None,
+                    released=None,
+                )
+            )
+    return cases
 
 
 def refused_teachers() -> list[Json]:

@@ -17,6 +17,7 @@ from dcfm_node.swarm.journal import Offered
 from dcfm_node.swarm.liveness import Liveness
 from dcfm_node.swarm.outcome import still_true, student_of
 from dcfm_node.swarm.recovery import Recovery
+from dcfm_node.swarm.view import View
 
 SEEDS = 40
 
@@ -221,3 +222,17 @@ def test_averaging_what_is_newest_to_oneself_alone_is_noticed(
     """SPEC 6.2.6, with disks lost: who is behind needs experts that are not the newest."""
     monkeypatch.setattr(plan, "_averaged_round", lambda s: None)
     assert broken_rule("disks-lost:fedflow", limit_s=1_500.0) == "the run ends"
+
+
+def test_building_on_what_silos_refused_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 6.1.5, with leaders whose students are bad."""
+    monkeypatch.setattr(View, "overruled", lambda self, student: False)
+    assert broken_rule("spoilers:few") == "bad students teach nobody"
+
+
+def test_going_on_from_a_blamed_leaders_checkpoint_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SPEC 6.1.7, with leaders whose checkpoints are bad."""
+    monkeypatch.setattr(View, "blamed", lambda self, round_: set())
+    assert broken_rule("spoilers", 9) == "bad students teach nobody"

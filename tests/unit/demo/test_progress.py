@@ -32,10 +32,17 @@ def test_the_furthest_node_says_where_the_run_is(manifest, says):
     assert position(phases, {"north": says("north") | {"phase": None}}) == 0
 
 
-@pytest.mark.parametrize("stage", ["release", "done"])
-def test_early_convergence_jumps_to_the_end(manifest, says, stage):
+@pytest.mark.parametrize(
+    ("stage", "round_", "shown"),
+    [
+        ("release", 1, Phase("distil", 1)),
+        ("release", 2, Phase("release", 2)),
+        ("done", 1, Phase("release", 2)),
+    ],
+)
+def test_scoring_an_interim_student_is_a_part_of_its_round(manifest, says, stage, round_, shown):
     phases = schedule(manifest)
-    assert phases[position(phases, {"north": says("north", stage, 1)})].stage == "release"
+    assert phases[position(phases, {"north": says("north", stage, round_)})] == shown
 
 
 def look(pace, says, stage, seconds_per_step, *, start=0.0, round_=0):

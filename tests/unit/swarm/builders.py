@@ -95,6 +95,11 @@ class Run:
         votes = [a.say(vote(term, round_, key)) for a in self.authors[: self.manifest.quorum]]
         return self.authors[leader].say(lease(term, round_, votes))
 
+    def endorse(self, made: Sealed) -> None:
+        """A quorum finds a student good."""
+        for author in self.authors[: self.manifest.quorum]:
+            author.say(endorse(made))
+
     def distil(self, leader: int, *, term: int = 1, round_: int = 0, final: bool = False) -> Sealed:
         """Elect a node and let it publish the student of a round, from all experts of it."""
         claimed = self.elect(leader, term=term, round_=round_)

@@ -6,7 +6,7 @@ from dcfm_node.records.base import MAX_TERM
 from dcfm_node.records.entries import Lease, Vote
 from dcfm_node.swarm.election import MAX_DOUBLINGS, Await, Booth, Lead, next_move, rank
 from dcfm_node.swarm.faults import MAX_TERM_GAP
-from tests.unit.swarm.builders import Run, vote
+from tests.unit.swarm.builders import Run, refuse, vote
 
 
 def booth(run: Run, me: int = 0, **changes: object) -> Booth:
@@ -51,6 +51,19 @@ def test_votes_follow_most_others() -> None:
     last = max(run.keys, key=lambda key: rank(run.id, 1, key))
     run.authors[1].say(vote(1, 0, last))
     assert next_move(run.view(), 0, booth(run)) == Vote(term=1, round=0, candidate=last)
+
+
+def test_whose_student_was_rejected_is_voted_for_last() -> None:
+    """SPEC 7.3.2, whatever others vote; and any node rather than none."""
+    run = Run(3)
+    run.publish_experts(0)
+    made = run.distil(0)
+    for author in run.authors[1:]:
+        author.say(refuse(made))
+    run.authors[2].say(vote(2, 0, run.keys[0]))
+    for able, chosen in ((run.keys[:2], run.keys[1]), (run.keys[:1], run.keys[0])):
+        move = next_move(run.view(), 0, booth(run, me=1, candidates=lambda able=able: able))
+        assert move == Vote(term=2, round=0, candidate=chosen)
 
 
 def test_a_node_votes_once_a_term_and_then_waits() -> None:

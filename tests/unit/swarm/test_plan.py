@@ -70,7 +70,7 @@ def test_a_newcomer_starts_from_the_old_student_once_it_is_there() -> None:
 def test_refining_starts_from_the_student_and_anchors_on_it() -> None:
     run = Run(3)
     run.publish_experts(0)
-    run.distil(0)
+    run.endorse(run.distil(0))
     own, student = snapshot("expert 1 0").digest, snapshot("student 1 0").digest
     action = next_step(situation(run, me=1, held={student})).action
     assert action == Train("refine", 1, anchor=student)

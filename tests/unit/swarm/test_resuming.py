@@ -15,7 +15,7 @@ from dcfm_node.swarm.effects import (
     WorkFailed,
 )
 from dcfm_node.swarm.plan import Waiting, next_step, wanted
-from tests.unit.swarm.builders import Run, checkpoint, snapshot, student
+from tests.unit.swarm.builders import Run, checkpoint, refuse, snapshot, student
 from tests.unit.swarm.test_node import persisted, started
 from tests.unit.swarm.test_plan import situation
 
@@ -118,6 +118,21 @@ def test_a_withdrawn_teachers_share_is_not_gone_on_from() -> None:
     run.authors[2].say(Withdraw(reason="leaves"))
     assert run.view().checkpoints_of(0) == []
     assert digest not in wanted(situation(run, me=1))
+
+
+def test_nobody_goes_on_from_what_led_to_a_rejected_student() -> None:
+    """SPEC 6.1.7, 6.4.4: its author is blamed with the leader who believed it."""
+    run, digest = handed_on()
+    claimed = next(s for s in run.authors[1].journal if s.entry.body.kind == "lease")
+    teachers = [said.digest for said in run.view().expert_entries.values()]
+    made = student(2, 0, claimed, teachers).model_copy(update={"resumed": digest})
+    said = run.authors[1].say(made)
+    assert run.view().checkpoints_of(0)
+    for author in (run.authors[0], run.authors[2]):
+        author.say(refuse(said))
+    assert run.view().blamed(0) == {run.keys[0], run.keys[1]}
+    assert run.view().checkpoints_of(0) == []
+    assert digest not in wanted(situation(run, me=2))
 
 
 # The node

@@ -3,7 +3,7 @@
 import pytest
 
 from dcfm_node.swarm.liveness import Duty
-from dcfm_node.swarm.rounds import Phase, complete, current_phase, finishes, rejected, turn
+from dcfm_node.swarm.rounds import Phase, complete, current_phase, finishes, turn
 from tests.unit.swarm.builders import Run, endorse, expert, refuse
 
 
@@ -25,18 +25,20 @@ def test_the_alternating_schedule() -> None:
     note()
     run.publish_experts(0)
     note()
-    run.distil(0, term=1, round_=0)
+    interim = run.distil(0, term=1, round_=0)
+    note()
+    run.endorse(interim)
     note()
     run.publish_experts(1)
     note()
     final = run.distil(1, term=2, round_=1, final=True)
     note()
-    for author in run.authors[:2]:
-        author.say(endorse(final))
+    run.endorse(final)
     note()
     assert seen == [
         ("local", 0),
         ("distil", 0),
+        ("release", 0),
         ("refine", 1),
         ("distil", 1),
         ("release", 1),
@@ -146,15 +148,42 @@ def test_strict_turns_wait_for_the_late() -> None:
     assert turn(run.view(), Phase("refine", 1), everyone_late) == [run.keys[0]]
 
 
-def test_a_student_that_no_quorum_can_endorse_is_rejected() -> None:
+@pytest.mark.parametrize(("final", "then"), [(False, Phase("refine", 1)), (True, Phase("done", 0))])
+def test_a_student_that_no_quorum_can_endorse_is_distilled_again_but_not_for_ever(
+    final: bool, then: Phase
+) -> None:
+    """SPEC 6.1.5: of three silos one leader may be at fault; two cannot."""
     run = Run(3)
     run.publish_experts(0)
-    final = run.distil(0, final=True)
-    run.authors[0].say(refuse(final))
-    assert not rejected(run.view())
-    run.authors[1].say(refuse(final))
-    assert rejected(run.view())
-    assert current_phase(run.view(), punctual).stage == "done"
+    for term, leader, after in ((1, 0, Phase("distil", 0)), (2, 1, then)):
+        made = run.distil(leader, term=term, final=final)
+        run.authors[1].say(refuse(made))
+        assert not run.view().rejected_of(0)[term - 1 :]
+        assert current_phase(run.view(), punctual) == Phase("release", 0)
+        run.authors[2].say(refuse(made))
+        assert len(run.view().rejected_of(0)) == term
+        assert current_phase(run.view(), punctual) == after
+    assert run.view().student(0) is not None
+
+
+def test_a_student_that_a_quorum_endorsed_is_kept_beside_one_of_a_later_term() -> None:
+    """SPEC 6.1.5."""
+    run = Run(3)
+    run.publish_experts(0)
+    kept = run.distil(0, term=1)
+    run.distil(1, term=2)
+    assert run.view().student(0).body.term == 2  # type: ignore[union-attr]
+    run.endorse(kept)
+    assert run.view().student(0).body.term == 1  # type: ignore[union-attr]
+    assert current_phase(run.view(), punctual) == Phase("refine", 1)
+
+
+def test_two_silos_take_the_one_student_that_they_have() -> None:
+    """SPEC 6.1.5: neither can be told from an honest one."""
+    run = Run(2)
+    run.publish_experts(0)
+    run.authors[1].say(refuse(run.distil(0)))
+    assert current_phase(run.view(), punctual) == Phase("refine", 1)
 
 
 @pytest.mark.parametrize(
