@@ -67,9 +67,9 @@ class Trainer:
             self._write(job.model_dump_json())
 
     def cancel(self) -> None:
-        """Drop the job. The worker is killed: it may be killed at any instant anyway."""
-        if self._job is not None:
-            self._job = None
+        """Drop the job. A worker that has it is killed: it may be at any instant anyway."""
+        given, self._job = self._job is not None and self._up, None
+        if given:
             self._kill()
 
     async def close(self) -> None:

@@ -163,30 +163,29 @@ def still_true(body: Body, view: View, me: bytes) -> bool:
             return True
 
 
-def same_work(work: Work, asked: Work | None, view: View) -> bool:
-    """Whether what runs is what is asked. A leader's teachers are fixed when it starts, until one
-    of their silos leaves or a quorum refuses one."""
-    match work, asked:
-        case Distil(), Distil():
-            taught = [(author, entry) for author, entry, _ in work.teachers]
-            out = view.withdrawn.keys() | view.quarantined().keys()
-            whole = not any(a in out or view.condemned(e) for a, e in taught)
-            return whole and (work.round, work.term) == (asked.round, asked.term)
-        case Examine(), Examine():
-            return work.round == asked.round
-        case _:
-            return work == asked
-
-
 def in_vain(work: Work, asked: Work | None, view: View, me: bytes) -> bool:
     """Whether what runs is of no more use. Training is let finish, since an expert that comes late
     still serves; unless this silo takes no part any more or, having lost its journal, trains what
-    it published long ago."""
+    it published long ago. Scores are let finish, since that is sooner done than a new worker is up.
+    """
     if me not in view.active():
         return True
-    if isinstance(work, Train):
-        return work.round in view.experts.get(me, {})
-    return not same_work(work, asked, view)
+    match work:
+        case Train():
+            return work.round in view.experts.get(me, {})
+        case Distil():
+            return not (isinstance(asked, Distil) and _same_student(work, asked, view))
+        case _:
+            return False
+
+
+def _same_student(work: Distil, asked: Distil, view: View) -> bool:
+    """Whether what is distilled is what is asked. A leader's teachers are fixed when it starts,
+    until one of their silos leaves or a quorum refuses one."""
+    taught = [(author, entry) for author, entry, _ in work.teachers]
+    out = view.withdrawn.keys() | view.quarantined().keys()
+    whole = not any(author in out or view.condemned(entry) for author, entry in taught)
+    return whole and (work.round, work.term) == (asked.round, asked.term)
 
 
 def brief(body: Body) -> dict[str, object]:

@@ -43,7 +43,9 @@ def test_an_interrupted_run_ends_its_nodes(tmp_path: Path) -> None:
     found, quiet = tmp_path / "found", subprocess.DEVNULL
     endless = tiny.write(tmp_path, steps=1_000_000)
     command = [*DCFM, "experiment", "run", endless, "--out", str(found)]
-    running = subprocess.Popen(command, stdout=quiet, stderr=quiet, env=ENVIRONMENT)
+    # A shell has what it starts in the background ignore interrupts, and so would this.
+    heeding = ["env", "--default-signal=INT", *command]
+    running = subprocess.Popen(heeding, stdout=quiet, stderr=quiet, env=ENVIRONMENT)
     try:
         states = [found / "nodes" / "nodes" / name / "state" for name in ("east", "north")]
         workers = [until(lambda s=state: ask(s))["worker"]["pid"] for state in states]

@@ -3,13 +3,13 @@
 import pytest
 
 from dcfm_node.records.entries import Endorse, Refuse, Withdraw
-from dcfm_node.swarm.effects import Distil, Score, Train
+from dcfm_node.swarm.effects import Distil, Examine, Score, Train
 from dcfm_node.swarm.outcome import (
     base_of,
     brief,
     expert_of,
+    in_vain,
     judgement_of,
-    same_work,
     still_true,
     student_of,
 )
@@ -75,13 +75,22 @@ def test_an_expert_of_a_round_is_said_once() -> None:
     assert still_true(expert(1), run.view(), run.keys[0])
 
 
-def test_a_distillation_is_the_same_work_whatever_teachers_came_since() -> None:
+def test_a_distillation_goes_on_whatever_teachers_came_since() -> None:
     more = Distil(1, 2, b"l" * 32, (), (), final=False)
-    view = Run(3).view()
-    assert same_work(DISTIL, more, view)
-    assert not same_work(DISTIL, Distil(1, 3, b"l" * 32, (), (), final=False), view)
-    assert not same_work(DISTIL, SCORE, view)
-    assert not same_work(SCORE, None, view)
+    run = Run(3)
+    me, view = run.keys[0], run.view()
+    assert not in_vain(DISTIL, more, view, me)
+    assert in_vain(DISTIL, Distil(1, 3, b"l" * 32, (), (), final=False), view, me)
+    assert in_vain(DISTIL, SCORE, view, me)
+    assert in_vain(DISTIL, None, view, me)
+
+
+def test_what_is_soon_done_is_let_finish() -> None:
+    run = Run(3)
+    for work in (SCORE, Examine(0, ())):
+        assert not in_vain(work, DISTIL, run.view(), run.keys[0])
+    run.authors[0].say(Withdraw(reason="moving"))
+    assert in_vain(SCORE, None, run.view(), run.keys[0])
 
 
 def test_a_distillation_begins_again_without_a_teacher_that_withdraws() -> None:
@@ -92,10 +101,10 @@ def test_a_distillation_begins_again_without_a_teacher_that_withdraws() -> None:
     teachers = tuple((a.key, a.journal[1].digest, b"s" * 32) for a in run.authors)
     work = Distil(0, 1, b"l" * 32, teachers, (), final=False)
     made = student_of(work, snapshot("student"), {}, 0)
-    assert same_work(work, work, run.view())
+    assert not in_vain(work, work, run.view(), run.keys[0])
     assert still_true(made, run.view(), run.keys[0])
     run.authors[2].say(Withdraw(reason="moving"))
-    assert not same_work(work, work, run.view())
+    assert in_vain(work, work, run.view(), run.keys[0])
     assert not still_true(made, run.view(), run.keys[0])
 
 
