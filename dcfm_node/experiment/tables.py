@@ -27,6 +27,16 @@ def document(found: Results, settings: Experiment) -> str:
     for partition in settings.partitions:
         rows = [row for row in found.rows if row.partition == partition]
         parts += [f"### {partition}, all rules", variants_table(rows, settings)]
+    judged = [row for row in found.rows if any("objective" in r for r in row.rounds)]
+    if judged:
+        tolerance = settings.method.tolerance
+        parts += [
+            "## Round by round",
+            "Known and novel accuracy of the student after each round, and the objective on"
+            "\nhold-out data by which nodes end a run (SPEC 6.5). It would end with the round in"
+            f"\nbold, the first that lowers it by no more than {tolerance:.0%}.",
+            rounds_table(judged, tolerance),
+        ]
     parts += ["## Training", costs_table(found.rows)]
     return "\n\n".join(parts) + "\n"
 
@@ -52,6 +62,28 @@ def variants_table(rows: Sequence[Row], settings: Experiment) -> str:
         for variant in of[0].variants
     ]
     return markdown(["method", "rule", *map(_heading, settings.columns)], lines)
+
+
+def rounds_table(rows: Sequence[Row], tolerance: float) -> str:
+    """A line per row of rounds that were judged, a column per round."""
+    lines, most = [], max(len(row.rounds) for row in rows)
+    for row in rows:
+        last = ends_with([found["objective"] for found in row.rounds], tolerance)
+        cells = []
+        for number, found in enumerate(row.rounds):
+            known, novel = (f"{found[f'{of}_accuracy']:.2f}" for of in ("known", "novel"))
+            text = f"{known} / {novel}, {found['objective']:.4f}"
+            cells.append(f"**{text}**" if number == last else text)
+        lines.append([f"{row.method}, {row.partition}, seed {row.seed}", *cells])
+    return markdown(["method", *map(str, range(most))], lines)
+
+
+def ends_with(objectives: Sequence[float], tolerance: float) -> int | None:
+    """The round that training ends with (SPEC 6.5, every silo in every round), if any does: the
+    first after two of refining that lowered the objective by no more than `tolerance`."""
+    later = range(2, len(objectives))
+    found = (n for n in later if objectives[n] >= (1 - tolerance) * objectives[n - 1])
+    return next(found, None)
 
 
 def costs_table(rows: Sequence[Row]) -> str:

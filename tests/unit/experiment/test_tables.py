@@ -1,6 +1,9 @@
 """Tables: means, spreads, and the paper's figures beside ours."""
 
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from dcfm_node.experiment import settings, tables
 from dcfm_node.experiment.results import Results, Row, read, spread
@@ -42,3 +45,26 @@ def test_results_survive_the_disk(tmp_path: Path) -> None:
     found = Results("tiny", "cpu", "abc", "a machine", "dcfm-node experiment run tiny", ROWS)
     found.write(tmp_path)
     assert read(tmp_path) == found
+
+
+@pytest.mark.parametrize(
+    ("objectives", "last"),
+    [
+        ((3.0, 2.0, 1.0), None),
+        ((3.0, 1.0, 0.995), 2),
+        ((1.0, 1.0), None),
+        ((1.0, 2.0, 1.0, 1.1, 0.5), 3),
+    ],
+)
+def test_training_ends_where_it_stops_paying(objectives: tuple[float, ...], last: int) -> None:
+    """SPEC 6.5."""
+    assert tables.ends_with(objectives, 0.01) == last
+
+
+def test_the_round_that_training_ends_with_is_shown() -> None:
+    each = {"known_accuracy": 0.9, "novel_accuracy": 0.8}
+    rounds = [{"objective": value, **each} for value in (3.0, 1.0, 1.0)]
+    line = tables.rounds_table([replace(ROWS[0], rounds=rounds)], 0.01).splitlines()[-1]
+    name = "dcfm-b, noniid, seed 0"
+    cells = ("0.90 / 0.80, 3.0000", "0.90 / 0.80, 1.0000", "**0.90 / 0.80, 1.0000**")
+    assert line == f"| {' | '.join((name, *cells))} |"
