@@ -202,8 +202,8 @@ participation = "strict"
 # A silo is late after this many seconds without progress.
 stall_s = 600.0
 # A silo refuses a student whose velocity error on its hold-out data exceeds its own expert's by
-# more than this factor.
-endorse_ratio = 4.0
+# more than this factor; where a majority does, another node distils it again.
+endorse_ratio = 2.0
 # Every silo scores its peers' experts on its own hold-out data before they serve, and says so; an
 # expert that a majority refuses is used by nobody. Needs three silos; costs seconds a round.
 audit = true

@@ -145,7 +145,7 @@ class Policy(Model):
     """strict waits for every silo; tolerant goes on with a quorum once the rest stopped moving."""
     stall_s: Annotated[float, Field(gt=0.0, le=1e6)] = 600.0
     """A silo is late after this long without progress: steps done, bytes received, records."""
-    endorse_ratio: Annotated[float, Field(gt=0.0)] = 4.0
+    endorse_ratio: Annotated[float, Field(gt=0.0)] = 2.0
     """A silo refuses a student whose velocity error on its hold-out data exceeds its own expert's
     by more than this factor."""
     audit: bool = True
