@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KNOWN, NOVEL, INK = "#4C78A8", "#D1495B", "#1b1b1b"
-DPI, COLUMNS = 90, 4
+COLUMNS = 4
 SIDE = 3.1
 """Inches of a panel."""
 
@@ -92,7 +92,7 @@ def _scatter_grid(folder: Path, partition: str, settings: Experiment) -> Path:
         fontsize=10,
     )
     path = folder / f"samples-{partition}.png"
-    figure.savefig(path, dpi=DPI, facecolor="white", bbox_inches="tight")
+    figure.savefig(path, dpi=images.DPI, facecolor="white", bbox_inches="tight")
     return path
 
 
@@ -144,7 +144,7 @@ def _curves(path: Path, rows: Sequence[Row], settings: Experiment) -> Path:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=4, fontsize=8, frameon=False)
     figure.tight_layout(rect=(0, 0, 1, 1 - 0.5 / figure.get_figheight()))
-    figure.savefig(path, dpi=DPI, facecolor="white", bbox_inches="tight")
+    figure.savefig(path, dpi=images.DPI, facecolor="white", bbox_inches="tight")
     return path
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NOVEL, INK, FAINT = "#D1495B", "#1b1b1b", "#8a8a8a"
-DPI = 140
+DPI = 80
 MARKERS = "osD^vP*X<>phH8d"
 COLOURS = ("#4C78A8", "#F58518", "#54A24B", "#B279A2", "#9D755D", "#2CA8A0", "#D1495B")
 """Cycled with the markers; both together never repeat among 105 methods."""

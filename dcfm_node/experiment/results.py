@@ -132,9 +132,10 @@ def commit() -> str:
 
     folder = Path(__file__).parents[2]
     git = ["git", "-C", str(folder)]
+    status = [*git, "status", "--porcelain", "--untracked-files=no"]  # results may lie there
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, check=True)
+        changed = subprocess.run(status, capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return f"version {__version__}"
     return head.stdout.decode().strip() + (", changed since" if changed.stdout.strip() else "")
