@@ -34,6 +34,8 @@ _PATTERNS = {
     r"^[a-z0-9][a-z0-9_-]{0,31}$": "write 1 to 32 characters of a-z, 0-9, _ and -, "
     "starting with a letter or digit",
 }
+NEAR = 3
+"""Names at most that a wrong one is taken for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,9 @@ def _range(kind: type[BaseModel], loc: Place) -> str:
 def closest(wrong: str, known: Iterable[str]) -> str:
     """ "did you mean …?" and what there is to choose from."""
     options = sorted(known)
-    near = difflib.get_close_matches(wrong, options, 1)
-    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(options)}"
+    if near := difflib.get_close_matches(wrong, options, NEAR):
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    return f"choose one of {', '.join(options)}" if options else "there is none to choose from"
 
 
 def _known(kind: type[BaseModel], loc: Place) -> str:

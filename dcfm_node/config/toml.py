@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from dcfm_node.config.advice import Problem, problem_of
+from dcfm_node.config.advice import Problem, closest, problem_of
 from dcfm_node.config.lines import Place, line_index, line_of
 from dcfm_node.errors import ConfigError
 from dcfm_node.records.base import Model
@@ -58,6 +58,27 @@ class Document:
             return ConfigError(only.what, where=self.where(*only.place), fix=only.fix)
         told = "".join(f"\n  {self.where(*p.place)}: {p.what} (fix: {p.fix})" for p in found)
         return ConfigError(f"{len(found)} problems{told}", where=str(self.path))
+
+
+def shipped(name: str, folder: Path, what: str) -> Path:
+    """The file of a name that this package brings along, or a path that ends in .toml as it stands.
+
+    Args:
+        folder: where the files that it brings along lie.
+        what: they are, in a word.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name.endswith(".toml"):
+        return Path(name)
+    known = [path.stem for path in folder.glob("*.toml")]
+    if name not in known:
+        raise ConfigError(
+            f"there is no {what} {name!r}, and the path of a file of yours ends in .toml",
+            fix=closest(name, known),
+        )
+    return folder / f"{name}.toml"
 
 
 def read(path: Path, absent: str) -> Document:

@@ -320,8 +320,9 @@ def _load(name: str, preset: str, kind: type[Kind]) -> Kind:
     path, text = document.path, document.text
     presets = toml.Document(path, text, {"preset": values.pop("preset", {})}).parse(_File)
     if preset not in presets.preset:
-        known = ", ".join(presets.preset) or "none"
-        raise ConfigError(f"no preset {preset!r}", where=str(path), fix=f"it has {known}")
+        raise ConfigError(
+            f"no preset {preset!r}", where=str(path), fix=closest(preset, presets.preset)
+        )
     # The file as it stands first, so that an error names the line; then with the preset laid over.
     toml.Document(path, text, values).parse(kind)
     try:
@@ -333,8 +334,8 @@ def _load(name: str, preset: str, kind: type[Kind]) -> Kind:
 
 
 def _document(name: str) -> toml.Document:
-    path = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
-    return toml.read(path, f"choose one of {', '.join(names())}, or name a TOML file")
+    path = toml.shipped(name, _folder(), "experiment")
+    return toml.read(path, "name a TOML file that exists")
 
 
 def title(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from dcfm_node.config import toml
+from dcfm_node.config.advice import closest
 from dcfm_node.errors import ConfigError
 from dcfm_node.records.base import Model
 from dcfm_node.records.manifest import Attribute, Manifest, Method, Policy, Silo, Training
@@ -161,15 +162,15 @@ def load(name: str, changes: Mapping[str, Any] | None = None) -> Scenario:
         ConfigError: no such scenario or variant, or what is wrong with the file and where.
     """
     stem, _, variant = name.partition(":")
-    path = Path(stem) if stem.endswith(".toml") else _folder() / f"{stem}.toml"
-    known = sorted(other.stem for other in _folder().glob("*.toml"))
-    document = toml.read(path, f"choose one of {', '.join(known)}, or name a TOML file")
+    path = toml.shipped(stem, _folder(), "scenario")
+    document = toml.read(path, "name a TOML file that exists")
     values = dict(document.values)
     only = {"variant": values.pop("variant", {})}
     variants = toml.Document(document.path, document.text, only).parse(_File).variant
     if variant and variant not in variants:
-        has = ", ".join(variants) or "none"
-        raise ConfigError(f"no variant {variant!r}", where=str(path), fix=f"it has {has}")
+        raise ConfigError(
+            f"no variant {variant!r}", where=str(path), fix=closest(variant, variants)
+        )
     given = toml.Document(document.path, document.text, values).parse(Scenario)
     over = {**(variants[variant] if variant else {}), **(changes or {})}
     try:

@@ -47,9 +47,20 @@ def test_a_mistake_is_told_where_it_is(file: Path, text: str, told: str) -> None
     assert told in str(raised.value)
 
 
-def test_an_unknown_scenario_is_answered_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="power-cuts"):
-        load("no-such-scenario")
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("zzz", "choose one of calm, clocks, "),
+        ("leavrs", "did you mean 'leavers'?"),
+        ("disks", "did you mean 'disks-lost' or 'disks-full'?"),
+        ("leavers:tolerent", "did you mean 'tolerant'?"),
+        ("leavers:zzz", "choose one of paper, tolerant"),
+    ],
+)
+def test_a_name_that_is_none_is_answered_with_the_nearest_or_with_all(name: str, fix: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(name)
+    assert raised.value.fix.startswith(fix)
 
 
 def test_the_same_seed_draws_the_same_faults_and_another_seed_others() -> None:
