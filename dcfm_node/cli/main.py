@@ -5,6 +5,7 @@ Exit codes: 0 healthy, 1 failure, 2 usage or settings, 3 degraded, 4 daemon unre
 
 import os
 import sys
+from typing import Any, NoReturn
 
 import typer
 
@@ -20,10 +21,14 @@ from dcfm_node.cli import (
     succession,
 )
 from dcfm_node.cli.output import print_json
-from dcfm_node.errors import UserError
+from dcfm_node.errors import ConfigError, UserError
+
+PROGRAM = "dcfm-node"
+UsageError: Any = typer.BadParameter.__base__
+"""What Typer raises where flags or arguments are wrong: click's own, or a copy that it brings."""
 
 app = typer.Typer(
-    name="dcfm-node",
+    name=PROGRAM,
     help="Peer-to-peer daemon for Decentralized Compositional Flow Matching.\n\n"
     "Exit codes: 0 healthy, 1 failure, 2 usage or settings, 3 degraded, 4 daemon unreachable.",
     no_args_is_help=True,
@@ -53,19 +58,34 @@ def main() -> None:
     # Before anything loads torch, and for every process started from here. OpenMP's threads spin
     # while they wait, unless told to sleep: processes that share cores all but stop each other.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    as_json = "--json" in sys.argv
     try:
-        app()
+        sys.exit(app(standalone_mode=False, prog_name=PROGRAM) or 0)
+    except typer.Abort:
+        typer.echo("dcfm-node: nothing was done", err=True)
+        sys.exit(UserError.exit_code)
+    except UsageError as error:
+        if not as_json:
+            error.show()
+            sys.exit(error.exit_code)
+        command = error.ctx.command_path if error.ctx is not None else PROGRAM
+        fix = f"see '{command} --help'"
+        _fail(ConfigError(error.format_message(), where=command, fix=fix), as_json)
     except UserError as error:
-        if "--json" in sys.argv:
-            print_json(
-                {
-                    "schema": "dcfm-node/error/1",
-                    "error": error.what,
-                    "where": error.where,
-                    "fix": error.fix,
-                    "exit_code": error.exit_code,
-                }
-            )
-        else:
-            typer.echo(f"dcfm-node: {error}", err=True)
-        sys.exit(error.exit_code)
+        _fail(error, as_json)
+
+
+def _fail(error: UserError, as_json: bool) -> NoReturn:
+    if as_json:
+        print_json(
+            {
+                "schema": "dcfm-node/error/1",
+                "error": error.what,
+                "where": error.where,
+                "fix": error.fix,
+                "exit_code": error.exit_code,
+            }
+        )
+    else:
+        typer.echo(f"dcfm-node: {error}", err=True)
+    sys.exit(error.exit_code)
