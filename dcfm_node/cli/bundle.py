@@ -111,7 +111,7 @@ def verify(
     from dcfm_node.store.audit import audit
     from dcfm_node.store.bundles import read_bundle
 
-    manifest = load_run(run, load_peers(peers), None)
+    manifest = load_run(run, load_peers(peers), None, listed=peers)
     try:
         found = audit(read_bundle(folder, manifest), manifest)
     except PeerError as error:

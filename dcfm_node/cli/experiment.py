@@ -50,11 +50,17 @@ def run_experiment(
     as_json: AsJson = False,
 ) -> None:
     """Train, sample and measure every method. Run it again to go on after an interruption."""
-    from dcfm_node.experiment import run, settings, show
-    from dcfm_node.experiment.progress import Watcher
+    from dcfm_node.experiment import settings
+    from dcfm_node.experiment.coloured_mnist import check_folder
 
     preset = "quick" if quick else preset
     given = settings.read(name, preset)
+    if isinstance(given, settings.Experiment) and given.images is not None:
+        check_folder(data)
+    # What is wrong so far is told before torch is loaded, which takes seconds.
+    from dcfm_node.experiment import run, show
+    from dcfm_node.experiment.progress import Watcher
+
     request = run.Request(
         experiment=str(Path(name).resolve()) if name.endswith(".toml") else name,
         preset=preset,

@@ -87,16 +87,26 @@ def start(
     from dcfm_node.config.node import load_node
     from dcfm_node.config.peers import load_peers, own_peer
     from dcfm_node.config.run import load_run
+
+    settings = load_node(config)
+    settings.data.check_paths()
+    keys = load_keys(settings.keys)
+    me, others = own_peer(settings, keys), load_peers(peers)
+    run = run or config.parent / "run.toml"
+    manifest = load_run(run, others, me, listed=peers)
+    if me.name not in {peer.name for peer in others}:
+        typer.echo(
+            f"dcfm-node: {peers} does not list this node, {me.name!r}; the others' must, or they"
+            " refuse it: give them what 'dcfm-node id' prints",
+            err=True,
+        )
+    # What is wrong with the files is told before the daemon is loaded, which takes seconds.
     from dcfm_node.daemon.daemon import Daemon
     from dcfm_node.daemon.limits import Settings
     from dcfm_node.daemon.logs import configure
 
-    settings = load_node(config)
-    keys = load_keys(settings.keys)
-    me, others = own_peer(settings, keys), load_peers(peers)
-    manifest = load_run(run or config.parent / "run.toml", others, me)
     configure(settings.log.format, settings.log.level)
-    asyncio.run(Daemon(Settings(settings, keys, others, manifest)).run())
+    asyncio.run(Daemon(Settings(settings, keys, others, manifest, run)).run())
 
 
 def demo(

@@ -160,7 +160,7 @@ def _read_secret(path: Path, granted: bool) -> str:
         raise ConfigError(
             "there is no such key",
             where=str(path),
-            fix="make a node's keys with 'dcfm-node init DIR', or set keys in node.toml",
+            fix="make a node's keys with 'dcfm-node init DIR', or set keys in its settings",
         ) from error
     except OSError as error:
         raise ConfigError(

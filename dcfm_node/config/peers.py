@@ -128,8 +128,11 @@ def peer_block(peer: Peer) -> str:
     return "\n".join(["[[peer]]", *lines, ""])
 
 
-def merged(peers: tuple[Peer, ...], me: Peer) -> dict[str, Peer]:
+def merged(peers: tuple[Peer, ...], me: Peer, listed: Path) -> dict[str, Peer]:
     """Everyone by name, this node among them.
+
+    Args:
+        listed: the file that peers were read from, for messages.
 
     Raises:
         ConfigError: peers.toml gives this node's name to another key, or its key another name.
@@ -139,7 +142,7 @@ def merged(peers: tuple[Peer, ...], me: Peer) -> dict[str, Peer]:
             raise ConfigError(
                 f"names {peer.name!r} with sign_key {peer.sign_key.hex()[:8]}…, "
                 f"this node is {me.name!r} with {me.sign_key.hex()[:8]}…",
-                where="peers.toml",
+                where=str(listed),
                 fix="replace that block by what 'dcfm-node id' prints here, or give one node "
                 "another name",
             )

@@ -66,10 +66,11 @@ class _RunFile(Model):
     continues: _Continues | None = None
 
 
-def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None) -> Manifest:
+def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Path) -> Manifest:
     """Read run.toml and write its roster out: the names it lists, else all peers and this node.
 
     Args:
+        listed: the file that peers were read from, for messages.
         me: None where no node reads it, but somebody who checks what nodes said.
 
     Raises:
@@ -78,10 +79,11 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None) -> Manifest:
     """
     document = toml.read(path, "name the run's file with --run, or make one with 'dcfm-node init'")
     run = document.parse(_RunFile)
-    known = merged(peers, me) if me is not None else {peer.name: peer for peer in peers}
-    if wrong := _roster_problems(run.roster or tuple(known), known, me.name if me else None):
+    known = merged(peers, me, listed) if me is not None else {peer.name: peer for peer in peers}
+    roster, name = run.roster or tuple(known), me.name if me is not None else None
+    if wrong := _roster_problems(roster, known, name, listed):
         raise document.error(wrong)
-    silos = [Silo(name=name, key=known[name].sign_key) for name in sorted(run.roster or known)]
+    silos = [Silo(name=name, key=known[name].sign_key) for name in sorted(roster)]
     try:
         return Manifest(
             name=run.name,
@@ -139,13 +141,13 @@ def run_template() -> str:
 
 
 def _roster_problems(
-    roster: tuple[str, ...], known: dict[str, Peer], me: str | None
+    roster: tuple[str, ...], known: dict[str, Peer], me: str | None, listed: Path
 ) -> list[Problem]:
     found = []
     for position, name in enumerate(roster):
         if name not in known:
             fix = closest(name, known)
-            found.append(Problem(("roster", position), f"peers.toml has no {name!r}", fix))
+            found.append(Problem(("roster", position), f"{listed} has no {name!r}", fix))
         elif name in roster[:position]:
             fix = "name every silo once"
             found.append(Problem(("roster", position), f"names {name!r} twice", fix))

@@ -131,6 +131,9 @@ class Daemon:
             run = run_id(self.settings.manifest)
             self.journals, said = open_journals(config.state / "journals.sqlite", run)
             stack.callback(self.journals.close)
+            self._inherited = legacy(
+                config.state, self.settings.manifest, config.name, self.settings.run
+            )
             self.snapshots = SnapshotStore(config.state)
             self.bench = Bench(
                 self.trainer,
@@ -219,7 +222,7 @@ class Daemon:
             rng=random.Random(),
             wall_ms=time.time_ns() // 1_000_000 - int(self.clock() * 1_000),
             pace=pace(settings.config.gossip.interval_s),
-            inherited=legacy(settings.config.state, settings.manifest, settings.config.name),
+            inherited=self._inherited,
         )
         self.journals.enter(node.run, manifest_bytes(settings.manifest))
         node.restore(entries, forks)

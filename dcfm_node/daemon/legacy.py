@@ -13,8 +13,11 @@ from dcfm_node.swarm.succession import changed_keys, check_student, inherited
 log = structlog.get_logger()
 
 
-def legacy(state: Path, manifest: Manifest, name: str) -> Expert | None:
+def legacy(state: Path, manifest: Manifest, name: str, run: Path) -> Expert | None:
     """The expert that this silo goes on from; None for a newcomer, or where nothing is continued.
+
+    Args:
+        run: the file that the manifest was read from, for messages.
 
     Raises:
         ConfigError: this node took part in the run before, and this one does not go on from it.
@@ -32,8 +35,8 @@ def legacy(state: Path, manifest: Manifest, name: str) -> Expert | None:
     except ValueError as error:
         raise ConfigError(
             f"this run does not go on from {before.manifest.name!r}: {error}",
-            where="[continues] of run.toml",
-            fix="take run.toml from 'dcfm-node run continue', and every [[peer]] block from"
+            where=f"{run}: continues",
+            fix="take this file from 'dcfm-node run continue', and every [[peer]] block from"
             " 'dcfm-node id'; a silo that lost its old keys is named in 'replaced'",
         ) from error
     for silo in changed:

@@ -2,6 +2,7 @@
 
 import resource
 from dataclasses import dataclass
+from pathlib import Path
 
 from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
@@ -24,6 +25,8 @@ class Settings:
     keys: NodeKeys
     peers: tuple[Peer, ...]
     manifest: Manifest
+    run: Path
+    """The file that the manifest was read from."""
 
 
 def check_counts(counts: tuple[tuple[Label, int], ...], name: str) -> None:

@@ -191,7 +191,7 @@ def _listening(plane: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        error.where = error.where or f"listen.{plane} of node.toml"
+        error.where = error.where or f"listen.{plane} in the node's settings"
         raise
 
 

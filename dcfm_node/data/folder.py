@@ -47,7 +47,7 @@ def read_folder(spec: FolderData, columns: Mapping[str, str], shape: tuple[int, 
         raise DataError(
             "there is no such folder",
             where=str(spec.path),
-            fix="check path under [data] in node.toml",
+            fix="check path under [data] in the node's settings",
         )
     items = _listed(spec) if spec.index is not None else _found(spec.path)
     labels = {name: [_label(item, column) for item in items] for name, column in columns.items()}

@@ -64,7 +64,7 @@ def readable(file: Path, *broken: type[Exception], fix: str) -> Iterator[None]:
         raise DataError(
             "there is no such file",
             where=str(file),
-            fix="check the paths under [data] in node.toml",
+            fix="check the paths under [data] in the node's settings",
         ) from error
     except PermissionError as error:
         raise DataError(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from dcfm_node.errors import DataError
 from dcfm_node.records.base import Model, Name
 
 Text = Annotated[str, Field(min_length=1, max_length=256)]
@@ -36,6 +37,28 @@ class _Data(Model):
         """The same with relative paths taken from `folder`."""
         return self
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files and folders that it names."""
+        return ()
+
+    def check_paths(self) -> None:
+        """Look whether they are there, which takes no time; reading them is the worker's.
+
+        Raises:
+            DataError: one is not.
+        """
+        for path in self.paths:
+            try:
+                path.stat()
+            except OSError as error:
+                raise DataError(
+                    f"cannot be read: {error.strerror}",
+                    where=str(path),
+                    fix="check the paths under [data] in the node's settings; relative ones begin"
+                    " at that file's folder",
+                ) from error
+
 
 class _FileData(_Data):
     path: FilePath
@@ -45,6 +68,10 @@ class _FileData(_Data):
 
     def rooted(self, folder: Path) -> Self:
         return self.model_copy(update={"path": folder / self.path})
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return (self.path,)
 
 
 class NpzData(_FileData):
@@ -67,6 +94,10 @@ class IdxData(_FileData):
         both = {"path": folder / self.path, "labels": folder / self.labels}
         return self.model_copy(update=both)
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return (self.path, self.labels)
+
 
 class FolderData(_FileData):
     """Image files: in folders named like `digit=3,colour=red`, or listed by a CSV file."""
@@ -76,6 +107,10 @@ class FolderData(_FileData):
     """CSV, relative to `path`: a column `file` (relative to `path`) and one per attribute."""
     resize: bool = False
     """Resample images of another size to the run's height and width; else they are refused."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return (self.path, *([self.path / self.index] if self.index is not None else []))
 
 
 class BuiltinData(_Data):

@@ -110,7 +110,7 @@ def read_manifest(stage: Stage) -> Manifest:
     """The run as the stage's nodes read it."""
     config = load_node(stage.nodes[0].config)
     me = own_peer(config, load_keys(config.keys))
-    return load_run(stage.run, load_peers(stage.peers), me)
+    return load_run(stage.run, load_peers(stage.peers), me, listed=stage.peers)
 
 
 @contextmanager

@@ -132,6 +132,22 @@ def coloured_mnist(
     return ColouredMnist(train, _painted(folder, "test", size, references, rng))
 
 
+def check_folder(folder: Path | None) -> Path:
+    """The folder that was named, once MNIST's files are in it; none is read.
+
+    Raises:
+        UserError: no folder was named, or a file is missing.
+    """
+    if folder is None:
+        raise UserError(
+            "the experiment reads MNIST, and no folder was named",
+            fix="give --data FOLDER, with the four IDX files of MNIST, .gz or unpacked",
+        )
+    for name in (name for pair in _FILES.values() for name in pair):
+        _file(folder, name)
+    return folder
+
+
 def reduced(grey: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
     """Images (N, SIDE, SIDE) of bytes to (N, size, size) in [0, 1], see `coloured_mnist`."""
     square = -(-SIDE // size)

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, modes, settings
-from dcfm_node.experiment.coloured_mnist import coloured_mnist
+from dcfm_node.experiment.coloured_mnist import check_folder, coloured_mnist
 from dcfm_node.experiment.judge import image_judge
 from dcfm_node.experiment.lab import Lab, code
 from dcfm_node.experiment.results import Metrics, Row, save_samples, write_json
@@ -166,13 +166,8 @@ def pose(given: Experiment, order: Order, device: torch.device) -> tuple[Task, J
         posed = given.posed[order.partition]
         task = modes.pose(posed, given.each, order.seed)
         return task, modes.ModesJudge(posed, order.seed)
-    if order.data is None:
-        raise UserError(
-            "the experiment reads MNIST, and no folder was named",
-            fix="give --data FOLDER, with the four IDX files of MNIST, .gz or unpacked",
-        )
     images = given.images
-    dataset = coloured_mnist(order.data, images.size, images.per_combination)
+    dataset = coloured_mnist(check_folder(order.data), images.size, images.per_combination)
     task = dataset.task(
         "iid" if order.partition == "iid" else "noniid",
         order.seed,

@@ -28,7 +28,7 @@ def measure(domain: str) -> list[dict[str, Any]]:
         folder = Path(name)
         stage = prepare(folder / "demo", Wish(domain=domain, silos=2))
         peers = load_peers(stage.peers)
-        run = load_run(stage.run, peers[1:], peers[0])
+        run = load_run(stage.run, peers[1:], peers[0], listed=stage.peers)
         data = [load(load_node(node.config).data, run) for node in stage.nodes]
         rows = []
         for precision in ("f32", "bf16"):

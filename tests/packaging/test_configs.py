@@ -43,5 +43,5 @@ def test_the_node_and_its_peers_load():
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
 def test_runs_load(path):
     peers = load_peers(CONFIGS / "peers.toml")
-    manifest = load_run(path, peers, peers[0])
+    manifest = load_run(path, peers, peers[0], listed=CONFIGS / "peers.toml")
     assert {silo.name for silo in manifest.roster} == {peer.name for peer in peers}

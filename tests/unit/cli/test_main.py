@@ -1,21 +1,95 @@
-"""What every command sets up before it runs."""
+"""What every command sets up before it runs, and how it fails."""
 
+import json
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
 from dcfm_node.cli.main import main
 
 
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Run a command in this process; its exit code."""
+    monkeypatch.setattr("sys.argv", ["dcfm-node", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
 @pytest.mark.parametrize(("before", "after"), [("", "passive"), ("active", "active")])
 def test_waiting_threads_sleep_unless_the_operator_says_otherwise(
     monkeypatch: pytest.MonkeyPatch, before: str, after: str
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["dcfm-node", "version"])
     monkeypatch.setenv("OMP_WAIT_POLICY", before)
     if not before:
         monkeypatch.delenv("OMP_WAIT_POLICY")
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 0
+    assert run(monkeypatch, "version") == 0
     assert os.environ["OMP_WAIT_POLICY"] == after
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what", "where"),
+    [
+        (("status", "--nope"), "--nope", "dcfm-node status"),
+        (("simulate", "--seeds", "many"), "--seeds", "dcfm-node simulate"),
+        (("withdraw",), "--reason", "dcfm-node withdraw"),
+        (("statsu",), "statsu", "dcfm-node"),
+        (("student", "fetch"), "--out", "dcfm-node student fetch"),
+    ],
+)
+def test_mistakes_of_usage_are_json_where_json_was_asked(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    what: str,
+    where: str,
+) -> None:
+    assert run(monkeypatch, *arguments, "--json") == 2
+    told = capsys.readouterr()
+    error = json.loads(told.out)
+    assert told.err == ""
+    assert (error["schema"], error["exit_code"]) == ("dcfm-node/error/1", 2)
+    assert what in error["error"]
+    assert (error["where"], error["fix"]) == (where, f"see '{where} --help'")
+    assert run(monkeypatch, *arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert what in told.err
+
+
+def test_a_node_is_told_what_is_not_there_before_the_daemon_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    north, config = tmp_path / "north", tmp_path / "north" / "node.toml"
+    assert run(monkeypatch, "init", north) == 0
+    monkeypatch.setitem(sys.modules, "dcfm_node.daemon.daemon", None)  # loading it fails
+    (tmp_path / "all.toml").write_text("")
+    capsys.readouterr()
+    assert run(monkeypatch, "start", "--peers", tmp_path / "all.toml", "--config", config) == 2
+    assert f"{north / 'data.npz'}: cannot be read: No such file" in capsys.readouterr().err
+    (north / "data.npz").write_text("")
+    assert run(monkeypatch, "start", "--peers", tmp_path / "none.toml", "--config", config) == 2
+    assert f"{tmp_path / 'none.toml'}: there is no such file" in capsys.readouterr().err
+    with pytest.raises(ImportError):
+        run(monkeypatch, "start", "--peers", tmp_path / "all.toml", "--config", config)
+    assert f"{tmp_path / 'all.toml'} does not list this node, 'north'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "told"), [(("--data", "/nowhere"), "/nowhere"), ((), "no folder was named")]
+)
+def test_an_experiment_misses_its_data_before_torch_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    option: tuple[str, ...],
+    told: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # loading it fails
+    arguments = ("experiment", "run", "coloured-mnist", "--out", tmp_path / "out", *option)
+    assert run(monkeypatch, *arguments) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -13,6 +13,7 @@ from dcfm_node.wire.envelope import run_id
 
 EXAMPLES = Path(__file__).parents[3] / "configs"
 A, B, C = load_peers(EXAMPLES / "peers.toml")
+LISTED = Path("site") / "everyone.toml"
 LEAST = """\
 name = "r"
 sample_shape = [2]
@@ -33,7 +34,7 @@ def manifest(
 ) -> Manifest:
     file = folder / "run.toml"
     file.write_text(text, encoding="utf-8")
-    return load_run(file, peers, me)
+    return load_run(file, peers, me, listed=LISTED)
 
 
 def refusal(folder: Path, text: str, peers: tuple[Peer, ...] = (A, B, C)) -> ConfigError:
@@ -93,16 +94,20 @@ def test_a_roster_that_cannot_be_is_refused(
     assert fix in error.fix
 
 
+def test_a_silo_that_peers_lack_is_told_with_the_name_of_their_file(tmp_path: Path) -> None:
+    assert refusal(tmp_path, f'roster = ["silo-x"]\n{LEAST}').what.count(f"{LISTED} has no") == 1
+
+
 def test_this_node_under_another_key_is_refused(tmp_path: Path) -> None:
     impostor = B.model_copy(update={"name": A.name})
     error = refusal(tmp_path, LEAST, (impostor, C))
-    assert error.where == "peers.toml"
+    assert error.where == str(LISTED)
     assert "dcfm-node id" in error.fix
 
 
 def test_this_node_under_another_name_is_refused(tmp_path: Path) -> None:
     renamed = A.model_copy(update={"name": "silo-x"})
-    assert refusal(tmp_path, LEAST, (renamed, C)).where == "peers.toml"
+    assert refusal(tmp_path, LEAST, (renamed, C)).where == str(LISTED)
 
 
 @pytest.mark.parametrize(

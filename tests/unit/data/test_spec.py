@@ -13,6 +13,7 @@ from dcfm_node.data.spec import (
     IdxData,
     NpzData,
 )
+from dcfm_node.errors import DataError
 
 SPEC: TypeAdapter[DataSpec] = TypeAdapter(DataSpec)
 
@@ -33,6 +34,25 @@ SPEC: TypeAdapter[DataSpec] = TypeAdapter(DataSpec)
 )
 def test_it_survives_json(spec: DataSpec) -> None:
     assert SPEC.validate_json(SPEC.dump_json(spec)) == spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "gone"),
+    [
+        (NpzData(format="npz", path=Path("x")), "x"),
+        (IdxData(format="idx", path=Path("here"), labels=Path("y")), "y"),
+        (FolderData(format="folder", path=Path(), index=Path("i.csv")), "i.csv"),
+    ],
+)
+def test_what_is_not_there_is_told_without_reading(
+    tmp_path: Path, spec: DataSpec, gone: str
+) -> None:
+    (tmp_path / "here").write_text("no data at all")
+    with pytest.raises(DataError, match="No such file or directory") as caught:
+        spec.rooted(tmp_path).check_paths()
+    assert caught.value.where == str(tmp_path / gone)
+    (tmp_path / gone).write_text("no data either")
+    spec.rooted(tmp_path).check_paths()
 
 
 def test_relative_paths_are_rooted_and_absolute_ones_stay() -> None:
