@@ -1,5 +1,6 @@
 """Commands that ask a running daemon: status, peers, journal, stop, withdraw."""
 
+import sys
 import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ import typer
 from dcfm_node.api.client import call
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, state_folder
 from dcfm_node.cli.output import ago, print_json, share, size, table
-from dcfm_node.errors import Starting, Unreachable
+from dcfm_node.errors import ConfigError, Starting, Unreachable
 
 DEGRADED = 3
 
@@ -95,7 +96,7 @@ def journal(
             datetime.fromtimestamp(entry["time_ms"] / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
             entry["body"]["kind"],
             size(entry["bytes"]),
-            _said(entry["body"]),
+            _said(entry["body"], entry["means"]),
         )
         for entry in answer["entries"]
     ]
@@ -126,15 +127,41 @@ def stop(
 
 def withdraw(
     reason: Annotated[str, typer.Option(help="Told to all peers and kept in the journal.")],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask; needed where no terminal is.")
+    ] = False,
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """Leave the run for good: this silo's experts serve no more. There is no way back."""
-    answer = call(state_folder(config), "withdraw", reason=reason)
+    state = state_folder(config)
+    answer = call(state, "status")
+    own = next(silo for silo in answer["silos"] if silo["self"])
+    if not own["withdrawn"] and not yes:
+        _confirm(f"{answer['node']} leaves the run {answer['run']['name']} for good. Withdraw?")
+    answer = call(state, "withdraw", reason=reason)
     if as_json:
         print_json(answer)
+    elif answer["already"]:
+        typer.echo(f"this silo had withdrawn already: {answer['reason']}")
     else:
         typer.echo("this silo has withdrawn; 'dcfm-node stop' ends its node")
+
+
+def _confirm(question: str) -> None:
+    """Ask on the terminal; stdout stays free for the answer.
+
+    Raises:
+        Abort: the operator said no.
+        ConfigError: there is nobody to ask.
+    """
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise ConfigError(
+            "there is no way back, and no terminal on which to confirm it",
+            where="withdraw",
+            fix="pass --yes",
+        )
+    typer.confirm(question, abort=True, err=True)
 
 
 def _trouble(peer: dict[str, Any]) -> str:
@@ -172,8 +199,12 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
     return "\n".join(lines)
 
 
-def _said(body: dict[str, Any]) -> str:
-    """A record in a few words; --json has it whole."""
+def _said(body: dict[str, Any], means: dict[str, Any]) -> str:
+    """A record in a few words; --json has it whole.
+
+    Args:
+        means: what it says of others, in names.
+    """
     match body["kind"]:
         case "join":
             samples = sum(count for _, count in body["counts"])
@@ -186,8 +217,29 @@ def _said(body: dict[str, Any]) -> str:
             )
         case "vote" | "lease":
             return f"term {body['term']}, round {body['round']}"
+        case "checkpoint":
+            return f"term {body['term']}, round {body['round']}: {body['step']} steps are done"
+        case "audit":
+            return f"round {body['round']}: {_audited(means)}"
+        case "verdict":
+            return f"{means['subject']}: {body['cause']}: {body['reason']}"
         case _:
             return str(body.get("reason") or ", ".join(body.get("metrics", ())))
+
+
+def _audited(means: dict[str, Any]) -> str:
+    """How a silo found its peers' experts."""
+    from dcfm_node.swarm.audit import FIGURES
+
+    scored, worst = means["scored"], means["worst"]
+    lines = [f"{len(scored)} expert{'' if len(scored) == 1 else 's'} scored"]
+    if worst is not None:
+        lines.append(
+            f"worst is {worst['silo']}, its {FIGURES[worst['figure']]} at {worst['place']:.2f} of"
+            " the way to the untrained network"
+        )
+    lines.append(f"refuses {', '.join(means['refuses']) or 'nobody'}")
+    return "; ".join(lines)
 
 
 def _skew_lines(answer: dict[str, Any]) -> list[str]:

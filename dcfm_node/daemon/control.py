@@ -10,7 +10,7 @@ from dcfm_node.api.server import Answer
 from dcfm_node.daemon.bench import Bench
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.daemon.network import Network
-from dcfm_node.daemon.status import status, student_facts
+from dcfm_node.daemon.status import meaning, status, student_facts
 from dcfm_node.daemon.training import Trainer
 from dcfm_node.errors import Failed
 from dcfm_node.store.snapshots import SnapshotStore
@@ -146,6 +146,7 @@ class Control:
                     "digest": sealed.digest.hex(),
                     "bytes": len(sealed.envelope),
                     "body": plain(sealed.entry.body.model_dump()),
+                    "means": meaning(self.node.exchange.view, sealed.entry.body),
                 }
                 for sealed in chain
             ],
@@ -165,8 +166,17 @@ class Control:
         return {"schema": "dcfm-node/proof/1", "silo": wish, "proof": proof}
 
     def _withdraw(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        self.put(Leave(str(arguments.get("reason", ""))[:500]))
-        return {"schema": "dcfm-node/withdraw/1", "withdrawn": True}
+        """Once; whoever asks again is told the reason that was given first."""
+        said = self.node.exchange.view.withdrawn.get(self.node.me)
+        reason = said.reason if said is not None else str(arguments.get("reason", ""))[:500]
+        if said is None:
+            self.put(Leave(reason))
+        return {
+            "schema": "dcfm-node/withdraw/1",
+            "withdrawn": True,
+            "already": said is not None,
+            "reason": reason,
+        }
 
     def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
         grace = float(arguments.get("grace_s", 30.0))

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from dcfm_node import __version__
-from dcfm_node.records.entries import Student
+from dcfm_node.records.entries import Audit, Body, Student, Verdict
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.swarm.audit import FIGURES, refusals
 from dcfm_node.swarm.coverage import coverage
 from dcfm_node.swarm.effects import activity_of
 from dcfm_node.swarm.liveness import Duty
@@ -156,6 +157,32 @@ def student_facts(view: View, said: Said[Student]) -> dict[str, Any]:
         "rejected": view.rejected(said),
         "withdrew": [name(key) for key in view.superseded(body)],
         "metrics": dict(body.metrics),
+    }
+
+
+def meaning(view: View, body: Body) -> dict[str, Any]:
+    """What a record says of others, whom it names by keys and digests alone, in names."""
+    if isinstance(body, Verdict):
+        return {"subject": view.manifest.silo_name(body.subject)}
+    if not isinstance(body, Audit):
+        return {}
+    authors = {said.digest: said.author for said in view.expert_entries.values()}
+    scores = {
+        view.manifest.silo_name(authors[entry]): given
+        for entry, given in body.scores
+        if entry in authors
+    }
+    places = [
+        (place, silo, figure)
+        for silo, given in scores.items()
+        for figure, place in given.items()
+        if figure in FIGURES
+    ]
+    place, silo, figure = max(places, default=(None, None, None))
+    return {
+        "scored": sorted(scores),
+        "worst": {"silo": silo, "figure": figure, "place": place} if places else None,
+        "refuses": refusals(scores),
     }
 
 

@@ -53,8 +53,11 @@ def test_a_silo_that_withdraws_after_the_release_is_distilled_out(tmp_path: Path
             site.start()
         (first,) = set(until(lambda: released(sites)).values())
         north, east, south = sites
-        left = dcfm_json("withdraw", "--reason", "consent ended", "-c", east.folder / "node.toml")
-        assert left["withdrawn"]
+        leave = ("withdraw", "--reason", "consent ended", "-c", east.folder / "node.toml")
+        unasked = dcfm(*leave)
+        assert (unasked.returncode, "--yes" in unasked.stderr) == (2, True)
+        left = dcfm_json(*leave, "--yes")
+        assert (left["withdrawn"], left["already"]) == (True, False)
         latest = until(
             lambda: next((s for s in (south.ask().get("latest"),) if s and s["digest"] != first), 0)
         )
@@ -62,6 +65,9 @@ def test_a_silo_that_withdraws_after_the_release_is_distilled_out(tmp_path: Path
         assert latest["outcome"] == "COMPLETE"
         again = until(lambda: (now := released(sites)) and first not in now.values() and now)
         assert len(set(again.values())) == 1
+        twice = dcfm(*leave)
+        assert (twice.returncode, twice.stderr) == (0, "")
+        assert "had withdrawn already: consent ended" in twice.stdout
         listed = dcfm("student", "list", "-c", north.folder / "node.toml").stdout
         assert "superseded: east withdrew" in listed
         config, folder = north.folder / "node.toml", tmp_path / "student"

@@ -7,16 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dcfm_node.cli.main import main
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Run a command in this process; its exit code."""
-    monkeypatch.setattr("sys.argv", ["dcfm-node", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+from tests.unit.cli.running import run
 
 
 @pytest.mark.parametrize(("before", "after"), [("", "passive"), ("active", "active")])
