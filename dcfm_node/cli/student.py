@@ -65,10 +65,17 @@ def fetch(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     latest: Annotated[bool, typer.Option("--latest", help="The newest endorsed student.")] = False,
     digest: Annotated[str, typer.Option(help="Another one, by the start of its digest.")] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace whatever student the folder holds.")
+    ] = False,
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Write a student's folder: model, config, model card, lineage."""
+    """Write a student's folder: model, config, model card, lineage.
+
+    With --latest, an earlier student of this run, or of the one it continues, is replaced, whole or
+    not at all. Any other student stays, unless --force is given.
+    """
     from dcfm_node.store.student import model_card, write_student
     from dcfm_node.swarm.lineage import verify as verify_lineage
 
@@ -78,12 +85,48 @@ def fetch(
     lineage = bytes.fromhex(answer["lineage"])
     proven = verify_lineage(lineage, bytes.fromhex(answer["student"]["digest"]))
     manifest = proven.view.manifest
+    new, old = answer["student"]["digest"], _replaced(out, answer, manifest, latest, force)
     card = model_card(manifest, _facts(proven))
     write_student(out, model=Path(answer["path"]), manifest=manifest, lineage=lineage, card=card)
     if as_json:
-        print_json(answer["student"] | {"schema": "dcfm-node/fetched/1", "folder": str(out)})
+        facts = {"schema": "dcfm-node/fetched/1", "folder": str(out), "replaced": old}
+        print_json(answer["student"] | facts)
         return
-    typer.echo(f"wrote {out}\nnext: dcfm-node student verify {out}")
+    told = f"wrote {out}: student {new[:12]} of round {answer['student']['round']}"
+    if old == new:
+        told = f"{out} holds student {new[:12]} already; its lineage is as of now"
+    elif old is not None:
+        told += f", in place of {old[:12]}"
+    typer.echo(f"{told}\nnext: dcfm-node student verify {out}")
+
+
+def _replaced(
+    out: Path, answer: dict[str, Any], manifest: "Manifest", latest: bool, force: bool
+) -> str | None:
+    """Digest of the student that lies in a folder and may go, hex; None if none is there.
+
+    Raises:
+        Failed: it is not an earlier one of the same run, and nobody said to replace it.
+    """
+    from dcfm_node.store.snapshots import describe
+    from dcfm_node.store.student import CONFIG, MODEL, read_student
+    from dcfm_node.wire.envelope import run_id
+
+    if not (out / CONFIG).is_file() or not (out / MODEL).is_file():
+        return None
+    old = describe(out / MODEL).digest.hex()
+    if force or old == answer["student"]["digest"]:
+        return old
+    before, runs = read_student(out).manifest, [run_id(manifest)]
+    if manifest.continues is not None:
+        runs.append(manifest.continues.run)
+    if not latest or run_id(before) not in runs:
+        raise Failed(
+            f"holds another student: {old[:12]} of run {before.name} {run_id(before).hex()[:8]}",
+            where=str(out),
+            fix="name another folder with --out, or replace it with --force",
+        )
+    return old
 
 
 @app.command()
@@ -100,7 +143,8 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
             "verified": True,
             "run": {"name": manifest.name, "id": proven.run.hex()},
         }
-        print_json(document | asdict(facts) | {"continues": _earlier(proven)})
+        more = {"superseded": _superseded(proven), "continues": _earlier(proven)}
+        print_json(document | asdict(facts) | more)
         return
     teachers = ", ".join(f"{silo} (round {round_})" for silo, round_, _ in facts.teachers)
     typer.echo(
@@ -113,6 +157,8 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
         f"refused   {', '.join(facts.refused_by) or 'by nobody'}\n"
         f"withdrawn {', '.join(facts.withdrawn) or 'nobody'}"
     )
+    if (superseded := _superseded(proven)) is not None:
+        typer.echo(_superseded_text(superseded))
     if (earlier := _earlier(proven)) is not None:
         typer.echo(_earlier_text(earlier))
 
@@ -182,6 +228,48 @@ def _verified(folder: Path) -> "tuple[Manifest, Lineage]":
             fix="do not use this model; fetch the student again",
         )
     return student.manifest, proven
+
+
+def _superseded(proven: "Lineage") -> dict[str, Any] | None:
+    """Whose leaving or refusal took the student back, and what counts instead; None if it counts.
+
+    As far as this lineage goes: it ends when the folder was written.
+    """
+    view, name = proven.view, proven.view.manifest.silo_name
+    if not (out := view.superseded(proven.student.body)):
+        return None
+    why = {
+        name(key): f"withdrew: {view.withdrawn[key].reason}"
+        if key in view.withdrawn
+        else f"is in quarantine: {view.quarantined()[key]}"
+        if key in view.quarantined()
+        else "taught it an expert that a quorum refused"
+        for key in out
+    }
+    newest = view.latest() or view.newest_student()
+    return {
+        "by": why,
+        "newest": None
+        if newest is None
+        else {
+            "digest": newest.body.snapshot.digest.hex(),
+            "round": newest.body.round,
+            "released": view.released(newest),
+        },
+    }
+
+
+def _superseded_text(superseded: dict[str, Any]) -> str:
+    lines = [f"SUPERSEDED: {silo} {why}" for silo, why in superseded["by"].items()]
+    newest = superseded["newest"]
+    if newest is None:
+        lines.append("          no other student was there when this folder was written")
+    else:
+        standing = "released" if newest["released"] else "not released yet"
+        lines.append(
+            f"          newest is {newest['digest'][:12]} of round {newest['round']}, {standing}"
+        )
+    return "\n".join([*lines, "          get it: dcfm-node student fetch --latest --out DIR"])
 
 
 def _earlier(proven: "Lineage") -> dict[str, Any] | None:

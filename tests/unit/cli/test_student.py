@@ -1,0 +1,95 @@
+"""Students in folders: which one may replace which, and which counts no more."""
+
+from pathlib import Path
+
+import pytest
+
+from dcfm_node.cli.student import _replaced, _superseded, _superseded_text
+from dcfm_node.errors import Failed
+from dcfm_node.records.entries import Withdraw
+from dcfm_node.records.manifest import Continues, Manifest
+from dcfm_node.store.snapshots import describe
+from dcfm_node.store.student import write_student
+from dcfm_node.swarm.lineage import Lineage
+from dcfm_node.wire.envelope import run_id
+from tests.unit.swarm.builders import Run, endorse
+
+RUN = Run(3).manifest
+OTHER = RUN.model_copy(update={"name": "other"})
+NEXT = RUN.model_copy(
+    update={"continues": Continues(run=run_id(OTHER), student=None, handovers=(), replaced=())}
+)
+
+
+@pytest.mark.parametrize(
+    ("new", "manifest", "latest", "force", "may"),
+    [
+        (b"older", RUN, True, False, True),
+        (b"older", RUN, False, False, True),
+        (b"newer", RUN, True, False, True),
+        (b"newer", RUN, False, False, False),
+        (b"newer", RUN, False, True, True),
+        (b"newer", OTHER, True, False, False),
+        (b"newer", OTHER, True, True, True),
+    ],
+)
+def test_the_latest_replaces_an_earlier_one_of_its_run_and_nothing_else_unforced(
+    tmp_path: Path, new: bytes, manifest: Manifest, latest: bool, force: bool, may: bool
+) -> None:
+    out, older, newer = tmp_path / "student", tmp_path / "older", tmp_path / "newer"
+    older.write_bytes(b"older")
+    newer.write_bytes(new)
+    answer = {"student": {"digest": describe(newer).digest.hex()}}
+    assert _replaced(out, answer, manifest, latest, force) is None
+    write_student(out, model=older, manifest=RUN, lineage=b"", card="")
+    if may:
+        assert _replaced(out, answer, manifest, latest, force) == describe(older).digest.hex()
+        return
+    with pytest.raises(Failed, match="holds another student") as caught:
+        _replaced(out, answer, manifest, latest, force)
+    assert (caught.value.where, "--force" in caught.value.fix) == (str(out), True)
+
+
+def test_the_latest_replaces_that_of_the_run_it_continues(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"older")
+    write_student(
+        tmp_path / "student", model=tmp_path / "model", manifest=OTHER, lineage=b"", card=""
+    )
+    answer = {"student": {"digest": "00"}}
+    assert _replaced(tmp_path / "student", answer, NEXT, True, False)
+
+
+def test_a_student_whose_teacher_left_is_superseded_and_the_newest_is_named() -> None:
+    """Decision 17."""
+    run = Run(4)
+    run.publish_experts(0)
+    first = run.distil(0, final=True)
+
+    def lineage() -> Lineage:
+        view = run.view()
+        (said,) = (s for s in view.valid_students() if s.digest == first.digest)
+        return Lineage(said, view, run.id)
+
+    assert _superseded(lineage()) is None
+    run.authors[3].say(Withdraw(reason="consent ended"))
+    found = _superseded(lineage())
+    assert found == {"by": {"silo-0003": "withdrew: consent ended"}, "newest": None}
+    assert "no other student was there" in _superseded_text(found)
+    second = run.elect(1, term=2)
+    view = run.view()
+    teachers = [view.experts[key][0].digest for key in run.keys[:3]]
+    body = first.entry.body.model_copy(
+        update={"term": 2, "lease": second.digest, "teachers": tuple(teachers)}
+    )
+    other = run.authors[1].say(body)
+    found = _superseded(lineage())
+    assert found is not None
+    newest = {"digest": body.snapshot.digest.hex(), "round": 0, "released": False}
+    assert found["newest"] == newest
+    for author in run.authors[:3]:
+        author.say(endorse(other))
+    found = _superseded(lineage())
+    assert found is not None
+    text = _superseded_text(found)
+    assert "SUPERSEDED: silo-0003 withdrew: consent ended" in text
+    assert f"newest is {newest['digest'][:12]} of round 0, released" in text
