@@ -1,6 +1,7 @@
 """Commands for what outlives a run: keys rotate, run continue."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,8 @@ import typer
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
 from dcfm_node.cli.output import print_json
 from dcfm_node.errors import ConfigError, Failed
+
+COMMENT = "# The run that this one goes on from."
 
 keys = typer.Typer(help="This node's keys: rotate.", no_args_is_help=True, rich_markup_mode=None)
 run = typer.Typer(help="The run: continue.", no_args_is_help=True, rich_markup_mode=None)
@@ -97,9 +100,7 @@ def go_on(
         lines.append(f'student = {{ digest = "{digest}", size = {size} }}')
     if replaced:
         lines.append("replaced = [" + ", ".join(f'"{name}"' for name in replaced) + "]")
-    text = re.sub(r"(?ms)^\[continues\]$.*?(?=^\[|\Z)", "", document.text).rstrip()
-    block = "\n".join(["[continues]", *lines])
-    out.write_text(f"{text}\n\n# The run that this one goes on from.\n{block}\n")
+    out.write_text(_continued(document.text, lines))
     if as_json:
         shown = student.body.snapshot.digest.hex() if student is not None else None
         facts = {"file": str(out), "continues": archive.journals.run.hex(), "student": shown}
@@ -109,3 +110,9 @@ def go_on(
         f"wrote {out}\nnext: change its roster and settings, give it to every site with the new"
         f" peers.toml, stop the nodes and\n  dcfm-node start --peers peers.toml --run {out}"
     )
+
+
+def _continued(text: str, lines: Sequence[str]) -> str:
+    """A run.toml that ends with [continues] and these lines, in place of what it had of them."""
+    before = re.sub(rf"(?ms)^(?:{COMMENT}\n)*^\[continues\]$.*?(?=^\[|\Z)", "", text).rstrip()
+    return "\n".join([before, "", COMMENT, "[continues]", *lines, ""])
