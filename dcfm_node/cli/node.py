@@ -23,7 +23,14 @@ def init(
     name: Annotated[str, typer.Option(help="This silo's name; the folder's by default.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Make a node: its keys, a commented node.toml and an example run.toml."""
+    """Make a node: its keys, a commented node.toml and an example run.toml.
+
+    Its node.toml listens on TCP ports 7400 (control) and 7401 (bulk): open both in the firewall for
+    peers, and under [advertise] say by which host and ports they reach them from outside. A node
+    behind NAT, or whose firewall lets nothing in, needs no open port: without [listen] and
+    [advertise] it only dials out, to whichever peers advertise addresses, and takes full part. Two
+    nodes that both only dial out exchange all by way of the others.
+    """
     from dcfm_node.config.keys import create_keys
     from dcfm_node.config.node import load_node, node_template
     from dcfm_node.config.run import run_template
@@ -46,7 +53,8 @@ def init(
         return
     typer.echo(
         f"made {settings}, {run} and {folder / 'keys'}\n"
-        f"next: edit {settings} (addresses, your data), then hand out what\n"
+        f"next: edit {settings}: your data, and who can dial whom (ports 7400 and 7401 in the\n"
+        "firewall, or none: 'dcfm-node init --help'). Then hand out what\n"
         f"  dcfm-node id --config {settings}\nprints, and gather everyone's blocks in peers.toml"
     )
 

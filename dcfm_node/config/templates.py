@@ -15,13 +15,15 @@ keys = "keys"
 # May this node be elected to distil the student? It then needs every silo's expert on its disk.
 distils = true
 
-# Where this node takes links. Remove the table to only dial out, which is all that NAT allows.
+# Where this node takes links: open these two TCP ports in the firewall for the peers. Remove the
+# table to only dial out, which is all that NAT allows and needs no open port.
 [listen]
 control = "tcp://0.0.0.0:7400"
 bulk = "tcp://0.0.0.0:7401"
 
-# How peers reach it, as seen from outside; 'dcfm-node id' prints this for their peers.toml.
-# Without it, peers wait for this node to dial them.
+# How peers reach it, as seen from outside: the public name or address, and the ports that a router
+# forwards to those above; 'dcfm-node id' prints this for their peers.toml. Without it, peers wait
+# for this node to dial them. Of two nodes, one at least must advertise, or a third both can dial.
 # [advertise]
 # control = "tcp://silo-a.example.org:7400"
 # bulk = "tcp://silo-a.example.org:7401"
