@@ -89,7 +89,8 @@ def take_in(folder: Folder, config: Config = DEFAULT_CONFIG, as_json: AsJson = F
         print_json(answer)
         return
     typer.echo(
-        f"from {answer['from']}: {answer['records']} new records, {answer['snapshots']} snapshots"
+        f"from {answer['from']}: {answer['records']} records, {answer['new_records']} of them new"
+        f" here; {answer['snapshots']} snapshots, {answer['new_snapshots']} of them wanted here"
     )
     if answer["wanted"]:
         typer.echo(f"{answer['wanted']} more snapshots are wanted; ask its site for a new bundle")

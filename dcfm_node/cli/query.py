@@ -186,6 +186,7 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
         "",
         f"traffic   {size(answer['bytes_sent'])} sent, {size(answer['bytes_received'])} received"
         f"   up {ago(answer['uptime_s'])}   on {answer['worker']['device']}",
+        *_bundle_lines(answer["silos"]),
         *(f"behind    {what}" for what in answer["catching_up"]),
         *_skew_lines(answer),
         _coverage_text(answer["coverage"]),
@@ -194,8 +195,9 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
     lines += [f"problem   {problem}" for problem in answer["problems"]]
     if explain:
         doing = answer["doing"]
-        on = f": {', '.join(doing['waiting_on'])}" if doing["waiting_on"] else ""
-        lines.append(f"why       {doing['why']}{on}")
+        lines.append(f"why       {doing['why']}")
+        awaited = [silo for silo in answer["silos"] if silo["name"] in doing["waiting_on"]]
+        lines += [f"waits for {silo['name']}: {_whereabouts(silo)}" for silo in awaited]
     return "\n".join(lines)
 
 
@@ -249,6 +251,35 @@ def _skew_lines(answer: dict[str, Any]) -> list[str]:
     return [f"versions  this node {answer['version']}; {', '.join(skewed)}"] if skewed else []
 
 
+def _whereabouts(silo: dict[str, Any]) -> str:
+    """Whether a silo that is waited for is there, and what it does."""
+    if silo["self"]:
+        return "this node"
+    if silo["by_bundle"]:
+        return f"comes by bundle, the last one {ago(silo['bundle']['ago_s'])} ago"
+    if not silo["live"]:
+        heard = silo["heard_ago_s"]
+        when = (
+            "not heard since this node started" if heard is None else f"last heard {ago(heard)} ago"
+        )
+        return f"not connected, {when}"
+    way = "connected" if silo["linked"] else "heard by way of others"
+    if silo["activity"] in (None, "idle"):
+        return f"{way}, idle"
+    return f"{way}, {silo['activity']} round {silo['round']}, {share(silo['done'], silo['total'])}"
+
+
+def _bundle_lines(silos: list[dict[str, Any]]) -> list[str]:
+    """What the silos that come by bundle brought last."""
+    return [
+        f"bundle    {silo['name']}: {ago(silo['bundle']['ago_s'])} ago,"
+        f" {silo['bundle']['records']} new records of it in that of {silo['bundle']['bundle_of']},"
+        f" with {silo['bundle']['snapshots']} snapshots that were wanted here"
+        for silo in silos
+        if silo["by_bundle"]
+    ]
+
+
 def _silo_table(silos: list[dict[str, Any]]) -> str:
     header = ("silo", "link", "heard", "does", "progress", "expert", "CI gap", "hold-out")
     return table(header, [_silo_row(silo) for silo in silos])
@@ -256,14 +287,16 @@ def _silo_table(silos: list[dict[str, Any]]) -> str:
 
 def _silo_row(silo: dict[str, Any]) -> tuple[object, ...]:
     link = "here" if silo["self"] else "up" if silo["linked"] else "down"
+    link = "bundle" if silo["by_bundle"] else link
     busy = silo["activity"] not in (None, "idle")
     metrics = silo["metrics"]
+    heard = silo["bundle"]["ago_s"] if silo["by_bundle"] else silo["heard_ago_s"]
     return (
         silo["name"]
         + (" (withdrawn)" if silo["withdrawn"] else "")
         + (" (quarantine)" if silo["quarantined"] else ""),
         link,
-        "-" if silo["self"] else ago(silo["heard_ago_s"]),
+        "-" if silo["self"] else ago(heard),
         silo["activity"],
         share(silo["done"], silo["total"]) if busy else None,
         None if silo["expert_round"] is None else f"round {silo['expert_round']}",

@@ -8,6 +8,7 @@ from typing import Any
 
 from dcfm_node.api.server import Answer
 from dcfm_node.daemon.bench import Bench
+from dcfm_node.daemon.courier import Courier
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.status import meaning, status, student_facts
@@ -28,7 +29,7 @@ class Control:
     Attributes:
         clock: seconds, the daemon's own.
         put: takes an event for the swarm.
-        take_in: imports a bundle's folder.
+        courier: imports bundles, and knows what they brought.
         earlier: gives the lineage of the run that this one continues.
         stop: begins to stop, with the grace in seconds that the present work gets.
     """
@@ -43,14 +44,14 @@ class Control:
     started_at: float
     clock: Callable[[], float]
     put: Callable[[Event], None]
-    take_in: Callable[[Path], Awaitable[Answer]]
+    courier: Courier
     earlier: Callable[[], bytes | None]
     stop: Callable[[float], None]
 
     def handle(self, command: str, arguments: dict[str, Any]) -> Answer | Awaitable[Answer]:
         """Answer one command."""
         if command == "import":
-            return self.take_in(Path(str(arguments.get("folder", ""))))
+            return self.courier.take_in(Path(str(arguments.get("folder", ""))))
         handlers = {
             "status": self._status,
             "peers": self._peers,
@@ -68,7 +69,7 @@ class Control:
     def _status(self, _: dict[str, Any]) -> dict[str, Any]:
         traffic = self.network.traffic().values()
         troubles = self.disk.problems() + self.bench.problems()
-        return status(self.node, self.clock(), troubles) | {
+        return status(self.node, self.clock(), troubles, self.courier.carried) | {
             "uptime_s": round(self.clock() - self.started_at, 1),
             "bytes_sent": sum(sent for sent, _ in traffic),
             "bytes_received": sum(received for _, received in traffic),
@@ -82,7 +83,7 @@ class Control:
         }
 
     def _peers(self, _: dict[str, Any]) -> dict[str, Any]:
-        facts = status(self.node, self.clock())
+        facts = status(self.node, self.clock(), carried=self.courier.carried)
         traffic = self.network.traffic()
         silos = [silo for silo in facts["silos"] if not silo["self"]]
         for silo in silos:

@@ -2,13 +2,16 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Coroutine
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from dcfm_node.daemon.carriages import Carriage, Carriages
 from dcfm_node.errors import Failed, PeerError
 from dcfm_node.store.bundles import CarriedBundle, read_bundle
 from dcfm_node.store.snapshots import SnapshotStore
@@ -27,6 +30,7 @@ class Courier:
         handle: hands the swarm an event, and waits until what it led to is carried out.
         check: holds a snapshot that is whole on disk, if it may be loaded.
         unfetch: gives a download up.
+        carriages: remembers who was heard of.
     """
 
     node: Node
@@ -35,7 +39,13 @@ class Courier:
     handle: Callable[[Event], Awaitable[None]]
     check: Callable[[bytes], Coroutine[None, None, None]]
     unfetch: Callable[[bytes], None]
+    carriages: Carriages
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def carried(self) -> Mapping[str, Carriage]:
+        """What last came of silos by bundle, by name."""
+        return self.carriages.by_silo
 
     async def take_in(self, folder: Path) -> dict[str, Any]:
         """Import a bundle: its entries, then every snapshot of it that this node wants.
@@ -47,11 +57,18 @@ class Courier:
             return await self._take_in(folder)
 
     async def _take_in(self, folder: Path) -> dict[str, Any]:
-        before = self._records()
+        before = self._held()
         try:
             bundle = await asyncio.to_thread(read_bundle, folder, self.node.manifest)
-            await self._entries(bundle)
+            carried = await self._entries(bundle)
             taken = await self._snapshots(bundle)
+            new = Counter(
+                author
+                for envelope, author in self._held().items()
+                if envelope in carried and envelope not in before
+            )
+            self._note(bundle.label.author, new, taken)
+            present = await asyncio.to_thread(bundle.count_snapshots)
         except PeerError as error:
             raise Failed(
                 f"the bundle is refused: {error}",
@@ -61,16 +78,20 @@ class Courier:
         except OSError as error:
             raise Failed(f"cannot be imported: {error.strerror}", where=str(folder)) from error
         name = self.node.manifest.silo_name(bundle.label.author)
-        log.info("bundle_imported", peer=name, records=self._records() - before, snapshots=taken)
+        log.info("bundle_imported", peer=name, records=new.total(), snapshots=taken)
         return {
             "schema": "dcfm-node/bundle-import/1",
             "from": name,
-            "records": self._records() - before,
-            "snapshots": taken,
+            "records": len(carried),
+            "new_records": new.total(),
+            "snapshots": present,
+            "new_snapshots": taken,
             "wanted": len(self.node.fetching.keys() - self.snapshots.held()),
         }
 
-    async def _entries(self, bundle: CarriedBundle) -> None:
+    async def _entries(self, bundle: CarriedBundle) -> set[bytes]:
+        """The envelopes in it, all of which were offered to the swarm."""
+        carried: set[bytes] = set()
         author, heads = bundle.label.author, bundle.label.heads
         if author == self.node.me:
             raise PeerError("this node exported it itself")
@@ -79,8 +100,10 @@ class Courier:
             await self.handle(Received(author, message))
             if trouble := self.node.exchange.peers[author].trouble:
                 raise PeerError(trouble)
+            carried.update(message.entries)
         if (head := heads.get(self.node.me)) is not None:
             await self.handle(Carried(author, head))
+        return carried
 
     async def _snapshots(self, bundle: CarriedBundle) -> int:
         """How many were taken over. Others may become wanted by what these make known."""
@@ -96,5 +119,19 @@ class Courier:
                 taken += 1
         return taken
 
-    def _records(self) -> int:
-        return sum(len(chain) for chain in self.node.exchange.journals.chains.values())
+    def _held(self) -> dict[bytes, bytes]:
+        """Author by envelope, of all entries held."""
+        chains = self.node.exchange.journals.chains
+        return {sealed.envelope: author for author, chain in chains.items() for sealed in chain}
+
+    def _note(self, author: bytes, new: Counter[bytes], snapshots: int) -> None:
+        """Of the bundle's author, and of every other silo that it brought something new of."""
+        name, now = self.node.manifest.silo_name, time.time_ns() // 1_000_000
+        self.carriages.note(
+            {
+                name(key): Carriage(
+                    time_ms=now, bundle_of=name(author), records=new[key], snapshots=snapshots
+                )
+                for key in {author, *new} - {self.node.me}
+            }
+        )

@@ -16,27 +16,23 @@ from dcfm_node import __version__
 from dcfm_node.api.client import SOCKET
 from dcfm_node.api.server import Answer, serve
 from dcfm_node.daemon.bench import Bench
+from dcfm_node.daemon.carriages import Carriages
 from dcfm_node.daemon.control import Control
 from dcfm_node.daemon.courier import Courier
 from dcfm_node.daemon.deltas import Deltas, restore
 from dcfm_node.daemon.disk import Disk, open_journals
 from dcfm_node.daemon.legacy import kept, legacy
-from dcfm_node.daemon.limits import Settings, allow_connections, check_counts, pace
+from dcfm_node.daemon.limits import Settings, allow_connections, check_counts, pace, quota
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
 from dcfm_node.daemon.status import starting
 from dcfm_node.daemon.training import Trainer
 from dcfm_node.errors import Failed, PeerError
+from dcfm_node.records.entries import Expert
 from dcfm_node.store.archive import earlier_lineage
 from dcfm_node.store.lock import lock
 from dcfm_node.store.snapshots import SnapshotStore
-from dcfm_node.store.tensors import (
-    MAX_HEADER_BYTES,
-    Schema,
-    check_snapshot,
-    ensemble_schema,
-    size_of,
-)
+from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema
 from dcfm_node.swarm.effects import (
     Cancel,
     Drain,
@@ -45,6 +41,7 @@ from dcfm_node.swarm.effects import (
     Event,
     Fetch,
     Held,
+    LinkUp,
     Persist,
     PersistFork,
     Received,
@@ -131,9 +128,8 @@ class Daemon:
             run = run_id(self.settings.manifest)
             self.journals, said = open_journals(config.state / "journals.sqlite", run)
             stack.callback(self.journals.close)
-            self._inherited = legacy(
-                config.state, self.settings.manifest, config.name, self.settings.run
-            )
+            self.carriages = Carriages(config.state / "bundles.json", run)
+            inherited = legacy(self.settings)
             self.snapshots = SnapshotStore(config.state)
             self.bench = Bench(
                 self.trainer,
@@ -156,7 +152,7 @@ class Daemon:
             log.info("worker_starting", data=config.data.format)
             self.ready = await self.trainer.start()
             stack.push_async_callback(self.trainer.close)
-            self.node = await self._restored_node(*said)
+            self.node = await self._restored_node(*said, inherited)
             await self.network.open(config, self.settings.keys, self.snapshots, stack)
             self._desk = self._control()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -186,14 +182,15 @@ class Daemon:
             started_at=self.started_at,
             clock=self.clock,
             put=self.put,
-            take_in=Courier(
+            courier=Courier(
                 node=self.node,
                 snapshots=self.snapshots,
                 folder=self.settings.config.state / "import",
                 handle=self._hand_in,
                 check=self._check,
                 unfetch=self.network.unfetch,
-            ).take_in,
+                carriages=self.carriages,
+            ),
             earlier=partial(earlier_lineage, self.settings.config.state, self.node.manifest),
             stop=self.stop,
         )
@@ -210,19 +207,21 @@ class Daemon:
         self._stopped.set()
         self.put(Tick())
 
-    async def _restored_node(self, entries: list[bytes], forks: list[tuple[bytes, bytes]]) -> Node:
+    async def _restored_node(
+        self, entries: list[bytes], forks: list[tuple[bytes, bytes]], inherited: Expert | None
+    ) -> Node:
         settings = self.settings
         check_counts(self.ready.counts, settings.config.name)
         node = Node(
             signer=Signer(settings.keys.sign),
             manifest=settings.manifest,
             counts=self.ready.counts,
-            quota=self._quota(),
+            quota=quota(settings.manifest, self.ready.tensors, self.ready.router),
             distils=settings.config.distils,
             rng=random.Random(),
             wall_ms=time.time_ns() // 1_000_000 - int(self.clock() * 1_000),
             pace=pace(settings.config.gossip.interval_s),
-            inherited=self._inherited,
+            inherited=inherited,
         )
         self.journals.enter(node.run, manifest_bytes(settings.manifest))
         node.restore(entries, forks)
@@ -249,13 +248,6 @@ class Daemon:
             self.snapshots.discard(digest)
         return found
 
-    def _quota(self) -> int:
-        """The largest that an expert or student of this run can be, in bytes."""
-        manifest = self.settings.manifest
-        names = [silo.name for silo in manifest.roster] if manifest.method.ensemble else []
-        forms = [self.ready.tensors, ensemble_schema(self.ready.tensors, self.ready.router, names)]
-        return max(size_of(form) for form in forms) + 8 + MAX_HEADER_BYTES
-
     # The loop
 
     def put(self, event: Event) -> None:
@@ -263,6 +255,8 @@ class Daemon:
         gossip says it again."""
         if self.disk.waiting and isinstance(event, Received):
             return
+        if isinstance(event, LinkUp):
+            self.carriages.forget(self.settings.manifest.silo_name(event.peer))
         self._events.put_nowait(event)
 
     async def _hand_in(self, event: Event) -> None:

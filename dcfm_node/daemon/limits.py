@@ -11,6 +11,7 @@ from dcfm_node.errors import DataError
 from dcfm_node.records.entries import Label
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import MAX_ENTRIES_BYTES
+from dcfm_node.store.tensors import MAX_HEADER_BYTES, Schema, ensemble_schema, size_of
 from dcfm_node.swarm.liveness import Pace
 from dcfm_node.wire.canonical import pack
 
@@ -50,3 +51,10 @@ def allow_connections() -> None:
 def pace(gossip_s: float) -> Pace:
     """A term must outlast a few rounds of gossip, or votes split before they are heard."""
     return Pace(gossip_s=gossip_s, term_s=max(2.0, 8 * gossip_s))
+
+
+def quota(manifest: Manifest, tensors: Schema, router: Schema) -> int:
+    """The largest that an expert or student of a run can be, in bytes."""
+    names = [silo.name for silo in manifest.roster] if manifest.method.ensemble else []
+    forms = [tensors, ensemble_schema(tensors, router, names)]
+    return max(size_of(form) for form in forms) + 8 + MAX_HEADER_BYTES

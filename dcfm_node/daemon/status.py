@@ -1,10 +1,12 @@
 """Status as plain data: a pure function of the node's state (schema `dcfm-node/status/1`)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dcfm_node import __version__
+from dcfm_node.daemon.carriages import NOTHING_CARRIED, Carriage
+from dcfm_node.daemon.explain import catching_up, explain
 from dcfm_node.records.entries import Audit, Body, Student, Verdict
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.audit import FIGURES, refusals
@@ -12,24 +14,33 @@ from dcfm_node.swarm.coverage import coverage
 from dcfm_node.swarm.effects import activity_of
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.node import Node
-from dcfm_node.swarm.plan import Waiting
-from dcfm_node.swarm.rounds import missing_silos
 from dcfm_node.swarm.verdicts import told
 from dcfm_node.swarm.view import Said, View
 from dcfm_node.wire.envelope import Sealed, run_id
 
 SCHEMA = "dcfm-node/status/1"
+COURIER_DAYS = 7
+"""A silo that comes by bundle is taken for absent when none came for so long."""
 
 
-def status(node: Node, now: float, troubles: Sequence[str] = ()) -> dict[str, Any]:
+def status(
+    node: Node,
+    now: float,
+    troubles: Sequence[str] = (),
+    carried: Mapping[str, Carriage] = NOTHING_CARRIED,
+) -> dict[str, Any]:
     """What the operator asks: where the run is, what this node does and why, who is missing.
 
     Args:
         troubles: what the machine does to this node: its disk, its worker.
+        carried: what last came of silos by bundle, by name.
     """
     view, step = node.exchange.view, node.step
     phase = step.phase if step is not None else None
-    silos = [_silo(node, silo.name, silo.key, now) for silo in node.manifest.roster]
+    silos = [
+        _silo(node, silo.name, silo.key, now) | _by_bundle(node, silo.key, now, carried)
+        for silo in node.manifest.roster
+    ]
     students = [student_facts(view, said) for said in view.valid_students()]
     latest, continues = view.latest(), node.manifest.continues
     released = next((s for s in students if latest and s["digest"] == _hex(latest)), None)
@@ -77,53 +88,6 @@ def starting(name: str, manifest: Manifest) -> dict[str, Any]:
             "waiting_on": [],
         },
     }
-
-
-def explain(node: Node) -> dict[str, Any]:
-    """The coordinator's own reason, in its own words."""
-    step = node.step
-    if step is None:
-        return {"why": "the node is starting", "waiting_on": []}
-    recovery = node.exchange.recovery
-    if not recovery.writable:
-        heard, enough = len(recovery.heads), min(recovery.quorum, recovery.peers)
-        why = f"peers must say how this node's journal ends before it writes: {heard} of {enough}"
-        if recovery.epoch >= 0:
-            why = "peers must hear that this node is about to write"
-        return {"why": why, "waiting_on": []}
-    if isinstance(step.action, Waiting):
-        names = [node.manifest.silo_name(key) for key in step.action.on]
-        return {"why": step.action.why, "waiting_on": names}
-    missing = missing_silos(node.exchange.view, step.phase.round)
-    names = [node.manifest.silo_name(key) for key in missing if key != node.me]
-    return {"why": f"this node's part in {step.phase.stage} is under way", "waiting_on": names}
-
-
-def catching_up(node: Node) -> list[str]:
-    """What others are past and this node is not yet, in words; empty where it is abreast."""
-    view, step, me = node.exchange.view, node.step, node.me
-    found = []
-    ahead = {key: peer.ahead for key, peer in node.exchange.peers.items() if peer.ahead}
-    if ahead:
-        key = max(ahead, key=lambda key: ahead[key])
-        found.append(f"{ahead[key]} records that {node.manifest.silo_name(key)} holds")
-    if node.fetching:
-        total = sum(snapshot.size for snapshot in node.fetching.values())
-        found.append(f"{len(node.fetching)} snapshots of {total} bytes together")
-    if step is None or me in view.withdrawn:
-        return found
-    own = view.latest_expert(me)
-    reached = own.body.round if own is not None else -1
-    passed = step.phase.round - (step.phase.stage in ("local", "refine"))
-    if reached < passed:
-        rounds = f"round {passed}" if passed == reached + 1 else f"rounds {reached + 1} to {passed}"
-        how = (
-            "the student is released without it; a run that continues this one takes it in"
-            if step.phase.stage == "done"
-            else "it takes part again in the next that begins"
-        )
-        found.append(f"{rounds} went on without this silo's expert; {how}")
-    return found
 
 
 def student_facts(view: View, said: Said[Student]) -> dict[str, Any]:
@@ -226,6 +190,19 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
     }
 
 
+def _by_bundle(
+    node: Node, key: bytes, now: float, carried: Mapping[str, Carriage]
+) -> dict[str, Any]:
+    """What last came of a silo by hand, and whether that is how it takes part."""
+    found, sign = carried.get(node.manifest.silo_name(key)), node.exchange.liveness.signs.get(key)
+    if found is None:
+        return {"bundle": None, "by_bundle": False}
+    ago = max(0.0, round(now + (node.wall_ms - found.time_ms) / 1_000, 1))
+    heard = sign is not None and now - sign.heard_at < ago
+    facts = {"ago_s": ago} | found.model_dump(exclude={"time_ms"})
+    return {"bundle": facts, "by_bundle": not (heard or node.exchange.peers[key].linked)}
+
+
 def _checkpoint(node: Node, round_: int) -> dict[str, Any] | None:
     """From where the next leader would go on, if the one that distils were lost."""
     view = node.exchange.view
@@ -302,17 +279,8 @@ def _problems(
         for said in silo["verdicts"]:
             by = ", ".join(said["by"])
             found.append(f"{silo['name']}: {said['cause']}, say {by}: {said['reason']}")
-        if silo["trouble"]:
-            found.append(f"{silo['name']} {silo['trouble']}")
-        elif not silo["live"] and not silo["quarantined"]:
-            ago = silo["heard_ago_s"]
-            when = f"for {ago:.0f} s" if ago is not None else "since this node started"
-            found.append(f"{silo['name']} was not heard {when}")
-        elif silo["late_s"] is not None:
-            found.append(
-                f"{silo['name']} answers, but is waited for since {silo['late_s']:.0f} s and shows"
-                " no progress"
-            )
+        if why := _absence(silo):
+            found.append(f"{silo['name']} {why}")
     if len(node.exchange.view.active()) < node.manifest.quorum:
         found.append(
             "so many silos withdrew that the others are no quorum: nobody can be elected; continue"
@@ -327,6 +295,22 @@ def _problems(
     if phase is not None and phase.stage == "done" and released is None:
         found.append("the run ended without a released student")
     return found
+
+
+def _absence(silo: dict[str, Any]) -> str:
+    """Why a silo does not take part as it should; empty if it does."""
+    if silo["trouble"]:
+        return str(silo["trouble"])
+    if silo["by_bundle"]:
+        days = silo["bundle"]["ago_s"] / 86_400
+        return f"was heard of by no bundle for {days:.0f} days" if days > COURIER_DAYS else ""
+    if not silo["live"] and not silo["quarantined"]:
+        ago = silo["heard_ago_s"]
+        when = f"for {ago:.0f} s" if ago is not None else "since this node started"
+        return f"was not heard {when}"
+    if silo["late_s"] is not None:
+        return f"answers, but is waited for since {silo['late_s']:.0f} s and shows no progress"
+    return ""
 
 
 def _doing(node: Node) -> dict[str, Any]:

@@ -129,6 +129,12 @@ class CarriedBundle:
             raise PeerError(f"it holds more than {MAX_SNAPSHOTS} snapshots")
         return found
 
+    def count_snapshots(self) -> int:
+        """How many files in it are named as snapshots are; none is opened."""
+        folder = self.folder / SNAPSHOTS
+        listed = islice(folder.iterdir() if folder.is_dir() else (), MAX_SNAPSHOTS)
+        return sum(digest_of_name(path) is not None for path in listed)
+
     def take(self, snapshot: Snapshot, target: Path) -> bool:
         """Copy a snapshot that a record names to `target`. False if the bundle has it not.
 

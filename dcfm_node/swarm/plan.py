@@ -121,7 +121,7 @@ def wanted(s: Situation) -> dict[bytes, Snapshot]:
 def _train(s: Situation, phase: Phase) -> Work | Expert | Waiting:
     now_training = turn(s.view, phase, s.late)
     if s.me not in now_training:
-        return Waiting("silos are training", on=tuple(now_training))
+        return Waiting("experts are awaited", on=tuple(now_training))
     own = s.view.latest_expert(s.me)
     if own is None:
         return _first(s)

@@ -14,16 +14,22 @@ class Courier:
     def __init__(self, folder: Path) -> None:
         self._folder, self._names = folder, (f"bundle-{number}" for number in itertools.count())
         self._last: dict[str, Path] = {}
+        self.written: dict[Path, dict] = {}
 
     def carry(self, sender: Site, receiver: Site) -> dict:
         """Export at one site and import at the other."""
         bundle = self.export(sender, *self._since(receiver))
-        return dcfm_json("bundle", "import", bundle, "-c", receiver.folder / "node.toml")
+        taken = dcfm_json("bundle", "import", bundle, "-c", receiver.folder / "node.toml")
+        written = self.written[bundle]
+        for what in ("records", "snapshots"):
+            assert taken[what] == written[what]
+            assert taken[f"new_{what}"] <= taken[what]
+        return taken
 
     def export(self, site: Site, *options: object) -> Path:
         bundle = self._folder / next(self._names)
-        done = dcfm("bundle", "export", bundle, *options, "-c", site.folder / "node.toml")
-        assert done.returncode == 0, done.stderr
+        config = site.folder / "node.toml"
+        self.written[bundle] = dcfm_json("bundle", "export", bundle, *options, "-c", config)
         self._last[site.name] = bundle
         return bundle
 
@@ -63,6 +69,14 @@ def test_a_site_reached_by_bundles_alone_takes_full_part(tmp_path: Path) -> None
                 "south" in (courier.carry(south, north), north.ask()["latest"])[1]["endorsed_by"]
             )
         )
+        # Who is reached by hand is told as such, also after a restart, where bundles came.
+        north.kill()
+        north.start()
+        until(lambda: north.ask().get("health") == "healthy")
+        status = dcfm("status", "-c", north.folder / "node.toml")
+        assert (status.returncode, "bundle    south: " in status.stdout) == (0, True)
+        assert dcfm("status", "-c", south.folder / "node.toml").returncode == 0
+        until(lambda: "south was not heard" in str(east.ask()["problems"]))
 
         # A stopped node's bundle, checked by somebody who has run.toml and peers.toml alone.
         assert dcfm("stop", "--grace", 0, "-c", north.folder / "node.toml").returncode == 0

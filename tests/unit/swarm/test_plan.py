@@ -32,7 +32,7 @@ def test_stage_one_is_for_everyone_at_once() -> None:
     assert next_step(situation(run)).action == Train("local", 0)
     run.publish_experts(0, but=(1, 2))
     action = next_step(situation(run)).action
-    assert action == Waiting("silos are training", on=tuple(run.keys[1:]))
+    assert action == Waiting("experts are awaited", on=tuple(run.keys[1:]))
 
 
 def continued(run: Run, named: str | None = "old student") -> Run:
@@ -85,7 +85,7 @@ def test_the_papers_turn_trains_against_every_peers_expert() -> None:
     assert isinstance(action, Train)
     assert [key for key, _ in action.peers] == run.keys[1:]
     assert next_step(situation(run, me=1)).action == Waiting(
-        "silos are training", on=(run.keys[0],)
+        "experts are awaited", on=(run.keys[0],)
     )
 
 

@@ -1,0 +1,67 @@
+"""Why this node does what it does, and what it is behind on, in words. Pure."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from dcfm_node.swarm.node import Node
+from dcfm_node.swarm.plan import Waiting
+from dcfm_node.swarm.rounds import missing_silos
+
+
+def explain(node: Node) -> dict[str, Any]:
+    """The coordinator's own reason, and the silos that it is waiting for."""
+    step, recovery = node.step, node.exchange.recovery
+    if step is None:
+        return _reason(node, "the node is starting")
+    if not recovery.writable and recovery.epoch < 0:
+        heard, enough = len(recovery.heads), min(recovery.quorum, recovery.peers)
+        why = (
+            f"before this node says anything, {enough} peers must tell what they hold of its own"
+            f" journal, of which its disk may have lost the end: {heard} did"
+        )
+        return _reason(node, why, node.exchange.peers.keys() - recovery.heads.keys())
+    if not recovery.writable:
+        told = {key for key, count in recovery.counts.items() if count >= recovery.epoch}
+        why = "before this node says anything, most silos must have heard that it is about to"
+        return _reason(node, why, node.exchange.peers.keys() - told)
+    if isinstance(step.action, Waiting):
+        return _reason(node, step.action.why, step.action.on)
+    why, stage = f"this node's part in {step.phase.stage} is under way", step.phase.stage
+    others = set(missing_silos(node.exchange.view, step.phase.round)) - {node.me}
+    if stage not in ("local", "refine") or not others:
+        return _reason(node, why)
+    return _reason(node, f"{why}; after it, the run waits for the others' experts", others)
+
+
+def _reason(node: Node, why: str, on: Iterable[bytes] = ()) -> dict[str, Any]:
+    """`on` in roster order."""
+    waited = set(on)
+    names = [silo.name for silo in node.manifest.roster if silo.key in waited]
+    return {"why": why, "waiting_on": names}
+
+
+def catching_up(node: Node) -> list[str]:
+    """What others are past and this node is not yet, in words; empty where it is abreast."""
+    view, step, me = node.exchange.view, node.step, node.me
+    found = []
+    ahead = {key: peer.ahead for key, peer in node.exchange.peers.items() if peer.ahead}
+    if ahead:
+        key = max(ahead, key=lambda key: ahead[key])
+        found.append(f"{ahead[key]} records that {node.manifest.silo_name(key)} holds")
+    if node.fetching:
+        total = sum(snapshot.size for snapshot in node.fetching.values())
+        found.append(f"{len(node.fetching)} snapshots of {total} bytes together")
+    if step is None or me in view.withdrawn:
+        return found
+    own = view.latest_expert(me)
+    reached = own.body.round if own is not None else -1
+    passed = step.phase.round - (step.phase.stage in ("local", "refine"))
+    if reached < passed:
+        rounds = f"round {passed}" if passed == reached + 1 else f"rounds {reached + 1} to {passed}"
+        how = (
+            "the student is released without it; a run that continues this one takes it in"
+            if step.phase.stage == "done"
+            else "it takes part again in the next that begins"
+        )
+        found.append(f"{rounds} went on without this silo's expert; {how}")
+    return found

@@ -1,0 +1,53 @@
+"""What importing a bundle says that it held and brought (SPEC 10.2)."""
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+from dcfm_node.daemon.carriages import Carriages
+from dcfm_node.daemon.courier import Courier
+from dcfm_node.store.snapshots import SnapshotStore
+from dcfm_node.swarm.effects import Event, Held, Tick
+from dcfm_node.swarm.node import Node
+from tests.unit.store.test_bundles import bundle
+
+
+def test_counts_are_the_exporters_and_what_was_new_is_told_beside(tmp_path: Path) -> None:
+    run, _, folder = bundle(tmp_path)  # of silo 1: two records of silo 0, and its snapshot
+    (folder / "snapshots" / ".DS_Store").write_text("what a file manager leaves on a stick")
+    state = tmp_path / "state"
+    state.mkdir()
+    node = Node(
+        signer=run.authors[2].signer,
+        manifest=run.manifest,
+        counts=(((0, 0), 5),),
+        distils=True,
+        rng=random.Random(0),
+        wall_ms=0,
+    )
+    node.handle(Tick(), 0.0)
+
+    async def handle(event: Event) -> None:
+        node.handle(event, 0.0)
+
+    async def check(digest: bytes) -> None:
+        node.handle(Held(digest), 0.0)
+
+    carriages = Carriages(state / "bundles.json", run.id)
+    snapshots = SnapshotStore(state)
+    courier = Courier(node, snapshots, state / "import", handle, check, lambda _: None, carriages)
+
+    def take_in() -> dict[str, Any]:
+        return asyncio.run(courier.take_in(folder))
+
+    first = take_in()
+    assert (first["from"], first["records"], first["snapshots"]) == ("silo-0001", 2, 1)
+    assert (first["new_records"], first["new_snapshots"], first["wanted"]) == (2, 1, 0)
+    told = {name: (c.bundle_of, c.records, c.snapshots) for name, c in courier.carried.items()}
+    assert told == {"silo-0000": ("silo-0001", 2, 1), "silo-0001": ("silo-0001", 0, 1)}
+
+    again = take_in()
+    assert (again["records"], again["snapshots"]) == (2, 1)
+    assert (again["new_records"], again["new_snapshots"]) == (0, 0)
+    assert courier.carried["silo-0000"].records == 2

@@ -1,0 +1,112 @@
+"""What status says of silos that are away, and of what is waited for."""
+
+from typing import Any
+
+import pytest
+
+from dcfm_node.cli.query import _status_text
+from dcfm_node.daemon.carriages import Carriage
+from dcfm_node.daemon.status import status
+from dcfm_node.records.messages import Entries
+from dcfm_node.swarm.effects import LinkDown, LinkUp, Received, Tick, Train, Worked
+from dcfm_node.swarm.node import Node
+from tests.unit.swarm.builders import Run, snapshot
+from tests.unit.swarm.test_node import empty, node, started, told
+
+DAY_S = 86_400.0
+SHELL = {"bytes_sent": 0, "bytes_received": 0, "uptime_s": 0.0, "worker": {"device": "cpu"}}
+
+
+def explained(made: Node, now: float, **settings: Any) -> list[str]:
+    """The end of `status --explain`."""
+    lines = _status_text(status(made, now, **settings) | SHELL, explain=True).splitlines()
+    return lines[next(n for n, line in enumerate(lines) if line.startswith("why ")) :]
+
+
+def beat(made: Node, run: Run, peer: int, now: float) -> None:
+    """A sign of life, over a link of its own."""
+    message = Entries(run=run.id, entries=(), beats=(run.authors[peer].beat(1, done=43).envelope,))
+    made.handle(LinkUp(run.keys[peer]), now)
+    made.handle(Received(run.keys[peer], message), now)
+
+
+def test_a_fresh_node_says_what_it_needs_of_whom_before_it_writes() -> None:
+    run = Run(3)
+    made = node(run)
+    made.handle(Tick(), 0.0)
+    why, *waits = explained(made, 0.0)
+    assert "2 peers must tell what they hold of its own journal" in why
+    assert why.endswith(": 0 did")
+    assert waits == [
+        f"waits for silo-000{n}: not connected, not heard since this node started" for n in (1, 2)
+    ]
+    made.handle(told(run, 1, empty(run)), 0.0)
+    why, *waits = explained(made, 0.0)
+    assert why.endswith(": 1 did")
+    assert [line.split()[2] for line in waits] == ["silo-0002:"]
+
+
+def test_who_is_down_is_not_said_to_train() -> None:
+    run = Run(3)
+    made = started(run)
+    beat(made, run, 1, 0.0)
+    beat(made, run, 2, 0.0)
+    why, *waits = explained(made, 0.0)
+    assert why.endswith(
+        "this node's part in local is under way; after it, the run waits for the others' experts"
+    )
+    assert waits[0] == "waits for silo-0001: connected, local round 0, 43.0 %"
+    made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 1.0)
+    made.handle(LinkDown(run.keys[2]), 1.0)
+    beat(made, run, 1, 40.0)
+    made.exchange.liveness.hear(run.authors[1].beat(2, done=50), 40.0)
+    assert explained(made, 40.0) == [
+        "why       experts are awaited",
+        "waits for silo-0001: connected, local round 0, 50.0 %",
+        "waits for silo-0002: not connected, last heard 40 s ago",
+    ]
+
+
+def carried(now: float, age_s: float) -> dict[str, Carriage]:
+    """A bundle of the third silo, imported so long ago."""
+    time_ms = int((now - age_s) * 1_000)
+    return {"silo-0002": Carriage(time_ms=time_ms, bundle_of="silo-0002", records=12, snapshots=2)}
+
+
+@pytest.mark.parametrize(
+    ("age_s", "health"), [(None, "degraded"), (3 * 3_600.0, "healthy"), (8 * DAY_S, "degraded")]
+)
+def test_a_silo_that_comes_by_bundle_takes_part_until_none_came_for_a_week(
+    age_s: float | None, health: str
+) -> None:
+    now, run = 30 * DAY_S, Run(3)
+    made = started(run)
+    made.handle(LinkDown(run.keys[2]), 0.0)
+    beat(made, run, 1, now)
+    came = carried(now, age_s) if age_s is not None else {}
+    document = status(made, now, carried=came)
+    assert (document["health"], bool(document["problems"])) == (health, health == "degraded")
+    text = _status_text(document | SHELL, explain=False)
+    if age_s == 3 * 3_600.0:
+        assert (
+            "bundle    silo-0002: 3 h ago, 12 new records of it in that of silo-0002,"
+            " with 2 snapshots that were wanted here"
+        ) in text
+        made.handle(Worked(Train("local", 0), snapshot("mine"), {}), now)
+        assert explained(made, now, carried=came)[-1] == (
+            "waits for silo-0002: comes by bundle, the last one 3 h ago"
+        )
+    elif age_s is not None:
+        assert document["problems"] == ["silo-0002 was heard of by no bundle for 8 days"]
+
+
+def test_a_bundle_does_not_excuse_a_silo_that_was_heard_since() -> None:
+    now, run = 30 * DAY_S, Run(3)
+    made = started(run)
+    beat(made, run, 1, now)
+    beat(made, run, 2, now - 600.0)
+    made.handle(LinkDown(run.keys[2]), now - 500.0)
+    document = status(made, now, carried=carried(now, 3_600.0))
+    assert document["problems"] == ["silo-0002 was not heard for 600 s"]
+    document = status(made, now, carried=carried(now, 60.0))
+    assert document["health"] == "healthy"
