@@ -131,22 +131,19 @@ def meaning(view: View, body: Body) -> dict[str, Any]:
     if not isinstance(body, Audit):
         return {}
     authors = {said.digest: said.author for said in view.expert_entries.values()}
-    scores = {
-        view.manifest.silo_name(authors[entry]): given
-        for entry, given in body.scores
-        if entry in authors
-    }
+    name = view.manifest.silo_name
+    scores = {authors[entry]: given for entry, given in body.scores if entry in authors}
     places = [
-        (place, silo, figure)
-        for silo, given in scores.items()
+        (place, name(author), figure)
+        for author, given in scores.items()
         for figure, place in given.items()
         if figure in FIGURES
     ]
     place, silo, figure = max(places, default=(None, None, None))
     return {
-        "scored": sorted(scores),
+        "scored": sorted(map(name, scores)),
         "worst": {"silo": silo, "figure": figure, "place": place} if places else None,
-        "refuses": refusals(scores),
+        "refuses": {name(author): why for author, why in refusals(scores).items()},
     }
 
 
