@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -66,8 +67,9 @@ def run_demo(
     """
     began, began_ms = time.monotonic(), time.time_ns() // 1_000_000
     wish = Wish(domain, schedule or "alternating", seed, silos, shorten)
+    wish.check()
+    needs(domain)
     console = Console(stderr=json_output, highlight=False)
-    needs()
     with terminable():
         stage, manifest, statuses, answers, lost = play(out, wish, console, began)
         released_s = time.monotonic() - began
@@ -95,15 +97,17 @@ def run_demo(
     return found
 
 
-def needs() -> None:
-    """Raises UserError: before anything is started, if the picture could not be drawn."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as missing:
+def needs(domain: str) -> None:
+    """Raises UserError: before anything is started, if what makes the data or draws the picture is
+    not there. Loads neither."""
+    wanted = {"matplotlib": "matplotlib"} | (
+        {"sklearn": "scikit-learn"} if domain == "digits" else {}
+    )
+    if missing := [name for module, name in wanted.items() if find_spec(module) is None]:
         raise UserError(
-            "the demo draws its report with matplotlib, which is not installed",
+            f"the demo needs {' and '.join(missing)}, not installed here",
             fix="pip install 'dcfm-node[demo]'",
-        ) from missing
+        )
 
 
 def read_manifest(stage: Stage) -> Manifest:

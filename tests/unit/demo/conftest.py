@@ -47,7 +47,7 @@ class Says:
 STATUS = {
     "run": {"name": "gaussians", "id": "ab" * 32},
     "problems": [],
-    "doing": {"why": "silos are training", "waiting_on": ["north"]},
+    "doing": {"why": "experts are awaited", "waiting_on": ["north"]},
     "silos": [
         {"name": "east", "linked": True, "metrics": {"ci_gap": 0.25}},
         {"name": "north", "linked": True, "metrics": {}},

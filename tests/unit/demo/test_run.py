@@ -10,7 +10,7 @@ from rich.console import Console
 from dcfm_node.demo import run
 from dcfm_node.demo.nodes import PortTakenError
 from dcfm_node.demo.stage import NodeFolder, Stage, Wish
-from dcfm_node.errors import ConfigError, Failed
+from dcfm_node.errors import ConfigError, Failed, UserError
 
 
 def student(digest="aa", endorsed=("north", "east"), refused=()):
@@ -185,3 +185,25 @@ def test_a_port_taken_meanwhile_lays_the_demo_out_anew(tmp_path, monkeypatch, ta
     else:
         assert run.play(tmp_path, Wish(), console, 0.0)[2] == {"north": {}}
         assert len(laid_out) == 2
+
+
+@pytest.mark.parametrize(
+    ("domain", "absent", "told"),
+    [
+        ("digits", ("sklearn",), "scikit-learn"),
+        ("digits", ("sklearn", "matplotlib"), "matplotlib and scikit-learn"),
+        ("gaussians", ("sklearn",), ""),
+        ("gaussians", ("matplotlib",), "matplotlib"),
+        ("letters", ("matplotlib",), "'letters' is unknown"),
+    ],
+)
+def test_what_the_demo_lacks_is_told_before_a_folder_is_touched(
+    monkeypatch, tmp_path, domain, absent, told
+):
+    monkeypatch.setattr(run, "find_spec", lambda name: None if name in absent else name)
+    monkeypatch.setattr(run, "play", lambda *_: (_ for _ in ()).throw(Failed("it began")))
+    with pytest.raises(UserError, match=told or "it began"):
+        run.run_demo(
+            domain=domain, schedule=None, out=tmp_path / "out", seed=0, silos=2, json_output=True
+        )
+    assert not (tmp_path / "out").exists()
