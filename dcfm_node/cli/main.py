@@ -62,8 +62,7 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False, prog_name=PROGRAM) or 0)
     except typer.Abort:
-        typer.echo("dcfm-node: nothing was done", err=True)
-        sys.exit(UserError.exit_code)
+        _fail(UserError("aborted"), as_json)
     except UsageError as error:
         if not as_json:
             error.show()

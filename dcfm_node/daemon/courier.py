@@ -125,13 +125,15 @@ class Courier:
         return {sealed.envelope: author for author, chain in chains.items() for sealed in chain}
 
     def _note(self, author: bytes, new: Counter[bytes], snapshots: int) -> None:
-        """Of the bundle's author, and of every other silo that it brought something new of."""
+        """Of the bundle's author, and of every other silo that it brought something new of. What
+        brought nothing new may be an old copy, and tells of nobody."""
+        told = {author, *new} - {self.node.me} if new or snapshots else set()
         name, now = self.node.manifest.silo_name, time.time_ns() // 1_000_000
         self.carriages.note(
             {
                 name(key): Carriage(
                     time_ms=now, bundle_of=name(author), records=new[key], snapshots=snapshots
                 )
-                for key in {author, *new} - {self.node.me}
+                for key in told
             }
         )

@@ -20,7 +20,7 @@ from dcfm_node.wire.envelope import Sealed, run_id
 
 SCHEMA = "dcfm-node/status/1"
 COURIER_DAYS = 7
-"""A silo that comes by bundle is taken for absent when none came for so long."""
+"""A silo that comes by bundle is taken for absent when none brought news for so long."""
 
 
 def status(
@@ -300,7 +300,7 @@ def _absence(silo: dict[str, Any]) -> str:
         return str(silo["trouble"])
     if silo["by_bundle"]:
         days = silo["bundle"]["ago_s"] / 86_400
-        return f"was heard of by no bundle for {days:.0f} days" if days > COURIER_DAYS else ""
+        return f"was told of by no bundle for {days:.0f} days" if days > COURIER_DAYS else ""
     if not silo["live"] and not silo["quarantined"]:
         ago = silo["heard_ago_s"]
         when = f"for {ago:.0f} s" if ago is not None else "since this node started"

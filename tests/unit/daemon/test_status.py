@@ -97,7 +97,7 @@ def test_a_silo_that_comes_by_bundle_takes_part_until_none_came_for_a_week(
             "waits for silo-0002: comes by bundle, the last one 3 h ago"
         )
     elif age_s is not None:
-        assert document["problems"] == ["silo-0002 was heard of by no bundle for 8 days"]
+        assert document["problems"] == ["silo-0002 was told of by no bundle for 8 days"]
 
 
 def test_a_bundle_does_not_excuse_a_silo_that_was_heard_since() -> None:
