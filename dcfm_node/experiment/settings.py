@@ -320,9 +320,8 @@ def _load(name: str, preset: str, kind: type[Kind]) -> Kind:
     path, text = document.path, document.text
     presets = toml.Document(path, text, {"preset": values.pop("preset", {})}).parse(_File)
     if preset not in presets.preset:
-        raise ConfigError(
-            f"no preset {preset!r}", where=str(path), fix=closest(preset, presets.preset)
-        )
+        known = ", ".join(presets.preset) or "none"
+        raise ConfigError(f"no preset {preset!r}", where=str(path), fix=f"it has {known}")
     # The file as it stands first, so that an error names the line; then with the preset laid over.
     toml.Document(path, text, values).parse(kind)
     try:
