@@ -17,7 +17,7 @@ def hostile(kind: str) -> tuple[str, ...]:
 def test_the_student_of_a_hostile_leader_is_refused_and_distilled_again(tmp_path: Path) -> None:
     """SPEC 6.1.5: of the interim student, before anyone trains on from it."""
     with cluster(tmp_path) as sites:
-        manifest = load_run(sites[0].run, load_peers(sites[0].peers), None)
+        manifest = load_run(sites[0].run, load_peers(sites[0].peers), None, listed=sites[0].peers)
         run = run_id(manifest)
         first = min(manifest.roster, key=lambda silo: rank(run, 1, silo.key)).name
         for site in sites:
