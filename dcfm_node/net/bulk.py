@@ -28,6 +28,7 @@ from dcfm_node.net.mesh import TICK_S, Mesh
 from dcfm_node.net.peers import Down, LinkPeer, Refused, Up
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm.chunks import CHUNK_BYTES, SnapshotFiles
+from dcfm_node.swarm.transfer import WINDOW
 
 __all__ = [
     "BadPeer",
@@ -40,8 +41,10 @@ __all__ = [
     "ServeFailed",
 ]
 
-QUEUE = 32
-"""Messages per peer and direction: above the window, so that an honest peer never fills it."""
+QUEUE = 6 * WINDOW
+"""Messages per peer and direction. A sender learns of what was taken only when it is half a queue;
+the other half has room for the chunks that a peer wants, those wanted of it, and what is told
+beside: an honest peer never fills it. What is lost by a full queue costs seconds of patience."""
 SILENCE_S = 120.0
 """Longer than a chunk takes on the slowest link of use; the kernel finds dead hosts sooner."""
 IO_THREADS = 2

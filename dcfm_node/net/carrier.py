@@ -10,7 +10,7 @@ from dcfm_node.net import frames as wire
 from dcfm_node.net.frames import Buffer
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm import transfer
-from dcfm_node.swarm.chunks import CHUNK_BYTES, SnapshotFiles, chunk_count, chunk_hash
+from dcfm_node.swarm.chunks import SnapshotFiles, chunk_count, chunk_hash
 from dcfm_node.swarm.transfer import Transfers
 from dcfm_node.swarm.uploads import Uploads
 
@@ -21,7 +21,6 @@ SENDS = 16
 RETRY_S = 30.0
 """Pause after the disk refused, before the download is taken up again."""
 PROGRESS_S = 0.5
-_ZEROS = bytes(CHUNK_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +261,7 @@ class Carrier:
         size = self._snapshots[digest].size
         for index in range(scan.next, min(scan.next + SCAN_CHUNKS, chunk_count(size))):
             data = self._files.read(digest, index)
-            # Allocated and never written: comparing is an order cheaper than hashing.
-            if data != _ZEROS and chunk_hash(data) == scan.hashes[32 * index : 32 * index + 32]:
+            if data and chunk_hash(data) == scan.hashes[32 * index : 32 * index + 32]:
                 scan.found.append(index)
             scan.next = index + 1
 

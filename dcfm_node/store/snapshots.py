@@ -15,8 +15,10 @@ renames and removals that change them. Hashing and syncing happen outside it. On
 writer: `begin`, `write`, `finish` and `discard` of a digest come from one thread.
 """
 
+import errno
 import os
 from io import FileIO
+from math import inf
 from pathlib import Path
 from stat import S_ISREG
 from threading import Lock
@@ -155,15 +157,20 @@ class SnapshotStore:
             return hashes or None
 
     def read(self, digest: bytes, index: int) -> bytes:
-        """Chunk `index` of a snapshot, whole or in part, as it is on disk; empty beyond its end.
+        """Chunk `index` of a snapshot, whole or in part, as it is on disk; empty beyond its end,
+        and of a partial file where nothing was written yet.
 
         Raises:
             OSError: nothing of it is there, or it cannot be read.
         """
-        path = self.path(digest) or self._partial(digest)
+        final, start = self.path(digest), index * CHUNK_BYTES
+        path = final or self._partial(digest)
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            return os.pread(fd, CHUNK_BYTES, index * CHUNK_BYTES)
+            # Reading what was only allocated would fill the page cache with zeros.
+            if not final and _next_data(fd, start) >= start + CHUNK_BYTES:
+                return b""
+            return os.pread(fd, CHUNK_BYTES, start)
         finally:
             os.close(fd)
 
@@ -216,6 +223,16 @@ class SnapshotStore:
 
     def _partial(self, digest: bytes) -> Path:
         return self._scratch / digest.hex()
+
+
+def _next_data(fd: int, start: int) -> float:
+    """Where a file has something written at or after `start`; `inf` if nowhere."""
+    try:
+        return os.lseek(fd, start, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return inf
 
 
 def _sync(path: Path) -> None:

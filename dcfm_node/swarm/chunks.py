@@ -53,7 +53,8 @@ class SnapshotFiles(Protocol):
         ...
 
     def read(self, digest: bytes, index: int) -> bytes:
-        """Chunk `index` of a snapshot held whole or in part; empty beyond its end."""
+        """Chunk `index` of a snapshot held whole or in part; empty beyond its end, and may be where
+        nothing was written yet."""
         ...
 
     def begin(self, snapshot: Snapshot) -> None:
