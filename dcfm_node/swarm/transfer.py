@@ -212,7 +212,7 @@ class Transfers:
         download.wanted = (1 << chunk_count(size)) - 1 & ~download.stored
         download.left = download.wanted.bit_count()
         download.resumed = True
-        return self._wants(now) if download.left else self._completed(digest)
+        return self._wants(now) if download.left else self._completed(digest, now)
 
     def chunk(
         self, peer: bytes, digest: bytes, index: int, data: Buffer, now: float
@@ -237,7 +237,7 @@ class Transfers:
         download.left -= 1
         download.done_bytes += len(data)
         stored: list[Effect] = [Store(digest, index, data)]
-        return stored + (self._wants(now) if download.left else self._completed(digest))
+        return stored + (self._wants(now) if download.left else self._completed(digest, now))
 
     def tick(self, now: float) -> list[Effect]:
         """Time passed: peers that are late lose their chunks to others, and asking goes on."""
@@ -345,11 +345,10 @@ class Transfers:
         download = self._downloads[digest]
         download.wanted |= 1 << index & ~download.stored
 
-    def _completed(self, digest: bytes) -> list[Effect]:
+    def _completed(self, digest: bytes, now: float) -> list[Effect]:
         download = self._downloads[digest]
         offers: list[Effect] = [
             Offer(peer, digest, b"" if told else download.hashes, b"")
             for peer, told in download.askers.items()
         ]
-        self.cancel(digest, 0.0)
-        return [Complete(digest, download.hashes), *offers]
+        return [Complete(digest, download.hashes), *offers, *self.cancel(digest, now)]

@@ -144,6 +144,19 @@ def test_the_rarest_snapshot_goes_first() -> None:
     assert [effect.digest for effect in effects[1:]] == [rare.digest] * 2
 
 
+def test_when_one_download_is_complete_the_others_fill_its_window() -> None:
+    data, hashes, snapshot = make(1)
+    _, more_hashes, more = make(40, seed=1)
+    transfers, _ = started(snapshot, hashes, A)
+    transfers.fetch(more, 0.0)
+    transfers.holds(A, more.digest, more_hashes, b"", 0.0)
+    first = wanted(transfers.resumed(more.digest, [], 0.0), A)
+    assert len(first) == FIRST_WINDOW - 1
+    effects = transfers.chunk(A, snapshot.digest, 0, data, 0.1)
+    assert Complete(snapshot.digest, hashes) in effects
+    assert len(wanted(effects, A)) == 2  # what was free, and one more since it was prompt
+
+
 def test_a_false_list_names_its_sender_who_is_asked_no_more() -> None:
     _, hashes, snapshot = make(2)
     transfers = Transfers(Random(0))
