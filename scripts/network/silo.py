@@ -104,9 +104,6 @@ class Silo:
 
     async def write(self, size: int, seed: int) -> dict[str, Any]:
         """Weights that no other silo has, in safetensors."""
-        for digest in self.store.held():
-            self.store.remove(digest)
-        self.got.clear()
         shape = (size // 4 // TENSORS,)
         self.shape = {f"layer{i}": ("F32", shape) for i in range(TENSORS)}
         rng = np.random.default_rng(seed)
@@ -144,8 +141,8 @@ class Silo:
         return {}
 
     async def drop(self) -> dict[str, Any]:
-        """Hold nothing that was fetched, so that it can be fetched again."""
-        for digest in self.got:
+        """Hold nothing, so that it can be fetched again."""
+        for digest in self.store.held():
             self.store.remove(digest)
         self.got.clear()
         return {}
