@@ -129,7 +129,7 @@ def _round(running: list[Process], megabytes: int, repeat: int) -> Round:
         for index, process in enumerate(running)
     ]
     # Only now, so that a virtual machine has no time to give the room back to its host: to get it
-    # again costs more than all that is measured here.
+    # again can cost as much as all that is measured here.
     _all(running, "drop")
     _all(running, "reset_peak")
     before = _all(running, "usage")
