@@ -51,8 +51,9 @@ def list_students(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> N
 
 def _standing(student: dict[str, Any]) -> str:
     """Whether a student is released, or what it was taken back for."""
-    if student["withdrew"]:
-        return f"superseded: {', '.join(student['withdrew'])} withdrew"
+    if student["superseded"]:
+        whys = (f"{silo} {why}" for silo, why in student["superseded"].items())
+        return f"superseded: {'; '.join(whys)}"
     if student["rejected"]:
         return f"rejected: {', '.join(student['refused_by'])} refused it"
     if not student["final"]:
@@ -235,20 +236,14 @@ def _superseded(proven: "Lineage") -> dict[str, Any] | None:
 
     As far as this lineage goes: it ends when the folder was written.
     """
-    view, name = proven.view, proven.view.manifest.silo_name
-    if not (out := view.superseded(proven.student.body)):
+    from dcfm_node.swarm.verdicts import superseding
+
+    view = proven.view
+    if not (why := superseding(view, proven.student.body)):
         return None
-    why = {
-        name(key): f"withdrew: {view.withdrawn[key].reason}"
-        if key in view.withdrawn
-        else f"is in quarantine: {view.quarantined()[key]}"
-        if key in view.quarantined()
-        else "taught it an expert that a quorum refused"
-        for key in out
-    }
     newest = view.latest() or view.newest_student()
     return {
-        "by": why,
+        "by": dict(why),
         "newest": None
         if newest is None
         else {

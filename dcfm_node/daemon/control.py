@@ -19,6 +19,7 @@ from dcfm_node.swarm.effects import Event, Leave
 from dcfm_node.swarm.lineage import bundle
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.proof import bundle as bundle_fork
+from dcfm_node.swarm.verdicts import superseding
 from dcfm_node.swarm.view import View
 
 
@@ -188,11 +189,9 @@ class Control:
 def _none_released(view: View) -> str:
     """Why there is no student to fetch."""
     final = [said for said in view.valid_students() if said.body.final]
-    left = [
-        view.manifest.silo_name(key) for said in final[-1:] for key in view.superseded(said.body)
-    ]
-    if left:
-        return f"the last student is superseded, since {', '.join(left)} withdrew; no other is yet"
+    if final and (why := superseding(view, final[-1].body)):
+        left = "; ".join(f"{silo} {reason}" for silo, reason in why.items())
+        return f"the last student is superseded: {left}; no other is released yet"
     if final and view.rejected(final[-1]):
         return "the last student was refused by too many silos to be released"
     return "no student is released yet"

@@ -14,7 +14,7 @@ from dcfm_node.swarm.coverage import coverage
 from dcfm_node.swarm.effects import activity_of
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.node import Node
-from dcfm_node.swarm.verdicts import told
+from dcfm_node.swarm.verdicts import superseding, told
 from dcfm_node.swarm.view import Said, View
 from dcfm_node.wire.envelope import Sealed, run_id
 
@@ -119,7 +119,7 @@ def student_facts(view: View, said: Said[Student]) -> dict[str, Any]:
         },
         "released": view.latest() == said,
         "rejected": view.rejected(said),
-        "withdrew": [name(key) for key in view.superseded(body)],
+        "superseded": superseding(view, body),
         "metrics": dict(body.metrics),
     }
 

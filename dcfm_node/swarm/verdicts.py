@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from dcfm_node.records.entries import Body, Cause, Refuse, Verdict
+from dcfm_node.records.entries import Body, Cause, Refuse, Student, Verdict
 from dcfm_node.swarm.effects import Unfit
 from dcfm_node.swarm.view import View
 
@@ -77,6 +77,20 @@ def once(view: View, me: bytes, subject: bytes, cause: Cause, reason: str) -> li
     if subject == me or me in view.accusations.get((subject, cause), ()):
         return []
     return [Verdict(subject=subject, cause=cause, entry=None, reason=reason[:500])]
+
+
+def superseding(view: View, student: Student) -> Mapping[str, str]:
+    """By name: whose leaving, quarantine or refused expert took a student back, in words."""
+    found = {}
+    for key in view.superseded(student):
+        if key in view.withdrawn:
+            why = f"withdrew: {view.withdrawn[key].reason}"
+        elif key in view.quarantined():
+            why = f"is in quarantine: {view.quarantined()[key]}"
+        else:
+            why = "taught it an expert that a quorum refused"
+        found[view.manifest.silo_name(key)] = why
+    return found
 
 
 def told(view: View) -> Mapping[bytes, Sequence[tuple[Cause, str, tuple[bytes, ...]]]]:

@@ -69,7 +69,7 @@ def test_a_silo_that_withdraws_after_the_release_is_distilled_out(tmp_path: Path
         assert (twice.returncode, twice.stderr) == (0, "")
         assert "had withdrawn already: consent ended" in twice.stdout
         listed = dcfm("student", "list", "-c", north.folder / "node.toml").stdout
-        assert "superseded: east withdrew" in listed
+        assert "superseded: east withdrew: " in listed
         config, folder = north.folder / "node.toml", tmp_path / "student"
         assert dcfm("student", "fetch", "--latest", "--out", folder, "-c", config).returncode == 0
         proof = dcfm_json("student", "verify", folder)

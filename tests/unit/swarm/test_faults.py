@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 from dcfm_node.records.base import MAX_TERM
-from dcfm_node.records.entries import Audit, Verdict, Vote
+from dcfm_node.records.entries import Audit, Student, Verdict, Vote, Withdraw
 from dcfm_node.records.messages import Entries
 from dcfm_node.swarm.effects import (
     Distil,
@@ -20,6 +20,7 @@ from dcfm_node.swarm.effects import (
 )
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.plan import Waiting, next_step, wanted
+from dcfm_node.swarm.verdicts import superseding
 from dcfm_node.wire.envelope import Signer
 from tests.unit.swarm.builders import Run, endorse, expert, join, refuse, snapshot, student, vote
 from tests.unit.swarm.test_election import booth
@@ -308,3 +309,18 @@ def test_a_student_that_a_quorum_cannot_load_is_none_and_another_is_elected() ->
     # Its leader may distil again, as long as it is not late.
     step = next_step(situation(run, booth=replace(booth(run), late=lambda duty: True)))
     assert step.phase.stage == "distil" and isinstance(step.action, Vote)
+
+
+def test_why_a_student_was_taken_back_is_said() -> None:
+    """SPEC 6.1.5."""
+    run = Run(3)
+    run.publish_experts(0)
+    made = run.distil(0, final=True).entry.body
+    assert isinstance(made, Student)
+    assert superseding(run.view(), made) == {}
+    run.authors[1].say(Withdraw(reason="consent ended"))
+    for candidate in run.keys[:2]:
+        run.authors[2].say(vote(5, 0, candidate))
+    why = superseding(run.view(), made)
+    assert why["silo-0001"] == "withdrew: consent ended"
+    assert why["silo-0002"].startswith("is in quarantine: ")
