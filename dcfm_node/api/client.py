@@ -23,6 +23,12 @@ def call(state: Path, command: str, *, timeout_s: float = 30.0, **arguments: Any
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
     try:
         answer: dict[str, Any] = json.loads(_ask(state, request, timeout_s))
+    except TimeoutError as error:
+        raise Unreachable(
+            f"a daemon holds this folder and did not answer within {timeout_s:g} s",
+            where=str(state / SOCKET),
+            fix="it is stopped, or its machine too busy: see its log, and its process with 'ps'",
+        ) from error
     except (OSError, ValueError) as error:
         raise Unreachable(
             f"no daemon answers ({error})",

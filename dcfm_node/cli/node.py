@@ -79,6 +79,12 @@ def show_id(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
         print_json({"schema": "dcfm-node/id/1", "peer": fields})
     else:
         typer.echo(peer_block(peer))
+    if settings.listen.control is not None and settings.advertise.control is None:
+        typer.echo(
+            f"dcfm-node: {config} listens and says under no [advertise] by which address, so that"
+            " peers cannot\ndial it: it must dial them",
+            err=True,
+        )
 
 
 def start(
@@ -95,6 +101,9 @@ def start(
     from dcfm_node.config.node import load_node
     from dcfm_node.config.peers import load_peers, own_peer
     from dcfm_node.config.run import load_run
+    from dcfm_node.store.archive import last_run
+    from dcfm_node.swarm.succession import begins_anew
+    from dcfm_node.wire.envelope import run_id
 
     settings = load_node(config)
     settings.data.check_paths()
@@ -106,6 +115,14 @@ def start(
         typer.echo(
             f"dcfm-node: {peers} does not list this node, {me.name!r}; the others' must, or they"
             " refuse it: give them what 'dcfm-node id' prints",
+            err=True,
+        )
+    if (before := last_run(settings.state)) is not None and begins_anew(before, manifest):
+        typer.echo(
+            f"dcfm-node: this node was last in run {run_id(before).hex()[:16]} of {before.name!r};"
+            f" {run} and {peers} make run {run_id(manifest).hex()[:16]}, which does not continue it"
+            " and begins from nothing. If that is not meant: 'dcfm-node run continue' goes on with"
+            " other peers, keys or settings",
             err=True,
         )
     # What is wrong with the files is told before the daemon is loaded, which takes seconds.

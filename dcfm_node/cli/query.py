@@ -75,8 +75,9 @@ def peers(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
         typer.echo(
             f"\npending: an unknown key knocked from {stranger['address']}"
             f'\n  link_key = "{stranger["link_key"]}"'
-            "\n  to approve it, add its [[peer]] block ('dcfm-node id' there) to peers.toml"
-            " and restart"
+            "\n  to approve it, put its [[peer]] block ('dcfm-node id' there) in peers.toml and"
+            "\n  restart. A new silo, or a new sign_key, makes another run: go on from this one"
+            "\n  with 'dcfm-node run continue'"
         )
 
 
@@ -138,6 +139,11 @@ def withdraw(
     answer = call(state, "status")
     own = next(silo for silo in answer["silos"] if silo["self"])
     if not own["withdrawn"] and not yes:
+        typer.echo(
+            "Its experts will teach no more. What the others' experts learned from it in earlier"
+            " rounds stays\nin them; a run begun anew without it has none of that.",
+            err=True,
+        )
         _confirm(f"{answer['node']} leaves the run {answer['run']['name']} for good. Withdraw?")
     answer = call(state, "withdraw", reason=reason)
     if as_json:
@@ -262,7 +268,7 @@ def _whereabouts(silo: dict[str, Any]) -> str:
         when = (
             "not heard since this node started" if heard is None else f"last heard {ago(heard)} ago"
         )
-        return f"not connected, {when}"
+        return f"not connected, {when}{', ' * bool(silo['trouble'])}{silo['trouble']}"
     way = "connected" if silo["linked"] else "heard by way of others"
     if silo["activity"] in (None, "idle"):
         return f"{way}, idle"
@@ -310,9 +316,12 @@ def _figure(value: float | None) -> str | None:
 
 
 def _coverage_text(coverage: dict[str, Any]) -> str:
+    told, silos = coverage["silos_told"], coverage["silos"]
     text = (
         f"coverage  {coverage['observed']} of {coverage['combinations']} combinations are observed"
     )
+    if told < silos:
+        return f"{text} by the {told} of {silos} silos that said so far what they hold"
     if coverage["missing_values"]:
         values = ", ".join(f"{v['attribute']}={v['value']}" for v in coverage["missing_values"])
         text += f"; seen by no silo: {values}"

@@ -131,17 +131,30 @@ def _replaced(
 
 
 @app.command()
-def verify(folder: Folder, as_json: AsJson = False) -> None:
+def verify(
+    folder: Folder,
+    run: Annotated[Path | None, typer.Option(help="The manifest it must be of.")] = None,
+    peers: Annotated[Path | None, typer.Option(help="Everyone's [[peer]] block.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check offline who made this model, from which experts, and who endorses it.
 
-    Needs no daemon and no network. Exits with 1 if any link of the lineage does not hold.
+    Needs no daemon and no network. Without --run and --peers it is consistent in itself, whoever's
+    keys they are; with them its run must be yours. Exits with 1 if anything does not hold.
     """
+    from dcfm_node.store.student import INDIRECT
+
     manifest, proven = _verified(folder)
+    if (run is None) is not (peers is None):
+        raise ConfigError("one without the other", where="--run, --peers", fix="name both files")
+    if run is not None and peers is not None:
+        _require_run(folder, proven.run, run, peers)
     facts = _facts(proven)
     if as_json:
         document: dict[str, Any] = {
             "schema": "dcfm-node/verified/1",
             "verified": True,
+            "of_given_run": run is not None,
             "run": {"name": manifest.name, "id": proven.run.hex()},
         }
         more = {"superseded": _superseded(proven), "continues": _earlier(proven)}
@@ -151,6 +164,7 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
     typer.echo(
         f"verified  model {facts.digest} of round {facts.round}, {facts.outcome}\n"
         f"run       {manifest.name} {proven.run.hex()}\n"
+        f"keys      {_compared(run, peers)}\n"
         f"leader    elected by a majority in term {facts.term}\n"
         f"teachers  {teachers}\n"
         f"missing   {', '.join(facts.missing) or 'nobody'}\n"
@@ -158,6 +172,8 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
         f"refused   {', '.join(facts.refused_by) or 'by nobody'}\n"
         f"withdrawn {', '.join(facts.withdrawn) or 'nobody'}"
     )
+    if facts.withdrawn and any(round_ for _, round_, _ in facts.teachers):
+        typer.echo(f"          {INDIRECT}")
     if (superseded := _superseded(proven)) is not None:
         typer.echo(_superseded_text(superseded))
     if (earlier := _earlier(proven)) is not None:
@@ -229,6 +245,28 @@ def _verified(folder: Path) -> "tuple[Manifest, Lineage]":
             fix="do not use this model; fetch the student again",
         )
     return student.manifest, proven
+
+
+def _require_run(folder: Path, made_in: bytes, run: Path, peers: Path) -> None:
+    """Raises Failed: the model is of another run than these files make."""
+    from dcfm_node.config.peers import load_peers
+    from dcfm_node.config.run import load_run
+    from dcfm_node.wire.envelope import run_id
+
+    given = run_id(load_run(run, load_peers(peers), None, listed=peers))
+    if given != made_in:
+        raise Failed(
+            f"this model is of run {made_in.hex()[:16]}, and {run} with {peers} makes run"
+            f" {given.hex()[:16]}",
+            where=str(folder),
+            fix="name the files as they were when it was made, or do not use this model",
+        )
+
+
+def _compared(run: Path | None, peers: Path | None) -> str:
+    if run is None:
+        return "not compared with yours; --run and --peers do"
+    return f"those of {peers}, and the run is that of {run}"
 
 
 def _superseded(proven: "Lineage") -> dict[str, Any] | None:

@@ -123,7 +123,11 @@ class Control:
         said = found[-1]
         path = self.snapshots.path(said.body.snapshot.digest)
         if path is None:
-            raise Failed("this node does not hold that student yet", fix="try again in a while")
+            raise Failed(
+                "this node does not hold that student: it is on its way, or was dropped for a later"
+                " one",
+                fix="see 'dcfm-node status'; interim students are kept for their own round alone",
+            )
         return {
             "schema": "dcfm-node/student/1",
             "path": str(path),

@@ -324,9 +324,10 @@ def _doing(node: Node) -> dict[str, Any]:
 
 
 def _coverage(view: View) -> dict[str, Any]:
-    """Eq. 2, from the label counts that silos published."""
+    """Eq. 2, from the label counts that the silos published that take part."""
     counts: dict[tuple[int, ...], int] = {}
-    for join in view.joins.values():
+    told = [view.joins[key] for key in view.active() if key in view.joins]
+    for join in told:
         for label, count in join.counts:
             counts[label] = counts.get(label, 0) + count
     found = coverage(counts, view.manifest.cardinalities)
@@ -334,6 +335,8 @@ def _coverage(view: View) -> dict[str, Any]:
     return {
         "observed": found.observed,
         "combinations": math.prod(view.manifest.cardinalities),
+        "silos": len(view.active()),
+        "silos_told": len(told),
         "sufficient": found.sufficient,
         "combinations_short": found.missing_combinations,
         "missing_values": [

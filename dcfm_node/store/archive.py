@@ -61,6 +61,24 @@ def find_archive(state: Path, run: bytes | None = None) -> Archive | None:
     return Archive(state, manifest, *_replayed(manifest, entries, forks))
 
 
+def last_run(state: Path) -> Manifest | None:
+    """The manifest of the run that a node was last in; None where it was in none, or where its
+    journals do not open, of which more is said when it starts."""
+    if not (state / DATABASE).is_file():
+        return None
+    try:
+        store = JournalStore(state / DATABASE)
+    except Failed:
+        return None
+    try:
+        encoded = store.manifest()
+    except Failed:
+        return None
+    finally:
+        store.close()
+    return decode_manifest(encoded) if encoded is not None else None
+
+
 def earlier_lineage(state: Path, manifest: Manifest) -> bytes | None:
     """The lineage of the run that one continues, and of those before it, as far as this node took
     part in them."""

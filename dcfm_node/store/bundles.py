@@ -55,7 +55,8 @@ def write_bundle(
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
             new = Path(scratch) / "new"
-            (new / SNAPSHOTS).mkdir(parents=True)
+            new.mkdir(mode=0o700)  # it holds weights, in the clear
+            (new / SNAPSHOTS).mkdir()
             hashed = hashlib.sha256()
             with (new / ENTRIES).open("wb") as file:
                 for message in messages:

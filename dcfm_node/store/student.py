@@ -215,6 +215,12 @@ def _makes(manifest: Manifest) -> str:
     )
 
 
+INDIRECT = (
+    "The experts of later rounds may have learned from it before it withdrew, by way of earlier"
+    " students; a run begun anew without it has none of that."
+)
+
+
 def _taught(manifest: Manifest, facts: StudentFacts) -> str:
     rows = [f"| {silo} | {round_} | `{digest}` |" for silo, round_, digest in facts.teachers]
     taught = {silo for silo, _, _ in facts.teachers}
@@ -227,9 +233,11 @@ def _taught(manifest: Manifest, facts: StudentFacts) -> str:
         *rows,
     ]
     if absent:
-        lines += ["", f"Of the roster, these taught it nothing: {', '.join(absent)}."]
+        lines += ["", f"Of the roster, no expert of these taught it: {', '.join(absent)}."]
     if facts.withdrawn:
         lines += ["", f"Withdrawn from the run: {', '.join(facts.withdrawn)}."]
+    if facts.withdrawn and any(round_ for _, round_, _ in facts.teachers):
+        lines += ["", INDIRECT]
     if superseded := [silo for silo in facts.withdrawn if silo in taught]:
         lines += ["", f"**Superseded**: {', '.join(superseded)} taught it and withdrew since."]
     if stale := [silo for silo in facts.missing if silo in taught]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from dcfm_node import __version__
 from dcfm_node.errors import PeerError
+from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.manifest import Manifest, differing_fields
 from dcfm_node.records.messages import (
     MAX_ENTRIES_BYTES,
@@ -268,7 +269,7 @@ class Exchange:
                 self.liveness.moved(author, now)
                 if outcome is Offered.REPLACED:
                     self._rebuild()
-                return [Persist(sealed), *self._check_own(sealed)]
+                return [Persist(sealed), *self._check_own(sealed), *self._report(sealed)]
             case Offered.FORK:
                 self._rebuild()
                 proof = self.journals.forks[author]
@@ -281,6 +282,14 @@ class Exchange:
                 return [Send(peer, self._entries([s.envelope for s in newer], []))]
             case _:
                 return []
+
+    def _report(self, sealed: Sealed) -> list[Effect]:
+        """What an operator should read of in the log."""
+        body = sealed.entry.body
+        if not isinstance(body, Withdraw):
+            return []
+        silo = self.manifest.silo_name(sealed.entry.author)
+        return [Report("silo_withdrew", {"silo": silo, "why": body.reason}, "warning")]
 
     def _check_own(self, sealed: Sealed) -> list[Effect]:
         """An entry under our own key, of our epoch or a later one, that we did not write. Those of

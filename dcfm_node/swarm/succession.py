@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from dcfm_node.records.entries import Expert
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.view import View
-from dcfm_node.wire.envelope import handed_over
+from dcfm_node.wire.envelope import handed_over, run_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +68,9 @@ def inherited(old: View, name: str) -> Expert | None:
         return None
     snapshot = said.body.snapshot
     return Expert(round=0, snapshot=snapshot, parents=(snapshot.digest,), metrics=said.body.metrics)
+
+
+def begins_anew(old: Manifest, new: Manifest) -> bool:
+    """Whether a run is another of the same name than a node was in, and does not continue it."""
+    continued = new.continues.run if new.continues is not None else None
+    return old.name == new.name and run_id(old) not in (run_id(new), continued)

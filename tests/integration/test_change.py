@@ -72,9 +72,15 @@ def test_a_silo_that_withdraws_after_the_release_is_distilled_out(tmp_path: Path
         assert "superseded: east withdrew: " in listed
         config, folder = north.folder / "node.toml", tmp_path / "student"
         assert dcfm("student", "fetch", "--latest", "--out", folder, "-c", config).returncode == 0
-        proof = dcfm_json("student", "verify", folder)
-        assert proof["verified"]
+        ours = ("--run", north.run, "--peers", north.peers)
+        proof = dcfm_json("student", "verify", folder, *ours)
+        assert proof["verified"] and proof["of_given_run"]
         assert proof["withdrawn"] == ["east"]
+        assert "east withdrew" not in dcfm("student", "verify", folder).stdout
+        north.run.write_text(north.run.read_text().replace("tolerance = 0.01", "tolerance = 0.02"))
+        foreign = dcfm("student", "verify", folder, *ours)
+        assert (foreign.returncode, "this model is of run" in foreign.stderr) == (1, True)
+        assert "silo_withdrew" in north.log.read_text()
         assert "east" not in {silo for silo, _, _ in proof["teachers"]}
 
 

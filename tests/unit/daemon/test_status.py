@@ -7,10 +7,11 @@ import pytest
 from dcfm_node.cli.query import _status_text
 from dcfm_node.daemon.carriages import Carriage
 from dcfm_node.daemon.status import status
+from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.messages import Entries
 from dcfm_node.swarm.effects import LinkDown, LinkUp, Received, Tick, Train, Worked
 from dcfm_node.swarm.node import Node
-from tests.unit.swarm.builders import Run, snapshot
+from tests.unit.swarm.builders import Run, join, snapshot
 from tests.unit.swarm.test_node import empty, node, started, told
 
 DAY_S = 86_400.0
@@ -110,3 +111,27 @@ def test_a_bundle_does_not_excuse_a_silo_that_was_heard_since() -> None:
     assert document["problems"] == ["silo-0002 was not heard for 600 s"]
     document = status(made, now, carried=carried(now, 60.0))
     assert document["health"] == "healthy"
+
+
+def test_coverage_is_that_of_the_silos_that_take_part_once_all_said_what_they_hold() -> None:
+    run = Run(3)
+    made = started(run)
+    for number, author in enumerate(run.authors[1:], 1):
+        author.say(join(f"silo-000{number}").model_copy(update={"counts": (((0, number - 1), 3),)}))
+    text = _status_text(status(made, 0.0) | SHELL, explain=False)
+    assert "by the 1 of 3 silos that said so far what they hold" in text
+    for author in run.authors[1:]:
+        hear(made, run, author.key)
+    whole = status(made, 0.0)["coverage"]
+    assert (whole["silos"], whole["silos_told"]) == (3, 3)
+    run.authors[2].say(Withdraw(reason="moving"))
+    hear(made, run, run.keys[2])
+    left = status(made, 0.0)["coverage"]
+    assert (left["silos"], left["observed"]) == (2, whole["observed"] - 1)
+
+
+def hear(made: Node, run: Run, author: bytes) -> None:
+    """All that an author said so far."""
+    (journal,) = (a.journal for a in run.authors if a.key == author)
+    entries = tuple(sealed.envelope for sealed in journal)
+    made.handle(Received(author, Entries(run=run.id, entries=entries, beats=())), 0.0)

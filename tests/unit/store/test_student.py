@@ -27,6 +27,7 @@ from dcfm_node.records.manifest import (
 from dcfm_node.store.manifests import manifest_from_json, manifest_to_json
 from dcfm_node.store.student import (
     FILES,
+    INDIRECT,
     StudentFacts,
     model_card,
     read_student,
@@ -325,7 +326,7 @@ def test_the_card_names_the_missing_and_the_refusals() -> None:
     )
     card = model_card(MANIFEST, facts)
     assert "DEGRADED: **north, west taught it no expert of this round**" in card
-    assert "taught it nothing: west." in card
+    assert "no expert of these taught it: west." in card
     assert "An earlier expert stood in for: north." in card
     assert "refused by: west" in card
     assert "**not released**" in card
@@ -337,6 +338,9 @@ def test_the_card_names_who_withdrew_and_what_that_means() -> None:
     card = model_card(MANIFEST, replace(FACTS, teachers=teachers, withdrawn=["west"]))
     assert "Withdrawn from the run: west." in card
     assert "Superseded" not in card
+    assert INDIRECT in card
+    first = [(silo, 0, digest) for silo, _, digest in teachers]
+    assert INDIRECT not in model_card(MANIFEST, replace(FACTS, teachers=first, withdrawn=["west"]))
     card = model_card(MANIFEST, replace(FACTS, teachers=teachers, withdrawn=["north"]))
     assert "**Superseded**: north taught it" in card
 

@@ -4,7 +4,13 @@ import pytest
 
 from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.manifest import Continues, Handover, Manifest, Silo
-from dcfm_node.swarm.succession import Changed, changed_keys, check_student, inherited
+from dcfm_node.swarm.succession import (
+    Changed,
+    begins_anew,
+    changed_keys,
+    check_student,
+    inherited,
+)
 from dcfm_node.wire.envelope import Signer, hand_over, run_id
 from tests.unit.swarm.builders import Run, snapshot
 
@@ -93,3 +99,12 @@ def test_a_silo_inherits_its_newest_expert_by_its_name() -> None:
     assert inherited(old.view(), "newcomer") is None
     old.authors[1].say(Withdraw(reason="moving"))
     assert inherited(old.view(), "silo-0001") is None
+
+
+def test_another_run_of_the_same_name_begins_anew_unless_it_continues_the_old_one() -> None:
+    old = Run(3).manifest
+    other = Run(4).manifest
+    assert not begins_anew(old, old)
+    assert not begins_anew(old, following(Run(3)))
+    assert begins_anew(old, other)
+    assert not begins_anew(old, other.model_copy(update={"name": "another study"}))
