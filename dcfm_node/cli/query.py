@@ -196,7 +196,7 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
         *(f"behind    {what}" for what in answer["catching_up"]),
         *_skew_lines(answer),
         _coverage_text(answer["coverage"]),
-        _student_text(answer["latest"]),
+        _student_text(answer["latest"], answer["students"]),
     ]
     lines += [f"problem   {problem}" for problem in answer["problems"]]
     if explain:
@@ -330,8 +330,12 @@ def _coverage_text(coverage: dict[str, Any]) -> str:
     return text
 
 
-def _student_text(latest: dict[str, Any] | None) -> str:
+def _student_text(latest: dict[str, Any] | None, students: list[dict[str, Any]]) -> str:
     if latest is None:
+        final = [student for student in students if student["final"]]
+        if final and (gone := final[-1]["superseded"]):
+            why = "; ".join(f"{silo} {reason}" for silo, reason in gone.items())
+            return f"student   the last is superseded, none is released yet in its place: {why}"
         return "student   none is released yet"
     return (
         f"student   {latest['digest'][:12]} of round {latest['round']}, {latest['outcome']},"

@@ -11,7 +11,7 @@ from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.messages import Entries
 from dcfm_node.swarm.effects import LinkDown, LinkUp, Received, Tick, Train, Worked
 from dcfm_node.swarm.node import Node
-from tests.unit.swarm.builders import Run, join, snapshot
+from tests.unit.swarm.builders import Run, join, lease, snapshot, student, vote
 from tests.unit.swarm.test_node import empty, node, started, told
 
 DAY_S = 86_400.0
@@ -128,6 +128,23 @@ def test_coverage_is_that_of_the_silos_that_take_part_once_all_said_what_they_ho
     hear(made, run, run.keys[2])
     left = status(made, 0.0)["coverage"]
     assert (left["silos"], left["observed"]) == (2, whole["observed"] - 1)
+
+
+def test_a_superseded_student_is_said_to_be() -> None:
+    run = Run(3)
+    made = started(run)
+    run.publish_experts(0, but=(0,))
+    votes = [author.say(vote(1, 0, run.keys[1])) for author in run.authors[1:]]
+    claimed = run.authors[1].say(lease(1, 0, votes))
+    teachers = [said.digest for said in run.view().expert_entries.values()]
+    run.authors[1].say(student(1, 0, claimed, teachers, final=True))
+    for key in run.keys[1:]:
+        hear(made, run, key)
+    assert "none is released yet" in _status_text(status(made, 0.0) | SHELL, explain=False)
+    run.authors[2].say(Withdraw(reason="moving"))
+    hear(made, run, run.keys[2])
+    text = _status_text(status(made, 0.0) | SHELL, explain=False)
+    assert "the last is superseded" in text and "silo-0002 withdrew: moving" in text
 
 
 def hear(made: Node, run: Run, author: bytes) -> None:
