@@ -27,7 +27,8 @@ def refusals(scores: Mapping[bytes, Mapping[str, float]]) -> dict[bytes, str]:
     """Experts to refuse, and why.
 
     One is refused where it is nearer to the untrained network than to the median of all, and
-    an outlier among them.
+    an outlier among them or worse than that network: a few hostile ones among few spread so far
+    that none is an outlier.
 
     Args:
         scores: by expert, its places by figure; a figure is absent where there is nothing to
@@ -42,7 +43,7 @@ def refusals(scores: Mapping[bytes, Mapping[str, float]]) -> dict[bytes, str]:
             continue
         middle = median(everyone)
         spread = CONSISTENT * median(abs(place - middle) for place in everyone)
-        limit = max((middle + 1) / 2, middle + OUTLIER * spread)
+        limit = max((middle + 1) / 2, min(1.0, middle + OUTLIER * spread))
         for key, place in places.items():
             if place > limit:
                 why = (

@@ -25,7 +25,13 @@ def test_who_errs_like_an_untrained_network_is_refused_whatever_two_of_six_do(fi
 
 def test_peers_that_differ_as_much_as_they_know_are_left_alone() -> None:
     """Where data are far apart the spread itself is wide."""
-    assert not refusals(scores(0.0, 0.3, 0.6, 0.9, 1.2))
+    assert not refusals(scores(0.0, 0.3, 0.6, 0.9, 0.99))
+
+
+def test_who_knows_less_than_an_untrained_network_hides_behind_no_other() -> None:
+    """Half of the four that this silo can compare are hostile: none of them is an outlier."""
+    found = refusals(scores(0.0, 0.73, 1.42))
+    assert set(found) == {KEYS[2]}
 
 
 def test_an_outlier_that_still_knows_more_than_nothing_is_left_alone() -> None:
