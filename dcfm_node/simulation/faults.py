@@ -1,7 +1,7 @@
 """Faults: drawn from a scenario and a seed before the run begins, so that each can be left away."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +35,8 @@ HARMING: tuple[tuple[Kind, str], ...] = (
     ("snapshots damaged", "snapshots_damaged"),
 )
 """What harms a disk, and the setting that says how often."""
+RECOVERS_S = 60.0
+"""A node that is up again and linked has its journal back by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,20 @@ def draw(scenario: Scenario, seed: int) -> tuple[Fault, ...]:
     rng = random.Random(f"faults {seed}")
     draws = (_of_machines, _of_disks, _of_the_network, _of_silos)
     found = [fault for drawn in draws for fault in drawn(scenario, rng)]
-    return tuple(sorted(found, key=lambda fault: fault.at))
+    return tuple(sorted(_remembered(found, scenario.nodes), key=lambda fault: fault.at))
+
+
+def _remembered(found: Sequence[Fault], nodes: int) -> list[Fault]:
+    """Without the power cuts that would leave nobody who remembers what a harmed disk's owner said:
+    while it is away and recovers, one other at least stays up (decision 15 promises no more)."""
+    spared: set[Fault] = set()
+    for harm in (fault for fault in found if fault.kind in dict(HARMING)):
+        first, last = harm.at, (harm.until or harm.at) + RECOVERS_S
+        cuts = [f for f in found if f.kind == "crash" and f.silos != harm.silos]
+        amid = [f for f in cuts if f.at < last and (f.until or f.at) > first]
+        others = list(dict.fromkeys(f.silos for f in sorted(amid, key=lambda f: f.at)))
+        spared |= {f for f in amid if f.silos in others[max(1, nodes - 2) :]}
+    return [fault for fault in found if fault not in spared]
 
 
 def _instant(scenario: Scenario, rng: random.Random) -> float:
