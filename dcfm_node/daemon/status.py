@@ -12,10 +12,11 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.audit import FIGURES, refusals
 from dcfm_node.swarm.coverage import coverage
 from dcfm_node.swarm.effects import activity_of
+from dcfm_node.swarm.fold import Said
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.verdicts import superseding, told
-from dcfm_node.swarm.view import Said, View
+from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed, run_id
 
 SCHEMA = "dcfm-node/status/1"
@@ -171,6 +172,7 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
         "withdrawn": key in view.withdrawn,
         "late_s": None if me else _late(node, key, now),
         "expert_round": expert.body.round if expert is not None else None,
+        "condemned": expert is not None and view.condemned(expert.digest),
         "expert_ago_s": _ago(node, published, now),
         "record_ago_s": _ago(node, chain[-1] if chain else None, now),
         "link_ago_s": None if me else _link_ago(node, key, now),
@@ -273,6 +275,9 @@ def _problems(
             found.append(f"{silo['name']} signed two histories; its later records do not count")
         if silo["quarantined"]:
             found.append(f"{silo['name']} is in quarantine: {silo['quarantined']}")
+        elif silo["condemned"]:
+            round_ = silo["expert_round"]
+            found.append(f"{silo['name']}'s expert of round {round_} teaches nobody: refused")
         for said in silo["verdicts"]:
             by = ", ".join(said["by"])
             found.append(f"{silo['name']}: {said['cause']}, say {by}: {said['reason']}")

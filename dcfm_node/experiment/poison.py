@@ -1,13 +1,12 @@
 """Does quarantine keep poison out, and honest silos in? Seven silos, of which two are hostile.
 
-All silos in one process, over `flow` as a node's worker is; the rule is `swarm.audit`, a quorum of
-whose verdicts puts an expert out. A hostile silo lies in its own audits as well: it refuses every
-honest expert.
+All silos in one process, over `flow` as a node's worker is; the rules are those of `swarm.audit`. A
+hostile silo lies in its own audits as well: it refuses every honest expert.
 """
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,7 +22,7 @@ from dcfm_node.flow import networks
 from dcfm_node.flow.audit import audit
 from dcfm_node.flow.sampling import sample
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.swarm.audit import refusals
+from dcfm_node.swarm.audit import refusals, too_many
 from dcfm_node.wire.canonical import sha256
 
 Attack = Literal["flipped", "scaled", "random", "permuted"]
@@ -40,11 +39,13 @@ class Verdicts:
     """What one round's audits came to, and the process time of one silo's.
 
     Attributes:
-        refused: by silo, how many refused its expert.
+        refused: by silo, who refused its expert.
+        condemned: silos whose expert teaches nobody.
         worst: the highest place of any honest silo's expert at any honest judge.
     """
 
-    refused: Mapping[str, int]
+    refused: Mapping[str, Set[bytes]]
+    condemned: Set[str]
     worst: float
     seconds: float
 
@@ -120,23 +121,33 @@ def poisoned(expert: Trained, attack: Attack, manifest: Manifest, seed: int) -> 
 def judge(lab: Lab, experts: Sequence[Trained], hostile: set[int]) -> Verdicts:
     """Every silo audits every other's expert."""
     teachers, names = lab.teachers(experts), lab.names
-    refused = dict.fromkeys(names, 0)
+    refused: dict[str, set[bytes]] = {name: set() for name in names}
     worst, began = -math.inf, time.process_time()
     for k, me in enumerate(names):
         if k in hostile:
             for other, name in enumerate(names):
-                refused[name] += other not in hostile
+                if other not in hostile:
+                    refused[name].add(me.encode())
             continue
         scores = audit(lab.manifest, lab.silos[k][1], teachers, me=me, device=lab.device)
         keyed = {name.encode(): given for name, given in scores.items()}
         for subject in refusals(keyed):
-            refused[subject.decode()] += 1
+            refused[subject.decode()].add(me.encode())
         honest = [n for i, n in enumerate(names) if i not in hostile and n in scores]
         places = [scores[n].get(f, -math.inf) for n in honest for f in ("joint", "composed")]
         worst = max(worst, *places) if places else worst
-    return Verdicts(
-        refused, worst, (time.process_time() - began) / max(1, len(names) - len(hostile))
-    )
+    seconds = (time.process_time() - began) / max(1, len(names) - len(hostile))
+    return Verdicts(refused, _condemned(lab, refused), worst, seconds)
+
+
+def _condemned(lab: Lab, refused: Mapping[str, Set[bytes]]) -> set[str]:
+    held = {name: counts.keys() for name, counts in zip(lab.names, lab.counts, strict=True)}
+    found = set()
+    for name, by in refused.items():
+        others = {other.encode() for other in held if other != name and held[other] & held[name]}
+        if len(by) >= lab.manifest.quorum or too_many(by, others, len(held)):
+            found.add(name)
+    return found
 
 
 class Study:
@@ -203,10 +214,9 @@ class Study:
             if audited:
                 verdicts = judge(lab, shown, set(hostile))
                 found.append(verdicts)
-                for name, times in verdicts.refused.items():
-                    put_out[name] = put_out.get(name, 0) + (times >= quorum)
-                out = {n for n, times in verdicts.refused.items() if times >= quorum}
-                out |= {n for n, times in put_out.items() if times > 1}
+                for name, by in verdicts.refused.items():
+                    put_out[name] = put_out.get(name, 0) + (len(by) >= quorum)
+                out = {name for name, times in put_out.items() if times > 1} | verdicts.condemned
                 usable = {k for k in usable if lab.names[k] not in out}
             part = self._part(lab, usable)
             student = part.distil([shown[k] for k in sorted(usable)], number)

@@ -149,7 +149,7 @@ class Policy(Model):
     """A silo refuses a student whose velocity error on its hold-out data exceeds its own expert's
     by more than this factor."""
     audit: bool = True
-    """Every silo scores its peers' experts before they serve; what a quorum refuses is not used."""
+    """Every silo scores its peers' experts before they serve; one that is condemned is not used."""
 
 
 class Transfer(Model):

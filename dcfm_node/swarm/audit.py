@@ -1,4 +1,5 @@
-"""Which peers' experts a silo refuses, from what they scored on its hold-out data (SPEC 6.6).
+"""Which peers' experts a silo refuses, from what they scored on its hold-out data (SPEC 6.6), and
+how many such silos it takes until nobody uses one.
 
 A score is a place on a scale that every silo has by itself: 0 is its own expert, 1 is the untrained
 network that all started from, measured on the same rows, and those are rows of combinations that
@@ -6,7 +7,7 @@ the peer says it holds. So no unit, data set or difficulty enters. An honest sil
 near 0 there, whatever it knows or lacks elsewhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from statistics import median
 
 OUTLIER = 3.5
@@ -51,3 +52,15 @@ def refusals(scores: Mapping[bytes, Mapping[str, float]]) -> dict[bytes, str]:
                 )
                 found.setdefault(key, []).append(why)
     return {key: "; ".join(whys) for key, whys in found.items()}
+
+
+def too_many(refusers: Set[bytes], comparers: Set[bytes], roster: int) -> bool:
+    """Whether nobody learns from an expert (SPEC 6.7.2): so many refused its scores that an honest
+    silo is among them while no more than a third lie, and so did most of those who could tell.
+
+    Args:
+        comparers: silos that hold a combination which the expert's silo holds, without it.
+        roster: how many silos there are.
+    """
+    some = 3 * len(refusers) > roster
+    return some and 2 * len(refusers & comparers) > len(comparers)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from dcfm_node.records.base import MAX_TERM
 from dcfm_node.records.entries import Lease, Vote
+from dcfm_node.swarm.fold import Said
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.rounds import Late
-from dcfm_node.swarm.view import Said, View
+from dcfm_node.swarm.view import View
 from dcfm_node.wire.canonical import sha256
 
 MAX_DOUBLINGS = 5

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Student
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.swarm.fold import Said
 from dcfm_node.swarm.journal import Journals, Offered
 from dcfm_node.swarm.succession import Changed, changed_keys
-from dcfm_node.swarm.view import Said, View
+from dcfm_node.swarm.view import View
 from dcfm_node.wire.canonical import pack, unpack
 from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, open_entry, run_id
 

@@ -181,7 +181,7 @@ def in_vain(work: Work, asked: Work | None, view: View, me: bytes) -> bool:
 
 def _same_student(work: Distil, asked: Distil, view: View) -> bool:
     """Whether what is distilled is what is asked. A leader's teachers are fixed when it starts,
-    until one of their silos leaves or a quorum refuses one."""
+    until one of their silos leaves or too many refuse one."""
     taught = [(author, entry) for author, entry, _ in work.teachers]
     out = view.withdrawn.keys() | view.quarantined().keys()
     whole = not any(author in out or view.condemned(entry) for author, entry in taught)

@@ -10,9 +10,10 @@ from itertools import islice
 from dcfm_node.records.entries import Checkpoint, Expert, Lease, Snapshot, Student, Vote
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
 from dcfm_node.swarm.election import Await, Booth, Lead, next_move
+from dcfm_node.swarm.fold import Said
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.rounds import Late, Phase, current_phase, finishes, turn
-from dcfm_node.swarm.view import Said, View
+from dcfm_node.swarm.view import View
 
 CHECKPOINT_SLACK_BYTES = 1 << 20
 """A checkpoint's header, its counts and what is left over of its teachers'."""
@@ -373,7 +374,7 @@ def _lost(s: Situation, student: Said[Student]) -> bool:
 
 
 def _usable(s: Situation, said: Said[Expert]) -> bool:
-    """Whether neither this node nor a quorum refused an expert."""
+    """Whether this node could load an expert, and not too many silos refused it."""
     return not (_refused(s, said) or s.view.condemned(said.digest))
 
 

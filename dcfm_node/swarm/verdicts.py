@@ -88,7 +88,7 @@ def superseding(view: View, student: Student) -> Mapping[str, str]:
         elif key in view.quarantined():
             why = f"is in quarantine: {view.quarantined()[key]}"
         else:
-            why = "taught it an expert that a quorum refused"
+            why = "taught it an expert that too many refused"
         found[view.manifest.silo_name(key)] = why
     return found
 

@@ -234,6 +234,31 @@ def refused_teachers() -> list[Json]:
         name = f"{number} of five refuse its teacher"
         counts = {} if valid else {"counts": None}
         cases.append(story.told(name, "6.7.2", valid=[made.hex()], **counts, released=None))
+    return cases + teachers_of_rare_data()
+
+
+def teachers_of_rare_data() -> list[Json]:
+    """Two of five refuse an expert, which are too few for a quorum."""
+    plans: list[tuple[str, str, str, dict[str, Any]]] = [
+        ("the two that can compare it refuse it", "012", "12", {"counts": None}),
+        ("two of the three that can compare it refuse it", "0123", "12", {"counts": None}),
+        ("two of the four that can compare it refuse it", "01234", "12", {}),
+        ("one of the two that can compare it refuses it, and one that cannot", "012", "13", {}),
+        ("two that cannot compare it refuse it, as nobody can", "0", "12", {}),
+    ]
+    cases = []
+    for name, holders, judges, counts in plans:
+        story = Story()
+        for number in range(5):
+            label = (0, 0) if str(number) in holders else (1, 1)
+            join = rec.Join(name="silo", distils=True, version="", counts=((label, 7),))
+            story.say(number, join)
+        bad = story.expert(0)
+        made = story.student(1, story.lease(1, story.vote("012", 1)), [bad])
+        for judge in judges:
+            verdict = rec.Verdict(subject=SIGNERS[0].key, cause="score", entry=bad, reason="")
+            story.say(int(judge), verdict)
+        cases.append(story.told(name, "6.7.2", valid=[made.hex()], **counts, released=None))
     return cases
 
 

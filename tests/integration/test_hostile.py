@@ -9,7 +9,6 @@ from dcfm_node.swarm.election import rank
 from dcfm_node.wire.envelope import run_id
 from tests.integration.cluster import cluster, dcfm, released, until
 
-
 STRICT = 'participation = "strict"\nstall_s = 60.0\n'
 """So that a busy machine leaves nobody out, whom nobody would judge then."""
 

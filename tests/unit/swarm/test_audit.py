@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcfm_node.swarm.audit import FIGURES, refusals
+from dcfm_node.swarm.audit import FIGURES, refusals, too_many
 
 KEYS = [bytes([number]) * 32 for number in range(6)]
 
@@ -41,6 +41,16 @@ def test_an_outlier_that_still_knows_more_than_nothing_is_left_alone() -> None:
 def test_two_are_too_few_to_tell_who_is_wrong() -> None:
     assert not refusals(scores(5.0))
     assert not refusals({key: {} for key in KEYS})
+
+
+def test_too_many_refused_what_most_who_can_tell_refused_and_one_at_least_is_honest() -> None:
+    """SPEC 6.7.2: of seven, two may lie."""
+    a, b, c, d, e = (bytes([number]) * 32 for number in range(5))
+    assert too_many({a, b, c}, {a, b, c}, 7)
+    assert too_many({a, b, c}, {a, b, c, d, e}, 7)
+    assert not too_many({a, b}, {a, b}, 7)
+    assert not too_many({a, b, c}, {b, c, d, e}, 7)
+    assert not too_many({a, b, c}, set(), 7)
 
 
 def test_scores_that_only_inform_refuse_nobody() -> None:

@@ -235,6 +235,23 @@ def test_a_student_that_names_a_refused_expert_is_void_and_another_is_elected() 
     assert getattr(step.action, "term", None) == 2
 
 
+def test_an_expert_that_few_can_compare_is_condemned_by_them_and_its_silo_stays() -> None:
+    """SPEC 6.7.2, 6.7.3: the other silos hold nothing that it holds."""
+    run = Run(7)
+    for author, label in zip(run.authors, ((0,),) * 4 + ((1,),) * 3, strict=True):
+        author.say(join().model_copy(update={"counts": ((label, 9),)}))
+    run.publish_experts(0)
+    run.publish_experts(1)
+    culprit = run.keys[0]
+    for said in run.view().experts[culprit].values():
+        assert not run.view().condemned(said.digest)
+        for number in (1, 2, 3):
+            verdict = Verdict(subject=culprit, cause="score", entry=said.digest, reason="noise")
+            run.authors[number].say(verdict)
+        assert run.view().condemned(said.digest)
+    assert culprit in run.view().active()
+
+
 def test_after_two_refused_experts_a_silo_takes_no_part() -> None:
     """SPEC 6.7.3."""
     run = Run(5)
