@@ -13,6 +13,7 @@ from dcfm_node import __version__
 from dcfm_node.cli import (
     bundle,
     experiment,
+    journal,
     node,
     proof,
     query,
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 node.register(app)
 query.register(app)
+journal.register(app)
 simulate.register(app)
 app.add_typer(student.app, name="student")
 app.add_typer(proof.app, name="proof")

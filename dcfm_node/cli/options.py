@@ -11,6 +11,17 @@ from dcfm_node.errors import ConfigError
 Config = Annotated[
     Path, typer.Option("--config", "-c", help="The node's settings.", show_default=True)
 ]
+OfRun = Annotated[
+    str,
+    typer.Option(
+        "--run",
+        metavar="RUN",
+        help="An earlier run, by name, by the start of its id, or its run.toml with --peers.",
+    ),
+]
+OfPeers = Annotated[
+    Path | None, typer.Option("--peers", help="The peers.toml that goes with that run.toml.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 DEFAULT_CONFIG = Path("node.toml")

@@ -1,8 +1,7 @@
-"""Commands that ask a running daemon: status, peers, journal, stop, withdraw."""
+"""Commands that ask a running daemon: status, peers, stop, withdraw."""
 
 import sys
 import time
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +16,7 @@ DEGRADED = 3
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (status, peers, journal, stop, withdraw):
+    for command in (status, peers, stop, withdraw):
         app.command()(command)
 
 
@@ -79,29 +78,6 @@ def peers(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
             "\n  restart. A new silo, or a new sign_key, makes another run: go on from this one"
             "\n  with 'dcfm-node run continue'"
         )
-
-
-def journal(
-    silo: Annotated[str, typer.Option(help="Another silo's journal; this node's own else.")] = "",
-    config: Config = DEFAULT_CONFIG,
-    as_json: AsJson = False,
-) -> None:
-    """Every record this silo published: what left the building, with the weights it names."""
-    answer = call(state_folder(config), "journal", silo=silo)
-    if as_json:
-        print_json(answer)
-        return
-    rows = [
-        (
-            entry["seq"],
-            datetime.fromtimestamp(entry["time_ms"] / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
-            entry["body"]["kind"],
-            size(entry["bytes"]),
-            _said(entry["body"], entry["means"]),
-        )
-        for entry in answer["entries"]
-    ]
-    typer.echo(table(("no", "UTC", "record", "size", "says"), rows))
 
 
 def stop(
@@ -205,49 +181,6 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
         awaited = [silo for silo in answer["silos"] if silo["name"] in doing["waiting_on"]]
         lines += [f"waits for {silo['name']}: {_whereabouts(silo)}" for silo in awaited]
     return "\n".join(lines)
-
-
-def _said(body: dict[str, Any], means: dict[str, Any]) -> str:
-    """A record in a few words; --json has it whole.
-
-    Args:
-        means: what it says of others, in names.
-    """
-    match body["kind"]:
-        case "join":
-            samples = sum(count for _, count in body["counts"])
-            return f"{samples} samples of {len(body['counts'])} combinations, counted"
-        case "expert" | "student":
-            snapshot = body["snapshot"]
-            return (
-                f"round {body['round']}: weights {snapshot['digest'][:12]},"
-                f" {size(snapshot['size'])}; {', '.join(body['metrics'])}"
-            )
-        case "vote" | "lease":
-            return f"term {body['term']}, round {body['round']}"
-        case "checkpoint":
-            return f"term {body['term']}, round {body['round']}: {body['step']} steps are done"
-        case "audit":
-            return f"round {body['round']}: {_audited(means)}"
-        case "verdict":
-            return f"{means['subject']}: {body['cause']}: {body['reason']}"
-        case _:
-            return str(body.get("reason") or ", ".join(body.get("metrics", ())))
-
-
-def _audited(means: dict[str, Any]) -> str:
-    """How a silo found its peers' experts."""
-    from dcfm_node.swarm.audit import FIGURES
-
-    scored, worst = means["scored"], means["worst"]
-    lines = [f"{len(scored)} expert{'' if len(scored) == 1 else 's'} scored"]
-    if worst is not None:
-        lines.append(
-            f"worst is {worst['silo']}, its {FIGURES[worst['figure']]} at {worst['place']:.2f} of"
-            " the way to the untrained network"
-        )
-    lines.append(f"refuses {', '.join(means['refuses']) or 'nobody'}")
-    return "; ".join(lines)
 
 
 def _skew_lines(answer: dict[str, Any]) -> list[str]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dcfm_node.api.client import call
-from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, state_folder
+from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, OfPeers, OfRun, state_folder
 from dcfm_node.cli.output import print_json, size, table
+from dcfm_node.cli.recorded import students_of
 from dcfm_node.errors import ConfigError, Failed, PeerError
 
 if TYPE_CHECKING:
@@ -26,9 +27,17 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A student's folder.
 
 
 @app.command("list")
-def list_students(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Every student of the run, and which one is released."""
-    answer = call(state_folder(config), "students")
+def list_students(
+    run: OfRun = "",
+    peers: OfPeers = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Every student of the run, and which one is released.
+
+    The daemon may run or not; --run shows an earlier run.
+    """
+    answer = students_of(config, run, peers)
     if as_json:
         print_json(answer)
         return

@@ -10,8 +10,9 @@ from dcfm_node.api.server import Answer
 from dcfm_node.daemon.bench import Bench
 from dcfm_node.daemon.courier import Courier
 from dcfm_node.daemon.disk import Disk
+from dcfm_node.daemon.facts import journal_facts, student_facts, students_facts
 from dcfm_node.daemon.network import Network
-from dcfm_node.daemon.status import meaning, status, student_facts
+from dcfm_node.daemon.status import status
 from dcfm_node.daemon.training import Trainer
 from dcfm_node.errors import Failed
 from dcfm_node.store.snapshots import SnapshotStore
@@ -98,11 +99,8 @@ class Control:
         }
 
     def _students(self, _: dict[str, Any]) -> dict[str, Any]:
-        view = self.node.exchange.view
-        students = [student_facts(view, said) for said in view.valid_students()]
-        for student in students:
-            student["held"] = bytes.fromhex(student["digest"]) in self.node.held
-        return {"schema": "dcfm-node/students/1", "students": students}
+        exchange = self.node.exchange
+        return students_facts(exchange.journals, exchange.view, self.node.held.__contains__)
 
     def _student(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Everything `student fetch` needs to write the folder."""
@@ -136,27 +134,9 @@ class Control:
         }
 
     def _journal(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Every record an author signed: of this node, all that it ever said to anyone."""
-        manifest, wish = self.node.manifest, str(arguments.get("silo", ""))
-        keys = {silo.name: silo.key for silo in manifest.roster}
-        if wish and wish not in keys:
-            raise Failed(f"no silo {wish!r} in this run", fix=f"one of {', '.join(keys)}")
-        chain = self.node.exchange.journals.chains[keys.get(wish, self.node.me)]
-        return {
-            "schema": "dcfm-node/journal/1",
-            "silo": wish or manifest.silo_name(self.node.me),
-            "entries": [
-                {
-                    "seq": sealed.entry.seq,
-                    "time_ms": sealed.entry.time_ms,
-                    "digest": sealed.digest.hex(),
-                    "bytes": len(sealed.envelope),
-                    "body": plain(sealed.entry.body.model_dump()),
-                    "means": meaning(self.node.exchange.view, sealed.entry.body),
-                }
-                for sealed in chain
-            ],
-        }
+        exchange, wish = self.node.exchange, str(arguments.get("silo", ""))
+        silo = wish or self.node.manifest.silo_name(self.node.me)
+        return journal_facts(exchange.journals, exchange.view, silo)
 
     def _proof(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Two entries of a silo that contradict each other, for others to check."""
@@ -199,15 +179,6 @@ def _none_released(view: View) -> str:
     if final and view.rejected(final[-1]):
         return "the last student was refused by too many silos to be released"
     return "no student is released yet"
-
-
-def plain(value: Any) -> Any:
-    """The same for JSON: bytes as hex."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _peak_rss_mb(worker: int | None) -> float:

@@ -7,15 +7,15 @@ from typing import Any
 from dcfm_node import __version__
 from dcfm_node.daemon.carriages import NOTHING_CARRIED, Carriage
 from dcfm_node.daemon.explain import catching_up, explain
-from dcfm_node.records.entries import Audit, Body, Student, Verdict
+from dcfm_node.daemon.facts import student_facts
+from dcfm_node.records.entries import Student
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.swarm.audit import FIGURES, refusals
 from dcfm_node.swarm.coverage import coverage
 from dcfm_node.swarm.effects import activity_of
 from dcfm_node.swarm.fold import Said
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.node import Node
-from dcfm_node.swarm.verdicts import superseding, told
+from dcfm_node.swarm.verdicts import told
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed, run_id
 
@@ -88,63 +88,6 @@ def starting(name: str, manifest: Manifest) -> dict[str, Any]:
             "why": "its training process starts and reads the private data",
             "waiting_on": [],
         },
-    }
-
-
-def student_facts(view: View, said: Said[Student]) -> dict[str, Any]:
-    """One student, with its lineage in names."""
-    name, body = view.manifest.silo_name, said.body
-    experts = [view.expert_entries[digest] for digest in body.teachers]
-    return {
-        "digest": body.snapshot.digest.hex(),
-        "bytes": body.snapshot.size,
-        "round": body.round,
-        "term": body.term,
-        "final": body.final,
-        "outcome": "DEGRADED" if body.missing else "COMPLETE",
-        "missing": [name(key) for key in body.missing],
-        "resumed": body.resumed.hex() if body.resumed is not None else None,
-        "leader": name(said.author),
-        "teachers": [
-            {
-                "silo": name(expert.author),
-                "round": expert.body.round,
-                "digest": expert.body.snapshot.digest.hex(),
-            }
-            for expert in experts
-        ],
-        "endorsed_by": sorted(name(key) for key in view.endorsed.get(said.digest, ())),
-        "refused_by": {
-            name(key): refusal.body.reason
-            for key, refusal in view.refused.get(said.digest, {}).items()
-        },
-        "released": view.latest() == said,
-        "rejected": view.rejected(said),
-        "superseded": superseding(view, body),
-        "metrics": dict(body.metrics),
-    }
-
-
-def meaning(view: View, body: Body) -> dict[str, Any]:
-    """What a record says of others, whom it names by keys and digests alone, in names."""
-    if isinstance(body, Verdict):
-        return {"subject": view.manifest.silo_name(body.subject)}
-    if not isinstance(body, Audit):
-        return {}
-    authors = {said.digest: said.author for said in view.expert_entries.values()}
-    name = view.manifest.silo_name
-    scores = {authors[entry]: given for entry, given in body.scores if entry in authors}
-    places = [
-        (place, name(author), figure)
-        for author, given in scores.items()
-        for figure, place in given.items()
-        if figure in FIGURES
-    ]
-    place, silo, figure = max(places, default=(None, None, None))
-    return {
-        "scored": sorted(map(name, scores)),
-        "worst": {"silo": silo, "figure": figure, "place": place} if places else None,
-        "refuses": {name(author): why for author, why in refusals(scores).items()},
     }
 
 

@@ -1,4 +1,4 @@
-"""A run as a node's state folder keeps it, read beside a daemon or without one."""
+"""A run as a node's state folder keeps it, read beside a daemon or without one; never written."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +7,7 @@ from dcfm_node.errors import Failed
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.snapshots import snapshot_path
+from dcfm_node.swarm.exchange import fault_of
 from dcfm_node.swarm.journal import Journals
 from dcfm_node.swarm.lineage import bundle
 from dcfm_node.swarm.view import View
@@ -49,7 +50,7 @@ def find_archive(state: Path, run: bytes | None = None) -> Archive | None:
     """The same; None where the folder holds no such run."""
     if not (state / DATABASE).is_file():
         return None
-    store = JournalStore(state / DATABASE)
+    store = JournalStore(state / DATABASE, read_only=True)
     try:
         encoded = store.manifest(run)
         if encoded is None:
@@ -67,7 +68,7 @@ def last_run(state: Path) -> Manifest | None:
     if not (state / DATABASE).is_file():
         return None
     try:
-        store = JournalStore(state / DATABASE)
+        store = JournalStore(state / DATABASE, read_only=True)
     except Failed:
         return None
     try:
@@ -77,6 +78,17 @@ def last_run(state: Path) -> Manifest | None:
     finally:
         store.close()
     return decode_manifest(encoded) if encoded is not None else None
+
+
+def kept_runs(state: Path) -> list[Manifest]:
+    """The manifests of all runs that a state folder keeps, the present one first."""
+    if not (state / DATABASE).is_file():
+        return []
+    store = JournalStore(state / DATABASE, read_only=True)
+    try:
+        return [decode_manifest(encoded) for encoded in store.manifests()]
+    finally:
+        store.close()
 
 
 def earlier_lineage(state: Path, manifest: Manifest) -> bytes | None:
@@ -98,5 +110,6 @@ def _replayed(
         journals.offer(open_entry(envelope))
     for first, second in forks:
         journals.mark_fork(open_entry(first), open_entry(second))
-    chains = journals.chains.values()
-    return journals, View.of(manifest, (sealed for chain in chains for sealed in chain))
+    said = (sealed for chain in journals.chains.values() for sealed in chain)
+    forked = {author: fault_of(fork) for author, fork in journals.forks.items()}
+    return journals, View.of(manifest, said, forked)

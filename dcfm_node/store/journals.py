@@ -47,19 +47,23 @@ class JournalStore:
 
     Args:
         path: the database; made, with mode 0600, if it is not there.
+        read_only: neither writes nor makes a file nor waits for who does: to read beside a daemon
+            that runs, or what a dead one left.
 
     Raises:
         Failed: from any method, when the file is not ours or cannot be used; `Damaged` when it was
             ours, `DiskError` when the disk took nothing. The file is left as it is.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
         with self._explained():
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._db = sqlite3.connect(path, isolation_level=None)
+            if not read_only:
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            uri = f"{path.absolute().as_uri()}?{_reading(path) if read_only else 'mode=rw'}"
+            self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
             try:
-                self._prepare()
+                self._prepare(read_only)
             except BaseException:
                 self._db.close()
                 raise
@@ -122,13 +126,23 @@ class JournalStore:
         run = self.get("run") if run is None else run
         return None if run is None else self.get(f"manifest/{run.hex()}")
 
+    def manifests(self) -> list[bytes]:
+        """Of every run this node took part in, the one that it entered last first."""
+        with self._explained():
+            rows: list[tuple[bytes]] = self._db.execute(
+                "SELECT value FROM meta WHERE key LIKE 'manifest/%' ORDER BY rowid DESC"
+            ).fetchall()
+        return [value for (value,) in rows]
+
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it. Harmless when repeated."""
         with self._explained():
             self._db.close()
 
-    def _prepare(self) -> None:
-        fresh = not self._db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+    def _prepare(self, read_only: bool) -> None:
+        fresh = (
+            not read_only and not self._db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+        )
         version = SCHEMA_VERSION if fresh else self._pragma("user_version")
         if not fresh and self._pragma("application_id") != APPLICATION_ID:
             raise self._failed("this SQLite file does not hold journals of dcfm-node", _MOVE)
@@ -137,9 +151,10 @@ class JournalStore:
                 f"the journals have schema version {version}, this program reads {SCHEMA_VERSION}",
                 "run the version of dcfm-node that wrote them",
             )
-        self._db.execute("PRAGMA journal_mode = WAL")
-        # FULL syncs the log at every commit: what was told to peers survives a power cut.
-        self._db.execute("PRAGMA synchronous = FULL")
+        if not read_only:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            # FULL syncs the log at every commit: what was told to peers survives a power cut.
+            self._db.execute("PRAGMA synchronous = FULL")
         found = self._pragma("quick_check")
         if found != "ok":
             raise self._damaged(found)
@@ -195,6 +210,16 @@ _MOVE = (
     "again: the node catches up from its peers"
 )
 _DISK = "check the disk's free space and that the file belongs to the user that runs the node"
+
+
+def _reading(path: Path) -> str:
+    """How SQLite opens a database without a write, which it would do beside it even to read: the
+    index of a write-ahead log that is there is taken as it is, and none is made where no log is."""
+    log, index = (path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-shm"))
+    if index:
+        return "mode=ro&readonly_shm=1"
+    # A log without its index is a copy of what somebody has, or had: SQLite has to make the index.
+    return "mode=ro" if log else "immutable=1"
 
 
 def set_aside(path: Path) -> Path:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from dcfm_node.daemon.status import status, student_facts
+from dcfm_node.daemon.facts import student_facts
+from dcfm_node.daemon.status import status
 from dcfm_node.errors import OtherProtocolError, PeerError
 from dcfm_node.records.entries import Student
 from dcfm_node.records.manifest import Policy

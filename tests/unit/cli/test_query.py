@@ -7,10 +7,7 @@ from typing import Any
 import pytest
 
 from dcfm_node.cli import query
-from dcfm_node.daemon.status import meaning
-from dcfm_node.records.entries import Audit, Verdict
 from tests.unit.cli.running import answering, run
-from tests.unit.swarm.builders import Run, expert
 
 
 @pytest.fixture
@@ -77,44 +74,3 @@ def test_who_withdrew_is_told_so_and_not_asked(
     monkeypatch.setattr(query, "call", answering(leaving(withdrawn=True), []))
     assert run(monkeypatch, "withdraw", "--reason", "again", "-c", config) == 0
     assert capsys.readouterr().out == "this silo had withdrawn already: moved\n"
-
-
-def journal_of(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: Path, *rows: object
-) -> list[str]:
-    """The last column of what `journal` prints."""
-    entries = [
-        {"seq": n, "time_ms": 0, "bytes": 1, "digest": "", **dict(row)}  # type: ignore[call-overload]
-        for n, row in enumerate(rows)
-    ]
-    monkeypatch.setattr(query, "call", answering({"journal": {"entries": entries}}, []))
-    assert run(monkeypatch, "journal", "-c", config) == 0
-    header, *lines = capsys.readouterr().out.splitlines()
-    return [line[header.index("says") :] for line in lines]
-
-
-def test_an_audit_says_who_was_scored_who_did_worst_and_who_is_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: Path
-) -> None:
-    run_ = Run(4)
-    said = [author.say(expert(1, f"expert {n}")) for n, author in enumerate(run_.authors)]
-    places = ({"joint": 0.01}, {"joint": -0.02, "composed": 0.03}, {"joint": 4.0, "ci_gap": 9.0})
-    pairs = zip(said[1:], places, strict=True)
-    audit = Audit(round=1, scores=tuple((sealed.digest, given) for sealed, given in pairs))
-    alone = Audit(round=2, scores=((said[1].digest, {"ci_gap": 1.0}), (bytes(32), {"joint": 1.0})))
-    verdict = Verdict(subject=run_.keys[3], cause="score", entry=said[3].digest, reason="it errs")
-    rows = journal_of(
-        monkeypatch,
-        capsys,
-        config,
-        *(
-            {"body": b.model_dump(), "means": meaning(run_.view(), b)}
-            for b in (audit, alone, verdict)
-        ),
-    )
-    assert rows == [
-        "round 1: 3 experts scored; worst is silo-0003, its velocity error on full labels at 4.00"
-        " of the way to the untrained network; refuses silo-0003",
-        "round 2: 1 expert scored; refuses nobody",
-        "silo-0003: score: it errs",
-    ]

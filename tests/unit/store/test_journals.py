@@ -104,6 +104,26 @@ def test_settings_survive_a_restart(store: JournalStore, path: Path) -> None:
     again.close()
 
 
+def test_who_only_reads_writes_nothing_and_makes_no_file(store: JournalStore, path: Path) -> None:
+    store.enter(OTHER_RUN, b"earlier")
+    store.enter(RUN, b"present")
+    store.append(RUN, ANNA.key, 0, entry(ANNA, 0))
+
+    def read(beside: int) -> None:
+        assert len(list(path.parent.iterdir())) == beside
+        reader = JournalStore(path, read_only=True)
+        assert reader.load(RUN) == ([entry(ANNA, 0)], [])
+        assert reader.manifests() == [b"present", b"earlier"]
+        with pytest.raises(Failed, match="readonly"):
+            reader.put("key", b"value")
+        reader.close()
+        assert len(list(path.parent.iterdir())) == beside
+
+    read(3)  # with the log and its index, while somebody has it open
+    store.close()
+    read(1)
+
+
 def test_the_file_is_private(store: JournalStore, path: Path) -> None:
     store.put("key", b"value")
     files = list(path.parent.iterdir())
