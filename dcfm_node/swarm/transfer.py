@@ -269,9 +269,13 @@ class Transfers:
         effects: list[Effect] = []
         for digest, download in self._downloads.items():
             for peer in self._peers:
-                if peer in download.holders or peer in download.banned:
+                # Who gave all it had when it was asked may have more by now: what it said of that
+                # may be lost.
+                gives = download.holders.get(peer, 0) & ~download.stored
+                if gives or peer in download.banned:
                     continue
                 due, pause = download.asks.get(peer, (now, FIRST_ASK_S))
+                pause = LAST_ASK_S if peer in download.holders else pause
                 if now >= due:
                     later = now + pause * self._rng.uniform(0.75, 1.25)
                     download.asks[peer] = (later, min(LAST_ASK_S, 2 * pause))

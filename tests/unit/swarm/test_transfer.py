@@ -294,6 +294,21 @@ def test_a_part_is_asked_only_for_what_it_has() -> None:
     assert wanted(transfers.has(A, snapshot.digest, b"\x12\x02", 1.0), A) == [4]
 
 
+def test_who_gave_all_it_had_is_asked_again_now_and_then() -> None:
+    """SPEC 4.1.3: its `has` may be lost, and nobody else be left who holds the rest."""
+    data, hashes, snapshot = make(2)
+    transfers = Transfers(Random(0))
+    transfers.peer_up(A, 0.0)
+    transfers.fetch(snapshot, 0.0)
+    transfers.holds(A, snapshot.digest, hashes, b"\x01", 0.0)
+    assert wanted(transfers.resumed(snapshot.digest, (), 0.0), A) == [0]
+    assert not [e for e in transfers.tick(1.0) if isinstance(e, Ask)]
+    transfers.chunk(A, snapshot.digest, 0, piece(data, 0), 1.0)
+    asked = [now for now in range(2, 100) for e in transfers.tick(now) if isinstance(e, Ask)]
+    assert len(asked) >= 3 and min(b - a for a, b in pairwise(asked)) >= LAST_ASK_S / 2
+    assert wanted(transfers.holds(A, snapshot.digest, hashes, b"\x03", 99.0), A) == [1]
+
+
 def test_chunks_that_do_not_exist_are_the_peers_fault() -> None:
     """SPEC 5.3.3."""
     _, hashes, snapshot = make(2)
