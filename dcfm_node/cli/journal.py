@@ -63,7 +63,7 @@ def _parts(body: dict[str, Any], means: dict[str, Any]) -> list[str]:
     match body["kind"]:
         case "join":
             samples = sum(count for _, count in body["counts"])
-            held = [f"{count} of {', '.join(of.values())}" for of, count in means["counts"]]
+            held = [f"{count} of {'/'.join(of.values())}" for of, count in means["counts"]]
             counted = f"{samples} samples of {len(held)} combinations, counted"
             return [f"{counted}: {_as_many_as_fit(held, SAYS_WIDTH - len(counted) - 2)}"]
         case "expert":

@@ -11,6 +11,9 @@ from dcfm_node.errors import ConfigError, Unreachable
 if TYPE_CHECKING:
     from dcfm_node.store.archive import Archive
 
+PATIENCE_S = 5.0
+"""A daemon that does not answer by then is not needed."""
+
 
 def journal_of(config: Path, run: str, peers: Path | None, silo: str) -> dict[str, Any]:
     """A silo's journal, this node's own by default (schema `dcfm-node/journal/1`).
@@ -50,7 +53,7 @@ def _found(
     state = state_folder(config)
     if not run and peers is None:
         try:
-            return call(state, command, **arguments)
+            return call(state, command, timeout_s=PATIENCE_S, **arguments)
         except Unreachable:
             from dcfm_node.store.archive import find_archive
 

@@ -45,7 +45,7 @@ def journal_facts(journals: Journals, view: View, silo: str) -> dict[str, Any]:
                 "time_ms": sealed.entry.time_ms,
                 "digest": sealed.digest.hex(),
                 "bytes": len(sealed.envelope),
-                "body": plain(sealed.entry.body.model_dump()),
+                "body": plain(sealed.entry.body),
                 "means": meaning(view, sealed.entry.body),
             }
             for sealed in journals.chains[keys[silo]]
@@ -100,7 +100,7 @@ def student_facts(view: View, said: Said[Student]) -> dict[str, Any]:
         "released": view.latest() == said,
         "rejected": view.rejected(said),
         "superseded": superseding(view, body),
-        "metrics": dict(body.metrics),
+        "metrics": dict(sorted(body.metrics.items())),
     }
 
 
@@ -176,10 +176,14 @@ def _scores(view: View, body: Audit) -> dict[str, Any]:
     }
 
 
-def plain(value: Any) -> Any:
-    """The same for JSON: bytes as hex."""
+def plain(body: Body) -> dict[str, Any]:
+    """A record for JSON: bytes as hex, figures by name, whether read from disk or just made."""
+    return {field: _plain(value) for field, value in body.model_dump().items()}
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: _plain(item) for key, item in sorted(value.items())}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -7,7 +7,7 @@ from tests.unit.swarm.builders import Run, expert, join, snapshot, vote
 
 
 def says(run: Run, body: Body) -> str:
-    return said(plain(body.model_dump()), meaning(run.view(), body))
+    return said(plain(body), meaning(run.view(), body))
 
 
 def test_a_join_says_how_many_samples_of_which_combinations() -> None:
@@ -16,7 +16,7 @@ def test_a_join_says_how_many_samples_of_which_combinations() -> None:
     names = [attribute.values for attribute in run.manifest.attributes]
     assert says(run, held) == (
         "42 samples of 2 combinations, counted:"
-        f" 12 of {names[0][0]}, {names[1][0]}, 30 of {names[0][1]}, {names[1][0]}"
+        f" 12 of {names[0][0]}/{names[1][0]}, 30 of {names[0][1]}/{names[1][0]}"
     )
     strange = join().model_copy(update={"counts": (((999,), 1),)})
     assert says(run, strange).endswith("1 of number 999")
@@ -38,7 +38,7 @@ def test_an_expert_says_its_weights_and_figures() -> None:
     weights = f"weights {body.snapshot.digest.hex()[:12]}"
     text = says(run, body)
     assert text.startswith(f"round 2: {weights}, ")
-    assert text.endswith("; holdout_loss 0.1235, ci_gap 4")
+    assert text.endswith("; ci_gap 4, holdout_loss 0.1235")
     coded = snapshot("coded").model_copy(update={"size": 1_500})
     delta = Delta(base=bytes(32), coded=coded)
     assert ", or 1.5 kB as what changed;" in says(run, body.model_copy(update={"delta": delta}))
