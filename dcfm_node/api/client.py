@@ -38,7 +38,7 @@ def call(state: Path, command: str, *, timeout_s: float = 30.0, **arguments: Any
     if "starting" in answer:
         raise Starting(answer["starting"])
     if "error" in answer:
-        raise Failed(answer["error"], fix=answer.get("fix", ""))
+        raise Failed(answer["error"], where=answer.get("where", ""), fix=answer.get("fix", ""))
     return answer
 
 

@@ -76,7 +76,7 @@ def export(
         return
     typer.echo(
         f"wrote {folder}: {facts['records']} records, {len(carried)} snapshots,"
-        f" {size(total)}\nthere: dcfm-node bundle import {folder.name}"
+        f" {size(total)}\nthere: dcfm-node bundle import {folder}"
     )
 
 

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from dcfm_node.swarm.effects import Carried, Event, Received
 from dcfm_node.swarm.node import Node
 
 log = structlog.get_logger()
+
+COPY = "copy it again, whole; if that does not help, ask its site for another"
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class Courier:
         """Import a bundle: its entries, then every snapshot of it that this node wants.
 
         Raises:
-            Failed: it cannot be read or does not hold; what was sound before that stays.
+            Failed: it cannot be read or does not hold, also in what is not wanted here;
+                records before a fault, and sound snapshots, stay taken in.
         """
         async with self.lock:
             return await self._take_in(folder)
@@ -67,25 +71,34 @@ class Courier:
                 for envelope, author in self._held().items()
                 if envelope in carried and envelope not in before
             )
-            self._note(bundle.label.author, new, taken)
-            present = await asyncio.to_thread(bundle.count_snapshots)
+            self._note(bundle.label.author, new, len(taken))
+            present = len(await asyncio.to_thread(bundle.snapshots))
+            damage = await asyncio.to_thread(bundle.damage, taken)
         except PeerError as error:
             raise Failed(
                 f"the bundle is refused: {error}",
                 where=str(folder),
-                fix="copy it again, whole; if that does not help, ask its site for another",
+                fix=COPY,
             ) from error
         except OSError as error:
             raise Failed(f"cannot be imported: {error.strerror}", where=str(folder)) from error
         name = self.node.manifest.silo_name(bundle.label.author)
-        log.info("bundle_imported", peer=name, records=new.total(), snapshots=taken)
+        log.info("bundle_imported", peer=name, records=new.total(), snapshots=len(taken))
+        if damage:
+            raise Failed(
+                f"the bundle is damaged: {damage}; what was sound in it is taken in:"
+                f" {len(carried)} records, {new.total()} of them new here; {len(taken)} snapshots"
+                " that were wanted here",
+                where=str(folder),
+                fix=COPY,
+            )
         return {
             "schema": "dcfm-node/bundle-import/1",
             "from": name,
             "records": len(carried),
             "new_records": new.total(),
             "snapshots": present,
-            "new_snapshots": taken,
+            "new_snapshots": len(taken),
             "wanted": len(self.node.fetching.keys() - self.snapshots.held()),
         }
 
@@ -105,18 +118,20 @@ class Courier:
             await self.handle(Carried(author, head))
         return carried
 
-    async def _snapshots(self, bundle: CarriedBundle) -> int:
-        """How many were taken over. Others may become wanted by what these make known."""
-        taken = 0
+    async def _snapshots(self, bundle: CarriedBundle) -> set[bytes]:
+        """Digests of those taken over. Others may become wanted by what these make known."""
+        taken: set[bytes] = set()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(mode=0o700)
         for digest, snapshot in list(self.node.fetching.items()):
             copy = self.folder / digest.hex()
-            if await asyncio.to_thread(bundle.take, snapshot, copy):
+            with suppress(PeerError, Failed):  # it is damaged: `damage` finds it again, and tells
+                if await asyncio.to_thread(bundle.take, snapshot, copy):
+                    taken.add(digest)
+            if digest in taken:
                 self.unfetch(digest)
                 await asyncio.to_thread(self.snapshots.adopt, copy)
                 await self.check(digest)
-                taken += 1
         return taken
 
     def _held(self) -> dict[bytes, bytes]:

@@ -252,7 +252,10 @@ def _absence(silo: dict[str, Any]) -> str:
     if not silo["live"] and not silo["quarantined"]:
         ago = silo["heard_ago_s"]
         when = f"for {ago:.0f} s" if ago is not None else "since this node started"
-        return f"was not heard {when}"
+        # Where others take in its bundles, its records come here, and no sign of life does.
+        written = silo["record_ago_s"]
+        record = f"; its last record is {written:.0f} s old" if written is not None else ""
+        return f"was not heard {when}{record}"
     if silo["late_s"] is not None:
         return f"answers, but is waited for since {silo['late_s']:.0f} s and shows no progress"
     return ""

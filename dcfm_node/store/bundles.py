@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 from itertools import islice
@@ -31,6 +31,8 @@ LABEL, ENTRIES, SNAPSHOTS = "bundle", "entries", "snapshots"
 LENGTH_BYTES = 4
 COPY_BYTES = 1 << 20
 MAX_SNAPSHOTS = 4_096
+MAX_TOLD = 8
+"""Damaged snapshots that are named."""
 
 
 def write_bundle(
@@ -115,26 +117,33 @@ class CarriedBundle:
                 yield message
 
     def snapshots(self) -> dict[bytes, Path]:
-        """The snapshots in the folder, by the digest that each claims.
+        """What is named as a snapshot in the folder, by the digest that each claims; unchecked. Of
+        what else a file manager left there, nothing is read.
 
         Raises:
-            PeerError: something else lies there.
+            PeerError: there is too much.
         """
-        folder, found = self.folder / SNAPSHOTS, {}
-        for path in islice(folder.iterdir() if folder.is_dir() else (), MAX_SNAPSHOTS + 1):
-            digest = digest_of_name(path)
-            if digest is None or path.is_symlink() or not path.is_file():
-                raise PeerError(f"{path.name[:80]!r} among its snapshots is none")
-            found[digest] = path
-        if len(found) > MAX_SNAPSHOTS:
-            raise PeerError(f"it holds more than {MAX_SNAPSHOTS} snapshots")
-        return found
-
-    def count_snapshots(self) -> int:
-        """How many files in it are named as snapshots are; none is opened."""
         folder = self.folder / SNAPSHOTS
-        listed = islice(folder.iterdir() if folder.is_dir() else (), MAX_SNAPSHOTS)
-        return sum(digest_of_name(path) is not None for path in listed)
+        listed = list(islice(folder.iterdir() if folder.is_dir() else (), MAX_SNAPSHOTS + 1))
+        if len(listed) > MAX_SNAPSHOTS:
+            raise PeerError(f"more than {MAX_SNAPSHOTS} files lie in its folder {SNAPSHOTS}")
+        named = ((digest_of_name(path), path) for path in sorted(listed))
+        return {digest: path for digest, path in named if digest is not None}
+
+    def damage(self, sound: Collection[bytes] = ()) -> str:
+        """Which of its snapshots are not sound, in words; empty if all are.
+
+        Args:
+            sound: digests of those that were read and found so already.
+        """
+        found = [
+            f"{SNAPSHOTS}/{path.name}"
+            for digest, path in self.snapshots().items()
+            if digest not in sound and not _is_sound(path, digest)
+        ]
+        more = f" and {len(found) - MAX_TOLD} more" if len(found) > MAX_TOLD else ""
+        told = ", ".join(found[:MAX_TOLD]) + more
+        return f"not what the name says, or not to be read: {told}" if found else ""
 
     def take(self, snapshot: Snapshot, target: Path) -> bool:
         """Copy a snapshot that a record names to `target`. False if the bundle has it not.
@@ -154,6 +163,14 @@ class CarriedBundle:
             target.unlink()
             raise PeerError(f"its snapshot {snapshot.digest.hex()[:12]} is not what a record says")
         return True
+
+
+def _is_sound(path: Path, digest: bytes) -> bool:
+    try:
+        regular = path.is_file() and not path.is_symlink() and path.stat().st_size > 0
+        return regular and describe(path).digest == digest
+    except OSError:  # a damaged disk gives that for what it held
+        return False
 
 
 def read_bundle(folder: Path, manifest: Manifest) -> CarriedBundle:

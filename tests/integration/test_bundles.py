@@ -70,7 +70,15 @@ def test_a_site_reached_by_bundles_alone_takes_full_part(tmp_path: Path) -> None
             )
         )
         # Who is reached by hand is told as such, also after a restart, where bundles came.
+        config = north.folder / "node.toml"
+        alive = dcfm_json("journal", "-c", config)["entries"]
+        students = dcfm_json("student", "list", "-c", config)["students"]
         north.kill()
+        # What left the building is told without a daemon too, and just the same.
+        dead = dcfm_json("journal", "-c", config)
+        assert (dead["silo"], dead["entries"][: len(alive)]) == ("north", alive)
+        listed = dcfm_json("student", "list", "-c", config)["students"]
+        assert [s["digest"] for s in listed] == [s["digest"] for s in students]
         north.start()
         until(lambda: north.ask().get("health") == "healthy")
         status = dcfm("status", "-c", north.folder / "node.toml")
@@ -95,6 +103,10 @@ def test_a_site_reached_by_bundles_alone_takes_full_part(tmp_path: Path) -> None
         data = bytearray(victim.read_bytes())
         data[-1] ^= 1
         victim.write_bytes(bytes(data))
+        damage = f"not what the name says, or not to be read: snapshots/{victim.name}"
         refused = dcfm("bundle", "verify", copy, "--run", run, "--peers", peers)
-        assert refused.returncode == 1
-        assert "is not what its name says" in refused.stderr
+        assert (refused.returncode, damage in refused.stderr) == (1, True)
+        # East has all of it: nothing of it is wanted there.
+        refused = dcfm("bundle", "import", copy, "-c", east.folder / "node.toml")
+        assert (refused.returncode, damage in refused.stderr) == (1, True)
+        assert f"{copy}: " in refused.stderr

@@ -5,18 +5,20 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from dcfm_node.daemon.carriages import Carriages
 from dcfm_node.daemon.courier import Courier
+from dcfm_node.errors import Failed
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import Event, Held, Tick
 from dcfm_node.swarm.node import Node
 from tests.unit.store.test_bundles import bundle
+from tests.unit.swarm.builders import Run
 
 
-def test_counts_are_the_exporters_and_what_was_new_is_told_beside(tmp_path: Path) -> None:
-    run, _, folder = bundle(tmp_path)  # of silo 1: two records of silo 0, and its snapshot
-    (folder / "snapshots" / ".DS_Store").write_text("what a file manager leaves on a stick")
-    state = tmp_path / "state"
+def courier_of(run: Run, state: Path) -> Courier:
+    """Of a node that knows nothing of the run yet."""
     state.mkdir()
     node = Node(
         signer=run.authors[2].signer,
@@ -36,7 +38,13 @@ def test_counts_are_the_exporters_and_what_was_new_is_told_beside(tmp_path: Path
 
     carriages = Carriages(state / "bundles.json", run.id)
     snapshots = SnapshotStore(state)
-    courier = Courier(node, snapshots, state / "import", handle, check, lambda _: None, carriages)
+    return Courier(node, snapshots, state / "import", handle, check, lambda _: None, carriages)
+
+
+def test_counts_are_the_exporters_and_what_was_new_is_told_beside(tmp_path: Path) -> None:
+    run, _, folder = bundle(tmp_path)  # of silo 1: two records of silo 0, and its snapshot
+    (folder / "snapshots" / ".DS_Store").write_text("what a file manager leaves on a stick")
+    courier = courier_of(run, tmp_path / "state")
 
     def take_in() -> dict[str, Any]:
         return asyncio.run(courier.take_in(folder))
@@ -52,3 +60,24 @@ def test_counts_are_the_exporters_and_what_was_new_is_told_beside(tmp_path: Path
     assert (again["records"], again["snapshots"]) == (2, 1)
     assert (again["new_records"], again["new_snapshots"]) == (0, 0)
     assert courier.carried == before, "an old copy is no sign of life"
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_damaged_snapshot_is_told_whether_it_was_wanted_or_not_and_the_rest_is_taken_in(
+    tmp_path: Path, wanted: bool
+) -> None:
+    run, snapshot, folder = bundle(tmp_path)
+    courier = courier_of(run, tmp_path / "state")
+    sound = folder / "snapshots" / f"{snapshot.digest.hex()}.safetensors"
+    damaged = folder / "snapshots" / f"{bytes(32).hex()}.safetensors"  # before it, and unwanted
+    if wanted:
+        damaged = sound
+    damaged.write_bytes(b"not what it says")
+    with pytest.raises(Failed, match=f"snapshots/{damaged.name}") as told:
+        asyncio.run(courier.take_in(folder))
+    assert told.value.exit_code == 1
+    assert told.value.where == str(folder)
+    assert "2 records, 2 of them new here" in str(told.value)
+    assert len(courier.node.exchange.journals.chains[run.keys[0]]) == 2
+    assert (snapshot.digest in courier.snapshots.held()) is not wanted
+    assert courier.carried["silo-0000"].records == 2

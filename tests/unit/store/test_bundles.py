@@ -178,7 +178,7 @@ def test_a_snapshot_changed_on_the_way_is_refused(tmp_path: Path, change: str) -
     with pytest.raises(PeerError, match="not what a record says"):
         found.take(snapshot, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
-    with pytest.raises(PeerError, match="not what its name says"):
+    with pytest.raises(PeerError, match=f"not what the name says.*: snapshots/{path.name}"):
         audit(found, run.manifest)
 
 
@@ -190,5 +190,5 @@ def test_a_link_among_the_snapshots_is_not_followed(tmp_path: Path) -> None:
     found = read_bundle(folder, run.manifest)
     with pytest.raises(Failed, match="cannot be read"):
         found.take(snapshot, tmp_path / "copy")
-    with pytest.raises(PeerError, match="is none"):
+    with pytest.raises(PeerError, match="not to be read"):
         audit(found, run.manifest)
