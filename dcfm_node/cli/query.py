@@ -171,6 +171,7 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
         *_bundle_lines(answer["silos"]),
         *(f"behind    {what}" for what in answer["catching_up"]),
         *_skew_lines(answer),
+        *_knock_lines(answer),
         _coverage_text(answer["coverage"]),
         _student_text(answer["latest"], answer["students"]),
     ]
@@ -188,6 +189,19 @@ def _skew_lines(answer: dict[str, Any]) -> list[str]:
     others = [(s["name"], s["version"]) for s in answer["silos"] if s["version"]]
     skewed = [f"{name} {version}" for name, version in others if version != answer["version"]]
     return [f"versions  this node {answer['version']}; {', '.join(skewed)}"] if skewed else []
+
+
+def _knock_lines(answer: dict[str, Any]) -> list[str]:
+    """Unknown keys that knocked, in one line."""
+    if not (strangers := answer["pending"]):
+        return []
+    keys = (
+        "1 key that peers.toml lacks"
+        if len(strangers) == 1
+        else (f"{len(strangers)} keys {'or more ' * answer['pending_more']}that peers.toml lacks")
+    )
+    last = strangers[-1]["address"]
+    return [f"knocks    {keys}, the last from {last}: 'dcfm-node peers' shows them"]
 
 
 def _whereabouts(silo: dict[str, Any]) -> str:

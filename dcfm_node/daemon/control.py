@@ -81,7 +81,7 @@ class Control:
                 "pid": self.trainer.pid,
                 "metrics": self.bench.metrics,
             },
-            "pending": list(self.network.pending.values()),
+            **self._strangers(),
         }
 
     def _peers(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -92,11 +92,12 @@ class Control:
             sent, received = traffic.get(bytes.fromhex(silo["id"]), (0, 0))
             silo |= {"bytes_sent": sent, "bytes_received": received}
             silo["refused"] = self.network.refusals.get(silo["name"], "")
-        return {
-            "schema": "dcfm-node/peers/1",
-            "peers": silos,
-            "pending": list(self.network.pending.values()),
-        }
+        return {"schema": "dcfm-node/peers/1", "peers": silos, **self._strangers()}
+
+    def _strangers(self) -> dict[str, Any]:
+        """Unknown keys that knocked; `pending_more`: others may have, which are not kept."""
+        network = self.network
+        return {"pending": list(network.pending.values()), "pending_more": network.crowded}
 
     def _students(self, _: dict[str, Any]) -> dict[str, Any]:
         exchange = self.node.exchange

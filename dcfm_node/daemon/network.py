@@ -46,7 +46,8 @@ class Network:
 
     Attributes:
         pending: strangers who knocked, by link key.
-        refusals: why a peer would not let us in, or what it sent that is no message, by its name.
+        refusals: why our handshake with a peer failed, or what it sent that is no message, by its
+            name.
     """
 
     def __init__(
@@ -68,6 +69,11 @@ class Network:
         ]
         self.pending: dict[str, dict[str, str]] = {}
         self.refusals: dict[str, str] = {}
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many strangers knocked that no more are remembered."""
+        return len(self.pending) >= MAX_PENDING
 
     async def open(
         self, config: NodeConfig, keys: NodeKeys, files: SnapshotFiles, stack: AsyncExitStack
@@ -152,15 +158,25 @@ class Network:
             self._accuse(peer, "malformed", f"sent what is no message: {error}")
 
     def _on_refused(self, event: links.Refused) -> None:
-        log.warning("link_refused", peer=event.name, address=event.address, why=event.reason)
+        if event.name is None and event.link_key is not None:
+            self._on_stranger(event.link_key, event)
+            return
+        if event.name is not None and not event.reason:
+            self.refusals.pop(event.name, None)
+            return
+        log.warning("handshake_failed", peer=event.name, address=event.address, why=event.reason)
         if event.name is not None:
             self.refusals[event.name] = event.reason
-        elif event.link_key is not None and len(self.pending) < MAX_PENDING:
-            self.pending[event.link_key] = {
-                "link_key": event.link_key,
-                "address": event.address,
-                "reason": event.reason,
-            }
+
+    def _on_stranger(self, link_key: str, event: links.Refused) -> None:
+        """Told once for each key, and of so many alone: an attacker has any number of them."""
+        if link_key in self.pending or self.crowded:
+            return
+        found = {"link_key": link_key, "address": event.address, "reason": event.reason}
+        self.pending[link_key] = found
+        log.warning("unknown_key", key=link_key, address=event.address, why=event.reason)
+        if self.crowded:
+            log.warning("unknown_keys", why=f"{MAX_PENDING} knocked; no more are told of")
 
     def _on_bulk(self, event: bulk.BulkEvent) -> None:
         match event:

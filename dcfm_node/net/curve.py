@@ -15,6 +15,9 @@ ZAP_DOMAIN = b"dcfm"
 FRAME_SLACK = 64 << 10
 """Room for what CURVE and the header add to the largest payload."""
 
+HANDSHAKE_S = 2.0
+"""A connection on which no handshake came about in so long is given up."""
+
 RawSocket = zmq.Socket[bytes]
 
 
@@ -75,7 +78,7 @@ def _common(socket: RawSocket, plane: Plane) -> None:
         zmq.SNDHWM: plane.queue,
         zmq.RCVHWM: plane.queue,
         zmq.MAXMSGSIZE: plane.payload_bytes + FRAME_SLACK,
-        zmq.HANDSHAKE_IVL: 2_000,
+        zmq.HANDSHAKE_IVL: int(HANDSHAKE_S * 1_000),
         # HEARTBEAT_IVL can abort a connecting process in libzmq 4.3.5: the kernel watches instead.
         zmq.TCP_KEEPALIVE: 1,
         zmq.TCP_KEEPALIVE_IDLE: 10,

@@ -6,6 +6,7 @@ from typing import Protocol
 import zmq
 
 from dcfm_node.net.curve import (
+    HANDSHAKE_S,
     Plane,
     RawSocket,
     Reactor,
@@ -86,7 +87,7 @@ class Dialer:
         self._socket: RawSocket | None = None
         self._monitor: Monitor | None = None
         self._redial_at, self._pause = 0.0, FIRST_REDIAL_S
-        self._heard = self._sent = 0.0
+        self._heard = self._sent = self._connected_at = 0.0
         self._breaks = 0
         self._reported = ""
         self.up = False
@@ -134,8 +135,12 @@ class Dialer:
 
     def _on_event(self, event: int, value: int) -> None:
         match event:
+            case zmq.EVENT_CONNECTED:
+                self._connected_at = self._owner.now()
             case zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._pause, self._breaks, self._reported = FIRST_REDIAL_S, 0, ""
+                if self._reported:
+                    self._report("")
+                self._pause, self._breaks = FIRST_REDIAL_S, 0
                 self._heard = self._owner.now()
                 self._set_up(True)
                 # The peer learns of the route back to us by the first message on it.
@@ -150,19 +155,29 @@ class Dialer:
                 self._fail(f"the handshake failed: {protocol_failure(value)}")
             case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
                 self._breaks += 1
-                self._fail(
-                    "it ended the handshake without a word: is the link key that we have for it"
-                    " right, and is it a dcfm-node of this version?"
-                    if self._breaks >= BREAKS_BEFORE_REPORT
-                    else ""
-                )
+                self._fail(self._silence() if self._breaks >= BREAKS_BEFORE_REPORT else "")
+
+    def _silence(self) -> str:
+        """What a handshake that ended without a word may mean. libzmq tells alike of a peer that
+        hung up and of one that never answered: a stopped process's kernel goes on accepting."""
+        if self._owner.now() - self._connected_at < HANDSHAKE_S / 2:
+            return (
+                "it ended the handshake without a word: is the link key that we have for it right,"
+                " and is it a dcfm-node of this version?"
+            )
+        return (
+            f"it accepts connections and says nothing for {HANDSHAKE_S:g} s: its process is stopped"
+            " or its machine too busy, or what listens there is no dcfm-node"
+        )
 
     def _fail(self, reason: str) -> None:
         if reason and reason != self._reported:
-            self._reported = reason
-            peer = self._peer
-            self._owner.refused(Refused(peer.name, peer.link_key, self._address, reason))
+            self._report(reason)
         self._hang_up(self._owner.now())
+
+    def _report(self, reason: str) -> None:
+        self._reported, peer = reason, self._peer
+        self._owner.refused(Refused(peer.name, peer.link_key, self._address, reason))
 
     def _hang_up(self, now: float) -> None:
         self._redial_at = now + self._pause

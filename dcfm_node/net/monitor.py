@@ -10,6 +10,7 @@ from dcfm_node.net.curve import RawSocket, Reactor
 
 WATCHED = (
     zmq.EVENT_ACCEPTED
+    | zmq.EVENT_CONNECTED
     | zmq.EVENT_DISCONNECTED
     | zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL

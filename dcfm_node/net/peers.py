@@ -40,7 +40,11 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A handshake failed: ours at a peer (it has a name) or a stranger's at our door."""
+    """A handshake failed: ours at a peer (it has a name) or a stranger's at our door.
+
+    Attributes:
+        reason: empty where ours failed before, and now did not.
+    """
 
     name: str | None
     link_key: str | None

@@ -146,6 +146,27 @@ def test_a_wrong_server_key_is_named_on_both_sides() -> None:
     asyncio.run(scenario())
 
 
+def test_a_peer_that_says_nothing_is_not_said_to_refuse_and_is_forgiven_when_it_answers() -> None:
+    """As the kernel of a stopped process does: it accepts, and nobody answers."""
+
+    async def scenario() -> None:
+        server, silo = Node("server"), Node("silo")
+        async with closing(server, silo):
+            mute = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1")
+            host, port = mute.sockets[0].getsockname()
+            address = f"tcp://{host}:{port}"
+            await silo.start(server.peer(address), listen=None)
+            told = await silo.refusal()
+            assert (told.name, "says nothing" in told.reason) == ("server", True)
+            assert "link key" not in told.reason
+            mute.close()
+            await server.start(silo.peer(), listen=address)
+            better = Refused("server", server.keys[0], address, "")
+            await silo.until(Up(server.id), better)
+
+    asyncio.run(scenario())
+
+
 def test_a_peer_that_restarts_goes_down_and_comes_back() -> None:
     async def scenario() -> None:
         a, b, reborn = Node("a"), Node("b"), Node("b")

@@ -15,7 +15,14 @@ from tests.unit.swarm.builders import Run, join, lease, snapshot, student, vote
 from tests.unit.swarm.test_node import empty, node, started, told
 
 DAY_S = 86_400.0
-SHELL = {"bytes_sent": 0, "bytes_received": 0, "uptime_s": 0.0, "worker": {"device": "cpu"}}
+SHELL: dict[str, Any] = {
+    "bytes_sent": 0,
+    "bytes_received": 0,
+    "uptime_s": 0.0,
+    "worker": {"device": "cpu"},
+    "pending": [],
+    "pending_more": False,
+}
 
 
 def explained(made: Node, now: float, **settings: Any) -> list[str]:
@@ -111,6 +118,30 @@ def test_a_bundle_does_not_excuse_a_silo_that_was_heard_since() -> None:
     assert document["problems"] == ["silo-0002 was not heard for 600 s"]
     document = status(made, now, carried=carried(now, 60.0))
     assert document["health"] == "healthy"
+
+
+def test_unknown_keys_that_knocked_are_one_line() -> None:
+    run = Run(3)
+    facts = status(started(run), 0.0) | SHELL
+    assert "knocks" not in _status_text(facts, explain=False)
+    knocks = [{"link_key": f"key {n}", "address": f"192.0.2.{n}", "reason": ""} for n in (1, 2)]
+    for pending, more, words in (
+        (knocks[:1], False, "1 key that peers.toml lacks, the last from 192.0.2.1:"),
+        (knocks, False, "2 keys that peers.toml lacks, the last from 192.0.2.2:"),
+        (knocks, True, "2 keys or more that peers.toml lacks, the last from 192.0.2.2:"),
+    ):
+        text = _status_text(facts | {"pending": pending, "pending_more": more}, explain=False)
+        assert f"knocks    {words} 'dcfm-node peers' shows them" in text.splitlines()
+
+
+def test_who_is_not_heard_is_told_with_the_age_of_its_last_record() -> None:
+    """A third site takes in no bundles of it: its records come by way of who does."""
+    run, now = Run(3), 1_000.0
+    made = started(run)
+    run.authors[2].say(join("silo-0002"))
+    hear(made, run, run.keys[2])
+    told_so = "silo-0002 was not heard since this node started; its last record is 1000 s old"
+    assert told_so in status(made, now)["problems"]
 
 
 def test_coverage_is_that_of_the_silos_that_take_part_once_all_said_what_they_hold() -> None:

@@ -1,0 +1,60 @@
+"""What the daemon makes of knocks at its door and of handshakes that fail."""
+
+from structlog.testing import capture_logs
+
+from dcfm_node.config.peers import Peer
+from dcfm_node.daemon.disk import Disk
+from dcfm_node.daemon.network import MAX_PENDING, Network
+from dcfm_node.net.links import Refused
+
+EAST = Peer.model_construct(name="east", sign_key=b"e" * 32, link_key="k" * 40)
+
+
+def network() -> Network:
+    async def pause() -> None:
+        raise AssertionError("nothing is written here")
+
+    return Network(
+        [EAST],
+        put=lambda event: None,
+        moved=lambda digest: None,
+        arrived=lambda digest: None,
+        broken=lambda: None,
+        disk=Disk(pause),
+    )
+
+
+def knock(made: Network, number: int) -> None:
+    made._on_link(Refused(None, f"key {number}", f"192.0.2.{number % 256}", "not approved"))
+
+
+def test_an_unknown_key_is_logged_once_and_kept() -> None:
+    made = network()
+    with capture_logs() as logs:
+        for number in (1, 2, 1, 1):
+            knock(made, number)
+    assert [(line["event"], line["key"]) for line in logs] == [
+        ("unknown_key", "key 1"),
+        ("unknown_key", "key 2"),
+    ]
+    assert list(made.pending) == ["key 1", "key 2"]
+    assert not made.crowded
+
+
+def test_any_number_of_keys_is_bounded_in_memory_and_in_the_log() -> None:
+    made = network()
+    with capture_logs() as logs:
+        for number in range(10 * MAX_PENDING):
+            knock(made, number)
+    assert len(made.pending) == MAX_PENDING
+    assert made.crowded
+    assert len(logs) == MAX_PENDING + 1
+    assert logs[-1]["event"] == "unknown_keys"
+
+
+def test_why_a_handshake_failed_is_told_until_one_succeeds() -> None:
+    made = network()
+    made._on_link(Refused("east", EAST.link_key, "tcp://192.0.2.1:7400", "it says nothing"))
+    assert made.refusals == {"east": "it says nothing"}
+    made._on_link(Refused("east", EAST.link_key, "tcp://192.0.2.1:7400", ""))
+    assert made.refusals == {}
