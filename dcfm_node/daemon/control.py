@@ -22,6 +22,7 @@ from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.proof import bundle as bundle_fork
 from dcfm_node.swarm.verdicts import superseding
 from dcfm_node.swarm.view import View
+from dcfm_node.worker.messages import Ready
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Control:
     trainer: Trainer
     snapshots: SnapshotStore
     disk: Disk
-    device: str
+    ready: Ready
     started_at: float
     clock: Callable[[], float]
     put: Callable[[Event], None]
@@ -70,14 +71,14 @@ class Control:
 
     def _status(self, _: dict[str, Any]) -> dict[str, Any]:
         traffic = self.network.traffic().values()
-        troubles = self.disk.problems() + self.bench.problems()
+        troubles = [*self.disk.problems(), *self.bench.problems(), *self.ready.warnings]
         return status(self.node, self.clock(), troubles, self.courier.carried) | {
             "uptime_s": round(self.clock() - self.started_at, 1),
             "bytes_sent": sum(sent for sent, _ in traffic),
             "bytes_received": sum(received for _, received in traffic),
             "peak_rss_mb": _peak_rss_mb(self.trainer.pid),
             "worker": {
-                "device": self.device,
+                "device": self.ready.device,
                 "pid": self.trainer.pid,
                 "metrics": self.bench.metrics,
             },

@@ -178,7 +178,7 @@ class Daemon:
             trainer=self.trainer,
             snapshots=self.snapshots,
             disk=self.disk,
-            device=self.ready.device,
+            ready=self.ready,
             started_at=self.started_at,
             clock=self.clock,
             put=self.put,

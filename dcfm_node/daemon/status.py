@@ -45,7 +45,8 @@ def status(
     students = [student_facts(view, said) for said in view.valid_students()]
     latest, continues = view.latest(), node.manifest.continues
     released = next((s for s in students if latest and s["digest"] == _hex(latest)), None)
-    problems = [*troubles, *_problems(node, silos, released, now)]
+    covered = _coverage(view)
+    problems = [*troubles, *_problems(node, silos, released, now), *_unseen(covered)]
     return {
         "schema": SCHEMA,
         "node": node.manifest.silo_name(node.me),
@@ -65,7 +66,7 @@ def status(
         "doing": _doing(node),
         "catching_up": catching_up(node),
         "silos": silos,
-        "coverage": _coverage(view),
+        "coverage": covered,
         "students": students,
         "latest": released,
         "checkpoint": _checkpoint(node, phase.round) if phase else None,
@@ -209,7 +210,7 @@ def _rejected(view: View) -> list[str]:
 def _problems(
     node: Node, silos: list[dict[str, Any]], released: dict[str, Any] | None, now: float
 ) -> list[str]:
-    """Everything that makes the node degraded, in words. Health is participation."""
+    """Everything of the run that makes the node degraded, in words."""
     found = []
     for silo in silos:
         if silo["withdrawn"]:
@@ -295,6 +296,14 @@ def _coverage(view: View) -> dict[str, Any]:
             for i, value in found.missing_values
         ],
     }
+
+
+def _unseen(covered: dict[str, Any]) -> list[str]:
+    """That nobody holds some value, once all silos said what they hold."""
+    if covered["silos_told"] < covered["silos"] or not covered["missing_values"]:
+        return []
+    values = ", ".join(f"{v['attribute']}={v['value']}" for v in covered["missing_values"])
+    return [f"no silo holds {values}: no student learns it; see the labels, or change run.toml"]
 
 
 def _hex(said: Said[Student]) -> str:

@@ -55,10 +55,13 @@ class Trainer:
         self._ready = asyncio.get_running_loop().create_future()
         self._keeper = asyncio.create_task(self._keep(), name="worker")
         try:
-            return await self._ready
+            ready = await self._ready
         except UserError:
             await self.close()
             raise
+        for warning in ready.warnings:
+            log.warning("private_data", why=warning)
+        return ready
 
     def submit(self, job: Job) -> None:
         """Give the worker a job; it survives the worker's death until it is done or cancelled."""

@@ -1,5 +1,6 @@
 """A silo's private data, checked against the run and split into training and hold-out."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,10 @@ from dcfm_node.data.spec import AttributeSource, BuiltinData, DataSpec, FileData
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Manifest
 
+SMALL, LARGE = 0.01, 10.0
+"""Standard deviations beyond which, and a mean above which, an operator is warned."""
+PART = 1 << 20
+
 Counts = tuple[tuple[tuple[int, ...], int], ...]
 
 
@@ -29,6 +34,8 @@ class SiloData:
     holdout_c: Labels
     counts: Counts
     """(combination, number of training samples), sorted; what `join` publishes."""
+    warnings: tuple[str, ...] = ()
+    """What an operator should know of it, though it can be trained on."""
 
 
 def load(spec: DataSpec, manifest: Manifest) -> SiloData:
@@ -41,7 +48,26 @@ def load(spec: DataSpec, manifest: Manifest) -> SiloData:
     raw, c = _builtin(spec, manifest) if isinstance(spec, BuiltinData) else _files(spec, manifest)
     x = _checked(raw, manifest.sample_shape)
     held = holdout_mask(c, spec.holdout, manifest.method.seed)
-    return SiloData(x[~held], c[~held], x[held], c[held], counts(c[~held]))
+    odd = f"{raw.file}: {what}" if (what := odd_scale(x)) else ""
+    warnings = (odd,) if odd else ()
+    return SiloData(x[~held], c[~held], x[held], c[held], counts(c[~held]), warnings)
+
+
+def odd_scale(x: Floats) -> str:
+    """What is odd about the scale of samples (N, …), and what to do; empty if it is near unit."""
+    mean, low, high = float(x.mean(dtype=np.float64)), float(x.min()), float(x.max())
+    parts = np.array_split(x.ravel(), max(1, x.size // PART))  # in float64 all would be large
+    squares = (float(np.square(part - mean, dtype=np.float64).sum()) for part in parts)
+    deviation = math.sqrt(sum(squares) / x.size)
+    if SMALL <= deviation <= LARGE and abs(mean) <= LARGE:
+        return ""
+    pixels = low >= 0.0 and 1.0 < high <= 255.0
+    way = "store pixels as uint8, or as x / 127.5 - 1" if pixels else "take (x - mean) / deviation"
+    return (
+        f"values from {low:.4g} to {high:.4g} have mean {mean:.4g} and standard deviation"
+        f" {deviation:.4g}, and networks learn those of about unit scale; {way}, with the same"
+        " figures at every site"
+    )
 
 
 def counts(c: Labels) -> Counts:

@@ -151,10 +151,12 @@ def test_coverage_is_that_of_the_silos_that_take_part_once_all_said_what_they_ho
         author.say(join(f"silo-000{number}").model_copy(update={"counts": (((0, number - 1), 3),)}))
     text = _status_text(status(made, 0.0) | SHELL, explain=False)
     assert "by the 1 of 3 silos that said so far what they hold" in text
+    assert not unseen(made), "others may hold it"
     for author in run.authors[1:]:
         hear(made, run, author.key)
     whole = status(made, 0.0)["coverage"]
     assert (whole["silos"], whole["silos_told"]) == (3, 3)
+    assert whole["missing_values"] and unseen(made)
     run.authors[2].say(Withdraw(reason="moving"))
     hear(made, run, run.keys[2])
     left = status(made, 0.0)["coverage"]
@@ -176,6 +178,11 @@ def test_a_superseded_student_is_said_to_be() -> None:
     hear(made, run, run.keys[2])
     text = _status_text(status(made, 0.0) | SHELL, explain=False)
     assert "the last is superseded" in text and "silo-0002 withdrew: moving" in text
+
+
+def unseen(made: Node) -> list[str]:
+    """Problems that tell of values which nobody holds."""
+    return [p for p in status(made, 0.0)["problems"] if p.startswith("no silo holds ")]
 
 
 def hear(made: Node, run: Run, author: bytes) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcfm_node.data.builtin import builtin
-from dcfm_node.data.source import SiloData, counts, holdout_mask, load
+from dcfm_node.data.source import SiloData, counts, holdout_mask, load, odd_scale
 from dcfm_node.data.spec import AttributeSource, BuiltinData, NpzData
 from dcfm_node.errors import DataError, UserError
 from tests.unit.data.manifests import COLOUR, manifest
@@ -17,6 +17,7 @@ from tests.unit.data.manifests import COLOUR, manifest
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 2)).astype(np.float32)
 DIGIT = RNG.integers(10, size=50)
+GREY = 2 * np.arange(100).reshape(50, 2)
 HUES = np.array(["red", "green", "blue"])[RNG.integers(3, size=50)]
 
 
@@ -54,6 +55,38 @@ def test_counts_are_those_of_the_training_part(tmp_path: Path) -> None:
     assert sum(n for _, n in data.counts) == len(data.c)
     assert dict(data.counts)[tuple(data.c[0].tolist())] == (data.c == data.c[0]).all(1).sum()
     assert all(type(n) is int and type(label[0]) is int for label, n in data.counts)
+
+
+@pytest.mark.parametrize(
+    ("x", "told"),
+    [
+        (X * 3.0, ()),
+        (X * 40.0 + 1.0, ("standard deviation 3", "(x - mean) / deviation")),
+        (X * 0.001, ("standard deviation 0.00", "(x - mean) / deviation")),
+        (X + 500.0, ("mean 500", "standard deviation 0.9")),
+        (np.zeros((50, 2), np.float32), ("standard deviation 0,",)),
+        (GREY.astype(np.float32), ("from 0 to 198", "x / 127.5 - 1")),
+        (GREY.astype(np.uint8), ()),
+    ],
+    ids=["unit", "large", "small", "far", "constant", "pixels as floats", "pixels"],
+)
+def test_a_scale_far_from_unit_is_warned_of_with_figures(
+    tmp_path: Path, x: Any, told: tuple[str, ...]
+) -> None:
+    data = load(saved(tmp_path, x=x, digit=DIGIT, colour=HUES), manifest())
+    assert len(data.warnings) == bool(told)
+    for words in told:
+        assert words in data.warnings[0]
+    if told:
+        assert data.warnings[0].startswith(f"{tmp_path / 'd.npz'}: ")
+        assert data.warnings[0].endswith("at every site")
+
+
+def test_the_scale_of_large_data_is_that_of_all_of_it() -> None:
+    x = np.zeros((3, 1 << 20), np.float32)
+    x[2, -1] = 1e6
+    deviation = float(x.astype(np.float64).std())
+    assert f"standard deviation {deviation:.4g}," in odd_scale(x)
 
 
 def test_counts_by_hand() -> None:
