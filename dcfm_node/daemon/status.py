@@ -20,6 +20,8 @@ from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed, run_id
 
 SCHEMA = "dcfm-node/status/1"
+MAX_TOLD = 8
+"""Values that are named in one problem."""
 COURIER_DAYS = 7
 """A silo that comes by bundle is taken for absent when none brought news for so long."""
 
@@ -302,8 +304,10 @@ def _unseen(covered: dict[str, Any]) -> list[str]:
     """That nobody holds some value, once all silos said what they hold."""
     if covered["silos_told"] < covered["silos"] or not covered["missing_values"]:
         return []
-    values = ", ".join(f"{v['attribute']}={v['value']}" for v in covered["missing_values"])
-    return [f"no silo holds {values}: no student learns it; see the labels, or change run.toml"]
+    missing = [f"{v['attribute']}={v['value']}" for v in covered["missing_values"]]
+    more = f" and {len(missing) - MAX_TOLD} more" if len(missing) > MAX_TOLD else ""
+    values = ", ".join(missing[:MAX_TOLD]) + more
+    return [f"no silo holds {values}: no student learns that; see the labels, or change run.toml"]
 
 
 def _hex(said: Said[Student]) -> str:

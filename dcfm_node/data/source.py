@@ -61,7 +61,7 @@ def odd_scale(x: Floats) -> str:
     deviation = math.sqrt(sum(squares) / x.size)
     if SMALL <= deviation <= LARGE and abs(mean) <= LARGE:
         return ""
-    pixels = low >= 0.0 and 1.0 < high <= 255.0
+    pixels = x.ndim > 2 and low >= 0.0 and 1.0 < high <= 255.0
     way = "store pixels as uint8, or as x / 127.5 - 1" if pixels else "take (x - mean) / deviation"
     return (
         f"values from {low:.4g} to {high:.4g} have mean {mean:.4g} and standard deviation"

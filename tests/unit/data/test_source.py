@@ -65,10 +65,10 @@ def test_counts_are_those_of_the_training_part(tmp_path: Path) -> None:
         (X * 0.001, ("standard deviation 0.00", "(x - mean) / deviation")),
         (X + 500.0, ("mean 500", "standard deviation 0.9")),
         (np.zeros((50, 2), np.float32), ("standard deviation 0,",)),
-        (GREY.astype(np.float32), ("from 0 to 198", "x / 127.5 - 1")),
+        (GREY.astype(np.float32), ("from 0 to 198", "(x - mean) / deviation")),
         (GREY.astype(np.uint8), ()),
     ],
-    ids=["unit", "large", "small", "far", "constant", "pixels as floats", "pixels"],
+    ids=["unit", "large", "small", "far", "constant", "0 to 255", "pixels"],
 )
 def test_a_scale_far_from_unit_is_warned_of_with_figures(
     tmp_path: Path, x: Any, told: tuple[str, ...]
@@ -80,6 +80,10 @@ def test_a_scale_far_from_unit_is_warned_of_with_figures(
     if told:
         assert data.warnings[0].startswith(f"{tmp_path / 'd.npz'}: ")
         assert data.warnings[0].endswith("at every site")
+
+
+def test_images_from_0_to_255_are_told_how_pixels_are_stored() -> None:
+    assert "x / 127.5 - 1" in odd_scale(GREY.reshape(25, 1, 2, 2).astype(np.float32))
 
 
 def test_the_scale_of_large_data_is_that_of_all_of_it() -> None:
