@@ -144,6 +144,14 @@ def test_a_run_is_continued_with_a_newcomer_and_rotated_keys(tmp_path: Path) -> 
         for site in (north, east):
             assert first_expert(site)["snapshot"]["digest"] == old_experts[site.name]
         assert first_expert(south)["parents"] == [old]
+        # What left under the old keys is told still, of the run that it was said in.
+        of_old = ("--run", written["continues"][:12], "-c", east.folder / "node.toml")
+        said = dcfm_json("journal", *of_old)
+        assert (said["run"]["id"], said["silo"]) == (written["continues"], "east")
+        published = [e["body"] for e in said["entries"] if e["body"]["kind"] == "expert"]
+        assert published[-1]["snapshot"]["digest"] == old_experts["east"]
+        (kept,) = [s for s in dcfm_json("student", "list", *of_old)["students"] if s["released"]]
+        assert kept["digest"] == old
         config, folder = north.folder / "node.toml", tmp_path / "student"
         assert dcfm("student", "fetch", "--latest", "--out", folder, "-c", config).returncode == 0
         proof = dcfm_json("student", "verify", folder)
