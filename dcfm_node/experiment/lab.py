@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
@@ -78,6 +78,17 @@ class Lab:
             Teacher(name, expert.weights, counts)
             for name, expert, counts in zip(self.names, experts, self.counts, strict=True)
         ]
+
+    def weighed(self, experts: Sequence[Trained]) -> list[Teacher]:
+        """The same with each silo's counts over its expert's CI gap, as shares of the best one's
+        in thousandths, so that who is worse at composing is listened to less."""
+        gaps = [expert.metrics["ci_gap"] for expert in experts]
+        found = []
+        for teacher, gap in zip(self.teachers(experts), gaps, strict=True):
+            share = 1_000 * min(gaps) / gap
+            counts = {label: max(1, round(share * n)) for label, n in teacher.counts.items()}
+            found.append(replace(teacher, counts=counts))
+        return found
 
     def local(self, ci: bool = True) -> list[Trained]:
         """Stage I of every silo; without the penalty for baselines that are not "+L"."""
@@ -220,9 +231,14 @@ class Lab:
         *,
         start: Start = "experts",
         before: Trained | None = None,
+        weigh_gaps: bool = False,
     ) -> Trained:
         """DCFM-B of all experts, from the mean of their weights, from the student before it if
-        there is one, or from the run's initial weights."""
+        there is one, or from the run's initial weights.
+
+        Args:
+            weigh_gaps: teachers count as `weighed` has it, and not by their samples alone.
+        """
         teachers = self.teachers(experts)
         init = {
             "experts": merge(teachers),
@@ -237,10 +253,11 @@ class Lab:
                 [e.key for e in experts],
                 start,
                 before.key if before and start == "student" else "",
+                weigh_gaps,
             ),
             lambda hooks: stages.distil(
                 self.manifest,
-                teachers,
+                self.weighed(experts) if weigh_gaps else teachers,
                 init=init,
                 seed=self._seed("", round_),
                 hooks=hooks,

@@ -252,7 +252,13 @@ def _alternating(lab: Lab, settings: Experiment) -> Fitted:
             starts = [student] * len(experts) if settings.expert_from == "student" else experts
             experts = lab.anchored(starts, student, number, live=settings.anchor_live)
             ledger.trained(*experts)
-        student = lab.distil(experts, number, start=settings.student_from, before=student)
+        student = lab.distil(
+            experts,
+            number,
+            start=settings.student_from,
+            before=student,
+            weigh_gaps=settings.weigh_gaps,
+        )
         ledger.trained(student)
         ledger.exchanged(sent=1, received=1)
         known = {**ledger.read(), "objective": _objective(lab, experts)}

@@ -162,6 +162,8 @@ class Experiment(Model):
     student_from: Start = "experts"
     """What a student's training starts from: the mean of its teachers' weights, the student before,
     or the run's initial weights."""
+    weigh_gaps: bool = False
+    """A student listens to a silo by its samples over its CI gap, and not by its samples alone."""
     expert_from: Literal["student", "expert"] = "student"
     """What an expert's anchored round starts from: the interim student, or the expert itself."""
     anchor_live: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5

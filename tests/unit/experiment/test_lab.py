@@ -6,7 +6,7 @@ import pytest
 
 from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, modes, settings
-from dcfm_node.experiment.lab import Lab
+from dcfm_node.experiment.lab import Lab, Trained
 from dcfm_node.experiment.unit import device_of
 from tests.unit.experiment import tiny
 
@@ -93,3 +93,11 @@ def test_taking_turns_shows_each_silo_the_updates_before_it(tmp_path: Path) -> N
     in_turn, at_once = lab.in_turn(first, 1), lab.at_once(first, 1)
     assert in_turn[0].key == at_once[0].key
     assert in_turn[1].key != at_once[1].key
+
+
+def test_who_composes_worse_is_listened_to_less(tmp_path: Path) -> None:
+    lab = Watched(tmp_path).lab
+    experts = [Trained(str(gap), {}, {"ci_gap": gap}) for gap in (0.2, 0.1)]
+    first, second = lab.weighed(experts)
+    assert first.counts == {label: 500 * n for label, n in lab.counts[0].items()}
+    assert second.counts == {label: 1_000 * n for label, n in lab.counts[1].items()}
