@@ -136,7 +136,7 @@ def _audited(means: dict[str, Any]) -> str:
     if worst is not None:
         lines.append(
             f"worst is {worst['silo']}, its {FIGURES[worst['figure']]} at {worst['place']:.2f} of"
-            " the way to the untrained network"
+            " the way to knowing nothing"
         )
     lines.append(f"refuses {', '.join(means['refuses']) or 'nobody'}")
     return "; ".join(lines)

@@ -15,6 +15,9 @@ from dcfm_node.flow.stages import Samples
 from dcfm_node.flow.trainer import generator
 from dcfm_node.records.manifest import Manifest
 
+TELLS = 1.4
+"""Labels tell something where not to be told them makes the own expert err so much more."""
+
 
 def audit(
     manifest: Manifest,
@@ -24,10 +27,12 @@ def audit(
     me: str,
     device: torch.device | str = "cpu",
 ) -> dict[str, dict[str, float]]:
-    """Where each peer's expert stands between this silo's own, 0, and the untrained network, 1.
+    """Where each peer's expert stands between this silo's own, 0, and one that knows nothing, 1.
 
     Both are measured on the same rows: hold-out samples of combinations that the peer says it
-    holds, with the same times and noise. The scale is logarithmic.
+    holds, with the same times and noise. The scale is logarithmic. Who knows nothing is this
+    silo's own expert when it is not told the label; where labels tell little, the untrained
+    network.
 
     Args:
         experts: every silo's expert and label counts, this silo's own among them.
@@ -53,7 +58,7 @@ def audit(
             metrics.ROWS, generator(metrics.HOLDOUT_KEY)
         )
         nets = [load(manifest, w, device) for w in (expert.weights, own.weights, untrained)]
-        found[expert.name] |= _errors(manifest, points, nets)
+        found[expert.name] |= errors(manifest, points, nets)
         found[expert.name] |= {
             "ci_gap": _gap(manifest, points, nets[0]),
             "rows": float(len(rows.x)),
@@ -61,32 +66,34 @@ def audit(
     return found
 
 
-def place(value: float, own: float, untrained: float) -> float | None:
-    """Logarithmic place of an error between this silo's own, 0, and the untrained network's, 1;
-    None where its own is no better than that. Not finite where the value is not."""
-    if not 0.0 < own < untrained < math.inf:
+def place(value: float, own: float, ignorant: float) -> float | None:
+    """Logarithmic place of an error between this silo's own, 0, and that of one that knows
+    nothing, 1; None where its own is no better than that. Not finite where the value is not."""
+    if not 0.0 < own < ignorant < math.inf:
         return None
     if not math.isfinite(value):
         return math.inf
-    return math.log(max(value, 1e-30) / own) / math.log(untrained / own)
+    return math.log(max(value, 1e-30) / own) / math.log(ignorant / own)
 
 
-def _errors(manifest: Manifest, points: Points, nets: Sequence[Velocities]) -> dict[str, float]:
+def errors(manifest: Manifest, points: Points, nets: Sequence[Velocities]) -> dict[str, float]:
+    """Places of the first of [the peer's, this silo's own, the untrained] networks."""
     null = null_label(manifest.cardinalities, points.x.device)
-    ways = {"joint": list(nets), "composed": [composed(net, null) for net in nets]}
-    match = Matching(points.x, points.t, points.c, points.target(points.c))
+    target = points.target(points.c)
+    match = Matching(points.x, points.t, points.c.to(points.x.device), target)
+
+    def error(field: Velocities, c: Tensor) -> float:
+        with torch.no_grad():
+            velocity = field(match.x, match.t, c)
+            return matching_loss(velocity, match, manifest.network.predict).item()
+
+    untold = error(nets[1], null.expand_as(match.c))
+    ways = {"joint": nets, "composed": [composed(net, null) for net in nets]}
     found = {}
     for name, fields in ways.items():
-        with torch.no_grad():
-            errors = [
-                matching_loss(
-                    field(match.x, match.t, match.c.to(match.x.device)),
-                    match,
-                    manifest.network.predict,
-                ).item()
-                for field in fields
-            ]
-        if (where := place(*errors)) is not None:
+        value, own, untrained = (error(field, match.c) for field in fields)
+        ignorant = min(untrained, untold) if untold >= TELLS * own else untrained
+        if (where := place(value, own, ignorant)) is not None:
             found[name] = where
     return found
 

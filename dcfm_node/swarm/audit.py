@@ -1,10 +1,10 @@
 """Which peers' experts a silo refuses, from what they scored on its hold-out data (SPEC 6.6), and
 how many such silos it takes until nobody uses one.
 
-A score is a place on a scale that every silo has by itself: 0 is its own expert, 1 is the untrained
-network that all started from, measured on the same rows, and those are rows of combinations that
-the peer says it holds. So no unit, data set or difficulty enters. An honest silo of other data is
-near 0 there, whatever it knows or lacks elsewhere.
+A score is a place on a scale that every silo has by itself: 0 is its own expert, 1 is one that
+knows nothing, measured on the same rows, and those are rows of combinations that the peer says it
+holds. So no unit, data set or difficulty enters. An honest silo of other data is near 0 there,
+whatever it knows or lacks elsewhere.
 """
 
 from collections.abc import Mapping, Set
@@ -27,9 +27,9 @@ FIGURES = {
 def refusals(scores: Mapping[bytes, Mapping[str, float]]) -> dict[bytes, str]:
     """Experts to refuse, and why.
 
-    One is refused where it is nearer to the untrained network than to the median of all, and
-    an outlier among them or worse than that network: a few hostile ones among few spread so far
-    that none is an outlier.
+    One is refused where it is nearer to knowing nothing than to the median of all, and an outlier
+    among them or worse than knowing nothing: a few hostile ones among few spread so far that none
+    is an outlier.
 
     Args:
         scores: by expert, its places by figure; a figure is absent where there is nothing to
@@ -47,9 +47,7 @@ def refusals(scores: Mapping[bytes, Mapping[str, float]]) -> dict[bytes, str]:
         limit = max((middle + 1) / 2, min(1.0, middle + OUTLIER * spread))
         for key, place in places.items():
             if place > limit:
-                why = (
-                    f"{words} at {place:.2f} of the way to the untrained network, over {limit:.2f}"
-                )
+                why = f"{words} at {place:.2f} of the way to knowing nothing, over {limit:.2f}"
                 found.setdefault(key, []).append(why)
     return {key: "; ".join(whys) for key, whys in found.items()}
 

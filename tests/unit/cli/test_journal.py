@@ -82,7 +82,7 @@ def test_an_audit_says_who_was_scored_who_did_worst_and_who_is_refused() -> None
     audit = Audit(round=1, scores=tuple((sealed.digest, given) for sealed, given in pairs))
     assert says(run, audit) == (
         "round 1: 3 experts scored; worst is silo-0003, its velocity error on full labels at 4.00"
-        " of the way to the untrained network; refuses silo-0003"
+        " of the way to knowing nothing; refuses silo-0003"
     )
     unknown = ((heard[1].digest, {"ci_gap": 1.0}), (bytes(32), {"joint": 1.0}))
     assert says(run, Audit(round=2, scores=unknown)) == ("round 2: 1 expert scored; refuses nobody")

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from dcfm_node.flow import networks
-from dcfm_node.flow.audit import audit, place
+from dcfm_node.flow.audit import audit, errors, place
+from dcfm_node.flow.losses import Velocities
 from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.sources import Points
 from dcfm_node.flow.stages import Samples
 from dcfm_node.records.manifest import Attribute, Manifest, Method, Network, Silo, Training
 
@@ -35,6 +37,30 @@ def test_the_scale_runs_from_the_own_error_to_the_untrained_networks() -> None:
     assert place(math.nan, 2.0, 8.0) == place(math.inf, 2.0, 8.0) == math.inf
     assert place(1.0, 8.0, 2.0) is None
     assert place(1.0, 0.0, 2.0) is None
+
+
+@pytest.mark.parametrize(("untold", "where"), [(1.5, 1.71), (1.1, 0.5), (9.0, 0.5)])
+def test_who_knows_nothing_is_not_told_the_label_where_labels_tell(
+    untold: float, where: float
+) -> None:
+    """Errors are squares: 1 of the own expert, 4 of the peer's, 16 of the untrained network."""
+
+    def field(told: float, untold: float) -> Velocities:
+        def velocity(x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+            told_any = (c < 2).any(dim=1, keepdim=True)
+            return torch.where(told_any, told, untold).expand_as(x)
+
+        return velocity
+
+    rows = 8
+    points = Points(
+        torch.zeros(rows, 2),
+        torch.full((rows,), 0.5),
+        torch.zeros(rows, 2, dtype=torch.int64),
+        lambda _: torch.zeros(rows, 2),
+    )
+    nets = [field(2.0, 2.0), field(1.0, untold), field(4.0, 4.0)]
+    assert errors(MANIFEST, points, nets)["joint"] == pytest.approx(where, abs=0.01)
 
 
 def test_who_claims_nothing_that_is_held_here_is_judged_by_its_weights_alone() -> None:
