@@ -1,4 +1,5 @@
-"""Does quarantine keep poison out, and honest silos in? Seven silos, of which two are hostile.
+"""Do audits keep poison out, and honest silos in? Seven silos of modes, of which two are hostile,
+or five of coloured digits, of which one is.
 
 All silos in one process, over `flow` as a node's worker is; the rules are those of `swarm.audit`. A
 hostile silo lies in its own audits as well: it refuses every honest expert.
@@ -14,10 +15,10 @@ from typing import Literal
 import numpy as np
 import torch
 
-from dcfm_node.experiment import modes, settings
+from dcfm_node.experiment import methods, modes, settings, unit
 from dcfm_node.experiment.lab import Lab, Tell, Trained
 from dcfm_node.experiment.settings import Experiment, Posed
-from dcfm_node.experiment.task import Combination, Labelled, Task, queries
+from dcfm_node.experiment.task import Combination, Judge, Labelled, Task, queries
 from dcfm_node.flow import networks
 from dcfm_node.flow.audit import audit
 from dcfm_node.flow.sampling import sample
@@ -30,8 +31,11 @@ SILOS = 7
 HOSTILE = 2
 EACH = 1_000
 """Samples asked of every novel combination."""
-GEOMETRIES = {"plane": ("gaussians", "noniid"), "grid": ("schedules", "grid-four")}
-"""2 x 2 and 3 x 3 modes: a shipped experiment, and one of its partitions, whose silos we leave."""
+DIGITS = "coloured-mnist"
+SHIPPED = {"plane": ("gaussians", "cpu"), "grid": ("schedules", "cpu"), DIGITS: (DIGITS, "quick")}
+"""Experiments and presets that the settings are of."""
+PARTITIONS = {"plane": "noniid", "grid": "grid-four"}
+"""2 x 2 and 3 x 3 modes: a partition of the experiment, whose silos we leave."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,7 @@ class Verdicts:
 
 def geometry(name: str) -> Posed:
     """Modes of a shipped experiment, without its partition."""
-    shipped, partition = GEOMETRIES[name]
-    return settings.load(shipped, "cpu").posed[partition]
+    return settings.load(*SHIPPED[name]).posed[PARTITIONS[name]]
 
 
 def pose(posed: Posed, seed: int, silos: int = SILOS) -> Task:
@@ -154,12 +157,16 @@ class Study:
     """Runs of one setting, remembered in a folder.
 
     Args:
+        name: of `PARTITIONS`, or `DIGITS`: the quick preset of that experiment, non-IID.
         share: of the shipped settings' steps.
+        data: MNIST's folder, for digits.
     """
 
-    def __init__(self, name: str, folder: Path, share: float, tell: Tell) -> None:
-        self._folder, self._tell, self.posed = folder, tell, geometry(name)
-        shipped = settings.load(GEOMETRIES[name][0], "cpu")
+    def __init__(
+        self, name: str, folder: Path, share: float, tell: Tell, data: Path | None = None
+    ) -> None:
+        self._name, self._folder, self._tell, self._data = name, folder, tell, data
+        shipped = settings.load(*SHIPPED[name])
         stages = {
             stage: getattr(shipped.method, stage).model_copy(
                 update={"steps": max(2, round(getattr(shipped.method, stage).steps * share))}
@@ -167,45 +174,68 @@ class Study:
             for stage in ("local", "refine", "distil")
         }
         method = shipped.method.model_copy(update=stages)
-        self.settings: Experiment = shipped.model_copy(update={"method": method})
+        each = shipped.each if name == DIGITS else EACH
+        self.settings: Experiment = shipped.model_copy(update={"method": method, "each": each})
+
+    def pose(self, seed: int) -> tuple[Task, Judge]:
+        """What the silos hold, and who judges samples."""
+        if self._name != DIGITS:
+            posed = geometry(self._name)
+            return pose(posed, seed), modes.ModesJudge(posed, 0)
+        order = unit.Order(
+            experiment=DIGITS,
+            preset="quick",
+            partition="noniid",
+            seed=seed,
+            out=self._folder,
+            data=self._data,
+        )
+        return unit.pose(self.settings, order, torch.device("cpu"))
 
     def honest(self, seed: int, rounds: int) -> list[Verdicts]:
         """Nobody is hostile: the audits of every round."""
-        lab = self._lab(pose(self.posed, seed), seed)
-        return self._run(lab, {}, seed, rounds, audited=True)[1]
+        task, _ = self.pose(seed)
+        return self._run(self._lab(task, seed), {}, seed, rounds, audited=True)[1]
 
     def attacked(
         self, seed: int, rounds: int, attacks: Sequence[Attack], *, unaudited: bool = False
     ) -> tuple[dict[str, float], list[Verdicts]]:
         """Novel accuracy without the hostile silos, with them, and, if asked for, with them where
-        nobody audits.
+        nobody audits. The last silos are hostile, as many as there are attacks.
 
         Returns: also the audits of the second.
         """
-        task = pose(self.posed, seed)
-        hostile = dict(zip(range(SILOS - len(attacks), SILOS), attacks, strict=True))
+        task, referee = self.pose(seed)
+        count = len(task.silos)
+        hostile = dict(zip(range(count - len(attacks), count), attacks, strict=True))
         silos = tuple(
             permuted(data) if hostile.get(k) == "permuted" else data
             for k, data in enumerate(task.silos)
         )
         lab = self._lab(Task(**{**vars(task), "silos": silos}), seed)
-        alone = self._part(lab, set(range(SILOS)) - set(hostile))
-        found = {"without": self._run(alone, {}, seed, rounds, audited=False)[0]}
-        found["audited"], verdicts = self._run(lab, hostile, seed, rounds, audited=True)
+        alone = self._part(lab, set(range(count)) - set(hostile))
+
+        def novel(student: Trained) -> float:
+            return self._novel(lab, referee, student)
+
+        found = {"without": novel(self._run(alone, {}, seed, rounds, audited=False)[0])}
+        student, verdicts = self._run(lab, hostile, seed, rounds, audited=True)
+        found["audited"] = novel(student)
         if unaudited:
-            found["unaudited"] = self._run(lab, hostile, seed, rounds, audited=False)[0]
+            found["unaudited"] = novel(self._run(lab, hostile, seed, rounds, audited=False)[0])
         return found, verdicts
 
     def _run(
         self, lab: Lab, hostile: Mapping[int, Attack], seed: int, rounds: int, *, audited: bool
-    ) -> tuple[float, list[Verdicts]]:
-        """The alternating schedule to its end; novel accuracy of its student."""
-        quorum, found, student = lab.manifest.quorum, [], None
-        experts = lab.local()
+    ) -> tuple[Trained, list[Verdicts]]:
+        """The alternating schedule to its end: its student, and the audits of every round."""
+        found: list[Verdicts] = []
+        experts, student = lab.local(), None
         put_out: dict[str, int] = {}
         for number in range(rounds + 1):
             if student is not None:
-                experts = lab.anchored(experts, student, number, live=0.5)
+                starts = [student] * len(experts)
+                experts = lab.anchored(starts, student, number, live=self.settings.anchor_live)
             shown = [
                 poisoned(expert, hostile[k], lab.manifest, seed) if k in hostile else expert
                 for k, expert in enumerate(experts)
@@ -215,13 +245,13 @@ class Study:
                 verdicts = judge(lab, shown, set(hostile))
                 found.append(verdicts)
                 for name, by in verdicts.refused.items():
-                    put_out[name] = put_out.get(name, 0) + (len(by) >= quorum)
+                    put_out[name] = put_out.get(name, 0) + (len(by) >= lab.manifest.quorum)
                 out = {name for name, times in put_out.items() if times > 1} | verdicts.condemned
                 usable = {k for k in usable if lab.names[k] not in out}
             part = self._part(lab, usable)
             student = part.distil([shown[k] for k in sorted(usable)], number)
         assert student is not None
-        return self._novel(lab, student), found
+        return student, found
 
     def _lab(self, task: Task, seed: int) -> Lab:
         return Lab(self.settings.manifest(task, seed), task, self._folder, "cpu", self._tell)
@@ -236,7 +266,9 @@ class Study:
         task = Task(**{**vars(lab.task), "silos": tuple(lab.task.silos[k] for k in chosen)})
         return Lab(manifest, task, self._folder, "cpu", self._tell)
 
-    def _novel(self, lab: Lab, student: Trained) -> float:
-        c = queries(list(lab.task.held_out), EACH)
-        x = sample(lab.manifest, student.weights, torch.from_numpy(c), composed=False, seed=1)
-        return float(modes.ModesJudge(self.posed, 0).right(x.numpy(), c).mean())
+    def _novel(self, lab: Lab, referee: Judge, student: Trained) -> float:
+        composed = methods.rule(self.settings, "dcfm-alternating") == "composed"
+        c = queries(list(lab.task.held_out), self.settings.each)
+        labels = torch.from_numpy(c)
+        x = sample(lab.manifest, student.weights, labels, composed=composed, seed=1)
+        return referee.measure(x.numpy(), c)["accuracy"]

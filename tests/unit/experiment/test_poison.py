@@ -20,7 +20,7 @@ from dcfm_node.experiment.poison import (
 
 def test_two_hostile_of_seven_are_put_out_and_nobody_else(tmp_path: Path) -> None:
     study = Study("plane", tmp_path, 0.1, lambda what, done, total: None)
-    task = pose(study.posed, 0)
+    task, _ = study.pose(0)
     lab = Lab(
         study.settings.manifest(task, 0), task, tmp_path, "cpu", lambda what, done, total: None
     )
