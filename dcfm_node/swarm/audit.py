@@ -8,7 +8,7 @@ whatever it knows or lacks elsewhere.
 """
 
 from collections.abc import Mapping, Set
-from statistics import median
+from statistics import median_low
 
 OUTLIER = 3.5
 """Modified z-score of an outlier (Iglewicz and Hoaglin, 1993)."""
@@ -42,8 +42,9 @@ def refusals(scores: Mapping[bytes, Mapping[str, float]]) -> dict[bytes, str]:
         everyone = [0.0, *places.values()]
         if len(everyone) < MIN_COMPARED:
             continue
-        middle = median(everyone)
-        spread = CONSISTENT * median(abs(place - middle) for place in everyone)
+        # Of two middle ones the better: half of so few may be hostile.
+        middle = median_low(everyone)
+        spread = CONSISTENT * median_low(abs(place - middle) for place in everyone)
         limit = max((middle + 1) / 2, min(1.0, middle + OUTLIER * spread))
         for key, place in places.items():
             if place > limit:

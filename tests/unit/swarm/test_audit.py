@@ -28,10 +28,13 @@ def test_peers_that_differ_as_much_as_they_know_are_left_alone() -> None:
     assert not refusals(scores(0.0, 0.3, 0.6, 0.9, 0.99))
 
 
-def test_who_knows_less_than_an_untrained_network_hides_behind_no_other() -> None:
-    """Half of the four that this silo can compare are hostile: none of them is an outlier."""
-    found = refusals(scores(0.0, 0.73, 1.42))
-    assert set(found) == {KEYS[2]}
+def test_hostile_experts_do_not_hide_behind_each_other() -> None:
+    """Half of the four that this silo can compare are hostile, and far apart."""
+    assert set(refusals(scores(0.0, 0.73, 1.42))) == {KEYS[1], KEYS[2]}
+
+
+def test_who_knows_less_than_nothing_is_refused_though_no_outlier() -> None:
+    assert set(refusals(scores(0.6, 0.8, 1.2, 1.3))) == {KEYS[2], KEYS[3]}
 
 
 def test_an_outlier_that_still_knows_more_than_nothing_is_left_alone() -> None:
