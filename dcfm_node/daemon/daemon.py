@@ -20,7 +20,7 @@ from dcfm_node.daemon.carriages import Carriages
 from dcfm_node.daemon.control import Control
 from dcfm_node.daemon.courier import Courier
 from dcfm_node.daemon.deltas import Deltas, restore
-from dcfm_node.daemon.disk import Disk, open_journals
+from dcfm_node.daemon.disk import Disk, Said, open_journals, write
 from dcfm_node.daemon.legacy import kept, legacy
 from dcfm_node.daemon.limits import Settings, allow_connections, check_counts, pace, quota
 from dcfm_node.daemon.network import Network
@@ -37,13 +37,12 @@ from dcfm_node.swarm.effects import (
     Cancel,
     Drain,
     Drop,
+    Durable,
     Effect,
     Event,
     Fetch,
     Held,
     LinkUp,
-    Persist,
-    PersistFork,
     Received,
     Report,
     Score,
@@ -152,7 +151,7 @@ class Daemon:
             log.info("worker_starting", data=config.data.format)
             self.ready = await self.trainer.start()
             stack.push_async_callback(self.trainer.close)
-            self.node = await self._restored_node(*said, inherited)
+            self.node = await self._restored_node(said, inherited)
             await self.network.open(config, self.settings.keys, self.snapshots, stack)
             self._desk = self._control()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -207,9 +206,7 @@ class Daemon:
         self._stopped.set()
         self.put(Tick())
 
-    async def _restored_node(
-        self, entries: list[bytes], forks: list[tuple[bytes, bytes]], inherited: Expert | None
-    ) -> Node:
+    async def _restored_node(self, said: Said, inherited: Expert | None) -> Node:
         settings = self.settings
         check_counts(self.ready.counts, settings.config.name)
         node = Node(
@@ -224,7 +221,7 @@ class Daemon:
             inherited=inherited,
         )
         self.journals.enter(node.run, manifest_bytes(settings.manifest))
-        node.restore(entries, forks)
+        node.restore(*said)
         view = node.exchange.view
         forms = {digest: self._form(view, digest) for digest in view.named}
         forms |= dict.fromkeys(kept(settings.manifest, node.inherited), self.ready.tensors)
@@ -281,18 +278,13 @@ class Daemon:
                 notify("WATCHDOG=1")
 
     async def _carry_out(self, effects: list[Effect]) -> None:
-        """In order: what tells of an entry waits until the disk took it (SPEC 3.5.6)."""
+        """In order: what tells of an entry or epoch waits until the disk took it (SPEC 3.5.6)."""
         for kind, group in groupby(effects, type):
-            if kind is Persist:
-                entries = [effect.sealed for effect in group if isinstance(effect, Persist)]
-                rows = [(e.entry.author, e.entry.seq, e.envelope) for e in entries]
-                write = partial(self.journals.append_many, self.node.run, rows)
-                await self.disk.insist("the journals", write)
-                continue
-            for effect in group:
-                if isinstance(effect, PersistFork):
-                    await self.disk.insist("the journals", partial(self._keep_fork, effect))
-                else:
+            if issubclass(kind, Durable):
+                kept = partial(write, self.journals, self.node.run, list(group))
+                await self.disk.insist("the journals", kept)
+            else:
+                for effect in group:
                     self._do(effect)
 
     async def _pause(self) -> None:
@@ -301,11 +293,6 @@ class Daemon:
         if self._stopped.is_set():
             raise Failed("stopped while the disk refused the journals", fix="make room on the disk")
         await asyncio.sleep(DISK_RETRY_S)
-
-    def _keep_fork(self, effect: PersistFork) -> None:
-        first, second = effect.first, effect.second
-        author, seq = first.entry.author, first.entry.seq
-        self.journals.record_fork(self.node.run, author, seq, first.envelope, second.envelope)
 
     def _do(self, effect: Effect) -> None:
         match effect:

@@ -1,18 +1,19 @@
 """What the disk refuses: said in `status`, tried again, and gone on with as soon as it is taken.
 And what it damaged: set aside, and recovered from the peers (SPEC 3.5)."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
 
 from dcfm_node.errors import DiskError
 from dcfm_node.store.journals import Damaged, JournalStore, set_aside
+from dcfm_node.swarm.effects import Effect, Persist, PersistBeat, PersistFork
 
 log = structlog.get_logger()
 
-Said = tuple[list[bytes], list[tuple[bytes, bytes]]]
-"""Envelopes in (author, seq) order, and the pairs that prove forks."""
+Said = tuple[list[bytes], list[tuple[bytes, bytes]], list[bytes]]
+"""Entries in (author, seq) order, the pairs that prove forks, and the beats that tell of epochs."""
 
 
 def open_journals(path: Path, run: bytes) -> tuple[JournalStore, Said]:
@@ -33,10 +34,29 @@ def open_journals(path: Path, run: bytes) -> tuple[JournalStore, Said]:
 def _load(path: Path, run: bytes) -> tuple[JournalStore, Said]:
     store = JournalStore(path)
     try:
-        return store, store.load(run)
+        return store, (*store.load(run), store.beats(run))
     except BaseException:
         store.close()
         raise
+
+
+def write(store: JournalStore, run: bytes, effects: Sequence[Effect]) -> None:
+    """Carry out effects of one kind, all of which must be on the disk before the next; again, if
+    some are there already."""
+    match effects[0]:
+        case Persist():
+            said = [effect.sealed for effect in effects if isinstance(effect, Persist)]
+            rows = ((s.entry.author, s.entry.seq, s.envelope) for s in said)
+            store.append_many(run, rows)
+        case PersistBeat():
+            beats = [effect.sealed for effect in effects if isinstance(effect, PersistBeat)]
+            store.keep_beats(run, [(b.beat.author, b.envelope) for b in beats])
+        case _:
+            for effect in effects:
+                if isinstance(effect, PersistFork):
+                    first, second = effect.first, effect.second
+                    proof = (first.envelope, second.envelope)
+                    store.record_fork(run, first.entry.author, first.entry.seq, *proof)
 
 
 class Disk:

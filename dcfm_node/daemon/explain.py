@@ -14,16 +14,16 @@ def explain(node: Node) -> dict[str, Any]:
     if step is None:
         return _reason(node, "the node is starting")
     if not recovery.writable and recovery.epoch < 0:
-        heard, enough = len(recovery.heads), min(recovery.quorum, recovery.peers)
+        told = recovery.told(node.exchange.journals)
+        enough = min(recovery.quorum, recovery.peers)
         why = (
             f"before this node says anything, {enough} peers must tell what they hold of its own"
-            f" journal, of which its disk may have lost the end: {heard} did"
+            f" journal, of which its disk may have lost the end: {len(told)} did"
         )
-        return _reason(node, why, node.exchange.peers.keys() - recovery.heads.keys())
+        return _reason(node, why, node.exchange.peers.keys() - told.keys())
     if not recovery.writable:
-        told = {key for key, count in recovery.counts.items() if count >= recovery.epoch}
-        why = "before this node says anything, most silos must have heard that it is about to"
-        return _reason(node, why, node.exchange.peers.keys() - told)
+        why = "before this node says anything, most silos must have noted that it is about to"
+        return _reason(node, why, node.exchange.peers.keys() - recovery.keepers())
     if isinstance(step.action, Waiting):
         return _reason(node, step.action.why, step.action.on)
     why, stage = f"this node's part in {step.phase.stage} is under way", step.phase.stage

@@ -1,8 +1,8 @@
 """The control messages that travel between linked peers (SPEC 4). None is ever journaled."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dcfm_node.records.base import Count, Digest, Epoch, Key, Model, Reason, Round, Version
 from dcfm_node.records.manifest import MAX_SILOS
@@ -33,6 +33,8 @@ class Beat(Model):
     author: Key
     counter: Count
     """Rises with every beat; a restarted node goes on above what its peers remember of it."""
+    epoch: Epoch
+    """Under which its author writes or is about to; 0 before it knows."""
     activity: Annotated[str, Field(max_length=32)]
     """What it does: idle, local, refine, distil, score, fetch."""
     round: Round
@@ -41,6 +43,12 @@ class Beat(Model):
     """Progress of the activity, in steps or bytes."""
     ready: bool
     """Able to lead now: it can distil and is not draining."""
+
+    @model_validator(mode="after")
+    def _counts_from_its_epoch(self) -> Self:
+        if self.counter < self.epoch:
+            raise ValueError("counter: is below the epoch")
+        return self
 
 
 class Sync(Model):
@@ -51,8 +59,8 @@ class Sync(Model):
     run: Digest
     version: Version
     heads: Annotated[dict[Key, Head], Field(max_length=MAX_SILOS)]
-    beats: Annotated[dict[Key, Count], Field(max_length=MAX_SILOS)]
-    """Counter of the newest beat held of every author."""
+    beats: Annotated[dict[Key, tuple[Count, Epoch]], Field(max_length=MAX_SILOS)]
+    """Of every author: counter of the newest beat held, and the highest epoch on the disk."""
     reply: bool
 
 

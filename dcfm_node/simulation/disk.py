@@ -3,7 +3,8 @@
 import random
 from dataclasses import dataclass, field
 
-from dcfm_node.wire.envelope import Sealed
+from dcfm_node.swarm.effects import Durable, Persist, PersistBeat, PersistFork
+from dcfm_node.wire.envelope import Sealed, SealedBeat
 
 
 @dataclass
@@ -12,6 +13,7 @@ class Disk:
 
     Attributes:
         chains: what the store would restore, by author.
+        beats: of the highest epoch of each author.
         stored: digests of every entry that was ever written and not lost.
         held: snapshots, and since when.
         full: nothing can be written now.
@@ -19,20 +21,23 @@ class Disk:
 
     chains: dict[bytes, list[Sealed]] = field(default_factory=dict)
     forks: dict[bytes, tuple[Sealed, Sealed]] = field(default_factory=dict)
+    beats: dict[bytes, SealedBeat] = field(default_factory=dict)
     stored: set[bytes] = field(default_factory=set)
     held: dict[bytes, float] = field(default_factory=dict)
     full: bool = False
-    _log: list[tuple[float, Sealed | tuple[Sealed, Sealed]]] = field(default_factory=list)
+    _log: list[tuple[float, Durable]] = field(default_factory=list)
 
-    def persist(self, sealed: Sealed, now: float) -> None:
-        """Put an entry at its place, instead of the author's tail from there on."""
-        self._log.append((now, sealed))
-        self._put(sealed)
-
-    def persist_fork(self, first: Sealed, second: Sealed, now: float) -> None:
-        """Keep a proof, and drop the author's entries from there on."""
-        self._log.append((now, (first, second)))
-        self._prove(first, second)
+    def persist(self, effect: Durable, now: float) -> None:
+        """Put an entry at its place, instead of the author's tail from there on; a proof, and drop
+        the author's entries from there on; or a beat, instead of the author's one before."""
+        self._log.append((now, effect))
+        match effect:
+            case Persist(sealed):
+                self._put(sealed)
+            case PersistFork(first, second):
+                self._prove(first, second)
+            case PersistBeat(beat):
+                self.beats[beat.beat.author] = beat
 
     def entries(self) -> list[bytes]:
         """Envelopes, every author's in chain order."""
@@ -42,16 +47,16 @@ class Disk:
         """Pairs of envelopes that prove forks."""
         return [(first.envelope, second.envelope) for first, second in self.forks.values()]
 
+    def epochs(self) -> list[bytes]:
+        """Envelopes of the beats kept."""
+        return [beat.envelope for beat in self.beats.values()]
+
     def as_of(self, time: float) -> "Disk":
         """The disk as a backup of that time has it."""
         old = Disk(held={digest: since for digest, since in self.held.items() if since <= time})
-        for when, what in self._log:
+        for when, effect in self._log:
             if when <= time:
-                old._log.append((when, what))
-                if isinstance(what, Sealed):
-                    old._put(what)
-                else:
-                    old._prove(*what)
+                old.persist(effect, when)
         return old
 
     def without_journals(self) -> "Disk":

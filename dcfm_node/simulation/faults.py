@@ -35,8 +35,6 @@ HARMING: tuple[tuple[Kind, str], ...] = (
     ("snapshots damaged", "snapshots_damaged"),
 )
 """What harms a disk, and the setting that says how often."""
-RECOVERS_S = 60.0
-"""A node that is up again and linked has its journal back by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +80,7 @@ def draw(scenario: Scenario, seed: int) -> tuple[Fault, ...]:
     rng = random.Random(f"faults {seed}")
     draws = (_of_machines, _of_disks, _of_the_network, _of_silos)
     found = [fault for drawn in draws for fault in drawn(scenario, rng)]
-    return tuple(sorted(_remembered(found, scenario.nodes), key=lambda fault: fault.at))
-
-
-def _remembered(found: Sequence[Fault], nodes: int) -> list[Fault]:
-    """Without the power cuts that would leave nobody who remembers what a harmed disk's owner said:
-    while it is away and recovers, one other at least stays up (decision 15 promises no more)."""
-    spared: set[Fault] = set()
-    for harm in (fault for fault in found if fault.kind in dict(HARMING)):
-        first, last = harm.at, (harm.until or harm.at) + RECOVERS_S
-        cuts = [f for f in found if f.kind == "crash" and f.silos != harm.silos]
-        amid = [f for f in cuts if f.at < last and (f.until or f.at) > first]
-        others = list(dict.fromkeys(f.silos for f in sorted(amid, key=lambda f: f.at)))
-        spared |= {f for f in amid if f.silos in others[max(1, nodes - 2) :]}
-    return [fault for fault in found if fault not in spared]
+    return tuple(sorted(found, key=lambda fault: fault.at))
 
 
 def _instant(scenario: Scenario, rng: random.Random) -> float:
@@ -110,11 +95,7 @@ def _of_machines(scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
         at = _instant(scenario, rng)
         yield Fault("crash", at, at + rng.uniform(*scenario.down_s), anyone())
     for _ in range(scenario.crash_on_times if scenario.crash_on else 0):
-        record = rng.choice(scenario.crash_on)
-        most = {"vote": 3, "join": 1}.get(record, 2) * scenario.nodes
-        nth = rng.randint(1, scenario.rounds if record in ("lease", "student") else most)
-        down = rng.uniform(*scenario.down_s)
-        yield Fault("crash amid publishing", until=down, record=record, nth=nth, share=rng.random())
+        yield _amid("crash amid publishing", scenario.crash_on, scenario, rng)
     for _ in range(scenario.stops):
         at = _instant(scenario, rng)
         yield Fault("stopped", at, at + rng.uniform(*scenario.stop_s), anyone())
@@ -128,11 +109,21 @@ def _of_machines(scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
         yield Fault("clock stepped", _instant(scenario, rng), None, anyone(), amount=step)
 
 
+def _amid(kind: Kind, records: Sequence[str], scenario: Scenario, rng: random.Random) -> Fault:
+    record = rng.choice(records)
+    most = {"vote": 3, "join": 1}.get(record, 2) * scenario.nodes
+    nth = rng.randint(1, scenario.rounds if record in ("lease", "student") else most)
+    down = rng.uniform(*scenario.down_s)
+    return Fault(kind, until=down, record=record, nth=nth, share=rng.random())
+
+
 def _of_disks(scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
     for _ in range(scenario.disks_full):
         at = _instant(scenario, rng)
         who = (rng.randrange(scenario.nodes),)
         yield Fault("disk full", at, at + rng.uniform(*scenario.down_s), who)
+    if scenario.disk_lost_on:
+        yield _amid("disk lost amid publishing", scenario.disk_lost_on, scenario, rng)
     harms = [kind for kind, name in HARMING for _ in range(getattr(scenario, name))]
     rng.shuffle(harms)
     # One harmed disk at a time: the next falls only when the last node has had time to recover.

@@ -3,15 +3,16 @@
 from collections.abc import Collection, Sequence
 
 from dcfm_node.records.entries import Checkpoint, Expert, Join, Lease, Student, Vote
-from dcfm_node.records.messages import Entries
+from dcfm_node.records.messages import Entries, Sync
 from dcfm_node.simulation.trace import Concern
 from dcfm_node.simulation.world import World
 from dcfm_node.swarm.effects import (
     Distil,
+    Durable,
     Effect,
     Examine,
     Persist,
-    PersistFork,
+    PersistBeat,
     Score,
     Send,
     Start,
@@ -48,7 +49,7 @@ def check(world: World, key: bytes, effects: Sequence[Effect]) -> None:
         if isinstance(effect, Start):
             _has_what_it_needs(world, key, effect.work)
     _require(world, len(effects) <= 8 * len(world.keys) + 64, "bounded", "too many effects", [key])
-    if node is None or not any(isinstance(e, Persist | PersistFork) for e in effects):
+    if node is None or not any(isinstance(e, Durable) for e in effects):
         return
     _durable_before_sent(world, key, effects)
     _one_leader_per_term(world, node)
@@ -78,9 +79,18 @@ def check_end(world: World) -> None:
 def _durable_before_sent(world: World, key: bytes, effects: Sequence[Effect]) -> None:
     """SPEC 3.5.6."""
     volatile = {e.sealed.envelope for e in effects if isinstance(e, Persist)}
+    unknown = {
+        e.sealed.beat.author: e.sealed.beat.epoch for e in effects if isinstance(e, PersistBeat)
+    }
     for effect in effects:
         if isinstance(effect, Persist):
             volatile.discard(effect.sealed.envelope)
+        elif isinstance(effect, PersistBeat):
+            unknown.pop(effect.sealed.beat.author, None)
+        elif isinstance(effect, Send) and isinstance(effect.message, Sync):
+            named = {author: effect.message.beats.get(author, (0, 0))[1] for author in unknown}
+            early = [author for author, epoch in unknown.items() if named[author] >= epoch]
+            _require(world, not early, "durable before sent", "an epoch was named first", [key])
         elif isinstance(effect, Send) and isinstance(effect.message, Entries) and volatile:
             told = volatile.intersection(effect.message.entries)
             _require(world, not told, "durable before sent", "a record was sent first", [key])

@@ -72,8 +72,7 @@ class Scenario(Model):
     disks_lost: Times = 0
     """Power cuts after which the disk is empty. Those that harm a disk fall one at a time."""
     disk_lost_on: tuple[Record, ...] = ()
-    """Who publishes such a record may lose power and disk then and there."""
-    disk_lost_on_times: Times = 2
+    """Somebody who publishes such a record loses power and disk then and there."""
     disks_old: Times = 0
     """After which the disk is as it was some time ago: a backup was put back."""
     journals_damaged: Times = 0

@@ -22,6 +22,7 @@ from dcfm_node.swarm.effects import (
     Checkpointed,
     Distil,
     Drop,
+    Durable,
     Effect,
     Event,
     Examine,
@@ -30,6 +31,7 @@ from dcfm_node.swarm.effects import (
     LinkDown,
     LinkUp,
     Persist,
+    PersistBeat,
     PersistFork,
     Progressed,
     Received,
@@ -173,7 +175,7 @@ class World:
             held=set(host.disk.held),
             opener=self._opener,
         )
-        node.restore(host.disk.entries(), host.disk.proofs())
+        node.restore(host.disk.entries(), host.disk.proofs(), host.disk.epochs())
         host.node = node
         self.note(key, "boots", entries=len(host.disk.entries()))
         for other in self.network.links[key]:
@@ -217,7 +219,7 @@ class World:
         trap = self._sprung(key, effects)
         last = None if trap is None else round(trap.share * len(effects))
         for index, effect in enumerate(effects[:last]):
-            if host.disk.full and isinstance(effect, Persist | PersistFork):
+            if host.disk.full and isinstance(effect, Durable):
                 self.note(key, "waits for room on its disk")
                 host.refused, host.waiting = effects[index:], []
                 return
@@ -289,13 +291,10 @@ class World:
                 slowness = host.slowness * self.hosts[effect.peer].slowness
                 for delay in self.network.delays(self.faulty()):
                     self.at(self.now + slowness * delay, partial(self._arrive, key, effect))
-            case Persist(sealed):
-                host.disk.persist(sealed, self.now)
-                if sealed.entry.author == key and sealed.digest not in self.said:
-                    self.said[sealed.digest] = sealed
-                    self.unchecked.append(sealed)
-            case PersistFork(first, second):
-                host.disk.persist_fork(first, second, self.now)
+            case Persist() | PersistFork() | PersistBeat():
+                host.disk.persist(effect, self.now)
+                if isinstance(effect, Persist):
+                    self._say(key, effect.sealed)
             case Start(work):
                 self._start(key, host, work)
             case Cancel():
@@ -306,6 +305,11 @@ class World:
                 self.at(self.now, partial(self._fetch, key, snapshot.digest))
             case Report(event, fields, _):
                 self.note(key, event, **fields)
+
+    def _say(self, key: bytes, sealed: Sealed) -> None:
+        if sealed.entry.author == key and sealed.digest not in self.said:
+            self.said[sealed.digest] = sealed
+            self.unchecked.append(sealed)
 
     def _arrive(self, sender: bytes, send: Send) -> None:
         if self.network.passes(sender, send.peer):

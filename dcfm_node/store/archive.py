@@ -7,7 +7,7 @@ from dcfm_node.errors import Failed
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.snapshots import snapshot_path
-from dcfm_node.swarm.exchange import fault_of
+from dcfm_node.swarm.faults import fault_of
 from dcfm_node.swarm.journal import Journals
 from dcfm_node.swarm.lineage import bundle
 from dcfm_node.swarm.view import View

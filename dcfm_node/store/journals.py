@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dcfm_node.errors import DiskError, Failed, PeerError
-from dcfm_node.wire.envelope import open_entry
+from dcfm_node.wire.envelope import open_beat, open_entry
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x4443464D
 """Says `DCFM` in the file's header."""
 
@@ -28,6 +28,9 @@ CREATE TABLE fork (
     run BLOB NOT NULL, author BLOB NOT NULL, seq INTEGER NOT NULL,
     first BLOB NOT NULL, second BLOB NOT NULL,
     PRIMARY KEY (run, author)
+) STRICT;
+CREATE TABLE beat (
+    run BLOB NOT NULL, author BLOB NOT NULL, envelope BLOB NOT NULL, PRIMARY KEY (run, author)
 ) STRICT;
 CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT;
 PRAGMA application_id = {APPLICATION_ID};
@@ -43,7 +46,7 @@ class Damaged(Failed):
 
 
 class JournalStore:
-    """Entries by (run, author, seq), proofs of forks by (run, author), and a few settings by name.
+    """Entries by (run, author, seq), proofs of forks and beats by (run, author), settings by name.
 
     Args:
         path: the database; made, with mode 0600, if it is not there.
@@ -86,6 +89,27 @@ class JournalStore:
             self._check(run, author, seq, first)
             self._check(run, author, seq, second)
         return [row[2] for row in entries], [(row[2], row[3]) for row in forks]
+
+    def beats(self, run: bytes) -> list[bytes]:
+        """Envelopes of the beats kept, in author order, verified."""
+        with self._explained():
+            rows: list[tuple[bytes, bytes]] = self._db.execute(
+                "SELECT author, envelope FROM beat WHERE run = ? ORDER BY author", (run,)
+            ).fetchall()
+        for author, envelope in rows:
+            try:
+                beat = open_beat(envelope).beat
+            except PeerError as error:
+                raise self._damaged(error) from error
+            if (beat.run, beat.author) != (run, author):
+                raise self._damaged("a beat is in a wrong place")
+        return [row[1] for row in rows]
+
+    def keep_beats(self, run: bytes, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Keep each (author, envelope) in place of the author's one before, all or none."""
+        with self._transaction() as db:
+            rows = ((run, author, envelope) for author, envelope in items)
+            db.executemany("INSERT OR REPLACE INTO beat VALUES (?, ?, ?)", rows)
 
     def append(self, run: bytes, author: bytes, seq: int, envelope: bytes) -> None:
         """Put an entry at `seq`, in place of the author's tail from there on."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from dcfm_node.records.entries import Cause, Delta, Snapshot
 from dcfm_node.records.messages import Head, Message
-from dcfm_node.wire.envelope import Sealed
+from dcfm_node.wire.envelope import Sealed, SealedBeat
 
 # Work that a node can be doing
 
@@ -273,6 +273,13 @@ class PersistFork:
 
 
 @dataclass(frozen=True, slots=True)
+class PersistBeat:
+    """Keep a beat durably, in place of its author's of a lower epoch."""
+
+    sealed: SealedBeat
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     peer: bytes
     message: Message
@@ -316,4 +323,6 @@ class Report:
     level: Literal["info", "warning", "error"] = "info"
 
 
-Effect = Persist | PersistFork | Send | Start | Cancel | Fetch | Unfetch | Drop | Report
+Durable = Persist | PersistFork | PersistBeat
+"""What must be on the disk before the next effect."""
+Effect = Durable | Send | Start | Cancel | Fetch | Unfetch | Drop | Report

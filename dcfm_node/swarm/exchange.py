@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from dcfm_node import __version__
 from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Withdraw
-from dcfm_node.records.manifest import Manifest, differing_fields
+from dcfm_node.records.manifest import MAX_SILOS, Manifest, differing_fields
 from dcfm_node.records.messages import (
     MAX_ENTRIES_BYTES,
     PROTOCOL,
@@ -21,9 +21,18 @@ from dcfm_node.records.messages import (
     Mismatch,
     Sync,
 )
-from dcfm_node.swarm.effects import Effect, Foreign, Persist, PersistFork, Report, Send
-from dcfm_node.swarm.faults import Fault
-from dcfm_node.swarm.journal import Fork, Journals, Offered
+from dcfm_node.swarm.effects import (
+    Effect,
+    Foreign,
+    Persist,
+    PersistBeat,
+    PersistFork,
+    Report,
+    Send,
+)
+from dcfm_node.swarm.epochs import Epochs
+from dcfm_node.swarm.faults import fault_of
+from dcfm_node.swarm.journal import Journals, Offered, Proofs
 from dcfm_node.swarm.liveness import Liveness
 from dcfm_node.swarm.recovery import Recovery
 from dcfm_node.swarm.view import View
@@ -74,6 +83,7 @@ class Exchange:
     peers: dict[bytes, PeerState]
     recovery: Recovery
     opener: Opener = OPENER
+    epochs: Epochs = field(default_factory=Epochs)
     own_beat: SealedBeat | None = None
     malformed: dict[bytes, str] = field(default_factory=dict)
     """What a peer sent that could not be opened, the last of each: it relays only what it opened
@@ -94,13 +104,14 @@ class Exchange:
         journals, view = Journals(run, roster), View(manifest)
         return cls(manifest, me, journals, liveness, view, peers, recovery, opener)
 
-    def restore(self, entries: Iterable[bytes], forks: Iterable[tuple[bytes, bytes]]) -> None:
-        """Take in what the store kept: envelopes in chain order, and proofs of forks."""
+    def restore(self, entries: Iterable[bytes], forks: Proofs, beats: Iterable[bytes] = ()) -> None:
+        """Take in what the store kept. Its beats tell of epochs, and are no signs of life now."""
         for envelope in entries:
             self._fold(self.opener.entry(envelope))
         for first, second in forks:
             both = self.opener.entry(first), self.opener.entry(second)
             self.journals.mark_fork(*both)
+        self._know_epochs([self.opener.beat(envelope) for envelope in beats])
         self._rebuild()
         self.restored = len(self.journals.chains[self.me])
         self.usurped = self.me in self.journals.forks
@@ -122,6 +133,7 @@ class Exchange:
             run=self.journals.run,
             author=self.me,
             counter=self.recovery.next_count(self.own_count),
+            epoch=max(0, self.recovery.epoch),
             activity=activity,
             round=round_,
             done=done,
@@ -132,9 +144,9 @@ class Exchange:
 
     def sync(self, *, reply: bool) -> Sync:
         """What this node holds."""
-        beats = dict(self.liveness.counters)
-        if self.own_beat is not None:
-            beats[self.me] = self.own_count
+        counts = {**self.liveness.counters, self.me: self.own_count}
+        known = dict.fromkeys((*counts, *self.epochs.kept))
+        beats = {author: (counts.get(author, 0), self.epochs.of(author)) for author in known}
         return Sync.model_construct(  # our own state needs no validation; every peer validates it
             kind="sync",
             run=self.journals.run,
@@ -189,9 +201,10 @@ class Exchange:
 
     def _announce(self) -> list[Effect]:
         """Tell every linked peer of our newest beat, and ask what it holds."""
-        beats = [self.own_beat.envelope] if self.own_beat is not None else []
-        told, asked = self._entries([], beats), self.sync(reply=True)
-        return [Send(peer, message) for peer in self.linked() for message in (told, asked)]
+        beats = [self.own_beat] if self.own_beat is not None else []
+        kept, told = self._know_epochs(beats), self._entries([], [b.envelope for b in beats])
+        both = (told, self.sync(reply=True))
+        return [*kept, *(Send(peer, message) for peer in self.linked() for message in both)]
 
     # What this node hears
 
@@ -238,7 +251,7 @@ class Exchange:
             state.brought = False
         effects: list[Effect] = []
         entries = [sealed.envelope for sealed in self.journals.missing(sync.heads)]
-        beats = self._beats_unknown_to(peer, sync.beats)
+        beats = self._beats_unknown_to(sync.beats)
         if entries or beats:
             effects.append(Send(peer, self._entries(entries, beats)))
         if sync.reply:
@@ -251,10 +264,11 @@ class Exchange:
         entries = [self.opener.entry(envelope) for envelope in message.entries]
         if any(self.journals.foreign(sealed) for sealed in entries):
             raise PeerError("sent an entry of another run or of a stranger")
-        effects: list[Effect] = []
+        members, run = self.journals.chains, self.journals.run
+        beats = [b for b in beats if b.beat.author in members and b.beat.run == run]
+        effects: list[Effect] = [*self._know_epochs(beats)]
         for beat in beats:
-            known = beat.beat.author in self.peers and beat.beat.run == self.journals.run
-            if known:
+            if beat.beat.author != self.me:
                 self.liveness.hear(beat, now)
         for sealed in entries:
             effects += self._on_entry(peer, sealed, now)
@@ -351,16 +365,19 @@ class Exchange:
         said = (sealed for chain in chains for sealed in chain)
         self.view = View.of(self.manifest, said, forked)
 
-    def _beats_unknown_to(self, peer: bytes, theirs: Mapping[bytes, int]) -> list[bytes]:
-        found = [
-            self.liveness.signs[author].beat.envelope
-            for author, counter in self.liveness.counters.items()
-            if theirs.get(author, -1) < counter and author != peer
-        ]
-        own = self.own_beat
-        if own is not None and theirs.get(self.me, -1) < own.beat.counter:
-            found.append(own.envelope)
-        return found
+    def _know_epochs(self, beats: Sequence[SealedBeat]) -> list[PersistBeat]:
+        """Epochs that beats of members tell of: on the disk before any sync names them."""
+        for sealed in beats:
+            if sealed.beat.author == self.me:
+                self.recovery.show(sealed.beat)
+        return [PersistBeat(sealed) for sealed in self.epochs.take(beats)]
+
+    def _beats_unknown_to(self, theirs: Mapping[bytes, tuple[int, int]]) -> list[bytes]:
+        own = [self.own_beat] if self.own_beat is not None else []
+        held = [*(sign.beat for sign in self.liveness.signs.values()), *own]
+        newer = [b for b in held if theirs.get(b.beat.author, (-1, 0))[0] < b.beat.counter]
+        found = dict.fromkeys(b.envelope for b in (*self.epochs.unknown_to(theirs), *newer))
+        return list(found)[:MAX_SILOS]
 
     def _entries(self, entries: list[bytes], beats: list[bytes]) -> Entries:
         """As many entries as one message may bear; the rest follows at the next sync."""
@@ -377,12 +394,6 @@ def how_many_fit(entries: Sequence[bytes]) -> int:
             break
         fitting += 1
     return fitting
-
-
-def fault_of(fork: Fork) -> Fault:
-    """A fork among other faults; its second entry shows it."""
-    why = f"signed two different entries as number {fork.seq}"
-    return Fault("fork", max(fork.first.digest, fork.second.digest), why)
 
 
 def _refusal(peer: bytes, reason: str) -> Report:

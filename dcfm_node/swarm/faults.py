@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dcfm_node.records.entries import Body, Cause, Endorse, Expert, Refuse, Vote
+from dcfm_node.swarm.journal import Fork
 
 MAX_TERM_GAP = 1_000
 """A term counts only so near above the one before it that does: whoever votes far ahead must not
@@ -23,6 +24,12 @@ class Fault:
     cause: Cause
     entry: bytes
     why: str
+
+
+def fault_of(fork: Fork) -> Fault:
+    """A fork among other faults; its second entry shows it."""
+    why = f"signed two different entries as number {fork.seq}"
+    return Fault("fork", max(fork.first.digest, fork.second.digest), why)
 
 
 @dataclass

@@ -19,6 +19,9 @@ from enum import Enum
 from dcfm_node.records.messages import Head
 from dcfm_node.wire.envelope import Sealed
 
+Proofs = Iterable[tuple[bytes, bytes]]
+"""Pairs of envelopes that prove forks."""
+
 
 class Offered(Enum):
     """What became of an entry offered to the journals."""

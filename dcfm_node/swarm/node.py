@@ -51,6 +51,7 @@ from dcfm_node.swarm.effects import (
 from dcfm_node.swarm.election import Booth
 from dcfm_node.swarm.exchange import Exchange
 from dcfm_node.swarm.holdings import Holdings
+from dcfm_node.swarm.journal import Proofs
 from dcfm_node.swarm.liveness import Duty, Liveness, Pace
 from dcfm_node.swarm.needs import spent
 from dcfm_node.swarm.outcome import brief, in_vain, outcome_of, still_true
@@ -107,9 +108,9 @@ class Node:
         self._gossip_at = 0.0
         self._linked_at: float | None = None
 
-    def restore(self, entries: Iterable[bytes], forks: Iterable[tuple[bytes, bytes]]) -> None:
+    def restore(self, entries: Iterable[bytes], forks: Proofs, beats: Iterable[bytes] = ()) -> None:
         """Take in what the store kept; before the first event."""
-        self.exchange.restore(entries, forks)
+        self.exchange.restore(entries, forks, beats)
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take one event in and say what to do about it, in order."""
@@ -237,7 +238,7 @@ class Node:
         return effects
 
     def _recover(self, now: float) -> list[Effect]:
-        """Find out how this node's journal ends, then let peers remember its new epoch."""
+        """Find out how this node's journal ends, then let peers keep its new epoch."""
         exchange, recovery, pause = self.exchange, self.exchange.recovery, self.pace.term_s
         waited = -1.0 if self._linked_at is None else now - self._linked_at
         if not exchange.own_journal_known(waited, pause):

@@ -1,19 +1,19 @@
 """Own-journal recovery: when a node may write, and under which epoch (SPEC 3.5).
 
-A node whose disk was lost or rolled back would otherwise sign a second history. Peers remember the
-end of its journal in their journals, and the count of its newest beat in memory. Epochs are taken
-from that count: an epoch that enough peers have heard of is never used again, even if every entry
-of it was lost.
+A node whose disk was lost or rolled back would otherwise sign a second history. Peers keep on their
+disks the end of its journal and its highest epoch, and it writes only once enough of them keep the
+one that it has chosen: an epoch is never used again, even if every entry of it was lost.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dcfm_node.records.messages import Head, Sync
+from dcfm_node.records.messages import Beat, Head, Sync
 from dcfm_node.swarm.journal import Journals
 
 MAX_REMEMBERED_BEAT = 2**52
-"""No node beats this often: a peer that says so would leave us no higher counter."""
+"""No node beats this often: a peer that says so, of our counter or epoch, and shows no such beat,
+would leave us no higher one."""
 
 MAX_CLAIMED_EPOCH = 2**52
 """No node starts this often: a head of ours in such an epoch would leave us no later one."""
@@ -30,6 +30,8 @@ class Recovery:
     Attributes:
         heads: this node's journal, as each peer holds it.
         counts: this node's newest beat, as each peer remembers it.
+        epochs: this node's highest epoch, as each peer's disk knows it.
+        shown: the highest counter and epoch of beats that this node's disk or its peers showed.
         epoch: under which this node writes or is about to; -1 before that is known.
         writable: it may extend its journal.
         carried: some peer said by bundle what it holds: there may be no link at all (SPEC 10.2.2).
@@ -40,6 +42,8 @@ class Recovery:
     peers: int
     heads: dict[bytes, Head] = field(default_factory=dict)
     counts: dict[bytes, int] = field(default_factory=dict)
+    epochs: dict[bytes, int] = field(default_factory=dict)
+    shown: tuple[int, int] = (0, 0)
     epoch: int = -1
     writable: bool = False
     carried: bool = False
@@ -48,23 +52,33 @@ class Recovery:
 
     def hear(self, peer: bytes, sync: Sync) -> None:
         """A peer says what it holds."""
-        if self.me in sync.heads and sync.heads[self.me].epoch < MAX_CLAIMED_EPOCH:
+        if self.me in sync.heads:
             self.heads[peer] = sync.heads[self.me]
         if peer in sync.heads:
             self._theirs[peer] = sync.heads[peer]
-        self.counts[peer] = sync.beats.get(self.me, 0)
+        self.counts[peer], self.epochs[peer] = sync.beats.get(self.me, (0, 0))
 
     def hear_bundle(self, peer: bytes, head: Head) -> None:
         """A bundle's author held this node's journal so far. An older bundle may come later."""
         known = self.heads.get(peer)
-        if head.epoch < MAX_CLAIMED_EPOCH and (known is None or _end(known) < _end(head)):
+        if known is None or _end(known) < _end(head):
             self.heads[peer] = head
         self.carried = True
+
+    def show(self, beat: Beat) -> None:
+        """A beat that this node signed, now or before it was started."""
+        count, epoch = self.shown
+        self.shown = max(count, beat.counter), max(epoch, beat.epoch)
+
+    def told(self, journals: Journals) -> dict[bytes, Head]:
+        """This node's journal as peers hold it, without what is incredible and was not shown."""
+        most = max(MAX_CLAIMED_EPOCH - 1, journals.head(self.me).epoch)
+        return {peer: head for peer, head in self.heads.items() if head.epoch <= most}
 
     def ahead(self, journals: Journals) -> list[bytes]:
         """Peers that say they hold more of this node's journal than it does itself."""
         own = _end(journals.head(self.me))
-        return [peer for peer, head in self.heads.items() if _end(head) > own]
+        return [peer for peer, head in self.told(journals).items() if _end(head) > own]
 
     def known(
         self,
@@ -87,31 +101,41 @@ class Recovery:
         """
         if self.me in journals.forks or any(p not in doubted for p in self.ahead(journals)):
             return False
-        told = [peer for peer in self.heads if self._followed(peer, journals)]
+        told = self.told(journals)
+        followed = [peer for peer in told if self._followed(peer, journals)]
         enough = min(self.quorum, self.peers) if not at_last else self.quorum - 1
-        return len(told) >= enough or (
-            settled and self._reached(linked) and all(peer in self.heads for peer in linked)
+        return len(followed) >= enough or (
+            settled and self._reached(linked) and all(peer in told for peer in linked)
         )
 
     def begin(self, journals: Journals, beat: int) -> bool:
         """Choose the epoch, above all that was used; False if it is chosen already.
+
+        What peers say of epochs counts when it is chosen; afterwards only what they show does, or
+        one that goes on claiming more would keep this node from writing.
 
         Args:
             beat: the count of this node's own newest beat.
         """
         claimed = [self.heads[peer].epoch for peer in self.ahead(journals)]
         last = max(journals.head(self.me).epoch, *claimed, -1)
-        if self.epoch > last:
+        if self.epoch > last and self.epoch >= self.shown[1]:
             return False
-        self.epoch = max(last, beat, self._remembered()) + 1
+        used = max(self.shown[1], _credible(self.epochs))
+        self.epoch = max(last, used, beat, self._remembered()) + 1
         return True
 
     def acknowledged(self, linked: Sequence[bytes], *, settled: bool) -> bool:
-        """Whether so many peers remember a beat of this epoch that a quorum of them knows."""
-        heard = [peer for peer, count in self.counts.items() if count >= self.epoch]
-        return len(heard) + 1 >= self.quorum or (
-            settled and self._reached(linked) and all(peer in heard for peer in linked)
+        """Whether so many disks know of this epoch that a quorum of them does."""
+        keep = self.keepers()
+        return len(keep) + 1 >= self.quorum or (
+            settled and self._reached(linked) and all(peer in keep for peer in linked)
         )
+
+    def keepers(self) -> list[bytes]:
+        """Peers on whose disks this epoch is the highest of this node's. One that knows a higher
+        one shows it."""
+        return [peer for peer, epoch in self.epochs.items() if epoch == self.epoch]
 
     def next_count(self, last: int) -> int:
         """Of the next beat: above the last, what peers remember, and not below the epoch."""
@@ -121,12 +145,15 @@ class Recovery:
         return bool(linked) or self.carried
 
     def _remembered(self) -> int:
-        credible = (count for count in self.counts.values() if count < MAX_REMEMBERED_BEAT)
-        return max(credible, default=0)
+        return max(self.shown[0], _credible(self.counts))
 
     def _followed(self, peer: bytes, journals: Journals) -> bool:
         theirs = self._theirs.get(peer)
         return theirs is None or _end(theirs) <= _end(journals.head(peer)) or theirs.forked >= 0
+
+
+def _credible(told: Mapping[bytes, int]) -> int:
+    return max((count for count in told.values() if count < MAX_REMEMBERED_BEAT), default=0)
 
 
 def _end(head: Head) -> tuple[int, int]:

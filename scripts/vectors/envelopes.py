@@ -127,6 +127,7 @@ def beat(counter: int = 1) -> msg.Beat:
         run=RUN,
         author=SIGNERS[0].key,
         counter=counter,
+        epoch=1,
         activity="refine",
         round=2,
         done=3,
@@ -225,6 +226,11 @@ def envelopes() -> Json:
                     envelope=sealed_dict(
                         beat().model_dump() | {"counter": -1}, env.BEAT_DOMAIN
                     ).hex(),
+                ),
+                case(
+                    "counter below the epoch",
+                    "4.6",
+                    envelope=sealed_dict(beat().model_dump() | {"epoch": 2}, env.BEAT_DOMAIN).hex(),
                 ),
             ],
         },

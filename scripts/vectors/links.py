@@ -90,7 +90,7 @@ def messages() -> Json:
         run=RUN,
         version="0.1.0",
         heads={roster[0]: head, roster[1]: empty},
-        beats={roster[2]: 9},
+        beats={roster[0]: (0, 2), roster[2]: (9, 3)},
         reply=True,
     )
     envelope = entry(bodies()[2]).envelope
@@ -116,7 +116,8 @@ def messages() -> Json:
             "4.3",
             fields | {"heads": {roster[0]: head.model_dump() | {"seq": -2}}},
         ),
-        ("a key of 31 bytes", "1.2.2", fields | {"beats": {bytes(31): 0}}),
+        ("a key of 31 bytes", "1.2.2", fields | {"beats": {bytes(31): (0, 0)}}),
+        ("a beat's count without an epoch", "4.3", fields | {"beats": {roster[0]: (9,)}}),
         ("no map", "4.2", [1]),
     ]
     return {

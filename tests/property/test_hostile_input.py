@@ -134,11 +134,14 @@ heads = st.builds(
 RUN = Run(3)
 
 
-@given(st.lists(st.tuples(heads, st.integers(0, 2**53), st.booleans()), max_size=40))
+counts = st.integers(0, 2**53)
+
+
+@given(st.lists(st.tuples(heads, st.tuples(counts, counts), st.booleans()), max_size=40))
 def test_no_sync_ends_a_node_nor_keeps_it_silent_for_ever(
-    told: list[tuple[Head, int, bool]],
+    told: list[tuple[Head, tuple[int, int], bool]],
 ) -> None:
-    """SPEC 3.5.2, 4.6.2: what peers claim of our own journal and beats."""
+    """SPEC 3.5.2, 3.5.3, 4.6.2: what peers claim of our own journal, beats and epochs."""
     node = Node(RUN.authors[0].signer, RUN.manifest, (), True, random.Random(0), 0)
     me = RUN.keys[0]
     for key in RUN.keys[1:]:
@@ -153,7 +156,7 @@ def test_no_sync_ends_a_node_nor_keeps_it_silent_for_ever(
             run=RUN.id,
             version="",
             heads={me: Head(epoch=0, seq=-1, digest=RUN.id)},
-            beats={me: max(0, node.exchange.recovery.epoch)},
+            beats={me: (0, max(0, node.exchange.recovery.epoch))},
             reply=False,
         )
         if key == RUN.keys[2] or not told:

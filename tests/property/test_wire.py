@@ -23,7 +23,8 @@ RUN = Run(3)
 ENTRY = RUN.authors[0].say(join()).envelope
 BEAT = RUN.authors[0].beat(1).envelope
 HEAD = Head(epoch=0, seq=0, digest=bytes(32))
-SYNC = Sync(run=RUN.id, version="1", heads={RUN.keys[0]: HEAD}, beats={RUN.keys[1]: 5}, reply=True)
+BEATS = {RUN.keys[1]: (5, 2)}
+SYNC = Sync(run=RUN.id, version="1", heads={RUN.keys[0]: HEAD}, beats=BEATS, reply=True)
 ENTRIES = Entries(run=RUN.id, entries=(ENTRY,), beats=(BEAT,))
 MESSAGES = [encode_message(SYNC), encode_message(ENTRIES)]
 

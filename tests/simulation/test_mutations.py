@@ -12,6 +12,7 @@ from dcfm_node.simulation.scenario import load
 from dcfm_node.swarm import election, journal, node, outcome, plan
 from dcfm_node.swarm.effects import Persist, Score
 from dcfm_node.swarm.election import Await, next_move, rank
+from dcfm_node.swarm.epochs import Epochs
 from dcfm_node.swarm.exchange import Exchange
 from dcfm_node.swarm.journal import Offered
 from dcfm_node.swarm.liveness import Liveness
@@ -146,7 +147,7 @@ def test_an_epoch_that_does_not_rise_is_noticed(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_epoch_by_what_entries_tell_alone_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SPEC 3.5.3, with disks lost whose entries few had heard."""
+    """SPEC 3.5.3, with a disk lost whose last entry few had heard."""
 
     def after_the_last_entry(self, journals, beat):
         last = journals.head(self.me).epoch
@@ -155,7 +156,19 @@ def test_an_epoch_by_what_entries_tell_alone_is_noticed(monkeypatch: pytest.Monk
         return begun
 
     monkeypatch.setattr(Recovery, "begin", after_the_last_entry)
-    assert broken_rule("disks-lost:heard-by-few", 22) == "no fork"
+    assert broken_rule("disks-lost:publishing", 8) == "no fork"
+
+
+def test_epochs_of_others_in_memory_alone_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 4.6.4, with disks lost while everybody else restarts."""
+    take = Epochs.take
+
+    def unwritten(self, beats):
+        take(self, beats)
+        return []
+
+    monkeypatch.setattr(Epochs, "take", unwritten)
+    assert broken_rule("disks-lost:three-silos") == "no fork"
 
 
 def test_a_student_that_hides_the_missing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,14 +14,15 @@ def test_damaged_journals_are_kept_aside_and_begun_anew(tmp_path: Path) -> None:
     path, run = tmp_path / "journals.sqlite", Run(1)
     author = run.authors[0]
     for number in range(2):
-        store, (entries, _) = open_journals(path, run.id)
-        assert entries == []
+        store, (entries, _, beats) = open_journals(path, run.id)
+        assert (entries, beats) == ([], [])
         store.append(run.id, author.key, 0, Run(1).authors[0].say(join()).envelope)
+        store.keep_beats(run.id, [(author.key, author.beat(3, epoch=2).envelope)])
         store.close()
         damaged = path.read_bytes()[: -len(path.read_bytes()) // 3]
         path.write_bytes(damaged)
         store, said = open_journals(path, run.id)
-        assert said == ([], [])
+        assert said == ([], [], [])
         store.close()
         assert (tmp_path / f"journals.sqlite.damaged-{number + 1}").read_bytes() == damaged
         path.unlink()

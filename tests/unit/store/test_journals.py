@@ -9,8 +9,9 @@ import pytest
 
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import Entry, Withdraw
-from dcfm_node.store.journals import SCHEMA_VERSION, JournalStore
-from dcfm_node.wire.envelope import Signer, seal_entry
+from dcfm_node.records.messages import Beat
+from dcfm_node.store.journals import SCHEMA_VERSION, Damaged, JournalStore
+from dcfm_node.wire.envelope import Signer, seal_beat, seal_entry
 
 RUN, OTHER_RUN = b"r" * 32, b"o" * 32
 ANNA, BERT = sorted(
@@ -24,6 +25,21 @@ def entry(author: Signer, seq: int, *, epoch: int = 0, run: bytes = RUN, why: st
         run=run, author=author.key, epoch=epoch, seq=seq, prev=b"p" * 32, time_ms=0, body=body
     )
     return seal_entry(record, author).envelope
+
+
+def beat(author: Signer, epoch: int) -> bytes:
+    made = Beat(
+        run=RUN,
+        author=author.key,
+        counter=epoch,
+        epoch=epoch,
+        activity="idle",
+        round=0,
+        done=0,
+        total=0,
+        ready=True,
+    )
+    return seal_beat(made, author).envelope
 
 
 @pytest.fixture
@@ -92,6 +108,24 @@ def test_a_fork_keeps_its_proof_and_drops_the_rest(store: JournalStore) -> None:
     assert store.load(RUN) == ([entry(ANNA, 0), entry(ANNA, 1)], [late])
     store.record_fork(RUN, ANNA.key, 1, *early)
     assert store.load(RUN) == ([entry(ANNA, 0)], [early])
+
+
+def test_the_last_beat_of_each_author_is_kept_apart_by_run(store: JournalStore, path: Path) -> None:
+    store.keep_beats(RUN, [(BERT.key, beat(BERT, 5)), (ANNA.key, beat(ANNA, 3))])
+    store.keep_beats(RUN, [(ANNA.key, beat(ANNA, 4))])
+    other = JournalStore(path)
+    assert other.beats(RUN) == [beat(ANNA, 4), beat(BERT, 5)]
+    assert other.beats(OTHER_RUN) == []
+    other.close()
+
+
+def test_a_beat_that_is_not_its_authors_is_damage(store: JournalStore) -> None:
+    store.keep_beats(RUN, [(BERT.key, beat(ANNA, 5))])
+    with pytest.raises(Damaged, match="a beat is in a wrong place"):
+        store.beats(RUN)
+    store.keep_beats(RUN, [(BERT.key, beat(BERT, 5)[:-1] + b"x")])
+    with pytest.raises(Damaged, match="does not verify"):
+        store.beats(RUN)
 
 
 def test_settings_survive_a_restart(store: JournalStore, path: Path) -> None:

@@ -49,12 +49,15 @@ class Author:
         self.journal = [*kept, sealed]
         return sealed
 
-    def beat(self, counter: int, *, done: int = 0, ready: bool = True) -> SealedBeat:
+    def beat(
+        self, counter: int, *, epoch: int = 0, done: int = 0, ready: bool = True
+    ) -> SealedBeat:
         """A sign of life."""
         beat = Beat(
             run=self.run,
             author=self.key,
             counter=counter,
+            epoch=epoch,
             activity="local",
             round=0,
             done=done,

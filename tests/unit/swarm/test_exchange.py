@@ -52,7 +52,7 @@ def test_what_is_sent_passes_every_peers_checks() -> None:
     node.publish(author(0).say(join()))
     message = node.sync(reply=True)
     assert decode_message(encode_message(message)) == message
-    assert message.beats == {ME: 4}
+    assert message.beats == {ME: (4, 0)}
 
 
 def test_a_sync_is_answered_with_what_is_lacking_and_with_the_same_if_asked() -> None:
@@ -65,13 +65,12 @@ def test_a_sync_is_answered_with_what_is_lacking_and_with_the_same_if_asked() ->
     assert sent(node.hear(PEER, sync(heads={ME: node.journals.head(ME)}), 0.0)) == []
 
 
-def test_beats_are_relayed_but_not_to_their_author() -> None:
+def test_beats_are_relayed_to_whoever_names_a_lower_count() -> None:
     node = exchange()
     beat = RUN.authors[2].beat(7)
     node.hear(PEER, entries(beats=(beat.envelope,)), 0.0)
     assert sent(node.hear(PEER, sync(), 0.0)) == [entries(beats=(beat.envelope,))]
-    assert sent(node.hear(RUN.keys[2], sync(), 0.0)) == []
-    assert sent(node.hear(PEER, sync(beats={RUN.keys[2]: 7}), 0.0)) == []
+    assert sent(node.hear(PEER, sync(beats={RUN.keys[2]: (7, 0)}), 0.0)) == []
 
 
 def test_new_entries_are_persisted_once() -> None:
@@ -188,9 +187,9 @@ def test_restoring_a_fork_of_ours_silences_us() -> None:
 def test_peers_say_how_our_journal_ends() -> None:
     node = exchange()
     head = Head(epoch=0, seq=3, digest=bytes(32))
-    node.hear(PEER, sync(heads={ME: head}, beats={ME: 9}), 0.0)
+    node.hear(PEER, sync(heads={ME: head}, beats={ME: (9, 2)}), 0.0)
     assert node.recovery.heads == {PEER: head}
-    assert node.recovery.counts == {PEER: 9}
+    assert (node.recovery.counts, node.recovery.epochs) == ({PEER: 9}, {PEER: 2})
 
 
 def test_one_bad_envelope_leaves_the_good_ones_of_its_message_unapplied() -> None:

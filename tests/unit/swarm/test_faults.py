@@ -46,8 +46,8 @@ def writing(run: Run, me: int = 0, quota: int | None = None) -> Node:
     for number, key in enumerate(run.keys):
         if number != me:
             sync = _node_of(run.authors[number].signer, run).exchange.sync(reply=False)
-            counts = {made.me: made.exchange.recovery.epoch}
-            made.handle(Received(key, sync.model_copy(update={"beats": counts})), 0.0)
+            kept = {made.me: (0, made.exchange.recovery.epoch)}
+            made.handle(Received(key, sync.model_copy(update={"beats": kept})), 0.0)
     assert made.exchange.recovery.writable
     return made
 

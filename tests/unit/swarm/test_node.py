@@ -15,6 +15,7 @@ from dcfm_node.swarm.effects import (
     Held,
     LinkUp,
     Persist,
+    PersistBeat,
     Received,
     Report,
     Send,
@@ -46,19 +47,19 @@ def empty(run: Run) -> Head:
     return Head(epoch=0, seq=-1, digest=run.id)
 
 
-def told(run: Run, peer: int, head: Head, beats: int = 0) -> Received:
-    """A peer says how it holds the node's own journal."""
+def told(run: Run, peer: int, head: Head, beats: int = 0, epoch: int = 0) -> Received:
+    """A peer says how it holds the node's own journal, its newest beat and its epoch."""
     mine = {run.keys[0]: head}
-    counts = {run.keys[0]: beats}
-    message = Sync(run=run.id, version="1", heads=mine, beats=counts, reply=False)
+    known = {run.keys[0]: (beats, epoch)}
+    message = Sync(run=run.id, version="1", heads=mine, beats=known, reply=False)
     return Received(run.keys[peer], message)
 
 
 def remembered(made: Node, run: Run) -> list[Effect]:
-    """Enough peers say that they heard a beat of its epoch."""
+    """Enough peers say that its epoch is on their disks."""
     epoch, peers = made.exchange.recovery.epoch, range(1, run.manifest.quorum)
     held = made.exchange.journals.head(made.me)
-    return [e for peer in peers for e in made.handle(told(run, peer, held, beats=epoch), 0.0)]
+    return [e for peer in peers for e in made.handle(told(run, peer, held, epoch=epoch), 0.0)]
 
 
 def persisted(effects) -> list[str]:
@@ -112,7 +113,7 @@ def test_fewer_peers_suffice_after_a_while_if_no_more_are_linked() -> None:
     assert persisted(made.handle(Tick(), 7.9)) == []
     made.handle(Tick(), 8.0)
     epoch = made.exchange.recovery.epoch
-    assert persisted(made.handle(told(run, 1, empty(run), beats=epoch), 8.1)) == ["join"]
+    assert persisted(made.handle(told(run, 1, empty(run), epoch=epoch), 8.1)) == ["join"]
 
 
 def test_a_lost_disk_is_recovered_before_a_word_and_goes_on_under_a_higher_epoch() -> None:
@@ -132,6 +133,45 @@ def test_a_lost_disk_is_recovered_before_a_word_and_goes_on_under_a_higher_epoch
     last = made.exchange.journals.chains[run.keys[0]][-1].entry
     assert last.epoch > 70 and last.seq == 2
     assert made.situation(1.0).booth.not_before == 5
+
+
+def test_an_epoch_that_a_peers_disk_knows_is_not_used_again() -> None:
+    """SPEC 3.5.3: though that peer was restarted, and holds no beat and no entry of it."""
+    run = Run(3)
+    made = node(run)
+    made.handle(told(run, 1, empty(run)), 0.0)
+    made.handle(told(run, 2, empty(run), epoch=12), 0.0)
+    assert made.exchange.recovery.epoch == 13
+
+
+def test_a_count_is_no_word_for_an_epoch_on_the_disk() -> None:
+    """SPEC 3.5.3: a peer may hold a beat of a lost disk that counts above the epoch just chosen,
+    and forget it with its next start."""
+    run = Run(3)
+    made = node(run)
+    for peer in (1, 2):
+        made.handle(told(run, peer, empty(run)), 0.0)
+    epoch = made.exchange.recovery.epoch
+    assert persisted(made.handle(told(run, 1, empty(run), beats=epoch + 5), 0.0)) == []
+    assert persisted(made.handle(told(run, 1, empty(run), epoch=epoch + 5), 0.0)) == []
+    assert persisted(made.handle(told(run, 1, empty(run), epoch=epoch), 0.0)) == ["join"]
+
+
+def test_a_used_epoch_that_is_shown_before_it_writes_is_risen_above_and_a_claim_is_not() -> None:
+    """SPEC 3.5.3: one that claims ever more must not keep it from writing."""
+    run = Run(3)
+    made = node(run)
+    for peer in (1, 2):
+        made.handle(told(run, peer, empty(run)), 0.0)
+    epoch = made.exchange.recovery.epoch
+    made.handle(told(run, 1, empty(run), epoch=epoch + 5), 0.0)
+    assert made.exchange.recovery.epoch == epoch
+    used = run.authors[0].beat(epoch + 5, epoch=epoch + 5)
+    shown = Entries(run=run.id, entries=(), beats=(used.envelope,))
+    effects = made.handle(Received(run.keys[1], shown), 0.0)
+    assert made.exchange.recovery.epoch == epoch + 6
+    kept = [e.sealed.beat.epoch for e in effects if isinstance(e, PersistBeat)]
+    assert kept == [epoch + 5, epoch + 6]
 
 
 def test_what_a_recovered_journal_shows_trained_is_not_trained_again() -> None:
@@ -155,6 +195,24 @@ def test_a_peer_that_names_an_incredible_count_does_not_keep_it_from_writing() -
     made.handle(told(run, 3, empty(run)), 0.0)
     assert made.exchange.recovery.epoch == 2**52
     assert persisted(remembered(made, run)) == ["join"]
+
+
+def test_a_node_that_was_driven_to_an_incredible_epoch_writes_after_its_next_start() -> None:
+    """SPEC 3.5.2, 3.5.3: what is shown is believed, however high: its entries, and its beats."""
+    run, high = Run(3), 2**52
+    said = run.authors[0].say(join("silo-0000"), epoch=high)
+    beat = run.authors[0].beat(high + 70, epoch=high)
+    head = Head(epoch=high, seq=0, digest=said.digest)
+    made = node(run)
+    for peer in (1, 2):
+        made.handle(told(run, peer, head, beats=high + 70, epoch=high), 0.0)
+    assert made.exchange.recovery.epoch < 0
+    shown = Entries(run=run.id, entries=(said.envelope,), beats=(beat.envelope,))
+    made.handle(Received(run.keys[1], shown), 0.0)
+    assert made.exchange.recovery.epoch > high
+    assert made.exchange.own_count > high + 70
+    remembered(made, run)
+    assert made.exchange.recovery.writable
 
 
 def test_training_starts_at_once_and_ends_in_a_record() -> None:

@@ -1,0 +1,36 @@
+"""Epochs that this node's disk knows (SPEC 4.6.4): of every author, the beat with the highest.
+
+The signed beat is kept and not its epoch alone, so that it can be passed on to peers that lost
+theirs, and shown to an author that lost its own.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from dcfm_node.wire.envelope import SealedBeat
+
+
+@dataclass
+class Epochs:
+    """By author, the beat of the highest epoch that was taken in."""
+
+    kept: dict[bytes, SealedBeat] = field(default_factory=dict)
+
+    def of(self, author: bytes) -> int:
+        """The highest epoch of an author; 0 where none is known."""
+        known = self.kept.get(author)
+        return known.beat.epoch if known is not None else 0
+
+    def take(self, beats: Iterable[SealedBeat]) -> list[SealedBeat]:
+        """Take beats in; those that must now reach the disk, one an author at most."""
+        risen: dict[bytes, SealedBeat] = {}
+        for sealed in beats:
+            author = sealed.beat.author
+            if sealed.beat.epoch > self.of(author):
+                self.kept[author] = risen[author] = sealed
+        return list(risen.values())
+
+    def unknown_to(self, theirs: Mapping[bytes, tuple[int, int]]) -> list[SealedBeat]:
+        """Those whose epochs are above what a peer's `sync` names."""
+        kept = self.kept.items()
+        return [s for author, s in kept if theirs.get(author, (0, 0))[1] < s.beat.epoch]

@@ -1,0 +1,84 @@
+"""Effects that must be durable, as the daemon carries them out (SPEC 3.5.6)."""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+
+from dcfm_node.daemon.daemon import Daemon
+from dcfm_node.daemon.disk import Disk, open_journals
+from dcfm_node.records.messages import Entries, Sync
+from dcfm_node.store.journals import JournalStore
+from dcfm_node.swarm.effects import Effect, PersistFork, Received
+from tests.unit.swarm.builders import Run, expert, join
+from tests.unit.swarm.test_node import node, told
+
+RUN = Run(3)
+
+
+def carried_out(state: Path, effects: list[Effect]) -> list[tuple[Sync, list[bytes]]]:
+    """Each `sync` that was sent, with the beats that another process read from the disk then."""
+    path = state / "journals.sqlite"
+    sent: list[tuple[Sync, list[bytes]]] = []
+
+    def send(peer: bytes, message: object) -> None:
+        if isinstance(message, Sync):
+            other = JournalStore(path)
+            sent.append((message, other.beats(RUN.id)))
+            other.close()
+
+    async def never() -> None:
+        raise AssertionError
+
+    daemon = Daemon.__new__(Daemon)
+    daemon.journals, _ = open_journals(path, RUN.id)
+    daemon.disk = Disk(never)
+    daemon.node = node(RUN)
+    daemon.network = SimpleNamespace(send=send)  # type: ignore[assignment]
+    daemon.bench = SimpleNamespace(start=lambda work, node: None)  # type: ignore[assignment]
+    asyncio.run(daemon._carry_out(effects))
+    daemon.journals.close()
+    return sent
+
+
+def test_an_epoch_is_on_the_disk_when_the_sync_that_names_it_is_sent(tmp_path: Path) -> None:
+    """SPEC 4.6.4, and it is there after a restart."""
+    made, beat = node(RUN), RUN.authors[1].beat(9, epoch=7)
+    asked = Sync(run=RUN.id, version="1", heads={}, beats={}, reply=True)
+    heard = Entries(run=RUN.id, entries=(), beats=(beat.envelope,))
+    effects = made.handle(Received(RUN.keys[1], heard), 0.0)
+    effects += made.handle(Received(RUN.keys[2], asked), 0.0)
+    ((message, on_disk),) = carried_out(tmp_path, effects)
+    assert message.beats[RUN.keys[1]] == (9, 7)
+    assert on_disk == [beat.envelope]
+    store, said = open_journals(tmp_path / "journals.sqlite", RUN.id)
+    again = node(RUN)
+    again.restore(*said)
+    assert again.exchange.sync(reply=False).beats[RUN.keys[1]] == (0, 7)
+    store.close()
+
+
+def test_a_node_knows_its_own_epoch_after_a_restart_though_it_wrote_nothing(tmp_path: Path) -> None:
+    made = node(RUN)
+    empty = made.exchange.journals.head(made.me)
+    effects = [e for peer in (1, 2) for e in made.handle(told(RUN, peer, empty), 0.0)]
+    carried_out(tmp_path, effects)
+    store, said = open_journals(tmp_path / "journals.sqlite", RUN.id)
+    again = node(RUN)
+    again.restore(*said)
+    for peer in (1, 2):
+        again.handle(told(RUN, peer, empty), 0.0)
+    assert again.exchange.recovery.epoch > made.exchange.recovery.epoch > 0
+    store.close()
+
+
+def test_forks_and_entries_are_written_in_their_order(tmp_path: Path) -> None:
+    silo = Run(3).authors[1]
+    first, one, other = silo.say(join()), silo.say(expert(0)), silo.say(expert(1), at=1)
+    made = node(RUN)
+    heard = Entries(run=RUN.id, entries=(first.envelope, one.envelope, other.envelope), beats=())
+    effects = made.handle(Received(RUN.keys[1], heard), 0.0)
+    assert PersistFork(one, other) in effects
+    carried_out(tmp_path, effects)
+    store, (entries, forks, _) = open_journals(tmp_path / "journals.sqlite", RUN.id)
+    assert (entries, forks) == ([first.envelope], [(one.envelope, other.envelope)])
+    store.close()

@@ -1,0 +1,105 @@
+"""SPEC 4.6.4: epochs of others, on the disk before they are named, and named after a restart."""
+
+from collections.abc import Sequence
+
+from dcfm_node.records.messages import Entries, Sync
+from dcfm_node.swarm.effects import Effect, PersistBeat, Received, Send, Tick
+from dcfm_node.swarm.exchange import Exchange
+from tests.unit.swarm.builders import Run
+from tests.unit.swarm.test_exchange import PEER, RUN, entries, exchange, sent, sync
+from tests.unit.swarm.test_node import node
+
+SILO = RUN.authors[2]
+
+
+def kept(effects: Sequence[Effect]) -> list[tuple[bytes, int]]:
+    beats = [effect.sealed.beat for effect in effects if isinstance(effect, PersistBeat)]
+    return [(beat.author, beat.epoch) for beat in beats]
+
+
+def named(made: Exchange) -> tuple[int, int]:
+    return made.sync(reply=False).beats[SILO.key]
+
+
+def test_an_epoch_is_on_the_disk_before_any_sync_names_it() -> None:
+    """SPEC 3.5.6: whatever one event leads to, in its order."""
+    run = Run(3)
+    made = node(run)
+    made.handle(Tick(), 0.0)
+    beat = run.authors[1].beat(9, epoch=7)
+    made.exchange.peers[run.keys[2]].linked = True
+    message = Entries(run=run.id, entries=(), beats=(beat.envelope,))
+    effects = made.handle(Received(run.keys[1], message), 5.0)
+    told = [isinstance(e, Send) and isinstance(e.message, Sync) for e in effects]
+    (naming,) = [e.message.beats for e, is_sync in zip(effects, told, strict=True) if is_sync]
+    assert naming[run.keys[1]] == (9, 7)
+    assert effects.index(PersistBeat(beat)) < told.index(True)
+
+
+def test_only_a_higher_epoch_is_written() -> None:
+    made = exchange()
+    assert kept(made.hear(PEER, entries(beats=(SILO.beat(1).envelope,)), 0.0)) == []
+    for counter in (5, 6, 7):
+        made.hear(PEER, entries(beats=(SILO.beat(counter, epoch=4).envelope,)), 0.0)
+    assert made.hear(PEER, entries(beats=(SILO.beat(8, epoch=4).envelope,)), 0.0) == []
+    assert made.hear(PEER, entries(beats=(SILO.beat(9, epoch=3).envelope,)), 0.0) == []
+    assert named(made) == (9, 4)
+
+
+def test_an_epoch_counts_though_its_beat_was_overtaken() -> None:
+    made = exchange()
+    made.hear(PEER, entries(beats=(SILO.beat(50, epoch=4).envelope,)), 0.0)
+    effects = made.hear(PEER, entries(beats=(SILO.beat(20, epoch=9).envelope,)), 0.0)
+    assert kept(effects) == [(SILO.key, 9)]
+    assert named(made) == (50, 9)
+
+
+def test_a_message_leads_to_one_write_an_author() -> None:
+    """However many epochs a hostile one signs: one row, and one transaction with the others'."""
+    made = exchange()
+    rising = tuple(SILO.beat(2**40, epoch=number).envelope for number in range(200))
+    other = RUN.authors[3].beat(3, epoch=3).envelope
+    effects = made.hear(PEER, entries(beats=(*rising, other)), 0.0)
+    assert kept(effects) == [(SILO.key, 199), (RUN.keys[3], 3)]
+
+
+def test_beats_of_strangers_and_of_other_runs_are_not_kept() -> None:
+    stranger, elsewhere = Run(7).authors[6], Run(5, rounds=3).authors[2]
+    beats = (stranger.beat(3, epoch=3).envelope, elsewhere.beat(3, epoch=3).envelope)
+    made = exchange()
+    assert made.hear(PEER, entries(beats=beats), 0.0) == []
+    assert made.epochs.kept == {}
+
+
+def test_after_a_restart_the_epoch_is_named_and_later_beats_are_still_asked_for() -> None:
+    """SPEC 4.4.4: what the disk knows is no beat held, and no sign of life."""
+    made, first = exchange(), SILO.beat(9, epoch=7)
+    made.restore([], [], [first.envelope])
+    assert named(made) == (0, 7)
+    assert not made.liveness.live(SILO.key, 0.0)
+    other = exchange()
+    later = SILO.beat(10, epoch=7)
+    other.hear(SILO.key, entries(beats=(later.envelope,)), 0.0)
+    assert sent(other.hear(PEER, made.sync(reply=False), 0.0)) == [entries(beats=(later.envelope,))]
+
+
+def test_the_beat_of_an_epoch_is_passed_on_to_a_disk_that_lost_it_and_shown_to_its_author() -> None:
+    made, beat = exchange(), SILO.beat(9, epoch=7)
+    made.restore([], [], [beat.envelope])
+    for who in (PEER, SILO.key):
+        assert sent(made.hear(who, sync(), 0.0)) == [entries(beats=(beat.envelope,))]
+        assert sent(made.hear(who, sync(beats={SILO.key: (20, 6)}), 0.0)) != []
+        assert sent(made.hear(who, sync(beats={SILO.key: (0, 7)}), 0.0)) == []
+
+
+def test_a_message_bears_no_more_beats_than_it_may() -> None:
+    """SPEC 4.4: epochs and newest beats together may be more; the next sync brings the rest."""
+    many = Run(600)
+    made = Exchange.create(many.manifest, many.keys[0], exchange().liveness)
+    for silo in many.authors[1:]:
+        old, new = silo.beat(3, epoch=3), silo.beat(9, epoch=3)
+        made.hear(many.keys[1], Entries(run=many.id, entries=(), beats=(old.envelope,)), 0.0)
+        made.hear(many.keys[1], Entries(run=many.id, entries=(), beats=(new.envelope,)), 0.0)
+    asking = Sync(run=many.id, version="1", heads={}, beats={}, reply=False)
+    (answer,) = [message for message in sent(made.hear(many.keys[1], asking, 0.0)) if message.beats]
+    assert len(answer.beats) == 1_000
