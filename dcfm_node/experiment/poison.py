@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from dcfm_node.errors import Failed
 from dcfm_node.experiment import methods, modes, settings, unit
 from dcfm_node.experiment.lab import Lab, Tell, Trained
 from dcfm_node.experiment.settings import Experiment, Posed
@@ -222,7 +223,10 @@ class Study:
         student, verdicts = self._run(lab, hostile, seed, rounds, audited=True)
         found["audited"] = novel(student)
         if unaudited:
-            found["unaudited"] = novel(self._run(lab, hostile, seed, rounds, audited=False)[0])
+            try:
+                found["unaudited"] = novel(self._run(lab, hostile, seed, rounds, audited=False)[0])
+            except Failed:  # Training diverged: there is no student.
+                found["unaudited"] = 0.0
         return found, verdicts
 
     def _run(
