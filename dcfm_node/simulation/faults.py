@@ -35,6 +35,8 @@ HARMING: tuple[tuple[Kind, str], ...] = (
     ("snapshots damaged", "snapshots_damaged"),
 )
 """What harms a disk, and the setting that says how often."""
+RECOVERS_S = 60.0
+"""A node that is up again and linked has its journal back by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,22 @@ def draw(scenario: Scenario, seed: int) -> tuple[Fault, ...]:
     rng = random.Random(f"faults {seed}")
     draws = (_of_machines, _of_disks, _of_the_network, _of_silos)
     found = [fault for drawn in draws for fault in drawn(scenario, rng)]
-    return tuple(sorted(found, key=lambda fault: fault.at))
+    return tuple(sorted(_witnessed(found, scenario), key=lambda fault: fault.at))
+
+
+def _witnessed(found: Sequence[Fault], scenario: Scenario) -> list[Fault]:
+    """Without the power cuts that leave less than a quorum of peers up while one whose disk was
+    harmed asks how its journal ends: it makes do with those (SPEC 3.5.1), and others may have held
+    its last votes and experts alone (decision 15 promises no more). Before, all may restart."""
+    spared: set[Fault] = set()
+    peers = scenario.nodes - 1
+    for harm in (fault for fault in found if fault.kind in dict(HARMING)):
+        first = harm.until or harm.at
+        cuts = [f for f in found if f.kind == "crash" and f.silos != harm.silos]
+        amid = [f for f in cuts if f.at < first + RECOVERS_S and (f.until or f.at) > first]
+        away = list(dict.fromkeys(f.silos for f in sorted(amid, key=lambda f: f.at)))
+        spared |= {f for f in amid if f.silos in away[max(0, peers - scenario.quorum) :]}
+    return [fault for fault in found if fault not in spared]
 
 
 def _instant(scenario: Scenario, rng: random.Random) -> float:
