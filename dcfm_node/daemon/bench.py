@@ -65,8 +65,8 @@ class Bench:
         hindered = f"its training goes on without checkpoints: {self._hindrance}"
         return [failed] * bool(self._trouble) + [hindered] * bool(self._hindrance)
 
-    def start(self, work: Work, node: Node) -> None:
-        """Begin a piece of work, or resume it from its checkpoint."""
+    def start(self, work: Work, node: Node, data: str) -> None:
+        """Begin a piece of work, or resume it from its checkpoint; `data` is the data's digest."""
         job = job_for(
             work,
             manifest=node.manifest,
@@ -74,6 +74,7 @@ class Bench:
             view=node.exchange.view,
             path=self._path,
             folder=self._folder,
+            data=data,
         )
         self._folder.mkdir(exist_ok=True)
         for stale in self._folder.iterdir():

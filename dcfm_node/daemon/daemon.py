@@ -22,7 +22,14 @@ from dcfm_node.daemon.courier import Courier
 from dcfm_node.daemon.deltas import Deltas, restore
 from dcfm_node.daemon.disk import Disk, Said, open_journals, write
 from dcfm_node.daemon.legacy import kept, legacy
-from dcfm_node.daemon.limits import Settings, allow_connections, check_counts, pace, quota
+from dcfm_node.daemon.limits import (
+    Settings,
+    allow_connections,
+    changed,
+    check_counts,
+    pace,
+    quota,
+)
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
 from dcfm_node.daemon.status import starting
@@ -223,6 +230,9 @@ class Daemon:
         self.journals.enter(node.run, manifest_bytes(settings.manifest))
         node.restore(*said)
         view = node.exchange.view
+        for warning in (other := changed(view.joins.get(node.me), self.ready.counts)):
+            log.warning("private_data", why=warning)
+        self.ready = self.ready.model_copy(update={"warnings": (*self.ready.warnings, *other)})
         forms = {digest: self._form(view, digest) for digest in view.named}
         forms |= dict.fromkeys(kept(settings.manifest, node.inherited), self.ready.tensors)
         node.held |= await asyncio.to_thread(self._intact, forms)
@@ -301,7 +311,7 @@ class Daemon:
             case Start(Score() as work) if self.settings.manifest.method.ensemble:
                 self._spawn(self._score_ensemble(work))
             case Start(work):
-                self.bench.start(work, self.node)
+                self.bench.start(work, self.node, self.ready.data)
             case Cancel():
                 self.bench.cancel()
             case Fetch(snapshot):
@@ -342,7 +352,7 @@ class Daemon:
             self.put(Unfit(work.snapshot, flaw, entry=work.student))
             self.put(WorkFailed(work, flaw))
         else:
-            self.bench.start(work, self.node)
+            self.bench.start(work, self.node, self.ready.data)
 
     def _form(self, view: View, digest: bytes) -> Schema:
         """What a snapshot must hold: one network, those of an ensemble's teachers, or how far a

@@ -8,7 +8,7 @@ from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
 from dcfm_node.config.peers import Peer
 from dcfm_node.errors import DataError
-from dcfm_node.records.entries import Label
+from dcfm_node.records.entries import Join, Label
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import MAX_ENTRIES_BYTES
 from dcfm_node.store.tensors import MAX_HEADER_BYTES, Schema, ensemble_schema, size_of
@@ -38,6 +38,19 @@ def check_counts(counts: tuple[tuple[Label, int], ...], name: str) -> None:
             where=f"[data] of {name}",
             fix="give the run fewer attributes, or this silo's data fewer combinations",
         )
+
+
+def changed(join: Join | None, counts: tuple[tuple[Label, int], ...]) -> tuple[str, ...]:
+    """What to say where the private data is not what this silo's `join` of the run tells of."""
+    if join is None or join.counts == counts:
+        return ()
+    said, now = (
+        f"{sum(n for _, n in of)} samples of {len(of)} combinations" for of in (join.counts, counts)
+    )
+    return (
+        f"the private data is not what this silo joined the run with: {now} to train on, and {said}"
+        " in its record, by which peers weigh its experts; put it back, or agree on a new run",
+    )
 
 
 def allow_connections() -> None:

@@ -8,6 +8,7 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.canonical import pack, sha256
+from dcfm_node.wire.envelope import run_id
 from dcfm_node.worker.messages import Job, TeacherFile
 
 
@@ -19,15 +20,18 @@ def job_for(
     view: View,
     path: Callable[[bytes], Path],
     folder: Path,
+    data: str,
 ) -> Job:
     """The job of a piece of work.
 
     Args:
         path: where a held snapshot lies.
         folder: the node's private work folder; checkpoints and outputs go there.
+        data: digest of the private data. A job of another run or other data is another job: it
+            must not go on from this one's checkpoint.
     """
     silo = manifest.silo_name(me)
-    made = partial(_job, folder, silo)
+    made = partial(_job, folder, silo, (run_id(manifest), data))
 
     def teacher(author: bytes, snapshot: bytes) -> TeacherFile:
         counts = view.joins[author].counts
@@ -79,8 +83,10 @@ def job_for(
             return made(f"audit-{work.round}", work.experts, kind="audit", seed=0, teachers=experts)
 
 
-def _job(folder: Path, silo: str, name: str, inputs: object, **fields: object) -> Job:
-    key = f"{name}-{sha256(pack(inputs)).hex()[:16]}"
+def _job(
+    folder: Path, silo: str, of: tuple[bytes, str], name: str, inputs: object, **fields: object
+) -> Job:
+    key = f"{name}-{sha256(pack((of, inputs))).hex()[:16]}"
     return Job.model_validate(
         {
             "key": key,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from blake3 import blake3
 from numpy.typing import NDArray
 
 from dcfm_node.data.builtin import builtin
@@ -34,6 +35,8 @@ class SiloData:
     holdout_c: Labels
     counts: Counts
     """(combination, number of training samples), sorted; what `join` publishes."""
+    digest: str = ""
+    """Of all of it, hex: training goes on from a checkpoint of the same data alone."""
     warnings: tuple[str, ...] = ()
     """What an operator should know of it, though it can be trained on."""
 
@@ -50,7 +53,8 @@ def load(spec: DataSpec, manifest: Manifest) -> SiloData:
     held = holdout_mask(c, spec.holdout, manifest.method.seed)
     odd = f"{raw.file}: {what}" if (what := odd_scale(x)) else ""
     warnings = (odd,) if odd else ()
-    return SiloData(x[~held], c[~held], x[held], c[held], counts(c[~held]), warnings)
+    parts = x[~held], c[~held], x[held], c[held]
+    return SiloData(*parts, counts(c[~held]), _digest(*parts), warnings)
 
 
 def odd_scale(x: Floats) -> str:
@@ -77,6 +81,13 @@ def counts(c: Labels) -> Counts:
         (tuple(label), number)
         for label, number in zip(labels.tolist(), numbers.tolist(), strict=True)
     )
+
+
+def _digest(*arrays: NDArray[Any]) -> str:
+    found = blake3()
+    for array in arrays:
+        found.update(repr(array.shape).encode()).update(np.ascontiguousarray(array).data.cast("B"))
+    return found.hexdigest()
 
 
 def holdout_mask(c: Labels, fraction: float, seed: int) -> NDArray[np.bool_]:

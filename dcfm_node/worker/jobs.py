@@ -49,7 +49,7 @@ class Bench:
             torch.set_num_threads(setup.threads)
         self._device = _device(setup.device)
         data = load(setup.data, self._manifest)
-        self._counts, self._warnings = data.counts, data.warnings
+        self._counts, self._digest, self._warnings = data.counts, data.digest, data.warnings
         self._train = _samples(data.x, data.c)
         self._holdout = _samples(data.holdout_x, data.holdout_c)
 
@@ -61,6 +61,7 @@ class Bench:
         return Ready(
             device=str(self._device),
             counts=self._counts,
+            data=self._digest,
             warnings=self._warnings,
             tensors=networks.schema(manifest),
             router=owners.schema(manifest, len(manifest.roster)) if trained else {},

@@ -88,11 +88,13 @@ class Job(_Line):
 class Ready(_Line):
     """The worker is up. `tensors` is name -> (safetensors dtype, shape) of a valid snapshot, and
     `router` of the trained router in an ensemble, `checkpoint` of how far a student is; both empty
-    where the run has none. `warnings` are about the private data, for the operator alone."""
+    where the run has none. `data` is the private data's digest, `warnings` are about it; both for
+    this site alone."""
 
     event: Literal["ready"] = "ready"
     device: str
     counts: tuple[tuple[Label, int], ...]
+    data: str
     tensors: dict[str, tuple[str, tuple[int, ...]]]
     warnings: tuple[str, ...] = ()
     router: dict[str, tuple[str, tuple[int, ...]]] = {}

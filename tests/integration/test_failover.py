@@ -66,6 +66,7 @@ def test_the_next_leader_ends_with_what_the_killed_one_would_have_made(tmp_path:
             view=view,
             path=lambda digest: snapshot(others[0], digest),
             folder=tmp_path,
+            data="",
         )
         torch.set_num_threads(1)
         teachers = [Teacher(t.silo, load_file(t.path), dict(t.counts)) for t in job.teachers]

@@ -38,7 +38,7 @@ def manifest() -> Manifest:
     )
 
 
-def job(work: Work, manifest: Manifest) -> Job:
+def job(work: Work, manifest: Manifest, data: str = "") -> Job:
     view = View(manifest)
     for key, counts in COUNTS.items():
         view.joins[key] = Join(
@@ -51,7 +51,21 @@ def job(work: Work, manifest: Manifest) -> Job:
         view=view,
         path=lambda digest: Path(digest.decode()[:1]),
         folder=Path("work"),
+        data=data,
     )
+
+
+def test_neither_another_run_nor_other_data_goes_on_from_a_checkpoint(manifest: Manifest) -> None:
+    work = Train("local", 0)
+    method = manifest.method.model_copy(update={"seed": 4})
+    others = [
+        job(work, manifest, data="other"),
+        job(work, manifest.model_copy(update={"method": method})),
+    ]
+    ours = job(work, manifest)
+    assert job(work, manifest).checkpoint == ours.checkpoint
+    assert len({made.checkpoint for made in (ours, *others)}) == 3
+    assert len({made.output for made in (ours, *others)}) == 3
 
 
 def test_stage_one_starts_from_nothing(manifest: Manifest) -> None:

@@ -49,6 +49,16 @@ def test_the_split_is_the_same_every_time_and_follows_the_seed(tmp_path: Path) -
     assert not np.array_equal(once.holdout_x, other.holdout_x)
 
 
+def test_the_digest_is_that_of_samples_and_labels(tmp_path: Path) -> None:
+    def digest(**arrays: Any) -> str:
+        return load(saved(tmp_path, **arrays), manifest()).digest
+
+    ours = digest(x=X, digit=DIGIT, colour=HUES)
+    assert digest(x=X.copy(), digit=DIGIT, colour=HUES) == ours
+    assert digest(x=X + np.float32(1e-3), digit=DIGIT, colour=HUES) != ours
+    assert digest(x=X, digit=DIGIT[::-1], colour=HUES) != ours
+
+
 def test_counts_are_those_of_the_training_part(tmp_path: Path) -> None:
     data = load(saved(tmp_path, x=X, digit=DIGIT, colour=HUES), manifest())
     assert list(data.counts) == sorted(data.counts)
