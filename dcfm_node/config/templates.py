@@ -206,8 +206,9 @@ stall_s = 600.0
 # A silo refuses a student whose velocity error on its hold-out data exceeds its own expert's by
 # more than this factor; where a majority does, another node distils it again.
 endorse_ratio = 2.0
-# Every silo scores its peers' experts on its own hold-out data before they serve, and says so; an
-# expert that a majority refuses is used by nobody. Needs three silos; costs seconds a round.
+# Every silo scores its peers' experts on its own hold-out data before they serve, and says so; one
+# that a majority refuses, or over a third and most of those who hold combinations of its silo's, is
+# used by nobody. Needs three silos; costs seconds a round.
 audit = true
 
 [transfer]
