@@ -34,7 +34,8 @@ def carried_out(state: Path, effects: list[Effect]) -> list[tuple[Sync, list[byt
     daemon.disk = Disk(never)
     daemon.node = node(RUN)
     daemon.network = SimpleNamespace(send=send)  # type: ignore[assignment]
-    daemon.bench = SimpleNamespace(start=lambda work, node: None)  # type: ignore[assignment]
+    daemon.ready = SimpleNamespace(data="")  # type: ignore[assignment]
+    daemon.bench = SimpleNamespace(start=lambda *work: None)  # type: ignore[assignment]
     asyncio.run(daemon._carry_out(effects))
     daemon.journals.close()
     return sent
