@@ -76,6 +76,7 @@ def go_on(
     from dcfm_node.config.run import differing
     from dcfm_node.config.toml import read
     from dcfm_node.store.archive import open_archive
+    from dcfm_node.swarm.verdicts import departed
 
     if out.exists():
         raise Failed("is there already", where=str(out), fix="name a new file")
@@ -101,14 +102,26 @@ def go_on(
     if replaced:
         lines.append("replaced = [" + ", ".join(f'"{name}"' for name in replaced) + "]")
     out.write_text(_continued(document.text, lines))
+    gone = departed(archive.view)
+    for silo, why in gone.items():
+        typer.echo(f"warning: {_still_named(silo, why, out)}", err=True)
     if as_json:
         shown = student.body.snapshot.digest.hex() if student is not None else None
         facts = {"file": str(out), "continues": archive.journals.run.hex(), "student": shown}
-        print_json({"schema": "dcfm-node/continue/1", **facts})
+        print_json({"schema": "dcfm-node/continue/1", **facts, "departed": dict(gone)})
         return
     typer.echo(
         f"wrote {out}\nnext: change its roster and settings, give it to every site with the new"
         f" peers.toml, stop the nodes and\n  dcfm-node start --peers peers.toml --run {out}"
+    )
+
+
+def _still_named(silo: str, why: str, out: Path) -> str:
+    """What to do about a silo that left the run, and that the new one's roster has."""
+    return (
+        f"{silo} {why}\n  it is on the new run's roster still, and that run waits for it. Unless it"
+        f" comes back, take it\n  out: of 'roster' in {out}, or where that names none, out of"
+        " peers.toml"
     )
 
 

@@ -81,15 +81,19 @@ def once(view: View, me: bytes, subject: bytes, cause: Cause, reason: str) -> li
 
 def superseding(view: View, student: Student) -> Mapping[str, str]:
     """By name: whose leaving, quarantine or refused expert took a student back, in words."""
+    gone, refused = departed(view), "taught it an expert that too many refused"
+    names = map(view.manifest.silo_name, view.superseded(student))
+    return {name: gone.get(name, refused) for name in names}
+
+
+def departed(view: View) -> Mapping[str, str]:
+    """By name, in roster order: who withdrew or is in quarantine, and why, in words."""
     found = {}
-    for key in view.superseded(student):
-        if key in view.withdrawn:
-            why = f"withdrew: {view.withdrawn[key].reason}"
-        elif key in view.quarantined():
-            why = f"is in quarantine: {view.quarantined()[key]}"
-        else:
-            why = "taught it an expert that too many refused"
-        found[view.manifest.silo_name(key)] = why
+    for silo in view.manifest.roster:
+        if silo.key in view.withdrawn:
+            found[silo.name] = f"withdrew: {view.withdrawn[silo.key].reason}"
+        elif silo.key in view.quarantined():
+            found[silo.name] = f"is in quarantine: {view.quarantined()[silo.key]}"
     return found
 
 
