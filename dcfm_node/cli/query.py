@@ -215,6 +215,8 @@ def _whereabouts(silo: dict[str, Any]) -> str:
         when = (
             "not heard since this node started" if heard is None else f"last heard {ago(heard)} ago"
         )
+        if silo["linked"]:
+            return f"connected, {silo['trouble'] or f'and silent: {when}'}"
         return f"not connected, {when}{', ' * bool(silo['trouble'])}{silo['trouble']}"
     way = "connected" if silo["linked"] else "heard by way of others"
     if silo["activity"] in (None, "idle"):

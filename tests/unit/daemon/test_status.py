@@ -75,6 +75,20 @@ def test_who_is_down_is_not_said_to_train() -> None:
     ]
 
 
+def test_who_is_linked_and_takes_no_part_is_not_said_to_be_away() -> None:
+    """A stopped process keeps its link a while, and one of another manifest for ever."""
+    run = Run(3)
+    made = started(run)
+    beat(made, run, 2, 0.0)
+    made.handle(LinkUp(run.keys[1]), 0.0)
+    made.exchange.peers[run.keys[1]].trouble = "its run.toml or roster differs in: name"
+    made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 1.0)
+    assert explained(made, 40.0)[1:] == [
+        "waits for silo-0001: connected, its run.toml or roster differs in: name",
+        "waits for silo-0002: connected, and silent: last heard 40 s ago",
+    ]
+
+
 def carried(now: float, age_s: float) -> dict[str, Carriage]:
     """A bundle of the third silo, imported so long ago."""
     time_ms = int((now - age_s) * 1_000)
