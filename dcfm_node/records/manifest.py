@@ -1,7 +1,7 @@
 """The manifest of a run: all that its nodes must agree on before they work together (SPEC 2).
 
 Its canonical bytes hash to the run id. Two nodes with different manifests take no part in each
-other's run; `differing_fields` names what to compare.
+other's run; `differing_fields` names what to compare, and `differences` says it to people.
 """
 
 import math
@@ -13,6 +13,8 @@ from dcfm_node.records.base import Digest, Key, Model, Name, Snapshot
 
 MAX_COMBINATIONS = 65_536
 MAX_SILOS = 1_000
+MAX_TOLD = 8
+"""Silos that are named where two rosters differ."""
 
 Positive = Annotated[int, Field(ge=1, le=100_000_000)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -280,3 +282,27 @@ def differing_fields(ours: Manifest, theirs: Manifest) -> tuple[str, ...]:
 
     walk(ours, theirs, "")
     return tuple(found)
+
+
+def differences(ours: Manifest, theirs: Manifest) -> tuple[str, ...]:
+    """The same in words: of the rosters, also the silos and what of them differs."""
+    return tuple(
+        f"roster ({_of_rosters(ours, theirs)})" if field == "roster" else field
+        for field in differing_fields(ours, theirs)
+    )
+
+
+def _of_rosters(ours: Manifest, theirs: Manifest) -> str:
+    here = {silo.name: silo.key for silo in ours.roster}
+    there = {silo.name: silo.key for silo in theirs.roster}
+    found = [
+        f"{name} is missing there"
+        if name not in there
+        else f"{name} is missing here"
+        if name not in here
+        else f"the key of {name}"
+        for name in sorted(here.keys() | there.keys())
+        if here.get(name) != there.get(name)
+    ]
+    more = [f"and {len(found) - MAX_TOLD} more"] if len(found) > MAX_TOLD else []
+    return "; ".join(found[:MAX_TOLD] + more)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dcfm_node import __version__
 from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Snapshot
-from dcfm_node.records.manifest import Manifest, differing_fields
+from dcfm_node.records.manifest import Manifest, differences
 from dcfm_node.records.messages import Bundle, Entries, Head
 from dcfm_node.swarm.exchange import how_many_fit
 from dcfm_node.swarm.journal import Journals
@@ -71,7 +71,7 @@ def read_label(envelope: bytes, manifest: Manifest) -> Bundle:
     if run_id(theirs) != bundle.run:
         raise PeerError("its manifest is not that of the run that it names")
     if theirs != manifest:
-        fields = ", ".join(differing_fields(manifest, theirs))
+        fields = ", ".join(differences(manifest, theirs))
         raise PeerError(f"it is of another run, whose manifest differs in: {fields}")
     if all(silo.key != bundle.author for silo in manifest.roster):
         raise PeerError(f"its author {bundle.author.hex()[:8]} is not on the roster of the run")

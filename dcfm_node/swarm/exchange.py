@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from dcfm_node import __version__
 from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Withdraw
-from dcfm_node.records.manifest import MAX_SILOS, Manifest, differing_fields
+from dcfm_node.records.manifest import MAX_SILOS, Manifest, differences
 from dcfm_node.records.messages import (
     MAX_ENTRIES_BYTES,
     PROTOCOL,
@@ -333,7 +333,7 @@ class Exchange:
         self, peer: bytes, state: PeerState, message: Mismatch, now: float
     ) -> list[Effect]:
         try:
-            fields = differing_fields(self.manifest, decode_manifest(message.manifest))
+            fields = differences(self.manifest, decode_manifest(message.manifest))
             trouble = f"its run.toml or roster differs in: {', '.join(fields) or 'nothing'}"
         except PeerError as error:
             trouble = f"its manifest cannot be read: {error}"

@@ -3,7 +3,16 @@
 import pytest
 from pydantic import ValidationError
 
-from dcfm_node.records.manifest import Manifest, Method, Policy, Training, differing_fields
+from dcfm_node.records.manifest import (
+    MAX_TOLD,
+    Manifest,
+    Method,
+    Policy,
+    Silo,
+    Training,
+    differences,
+    differing_fields,
+)
 from dcfm_node.records.messages import Head
 from dcfm_node.wire.envelope import decode_manifest, manifest_bytes
 from tests.unit.swarm.builders import Run
@@ -98,6 +107,17 @@ def test_differing_fields_are_named_by_their_path() -> None:
         "policy.participation",
     )
     assert differing_fields(MANIFEST, changed()) == ()
+
+
+def test_where_rosters_differ_the_silos_are_named() -> None:
+    first, second, third, _ = MANIFEST.roster
+    other = (first, Silo(name=second.name, key=b"k" * 32), third, Silo(name="zeno", key=b"z" * 32))
+    assert differences(MANIFEST, changed(roster=other, name="another")) == (
+        "name",
+        "roster (the key of silo-0001; silo-0003 is missing there; zeno is missing here)",
+    )
+    (few,) = differences(MANIFEST, Run(4 + MAX_TOLD + 2).manifest)
+    assert few.count("missing here") == MAX_TOLD and few.endswith("; and 2 more)")
 
 
 def test_models_cannot_be_changed() -> None:

@@ -147,6 +147,16 @@ def test_a_mismatch_names_the_field_once() -> None:
     assert node.hear(PEER, message, 1.0) == []
 
 
+def test_a_mismatch_of_rosters_names_the_silo() -> None:
+    node, other = exchange(), Run(4)
+    message = Mismatch(
+        run=other.id, version="1", manifest=manifest_bytes(other.manifest), reason="another"
+    )
+    node.hear(PEER, message, 0.0)
+    trouble = "its run.toml or roster differs in: roster (silo-0004 is missing there)"
+    assert node.peers[PEER].trouble == trouble
+
+
 def test_another_protocol_is_told_once_with_who_must_upgrade() -> None:
     """SPEC 4.2.1."""
     node, name = exchange(), RUN.manifest.silo_name(PEER)
