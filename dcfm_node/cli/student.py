@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dcfm_node.api.client import call
+from dcfm_node.cli.lineage import earlier_text, facts_of, superseded_by, superseded_text
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, OfPeers, OfRun, state_folder
 from dcfm_node.cli.output import print_json, size, table
+from dcfm_node.cli.query import DEGRADED
 from dcfm_node.cli.recorded import students_of
 from dcfm_node.errors import ConfigError, Failed, PeerError
 
 if TYPE_CHECKING:
     from dcfm_node.records.manifest import Manifest
-    from dcfm_node.store.student import StudentFacts
     from dcfm_node.swarm.lineage import Lineage
 
 app = typer.Typer(
@@ -96,7 +97,7 @@ def fetch(
     proven = verify_lineage(lineage, bytes.fromhex(answer["student"]["digest"]))
     manifest = proven.view.manifest
     new, old = answer["student"]["digest"], _replaced(out, answer, manifest, latest, force)
-    card = model_card(manifest, _facts(proven))
+    card = model_card(manifest, facts_of(proven))
     write_student(out, model=Path(answer["path"]), manifest=manifest, lineage=lineage, card=card)
     if as_json:
         facts = {"schema": "dcfm-node/fetched/1", "folder": str(out), "replaced": old}
@@ -149,7 +150,8 @@ def verify(
     """Check offline who made this model, from which experts, and who endorses it.
 
     Needs no daemon and no network. Without --run and --peers it is consistent in itself, whoever's
-    keys they are; with them its run must be yours. Exits with 1 if anything does not hold.
+    keys they are; with them its run must be yours. Exits with 1 if anything does not hold, with 3
+    if the student is superseded.
     """
     from dcfm_node.store.student import INDIRECT
 
@@ -158,7 +160,7 @@ def verify(
         raise ConfigError("one without the other", where="--run, --peers", fix="name both files")
     if run is not None and peers is not None:
         _require_run(folder, proven.run, run, peers)
-    facts = _facts(proven)
+    facts, superseded = facts_of(proven), superseded_by(proven)
     if as_json:
         document: dict[str, Any] = {
             "schema": "dcfm-node/verified/1",
@@ -166,9 +168,8 @@ def verify(
             "of_given_run": run is not None,
             "run": {"name": manifest.name, "id": proven.run.hex()},
         }
-        more = {"superseded": _superseded(proven), "continues": _earlier(proven)}
-        print_json(document | asdict(facts) | more)
-        return
+        print_json(document | asdict(facts) | {"superseded": superseded})
+        raise typer.Exit(DEGRADED if superseded else 0)
     teachers = ", ".join(f"{silo} (round {round_})" for silo, round_, _ in facts.teachers)
     typer.echo(
         f"verified  model {facts.digest} of round {facts.round}, {facts.outcome}\n"
@@ -183,10 +184,11 @@ def verify(
     )
     if facts.withdrawn and any(round_ for _, round_, _ in facts.teachers):
         typer.echo(f"          {INDIRECT}")
-    if (superseded := _superseded(proven)) is not None:
-        typer.echo(_superseded_text(superseded))
-    if (earlier := _earlier(proven)) is not None:
-        typer.echo(_earlier_text(earlier))
+    if superseded is not None:
+        typer.echo(superseded_text(superseded))
+    if facts.continues is not None:
+        typer.echo(earlier_text(facts.continues))
+    raise typer.Exit(DEGRADED if superseded else 0)
 
 
 @app.command()
@@ -278,96 +280,8 @@ def _compared(run: Path | None, peers: Path | None) -> str:
     return f"those of {peers}, and the run is that of {run}"
 
 
-def _superseded(proven: "Lineage") -> dict[str, Any] | None:
-    """Whose leaving or refusal took the student back, and what counts instead; None if it counts.
-
-    As far as this lineage goes: it ends when the folder was written.
-    """
-    from dcfm_node.swarm.verdicts import superseding
-
-    view = proven.view
-    if not (why := superseding(view, proven.student.body)):
-        return None
-    newest = view.latest() or view.newest_student()
-    return {
-        "by": dict(why),
-        "newest": None
-        if newest is None
-        else {
-            "digest": newest.body.snapshot.digest.hex(),
-            "round": newest.body.round,
-            "released": view.released(newest),
-        },
-    }
-
-
-def _superseded_text(superseded: dict[str, Any]) -> str:
-    lines = [f"SUPERSEDED: {silo} {why}" for silo, why in superseded["by"].items()]
-    newest = superseded["newest"]
-    if newest is None:
-        lines.append("          no other student was there when this folder was written")
-    else:
-        standing = "released" if newest["released"] else "not released yet"
-        lines.append(
-            f"          newest is {newest['digest'][:12]} of round {newest['round']}, {standing}"
-        )
-    return "\n".join([*lines, "          get it: dcfm-node student fetch --latest --out DIR"])
-
-
-def _earlier(proven: "Lineage") -> dict[str, Any] | None:
-    """The run that the student's goes on from, and what was found of it."""
-    continues = proven.view.manifest.continues
-    if continues is None:
-        return None
-    before = proven.earlier
-    teachers = _facts(before).teachers if before is not None else []
-    return {
-        "run": continues.run.hex(),
-        "student": continues.student.digest.hex() if continues.student is not None else None,
-        "verified": before is not None,
-        "teachers": [silo for silo, _, _ in teachers],
-        "changed_keys": {silo.name: silo.how for silo in proven.changed},
-        "continues": _earlier(before) if before is not None else None,
-    }
-
-
-def _earlier_text(earlier: dict[str, Any]) -> str:
-    lines = [f"continues run {earlier['run']}"]
-    if earlier["verified"]:
-        lines.append(
-            f"          from student {earlier['student'][:12]} of {', '.join(earlier['teachers'])}"
-        )
-    else:
-        lines.append("          whose records are not in this folder")
-    lines += [f"new key   {name}: {how}" for name, how in earlier["changed_keys"].items()]
-    if earlier["continues"] is not None:
-        lines.append(_earlier_text(earlier["continues"]))
-    return "\n".join(lines)
-
-
 def _counts(proven: "Lineage") -> dict[str, dict[tuple[int, ...], int]]:
     """Label counts of the student's teachers, by silo: what an ensemble is mixed by."""
     view = proven.view
     authors = [view.expert_entries[entry].author for entry in proven.student.body.teachers]
     return {view.manifest.silo_name(key): dict(view.joins[key].counts) for key in authors}
-
-
-def _facts(proven: "Lineage") -> "StudentFacts":
-    from dcfm_node.store.student import StudentFacts
-
-    view, said = proven.view, proven.student
-    name, body = view.manifest.silo_name, said.body
-    experts = [view.expert_entries[digest] for digest in body.teachers]
-    return StudentFacts(
-        round=body.round,
-        term=body.term,
-        digest=body.snapshot.digest.hex(),
-        outcome="DEGRADED" if body.missing else "COMPLETE",
-        teachers=[(name(e.author), e.body.round, e.body.snapshot.digest.hex()) for e in experts],
-        missing=[name(key) for key in body.missing],
-        endorsed_by=sorted(name(key) for key in view.endorsed.get(said.digest, ())),
-        refused_by=sorted(name(key) for key in view.refused.get(said.digest, ())),
-        withdrawn=sorted(name(key) for key in view.withdrawn),
-        metrics=dict(body.metrics),
-        version=body.version,
-    )

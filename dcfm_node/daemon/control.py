@@ -116,9 +116,10 @@ class Control:
             else [said for said in students if said.body.snapshot.digest.hex().startswith(wish)]
         )
         if not found:
-            raise Failed(
-                _none_released(view) if wish == "latest" else f"no student {wish!r}",
-                fix="see 'dcfm-node student list' and 'dcfm-node status --explain'",
+            raise (
+                none_released(view)
+                if wish == "latest"
+                else Failed(f"no student {wish!r}", fix=_SEE)
             )
         said = found[-1]
         path = self.snapshots.path(said.body.snapshot.digest)
@@ -172,15 +173,23 @@ class Control:
         return {"schema": "dcfm-node/stop/1", "stopping": True, "grace_s": grace}
 
 
-def _none_released(view: View) -> str:
+_SEE = "see 'dcfm-node student list' and 'dcfm-node status --explain'"
+
+
+def none_released(view: View) -> Failed:
     """Why there is no student to fetch."""
     final = [said for said in view.valid_students() if said.body.final]
     if final and (why := superseding(view, final[-1].body)):
         left = "; ".join(f"{silo} {reason}" for silo, reason in why.items())
-        return f"the last student is superseded: {left}; no other is released yet"
+        digest = final[-1].body.snapshot.digest.hex()[:12]
+        return Failed(
+            f"the last student is superseded: {left}; no other is released yet",
+            fix="so that a folder which holds it says so: dcfm-node student fetch --digest"
+            f" {digest} --out DIR",
+        )
     if final and view.rejected(final[-1]):
-        return "the last student was refused by too many silos to be released"
-    return "no student is released yet"
+        return Failed("the last student was refused by too many silos to be released", fix=_SEE)
+    return Failed("no student is released yet", fix=_SEE)
 
 
 def _peak_rss_mb(worker: int | None) -> float:

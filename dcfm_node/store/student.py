@@ -38,6 +38,30 @@ class StudentFolder:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """The run that a student's goes on from.
+
+    Attributes:
+        run, student: digests, hex; the student is what newcomers started from, if any.
+        verified: whether its records are in the folder; if not, the next three are empty.
+        teachers: the silos that taught that student.
+        departed: who withdrew from it or was in quarantine, and why, by name.
+        changed_keys: silos that go on under another key, and by whose word.
+        ask: silos that hold its records, where the folder does not.
+        continues: the run before it.
+    """
+
+    run: str
+    student: str | None
+    verified: bool
+    teachers: Sequence[str]
+    departed: Mapping[str, str]
+    changed_keys: Mapping[str, str]
+    ask: Sequence[str]
+    continues: "Earlier | None"
+
+
+@dataclass(frozen=True, slots=True)
 class StudentFacts:
     """What the model card says of a student, in the roster's names.
 
@@ -62,6 +86,7 @@ class StudentFacts:
     withdrawn: Sequence[str]
     metrics: Mapping[str, float]
     version: str
+    continues: Earlier | None = None
 
 
 def write_student(
@@ -136,6 +161,7 @@ def model_card(manifest: Manifest, facts: StudentFacts) -> str:
         _about(manifest, facts),
         _makes(manifest),
         _taught(manifest, facts),
+        _went_before(facts.continues),
         _stood_by(manifest, facts),
         _PRIVACY.format(made=_made(manifest, "the experts")),
         _usage(manifest),
@@ -243,6 +269,27 @@ def _taught(manifest: Manifest, facts: StudentFacts) -> str:
     if stale := [silo for silo in facts.missing if silo in taught]:
         lines += ["", f"An earlier expert stood in for: {', '.join(stale)}."]
     return "\n".join(lines)
+
+
+def _went_before(earlier: Earlier | None) -> str:
+    lines = ["## What went before"] if earlier is not None else []
+    while earlier:
+        lines += ["", f"It goes on from run `{earlier.run}`."]
+        if taught := ", ".join(earlier.teachers):
+            lines.append(f"Newcomers started from its student `{earlier.student}`, of {taught}.")
+        if earlier.departed:
+            left = (f"{silo} {_cell(why)}" for silo, why in earlier.departed.items())
+            lines += ["", f"Of that run: {'; '.join(left)}. {INDIRECT}"]
+        if not earlier.verified:
+            lines.append(ask_for(earlier))
+        earlier = earlier.continues
+    return "\n".join(lines)
+
+
+def ask_for(earlier: Earlier) -> str:
+    """Where the records of an earlier run are, that this folder lacks."""
+    whom = ", ".join(earlier.ask) or "a silo that took part in it"
+    return f"Its records are not in this folder: fetch the student at a node that has them: {whom}."
 
 
 def _stood_by(manifest: Manifest, facts: StudentFacts) -> str:

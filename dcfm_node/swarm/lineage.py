@@ -21,16 +21,24 @@ FORMAT = "dcfm-node/lineage/1"
 
 
 @dataclass(frozen=True, slots=True)
-class Lineage:
+class Past:
+    """A run whose records a lineage holds, verified."""
+
+    student: Said[Student] | None
+    """What the next run's newcomers start from; None where it names none."""
+    view: View
+    run: bytes
+    earlier: "Past | None" = None
+    """The run that this one goes on from, where the bundle has it."""
+    changed: Sequence[Changed] = ()
+    """Silos that go on under another key than in that run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage(Past):
     """A verified lineage: the student, and the view in which it stands."""
 
     student: Said[Student]
-    view: View
-    run: bytes
-    earlier: "Lineage | None" = None
-    """That of the student which this run goes on from, where the bundle has it."""
-    changed: Sequence[Changed] = ()
-    """Silos that go on under another key than in that run."""
 
 
 def bundle(manifest: Manifest, journals: Journals, earlier: bytes | None = None) -> bytes:
@@ -51,6 +59,14 @@ def verify(data: bytes, model_digest: bytes) -> Lineage:
     Raises:
         PeerError: which link of the lineage does not hold.
     """
+    found = _opened(data, model_digest)
+    if found.student is None:
+        raise PeerError("no elected node of this run published a student with this model's digest")
+    return Lineage(found.student, found.view, found.run, found.earlier, found.changed)
+
+
+def _opened(data: bytes, digest: bytes | None) -> Past:
+    """The run of a bundle, with its newest valid student of that digest, if any is."""
     fields = unpack(data)
     match fields:
         case {"format": str(version), "manifest": bytes(encoded), "entries": tuple(entries)}:
@@ -70,18 +86,20 @@ def verify(data: bytes, model_digest: bytes) -> Lineage:
             name = manifest.silo_name(sealed.entry.author)
             raise PeerError(f"entry {sealed.entry.seq} of {name} does not chain: {outcome.value}")
         view.add(sealed)
-    for student in reversed(view.valid_students()):
-        if student.body.snapshot.digest == model_digest:
-            return _joined(Lineage(student, view, journals.run), fields.get("continues"))
-    raise PeerError("no elected node of this run published a student with this model's digest")
+    valid = reversed(view.valid_students())
+    student = next((said for said in valid if said.body.snapshot.digest == digest), None)
+    return _joined(Past(student, view, journals.run), fields.get("continues"))
 
 
-def _joined(found: Lineage, earlier: object) -> Lineage:
+def _joined(found: Past, earlier: object) -> Past:
     """The same with the lineage of the run it continues, if the bundle has that."""
     continues = found.view.manifest.continues
-    if continues is None or continues.student is None or not isinstance(earlier, bytes):
+    if continues is None or not isinstance(earlier, bytes):
         return found
-    before = verify(earlier, continues.student.digest)
+    named = continues.student
+    before = _opened(earlier, named.digest if named is not None else None)
+    if named is not None and before.student is None:
+        raise PeerError("its earlier lineage lacks the student that it goes on from")
     if before.run != continues.run:
         raise PeerError("its earlier lineage is not of the run that it continues")
     try:

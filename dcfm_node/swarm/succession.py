@@ -70,6 +70,12 @@ def inherited(old: View, name: str) -> Expert | None:
     return Expert(round=0, snapshot=snapshot, parents=(snapshot.digest,), metrics=said.body.metrics)
 
 
+def went_on(view: View) -> list[str]:
+    """Silos that brought an expert along from the run that this one continues."""
+    first = ((silo.name, view.experts.get(silo.key, {}).get(0)) for silo in view.manifest.roster)
+    return [name for name, e in first if e and e.body.snapshot.digest in e.body.parents]
+
+
 def begins_anew(old: Manifest, new: Manifest) -> bool:
     """Whether a run is another of the same name than a node was in, and does not continue it."""
     continued = new.continues.run if new.continues is not None else None

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dcfm_node.cli.student import _replaced, _superseded, _superseded_text
+from dcfm_node.cli.lineage import superseded_by, superseded_text
+from dcfm_node.cli.student import _replaced
+from dcfm_node.daemon.control import none_released
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.manifest import Continues, Manifest
@@ -70,11 +72,14 @@ def test_a_student_whose_teacher_left_is_superseded_and_the_newest_is_named() ->
         (said,) = (s for s in view.valid_students() if s.digest == first.digest)
         return Lineage(said, view, run.id)
 
-    assert _superseded(lineage()) is None
+    assert superseded_by(lineage()) is None
     run.authors[3].say(Withdraw(reason="consent ended"))
-    found = _superseded(lineage())
+    found = superseded_by(lineage())
     assert found == {"by": {"silo-0003": "withdrew: consent ended"}, "newest": None}
-    assert "no other student was there" in _superseded_text(found)
+    assert "no other student was there" in superseded_text(found)
+    untold = none_released(run.view())
+    assert "superseded: silo-0003 withdrew: consent ended" in untold.what
+    assert f"fetch --digest {first.entry.body.snapshot.digest.hex()[:12]} --out" in untold.fix
     second = run.elect(1, term=2)
     view = run.view()
     teachers = [view.experts[key][0].digest for key in run.keys[:3]]
@@ -82,14 +87,14 @@ def test_a_student_whose_teacher_left_is_superseded_and_the_newest_is_named() ->
         update={"term": 2, "lease": second.digest, "teachers": tuple(teachers)}
     )
     other = run.authors[1].say(body)
-    found = _superseded(lineage())
+    found = superseded_by(lineage())
     assert found is not None
     newest = {"digest": body.snapshot.digest.hex(), "round": 0, "released": False}
     assert found["newest"] == newest
     for author in run.authors[:3]:
         author.say(endorse(other))
-    found = _superseded(lineage())
+    found = superseded_by(lineage())
     assert found is not None
-    text = _superseded_text(found)
+    text = superseded_text(found)
     assert "SUPERSEDED: silo-0003 withdrew: consent ended" in text
     assert f"newest is {newest['digest'][:12]} of round 0, released" in text

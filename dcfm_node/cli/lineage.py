@@ -1,0 +1,114 @@
+"""What a verified lineage says of a student, in the roster's names."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dcfm_node.store.student import Earlier, StudentFacts
+    from dcfm_node.swarm.lineage import Lineage, Past
+
+
+def facts_of(proven: "Lineage") -> "StudentFacts":
+    """What the model card and `student verify` say."""
+    from dcfm_node.store.student import StudentFacts
+
+    view, said = proven.view, proven.student
+    name, body = view.manifest.silo_name, said.body
+    experts = [view.expert_entries[digest] for digest in body.teachers]
+    return StudentFacts(
+        round=body.round,
+        term=body.term,
+        digest=body.snapshot.digest.hex(),
+        outcome="DEGRADED" if body.missing else "COMPLETE",
+        teachers=[(name(e.author), e.body.round, e.body.snapshot.digest.hex()) for e in experts],
+        missing=[name(key) for key in body.missing],
+        endorsed_by=sorted(name(key) for key in view.endorsed.get(said.digest, ())),
+        refused_by=sorted(name(key) for key in view.refused.get(said.digest, ())),
+        withdrawn=sorted(name(key) for key in view.withdrawn),
+        metrics=dict(body.metrics),
+        version=body.version,
+        continues=_earlier(proven),
+    )
+
+
+def superseded_by(proven: "Lineage") -> dict[str, Any] | None:
+    """Whose leaving or refusal took the student back, and what counts instead; None if it counts.
+
+    As far as this lineage goes: it ends when the folder was written.
+    """
+    from dcfm_node.swarm.verdicts import superseding
+
+    view = proven.view
+    if not (why := superseding(view, proven.student.body)):
+        return None
+    newest = view.latest() or view.newest_student()
+    return {
+        "by": dict(why),
+        "newest": None
+        if newest is None
+        else {
+            "digest": newest.body.snapshot.digest.hex(),
+            "round": newest.body.round,
+            "released": view.released(newest),
+        },
+    }
+
+
+def superseded_text(superseded: dict[str, Any]) -> str:
+    """The same for people."""
+    lines = [f"SUPERSEDED: {silo} {why}" for silo, why in superseded["by"].items()]
+    newest = superseded["newest"]
+    if newest is None:
+        lines.append("          no other student was there when this folder was written")
+    else:
+        standing = "released" if newest["released"] else "not released yet"
+        lines.append(
+            f"          newest is {newest['digest'][:12]} of round {newest['round']}, {standing}"
+        )
+    return "\n".join([*lines, "          get it: dcfm-node student fetch --latest --out DIR"])
+
+
+def earlier_text(earlier: "Earlier") -> str:
+    """The runs before, one after the other."""
+    from dcfm_node.store.student import INDIRECT, ask_for
+
+    lines = [f"continues run {earlier.run}"]
+    if not earlier.verified:
+        lines.append(f"          {ask_for(earlier)}")
+    elif earlier.student is not None:
+        lines.append(
+            f"          from student {earlier.student[:12]} of {', '.join(earlier.teachers)}"
+        )
+    lines += [f"          there, {silo} {why}" for silo, why in earlier.departed.items()]
+    if earlier.departed:
+        lines.append(f"          {INDIRECT}")
+    lines += [f"new key   {name}: {how}" for name, how in earlier.changed_keys.items()]
+    if earlier.continues is not None:
+        lines.append(earlier_text(earlier.continues))
+    return "\n".join(lines)
+
+
+def _earlier(proven: "Past") -> "Earlier | None":
+    """The run that one goes on from, and what was found of it."""
+    from dcfm_node.store.student import Earlier
+    from dcfm_node.swarm.succession import went_on
+    from dcfm_node.swarm.verdicts import departed
+
+    continues, before = proven.view.manifest.continues, proven.earlier
+    if continues is None:
+        return None
+    run = continues.run.hex()
+    student = continues.student.digest.hex() if continues.student is not None else None
+    if before is None:
+        return Earlier(run, student, False, [], {}, {}, went_on(proven.view), None)
+    taught = before.student.body.teachers if before.student is not None else ()
+    authors = [before.view.expert_entries[entry].author for entry in taught]
+    return Earlier(
+        run=run,
+        student=student,
+        verified=True,
+        teachers=[before.view.manifest.silo_name(key) for key in authors],
+        departed=departed(before.view),
+        changed_keys={silo.name: silo.how for silo in proven.changed},
+        ask=[],
+        continues=_earlier(before),
+    )

@@ -1,0 +1,129 @@
+"""What `student verify` and the model card say of a student's own run, and of the one before it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dcfm_node.cli.lineage import earlier_text, facts_of
+from dcfm_node.errors import PeerError
+from dcfm_node.records.entries import Withdraw
+from dcfm_node.records.manifest import Continues, Manifest
+from dcfm_node.store.student import model_card, write_student
+from dcfm_node.swarm.chunks import snapshot_of
+from dcfm_node.swarm.journal import Journals
+from dcfm_node.swarm.lineage import Lineage, bundle, verify
+from dcfm_node.swarm.succession import inherited
+from dcfm_node.wire.envelope import run_id
+from tests.unit.cli.running import run as dcfm
+from tests.unit.swarm.builders import Author, Run, snapshot
+
+WEIGHTS = b"weights" * 100
+
+
+def journals(run: Run) -> Journals:
+    found = Journals(run.id, run.keys)
+    for author in run.authors:
+        for sealed in author.journal:
+            found.offer(sealed)
+    return found
+
+
+def left_by_the_third() -> Run:
+    """A run whose student the third silo taught, and then took back by leaving."""
+    old = Run(3)
+    old.publish_experts(0)
+    old.distil(0, final=True)
+    old.authors[2].say(Withdraw(reason="consent | ended"))
+    return old
+
+
+def following(old: Run, continues: Continues) -> tuple[Manifest, Journals]:
+    """The run of the two who stay, and its records; its student is the newest."""
+    changes = {"roster": old.manifest.roster[:2], "continues": continues}
+    new = Run(2)
+    new.manifest = old.manifest.model_copy(update=changes)
+    new.id = run_id(new.manifest)
+    new.authors = [Author(author.signer, new.id) for author in old.authors[:2]]
+    for silo, author in zip(new.manifest.roster, new.authors, strict=True):
+        brought = inherited(old.view(), silo.name)
+        assert brought is not None
+        author.say(brought)
+    new.publish_experts(1)
+    new.distil(0, round_=1, final=True)
+    return new.manifest, journals(new)
+
+
+def proven(manifest: Manifest, said: Journals, earlier: bytes | None) -> Lineage:
+    return verify(bundle(manifest, said, earlier), snapshot("student 1 1").digest)
+
+
+def test_who_left_the_earlier_run_is_named_also_where_that_left_no_student() -> None:
+    """SPEC 9.4."""
+    old = left_by_the_third()
+    manifest, said = following(old, Continues(run=old.id, student=None))
+    facts = facts_of(proven(manifest, said, bundle(old.manifest, journals(old))))
+    earlier = facts.continues
+    assert earlier is not None and earlier.verified and facts.withdrawn == []
+    assert earlier.departed == {"silo-0002": "withdrew: consent | ended"}
+    text, card = earlier_text(earlier), model_card(manifest, facts)
+    assert "there, silo-0002 withdrew: consent | ended" in text
+    assert f"goes on from run `{old.id.hex()}`" in card
+    assert "Of that run: silo-0002 withdrew: consent \\| ended. The experts of later" in card
+
+
+def test_the_earlier_student_and_its_teachers_are_named() -> None:
+    old = left_by_the_third()
+    made = snapshot("student 1 0")
+    manifest, said = following(old, Continues(run=old.id, student=made))
+    facts = facts_of(proven(manifest, said, bundle(old.manifest, journals(old))))
+    teachers = "silo-0000, silo-0001, silo-0002"
+    assert facts.continues is not None
+    assert f"from student {made.digest.hex()[:12]} of {teachers}" in earlier_text(facts.continues)
+    assert f"its student `{made.digest.hex()}`, of {teachers}" in model_card(manifest, facts)
+
+
+def test_a_newcomers_folder_says_who_has_the_earlier_runs_records() -> None:
+    old = left_by_the_third()
+    manifest, said = following(old, Continues(run=old.id, student=None))
+    facts = facts_of(proven(manifest, said, None))
+    assert facts.continues is not None and not facts.continues.verified
+    ask = "not in this folder: fetch the student at a node that has them: silo-0000, silo-0001."
+    assert ask in earlier_text(facts.continues)
+    assert ask in model_card(manifest, facts)
+
+
+def test_records_of_another_run_or_without_the_student_it_names_are_refused() -> None:
+    """SPEC 9.4."""
+    old, other = left_by_the_third(), Run(3, stall_s=9.0)
+    for student in (None, snapshot("student 1 0")):
+        manifest, said = following(old, Continues(run=old.id, student=student))
+        with pytest.raises(PeerError, match="earlier lineage"):
+            proven(manifest, said, bundle(other.manifest, journals(other)))
+    manifest, said = following(old, Continues(run=old.id, student=snapshot("another")))
+    with pytest.raises(PeerError, match="lacks the student"):
+        proven(manifest, said, bundle(old.manifest, journals(old)))
+
+
+@pytest.mark.parametrize(("leaves", "code"), [(False, 0), (True, 3)])
+def test_a_superseded_student_is_told_by_the_exit_code(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    leaves: bool,
+    code: int,
+) -> None:
+    run, model, folder = Run(3), tmp_path / "model", tmp_path / "student"
+    run.publish_experts(0)
+    claimed = run.distil(0, final=True).entry.body
+    run.authors[0].journal.pop()
+    run.authors[0].say(claimed.model_copy(update={"snapshot": snapshot_of(WEIGHTS)}))
+    if leaves:
+        run.authors[2].say(Withdraw(reason="moving"))
+    model.write_bytes(WEIGHTS)
+    lineage = bundle(run.manifest, journals(run))
+    write_student(folder, model=model, manifest=run.manifest, lineage=lineage, card="")
+    assert dcfm(monkeypatch, "student", "verify", folder) == code
+    assert ("SUPERSEDED" in capsys.readouterr().out) == leaves
+    assert dcfm(monkeypatch, "student", "verify", folder, "--json") == code
+    assert (json.loads(capsys.readouterr().out)["superseded"] is not None) == leaves
