@@ -31,7 +31,9 @@ bulk = "tcp://0.0.0.0:7401"
 # The private data. It is read here and never leaves; peers learn the label counts only.
 [data]
 # "npz": arrays x (N, *sample_shape) and one (N,) per attribute, or c (N, attributes).
-# Floating point is taken as it is, uint8 is scaled to [-1, 1].
+# Integers there are positions among the attribute's values, from 0, but the values themselves where
+# all of these are integers ("1", "2", "3"). In x, floating point is taken as it is,
+# uint8 is scaled to [-1, 1].
 format = "npz"
 path = "data.npz"
 

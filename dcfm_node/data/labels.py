@@ -1,5 +1,6 @@
 """From what files call a value to its index in the run's attribute space."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,18 +21,20 @@ def encode(
 ) -> Labels:
     """Indices c_i (N,) of a column (N,) of integers (indices) or strings (values).
 
-    Where `source.values` is given, integers are looked up in it as text.
+    Where `source.values` is given, or every value of the attribute is an integer in text, integers
+    are looked up as text: 1 means "1", wherever that stands among the values.
 
     Raises:
         DataError: a value outside the attribute's vocabulary, or of another type.
     """
     _check_mapping(attribute, source)
     kind = column.dtype.kind
-    if kind in "iu" and not source.values:
+    if kind in "iu" and not source.values and not _all_integers(attribute.values):
         outside = np.flatnonzero((column < 0) | (column >= len(attribute.values)))
         if outside.size:
             value = int(column[outside[0]])
-            raise _unknown(attribute, value, row(int(outside[0])), int(outside.size))
+            where = row(int(outside[0]))
+            raise _unknown(attribute, value, where, int(outside.size), source.column)
         return column.astype(np.int64)
     if kind not in "iuU":
         raise DataError(
@@ -46,7 +49,8 @@ def encode(
     for position, value in enumerate(found.tolist()):
         name = source.values.get(value, value)
         if name not in attribute.values:
-            raise _unknown(attribute, value, row(int(first[position])), int(counts[position]))
+            where = row(int(first[position]))
+            raise _unknown(attribute, value, where, int(counts[position]), source.column)
         index[position] = attribute.values.index(name)
     encoded: Labels = index[inverse]
     return encoded
@@ -74,11 +78,18 @@ def _check_mapping(attribute: Attribute, source: AttributeSource) -> None:
             )
 
 
-def _unknown(attribute: Attribute, value: object, where: str, samples: int) -> DataError:
+def _all_integers(values: tuple[str, ...]) -> bool:
+    return all(re.fullmatch("-?[0-9]+", value) for value in values)
+
+
+def _unknown(
+    attribute: Attribute, value: object, where: str, samples: int, column: str | None = None
+) -> DataError:
+    read = f", read from {column!r}" if column is not None else ""
     many = f" ({samples} samples)" if samples > 1 else ""
     indices = f", or an index from 0 to {len(attribute.values) - 1}" if type(value) is int else ""
     return DataError(
-        f"{value!r} is not a value of attribute {attribute.name!r}{many}",
+        f"{value!r} is not a value of attribute {attribute.name!r}{read}{many}",
         where=where,
         fix=f"the run knows {_some(attribute.values)}{indices}; map others under "
         f"[data.attributes.{attribute.name}.values]",

@@ -77,7 +77,8 @@ class _FileData(_Data):
 class NpzData(_FileData):
     """A NumPy archive: `x` (N, *sample_shape), and an array (N,) per attribute or `c` (N, n).
 
-    Integers are indices into the attribute's values, strings are the values themselves.
+    Strings are the attribute's values; so are integers where all its values are integers in text,
+    else they are indices into them.
     """
 
     format: Literal["npz"]

@@ -68,7 +68,7 @@ def test_other_attributes_are_constant(tmp_path: Path) -> None:
         (gzip.compress(idx(IMAGES), mtime=0)[:-9], idx(LABELS), "x", "cannot be read"),
         (b"\x1f\x8bnonsense", idx(LABELS), "x", "cannot be read"),
         (b"\0\0\x08\x03" + b"\xff" * 12, idx(LABELS), "x", "announces"),
-        (idx(IMAGES), idx(LABELS + 9), "y: label 0", "12 is not a value"),
+        (idx(IMAGES), idx(LABELS + 9), "y: label 1", "'10' is not a value"),
         (idx(IMAGES.reshape(4, 2, 3)), idx(LABELS), "x", "samples have shape [1, 2, 3]"),
     ],
 )

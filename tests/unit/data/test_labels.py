@@ -10,6 +10,7 @@ from dcfm_node.records.manifest import Attribute
 
 COLOUR = Attribute(name="colour", values=("red", "green", "blue"))
 AS_IS = AttributeSource()
+SITE = Attribute(name="site", values=("1", "2", "3"))
 MAPPED = AttributeSource(values={"rot": "red", "7": "blue"})
 
 
@@ -75,3 +76,19 @@ def test_a_constant() -> None:
     with pytest.raises(DataError) as caught:
         constant(COLOUR, "pink", 3)
     assert caught.value.where == "data.attributes.colour.constant"
+
+
+def test_integers_are_names_where_all_values_are_integers() -> None:
+    assert encode(SITE, AS_IS, np.array([1, 3, 2, 1], np.uint8), row).tolist() == [0, 2, 1, 0]
+    mixed = Attribute(name="site", values=("1", "2", "other"))
+    assert encode(mixed, AS_IS, np.array([1, 2]), row).tolist() == [1, 2]
+
+
+def test_an_integer_that_names_no_value_is_refused_though_it_is_a_position() -> None:
+    with pytest.raises(DataError) as caught:
+        encode(SITE, AttributeSource(column="label"), np.array([1, 0, 0]), row)
+    assert caught.value.where == "row 1"
+    assert caught.value.what == (
+        "'0' is not a value of attribute 'site', read from 'label' (2 samples)"
+    )
+    assert "the run knows 1, 2, 3;" in caught.value.fix
