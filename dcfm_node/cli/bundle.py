@@ -54,13 +54,13 @@ def export(
     wanted = snapshots(archive.view)
     paths = {digest: path for digest in wanted if (path := archive.snapshot(digest)) is not None}
     carried = {d: p for d, p in paths.items() if known is None or d not in known.held}
-    journals = archive.journals
+    held, journals = {digest: digest in carried for digest in paths}, archive.journals
     write_bundle(
         folder,
         messages(journals, known.heads if known is not None else {}),
         carried,
         lambda entries: seal_bundle(
-            label(archive.manifest, signer.key, journals, list(paths), entries), signer
+            label(archive.manifest, signer.key, journals, held, entries), signer
         ),
     )
     total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

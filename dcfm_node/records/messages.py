@@ -98,8 +98,8 @@ class Bundle(Model):
     manifest: Annotated[bytes, Field(max_length=256 << 10)]
     heads: Annotated[dict[Key, Head], Field(max_length=MAX_SILOS)]
     """How far the author holds every journal, this bundle's receiver's among them."""
-    held: Annotated[tuple[Digest, ...], Field(max_length=4_096)]
-    """Snapshots on the author's disk, in the bundle or not."""
+    held: Annotated[dict[Digest, bool], Field(max_length=4_096)]
+    """Snapshots on the author's disk, and whether they are in the bundle."""
     entries: Digest
     """SHA-256 of the file that holds the entries."""
 

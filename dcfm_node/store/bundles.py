@@ -131,19 +131,21 @@ class CarriedBundle:
         return {digest: path for digest, path in named if digest is not None}
 
     def damage(self, sound: Collection[bytes] = ()) -> str:
-        """Which of its snapshots are not sound, in words; empty if all are.
+        """Which of its snapshots are missing or not sound, in words; empty if none is.
 
         Args:
             sound: digests of those that were read and found so already.
         """
-        found = [
-            f"{SNAPSHOTS}/{path.name}"
-            for digest, path in self.snapshots().items()
-            if digest not in sound and not _is_sound(path, digest)
-        ]
-        more = f" and {len(found) - MAX_TOLD} more" if len(found) > MAX_TOLD else ""
-        told = ", ".join(found[:MAX_TOLD]) + more
-        return f"not what the name says, or not to be read: {told}" if found else ""
+        there = self.snapshots()
+        found = {
+            "missing": [d for d, here in self.label.held.items() if here and d not in there],
+            "not what the name says, or not to be read": [
+                digest
+                for digest, path in there.items()
+                if digest not in sound and not _is_sound(path, digest)
+            ],
+        }
+        return "; ".join(f"{what}: {_told(digests)}" for what, digests in found.items() if digests)
 
     def take(self, snapshot: Snapshot, target: Path) -> bool:
         """Copy a snapshot that a record names to `target`. False if the bundle has it not.
@@ -163,6 +165,12 @@ class CarriedBundle:
             target.unlink()
             raise PeerError(f"its snapshot {snapshot.digest.hex()[:12]} is not what a record says")
         return True
+
+
+def _told(digests: Collection[bytes]) -> str:
+    named = [f"{SNAPSHOTS}/{digest.hex()}{SUFFIX}" for digest in sorted(digests)]
+    more = f" and {len(named) - MAX_TOLD} more" if len(named) > MAX_TOLD else ""
+    return ", ".join(named[:MAX_TOLD]) + more
 
 
 def _is_sound(path: Path, digest: bytes) -> bool:

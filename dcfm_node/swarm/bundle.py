@@ -4,7 +4,7 @@ Entries travel as the control messages they would be sent as, so that a bundle i
 rules, and within the bounds, of a link.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from dcfm_node import __version__
 from dcfm_node.errors import PeerError
@@ -41,12 +41,17 @@ def snapshots(view: View) -> dict[bytes, Snapshot]:
 
 
 def label(
-    manifest: Manifest, author: bytes, journals: Journals, held: Sequence[bytes], entries: bytes
+    manifest: Manifest,
+    author: bytes,
+    journals: Journals,
+    held: Mapping[bytes, bool],
+    entries: bytes,
 ) -> Bundle:
     """A bundle's label, to be signed.
 
     Args:
-        held: digests of the snapshots on the author's disk that its run still needs.
+        held: digests of the snapshots on the author's disk that its run still needs, and whether
+            they are in the bundle.
         entries: SHA-256 of the file that holds the messages.
     """
     return Bundle(
@@ -55,7 +60,7 @@ def label(
         version=__version__,
         manifest=manifest_bytes(manifest),
         heads=journals.heads(),
-        held=tuple(held),
+        held=dict(held),
         entries=entries,
     )
 

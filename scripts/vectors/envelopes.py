@@ -145,7 +145,7 @@ def bundles() -> Json:
         version="0.1.0",
         manifest=env.manifest_bytes(MANIFEST),
         heads={roster[1]: head},
-        held=(sha256(b"snapshot"),),
+        held={sha256(b"snapshot"): True, sha256(b"left out"): False},
         entries=sha256(b""),
     )
     fields = label.model_dump()
@@ -155,7 +155,11 @@ def bundles() -> Json:
         ("signed under the entry's domain", "3.2.1", sealed_dict(fields)),
         ("signed with another key", "3.2.2", sealed_dict(fields, domain, SIGNERS[1])),
         ("unknown field", "1.2.2", sealed_dict(fields | {"extra": 0}, domain)),
-        ("a digest of 31 bytes", "1.2.2", sealed_dict(fields | {"held": (bytes(31),)}, domain)),
+        (
+            "a digest of 31 bytes",
+            "1.2.2",
+            sealed_dict(fields | {"held": {bytes(31): True}}, domain),
+        ),
     ]
     return {
         "accepted": [case("label", "10.1.1", bundle=plain(fields), envelope=sealed.hex())],

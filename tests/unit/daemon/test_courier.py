@@ -81,3 +81,16 @@ def test_a_damaged_snapshot_is_told_whether_it_was_wanted_or_not_and_the_rest_is
     assert len(courier.node.exchange.journals.chains[run.keys[0]]) == 2
     assert (snapshot.digest in courier.snapshots.held()) is not wanted
     assert courier.carried["silo-0000"].records == 2
+
+
+def test_half_a_copy_is_told_and_its_records_are_taken_in(tmp_path: Path) -> None:
+    """SPEC 10.2.1."""
+    run, snapshot, folder = bundle(tmp_path)
+    courier = courier_of(run, tmp_path / "state")
+    missing = folder / "snapshots" / f"{snapshot.digest.hex()}.safetensors"
+    missing.unlink()
+    with pytest.raises(Failed, match=f"missing: snapshots/{missing.name}") as told:
+        asyncio.run(courier.take_in(folder))
+    assert told.value.exit_code == 1
+    assert "2 records, 2 of them new here; 0 snapshots" in str(told.value)
+    assert len(courier.node.exchange.journals.chains[run.keys[0]]) == 2

@@ -38,7 +38,7 @@ def bundle(tmp_path: Path, signer: Signer | None = None) -> tuple[Run, Snapshot,
     folder = tmp_path / "bundle"
 
     def sign(entries: bytes) -> bytes:
-        made = label(run.manifest, signer.key, node.journals, [snapshot.digest], entries)
+        made = label(run.manifest, signer.key, node.journals, {snapshot.digest: True}, entries)
         return seal_bundle(made, signer)
 
     write_bundle(folder, messages(node.journals, {}), {snapshot.digest: weights}, sign)
@@ -50,7 +50,7 @@ def forged(tmp_path: Path, file: bytes) -> tuple[Run, CarriedBundle]:
     run, _, folder = bundle(tmp_path)
     (folder / "entries").write_bytes(file)
     node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0))
-    made = label(run.manifest, run.keys[1], node.journals, [], sha256(file))
+    made = label(run.manifest, run.keys[1], node.journals, {}, sha256(file))
     (folder / "bundle").write_bytes(seal_bundle(made, run.authors[1].signer))
     return run, read_bundle(folder, run.manifest)
 
@@ -180,6 +180,32 @@ def test_a_snapshot_changed_on_the_way_is_refused(tmp_path: Path, change: str) -
     assert not (tmp_path / "copy").exists()
     with pytest.raises(PeerError, match=f"not what the name says.*: snapshots/{path.name}"):
         audit(found, run.manifest)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_snapshot_lost_on_the_way_is_named(tmp_path: Path, whole: bool) -> None:
+    """SPEC 10.1.1: half a copy, with its folder of snapshots or without."""
+    run, _, folder = bundle(tmp_path)
+    (path,) = (folder / "snapshots").iterdir()
+    path.unlink()
+    if whole:
+        path.parent.rmdir()
+    with pytest.raises(PeerError, match=f"^missing: snapshots/{path.name}$"):
+        audit(read_bundle(folder, run.manifest), run.manifest)
+
+
+def test_a_snapshot_that_the_receiver_had_is_not_missed(tmp_path: Path) -> None:
+    """SPEC 10.1.3."""
+    run, snapshot, folder = bundle(tmp_path)
+    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0))
+    signer, held = run.authors[1].signer, {snapshot.digest: False}
+
+    def sign(entries: bytes) -> bytes:
+        return seal_bundle(label(run.manifest, signer.key, node.journals, held, entries), signer)
+
+    shutil.rmtree(folder)
+    write_bundle(folder, [], {}, sign)
+    assert audit(read_bundle(folder, run.manifest), run.manifest).snapshots == 0
 
 
 def test_a_link_among_the_snapshots_is_not_followed(tmp_path: Path) -> None:
