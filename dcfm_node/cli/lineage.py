@@ -10,10 +10,13 @@ if TYPE_CHECKING:
 def facts_of(proven: "Lineage") -> "StudentFacts":
     """What the model card and `student verify` say."""
     from dcfm_node.store.student import StudentFacts
+    from dcfm_node.swarm.verdicts import superseding
 
     view, said = proven.view, proven.student
     name, body = view.manifest.silo_name, said.body
     experts = [view.expert_entries[digest] for digest in body.teachers]
+    superseded = superseding(view, body)
+    standing = "released" if view.released(said) else "not released" if body.final else "interim"
     return StudentFacts(
         round=body.round,
         term=body.term,
@@ -26,6 +29,8 @@ def facts_of(proven: "Lineage") -> "StudentFacts":
         withdrawn=sorted(name(key) for key in view.withdrawn),
         metrics=dict(body.metrics),
         version=body.version,
+        standing="superseded" if superseded else standing,
+        superseded=superseded,
         continues=_earlier(proven),
     )
 

@@ -70,6 +70,8 @@ class StudentFacts:
         outcome: COMPLETE or DEGRADED.
         teachers: (silo, round of its expert, digest of its expert in hex).
         missing: silos that taught it no expert of its round.
+        standing: released, not released, interim or superseded.
+        superseded: by silo that taught it, why it counts no more.
         withdrawn: silos that left the run, of which some may have taught it before.
         metrics: what its leader measured while distilling.
         version: of dcfm-node that distilled it.
@@ -86,6 +88,8 @@ class StudentFacts:
     withdrawn: Sequence[str]
     metrics: Mapping[str, float]
     version: str
+    standing: str
+    superseded: Mapping[str, str]
     continues: Earlier | None = None
 
 
@@ -177,7 +181,7 @@ No sample, and no label of a single sample, left any silo. Each silo trained on 
 published, signed with its own key:
 
 - the weights of its expert network,
-- how many samples it holds of each combination of attributes,
+- how many samples of each combination of attributes it trains on, those held out not counted,
 - figures over its data as a whole: losses and gaps.
 
 This model was {made} alone, without any data. Weights can still retain traces
@@ -251,21 +255,17 @@ def _taught(manifest: Manifest, facts: StudentFacts) -> str:
     rows = [f"| {silo} | {round_} | `{digest}` |" for silo, round_, digest in facts.teachers]
     taught = {silo for silo, _, _ in facts.teachers}
     absent = [silo.name for silo in manifest.roster if silo.name not in taught]
-    lines = [
-        "## Who taught it",
-        "",
-        "| silo | round of its expert | expert |",
-        "| --- | --- | --- |",
-        *rows,
-    ]
+    header = ["| silo | round of its expert | expert |", "| --- | --- | --- |"]
+    lines = ["## Who taught it", "", *header, *rows]
     if absent:
         lines += ["", f"Of the roster, no expert of these taught it: {', '.join(absent)}."]
     if facts.withdrawn:
         lines += ["", f"Withdrawn from the run: {', '.join(facts.withdrawn)}."]
     if facts.withdrawn and any(round_ for _, round_, _ in facts.teachers):
         lines += ["", INDIRECT]
-    if superseded := [silo for silo in facts.withdrawn if silo in taught]:
-        lines += ["", f"**Superseded**: {', '.join(superseded)} taught it and withdrew since."]
+    if facts.superseded:
+        whys = "; ".join(f"{silo} {_cell(why)}" for silo, why in facts.superseded.items())
+        lines += ["", f"**Superseded**: {whys}."]
     if stale := [silo for silo in facts.missing if silo in taught]:
         lines += ["", f"An earlier expert stood in for: {', '.join(stale)}."]
     return "\n".join(lines)
@@ -295,8 +295,6 @@ def ask_for(earlier: Earlier) -> str:
 def _stood_by(manifest: Manifest, facts: StudentFacts) -> str:
     heard = {*facts.endorsed_by, *facts.refused_by}
     silent = [silo.name for silo in manifest.roster if silo.name not in heard]
-    enough = len(facts.endorsed_by) >= manifest.quorum
-    released = "it is released" if enough else "it is **not released**"
     return f"""
 ## Who stands by it
 
@@ -307,7 +305,7 @@ Each silo scores the last student of a run on private data that it held out from
 - not heard: {", ".join(silent) or "nobody"}
 
 {len(facts.endorsed_by)} of {len(manifest.roster)} endorsed it, {manifest.quorum} are needed: \
-{released}. This is what was known when the folder was written.
+it is **{facts.standing}**. This is what was known when the folder was written.
 """
 
 

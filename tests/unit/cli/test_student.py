@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dcfm_node.cli.lineage import superseded_by, superseded_text
+from dcfm_node.cli.lineage import facts_of, superseded_by, superseded_text
 from dcfm_node.cli.student import _replaced
 from dcfm_node.daemon.control import none_released
 from dcfm_node.errors import Failed
@@ -73,6 +73,10 @@ def test_a_student_whose_teacher_left_is_superseded_and_the_newest_is_named() ->
         return Lineage(said, view, run.id)
 
     assert superseded_by(lineage()) is None
+    assert facts_of(lineage()).standing == "not released"
+    for author in run.authors[:3]:
+        author.say(endorse(first))
+    assert facts_of(lineage()).standing == "released"
     run.authors[3].say(Withdraw(reason="consent ended"))
     found = superseded_by(lineage())
     assert found == {"by": {"silo-0003": "withdrew: consent ended"}, "newest": None}
@@ -80,6 +84,9 @@ def test_a_student_whose_teacher_left_is_superseded_and_the_newest_is_named() ->
     untold = none_released(run.view())
     assert "superseded: silo-0003 withdrew: consent ended" in untold.what
     assert f"fetch --digest {first.entry.body.snapshot.digest.hex()[:12]} --out" in untold.fix
+    facts = facts_of(lineage())
+    assert facts.standing == "superseded"
+    assert facts.superseded == {"silo-0003": "withdrew: consent ended"}
     second = run.elect(1, term=2)
     view = run.view()
     teachers = [view.experts[key][0].digest for key in run.keys[:3]]
@@ -98,3 +105,16 @@ def test_a_student_whose_teacher_left_is_superseded_and_the_newest_is_named() ->
     text = superseded_text(found)
     assert "SUPERSEDED: silo-0003 withdrew: consent ended" in text
     assert f"newest is {newest['digest'][:12]} of round 0, released" in text
+
+
+def test_an_interim_student_that_a_quorum_endorsed_is_not_released() -> None:
+    """SPEC 6.1.6."""
+    run = Run(4)
+    run.publish_experts(0)
+    interim = run.distil(0)
+    for author in run.authors[:3]:
+        author.say(endorse(interim))
+    view = run.view()
+    (said,) = view.valid_students()
+    facts = facts_of(Lineage(said, view, run.id))
+    assert (len(facts.endorsed_by), facts.standing) == (3, "interim")

@@ -71,6 +71,8 @@ FACTS = StudentFacts(
     withdrawn=[],
     metrics={"loss": 0.25, "ci_gap": 1e-3},
     version="0.1.0",
+    standing="released",
+    superseded={},
 )
 
 
@@ -295,7 +297,7 @@ def test_the_card_tells_the_lineage() -> None:
     assert "endorsed by: east, west" in card
     assert "refused by: nobody" in card
     assert "not heard: north" in card
-    assert "2 of 3 endorsed it, 2 are needed: it is released" in card
+    assert "2 of 3 endorsed it, 2 are needed: it is **released**" in card
     assert "What never left the silos" in card
     assert "| ci\\_gap | 0.001 |" in card
 
@@ -322,6 +324,7 @@ def test_the_card_names_the_missing_and_the_refusals() -> None:
         missing=["north", "west"],
         endorsed_by=["east"],
         refused_by=["west"],
+        standing="not released",
         metrics={},
     )
     card = model_card(MANIFEST, facts)
@@ -341,8 +344,21 @@ def test_the_card_names_who_withdrew_and_what_that_means() -> None:
     assert INDIRECT in card
     first = [(silo, 0, digest) for silo, _, digest in teachers]
     assert INDIRECT not in model_card(MANIFEST, replace(FACTS, teachers=first, withdrawn=["west"]))
-    card = model_card(MANIFEST, replace(FACTS, teachers=teachers, withdrawn=["north"]))
-    assert "**Superseded**: north taught it" in card
+
+
+def test_the_card_of_a_superseded_student_says_so_and_not_that_it_is_released() -> None:
+    card = model_card(
+        MANIFEST, replace(FACTS, standing="superseded", superseded={"north": "withdrew: *moved*"})
+    )
+    assert "**Superseded**: north withdrew: \\*moved\\*." in card
+    assert "it is **superseded**" in card
+    assert "**released**" not in card
+
+
+def test_the_card_of_an_interim_student_never_says_that_it_is_released() -> None:
+    card = model_card(MANIFEST, replace(FACTS, standing="interim"))
+    assert "it is **interim**" in card
+    assert "**released**" not in card
 
 
 def test_the_cards_command_names_values_as_a_shell_reads_them() -> None:
