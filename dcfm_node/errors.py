@@ -54,6 +54,8 @@ class Starting(Unreachable):
         document: its status.
     """
 
+    exit_code = 3
+
     def __init__(self, document: dict[str, Any]) -> None:
         super().__init__(
             f"the node is starting: {document['doing']['why']}", fix="ask again in a while"

@@ -21,6 +21,7 @@ from dcfm_node.cli import (
     student,
     succession,
 )
+from dcfm_node.cli.options import AsJson
 from dcfm_node.cli.output import print_json
 from dcfm_node.errors import ConfigError, UserError
 
@@ -50,9 +51,12 @@ app.add_typer(experiment.app, name="experiment")
 
 
 @app.command()
-def version() -> None:
+def version(as_json: AsJson = False) -> None:
     """Print the version of this node's software."""
-    typer.echo(__version__)
+    if as_json:
+        print_json({"schema": "dcfm-node/version/1", "version": __version__})
+    else:
+        typer.echo(__version__)
 
 
 def main() -> None:

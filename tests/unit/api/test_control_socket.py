@@ -104,7 +104,7 @@ def test_a_node_that_is_starting_says_so(tmp_path: Path) -> None:
     with pytest.raises(Starting, match="is starting: it reads the private data") as caught:
         asyncio.run(both())
     assert caught.value.document == document
-    assert caught.value.exit_code == 4
+    assert caught.value.exit_code == 3
 
 
 def test_an_answer_may_take_its_time(tmp_path: Path) -> None:

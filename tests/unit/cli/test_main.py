@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dcfm_node import __version__
 from tests.unit.cli.running import run
 
 
@@ -84,3 +85,11 @@ def test_an_experiment_misses_its_data_before_torch_is_loaded(
     assert run(monkeypatch, *arguments) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_version_is_json_where_json_was_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "version", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"schema": "dcfm-node/version/1", "version": __version__}

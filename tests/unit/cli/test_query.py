@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from dcfm_node.cli import query
+from dcfm_node.cli import query, student
+from dcfm_node.errors import Starting
 from tests.unit.cli.running import answering, run
 
 
@@ -74,3 +75,16 @@ def test_who_withdrew_is_told_so_and_not_asked(
     monkeypatch.setattr(query, "call", answering(leaving(withdrawn=True), []))
     assert run(monkeypatch, "withdraw", "--reason", "again", "-c", config) == 0
     assert capsys.readouterr().out == "this silo had withdrawn already: moved\n"
+
+
+def test_a_starting_node_is_exit_code_3_of_commands_that_need_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: Path
+) -> None:
+    def call(*_: object, **__: object) -> dict[str, Any]:
+        raise Starting({"doing": {"why": "it reads the private data"}})
+
+    monkeypatch.setattr(student, "call", call)
+    asked = ("student", "fetch", "--latest", "--out", config.parent / "student", "-c", config)
+    assert run(monkeypatch, *asked, "--json") == 3
+    error = json.loads(capsys.readouterr().out)
+    assert (error["exit_code"], error["error"][:20]) == (3, "the node is starting")
