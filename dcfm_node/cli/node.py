@@ -147,12 +147,12 @@ def demo(
 ) -> None:
     """Run real nodes on this machine until their student draws what no silo ever saw."""
     if prepare:
-        from dcfm_node.demo.stage import Wish
+        from dcfm_node.demo.stage import Wish, called
         from dcfm_node.demo.stage import prepare as write_folders
 
         stage = write_folders(out, Wish(domain, schedule, seed, silos))
         commands = [
-            f"dcfm-node start --peers {stage.peers} --run {stage.run} --config {node.config}"
+            f"{called()} start --peers {stage.peers} --run {stage.run} --config {node.config}"
             for node in stage.nodes
         ]
         if as_json:

@@ -145,8 +145,8 @@ def table(report: Mapping[str, Any]) -> str:
     return "\n".join([outcome, *nodes, *lost, "", title, *lines])
 
 
-def next_steps(stage: Stage, manifest: Manifest) -> str:
-    """What to type next."""
+def next_steps(stage: Stage, manifest: Manifest, program: str) -> str:
+    """What to type next; `program` is how a shell calls dcfm-node."""
     student, node = quote(str(stage.student)), stage.nodes[0]
     chosen = " ".join(
         f"--where {attribute.name}={quote(attribute.values[-1])}"
@@ -157,10 +157,10 @@ def next_steps(stage: Stage, manifest: Manifest) -> str:
     return "\n".join(
         [
             "look at   " + quote(str(stage.out / "report.png")),
-            "next      " + f"dcfm-node student verify {student}",
-            "          " + f"dcfm-node student sample {student} {chosen} -n 16 --out {out}",
-            "          " + f"dcfm-node start --config {quote(str(node.config))} {start}",
-            "yours     " + "dcfm-node init my-silo",
+            "next      " + f"{program} student verify {student}",
+            "          " + f"{program} student sample {student} {chosen} -n 16 --out {out}",
+            "          " + f"{program} start --config {quote(str(node.config))} {start}",
+            "yours     " + f"{program} init my-silo",
         ]
     )
 

@@ -23,7 +23,7 @@ from dcfm_node.config.run import load_run
 from dcfm_node.demo import live, report
 from dcfm_node.demo.nodes import Nodes, PortTakenError, ask
 from dcfm_node.demo.progress import Pace, Status, frame
-from dcfm_node.demo.stage import NAMES, NodeFolder, Stage, Wish, prepare
+from dcfm_node.demo.stage import NAMES, NodeFolder, Stage, Wish, called, prepare
 from dcfm_node.errors import Failed, UserError
 from dcfm_node.records.entries import Entry
 from dcfm_node.records.manifest import Manifest
@@ -92,7 +92,7 @@ def run_demo(
         )
     (out / "report.json").write_text(json.dumps(found, indent=2) + "\n")
     if not json_output:
-        told = f"\n{report.table(found)}\n\n{report.next_steps(stage, manifest)}"
+        told = f"\n{report.table(found)}\n\n{report.next_steps(stage, manifest, called())}"
         console.print(told, soft_wrap=True)
     return found
 

@@ -3,10 +3,12 @@
 import json
 import shutil
 import socket
+import sys
 import tomllib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from dcfm_node.api.client import SOCKET, call
@@ -25,6 +27,15 @@ MADE = ("nodes", "student", "peers.toml", "run.toml", "report.json", "report.png
 """All that a demo writes beside its marker; nothing else is ever removed."""
 STALL_S = 60.0
 GOSSIP_S = 0.25
+
+
+def called() -> str:
+    """How a shell calls this dcfm-node: by name where PATH finds it, else by path."""
+    own, found = Path(sys.executable).with_name("dcfm-node"), shutil.which("dcfm-node")
+    if not own.is_file() or (found is not None and own.samefile(found)):
+        return "dcfm-node"
+    here = Path.cwd()
+    return quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,7 +183,9 @@ def test_a_node_without_the_student_is_told(built):
 def test_what_to_type_next_can_be_typed(manifest):
     out = Path("my demo")
     stage = Stage(out, (NodeFolder("north", out / "nodes" / "north"),))
-    text = report.next_steps(stage, manifest)
-    assert "dcfm-node student verify 'my demo/student'" in text
+    text = report.next_steps(stage, manifest, ".venv/bin/dcfm-node")
+    assert "next      .venv/bin/dcfm-node student verify 'my demo/student'" in text
+    commands = [line[10:] for line in text.splitlines()[1:]]
+    assert all(command.startswith(".venv/bin/dcfm-node ") for command in commands)
     assert "--where horizontal=right --where vertical=top -n 16 --out samples.npz" in text
     assert "--config 'my demo/nodes/north/node.toml' --peers 'my demo/peers.toml'" in text

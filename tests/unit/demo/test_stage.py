@@ -1,6 +1,7 @@
 """The demo's folder: what it makes, what it refuses, what it leaves alone."""
 
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,15 @@ from dcfm_node.config.node import load_node
 from dcfm_node.config.peers import load_peers
 from dcfm_node.demo import stage
 from dcfm_node.demo.run import read_manifest
-from dcfm_node.demo.stage import MARKER, Wish, free_addresses, prepare, run_settings, to_toml
+from dcfm_node.demo.stage import (
+    MARKER,
+    Wish,
+    called,
+    free_addresses,
+    prepare,
+    run_settings,
+    to_toml,
+)
 from dcfm_node.errors import ConfigError, Failed
 
 
@@ -140,3 +149,21 @@ def test_addresses_are_free_and_distinct():
 def test_the_marker_says_what_will_happen(tmp_path):
     prepare(tmp_path / "demo", Wish("gaussians"))
     assert "replaces" in (tmp_path / "demo" / MARKER).read_text()
+
+
+def test_a_shell_calls_it_by_name_where_it_finds_it_and_else_by_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "my clone" / ".venv" / "bin"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr("sys.executable", str(folder / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert called() == "dcfm-node", "nothing better is known"
+    own = folder / "dcfm-node"
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o700)
+    assert called() == f"'{own}'"
+    monkeypatch.chdir(tmp_path / "my clone")
+    assert called() == ".venv/bin/dcfm-node"
+    monkeypatch.setenv("PATH", str(folder))
+    assert called() == "dcfm-node"
