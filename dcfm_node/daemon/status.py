@@ -214,6 +214,7 @@ def _problems(
 ) -> list[str]:
     """Everything of the run that makes the node degraded, in words."""
     found = []
+    whole = released is not None and released["outcome"] == "COMPLETE"
     for silo in silos:
         if silo["withdrawn"]:
             continue
@@ -225,6 +226,8 @@ def _problems(
             round_ = silo["expert_round"]
             found.append(f"{silo['name']}'s expert of round {round_} teaches nobody: refused")
         for said in silo["verdicts"]:
+            if said["cause"] == "score" and whole and not silo["condemned"]:
+                continue  # Of an expert that is past; the student has a good one of every silo.
             by = ", ".join(said["by"])
             found.append(f"{silo['name']}: {said['cause']}, say {by}: {said['reason']}")
         if why := _absence(silo):

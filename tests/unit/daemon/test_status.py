@@ -7,11 +7,11 @@ import pytest
 from dcfm_node.cli.query import _status_text
 from dcfm_node.daemon.carriages import Carriage
 from dcfm_node.daemon.status import status
-from dcfm_node.records.entries import Withdraw
+from dcfm_node.records.entries import Verdict, Withdraw
 from dcfm_node.records.messages import Entries
 from dcfm_node.swarm.effects import LinkDown, LinkUp, Received, Tick, Train, Worked
 from dcfm_node.swarm.node import Node
-from tests.unit.swarm.builders import Run, join, lease, snapshot, student, vote
+from tests.unit.swarm.builders import Run, endorse, join, lease, snapshot, student, vote
 from tests.unit.swarm.test_node import empty, node, started, told
 
 DAY_S = 86_400.0
@@ -192,6 +192,31 @@ def test_a_superseded_student_is_said_to_be() -> None:
     hear(made, run, run.keys[2])
     text = _status_text(status(made, 0.0) | SHELL, explain=False)
     assert "the last is superseded" in text and "silo-0002 withdrew: moving" in text
+
+
+def test_what_was_thought_of_a_past_expert_is_no_problem_once_the_student_has_a_good_one() -> None:
+    run = Run(3)
+    made = started(run)
+
+    def doubts() -> list[str]:
+        for key in run.keys[1:]:
+            hear(made, run, key)
+        return [p for p in status(made, 0.0)["problems"] if "noise" in p]
+
+    run.publish_experts(0, but=(0,))
+    bad = run.view().experts[run.keys[2]][0]
+    verdict = Verdict(subject=run.keys[2], cause="score", entry=bad.digest, reason="like noise")
+    run.authors[1].say(verdict)
+    assert doubts()
+    run.publish_experts(1, but=(0,))
+    votes = [author.say(vote(1, 1, run.keys[1])) for author in run.authors[1:]]
+    claimed = run.authors[1].say(lease(1, 1, votes))
+    teachers = [said.digest for said in run.view().newest_experts.values()]
+    released = run.authors[1].say(student(1, 1, claimed, teachers, final=True))
+    assert doubts(), "it may be superseded yet"
+    for author in run.authors[1:]:
+        author.say(endorse(released))
+    assert not doubts()
 
 
 def unseen(made: Node) -> list[str]:
