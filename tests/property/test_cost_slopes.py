@@ -102,9 +102,7 @@ def _student(number: int, size: int = 1_000) -> Student:
 KINDS: dict[str, Callable[[int, Sequence[bytes]], Body]] = {
     "join": lambda i, _: Join(name="x", distils=True, version=str(i), counts=(((0, 0), 1),)),
     "expert": lambda i, _: Expert(round=i, snapshot=_made(i), parents=(), metrics={}),
-    "large expert": lambda i, _: Expert(
-        round=i, snapshot=_made(i, 2**33), parents=(), metrics={}
-    ),
+    "large expert": lambda i, _: Expert(round=i, snapshot=_made(i, 2**33), parents=(), metrics={}),
     "audit": lambda i, _: Audit(round=i, scores=()),
     "vote": lambda i, keys: Vote(term=i + 1, round=0, candidate=keys[1]),
     "far vote": lambda i, keys: Vote(term=2**39 + i, round=0, candidate=keys[1]),
@@ -182,13 +180,15 @@ class Case:
         """One of each kind of event, of a fixed size."""
         run, journal = self.run.id, self.member.journal
         heads = self.node.exchange.journals.heads()
-        yield "sync", Received(self.member.key, Sync(
-            run=run, version="", heads=heads, beats={}, reply=True
-        ))
+        yield (
+            "sync",
+            Received(self.member.key, Sync(run=run, version="", heads=heads, beats={}, reply=True)),
+        )
         yield "new record", self.told_of(self.next())
         yield "known record", self.told_of(journal[0])
-        yield "another's record", self.told_of(
-            self.other.say(Endorse(student=_digest(self.said), metrics={}), epoch=1)
+        yield (
+            "another's record",
+            self.told_of(self.other.say(Endorse(student=_digest(self.said), metrics={}), epoch=1)),
         )
         old = self._again(1, 4)
         yield "stale record", self.told_of(old)
@@ -198,9 +198,10 @@ class Case:
         yield "record in place of another", self.told_of(newer)
         self.count += 1
         beat = self.member.beat(self.count)
-        yield "beat", Received(self.member.key, Entries(
-            run=run, entries=(), beats=(beat.envelope,)
-        ))
+        yield (
+            "beat",
+            Received(self.member.key, Entries(run=run, entries=(), beats=(beat.envelope,))),
+        )
         yield "unfit", Unfit(_digest(1), "bad")
         yield "held", Held(_digest(2**20))
         yield "worked", Finished(Train("local", 0), snapshot(str(self.said)), {})
@@ -237,9 +238,22 @@ def measured(kind: str):
 
 if __name__ == "__main__":
     import time
+
     for kind in KINDS:
         t = time.time()
         totals, costs, answers = measured(kind)
-        bad = {n: (round(slope(c), 2), c[0], c[-1]) for n, c in costs.items() if slope(c) > PER_MESSAGE}
-        loud = {n: (round(slope(c), 2), c[0], c[-1]) for n, c in answers.items() if slope(c) > PER_MESSAGE}
-        print(f"{kind:14} {time.time()-t:5.1f}s total {slope(totals):.2f} {totals[-1]}", bad, "BYTES", loud, flush=True)
+        bad = {
+            n: (round(slope(c), 2), c[0], c[-1]) for n, c in costs.items() if slope(c) > PER_MESSAGE
+        }
+        loud = {
+            n: (round(slope(c), 2), c[0], c[-1])
+            for n, c in answers.items()
+            if slope(c) > PER_MESSAGE
+        }
+        print(
+            f"{kind:14} {time.time() - t:5.1f}s total {slope(totals):.2f} {totals[-1]}",
+            bad,
+            "BYTES",
+            loud,
+            flush=True,
+        )
