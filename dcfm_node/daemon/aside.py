@@ -9,7 +9,7 @@ the node is started again, and everybody else is heard as before.
 from collections.abc import Callable, Sequence
 
 from dcfm_node.records.messages import Entries
-from dcfm_node.swarm.effects import Event, Received
+from dcfm_node.swarm.effects import Event, LinkUp, Received
 from dcfm_node.wire.envelope import OPENER, Opener
 
 
@@ -18,21 +18,26 @@ class Aside:
 
     Args:
         me: this node's key.
+
+    Attributes:
+        authors: whose records and beats are not taken in, whoever passes them on.
+        senders: who is not heard at all: the node fails on what it says of itself.
     """
 
     def __init__(self, me: bytes, opener: Opener = OPENER) -> None:
         self._me, self._opener = me, opener
-        self.members: dict[bytes, None] = {}
+        self.authors: dict[bytes, None] = {}
+        self.senders: dict[bytes, None] = {}
 
-    def without(self, event: Received) -> Received | None:
-        """A message without what members that are set aside wrote; None if nothing is left."""
-        if not self.members:
+    def without(self, event: Received | LinkUp) -> Received | LinkUp | None:
+        """An event without what is set aside; None if nothing is left of it."""
+        if event.peer in self.senders:
+            return None
+        message = event.message if isinstance(event, Received) else None
+        if not self.authors or not isinstance(message, Entries):
             return event
-        message = event.message
-        if not isinstance(message, Entries):
-            return None if event.peer in self.members else event
-        kept = tuple(e for e in message.entries if self._entrys(e) not in self.members)
-        beats = tuple(e for e in message.beats if self._beats(e) not in self.members)
+        kept = tuple(e for e in message.entries if self._entrys(e) not in self.authors)
+        beats = tuple(e for e in message.beats if self._beats(e) not in self.authors)
         if not kept and not beats:
             return None
         return Received(event.peer, message.model_copy(update={"entries": kept, "beats": beats}))
@@ -51,16 +56,18 @@ class Aside:
         return [Received(peer, message.model_copy(update=update)) for update in alone]
 
     def blame(self, part: Received) -> bytes | None:
-        """Set aside who wrote one of those pieces; None if it was this node itself."""
-        author = part.peer
-        if isinstance(part.message, Entries):
-            author = (
-                self._entrys(*part.message.entries) or self._beats(*part.message.beats) or part.peer
-            )
+        """Set aside who wrote one of those pieces, or who sent it where nobody signed it; None if
+        that is this node itself."""
+        message, author = part.message, None
+        if isinstance(message, Entries):
+            author = self._entrys(*message.entries) or self._beats(*message.beats)
         if author == self._me:
             return None
-        self.members[author] = None
-        return author
+        if author is not None:
+            self.authors[author] = None
+        else:
+            self.senders[part.peer] = None
+        return author or part.peer
 
     def _entrys(self, *envelopes: bytes) -> bytes | None:
         return _author(lambda: next(self._opener.entry(e).entry.author for e in envelopes))

@@ -268,9 +268,10 @@ class Daemon:
     def put(self, event: Event) -> None:
         """Hand the loop an event. While it stands still for the disk, or for what fails, what peers
         say is let pass: gossip says it again."""
-        if isinstance(event, Received):
-            heard = None if self.disk.waiting else self.handling.admitted(event)
-            if heard is None:
+        if self.disk.waiting and isinstance(event, Received):
+            return
+        if isinstance(event, Received | LinkUp):
+            if (heard := self.handling.admitted(event)) is None:
                 return
             event = heard
         if isinstance(event, LinkUp):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import structlog
 
+from dcfm_node.daemon.troubles import is_the_machines
 from dcfm_node.errors import Failed
 from dcfm_node.store.journals import Damaged, JournalStore, set_aside
 from dcfm_node.swarm.effects import Effect, Persist, PersistBeat, PersistFork
@@ -94,16 +95,17 @@ class Disk:
         """Write, however long it takes: nothing that depends on it may happen before.
 
         Raises:
-            Failed: the node is being stopped; or, `Damaged`, the file is not what was written: a
-                start sets it aside, and asks the peers.
+            Failed: the node is being stopped.
+            Damaged: the file is not what was written: a start sets it aside, and asks the peers.
         """
         while True:
             try:
                 write()
-            except Damaged:
-                raise
-            except (Failed, OSError, MemoryError) as error:
-                self.refused(what, getattr(error, "what", None) or str(error) or "out of memory")
+            except Exception as error:
+                refused = isinstance(error, Failed) and not isinstance(error, Damaged)
+                if not refused and not is_the_machines(error):
+                    raise
+                self.refused(what, getattr(error, "what", "") or str(error) or "out of memory")
                 self.waiting = True
                 await self._pause()
             else:

@@ -14,7 +14,7 @@ import structlog
 from dcfm_node.daemon.aside import Aside
 from dcfm_node.daemon.troubles import Troubles, is_the_machines
 from dcfm_node.errors import Failed
-from dcfm_node.swarm.effects import Effect, Event, Received
+from dcfm_node.swarm.effects import Effect, Event, LinkUp, Received
 from dcfm_node.swarm.node import Node
 
 log = structlog.get_logger()
@@ -46,9 +46,11 @@ class Handling:
         self._clock = clock
         self._paused = False
 
-    def admitted(self, event: Received) -> Received | None:
-        """What of a message is taken in; None if nothing is. Gossip says it again."""
-        return None if self._paused else self._aside.without(event)
+    def admitted(self, event: Received | LinkUp) -> Received | LinkUp | None:
+        """What of it is taken in; None if nothing is. What is let pass, gossip says again."""
+        if self._paused and isinstance(event, Received):
+            return None
+        return self._aside.without(event)
 
     async def take(self, event: Event) -> None:
         """Handle an event. If that fails, find out whose input it fails on, and go on without.

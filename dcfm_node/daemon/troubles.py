@@ -6,6 +6,7 @@ Whatever raises in an effect, a task or the handling of one message ends here an
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass
+from traceback import format_exception
 from typing import Any
 
 import structlog
@@ -14,7 +15,7 @@ log = structlog.get_logger()
 
 HELD_S = 120.0
 """A trouble is named for so long after it came last: what is tried again is tried more often."""
-MAX_WHY = 200
+MAX_WHY, MAX_TRACEBACK = 200, 8_000
 
 
 @dataclass
@@ -59,8 +60,8 @@ class Troubles:
             return why
         self._known[what, code] = Trouble(what, code, why, now, now)
         try:
-            defect = None if is_the_machines(error) else error
-            log.error("failed", what=what, code=code, why=why, exc_info=defect)
+            said = "" if is_the_machines(error) else "".join(format_exception(error))
+            log.error("failed", what=what, code=code, why=why, traceback=said[-MAX_TRACEBACK:])
         except Exception as unsaid:  # memory or a handle may lack for this as well: `status` has it
             self._known[what, code].why += f"; and it could not be logged: {code_of(unsaid)}"
         return why
