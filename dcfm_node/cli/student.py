@@ -284,4 +284,5 @@ def _counts(proven: "Lineage") -> dict[str, dict[tuple[int, ...], int]]:
     """Label counts of the student's teachers, by silo: what an ensemble is mixed by."""
     view = proven.view
     authors = [view.expert_entries[entry].author for entry in proven.student.body.teachers]
-    return {view.manifest.silo_name(key): dict(view.joins[key].counts) for key in authors}
+    weighed = view.weighed(authors)
+    return {view.manifest.silo_name(key): dict(counts) for key, counts in weighed.items()}

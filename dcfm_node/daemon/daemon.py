@@ -357,10 +357,10 @@ class Daemon:
     def _form(self, view: View, digest: bytes) -> Schema:
         """What a snapshot must hold: one network, those of an ensemble's teachers, or how far a
         student is."""
-        if any(said.body.snapshot.digest == digest for said in view.expert_entries.values()):
+        if digest in view.expert_snapshots:
             # Whatever else names it: nobody can make another's expert unfit by that.
             return self.ready.tensors
-        if digest in view.checkpoint_digests:
+        if digest in view.checkpointed:
             return self.ready.checkpoint
         manifest = self.settings.manifest
         members = view.taught_by(digest) if manifest.method.ensemble else None

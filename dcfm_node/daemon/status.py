@@ -12,9 +12,9 @@ from dcfm_node.records.entries import Student
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.coverage import coverage
 from dcfm_node.swarm.effects import activity_of
-from dcfm_node.swarm.fold import Said
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.node import Node
+from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.verdicts import told
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed, run_id

@@ -16,7 +16,9 @@ from dcfm_node.records.entries import (
     Join,
     Label,
     Lease,
+    Refuse,
     Snapshot,
+    Verdict,
     Vote,
     Withdraw,
 )
@@ -48,20 +50,47 @@ from dcfm_node.swarm.effects import (
     WorkFailed,
     activity_of,
 )
-from dcfm_node.swarm.election import Booth
+from dcfm_node.swarm.election import Booth, Stand
 from dcfm_node.swarm.exchange import Exchange
 from dcfm_node.swarm.holdings import Holdings
-from dcfm_node.swarm.journal import Proofs
+from dcfm_node.swarm.journal import MAX_SEQ, Proofs
 from dcfm_node.swarm.liveness import Duty, Liveness, Pace
 from dcfm_node.swarm.needs import spent
-from dcfm_node.swarm.outcome import brief, in_vain, outcome_of, still_true
+from dcfm_node.swarm.outcome import brief, in_vain, outcome_of, set_aside, still_true
 from dcfm_node.swarm.plan import Situation, Step, audited_round, next_step, unaudited, wanted
 from dcfm_node.swarm.rounds import turn
 from dcfm_node.swarm.verdicts import on_claims, on_unfit, once, owed
-from dcfm_node.wire.envelope import OPENER, Opener, Signs, run_id, seal_entry
+from dcfm_node.wire.envelope import (
+    OPENER,
+    Opener,
+    Sealed,
+    SealedBeat,
+    Signs,
+    run_id,
+    seal_entry,
+)
 
 MAX_MOVES_PER_EVENT = 8
 """Votes and leases that one event may trigger: a bound, never reached by an honest run."""
+FAREWELL_BYTES = 4_096
+"""What is kept free in the own journal, so that a silo can always say that it withdraws."""
+MAX_FAILURES = 5
+"""After so many failures in a row of one piece of work, nobody waits for it any more."""
+MAX_DOUBLINGS = 6
+"""The pause before the next try grows to 2 ** 6 times the first one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """The work that failed last, how often in a row, and why."""
+
+    work: Work
+    times: int
+    reason: str
+
+    def hopeless(self, kind: type) -> bool:
+        """Whether it is work of a kind that failed too often to be waited for."""
+        return isinstance(self.work, kind) and self.times >= MAX_FAILURES
 
 
 @dataclass
@@ -93,22 +122,28 @@ class Node:
     def __post_init__(self) -> None:
         self.me = self.signer.key
         self.run = run_id(self.manifest)
-        liveness = Liveness(live_s=12 * self.pace.gossip_s, stall_s=self.manifest.policy.stall_s)
+        policy = self.manifest.policy
+        liveness = Liveness(12 * self.pace.gossip_s, policy.stall_s, policy.duty_s)
         self.exchange = Exchange.create(self.manifest, self.me, liveness, self.opener)
-        self.holdings = Holdings(self.held, stall_s=self.manifest.policy.stall_s)
+        self.holdings = Holdings(self.held, policy.stall_s, policy.duty_s)
         self.step: Step | None = None
         self.work: Work | None = None
+        self.failing: Failing | None = None
+        self.full = False
+        """Its journal has no room for more: it can only say that it withdraws."""
         self.progress = (0, 0)
         self.draining = False
         self._pending: list[Body] = []
         self._not_before = 0
-        self._terms: dict[int, float] = {}
+        self._stand: Stand | None = None
         self._awaited: tuple[int, Sequence[bytes]] | None = None
         self._retry_at = 0.0
         self._gossip_at = 0.0
         self._linked_at: float | None = None
 
-    def restore(self, entries: Iterable[bytes], forks: Proofs, beats: Iterable[bytes] = ()) -> None:
+    def restore(
+        self, entries: Iterable[Sealed], forks: Proofs, beats: Iterable[SealedBeat] = ()
+    ) -> None:
         """Take in what the store kept; before the first event."""
         self.exchange.restore(entries, forks, beats)
 
@@ -198,6 +233,7 @@ class Node:
     def _on_worked(self, event: Worked | Checkpointed) -> list[Effect]:
         if isinstance(event, Worked) and event.work == self.work:
             self.work = None  # else it was cancelled while its snapshot was taken in
+            self.failing = None
         bodies, snapshot = outcome_of(event, self.manifest), event.snapshot
         if snapshot is not None and snapshot.digest not in self.held:
             if not all(still_true(body, self.exchange.view, self.me) for body in bodies):
@@ -207,11 +243,18 @@ class Node:
         return []
 
     def _on_failed(self, event: WorkFailed, now: float) -> list[Effect]:
-        self.work, self._retry_at = None, now + self.pace.retry_s
+        failing = self.failing
+        again = failing is not None and failing.work == event.work
+        times = failing.times + 1 if failing is not None and again else 1
+        self.failing = Failing(event.work, times, event.reason)
+        pause = self.pace.retry_s * 2 ** min(times - 1, MAX_DOUBLINGS)
+        self.work, self._retry_at = None, now + pause
+        if times == MAX_FAILURES:
+            self._pending += set_aside(event.work, event.reason)
         if isinstance(event.work, Distil) and event.work.resume is not None:
             # Its author may have made it so: without it the student is begun anew.
             self.holdings.refuse(event.work.resume)
-        fields = {"work": type(event.work).__name__, "why": event.reason}
+        fields = {"work": type(event.work).__name__, "times": times, "why": event.reason}
         return [Report("work_failed", fields, "error")]
 
     # Writing
@@ -231,6 +274,7 @@ class Node:
             )
             effects += self._publish(join, now)
         self._pending += owed(exchange.view, self.me, self.quota, exchange.malformed)
+        self._pending += self._given_up(now)
         pending, self._pending = self._pending, []
         for body in pending:
             if still_true(body, exchange.view, self.me):
@@ -253,6 +297,9 @@ class Node:
 
     def _publish(self, body: Body, now: float) -> list[Effect]:
         own = self.exchange.journals.head(self.me)
+        if own.seq >= MAX_SEQ:
+            self.full = True
+            return []
         entry = Entry(
             run=self.run,
             author=self.me,
@@ -264,6 +311,11 @@ class Node:
         )
         fields = {"kind": body.kind, "seq": entry.seq, **brief(body)}
         sealed = seal_entry(entry, self.signer)
+        spare = 0 if isinstance(body, Withdraw) else FAREWELL_BYTES
+        if len(sealed.envelope) + spare > self.exchange.journals.room(self.me):
+            first, self.full = not self.full, True
+            why = "this node's journal has no room for more in this run"
+            return [Report("journal_full", {"why": why}, "error")] if first else []
         return [*self.exchange.publish(sealed), Report("published", fields)]
 
     # Advancing
@@ -275,13 +327,15 @@ class Node:
             situation = self.situation(now)
             step = next_step(situation)
             self._watch(situation, step, now)
-            if isinstance(step.action, Vote | Lease | Expert) and self._may_write():
-                effects += self._publish(step.action, now)
-                continue
-            break
+            action = step.action
+            may_say = self._may_write() and not self.full
+            if not isinstance(action, Vote | Lease | Expert | Refuse) or not may_say:
+                break
+            effects += self._publish(action, now)
         wants = wanted(situation)
         effects += self.holdings.seek(wants, now)
-        effects += self.holdings.drop(situation.view.checkpoint_digests - wants.keys())
+        checkpoints = self.held & situation.view.checkpointed.keys()
+        effects += self.holdings.drop(checkpoints - wants.keys())
         if self.step is None or step.phase != self.step.phase:
             fields = {"stage": step.phase.stage, "round": step.phase.round}
             effects.append(Report("phase", fields))
@@ -296,8 +350,6 @@ class Node:
     def situation(self, now: float) -> Situation:
         """All that the next decision depends on."""
         view, liveness = self.exchange.view, self.exchange.liveness
-        for term in view.votes:
-            self._terms.setdefault(term, now)
 
         def late(duty: Duty) -> bool:
             return duty.silo != self.me and liveness.late(duty, now)
@@ -308,7 +360,7 @@ class Node:
             candidates=lambda: [key for key in view.active() if self._can_lead(key, now)],
             quorate=lambda: self._quorate(now),
             late=late,
-            since=lambda term: self._terms[term],
+            stand=self._standing,
             timeout=self.pace.term_s,
             not_before=self._not_before,
             now=now,
@@ -324,6 +376,11 @@ class Node:
             inherited=self.inherited,
         )
 
+    def _standing(self, round_: int, ruled: int) -> Stand:
+        if self._stand is None or (self._stand.round, self._stand.ruled) != (round_, ruled):
+            self._stand = Stand(round_, ruled)
+        return self._stand
+
     def _quorate(self, now: float) -> bool:
         live = sum(self.exchange.liveness.live(key, now) for key in self.exchange.peers)
         return live + 1 >= self.manifest.quorum
@@ -336,7 +393,23 @@ class Node:
         return sign is not None and sign.beat.beat.ready and liveness.live(key, now)
 
     def _ready(self) -> bool:
-        return self.distils and not self.draining and self._may_write()
+        given_up = self.failing is not None and self.failing.hopeless(Distil)
+        able = self.distils and not self.draining and not self.full and not given_up
+        return able and self._may_write()
+
+    def _given_up(self, now: float) -> list[Body]:
+        """In a strict run everyone waits for this silo's expert: what it lost itself, and nobody
+        else has while all are there, it gives up in public (SPEC 6.3.2)."""
+        said = self.exchange.view.newest_experts.get(self.me)
+        strict = self.manifest.policy.participation == "strict"
+        if said is None or not strict or not self.holdings.lost(said.body.snapshot.digest, now):
+            return []
+        others = [key for key in self.exchange.view.active() if key != self.me]
+        if not all(self.exchange.liveness.live(key, now) for key in others):
+            return []
+        reason = "lost with its own disk, and nobody else has it"
+        body = Verdict(subject=self.me, cause="snapshot", entry=said.digest, reason=reason)
+        return [body] if still_true(body, self.exchange.view, self.me) else []
 
     def _watch(self, situation: Situation, step: Step, now: float) -> None:
         """Lateness counts from when this node began to wait for what it now waits for."""

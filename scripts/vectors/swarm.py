@@ -24,7 +24,7 @@ from vectors.common import (
 
 
 def chain_case(name: str, clause: str, offers: list[env.Sealed]) -> Json:
-    journals = Journals(RUN, [silo.key for silo in MANIFEST.roster])
+    journals = Journals(MANIFEST)
     outcomes = [journals.offer(sealed).value for sealed in offers]
     head = journals.head(SIGNERS[0].key)
     steps = [[s.envelope.hex(), outcome] for s, outcome in zip(offers, outcomes, strict=True)]
