@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from dcfm_node import __version__
 from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Withdraw
-from dcfm_node.records.manifest import MAX_SILOS, Manifest, differences
+from dcfm_node.records.manifest import MAX_SILOS, Manifest
 from dcfm_node.records.messages import (
     MAX_ENTRIES,
     MAX_ENTRIES_BYTES,
-    PROTOCOL,
     Beat,
     Entries,
     Message,
     Mismatch,
     Sync,
 )
+from dcfm_node.swarm import strangers
 from dcfm_node.swarm.bucket import Bucket
 from dcfm_node.swarm.effects import (
     Effect,
@@ -37,6 +37,7 @@ from dcfm_node.swarm.faults import fault_of
 from dcfm_node.swarm.journal import Journals, Offered, Proofs
 from dcfm_node.swarm.liveness import Liveness
 from dcfm_node.swarm.recovery import Recovery
+from dcfm_node.swarm.strangers import PeerState
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import (
     OPENER,
@@ -44,9 +45,7 @@ from dcfm_node.wire.envelope import (
     Sealed,
     SealedBeat,
     Signs,
-    decode_manifest,
     entry_digest,
-    manifest_bytes,
     seal_beat,
 )
 
@@ -57,23 +56,6 @@ ANSWERS_PER_S, ANSWERS_AT_ONCE = 1.0 * 2**20, 16.0 * 2**20
 twice what it is itself allowed to send."""
 FANOUT = 2
 """Linked peers that a round of gossip tells; each tells back."""
-
-
-@dataclass
-class PeerState:
-    """What is known of one peer's link and standing."""
-
-    linked: bool = False
-    heard_at: float | None = None
-    version: str = ""
-    trouble: str = ""
-    """Why it takes no part with us, in words: another manifest, malformed input."""
-    ahead: int = 0
-    """Entries that it said, last, to hold beyond ours."""
-    warned_at: float = -1e9
-    empty_answers: int = 0
-    """How often in a row it answered our sync and brought nothing that was new here."""
-    brought: bool = False
 
 
 @dataclass
@@ -236,9 +218,9 @@ class Exchange:
             return [_refusal(peer, "is not on the roster of this run")]
         state.heard_at = now
         if isinstance(message, Mismatch):
-            return self._on_mismatch(peer, state, message, now)
+            return strangers.mismatch(self.manifest, peer, state, message, now)
         if message.run != self.journals.run:
-            return self._on_other_run(peer, state, now)
+            return strangers.other_run(self.manifest, peer, state, now)
         state.trouble = ""
         if isinstance(message, Sync):
             state.version = message.version
@@ -251,18 +233,9 @@ class Exchange:
             return [_refusal(peer, str(error))]
 
     def hear_foreign(self, event: Foreign) -> list[Effect]:
-        """A message of another version: whoever is older must be upgraded (SPEC 4.2.1)."""
+        """A message of another version of the protocol."""
         state = self.peers.get(event.peer)
-        if state is None:
-            return []
-        name = self.manifest.silo_name(event.peer)
-        older = name if event.protocol < PROTOCOL else "this node"
-        software = f" (dcfm-node {event.software})" if event.software else ""
-        why = f"speaks protocol {event.protocol}{software}, this node {PROTOCOL}; upgrade {older}"
-        if state.trouble == why:
-            return []
-        state.trouble, state.version = why, event.software
-        return [Report("other_protocol", {"peer": name, "why": why}, "warning")]
+        return strangers.other_protocol(self.manifest, state, event) if state is not None else []
 
     def _on_sync(self, peer: bytes, sync: Sync, now: float) -> list[Effect]:
         self.recovery.hear(peer, sync)
@@ -348,35 +321,6 @@ class Exchange:
         self.usurped = True
         why = "this node's key signs elsewhere too; this node writes no more"
         return [Report("key_used_twice", {"why": why}, "error")]
-
-    def _on_other_run(self, peer: bytes, state: PeerState, now: float) -> list[Effect]:
-        state.trouble = state.trouble or "takes part in another run"
-        if now - state.warned_at < 10.0:
-            return []
-        state.warned_at = now
-        reply = Mismatch(
-            run=self.journals.run,
-            version=__version__,
-            manifest=manifest_bytes(self.manifest),
-            reason="another manifest",
-        )
-        return [Send(peer, reply)]
-
-    def _on_mismatch(
-        self, peer: bytes, state: PeerState, message: Mismatch, now: float
-    ) -> list[Effect]:
-        try:
-            fields = differences(self.manifest, decode_manifest(message.manifest))
-            trouble = f"its run.toml or roster differs in: {', '.join(fields) or 'nothing'}"
-        except PeerError as error:
-            trouble = f"its manifest cannot be read: {error}"
-        state.version = message.version
-        if trouble == state.trouble:
-            return []
-        state.trouble = trouble
-        name = self.manifest.silo_name(peer)
-        report = Report("manifest_mismatch", {"peer": name, "why": trouble}, "warning")
-        return [report, *self._on_other_run(peer, state, now)]
 
     # State
 

@@ -142,19 +142,24 @@ class View(Fold):
     def valid_students(self) -> Sequence[Said[Student]]:
         """Students published under a certified lease, as the method has them, oldest first."""
         if self._valid is None:
-            elected = self.ballots.certified.values()
-            said = (self.by_lease.get(of.digest, {}).get(of.author) for of in elected)
-            found = [s for s in said if s and self._is_valid(s) and not conformity.flaw(self, s)]
+            said = self.elected_students()
+            found = [s for s in said if self._is_valid(s) and not conformity.flaw(self, s)]
             found.sort(key=lambda said: (said.body.round, said.body.term, said.digest))
             self._valid = found
         return self._valid
 
     def unfounded(self) -> Sequence[tuple[Said[Student], str]]:
         """Students under certified leases that do not count, as far as is known, and why."""
-        elected = self.ballots.certified.values()
-        said = (self.by_lease.get(of.digest, {}).get(of.author) for of in elected)
-        whys = ((s, conformity.flaw(self, s)) for s in said if s and self._is_valid(s))
+        said = [s for s in self.elected_students() if self._is_valid(s)]
+        whys = ((student, conformity.flaw(self, student)) for student in said)
         return [(student, why) for student, why in whys if why]
+
+    def elected_students(self) -> Sequence[Said[Student]]:
+        """Students of certified leases by their authors, valid or not: as many as majorities
+        elected leaders, at most."""
+        leases = self.ballots.certified.values()
+        said = (self.by_lease.get(of.digest, {}).get(of.author) for of in leases)
+        return [student for student in said if student is not None]
 
     def _is_valid(self, said: Said[Student] | Said[Checkpoint]) -> bool:
         lease = self.certified(said.body.lease)
