@@ -17,6 +17,7 @@ from dcfm_node.records.messages import (
     MAX_ENTRIES_BYTES,
     Beat,
     Entries,
+    Head,
     Message,
     Mismatch,
     Sync,
@@ -51,9 +52,9 @@ from dcfm_node.wire.envelope import (
 
 EMPTY_ANSWERS = 8
 """So many answers in a row without a new entry, and a peer has nothing more for us."""
-ANSWERS_PER_S, ANSWERS_AT_ONCE = 1.0 * 2**20, 16.0 * 2**20
-"""Bytes of entries that a peer gets by asking: enough to catch up with all journals at once, and
-twice what it is itself allowed to send."""
+ANSWERS_PER_S, ANSWERS_AT_ONCE = 256.0 * 2**10, 8.0 * 2**20
+"""Bytes of entries that a peer gets by asking. Half of what it takes of us at least (SPEC 4.7): an
+honest node does not flood, whoever fattens the journals that it passes on."""
 FANOUT = 2
 """Linked peers that a round of gossip tells; each tells back."""
 
@@ -80,6 +81,8 @@ class Exchange:
     """Length of this node's own journal on its disk when it started."""
     usurped: bool = False
     """Somebody else signs with this node's key, or it runs twice: it writes no more."""
+    _resent: dict[tuple[bytes, bytes], int] = field(default_factory=dict)
+    """By peer and author, from where to send on a chain whose end differs there."""
     _view: View | None = None
     """None where a tail was replaced or cut, until it is asked for."""
 
@@ -215,7 +218,7 @@ class Exchange:
         """One message of an authenticated peer. Never raises on what a peer sent."""
         state = self.peers.get(peer)
         if state is None:
-            return [_refusal(peer, "is not on the roster of this run")]
+            return [_refusal(peer, "is not on the roster of this run", 1)]
         state.heard_at = now
         if isinstance(message, Mismatch):
             return strangers.mismatch(self.manifest, peer, state, message, now)
@@ -230,7 +233,9 @@ class Exchange:
             return self._on_entries(peer, message, now)
         except PeerError as error:
             state.trouble = self.malformed[peer] = str(error)
-            return [_refusal(peer, str(error))]
+            state.refusals += 1
+            often = state.refusals & (state.refusals - 1)  # told at the 1st, 2nd, 4th, 8th, ...
+            return [] if often else [_refusal(peer, str(error), state.refusals)]
 
     def hear_foreign(self, event: Foreign) -> list[Effect]:
         """A message of another version of the protocol."""
@@ -244,8 +249,8 @@ class Exchange:
             state.empty_answers = 0 if state.brought else state.empty_answers + 1
             state.brought = False
         effects: list[Effect] = []
-        lacking, beats = self.journals.missing(sync.heads), self._beats_unknown_to(sync.beats)
-        effects += self._answer(peer, lacking, beats, now)
+        beats = self._beats_unknown_to(sync.beats)
+        effects += self._answer(peer, self._lacking(peer, sync.heads), beats, now)
         if sync.reply:
             effects.append(Send(peer, self.sync(reply=False)))
         return effects
@@ -287,6 +292,21 @@ class Exchange:
                 fork = Report("fork", {"why": why}, "error")
                 return [PersistFork(proof.first, proof.second), fork, *self._check_own(sealed)]
         return []
+
+    def _lacking(self, peer: bytes, heads: Mapping[bytes, Head]) -> Iterator[Sealed]:
+        """What a peer with these heads lacks. Where its tail differs from ours and one message does
+        not bear the chain, the next goes on where that ended: it may hold all before."""
+        for author, chain in self.journals.chains.items():
+            head = heads.get(author)
+            if head is None or not self.journals.conflicts(author, head):
+                yield from self.journals.missing_from(author, head)
+                continue
+            yield from self.journals.proof_for(author, head)
+            first = self._resent.get((peer, author), 0)
+            for seq in range(first if first < len(chain) else 0, len(chain)):
+                self._resent[peer, author] = seq
+                yield chain[seq]
+            self._resent[peer, author] = 0
 
     def _answer(
         self, peer: bytes, lacking: Iterable[Sealed], beats: list[bytes], now: float
@@ -370,5 +390,6 @@ def as_many_as_fit(
     return tuple(fitting), None
 
 
-def _refusal(peer: bytes, reason: str) -> Report:
-    return Report("refused_input", {"peer": peer.hex()[:8], "why": reason}, "warning")
+def _refusal(peer: bytes, reason: str, times: int) -> Report:
+    fields = {"peer": peer.hex()[:8], "why": reason, "times": times}
+    return Report("refused_input", fields, "warning")

@@ -26,6 +26,8 @@ class PeerState:
     ahead: int = 0
     """Entries that it said, last, to hold beyond ours."""
     warned_at: float = -1e9
+    refusals: int = 0
+    """Messages of it that were refused whole."""
     empty_answers: int = 0
     """How often in a row it answered our sync and brought nothing that was new here."""
     brought: bool = False
