@@ -101,7 +101,8 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
     own = node.exchange.own_beat
     beat = own.beat if me and own is not None else sign.beat.beat if sign is not None else None
     expert, chain = view.latest_expert(key), node.exchange.journals.chains[key]
-    published = next((s for s in chain if expert and s.digest == expert.digest), None)
+    published = chain[expert.seq] if expert is not None else None
+    share = view.share(key)
     return {
         "name": name,
         "id": key.hex(),
@@ -117,6 +118,8 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
         "joined": key in view.joins,
         "withdrawn": key in view.withdrawn,
         "late_s": None if me else _late(node, key, now),
+        "samples": view.samples(key),
+        "share": share,
         "expert_round": expert.body.round if expert is not None else None,
         "condemned": expert is not None and view.condemned(expert.digest),
         "expert_ago_s": _ago(node, published, now),
@@ -237,6 +240,14 @@ def _problems(
             "so many silos withdrew that the others are no quorum: nobody can be elected; continue"
             " the run with another roster"
         )
+    if node.writer.full:
+        found.append(
+            "this node's journal is full: it says nothing more in this run, save that it withdraws;"
+            " continue the run ('dcfm-node run continue')"
+        )
+    for student, why in node.exchange.view.unfounded():
+        leader = node.manifest.silo_name(student.author)
+        found.append(f"the student of round {student.body.round} by {leader} does not count: {why}")
     if node.exchange.usurped:
         found.append("another node signs with this node's key: this node writes no more")
     found += _rejected(node.exchange.view)

@@ -4,6 +4,7 @@ Questions that need several records (is this lease a majority's?) are answered w
 their parts arrive in any order.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from dcfm_node.records.entries import Checkpoint, Expert, Label, Lease, Snapshot, Student
@@ -106,6 +107,20 @@ class View(Fold):
         """Label counts by silo as they weigh among these (SPEC 6.9); of those with a join."""
         joins = {key: self.joins[key] for key in authors if key in self.joins}
         return shares.capped(joins, self.manifest.policy.max_share)
+
+    def samples(self, author: bytes) -> int:
+        """How many samples a silo says that it trains on; 0 before its join."""
+        join = self.joins.get(author)
+        return sum(count for _, count in join.counts) if join is not None else 0
+
+    def share(self, author: bytes) -> float:
+        """What a silo weighs among all that take part, of 1 (SPEC 6.9)."""
+        if author not in self.joins or author not in self.active():
+            return 0.0
+        totals = {key: self.samples(key) for key in self.active() if key in self.joins}
+        scale = shares.factors(totals, self.manifest.policy.max_share)
+        weights = {key: totals[key] * scale[key] for key in totals}
+        return weights[author] / math.fsum(weights.values())
 
     # Leaders
 
