@@ -23,7 +23,6 @@ from vectors.common import (
     plain,
 )
 
-
 LAST = MANIFEST.method.last_round
 
 
