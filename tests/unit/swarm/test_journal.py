@@ -2,7 +2,7 @@
 
 from dcfm_node.records.messages import Head
 from dcfm_node.swarm.journal import Journals, Offered
-from tests.unit.swarm.builders import Author, Run, expert, join
+from tests.unit.swarm.builders import Author, Run, expert
 
 RUN = Run(3)
 KEY = RUN.keys[0]
