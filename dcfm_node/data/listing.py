@@ -146,15 +146,19 @@ def listed(spec: FolderData, index: Path) -> list[Item]:
     for line, row in read_table(index, "file", lambda name: os.path.lexists(root / name)):
         where = f"{index}:{line}"
         path = _resolved(root, row["file"], where, folders)
-        with readable(path, fix="correct the column 'file'"):
-            if not path.exists():
-                raise DataError(
-                    f"there is no such file, which {where} lists",
-                    where=str(path),
-                    fix="put it there, or correct the column 'file': paths begin at path under"
-                    " [data], with / between folders",
-                )
+        try:
             status = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise DataError(
+                f"there is no such file, which {where} lists",
+                where=str(path),
+                fix="put it there, or correct the column 'file': paths begin at path under"
+                " [data], with / between folders",
+            ) from None
+        except OSError as error:
+            raise DataError(
+                f"names {row['file']!r}: {error.strerror}", where=where, fix="name an image file"
+            ) from error
         if not S_ISREG(status.st_mode):
             raise DataError(
                 f"names {str(path)!r}, which is no file", where=where, fix="name an image file"

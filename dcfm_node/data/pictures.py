@@ -84,11 +84,17 @@ def read_picture(file: Path, shape: tuple[int, ...], resize: bool) -> Picture:
 @contextmanager
 def _opened(file: Path) -> Iterator[Image.Image]:
     """A decoder may raise anything over a broken file."""
-    with readable(file, Exception, fix="replace it by a whole image file"):
+    with (
+        readable(file, Exception, fix="replace it by a whole image file"),
+        # Of a path, Pillow maps an uncompressed TIFF into memory, and garbles one that is turned.
+        file.open("rb") as stream,
+        warnings.catch_warnings(),
+    ):
+        # What it would warn of else is harmless, or ends in an error.
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                image = Image.open(file, formats=FORMATS)
+            image = Image.open(stream, formats=FORMATS)
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             most = Image.MAX_IMAGE_PIXELS
             raise _refused(file, f"has more than {most} pixels", "make it smaller") from error
