@@ -11,7 +11,9 @@ from typing import Any
 
 def writable(text: str) -> str:
     """Text that UTF-8 can write: bytes of a file's name that are no text become \\xNN."""
-    return re.sub("[\ud800-\udfff]", lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
+    return re.sub(
+        "[\ud800-\udfff]", lambda half: ascii(half[0])[1:-1].replace(r"\udc", r"\x"), text
+    )
 
 
 class DcfmError(Exception):

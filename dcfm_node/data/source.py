@@ -53,7 +53,8 @@ def load(spec: DataSpec, manifest: Manifest) -> SiloData:
     """
     raw, c = _builtin(spec, manifest) if isinstance(spec, BuiltinData) else _files(spec, manifest)
     x = _checked(raw)
-    first = first_alike(x)
+    # Domains draw with replacement, and their figures are published.
+    first = np.arange(len(x)) if isinstance(spec, BuiltinData) else first_alike(x)
     held = holdout_mask(c, spec.holdout, manifest.method.seed, first)
     odd = (odd_scale(x) or _all_alike(first), *_from_one(spec, manifest, raw))
     warnings = tuple(f"{raw.file}: {what}" for what in odd if what)
