@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
@@ -143,7 +144,7 @@ def listed(spec: FolderData, index: Path) -> list[Item]:
     root, seen = spec.path, _Seen()
     folders: dict[Path, dict[str, str]] = {}
     items = []
-    for line, row in read_table(index, "file", lambda name: os.path.lexists(root / name)):
+    for line, row in read_table(index, "file", partial(_names_image, root)):
         where = f"{index}:{line}"
         path = _resolved(root, row["file"], where, folders)
         try:
@@ -171,6 +172,10 @@ def listed(spec: FolderData, index: Path) -> list[Item]:
             )
         items.append(Item(path, row, where))
     return items
+
+
+def _names_image(root: Path, cell: str) -> bool:
+    return Path(cell).suffix.lower() in SUFFIXES or os.path.lexists(root / cell)
 
 
 def _resolved(root: Path, name: str, where: str, folders: dict[Path, dict[str, str]]) -> Path:

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from dcfm_node.data.raw import Floats, readable
 from dcfm_node.errors import DataError
@@ -98,6 +98,8 @@ def _opened(file: Path) -> Iterator[Image.Image]:
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             most = Image.MAX_IMAGE_PIXELS
             raise _refused(file, f"has more than {most} pixels", "make it smaller") from error
+        except UnidentifiedImageError as error:
+            raise OSError(f"it is no whole image of {', '.join(FORMATS)}") from error
         with image:
             yield image
 

@@ -40,7 +40,9 @@ def memory() -> int:
     """Bytes of memory that this machine has, or this process's control group where that is less."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
-        granted = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+        groups = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        group = next((line[3:] for line in groups if line.startswith("0::")), "/")
+        granted = Path(f"/sys/fs/cgroup{group}/memory.max").read_text(encoding="ascii").strip()
     except OSError:
         return whole
     return min(whole, int(granted)) if granted.isdecimal() else whole

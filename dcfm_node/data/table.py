@@ -10,17 +10,18 @@ from dcfm_node.data.raw import bounded, readable
 from dcfm_node.errors import DataError
 
 _FIX = "save it as CSV in UTF-8, with commas between the columns"
+_QUOTE = 'close the quote where the cell ends; a quote within a cell is written ""'
 _OTHERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 Row = dict[str, str]
 
 
-def read_table(index: Path, key: str, exists: Callable[[str], bool]) -> list[tuple[int, Row]]:
+def read_table(index: Path, key: str, is_key: Callable[[str], bool]) -> list[tuple[int, Row]]:
     """(line, cells by column) of every row that is not blank; blanks around cells are dropped.
 
     Args:
         key: the column that every row fills.
-        exists: whether what stands there can be found; so rows are told within a quoted cell.
+        is_key: whether a cell looks like a key; so rows are told that an open quote swallowed.
 
     Raises:
         DataError: not CSV in UTF-8, no column `key`, a column named twice, a row with more or fewer
@@ -28,7 +29,9 @@ def read_table(index: Path, key: str, exists: Callable[[str], bool]) -> list[tup
     """
     lines = list(io.StringIO(_text(index), newline=""))
     records = (found for found in _records(index, lines) if any(map(str.strip, found[2])))
-    _, _, head = next(records, (1, 1, []))
+    first, last, head = next(records, (1, 1, []))
+    if last > first:
+        raise _running_on(index, first, last)
     columns = [normal(name) for name in head]
     _check_columns(index, columns, key)
     rows = []
@@ -39,14 +42,19 @@ def read_table(index: Path, key: str, exists: Callable[[str], bool]) -> list[tup
         if not row[key]:
             raise DataError(f"names no {key}", where=where, fix=f"fill in the column {key!r}")
         spanned = lines[first - 1 : last] if last > first else []
-        if sum(_is_row(line, len(columns), exists) for line in spanned) > 1:
-            raise DataError(
-                f"a quoted cell runs on to line {last}, over what look like rows",
-                where=where,
-                fix='close the quote where the cell ends; a quote within a cell is written ""',
-            )
+        swallowed = [_is_row(line, len(columns), is_key) for line in spanned]
+        if any(swallowed[1:-1]) or sum(swallowed) > 1:
+            raise _running_on(index, first, last)
         rows.append((first, row))
     return rows
+
+
+def _running_on(index: Path, first: int, last: int) -> DataError:
+    return DataError(
+        f"a quoted cell runs on to line {last}, over what look like rows",
+        where=f"{index}:{first}",
+        fix=_QUOTE,
+    )
 
 
 def _text(index: Path) -> str:
@@ -78,7 +86,7 @@ def _records(index: Path, lines: list[str]) -> Iterator[tuple[int, int, list[str
             raise DataError(
                 quote if endless else f"is no row of CSV: {error}",
                 where=f"{index}:{first}",
-                fix='close the quote where the cell ends; a quote within a cell is written ""',
+                fix=_QUOTE,
             ) from error
         if cells is None:
             return
@@ -121,7 +129,7 @@ def _check_row(row: Row, columns: list[str], cells: list[str], where: str) -> No
         )
 
 
-def _is_row(line: str, columns: int, exists: Callable[[str], bool]) -> bool:
+def _is_row(line: str, columns: int, is_key: Callable[[str], bool]) -> bool:
     """Whether a line, of a row that may run over several, could be a row by itself."""
     cells = [cell.strip(' "\r\n') for cell in line.split(",")]
-    return len(cells) >= columns and any(cell and exists(cell) for cell in cells)
+    return len(cells) >= columns and any(cell and is_key(cell) for cell in cells)

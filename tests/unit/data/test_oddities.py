@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -113,6 +113,11 @@ def swallowing(*lines: tuple[int, str]) -> str:
         (swallowing((2, 'i2.png,mass,"5 cm'), (5, 'i5.png,none,6 cm"')), 4, "what look like rows"),
         (swallowing((2, 'i2.png,mass,"5 cm'), (5, 'i5.png,none,"')), 4, "what look like rows"),
         (swallowing((2, 'i2.png,mass,"5 cm'), (5, 'i5.png,none,6" big')), 4, "no row of CSV"),
+        (swallowing((3, '"i3.png,none,ok')), 5, "has no end"),
+        ('file,finding,"notes\n' + "\n".join(SWALLOWED), 1, "has no end"),
+        ('file,finding,"notes\ni0.png,mass,"\n', 1, "what look like rows"),
+        ('notes,finding,file\n"a\nb,none,i1.png\nc",mass,i0.png\n', 2, "what look like rows"),
+        ('file,finding,notes\ni0.png,mass,"ok\ngone.png,none,ok"\n', 2, "what look like rows"),
         (
             'notes,finding,file\n5,none,i0.png\nlesion,"mass,i1.png\n6,none",i2.png\n',
             3,
@@ -391,6 +396,20 @@ def test_sixteen_bits_of_either_sense(tmp_path: Path, white_is_zero: bool) -> No
 def test_sixteen_bits_of_the_other_byte_order(tmp_path: Path) -> None:
     tiff(tmp_path / "a.tif", LEVELS, 1, ">")
     assert np.allclose(shown(tmp_path, name="a.tif")[0], LEVELS / 32_767.5 - 1, atol=1e-4)
+
+
+@pytest.mark.parametrize("levels", [LEVELS, LEVELS.astype(np.uint8)])
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
+def test_white_is_zero_however_it_is_packed(
+    tmp_path: Path, levels: np.ndarray, compression: Any
+) -> None:
+    options = {"compression": compression, "tiffinfo": {262: 0}}
+    Image.fromarray(levels).save(tmp_path / "a.tif", **options)
+    white = np.iinfo(levels.dtype).max
+    with Image.open(tmp_path / "a.tif") as there:
+        assert cast(Any, there).tag_v2[262] == 0
+        stored = np.asarray(there) if levels is LEVELS else white - np.asarray(there)
+    assert np.allclose(shown(tmp_path, name="a.tif")[0], 1 - stored / (white / 2), atol=1e-4)
 
 
 def test_sixteen_bits_in_a_run_with_alpha_are_opaque(tmp_path: Path) -> None:
