@@ -6,7 +6,7 @@ the run has none, CMYK, pixels without a known range.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -70,15 +70,12 @@ def read_picture(file: Path, shape: tuple[int, ...], resize: bool) -> Picture:
         if upright.mode.startswith("I;16"):
             planes, deepest = _sixteen(file, upright, tags, channels)
         else:
-            shown = _shown(file, upright, channels, deep)
-            planes = list(np.atleast_3d(np.asarray(shown, np.float32)).transpose(2, 0, 1))
-            deepest = int(np.max(planes[:3])) * (WHITE // 255) if deep else None
-            planes = [plane * np.float32(2.0 / 255.0) - np.float32(1.0) for plane in planes]
-        if upright.size != (width, height):
-            size, way = (width, height), Image.Resampling.BICUBIC
-            planes = [np.asarray(Image.fromarray(plane).resize(size, way)) for plane in planes]
+            deepest = _top(upright) * (WHITE // 255) if deep else None
+            planes = map(_to_unit, _shown(file, upright, channels, deep).split())
+        # One at a time: in floating point a large picture takes four times its room.
+        fitted = [_fitted(plane, (width, height)) for plane in planes]
     # Bicubic overshoots at edges; a copy at the same size never does.
-    return Picture(np.clip(np.stack(planes), -1.0, 1.0), deepest)
+    return Picture(np.clip(np.stack(fitted), -1.0, 1.0), deepest)
 
 
 @contextmanager
@@ -104,9 +101,25 @@ def _opened(file: Path) -> Iterator[Image.Image]:
             yield image
 
 
+def _to_unit(plane: Image.Image) -> Floats:
+    """8 bits as -1 to 1."""
+    return np.asarray(plane, np.float32) * np.float32(2.0 / 255.0) - np.float32(1.0)
+
+
+def _top(colour: Image.Image) -> int:
+    """The highest level of red, green and blue."""
+    return max(int(high) for _, high in cast(Any, colour.getextrema())[:3])
+
+
+def _fitted(plane: Floats, size: tuple[int, int]) -> Floats:
+    if plane.shape == size[::-1]:
+        return plane
+    return np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC))
+
+
 def _sixteen(
     file: Path, image: Image.Image, tags: Any, channels: int
-) -> tuple[list[Floats], int | None]:
+) -> tuple[Iterable[Floats], int | None]:
     """Planes -1 to 1 of 16-bit grey, and its highest level where all 16 bits were announced."""
     levels: NDArray[Any] = np.asarray(image)
     clear = image.info.get("transparency")
