@@ -129,6 +129,11 @@ def _sixteen(
     grey = levels.astype(np.float32) * np.float32(2.0 / (2**bits - 1)) - np.float32(1.0)
     if tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO:
         grey = -grey
+    convert = _conversion(image.info.get("icc_profile") or b"", "L")
+    if convert is not None:
+        ramp = np.arange(256, dtype=np.uint8)[None]
+        curve = _to_unit(convert.apply(Image.fromarray(ramp)).getchannel(0))[0]
+        grey = np.interp((grey + 1.0) * 127.5, ramp[0], curve).astype(np.float32)
     planes = [grey] * min(channels, 3) + [np.ones_like(grey)] * (channels == 4)
     return planes, int(levels.max()) if bits == 16 else None
 

@@ -263,6 +263,39 @@ def test_colours_are_shown_through_their_profile(tmp_path: Path) -> None:
     assert shown(tmp_path, COLOUR_RUN)[:, 0, 0] == pytest.approx([-1, 1, -1], abs=0.05)
 
 
+def linear_grey() -> bytes:
+    """A profile of grey levels in proportion to light."""
+    white = struct.pack(">III", 0xF6D6, 0x10000, 0xD32D)
+    text = b"linear\0"
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(79),
+        b"wtpt": b"XYZ " + bytes(4) + white,
+        b"kTRC": b"curv" + bytes(4) + struct.pack(">IH", 1, 0x0100) + bytes(2),
+    }
+    at, table, body = 132 + 12 * len(tags), b"", b""
+    for name, data in tags.items():
+        table += struct.pack(">4sII", name, at + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    size = struct.pack(">I", at + len(body))
+    head = size + bytes(4) + b"\x02\x10\0\0" + b"mntrGRAYXYZ " + bytes(12) + b"acsp" + bytes(28)
+    return head + white + bytes(128 - len(head) - 12) + struct.pack(">I", len(tags)) + table + body
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_greys_are_shown_through_their_profile(tmp_path: Path, bits: int) -> None:
+    levels = np.full((2, 3), 55 * 257 if bits == 16 else 55, f"u{bits // 8}")
+    levels[1, 1] = np.iinfo(levels.dtype).max
+    Image.fromarray(levels).save(tmp_path / "a.png", icc_profile=linear_grey())
+    assert shown(tmp_path)[0, 0, 0] == pytest.approx(128 / 127.5 - 1, abs=0.02)
+
+
+def test_a_colour_is_as_deep_as_its_highest_level(tmp_path: Path) -> None:
+    blue = np.zeros((2, 3, 3), np.uint16)
+    blue[..., 2] = 65_535
+    png(tmp_path / "a.png", 2, blue.astype(">u2").tobytes())
+    assert shown(tmp_path)[0, 0, 0] == pytest.approx(0.114 * 2 - 1, abs=0.01)
+
+
 @pytest.mark.parametrize("profile", [b"nonsense", b"", "sRGB", "grey"])
 def test_a_profile_that_changes_nothing(tmp_path: Path, profile: bytes | str) -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
