@@ -61,6 +61,8 @@ class Trainer:
             raise
         for warning in ready.warnings:
             log.warning("private_data", why=warning)
+        for note in ready.notes:
+            log.info("private_data", note=note)
         return ready
 
     def submit(self, job: Job) -> None:
