@@ -14,6 +14,7 @@ from dcfm_node.daemon.facts import journal_facts, student_facts, students_facts
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.status import status
 from dcfm_node.daemon.training import Trainer
+from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.errors import Failed
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import Event, Leave
@@ -43,6 +44,7 @@ class Control:
     trainer: Trainer
     snapshots: SnapshotStore
     disk: Disk
+    own_troubles: Troubles
     ready: Ready
     started_at: float
     clock: Callable[[], float]
@@ -71,11 +73,13 @@ class Control:
 
     def _status(self, _: dict[str, Any]) -> dict[str, Any]:
         traffic = self.network.traffic().values()
-        troubles = [*self.disk.problems(), *self.bench.problems(), *self.ready.warnings]
+        own = [*self.disk.problems(), *self.own_troubles.problems()]
+        troubles = [*own, *self.bench.problems(), *self.ready.warnings]
         return status(self.node, self.clock(), troubles, self.courier.carried) | {
             "uptime_s": round(self.clock() - self.started_at, 1),
             "bytes_sent": sum(sent for sent, _ in traffic),
             "bytes_received": sum(received for _, received in traffic),
+            "troubles": self.own_troubles.facts(),
             "peak_rss_mb": _peak_rss_mb(self.trainer.pid),
             "worker": {
                 "device": self.ready.device,

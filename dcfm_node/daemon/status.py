@@ -202,6 +202,30 @@ def _link_ago(node: Node, key: bytes, now: float) -> float | None:
     return None if heard_at is None else round(now - heard_at, 1)
 
 
+def _of_own_journal(node: Node) -> list[str]:
+    """Why this node says nothing more."""
+    found = []
+    if node.writer.full:
+        found.append(
+            "this node's journal is full: it says nothing more in this run, save that it withdraws;"
+            " continue the run ('dcfm-node run continue')"
+        )
+    if node.exchange.usurped:
+        found.append("another node signs with this node's key: this node writes no more")
+    return found
+
+
+def _unfounded(view: View) -> list[str]:
+    """Students by elected leaders that break a rule, or seem to as far as is known here, in whose
+    place there is none yet."""
+    return [
+        f"the student of round {student.body.round} by {view.manifest.silo_name(student.author)}"
+        f" does not count: {why}"
+        for student, why in view.unfounded()
+        if view.student(student.body.round) is None
+    ]
+
+
 def _rejected(view: View) -> list[str]:
     """Whose students so many refused that they were distilled again, or not released."""
     students = [student_facts(view, said) for said in view.valid_students() if view.rejected(said)]
@@ -240,16 +264,7 @@ def _problems(
             "so many silos withdrew that the others are no quorum: nobody can be elected; continue"
             " the run with another roster"
         )
-    if node.writer.full:
-        found.append(
-            "this node's journal is full: it says nothing more in this run, save that it withdraws;"
-            " continue the run ('dcfm-node run continue')"
-        )
-    for student, why in node.exchange.view.unfounded():
-        leader = node.manifest.silo_name(student.author)
-        found.append(f"the student of round {student.body.round} by {leader} does not count: {why}")
-    if node.exchange.usurped:
-        found.append("another node signs with this node's key: this node writes no more")
+    found += _of_own_journal(node) + _unfounded(node.exchange.view)
     found += _rejected(node.exchange.view)
     if released is not None and released["outcome"] == "DEGRADED":
         found.append(f"the released student lacks: {', '.join(released['missing'])}")
