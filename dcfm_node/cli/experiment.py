@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dcfm_node.cli.options import AsJson
-from dcfm_node.cli.output import print_json, table
+from dcfm_node.cli.output import print_json, say, table
 
 app = typer.Typer(
     help="Reproduce the paper's figures and tables; pose your own problems.", no_args_is_help=True
@@ -26,7 +26,7 @@ def list_experiments(as_json: AsJson = False) -> None:
         print_json({"schema": "dcfm-node/experiments/1", "experiments": rows})
     else:
         lines = [(n, t, ", ".join(p)) for n, t, p in found]
-        typer.echo(table(("name", "what", "presets"), lines))
+        say(*table(("name", "what", "presets"), lines).split("\n"))
 
 
 @app.command("run")
@@ -77,8 +77,8 @@ def run_experiment(
     if as_json:
         print_json(found.document())
     else:
-        typer.echo(show.summary(found, given))
-        typer.echo("wrote " + " ".join(map(str, written)))
+        say(*show.summary(found, given).split("\n"))
+        say("wrote " + " ".join(map(str, written)))
 
 
 @app.command("show")

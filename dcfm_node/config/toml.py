@@ -56,8 +56,8 @@ class Document:
         if len(found) == 1:
             (only,) = found
             return ConfigError(only.what, where=self.where(*only.place), fix=only.fix)
-        told = "".join(f"\n  {self.where(*p.place)}: {p.what} (fix: {p.fix})" for p in found)
-        return ConfigError(f"{len(found)} problems{told}", where=str(self.path))
+        told = [f"{self.where(*p.place)}: {p.what} (fix: {p.fix})" for p in found]
+        return ConfigError(f"{len(found)} problems", where=str(self.path), more=told)
 
 
 def shipped(name: str, folder: Path, what: str) -> Path:

@@ -17,41 +17,46 @@ writer: `begin`, `write`, `finish` and `discard` of a digest come from one threa
 
 import errno
 import os
-from io import FileIO
+from io import BufferedReader
 from math import inf
 from pathlib import Path
 from stat import S_ISREG
 from threading import Lock
 
 from dcfm_node.errors import PeerError
+from dcfm_node.files import open_regular, private_folder
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES, Snapshot
 from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_hash, snapshot_digest
 
 SUFFIX = ".safetensors"
 
 
-def describe(path: Path) -> Snapshot:
+def describe(path: Path, *, least: int = 1, most: int = MAX_SNAPSHOT_BYTES) -> Snapshot:
     """What a record says of a file.
 
+    Args:
+        least, most: bounds of its size in bytes; a file beyond them is not read.
+
     Raises:
-        OSError: the file cannot be read.
-        pydantic.ValidationError: it is empty or exceeds MAX_SNAPSHOT_BYTES.
+        OSError: the file cannot be read, is no regular one, or not of such a size.
     """
-    return _hash(path)[0]
+    return _hash(path, least, most)[0]
 
 
-def _hash(path: Path) -> tuple[Snapshot, bytes]:
+def _hash(path: Path, least: int = 1, most: int = MAX_SNAPSHOT_BYTES) -> tuple[Snapshot, bytes]:
     """A file's record and hash list, in one pass and one buffer."""
     hashes, size, buffer = [], 0, memoryview(bytearray(CHUNK_BYTES))
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path, most, least=least) as file:
         while length := _fill(file, buffer):
             hashes.append(chunk_hash(buffer[:length]))
             size += length
+            if size > most:
+                raise OSError(errno.EFBIG, "grew while it was read", str(path))
     found = b"".join(hashes)
     return Snapshot(digest=snapshot_digest(size, found), size=size), found
 
 
-def _fill(file: FileIO, buffer: memoryview) -> int:
+def _fill(file: BufferedReader, buffer: memoryview) -> int:
     """Read until the buffer is full or the file ends; the bytes read."""
     done = 0
     while done < len(buffer) and (length := file.readinto(buffer[done:])):
@@ -80,7 +85,7 @@ class SnapshotStore:
     def __init__(self, state: Path) -> None:
         self._folder, self._scratch = state / "snapshots", state / "partial"
         for folder in (self._folder, self._scratch):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(folder)
         self._lock = Lock()
         self._held: dict[bytes, bytes] = {
             digest: b""

@@ -9,7 +9,8 @@ from dcfm_node.cli.lineage import earlier_text, facts_of
 from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.manifest import Continues, Manifest
-from dcfm_node.store.student import model_card, write_student
+from dcfm_node.store.card import model_card
+from dcfm_node.store.student import write_student
 from dcfm_node.swarm.chunks import snapshot_of
 from dcfm_node.swarm.journal import Journals
 from dcfm_node.swarm.lineage import Lineage, bundle, verify
@@ -122,7 +123,8 @@ def test_a_superseded_student_is_told_by_the_exit_code(
         run.authors[2].say(Withdraw(reason="moving"))
     model.write_bytes(WEIGHTS)
     lineage = bundle(run.manifest, journals(run))
-    write_student(folder, model=model, manifest=run.manifest, lineage=lineage, card="")
+    card = model_card(run.manifest, facts_of(verify(lineage, snapshot_of(WEIGHTS).digest)))
+    write_student(folder, model=model, manifest=run.manifest, lineage=lineage, card=card)
     assert dcfm(monkeypatch, "student", "verify", folder) == code
     assert ("SUPERSEDED" in capsys.readouterr().out) == leaves
     assert dcfm(monkeypatch, "student", "verify", folder, "--json") == code

@@ -8,8 +8,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from pydantic import ValidationError
 
+from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.store.snapshots import SnapshotStore, describe
 from dcfm_node.swarm.chunks import (
@@ -69,9 +69,18 @@ def test_describe_agrees_with_the_transfer(tmp_path: Path, size: int) -> None:
     assert describe(path) == snapshot_of(DATA[:size])
 
 
-def test_an_empty_file_is_no_snapshot(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [0, MAX_SNAPSHOT_BYTES + 1])
+def test_an_empty_or_too_large_file_is_no_snapshot(tmp_path: Path, size: int) -> None:
+    """An operator's file, or one from a bundle: a fault of the file, told by its name."""
     (tmp_path / "file").touch()
-    with pytest.raises(ValidationError):
+    os.truncate(tmp_path / "file", size)  # it takes no room on the disk
+    with pytest.raises(OSError, match="is empty" if not size else "is too large"):
+        describe(tmp_path / "file")
+
+
+def test_a_pipe_is_no_snapshot_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "file")
+    with pytest.raises(OSError, match="not a regular file"):
         describe(tmp_path / "file")
 
 
