@@ -4,11 +4,13 @@ import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
+from zipfile import BadZipFile
 
 import typer
 
 from dcfm_node.cli.options import AsJson
 from dcfm_node.cli.output import print_json, say, table
+from dcfm_node.errors import Failed
 
 app = typer.Typer(
     help="Reproduce the paper's figures and tables; pose your own problems.", no_args_is_help=True
@@ -94,5 +96,17 @@ def show_experiment(
         print_json(found.document())
         return
     given = settings.of_results(found.settings)
-    show.write(folder, found, given)
-    typer.echo((folder / show.TABLE).read_text())
+    try:
+        show.write(folder, found, given)
+        page = show.page(found, given)
+    # Whoever handed the folder on may have left out, or put in, anything of rows and samples.
+    except (ArithmeticError, BadZipFile, LookupError, MemoryError, TypeError, ValueError) as error:
+        raise Failed(
+            f"its rows or samples are not what its settings give: {type(error).__name__}: {error}",
+            where=str(folder),
+            fix="ask for the whole folder that 'dcfm-node experiment run' wrote",
+        ) from error
+    except OSError as error:
+        what = f"cannot be shown: {error.strerror or error}"
+        raise Failed(what, where=str(error.filename or folder)) from error
+    say(*page.split("\n"))

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from dcfm_node.errors import ConfigError
+from dcfm_node.files import read_bounded
 
 Config = Annotated[
     Path, typer.Option("--config", "-c", help="The node's settings.", show_default=True)
@@ -25,6 +26,8 @@ OfPeers = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 DEFAULT_CONFIG = Path("node.toml")
+MAX_BYTES = 1 << 20
+"""As `config.toml` has it, which takes longer to load."""
 
 
 def state_folder(config: Path) -> Path:
@@ -36,13 +39,13 @@ def state_folder(config: Path) -> Path:
         ConfigError: the file cannot be read or is no TOML.
     """
     try:
-        settings = tomllib.loads(config.read_text())
+        settings = tomllib.loads(read_bounded(config, MAX_BYTES).decode())
     except OSError as error:
         raise ConfigError(
             f"cannot be read ({error.strerror})",
             where=str(config),
             fix="name the node's settings with --config, or make them with 'dcfm-node init DIR'",
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError are such
         raise ConfigError(f"is not TOML: {error}", where=str(config)) from error
     return (config.parent / str(settings.get("state", "state"))).absolute()

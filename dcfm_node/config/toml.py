@@ -12,8 +12,11 @@ from pydantic import ValidationError
 from dcfm_node.config.advice import Problem, closest, problem_of
 from dcfm_node.config.lines import Place, line_index, line_of
 from dcfm_node.errors import ConfigError
+from dcfm_node.files import read_bounded
 from dcfm_node.records.base import Model
 
+MAX_BYTES = 1 << 20
+"""Of a file of settings: what a thousand peers take, and more."""
 AnyModel = TypeVar("AnyModel", bound=Model)
 
 
@@ -88,10 +91,12 @@ def read(path: Path, absent: str) -> Document:
         absent: what to do when there is no such file.
 
     Raises:
-        ConfigError: no such file, unreadable, or a mistake of syntax, with its line.
+        ConfigError: no such file, not a regular one, or unreadable; a mistake of syntax, with its
+            line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bounded(path, MAX_BYTES).decode("utf-8")
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
         return Document(path, text, _frozen(tomllib.loads(text)))
     except FileNotFoundError as error:
         raise ConfigError("there is no such file", where=str(path), fix=absent) from error
