@@ -34,12 +34,13 @@ from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
 from dcfm_node.daemon.status import starting
 from dcfm_node.daemon.training import Trainer
-from dcfm_node.errors import Failed, PeerError
+from dcfm_node.daemon.upkeep import flaw_of, look_after
+from dcfm_node.errors import Failed
 from dcfm_node.records.entries import Expert
 from dcfm_node.store.archive import earlier_lineage
 from dcfm_node.store.lock import lock
 from dcfm_node.store.snapshots import SnapshotStore
-from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema
+from dcfm_node.store.tensors import Schema, ensemble_schema
 from dcfm_node.swarm.effects import (
     Cancel,
     Drain,
@@ -48,6 +49,7 @@ from dcfm_node.swarm.effects import (
     Effect,
     Event,
     Fetch,
+    Gone,
     Held,
     LinkUp,
     Received,
@@ -167,6 +169,7 @@ class Daemon:
             log.info("started", version=__version__, device=self.ready.device)
             if self.ready.device == "cpu" and (config.worker.bf16 or config.worker.compile):
                 log.warning("ignored", settings="worker.bf16, worker.compile", why="no GPU is here")
+            self._spawn(look_after(self.snapshots, self.put))
             await self._serve()
             notify("STOPPING=1")
         log.info("stopped")
@@ -247,7 +250,7 @@ class Daemon:
             # Also what no record names yet: a torn file would be taken for a peer's fault.
             if not self.snapshots.verify(digest) or digest not in named:
                 continue
-            if self._flaw(digest, named[digest]):
+            if flaw_of(self.snapshots, digest, named[digest]):
                 self.snapshots.remove(digest)
             else:
                 found.add(digest)
@@ -335,7 +338,12 @@ class Daemon:
     async def _check(self, digest: bytes) -> None:
         """A snapshot arrived whole: hold it only if it may be loaded."""
         form = self._form(self.node.exchange.view, digest)
-        flaw = await asyncio.to_thread(self._flaw, digest, form)
+        try:
+            flaw = await asyncio.to_thread(flaw_of, self.snapshots, digest, form)
+        except OSError as error:  # a fault of this disk, and none of whoever made it
+            log.warning("snapshot_unreadable", snapshot=digest.hex()[:8], why=str(error))
+            self.put(Gone(digest))
+            return
         if not flaw:
             self.put(Held(digest))
             return
@@ -348,7 +356,12 @@ class Daemon:
         view, manifest = self.node.exchange.view, self.settings.manifest
         names = [manifest.silo_name(key) for key in view.taught_by(work.snapshot) or ()]
         form = ensemble_schema(self.ready.tensors, self.ready.router, names)
-        if flaw := await asyncio.to_thread(self._flaw, work.snapshot, form):
+        try:
+            flaw = await asyncio.to_thread(flaw_of, self.snapshots, work.snapshot, form)
+        except OSError as error:
+            self.put(WorkFailed(work, str(error)))
+            return
+        if flaw:
             self.put(Unfit(work.snapshot, flaw, entry=work.student))
             self.put(WorkFailed(work, flaw))
         else:
@@ -368,17 +381,6 @@ class Daemon:
             return self.ready.tensors
         names = [manifest.silo_name(key) for key in members]
         return ensemble_schema(self.ready.tensors, self.ready.router, names)
-
-    def _flaw(self, digest: bytes, form: Schema) -> str:
-        """Why a snapshot on disk may not be loaded; empty if it may."""
-        path = self.snapshots.path(digest)
-        if path is None:
-            return "it is gone from the disk"
-        try:
-            check_snapshot(path, form)
-        except PeerError as error:
-            return str(error)
-        return ""
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

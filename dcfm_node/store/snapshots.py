@@ -108,6 +108,14 @@ class SnapshotStore:
         with self._lock:
             return self._final(digest) if digest in self._held else None
 
+    def vanished(self) -> set[bytes]:
+        """Digests of those that are held no more, since somebody deleted their files."""
+        with self._lock:
+            found = {digest for digest in self._held if _is_gone(self._final(digest))}
+            for digest in found:
+                del self._held[digest]
+        return found
+
     def adopt(self, path: Path) -> Snapshot:
         """Take over a file that the worker wrote, on the same filesystem; durable on return."""
         snapshot, hashes = _hash(path)
@@ -156,10 +164,7 @@ class SnapshotStore:
         """The hash list of a snapshot held whole and verified, None for another."""
         with self._lock:
             hashes = self._held.get(digest)
-            if hashes and not self._final(digest).exists():  # deleted by hand: it can be fetched
-                del self._held[digest]
-                return None
-            return hashes or None
+            return hashes if hashes and not _is_gone(self._final(digest)) else None
 
     def read(self, digest: bytes, index: int) -> bytes:
         """Chunk `index` of a snapshot, whole or in part, as it is on disk; empty beyond its end,
@@ -185,6 +190,7 @@ class SnapshotStore:
         Raises:
             OSError: ENOSPC when the disk lacks the room; what it took meanwhile is freed.
         """
+        private_folder(self._scratch)
         path = self._partial(snapshot.digest)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(path, flags, 0o600)
@@ -220,6 +226,7 @@ class SnapshotStore:
 
     def _publish(self, path: Path, digest: bytes, hashes: bytes) -> None:
         with self._lock:
+            private_folder(self._folder)  # somebody may have deleted it
             path.replace(self._final(digest))
             self._held[digest] = hashes
 
@@ -255,6 +262,17 @@ def _digest(name: str) -> bytes | None:
     except ValueError:
         return None
     return digest if len(digest) == 32 and digest.hex() == name else None
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether no file is there; one that only cannot be looked at now is not gone."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _fits(path: Path) -> bool:

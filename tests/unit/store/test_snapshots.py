@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -215,9 +216,28 @@ def test_a_snapshot_deleted_by_hand_is_held_no_more(store: SnapshotStore, tmp_pa
     digest = adopt(store, DATA, tmp_path).digest
     path = store.path(digest)
     assert path is not None
+    assert store.vanished() == set()
     path.unlink()
     assert store.hashes(digest) is None
+    assert store.vanished() == {digest}
     assert store.held() == set()
+    assert store.vanished() == set()
+
+
+def test_a_store_whose_folders_were_deleted_takes_snapshots_as_before(
+    store: SnapshotStore, tmp_path: Path
+) -> None:
+    gone = adopt(store, DATA, tmp_path).digest
+    for folder in ("snapshots", "partial"):
+        shutil.rmtree(tmp_path / folder)
+    assert store.vanished() == {gone}
+    assert download(store, DATA).digest == gone
+    store.finish(gone, b"".join(chunk_hashes(DATA)))
+    assert store.held() == {gone}
+    shutil.rmtree(tmp_path / "snapshots")
+    store.vanished()
+    assert adopt(store, DATA, tmp_path).digest == gone
+    assert (tmp_path / "snapshots").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_start_finds_what_is_held_and_clears_its_scratch(
