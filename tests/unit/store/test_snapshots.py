@@ -232,7 +232,7 @@ def test_a_store_whose_folders_were_deleted_takes_snapshots_as_before(
         shutil.rmtree(tmp_path / folder)
     assert store.vanished() == {gone}
     assert download(store, DATA).digest == gone
-    store.finish(gone, b"".join(chunk_hashes(DATA)))
+    store.finish(gone, chunk_hashes(DATA))
     assert store.held() == {gone}
     shutil.rmtree(tmp_path / "snapshots")
     store.vanished()
