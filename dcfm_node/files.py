@@ -7,6 +7,7 @@ or fill its memory. Every refusal is an OSError that says why, as any other faul
 
 import errno
 import os
+import shlex
 from io import BufferedReader
 from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISREG, S_ISVTX
@@ -75,7 +76,7 @@ def private_folder(path: Path, *, make: bool = True) -> None:
     if not mode & 0o077:
         return
     what = f"others than its owner may use this folder (mode {S_IMODE(mode):04o})"
-    fix = f"chmod 700 {path}, as its owner"
+    fix = f"chmod 700 {shlex.quote(str(path))}, as its owner"
     if mode & S_ISVTX:
         raise Failed(what, where=str(path), fix="name a folder that is this node's alone")
     try:

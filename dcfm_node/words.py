@@ -11,7 +11,6 @@ from typing import Any
 
 LAST_MS = 253_402_300_799_000
 """The last second that a calendar of four-digit years has, as Unix milliseconds."""
-_BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/+*%,@")
 
 
 def plain(text: str) -> str:
@@ -36,15 +35,6 @@ def clean(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [clean(item) for item in value]
     return value
-
-
-def quoted(text: str) -> str:
-    """Plain text as one word of a log line, in quotes where it could pass for more than that."""
-    text = plain(text)
-    if text and _BARE.issuperset(text):
-        return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def utc(time_ms: float) -> str:

@@ -46,6 +46,6 @@ def state_folder(config: Path) -> Path:
             where=str(config),
             fix="name the node's settings with --config, or make them with 'dcfm-node init DIR'",
         ) from error
-    except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError are such
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError too
         raise ConfigError(f"is not TOML: {error}", where=str(config)) from error
     return (config.parent / str(settings.get("state", "state"))).absolute()

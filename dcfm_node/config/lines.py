@@ -46,7 +46,7 @@ def _statements(text: str) -> Iterator[tuple[int, bool, dict[str, Any]]]:
             return
         try:
             fragment = tomllib.loads(pending)
-        except tomllib.TOMLDecodeError:
+        except ValueError:
             continue
         if fragment:
             yield start, pending.lstrip().startswith("["), fragment

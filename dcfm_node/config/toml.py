@@ -116,6 +116,8 @@ def read(path: Path, absent: str) -> Document:
             where=f"{path}:{line}",
             fix='write each setting as key = value, text in "quotes", each table and key once',
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or nesting
+        raise ConfigError(f"is no TOML: {error}", where=str(path)) from error
 
 
 def problems(error: ValidationError, kind: type[Model], values: dict[str, Any]) -> list[Problem]:

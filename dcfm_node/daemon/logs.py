@@ -8,7 +8,7 @@ from typing import Literal, TextIO, cast
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from dcfm_node.words import clean, plain, quoted
+from dcfm_node.words import clean, plain
 
 
 class _Stderr:
@@ -46,14 +46,10 @@ def configure(form: Literal["console", "json"], level: str) -> None:
 
 def harmless(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """A line for people, in which a peer's words can neither steer a terminal nor pass for another
-    line or field: values that are more than a word stand in quotes, and an exception is indented.
-    """
-    return {plain(key): _shown(key, value) for key, value in event.items()}
-
-
-def _shown(key: str, value: object) -> object:
-    if not isinstance(value, str):
-        return clean(value)
-    if key == "exception":
-        return "\n".join(f"  {plain(line)}" for line in value.split("\n"))
-    return plain(value) if key in ("event", "level", "timestamp") else quoted(value)
+    line. (That they do not pass for a field, the renderer sees to: it quotes what has spaces.)"""
+    trace = event.pop("exception", None)
+    shown: EventDict = clean(event)
+    if isinstance(trace, str):
+        # Indented, since the message of an exception may have lines of its own.
+        shown["exception"] = "\n".join(f"  {plain(line)}" for line in trace.split("\n"))
+    return shown

@@ -211,7 +211,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = read_bounded(Path("/proc/cpuinfo"), MAX_BYTES).decode().splitlines()
     except OSError:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -29,7 +29,8 @@ FORMAT = "dcfm-node/student/1"
 _FETCH = "fetch the student again: dcfm-node student fetch --latest --out DIR"
 
 
-MAX_LINEAGE_BYTES = 256 << 20
+MAX_LINEAGE_BYTES = 32 << 20
+"""A daemon hands out no more: in hex, that fills an answer (`api.client`)."""
 MAX_TEXT_BYTES = 4 << 20
 """Of config.json, and of the model card: a manifest, and names and reasons of all silos."""
 MAX_LISTED = 1_000
