@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
-MAX_WORK = 16 << 20
+MAX_WORK = 2 << 20
 """Characters that are parsed in search of where statements end: of one that goes on for thousands
 of lines, and of what comes after it, the line is not found."""
 

@@ -13,8 +13,9 @@ from dcfm_node.store.card import model_card
 from dcfm_node.store.student import write_student
 from dcfm_node.swarm.chunks import snapshot_of
 from dcfm_node.swarm.journal import Journals
-from dcfm_node.swarm.lineage import Lineage, bundle, verify
+from dcfm_node.swarm.lineage import MAX_RUNS, Lineage, bundle, claimed, replayed, verify
 from dcfm_node.swarm.succession import inherited
+from dcfm_node.wire.canonical import pack, unpack
 from dcfm_node.wire.envelope import run_id
 from tests.unit.cli.running import run as dcfm
 from tests.unit.swarm.builders import Author, Run, snapshot
@@ -129,3 +130,25 @@ def test_a_superseded_student_is_told_by_the_exit_code(
     assert ("SUPERSEDED" in capsys.readouterr().out) == leaves
     assert dcfm(monkeypatch, "student", "verify", folder, "--json") == code
     assert (json.loads(capsys.readouterr().out)["superseded"] is not None) == leaves
+
+
+def test_a_lineage_that_goes_back_without_end_is_refused() -> None:
+    """SPEC 9.4: one run within the other, each a few hundred bytes."""
+    run = Run(1)
+    lineage = bundle(run.manifest, Journals(run.id, run.keys))
+    for _ in range(MAX_RUNS + 2):
+        continues = Continues(run=run_id(claimed(lineage)), student=None)
+        manifest = run.manifest.model_copy(update={"continues": continues})
+        lineage = bundle(manifest, Journals(run_id(manifest), run.keys), lineage)
+    with pytest.raises(PeerError, match=f"more than {MAX_RUNS} runs"):
+        replayed(lineage).past(None, MAX_RUNS)
+
+
+def test_a_lineage_whose_manifest_leaves_fields_out_is_refused() -> None:
+    """SPEC 2.1.1: absent fields would be filled in before they are hashed."""
+    run = Run(1)
+    fields = run.manifest.model_dump()
+    del fields["policy"]
+    whole = unpack(bundle(run.manifest, Journals(run.id, run.keys)))
+    with pytest.raises(PeerError, match="not every field is written out"):
+        replayed(pack(whole | {"manifest": pack(fields)}))
