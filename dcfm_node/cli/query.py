@@ -3,13 +3,24 @@
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from dcfm_node.api.client import call
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, state_folder
-from dcfm_node.cli.output import ago, print_json, share, size, table
+from dcfm_node.cli.output import (
+    ago,
+    answer,
+    ask,
+    clear,
+    print_json,
+    say,
+    share,
+    size,
+    table,
+)
 from dcfm_node.errors import ConfigError, Starting, Unreachable
 
 DEGRADED = 3
@@ -32,31 +43,26 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Where the run is, what this node does, and who is missing. Exits with 3 if degraded."""
-    from rich.console import Console
-
     state = state_folder(config)
     while True:
         try:
-            answer = call(state, "status")
+            found = call(state, "status")
         except Starting as starting:
-            answer = starting.document
+            found = starting.document
         if watch and not as_json:
-            Console().clear()
-        if as_json:
-            print_json(answer)
-        else:
-            typer.echo(_status_text(answer, explain=explain))
+            clear()
+        answer(found, as_json, partial(_status_text, explain=explain))
         if not watch:
-            raise typer.Exit(0 if answer["health"] == "healthy" else DEGRADED)
+            raise typer.Exit(0 if found["health"] == "healthy" else DEGRADED)
         time.sleep(1.0)
 
 
 def peers(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Who is linked, what went over each link, and which unknown keys knocked."""
-    answer = call(state_folder(config), "peers")
-    if as_json:
-        print_json(answer)
-        return
+    answer(call(state_folder(config), "peers"), as_json, _peers_text)
+
+
+def _peers_text(found: dict[str, Any]) -> str:
     header = ("peer", "linked", "heard", "version", "sent", "received", "trouble")
     rows = [
         (
@@ -68,17 +74,17 @@ def peers(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
             size(peer["bytes_received"]),
             _trouble(peer),
         )
-        for peer in answer["peers"]
+        for peer in found["peers"]
     ]
-    typer.echo(table(header, rows))
-    for stranger in answer["pending"]:
-        typer.echo(
-            f"\npending: an unknown key knocked from {stranger['address']}"
-            f'\n  link_key = "{stranger["link_key"]}"'
-            "\n  to approve it, put its [[peer]] block ('dcfm-node id' there) in peers.toml and"
-            "\n  restart. A new silo, or a new sign_key, makes another run: go on from this one"
-            "\n  with 'dcfm-node run continue'"
-        )
+    pending = [
+        f"\npending: an unknown key knocked from {stranger['address']}"
+        f'\n  link_key = "{stranger["link_key"]}"'
+        "\n  to approve it, put its [[peer]] block ('dcfm-node id' there) in peers.toml and"
+        "\n  restart. A new silo, or a new sign_key, makes another run: go on from this one"
+        "\n  with 'dcfm-node run continue'"
+        for stranger in found["pending"]
+    ]
+    return "\n".join([table(header, rows), *pending])
 
 
 def stop(
@@ -88,7 +94,7 @@ def stop(
 ) -> None:
     """Stop the daemon: it takes no new work, and later resumes where it stopped."""
     state = state_folder(config)
-    answer = call(state, "stop", grace_s=grace)
+    found = call(state, "stop", grace_s=grace)
     deadline = time.monotonic() + grace + 30.0
     stopped = False
     while not stopped and time.monotonic() < deadline:
@@ -98,9 +104,9 @@ def stop(
         except Unreachable:
             stopped = True
     if as_json:
-        print_json(answer | {"stopped": stopped})
+        print_json(found | {"stopped": stopped})
     else:
-        typer.echo("stopped" if stopped else "still stopping")
+        say("stopped" if stopped else "still stopping")
 
 
 def withdraw(
@@ -113,22 +119,23 @@ def withdraw(
 ) -> None:
     """Leave the run for good: this silo's experts serve no more. There is no way back."""
     state = state_folder(config)
-    answer = call(state, "status")
-    own = next(silo for silo in answer["silos"] if silo["self"])
+    found = call(state, "status")
+    own = next(silo for silo in found["silos"] if silo["self"])
     if not own["withdrawn"] and not yes:
-        typer.echo(
+        say(
             "Its experts will teach no more. What the others' experts learned from it in earlier"
-            " rounds stays\nin them; a run begun anew without it has none of that.",
+            " rounds stays",
+            "in them; a run begun anew without it has none of that.",
             err=True,
         )
-        _confirm(f"{answer['node']} leaves the run {answer['run']['name']} for good. Withdraw?")
-    answer = call(state, "withdraw", reason=reason)
+        _confirm(f"{found['node']} leaves the run {found['run']['name']} for good. Withdraw?")
+    found = call(state, "withdraw", reason=reason)
     if as_json:
-        print_json(answer)
-    elif answer["already"]:
-        typer.echo(f"this silo had withdrawn already: {answer['reason']}")
+        print_json(found)
+    elif found["already"]:
+        say(f"this silo had withdrawn already: {found['reason']}")
     else:
-        typer.echo("this silo has withdrawn; 'dcfm-node stop' ends its node")
+        say("this silo has withdrawn; 'dcfm-node stop' ends its node")
 
 
 def _confirm(question: str) -> None:
@@ -144,7 +151,7 @@ def _confirm(question: str) -> None:
             where="withdraw",
             fix="pass --yes",
         )
-    typer.confirm(question, abort=True, err=True)
+    ask(question)
 
 
 def _trouble(peer: dict[str, Any]) -> str:

@@ -127,7 +127,7 @@ class Control:
             )
         said = found[-1]
         path = self.snapshots.path(said.body.snapshot.digest)
-        if path is None:
+        if path is None or not path.is_file():  # deleted by hand: `upkeep` sees it
             raise Failed(
                 "this node does not hold that student: it is on its way, or was dropped for a later"
                 " one",

@@ -38,6 +38,7 @@ from dcfm_node.daemon.notify import notify, watchdog_interval_s
 from dcfm_node.daemon.status import starting
 from dcfm_node.daemon.training import Trainer
 from dcfm_node.daemon.troubles import Troubles
+from dcfm_node.daemon.upkeep import look_after
 from dcfm_node.errors import Failed
 from dcfm_node.store.archive import earlier_lineage
 from dcfm_node.store.lock import lock
@@ -184,6 +185,7 @@ class Daemon:
             log.info("started", version=__version__, device=self.ready.device)
             if self.ready.device == "cpu" and (config.worker.bf16 or config.worker.compile):
                 log.warning("ignored", settings="worker.bf16, worker.compile", why="no GPU is here")
+            self._spawn(look_after(self.snapshots, self.put))
             await self._serve()
             notify("STOPPING=1")
         log.info("stopped")

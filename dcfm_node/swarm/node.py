@@ -32,6 +32,7 @@ from dcfm_node.swarm.effects import (
     Effect,
     Event,
     Foreign,
+    Gone,
     Held,
     Leave,
     LinkDown,
@@ -157,8 +158,8 @@ class Node:
                 return self.exchange.hear_foreign(event)
             case LinkUp() | LinkDown() | Carried():
                 return self._on_link(event, now)
-            case Held():
-                self.holdings.arrived(event.digest, now)
+            case Held() | Gone():
+                self._on_disk(event, now)
             case Unfit() | Misbehaved():
                 self._on_offence(event)
             case Progressed():
@@ -190,6 +191,12 @@ class Node:
         self._gossip_at = 0.0
         self._linked_at = now if self._linked_at is None else self._linked_at
         return []
+
+    def _on_disk(self, event: Held | Gone, now: float) -> None:
+        if isinstance(event, Held):
+            self.holdings.arrived(event.digest, now)
+        else:
+            self.holdings.gone(event.digest)
 
     def _on_offence(self, event: Unfit | Misbehaved) -> None:
         view = self.exchange.view
