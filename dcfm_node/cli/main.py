@@ -64,6 +64,8 @@ def main() -> None:
     # Before anything loads torch, and for every process started from here. OpenMP's threads spin
     # while they wait, unless told to sleep: processes that share cores all but stop each other.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # A module that lies in the current folder, beside private data say, is never imported.
+    os.environ["PYTHONSAFEPATH"] = "1"
     as_json = "--json" in sys.argv
     try:
         sys.exit(app(standalone_mode=False, prog_name=PROGRAM) or 0)

@@ -1,5 +1,7 @@
 """What the operator may ask of a running self."""
 
+import asyncio
+import math
 import resource
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,11 +12,13 @@ from dcfm_node.api.server import Answer
 from dcfm_node.daemon.bench import Bench
 from dcfm_node.daemon.courier import Courier
 from dcfm_node.daemon.disk import Disk
+from dcfm_node.daemon.explain import explain
 from dcfm_node.daemon.facts import journal_facts, student_facts, students_facts
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.status import status
 from dcfm_node.daemon.training import Trainer
 from dcfm_node.errors import Failed
+from dcfm_node.records.entries import Withdraw, check_reason
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import Event, Leave
 from dcfm_node.swarm.lineage import bundle
@@ -23,6 +27,10 @@ from dcfm_node.swarm.proof import bundle as bundle_fork
 from dcfm_node.swarm.verdicts import superseding
 from dcfm_node.swarm.view import View
 from dcfm_node.worker.messages import Ready
+
+PATIENCE_S = 10.0
+"""How long a command waits for what it asks to be on the disk, so that its client hears of it."""
+MAX_GRACE_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,8 @@ class Control:
         """Answer one command."""
         if command == "import":
             return self.courier.take_in(Path(str(arguments.get("folder", ""))))
+        if command == "withdraw":
+            return self._withdraw(arguments)
         handlers = {
             "status": self._status,
             "peers": self._peers,
@@ -62,7 +72,6 @@ class Control:
             "student": self._student,
             "journal": self._journal,
             "proof": self._proof,
-            "withdraw": self._withdraw,
             "stop": self._stop,
         }
         if command not in handlers:
@@ -71,7 +80,12 @@ class Control:
 
     def _status(self, _: dict[str, Any]) -> dict[str, Any]:
         traffic = self.network.traffic().values()
-        troubles = [*self.disk.problems(), *self.bench.problems(), *self.ready.warnings]
+        troubles = [
+            *self.disk.problems(),
+            *self.trainer.problems(),
+            *self.bench.problems(),
+            *self.ready.warnings,
+        ]
         return status(self.node, self.clock(), troubles, self.courier.carried) | {
             "uptime_s": round(self.clock() - self.started_at, 1),
             "bytes_sent": sum(sent for sent, _ in traffic),
@@ -154,25 +168,54 @@ class Control:
         proof = bundle_fork(manifest, found[wish]).hex()
         return {"schema": "dcfm-node/proof/1", "silo": wish, "proof": proof}
 
-    def _withdraw(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Once; whoever asks again is told the reason that was given first."""
-        said = self.node.exchange.view.withdrawn.get(self.node.me)
-        reason = said.reason if said is not None else str(arguments.get("reason", ""))[:500]
-        if said is None:
+    async def _withdraw(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Once; whoever asks again is told the reason that was given first. It is said before the
+        answer is given: on the disk, and under way to the peers."""
+        reason = check_reason(arguments.get("reason"))
+        already = self._withdrawn() is not None
+        exchange = self.node.exchange
+        if not already:
+            await self._until(lambda: exchange.recovery.writable or exchange.usurped)
+            if exchange.usurped or not exchange.recovery.writable:
+                why = "another node signs with this node's key" if exchange.usurped else ""
+                raise Failed(
+                    "this silo has not withdrawn, since its node may not write yet:"
+                    f" {why or explain(self.node)['why']}",
+                    fix="see 'dcfm-node status --explain', and ask again once its node may",
+                )
             self.put(Leave(reason))
+        await self._until(lambda: self._withdrawn() is not None and not self.disk.waiting)
+        said = self._withdrawn()
+        if said is None or self.disk.waiting:
+            raise Failed(
+                "this silo has not withdrawn yet: " + ("; ".join(self.disk.problems()) or _BUSY),
+                fix="ask again: it is lost if the node is stopped before it could be written",
+            )
         return {
             "schema": "dcfm-node/withdraw/1",
             "withdrawn": True,
-            "already": said is not None,
-            "reason": reason,
+            "already": already,
+            "reason": said.reason,
         }
+
+    def _withdrawn(self) -> Withdraw | None:
+        return self.node.exchange.view.withdrawn.get(self.node.me)
+
+    async def _until(self, what: Callable[[], bool]) -> None:
+        """Wait for it, and not for ever."""
+        deadline = self.clock() + PATIENCE_S
+        while not what() and self.clock() < deadline:
+            await asyncio.sleep(0.05)
 
     def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
         grace = float(arguments.get("grace_s", 30.0))
+        if not (math.isfinite(grace) and 0 <= grace <= MAX_GRACE_S):
+            raise Failed(f"{grace} s is no time to wait", fix=f"give 0 to {MAX_GRACE_S:.0f} s")
         self.stop(grace)
         return {"schema": "dcfm-node/stop/1", "stopping": True, "grace_s": grace}
 
 
+_BUSY = "the node is too busy"
 _SEE = "see 'dcfm-node student list' and 'dcfm-node status --explain'"
 
 

@@ -104,6 +104,7 @@ class Daemon:
             Setup(
                 manifest=manifest_bytes(settings.manifest).hex(),
                 data=config.data,
+                scratch=config.state,
                 device=config.worker.device,
                 threads=config.worker.threads,
                 bf16=config.worker.bf16,
@@ -130,6 +131,8 @@ class Daemon:
         )
         async with AsyncExitStack() as stack:
             stack.enter_context(lock(config.state))
+            hang_up = partial(log.warning, "hangup", why="HUP changes nothing; 'stop' ends a node")
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
             allow_connections()
             run = run_id(self.settings.manifest)
             self.journals, said = open_journals(config.state / "journals.sqlite", run)
@@ -173,7 +176,8 @@ class Daemon:
 
     def _answer(self, command: str, arguments: dict[str, Any]) -> Answer | Awaitable[Answer]:
         if self._desk is None:
-            return {"starting": starting(self.settings.config.name, self.settings.manifest)}
+            name, manifest = self.settings.config.name, self.settings.manifest
+            return {"starting": starting(name, manifest, self.trainer.doing)}
         return self._desk.handle(command, arguments)
 
     def _control(self) -> Control:

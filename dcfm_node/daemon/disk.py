@@ -70,7 +70,8 @@ class Disk:
         self._pause = pause
         self._refused: dict[str, str] = {}
         self.waiting = False
-        """The loop stands still until the journals are written."""
+        """The loop stands still until the journals are written: what the view took in last may not
+        be on the disk."""
 
     def problems(self) -> list[str]:
         """In words, with what to do."""

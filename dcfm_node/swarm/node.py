@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dcfm_node import __version__
+from dcfm_node.records.base import MAX_REASON
 from dcfm_node.records.entries import (
     Body,
     Entry,
@@ -166,7 +167,8 @@ class Node:
             case WorkFailed():
                 return self._on_failed(event, now)
             case Leave():
-                self._pending.append(Withdraw(reason=event.reason))
+                reason = event.reason.encode(errors="replace").decode()[:MAX_REASON]
+                self._pending.append(Withdraw(reason=reason))
             case Drain():
                 self.draining = True
         return []  # a Tick says the time and nothing else
