@@ -13,7 +13,7 @@ from dcfm_node.data.folder import read_folder
 from dcfm_node.data.idx import read_idx
 from dcfm_node.data.labels import constant, encode
 from dcfm_node.data.npz import read_npz
-from dcfm_node.data.raw import Floats, Labels, Raw
+from dcfm_node.data.raw import Labels, Raw, Stored, unit
 from dcfm_node.data.spec import AttributeSource, BuiltinData, DataSpec, FileData, IdxData, NpzData
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Manifest
@@ -27,11 +27,11 @@ Counts = tuple[tuple[tuple[int, ...], int], ...]
 
 @dataclass(frozen=True, slots=True)
 class SiloData:
-    """D_k, split. x is (N, *sample_shape) float32, c is (N, n) int64."""
+    """D_k, split. x is (N, *sample_shape), c is (N, n) int64."""
 
-    x: Floats
+    x: Stored
     c: Labels
-    holdout_x: Floats
+    holdout_x: Stored
     holdout_c: Labels
     counts: Counts
     """(combination, number of training samples), sorted; what `join` publishes."""
@@ -57,11 +57,12 @@ def load(spec: DataSpec, manifest: Manifest) -> SiloData:
     return SiloData(*parts, counts(c[~held]), _digest(*parts), warnings)
 
 
-def odd_scale(x: Floats) -> str:
+def odd_scale(x: Stored) -> str:
     """What is odd about the scale of samples (N, …), and what to do; empty if it is near unit."""
-    mean, low, high = float(x.mean(dtype=np.float64)), float(x.min()), float(x.max())
+    low, high = float(unit(x.min())), float(unit(x.max()))
     parts = np.array_split(x.ravel(), max(1, x.size // PART))  # in float64 all would be large
-    squares = (float(np.square(part - mean, dtype=np.float64).sum()) for part in parts)
+    mean = sum(float(unit(part).sum(dtype=np.float64)) for part in parts) / x.size
+    squares = (float(np.square(unit(part) - mean, dtype=np.float64).sum()) for part in parts)
     deviation = math.sqrt(sum(squares) / x.size)
     if SMALL <= deviation <= LARGE and abs(mean) <= LARGE:
         return ""
@@ -155,8 +156,8 @@ def _check_length(raw: Raw) -> None:
             )
 
 
-def _checked(raw: Raw, sample_shape: tuple[int, ...]) -> Floats:
-    """x as float32; uint8 scaled from 0 … 255 to [-1, 1]."""
+def _checked(raw: Raw, sample_shape: tuple[int, ...]) -> Stored:
+    """x as it is kept, copied only where it is stored otherwise."""
     x: NDArray[Any] = raw.x
     if x.shape[1:] != sample_shape:
         raise DataError(
@@ -165,7 +166,7 @@ def _checked(raw: Raw, sample_shape: tuple[int, ...]) -> Floats:
             fix="reshape the samples, or choose another sample_shape for the run",
         )
     if x.dtype == np.uint8:
-        return x.astype(np.float32) * np.float32(2.0 / 255.0) - np.float32(1.0)
+        return x
     if x.dtype.kind != "f":
         raise DataError(
             f"samples are stored as {x.dtype}",
@@ -173,8 +174,9 @@ def _checked(raw: Raw, sample_shape: tuple[int, ...]) -> Floats:
             fix="store floating point numbers, or uint8 for pixels",
         )
     with np.errstate(over="ignore"):
-        floats = x.astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(floats.reshape(len(x), -1)).all(axis=1))
+        floats = x.astype(np.float32, copy=False)
+    rows = np.array_split(floats.reshape(len(x), -1), max(1, x.size // PART))
+    bad = np.flatnonzero(np.concatenate([~np.isfinite(part).all(axis=1) for part in rows]))
     if bad.size:
         raise DataError(
             f"x holds NaN or infinite values ({bad.size} samples)",

@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from dcfm_node.data.raw import Labels, Stored
 from dcfm_node.data.source import load
 from dcfm_node.errors import Failed
 from dcfm_node.flow import federated, networks, owners, stages, students
@@ -191,10 +191,7 @@ class Bench:
         self._tell(Saved(key=job.key, path=path, step=step))
 
 
-def _samples(
-    x: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]",
-    c: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]",
-) -> Samples:
+def _samples(x: Stored, c: Labels) -> Samples:
     return Samples(torch.from_numpy(x), torch.from_numpy(c))
 
 
