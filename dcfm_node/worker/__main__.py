@@ -54,10 +54,9 @@ def _set_up(line: str) -> Bench:
             ranks.start_others(line, setup.scratch)
             ranks.meet(device)
     except Exception as error:
-        if not isinstance(error, UserError):
-            traceback.print_exc()
+        reason, _ = _reason(error, "")
         code = error.exit_code if isinstance(error, UserError) else 1
-        tell(Broken(key=SETUP, reason=_reason(error), exit_code=code))
+        tell(Broken(key=SETUP, reason=reason, exit_code=code))
         sys.exit(code)
     tell(bench.ready())
     return bench
@@ -73,9 +72,8 @@ def _work(bench: Bench, line: str, shown: str) -> str:
         ranks.share(line)
         done = bench.run(job)
     except Exception as error:
-        if not isinstance(error, UserError) and (found := traceback.format_exc()) != shown:
-            print(shown := found, file=sys.stderr, flush=True)
-        tell(Broken(key=job.key, reason=_reason(error)))
+        reason, shown = _reason(error, shown)
+        tell(Broken(key=job.key, reason=reason))
         # The other ranks wait for this one in the midst of a step, and after an error of CUDA's
         # every later call fails too.
         if ranks.size() > 1 or (bench.accelerated and not isinstance(error, UserError)):
@@ -85,10 +83,16 @@ def _work(bench: Bench, line: str, shown: str) -> str:
     return shown
 
 
-def _reason(error: Exception) -> str:
-    said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    lost = ranks.ended() if ranks.rank() == 0 and not isinstance(error, UserError) else ""
-    return f"{lost}; {said}"[:MAX_REASON] if lost else said[:MAX_REASON]
+def _reason(error: Exception, shown: str) -> tuple[str, str]:
+    """Why it failed, for the operator, and the traceback last shown: this one's where it is new
+    and the fault is ours."""
+    if isinstance(error, UserError):
+        return str(error)[:MAX_REASON], shown
+    if lost := ranks.ended():
+        return lost, shown
+    if (found := traceback.format_exc()) != shown:
+        print(found, file=sys.stderr, flush=True)
+    return f"{type(error).__name__}: {error}"[:MAX_REASON], found
 
 
 if __name__ == "__main__":

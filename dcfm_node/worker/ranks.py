@@ -48,14 +48,14 @@ def choose(wish: str) -> torch.device:
     there = torch.cuda.is_available()
     if wish == "cpu" or (wish == "auto" and not there):
         return torch.device("cpu")
-    field, instead = "worker.device", 'set device = "cpu" or "auto" in node.toml'
+    where = f'worker.device = "{wish}"'
     if not there:
         built = torch.version.cuda is not None
         raise UserError(
             "there is no GPU that torch can use: "
             + ("no driver or no device answers" if built else "this torch is built for CPUs alone"),
-            where=f'{field} = "{wish}"',
-            fix=f"{instead}, or "
+            where=where,
+            fix='set device = "cpu" or "auto" in node.toml, or '
             + ("see 'nvidia-smi'" if built else "install a build of torch for CUDA"),
         )
     if size() > torch.cuda.device_count():
@@ -70,8 +70,8 @@ def choose(wish: str) -> torch.device:
     except RuntimeError as error:
         raise UserError(
             f"the GPU cannot be used: {str(error).splitlines()[0]}",
-            where=f'{field} = "{wish}"',
-            fix=f"see 'nvidia-smi', or {instead}",
+            where=where,
+            fix="see 'nvidia-smi', or set device = \"cpu\" in node.toml",
         ) from error
     return torch.device("cuda", torch.cuda.current_device())
 
