@@ -9,6 +9,7 @@ import structlog
 
 from dcfm_node.daemon.training import Trainer
 from dcfm_node.daemon.work import job_for
+from dcfm_node.errors import Failed
 from dcfm_node.records.entries import Delta
 from dcfm_node.store.delta import encode
 from dcfm_node.store.snapshots import SnapshotStore
@@ -89,11 +90,15 @@ class Bench:
         """
         try:
             self._begin(work, node, data)
+        except (Failed, OSError) as error:
+            self._not_begun(work, str(error))
         except Exception as error:
-            defect = None if isinstance(error, OSError) else error
-            log.error("work_not_begun", why=repr(error), exc_info=defect)
-            self._present = None
-            self._fail(work, f"it cannot be begun: {type(error).__name__}: {error}")
+            log.error("defect", exc_info=error)
+            self._not_begun(work, f"{type(error).__name__}: {error}")
+
+    def _not_begun(self, work: Work, why: str) -> None:
+        self._present = None
+        self._fail(work, f"it cannot be begun: {why}")
 
     def _begin(self, work: Work, node: Node, data: str) -> None:
         job = job_for(

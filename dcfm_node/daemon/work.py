@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from dcfm_node.errors import Failed
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
 from dcfm_node.swarm.view import View
@@ -29,13 +30,18 @@ def job_for(
         folder: the node's private work folder; checkpoints and outputs go there.
         data: digest of the private data. A job of another run or other data is another job: it
             must not go on from this one's checkpoint.
+
+    Raises:
+        Failed: the work names a silo that never joined.
     """
     silo = manifest.silo_name(me)
     made = partial(_job, folder, silo, (run_id(manifest), data))
 
     def teacher(author: bytes, snapshot: bytes) -> TeacherFile:
-        counts = view.joins[author].counts
-        return TeacherFile(silo=manifest.silo_name(author), path=path(snapshot), counts=counts)
+        silo, join = manifest.silo_name(author), view.joins.get(author)
+        if join is None:
+            raise Failed(f"{silo} has no join: nobody knows its label counts")
+        return TeacherFile(silo=silo, path=path(snapshot), counts=join.counts)
 
     match work:
         case Train():
