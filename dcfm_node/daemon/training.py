@@ -37,8 +37,8 @@ log = structlog.get_logger()
 
 MAX_LINE_BYTES = 16 << 20
 RESTART_S = (1.0, 60.0)
-"""Pause before a worker that died is started again: first, and at most, doubling in between. One
-that lived as long as the longest pause begins with the first again."""
+"""Pause before a worker that died is started again: first, and at most, doubling in between. After
+one that lived as long as the longest pause, or came farther with its job, it is the first again."""
 SILENT_S = 1_800.0
 """A worker that says so long not even what it does, before it is up, hangs: reading data and
 starting other ranks are told apart."""
@@ -152,8 +152,10 @@ class Trainer:
             except Exception as error:  # a defect of ours must be seen, and not be the last life
                 log.error("defect", exc_info=error)
                 why = f"was given up: {type(error).__name__}: {error}"
-            pause = next_pause(pause, clock() - began, on_purpose=not why, pauses=self._pauses)
-            self._bury(why, pause)
+            farther = self._came_farther()
+            well = not why or farther or clock() - began >= self._pauses[1]
+            pause = next_pause(pause, well=well, pauses=self._pauses)
+            self._bury(why, pause, farther)
             await asyncio.sleep(pause)
 
     async def _live(self) -> str:
@@ -208,7 +210,7 @@ class Trainer:
         await asyncio.wait({self._complaints}, timeout=END_S)
         self._complaints.cancel()
 
-    def _bury(self, why: str, pause: float) -> None:
+    def _bury(self, why: str, pause: float, farther: bool) -> None:
         """A life is over. Who waits for the first is told; the present job may have failed."""
         given, self._up = self._up and self._job is not None, False
         if not why:
@@ -221,18 +223,23 @@ class Trainer:
                 Failed(f"the training process {why}", fix=f"mend that{more}, and start again")
             )
             return
-        trouble = f"{why}{more}; it is started again and again"
+        trouble = f"{why}{more}; it is started again by itself"
         if trouble != self._trouble:
             event = "worker_unfit" if known else "worker_died"
             log.warning(event, why=why + more, again_in_s=round(pause, 1))
         self._trouble = trouble
         if given and self._job is not None:
-            self._count(self._job, why)
+            self._blame(self._job, why, farther)
 
-    def _count(self, job: Job, why: str) -> None:
-        """A worker died over its job. Nobody's second one does without having come farther."""
+    def _came_farther(self) -> bool:
+        """Whether this life came farther with its job than those before it."""
         key, done = self._mark
-        if job.key == key and self._done <= done:
+        before = done if self._job is not None and self._job.key == key else 0
+        return self._up and self._job is not None and self._done > before
+
+    def _blame(self, job: Job, why: str, farther: bool) -> None:
+        """A worker died over a job. A second one that comes no farther tells that it is the job."""
+        if job.key == self._mark[0] and not farther:
             self._job = None
             self._notify(Broken(key=job.key, reason=f"the training process {why}"))
         else:
@@ -313,12 +320,10 @@ class Trainer:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
 
-def next_pause(
-    last: float, lived_s: float, *, on_purpose: bool, pauses: tuple[float, float] = RESTART_S
-) -> float:
+def next_pause(last: float, *, well: bool, pauses: tuple[float, float] = RESTART_S) -> float:
     """Seconds to wait before a worker is started again: coming up is not enough to be well."""
     first, most = pauses
-    return first if on_purpose or lived_s >= most else min(2 * last, most)
+    return first if well else min(2 * last, most)
 
 
 def changes(first: Ready, now: Ready) -> str:

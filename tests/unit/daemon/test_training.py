@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dcfm_node.daemon import training
 from dcfm_node.daemon.training import Trainer, changes, environment, next_pause
 from dcfm_node.daemon.worker_log import WorkerLog
 from dcfm_node.data.spec import BuiltinData
@@ -230,11 +231,34 @@ def test_short_lives_are_started_ever_more_seldom() -> None:
     bounds = (1.0, 60.0)
     pause, found = bounds[0] / 2, []
     for _ in range(8):
-        pause = next_pause(pause, 2.0, on_purpose=False, pauses=bounds)
+        pause = next_pause(pause, well=False, pauses=bounds)
         found.append(pause)
     assert found == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert next_pause(60.0, 61.0, on_purpose=False, pauses=bounds) == 1
-    assert next_pause(60.0, 2.0, on_purpose=True, pauses=bounds) == 1
+    assert next_pause(60.0, well=True, pauses=bounds) == 1
+
+
+def test_coming_up_is_not_enough_to_be_started_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lives that end over a job at the same place, but for one that came farther."""
+    found: list[bool] = []
+
+    def note(last: float, *, well: bool, pauses: tuple[float, float]) -> float:
+        found.append(well)
+        return 0.01
+
+    monkeypatch.setattr(training, "next_pause", note)
+
+    async def scene(stage: Stage) -> None:
+        stage.trainer._pauses = (0.01, 600.0)
+        for what in ("progress 5 exit 1", "progress 9 exit 1", "done"):
+            (tmp_path / "on-job").write_text(what)
+            stage.heard.clear()
+            stage.trainer.submit(stage.job())
+            await stage.until(lambda: any(isinstance(x, Broken | Done) for x in stage.heard))
+
+    play(scene, tmp_path)
+    assert found == [True, False, True, False]
 
 
 def test_every_difference_from_the_first_start_is_named() -> None:
