@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from dcfm_node.errors import Failed
+from dcfm_node.records.entries import Label
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
 from dcfm_node.swarm.view import View
@@ -38,10 +39,8 @@ def job_for(
     made = partial(_job, folder, silo, (run_id(manifest), data))
 
     def teacher(author: bytes, snapshot: bytes) -> TeacherFile:
-        silo, join = manifest.silo_name(author), view.joins.get(author)
-        if join is None:
-            raise Failed(f"{silo} has no join: nobody knows its label counts")
-        return TeacherFile(silo=silo, path=path(snapshot), counts=join.counts)
+        silo = manifest.silo_name(author)
+        return TeacherFile(silo=silo, path=path(snapshot), counts=_counts(view, author, silo))
 
     match work:
         case Train():
@@ -87,6 +86,12 @@ def job_for(
         case Examine():
             experts = tuple(teacher(author, digest) for author, _, digest in work.experts)
             return made(f"audit-{work.round}", work.experts, kind="audit", seed=0, teachers=experts)
+
+
+def _counts(view: View, author: bytes, silo: str) -> tuple[tuple[Label, int], ...]:
+    if author not in view.joins:
+        raise Failed(f"{silo} has no join: nobody knows its label counts")
+    return view.joins[author].counts
 
 
 def _job(
