@@ -24,23 +24,20 @@ def job_for(
     folder: Path,
     data: str,
 ) -> Job:
-    """The job of a piece of work.
+    """The job of a piece of work; raises Failed if it names a silo that never joined.
 
     Args:
         path: where a held snapshot lies.
         folder: the node's private work folder; checkpoints and outputs go there.
         data: digest of the private data. A job of another run or other data is another job: it
             must not go on from this one's checkpoint.
-
-    Raises:
-        Failed: the work names a silo that never joined.
     """
     silo = manifest.silo_name(me)
     made = partial(_job, folder, silo, (run_id(manifest), data))
 
     def teacher(author: bytes, snapshot: bytes) -> TeacherFile:
-        silo = manifest.silo_name(author)
-        return TeacherFile(silo=silo, path=path(snapshot), counts=_counts(view, author, silo))
+        silo, counts = manifest.silo_name(author), _counts(view, manifest, author)
+        return TeacherFile(silo=silo, path=path(snapshot), counts=counts)
 
     match work:
         case Train():
@@ -88,9 +85,9 @@ def job_for(
             return made(f"audit-{work.round}", work.experts, kind="audit", seed=0, teachers=experts)
 
 
-def _counts(view: View, author: bytes, silo: str) -> tuple[tuple[Label, int], ...]:
+def _counts(view: View, manifest: Manifest, author: bytes) -> tuple[tuple[Label, int], ...]:
     if author not in view.joins:
-        raise Failed(f"{silo} has no join: nobody knows its label counts")
+        raise Failed(f"{manifest.silo_name(author)} has no join: nobody knows its label counts")
     return view.joins[author].counts
 
 
