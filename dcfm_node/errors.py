@@ -5,7 +5,15 @@
 input. Anything else is a defect of ours and keeps its traceback.
 """
 
+import re
 from typing import Any
+
+
+def writable(text: str) -> str:
+    """Text that UTF-8 can write: bytes of a file's name that are no text become \\xNN."""
+    return re.sub(
+        "[\ud800-\udfff]", lambda half: ascii(half[0])[1:-1].replace(r"\udc", r"\x"), text
+    )
 
 
 class DcfmError(Exception):
@@ -25,7 +33,7 @@ class UserError(DcfmError):
 
     def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
         super().__init__(what)
-        self.what, self.where, self.fix = what, where, fix
+        self.what, self.where, self.fix = writable(what), writable(where), writable(fix)
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""

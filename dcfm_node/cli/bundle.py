@@ -67,7 +67,7 @@ def export(
     facts = {
         "run": journals.run.hex(),
         "folder": str(folder),
-        "records": len(journals.missing(known.heads if known is not None else {})),
+        "records": sum(1 for _ in journals.missing(known.heads if known is not None else {})),
         "snapshots": len(carried),
         "bytes": total,
     }

@@ -68,7 +68,8 @@ def main() -> None:
     os.environ["PYTHONSAFEPATH"] = "1"
     as_json = "--json" in sys.argv
     try:
-        sys.exit(app(standalone_mode=False, prog_name=PROGRAM) or 0)
+        arguments = [_at_home(argument) for argument in sys.argv[1:]]
+        sys.exit(app(arguments, standalone_mode=False, prog_name=PROGRAM) or 0)
     except typer.Abort:
         _fail(UserError("aborted"), as_json)
     except UsageError as error:
@@ -80,6 +81,15 @@ def main() -> None:
         _fail(ConfigError(error.format_message(), where=command, fix=fix), as_json)
     except UserError as error:
         _fail(error, as_json)
+
+
+def _at_home(argument: str) -> str:
+    """`~/…` as a shell would have it, which leaves it standing in `--out=~/…` and in quotes."""
+    option, equals, value = argument.partition("=")
+    if not option.startswith("--"):
+        option, equals, value = "", "", argument
+    # Words that name no user stay as they are, unlike pathlib's.
+    return option + equals + os.path.expanduser(value)  # noqa: PTH111
 
 
 def _fail(error: UserError, as_json: bool) -> NoReturn:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -181,6 +182,7 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
         *_skew_lines(answer),
         *_knock_lines(answer),
         _coverage_text(answer["coverage"]),
+        *_weight_lines(answer["silos"]),
         _student_text(answer["latest"], answer["students"]),
     ]
     lines += [f"problem   {problem}" for problem in answer["problems"]]
@@ -190,6 +192,17 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
         awaited = [silo for silo in answer["silos"] if silo["name"] in doing["waiting_on"]]
         lines += [f"waits for {silo['name']}: {_whereabouts(silo)}" for silo in awaited]
     return "\n".join(lines)
+
+
+def _weight_lines(silos: Sequence[dict[str, Any]]) -> list[str]:
+    """Silos that weigh less than the samples they say they have: policy.max_share binds."""
+    total = sum(silo["samples"] for silo in silos if silo["share"])
+    return [
+        f"weight    {silo['name']} counts {silo['samples']} of {total} samples, and weighs"
+        f" {silo['share']:.0%} of all: the most that policy.max_share leaves it"
+        for silo in silos
+        if silo["share"] and silo["share"] < 0.999 * silo["samples"] / total
+    ]
 
 
 def _skew_lines(answer: dict[str, Any]) -> list[str]:

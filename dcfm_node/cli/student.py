@@ -12,6 +12,7 @@ from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, OfPeers, OfRun
 from dcfm_node.cli.output import print_json, size, table
 from dcfm_node.cli.query import DEGRADED
 from dcfm_node.cli.recorded import students_of
+from dcfm_node.data.names import normal
 from dcfm_node.errors import ConfigError, Failed, PeerError
 
 if TYPE_CHECKING:
@@ -227,11 +228,12 @@ def _chosen(manifest: "Manifest", where: list[str]) -> dict[int, int]:
             )
         index = names.index(name)
         values = manifest.attributes[index].values
-        if value not in values:
+        meant = [value] if value in values else [v for v in values if normal(v) == normal(value)]
+        if len(meant) != 1:
             raise ConfigError(
                 f"{name} has no value {value!r}", where="--where", fix=f"one of {', '.join(values)}"
             )
-        chosen[index] = values.index(value)
+        chosen[index] = values.index(meant[0])
     return chosen
 
 
@@ -284,4 +286,5 @@ def _counts(proven: "Lineage") -> dict[str, dict[tuple[int, ...], int]]:
     """Label counts of the student's teachers, by silo: what an ensemble is mixed by."""
     view = proven.view
     authors = [view.expert_entries[entry].author for entry in proven.student.body.teachers]
-    return {view.manifest.silo_name(key): dict(view.joins[key].counts) for key in authors}
+    weighed = view.weighed(authors)
+    return {view.manifest.silo_name(key): dict(counts) for key, counts in weighed.items()}

@@ -17,6 +17,7 @@ from dcfm_node.daemon.facts import journal_facts, student_facts, students_facts
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.status import status
 from dcfm_node.daemon.training import Trainer
+from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import Withdraw, check_reason
 from dcfm_node.store.snapshots import SnapshotStore
@@ -26,6 +27,7 @@ from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.proof import bundle as bundle_fork
 from dcfm_node.swarm.verdicts import superseding
 from dcfm_node.swarm.view import View
+from dcfm_node.wire.envelope import Sealed
 from dcfm_node.worker.messages import Ready
 
 PATIENCE_S = 10.0
@@ -40,6 +42,7 @@ class Control:
     Attributes:
         clock: seconds, the daemon's own.
         put: takes an event for the swarm.
+        kept: whether an entry is on the disk.
         courier: imports bundles, and knows what they brought.
         earlier: gives the lineage of the run that this one continues.
         stop: begins to stop, with the grace in seconds that the present work gets.
@@ -51,10 +54,12 @@ class Control:
     trainer: Trainer
     snapshots: SnapshotStore
     disk: Disk
+    own_troubles: Troubles
     ready: Ready
     started_at: float
     clock: Callable[[], float]
     put: Callable[[Event], None]
+    kept: Callable[[Sealed], bool]
     courier: Courier
     earlier: Callable[[], bytes | None]
     stop: Callable[[float], None]
@@ -82,6 +87,7 @@ class Control:
         traffic = self.network.traffic().values()
         troubles = [
             *self.disk.problems(),
+            *self.own_troubles.problems(),
             *self.trainer.problems(),
             *self.bench.problems(),
             *self.ready.warnings,
@@ -90,6 +96,7 @@ class Control:
             "uptime_s": round(self.clock() - self.started_at, 1),
             "bytes_sent": sum(sent for sent, _ in traffic),
             "bytes_received": sum(received for _, received in traffic),
+            "troubles": self.own_troubles.facts(),
             "peak_rss_mb": _peak_rss_mb(self.trainer.pid),
             "worker": {
                 "device": self.ready.device,
@@ -172,7 +179,7 @@ class Control:
         """Once; whoever asks again is told the reason that was given first. It is said before the
         answer is given: on the disk, and under way to the peers."""
         reason = check_reason(arguments.get("reason"))
-        already = self._withdrawn() is not None
+        already = self.node.me in self.node.exchange.view.withdrawn
         exchange = self.node.exchange
         if not already:
             await self._until(lambda: exchange.recovery.writable or exchange.usurped)
@@ -184,11 +191,11 @@ class Control:
                     fix="see 'dcfm-node status --explain', and ask again once its node may",
                 )
             self.put(Leave(reason))
-        await self._until(lambda: self._withdrawn() is not None and not self.disk.waiting)
-        said = self._withdrawn()
-        if said is None or self.disk.waiting:
+        await self._until(lambda: self._withdrawal() is not None)
+        if (said := self._withdrawal()) is None:
+            why = "; ".join([*self.disk.problems(), *self.own_troubles.problems()])
             raise Failed(
-                "this silo has not withdrawn yet: " + ("; ".join(self.disk.problems()) or _BUSY),
+                f"this silo has not withdrawn yet: {why or 'its node is too busy'}",
                 fix="ask again: it is lost if the node is stopped before it could be written",
             )
         return {
@@ -198,8 +205,14 @@ class Control:
             "reason": said.reason,
         }
 
-    def _withdrawn(self) -> Withdraw | None:
-        return self.node.exchange.view.withdrawn.get(self.node.me)
+    def _withdrawal(self) -> Withdraw | None:
+        """What this silo said, once it is on the disk."""
+        if self.node.me not in self.node.exchange.view.withdrawn:
+            return None
+        for said in reversed(self.node.exchange.journals.chains[self.node.me]):
+            if isinstance(said.entry.body, Withdraw):
+                return said.entry.body if self.kept(said) else None
+        return None
 
     async def _until(self, what: Callable[[], bool]) -> None:
         """Wait for it, and not for ever."""
@@ -215,7 +228,6 @@ class Control:
         return {"schema": "dcfm-node/stop/1", "stopping": True, "grace_s": grace}
 
 
-_BUSY = "the node is too busy"
 _SEE = "see 'dcfm-node student list' and 'dcfm-node status --explain'"
 
 

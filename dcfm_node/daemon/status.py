@@ -12,9 +12,9 @@ from dcfm_node.records.entries import Student
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.coverage import coverage
 from dcfm_node.swarm.effects import activity_of
-from dcfm_node.swarm.fold import Said
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.node import Node
+from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.verdicts import told
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed, run_id
@@ -105,7 +105,8 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
     own = node.exchange.own_beat
     beat = own.beat if me and own is not None else sign.beat.beat if sign is not None else None
     expert, chain = view.latest_expert(key), node.exchange.journals.chains[key]
-    published = next((s for s in chain if expert and s.digest == expert.digest), None)
+    published = chain[expert.seq] if expert is not None else None
+    share = view.share(key)
     return {
         "name": name,
         "id": key.hex(),
@@ -121,6 +122,8 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
         "joined": key in view.joins,
         "withdrawn": key in view.withdrawn,
         "late_s": None if me else _late(node, key, now),
+        "samples": view.samples(key),
+        "share": share,
         "expert_round": expert.body.round if expert is not None else None,
         "condemned": expert is not None and view.condemned(expert.digest),
         "expert_ago_s": _ago(node, published, now),
@@ -203,6 +206,30 @@ def _link_ago(node: Node, key: bytes, now: float) -> float | None:
     return None if heard_at is None else round(now - heard_at, 1)
 
 
+def _of_own_journal(node: Node) -> list[str]:
+    """Why this node says nothing more."""
+    found = []
+    if node.writer.full:
+        found.append(
+            "this node's journal is full: it says nothing more in this run, save that it withdraws;"
+            " continue the run ('dcfm-node run continue')"
+        )
+    if node.exchange.usurped:
+        found.append("another node signs with this node's key: this node writes no more")
+    return found
+
+
+def _unfounded(view: View) -> list[str]:
+    """Students by elected leaders that break a rule, or seem to as far as is known here, in whose
+    place there is none yet."""
+    return [
+        f"the student of round {student.body.round} by {view.manifest.silo_name(student.author)}"
+        f" does not count: {why}"
+        for student, why in view.unfounded()
+        if view.student(student.body.round) is None
+    ]
+
+
 def _rejected(view: View) -> list[str]:
     """Whose students so many refused that they were distilled again, or not released."""
     students = [student_facts(view, said) for said in view.valid_students() if view.rejected(said)]
@@ -241,8 +268,7 @@ def _problems(
             "so many silos withdrew that the others are no quorum: nobody can be elected; continue"
             " the run with another roster"
         )
-    if node.exchange.usurped:
-        found.append("another node signs with this node's key: this node writes no more")
+    found += _of_own_journal(node) + _unfounded(node.exchange.view)
     found += _rejected(node.exchange.view)
     if released is not None and released["outcome"] == "DEGRADED":
         found.append(f"the released student lacks: {', '.join(released['missing'])}")

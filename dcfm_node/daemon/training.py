@@ -115,6 +115,8 @@ class Trainer:
             raise
         for warning in self._first.warnings:
             log.warning("private_data", why=warning)
+        for note in self._first.notes:
+            log.info("private_data", note=note)
         return self._first
 
     def submit(self, job: Job) -> None:
@@ -341,7 +343,7 @@ def changes(first: Ready, now: Ready) -> str:
         )
     if first.device != now.device:
         return f"it was started on {first.device}, and is now on {now.device}: {back}"
-    if first.model_copy(update={"warnings": now.warnings}) != now:
+    if first.model_copy(update={"warnings": now.warnings, "notes": now.notes}) != now:
         return "it makes other networks than at first: the software changed; restart the node"
     return ""
 

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from dcfm_node.config import toml
 from dcfm_node.config.advice import closest
+from dcfm_node.data.spec import FilePath
 from dcfm_node.errors import ConfigError
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.task import Combination, Task
@@ -40,7 +41,6 @@ MethodName = Literal[
 Rule = Literal["joint", "composed"]
 Start = Literal["experts", "student", "fresh"]
 Values = tuple[str, ...]
-FilePath = Annotated[Path, Field(strict=False)]
 Positive = Annotated[int, Field(ge=1, le=10_000_000)]
 
 

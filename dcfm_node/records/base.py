@@ -26,7 +26,8 @@ Version = Annotated[str, Field(max_length=32)]
 Round = Annotated[int, Field(ge=0, le=10_000)]
 MAX_TERM = 2**40
 Term = Annotated[int, Field(ge=1, le=MAX_TERM)]
-Count = Annotated[int, Field(ge=0, le=2**53)]
+MAX_COUNT = 2**53
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Epoch = Count
 MAX_METRIC = 1e12
 """So that no sum of metrics overflows."""

@@ -156,6 +156,8 @@ Cause = Literal[
     "head",
 ]
 """Why a member was judged (SPEC 6.7), for a machine; `reason` is for people."""
+JUDGED: frozenset[Cause] = frozenset({"snapshot", "quota", "score"})
+"""Causes whose verdicts are counted: what a quorum refused for them is used by nobody."""
 
 
 class Verdict(Model):

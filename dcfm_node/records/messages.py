@@ -11,6 +11,7 @@ PROTOCOL = 1
 """Version of the protocol; in every message, so that another one is told by name (SPEC 4.2.1)."""
 MAX_MESSAGE_BYTES = 1 << 20
 MAX_ENTRIES_BYTES = 512 << 10
+MAX_ENTRIES = 4_096
 
 Protocol = Annotated[int, Field(ge=PROTOCOL, le=PROTOCOL)]
 Seq = Annotated[int, Field(ge=-1, le=100_000)]
@@ -71,7 +72,8 @@ class Entries(Model):
     protocol: Protocol = PROTOCOL
     run: Digest
     entries: Annotated[
-        tuple[Annotated[bytes, Field(max_length=MAX_ENTRIES_BYTES)], ...], Field(max_length=4_096)
+        tuple[Annotated[bytes, Field(max_length=MAX_ENTRIES_BYTES)], ...],
+        Field(max_length=MAX_ENTRIES),
     ]
     beats: Annotated[
         tuple[Annotated[bytes, Field(max_length=4_096)], ...], Field(max_length=MAX_SILOS)

@@ -1,5 +1,6 @@
 """A run as a node's state folder keeps it, read beside a daemon or without one; never written."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,10 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.snapshots import snapshot_path
 from dcfm_node.swarm.faults import fault_of
-from dcfm_node.swarm.journal import Journals
+from dcfm_node.swarm.journal import Journals, Proofs
 from dcfm_node.swarm.lineage import bundle
 from dcfm_node.swarm.view import View
-from dcfm_node.wire.envelope import decode_manifest, open_entry, run_id
+from dcfm_node.wire.envelope import Sealed, decode_manifest, run_id
 
 DATABASE = "journals.sqlite"
 
@@ -103,13 +104,13 @@ def earlier_lineage(state: Path, manifest: Manifest) -> bytes | None:
 
 
 def _replayed(
-    manifest: Manifest, entries: list[bytes], forks: list[tuple[bytes, bytes]]
+    manifest: Manifest, entries: Iterable[Sealed], forks: Proofs
 ) -> tuple[Journals, View]:
-    journals = Journals(run_id(manifest), (silo.key for silo in manifest.roster))
-    for envelope in entries:
-        journals.offer(open_entry(envelope))
+    journals = Journals(manifest)
+    for sealed in entries:
+        journals.offer(sealed)
     for first, second in forks:
-        journals.mark_fork(open_entry(first), open_entry(second))
+        journals.mark_fork(first, second)
     said = (sealed for chain in journals.chains.values() for sealed in chain)
     forked = {author: fault_of(fork) for author, fork in journals.forks.items()}
     return journals, View.of(manifest, said, forked)

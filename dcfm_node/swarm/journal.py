@@ -2,25 +2,32 @@
 
 Trust rules, in the order they are applied to an entry that `wire.open_entry` already verified:
 
-1. It belongs to this run, and its author is on the roster.
+1. It belongs to this run, its author is on the roster, and its record fits the run.
 2. Nothing at or beyond a proven fork of its author is accepted.
 3. It extends the chain: its `prev` is the digest of the entry before it, its epoch no lower.
 4. An entry of a higher epoch replaces a tail of a lower one: its author lost that tail.
 5. Two entries of one author, epoch and seq prove a fork: the chain ends before them, for everyone,
    whether or not they would extend it. Of several forks the lowest seq counts.
+6. What an author's chain may hold is bounded in bytes: it ends where that is used up.
 
 Which entries are held in the end does not depend on the order in which they came.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import Head
-from dcfm_node.wire.envelope import Sealed
+from dcfm_node.swarm import admission
+from dcfm_node.swarm.admission import journal_budget
+from dcfm_node.wire.envelope import Sealed, run_id
 
-Proofs = Iterable[tuple[bytes, bytes]]
-"""Pairs of envelopes that prove forks."""
+MAX_SEQ = 100_000
+"""The last number that an entry can have (SPEC 3.1)."""
+
+Proofs = Iterable[tuple[Sealed, Sealed]]
+"""Pairs of entries that prove forks."""
 
 
 class Offered(Enum):
@@ -38,6 +45,12 @@ class Offered(Enum):
     """Proves that its author signed two histories."""
     FOREIGN = "foreign"
     """Of another run, or of an author who is not on the roster."""
+    UNFIT = "unfit"
+    """Its record does not fit the run."""
+    FULL = "full"
+    """Its author has said as much as a run has room for."""
+    LATER = "later"
+    """It would replace a tail, as one of its author's did just now: to be said again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +65,45 @@ class Fork:
 class Journals:
     """All journals of one run, in memory."""
 
-    def __init__(self, run: bytes, roster: Iterable[bytes]) -> None:
-        self.run = run
-        self.chains: dict[bytes, list[Sealed]] = {author: [] for author in roster}
+    def __init__(self, manifest: Manifest) -> None:
+        self.run = run_id(manifest)
+        self.budget = journal_budget(manifest)
+        self._fits = admission.Run(manifest)
+        self.chains: dict[bytes, list[Sealed]] = {silo.key: [] for silo in manifest.roster}
         self.forks: dict[bytes, Fork] = {}
+        self.known: set[bytes] = set()
+        """Digests of the entries held."""
+        self._used: dict[bytes, list[int]] = {author: [] for author in self.chains}
+        """By author, the bytes of the chain up to each entry."""
         self._heads: dict[bytes, Head] = {author: self._head(author) for author in self.chains}
         self._stray: dict[bytes, Sealed] = {}
         """The last entry of each author that did not fit: with the next, it may prove a fork."""
+        self._replaced: set[bytes] = set()
+        """Authors whose tails were replaced since the last `breathe`."""
 
     def foreign(self, sealed: Sealed) -> bool:
         """Whether an entry is of another run, or of an author who is not on the roster."""
         return sealed.entry.author not in self.chains or sealed.entry.run != self.run
 
+    def flaw(self, sealed: Sealed) -> str:
+        """Why a member's entry does not fit the run; empty if it does (SPEC 3.7)."""
+        return admission.flaw(sealed.entry, self._fits)
+
+    def breathe(self) -> None:
+        """Time passed: every author's tail may be replaced once more. Each costs a view."""
+        self._replaced.clear()
+
+    def room(self, author: bytes) -> int:
+        """Bytes of envelopes that an author may still say; none where no number is left either."""
+        used = self._used[author]
+        return self.budget - used[-1] if 0 < len(used) <= MAX_SEQ else self.budget * (not used)
+
     def offer(self, sealed: Sealed) -> Offered:
         """Apply the trust rules to one verified entry."""
         if self.foreign(sealed):
             return Offered.FOREIGN
+        if self.flaw(sealed):
+            return Offered.UNFIT
         author, seq = sealed.entry.author, sealed.entry.seq
         fork = self.forks.get(author)
         if fork is not None and seq >= fork.seq:
@@ -78,7 +114,7 @@ class Journals:
             if stray is not None and _conflict(stray, sealed):
                 self.mark_fork(stray, sealed)
                 return Offered.FORK
-        elif outcome is not Offered.KNOWN:
+        elif outcome in (Offered.NEW, Offered.REPLACED):
             self._heads[author] = self._head(author)
         return outcome
 
@@ -95,9 +131,25 @@ class Journals:
                 return Offered.STALE
         if not self._extends(chain, sealed):
             return Offered.GAP
-        del chain[entry.seq :]
+        used = self._used[entry.author]
+        size = len(sealed.envelope) + (used[entry.seq - 1] if entry.seq else 0)
+        if size > self.budget:
+            return Offered.FULL
+        if held is not None and entry.author in self._replaced:
+            return Offered.LATER
+        self._cut(entry.author, entry.seq)
         chain.append(sealed)
-        return Offered.NEW if held is None else Offered.REPLACED
+        used.append(size)
+        self.known.add(sealed.digest)
+        if held is None:
+            return Offered.NEW
+        self._replaced.add(entry.author)
+        return Offered.REPLACED
+
+    def _cut(self, author: bytes, seq: int) -> None:
+        self.known.difference_update(sealed.digest for sealed in self.chains[author][seq:])
+        del self.chains[author][seq:]
+        del self._used[author][seq:]
 
     def _extends(self, chain: list[Sealed], sealed: Sealed) -> bool:
         entry = sealed.entry
@@ -112,7 +164,7 @@ class Journals:
         known = self.forks.get(author)
         if known is None or seq < known.seq:
             self.forks[author] = Fork(seq, first, second)
-            del self.chains[author][seq:]
+            self._cut(author, seq)
             self._heads[author] = self._head(author)
 
     def head(self, author: bytes) -> Head:
@@ -139,31 +191,46 @@ class Journals:
                 found += max(1, head.seq - ours.seq)
         return found
 
-    def missing(self, theirs: Mapping[bytes, Head]) -> list[Sealed]:
-        """Entries of all authors that a peer with these heads lacks."""
-        found: list[Sealed] = []
+    def missing(self, theirs: Mapping[bytes, Head]) -> Iterator[Sealed]:
+        """Entries of all authors that a peer with these heads lacks, one after the other."""
         for author, ours in self._heads.items():
             head = theirs.get(author)
             if head is None or head.digest != ours.digest or head.forked != ours.forked:
-                found += self.missing_from(author, head)
-        return found
+                yield from self.missing_from(author, head)
 
-    def missing_from(self, author: bytes, theirs: Head | None) -> list[Sealed]:
+    def missing_from(self, author: bytes, theirs: Head | None) -> Iterator[Sealed]:
         """Entries of an author that a peer with head `theirs` lacks: the proof of a fork that it
         does not know, then its journal in chain order.
         """
-        ours = self._heads[author]
-        fork = self.forks.get(author)
-        unproven = fork is not None and (theirs is None or not 0 <= theirs.forked <= fork.seq)
-        proof = [fork.first, fork.second] if fork is not None and unproven else []
-        return [*proof, *self._beyond(self.chains[author], ours, theirs)]
+        yield from self.proof_for(author, theirs)
+        chain = self.chains[author]
+        for seq in range(self._beyond(author, theirs), len(chain)):
+            yield chain[seq]
 
-    def _beyond(self, chain: list[Sealed], ours: Head, theirs: Head | None) -> list[Sealed]:
-        if theirs is None or theirs.seq < 0:
-            return chain
-        if theirs.seq < len(chain) and chain[theirs.seq].digest == theirs.digest:
-            return chain[theirs.seq + 1 :]
-        return chain if (ours.epoch, ours.seq) >= (theirs.epoch, theirs.seq) else []
+    def proof_for(self, author: bytes, theirs: Head | None) -> Sequence[Sealed]:
+        """The two entries of an author's fork, unless a peer knows of it or of a lower one."""
+        fork = self.forks.get(author)
+        if fork is None or (theirs is not None and 0 <= theirs.forked <= fork.seq):
+            return ()
+        return (fork.first, fork.second)
+
+    def conflicts(self, author: bytes, theirs: Head) -> bool:
+        """Whether a peer holds another tail of an author, in place of which ours goes."""
+        ours = self._heads[author]
+        ahead = (ours.epoch, ours.seq) >= (theirs.epoch, theirs.seq)
+        return ahead and not self._shares(author, theirs)
+
+    def _shares(self, author: bytes, theirs: Head) -> bool:
+        """Whether a peer's chain of an author is the beginning of ours."""
+        chain = self.chains[author]
+        known = theirs.seq < len(chain) and chain[theirs.seq].digest == theirs.digest
+        return theirs.seq < 0 or known
+
+    def _beyond(self, author: bytes, theirs: Head | None) -> int:
+        """From which seq on a peer lacks a chain."""
+        if theirs is None or self.conflicts(author, theirs):
+            return 0
+        return theirs.seq + 1 if self._shares(author, theirs) else len(self.chains[author])
 
 
 def _conflict(a: Sealed, b: Sealed) -> bool:

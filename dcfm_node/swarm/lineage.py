@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Student
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.swarm.fold import Said
 from dcfm_node.swarm.journal import Journals, Offered
+from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.succession import Changed, changed_keys
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.canonical import pack, unpack
-from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, open_entry, run_id
+from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, open_entry
 
 FORMAT = "dcfm-node/lineage/1"
 
@@ -75,7 +75,7 @@ def _opened(data: bytes, digest: bytes | None) -> Past:
         case _:
             raise PeerError("the lineage is not a bundle of manifest and entries")
     manifest = decode_manifest(encoded)
-    journals = Journals(run_id(manifest), (silo.key for silo in manifest.roster))
+    journals = Journals(manifest)
     view = View(manifest)
     for envelope in entries:
         if not isinstance(envelope, bytes):
@@ -84,7 +84,8 @@ def _opened(data: bytes, digest: bytes | None) -> Past:
         outcome = journals.offer(sealed)
         if outcome is not Offered.NEW:
             name = manifest.silo_name(sealed.entry.author)
-            raise PeerError(f"entry {sealed.entry.seq} of {name} does not chain: {outcome.value}")
+            why = journals.flaw(sealed) if outcome is Offered.UNFIT else outcome.value
+            raise PeerError(f"entry {sealed.entry.seq} of {name} does not chain: {why}")
         view.add(sealed)
     valid = reversed(view.valid_students())
     student = next((said for said in valid if said.body.snapshot.digest == digest), None)

@@ -142,7 +142,8 @@ def still_true(body: Body, view: View, me: bytes) -> bool:
         return False
     match body:
         case Expert():
-            return body.round not in view.experts.get(me, {})
+            own = view.newest_experts.get(me)
+            return own is None or own.body.round < body.round
         case Audit():
             return me not in view.audits.get(body.round, {})
         case Verdict():

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 
-from dcfm_node.records.entries import Checkpoint, Expert, Lease, Snapshot, Student, Vote
+from dcfm_node.records.entries import Checkpoint, Expert, Lease, Refuse, Snapshot, Student, Vote
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
 from dcfm_node.swarm.election import Await, Booth, Lead, next_move
-from dcfm_node.swarm.fold import Said
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.rounds import Late, Phase, current_phase, finishes, turn
+from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.view import View
 
 CHECKPOINT_SLACK_BYTES = 1 << 20
@@ -57,7 +57,7 @@ class Step:
     """The phase, and this node's part in it."""
 
     phase: Phase
-    action: Work | Vote | Lease | Expert | Waiting
+    action: Work | Vote | Lease | Expert | Refuse | Waiting
 
 
 def next_step(s: Situation) -> Step:
@@ -189,10 +189,19 @@ def _experts(s: Situation, round_: int) -> Sequence[Said[Expert]] | Waiting:
         if said is not None and said.author in s.view.joins and _usable(s, said)
     ]
     absent = [said for said in found if said.body.snapshot.digest not in s.held]
-    coming = [e.author for e in absent if not s.lost(e.body.snapshot.digest)]
+    coming = [e.author for e in absent if not _hopeless(s, e)]
     if coming:
         return Waiting("experts are on their way", on=tuple(coming))
     return [said for said in found if said.body.snapshot.digest in s.held]
+
+
+def _hopeless(s: Situation, said: Said[Expert]) -> bool:
+    """Whether an expert that is not here is waited for no more. A strict run waits however long,
+    until its own silo says that it is lost."""
+    if said.author in s.view.verdicts.get(said.digest, {}):
+        return True
+    strict = s.view.manifest.policy.participation == "strict"
+    return not strict and s.lost(said.body.snapshot.digest)
 
 
 def _audited_experts(
@@ -334,7 +343,7 @@ def _resumable(s: Situation, teachers: Sequence[bytes]) -> bytes | Waiting | Non
     return None
 
 
-def _release(s: Situation) -> Work | Waiting:
+def _release(s: Situation) -> Work | Refuse | Waiting:
     student = s.view.newest_student()
     if student is None:
         return Waiting("no student was published")
@@ -345,6 +354,10 @@ def _release(s: Situation) -> Work | Waiting:
     if s.me in heard:
         silent = tuple(key for key in s.view.active() if key not in heard)
         return Waiting("endorsements are awaited", on=silent)
+    if left_out := _left_out(s, student):
+        names = ", ".join(map(s.view.manifest.silo_name, left_out))
+        reason = f"leaves out {names}, whose expert its leader knew and others hold"
+        return Refuse(student=student.digest, reason=reason[:500], metrics={})
     if student.body.snapshot.digest not in s.held:
         return Waiting("the student is on its way", on=(student.author,))
     own = s.view.latest_expert(s.me)
@@ -353,13 +366,31 @@ def _release(s: Situation) -> Work | Waiting:
     return Score(student.digest, student.body.snapshot.digest, usable)
 
 
-def _over(s: Situation) -> Work | Waiting:
+def _left_out(s: Situation, student: Said[Student]) -> list[bytes]:
+    """Silos that a student lacks for no reason: their experts are here, and its leader knew of
+    them by the votes that it was elected with."""
+    lease = s.view.certified(student.body.lease)
+    votes = s.view.ballots.votes.get(student.body.term, {})
+    cited = set(lease.body.votes) if lease is not None else set()
+    found = []
+    for key in student.body.missing:
+        expert, vote = s.view.experts.get(key, {}).get(student.body.round), votes.get(key)
+        knew = vote is not None and vote.digest in cited and expert and expert.seq < vote.seq
+        if expert is None or not knew or key not in s.view.active():
+            continue
+        held = expert.body.snapshot.digest in s.held and _usable(s, expert)
+        if held and key not in s.view.verdicts.get(expert.digest, {}):
+            found.append(key)
+    return found
+
+
+def _over(s: Situation) -> Work | Refuse | Waiting:
     student = s.view.newest_student()
     if student is not None and s.view.rejected(student):
         return Waiting("the student was refused by too many silos to be released", over=True)
     if student is not None and s.me in s.view.joins:
         action = _release(s)
-        if isinstance(action, Score):
+        if not isinstance(action, Waiting):
             return action
     return Waiting("the student is released", over=True)
 

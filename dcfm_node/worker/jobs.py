@@ -54,7 +54,8 @@ class Bench:
             torch.set_num_threads(setup.threads)
         self._device = ranks.choose(setup.device) if device is None else device
         data = load(setup.data, self._manifest)
-        self._counts, self._digest, self._warnings = data.counts, data.digest, data.warnings
+        self._counts, self._digest = data.counts, data.digest
+        self._warnings, self._notes = data.warnings, data.notes
         self._train = _samples(data.x, data.c)
         self._holdout = _samples(data.holdout_x, data.holdout_c)
 
@@ -73,6 +74,7 @@ class Bench:
             counts=self._counts,
             data=self._digest,
             warnings=self._warnings,
+            notes=self._notes,
             tensors=networks.schema(manifest),
             router=owners.schema(manifest, len(manifest.roster)) if trained else {},
             checkpoint=checkpoint_schema(manifest) if distils else {},

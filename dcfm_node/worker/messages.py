@@ -4,11 +4,14 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from dcfm_node.data.spec import DataSpec
+from dcfm_node.errors import writable
 from dcfm_node.records.entries import Label
 
+Told = Annotated[str, BeforeValidator(writable)]
+"""Words for the operator. They may name files, whose names may be no text."""
 WORKER = (sys.executable, "-P", "-X", "faulthandler", "-m", "dcfm_node.worker")
 """How a worker is started. -P: a module that lies in the current folder is never imported."""
 SETUP = "setup"
@@ -105,14 +108,15 @@ class Ready(_Line):
     """The worker is up. `tensors` is name -> (safetensors dtype, shape) of a valid snapshot, and
     `router` of the trained router in an ensemble, `checkpoint` of how far a student is; both empty
     where the run has none. `data` is the private data's digest, `warnings` are about it; both for
-    this site alone."""
+    this site alone; so are `notes`, which need no mending."""
 
     event: Literal["ready"] = "ready"
     device: str
     counts: tuple[tuple[Label, int], ...]
     data: str
     tensors: dict[str, tuple[str, tuple[int, ...]]]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Told, ...] = ()
+    notes: tuple[Told, ...] = ()
     router: dict[str, tuple[str, tuple[int, ...]]] = {}
     checkpoint: dict[str, tuple[str, tuple[int, ...]]] = {}
 
@@ -141,7 +145,7 @@ class Hindered(_Line):
 
     event: Literal["hindered"] = "hindered"
     key: str
-    reason: str
+    reason: Told
 
 
 class Done(_Line):
@@ -158,7 +162,7 @@ class Broken(_Line):
 
     event: Literal["broken"] = "broken"
     key: str
-    reason: str
+    reason: Told
     exit_code: int | None = None
 
 

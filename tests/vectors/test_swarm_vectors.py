@@ -21,14 +21,17 @@ MANIFEST = decode_manifest(bytes.fromhex(ELECTIONS["manifest"]))
 @cases(CHAINS["cases"])
 def test_chains(case):
     """SPEC 3.3 and 3.4: what becomes of each entry offered, and where the chain ends."""
-    journals = Journals(bytes.fromhex(CHAINS["run"]), map(bytes.fromhex, CHAINS["roster"]))
+    journals = Journals(decode_manifest(bytes.fromhex(CHAINS["manifest"])))
+    assert journals.run.hex() == CHAINS["run"]
     for envelope, outcome in case["offers"]:
         assert journals.offer(open_entry(bytes.fromhex(envelope))).value == outcome
     head = journals.head(bytes.fromhex(CHAINS["author"]))
     assert head.model_dump() == value_of(case["head"])
 
 
-@pytest.mark.parametrize("outcome", ["new", "known", "replaced", "stale", "gap", "fork", "foreign"])
+@pytest.mark.parametrize(
+    "outcome", ["new", "known", "replaced", "stale", "gap", "fork", "foreign", "unfit"]
+)
 def test_every_outcome_has_a_vector(outcome):
     """SPEC 3.3: no rule is left without an example."""
     assert outcome in {said for case in CHAINS["cases"] for _, said in case["offers"]}
@@ -71,7 +74,7 @@ def test_students(case):
     for view in _views(case):
         valid = [said.digest.hex() for said in view.valid_students()]
         assert valid == case["valid"]
-        counting = view.student(0)
+        counting = view.student(ELECTIONS["round"])
         counts = case.get("counts", valid[-1] if valid else None)
         assert (counting.digest.hex() if counting else None) == counts
         released = view.latest()

@@ -16,13 +16,13 @@ from dcfm_node.swarm.lineage import Lineage, bundle, verify
 from dcfm_node.swarm.succession import inherited
 from dcfm_node.wire.envelope import run_id
 from tests.unit.cli.running import run as dcfm
-from tests.unit.swarm.builders import Author, Run, snapshot
+from tests.unit.swarm.builders import Run, snapshot
 
 WEIGHTS = b"weights" * 100
 
 
 def journals(run: Run) -> Journals:
-    found = Journals(run.id, run.keys)
+    found = Journals(run.manifest)
     for author in run.authors:
         for sealed in author.journal:
             found.offer(sealed)
@@ -31,9 +31,9 @@ def journals(run: Run) -> Journals:
 
 def left_by_the_third() -> Run:
     """A run whose student the third silo taught, and then took back by leaving."""
-    old = Run(3)
+    old = Run(3, schedule="paper")
     old.publish_experts(0)
-    old.distil(0, final=True)
+    old.distil(0)
     old.authors[2].say(Withdraw(reason="consent | ended"))
     return old
 
@@ -44,13 +44,13 @@ def following(old: Run, continues: Continues) -> tuple[Manifest, Journals]:
     new = Run(2)
     new.manifest = old.manifest.model_copy(update=changes)
     new.id = run_id(new.manifest)
-    new.authors = [Author(author.signer, new.id) for author in old.authors[:2]]
+    new.authors = [author.anew(new.id) for author in old.authors[:2]]
     for silo, author in zip(new.manifest.roster, new.authors, strict=True):
         brought = inherited(old.view(), silo.name)
         assert brought is not None
         author.say(brought)
     new.publish_experts(1)
-    new.distil(0, round_=1, final=True)
+    new.distil(0, round_=1)
     return new.manifest, journals(new)
 
 
@@ -113,9 +113,9 @@ def test_a_superseded_student_is_told_by_the_exit_code(
     leaves: bool,
     code: int,
 ) -> None:
-    run, model, folder = Run(3), tmp_path / "model", tmp_path / "student"
+    run, model, folder = Run(3, schedule="paper"), tmp_path / "model", tmp_path / "student"
     run.publish_experts(0)
-    claimed = run.distil(0, final=True).entry.body
+    claimed = run.distil(0).entry.body
     run.authors[0].journal.pop()
     run.authors[0].say(claimed.model_copy(update={"snapshot": snapshot_of(WEIGHTS)}))
     if leaves:

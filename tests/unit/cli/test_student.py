@@ -63,9 +63,9 @@ def test_the_latest_replaces_that_of_the_run_it_continues(tmp_path: Path) -> Non
 
 def test_a_student_whose_teacher_left_is_superseded_and_the_newest_is_named() -> None:
     """Decision 17."""
-    run = Run(4)
+    run = Run(4, schedule="paper")
     run.publish_experts(0)
-    first = run.distil(0, final=True)
+    first = run.distil(0)
 
     def lineage() -> Lineage:
         view = run.view()

@@ -135,3 +135,17 @@ def test_bytes_that_are_no_text_are_named_by_their_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="UTF-8") as caught:
         toml.read(file, "pick some")
     assert caught.value.where == f"{file}:2"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    assert parse(tmp_path, "\ufeff" + OK).owner == "eve"
+    error = refusal(tmp_path, "\ufeff" + OK + "zzz = 1\n")
+    assert error.where == f"{tmp_path / 'basket.toml'}:4: fruit.zzz"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_text_in_another_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "basket.toml").write_text('# é\nowner = "eve"\n', encoding=encoding)
+    with pytest.raises(ConfigError, match="is not UTF-8 text") as caught:
+        toml.read(tmp_path / "basket.toml", "pick some")
+    assert caught.value.where == f"{tmp_path / 'basket.toml'}:1"

@@ -9,6 +9,7 @@ import pytest
 from dcfm_node.daemon import control
 from dcfm_node.daemon.control import Control
 from dcfm_node.daemon.disk import Disk
+from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.errors import Failed, UserError
 from dcfm_node.records.entries import Withdraw
 from dcfm_node.swarm.effects import Event, Leave, Persist, Tick
@@ -25,6 +26,7 @@ class Desk:
     def __init__(self, made: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(control, "PATIENCE_S", 0.3)
         self.node, self.said, self.stopped = made, list[Any](), list[float]()
+        self.writes = True
         self.disk = Disk(self._never)
         others = dict.fromkeys(
             ("network", "bench", "trainer", "snapshots", "ready", "courier"), SimpleNamespace()
@@ -33,6 +35,8 @@ class Desk:
             node=made,
             disk=self.disk,
             put=self.put,
+            kept=lambda said: said in self.said and self.writes,
+            own_troubles=Troubles(lambda: 0.0),
             started_at=0.0,
             clock=lambda: asyncio.get_running_loop().time(),
             earlier=lambda: None,
@@ -45,11 +49,12 @@ class Desk:
         raise AssertionError
 
     def put(self, event: Event) -> None:
-        self.said += [e for e in self.node.handle(event, 0.0) if isinstance(e, Persist)]
+        effects = self.node.handle(event, 0.0)
+        self.said += [effect.sealed for effect in effects if isinstance(effect, Persist)]
 
     @property
     def reasons(self) -> list[str]:
-        bodies = [effect.sealed.entry.body for effect in self.said]
+        bodies = [sealed.entry.body for sealed in self.said]
         return [body.reason for body in bodies if isinstance(body, Withdraw)]
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
@@ -96,11 +101,11 @@ def test_what_the_disk_has_not_taken_is_not_said_to_be_done(
     desk = Desk(started(RUN), monkeypatch)
     if before:
         desk.put(Leave("first"))
-    desk.disk.waiting = True
+    desk.writes = False
     desk.disk.refused("the journals", "No space left on device")
     with pytest.raises(Failed, match="has not withdrawn yet: the disk refuses the journals: No sp"):
         desk.ask("withdraw", reason="consent ended")
-    desk.disk.waiting = False
+    desk.writes = True
     assert desk.ask("withdraw", reason="consent ended")["already"] is True
 
 

@@ -11,7 +11,7 @@ from dcfm_node.records.entries import Verdict, Withdraw
 from dcfm_node.records.messages import Entries
 from dcfm_node.swarm.effects import LinkDown, LinkUp, Received, Tick, Train, Worked
 from dcfm_node.swarm.node import Node
-from tests.unit.swarm.builders import Run, endorse, join, lease, snapshot, student, vote
+from tests.unit.swarm.builders import Run, endorse, lease, snapshot, vote
 from tests.unit.swarm.test_node import empty, node, started, told
 
 DAY_S = 86_400.0
@@ -152,7 +152,7 @@ def test_who_is_not_heard_is_told_with_the_age_of_its_last_record() -> None:
     """A third site takes in no bundles of it: its records come by way of who does."""
     run, now = Run(3), 1_000.0
     made = started(run)
-    run.authors[2].say(join("silo-0002"))
+    run.authors[2].join()
     hear(made, run, run.keys[2])
     told_so = "silo-0002 was not heard since this node started; its last record is 1000 s old"
     assert told_so in status(made, now)["problems"]
@@ -162,7 +162,7 @@ def test_coverage_is_that_of_the_silos_that_take_part_once_all_said_what_they_ho
     run = Run(3)
     made = started(run)
     for number, author in enumerate(run.authors[1:], 1):
-        author.say(join(f"silo-000{number}").model_copy(update={"counts": (((0, number - 1), 3),)}))
+        author.join(counts=(((0, number - 1), 3),))
     text = _status_text(status(made, 0.0) | SHELL, explain=False)
     assert "by the 1 of 3 silos that said so far what they hold" in text
     assert not unseen(made), "others may hold it"
@@ -178,13 +178,12 @@ def test_coverage_is_that_of_the_silos_that_take_part_once_all_said_what_they_ho
 
 
 def test_a_superseded_student_is_said_to_be() -> None:
-    run = Run(3)
+    run = Run(3, method="dfd", participation="tolerant")
     made = started(run)
     run.publish_experts(0, but=(0,))
     votes = [author.say(vote(1, 0, run.keys[1])) for author in run.authors[1:]]
     claimed = run.authors[1].say(lease(1, 0, votes))
-    teachers = [said.digest for said in run.view().expert_entries.values()]
-    run.authors[1].say(student(1, 0, claimed, teachers, final=True))
+    run.authors[1].say(run.student(claimed))
     for key in run.keys[1:]:
         hear(made, run, key)
     assert "none is released yet" in _status_text(status(made, 0.0) | SHELL, explain=False)
@@ -195,7 +194,7 @@ def test_a_superseded_student_is_said_to_be() -> None:
 
 
 def test_what_was_thought_of_a_past_expert_is_no_problem_once_the_student_has_a_good_one() -> None:
-    run = Run(3)
+    run = Run(3, rounds=1, participation="tolerant")
     made = started(run)
 
     def doubts() -> list[str]:
@@ -211,8 +210,7 @@ def test_what_was_thought_of_a_past_expert_is_no_problem_once_the_student_has_a_
     run.publish_experts(1, but=(0,))
     votes = [author.say(vote(1, 1, run.keys[1])) for author in run.authors[1:]]
     claimed = run.authors[1].say(lease(1, 1, votes))
-    teachers = [said.digest for said in run.view().newest_experts.values()]
-    released = run.authors[1].say(student(1, 1, claimed, teachers, final=True))
+    released = run.authors[1].say(run.student(claimed))
     assert doubts(), "it may be superseded yet"
     for author in run.authors[1:]:
         author.say(endorse(released))

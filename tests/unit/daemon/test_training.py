@@ -263,7 +263,8 @@ def test_coming_up_is_not_enough_to_be_started_soon(
 
 def test_every_difference_from_the_first_start_is_named() -> None:
     first = Ready(device="cuda:0", counts=(((0,), 3),), data="a", tensors={})
-    assert changes(first, first.model_copy(update={"warnings": ("odd",)})) == ""
+    words = {"warnings": ("odd",), "notes": ("read",)}
+    assert changes(first, first.model_copy(update=words)) == ""
     changed = {
         "data": "b",
         "counts": (((0,), 4),),
@@ -272,7 +273,7 @@ def test_every_difference_from_the_first_start_is_named() -> None:
         "router": {"w": ("F32", (1,))},
         "checkpoint": {"w": ("F32", (1,))},
     }
-    assert changed.keys() | {"event", "warnings"} == Ready.model_fields.keys()
+    assert changed.keys() | words.keys() | {"event"} == Ready.model_fields.keys()
     for field, value in changed.items():
         assert changes(first, first.model_copy(update={field: value})) != "", field
 

@@ -17,7 +17,7 @@ from dcfm_node.swarm.exchange import Exchange
 from dcfm_node.swarm.liveness import Liveness
 from dcfm_node.wire.canonical import sha256
 from dcfm_node.wire.envelope import Signer, encode_message, seal_bundle
-from tests.unit.swarm.builders import Run, join
+from tests.unit.swarm.builders import Run
 
 
 def said(tmp_path: Path) -> tuple[Run, Snapshot, Path]:
@@ -25,15 +25,14 @@ def said(tmp_path: Path) -> tuple[Run, Snapshot, Path]:
     run, weights = Run(3), tmp_path / "weights"
     weights.write_bytes(b"weights" * 1_000)
     snapshot = describe(weights)
-    run.authors[0].say(join("silo-0000"))
     run.authors[0].say(Expert(round=0, snapshot=snapshot, parents=(), metrics={}))
     return run, snapshot, weights
 
 
 def bundle(tmp_path: Path, signer: Signer | None = None) -> tuple[Run, Snapshot, Path]:
     run, snapshot, weights = said(tmp_path)
-    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0))
-    node.restore([sealed.envelope for sealed in run.authors[0].journal], [])
+    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0, duty_s=1.0))
+    node.restore(run.authors[0].journal, [])
     signer = signer or run.authors[1].signer
     folder = tmp_path / "bundle"
 
@@ -49,7 +48,7 @@ def forged(tmp_path: Path, file: bytes) -> tuple[Run, CarriedBundle]:
     """A bundle whose author signed a file of entries of its own making."""
     run, _, folder = bundle(tmp_path)
     (folder / "entries").write_bytes(file)
-    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0))
+    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0, duty_s=1.0))
     made = label(run.manifest, run.keys[1], node.journals, {}, sha256(file))
     (folder / "bundle").write_bytes(seal_bundle(made, run.authors[1].signer))
     return run, read_bundle(folder, run.manifest)
@@ -76,11 +75,11 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 def test_what_the_receiver_has_is_left_out(tmp_path: Path) -> None:
     """SPEC 10.1.2."""
     run, _, _ = said(tmp_path)
-    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0))
+    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0, duty_s=1.0))
     first, second = run.authors[0].journal
-    node.restore([first.envelope], [])
+    node.restore([first], [])
     since = node.journals.heads()
-    node.restore([second.envelope], [])
+    node.restore([second], [])
     assert [list(m.entries) for m in messages(node.journals, since)] == [[second.envelope]]
     assert list(messages(node.journals, node.journals.heads())) == []
 
@@ -158,11 +157,19 @@ def test_hostile_messages_are_refused_though_their_author_signed_them(
 
 
 def test_an_entry_of_a_stranger_is_refused(tmp_path: Path) -> None:
-    stranger = Run(5).authors[4]
-    stranger.run = Run(3).id
-    message = Entries(run=Run(3).id, entries=(stranger.say(join()).envelope,), beats=())
+    stranger = Run(5).authors[4].anew(Run(3).id)
+    message = Entries(run=Run(3).id, entries=(stranger.join().envelope,), beats=())
     run, found = forged(tmp_path, framed(encode_message(message)))
     with pytest.raises(PeerError, match="stranger"):
+        audit(found, run.manifest)
+
+
+def test_an_entry_that_does_not_fit_the_run_is_refused(tmp_path: Path) -> None:
+    """SPEC 3.7: whoever verifies a bundle hears why its importer would take nothing of it."""
+    bare = Run(3).authors[1].join(counts=())
+    message = Entries(run=Run(3).id, entries=(bare.envelope,), beats=())
+    run, found = forged(tmp_path, framed(encode_message(message)))
+    with pytest.raises(PeerError, match=r"silo-0001.*counts no label"):
         audit(found, run.manifest)
 
 
@@ -197,7 +204,7 @@ def test_a_snapshot_lost_on_the_way_is_named(tmp_path: Path, whole: bool) -> Non
 def test_a_snapshot_that_the_receiver_had_is_not_missed(tmp_path: Path) -> None:
     """SPEC 10.1.3."""
     run, snapshot, folder = bundle(tmp_path)
-    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0))
+    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0, duty_s=1.0))
     signer, held = run.authors[1].signer, {snapshot.digest: False}
 
     def sign(entries: bytes) -> bytes:

@@ -8,7 +8,7 @@ ONE, OTHER = snapshot("one"), snapshot("other")
 
 
 def holdings() -> Holdings:
-    return Holdings(held=set(), stall_s=60.0)
+    return Holdings(held=set(), stall_s=60.0, duty_s=3_600.0)
 
 
 def test_each_is_asked_for_once_and_no_longer_than_wanted() -> None:

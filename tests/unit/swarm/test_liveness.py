@@ -8,7 +8,7 @@ DUTY = Duty(SILO.key, "train", 0)
 
 
 def liveness() -> Liveness:
-    return Liveness(live_s=12.0, stall_s=60.0)
+    return Liveness(live_s=12.0, stall_s=60.0, duty_s=3_600.0)
 
 
 def test_only_newer_beats_count() -> None:
