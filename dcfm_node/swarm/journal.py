@@ -223,8 +223,9 @@ class Journals:
     def _shares(self, author: bytes, theirs: Head) -> bool:
         """Whether a peer's chain of an author is the beginning of ours."""
         chain = self.chains[author]
-        known = theirs.seq < len(chain) and chain[theirs.seq].digest == theirs.digest
-        return theirs.seq < 0 or known
+        if theirs.seq < 0:
+            return True
+        return theirs.seq < len(chain) and chain[theirs.seq].digest == theirs.digest
 
     def _beyond(self, author: bytes, theirs: Head | None) -> int:
         """From which seq on a peer lacks a chain."""

@@ -95,6 +95,12 @@ def carried(now: float, age_s: float) -> dict[str, Carriage]:
     return {"silo-0002": Carriage(time_ms=time_ms, bundle_of="silo-0002", records=12, snapshots=2)}
 
 
+def done_by_the_second(made: Node, run: Run) -> None:
+    """Its expert is here: nobody waits for it longer than `policy.duty_s`, whatever it shows."""
+    run.publish_experts(0, but=(0, 2))
+    hear(made, run, run.keys[1])
+
+
 @pytest.mark.parametrize(
     ("age_s", "health"), [(None, "degraded"), (3 * 3_600.0, "healthy"), (8 * DAY_S, "degraded")]
 )
@@ -104,6 +110,7 @@ def test_a_silo_that_comes_by_bundle_takes_part_until_none_came_for_a_week(
     now, run = 30 * DAY_S, Run(3)
     made = started(run)
     made.handle(LinkDown(run.keys[2]), 0.0)
+    done_by_the_second(made, run)
     beat(made, run, 1, now)
     came = carried(now, age_s) if age_s is not None else {}
     document = status(made, now, carried=came)
@@ -125,6 +132,7 @@ def test_a_silo_that_comes_by_bundle_takes_part_until_none_came_for_a_week(
 def test_a_bundle_does_not_excuse_a_silo_that_was_heard_since() -> None:
     now, run = 30 * DAY_S, Run(3)
     made = started(run)
+    done_by_the_second(made, run)
     beat(made, run, 1, now)
     beat(made, run, 2, now - 600.0)
     made.handle(LinkDown(run.keys[2]), now - 500.0)
@@ -194,20 +202,25 @@ def test_a_superseded_student_is_said_to_be() -> None:
 
 
 def test_what_was_thought_of_a_past_expert_is_no_problem_once_the_student_has_a_good_one() -> None:
-    run = Run(3, rounds=1, participation="tolerant")
+    run = Run(3, rounds=1)
     made = started(run)
+
+    def train(work: Train) -> None:
+        made.handle(Worked(work, snapshot(f"expert 0 {work.round}"), {}), 0.0)
+        run.publish_experts(work.round, but=(0,))
+        run.authors[0].journal = list(made.exchange.journals.chains[made.me])
 
     def doubts() -> list[str]:
         for key in run.keys[1:]:
             hear(made, run, key)
         return [p for p in status(made, 0.0)["problems"] if "noise" in p]
 
-    run.publish_experts(0, but=(0,))
+    train(Train("local", 0))
     bad = run.view().experts[run.keys[2]][0]
     verdict = Verdict(subject=run.keys[2], cause="score", entry=bad.digest, reason="like noise")
     run.authors[1].say(verdict)
     assert doubts()
-    run.publish_experts(1, but=(0,))
+    train(Train("refine", 1, anchor=bytes(32)))
     votes = [author.say(vote(1, 1, run.keys[1])) for author in run.authors[1:]]
     claimed = run.authors[1].say(lease(1, 1, votes))
     released = run.authors[1].say(run.student(claimed))
