@@ -67,6 +67,8 @@ def main() -> None:
     # while they wait, unless told to sleep: processes that share cores all but stop each other.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.excepthook = _defect
+    # A module that lies in the current folder, beside private data say, is never imported.
+    os.environ["PYTHONSAFEPATH"] = "1"
     as_json = "--json" in sys.argv
     try:
         arguments = [_at_home(argument) for argument in sys.argv[1:]]

@@ -89,10 +89,13 @@ def _peers_text(found: dict[str, Any]) -> str:
 
 def stop(
     config: Config = DEFAULT_CONFIG,
-    grace: Annotated[float, typer.Option(help="Seconds the present work may take to end.")] = 10.0,
+    grace: Annotated[
+        float, typer.Option(min=0, max=86_400, help="Seconds the present work may take to end.")
+    ] = 10.0,
     as_json: AsJson = False,
 ) -> None:
-    """Stop the daemon: it takes no new work, and later resumes where it stopped."""
+    """Stop the daemon: it takes no new work, and later resumes where it stopped. Exits with 1 if
+    it still runs 30 s after its grace."""
     state = state_folder(config)
     found = call(state, "stop", grace_s=grace)
     deadline = time.monotonic() + grace + 30.0
@@ -106,7 +109,9 @@ def stop(
     if as_json:
         print_json(found | {"stopped": stopped})
     else:
-        say("stopped" if stopped else "still stopping")
+        say("stopped" if stopped else "still stopping: its log says what holds it")
+    if not stopped:
+        raise typer.Exit(1)
 
 
 def withdraw(
@@ -118,6 +123,9 @@ def withdraw(
     as_json: AsJson = False,
 ) -> None:
     """Leave the run for good: this silo's experts serve no more. There is no way back."""
+    from dcfm_node.records.entries import check_reason
+
+    reason = check_reason(reason)
     state = state_folder(config)
     found = call(state, "status")
     own = next(silo for silo in found["silos"] if silo["self"])

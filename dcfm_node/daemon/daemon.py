@@ -119,6 +119,7 @@ class Daemon:
             Setup(
                 manifest=manifest_bytes(settings.manifest).hex(),
                 data=config.data,
+                scratch=config.state,
                 device=config.worker.device,
                 threads=config.worker.threads,
                 bf16=config.worker.bf16,
@@ -146,6 +147,8 @@ class Daemon:
         )
         async with AsyncExitStack() as stack:
             stack.enter_context(lock(config.state))
+            hang_up = partial(log.warning, "hangup", why="HUP changes nothing; 'stop' ends a node")
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
             allow_connections()
             run = run_id(self.settings.manifest)
             self.journals, said = open_journals(config.state / "journals.sqlite", run)
@@ -192,7 +195,8 @@ class Daemon:
 
     def _answer(self, command: str, arguments: dict[str, Any]) -> Answer | Awaitable[Answer]:
         if self._desk is None:
-            return {"starting": starting(self.settings.config.name, self.settings.manifest)}
+            name, manifest = self.settings.config.name, self.settings.manifest
+            return {"starting": starting(name, manifest, self.trainer.doing)}
         return self._desk.handle(command, arguments)
 
     def _control(self) -> Control:
@@ -208,6 +212,9 @@ class Daemon:
             started_at=self.started_at,
             clock=self.clock,
             put=self.put,
+            kept=lambda said: self.journals.holds(
+                self.node.run, said.entry.author, said.entry.seq, said.envelope
+            ),
             courier=Courier(
                 node=self.node,
                 snapshots=self.snapshots,

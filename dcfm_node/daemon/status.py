@@ -76,8 +76,12 @@ def status(
     }
 
 
-def starting(name: str, manifest: Manifest) -> dict[str, Any]:
-    """What there is to say before the training process is ready."""
+def starting(name: str, manifest: Manifest, doing: str) -> dict[str, Any]:
+    """What there is to say before the training process is ready.
+
+    Args:
+        doing: what that does, as the end of a sentence.
+    """
     return {
         "schema": SCHEMA,
         "node": name,
@@ -88,7 +92,7 @@ def starting(name: str, manifest: Manifest) -> dict[str, Any]:
         "phase": None,
         "doing": {
             "activity": "starting",
-            "why": "its training process starts and reads the private data",
+            "why": f"its training process {doing}",
             "waiting_on": [],
         },
     }

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -248,14 +249,16 @@ def judge(stage: Stage, wish: Wish, student: Mapping[str, Any]) -> "Evaluation":
 
 
 def keep_snapshots(stage: Stage) -> None:
-    """Link what nodes hold: they drop what their run needs no more, and the report compares all."""
+    """Copy what nodes hold: they drop what their run needs no more, and the report compares all."""
     folder = stage.out / KEPT
     folder.mkdir(exist_ok=True)
     for node in stage.nodes:
         for path in (node.state / "snapshots").glob("*.safetensors"):
             if not (folder / path.name).exists():
                 with contextlib.suppress(FileNotFoundError):  # dropped since it was listed
-                    (folder / path.name).hardlink_to(path)
+                    # Not linked: not every filesystem has hard links.
+                    shutil.copyfile(path, part := folder / "part")
+                    part.replace(folder / path.name)
 
 
 def find(stage: Stage, digest: bytes) -> Path:

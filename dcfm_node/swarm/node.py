@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dcfm_node import __version__
+from dcfm_node.errors import writable
+from dcfm_node.records.base import MAX_REASON
 from dcfm_node.records.entries import (
     Body,
     Expert,
@@ -173,7 +175,7 @@ class Node:
             case WorkFailed():
                 return self._on_failed(event, now)
             case Leave():
-                self.writer.later([Withdraw(reason=event.reason)])
+                self.writer.later([Withdraw(reason=writable(event.reason)[:MAX_REASON])])
             case Drain():
                 self.draining = True
         return []  # a Tick says the time and nothing else
