@@ -8,6 +8,7 @@ from random import Random
 from dcfm_node.errors import PeerError
 from dcfm_node.net import frames as wire
 from dcfm_node.net.frames import Buffer
+from dcfm_node.net.peers import Refused
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm import transfer
 from dcfm_node.swarm.chunks import SnapshotFiles, chunk_count, chunk_hash
@@ -71,7 +72,7 @@ class Crashed:
     reason: str
 
 
-BulkEvent = Fetched | Progressed | BadPeer | FetchFailed | ServeFailed | Crashed
+BulkEvent = Fetched | Progressed | BadPeer | FetchFailed | ServeFailed | Crashed | Refused
 
 
 @dataclass(slots=True)

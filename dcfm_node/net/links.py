@@ -7,14 +7,27 @@ import zmq
 
 from dcfm_node.net.allowance import Allowance
 from dcfm_node.net.curve import Plane, RawSocket
-from dcfm_node.net.mesh import TICK_S, Mesh
-from dcfm_node.net.peers import Down, Flooded, LinkEvent, LinkPeer, Received, Refused, Up
+from dcfm_node.net.dialer import Target
+from dcfm_node.net.mesh import TICK_S, Guests, Mesh
+from dcfm_node.net.peers import (
+    Crowd,
+    Down,
+    Flooded,
+    LinkEvent,
+    LinkPeer,
+    Received,
+    Refused,
+    Up,
+    Way,
+)
+from dcfm_node.net.reach import background
 from dcfm_node.records.messages import MAX_MESSAGE_BYTES
 
 __all__ = ["Down", "Flooded", "LinkEvent", "LinkPeer", "Links", "Received", "Refused", "Up"]
 
 QUEUE = 64
 SILENCE_S = 15.0
+ROOM = 256
 
 
 class Links:
@@ -25,6 +38,8 @@ class Links:
         listen: "tcp://host:port" to bind (port `*` for any), None to only dial out.
         peers: the allow list.
         notify: called on the loop with every event.
+        room: strangers' connections at most.
+        guests: of the bulk plane, whose links may come in at this plane's port (SPEC 4.1.4).
     """
 
     def __init__(
@@ -35,6 +50,8 @@ class Links:
         listen: str | None,
         peers: Sequence[LinkPeer],
         notify: Callable[[LinkEvent], None],
+        room: int = ROOM,
+        guests: Guests | None = None,
     ) -> None:
         self._notify = notify
         self._ticking: asyncio.TimerHandle | None = None
@@ -42,9 +59,15 @@ class Links:
             reactor=LoopReactor(),
             plane=Plane(public, secret, MAX_MESSAGE_BYTES, QUEUE, SILENCE_S),
             listen=listen,
-            peers=[(peer, peer.control) for peer in peers if peer.link_key != public],
+            peers=[
+                (peer, [Target(peer.control)] if peer.control is not None else [])
+                for peer in peers
+                if peer.link_key != public
+            ],
+            room=room,
             notify=notify,
             deliver=self._deliver,
+            guests=guests,
         )
         now = self._mesh.now()
         self._allowances = {peer.id: Allowance(now) for peer in peers}
@@ -68,6 +91,18 @@ class Links:
         if not 0 < len(data) <= MAX_MESSAGE_BYTES:
             raise ValueError(f"a message has 1 to {MAX_MESSAGE_BYTES} bytes, not {len(data)}")
         return self._mesh.send(peer_id, [data])
+
+    def send_guest(self, peer_id: bytes, frames: list[bytes | memoryview]) -> None:
+        """Queue a message of the bulk plane for a guest; what does not fit is lost."""
+        self._mesh.send_guest(peer_id, frames)
+
+    def ways(self) -> dict[bytes, Way]:
+        """How each peer is linked, by its id."""
+        return self._mesh.ways()
+
+    def crowd(self) -> Crowd:
+        """Who is at the listener."""
+        return self._mesh.crowd()
 
     def stats(self) -> dict[bytes, tuple[int, int]]:
         """Payload bytes (sent, received) by peer id."""
@@ -113,6 +148,17 @@ class LoopReactor:
         if socket not in self._due:
             self._due.add(socket)
             asyncio.get_running_loop().call_soon(self._run, socket)
+
+    def background(self, work: Callable[[], str], done: Callable[[str | OSError], None]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def hand_over(found: str | OSError) -> None:
+            try:
+                loop.call_soon_threadsafe(done, found)
+            except RuntimeError:
+                return  # the loop has ended, and with it who asked
+
+        background(work, hand_over)
 
     def _run(self, socket: RawSocket) -> None:
         self._due.discard(socket)

@@ -40,10 +40,11 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A handshake failed: ours at a peer (it has a name) or a stranger's at our door.
+    """A dial of ours failed (the peer has a name), or a stranger's handshake at our door.
 
     Attributes:
-        reason: empty where ours failed before, and now did not.
+        reason: empty where dials failed before, and now one did not.
+        times: how often our dial failed in a row.
     """
 
     name: str | None
@@ -51,6 +52,7 @@ class Refused:
     """Z85; of the peer that we dialled, or of the stranger, who may be waiting for approval."""
     address: str
     reason: str
+    times: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +68,43 @@ class Flooded:
 
 
 LinkEvent = Up | Down | Received | Refused | Flooded
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Dials to one address that failed in a row."""
+
+    address: str
+    times: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a peer is linked on one plane.
+
+    Attributes:
+        via: "own" where a link of this plane stands, "control port" where bulk has none and goes
+            by a link of its own to that port (SPEC 4.1.4), "" where none stands.
+        failures: our dials that fail, also while the peer's own dial stands.
+        hosts: where those are that hold the peer's key, if two use it at once.
+    """
+
+    via: str
+    failures: tuple[Failure, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Who is at a listener.
+
+    Attributes:
+        waiting: connections of which nobody knows yet who they are.
+        hung_up: how many of those were cut off because there were too many, ever.
+        hung_up_ago_s: how long ago that last was; None if never.
+    """
+
+    waiting: int = 0
+    hung_up: int = 0
+    hung_up_ago_s: float | None = None
