@@ -56,11 +56,12 @@ def peers(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     if as_json:
         print_json(answer)
         return
-    header = ("peer", "linked", "heard", "version", "sent", "received", "trouble")
+    header = ("peer", "linked", "bulk", "heard", "version", "sent", "received", "trouble")
     rows = [
         (
             peer["name"],
             "yes" if peer["linked"] else "no",
+            _bulk(peer),
             ago(peer["heard_ago_s"]),
             peer["version"] or "-",
             size(peer["bytes_sent"]),
@@ -70,6 +71,9 @@ def peers(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
         for peer in answer["peers"]
     ]
     typer.echo(table(header, rows))
+    for peer in answer["peers"]:
+        for line in _dials(peer):
+            typer.echo(f"dials     {peer['name']}: {line}")
     for stranger in answer["pending"]:
         typer.echo(
             f"\npending: an unknown key knocked from {stranger['address']}"
@@ -146,6 +150,21 @@ def _confirm(question: str) -> None:
     typer.confirm(question, abort=True, err=True)
 
 
+def _bulk(silo: dict[str, Any]) -> str:
+    """How snapshots pass to and from a silo."""
+    way = silo["links"].get("bulk")
+    return "-" if way is None else {"own": "up", "": "down"}.get(way["via"], way["via"])
+
+
+def _dials(silo: dict[str, Any]) -> list[str]:
+    """Which dials to a silo fail, how often and why, on either plane."""
+    return [
+        f"{plane} at {failure['address']} failed {failure['times']} times: {failure['reason']}"
+        for plane, way in silo["links"].items()
+        for failure in way["failures"]
+    ]
+
+
 def _trouble(peer: dict[str, Any]) -> str:
     """What is wrong with a peer, and by whose word."""
     said = [f"{v['cause']} ({', '.join(v['by'])}): {v['reason']}" for v in peer["verdicts"]]
@@ -172,6 +191,7 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
         *(f"behind    {what}" for what in answer["catching_up"]),
         *_skew_lines(answer),
         *_knock_lines(answer),
+        *_crowd_lines(answer),
         _coverage_text(answer["coverage"]),
         _student_text(answer["latest"], answer["students"]),
     ]
@@ -181,6 +201,7 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
         lines.append(f"why       {doing['why']}")
         awaited = [silo for silo in answer["silos"] if silo["name"] in doing["waiting_on"]]
         lines += [f"waits for {silo['name']}: {_whereabouts(silo)}" for silo in awaited]
+        lines += [f"dials     {s['name']}: {line}" for s in answer["silos"] for line in _dials(s)]
     return "\n".join(lines)
 
 
@@ -204,20 +225,34 @@ def _knock_lines(answer: dict[str, Any]) -> list[str]:
     return [f"knocks    {keys}, the last from {last}: 'dcfm-node peers' shows them"]
 
 
+def _crowd_lines(answer: dict[str, Any]) -> list[str]:
+    """Connections that do not say whose they are, once there were too many."""
+    crowds = [crowd for crowd in answer["unknown"].values() if crowd["hung_up"]]
+    if not crowds:
+        return []
+    waiting, cut = (sum(crowd[key] for crowd in crowds) for key in ("waiting", "hung_up"))
+    last = min(crowd["hung_up_ago_s"] for crowd in crowds)
+    return [
+        f"strangers {waiting} connections say not whose they are; {cut} for which there is no room"
+        f" were hung up on, the last {ago(last)} ago. Peers still come in"
+    ]
+
+
 def _whereabouts(silo: dict[str, Any]) -> str:
     """Whether a silo that is waited for is there, and what it does."""
     if silo["self"]:
         return "this node"
     if silo["by_bundle"]:
         return f"comes by bundle, the last one {ago(silo['bundle']['ago_s'])} ago"
+    trouble = _trouble(silo)
     if not silo["live"]:
         heard = silo["heard_ago_s"]
         when = (
             "not heard since this node started" if heard is None else f"last heard {ago(heard)} ago"
         )
         if silo["linked"]:
-            return f"connected, {silo['trouble'] or f'and silent: {when}'}"
-        return f"not connected, {when}{', ' * bool(silo['trouble'])}{silo['trouble']}"
+            return f"connected, {trouble or f'and silent: {when}'}"
+        return f"not connected, {when}{', ' * bool(trouble)}{trouble}"
     way = "connected" if silo["linked"] else "heard by way of others"
     if silo["activity"] in (None, "idle"):
         return f"{way}, idle"
@@ -236,7 +271,7 @@ def _bundle_lines(silos: list[dict[str, Any]]) -> list[str]:
 
 
 def _silo_table(silos: list[dict[str, Any]]) -> str:
-    header = ("silo", "link", "heard", "does", "progress", "expert", "CI gap", "hold-out")
+    header = ("silo", "link", "bulk", "heard", "does", "progress", "expert", "CI gap", "hold-out")
     return table(header, [_silo_row(silo) for silo in silos])
 
 
@@ -251,6 +286,7 @@ def _silo_row(silo: dict[str, Any]) -> tuple[object, ...]:
         + (" (withdrawn)" if silo["withdrawn"] else "")
         + (" (quarantine)" if silo["quarantined"] else ""),
         link,
+        _bulk(silo),
         "-" if silo["self"] else ago(heard),
         silo["activity"],
         share(silo["done"], silo["total"]) if busy else None,

@@ -71,8 +71,16 @@ class Control:
 
     def _status(self, _: dict[str, Any]) -> dict[str, Any]:
         traffic = self.network.traffic().values()
-        troubles = [*self.disk.problems(), *self.bench.problems(), *self.ready.warnings]
-        return status(self.node, self.clock(), troubles, self.courier.carried) | {
+        troubles = [
+            *self.disk.problems(),
+            *self.bench.problems(),
+            *self.ready.warnings,
+            *self.network.problems(),
+        ]
+        facts = status(self.node, self.clock(), troubles, self.courier.carried, self.network.ways())
+        for silo in facts["silos"]:
+            silo["refused"] = self.network.refusals.get(silo["name"], "")
+        return facts | {
             "uptime_s": round(self.clock() - self.started_at, 1),
             "bytes_sent": sum(sent for sent, _ in traffic),
             "bytes_received": sum(received for _, received in traffic),
@@ -86,7 +94,8 @@ class Control:
         }
 
     def _peers(self, _: dict[str, Any]) -> dict[str, Any]:
-        facts = status(self.node, self.clock(), carried=self.courier.carried)
+        ways = self.network.ways()
+        facts = status(self.node, self.clock(), carried=self.courier.carried, ways=ways)
         traffic = self.network.traffic()
         silos = [silo for silo in facts["silos"] if not silo["self"]]
         for silo in silos:
@@ -96,9 +105,14 @@ class Control:
         return {"schema": "dcfm-node/peers/1", "peers": silos, **self._strangers()}
 
     def _strangers(self) -> dict[str, Any]:
-        """Unknown keys that knocked; `pending_more`: others may have, which are not kept."""
+        """Unknown keys that knocked; `pending_more`: others may have, which are not kept. And
+        connections that do not say whose they are, by plane."""
         network = self.network
-        return {"pending": list(network.pending.values()), "pending_more": network.crowded}
+        return {
+            "pending": list(network.pending.values()),
+            "pending_more": network.crowded,
+            "unknown": network.crowds(),
+        }
 
     def _students(self, _: dict[str, Any]) -> dict[str, Any]:
         exchange = self.node.exchange

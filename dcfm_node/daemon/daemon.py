@@ -27,8 +27,10 @@ from dcfm_node.daemon.limits import (
     allow_connections,
     changed,
     check_counts,
+    keep_secrets,
     pace,
     quota,
+    room,
 )
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
@@ -130,7 +132,8 @@ class Daemon:
         )
         async with AsyncExitStack() as stack:
             stack.enter_context(lock(config.state))
-            allow_connections()
+            keep_secrets()
+            places = room(allow_connections(), len(self.settings.peers))
             run = run_id(self.settings.manifest)
             self.journals, said = open_journals(config.state / "journals.sqlite", run)
             stack.callback(self.journals.close)
@@ -159,7 +162,7 @@ class Daemon:
             self.ready = await self.trainer.start()
             stack.push_async_callback(self.trainer.close)
             self.node = await self._restored_node(said, inherited)
-            await self.network.open(config, self.settings.keys, self.snapshots, stack)
+            await self.network.open(config, self.settings.keys, self.snapshots, stack, places)
             self._desk = self._control()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self.stop, 0.0)

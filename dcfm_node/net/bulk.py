@@ -6,6 +6,7 @@ It has its own sockets and context, so that a gigabyte on its way never delays a
 import socket as sockets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import ceil, inf
 from queue import SimpleQueue
 from random import Random
@@ -134,7 +135,7 @@ class Bulk:
     def ways(self) -> dict[bytes, Way]:
         """How each peer is linked, by its id; called from any thread."""
         return {
-            peer: Way("control port", way.failures) if not way.via and peer in self._guests else way
+            peer: replace(way, via=way.via or ("control port" if peer in self._guests else ""))
             for peer, way in self._mesh.ways().items()
         }
 

@@ -6,8 +6,6 @@ what others need. It also aborts when a client's own routing id is one that it i
 of 2^32 (libzmq 4.3.5): so few are held at once, and so few made, that none is ever met.
 """
 
-from math import inf
-
 from dcfm_node.net.allowance import Bucket
 from dcfm_node.net.peers import Crowd
 
@@ -30,7 +28,9 @@ class Door:
         self._waiting: dict[int, tuple[str, float]] = {}
         self._by_host: dict[str, dict[int, None]] = {}
         self._buckets: dict[str, Bucket] = {}
-        self._hung_up, self._hung_up_at = 0, -inf
+        self._hung_up = 0
+        self._hung_up_at: float | None = None
+        self._starved_at: float | None = None
 
     def accepted(self, descriptor: int, host: str, now: float) -> list[int]:
         """Somebody came; returns whom to hang up on, so that there is room for all others.
@@ -71,6 +71,7 @@ class Door:
         found = list(self._waiting)[: (len(self._waiting) + 1) // 2]
         for descriptor in found:
             self.gone(descriptor)
+        self._starved_at = now
         self._count(len(found), now)
         return found
 
@@ -84,8 +85,8 @@ class Door:
 
     def crowd(self, now: float) -> Crowd:
         """What the operator should know."""
-        ago = None if self._hung_up_at == -inf else now - self._hung_up_at
-        return Crowd(len(self._waiting), self._hung_up, ago)
+        cut, starved = _ago(self._hung_up_at, now), _ago(self._starved_at, now)
+        return Crowd(len(self._waiting), self._hung_up, cut, starved)
 
     def _cut(self, host: str, now: float) -> list[int]:
         first = next(iter(self._by_host[host]))
@@ -95,4 +96,9 @@ class Door:
 
     def _count(self, hung_up: int, now: float) -> None:
         self._hung_up += hung_up
-        self._hung_up_at = now
+        if hung_up:
+            self._hung_up_at = now
+
+
+def _ago(at: float | None, now: float) -> float | None:
+    return None if at is None else round(now - at, 1)

@@ -193,9 +193,10 @@ class Listener:
         match event:
             case zmq.EVENT_ACCEPTED:
                 self._callers[value] = caller = _peer_name(value)
-                self._hang_up(self._door.accepted(value, caller.rpartition(":")[0], now))
+                host = caller.rpartition(":")[0]
+                self._turn_away(self._door.accepted(value, host, now), host)
             case zmq.EVENT_ACCEPT_FAILED:
-                self._hang_up(self._door.starved(now))
+                self._turn_away(self._door.starved(now), "")
             case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
                 self._failure = protocol_failure(value)
             case zmq.EVENT_DISCONNECTED:
@@ -206,6 +207,12 @@ class Listener:
                 self._failure = ""
                 if failure:
                     self._broken_off(caller, failure)
+
+    def _turn_away(self, descriptors: list[int], host: str) -> None:
+        if descriptors:
+            reason = "too many connections say not whose they are; those above are hung up on"
+            self._report("crowd", Refused(None, None, host, reason))
+            self._hang_up(descriptors)
 
     def _broken_off(self, caller: str, failure: str) -> None:
         reason = f"its handshake failed: {failure}"

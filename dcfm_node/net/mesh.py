@@ -29,6 +29,7 @@ class _Peer:
     up: bool = False
     guest: bool = False
     """Whether it is a guest at our listener."""
+    changed_at: float = 0.0
     sent: int = 0
     received: int = 0
 
@@ -68,7 +69,8 @@ class Mesh:
         self._context.set(zmq.MAX_SOCKETS, 64 + SOCKETS_PER_PEER * len(self.peers))
         wiring = Wiring(self._context, self.reactor, self.plane, self)
         for peer, _ in self.peers:
-            self._by_key[peer.link_key] = self._by_id[peer.id] = _Peer(peer)
+            known = _Peer(peer, changed_at=self.now())
+            self._by_key[peer.link_key] = self._by_id[peer.id] = known
         try:
             if self.listen is not None:
                 self._listener = Listener(wiring, list(self._by_key), self.room)
@@ -147,7 +149,7 @@ class Mesh:
         known = self._by_key[link_key]
         up = self.is_routed(link_key) or (known.dialer is not None and known.dialer.up)
         if up != known.up:
-            known.up = up
+            known.up, known.changed_at = up, self.now()
             self.notify(Up(known.peer.id) if up else Down(known.peer.id))
         guest = self._listener is not None and self._listener.is_up(link_key, guest=True)
         if guest != known.guest:
@@ -174,7 +176,8 @@ class Mesh:
         own = self.is_routed(link_key) or (dialer is not None and dialer.up and not dialer.guest)
         failures = dialer.failures if dialer is not None else ()
         hosts = self._listener.hosts(link_key) if self._listener is not None else ()
-        return Way("own" if own else "control port" if known.up else "", failures, hosts)
+        via = "own" if own else "control port" if known.up else ""
+        return Way(via, round(self.now() - known.changed_at, 1), failures, hosts)
 
 
 class Guests(Protocol):

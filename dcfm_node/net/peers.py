@@ -86,11 +86,13 @@ class Way:
     Attributes:
         via: "own" where a link of this plane stands, "control port" where bulk has none and goes
             by a link of its own to that port (SPEC 4.1.4), "" where none stands.
+        for_s: for how long that has been so: that any does, or none.
         failures: our dials that fail, also while the peer's own dial stands.
         hosts: where those are that hold the peer's key, if two use it at once.
     """
 
     via: str
+    for_s: float = 0.0
     failures: tuple[Failure, ...] = ()
     hosts: tuple[str, ...] = ()
 
@@ -103,8 +105,10 @@ class Crowd:
         waiting: connections of which nobody knows yet who they are.
         hung_up: how many of those were cut off because there were too many, ever.
         hung_up_ago_s: how long ago that last was; None if never.
+        starved_ago_s: how long ago the process last had no descriptor left; None if never.
     """
 
     waiting: int = 0
     hung_up: int = 0
     hung_up_ago_s: float | None = None
+    starved_ago_s: float | None = None

@@ -52,9 +52,13 @@ def test_any_number_of_keys_is_bounded_in_memory_and_in_the_log() -> None:
     assert logs[-1]["event"] == "unknown_keys"
 
 
-def test_why_a_handshake_failed_is_told_until_one_succeeds() -> None:
+def test_a_dial_that_fails_is_logged_with_its_plane_address_and_count() -> None:
     made = network()
-    made._on_link(Refused("east", EAST.link_key, "tcp://192.0.2.1:7400", "it says nothing"))
-    assert made.refusals == {"east": "it says nothing"}
-    made._on_link(Refused("east", EAST.link_key, "tcp://192.0.2.1:7400", ""))
-    assert made.refusals == {}
+    address = "tcp://192.0.2.1:7401"
+    with capture_logs() as logs:
+        made._on_bulk(Refused("east", EAST.link_key, address, "refused the connection", 4))
+        made._on_bulk(Refused("east", EAST.link_key, address, ""))
+    told = {"peer": "east", "plane": "bulk", "address": address}
+    assert [{key: line.get(key) for key in told} for line in logs] == [told, told]
+    assert [line["event"] for line in logs] == ["cannot_link", "links_again"]
+    assert (logs[0]["why"], logs[0]["times"]) == ("refused the connection", 4)

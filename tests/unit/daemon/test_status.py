@@ -22,6 +22,7 @@ SHELL: dict[str, Any] = {
     "worker": {"device": "cpu"},
     "pending": [],
     "pending_more": False,
+    "unknown": {},
 }
 
 
