@@ -159,7 +159,7 @@ def _bulk(silo: dict[str, Any]) -> str:
 def _dials(silo: dict[str, Any]) -> list[str]:
     """Which dials to a silo fail, how often and why, on either plane."""
     return [
-        f"{plane} at {failure['address']} failed {failure['times']} times: {failure['reason']}"
+        f"{plane} at {failure['address']}: {failure['times']} in a row failed: {failure['reason']}"
         for plane, way in silo["links"].items()
         for failure in way["failures"]
     ]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from contextvars import Context, copy_context
 from dataclasses import asdict
 from functools import partial
 from math import inf
@@ -94,17 +95,17 @@ class Network:
         Raises:
             UserError: an address cannot be used.
         """
-        loop = asyncio.get_running_loop()
+        hand = partial(_hand_over, asyncio.get_running_loop(), copy_context())
         self._bulk = bulk.Bulk(
             secret=keys.link_secret,
             public=keys.link_public,
             listen=config.listen.bulk,
             peers=self._peers,
             files=files,
-            notify=partial(_hand_over, loop, self._on_bulk),
+            notify=partial(hand, self._on_bulk),
             upload=config.limits.upload or inf,
             room=room,
-            relay=partial(_relay, loop, self._to_guest),
+            relay=partial(hand, self._to_guest),
         )
         self._links = links.Links(
             secret=keys.link_secret,
@@ -209,8 +210,9 @@ class Network:
 
     def _on_dialled(self, event: links.Refused, plane: str) -> None:
         told = {"peer": event.name, "plane": plane, "address": event.address}
-        if event.reason:
-            log.warning("cannot_link", **told, why=event.reason, times=event.times)
+        if event.reason:  # once is nothing: nodes start one after the other
+            level = log.warning if event.times > 1 else log.info
+            level("cannot_link", **told, why=event.reason, times=event.times)
         else:
             log.info("links_again", **told)
 
@@ -261,18 +263,9 @@ def _listening(plane: str) -> Iterator[None]:
 
 def _hand_over(
     loop: asyncio.AbstractEventLoop,
-    handle: Callable[[bulk.BulkEvent], None],
-    event: bulk.BulkEvent,
+    context: Context,
+    handle: Callable[..., None],
+    *arguments: object,
 ) -> None:
     """From the bulk thread to the loop."""
-    loop.call_soon_threadsafe(handle, event)
-
-
-def _relay(
-    loop: asyncio.AbstractEventLoop,
-    send: Callable[[bytes, list[Buffer]], None],
-    peer: bytes,
-    frames: list[Buffer],
-) -> None:
-    """The same, for what a guest is sent."""
-    loop.call_soon_threadsafe(send, peer, frames)
+    loop.call_soon_threadsafe(handle, *arguments, context=context)

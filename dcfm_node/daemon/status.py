@@ -287,7 +287,7 @@ def linking(manifest: Manifest, ways: Mapping[bytes, Mapping[str, Way]]) -> list
 
 
 def _failure(failure: Failure) -> str:
-    return f"{failure.address} failed {failure.times} times: {failure.reason}"
+    return f"{failure.times} dials in a row to {failure.address} failed: {failure.reason}"
 
 
 def _absence(silo: dict[str, Any]) -> str:

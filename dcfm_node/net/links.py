@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 
 import zmq
 
@@ -150,11 +151,11 @@ class LoopReactor:
             asyncio.get_running_loop().call_soon(self._run, socket)
 
     def background(self, work: Callable[[], str], done: Callable[[str | OSError], None]) -> None:
-        loop = asyncio.get_running_loop()
+        loop, context = asyncio.get_running_loop(), copy_context()
 
         def hand_over(found: str | OSError) -> None:
             try:
-                loop.call_soon_threadsafe(done, found)
+                loop.call_soon_threadsafe(done, found, context=context)
             except RuntimeError:
                 return  # the loop has ended, and with it who asked
 
