@@ -157,12 +157,14 @@ def _bulk(silo: dict[str, Any]) -> str:
 
 
 def _dials(silo: dict[str, Any]) -> list[str]:
-    """Which dials to a silo fail, how often and why, on either plane."""
-    return [
-        f"{plane} at {failure['address']}: {failure['times']} in a row failed: {failure['reason']}"
-        for plane, way in silo["links"].items()
-        for failure in way["failures"]
-    ]
+    """Which dials to a silo fail, how often and why, on either plane; a port once."""
+    found = {
+        failure["address"]: f"{plane} at {failure['address']}: {failure['times']} in a row failed:"
+        f" {failure['reason']}"
+        for plane in ("bulk", "control")
+        for failure in silo["links"].get(plane, {}).get("failures", ())
+    }
+    return list(found.values())
 
 
 def _trouble(peer: dict[str, Any]) -> str:

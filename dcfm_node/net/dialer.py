@@ -229,7 +229,7 @@ class Dialer:
                 self._succeeded()
             case zmq.EVENT_CLOSED:
                 self._fail("it refused the connection, or did not answer")
-            case zmq.EVENT_DISCONNECTED:
+            case zmq.EVENT_DISCONNECTED if self.up:
                 self._lost("")
             case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 self._fail(
@@ -237,7 +237,7 @@ class Dialer:
                 )
             case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
                 self._fail(f"the handshake failed: {protocol_failure(value)}")
-            case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+            case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_DISCONNECTED:
                 self._breaks += 1
                 self._fail(self._silence() if self._breaks >= BREAKS_BEFORE_REPORT else "")
 
@@ -257,7 +257,7 @@ class Dialer:
         if self._owner.now() - self._connected_at < HANDSHAKE_S / 2:
             return (
                 "it ended the handshake without a word: is the link key that we have for it right,"
-                " and is it a dcfm-node of this version?"
+                " is it a dcfm-node of this version, and does no proxy answer in its place?"
             )
         return (
             f"it accepts connections and says nothing for {HANDSHAKE_S:g} s: its process is stopped"

@@ -60,6 +60,9 @@ class Monitor:
         reactor.watch(self._socket, lambda: drain(self._socket, self._receive))
 
     def close(self) -> None:
+        # While events are told faster than we read, libzmq waits for us, and we must not for it.
+        while self._socket.poll(0):
+            self._socket.recv_multipart()
         self._watched.monitor(None, 0)
         self._reactor.unwatch(self._socket)
         self._socket.close(linger=0)

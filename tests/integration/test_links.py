@@ -172,6 +172,24 @@ def test_a_peer_that_says_nothing_is_not_said_to_refuse_and_is_forgiven_when_it_
     asyncio.run(scenario())
 
 
+def test_what_hangs_up_before_the_handshake_is_told() -> None:
+    """As a proxy does that answers for a peer which it cannot reach."""
+
+    async def scenario() -> None:
+        server, silo = Node("server"), Node("silo")
+        async with closing(silo):
+            proxy = await asyncio.start_server(
+                lambda reader, writer: writer.transport.abort(), "127.0.0.1"
+            )
+            host, port = proxy.sockets[0].getsockname()
+            await silo.start(server.peer(f"tcp://{host}:{port}"), listen=None)
+            told = await silo.refusal()
+            assert told.name == "server" and "without a word" in told.reason
+            proxy.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_peer_that_restarts_goes_down_and_comes_back() -> None:
     async def scenario() -> None:
         a, b, reborn = Node("a"), Node("b"), Node("b")
