@@ -252,8 +252,7 @@ def _problems(
             "so many silos withdrew that the others are no quorum: nobody can be elected; continue"
             " the run with another roster"
         )
-    if node.exchange.usurped:
-        found.append("another node signs with this node's key: this node writes no more")
+    found += _used_twice(node)
     found += _rejected(node.exchange.view)
     if released is not None and released["outcome"] == "DEGRADED":
         found.append(f"the released student lacks: {', '.join(released['missing'])}")
@@ -261,6 +260,19 @@ def _problems(
     if phase is not None and phase.stage == "done" and released is None:
         found.append("the run ended without a released student")
     return found
+
+
+def _used_twice(node: Node) -> list[str]:
+    """That another node has this one's keys, by what it signed."""
+    recovery = node.exchange.recovery
+    if node.exchange.usurped:
+        return ["another node signs with this node's key: this node writes no more"]
+    if recovery.writable and recovery.shown[1] > recovery.epoch:
+        return [
+            "another node began with this node's keys after it did: stop one of them, or give it"
+            " keys of its own"
+        ]
+    return []
 
 
 def linking(manifest: Manifest, ways: Mapping[bytes, Mapping[str, Way]]) -> list[str]:
@@ -303,19 +315,16 @@ def _absence(silo: dict[str, Any]) -> str:
         # Where others take in its bundles, its records come here, and no sign of life does.
         written = silo["record_ago_s"]
         record = f"; its last record is {written:.0f} s old" if written is not None else ""
-        dials = (
-            ""
-            if silo["linked"]
-            else "".join(
-                f"; dialling it at {failure['address']} failed {failure['times']} times:"
-                f" {failure['reason']}"
-                for failure in silo["links"].get("control", {}).get("failures", ())
-            )
-        )
-        return f"was not heard {when}{record}{dials}"
+        return f"was not heard {when}{record}{_undialled(silo)}"
     if silo["late_s"] is not None:
         return f"answers, but is waited for since {silo['late_s']:.0f} s and shows no progress"
     return ""
+
+
+def _undialled(silo: dict[str, Any]) -> str:
+    """Why its control port cannot be dialled, where no link stands."""
+    failures = () if silo["linked"] else silo["links"].get("control", {}).get("failures", ())
+    return "".join(f"; {_failure(Failure(**failure))}" for failure in failures)
 
 
 def _doing(node: Node) -> dict[str, Any]:

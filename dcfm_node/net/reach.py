@@ -26,12 +26,12 @@ def parts(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def reach(address: str, timeout_s: float = CONNECT_S) -> str:
+def reach(address: str) -> str:
     """The first of a name's addresses, of either family, at which something accepts connections.
+    Blocks while the name is looked up, and `CONNECT_S` for each address.
 
     Args:
         address: "tcp://host:port".
-        timeout_s: for each of them; blocks for as long.
 
     Returns:
         The address with a number for its name.
@@ -50,19 +50,19 @@ def reach(address: str, timeout_s: float = CONNECT_S) -> str:
         host = socket.getnameinfo(where, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
         try:
             with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.settimeout(timeout_s)
+                probe.settimeout(CONNECT_S)
                 probe.connect(where)
         except OSError as error:
-            failed.append(f"{host} {_words(error, timeout_s)}")
+            failed.append(f"{host} {_words(error)}")
         else:
             return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
     raise OSError("; ".join(dict.fromkeys(failed)))
 
 
-def _words(error: OSError, timeout_s: float) -> str:
+def _words(error: OSError) -> str:
     match error:
         case TimeoutError():
-            return f"did not answer in {timeout_s:g} s: a firewall, or the machine is off"
+            return f"did not answer in {CONNECT_S:g} s: a firewall, or the machine is off"
         case ConnectionRefusedError():
             return "refused the connection: nothing listens on that port"
         case _:
