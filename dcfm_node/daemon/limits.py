@@ -20,8 +20,8 @@ from dcfm_node.wire.canonical import pack
 MAX_OPEN = 65_536
 OWN_FILES = 128
 """Descriptors of journals, snapshots that are read and written, the worker, the operator."""
-PEER_FILES = 12
-"""Those of a peer's links on both planes: diallers, their monitors, the connections."""
+PEER_FILES = 20
+"""Those of a peer's links: two diallers with their monitors, and what it may hold at our ports."""
 MIN_ROOM, MAX_ROOM = 16, 1_024
 PR_SET_DUMPABLE = 4
 """prctl(2)."""

@@ -19,7 +19,7 @@ from dcfm_node.net.curve import (
 )
 from dcfm_node.net.monitor import Monitor, drain
 from dcfm_node.net.peers import Failure, LinkPeer, Refused
-from dcfm_node.net.reach import parts, reach
+from dcfm_node.net.reach import CONNECT_S, parts, reach
 
 MAX_FRAMES = 3
 SIGN_OF_LIFE_S = 2.0
@@ -28,6 +28,8 @@ FIRST_REDIAL_S, LAST_REDIAL_S = 0.5, 10.0
 FIRST_AGAIN_S, LAST_AGAIN_S = 60.0, 3_600.0
 """Pauses after which a guest asks whether the plane's own port can be reached by now."""
 BREAKS_BEFORE_REPORT = 2
+DIAL_S = CONNECT_S + 2 * HANDSHAKE_S
+"""A dial that led to nothing after so long is given up."""
 
 
 class Owner(Protocol):
@@ -111,7 +113,7 @@ class Dialer:
         self._asking = 0
         """Number of the question that is out, negative when it was answered."""
         self._redial_at, self._pause = 0.0, FIRST_REDIAL_S
-        self._heard = self._sent = self._connected_at = self._again_at = 0.0
+        self._heard = self._sent = self._dialled_at = self._connected_at = self._again_at = 0.0
         self._again = FIRST_AGAIN_S
         self._breaks = 0
         self._failures: dict[str, Failure] = {}
@@ -159,6 +161,8 @@ class Dialer:
                 if self._owner.is_routed(self._peer.link_key):
                     self._turn = 0  # nobody is a guest who is at home already
                 self._ask(self._targets[self._turn])
+        elif not self.up and now - self._dialled_at > DIAL_S:
+            self._fail(f"no handshake came about in {DIAL_S:g} s")  # libzmq says not always why
         elif self.up and now - self._heard > self._plane.silence_s:
             self._lost(f"nothing was heard on the link for {self._plane.silence_s:g} s")
         elif self.up and now - self._sent >= SIGN_OF_LIFE_S:
@@ -204,6 +208,7 @@ class Dialer:
 
     def _connect(self, endpoint: str) -> None:
         """Dial a numeric address; what fails is told by the monitor."""
+        self._dialled_at = self._owner.now()
         try:
             socket = self._socket = dialling_socket(self._context, self._plane, self._peer.link_key)
             self._monitor = Monitor(self._reactor, socket, self._on_event)

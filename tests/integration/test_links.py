@@ -1,6 +1,7 @@
 """The control plane over real sockets on the loopback (SPEC 4)."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import pytest
 import zmq
 
 from dcfm_node.errors import UserError
-from dcfm_node.net.curve import RawSocket
+from dcfm_node.net.curve import RawSocket, dialling_socket
 from dcfm_node.net.door import LINKS_AT_ONCE
 from dcfm_node.net.links import Down, LinkEvent, LinkPeer, Links, Received, Refused, Up
 from dcfm_node.net.listener import MAX_ROUTES
@@ -419,6 +420,29 @@ def test_a_dial_that_fails_is_told_with_reason_and_count(address: str) -> None:
             assert silo.links
             (failure,) = silo.links.ways()[server.id].failures
             assert (failure.address, failure.times >= 2) == (address, True)
+
+    asyncio.run(scenario())
+
+
+def test_a_process_without_descriptors_says_so_and_dials_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dialled, left = dialling_socket, [1, 2]
+
+    def without(*arguments: Any) -> RawSocket:
+        if left:
+            left.pop()
+            raise zmq.ZMQError(errno.EMFILE)
+        return dialled(*arguments)
+
+    async def scenario() -> None:
+        server, silo = Node("server"), Node("silo")
+        async with closing(server, silo):
+            address = await server.start(silo.peer())
+            monkeypatch.setattr("dcfm_node.net.dialer.dialling_socket", without)
+            await silo.start(server.peer(address), listen=None)
+            assert "too many open files" in (await silo.refusal()).reason
+            await silo.until(Up(server.id))
 
     asyncio.run(scenario())
 
