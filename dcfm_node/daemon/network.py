@@ -17,7 +17,7 @@ from dcfm_node.daemon.disk import Disk
 from dcfm_node.errors import OtherProtocolError, PeerError, UserError
 from dcfm_node.net import bulk, links
 from dcfm_node.net.frames import Buffer
-from dcfm_node.net.peers import LinkPeer, Way
+from dcfm_node.net.peers import Faulted, LinkPeer, Way
 from dcfm_node.records.entries import Cause, Snapshot
 from dcfm_node.records.messages import Message
 from dcfm_node.swarm.chunks import SnapshotFiles
@@ -73,6 +73,7 @@ class Network:
         ]
         self.pending: dict[str, dict[str, str]] = {}
         self.refusals: dict[str, str] = {}
+        self._faults: dict[str, Faulted] = {}
 
     @property
     def crowded(self) -> bool:
@@ -158,14 +159,19 @@ class Network:
 
     def problems(self) -> list[str]:
         """What the machine does to the links, in words, with what to do."""
-        crowds = (self._links.crowd(), self._bulk.crowd())
-        if not any(c.starved_ago_s is not None and c.starved_ago_s < STARVED_S for c in crowds):
-            return []
-        return [
-            "connections of strangers took the last of this process's file descriptors; they are"
-            " hung up on, and it goes on by itself. Raise the limit of open files (ulimit -n,"
-            " LimitNOFILE)"
+        found = [
+            f"the {plane} links met what they should not, {fault.times} times since the start, the"
+            f" last: {fault.reason}; all else goes on. A restart forgets it; please report it"
+            for plane, fault in self._faults.items()
         ]
+        crowds = (self._links.crowd(), self._bulk.crowd())
+        if any(c.starved_ago_s is not None and c.starved_ago_s < STARVED_S for c in crowds):
+            found.append(
+                "connections of strangers took the last of this process's file descriptors; they"
+                " are hung up on, and it goes on by itself. Raise the limit of open files"
+                " (ulimit -n, LimitNOFILE)"
+            )
+        return found
 
     def _to_guest(self, peer: bytes, frames: list[Buffer]) -> None:
         self._links.send_guest(peer, frames)
@@ -183,6 +189,8 @@ class Network:
                 self._on_message(peer, data)
             case links.Refused():
                 self._on_refused(event, "control")
+            case Faulted():
+                self._on_fault("control", event)
             case links.Flooded(peer, dropped):
                 self._accuse(peer, "flood", f"sent {dropped} messages more than it may")
 
@@ -216,6 +224,11 @@ class Network:
         else:
             log.info("links_again", **told)
 
+    def _on_fault(self, plane: str, fault: Faulted) -> None:
+        self._faults[plane] = fault
+        if fault.times & (fault.times - 1) == 0:
+            log.error("fault", plane=plane, why=fault.reason, times=fault.times)
+
     def _on_stranger(self, link_key: str, event: links.Refused) -> None:
         """Told once for each key, and of so many alone: an attacker has any number of them."""
         if link_key in self.pending or self.crowded:
@@ -241,6 +254,8 @@ class Network:
                     self._accuse(peer, "malformed", f"sent what is no bulk message: {reason}")
             case links.Refused():
                 self._on_refused(event, "bulk")
+            case Faulted():
+                self._on_fault("bulk", event)
             case bulk.FetchFailed(digest, reason):
                 log.error("fetch_failed", snapshot=digest.hex()[:8], why=reason)
                 self._disk.refused("snapshots", reason)

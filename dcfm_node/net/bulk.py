@@ -28,7 +28,7 @@ from dcfm_node.net.curve import Plane, RawSocket
 from dcfm_node.net.dialer import Target
 from dcfm_node.net.frames import Buffer
 from dcfm_node.net.mesh import TICK_S, Mesh
-from dcfm_node.net.peers import Crowd, Down, LinkPeer, Refused, Up, Way
+from dcfm_node.net.peers import Crowd, Down, Faulted, LinkPeer, Refused, Up, Way
 from dcfm_node.net.reach import background
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm.chunks import CHUNK_BYTES, SnapshotFiles
@@ -53,6 +53,8 @@ SILENCE_S = 120.0
 """Longer than a chunk takes on the slowest link of use; the kernel finds dead hosts sooner."""
 IO_THREADS = 2
 CLOSE_S = 10.0
+FAULT_PAUSE_S = 0.25
+"""Between a fault of ours and what is done next, lest it be met again at once and for ever."""
 ROOM = 256
 
 
@@ -168,16 +170,26 @@ class Bulk:
             self._reactor.close()
 
     def _loop(self) -> None:
-        due = 0.0
+        due, faults = 0.0, 0
         while not self._closing:
-            now = time.monotonic()
-            self._reactor.poll(max(0.0, min(due, self._carrier.due(now)) - now))
-            now = time.monotonic()
-            if now >= due:
-                due = now + TICK_S
-                self._mesh.tick()
-                self._carrier.tick(now)
-            self._carrier.step(now)
+            try:
+                due = self._turn(due)
+            except Exception as error:
+                faults += 1
+                self._notify(Faulted(f"{type(error).__name__}: {error}", faults))
+                time.sleep(FAULT_PAUSE_S)
+
+    def _turn(self, due: float) -> float:
+        """Do what there is to do; when the next tick is due."""
+        now = time.monotonic()
+        self._reactor.poll(max(0.0, min(due, self._carrier.due(now)) - now))
+        now = time.monotonic()
+        if now >= due:
+            due = now + TICK_S
+            self._mesh.tick()
+            self._carrier.tick(now)
+        self._carrier.step(now)
+        return due
 
     def _send(self, peer_id: bytes, frames: list[Buffer]) -> bool:
         if self._mesh.send(peer_id, frames):
@@ -258,7 +270,7 @@ class ThreadReactor:
                 self._ear.recv(4_096)
             elif ready in self._drains:
                 self._drains[ready]()
-        for _ in range(self._calls.qsize()):
+        for _ in range(self._calls.qsize()):  # those that come meanwhile have rung again
             self._calls.get_nowait()()
 
     def close(self) -> None:

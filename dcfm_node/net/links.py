@@ -13,6 +13,7 @@ from dcfm_node.net.mesh import TICK_S, Guests, Mesh
 from dcfm_node.net.peers import (
     Crowd,
     Down,
+    Faulted,
     Flooded,
     LinkEvent,
     LinkPeer,
@@ -54,10 +55,10 @@ class Links:
         room: int = ROOM,
         guests: Guests | None = None,
     ) -> None:
-        self._notify = notify
+        self._notify, self._faults = notify, 0
         self._ticking: asyncio.TimerHandle | None = None
         self._mesh = Mesh(
-            reactor=LoopReactor(),
+            reactor=LoopReactor(self._faulted),
             plane=Plane(public, secret, MAX_MESSAGE_BYTES, QUEUE, SILENCE_S),
             listen=listen,
             peers=[
@@ -126,13 +127,25 @@ class Links:
 
     def _tick(self) -> None:
         self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
-        self._mesh.tick()
+        try:
+            self._mesh.tick()
+        except Exception as error:
+            self._faulted(error)
+
+    def _faulted(self, error: Exception) -> None:
+        self._faults += 1
+        self._notify(Faulted(f"{type(error).__name__}: {error}", self._faults))
 
 
 class LoopReactor:
-    """Watches the edge-triggered descriptors of sockets on the running loop."""
+    """Watches the edge-triggered descriptors of sockets on the running loop.
 
-    def __init__(self) -> None:
+    Args:
+        faulted: told of what a handler raised, which ends nothing.
+    """
+
+    def __init__(self, faulted: Callable[[Exception], None]) -> None:
+        self._faulted = faulted
         self._drains: dict[RawSocket, Callable[[], bool]] = {}
         self._due: set[RawSocket] = set()
 
@@ -166,9 +179,10 @@ class LoopReactor:
         drain = self._drains.get(socket)
         if drain is None:
             return
-        more = True
+        more = True  # a handler that raises must not leave the rest of the input without an edge
         try:
             more = drain()
-        finally:  # a handler that raises must not leave the rest of the input without an edge
-            if more and socket in self._drains:
-                self.touched(socket)
+        except Exception as error:
+            self._faulted(error)
+        if more and socket in self._drains:
+            self.touched(socket)

@@ -67,7 +67,19 @@ class Flooded:
     dropped: int
 
 
-LinkEvent = Up | Down | Received | Refused | Flooded
+@dataclass(frozen=True, slots=True)
+class Faulted:
+    """Something that this machine or program did wrong with one message or dial; all else goes on.
+
+    Attributes:
+        times: how often that happened on this plane, so far.
+    """
+
+    reason: str
+    times: int
+
+
+LinkEvent = Up | Down | Received | Refused | Flooded | Faulted
 
 
 @dataclass(frozen=True, slots=True)

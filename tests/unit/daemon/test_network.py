@@ -6,6 +6,7 @@ from dcfm_node.config.peers import Peer
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.daemon.network import MAX_PENDING, Network
 from dcfm_node.net.links import Refused
+from dcfm_node.net.peers import Faulted
 
 EAST = Peer.model_construct(name="east", sign_key=b"e" * 32, link_key="k" * 40)
 
@@ -62,3 +63,13 @@ def test_a_dial_that_fails_is_logged_with_its_plane_address_and_count() -> None:
     assert [{key: line.get(key) for key in told} for line in logs] == [told, told]
     assert [line["event"] for line in logs] == ["cannot_link", "links_again"]
     assert (logs[0]["why"], logs[0]["times"]) == ("refused the connection", 4)
+
+
+def test_a_fault_of_ours_is_logged_ever_more_seldom() -> None:
+    made = network()
+    with capture_logs() as logs:
+        for times in range(1, 1_001):
+            made._on_bulk(Faulted("MemoryError: ", times))
+            made._on_link(Faulted("ZMQError: no", times))
+    assert len(logs) == 2 * 10
+    assert {line["plane"] for line in logs} == {"bulk", "control"}
