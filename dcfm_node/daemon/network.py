@@ -67,6 +67,7 @@ class Network:
         self._put, self._moved, self._arrived, self._broken = put, moved, arrived, broken
         self._disk = disk
         self._names = {peer.sign_key: peer.name for peer in peers}
+        self._members: dict[str | None, bytes] = {peer.link_key: peer.sign_key for peer in peers}
         self._peers = [
             LinkPeer(peer.sign_key, peer.name, peer.link_key, peer.control, peer.bulk)
             for peer in peers
@@ -211,6 +212,9 @@ class Network:
     def _on_refused(self, event: links.Refused, plane: str) -> None:
         if event.name is not None:
             self._on_dialled(event, plane)
+        elif event.link_key in self._members:
+            reason = f"{event.reason}, at the {plane} port"
+            self._accuse(self._members[event.link_key], "malformed", reason)
         elif event.link_key is not None:
             self._on_stranger(event.link_key, event)
         else:

@@ -201,8 +201,7 @@ class Bulk:
     def _on_link(self, event: Up | Down | Refused) -> None:
         if not isinstance(event, Refused):
             self._set_linked(self._up, event.peer_id, isinstance(event, Up))
-        elif event.name is not None:
-            # Strangers are told of by the control plane, whose keys and gate are the same.
+        else:
             self._notify(event)
 
     def _set_linked(self, kind: set[bytes], peer_id: bytes, up: bool) -> None:

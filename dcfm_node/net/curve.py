@@ -152,16 +152,16 @@ class Gate:
         """The reply to a request, both without the delimiter. Total: any input has an answer.
 
         Returns:
-            The reply, and the (link key, address) of a client turned away for its key.
+            The reply, and the (link key, address) of a client turned away for its key, or put off.
         """
         match request:
             case [b"1.0", number, domain, address, _, b"CURVE", key] if len(key) == 32:
                 link_key = z85.encode(key).decode()
+                stranger = (link_key, address.decode("ascii", "replace"))
                 if domain == ZAP_DOMAIN and link_key in self._allowed:
                     if not self._admits(link_key):
-                        return [b"1.0", number, b"300", b"too many links", b"", b""], None
+                        return [b"1.0", number, b"300", b"too many links", b"", b""], stranger
                     return [b"1.0", number, b"200", b"OK", link_key.encode(), b""], None
-                stranger = (link_key, address.decode("ascii", "replace"))
                 return [b"1.0", number, b"400", b"unknown key", b"", b""], stranger
             case [_, number, *_]:
                 return [b"1.0", number, b"400", b"not a CURVE request", b"", b""], None

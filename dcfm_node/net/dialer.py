@@ -25,6 +25,9 @@ MAX_FRAMES = 3
 SIGN_OF_LIFE_S = 2.0
 """An empty message goes out on a link that sent nothing for so long."""
 FIRST_REDIAL_S, LAST_REDIAL_S = 0.5, 10.0
+STEADY_S = 10.0
+"""A link that stood so long is redialled at once when it breaks; one that comes and goes is not, or
+the peer's door would put it off (SPEC 4.1.5)."""
 FIRST_AGAIN_S, LAST_AGAIN_S = 60.0, 3_600.0
 """Pauses after which a guest asks whether the plane's own port can be reached by now."""
 BREAKS_BEFORE_REPORT = 2
@@ -113,8 +116,8 @@ class Dialer:
         self._asking = 0
         """Number of the question that is out, negative when it was answered."""
         self._redial_at, self._pause = 0.0, FIRST_REDIAL_S
-        self._heard = self._sent = self._dialled_at = self._connected_at = self._again_at = 0.0
-        self._again = FIRST_AGAIN_S
+        self._heard = self._sent = self._dialled_at = self._connected_at = self._up_at = 0.0
+        self._again_at, self._again = 0.0, FIRST_AGAIN_S
         self._breaks = 0
         self._failures: dict[str, Failure] = {}
         self.up = False
@@ -250,8 +253,9 @@ class Dialer:
         target, now = self._targets[self._turn], self._owner.now()
         if self._failures.pop(target.address, None) is not None:
             self._tell(Failure(target.address, 0, ""))
-        self._pause, self._breaks = FIRST_REDIAL_S, 0
-        self._heard, self._again_at = now, now + self._again
+        self._breaks = 0
+        self._heard = self._up_at = now
+        self._again_at = now + self._again
         self._set_up(True)
         # The peer learns of the route back to us by the first message on it.
         self.send([b""])
@@ -271,6 +275,8 @@ class Dialer:
 
     def _lost(self, reason: str) -> None:
         """A link that stood is gone: dial again from the first target on."""
+        if self._owner.now() - self._up_at > STEADY_S:
+            self._pause = FIRST_REDIAL_S
         self._fail(reason)
         self._turn = 0
 

@@ -26,6 +26,7 @@ MAX_ROUTES = 4
 """Links of one kind that one peer may hold open to us at once."""
 MAX_REPORTED = 256
 REPORT_AGAIN_S = 600.0
+UNKNOWN_KEY = "its link key is not approved here"
 WRONG_KEY = "zmtp cryptographic"
 """How a client's HELLO to another key than ours fails."""
 GUEST_SILENCE_S = 120.0
@@ -164,7 +165,7 @@ class Listener:
     def _refuse_id(self, link_key: str, descriptor: int) -> None:
         caller = self._callers.get(descriptor, "")
         reason = "it chose a routing id, which no dcfm-node does"
-        self._report(f"{link_key} chose", Refused(None, None, caller, reason))
+        self._report(f"{link_key} chose", Refused(None, link_key, caller, reason))
         self._hang_up([descriptor])
 
     def _drop(self, kind: Kind, routing_id: bytes) -> None:
@@ -184,9 +185,9 @@ class Listener:
         self._reactor.touched(self._zap)
         if stranger is not None:
             link_key, address = stranger
-            self._report(
-                link_key, Refused(None, link_key, address, "its link key is not approved here")
-            )
+            known = (link_key, False) in self._routes
+            reason = "it makes more links than it may" if known else UNKNOWN_KEY
+            self._report(link_key, Refused(None, link_key, address, reason))
 
     def _on_event(self, event: int, value: int) -> None:
         now = self._owner.now()

@@ -40,7 +40,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A dial of ours failed (the peer has a name), or a stranger's handshake at our door.
+    """A dial of ours failed (the peer has a name), or we turned somebody away at our door.
 
     Attributes:
         reason: empty where dials failed before, and now one did not.
@@ -49,7 +49,8 @@ class Refused:
 
     name: str | None
     link_key: str | None
-    """Z85; of the peer that we dialled, or of the stranger, who may be waiting for approval."""
+    """Z85; of the peer that we dialled, of the stranger, who may be waiting for approval, or of the
+    peer that breaks SPEC 4.1.5."""
     address: str
     reason: str
     times: int = 0

@@ -313,7 +313,7 @@ def test_a_client_that_chooses_its_routing_id_is_hung_up_on_and_told(own: bytes)
                 socket.send(b"mask")
                 refusal = await server.refusal()
                 await settled(address, 0)
-            assert "routing id" in refusal.reason and refusal.link_key is None
+            assert "routing id" in refusal.reason and refusal.link_key == rogue.keys[0]
             assert not any(isinstance(event, Received | Up) for event in server.events)
 
     asyncio.run(scenario())
@@ -349,6 +349,9 @@ def test_a_key_has_few_links_and_makes_few_at_once() -> None:
                 await honest.start(server.peer(address), listen=None)
                 await server.until(Up(honest.id))
                 assert Down(rogue.id) not in server.events
+                refusal = await server.refusal()
+                assert (refusal.link_key, refusal.name) == (rogue.keys[0], None)
+                assert "more links than it may" in refusal.reason
             finally:
                 for socket in sockets:
                     socket.close(linger=0)

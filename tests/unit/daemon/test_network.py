@@ -1,5 +1,7 @@
 """What the daemon makes of knocks at its door and of handshakes that fail."""
 
+from collections.abc import Callable
+
 from structlog.testing import capture_logs
 
 from dcfm_node.config.peers import Peer
@@ -7,17 +9,18 @@ from dcfm_node.daemon.disk import Disk
 from dcfm_node.daemon.network import MAX_PENDING, Network
 from dcfm_node.net.links import Refused
 from dcfm_node.net.peers import Faulted
+from dcfm_node.swarm.effects import Event, Misbehaved
 
 EAST = Peer.model_construct(name="east", sign_key=b"e" * 32, link_key="k" * 40)
 
 
-def network() -> Network:
+def network(put: Callable[[Event], None] = lambda event: None) -> Network:
     async def pause() -> None:
         raise AssertionError("nothing is written here")
 
     return Network(
         [EAST],
-        put=lambda event: None,
+        put=put,
         moved=lambda digest: None,
         arrived=lambda digest: None,
         broken=lambda: None,
@@ -73,3 +76,13 @@ def test_a_fault_of_ours_is_logged_ever_more_seldom() -> None:
             made._on_link(Faulted("ZMQError: no", times))
     assert len(logs) == 2 * 10
     assert {line["plane"] for line in logs} == {"bulk", "control"}
+
+
+def test_a_member_that_breaks_the_rules_of_links_is_named_and_no_stranger() -> None:
+    events: list[Event] = []
+    made = network(events.append)
+    made._on_bulk(Refused(None, EAST.link_key, "192.0.2.1", "it makes more links than it may"))
+    why = "it makes more links than it may, at the bulk port"
+    assert events == [Misbehaved(EAST.sign_key, "malformed", why)]
+    assert made.refusals == {"east": why}
+    assert made.pending == {}
