@@ -79,7 +79,7 @@ class Control:
         ]
         facts = status(self.node, self.clock(), troubles, self.courier.carried, self.network.ways())
         for silo in facts["silos"]:
-            silo["refused"] = self.network.refusals.get(silo["name"], "")
+            silo["refused"] = self._refused(silo)
         return facts | {
             "uptime_s": round(self.clock() - self.started_at, 1),
             "bytes_sent": sum(sent for sent, _ in traffic),
@@ -101,8 +101,14 @@ class Control:
         for silo in silos:
             sent, received = traffic.get(bytes.fromhex(silo["id"]), (0, 0))
             silo |= {"bytes_sent": sent, "bytes_received": received}
-            silo["refused"] = self.network.refusals.get(silo["name"], "")
+            silo["refused"] = self._refused(silo)
         return {"schema": "dcfm-node/peers/1", "peers": silos, **self._strangers()}
+
+    def _refused(self, silo: dict[str, Any]) -> str:
+        """What a peer did on its links, or why none stands."""
+        failures = [] if silo["linked"] else silo["links"].get("control", {}).get("failures", [])
+        dialled = failures[0]["reason"] if failures else ""
+        return self.network.refusals.get(silo["name"], dialled)
 
     def _strangers(self) -> dict[str, Any]:
         """Unknown keys that knocked; `pending_more`: others may have, which are not kept. And
