@@ -63,11 +63,12 @@ def peers(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
 
 
 def _peers_text(found: dict[str, Any]) -> str:
-    header = ("peer", "linked", "heard", "version", "sent", "received", "trouble")
+    header = ("peer", "linked", "bulk", "heard", "version", "sent", "received", "trouble")
     rows = [
         (
             peer["name"],
             "yes" if peer["linked"] else "no",
+            _bulk(peer),
             ago(peer["heard_ago_s"]),
             peer["version"] or "-",
             size(peer["bytes_sent"]),
@@ -75,6 +76,9 @@ def _peers_text(found: dict[str, Any]) -> str:
             _trouble(peer),
         )
         for peer in found["peers"]
+    ]
+    dials = [
+        f"dials     {peer['name']}: {line}" for peer in found["peers"] for line in _dials(peer)
     ]
     pending = [
         f"\npending: an unknown key knocked from {stranger['address']}"
@@ -84,7 +88,7 @@ def _peers_text(found: dict[str, Any]) -> str:
         "\n  with 'dcfm-node run continue'"
         for stranger in found["pending"]
     ]
-    return "\n".join([table(header, rows), *pending])
+    return "\n".join([table(header, rows), *dials, *pending])
 
 
 def stop(
@@ -162,6 +166,23 @@ def _confirm(question: str) -> None:
     ask(question)
 
 
+def _bulk(silo: dict[str, Any]) -> str:
+    """How snapshots pass to and from a silo."""
+    way = silo["links"].get("bulk")
+    return "-" if way is None else {"own": "up", "": "down"}.get(way["via"], way["via"])
+
+
+def _dials(silo: dict[str, Any]) -> list[str]:
+    """Which dials to a silo fail, how often and why, on either plane; a port once."""
+    found = {
+        failure["address"]: f"{plane} at {failure['address']}: {failure['times']} in a row failed:"
+        f" {failure['reason']}"
+        for plane in ("bulk", "control")
+        for failure in silo["links"].get(plane, {}).get("failures", ())
+    }
+    return list(found.values())
+
+
 def _trouble(peer: dict[str, Any]) -> str:
     """What is wrong with a peer, and by whose word."""
     said = [f"{v['cause']} ({', '.join(v['by'])}): {v['reason']}" for v in peer["verdicts"]]
@@ -188,6 +209,7 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
         *(f"behind    {what}" for what in answer["catching_up"]),
         *_skew_lines(answer),
         *_knock_lines(answer),
+        *_crowd_lines(answer),
         _coverage_text(answer["coverage"]),
         *_weight_lines(answer["silos"]),
         _student_text(answer["latest"], answer["students"]),
@@ -198,6 +220,7 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
         lines.append(f"why       {doing['why']}")
         awaited = [silo for silo in answer["silos"] if silo["name"] in doing["waiting_on"]]
         lines += [f"waits for {silo['name']}: {_whereabouts(silo)}" for silo in awaited]
+        lines += [f"dials     {s['name']}: {line}" for s in answer["silos"] for line in _dials(s)]
     return "\n".join(lines)
 
 
@@ -232,20 +255,34 @@ def _knock_lines(answer: dict[str, Any]) -> list[str]:
     return [f"knocks    {keys}, the last from {last}: 'dcfm-node peers' shows them"]
 
 
+def _crowd_lines(answer: dict[str, Any]) -> list[str]:
+    """Connections that do not say whose they are, once there were too many."""
+    crowds = [crowd for crowd in answer["unknown"].values() if crowd["hung_up"]]
+    if not crowds:
+        return []
+    waiting, cut = (sum(crowd[key] for crowd in crowds) for key in ("waiting", "hung_up"))
+    last = min(crowd["hung_up_ago_s"] for crowd in crowds)
+    return [
+        f"strangers {waiting} connections say not whose they are; {cut} for which there is no room"
+        f" were hung up on, the last {ago(last)} ago. Peers still come in"
+    ]
+
+
 def _whereabouts(silo: dict[str, Any]) -> str:
     """Whether a silo that is waited for is there, and what it does."""
     if silo["self"]:
         return "this node"
     if silo["by_bundle"]:
         return f"comes by bundle, the last one {ago(silo['bundle']['ago_s'])} ago"
+    trouble = _trouble(silo)
     if not silo["live"]:
         heard = silo["heard_ago_s"]
         when = (
             "not heard since this node started" if heard is None else f"last heard {ago(heard)} ago"
         )
         if silo["linked"]:
-            return f"connected, {silo['trouble'] or f'and silent: {when}'}"
-        return f"not connected, {when}{', ' * bool(silo['trouble'])}{silo['trouble']}"
+            return f"connected, {trouble or f'and silent: {when}'}"
+        return f"not connected, {when}{', ' * bool(trouble)}{trouble}"
     way = "connected" if silo["linked"] else "heard by way of others"
     if silo["activity"] in (None, "idle"):
         return f"{way}, idle"
@@ -264,7 +301,7 @@ def _bundle_lines(silos: list[dict[str, Any]]) -> list[str]:
 
 
 def _silo_table(silos: list[dict[str, Any]]) -> str:
-    header = ("silo", "link", "heard", "does", "progress", "expert", "CI gap", "hold-out")
+    header = ("silo", "link", "bulk", "heard", "does", "progress", "expert", "CI gap", "hold-out")
     return table(header, [_silo_row(silo) for silo in silos])
 
 
@@ -279,6 +316,7 @@ def _silo_row(silo: dict[str, Any]) -> tuple[object, ...]:
         + (" (withdrawn)" if silo["withdrawn"] else "")
         + (" (quarantine)" if silo["quarantined"] else ""),
         link,
+        _bulk(silo),
         "-" if silo["self"] else ago(heard),
         silo["activity"],
         share(silo["done"], silo["total"]) if busy else None,
