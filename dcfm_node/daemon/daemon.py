@@ -4,10 +4,9 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import structlog
@@ -20,35 +19,39 @@ from dcfm_node.daemon.carriages import Carriages
 from dcfm_node.daemon.control import Control
 from dcfm_node.daemon.courier import Courier
 from dcfm_node.daemon.deltas import Deltas, restore
-from dcfm_node.daemon.disk import Disk, Said, open_journals, write
+from dcfm_node.daemon.disk import Disk, Said, open_journals
+from dcfm_node.daemon.executor import Executor
+from dcfm_node.daemon.forms import Forms
+from dcfm_node.daemon.handling import Handling
+from dcfm_node.daemon.intake import Intake
 from dcfm_node.daemon.legacy import kept, legacy
 from dcfm_node.daemon.limits import (
     Settings,
     allow_connections,
     changed,
     check_counts,
+    keep_secrets,
     pace,
     quota,
+    room,
 )
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
 from dcfm_node.daemon.status import starting
 from dcfm_node.daemon.training import Trainer
-from dcfm_node.errors import Failed, PeerError
-from dcfm_node.records.entries import Expert
+from dcfm_node.daemon.troubles import Troubles
+from dcfm_node.daemon.upkeep import look_after
+from dcfm_node.errors import Failed
 from dcfm_node.store.archive import earlier_lineage
 from dcfm_node.store.lock import lock
 from dcfm_node.store.snapshots import SnapshotStore
-from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema
 from dcfm_node.swarm.effects import (
     Cancel,
     Drain,
     Drop,
-    Durable,
     Effect,
     Event,
     Fetch,
-    Held,
     LinkUp,
     Received,
     Report,
@@ -61,7 +64,6 @@ from dcfm_node.swarm.effects import (
     WorkFailed,
 )
 from dcfm_node.swarm.node import Node
-from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Signer, manifest_bytes, run_id
 from dcfm_node.worker.messages import Line, Ready, Setup
 
@@ -79,6 +81,8 @@ class Daemon:
 
     node: Node
     bench: Bench
+    forms: Forms
+    intake: Intake
     ready: Ready
 
     def __init__(self, settings: Settings) -> None:
@@ -90,20 +94,34 @@ class Daemon:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._stopped = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._broken = ""
         self.disk = Disk(self._pause)
-        me = settings.keys.sign_public
+        self.troubles = Troubles(self.clock)
+        me, run = settings.keys.sign_public, run_id(settings.manifest)
+        self.executor = Executor(
+            run, self.disk, self.troubles, do=self._do, put=self.put, clock=self.clock
+        )
+        self.handling = Handling(
+            me,
+            self.troubles,
+            node=lambda: self.node,
+            carry_out=lambda effects: self.executor.carry_out(self.journals, effects),
+            begin_anew=self._begin_anew,
+            clock=self.clock,
+        )
         self.network = Network(
             [peer for peer in settings.peers if peer.sign_key != me],
             put=self.put,
             moved=lambda digest: self.deltas.moved(digest),  # noqa: PLW0108 - made in `run`
             arrived=lambda digest: self.deltas.fetched(digest),  # noqa: PLW0108
-            broken=self._stopped.set,
+            broken=self._end,
             disk=self.disk,
         )
         self.trainer = Trainer(
             Setup(
                 manifest=manifest_bytes(settings.manifest).hex(),
                 data=config.data,
+                scratch=config.state,
                 device=config.worker.device,
                 threads=config.worker.threads,
                 bf16=config.worker.bf16,
@@ -122,20 +140,24 @@ class Daemon:
         """Serve until stopped.
 
         Raises:
-            UserError: the node cannot start as it is set up; nothing is left running.
+            UserError: the node cannot start as it is set up, or not go on; nothing is left running.
         """
         config = self.settings.config
+        asyncio.get_running_loop().set_exception_handler(self._unhandled)
         structlog.contextvars.bind_contextvars(
             node=config.name, run=run_id(self.settings.manifest).hex()[:8]
         )
         async with AsyncExitStack() as stack:
             stack.enter_context(lock(config.state))
-            allow_connections()
+            keep_secrets()
+            hang_up = partial(log.warning, "hangup", why="HUP changes nothing; 'stop' ends a node")
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
+            places = room(allow_connections(), len(self.settings.peers))
             run = run_id(self.settings.manifest)
             self.journals, said = open_journals(config.state / "journals.sqlite", run)
             stack.callback(self.journals.close)
             self.carriages = Carriages(config.state / "bundles.json", run)
-            inherited = legacy(self.settings)
+            self._inherited = legacy(self.settings)
             self.snapshots = SnapshotStore(config.state)
             self.bench = Bench(
                 self.trainer,
@@ -149,7 +171,7 @@ class Daemon:
                 self.settings.manifest.transfer.width,
                 fetch=self.network.fetch,
                 cancel=self.network.unfetch,
-                arrived=lambda digest: self._spawn(self._check(digest)),
+                arrived=lambda digest: self._spawn(self.intake.check(digest)),
                 spawn=self._spawn,
             )
             server = await serve(config.state, self._answer)
@@ -157,9 +179,11 @@ class Daemon:
             stack.callback(server.close)
             log.info("worker_starting", data=config.data.format)
             self.ready = await self.trainer.start()
+            self.forms = Forms(self.settings.manifest, self.ready, self.snapshots)
+            self.intake = Intake(self.forms, self.troubles, node=lambda: self.node, put=self.put)
             stack.push_async_callback(self.trainer.close)
-            self.node = await self._restored_node(said, inherited)
-            await self.network.open(config, self.settings.keys, self.snapshots, stack)
+            self.node = await self._first_node(said)
+            await self.network.open(config, self.settings.keys, self.snapshots, stack, places)
             self._desk = self._control()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self.stop, 0.0)
@@ -167,13 +191,15 @@ class Daemon:
             log.info("started", version=__version__, device=self.ready.device)
             if self.ready.device == "cpu" and (config.worker.bf16 or config.worker.compile):
                 log.warning("ignored", settings="worker.bf16, worker.compile", why="no GPU is here")
+            self._spawn(look_after(self.snapshots, self.put))
             await self._serve()
             notify("STOPPING=1")
         log.info("stopped")
 
     def _answer(self, command: str, arguments: dict[str, Any]) -> Answer | Awaitable[Answer]:
         if self._desk is None:
-            return {"starting": starting(self.settings.config.name, self.settings.manifest)}
+            name, manifest = self.settings.config.name, self.settings.manifest
+            return {"starting": starting(name, manifest, self.trainer.doing)}
         return self._desk.handle(command, arguments)
 
     def _control(self) -> Control:
@@ -184,16 +210,20 @@ class Daemon:
             trainer=self.trainer,
             snapshots=self.snapshots,
             disk=self.disk,
+            own_troubles=self.troubles,
             ready=self.ready,
             started_at=self.started_at,
             clock=self.clock,
             put=self.put,
+            kept=lambda said: self.journals.holds(
+                self.node.run, said.entry.author, said.entry.seq, said.envelope
+            ),
             courier=Courier(
                 node=self.node,
                 snapshots=self.snapshots,
                 folder=self.settings.config.state / "import",
                 handle=self._hand_in,
-                check=self._check,
+                check=self.intake.check,
                 unfetch=self.network.unfetch,
                 carriages=self.carriages,
             ),
@@ -213,9 +243,9 @@ class Daemon:
         self._stopped.set()
         self.put(Tick())
 
-    async def _restored_node(self, said: Said, inherited: Expert | None) -> Node:
+    def _restored(self, said: Said) -> Node:
+        """A node that knows what the store kept, and has not begun."""
         settings = self.settings
-        check_counts(self.ready.counts, settings.config.name)
         node = Node(
             signer=Signer(settings.keys.sign),
             manifest=settings.manifest,
@@ -225,43 +255,37 @@ class Daemon:
             rng=random.Random(),
             wall_ms=time.time_ns() // 1_000_000 - int(self.clock() * 1_000),
             pace=pace(settings.config.gossip.interval_s),
-            inherited=inherited,
+            inherited=self._inherited,
         )
-        self.journals.enter(node.run, manifest_bytes(settings.manifest))
         node.restore(*said)
+        return node
+
+    async def _first_node(self, said: Said) -> Node:
+        manifest = self.settings.manifest
+        check_counts(self.ready.counts, self.settings.config.name)
+        node = self._restored(said)
+        self.journals.enter(node.run, manifest_bytes(manifest))
         view = node.exchange.view
         for warning in (other := changed(view.joins.get(node.me), self.ready.counts)):
             log.warning("private_data", why=warning)
         self.ready = self.ready.model_copy(update={"warnings": (*self.ready.warnings, *other)})
-        forms = {digest: self._form(view, digest) for digest in view.named}
-        forms |= dict.fromkeys(kept(settings.manifest, node.inherited), self.ready.tensors)
-        node.held |= await asyncio.to_thread(self._intact, forms)
+        forms = {digest: self.forms.of(view, digest) for digest in view.named}
+        forms |= dict.fromkeys(kept(manifest, node.inherited), self.ready.tensors)
+        node.held |= await asyncio.to_thread(self.forms.intact, forms)
         await asyncio.to_thread(restore, self.snapshots, view.deltas, node.held)
         return node
-
-    def _intact(self, named: Mapping[bytes, Schema]) -> set[bytes]:
-        """Snapshots of this run that are on disk and sound. A disk can change a bit, and a crash
-        can leave one unchecked: what is not sound is dropped, and fetched again if it is wanted."""
-        found = set()
-        for digest in self.snapshots.held():
-            # Also what no record names yet: a torn file would be taken for a peer's fault.
-            if not self.snapshots.verify(digest) or digest not in named:
-                continue
-            if self._flaw(digest, named[digest]):
-                self.snapshots.remove(digest)
-            else:
-                found.add(digest)
-        for digest in self.snapshots.partials() - named.keys():
-            self.snapshots.discard(digest)
-        return found
 
     # The loop
 
     def put(self, event: Event) -> None:
-        """Hand the loop an event. While it stands still for the disk, what peers say is let pass:
-        gossip says it again."""
+        """Hand the loop an event. While it stands still for the disk, or for what fails, what peers
+        say is let pass: gossip says it again."""
         if self.disk.waiting and isinstance(event, Received):
             return
+        if isinstance(event, Received | LinkUp):
+            if (heard := self.handling.admitted(event)) is None:
+                return
+            event = heard
         if isinstance(event, LinkUp):
             self.carriages.forget(self.settings.manifest.silo_name(event.peer))
         self._events.put_nowait(event)
@@ -280,22 +304,25 @@ class Daemon:
                 event = await asyncio.wait_for(self._events.get(), patience)
             except TimeoutError:
                 event = DUE
-            await self._carry_out(self.node.handle(event, self.clock()))
+            await self.handling.take(event)
+            self.executor.again(self.node)
             if event is not DUE:
                 self._events.task_done()
             if watchdog is not None and self.clock() - fed_at >= watchdog:
                 fed_at = self.clock()
                 notify("WATCHDOG=1")
+        if self._broken:
+            raise Failed(self._broken, fix="start it again, as a service manager does by itself")
 
-    async def _carry_out(self, effects: list[Effect]) -> None:
-        """In order: what tells of an entry or epoch waits until the disk took it (SPEC 3.5.6)."""
-        for kind, group in groupby(effects, type):
-            if issubclass(kind, Durable):
-                kept = partial(write, self.journals, self.node.run, list(group))
-                await self.disk.insist("the journals", kept)
-            else:
-                for effect in group:
-                    self._do(effect)
+    def _begin_anew(self) -> None:
+        """From what is on the disk, as after a restart."""
+        old, run = self.node, self.node.run
+        self.executor.attempt(Cancel())
+        self.node = self._restored((*self.journals.load(run), self.journals.beats(run)))
+        self.node.held |= old.held & self.snapshots.held()
+        self._desk = self._control()
+        for peer in old.exchange.linked():
+            self.put(LinkUp(peer))
 
     async def _pause(self) -> None:
         """Until a write is tried again; not while the node is being stopped."""
@@ -330,55 +357,26 @@ class Daemon:
     # What comes in
 
     def _on_worker(self, line: Line) -> None:
-        self.bench.hear(line)
-
-    async def _check(self, digest: bytes) -> None:
-        """A snapshot arrived whole: hold it only if it may be loaded."""
-        form = self._form(self.node.exchange.view, digest)
-        flaw = await asyncio.to_thread(self._flaw, digest, form)
-        if not flaw:
-            self.put(Held(digest))
-            return
-        log.warning("snapshot_refused", snapshot=digest.hex()[:8], why=flaw)
-        self.snapshots.remove(digest)
-        self.put(Unfit(digest, flaw))
+        try:
+            self.bench.hear(line)
+        except Exception as error:
+            why = self.troubles.caught("hearing the worker", error)
+            self.executor.attempt(Cancel())
+            if (work := self.node.work) is not None:
+                self.put(WorkFailed(work, why))
 
     async def _score_ensemble(self, work: Score) -> None:
         """Its leader may have named a snapshot that is none, held here because it is an expert."""
-        view, manifest = self.node.exchange.view, self.settings.manifest
-        names = [manifest.silo_name(key) for key in view.taught_by(work.snapshot) or ()]
-        form = ensemble_schema(self.ready.tensors, self.ready.router, names)
-        if flaw := await asyncio.to_thread(self._flaw, work.snapshot, form):
-            self.put(Unfit(work.snapshot, flaw, entry=work.student))
-            self.put(WorkFailed(work, flaw))
-        else:
-            self.bench.start(work, self.node, self.ready.data)
-
-    def _form(self, view: View, digest: bytes) -> Schema:
-        """What a snapshot must hold: one network, those of an ensemble's teachers, or how far a
-        student is."""
-        if digest in view.expert_snapshots:
-            # Whatever else names it: nobody can make another's expert unfit by that.
-            return self.ready.tensors
-        if digest in view.checkpointed:
-            return self.ready.checkpoint
-        manifest = self.settings.manifest
-        members = view.taught_by(digest) if manifest.method.ensemble else None
-        if members is None:
-            return self.ready.tensors
-        names = [manifest.silo_name(key) for key in members]
-        return ensemble_schema(self.ready.tensors, self.ready.router, names)
-
-    def _flaw(self, digest: bytes, form: Schema) -> str:
-        """Why a snapshot on disk may not be loaded; empty if it may."""
-        path = self.snapshots.path(digest)
-        if path is None:
-            return "it is gone from the disk"
         try:
-            check_snapshot(path, form)
-        except PeerError as error:
-            return str(error)
-        return ""
+            form = self.forms.of_ensemble(self.node.exchange.view, work.snapshot)
+            flaw = await asyncio.to_thread(self.forms.flaw, work.snapshot, form)
+            if not flaw:
+                self.bench.start(work, self.node, self.ready.data)
+                return
+            self.put(Unfit(work.snapshot, flaw, entry=work.student))
+        except Exception as error:
+            flaw = self.troubles.caught("starting work", error)
+        self.put(WorkFailed(work, flaw))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -386,7 +384,17 @@ class Daemon:
         task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
+        """What a task leaves undone is asked for again; that it failed is told."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("defect", exc_info=error)
-            self._stopped.set()
+            self.troubles.caught("a task of this node", error)
+
+    def _unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What raised in a callback of the loop, where nobody else would hear of it."""
+        error = context.get("exception") or RuntimeError(context["message"])
+        self.troubles.caught("a callback of this node", error)
+
+    def _end(self) -> None:
+        """Without the thread that moves snapshots no run can end: a start mends that."""
+        self._broken = "the thread that moves snapshots ended by a defect; see the log"
+        self._stopped.set()

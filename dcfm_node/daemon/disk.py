@@ -6,7 +6,8 @@ from pathlib import Path
 
 import structlog
 
-from dcfm_node.errors import DiskError
+from dcfm_node.daemon.troubles import is_the_machines
+from dcfm_node.errors import Failed
 from dcfm_node.store.journals import Damaged, JournalStore, set_aside
 from dcfm_node.swarm.effects import Effect, Persist, PersistBeat, PersistFork
 from dcfm_node.wire.envelope import Sealed, SealedBeat
@@ -92,12 +93,20 @@ class Disk:
             log.info("disk_accepted", what=what)
 
     async def insist(self, what: str, write: Callable[[], None]) -> None:
-        """Write, however long it takes: nothing that depends on it may happen before."""
+        """Write, however long it takes: nothing that depends on it may happen before.
+
+        Raises:
+            Failed: the node is being stopped.
+            Damaged: the file is not what was written: a start sets it aside, and asks the peers.
+        """
         while True:
             try:
                 write()
-            except DiskError as error:
-                self.refused(what, error.what)
+            except Exception as error:
+                refused = isinstance(error, Failed) and not isinstance(error, Damaged)
+                if not refused and not is_the_machines(error):
+                    raise
+                self.refused(what, getattr(error, "what", "") or str(error) or "out of memory")
                 self.waiting = True
                 await self._pause()
             else:

@@ -11,17 +11,18 @@ from dataclasses import dataclass, field
 from dcfm_node import __version__
 from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Withdraw
-from dcfm_node.records.manifest import MAX_SILOS, Manifest, differences
+from dcfm_node.records.manifest import MAX_SILOS, Manifest
 from dcfm_node.records.messages import (
     MAX_ENTRIES,
     MAX_ENTRIES_BYTES,
-    PROTOCOL,
     Beat,
     Entries,
+    Head,
     Message,
     Mismatch,
     Sync,
 )
+from dcfm_node.swarm import strangers
 from dcfm_node.swarm.bucket import Bucket
 from dcfm_node.swarm.effects import (
     Effect,
@@ -37,6 +38,7 @@ from dcfm_node.swarm.faults import fault_of
 from dcfm_node.swarm.journal import Journals, Offered, Proofs
 from dcfm_node.swarm.liveness import Liveness
 from dcfm_node.swarm.recovery import Recovery
+from dcfm_node.swarm.strangers import PeerState
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import (
     OPENER,
@@ -44,36 +46,17 @@ from dcfm_node.wire.envelope import (
     Sealed,
     SealedBeat,
     Signs,
-    decode_manifest,
     entry_digest,
-    manifest_bytes,
     seal_beat,
 )
 
 EMPTY_ANSWERS = 8
 """So many answers in a row without a new entry, and a peer has nothing more for us."""
-ANSWERS_PER_S, ANSWERS_AT_ONCE = 1.0 * 2**20, 16.0 * 2**20
-"""Bytes of entries that a peer gets by asking: enough to catch up with all journals at once, and
-twice what it is itself allowed to send."""
+ANSWERS_PER_S, ANSWERS_AT_ONCE = 256.0 * 2**10, 8.0 * 2**20
+"""Bytes of entries that a peer gets by asking. Half of what it takes of us at least (SPEC 4.7): an
+honest node does not flood, whoever fattens the journals that it passes on."""
 FANOUT = 2
 """Linked peers that a round of gossip tells; each tells back."""
-
-
-@dataclass
-class PeerState:
-    """What is known of one peer's link and standing."""
-
-    linked: bool = False
-    heard_at: float | None = None
-    version: str = ""
-    trouble: str = ""
-    """Why it takes no part with us, in words: another manifest, malformed input."""
-    ahead: int = 0
-    """Entries that it said, last, to hold beyond ours."""
-    warned_at: float = -1e9
-    empty_answers: int = 0
-    """How often in a row it answered our sync and brought nothing that was new here."""
-    brought: bool = False
 
 
 @dataclass
@@ -98,6 +81,8 @@ class Exchange:
     """Length of this node's own journal on its disk when it started."""
     usurped: bool = False
     """Somebody else signs with this node's key, or it runs twice: it writes no more."""
+    _resent: dict[tuple[bytes, bytes], int] = field(default_factory=dict)
+    """By peer and author, from where to send on a chain whose end differs there."""
     _view: View | None = None
     """None where a tail was replaced or cut, until it is asked for."""
 
@@ -233,12 +218,12 @@ class Exchange:
         """One message of an authenticated peer. Never raises on what a peer sent."""
         state = self.peers.get(peer)
         if state is None:
-            return [_refusal(peer, "is not on the roster of this run")]
+            return [_refusal(peer, "is not on the roster of this run", 1)]
         state.heard_at = now
         if isinstance(message, Mismatch):
-            return self._on_mismatch(peer, state, message, now)
+            return strangers.mismatch(self.manifest, peer, state, message, now)
         if message.run != self.journals.run:
-            return self._on_other_run(peer, state, now)
+            return strangers.other_run(self.manifest, peer, state, now)
         state.trouble = ""
         if isinstance(message, Sync):
             state.version = message.version
@@ -248,21 +233,14 @@ class Exchange:
             return self._on_entries(peer, message, now)
         except PeerError as error:
             state.trouble = self.malformed[peer] = str(error)
-            return [_refusal(peer, str(error))]
+            state.refusals += 1
+            often = state.refusals & (state.refusals - 1)  # told at the 1st, 2nd, 4th, 8th, ...
+            return [] if often else [_refusal(peer, str(error), state.refusals)]
 
     def hear_foreign(self, event: Foreign) -> list[Effect]:
-        """A message of another version: whoever is older must be upgraded (SPEC 4.2.1)."""
+        """A message of another version of the protocol."""
         state = self.peers.get(event.peer)
-        if state is None:
-            return []
-        name = self.manifest.silo_name(event.peer)
-        older = name if event.protocol < PROTOCOL else "this node"
-        software = f" (dcfm-node {event.software})" if event.software else ""
-        why = f"speaks protocol {event.protocol}{software}, this node {PROTOCOL}; upgrade {older}"
-        if state.trouble == why:
-            return []
-        state.trouble, state.version = why, event.software
-        return [Report("other_protocol", {"peer": name, "why": why}, "warning")]
+        return strangers.other_protocol(self.manifest, state, event) if state is not None else []
 
     def _on_sync(self, peer: bytes, sync: Sync, now: float) -> list[Effect]:
         self.recovery.hear(peer, sync)
@@ -271,8 +249,8 @@ class Exchange:
             state.empty_answers = 0 if state.brought else state.empty_answers + 1
             state.brought = False
         effects: list[Effect] = []
-        lacking, beats = self.journals.missing(sync.heads), self._beats_unknown_to(sync.beats)
-        effects += self._answer(peer, lacking, beats, now)
+        beats = self._beats_unknown_to(sync.beats)
+        effects += self._answer(peer, self._lacking(peer, sync.heads), beats, now)
         if sync.reply:
             effects.append(Send(peer, self.sync(reply=False)))
         return effects
@@ -315,6 +293,21 @@ class Exchange:
                 return [PersistFork(proof.first, proof.second), fork, *self._check_own(sealed)]
         return []
 
+    def _lacking(self, peer: bytes, heads: Mapping[bytes, Head]) -> Iterator[Sealed]:
+        """What a peer with these heads lacks. Where its tail differs from ours and one message does
+        not bear the chain, the next goes on where that ended: it may hold all before."""
+        for author, chain in self.journals.chains.items():
+            head = heads.get(author)
+            if head is None or not self.journals.conflicts(author, head):
+                yield from self.journals.missing_from(author, head)
+                continue
+            yield from self.journals.proof_for(author, head)
+            first = self._resent.get((peer, author), 0)
+            for seq in range(first if first < len(chain) else 0, len(chain)):
+                self._resent[peer, author] = seq
+                yield chain[seq]
+            self._resent[peer, author] = 0
+
     def _answer(
         self, peer: bytes, lacking: Iterable[Sealed], beats: list[bytes], now: float
     ) -> list[Effect]:
@@ -348,35 +341,6 @@ class Exchange:
         self.usurped = True
         why = "this node's key signs elsewhere too; this node writes no more"
         return [Report("key_used_twice", {"why": why}, "error")]
-
-    def _on_other_run(self, peer: bytes, state: PeerState, now: float) -> list[Effect]:
-        state.trouble = state.trouble or "takes part in another run"
-        if now - state.warned_at < 10.0:
-            return []
-        state.warned_at = now
-        reply = Mismatch(
-            run=self.journals.run,
-            version=__version__,
-            manifest=manifest_bytes(self.manifest),
-            reason="another manifest",
-        )
-        return [Send(peer, reply)]
-
-    def _on_mismatch(
-        self, peer: bytes, state: PeerState, message: Mismatch, now: float
-    ) -> list[Effect]:
-        try:
-            fields = differences(self.manifest, decode_manifest(message.manifest))
-            trouble = f"its run.toml or roster differs in: {', '.join(fields) or 'nothing'}"
-        except PeerError as error:
-            trouble = f"its manifest cannot be read: {error}"
-        state.version = message.version
-        if trouble == state.trouble:
-            return []
-        state.trouble = trouble
-        name = self.manifest.silo_name(peer)
-        report = Report("manifest_mismatch", {"peer": name, "why": trouble}, "warning")
-        return [report, *self._on_other_run(peer, state, now)]
 
     # State
 
@@ -426,5 +390,6 @@ def as_many_as_fit(
     return tuple(fitting), None
 
 
-def _refusal(peer: bytes, reason: str) -> Report:
-    return Report("refused_input", {"peer": peer.hex()[:8], "why": reason}, "warning")
+def _refusal(peer: bytes, reason: str, times: int) -> Report:
+    fields = {"peer": peer.hex()[:8], "why": reason, "times": times}
+    return Report("refused_input", fields, "warning")

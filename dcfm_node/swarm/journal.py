@@ -13,7 +13,7 @@ Trust rules, in the order they are applied to an entry that `wire.open_entry` al
 Which entries are held in the end does not depend on the order in which they came.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -202,21 +202,36 @@ class Journals:
         """Entries of an author that a peer with head `theirs` lacks: the proof of a fork that it
         does not know, then its journal in chain order.
         """
-        ours, chain = self._heads[author], self.chains[author]
-        fork = self.forks.get(author)
-        unproven = fork is not None and (theirs is None or not 0 <= theirs.forked <= fork.seq)
-        if fork is not None and unproven:
-            yield from (fork.first, fork.second)
-        for seq in range(self._beyond(chain, ours, theirs), len(chain)):
+        yield from self.proof_for(author, theirs)
+        chain = self.chains[author]
+        for seq in range(self._beyond(author, theirs), len(chain)):
             yield chain[seq]
 
-    def _beyond(self, chain: list[Sealed], ours: Head, theirs: Head | None) -> int:
+    def proof_for(self, author: bytes, theirs: Head | None) -> Sequence[Sealed]:
+        """The two entries of an author's fork, unless a peer knows of it or of a lower one."""
+        fork = self.forks.get(author)
+        if fork is None or (theirs is not None and 0 <= theirs.forked <= fork.seq):
+            return ()
+        return (fork.first, fork.second)
+
+    def conflicts(self, author: bytes, theirs: Head) -> bool:
+        """Whether a peer holds another tail of an author, in place of which ours goes."""
+        ours = self._heads[author]
+        ahead = (ours.epoch, ours.seq) >= (theirs.epoch, theirs.seq)
+        return ahead and not self._shares(author, theirs)
+
+    def _shares(self, author: bytes, theirs: Head) -> bool:
+        """Whether a peer's chain of an author is the beginning of ours."""
+        chain = self.chains[author]
+        if theirs.seq < 0:
+            return True
+        return theirs.seq < len(chain) and chain[theirs.seq].digest == theirs.digest
+
+    def _beyond(self, author: bytes, theirs: Head | None) -> int:
         """From which seq on a peer lacks a chain."""
-        if theirs is None or theirs.seq < 0:
+        if theirs is None or self.conflicts(author, theirs):
             return 0
-        if theirs.seq < len(chain) and chain[theirs.seq].digest == theirs.digest:
-            return theirs.seq + 1
-        return 0 if (ours.epoch, ours.seq) >= (theirs.epoch, theirs.seq) else len(chain)
+        return theirs.seq + 1 if self._shares(author, theirs) else len(self.chains[author])
 
 
 def _conflict(a: Sealed, b: Sealed) -> bool:

@@ -9,16 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dcfm_node import __version__
+from dcfm_node.errors import writable
+from dcfm_node.records.base import MAX_REASON
 from dcfm_node.records.entries import (
     Body,
-    Entry,
     Expert,
     Join,
     Label,
     Lease,
     Refuse,
     Snapshot,
-    Verdict,
     Vote,
     Withdraw,
 )
@@ -34,6 +34,7 @@ from dcfm_node.swarm.effects import (
     Effect,
     Event,
     Foreign,
+    Gone,
     Held,
     Leave,
     LinkDown,
@@ -52,45 +53,20 @@ from dcfm_node.swarm.effects import (
 )
 from dcfm_node.swarm.election import Booth, Stand
 from dcfm_node.swarm.exchange import Exchange
+from dcfm_node.swarm.failing import Failing, failed, set_aside
 from dcfm_node.swarm.holdings import Holdings
-from dcfm_node.swarm.journal import MAX_SEQ, Proofs
+from dcfm_node.swarm.journal import Proofs
 from dcfm_node.swarm.liveness import Duty, Liveness, Pace
 from dcfm_node.swarm.needs import spent
-from dcfm_node.swarm.outcome import brief, in_vain, outcome_of, set_aside, still_true
+from dcfm_node.swarm.outcome import in_vain, outcome_of, still_true
 from dcfm_node.swarm.plan import Situation, Step, audited_round, next_step, unaudited, wanted
 from dcfm_node.swarm.rounds import turn
-from dcfm_node.swarm.verdicts import on_claims, on_unfit, once, owed
-from dcfm_node.wire.envelope import (
-    OPENER,
-    Opener,
-    Sealed,
-    SealedBeat,
-    Signs,
-    run_id,
-    seal_entry,
-)
+from dcfm_node.swarm.verdicts import given_up, on_claims, on_unfit, once, owed
+from dcfm_node.swarm.writer import Writer
+from dcfm_node.wire.envelope import OPENER, Opener, Sealed, SealedBeat, Signs, run_id
 
 MAX_MOVES_PER_EVENT = 8
 """Votes and leases that one event may trigger: a bound, never reached by an honest run."""
-FAREWELL_BYTES = 4_096
-"""What is kept free in the own journal, so that a silo can always say that it withdraws."""
-MAX_FAILURES = 5
-"""After so many failures in a row of one piece of work, nobody waits for it any more."""
-MAX_DOUBLINGS = 6
-"""The pause before the next try grows to 2 ** 6 times the first one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failing:
-    """The work that failed last, how often in a row, and why."""
-
-    work: Work
-    times: int
-    reason: str
-
-    def hopeless(self, kind: type) -> bool:
-        """Whether it is work of a kind that failed too often to be waited for."""
-        return isinstance(self.work, kind) and self.times >= MAX_FAILURES
 
 
 @dataclass
@@ -125,15 +101,13 @@ class Node:
         policy = self.manifest.policy
         liveness = Liveness(12 * self.pace.gossip_s, policy.stall_s, policy.duty_s)
         self.exchange = Exchange.create(self.manifest, self.me, liveness, self.opener)
+        self.writer = Writer(self.signer, self.exchange)
         self.holdings = Holdings(self.held, policy.stall_s, policy.duty_s)
         self.step: Step | None = None
         self.work: Work | None = None
         self.failing: Failing | None = None
-        self.full = False
-        """Its journal has no room for more: it can only say that it withdraws."""
         self.progress = (0, 0)
         self.draining = False
-        self._pending: list[Body] = []
         self._not_before = 0
         self._stand: Stand | None = None
         self._awaited: tuple[int, Sequence[bytes]] | None = None
@@ -174,7 +148,7 @@ class Node:
     @property
     def unsaid(self) -> tuple[Body, ...]:
         """Records that wait to be published."""
-        return tuple(self._pending)
+        return tuple(self.writer.pending)
 
     # Hearing
 
@@ -186,8 +160,8 @@ class Node:
                 return self.exchange.hear_foreign(event)
             case LinkUp() | LinkDown() | Carried():
                 return self._on_link(event, now)
-            case Held():
-                self.holdings.arrived(event.digest, now)
+            case Held() | Gone():
+                self._on_disk(event, now)
             case Unfit() | Misbehaved():
                 self._on_offence(event)
             case Progressed():
@@ -195,13 +169,14 @@ class Node:
             case Downloading():
                 self.holdings.moved(now)
                 if self.work is None:
-                    self.progress = (event.done, event.total)
+                    over = event.done == event.total  # the next one has nothing yet
+                    self.progress = (0, 0) if over else (event.done, event.total)
             case Worked() | Checkpointed():
                 return self._on_worked(event)
             case WorkFailed():
                 return self._on_failed(event, now)
             case Leave():
-                self._pending.append(Withdraw(reason=event.reason))
+                self.writer.later([Withdraw(reason=writable(event.reason)[:MAX_REASON])])
             case Drain():
                 self.draining = True
         return []  # a Tick says the time and nothing else
@@ -220,42 +195,43 @@ class Node:
         self._linked_at = now if self._linked_at is None else self._linked_at
         return []
 
+    def _on_disk(self, event: Held | Gone, now: float) -> None:
+        if isinstance(event, Held):
+            self.holdings.arrived(event.digest, now)
+        else:
+            self.holdings.gone(event.digest)
+
     def _on_offence(self, event: Unfit | Misbehaved) -> None:
         view = self.exchange.view
         if isinstance(event, Misbehaved):
             if event.peer in self.exchange.peers:
-                self._pending += once(view, self.me, event.peer, event.cause, event.reason)
+                self.writer.later(once(view, self.me, event.peer, event.cause, event.reason))
             return
         if event.entry is None:
             self.holdings.refuse(event.digest)
-        self._pending += on_unfit(view, event)
+        self.writer.later(on_unfit(view, event))
 
     def _on_worked(self, event: Worked | Checkpointed) -> list[Effect]:
         if isinstance(event, Worked) and event.work == self.work:
-            self.work = None  # else it was cancelled while its snapshot was taken in
-            self.failing = None
+            # Else it was cancelled while its snapshot was taken in.
+            self.work, self.progress, self.failing = None, (0, 0), None
         bodies, snapshot = outcome_of(event, self.manifest), event.snapshot
         if snapshot is not None and snapshot.digest not in self.held:
             if not all(still_true(body, self.exchange.view, self.me) for body in bodies):
                 return [Drop(snapshot.digest)]
             self.held.add(snapshot.digest)
-        self._pending += bodies
+        self.writer.later(bodies)
         return []
 
     def _on_failed(self, event: WorkFailed, now: float) -> list[Effect]:
-        failing = self.failing
-        again = failing is not None and failing.work == event.work
-        times = failing.times + 1 if failing is not None and again else 1
-        self.failing = Failing(event.work, times, event.reason)
-        pause = self.pace.retry_s * 2 ** min(times - 1, MAX_DOUBLINGS)
-        self.work, self._retry_at = None, now + pause
-        if times == MAX_FAILURES:
-            self._pending += set_aside(event.work, event.reason)
+        self.failing = failed(self.failing, event.work, event.reason)
+        self.work, self._retry_at = None, now + self.failing.pause(self.pace.retry_s)
+        self.writer.later(set_aside(self.failing))
         if isinstance(event.work, Distil) and event.work.resume is not None:
             # Its author may have made it so: without it the student is begun anew.
             self.holdings.refuse(event.work.resume)
-        fields = {"work": type(event.work).__name__, "times": times, "why": event.reason}
-        return [Report("work_failed", fields, "error")]
+        work, times = type(event.work).__name__, self.failing.times
+        return [Report("work_failed", {"work": work, "times": times, "why": event.reason}, "error")]
 
     # Writing
 
@@ -272,14 +248,22 @@ class Node:
                 version=__version__,
                 counts=self.counts,
             )
-            effects += self._publish(join, now)
-        self._pending += owed(exchange.view, self.me, self.quota, exchange.malformed)
-        self._pending += self._given_up(now)
-        pending, self._pending = self._pending, []
-        for body in pending:
-            if still_true(body, exchange.view, self.me):
-                effects += self._publish(body, now)
-        return effects
+            effects += self.writer.publish(join, self._wall(now))
+        self.writer.later(owed(exchange.view, self.me, self.quota, exchange.malformed))
+        if self.manifest.policy.participation == "strict":
+            live = self.exchange.liveness.live
+            self.writer.later(
+                given_up(
+                    exchange.view,
+                    self.me,
+                    lost=lambda digest: self.holdings.lost(digest, now),
+                    live=lambda key: live(key, now),
+                )
+            )
+        return effects + self.writer.flush(self._wall(now))
+
+    def _wall(self, now: float) -> int:
+        return self.wall_ms + int(now * 1_000)
 
     def _recover(self, now: float) -> list[Effect]:
         """Find out how this node's journal ends, then let peers keep its new epoch."""
@@ -291,32 +275,9 @@ class Node:
             self._beat()
         if recovery.acknowledged(exchange.linked(), settled=waited >= pause):
             recovery.writable = True
-            self._pending += on_claims(exchange.view, self.me, exchange.ahead())
+            self.writer.later(on_claims(exchange.view, self.me, exchange.ahead()))
             self._not_before = exchange.view.last_term() + 1  # a lost disk may have held votes
         return exchange.recovered(begun=begun)
-
-    def _publish(self, body: Body, now: float) -> list[Effect]:
-        own = self.exchange.journals.head(self.me)
-        if own.seq >= MAX_SEQ:
-            self.full = True
-            return []
-        entry = Entry(
-            run=self.run,
-            author=self.me,
-            epoch=self.exchange.recovery.epoch,
-            seq=own.seq + 1,
-            prev=own.digest,
-            time_ms=self.wall_ms + int(now * 1_000),
-            body=body,
-        )
-        fields = {"kind": body.kind, "seq": entry.seq, **brief(body)}
-        sealed = seal_entry(entry, self.signer)
-        spare = 0 if isinstance(body, Withdraw) else FAREWELL_BYTES
-        if len(sealed.envelope) + spare > self.exchange.journals.room(self.me):
-            first, self.full = not self.full, True
-            why = "this node's journal has no room for more in this run"
-            return [Report("journal_full", {"why": why}, "error")] if first else []
-        return [*self.exchange.publish(sealed), Report("published", fields)]
 
     # Advancing
 
@@ -328,10 +289,10 @@ class Node:
             step = next_step(situation)
             self._watch(situation, step, now)
             action = step.action
-            may_say = self._may_write() and not self.full
+            may_say = self._may_write() and not self.writer.full
             if not isinstance(action, Vote | Lease | Expert | Refuse) or not may_say:
                 break
-            effects += self._publish(action, now)
+            effects += self.writer.publish(action, self._wall(now))
         wants = wanted(situation)
         effects += self.holdings.seek(wants, now)
         checkpoints = self.held & situation.view.checkpointed.keys()
@@ -394,22 +355,8 @@ class Node:
 
     def _ready(self) -> bool:
         given_up = self.failing is not None and self.failing.hopeless(Distil)
-        able = self.distils and not self.draining and not self.full and not given_up
+        able = self.distils and not self.draining and not self.writer.full and not given_up
         return able and self._may_write()
-
-    def _given_up(self, now: float) -> list[Body]:
-        """In a strict run everyone waits for this silo's expert: what it lost itself, and nobody
-        else has while all are there, it gives up in public (SPEC 6.3.2)."""
-        said = self.exchange.view.newest_experts.get(self.me)
-        strict = self.manifest.policy.participation == "strict"
-        if said is None or not strict or not self.holdings.lost(said.body.snapshot.digest, now):
-            return []
-        others = [key for key in self.exchange.view.active() if key != self.me]
-        if not all(self.exchange.liveness.live(key, now) for key in others):
-            return []
-        reason = "lost with its own disk, and nobody else has it"
-        body = Verdict(subject=self.me, cause="snapshot", entry=said.digest, reason=reason)
-        return [body] if still_true(body, self.exchange.view, self.me) else []
 
     def _watch(self, situation: Situation, step: Step, now: float) -> None:
         """Lateness counts from when this node began to wait for what it now waits for."""
@@ -435,9 +382,9 @@ class Node:
         asked = step.action if isinstance(step.action, Work) else None
         effects: list[Effect] = []
         if self.work is not None and in_vain(self.work, asked, self.exchange.view, self.me):
-            self.work = None
+            self.work, self.progress = None, (0, 0)
             effects.append(Cancel())
-        idle = self.work is None and not self._pending and not self.draining
+        idle = self.work is None and not self.writer.pending and not self.draining
         if asked is not None and idle and now >= self._retry_at:
             self.work, self.progress = asked, (0, 0)
             effects.append(Start(asked))

@@ -136,19 +136,6 @@ def judgement_of(work: Score, metrics: Mapping[str, float], limit: float) -> End
     return Endorse(student=work.student, metrics=metrics)
 
 
-def set_aside(work: Work, reason: str) -> list[Body]:
-    """What a silo says of work that failed too often, so that nobody waits for it: it does not
-    stand by what it cannot score, and examines nothing that it cannot examine."""
-    match work:
-        case Score():
-            why = f"could not be scored here: {reason}"[:500]
-            return [Refuse(student=work.student, reason=why, metrics={})]
-        case Examine():
-            return [Audit(round=work.round, scores=())]
-        case _:
-            return []
-
-
 def still_true(body: Body, view: View, me: bytes) -> bool:
     """Whether a finished work's record still has a place: fenced leaders stay silent (SPEC 7.4)."""
     if me in view.withdrawn or (isinstance(body, Student | Checkpoint) and view.superseded(body)):

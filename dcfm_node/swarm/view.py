@@ -4,6 +4,7 @@ Questions that need several records (is this lease a majority's?) are answered w
 their parts arrive in any order.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from dcfm_node.records.entries import Checkpoint, Expert, Label, Lease, Snapshot, Student
@@ -107,6 +108,20 @@ class View(Fold):
         joins = {key: self.joins[key] for key in authors if key in self.joins}
         return shares.capped(joins, self.manifest.policy.max_share)
 
+    def samples(self, author: bytes) -> int:
+        """How many samples a silo says that it trains on; 0 before its join."""
+        join = self.joins.get(author)
+        return sum(count for _, count in join.counts) if join is not None else 0
+
+    def share(self, author: bytes) -> float:
+        """What a silo weighs among all that take part, of 1 (SPEC 6.9)."""
+        if author not in self.joins or author not in self.active():
+            return 0.0
+        totals = {key: self.samples(key) for key in self.active() if key in self.joins}
+        scale = shares.factors(totals, self.manifest.policy.max_share)
+        weights = {key: totals[key] * scale[key] for key in totals}
+        return weights[author] / math.fsum(weights.values())
+
     # Leaders
 
     def certified(self, lease: bytes) -> Said[Lease] | None:
@@ -142,19 +157,24 @@ class View(Fold):
     def valid_students(self) -> Sequence[Said[Student]]:
         """Students published under a certified lease, as the method has them, oldest first."""
         if self._valid is None:
-            elected = self.ballots.certified.values()
-            said = (self.by_lease.get(of.digest, {}).get(of.author) for of in elected)
-            found = [s for s in said if s and self._is_valid(s) and not conformity.flaw(self, s)]
+            said = self.elected_students()
+            found = [s for s in said if self._is_valid(s) and not conformity.flaw(self, s)]
             found.sort(key=lambda said: (said.body.round, said.body.term, said.digest))
             self._valid = found
         return self._valid
 
     def unfounded(self) -> Sequence[tuple[Said[Student], str]]:
         """Students under certified leases that do not count, as far as is known, and why."""
-        elected = self.ballots.certified.values()
-        said = (self.by_lease.get(of.digest, {}).get(of.author) for of in elected)
-        whys = ((s, conformity.flaw(self, s)) for s in said if s and self._is_valid(s))
+        said = [s for s in self.elected_students() if self._is_valid(s)]
+        whys = ((student, conformity.flaw(self, student)) for student in said)
         return [(student, why) for student, why in whys if why]
+
+    def elected_students(self) -> Sequence[Said[Student]]:
+        """Students of certified leases by their authors, valid or not: as many as majorities
+        elected leaders, at most."""
+        leases = self.ballots.certified.values()
+        said = (self.by_lease.get(of.digest, {}).get(of.author) for of in leases)
+        return [student for student in said if student is not None]
 
     def _is_valid(self, said: Said[Student] | Said[Checkpoint]) -> bool:
         lease = self.certified(said.body.lease)

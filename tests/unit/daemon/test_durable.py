@@ -2,13 +2,13 @@
 
 import asyncio
 from pathlib import Path
-from types import SimpleNamespace
 
-from dcfm_node.daemon.daemon import Daemon
 from dcfm_node.daemon.disk import Disk, open_journals
+from dcfm_node.daemon.executor import Executor
+from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.records.messages import Entries, Sync
 from dcfm_node.store.journals import JournalStore
-from dcfm_node.swarm.effects import Effect, PersistFork, Received
+from dcfm_node.swarm.effects import Effect, PersistFork, Received, Send
 from dcfm_node.wire.envelope import SealedBeat
 from tests.unit.swarm.builders import Run, expert
 from tests.unit.swarm.test_node import node, told
@@ -30,15 +30,17 @@ def carried_out(state: Path, effects: list[Effect]) -> list[tuple[Sync, list[Sea
     async def never() -> None:
         raise AssertionError
 
-    daemon = Daemon.__new__(Daemon)
-    daemon.journals, _ = open_journals(path, RUN.id)
-    daemon.disk = Disk(never)
-    daemon.node = node(RUN)
-    daemon.network = SimpleNamespace(send=send)  # type: ignore[assignment]
-    daemon.ready = SimpleNamespace(data="")  # type: ignore[assignment]
-    daemon.bench = SimpleNamespace(start=lambda *work: None)  # type: ignore[assignment]
-    asyncio.run(daemon._carry_out(effects))
-    daemon.journals.close()
+    def do(effect: Effect) -> None:
+        if isinstance(effect, Send):
+            send(effect.peer, effect.message)
+
+    disk = Disk(never)
+    executor = Executor(
+        RUN.id, disk, Troubles(lambda: 0.0), do=do, put=lambda event: None, clock=lambda: 0.0
+    )
+    journals, _ = open_journals(path, RUN.id)
+    asyncio.run(executor.carry_out(journals, effects))
+    journals.close()
     return sent
 
 

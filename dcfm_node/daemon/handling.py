@@ -1,0 +1,102 @@
+"""Lets the swarm handle events, and outlives what it fails on.
+
+An event may fail half-way: the swarm then holds records that are on no disk, of which it must not
+tell (SPEC 3.5.6). So it is begun anew from the disk, as after a restart: it asks its peers how its
+journal ends, and takes another epoch before it writes. That is safe whatever was half done, and it
+is used every day. What it failed on is dropped, and whoever wrote it set aside.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from dcfm_node.daemon.aside import Aside
+from dcfm_node.daemon.troubles import Troubles, is_the_machines
+from dcfm_node.errors import Failed
+from dcfm_node.swarm.effects import Effect, Event, LinkUp, Received
+from dcfm_node.swarm.node import Node
+
+log = structlog.get_logger()
+
+PAUSE_S = 5.0
+"""After a failure that no message is to blame for: the next tick may fail as well."""
+
+
+class Handling:
+    """Args:
+    me: this node's key.
+    node: the present one.
+    carry_out: effects, in order; it raises only what must end the loop, or a defect.
+    begin_anew: puts a node in its place that knows what is on the disk.
+    """
+
+    def __init__(
+        self,
+        me: bytes,
+        troubles: Troubles,
+        *,
+        node: Callable[[], Node],
+        carry_out: Callable[[Sequence[Effect]], Awaitable[None]],
+        begin_anew: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._aside, self._troubles = Aside(me), troubles
+        self._node, self._carry_out, self._begin_anew = node, carry_out, begin_anew
+        self._clock = clock
+        self._paused = False
+
+    def admitted(self, event: Received | LinkUp) -> Received | LinkUp | None:
+        """What of it is taken in; None if nothing is. What is let pass, gossip says again."""
+        if self._paused and isinstance(event, Received):
+            return None
+        return self._aside.without(event)
+
+    async def take(self, event: Event) -> None:
+        """Handle an event. If that fails, find out whose input it fails on, and go on without.
+
+        Raises:
+            Failed: the node was stopped meanwhile, or its journals are damaged.
+        """
+        error = await self._try(event)
+        if error is None:
+            return
+        for part in () if is_the_machines(error) else self._aside.parts(event):
+            if await self._try(part) is not None:
+                if (author := self._aside.blame(part)) is not None:
+                    name = self._node().manifest.silo_name(author)
+                    log.error("set_aside", peer=name, why=f"this node fails on it: {error!r}")
+                return  # gossip brings what else was in it
+        if not isinstance(event, Received):
+            await self._pause()
+
+    async def _try(self, event: Event) -> Exception | None:
+        try:
+            await self._carry_out(self._node().handle(event, self._clock()))
+        except Failed:
+            raise
+        except Exception as error:
+            peer = getattr(event, "peer", None)
+            whose = f" of {self._node().manifest.silo_name(peer)}" if peer is not None else ""
+            self._troubles.caught(f"handling {type(event).__name__}{whose}", error)
+            await self._anew()
+            return error
+        return None
+
+    async def _anew(self) -> None:
+        """However long it takes: nothing may be told of what the failed swarm holds."""
+        while True:
+            try:
+                self._begin_anew()
+            except Failed:
+                raise
+            except Exception as error:
+                self._troubles.caught("beginning anew from the journals", error)
+                await self._pause()
+            else:
+                return
+
+    async def _pause(self) -> None:
+        self._paused = True
+        await asyncio.sleep(PAUSE_S)
+        self._paused = False

@@ -1,0 +1,178 @@
+"""A daemon whose network and worker are stood in for, and whose disk, loop and swarm are real."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dcfm_node.config.keys import NodeKeys
+from dcfm_node.config.node import NodeConfig
+from dcfm_node.daemon import daemon as module
+from dcfm_node.daemon import handling
+from dcfm_node.daemon.bench import Bench
+from dcfm_node.daemon.carriages import Carriages
+from dcfm_node.daemon.daemon import Daemon
+from dcfm_node.daemon.deltas import Deltas
+from dcfm_node.daemon.disk import open_journals
+from dcfm_node.daemon.forms import Forms
+from dcfm_node.daemon.limits import Settings
+from dcfm_node.records.entries import Snapshot
+from dcfm_node.records.messages import Message
+from dcfm_node.store.snapshots import SnapshotStore
+from dcfm_node.swarm.effects import Event, Tick
+from dcfm_node.worker.messages import Job, Ready
+from tests.unit.swarm.builders import Run
+
+ME, RUN = 0, Run(3, participation="tolerant")
+
+
+STEP_S = 4.0
+"""Between two ticks of the rig's clock."""
+
+
+class Network:
+    """Takes what the daemon says, and reaches nobody."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes, Message]] = []
+        self.fetched: list[bytes] = []
+        self.given_up: list[bytes] = []
+        self.pending: dict[str, dict[str, str]] = {}
+        self.refusals: dict[str, str] = {}
+        self.crowded = False
+
+    def send(self, peer: bytes, message: Message) -> None:
+        self.sent.append((peer, message))
+
+    def fetch(self, snapshot: Any) -> None:
+        self.fetched.append(snapshot.digest)
+
+    def unfetch(self, digest: bytes) -> None:
+        self.given_up.append(digest)
+
+    def traffic(self) -> dict[bytes, tuple[int, int]]:
+        return {}
+
+
+class Worker:
+    """Takes jobs and does none."""
+
+    pid = None
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.cancelled = 0
+
+    def submit(self, job: Job) -> None:
+        self.jobs.append(job)
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+
+class Rig:
+    """Args:
+    state: an empty folder.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self.now = 100.0
+        self.network, self.worker = Network(), Worker()
+        author = RUN.authors[ME]
+        config = NodeConfig.model_validate(
+            {
+                "name": "silo-0000",
+                "state": state,
+                "data": {"format": "builtin", "name": "gaussians", "silo": 0, "silos": 3},
+            }
+        )
+        keys = NodeKeys(author.signer._private, "", "")
+        daemon = self.daemon = Daemon(Settings(config, keys, (), RUN.manifest, state / "run.toml"))
+        daemon._inherited = None
+        daemon.network = self.network  # type: ignore[assignment]
+        daemon.trainer = self.worker  # type: ignore[assignment]
+        daemon.ready = Ready(device="cpu", counts=(((0, 0), 5),), data="data", tensors={})
+        daemon.journals, said = open_journals(state / "journals.sqlite", RUN.id)
+        daemon.carriages = Carriages(state / "bundles.json", RUN.id)
+        daemon.snapshots = SnapshotStore(state)
+        daemon.forms = Forms(RUN.manifest, daemon.ready, daemon.snapshots)
+        daemon.intake = SimpleNamespace(check=None)  # type: ignore[assignment]
+        put, spawn = daemon.put, daemon._spawn
+        daemon.bench = Bench(
+            self.worker,  # type: ignore[arg-type]
+            daemon.snapshots,
+            state / "work",
+            put=put,
+            spawn=spawn,
+        )
+        daemon.deltas = Deltas(
+            daemon.snapshots,
+            4,
+            fetch=self.network.fetch,
+            cancel=self.network.unfetch,
+            arrived=lambda digest: None,
+            spawn=spawn,
+        )
+        self.told: list[str] = []
+        """Every problem that `status` named, looked at after each second and each refused write."""
+        pause = daemon.disk._pause
+
+        async def watched() -> None:
+            self.look()
+            await pause()
+
+        daemon.disk._pause = watched
+        daemon.node = daemon._restored(said)
+        daemon._desk = daemon._control()
+
+    async def take(self, *events: Event, seconds: float = 0.0) -> None:
+        """Let the loop take these and all that follows from them, then so much time pass."""
+        daemon = self.daemon
+        for event in events:
+            daemon.put(event)
+        end = self.now + seconds
+        while True:
+            while not daemon._events.empty():
+                await daemon.handling.take(daemon._events.get_nowait())
+                daemon._events.task_done()
+            daemon.executor.again(daemon.node)
+            if daemon._events.empty():
+                self.look()
+                if self.now >= end:
+                    return
+                self.now = min(end, self.now + STEP_S)
+                daemon.put(Tick())
+
+    def made(self, content: str) -> Snapshot:
+        """A file that its worker made, taken over."""
+        file = self.daemon.settings.config.state / "made"
+        file.write_text(content)
+        return self.daemon.snapshots.adopt(file)
+
+    def look(self) -> None:
+        """Keep what `status` says is wrong."""
+        self.told += self.status()["problems"]
+
+    def status(self) -> dict[str, Any]:
+        answer: dict[str, Any] = self.daemon._answer("status", {})  # type: ignore[assignment]
+        return answer
+
+
+@contextmanager
+def rigged(state: Path, patch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    """A rig whose clock stands still until it is moved."""
+    state.mkdir(exist_ok=True)
+    made: list[Rig] = []
+    clock = SimpleNamespace(monotonic=lambda: made[0].now if made else 100.0, time_ns=time.time_ns)
+    patch.setattr(module, "time", clock)
+    patch.setattr(module, "DISK_RETRY_S", 0.0)
+    patch.setattr(handling, "PAUSE_S", 0.0)
+    made.append(Rig(state))
+    try:
+        yield made[0]
+    finally:
+        made[0].daemon.journals.close()
