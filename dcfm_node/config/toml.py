@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from dcfm_node.config.advice import Problem, closest, problem_of
 from dcfm_node.config.lines import Place, line_index, line_of
-from dcfm_node.config.text import text_of
 from dcfm_node.errors import ConfigError
 from dcfm_node.records.base import Model
 
@@ -91,9 +90,18 @@ def read(path: Path, absent: str) -> Document:
     Raises:
         ConfigError: no such file, unreadable, or a mistake of syntax, with its line.
     """
-    text = text_of(path, absent)
     try:
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows put a mark before it
         return Document(path, text, _frozen(tomllib.loads(text)))
+    except FileNotFoundError as error:
+        raise ConfigError("there is no such file", where=str(path), fix=absent) from error
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            "is not UTF-8 text", where=f"{path}:{line}", fix="save the file as UTF-8"
+        ) from error
     except tomllib.TOMLDecodeError as error:
         what, _, at = str(error).rpartition(" (at ")
         number = re.match(r"line (\d+)", at)

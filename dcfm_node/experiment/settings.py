@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from dcfm_node.config import toml
 from dcfm_node.config.advice import closest
-from dcfm_node.data.spec import FilePath
+from dcfm_node.data.spec import FilePath as FilePath
 from dcfm_node.errors import ConfigError
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.task import Combination, Task
