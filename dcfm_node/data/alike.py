@@ -1,18 +1,19 @@
 """Samples that are there more than once: never on both sides of the split."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from dcfm_node.data.raw import Floats, Labels
+from dcfm_node.data.raw import Labels
 
 Firsts = NDArray[np.int64]
 """(N,): for each sample, the first that has the same values."""
 
 
-def first_alike(x: Floats) -> Firsts:
+def first_alike(x: NDArray[Any]) -> Firsts:
     """For each of N samples the first that has the same values; itself, where there is none."""
     seen: dict[bytes, int] = {}
     rows = (np.ascontiguousarray(row).data.cast("B") for row in x)
