@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from dcfm_node.config.text import text_of
+from dcfm_node.data.names import at_home
 from dcfm_node.errors import ConfigError
 
 Config = Annotated[
@@ -35,14 +37,13 @@ def state_folder(config: Path) -> Path:
     Raises:
         ConfigError: the file cannot be read or is no TOML.
     """
+    absent = "name the node's settings with --config, or make them with 'dcfm-node init DIR'"
     try:
-        settings = tomllib.loads(config.read_text())
-    except OSError as error:
-        raise ConfigError(
-            f"cannot be read ({error.strerror})",
-            where=str(config),
-            fix="name the node's settings with --config, or make them with 'dcfm-node init DIR'",
-        ) from error
-    except tomllib.TOMLDecodeError as error:
+        settings = tomllib.loads(text_of(config, absent))
+        state = at_home(Path(str(settings.get("state", "state"))))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"is not TOML: {error}", where=str(config)) from error
-    return (config.parent / str(settings.get("state", "state"))).absolute()
+    except ValueError as error:
+        what, _, fix = str(error).partition("; ")
+        raise ConfigError(what, where=f"{config}: state", fix=fix) from error
+    return (config.parent / state).absolute()

@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from dcfm_node.config import templates, toml
 from dcfm_node.config.addresses import DialAddress, ListenAddress, check_pair
 from dcfm_node.data.spec import DataSpec, FilePath
-from dcfm_node.errors import ConfigError
+from dcfm_node.errors import ConfigError, writable
 from dcfm_node.records.base import Model, Name
 
 
@@ -19,7 +19,7 @@ class Listen(Model):
     control: ListenAddress | None = None
     """Journals, votes, signs of life: "tcp://host:port"."""
     bulk: ListenAddress | None = None
-    """Snapshots: "tcp://host:port", another port."""
+    """Snapshots: "tcp://host:port", another port; none: they come in at the control port too."""
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
@@ -120,6 +120,8 @@ class NodeConfig(Model):
     def _reachable(self) -> Self:
         if self.advertise.control is not None and self.listen.control is None:
             raise ValueError("advertise is set and listen is not; set both, or neither")
+        if self.advertise.bulk is not None and self.listen.bulk is None:
+            raise ValueError("advertise.bulk is set and listen.bulk is not; set both, or neither")
         return self
 
 
@@ -132,6 +134,13 @@ def load_node(path: Path) -> NodeConfig:
     absent = "name the node's settings with --config, or make them with 'dcfm-node init DIR'"
     config = toml.read(path, absent).parse(NodeConfig)
     folder = path.parent.absolute()
+    if writable(str(folder)) != str(folder):
+        # It is told to the worker and written into documents, which are UTF-8.
+        raise ConfigError(
+            "the folder's name is no text in UTF-8",
+            where=str(folder),
+            fix="rename it, or the one above it that is not",
+        )
     return config.model_copy(
         update={
             "state": folder / config.state,

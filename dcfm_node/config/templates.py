@@ -1,7 +1,7 @@
 """The commented files that `dcfm-node init` writes; they load as they stand."""
 
 NODE = """\
-# Settings of one node. Relative paths are relative to this file's folder.
+# Settings of one node. Relative paths are relative to this file's folder; "~/" is the user's.
 
 # This silo's name, the same in everyone's peers.toml: a-z, 0-9, _ and -.
 name = "silo-a"
@@ -15,8 +15,9 @@ keys = "keys"
 # May this node be elected to distil the student? It then needs every silo's expert on its disk.
 distils = true
 
-# Where this node takes links: open these two TCP ports in the firewall for the peers. Remove the
-# table to only dial out, which is all that NAT allows and needs no open port.
+# Where this node takes links: open these two TCP ports in the firewall for the peers. To open one
+# alone, remove bulk here and below: snapshots come in at the other then. Remove the table to only
+# dial out, which is all that NAT allows and needs no open port.
 [listen]
 control = "tcp://0.0.0.0:7400"
 bulk = "tcp://0.0.0.0:7401"
@@ -33,7 +34,7 @@ bulk = "tcp://0.0.0.0:7401"
 # "npz": arrays x (N, *sample_shape) and one (N,) per attribute, or c (N, attributes).
 # Integers there are positions among the attribute's values, from 0, but the values themselves where
 # all of these are integers ("1", "2", "3"). In x, floating point is taken as it is,
-# uint8 is scaled to [-1, 1].
+# uint8 is scaled to [-1, 1]. Samples that are there twice go to one side of the split.
 format = "npz"
 path = "data.npz"
 
@@ -46,7 +47,11 @@ holdout = 0.1
 # labels = "train-labels-idx1-ubyte.gz"
 
 # "folder": images in folders named like digit=3,colour=red, or listed by a CSV file with the
-# columns file, digit, colour. resize = true resamples images of another size.
+# columns file, digit, colour: UTF-8, commas, each image once. resize = true resamples images of
+# another size. An image is read as viewers show it: turned as its EXIF says, in sRGB, white as 1.
+# What viewers do not agree on is refused: transparency (but where samples have four channels),
+# several pictures in a file, CMYK, floating point, and 12 bits in a file of 16. Links are followed,
+# and hidden files and folders passed over.
 # format = "folder"
 # path = "images"
 # index = "index.csv"

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from dcfm_node.config.advice import Problem, closest, problem_of
 from dcfm_node.config.lines import Place, line_index, line_of
+from dcfm_node.config.text import text_of
 from dcfm_node.errors import ConfigError
 from dcfm_node.records.base import Model
 
@@ -56,8 +57,8 @@ class Document:
         if len(found) == 1:
             (only,) = found
             return ConfigError(only.what, where=self.where(*only.place), fix=only.fix)
-        told = "".join(f"\n  {self.where(*p.place)}: {p.what} (fix: {p.fix})" for p in found)
-        return ConfigError(f"{len(found)} problems{told}", where=str(self.path))
+        told = [f"{self.where(*p.place)}: {p.what} (fix: {p.fix})" for p in found]
+        return ConfigError(f"{len(found)} problems", where=str(self.path), more=told)
 
 
 def shipped(name: str, folder: Path, what: str) -> Path:
@@ -88,20 +89,12 @@ def read(path: Path, absent: str) -> Document:
         absent: what to do when there is no such file.
 
     Raises:
-        ConfigError: no such file, unreadable, or a mistake of syntax, with its line.
+        ConfigError: no such file, not a regular one, or unreadable; a mistake of syntax, with its
+            line.
     """
+    text = text_of(path, absent)
     try:
-        text = path.read_text(encoding="utf-8")
         return Document(path, text, _frozen(tomllib.loads(text)))
-    except FileNotFoundError as error:
-        raise ConfigError("there is no such file", where=str(path), fix=absent) from error
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError(
-            "is not UTF-8 text", where=f"{path}:{line}", fix="save the file as UTF-8"
-        ) from error
     except tomllib.TOMLDecodeError as error:
         what, _, at = str(error).rpartition(" (at ")
         number = re.match(r"line (\d+)", at)
@@ -111,6 +104,8 @@ def read(path: Path, absent: str) -> Document:
             where=f"{path}:{line}",
             fix='write each setting as key = value, text in "quotes", each table and key once',
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or nesting
+        raise ConfigError(f"is no TOML: {error}", where=str(path)) from error
 
 
 def problems(error: ValidationError, kind: type[Model], values: dict[str, Any]) -> list[Problem]:

@@ -10,10 +10,11 @@ from dcfm_node.daemon.troubles import is_the_machines
 from dcfm_node.errors import Failed
 from dcfm_node.store.journals import Damaged, JournalStore, set_aside
 from dcfm_node.swarm.effects import Effect, Persist, PersistBeat, PersistFork
+from dcfm_node.wire.envelope import Sealed, SealedBeat
 
 log = structlog.get_logger()
 
-Said = tuple[list[bytes], list[tuple[bytes, bytes]], list[bytes]]
+Said = tuple[list[Sealed], list[tuple[Sealed, Sealed]], list[SealedBeat]]
 """Entries in (author, seq) order, the pairs that prove forks, and the beats that tell of epochs."""
 
 

@@ -19,8 +19,8 @@ from dcfm_node.records.entries import (
 )
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.audit import FIGURES, refusals
-from dcfm_node.swarm.fold import Said
 from dcfm_node.swarm.journal import Journals
+from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.verdicts import superseding
 from dcfm_node.swarm.view import View
 
@@ -113,7 +113,7 @@ def meaning(view: View, body: Body) -> dict[str, Any]:
         case Vote():
             return {"candidate": name(body.candidate)}
         case Lease():
-            cast = view.votes.get(body.term, {}).items()
+            cast = view.ballots.votes.get(body.term, {}).items()
             return {"voters": sorted(name(key) for key, v in cast if v.digest in body.votes)}
         case Checkpoint():
             return {"teachers": _teachers(view, body)}

@@ -1,9 +1,11 @@
 """From what the swarm asks to what the worker gets: digests become paths."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from dcfm_node.errors import Failed
+from dcfm_node.records.entries import Label
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
 from dcfm_node.swarm.view import View
@@ -22,7 +24,7 @@ def job_for(
     folder: Path,
     data: str,
 ) -> Job:
-    """The job of a piece of work.
+    """The job of a piece of work; raises Failed if it names a silo that never joined.
 
     Args:
         path: where a held snapshot lies.
@@ -33,9 +35,18 @@ def job_for(
     silo = manifest.silo_name(me)
     made = partial(_job, folder, silo, (run_id(manifest), data))
 
-    def teacher(author: bytes, snapshot: bytes) -> TeacherFile:
-        counts = view.joins[author].counts
-        return TeacherFile(silo=manifest.silo_name(author), path=path(snapshot), counts=counts)
+    def teachers(named: Iterable[tuple[bytes, bytes]]) -> tuple[TeacherFile, ...]:
+        """Of (silo, snapshot), with what each silo's counts weigh among them."""
+        named = list(named)
+        counts = _joined(view, [author for author, _ in named])
+        return tuple(
+            TeacherFile(
+                silo=manifest.silo_name(author),
+                path=path(snapshot),
+                counts=tuple(counts[author].items()),
+            )
+            for author, snapshot in named
+        )
 
     match work:
         case Train():
@@ -43,11 +54,11 @@ def job_for(
             files: tuple[TeacherFile, ...] = ()
             if manifest.method.name == "fedflow":
                 kind = "federated"
-                files = tuple(teacher(author, digest) for author, digest in work.peers)
+                files = teachers(work.peers)
             elif work.peers or (work.stage == "refine" and work.anchor is None):
                 kind = "refine_against_peers"
                 own = ((me, work.init),) if work.init is not None else ()
-                files = tuple(teacher(author, digest) for author, digest in (*own, *work.peers))
+                files = teachers((*own, *work.peers))
             return made(
                 f"{work.stage}-{work.round}",
                 (work.init, work.anchor, work.peers),
@@ -65,7 +76,7 @@ def job_for(
                 kind={"dcfm": "distil", "fedflow": "average"}.get(manifest.method.name, "ensemble"),
                 seed=_seed(manifest, "", work.round),
                 resume=path(work.resume) if work.resume is not None else None,
-                teachers=tuple(teacher(author, digest) for author, _, digest in work.teachers),
+                teachers=teachers((author, digest) for author, _, digest in work.teachers),
             )
         case Score():
             members = (view.taught_by(work.snapshot) or ()) if manifest.method.ensemble else ()
@@ -75,12 +86,22 @@ def job_for(
                 kind="score",
                 seed=0,
                 model=path(work.snapshot),
-                teachers=tuple(teacher(author, work.snapshot) for author in members),
+                teachers=teachers((author, work.snapshot) for author in members),
                 reference=path(work.reference) if work.reference is not None else None,
             )
         case Examine():
-            experts = tuple(teacher(author, digest) for author, _, digest in work.experts)
+            experts = teachers((author, digest) for author, _, digest in work.experts)
             return made(f"audit-{work.round}", work.experts, kind="audit", seed=0, teachers=experts)
+
+
+def _joined(view: View, named: Sequence[bytes]) -> Mapping[bytes, Mapping[Label, int]]:
+    """What each of some silos' counts weigh among them."""
+    counts = view.weighed(named)
+    for author in named:
+        if author not in counts:
+            silo = view.manifest.silo_name(author)
+            raise Failed(f"{silo} has no join: nobody knows its label counts")
+    return counts
 
 
 def _job(

@@ -1,16 +1,21 @@
 """From what files call a value to its index in the run's attribute space."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dcfm_node.data.names import normal
 from dcfm_node.data.raw import Labels
 from dcfm_node.data.spec import AttributeSource
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Attribute
+
+_MOST = 12
+"""Values that a message names at most."""
 
 
 def encode(
@@ -22,38 +27,79 @@ def encode(
     """Indices c_i (N,) of a column (N,) of integers (indices) or strings (values).
 
     Where `source.values` is given, or every value of the attribute is an integer in text, integers
-    are looked up as text: 1 means "1", wherever that stands among the values.
+    are looked up as text: 1 means "1", wherever that stands among the values. Text is looked up as
+    it stands, else composed (NFC) and without blanks around it.
 
     Raises:
         DataError: a value outside the attribute's vocabulary, or of another type.
     """
-    _check_mapping(attribute, source)
+    known = _Lookup({value: i for i, value in enumerate(attribute.values)})
+    mapping = _Lookup(_mapped(attribute, source, known))
     kind = column.dtype.kind
-    if kind in "iu" and not source.values and not _all_integers(attribute.values):
+    if _positions(attribute, source, column):
         outside = np.flatnonzero((column < 0) | (column >= len(attribute.values)))
         if outside.size:
-            value = int(column[outside[0]])
-            where = row(int(outside[0]))
-            raise _unknown(attribute, value, where, int(outside.size), source.column)
+            value, where = int(column[outside[0]]), row(int(outside[0]))
+            ones = int(column.min()) >= 1 and int(column.max()) == len(attribute.values)
+            raise _unknown(
+                attribute, value, where, int(outside.size), column=source.column, ones=ones
+            )
         return column.astype(np.int64)
     if kind not in "iuU":
         raise DataError(
             f"attribute {attribute.name!r} is stored as {column.dtype}",
             where=row(0),
-            fix="store integers (indices into its values) or strings (the values themselves)",
+            fix="store integers (indices into its values) or strings (the values themselves), by"
+            " labels.astype(int) or labels.astype(str)",
         )
     found, first, inverse, counts = np.unique(
         column.astype(np.str_), return_index=True, return_inverse=True, return_counts=True
     )
     index = np.empty(len(found), np.int64)
     for position, value in enumerate(found.tolist()):
-        name = source.values.get(value, value)
-        if name not in attribute.values:
+        meant = mapping.get(value, known.get(value))
+        if meant is None:
             where = row(int(first[position]))
-            raise _unknown(attribute, value, where, int(counts[position]), source.column)
-        index[position] = attribute.values.index(name)
+            raise _unknown(attribute, value, where, int(counts[position]), column=source.column)
+        index[position] = meant
     encoded: Labels = index[inverse]
     return encoded
+
+
+class _Lookup:
+    """Index by name, as it stands or else as people read it, where that is one name alone."""
+
+    def __init__(self, indices: dict[str, int]) -> None:
+        self._exact = indices
+        normals = Counter(map(normal, indices))
+        self._normal = {
+            normal(name): index for name, index in indices.items() if normals[normal(name)] == 1
+        }
+
+    def get(self, name: str, default: int | None = None) -> int | None:
+        return self._exact.get(name, self._normal.get(normal(name), default))
+
+
+def from_one(attribute: Attribute, source: AttributeSource, column: NDArray[Any]) -> str:
+    """What is odd about labels that are read as positions from 0, where none is 0; else empty.
+
+    Many silos lack an attribute's first value. So look labels that are counted from 1.
+    """
+    if not _positions(attribute, source, column) or not column.size or column.min() == 0:
+        return ""
+    found = np.unique(column).tolist()
+    read = ", ".join(f"{i} as {attribute.values[i]!r}" for i in found[:_MOST])
+    counted = ", ".join(f"{i} for {attribute.values[i - 1]!r}" for i in found[:_MOST])
+    return (
+        f"no label of attribute {attribute.name!r} is 0, the position of {attribute.values[0]!r}."
+        f" They are read from 0: {read}. If they count from 1 ({counted}), that is wrong. Say which"
+        f" under [data.attributes.{attribute.name}.values], or store the values themselves"
+    )
+
+
+def _positions(attribute: Attribute, source: AttributeSource, column: NDArray[Any]) -> bool:
+    named = source.values or _all_integers(attribute.values)
+    return column.dtype.kind in "iu" and not named
 
 
 def constant(attribute: Attribute, value: str, samples: int) -> Labels:
@@ -62,20 +108,26 @@ def constant(attribute: Attribute, value: str, samples: int) -> Labels:
     Raises:
         DataError: the value is not in the vocabulary.
     """
-    if value not in attribute.values:
+    index = _Lookup({value: i for i, value in enumerate(attribute.values)}).get(value)
+    if index is None:
         raise _unknown(attribute, value, f"data.attributes.{attribute.name}.constant", samples)
-    return np.full(samples, attribute.values.index(value), np.int64)
+    return np.full(samples, index, np.int64)
 
 
-def _check_mapping(attribute: Attribute, source: AttributeSource) -> None:
+def _mapped(attribute: Attribute, source: AttributeSource, known: _Lookup) -> dict[str, int]:
+    """What the files say -> the index that the settings give it."""
+    mapped = {}
     for said, meant in source.values.items():
-        if meant not in attribute.values:
+        index = known.get(meant)
+        if index is None:
             where = f"data.attributes.{attribute.name}.values.{said}"
             raise DataError(
                 f"{meant!r} is not a value of {attribute.name!r} in the run",
                 where=where,
                 fix=f"choose one of {_some(attribute.values)}",
             )
+        mapped[said] = index
+    return mapped
 
 
 def _all_integers(values: tuple[str, ...]) -> bool:
@@ -83,7 +135,13 @@ def _all_integers(values: tuple[str, ...]) -> bool:
 
 
 def _unknown(
-    attribute: Attribute, value: object, where: str, samples: int, column: str | None = None
+    attribute: Attribute,
+    value: object,
+    where: str,
+    samples: int,
+    *,
+    column: str | None = None,
+    ones: bool = False,
 ) -> DataError:
     read = f", read from {column!r}" if column is not None else ""
     many = f" ({samples} samples)" if samples > 1 else ""
@@ -92,9 +150,10 @@ def _unknown(
         f"{value!r} is not a value of attribute {attribute.name!r}{read}{many}",
         where=where,
         fix=f"the run knows {_some(attribute.values)}{indices}; map others under "
-        f"[data.attributes.{attribute.name}.values]",
+        f"[data.attributes.{attribute.name}.values]"
+        + ("; subtract 1, if the labels count from 1" if ones else ""),
     )
 
 
-def _some(values: tuple[str, ...], most: int = 12) -> str:
+def _some(values: tuple[str, ...], most: int = _MOST) -> str:
     return ", ".join(values[:most]) + (f", … ({len(values)})" if len(values) > most else "")

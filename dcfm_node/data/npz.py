@@ -1,62 +1,100 @@
 """NumPy archives."""
 
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from dcfm_node.data.raw import Raw, bounded, readable
+from dcfm_node.data.names import normal, twice
+from dcfm_node.data.raw import Raw, bounded, check_shapes, readable
 from dcfm_node.data.spec import NpzData
 from dcfm_node.errors import DataError
 
 _FIX = "write it with numpy.savez; save strings as numpy.asarray(values, dtype=str)"
+_BROKEN = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError, TypeError)
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+Shape = tuple[int, ...]
 
 
-def read_npz(spec: NpzData, columns: Mapping[str, str], order: tuple[str, ...]) -> Raw:
+def read_npz(
+    spec: NpzData, columns: Mapping[str, str], order: tuple[str, ...], sample_shape: Shape
+) -> Raw:
     """Read `x` and the attributes' arrays, pickled objects refused.
+
+    Nothing is read, nor memory taken, before every header fits the file and the run.
 
     Args:
         columns: attribute name -> array name, for attributes that are not constant.
         order: all the run's attributes; column i of an array `c` is the i-th.
 
     Raises:
-        DataError: no such file, not an npz archive, an array missing or too large.
+        DataError: no such file, not an npz archive, an array missing, doubled, too large, or of a
+            shape that does not fit.
     """
     file = spec.path
-    broken = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError)
-    with readable(file, *broken, fix=_FIX), zipfile.ZipFile(file) as archive:
-        bounded([sum(entry.file_size for entry in archive.infolist())], 1, file)
-        names = {entry.filename.removesuffix(".npy") for entry in archive.infolist()}
-    # Column i of `c` serves where nothing else was asked for.
-    in_c = [name for name, source in columns.items() if name == source and name not in names]
-    in_c = in_c if "c" in names else []
-    for missing in sorted({"x", *(s for name, s in columns.items() if name not in in_c)} - names):
-        raise DataError(
-            f"has no array {missing!r}, only {', '.join(sorted(names)) or 'none at all'}",
-            where=str(file),
-            fix="name the array as the run names the attribute, or set column under "
-            "[data.attributes]",
-        )
-    with readable(file, *broken, fix=_FIX), np.load(file, allow_pickle=False) as arrays:
+    with readable(file, *_BROKEN, fix=_FIX), zipfile.ZipFile(file) as archive:
+        entries = _entries(archive, spec)
+        # Column i of `c` serves where nothing else was asked for.
+        in_c = [n for n, source in columns.items() if n == source and normal(n) not in entries]
+        in_c = in_c if "c" in entries else []
+        wanted = {name: normal(s) for name, s in columns.items() if name not in in_c}
+        for missing in sorted({"x", *wanted.values()} - set(entries)):
+            raise DataError(
+                f"has no array {missing!r}, only {', '.join(sorted(entries)) or 'none at all'}",
+                where=str(file),
+                fix="name the array as the run names the attribute, or set column under "
+                "[data.attributes]",
+            )
+        needed = {"x", *wanted.values(), *(["c"] if in_c else [])}
+        shapes = {name: _shape(archive, name, entries[name]) for name in sorted(needed)}
+        bounded([sum(entries[name].file_size for name in needed)], 1, file)
+        if in_c and shapes["c"] != (*shapes["x"][:1], len(order)):
+            raise DataError(
+                f"c has shape {shapes['c']}",
+                where=str(file),
+                fix=f"give it one column per attribute: (N, {len(order)})",
+            )
+        labels = {name: shapes[source] for name, source in wanted.items()}
+        check_shapes(shapes["x"], labels, sample_shape, str(file))
 
         def array(name: str) -> NDArray[Any]:
-            values = arrays[name]
-            # NumPy hands out what has no header of its own as bytes.
-            if not isinstance(values, np.ndarray):
-                raise ValueError(f"{name!r} is no array")
+            with archive.open(entries[name]) as stream:
+                values: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
             return values
 
-        read = {name: array(source) for name, source in columns.items() if name not in in_c}
+        read = {name: array(source) for name, source in wanted.items()}
         if in_c:
             c = array("c")
-            if c.ndim != 2 or c.shape[1] != len(order):
-                raise DataError(
-                    f"c has shape {c.shape}",
-                    where=str(file),
-                    fix=f"give it one column per attribute: (N, {len(order)})",
-                )
             read |= {name: c[:, order.index(name)] for name in in_c}
         return Raw(array("x"), read, lambda row: f"{file}: row {row}", str(file))
+
+
+def _entries(archive: zipfile.ZipFile, spec: NpzData) -> dict[str, zipfile.ZipInfo]:
+    """By array name. Of two of a name either could be meant."""
+    entries = [(entry.filename.removesuffix(".npy"), entry) for entry in archive.infolist()]
+    if (name := twice(name for name, _ in entries)) is not None:
+        raise DataError(
+            f"holds two arrays {name!r}", where=str(spec.path), fix="write it anew with numpy.savez"
+        )
+    return {normal(name): entry for name, entry in entries}
+
+
+def _shape(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> Shape:
+    """What the header of an array says, where what follows it is of that size."""
+    with archive.open(entry) as stream:
+        version = npy.read_magic(stream)
+        if version not in _HEADERS:
+            raise ValueError(f"array {name!r} has an unknown header")
+        shape, _, dtype = _HEADERS[version](stream)
+        follows = entry.file_size - stream.tell()
+    if dtype.hasobject:
+        raise ValueError(f"array {name!r} holds Python objects, and loading those runs code")
+    size = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or follows != size:
+        raise ValueError(f"array {name!r} holds {follows} bytes, and its header says {size}")
+    return shape

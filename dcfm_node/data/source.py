@@ -8,12 +8,13 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from dcfm_node.data.alike import Firsts, first_alike, repeated
 from dcfm_node.data.builtin import builtin
 from dcfm_node.data.folder import read_folder
 from dcfm_node.data.idx import read_idx
-from dcfm_node.data.labels import constant, encode
+from dcfm_node.data.labels import constant, encode, from_one
 from dcfm_node.data.npz import read_npz
-from dcfm_node.data.raw import Floats, Labels, Raw
+from dcfm_node.data.raw import Labels, Raw, Stored, check_shapes, unit
 from dcfm_node.data.spec import AttributeSource, BuiltinData, DataSpec, FileData, IdxData, NpzData
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Manifest
@@ -27,11 +28,11 @@ Counts = tuple[tuple[tuple[int, ...], int], ...]
 
 @dataclass(frozen=True, slots=True)
 class SiloData:
-    """D_k, split. x is (N, *sample_shape) float32, c is (N, n) int64."""
+    """D_k, split. x is (N, *sample_shape), c is (N, n) int64."""
 
-    x: Floats
+    x: Stored
     c: Labels
-    holdout_x: Floats
+    holdout_x: Stored
     holdout_c: Labels
     counts: Counts
     """(combination, number of training samples), sorted; what `join` publishes."""
@@ -39,6 +40,8 @@ class SiloData:
     """Of all of it, hex: training goes on from a checkpoint of the same data alone."""
     warnings: tuple[str, ...] = ()
     """What an operator should know of it, though it can be trained on."""
+    notes: tuple[str, ...] = ()
+    """What was made of it that needs no mending."""
 
 
 def load(spec: DataSpec, manifest: Manifest) -> SiloData:
@@ -49,19 +52,24 @@ def load(spec: DataSpec, manifest: Manifest) -> SiloData:
             values that are not finite; fewer than two samples.
     """
     raw, c = _builtin(spec, manifest) if isinstance(spec, BuiltinData) else _files(spec, manifest)
-    x = _checked(raw, manifest.sample_shape)
-    held = holdout_mask(c, spec.holdout, manifest.method.seed)
-    odd = f"{raw.file}: {what}" if (what := odd_scale(x)) else ""
-    warnings = (odd,) if odd else ()
+    x = _checked(raw)
+    # Domains draw with replacement, and their figures are published.
+    first = np.arange(len(x)) if isinstance(spec, BuiltinData) else first_alike(x)
+    held = holdout_mask(c, spec.holdout, manifest.method.seed, first)
+    odd = (odd_scale(x) or _all_alike(first), *_from_one(spec, manifest, raw))
+    warnings = tuple(f"{raw.file}: {what}" for what in odd if what)
+    again = repeated(c, first, raw.row)
+    notes = (*raw.notes, *([f"{raw.file}: {again}"] if again else []))
     parts = x[~held], c[~held], x[held], c[held]
-    return SiloData(*parts, counts(c[~held]), _digest(*parts), warnings)
+    return SiloData(*parts, counts(c[~held]), _digest(*parts), warnings, notes)
 
 
-def odd_scale(x: Floats) -> str:
+def odd_scale(x: Stored) -> str:
     """What is odd about the scale of samples (N, …), and what to do; empty if it is near unit."""
-    mean, low, high = float(x.mean(dtype=np.float64)), float(x.min()), float(x.max())
+    low, high = float(unit(x.min())), float(unit(x.max()))
     parts = np.array_split(x.ravel(), max(1, x.size // PART))  # in float64 all would be large
-    squares = (float(np.square(part - mean, dtype=np.float64).sum()) for part in parts)
+    mean = sum(float(unit(part).sum(dtype=np.float64)) for part in parts) / x.size
+    squares = (float(np.square(unit(part) - mean, dtype=np.float64).sum()) for part in parts)
     deviation = math.sqrt(sum(squares) / x.size)
     if SMALL <= deviation <= LARGE and abs(mean) <= LARGE:
         return ""
@@ -90,19 +98,40 @@ def _digest(*arrays: NDArray[Any]) -> str:
     return found.hexdigest()
 
 
-def holdout_mask(c: Labels, fraction: float, seed: int) -> NDArray[np.bool_]:
+def holdout_mask(
+    c: Labels, fraction: float, seed: int, first: Firsts | None = None
+) -> NDArray[np.bool_]:
     """Which of N samples are held out: the fraction, rounded, at least one and never all.
 
     A combination's only sample stays in training as long as others can be held out, so that
-    holding out does not uncover a combination.
+    holding out does not uncover a combination. Samples that are alike go to one side, as the first
+    of them, unless all are.
     """
+    alone = np.unique(first) if first is not None else np.arange(len(c))
+    if first is not None and 1 < len(alone) < len(c):
+        held = np.zeros(len(c), np.bool_)
+        held[alone] = holdout_mask(c[alone], fraction, seed)
+        return held[first]
     order = np.random.default_rng(seed).permutation(len(c))
-    _, first = np.unique(c[order], axis=0, return_index=True)
-    spare = np.delete(order, first)
+    _, firsts = np.unique(c[order], axis=0, return_index=True)
+    spare = np.delete(order, firsts)
     wanted = min(max(1, round(fraction * len(c))), max(1, len(spare)))
     held = np.zeros(len(c), np.bool_)
     held[(spare if len(spare) else order)[:wanted]] = True
     return held
+
+
+def _all_alike(first: Firsts) -> str:
+    return "" if first.any() else "all samples are the same, so that the hold-out judges nothing"
+
+
+def _from_one(spec: DataSpec, manifest: Manifest, raw: Raw) -> list[str]:
+    sources = {} if isinstance(spec, BuiltinData) else spec.attributes
+    return [
+        from_one(attribute, sources.get(attribute.name, AttributeSource()), column)
+        for attribute in manifest.attributes
+        if (column := raw.columns.get(attribute.name)) is not None
+    ]
 
 
 def _files(spec: FileData, manifest: Manifest) -> tuple[Raw, Labels]:
@@ -111,12 +140,11 @@ def _files(spec: FileData, manifest: Manifest) -> tuple[Raw, Labels]:
         name: source.column or name for name, source in sources.items() if source.constant is None
     }
     if isinstance(spec, NpzData):
-        raw = read_npz(spec, columns, tuple(sources))
+        raw = read_npz(spec, columns, tuple(sources), manifest.sample_shape)
     elif isinstance(spec, IdxData):
-        raw = read_idx(spec, columns)
+        raw = read_idx(spec, columns, manifest.sample_shape)
     else:
         raw = read_folder(spec, columns, manifest.sample_shape)
-    _check_length(raw)
     c = [
         constant(attribute, source.constant, len(raw.x))
         if source.constant is not None
@@ -139,33 +167,11 @@ def _sources(spec: FileData, manifest: Manifest) -> dict[str, AttributeSource]:
     return {name: spec.attributes.get(name, AttributeSource()) for name in names}
 
 
-def _check_length(raw: Raw) -> None:
-    if raw.x.ndim < 1 or len(raw.x) < 2:
-        raise DataError(
-            f"holds {len(raw.x) if raw.x.ndim else 0} samples",
-            where=raw.file,
-            fix="a silo needs at least two: one to train on, one to hold out",
-        )
-    for name, column in raw.columns.items():
-        if column.shape != (len(raw.x),):
-            raise DataError(
-                f"attribute {name!r} has shape {column.shape} for {len(raw.x)} samples",
-                where=raw.file,
-                fix=f"give it one value per sample: ({len(raw.x)},)",
-            )
-
-
-def _checked(raw: Raw, sample_shape: tuple[int, ...]) -> Floats:
-    """x as float32; uint8 scaled from 0 … 255 to [-1, 1]."""
+def _checked(raw: Raw) -> Stored:
+    """x as it is kept, copied only where it is stored otherwise."""
     x: NDArray[Any] = raw.x
-    if x.shape[1:] != sample_shape:
-        raise DataError(
-            f"samples have shape {list(x.shape[1:])}, the run's have {list(sample_shape)}",
-            where=raw.file,
-            fix="reshape the samples, or choose another sample_shape for the run",
-        )
     if x.dtype == np.uint8:
-        return x.astype(np.float32) * np.float32(2.0 / 255.0) - np.float32(1.0)
+        return x
     if x.dtype.kind != "f":
         raise DataError(
             f"samples are stored as {x.dtype}",
@@ -173,8 +179,9 @@ def _checked(raw: Raw, sample_shape: tuple[int, ...]) -> Floats:
             fix="store floating point numbers, or uint8 for pixels",
         )
     with np.errstate(over="ignore"):
-        floats = x.astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(floats.reshape(len(x), -1)).all(axis=1))
+        floats = x.astype(np.float32, copy=False)
+    rows = np.array_split(floats.reshape(len(x), -1), max(1, x.size // PART))
+    bad = np.flatnonzero(np.concatenate([~np.isfinite(part).all(axis=1) for part in rows]))
     if bad.size:
         raise DataError(
             f"x holds NaN or infinite values ({bad.size} samples)",
@@ -196,5 +203,5 @@ def _builtin(spec: BuiltinData, manifest: Manifest) -> tuple[Raw, Labels]:
         )
     share = domain.silos[spec.silo]
     raw = Raw(share.x, {}, f"builtin {spec.name}: row {{}}".format, f"builtin {spec.name}")
-    _check_length(raw)
+    check_shapes(raw.x.shape, {}, manifest.sample_shape, raw.file)
     return raw, share.c

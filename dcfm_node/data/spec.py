@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from dcfm_node.data.names import at_home
 from dcfm_node.errors import DataError
 from dcfm_node.records.base import Model, Name
 
 Text = Annotated[str, Field(min_length=1, max_length=256)]
-FilePath = Annotated[Path, Field(strict=False)]
+
+FilePath = Annotated[Path, Field(strict=False), AfterValidator(at_home)]
+"""A path that a settings file names; `~` is the folder of the node's user."""
 
 
 class AttributeSource(Model):

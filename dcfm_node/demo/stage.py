@@ -26,6 +26,7 @@ MARKER = ".dcfm-node-demo"
 MADE = ("nodes", "student", "peers.toml", "run.toml", "report.json", "report.png")
 """All that a demo writes beside its marker; nothing else is ever removed."""
 STALL_S = 60.0
+DUTY_S = 600.0
 GOSSIP_S = 0.25
 
 
@@ -169,7 +170,7 @@ def run_settings(wish: Wish) -> dict[str, Any]:
             method[name]["steps"] = max(1, int(method[name]["steps"] * wish.shorten))
         method |= {"min_rounds": 1, "max_rounds": 1}
     policy = settings.setdefault("policy", {})
-    policy |= {"participation": "tolerant", "stall_s": STALL_S}
+    policy |= {"participation": "tolerant", "stall_s": STALL_S, "duty_s": DUTY_S}
     return settings
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from dcfm_node.config import toml
 from dcfm_node.config.advice import closest
-from dcfm_node.errors import ConfigError
+from dcfm_node.data.names import at_home
+from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.task import Combination, Task
 from dcfm_node.records.base import Model, Name
@@ -40,7 +41,7 @@ MethodName = Literal[
 Rule = Literal["joint", "composed"]
 Start = Literal["experts", "student", "fresh"]
 Values = tuple[str, ...]
-FilePath = Annotated[Path, Field(strict=False)]
+FilePath = Annotated[Path, Field(strict=False), AfterValidator(at_home)]
 Positive = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
@@ -353,7 +354,7 @@ def of_results(document: Mapping[str, Any]) -> Experiment | Costs:
     """The settings that results.json carries.
 
     Raises:
-        ConfigError: they are of another version.
+        Failed: they are of another version.
     """
     text = json.dumps(document)
     try:
@@ -361,7 +362,7 @@ def of_results(document: Mapping[str, Any]) -> Experiment | Costs:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
+        raise Failed(
             f"its settings are of another version: {first['msg']}",
             where=f"settings.{field}",
             fix="run the experiment again, or read it with the version that made it",

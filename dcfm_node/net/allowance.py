@@ -2,34 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from dcfm_node.swarm.bucket import Bucket
+
 MESSAGES_PER_S, MESSAGES_AT_ONCE = 50.0, 500.0
 """An honest peer sends some ten a second: it gossips once, answers, and tells what is new."""
 BYTES_PER_S, BYTES_AT_ONCE = 512.0 * 2**10, 16.0 * 2**20
 """Enough to catch up with all journals at once, or slowly; verifying so much takes half a core."""
-
-
-@dataclass
-class Bucket:
-    """Fills with time, at most to the brim.
-
-    Args:
-        rate: tokens per second.
-        brim: the most there can be; full at first.
-    """
-
-    rate: float
-    brim: float
-    filled_at: float
-    tokens: float = -1.0
-
-    def __post_init__(self) -> None:
-        self.tokens = self.brim
-
-    def holds(self, amount: float, now: float) -> bool:
-        """Whether so much is there, at `now` in seconds."""
-        self.tokens = min(self.brim, self.tokens + self.rate * max(0.0, now - self.filled_at))
-        self.filled_at = now
-        return self.tokens >= amount
 
 
 @dataclass

@@ -147,6 +147,12 @@ class Policy(Model):
     """strict waits for every silo; tolerant goes on with a quorum once the rest stopped moving."""
     stall_s: Annotated[float, Field(gt=0.0, le=1e6)] = 600.0
     """A silo is late after this long without progress: steps done, bytes received, records."""
+    duty_s: Annotated[float, Field(gt=0.0, le=1e8)] = 86_400.0
+    """Nor does the run wait longer than this for anyone's training, leading or snapshot, whatever
+    progress is shown: the longest that one stage may take a silo that is honest and slow."""
+    max_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """The most that one silo weighs among all, whatever it says to count: in averages, in what
+    experts are asked, in the start of students. Never less than an equal share."""
     endorse_ratio: Annotated[float, Field(gt=0.0)] = 2.0
     """A silo refuses a student whose velocity error on its hold-out data exceeds its own expert's
     by more than this factor."""
@@ -221,6 +227,8 @@ class Manifest(Model):
         silos = [silo.name for silo in self.roster]
         if silos != sorted(set(silos)) or len({silo.key for silo in self.roster}) != len(silos):
             raise ValueError("the roster must be sorted by name, each name and key once")
+        if self.policy.duty_s < self.policy.stall_s:
+            raise ValueError("policy.duty_s is below policy.stall_s")
         if self.method.min_rounds > self.method.max_rounds:
             raise ValueError("method.min_rounds exceeds method.max_rounds")
         if problem := _method_problem(self.method):

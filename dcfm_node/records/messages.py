@@ -11,6 +11,8 @@ PROTOCOL = 1
 """Version of the protocol; in every message, so that another one is told by name (SPEC 4.2.1)."""
 MAX_MESSAGE_BYTES = 1 << 20
 MAX_ENTRIES_BYTES = 512 << 10
+MAX_ENTRIES = 4_096
+MAX_MANIFEST_BYTES = 256 << 10
 
 Protocol = Annotated[int, Field(ge=PROTOCOL, le=PROTOCOL)]
 Seq = Annotated[int, Field(ge=-1, le=100_000)]
@@ -71,7 +73,8 @@ class Entries(Model):
     protocol: Protocol = PROTOCOL
     run: Digest
     entries: Annotated[
-        tuple[Annotated[bytes, Field(max_length=MAX_ENTRIES_BYTES)], ...], Field(max_length=4_096)
+        tuple[Annotated[bytes, Field(max_length=MAX_ENTRIES_BYTES)], ...],
+        Field(max_length=MAX_ENTRIES),
     ]
     beats: Annotated[
         tuple[Annotated[bytes, Field(max_length=4_096)], ...], Field(max_length=MAX_SILOS)
@@ -85,7 +88,7 @@ class Mismatch(Model):
     protocol: Protocol = PROTOCOL
     run: Digest
     version: Version
-    manifest: Annotated[bytes, Field(max_length=256 << 10)]
+    manifest: Annotated[bytes, Field(max_length=MAX_MANIFEST_BYTES)]
     reason: Reason
 
 
@@ -95,7 +98,7 @@ class Bundle(Model):
     run: Digest
     author: Key
     version: Version
-    manifest: Annotated[bytes, Field(max_length=256 << 10)]
+    manifest: Annotated[bytes, Field(max_length=MAX_MANIFEST_BYTES)]
     heads: Annotated[dict[Key, Head], Field(max_length=MAX_SILOS)]
     """How far the author holds every journal, this bundle's receiver's among them."""
     held: Annotated[dict[Digest, bool], Field(max_length=4_096)]

@@ -39,17 +39,17 @@ class Disk:
             case PersistBeat(beat):
                 self.beats[beat.beat.author] = beat
 
-    def entries(self) -> list[bytes]:
-        """Envelopes, every author's in chain order."""
-        return [sealed.envelope for chain in self.chains.values() for sealed in chain]
+    def entries(self) -> list[Sealed]:
+        """Every author's in chain order."""
+        return [sealed for chain in self.chains.values() for sealed in chain]
 
-    def proofs(self) -> list[tuple[bytes, bytes]]:
-        """Pairs of envelopes that prove forks."""
-        return [(first.envelope, second.envelope) for first, second in self.forks.values()]
+    def proofs(self) -> list[tuple[Sealed, Sealed]]:
+        """Pairs of entries that prove forks."""
+        return list(self.forks.values())
 
-    def epochs(self) -> list[bytes]:
-        """Envelopes of the beats kept."""
-        return [beat.envelope for beat in self.beats.values()]
+    def epochs(self) -> list[SealedBeat]:
+        """The beats kept."""
+        return list(self.beats.values())
 
     def as_of(self, time: float) -> "Disk":
         """The disk as a backup of that time has it."""

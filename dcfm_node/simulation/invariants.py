@@ -104,13 +104,11 @@ def _durable_before_sent(world: World, key: bytes, effects: Sequence[Effect]) ->
 def _one_leader_per_term(world: World, node: Node) -> None:
     """Over all nodes and all time, not only at one instant."""
     view = node.exchange.view
-    for digest in view.leases:
-        said = view.certified(digest)
-        if said is not None:
-            term = said.body.term
-            first = world.leaders.setdefault(term, said.author)
-            what, about = f"two leaders in term {term}", [first, said.author]
-            _require(world, first == said.author, "one leader per term", what, about, term=term)
+    for said in view.ballots.certified.values():
+        term = said.body.term
+        first = world.leaders.setdefault(term, said.author)
+        what, about = f"two leaders in term {term}", [first, said.author]
+        _require(world, first == said.author, "one leader per term", what, about, term=term)
 
 
 def _no_fork(world: World, node: Node) -> None:
@@ -303,7 +301,7 @@ def _one_view(world: World) -> None:
 
 def _facts(view: View) -> tuple[object, ...]:
     return (
-        *(view.joins, view.experts, view.votes, view.leases, view.checkpoints, view.students),
+        *(view.joins, view.experts, view.ballots, view.checkpoints, view.students),
         *(view.endorsed, view.refused, view.verdicts, view.withdrawn, view.newest_experts),
     )
 

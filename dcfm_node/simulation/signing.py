@@ -24,7 +24,7 @@ def hashed(key: bytes, signature: bytes, data: bytes) -> bool:
     return signature == _signature(key, data)
 
 
-HASHED = opener(hashed, beats=32_768)
+HASHED = opener(hashed, beats=32_768, entries=8_192)
 """All simulated nodes share it, so that a thousand of them beat."""
 
 

@@ -7,7 +7,7 @@ from dcfm_node.errors import PeerError
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.bundles import CarriedBundle
 from dcfm_node.swarm.journal import Journals, Offered
-from dcfm_node.wire.envelope import open_entry, run_id
+from dcfm_node.wire.envelope import open_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def audit(bundle: CarriedBundle, manifest: Manifest) -> Audit:
     Raises:
         PeerError: the first thing that does not hold.
     """
-    journals = Journals(run_id(manifest), (silo.key for silo in manifest.roster))
+    journals = Journals(manifest)
     counts = {silo.name: 0 for silo in manifest.roster}
     unchained = 0
     for message in bundle.messages():
@@ -46,6 +46,9 @@ def audit(bundle: CarriedBundle, manifest: Manifest) -> Audit:
             outcome = journals.offer(sealed)
             if outcome is Offered.FOREIGN:
                 raise PeerError("it holds an entry of another run or of a stranger")
+            if outcome is Offered.UNFIT:
+                name = manifest.silo_name(sealed.entry.author)
+                raise PeerError(f"an entry of {name}: {journals.flaw(sealed)}")
             counts[manifest.silo_name(sealed.entry.author)] += 1
             unchained += outcome is Offered.GAP
     return Audit(

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dcfm_node.errors import DiskError, Failed, PeerError
-from dcfm_node.wire.envelope import open_beat, open_entry
+from dcfm_node.wire.envelope import Sealed, SealedBeat, open_beat, open_entry
 
 SCHEMA_VERSION = 2
 APPLICATION_ID = 0x4443464D
@@ -71,39 +71,49 @@ class JournalStore:
                 self._db.close()
                 raise
 
-    def load(self, run: bytes) -> tuple[list[bytes], list[tuple[bytes, bytes]]]:
-        """Envelopes in (author, seq) order, and the pairs that prove forks in author order.
+    def load(self, run: bytes) -> tuple[list[Sealed], list[tuple[Sealed, Sealed]]]:
+        """Entries in (author, seq) order, and the pairs that prove forks in author order.
 
-        Every signature is verified, since a disk can change a bit where SQLite does not look.
+        Every signature is verified, since a disk can change a bit where SQLite does not look; each
+        once, one row after the other.
         """
         with self._explained():
-            entries: list[tuple[bytes, int, bytes]] = self._db.execute(
+            rows = self._db.execute(
                 "SELECT author, seq, envelope FROM entry WHERE run = ? ORDER BY author, seq", (run,)
-            ).fetchall()
-            forks: list[tuple[bytes, int, bytes, bytes]] = self._db.execute(
+            )
+            entries = [self._opened(run, *row) for row in rows]
+            pairs = self._db.execute(
                 "SELECT author, seq, first, second FROM fork WHERE run = ? ORDER BY author", (run,)
-            ).fetchall()
-        for author, seq, envelope in entries:
-            self._check(run, author, seq, envelope)
-        for author, seq, first, second in forks:
-            self._check(run, author, seq, first)
-            self._check(run, author, seq, second)
-        return [row[2] for row in entries], [(row[2], row[3]) for row in forks]
+            )
+            forks = [
+                (self._opened(run, author, seq, first), self._opened(run, author, seq, second))
+                for author, seq, first, second in pairs
+            ]
+        return entries, forks
 
-    def beats(self, run: bytes) -> list[bytes]:
-        """Envelopes of the beats kept, in author order, verified."""
+    def holds(self, run: bytes, author: bytes, seq: int, envelope: bytes) -> bool:
+        """Whether this very entry is on the disk."""
+        of = (run, author, seq)
         with self._explained():
-            rows: list[tuple[bytes, bytes]] = self._db.execute(
+            found = "SELECT envelope FROM entry WHERE run = ? AND author = ? AND seq = ?"
+            return bool(self._db.execute(found, of).fetchone() == (envelope,))
+
+    def beats(self, run: bytes) -> list[SealedBeat]:
+        """The beats kept, in author order, verified."""
+        found = []
+        with self._explained():
+            rows = self._db.execute(
                 "SELECT author, envelope FROM beat WHERE run = ? ORDER BY author", (run,)
-            ).fetchall()
-        for author, envelope in rows:
-            try:
-                beat = open_beat(envelope).beat
-            except PeerError as error:
-                raise self._damaged(error) from error
-            if (beat.run, beat.author) != (run, author):
-                raise self._damaged("a beat is in a wrong place")
-        return [row[1] for row in rows]
+            )
+            for author, envelope in rows:
+                try:
+                    sealed = open_beat(envelope)
+                except PeerError as error:
+                    raise self._damaged(error) from error
+                if (sealed.beat.run, sealed.beat.author) != (run, author):
+                    raise self._damaged("a beat is in a wrong place")
+                found.append(sealed)
+        return found
 
     def keep_beats(self, run: bytes, items: Iterable[tuple[bytes, bytes]]) -> None:
         """Keep each (author, envelope) in place of the author's one before, all or none."""
@@ -214,13 +224,15 @@ class JournalStore:
         except OSError as error:
             raise self._failed(f"the journals cannot be used: {error.strerror}", _DISK) from error
 
-    def _check(self, run: bytes, author: bytes, seq: int, envelope: bytes) -> None:
+    def _opened(self, run: bytes, author: bytes, seq: int, envelope: bytes) -> Sealed:
         try:
-            entry = open_entry(envelope).entry
+            sealed = open_entry(envelope)
         except PeerError as error:
             raise self._damaged(error) from error
+        entry = sealed.entry
         if (entry.run, entry.author, entry.seq) != (run, author, seq):
             raise self._damaged("an entry is in a wrong place")
+        return sealed
 
     def _damaged(self, how: object) -> Damaged:
         return Damaged(f"the journals are damaged: {how}", where=str(self._path), fix=_MOVE)

@@ -11,7 +11,7 @@ from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.records.manifest import Manifest, differences
 from dcfm_node.records.messages import Bundle, Entries, Head
-from dcfm_node.swarm.exchange import how_many_fit
+from dcfm_node.swarm.exchange import as_many_as_fit
 from dcfm_node.swarm.journal import Journals
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, open_bundle, run_id
@@ -19,11 +19,11 @@ from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, open_bundle
 
 def messages(journals: Journals, since: Mapping[bytes, Head]) -> Iterator[Entries]:
     """The entries that a holder of these heads lacks, proofs of forks among them."""
-    rest = [sealed.envelope for sealed in journals.missing(since)]
-    while rest:
-        fitting = how_many_fit(rest)
-        yield Entries(run=journals.run, entries=tuple(rest[:fitting]), beats=())
-        rest = rest[fitting:]
+    rest = journals.missing(since)
+    first = next(rest, None)
+    while first is not None:
+        fitting, first = as_many_as_fit(first, rest)
+        yield Entries(run=journals.run, entries=fitting, beats=())
 
 
 def snapshots(view: View) -> dict[bytes, Snapshot]:

@@ -1,25 +1,63 @@
 """Election: who distils a round. One vote a term, a majority leads, later terms fence earlier ones.
 
-Terms rise over the whole run. In each term the candidates are ranked by SHA-256 over (run id,
-term, node id), so that the work moves about and nobody can choose to lead (SPEC 7). A leader that
-moves is kept, whatever a few nodes vote that lost sight of it; a new term needs a quorum in sight,
-so that a minority waits instead of counting terms; and terms without a leader last ever longer.
+Terms rise over the whole run. In each the candidates are ranked by SHA-256 over (run id, round, how
+often it was tried, node id), so that the work moves about and nobody can choose to lead (SPEC 7). A
+leader that moves is kept, whatever a few nodes vote that lost sight of it; a new term needs a
+quorum in sight, so that a minority waits instead of counting terms. A node stands in one term and
+leaves it when its own clock says so, or when an honest node must have: whoever opens many terms
+wins nothing, and makes nobody vote more often.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dcfm_node.records.base import MAX_TERM
 from dcfm_node.records.entries import Lease, Vote
-from dcfm_node.swarm.fold import Said
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.rounds import Late
+from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.canonical import sha256
 
 MAX_DOUBLINGS = 5
-"""A term without a leader lasts at most 2 ** 5 times as long as the first."""
+"""A node stays in a term at most 2 ** 5 times as long as in the first."""
+
+
+@dataclass
+class Stand:
+    """The term in which a node votes for a leader of a round, since when, and how many it left.
+
+    Args:
+        ruled: the last leader's term: only later ones count.
+    """
+
+    round: int
+    ruled: int
+    term: int = 0
+    """0 before the first: none is contested."""
+    since: float = 0.0
+    left: int = 0
+
+    def move(self, view: View, timeout: float, now: float) -> bool:
+        """Enter the first contested term, or leave the present one when it is time. True when it is
+        time and there is no later one: one should be opened.
+        """
+        ballots = view.ballots
+        if self.term == 0:
+            first = ballots.contested(self.round, self.ruled)
+            if first is None:
+                return True
+            self.term, self.since = first, now
+        joined = ballots.joined(self.round)
+        if self.term < joined:
+            self.term, self.since, self.left = joined, now, self.left + 1
+        if now < self.since + timeout * 2 ** min(self.left, MAX_DOUBLINGS):
+            return False
+        later = ballots.contested(self.round, self.term)
+        if later is None:
+            return True
+        self.term, self.since, self.left = later, now, self.left + 1
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +88,8 @@ class Booth:
         candidates: live nodes that said they can distil, this node included if it can.
         quorate: whether a quorum is in sight.
         late: whether a leader made no progress for `policy.stall_s`; never this node itself.
-        since: when a term was first seen here, in seconds.
-        timeout: how long the first term may stay without a leader, in seconds.
+        stand: where this node stands in the election for a round, above a leader's term.
+        timeout: how long this node stays in the first term, in seconds.
         not_before: the first term this node may vote in: it may have voted in earlier ones and
             have lost the record.
     """
@@ -61,23 +99,27 @@ class Booth:
     candidates: Callable[[], Sequence[bytes]]
     quorate: Callable[[], bool]
     late: Late
-    since: Callable[[int], float]
+    stand: Callable[[int, int], Stand]
     timeout: float
     not_before: int
     now: float
 
 
-def rank(run: bytes, term: int, node: bytes) -> bytes:
-    """The smaller, the sooner a candidate is chosen in this term."""
-    return sha256(run, term.to_bytes(8, "big"), node)
+def rank(run: bytes, round_: int, attempt: int, node: bytes) -> bytes:
+    """The smaller, the sooner a candidate is chosen (SPEC 7.1).
+
+    Args:
+        attempt: in how many earlier terms honest silos voted for this round. Not the term: whoever
+            opens one could choose among a thousand.
+    """
+    return sha256(run, round_.to_bytes(8, "big"), attempt.to_bytes(8, "big"), node)
 
 
 def next_move(view: View, round_: int, booth: Booth) -> Vote | Lease | Lead | Await:
     """What this node does in the election of a round's distiller."""
     leader = view.last_leader(round_)
     ruled = leader.body.term if leader is not None else 0
-    contested = [term for term in view.terms(round_) if term > ruled]
-    lease = _won(view, round_, contested, booth.me)
+    lease = _won(view, round_, ruled, booth.me)
     if lease is not None:
         return lease
     if leader is not None and not _void(view, leader):
@@ -85,28 +127,23 @@ def next_move(view: View, round_: int, booth: Booth) -> Vote | Lease | Lead | Aw
             return Lead(ruled, leader.digest)
         if not booth.late(Duty(leader.author, "lead", ruled)):
             return Await("the elected node distils", on=leader.author)
-    if not contested:
+    stand = booth.stand(round_, ruled)
+    if stand.move(view, booth.timeout, booth.now):
         return _begin(view, round_, booth)
-    term = contested[-1]
-    cast = view.votes[term]
-    if booth.me not in cast and term >= booth.not_before:
-        return _vote(view, term, round_, booth)
-    patience = booth.timeout * 2 ** min(len(contested) - 1, MAX_DOUBLINGS)
-    if booth.now >= booth.since(term) + patience:
-        return _begin(view, round_, booth)
+    cast = view.ballots.votes[stand.term]
+    if booth.me not in cast and stand.term >= booth.not_before:
+        return _vote(view, stand.term, round_, booth)
     waited = cast[booth.me].body.candidate if booth.me in cast else None
     return Await("a majority's votes are awaited", on=waited)
 
 
-def _won(view: View, round_: int, contested: list[int], me: bytes) -> Lease | None:
-    """The lease of the newest term, if a quorum's votes name this node and it was not claimed."""
-    if not contested:
+def _won(view: View, round_: int, ruled: int, me: bytes) -> Lease | None:
+    """The lease of the newest term in which a quorum named this node, if it was not claimed."""
+    term = view.ballots.won.get((round_, me), 0)
+    if not ruled < term <= view.last_term():
         return None
-    term = contested[-1]
-    cast = view.votes[term].values()
+    cast = view.ballots.votes[term].values()
     mine = [vote for vote in cast if vote.body.candidate == me and vote.body.round == round_]
-    if len(mine) < view.manifest.quorum:
-        return None
     return Lease(term=term, round=round_, votes=tuple(sorted(vote.digest for vote in mine)))
 
 
@@ -129,18 +166,20 @@ def _begin(view: View, round_: int, booth: Booth) -> Vote | Await:
 
 
 def _vote(view: View, term: int, round_: int, booth: Booth) -> Vote | Await:
-    """For whom most others voted already, so that terms settle; else by rank."""
+    """For whom an honest node voted already, so that terms settle; else by rank. One vote does not
+    sway others: whoever opened the term would choose who leads."""
     able = booth.candidates()
     if not able:
         return Await("no live node can distil")
-    votes = view.votes.get(term, {}).values()
-    tally = Counter(vote.body.candidate for vote in votes if vote.body.round == round_)
+    tally = view.ballots.tally(term, round_)
+    swayed = len(view.manifest.roster) - view.manifest.quorum
     # Records, not beats, say who is free: all voters see them alike, so that votes do not split.
-    blamed, training = view.blamed(round_), view.missing(round_)
+    attempt = view.ballots.attempts(round_, below=term)
+    blamed, training, tried = view.blamed(round_), view.missing(round_), view.led(round_)
 
-    def order(node: bytes) -> tuple[bool, bool, int, bytes]:
-        place = rank(booth.run, term, node)
-        return node in blamed, node in training, -tally[node], place
+    def order(node: bytes) -> tuple[bool, bool, bool, bool, bytes]:
+        named = tally[node] > swayed
+        place = rank(booth.run, round_, attempt, node)
+        return node in blamed, node in training, node in tried, not named, place
 
-    best = min(able, key=order)
-    return Vote(term=term, round=round_, candidate=best)
+    return Vote(term=term, round=round_, candidate=min(able, key=order))

@@ -5,22 +5,25 @@ is idempotent, so loss, duplication and reordering cost time and nothing else.
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dcfm_node import __version__
 from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Withdraw
-from dcfm_node.records.manifest import MAX_SILOS, Manifest, differences
+from dcfm_node.records.manifest import MAX_SILOS, Manifest
 from dcfm_node.records.messages import (
+    MAX_ENTRIES,
     MAX_ENTRIES_BYTES,
-    PROTOCOL,
     Beat,
     Entries,
+    Head,
     Message,
     Mismatch,
     Sync,
 )
+from dcfm_node.swarm import strangers
+from dcfm_node.swarm.bucket import Bucket
 from dcfm_node.swarm.effects import (
     Effect,
     Foreign,
@@ -35,6 +38,7 @@ from dcfm_node.swarm.faults import fault_of
 from dcfm_node.swarm.journal import Journals, Offered, Proofs
 from dcfm_node.swarm.liveness import Liveness
 from dcfm_node.swarm.recovery import Recovery
+from dcfm_node.swarm.strangers import PeerState
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import (
     OPENER,
@@ -42,33 +46,19 @@ from dcfm_node.wire.envelope import (
     Sealed,
     SealedBeat,
     Signs,
-    decode_manifest,
-    manifest_bytes,
-    run_id,
+    entry_digest,
     seal_beat,
 )
 
 EMPTY_ANSWERS = 8
 """So many answers in a row without a new entry, and a peer has nothing more for us."""
+ANSWERS_PER_S, ANSWERS_AT_ONCE = 256.0 * 2**10, 8.0 * 2**20
+"""Bytes of entries that a peer gets by asking. Half of what it takes of us at least (SPEC 4.7): an
+honest node does not flood, whoever fattens the journals that it passes on."""
+ASKS_PER_S, ASKS_AT_ONCE = 5.0, 50.0
+"""Messages of a peer that are answered. An honest one asks less than once a second."""
 FANOUT = 2
 """Linked peers that a round of gossip tells; each tells back."""
-
-
-@dataclass
-class PeerState:
-    """What is known of one peer's link and standing."""
-
-    linked: bool = False
-    heard_at: float | None = None
-    version: str = ""
-    trouble: str = ""
-    """Why it takes no part with us, in words: another manifest, malformed input."""
-    ahead: int = 0
-    """Entries that it said, last, to hold beyond ours."""
-    warned_at: float = -1e9
-    empty_answers: int = 0
-    """How often in a row it answered our sync and brought nothing that was new here."""
-    brought: bool = False
 
 
 @dataclass
@@ -79,47 +69,69 @@ class Exchange:
     me: bytes
     journals: Journals
     liveness: Liveness
-    view: View
     peers: dict[bytes, PeerState]
     recovery: Recovery
     opener: Opener = OPENER
+    answers: dict[bytes, Bucket] = field(default_factory=dict)
+    """By peer, bytes of entries that it may still be sent in answer to what it asks."""
+    asks: dict[bytes, Bucket] = field(default_factory=dict)
+    """By peer, how often it may still ask."""
+    greetings: dict[bytes, Bucket] = field(default_factory=dict)
+    """By peer, how often it may still be greeted."""
     epochs: Epochs = field(default_factory=Epochs)
     own_beat: SealedBeat | None = None
     malformed: dict[bytes, str] = field(default_factory=dict)
     """What a peer sent that could not be opened, the last of each: it relays only what it opened
     itself, so that it is its own."""
+    outsiders: frozenset[bytes] = frozenset()
+    """Linked peers that are not on the roster: of the allow list, so that they are few."""
     restored: int = 0
     """Length of this node's own journal on its disk when it started."""
     usurped: bool = False
     """Somebody else signs with this node's key, or it runs twice: it writes no more."""
+    _resent: dict[tuple[bytes, bytes], int] = field(default_factory=dict)
+    """By peer and author, from where to send on a chain whose end differs there."""
+    _view: View | None = None
+    """None where a tail was replaced or cut, until it is asked for."""
 
     @classmethod
     def create(
         cls, manifest: Manifest, me: bytes, liveness: Liveness, opener: Opener = OPENER
     ) -> "Exchange":
-        run = run_id(manifest)
         roster = [silo.key for silo in manifest.roster]
         peers = {key: PeerState() for key in roster if key != me}
         recovery = Recovery(me, manifest.quorum, len(peers))
-        journals, view = Journals(run, roster), View(manifest)
-        return cls(manifest, me, journals, liveness, view, peers, recovery, opener)
+        return cls(manifest, me, Journals(manifest), liveness, peers, recovery, opener)
 
-    def restore(self, entries: Iterable[bytes], forks: Proofs, beats: Iterable[bytes] = ()) -> None:
+    def restore(
+        self, entries: Iterable[Sealed], forks: Proofs, beats: Iterable[SealedBeat] = ()
+    ) -> None:
         """Take in what the store kept. Its beats tell of epochs, and are no signs of life now."""
-        for envelope in entries:
-            self._fold(self.opener.entry(envelope))
+        for sealed in entries:
+            self.journals.offer(sealed)
         for first, second in forks:
-            both = self.opener.entry(first), self.opener.entry(second)
-            self.journals.mark_fork(*both)
-        self._know_epochs([self.opener.beat(envelope) for envelope in beats])
-        self._rebuild()
+            self.journals.mark_fork(first, second)
+        self._know_epochs(list(beats))
+        self._view = None
         self.restored = len(self.journals.chains[self.me])
         self.usurped = self.me in self.journals.forks
+
+    @property
+    def view(self) -> View:
+        """What the journals say, made anew where one of them was cut: once, however often."""
+        if self._view is None:
+            chains: Sequence[list[Sealed]] = list(self.journals.chains.values())
+            forked = {author: fault_of(fork) for author, fork in self.journals.forks.items()}
+            said = (sealed for chain in chains for sealed in chain)
+            self._view = View.of(self.manifest, said, forked)
+        return self._view
 
     # What this node says
 
     def round_of_gossip(self, rng: random.Random) -> list[Effect]:
         """Tell a few random linked peers what we hold, and ask for the same."""
+        self.journals.breathe()
+        self.epochs.breathe()
         linked = self.linked()
         chosen = rng.sample(linked, min(FANOUT, len(linked)))
         message = self.sync(reply=True)
@@ -156,9 +168,15 @@ class Exchange:
             reply=reply,
         )
 
+    def greet(self, peer: bytes, now: float) -> list[Effect]:
+        """A link came up: tell that peer what we hold, and ask for the same; not as often as it
+        may come up."""
+        may = self.greetings.setdefault(peer, Bucket(ASKS_PER_S, ASKS_AT_ONCE, now))
+        return [Send(peer, self.sync(reply=True))] if may.take(1.0, now) else []
+
     def push(self, sealed: Sealed) -> list[Effect]:
         """Tell every linked peer of a new entry at once; gossip mends what gets lost."""
-        message = self._entries([sealed.envelope], [])
+        message = Entries(run=self.journals.run, entries=(sealed.envelope,), beats=())
         return [Send(key, message) for key, peer in self.peers.items() if peer.linked]
 
     def linked(self) -> list[bytes]:
@@ -202,7 +220,10 @@ class Exchange:
     def _announce(self) -> list[Effect]:
         """Tell every linked peer of our newest beat, and ask what it holds."""
         beats = [self.own_beat] if self.own_beat is not None else []
-        kept, told = self._know_epochs(beats), self._entries([], [b.envelope for b in beats])
+        kept = self._know_epochs(beats)
+        told = Entries(
+            run=self.journals.run, entries=(), beats=tuple(beat.envelope for beat in beats)
+        )
         both = (told, self.sync(reply=True))
         return [*kept, *(Send(peer, message) for peer in self.linked() for message in both)]
 
@@ -212,48 +233,42 @@ class Exchange:
         """One message of an authenticated peer. Never raises on what a peer sent."""
         state = self.peers.get(peer)
         if state is None:
-            return [_refusal(peer, "is not on the roster of this run")]
+            known, self.outsiders = self.outsiders, self.outsiders | {peer}
+            return [] if peer in known else [_refusal(peer, "is not on the roster of this run", 1)]
         state.heard_at = now
         if isinstance(message, Mismatch):
-            return self._on_mismatch(peer, state, message, now)
+            return strangers.mismatch(self.manifest, peer, state, message, now)
         if message.run != self.journals.run:
-            return self._on_other_run(peer, state, now)
+            return strangers.other_run(self.manifest, peer, state, now)
         state.trouble = ""
         if isinstance(message, Sync):
             state.version = message.version
             state.ahead = self.journals.lacking(message.heads)
-            return self._on_sync(peer, message)
+            return self._on_sync(peer, message, now)
         try:
             return self._on_entries(peer, message, now)
         except PeerError as error:
             state.trouble = self.malformed[peer] = str(error)
-            return [_refusal(peer, str(error))]
+            state.refusals += 1
+            often = state.refusals & (state.refusals - 1)  # told at the 1st, 2nd, 4th, 8th, ...
+            return [] if often else [_refusal(peer, str(error), state.refusals)]
 
     def hear_foreign(self, event: Foreign) -> list[Effect]:
-        """A message of another version: whoever is older must be upgraded (SPEC 4.2.1)."""
+        """A message of another version of the protocol."""
         state = self.peers.get(event.peer)
-        if state is None:
-            return []
-        name = self.manifest.silo_name(event.peer)
-        older = name if event.protocol < PROTOCOL else "this node"
-        software = f" (dcfm-node {event.software})" if event.software else ""
-        why = f"speaks protocol {event.protocol}{software}, this node {PROTOCOL}; upgrade {older}"
-        if state.trouble == why:
-            return []
-        state.trouble, state.version = why, event.software
-        return [Report("other_protocol", {"peer": name, "why": why}, "warning")]
+        return strangers.other_protocol(self.manifest, state, event) if state is not None else []
 
-    def _on_sync(self, peer: bytes, sync: Sync) -> list[Effect]:
+    def _on_sync(self, peer: bytes, sync: Sync, now: float) -> list[Effect]:
         self.recovery.hear(peer, sync)
         if not sync.reply:
             state = self.peers[peer]
             state.empty_answers = 0 if state.brought else state.empty_answers + 1
             state.brought = False
         effects: list[Effect] = []
-        entries = [sealed.envelope for sealed in self.journals.missing(sync.heads)]
+        if not self.asks.setdefault(peer, Bucket(ASKS_PER_S, ASKS_AT_ONCE, now)).take(1.0, now):
+            return effects  # it asks again
         beats = self._beats_unknown_to(sync.beats)
-        if entries or beats:
-            effects.append(Send(peer, self._entries(entries, beats)))
+        effects += self._answer(peer, self._lacking(peer, sync.heads), beats, now)
         if sync.reply:
             effects.append(Send(peer, self.sync(reply=False)))
         return effects
@@ -261,41 +276,69 @@ class Exchange:
     def _on_entries(self, peer: bytes, message: Entries, now: float) -> list[Effect]:
         # All are opened before any is applied: what was folded in must reach the disk.
         beats = [self.opener.beat(envelope) for envelope in message.beats]
-        entries = [self.opener.entry(envelope) for envelope in message.entries]
+        fresh = (e for e in message.entries if entry_digest(e) not in self.journals.known)
+        entries = [self.opener.entry(envelope) for envelope in fresh]
         if any(self.journals.foreign(sealed) for sealed in entries):
             raise PeerError("sent an entry of another run or of a stranger")
+        if why := next(filter(None, map(self.journals.flaw, entries)), ""):
+            raise PeerError(f"sent an entry that does not fit the run: {why}")
         members, run = self.journals.chains, self.journals.run
         beats = [b for b in beats if b.beat.author in members and b.beat.run == run]
         effects: list[Effect] = [*self._know_epochs(beats)]
         for beat in beats:
             if beat.beat.author != self.me:
                 self.liveness.hear(beat, now)
-        for sealed in entries:
-            effects += self._on_entry(peer, sealed, now)
+        outcomes = [self._fold(sealed) for sealed in entries]
+        for sealed, outcome in zip(entries, outcomes, strict=True):
+            effects += self._on_folded(peer, sealed, outcome, now)
+        if Offered.STALE in outcomes:
+            # It holds a tail that its author lost: it asks for ours once it hears of it.
+            effects += self.greet(peer, now)
         return effects
 
-    def _on_entry(self, peer: bytes, sealed: Sealed, now: float) -> list[Effect]:
+    def _on_folded(self, peer: bytes, sealed: Sealed, outcome: Offered, now: float) -> list[Effect]:
         author = sealed.entry.author
-        outcome = self._fold(sealed)
         match outcome:
             case Offered.NEW | Offered.REPLACED:
                 self.peers[peer].brought = True
                 self.liveness.moved(author, now)
-                if outcome is Offered.REPLACED:
-                    self._rebuild()
                 return [Persist(sealed), *self._check_own(sealed), *self._report(sealed)]
             case Offered.FORK:
-                self._rebuild()
                 proof = self.journals.forks[author]
-                name = self.manifest.silo_name(author)
-                why = f"{name} signed two different entries as number {proof.seq}"
+                why = f"{self.manifest.silo_name(author)} {fault_of(proof).why}"
                 fork = Report("fork", {"why": why}, "error")
                 return [PersistFork(proof.first, proof.second), fork, *self._check_own(sealed)]
-            case Offered.STALE:
-                newer = self.journals.chains[author][sealed.entry.seq :]
-                return [Send(peer, self._entries([s.envelope for s in newer], []))]
-            case _:
-                return []
+        return []
+
+    def _lacking(self, peer: bytes, heads: Mapping[bytes, Head]) -> Iterator[Sealed]:
+        """What a peer with these heads lacks. Where its tail differs from ours and one message does
+        not bear the chain, the next goes on where that ended: it may hold all before."""
+        for author, chain in self.journals.chains.items():
+            head = heads.get(author)
+            if head is None or not self.journals.conflicts(author, head):
+                yield from self.journals.missing_from(author, head)
+                continue
+            yield from self.journals.proof_for(author, head)
+            first = self._resent.get((peer, author), 0)
+            for seq in range(first if first < len(chain) else 0, len(chain)):
+                self._resent[peer, author] = seq
+                yield chain[seq]
+            self._resent[peer, author] = 0
+
+    def _answer(
+        self, peer: bytes, lacking: Iterable[Sealed], beats: list[bytes], now: float
+    ) -> list[Effect]:
+        """What a peer lacks, as much as a message bears and as it may still be sent: it asks again
+        for the rest."""
+        bucket = self.answers.setdefault(peer, Bucket(ANSWERS_PER_S, ANSWERS_AT_ONCE, now))
+        rest = iter(lacking)
+        entries: tuple[bytes, ...] = ()
+        if bucket.holds(MAX_ENTRIES_BYTES, now) and (first := next(rest, None)) is not None:
+            entries, _ = as_many_as_fit(first, rest)
+            bucket.tokens -= sum(map(len, entries))
+        if not entries and not beats:
+            return []
+        return [Send(peer, Entries(run=self.journals.run, entries=entries, beats=tuple(beats)))]
 
     def _report(self, sealed: Sealed) -> list[Effect]:
         """What an operator should read of in the log."""
@@ -316,35 +359,6 @@ class Exchange:
         why = "this node's key signs elsewhere too; this node writes no more"
         return [Report("key_used_twice", {"why": why}, "error")]
 
-    def _on_other_run(self, peer: bytes, state: PeerState, now: float) -> list[Effect]:
-        state.trouble = state.trouble or "takes part in another run"
-        if now - state.warned_at < 10.0:
-            return []
-        state.warned_at = now
-        reply = Mismatch(
-            run=self.journals.run,
-            version=__version__,
-            manifest=manifest_bytes(self.manifest),
-            reason="another manifest",
-        )
-        return [Send(peer, reply)]
-
-    def _on_mismatch(
-        self, peer: bytes, state: PeerState, message: Mismatch, now: float
-    ) -> list[Effect]:
-        try:
-            fields = differences(self.manifest, decode_manifest(message.manifest))
-            trouble = f"its run.toml or roster differs in: {', '.join(fields) or 'nothing'}"
-        except PeerError as error:
-            trouble = f"its manifest cannot be read: {error}"
-        state.version = message.version
-        if trouble == state.trouble:
-            return []
-        state.trouble = trouble
-        name = self.manifest.silo_name(peer)
-        report = Report("manifest_mismatch", {"peer": name, "why": trouble}, "warning")
-        return [report, *self._on_other_run(peer, state, now)]
-
     # State
 
     def publish(self, sealed: Sealed) -> list[Effect]:
@@ -355,15 +369,11 @@ class Exchange:
 
     def _fold(self, sealed: Sealed) -> Offered:
         outcome = self.journals.offer(sealed)
-        if outcome is Offered.NEW:
-            self.view.add(sealed)
+        if outcome is Offered.NEW and self._view is not None:
+            self._view.add(sealed)
+        elif outcome in (Offered.REPLACED, Offered.FORK):
+            self._view = None
         return outcome
-
-    def _rebuild(self) -> None:
-        chains: Sequence[list[Sealed]] = list(self.journals.chains.values())
-        forked = {author: fault_of(fork) for author, fork in self.journals.forks.items()}
-        said = (sealed for chain in chains for sealed in chain)
-        self.view = View.of(self.manifest, said, forked)
 
     def _know_epochs(self, beats: Sequence[SealedBeat]) -> list[PersistBeat]:
         """Epochs that beats of members tell of: on the disk before any sync names them."""
@@ -379,22 +389,24 @@ class Exchange:
         found = dict.fromkeys(b.envelope for b in (*self.epochs.unknown_to(theirs), *newer))
         return list(found)[:MAX_SILOS]
 
-    def _entries(self, entries: list[bytes], beats: list[bytes]) -> Entries:
-        """As many entries as one message may bear; the rest follows at the next sync."""
-        fitting = tuple(entries[: how_many_fit(entries)])
-        return Entries(run=self.journals.run, entries=fitting, beats=tuple(beats))
+
+def as_many_as_fit(
+    first: Sealed, rest: Iterator[Sealed]
+) -> tuple[tuple[bytes, ...], Sealed | None]:
+    """Envelopes of some entries, from the first on, that one message bears (SPEC 4.4).
+
+    Returns:
+        The envelopes, one at least, and the next entry, if there is one.
+    """
+    fitting, room = [first.envelope], MAX_ENTRIES_BYTES - len(first.envelope)
+    for sealed in rest:
+        room -= len(sealed.envelope) + 5
+        if room < 0 or len(fitting) == MAX_ENTRIES:
+            return tuple(fitting), sealed
+        fitting.append(sealed.envelope)
+    return tuple(fitting), None
 
 
-def how_many_fit(entries: Sequence[bytes]) -> int:
-    """How many of some envelopes, from the first on, one message bears (SPEC 4.4)."""
-    room, fitting = MAX_ENTRIES_BYTES, 0
-    for envelope in entries[:4_096]:
-        room -= len(envelope) + 5
-        if room < 0 and fitting:
-            break
-        fitting += 1
-    return fitting
-
-
-def _refusal(peer: bytes, reason: str) -> Report:
-    return Report("refused_input", {"peer": peer.hex()[:8], "why": reason}, "warning")
+def _refusal(peer: bytes, reason: str, times: int) -> Report:
+    fields = {"peer": peer.hex()[:8], "why": reason, "times": times}
+    return Report("refused_input", fields, "warning")

@@ -4,17 +4,14 @@ No honest node says any of this, whatever befell it, so that it needs no vote: w
 journals finds the same.
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from dcfm_node.records.entries import Body, Cause, Endorse, Expert, Refuse, Vote
+from dcfm_node.records.entries import Body, Cause, Endorse, Expert, Refuse, Student, Vote
 from dcfm_node.swarm.journal import Fork
 
 MAX_TERM_GAP = 1_000
 """A term counts only so near above the one before it that does: whoever votes far ahead must not
 use the terms up."""
-JUDGED: frozenset[Cause] = frozenset({"snapshot", "quota", "score"})
-"""Causes whose verdicts are counted: what a quorum refused for them is used by nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +25,9 @@ class Fault:
 
 def fault_of(fork: Fork) -> Fault:
     """A fork among other faults; its second entry shows it."""
+    if fork.takes_back:
+        why = f"took back its entry {fork.first.entry.seq}, on which others had built"
+        return Fault("fork", fork.second.digest, why)
     why = f"signed two different entries as number {fork.seq}"
     return Fault("fork", max(fork.first.digest, fork.second.digest), why)
 
@@ -36,15 +36,18 @@ def fault_of(fork: Fork) -> Fault:
 class Faults:
     """Watches one journal after the other; within one author in chain order."""
 
-    proven: dict[bytes, list[Fault]] = field(default_factory=dict)
-    """By author, in chain order."""
+    proven: dict[bytes, dict[Cause, Fault]] = field(default_factory=dict)
+    """By author, in chain order: of each cause the first, for one is as good as many."""
     _voted: set[tuple[bytes, int]] = field(default_factory=set)
     _published: dict[tuple[bytes, int], None] = field(default_factory=dict)
     _named: dict[tuple[bytes, bytes], int] = field(default_factory=dict)
     _judged: dict[tuple[bytes, bytes], str] = field(default_factory=dict)
+    _led: set[tuple[bytes, bytes]] = field(default_factory=set)
+    _news: bool = False
 
-    def see(self, author: bytes, entry: bytes, body: Body) -> None:
-        """Compare an author's next record with those before it."""
+    def see(self, author: bytes, entry: bytes, body: Body) -> bool:
+        """Compare an author's next record with those before it. True if it proves anything new."""
+        self._news = False
         match body:
             case Vote():
                 if (author, body.term) in self._voted:
@@ -57,6 +60,12 @@ class Faults:
                 if first != body.kind:
                     why = "both endorsed and refused one student"
                     self._add(author, "contradiction", entry, why)
+            case Student():
+                if (author, body.lease) in self._led:
+                    why = f"published two students of term {body.term}"
+                    self._add(author, "replay", entry, why)
+                self._led.add((author, body.lease))
+        return self._news
 
     def _see_expert(self, author: bytes, entry: bytes, body: Expert) -> None:
         digest, round_ = body.snapshot.digest, body.round
@@ -70,29 +79,6 @@ class Faults:
         self._named.setdefault((author, digest), round_)
 
     def _add(self, author: bytes, cause: Cause, entry: bytes, why: str) -> None:
-        self.proven.setdefault(author, []).append(Fault(cause, entry, why))
-
-
-def within_reach(terms: Iterable[int]) -> int:
-    """The highest term that counts, of all in which anyone voted; 0 where none does."""
-    last = 0
-    for term in sorted(terms):
-        if term > last + MAX_TERM_GAP:
-            break
-        last = term
-    return last
-
-
-def first_beyond(votes: Mapping[int, Mapping[bytes, bytes]], last: int) -> dict[bytes, Fault]:
-    """By author, its vote of the lowest term that does not count.
-
-    Args:
-        votes: term, then voter, then digest of the vote.
-        last: the highest term that counts.
-    """
-    found: dict[bytes, Fault] = {}
-    for term in sorted(term for term in votes if term > last):
-        for author, entry in votes[term].items():
-            why = f"voted in term {term}, far above the last, {last}"
-            found.setdefault(author, Fault("term", entry, why))
-    return found
+        known = self.proven.setdefault(author, {})
+        self._news |= cause not in known
+        known.setdefault(cause, Fault(cause, entry, why))

@@ -1,14 +1,17 @@
 """The records of the run, by the question they answer.
 
 A fold over entries in which the order between authors does not matter: two nodes that hold the
-same journals hold the same view (SPEC 6.1).
+same journals hold the same view (SPEC 6.1). What a record costs does not grow with how many were
+said before: whatever is looked through is bounded by the manifest, or by what a majority elected.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Self, TypeVar
+from typing import Self
 
 from dcfm_node.records.entries import (
+    JUDGED,
     Audit,
     Cause,
     Checkpoint,
@@ -25,48 +28,47 @@ from dcfm_node.records.entries import (
     Withdraw,
 )
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.swarm.faults import JUDGED, Fault, Faults
+from dcfm_node.swarm.ballots import Ballots
+from dcfm_node.swarm.faults import Fault, Faults
+from dcfm_node.swarm.said import Said
 from dcfm_node.wire.envelope import Sealed
 
-B = TypeVar("B", Audit, Expert, Vote, Lease, Checkpoint, Student, Endorse, Refuse, Verdict)
-
-
-@dataclass(frozen=True, slots=True)
-class Said(Generic[B]):
-    """A record's body, with who said it and the digest of its entry."""
-
-    author: bytes
-    digest: bytes
-    body: B
+MAX_CHECKPOINTS = 8
+"""Of one lease, the last so many are gone on from; earlier ones are superseded by them."""
 
 
 @dataclass
 class Fold:
-    """Every record of the run; `View` answers what takes several of them."""
+    """Every record of the run that counts; `View` answers what takes several of them."""
 
     manifest: Manifest
     joins: dict[bytes, Join] = field(default_factory=dict)
     experts: dict[bytes, dict[int, Said[Expert]]] = field(default_factory=dict)
-    """Author, then round."""
+    """Author, then round, ascending."""
     expert_entries: dict[bytes, Said[Expert]] = field(default_factory=dict)
     """The same, by the digest of the entry."""
-    votes: dict[int, dict[bytes, Said[Vote]]] = field(default_factory=dict)
-    """Term, then voter; a second vote in one term does not count."""
-    leases: dict[bytes, Said[Lease]] = field(default_factory=dict)
-    checkpoints: dict[bytes, list[Said[Checkpoint]]] = field(default_factory=dict)
-    """Author, then in the order in which it said them."""
-    checkpoint_digests: set[bytes] = field(default_factory=set)
-    """Of the snapshots of all that were ever said."""
+    expert_snapshots: dict[bytes, None] = field(default_factory=dict)
+    """Digests of the snapshots of the same."""
+    ballots: Ballots = field(init=False)
+    checkpoints: dict[bytes, dict[bytes, deque[Said[Checkpoint]]]] = field(default_factory=dict)
+    """Lease, then author, then the last of those that it said."""
+    checkpointed: dict[bytes, dict[bytes, Said[Checkpoint]]] = field(default_factory=dict)
+    """By the digest of the snapshot, then author: the first that names it."""
     named: set[bytes] = field(default_factory=set)
     """Digests of every snapshot that the run's records name."""
     deltas: dict[bytes, Delta] = field(default_factory=dict)
     """By the digest of the snapshot that they make; empty in a run without deltas."""
     students: dict[bytes, Said[Student]] = field(default_factory=dict)
+    """By entry; the first of a term that its author said."""
+    by_lease: dict[bytes, dict[bytes, Said[Student]]] = field(default_factory=dict)
+    """The same by lease, then author."""
     endorsed: dict[bytes, dict[bytes, Said[Endorse]]] = field(default_factory=dict)
     """Digest of the student's entry, then endorser."""
     refused: dict[bytes, dict[bytes, Said[Refuse]]] = field(default_factory=dict)
     verdicts: dict[bytes, dict[bytes, Said[Verdict]]] = field(default_factory=dict)
     """Digest of the refused entry, then judge."""
+    crowded: set[bytes] = field(default_factory=set)
+    """Entries that at least a quorum refused by verdict."""
     accusations: dict[tuple[bytes, Cause], dict[bytes, Said[Verdict]]] = field(default_factory=dict)
     """Every verdict by its subject and cause, then judge."""
     audits: dict[int, dict[bytes, Said[Audit]]] = field(default_factory=dict)
@@ -77,15 +79,16 @@ class Fold:
     withdrawn: dict[bytes, Withdraw] = field(default_factory=dict)
     newest_experts: dict[bytes, Said[Expert]] = field(default_factory=dict)
     """Author, then its expert of the highest round."""
-    _active: list[bytes] | None = None
+    _active: Sequence[bytes] | None = None
     _missing: dict[int, list[bytes]] = field(default_factory=dict)
     _comparers: dict[bytes, set[bytes]] = field(default_factory=dict)
     _snapshots: dict[bytes, Snapshot] | None = None
-    _certified: dict[bytes, Said[Lease]] | None = None
     _valid: list[Said[Student]] | None = None
-    _reach: int | None = None
     _quarantined: dict[bytes, str] | None = None
     # Answers kept until an entry arrives that may change them
+
+    def __post_init__(self) -> None:
+        self.ballots = Ballots(len(self.manifest.roster), self.manifest.quorum)
 
     @classmethod
     def of(
@@ -102,70 +105,98 @@ class Fold:
 
     def add(self, sealed: Sealed) -> None:
         """Fold one more entry in."""
-        author, digest = sealed.entry.author, sealed.digest
-        self.faults.see(author, digest, sealed.entry.body)
-        if isinstance(sealed.entry.body, Expert | Vote | Endorse | Refuse | Verdict):
-            # Any of these may put somebody in quarantine, and so change who is active.
-            self._quarantined = self._active = self._valid = self._snapshots = None
-            self._missing.clear()
+        author, digest, seq = sealed.entry.author, sealed.digest, sealed.entry.seq
+        if self.faults.see(author, digest, sealed.entry.body):
+            self._forget()
         match sealed.entry.body:
             case Join() as body:
                 self.joins.setdefault(author, body)
                 self._comparers.clear()
+                self._forget()
             case Expert() as body:
-                self._add_expert(Said(author, digest, body))
+                self._add_expert(Said(author, digest, body, seq))
             case Vote() as body:
-                self.votes.setdefault(body.term, {}).setdefault(author, Said(author, digest, body))
-                self._certified = self._reach = None
-            case Lease() as body:
-                self.leases[digest] = Said(author, digest, body)
-                self._certified = self._valid = None
-            case Checkpoint() as body:
-                self.checkpoints.setdefault(author, []).append(Said(author, digest, body))
-                self.checkpoint_digests.add(body.snapshot.digest)
-                self.named.add(body.snapshot.digest)
-            case Student() as body:
-                self.students[digest] = Said(author, digest, body)
-                self._name(body)
+                if self.ballots.vote(Said(author, digest, body, seq)):
+                    self._forget()
                 self._valid = None
+            case Lease() as body:
+                self.ballots.lease(Said(author, digest, body, seq))
+                self._valid = None
+            case Checkpoint() as body:
+                self._add_checkpoint(Said(author, digest, body, seq))
+            case Student() as body:
+                self._add_student(Said(author, digest, body, seq))
             case Withdraw() as body:
                 self.withdrawn.setdefault(author, body)
-                self._active = self._snapshots = None
-                self._missing.clear()
+                self._forget()
             case body:
-                self._add_judgement(author, digest, body)
+                self._add_judgement(author, digest, seq, body)
 
     def _add_judgement(
-        self, author: bytes, digest: bytes, body: Endorse | Refuse | Verdict | Audit
+        self, author: bytes, digest: bytes, seq: int, body: Endorse | Refuse | Verdict | Audit
     ) -> None:
         match body:
             case Endorse():
                 if author not in self.refused.get(body.student, {}):
-                    self.endorsed.setdefault(body.student, {})[author] = Said(author, digest, body)
+                    said = Said(author, digest, body, seq)
+                    self.endorsed.setdefault(body.student, {})[author] = said
             case Refuse():
                 if author not in self.endorsed.get(body.student, {}):
-                    self.refused.setdefault(body.student, {})[author] = Said(author, digest, body)
+                    refusal = Said(author, digest, body, seq)
+                    self.refused.setdefault(body.student, {})[author] = refusal
             case Verdict():
-                said = Said(author, digest, body)
-                self.accusations.setdefault((body.subject, body.cause), {})[author] = said
-                if body.entry is not None and body.cause in JUDGED:
-                    self.verdicts.setdefault(body.entry, {})[author] = said
+                self._add_verdict(Said(author, digest, body, seq))
             case Audit():
                 audits = self.audits.setdefault(body.round, {})
-                audits.setdefault(author, Said(author, digest, body))
+                audits.setdefault(author, Said(author, digest, body, seq))
+
+    def _forget(self) -> None:
+        """Who is active may have changed, and so what counts."""
+        self._quarantined = self._active = self._valid = self._snapshots = None
+        self._missing.clear()
 
     def _add_expert(self, said: Said[Expert]) -> None:
-        rounds = self.experts.setdefault(said.author, {})
-        if said.body.round in rounds:
-            return
-        rounds[said.body.round] = self.expert_entries[said.digest] = said
-        self._name(said.body)
         newest = self.newest_experts.get(said.author)
-        if newest is None or newest.body.round < said.body.round:
-            self.newest_experts[said.author] = said
-            self._missing.clear()
-            self._snapshots = None
+        if newest is not None and newest.body.round >= said.body.round:
+            return  # a silo's rounds rise: what convergence is judged from never changes
+        self.experts.setdefault(said.author, {})[said.body.round] = said
+        self.expert_entries[said.digest] = self.newest_experts[said.author] = said
+        self.expert_snapshots[said.body.snapshot.digest] = None
+        self._name(said.body)
+        self._missing.clear()
+        self._snapshots = self._valid = None
+        if said.digest in self.crowded:
+            self._forget()
+
+    def _add_checkpoint(self, said: Said[Checkpoint]) -> None:
+        body = said.body
+        by = self.checkpoints.setdefault(body.lease, {})
+        by.setdefault(said.author, deque(maxlen=MAX_CHECKPOINTS)).append(said)
+        self.checkpointed.setdefault(body.snapshot.digest, {}).setdefault(said.author, said)
+        self.named.add(body.snapshot.digest)
         self._valid = None
+
+    def _add_student(self, said: Said[Student]) -> None:
+        by = self.by_lease.setdefault(said.body.lease, {})
+        if said.author in by:
+            return
+        by[said.author] = self.students[said.digest] = said
+        self._name(said.body)
+        self._valid = None
+        if said.digest in self.crowded:
+            self._forget()
+
+    def _add_verdict(self, said: Said[Verdict]) -> None:
+        body = said.body
+        self.accusations.setdefault((body.subject, body.cause), {})[said.author] = said
+        if body.entry is None or body.cause not in JUDGED:
+            return
+        judges = self.verdicts.setdefault(body.entry, {})
+        judges[said.author] = said
+        if len(judges) >= self.manifest.quorum:
+            self.crowded.add(body.entry)
+        if body.entry in self.expert_entries or body.entry in self.students:
+            self._forget()
 
     def _name(self, body: Expert | Student) -> None:
         snapshot, delta = body.snapshot, body.delta

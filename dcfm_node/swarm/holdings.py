@@ -12,10 +12,12 @@ class Holdings:
     """Args:
     held: digests on disk that passed every check.
     stall_s: a snapshot is lost after this long without a byte of any.
+    duty_s: a snapshot is lost after this long, whatever comes: a byte now and then is no delivery.
     """
 
     held: set[bytes]
     stall_s: float
+    duty_s: float
     fetching: dict[bytes, Snapshot] = field(default_factory=dict)
     _asked: dict[bytes, float] = field(default_factory=dict)
     _unfit: set[bytes] = field(default_factory=set)
@@ -31,6 +33,11 @@ class Holdings:
         self.held.add(digest)
         self.moved(now)
 
+    def gone(self, digest: bytes) -> None:
+        """A snapshot is not on disk any more: it is asked for anew where it is wanted."""
+        self._forget(digest)
+        self.held.discard(digest)
+
     def refuse(self, digest: bytes) -> None:
         """A snapshot failed a check; it is not asked for again."""
         self._forget(digest)
@@ -39,7 +46,9 @@ class Holdings:
     def lost(self, digest: bytes, now: float) -> bool:
         """Whether a snapshot is of no use, or was asked for and no byte of any came for long."""
         asked = self._asked.get(digest)
-        stalled = asked is not None and now > max(asked, self._moved_at) + self.stall_s
+        stalled = asked is not None and (
+            now > max(asked, self._moved_at) + self.stall_s or now > asked + self.duty_s
+        )
         return stalled or digest in self._unfit
 
     def seek(self, wants: Mapping[bytes, Snapshot], now: float) -> list[Effect]:

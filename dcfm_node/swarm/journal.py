@@ -2,25 +2,36 @@
 
 Trust rules, in the order they are applied to an entry that `wire.open_entry` already verified:
 
-1. It belongs to this run, and its author is on the roster.
+1. It belongs to this run, its author is on the roster, and its record fits the run.
 2. Nothing at or beyond a proven fork of its author is accepted.
 3. It extends the chain: its `prev` is the digest of the entry before it, its epoch no lower.
 4. An entry of a higher epoch replaces a tail of a lower one: its author lost that tail.
-5. Two entries of one author, epoch and seq prove a fork: the chain ends before them, for everyone,
+5. Two entries of one author, epoch and seq prove a fork; and so do one that another member built
+   on, and one of a higher epoch in its place: the chain ends before them, for everyone,
    whether or not they would extend it. Of several forks the lowest seq counts.
+6. What an author's chain may hold is bounded in bytes: it ends where that is used up.
 
 Which entries are held in the end does not depend on the order in which they came.
 """
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from dcfm_node.records.entries import Endorse, Lease, Refuse, Student
+from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import Head
-from dcfm_node.wire.envelope import Sealed
+from dcfm_node.swarm import admission
+from dcfm_node.swarm.admission import journal_budget
+from dcfm_node.wire.envelope import Sealed, run_id
 
-Proofs = Iterable[tuple[bytes, bytes]]
-"""Pairs of envelopes that prove forks."""
+MAX_SEQ = 100_000
+"""The last number that an entry can have (SPEC 3.1)."""
+
+Proofs = Iterable[tuple[Sealed, Sealed]]
+"""Pairs of entries that prove forks."""
 
 
 class Offered(Enum):
@@ -38,36 +49,76 @@ class Offered(Enum):
     """Proves that its author signed two histories."""
     FOREIGN = "foreign"
     """Of another run, or of an author who is not on the roster."""
+    UNFIT = "unfit"
+    """Its record does not fit the run."""
+    FULL = "full"
+    """Its author has said as much as a run has room for."""
+    LATER = "later"
+    """It would replace a tail, as one of its author's did just now: to be said again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Two entries of one author, epoch and seq: proof that anyone can check."""
+    """Two entries of one author that no honest history holds both of: proof that anyone can check.
+
+    Attributes:
+        seq: the lower number of the two.
+    """
 
     seq: int
     first: Sealed
     second: Sealed
 
+    @property
+    def takes_back(self) -> bool:
+        """Whether the second replaces the first, on which another member built."""
+        return self.first.entry.epoch != self.second.entry.epoch
+
 
 class Journals:
     """All journals of one run, in memory."""
 
-    def __init__(self, run: bytes, roster: Iterable[bytes]) -> None:
-        self.run = run
-        self.chains: dict[bytes, list[Sealed]] = {author: [] for author in roster}
+    def __init__(self, manifest: Manifest) -> None:
+        self.run = run_id(manifest)
+        self.budget = journal_budget(manifest)
+        self._fits = admission.Run(manifest)
+        self.chains: dict[bytes, list[Sealed]] = {silo.key: [] for silo in manifest.roster}
         self.forks: dict[bytes, Fork] = {}
+        self.known: set[bytes] = set()
+        """Digests of the entries held."""
+        self._used: dict[bytes, list[int]] = {author: [] for author in self.chains}
+        """By author, the bytes of the chain up to each entry."""
         self._heads: dict[bytes, Head] = {author: self._head(author) for author in self.chains}
         self._stray: dict[bytes, Sealed] = {}
         """The last entry of each author that did not fit: with the next, it may prove a fork."""
+        self._replaced: set[bytes] = set()
+        """Authors whose tails were replaced or cut since the last `breathe`."""
+        self._builders: dict[bytes, Counter[bytes]] = {}
+        """By entry, the authors of entries that build on it."""
 
     def foreign(self, sealed: Sealed) -> bool:
         """Whether an entry is of another run, or of an author who is not on the roster."""
         return sealed.entry.author not in self.chains or sealed.entry.run != self.run
 
+    def flaw(self, sealed: Sealed) -> str:
+        """Why a member's entry does not fit the run; empty if it does (SPEC 3.7)."""
+        return admission.flaw(sealed.entry, self._fits)
+
+    def breathe(self) -> None:
+        """Time passed: every author's tail may be replaced once more. Each costs a view."""
+        self._replaced.clear()
+
+    def room(self, author: bytes) -> int:
+        """Bytes of envelopes that an author may still say; none where no number is left either."""
+        used = self._used[author]
+        return self.budget - used[-1] if 0 < len(used) <= MAX_SEQ else self.budget * (not used)
+
     def offer(self, sealed: Sealed) -> Offered:
         """Apply the trust rules to one verified entry."""
         if self.foreign(sealed):
             return Offered.FOREIGN
+        if self.flaw(sealed):
+            return Offered.UNFIT
         author, seq = sealed.entry.author, sealed.entry.seq
         fork = self.forks.get(author)
         if fork is not None and seq >= fork.seq:
@@ -75,10 +126,9 @@ class Journals:
         outcome = self._place(sealed, self.chains[author])
         if outcome in (Offered.GAP, Offered.STALE):
             stray, self._stray[author] = self._stray.get(author), sealed
-            if stray is not None and _conflict(stray, sealed):
-                self.mark_fork(stray, sealed)
-                return Offered.FORK
-        elif outcome is not Offered.KNOWN:
+            if stray is not None and self._conflict(stray, sealed):
+                return self._fork(stray, sealed)
+        elif outcome in (Offered.NEW, Offered.REPLACED):
             self._heads[author] = self._head(author)
         return outcome
 
@@ -88,16 +138,70 @@ class Journals:
         if held is not None:
             if held.digest == sealed.digest:
                 return Offered.KNOWN
-            if _conflict(held, sealed):
-                self.mark_fork(held, sealed)
-                return Offered.FORK
-            if entry.epoch < held.entry.epoch:
-                return Offered.STALE
+            if entry.epoch <= held.entry.epoch:
+                # Of a lower epoch: against the first that took a place of its epoch's tail.
+                later = bisect_right(chain, entry.epoch, key=lambda said: said.entry.epoch)
+                other = held if entry.epoch == held.entry.epoch else chain[later]
+                return self._fork(other, sealed) if self._conflict(other, sealed) else Offered.STALE
         if not self._extends(chain, sealed):
             return Offered.GAP
-        del chain[entry.seq :]
+        used = self._used[entry.author]
+        size = len(sealed.envelope) + (used[entry.seq - 1] if entry.seq else 0)
+        if size > self.budget:
+            return Offered.FULL
+        if held is not None and entry.author in self._replaced:
+            return Offered.LATER
+        for said in chain[entry.seq :]:
+            if self._conflict(said, sealed):
+                return self._fork(said, sealed)
+        self._cut(entry.author, entry.seq)
         chain.append(sealed)
-        return Offered.NEW if held is None else Offered.REPLACED
+        used.append(size)
+        self.known.add(sealed.digest)
+        for digest in built_on(sealed):
+            self._builders.setdefault(digest, Counter())[entry.author] += 1
+        if held is None:
+            return Offered.NEW
+        self._replaced.add(entry.author)
+        return Offered.REPLACED
+
+    def _cut(self, author: bytes, seq: int) -> None:
+        for sealed in self.chains[author][seq:]:
+            self.known.discard(sealed.digest)
+            for digest in built_on(sealed):
+                builders = self._builders[digest]
+                builders[author] -= 1
+                if not builders[author]:
+                    del builders[author]
+                if not builders:
+                    del self._builders[digest]
+        del self.chains[author][seq:]
+        del self._used[author][seq:]
+
+    def _fork(self, one: Sealed, other: Sealed) -> Offered:
+        """A fork was proven: the first at once, lower ones as time passes: each costs a view."""
+        author = one.entry.author
+        if author in self.forks and author in self._replaced:
+            return Offered.LATER
+        self._replaced.add(author)
+        self.mark_fork(*sorted((one, other), key=lambda said: said.entry.epoch))
+        return Offered.FORK
+
+    def _conflict(self, a: Sealed, b: Sealed) -> bool:
+        """Whether no honest history of their author holds both: two of one epoch and number; or one
+        on which another member built, and a later epoch's in its place or before it."""
+        one, other = a.entry, b.entry
+        if one.epoch == other.epoch:
+            return one.seq == other.seq and a.digest != b.digest
+        first, second = (a, b) if one.epoch < other.epoch else (b, a)
+        builders = self._builders.get(first.digest, {}).keys() - {one.author}
+        return second.entry.seq <= first.entry.seq and bool(builders)
+
+    def witness(self, fork: Fork) -> Sealed | None:
+        """An entry of another member that builds on what a fork takes back."""
+        author = fork.first.entry.author
+        others = (chain for key, chain in self.chains.items() if key != author)
+        return next((s for c in others for s in c if fork.first.digest in built_on(s)), None)
 
     def _extends(self, chain: list[Sealed], sealed: Sealed) -> bool:
         entry = sealed.entry
@@ -108,11 +212,11 @@ class Journals:
 
     def mark_fork(self, first: Sealed, second: Sealed) -> None:
         """End an author's chain before two conflicting entries, if it does not end sooner."""
-        author, seq = first.entry.author, first.entry.seq
+        author, seq = first.entry.author, min(first.entry.seq, second.entry.seq)
         known = self.forks.get(author)
         if known is None or seq < known.seq:
             self.forks[author] = Fork(seq, first, second)
-            del self.chains[author][seq:]
+            self._cut(author, seq)
             self._heads[author] = self._head(author)
 
     def head(self, author: bytes) -> Head:
@@ -139,34 +243,57 @@ class Journals:
                 found += max(1, head.seq - ours.seq)
         return found
 
-    def missing(self, theirs: Mapping[bytes, Head]) -> list[Sealed]:
-        """Entries of all authors that a peer with these heads lacks."""
-        found: list[Sealed] = []
+    def missing(self, theirs: Mapping[bytes, Head]) -> Iterator[Sealed]:
+        """Entries of all authors that a peer with these heads lacks, one after the other."""
         for author, ours in self._heads.items():
             head = theirs.get(author)
             if head is None or head.digest != ours.digest or head.forked != ours.forked:
-                found += self.missing_from(author, head)
-        return found
+                yield from self.missing_from(author, head)
 
-    def missing_from(self, author: bytes, theirs: Head | None) -> list[Sealed]:
+    def missing_from(self, author: bytes, theirs: Head | None) -> Iterator[Sealed]:
         """Entries of an author that a peer with head `theirs` lacks: the proof of a fork that it
         does not know, then its journal in chain order.
         """
-        ours = self._heads[author]
+        yield from self.proof_for(author, theirs)
+        chain = self.chains[author]
+        for seq in range(self._beyond(author, theirs), len(chain)):
+            yield chain[seq]
+
+    def proof_for(self, author: bytes, theirs: Head | None) -> Sequence[Sealed]:
+        """The two entries of an author's fork, unless a peer knows of it or of a lower one."""
         fork = self.forks.get(author)
-        unproven = fork is not None and (theirs is None or not 0 <= theirs.forked <= fork.seq)
-        proof = [fork.first, fork.second] if fork is not None and unproven else []
-        return [*proof, *self._beyond(self.chains[author], ours, theirs)]
+        if fork is None or (theirs is not None and 0 <= theirs.forked <= fork.seq):
+            return ()
+        return (fork.first, fork.second)
 
-    def _beyond(self, chain: list[Sealed], ours: Head, theirs: Head | None) -> list[Sealed]:
-        if theirs is None or theirs.seq < 0:
-            return chain
-        if theirs.seq < len(chain) and chain[theirs.seq].digest == theirs.digest:
-            return chain[theirs.seq + 1 :]
-        return chain if (ours.epoch, ours.seq) >= (theirs.epoch, theirs.seq) else []
+    def conflicts(self, author: bytes, theirs: Head) -> bool:
+        """Whether a peer holds another tail of an author, in place of which ours goes."""
+        ours = self._heads[author]
+        ahead = (ours.epoch, ours.seq) >= (theirs.epoch, theirs.seq)
+        return ahead and not self._shares(author, theirs)
+
+    def _shares(self, author: bytes, theirs: Head) -> bool:
+        """Whether a peer's chain of an author is the beginning of ours."""
+        chain = self.chains[author]
+        if theirs.seq < 0:
+            return True
+        return theirs.seq < len(chain) and chain[theirs.seq].digest == theirs.digest
+
+    def _beyond(self, author: bytes, theirs: Head | None) -> int:
+        """From which seq on a peer lacks a chain."""
+        if theirs is None or self.conflicts(author, theirs):
+            return 0
+        return theirs.seq + 1 if self._shares(author, theirs) else len(self.chains[author])
 
 
-def _conflict(a: Sealed, b: Sealed) -> bool:
-    """Whether two entries of one author prove a fork."""
-    one, other = a.entry, b.entry
-    return (one.epoch, one.seq) == (other.epoch, other.seq) and a.digest != b.digest
+def built_on(sealed: Sealed) -> Sequence[bytes]:
+    """Entries that a record needs, for what it says to count: to take one back takes back more than
+    its author said."""
+    match sealed.entry.body:
+        case Lease(votes=votes):
+            return votes
+        case Student(teachers=teachers):
+            return teachers
+        case Endorse(student=student) | Refuse(student=student):
+            return (student,)
+    return ()

@@ -32,6 +32,9 @@ class Duty(NamedTuple):
     """The round to train for or to audit, or the term to lead."""
 
 
+MAX_ACTIVITIES = 16
+
+
 @dataclass(slots=True)
 class Sign:
     """The newest beat of one node, and when it came and last showed progress (seconds)."""
@@ -39,6 +42,19 @@ class Sign:
     beat: SealedBeat
     heard_at: float
     moved_at: float
+    most: dict[tuple[str, int], int] = field(default_factory=dict)
+    """By activity and round, the most that was done of it: to fall back and rise again is no
+    progress. The newest `MAX_ACTIVITIES`."""
+
+    def progressed(self, beat: Beat) -> bool:
+        """Whether a beat shows more done than any before it, or something new being done."""
+        key = (beat.activity, beat.round)
+        if beat.done <= self.most.get(key, -1):
+            return False
+        self.most[key] = max(beat.done, self.most.pop(key, -1))
+        while len(self.most) > MAX_ACTIVITIES:
+            del self.most[next(iter(self.most))]
+        return True
 
 
 @dataclass
@@ -48,10 +64,12 @@ class Liveness:
     Args:
         live_s: a node is live this long after its last beat.
         stall_s: a node is late after this long without progress.
+        duty_s: a node is late with a duty after this long, whatever progress it shows.
     """
 
     live_s: float
     stall_s: float
+    duty_s: float
     started_at: float | None = None
     signs: dict[bytes, Sign] = field(default_factory=dict)
     counters: dict[bytes, int] = field(default_factory=dict)
@@ -71,9 +89,8 @@ class Liveness:
         self.counters[beat.author] = beat.counter
         sign = self.signs.get(beat.author)
         if sign is None:
-            self.signs[beat.author] = Sign(sealed, now, now)
-            return True
-        if _progress(beat) != _progress(sign.beat.beat):
+            sign = self.signs[beat.author] = Sign(sealed, now, now)
+        if sign.progressed(beat):
             sign.moved_at = now
         sign.beat, sign.heard_at = sealed, now
         return True
@@ -86,6 +103,10 @@ class Liveness:
     def wait_for(self, duty: Duty, now: float) -> None:
         """Start the clock of a duty, unless it runs already."""
         self.waiting.setdefault(duty, now)
+
+    def waited(self, duty: Duty, now: float) -> float:
+        """For how long, in seconds, this node waits for a duty; 0 where it does not."""
+        return now - self.waiting.get(duty, now)
 
     def live(self, author: bytes, now: float) -> bool:
         """Whether a beat came within `live_s`."""
@@ -100,6 +121,8 @@ class Liveness:
         if duty.task == "audit":
             # Short work on what is there already: seeming busy does not put it off.
             return now > since + self.stall_s
+        if now > since + self.duty_s:
+            return True  # there is no end to what a busy member can show
         sign = self.signs.get(duty.silo)
         return now > max(since, sign.moved_at if sign is not None else since) + self.stall_s
 
@@ -108,7 +131,3 @@ class Liveness:
         sign = self.signs.get(author)
         last = (self.started_at or 0.0) if sign is None else max(sign.heard_at, sign.moved_at)
         return not self.live(author, now) and now > last + self.stall_s
-
-
-def _progress(beat: Beat) -> tuple[str, int, int]:
-    return beat.activity, beat.round, beat.done

@@ -9,13 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dcfm_node import __version__
+from dcfm_node.errors import writable
+from dcfm_node.records.base import MAX_REASON
 from dcfm_node.records.entries import (
     Body,
-    Entry,
     Expert,
     Join,
     Label,
     Lease,
+    Refuse,
     Snapshot,
     Vote,
     Withdraw,
@@ -32,6 +34,7 @@ from dcfm_node.swarm.effects import (
     Effect,
     Event,
     Foreign,
+    Gone,
     Held,
     Leave,
     LinkDown,
@@ -48,17 +51,28 @@ from dcfm_node.swarm.effects import (
     WorkFailed,
     activity_of,
 )
-from dcfm_node.swarm.election import Booth
+from dcfm_node.swarm.election import Booth, Stand
 from dcfm_node.swarm.exchange import Exchange
+from dcfm_node.swarm.failing import Failing, failed, set_aside
 from dcfm_node.swarm.holdings import Holdings
 from dcfm_node.swarm.journal import Proofs
 from dcfm_node.swarm.liveness import Duty, Liveness, Pace
 from dcfm_node.swarm.needs import spent
-from dcfm_node.swarm.outcome import brief, in_vain, outcome_of, still_true
-from dcfm_node.swarm.plan import Situation, Step, audited_round, next_step, unaudited, wanted
+from dcfm_node.swarm.outcome import in_vain, outcome_of, still_true
+from dcfm_node.swarm.plan import (
+    CHECKPOINT_FACTOR,
+    CHECKPOINT_SLACK_BYTES,
+    Situation,
+    Step,
+    audited_round,
+    next_step,
+    unaudited,
+    wanted,
+)
 from dcfm_node.swarm.rounds import turn
-from dcfm_node.swarm.verdicts import on_claims, on_unfit, once, owed
-from dcfm_node.wire.envelope import OPENER, Opener, Signs, run_id, seal_entry
+from dcfm_node.swarm.verdicts import given_up, on_claims, on_unfit, once, owed
+from dcfm_node.swarm.writer import Writer
+from dcfm_node.wire.envelope import OPENER, Opener, Sealed, SealedBeat, Signs, run_id
 
 MAX_MOVES_PER_EVENT = 8
 """Votes and leases that one event may trigger: a bound, never reached by an honest run."""
@@ -93,22 +107,26 @@ class Node:
     def __post_init__(self) -> None:
         self.me = self.signer.key
         self.run = run_id(self.manifest)
-        liveness = Liveness(live_s=12 * self.pace.gossip_s, stall_s=self.manifest.policy.stall_s)
+        policy = self.manifest.policy
+        liveness = Liveness(12 * self.pace.gossip_s, policy.stall_s, policy.duty_s)
         self.exchange = Exchange.create(self.manifest, self.me, liveness, self.opener)
-        self.holdings = Holdings(self.held, stall_s=self.manifest.policy.stall_s)
+        self.writer = Writer(self.signer, self.exchange)
+        self.holdings = Holdings(self.held, policy.stall_s, policy.duty_s)
         self.step: Step | None = None
         self.work: Work | None = None
+        self.failing: Failing | None = None
         self.progress = (0, 0)
         self.draining = False
-        self._pending: list[Body] = []
         self._not_before = 0
-        self._terms: dict[int, float] = {}
+        self._stand: Stand | None = None
         self._awaited: tuple[int, Sequence[bytes]] | None = None
         self._retry_at = 0.0
         self._gossip_at = 0.0
         self._linked_at: float | None = None
 
-    def restore(self, entries: Iterable[bytes], forks: Proofs, beats: Iterable[bytes] = ()) -> None:
+    def restore(
+        self, entries: Iterable[Sealed], forks: Proofs, beats: Iterable[SealedBeat] = ()
+    ) -> None:
         """Take in what the store kept; before the first event."""
         self.exchange.restore(entries, forks, beats)
 
@@ -139,7 +157,7 @@ class Node:
     @property
     def unsaid(self) -> tuple[Body, ...]:
         """Records that wait to be published."""
-        return tuple(self._pending)
+        return tuple(self.writer.pending)
 
     # Hearing
 
@@ -151,8 +169,8 @@ class Node:
                 return self.exchange.hear_foreign(event)
             case LinkUp() | LinkDown() | Carried():
                 return self._on_link(event, now)
-            case Held():
-                self.holdings.arrived(event.digest, now)
+            case Held() | Gone():
+                self._on_disk(event, now)
             case Unfit() | Misbehaved():
                 self._on_offence(event)
             case Progressed():
@@ -160,13 +178,14 @@ class Node:
             case Downloading():
                 self.holdings.moved(now)
                 if self.work is None:
-                    self.progress = (event.done, event.total)
+                    over = event.done == event.total  # the next one has nothing yet
+                    self.progress = (0, 0) if over else (event.done, event.total)
             case Worked() | Checkpointed():
                 return self._on_worked(event)
             case WorkFailed():
                 return self._on_failed(event, now)
             case Leave():
-                self._pending.append(Withdraw(reason=event.reason))
+                self.writer.later([Withdraw(reason=writable(event.reason)[:MAX_REASON])])
             case Drain():
                 self.draining = True
         return []  # a Tick says the time and nothing else
@@ -181,38 +200,51 @@ class Node:
             peer.linked = isinstance(event, LinkUp)
         if isinstance(event, LinkDown):
             return []
-        self._gossip_at = 0.0
         self._linked_at = now if self._linked_at is None else self._linked_at
-        return []
+        if isinstance(event, Carried):
+            self._gossip_at = 0.0
+            return []
+        if self.exchange.own_beat is None:
+            self._beat()
+        return self.exchange.greet(event.peer, now)
+
+    def _on_disk(self, event: Held | Gone, now: float) -> None:
+        if isinstance(event, Held):
+            self.holdings.arrived(event.digest, now)
+        else:
+            self.holdings.gone(event.digest)
 
     def _on_offence(self, event: Unfit | Misbehaved) -> None:
         view = self.exchange.view
         if isinstance(event, Misbehaved):
             if event.peer in self.exchange.peers:
-                self._pending += once(view, self.me, event.peer, event.cause, event.reason)
+                self.writer.later(once(view, self.me, event.peer, event.cause, event.reason))
             return
         if event.entry is None:
             self.holdings.refuse(event.digest)
-        self._pending += on_unfit(view, event)
+        self.writer.later(on_unfit(view, event))
 
     def _on_worked(self, event: Worked | Checkpointed) -> list[Effect]:
         if isinstance(event, Worked) and event.work == self.work:
-            self.work = None  # else it was cancelled while its snapshot was taken in
+            # Else it was cancelled while its snapshot was taken in.
+            self.work, self.progress, self.failing = None, (0, 0), None
         bodies, snapshot = outcome_of(event, self.manifest), event.snapshot
         if snapshot is not None and snapshot.digest not in self.held:
             if not all(still_true(body, self.exchange.view, self.me) for body in bodies):
                 return [Drop(snapshot.digest)]
             self.held.add(snapshot.digest)
-        self._pending += bodies
+        self.writer.later(bodies)
         return []
 
     def _on_failed(self, event: WorkFailed, now: float) -> list[Effect]:
-        self.work, self._retry_at = None, now + self.pace.retry_s
+        self.failing = failed(self.failing, event.work, event.reason)
+        self.work, self._retry_at = None, now + self.failing.pause(self.pace.retry_s)
+        self.writer.later(set_aside(self.failing))
         if isinstance(event.work, Distil) and event.work.resume is not None:
             # Its author may have made it so: without it the student is begun anew.
             self.holdings.refuse(event.work.resume)
-        fields = {"work": type(event.work).__name__, "why": event.reason}
-        return [Report("work_failed", fields, "error")]
+        work, times = type(event.work).__name__, self.failing.times
+        return [Report("work_failed", {"work": work, "times": times, "why": event.reason}, "error")]
 
     # Writing
 
@@ -229,13 +261,22 @@ class Node:
                 version=__version__,
                 counts=self.counts,
             )
-            effects += self._publish(join, now)
-        self._pending += owed(exchange.view, self.me, self.quota, exchange.malformed)
-        pending, self._pending = self._pending, []
-        for body in pending:
-            if still_true(body, exchange.view, self.me):
-                effects += self._publish(body, now)
-        return effects
+            effects += self.writer.publish(join, self._wall(now))
+        self.writer.later(owed(exchange.view, self.me, self.quota, exchange.malformed))
+        if self.manifest.policy.participation == "strict":
+            live = self.exchange.liveness.live
+            self.writer.later(
+                given_up(
+                    exchange.view,
+                    self.me,
+                    lost=lambda digest: self.holdings.lost(digest, now),
+                    live=lambda key: live(key, now),
+                )
+            )
+        return effects + self.writer.flush(self._wall(now))
+
+    def _wall(self, now: float) -> int:
+        return self.wall_ms + int(now * 1_000)
 
     def _recover(self, now: float) -> list[Effect]:
         """Find out how this node's journal ends, then let peers keep its new epoch."""
@@ -247,24 +288,9 @@ class Node:
             self._beat()
         if recovery.acknowledged(exchange.linked(), settled=waited >= pause):
             recovery.writable = True
-            self._pending += on_claims(exchange.view, self.me, exchange.ahead())
+            self.writer.later(on_claims(exchange.view, self.me, exchange.ahead()))
             self._not_before = exchange.view.last_term() + 1  # a lost disk may have held votes
         return exchange.recovered(begun=begun)
-
-    def _publish(self, body: Body, now: float) -> list[Effect]:
-        own = self.exchange.journals.head(self.me)
-        entry = Entry(
-            run=self.run,
-            author=self.me,
-            epoch=self.exchange.recovery.epoch,
-            seq=own.seq + 1,
-            prev=own.digest,
-            time_ms=self.wall_ms + int(now * 1_000),
-            body=body,
-        )
-        fields = {"kind": body.kind, "seq": entry.seq, **brief(body)}
-        sealed = seal_entry(entry, self.signer)
-        return [*self.exchange.publish(sealed), Report("published", fields)]
 
     # Advancing
 
@@ -275,13 +301,15 @@ class Node:
             situation = self.situation(now)
             step = next_step(situation)
             self._watch(situation, step, now)
-            if isinstance(step.action, Vote | Lease | Expert) and self._may_write():
-                effects += self._publish(step.action, now)
-                continue
-            break
-        wants = wanted(situation)
+            action = step.action
+            may_say = self._may_write() and not self.writer.full
+            if not isinstance(action, Vote | Lease | Expert | Refuse) or not may_say:
+                break
+            effects += self.writer.publish(action, self._wall(now))
+        wants = {key: named for key, named in wanted(situation).items() if self._fits(named)}
         effects += self.holdings.seek(wants, now)
-        effects += self.holdings.drop(situation.view.checkpoint_digests - wants.keys())
+        checkpoints = self.held & situation.view.checkpointed.keys()
+        effects += self.holdings.drop(checkpoints - wants.keys())
         if self.step is None or step.phase != self.step.phase:
             fields = {"stage": step.phase.stage, "round": step.phase.round}
             effects.append(Report("phase", fields))
@@ -290,14 +318,20 @@ class Node:
         effects += self._work(step, now)
         return effects
 
+    def _fits(self, snapshot: Snapshot) -> bool:
+        """Whether a snapshot can be one of this run: no room is made for what cannot."""
+        if self.quota is None:
+            return True
+        progress = snapshot.digest in self.exchange.view.checkpointed
+        most = CHECKPOINT_FACTOR * self.quota + CHECKPOINT_SLACK_BYTES if progress else self.quota
+        return snapshot.size <= most
+
     def _may_write(self) -> bool:
         return self.exchange.recovery.writable and not self.exchange.usurped
 
     def situation(self, now: float) -> Situation:
         """All that the next decision depends on."""
         view, liveness = self.exchange.view, self.exchange.liveness
-        for term in view.votes:
-            self._terms.setdefault(term, now)
 
         def late(duty: Duty) -> bool:
             return duty.silo != self.me and liveness.late(duty, now)
@@ -308,7 +342,7 @@ class Node:
             candidates=lambda: [key for key in view.active() if self._can_lead(key, now)],
             quorate=lambda: self._quorate(now),
             late=late,
-            since=lambda term: self._terms[term],
+            stand=self._standing,
             timeout=self.pace.term_s,
             not_before=self._not_before,
             now=now,
@@ -321,8 +355,15 @@ class Node:
             gone=lambda key: key != self.me and liveness.gone(key, now),
             lost=lambda digest: self.holdings.lost(digest, now),
             booth=booth,
+            work=self.work,
+            led_for=lambda term: liveness.waited(Duty(self.me, "lead", term), now),
             inherited=self.inherited,
         )
+
+    def _standing(self, round_: int, ruled: int) -> Stand:
+        if self._stand is None or (self._stand.round, self._stand.ruled) != (round_, ruled):
+            self._stand = Stand(round_, ruled)
+        return self._stand
 
     def _quorate(self, now: float) -> bool:
         live = sum(self.exchange.liveness.live(key, now) for key in self.exchange.peers)
@@ -336,7 +377,9 @@ class Node:
         return sign is not None and sign.beat.beat.ready and liveness.live(key, now)
 
     def _ready(self) -> bool:
-        return self.distils and not self.draining and self._may_write()
+        given_up = self.failing is not None and self.failing.hopeless(Distil)
+        able = self.distils and not self.draining and not self.writer.full and not given_up
+        return able and self._may_write()
 
     def _watch(self, situation: Situation, step: Step, now: float) -> None:
         """Lateness counts from when this node began to wait for what it now waits for."""
@@ -362,9 +405,9 @@ class Node:
         asked = step.action if isinstance(step.action, Work) else None
         effects: list[Effect] = []
         if self.work is not None and in_vain(self.work, asked, self.exchange.view, self.me):
-            self.work = None
+            self.work, self.progress = None, (0, 0)
             effects.append(Cancel())
-        idle = self.work is None and not self._pending and not self.draining
+        idle = self.work is None and not self.writer.pending and not self.draining
         if asked is not None and idle and now >= self._retry_at:
             self.work, self.progress = asked, (0, 0)
             effects.append(Start(asked))

@@ -142,7 +142,8 @@ def still_true(body: Body, view: View, me: bytes) -> bool:
         return False
     match body:
         case Expert():
-            return body.round not in view.experts.get(me, {})
+            own = view.newest_experts.get(me)
+            return own is None or own.body.round < body.round
         case Audit():
             return me not in view.audits.get(body.round, {})
         case Verdict():
@@ -182,10 +183,14 @@ def in_vain(work: Work, asked: Work | None, view: View, me: bytes) -> bool:
 def _same_student(work: Distil, asked: Distil, view: View) -> bool:
     """Whether what is distilled is what is asked. A leader's teachers are fixed when it starts,
     until one of their silos leaves or too many refuse one."""
-    taught = [(author, entry) for author, entry, _ in work.teachers]
+    return is_whole(work, view) and (work.round, work.term) == (asked.round, asked.term)
+
+
+def is_whole(work: Distil, view: View) -> bool:
+    """Whether all teachers of a student still may teach it."""
     out = view.withdrawn.keys() | view.quarantined().keys()
-    whole = not any(author in out or view.condemned(entry) for author, entry in taught)
-    return whole and (work.round, work.term) == (asked.round, asked.term)
+    taught = ((author, entry) for author, entry, _ in work.teachers)
+    return not any(author in out or view.condemned(entry) for author, entry in taught)
 
 
 def brief(body: Body) -> dict[str, object]:

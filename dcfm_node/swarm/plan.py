@@ -7,14 +7,17 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 
-from dcfm_node.records.entries import Checkpoint, Expert, Lease, Snapshot, Student, Vote
+from dcfm_node.records.entries import Checkpoint, Expert, Lease, Refuse, Snapshot, Student, Vote
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
 from dcfm_node.swarm.election import Await, Booth, Lead, next_move
-from dcfm_node.swarm.fold import Said
 from dcfm_node.swarm.liveness import Duty
+from dcfm_node.swarm.outcome import is_whole
 from dcfm_node.swarm.rounds import Late, Phase, current_phase, finishes, turn
+from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.view import View
 
+CHECKPOINT_FACTOR = 8
+"""No checkpoint is larger than so many of its teachers' snapshots, beside the slack."""
 CHECKPOINT_SLACK_BYTES = 1 << 20
 """A checkpoint's header, its counts and what is left over of its teachers'."""
 
@@ -29,6 +32,8 @@ class Situation:
         gone: whether a silo showed no sign of life for as long; never this node itself.
         lost: whether a snapshot, by digest, was not delivered by anyone for as long.
         booth: what an election depends on.
+        work: what this node's worker does now.
+        led_for: for how long this node leads a term, in seconds.
         inherited: what this silo says in place of training for round 0: its expert of the run that
             this one continues.
     """
@@ -40,6 +45,8 @@ class Situation:
     gone: Callable[[bytes], bool]
     lost: Callable[[bytes], bool]
     booth: Booth
+    work: Work | None = None
+    led_for: Callable[[int], float] = lambda term: 0.0
     inherited: Expert | None = None
 
 
@@ -57,7 +64,7 @@ class Step:
     """The phase, and this node's part in it."""
 
     phase: Phase
-    action: Work | Vote | Lease | Expert | Waiting
+    action: Work | Vote | Lease | Expert | Refuse | Waiting
 
 
 def next_step(s: Situation) -> Step:
@@ -189,10 +196,19 @@ def _experts(s: Situation, round_: int) -> Sequence[Said[Expert]] | Waiting:
         if said is not None and said.author in s.view.joins and _usable(s, said)
     ]
     absent = [said for said in found if said.body.snapshot.digest not in s.held]
-    coming = [e.author for e in absent if not s.lost(e.body.snapshot.digest)]
+    coming = [e.author for e in absent if not _hopeless(s, e)]
     if coming:
         return Waiting("experts are on their way", on=tuple(coming))
     return [said for said in found if said.body.snapshot.digest in s.held]
+
+
+def _hopeless(s: Situation, said: Said[Expert]) -> bool:
+    """Whether an expert that is not here is waited for no more. A strict run waits however long,
+    until its own silo says that it is lost."""
+    if said.author in s.view.verdicts.get(said.digest, {}):
+        return True
+    strict = s.view.manifest.policy.participation == "strict"
+    return not strict and s.lost(said.body.snapshot.digest)
 
 
 def _audited_experts(
@@ -271,6 +287,9 @@ def _elect(s: Situation, round_: int) -> Work | Vote | Lease | Waiting:
 
 
 def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
+    begun = s.work
+    if isinstance(begun, Distil) and begun.term == lead.term and is_whole(begun, s.view):
+        return begun  # its teachers, and what it goes on from, were fixed when it began
     experts = _audited_experts(s, round_, round_)
     if isinstance(experts, Waiting | Examine):
         return experts
@@ -281,7 +300,7 @@ def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
     current = {said.author for said in experts if said.body.round == round_}
     entries = frozenset(said.digest for said in experts)
     in_turn = s.view.manifest.method.in_turn
-    resume = _resumable(s, [said.digest for said in experts])
+    resume = _resumable(s, [said.digest for said in experts], s.led_for(lead.term))
     if isinstance(resume, Waiting):
         return resume
     return Distil(
@@ -322,19 +341,21 @@ def _progress(s: Situation) -> dict[bytes, Snapshot]:
     return {snapshot.digest: snapshot for snapshot in (*found[:1], *islice(held, 1))}
 
 
-def _resumable(s: Situation, teachers: Sequence[bytes]) -> bytes | Waiting | None:
-    """The checkpoint to go on from, if there is one of this very student; None begins anew."""
+def _resumable(s: Situation, teachers: Sequence[bytes], led_s: float) -> bytes | Waiting | None:
+    """The checkpoint to go on from, if there is one of this very student; None begins anew. What is
+    not here is waited for, but for `stall_s` in all: more may be published for ever."""
+    patient = led_s <= s.view.manifest.policy.stall_s
     found = [said for said in _checkpoints(s) if list(said.body.teachers) == teachers]
     for said in found:
         digest = said.body.snapshot.digest
         if digest in s.held and not s.lost(digest):
             return digest
-        if said is found[0] and not (s.lost(digest) or s.gone(said.author)):
+        if patient and said is found[0] and not (s.lost(digest) or s.gone(said.author)):
             return Waiting("how far the last leader came is on its way", on=(said.author,))
     return None
 
 
-def _release(s: Situation) -> Work | Waiting:
+def _release(s: Situation) -> Work | Refuse | Waiting:
     student = s.view.newest_student()
     if student is None:
         return Waiting("no student was published")
@@ -345,6 +366,10 @@ def _release(s: Situation) -> Work | Waiting:
     if s.me in heard:
         silent = tuple(key for key in s.view.active() if key not in heard)
         return Waiting("endorsements are awaited", on=silent)
+    if left_out := _left_out(s, student):
+        names = ", ".join(map(s.view.manifest.silo_name, left_out))
+        reason = f"leaves out {names}, whose expert its leader knew and others hold"
+        return Refuse(student=student.digest, reason=reason[:500], metrics={})
     if student.body.snapshot.digest not in s.held:
         return Waiting("the student is on its way", on=(student.author,))
     own = s.view.latest_expert(s.me)
@@ -353,13 +378,34 @@ def _release(s: Situation) -> Work | Waiting:
     return Score(student.digest, student.body.snapshot.digest, usable)
 
 
-def _over(s: Situation) -> Work | Waiting:
+def _left_out(s: Situation, student: Said[Student]) -> list[bytes]:
+    """Silos that a student lacks for no reason: their experts are here, and its leader knew of
+    them by the votes that it was elected with."""
+    lease = s.view.certified(student.body.lease)
+    votes = s.view.ballots.votes.get(student.body.term, {})
+    cited = set(lease.body.votes) if lease is not None else set()
+    strict, found = s.view.manifest.policy.participation == "strict", []
+    for key in student.body.missing:
+        expert, vote = s.view.experts.get(key, {}).get(student.body.round), votes.get(key)
+        if expert is None or key not in s.view.active():
+            continue
+        # In a strict run every expert of the round was there before anybody led it.
+        knew = vote is not None and vote.digest in cited and expert.seq < vote.seq
+        if not (strict or knew):
+            continue
+        held = expert.body.snapshot.digest in s.held and _usable(s, expert)
+        if held and key not in s.view.verdicts.get(expert.digest, {}):
+            found.append(key)
+    return found
+
+
+def _over(s: Situation) -> Work | Refuse | Waiting:
     student = s.view.newest_student()
     if student is not None and s.view.rejected(student):
         return Waiting("the student was refused by too many silos to be released", over=True)
     if student is not None and s.me in s.view.joins:
         action = _release(s)
-        if isinstance(action, Score):
+        if not isinstance(action, Waiting):
             return action
     return Waiting("the student is released", over=True)
 

@@ -4,12 +4,11 @@ All methods and schedules are one table of successors. A phase is left when reco
 complete, never because a clock said so alone; a clock only tells which silos are late (SPEC 6.3).
 """
 
-import math
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
-from dcfm_node.records.entries import Expert
+from dcfm_node.swarm import convergence
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.view import View
 
@@ -102,37 +101,9 @@ def turn(view: View, phase: Phase, late: Late) -> Sequence[bytes]:
 
 
 def finishes(view: View, round_: int, among: Set[bytes] | None = None) -> bool:
-    """Whether training ends with this round: at the last one, or, of DCFM, when it stopped paying.
-
-    Decided from published metrics alone, so that every node decides alike: converged when the
-    objective on hold-out data (Eq. 14), averaged over the silos that trained both this round and an
-    earlier one, fell by no more than the fraction `method.tolerance`. Their sum counts, not each
-    term: the gap goes on halving long after it weighs nothing beside the loss.
+    """Whether training ends with this round (SPEC 6.5).
 
     Args:
         among: digests of the expert entries that count; all if None.
     """
-    method = view.manifest.method
-    if round_ >= method.last_round:
-        return True
-    if method.name != "dcfm" or round_ < method.min_rounds:
-        return False
-    now: list[Expert] = []
-    before: list[Expert] = []
-    for rounds in view.experts.values():
-        said = rounds.get(round_)
-        earlier = [r for r in rounds if 0 < r < round_]
-        if said is None or not earlier or (among is not None and said.digest not in among):
-            continue
-        now.append(said.body)
-        before.append(rounds[max(earlier)].body)
-    weight = method.refine.ci_weight
-    return bool(now) and _objective(now, weight) >= (1 - method.tolerance) * _objective(
-        before, weight
-    )
-
-
-def _objective(experts: list[Expert], ci_weight: float) -> float:
-    # Exact, so that the order in which experts became known does not show in the last bit.
-    terms = (("holdout_loss", 1.0), ("ci_gap", ci_weight))
-    return math.fsum(e.metrics.get(name, 0.0) * w for e in experts for name, w in terms)
+    return convergence.finishes(view.manifest.method, view.experts, round_, among)

@@ -1,6 +1,6 @@
 """What a node says of members that broke a rule (SPEC 6.7): each thing once, and bounded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from dcfm_node.records.entries import Body, Cause, Refuse, Student, Verdict
 from dcfm_node.swarm.effects import Unfit
@@ -20,12 +20,15 @@ def on_unfit(view: View, event: Unfit) -> list[Body]:
     def named(digest: bytes, entry: bytes) -> bool:
         return digest == event.digest and event.entry in (None, entry)
 
+    # Of students those alone that a majority elected the leaders of: others count for nothing, and
+    # could make everybody write without end.
+
     verdicts: list[Body] = [
         Verdict(subject=e.author, cause=event.cause, entry=e.digest, reason=event.reason[:500])
         for e in view.expert_entries.values()
         if named(e.body.snapshot.digest, e.digest)
     ]
-    for student in view.students.values():
+    for student in view.elected_students():
         if named(student.body.snapshot.digest, student.digest):
             reason = event.reason[:500]
             verdicts += [
@@ -42,13 +45,27 @@ def over_quota(view: View, me: bytes, quota: int | None) -> list[Body]:
     if quota is None:
         return []
     named = {said.digest: said.body.snapshot for said in view.expert_entries.values()}
-    named |= {said.digest: said.body.snapshot for said in view.students.values()}
+    named |= {said.digest: said.body.snapshot for said in view.elected_students()}
     found: list[Body] = []
     for entry, snapshot in named.items():
         if snapshot.size > quota and me not in view.verdicts.get(entry, ()):
             reason = f"{snapshot.size} bytes, where no snapshot of this run has over {quota}"
             found += on_unfit(view, Unfit(snapshot.digest, reason, "quota", entry))
     return found
+
+
+def given_up(
+    view: View, me: bytes, *, lost: Callable[[bytes], bool], live: Callable[[bytes], bool]
+) -> list[Body]:
+    """In a strict run everyone waits for this silo's expert: what it lost itself, and nobody else
+    has while all are there, it gives up in public (SPEC 6.4.5)."""
+    said = view.newest_experts.get(me)
+    if said is None or me in view.verdicts.get(said.digest, {}):
+        return []
+    if not lost(said.body.snapshot.digest) or not all(live(k) for k in view.active() if k != me):
+        return []
+    reason = "lost with its silo's disk, and nobody else has it"
+    return [Verdict(subject=me, cause="snapshot", entry=said.digest, reason=reason)]
 
 
 def owed(view: View, me: bytes, quota: int | None, malformed: Mapping[bytes, str]) -> list[Body]:

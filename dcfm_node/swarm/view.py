@@ -4,12 +4,15 @@ Questions that need several records (is this lease a majority's?) are answered w
 their parts arrive in any order.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
-from dcfm_node.records.entries import Checkpoint, Expert, Lease, Snapshot, Student
+from dcfm_node.records.entries import Checkpoint, Expert, Label, Lease, Snapshot, Student
+from dcfm_node.swarm import conformity, shares
 from dcfm_node.swarm.audit import too_many
-from dcfm_node.swarm.faults import Fault, first_beyond, within_reach
-from dcfm_node.swarm.fold import Fold, Said
+from dcfm_node.swarm.faults import Fault
+from dcfm_node.swarm.fold import Fold
+from dcfm_node.swarm.said import Said
 
 
 class View(Fold):
@@ -30,7 +33,7 @@ class View(Fold):
 
     def refused_by_quorum(self, entry: bytes) -> bool:
         """Whether a quorum refused an expert, or could not load a student."""
-        return len(self.verdicts.get(entry, ())) >= self.manifest.quorum
+        return entry in self.crowded
 
     def _refused_by_comparers(self, entry: bytes) -> bool:
         expert, verdicts = self.expert_entries.get(entry), self.verdicts.get(entry, {})
@@ -53,31 +56,25 @@ class View(Fold):
         if self._quarantined is None:
             found = {author: faults[0].why for author, faults in self.proven().items()}
             refused: dict[bytes, int] = {}
-            for entry in self.verdicts:
+            for entry in self.crowded:
                 said = self.expert_entries.get(entry) or self.students.get(entry)
-                if said is not None and self.refused_by_quorum(entry):
+                if said is not None:
                     refused[said.author] = refused.get(said.author, 0) + 1
             why = "a quorum refused two of its experts or students"
-            again = {author: why for author, times in refused.items() if times > 1}
+            again = {author: why for author, times in sorted(refused.items()) if times > 1}
             self._quarantined = again | found
         return self._quarantined
 
     def proven(self) -> Mapping[bytes, Sequence[Fault]]:
-        """Faults that members' own records prove, by member."""
-        cast = {
-            term: {author: said.digest for author, said in by.items()}
-            for term, by in self.votes.items()
-            if term > self.last_term()
-        }
-        beyond = first_beyond(cast, self.last_term())
-        authors = (silo.key for silo in self.manifest.roster)
+        """Faults that members' own records prove, by member: one of each cause."""
+        beyond = self.ballots.beyond()
         found = {
-            author: [
-                *self.faults.proven.get(author, ()),
-                *([beyond[author]] if author in beyond else ()),
-                *([self.forked[author]] if author in self.forked else ()),
+            silo.key: [
+                *self.faults.proven.get(silo.key, {}).values(),
+                *([beyond[silo.key]] if silo.key in beyond else ()),
+                *([self.forked[silo.key]] if silo.key in self.forked else ()),
             ]
-            for author in authors
+            for silo in self.manifest.roster
         }
         return {author: faults for author, faults in found.items() if faults}
 
@@ -106,53 +103,51 @@ class View(Fold):
         rounds = [r for r in self.experts[author] if r <= at_most]
         return self.experts[author][max(rounds)] if rounds else None
 
+    def weighed(self, authors: Iterable[bytes]) -> Mapping[bytes, Mapping[Label, int]]:
+        """Label counts by silo as they weigh among these (SPEC 6.9); of those with a join."""
+        joins = {key: self.joins[key] for key in authors if key in self.joins}
+        return shares.capped(joins, self.manifest.policy.max_share)
+
+    def samples(self, author: bytes) -> int:
+        """How many samples a silo says that it trains on; 0 before its join."""
+        join = self.joins.get(author)
+        return sum(count for _, count in join.counts) if join is not None else 0
+
+    def share(self, author: bytes) -> float:
+        """What a silo weighs among all that take part, of 1 (SPEC 6.9)."""
+        if author not in self.joins or author not in self.active():
+            return 0.0
+        totals = {key: self.samples(key) for key in self.active() if key in self.joins}
+        scale = shares.factors(totals, self.manifest.policy.max_share)
+        weights = {key: totals[key] * scale[key] for key in totals}
+        return weights[author] / math.fsum(weights.values())
+
     # Leaders
 
     def certified(self, lease: bytes) -> Said[Lease] | None:
         """The lease of that entry digest, if a majority's votes of its term name its author."""
-        if self._certified is None:
-            self._certified = {key: said for key, said in self.leases.items() if self._wins(said)}
-        return self._certified.get(lease)
-
-    def _wins(self, said: Said[Lease]) -> bool:
-        if said.body.term > self.last_term():
-            return False
-        cited = set(said.body.votes)
-        voters = sum(
-            vote.digest in cited
-            and vote.body.candidate == said.author
-            and vote.body.round == said.body.round
-            for vote in self.votes.get(said.body.term, {}).values()
-        )
-        return voters >= self.manifest.quorum
+        return self.ballots.certified.get(lease)
 
     def leader(self, term: int) -> Said[Lease] | None:
         """The certified lease of a term. Majorities intersect: there is at most one leader."""
-        leases = (self.certified(digest) for digest in sorted(self.leases))
-        return next((said for said in leases if said and said.body.term == term), None)
+        return self.ballots.leader(term)
 
     def last_leader(self, round_: int | None = None) -> Said[Lease] | None:
         """The certified lease of the highest term that has one, of a round if given."""
-        found = [said for said in map(self.certified, self.leases) if said is not None]
-        of_round = [said for said in found if round_ is None or said.body.round == round_]
-        return max(of_round, key=lambda said: (said.body.term, said.digest), default=None)
+        return self.ballots.last_leader(round_)
+
+    def led(self, round_: int) -> set[bytes]:
+        """Who led a round before, whatever came of it: others are tried first."""
+        return {s.author for s in self.ballots.certified.values() if s.body.round == round_}
 
     def last_term(self) -> int:
         """The highest term that counts (SPEC 7.1); 0 before the first."""
-        if self._reach is None:
-            self._reach = within_reach(self.votes)
-        return self._reach
-
-    def terms(self, round_: int) -> list[int]:
-        """Terms in which anyone voted for a leader of this round, ascending."""
-        cast, last = self.votes.items(), self.last_term()
-        return sorted(
-            t for t, by in cast if t <= last and any(v.body.round == round_ for v in by.values())
-        )
+        return self.ballots.last_term
 
     def checkpoints_of(self, round_: int) -> Sequence[Said[Checkpoint]]:
         """How far the distillation of a round is: its valid checkpoints, the newest last."""
-        said = (s for by in self.checkpoints.values() for s in by if s.body.round == round_)
+        leases = (said for said in self.ballots.certified.values() if said.body.round == round_)
+        said = (s for of in leases for s in self.checkpoints.get(of.digest, {}).get(of.author, ()))
         found = [s for s in said if self._is_valid(s) and not self.superseded(s.body)]
         blamed = self.blamed(round_) if found else ()
         return sorted((s for s in found if s.author not in blamed), key=lambda s: s.body.term)
@@ -160,12 +155,26 @@ class View(Fold):
     # Students
 
     def valid_students(self) -> Sequence[Said[Student]]:
-        """Students published under a certified lease whose teachers are known, oldest first."""
+        """Students published under a certified lease, as the method has them, oldest first."""
         if self._valid is None:
-            found = [said for said in self.students.values() if self._is_valid(said)]
+            said = self.elected_students()
+            found = [s for s in said if self._is_valid(s) and not conformity.flaw(self, s)]
             found.sort(key=lambda said: (said.body.round, said.body.term, said.digest))
             self._valid = found
         return self._valid
+
+    def unfounded(self) -> Sequence[tuple[Said[Student], str]]:
+        """Students under certified leases that do not count, as far as is known, and why."""
+        said = [s for s in self.elected_students() if self._is_valid(s)]
+        whys = ((student, conformity.flaw(self, student)) for student in said)
+        return [(student, why) for student, why in whys if why]
+
+    def elected_students(self) -> Sequence[Said[Student]]:
+        """Students of certified leases by their authors, valid or not: as many as majorities
+        elected leaders, at most."""
+        leases = self.ballots.certified.values()
+        said = (self.by_lease.get(of.digest, {}).get(of.author) for of in leases)
+        return [student for student in said if student is not None]
 
     def _is_valid(self, said: Said[Student] | Said[Checkpoint]) -> bool:
         lease = self.certified(said.body.lease)
@@ -227,9 +236,8 @@ class View(Fold):
         """Who may be why a round's students were rejected: their leaders, and those whose
         checkpoints they went on from."""
         rejected = self.rejected_of(round_)
-        resumed = {said.body.resumed for said in rejected}
-        begun = (said for by in self.checkpoints.values() for said in by)
-        makers = {said.author for said in begun if said.body.snapshot.digest in resumed}
+        resumed = [said.body.resumed for said in rejected if said.body.resumed is not None]
+        makers = {author for digest in resumed for author in self.checkpointed.get(digest, ())}
         return {said.author for said in rejected} | makers
 
     def distilled_round(self) -> int | None:

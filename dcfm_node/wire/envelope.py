@@ -106,7 +106,7 @@ def seal_beat(beat: Beat, signer: Signs) -> SealedBeat:
 
 @dataclass(frozen=True, slots=True)
 class Opener:
-    """Verifies what peers sign. Cached: what is relayed arrives from many peers.
+    """Verifies what peers sign.
 
     Attributes:
         entry: of a journal entry.
@@ -118,11 +118,13 @@ class Opener:
     beat: Callable[[bytes], SealedBeat]
 
 
-def opener(verify: Verify = ed25519, *, beats: int = 1_024) -> Opener:
+def opener(verify: Verify = ed25519, *, beats: int = 1_024, entries: int = 0) -> Opener:
     """One with caches of its own.
 
     Args:
         beats: how many are remembered; each is of use for the seconds in which it spreads.
+        entries: the same, for many nodes in one process. One node's journals know what they hold,
+            and what they do not take is not to be held here either.
     """
 
     def entry(envelope: bytes) -> Sealed:
@@ -132,12 +134,21 @@ def opener(verify: Verify = ed25519, *, beats: int = 1_024) -> Opener:
     def beat(envelope: bytes) -> SealedBeat:
         return SealedBeat(_open(envelope, Beat, BEAT_DOMAIN, verify)[1], envelope)
 
-    return Opener(lru_cache(maxsize=8_192)(entry), lru_cache(maxsize=beats)(beat))
+    return Opener(lru_cache(maxsize=entries)(entry), lru_cache(maxsize=beats)(beat))
 
 
 OPENER = opener()
 """Of every real run."""
 open_entry, open_beat = OPENER.entry, OPENER.beat
+
+
+def entry_digest(envelope: bytes) -> bytes | None:
+    """The digest that an entry of this envelope would have (SPEC 3.2.4), before anything else of it
+    is looked at; None where it is no pair."""
+    match unpack(envelope) if len(envelope) <= MAX_ENTRIES_BYTES else None:
+        case (bytes() as body, bytes()):
+            return sha256(ENTRY_DOMAIN, body)
+    return None
 
 
 def seal_bundle(bundle: Bundle, signer: Signer) -> bytes:
@@ -208,12 +219,15 @@ def decode_manifest(data: bytes) -> Manifest:
     """Parse a manifest's canonical bytes.
 
     Raises:
-        PeerError: not canonical or not a valid manifest.
+        PeerError: not canonical, not a valid manifest, or not written out in full (SPEC 2.1.1).
     """
     try:
-        return Manifest.model_validate(unpack(data))
+        manifest = Manifest.model_validate(unpack(data))
     except ValidationError as error:
         raise PeerError(f"malformed manifest: {_first(error)}") from error
+    if manifest_bytes(manifest) != data:
+        raise PeerError("malformed manifest: not every field is written out, each as its type")
+    return manifest
 
 
 def _seal(model: Model, signer: Signs, domain: bytes) -> tuple[bytes, bytes]:

@@ -1,12 +1,22 @@
 """What the daemon and its worker say to each other: one JSON object a line, both ways."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from dcfm_node.data.spec import DataSpec
+from dcfm_node.errors import writable
 from dcfm_node.records.entries import Label
+
+Told = Annotated[str, BeforeValidator(writable)]
+"""Words for the operator. They may name files, whose names may be no text."""
+WORKER = (sys.executable, "-P", "-X", "faulthandler", "-m", "dcfm_node.worker")
+"""How a worker is started. -P: a module that lies in the current folder is never imported."""
+SETUP = "setup"
+"""In place of a job's key: what failed is the worker's start."""
+MAX_REASON = 2_000
 
 
 class _Line(BaseModel):
@@ -20,6 +30,7 @@ class Setup(_Line):
     Attributes:
         manifest: canonical bytes of the run's manifest, hex.
         device: "auto" takes CUDA where there is a GPU.
+            scratch: a folder of this node alone, in which several ranks meet.
             threads: torch's threads in each process; 0 leaves torch its own choice.
             bf16, compile: make networks faster on CUDA; elsewhere they change nothing.
             checkpoint_s: at least this long between two checkpoints, in seconds.
@@ -28,6 +39,7 @@ class Setup(_Line):
 
     manifest: str
     data: DataSpec
+    scratch: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0
     bf16: bool = False
@@ -85,18 +97,26 @@ class Job(_Line):
     reference: Path | None = None
 
 
+class Starting(_Line):
+    """What the worker does before it is up, as the end of a sentence that begins with it."""
+
+    event: Literal["starting"] = "starting"
+    doing: str
+
+
 class Ready(_Line):
     """The worker is up. `tensors` is name -> (safetensors dtype, shape) of a valid snapshot, and
     `router` of the trained router in an ensemble, `checkpoint` of how far a student is; both empty
     where the run has none. `data` is the private data's digest, `warnings` are about it; both for
-    this site alone."""
+    this site alone; so are `notes`, which need no mending."""
 
     event: Literal["ready"] = "ready"
     device: str
     counts: tuple[tuple[Label, int], ...]
     data: str
     tensors: dict[str, tuple[str, tuple[int, ...]]]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Told, ...] = ()
+    notes: tuple[Told, ...] = ()
     router: dict[str, tuple[str, tuple[int, ...]]] = {}
     checkpoint: dict[str, tuple[str, tuple[int, ...]]] = {}
 
@@ -125,7 +145,7 @@ class Hindered(_Line):
 
     event: Literal["hindered"] = "hindered"
     key: str
-    reason: str
+    reason: Told
 
 
 class Done(_Line):
@@ -142,9 +162,9 @@ class Broken(_Line):
 
     event: Literal["broken"] = "broken"
     key: str
-    reason: str
+    reason: Told
     exit_code: int | None = None
 
 
-Line = Ready | Progress | Saved | Hindered | Done | Broken
+Line = Starting | Ready | Progress | Saved | Hindered | Done | Broken
 LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="event")])

@@ -11,6 +11,7 @@ from dcfm_node.wire import envelope as env
 from dcfm_node.wire.canonical import pack, sha256
 from vectors.common import (
     MANIFEST,
+    NAMES,
     RUN,
     SIGNERS,
     SNAPSHOT,
@@ -22,9 +23,16 @@ from vectors.common import (
     plain,
 )
 
+LAST = MANIFEST.method.last_round
+
+
+def joining(author: int = 0, **changes: Any) -> rec.Join:
+    join = rec.Join(name=NAMES[author], distils=True, version="", counts=(((0, 0), 10),))
+    return join.model_copy(update=changes)
+
 
 def chain_case(name: str, clause: str, offers: list[env.Sealed]) -> Json:
-    journals = Journals(RUN, [silo.key for silo in MANIFEST.roster])
+    journals = Journals(MANIFEST)
     outcomes = [journals.offer(sealed).value for sealed in offers]
     head = journals.head(SIGNERS[0].key)
     steps = [[s.envelope.hex(), outcome] for s, outcome in zip(offers, outcomes, strict=True)]
@@ -35,14 +43,16 @@ def chains() -> Json:
     def link(text: str, after: env.Sealed | None = None, epoch: int = 0) -> env.Sealed:
         seq = 0 if after is None else after.entry.seq + 1
         prev = RUN if after is None else after.digest
-        return entry(rec.Withdraw(reason=text), epoch=epoch, seq=seq, prev=prev)
+        body = joining() if after is None else rec.Withdraw(reason=text)
+        return entry(body, epoch=epoch, seq=seq, prev=prev)
 
     a = link("a")
     b, b_other, b_later = link("b", a), link("other", a), link("later", a, 1)
     c, c_later = link("c", b), link("c", b_later, 1)
     c_back = link("back to epoch 0", b_later)
     loose = entry(rec.Withdraw(reason="loose"), seq=1, prev=sha256(b"loose"), epoch=1)
-    first_loose = entry(rec.Withdraw(reason="first"), prev=sha256(b""))
+    first_loose = entry(joining(), prev=sha256(b""))
+    no_join, again = entry(rec.Withdraw(reason="first")), entry(joining(), seq=1, prev=a.digest)
     stranger = rec.Entry(
         run=RUN,
         author=STRANGER.key,
@@ -62,7 +72,7 @@ def chains() -> Json:
     return {
         "run": RUN.hex(),
         "author": SIGNERS[0].key.hex(),
-        "roster": [silo.key.hex() for silo in MANIFEST.roster],
+        "manifest": env.manifest_bytes(MANIFEST).hex(),
         "cases": [
             chain_case("in order", "3.3.3", [a, b, c]),
             chain_case("known already", "3.3.4", [a, b, a, b]),
@@ -84,38 +94,43 @@ def chains() -> Json:
             chain_case("what was before a fork stays", "3.4", [a, b, b_other, a]),
             chain_case("a stranger", "3.3.1", [env.seal_entry(stranger, STRANGER)]),
             chain_case("another run", "3.3.1", [foreign, a]),
+            chain_case("a record that does not fit the run", "3.3.1", [no_join, a, again, b]),
         ],
     }
 
 
 class Story:
-    """Entries of several authors, each chained to its author's last."""
+    """Entries of several authors, each chained to its author's last; who spoke joined before."""
 
     def __init__(self) -> None:
         self.entries: list[env.Sealed] = []
         self._last: dict[int, env.Sealed] = {}
 
     def say(self, author: int, body: Any) -> bytes:
+        if author not in self._last and not isinstance(body, rec.Join):
+            self.say(author, joining(author))
         last = self._last.get(author)
         seq, prev = (0, RUN) if last is None else (last.entry.seq + 1, last.digest)
         self._last[author] = sealed = entry(body, author, seq=seq, prev=prev)
         self.entries.append(sealed)
         return sealed.digest
 
-    def vote(self, voters: str, candidate: int, term: int = 1, round_: int = 0) -> list[bytes]:
+    def vote(self, voters: str, candidate: int, term: int = 1, round_: int = LAST) -> list[bytes]:
         body = rec.Vote(term=term, round=round_, candidate=SIGNERS[candidate].key)
         return [self.say(int(voter), body) for voter in voters]
 
-    def lease(self, author: int, votes: list[bytes], term: int = 1, round_: int = 0) -> bytes:
+    def lease(self, author: int, votes: list[bytes], term: int = 1, round_: int = LAST) -> bytes:
         return self.say(author, rec.Lease(term=term, round=round_, votes=tuple(sorted(votes))))
 
-    def expert(self, author: int, round_: int = 0) -> bytes:
-        return self.say(author, rec.Expert(round=round_, snapshot=SNAPSHOT, parents=(), metrics={}))
+    def experts(self) -> list[bytes]:
+        """Every silo's expert of the last round."""
+        body = rec.Expert(round=LAST, snapshot=SNAPSHOT, parents=(), metrics={})
+        return [self.say(author, body) for author in range(len(NAMES))]
 
     def student(self, author: int, lease: bytes, taught: list[bytes], **changes: Any) -> bytes:
         fields = {
             "term": 1,
-            "round": 0,
+            "round": LAST,
             "lease": lease,
             "snapshot": SNAPSHOT,
             "teachers": tuple(taught),
@@ -151,7 +166,7 @@ def leases() -> list[Json]:
     for name, votes, certified in plans:
         story = Story()
         digests = [digest for vote in votes for digest in story.vote(*vote)]
-        lease = story.lease(1, digests, votes[-1][2] if "reach" in name else 1)
+        lease = story.lease(1, digests, votes[-1][2] if "reach" in name else 1, 0)
         cases.append(story.told(name, "6.1.3", lease=lease.hex(), certified=certified))
     story = Story()
     lease = story.lease(3, story.vote("012", 1))
@@ -173,13 +188,13 @@ def students() -> list[Json]:
         ("a teacher nobody knows", 1, {"teachers": (sha256(b"unheard"),)}),
     ]:
         story = Story()
-        teachers = [story.expert(0), story.expert(2)]
+        teachers = story.experts()
         lease = story.lease(1, story.vote("012", 1))
         made = story.student(author, lease, teachers, **changes)
         counts = [made.hex()] if name == "valid" else []
         cases.append(story.told(name, "6.1.4", valid=counts, released=None))
     story = Story()
-    teachers = [story.expert(0)]
+    teachers = story.experts()
     one = story.lease(1, story.vote("012", 1))
     two = story.lease(2, story.vote("234", 2, 2), 2)
     second = story.student(2, two, teachers, term=2)
@@ -204,7 +219,7 @@ def students() -> list[Json]:
 
 def rejected_students() -> list[Json]:
     story, valid, cases = Story(), [], []
-    teachers = [story.expert(0)]
+    teachers = story.experts()
     for term in (1, 2, 3):
         lease = story.lease(term, story.vote("012", term, term), term)
         valid.append(story.student(term, lease, teachers, term=term))
@@ -225,8 +240,8 @@ def rejected_students() -> list[Json]:
 
 def refused_teachers() -> list[Json]:
     story = Story()
-    bad = story.expert(0)
-    made = story.student(1, story.lease(1, story.vote("012", 1)), [bad])
+    bad, *others = story.experts()
+    made = story.student(1, story.lease(1, story.vote("012", 1)), [bad, *others])
     cases = []
     for number, valid in ((1, True), (2, True), (3, False)):
         verdict = rec.Verdict(subject=SIGNERS[0].key, cause="score", entry=bad, reason="")
@@ -251,10 +266,9 @@ def teachers_of_rare_data() -> list[Json]:
         story = Story()
         for number in range(5):
             label = (0, 0) if str(number) in holders else (1, 1)
-            join = rec.Join(name="silo", distils=True, version="", counts=((label, 7),))
-            story.say(number, join)
-        bad = story.expert(0)
-        made = story.student(1, story.lease(1, story.vote("012", 1)), [bad])
+            story.say(number, joining(number, counts=((label, 7),)))
+        bad, *others = story.experts()
+        made = story.student(1, story.lease(1, story.vote("012", 1)), [bad, *others])
         for judge in judges:
             verdict = rec.Verdict(subject=SIGNERS[0].key, cause="score", entry=bad, reason="")
             story.say(int(judge), verdict)
@@ -311,21 +325,21 @@ def quarantines() -> list[Json]:
 def elections() -> Json:
     ranks = [
         case(
-            f"term {term}",
+            f"round {round_}, attempt {attempt}",
             "7.1",
-            term=term,
-            order=[
-                [key.hex(), rank(RUN, term, key).hex()]
-                for key in sorted(
-                    (s.key for s in MANIFEST.roster), key=lambda key: rank(RUN, term, key)
-                )
-            ],
+            round=round_,
+            attempt=attempt,
+            order=sorted(
+                ([s.key.hex(), rank(RUN, round_, attempt, s.key).hex()] for s in MANIFEST.roster),
+                key=lambda pair: pair[1],
+            ),
         )
-        for term in (1, 2, 2**40)
+        for round_, attempt in ((0, 0), (0, 1), (1, 0), (10_000, 2**40))
     ]
     hexed = env.manifest_bytes(MANIFEST).hex()
     return {
         "manifest": hexed,
+        "round": LAST,
         "ranks": ranks,
         "leases": leases(),
         "students": students(),
@@ -337,9 +351,9 @@ def elections() -> Json:
 
 
 def elected() -> tuple[Story, bytes]:
-    """Two experts, an election and the student made of them."""
+    """Every silo's expert, an election and the student made of them."""
     story = Story()
-    teachers = [story.expert(0), story.expert(2)]
+    teachers = story.experts()
     lease = story.lease(1, story.vote("012", 1))
     return story, story.student(1, lease, teachers)
 
@@ -354,9 +368,12 @@ def bundle(said: list[env.Sealed], **changes: Any) -> str:
 def lineages() -> Json:
     story, student = elected()
     said, model = story.entries, SNAPSHOT.digest.hex()
-    no_quorum = [sealed for sealed in said if sealed.entry.author != SIGNERS[0].key]
+    ballots = [sealed for sealed in said if sealed.entry.body.kind == "vote"]
+    no_quorum = [sealed for sealed in said if sealed is not ballots[0]]
     forged = said[-1].envelope[:-1] + bytes([said[-1].envelope[-1] ^ 1])
     other = env.manifest_bytes(make_manifest(name="other"))
+    fields = MANIFEST.model_dump()
+    del fields["policy"]
     rejected = [
         ("another model", bundle(said), sha256(b"another").hex()),
         ("without a voter", bundle(no_quorum), model),
@@ -364,6 +381,7 @@ def lineages() -> Json:
         ("an entry twice", bundle([*said, said[0]]), model),
         ("a forged entry", bundle(said, entries=[s.envelope for s in said[:-1]] + [forged]), model),
         ("another run's manifest", bundle(said, manifest=other), model),
+        ("a manifest not written out", bundle(said, manifest=pack(fields)), model),
         ("another format", bundle(said, format="dcfm-node/lineage/0"), model),
     ]
     return {

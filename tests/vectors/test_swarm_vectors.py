@@ -21,14 +21,17 @@ MANIFEST = decode_manifest(bytes.fromhex(ELECTIONS["manifest"]))
 @cases(CHAINS["cases"])
 def test_chains(case):
     """SPEC 3.3 and 3.4: what becomes of each entry offered, and where the chain ends."""
-    journals = Journals(bytes.fromhex(CHAINS["run"]), map(bytes.fromhex, CHAINS["roster"]))
+    journals = Journals(decode_manifest(bytes.fromhex(CHAINS["manifest"])))
+    assert journals.run.hex() == CHAINS["run"]
     for envelope, outcome in case["offers"]:
         assert journals.offer(open_entry(bytes.fromhex(envelope))).value == outcome
     head = journals.head(bytes.fromhex(CHAINS["author"]))
     assert head.model_dump() == value_of(case["head"])
 
 
-@pytest.mark.parametrize("outcome", ["new", "known", "replaced", "stale", "gap", "fork", "foreign"])
+@pytest.mark.parametrize(
+    "outcome", ["new", "known", "replaced", "stale", "gap", "fork", "foreign", "unfit"]
+)
 def test_every_outcome_has_a_vector(outcome):
     """SPEC 3.3: no rule is left without an example."""
     assert outcome in {said for case in CHAINS["cases"] for _, said in case["offers"]}
@@ -36,13 +39,14 @@ def test_every_outcome_has_a_vector(outcome):
 
 @cases(ELECTIONS["ranks"])
 def test_ranks(case):
-    """SPEC 7.1: SHA-256 over run id, term in eight bytes, key; the smallest first."""
+    """SPEC 7.1: SHA-256 over run id, round and attempt in eight bytes, key; the smallest first."""
     run = run_id(MANIFEST)
     ranks = []
     for key, expected in case["order"]:
         node = bytes.fromhex(key)
-        assert sha256(run, case["term"].to_bytes(8, "big"), node).hex() == expected
-        assert rank(run, case["term"], node).hex() == expected
+        numbers = (case[name].to_bytes(8, "big") for name in ("round", "attempt"))
+        assert sha256(run, *numbers, node).hex() == expected
+        assert rank(run, case["round"], case["attempt"], node).hex() == expected
         ranks.append(expected)
     assert ranks == sorted(ranks)
     assert {key for key, _ in case["order"]} == {silo.key.hex() for silo in MANIFEST.roster}
@@ -71,7 +75,7 @@ def test_students(case):
     for view in _views(case):
         valid = [said.digest.hex() for said in view.valid_students()]
         assert valid == case["valid"]
-        counting = view.student(0)
+        counting = view.student(ELECTIONS["round"])
         counts = case.get("counts", valid[-1] if valid else None)
         assert (counting.digest.hex() if counting else None) == counts
         released = view.latest()

@@ -45,9 +45,9 @@ def test_an_expert_says_its_weights_and_figures() -> None:
 
 
 def test_an_election_and_its_student_say_who_voted_leads_and_taught() -> None:
-    run = Run(3)
+    run = Run(3, schedule="paper")
     run.publish_experts(0)
-    made = run.distil(1, term=4, final=True)
+    made = run.distil(1, term=4)
     votes = [author.journal[-1].entry.body for author in run.authors]
     lease = run.authors[1].journal[-2].entry.body
     assert says(run, vote(4, 0, run.keys[1])) == "term 4, round 0: for silo-0001"
@@ -101,6 +101,6 @@ def test_a_verdict_says_on_whom_about_what_and_why() -> None:
 
 def test_the_words_of_another_silo_stay_on_their_line() -> None:
     text = says(Run(3), Withdraw(reason="\x1b[2J\n" + "long " * 99))
-    assert text.startswith("?[2J?long long")
+    assert text.startswith("\\x1b[2J\\nlong long")
     assert len(text) == SAYS_WIDTH
     assert text.endswith("…")

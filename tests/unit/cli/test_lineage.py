@@ -9,20 +9,22 @@ from dcfm_node.cli.lineage import earlier_text, facts_of
 from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.manifest import Continues, Manifest
-from dcfm_node.store.student import model_card, write_student
+from dcfm_node.store.card import model_card
+from dcfm_node.store.student import write_student
 from dcfm_node.swarm.chunks import snapshot_of
 from dcfm_node.swarm.journal import Journals
-from dcfm_node.swarm.lineage import Lineage, bundle, verify
+from dcfm_node.swarm.lineage import MAX_RUNS, Lineage, bundle, claimed, replayed, verify
 from dcfm_node.swarm.succession import inherited
+from dcfm_node.wire.canonical import pack, unpack
 from dcfm_node.wire.envelope import run_id
 from tests.unit.cli.running import run as dcfm
-from tests.unit.swarm.builders import Author, Run, snapshot
+from tests.unit.swarm.builders import Run, snapshot
 
 WEIGHTS = b"weights" * 100
 
 
 def journals(run: Run) -> Journals:
-    found = Journals(run.id, run.keys)
+    found = Journals(run.manifest)
     for author in run.authors:
         for sealed in author.journal:
             found.offer(sealed)
@@ -31,9 +33,9 @@ def journals(run: Run) -> Journals:
 
 def left_by_the_third() -> Run:
     """A run whose student the third silo taught, and then took back by leaving."""
-    old = Run(3)
+    old = Run(3, schedule="paper")
     old.publish_experts(0)
-    old.distil(0, final=True)
+    old.distil(0)
     old.authors[2].say(Withdraw(reason="consent | ended"))
     return old
 
@@ -44,13 +46,13 @@ def following(old: Run, continues: Continues) -> tuple[Manifest, Journals]:
     new = Run(2)
     new.manifest = old.manifest.model_copy(update=changes)
     new.id = run_id(new.manifest)
-    new.authors = [Author(author.signer, new.id) for author in old.authors[:2]]
+    new.authors = [author.anew(new.id) for author in old.authors[:2]]
     for silo, author in zip(new.manifest.roster, new.authors, strict=True):
         brought = inherited(old.view(), silo.name)
         assert brought is not None
         author.say(brought)
     new.publish_experts(1)
-    new.distil(0, round_=1, final=True)
+    new.distil(0, round_=1)
     return new.manifest, journals(new)
 
 
@@ -113,17 +115,40 @@ def test_a_superseded_student_is_told_by_the_exit_code(
     leaves: bool,
     code: int,
 ) -> None:
-    run, model, folder = Run(3), tmp_path / "model", tmp_path / "student"
+    run, model, folder = Run(3, schedule="paper"), tmp_path / "model", tmp_path / "student"
     run.publish_experts(0)
-    claimed = run.distil(0, final=True).entry.body
+    claimed = run.distil(0).entry.body
     run.authors[0].journal.pop()
     run.authors[0].say(claimed.model_copy(update={"snapshot": snapshot_of(WEIGHTS)}))
     if leaves:
         run.authors[2].say(Withdraw(reason="moving"))
     model.write_bytes(WEIGHTS)
     lineage = bundle(run.manifest, journals(run))
-    write_student(folder, model=model, manifest=run.manifest, lineage=lineage, card="")
+    card = model_card(run.manifest, facts_of(verify(lineage, snapshot_of(WEIGHTS).digest)))
+    write_student(folder, model=model, manifest=run.manifest, lineage=lineage, card=card)
     assert dcfm(monkeypatch, "student", "verify", folder) == code
     assert ("SUPERSEDED" in capsys.readouterr().out) == leaves
     assert dcfm(monkeypatch, "student", "verify", folder, "--json") == code
     assert (json.loads(capsys.readouterr().out)["superseded"] is not None) == leaves
+
+
+def test_a_lineage_that_goes_back_without_end_is_refused() -> None:
+    """SPEC 9.4: one run within the other, each a few hundred bytes."""
+    run = Run(1)
+    lineage = bundle(run.manifest, Journals(run.id, run.keys))
+    for _ in range(MAX_RUNS + 2):
+        continues = Continues(run=run_id(claimed(lineage)), student=None)
+        manifest = run.manifest.model_copy(update={"continues": continues})
+        lineage = bundle(manifest, Journals(run_id(manifest), run.keys), lineage)
+    with pytest.raises(PeerError, match=f"more than {MAX_RUNS} runs"):
+        replayed(lineage).past(None, MAX_RUNS)
+
+
+def test_a_lineage_whose_manifest_leaves_fields_out_is_refused() -> None:
+    """SPEC 2.1.1: absent fields would be filled in before they are hashed."""
+    run = Run(1)
+    fields = run.manifest.model_dump()
+    del fields["policy"]
+    whole = unpack(bundle(run.manifest, Journals(run.id, run.keys)))
+    with pytest.raises(PeerError, match="not every field is written out"):
+        replayed(pack(whole | {"manifest": pack(fields)}))

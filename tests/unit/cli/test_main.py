@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from dcfm_node import __version__
+from dcfm_node.cli.options import state_folder
+from dcfm_node.errors import ConfigError
 from tests.unit.cli.running import run
 
 
@@ -93,3 +95,32 @@ def test_the_version_is_json_where_json_was_asked(
     assert run(monkeypatch, "version", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told == {"schema": "dcfm-node/version/1", "version": __version__}
+
+
+@pytest.mark.parametrize("argument", ["--out=~/eve", "~/eve"])
+def test_a_tilde_that_a_shell_leaves_standing_is_the_user_s_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, argument: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    if argument.startswith("--"):
+        assert run(monkeypatch, "demo", "--prepare", "--domain", "gaussians", argument) == 0
+    else:
+        assert run(monkeypatch, "init", argument) == 0
+    assert (tmp_path / "home" / "eve").is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_a_node_is_asked_where_its_settings_say_with_mark_and_tilde(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", "/home/eve")
+    config = tmp_path / "node.toml"
+    config.write_text('\ufeffstate = "~/state"\n', encoding="utf-8")
+    assert state_folder(config) == Path("/home/eve/state")
+    config.write_text('state = "~no-such-user/state"\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match="no such user"):
+        state_folder(config)
+    config.write_text('# é\nstate = "state"\n', encoding="latin-1")
+    with pytest.raises(ConfigError, match="is not TOML: 'utf-8' codec"):
+        state_folder(config)

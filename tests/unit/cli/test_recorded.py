@@ -19,9 +19,9 @@ from tests.unit.swarm.builders import Run
 
 def written(stall_s: float) -> Run:
     """A run with a released student."""
-    run = Run(3, stall_s=stall_s)
+    run = Run(3, stall_s=stall_s, schedule="paper")
     run.publish_experts(0)
-    run.endorse(run.distil(1, final=True))
+    run.endorse(run.distil(1))
     return run
 
 

@@ -1,5 +1,6 @@
 """node.toml."""
 
+import os
 import sys
 from pathlib import Path
 from subprocess import run
@@ -91,6 +92,41 @@ def test_absolute_paths_stay(tmp_path: Path) -> None:
     assert config.state == Path("/srv/dcfm")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'state = "~/x"\n' + LEAST,
+        'keys = "~/x"\n' + LEAST,
+        LEAST.replace("d.npz", "~/x"),
+        'name = "a"\n[data]\nformat = "idx"\npath = "~/x"\nlabels = "~/x"\n',
+        'name = "a"\n[data]\nformat = "folder"\npath = "~/x"\nindex = "~/x"\n',
+    ],
+)
+def test_a_tilde_is_the_user_s_folder_wherever_a_path_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/eve")
+    config = node(tmp_path, text)
+    paths = {config.state, config.keys, *config.data.paths}
+    assert Path("/home/eve/x") in paths
+    assert not [path for path in paths if "~" in str(path)]
+
+
+def test_the_folder_of_nobody_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such user") as caught:
+        node(tmp_path, f'state = "~no-such-user/x"\n{LEAST}')
+    assert caught.value.where == f"{tmp_path / 'node.toml'}:1: state"
+    assert caught.value.fix == "write the path out in full"
+
+
+def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    with pytest.raises(ConfigError, match="no text in UTF-8") as caught:
+        node(folder, LEAST)
+    assert caught.value.where == str(tmp_path / r"caf\xe9")
+
+
 def test_labels_and_images_both_start_at_the_file(tmp_path: Path) -> None:
     text = 'name = "a"\n[data]\nformat = "idx"\npath = "x.gz"\nlabels = "y.gz"\n'
     data = node(tmp_path, text).data
@@ -107,7 +143,12 @@ def test_without_listen_a_node_only_dials_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ('[listen]\ncontrol = "tcp://0.0.0.0:1"\n', "5: listen"),
+        ('[listen]\nbulk = "tcp://0.0.0.0:1"\n', "5: listen"),
+        (
+            '[listen]\ncontrol = "tcp://0.0.0.0:1"\n'
+            '[advertise]\ncontrol = "tcp://a:1"\nbulk = "tcp://a:2"\n',
+            "1",
+        ),
         (
             '[advertise]\ncontrol = "tcp://a:1"\nbulk = "tcp://a:2"\n',
             "1",

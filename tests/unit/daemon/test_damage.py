@@ -7,7 +7,7 @@ import pytest
 
 from dcfm_node.daemon.disk import open_journals
 from dcfm_node.errors import Failed
-from tests.unit.swarm.builders import Run, join
+from tests.unit.swarm.builders import Run
 
 
 def test_damaged_journals_are_kept_aside_and_begun_anew(tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_damaged_journals_are_kept_aside_and_begun_anew(tmp_path: Path) -> None:
     for number in range(2):
         store, (entries, _, beats) = open_journals(path, run.id)
         assert (entries, beats) == ([], [])
-        store.append(run.id, author.key, 0, Run(1).authors[0].say(join()).envelope)
+        store.append(run.id, author.key, 0, Run(1).authors[0].join().envelope)
         store.keep_beats(run.id, [(author.key, author.beat(3, epoch=2).envelope)])
         store.close()
         damaged = path.read_bytes()[: -len(path.read_bytes()) // 3]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.store.journals import JournalStore
-from tests.unit.swarm.builders import Run, join
+from tests.unit.swarm.builders import Run
 
 RUN = Run(3)
 
@@ -13,9 +13,9 @@ RUN = Run(3)
 def test_a_write_that_the_disk_refuses_is_tried_until_it_is_taken(tmp_path: Path) -> None:
     store = JournalStore(tmp_path / "journals.sqlite")
     author = RUN.authors[0]
-    said = [author.say(join()).envelope for _ in range(60)]
-    store.append(RUN.id, author.key, 0, said[0])
-    rows = [(author.key, seq, envelope) for seq, envelope in enumerate(said)]
+    said = [author.join() for _ in range(60)]
+    store.append(RUN.id, author.key, 0, said[0].envelope)
+    rows = [(author.key, seq, sealed.envelope) for seq, sealed in enumerate(said)]
     # What SQLite says when no page can be added is what it says of a full disk.
     store._db.execute("PRAGMA max_page_count = 1")
     seen: list[list[str]] = []

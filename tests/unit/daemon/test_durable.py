@@ -9,16 +9,17 @@ from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.records.messages import Entries, Sync
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.swarm.effects import Effect, PersistFork, Received, Send
-from tests.unit.swarm.builders import Run, expert, join
+from dcfm_node.wire.envelope import SealedBeat
+from tests.unit.swarm.builders import Run, expert
 from tests.unit.swarm.test_node import node, told
 
 RUN = Run(3)
 
 
-def carried_out(state: Path, effects: list[Effect]) -> list[tuple[Sync, list[bytes]]]:
+def carried_out(state: Path, effects: list[Effect]) -> list[tuple[Sync, list[SealedBeat]]]:
     """Each `sync` that was sent, with the beats that another process read from the disk then."""
     path = state / "journals.sqlite"
-    sent: list[tuple[Sync, list[bytes]]] = []
+    sent: list[tuple[Sync, list[SealedBeat]]] = []
 
     def send(peer: bytes, message: object) -> None:
         if isinstance(message, Sync):
@@ -52,7 +53,7 @@ def test_an_epoch_is_on_the_disk_when_the_sync_that_names_it_is_sent(tmp_path: P
     effects += made.handle(Received(RUN.keys[2], asked), 0.0)
     ((message, on_disk),) = carried_out(tmp_path, effects)
     assert message.beats[RUN.keys[1]] == (9, 7)
-    assert on_disk == [beat.envelope]
+    assert on_disk == [beat]
     store, said = open_journals(tmp_path / "journals.sqlite", RUN.id)
     again = node(RUN)
     again.restore(*said)
@@ -76,12 +77,12 @@ def test_a_node_knows_its_own_epoch_after_a_restart_though_it_wrote_nothing(tmp_
 
 def test_forks_and_entries_are_written_in_their_order(tmp_path: Path) -> None:
     silo = Run(3).authors[1]
-    first, one, other = silo.say(join()), silo.say(expert(0)), silo.say(expert(1), at=1)
+    first, one, other = silo.join(), silo.say(expert(0)), silo.say(expert(1), at=1)
     made = node(RUN)
     heard = Entries(run=RUN.id, entries=(first.envelope, one.envelope, other.envelope), beats=())
     effects = made.handle(Received(RUN.keys[1], heard), 0.0)
     assert PersistFork(one, other) in effects
     carried_out(tmp_path, effects)
     store, (entries, forks, _) = open_journals(tmp_path / "journals.sqlite", RUN.id)
-    assert (entries, forks) == ([first.envelope], [(one.envelope, other.envelope)])
+    assert (entries, forks) == ([first], [(one, other)])
     store.close()

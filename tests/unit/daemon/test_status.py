@@ -1,5 +1,6 @@
 """What status says of silos that are away, and of what is waited for."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -7,11 +8,12 @@ import pytest
 from dcfm_node.cli.query import _status_text
 from dcfm_node.daemon.carriages import Carriage
 from dcfm_node.daemon.status import status
+from dcfm_node.net.peers import Crowd, Failure, Way
 from dcfm_node.records.entries import Verdict, Withdraw
 from dcfm_node.records.messages import Entries
 from dcfm_node.swarm.effects import LinkDown, LinkUp, Received, Tick, Train, Worked
 from dcfm_node.swarm.node import Node
-from tests.unit.swarm.builders import Run, endorse, join, lease, snapshot, student, vote
+from tests.unit.swarm.builders import Run, endorse, lease, snapshot, vote
 from tests.unit.swarm.test_node import empty, node, started, told
 
 DAY_S = 86_400.0
@@ -22,6 +24,7 @@ SHELL: dict[str, Any] = {
     "worker": {"device": "cpu"},
     "pending": [],
     "pending_more": False,
+    "unknown": {},
 }
 
 
@@ -95,6 +98,12 @@ def carried(now: float, age_s: float) -> dict[str, Carriage]:
     return {"silo-0002": Carriage(time_ms=time_ms, bundle_of="silo-0002", records=12, snapshots=2)}
 
 
+def done_by_the_second(made: Node, run: Run) -> None:
+    """Its expert is here: nobody waits for it longer than `policy.duty_s`, whatever it shows."""
+    run.publish_experts(0, but=(0, 2))
+    hear(made, run, run.keys[1])
+
+
 @pytest.mark.parametrize(
     ("age_s", "health"), [(None, "degraded"), (3 * 3_600.0, "healthy"), (8 * DAY_S, "degraded")]
 )
@@ -104,6 +113,7 @@ def test_a_silo_that_comes_by_bundle_takes_part_until_none_came_for_a_week(
     now, run = 30 * DAY_S, Run(3)
     made = started(run)
     made.handle(LinkDown(run.keys[2]), 0.0)
+    done_by_the_second(made, run)
     beat(made, run, 1, now)
     came = carried(now, age_s) if age_s is not None else {}
     document = status(made, now, carried=came)
@@ -125,6 +135,7 @@ def test_a_silo_that_comes_by_bundle_takes_part_until_none_came_for_a_week(
 def test_a_bundle_does_not_excuse_a_silo_that_was_heard_since() -> None:
     now, run = 30 * DAY_S, Run(3)
     made = started(run)
+    done_by_the_second(made, run)
     beat(made, run, 1, now)
     beat(made, run, 2, now - 600.0)
     made.handle(LinkDown(run.keys[2]), now - 500.0)
@@ -152,7 +163,7 @@ def test_who_is_not_heard_is_told_with_the_age_of_its_last_record() -> None:
     """A third site takes in no bundles of it: its records come by way of who does."""
     run, now = Run(3), 1_000.0
     made = started(run)
-    run.authors[2].say(join("silo-0002"))
+    run.authors[2].join()
     hear(made, run, run.keys[2])
     told_so = "silo-0002 was not heard since this node started; its last record is 1000 s old"
     assert told_so in status(made, now)["problems"]
@@ -162,7 +173,7 @@ def test_coverage_is_that_of_the_silos_that_take_part_once_all_said_what_they_ho
     run = Run(3)
     made = started(run)
     for number, author in enumerate(run.authors[1:], 1):
-        author.say(join(f"silo-000{number}").model_copy(update={"counts": (((0, number - 1), 3),)}))
+        author.join(counts=(((0, number - 1), 3),))
     text = _status_text(status(made, 0.0) | SHELL, explain=False)
     assert "by the 1 of 3 silos that said so far what they hold" in text
     assert not unseen(made), "others may hold it"
@@ -178,13 +189,12 @@ def test_coverage_is_that_of_the_silos_that_take_part_once_all_said_what_they_ho
 
 
 def test_a_superseded_student_is_said_to_be() -> None:
-    run = Run(3)
+    run = Run(3, method="dfd", participation="tolerant")
     made = started(run)
     run.publish_experts(0, but=(0,))
     votes = [author.say(vote(1, 0, run.keys[1])) for author in run.authors[1:]]
     claimed = run.authors[1].say(lease(1, 0, votes))
-    teachers = [said.digest for said in run.view().expert_entries.values()]
-    run.authors[1].say(student(1, 0, claimed, teachers, final=True))
+    run.authors[1].say(run.student(claimed))
     for key in run.keys[1:]:
         hear(made, run, key)
     assert "none is released yet" in _status_text(status(made, 0.0) | SHELL, explain=False)
@@ -195,24 +205,28 @@ def test_a_superseded_student_is_said_to_be() -> None:
 
 
 def test_what_was_thought_of_a_past_expert_is_no_problem_once_the_student_has_a_good_one() -> None:
-    run = Run(3)
+    run = Run(3, rounds=1)
     made = started(run)
+
+    def train(work: Train) -> None:
+        made.handle(Worked(work, snapshot(f"expert 0 {work.round}"), {}), 0.0)
+        run.publish_experts(work.round, but=(0,))
+        run.authors[0].journal = list(made.exchange.journals.chains[made.me])
 
     def doubts() -> list[str]:
         for key in run.keys[1:]:
             hear(made, run, key)
         return [p for p in status(made, 0.0)["problems"] if "noise" in p]
 
-    run.publish_experts(0, but=(0,))
+    train(Train("local", 0))
     bad = run.view().experts[run.keys[2]][0]
     verdict = Verdict(subject=run.keys[2], cause="score", entry=bad.digest, reason="like noise")
     run.authors[1].say(verdict)
     assert doubts()
-    run.publish_experts(1, but=(0,))
+    train(Train("refine", 1, anchor=bytes(32)))
     votes = [author.say(vote(1, 1, run.keys[1])) for author in run.authors[1:]]
     claimed = run.authors[1].say(lease(1, 1, votes))
-    teachers = [said.digest for said in run.view().newest_experts.values()]
-    released = run.authors[1].say(student(1, 1, claimed, teachers, final=True))
+    released = run.authors[1].say(run.student(claimed))
     assert doubts(), "it may be superseded yet"
     for author in run.authors[1:]:
         author.say(endorse(released))
@@ -229,3 +243,90 @@ def hear(made: Node, run: Run, author: bytes) -> None:
     (journal,) = (a.journal for a in run.authors if a.key == author)
     entries = tuple(sealed.envelope for sealed in journal)
     made.handle(Received(author, Entries(run=run.id, entries=entries, beats=())), 0.0)
+
+
+FAILED = Failure("tcp://east:7401", 17, "refused the connection")
+
+
+def ways(run: Run, **bulk: Any) -> dict[bytes, dict[str, Way]]:
+    """All linked on both planes, but the second silo's bulk."""
+    both = {"control": Way("own", 99.0), "bulk": Way("own", 99.0)}
+    return {run.keys[1]: both | {"bulk": Way(**bulk)}, run.keys[2]: both}
+
+
+def alive(run: Run) -> Node:
+    """A node that hears both others."""
+    made = started(run)
+    for peer in (1, 2):
+        beat(made, run, peer, 0.0)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("bulk", "problem", "shown"),
+    [
+        ({"via": "own"}, "", "up"),
+        ({"via": "control port", "failures": (FAILED,)}, "", "control port"),
+        ({"via": "", "for_s": 5.0, "failures": (FAILED,)}, "", "down"),
+        (
+            {"via": "", "for_s": 99.0, "failures": (FAILED,)},
+            "no bulk link to silo-0001 stands, so no snapshot passes directly: 17 dials in a row to"
+            " tcp://east:7401 failed: refused the connection",
+            "down",
+        ),
+        (
+            {"via": "", "for_s": 99.0},
+            "no bulk link to silo-0001 stands, so no snapshot passes directly: it does not dial"
+            " this node either",
+            "down",
+        ),
+    ],
+)
+def test_who_is_linked_on_one_plane_alone_is_a_problem(
+    bulk: dict[str, Any], problem: str, shown: str
+) -> None:
+    run = Run(3)
+    document = status(alive(run), 0.0, ways=ways(run, **bulk)) | SHELL
+    assert document["problems"] == [problem] * bool(problem)
+    lines = _status_text(document, explain=True).splitlines()
+    row = next(line for line in lines if line.startswith("silo-0001"))
+    assert f"  {shown}  " in row
+    dials = [line for line in lines if line.startswith("dials ")]
+    assert bool(dials) == ("failures" in bulk)
+    assert all("bulk at tcp://east:7401: 17 in a row failed: refused" in line for line in dials)
+
+
+def test_why_a_silo_that_is_not_heard_cannot_be_dialled_is_told() -> None:
+    run = Run(3)
+    made = started(run)
+    beat(made, run, 2, 0.0)
+    made.handle(LinkDown(run.keys[1]), 0.0)
+    down = {"control": Way("", 9.0, (Failure("tcp://east:7400", 3, "no such name"),))}
+    linked = ways(run, via="", for_s=9.0)
+    linked[run.keys[1]] |= down
+    (problem,) = status(made, 0.0, ways=linked)["problems"]
+    assert problem.endswith("; 3 dials in a row to tcp://east:7400 failed: no such name")
+
+
+def test_a_key_that_two_nodes_use_is_named_by_peers_and_by_itself() -> None:
+    run = Run(3)
+    made, linked = alive(run), ways(run, via="own")
+    linked[run.keys[1]]["control"] = Way("own", 99.0, hosts=("192.0.2.1", "192.0.2.2"))
+    (problem,) = status(made, 0.0, ways=linked)["problems"]
+    assert (
+        "silo-0001's keys are used by two nodes at once, at 192.0.2.1 and at 192.0.2.2" in problem
+    )
+    made.exchange.recovery.show(run.authors[0].beat(10**6, epoch=10**6).beat)
+    (problem,) = status(made, 0.0)["problems"]
+    assert "began with this node's keys after it did" in problem
+
+
+def test_strangers_that_were_hung_up_on_are_one_line() -> None:
+    run = Run(3)
+    facts = status(started(run), 0.0) | SHELL
+    quiet = asdict(Crowd(waiting=2))
+    busy = asdict(Crowd(waiting=5, hung_up=900, hung_up_ago_s=3.0))
+    assert "strangers" not in _status_text(facts | {"unknown": {"bulk": quiet}}, explain=False)
+    text = _status_text(facts | {"unknown": {"bulk": busy, "control": quiet}}, explain=False)
+    (line,) = [line for line in text.splitlines() if line.startswith("strangers")]
+    assert line.startswith("strangers 5 connections say not whose they are; 900 ")

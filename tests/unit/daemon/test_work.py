@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from dcfm_node.worker.messages import Job
 
 ME, PEER = b"a" * 32, b"b" * 32
 MINE, THEIRS, ANCHOR = b"1" * 32, b"2" * 32, b"3" * 32
-COUNTS = {ME: (((0, 0), 7),), PEER: (((1, 0), 9),)}
+COUNTS = {ME: (((0, 0), 7),), PEER: (((1, 0), 7),)}
 STAGE = Training(steps=10)
 
 
@@ -85,6 +86,14 @@ def test_refining_against_peers_names_this_silo_among_them(manifest: Manifest) -
         ("east", Path("1"), COUNTS[ME]),
         ("west", Path("2"), COUNTS[PEER]),
     ]
+
+
+def test_a_silo_weighs_no_more_than_its_share(manifest: Manifest, monkeypatch: Any) -> None:
+    """SPEC 6.9: what it says to count, others' workers take no more of."""
+    monkeypatch.setitem(COUNTS, PEER, (((1, 0), 2**40), ((1, 1), 1)))
+    teachers = ((ME, b"x" * 32, MINE), (PEER, b"y" * 32, THEIRS))
+    made = job(Distil(1, 4, b"l" * 32, teachers, (), False), manifest)
+    assert [dict(t.counts) for t in made.teachers] == [{(0, 0): 7}, {(1, 0): 7, (1, 1): 1}]
 
 
 def test_distilling_takes_every_teacher(manifest: Manifest) -> None:

@@ -142,7 +142,7 @@ def test_pixels_without_a_known_range_are_refused(tmp_path: Path) -> None:
         ("file,digit\na.png,1\n", ":2", "says nothing of 'colour'"),
         ("file,digit,colour\na.png,1,red\na.png,1\n", ":3", "says nothing of 'colour'"),
         ("file,digit,colour\na.png,1,red\n,1,red\n", ":3", "names no file"),
-        ("file,digit,colour\na.png,1,red\na.png,11,red\n", ":3", "'11' is not a value"),
+        ("file,digit,colour\na.png,1,red\nb.png,11,red\n", ":3", "'11' is not a value"),
         ("file,digit,colour\na.png,1,red\n", "", "holds 1 samples"),
     ],
 )
@@ -150,6 +150,7 @@ def test_an_index_that_is_not_right_is_refused_by_line(
     tmp_path: Path, text: str, line: str, what: str
 ) -> None:
     picture(tmp_path / "a.png")
+    picture(tmp_path / "b.png")
     (tmp_path / "i.csv").write_text(text)
     error = refusal(spec(tmp_path, "i.csv"))
     assert what in error.what

@@ -20,19 +20,31 @@ from dcfm_node.records.messages import Beat
 from dcfm_node.simulation.host import made_up_snapshot
 from dcfm_node.simulation.scenario import Scenario, manifest
 from dcfm_node.simulation.signing import signers
+from dcfm_node.swarm.convergence import finishes
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed, SealedBeat, Signer, run_id, seal_beat, seal_entry
 
 
 class Author:
-    """A silo that says records; `journal` holds what it said last under each seq."""
+    """A silo that says records; `journal` holds what it said last under each seq. It joins before
+    it says anything else (SPEC 3.7.1)."""
 
-    def __init__(self, signer: Signer, run: bytes) -> None:
-        self.signer, self.run, self.key = signer, run, signer.key
+    def __init__(self, signer: Signer, run: bytes, name: str) -> None:
+        self.signer, self.run, self.key, self.name = signer, run, signer.key, name
         self.journal: list[Sealed] = []
+
+    def anew(self, run: bytes | None = None) -> "Author":
+        """The same silo before its first word, in this run or another."""
+        return Author(self.signer, self.run if run is None else run, self.name)
+
+    def join(self, *, epoch: int | None = None, at: int | None = None, **changes: object) -> Sealed:
+        """Its `join`, with its own name and these fields changed."""
+        return self.say(join(self.name).model_copy(update=changes), epoch=epoch, at=at)
 
     def say(self, body: Body, *, epoch: int | None = None, at: int | None = None) -> Sealed:
         """The next entry, or one at seq `at` in place of what was said there."""
+        if not self.journal and at != 0 and not isinstance(body, Join):
+            self.join()
         kept = self.journal[:at]
         last = kept[-1] if kept else None
         known = last.entry.epoch if last is not None else 0
@@ -74,7 +86,10 @@ class Run:
         members = signers(nodes)
         self.manifest: Manifest = manifest(Scenario(nodes=nodes, **settings), members)  # type: ignore[arg-type]
         self.id = run_id(self.manifest)
-        self.authors = [Author(signer, self.id) for signer in members]
+        self.authors = [
+            Author(signer, self.id, silo.name)
+            for signer, silo in zip(members, self.manifest.roster, strict=True)
+        ]
         self.keys = [author.key for author in self.authors]
 
     def view(self) -> View:
@@ -87,8 +102,6 @@ class Run:
         those numbered in `but`."""
         for number, author in enumerate(self.authors):
             if number not in but:
-                if not any(isinstance(said.entry.body, Join) for said in author.journal):
-                    author.say(join(f"silo-{number:04d}"))
                 author.say(expert(round_, f"expert {number} {round_}"))
                 author.say(Audit(round=round_, scores=()))
 
@@ -103,13 +116,30 @@ class Run:
         for author in self.authors[: self.manifest.quorum]:
             author.say(endorse(made))
 
-    def distil(self, leader: int, *, term: int = 1, round_: int = 0, final: bool = False) -> Sealed:
-        """Elect a node and let it publish the student of a round, from all experts of it."""
+    def distil(self, leader: int, *, term: int = 1, round_: int = 0) -> Sealed:
+        """Elect a node and let it publish the student of a round, as the method has it, from all
+        experts of it."""
         claimed = self.elect(leader, term=term, round_=round_)
-        experts = self.view().experts.values()
-        teachers = [rounds[round_].digest for rounds in experts if round_ in rounds]
-        body = student(term, round_, claimed, teachers, final=final)
-        return self.authors[leader].say(body)
+        return self.authors[leader].say(self.student(claimed))
+
+    def student(self, claimed: Sealed, **changes: object) -> Student:
+        """What the leader of a lease says after an honest distillation, with these fields changed:
+        teachers, missing and final as the records have them (SPEC 6.8)."""
+        view, body = self.view(), claimed.entry.body
+        assert isinstance(body, Lease)
+        taught = {
+            key: rounds[body.round]
+            for key, rounds in view.experts.items()
+            if body.round in rounds and key in view.active()
+        }
+        teachers = [said.digest for said in taught.values()]
+        method = self.manifest.method
+        final = not method.alternates or finishes(
+            method, view.experts, body.round, among=frozenset(teachers)
+        )
+        made = student(body.term, body.round, claimed, teachers, final=final)
+        missing = tuple(key for key in view.active() if key not in taught)
+        return made.model_copy(update={"missing": missing, **changes})
 
 
 def snapshot(name: str) -> Snapshot:

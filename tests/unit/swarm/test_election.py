@@ -4,20 +4,20 @@ from dataclasses import replace
 
 from dcfm_node.records.base import MAX_TERM
 from dcfm_node.records.entries import Lease, Vote
-from dcfm_node.swarm.election import MAX_DOUBLINGS, Await, Booth, Lead, next_move, rank
+from dcfm_node.swarm.election import MAX_DOUBLINGS, Await, Booth, Lead, Stand, next_move, rank
 from dcfm_node.swarm.faults import MAX_TERM_GAP
 from tests.unit.swarm.builders import Run, refuse, vote
 
 
 def booth(run: Run, me: int = 0, **changes: object) -> Booth:
-    """Everyone in sight and able, nobody late, at the instant each term is first seen."""
+    """Everyone in sight and able, nobody late, at the instant a term is first entered."""
     base = Booth(
         run=run.id,
         me=run.keys[me],
         candidates=lambda: run.keys,
         quorate=lambda: True,
         late=lambda duty: False,
-        since=lambda term: 0.0,
+        stand=Stand,
         timeout=8.0,
         not_before=0,
         now=0.0,
@@ -46,11 +46,23 @@ def test_without_candidates_nobody_votes() -> None:
     assert move == Await("no live node can distil")
 
 
-def test_votes_follow_most_others() -> None:
-    run = Run(5)
+def test_votes_follow_so_many_others_that_an_honest_one_is_among_them() -> None:
+    """SPEC 7.3.2: else whoever opens a term would choose who leads."""
+    run = Run(4)
     last = max(run.keys, key=lambda key: rank(run.id, 1, key))
-    run.authors[1].say(vote(1, 0, last))
-    assert next_move(run.view(), 0, booth(run)) == Vote(term=1, round=0, candidate=last)
+    others = [author for author in run.authors[1:] if author.key != last]
+    for author, candidate in zip(others, (first_by_rank(run, 1), last), strict=False):
+        author.say(vote(1, 0, last))
+        assert next_move(run.view(), 0, booth(run)) == Vote(term=1, round=0, candidate=candidate)
+
+
+def test_who_led_a_round_before_is_voted_for_after_the_others() -> None:
+    run = Run(3)
+    run.elect(0)
+    run.elect(1, term=2)
+    late = booth(run, late=lambda duty: True)
+    move = next_move(run.view(), 0, late)
+    assert move == Vote(term=3, round=0, candidate=run.keys[2])
 
 
 def test_whose_student_was_rejected_is_voted_for_last() -> None:
@@ -118,21 +130,61 @@ def test_a_leader_that_published_its_student_leads_no_more() -> None:
     assert isinstance(move, Vote) and move.term == 2
 
 
-def test_terms_without_a_leader_last_twice_as_long_each_time_up_to_a_bound() -> None:
-    for failed, patience in [(1, 8.0), (2, 16.0), (3, 32.0), (20, 8.0 * 2**MAX_DOUBLINGS)]:
-        run = Run(3)
-        for term in range(1, failed + 1):
-            run.authors[0].say(vote(term, 0, run.keys[1]))
-        early = next_move(run.view(), 0, booth(run, now=patience - 0.1))
-        due = next_move(run.view(), 0, booth(run, now=patience))
-        assert isinstance(early, Await)
-        assert isinstance(due, Vote) and due.term == failed + 1
+def test_a_node_stays_in_a_term_twice_as_long_as_in_the_last_up_to_a_bound() -> None:
+    """Its own clock and the terms it left count, not how many terms a member opened."""
+    run, stand, now = Run(3), Stand(0, 0), 0.0
+    for term in range(1, 41):
+        run.authors[0].say(vote(term, 0, run.keys[1]))
+    view = run.view()
+    for left in range(MAX_DOUBLINGS + 3):
+        assert not stand.move(view, 8.0, now)
+        assert (stand.term, stand.left) == (left + 1, left)
+        now += 8.0 * 2 ** min(left, MAX_DOUBLINGS)
+        assert not stand.move(view, 8.0, now - 0.1)
+        assert stand.term == left + 1
+
+
+def test_when_a_term_is_over_and_no_later_one_is_contested_one_is_opened() -> None:
+    run, stand = Run(3), Stand(0, 0)
+    assert stand.move(run.view(), 8.0, 0.0) and stand.term == 0
+    run.authors[1].say(vote(1, 0, run.keys[1]))
+    standing = booth(run, stand=lambda round_, ruled: stand)
+    assert isinstance(next_move(run.view(), 0, standing), Vote)
+    run.authors[0].say(vote(1, 0, run.keys[2]))
+    assert isinstance(next_move(run.view(), 0, replace(standing, now=7.9)), Await)
+    due = next_move(run.view(), 0, replace(standing, now=8.0))
+    assert isinstance(due, Vote) and due.term == 2
+
+
+def test_a_term_that_an_honest_node_stands_in_is_entered_at_once() -> None:
+    run, stand = Run(4), Stand(0, 0)
+    run.authors[3].say(vote(1, 0, run.keys[3]))
+    run.authors[3].say(vote(7, 0, run.keys[3]))
+    assert not stand.move(run.view(), 8.0, 0.0) and stand.term == 1
+    run.authors[2].say(vote(7, 0, run.keys[2]))
+    assert not stand.move(run.view(), 8.0, 1.0)
+    assert (stand.term, stand.since, stand.left) == (7, 1.0, 1)
+
+
+def test_whoever_opens_many_terms_makes_nobody_vote_more_often() -> None:
+    run, stand = Run(5), Stand(0, 0)
+    cast = []
+    for second in range(64):
+        for term in range(second * 10 + 1, second * 10 + 11):
+            run.authors[4].say(vote(term, 0, run.keys[4]))
+        standing = booth(run, stand=lambda round_, ruled: stand, now=float(second))
+        move = next_move(run.view(), 0, standing)
+        if isinstance(move, Vote):
+            run.authors[0].say(move)
+            cast.append(second)
+    assert cast == [0, 8, 24, 56]
 
 
 def test_who_may_have_voted_and_forgot_abstains() -> None:
     run = Run(3)
     run.authors[1].say(vote(1, 0, run.keys[1]))
-    waiting = booth(run, not_before=2)
+    stand = Stand(0, 0)
+    waiting = booth(run, not_before=2, stand=lambda round_, ruled: stand)
     assert isinstance(next_move(run.view(), 0, waiting), Await)
     move = next_move(run.view(), 0, replace(waiting, now=8.0))
     assert isinstance(move, Vote) and move.term == 2
@@ -146,4 +198,6 @@ def test_a_vote_far_ahead_does_not_count_and_leaves_terms_for_everyone() -> None
     assert isinstance(move, Vote) and move.term == 1
     run.authors[2].say(Vote(term=MAX_TERM_GAP, round=0, candidate=run.keys[2]))
     assert run.view().last_term() == MAX_TERM_GAP
-    assert run.view().terms(0) == [MAX_TERM_GAP]
+    ballots = run.view().ballots
+    assert ballots.contested(0, 0) == MAX_TERM_GAP
+    assert ballots.contested(0, MAX_TERM_GAP) is None

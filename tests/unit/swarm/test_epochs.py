@@ -74,7 +74,7 @@ def test_beats_of_strangers_and_of_other_runs_are_not_kept() -> None:
 def test_after_a_restart_the_epoch_is_named_and_later_beats_are_still_asked_for() -> None:
     """SPEC 4.4.4: what the disk knows is no beat held, and no sign of life."""
     made, first = exchange(), SILO.beat(9, epoch=7)
-    made.restore([], [], [first.envelope])
+    made.restore([], [], [first])
     assert named(made) == (0, 7)
     assert not made.liveness.live(SILO.key, 0.0)
     other = exchange()
@@ -85,7 +85,7 @@ def test_after_a_restart_the_epoch_is_named_and_later_beats_are_still_asked_for(
 
 def test_the_beat_of_an_epoch_is_passed_on_to_a_disk_that_lost_it_and_shown_to_its_author() -> None:
     made, beat = exchange(), SILO.beat(9, epoch=7)
-    made.restore([], [], [beat.envelope])
+    made.restore([], [], [beat])
     for who in (PEER, SILO.key):
         assert sent(made.hear(who, sync(), 0.0)) == [entries(beats=(beat.envelope,))]
         assert sent(made.hear(who, sync(beats={SILO.key: (20, 6)}), 0.0)) != []

@@ -7,21 +7,21 @@ from dcfm_node.swarm.effects import Foreign, Persist, PersistFork, Report, Send
 from dcfm_node.swarm.exchange import FANOUT, Exchange
 from dcfm_node.swarm.liveness import Liveness
 from dcfm_node.wire.envelope import Sealed, decode_message, encode_message, manifest_bytes
-from tests.unit.swarm.builders import Author, Run, expert, join
+from tests.unit.swarm.builders import Author, Run, expert
 
 RUN = Run(5)
 ME, PEER = RUN.keys[0], RUN.keys[1]
 
 
 def exchange(run: Run = RUN) -> Exchange:
-    made = Exchange.create(run.manifest, run.keys[0], Liveness(live_s=12.0, stall_s=60.0))
+    made = Exchange.create(run.manifest, run.keys[0], Liveness(12.0, 60.0, 3_600.0))
     for peer in made.peers.values():
         peer.linked = True
     return made
 
 
 def author(index: int = 2) -> Author:
-    return Author(RUN.authors[index].signer, RUN.id)
+    return RUN.authors[index].anew()
 
 
 def entries(*said: Sealed, beats: tuple[bytes, ...] = ()) -> Entries:
@@ -49,7 +49,7 @@ def test_a_round_of_gossip_tells_a_few_linked_peers() -> None:
 def test_what_is_sent_passes_every_peers_checks() -> None:
     node = exchange()
     node.own_beat = RUN.authors[0].beat(4)
-    node.publish(author(0).say(join()))
+    node.publish(author(0).join())
     message = node.sync(reply=True)
     assert decode_message(encode_message(message)) == message
     assert message.beats == {ME: (4, 0)}
@@ -57,7 +57,7 @@ def test_what_is_sent_passes_every_peers_checks() -> None:
 
 def test_a_sync_is_answered_with_what_is_lacking_and_with_the_same_if_asked() -> None:
     node = exchange()
-    said = author(0).say(join())
+    said = author(0).join()
     node.publish(said)
     answers = sent(node.hear(PEER, sync(reply=True), 0.0))
     assert answers[0] == entries(said)
@@ -74,14 +74,14 @@ def test_beats_are_relayed_to_whoever_names_a_lower_count() -> None:
 
 
 def test_new_entries_are_persisted_once() -> None:
-    node, said = exchange(), author().say(join())
+    node, said = exchange(), author().join()
     assert node.hear(PEER, entries(said, said), 0.0) == [Persist(said)]
     assert node.hear(PEER, entries(said), 0.0) == []
     assert RUN.keys[2] in node.view.joins
 
 
 def test_own_entries_are_persisted_before_they_are_told() -> None:
-    node, said = exchange(), author(0).say(join())
+    node, said = exchange(), author(0).join()
     effects = node.publish(said)
     assert effects[0] == Persist(said)
     assert len(sent(effects[1:])) == len(node.peers)
@@ -89,22 +89,23 @@ def test_own_entries_are_persisted_before_they_are_told() -> None:
 
 def test_a_replaced_tail_leaves_the_view() -> None:
     node, silo = exchange(), author()
-    node.hear(PEER, entries(silo.say(join()), silo.say(expert(0))), 0.0)
+    node.hear(PEER, entries(silo.join(), silo.say(expert(0))), 0.0)
     node.hear(PEER, entries(silo.say(expert(1), epoch=1, at=1)), 0.0)
     assert list(node.view.experts[silo.key]) == [1]
 
 
-def test_a_stale_entry_is_answered_with_the_newer_ones() -> None:
+def test_a_stale_entry_is_answered_with_one_question() -> None:
+    """However many there are: who holds the lost tail hears what we hold, and asks for it."""
     node, silo = exchange(), author()
-    first, lost = silo.say(join()), silo.say(expert(0))
+    first, *lost = silo.join(), silo.say(expert(0)), silo.say(expert(1))
     again = silo.say(expert(1), epoch=1, at=1)
     node.hear(PEER, entries(first, again), 0.0)
-    assert sent(node.hear(PEER, entries(lost), 0.0)) == [entries(again)]
+    assert sent(node.hear(PEER, entries(*lost), 0.0)) == [node.sync(reply=True)]
 
 
 def test_a_fork_is_kept_reported_and_passed_on() -> None:
     node, silo = exchange(), author()
-    one, other = silo.say(join(), at=0), silo.say(expert(0), at=0)
+    one, other = silo.join(), silo.join(at=0, distils=False)
     node.hear(PEER, entries(one), 0.0)
     effects = node.hear(PEER, entries(other), 0.0)
     assert effects[0] == PersistFork(one, other)
@@ -174,7 +175,7 @@ def test_another_protocol_is_told_once_with_who_must_upgrade() -> None:
 
 def test_an_entry_of_ours_that_we_did_not_write_silences_us() -> None:
     node = exchange()
-    first = author(0).say(join())
+    first = author(0).join()
     node.hear(PEER, entries(first), 0.0)
     assert not node.usurped
     node.recovery.writable, node.recovery.epoch = True, 3
@@ -188,8 +189,8 @@ def test_an_entry_of_ours_that_we_did_not_write_silences_us() -> None:
 
 def test_restoring_a_fork_of_ours_silences_us() -> None:
     node, silo = exchange(), author(0)
-    one, other = silo.say(join(), at=0), silo.say(expert(0), at=0)
-    node.restore([one.envelope], [(one.envelope, other.envelope)])
+    one, other = silo.join(), silo.join(at=0, distils=False)
+    node.restore([one], [(one, other)])
     assert node.usurped
     assert node.journals.chains[ME] == []
 
@@ -206,7 +207,7 @@ def test_one_bad_envelope_leaves_the_good_ones_of_its_message_unapplied() -> Non
     """What is folded in must reach the disk: nothing of a refused message is (SPEC 1.3, 3.5.6)."""
     run = Run()
     one = exchange(run)
-    said = run.authors[1].say(join("silo-0001"))
+    said = run.authors[1].join()
     message = Entries(run=run.id, entries=(said.envelope, b"junk"), beats=())
     effects = one.hear(run.keys[1], message, 0.0)
     assert not [effect for effect in effects if isinstance(effect, Persist)]
@@ -224,7 +225,7 @@ def test_a_bundle_tells_where_the_own_journal_ends() -> None:
     node.recovery.hear_bundle(PEER, Head(epoch=0, seq=-1, digest=RUN.id))
     assert node.own_journal_known(8.0, 8.0)
     assert not node.own_journal_known(7.0, 8.0)
-    said = own.say(join())
+    said = own.join()
     node.recovery.hear_bundle(PEER, Head(epoch=0, seq=0, digest=said.digest))
     node.recovery.hear_bundle(
         PEER, Head(epoch=0, seq=-1, digest=RUN.id)

@@ -22,7 +22,7 @@ from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.plan import Waiting, next_step, wanted
 from dcfm_node.swarm.verdicts import superseding
 from dcfm_node.wire.envelope import Signer
-from tests.unit.swarm.builders import Run, endorse, expert, join, refuse, snapshot, student, vote
+from tests.unit.swarm.builders import Run, endorse, expert, refuse, snapshot, student, vote
 from tests.unit.swarm.test_election import booth
 from tests.unit.swarm.test_plan import situation
 
@@ -73,8 +73,7 @@ def causes(verdicts: list[Verdict]) -> list[str]:
 def test_a_forger_of_its_own_history_is_judged_once_and_waited_for_no_more() -> None:
     run = Run(3)
     made = writing(run)
-    first = run.authors[1].say(join("silo-0001"))
-    other = run.authors[1].say(join("silo-0002"), at=0)
+    first, other = run.authors[1].join(), run.authors[1].join(at=0, distils=False)
     run.authors[1].journal = [first, other]
     verdicts = tell(made, run)
     assert causes(verdicts) == ["fork"]
@@ -118,9 +117,9 @@ def test_an_old_round_replayed_is_not_taught_from() -> None:
 
 
 def test_who_endorses_and_refuses_one_student_counts_once() -> None:
-    run = Run(3, rounds=1)
+    run = Run(3)
     run.publish_experts(0)
-    made = run.distil(0, final=True)
+    made = run.distil(0)
     run.authors[2].say(endorse(made))
     run.authors[2].say(refuse(made))
     view = run.view()
@@ -132,7 +131,6 @@ def test_who_endorses_and_refuses_one_student_counts_once() -> None:
 def test_a_snapshot_over_quota_is_never_asked_for() -> None:
     run = Run(3)
     made = writing(run, quota=999)
-    run.authors[1].say(join("silo-0001"))
     run.authors[1].say(expert(0))
     verdicts = tell(made, run)
     assert causes(verdicts) == ["quota"] and "999" in verdicts[0].reason
@@ -142,9 +140,7 @@ def test_a_snapshot_over_quota_is_never_asked_for() -> None:
 def test_a_large_size_for_an_honest_silos_digest_harms_its_author_alone() -> None:
     run = Run(3)
     made = writing(run, quota=1_000)
-    run.authors[1].say(join("silo-0001"))
     run.authors[1].say(expert(0))
-    run.authors[2].say(join("silo-0002"))
     good = expert(0)
     large = good.snapshot.model_copy(update={"size": 2**33})
     run.authors[2].say(good.model_copy(update={"snapshot": large}))
@@ -175,7 +171,6 @@ def test_experts_are_examined_before_they_teach_and_the_others_waited_for() -> N
     """SPEC 6.6."""
     run = Run(3)
     for number, author in enumerate(run.authors):
-        author.say(join(f"silo-{number:04d}"))
         author.say(expert(0, f"expert {number} 0"))
     action = next_step(situation(run, me=1)).action
     assert action == next_step(situation(run, me=2)).action or isinstance(action, Examine)
@@ -195,7 +190,6 @@ def test_no_audit_is_asked_where_the_run_does_without() -> None:
     policy = run.manifest.policy.model_copy(update={"audit": False})
     run.manifest = run.manifest.model_copy(update={"policy": policy})
     for number, author in enumerate(run.authors):
-        author.say(join(f"silo-{number:04d}"))
         author.say(expert(0, f"expert {number} 0"))
     run.elect(0)
     assert isinstance(next_step(situation(run)).action, Distil)
@@ -238,8 +232,8 @@ def test_a_student_that_names_a_refused_expert_is_void_and_another_is_elected() 
 def test_an_expert_that_few_can_compare_is_condemned_by_them_and_its_silo_stays() -> None:
     """SPEC 6.7.2, 6.7.3: the other silos hold nothing that it holds."""
     run = Run(7)
-    for author, label in zip(run.authors, ((0,),) * 4 + ((1,),) * 3, strict=True):
-        author.say(join().model_copy(update={"counts": ((label, 9),)}))
+    for author, label in zip(run.authors, ((0, 0),) * 4 + ((1, 1),) * 3, strict=True):
+        author.join(counts=((label, 9),))
     run.publish_experts(0)
     run.publish_experts(1)
     culprit = run.keys[0]
@@ -291,7 +285,6 @@ def test_figures_that_are_not_finite_refuse_and_end_nothing() -> None:
 def test_an_ensemble_that_is_none_is_refused_by_its_entry_and_the_expert_stays() -> None:
     run = Run(3, method="ddm")
     made = writing(run, me=2)
-    run.authors[1].say(join("silo-0001"))
     run.authors[1].say(expert(0, "expert 1 0"))
     claimed = run.elect(1)
     view = run.view()
@@ -316,7 +309,7 @@ def test_a_student_that_a_quorum_cannot_load_is_none_and_another_is_elected() ->
     """SPEC 6.1.4: also where its leader named an expert's snapshot as its ensemble."""
     run = Run(5, method="ddm")
     run.publish_experts(0)
-    made = run.distil(4, final=True)
+    made = run.distil(4)
     assert next_step(situation(run)).phase.stage == "release"
     for number in range(3):
         run.authors[number].say(
@@ -332,7 +325,7 @@ def test_why_a_student_was_taken_back_is_said() -> None:
     """SPEC 6.1.5."""
     run = Run(3)
     run.publish_experts(0)
-    made = run.distil(0, final=True).entry.body
+    made = run.distil(0).entry.body
     assert isinstance(made, Student)
     assert superseding(run.view(), made) == {}
     run.authors[1].say(Withdraw(reason="consent ended"))

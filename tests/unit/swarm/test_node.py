@@ -12,6 +12,7 @@ from dcfm_node.swarm.effects import (
     Effect,
     Examine,
     Fetch,
+    Gone,
     Held,
     LinkUp,
     Persist,
@@ -28,7 +29,7 @@ from dcfm_node.swarm.effects import (
 )
 from dcfm_node.swarm.liveness import Pace
 from dcfm_node.swarm.node import Node
-from tests.unit.swarm.builders import Run, expert, join, lease, snapshot
+from tests.unit.swarm.builders import Run, expert, lease, snapshot
 
 
 def node(run: Run, *, distils: bool = True) -> Node:
@@ -94,13 +95,13 @@ def test_a_peer_whose_own_journal_is_not_held_yet_is_no_witness() -> None:
     """SPEC 3.5.2: its votes tell of terms in which this node may have voted."""
     run = Run(3)
     vote = run.authors[1].say(Vote(term=4, round=0, candidate=run.keys[1]))
-    heads = {run.keys[0]: empty(run), run.keys[1]: Head(epoch=0, seq=0, digest=vote.digest)}
+    heads = {run.keys[0]: empty(run), run.keys[1]: Head(epoch=0, seq=1, digest=vote.digest)}
     sync = Sync(run=run.id, version="1", heads=heads, beats={}, reply=False)
     made = node(run)
     made.handle(told(run, 2, empty(run)), 0.0)
     made.handle(Received(run.keys[1], sync), 0.0)
     assert made.exchange.recovery.epoch < 0
-    made.handle(Received(run.keys[1], Entries(run=run.id, entries=(vote.envelope,), beats=())), 0.0)
+    made.handle(_heard(run), 0.0)
     made.handle(Tick(), 0.0)
     assert made.exchange.recovery.epoch > 0
 
@@ -119,7 +120,7 @@ def test_fewer_peers_suffice_after_a_while_if_no_more_are_linked() -> None:
 def test_a_lost_disk_is_recovered_before_a_word_and_goes_on_under_a_higher_epoch() -> None:
     """SPEC 3.5.3 and 3.5.4: above all that peers remember, entries and beats."""
     run = Run(3)
-    before = [run.authors[0].say(join("silo-0000")), run.authors[0].say(expert(0))]
+    before = [run.authors[0].join(), run.authors[0].say(expert(0))]
     run.authors[1].say(Vote(term=4, round=0, candidate=run.keys[1]))
     known = Head(epoch=0, seq=1, digest=before[1].digest)
     made = node(run)
@@ -177,7 +178,7 @@ def test_a_used_epoch_that_is_shown_before_it_writes_is_risen_above_and_a_claim_
 def test_what_a_recovered_journal_shows_trained_is_not_trained_again() -> None:
     """SPEC 3.5: it began Stage I, knowing nothing, and hears that it published that long ago."""
     run = Run(3)
-    before = [run.authors[0].say(join("silo-0000")), run.authors[0].say(expert(0))]
+    before = [run.authors[0].join(), run.authors[0].say(expert(0))]
     made = node(run)
     assert Start(Train("local", 0)) in made.handle(Tick(), 0.0)
     entries = Entries(run=run.id, entries=tuple(s.envelope for s in before), beats=())
@@ -200,7 +201,7 @@ def test_a_peer_that_names_an_incredible_count_does_not_keep_it_from_writing() -
 def test_a_node_that_was_driven_to_an_incredible_epoch_writes_after_its_next_start() -> None:
     """SPEC 3.5.2, 3.5.3: what is shown is believed, however high: its entries, and its beats."""
     run, high = Run(3), 2**52
-    said = run.authors[0].say(join("silo-0000"), epoch=high)
+    said = run.authors[0].join(epoch=high)
     beat = run.authors[0].beat(high + 70, epoch=high)
     head = Head(epoch=high, seq=0, digest=said.digest)
     made = node(run)
@@ -262,21 +263,21 @@ def test_a_draining_node_starts_nothing_and_leads_nothing() -> None:
 def test_peers_experts_are_fetched_once_and_kept() -> None:
     run = Run(3)
     made = started(run)
-    said = run.authors[1].say(expert(0, "theirs"))
-    entries = Entries(run=run.id, entries=(said.envelope,), beats=())
-    effects = made.handle(Received(run.keys[1], entries), 1.0)
+    run.authors[1].say(expert(0, "theirs"))
+    effects = made.handle(_heard(run), 1.0)
     assert [e.snapshot for e in effects if isinstance(e, Fetch)] == [snapshot("theirs")]
     assert not any(isinstance(e, Fetch) for e in made.handle(Tick(), 2.0))
     made.handle(Held(snapshot("theirs").digest), 3.0)
     assert not made.fetching and snapshot("theirs").digest in made.held
+    effects = made.handle(Gone(snapshot("theirs").digest), 4.0)
+    assert [e.snapshot for e in effects if isinstance(e, Fetch)] == [snapshot("theirs")]
 
 
 def test_an_unfit_expert_is_refused_by_a_verdict_and_not_fetched_again() -> None:
     run = Run(3)
     made = started(run)
     said = run.authors[1].say(expert(0, "theirs"))
-    entries = Entries(run=run.id, entries=(said.envelope,), beats=())
-    made.handle(Received(run.keys[1], entries), 1.0)
+    made.handle(_heard(run), 1.0)
     effects = made.handle(Unfit(snapshot("theirs").digest, "NaN"), 2.0)
     (verdict,) = [e.sealed.entry.body for e in effects if isinstance(e, Persist)]
     assert verdict == Verdict(
@@ -289,8 +290,8 @@ def test_a_download_is_lost_only_when_no_byte_came_for_long() -> None:
     run = Run(3, stall_s=60.0)
     made = started(run)
     made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 0.0)
-    said = run.authors[1].say(expert(0, "theirs"))
-    made.handle(Received(run.keys[1], Entries(run=run.id, entries=(said.envelope,), beats=())), 0.0)
+    run.authors[1].say(expert(0, "theirs"))
+    made.handle(_heard(run), 0.0)
     digest = snapshot("theirs").digest
     made.handle(Downloading(1, 100), 50.0)
     assert not made.situation(110.0).lost(digest)
@@ -327,8 +328,7 @@ def test_a_fenced_leaders_student_is_never_said() -> None:
     run = Run(3)
     made = started(run)
     made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 1.0)
-    for peer in (1, 2):
-        run.authors[peer].say(expert(0, f"expert {peer}"))
+    run.publish_experts(0, but=(0,))
     run.authors[1].say(Vote(term=1, round=0, candidate=run.keys[0]))
     effects = made.handle(_heard(run), 2.0)
     for digest in list(made.fetching):

@@ -5,8 +5,9 @@ from dataclasses import replace
 from dcfm_node.records.entries import Verdict, Withdraw
 from dcfm_node.records.manifest import Continues
 from dcfm_node.swarm.effects import Distil, Score, Train
+from dcfm_node.swarm.outcome import student_of
 from dcfm_node.swarm.plan import Situation, Waiting, next_step, wanted
-from tests.unit.swarm.builders import Run, endorse, expert, join, snapshot
+from tests.unit.swarm.builders import Run, endorse, expert, snapshot
 from tests.unit.swarm.test_election import booth
 
 
@@ -118,7 +119,7 @@ def test_a_stale_expert_is_not_averaged() -> None:
 
 
 def test_a_silo_that_lost_its_expert_averages_the_others() -> None:
-    run = Run(3, method="fedflow", rounds=3)
+    run = Run(3, method="fedflow", rounds=3, participation="tolerant")
     run.publish_experts(0)
     others = averaged(run, 0)[1:]
     held = {digest for _, digest in others}
@@ -136,7 +137,7 @@ def test_an_ensemble_is_final_and_of_stage_one() -> None:
 
 
 def test_under_the_papers_rule_a_lost_own_expert_is_awaited_and_then_replaced() -> None:
-    run = Run(3, schedule="paper")
+    run = Run(3, schedule="paper", participation="tolerant")
     run.publish_experts(0)
     own, *others = (snapshot(f"expert {k} 0").digest for k in range(3))
     coming = next_step(situation(run, held=set(others))).action
@@ -157,7 +158,7 @@ def test_the_leader_distils_what_it_holds_and_names_the_missing() -> None:
 
 
 def test_the_leader_waits_for_an_expert_until_it_is_lost_even_if_its_author_is_gone() -> None:
-    run = Run(3)
+    run = Run(3, participation="tolerant")
     run.publish_experts(0)
     run.elect(0)
     held = {snapshot("expert 0 0").digest, snapshot("expert 1 0").digest}
@@ -166,6 +167,26 @@ def test_the_leader_waits_for_an_expert_until_it_is_lost_even_if_its_author_is_g
         assert waiting == Waiting("experts are on their way", on=(run.keys[2],))
     action = next_step(situation(run, held=held, lost=lambda digest: True)).action
     assert isinstance(action, Distil) and action.missing == (run.keys[2],)
+
+
+def test_a_strict_leader_waits_for_a_lost_expert_until_its_own_silo_gives_it_up() -> None:
+    """SPEC 6.3.2: a silo is left out for what it said, and never because it is slow."""
+    run = Run(3)
+    run.publish_experts(0)
+    run.elect(0)
+    missing = run.view().experts[run.keys[2]][0]
+    held = {snapshot("expert 0 0").digest, snapshot("expert 1 0").digest}
+    lost = {"held": held, "lost": lambda digest: True}
+    waiting = next_step(situation(run, **lost)).action
+    assert waiting == Waiting("experts are on their way", on=(run.keys[2],))
+    run.authors[2].say(
+        Verdict(subject=run.keys[2], cause="snapshot", entry=missing.digest, reason="lost")
+    )
+    action = next_step(situation(run, **lost)).action
+    assert isinstance(action, Distil) and action.missing == (run.keys[2],)
+    made = student_of(action, snapshot("student 1 0"), {}, 0)
+    said = run.authors[0].say(made)
+    assert [valid.digest for valid in run.view().valid_students()] == [said.digest]
 
 
 def test_a_student_nobody_can_deliver_is_distilled_again() -> None:
@@ -180,9 +201,9 @@ def test_a_student_nobody_can_deliver_is_distilled_again() -> None:
 
 
 def test_a_final_student_is_scored_once() -> None:
-    run = Run(3, rounds=1)
+    run = Run(3, method="dfd")
     run.publish_experts(0)
-    final = run.distil(0, final=True)
+    final = run.distil(0)
     action = next_step(situation(run, me=2)).action
     own = snapshot("expert 2 0").digest
     assert action == Score(final.digest, snapshot("student 1 0").digest, own)
@@ -193,13 +214,13 @@ def test_a_final_student_is_scored_once() -> None:
 
 
 def test_a_silo_that_comes_late_still_scores_the_released_student() -> None:
-    run = Run(3, rounds=1)
+    run = Run(3, method="dfd", participation="tolerant")
     run.publish_experts(0, but=(2,))
-    final = run.distil(0, final=True)
+    final = run.distil(0)
     run.authors[0].say(endorse(final))
     run.authors[1].say(endorse(final))
     assert next_step(situation(run, me=2)).action == Waiting("the student is released", over=True)
-    run.authors[2].say(join("silo-0002"))
+    run.authors[2].join()
     assert isinstance(next_step(situation(run, me=2)).action, Score)
 
 

@@ -3,16 +3,16 @@
 import pytest
 
 from dcfm_node.errors import PeerError
-from dcfm_node.records.entries import Withdraw
+from dcfm_node.records.messages import MAX_ENTRIES_BYTES, MAX_MANIFEST_BYTES
 from dcfm_node.swarm.journal import Fork
-from dcfm_node.swarm.proof import bundle, verify
+from dcfm_node.swarm.proof import FORMAT, MAX_BYTES, bundle, verify
 from dcfm_node.wire.canonical import pack, unpack
 from dcfm_node.wire.envelope import Sealed, manifest_bytes
-from tests.unit.swarm.builders import Author, Run, join
+from tests.unit.swarm.builders import Author, Run
 
 
 def forked(run: Run, author: Author) -> tuple[Sealed, Sealed]:
-    return author.say(join("silo-0001")), author.say(Withdraw(reason="twice"), at=0)
+    return author.join(), author.join(at=0, distils=False)
 
 
 def test_a_fork_is_proven_with_author_and_number() -> None:
@@ -26,16 +26,14 @@ def test_a_fork_is_proven_with_author_and_number() -> None:
 def test_what_is_no_fork_proves_nothing() -> None:
     run, other_run = Run(3), Run(4)
     one, other = forked(run, run.authors[1])
-    later = run.authors[1].say(join("silo-0001"), epoch=5)
-    foreign = Author(run.authors[1].signer, other_run.id).say(Withdraw(reason="elsewhere"))
-    stranger = Run(4).authors[3]
-    outside = Author(stranger.signer, run.id)
-    outsiders = outside.say(join()), outside.say(Withdraw(reason="twice"), at=0)
+    later = run.authors[1].anew().join(epoch=5)
+    foreign = run.authors[1].anew(other_run.id).join()
+    outsiders = forked(run, Run(4).authors[3].anew(run.id))
     forged = Sealed(other.entry, other.digest, other.envelope[:-1] + b"\0")
     for first, second, why in [
         (one, one, "one and the same"),
         (one, later, "author, epoch and number"),
-        (one, run.authors[2].say(join()), "author, epoch and number"),
+        (one, run.authors[2].join(), "author, epoch and number"),
         (one, foreign, "another run"),
         (*outsiders, "roster"),
         (one, forged, "signature"),
@@ -63,3 +61,9 @@ def test_a_bundle_of_another_form_is_refused(change: dict[str, object]) -> None:
         verify(pack(whole | change))
     with pytest.raises(PeerError):
         verify(b"garbage")
+
+
+def test_the_largest_proof_is_within_the_bound() -> None:
+    parts = [bytes(MAX_MANIFEST_BYTES), (bytes(MAX_ENTRIES_BYTES),) * 2]
+    largest = {"format": FORMAT, "manifest": parts[0], "entries": parts[1]}
+    assert MAX_BYTES - 1_024 <= len(pack(largest)) <= MAX_BYTES

@@ -15,7 +15,7 @@ from dcfm_node.swarm.effects import (
     WorkFailed,
 )
 from dcfm_node.swarm.plan import Waiting, next_step, wanted
-from tests.unit.swarm.builders import Run, checkpoint, refuse, snapshot, student
+from tests.unit.swarm.builders import Run, checkpoint, refuse, snapshot
 from tests.unit.swarm.test_node import persisted, started
 from tests.unit.swarm.test_plan import situation
 
@@ -72,7 +72,7 @@ def test_only_the_newest_of_the_highest_valid_term_is_wanted() -> None:
     for step in (7, 9):
         run.authors[1].say(checkpoint(3, 0, claimed, teachers, step=step))
     run.authors[2].say(checkpoint(3, 0, claimed, teachers, step=11))  # no leader
-    found = wanted(situation(run, me=2)).keys() & run.view().checkpoint_digests
+    found = wanted(situation(run, me=2)).keys() & run.view().checkpointed.keys()
     assert found == {snapshot("checkpoint 3 0 9").digest}
 
 
@@ -108,8 +108,7 @@ def test_one_that_no_network_fits_is_not_fetched(over: int, wants: bool) -> None
 def test_once_the_student_is_there_nobody_wants_it() -> None:
     run, digest = handed_on()
     claimed = next(s for s in run.authors[1].journal if s.entry.body.kind == "lease")
-    teachers = [said.digest for said in run.view().expert_entries.values()]
-    run.authors[1].say(student(2, 0, claimed, teachers))
+    run.authors[1].say(run.student(claimed))
     assert digest not in wanted(situation(run, me=2))
 
 
@@ -124,9 +123,7 @@ def test_nobody_goes_on_from_what_led_to_a_rejected_student() -> None:
     """SPEC 6.1.7, 6.4.4: its author is blamed with the leader who believed it."""
     run, digest = handed_on()
     claimed = next(s for s in run.authors[1].journal if s.entry.body.kind == "lease")
-    teachers = [said.digest for said in run.view().expert_entries.values()]
-    made = student(2, 0, claimed, teachers).model_copy(update={"resumed": digest})
-    said = run.authors[1].say(made)
+    said = run.authors[1].say(run.student(claimed, resumed=digest))
     assert run.view().checkpoints_of(0)
     for author in (run.authors[0], run.authors[2]):
         author.say(refuse(said))
@@ -144,15 +141,15 @@ def test_what_it_publishes_is_said_once_durable_and_superseded_ones_are_dropped(
     made.handle(Worked(made.work, snapshot("mine"), {}), 1.0)
     work = made.work
     assert isinstance(work, Distil)
-    first = made.handle(Checkpointed(work, snapshot("first"), 10), 2.0)
+    first = made.handle(Checkpointed(work, snapshot("first"), 4), 2.0)
     assert persisted(first) == ["checkpoint"]
     assert made.work == work
-    second = made.handle(Checkpointed(work, snapshot("second"), 20), 3.0)
+    second = made.handle(Checkpointed(work, snapshot("second"), 8), 3.0)
     assert Drop(snapshot("first").digest) in second
     assert made.held >= {snapshot("second").digest}
     done = made.handle(Worked(work, snapshot("student"), {}), 4.0)
     assert Drop(snapshot("second").digest) in done
-    late = made.handle(Checkpointed(work, snapshot("third"), 30), 5.0)
+    late = made.handle(Checkpointed(work, snapshot("third"), 9), 5.0)
     assert persisted(late) == []
     assert Drop(snapshot("third").digest) in late
 

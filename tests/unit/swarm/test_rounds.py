@@ -31,7 +31,7 @@ def test_the_alternating_schedule() -> None:
     note()
     run.publish_experts(1)
     note()
-    final = run.distil(1, term=2, round_=1, final=True)
+    final = run.distil(1, term=2, round_=1)
     note()
     run.endorse(final)
     note()
@@ -72,7 +72,7 @@ def test_averaging_trains_so_many_rounds_and_distils_once() -> None:
         Phase("refine", 2),
         Phase("distil", 2),
     ]
-    final = run.distil(0, round_=2, final=True)
+    final = run.distil(0, round_=2)
     assert current_phase(run.view(), punctual) == Phase("release", 2)
     for author in run.authors:
         author.say(endorse(final))
@@ -148,15 +148,17 @@ def test_strict_turns_wait_for_the_late() -> None:
     assert turn(run.view(), Phase("refine", 1), everyone_late) == [run.keys[0]]
 
 
-@pytest.mark.parametrize(("final", "then"), [(False, Phase("refine", 1)), (True, Phase("done", 0))])
+@pytest.mark.parametrize(
+    ("method", "then"), [("dcfm", Phase("refine", 1)), ("dfd", Phase("done", 0))]
+)
 def test_a_student_that_no_quorum_can_endorse_is_distilled_again_but_not_for_ever(
-    final: bool, then: Phase
+    method: str, then: Phase
 ) -> None:
     """SPEC 6.1.5: of three silos one leader may be at fault; two cannot."""
-    run = Run(3)
+    run = Run(3, method=method)
     run.publish_experts(0)
     for term, leader, after in ((1, 0, Phase("distil", 0)), (2, 1, then)):
-        made = run.distil(leader, term=term, final=final)
+        made = run.distil(leader, term=term)
         run.authors[1].say(refuse(made))
         assert not run.view().rejected_of(0)[term - 1 :]
         assert current_phase(run.view(), punctual) == Phase("release", 0)

@@ -1,7 +1,7 @@
 """SPEC 6.1: what counts, and what certifies."""
 
 from dcfm_node.records.entries import Student, Withdraw
-from tests.unit.swarm.builders import Run, endorse, expert, lease, refuse, snapshot, student, vote
+from tests.unit.swarm.builders import Run, endorse, expert, lease, refuse, snapshot, vote
 
 
 def test_the_first_of_a_round_and_of_a_term_counts() -> None:
@@ -12,7 +12,7 @@ def test_the_first_of_a_round_and_of_a_term_counts() -> None:
     silo.say(vote(1, 0, run.keys[2]))
     view = run.view()
     assert view.experts[silo.key][0].digest == first.digest
-    assert view.votes[1][silo.key].digest == ballot.digest
+    assert view.ballots.votes[1][silo.key].digest == ballot.digest
 
 
 def test_who_withdrew_is_not_active_and_not_missing() -> None:
@@ -65,7 +65,9 @@ def test_leaders_and_terms_by_round() -> None:
     run.elect(1, term=2, round_=1)
     run.authors[2].say(vote(3, 0, run.keys[2]))
     view = run.view()
-    assert [view.terms(0), view.terms(1), view.last_term()] == [[1, 3], [2], 3]
+    contested = [view.ballots.contested(r, above) for r, above in ((0, 0), (0, 1), (0, 3), (1, 0))]
+    assert contested == [1, 3, None, 2]
+    assert view.last_term() == 3
     newest, of_round = view.last_leader(), view.last_leader(0)
     assert newest is not None and newest.author == run.keys[1]
     assert of_round is not None and of_round.author == run.keys[0]
@@ -76,13 +78,33 @@ def test_a_student_needs_its_own_certified_lease_and_known_teachers() -> None:
     run = Run(3)
     run.publish_experts(0)
     claimed = run.elect(0)
-    teachers = [said.digest for said in run.view().expert_entries.values()]
-    run.authors[1].say(student(1, 0, claimed, teachers))
-    run.authors[0].say(student(2, 0, claimed, teachers))
-    run.authors[0].say(student(1, 0, claimed, [bytes(32)]))
-    assert run.view().valid_students() == []
-    good = run.authors[0].say(student(1, 0, claimed, teachers))
-    assert [said.digest for said in run.view().valid_students()] == [good.digest]
+    good, count = run.student(claimed), len(run.authors[0].journal)
+    run.authors[1].say(good)
+    for flaw in ({"term": 2}, {"round": 1}, {"teachers": (bytes(32),)}):
+        run.authors[0].say(good.model_copy(update=flaw), at=count)
+        assert run.view().valid_students() == []
+    said = run.authors[0].say(good, at=count)
+    assert [valid.digest for valid in run.view().valid_students()] == [said.digest]
+
+
+def test_a_leader_publishes_one_student_and_a_second_one_proves_a_fault() -> None:
+    """SPEC 6.7: else it could say one to some and another to others, and keep both waiting."""
+    run = Run(3)
+    run.publish_experts(0)
+    first = run.distil(0)
+    second = run.authors[0].say(run.student(run.authors[0].journal[-2]))
+    view = run.view()
+    assert list(view.students) == [first.digest]
+    faults = view.proven()[run.keys[0]]
+    assert [(fault.cause, fault.entry) for fault in faults] == [("replay", second.digest)]
+
+
+def test_a_silos_rounds_rise() -> None:
+    """What convergence is judged from never changes afterwards."""
+    run = Run(2)
+    run.authors[0].say(expert(1, "one"))
+    run.authors[0].say(expert(0, "before"))
+    assert list(run.view().experts[run.keys[0]]) == [1]
 
 
 def test_of_a_rounds_students_the_highest_terms_counts() -> None:
@@ -95,7 +117,7 @@ def test_of_a_rounds_students_the_highest_terms_counts() -> None:
 
 
 def test_a_snapshot_tells_who_taught_it() -> None:
-    run = Run(3)
+    run = Run(3, participation="tolerant")
     run.publish_experts(0, but=(1,))
     made = run.distil(0).entry.body
     assert isinstance(made, Student)
@@ -104,9 +126,9 @@ def test_a_snapshot_tells_who_taught_it() -> None:
 
 
 def test_released_is_what_a_quorum_endorsed() -> None:
-    run = Run(3)
+    run = Run(3, method="dfd")
     run.publish_experts(0)
-    final = run.distil(0, final=True)
+    final = run.distil(0)
     run.authors[0].say(endorse(final))
     run.authors[1].say(refuse(final))
     assert run.view().latest() is None

@@ -1,0 +1,199 @@
+"""Which image files a silo has and what their labels are: by folders' names, or by a CSV file."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+
+from dcfm_node.data.names import normal, twice
+from dcfm_node.data.raw import readable
+from dcfm_node.data.spec import FolderData
+from dcfm_node.data.table import read_table
+from dcfm_node.errors import DataError
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_NOT_DATA = {
+    "#recycle",
+    "#snapshot",
+    "$recycle.bin",
+    "@eadir",
+    "@recycle",
+    "@tmp",
+    "__macosx",
+    "desktop.ini",
+    "lost+found",
+    "system volume information",
+    "thumbs.db",
+}
+"""What file servers and desktops leave in folders, beside names that begin with a dot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An image file and its labels."""
+
+    image: Path
+    labels: Mapping[str, str]
+    """By normal name of the folder key or column."""
+    where: str
+    """Names the labels' place to the operator."""
+
+
+class _Seen(dict[tuple[int, int], str]):
+    """Where each file and folder was first met, so that none is read under two names."""
+
+    def earlier(self, status: os.stat_result, here: str) -> str | None:
+        """Where the same was met before; None if nowhere, or where the disk does not number it."""
+        first = self.setdefault((status.st_dev, status.st_ino), here)
+        return first if first != here and status.st_ino else None
+
+
+def found(root: Path) -> tuple[list[Item], tuple[str, ...]]:
+    """Images below folders whose names hold `key=value`, several of them split by commas.
+
+    Links are followed. What is hidden is passed over.
+
+    Returns:
+        the images in the order of their paths; what was passed over, in a line for the operator.
+
+    Raises:
+        DataError: a folder or file that is there twice, by links; a key named twice on a path; a
+            link to nothing; a file in a labelled folder that is no image.
+    """
+    items: list[Item] = []
+    hidden: list[str] = []
+    seen = _Seen()
+    pending: list[tuple[Path, dict[str, str]]] = [(root, {})]
+    seen.earlier(root.stat(), str(root))
+    while pending:
+        folder, labels = pending.pop()
+        with readable(folder, fix="check the disk"):
+            paths = sorted(folder.iterdir())
+        for path in paths:
+            if path.name.startswith(".") or path.name.lower() in _NOT_DATA:
+                hidden.append(path.name)
+                continue
+            status = _status(path)
+            folder_or_image = S_ISDIR(status.st_mode) or path.suffix.lower() in SUFFIXES
+            if folder_or_image and (first := seen.earlier(status, str(path))):
+                raise DataError(
+                    f"is the same as {first}",
+                    where=str(path),
+                    fix="remove one of the two, a link or a second name: each image is read once",
+                )
+            if S_ISDIR(status.st_mode):
+                pending.append((path, labels | _labels(path, labels)))
+            elif folder_or_image:
+                items.append(Item(path, labels, str(path)))
+            elif folder != root:
+                raise DataError(
+                    "is no image that can be read",
+                    where=str(path),
+                    fix=f"remove it, or convert it to one of {', '.join(SUFFIXES)}",
+                )
+    return sorted(items, key=lambda item: item.image), _passed_over(root, hidden)
+
+
+def _status(path: Path) -> os.stat_result:
+    with readable(path, fix="check the disk"):
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            raise DataError(
+                "is a link to nothing",
+                where=str(path),
+                fix="remove the link, or put back what it leads to",
+            ) from None
+        except OSError as error:
+            # A ring of links.
+            raise OSError(error.strerror) from error
+    if not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
+        raise DataError("is neither a file nor a folder", where=str(path), fix="remove it")
+    return status
+
+
+def _labels(folder: Path, above: Mapping[str, str]) -> dict[str, str]:
+    parts = (part.partition("=") for part in folder.name.split(","))
+    labels = [(normal(key), value.strip()) for key, equals, value in parts if equals]
+    if (key := twice([*above, *(key for key, _ in labels)])) is not None:
+        raise DataError(
+            f"names {key!r} twice on its path",
+            where=str(folder),
+            fix=f"let one folder alone on the path say {key!r}",
+        )
+    return dict(labels)
+
+
+def _passed_over(root: Path, hidden: list[str]) -> tuple[str, ...]:
+    if not hidden:
+        return ()
+    kinds = sorted(set(hidden))
+    shown = ", ".join(kinds[:8]) + (", …" if len(kinds) > 8 else "")
+    return (f"{root}: {len(hidden)} hidden files and folders were passed over: {shown}",)
+
+
+def listed(spec: FolderData, index: Path) -> list[Item]:
+    """The images that a CSV file lists, in its order.
+
+    Raises:
+        DataError: naming the line: not a sound CSV file, no such file, one outside the folder, one
+            that is listed twice.
+    """
+    root, seen = spec.path, _Seen()
+    folders: dict[Path, dict[str, str]] = {}
+    items = []
+    for line, row in read_table(index, "file", partial(_names_image, root)):
+        where = f"{index}:{line}"
+        path = _resolved(root, row["file"], where, folders)
+        try:
+            status = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise DataError(
+                f"there is no such file, which {where} lists",
+                where=str(path),
+                fix="put it there, or correct the column 'file': paths begin at path under"
+                " [data], with / between folders",
+            ) from None
+        except OSError as error:
+            raise DataError(
+                f"names {row['file']!r}: {error.strerror}", where=where, fix="name an image file"
+            ) from error
+        if not S_ISREG(status.st_mode):
+            raise DataError(
+                f"names {str(path)!r}, which is no file", where=where, fix="name an image file"
+            )
+        if first := seen.earlier(status, f"line {line}"):
+            raise DataError(
+                f"lists {row['file']!r}, which {first} lists already, by that name or a link",
+                where=where,
+                fix="list every image once",
+            )
+        items.append(Item(path, row, where))
+    return items
+
+
+def _names_image(root: Path, cell: str) -> bool:
+    return Path(cell).suffix.lower() in SUFFIXES or os.path.lexists(root / cell)
+
+
+def _resolved(root: Path, name: str, where: str, folders: dict[Path, dict[str, str]]) -> Path:
+    """The file of a name in the CSV file; names are the same if people read them so."""
+    inside = Path(os.path.relpath(root.absolute() / name, root.absolute()))
+    if os.pardir in inside.parts[:1]:
+        raise DataError(
+            f"names {name!r}, which lies outside {root}",
+            where=where,
+            fix="move it there, or let path under [data] name a folder above both",
+        )
+    path = root / inside
+    if os.path.lexists(path):
+        return path
+    path = root
+    for part in inside.parts:
+        if not os.path.lexists(path / part) and path not in folders:
+            there = path.iterdir() if path.is_dir() else ()
+            folders[path] = {normal(child.name): child.name for child in there}
+        path /= part if os.path.lexists(path / part) else folders[path].get(normal(part), part)
+    return path

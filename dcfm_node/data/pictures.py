@@ -1,0 +1,202 @@
+"""An image file as numbers: what a viewer shows of it, or a refusal.
+
+Shown is the picture turned as its EXIF says, in sRGB where it bears another colour profile, white
+as +1 and black as -1. Refused is what viewers show differently: several frames, transparency where
+the run has none, CMYK, pixels without a known range.
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from dcfm_node.data.raw import Floats, readable
+from dcfm_node.errors import DataError
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+"""Pillow's modes by the run's number of channels."""
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_ALPHA = {"LA": "RGBA", "La": "RGBA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
+_OPAQUE = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB"}
+_WORDS = {"I": "32-bit integer", "F": "floating point", "CMYK": "CMYK", "LAB": "Lab", "HSV": "HSV"}
+_BITS_TAG, _PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 258, 262, 0
+WHITE = 65_535
+"""Level of white in 16 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image file's pixels."""
+
+    x: Floats
+    """(channels, height, width), -1 to 1."""
+    deepest: int | None
+    """Its highest level of 16 bits; None where it has fewer bits."""
+
+
+def read_picture(file: Path, shape: tuple[int, ...], resize: bool) -> Picture:
+    """What a viewer shows of an image file.
+
+    Args:
+        shape: the run's sample_shape; colour is converted to grey and grey to colour.
+        resize: resample a picture of another size, which is refused else.
+
+    Raises:
+        DataError: no image, a broken or huge one, of another size, or one that viewers show
+            differently.
+    """
+    channels, height, width = shape
+    with _opened(file) as image:
+        if sorted(image.size) != sorted((width, height)) and not resize:
+            raise _wrong_size(file, image, shape)
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+            # Of an MPO, which phones write, viewers show the first.
+            raise _refused(file, f"holds {cast(Any, image).n_frames} pictures", "save one alone")
+        opened = cast(Any, image)
+        tags = opened.tag_v2 if image.format == "TIFF" else {}
+        deep = image.format in ("PNG", "TIFF") and any(";16" in str(t[3]) for t in opened.tile)
+        upright = ImageOps.exif_transpose(image)
+    if upright.size != (width, height) and not resize:
+        raise _wrong_size(file, upright, shape)
+    with readable(file, Exception, fix="save it anew, as PNG"):
+        if upright.mode.startswith("I;16"):
+            planes, deepest = _sixteen(file, upright, tags, channels)
+        else:
+            deepest = _top(upright) * (WHITE // 255) if deep else None
+            planes = map(_to_unit, _shown(file, upright, channels, deep).split())
+        # One at a time: in floating point a large picture takes four times its room.
+        fitted = [_fitted(plane, (width, height)) for plane in planes]
+    # Bicubic overshoots at edges; a copy at the same size never does.
+    return Picture(np.clip(np.stack(fitted), -1.0, 1.0), deepest)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """A decoder may raise anything over a broken file."""
+    with (
+        readable(file, Exception, fix="replace it by a whole image file"),
+        # Of a path, Pillow maps an uncompressed TIFF into memory, and garbles one that is turned.
+        file.open("rb") as stream,
+        warnings.catch_warnings(),
+    ):
+        # What it would warn of else is harmless, or ends in an error.
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(stream, formats=FORMATS)
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            most = Image.MAX_IMAGE_PIXELS
+            raise _refused(file, f"has more than {most} pixels", "make it smaller") from error
+        except UnidentifiedImageError as error:
+            raise OSError(f"it is no whole image of {', '.join(FORMATS)}") from error
+        with image:
+            yield image
+
+
+def _to_unit(plane: Image.Image) -> Floats:
+    """8 bits as -1 to 1."""
+    return np.asarray(plane, np.float32) * np.float32(2.0 / 255.0) - np.float32(1.0)
+
+
+def _top(colour: Image.Image) -> int:
+    """The highest level of red, green and blue."""
+    return max(int(high) for _, high in cast(Any, colour.getextrema())[:3])
+
+
+def _fitted(plane: Floats, size: tuple[int, int]) -> Floats:
+    if plane.shape == size[::-1]:
+        return plane
+    return np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC))
+
+
+def _sixteen(
+    file: Path, image: Image.Image, tags: Any, channels: int
+) -> tuple[Iterable[Floats], int | None]:
+    """Planes -1 to 1 of 16-bit grey, and its highest level where all 16 bits were announced."""
+    levels: NDArray[Any] = np.asarray(image)
+    clear = image.info.get("transparency")
+    if clear is not None and (levels == clear).any():
+        raise _transparent(file)
+    bits = int(np.max(tags.get(_BITS_TAG, 16)))
+    grey = levels.astype(np.float32) * np.float32(2.0 / (2**bits - 1)) - np.float32(1.0)
+    if tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO:
+        grey = -grey
+    convert = _conversion(image.info.get("icc_profile") or b"", "L")
+    if convert is not None:
+        ramp = np.arange(256, dtype=np.uint8)[None]
+        curve = _to_unit(convert.apply(Image.fromarray(ramp)).getchannel(0))[0]
+        grey = np.interp((grey + 1.0) * 127.5, ramp[0], curve).astype(np.float32)
+    planes = [grey] * min(channels, 3) + [np.ones_like(grey)] * (channels == 4)
+    return planes, int(levels.max()) if bits == 16 else None
+
+
+def _shown(file: Path, image: Image.Image, channels: int, deep: bool) -> Image.Image:
+    """8 bits, in the run's mode."""
+    alpha = image.mode in _ALPHA or "transparency" in image.info
+    if image.mode not in _ALPHA | _OPAQUE:
+        what = f"its pixels are {_WORDS.get(image.mode, image.mode)}"
+        why = ", which have no known range" if image.mode in ("I", "F") else ""
+        raise _refused(file, what + why, "save it as 8-bit grey or RGB, alike at every site")
+    if deep and "transparency" in image.info:
+        raise _transparent(file)
+    plain = image.convert("RGBA" if alpha else _OPAQUE[image.mode])
+    if alpha and channels != 4 and cast(Any, plain.getchannel("A").getextrema())[0] < 255:
+        raise _transparent(file)
+    profile = image.info.get("icc_profile")
+    return (_in_srgb(plain, profile) if profile else plain).convert(MODES[channels])
+
+
+def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """As viewers, which pass over a profile that is broken or of another kind than the pixels."""
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    grey = image.mode == "L"
+    convert = _conversion(profile, "L" if grey else "RGB")
+    if convert is None:
+        return image
+    shown = convert.apply(image if grey else image.convert("RGB"))
+    if alpha is not None:
+        shown.putalpha(alpha)
+    return shown
+
+
+@lru_cache(maxsize=8)
+def _conversion(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    try:
+        there = ImageCms.ImageCmsProfile(BytesIO(profile))
+        kind = cast(Any, there.profile).xcolor_space.strip()
+        if kind != {"L": "GRAY", "RGB": "RGB"}[mode] or "sRGB" in _described(there):
+            return None
+        srgb = cast(Any, ImageCms.createProfile("sRGB"))
+        return ImageCms.buildTransform(there, srgb, mode, "RGB")
+    except (OSError, ImageCms.PyCMSError):
+        return None
+
+
+def _described(profile: ImageCms.ImageCmsProfile) -> str:
+    return str(cast(Any, profile.profile).profile_description or "")
+
+
+def _wrong_size(file: Path, image: Image.Image, shape: tuple[int, ...]) -> DataError:
+    _, height, width = shape
+    return _refused(
+        file,
+        f"is {image.height} x {image.width}, the run's samples are {height} x {width}",
+        "set resize = true under [data], or choose another sample_shape for the run",
+    )
+
+
+def _transparent(file: Path) -> DataError:
+    fix = "lay it on the background that it is to have, or make it a run of four channels"
+    return _refused(file, "is transparent in part, and the run's samples are not", fix)
+
+
+def _refused(file: Path, what: str, fix: str) -> DataError:
+    return DataError(what, where=str(file), fix=fix)

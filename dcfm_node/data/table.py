@@ -1,0 +1,135 @@
+"""A CSV file as its rows, each of them sure to be one line of the operator's list."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from dcfm_node.data.names import normal, twice
+from dcfm_node.data.raw import bounded, readable
+from dcfm_node.errors import DataError
+
+_FIX = "save it as CSV in UTF-8, with commas between the columns"
+_QUOTE = 'close the quote where the cell ends; a quote within a cell is written ""'
+_OTHERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+Row = dict[str, str]
+
+
+def read_table(index: Path, key: str, is_key: Callable[[str], bool]) -> list[tuple[int, Row]]:
+    """(line, cells by column) of every row that is not blank; blanks around cells are dropped.
+
+    Args:
+        key: the column that every row fills.
+        is_key: whether a cell looks like a key; so rows are told that an open quote swallowed.
+
+    Raises:
+        DataError: not CSV in UTF-8, no column `key`, a column named twice, a row with more or fewer
+            cells than columns or without a `key`, or a quoted cell that swallows rows.
+    """
+    lines = list(io.StringIO(_text(index), newline=""))
+    records = (found for found in _records(index, lines) if any(map(str.strip, found[2])))
+    first, last, head = next(records, (1, 1, []))
+    if last > first:
+        raise _running_on(index, first, last)
+    columns = [normal(name) for name in head]
+    _check_columns(index, columns, key)
+    rows = []
+    for first, last, cells in records:
+        where = f"{index}:{first}"
+        row = dict(zip(columns, map(str.strip, cells), strict=False))
+        _check_row(row, columns, cells, where)
+        if not row[key]:
+            raise DataError(f"names no {key}", where=where, fix=f"fill in the column {key!r}")
+        spanned = lines[first - 1 : last] if last > first else []
+        swallowed = [_is_row(line, len(columns), is_key) for line in spanned]
+        if any(swallowed[1:-1]) or sum(swallowed) > 1:
+            raise _running_on(index, first, last)
+        rows.append((first, row))
+    return rows
+
+
+def _running_on(index: Path, first: int, last: int) -> DataError:
+    return DataError(
+        f"a quoted cell runs on to line {last}, over what look like rows",
+        where=f"{index}:{first}",
+        fix=_QUOTE,
+    )
+
+
+def _text(index: Path) -> str:
+    with readable(index, fix=_FIX):
+        bounded([index.stat().st_size], 1, index)
+        data = index.read_bytes()
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError("is text in UTF-16", where=str(index), fix=_FIX)
+    bad, what = data.find(b"\0"), "holds a NUL, which no text does"
+    if bad < 0:
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            # The codec may count from behind the byte order mark.
+            bad, what = len(data) - len(error.object) + error.start, "is not text in UTF-8"
+    line = len(io.StringIO(data[:bad].decode("latin-1") + ".", newline=None).readlines())
+    raise DataError(what, where=f"{index}:{line}", fix=_FIX)
+
+
+def _records(index: Path, lines: list[str]) -> Iterator[tuple[int, int, list[str]]]:
+    """(first line, last line, cells)."""
+    reader, first = csv.reader(lines, strict=True), 1
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            quote = "a quote opens a cell here, and the cell has no end"
+            endless = any(what in str(error) for what in ("end of data", "field larger"))
+            raise DataError(
+                quote if endless else f"is no row of CSV: {error}",
+                where=f"{index}:{first}",
+                fix=_QUOTE,
+            ) from error
+        if cells is None:
+            return
+        yield first, reader.line_num, cells
+        first = reader.line_num + 1
+
+
+def _check_columns(index: Path, columns: list[str], key: str) -> None:
+    if key not in columns:
+        there = ", ".join(repr(name) for name in columns if name) or "nothing"
+        others = [
+            word
+            for other, word in _OTHERS.items()
+            if key in map(normal, ",".join(columns).split(other))
+        ]
+        raise DataError(
+            f"has no column {key!r}, only {there}"
+            + (f": {others[0]} part its columns" if others else ""),
+            where=str(index),
+            fix=_FIX
+            if others
+            else f"name the columns in its first line: {key}, and one per attribute",
+        )
+    if (name := twice(filter(None, columns))) is not None:
+        raise DataError(
+            f"has two columns {name!r}",
+            where=f"{index}:1",
+            fix="remove or rename one of them",
+        )
+
+
+def _check_row(row: Row, columns: list[str], cells: list[str], where: str) -> None:
+    over = cells[len(columns) :]
+    if len(cells) < len(columns) or any(map(str.strip, over)):
+        absent = f"; it says nothing of {columns[len(cells)]!r}" if not over else ""
+        raise DataError(
+            f"has {len(cells)} cells for {len(columns)} columns{absent}",
+            where=where,
+            fix="give every row a cell per column; put a cell that holds a comma in quotes",
+        )
+
+
+def _is_row(line: str, columns: int, is_key: Callable[[str], bool]) -> bool:
+    """Whether a line, of a row that may run over several, could be a row by itself."""
+    cells = [cell.strip(' "\r\n') for cell in line.split(",")]
+    return len(cells) >= columns and any(cell and is_key(cell) for cell in cells)

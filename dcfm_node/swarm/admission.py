@@ -1,0 +1,206 @@
+"""Whether a record fits its run: what the manifest alone decides (SPEC 3.7).
+
+An entry whose record does not fit is refused like one that is malformed: nobody holds it, so that
+nothing after it chains. Every node of a run has the manifest, and so all refuse alike. What takes
+other records to decide is checked where they come together: `View`, `conformity`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+from dcfm_node.records.entries import (
+    JUDGED,
+    Audit,
+    Checkpoint,
+    Endorse,
+    Entry,
+    Expert,
+    Join,
+    Lease,
+    Refuse,
+    Student,
+    Verdict,
+    Vote,
+)
+from dcfm_node.records.manifest import Manifest
+
+MAX_COUNT = 2**40
+"""Samples of one combination: far beyond any data set, and sums of them stay exact."""
+METRIC_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/")
+JOURNAL_BYTES = 4 * 2**20
+RECORD_BYTES = 2_048
+"""About what an honest silo says of one other in one round: parents, scores, verdicts."""
+
+
+class Run:
+    """What the checks ask of a manifest, found once."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.method = manifest.method
+        self.names = {silo.key: silo.name for silo in manifest.roster}
+        self.places = {silo.key: place for place, silo in enumerate(manifest.roster)}
+        self.sizes = manifest.cardinalities
+        self.quorum, self.silos = manifest.quorum, len(manifest.roster)
+
+
+Check = Callable[[Any, Run], str]
+"""Why a record does not fit a run, in words; empty if it does."""
+
+RULES: dict[str, Callable[[Entry, Run], str]] = {}
+"""By clause of SPEC. The vectors of `readers.json` show each at work."""
+
+
+def flaw(entry: Entry, run: Run) -> str:
+    """Why a record does not fit its run, naming the clause; empty if it does."""
+    for clause, check in RULES.items():
+        if why := check(entry, run):
+            return f"its {entry.body.kind} {why} (SPEC {clause})"
+    return ""
+
+
+def journal_budget(manifest: Manifest) -> int:
+    """Bytes of envelopes that one author's chain may have (SPEC 3.3.6): what an honest silo of
+    such a run says in years, and the most that its peers must hold of a hostile one."""
+    rounds, silos = manifest.method.last_round + 1, len(manifest.roster)
+    return JOURNAL_BYTES + 8 * math.prod(manifest.cardinalities) + RECORD_BYTES * rounds * silos
+
+
+def _rule(clause: str, *kinds: type) -> Callable[[Check], Check]:
+    """Enter a check of the records of some kinds under its clause."""
+
+    def enter(check: Check) -> Check:
+        def of(entry: Entry, run: Run) -> str:
+            return check(entry.body, run) if isinstance(entry.body, kinds) else ""
+
+        RULES[clause] = of
+        return check
+
+    return enter
+
+
+def _order(entry: Entry, run: Run) -> str:
+    """A `join` stands first, and nowhere else."""
+    joins = isinstance(entry.body, Join)
+    if (entry.seq == 0) == joins:
+        return ""
+    return "comes again" if joins else "comes before its join"
+
+
+def _name(entry: Entry, run: Run) -> str:
+    body = entry.body
+    if not isinstance(body, Join) or body.name == run.names[entry.author]:
+        return ""
+    return f"bears the name {body.name!r}, which is not its author's"
+
+
+RULES |= {"3.7.1": _order, "3.7.2": _name}
+
+
+@_rule("3.7.3", Join)
+def _labels(body: Join, run: Run) -> str:
+    """All of one length and in range, so that no job of anyone trips over them."""
+    seen = set()
+    for label, _ in body.counts:
+        if len(label) != len(run.sizes):
+            return f"counts a label of {len(label)} values, where the run has {len(run.sizes)}"
+        if any(value >= size for value, size in zip(label, run.sizes, strict=True)):
+            return f"counts the label {list(label)}, which has a value that the run has not"
+        if label in seen:
+            return f"counts the label {list(label)} twice"
+        seen.add(label)
+    return "" if seen else "counts no label"
+
+
+@_rule("3.7.4", Join)
+def _counts(body: Join, run: Run) -> str:
+    if all(1 <= count <= MAX_COUNT for _, count in body.counts):
+        return ""
+    return f"bears a count outside 1 to {MAX_COUNT}"
+
+
+@_rule("3.7.5", Expert, Audit, Vote, Lease, Checkpoint, Student)
+def _round(body: Expert | Audit | Vote | Lease | Checkpoint | Student, run: Run) -> str:
+    last = run.method.last_round
+    return f"is of round {body.round}, the last is {last}" if body.round > last else ""
+
+
+@_rule("3.7.6", Vote, Student, Verdict)
+def _members(body: Vote | Student | Verdict, run: Run) -> str:
+    named: Sequence[bytes]
+    match body:
+        case Vote():
+            named = (body.candidate,)
+        case Student():
+            named = body.missing
+        case Verdict():
+            named = (body.subject,)
+    return "" if all(key in run.names for key in named) else "names a key that is on no roster"
+
+
+@_rule("3.7.7", Lease)
+def _votes(body: Lease, run: Run) -> str:
+    if not run.quorum <= len(body.votes) <= run.silos:
+        return f"cites {len(body.votes)} votes, where a quorum is {run.quorum}"
+    ascend = all(a < b for a, b in pairwise(body.votes))
+    return "" if ascend else "cites votes that do not ascend"
+
+
+@_rule("3.7.8", Student, Checkpoint)
+def _teachers(body: Student | Checkpoint, run: Run) -> str:
+    once = len(set(body.teachers)) == len(body.teachers) <= run.silos
+    return "" if once else "names a teacher twice, or more than there are silos"
+
+
+@_rule("3.7.9", Student)
+def _missing(body: Student, run: Run) -> str:
+    order = [run.places.get(key, -1) for key in body.missing]
+    ascend = all(a < b for a, b in pairwise(order))
+    return "" if ascend else "names the missing out of the roster's order"
+
+
+@_rule("3.7.10", Student)
+def _seed(body: Student, run: Run) -> str:
+    seed = run.method.seed
+    return "" if body.seed == seed else f"bears seed {body.seed}, the run has {seed}"
+
+
+@_rule("3.7.11", Checkpoint, Student)
+def _resuming(body: Checkpoint | Student, run: Run) -> str:
+    """Only `dcfm` has checkpoints, of steps that there are."""
+    if isinstance(body, Student):
+        begun = body.resumed is not None and run.method.name != "dcfm"
+        return f"went on from a checkpoint, which {run.method.name!r} has not" if begun else ""
+    if run.method.name != "dcfm":
+        return f"has no place under {run.method.name!r}"
+    steps = run.method.distil.steps
+    return f"is of step {body.step}, of {steps}" if body.step > steps else ""
+
+
+@_rule("3.7.12", Expert)
+def _parents(body: Expert, run: Run) -> str:
+    few = len(body.parents) <= run.silos + 1
+    return "" if few else "names more parents than there are silos"
+
+
+@_rule("3.7.13", Audit)
+def _scores(body: Audit, run: Run) -> str:
+    once = len({digest for digest, _ in body.scores}) == len(body.scores) <= run.silos
+    return "" if once else "scores an expert twice, or more than there are silos"
+
+
+@_rule("3.7.14", Audit, Expert, Student, Endorse, Refuse)
+def _metrics(body: Audit | Expert | Student | Endorse | Refuse, run: Run) -> str:
+    """Metrics are named in letters, digits and `_.-/`: people read them in tables."""
+    given = [named for _, named in body.scores] if isinstance(body, Audit) else [body.metrics]
+    names = (name for metrics in given for name in metrics)
+    bad = next((name for name in names if not name or not METRIC_LETTERS.issuperset(name)), None)
+    return "" if bad is None else f"names a metric {bad!r}"
+
+
+@_rule("3.7.15", Verdict)
+def _about(body: Verdict, run: Run) -> str:
+    """What counts against an entry names it."""
+    named = body.entry is not None or body.cause not in JUDGED
+    return "" if named else f"of cause {body.cause!r} names no entry"

@@ -1,0 +1,79 @@
+"""Peers that take no part with this node: another version of the protocol, another manifest. What
+differs is told, in words, once; and to them, seldom (SPEC 2.6, 4.2.1, 4.5)."""
+
+from dataclasses import dataclass
+
+from dcfm_node import __version__
+from dcfm_node.errors import PeerError
+from dcfm_node.records.manifest import Manifest, differences
+from dcfm_node.records.messages import PROTOCOL, Mismatch
+from dcfm_node.swarm.effects import Effect, Foreign, Report, Send
+from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, run_id
+
+MISMATCH_S = 10.0
+"""A peer is sent our manifest at most this often."""
+
+
+@dataclass
+class PeerState:
+    """What is known of one peer's link and standing."""
+
+    linked: bool = False
+    heard_at: float | None = None
+    version: str = ""
+    trouble: str = ""
+    """Why it takes no part with us, in words: another manifest, malformed input."""
+    ahead: int = 0
+    """Entries that it said, last, to hold beyond ours."""
+    warned_at: float = -1e9
+    refusals: int = 0
+    """Messages of it that were refused whole."""
+    empty_answers: int = 0
+    """How often in a row it answered our sync and brought nothing that was new here."""
+    brought: bool = False
+
+
+def other_protocol(manifest: Manifest, state: PeerState, event: Foreign) -> list[Effect]:
+    """A message of another version: whoever is older must be upgraded (SPEC 4.2.1)."""
+    name = manifest.silo_name(event.peer)
+    older = name if event.protocol < PROTOCOL else "this node"
+    software = f" (dcfm-node {event.software})" if event.software else ""
+    why = f"speaks protocol {event.protocol}{software}, this node {PROTOCOL}; upgrade {older}"
+    if state.trouble == why:
+        return []
+    state.trouble, state.version = why, event.software
+    return [Report("other_protocol", {"peer": name, "why": why}, "warning")]
+
+
+def other_run(manifest: Manifest, peer: bytes, state: PeerState, now: float) -> list[Effect]:
+    """A message of another run: it is sent our manifest, to compare."""
+    state.trouble = state.trouble or "takes part in another run"
+    if now - state.warned_at < MISMATCH_S:
+        return []
+    state.warned_at = now
+    reply = Mismatch(
+        run=run_id(manifest),
+        version=__version__,
+        manifest=manifest_bytes(manifest),
+        reason="another manifest",
+    )
+    return [Send(peer, reply)]
+
+
+def mismatch(
+    manifest: Manifest, peer: bytes, state: PeerState, message: Mismatch, now: float
+) -> list[Effect]:
+    """A peer of another run sent its manifest: say what differs."""
+    try:
+        fields = differences(manifest, decode_manifest(message.manifest))
+        trouble = f"its run.toml or roster differs in: {', '.join(fields) or 'nothing'}"
+    except PeerError as error:
+        trouble = f"its manifest cannot be read: {error}"
+    state.version = message.version
+    if trouble == state.trouble:
+        return []
+    state.trouble = trouble
+    report = Report(
+        "manifest_mismatch", {"peer": manifest.silo_name(peer), "why": trouble}, "warning"
+    )
+    return [report, *other_run(manifest, peer, state, now)]
