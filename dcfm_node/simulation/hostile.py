@@ -21,11 +21,10 @@ from dcfm_node.records.entries import (
     Vote,
 )
 from dcfm_node.records.manifest import MAX_COMBINATIONS
-from dcfm_node.records.messages import Entries, Mismatch
+from dcfm_node.records.messages import MAX_ENTRIES_BYTES, Entries, Mismatch
 from dcfm_node.simulation.host import made_up_snapshot
 from dcfm_node.simulation.world import World
 from dcfm_node.swarm.effects import Foreign, Received
-from dcfm_node.swarm.exchange import how_many_fit
 from dcfm_node.wire.envelope import Sealed, run_id, seal_entry
 
 MANY = 240
@@ -88,10 +87,11 @@ class Member:
 
     def tell(self, said: Iterable[Sealed]) -> None:
         """Send entries to all peers, in as many messages as they take."""
-        envelopes = [sealed.envelope for sealed in said]
-        while envelopes:
-            size = min(PIECE, how_many_fit(envelopes))
-            piece, envelopes = tuple(envelopes[:size]), envelopes[size:]
+        waiting = [sealed.envelope for sealed in said]
+        while waiting:
+            large = len(waiting[0]) > MAX_ENTRIES_BYTES // PIECE
+            size = 1 if large else PIECE
+            piece, waiting = tuple(waiting[:size]), waiting[size:]
             message = Entries(run=self._run, entries=piece, beats=())
             self._world.ledger.sent(self.key, piece)
             for peer in self._world.network.links[self.key]:

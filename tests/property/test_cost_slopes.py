@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import pytest
+from hypothesis import given, settings, target
+from hypothesis import strategies as st
+
 import dcfm_node
 from dcfm_node.records.entries import (
     Audit,
