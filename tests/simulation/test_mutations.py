@@ -11,13 +11,13 @@ from dcfm_node.simulation import faults
 from dcfm_node.simulation.invariants import ViolationError
 from dcfm_node.simulation.run import simulate
 from dcfm_node.simulation.scenario import load
-from dcfm_node.swarm import election, journal, node, outcome, plan
+from dcfm_node.swarm import conformity, election, journal, node, outcome, plan
 from dcfm_node.swarm.effects import Persist, Score, Send
 from dcfm_node.swarm.election import Await, next_move, rank
 from dcfm_node.swarm.epochs import Epochs
 from dcfm_node.swarm.exchange import Exchange
-from dcfm_node.swarm.journal import Offered
-from dcfm_node.swarm.liveness import Liveness
+from dcfm_node.swarm.journal import Journals, Offered
+from dcfm_node.swarm.liveness import Liveness, Sign
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.outcome import still_true, student_of
 from dcfm_node.swarm.recovery import Recovery
@@ -297,3 +297,35 @@ def test_a_core_that_waits_for_the_broken_is_noticed(monkeypatch: pytest.MonkeyP
     """SPEC 6.3: nobody is ever late, so that a tolerant run ends with all or not at all."""
     monkeypatch.setattr(Liveness, "late", lambda self, duty, now: False)
     assert broken_rule("hostile", nodes=3, work_s=(80.0, 90.0), quiet_s=60.0) == "the run goes on"
+
+
+def test_a_student_whose_record_nobody_checks_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 6.8, with leaders who lie."""
+    monkeypatch.setattr(conformity, "flaw", lambda view, said: "")
+    assert broken_rule("hostile:liars") == "lies count for nothing"
+
+
+def test_counts_that_fit_no_run_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 3.7.3 and 3.7.4, with a member that joins with such; its expert fails every job."""
+    monkeypatch.setattr(Journals, "flaw", lambda self, sealed: "")
+    assert broken_rule("hostile:misjoined", nodes=3) in ("the run goes on", "nothing is lost")
+
+
+def test_progress_without_an_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 6.3.1, with a member that is busy for ever."""
+    late = Liveness.late
+
+    def patient(self, duty, now):
+        self.duty_s = float("inf")
+        return late(self, duty, now)
+
+    monkeypatch.setattr(Sign, "progressed", lambda self, beat: True)
+    monkeypatch.setattr(Liveness, "late", patient)
+    assert broken_rule("hostile:busy", nodes=3) == "the run goes on"
+
+
+def test_what_is_kept_of_a_fat_journal_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records that count for nothing are kept, opened, all the same."""
+    monkeypatch.setattr(Journals, "flaw", lambda self, sealed: "")
+    monkeypatch.setattr(Journals, "room", lambda self, author: 1 << 30)
+    assert broken_rule("hostile:fat-joins") == "in proportion"
