@@ -349,8 +349,8 @@ class World:
         if host.work != number:
             return
         self.deliver(key, Progressed(share, 10))
-        trains = isinstance(work, Distil) and self.manifest.method.name == "dcfm"
-        if trains and share in (3, 6) and host.work == number:
+        checkpoints = self.manifest.method.name == "dcfm" and share in (3, 6)
+        if isinstance(work, Distil) and checkpoints and host.work == number:
             self.deliver(key, Checkpointed(work, self._made(key, work, share), share))
 
     def _finish(self, key: bytes, number: int, work: Work) -> None:

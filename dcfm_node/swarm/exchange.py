@@ -388,7 +388,7 @@ class Exchange:
         for sealed in beats:
             if sealed.beat.author == self.me:
                 self.recovery.show(sealed.beat)
-        return [PersistBeat(sealed) for sealed in self.epochs.take(beats)]
+        return [PersistBeat(sealed) for sealed in self.epochs.take(beats, self.me)]
 
     def _beats_unknown_to(self, theirs: Mapping[bytes, tuple[int, int]]) -> list[bytes]:
         own = [self.own_beat] if self.own_beat is not None else []

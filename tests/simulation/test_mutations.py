@@ -101,7 +101,7 @@ def test_voting_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         if not isinstance(move, Await) or "votes" not in move.why or not booth.candidates():
             return move
         term = view.last_term()
-        best = min(booth.candidates(), key=lambda key: rank(booth.run, term, key))
+        best = min(booth.candidates(), key=lambda key: rank(booth.run, round_, 0, key))
         return Vote(term=term, round=round_, candidate=best)
 
     monkeypatch.setattr(plan, "next_move", vote_again)
@@ -169,8 +169,8 @@ def test_epochs_of_others_in_memory_alone_are_noticed(monkeypatch: pytest.Monkey
     simulate(load("disks-lost:three-silos"), 12)
     take = Epochs.take
 
-    def unwritten(self, beats):
-        take(self, beats)
+    def unwritten(self, beats, me=None):
+        take(self, beats, me)
         return []
 
     monkeypatch.setattr(Epochs, "take", unwritten)
