@@ -147,7 +147,7 @@ def test_an_epoch_that_does_not_rise_is_noticed(monkeypatch: pytest.MonkeyPatch)
         return begun
 
     monkeypatch.setattr(Recovery, "begin", same_epoch)
-    assert broken_rule("disks-lost:heard-by-few", 12) == "no fork"
+    assert broken_rule("disks-lost:publishing") == "no fork"
 
 
 def test_an_epoch_by_what_entries_tell_alone_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
