@@ -196,7 +196,7 @@ def test_a_students_folder_shows_nobodys_words_as_they_are(
     told, model, folder = Run(3), tmp_path / "model", tmp_path / "student"
     save_file({"w": np.zeros(1, np.float32)}, model)
     told.publish_experts(0)
-    claimed = told.distil(0, final=True).entry.body
+    claimed = told.distil(0).entry.body
     told.authors[0].journal.pop()
     made = told.authors[0].say(
         claimed.model_copy(
