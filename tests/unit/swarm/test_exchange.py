@@ -94,13 +94,31 @@ def test_a_replaced_tail_leaves_the_view() -> None:
     assert list(node.view.experts[silo.key]) == [1]
 
 
-def test_a_stale_entry_is_answered_with_one_question() -> None:
-    """However many there are: who holds the lost tail hears what we hold, and asks for it."""
+def test_stale_entries_are_answered_with_one_message_of_what_we_hold_instead() -> None:
+    """However many there are."""
     node, silo = exchange(), author()
     first, *lost = silo.join(), silo.say(expert(0)), silo.say(expert(1))
     again = silo.say(expert(1), epoch=1, at=1)
     node.hear(PEER, entries(first, again), 0.0)
-    assert sent(node.hear(PEER, entries(*lost), 0.0)) == [node.sync(reply=True)]
+    assert sent(node.hear(PEER, entries(*lost), 0.0)) == [entries(again)]
+
+
+def test_chains_that_heads_do_not_tell_apart_come_to_one() -> None:
+    """A member that signs a tail after an entry which it took back splits nobody (SPEC 3.3.4)."""
+    one, other, silo = (
+        exchange(),
+        Exchange.create(RUN.manifest, PEER, Liveness(9, 60, 90)),
+        author(),
+    )
+    first = silo.join()
+    longer = [first, silo.say(expert(0), epoch=1)]
+    instead = silo.join(epoch=1, at=0)
+    one.hear(PEER, entries(*longer), 0.0)
+    other.hear(ME, entries(first, instead), 0.0)
+    (told,) = sent(one.hear(PEER, other.sync(reply=False), 1.0))
+    (answer,) = sent(other.hear(ME, told, 1.0))
+    one.hear(PEER, answer, 1.0)
+    assert one.journals.chains[silo.key] == other.journals.chains[silo.key] == [instead]
 
 
 def test_a_fork_is_kept_reported_and_passed_on() -> None:
