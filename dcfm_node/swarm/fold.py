@@ -47,8 +47,6 @@ class Fold:
     """Author, then round, ascending."""
     expert_entries: dict[bytes, Said[Expert]] = field(default_factory=dict)
     """The same, by the digest of the entry."""
-    expert_snapshots: dict[bytes, None] = field(default_factory=dict)
-    """Digests of the snapshots of the same."""
     ballots: Ballots = field(init=False)
     checkpoints: dict[bytes, dict[bytes, deque[Said[Checkpoint]]]] = field(default_factory=dict)
     """Lease, then author, then the last of those that it said."""
@@ -161,7 +159,6 @@ class Fold:
             return  # a silo's rounds rise: what convergence is judged from never changes
         self.experts.setdefault(said.author, {})[said.body.round] = said
         self.expert_entries[said.digest] = self.newest_experts[said.author] = said
-        self.expert_snapshots[said.body.snapshot.digest] = None
         self._name(said.body)
         self._missing.clear()
         self._snapshots = self._valid = None
