@@ -50,7 +50,8 @@ class Offered(Enum):
     FULL = "full"
     """Its author has said as much as a run has room for."""
     LATER = "later"
-    """It would replace a tail, as one of its author's did just now: to be said again."""
+    """It would replace a tail, or prove another fork, as one of its author's did just now: to be
+    said again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class Journals:
         """The last entry of each author that did not fit: with the next, it may prove a fork."""
         self._replaced: set[bytes] = set()
         """Authors whose tails were replaced since the last `breathe`."""
+        self._lowered: set[bytes] = set()
+        """Authors of whom another fork was taken in since then."""
 
     def foreign(self, sealed: Sealed) -> bool:
         """Whether an entry is of another run, or of an author who is not on the roster."""
@@ -90,8 +93,10 @@ class Journals:
         return admission.flaw(sealed.entry, self._fits)
 
     def breathe(self) -> None:
-        """Time passed: every author's tail may be replaced once more. Each costs a view."""
+        """Time passed: of every author a tail may be replaced once more, and a lower fork be taken
+        in. Each costs a view."""
         self._replaced.clear()
+        self._lowered.clear()
 
     def room(self, author: bytes) -> int:
         """Bytes of envelopes that an author may still say; none where no number is left either."""
@@ -112,8 +117,7 @@ class Journals:
         if outcome in (Offered.GAP, Offered.STALE):
             stray, self._stray[author] = self._stray.get(author), sealed
             if stray is not None and _conflict(stray, sealed):
-                self.mark_fork(stray, sealed)
-                return Offered.FORK
+                return self._prove(stray, sealed)
         elif outcome in (Offered.NEW, Offered.REPLACED):
             self._heads[author] = self._head(author)
         return outcome
@@ -125,8 +129,7 @@ class Journals:
             if held.digest == sealed.digest:
                 return Offered.KNOWN
             if _conflict(held, sealed):
-                self.mark_fork(held, sealed)
-                return Offered.FORK
+                return self._prove(held, sealed)
             if entry.epoch < held.entry.epoch:
                 return Offered.STALE
         if not self._extends(chain, sealed):
@@ -157,6 +160,16 @@ class Journals:
             return entry.seq == 0 and entry.prev == self.run
         before = chain[entry.seq - 1]
         return entry.prev == before.digest and entry.epoch >= before.entry.epoch
+
+    def _prove(self, first: Sealed, second: Sealed) -> Offered:
+        """End a chain at a fork: at once at the first one, and at lower ones in their time."""
+        author = first.entry.author
+        if author in self.forks:
+            if author in self._lowered:
+                return Offered.LATER
+            self._lowered.add(author)
+        self.mark_fork(first, second)
+        return Offered.FORK
 
     def mark_fork(self, first: Sealed, second: Sealed) -> None:
         """End an author's chain before two conflicting entries, if it does not end sooner."""
