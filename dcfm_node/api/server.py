@@ -7,8 +7,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from dcfm_node.api.client import SOCKET
 from dcfm_node.errors import UserError
+
+log = structlog.get_logger()
 
 MAX_REQUEST_BYTES = 64 << 10
 PATIENCE_S = 10.0
@@ -41,27 +45,43 @@ async def _answer(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler
 ) -> None:
     try:
-        line = await asyncio.wait_for(reader.readline(), PATIENCE_S)
-        reply = await _reply(line, handler)
-        writer.write(json.dumps(reply).encode())
+        writer.write(await _reply(await asyncio.wait_for(_line(reader), PATIENCE_S), handler))
         await writer.drain()
-    except (OSError, ValueError, TimeoutError):
+    except (OSError, TimeoutError):
         # The client left, or sent no line in time: there is nobody to tell.
         return
     finally:
         writer.close()
 
 
-async def _reply(line: bytes, handler: Handler) -> Answer:
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """The request; empty if it is longer than any may be."""
+    try:
+        return await reader.readline()
+    except ValueError:
+        return b""
+
+
+async def _reply(line: bytes, handler: Handler) -> bytes:
+    """The answer as JSON, whatever befalls: the client hears of it, and the node lives on."""
     try:
         request = json.loads(line)
         command = request.pop("command")
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
-        return {"error": "a request is one line of JSON with a 'command'"}
+        most = f"of at most {MAX_REQUEST_BYTES} bytes"
+        return _encoded({"error": f"a request is one line {most} of JSON with a 'command'"})
     try:
         answer = handler(command, request)
-        return answer if isinstance(answer, dict) else await answer
+        return _encoded(answer if isinstance(answer, dict) else await answer)
     except UserError as error:
-        return {"error": error.what, "where": error.where, "fix": error.fix}
+        return _encoded({"error": error.what, "where": error.where, "fix": error.fix})
     except (TypeError, ValueError) as error:
-        return {"error": f"the arguments of {command!r} do not fit: {error}"}
+        return _encoded({"error": f"the arguments of {command!r} do not fit: {error}"})
+    except Exception as error:
+        log.error("defect", command=str(command), exc_info=error)
+        what = f"the daemon failed at {command!r}: {type(error).__name__}: {error}"
+        return _encoded({"error": what, "fix": "its log has more; please report it"})
+
+
+def _encoded(answer: Answer) -> bytes:
+    return json.dumps(answer).encode()

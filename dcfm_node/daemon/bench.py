@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from dcfm_node.daemon.training import Trainer
 from dcfm_node.daemon.work import job_for
+from dcfm_node.errors import Failed
 from dcfm_node.records.entries import Delta
 from dcfm_node.store.delta import encode
 from dcfm_node.store.snapshots import SnapshotStore
@@ -21,12 +23,27 @@ from dcfm_node.swarm.effects import (
     Work,
     Worked,
     WorkFailed,
+    activity_of,
 )
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.outcome import base_of
-from dcfm_node.worker.messages import Broken, Done, Hindered, Line, Progress, Ready, Saved
+from dcfm_node.worker.messages import Broken, Done, Hindered, Line, Progress, Ready, Saved, Starting
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that failed: of what kind, which, how often in a row, and why the last time."""
+
+    kind: str
+    key: str
+    times: int
+    reason: str
+
+    def __str__(self) -> str:
+        often = f"{self.times} times" if self.times > 1 else "once"
+        return f"its work ({self.kind}) failed {often} and is tried again: {self.reason}"
 
 
 class Bench:
@@ -57,16 +74,33 @@ class Bench:
         self._base: Path | None = None
         self._width = 4
         self.metrics: dict[str, float] = {}
-        self._trouble = self._hindrance = ""
+        self._failures: dict[str, Failure] = {}
+        self._hindrance = ""
 
     def problems(self) -> list[str]:
-        """Why the last piece of work failed, until one succeeds, or has no checkpoints."""
-        failed = f"its work failed and is tried again: {self._trouble}"
+        """What failed, until work of its kind succeeds, and why there are no checkpoints."""
+        failed = [str(failure) for failure in self._failures.values()]
         hindered = f"its training goes on without checkpoints: {self._hindrance}"
-        return [failed] * bool(self._trouble) + [hindered] * bool(self._hindrance)
+        return failed + [hindered] * bool(self._hindrance)
 
     def start(self, work: Work, node: Node, data: str) -> None:
-        """Begin a piece of work, or resume it from its checkpoint; `data` is the data's digest."""
+        """Begin a piece of work, or resume it from its checkpoint; `data` is the data's digest.
+
+        What cannot be begun has failed: nothing that a record names may end this process.
+        """
+        try:
+            self._begin(work, node, data)
+        except (Failed, OSError) as error:
+            self._not_begun(work, str(error))
+        except Exception as error:
+            log.error("defect", exc_info=error)
+            self._not_begun(work, f"{type(error).__name__}: {error}")
+
+    def _not_begun(self, work: Work, why: str) -> None:
+        self._present = None
+        self._fail(work, f"it cannot be begun: {why}")
+
+    def _begin(self, work: Work, node: Node, data: str) -> None:
         job = job_for(
             work,
             manifest=node.manifest,
@@ -96,7 +130,11 @@ class Bench:
 
     def hear(self, line: Line) -> None:
         """Take a line of the worker's."""
-        if self._present is None or isinstance(line, Ready) or line.key != self._present[0]:
+        if (
+            self._present is None
+            or isinstance(line, Starting | Ready)
+            or line.key != self._present[0]
+        ):
             return
         key, work, output = self._present
         match line:
@@ -109,7 +147,8 @@ class Bench:
                 self._hindrance = reason
                 log.warning("checkpoints_hindered", why=reason or "no more")
             case Done():
-                self._present, self._trouble, self._hindrance = None, "", ""
+                self._present, self._hindrance = None, ""
+                self._failures.pop(activity_of(work), None)
                 log.info("work_done", job=key, **_rounded(line.metrics))
                 self._spawn(self._adopt(work, output, line))
             case Broken():
@@ -117,10 +156,14 @@ class Bench:
                 if isinstance(work, Distil) and work.resume is not None:
                     # What was made on from another's checkpoint may be what failed.
                     output.with_suffix(".checkpoint").unlink(missing_ok=True)
-                self._fail(work, line.reason)
+                self._fail(work, line.reason, key)
 
-    def _fail(self, work: Work, reason: str) -> None:
-        self._trouble = reason
+    def _fail(self, work: Work, reason: str, key: str = "") -> None:
+        """Of each kind of work the last failure is kept, and how often that very job failed."""
+        kind, reason = activity_of(work), reason.replace("\n  fix: ", "; ")
+        before = self._failures.get(kind)
+        times = before.times + 1 if before is not None and before.key == key else 1
+        self._failures[kind] = Failure(kind, key, times, reason)
         self._put(WorkFailed(work, reason))
 
     async def _adopt(self, work: Work, output: Path, done: Done) -> None:
@@ -132,7 +175,7 @@ class Bench:
             delta = await asyncio.to_thread(self._delta, self._base, output)
             snapshot = await asyncio.to_thread(self._snapshots.adopt, output)
         except OSError as error:
-            self._fail(work, f"what it made cannot be kept: {error}")
+            self._fail(work, f"what it made cannot be kept: {error}", output.stem)
             return
         self._put(Worked(work, snapshot, done.metrics, delta=delta))
 

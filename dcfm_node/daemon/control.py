@@ -1,5 +1,7 @@
 """What the operator may ask of a running self."""
 
+import asyncio
+import math
 import resource
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,12 +12,14 @@ from dcfm_node.api.server import Answer
 from dcfm_node.daemon.bench import Bench
 from dcfm_node.daemon.courier import Courier
 from dcfm_node.daemon.disk import Disk
+from dcfm_node.daemon.explain import explain
 from dcfm_node.daemon.facts import journal_facts, student_facts, students_facts
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.status import status
 from dcfm_node.daemon.training import Trainer
 from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.errors import Failed
+from dcfm_node.records.entries import Withdraw, check_reason
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import Event, Leave
 from dcfm_node.swarm.lineage import bundle
@@ -23,7 +27,12 @@ from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.proof import bundle as bundle_fork
 from dcfm_node.swarm.verdicts import superseding
 from dcfm_node.swarm.view import View
+from dcfm_node.wire.envelope import Sealed
 from dcfm_node.worker.messages import Ready
+
+PATIENCE_S = 10.0
+"""How long a command waits for what it asks to be on the disk, so that its client hears of it."""
+MAX_GRACE_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class Control:
     Attributes:
         clock: seconds, the daemon's own.
         put: takes an event for the swarm.
+        kept: whether an entry is on the disk.
         courier: imports bundles, and knows what they brought.
         earlier: gives the lineage of the run that this one continues.
         stop: begins to stop, with the grace in seconds that the present work gets.
@@ -49,6 +59,7 @@ class Control:
     started_at: float
     clock: Callable[[], float]
     put: Callable[[Event], None]
+    kept: Callable[[Sealed], bool]
     courier: Courier
     earlier: Callable[[], bytes | None]
     stop: Callable[[float], None]
@@ -57,6 +68,8 @@ class Control:
         """Answer one command."""
         if command == "import":
             return self.courier.take_in(Path(str(arguments.get("folder", ""))))
+        if command == "withdraw":
+            return self._withdraw(arguments)
         handlers = {
             "status": self._status,
             "peers": self._peers,
@@ -64,7 +77,6 @@ class Control:
             "student": self._student,
             "journal": self._journal,
             "proof": self._proof,
-            "withdraw": self._withdraw,
             "stop": self._stop,
         }
         if command not in handlers:
@@ -73,9 +85,18 @@ class Control:
 
     def _status(self, _: dict[str, Any]) -> dict[str, Any]:
         traffic = self.network.traffic().values()
-        own = [*self.disk.problems(), *self.own_troubles.problems()]
-        troubles = [*own, *self.bench.problems(), *self.ready.warnings]
-        return status(self.node, self.clock(), troubles, self.courier.carried) | {
+        troubles = [
+            *self.disk.problems(),
+            *self.own_troubles.problems(),
+            *self.trainer.problems(),
+            *self.bench.problems(),
+            *self.ready.warnings,
+            *self.network.problems(),
+        ]
+        facts = status(self.node, self.clock(), troubles, self.courier.carried, self.network.ways())
+        for silo in facts["silos"]:
+            silo["refused"] = self._refused(silo)
+        return facts | {
             "uptime_s": round(self.clock() - self.started_at, 1),
             "bytes_sent": sum(sent for sent, _ in traffic),
             "bytes_received": sum(received for _, received in traffic),
@@ -90,19 +111,31 @@ class Control:
         }
 
     def _peers(self, _: dict[str, Any]) -> dict[str, Any]:
-        facts = status(self.node, self.clock(), carried=self.courier.carried)
+        ways = self.network.ways()
+        facts = status(self.node, self.clock(), carried=self.courier.carried, ways=ways)
         traffic = self.network.traffic()
         silos = [silo for silo in facts["silos"] if not silo["self"]]
         for silo in silos:
             sent, received = traffic.get(bytes.fromhex(silo["id"]), (0, 0))
             silo |= {"bytes_sent": sent, "bytes_received": received}
-            silo["refused"] = self.network.refusals.get(silo["name"], "")
+            silo["refused"] = self._refused(silo)
         return {"schema": "dcfm-node/peers/1", "peers": silos, **self._strangers()}
 
+    def _refused(self, silo: dict[str, Any]) -> str:
+        """What a peer did on its links, or why none stands."""
+        failures = [] if silo["linked"] else silo["links"].get("control", {}).get("failures", [])
+        dialled = failures[0]["reason"] if failures else ""
+        return self.network.refusals.get(silo["name"], dialled)
+
     def _strangers(self) -> dict[str, Any]:
-        """Unknown keys that knocked; `pending_more`: others may have, which are not kept."""
+        """Unknown keys that knocked; `pending_more`: others may have, which are not kept. And
+        connections that do not say whose they are, by plane."""
         network = self.network
-        return {"pending": list(network.pending.values()), "pending_more": network.crowded}
+        return {
+            "pending": list(network.pending.values()),
+            "pending_more": network.crowded,
+            "unknown": network.crowds(),
+        }
 
     def _students(self, _: dict[str, Any]) -> dict[str, Any]:
         exchange = self.node.exchange
@@ -127,7 +160,7 @@ class Control:
             )
         said = found[-1]
         path = self.snapshots.path(said.body.snapshot.digest)
-        if path is None:
+        if path is None or not path.is_file():  # deleted by hand: `upkeep` sees it
             raise Failed(
                 "this node does not hold that student: it is on its way, or was dropped for a later"
                 " one",
@@ -148,31 +181,70 @@ class Control:
     def _proof(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Two entries of a silo that contradict each other, for others to check."""
         manifest, wish = self.node.manifest, str(arguments.get("silo", ""))
-        forks = self.node.exchange.journals.forks
+        journals = self.node.exchange.journals
+        forks = journals.forks
         found = {manifest.silo_name(author): fork for author, fork in forks.items()}
         if wish not in found:
             raise Failed(
                 f"no proof is held that {wish!r} signed two histories",
                 fix=f"one of {', '.join(found)}" if found else "'dcfm-node status' names culprits",
             )
-        proof = bundle_fork(manifest, found[wish]).hex()
+        fork = found[wish]
+        witness = journals.witness(fork) if fork.takes_back else None
+        if fork.takes_back and witness is None:
+            raise Failed("the entry that shows it is not held here", fix="ask at another silo")
+        proof = bundle_fork(manifest, fork, witness).hex()
         return {"schema": "dcfm-node/proof/1", "silo": wish, "proof": proof}
 
-    def _withdraw(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Once; whoever asks again is told the reason that was given first."""
-        said = self.node.exchange.view.withdrawn.get(self.node.me)
-        reason = said.reason if said is not None else str(arguments.get("reason", ""))[:500]
-        if said is None:
+    async def _withdraw(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Once; whoever asks again is told the reason that was given first. It is said before the
+        answer is given: on the disk, and under way to the peers."""
+        reason = check_reason(arguments.get("reason"))
+        already = self.node.me in self.node.exchange.view.withdrawn
+        exchange = self.node.exchange
+        if not already:
+            await self._until(lambda: exchange.recovery.writable or exchange.usurped)
+            if exchange.usurped or not exchange.recovery.writable:
+                why = "another node signs with this node's key" if exchange.usurped else ""
+                raise Failed(
+                    "this silo has not withdrawn, since its node may not write yet:"
+                    f" {why or explain(self.node)['why']}",
+                    fix="see 'dcfm-node status --explain', and ask again once its node may",
+                )
             self.put(Leave(reason))
+        await self._until(lambda: self._withdrawal() is not None)
+        if (said := self._withdrawal()) is None:
+            why = "; ".join([*self.disk.problems(), *self.own_troubles.problems()])
+            raise Failed(
+                f"this silo has not withdrawn yet: {why or 'its node is too busy'}",
+                fix="ask again: it is lost if the node is stopped before it could be written",
+            )
         return {
             "schema": "dcfm-node/withdraw/1",
             "withdrawn": True,
-            "already": said is not None,
-            "reason": reason,
+            "already": already,
+            "reason": said.reason,
         }
+
+    def _withdrawal(self) -> Withdraw | None:
+        """What this silo said, once it is on the disk."""
+        if self.node.me not in self.node.exchange.view.withdrawn:
+            return None
+        for said in reversed(self.node.exchange.journals.chains[self.node.me]):
+            if isinstance(said.entry.body, Withdraw):
+                return said.entry.body if self.kept(said) else None
+        return None
+
+    async def _until(self, what: Callable[[], bool]) -> None:
+        """Wait for it, and not for ever."""
+        deadline = self.clock() + PATIENCE_S
+        while not what() and self.clock() < deadline:
+            await asyncio.sleep(0.05)
 
     def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
         grace = float(arguments.get("grace_s", 30.0))
+        if not (math.isfinite(grace) and 0 <= grace <= MAX_GRACE_S):
+            raise Failed(f"{grace} s is no time to wait", fix=f"give 0 to {MAX_GRACE_S:.0f} s")
         self.stop(grace)
         return {"schema": "dcfm-node/stop/1", "stopping": True, "grace_s": grace}
 

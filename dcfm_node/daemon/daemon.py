@@ -30,14 +30,17 @@ from dcfm_node.daemon.limits import (
     allow_connections,
     changed,
     check_counts,
+    keep_secrets,
     pace,
     quota,
+    room,
 )
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
 from dcfm_node.daemon.status import starting
 from dcfm_node.daemon.training import Trainer
 from dcfm_node.daemon.troubles import Troubles
+from dcfm_node.daemon.upkeep import look_after
 from dcfm_node.errors import Failed
 from dcfm_node.store.archive import earlier_lineage
 from dcfm_node.store.lock import lock
@@ -117,6 +120,7 @@ class Daemon:
             Setup(
                 manifest=manifest_bytes(settings.manifest).hex(),
                 data=config.data,
+                scratch=config.state,
                 device=config.worker.device,
                 threads=config.worker.threads,
                 bf16=config.worker.bf16,
@@ -144,7 +148,10 @@ class Daemon:
         )
         async with AsyncExitStack() as stack:
             stack.enter_context(lock(config.state))
-            allow_connections()
+            keep_secrets()
+            hang_up = partial(log.warning, "hangup", why="HUP changes nothing; 'stop' ends a node")
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
+            places = room(allow_connections(), len(self.settings.peers))
             run = run_id(self.settings.manifest)
             self.journals, said = open_journals(config.state / "journals.sqlite", run)
             stack.callback(self.journals.close)
@@ -176,7 +183,7 @@ class Daemon:
             self.intake = Intake(self.forms, self.troubles, node=lambda: self.node, put=self.put)
             stack.push_async_callback(self.trainer.close)
             self.node = await self._first_node(said)
-            await self.network.open(config, self.settings.keys, self.snapshots, stack)
+            await self.network.open(config, self.settings.keys, self.snapshots, stack, places)
             self._desk = self._control()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self.stop, 0.0)
@@ -184,13 +191,15 @@ class Daemon:
             log.info("started", version=__version__, device=self.ready.device)
             if self.ready.device == "cpu" and (config.worker.bf16 or config.worker.compile):
                 log.warning("ignored", settings="worker.bf16, worker.compile", why="no GPU is here")
+            self._spawn(look_after(self.snapshots, self.put))
             await self._serve()
             notify("STOPPING=1")
         log.info("stopped")
 
     def _answer(self, command: str, arguments: dict[str, Any]) -> Answer | Awaitable[Answer]:
         if self._desk is None:
-            return {"starting": starting(self.settings.config.name, self.settings.manifest)}
+            name, manifest = self.settings.config.name, self.settings.manifest
+            return {"starting": starting(name, manifest, self.trainer.doing)}
         return self._desk.handle(command, arguments)
 
     def _control(self) -> Control:
@@ -206,6 +215,9 @@ class Daemon:
             started_at=self.started_at,
             clock=self.clock,
             put=self.put,
+            kept=lambda said: self.journals.holds(
+                self.node.run, said.entry.author, said.entry.seq, said.envelope
+            ),
             courier=Courier(
                 node=self.node,
                 snapshots=self.snapshots,

@@ -5,9 +5,11 @@ it asks for itself: nobody makes another's snapshot unfit by what he says it is,
 use is not taken for fit for another.
 """
 
+import errno
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, NamedTuple
 
 from dcfm_node.errors import PeerError
@@ -67,10 +69,14 @@ class Forms:
         return Form("ensemble", tuple(names))
 
     def flaw(self, digest: bytes, form: Form) -> str:
-        """Why a snapshot on disk may not be loaded as this; empty if it may."""
+        """Why a snapshot on disk may not be loaded as this; empty if it may.
+
+        Raises:
+            OSError: nobody can tell, since it is gone or this disk does not give it.
+        """
         path = self.snapshots.path(digest)
         if path is None:
-            return "it is gone from the disk"
+            raise FileNotFoundError(errno.ENOENT, "it is gone from the disk")
         try:
             check_snapshot(path, self._schema(form))
         except PeerError as error:
@@ -100,8 +106,7 @@ class Forms:
             # Also what no record names yet: a torn file would be taken for a peer's fault.
             if not self.snapshots.verify(digest) or digest not in named:
                 continue
-            flaws = [self.flaw(digest, form) for form in set(named[digest])]
-            if all(flaws):
+            if all(map(partial(self._unsound, digest), set(named[digest]))):
                 self.snapshots.remove(digest)
             else:
                 found.add(digest)
@@ -134,3 +139,9 @@ class Forms:
                 return self.ready.checkpoint
             case "ensemble":
                 return ensemble_schema(self.ready.tensors, self.ready.router, form.silos)
+
+    def _unsound(self, digest: bytes, form: Form) -> bool:
+        try:
+            return bool(self.flaw(digest, form))
+        except OSError:  # what this disk does not give, a peer's may
+            return True

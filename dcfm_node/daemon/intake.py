@@ -8,7 +8,7 @@ import structlog
 from dcfm_node.daemon.executor import RETRY_S
 from dcfm_node.daemon.forms import NETWORK, Form, Forms
 from dcfm_node.daemon.troubles import Troubles
-from dcfm_node.swarm.effects import Event, Held, Unfit
+from dcfm_node.swarm.effects import Event, Gone, Held, Unfit
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.view import View
 
@@ -36,6 +36,9 @@ class Intake:
         records it is not fit for. What the machine does not let us read is tried again until it
         does."""
         while (found := await self._judged(digest)) is None:
+            if self._forms.snapshots.path(digest) is None:
+                self._put(Gone(digest))  # somebody deleted it: it is fetched again
+                return
             await asyncio.sleep(RETRY_S)
         if all(found.values()):
             why = next(iter(found.values()))

@@ -1,9 +1,11 @@
 """From what the swarm asks to what the worker gets: digests become paths."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from dcfm_node.errors import Failed
+from dcfm_node.records.entries import Label
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
 from dcfm_node.swarm.view import View
@@ -22,7 +24,7 @@ def job_for(
     folder: Path,
     data: str,
 ) -> Job:
-    """The job of a piece of work.
+    """The job of a piece of work; raises Failed if it names a silo that never joined.
 
     Args:
         path: where a held snapshot lies.
@@ -36,7 +38,7 @@ def job_for(
     def teachers(named: Iterable[tuple[bytes, bytes]]) -> tuple[TeacherFile, ...]:
         """Of (silo, snapshot), with what each silo's counts weigh among them."""
         named = list(named)
-        counts = view.weighed(author for author, _ in named)
+        counts = _joined(view, [author for author, _ in named])
         return tuple(
             TeacherFile(
                 silo=manifest.silo_name(author),
@@ -90,6 +92,16 @@ def job_for(
         case Examine():
             experts = teachers((author, digest) for author, _, digest in work.experts)
             return made(f"audit-{work.round}", work.experts, kind="audit", seed=0, teachers=experts)
+
+
+def _joined(view: View, named: Sequence[bytes]) -> Mapping[bytes, Mapping[Label, int]]:
+    """What each of some silos' counts weigh among them."""
+    counts = view.weighed(named)
+    for author in named:
+        if author not in counts:
+            silo = view.manifest.silo_name(author)
+            raise Failed(f"{silo} has no join: nobody knows its label counts")
+    return counts
 
 
 def _job(

@@ -6,13 +6,13 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from dcfm_node.data.raw import Floats, Labels
+from dcfm_node.data.raw import Labels, Stored
 
 Firsts = NDArray[np.int64]
 """(N,): for each sample, the first that has the same values."""
 
 
-def first_alike(x: Floats) -> Firsts:
+def first_alike(x: Stored) -> Firsts:
     """For each of N samples the first that has the same values; itself, where there is none."""
     seen: dict[bytes, int] = {}
     rows = (np.ascontiguousarray(row).data.cast("B") for row in x)

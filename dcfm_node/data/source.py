@@ -14,7 +14,7 @@ from dcfm_node.data.folder import read_folder
 from dcfm_node.data.idx import read_idx
 from dcfm_node.data.labels import constant, encode, from_one
 from dcfm_node.data.npz import read_npz
-from dcfm_node.data.raw import Floats, Labels, Raw, check_shapes
+from dcfm_node.data.raw import Labels, Raw, Stored, check_shapes, unit
 from dcfm_node.data.spec import AttributeSource, BuiltinData, DataSpec, FileData, IdxData, NpzData
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Manifest
@@ -28,11 +28,11 @@ Counts = tuple[tuple[tuple[int, ...], int], ...]
 
 @dataclass(frozen=True, slots=True)
 class SiloData:
-    """D_k, split. x is (N, *sample_shape) float32, c is (N, n) int64."""
+    """D_k, split. x is (N, *sample_shape), c is (N, n) int64."""
 
-    x: Floats
+    x: Stored
     c: Labels
-    holdout_x: Floats
+    holdout_x: Stored
     holdout_c: Labels
     counts: Counts
     """(combination, number of training samples), sorted; what `join` publishes."""
@@ -64,11 +64,12 @@ def load(spec: DataSpec, manifest: Manifest) -> SiloData:
     return SiloData(*parts, counts(c[~held]), _digest(*parts), warnings, notes)
 
 
-def odd_scale(x: Floats) -> str:
+def odd_scale(x: Stored) -> str:
     """What is odd about the scale of samples (N, …), and what to do; empty if it is near unit."""
-    mean, low, high = float(x.mean(dtype=np.float64)), float(x.min()), float(x.max())
+    low, high = float(unit(x.min())), float(unit(x.max()))
     parts = np.array_split(x.ravel(), max(1, x.size // PART))  # in float64 all would be large
-    squares = (float(np.square(part - mean, dtype=np.float64).sum()) for part in parts)
+    mean = sum(float(unit(part).sum(dtype=np.float64)) for part in parts) / x.size
+    squares = (float(np.square(unit(part) - mean, dtype=np.float64).sum()) for part in parts)
     deviation = math.sqrt(sum(squares) / x.size)
     if SMALL <= deviation <= LARGE and abs(mean) <= LARGE:
         return ""
@@ -166,11 +167,11 @@ def _sources(spec: FileData, manifest: Manifest) -> dict[str, AttributeSource]:
     return {name: spec.attributes.get(name, AttributeSource()) for name in names}
 
 
-def _checked(raw: Raw) -> Floats:
-    """x as float32; uint8 scaled from 0 … 255 to [-1, 1]."""
+def _checked(raw: Raw) -> Stored:
+    """x as it is kept, copied only where it is stored otherwise."""
     x: NDArray[Any] = raw.x
     if x.dtype == np.uint8:
-        return x.astype(np.float32) * np.float32(2.0 / 255.0) - np.float32(1.0)
+        return x
     if x.dtype.kind != "f":
         raise DataError(
             f"samples are stored as {x.dtype}",
@@ -178,8 +179,9 @@ def _checked(raw: Raw) -> Floats:
             fix="store floating point numbers, or uint8 for pixels",
         )
     with np.errstate(over="ignore"):
-        floats = x.astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(floats.reshape(len(x), -1)).all(axis=1))
+        floats = x.astype(np.float32, copy=False)
+    rows = np.array_split(floats.reshape(len(x), -1), max(1, x.size // PART))
+    bad = np.flatnonzero(np.concatenate([~np.isfinite(part).all(axis=1) for part in rows]))
     if bad.size:
         raise DataError(
             f"x holds NaN or infinite values ({bad.size} samples)",

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,11 +70,11 @@ def run_demo(
     wish = Wish(domain, schedule or "alternating", seed, silos, shorten)
     wish.check()
     needs(domain)
-    console = Console(stderr=json_output, highlight=False)
+    console = live.screen(stderr=json_output)
     with terminable():
         stage, manifest, statuses, answers, lost = play(out, wish, console, began)
         released_s = time.monotonic() - began
-        console.print(f"released after {live.clock(released_s)}; judging what it can draw")
+        live.tell(console, f"released after {live.clock(released_s)}; judging what it can draw")
         held = {name: answer for name, answer in answers.items() if answer is not None}
         student = next(iter(held.values()))
         evaluation = judge(stage, wish, student)
@@ -92,8 +93,8 @@ def run_demo(
         )
     (out / "report.json").write_text(json.dumps(found, indent=2) + "\n")
     if not json_output:
-        told = f"\n{report.table(found)}\n\n{report.next_steps(stage, manifest, called())}"
-        console.print(told, soft_wrap=True)
+        table, steps = report.table(found), report.next_steps(stage, manifest, called())
+        live.tell(console, "", *table.split("\n"), "", *steps.split("\n"))
     return found
 
 
@@ -182,9 +183,9 @@ def watch(
         pace.observe(statuses, now)
         show(frame(manifest, statuses, pace, now - began, nodes.lost))
         if ended_without(statuses):
-            reasons = "\n".join(next(iter(statuses.values()))["problems"])
             raise Failed(
-                f"the run released no student\n{reasons}",
+                "the run released no student",
+                more=next(iter(statuses.values()))["problems"],
                 fix="try another --seed; 'dcfm-node status --explain' shows a node's own reason",
             )
         if len(statuses) == len(nodes.alive) and released(statuses):
@@ -229,7 +230,8 @@ def fetch(stage: Stage, node: NodeFolder) -> None:
         check=False,
     )
     if done.returncode:
-        raise Failed(f"'dcfm-node student fetch' failed:\n{done.stderr}", where=node.name)
+        told = done.stderr.split("\n")
+        raise Failed("'dcfm-node student fetch' failed:", where=node.name, more=told)
 
 
 def judge(stage: Stage, wish: Wish, student: Mapping[str, Any]) -> "Evaluation":
@@ -247,14 +249,16 @@ def judge(stage: Stage, wish: Wish, student: Mapping[str, Any]) -> "Evaluation":
 
 
 def keep_snapshots(stage: Stage) -> None:
-    """Link what nodes hold: they drop what their run needs no more, and the report compares all."""
+    """Copy what nodes hold: they drop what their run needs no more, and the report compares all."""
     folder = stage.out / KEPT
     folder.mkdir(exist_ok=True)
     for node in stage.nodes:
         for path in (node.state / "snapshots").glob("*.safetensors"):
             if not (folder / path.name).exists():
                 with contextlib.suppress(FileNotFoundError):  # dropped since it was listed
-                    (folder / path.name).hardlink_to(path)
+                    # Not linked: not every filesystem has hard links.
+                    shutil.copyfile(path, part := folder / "part")
+                    part.replace(folder / path.name)
 
 
 def find(stage: Stage, digest: bytes) -> Path:

@@ -41,7 +41,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Samples:
-    """Private data: x (N, *sample_shape) float32, c (N, n) int64."""
+    """Private data: x (N, *sample_shape) float32 or bytes (`sources.unit`), c (N, n) int64."""
 
     x: Tensor
     c: Tensor

@@ -20,7 +20,8 @@ Key = Annotated[bytes, Field(min_length=32, max_length=32)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 """Name of a silo or an attribute: lower case, 1 to 32 characters."""
 
-Reason = Annotated[str, Field(max_length=500)]
+MAX_REASON = 500
+Reason = Annotated[str, Field(max_length=MAX_REASON)]
 Version = Annotated[str, Field(max_length=32)]
 Round = Annotated[int, Field(ge=0, le=10_000)]
 MAX_TERM = 2**40

@@ -2,9 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from dcfm_node.errors import UserError
 from dcfm_node.records.base import (
+    MAX_REASON,
     Count,
     Digest,
     Epoch,
@@ -174,6 +176,22 @@ class Withdraw(Model):
 
     kind: Literal["withdraw"] = "withdraw"
     reason: Reason
+
+
+def check_reason(text: object) -> str:
+    """An operator's reason, held to what is asked of a peer's.
+
+    Raises:
+        UserError: a record may not bear it.
+    """
+    try:
+        return Withdraw.model_validate({"reason": text}).reason
+    except ValidationError as error:
+        raise UserError(
+            f"the reason does not fit a record: {error.errors()[0]['msg'].lower()}",
+            where="--reason",
+            fix=f"give at most {MAX_REASON} characters, in UTF-8",
+        ) from error
 
 
 Body = Annotated[

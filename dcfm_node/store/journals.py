@@ -91,6 +91,13 @@ class JournalStore:
             ]
         return entries, forks
 
+    def holds(self, run: bytes, author: bytes, seq: int, envelope: bytes) -> bool:
+        """Whether this very entry is on the disk."""
+        of = (run, author, seq)
+        with self._explained():
+            found = "SELECT envelope FROM entry WHERE run = ? AND author = ? AND seq = ?"
+            return bool(self._db.execute(found, of).fetchone() == (envelope,))
+
     def beats(self, run: bytes) -> list[SealedBeat]:
         """The beats kept, in author order, verified."""
         found = []

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dcfm_node import __version__
+from dcfm_node.errors import writable
+from dcfm_node.records.base import MAX_REASON
 from dcfm_node.records.entries import (
     Body,
     Expert,
@@ -32,6 +34,7 @@ from dcfm_node.swarm.effects import (
     Effect,
     Event,
     Foreign,
+    Gone,
     Held,
     Leave,
     LinkDown,
@@ -56,7 +59,16 @@ from dcfm_node.swarm.journal import Proofs
 from dcfm_node.swarm.liveness import Duty, Liveness, Pace
 from dcfm_node.swarm.needs import spent
 from dcfm_node.swarm.outcome import in_vain, outcome_of, still_true
-from dcfm_node.swarm.plan import Situation, Step, audited_round, next_step, unaudited, wanted
+from dcfm_node.swarm.plan import (
+    CHECKPOINT_FACTOR,
+    CHECKPOINT_SLACK_BYTES,
+    Situation,
+    Step,
+    audited_round,
+    next_step,
+    unaudited,
+    wanted,
+)
 from dcfm_node.swarm.rounds import turn
 from dcfm_node.swarm.verdicts import given_up, on_claims, on_unfit, once, owed
 from dcfm_node.swarm.writer import Writer
@@ -157,8 +169,8 @@ class Node:
                 return self.exchange.hear_foreign(event)
             case LinkUp() | LinkDown() | Carried():
                 return self._on_link(event, now)
-            case Held():
-                self.holdings.arrived(event.digest, now)
+            case Held() | Gone():
+                self._on_disk(event, now)
             case Unfit() | Misbehaved():
                 self._on_offence(event)
             case Progressed():
@@ -166,13 +178,14 @@ class Node:
             case Downloading():
                 self.holdings.moved(now)
                 if self.work is None:
-                    self.progress = (event.done, event.total)
+                    over = event.done == event.total  # the next one has nothing yet
+                    self.progress = (0, 0) if over else (event.done, event.total)
             case Worked() | Checkpointed():
                 return self._on_worked(event)
             case WorkFailed():
                 return self._on_failed(event, now)
             case Leave():
-                self.writer.later([Withdraw(reason=event.reason)])
+                self.writer.later([Withdraw(reason=writable(event.reason)[:MAX_REASON])])
             case Drain():
                 self.draining = True
         return []  # a Tick says the time and nothing else
@@ -187,9 +200,19 @@ class Node:
             peer.linked = isinstance(event, LinkUp)
         if isinstance(event, LinkDown):
             return []
-        self._gossip_at = 0.0
         self._linked_at = now if self._linked_at is None else self._linked_at
-        return []
+        if isinstance(event, Carried):
+            self._gossip_at = 0.0
+            return []
+        if self.exchange.own_beat is None:
+            self._beat()
+        return self.exchange.greet(event.peer, now)
+
+    def _on_disk(self, event: Held | Gone, now: float) -> None:
+        if isinstance(event, Held):
+            self.holdings.arrived(event.digest, now)
+        else:
+            self.holdings.gone(event.digest)
 
     def _on_offence(self, event: Unfit | Misbehaved) -> None:
         view = self.exchange.view
@@ -203,8 +226,8 @@ class Node:
 
     def _on_worked(self, event: Worked | Checkpointed) -> list[Effect]:
         if isinstance(event, Worked) and event.work == self.work:
-            self.work = None  # else it was cancelled while its snapshot was taken in
-            self.failing = None
+            # Else it was cancelled while its snapshot was taken in.
+            self.work, self.progress, self.failing = None, (0, 0), None
         bodies, snapshot = outcome_of(event, self.manifest), event.snapshot
         if snapshot is not None and snapshot.digest not in self.held:
             if not all(still_true(body, self.exchange.view, self.me) for body in bodies):
@@ -283,7 +306,7 @@ class Node:
             if not isinstance(action, Vote | Lease | Expert | Refuse) or not may_say:
                 break
             effects += self.writer.publish(action, self._wall(now))
-        wants = wanted(situation)
+        wants = {key: named for key, named in wanted(situation).items() if self._fits(named)}
         effects += self.holdings.seek(wants, now)
         checkpoints = self.held & situation.view.checkpointed.keys()
         effects += self.holdings.drop(checkpoints - wants.keys())
@@ -294,6 +317,14 @@ class Node:
         self.step = step
         effects += self._work(step, now)
         return effects
+
+    def _fits(self, snapshot: Snapshot) -> bool:
+        """Whether a snapshot can be one of this run: no room is made for what cannot."""
+        if self.quota is None:
+            return True
+        progress = snapshot.digest in self.exchange.view.checkpointed
+        most = CHECKPOINT_FACTOR * self.quota + CHECKPOINT_SLACK_BYTES if progress else self.quota
+        return snapshot.size <= most
 
     def _may_write(self) -> bool:
         return self.exchange.recovery.writable and not self.exchange.usurped
@@ -324,6 +355,8 @@ class Node:
             gone=lambda key: key != self.me and liveness.gone(key, now),
             lost=lambda digest: self.holdings.lost(digest, now),
             booth=booth,
+            work=self.work,
+            led_for=lambda term: liveness.waited(Duty(self.me, "lead", term), now),
             inherited=self.inherited,
         )
 
@@ -372,7 +405,7 @@ class Node:
         asked = step.action if isinstance(step.action, Work) else None
         effects: list[Effect] = []
         if self.work is not None and in_vain(self.work, asked, self.exchange.view, self.me):
-            self.work = None
+            self.work, self.progress = None, (0, 0)
             effects.append(Cancel())
         idle = self.work is None and not self.writer.pending and not self.draining
         if asked is not None and idle and now >= self._retry_at:

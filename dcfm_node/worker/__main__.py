@@ -1,36 +1,36 @@
-"""`python -m dcfm_node.worker`: read jobs, train, tell. Ends when stdin ends."""
+"""`python -P -m dcfm_node.worker`: read jobs, train, tell. Ends when stdin ends."""
 
 import os
 import sys
 import threading
+import traceback
 from queue import SimpleQueue
 
 from dcfm_node.errors import UserError
 from dcfm_node.worker import ranks
 from dcfm_node.worker.jobs import Bench
-from dcfm_node.worker.messages import Broken, Job, Line, Setup
+from dcfm_node.worker.messages import MAX_REASON, SETUP, Broken, Job, Line, Setup, Starting
+
+_told = threading.Lock()
 
 
 def main() -> None:
     """Serve jobs until the daemon goes away, and never outlive it."""
-    ranks.begin()
     lines: SimpleQueue[str] = SimpleQueue()
-    if ranks.rank() == 0:
-        threading.Thread(target=_read, args=(lines,), daemon=True).start()
-    bench = None
+    threading.Thread(target=_read, args=(lines,), daemon=True).start()
+    bench, shown = _set_up(lines.get()), ""
     while True:
-        line = ranks.share(lines.get() if ranks.rank() == 0 else "")
-        if bench is None:
-            bench = _set_up(Setup.model_validate_json(line))
-        else:
-            _work(bench, Job.model_validate_json(line))
+        shown = _work(bench, lines.get(), shown)
 
 
 def tell(line: Line) -> None:
     """One line to the daemon; of several ranks only the first speaks."""
     if ranks.rank() == 0:
-        sys.stdout.write(line.model_dump_json() + "\n")
-        sys.stdout.flush()
+        with _told:
+            sys.stdout.write(line.model_dump_json() + "\n")
+            sys.stdout.flush()
+    elif isinstance(line, Broken):
+        print(line.reason, file=sys.stderr, flush=True)
 
 
 def _read(lines: "SimpleQueue[str]") -> None:
@@ -40,25 +40,59 @@ def _read(lines: "SimpleQueue[str]") -> None:
     os._exit(0)
 
 
-def _set_up(setup: Setup) -> Bench:
+def _set_up(line: str) -> Bench:
+    """The first rank looks at everything before it starts the others."""
+    setup, first = Setup.model_validate_json(line), ranks.rank() == 0
     try:
-        bench = Bench(setup, tell)
-    except UserError as error:
-        tell(Broken(key="setup", reason=str(error), exit_code=error.exit_code))
-        sys.exit(error.exit_code)
+        device = ranks.choose(setup.device)
+        if not first:
+            ranks.meet(device)
+        tell(Starting(doing="reads the private data"))
+        bench = Bench(setup, tell, device)
+        if first and ranks.size() > 1:
+            tell(Starting(doing=f"waits for the other {ranks.size() - 1} of its processes"))
+            ranks.start_others(line, setup.scratch)
+            ranks.meet(device)
+    except Exception as error:
+        reason, _ = _reason(error, "")
+        code = error.exit_code if isinstance(error, UserError) else 1
+        tell(Broken(key=SETUP, reason=reason, exit_code=code))
+        sys.exit(code)
     tell(bench.ready())
     return bench
 
 
-def _work(bench: Bench, job: Job) -> None:
+def _work(bench: Bench, line: str, shown: str) -> str:
+    """Do a job, or tell why not. A traceback like the last one, `shown`, is not shown again.
+
+    Returns: the last one shown.
+    """
+    job = Job.model_validate_json(line)
     try:
+        ranks.share(line)
         done = bench.run(job)
-    except (UserError, OSError, RuntimeError, ValueError, ArithmeticError) as error:
-        tell(Broken(key=job.key, reason=f"{type(error).__name__}: {error}"))
-        if ranks.size() > 1:
-            raise
-        return
+    except Exception as error:
+        reason, shown = _reason(error, shown)
+        tell(Broken(key=job.key, reason=reason))
+        # The other ranks wait for this one in the midst of a step, and after an error of CUDA's
+        # every later call fails too.
+        if ranks.size() > 1 or (bench.accelerated and not isinstance(error, UserError)):
+            sys.exit(1)
+        return shown
     tell(done)
+    return shown
+
+
+def _reason(error: Exception, shown: str) -> tuple[str, str]:
+    """Why it failed, for the operator, and the traceback last shown: this one's where it is new
+    and the fault is ours."""
+    if isinstance(error, UserError):
+        return str(error)[:MAX_REASON], shown
+    if lost := ranks.ended():
+        return lost, shown
+    if (found := traceback.format_exc()) != shown:
+        print(found, file=sys.stderr, flush=True)
+    return f"{type(error).__name__}: {error}"[:MAX_REASON], found
 
 
 if __name__ == "__main__":

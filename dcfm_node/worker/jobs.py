@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from dcfm_node.data.raw import Labels, Stored
 from dcfm_node.data.source import load
 from dcfm_node.errors import Failed
 from dcfm_node.flow import federated, networks, owners, stages, students
@@ -38,21 +38,31 @@ TELL_S = 0.5
 class Bench:
     """Holds what all jobs of a silo share: the manifest, the data, the device.
 
+    Args:
+        device: of this rank, if it is chosen already.
+
     Raises:
-        DataError: the private data does not fit the manifest.
+        UserError: the private data does not fit the manifest, or the machine has no such device.
     """
 
-    def __init__(self, setup: Setup, tell: Callable[[Line], None]) -> None:
+    def __init__(
+        self, setup: Setup, tell: Callable[[Line], None], device: torch.device | None = None
+    ) -> None:
         self._setup, self._tell = setup, tell
         self._manifest = decode_manifest(bytes.fromhex(setup.manifest))
         if setup.threads:
             torch.set_num_threads(setup.threads)
-        self._device = _device(setup.device)
+        self._device = ranks.choose(setup.device) if device is None else device
         data = load(setup.data, self._manifest)
         self._counts, self._digest = data.counts, data.digest
         self._warnings, self._notes = data.warnings, data.notes
         self._train = _samples(data.x, data.c)
         self._holdout = _samples(data.holdout_x, data.holdout_c)
+
+    @property
+    def accelerated(self) -> bool:
+        """Whether it trains on a GPU."""
+        return self._device.type == "cuda"
 
     def ready(self) -> Ready:
         """What the daemon must know of this worker."""
@@ -152,22 +162,18 @@ class Bench:
         def save(state: Weights) -> None:
             nonlocal saved_at, published_at, hindrance
             saved_at, why = time.monotonic(), ""
+            due = job.kind == "distil" and saved_at - published_at >= self._setup.publish_s
             try:
                 _save(state, job.checkpoint)
+                if due:
+                    self._publish(job, state)
+                    published_at = saved_at
             except Failed as error:
                 why = str(error)
             if why != hindrance:
                 hindrance = why
                 self._tell(Hindered(key=job.key, reason=why))
-            due = job.kind == "distil" and saved_at - published_at >= self._setup.publish_s
-            if due and not why:
-                published_at, step = saved_at, int(state["step"])
-                path = job.checkpoint.with_suffix(f".{step}")
-                path.unlink(missing_ok=True)
-                path.hardlink_to(job.checkpoint)  # which is only ever replaced, never changed
-                self._tell(Saved(key=job.key, path=path, step=step))
 
-        cuda = self._device.type == "cuda"
         return Hooks(
             device=self._device,
             progress=progress,
@@ -175,21 +181,19 @@ class Bench:
             due=due,
             resume=_farthest(job),
             save_every=SAVE_STEPS,
-            bf16=self._setup.bf16 and cuda,
-            compile=self._setup.compile and cuda,
+            bf16=self._setup.bf16 and self.accelerated,
+            compile=self._setup.compile and self.accelerated,
         )
 
+    def _publish(self, job: Job, state: Weights) -> None:
+        """A second file for peers, since not every filesystem has hard links."""
+        step = int(state["step"])
+        path = job.checkpoint.with_suffix(f".{step}")
+        _save(state, path)
+        self._tell(Saved(key=job.key, path=path, step=step))
 
-def _device(wish: str) -> torch.device:
-    if wish == "cuda" or (wish == "auto" and torch.cuda.is_available()):
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("cpu")
 
-
-def _samples(
-    x: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]",
-    c: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]",
-) -> Samples:
+def _samples(x: Stored, c: Labels) -> Samples:
     return Samples(torch.from_numpy(x), torch.from_numpy(c))
 
 

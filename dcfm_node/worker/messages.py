@@ -1,5 +1,6 @@
 """What the daemon and its worker say to each other: one JSON object a line, both ways."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,11 @@ from dcfm_node.records.entries import Label
 
 Told = Annotated[str, BeforeValidator(writable)]
 """Words for the operator. They may name files, whose names may be no text."""
+WORKER = (sys.executable, "-P", "-X", "faulthandler", "-m", "dcfm_node.worker")
+"""How a worker is started. -P: a module that lies in the current folder is never imported."""
+SETUP = "setup"
+"""In place of a job's key: what failed is the worker's start."""
+MAX_REASON = 2_000
 
 
 class _Line(BaseModel):
@@ -24,6 +30,7 @@ class Setup(_Line):
     Attributes:
         manifest: canonical bytes of the run's manifest, hex.
         device: "auto" takes CUDA where there is a GPU.
+            scratch: a folder of this node alone, in which several ranks meet.
             threads: torch's threads in each process; 0 leaves torch its own choice.
             bf16, compile: make networks faster on CUDA; elsewhere they change nothing.
             checkpoint_s: at least this long between two checkpoints, in seconds.
@@ -32,6 +39,7 @@ class Setup(_Line):
 
     manifest: str
     data: DataSpec
+    scratch: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0
     bf16: bool = False
@@ -87,6 +95,13 @@ class Job(_Line):
     resume: Path | None = None
     model: Path | None = None
     reference: Path | None = None
+
+
+class Starting(_Line):
+    """What the worker does before it is up, as the end of a sentence that begins with it."""
+
+    event: Literal["starting"] = "starting"
+    doing: str
 
 
 class Ready(_Line):
@@ -151,5 +166,5 @@ class Broken(_Line):
     exit_code: int | None = None
 
 
-Line = Ready | Progress | Saved | Hindered | Done | Broken
+Line = Starting | Ready | Progress | Saved | Hindered | Done | Broken
 LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="event")])

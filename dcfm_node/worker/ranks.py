@@ -1,17 +1,32 @@
 """Several devices as one worker: torch.distributed ranks, NCCL on GPUs and Gloo on CPUs.
 
-Launched through torch.distributed.run. The first rank talks to the daemon; the others hear each
-line from it, so that all run the same job at the same time.
+The first rank is the process that the daemon started. It starts the others, hands them each line
+that it is given, and ends with them: with the first that ends, however it does. They end when their
+stdin does, as it does itself. They meet in a file and talk over the loopback interface alone, so
+that neither a port nor the machine's name matters.
 """
 
 import os
+import subprocess
+import sys
+import threading
+import time
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-IDLE = timedelta(days=3650)
-"""A rank waits for its next job as long as the silo waits for its peers."""
+from dcfm_node.errors import UserError
+from dcfm_node.worker.ending import how_it_ended
+from dcfm_node.worker.messages import WORKER
+
+LONG = timedelta(days=3650)
+"""One rank waits for another's step as long as that lives; if it ends, its end is noticed."""
+LAST_WORDS_S = 5.0
+"""How long the first rank may take to say what it knows, once another ended."""
+
+_others: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def size() -> int:
@@ -24,26 +39,100 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def begin() -> None:
+def choose(wish: str) -> torch.device:
+    """The device of this rank.
+
+    Raises:
+        UserError: the machine has none like that, too few, or one that does not work.
+    """
+    there = torch.cuda.is_available()
+    if wish == "cpu" or (wish == "auto" and not there):
+        return torch.device("cpu")
+    where = f'worker.device = "{wish}"'
+    if not there:
+        built = torch.version.cuda is not None
+        raise UserError(
+            "there is no GPU that torch can use: "
+            + ("no driver or no device answers" if built else "this torch is built for CPUs alone"),
+            where=where,
+            fix='set device = "cpu" or "auto" in node.toml, or '
+            + ("see 'nvidia-smi'" if built else "install a build of torch for CUDA"),
+        )
+    if size() > torch.cuda.device_count():
+        raise UserError(
+            f"{size()} GPUs are asked for, and {torch.cuda.device_count()} are there",
+            where="worker.devices",
+            fix=f"set devices = {torch.cuda.device_count()} in node.toml",
+        )
+    try:
+        torch.cuda.set_device(rank())
+        torch.zeros(1, device="cuda")
+    except RuntimeError as error:
+        raise UserError(
+            f"the GPU cannot be used: {str(error).splitlines()[0]}",
+            where=where,
+            fix="see 'nvidia-smi', or set device = \"cpu\" in node.toml",
+        ) from error
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def start_others(setup: str, folder: Path | None) -> None:
+    """Start the other ranks, if there are to be any, with the line that set this one up.
+
+    Args:
+        folder: where they meet, of this node alone.
+    """
+    if folder is None:
+        raise AssertionError("the daemon names a folder to whom it tells of ranks")
+    for stale in folder.glob("ranks-*"):
+        stale.unlink()
+    os.environ["RANKS_MEET"] = str(folder / f"ranks-{os.getpid()}")
+    for number in range(1, size()):
+        environment = {**os.environ, "RANK": str(number)}
+        # Only the first rank speaks to the daemon, and stdout is how.
+        _others[number] = subprocess.Popen(
+            WORKER, stdin=subprocess.PIPE, stdout=sys.stderr, env=environment
+        )
+        threading.Thread(target=_watch, args=(number,), daemon=True).start()
+    share(setup)
+
+
+def meet(device: torch.device) -> None:
     """Join the other ranks, if there are any."""
     if size() == 1:
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=IDLE)
-    else:
-        dist.init_process_group("gloo", timeout=IDLE)
+    for library in ("GLOO", "NCCL"):
+        os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    store = dist.FileStore(os.environ["RANKS_MEET"], size())  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=store, rank=rank(), world_size=size(), timeout=LONG)
 
 
-def share(line: str) -> str:
-    """The first rank's line, on every rank."""
-    if size() == 1:
-        return line
-    data = line.encode()
-    length = torch.tensor([len(data)])
-    dist.broadcast(length, 0)
-    buffer = torch.zeros(int(length), dtype=torch.uint8)
-    if rank() == 0:
-        buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    dist.broadcast(buffer, 0)
-    return bytes(buffer.tolist()).decode()
+def share(line: str) -> None:
+    """Hand the other ranks a line that this one, the first, was given."""
+    for other in _others.values():
+        if other.stdin is None:
+            raise AssertionError("a rank was started with a pipe")
+        other.stdin.write(line.rstrip("\n").encode() + b"\n")
+        other.stdin.flush()
+
+
+def ended(patience_s: float = 1.0) -> str:
+    """How another rank ended, if one did: then what failed here failed for that."""
+    deadline = time.monotonic() + patience_s
+    while _others and time.monotonic() < deadline:
+        for number, other in _others.items():
+            if (code := other.poll()) is not None:
+                return f"rank {number} of {size()} {how_it_ended(code)}"
+        time.sleep(0.05)
+    return ""
+
+
+def _watch(number: int) -> None:
+    """The group is worth nothing without one of its ranks."""
+    code = _others[number].wait()
+    print(f"rank {number} of {size()} {how_it_ended(code)}", file=sys.stderr, flush=True)
+    time.sleep(LAST_WORDS_S)
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    os._exit(code)

@@ -325,17 +325,16 @@ def quarantines() -> list[Json]:
 def elections() -> Json:
     ranks = [
         case(
-            f"term {term}",
+            f"round {round_}, attempt {attempt}",
             "7.1",
-            term=term,
-            order=[
-                [key.hex(), rank(RUN, term, key).hex()]
-                for key in sorted(
-                    (s.key for s in MANIFEST.roster), key=lambda key: rank(RUN, term, key)
-                )
-            ],
+            round=round_,
+            attempt=attempt,
+            order=sorted(
+                ([s.key.hex(), rank(RUN, round_, attempt, s.key).hex()] for s in MANIFEST.roster),
+                key=lambda pair: pair[1],
+            ),
         )
-        for term in (1, 2, 2**40)
+        for round_, attempt in ((0, 0), (0, 1), (1, 0), (10_000, 2**40))
     ]
     hexed = env.manifest_bytes(MANIFEST).hex()
     return {
@@ -373,6 +372,8 @@ def lineages() -> Json:
     no_quorum = [sealed for sealed in said if sealed is not ballots[0]]
     forged = said[-1].envelope[:-1] + bytes([said[-1].envelope[-1] ^ 1])
     other = env.manifest_bytes(make_manifest(name="other"))
+    fields = MANIFEST.model_dump()
+    del fields["policy"]
     rejected = [
         ("another model", bundle(said), sha256(b"another").hex()),
         ("without a voter", bundle(no_quorum), model),
@@ -380,6 +381,7 @@ def lineages() -> Json:
         ("an entry twice", bundle([*said, said[0]]), model),
         ("a forged entry", bundle(said, entries=[s.envelope for s in said[:-1]] + [forged]), model),
         ("another run's manifest", bundle(said, manifest=other), model),
+        ("a manifest not written out", bundle(said, manifest=pack(fields)), model),
         ("another format", bundle(said, format="dcfm-node/lineage/0"), model),
     ]
     return {

@@ -35,6 +35,23 @@ def pickling(tree):
     return found
 
 
+def linking(tree):
+    """What in a module makes hard links, which CIFS, FAT and others do not have."""
+    links = {"hardlink_to", "link_to", "os.link"}
+    found = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    return [name for name in found if name in links or name.rsplit(".", 1)[-1] in links]
+
+
+@EVERY_SOURCE
+def test_nothing_is_linked(path):
+    assert linking(tree_of(path)) == []
+
+
+@pytest.mark.parametrize("code", ["path.hardlink_to(other)", "import os\nos.link(a, b)"])
+def test_a_link_would_be_seen(code):
+    assert linking(ast.parse(code)) != []
+
+
 @EVERY_SOURCE
 def test_files_and_functions_are_short(path):
     lines = path.read_text(encoding="utf-8").count("\n")

@@ -45,6 +45,7 @@ def test_the_unit_says_what_the_daemon_needs():
     assert said["Service", "NoNewPrivileges"] == "yes"
     assert said["Service", "ProtectSystem"] == "strict"
     assert said["Service", "Restart"] == "on-failure"
+    assert said["Service", "RestartPreventExitStatus"] == "2", "the operator must mend it first"
     assert int(said["Service", "WatchdogSec"]) > 10
     assert " start --config " in said["Service", "ExecStart"]
 

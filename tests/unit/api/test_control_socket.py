@@ -15,6 +15,10 @@ def answer(command: str, arguments: dict[str, Any]) -> dict[str, Any]:
     match command:
         case "echo":
             return {"arguments": arguments}
+        case "defect":
+            raise AttributeError("no such thing")
+        case "unsaid":
+            return {"answer": b"bytes are no JSON"}
         case "fail":
             raise Failed("it cannot be done", fix="do something else")
         case _:
@@ -55,6 +59,32 @@ def test_a_refusal_carries_its_fix(tmp_path: Path) -> None:
 def test_arguments_that_do_not_fit_are_told(tmp_path: Path) -> None:
     with pytest.raises(Failed, match="do not fit"):
         ask(tmp_path, "number", number="seven")
+
+
+@pytest.mark.parametrize("command", ["defect", "unsaid"])
+def test_whatever_goes_wrong_is_an_answer(tmp_path: Path, command: str) -> None:
+    with pytest.raises(Failed, match=r"failed at 'defect': AttributeError: no such|do not fit"):
+        ask(tmp_path, command)
+
+
+def test_what_an_answer_waits_for_may_go_wrong_too(tmp_path: Path) -> None:
+    async def later() -> dict[str, Any]:
+        raise KeyError("silo")
+
+    async def both() -> None:
+        server = await serve(tmp_path, lambda command, arguments: later())
+        try:
+            await asyncio.to_thread(call, tmp_path, "withdraw")
+        finally:
+            server.close()
+
+    with pytest.raises(Failed, match="the daemon failed at 'withdraw': KeyError"):
+        asyncio.run(both())
+
+
+def test_a_request_that_is_too_long_is_told(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="a request is one line of at most 65536 bytes"):
+        ask(tmp_path, "echo", reason="x" * 100_000)
 
 
 def test_the_socket_is_its_owners_alone(tmp_path: Path) -> None:

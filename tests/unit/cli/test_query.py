@@ -77,6 +77,36 @@ def test_who_withdrew_is_told_so_and_not_asked(
     assert capsys.readouterr().out == "this silo had withdrawn already: moved\n"
 
 
+@pytest.mark.parametrize("reason", ["x" * 501, "caf\udce9"])
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_reason_that_no_record_bears_is_told_before_anybody_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    config: Path,
+    reason: str,
+    options: tuple[str, ...],
+) -> None:
+    """Too long, or in Latin-1 on the command line."""
+    asked: list[str] = []
+    monkeypatch.setattr(query, "call", answering(leaving(), asked))
+    arguments = ("withdraw", "--reason", reason, "--yes", "-c", config, *options)
+    assert run(monkeypatch, *arguments) == 2
+    assert asked == []
+    said = capsys.readouterr()
+    assert "give at most 500 characters, in UTF-8" in said.out + said.err
+
+
+def test_a_node_that_does_not_stop_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: Path
+) -> None:
+    clock = iter(range(0, 10_000, 7))
+    monkeypatch.setattr(query.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(query.time, "sleep", lambda _: None)
+    monkeypatch.setattr(query, "call", answering({"stop": {"stopping": True}, "status": {}}, []))
+    assert run(monkeypatch, "stop", "-c", config, "--json") == 1
+    assert json.loads(capsys.readouterr().out)["stopped"] is False
+
+
 def test_a_starting_node_is_exit_code_3_of_commands_that_need_more(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: Path
 ) -> None:

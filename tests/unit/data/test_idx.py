@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dcfm_node.data.raw import unit
 from dcfm_node.data.source import load
 from dcfm_node.data.spec import AttributeSource, IdxData
 from dcfm_node.errors import DataError
@@ -36,7 +37,7 @@ def test_images_and_labels(tmp_path: Path, packed: bool) -> None:
         images, labels = gzip.compress(images), gzip.compress(labels)
     data = load(pair(tmp_path, images, labels), RUN)
     assert data.x.shape[1:] == (1, 3, 2)
-    pixels = np.concatenate([data.x, data.holdout_x])
+    pixels = unit(np.concatenate([data.x, data.holdout_x]))
     order = np.argsort(pixels[:, 0, 0, 0])
     assert np.allclose(pixels[order, 0], IMAGES / 127.5 - 1, atol=1e-6)
     assert np.concatenate([data.c, data.holdout_c])[order, 0].tolist() == LABELS.tolist()
@@ -100,7 +101,7 @@ def test_mnist() -> None:
     )
     data = load(spec, manifest(shape=(1, 28, 28), attributes=(DIGIT,)))
     assert (len(data.x), len(data.holdout_x)) == (9_000, 1_000)
-    assert (data.x.min(), data.x.max()) == (-1.0, 1.0)
+    assert (data.x.min(), data.x.max()) == (0, 255)
     every = np.concatenate([data.c, data.holdout_c])[:, 0]
     # The published sizes of the ten classes.
     assert np.bincount(every).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]

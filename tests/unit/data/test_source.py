@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcfm_node.data.builtin import builtin
+from dcfm_node.data.raw import unit
 from dcfm_node.data.source import SiloData, counts, holdout_mask, load, odd_scale
 from dcfm_node.data.spec import AttributeSource, BuiltinData, NpzData
 from dcfm_node.errors import DataError, UserError
@@ -27,7 +28,7 @@ def saved(folder: Path, **arrays: Any) -> NpzData:
 
 
 def whole(data: SiloData) -> set[tuple[tuple[float, ...], tuple[int, ...]]]:
-    x, c = np.concatenate([data.x, data.holdout_x]), np.concatenate([data.c, data.holdout_c])
+    x, c = unit(np.concatenate([data.x, data.holdout_x])), np.concatenate([data.c, data.holdout_c])
     rows = zip(x.reshape(len(x), -1).tolist(), c.tolist(), strict=True)
     return {(tuple(values), tuple(label)) for values, label in rows}
 

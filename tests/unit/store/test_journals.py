@@ -61,6 +61,15 @@ def test_entries_come_back_by_author_and_seq(store: JournalStore) -> None:
     assert store.load(RUN) == (wanted, [])
 
 
+def test_it_says_whether_this_very_entry_is_on_the_disk(store: JournalStore) -> None:
+    said, other = entry(ANNA, 0), entry(ANNA, 0, why="other")
+    assert not store.holds(RUN, ANNA.key, 0, said.envelope)
+    store.append(RUN, ANNA.key, 0, said.envelope)
+    assert store.holds(RUN, ANNA.key, 0, said.envelope)
+    assert not store.holds(RUN, ANNA.key, 0, other.envelope)
+    assert not store.holds(OTHER_RUN, ANNA.key, 0, said.envelope)
+
+
 def test_what_another_connection_reads_is_committed(store: JournalStore, path: Path) -> None:
     store.append(RUN, ANNA.key, 0, entry(ANNA, 0).envelope)
     other = JournalStore(path)

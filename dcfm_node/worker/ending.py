@@ -1,0 +1,53 @@
+"""How a process ended, in words; loads nothing, so that the daemon can say it too."""
+
+import signal
+from pathlib import Path
+
+CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT}
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def how_it_ended(code: int, *, said: str = "", for_memory: bool = False) -> str:
+    """What an exit status means.
+
+    Args:
+        code: as `subprocess` gives it: below 0 is a signal.
+        said: the last line on its stderr, told where it ended by itself.
+        for_memory: the kernel is known to have killed for memory while it lived.
+    """
+    if code >= 0:
+        return f"ended with exit code {code}" + (f": {said}" if said else "")
+    try:
+        number = signal.Signals(-code)
+    except ValueError:
+        return f"was killed by signal {-code}"
+    name = f"signal {number.value} ({number.name})"
+    if number in CRASHES:
+        return f"crashed with {name}" + (f": {said}" if said else "")
+    if number != signal.SIGKILL:
+        return f"was killed by {name}"
+    if for_memory:
+        return (
+            f"was killed by {name}, for memory: the kernel ended a process of this control group;"
+            " give the machine or the unit more, or take less data or a smaller batch"
+        )
+    return (
+        f"was killed by {name}, by hand or, most often, by the kernel for memory: 'journalctl -k'"
+        " or 'dmesg' says which"
+    )
+
+
+def kills_for_memory(membership: str | None = None, root: Path = CGROUPS) -> int:
+    """How many processes of this control group the kernel killed for memory; 0 where it does not
+    say.
+
+    Args:
+        membership: this process's /proc/self/cgroup, read if None.
+    """
+    try:
+        text = Path("/proc/self/cgroup").read_text() if membership is None else membership
+        group = next(line[3:] for line in text.splitlines() if line.startswith("0::"))
+        events = (root / group.lstrip("/") / "memory.events").read_text()
+        return next(int(line.split()[1]) for line in events.splitlines() if "oom_kill " in line)
+    except (OSError, StopIteration, ValueError, IndexError):
+        return 0

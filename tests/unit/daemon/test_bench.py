@@ -1,0 +1,106 @@
+"""What the worker makes of work, and what is said of work that fails."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dcfm_node.daemon.bench import Bench
+from dcfm_node.store.snapshots import SnapshotStore
+from dcfm_node.swarm.effects import Distil, Event, Progressed, Score, Train, Work, WorkFailed
+from dcfm_node.worker.messages import Broken, Done, Job, Progress
+from tests.unit.swarm.builders import Run
+from tests.unit.swarm.test_node import started
+
+RUN = Run(3)
+LOCAL = Train("local", 0)
+DISTIL = Distil(0, 1, bytes(32), ((RUN.keys[1], bytes(32), bytes(32)),), (), False)
+
+
+class Table:
+    """A bench whose trainer notes its jobs, and the events that come of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.jobs: list[Job] = []
+        self.events: list[Event] = []
+        self.node = started(RUN)
+        trainer: Any = SimpleNamespace(submit=self.jobs.append, cancel=lambda: None)
+        self.bench = Bench(
+            trainer,
+            SnapshotStore(folder),
+            folder / "work",
+            put=self.events.append,
+            spawn=lambda coroutine: coroutine.close(),
+        )
+
+    def fail(self, work: Work, reason: str) -> None:
+        self.bench.start(work, self.node, "")
+        self.bench.hear(Broken(key=self.jobs[-1].key, reason=reason))
+
+    def do(self, work: Work) -> None:
+        self.bench.start(work, self.node, "")
+        self.bench.hear(Done(key=self.jobs[-1].key, metrics={}))
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    return Table(tmp_path)
+
+
+def test_a_job_that_fails_is_counted_and_told_with_its_cause_until_its_kind_succeeds(
+    table: Table,
+) -> None:
+    for times in range(1, 14):
+        table.fail(LOCAL, "IndexError: 1000\n  fix: see the labels")
+        often = f"{times} times" if times > 1 else "once"
+        assert table.bench.problems() == [
+            f"its work (local) failed {often} and is tried again: IndexError: 1000; see the labels"
+        ]
+    assert [type(event) for event in table.events] == [WorkFailed] * 13
+    table.do(Score(bytes(32), table_snapshot(table), None))
+    assert len(table.bench.problems()) == 1
+    table.do(LOCAL)
+    assert table.bench.problems() == []
+
+
+def test_another_job_of_a_kind_is_counted_anew(table: Table) -> None:
+    table.fail(LOCAL, "first")
+    table.fail(LOCAL, "first")
+    table.fail(Train("local", 1), "second")
+    assert table.bench.problems() == ["its work (local) failed once and is tried again: second"]
+
+
+def test_a_teacher_without_a_join_fails_its_job_and_not_the_node(table: Table) -> None:
+    """Whatever a record names: what cannot be made a job of has failed."""
+    table.bench.start(DISTIL, table.node, "")
+    (event,) = table.events
+    assert isinstance(event, WorkFailed)
+    assert event.work == DISTIL
+    assert (
+        event.reason == "it cannot be begun: silo-0001 has no join: nobody knows its label counts"
+    )
+    assert "its work (distil) failed once" in table.bench.problems()[0]
+    assert table.jobs == []
+
+
+def test_a_folder_that_cannot_be_used_fails_the_job(tmp_path: Path) -> None:
+    (tmp_path / "work").write_text("a file")
+    table = Table(tmp_path)
+    table.bench.start(LOCAL, table.node, "")
+    assert isinstance(table.events[0], WorkFailed)
+
+
+def test_lines_of_other_jobs_are_let_pass(table: Table) -> None:
+    table.bench.start(LOCAL, table.node, "")
+    table.bench.hear(Progress(key="other", done=1, total=2, metrics={}))
+    assert table.events == []
+    table.bench.hear(Progress(key=table.jobs[0].key, done=1, total=2, metrics={}))
+    assert table.events == [Progressed(1, 2)]
+
+
+def table_snapshot(table: Table) -> bytes:
+    """Of a file that the bench's store holds."""
+    path = table.bench._folder / "made"
+    path.write_bytes(b"a student")
+    return table.bench._snapshots.adopt(path).digest
