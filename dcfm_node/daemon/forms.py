@@ -13,6 +13,7 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from dcfm_node.errors import PeerError
+from dcfm_node.records.entries import Snapshot
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema
@@ -22,10 +23,20 @@ from dcfm_node.worker.messages import Ready
 
 
 class Form(NamedTuple):
-    """One network, those of these silos together, or how far a student is."""
+    """One network, those of these silos together, or how far a student is; of a size in bytes, or
+    of any (0)."""
 
     kind: Literal["network", "ensemble", "checkpoint"]
     silos: tuple[str, ...] = ()
+    size: int = 0
+
+    def of(self, snapshot: Snapshot) -> "Form":
+        """The same, of the size that a record says."""
+        return self._replace(size=snapshot.size)
+
+    def includes(self, other: "Form") -> bool:
+        """Whether whatever is not this is not the other either."""
+        return other == self or (self.size == 0 and other._replace(size=0) == self)
 
 
 NETWORK, CHECKPOINT = Form("network"), Form("checkpoint")
@@ -50,15 +61,16 @@ class Forms:
         what the manifest asks."""
         found: dict[bytes, dict[bytes | None, Form]] = defaultdict(dict)
         if (continues := self.manifest.continues) is not None and continues.student is not None:
-            found[continues.student.digest][None] = NETWORK
+            found[continues.student.digest][None] = NETWORK.of(continues.student)
         for expert in view.expert_entries.values():
-            found[expert.body.snapshot.digest][expert.digest] = NETWORK
+            found[expert.body.snapshot.digest][expert.digest] = NETWORK.of(expert.body.snapshot)
         for student in view.students.values():
-            found[student.body.snapshot.digest][student.digest] = self.of_student(
-                view, student.digest
-            )
+            form = self.of_student(view, student.digest).of(student.body.snapshot)
+            found[student.body.snapshot.digest][student.digest] = form
         for digest, checkpoints in view.checkpointed.items():
-            found[digest] |= {said.digest: CHECKPOINT for said in checkpoints.values()}
+            found[digest] |= {
+                s.digest: CHECKPOINT.of(s.body.snapshot) for s in checkpoints.values()
+            }
         return found
 
     def of_student(self, view: View, entry: bytes) -> Form:
@@ -77,11 +89,13 @@ class Forms:
         path = self.snapshots.path(digest)
         if path is None:
             raise FileNotFoundError(errno.ENOENT, "it is gone from the disk")
+        if form.size not in (0, size := path.stat().st_size):
+            return f"the record says {form.size} bytes, it has {size}"
         try:
             check_snapshot(path, self._schema(form))
         except PeerError as error:
             return str(error)
-        self._fit[digest].add(form)
+        self._fit[digest] |= {form, form._replace(size=0)}
         return ""
 
     def doubtful(self, work: Work, view: View) -> list[tuple[bytes, Form]]:

@@ -72,7 +72,7 @@ class Intake:
     def _refuse(self, digest: bytes, form: Form, why: str) -> None:
         """Every record that names a snapshot as what it is not."""
         asked = self._forms.asked(self._view()).get(digest, {}) if why else {}
-        for entry in (entry for entry, wanted in asked.items() if entry and wanted == form):
+        for entry in (entry for entry, wanted in asked.items() if entry and form.includes(wanted)):
             self._put(Unfit(digest, why, entry=entry))
 
     def _view(self) -> View:

@@ -54,6 +54,9 @@ class Fold:
     """By the digest of the snapshot, then author: the first that names it."""
     named: set[bytes] = field(default_factory=set)
     """Digests of every snapshot that the run's records name."""
+    sizes: dict[bytes, dict[int, None]] = field(default_factory=dict)
+    """By digest of an expert's or student's snapshot, every size that a record names it with: of
+    two one is a lie, and whoever holds it knows which."""
     deltas: dict[bytes, Delta] = field(default_factory=dict)
     """By the digest of the snapshot that they make; empty in a run without deltas."""
     students: dict[bytes, Said[Student]] = field(default_factory=dict)
@@ -198,5 +201,6 @@ class Fold:
     def _name(self, body: Expert | Student) -> None:
         snapshot, delta = body.snapshot, body.delta
         self.named.add(snapshot.digest)
+        self.sizes.setdefault(snapshot.digest, {})[snapshot.size] = None
         if self.manifest.transfer.delta and delta and delta.coded.size < snapshot.size:
             self.deltas.setdefault(snapshot.digest, delta)

@@ -97,6 +97,17 @@ def test_an_expert_that_is_a_checkpoint_is_refused_and_the_checkpoint_stays(desk
     assert (said.cause, said.subject) == ("snapshot", run.keys[2])
 
 
+def test_who_says_another_size_of_a_snapshot_is_refused_and_nobody_else(desk: Desk) -> None:
+    run = desk.run
+    made = desk.file("weight")
+    run.authors[0].say(expert(0).model_copy(update={"snapshot": made}))
+    other = made.model_copy(update={"size": made.size + 1})
+    lie = run.authors[2].say(expert(0).model_copy(update={"snapshot": other}))
+    held, unfit = desk.check(made)
+    assert held == Held(made.digest)
+    assert isinstance(unfit, Unfit) and unfit.entry == lie.digest and "bytes" in unfit.reason
+
+
 def test_what_fits_nothing_that_is_said_of_it_is_removed(desk: Desk) -> None:
     made = desk.file("bias")
     desk.run.authors[2].say(expert(0).model_copy(update={"snapshot": made}))
