@@ -191,6 +191,13 @@ def test_another_protocol_is_told_once_with_who_must_upgrade() -> None:
     assert node.peers[PEER].trouble == ""
 
 
+def test_who_says_another_version_each_time_is_told_of_ever_more_seldom() -> None:
+    node = exchange()
+    told = [node.hear_foreign(Foreign(PEER, number % 2 * 2, "")) for number in range(1_000)]
+    assert sum(map(len, told)) == 10
+    assert node.peers[PEER].trouble == "speaks protocol 2, this node 1; upgrade this node"
+
+
 def test_an_entry_of_ours_that_we_did_not_write_silences_us() -> None:
     node = exchange()
     first = author(0).join()

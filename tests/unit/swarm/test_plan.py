@@ -215,6 +215,54 @@ def test_a_final_student_is_scored_once() -> None:
     )
 
 
+def leaving_out(run: Run, number: int, *, excuse: bool = False) -> bytes:
+    """Silo 1 leads, by votes of itself and of silo 0, and names another as missing."""
+    run.publish_experts(0)
+    claimed = run.elect(1)
+    entry = run.view().experts[run.keys[number]][0].digest
+    if excuse:
+        cause = {"subject": run.keys[number], "cause": "snapshot", "entry": entry, "reason": ""}
+        run.authors[1].say(Verdict.model_validate(cause))
+    whole = run.student(claimed)
+    rest = tuple(teacher for teacher in whole.teachers if teacher != entry)
+    lie = {"teachers": rest, "missing": (run.keys[number],)}
+    return run.authors[1].say(whole.model_copy(update=lie)).digest
+
+
+def test_who_holds_what_a_leader_left_out_refuses_its_student() -> None:
+    """SPEC 6.8.8: silo 0 voted for the leader after it had published."""
+    run = Run(3, method="dfd", participation="tolerant")
+    made = leaving_out(run, 0)
+    action = next_step(situation(run, me=2)).action
+    assert isinstance(action, Refuse) and action.student == made
+    assert run.manifest.roster[0].name in action.reason
+    without = situation(run, me=2)
+    without = replace(without, held=without.held - {snapshot("expert 0 0").digest})
+    assert isinstance(next_step(without).action, Score)
+
+
+def test_what_a_tolerant_leader_may_not_have_known_of_is_no_reason_to_refuse() -> None:
+    run = Run(3, method="dfd", participation="tolerant")
+    leaving_out(run, 2)  # which cast no vote that the leader cites
+    assert isinstance(next_step(situation(run, me=0)).action, Score)
+
+
+def test_a_strict_leader_knew_of_every_expert_whatever_it_says_of_it() -> None:
+    """Its own word that it could not load one excuses it (6.8.5); who could load it refuses."""
+    run = Run(3, method="dfd")
+    made = leaving_out(run, 2, excuse=True)
+    action = next_step(situation(run, me=0)).action
+    assert isinstance(action, Refuse) and action.student == made
+    given_up = Verdict(
+        subject=run.keys[2],
+        cause="snapshot",
+        entry=run.view().experts[run.keys[2]][0].digest,
+        reason="lost",
+    )
+    run.authors[2].say(given_up)
+    assert isinstance(next_step(situation(run, me=0)).action, Score)
+
+
 def test_a_silo_that_comes_late_still_scores_the_released_student() -> None:
     run = Run(3, method="dfd", participation="tolerant")
     run.publish_experts(0, but=(2,))
