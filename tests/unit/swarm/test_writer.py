@@ -61,4 +61,6 @@ def test_a_record_that_does_not_fit_the_run_is_told_and_dropped() -> None:
     odd = Endorse(student=bytes(32), metrics={"two words": 1.0})
     assert len(reports(made.writer.publish(odd, 0), "record_unfit")) == 1
     assert made.writer.publish(odd, 0) == [] and "3.7.14" in made.writer.unfit
-    assert persisted(made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 1.0)) == ["expert"]
+    assert persisted(made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 1.0)) == [
+        "expert"
+    ]
