@@ -134,8 +134,8 @@ class Deltas:
         digest = wanted.snapshot.digest
         try:
             await asyncio.to_thread(self._make, wanted)
-        except (OSError, PeerError) as error:
-            log.warning("delta_failed", snapshot=digest.hex()[:8], why=str(error))
+        except Exception as error:  # whatever it is: the snapshot itself is still to be had
+            log.warning("delta_failed", snapshot=digest.hex()[:8], why=repr(error)[:200])
             self.drop(wanted.delta)
             self._fetch(wanted.snapshot)
             return

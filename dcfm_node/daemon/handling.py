@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from dcfm_node.daemon.aside import Aside
-from dcfm_node.daemon.troubles import Troubles, is_the_machines
+from dcfm_node.daemon.troubles import Troubles, code_of, is_the_machines
 from dcfm_node.errors import Failed
 from dcfm_node.swarm.effects import Effect, Event, LinkUp, Received
 from dcfm_node.swarm.node import Node
@@ -65,7 +65,11 @@ class Handling:
             if await self._try(part) is not None:
                 if (author := self._aside.blame(part)) is not None:
                     name = self._node().manifest.silo_name(author)
-                    log.error("set_aside", peer=name, why=f"this node fails on it: {error!r}")
+                    log.error("set_aside", peer=name, why=code_of(error))
+                    self._troubles.lasts(
+                        f"this node fails ({code_of(error)}) on what {name} wrote, and takes in"
+                        " nothing more of it until it is started again: see the log, and upgrade"
+                    )
                 return  # gossip brings what else was in it
         if not isinstance(event, Received):
             await self._pause()

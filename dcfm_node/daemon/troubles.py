@@ -47,6 +47,7 @@ class Troubles:
         self._clock = clock
         self._known: dict[tuple[str, str], Trouble] = {}
         """By what failed and the code: as many as the daemon has words, members and codes."""
+        self._lasting: dict[str, None] = {}
 
     def caught(self, what: str, error: BaseException) -> str:
         """Keep what failed and how; the log has it once, until it is over. Never raises.
@@ -66,9 +67,13 @@ class Troubles:
             self._known[what, code].why += f"; and it could not be logged: {code_of(unsaid)}"
         return why
 
+    def lasts(self, problem: str) -> None:
+        """Something that is so until the node is started again, in words."""
+        self._lasting[problem] = None
+
     def problems(self) -> list[str]:
         """In words, what fails at present."""
-        return [
+        return list(self._lasting) + [
             f"{t.what} failed {t.times} times in the last {self._clock() - t.since:.0f} s:"
             f" {t.code}: {t.why}"
             for t in self._present()

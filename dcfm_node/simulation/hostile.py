@@ -7,6 +7,7 @@ that has a link with them, as a link would bring it, and is charged to them (see
 from collections.abc import Iterable
 from functools import partial
 
+from dcfm_node.records.base import MAX_TERM
 from dcfm_node.records.entries import (
     Body,
     Endorse,
@@ -14,21 +15,21 @@ from dcfm_node.records.entries import (
     Expert,
     Join,
     Label,
+    Refuse,
     Snapshot,
     Student,
     Vote,
 )
 from dcfm_node.records.manifest import MAX_COMBINATIONS
-from dcfm_node.records.messages import Entries
+from dcfm_node.records.messages import MAX_ENTRIES_BYTES, Entries, Mismatch
 from dcfm_node.simulation.host import made_up_snapshot
 from dcfm_node.simulation.world import World
-from dcfm_node.swarm.effects import Received
-from dcfm_node.swarm.exchange import how_many_fit
+from dcfm_node.swarm.effects import Foreign, Received
 from dcfm_node.wire.envelope import Sealed, run_id, seal_entry
 
 MANY = 240
 """Records of a fat journal, and replacements under rising epochs."""
-JOINS = 6
+JOINS = 4
 PIECE = 60
 """Records in one message, so that amplification by message shows as well as by record."""
 
@@ -65,12 +66,32 @@ class Member:
         self._world.said[sealed.digest] = sealed
         return sealed
 
+    def offend(self) -> None:
+        """Do once what SPEC 6.7 has a cause for, as far as a record or message shows it."""
+        digest = bytes(32)
+        experts = (made_up_snapshot("one"), made_up_snapshot("another"))
+        bodies: tuple[Body, ...] = (
+            *(Vote(term=1, round=0, candidate=peer) for peer in self._world.keys[:2]),
+            *(Expert(round=0, snapshot=made, parents=(), metrics={}) for made in experts),
+            Endorse(student=digest, metrics={}),
+            Refuse(student=digest, reason="", metrics={}),
+            Vote(term=MAX_TERM, round=0, candidate=self.key),
+        )
+        self.tell(self.say(body) for body in bodies)
+        no_record = Entries(run=self._run, entries=(b"no record",), beats=())
+        other = Mismatch(run=digest, version="", manifest=b"no manifest", reason="")
+        for peer in self._world.network.links[self.key]:
+            self._world.deliver(peer, Received(self.key, no_record))
+            self._world.deliver(peer, Received(self.key, other))
+            self._world.deliver(peer, Foreign(self.key, 0, "0.1"))
+
     def tell(self, said: Iterable[Sealed]) -> None:
         """Send entries to all peers, in as many messages as they take."""
-        envelopes = [sealed.envelope for sealed in said]
-        while envelopes:
-            size = min(PIECE, how_many_fit(envelopes))
-            piece, envelopes = tuple(envelopes[:size]), envelopes[size:]
+        waiting = [sealed.envelope for sealed in said]
+        while waiting:
+            large = len(waiting[0]) > MAX_ENTRIES_BYTES // PIECE
+            size = 1 if large else PIECE
+            piece, waiting = tuple(waiting[:size]), waiting[size:]
             message = Entries(run=self._run, entries=piece, beats=())
             self._world.ledger.sent(self.key, piece)
             for peer in self._world.network.links[self.key]:
@@ -84,7 +105,8 @@ def fatten(world: World, key: bytes, how: str) -> None:
     Args:
         how: "students" without a lease over quota; "joins" of as many counts as there may be;
             "epochs": one entry replaced again and again under rising ones; "stale": and then what
-            was replaced, said again; "votes" of ever later terms.
+            was replaced, said again; "votes" of ever later terms; "offences": all that its own
+            records or messages prove.
     """
     member = Member(world, key)
     member.tell(member.chain)
@@ -104,6 +126,8 @@ def fatten(world: World, key: bytes, how: str) -> None:
             _chase(world, member, MANY)
         case "joins":
             member.tell(member.say(_join(n)) for n in range(JOINS))
+        case "offences":
+            member.offend()
         case "students":
             member.tell(member.say(_student(n)) for n in range(MANY))
 

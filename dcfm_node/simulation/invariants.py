@@ -47,6 +47,7 @@ class ViolationError(AssertionError):
 def check(world: World, key: bytes, effects: Sequence[Effect]) -> None:
     """What holds at every instant, looked at where something just changed."""
     node = world.hosts[key].node
+    world.reached.see(node, key, effects)
     for effect in effects:
         if isinstance(effect, Start):
             _has_what_it_needs(world, key, effect.work)

@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).parent / "scenarios"
 """Where the wheel carries them; a source tree reads them where they are."""
 SOURCE = Path(__file__).parents[2] / "configs" / "scenarios"
 
-Fat = Literal["students", "joins", "epochs", "stale", "votes"]
+Fat = Literal["students", "joins", "epochs", "stale", "votes", "offences"]
 Record = Literal["join", "expert", "vote", "lease", "student", "endorse"]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Seconds = Annotated[float, Field(ge=0.0, le=1e6)]

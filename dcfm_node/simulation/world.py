@@ -15,6 +15,7 @@ from dcfm_node.simulation.host import Host, done
 from dcfm_node.simulation.labour import Labour
 from dcfm_node.simulation.ledger import Ledger
 from dcfm_node.simulation.network import Network
+from dcfm_node.simulation.reached import Reached
 from dcfm_node.simulation.scenario import Scenario, manifest
 from dcfm_node.simulation.signing import HASHED, HashSigner, signers
 from dcfm_node.simulation.trace import Happening
@@ -92,6 +93,7 @@ class World:
         self.lies: set[bytes] = set()
         """Digests of snapshots that are named by students who lie."""
         self.ledger = Ledger()
+        self.reached = Reached()
         self.cause: Event | None = None
         """What the node that is checked just handled."""
         self.labour = Labour(self)

@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import pytest
+from hypothesis import given, settings, target
+from hypothesis import strategies as st
+
 import dcfm_node
 from dcfm_node.records.entries import (
     Audit,
@@ -30,6 +34,7 @@ from dcfm_node.simulation.signing import HashSigner, hashed
 from dcfm_node.swarm.effects import Effect, Event, Held, LinkUp, Received, Send, Tick, Train, Unfit
 from dcfm_node.swarm.effects import Worked as Finished
 from dcfm_node.swarm.node import Node
+from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed, encode_message, opener, seal_entry
 from tests.unit.swarm.builders import Author, Run, snapshot
 from tests.unit.swarm.test_node import empty, remembered, told
@@ -119,14 +124,14 @@ KINDS: dict[str, Callable[[int, Sequence[bytes]], Body]] = {
 
 
 class Case:
-    """A node that writes, and a member that fills its journals with one kind of record."""
+    """A node that writes, and a member that fills its journal with records of some kinds."""
 
-    def __init__(self, kind: str) -> None:
-        self.run, self.kind = Run(4, participation="tolerant"), KINDS[kind]
+    def __init__(self, *kinds: str) -> None:
+        self.run, self.kinds = Run(4, participation="tolerant"), [KINDS[kind] for kind in kinds]
         self.authors = [
             Author(HashSigner(author.key), self.run.id, author.name)  # type: ignore[arg-type]
             for author in self.run.authors
-        ]  # type: ignore[arg-type]
+        ]
         self.member, self.other = self.authors[1], self.authors[2]
         self.said = 0
         self.opened: list[bytes] = []
@@ -165,15 +170,27 @@ class Case:
     def next(self) -> Sealed:
         self.said += 1
         self.epoch = max(5, self.epoch)
-        return self.member.say(self.kind(self.said, self.run.keys), epoch=self.epoch)
+        made = self.kinds[self.said % len(self.kinds)]
+        return self.member.say(made(self.said, self.run.keys), epoch=self.epoch)
 
-    def fill(self, size: int) -> int:
-        """Let the member say records until so many are said; the work that it was."""
-        spent = 0
+    def fill(self, size: int) -> None:
+        """Let the member say records until so many are said."""
         while self.said < size:
             piece = [self.next() for _ in range(min(50, size - self.said))]
-            spent += work(partial(self.handle, self.told_of(*piece)))
-        return spent
+            self.handle(self.told_of(*piece))
+
+    def _handle_into(self, said: list[Effect], event: Event) -> None:
+        said += self.handle(event)
+
+    def looked_at(self) -> Iterator[tuple[str, int, int]]:
+        """What each event costs now: its name, lines run, and bytes answered."""
+        for name, event in self.events():
+            said: list[Effect] = []
+            lines = work(partial(self._handle_into, said, event))
+            sent = [encode_message(e.message) for e in said if isinstance(e, Send)]
+            yield name, lines, 1 + sum(map(len, sent))
+        # What the node did not keep of it is not gone on from.
+        self.member.journal = list(self.node.exchange.journals.chains[self.member.key])
 
     def events(self) -> Iterator[tuple[str, Event]]:
         """One of each kind of event, of a fixed size."""
@@ -219,42 +236,49 @@ class Case:
         return seal_entry(entry, self.member.signer)
 
 
-def measured(kind: str):
-    case, spent, totals = Case(kind), 0, []
-    costs: dict[str, list[int]] = {}
+@pytest.mark.parametrize("kind", KINDS)
+def test_work_for_one_message_does_not_grow_with_what_is_held(kind: str) -> None:
+    case = Case(kind)
+    total: list[int] = []
+    lines: dict[str, list[int]] = {}
     answers: dict[str, list[int]] = {}
     for size in SIZES:
-        spent += case.fill(size)
-        totals.append(spent)
-        for name, event in case.events():
-            said: list[Effect] = []
-            costs.setdefault(name, []).append(
-                work(lambda said=said, event=event: said.extend(case.handle(event)))
-            )
-            sent = [encode_message(e.message) for e in said if isinstance(e, Send)]
-            answers.setdefault(name, []).append(1 + sum(map(len, sent)))
-        case.member.journal = list(case.node.exchange.journals.chains[case.member.key])
-    return totals, costs, answers
+        spent = work(lambda size=size: case.fill(size))
+        total.append(spent + (total[-1] if total else 0))
+        for name, cost, answer in case.looked_at():
+            lines.setdefault(name, []).append(cost)
+            answers.setdefault(name, []).append(answer)
+    steep = {name: costs for name, costs in lines.items() if slope(costs) > PER_MESSAGE}
+    loud = {name: sizes for name, sizes in answers.items() if slope(sizes) > PER_MESSAGE}
+    assert (steep, loud) == ({}, {})
+    assert slope(total) <= TOTAL
+    assert len(case.opened) <= case.said + len(SIZES) * len(lines)  # none is verified twice
 
 
-if __name__ == "__main__":
-    import time
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.sampled_from(sorted(KINDS)), min_size=2, max_size=4, unique=True))
+def test_no_mixture_of_records_makes_one_message_dear(kinds: list[str]) -> None:
+    """The worst is searched for."""
+    case = Case(*kinds)
+    case.fill(40)
+    few = {name: cost for name, cost, _ in case.looked_at()}
+    case.fill(640)
+    many = {name: cost for name, cost, _ in case.looked_at()}
+    grown = {name: math.log(many[name] / few[name]) / math.log(640 / 40) for name in few}
+    worst = max(grown, key=lambda name: grown[name])
+    target(grown[worst], label="log-log slope")
+    assert grown[worst] <= PER_MESSAGE, (worst, few[worst], many[worst])
 
-    for kind in KINDS:
-        t = time.time()
-        totals, costs, answers = measured(kind)
-        bad = {
-            n: (round(slope(c), 2), c[0], c[-1]) for n, c in costs.items() if slope(c) > PER_MESSAGE
-        }
-        loud = {
-            n: (round(slope(c), 2), c[0], c[-1])
-            for n, c in answers.items()
-            if slope(c) > PER_MESSAGE
-        }
-        print(
-            f"{kind:14} {time.time() - t:5.1f}s total {slope(totals):.2f} {totals[-1]}",
-            bad,
-            "BYTES",
-            loud,
-            flush=True,
-        )
+
+def test_a_handler_that_looks_at_everything_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that folds all journals anew whenever it asks whether it may write."""
+    may_write = Node._may_write
+
+    def scan(self):
+        chains = self.exchange.journals.chains.values()
+        View.of(self.manifest, [sealed for chain in chains for sealed in chain])
+        return may_write(self)
+
+    monkeypatch.setattr(Node, "_may_write", scan)
+    with pytest.raises(AssertionError, match="tick"):
+        test_work_for_one_message_does_not_grow_with_what_is_held("withdraw")

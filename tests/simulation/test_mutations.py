@@ -4,19 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from dcfm_node.records.entries import Lease, Student, Vote
+from dcfm_node.records.entries import Endorse, Lease, Refuse, Student, Vote
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.simulation import faults
 from dcfm_node.simulation.invariants import ViolationError
 from dcfm_node.simulation.run import simulate
 from dcfm_node.simulation.scenario import load
 from dcfm_node.swarm import election, journal, node, outcome, plan, writer
-from dcfm_node.swarm.effects import Persist, Score
+from dcfm_node.swarm.effects import Persist, Score, Send
 from dcfm_node.swarm.election import Await, next_move, rank
 from dcfm_node.swarm.epochs import Epochs
 from dcfm_node.swarm.exchange import Exchange
 from dcfm_node.swarm.journal import Offered
 from dcfm_node.swarm.liveness import Liveness
+from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.outcome import still_true, student_of
 from dcfm_node.swarm.recovery import Recovery
 from dcfm_node.swarm.view import View
@@ -255,3 +256,46 @@ def test_going_on_from_a_blamed_leaders_checkpoint_is_noticed(
     """SPEC 6.1.7, with leaders whose checkpoints are bad."""
     monkeypatch.setattr(View, "blamed", lambda self, round_: set())
     assert broken_rule("spoilers", 9) == "bad students teach nobody"
+
+
+def hostile_rule(how: str) -> str:
+    """Broken beside a member that writes a fat journal so."""
+    return broken_rule("hostile:fat", nodes=5, fat_by=(how,), core=False, limit_s=600.0)
+
+
+def test_a_record_for_every_record_of_another_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others can make a node write is bounded: here it refuses every student that it hears."""
+    handle = Node.handle
+
+    def chatty(self, event, now):
+        effects = handle(self, event, now)
+        heard = [e.sealed for e in effects if isinstance(e, Persist)] if self._may_write() else []
+        for sealed in heard:
+            if isinstance(sealed.entry.body, Endorse) and sealed.entry.author != self.me:
+                body = Refuse(student=sealed.digest, reason="", metrics={})
+                effects += self._publish(body, now)
+        return effects
+
+    monkeypatch.setattr(Node, "handle", chatty)
+    assert hostile_rule("epochs") in ("in proportion", "bounded")
+
+
+def test_an_answer_with_all_that_is_held_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is answered is in proportion to what was said: here each stale record gets it all."""
+    on_entry = Exchange._on_entry
+
+    def generous(self, peer, sealed, now):
+        held = self.journals.chains[sealed.entry.author]
+        known = sealed.entry.seq < len(held) and held[sealed.entry.seq].digest != sealed.digest
+        effects = on_entry(self, peer, sealed, now)
+        whole = self._entries([s.envelope for s in held], [])
+        return [*effects, Send(peer, whole)] if known else effects
+
+    monkeypatch.setattr(Exchange, "_on_entry", generous)
+    assert hostile_rule("stale") == "in proportion"
+
+
+def test_a_core_that_waits_for_the_broken_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 6.3: nobody is ever late, so that a tolerant run ends with all or not at all."""
+    monkeypatch.setattr(Liveness, "late", lambda self, duty, now: False)
+    assert broken_rule("hostile", nodes=3, work_s=(80.0, 90.0), quiet_s=60.0) == "the run goes on"

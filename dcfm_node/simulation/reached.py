@@ -1,0 +1,42 @@
+""" "Sometimes" assertions: what ought to happen in some run, counted, so that a cap, a refusal or a
+fallback that no sweep ever reaches is found (a test compares these with what the source can say).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from dcfm_node.records.entries import Verdict
+from dcfm_node.swarm.effects import Effect, Persist, Report
+from dcfm_node.swarm.node import Node
+from dcfm_node.swarm.plan import Waiting
+
+
+class Reached:
+    """Points of one run or of many, by name."""
+
+    def __init__(self) -> None:
+        self.points: Counter[str] = Counter()
+
+    def see(self, node: Node | None, key: bytes, effects: Iterable[Effect]) -> None:
+        """Count what one event led to at one node."""
+        for effect in effects:
+            self.points.update(_of(key, effect))
+        action = node.step.action if node is not None and node.step is not None else None
+        if isinstance(action, Waiting):
+            self.points[waiting(action.why)] += 1
+
+
+def waiting(why: str) -> str:
+    """The name of a reason to wait, without what differs between runs."""
+    return f"waits: {why.split(':', maxsplit=1)[0]}"
+
+
+def _of(key: bytes, effect: Effect) -> Iterator[str]:
+    yield f"effect {type(effect).__name__}"
+    if isinstance(effect, Report):
+        yield f"reports {effect.event}"
+    if isinstance(effect, Persist) and effect.sealed.entry.author == key:
+        body = effect.sealed.entry.body
+        yield f"says {body.kind}"
+        if isinstance(body, Verdict):
+            yield f"verdict {body.cause}"
