@@ -25,6 +25,8 @@ from dcfm_node.records.manifest import (
     Transfer,
     differing_fields,
 )
+from dcfm_node.records.messages import MAX_MANIFEST_BYTES
+from dcfm_node.wire.envelope import manifest_bytes
 
 
 def _from_hex(value: Any) -> Any:
@@ -85,7 +87,7 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
         raise document.error(wrong)
     silos = [Silo(name=name, key=known[name].sign_key) for name in sorted(roster)]
     try:
-        return Manifest(
+        manifest = Manifest(
             name=run.name,
             sample_shape=run.sample_shape,
             attributes=run.attribute,
@@ -101,6 +103,10 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
             str(detail.get("ctx", {}).get("error", detail["msg"])) for detail in error.errors()
         ]
         raise document.error([_problem(what) for what in found]) from None
+    if (size := len(manifest_bytes(manifest))) > MAX_MANIFEST_BYTES:  # no message could bear it
+        what = f"makes a manifest of {size} bytes, {MAX_MANIFEST_BYTES} at most"
+        raise document.error([Problem((), what, "shorten the attributes' values")])
+    return manifest
 
 
 def differing(document: toml.Document, manifest: Manifest) -> list[str]:

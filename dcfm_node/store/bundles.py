@@ -32,7 +32,7 @@ from dcfm_node.wire.envelope import decode_message, encode_message
 LABEL, ENTRIES, SNAPSHOTS = "bundle", "entries", "snapshots"
 LENGTH_BYTES = 4
 COPY_BYTES = 1 << 20
-MAX_ENTRIES_FILE_BYTES = 256 << 20
+MAX_ENTRIES_FILE_BYTES = 64 << 20
 MAX_MESSAGES = 4_096
 MAX_ENVELOPES = 262_144
 MAX_SNAPSHOTS = 4_096

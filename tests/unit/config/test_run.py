@@ -159,3 +159,16 @@ def test_what_differs_between_a_file_and_a_run_is_named(tmp_path: Path) -> None:
     )
     other = toml.read(tmp_path / "run.toml", "")
     assert differing(other, present) == ["network.width", "roster"]
+
+
+def test_a_manifest_that_no_message_could_bear_is_refused(tmp_path: Path) -> None:
+    """SPEC 2.1.1: valid in each of its fields."""
+    values = ", ".join(f'"{n:04d}{"雨" * 60}"' for n in range(1_000))
+    more = ", ".join(f'"{n:04d}{"雨" * 60}"' for n in range(65))
+    others = f'[[attribute]]\nname = "m"\nvalues = [{values}]\n'
+    others += f'[[attribute]]\nname = "n"\nvalues = [{more}]\n'
+    start, end = LEAST.index("[[attribute]]"), LEAST.index("[method.local]")
+    text = LEAST[:start] + others + LEAST[end:]
+    error = refusal(tmp_path, text.replace("雨", "𝄞"))
+    assert "262144 at most" in error.what
+    assert manifest(tmp_path, text)
