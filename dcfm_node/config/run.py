@@ -1,5 +1,6 @@
 """run.toml: what all nodes of a run must agree on, as its manifest."""
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -106,7 +107,19 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
     if (size := len(manifest_bytes(manifest))) > MAX_MANIFEST_BYTES:  # no message could bear it
         what = f"makes a manifest of {size} bytes, {MAX_MANIFEST_BYTES} at most"
         raise document.error([Problem((), what, "shorten the attributes' values")])
+    if (size := least_bytes(manifest)) > MAX_SNAPSHOT_BYTES:
+        what = f"its weights take {size} bytes, and a snapshot {MAX_SNAPSHOT_BYTES} at most"
+        fix = "choose a smaller network.width or sample_shape"
+        raise document.error([Problem(("network", "width"), what, fix)])
     return manifest
+
+
+def least_bytes(manifest: Manifest) -> int:
+    """What a snapshot of a run's network takes at least: the first and last of its layers."""
+    network, outer = manifest.network, math.prod(manifest.sample_shape)
+    if network.kind == "unet":
+        outer = 9 * manifest.sample_shape[0]
+    return 2 * outer * network.width * manifest.transfer.width
 
 
 def differing(document: toml.Document, manifest: Manifest) -> list[str]:

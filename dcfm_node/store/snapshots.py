@@ -190,7 +190,7 @@ class SnapshotStore:
         Raises:
             OSError: ENOSPC when the disk lacks the room; what it took meanwhile is freed.
         """
-        private_folder(self._scratch)
+        self._scratch.mkdir(mode=0o700, exist_ok=True)  # somebody may have deleted it
         path = self._partial(snapshot.digest)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(path, flags, 0o600)
@@ -226,7 +226,7 @@ class SnapshotStore:
 
     def _publish(self, path: Path, digest: bytes, hashes: bytes) -> None:
         with self._lock:
-            private_folder(self._folder)  # somebody may have deleted it
+            self._folder.mkdir(mode=0o700, exist_ok=True)
             path.replace(self._final(digest))
             self._held[digest] = hashes
 
