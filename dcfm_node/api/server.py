@@ -62,6 +62,7 @@ async def _reply(line: bytes, handler: Handler) -> Answer:
         answer = handler(command, request)
         return answer if isinstance(answer, dict) else await answer
     except UserError as error:
-        return {"error": error.what, "where": error.where, "fix": error.fix}
+        place = {"where": error.where, "fix": error.fix}
+        return {"error": error.what, **place, "more": list(error.more)}
     except (TypeError, ValueError) as error:
         return {"error": f"the arguments of {command!r} do not fit: {error}"}

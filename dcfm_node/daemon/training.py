@@ -158,7 +158,8 @@ class Trainer:
             if isinstance(line, Ready):
                 self._ready.set_result(line)
             elif isinstance(line, Broken):
-                error = UserError(line.reason)
+                first, *rest = line.reason.split("\n")
+                error = UserError(first, more=[text.strip() for text in rest])
                 self._ready.set_exception(error)
             return
         if isinstance(line, Ready) or self._job is None or line.key != self._job.key:
