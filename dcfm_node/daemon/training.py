@@ -288,7 +288,8 @@ class Trainer:
         """It will not come up: the settings or the data are at fault. It ends by itself."""
         kind = UserError if line.exit_code == UserError.exit_code else Failed
         if self._ready is not None and not self._ready.done():
-            self._ready.set_exception(kind(line.reason))
+            first, *rest = line.reason.split("\n")
+            self._ready.set_exception(kind(first, more=[text.strip() for text in rest]))
         self._unfit = "cannot start: " + line.reason.replace("\n  fix: ", "; ")
 
     def _expect(self) -> None:

@@ -19,6 +19,7 @@ from dcfm_node.records.entries import Entry
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import (
     MAX_ENTRIES_BYTES,
+    MAX_MANIFEST_BYTES,
     MAX_MESSAGE_BYTES,
     PROTOCOL,
     Beat,
@@ -224,6 +225,8 @@ def decode_manifest(data: bytes) -> Manifest:
     Raises:
         PeerError: not canonical, not a valid manifest, or not written out in full (SPEC 2.1.1).
     """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise PeerError(f"a manifest of {len(data)} bytes exceeds {MAX_MANIFEST_BYTES}")
     try:
         manifest = Manifest.model_validate(unpack(data))
     except ValidationError as error:

@@ -183,7 +183,7 @@ def test_a_files_name_in_a_mistake_of_usage_steers_nothing(
 ) -> None:
     assert run(monkeypatch, *arguments) == 2
     told = capsys.readouterr().err
-    assert "\x1b" not in told and "\u202e" not in told
+    harmless(told)
 
 
 @pytest.mark.parametrize("command", ["verify", "sample"])

@@ -39,7 +39,7 @@ def offered(journals: Journals, *said: Sealed) -> list[Offered]:
 
 
 def test_a_vote_behind_a_certified_lease_stays() -> None:
-    run, claimed = elected()
+    run, _ = elected()
     voter, journals = run.authors[1], held(run)
     cast = voter.journal[-1]
     assert offered(journals, taken_back(voter, cast.entry.seq)) == [Offered.FORK]
@@ -87,7 +87,7 @@ def test_what_nobody_built_on_is_a_lost_tail_as_ever() -> None:
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_whoever_hears_of_it_in_whatever_order_comes_to_the_same(order) -> None:
     """Also who held the other tail first, and who held neither."""
-    run, claimed = elected()
+    run, _ = elected()
     voter = run.authors[1]
     before, cast = voter.journal[:-1], voter.journal[-1]
     back = taken_back(voter, cast.entry.seq)
