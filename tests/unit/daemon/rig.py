@@ -73,6 +73,9 @@ class Worker:
     def cancel(self) -> None:
         self.cancelled += 1
 
+    def problems(self) -> list[str]:
+        return []
+
 
 class Rig:
     """Args:

@@ -77,9 +77,7 @@ def test_a_teacher_without_a_join_fails_its_job_and_not_the_node(table: Table) -
     (event,) = table.events
     assert isinstance(event, WorkFailed)
     assert event.work == DISTIL
-    assert (
-        event.reason == "it cannot be begun: silo-0001 has no join: nobody knows its label counts"
-    )
+    assert event.reason == "it cannot be begun: silo-0001: no join says its label counts"
     assert "its work (distil) failed once" in table.bench.problems()[0]
     assert table.jobs == []
 
