@@ -6,6 +6,7 @@ input. Anything else is a defect of ours and keeps its traceback.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -27,18 +28,27 @@ class UserError(DcfmError):
         what: what happened.
         where: file, line, field, or peer; empty when there is no place to name.
         fix: what to do about it.
+        more: lines that belong to it, such as the end of a log.
     """
 
     exit_code = 2
 
-    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+    def __init__(
+        self, what: str, *, where: str = "", fix: str = "", more: Sequence[str] = ()
+    ) -> None:
         super().__init__(what)
         self.what, self.where, self.fix = writable(what), writable(where), writable(fix)
+        self.more = tuple(map(writable, more))
+
+    @property
+    def lines(self) -> list[str]:
+        """What is shown, a line each: words of others in it may bear line breaks of their own."""
+        place = f"{self.where}: " if self.where else ""
+        fix = [f"  fix: {self.fix}"] if self.fix else []
+        return [f"{place}{self.what}", *(f"  {line}" for line in self.more), *fix]
 
     def __str__(self) -> str:
-        place = f"{self.where}: " if self.where else ""
-        fix = f"\n  fix: {self.fix}" if self.fix else ""
-        return f"{place}{self.what}{fix}"
+        return "\n".join(self.lines)
 
 
 class ConfigError(UserError):

@@ -7,7 +7,7 @@ import typer
 
 from dcfm_node.api.client import call
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, state_folder
-from dcfm_node.cli.output import print_json, size
+from dcfm_node.cli.output import answer, size
 from dcfm_node.errors import Failed, PeerError
 
 if TYPE_CHECKING:
@@ -71,12 +71,13 @@ def export(
         "snapshots": len(carried),
         "bytes": total,
     }
-    if as_json:
-        print_json({"schema": "dcfm-node/bundle-export/1", **facts})
-        return
-    typer.echo(
-        f"wrote {folder}: {facts['records']} records, {len(carried)} snapshots,"
-        f" {size(total)}\nthere: dcfm-node bundle import {folder}"
+    answer({"schema": "dcfm-node/bundle-export/1", **facts}, as_json, _exported_text)
+
+
+def _exported_text(found: dict[str, Any]) -> str:
+    return (
+        f"wrote {found['folder']}: {found['records']} records, {found['snapshots']} snapshots,"
+        f" {size(found['bytes'])}\nthere: dcfm-node bundle import {found['folder']}"
     )
 
 
@@ -84,16 +85,18 @@ def export(
 def take_in(folder: Folder, config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Give this site's running node what another site exported."""
     where = str(folder.absolute())
-    answer = call(state_folder(config), "import", timeout_s=IMPORT_TIMEOUT_S, folder=where)
-    if as_json:
-        print_json(answer)
-        return
-    typer.echo(
-        f"from {answer['from']}: {answer['records']} records, {answer['new_records']} of them new"
-        f" here; {answer['snapshots']} snapshots, {answer['new_snapshots']} of them wanted here"
+    found = call(state_folder(config), "import", timeout_s=IMPORT_TIMEOUT_S, folder=where)
+    answer(found, as_json, _imported_text)
+
+
+def _imported_text(found: dict[str, Any]) -> str:
+    text = (
+        f"from {found['from']}: {found['records']} records, {found['new_records']} of them new"
+        f" here; {found['snapshots']} snapshots, {found['new_snapshots']} of them wanted here"
     )
-    if answer["wanted"]:
-        typer.echo(f"{answer['wanted']} more snapshots are wanted; ask its site for a new bundle")
+    if found["wanted"]:
+        text += f"\n{found['wanted']} more snapshots are wanted; ask its site for a new bundle"
+    return text
 
 
 @app.command()
@@ -117,19 +120,20 @@ def verify(
         found = audit(read_bundle(folder, manifest), manifest)
     except PeerError as error:
         raise _refused(folder, error) from error
-    if as_json:
-        print_json(_document(found, manifest))
-        return
-    silos = ", ".join(f"{name} {count}" for name, count in found.records.items() if count)
+    answer(_document(found, manifest), as_json, _verified_text)
+
+
+def _verified_text(found: dict[str, Any]) -> str:
+    run, silos = found["run"], [f"{name} {n}" for name, n in found["records"].items() if n]
     lines = [
-        f"verified  bundle of {found.author} for run {manifest.name} {found.run.hex()[:16]}",
-        f"records   {silos or 'none'}",
-        f"snapshots {found.snapshots}, each as its name says",
+        f"verified  bundle of {found['author']} for run {run['name']} {run['id'][:16]}",
+        f"records   {', '.join(silos) or 'none'}",
+        f"snapshots {found['snapshots']}, each as its name says",
     ]
-    if found.unchained:
-        lines.append(f"          {found.unchained} records continue what its receiver holds")
-    lines += [f"forked    {name} signed two histories" for name in found.forked]
-    typer.echo("\n".join(lines))
+    if found["continuing"]:
+        lines.append(f"          {found['continuing']} records continue what its receiver holds")
+    lines += [f"forked    {name} signed two histories" for name in found["forked"]]
+    return "\n".join(lines)
 
 
 def _label(folder: Path, manifest: "Manifest") -> "Bundle":

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,12 +10,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dcfm_node.errors import ConfigError
+from dcfm_node.errors import ConfigError, Failed, PeerError
+from dcfm_node.files import read_bounded
+from dcfm_node.flow import networks, owners
 from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.labels import Counts
+from dcfm_node.flow.sampling import CHUNK
 from dcfm_node.flow.students import sample
+from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema, size_of
 
+BYTES, COPIES = 4, 3
+"""Of a number; and how often samples lie in memory, noise and picture counted."""
 SCALE_PIXELS = 512
 """A grid is enlarged to about this many pixels a side, so that small images can be seen."""
 
@@ -32,22 +40,103 @@ def draw(
     """Sample `count` times and write a PNG grid or an .npz of `x` and `c`.
 
     Args:
+        model: its bytes are those of a verified lineage; nothing else of it was checked.
         chosen: attribute index -> value index; the others take all values in turn.
-        counts: label counts of the student's teachers, by silo.
+        counts: label counts of the student's teachers, by silo; of an ensemble alone.
+
+    Raises:
+        Failed: its tensors are not those of the run's network, or that is larger than what a
+            snapshot or this machine's memory can hold.
     """
     image = len(manifest.sample_shape) == 3 and manifest.sample_shape[0] in (1, 3)
     if out.suffix not in (".npz", ".png") or (out.suffix == ".png" and not image):
         fix = "a file that ends in .npz" + (" or .png" if image else ", these are no images")
         raise ConfigError(f"cannot write {out.suffix or 'a nameless kind'}", where="--out", fix=fix)
+    check_room(manifest, count, available())
+    check_model(manifest, model, counts)
     labels = torch.tensor(_labels(manifest, chosen, count), dtype=torch.int64)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tensors = load_weights(model)
-    x = sample(manifest, tensors, labels, counts=counts, seed=seed, device=device).numpy()
+    try:
+        x = sample(manifest, tensors, labels, counts=counts, seed=seed, device=device).numpy()
+    except (RuntimeError, MemoryError) as error:  # torch's, of memory and of shapes alike
+        what = f"cannot be drawn: {error}"
+        raise Failed(what, where=str(model), fix="draw fewer with -n") from error
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
         np.savez_compressed(out, x=x, c=labels.numpy())
     else:
         _grid(x).save(out)
+
+
+def check_model(manifest: Manifest, model: Path, counts: Mapping[str, Counts]) -> None:
+    """Hold a file against the network that its manifest names, before any of that is made.
+
+    Raises:
+        Failed: it is not exactly that network's tensors; or no snapshot could hold these.
+    """
+    fix = "do not use this model; fetch the student again"
+    try:
+        check_snapshot(model, _schema(manifest, counts))
+    except PeerError as error:
+        raise Failed(f"not the run's network: {error}", where=str(model), fix=fix) from error
+    except OSError as error:
+        raise Failed(f"cannot be read: {error.strerror}", where=str(model), fix=fix) from error
+
+
+def _schema(manifest: Manifest, counts: Mapping[str, Counts]) -> Schema:
+    """What a student of the run holds.
+
+    Raises:
+        PeerError: more than a snapshot can (SPEC 5.1).
+    """
+    # An MLP has that many weights at least; torch cannot even name the shape of some.
+    features = math.prod(manifest.sample_shape) if manifest.network.kind == "mlp" else 1
+    least = features * manifest.network.width * manifest.transfer.width
+    expert = networks.schema(manifest) if least <= MAX_SNAPSHOT_BYTES else {}
+    trained = manifest.method.ensemble and manifest.method.routing == "trained"
+    router = owners.schema(manifest, len(manifest.roster)) if expert and trained else {}
+    form = ensemble_schema(expert, router, sorted(counts)) if manifest.method.ensemble else expert
+    if max(least, size_of(form)) > MAX_SNAPSHOT_BYTES:
+        raise PeerError(f"it takes more than the {MAX_SNAPSHOT_BYTES} bytes of a snapshot")
+    return form
+
+
+def check_room(manifest: Manifest, count: int, memory: float) -> None:
+    """Whether so many samples fit the memory, by a rough count: the samples themselves, and what a
+    chunk of them needs on its way through the network, once for each term of Eq. 5.
+
+    Args:
+        memory: bytes to be had.
+
+    Raises:
+        Failed: they do not.
+    """
+    values, network = math.prod(manifest.sample_shape), manifest.network
+    inside = network.width
+    if network.kind == "unet":
+        inside *= math.prod(manifest.sample_shape[1:])
+    terms = 1 + len(manifest.attributes)
+    needed = BYTES * (COPIES * count * values + min(count, CHUNK) * terms * (values + inside))
+    if needed > memory:
+        shape = " x ".join(map(str, manifest.sample_shape))
+        raise Failed(
+            f"{count} samples of {shape} numbers need about {needed / 1e9:.3g} GB of memory, and"
+            f" {memory / 1e9:.3g} GB are free",
+            fix="draw fewer with -n, or on a larger machine",
+        )
+
+
+def available() -> float:
+    """Bytes of memory that are free, or all there are where the kernel does not say."""
+    try:
+        lines = read_bounded(Path("/proc/meminfo"), 1 << 20).decode().splitlines()
+    except OSError:
+        lines = []
+    told = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    if told:
+        return 1_024.0 * int(told[0])
+    return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
 
 
 def _labels(manifest: Manifest, chosen: Mapping[int, int], count: int) -> list[list[int]]:

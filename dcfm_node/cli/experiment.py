@@ -4,11 +4,13 @@ import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
+from zipfile import BadZipFile
 
 import typer
 
 from dcfm_node.cli.options import AsJson
-from dcfm_node.cli.output import print_json, table
+from dcfm_node.cli.output import print_json, say, table
+from dcfm_node.errors import Failed
 
 app = typer.Typer(
     help="Reproduce the paper's figures and tables; pose your own problems.", no_args_is_help=True
@@ -26,7 +28,7 @@ def list_experiments(as_json: AsJson = False) -> None:
         print_json({"schema": "dcfm-node/experiments/1", "experiments": rows})
     else:
         lines = [(n, t, ", ".join(p)) for n, t, p in found]
-        typer.echo(table(("name", "what", "presets"), lines))
+        say(*table(("name", "what", "presets"), lines).split("\n"))
 
 
 @app.command("run")
@@ -77,8 +79,8 @@ def run_experiment(
     if as_json:
         print_json(found.document())
     else:
-        typer.echo(show.summary(found, given))
-        typer.echo("wrote " + " ".join(map(str, written)))
+        say(*show.summary(found, given).split("\n"))
+        say("wrote " + " ".join(map(str, written)))
 
 
 @app.command("show")
@@ -94,5 +96,17 @@ def show_experiment(
         print_json(found.document())
         return
     given = settings.of_results(found.settings)
-    show.write(folder, found, given)
-    typer.echo((folder / show.TABLE).read_text())
+    try:
+        show.write(folder, found, given)
+        page = show.page(found, given)
+    # Whoever handed the folder on may have left out, or put in, anything of rows and samples.
+    except (ArithmeticError, BadZipFile, LookupError, MemoryError, TypeError, ValueError) as error:
+        raise Failed(
+            f"its rows or samples are not what its settings give: {type(error).__name__}: {error}",
+            where=str(folder),
+            fix="ask for the whole folder that 'dcfm-node experiment run' wrote",
+        ) from error
+    except OSError as error:
+        what = f"cannot be shown: {error.strerror or error}"
+        raise Failed(what, where=str(error.filename or folder)) from error
+    say(*page.split("\n"))

@@ -1,13 +1,13 @@
 """The command `journal`: what left the building, record by record, in words."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, OfPeers, OfRun
-from dcfm_node.cli.output import print_json, size, table
+from dcfm_node.cli.output import answer, size, table
 from dcfm_node.cli.recorded import journal_of
+from dcfm_node.words import plain, utc
 
 SAYS_WIDTH = 160
 """Characters of what a record says, at most; --json has it whole."""
@@ -29,21 +29,21 @@ def journal(
 
     The daemon may run or not; --run shows an earlier run.
     """
-    answer = journal_of(config, run, peers, silo)
-    if as_json:
-        print_json(answer)
-        return
+    answer(journal_of(config, run, peers, silo), as_json, _journal_text)
+
+
+def _journal_text(found: dict[str, Any]) -> str:
     rows = [
         (
             entry["seq"],
-            datetime.fromtimestamp(entry["time_ms"] / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            utc(entry["time_ms"]),
             entry["body"]["kind"],
             size(entry["bytes"]),
             said(entry["body"], entry["means"]),
         )
-        for entry in answer["entries"]
+        for entry in found["entries"]
     ]
-    typer.echo(table(("no", "UTC", "record", "size", "says"), rows))
+    return table(("no", "UTC", "record", "size", "says"), rows)
 
 
 def said(body: dict[str, Any], means: dict[str, Any]) -> str:
@@ -54,8 +54,7 @@ def said(body: dict[str, Any], means: dict[str, Any]) -> str:
         means: what it says of others, in names.
     """
     text = "; ".join(part for part in _parts(body, means) if part)
-    # Another silo's words are its own: no line breaks, no terminal's control codes.
-    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    text = plain(text)  # another silo's words are its own
     return text if len(text) <= SAYS_WIDTH else f"{text[: SAYS_WIDTH - 1]}…"
 
 

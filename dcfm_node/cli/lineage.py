@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dcfm_node.store.student import Earlier, StudentFacts
+    from dcfm_node.store.card import Earlier, StudentFacts
     from dcfm_node.swarm.lineage import Lineage, Past
 
 
 def facts_of(proven: "Lineage") -> "StudentFacts":
     """What the model card and `student verify` say."""
-    from dcfm_node.store.student import StudentFacts
+    from dcfm_node.store.card import StudentFacts
     from dcfm_node.swarm.verdicts import superseding
 
     view, said = proven.view, proven.student
@@ -74,7 +74,7 @@ def superseded_text(superseded: dict[str, Any]) -> str:
 
 def earlier_text(earlier: "Earlier") -> str:
     """The runs before, one after the other."""
-    from dcfm_node.store.student import INDIRECT, ask_for
+    from dcfm_node.store.card import INDIRECT, ask_for
 
     lines = [f"continues run {earlier.run}"]
     if not earlier.verified:
@@ -94,7 +94,7 @@ def earlier_text(earlier: "Earlier") -> str:
 
 def _earlier(proven: "Past") -> "Earlier | None":
     """The run that one goes on from, and what was found of it."""
-    from dcfm_node.store.student import Earlier
+    from dcfm_node.store.card import Earlier
     from dcfm_node.swarm.succession import went_on
     from dcfm_node.swarm.verdicts import departed
 

@@ -5,6 +5,8 @@ Exit codes: 0 healthy, 1 failure, 2 usage or settings, 3 degraded, 4 daemon unre
 
 import os
 import sys
+import traceback
+from types import TracebackType
 from typing import Any, NoReturn
 
 import typer
@@ -22,7 +24,7 @@ from dcfm_node.cli import (
     succession,
 )
 from dcfm_node.cli.options import AsJson
-from dcfm_node.cli.output import print_json
+from dcfm_node.cli.output import print_json, say
 from dcfm_node.errors import ConfigError, UserError
 
 PROGRAM = "dcfm-node"
@@ -56,7 +58,7 @@ def version(as_json: AsJson = False) -> None:
     if as_json:
         print_json({"schema": "dcfm-node/version/1", "version": __version__})
     else:
-        typer.echo(__version__)
+        say(__version__)
 
 
 def main() -> None:
@@ -64,6 +66,7 @@ def main() -> None:
     # Before anything loads torch, and for every process started from here. OpenMP's threads spin
     # while they wait, unless told to sleep: processes that share cores all but stop each other.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    sys.excepthook = _defect
     # A module that lies in the current folder, beside private data say, is never imported.
     os.environ["PYTHONSAFEPATH"] = "1"
     as_json = "--json" in sys.argv
@@ -74,7 +77,8 @@ def main() -> None:
         _fail(UserError("aborted"), as_json)
     except UsageError as error:
         if not as_json:
-            error.show()
+            usage = error.ctx.get_usage().split("\n") if error.ctx is not None else []
+            say(*usage, *f"Error: {error.format_message()}".split("\n"), err=True)
             sys.exit(error.exit_code)
         command = error.ctx.command_path if error.ctx is not None else PROGRAM
         fix = f"see '{command} --help'"
@@ -92,17 +96,24 @@ def _at_home(argument: str) -> str:
     return option + equals + os.path.expanduser(value)  # noqa: PTH111
 
 
+def _defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A defect of ours keeps its traceback; what others' words are in it steer no terminal."""
+    for part in traceback.format_exception(kind, error, trace):
+        say(*part.rstrip("\n").split("\n"), err=True)
+
+
 def _fail(error: UserError, as_json: bool) -> NoReturn:
     if as_json:
         print_json(
             {
                 "schema": "dcfm-node/error/1",
-                "error": error.what,
+                "error": "\n".join([error.what, *error.more]),
                 "where": error.where,
                 "fix": error.fix,
                 "exit_code": error.exit_code,
             }
         )
     else:
-        typer.echo(f"dcfm-node: {error}", err=True)
+        first, *rest = error.lines
+        say(f"dcfm-node: {first}", *rest, err=True)
     sys.exit(error.exit_code)

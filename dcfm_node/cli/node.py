@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
-from dcfm_node.cli.output import print_json
+from dcfm_node.cli.output import print_json, say
 from dcfm_node.errors import Failed
 
 
@@ -51,11 +51,12 @@ def init(
     if as_json:
         print_json({"schema": "dcfm-node/init/1", "folder": str(folder), "config": str(settings)})
         return
-    typer.echo(
-        f"made {settings}, {run} and {folder / 'keys'}\n"
-        f"next: edit {settings}: your data, and who can dial whom (ports 7400 and 7401 in the\n"
-        "firewall, or none: 'dcfm-node init --help'). Then hand out what\n"
-        f"  dcfm-node id --config {settings}\nprints, and gather everyone's blocks in peers.toml"
+    say(
+        f"made {settings}, {run} and {folder / 'keys'}",
+        f"next: edit {settings}: your data, and who can dial whom (ports 7400 and 7401 in the",
+        "firewall, or none: 'dcfm-node init --help'). Then hand out what",
+        f"  dcfm-node id --config {settings}",
+        "prints, and gather everyone's blocks in peers.toml",
     )
 
 
@@ -78,11 +79,12 @@ def show_id(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
         }
         print_json({"schema": "dcfm-node/id/1", "peer": fields})
     else:
-        typer.echo(peer_block(peer))
+        say(*peer_block(peer).split("\n"))
     if settings.listen.control is not None and settings.advertise.control is None:
-        typer.echo(
+        say(
             f"dcfm-node: {config} listens and says under no [advertise] by which address, so that"
-            " peers cannot\ndial it: it must dial them",
+            " peers cannot",
+            "dial it: it must dial them",
             err=True,
         )
 
@@ -112,13 +114,13 @@ def start(
     run = run or config.parent / "run.toml"
     manifest = load_run(run, others, me, listed=peers)
     if me.name not in {peer.name for peer in others}:
-        typer.echo(
+        say(
             f"dcfm-node: {peers} does not list this node, {me.name!r}; the others' must, or they"
             " refuse it: give them what 'dcfm-node id' prints",
             err=True,
         )
     if (before := last_run(settings.state)) is not None and begins_anew(before, manifest):
-        typer.echo(
+        say(
             f"dcfm-node: this node was last in run {run_id(before).hex()[:16]} of {before.name!r};"
             f" {run} and {peers} make run {run_id(manifest).hex()[:16]}, which does not continue it"
             " and begins from nothing. If that is not meant: 'dcfm-node run continue' goes on with"
@@ -158,7 +160,7 @@ def demo(
         if as_json:
             print_json({"schema": "dcfm-node/prepared/1", "out": str(out), "start": commands})
         else:
-            typer.echo("\n".join(["one command a terminal:", *commands]))
+            say("one command a terminal:", *commands)
         return
     from dcfm_node.demo.run import run_demo
 

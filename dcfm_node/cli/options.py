@@ -41,7 +41,7 @@ def state_folder(config: Path) -> Path:
     try:
         settings = tomllib.loads(text_of(config, absent))
         state = at_home(Path(str(settings.get("state", "state"))))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"is not TOML: {error}", where=str(config)) from error
     except ValueError as error:
         what, _, fix = str(error).partition("; ")

@@ -1,22 +1,75 @@
-"""How answers look: plain aligned text for people, one JSON document for programs."""
+"""How answers look: plain aligned text for people, one JSON document for programs.
+
+Every command prints through here, and through nothing else. A line is shown as text: whoever wrote
+what is in it, a terminal obeys nothing of it (`words.plain`).
+"""
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
 
+from dcfm_node.words import clean, plain
+
 UNITS = ("B", "kB", "MB", "GB", "TB")
+CLEAR = "\x1b[2J\x1b[H"
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines: a break within one is shown as `\\n`, since it is not ours."""
+    for line in lines:
+        _write(f"{plain(line)}\n", err=err)
+
+
+def answer(document: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
+    """Print what a command found: as it is for programs, in words for people.
+
+    Args:
+        text: says a document in lines. All text in the one that it is given is plain, so that
+            every line break in what it returns is its own.
+    """
+    if as_json:
+        print_json(document)
+    else:
+        say(*text(clean(document)).split("\n"))
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """One document on stdout; its `schema` names form and version."""
-    typer.echo(json.dumps(document, indent=2, sort_keys=False))
+    """One document on stdout, in ASCII; its `schema` names form and version."""
+    _write(f"{json.dumps(document, indent=2, sort_keys=False)}\n")
+
+
+def rewrite(line: str, *, last: bool) -> None:
+    """Put a line on stderr, which is a terminal, in place of the one before."""
+    _write(f"\r{plain(line)}" + "\n" * last, err=True)
+
+
+def clear() -> None:
+    """Empty the terminal's screen."""
+    if sys.stdout.isatty():
+        _write(CLEAR)
+
+
+def ask(question: str) -> None:
+    """Ask on the terminal; stdout stays free for the answer.
+
+    Raises:
+        Abort: the operator said no.
+    """
+    typer.confirm(plain(question), abort=True, err=True)
+
+
+def _write(text: str, *, err: bool = False) -> None:
+    encoding = (sys.stderr if err else sys.stdout).encoding or "utf-8"
+    # A terminal of few letters shows escapes of the others.
+    typer.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err, nl=False)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Columns as wide as their widest cell."""
-    cells = [[str(cell) if cell is not None else "-" for cell in row] for row in rows]
+    cells = [[plain(str(cell)) if cell is not None else "-" for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -46,4 +99,4 @@ def ago(seconds: float | None) -> str:
 
 def share(done: int, total: int) -> str:
     """How far a piece of work is: 12.5 %, or "begun" until something is known of it."""
-    return f"{100 * done / total:.1f} %" if total else "begun"
+    return f"{100 * min(done, total) / total:.1f} %" if total else "begun"

@@ -1,14 +1,15 @@
 """Commands about proofs that a silo signed two histories."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dcfm_node.api.client import call
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, state_folder
-from dcfm_node.cli.output import print_json
+from dcfm_node.cli.output import answer, print_json, say
 from dcfm_node.errors import Failed, PeerError
+from dcfm_node.files import read_bounded
 
 app = typer.Typer(
     name="proof",
@@ -26,9 +27,9 @@ def write(
     as_json: AsJson = False,
 ) -> None:
     """Write the proof that this node holds: two entries that contradict each other, signed."""
-    answer = call(state_folder(config), "proof", silo=silo)
+    held = call(state_folder(config), "proof", silo=silo)
     try:
-        out.write_bytes(bytes.fromhex(answer["proof"]))
+        out.write_bytes(bytes.fromhex(held["proof"]))
     except OSError as error:
         raise Failed(
             f"the proof cannot be written: {error.strerror}",
@@ -38,7 +39,7 @@ def write(
     if as_json:
         print_json({"schema": "dcfm-node/proof/1", "silo": silo, "file": str(out)})
         return
-    typer.echo(f"wrote {out}\nnext: dcfm-node proof verify {out}, on any machine")
+    say(f"wrote {out}", f"next: dcfm-node proof verify {out}, on any machine")
 
 
 @app.command()
@@ -49,7 +50,7 @@ def verify(
     from dcfm_node.swarm import proof
 
     try:
-        found = proof.verify(file.read_bytes())
+        found = proof.verify(read_bounded(file, proof.MAX_BYTES))
     except OSError as error:
         raise Failed(
             f"the proof cannot be read: {error.strerror}",
@@ -63,25 +64,26 @@ def verify(
             fix="ask whoever sent it for what 'dcfm-node proof write' wrote",
         ) from None
     entry = found.first.entry
-    if as_json:
-        print_json(
-            {
-                "schema": "dcfm-node/proven/1",
-                "proven": True,
-                "silo": found.culprit,
-                "id": entry.author.hex(),
-                "run": {"name": found.manifest.name, "id": entry.run.hex()},
-                "epoch": entry.epoch,
-                "seq": entry.seq,
-                "entries": [found.first.digest.hex(), found.second.digest.hex()],
-                "kinds": [found.first.entry.body.kind, found.second.entry.body.kind],
-            }
-        )
-        return
-    typer.echo(
-        f"proven    {found.culprit} signed two entries as number {entry.seq} of epoch"
-        f" {entry.epoch}\nkey       {entry.author.hex()}\n"
-        f"run       {found.manifest.name} {entry.run.hex()}\n"
-        f"one       {found.first.entry.body.kind} {found.first.digest.hex()}\n"
-        f"other     {found.second.entry.body.kind} {found.second.digest.hex()}"
+    document = {
+        "schema": "dcfm-node/proven/1",
+        "proven": True,
+        "silo": found.culprit,
+        "id": entry.author.hex(),
+        "run": {"name": found.manifest.name, "id": entry.run.hex()},
+        "epoch": entry.epoch,
+        "seq": entry.seq,
+        "entries": [found.first.digest.hex(), found.second.digest.hex()],
+        "kinds": [found.first.entry.body.kind, found.second.entry.body.kind],
+    }
+    answer(document, as_json, _proven_text)
+
+
+def _proven_text(found: dict[str, Any]) -> str:
+    one, other = zip(found["kinds"], found["entries"], strict=True)
+    return (
+        f"proven    {found['silo']} signed two entries as number {found['seq']} of epoch"
+        f" {found['epoch']}\nkey       {found['id']}\n"
+        f"run       {found['run']['name']} {found['run']['id']}\n"
+        f"one       {' '.join(one)}\n"
+        f"other     {' '.join(other)}"
     )

@@ -3,13 +3,24 @@
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from dcfm_node.api.client import call
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, state_folder
-from dcfm_node.cli.output import ago, print_json, share, size, table
+from dcfm_node.cli.output import (
+    ago,
+    answer,
+    ask,
+    clear,
+    print_json,
+    say,
+    share,
+    size,
+    table,
+)
 from dcfm_node.errors import ConfigError, Starting, Unreachable
 
 DEGRADED = 3
@@ -32,53 +43,52 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Where the run is, what this node does, and who is missing. Exits with 3 if degraded."""
-    from rich.console import Console
-
     state = state_folder(config)
     while True:
         try:
-            answer = call(state, "status")
+            found = call(state, "status")
         except Starting as starting:
-            answer = starting.document
+            found = starting.document
         if watch and not as_json:
-            Console().clear()
-        if as_json:
-            print_json(answer)
-        else:
-            typer.echo(_status_text(answer, explain=explain))
+            clear()
+        answer(found, as_json, partial(_status_text, explain=explain))
         if not watch:
-            raise typer.Exit(0 if answer["health"] == "healthy" else DEGRADED)
+            raise typer.Exit(0 if found["health"] == "healthy" else DEGRADED)
         time.sleep(1.0)
 
 
 def peers(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Who is linked, what went over each link, and which unknown keys knocked."""
-    answer = call(state_folder(config), "peers")
-    if as_json:
-        print_json(answer)
-        return
-    header = ("peer", "linked", "heard", "version", "sent", "received", "trouble")
+    answer(call(state_folder(config), "peers"), as_json, _peers_text)
+
+
+def _peers_text(found: dict[str, Any]) -> str:
+    header = ("peer", "linked", "bulk", "heard", "version", "sent", "received", "trouble")
     rows = [
         (
             peer["name"],
             "yes" if peer["linked"] else "no",
+            _bulk(peer),
             ago(peer["heard_ago_s"]),
             peer["version"] or "-",
             size(peer["bytes_sent"]),
             size(peer["bytes_received"]),
             _trouble(peer),
         )
-        for peer in answer["peers"]
+        for peer in found["peers"]
     ]
-    typer.echo(table(header, rows))
-    for stranger in answer["pending"]:
-        typer.echo(
-            f"\npending: an unknown key knocked from {stranger['address']}"
-            f'\n  link_key = "{stranger["link_key"]}"'
-            "\n  to approve it, put its [[peer]] block ('dcfm-node id' there) in peers.toml and"
-            "\n  restart. A new silo, or a new sign_key, makes another run: go on from this one"
-            "\n  with 'dcfm-node run continue'"
-        )
+    dials = [
+        f"dials     {peer['name']}: {line}" for peer in found["peers"] for line in _dials(peer)
+    ]
+    pending = [
+        f"\npending: an unknown key knocked from {stranger['address']}"
+        f'\n  link_key = "{stranger["link_key"]}"'
+        "\n  to approve it, put its [[peer]] block ('dcfm-node id' there) in peers.toml and"
+        "\n  restart. A new silo, or a new sign_key, makes another run: go on from this one"
+        "\n  with 'dcfm-node run continue'"
+        for stranger in found["pending"]
+    ]
+    return "\n".join([table(header, rows), *dials, *pending])
 
 
 def stop(
@@ -91,7 +101,7 @@ def stop(
     """Stop the daemon: it takes no new work, and later resumes where it stopped. Exits with 1 if
     it still runs 30 s after its grace."""
     state = state_folder(config)
-    answer = call(state, "stop", grace_s=grace)
+    found = call(state, "stop", grace_s=grace)
     deadline = time.monotonic() + grace + 30.0
     stopped = False
     while not stopped and time.monotonic() < deadline:
@@ -101,9 +111,9 @@ def stop(
         except Unreachable:
             stopped = True
     if as_json:
-        print_json(answer | {"stopped": stopped})
+        print_json(found | {"stopped": stopped})
     else:
-        typer.echo("stopped" if stopped else "still stopping: its log says what holds it")
+        say("stopped" if stopped else "still stopping: its log says what holds it")
     if not stopped:
         raise typer.Exit(1)
 
@@ -121,22 +131,23 @@ def withdraw(
 
     reason = check_reason(reason)
     state = state_folder(config)
-    answer = call(state, "status")
-    own = next(silo for silo in answer["silos"] if silo["self"])
+    found = call(state, "status")
+    own = next(silo for silo in found["silos"] if silo["self"])
     if not own["withdrawn"] and not yes:
-        typer.echo(
+        say(
             "Its experts will teach no more. What the others' experts learned from it in earlier"
-            " rounds stays\nin them; a run begun anew without it has none of that.",
+            " rounds stays",
+            "in them; a run begun anew without it has none of that.",
             err=True,
         )
-        _confirm(f"{answer['node']} leaves the run {answer['run']['name']} for good. Withdraw?")
-    answer = call(state, "withdraw", reason=reason)
+        _confirm(f"{found['node']} leaves the run {found['run']['name']} for good. Withdraw?")
+    found = call(state, "withdraw", reason=reason)
     if as_json:
-        print_json(answer)
-    elif answer["already"]:
-        typer.echo(f"this silo had withdrawn already: {answer['reason']}")
+        print_json(found)
+    elif found["already"]:
+        say(f"this silo had withdrawn already: {found['reason']}")
     else:
-        typer.echo("this silo has withdrawn; 'dcfm-node stop' ends its node")
+        say("this silo has withdrawn; 'dcfm-node stop' ends its node")
 
 
 def _confirm(question: str) -> None:
@@ -152,7 +163,24 @@ def _confirm(question: str) -> None:
             where="withdraw",
             fix="pass --yes",
         )
-    typer.confirm(question, abort=True, err=True)
+    ask(question)
+
+
+def _bulk(silo: dict[str, Any]) -> str:
+    """How snapshots pass to and from a silo."""
+    way = silo["links"].get("bulk")
+    return "-" if way is None else {"own": "up", "": "down"}.get(way["via"], way["via"])
+
+
+def _dials(silo: dict[str, Any]) -> list[str]:
+    """Which dials to a silo fail, how often and why, on either plane; a port once."""
+    found = {
+        failure["address"]: f"{plane} at {failure['address']}: {failure['times']} in a row failed:"
+        f" {failure['reason']}"
+        for plane in ("bulk", "control")
+        for failure in silo["links"].get(plane, {}).get("failures", ())
+    }
+    return list(found.values())
 
 
 def _trouble(peer: dict[str, Any]) -> str:
@@ -181,6 +209,7 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
         *(f"behind    {what}" for what in answer["catching_up"]),
         *_skew_lines(answer),
         *_knock_lines(answer),
+        *_crowd_lines(answer),
         _coverage_text(answer["coverage"]),
         *_weight_lines(answer["silos"]),
         _student_text(answer["latest"], answer["students"]),
@@ -191,6 +220,7 @@ def _status_text(answer: dict[str, Any], *, explain: bool) -> str:
         lines.append(f"why       {doing['why']}")
         awaited = [silo for silo in answer["silos"] if silo["name"] in doing["waiting_on"]]
         lines += [f"waits for {silo['name']}: {_whereabouts(silo)}" for silo in awaited]
+        lines += [f"dials     {s['name']}: {line}" for s in answer["silos"] for line in _dials(s)]
     return "\n".join(lines)
 
 
@@ -225,20 +255,34 @@ def _knock_lines(answer: dict[str, Any]) -> list[str]:
     return [f"knocks    {keys}, the last from {last}: 'dcfm-node peers' shows them"]
 
 
+def _crowd_lines(answer: dict[str, Any]) -> list[str]:
+    """Connections that do not say whose they are, once there were too many."""
+    crowds = [crowd for crowd in answer["unknown"].values() if crowd["hung_up"]]
+    if not crowds:
+        return []
+    waiting, cut = (sum(crowd[key] for crowd in crowds) for key in ("waiting", "hung_up"))
+    last = min(crowd["hung_up_ago_s"] for crowd in crowds)
+    return [
+        f"strangers {waiting} connections say not whose they are; {cut} for which there is no room"
+        f" were hung up on, the last {ago(last)} ago. Peers still come in"
+    ]
+
+
 def _whereabouts(silo: dict[str, Any]) -> str:
     """Whether a silo that is waited for is there, and what it does."""
     if silo["self"]:
         return "this node"
     if silo["by_bundle"]:
         return f"comes by bundle, the last one {ago(silo['bundle']['ago_s'])} ago"
+    trouble = _trouble(silo)
     if not silo["live"]:
         heard = silo["heard_ago_s"]
         when = (
             "not heard since this node started" if heard is None else f"last heard {ago(heard)} ago"
         )
         if silo["linked"]:
-            return f"connected, {silo['trouble'] or f'and silent: {when}'}"
-        return f"not connected, {when}{', ' * bool(silo['trouble'])}{silo['trouble']}"
+            return f"connected, {trouble or f'and silent: {when}'}"
+        return f"not connected, {when}{', ' * bool(trouble)}{trouble}"
     way = "connected" if silo["linked"] else "heard by way of others"
     if silo["activity"] in (None, "idle"):
         return f"{way}, idle"
@@ -257,7 +301,7 @@ def _bundle_lines(silos: list[dict[str, Any]]) -> list[str]:
 
 
 def _silo_table(silos: list[dict[str, Any]]) -> str:
-    header = ("silo", "link", "heard", "does", "progress", "expert", "CI gap", "hold-out")
+    header = ("silo", "link", "bulk", "heard", "does", "progress", "expert", "CI gap", "hold-out")
     return table(header, [_silo_row(silo) for silo in silos])
 
 
@@ -272,6 +316,7 @@ def _silo_row(silo: dict[str, Any]) -> tuple[object, ...]:
         + (" (withdrawn)" if silo["withdrawn"] else "")
         + (" (quarantine)" if silo["quarantined"] else ""),
         link,
+        _bulk(silo),
         "-" if silo["self"] else ago(heard),
         silo["activity"],
         share(silo["done"], silo["total"]) if busy else None,

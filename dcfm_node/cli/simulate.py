@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dcfm_node.cli.options import AsJson
-from dcfm_node.cli.output import print_json, table
+from dcfm_node.cli.output import print_json, rewrite, say, table
 
 TOLD_S = 5.0
 """A line of progress at most so often, where no line can be rewritten."""
@@ -58,19 +58,19 @@ def _list(as_json: bool) -> None:
         print_json({"schema": "dcfm-node/scenarios/1", "scenarios": rows})
     else:
         rows_ = [(name, given.nodes, given.title) for name, given in found]
-        typer.echo(table(("scenario", "nodes", "what befalls it"), rows_))
+        say(*table(("scenario", "nodes", "what befalls it"), rows_).split("\n"))
 
 
 def _tell(document: dict[str, Any]) -> None:
     for found in document["violations"]:
-        typer.echo(f"seed {found['seed']}, {found['time']:.1f} s: {found['what']}")
+        say(f"seed {found['seed']}, {found['time']:.1f} s: {found['what']}")
         needs = [*found["faults"], *found["needs"]]
-        typer.echo("  it takes: " + ("; ".join(needs) or "nothing but time"))
+        say("  it takes: " + ("; ".join(needs) or "nothing but time"))
         for line in found["trace"]:
-            typer.echo(f"  {line['time']:8.2f} s  {line['silo'] or '':<9}  {line['what']}")
-        typer.echo(f"  again: {found['repeat']}\n")
+            say(f"  {line['time']:8.2f} s  {line['silo'] or '':<9}  {line['what']}")
+        say(f"  again: {found['repeat']}", "")
     broken = len(document["violations"])
-    typer.echo(
+    say(
         f"{document['scenario']}, {document['nodes']} nodes: {document['runs']} runs, "
         f"{broken or 'no'} violation{'' if broken == 1 else 's'}; {document['messages']} messages, "
         f"{document['simulated_s'] / 3_600:.1f} h simulated in {document['seconds']:.1f} s"
@@ -86,7 +86,7 @@ class _Watcher:
     def tell(self, done: int, broken: int) -> None:
         line = f"{done} of {self._total} runs, {broken} violations"
         if sys.stderr.isatty():
-            typer.echo(f"\r{line}", err=True, nl=done == self._total)
+            rewrite(line, last=done == self._total)
         elif time.monotonic() - self._told_at >= TOLD_S:
             self._told_at = time.monotonic()
-            typer.echo(line, err=True)
+            say(line, err=True)

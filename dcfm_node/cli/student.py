@@ -1,6 +1,7 @@
 """Commands about students: list, fetch, verify, sample."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,14 +10,16 @@ import typer
 from dcfm_node.api.client import call
 from dcfm_node.cli.lineage import earlier_text, facts_of, superseded_by, superseded_text
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, OfPeers, OfRun, state_folder
-from dcfm_node.cli.output import print_json, size, table
+from dcfm_node.cli.output import answer, size, table
 from dcfm_node.cli.query import DEGRADED
 from dcfm_node.cli.recorded import students_of
 from dcfm_node.data.names import normal
 from dcfm_node.errors import ConfigError, Failed, PeerError
+from dcfm_node.words import plain
 
 if TYPE_CHECKING:
     from dcfm_node.records.manifest import Manifest
+    from dcfm_node.store.student import StudentFolder
     from dcfm_node.swarm.lineage import Lineage
 
 app = typer.Typer(
@@ -26,6 +29,7 @@ app = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A student's folder.")]
+_DISTRUST = "do not use this model; fetch the student again"
 
 
 @app.command("list")
@@ -39,10 +43,10 @@ def list_students(
 
     The daemon may run or not; --run shows an earlier run.
     """
-    answer = students_of(config, run, peers)
-    if as_json:
-        print_json(answer)
-        return
+    answer(students_of(config, run, peers), as_json, _students_text)
+
+
+def _students_text(found: dict[str, Any]) -> str:
     header = ("student", "round", "term", "leader", "outcome", "size", "endorsed by", "")
     rows = [
         (
@@ -55,9 +59,9 @@ def list_students(
             ", ".join(student["endorsed_by"]) or "-",
             _standing(student),
         )
-        for student in answer["students"]
+        for student in found["students"]
     ]
-    typer.echo(table(header, rows) if rows else "no student yet")
+    return table(header, rows) if rows else "no student yet"
 
 
 def _standing(student: dict[str, Any]) -> str:
@@ -88,48 +92,66 @@ def fetch(
     With --latest, an earlier student of this run, or of the one it continues, is replaced, whole or
     not at all. Any other student stays, unless --force is given.
     """
-    from dcfm_node.store.student import model_card, write_student
+    from dcfm_node.store.card import model_card
+    from dcfm_node.store.student import write_student
     from dcfm_node.swarm.lineage import verify as verify_lineage
 
     if latest == bool(digest):
         raise ConfigError("name one student", where="student fetch", fix="--latest or --digest HEX")
-    answer = call(state_folder(config), "student", digest=digest or "latest")
-    lineage = bytes.fromhex(answer["lineage"])
-    proven = verify_lineage(lineage, bytes.fromhex(answer["student"]["digest"]))
+    told = call(state_folder(config), "student", digest=digest or "latest")
+    lineage, new = bytes.fromhex(told["lineage"]), told["student"]["digest"]
+    try:
+        proven = verify_lineage(lineage, bytes.fromhex(new))
+    except PeerError as error:
+        raise Failed(f"this node's own lineage of it does not hold: {error}") from error
     manifest = proven.view.manifest
-    new, old = answer["student"]["digest"], _replaced(out, answer, manifest, latest, force)
+    old = _replaced(out, new, manifest, latest, force)
     card = model_card(manifest, facts_of(proven))
-    write_student(out, model=Path(answer["path"]), manifest=manifest, lineage=lineage, card=card)
-    if as_json:
-        facts = {"schema": "dcfm-node/fetched/1", "folder": str(out), "replaced": old}
-        print_json(answer["student"] | facts)
-        return
-    told = f"wrote {out}: student {new[:12]} of round {answer['student']['round']}"
+    write_student(out, model=Path(told["path"]), manifest=manifest, lineage=lineage, card=card)
+    facts = {"schema": "dcfm-node/fetched/1", "folder": str(out), "replaced": old}
+    answer(told["student"] | facts, as_json, _fetched_text)
+
+
+def _fetched_text(found: dict[str, Any]) -> str:
+    out, new, old = found["folder"], found["digest"], found["replaced"]
+    told = f"wrote {out}: student {new[:12]} of round {found['round']}"
     if old == new:
         told = f"{out} holds student {new[:12]} already; its lineage is as of now"
     elif old is not None:
         told += f", in place of {old[:12]}"
-    typer.echo(f"{told}\nnext: dcfm-node student verify {out}")
+    return f"{told}\nnext: dcfm-node student verify {out}"
 
 
-def _replaced(
-    out: Path, answer: dict[str, Any], manifest: "Manifest", latest: bool, force: bool
-) -> str | None:
+def _replaced(out: Path, new: str, manifest: "Manifest", latest: bool, force: bool) -> str | None:
     """Digest of the student that lies in a folder and may go, hex; None if none is there.
+
+    Args:
+        new: digest of the one that is to take its place, hex.
 
     Raises:
         Failed: it is not an earlier one of the same run, and nobody said to replace it.
     """
     from dcfm_node.store.snapshots import describe
-    from dcfm_node.store.student import CONFIG, MODEL, read_student
+    from dcfm_node.store.student import CONFIG, MODEL, read_student, unreadable
+    from dcfm_node.swarm.lineage import claimed
     from dcfm_node.wire.envelope import run_id
 
-    if not (out / CONFIG).is_file() or not (out / MODEL).is_file():
+    if not (out / CONFIG).exists() or not (out / MODEL).exists():
         return None
-    old = describe(out / MODEL).digest.hex()
-    if force or old == answer["student"]["digest"]:
+    try:
+        old = describe(out / MODEL).digest.hex()
+    except OSError as error:
+        if force:
+            return "a model that cannot be read"
+        raise unreadable(error, out) from error
+    if force or old == new:
         return old
-    before, runs = read_student(out).manifest, [run_id(manifest)]
+    try:
+        before = claimed(read_student(out).lineage)
+    except PeerError as error:
+        fix = "name another folder with --out, or replace it with --force"
+        raise Failed(f"holds a student of no run: {error}", where=str(out), fix=fix) from error
+    runs = [run_id(manifest)]
     if manifest.continues is not None:
         runs.append(manifest.continues.run)
     if not latest or run_id(before) not in runs:
@@ -154,42 +176,53 @@ def verify(
     keys they are; with them its run must be yours. Exits with 1 if anything does not hold, with 3
     if the student is superseded.
     """
-    from dcfm_node.store.student import INDIRECT
+    from dcfm_node.store.card import model_card
 
-    manifest, proven = _verified(folder)
     if (run is None) is not (peers is None):
         raise ConfigError("one without the other", where="--run, --peers", fix="name both files")
+    student, proven = _verified(folder)
+    manifest, facts = proven.view.manifest, facts_of(proven)
+    _require_files(folder, student, proven, model_card(manifest, facts))
     if run is not None and peers is not None:
         _require_run(folder, proven.run, run, peers)
-    facts, superseded = facts_of(proven), superseded_by(proven)
-    if as_json:
-        document: dict[str, Any] = {
-            "schema": "dcfm-node/verified/1",
-            "verified": True,
-            "of_given_run": run is not None,
-            "run": {"name": manifest.name, "id": proven.run.hex()},
-        }
-        print_json(document | asdict(facts) | {"superseded": superseded})
-        raise typer.Exit(DEGRADED if superseded else 0)
-    teachers = ", ".join(f"{silo} (round {round_})" for silo, round_, _ in facts.teachers)
-    typer.echo(
-        f"verified  model {facts.digest} of round {facts.round}, {facts.outcome}\n"
-        f"run       {manifest.name} {proven.run.hex()}\n"
-        f"keys      {_compared(run, peers)}\n"
-        f"leader    elected by a majority in term {facts.term}\n"
-        f"teachers  {teachers}\n"
-        f"missing   {', '.join(facts.missing) or 'nobody'}\n"
-        f"endorsed  {', '.join(facts.endorsed_by) or 'by nobody'}\n"
-        f"refused   {', '.join(facts.refused_by) or 'by nobody'}\n"
-        f"withdrawn {', '.join(facts.withdrawn) or 'nobody'}"
-    )
-    if facts.withdrawn and any(round_ for _, round_, _ in facts.teachers):
-        typer.echo(f"          {INDIRECT}")
-    if superseded is not None:
-        typer.echo(superseded_text(superseded))
-    if facts.continues is not None:
-        typer.echo(earlier_text(facts.continues))
+    superseded = superseded_by(proven)
+    document: dict[str, Any] = {
+        "schema": "dcfm-node/verified/1",
+        "verified": True,
+        "of_given_run": run is not None,
+        "run": {"name": manifest.name, "id": proven.run.hex()},
+        **asdict(facts),
+        "superseded": superseded,
+        "unchecked": list(student.others),
+    }
+    answer(document, as_json, partial(_verified_text, keys=_compared(run, peers)))
     raise typer.Exit(DEGRADED if superseded else 0)
+
+
+def _verified_text(found: dict[str, Any], *, keys: str) -> str:
+    from dcfm_node.store.card import INDIRECT
+
+    teachers = ", ".join(f"{silo} (round {round_})" for silo, round_, _ in found["teachers"])
+    lines = [
+        f"verified  model {found['digest']} of round {found['round']}, {found['outcome']}",
+        f"run       {found['run']['name']} {found['run']['id']}",
+        f"keys      {plain(keys)}",
+        f"leader    elected by a majority in term {found['term']}",
+        f"teachers  {teachers}",
+        f"missing   {', '.join(found['missing']) or 'nobody'}",
+        f"endorsed  {', '.join(found['endorsed_by']) or 'by nobody'}",
+        f"refused   {', '.join(found['refused_by']) or 'by nobody'}",
+        f"withdrawn {', '.join(found['withdrawn']) or 'nobody'}",
+    ]
+    if found["withdrawn"] and any(round_ for _, round_, _ in found["teachers"]):
+        lines.append(f"          {INDIRECT}")
+    if found["unchecked"]:
+        lines.append(f"beside it {', '.join(found['unchecked'])}: no part of it, not checked")
+    if found["superseded"] is not None:
+        lines.append(superseded_text(found["superseded"]))
+    if found["continues"] is not None:
+        lines.append(earlier_text(found["continues"]))
+    return "\n".join(lines)
 
 
 @app.command()
@@ -206,14 +239,12 @@ def sample(
     """Draw samples of a combination. Attributes not named take all their values in turn."""
     from dcfm_node.cli.drawing import draw
 
-    manifest, proven = _verified(folder)
+    student, proven = _verified(folder)
+    manifest = proven.view.manifest
     chosen, counts = _chosen(manifest, where or []), _counts(proven)
-    model = folder / "model.safetensors"
-    draw(manifest, model, chosen, counts=counts, count=count, seed=seed, out=out)
-    if as_json:
-        print_json({"schema": "dcfm-node/sampled/1", "count": count, "out": str(out)})
-    else:
-        typer.echo(f"wrote {count} samples to {out}")
+    draw(manifest, student.model, chosen, counts=counts, count=count, seed=seed, out=out)
+    document = {"schema": "dcfm-node/sampled/1", "count": count, "out": str(out)}
+    answer(document, as_json, lambda found: f"wrote {count} samples to {found['out']}")
 
 
 def _chosen(manifest: "Manifest", where: list[str]) -> dict[int, int]:
@@ -237,27 +268,44 @@ def _chosen(manifest: "Manifest", where: list[str]) -> dict[int, int]:
     return chosen
 
 
-def _verified(folder: Path) -> "tuple[Manifest, Lineage]":
+def _verified(folder: Path) -> "tuple[StudentFolder, Lineage]":
+    """A student's folder, and what its lineage proves of its model. No more is read of the model
+    than one that the lineage tells of can have, and config.json must be what the lineage gives."""
     from dcfm_node.store.snapshots import describe
-    from dcfm_node.store.student import read_student
-    from dcfm_node.swarm.lineage import verify as verify_lineage
+    from dcfm_node.store.student import read_student, unreadable
+    from dcfm_node.swarm.lineage import replayed
 
     student = read_student(folder)
     try:
-        proven = verify_lineage(student.lineage, describe(student.model).digest)
+        records = replayed(student.lineage)
+        if not records.sizes:
+            raise PeerError("no elected node of its run published a student")
+        least, most = min(records.sizes), max(records.sizes)
+        proven = records.of_model(describe(student.model, least=least, most=most).digest)
     except PeerError as error:
         raise Failed(
-            f"the lineage does not hold: {error}",
-            where=str(folder),
-            fix="do not use this model; fetch the student again",
+            f"the lineage does not hold: {error}", where=str(folder), fix=_DISTRUST
         ) from error
-    if proven.view.manifest != student.manifest:
+    except OSError as error:
+        raise unreadable(error, folder) from error
+    _require_files(folder, student, proven, None)
+    return student, proven
+
+
+def _require_files(
+    folder: Path, student: "StudentFolder", proven: "Lineage", card: str | None
+) -> None:
+    """Raises Failed: config.json, or where a card is given README.md, is not what the lineage
+    gives."""
+    from dcfm_node.store.student import differing_files
+
+    digest = proven.student.body.snapshot.digest
+    if wrong := differing_files(student, proven.view.manifest, digest, card):
         raise Failed(
-            "config.json is not the manifest of the run that made this model",
-            where=str(folder / "config.json"),
-            fix="do not use this model; fetch the student again",
+            f"{' and '.join(wrong)}: not what the signed lineage gives",
+            where=str(folder),
+            fix=f"{_DISTRUST}, which writes all of it anew, also what another version wrote",
         )
-    return student.manifest, proven
 
 
 def _require_run(folder: Path, made_in: bytes, run: Path, peers: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
-from dcfm_node.cli.output import print_json
+from dcfm_node.cli.output import print_json, say
 from dcfm_node.errors import ConfigError, Failed
 
 COMMENT = "# The run that this one goes on from."
@@ -49,10 +49,12 @@ def rotate(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
         fields = {"name": peer.name, "sign_key": peer.sign_key.hex(), "link_key": peer.link_key}
         print_json({"schema": "dcfm-node/keys/1", "peer": fields, "block": peer_block(peer)})
         return
-    typer.echo(
-        f"made new keys in {settings.keys}; the old ones are in {settings.keys / 'previous'}\n"
+    say(
+        f"made new keys in {settings.keys}; the old ones are in {settings.keys / 'previous'}",
         "next: have every site replace this one's block in peers.toml by the following, and agree"
-        f" on a run that continues this one ('dcfm-node run continue')\n\n{peer_block(peer)}"
+        " on a run that continues this one ('dcfm-node run continue')",
+        "",
+        *peer_block(peer).split("\n"),
     )
 
 
@@ -104,25 +106,28 @@ def go_on(
     out.write_text(_continued(document.text, lines))
     gone = departed(archive.view)
     for silo, why in gone.items():
-        typer.echo(f"warning: {_still_named(silo, why, out)}", err=True)
+        say(*_still_named(silo, why, out), err=True)
     if as_json:
         shown = student.body.snapshot.digest.hex() if student is not None else None
         facts = {"file": str(out), "continues": archive.journals.run.hex(), "student": shown}
         print_json({"schema": "dcfm-node/continue/1", **facts, "departed": dict(gone)})
         return
-    typer.echo(
-        f"wrote {out}\nnext: change its roster and settings, give it to every site with the new"
-        f" peers.toml, stop the nodes and\n  dcfm-node start --peers peers.toml --run {out}"
+    say(
+        f"wrote {out}",
+        "next: change its roster and settings, give it to every site with the new peers.toml, stop"
+        " the nodes and",
+        f"  dcfm-node start --peers peers.toml --run {out}",
     )
 
 
-def _still_named(silo: str, why: str, out: Path) -> str:
+def _still_named(silo: str, why: str, out: Path) -> list[str]:
     """What to do about a silo that left the run, and that the new one's roster has."""
-    return (
-        f"{silo} {why}\n  it is on the new run's roster still, and that run waits for it. Unless it"
-        f" comes back, take it\n  out: of 'roster' in {out}, or where that names none, out of"
-        " peers.toml"
-    )
+    return [
+        f"warning: {silo} {why}",
+        "  it is on the new run's roster still, and that run waits for it. Unless it comes back,"
+        " take it",
+        f"  out: of 'roster' in {out}, or where that names none, out of peers.toml",
+    ]
 
 
 def _continued(text: str, lines: Sequence[str]) -> str:

@@ -41,10 +41,13 @@ DialAddress = Annotated[str, AfterValidator(_dialled)]
 
 
 def check_pair(control: str | None, bulk: str | None) -> None:
-    """Raises ValueError unless both or neither are set, and differ."""
-    if (control is None) != (bulk is None):
+    """Raises ValueError where bulk is set alone, or both are one address."""
+    if control is None and bulk is not None:
         raise ValueError(
-            "only one of control and bulk is set; set both, or neither to only dial out"
+            "bulk is set and control is not; set both, control alone, or neither to only dial out"
         )
     if control is not None and control == bulk and not control.endswith(":*"):
-        raise ValueError("control and bulk are one address; give each its own port")
+        raise ValueError(
+            "control and bulk are one address; give each its own port, or leave bulk away: then"
+            " snapshots come in at the control port too"
+        )

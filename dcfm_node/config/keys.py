@@ -11,6 +11,7 @@ import zmq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dcfm_node.errors import ConfigError
+from dcfm_node.files import private_folder, read_bounded
 
 SIGN_FILE = "sign.key"
 """Ed25519 seed: 64 hex digits."""
@@ -18,6 +19,8 @@ LINK_FILE = "link.key"
 """Curve25519 secret key: 40 characters of Z85."""
 HANDOVER_FILE = "handover"
 """Signature of the previous keys over these: 128 hex digits."""
+MAX_BYTES = 4_096
+"""Of any of these files."""
 PREVIOUS = "previous"
 """Folder of the keys that these took the place of."""
 
@@ -59,7 +62,7 @@ def create_keys(folder: Path) -> NodeKeys:
                 fix="keep it, or move it away to become another node",
             )
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(folder)
         for name, text in texts.items():
             _write_secret(folder / name, text)
     except OSError as error:
@@ -92,7 +95,7 @@ def rotate_keys(folder: Path, sign_over: Callable[[NodeKeys, NodeKeys], bytes]) 
     try:
         _write_secret(fresh / HANDOVER_FILE, handover.hex())
         (folder / HANDOVER_FILE).unlink(missing_ok=True)
-        previous.mkdir(mode=0o700)
+        private_folder(previous)
         for name in (SIGN_FILE, LINK_FILE):
             (folder / name).rename(previous / name)
         for name in (SIGN_FILE, LINK_FILE, HANDOVER_FILE):
@@ -112,6 +115,7 @@ def load_keys(folder: Path, environ: Mapping[str, str] = os.environ) -> NodeKeys
 
     Raises:
         ConfigError: a key is missing, malformed, or readable by others than its owner.
+        Failed: others may use the folder, and that cannot be changed.
     """
     credentials = environ.get("CREDENTIALS_DIRECTORY")
     # systemd grants credentials by ACL, whose mask shows as permissions of the group.
@@ -120,6 +124,8 @@ def load_keys(folder: Path, environ: Mapping[str, str] = os.environ) -> NodeKeys
     )
     if credentials is not None and granted:
         folder = Path(credentials)
+    elif os.access(folder, os.W_OK):  # where this user cannot write, it cannot tighten either
+        private_folder(folder, make=False)
     sign, link = (_read_secret(folder / name, granted) for name in (SIGN_FILE, LINK_FILE))
     try:
         private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(sign))
@@ -136,7 +142,7 @@ def _handover(folder: Path) -> bytes | None:
     """The previous keys' signature, if keys were rotated."""
     path = folder / HANDOVER_FILE
     try:
-        signature = bytes.fromhex(path.read_text(encoding="ascii"))
+        signature = bytes.fromhex(read_bounded(path, MAX_BYTES).decode("ascii"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -155,7 +161,7 @@ def _read_secret(path: Path, granted: bool) -> str:
                 where=str(path),
                 fix=f"chmod 600 {shlex.quote(str(path))}",
             )
-        return path.read_text(encoding="utf-8", errors="replace").strip()
+        return read_bounded(path, MAX_BYTES).decode(errors="replace").strip()
     except FileNotFoundError as error:
         raise ConfigError(
             "there is no such key",

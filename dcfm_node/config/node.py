@@ -19,7 +19,7 @@ class Listen(Model):
     control: ListenAddress | None = None
     """Journals, votes, signs of life: "tcp://host:port"."""
     bulk: ListenAddress | None = None
-    """Snapshots: "tcp://host:port", another port."""
+    """Snapshots: "tcp://host:port", another port; none: they come in at the control port too."""
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
@@ -120,6 +120,8 @@ class NodeConfig(Model):
     def _reachable(self) -> Self:
         if self.advertise.control is not None and self.listen.control is None:
             raise ValueError("advertise is set and listen is not; set both, or neither")
+        if self.advertise.bulk is not None and self.listen.bulk is None:
+            raise ValueError("advertise.bulk is set and listen.bulk is not; set both, or neither")
         return self
 
 

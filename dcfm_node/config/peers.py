@@ -135,9 +135,17 @@ def merged(peers: tuple[Peer, ...], me: Peer, listed: Path) -> dict[str, Peer]:
         listed: the file that peers were read from, for messages.
 
     Raises:
-        ConfigError: peers.toml gives this node's name to another key, or its key another name.
+        ConfigError: peers.toml gives this node's name to another key, its key another name, or it
+            another link key, with which nobody would let it in.
     """
     for peer in peers:
+        if peer.sign_key == me.sign_key and peer.link_key != me.link_key:
+            raise ConfigError(
+                f"gives {peer.name!r} the link_key {peer.link_key}, this node's is {me.link_key}:"
+                " whoever has that file refuses this node's links",
+                where=str(listed),
+                fix="replace that block by what 'dcfm-node id' prints here, in everyone's file",
+            )
         if (peer.name == me.name) != (peer.sign_key == me.sign_key):
             raise ConfigError(
                 f"names {peer.name!r} with sign_key {peer.sign_key.hex()[:8]}…, "

@@ -15,8 +15,9 @@ keys = "keys"
 # May this node be elected to distil the student? It then needs every silo's expert on its disk.
 distils = true
 
-# Where this node takes links: open these two TCP ports in the firewall for the peers. Remove the
-# table to only dial out, which is all that NAT allows and needs no open port.
+# Where this node takes links: open these two TCP ports in the firewall for the peers. To open one
+# alone, remove bulk here and below: snapshots come in at the other then. Remove the table to only
+# dial out, which is all that NAT allows and needs no open port.
 [listen]
 control = "tcp://0.0.0.0:7400"
 bulk = "tcp://0.0.0.0:7401"

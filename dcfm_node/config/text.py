@@ -3,6 +3,10 @@
 from pathlib import Path
 
 from dcfm_node.errors import ConfigError
+from dcfm_node.files import read_bounded
+
+MAX_BYTES = 1 << 20
+"""Of a file of settings: what a thousand peers take, and more."""
 
 
 def text_of(path: Path, absent: str) -> str:
@@ -12,10 +16,11 @@ def text_of(path: Path, absent: str) -> str:
         absent: what to do when there is no such file.
 
     Raises:
-        ConfigError: no such file, unreadable, or not UTF-8, with its line.
+        ConfigError: no such file, not a regular one, unreadable, or not UTF-8, with its line.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = read_bounded(path, MAX_BYTES).decode("utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError as error:
         raise ConfigError("there is no such file", where=str(path), fix=absent) from error
     except OSError as error:

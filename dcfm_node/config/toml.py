@@ -57,8 +57,8 @@ class Document:
         if len(found) == 1:
             (only,) = found
             return ConfigError(only.what, where=self.where(*only.place), fix=only.fix)
-        told = "".join(f"\n  {self.where(*p.place)}: {p.what} (fix: {p.fix})" for p in found)
-        return ConfigError(f"{len(found)} problems{told}", where=str(self.path))
+        told = [f"{self.where(*p.place)}: {p.what} (fix: {p.fix})" for p in found]
+        return ConfigError(f"{len(found)} problems", where=str(self.path), more=told)
 
 
 def shipped(name: str, folder: Path, what: str) -> Path:
@@ -89,7 +89,8 @@ def read(path: Path, absent: str) -> Document:
         absent: what to do when there is no such file.
 
     Raises:
-        ConfigError: no such file, unreadable, or a mistake of syntax, with its line.
+        ConfigError: no such file, not a regular one, or unreadable; a mistake of syntax, with its
+            line.
     """
     text = text_of(path, absent)
     try:
@@ -103,6 +104,8 @@ def read(path: Path, absent: str) -> Document:
             where=f"{path}:{line}",
             fix='write each setting as key = value, text in "quotes", each table and key once',
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or nesting
+        raise ConfigError(f"is no TOML: {error}", where=str(path)) from error
 
 
 def problems(error: ValidationError, kind: type[Model], values: dict[str, Any]) -> list[Problem]:

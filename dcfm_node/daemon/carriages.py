@@ -8,7 +8,12 @@ from types import MappingProxyType
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from dcfm_node.files import read_bounded
+
 log = structlog.get_logger()
+
+MAX_BYTES = 16 << 20
+"""Of the file: a line for each silo."""
 
 
 class Carriage(BaseModel):
@@ -44,7 +49,7 @@ class Carriages:
     def __init__(self, file: Path, run: bytes) -> None:
         self._file, self._kept = file, _File(run=run.hex())
         try:
-            kept = _File.model_validate_json(file.read_bytes())
+            kept = _File.model_validate_json(read_bounded(file, MAX_BYTES))
         except FileNotFoundError:
             return
         except (OSError, ValidationError) as error:

@@ -91,8 +91,12 @@ class Control:
             *self.trainer.problems(),
             *self.bench.problems(),
             *self.ready.warnings,
+            *self.network.problems(),
         ]
-        return status(self.node, self.clock(), troubles, self.courier.carried) | {
+        facts = status(self.node, self.clock(), troubles, self.courier.carried, self.network.ways())
+        for silo in facts["silos"]:
+            silo["refused"] = self._refused(silo)
+        return facts | {
             "uptime_s": round(self.clock() - self.started_at, 1),
             "bytes_sent": sum(sent for sent, _ in traffic),
             "bytes_received": sum(received for _, received in traffic),
@@ -107,19 +111,31 @@ class Control:
         }
 
     def _peers(self, _: dict[str, Any]) -> dict[str, Any]:
-        facts = status(self.node, self.clock(), carried=self.courier.carried)
+        ways = self.network.ways()
+        facts = status(self.node, self.clock(), carried=self.courier.carried, ways=ways)
         traffic = self.network.traffic()
         silos = [silo for silo in facts["silos"] if not silo["self"]]
         for silo in silos:
             sent, received = traffic.get(bytes.fromhex(silo["id"]), (0, 0))
             silo |= {"bytes_sent": sent, "bytes_received": received}
-            silo["refused"] = self.network.refusals.get(silo["name"], "")
+            silo["refused"] = self._refused(silo)
         return {"schema": "dcfm-node/peers/1", "peers": silos, **self._strangers()}
 
+    def _refused(self, silo: dict[str, Any]) -> str:
+        """What a peer did on its links, or why none stands."""
+        failures = [] if silo["linked"] else silo["links"].get("control", {}).get("failures", [])
+        dialled = failures[0]["reason"] if failures else ""
+        return self.network.refusals.get(silo["name"], dialled)
+
     def _strangers(self) -> dict[str, Any]:
-        """Unknown keys that knocked; `pending_more`: others may have, which are not kept."""
+        """Unknown keys that knocked; `pending_more`: others may have, which are not kept. And
+        connections that do not say whose they are, by plane."""
         network = self.network
-        return {"pending": list(network.pending.values()), "pending_more": network.crowded}
+        return {
+            "pending": list(network.pending.values()),
+            "pending_more": network.crowded,
+            "unknown": network.crowds(),
+        }
 
     def _students(self, _: dict[str, Any]) -> dict[str, Any]:
         exchange = self.node.exchange
@@ -144,7 +160,7 @@ class Control:
             )
         said = found[-1]
         path = self.snapshots.path(said.body.snapshot.digest)
-        if path is None:
+        if path is None or not path.is_file():  # deleted by hand: `upkeep` sees it
             raise Failed(
                 "this node does not hold that student: it is on its way, or was dropped for a later"
                 " one",

@@ -14,13 +14,17 @@ import structlog
 
 from dcfm_node.daemon.carriages import Carriage, Carriages
 from dcfm_node.errors import Failed, PeerError
+from dcfm_node.net.allowance import Allowance
+from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.store.bundles import CarriedBundle, read_bundle
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import Carried, Event, Received
 from dcfm_node.swarm.node import Node
+from dcfm_node.wire.canonical import sha256
 
 log = structlog.get_logger()
 
+PAUSE_S = 0.25
 COPY = "copy it again, whole; if that does not help, ask its site for another"
 
 
@@ -34,6 +38,8 @@ class Courier:
         check: holds a snapshot that is whole on disk, if it may be loaded.
         unfetch: gives a download up.
         carriages: remembers who was heard of.
+        clock, pause: seconds, and how they are let pass.
+        allowances: how much is still taken of an author's entries, by its key.
     """
 
     node: Node
@@ -43,6 +49,9 @@ class Courier:
     check: Callable[[bytes], Coroutine[None, None, None]]
     unfetch: Callable[[bytes], None]
     carriages: Carriages
+    clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    allowances: dict[bytes, Allowance] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -68,12 +77,13 @@ class Courier:
             taken = await self._snapshots(bundle)
             new = Counter(
                 author
-                for envelope, author in self._held().items()
-                if envelope in carried and envelope not in before
+                for entry, author in self._held().items()
+                if entry in carried and entry not in before
             )
             self._note(bundle.label.author, new, len(taken))
             present = len(await asyncio.to_thread(bundle.snapshots))
-            damage = await asyncio.to_thread(bundle.damage, taken)
+            most = self.node.quota or MAX_SNAPSHOT_BYTES
+            damage = await asyncio.to_thread(bundle.damage, taken, most)
         except PeerError as error:
             raise Failed(
                 f"the bundle is refused: {error}",
@@ -103,17 +113,20 @@ class Courier:
         }
 
     async def _entries(self, bundle: CarriedBundle) -> set[bytes]:
-        """The envelopes in it, all of which were offered to the swarm."""
+        """Digests of the envelopes in it, all of which were offered to the swarm, at the pace at
+        which a link's are taken: verifying them must not keep the loop from all else (SPEC 4.7)."""
         carried: set[bytes] = set()
         author, heads = bundle.label.author, bundle.label.heads
         if author == self.node.me:
             raise PeerError("this node exported it itself")
-        messages = bundle.messages()
+        messages, allowance = bundle.messages(), self._allowance(author)
         while (message := await asyncio.to_thread(next, messages, None)) is not None:
+            while not allowance.take(sum(map(len, message.entries)), self.clock()):
+                await self.pause(PAUSE_S)
             await self.handle(Received(author, message))
             if trouble := self.node.exchange.peers[author].trouble:
                 raise PeerError(trouble)
-            carried.update(message.entries)
+            carried.update(map(sha256, message.entries))
         if (head := heads.get(self.node.me)) is not None:
             await self.handle(Carried(author, head))
         return carried
@@ -123,6 +136,13 @@ class Courier:
         taken: set[bytes] = set()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(mode=0o700)
+        try:
+            await self._take(bundle, taken)
+        finally:  # what was copied in part, on a full disk, makes room again
+            await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+        return taken
+
+    async def _take(self, bundle: CarriedBundle, taken: set[bytes]) -> None:
         for digest, snapshot in list(self.node.fetching.items()):
             copy = self.folder / digest.hex()
             with suppress(PeerError, Failed):  # it is damaged: `damage` finds it again, and tells
@@ -132,12 +152,15 @@ class Courier:
                 self.unfetch(digest)
                 await asyncio.to_thread(self.snapshots.adopt, copy)
                 await self.check(digest)
-        return taken
+
+    def _allowance(self, author: bytes) -> Allowance:
+        """What is taken of an author, bundle after bundle."""
+        return self.allowances.setdefault(author, Allowance(self.clock()))
 
     def _held(self) -> dict[bytes, bytes]:
-        """Author by envelope, of all entries held."""
+        """Author by the digest of its envelope, of all entries held."""
         chains = self.node.exchange.journals.chains
-        return {sealed.envelope: author for author, chain in chains.items() for sealed in chain}
+        return {sha256(sealed.envelope): key for key, chain in chains.items() for sealed in chain}
 
     def _note(self, author: bytes, new: Counter[bytes], snapshots: int) -> None:
         """Of the bundle's author, and of every other silo that it brought something new of. What

@@ -30,14 +30,17 @@ from dcfm_node.daemon.limits import (
     allow_connections,
     changed,
     check_counts,
+    keep_secrets,
     pace,
     quota,
+    room,
 )
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
 from dcfm_node.daemon.status import starting
 from dcfm_node.daemon.training import Trainer
 from dcfm_node.daemon.troubles import Troubles
+from dcfm_node.daemon.upkeep import look_after
 from dcfm_node.errors import Failed
 from dcfm_node.store.archive import earlier_lineage
 from dcfm_node.store.lock import lock
@@ -146,9 +149,10 @@ class Daemon:
         )
         async with AsyncExitStack() as stack:
             stack.enter_context(lock(config.state))
+            keep_secrets()
             hang_up = partial(log.warning, "hangup", why="HUP changes nothing; 'stop' ends a node")
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
-            allow_connections()
+            places = room(allow_connections(), len(self.settings.peers))
             run = run_id(self.settings.manifest)
             self.journals, said = open_journals(config.state / "journals.sqlite", run)
             stack.callback(self.journals.close)
@@ -179,7 +183,7 @@ class Daemon:
             self.intake = Intake(self.forms, self.troubles, node=lambda: self.node, put=self.put)
             stack.push_async_callback(self.trainer.close)
             self.node = await self._first_node(said)
-            await self.network.open(config, self.settings.keys, self.snapshots, stack)
+            await self.network.open(config, self.settings.keys, self.snapshots, stack, places)
             self._desk = self._control()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self.stop, 0.0)
@@ -187,6 +191,7 @@ class Daemon:
             log.info("started", version=__version__, device=self.ready.device)
             if self.ready.device == "cpu" and (config.worker.bf16 or config.worker.compile):
                 log.warning("ignored", settings="worker.bf16, worker.compile", why="no GPU is here")
+            self._spawn(look_after(self.snapshots, self.put))
             await self._serve()
             notify("STOPPING=1")
         log.info("stopped")

@@ -1,5 +1,6 @@
 """Which form a snapshot must have before anything loads it, and whether it does (SPEC 5.1.3)."""
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,10 +40,14 @@ class Forms:
         return self._ensemble(view.taught_by(digest) or ())
 
     def flaw(self, digest: bytes, form: Schema) -> str:
-        """Why a snapshot on disk may not be loaded; empty if it may."""
+        """Why a snapshot on disk may not be loaded; empty if it may.
+
+        Raises:
+            OSError: nobody can tell, since it is gone or this disk does not give it.
+        """
         path = self.snapshots.path(digest)
         if path is None:
-            return "it is gone from the disk"
+            raise FileNotFoundError(errno.ENOENT, "it is gone from the disk")
         try:
             check_snapshot(path, form)
         except PeerError as error:
@@ -57,13 +62,19 @@ class Forms:
             # Also what no record names yet: a torn file would be taken for a peer's fault.
             if not self.snapshots.verify(digest) or digest not in named:
                 continue
-            if self.flaw(digest, named[digest]):
+            if self._unsound(digest, named[digest]):
                 self.snapshots.remove(digest)
             else:
                 found.add(digest)
         for digest in self.snapshots.partials() - named.keys():
             self.snapshots.discard(digest)
         return found
+
+    def _unsound(self, digest: bytes, form: Schema) -> bool:
+        try:
+            return bool(self.flaw(digest, form))
+        except OSError:  # what this disk does not give, a peer's may
+            return True
 
     def _ensemble(self, members: Sequence[bytes]) -> Schema:
         names = [self.manifest.silo_name(key) for key in members]

@@ -8,7 +8,7 @@ import structlog
 from dcfm_node.daemon.executor import RETRY_S
 from dcfm_node.daemon.forms import Forms
 from dcfm_node.daemon.troubles import Troubles
-from dcfm_node.swarm.effects import Event, Held, Unfit
+from dcfm_node.swarm.effects import Event, Gone, Held, Unfit
 from dcfm_node.swarm.node import Node
 
 log = structlog.get_logger()
@@ -34,6 +34,9 @@ class Intake:
         """Say that a snapshot is held, or remove it and say why it is unfit. What the machine does
         not let us read is neither: it is tried again until it does."""
         while (flaw := await self._flaw(digest)) is None:
+            if self._forms.snapshots.path(digest) is None:
+                self._put(Gone(digest))  # somebody deleted it: it is fetched again
+                return
             await asyncio.sleep(RETRY_S)
         if not flaw:
             self._put(Held(digest))

@@ -1,6 +1,8 @@
 """What a node is started with, and how much of what there may be."""
 
+import ctypes
 import resource
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,13 @@ from dcfm_node.swarm.liveness import Pace
 from dcfm_node.wire.canonical import pack
 
 MAX_OPEN = 65_536
+OWN_FILES = 128
+"""Descriptors of journals, snapshots that are read and written, the worker, the operator."""
+PEER_FILES = 20
+"""Those of a peer's links: two diallers with their monitors, and what it may hold at our ports."""
+MIN_ROOM, MAX_ROOM = 16, 1_024
+PR_SET_DUMPABLE = 4
+"""prctl(2)."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +62,26 @@ def changed(join: Join | None, counts: tuple[tuple[Label, int], ...]) -> tuple[s
     )
 
 
-def allow_connections() -> None:
-    """Let this process have as many open files as it may: strangers' connections count until they
-    are hung up on, and must not leave peers and the journal without."""
+def allow_connections() -> int:
+    """Let this process have as many open files as it may; how many these are now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MAX_OPEN if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    return max(soft, most)
+
+
+def room(open_files: int, peers: int) -> int:
+    """Connections of strangers that each of the two planes may have: they count until they are hung
+    up on, and must not leave peers, the journals and the snapshots without descriptors."""
+    return max(MIN_ROOM, min(MAX_ROOM, (open_files - OWN_FILES - PEER_FILES * peers) // 2))
+
+
+def keep_secrets() -> None:
+    """No core is ever written of this process, nor may others of its user read its memory: it holds
+    the keys."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def pace(gossip_s: float) -> Pace:

@@ -6,6 +6,9 @@ from contextlib import suppress
 from typing import Literal, TextIO, cast
 
 import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from dcfm_node.words import clean, plain
 
 
 class _Stderr:
@@ -22,16 +25,16 @@ class _Stderr:
 
 def configure(form: Literal["console", "json"], level: str) -> None:
     """Log to stderr; every line bears the run, and the round and peer where there is one."""
-    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    rendered: list[structlog.typing.Processor] = [structlog.processors.JSONRenderer()]  # ASCII
     if form == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        rendered = [harmless, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            renderer,
+            *rendered,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
@@ -39,3 +42,14 @@ def configure(form: Literal["console", "json"], level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Stderr())),
         cache_logger_on_first_use=True,
     )
+
+
+def harmless(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A line for people, in which a peer's words can neither steer a terminal nor pass for another
+    line. (That they do not pass for a field, the renderer sees to: it quotes what has spaces.)"""
+    trace = event.pop("exception", None)
+    shown: EventDict = clean(event)
+    if isinstance(trace, str):
+        # Indented, since the message of an exception may have lines of its own.
+        shown["exception"] = "\n".join(f"  {plain(line)}" for line in trace.split("\n"))
+    return shown

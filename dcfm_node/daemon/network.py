@@ -1,8 +1,10 @@
 """Both planes of the network, as events for the swarm and facts for the operator."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from contextvars import Context, copy_context
+from dataclasses import asdict
 from functools import partial
 from math import inf
 
@@ -14,7 +16,8 @@ from dcfm_node.config.peers import Peer
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.errors import OtherProtocolError, PeerError, UserError
 from dcfm_node.net import bulk, links
-from dcfm_node.net.peers import LinkPeer
+from dcfm_node.net.frames import Buffer
+from dcfm_node.net.peers import Faulted, LinkPeer, Way
 from dcfm_node.records.entries import Cause, Snapshot
 from dcfm_node.records.messages import Message
 from dcfm_node.swarm.chunks import SnapshotFiles
@@ -31,6 +34,8 @@ from dcfm_node.wire.envelope import decode_message, encode_message
 
 log = structlog.get_logger()
 
+STARVED_S = 60.0
+"""For how long it is told that there was no descriptor left."""
 MAX_PENDING = 64
 """Unknown keys that are remembered for the operator to approve."""
 
@@ -46,8 +51,7 @@ class Network:
 
     Attributes:
         pending: strangers who knocked, by link key.
-        refusals: why our handshake with a peer failed, or what it sent that is no message, by its
-            name.
+        refusals: what a peer did on its links that no honest node does, by its name.
     """
 
     def __init__(
@@ -63,12 +67,14 @@ class Network:
         self._put, self._moved, self._arrived, self._broken = put, moved, arrived, broken
         self._disk = disk
         self._names = {peer.sign_key: peer.name for peer in peers}
+        self._members: dict[str | None, bytes] = {peer.link_key: peer.sign_key for peer in peers}
         self._peers = [
             LinkPeer(peer.sign_key, peer.name, peer.link_key, peer.control, peer.bulk)
             for peer in peers
         ]
         self.pending: dict[str, dict[str, str]] = {}
         self.refusals: dict[str, str] = {}
+        self._faults: dict[str, Faulted] = {}
 
     @property
     def crowded(self) -> bool:
@@ -76,28 +82,41 @@ class Network:
         return len(self.pending) >= MAX_PENDING
 
     async def open(
-        self, config: NodeConfig, keys: NodeKeys, files: SnapshotFiles, stack: AsyncExitStack
+        self,
+        config: NodeConfig,
+        keys: NodeKeys,
+        files: SnapshotFiles,
+        stack: AsyncExitStack,
+        room: int,
     ) -> None:
         """Bind and dial as `config` says; the stack closes both planes.
+
+        Args:
+            room: strangers' connections that each plane may have.
 
         Raises:
             UserError: an address cannot be used.
         """
-        self._links = links.Links(
-            secret=keys.link_secret,
-            public=keys.link_public,
-            listen=config.listen.control,
-            peers=self._peers,
-            notify=self._on_link,
-        )
+        hand = partial(_hand_over, asyncio.get_running_loop(), copy_context())
         self._bulk = bulk.Bulk(
             secret=keys.link_secret,
             public=keys.link_public,
             listen=config.listen.bulk,
             peers=self._peers,
             files=files,
-            notify=partial(_hand_over, asyncio.get_running_loop(), self._on_bulk),
+            notify=partial(hand, self._on_bulk),
             upload=config.limits.upload or inf,
+            room=room,
+            relay=partial(hand, self._to_guest),
+        )
+        self._links = links.Links(
+            secret=keys.link_secret,
+            public=keys.link_public,
+            listen=config.listen.control,
+            peers=self._peers,
+            notify=self._on_link,
+            room=room,
+            guests=self._bulk,
         )
         with _listening("control"):
             await self._links.start()
@@ -127,6 +146,37 @@ class Network:
                 total[peer] = (before[0] + sent, before[1] + received)
         return total
 
+    def ways(self) -> dict[bytes, Mapping[str, Way]]:
+        """How each peer is linked, by plane."""
+        bulk = self._bulk.ways()
+        return {
+            peer: {"control": control, "bulk": bulk[peer]}
+            for peer, control in self._links.ways().items()
+        }
+
+    def crowds(self) -> dict[str, dict[str, float | None]]:
+        """Who is at the ports that nobody knows, by plane."""
+        return {"control": asdict(self._links.crowd()), "bulk": asdict(self._bulk.crowd())}
+
+    def problems(self) -> list[str]:
+        """What the machine does to the links, in words, with what to do."""
+        found = [
+            f"the {plane} links met what they should not, {fault.times} times since the start, the"
+            f" last: {fault.reason}; all else goes on. A restart forgets it; please report it"
+            for plane, fault in self._faults.items()
+        ]
+        crowds = (self._links.crowd(), self._bulk.crowd())
+        if any(c.starved_ago_s is not None and c.starved_ago_s < STARVED_S for c in crowds):
+            found.append(
+                "connections of strangers took the last of this process's file descriptors; they"
+                " are hung up on, and it goes on by itself. Raise the limit of open files"
+                " (ulimit -n, LimitNOFILE)"
+            )
+        return found
+
+    def _to_guest(self, peer: bytes, frames: list[Buffer]) -> None:
+        self._links.send_guest(peer, frames)
+
     def _on_link(self, event: links.LinkEvent) -> None:
         match event:
             case links.Up(peer):
@@ -139,7 +189,9 @@ class Network:
             case links.Received(peer, data):
                 self._on_message(peer, data)
             case links.Refused():
-                self._on_refused(event)
+                self._on_refused(event, "control")
+            case Faulted():
+                self._on_fault("control", event)
             case links.Flooded(peer, dropped):
                 self._accuse(peer, "flood", f"sent {dropped} messages more than it may")
 
@@ -157,16 +209,29 @@ class Network:
         except PeerError as error:
             self._accuse(peer, "malformed", f"sent what is no message: {error}")
 
-    def _on_refused(self, event: links.Refused) -> None:
-        if event.name is None and event.link_key is not None:
-            self._on_stranger(event.link_key, event)
-            return
-        if event.name is not None and not event.reason:
-            self.refusals.pop(event.name, None)
-            return
-        log.warning("handshake_failed", peer=event.name, address=event.address, why=event.reason)
+    def _on_refused(self, event: links.Refused, plane: str) -> None:
         if event.name is not None:
-            self.refusals[event.name] = event.reason
+            self._on_dialled(event, plane)
+        elif event.link_key in self._members:
+            reason = f"{event.reason}, at the {plane} port"
+            self._accuse(self._members[event.link_key], "malformed", reason)
+        elif event.link_key is not None:
+            self._on_stranger(event.link_key, event)
+        else:
+            log.warning("handshake_failed", address=event.address, why=event.reason)
+
+    def _on_dialled(self, event: links.Refused, plane: str) -> None:
+        told = {"peer": event.name, "plane": plane, "address": event.address}
+        if event.reason:  # once is nothing: nodes start one after the other
+            level = log.warning if event.times > 1 else log.info
+            level("cannot_link", **told, why=event.reason, times=event.times)
+        else:
+            log.info("links_again", **told)
+
+    def _on_fault(self, plane: str, fault: Faulted) -> None:
+        self._faults[plane] = fault
+        if fault.times & (fault.times - 1) == 0:
+            log.error("fault", plane=plane, why=fault.reason, times=fault.times)
 
     def _on_stranger(self, link_key: str, event: links.Refused) -> None:
         """Told once for each key, and of so many alone: an attacker has any number of them."""
@@ -191,6 +256,10 @@ class Network:
                     self._accuse(peer, "chunks", f"of snapshot {digest.hex()[:8]}: {reason}")
                 else:
                     self._accuse(peer, "malformed", f"sent what is no bulk message: {reason}")
+            case links.Refused():
+                self._on_refused(event, "bulk")
+            case Faulted():
+                self._on_fault("bulk", event)
             case bulk.FetchFailed(digest, reason):
                 log.error("fetch_failed", snapshot=digest.hex()[:8], why=reason)
                 self._disk.refused("snapshots", reason)
@@ -213,8 +282,9 @@ def _listening(plane: str) -> Iterator[None]:
 
 def _hand_over(
     loop: asyncio.AbstractEventLoop,
-    handle: Callable[[bulk.BulkEvent], None],
-    event: bulk.BulkEvent,
+    context: Context,
+    handle: Callable[..., None],
+    *arguments: object,
 ) -> None:
     """From the bulk thread to the loop."""
-    loop.call_soon_threadsafe(handle, event)
+    loop.call_soon_threadsafe(handle, *arguments, context=context)

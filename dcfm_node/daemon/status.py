@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from dcfm_node import __version__
 from dcfm_node.daemon.carriages import NOTHING_CARRIED, Carriage
 from dcfm_node.daemon.explain import catching_up, explain
 from dcfm_node.daemon.facts import student_facts
+from dcfm_node.net.peers import Failure, Way
 from dcfm_node.records.entries import Student
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.coverage import coverage
@@ -22,6 +24,9 @@ from dcfm_node.wire.envelope import Sealed, run_id
 SCHEMA = "dcfm-node/status/1"
 MAX_TOLD = 8
 """Values that are named in one problem."""
+NO_WAYS: Mapping[bytes, Mapping[str, Way]] = {}
+UNLINKED_S = 30.0
+"""A plane may come up so much later than the other before it is a problem."""
 COURIER_DAYS = 7
 """A silo that comes by bundle is taken for absent when none brought news for so long."""
 
@@ -31,24 +36,33 @@ def status(
     now: float,
     troubles: Sequence[str] = (),
     carried: Mapping[str, Carriage] = NOTHING_CARRIED,
+    ways: Mapping[bytes, Mapping[str, Way]] = NO_WAYS,
 ) -> dict[str, Any]:
     """What the operator asks: where the run is, what this node does and why, who is missing.
 
     Args:
         troubles: what the machine does to this node: its disk, its worker.
         carried: what last came of silos by bundle, by name.
+        ways: how each peer is linked, by plane.
     """
     view, step = node.exchange.view, node.step
     phase = step.phase if step is not None else None
     silos = [
-        _silo(node, silo.name, silo.key, now) | _by_bundle(node, silo.key, now, carried)
+        _silo(node, silo.name, silo.key, now)
+        | _by_bundle(node, silo.key, now, carried)
+        | {"links": {plane: asdict(way) for plane, way in ways.get(silo.key, {}).items()}}
         for silo in node.manifest.roster
     ]
     students = [student_facts(view, said) for said in view.valid_students()]
     latest, continues = view.latest(), node.manifest.continues
     released = next((s for s in students if latest and s["digest"] == _hex(latest)), None)
     covered = _coverage(view)
-    problems = [*troubles, *_problems(node, silos, released, now), *_unseen(covered)]
+    problems = [
+        *troubles,
+        *_problems(node, silos, released, now),
+        *linking(node.manifest, ways),
+        *_unseen(covered),
+    ]
     return {
         "schema": SCHEMA,
         "node": node.manifest.silo_name(node.me),
@@ -133,6 +147,7 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
         "records": len(chain),
         "version": peer.version if peer is not None else None,
         "trouble": peer.trouble if peer is not None else "",
+        "refused": "",
         "forked": key in node.exchange.journals.forks,
         "quarantined": view.quarantined().get(key, ""),
         "verdicts": [
@@ -207,15 +222,21 @@ def _link_ago(node: Node, key: bytes, now: float) -> float | None:
 
 
 def _of_own_journal(node: Node) -> list[str]:
-    """Why this node says nothing more."""
+    """Why this node says nothing more, or soon will not."""
     found = []
     if node.writer.full:
         found.append(
             "this node's journal is full: it says nothing more in this run, save that it withdraws;"
             " continue the run ('dcfm-node run continue')"
         )
+    recovery = node.exchange.recovery
     if node.exchange.usurped:
         found.append("another node signs with this node's key: this node writes no more")
+    elif recovery.writable and recovery.shown[1] > recovery.epoch:
+        found.append(
+            "another node began with this node's keys after it did: stop one of them, or give it"
+            " keys of its own"
+        )
     return found
 
 
@@ -278,6 +299,33 @@ def _problems(
     return found
 
 
+def linking(manifest: Manifest, ways: Mapping[bytes, Mapping[str, Way]]) -> list[str]:
+    """What is wrong with the links themselves, in words: one plane stands and the other does not,
+    or a key is used twice."""
+    found = []
+    for silo in manifest.roster:
+        planes = ways.get(silo.key)
+        if planes is None:
+            continue
+        control, bulk = planes["control"], planes["bulk"]
+        if hosts := control.hosts or bulk.hosts:
+            found.append(
+                f"{silo.name}'s keys are used by two nodes at once, at {' and at '.join(hosts)}:"
+                " stop one of them, or give it keys of its own"
+            )
+        for name, way, other in (("bulk", bulk, control), ("control", control, bulk)):
+            late = min(way.for_s, other.for_s) > UNLINKED_S
+            if not way.via and other.via and late:
+                lost = "no snapshot passes" if name == "bulk" else "no record passes"
+                why = "; ".join(map(_failure, way.failures)) or "it does not dial this node either"
+                found.append(f"no {name} link to {silo.name} stands, so {lost} directly: {why}")
+    return found
+
+
+def _failure(failure: Failure) -> str:
+    return f"{failure.times} dials in a row to {failure.address} failed: {failure.reason}"
+
+
 def _absence(silo: dict[str, Any]) -> str:
     """Why a silo does not take part as it should; empty if it does."""
     if silo["trouble"]:
@@ -291,10 +339,16 @@ def _absence(silo: dict[str, Any]) -> str:
         # Where others take in its bundles, its records come here, and no sign of life does.
         written = silo["record_ago_s"]
         record = f"; its last record is {written:.0f} s old" if written is not None else ""
-        return f"was not heard {when}{record}"
+        return f"was not heard {when}{record}{_undialled(silo)}"
     if silo["late_s"] is not None:
         return f"answers, but is waited for since {silo['late_s']:.0f} s and shows no progress"
     return ""
+
+
+def _undialled(silo: dict[str, Any]) -> str:
+    """Why its control port cannot be dialled, where no link stands."""
+    failures = () if silo["linked"] else silo["links"].get("control", {}).get("failures", ())
+    return "".join(f"; {_failure(Failure(**failure))}" for failure in failures)
 
 
 def _doing(node: Node) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dcfm_node.demo.progress import Frame, Row
+from dcfm_node.words import plain
 
 UNITS = ("B", "kB", "MB", "GB")
 LINE_EVERY_S = 10.0
@@ -32,6 +33,17 @@ COLUMNS = (
 Show = Callable[[Frame], None]
 
 
+def screen(*, stderr: bool) -> Console:
+    """A console that takes text for text: what looks like markup in it means nothing."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def tell(console: Console, *lines: str) -> None:
+    """Print lines. Whoever wrote what is in them, a terminal obeys nothing of it."""
+    for text in lines:
+        console.print(plain(text), markup=False, emoji=False, soft_wrap=True)
+
+
 @contextmanager
 def view(console: Console, title: str) -> Iterator[Show]:
     """What to call with every new frame."""
@@ -39,7 +51,7 @@ def view(console: Console, title: str) -> Iterator[Show]:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             yield lambda frame: live.update(panel(title, frame), refresh=True)
     else:
-        console.print(title)
+        tell(console, title)
         yield Lines(console)
 
 
@@ -55,7 +67,7 @@ class Lines:
         if frame.at == at and frame.elapsed_s - told_s < LINE_EVERY_S:
             return
         self._told = (frame.at, frame.elapsed_s)
-        self._console.print(line(frame), soft_wrap=True)
+        tell(self._console, line(frame))
 
 
 def line(frame: Frame) -> str:
@@ -75,8 +87,10 @@ def panel(title: str, frame: Frame) -> RenderableType:
         )
     for row in frame.rows:
         table.add_row(*_cells(row))
-    times = f"{clock(frame.elapsed_s)} elapsed, {until(frame)}"
-    return Group(Text(title, style="bold"), _strip(frame), Text(), table, Text(), Text(times))
+    times = plain(f"{clock(frame.elapsed_s)} elapsed, {until(frame)}")
+    return Group(
+        Text(plain(title), style="bold"), _strip(frame), Text(), table, Text(), Text(times)
+    )
 
 
 def until(frame: Frame) -> str:
@@ -108,7 +122,7 @@ def _strip(frame: Frame) -> Text:
     text = Text()
     for place, phase in enumerate(frame.phases):
         style = "green" if place < frame.at else "bold reverse" if place == frame.at else "dim"
-        text.append(f" {phase} ", style=style)
+        text.append(f" {plain(str(phase))} ", style=style)
         if place + 1 < len(frame.phases):
             text.append("›", style="dim")
     return text
@@ -117,11 +131,12 @@ def _strip(frame: Frame) -> Text:
 def _cells(row: Row) -> tuple[RenderableType, ...]:
     style = STYLES.get(row.activity, "dim")
     busy, counted = row.share is not None, row.activity in ("refine", "distil")
+    does = plain(row.activity)
     bar = ProgressBar(100, 100 * (row.share or 0.0), width=BAR, complete_style=style)
     return (
-        row.name,
-        Text(f"{row.activity} {row.round}" if counted else row.activity, style=style),
-        bar if busy else Text(_cut(row.note, BAR), style="dim"),
+        Text(plain(row.name)),
+        Text(f"{does} {row.round}" if counted else does, style=style),
+        bar if busy else Text(_cut(plain(row.note), BAR), style="dim"),
         f"{100 * (row.share or 0.0):3.0f} %" if busy else "",
         _figure(row.loss),
         _figure(row.ci_gap),

@@ -87,7 +87,7 @@ class Nodes:
             if code is None:
                 continue
             del self._running[node.name]
-            if code >= 0 and "Address already in use" in tail(node.log):
+            if code >= 0 and any("Address already in use" in line for line in tail(node.log)):
                 raise PortTakenError(f"{node.name} could not listen", where=str(node.log))
             if code >= 0:
                 _died(node, f"ended with exit code {code}")
@@ -105,12 +105,12 @@ def ask(node: NodeFolder, command: str, **arguments: Any) -> dict[str, Any] | No
         return None
 
 
-def tail(path: Path, lines: int = TAIL_LINES) -> str:
+def tail(path: Path, lines: int = TAIL_LINES) -> list[str]:
     """The end of a log."""
     try:
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+        return path.read_text(errors="replace").split("\n")[-lines - 1 :]
     except OSError:
-        return "(no log was written)"
+        return ["(no log was written)"]
 
 
 def _start(stage: Stage, node: NodeFolder) -> subprocess.Popen[bytes]:
@@ -134,7 +134,8 @@ def _end_with_parent() -> None:
 
 def _died(node: NodeFolder, how: str) -> None:
     raise Failed(
-        f"the node {how}; its log ends:\n{tail(node.log)}",
+        f"the node {how}; its log ends:",
         where=str(node.log),
+        more=tail(node.log),
         fix="read that log, and run the same command again",
     )

@@ -70,11 +70,11 @@ def run_demo(
     wish = Wish(domain, schedule or "alternating", seed, silos, shorten)
     wish.check()
     needs(domain)
-    console = Console(stderr=json_output, highlight=False)
+    console = live.screen(stderr=json_output)
     with terminable():
         stage, manifest, statuses, answers, lost = play(out, wish, console, began)
         released_s = time.monotonic() - began
-        console.print(f"released after {live.clock(released_s)}; judging what it can draw")
+        live.tell(console, f"released after {live.clock(released_s)}; judging what it can draw")
         held = {name: answer for name, answer in answers.items() if answer is not None}
         student = next(iter(held.values()))
         evaluation = judge(stage, wish, student)
@@ -93,8 +93,8 @@ def run_demo(
         )
     (out / "report.json").write_text(json.dumps(found, indent=2) + "\n")
     if not json_output:
-        told = f"\n{report.table(found)}\n\n{report.next_steps(stage, manifest, called())}"
-        console.print(told, soft_wrap=True)
+        table, steps = report.table(found), report.next_steps(stage, manifest, called())
+        live.tell(console, "", *table.split("\n"), "", *steps.split("\n"))
     return found
 
 
@@ -183,9 +183,9 @@ def watch(
         pace.observe(statuses, now)
         show(frame(manifest, statuses, pace, now - began, nodes.lost))
         if ended_without(statuses):
-            reasons = "\n".join(next(iter(statuses.values()))["problems"])
             raise Failed(
-                f"the run released no student\n{reasons}",
+                "the run released no student",
+                more=next(iter(statuses.values()))["problems"],
                 fix="try another --seed; 'dcfm-node status --explain' shows a node's own reason",
             )
         if len(statuses) == len(nodes.alive) and released(statuses):
@@ -230,7 +230,8 @@ def fetch(stage: Stage, node: NodeFolder) -> None:
         check=False,
     )
     if done.returncode:
-        raise Failed(f"'dcfm-node student fetch' failed:\n{done.stderr}", where=node.name)
+        told = done.stderr.split("\n")
+        raise Failed("'dcfm-node student fetch' failed:", where=node.name, more=told)
 
 
 def judge(stage: Stage, wish: Wish, student: Mapping[str, Any]) -> "Evaluation":

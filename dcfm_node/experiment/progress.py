@@ -7,6 +7,8 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from dcfm_node.words import plain
+
 PLAIN_S = 10.0
 """A plain line at most so often per unit."""
 
@@ -15,12 +17,12 @@ class Watcher:
     """Shows what units tell, on stderr."""
 
     def __init__(self, *, plain: bool) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, markup=False, emoji=False, highlight=False)
         self._plain = plain
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[what]}"),
+            TextColumn("{task.fields[what]}", markup=False),
             TimeElapsedColumn(),
             console=self._console,
         )
@@ -52,14 +54,14 @@ class Watcher:
             self._show(unit, line["done"], what, always=False)
 
     def _show(self, unit: str, done: int, what: str, *, always: bool) -> None:
-        total = self._totals[unit]
+        total, what = self._totals[unit], plain(what)
         if not self._plain:
             if unit not in self._tasks:
-                self._tasks[unit] = self._bars.add_task(unit, what="")
+                self._tasks[unit] = self._bars.add_task(plain(unit), what="")
             self._bars.update(self._tasks[unit], completed=done, total=total, what=what)
             return
         now = time.monotonic()
         if always or now - self._said.get(unit, 0.0) >= PLAIN_S:
             self._said[unit] = now
-            text = f"{unit}: {done}/{total} methods; {what}"
-            self._console.print(text, markup=False, soft_wrap=True)
+            text = f"{plain(unit)}: {done}/{total} methods; {what}"
+            self._console.print(text, soft_wrap=True)

@@ -7,15 +7,22 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from zipfile import ZipFile
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from dcfm_node.errors import Failed
 from dcfm_node.experiment.task import Labelled, Space
+from dcfm_node.files import open_regular, read_bounded
 
 SCHEMA = "dcfm-node/experiment/1"
+MAX_BYTES = 64 << 20
+"""Of results.json."""
+MAX_SAMPLES_BYTES = 1 << 30
 Metrics = dict[str, float]
+AnyForm = TypeVar("AnyForm")
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,8 @@ class Row:
     rounds: list[Metrics] = field(default_factory=list)
     cost: Metrics = field(default_factory=dict)
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
 
 @dataclass(frozen=True)
 class Results:
@@ -50,6 +59,8 @@ class Results:
     command: str
     rows: tuple[Row, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     def write(self, folder: Path) -> Path:
         """Write results.json, whole or not at all."""
@@ -66,20 +77,60 @@ def read(folder: Path) -> Results:
     """The results in a folder.
 
     Raises:
-        Failed: there are none.
+        Failed: there are none, or the file is not of the form that `write` gives it.
     """
     path = folder / "results.json"
+    fix = "name the folder that 'dcfm-node experiment run' wrote"
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(read_bounded(path, MAX_BYTES))
+    except FileNotFoundError as error:
+        raise Failed("there are no results", where=str(path), fix=fix) from error
     except OSError as error:
-        raise Failed(
-            "there are no results",
-            where=str(path),
-            fix="name the folder that 'dcfm-node experiment run' wrote",
-        ) from error
-    if document.pop("schema", None) != SCHEMA:
+        raise Failed(f"cannot be read: {error.strerror}", where=str(path), fix=fix) from error
+    except (ValueError, RecursionError) as error:
+        raise Failed(f"is not JSON: {error}", where=str(path), fix=fix) from error
+    if not isinstance(document, dict) or document.pop("schema", None) != SCHEMA:
         raise Failed(f"is not of the form {SCHEMA}", where=str(path), fix="run it again")
-    return Results(**{**document, "rows": tuple(Row(**row) for row in document["rows"])})
+    return _formed(Results, document, str(path))
+
+
+def read_row(path: Path) -> Row:
+    """A row that a unit kept.
+
+    Raises:
+        Failed: it is missing, or not one.
+    """
+    try:
+        document = json.loads(read_bounded(path, MAX_BYTES))["row"]
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise Failed(f"a row is missing: {error}", where=str(path)) from error
+    return _formed(Row, document, str(path))
+
+
+def kept_row(path: Path, made_from: object) -> Row | None:
+    """A row that an earlier run of the same code and settings kept; None where it has to be made:
+    there is none, of another origin, or it is damaged."""
+    try:
+        document = json.loads(read_bounded(path, MAX_BYTES))
+        found = document["made_from"] == made_from
+        return _formed(Row, document["row"], str(path)) if found else None
+    except (OSError, KeyError, TypeError, ValueError, RecursionError, Failed):
+        return None
+
+
+def _formed(kind: type[AnyForm], document: object, where: str) -> AnyForm:
+    """The document as this dataclass, every field of its type.
+
+    Raises:
+        Failed: naming the first field that is not.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "it"
+        what = f"{field:.80}: {first['msg']}"
+        raise Failed(what, where=where, fix="run the experiment again") from None
 
 
 def spread(rows: Sequence[Row], metric: str, variant: str | None = None) -> tuple[float, float]:
@@ -106,9 +157,19 @@ def save_samples(path: Path, shown: Labelled, space: Space) -> None:
 
 
 def load_samples(path: Path) -> tuple[Labelled, Space]:
-    """Undo `save_samples`."""
-    with np.load(path, allow_pickle=False) as file:
-        x, c, said = file["x"], file["c"], json.loads(str(file["space"]))
+    """Undo `save_samples`.
+
+    Raises:
+        OSError, BadZipFile, ValueError, LookupError: it is not what that wrote.
+    """
+    with open_regular(path, MAX_SAMPLES_BYTES) as packed:
+        with ZipFile(packed) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > MAX_SAMPLES_BYTES:
+            raise ValueError(f"it unpacks to {unpacked} bytes, {MAX_SAMPLES_BYTES} at most")
+        packed.seek(0)
+        with np.load(packed, allow_pickle=False) as file:
+            x, c, said = file["x"], file["c"], json.loads(str(file["space"]))
     space = Space(
         tuple((name, tuple(values)) for name, values in said["attributes"]),
         tuple(tuple(label) for label in said["held_out"]),
@@ -150,7 +211,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = read_bounded(Path("/proc/cpuinfo"), MAX_BYTES).decode().splitlines()
     except OSError:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -151,8 +151,5 @@ def _rows(request: Request, given: Experiment) -> list[Row]:
         for seed in range(request.seeds):
             for method in given.lineup:
                 path = request.out / "rows" / f"{partition}-{seed}-{method}.json"
-                try:
-                    rows.append(Row(**json.loads(path.read_text())["row"]))
-                except (OSError, KeyError, TypeError, ValueError) as error:
-                    raise Failed(f"a row is missing: {error}", where=str(path)) from error
+                rows.append(results.read_row(path))
     return rows

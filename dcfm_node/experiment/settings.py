@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from dcfm_node.config import toml
 from dcfm_node.config.advice import closest
 from dcfm_node.data.spec import FilePath
-from dcfm_node.errors import ConfigError
+from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.task import Combination, Task
 from dcfm_node.records.base import Model, Name
@@ -353,7 +353,7 @@ def of_results(document: Mapping[str, Any]) -> Experiment | Costs:
     """The settings that results.json carries.
 
     Raises:
-        ConfigError: they are of another version.
+        Failed: they are of another version.
     """
     text = json.dumps(document)
     try:
@@ -361,7 +361,7 @@ def of_results(document: Mapping[str, Any]) -> Experiment | Costs:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
+        raise Failed(
             f"its settings are of another version: {first['msg']}",
             where=f"settings.{field}",
             fix="run the experiment again, or read it with the version that made it",

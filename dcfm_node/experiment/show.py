@@ -14,11 +14,17 @@ TABLE = "table.md"
 def write(folder: Path, found: Results, settings: Experiment | Costs) -> list[Path]:
     """Write the table and the pictures into the folder. Returns all files, results.json first."""
     table = folder / TABLE
+    table.write_text(page(found, settings))
     if isinstance(settings, Costs):
-        table.write_text(costs.document(found, settings))
         return [folder / "results.json", table, costs.draw(folder / "costs.png", found, settings)]
-    table.write_text(tables.document(found, settings))
     return [folder / "results.json", table, *figures.draw(folder, found, settings)]
+
+
+def page(found: Results, settings: Experiment | Costs) -> str:
+    """All tables, as table.md has them."""
+    if isinstance(settings, Costs):
+        return costs.document(found, settings)
+    return tables.document(found, settings)
 
 
 def summary(found: Results, settings: Experiment | Costs) -> str:

@@ -5,7 +5,6 @@ JSON lines on stdout. Killed at any instant, it goes on where it stopped: what i
 is measured is kept, addressed by all that it was made from.
 """
 
-import json
 import os
 import sys
 import threading
@@ -26,7 +25,7 @@ from dcfm_node.experiment import methods, modes, settings
 from dcfm_node.experiment.coloured_mnist import check_folder, coloured_mnist
 from dcfm_node.experiment.judge import image_judge
 from dcfm_node.experiment.lab import Lab, code
-from dcfm_node.experiment.results import Metrics, Row, save_samples, write_json
+from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, write_json
 from dcfm_node.experiment.settings import Experiment, MethodName, Rule
 from dcfm_node.experiment.task import Judge, Labelled, Task, queries
 from dcfm_node.records.base import Model
@@ -102,7 +101,7 @@ class Unit:
             self._method = name
             path = self._path("rows", name, "json")
             made_from = self._made_from(method, given)
-            if not (path.exists() and json.loads(path.read_text())["made_from"] == made_from):
+            if kept_row(path, made_from) is None:
                 row = self._row(name, method, given, task, judge)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(path, {"made_from": made_from, "row": asdict(row)})

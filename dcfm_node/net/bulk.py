@@ -6,10 +6,11 @@ It has its own sockets and context, so that a gigabyte on its way never delays a
 import socket as sockets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import ceil, inf
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from random import Random
-from threading import Thread
+from threading import Semaphore, Thread
 
 import zmq
 
@@ -24,8 +25,11 @@ from dcfm_node.net.carrier import (
     ServeFailed,
 )
 from dcfm_node.net.curve import Plane, RawSocket
+from dcfm_node.net.dialer import Target
+from dcfm_node.net.frames import Buffer
 from dcfm_node.net.mesh import TICK_S, Mesh
-from dcfm_node.net.peers import Down, LinkPeer, Refused, Up
+from dcfm_node.net.peers import Crowd, Down, Faulted, LinkPeer, Refused, Up, Way
+from dcfm_node.net.reach import background
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm.chunks import CHUNK_BYTES, SnapshotFiles
 from dcfm_node.swarm.transfer import WINDOW
@@ -49,6 +53,9 @@ SILENCE_S = 120.0
 """Longer than a chunk takes on the slowest link of use; the kernel finds dead hosts sooner."""
 IO_THREADS = 2
 CLOSE_S = 10.0
+FAULT_PAUSE_S = 0.25
+"""Between a fault of ours and what is done next, lest it be met again at once and for ever."""
+ROOM = 256
 
 
 class Bulk:
@@ -61,6 +68,8 @@ class Bulk:
         files: touched by the bulk thread alone.
         upload: bytes of chunks that are sent in a second, at most.
         notify: called from the bulk thread.
+        room: strangers' connections at most.
+        relay: sends to a guest (SPEC 4.1.4) by the control plane; called from the bulk thread.
     """
 
     def __init__(
@@ -73,22 +82,28 @@ class Bulk:
         files: SnapshotFiles,
         notify: Callable[[BulkEvent], None],
         upload: float = inf,
+        room: int = ROOM,
+        relay: Callable[[bytes, list[Buffer]], None] = lambda peer, frames: None,
     ) -> None:
-        self._notify = notify
-        self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._notify, self._relay = notify, relay
         self._reactor = ThreadReactor()
         self._closing = False
+        self._up: set[bytes] = set()
+        self._guests: set[bytes] = set()
+        self._taken = {peer.id: Semaphore(QUEUE) for peer in peers}
+        """Messages of guests that lie between the two planes, at most."""
         self._thread: Thread | None = None
         self._mesh = Mesh(
             reactor=self._reactor,
             plane=Plane(public, secret, CHUNK_BYTES, QUEUE, SILENCE_S),
             listen=listen,
-            peers=[(peer, peer.bulk) for peer in peers if peer.link_key != public],
+            peers=[(peer, _targets(peer)) for peer in peers if peer.link_key != public],
+            room=room,
             notify=self._on_link,
             deliver=self._deliver,
             io_threads=IO_THREADS,
         )
-        self._carrier = Carrier(files, self._mesh.send, notify, Random(), upload)
+        self._carrier = Carrier(files, self._send, notify, Random(), upload)
 
     @property
     def address(self) -> str | None:
@@ -103,11 +118,32 @@ class Bulk:
 
     def fetch(self, snapshot: Snapshot) -> None:
         """Download a snapshot unless it is held or under way; asks until `cancel`."""
-        self._do(lambda: self._carrier.fetch(snapshot, time.monotonic()))
+        self._reactor.call(lambda: self._carrier.fetch(snapshot, time.monotonic()))
 
     def cancel(self, digest: bytes) -> None:
         """Forget a download and its partial file."""
-        self._do(lambda: self._carrier.cancel(digest, time.monotonic()))
+        self._reactor.call(lambda: self._carrier.cancel(digest, time.monotonic()))
+
+    def deliver(self, peer_id: bytes, frames: list[zmq.Frame]) -> None:
+        """A message of a guest came in at the control port. What is more than a peer may have on
+        its way is lost, as by a full queue."""
+        if self._taken[peer_id].acquire(blocking=False):
+            self._reactor.call(lambda: self._take(peer_id, frames))
+
+    def changed(self, peer_id: bytes, here: bool) -> None:
+        """A peer became a guest at the control port, or is one no more."""
+        self._reactor.call(lambda: self._set_linked(self._guests, peer_id, here))
+
+    def ways(self) -> dict[bytes, Way]:
+        """How each peer is linked, by its id; called from any thread."""
+        return {
+            peer: replace(way, via=way.via or ("control port" if peer in self._guests else ""))
+            for peer, way in self._mesh.ways().items()
+        }
+
+    def crowd(self) -> Crowd:
+        """Who is at the listener; called from any thread."""
+        return self._mesh.crowd()
 
     def stats(self) -> dict[bytes, tuple[int, int]]:
         """Payload bytes (sent, received) by peer id."""
@@ -116,13 +152,9 @@ class Bulk:
     def close(self) -> None:
         """Stop the thread and close the sockets; waits `CLOSE_S` at most."""
         if self._thread is not None:
-            self._do(self._stop)
+            self._reactor.call(self._stop)
             self._thread.join(CLOSE_S)
             self._thread = None
-
-    def _do(self, command: Callable[[], None]) -> None:
-        self._commands.put(command)
-        self._reactor.wake()
 
     def _stop(self) -> None:
         self._closing = True
@@ -138,39 +170,68 @@ class Bulk:
             self._reactor.close()
 
     def _loop(self) -> None:
-        due = 0.0
+        due, faults = 0.0, 0
         while not self._closing:
-            now = time.monotonic()
-            self._reactor.poll(max(0.0, min(due, self._carrier.due(now)) - now))
-            self._obey()
-            now = time.monotonic()
-            if now >= due:
-                due = now + TICK_S
-                self._mesh.tick()
-                self._carrier.tick(now)
-            self._carrier.step(now)
+            try:
+                due = self._turn(due)
+            except Exception as error:
+                faults += 1
+                self._notify(Faulted(f"{type(error).__name__}: {error}", faults))
+                time.sleep(FAULT_PAUSE_S)
 
-    def _obey(self) -> None:
-        try:
-            while not self._closing:
-                self._commands.get_nowait()()
-        except Empty:
-            return
+    def _turn(self, due: float) -> float:
+        """Do what there is to do; when the next tick is due."""
+        now = time.monotonic()
+        self._reactor.poll(max(0.0, min(due, self._carrier.due(now)) - now))
+        now = time.monotonic()
+        if now >= due:
+            due = now + TICK_S
+            self._mesh.tick()
+            self._carrier.tick(now)
+        self._carrier.step(now)
+        return due
+
+    def _send(self, peer_id: bytes, frames: list[Buffer]) -> bool:
+        if self._mesh.send(peer_id, frames):
+            return True
+        if peer_id in self._guests:
+            self._relay(peer_id, frames)
+        return peer_id in self._guests
 
     def _on_link(self, event: Up | Down | Refused) -> None:
-        # Refusals are told by the control plane, whose keys and gate are the same.
         if not isinstance(event, Refused):
-            self._carrier.linked(event.peer_id, isinstance(event, Up), time.monotonic())
+            self._set_linked(self._up, event.peer_id, isinstance(event, Up))
+        else:
+            self._notify(event)
+
+    def _set_linked(self, kind: set[bytes], peer_id: bytes, up: bool) -> None:
+        """A peer is linked here, or as a guest there."""
+        before = peer_id in self._up or peer_id in self._guests
+        (kind.add if up else kind.discard)(peer_id)
+        now = peer_id in self._up or peer_id in self._guests
+        if now != before:
+            self._carrier.linked(peer_id, now, time.monotonic())
+
+    def _take(self, peer_id: bytes, frames: list[zmq.Frame]) -> None:
+        self._taken[peer_id].release()
+        self._deliver(peer_id, frames)
 
     def _deliver(self, peer_id: bytes, frames: list[zmq.Frame]) -> None:
         # Copying a chunk would cost as much as hashing it: its frame is read where it lies.
         self._carrier.received(peer_id, [frame.buffer for frame in frames], time.monotonic())
 
 
+def _targets(peer: LinkPeer) -> list[Target]:
+    """The bulk port; where it cannot be reached, the control port."""
+    bulk = [Target(peer.bulk)] if peer.bulk is not None else []
+    return bulk + ([Target(peer.control, guest=True)] if peer.control is not None else [])
+
+
 class ThreadReactor:
-    """Polls sockets in one thread; `wake` may be called from any."""
+    """Polls sockets in one thread; `call` may be called from any."""
 
     def __init__(self) -> None:
+        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._drains: dict[RawSocket, Callable[[], bool]] = {}
         self._poller = zmq.Poller()
         self._ear, self._mouth = sockets.socketpair()
@@ -189,19 +250,27 @@ class ThreadReactor:
     def touched(self, socket: RawSocket) -> None:
         """Nothing to do: polling sees levels, not edges."""
 
-    def wake(self) -> None:
+    def call(self, function: Callable[[], None]) -> None:
+        """Have the polling thread call something."""
+        self._calls.put(function)
         try:
             self._mouth.send(b"!")
         except OSError:
             return  # it has calls enough to wake it, or has ended
 
+    def background(self, work: Callable[[], str], done: Callable[[str | OSError], None]) -> None:
+        background(work, lambda found: self.call(lambda: done(found)))
+
     def poll(self, timeout_s: float) -> None:
-        """Wait for input at most so long and let every socket with some drain once."""
+        """Wait for input at most so long, let every socket with some drain once, and make the calls
+        that were asked for before."""
         for ready, _ in self._poller.poll(ceil(timeout_s * 1_000)):
             if ready is self._ear or ready == self._ear.fileno():
                 self._ear.recv(4_096)
             elif ready in self._drains:
                 self._drains[ready]()
+        for _ in range(self._calls.qsize()):  # those that come meanwhile have rung again
+            self._calls.get_nowait()()
 
     def close(self) -> None:
         self._ear.close()

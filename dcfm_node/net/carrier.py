@@ -8,6 +8,7 @@ from random import Random
 from dcfm_node.errors import PeerError
 from dcfm_node.net import frames as wire
 from dcfm_node.net.frames import Buffer
+from dcfm_node.net.peers import Faulted, Refused
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm import transfer
 from dcfm_node.swarm.chunks import SnapshotFiles, chunk_count, chunk_hash
@@ -21,6 +22,8 @@ SENDS = 16
 RETRY_S = 30.0
 """Pause after the disk refused, before the download is taken up again."""
 PROGRESS_S = 0.5
+REFUSALS = (OSError, MemoryError)
+"""What the machine may answer to reading or writing a chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Crashed:
     reason: str
 
 
-BulkEvent = Fetched | Progressed | BadPeer | FetchFailed | ServeFailed | Crashed
+BulkEvent = Fetched | Progressed | BadPeer | FetchFailed | ServeFailed | Crashed | Refused | Faulted
 
 
 @dataclass(slots=True)
@@ -171,7 +174,7 @@ class Carrier:
         for digest, scan in list(self._scans.items())[:1]:
             try:
                 self._scan(digest, scan)
-            except OSError as error:
+            except REFUSALS as error:
                 self._postpone(digest, error, now)
                 return
             if scan.next * 32 >= len(scan.hashes):
@@ -189,7 +192,7 @@ class Carrier:
             held = self._files.hashes(digest) is not None
             if not held:
                 self._files.begin(snapshot)
-        except OSError as error:
+        except REFUSALS as error:
             self._postpone(digest, error, now)
             return
         if held:
@@ -220,7 +223,7 @@ class Carrier:
     def _store(self, digest: bytes, index: int, data: Buffer, now: float) -> None:
         try:
             self._files.write(digest, index, data)
-        except OSError as error:
+        except REFUSALS as error:
             self._postpone(digest, error, now)
             return
         if digest in self._transfers and now - self._told.get(digest, -PROGRESS_S) >= PROGRESS_S:
@@ -232,7 +235,7 @@ class Carrier:
             return
         try:
             self._files.finish(digest, hashes)
-        except OSError as error:
+        except REFUSALS as error:
             self._postpone(digest, error, now)
             return
         size = self._snapshots[digest].size
@@ -240,7 +243,7 @@ class Carrier:
         self._notify(Progressed(digest, size, size))
         self._notify(Fetched(digest))
 
-    def _postpone(self, digest: bytes, error: OSError, now: float) -> None:
+    def _postpone(self, digest: bytes, error: Exception, now: float) -> None:
         """Stop a download for a while; what is on disk serves when it is taken up again."""
         self._scans.pop(digest, None)
         self._retries[digest] = now + RETRY_S
@@ -254,7 +257,7 @@ class Carrier:
     def _discard(self, digest: bytes) -> None:
         try:
             self._files.discard(digest)
-        except OSError as error:
+        except REFUSALS as error:
             self._notify(FetchFailed(digest, f"cannot remove: {error}"))
 
     def _scan(self, digest: bytes, scan: _Scan) -> None:
@@ -280,7 +283,7 @@ class Carrier:
             return wire.Lacks(digest)
         try:
             data = self._files.read(digest, index)
-        except OSError as error:
+        except REFUSALS as error:
             self._notify(ServeFailed(digest, f"{type(error).__name__}: {error}"))
             return wire.Lacks(digest)
         return wire.Chunk(digest, index, data) if data else wire.Lacks(digest)

@@ -9,6 +9,7 @@ import zmq
 from zmq.utils import z85
 
 from dcfm_node.errors import UserError
+from dcfm_node.net.reach import CONNECT_S
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 ZAP_DOMAIN = b"dcfm"
@@ -30,6 +31,14 @@ class Reactor(Protocol):
 
     def touched(self, socket: RawSocket) -> None:
         """The socket was sent on, which can swallow the edge of its file descriptor."""
+        ...
+
+    def background(self, work: Callable[[], str], done: Callable[[str | OSError], None]) -> None:
+        """Call `work` in another thread, then `done` with what it gave or raised in this one.
+
+        Raises:
+            RuntimeError: the system has no thread left.
+        """
         ...
 
 
@@ -67,8 +76,9 @@ def dialling_socket(context: "zmq.Context[RawSocket]", plane: Plane, server_key:
     socket.setsockopt(zmq.CURVE_SERVERKEY, server_key.encode())
     # Queue nothing for a peer that is not there.
     socket.setsockopt(zmq.IMMEDIATE, 1)
-    socket.setsockopt(zmq.RECONNECT_IVL, 250)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 5_000)
+    # Each dial has a socket of its own: libzmq dials on in silence, and never after a refusal.
+    socket.setsockopt(zmq.RECONNECT_IVL, -1)
+    socket.setsockopt(zmq.CONNECT_TIMEOUT, int(CONNECT_S * 1_000))
     return socket
 
 
@@ -130,23 +140,28 @@ class Gate:
 
     Args:
         allowed: link keys, Z85.
+        admits: whether the holder of one of them may make another link now.
     """
 
-    def __init__(self, allowed: Collection[str]) -> None:
-        self._allowed = frozenset(allowed)
+    def __init__(
+        self, allowed: Collection[str], admits: Callable[[str], bool] = lambda link_key: True
+    ) -> None:
+        self._allowed, self._admits = frozenset(allowed), admits
 
     def answer(self, request: list[bytes]) -> tuple[list[bytes], tuple[str, str] | None]:
         """The reply to a request, both without the delimiter. Total: any input has an answer.
 
         Returns:
-            The reply, and the (link key, address) of a client turned away for its key.
+            The reply, and the (link key, address) of a client turned away for its key, or put off.
         """
         match request:
             case [b"1.0", number, domain, address, _, b"CURVE", key] if len(key) == 32:
                 link_key = z85.encode(key).decode()
-                if domain == ZAP_DOMAIN and link_key in self._allowed:
-                    return [b"1.0", number, b"200", b"OK", link_key.encode(), b""], None
                 stranger = (link_key, address.decode("ascii", "replace"))
+                if domain == ZAP_DOMAIN and link_key in self._allowed:
+                    if not self._admits(link_key):
+                        return [b"1.0", number, b"300", b"too many links", b"", b""], stranger
+                    return [b"1.0", number, b"200", b"OK", link_key.encode(), b""], None
                 return [b"1.0", number, b"400", b"unknown key", b"", b""], stranger
             case [_, number, *_]:
                 return [b"1.0", number, b"400", b"not a CURVE request", b"", b""], None

@@ -1,10 +1,13 @@
 """Our own connection to one peer: a DEALER, what its monitor says, and when to dial again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import zmq
 
+from dcfm_node.errors import UserError
 from dcfm_node.net.curve import (
     HANDSHAKE_S,
     Plane,
@@ -15,24 +18,36 @@ from dcfm_node.net.curve import (
     protocol_failure,
 )
 from dcfm_node.net.monitor import Monitor, drain
-from dcfm_node.net.peers import LinkPeer, Refused
+from dcfm_node.net.peers import Failure, LinkPeer, Refused
+from dcfm_node.net.reach import CONNECT_S, parts, reach
 
-MAX_FRAMES = 2
+MAX_FRAMES = 3
 SIGN_OF_LIFE_S = 2.0
 """An empty message goes out on a link that sent nothing for so long."""
 FIRST_REDIAL_S, LAST_REDIAL_S = 0.5, 10.0
+STEADY_S = 10.0
+"""A link that stood so long is redialled at once when it breaks; one that comes and goes is not, or
+the peer's door would put it off (SPEC 4.1.5)."""
+FIRST_AGAIN_S, LAST_AGAIN_S = 60.0, 3_600.0
+"""Pauses after which a guest asks whether the plane's own port can be reached by now."""
 BREAKS_BEFORE_REPORT = 2
+DIAL_S = CONNECT_S + 2 * HANDSHAKE_S
+"""A dial that led to nothing after so long is given up."""
 
 
 class Owner(Protocol):
     """Who owns the links and is told what happens on them."""
 
-    def arrived(self, link_key: str, frames: list[zmq.Frame]) -> None:
+    def arrived(self, link_key: str, frames: list[zmq.Frame], *, guest: bool = False) -> None:
         """A message, not a sign of life, of the holder of a key."""
         ...
 
     def changed(self, link_key: str) -> None:
         """A link of this peer came up or went down."""
+        ...
+
+    def is_routed(self, link_key: str) -> bool:
+        """Whether this peer holds a link that it dialled itself."""
         ...
 
     def refused(self, event: Refused) -> None: ...
@@ -73,38 +88,71 @@ def try_send(socket: RawSocket, frames: list[bytes | memoryview]) -> bool:
     return True
 
 
-class Dialer:
-    """Dials `peer` at `address` for as long as it lives. `up` while a handshake stands.
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a plane's dialer may dial.
 
-    libzmq reconnects a connection that broke. It never does so after a refusal, so any failed
-    handshake is answered with a fresh socket, after a growing pause.
+    Attributes:
+        guest: it is the peer's control port, and the plane is bulk (SPEC 4.1.4).
     """
 
-    def __init__(self, wiring: Wiring, peer: LinkPeer, address: str) -> None:
+    address: str
+    guest: bool = False
+
+
+class Dialer:
+    """Dials a peer for as long as it lives, at its targets in turn. `up` while a handshake stands.
+
+    Each dial asks first whether anything accepts connections there, and has a fresh socket, after a
+    growing pause.
+    """
+
+    def __init__(self, wiring: Wiring, peer: LinkPeer, targets: Sequence[Target]) -> None:
         self._context, self._reactor = wiring.context, wiring.reactor
         self._plane, self._owner = wiring.plane, wiring.owner
-        self._peer, self._address = peer, address
+        self._peer, self._targets, self._turn = peer, targets, 0
         self._socket: RawSocket | None = None
         self._monitor: Monitor | None = None
+        self._asking = 0
+        """Number of the question that is out, negative when it was answered."""
         self._redial_at, self._pause = 0.0, FIRST_REDIAL_S
-        self._heard = self._sent = self._connected_at = 0.0
+        self._heard = self._sent = self._dialled_at = self._connected_at = self._up_at = 0.0
+        self._again_at, self._again = 0.0, FIRST_AGAIN_S
         self._breaks = 0
-        self._reported = ""
+        self._failures: dict[str, Failure] = {}
         self.up = False
 
+    @property
+    def guest(self) -> bool:
+        """Whether the present link is that of a guest at the control port."""
+        return self._targets[self._turn].guest
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """What fails, by address."""
+        return tuple(self._failures.values())
+
     def open(self) -> None:
-        """Start dialling. Raises UserError when the address is malformed."""
-        socket = dialling_socket(self._context, self._plane, self._peer.link_key)
-        self._socket = socket
-        self._monitor = Monitor(self._reactor, socket, self._on_event)
-        self._reactor.watch(socket, lambda: drain(socket, self._receive))
-        connect(socket, self._address, self._peer.name)
+        """Start dialling. Raises UserError when an address is malformed."""
+        for target in self._targets:
+            try:
+                parts(target.address)
+            except ValueError as error:
+                raise UserError(
+                    f"cannot dial {target.address}: it is no address",
+                    where=f"peer {self._peer.name}",
+                    fix='write its address as "tcp://host:port"',
+                ) from error
+        self._ask(self._targets[0])
 
     def close(self) -> None:
-        if self._socket is None or self._monitor is None:
+        """Hang up, and dial no more unless told."""
+        self._asking = -abs(self._asking)
+        if self._socket is None:
             return
-        self._monitor.close()
-        self._reactor.unwatch(self._socket)
+        if self._monitor is not None:
+            self._monitor.close()
+            self._reactor.unwatch(self._socket)
         self._socket.close(linger=0)
         self._socket = self._monitor = None
         self._set_up(False)
@@ -112,24 +160,72 @@ class Dialer:
     def tick(self, now: float) -> None:
         """Redial when due, leave a silent link, show a sign of life on an idle one."""
         if self._socket is None:
-            if now >= self._redial_at:
-                self.open()
+            if self._asking <= 0 and now >= self._redial_at:
+                if self._owner.is_routed(self._peer.link_key):
+                    self._turn = 0  # nobody is a guest who is at home already
+                self._ask(self._targets[self._turn])
+        elif not self.up and now - self._dialled_at > DIAL_S:
+            self._fail(f"no handshake came about in {DIAL_S:g} s")  # libzmq says not always why
         elif self.up and now - self._heard > self._plane.silence_s:
-            self._hang_up(now)
+            self._lost(f"nothing was heard on the link for {self._plane.silence_s:g} s")
         elif self.up and now - self._sent >= SIGN_OF_LIFE_S:
             self.send([b""])
+        if self.up and self.guest and self._asking <= 0 and now >= self._again_at:
+            self._again_at = now + self._again
+            self._again = min(2 * self._again, LAST_AGAIN_S)
+            self._ask(self._targets[0])
 
     def send(self, frames: list[bytes | memoryview]) -> bool:
+        """False when there is no link, or its queue is full."""
+        frames = [b"", *frames] if self.guest else frames
         if not self.up or self._socket is None or not try_send(self._socket, frames):
             return False
         self._sent = self._owner.now()
         self._reactor.touched(self._socket)
         return True
 
+    def _ask(self, target: Target) -> None:
+        """Ask whether anything accepts connections there."""
+        self._asking = number = abs(self._asking) + 1
+        try:
+            self._reactor.background(
+                partial(reach, target.address), partial(self._answered, number, target)
+            )
+        except RuntimeError as error:
+            self._answered(number, target, OSError(str(error)))
+
+    def _answered(self, number: int, target: Target, found: str | OSError) -> None:
+        if number != self._asking:
+            return
+        self._asking = -number
+        if self._socket is None and isinstance(found, str):
+            self._connect(found)
+        elif self._socket is None:
+            self._fail(str(found))
+        elif isinstance(found, str):  # no guest is needed any more
+            self.close()
+            self._turn = 0
+            self._connect(found)
+        else:
+            self._note(target, str(found))
+
+    def _connect(self, endpoint: str) -> None:
+        """Dial a numeric address; what fails is told by the monitor."""
+        self._dialled_at = self._owner.now()
+        try:
+            socket = self._socket = dialling_socket(self._context, self._plane, self._peer.link_key)
+            self._monitor = Monitor(self._reactor, socket, self._on_event)
+            self._reactor.watch(socket, lambda: drain(socket, self._receive))
+            connect(socket, endpoint, self._peer.name)
+        except (zmq.ZMQError, UserError) as error:
+            self._fail(str(error).lower())
+
     def _receive(self) -> None:
         assert self._socket is not None
         frames = receive(self._socket)
         self._heard = self._owner.now()
+        if self.guest and len(frames) > 1 and not len(frames[0]):
+            del frames[0]
         if len(frames) > 1 or len(frames[0]):
             self._owner.arrived(self._peer.link_key, frames)
 
@@ -138,24 +234,31 @@ class Dialer:
             case zmq.EVENT_CONNECTED:
                 self._connected_at = self._owner.now()
             case zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                if self._reported:
-                    self._report("")
-                self._pause, self._breaks = FIRST_REDIAL_S, 0
-                self._heard = self._owner.now()
-                self._set_up(True)
-                # The peer learns of the route back to us by the first message on it.
-                self.send([b""])
-            case zmq.EVENT_DISCONNECTED:
-                self._set_up(False)
+                self._succeeded()
+            case zmq.EVENT_CLOSED:
+                self._fail("it refused the connection, or did not answer")
+            case zmq.EVENT_DISCONNECTED if self.up:
+                self._lost("")
             case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 self._fail(
                     f"it does not know our link key {self._plane.public}; it must approve it"
                 )
             case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
                 self._fail(f"the handshake failed: {protocol_failure(value)}")
-            case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+            case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_DISCONNECTED:
                 self._breaks += 1
                 self._fail(self._silence() if self._breaks >= BREAKS_BEFORE_REPORT else "")
+
+    def _succeeded(self) -> None:
+        target, now = self._targets[self._turn], self._owner.now()
+        if self._failures.pop(target.address, None) is not None:
+            self._tell(Failure(target.address, 0, ""))
+        self._breaks = 0
+        self._heard = self._up_at = now
+        self._again_at = now + self._again
+        self._set_up(True)
+        # The peer learns of the route back to us by the first message on it.
+        self.send([b""])
 
     def _silence(self) -> str:
         """What a handshake that ended without a word may mean. libzmq tells alike of a peer that
@@ -163,26 +266,40 @@ class Dialer:
         if self._owner.now() - self._connected_at < HANDSHAKE_S / 2:
             return (
                 "it ended the handshake without a word: is the link key that we have for it right,"
-                " and is it a dcfm-node of this version?"
+                " is it a dcfm-node of this version, and does no proxy answer in its place?"
             )
         return (
             f"it accepts connections and says nothing for {HANDSHAKE_S:g} s: its process is stopped"
             " or its machine too busy, or what listens there is no dcfm-node"
         )
 
+    def _lost(self, reason: str) -> None:
+        """A link that stood is gone: dial again from the first target on."""
+        if self._owner.now() - self._up_at > STEADY_S:
+            self._pause = FIRST_REDIAL_S
+        self._fail(reason)
+        self._turn = 0
+
     def _fail(self, reason: str) -> None:
-        if reason and reason != self._reported:
-            self._report(reason)
-        self._hang_up(self._owner.now())
-
-    def _report(self, reason: str) -> None:
-        self._reported, peer = reason, self._peer
-        self._owner.refused(Refused(peer.name, peer.link_key, self._address, reason))
-
-    def _hang_up(self, now: float) -> None:
-        self._redial_at = now + self._pause
+        """Hang up, and dial the next target after a pause."""
+        if reason:
+            self._note(self._targets[self._turn], reason)
+        self._redial_at = self._owner.now() + self._pause
         self._pause = min(2 * self._pause, LAST_REDIAL_S)
         self.close()
+        self._turn = (self._turn + 1) % len(self._targets)
+
+    def _note(self, target: Target, reason: str) -> None:
+        """Told when it is news, and ever more seldom while it is not."""
+        before = self._failures.get(target.address)
+        times = before.times + 1 if before is not None else 1
+        self._failures[target.address] = failure = Failure(target.address, times, reason)
+        if before is None or reason != before.reason or times & (times - 1) == 0:
+            self._tell(failure)
+
+    def _tell(self, failure: Failure) -> None:
+        peer, at = self._peer, failure.address
+        self._owner.refused(Refused(peer.name, peer.link_key, at, failure.reason, failure.times))
 
     def _set_up(self, up: bool) -> None:
         if self.up != up:

@@ -2,19 +2,34 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 
 import zmq
 
 from dcfm_node.net.allowance import Allowance
 from dcfm_node.net.curve import Plane, RawSocket
-from dcfm_node.net.mesh import TICK_S, Mesh
-from dcfm_node.net.peers import Down, Flooded, LinkEvent, LinkPeer, Received, Refused, Up
+from dcfm_node.net.dialer import Target
+from dcfm_node.net.mesh import TICK_S, Guests, Mesh
+from dcfm_node.net.peers import (
+    Crowd,
+    Down,
+    Faulted,
+    Flooded,
+    LinkEvent,
+    LinkPeer,
+    Received,
+    Refused,
+    Up,
+    Way,
+)
+from dcfm_node.net.reach import background
 from dcfm_node.records.messages import MAX_MESSAGE_BYTES
 
 __all__ = ["Down", "Flooded", "LinkEvent", "LinkPeer", "Links", "Received", "Refused", "Up"]
 
 QUEUE = 64
 SILENCE_S = 15.0
+ROOM = 256
 
 
 class Links:
@@ -25,6 +40,8 @@ class Links:
         listen: "tcp://host:port" to bind (port `*` for any), None to only dial out.
         peers: the allow list.
         notify: called on the loop with every event.
+        room: strangers' connections at most.
+        guests: of the bulk plane, whose links may come in at this plane's port (SPEC 4.1.4).
     """
 
     def __init__(
@@ -35,16 +52,24 @@ class Links:
         listen: str | None,
         peers: Sequence[LinkPeer],
         notify: Callable[[LinkEvent], None],
+        room: int = ROOM,
+        guests: Guests | None = None,
     ) -> None:
-        self._notify = notify
+        self._notify, self._faults = notify, 0
         self._ticking: asyncio.TimerHandle | None = None
         self._mesh = Mesh(
-            reactor=LoopReactor(),
+            reactor=LoopReactor(self._faulted),
             plane=Plane(public, secret, MAX_MESSAGE_BYTES, QUEUE, SILENCE_S),
             listen=listen,
-            peers=[(peer, peer.control) for peer in peers if peer.link_key != public],
+            peers=[
+                (peer, [Target(peer.control)] if peer.control is not None else [])
+                for peer in peers
+                if peer.link_key != public
+            ],
+            room=room,
             notify=notify,
             deliver=self._deliver,
+            guests=guests,
         )
         now = self._mesh.now()
         self._allowances = {peer.id: Allowance(now) for peer in peers}
@@ -69,6 +94,18 @@ class Links:
             raise ValueError(f"a message has 1 to {MAX_MESSAGE_BYTES} bytes, not {len(data)}")
         return self._mesh.send(peer_id, [data])
 
+    def send_guest(self, peer_id: bytes, frames: list[bytes | memoryview]) -> None:
+        """Queue a message of the bulk plane for a guest; what does not fit is lost."""
+        self._mesh.send_guest(peer_id, frames)
+
+    def ways(self) -> dict[bytes, Way]:
+        """How each peer is linked, by its id."""
+        return self._mesh.ways()
+
+    def crowd(self) -> Crowd:
+        """Who is at the listener."""
+        return self._mesh.crowd()
+
     def stats(self) -> dict[bytes, tuple[int, int]]:
         """Payload bytes (sent, received) by peer id."""
         return self._mesh.stats()
@@ -90,13 +127,25 @@ class Links:
 
     def _tick(self) -> None:
         self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
-        self._mesh.tick()
+        try:
+            self._mesh.tick()
+        except Exception as error:
+            self._faulted(error)
+
+    def _faulted(self, error: Exception) -> None:
+        self._faults += 1
+        self._notify(Faulted(f"{type(error).__name__}: {error}", self._faults))
 
 
 class LoopReactor:
-    """Watches the edge-triggered descriptors of sockets on the running loop."""
+    """Watches the edge-triggered descriptors of sockets on the running loop.
 
-    def __init__(self) -> None:
+    Args:
+        faulted: told of what a handler raised, which ends nothing.
+    """
+
+    def __init__(self, faulted: Callable[[Exception], None]) -> None:
+        self._faulted = faulted
         self._drains: dict[RawSocket, Callable[[], bool]] = {}
         self._due: set[RawSocket] = set()
 
@@ -114,14 +163,26 @@ class LoopReactor:
             self._due.add(socket)
             asyncio.get_running_loop().call_soon(self._run, socket)
 
+    def background(self, work: Callable[[], str], done: Callable[[str | OSError], None]) -> None:
+        loop, context = asyncio.get_running_loop(), copy_context()
+
+        def hand_over(found: str | OSError) -> None:
+            try:
+                loop.call_soon_threadsafe(done, found, context=context)
+            except RuntimeError:
+                return  # the loop has ended, and with it who asked
+
+        background(work, hand_over)
+
     def _run(self, socket: RawSocket) -> None:
         self._due.discard(socket)
         drain = self._drains.get(socket)
         if drain is None:
             return
-        more = True
+        more = True  # a handler that raises must not leave the rest of the input without an edge
         try:
             more = drain()
-        finally:  # a handler that raises must not leave the rest of the input without an edge
-            if more and socket in self._drains:
-                self.touched(socket)
+        except Exception as error:
+            self._faulted(error)
+        if more and socket in self._drains:
+            self.touched(socket)

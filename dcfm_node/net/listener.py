@@ -5,6 +5,7 @@ may choose, only says where on the socket it is.
 """
 
 import socket as sockets
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import zmq
@@ -17,31 +18,51 @@ from dcfm_node.net.curve import (
     protocol_failure,
 )
 from dcfm_node.net.dialer import SIGN_OF_LIFE_S, Wiring, receive, try_send
+from dcfm_node.net.door import Door
 from dcfm_node.net.monitor import Monitor, drain
-from dcfm_node.net.peers import Refused
+from dcfm_node.net.peers import Crowd, Refused
 
 MAX_ROUTES = 4
-"""Links that one peer may hold open to us at once."""
+"""Links of one kind that one peer may hold open to us at once."""
 MAX_REPORTED = 256
 REPORT_AGAIN_S = 600.0
+UNKNOWN_KEY = "its link key is not approved here"
 WRONG_KEY = "zmtp cryptographic"
 """How a client's HELLO to another key than ours fails."""
+GUEST_SILENCE_S = 120.0
+"""A guest's link carries chunks, which take longer than a plane's own messages."""
+TWICE_S = 30.0
+"""One process has one link; two that speak side by side for so long are of two processes."""
 
 
 @dataclass(slots=True)
 class _Route:
+    descriptor: int
+    host: str
+    since: float
     heard: float
-    sent: float
+    sent: float = 0.0
+
+
+Kind = tuple[str, bool]
+"""A link key, and whether these are routes of a guest: of bulk at the control port."""
 
 
 class Listener:
-    """Accepts the holders of the keys in `allowed`. The context must serve no other listener."""
+    """Accepts the holders of the keys in `allowed`. The context must serve no other listener.
 
-    def __init__(self, wiring: Wiring, allowed: list[str]) -> None:
+    Args:
+        room: connections at most of which it is not known who they are.
+    """
+
+    def __init__(self, wiring: Wiring, allowed: list[str], room: int) -> None:
         reactor, context = wiring.reactor, wiring.context
         self._reactor, self._plane, self._owner = reactor, wiring.plane, wiring.owner
-        self._gate = Gate(allowed)
-        self._routes: dict[str, dict[bytes, _Route]] = {key: {} for key in allowed}
+        self._door = Door(room)
+        self._gate = Gate(allowed, lambda key: self._door.admits(key, self._owner.now()))
+        self._routes: dict[Kind, dict[bytes, _Route]] = {
+            (key, guest): {} for key in allowed for guest in (False, True)
+        }
         self._probe = False
         self._callers: dict[int, str] = {}
         self._failure = ""
@@ -64,61 +85,99 @@ class Listener:
             self._reactor.unwatch(socket)
             socket.close(linger=0)
 
-    def is_up(self, link_key: str) -> bool:
-        return bool(self._routes[link_key])
+    def is_up(self, link_key: str, *, guest: bool = False) -> bool:
+        return bool(self._routes[link_key, guest])
 
-    def send(self, link_key: str, frames: list[bytes | memoryview]) -> bool:
+    def crowd(self) -> Crowd:
+        """Who is at the door."""
+        return self._door.crowd(self._owner.now())
+
+    def hosts(self, link_key: str) -> tuple[str, ...]:
+        """Where those are who use one key at the same time; empty where one process has it."""
+        now = self._owner.now()
+        speaking = [
+            route.host
+            for route in list(self._routes[link_key, False].values())  # asked by any thread
+            if now - route.since > TWICE_S and now - route.heard < 2 * SIGN_OF_LIFE_S
+        ]
+        return tuple(speaking) if len(speaking) > 1 else ()
+
+    def send(self, link_key: str, frames: list[bytes | memoryview], *, guest: bool = False) -> bool:
         """Send over the route that was heard last."""
-        routes = self._routes[link_key]
+        routes = self._routes[link_key, guest]
         while routes:
             routing_id = max(routes, key=lambda key: routes[key].heard)
-            sent = self._send(link_key, routing_id, frames)
+            sent = self._send((link_key, guest), routing_id, frames)
             if sent or routing_id in routes:
                 return sent
         return False
 
     def tick(self, now: float) -> None:
         """Drop dead and silent routes, show a sign of life on idle ones."""
+        self._hang_up(self._door.overdue(now))
         probe, self._probe = self._probe, False
-        for link_key, routes in self._routes.items():
+        for kind, routes in self._routes.items():
+            silence_s = GUEST_SILENCE_S if kind[1] else self._plane.silence_s
             for routing_id, route in list(routes.items()):
-                if now - route.heard > self._plane.silence_s:
-                    self._drop(link_key, routing_id)
+                if now - route.heard > silence_s:
+                    self._drop(kind, routing_id)
                 elif probe or now - route.sent >= SIGN_OF_LIFE_S:
-                    self._send(link_key, routing_id, [b""])
+                    self._send(kind, routing_id, [b""])
 
-    def _send(self, link_key: str, routing_id: bytes, frames: list[bytes | memoryview]) -> bool:
+    def _send(self, kind: Kind, routing_id: bytes, frames: list[bytes | memoryview]) -> bool:
+        marked = [b"", *frames] if kind[1] else frames
         try:
-            sent = try_send(self._socket, [routing_id, *frames])
+            sent = try_send(self._socket, [routing_id, *marked])
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
-            self._drop(link_key, routing_id)
+            self._drop(kind, routing_id)
             return False
         if sent:
-            self._routes[link_key][routing_id].sent = self._owner.now()
+            self._routes[kind][routing_id].sent = self._owner.now()
             self._reactor.touched(self._socket)
         return sent
 
     def _receive(self) -> None:
         routing_id, *frames = receive(self._socket)
-        link_key = str(routing_id.get("User-Id"))
-        routes = self._routes.get(link_key)
-        if routes is None or not frames:
+        link_key, descriptor = str(routing_id.get("User-Id")), int(routing_id.get("__fd"))
+        if (link_key, False) not in self._routes or not frames:
             return
-        now = self._owner.now()
-        route = routes.setdefault(routing_id.bytes, _Route(now, 0.0))
+        self._door.heard(descriptor)
+        if not _made_up(routing_id.bytes):
+            self._refuse_id(link_key, descriptor)
+            return
+        if guest := len(frames) > 1 and not len(frames[0]):
+            del frames[0]
+        kind, now = (link_key, guest), self._owner.now()
+        routes = self._routes[kind]
+        host = str(routing_id.get("Peer-Address"))
+        route = routes.setdefault(routing_id.bytes, _Route(descriptor, host, now, now))
         route.heard = now
         if len(routes) > MAX_ROUTES:
-            del routes[min(routes, key=lambda key: routes[key].heard)]
+            oldest = routes.pop(min(routes, key=lambda key: routes[key].heard))
+            self._hang_up([oldest.descriptor])
         if len(routes) == 1:
             self._owner.changed(link_key)
         if len(frames) > 1 or len(frames[0]):
-            self._owner.arrived(link_key, frames)
+            self._owner.arrived(link_key, frames, guest=guest)
 
-    def _drop(self, link_key: str, routing_id: bytes) -> None:
-        self._routes[link_key].pop(routing_id, None)
-        self._owner.changed(link_key)
+    def _refuse_id(self, link_key: str, descriptor: int) -> None:
+        caller = self._callers.get(descriptor, "")
+        reason = "it chose a routing id, which no dcfm-node does"
+        self._report(f"{link_key} chose", Refused(None, link_key, caller, reason))
+        self._hang_up([descriptor])
+
+    def _drop(self, kind: Kind, routing_id: bytes) -> None:
+        self._routes[kind].pop(routing_id, None)
+        self._owner.changed(kind[0])
+
+    def _hang_up(self, descriptors: Iterable[int]) -> None:
+        """End connections of ours; one that became another meanwhile is left alone."""
+        for descriptor in descriptors:
+            caller = self._callers.get(descriptor)
+            if caller:
+                _shut(descriptor, caller)
 
     def _answer(self) -> None:
         reply, stranger = self._gate.answer(self._zap.recv_multipart(zmq.DONTWAIT))
@@ -126,23 +185,35 @@ class Listener:
         self._reactor.touched(self._zap)
         if stranger is not None:
             link_key, address = stranger
-            self._report(
-                link_key, Refused(None, link_key, address, "its link key is not approved here")
-            )
+            known = (link_key, False) in self._routes
+            reason = "it makes more links than it may" if known else UNKNOWN_KEY
+            self._report(link_key, Refused(None, link_key, address, reason))
 
     def _on_event(self, event: int, value: int) -> None:
+        now = self._owner.now()
         match event:
             case zmq.EVENT_ACCEPTED:
-                self._callers[value] = _peer_name(value)
+                self._callers[value] = caller = _peer_name(value)
+                host = caller.rpartition(":")[0]
+                self._turn_away(self._door.accepted(value, host, now), host)
+            case zmq.EVENT_ACCEPT_FAILED:
+                self._turn_away(self._door.starved(now), "")
             case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
                 self._failure = protocol_failure(value)
             case zmq.EVENT_DISCONNECTED:
                 # Which peer it was, the event does not say: a message to each route will.
                 self._probe = True
+                self._door.gone(value)
                 caller, failure = self._callers.pop(value, ""), self._failure
                 self._failure = ""
                 if failure:
                     self._broken_off(caller, failure)
+
+    def _turn_away(self, descriptors: list[int], host: str) -> None:
+        if descriptors:
+            reason = "too many connections say not whose they are; those above are hung up on"
+            self._report("crowd", Refused(None, None, host, reason))
+            self._hang_up(descriptors)
 
     def _broken_off(self, caller: str, failure: str) -> None:
         reason = f"its handshake failed: {failure}"
@@ -162,6 +233,11 @@ class Listener:
         self._owner.refused(event)
 
 
+def _made_up(routing_id: bytes) -> bool:
+    """Whether libzmq made it up, for want of one of the other side's."""
+    return len(routing_id) == 5 and not routing_id[0]
+
+
 def _peer_name(descriptor: int) -> str:
     """host:port of an accepted connection; empty when it is gone already."""
     try:
@@ -169,9 +245,30 @@ def _peer_name(descriptor: int) -> str:
     except OSError:
         return ""
     try:
+        return _far_end(connection)
+    finally:
+        connection.detach()  # the descriptor stays libzmq's
+
+
+def _far_end(connection: sockets.socket) -> str:
+    try:
         host, port, *_ = connection.getpeername()
     except (OSError, ValueError):
         return ""
-    finally:
-        connection.detach()  # the descriptor stays libzmq's
     return f"{host}:{port}"
+
+
+def _shut(descriptor: int, caller: str) -> None:
+    """End the connection with `caller`, if that is still what the descriptor is; libzmq then closes
+    it as one that the other side ended."""
+    try:
+        connection = sockets.socket(fileno=descriptor)
+    except OSError:
+        return
+    try:
+        if _far_end(connection) == caller:
+            connection.shutdown(sockets.SHUT_RDWR)
+    except OSError:
+        return
+    finally:
+        connection.detach()

@@ -7,13 +7,14 @@ opened to us. Knows nothing of threads or loops: a `Reactor` says when a socket 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import zmq
 
 from dcfm_node.net.curve import Plane, RawSocket, Reactor
-from dcfm_node.net.dialer import Dialer, Wiring
+from dcfm_node.net.dialer import Dialer, Target, Wiring
 from dcfm_node.net.listener import Listener
-from dcfm_node.net.peers import Down, LinkPeer, Refused, Up
+from dcfm_node.net.peers import Crowd, Down, LinkPeer, Refused, Up, Way
 
 TICK_S = 0.5
 """How often the owner of a mesh calls `tick`."""
@@ -26,6 +27,9 @@ class _Peer:
     peer: LinkPeer
     dialer: Dialer | None = None
     up: bool = False
+    guest: bool = False
+    """Whether it is a guest at our listener."""
+    changed_at: float = 0.0
     sent: int = 0
     received: int = 0
 
@@ -36,17 +40,21 @@ class Mesh:
 
     Args:
         listen: where to bind, None to only dial out.
-        peers: everyone allowed, each with the address to dial, or None.
+        peers: everyone allowed, each with where to dial it, in this order.
+        room: strangers' connections at most.
         notify: told of links and refusals.
         deliver: given the authenticated sender and the frames of each message.
+        guests: the same for those of the other plane that come in here.
     """
 
     reactor: Reactor
     plane: Plane
     listen: str | None
-    peers: Sequence[tuple[LinkPeer, str | None]]
+    peers: Sequence[tuple[LinkPeer, Sequence[Target]]]
+    room: int
     notify: Callable[[Up | Down | Refused], None]
     deliver: Callable[[bytes, list[zmq.Frame]], None]
+    guests: "Guests | None" = None
     io_threads: int = 1
     address: str | None = None
     """The bound endpoint."""
@@ -61,14 +69,15 @@ class Mesh:
         self._context.set(zmq.MAX_SOCKETS, 64 + SOCKETS_PER_PEER * len(self.peers))
         wiring = Wiring(self._context, self.reactor, self.plane, self)
         for peer, _ in self.peers:
-            self._by_key[peer.link_key] = self._by_id[peer.id] = _Peer(peer)
+            known = _Peer(peer, changed_at=self.now())
+            self._by_key[peer.link_key] = self._by_id[peer.id] = known
         try:
             if self.listen is not None:
-                self._listener = Listener(wiring, list(self._by_key))
+                self._listener = Listener(wiring, list(self._by_key), self.room)
                 self.address = self._listener.open(self.listen)
-            for peer, address in self.peers:
-                if address is not None:
-                    self._by_id[peer.id].dialer = dialer = Dialer(wiring, peer, address)
+            for peer, targets in self.peers:
+                if targets:
+                    self._by_id[peer.id].dialer = dialer = Dialer(wiring, peer, targets)
                     dialer.open()
         except BaseException:
             self.close()
@@ -92,13 +101,20 @@ class Mesh:
         known = self._by_id.get(peer_id)
         if known is None:
             return False
-        if known.dialer is not None and known.dialer.up:
-            sent = known.dialer.send(frames)
+        dialer, listener, link_key = known.dialer, self._listener, known.peer.link_key
+        if dialer is not None and dialer.up and not (dialer.guest and self.is_routed(link_key)):
+            sent = dialer.send(frames)
         else:
-            sent = self._listener is not None and self._listener.send(known.peer.link_key, frames)
-        if sent:
-            known.sent += sum(len(frame) for frame in frames)
-        return sent
+            sent = listener is not None and listener.send(link_key, frames)
+        return self._counted(known, frames, sent)
+
+    def send_guest(self, peer_id: bytes, frames: list[bytes | memoryview]) -> bool:
+        """The same to a peer that is a guest here."""
+        known, listener = self._by_id.get(peer_id), self._listener
+        if known is None or listener is None:
+            return False
+        sent = listener.send(known.peer.link_key, frames, guest=True)
+        return self._counted(known, frames, sent)
 
     def tick(self) -> None:
         """Redial, drop silent links, show signs of life. Due every `TICK_S`."""
@@ -113,21 +129,64 @@ class Mesh:
         """Payload bytes (sent, received) by peer id."""
         return {key: (known.sent, known.received) for key, known in self._by_id.items()}
 
-    def arrived(self, link_key: str, frames: list[zmq.Frame]) -> None:
+    def crowd(self) -> Crowd:
+        """Who is at the listener."""
+        return self._listener.crowd() if self._listener is not None else Crowd()
+
+    def ways(self) -> dict[bytes, Way]:
+        """How each peer is linked, by its id."""
+        return {key: self._way(known) for key, known in self._by_id.items()}
+
+    def arrived(self, link_key: str, frames: list[zmq.Frame], *, guest: bool = False) -> None:
         known = self._by_key[link_key]
         known.received += sum(len(frame) for frame in frames)
-        self.deliver(known.peer.id, frames)
+        if not guest:
+            self.deliver(known.peer.id, frames)
+        elif self.guests is not None:
+            self.guests.deliver(known.peer.id, frames)
 
     def changed(self, link_key: str) -> None:
         known = self._by_key[link_key]
-        routed = self._listener is not None and self._listener.is_up(link_key)
-        up = routed or (known.dialer is not None and known.dialer.up)
+        up = self.is_routed(link_key) or (known.dialer is not None and known.dialer.up)
         if up != known.up:
-            known.up = up
+            known.up, known.changed_at = up, self.now()
             self.notify(Up(known.peer.id) if up else Down(known.peer.id))
+        guest = self._listener is not None and self._listener.is_up(link_key, guest=True)
+        if guest != known.guest:
+            known.guest = guest
+            if self.guests is not None:
+                self.guests.changed(known.peer.id, guest)
+
+    def is_routed(self, link_key: str) -> bool:
+        return self._listener is not None and self._listener.is_up(link_key)
 
     def refused(self, event: Refused) -> None:
         self.notify(event)
 
     def now(self) -> float:
         return time.monotonic()
+
+    def _counted(self, known: _Peer, frames: list[bytes | memoryview], sent: bool) -> bool:
+        if sent:
+            known.sent += sum(len(frame) for frame in frames)
+        return sent
+
+    def _way(self, known: _Peer) -> Way:
+        dialer, link_key = known.dialer, known.peer.link_key
+        own = self.is_routed(link_key) or (dialer is not None and dialer.up and not dialer.guest)
+        failures = dialer.failures if dialer is not None else ()
+        hosts = self._listener.hosts(link_key) if self._listener is not None else ()
+        via = "own" if own else "control port" if known.up else ""
+        return Way(via, round(self.now() - known.changed_at, 1), failures, hosts)
+
+
+class Guests(Protocol):
+    """Whose peers may come in at a listener of another plane (SPEC 4.1.4)."""
+
+    def deliver(self, peer_id: bytes, frames: list[zmq.Frame]) -> None:
+        """A message of a guest."""
+        ...
+
+    def changed(self, peer_id: bytes, here: bool) -> None:
+        """A peer became a guest, or is one no more."""
+        ...

@@ -10,6 +10,8 @@ from dcfm_node.net.curve import RawSocket, Reactor
 
 WATCHED = (
     zmq.EVENT_ACCEPTED
+    | zmq.EVENT_ACCEPT_FAILED
+    | zmq.EVENT_CLOSED
     | zmq.EVENT_CONNECTED
     | zmq.EVENT_DISCONNECTED
     | zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -47,13 +49,20 @@ class Monitor:
         self._reactor, self._watched, self._on_event = reactor, watched, on_event
         # A closed monitor frees its name late: never use one twice.
         address = f"inproc://monitor-{next(_names)}"
-        watched.monitor(address, WATCHED)
         self._socket = watched.context.socket(zmq.PAIR)
+        try:
+            watched.monitor(address, WATCHED)
+        except zmq.ZMQError:  # no descriptors are left
+            self._socket.close(linger=0)
+            raise
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.connect(address)
         reactor.watch(self._socket, lambda: drain(self._socket, self._receive))
 
     def close(self) -> None:
+        # While events are told faster than we read, libzmq waits for us, and we must not for it.
+        while self._socket.poll(0):
+            self._socket.recv_multipart()
         self._watched.monitor(None, 0)
         self._reactor.unwatch(self._socket)
         self._socket.close(linger=0)

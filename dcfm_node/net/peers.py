@@ -40,17 +40,20 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A handshake failed: ours at a peer (it has a name) or a stranger's at our door.
+    """A dial of ours failed (the peer has a name), or we turned somebody away at our door.
 
     Attributes:
-        reason: empty where ours failed before, and now did not.
+        reason: empty where dials failed before, and now one did not.
+        times: how often our dial failed in a row.
     """
 
     name: str | None
     link_key: str | None
-    """Z85; of the peer that we dialled, or of the stranger, who may be waiting for approval."""
+    """Z85; of the peer that we dialled, of the stranger, who may be waiting for approval, or of the
+    peer that breaks SPEC 4.1.5."""
     address: str
     reason: str
+    times: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +68,60 @@ class Flooded:
     dropped: int
 
 
-LinkEvent = Up | Down | Received | Refused | Flooded
+@dataclass(frozen=True, slots=True)
+class Faulted:
+    """Something that this machine or program did wrong with one message or dial; all else goes on.
+
+    Attributes:
+        times: how often that happened on this plane, so far.
+    """
+
+    reason: str
+    times: int
+
+
+LinkEvent = Up | Down | Received | Refused | Flooded | Faulted
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Dials to one address that failed in a row."""
+
+    address: str
+    times: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a peer is linked on one plane.
+
+    Attributes:
+        via: "own" where a link of this plane stands, "control port" where bulk has none and goes
+            by a link of its own to that port (SPEC 4.1.4), "" where none stands.
+        for_s: for how long that has been so: that any does, or none.
+        failures: our dials that fail, also while the peer's own dial stands.
+        hosts: where those are that hold the peer's key, if two use it at once.
+    """
+
+    via: str
+    for_s: float = 0.0
+    failures: tuple[Failure, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Who is at a listener.
+
+    Attributes:
+        waiting: connections of which nobody knows yet who they are.
+        hung_up: how many of those were cut off because there were too many, ever.
+        hung_up_ago_s: how long ago that last was; None if never.
+        starved_ago_s: how long ago the process last had no descriptor left; None if never.
+    """
+
+    waiting: int = 0
+    hung_up: int = 0
+    hung_up_ago_s: float | None = None
+    starved_ago_s: float | None = None

@@ -12,6 +12,7 @@ PROTOCOL = 1
 MAX_MESSAGE_BYTES = 1 << 20
 MAX_ENTRIES_BYTES = 512 << 10
 MAX_ENTRIES = 4_096
+MAX_MANIFEST_BYTES = 256 << 10
 
 Protocol = Annotated[int, Field(ge=PROTOCOL, le=PROTOCOL)]
 Seq = Annotated[int, Field(ge=-1, le=100_000)]
@@ -87,7 +88,7 @@ class Mismatch(Model):
     protocol: Protocol = PROTOCOL
     run: Digest
     version: Version
-    manifest: Annotated[bytes, Field(max_length=256 << 10)]
+    manifest: Annotated[bytes, Field(max_length=MAX_MANIFEST_BYTES)]
     reason: Reason
 
 
@@ -97,7 +98,7 @@ class Bundle(Model):
     run: Digest
     author: Key
     version: Version
-    manifest: Annotated[bytes, Field(max_length=256 << 10)]
+    manifest: Annotated[bytes, Field(max_length=MAX_MANIFEST_BYTES)]
     heads: Annotated[dict[Key, Head], Field(max_length=MAX_SILOS)]
     """How far the author holds every journal, this bundle's receiver's among them."""
     held: Annotated[dict[Digest, bool], Field(max_length=4_096)]

@@ -1,16 +1,17 @@
 """A run as a node's state folder keeps it, read beside a daemon or without one; never written."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcfm_node.errors import Failed
+from dcfm_node.errors import Failed, PeerError
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.snapshots import snapshot_path
 from dcfm_node.swarm.faults import fault_of
 from dcfm_node.swarm.journal import Journals, Proofs
-from dcfm_node.swarm.lineage import bundle
+from dcfm_node.swarm.lineage import MAX_RUNS, bundle
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed, decode_manifest, run_id
 
@@ -56,7 +57,7 @@ def find_archive(state: Path, run: bytes | None = None) -> Archive | None:
         encoded = store.manifest(run)
         if encoded is None:
             return None
-        manifest = decode_manifest(encoded)
+        manifest = _decoded(encoded, state)
         entries, forks = store.load(run_id(manifest))
     finally:
         store.close()
@@ -64,8 +65,8 @@ def find_archive(state: Path, run: bytes | None = None) -> Archive | None:
 
 
 def last_run(state: Path) -> Manifest | None:
-    """The manifest of the run that a node was last in; None where it was in none, or where its
-    journals do not open, of which more is said when it starts."""
+    """The manifest of the run that a node was last in; None where it was in none, in one of another
+    version, or where its journals do not open, of which more is said when it starts."""
     if not (state / DATABASE).is_file():
         return None
     try:
@@ -78,29 +79,48 @@ def last_run(state: Path) -> Manifest | None:
         return None
     finally:
         store.close()
-    return decode_manifest(encoded) if encoded is not None else None
+    try:
+        return decode_manifest(encoded) if encoded is not None else None
+    except PeerError:
+        return None
 
 
 def kept_runs(state: Path) -> list[Manifest]:
-    """The manifests of all runs that a state folder keeps, the present one first."""
+    """The manifests of all runs that a state folder keeps and this version reads, the present one
+    first."""
     if not (state / DATABASE).is_file():
         return []
     store = JournalStore(state / DATABASE, read_only=True)
+    found = []
     try:
-        return [decode_manifest(encoded) for encoded in store.manifests()]
+        for encoded in store.manifests():
+            with suppress(PeerError):  # of another version, which `--run` cannot name either
+                found.append(decode_manifest(encoded))
     finally:
         store.close()
+    return found
 
 
-def earlier_lineage(state: Path, manifest: Manifest) -> bytes | None:
+def earlier_lineage(state: Path, manifest: Manifest, runs: int = MAX_RUNS) -> bytes | None:
     """The lineage of the run that one continues, and of those before it, as far as this node took
     part in them."""
-    if manifest.continues is None:
+    if manifest.continues is None or not runs:
         return None
     found = find_archive(state, manifest.continues.run)
     if found is None:
         return None
-    return bundle(found.manifest, found.journals, earlier_lineage(state, found.manifest))
+    return bundle(found.manifest, found.journals, earlier_lineage(state, found.manifest, runs - 1))
+
+
+def _decoded(encoded: bytes, state: Path) -> Manifest:
+    try:
+        return decode_manifest(encoded)
+    except PeerError as error:
+        raise Failed(
+            f"the run that is kept here is of another version: {error}",
+            where=str(state),
+            fix="read it with the version of dcfm-node that took part in it",
+        ) from error
 
 
 def _replayed(

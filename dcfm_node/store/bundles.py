@@ -5,7 +5,8 @@
     DIR/snapshots/<hex>.safetensors       snapshots, named by their digests
 
 What is read is hostile until checked: files are opened without following links, read in bounded
-pieces, and snapshots are looked up by the digests of records, never by what the folder names.
+pieces, and snapshots are looked up by the digests of records, never by what the folder names. It is
+bounded as a whole too (SPEC 10.1.4), for who writes one as for who reads it.
 """
 
 import hashlib
@@ -17,9 +18,10 @@ from dataclasses import dataclass
 from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-from stat import S_ISREG
 
 from dcfm_node.errors import Failed, PeerError
+from dcfm_node.files import open_regular
+from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import MAX_ENTRIES_BYTES, MAX_MESSAGE_BYTES, Bundle, Entries
@@ -30,7 +32,11 @@ from dcfm_node.wire.envelope import decode_message, encode_message
 LABEL, ENTRIES, SNAPSHOTS = "bundle", "entries", "snapshots"
 LENGTH_BYTES = 4
 COPY_BYTES = 1 << 20
+MAX_ENTRIES_FILE_BYTES = 256 << 20
+MAX_MESSAGES = 4_096
+MAX_ENVELOPES = 262_144
 MAX_SNAPSHOTS = 4_096
+MAX_SNAPSHOTS_BYTES = 1 << 38
 MAX_TOLD = 8
 """Damaged snapshots that are named."""
 
@@ -48,22 +54,27 @@ def write_bundle(
         sign: gives the label's envelope for the SHA-256 of the entries.
 
     Raises:
-        Failed: the folder is there already, or cannot be written.
+        Failed: the folder is there already, or cannot be written; or it is too much for a bundle.
     """
     target = folder.resolve()
     if target.exists():
         raise Failed("is there already", where=str(folder), fix="name a new folder")
+    if sum(path.stat().st_size for path in snapshots.values()) > MAX_SNAPSHOTS_BYTES:
+        raise _too_much(folder, f"more than {MAX_SNAPSHOTS_BYTES} bytes of snapshots")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
             new = Path(scratch) / "new"
             new.mkdir(mode=0o700)  # it holds weights, in the clear
             (new / SNAPSHOTS).mkdir()
-            hashed = hashlib.sha256()
+            hashed, left = hashlib.sha256(), MAX_ENTRIES_FILE_BYTES
             with (new / ENTRIES).open("wb") as file:
                 for message in messages:
                     data = encode_message(message)
                     framed = len(data).to_bytes(LENGTH_BYTES, "big") + data
+                    if (left := left - len(framed)) < 0:
+                        what = f"more than {MAX_ENTRIES_FILE_BYTES} bytes of records"
+                        raise _too_much(folder, what)
                     hashed.update(framed)
                     file.write(framed)
             for digest, path in snapshots.items():
@@ -79,18 +90,22 @@ def write_bundle(
         ) from error
 
 
+def _too_much(folder: Path, what: str) -> Failed:
+    return Failed(
+        f"it would hold {what}, which no node takes in",
+        where=str(folder),
+        fix="leave out what its receiver has: --since with a bundle of its site",
+    )
+
+
 def read_envelope(folder: Path) -> bytes:
     """The envelope of a bundle's label; unchecked.
 
     Raises:
-        Failed: there is none, or it cannot be read.
-        PeerError: it is too large.
+        Failed: there is none, or it cannot be read or is too large.
     """
-    with _opened(folder / LABEL) as file:
-        envelope = file.read(MAX_ENTRIES_BYTES + 1)
-    if len(envelope) > MAX_ENTRIES_BYTES:
-        raise PeerError(f"its label exceeds {MAX_ENTRIES_BYTES} bytes")
-    return envelope
+    with _opened(folder / LABEL, MAX_ENTRIES_BYTES) as file:
+        return file.read(MAX_ENTRIES_BYTES)
 
 
 @dataclass(frozen=True)
@@ -104,9 +119,11 @@ class CarriedBundle:
         """The messages that carry its entries, each as a link would deliver it.
 
         Raises:
-            PeerError: one is malformed, of another kind or run; those before it were given.
+            PeerError: one is malformed, of another kind or run, or one too many; those before it
+                were given.
         """
-        with _opened(self.folder / ENTRIES) as file:
+        messages, envelopes = 0, 0
+        with _opened(self.folder / ENTRIES, MAX_ENTRIES_FILE_BYTES) as file:
             while prefix := file.read(LENGTH_BYTES):
                 length = int.from_bytes(prefix, "big")
                 if len(prefix) < LENGTH_BYTES or length > MAX_MESSAGE_BYTES:
@@ -114,6 +131,10 @@ class CarriedBundle:
                 message = decode_message(file.read(length))
                 if not isinstance(message, Entries) or message.run != self.label.run:
                     raise PeerError("it holds a message that bears no entries of its run")
+                messages, envelopes = messages + 1, envelopes + len(message.entries)
+                if messages > MAX_MESSAGES or envelopes > MAX_ENVELOPES:
+                    most = f"{MAX_MESSAGES} messages or {MAX_ENVELOPES} entries"
+                    raise PeerError(f"it holds more than {most}")
                 yield message
 
     def snapshots(self) -> dict[bytes, Path]:
@@ -128,13 +149,21 @@ class CarriedBundle:
         if len(listed) > MAX_SNAPSHOTS:
             raise PeerError(f"more than {MAX_SNAPSHOTS} files lie in its folder {SNAPSHOTS}")
         named = ((digest_of_name(path), path) for path in sorted(listed))
-        return {digest: path for digest, path in named if digest is not None}
+        found = {digest: path for digest, path in named if digest is not None}
+        if sum(path.lstat().st_size for path in found.values()) > MAX_SNAPSHOTS_BYTES:
+            raise PeerError(f"its snapshots take more than {MAX_SNAPSHOTS_BYTES} bytes")
+        return found
 
-    def damage(self, sound: Collection[bytes] = ()) -> str:
+    def damage(self, sound: Collection[bytes] = (), most: int = MAX_SNAPSHOT_BYTES) -> str:
         """Which of its snapshots are missing or not sound, in words; empty if none is.
 
         Args:
             sound: digests of those that were read and found so already.
+            most: what none is larger than, in bytes; no more is read, nor what its author did not
+                sign for.
+
+        Raises:
+            PeerError: there is too much.
         """
         there = self.snapshots()
         found = {
@@ -142,7 +171,8 @@ class CarriedBundle:
             "not what the name says, or not to be read": [
                 digest
                 for digest, path in there.items()
-                if digest not in sound and not _is_sound(path, digest)
+                if digest not in sound
+                and not (self.label.held.get(digest) and _is_sound(path, digest, most))
             ],
         }
         return "; ".join(f"{what}: {_told(digests)}" for what, digests in found.items() if digests)
@@ -156,12 +186,12 @@ class CarriedBundle:
         path = self.folder / SNAPSHOTS / f"{snapshot.digest.hex()}{SUFFIX}"
         if not path.is_file():
             return False
-        with _opened(path) as source, target.open("wb") as file:
-            left = snapshot.size + 1
+        with _opened(path, MAX_SNAPSHOT_BYTES) as source, target.open("wb") as file:
+            left = snapshot.size if os.fstat(source.fileno()).st_size == snapshot.size else 0
             while left and (piece := source.read(min(left, COPY_BYTES))):
                 file.write(piece)
                 left -= len(piece)
-        if left != 1 or describe(target) != snapshot:
+        if not target.stat().st_size or describe(target) != snapshot:
             target.unlink()
             raise PeerError(f"its snapshot {snapshot.digest.hex()[:12]} is not what a record says")
         return True
@@ -173,10 +203,9 @@ def _told(digests: Collection[bytes]) -> str:
     return ", ".join(named[:MAX_TOLD]) + more
 
 
-def _is_sound(path: Path, digest: bytes) -> bool:
+def _is_sound(path: Path, digest: bytes, most: int) -> bool:
     try:
-        regular = path.is_file() and not path.is_symlink() and path.stat().st_size > 0
-        return regular and describe(path).digest == digest
+        return not path.is_symlink() and describe(path, most=most).digest == digest
     except OSError:  # a damaged disk gives that for what it held
         return False
 
@@ -189,22 +218,20 @@ def read_bundle(folder: Path, manifest: Manifest) -> CarriedBundle:
         PeerError: it is not a bundle of this run, signed by a silo of its roster, or was altered.
     """
     label = read_label(read_envelope(folder), manifest)
-    with _opened(folder / ENTRIES) as file:
+    with _opened(folder / ENTRIES, MAX_ENTRIES_FILE_BYTES) as file:
         found = hashlib.file_digest(file, "sha256").digest()
     if found != label.entries:
         raise PeerError("its entries are not those that its author signed")
     return CarriedBundle(folder, label)
 
 
-def _opened(path: Path) -> BufferedReader:
-    """A regular file, opened for reading without following a link."""
-    fix = "name a folder that 'dcfm-node bundle export' wrote, and copy it whole"
+def _opened(path: Path, most: int) -> BufferedReader:
+    """A regular file of at most so many bytes, opened for reading without following a link."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return open_regular(path, most, follow=False)
     except OSError as error:
-        what = f"cannot be read: {error.strerror}"
-        raise Failed(what, where=str(path), fix=fix) from error
-    if not S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise Failed("is no file", where=str(path), fix=fix)
-    return os.fdopen(fd, "rb")
+        raise Failed(
+            f"cannot be read: {error.strerror}",
+            where=str(path),
+            fix="name a folder that 'dcfm-node bundle export' wrote, and copy it whole",
+        ) from error

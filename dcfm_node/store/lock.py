@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dcfm_node.errors import Failed
+from dcfm_node.files import private_folder
 
 FILE_NAME = "lock"
 
@@ -18,13 +19,13 @@ def lock(state: Path) -> Iterator[None]:
     The file stays afterwards and means nothing by itself. Child processes do not inherit the lock.
 
     Args:
-        state: made, with mode 0700, if it is not there.
+        state: made if it is not there; its owner's alone (0700) from then on.
 
     Raises:
-        Failed: another process holds the folder, or the folder cannot be used.
+        Failed: another process holds the folder, or the folder cannot be used, or made private.
     """
     try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(state)
         fd = os.open(state / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise Failed(

@@ -17,41 +17,46 @@ writer: `begin`, `write`, `finish` and `discard` of a digest come from one threa
 
 import errno
 import os
-from io import FileIO
+from io import BufferedReader
 from math import inf
 from pathlib import Path
 from stat import S_ISREG
 from threading import Lock
 
 from dcfm_node.errors import PeerError
+from dcfm_node.files import open_regular, private_folder
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES, Snapshot
 from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_hash, snapshot_digest
 
 SUFFIX = ".safetensors"
 
 
-def describe(path: Path) -> Snapshot:
+def describe(path: Path, *, least: int = 1, most: int = MAX_SNAPSHOT_BYTES) -> Snapshot:
     """What a record says of a file.
 
+    Args:
+        least, most: bounds of its size in bytes; a file beyond them is not read.
+
     Raises:
-        OSError: the file cannot be read.
-        pydantic.ValidationError: it is empty or exceeds MAX_SNAPSHOT_BYTES.
+        OSError: the file cannot be read, is no regular one, or not of such a size.
     """
-    return _hash(path)[0]
+    return _hash(path, least, most)[0]
 
 
-def _hash(path: Path) -> tuple[Snapshot, bytes]:
+def _hash(path: Path, least: int = 1, most: int = MAX_SNAPSHOT_BYTES) -> tuple[Snapshot, bytes]:
     """A file's record and hash list, in one pass and one buffer."""
     hashes, size, buffer = [], 0, memoryview(bytearray(CHUNK_BYTES))
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path, most, least=least) as file:
         while length := _fill(file, buffer):
             hashes.append(chunk_hash(buffer[:length]))
             size += length
+            if size > most:
+                raise OSError(errno.EFBIG, "grew while it was read", str(path))
     found = b"".join(hashes)
     return Snapshot(digest=snapshot_digest(size, found), size=size), found
 
 
-def _fill(file: FileIO, buffer: memoryview) -> int:
+def _fill(file: BufferedReader, buffer: memoryview) -> int:
     """Read until the buffer is full or the file ends; the bytes read."""
     done = 0
     while done < len(buffer) and (length := file.readinto(buffer[done:])):
@@ -80,7 +85,7 @@ class SnapshotStore:
     def __init__(self, state: Path) -> None:
         self._folder, self._scratch = state / "snapshots", state / "partial"
         for folder in (self._folder, self._scratch):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(folder)
         self._lock = Lock()
         self._held: dict[bytes, bytes] = {
             digest: b""
@@ -102,6 +107,14 @@ class SnapshotStore:
         """Where a snapshot lies, None when it is not held."""
         with self._lock:
             return self._final(digest) if digest in self._held else None
+
+    def vanished(self) -> set[bytes]:
+        """Digests of those that are held no more, since somebody deleted their files."""
+        with self._lock:
+            found = {digest for digest in self._held if _is_gone(self._final(digest))}
+            for digest in found:
+                del self._held[digest]
+        return found
 
     def adopt(self, path: Path) -> Snapshot:
         """Take over a file that the worker wrote, on the same filesystem; durable on return."""
@@ -151,10 +164,7 @@ class SnapshotStore:
         """The hash list of a snapshot held whole and verified, None for another."""
         with self._lock:
             hashes = self._held.get(digest)
-            if hashes and not self._final(digest).exists():  # deleted by hand: it can be fetched
-                del self._held[digest]
-                return None
-            return hashes or None
+            return hashes if hashes and not _is_gone(self._final(digest)) else None
 
     def read(self, digest: bytes, index: int) -> bytes:
         """Chunk `index` of a snapshot, whole or in part, as it is on disk; empty beyond its end,
@@ -180,6 +190,7 @@ class SnapshotStore:
         Raises:
             OSError: ENOSPC when the disk lacks the room; what it took meanwhile is freed.
         """
+        private_folder(self._scratch)
         path = self._partial(snapshot.digest)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(path, flags, 0o600)
@@ -215,6 +226,7 @@ class SnapshotStore:
 
     def _publish(self, path: Path, digest: bytes, hashes: bytes) -> None:
         with self._lock:
+            private_folder(self._folder)  # somebody may have deleted it
             path.replace(self._final(digest))
             self._held[digest] = hashes
 
@@ -250,6 +262,17 @@ def _digest(name: str) -> bytes | None:
     except ValueError:
         return None
     return digest if len(digest) == 32 and digest.hex() == name else None
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether no file is there; one that only cannot be looked at now is not gone."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _fits(path: Path) -> bool:

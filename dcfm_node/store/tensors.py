@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcfm_node.errors import PeerError
+from dcfm_node.files import open_regular
+from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.ensemble import of_expert, of_router
 
 MAX_HEADER_BYTES = 1 << 20
@@ -64,7 +66,7 @@ def check_snapshot(path: Path, schema: Schema) -> None:
         PeerError: with a reason fit for a verdict.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path, MAX_SNAPSHOT_BYTES) as file:
         size = os.fstat(file.fileno()).st_size
         header = _read_header(file, size)
         _check_metadata(header.pop("__metadata__", {}))

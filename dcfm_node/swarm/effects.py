@@ -156,6 +156,13 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """A snapshot that was held is not on disk any more: somebody deleted it."""
+
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Unfit:
     """A snapshot failed a check: wrong names, shapes, dtypes, values or size.
 
@@ -243,6 +250,7 @@ Event = (
     | LinkDown
     | Tick
     | Held
+    | Gone
     | Unfit
     | Misbehaved
     | Progressed

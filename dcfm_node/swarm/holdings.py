@@ -33,6 +33,11 @@ class Holdings:
         self.held.add(digest)
         self.moved(now)
 
+    def gone(self, digest: bytes) -> None:
+        """A snapshot is not on disk any more: it is asked for anew where it is wanted."""
+        self._forget(digest)
+        self.held.discard(digest)
+
     def refuse(self, digest: bytes) -> None:
         """A snapshot failed a check; it is not asked for again."""
         self._forget(digest)

@@ -18,6 +18,8 @@ from dcfm_node.wire.canonical import pack, unpack
 from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, open_entry
 
 FORMAT = "dcfm-node/lineage/1"
+MAX_RUNS = 64
+"""Runs before its own that a lineage may bear, one within the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +55,73 @@ def bundle(manifest: Manifest, journals: Journals, earlier: bytes | None = None)
     return pack(fields if earlier is None else fields | {"continues": earlier})
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A lineage's records, each verified, before it is known which model they are about."""
+
+    view: View
+    run: bytes
+    earlier: object
+    """What it bears of the run that this one continues; unread."""
+
+    @property
+    def sizes(self) -> frozenset[int]:
+        """In bytes, of the models that it may be about."""
+        return frozenset(said.body.snapshot.size for said in self.view.valid_students())
+
+    def of_model(self, digest: bytes) -> Lineage:
+        """What it proves of the model with this digest.
+
+        Raises:
+            PeerError: which link of the lineage does not hold.
+        """
+        found = self.past(digest, MAX_RUNS)
+        if found.student is None:
+            raise PeerError(
+                "no elected node of this run published a student with this model's digest"
+            )
+        return Lineage(found.student, found.view, found.run, found.earlier, found.changed)
+
+    def past(self, digest: bytes | None, runs: int) -> Past:
+        """Its run, with the newest valid student of that digest, if any is."""
+        valid = reversed(self.view.valid_students())
+        student = next((said for said in valid if said.body.snapshot.digest == digest), None)
+        return _joined(Past(student, self.view, self.run), self.earlier, runs)
+
+
 def verify(data: bytes, model_digest: bytes) -> Lineage:
-    """Check a bundle against the SHA-256 of the model it came with.
+    """Check a bundle against the digest of the model it came with.
 
     Raises:
         PeerError: which link of the lineage does not hold.
     """
-    found = _opened(data, model_digest)
-    if found.student is None:
-        raise PeerError("no elected node of this run published a student with this model's digest")
-    return Lineage(found.student, found.view, found.run, found.earlier, found.changed)
+    return replayed(data).of_model(model_digest)
 
 
-def _opened(data: bytes, digest: bytes | None) -> Past:
-    """The run of a bundle, with its newest valid student of that digest, if any is."""
+def claimed(data: bytes) -> Manifest:
+    """The manifest that a bundle bears. Nothing else of it is read, and nothing verified.
+
+    Raises:
+        PeerError: it bears none.
+    """
+    match unpack(data):
+        case {"format": str(), "manifest": bytes(encoded)}:
+            return decode_manifest(encoded)
+    raise PeerError("the lineage is not a bundle of manifest and entries")
+
+
+def replayed(data: bytes) -> Replayed:
+    """Check a bundle's records, by the rules by which a node takes them in.
+
+    Raises:
+        PeerError: which of them does not hold.
+    """
     fields = unpack(data)
     match fields:
         case {"format": str(version), "manifest": bytes(encoded), "entries": tuple(entries)}:
             if version != FORMAT:
-                raise PeerError(f"the lineage's format is {version!r}, this version reads {FORMAT}")
+                found = f"{version[:40]!r}"
+                raise PeerError(f"the lineage's format is {found}, this version reads {FORMAT}")
         case _:
             raise PeerError("the lineage is not a bundle of manifest and entries")
     manifest = decode_manifest(encoded)
@@ -87,22 +137,22 @@ def _opened(data: bytes, digest: bytes | None) -> Past:
             why = journals.flaw(sealed) if outcome is Offered.UNFIT else outcome.value
             raise PeerError(f"entry {sealed.entry.seq} of {name} does not chain: {why}")
         view.add(sealed)
-    valid = reversed(view.valid_students())
-    student = next((said for said in valid if said.body.snapshot.digest == digest), None)
-    return _joined(Past(student, view, journals.run), fields.get("continues"))
+    return Replayed(view, journals.run, fields.get("continues"))
 
 
-def _joined(found: Past, earlier: object) -> Past:
+def _joined(found: Past, earlier: object, runs: int) -> Past:
     """The same with the lineage of the run it continues, if the bundle has that."""
     continues = found.view.manifest.continues
     if continues is None or not isinstance(earlier, bytes):
         return found
-    named = continues.student
-    before = _opened(earlier, named.digest if named is not None else None)
+    if not runs:
+        raise PeerError(f"it goes back over more than {MAX_RUNS} runs")
+    named, told = continues.student, replayed(earlier)
+    if told.run != continues.run:
+        raise PeerError("its earlier lineage is not of the run that it continues")
+    before = told.past(named.digest if named is not None else None, runs - 1)
     if named is not None and before.student is None:
         raise PeerError("its earlier lineage lacks the student that it goes on from")
-    if before.run != continues.run:
-        raise PeerError("its earlier lineage is not of the run that it continues")
     try:
         changed = changed_keys(before.view.manifest, found.view.manifest)
     except ValueError as error:

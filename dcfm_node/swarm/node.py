@@ -34,6 +34,7 @@ from dcfm_node.swarm.effects import (
     Effect,
     Event,
     Foreign,
+    Gone,
     Held,
     Leave,
     LinkDown,
@@ -159,8 +160,8 @@ class Node:
                 return self.exchange.hear_foreign(event)
             case LinkUp() | LinkDown() | Carried():
                 return self._on_link(event, now)
-            case Held():
-                self.holdings.arrived(event.digest, now)
+            case Held() | Gone():
+                self._on_disk(event, now)
             case Unfit() | Misbehaved():
                 self._on_offence(event)
             case Progressed():
@@ -168,7 +169,8 @@ class Node:
             case Downloading():
                 self.holdings.moved(now)
                 if self.work is None:
-                    self.progress = (event.done, event.total)
+                    over = event.done == event.total  # the next one has nothing yet
+                    self.progress = (0, 0) if over else (event.done, event.total)
             case Worked() | Checkpointed():
                 return self._on_worked(event)
             case WorkFailed():
@@ -193,6 +195,12 @@ class Node:
         self._linked_at = now if self._linked_at is None else self._linked_at
         return []
 
+    def _on_disk(self, event: Held | Gone, now: float) -> None:
+        if isinstance(event, Held):
+            self.holdings.arrived(event.digest, now)
+        else:
+            self.holdings.gone(event.digest)
+
     def _on_offence(self, event: Unfit | Misbehaved) -> None:
         view = self.exchange.view
         if isinstance(event, Misbehaved):
@@ -205,8 +213,8 @@ class Node:
 
     def _on_worked(self, event: Worked | Checkpointed) -> list[Effect]:
         if isinstance(event, Worked) and event.work == self.work:
-            self.work = None  # else it was cancelled while its snapshot was taken in
-            self.failing = None
+            # Else it was cancelled while its snapshot was taken in.
+            self.work, self.progress, self.failing = None, (0, 0), None
         bodies, snapshot = outcome_of(event, self.manifest), event.snapshot
         if snapshot is not None and snapshot.digest not in self.held:
             if not all(still_true(body, self.exchange.view, self.me) for body in bodies):
@@ -374,7 +382,7 @@ class Node:
         asked = step.action if isinstance(step.action, Work) else None
         effects: list[Effect] = []
         if self.work is not None and in_vain(self.work, asked, self.exchange.view, self.me):
-            self.work = None
+            self.work, self.progress = None, (0, 0)
             effects.append(Cancel())
         idle = self.work is None and not self.writer.pending and not self.draining
         if asked is not None and idle and now >= self._retry_at:

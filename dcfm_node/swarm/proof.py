@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 from dcfm_node.errors import PeerError
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.messages import MAX_ENTRIES_BYTES, MAX_MANIFEST_BYTES
 from dcfm_node.swarm.journal import Fork
 from dcfm_node.wire.canonical import pack, unpack
 from dcfm_node.wire.envelope import Sealed, decode_manifest, manifest_bytes, open_entry, run_id
 
 FORMAT = "dcfm-node/fork/1"
+MAX_BYTES = 2 * MAX_ENTRIES_BYTES + MAX_MANIFEST_BYTES + 1_024
+"""No proof is larger: two envelopes, a manifest, and what is around them."""
 
 
 @dataclass(frozen=True, slots=True)

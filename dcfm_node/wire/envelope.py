@@ -219,12 +219,15 @@ def decode_manifest(data: bytes) -> Manifest:
     """Parse a manifest's canonical bytes.
 
     Raises:
-        PeerError: not canonical or not a valid manifest.
+        PeerError: not canonical, not a valid manifest, or not written out in full (SPEC 2.1.1).
     """
     try:
-        return Manifest.model_validate(unpack(data))
+        manifest = Manifest.model_validate(unpack(data))
     except ValidationError as error:
         raise PeerError(f"malformed manifest: {_first(error)}") from error
+    if manifest_bytes(manifest) != data:
+        raise PeerError("malformed manifest: not every field is written out, each as its type")
+    return manifest
 
 
 def _seal(model: Model, signer: Signs, domain: bytes) -> tuple[bytes, bytes]:

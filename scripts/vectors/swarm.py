@@ -373,6 +373,8 @@ def lineages() -> Json:
     no_quorum = [sealed for sealed in said if sealed is not ballots[0]]
     forged = said[-1].envelope[:-1] + bytes([said[-1].envelope[-1] ^ 1])
     other = env.manifest_bytes(make_manifest(name="other"))
+    fields = MANIFEST.model_dump()
+    del fields["policy"]
     rejected = [
         ("another model", bundle(said), sha256(b"another").hex()),
         ("without a voter", bundle(no_quorum), model),
@@ -380,6 +382,7 @@ def lineages() -> Json:
         ("an entry twice", bundle([*said, said[0]]), model),
         ("a forged entry", bundle(said, entries=[s.envelope for s in said[:-1]] + [forged]), model),
         ("another run's manifest", bundle(said, manifest=other), model),
+        ("a manifest not written out", bundle(said, manifest=pack(fields)), model),
         ("another format", bundle(said, format="dcfm-node/lineage/0"), model),
     ]
     return {

@@ -153,6 +153,14 @@ def manifests() -> Json:
         ("unknown field", "1.2.2", {"extra": 0}),
         ("stall_s of 0", "2.2", {"policy": base["policy"] | {"stall_s": 0.0}}),
     ]
+    unlike = base | {"policy": base["policy"] | {"stall_s": 600}}
+    left_out = {name: value for name, value in base.items() if name != "policy"}
+    no_audit = {name: value for name, value in base["policy"].items() if name != "audit"}
+    unwritten = [
+        ("a field with a default left out", left_out),
+        ("a field of a field left out", base | {"policy": no_audit}),
+        ("a float written as an integer", unlike),
+    ]
     return {
         "domain": env.RUN_DOMAIN.hex(),
         "accepted": [
@@ -168,5 +176,6 @@ def manifests() -> Json:
         ],
         "handovers": handovers(),
         "differing": differing,
-        "rejected": [case(n, c, hex=pack(base | changes).hex()) for n, c, changes in rejected],
+        "rejected": [case(n, c, hex=pack(base | changes).hex()) for n, c, changes in rejected]
+        + [case(name, "2.1.1", hex=pack(fields).hex()) for name, fields in unwritten],
     }

@@ -21,7 +21,7 @@ from dcfm_node.net.bulk import (
     FetchFailed,
     Progressed,
 )
-from dcfm_node.net.peers import LinkPeer
+from dcfm_node.net.peers import Faulted, LinkPeer
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_hashes, snapshot_of
 
@@ -239,18 +239,51 @@ def test_a_full_disk_is_reported_and_the_fetch_taken_up_again(
     assert len(failed) == 1 and "No space left" in failed[0].reason
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_defect_ends_the_thread_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    reader = Node("reader")
+def test_a_fault_is_told_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, snapshot = make(3)
+    reader, holder = Node("reader"), Node("holder", MemoryFiles(data))
+    whole, bad = reader.files.hashes, make(1, seed=1)[1]
 
-    def broken(digest: bytes) -> None:
-        raise RuntimeError("a defect")
+    def broken(digest: bytes) -> bytes | None:
+        if digest == bad.digest:
+            raise RuntimeError("a defect")
+        return whole(digest)
 
     monkeypatch.setattr(reader.files, "hashes", broken)
-    with nodes(reader):
-        reader.start()
-        reader.fetch(make(1)[1])
-        reader.until(lambda events: events == [Crashed("RuntimeError: a defect")])
+    with nodes(reader, holder):
+        reader.start(holder.peer(holder.start(reader.peer())))
+        reader.fetch(bad)
+        reader.until(lambda events: Faulted("RuntimeError: a defect", 1) in events)
+        reader.fetch(snapshot)
+        reader.until_fetched(snapshot)
+        assert not any(isinstance(event, Crashed) for event in reader.events)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EMFILE, "Too many open files"), MemoryError(), OSError(errno.EIO, "")]
+)
+@pytest.mark.parametrize("call", ["begin", "write", "finish"])
+def test_what_the_machine_refuses_is_told_and_tried_again(
+    call: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcfm_node.net.carrier.RETRY_S", 0.2)
+    data, snapshot = make(2 * CHUNK_BYTES)
+    holder, reader = Node("holder", MemoryFiles(data)), Node("reader")
+    done, left = getattr(reader.files, call), [1]
+
+    def refusing(*arguments: object) -> None:
+        if left:
+            left.pop()
+            raise error
+        done(*arguments)
+
+    monkeypatch.setattr(reader.files, call, refusing)
+    with nodes(holder, reader):
+        reader.start(holder.peer(holder.start(reader.peer())))
+        reader.fetch(snapshot)
+        reader.until_fetched(snapshot)
+    failed = [event for event in reader.events if isinstance(event, FetchFailed)]
+    assert [type(error).__name__ in event.reason for event in failed] == [True]
 
 
 def peak_kib() -> int:

@@ -1,16 +1,22 @@
 """The control plane over real sockets on the loopback (SPEC 4)."""
 
 import asyncio
+import errno
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
 
 from dcfm_node.errors import UserError
-from dcfm_node.net.curve import RawSocket
+from dcfm_node.net.curve import RawSocket, dialling_socket
+from dcfm_node.net.door import LINKS_AT_ONCE
 from dcfm_node.net.links import Down, LinkEvent, LinkPeer, Links, Received, Refused, Up
+from dcfm_node.net.listener import MAX_ROUTES
 from dcfm_node.records.messages import MAX_MESSAGE_BYTES
 
 WAIT_S = 20.0
@@ -167,6 +173,24 @@ def test_a_peer_that_says_nothing_is_not_said_to_refuse_and_is_forgiven_when_it_
     asyncio.run(scenario())
 
 
+def test_what_hangs_up_before_the_handshake_is_told() -> None:
+    """As a proxy does that answers for a peer which it cannot reach."""
+
+    async def scenario() -> None:
+        server, silo = Node("server"), Node("silo")
+        async with closing(silo):
+            proxy = await asyncio.start_server(
+                lambda reader, writer: writer.transport.abort(), "127.0.0.1"
+            )
+            host, port = proxy.sockets[0].getsockname()
+            await silo.start(server.peer(f"tcp://{host}:{port}"), listen=None)
+            told = await silo.refusal()
+            assert told.name == "server" and "without a word" in told.reason
+            proxy.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_peer_that_restarts_goes_down_and_comes_back() -> None:
     async def scenario() -> None:
         a, b, reborn = Node("a"), Node("b"), Node("b")
@@ -220,9 +244,10 @@ def test_a_full_queue_says_so_and_does_not_block() -> None:
 
 
 def dial(address: str, server: Node, caller: Node, routing_id: bytes = b"") -> RawSocket:
-    """A bare socket with an allowed key, to do what no node of ours does."""
+    """A bare socket with an allowed key, to do what no node of ours does; it dials once."""
     socket: RawSocket = zmq.Context.instance().socket(zmq.DEALER)
     socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.RECONNECT_IVL, -1)
     socket.setsockopt(zmq.CURVE_PUBLICKEY, caller.keys[0].encode())
     socket.setsockopt(zmq.CURVE_SECRETKEY, caller.keys[1].encode())
     socket.setsockopt(zmq.CURVE_SERVERKEY, server.keys[0].encode())
@@ -259,24 +284,207 @@ def test_an_allowed_peer_that_breaks_the_rules_harms_no_other() -> None:
         async with closing(server, honest):
             address = await server.start(rogue.peer(), honest.peer())
             with (
-                dial(address, server, rogue, b"chosen") as first,
-                dial(address, server, rogue, b"chosen") as twin,
-                dial(address, server, rogue, honest.id) as mask,
+                dial(address, server, rogue) as first,
+                dial(address, server, rogue) as twin,
             ):
                 first.send_multipart([b"frame"] * 1_000)
                 first.send(bytes(2 * MAX_MESSAGE_BYTES))
                 twin.send(b"twin")
-                mask.send(b"mask")
-                await server.until(Received(rogue.id, b"mask"))
+                await server.until(Received(rogue.id, b"twin"))
                 await honest.start(server.peer(address), listen=None)
                 await server.until(Up(honest.id))
                 assert server.links and server.links.send(honest.id, b"to honest")
                 await honest.until(Received(server.id, b"to honest"))
             received = [event for event in server.events if isinstance(event, Received)]
-            assert {event.peer_id for event in received} == {rogue.id}
-            assert {event.data for event in received} <= {b"mask", b"twin"}
+            assert received == [Received(rogue.id, b"twin")]
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("own", [b"chosen", b"h".ljust(32, b".")])
+def test_a_client_that_chooses_its_routing_id_is_hung_up_on_and_told(own: bytes) -> None:
+    """SPEC 4.1.5: libzmq ends the process when one meets an id that it makes up itself."""
+
+    async def scenario() -> None:
+        server, rogue = Node("server"), Node("rogue")
+        async with closing(server):
+            address = await server.start(rogue.peer())
+            with dial(address, server, rogue, own) as socket:
+                socket.send(b"mask")
+                refusal = await server.refusal()
+                await settled(address, 0)
+            assert "routing id" in refusal.reason and refusal.link_key == rogue.keys[0]
+            assert not any(isinstance(event, Received | Up) for event in server.events)
+
+    asyncio.run(scenario())
+
+
+def established(address: str) -> int:
+    """Connections that a listener of this machine holds."""
+    end = f":{int(address.rpartition(':')[2]):04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(end) and row[3] == "01" for row in rows)
+
+
+async def settled(address: str, most: int) -> None:
+    """Wait until a listener holds so many connections at most."""
+    async with asyncio.timeout(WAIT_S):
+        while established(address) > most:
+            await asyncio.sleep(0.05)
+
+
+def test_a_key_has_few_links_and_makes_few_at_once() -> None:
+    """SPEC 4.1.5: nobody holds or makes routing ids enough for one to meet another."""
+
+    async def scenario() -> None:
+        server, rogue, honest = Node("server"), Node("rogue"), Node("honest")
+        async with closing(server, honest):
+            address = await server.start(rogue.peer(), honest.peer())
+            sockets = [dial(address, server, rogue) for _ in range(3 * int(LINKS_AT_ONCE))]
+            try:
+                for socket in sockets:
+                    socket.send(b"")
+                await server.until(Up(rogue.id))
+                await settled(address, MAX_ROUTES)
+                await honest.start(server.peer(address), listen=None)
+                await server.until(Up(honest.id))
+                assert Down(rogue.id) not in server.events
+                refusal = await server.refusal()
+                assert (refusal.link_key, refusal.name) == (rogue.keys[0], None)
+                assert "more links than it may" in refusal.reason
+            finally:
+                for socket in sockets:
+                    socket.close(linger=0)
+
+    asyncio.run(scenario())
+
+
+def test_a_member_that_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would hold a routing id and a descriptor, and count as nobody's link."""
+    monkeypatch.setattr("dcfm_node.net.door.UNKNOWN_S", 1.0)
+
+    async def scenario() -> None:
+        server, rogue = Node("server"), Node("rogue")
+        async with closing(server):
+            address = await server.start(rogue.peer())
+            with dial(address, server, rogue):
+                async with asyncio.timeout(WAIT_S):
+                    while not established(address):
+                        await asyncio.sleep(0.01)
+                await settled(address, 0)
+            assert server.events == []
+
+    asyncio.run(scenario())
+
+
+def test_a_key_that_two_nodes_use_is_known_by_both_speaking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dcfm_node.net.listener.TWICE_S", 1.0)
+    for module in ("dialer", "listener"):
+        monkeypatch.setattr(f"dcfm_node.net.{module}.SIGN_OF_LIFE_S", 0.2)
+
+    async def scenario() -> None:
+        server, silo, clone, other = Node("server"), Node("silo"), Node("silo"), Node("other")
+        clone.keys = silo.keys
+        async with closing(server, silo, clone, other):
+            address = await server.start(silo.peer(), other.peer())
+            for node in (silo, other):
+                await node.start(server.peer(address), listen=None)
+            await server.until(Up(silo.id), Up(other.id))
+            assert server.links and server.links.ways()[silo.id].hosts == ()
+            await clone.start(server.peer(address), listen=None)
+            async with asyncio.timeout(WAIT_S):
+                while not server.links.ways()[silo.id].hosts:
+                    await asyncio.sleep(0.05)
+            assert server.links.ways()[silo.id].hosts == ("127.0.0.1", "127.0.0.1")
+            assert server.links.ways()[other.id].hosts == ()
+
+    asyncio.run(scenario())
+
+
+UNREACHABLE = {
+    "tcp://no-such-host.invalid:7400": "cannot be resolved",
+    "tcp://127.0.0.1:1": "127.0.0.1 refused the connection",
+}
+
+
+@pytest.mark.parametrize("address", UNREACHABLE)
+def test_a_dial_that_fails_is_told_with_reason_and_count(address: str) -> None:
+    async def scenario() -> None:
+        server, silo = Node("server"), Node("silo")
+        async with closing(silo):
+            await silo.start(server.peer(address), listen=None)
+            refusals = [Refused("server", server.keys[0], address, "", n) for n in (1, 2)]
+            await silo.until_true(lambda: len(silo.events) == len(refusals))
+            for event, wanted in zip(silo.events, refusals, strict=True):
+                assert isinstance(event, Refused) and UNREACHABLE[address] in event.reason
+                assert replace(event, reason="") == wanted
+            assert silo.links
+            (failure,) = silo.links.ways()[server.id].failures
+            assert (failure.address, failure.times >= 2) == (address, True)
+
+    asyncio.run(scenario())
+
+
+def test_a_process_without_descriptors_says_so_and_dials_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dialled, left = dialling_socket, [1, 2]
+
+    def without(*arguments: Any) -> RawSocket:
+        if left:
+            left.pop()
+            raise zmq.ZMQError(errno.EMFILE)
+        return dialled(*arguments)
+
+    async def scenario() -> None:
+        server, silo = Node("server"), Node("silo")
+        async with closing(server, silo):
+            address = await server.start(silo.peer())
+            monkeypatch.setattr("dcfm_node.net.dialer.dialling_socket", without)
+            await silo.start(server.peer(address), listen=None)
+            assert "too many open files" in (await silo.refusal()).reason
+            await silo.until(Up(server.id))
+
+    asyncio.run(scenario())
+
+
+def test_a_name_with_addresses_of_the_other_family_alone_is_linked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And of one with both, that which answers."""
+    if not has_ipv6():
+        pytest.skip("this machine has no IPv6 loopback")
+    rows = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+    ]
+
+    def addresses(host: str, port: int, *, type: int) -> list[Any]:  # noqa: A002
+        wanted = rows[:1] if host == "six.example" else rows
+        return [(*row[:4], (row[4][0], port, *row[4][2:])) for row in wanted]
+
+    monkeypatch.setattr("dcfm_node.net.reach.socket.getaddrinfo", addresses)
+
+    async def scenario() -> None:
+        six, four, silo = Node("six"), Node("four"), Node("silo")
+        async with closing(six, four, silo):
+            at_six = (await six.start(silo.peer(), listen="tcp://[::1]:*")).rpartition(":")[2]
+            at_four = (await four.start(silo.peer())).rpartition(":")[2]
+            peers = (six.peer(f"tcp://six.example:{at_six}"), four.peer(f"tcp://both:{at_four}"))
+            await silo.start(*peers, listen=None)
+            await silo.until(Up(six.id), Up(four.id))
+
+    asyncio.run(scenario())
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1", "tcp://999.0.0.1:1", "udp:1"])

@@ -10,7 +10,7 @@ import pytest
 import zmq
 
 from dcfm_node.net.allowance import MESSAGES_AT_ONCE
-from dcfm_node.net.links import Flooded, Received, Up
+from dcfm_node.net.links import Down, Flooded, Links, Received, Refused, Up
 from tests.integration.test_links import Node, closing, dial
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)
@@ -101,6 +101,55 @@ def test_strangers_are_hung_up_on_and_honest_traffic_goes_on(visit: Visit) -> No
             async with closing(late):
                 await late.start(server.peer(address), listen=None)
                 await late.until(Up(server.id))
+
+    asyncio.run(scenario())
+
+
+def test_strangers_have_little_room_and_members_come_in_beside_them() -> None:
+    """libzmq accepts until the process has no descriptor left."""
+    room, comes = 32, 300
+
+    async def stranger(port: int) -> None:
+        while True:
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", port, local_addr=("127.0.0.2", 0)
+            )
+            await reader.read()  # until it is hung up on; then it comes again
+            writer.close()
+            await asyncio.sleep(0.1)
+
+    async def scenario() -> None:
+        server, silo, late = Node("server"), Node("silo"), Node("late")
+        async with closing(server, silo, late):
+            server.links = Links(
+                public=server.keys[0],
+                secret=server.keys[1],
+                listen="tcp://127.0.0.1:*",
+                peers=[silo.peer(), late.peer()],
+                notify=server.notify,
+                room=room,
+            )
+            await server.links.start()
+            address = server.links.address or ""
+            await silo.start(server.peer(address), listen=None)
+            await server.until(Up(silo.id))
+            port = int(address.rpartition(":")[2])
+            crowd = [asyncio.create_task(stranger(port)) for _ in range(comes)]
+            try:
+                await server.until_true(lambda: len(server.events) > 1)  # somebody was turned away
+                await late.start(server.peer(address), listen=None)
+                await server.until(Up(late.id))
+                assert server.links.crowd().waiting <= room
+                assert server.links.crowd().hung_up > comes - 2 * room
+                assert silo.links and silo.links.send(server.id, b"still here")
+                await server.until(Received(silo.id, b"still here"))
+                assert Down(silo.id) not in server.events
+            finally:
+                for task in crowd:
+                    task.cancel()
+                await asyncio.gather(*crowd, return_exceptions=True)
+            told = [event for event in server.events if isinstance(event, Refused)]
+            assert ["too many connections" in event.reason for event in told] == [True]
 
     asyncio.run(scenario())
 

@@ -3,7 +3,6 @@
 Every row is a file, addressed by all that it was made from; a second run makes those that lack.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from dcfm_node.experiment.costs import passes, traffic
 from dcfm_node.experiment.costs.settings import STAGES, Communication, Compute, Costs
 from dcfm_node.experiment.costs.steps import Steps
 from dcfm_node.experiment.costs.timing import time_steps
-from dcfm_node.experiment.results import Metrics, Row, write_json
+from dcfm_node.experiment.results import Metrics, Row, kept_row, write_json
 from dcfm_node.experiment.unit import device_of
 from dcfm_node.flow.trainer import Hooks
 from dcfm_node.records.base import Model
@@ -74,11 +73,7 @@ class Part:
 
     def row(self, method: str) -> Row | None:
         """What was measured of a method before, of the same settings by the same code."""
-        try:
-            document = json.loads(self._path(method).read_text())
-        except FileNotFoundError:
-            return None
-        return Row(**document["row"]) if document["made_from"] == self._made_from(method) else None
+        return kept_row(self._path(method), self._made_from(method))
 
     def keep(self, method: str, rule: str, metrics: Metrics) -> Row:
         """A measured row, now on disk."""

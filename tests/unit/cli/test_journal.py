@@ -101,6 +101,6 @@ def test_a_verdict_says_on_whom_about_what_and_why() -> None:
 
 def test_the_words_of_another_silo_stay_on_their_line() -> None:
     text = says(Run(3), Withdraw(reason="\x1b[2J\n" + "long " * 99))
-    assert text.startswith("?[2J?long long")
+    assert text.startswith("\\x1b[2J\\nlong long")
     assert len(text) == SAYS_WIDTH
     assert text.endswith("…")

@@ -9,11 +9,13 @@ from dcfm_node.cli.lineage import earlier_text, facts_of
 from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.manifest import Continues, Manifest
-from dcfm_node.store.student import model_card, write_student
+from dcfm_node.store.card import model_card
+from dcfm_node.store.student import write_student
 from dcfm_node.swarm.chunks import snapshot_of
 from dcfm_node.swarm.journal import Journals
-from dcfm_node.swarm.lineage import Lineage, bundle, verify
+from dcfm_node.swarm.lineage import MAX_RUNS, Lineage, bundle, claimed, replayed, verify
 from dcfm_node.swarm.succession import inherited
+from dcfm_node.wire.canonical import pack, unpack
 from dcfm_node.wire.envelope import run_id
 from tests.unit.cli.running import run as dcfm
 from tests.unit.swarm.builders import Run, snapshot
@@ -122,8 +124,31 @@ def test_a_superseded_student_is_told_by_the_exit_code(
         run.authors[2].say(Withdraw(reason="moving"))
     model.write_bytes(WEIGHTS)
     lineage = bundle(run.manifest, journals(run))
-    write_student(folder, model=model, manifest=run.manifest, lineage=lineage, card="")
+    card = model_card(run.manifest, facts_of(verify(lineage, snapshot_of(WEIGHTS).digest)))
+    write_student(folder, model=model, manifest=run.manifest, lineage=lineage, card=card)
     assert dcfm(monkeypatch, "student", "verify", folder) == code
     assert ("SUPERSEDED" in capsys.readouterr().out) == leaves
     assert dcfm(monkeypatch, "student", "verify", folder, "--json") == code
     assert (json.loads(capsys.readouterr().out)["superseded"] is not None) == leaves
+
+
+def test_a_lineage_that_goes_back_without_end_is_refused() -> None:
+    """SPEC 9.4: one run within the other, each a few hundred bytes."""
+    run = Run(1)
+    lineage = bundle(run.manifest, Journals(run.id, run.keys))
+    for _ in range(MAX_RUNS + 2):
+        continues = Continues(run=run_id(claimed(lineage)), student=None)
+        manifest = run.manifest.model_copy(update={"continues": continues})
+        lineage = bundle(manifest, Journals(run_id(manifest), run.keys), lineage)
+    with pytest.raises(PeerError, match=f"more than {MAX_RUNS} runs"):
+        replayed(lineage).past(None, MAX_RUNS)
+
+
+def test_a_lineage_whose_manifest_leaves_fields_out_is_refused() -> None:
+    """SPEC 2.1.1: absent fields would be filled in before they are hashed."""
+    run = Run(1)
+    fields = run.manifest.model_dump()
+    del fields["policy"]
+    whole = unpack(bundle(run.manifest, Journals(run.id, run.keys)))
+    with pytest.raises(PeerError, match="not every field is written out"):
+        replayed(pack(whole | {"manifest": pack(fields)}))

@@ -12,7 +12,8 @@ from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.manifest import Continues, Manifest
 from dcfm_node.store.snapshots import describe
 from dcfm_node.store.student import write_student
-from dcfm_node.swarm.lineage import Lineage
+from dcfm_node.swarm.journal import Journals
+from dcfm_node.swarm.lineage import Lineage, bundle
 from dcfm_node.wire.envelope import run_id
 from tests.unit.swarm.builders import Run, endorse
 
@@ -21,6 +22,10 @@ OTHER = RUN.model_copy(update={"name": "other"})
 NEXT = RUN.model_copy(
     update={"continues": Continues(run=run_id(OTHER), student=None, handovers=(), replaced=())}
 )
+
+
+def lineage_of(manifest: Manifest) -> bytes:
+    return bundle(manifest, Journals(run_id(manifest), ()))
 
 
 @pytest.mark.parametrize(
@@ -41,24 +46,34 @@ def test_the_latest_replaces_an_earlier_one_of_its_run_and_nothing_else_unforced
     out, older, newer = tmp_path / "student", tmp_path / "older", tmp_path / "newer"
     older.write_bytes(b"older")
     newer.write_bytes(new)
-    answer = {"student": {"digest": describe(newer).digest.hex()}}
-    assert _replaced(out, answer, manifest, latest, force) is None
-    write_student(out, model=older, manifest=RUN, lineage=b"", card="")
+    digest = describe(newer).digest.hex()
+    assert _replaced(out, digest, manifest, latest, force) is None
+    write_student(out, model=older, manifest=RUN, lineage=lineage_of(RUN), card="")
     if may:
-        assert _replaced(out, answer, manifest, latest, force) == describe(older).digest.hex()
+        assert _replaced(out, digest, manifest, latest, force) == describe(older).digest.hex()
         return
     with pytest.raises(Failed, match="holds another student") as caught:
-        _replaced(out, answer, manifest, latest, force)
+        _replaced(out, digest, manifest, latest, force)
     assert (caught.value.where, "--force" in caught.value.fix) == (str(out), True)
 
 
 def test_the_latest_replaces_that_of_the_run_it_continues(tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes(b"older")
-    write_student(
-        tmp_path / "student", model=tmp_path / "model", manifest=OTHER, lineage=b"", card=""
-    )
-    answer = {"student": {"digest": "00"}}
-    assert _replaced(tmp_path / "student", answer, NEXT, True, False)
+    out, said = tmp_path / "student", lineage_of(OTHER)
+    write_student(out, model=tmp_path / "model", manifest=OTHER, lineage=said, card="")
+    assert _replaced(out, "00", NEXT, True, False)
+
+
+def test_a_student_that_cannot_be_read_goes_by_force_alone(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"older")
+    out = tmp_path / "student"
+    write_student(out, model=tmp_path / "model", manifest=RUN, lineage=b"", card="")
+    with pytest.raises(Failed, match="of no run"):
+        _replaced(out, "00", RUN, True, False)
+    (out / "model.safetensors").write_bytes(b"")
+    with pytest.raises(Failed, match="is empty"):
+        _replaced(out, "00", RUN, True, False)
+    assert _replaced(out, "00", RUN, True, True)
 
 
 def test_a_student_whose_teacher_left_is_superseded_and_the_newest_is_named() -> None:

@@ -54,10 +54,11 @@ def test_what_is_no_address(address: str) -> None:
             adapter.validate_python(address)
 
 
-def test_control_and_bulk_go_together() -> None:
+def test_bulk_has_a_port_of_its_own_or_none() -> None:
     check_pair(None, None)
+    check_pair("tcp://a:1", None)
     check_pair("tcp://a:1", "tcp://a:2")
     check_pair("tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
-    for pair in (("tcp://a:1", None), (None, "tcp://a:1"), ("tcp://a:1", "tcp://a:1")):
-        with pytest.raises(ValueError, match="control and bulk"):
+    for pair, fix in (((None, "tcp://a:1"), "set both"), (("tcp://a:1", "tcp://a:1"), "own port")):
+        with pytest.raises(ValueError, match=fix):
             check_pair(*pair)

@@ -1,13 +1,14 @@
 """A node's secrets on disk."""
 
+import os
 import stat
 from pathlib import Path
 
 import pytest
 import zmq
 
-from dcfm_node.config.keys import LINK_FILE, SIGN_FILE, create_keys, load_keys
-from dcfm_node.errors import ConfigError
+from dcfm_node.config.keys import HANDOVER_FILE, LINK_FILE, SIGN_FILE, create_keys, load_keys
+from dcfm_node.errors import ConfigError, Failed
 
 NOWHERE: dict[str, str] = {}
 
@@ -102,3 +103,43 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
         create_keys(tmp_path / "file" / "keys")
+
+
+def test_a_folder_of_keys_that_others_may_use_is_tightened(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    folder.chmod(0o755)
+    create_keys(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    folder.chmod(0o775)
+    load_keys(folder, NOWHERE)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_folder_of_keys_that_cannot_be_tightened_is_refused_if_it_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_keys(tmp_path / "keys")
+    (tmp_path / "keys").chmod(0o755)
+    monkeypatch.setattr(Path, "chmod", lambda path, mode: None)
+    with pytest.raises(Failed, match="mode 0755"):
+        load_keys(tmp_path / "keys", NOWHERE)
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # a read-only mount of secrets
+    load_keys(tmp_path / "keys", NOWHERE)
+
+
+@pytest.mark.parametrize("name", [SIGN_FILE, LINK_FILE, HANDOVER_FILE])
+def test_a_pipe_or_a_large_file_is_no_key_and_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "keys"
+    create_keys(folder)
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name, 0o600)
+    with pytest.raises(ConfigError) as told:
+        load_keys(folder, NOWHERE)
+    assert told.value.where == str(folder / name)
+    (folder / name).unlink()
+    (folder / name).touch(0o600)
+    os.truncate(folder / name, 8 << 30)  # it takes no room on the disk
+    with pytest.raises(ConfigError) as told:
+        load_keys(folder, NOWHERE)
+    assert told.value.where == str(folder / name)

@@ -1,8 +1,10 @@
 """On which line a setting stands."""
 
+import tomllib
+
 import pytest
 
-from dcfm_node.config.lines import line_index, line_of
+from dcfm_node.config.lines import MAX_WORK, line_index, line_of
 
 TEXT = '''\
 # a comment
@@ -97,3 +99,15 @@ def test_a_table_that_is_implied_lies_where_it_first_occurs() -> None:
 
 def test_windows_line_ends() -> None:
     assert line_of(line_index("a = 1\r\n\r\n[t]\r\nb = 2\r\n"), ("t", "b")) == 4
+
+
+def test_a_statement_of_thousands_of_lines_is_given_up_on_and_what_was_before_it_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of its lines is parsed with all before it: a file of a megabyte would take hours."""
+    parsed: list[int] = []
+    loads = tomllib.loads
+    monkeypatch.setattr("tomllib.loads", lambda text: parsed.append(len(text)) or loads(text))
+    found = line_index("first = 1\nmany = [\n" + "  1,\n" * 50_000 + "]\nlast = 1\n")
+    assert sum(parsed) <= MAX_WORK
+    assert (line_of(found, ("first",)), line_of(found, ("last",))) == (1, 1)

@@ -143,7 +143,12 @@ def test_without_listen_a_node_only_dials_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ('[listen]\ncontrol = "tcp://0.0.0.0:1"\n', "5: listen"),
+        ('[listen]\nbulk = "tcp://0.0.0.0:1"\n', "5: listen"),
+        (
+            '[listen]\ncontrol = "tcp://0.0.0.0:1"\n'
+            '[advertise]\ncontrol = "tcp://a:1"\nbulk = "tcp://a:2"\n',
+            "1",
+        ),
         (
             '[advertise]\ncontrol = "tcp://a:1"\nbulk = "tcp://a:2"\n',
             "1",

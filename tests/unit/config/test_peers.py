@@ -6,7 +6,7 @@ import pytest
 
 from dcfm_node.config.keys import create_keys
 from dcfm_node.config.node import load_node, node_template
-from dcfm_node.config.peers import Peer, load_peers, own_peer, peer_block
+from dcfm_node.config.peers import Peer, load_peers, merged, own_peer, peer_block
 from dcfm_node.errors import ConfigError
 
 EXAMPLES = Path(__file__).parents[3] / "configs"
@@ -96,3 +96,13 @@ def test_a_mistake_is_refused_where_it_stands(
 def test_a_key_that_is_no_text_is_refused(tmp_path: Path) -> None:
     error = refusal(tmp_path, peer_block(A).replace(f'"{A.sign_key.hex()}"', "12"))
     assert error.where.endswith(":3: peer[0].sign_key")
+
+
+def test_a_node_whose_link_key_is_another_than_in_the_file_does_not_start(tmp_path: Path) -> None:
+    """Everyone who has that file refuses it at the handshake."""
+    me = A.model_copy(update={"link_key": B.link_key})
+    with pytest.raises(ConfigError) as caught:
+        merged((A, C), me, tmp_path / "peers.toml")
+    assert A.link_key in caught.value.what and B.link_key in caught.value.what
+    assert "dcfm-node id" in caught.value.fix
+    assert set(merged((A, C), A, tmp_path)) == {A.name, C.name}

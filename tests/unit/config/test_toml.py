@@ -1,5 +1,6 @@
 """Documents, and what is said of their mistakes."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +8,7 @@ import pytest
 from pydantic import Field
 
 from dcfm_node.config import toml
+from dcfm_node.config.text import MAX_BYTES
 from dcfm_node.errors import ConfigError
 from dcfm_node.records.base import Model
 
@@ -149,3 +151,22 @@ def test_text_in_another_encoding_is_refused(tmp_path: Path, encoding: str) -> N
     with pytest.raises(ConfigError, match="is not UTF-8 text") as caught:
         toml.read(tmp_path / "basket.toml", "pick some")
     assert caught.value.where == f"{tmp_path / 'basket.toml'}:1"
+
+
+@pytest.mark.parametrize("text", ["a = " + "9" * 5_000, "a = " + "[" * 5_000 + "]" * 5_000])
+def test_a_number_or_nesting_beyond_all_bounds_is_a_mistake_like_another(
+    tmp_path: Path, text: str
+) -> None:
+    error = refusal(tmp_path, text)
+    assert "is no TOML" in error.what
+    assert error.where.startswith(str(tmp_path / "basket.toml"))
+
+
+def test_what_is_no_file_of_settings_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", MAX_BYTES + 1)
+    for name, what in [("fifo", "not a regular file"), ("large", "too large"), (".", "a folder")]:
+        with pytest.raises(ConfigError, match=what) as told:
+            toml.read(tmp_path / name, "")
+        assert told.value.where == str(tmp_path / name)

@@ -1,20 +1,26 @@
 """What importing a bundle says that it held and brought (SPEC 10.2)."""
 
 import asyncio
+import errno
 import random
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dcfm_node.daemon.carriages import Carriages
-from dcfm_node.daemon.courier import Courier
+from dcfm_node.daemon.courier import PAUSE_S, Courier
 from dcfm_node.errors import Failed
+from dcfm_node.net.allowance import BYTES_AT_ONCE, BYTES_PER_S
+from dcfm_node.records.messages import Entries
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import Event, Held, Tick
 from dcfm_node.swarm.node import Node
-from tests.unit.store.test_bundles import bundle
-from tests.unit.swarm.builders import Run
+from dcfm_node.wire.envelope import encode_message
+from tests.unit.store.test_bundles import bundle, forged, framed
+from tests.unit.swarm.builders import Run, join
 
 
 def courier_of(run: Run, state: Path) -> Courier:
@@ -94,3 +100,39 @@ def test_half_a_copy_is_told_and_its_records_are_taken_in(tmp_path: Path) -> Non
     assert told.value.exit_code == 1
     assert "2 records, 2 of them new here; 0 snapshots" in str(told.value)
     assert len(courier.node.exchange.journals.chains[run.keys[0]]) == 2
+
+
+def test_a_bundle_is_taken_in_at_the_pace_of_a_link(tmp_path: Path) -> None:
+    """SPEC 10.2.3: however often its author's bundles are imported, and whatever is in them."""
+    envelope = Run(3).authors[0].say(join()).envelope
+    message = encode_message(Entries(run=Run(3).id, entries=(envelope,) * 2_000, beats=()))
+    run, found = forged(tmp_path, framed(message) * 64)
+    shutil.rmtree(found.folder / "snapshots")
+    courier, paused = courier_of(run, tmp_path / "state"), []
+
+    async def pause(seconds: float) -> None:
+        paused.append(seconds)
+
+    courier = replace(courier, clock=lambda: sum(paused), pause=pause)
+    size = 2_000 * len(envelope)
+    assert 64 * size > 2 * BYTES_AT_ONCE
+    for times in (1, 2):
+        asyncio.run(courier.take_in(found.folder))
+        least = (times * 64 * size - BYTES_AT_ONCE) / BYTES_PER_S
+        assert least <= sum(paused) <= least + 64 * PAUSE_S * times
+
+
+def test_what_a_full_disk_took_of_a_snapshot_makes_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _, folder = bundle(tmp_path)
+    courier = courier_of(run, tmp_path / "state")
+
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("dcfm_node.store.bundles.describe", full)
+    with pytest.raises(Failed, match="No space left") as told:
+        asyncio.run(courier.take_in(folder))
+    assert told.value.exit_code == 1
+    assert not courier.folder.exists()

@@ -60,7 +60,7 @@ def received(author: Author, *said: bytes) -> Received:
 
 def session(rig: Rig) -> list[list[Event]]:
     """Events that lead to every kind of effect, in batches."""
-    one, two = (Author(RUN.authors[n].signer, RUN.id) for n in (1, 2))
+    one, two = (RUN.authors[n].anew() for n in (1, 2))
     first = [one.say(join("silo-0001")).envelope, one.say(expert(0, "expert one")).envelope]
     left = one.say(Withdraw(reason="")).envelope
     forked = two.say(join("silo-0002")).envelope, two.say(expert(3), at=0).envelope

@@ -42,7 +42,7 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def silos() -> list[Author]:
-    return [Author(author.signer, RUN.id) for author in RUN.authors]
+    return [Author(author.signer, RUN.id, author.name) for author in RUN.authors]
 
 
 @pytest.fixture

@@ -1,22 +1,26 @@
 """What the daemon makes of knocks at its door and of handshakes that fail."""
 
+from collections.abc import Callable
+
 from structlog.testing import capture_logs
 
 from dcfm_node.config.peers import Peer
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.daemon.network import MAX_PENDING, Network
 from dcfm_node.net.links import Refused
+from dcfm_node.net.peers import Faulted
+from dcfm_node.swarm.effects import Event, Misbehaved
 
 EAST = Peer.model_construct(name="east", sign_key=b"e" * 32, link_key="k" * 40)
 
 
-def network() -> Network:
+def network(put: Callable[[Event], None] = lambda event: None) -> Network:
     async def pause() -> None:
         raise AssertionError("nothing is written here")
 
     return Network(
         [EAST],
-        put=lambda event: None,
+        put=put,
         moved=lambda digest: None,
         arrived=lambda digest: None,
         broken=lambda: None,
@@ -52,9 +56,33 @@ def test_any_number_of_keys_is_bounded_in_memory_and_in_the_log() -> None:
     assert logs[-1]["event"] == "unknown_keys"
 
 
-def test_why_a_handshake_failed_is_told_until_one_succeeds() -> None:
+def test_a_dial_that_fails_is_logged_with_its_plane_address_and_count() -> None:
     made = network()
-    made._on_link(Refused("east", EAST.link_key, "tcp://192.0.2.1:7400", "it says nothing"))
-    assert made.refusals == {"east": "it says nothing"}
-    made._on_link(Refused("east", EAST.link_key, "tcp://192.0.2.1:7400", ""))
-    assert made.refusals == {}
+    address = "tcp://192.0.2.1:7401"
+    with capture_logs() as logs:
+        made._on_bulk(Refused("east", EAST.link_key, address, "refused the connection", 4))
+        made._on_bulk(Refused("east", EAST.link_key, address, ""))
+    told = {"peer": "east", "plane": "bulk", "address": address}
+    assert [{key: line.get(key) for key in told} for line in logs] == [told, told]
+    assert [line["event"] for line in logs] == ["cannot_link", "links_again"]
+    assert (logs[0]["why"], logs[0]["times"]) == ("refused the connection", 4)
+
+
+def test_a_fault_of_ours_is_logged_ever_more_seldom() -> None:
+    made = network()
+    with capture_logs() as logs:
+        for times in range(1, 1_001):
+            made._on_bulk(Faulted("MemoryError: ", times))
+            made._on_link(Faulted("ZMQError: no", times))
+    assert len(logs) == 2 * 10
+    assert {line["plane"] for line in logs} == {"bulk", "control"}
+
+
+def test_a_member_that_breaks_the_rules_of_links_is_named_and_no_stranger() -> None:
+    events: list[Event] = []
+    made = network(events.append)
+    made._on_bulk(Refused(None, EAST.link_key, "192.0.2.1", "it makes more links than it may"))
+    why = "it makes more links than it may, at the bulk port"
+    assert events == [Misbehaved(EAST.sign_key, "malformed", why)]
+    assert made.refusals == {"east": why}
+    assert made.pending == {}

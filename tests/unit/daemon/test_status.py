@@ -1,5 +1,6 @@
 """What status says of silos that are away, and of what is waited for."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from dcfm_node.cli.query import _status_text
 from dcfm_node.daemon.carriages import Carriage
 from dcfm_node.daemon.status import status
+from dcfm_node.net.peers import Crowd, Failure, Way
 from dcfm_node.records.entries import Verdict, Withdraw
 from dcfm_node.records.messages import Entries
 from dcfm_node.swarm.effects import LinkDown, LinkUp, Received, Tick, Train, Worked
@@ -22,6 +24,7 @@ SHELL: dict[str, Any] = {
     "worker": {"device": "cpu"},
     "pending": [],
     "pending_more": False,
+    "unknown": {},
 }
 
 
@@ -240,3 +243,90 @@ def hear(made: Node, run: Run, author: bytes) -> None:
     (journal,) = (a.journal for a in run.authors if a.key == author)
     entries = tuple(sealed.envelope for sealed in journal)
     made.handle(Received(author, Entries(run=run.id, entries=entries, beats=())), 0.0)
+
+
+FAILED = Failure("tcp://east:7401", 17, "refused the connection")
+
+
+def ways(run: Run, **bulk: Any) -> dict[bytes, dict[str, Way]]:
+    """All linked on both planes, but the second silo's bulk."""
+    both = {"control": Way("own", 99.0), "bulk": Way("own", 99.0)}
+    return {run.keys[1]: both | {"bulk": Way(**bulk)}, run.keys[2]: both}
+
+
+def alive(run: Run) -> Node:
+    """A node that hears both others."""
+    made = started(run)
+    for peer in (1, 2):
+        beat(made, run, peer, 0.0)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("bulk", "problem", "shown"),
+    [
+        ({"via": "own"}, "", "up"),
+        ({"via": "control port", "failures": (FAILED,)}, "", "control port"),
+        ({"via": "", "for_s": 5.0, "failures": (FAILED,)}, "", "down"),
+        (
+            {"via": "", "for_s": 99.0, "failures": (FAILED,)},
+            "no bulk link to silo-0001 stands, so no snapshot passes directly: 17 dials in a row to"
+            " tcp://east:7401 failed: refused the connection",
+            "down",
+        ),
+        (
+            {"via": "", "for_s": 99.0},
+            "no bulk link to silo-0001 stands, so no snapshot passes directly: it does not dial"
+            " this node either",
+            "down",
+        ),
+    ],
+)
+def test_who_is_linked_on_one_plane_alone_is_a_problem(
+    bulk: dict[str, Any], problem: str, shown: str
+) -> None:
+    run = Run(3)
+    document = status(alive(run), 0.0, ways=ways(run, **bulk)) | SHELL
+    assert document["problems"] == [problem] * bool(problem)
+    lines = _status_text(document, explain=True).splitlines()
+    row = next(line for line in lines if line.startswith("silo-0001"))
+    assert f"  {shown}  " in row
+    dials = [line for line in lines if line.startswith("dials ")]
+    assert bool(dials) == ("failures" in bulk)
+    assert all("bulk at tcp://east:7401: 17 in a row failed: refused" in line for line in dials)
+
+
+def test_why_a_silo_that_is_not_heard_cannot_be_dialled_is_told() -> None:
+    run = Run(3)
+    made = started(run)
+    beat(made, run, 2, 0.0)
+    made.handle(LinkDown(run.keys[1]), 0.0)
+    down = {"control": Way("", 9.0, (Failure("tcp://east:7400", 3, "no such name"),))}
+    linked = ways(run, via="", for_s=9.0)
+    linked[run.keys[1]] |= down
+    (problem,) = status(made, 0.0, ways=linked)["problems"]
+    assert problem.endswith("; 3 dials in a row to tcp://east:7400 failed: no such name")
+
+
+def test_a_key_that_two_nodes_use_is_named_by_peers_and_by_itself() -> None:
+    run = Run(3)
+    made, linked = alive(run), ways(run, via="own")
+    linked[run.keys[1]]["control"] = Way("own", 99.0, hosts=("192.0.2.1", "192.0.2.2"))
+    (problem,) = status(made, 0.0, ways=linked)["problems"]
+    assert (
+        "silo-0001's keys are used by two nodes at once, at 192.0.2.1 and at 192.0.2.2" in problem
+    )
+    made.exchange.recovery.show(run.authors[0].beat(10**6, epoch=10**6).beat)
+    (problem,) = status(made, 0.0)["problems"]
+    assert "began with this node's keys after it did" in problem
+
+
+def test_strangers_that_were_hung_up_on_are_one_line() -> None:
+    run = Run(3)
+    facts = status(started(run), 0.0) | SHELL
+    quiet = asdict(Crowd(waiting=2))
+    busy = asdict(Crowd(waiting=5, hung_up=900, hung_up_ago_s=3.0))
+    assert "strangers" not in _status_text(facts | {"unknown": {"bulk": quiet}}, explain=False)
+    text = _status_text(facts | {"unknown": {"bulk": busy, "control": quiet}}, explain=False)
+    (line,) = [line for line in text.splitlines() if line.startswith("strangers")]
+    assert line.startswith("strangers 5 connections say not whose they are; 900 ")

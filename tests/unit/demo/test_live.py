@@ -88,3 +88,23 @@ def test_clock(seconds, text):
 )
 def test_size(count, text):
     assert live.size(count) == text
+
+
+HOSTILE = "\x1b]0;P\x07\x1b[31m\nall is well\u202e[bold]x[/bold]:smile:"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_nodes_words_neither_steer_a_terminal_nor_are_markup(monkeypatch, terminal):
+    monkeypatch.setenv("TERM", "xterm")
+    console = live.screen(stderr=False)
+    console.file, console.width = io.StringIO(), 400
+    console._force_terminal = terminal
+    row = replace(ROW, name=HOSTILE, activity=HOSTILE, note=HOSTILE, share=None)
+    frame = replace(FRAME, rows=(row,), lost=(HOSTILE,), left_s=None)
+    with live.view(console, HOSTILE) as show:
+        show(frame)
+    live.tell(console, HOSTILE)
+    told = console.file.getvalue()
+    assert "[bold]x[/bold]:smile:" in told
+    for raw in ("\x1b]0", "\x07", "\nall", "\u202e"):
+        assert raw not in told

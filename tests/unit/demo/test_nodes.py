@@ -99,7 +99,7 @@ def test_only_answers_count(stage, started, monkeypatch):
 
 
 def test_the_tail_of_a_log_that_was_never_written(tmp_path):
-    assert nodes.tail(tmp_path / "node.log") == "(no log was written)"
+    assert nodes.tail(tmp_path / "node.log") == ["(no log was written)"]
 
 
 def test_a_port_that_was_taken_meanwhile_is_told_apart(stage, started):

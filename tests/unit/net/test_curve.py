@@ -27,6 +27,12 @@ def test_an_unknown_key_is_refused_and_told_with_its_address() -> None:
     assert stranger == (z85.encode(KEY[::-1]).decode(), "192.0.2.1")
 
 
+def test_a_key_that_makes_too_many_links_is_put_off_and_told() -> None:
+    """Status 300: the client may try again, and is not told that its key is unknown."""
+    reply, who = Gate([NAME], lambda link_key: link_key != NAME).answer(request())
+    assert (reply[2], reply[4], who) == (b"300", b"", (NAME, "192.0.2.1"))
+
+
 @pytest.mark.parametrize(
     "bad",
     [

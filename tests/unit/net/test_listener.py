@@ -4,7 +4,7 @@ import os
 import socket
 from pathlib import Path
 
-from dcfm_node.net.listener import _peer_name
+from dcfm_node.net.listener import _peer_name, _shut
 
 
 def open_descriptors() -> int:
@@ -35,3 +35,24 @@ def test_a_descriptor_that_became_something_else_is_left_alone() -> None:
         os.close(reader)
         os.close(writer)
     assert _peer_name(reader) == ""
+
+
+def test_a_connection_is_ended_only_if_it_is_still_the_one_that_was_meant() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as caller,
+        server.accept()[0] as accepted,
+    ):
+        caller.settimeout(5.0)
+        host, port = caller.getsockname()
+        _shut(accepted.fileno(), f"{host}:{port + 1}")
+        accepted.sendall(b"open")
+        assert caller.recv(4) == b"open"
+        _shut(accepted.fileno(), f"{host}:{port}")
+        assert caller.recv(4) == b""
+        reader, writer = os.pipe()
+        _shut(reader, f"{host}:{port}")
+        os.write(writer, b"open")
+        assert os.read(reader, 4) == b"open"
+        os.close(reader)
+        os.close(writer)

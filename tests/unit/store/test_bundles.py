@@ -1,5 +1,6 @@
 """SPEC 10: bundles on disk, sound and hostile."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,10 +8,16 @@ from pathlib import Path
 import pytest
 
 from dcfm_node.errors import Failed, PeerError
+from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.entries import Expert, Snapshot
 from dcfm_node.records.messages import Entries, Sync
 from dcfm_node.store.audit import audit
-from dcfm_node.store.bundles import CarriedBundle, read_bundle, write_bundle
+from dcfm_node.store.bundles import (
+    MAX_ENTRIES_FILE_BYTES,
+    CarriedBundle,
+    read_bundle,
+    write_bundle,
+)
 from dcfm_node.store.snapshots import describe
 from dcfm_node.swarm.bundle import label, messages
 from dcfm_node.swarm.exchange import Exchange
@@ -101,8 +108,80 @@ def test_a_missing_file_or_a_link_is_told(tmp_path: Path, name: str) -> None:
         read_bundle(folder, run.manifest)
     (folder / name).unlink()
     (folder / name).mkdir()
-    with pytest.raises(Failed, match="is no file"):
+    with pytest.raises(Failed, match="is a folder"):
         read_bundle(folder, run.manifest)
+
+
+@pytest.mark.parametrize("name", ["bundle", "entries"])
+def test_a_pipe_is_not_waited_for_and_a_file_of_any_size_is_not_read(
+    tmp_path: Path, name: str
+) -> None:
+    run, _, folder = bundle(tmp_path)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(Failed, match="not a regular file"):
+        read_bundle(folder, run.manifest)
+    (folder / name).unlink()
+    (folder / name).touch()
+    os.truncate(folder / name, MAX_ENTRIES_FILE_BYTES + 1)  # it takes no room on the disk
+    with pytest.raises(Failed, match="is too large"):
+        read_bundle(folder, run.manifest)
+
+
+def test_more_messages_or_entries_than_a_bundle_may_hold_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SPEC 10.1.4."""
+    envelope = Run(3).authors[0].join().envelope
+    part = framed(encode_message(Entries(run=Run(3).id, entries=(envelope,) * 3, beats=())))
+    _, found = forged(tmp_path, part * 4)
+    assert len(list(found.messages())) == 4
+    monkeypatch.setattr("dcfm_node.store.bundles.MAX_MESSAGES", 3)
+    with pytest.raises(PeerError, match="more than 3 messages"):
+        list(found.messages())
+    monkeypatch.setattr("dcfm_node.store.bundles.MAX_MESSAGES", 4)
+    monkeypatch.setattr("dcfm_node.store.bundles.MAX_ENVELOPES", 11)
+    taken = found.messages()
+    assert [len(next(taken).entries) for _ in range(3)] == [3, 3, 3]
+    with pytest.raises(PeerError, match="or 11 entries"):
+        next(taken)
+
+
+def test_snapshots_beyond_what_a_bundle_may_hold_are_not_read(tmp_path: Path) -> None:
+    """SPEC 10.1.4: files that take no room on the disk would cost hours to hash."""
+    run, snapshot, folder = bundle(tmp_path)
+    held = {snapshot.digest: True} | {bytes([n]) * 32: True for n in range(40)}
+    for digest in held.keys() - {snapshot.digest}:
+        path = folder / "snapshots" / f"{digest.hex()}.safetensors"
+        path.touch()
+        os.truncate(path, MAX_SNAPSHOT_BYTES)
+    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0))
+    made = label(run.manifest, run.keys[1], node.journals, held, sha256(b""))
+    (folder / "bundle").write_bytes(seal_bundle(made, run.authors[1].signer))
+    (folder / "entries").write_bytes(b"")
+    found = read_bundle(folder, run.manifest)
+    with pytest.raises(PeerError, match="take more than"):
+        audit(found, run.manifest)
+    for path in sorted((folder / "snapshots").iterdir())[20:]:
+        path.unlink()
+    # Within it, none is read that is larger than those of the run, or that its author did not sign.
+    told = found.damage(most=snapshot.size)
+    assert "missing: snapshots/" in told
+    assert "not what the name says" in told
+
+
+def test_what_no_node_takes_in_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcfm_node.store.bundles.MAX_ENTRIES_FILE_BYTES", 100)
+    with pytest.raises(Failed, match="more than 100 bytes of records") as told:
+        bundle(tmp_path)
+    assert "--since" in told.value.fix
+    monkeypatch.undo()
+    monkeypatch.setattr("dcfm_node.store.bundles.MAX_SNAPSHOTS_BYTES", 100)
+    with pytest.raises(Failed, match="more than 100 bytes of snapshots"):
+        bundle(tmp_path)
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_label_must_be_small_signed_of_this_run_and_of_its_roster(tmp_path: Path) -> None:
@@ -111,7 +190,7 @@ def test_a_label_must_be_small_signed_of_this_run_and_of_its_roster(tmp_path: Pa
     with pytest.raises(PeerError, match=r"another run, .* policy\.stall_s"):
         read_bundle(folder, Run(3, stall_s=7.0).manifest)
     (folder / "bundle").write_bytes(bytes(600_000))
-    with pytest.raises(PeerError, match="exceeds"):
+    with pytest.raises(Failed, match="is too large"):
         read_bundle(folder, run.manifest)
     shutil.rmtree(folder)
     run, _, folder = bundle(tmp_path, Signer.from_seed(b"s" * 32))

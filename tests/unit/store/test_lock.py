@@ -77,3 +77,21 @@ def test_modes_are_private(tmp_path: Path) -> None:
     with lock(tmp_path / "state"):
         assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
         assert (tmp_path / "state" / "lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_state_folder_that_others_could_read_is_tightened(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    state.chmod(0o755)
+    with lock(state):
+        assert state.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_state_folder_that_cannot_be_tightened_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state").chmod(0o755)
+    monkeypatch.setattr(Path, "chmod", lambda path, mode: None)  # as FAT takes it
+    with pytest.raises(Failed, match="mode 0755"), lock(tmp_path / "state"):
+        pytest.fail("held a folder that others may read")

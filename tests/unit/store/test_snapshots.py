@@ -2,14 +2,15 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
 import pytest
-from pydantic import ValidationError
 
+from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.store.snapshots import SnapshotStore, describe
 from dcfm_node.swarm.chunks import (
@@ -69,9 +70,18 @@ def test_describe_agrees_with_the_transfer(tmp_path: Path, size: int) -> None:
     assert describe(path) == snapshot_of(DATA[:size])
 
 
-def test_an_empty_file_is_no_snapshot(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [0, MAX_SNAPSHOT_BYTES + 1])
+def test_an_empty_or_too_large_file_is_no_snapshot(tmp_path: Path, size: int) -> None:
+    """An operator's file, or one from a bundle: a fault of the file, told by its name."""
     (tmp_path / "file").touch()
-    with pytest.raises(ValidationError):
+    os.truncate(tmp_path / "file", size)  # it takes no room on the disk
+    with pytest.raises(OSError, match="is empty" if not size else "is too large"):
+        describe(tmp_path / "file")
+
+
+def test_a_pipe_is_no_snapshot_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "file")
+    with pytest.raises(OSError, match="not a regular file"):
         describe(tmp_path / "file")
 
 
@@ -206,9 +216,28 @@ def test_a_snapshot_deleted_by_hand_is_held_no_more(store: SnapshotStore, tmp_pa
     digest = adopt(store, DATA, tmp_path).digest
     path = store.path(digest)
     assert path is not None
+    assert store.vanished() == set()
     path.unlink()
     assert store.hashes(digest) is None
+    assert store.vanished() == {digest}
     assert store.held() == set()
+    assert store.vanished() == set()
+
+
+def test_a_store_whose_folders_were_deleted_takes_snapshots_as_before(
+    store: SnapshotStore, tmp_path: Path
+) -> None:
+    gone = adopt(store, DATA, tmp_path).digest
+    for folder in ("snapshots", "partial"):
+        shutil.rmtree(tmp_path / folder)
+    assert store.vanished() == {gone}
+    assert download(store, DATA).digest == gone
+    store.finish(gone, chunk_hashes(DATA))
+    assert store.held() == {gone}
+    shutil.rmtree(tmp_path / "snapshots")
+    store.vanished()
+    assert adopt(store, DATA, tmp_path).digest == gone
+    assert (tmp_path / "snapshots").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_start_finds_what_is_held_and_clears_its_scratch(

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,25 +12,19 @@ from typing import Any
 import pytest
 
 from dcfm_node.errors import Failed
-from dcfm_node.records.entries import Snapshot
 from dcfm_node.records.manifest import (
     Attribute,
-    Continues,
-    Handover,
     Manifest,
-    Masks,
     Method,
-    Network,
-    Policy,
     Silo,
     Training,
 )
-from dcfm_node.store.manifests import manifest_from_json, manifest_to_json
+from dcfm_node.store.card import INDIRECT, StudentFacts, model_card
 from dcfm_node.store.student import (
     FILES,
-    INDIRECT,
-    StudentFacts,
-    model_card,
+    MAX_LINEAGE_BYTES,
+    MAX_TEXT_BYTES,
+    differing_files,
     read_student,
     write_student,
 )
@@ -102,7 +97,9 @@ def names(folder: Path) -> list[str]:
 def test_what_was_written_is_read(write: Callable[..., Path], tmp_path: Path, model: Path) -> None:
     folder = write()
     student = read_student(folder)
-    assert student.manifest == MANIFEST
+    assert student.config == (folder / "config.json").read_bytes()
+    assert student.card == model_card(MANIFEST, FACTS).encode()
+    assert student.others == []
     assert student.lineage == LINEAGE
     assert student.model.read_bytes() == WEIGHTS
     assert names(folder) == sorted(FILES)
@@ -212,7 +209,6 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         (b"[" * 100_000, "not JSON"),
         (b"[]", "format is None"),
         (b'{"format": "dcfm-node/student/9"}', "student/9"),
-        (b'{"format": "dcfm-node/student/1"}', "manifest is malformed: roster"),
     ],
 )
 def test_a_config_that_cannot_be_understood_is_named(
@@ -226,65 +222,94 @@ def test_a_config_that_cannot_be_understood_is_named(
     assert refused.value.fix
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        MANIFEST,
-        manifest(
-            sample_shape=(2,),
-            network=Network(kind="mlp", width=64, predict="velocity"),
-            method=Method(
-                schedule="paper",
-                masks=Masks(full=0.97, marginal=0.1 + 0.2, null=1e-300),
-                local=Training(steps=1, learning_rate=1, ci_weight=0),
-                refine=Training(steps=2, product_share=0.5),
-                distil=Training(steps=3),
-                composed=False,
-                seed=2**31,
-            ),
-            policy=Policy(participation="tolerant", stall_s=0.5),
-        ),
-        manifest(continues=Continues(run=bytes(32), student=None)),
-        manifest(
-            continues=Continues(
-                run=b"r" * 32,
-                student=Snapshot(digest=b"s" * 32, size=7),
-                handovers=(Handover(name="east", link_key=b"k" * 32, signature=b"s" * 64),),
-                replaced=("west",),
-            )
-        ),
-    ],
-)
-def test_a_manifest_survives_json_to_the_bit(value: Manifest) -> None:
-    text = json.dumps(manifest_to_json(value))
-    assert run_id(manifest_from_json(json.loads(text))) == run_id(value)
+def _unlike(folder: Path) -> list[str]:
+    digest = snapshot_of(WEIGHTS).digest
+    return differing_files(read_student(folder), MANIFEST, digest, model_card(MANIFEST, FACTS))
+
+
+def test_a_folder_as_it_was_written_is_what_its_lineage_gives(write: Callable[..., Path]) -> None:
+    folder = write()
+    assert _unlike(folder) == []
+    (folder / "README.md").unlink()
+    assert _unlike(folder) == []
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("field", "value"),
     [
-        ({"roster": None}, "roster"),
-        ({"roster": ["east"]}, "roster"),
-        ({"roster": [{"name": "east"}]}, "roster"),
-        ({"roster": [{"name": "east", "key": 7}]}, "roster"),
-        ({"roster": [{"name": "east", "key": "zz"}]}, "roster"),
-        ({"roster": [{"name": "east", "key": "00"}]}, "roster.0.key"),
-        ({"continues": 7}, "continues"),
-        ({"continues": {"run": "zz", "student": None, "handovers": []}}, "continues"),
-        ({"name": "Not A Name"}, "name"),
-        ({"more": 1}, "more"),
-        ({"method": {}}, "method.local"),
+        ("digest", "00" * 32),
+        ("name", "other"),
+        ("sample_shape", [3, 8, 9]),
+        ("attributes", {"digit": ["0", "1", "2"]}),
+        ("network", {"kind": "mlp", "width": 4_096, "depth": 16, "predict": "sample"}),
+        ("manifest", None),
+        ("more", 1),
     ],
 )
-def test_a_malformed_manifest_is_named_by_its_field(change: dict[str, Any], reason: str) -> None:
-    with pytest.raises(ValueError, match=f"^{reason}:"):
-        manifest_from_json(manifest_to_json(MANIFEST) | change)
+def test_each_field_of_the_config_is_held_against_the_lineage(
+    write: Callable[..., Path], field: str, value: object
+) -> None:
+    folder = write()
+    config = json.loads((folder / "config.json").read_text()) | {field: value}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    assert _unlike(folder) == [f"config.json ({field})"]
 
 
-@pytest.mark.parametrize("document", [None, 1, "text", [], {}])
-def test_what_is_no_document_is_no_manifest(document: object) -> None:
-    with pytest.raises(ValueError, match="roster"):
-        manifest_from_json(document)
+@pytest.mark.parametrize(
+    "respell",
+    [
+        lambda text: text.replace('"digest":', '"digest": "00",\n  "digest":'),  # twice
+        lambda text: text.replace("[\n    3,", "[\n    3.0,"),
+        lambda text: text + " ",
+    ],
+)
+def test_a_config_of_another_spelling_is_not_what_the_lineage_gives(
+    write: Callable[..., Path], respell: Callable[[str], str]
+) -> None:
+    folder = write()
+    text = (folder / "config.json").read_text()
+    assert respell(text) != text
+    (folder / "config.json").write_text(respell(text))
+    assert _unlike(folder) == ["config.json (spelled in another way)"]
+
+
+def test_a_card_that_says_more_is_named(write: Callable[..., Path]) -> None:
+    folder = write()
+    with (folder / "README.md").open("a") as card:
+        card.write("Approved for clinical use.\n")
+    assert _unlike(folder) == ["README.md"]
+
+
+def test_what_lies_beside_a_student_is_named(write: Callable[..., Path]) -> None:
+    folder = write()
+    (folder / "grid.png").write_text("")
+    assert read_student(folder).others == ["grid.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("config.json", MAX_TEXT_BYTES), ("lineage.msgpack", MAX_LINEAGE_BYTES)]
+)
+@pytest.mark.parametrize("what", ["sparse", "fifo", "folder", "device"])
+def test_what_is_no_file_of_a_students_size_is_not_read(
+    write: Callable[..., Path], name: str, most: int, what: str
+) -> None:
+    path = write() / name
+    path.unlink()
+    match what:
+        case "sparse":
+            path.touch()
+            os.truncate(path, most + 1)
+        case "fifo":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "device":
+            path.symlink_to("/dev/zero")
+    reason = {"sparse": "too large", "folder": "a folder"}.get(what, "not a regular file")
+    with pytest.raises(Failed, match=reason) as refused:
+        read_student(path.parent)
+    assert refused.value.where == str(path)
+    assert refused.value.fix
 
 
 def test_the_card_tells_the_lineage() -> None:
@@ -362,9 +387,32 @@ def test_the_card_of_an_interim_student_never_says_that_it_is_released() -> None
 
 
 def test_the_cards_command_names_values_as_a_shell_reads_them() -> None:
-    values = ("it's | $HOME `x`", "plain")
+    values = ("`x`", "it's | $HOME", "plain")
     attributes = (Attribute(name="colour", values=values),)
     card = model_card(manifest(attributes=attributes), FACTS)
     command = next(line for line in card.splitlines() if "student sample" in line)
-    assert shlex.split(command)[4:6] == ["--where", f"colour={values[0]}"]
-    assert "| colour | it's \\| $HOME \\`x\\`, plain |" in card
+    assert shlex.split(command)[4:6] == ["--where", f"colour={values[1]}"]
+    assert r"| colour | \`x\`, it's \| \$HOME, plain |" in card
+
+
+HOSTILE = (
+    "a\n```\n<script>alert(1)</script>\n",
+    "`````\n# Approved",
+    "| --- |\n[free](http://x)",
+    "\u202esdrawkcab",
+    "\x1b[2J&#x202e;",
+)
+
+
+def test_no_value_ends_a_code_block_a_cell_or_a_line_of_the_card() -> None:
+    attributes = (Attribute(name="a", values=HOSTILE),)
+    facts = replace(
+        FACTS, superseded={"east": HOSTILE[0]}, version=HOSTILE[2], metrics={HOSTILE[1]: 1.0}
+    )
+    card = model_card(manifest(attributes=attributes), facts)
+    assert [line for line in card.splitlines() if line.startswith("```")] == ["```sh", "```"]
+    command = next(line for line in card.splitlines() if "student sample" in line)
+    assert command == "dcfm-node student sample . -n 64 --out grid.png"
+    for raw in ("<script>", "[free]", "\n# Approved", "\u202e", "\x1b", " &#"):
+        assert raw not in card
+    assert r"| \`\`\`\`\`\\n\# Approved | 1 |" in card

@@ -37,3 +37,15 @@ def test_lost_is_unfit_or_long_without_a_byte_of_anything() -> None:
     assert shelf.lost(ONE.digest, 110.1)
     shelf.refuse(OTHER.digest)
     assert shelf.lost(OTHER.digest, 0.0)
+
+
+def test_what_is_gone_from_the_disk_is_asked_for_again() -> None:
+    shelf = holdings()
+    shelf.seek({ONE.digest: ONE}, 0.0)
+    shelf.arrived(ONE.digest, 1.0)
+    shelf.gone(ONE.digest)
+    assert shelf.seek({ONE.digest: ONE}, 2.0) == [Fetch(ONE)]
+    shelf.gone(ONE.digest)  # before it was held: what was written of it could not be read
+    assert shelf.seek({ONE.digest: ONE}, 3.0) == [Fetch(ONE)]
+    shelf.gone(OTHER.digest)
+    assert shelf.seek({ONE.digest: ONE}, 4.0) == []

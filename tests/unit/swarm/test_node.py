@@ -12,6 +12,7 @@ from dcfm_node.swarm.effects import (
     Effect,
     Examine,
     Fetch,
+    Gone,
     Held,
     LinkUp,
     Persist,
@@ -268,6 +269,8 @@ def test_peers_experts_are_fetched_once_and_kept() -> None:
     assert not any(isinstance(e, Fetch) for e in made.handle(Tick(), 2.0))
     made.handle(Held(snapshot("theirs").digest), 3.0)
     assert not made.fetching and snapshot("theirs").digest in made.held
+    effects = made.handle(Gone(snapshot("theirs").digest), 4.0)
+    assert [e.snapshot for e in effects if isinstance(e, Fetch)] == [snapshot("theirs")]
 
 
 def test_an_unfit_expert_is_refused_by_a_verdict_and_not_fetched_again() -> None:

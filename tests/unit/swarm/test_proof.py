@@ -3,8 +3,9 @@
 import pytest
 
 from dcfm_node.errors import PeerError
+from dcfm_node.records.messages import MAX_ENTRIES_BYTES, MAX_MANIFEST_BYTES
 from dcfm_node.swarm.journal import Fork
-from dcfm_node.swarm.proof import bundle, verify
+from dcfm_node.swarm.proof import FORMAT, MAX_BYTES, bundle, verify
 from dcfm_node.wire.canonical import pack, unpack
 from dcfm_node.wire.envelope import Sealed, manifest_bytes
 from tests.unit.swarm.builders import Author, Run
@@ -60,3 +61,9 @@ def test_a_bundle_of_another_form_is_refused(change: dict[str, object]) -> None:
         verify(pack(whole | change))
     with pytest.raises(PeerError):
         verify(b"garbage")
+
+
+def test_the_largest_proof_is_within_the_bound() -> None:
+    parts = [bytes(MAX_MANIFEST_BYTES), (bytes(MAX_ENTRIES_BYTES),) * 2]
+    largest = {"format": FORMAT, "manifest": parts[0], "entries": parts[1]}
+    assert MAX_BYTES - 1_024 <= len(pack(largest)) <= MAX_BYTES

@@ -1,0 +1,263 @@
+"""The model card of a student: Markdown for whoever runs a silo or uses the model there.
+
+It says nothing but what a verified lineage says, in the same words each time, so that a card can be
+held against its lineage. Attribute values, reasons and names of metrics are others' words: they are
+escaped, so that none is read as Markdown or HTML.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from shlex import quote
+
+from dcfm_node.records.manifest import Attribute, Manifest
+from dcfm_node.wire.envelope import run_id
+from dcfm_node.words import plain
+
+_MARKUP = frozenset("\\`*_{}[]<>()#!|&~$@")
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The run that a student's goes on from.
+
+    Attributes:
+        run, student: digests, hex; the student is what newcomers started from, if any.
+        verified: whether its records are in the folder; if not, the next three are empty.
+        teachers: the silos that taught that student.
+        departed: who withdrew from it or was in quarantine, and why, by name.
+        changed_keys: silos that go on under another key, and by whose word.
+        ask: silos that hold its records, where the folder does not.
+        continues: the run before it.
+    """
+
+    run: str
+    student: str | None
+    verified: bool
+    teachers: Sequence[str]
+    departed: Mapping[str, str]
+    changed_keys: Mapping[str, str]
+    ask: Sequence[str]
+    continues: "Earlier | None"
+
+
+@dataclass(frozen=True, slots=True)
+class StudentFacts:
+    """What the model card says of a student, in the roster's names.
+
+    Attributes:
+        digest: of the model's snapshot, hex.
+        outcome: COMPLETE or DEGRADED.
+        teachers: (silo, round of its expert, digest of its expert in hex).
+        missing: silos that taught it no expert of its round.
+        standing: released, not released, interim or superseded.
+        superseded: by silo that taught it, why it counts no more.
+        withdrawn: silos that left the run, of which some may have taught it before.
+        metrics: what its leader measured while distilling.
+        version: of dcfm-node that distilled it.
+    """
+
+    round: int
+    term: int
+    digest: str
+    outcome: str
+    teachers: Sequence[tuple[str, int, str]]
+    missing: Sequence[str]
+    endorsed_by: Sequence[str]
+    refused_by: Sequence[str]
+    withdrawn: Sequence[str]
+    metrics: Mapping[str, float]
+    version: str
+    standing: str
+    superseded: Mapping[str, str]
+    continues: Earlier | None = None
+
+
+def model_card(manifest: Manifest, facts: StudentFacts) -> str:
+    """The model card, in Markdown, for whoever runs a silo or uses the model there."""
+    sections = (
+        _about(manifest, facts),
+        _makes(manifest),
+        _taught(manifest, facts),
+        _went_before(facts.continues),
+        _stood_by(manifest, facts),
+        _PRIVACY.format(made=_made(manifest, "the experts")),
+        _usage(manifest),
+        _figures(facts),
+    )
+    return "\n\n".join(section.strip() for section in sections if section) + "\n"
+
+
+_PRIVACY = """
+## What never left the silos
+
+No sample, and no label of a single sample, left any silo. Each silo trained on its own data and
+published, signed with its own key:
+
+- the weights of its expert network,
+- how many samples of each combination of attributes it trains on, those held out not counted,
+- figures over its data as a whole: losses and gaps.
+
+This model was {made} alone, without any data. Weights can still retain traces
+of what they were trained on, and no differential privacy was applied: handle the model under the
+rules that the silos agreed for sharing weights.
+"""
+
+
+def _about(manifest: Manifest, facts: StudentFacts) -> str:
+    silos = "silo" if len(facts.teachers) == 1 else "silos"
+    return f"""
+# {manifest.name}: student of round {facts.round}
+
+A generative model (flow matching) of the run `{manifest.name}`,
+{_made(manifest, f"the experts of {len(facts.teachers)} {silos}")} that keep their data to
+themselves. It makes samples for a chosen combination of attributes, also for combinations that no
+silo observed.
+
+| | |
+| --- | --- |
+| outcome | {facts.outcome}: {_outcome(facts)} |
+| model | `{facts.digest}` |
+| run | `{run_id(manifest).hex()}` |
+| round, term of its leader | {facts.round}, {facts.term} |
+| made by | dcfm-node {_cell(facts.version)} |
+"""
+
+
+def _made(manifest: Manifest, experts: str) -> str:
+    return {
+        "dcfm": f"distilled from {experts}",
+        "fedflow": f"averaged (FedFlow) from {experts}",
+        "ddm": f"put together (DDM, a mixture of all) from {experts}",
+        "dfd": f"put together (DFD, a mixture of all) from {experts}",
+    }[manifest.method.name]
+
+
+def _outcome(facts: StudentFacts) -> str:
+    if not facts.missing:
+        return "every active silo taught it an expert of this round"
+    return f"**{', '.join(facts.missing)} taught it no expert of this round**"
+
+
+def _makes(manifest: Manifest) -> str:
+    network = manifest.network
+    rows = [
+        f"| {attribute.name} | {', '.join(_cell(value) for value in attribute.values)} |"
+        for attribute in manifest.attributes
+    ]
+    return "\n".join(
+        [
+            "## What it makes",
+            "",
+            f"Samples of shape {list(manifest.sample_shape)}, by a network of kind "
+            f"`{network.kind}`, width {network.width}, depth {network.depth}.",
+            "",
+            "| attribute | values |",
+            "| --- | --- |",
+            *rows,
+        ]
+    )
+
+
+INDIRECT = (
+    "The experts of later rounds may have learned from it before it withdrew, by way of earlier"
+    " students; a run begun anew without it has none of that."
+)
+
+
+def _taught(manifest: Manifest, facts: StudentFacts) -> str:
+    rows = [f"| {silo} | {round_} | `{digest}` |" for silo, round_, digest in facts.teachers]
+    taught = {silo for silo, _, _ in facts.teachers}
+    absent = [silo.name for silo in manifest.roster if silo.name not in taught]
+    header = ["| silo | round of its expert | expert |", "| --- | --- | --- |"]
+    lines = ["## Who taught it", "", *header, *rows]
+    if absent:
+        lines += ["", f"Of the roster, no expert of these taught it: {', '.join(absent)}."]
+    if facts.withdrawn:
+        lines += ["", f"Withdrawn from the run: {', '.join(facts.withdrawn)}."]
+    if facts.withdrawn and any(round_ for _, round_, _ in facts.teachers):
+        lines += ["", INDIRECT]
+    if facts.superseded:
+        whys = "; ".join(f"{silo} {_cell(why)}" for silo, why in facts.superseded.items())
+        lines += ["", f"**Superseded**: {whys}."]
+    if stale := [silo for silo in facts.missing if silo in taught]:
+        lines += ["", f"An earlier expert stood in for: {', '.join(stale)}."]
+    return "\n".join(lines)
+
+
+def _went_before(earlier: Earlier | None) -> str:
+    lines = ["## What went before"] if earlier is not None else []
+    while earlier:
+        lines += ["", f"It goes on from run `{earlier.run}`."]
+        if taught := ", ".join(earlier.teachers):
+            lines.append(f"Newcomers started from its student `{earlier.student}`, of {taught}.")
+        if earlier.departed:
+            left = (f"{silo} {_cell(why)}" for silo, why in earlier.departed.items())
+            lines += ["", f"Of that run: {'; '.join(left)}. {INDIRECT}"]
+        if not earlier.verified:
+            lines.append(ask_for(earlier))
+        earlier = earlier.continues
+    return "\n".join(lines)
+
+
+def ask_for(earlier: Earlier) -> str:
+    """Where the records of an earlier run are, that this folder lacks."""
+    whom = ", ".join(earlier.ask) or "a silo that took part in it"
+    return f"Its records are not in this folder: fetch the student at a node that has them: {whom}."
+
+
+def _stood_by(manifest: Manifest, facts: StudentFacts) -> str:
+    heard = {*facts.endorsed_by, *facts.refused_by}
+    silent = [silo.name for silo in manifest.roster if silo.name not in heard]
+    return f"""
+## Who stands by it
+
+Each silo scores the last student of a run on private data that it held out from training.
+
+- endorsed by: {", ".join(facts.endorsed_by) or "nobody"}
+- refused by: {", ".join(facts.refused_by) or "nobody"}
+- not heard: {", ".join(silent) or "nobody"}
+
+{len(facts.endorsed_by)} of {len(manifest.roster)} endorsed it, {manifest.quorum} are needed: \
+it is **{facts.standing}**. This is what was known when the folder was written.
+"""
+
+
+def _usage(manifest: Manifest) -> str:
+    wanted = "".join(
+        f" --where {quote(f'{attribute.name}={value}')}"
+        for attribute in manifest.attributes
+        if (value := _typed(attribute)) is not None
+    )
+    out = "grid.png" if len(manifest.sample_shape) == 3 else "samples.npz"
+    return f"""
+## How to use it
+
+In this folder, with dcfm-node installed; neither needs a daemon or a network:
+
+```sh
+dcfm-node student verify .
+dcfm-node student sample .{wanted} -n 64 --out {out}
+```
+
+`verify` checks who made the model, from which experts, and who endorses it. Attributes that are not
+named take all their values in turn. The samples are synthetic: they show what the experts learned
+and are no evidence about any patient, person or device.
+"""
+
+
+def _figures(facts: StudentFacts) -> str:
+    if not facts.metrics:
+        return ""
+    rows = [f"| {_cell(name)} | {value:.6g} |" for name, value in sorted(facts.metrics.items())]
+    return "\n".join(["## Figures of its making", "", "| | |", "| --- | --- |", *rows])
+
+
+def _typed(attribute: Attribute) -> str | None:
+    """A value that can stand in the card's commands: nothing of it ends a code block."""
+    fits = (value for value in attribute.values if value.isprintable() and "`" not in value)
+    return next(fits, None)
+
+
+def _cell(text: str) -> str:
+    """Others' words as text, whatever Markdown or HTML they spell, on one line."""
+    return "".join(f"\\{char}" if char in _MARKUP else char for char in plain(text))
