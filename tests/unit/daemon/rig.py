@@ -57,6 +57,9 @@ class Network:
     def traffic(self) -> dict[bytes, tuple[int, int]]:
         return {}
 
+    def problems(self) -> list[str]:
+        return []
+
 
 class Worker:
     """Takes jobs and does none."""
