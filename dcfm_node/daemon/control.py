@@ -181,14 +181,19 @@ class Control:
     def _proof(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Two entries of a silo that contradict each other, for others to check."""
         manifest, wish = self.node.manifest, str(arguments.get("silo", ""))
-        forks = self.node.exchange.journals.forks
+        journals = self.node.exchange.journals
+        forks = journals.forks
         found = {manifest.silo_name(author): fork for author, fork in forks.items()}
         if wish not in found:
             raise Failed(
                 f"no proof is held that {wish!r} signed two histories",
                 fix=f"one of {', '.join(found)}" if found else "'dcfm-node status' names culprits",
             )
-        proof = bundle_fork(manifest, found[wish]).hex()
+        fork = found[wish]
+        witness = journals.witness(fork) if fork.takes_back else None
+        if fork.takes_back and witness is None:
+            raise Failed("the entry that shows it is not held here", fix="ask at another silo")
+        proof = bundle_fork(manifest, fork, witness).hex()
         return {"schema": "dcfm-node/proof/1", "silo": wish, "proof": proof}
 
     async def _withdraw(self, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 7.1). Each record costs about the same, however many were said before.
 """
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -29,9 +29,9 @@ class Ballots:
     """Leases that a majority's votes of their terms name the authors of, by entry."""
     won: dict[tuple[int, bytes], int] = field(default_factory=dict)
     """By round and candidate, the highest term in which a quorum voted for it."""
-    joined: dict[int, int] = field(default_factory=dict)
-    """By round, the highest term in which so many voted that an honest silo is among them, while
-    those that are not are fewer than a quorum's rest."""
+    _joined: dict[int, list[int]] = field(default_factory=dict)
+    """By round, the terms in which so many voted that an honest silo is among them, while those
+    that are not are fewer than a quorum's rest; ascending."""
     _leases: dict[int, dict[bytes, Said[Lease]]] = field(default_factory=dict)
     """Term, then author: a second lease in one term does not count."""
     _leaders: dict[int, Said[Lease]] = field(default_factory=dict)
@@ -87,6 +87,16 @@ class Ballots:
             for author, heap in self._beyond.items()
         }
 
+    def joined(self, round_: int) -> int:
+        """The highest term in which an honest silo must have voted for a round; 0 where in none."""
+        found = self._joined.get(round_, [])
+        place = bisect_right(found, self.last_term)
+        return found[place - 1] if place else 0
+
+    def attempts(self, round_: int, below: int) -> int:
+        """In how many terms below one an honest silo must have voted for a round."""
+        return bisect_left(self._joined.get(round_, []), below)
+
     def tally(self, term: int, round_: int) -> Counter[bytes]:
         """Votes of a term for a round, by candidate."""
         cast = self.votes.get(term, {}).values()
@@ -97,8 +107,8 @@ class Ballots:
         if found[candidate] >= self.quorum:
             key = (round_, candidate)
             self.won[key] = max(term, self.won.get(key, 0))
-        if found.total() > self.silos - self.quorum:
-            self.joined[round_] = max(term, self.joined.get(round_, 0))
+        if found.total() == self.silos - self.quorum + 1:
+            insort(self._joined.setdefault(round_, []), term)
 
     def _advance(self) -> None:
         """Terms count from the first on, as long as each is near the one before."""

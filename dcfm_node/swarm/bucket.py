@@ -25,3 +25,10 @@ class Bucket:
         self.tokens = min(self.brim, self.tokens + self.rate * max(0.0, now - self.filled_at))
         self.filled_at = now
         return self.tokens >= amount
+
+    def take(self, amount: float, now: float) -> bool:
+        """Take so much out, if it is there."""
+        if not self.holds(amount, now):
+            return False
+        self.tokens -= amount
+        return True

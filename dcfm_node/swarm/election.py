@@ -1,7 +1,7 @@
 """Election: who distils a round. One vote a term, a majority leads, later terms fence earlier ones.
 
-Terms rise over the whole run. In each term the candidates are ranked by SHA-256 over (run id,
-term, node id), so that the work moves about and nobody can choose to lead (SPEC 7). A leader that
+Terms rise over the whole run. In each the candidates are ranked by SHA-256 over (run id, round, how
+often it was tried, node id), so that the work moves about and nobody can choose to lead (SPEC 7). A leader that
 moves is kept, whatever a few nodes vote that lost sight of it; a new term needs a quorum in sight,
 so that a minority waits instead of counting terms. A node stands in one term at a time and leaves
 it when its own clock says so, or when an honest node must have: whoever opens many terms wins
@@ -48,8 +48,8 @@ class Stand:
             if first is None:
                 return True
             self.term, self.since = first, now
-        joined = ballots.joined.get(self.round, 0)
-        if self.term < joined <= ballots.last_term:
+        joined = ballots.joined(self.round)
+        if self.term < joined:
             self.term, self.since, self.left = joined, now, self.left + 1
         if now < self.since + timeout * 2 ** min(self.left, MAX_DOUBLINGS):
             return False
@@ -105,9 +105,14 @@ class Booth:
     now: float
 
 
-def rank(run: bytes, term: int, node: bytes) -> bytes:
-    """The smaller, the sooner a candidate is chosen in this term."""
-    return sha256(run, term.to_bytes(8, "big"), node)
+def rank(run: bytes, round_: int, attempt: int, node: bytes) -> bytes:
+    """The smaller, the sooner a candidate is chosen (SPEC 7.1).
+
+    Args:
+        attempt: in how many earlier terms honest silos voted for this round. Not the term: whoever
+            opens one could choose among a thousand.
+    """
+    return sha256(run, round_.to_bytes(8, "big"), attempt.to_bytes(8, "big"), node)
 
 
 def next_move(view: View, round_: int, booth: Booth) -> Vote | Lease | Lead | Await:
@@ -169,11 +174,12 @@ def _vote(view: View, term: int, round_: int, booth: Booth) -> Vote | Await:
     tally = view.ballots.tally(term, round_)
     swayed = len(view.manifest.roster) - view.manifest.quorum
     # Records, not beats, say who is free: all voters see them alike, so that votes do not split.
+    attempt = view.ballots.attempts(round_, below=term)
     blamed, training, tried = view.blamed(round_), view.missing(round_), view.led(round_)
 
     def order(node: bytes) -> tuple[bool, bool, bool, bool, bytes]:
         named = tally[node] > swayed
-        place = rank(booth.run, term, node)
+        place = rank(booth.run, round_, attempt, node)
         return node in blamed, node in training, node in tried, not named, place
 
     return Vote(term=term, round=round_, candidate=min(able, key=order))

@@ -15,6 +15,12 @@ class Epochs:
     """By author, the beat of the highest epoch that was taken in."""
 
     kept: dict[bytes, SealedBeat] = field(default_factory=dict)
+    _risen: set[bytes] = field(default_factory=set)
+    """Authors whose epoch rose since the last `breathe`."""
+
+    def breathe(self) -> None:
+        """Time passed: every author's epoch may rise once more. Each costs a write to the disk."""
+        self._risen.clear()
 
     def of(self, author: bytes) -> int:
         """The highest epoch of an author; 0 where none is known."""
@@ -26,8 +32,11 @@ class Epochs:
         risen: dict[bytes, SealedBeat] = {}
         for sealed in beats:
             author = sealed.beat.author
-            if sealed.beat.epoch > self.of(author):
+            if sealed.beat.epoch <= self.of(author):
+                continue
+            if author in risen or author not in self._risen:
                 self.kept[author] = risen[author] = sealed
+        self._risen |= risen.keys()
         return list(risen.values())
 
     def unknown_to(self, theirs: Mapping[bytes, tuple[int, int]]) -> list[SealedBeat]:

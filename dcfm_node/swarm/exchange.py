@@ -55,6 +55,8 @@ EMPTY_ANSWERS = 8
 ANSWERS_PER_S, ANSWERS_AT_ONCE = 256.0 * 2**10, 8.0 * 2**20
 """Bytes of entries that a peer gets by asking. Half of what it takes of us at least (SPEC 4.7): an
 honest node does not flood, whoever fattens the journals that it passes on."""
+ASKS_PER_S, ASKS_AT_ONCE = 5.0, 50.0
+"""Messages of a peer that are answered. An honest one asks less than once a second."""
 FANOUT = 2
 """Linked peers that a round of gossip tells; each tells back."""
 
@@ -72,11 +74,17 @@ class Exchange:
     opener: Opener = OPENER
     answers: dict[bytes, Bucket] = field(default_factory=dict)
     """By peer, bytes of entries that it may still be sent in answer to what it asks."""
+    asks: dict[bytes, Bucket] = field(default_factory=dict)
+    """By peer, how often it may still ask."""
+    greetings: dict[bytes, Bucket] = field(default_factory=dict)
+    """By peer, how often it may still be greeted."""
     epochs: Epochs = field(default_factory=Epochs)
     own_beat: SealedBeat | None = None
     malformed: dict[bytes, str] = field(default_factory=dict)
     """What a peer sent that could not be opened, the last of each: it relays only what it opened
     itself, so that it is its own."""
+    outsiders: frozenset[bytes] = frozenset()
+    """Linked peers that are not on the roster: of the allow list, so that they are few."""
     restored: int = 0
     """Length of this node's own journal on its disk when it started."""
     usurped: bool = False
@@ -123,6 +131,7 @@ class Exchange:
     def round_of_gossip(self, rng: random.Random) -> list[Effect]:
         """Tell a few random linked peers what we hold, and ask for the same."""
         self.journals.breathe()
+        self.epochs.breathe()
         linked = self.linked()
         chosen = rng.sample(linked, min(FANOUT, len(linked)))
         message = self.sync(reply=True)
@@ -158,6 +167,12 @@ class Exchange:
             beats=beats,
             reply=reply,
         )
+
+    def greet(self, peer: bytes, now: float) -> list[Effect]:
+        """A link came up: tell that peer what we hold, and ask for the same; not as often as it
+        may come up."""
+        may = self.greetings.setdefault(peer, Bucket(ASKS_PER_S, ASKS_AT_ONCE, now))
+        return [Send(peer, self.sync(reply=True))] if may.take(1.0, now) else []
 
     def push(self, sealed: Sealed) -> list[Effect]:
         """Tell every linked peer of a new entry at once; gossip mends what gets lost."""
@@ -218,7 +233,8 @@ class Exchange:
         """One message of an authenticated peer. Never raises on what a peer sent."""
         state = self.peers.get(peer)
         if state is None:
-            return [_refusal(peer, "is not on the roster of this run", 1)]
+            known, self.outsiders = self.outsiders, self.outsiders | {peer}
+            return [] if peer in known else [_refusal(peer, "is not on the roster of this run", 1)]
         state.heard_at = now
         if isinstance(message, Mismatch):
             return strangers.mismatch(self.manifest, peer, state, message, now)
@@ -249,6 +265,8 @@ class Exchange:
             state.empty_answers = 0 if state.brought else state.empty_answers + 1
             state.brought = False
         effects: list[Effect] = []
+        if not self.asks.setdefault(peer, Bucket(ASKS_PER_S, ASKS_AT_ONCE, now)).take(1.0, now):
+            return effects  # it asks again
         beats = self._beats_unknown_to(sync.beats)
         effects += self._answer(peer, self._lacking(peer, sync.heads), beats, now)
         if sync.reply:
@@ -275,7 +293,7 @@ class Exchange:
             effects += self._on_folded(peer, sealed, outcome, now)
         if Offered.STALE in outcomes:
             # It holds a tail that its author lost: it asks for ours once it hears of it.
-            effects.append(Send(peer, self.sync(reply=True)))
+            effects += self.greet(peer, now)
         return effects
 
     def _on_folded(self, peer: bytes, sealed: Sealed, outcome: Offered, now: float) -> list[Effect]:
@@ -287,8 +305,7 @@ class Exchange:
                 return [Persist(sealed), *self._check_own(sealed), *self._report(sealed)]
             case Offered.FORK:
                 proof = self.journals.forks[author]
-                name = self.manifest.silo_name(author)
-                why = f"{name} signed two different entries as number {proof.seq}"
+                why = f"{self.manifest.silo_name(author)} {fault_of(proof).why}"
                 fork = Report("fork", {"why": why}, "error")
                 return [PersistFork(proof.first, proof.second), fork, *self._check_own(sealed)]
         return []

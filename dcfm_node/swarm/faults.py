@@ -25,6 +25,9 @@ class Fault:
 
 def fault_of(fork: Fork) -> Fault:
     """A fork among other faults; its second entry shows it."""
+    if fork.takes_back:
+        why = f"took back its entry {fork.first.entry.seq}, on which others had built"
+        return Fault("fork", fork.second.digest, why)
     why = f"signed two different entries as number {fork.seq}"
     return Fault("fork", max(fork.first.digest, fork.second.digest), why)
 

@@ -6,17 +6,21 @@ Trust rules, in the order they are applied to an entry that `wire.open_entry` al
 2. Nothing at or beyond a proven fork of its author is accepted.
 3. It extends the chain: its `prev` is the digest of the entry before it, its epoch no lower.
 4. An entry of a higher epoch replaces a tail of a lower one: its author lost that tail.
-5. Two entries of one author, epoch and seq prove a fork: the chain ends before them, for everyone,
+5. Two entries of one author, epoch and seq prove a fork; and so do one that another member built
+   on, and one of a higher epoch in its place: the chain ends before them, for everyone,
    whether or not they would extend it. Of several forks the lowest seq counts.
 6. What an author's chain may hold is bounded in bytes: it ends where that is used up.
 
 Which entries are held in the end does not depend on the order in which they came.
 """
 
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from dcfm_node.records.entries import Endorse, Lease, Refuse, Student
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import Head
 from dcfm_node.swarm import admission
@@ -55,11 +59,20 @@ class Offered(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Two entries of one author, epoch and seq: proof that anyone can check."""
+    """Two entries of one author that no honest history holds both of: proof that anyone can check.
+
+    Attributes:
+        seq: the lower number of the two.
+    """
 
     seq: int
     first: Sealed
     second: Sealed
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether the second replaces the first, on which another member built."""
+        return self.first.entry.epoch != self.second.entry.epoch
 
 
 class Journals:
@@ -79,7 +92,9 @@ class Journals:
         self._stray: dict[bytes, Sealed] = {}
         """The last entry of each author that did not fit: with the next, it may prove a fork."""
         self._replaced: set[bytes] = set()
-        """Authors whose tails were replaced since the last `breathe`."""
+        """Authors whose tails were replaced or cut since the last `breathe`."""
+        self._builders: dict[bytes, Counter[bytes]] = {}
+        """By entry, the authors of entries that build on it."""
 
     def foreign(self, sealed: Sealed) -> bool:
         """Whether an entry is of another run, or of an author who is not on the roster."""
@@ -111,9 +126,8 @@ class Journals:
         outcome = self._place(sealed, self.chains[author])
         if outcome in (Offered.GAP, Offered.STALE):
             stray, self._stray[author] = self._stray.get(author), sealed
-            if stray is not None and _conflict(stray, sealed):
-                self.mark_fork(stray, sealed)
-                return Offered.FORK
+            if stray is not None and self._conflict(stray, sealed):
+                return self._fork(stray, sealed)
         elif outcome in (Offered.NEW, Offered.REPLACED):
             self._heads[author] = self._head(author)
         return outcome
@@ -124,11 +138,11 @@ class Journals:
         if held is not None:
             if held.digest == sealed.digest:
                 return Offered.KNOWN
-            if _conflict(held, sealed):
-                self.mark_fork(held, sealed)
-                return Offered.FORK
-            if entry.epoch < held.entry.epoch:
-                return Offered.STALE
+            if entry.epoch <= held.entry.epoch:
+                # Of a lower epoch: against the first that took a place of its epoch's tail.
+                later = bisect_right(chain, entry.epoch, key=lambda said: said.entry.epoch)
+                other = held if entry.epoch == held.entry.epoch else chain[later]
+                return self._fork(other, sealed) if self._conflict(other, sealed) else Offered.STALE
         if not self._extends(chain, sealed):
             return Offered.GAP
         used = self._used[entry.author]
@@ -137,19 +151,57 @@ class Journals:
             return Offered.FULL
         if held is not None and entry.author in self._replaced:
             return Offered.LATER
+        for said in chain[entry.seq :]:
+            if self._conflict(said, sealed):
+                return self._fork(said, sealed)
         self._cut(entry.author, entry.seq)
         chain.append(sealed)
         used.append(size)
         self.known.add(sealed.digest)
+        for digest in built_on(sealed):
+            self._builders.setdefault(digest, Counter())[entry.author] += 1
         if held is None:
             return Offered.NEW
         self._replaced.add(entry.author)
         return Offered.REPLACED
 
     def _cut(self, author: bytes, seq: int) -> None:
-        self.known.difference_update(sealed.digest for sealed in self.chains[author][seq:])
+        for sealed in self.chains[author][seq:]:
+            self.known.discard(sealed.digest)
+            for digest in built_on(sealed):
+                builders = self._builders[digest]
+                builders[author] -= 1
+                if not builders[author]:
+                    del builders[author]
+                if not builders:
+                    del self._builders[digest]
         del self.chains[author][seq:]
         del self._used[author][seq:]
+
+    def _fork(self, one: Sealed, other: Sealed) -> Offered:
+        """A fork was proven: at once, and once more at most until time passed (each costs a view)."""
+        author = one.entry.author
+        if author in self.forks and author in self._replaced:
+            return Offered.LATER
+        self._replaced.add(author)
+        self.mark_fork(*sorted((one, other), key=lambda said: said.entry.epoch))
+        return Offered.FORK
+
+    def _conflict(self, a: Sealed, b: Sealed) -> bool:
+        """Whether no honest history of their author holds both: two of one epoch and number; or one
+        on which another member built, and a later epoch's in its place or before it."""
+        one, other = a.entry, b.entry
+        if one.epoch == other.epoch:
+            return one.seq == other.seq and a.digest != b.digest
+        first, second = (a, b) if one.epoch < other.epoch else (b, a)
+        builders = self._builders.get(first.digest, {}).keys() - {one.author}
+        return second.entry.seq <= first.entry.seq and bool(builders)
+
+    def witness(self, fork: Fork) -> Sealed | None:
+        """An entry of another member that builds on what a fork takes back."""
+        author = fork.first.entry.author
+        others = (chain for key, chain in self.chains.items() if key != author)
+        return next((s for c in others for s in c if fork.first.digest in built_on(s)), None)
 
     def _extends(self, chain: list[Sealed], sealed: Sealed) -> bool:
         entry = sealed.entry
@@ -160,7 +212,7 @@ class Journals:
 
     def mark_fork(self, first: Sealed, second: Sealed) -> None:
         """End an author's chain before two conflicting entries, if it does not end sooner."""
-        author, seq = first.entry.author, first.entry.seq
+        author, seq = first.entry.author, min(first.entry.seq, second.entry.seq)
         known = self.forks.get(author)
         if known is None or seq < known.seq:
             self.forks[author] = Fork(seq, first, second)
@@ -234,7 +286,14 @@ class Journals:
         return theirs.seq + 1 if self._shares(author, theirs) else len(self.chains[author])
 
 
-def _conflict(a: Sealed, b: Sealed) -> bool:
-    """Whether two entries of one author prove a fork."""
-    one, other = a.entry, b.entry
-    return (one.epoch, one.seq) == (other.epoch, other.seq) and a.digest != b.digest
+def built_on(sealed: Sealed) -> Sequence[bytes]:
+    """Entries that a record needs, for what it says to count: to take one back takes back more than
+    its author said."""
+    match sealed.entry.body:
+        case Lease(votes=votes):
+            return votes
+        case Student(teachers=teachers):
+            return teachers
+        case Endorse(student=student) | Refuse(student=student):
+            return (student,)
+    return ()

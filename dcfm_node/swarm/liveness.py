@@ -104,6 +104,10 @@ class Liveness:
         """Start the clock of a duty, unless it runs already."""
         self.waiting.setdefault(duty, now)
 
+    def waited(self, duty: Duty, now: float) -> float:
+        """For how long, in seconds, this node waits for a duty; 0 where it does not."""
+        return now - self.waiting.get(duty, now)
+
     def live(self, author: bytes, now: float) -> bool:
         """Whether a beat came within `live_s`."""
         sign = self.signs.get(author)

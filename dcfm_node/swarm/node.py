@@ -59,7 +59,16 @@ from dcfm_node.swarm.journal import Proofs
 from dcfm_node.swarm.liveness import Duty, Liveness, Pace
 from dcfm_node.swarm.needs import spent
 from dcfm_node.swarm.outcome import in_vain, outcome_of, still_true
-from dcfm_node.swarm.plan import Situation, Step, audited_round, next_step, unaudited, wanted
+from dcfm_node.swarm.plan import (
+    CHECKPOINT_FACTOR,
+    CHECKPOINT_SLACK_BYTES,
+    Situation,
+    Step,
+    audited_round,
+    next_step,
+    unaudited,
+    wanted,
+)
 from dcfm_node.swarm.rounds import turn
 from dcfm_node.swarm.verdicts import given_up, on_claims, on_unfit, once, owed
 from dcfm_node.swarm.writer import Writer
@@ -191,9 +200,13 @@ class Node:
             peer.linked = isinstance(event, LinkUp)
         if isinstance(event, LinkDown):
             return []
-        self._gossip_at = 0.0
         self._linked_at = now if self._linked_at is None else self._linked_at
-        return []
+        if isinstance(event, Carried):
+            self._gossip_at = 0.0
+            return []
+        if self.exchange.own_beat is None:
+            self._beat()
+        return self.exchange.greet(event.peer, now)
 
     def _on_disk(self, event: Held | Gone, now: float) -> None:
         if isinstance(event, Held):
@@ -293,7 +306,7 @@ class Node:
             if not isinstance(action, Vote | Lease | Expert | Refuse) or not may_say:
                 break
             effects += self.writer.publish(action, self._wall(now))
-        wants = wanted(situation)
+        wants = {key: named for key, named in wanted(situation).items() if self._fits(named)}
         effects += self.holdings.seek(wants, now)
         checkpoints = self.held & situation.view.checkpointed.keys()
         effects += self.holdings.drop(checkpoints - wants.keys())
@@ -304,6 +317,14 @@ class Node:
         self.step = step
         effects += self._work(step, now)
         return effects
+
+    def _fits(self, snapshot: Snapshot) -> bool:
+        """Whether a snapshot can be one of this run: no room is made for what cannot."""
+        if self.quota is None:
+            return True
+        progress = snapshot.digest in self.exchange.view.checkpointed
+        most = CHECKPOINT_FACTOR * self.quota + CHECKPOINT_SLACK_BYTES if progress else self.quota
+        return snapshot.size <= most
 
     def _may_write(self) -> bool:
         return self.exchange.recovery.writable and not self.exchange.usurped
@@ -334,6 +355,8 @@ class Node:
             gone=lambda key: key != self.me and liveness.gone(key, now),
             lost=lambda digest: self.holdings.lost(digest, now),
             booth=booth,
+            work=self.work,
+            led_for=lambda term: liveness.waited(Duty(self.me, "lead", term), now),
             inherited=self.inherited,
         )
 

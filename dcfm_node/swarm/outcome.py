@@ -183,10 +183,14 @@ def in_vain(work: Work, asked: Work | None, view: View, me: bytes) -> bool:
 def _same_student(work: Distil, asked: Distil, view: View) -> bool:
     """Whether what is distilled is what is asked. A leader's teachers are fixed when it starts,
     until one of their silos leaves or too many refuse one."""
-    taught = [(author, entry) for author, entry, _ in work.teachers]
+    return is_whole(work, view) and (work.round, work.term) == (asked.round, asked.term)
+
+
+def is_whole(work: Distil, view: View) -> bool:
+    """Whether all teachers of a student still may teach it."""
     out = view.withdrawn.keys() | view.quarantined().keys()
-    whole = not any(author in out or view.condemned(entry) for author, entry in taught)
-    return whole and (work.round, work.term) == (asked.round, asked.term)
+    taught = ((author, entry) for author, entry, _ in work.teachers)
+    return not any(author in out or view.condemned(entry) for author, entry in taught)
 
 
 def brief(body: Body) -> dict[str, object]:

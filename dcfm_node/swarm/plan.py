@@ -11,10 +11,13 @@ from dcfm_node.records.entries import Checkpoint, Expert, Lease, Refuse, Snapsho
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
 from dcfm_node.swarm.election import Await, Booth, Lead, next_move
 from dcfm_node.swarm.liveness import Duty
+from dcfm_node.swarm.outcome import is_whole
 from dcfm_node.swarm.rounds import Late, Phase, current_phase, finishes, turn
 from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.view import View
 
+CHECKPOINT_FACTOR = 8
+"""No checkpoint is larger than so many of its teachers' snapshots, beside the slack."""
 CHECKPOINT_SLACK_BYTES = 1 << 20
 """A checkpoint's header, its counts and what is left over of its teachers'."""
 
@@ -29,6 +32,8 @@ class Situation:
         gone: whether a silo showed no sign of life for as long; never this node itself.
         lost: whether a snapshot, by digest, was not delivered by anyone for as long.
         booth: what an election depends on.
+        work: what this node's worker does now.
+        led_for: for how long this node leads a term, in seconds.
         inherited: what this silo says in place of training for round 0: its expert of the run that
             this one continues.
     """
@@ -40,6 +45,8 @@ class Situation:
     gone: Callable[[bytes], bool]
     lost: Callable[[bytes], bool]
     booth: Booth
+    work: Work | None = None
+    led_for: Callable[[int], float] = lambda term: 0.0
     inherited: Expert | None = None
 
 
@@ -280,6 +287,9 @@ def _elect(s: Situation, round_: int) -> Work | Vote | Lease | Waiting:
 
 
 def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
+    begun = s.work
+    if isinstance(begun, Distil) and begun.term == lead.term and is_whole(begun, s.view):
+        return begun  # its teachers, and what it goes on from, were fixed when it began
     experts = _audited_experts(s, round_, round_)
     if isinstance(experts, Waiting | Examine):
         return experts
@@ -290,7 +300,7 @@ def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
     current = {said.author for said in experts if said.body.round == round_}
     entries = frozenset(said.digest for said in experts)
     in_turn = s.view.manifest.method.in_turn
-    resume = _resumable(s, [said.digest for said in experts])
+    resume = _resumable(s, [said.digest for said in experts], s.led_for(lead.term))
     if isinstance(resume, Waiting):
         return resume
     return Distil(
@@ -331,14 +341,16 @@ def _progress(s: Situation) -> dict[bytes, Snapshot]:
     return {snapshot.digest: snapshot for snapshot in (*found[:1], *islice(held, 1))}
 
 
-def _resumable(s: Situation, teachers: Sequence[bytes]) -> bytes | Waiting | None:
-    """The checkpoint to go on from, if there is one of this very student; None begins anew."""
+def _resumable(s: Situation, teachers: Sequence[bytes], led_s: float) -> bytes | Waiting | None:
+    """The checkpoint to go on from, if there is one of this very student; None begins anew. One that
+    is not here is waited for, but for `stall_s` in all: more may be published for ever."""
+    patient = led_s <= s.view.manifest.policy.stall_s
     found = [said for said in _checkpoints(s) if list(said.body.teachers) == teachers]
     for said in found:
         digest = said.body.snapshot.digest
         if digest in s.held and not s.lost(digest):
             return digest
-        if said is found[0] and not (s.lost(digest) or s.gone(said.author)):
+        if patient and said is found[0] and not (s.lost(digest) or s.gone(said.author)):
             return Waiting("how far the last leader came is on its way", on=(said.author,))
     return None
 
@@ -372,11 +384,14 @@ def _left_out(s: Situation, student: Said[Student]) -> list[bytes]:
     lease = s.view.certified(student.body.lease)
     votes = s.view.ballots.votes.get(student.body.term, {})
     cited = set(lease.body.votes) if lease is not None else set()
-    found = []
+    strict, found = s.view.manifest.policy.participation == "strict", []
     for key in student.body.missing:
         expert, vote = s.view.experts.get(key, {}).get(student.body.round), votes.get(key)
-        knew = vote is not None and vote.digest in cited and expert and expert.seq < vote.seq
-        if expert is None or not knew or key not in s.view.active():
+        if expert is None or key not in s.view.active():
+            continue
+        # In a strict run every expert of the round was there before anybody led it.
+        knew = vote is not None and vote.digest in cited and expert.seq < vote.seq
+        if not (strict or knew):
             continue
         held = expert.body.snapshot.digest in s.held and _usable(s, expert)
         if held and key not in s.view.verdicts.get(expert.digest, {}):

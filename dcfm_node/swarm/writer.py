@@ -56,7 +56,8 @@ class Writer:
         journals, me = self.exchange.journals, self.signer.key
         own = journals.head(me)
         fields = {"kind": body.kind, "seq": own.seq + 1, **brief(body)}
-        if own.seq < MAX_SEQ:
+        last = MAX_SEQ if isinstance(body, Withdraw) else MAX_SEQ - 1
+        if own.seq < last:
             entry = Entry(
                 run=journals.run,
                 author=me,

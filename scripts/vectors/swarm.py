@@ -325,17 +325,16 @@ def quarantines() -> list[Json]:
 def elections() -> Json:
     ranks = [
         case(
-            f"term {term}",
+            f"round {round_}, attempt {attempt}",
             "7.1",
-            term=term,
-            order=[
-                [key.hex(), rank(RUN, term, key).hex()]
-                for key in sorted(
-                    (s.key for s in MANIFEST.roster), key=lambda key: rank(RUN, term, key)
-                )
-            ],
+            round=round_,
+            attempt=attempt,
+            order=sorted(
+                ([s.key.hex(), rank(RUN, round_, attempt, s.key).hex()] for s in MANIFEST.roster),
+                key=lambda pair: pair[1],
+            ),
         )
-        for term in (1, 2, 2**40)
+        for round_, attempt in ((0, 0), (0, 1), (1, 0), (10_000, 2**40))
     ]
     hexed = env.manifest_bytes(MANIFEST).hex()
     return {

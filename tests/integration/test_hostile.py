@@ -22,7 +22,7 @@ def test_the_student_of_a_hostile_leader_is_refused_and_distilled_again(tmp_path
     with cluster(tmp_path, policy=STRICT) as sites:
         manifest = load_run(sites[0].run, load_peers(sites[0].peers), None, listed=sites[0].peers)
         run = run_id(manifest)
-        first = min(manifest.roster, key=lambda silo: rank(run, 1, silo.key)).name
+        first = min(manifest.roster, key=lambda silo: rank(run, 0, 0, silo.key)).name
         for site in sites:
             site.start(hostile("Distil") if site.name == first else ())
         honest = [site for site in sites if site.name != first]

@@ -66,7 +66,7 @@ def test_vectors_cite_clauses_that_exist():
 
 
 def test_documents_are_short():
-    assert len((PROTOCOL / "SPEC.md").read_text().splitlines()) <= 400
+    assert len((PROTOCOL / "SPEC.md").read_text().splitlines()) <= 450
     decisions = sorted((PROTOCOL / "decisions").glob("*.md"))
     for number, path in enumerate(decisions, 1):
         text = path.read_text()

@@ -132,6 +132,7 @@ heads = st.builds(
     forked=st.integers(-1, 100_000),
 )
 RUN = Run(3)
+COUNTS = (((0, 0), 1),)
 
 
 counts = st.integers(0, 2**53)
@@ -142,7 +143,7 @@ def test_no_sync_ends_a_node_nor_keeps_it_silent_for_ever(
     told: list[tuple[Head, tuple[int, int], bool]],
 ) -> None:
     """SPEC 3.5.2, 3.5.3, 4.6.2: what peers claim of our own journal, beats and epochs."""
-    node = Node(RUN.authors[0].signer, RUN.manifest, (), True, random.Random(0), 0)
+    node = Node(RUN.authors[0].signer, RUN.manifest, COUNTS, True, random.Random(0), 0)
     me = RUN.keys[0]
     for key in RUN.keys[1:]:
         node.handle(LinkUp(key), 0.0)
@@ -168,7 +169,7 @@ def test_no_sync_ends_a_node_nor_keeps_it_silent_for_ever(
 
 @given(st.binary(max_size=300), st.binary(max_size=300))
 def test_no_manifest_of_another_run_ends_a_node(manifest: bytes, run: bytes) -> None:
-    node = Node(RUN.authors[0].signer, RUN.manifest, (), True, random.Random(0), 0)
+    node = Node(RUN.authors[0].signer, RUN.manifest, COUNTS, True, random.Random(0), 0)
     wrong = Mismatch(run=run.ljust(32)[:32], version="", manifest=manifest, reason="")
     node.handle(Received(RUN.keys[1], wrong), 1.0)
 

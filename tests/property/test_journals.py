@@ -11,7 +11,7 @@ from dcfm_node.swarm.exchange import Exchange
 from dcfm_node.swarm.journal import Journals, Offered
 from dcfm_node.swarm.liveness import Liveness
 from dcfm_node.wire.envelope import Sealed
-from tests.unit.swarm.builders import Author, Run, expert
+from tests.unit.swarm.builders import Run, expert, join
 
 RUN = Run(3)
 
@@ -23,7 +23,7 @@ STEPS = st.lists(
 
 def said_by(index: int, steps: list[tuple[int, int, int]], *, honest: bool) -> list[Sealed]:
     """Everything an author ever signed. An honest one rewinds only under a new epoch."""
-    author = Author(RUN.authors[index].signer, RUN.id)
+    author = RUN.authors[index].anew()
     said, epoch = [], 0
     for rewind, skip, text in steps:
         at = max(0, len(author.journal) - rewind)
@@ -32,16 +32,18 @@ def said_by(index: int, steps: list[tuple[int, int, int]], *, honest: bool) -> l
             epoch += skip + (at < len(author.journal))
         else:
             epoch = before + skip
-        said.append(author.say(expert(text), epoch=epoch, at=at))
+        body = join(author.name).model_copy(update={"distils": bool(text)}) if at == 0 else None
+        said.append(author.say(body or expert(text), epoch=epoch, at=at))
     return said
 
 
 def journals() -> Journals:
-    return Journals(RUN.id, RUN.keys)
+    return Journals(RUN.manifest)
 
 
 def exchanges(count: int) -> list[Exchange]:
-    made = [Exchange.create(RUN.manifest, RUN.keys[i], Liveness(10, 60)) for i in range(count)]
+    alive = (Liveness(live_s=10, stall_s=60, duty_s=3_600) for _ in range(count))
+    made = [Exchange.create(RUN.manifest, *each) for each in zip(RUN.keys, alive, strict=False)]
     for exchange in made:
         for peer in exchange.peers.values():
             peer.linked = True
@@ -49,11 +51,14 @@ def exchanges(count: int) -> list[Exchange]:
 
 
 def talk(nodes: list[Exchange], rng: random.Random, loss: float, limit: int = 400) -> int:
-    """Random pairs exchange what they hold until all agree; how many exchanges that took."""
+    """Random pairs exchange what they hold until all agree, while time passes; how many exchanges
+    that took."""
     by_key = {node.me: node for node in nodes}
     for turn in range(limit):
         if len({str(node.journals.heads()) for node in nodes}) == 1:
             return turn
+        for node in nodes:
+            node.journals.breathe()
         a, b = rng.sample(nodes, 2)
         letters = [(a.me, Send(b.me, a.sync(reply=True)))]
         while letters:
@@ -65,6 +70,7 @@ def talk(nodes: list[Exchange], rng: random.Random, loss: float, limit: int = 40
     raise AssertionError("they never agreed")
 
 
+@settings(deadline=None)
 @given(STEPS, st.randoms(use_true_random=False))
 def test_one_chain_in_any_order_with_repeats_ends_the_same(steps, rng) -> None:
     straight = [(0, skip, text) for _, skip, text in steps]
@@ -78,6 +84,7 @@ def test_one_chain_in_any_order_with_repeats_ends_the_same(steps, rng) -> None:
     assert shuffled.heads() == orderly.heads()
 
 
+@settings(deadline=None)
 @given(STEPS, st.randoms(use_true_random=False))
 def test_lost_tails_give_way_in_any_order(steps, rng) -> None:
     """An author that starts again under higher epochs never forks, and its last word stands."""
@@ -86,12 +93,33 @@ def test_lost_tails_give_way_in_any_order(steps, rng) -> None:
     held = journals()
     for _ in range(len(said) + 1):
         for sealed in rng.sample(said, len(said)):
+            held.breathe()
             assert held.offer(sealed) is not Offered.FORK
     in_order = journals()
     for sealed in said:
+        in_order.breathe()
         in_order.offer(sealed)
     assert held.heads() == in_order.heads()
     assert not held.forks
+
+
+@settings(deadline=None)
+@given(STEPS, st.randoms(use_true_random=False), st.integers(1, 3))
+def test_however_seldom_tails_may_be_replaced_the_last_word_stands(steps, rng, times) -> None:
+    """SPEC 3.3.4: what is put off is said again, so that it costs time and nothing else."""
+    said = said_by(0, steps, honest=True)
+    held = journals()
+    for _ in range(len(said) + 1):
+        held.breathe()
+        replaced = 0
+        for sealed in (sealed for _ in range(times) for sealed in rng.sample(said, len(said))):
+            replaced += held.offer(sealed) is Offered.REPLACED
+            assert replaced <= 1
+    in_order = journals()
+    for sealed in said:
+        in_order.breathe()
+        in_order.offer(sealed)
+    assert held.heads() == in_order.heads()
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,12 +1,23 @@
 """What the journals say does not depend on the order between authors (SPEC 6.1), and no pattern
 of votes gives a term two leaders (SPEC 7)."""
 
+from contextlib import suppress
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcfm_node.records.entries import Verdict, Withdraw
 from dcfm_node.swarm.view import View
-from tests.unit.swarm.builders import Run, endorse, expert, join, lease, refuse, student, vote
+from tests.unit.swarm.builders import (
+    Run,
+    checkpoint,
+    endorse,
+    expert,
+    lease,
+    refuse,
+    student,
+    vote,
+)
 
 NODES = 5
 
@@ -15,7 +26,19 @@ ACTS = st.lists(
     st.tuples(
         st.integers(0, NODES - 1),
         st.sampled_from(
-            ["join", "expert", "vote", "lease", "student", "endorse", "refuse", "verdict", "leave"]
+            [
+                "join",
+                "expert",
+                "vote",
+                "lease",
+                "checkpoint",
+                "student",
+                "honest student",
+                "endorse",
+                "refuse",
+                "verdict",
+                "leave",
+            ]
         ),
         st.integers(0, 3),
     ),
@@ -34,7 +57,7 @@ def act(run: Run, number: int, what: str, which: int) -> None:
     experts, students = kinds.get("expert", []), kinds.get("student", [])
     match what:
         case "join":
-            author.say(join(f"name-{which}"))
+            author.join(counts=(((0, which % 2), 3),))
         case "expert":
             author.say(expert(which, f"{number} {which} {len(said)}"))
         case "vote":
@@ -47,6 +70,16 @@ def act(run: Run, number: int, what: str, which: int) -> None:
             body = claimed.entry.body
             teachers = [sealed.digest for sealed in experts]
             author.say(student(body.term, body.round, claimed, teachers, final=which > 1))
+        case "honest student" if leases and experts:
+            claimed = leases[which % len(leases)]
+            leader = run.authors[run.keys.index(claimed.entry.author)]
+            with suppress(ValueError):  # nobody taught this round: there is nothing to say
+                leader.say(run.student(claimed))
+        case "checkpoint" if leases and experts:
+            claimed = leases[which % len(leases)]
+            body = claimed.entry.body
+            teachers = [sealed.digest for sealed in experts]
+            author.say(checkpoint(body.term, body.round, claimed, teachers, step=which))
         case "endorse" if students:
             author.say(endorse(students[which % len(students)]))
         case "refuse" if students:
@@ -68,8 +101,13 @@ def answers(view: View) -> tuple[object, ...]:
     return (
         view.joins,
         view.experts,
-        view.votes,
+        view.ballots.votes,
+        view.ballots.won,
+        view.ballots.joined,
+        view.ballots.beyond(),
         view.withdrawn,
+        dict(view.quarantined()),
+        {key: list(faults) for key, faults in view.proven().items()},
         list(view.active()),
         [list(view.missing(round_)) for round_ in range(4)],
         [
@@ -77,12 +115,15 @@ def answers(view: View) -> tuple[object, ...]:
             for key in sorted(view.experts)
             for at_most in (None, 0, 2)
         ],
-        {digest: view.certified(digest) for digest in view.leases},
+        view.ballots.certified,
         [view.leader(term) for term in terms],
         [view.last_leader(round_) for round_ in (None, 0, 1)],
-        [view.terms(round_) for round_ in (0, 1)],
+        [view.ballots.contested(round_, term) for round_ in (0, 1) for term in (0, 1, 2)],
         view.last_term(),
         list(view.valid_students()),
+        {said.digest: why for said, why in view.unfounded()},
+        [list(view.checkpoints_of(round_)) for round_ in (0, 1)],
+        [view.blamed(round_) for round_ in (0, 1)],
         view.newest_student(),
         list(view.counting_students()),
         view.distilled_round(),
@@ -117,16 +158,16 @@ def test_no_pattern_of_votes_gives_a_term_two_leaders(nodes, cast) -> None:
     run = Run(nodes)
     for voter, term, candidate in cast:
         run.authors[voter % nodes].say(vote(term, 0, run.keys[candidate % nodes]))
-    votes = [sealed for author in run.authors for sealed in author.journal]
+    said = [sealed for author in run.authors for sealed in author.journal]
+    votes = [sealed for sealed in said if sealed.entry.body.kind == "vote"]
     for author in run.authors:
         for term in (1, 2, 3):
             if votes:
                 author.say(lease(term, 0, votes))
     view = run.view()
     for term in (1, 2, 3):
-        leaders = {
-            said.author
-            for digest in view.leases
-            if (said := view.certified(digest)) is not None and said.body.term == term
-        }
+        certified = view.ballots.certified.values()
+        leaders = {said.author for said in certified if said.body.term == term}
         assert len(leaders) <= 1
+        leader = view.leader(term)
+        assert leaders == ({leader.author} if leader is not None else set())

@@ -39,13 +39,14 @@ def test_every_outcome_has_a_vector(outcome):
 
 @cases(ELECTIONS["ranks"])
 def test_ranks(case):
-    """SPEC 7.1: SHA-256 over run id, term in eight bytes, key; the smallest first."""
+    """SPEC 7.1: SHA-256 over run id, round and attempt in eight bytes, key; the smallest first."""
     run = run_id(MANIFEST)
     ranks = []
     for key, expected in case["order"]:
         node = bytes.fromhex(key)
-        assert sha256(run, case["term"].to_bytes(8, "big"), node).hex() == expected
-        assert rank(run, case["term"], node).hex() == expected
+        numbers = (case[name].to_bytes(8, "big") for name in ("round", "attempt"))
+        assert sha256(run, *numbers, node).hex() == expected
+        assert rank(run, case["round"], case["attempt"], node).hex() == expected
         ranks.append(expected)
     assert ranks == sorted(ranks)
     assert {key for key, _ in case["order"]} == {silo.key.hex() for silo in MANIFEST.roster}

@@ -49,3 +49,14 @@ def test_what_is_gone_from_the_disk_is_asked_for_again() -> None:
     assert shelf.seek({ONE.digest: ONE}, 3.0) == [Fetch(ONE)]
     shelf.gone(OTHER.digest)
     assert shelf.seek({ONE.digest: ONE}, 4.0) == []
+
+
+def test_a_chunk_now_and_then_is_no_delivery() -> None:
+    """One byte in every `stall_s` would keep a snapshot from being lost for ever."""
+    shelf = holdings()
+    shelf.seek({ONE.digest: ONE}, 0.0)
+    for minute in range(1, 61):
+        shelf.moved(60.0 * minute)
+        assert not shelf.lost(ONE.digest, 60.0 * minute)
+    shelf.moved(3_600.1)
+    assert shelf.lost(ONE.digest, 3_600.1)

@@ -1,6 +1,7 @@
 """SPEC 3.3 and 3.4, rule by rule."""
 
 from dcfm_node.records.messages import Head
+from dcfm_node.swarm.admission import JOURNAL_BYTES, RECORD_BYTES, journal_budget
 from dcfm_node.swarm.journal import Journals, Offered
 from tests.unit.swarm.builders import Author, Run, expert
 
@@ -139,3 +140,59 @@ def test_what_a_peer_holds_beyond_ours_is_counted() -> None:
     ours.offer(run.authors[0].journal[0])
     assert ours.lacking(theirs.heads()) == total - 1
     assert ours.lacking({}) == 0
+
+
+def test_a_record_that_does_not_fit_the_run_is_held_by_nobody() -> None:
+    """SPEC 3.7: it neither extends a chain nor proves a fork."""
+    silo, held = author(), journals()
+    bare = silo.say(expert(0), at=0)
+    assert held.offer(bare) is Offered.UNFIT
+    first = silo.join(at=0)
+    assert held.offer(first) is Offered.NEW
+    late = silo.say(expert(RUN.manifest.method.last_round + 1))
+    assert held.offer(late) is Offered.UNFIT
+    assert "is of round 3, the last is 2 (SPEC 3.7.5)" in held.flaw(late)
+    assert held.offer(silo.say(expert(2), at=1)) is Offered.NEW
+    assert not held.forks
+
+
+def test_a_tail_is_replaced_once_while_no_time_passes() -> None:
+    """Each replacement costs a view: whoever sends rising epochs must wait."""
+    silo = author()
+    held = journals(silo.join(), silo.say(expert(0)))
+    second = silo.say(expert(0), epoch=1, at=1)
+    third = silo.say(expert(0), epoch=2, at=1)
+    assert held.offer(second) is Offered.REPLACED
+    assert held.offer(third) is Offered.LATER
+    assert held.chains[KEY][-1] == second
+    other = RUN.authors[1].anew()
+    for sealed in (other.join(), other.say(expert(0))):
+        held.offer(sealed)
+    assert held.offer(other.say(expert(0), epoch=1, at=1)) is Offered.REPLACED
+    held.breathe()
+    assert held.offer(third) is Offered.REPLACED
+    assert held.offer(second) is Offered.STALE
+
+
+def test_a_chain_ends_where_its_bytes_are_used_up() -> None:
+    """SPEC 3.3.6: and a tail that gives way makes room again."""
+    silo, held = author(), journals()
+    first, second, third = silo.join(), silo.say(expert(0)), silo.say(expert(1))
+    held.budget = len(first.envelope) + len(second.envelope)
+    outcomes = [held.offer(sealed) for sealed in (first, second, third)]
+    assert outcomes == [Offered.NEW, Offered.NEW, Offered.FULL]
+    assert held.room(KEY) == 0
+    again = silo.say(expert(2), epoch=1, at=1)
+    held.budget += 8
+    assert held.offer(again) is Offered.REPLACED
+    assert held.room(KEY) == held.budget - len(first.envelope) - len(again.envelope)
+    held.mark_fork(second, third)
+    held.mark_fork(again, silo.say(expert(1), epoch=1, at=1))
+    assert held.room(KEY) == held.budget - len(first.envelope)
+    assert held.room(RUN.keys[1]) == held.budget
+
+
+def test_a_journals_budget_is_of_the_manifest_and_of_no_number_that_a_peer_moves() -> None:
+    small, more = (journal_budget(Run(3, rounds=rounds).manifest) for rounds in (1, 5))
+    assert more - small == 4 * 3 * RECORD_BYTES
+    assert small > JOURNAL_BYTES

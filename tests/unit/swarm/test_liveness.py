@@ -1,6 +1,7 @@
 """SPEC 6.3: late, live and gone."""
 
-from dcfm_node.swarm.liveness import Duty, Liveness
+from dcfm_node.swarm.liveness import MAX_ACTIVITIES, Duty, Liveness
+from dcfm_node.wire.envelope import seal_beat
 from tests.unit.swarm.builders import Run
 
 SILO = Run(1).authors[0]
@@ -63,3 +64,35 @@ def test_silence_counts_from_this_nodes_own_start() -> None:
     alive.start(1_030.0)
     assert not alive.gone(SILO.key, 1_060.0)
     assert alive.gone(SILO.key, 1_060.1)
+
+
+def test_falling_back_and_rising_again_is_no_progress() -> None:
+    """A member that counts up and down would hold a tolerant run for ever."""
+    alive = liveness()
+    alive.wait_for(DUTY, 0.0)
+    for counter in range(1, 12):
+        alive.hear(SILO.beat(counter, done=counter % 2), 10.0 * counter)
+    assert alive.signs[SILO.key].moved_at == 10.0
+    assert alive.late(DUTY, 70.1)
+    alive.hear(SILO.beat(12, done=2), 120.0)
+    assert not alive.late(DUTY, 180.0)
+
+
+def test_a_duty_ends_however_busy_its_silo_seems() -> None:
+    alive = liveness()
+    alive.wait_for(DUTY, 0.0)
+    for minute in range(1, 62):
+        alive.hear(SILO.beat(minute, done=minute), 60.0 * minute)
+        alive.moved(SILO.key, 60.0 * minute)
+        assert alive.late(DUTY, 60.0 * minute) is (minute > 60)
+    later = Duty(SILO.key, "train", 1)
+    alive.wait_for(later, 3_660.0)
+    assert not alive.late(later, 3_660.0), "the next duty has its own clock"
+
+
+def test_what_is_remembered_of_progress_is_bounded() -> None:
+    alive = liveness()
+    for number in range(100):
+        beat = SILO.beat(number + 1).beat.model_copy(update={"round": number})
+        alive.hear(seal_beat(beat, SILO.signer), float(number))
+    assert len(alive.signs[SILO.key].most) == MAX_ACTIVITIES
