@@ -60,6 +60,12 @@ class Network:
     def problems(self) -> list[str]:
         return []
 
+    def ways(self) -> dict[bytes, Any]:
+        return {}
+
+    def crowds(self) -> dict[str, Any]:
+        return {}
+
 
 class Worker:
     """Takes jobs and does none."""
