@@ -52,7 +52,6 @@ def read_idx(
         (attribute,) = columns
         x = (shape[0], 1, *shape[1:])
         check_shapes(x, {attribute: many}, sample_shape or x[1:], str(spec.path))
-        bounded(shape, np.dtype(np.float32).itemsize, spec.path)
         images = _array(spec.path, shape, image_bytes)[:, None]
         named = {attribute: _array(spec.labels, many, labels)}
     row = f"{spec.labels}: label {{}}".format

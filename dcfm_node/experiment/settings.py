@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from dcfm_node.config import toml
 from dcfm_node.config.advice import closest
-from dcfm_node.data.spec import FilePath
+from dcfm_node.data.names import at_home
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.task import Combination, Task
@@ -41,6 +41,7 @@ MethodName = Literal[
 Rule = Literal["joint", "composed"]
 Start = Literal["experts", "student", "fresh"]
 Values = tuple[str, ...]
+FilePath = Annotated[Path, Field(strict=False), AfterValidator(at_home)]
 Positive = Annotated[int, Field(ge=1, le=10_000_000)]
 
 

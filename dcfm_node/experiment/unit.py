@@ -19,14 +19,13 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dcfm_node.data.spec import FilePath
 from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, modes, settings
 from dcfm_node.experiment.coloured_mnist import check_folder, coloured_mnist
 from dcfm_node.experiment.judge import image_judge
 from dcfm_node.experiment.lab import Lab, code
 from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, write_json
-from dcfm_node.experiment.settings import Experiment, MethodName, Rule
+from dcfm_node.experiment.settings import Experiment, FilePath, MethodName, Rule
 from dcfm_node.experiment.task import Judge, Labelled, Task, queries
 from dcfm_node.records.base import Model
 from dcfm_node.wire.canonical import sha256

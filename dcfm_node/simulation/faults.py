@@ -27,7 +27,24 @@ Kind = Literal[
     "dies",
     "key signs two histories",
     "spoils students",
+    "writes a fat journal",
+    "joins with counts of no run",
+    "lies as a leader",
+    "is busy for ever",
+    "breaks for good",
 ]
+HOSTILE: tuple[Kind, ...] = (
+    "key signs two histories",
+    "writes a fat journal",
+    "joins with counts of no run",
+    "lies as a leader",
+    "is busy for ever",
+)
+"""Who is so is outside the core from the beginning."""
+UNFIT = ("range", "length", "empty", "zero")
+"""How counts fit no run: an index out of range, another length, none, and none above zero."""
+BROKEN = ("has lost power", "stands still", "is cut off", "only hears")
+"""How a silo is that is outside the core."""
 HARMING: tuple[tuple[Kind, str], ...] = (
     ("disk lost", "disks_lost"),
     ("disk put back from a backup", "disks_old"),
@@ -47,7 +64,8 @@ class Fault:
         at, until: seconds of the fake clock; `until` is None where nothing ends it.
         silos: indices in the roster; of a split, one of the halves.
         record, nth, share: of what happens amid something: the how-manieth record of which kind,
-            or distillation, and after what share of the effects.
+            or distillation, and after what share of the effects. Of what a hostile member or a
+            broken machine does, `record` says how.
         amount: seconds: by how much a clock steps, how old a backup is.
     """
 
@@ -73,8 +91,9 @@ class Fault:
             return f"who finishes {self.record} number {self.nth} of the run stands still"
         end = f" until {self.until:.1f} s" if self.until is not None else ""
         amount = f" by {self.amount:.0f} s" if self.kind == "clock stepped" else ""
+        how = f": {self.record}" if self.record else ""
         age = f" {self.amount:.0f} s old" if self.kind == "disk put back from a backup" else ""
-        return f"{who}: {self.kind}{age}{amount}{end}"
+        return f"{who}: {self.kind}{age}{amount}{how}{end}"
 
 
 def draw(scenario: Scenario, seed: int) -> tuple[Fault, ...]:
@@ -82,6 +101,8 @@ def draw(scenario: Scenario, seed: int) -> tuple[Fault, ...]:
     rng = random.Random(f"faults {seed}")
     draws = (_of_machines, _of_disks, _of_the_network, _of_silos)
     found = [fault for drawn in draws for fault in drawn(scenario, rng)]
+    if scenario.core:
+        found += _at_last(found, scenario, rng)
     return tuple(sorted(_witnessed(found, scenario), key=lambda fault: fault.at))
 
 
@@ -170,8 +191,28 @@ def _of_silos(scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
         ("key signs two histories", scenario.forgers),
         ("withdraws", scenario.leavers),
         ("spoils students", scenario.spoilers),
+        ("writes a fat journal", scenario.fat),
+        ("joins with counts of no run", scenario.misjoined),
+        ("lies as a leader", scenario.liars),
+        ("is busy for ever", scenario.busy),
     )
     who = rng.sample(range(scenario.nodes), sum(count for _, count in ends))
     for kind, count in ends:
         for _ in range(count):
-            yield Fault(kind, _instant(scenario, rng), None, (who.pop(),))
+            at, silos = _instant(scenario, rng), (who.pop(),)
+            match kind:
+                case "writes a fat journal":
+                    yield Fault(kind, at, None, silos, record=rng.choice(scenario.fat_by))
+                case "joins with counts of no run":
+                    yield Fault(kind, 1.0, None, silos, record=rng.choice(UNFIT))
+                case _:
+                    yield Fault(kind, at, None, silos)
+
+
+def _at_last(found: Sequence[Fault], scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
+    """Who breaks for good when faults stop, so that no more than a quorum is sound."""
+    out = {f.silos[0] for f in found if f.kind in ("dies", "withdraws", *HOSTILE)}
+    sound = [index for index in range(scenario.nodes) if index not in out]
+    for index in rng.sample(sound, max(0, len(sound) - scenario.quorum)):
+        at = scenario.quiet_s
+        yield Fault("breaks for good", at, None, (index,), record=rng.choice(BROKEN))

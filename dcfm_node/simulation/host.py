@@ -3,7 +3,8 @@
 import hashlib
 from dataclasses import dataclass, field
 
-from dcfm_node.records.entries import Snapshot
+from dcfm_node.records.entries import Join, Snapshot
+from dcfm_node.records.manifest import Manifest
 from dcfm_node.simulation.disk import Disk
 from dcfm_node.swarm.effects import Effect, Event
 from dcfm_node.swarm.node import Node
@@ -49,3 +50,12 @@ def made_up_snapshot(name: str) -> Snapshot:
     """A snapshot that exists in name only."""
     digest = hashlib.sha256(name.encode()).digest()
     return Snapshot(digest=digest, size=1_000)
+
+
+def fits(join: Join, manifest: Manifest) -> bool:
+    """Whether label counts are of this run: a worker can weigh and load nothing else."""
+    sizes = manifest.cardinalities
+    return any(count for _, count in join.counts) and all(
+        len(label) == len(sizes) and all(i < size for i, size in zip(label, sizes, strict=True))
+        for label, _ in join.counts
+    )

@@ -5,10 +5,16 @@ from functools import partial
 
 from dcfm_node.records.entries import Entry, Vote
 from dcfm_node.records.messages import Entries
-from dcfm_node.simulation.faults import Fault
+from dcfm_node.simulation.faults import HOSTILE, Fault
+from dcfm_node.simulation.hostile import fatten, misjoin
 from dcfm_node.simulation.world import World
 from dcfm_node.swarm.effects import Leave, LinkDown, LinkUp, Received
 from dcfm_node.wire.envelope import run_id, seal_entry
+
+ALL_UP_S = 10.0
+"""Every node that is not late has started by then."""
+AT_ONCE = ("slow", "comes late", "spoils students", "lies as a leader", "is busy for ever")
+"""Faults that are there from the beginning."""
 
 
 def schedule(world: World, faults: Iterable[Fault]) -> None:
@@ -24,9 +30,14 @@ def schedule(world: World, faults: Iterable[Fault]) -> None:
                 world.hosts[world.keys[fault.silos[0]]].slowness = fault.amount
             case "spoils students":
                 world.spoilers.add(world.keys[fault.silos[0]])
+            case "lies as a leader" | "is busy for ever":
+                world.hostile[world.keys[fault.silos[0]]] = fault.kind
             case _:
                 world.at(fault.at, partial(_befall, world, fault))
-        if fault.kind in ("slow", "comes late", "spoils students"):
+        if fault.kind in HOSTILE:
+            world.outside.add(world.keys[fault.silos[0]])
+            world.ledger.open(world.keys[fault.silos[0]])
+        if fault.kind in AT_ONCE:
             world.note(None, "fault", why=str(fault))
 
 
@@ -56,13 +67,22 @@ def _befall(world: World, fault: Fault) -> None:
                 host.node.wall_ms = host.wall_ms
         case "withdraws":
             _leave(world, key)
-        case "dies":
-            host.dead = True
-            world.crash(key, None)
-        case "key signs two histories":
-            host.dead = True
-            _forge(world, key)
-            world.crash(key, None)
+        case "breaks for good":
+            _break(world, key, fault.record)
+        case _:
+            _end(world, key, fault)
+
+
+def _end(world: World, key: bytes, fault: Fault) -> None:
+    """Its node is gone; what its key says from now on is a hostile program's."""
+    world.hosts[key].dead = True
+    if fault.kind == "key signs two histories":
+        _forge(world, key)
+    world.crash(key, None)
+    if fault.kind == "writes a fat journal":
+        fatten(world, key, fault.record)
+    elif fault.kind == "joins with counts of no run":
+        world.at(world.now + ALL_UP_S, partial(misjoin, world, key, fault.record))
 
 
 def _spring(world: World, key: bytes, trap: Fault) -> None:
@@ -99,6 +119,24 @@ def _leave(world: World, key: bytes) -> None:
         world.at(world.now + 5.0, partial(_leave, world, key))
     else:
         world.deliver(key, Leave("leaves the simulation"))
+
+
+def _break(world: World, key: bytes, how: str) -> None:
+    """For ever; nothing is built on it any more."""
+    host = world.hosts[key]
+    world.outside.add(key)
+    match how:
+        case "has lost power":
+            host.dead = True
+            world.crash(key, None)
+        case "stands still":
+            world.stop(key, world.scenario.limit_s + 1.0)
+        case _:
+            world.network.lose(key, hears=how == "only hears")
+            for other in world.network.links[key]:
+                world.deliver(other, LinkDown(key))
+                if how == "is cut off":
+                    world.deliver(key, LinkDown(other))
 
 
 def _cut(world: World, fault: Fault) -> None:

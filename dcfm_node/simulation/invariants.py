@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Sequence
 
-from dcfm_node.records.entries import Checkpoint, Expert, Join, Lease, Student, Vote
+from dcfm_node.records.entries import Checkpoint, Endorse, Expert, Join, Lease, Student, Vote
 from dcfm_node.records.messages import Entries, Sync
+from dcfm_node.simulation.ledger import RETAINED, K, weight
 from dcfm_node.simulation.trace import Concern
 from dcfm_node.simulation.world import World
 from dcfm_node.swarm.effects import (
@@ -13,6 +14,7 @@ from dcfm_node.swarm.effects import (
     Examine,
     Persist,
     PersistBeat,
+    Received,
     Score,
     Send,
     Start,
@@ -48,7 +50,8 @@ def check(world: World, key: bytes, effects: Sequence[Effect]) -> None:
     for effect in effects:
         if isinstance(effect, Start):
             _has_what_it_needs(world, key, effect.work)
-    _require(world, len(effects) <= 8 * len(world.keys) + 64, "bounded", "too many effects", [key])
+    _answered_in_proportion(world, key, effects)
+    _charged(world, key, effects)
     if node is None or not any(isinstance(e, Durable) for e in effects):
         return
     _durable_before_sent(world, key, effects)
@@ -58,8 +61,9 @@ def check(world: World, key: bytes, effects: Sequence[Effect]) -> None:
     _beats_only_rise(world, key, node)
     for sealed in world.unchecked:
         _speaks_once(world, sealed)
-        if sealed.entry.author == key:
+        if sealed.entry.author == key and key not in world.hostile:
             _no_silent_subset(world, node, sealed)
+            _believes_no_lie(world, node, sealed)
             _fenced(world, node, sealed)
             _elected(world, node, sealed)
     world.unchecked.clear()
@@ -114,22 +118,48 @@ def _no_fork(world: World, node: Node) -> None:
     _require(world, not node.exchange.usurped, "no fork", what, [node.me])
 
 
+def _answered_in_proportion(world: World, key: bytes, effects: Sequence[Effect]) -> None:
+    """What one event leads to grows with the roster and with what it bore, and nothing else."""
+    match world.cause:
+        case Received(_, Entries(entries=entries)):
+            bore = len(entries)
+        case _:
+            bore = 0
+    most = 8 * len(world.keys) + 64 + 2 * bore
+    what = f"{len(effects)} effects of an event that bore {bore} records"
+    _require(world, len(effects) <= most, "bounded", what, [key])
+
+
+def _charged(world: World, key: bytes, effects: Sequence[Effect]) -> None:
+    """What a hostile member causes is in proportion to what it says (`ledger`)."""
+    cause, accounts = world.cause, world.ledger.accounts
+    if key in world.outside or not accounts:
+        return
+    asker = cause.peer if isinstance(cause, Received) and cause.peer in accounts else None
+    world.ledger.charge(key, asker, effects)
+    for member, account in accounts.items():
+        for what in account.excess(len(world.keys) - 1):
+            _require(world, False, "in proportion", what, [key, member])
+
+
 def _bounded(world: World, node: Node) -> None:
-    """What a node keeps grows with silos, rounds and terms, never with time or messages."""
+    """What a node keeps and says by itself grows with silos, the manifest's rounds and the terms
+    for which there was time. No member can move any of these: what is due to one that is hostile
+    is on its account (`_charged`)."""
     silos, exchange = len(world.keys), node.exchange
-    terms = exchange.view.last_term()
-    newest = exchange.view.newest_experts.values()
-    rounds = 2 + max((said.body.round for said in newest), default=0)
-    longest = max(map(len, exchange.journals.chains.values()))
+    rounds = world.manifest.method.last_round + 2
+    terms = 4 + world.now / node.pace.term_s
+    debts = sum(account.written[node.me] for account in world.ledger.accounts.values())
+    written = len(exchange.journals.chains[node.me]) - debts
     sizes = {
         "records wait to be said": (len(node.unsaid), MAX_PENDING),
         "downloads at once": (len(node.fetching), silos + 3),
-        "duties are watched": (len(exchange.liveness.waiting), 2 * silos * (rounds + 1) + terms),
+        "duties are watched": (len(exchange.liveness.waiting), 2 * silos * rounds + terms),
         "nodes are heard": (len(exchange.liveness.signs), silos),
-        "entries are in one journal": (longest, 8 + silos + 5 * rounds + 12 * terms),
+        "entries are in its own journal": (written, 8 + silos + 5 * rounds + 12 * terms),
     }
     for what, (size, most) in sizes.items():
-        _require(world, size <= most, "bounded", f"{size} {what}, over {most}", [node.me])
+        _require(world, size <= most, "bounded", f"{size} {what}, over {most:.0f}", [node.me])
 
 
 def _speaks_once(world: World, sealed: Sealed) -> None:
@@ -168,6 +198,15 @@ def _no_silent_subset(world: World, node: Node, sealed: Sealed) -> None:
         _require(world, not hidden, "nobody is hidden", what, [node.me, *hidden], term=body.term)
 
 
+def _believes_no_lie(world: World, node: Node, sealed: Sealed) -> None:
+    """SPEC 6.4.1, 6.4.3: what a leader says of its student is checked by whoever reads it."""
+    body, view = sealed.entry.body, node.exchange.view
+    if isinstance(body, Endorse) and body.student in view.students:
+        lied = view.students[body.student].body.snapshot.digest in world.lies
+        what = "a student was endorsed whose record lies"
+        _require(world, not lied, "lies count for nothing", what, [node.me])
+
+
 def _fenced(world: World, node: Node, sealed: Sealed) -> None:
     """A leader that saw a later one elected publishes nothing."""
     body, leader = sealed.entry.body, node.exchange.view.last_leader()
@@ -203,6 +242,9 @@ def _has_what_it_needs(world: World, key: bytes, work: Work) -> None:
     spoilt = isinstance(work, Train) and not world.spoilt.isdisjoint(needed)
     what = f"round {getattr(work, 'round', 0)} is trained from a student that silos refused"
     _require(world, not spoilt, "bad students teach nobody", what, [key])
+    believed = isinstance(work, Train) and not world.lies.isdisjoint(needed)
+    what = f"round {getattr(work, 'round', 0)} is trained from a student whose record lies"
+    _require(world, not believed, "lies count for nothing", what, [key])
 
 
 def _beats_only_rise(world: World, key: bytes, node: Node) -> None:
@@ -215,6 +257,7 @@ def _beats_only_rise(world: World, key: bytes, node: Node) -> None:
 
 
 def _nothing_said_is_lost(world: World) -> None:
+    core = world.core()
     for host in world.living():
         if host.node is not None:
             chains = host.node.exchange.journals.chains.values()
@@ -223,7 +266,7 @@ def _nothing_said_is_lost(world: World) -> None:
             loud = [
                 said.entry.author
                 for said in lost
-                if not world.hosts[said.entry.author].dead and said.digest not in world.excused
+                if said.entry.author in core and said.digest not in world.excused
             ]
             _require(world, not loud, "nothing is lost", f"{len(loud)} records were lost", loud)
             strange = held - world.said.keys()
@@ -245,6 +288,14 @@ def _one_view(world: World) -> None:
         bad = latest is not None and latest.body.snapshot.digest in world.spoilt
         what = "a student was released that silos refused"
         _require(world, not bad, "bad students teach nobody", what, [node.me])
+        lied = latest is not None and latest.body.snapshot.digest in world.lies
+        what = "a student was released whose record lies"
+        _require(world, not lied, "lies count for nothing", what, [node.me])
+        for member, account in world.ledger.accounts.items():
+            size = weight(node.exchange.journals.chains[member], node.exchange.journals.forks)
+            what = f"{size} bytes of memory hold what one member said, of {account.size}"
+            most = K * account.size + RETAINED
+            _require(world, size <= most, "in proportion", what, [node.me, member])
 
 
 def _facts(view: View) -> tuple[object, ...]:

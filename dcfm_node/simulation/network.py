@@ -19,13 +19,21 @@ class Network:
         self._side: frozenset[bytes] = frozenset()
         """One half of the network; empty while it is whole."""
         self._one_way = False
+        self._cut: set[bytes] = set()
+        """To and from whom nothing passes any more, whatever else heals."""
+        self._mute: set[bytes] = set()
+        """From whom nothing passes any more."""
 
     def together(self, a: bytes, b: bytes) -> bool:
         """Whether a link between two nodes can stand."""
+        if a in self._cut or b in self._cut:
+            return False
         return self._one_way or (a in self._side) == (b in self._side)
 
     def passes(self, sender: bytes, receiver: bytes) -> bool:
         """Whether a message gets from one node to another, as far as cuts are concerned."""
+        if sender in self._mute or sender in self._cut or receiver in self._cut:
+            return False
         if self._one_way:
             return sender in self._side or receiver not in self._side
         return self.together(sender, receiver)
@@ -47,6 +55,10 @@ class Network:
     def split(self, side: Collection[bytes], *, one_way: bool) -> None:
         """Cut these off from the others, or let only their messages pass."""
         self._side, self._one_way = frozenset(side), one_way
+
+    def lose(self, key: bytes, *, hears: bool) -> None:
+        """Cut one off for good, or let nothing that it says pass."""
+        (self._mute if hears else self._cut).add(key)
 
     def heal(self) -> None:
         """Make the network whole again."""

@@ -7,6 +7,7 @@ from typing import Any
 from dcfm_node.simulation.faults import Fault, draw
 from dcfm_node.simulation.inflict import schedule
 from dcfm_node.simulation.invariants import ViolationError, check, check_end
+from dcfm_node.simulation.liveness import StallClock
 from dcfm_node.simulation.scenario import Scenario
 from dcfm_node.simulation.trace import Happening, document_of, line_of, relevant
 from dcfm_node.simulation.world import World
@@ -40,7 +41,7 @@ def simulate(
     """
     world = world or World(scenario, seed)
     schedule(world, draw(scenario, seed) if faults is None else faults)
-    world.run(check)
+    world.run(check, StallClock(scenario).look)
     check_end(world)
     return world
 

@@ -17,6 +17,7 @@ SHIPPED = Path(__file__).parent / "scenarios"
 """Where the wheel carries them; a source tree reads them where they are."""
 SOURCE = Path(__file__).parents[2] / "configs" / "scenarios"
 
+Fat = Literal["students", "joins", "epochs", "stale", "votes"]
 Record = Literal["join", "expert", "vote", "lease", "student", "endorse"]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Seconds = Annotated[float, Field(ge=0.0, le=1e6)]
@@ -109,6 +110,20 @@ class Scenario(Model):
     spoilers: Times = 0
     """Silos that distil bad students and checkpoints, endorse those, and refuse good ones."""
 
+    # Members whose keys or nodes are in bad hands, from the beginning to the end
+    fat: Times = 0
+    """Silos whose key writes as much as the protocol lets it, of what counts for nothing."""
+    fat_by: tuple[Fat, ...] = ("students", "epochs", "stale", "votes")
+    """By what: `hostile` says what each is. "joins" are dear to simulate."""
+    misjoined: Times = 0
+    """Silos whose key joins with label counts that fit no silo of the run."""
+    liars: Times = 0
+    """Leaders whose students name one teacher, nobody missing, and the end in every round."""
+    busy: Times = 0
+    """Silos that show progress for ever and publish nothing."""
+    core: bool = False
+    """Once faults stop, a quorum is sound and the others break for good."""
+
     # What must come of it, beside SPEC 8
     whole: bool = False
     """No student may lack a silo."""
@@ -121,13 +136,15 @@ class Scenario(Model):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        gone = self.deaths + self.forgers
+        gone = self.deaths + self.forgers + self.fat + self.misjoined + self.busy
         if gone and self.participation == "strict":
             raise ValueError(
                 "a strict run waits for the dead for ever; write tolerant, or deaths 0"
             )
-        if self.nodes - gone - self.leavers - self.spoilers < self.quorum:
-            raise ValueError("no majority is left; lower deaths, forgers, leavers or spoilers")
+        if self.core and self.participation == "strict":
+            raise ValueError("a strict run waits for the broken for ever; write tolerant")
+        if self.nodes - gone - self.leavers - self.spoilers - self.liars < self.quorum:
+            raise ValueError("no majority is left; lower deaths, leavers, or who is hostile")
         if self.nat and self.nodes - self.nat < 2:
             raise ValueError("nodes behind NAT need two others to dial; lower nat")
         if self.late >= self.nodes or self.slow > self.nodes:

@@ -10,22 +10,20 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from dcfm_node.records.entries import Snapshot
 from dcfm_node.simulation.faults import Fault
-from dcfm_node.simulation.host import Host, done, made_up_snapshot
+from dcfm_node.simulation.host import Host, done
+from dcfm_node.simulation.labour import Labour
+from dcfm_node.simulation.ledger import Ledger
 from dcfm_node.simulation.network import Network
 from dcfm_node.simulation.scenario import Scenario, manifest
 from dcfm_node.simulation.signing import HASHED, HashSigner, signers
 from dcfm_node.simulation.trace import Happening
 from dcfm_node.swarm.effects import (
     Cancel,
-    Checkpointed,
-    Distil,
     Drop,
     Durable,
     Effect,
     Event,
-    Examine,
     Fetch,
     Held,
     LinkDown,
@@ -33,17 +31,11 @@ from dcfm_node.swarm.effects import (
     Persist,
     PersistBeat,
     PersistFork,
-    Progressed,
     Received,
     Report,
-    Score,
     Send,
     Start,
     Tick,
-    Train,
-    Work,
-    Worked,
-    WorkFailed,
 )
 from dcfm_node.swarm.liveness import Pace
 from dcfm_node.swarm.node import Node
@@ -51,9 +43,8 @@ from dcfm_node.wire.envelope import OPENER, Sealed
 
 UNHEARD_S = 15.0
 """A link on which nothing is heard for so long is dead (SPEC 4.1.2)."""
-ADOPT_S = (0.0, 2.0)
-"""Between a worker's last step and the event: hashing and moving the file, which nothing stops."""
-
+QUOTA = 10_000
+"""No snapshot of a simulated run is larger, in bytes."""
 
 Check = Callable[["World", bytes, Sequence[Effect]], None]
 """Looks at the node of that key, which just carried these effects out."""
@@ -92,6 +83,18 @@ class World:
         """Silos whose students are bad."""
         self.spoilt: set[bytes] = set()
         """Digests of those, and of all that went on from one of their checkpoints."""
+        self.hostile: dict[bytes, str] = {}
+        """Silos whose node or key is in bad hands, and how."""
+        self.outside: set[bytes] = set()
+        """Silos on which nothing is built: hostile, or broken for good."""
+        self.offered: set[bytes] = set()
+        """Digests of snapshots that hostile programs serve."""
+        self.lies: set[bytes] = set()
+        """Digests of snapshots that are named by students who lie."""
+        self.ledger = Ledger()
+        self.cause: Event | None = None
+        """What the node that is checked just handled."""
+        self.labour = Labour(self)
         self.unchecked: list[Sealed] = []
         """Those that no invariant has seen."""
         self.leaders: dict[int, bytes] = {}
@@ -113,8 +116,12 @@ class World:
         """Do something at a time; ties keep their order."""
         heapq.heappush(self._queue, (when, next(self._order), what))
 
-    def run(self, check: Check) -> None:
-        """Run until everyone is done or the limit is reached, checking invariants as it goes."""
+    def run(self, check: Check, watch: Callable[["World"], None] = lambda world: None) -> None:
+        """Run until everyone is done or the limit is reached, checking invariants as it goes.
+
+        Args:
+            watch: looks at all of it now and then, once faults have stopped.
+        """
         self._check = check
         for key in self.keys:
             self.at(self.late_until.get(key, 0.0) + self.rng.uniform(0, 5), partial(self.boot, key))
@@ -123,20 +130,27 @@ class World:
                 break
             self.now, _, what = heapq.heappop(self._queue)
             what()
-            if count % 64 == 0 and self.now > self.scenario.quiet_s and self.over():
-                break
+            if count % 64 == 0 and self.now > self.scenario.quiet_s:
+                if self.over():
+                    break
+                watch(self)
 
     def faulty(self) -> bool:
         """Whether faults may still happen."""
         return self.now < self.scenario.quiet_s
 
+    def core(self) -> dict[bytes, Host]:
+        """Hosts that are up or will be again, and honest and sound: those must come to an end."""
+        out = self.outside
+        return {k: host for k, host in self.hosts.items() if not host.dead and k not in out}
+
     def living(self) -> list[Host]:
-        """Hosts that are up or will be again."""
-        return [host for host in self.hosts.values() if not host.dead]
+        """The same, without their keys."""
+        return list(self.core().values())
 
     def unfinished(self) -> list[bytes]:
         """Who is not up, done, and in possession of what it says is released."""
-        return [key for key, host in self.hosts.items() if not host.dead and not done(host)]
+        return [key for key, host in self.core().items() if not done(host)]
 
     def over(self) -> bool:
         """Everyone who will ever be is done, and all hold the same journals."""
@@ -173,6 +187,7 @@ class World:
             wall_ms=host.wall_ms,
             pace=Pace(gossip_s=self.scenario.gossip_s, term_s=8 * self.scenario.gossip_s),
             held=set(host.disk.held),
+            quota=QUOTA,
             opener=self._opener,
         )
         node.restore(host.disk.entries(), host.disk.proofs(), host.disk.epochs())
@@ -216,6 +231,7 @@ class World:
                 host.waiting.append(event)
             return
         effects = host.node.handle(event, self.now)
+        self.cause = event
         trap = self._sprung(key, effects)
         last = None if trap is None else round(trap.share * len(effects))
         for index, effect in enumerate(effects[:last]):
@@ -296,7 +312,7 @@ class World:
                 if isinstance(effect, Persist):
                     self._say(key, effect.sealed)
             case Start(work):
-                self._start(key, host, work)
+                self.labour.start(key, host, work)
             case Cancel():
                 host.work += 1
             case Drop(digest):
@@ -328,69 +344,10 @@ class World:
 
     def _served(self, key: bytes, digest: bytes) -> bool:
         others = ((other, self.hosts[other]) for other in self.network.links[key])
-        return any(
+        return digest in self.offered or any(
             host.node is not None
             and host.waiting is None
             and digest in host.disk.held
             and self.network.reaches(key, other)
             for other, host in others
         )
-
-    def _start(self, key: bytes, host: Host, work: Work) -> None:
-        host.work += 1
-        number, seconds = host.work, host.slowness * self.rng.uniform(*self.scenario.work_s)
-        for share in range(1, 10):
-            when = self.now + seconds * share / 10
-            self.at(when, partial(self._progress, key, number, work, share))
-        self.at(self.now + seconds, partial(self._finish, key, number, work))
-
-    def _progress(self, key: bytes, number: int, work: Work, share: int) -> None:
-        host = self.hosts[key]
-        if host.work != number:
-            return
-        self.deliver(key, Progressed(share, 10))
-        if isinstance(work, Distil) and share in (3, 6) and host.work == number:
-            self.deliver(key, Checkpointed(work, self._made(key, work, share), share))
-
-    def _finish(self, key: bytes, number: int, work: Work) -> None:
-        host = self.hosts[key]
-        if host.work != number or host.node is None:
-            return
-        ready = self.now + self.rng.uniform(*ADOPT_S)
-        if isinstance(work, Distil):
-            self.published["distil"] += 1
-            for trap in self.traps:
-                if (trap.record, trap.nth) == ("distil", self.published["distil"]):
-                    self.note(key, "fault", why=str(trap))
-                    self.stop(key, self.now + (trap.until or 0.0))
-                    ready += trap.until or 0.0
-        self.at(ready, partial(self._adopt, key, host.boots, work))
-
-    def _adopt(self, key: bytes, boot: int, work: Work) -> None:
-        """The work's outcome, if the process lives: a cancel comes too late now."""
-        host = self.hosts[key]
-        if host.node is None or host.boots != boot:
-            return
-        if isinstance(work, Score):
-            bad = (work.snapshot in self.spoilt) is not (key in self.spoilers)
-            loss = 2 * self.manifest.policy.endorse_ratio if bad else 1.0
-            self.deliver(key, Worked(work, None, {"holdout_loss": loss, "reference_loss": 1.0}))
-        elif isinstance(work, Examine):
-            peers = [author for author, _, _ in work.experts if author != key]
-            scores = {author: {"joint": 0.0, "composed": 0.0} for author in peers}
-            self.deliver(key, Worked(work, None, {}, scores))
-        elif host.disk.full:
-            self.deliver(key, WorkFailed(work, "no space left on device"))
-        else:
-            snapshot = self._made(key, work)
-            round_ = work.round if isinstance(work, Train) else 0
-            figures = {"ci_gap": 1.0 / (1 + round_), "holdout_loss": 1.0}
-            self.deliver(key, Worked(work, snapshot, figures))
-
-    def _made(self, key: bytes, work: Work, share: int | None = None) -> Snapshot:
-        host = self.hosts[key]
-        snapshot = made_up_snapshot(f"{key.hex()}{host.boots}{work}{share or ''}")
-        host.disk.held[snapshot.digest] = self.now
-        if isinstance(work, Distil) and (key in self.spoilers or work.resume in self.spoilt):
-            self.spoilt.add(snapshot.digest)
-        return snapshot

@@ -1,11 +1,11 @@
 """Election: who distils a round. One vote a term, a majority leads, later terms fence earlier ones.
 
 Terms rise over the whole run. In each the candidates are ranked by SHA-256 over (run id, round, how
-often it was tried, node id), so that the work moves about and nobody can choose to lead (SPEC 7). A leader that
-moves is kept, whatever a few nodes vote that lost sight of it; a new term needs a quorum in sight,
-so that a minority waits instead of counting terms. A node stands in one term at a time and leaves
-it when its own clock says so, or when an honest node must have: whoever opens many terms wins
-nothing, and makes nobody vote more often.
+often it was tried, node id), so that the work moves about and nobody can choose to lead (SPEC 7). A
+leader that moves is kept, whatever a few nodes vote that lost sight of it; a new term needs a
+quorum in sight, so that a minority waits instead of counting terms. A node stands in one term and
+leaves it when its own clock says so, or when an honest node must have: whoever opens many terms
+wins nothing, and makes nobody vote more often.
 """
 
 from collections.abc import Callable, Sequence

@@ -179,7 +179,7 @@ class Journals:
         del self._used[author][seq:]
 
     def _fork(self, one: Sealed, other: Sealed) -> Offered:
-        """A fork was proven: at once, and once more at most until time passed (each costs a view)."""
+        """A fork was proven: the first at once, lower ones as time passes: each costs a view."""
         author = one.entry.author
         if author in self.forks and author in self._replaced:
             return Offered.LATER

@@ -342,8 +342,8 @@ def _progress(s: Situation) -> dict[bytes, Snapshot]:
 
 
 def _resumable(s: Situation, teachers: Sequence[bytes], led_s: float) -> bytes | Waiting | None:
-    """The checkpoint to go on from, if there is one of this very student; None begins anew. One that
-    is not here is waited for, but for `stall_s` in all: more may be published for ever."""
+    """The checkpoint to go on from, if there is one of this very student; None begins anew. What is
+    not here is waited for, but for `stall_s` in all: more may be published for ever."""
     patient = led_s <= s.view.manifest.policy.stall_s
     found = [said for said in _checkpoints(s) if list(said.body.teachers) == teachers]
     for said in found:

@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dcfm_node.data import raw
+from dcfm_node.data.alike import first_alike
 from dcfm_node.data.source import holdout_mask, load
 from dcfm_node.data.spec import AttributeSource, IdxData, NpzData
 from dcfm_node.errors import DataError
@@ -37,6 +40,28 @@ def test_where_all_samples_are_alike_it_is_said(tmp_path: Path) -> None:
     data = load(NpzData(format="npz", path=tmp_path / "d.npz"), VECTORS)
     assert (len(data.x), len(data.holdout_x)) == (8, 1)
     assert "all samples are the same" in data.warnings[0]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2)), min_size=2, max_size=40),
+    st.floats(0.001, 0.999),
+)
+def test_every_split_keeps_what_is_alike_together(
+    samples: list[tuple[int, int]], fraction: float
+) -> None:
+    values, labels = np.array(samples).T
+    x = np.repeat(values[:, None].astype(np.float32), 2, axis=1)
+    first = first_alike(x)
+    assert (values[first] == values).all()
+    assert all(first[i] == samples_of[0] for samples_of in _alike(values) for i in samples_of)
+    held = holdout_mask(labels[:, None], fraction, 0, first)
+    assert 1 <= held.sum() < len(values)
+    if len(set(values.tolist())) > 1:
+        assert not set(values[held].tolist()) & set(values[~held].tolist())
+
+
+def _alike(values: np.ndarray) -> list[np.ndarray]:
+    return [np.flatnonzero(values == value) for value in np.unique(values)]
 
 
 def test_without_repeats_the_split_is_what_it_was() -> None:

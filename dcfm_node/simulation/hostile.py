@@ -1,0 +1,173 @@
+"""Members whose key a hostile program holds: it says what fits SPEC 3.6 and serves nobody.
+
+Each is one of the kinds that real nodes met. Their node is gone; what they say goes to every peer
+that has a link with them, as a link would bring it, and is charged to them (see `ledger`).
+"""
+
+from collections.abc import Iterable
+from functools import partial
+
+from dcfm_node.records.entries import (
+    Body,
+    Endorse,
+    Entry,
+    Expert,
+    Join,
+    Label,
+    Snapshot,
+    Student,
+    Vote,
+)
+from dcfm_node.records.manifest import MAX_COMBINATIONS
+from dcfm_node.records.messages import Entries
+from dcfm_node.simulation.host import made_up_snapshot
+from dcfm_node.simulation.world import World
+from dcfm_node.swarm.effects import Received
+from dcfm_node.swarm.exchange import how_many_fit
+from dcfm_node.wire.envelope import Sealed, run_id, seal_entry
+
+MANY = 240
+"""Records of a fat journal, and replacements under rising epochs."""
+JOINS = 6
+PIECE = 60
+"""Records in one message, so that amplification by message shows as well as by record."""
+
+
+CHASE_S = 0.2
+"""Between two votes of one that keeps others from electing anybody."""
+
+
+class Member:
+    """The hostile program of one silo: it goes on from what its disk holds."""
+
+    def __init__(self, world: World, key: bytes) -> None:
+        self._world, self.key = world, key
+        host = world.hosts[key]
+        self._signer = host.signer
+        self.chain = list(host.disk.chains.get(key, ()))
+        self._run = run_id(world.manifest)
+
+    def say(self, body: Body, *, at: int | None = None, epoch: int | None = None) -> Sealed:
+        """The next entry, or one in place of another under a higher epoch."""
+        kept = self.chain[:at]
+        entry = Entry(
+            run=self._run,
+            author=self.key,
+            epoch=epoch if epoch is not None else kept[-1].entry.epoch if kept else 1,
+            seq=len(kept),
+            prev=kept[-1].digest if kept else self._run,
+            time_ms=0,
+            body=body,
+        )
+        sealed = seal_entry(entry, self._signer)
+        self.chain = [*kept, sealed]
+        self._world.ledger.said(sealed)
+        self._world.said[sealed.digest] = sealed
+        return sealed
+
+    def tell(self, said: Iterable[Sealed]) -> None:
+        """Send entries to all peers, in as many messages as they take."""
+        envelopes = [sealed.envelope for sealed in said]
+        while envelopes:
+            size = min(PIECE, how_many_fit(envelopes))
+            piece, envelopes = tuple(envelopes[:size]), envelopes[size:]
+            message = Entries(run=self._run, entries=piece, beats=())
+            self._world.ledger.sent(self.key, piece)
+            for peer in self._world.network.links[self.key]:
+                if self._world.network.passes(self.key, peer):
+                    self._world.deliver(peer, Received(self.key, message))
+
+
+def fatten(world: World, key: bytes, how: str) -> None:
+    """Write as much as the protocol lets one, of what counts for nothing.
+
+    Args:
+        how: "students" without a lease over quota; "joins" of as many counts as there may be;
+            "epochs": one entry replaced again and again under rising ones; "stale": and then what
+            was replaced, said again; "votes" of ever later terms.
+    """
+    member = Member(world, key)
+    member.tell(member.chain)
+    match how:
+        case "epochs":
+            member.tell([member.say(_nothing(0))])
+            at, epoch = len(member.chain) - 1, member.chain[-1].entry.epoch
+            member.tell(member.say(_nothing(n), at=at, epoch=epoch + n) for n in range(1, MANY))
+        case "stale":
+            old = member.say(_nothing(0))
+            at, epoch = old.entry.seq, old.entry.epoch + 1
+            newer = [member.say(_nothing(1), at=at, epoch=epoch)]
+            member.tell([*newer, *(member.say(_nothing(n)) for n in range(2, MANY))])
+            for _ in range(2):
+                member.tell([old] * PIECE)
+        case "votes":
+            _chase(world, member, MANY)
+        case "joins":
+            member.tell(member.say(_join(n)) for n in range(JOINS))
+        case "students":
+            member.tell(member.say(_student(n)) for n in range(MANY))
+
+
+def _chase(world: World, member: Member, left: int) -> None:
+    """Whenever a leader is elected, open a later term for it."""
+    nodes = [host.node for host in world.living() if host.node is not None]
+    views = [(node.exchange.view, node.step) for node in nodes if node.step is not None]
+    rounds = [step.phase.round for _, step in views if step.phase.stage == "distil"]
+    if rounds:
+        term = 1 + max(view.last_term() for view, _ in views)
+        vote = Vote(term=term, round=rounds[0], candidate=member.key)
+        member.tell([member.say(vote)])
+    if left and world.unfinished():
+        world.at(world.now + CHASE_S, partial(_chase, world, member, left - bool(rounds)))
+
+
+def _nothing(number: int) -> Endorse:
+    """Of a student that nobody knows."""
+    return Endorse(student=number.to_bytes(32, "big"), metrics={})
+
+
+def _join(number: int) -> Join:
+    counts = tuple(((n % 1_000,), number) for n in range(MAX_COMBINATIONS))
+    return Join(name="silo", distils=False, version=str(number), counts=counts)
+
+
+def _student(number: int) -> Student:
+    """Under no lease, and larger than any snapshot of the run."""
+    digest = number.to_bytes(32, "big")
+    return Student(
+        term=1,
+        round=0,
+        lease=digest,
+        snapshot=Snapshot(digest=digest, size=2**33),
+        teachers=(digest,),
+        missing=(),
+        resumed=None,
+        final=False,
+        seed=0,
+        version="",
+        metrics={},
+    )
+
+
+def misjoin(world: World, key: bytes, how: str) -> None:
+    """Join with counts that fit no silo of the run, and publish an expert that anyone can fetch.
+
+    Args:
+        how: an index out of "range", a label of another "length", none ("empty"), or none above
+            "zero".
+    """
+    member = Member(world, key)
+    counts: dict[str, tuple[tuple[Label, int], ...]] = {
+        "range": (((0, 0), 10), ((1_000, 1_000), 500)),
+        "length": (((0, 0, 0), 10),),
+        "empty": (),
+        "zero": (((0, 0), 0),),
+    }
+    snapshot = made_up_snapshot(f"{key.hex()} misjoined")
+    world.offered.add(snapshot.digest)
+    member.tell(
+        [
+            member.say(Join(name="silo", distils=False, version="", counts=counts[how])),
+            member.say(Expert(round=0, snapshot=snapshot, parents=(), metrics={})),
+        ]
+    )

@@ -1,0 +1,134 @@
+"""What simulated workers do: it takes its time, and comes out as their node's kind makes it."""
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dcfm_node.records.entries import Snapshot
+from dcfm_node.simulation.host import Host, fits, made_up_snapshot
+from dcfm_node.swarm.effects import (
+    Checkpointed,
+    Distil,
+    Examine,
+    Progressed,
+    Score,
+    Train,
+    Work,
+    Worked,
+    WorkFailed,
+)
+
+if TYPE_CHECKING:
+    from dcfm_node.simulation.world import World
+
+ADOPT_S = (0.0, 2.0)
+"""Between a worker's last step and the event: hashing and moving the file, which nothing stops."""
+BUSY_S = 5.0
+"""Between two signs of progress of a member that never gets anything done."""
+
+
+class Labour:
+    """The workers of all hosts."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def start(self, key: bytes, host: Host, work: Work) -> None:
+        """Begin a piece of work; whatever was begun before comes to nothing."""
+        world = self._world
+        host.work += 1
+        if world.hostile.get(key) == "is busy for ever":
+            self._seem_busy(key, host.work, 1)
+            return
+        number, seconds = host.work, host.slowness * world.rng.uniform(*world.scenario.work_s)
+        for share in range(1, 10):
+            when = world.now + seconds * share / 10
+            world.at(when, partial(self._progress, key, number, work, share))
+        world.at(world.now + seconds, partial(self._finish, key, number, work))
+
+    def _seem_busy(self, key: bytes, number: int, done: int) -> None:
+        """Done one step, done none, done one: beats differ for ever, and nothing is published."""
+        world = self._world
+        if world.hosts[key].work == number and world.now < world.scenario.limit_s:
+            world.deliver(key, Progressed(done, 10))
+            again = partial(self._seem_busy, key, number, 1 - done)
+            world.at(world.now + BUSY_S, again)
+
+    def _progress(self, key: bytes, number: int, work: Work, share: int) -> None:
+        world, host = self._world, self._world.hosts[key]
+        if host.work != number:
+            return
+        world.deliver(key, Progressed(share, 10))
+        if isinstance(work, Distil) and share in (3, 6) and host.work == number:
+            world.deliver(key, Checkpointed(work, self._made(key, work, share), share))
+
+    def _finish(self, key: bytes, number: int, work: Work) -> None:
+        world, host = self._world, self._world.hosts[key]
+        if host.work != number or host.node is None:
+            return
+        ready = world.now + world.rng.uniform(*ADOPT_S)
+        if isinstance(work, Distil):
+            world.published["distil"] += 1
+            for trap in world.traps:
+                if (trap.record, trap.nth) == ("distil", world.published["distil"]):
+                    world.note(key, "fault", why=str(trap))
+                    world.stop(key, world.now + (trap.until or 0.0))
+                    ready += trap.until or 0.0
+        world.at(ready, partial(self._adopt, key, host.boots, work))
+
+    def _adopt(self, key: bytes, boot: int, work: Work) -> None:
+        """The work's outcome, if the process lives: a cancel comes too late now."""
+        world, host = self._world, self._world.hosts[key]
+        if host.node is None or host.boots != boot:
+            return
+        joins = host.node.exchange.view.joins
+        if not all(author in joins and fits(joins[author], world.manifest) for author in _of(work)):
+            world.deliver(key, WorkFailed(work, "the label counts of a silo fit no run"))
+        elif isinstance(work, Score):
+            bad = (work.snapshot in world.spoilt) is not (key in world.spoilers)
+            loss = 2 * world.manifest.policy.endorse_ratio if bad else 1.0
+            world.deliver(key, Worked(work, None, {"holdout_loss": loss, "reference_loss": 1.0}))
+        elif isinstance(work, Examine):
+            peers = [author for author, _, _ in work.experts if author != key]
+            scores = {author: {"joint": 0.0, "composed": 0.0} for author in peers}
+            world.deliver(key, Worked(work, None, {}, scores))
+        elif host.disk.full:
+            world.deliver(key, WorkFailed(work, "no space left on device"))
+        else:
+            snapshot = self._made(key, work)
+            round_ = work.round if isinstance(work, Train) else 0
+            figures = {"ci_gap": 1.0 / (1 + round_), "holdout_loss": 1.0}
+            told = self._told(key, work, snapshot)
+            world.deliver(key, Worked(told, snapshot, figures))
+
+    def _told(self, key: bytes, work: Work, snapshot: Snapshot) -> Work:
+        """What a student's record will say it was made from: of a liar's, one teacher, nobody
+        missing, and the end, whatever the round."""
+        world = self._world
+        if world.hostile.get(key) != "lies as a leader" or not isinstance(work, Distil):
+            return work
+        lie = replace(work, teachers=work.teachers[:1], missing=(), final=True)
+        if lie != work:
+            world.lies.add(snapshot.digest)
+        return lie
+
+    def _made(self, key: bytes, work: Work, share: int | None = None) -> Snapshot:
+        world, host = self._world, self._world.hosts[key]
+        snapshot = made_up_snapshot(f"{key.hex()}{host.boots}{work}{share or ''}")
+        host.disk.held[snapshot.digest] = world.now
+        spoilt = isinstance(work, Distil) and work.resume in world.spoilt
+        if isinstance(work, Distil) and (key in world.spoilers or spoilt):
+            world.spoilt.add(snapshot.digest)
+        return snapshot
+
+
+def _of(work: Work) -> list[bytes]:
+    """Silos whose label counts a worker reads."""
+    match work:
+        case Train(peers=peers):
+            return [author for author, _ in peers]
+        case Distil(teachers=teachers):
+            return [author for author, _, _ in teachers]
+        case Examine(experts=experts):
+            return [author for author, _, _ in experts]
+    return []
