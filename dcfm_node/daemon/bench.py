@@ -72,15 +72,9 @@ class Bench:
         """
         try:
             self._begin(work, node, data)
-        except (Failed, OSError) as error:
-            self._not_begun(work, str(error))
         except Exception as error:
-            log.error("defect", exc_info=error)
-            self._not_begun(work, f"{type(error).__name__}: {error}")
-
-    def _not_begun(self, work: Work, why: str) -> None:
-        self._present = None
-        self._fail(work, f"it cannot be begun: {why}")
+            self._present = None
+            self._fail(work, f"it cannot be begun: {_words(error)}")
 
     def _begin(self, work: Work, node: Node, data: str) -> None:
         job = job_for(
@@ -143,17 +137,18 @@ class Bench:
         self._put(WorkFailed(work, reason.replace("\n  fix: ", "; ")))
 
     async def _adopt(self, work: Work, output: Path, done: Done) -> None:
-        if isinstance(work, Score | Examine):
-            scores = {self._silos[name]: given for name, given in done.scores.items()}
-            self._put(Worked(work, None, done.metrics, scores))
-            return
+        """Hand over what was made, or tell why not: the swarm waits for one of them."""
         try:
+            if isinstance(work, Score | Examine):
+                scores = {self._silos[name]: given for name, given in done.scores.items()}
+                self._put(Worked(work, None, done.metrics, scores))
+                return
             delta = await asyncio.to_thread(self._delta, self._base, output)
             snapshot = await asyncio.to_thread(self._snapshots.adopt, output)
-        except OSError as error:
-            self._fail(work, f"what it made cannot be kept: {error}")
-            return
-        self._put(Worked(work, snapshot, done.metrics, delta=delta))
+        except Exception as error:
+            self._fail(work, f"what it made cannot be kept: {_words(error)}")
+        else:
+            self._put(Worked(work, snapshot, done.metrics, delta=delta))
 
     def _delta(self, base: Path | None, output: Path) -> Delta | None:
         """What changed since the base, adopted too, if that is smaller."""
@@ -178,6 +173,14 @@ class Bench:
         if path is None:
             raise AssertionError(f"snapshot {digest.hex()[:8]} was said to be held")
         return path
+
+
+def _words(error: Exception) -> str:
+    """Why something failed; the log has the traceback where it is a defect of ours."""
+    if isinstance(error, Failed | OSError):
+        return str(error)
+    log.error("defect", exc_info=error)
+    return f"{type(error).__name__}: {error}"
 
 
 def _rounded(metrics: dict[str, float]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """What the worker makes of work, and what is said of work that fails."""
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,9 +10,18 @@ import pytest
 from dcfm_node.daemon.bench import Bench
 from dcfm_node.daemon.explain import failing
 from dcfm_node.store.snapshots import SnapshotStore
-from dcfm_node.swarm.effects import Distil, Event, Progressed, Train, Work, Worked, WorkFailed
+from dcfm_node.swarm.effects import (
+    Distil,
+    Event,
+    Examine,
+    Progressed,
+    Train,
+    Work,
+    Worked,
+    WorkFailed,
+)
 from dcfm_node.swarm.failing import MAX_FAILURES
-from dcfm_node.worker.messages import Broken, Job, Progress
+from dcfm_node.worker.messages import Broken, Done, Job, Progress
 from tests.unit.swarm.builders import Run, snapshot
 from tests.unit.swarm.test_node import started
 
@@ -33,7 +43,7 @@ class Table:
             SnapshotStore(folder),
             folder / "work",
             put=self.events.append,
-            spawn=lambda coroutine: coroutine.close(),
+            spawn=asyncio.run,  # type: ignore[arg-type]
         )
 
     def fail(self, work: Work, reason: str) -> None:
@@ -92,3 +102,25 @@ def test_lines_of_other_jobs_are_let_pass(table: Table) -> None:
     assert table.events == []
     table.bench.hear(Progress(key=table.jobs[0].key, done=1, total=2, metrics={}))
     assert table.events == [Progressed(1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("work", "done", "why"),
+    [
+        (LOCAL, {}, "No such file"),
+        (Train("local", 1), {"file": b""}, "is empty"),
+        (Examine(0, ()), {"scores": {"nobody": {}}}, "KeyError"),
+    ],
+)
+def test_what_cannot_be_handed_over_has_failed_and_is_not_waited_for(
+    table: Table, work: Work, done: dict[str, Any], why: str
+) -> None:
+    table.bench.start(work, table.node, "")
+    job = table.jobs[-1]
+    if "file" in done:
+        job.output.write_bytes(done.pop("file"))
+    table.bench.hear(Done(key=job.key, metrics={}, **done))
+    (event,) = table.events
+    assert isinstance(event, WorkFailed)
+    assert event.reason.startswith("what it made cannot be kept: ")
+    assert why in event.reason
