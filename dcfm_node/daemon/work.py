@@ -68,7 +68,7 @@ def job_for(
                 teachers=teachers((author, digest) for author, _, digest in work.teachers),
             )
         case Score():
-            members = (view.taught_by(work.snapshot) or ()) if manifest.method.ensemble else ()
+            members = view.taught(work.student) if manifest.method.ensemble else ()
             return made(
                 "score",
                 (work.student, work.reference),

@@ -33,6 +33,9 @@ BUNDLE_DOMAIN = b"dcfm-node/bundle/1\0"
 HANDOVER_DOMAIN = b"dcfm-node/handover/1\0"
 RUN_DOMAIN = b"dcfm-node/run/1\0"
 
+MAX_TOLD = 80
+"""Characters of a peer's own words in an error."""
+
 AnyModel = TypeVar("AnyModel", bound=Model)
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
 
@@ -257,6 +260,7 @@ def _open(
 
 
 def _first(error: ValidationError) -> str:
+    """What is wrong first, cut short: names of fields and of kinds are a peer's own words."""
     detail = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in detail["loc"])
-    return f"{place}: {detail['msg']}"
+    place = ".".join(str(part)[:MAX_TOLD] for part in detail["loc"][:4])
+    return f"{place}: {detail['msg'][: 2 * MAX_TOLD]}"

@@ -123,7 +123,10 @@ class Case:
 
     def __init__(self, kind: str) -> None:
         self.run, self.kind = Run(4, participation="tolerant"), KINDS[kind]
-        self.authors = [Author(HashSigner(key), self.run.id) for key in self.run.keys]  # type: ignore[arg-type]
+        self.authors = [
+            Author(HashSigner(author.key), self.run.id, author.name)  # type: ignore[arg-type]
+            for author in self.run.authors
+        ]  # type: ignore[arg-type]
         self.member, self.other = self.authors[1], self.authors[2]
         self.said = 0
         self.opened: list[bytes] = []

@@ -155,7 +155,7 @@ def test_snapshots_beyond_what_a_bundle_may_hold_are_not_read(tmp_path: Path) ->
         path = folder / "snapshots" / f"{digest.hex()}.safetensors"
         path.touch()
         os.truncate(path, MAX_SNAPSHOT_BYTES)
-    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0))
+    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0, duty_s=1.0))
     made = label(run.manifest, run.keys[1], node.journals, held, sha256(b""))
     (folder / "bundle").write_bytes(seal_bundle(made, run.authors[1].signer))
     (folder / "entries").write_bytes(b"")
