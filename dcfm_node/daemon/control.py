@@ -12,7 +12,7 @@ from dcfm_node.api.server import Answer
 from dcfm_node.daemon.bench import Bench
 from dcfm_node.daemon.courier import Courier
 from dcfm_node.daemon.disk import Disk
-from dcfm_node.daemon.explain import explain
+from dcfm_node.daemon.explain import explain, failing
 from dcfm_node.daemon.facts import journal_facts, student_facts, students_facts
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.status import status
@@ -89,6 +89,7 @@ class Control:
             *self.disk.problems(),
             *self.own_troubles.problems(),
             *self.trainer.problems(),
+            *failing(self.node),
             *self.bench.problems(),
             *self.ready.warnings,
             *self.network.problems(),

@@ -91,11 +91,7 @@ def status(
 
 
 def starting(name: str, manifest: Manifest, doing: str) -> dict[str, Any]:
-    """What there is to say before the training process is ready.
-
-    Args:
-        doing: what that does, as the end of a sentence.
-    """
+    """What there is to say before the training process, which does this, is ready."""
     return {
         "schema": SCHEMA,
         "node": name,

@@ -57,6 +57,15 @@ class Network:
     def traffic(self) -> dict[bytes, tuple[int, int]]:
         return {}
 
+    def problems(self) -> list[str]:
+        return []
+
+    def ways(self) -> dict[bytes, Any]:
+        return {}
+
+    def crowds(self) -> dict[str, Any]:
+        return {}
+
 
 class Worker:
     """Takes jobs and does none."""
