@@ -19,13 +19,24 @@ from dcfm_node.net.peers import (
     LinkPeer,
     Received,
     Refused,
+    Twice,
     Up,
     Way,
 )
 from dcfm_node.net.reach import background
 from dcfm_node.records.messages import MAX_MESSAGE_BYTES
 
-__all__ = ["Down", "Flooded", "LinkEvent", "LinkPeer", "Links", "Received", "Refused", "Up"]
+__all__ = [
+    "Down",
+    "Flooded",
+    "LinkEvent",
+    "LinkPeer",
+    "Links",
+    "Received",
+    "Refused",
+    "Twice",
+    "Up",
+]
 
 QUEUE = 64
 SILENCE_S = 15.0

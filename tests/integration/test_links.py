@@ -17,7 +17,7 @@ from dcfm_node.net.curve import RawSocket, dialling_socket
 from dcfm_node.net.door import LINKS_AT_ONCE
 from dcfm_node.net.links import Down, LinkEvent, LinkPeer, Links, Received, Refused, Up
 from dcfm_node.net.listener import MAX_ROUTES
-from dcfm_node.net.peers import Faulted
+from dcfm_node.net.peers import Faulted, Twice
 from dcfm_node.records.messages import MAX_MESSAGE_BYTES
 
 WAIT_S = 20.0
@@ -426,6 +426,7 @@ def test_a_key_that_two_nodes_use_is_known_by_both_speaking(
                 while not server.links.ways()[silo.id].hosts:
                     await asyncio.sleep(0.05)
             assert server.links.ways()[silo.id].hosts == ("127.0.0.1", "127.0.0.1")
+            assert server.events.count(Twice(silo.id, ("127.0.0.1", "127.0.0.1"))) == 1
             assert server.links.ways()[other.id].hosts == ()
 
     asyncio.run(scenario())
