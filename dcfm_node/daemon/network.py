@@ -194,6 +194,8 @@ class Network:
                 self._on_refused(event, "control")
             case Faulted():
                 self._on_fault("control", event)
+            case links.Twice(peer, hosts):
+                log.error("key_used_twice", peer=self._names[peer], hosts=hosts)
             case links.Flooded(peer, dropped):
                 self._accuse(peer, "flood", f"sent {dropped} messages more than it may")
 
@@ -224,7 +226,7 @@ class Network:
         elif event.link_key is not None:
             self._on_stranger(event.link_key, event)
         else:
-            log.warning("handshake_failed", address=event.address, why=event.reason)
+            log.warning("turned_away", address=event.address, why=event.reason)
 
     def _on_dialled(self, event: links.Refused, plane: str) -> None:
         told = {"peer": event.name, "plane": plane, "address": event.address}
