@@ -38,7 +38,8 @@ def call(state: Path, command: str, *, timeout_s: float = 30.0, **arguments: Any
     if "starting" in answer:
         raise Starting(answer["starting"])
     if "error" in answer:
-        raise Failed(answer["error"], where=answer.get("where", ""), fix=answer.get("fix", ""))
+        place = {"where": answer.get("where", ""), "fix": answer.get("fix", "")}
+        raise Failed(answer["error"], **place, more=answer.get("more", ()))
     return answer
 
 

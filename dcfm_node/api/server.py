@@ -74,7 +74,8 @@ async def _reply(line: bytes, handler: Handler) -> bytes:
         answer = handler(command, request)
         return _encoded(answer if isinstance(answer, dict) else await answer)
     except UserError as error:
-        return _encoded({"error": error.what, "where": error.where, "fix": error.fix})
+        place = {"where": error.where, "fix": error.fix}
+        return _encoded({"error": error.what, **place, "more": list(error.more)})
     except (TypeError, ValueError) as error:
         return _encoded({"error": f"the arguments of {command!r} do not fit: {error}"})
     except Exception as error:

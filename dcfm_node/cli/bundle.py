@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dcfm_node.store.audit import Audit
 
 IMPORT_TIMEOUT_S = 3_600.0
+_COPY = "copy it again, whole, or ask its site for another"
 
 app = typer.Typer(
     help="Records and snapshots in a folder, for a site without a network: export, import, verify.",
@@ -120,6 +121,9 @@ def verify(
         found = audit(read_bundle(folder, manifest), manifest)
     except PeerError as error:
         raise _refused(folder, error) from error
+    except OSError as error:
+        where = str(error.filename or folder)
+        raise Failed(f"cannot be read: {error.strerror}", where=where, fix=_COPY) from error
     answer(_document(found, manifest), as_json, _verified_text)
 
 
@@ -150,7 +154,7 @@ def _refused(folder: Path, error: PeerError) -> Failed:
     return Failed(
         f"the bundle does not hold: {error}",
         where=str(folder),
-        fix="do not import it; copy it again, whole, or ask its site for another",
+        fix=f"do not import it; {_COPY}",
     )
 
 

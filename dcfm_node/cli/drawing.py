@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from dcfm_node.config.run import least_bytes
 from dcfm_node.errors import ConfigError, Failed, PeerError
 from dcfm_node.files import read_bounded
 from dcfm_node.flow import networks, owners
@@ -90,9 +91,7 @@ def _schema(manifest: Manifest, counts: Mapping[str, Counts]) -> Schema:
     Raises:
         PeerError: more than a snapshot can (SPEC 5.1).
     """
-    # An MLP has that many weights at least; torch cannot even name the shape of some.
-    features = math.prod(manifest.sample_shape) if manifest.network.kind == "mlp" else 1
-    least = features * manifest.network.width * manifest.transfer.width
+    least = least_bytes(manifest)  # torch cannot even name the shapes of some that take more
     expert = networks.schema(manifest) if least <= MAX_SNAPSHOT_BYTES else {}
     trained = manifest.method.ensemble and manifest.method.routing == "trained"
     router = owners.schema(manifest, len(manifest.roster)) if expert and trained else {}

@@ -78,7 +78,7 @@ def main() -> None:
     except UsageError as error:
         if not as_json:
             usage = error.ctx.get_usage().split("\n") if error.ctx is not None else []
-            say(*usage, *f"Error: {error.format_message()}".split("\n"), err=True)
+            say(*usage, f"Error: {error.format_message()}", err=True)
             sys.exit(error.exit_code)
         command = error.ctx.command_path if error.ctx is not None else PROGRAM
         fix = f"see '{command} --help'"

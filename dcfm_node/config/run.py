@@ -1,5 +1,6 @@
 """run.toml: what all nodes of a run must agree on, as its manifest."""
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,8 @@ from dcfm_node.records.manifest import (
     Transfer,
     differing_fields,
 )
+from dcfm_node.records.messages import MAX_MANIFEST_BYTES
+from dcfm_node.wire.envelope import manifest_bytes
 
 
 def _from_hex(value: Any) -> Any:
@@ -85,7 +88,7 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
         raise document.error(wrong)
     silos = [Silo(name=name, key=known[name].sign_key) for name in sorted(roster)]
     try:
-        return Manifest(
+        manifest = Manifest(
             name=run.name,
             sample_shape=run.sample_shape,
             attributes=run.attribute,
@@ -101,6 +104,22 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
             str(detail.get("ctx", {}).get("error", detail["msg"])) for detail in error.errors()
         ]
         raise document.error([_problem(what) for what in found]) from None
+    if (size := len(manifest_bytes(manifest))) > MAX_MANIFEST_BYTES:  # no message could bear it
+        what = f"makes a manifest of {size} bytes, {MAX_MANIFEST_BYTES} at most"
+        raise document.error([Problem((), what, "shorten the attributes' values")])
+    if (size := least_bytes(manifest)) > MAX_SNAPSHOT_BYTES:
+        what = f"its weights take {size} bytes, and a snapshot {MAX_SNAPSHOT_BYTES} at most"
+        fix = "choose a smaller network.width or sample_shape"
+        raise document.error([Problem(("network", "width"), what, fix)])
+    return manifest
+
+
+def least_bytes(manifest: Manifest) -> int:
+    """What a snapshot of a run's network takes at least: the first and last of its layers."""
+    network, outer = manifest.network, math.prod(manifest.sample_shape)
+    if network.kind == "unet":
+        outer = 9 * manifest.sample_shape[0]
+    return 2 * outer * network.width * manifest.transfer.width
 
 
 def differing(document: toml.Document, manifest: Manifest) -> list[str]:

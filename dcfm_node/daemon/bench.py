@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -23,27 +22,12 @@ from dcfm_node.swarm.effects import (
     Work,
     Worked,
     WorkFailed,
-    activity_of,
 )
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.outcome import base_of
 from dcfm_node.worker.messages import Broken, Done, Hindered, Line, Progress, Ready, Saved, Starting
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A job that failed: of what kind, which, how often in a row, and why the last time."""
-
-    kind: str
-    key: str
-    times: int
-    reason: str
-
-    def __str__(self) -> str:
-        often = f"{self.times} times" if self.times > 1 else "once"
-        return f"its work ({self.kind}) failed {often} and is tried again: {self.reason}"
 
 
 class Bench:
@@ -74,14 +58,12 @@ class Bench:
         self._base: Path | None = None
         self._width = 4
         self.metrics: dict[str, float] = {}
-        self._failures: dict[str, Failure] = {}
         self._hindrance = ""
 
     def problems(self) -> list[str]:
-        """What failed, until work of its kind succeeds, and why there are no checkpoints."""
-        failed = [str(failure) for failure in self._failures.values()]
+        """Why there are no checkpoints. What fails, the swarm knows and counts."""
         hindered = f"its training goes on without checkpoints: {self._hindrance}"
-        return failed + [hindered] * bool(self._hindrance)
+        return [hindered] * bool(self._hindrance)
 
     def start(self, work: Work, node: Node, data: str) -> None:
         """Begin a piece of work, or resume it from its checkpoint; `data` is the data's digest.
@@ -90,15 +72,9 @@ class Bench:
         """
         try:
             self._begin(work, node, data)
-        except (Failed, OSError) as error:
-            self._not_begun(work, str(error))
         except Exception as error:
-            log.error("defect", exc_info=error)
-            self._not_begun(work, f"{type(error).__name__}: {error}")
-
-    def _not_begun(self, work: Work, why: str) -> None:
-        self._present = None
-        self._fail(work, f"it cannot be begun: {why}")
+            self._present = None
+            self._fail(work, f"it cannot be begun: {_words(error)}")
 
     def _begin(self, work: Work, node: Node, data: str) -> None:
         job = job_for(
@@ -148,7 +124,6 @@ class Bench:
                 log.warning("checkpoints_hindered", why=reason or "no more")
             case Done():
                 self._present, self._hindrance = None, ""
-                self._failures.pop(activity_of(work), None)
                 log.info("work_done", job=key, **_rounded(line.metrics))
                 self._spawn(self._adopt(work, output, line))
             case Broken():
@@ -156,28 +131,24 @@ class Bench:
                 if isinstance(work, Distil) and work.resume is not None:
                     # What was made on from another's checkpoint may be what failed.
                     output.with_suffix(".checkpoint").unlink(missing_ok=True)
-                self._fail(work, line.reason, key)
+                self._fail(work, line.reason)
 
-    def _fail(self, work: Work, reason: str, key: str = "") -> None:
-        """Of each kind of work the last failure is kept, and how often that very job failed."""
-        kind, reason = activity_of(work), reason.replace("\n  fix: ", "; ")
-        before = self._failures.get(kind)
-        times = before.times + 1 if before is not None and before.key == key else 1
-        self._failures[kind] = Failure(kind, key, times, reason)
-        self._put(WorkFailed(work, reason))
+    def _fail(self, work: Work, reason: str) -> None:
+        self._put(WorkFailed(work, reason.replace("\n  fix: ", "; ")))
 
     async def _adopt(self, work: Work, output: Path, done: Done) -> None:
-        if isinstance(work, Score | Examine):
-            scores = {self._silos[name]: given for name, given in done.scores.items()}
-            self._put(Worked(work, None, done.metrics, scores))
-            return
+        """Hand over what was made, or tell why not: the swarm waits for one of them."""
         try:
+            if isinstance(work, Score | Examine):
+                scores = {self._silos[name]: given for name, given in done.scores.items()}
+                self._put(Worked(work, None, done.metrics, scores))
+                return
             delta = await asyncio.to_thread(self._delta, self._base, output)
             snapshot = await asyncio.to_thread(self._snapshots.adopt, output)
-        except OSError as error:
-            self._fail(work, f"what it made cannot be kept: {error}", output.stem)
-            return
-        self._put(Worked(work, snapshot, done.metrics, delta=delta))
+        except Exception as error:
+            self._fail(work, f"what it made cannot be kept: {_words(error)}")
+        else:
+            self._put(Worked(work, snapshot, done.metrics, delta=delta))
 
     def _delta(self, base: Path | None, output: Path) -> Delta | None:
         """What changed since the base, adopted too, if that is smaller."""
@@ -202,6 +173,14 @@ class Bench:
         if path is None:
             raise AssertionError(f"snapshot {digest.hex()[:8]} was said to be held")
         return path
+
+
+def _words(error: Exception) -> str:
+    """Why something failed; the log has the traceback where it is a defect of ours."""
+    if isinstance(error, Failed | OSError):
+        return str(error)
+    log.error("defect", exc_info=error)
+    return f"{type(error).__name__}: {error}"
 
 
 def _rounded(metrics: dict[str, float]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from dcfm_node.api.server import Answer
 from dcfm_node.daemon.bench import Bench
 from dcfm_node.daemon.courier import Courier
 from dcfm_node.daemon.disk import Disk
-from dcfm_node.daemon.explain import explain
+from dcfm_node.daemon.explain import explain, failing
 from dcfm_node.daemon.facts import journal_facts, student_facts, students_facts
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.status import status
@@ -89,6 +89,7 @@ class Control:
             *self.disk.problems(),
             *self.own_troubles.problems(),
             *self.trainer.problems(),
+            *failing(self.node),
             *self.bench.problems(),
             *self.ready.warnings,
             *self.network.problems(),
@@ -181,8 +182,7 @@ class Control:
     def _proof(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Two entries of a silo that contradict each other, for others to check."""
         manifest, wish = self.node.manifest, str(arguments.get("silo", ""))
-        journals = self.node.exchange.journals
-        forks = journals.forks
+        forks = self.node.exchange.journals.forks
         found = {manifest.silo_name(author): fork for author, fork in forks.items()}
         if wish not in found:
             raise Failed(
@@ -190,10 +190,12 @@ class Control:
                 fix=f"one of {', '.join(found)}" if found else "'dcfm-node status' names culprits",
             )
         fork = found[wish]
-        witness = journals.witness(fork) if fork.takes_back else None
-        if fork.takes_back and witness is None:
-            raise Failed("the entry that shows it is not held here", fix="ask at another silo")
-        proof = bundle_fork(manifest, fork, witness).hex()
+        if fork.takes_back:
+            raise Failed(
+                f"{wish} took back what others had built on, which two entries alone do not show",
+                fix="the run's records show it: 'dcfm-node journal --silo', of all silos",
+            )
+        proof = bundle_fork(manifest, fork).hex()
         return {"schema": "dcfm-node/proof/1", "silo": wish, "proof": proof}
 
     async def _withdraw(self, arguments: dict[str, Any]) -> dict[str, Any]:

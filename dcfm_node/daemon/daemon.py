@@ -4,7 +4,7 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from dcfm_node.daemon.courier import Courier
 from dcfm_node.daemon.deltas import Deltas, restore
 from dcfm_node.daemon.disk import Disk, Said, open_journals
 from dcfm_node.daemon.executor import Executor
-from dcfm_node.daemon.forms import Forms
+from dcfm_node.daemon.forms import NETWORK, Form, Forms
 from dcfm_node.daemon.handling import Handling
 from dcfm_node.daemon.intake import Intake
 from dcfm_node.daemon.legacy import kept, legacy
@@ -55,12 +55,11 @@ from dcfm_node.swarm.effects import (
     LinkUp,
     Received,
     Report,
-    Score,
     Send,
     Start,
     Tick,
     Unfetch,
-    Unfit,
+    Work,
     WorkFailed,
 )
 from dcfm_node.swarm.node import Node
@@ -173,6 +172,7 @@ class Daemon:
                 cancel=self.network.unfetch,
                 arrived=lambda digest: self._spawn(self.intake.check(digest)),
                 spawn=self._spawn,
+                named=lambda digest: digest in self.node.exchange.view.named,
             )
             server = await serve(config.state, self._answer)
             stack.callback((config.state / SOCKET).unlink, missing_ok=True)
@@ -269,10 +269,11 @@ class Daemon:
         for warning in (other := changed(view.joins.get(node.me), self.ready.counts)):
             log.warning("private_data", why=warning)
         self.ready = self.ready.model_copy(update={"warnings": (*self.ready.warnings, *other)})
-        forms = {digest: self.forms.of(view, digest) for digest in view.named}
-        forms |= dict.fromkeys(kept(manifest, node.inherited), self.ready.tensors)
+        forms = {digest: set(by.values()) for digest, by in self.forms.asked(view).items()}
+        for digest in kept(manifest, node.inherited):
+            forms[digest] = {*forms.get(digest, ()), NETWORK}
         node.held |= await asyncio.to_thread(self.forms.intact, forms)
-        await asyncio.to_thread(restore, self.snapshots, view.deltas, node.held)
+        await asyncio.to_thread(restore, self.snapshots, view.deltas, node.held, view.named)
         return node
 
     # The loop
@@ -335,10 +336,11 @@ class Daemon:
         match effect:
             case Send(peer, message):
                 self.network.send(peer, message)
-            case Start(Score() as work) if self.settings.manifest.method.ensemble:
-                self._spawn(self._score_ensemble(work))
             case Start(work):
-                self.bench.start(work, self.node, self.ready.data)
+                if doubtful := self.forms.doubtful(work, self.node.exchange.view):
+                    self._spawn(self._start_checked(work, doubtful))
+                else:
+                    self.bench.start(work, self.node, self.ready.data)
             case Cancel():
                 self.bench.cancel()
             case Fetch(snapshot):
@@ -349,8 +351,7 @@ class Daemon:
             case Drop(digest):
                 self.snapshots.remove(digest)
                 if digest in self.node.exchange.view.deltas:
-                    coded = self.node.exchange.view.deltas[digest].coded
-                    self.snapshots.remove(coded.digest)
+                    self.deltas.drop(self.node.exchange.view.deltas[digest])
             case Report(event, fields, level):
                 getattr(log, level)(event, **fields)
 
@@ -365,18 +366,16 @@ class Daemon:
             if (work := self.node.work) is not None:
                 self.put(WorkFailed(work, why))
 
-    async def _score_ensemble(self, work: Score) -> None:
-        """Its leader may have named a snapshot that is none, held here because it is an expert."""
+    async def _start_checked(self, work: Work, doubtful: Sequence[tuple[bytes, Form]]) -> None:
+        """Begin work that would load what was checked for another use than this."""
         try:
-            form = self.forms.of_ensemble(self.node.exchange.view, work.snapshot)
-            flaw = await asyncio.to_thread(self.forms.flaw, work.snapshot, form)
-            if not flaw:
+            flaw = await self.intake.doubt(doubtful)
+            if not flaw and self.node.work == work:
                 self.bench.start(work, self.node, self.ready.data)
-                return
-            self.put(Unfit(work.snapshot, flaw, entry=work.student))
         except Exception as error:
             flaw = self.troubles.caught("starting work", error)
-        self.put(WorkFailed(work, flaw))
+        if flaw:
+            self.put(WorkFailed(work, flaw))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

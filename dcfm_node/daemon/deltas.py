@@ -18,12 +18,15 @@ PATIENCE_S = 10.0
 have got it that way."""
 
 
-def restore(store: SnapshotStore, deltas: Mapping[bytes, Delta], held: Set[bytes]) -> None:
-    """After a start, serve the deltas on disk that make what is held, and keep no others."""
+def restore(
+    store: SnapshotStore, deltas: Mapping[bytes, Delta], held: Set[bytes], named: Set[bytes]
+) -> None:
+    """After a start, serve the deltas on disk that make what is held, and keep no others. What is
+    `named` as a snapshot is no delta, whoever says so."""
     for digest, delta in deltas.items():
         if digest in held:
             store.verify(delta.coded.digest)
-        else:
+        elif delta.coded.digest not in named:
             store.remove(delta.coded.digest)
 
 
@@ -43,6 +46,8 @@ class Deltas:
         fetch, cancel: the network's.
         arrived: called with the digest of a snapshot that is whole on disk, still unchecked.
         spawn: runs a coroutine beside the loop.
+        named: whether a record names a digest as that of a snapshot. Any member may name it as a
+            delta, too: what is named so is never taken for one, nor given up or removed as one.
     """
 
     def __init__(
@@ -54,16 +59,16 @@ class Deltas:
         cancel: Callable[[bytes], None],
         arrived: Callable[[bytes], None],
         spawn: Callable[[Coroutine[None, None, None]], None],
+        named: Callable[[bytes], bool],
     ) -> None:
-        self._store, self._width = store, width
+        self._store, self._width, self._named = store, width, named
         self._fetch, self._cancel, self._arrived, self._spawn = fetch, cancel, arrived, spawn
         self._wanted: dict[bytes, _Wanted] = {}
         """By the digest of the delta."""
 
     def fetch(self, snapshot: Snapshot, delta: Delta | None) -> None:
         """Get a snapshot, by its delta where the base is on disk."""
-        known = delta is not None and delta.coded.digest in self._wanted
-        if delta is None or known or self._store.hashes(delta.base) is None:
+        if delta is None or not self._serves(delta):
             self._fetch(snapshot)
             return
         self._wanted[delta.coded.digest] = wanted = _Wanted(snapshot, delta)
@@ -73,9 +78,13 @@ class Deltas:
     def cancel(self, digest: bytes) -> None:
         """Give a snapshot up."""
         for wanted in [w for w in self._wanted.values() if w.snapshot.digest == digest]:
-            self._forget(wanted)
-            self._cancel(wanted.delta.coded.digest)
+            self._give_up(wanted)
         self._cancel(digest)
+
+    def drop(self, delta: Delta) -> None:
+        """Remove a delta whose snapshot nobody needs any more."""
+        if not self._named(delta.coded.digest):
+            self._store.remove(delta.coded.digest)
 
     def moved(self, digest: bytes) -> None:
         """Bytes of a download came."""
@@ -90,6 +99,14 @@ class Deltas:
             return
         self._forget(wanted)
         self._spawn(self._decode(wanted))
+        if self._named(digest):
+            self._arrived(digest)
+
+    def _serves(self, delta: Delta) -> bool:
+        """Whether a snapshot can be had by its delta."""
+        coded = delta.coded.digest
+        taken = coded in self._wanted or self._named(coded)
+        return not taken and self._store.hashes(delta.base) is not None
 
     def _wait(self, wanted: _Wanted) -> None:
         wanted.moved = False
@@ -100,9 +117,13 @@ class Deltas:
         if wanted.moved:
             self._wait(wanted)
             return
-        self._forget(wanted)
-        self._cancel(wanted.delta.coded.digest)
+        self._give_up(wanted)
         self._fetch(wanted.snapshot)
+
+    def _give_up(self, wanted: _Wanted) -> None:
+        self._forget(wanted)
+        if not self._named(wanted.delta.coded.digest):
+            self._cancel(wanted.delta.coded.digest)
 
     def _forget(self, wanted: _Wanted) -> None:
         del self._wanted[wanted.delta.coded.digest]
@@ -115,7 +136,7 @@ class Deltas:
             await asyncio.to_thread(self._make, wanted)
         except Exception as error:  # whatever it is: the snapshot itself is still to be had
             log.warning("delta_failed", snapshot=digest.hex()[:8], why=repr(error)[:200])
-            self._store.remove(wanted.delta.coded.digest)
+            self.drop(wanted.delta)
             self._fetch(wanted.snapshot)
             return
         self._arrived(digest)
@@ -125,7 +146,7 @@ class Deltas:
         coded = self._store.path(wanted.delta.coded.digest)
         if base is None or coded is None:
             raise PeerError("the base or the delta is gone from the disk")
-        made = coded.with_suffix(".made")
+        made = coded.with_stem(wanted.snapshot.digest.hex()).with_suffix(".made")
         try:
             decode(base, coded, made, wanted.snapshot.size, self._width)
             self._store.install(made, wanted.snapshot.digest)

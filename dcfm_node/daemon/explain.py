@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from dcfm_node.swarm.effects import Distil, Examine, Score, activity_of
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.plan import Waiting
 from dcfm_node.swarm.rounds import missing_silos
@@ -31,6 +32,16 @@ def explain(node: Node) -> dict[str, Any]:
     if stage not in ("local", "refine") or not others:
         return _reason(node, why)
     return _reason(node, f"{why}; after it, the run waits for the others' experts", others)
+
+
+def failing(node: Node) -> list[str]:
+    """What this node's worker fails at, how often in a row and why, until it succeeds."""
+    if (found := node.failing) is None:
+        return []
+    often = f"{found.times} times in a row" if found.times > 1 else "once"
+    aside = any(found.hopeless(kind) for kind in (Distil, Score, Examine))
+    then = "is set aside" if aside else "is tried again"
+    return [f"its work ({activity_of(found.work)}) failed {often} and {then}: {found.reason}"]
 
 
 def _reason(node: Node, why: str, on: Iterable[bytes] = ()) -> dict[str, Any]:

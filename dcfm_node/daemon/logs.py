@@ -42,6 +42,21 @@ def configure(form: Literal["console", "json"], level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Stderr())),
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(handlers=[_Libraries()], level=logging.WARNING, force=True)
+
+
+class _Libraries(logging.Handler):
+    """What libraries log by themselves, asyncio among them, in the same lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = structlog.get_logger()
+        said.log(
+            record.levelno,
+            "library",
+            name=record.name,
+            says=record.getMessage(),
+            exc_info=record.exc_info,
+        )
 
 
 def harmless(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

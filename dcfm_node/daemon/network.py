@@ -1,6 +1,7 @@
 """Both planes of the network, as events for the swarm and facts for the operator."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from contextvars import Context, copy_context
@@ -75,6 +76,7 @@ class Network:
         self.pending: dict[str, dict[str, str]] = {}
         self.refusals: dict[str, str] = {}
         self._faults: dict[str, Faulted] = {}
+        self._accused: Counter[tuple[bytes, Cause]] = Counter()
 
     @property
     def crowded(self) -> bool:
@@ -192,14 +194,20 @@ class Network:
                 self._on_refused(event, "control")
             case Faulted():
                 self._on_fault("control", event)
+            case links.Twice(peer, hosts):
+                log.error("key_used_twice", peer=self._names[peer], hosts=hosts)
             case links.Flooded(peer, dropped):
                 self._accuse(peer, "flood", f"sent {dropped} messages more than it may")
 
     def _accuse(self, peer: bytes, cause: Cause, reason: str) -> None:
-        """A peer did on its links what no honest node does."""
+        """A peer did on its links what no honest node does. Told at the 1st, 2nd, 4th, ... time: it
+        may do so with every message."""
         self.refusals[self._names[peer]] = reason
-        log.warning("misbehaved", peer=self._names[peer], cause=cause, why=reason)
-        self._put(Misbehaved(peer, cause, reason))
+        self._accused[peer, cause] += 1
+        times = self._accused[peer, cause]
+        if times & (times - 1) == 0:
+            log.warning("misbehaved", peer=self._names[peer], cause=cause, why=reason, times=times)
+            self._put(Misbehaved(peer, cause, reason))
 
     def _on_message(self, peer: bytes, data: bytes) -> None:
         try:
@@ -218,7 +226,7 @@ class Network:
         elif event.link_key is not None:
             self._on_stranger(event.link_key, event)
         else:
-            log.warning("handshake_failed", address=event.address, why=event.reason)
+            log.warning("turned_away", address=event.address, why=event.reason)
 
     def _on_dialled(self, event: links.Refused, plane: str) -> None:
         told = {"peer": event.name, "plane": plane, "address": event.address}

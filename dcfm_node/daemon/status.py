@@ -91,11 +91,7 @@ def status(
 
 
 def starting(name: str, manifest: Manifest, doing: str) -> dict[str, Any]:
-    """What there is to say before the training process is ready.
-
-    Args:
-        doing: what that does, as the end of a sentence.
-    """
+    """What there is to say before the training process, which does this, is ready."""
     return {
         "schema": SCHEMA,
         "node": name,
@@ -229,6 +225,8 @@ def _of_own_journal(node: Node) -> list[str]:
             "this node's journal is full: it says nothing more in this run, save that it withdraws;"
             " continue the run ('dcfm-node run continue')"
         )
+    if node.writer.unfit:
+        found.append(f"what this node would say does not fit the run: {node.writer.unfit}")
     recovery = node.exchange.recovery
     if node.exchange.usurped:
         found.append("another node signs with this node's key: this node writes no more")

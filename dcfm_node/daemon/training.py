@@ -39,7 +39,7 @@ MAX_LINE_BYTES = 16 << 20
 RESTART_S = (1.0, 60.0)
 """Pause before a worker that died is started again: first, and at most, doubling in between. After
 one that lived as long as the longest pause, or came farther with its job, it is the first again."""
-SILENT_S = 1_800.0
+SILENT_S = 600.0
 """A worker that says so long not even what it does, before it is up, hangs: reading data and
 starting other ranks are told apart."""
 WATCH_S = 0.5
@@ -288,7 +288,8 @@ class Trainer:
         """It will not come up: the settings or the data are at fault. It ends by itself."""
         kind = UserError if line.exit_code == UserError.exit_code else Failed
         if self._ready is not None and not self._ready.done():
-            self._ready.set_exception(kind(line.reason))
+            first, *rest = line.reason.split("\n")
+            self._ready.set_exception(kind(first, more=[text.strip() for text in rest]))
         self._unfit = "cannot start: " + line.reason.replace("\n  fix: ", "; ")
 
     def _expect(self) -> None:

@@ -24,8 +24,11 @@ async def look_after(
         put: takes an event for the swarm.
         pause: lets seconds pass.
     """
+    told: set[bytes] = set()
     while True:
         await pause(LOOK_S)
-        for digest in sorted(await asyncio.to_thread(snapshots.vanished)):
-            log.warning("snapshot_vanished", snapshot=digest.hex()[:8], next="it is fetched again")
+        vanished = await asyncio.to_thread(snapshots.vanished)
+        for digest in sorted(vanished - told):
+            log.warning("snapshot_vanished", snapshot=digest.hex()[:8], next="fetch what is needed")
             put(Gone(digest))
+        told = vanished

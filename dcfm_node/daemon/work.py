@@ -1,11 +1,10 @@
 """From what the swarm asks to what the worker gets: digests become paths."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 from dcfm_node.errors import Failed
-from dcfm_node.records.entries import Label
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
 from dcfm_node.swarm.view import View
@@ -36,17 +35,7 @@ def job_for(
     made = partial(_job, folder, silo, (run_id(manifest), data))
 
     def teachers(named: Iterable[tuple[bytes, bytes]]) -> tuple[TeacherFile, ...]:
-        """Of (silo, snapshot), with what each silo's counts weigh among them."""
-        named = list(named)
-        counts = _joined(view, [author for author, _ in named])
-        return tuple(
-            TeacherFile(
-                silo=manifest.silo_name(author),
-                path=path(snapshot),
-                counts=tuple(counts[author].items()),
-            )
-            for author, snapshot in named
-        )
+        return _teachers(view, tuple(named), path)
 
     match work:
         case Train():
@@ -79,7 +68,7 @@ def job_for(
                 teachers=teachers((author, digest) for author, _, digest in work.teachers),
             )
         case Score():
-            members = (view.taught_by(work.snapshot) or ()) if manifest.method.ensemble else ()
+            members = view.taught(work.student) if manifest.method.ensemble else ()
             return made(
                 "score",
                 (work.student, work.reference),
@@ -94,14 +83,17 @@ def job_for(
             return made(f"audit-{work.round}", work.experts, kind="audit", seed=0, teachers=experts)
 
 
-def _joined(view: View, named: Sequence[bytes]) -> Mapping[bytes, Mapping[Label, int]]:
-    """What each of some silos' counts weigh among them."""
-    counts = view.weighed(named)
-    for author in named:
-        if author not in counts:
-            silo = view.manifest.silo_name(author)
-            raise Failed(f"{silo} has no join: nobody knows its label counts")
-    return counts
+def _teachers(
+    view: View, named: Sequence[tuple[bytes, bytes]], path: Callable[[bytes], Path]
+) -> tuple[TeacherFile, ...]:
+    """Of (silo, snapshot), with what each silo's counts weigh among them."""
+    counts, name = view.weighed(author for author, _ in named), view.manifest.silo_name
+    if unknown := [name(author) for author, _ in named if author not in counts]:
+        raise Failed(f"{', '.join(unknown)}: no join says its label counts")
+    return tuple(
+        TeacherFile(silo=name(author), path=path(digest), counts=tuple(counts[author].items()))
+        for author, digest in named
+    )
 
 
 def _job(

@@ -115,7 +115,8 @@ async def _unit(request: Request, partition: str, seed: int, watch: Watch) -> No
         async for raw in process.stdout:
             line = json.loads(raw)
             if line["event"] == "broken":
-                broken = UserError(line["what"], where=line["where"], fix=line["fix"])
+                told = {name: line[name] for name in ("where", "fix", "more")}
+                broken = UserError(line["what"], **told)
             watch(name, line)
         code = await process.wait()
     finally:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dcfm_node.errors import Failed
 from dcfm_node.experiment import figures, tables
 from dcfm_node.experiment.costs import show as costs
 from dcfm_node.experiment.costs.settings import Costs
@@ -12,7 +13,16 @@ TABLE = "table.md"
 
 
 def write(folder: Path, found: Results, settings: Experiment | Costs) -> list[Path]:
-    """Write the table and the pictures into the folder. Returns all files, results.json first."""
+    """Write the table and the pictures into the folder. Returns all files, results.json first.
+
+    Raises:
+        Failed: something lies there that is neither a file nor a folder: writing to a link would
+            change what it points to, wherever that is, and a pipe would be waited for.
+    """
+    odd = [p for p in folder.iterdir() if p.is_symlink() or not (p.is_file() or p.is_dir())]
+    if odd:
+        what = "is a link, a pipe or a device where results are written"
+        raise Failed(what, where=str(odd[0]), fix="remove it, or copy the folder without it")
     table = folder / TABLE
     table.write_text(page(found, settings))
     if isinstance(settings, Costs):

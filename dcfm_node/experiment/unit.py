@@ -75,6 +75,7 @@ class Broken(Model):
     what: str
     where: str
     fix: str
+    more: tuple[str, ...] = ()
 
 
 Line = Progress | Measured | Broken
@@ -238,7 +239,7 @@ def main() -> None:
     try:
         Unit(order).run()
     except UserError as error:
-        tell(Broken(what=error.what, where=error.where, fix=error.fix))
+        tell(Broken(what=error.what, where=error.where, fix=error.fix, more=error.more))
         sys.exit(error.exit_code)
 
 

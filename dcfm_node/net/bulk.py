@@ -28,7 +28,7 @@ from dcfm_node.net.curve import Plane, RawSocket
 from dcfm_node.net.dialer import Target
 from dcfm_node.net.frames import Buffer
 from dcfm_node.net.mesh import TICK_S, Mesh
-from dcfm_node.net.peers import Crowd, Down, Faulted, LinkPeer, Refused, Up, Way
+from dcfm_node.net.peers import Crowd, Down, Faulted, LinkPeer, Refused, Twice, Up, Way
 from dcfm_node.net.reach import background
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm.chunks import CHUNK_BYTES, SnapshotFiles
@@ -198,11 +198,14 @@ class Bulk:
             self._relay(peer_id, frames)
         return peer_id in self._guests
 
-    def _on_link(self, event: Up | Down | Refused) -> None:
-        if not isinstance(event, Refused):
-            self._set_linked(self._up, event.peer_id, isinstance(event, Up))
-        else:
-            self._notify(event)
+    def _on_link(self, event: Up | Down | Refused | Twice) -> None:
+        match event:
+            case Up(peer_id) | Down(peer_id):
+                self._set_linked(self._up, peer_id, isinstance(event, Up))
+            case Refused():
+                self._notify(event)
+            case Twice():  # the control plane tells of it
+                return
 
     def _set_linked(self, kind: set[bytes], peer_id: bytes, up: bool) -> None:
         """A peer is linked here, or as a guest there."""

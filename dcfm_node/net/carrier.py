@@ -107,6 +107,8 @@ class Carrier:
         self._uploads = Uploads(upload)
         self._scans: dict[bytes, _Scan] = {}
         self._snapshots: dict[bytes, Snapshot] = {}
+        self._others: dict[bytes, dict[int, Snapshot]] = {}
+        """By digest, with the other sizes that records name."""
         self._retries: dict[bytes, float] = {}
         self._told: dict[bytes, float] = {}
         self._malformed: dict[bytes, None] = {}
@@ -116,12 +118,15 @@ class Carrier:
         return now if self._scans else self._uploads.next_at(now)
 
     def fetch(self, snapshot: Snapshot, now: float) -> None:
-        """Download a snapshot, unless it is held or under way."""
+        """Download a snapshot, unless it is held or under way; of another size, also as that."""
         digest = snapshot.digest
-        if digest in self._snapshots:
-            return
-        self._snapshots[digest] = snapshot
-        self._start(digest, now)
+        if digest not in self._snapshots:
+            self._snapshots[digest], self._others[digest] = snapshot, {}
+            self._start(digest, now)
+        elif snapshot != self._snapshots[digest]:
+            self._others[digest][snapshot.size] = snapshot
+            if digest in self._transfers:
+                self._apply(self._transfers.fetch(snapshot, now), now)
 
     def cancel(self, digest: bytes, now: float) -> None:
         """Forget a download and its partial file."""
@@ -199,7 +204,22 @@ class Carrier:
             self._forget(digest)
             self._notify(Fetched(digest))
         else:
-            self._apply(self._transfers.fetch(snapshot, now), now)
+            for either in (snapshot, *self._others[digest].values()):
+                self._apply(self._transfers.fetch(either, now), now)
+
+    def _resize(self, snapshot: Snapshot, now: float) -> bool:
+        """Its hash list is known, and so which of the sizes that records name is its own."""
+        known = self._snapshots[snapshot.digest]
+        if snapshot == known:
+            return True
+        self._others[snapshot.digest][known.size] = known
+        self._snapshots[snapshot.digest] = snapshot
+        try:
+            self._files.begin(snapshot)
+        except REFUSALS as error:
+            self._postpone(snapshot.digest, error, now)
+            return False
+        return True
 
     def _apply(self, effects: list[transfer.Effect], now: float) -> None:
         for effect in effects:
@@ -208,8 +228,9 @@ class Carrier:
                     self._send(peer, wire.encode(wire.Ask(digest)))
                 case transfer.Want(peer, digest, index):
                     self._send(peer, wire.encode(wire.Want(digest, index)))
-                case transfer.Check(digest, hashes):
-                    self._scans[digest] = _Scan(hashes)
+                case transfer.Check(snapshot, hashes):
+                    if self._resize(snapshot, now):
+                        self._scans[snapshot.digest] = _Scan(hashes)
                 case transfer.Store(digest, index, data):
                     self._store(digest, index, data, now)
                 case transfer.Offer(peer, digest, hashes, have):
@@ -251,7 +272,7 @@ class Carrier:
         self._apply(self._transfers.cancel(digest, now), now)
 
     def _forget(self, digest: bytes) -> None:
-        for table in (self._snapshots, self._scans, self._retries, self._told):
+        for table in (self._snapshots, self._others, self._scans, self._retries, self._told):
             table.pop(digest, None)
 
     def _discard(self, digest: bytes) -> None:

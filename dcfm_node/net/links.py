@@ -19,13 +19,24 @@ from dcfm_node.net.peers import (
     LinkPeer,
     Received,
     Refused,
+    Twice,
     Up,
     Way,
 )
 from dcfm_node.net.reach import background
 from dcfm_node.records.messages import MAX_MESSAGE_BYTES
 
-__all__ = ["Down", "Flooded", "LinkEvent", "LinkPeer", "Links", "Received", "Refused", "Up"]
+__all__ = [
+    "Down",
+    "Flooded",
+    "LinkEvent",
+    "LinkPeer",
+    "Links",
+    "Received",
+    "Refused",
+    "Twice",
+    "Up",
+]
 
 QUEUE = 64
 SILENCE_S = 15.0
@@ -92,11 +103,11 @@ class Links:
         """
         if not 0 < len(data) <= MAX_MESSAGE_BYTES:
             raise ValueError(f"a message has 1 to {MAX_MESSAGE_BYTES} bytes, not {len(data)}")
-        return self._mesh.send(peer_id, [data])
+        return self._tried(self._mesh.send, peer_id, [data])
 
     def send_guest(self, peer_id: bytes, frames: list[bytes | memoryview]) -> None:
         """Queue a message of the bulk plane for a guest; what does not fit is lost."""
-        self._mesh.send_guest(peer_id, frames)
+        self._tried(self._mesh.send_guest, peer_id, frames)
 
     def ways(self) -> dict[bytes, Way]:
         """How each peer is linked, by its id."""
@@ -132,6 +143,19 @@ class Links:
         except Exception as error:
             self._faulted(error)
 
+    def _tried(
+        self,
+        send: Callable[[bytes, list[bytes | memoryview]], bool],
+        peer_id: bytes,
+        frames: list[bytes | memoryview],
+    ) -> bool:
+        """A message that the machine has no means for is lost, as one that has no link."""
+        try:
+            return send(peer_id, frames)
+        except Exception as error:
+            self._faulted(error)
+            return False
+
     def _faulted(self, error: Exception) -> None:
         self._faults += 1
         self._notify(Faulted(f"{type(error).__name__}: {error}", self._faults))
@@ -166,9 +190,15 @@ class LoopReactor:
     def background(self, work: Callable[[], str], done: Callable[[str | OSError], None]) -> None:
         loop, context = asyncio.get_running_loop(), copy_context()
 
+        def heard(found: str | OSError) -> None:
+            try:
+                done(found)
+            except Exception as error:
+                self._faulted(error)
+
         def hand_over(found: str | OSError) -> None:
             try:
-                loop.call_soon_threadsafe(done, found, context=context)
+                loop.call_soon_threadsafe(heard, found, context=context)
             except RuntimeError:
                 return  # the loop has ended, and with it who asked
 

@@ -32,7 +32,8 @@ WRONG_KEY = "zmtp cryptographic"
 GUEST_SILENCE_S = 120.0
 """A guest's link carries chunks, which take longer than a plane's own messages."""
 TWICE_S = 30.0
-"""One process has one link; two that speak side by side for so long are of two processes."""
+"""One process has one link, and ends it before the next. If one that is so old was heard since
+another began that is as old, they are of two processes."""
 
 
 @dataclass(slots=True)
@@ -97,8 +98,8 @@ class Listener:
         now = self._owner.now()
         speaking = [
             route.host
-            for route in list(self._routes[link_key, False].values())  # asked by any thread
-            if now - route.since > TWICE_S and now - route.heard < 2 * SIGN_OF_LIFE_S
+            for route in self._routes[link_key, False].values()
+            if now - route.since > TWICE_S > now - route.heard
         ]
         return tuple(speaking) if len(speaking) > 1 else ()
 

@@ -14,7 +14,7 @@ import zmq
 from dcfm_node.net.curve import Plane, RawSocket, Reactor
 from dcfm_node.net.dialer import Dialer, Target, Wiring
 from dcfm_node.net.listener import Listener
-from dcfm_node.net.peers import Crowd, Down, LinkPeer, Refused, Up, Way
+from dcfm_node.net.peers import Crowd, Down, LinkPeer, Refused, Twice, Up, Way
 
 TICK_S = 0.5
 """How often the owner of a mesh calls `tick`."""
@@ -30,6 +30,8 @@ class _Peer:
     guest: bool = False
     """Whether it is a guest at our listener."""
     changed_at: float = 0.0
+    hosts: tuple[str, ...] = ()
+    """Where those are that use its keys, if two do at once."""
     sent: int = 0
     received: int = 0
 
@@ -52,7 +54,7 @@ class Mesh:
     listen: str | None
     peers: Sequence[tuple[LinkPeer, Sequence[Target]]]
     room: int
-    notify: Callable[[Up | Down | Refused], None]
+    notify: Callable[[Up | Down | Refused | Twice], None]
     deliver: Callable[[bytes, list[zmq.Frame]], None]
     guests: "Guests | None" = None
     io_threads: int = 1
@@ -124,6 +126,10 @@ class Mesh:
         for known in self._by_id.values():
             if known.dialer is not None:
                 known.dialer.tick(now)
+            if self._listener is not None:
+                before, known.hosts = known.hosts, self._listener.hosts(known.peer.link_key)
+                if known.hosts and not before:
+                    self.notify(Twice(known.peer.id, known.hosts))
 
     def stats(self) -> dict[bytes, tuple[int, int]]:
         """Payload bytes (sent, received) by peer id."""
@@ -175,9 +181,8 @@ class Mesh:
         dialer, link_key = known.dialer, known.peer.link_key
         own = self.is_routed(link_key) or (dialer is not None and dialer.up and not dialer.guest)
         failures = dialer.failures if dialer is not None else ()
-        hosts = self._listener.hosts(link_key) if self._listener is not None else ()
         via = "own" if own else "control port" if known.up else ""
-        return Way(via, round(self.now() - known.changed_at, 1), failures, hosts)
+        return Way(via, round(self.now() - known.changed_at, 1), failures, known.hosts)
 
 
 class Guests(Protocol):

@@ -56,6 +56,8 @@ class Monitor:
             self._socket.close(linger=0)
             raise
         self._socket.setsockopt(zmq.LINGER, 0)
+        # libzmq goes 1,000 events, its own bound, ahead of us, and no more: so it accepts no more.
+        self._socket.setsockopt(zmq.RCVHWM, 1)
         self._socket.connect(address)
         reactor.watch(self._socket, lambda: drain(self._socket, self._receive))
 

@@ -80,7 +80,15 @@ class Faulted:
     times: int
 
 
-LinkEvent = Up | Down | Received | Refused | Flooded | Faulted
+@dataclass(frozen=True, slots=True)
+class Twice:
+    """Two nodes began to use a peer's keys at once, from these hosts."""
+
+    peer_id: bytes
+    hosts: tuple[str, ...]
+
+
+LinkEvent = Up | Down | Received | Refused | Flooded | Faulted | Twice
 
 
 @dataclass(frozen=True, slots=True)

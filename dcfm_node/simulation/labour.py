@@ -59,7 +59,8 @@ class Labour:
         if host.work != number:
             return
         world.deliver(key, Progressed(share, 10))
-        if isinstance(work, Distil) and share in (3, 6) and host.work == number:
+        checkpoints = world.manifest.method.name == "dcfm" and share in (3, 6)
+        if isinstance(work, Distil) and checkpoints and host.work == number:
             world.deliver(key, Checkpointed(work, self._made(key, work, share), share))
 
     def _finish(self, key: bytes, number: int, work: Work) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dcfm_node.errors import PeerError
+from dcfm_node.records.entries import Body, Checkpoint, Expert, Snapshot, Student
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.bundles import CarriedBundle
 from dcfm_node.swarm.journal import Journals, Offered
@@ -39,7 +40,7 @@ def audit(bundle: CarriedBundle, manifest: Manifest) -> Audit:
     """
     journals = Journals(manifest)
     counts = {silo.name: 0 for silo in manifest.roster}
-    unchained = 0
+    unchained, named = 0, dict[bytes, set[int]]()
     for message in bundle.messages():
         for envelope in message.entries:
             sealed = open_entry(envelope)
@@ -51,18 +52,28 @@ def audit(bundle: CarriedBundle, manifest: Manifest) -> Audit:
                 raise PeerError(f"an entry of {name}: {journals.flaw(sealed)}")
             counts[manifest.silo_name(sealed.entry.author)] += 1
             unchained += outcome is Offered.GAP
+            for snapshot in _snapshots(sealed.entry.body):
+                named.setdefault(snapshot.digest, set()).add(snapshot.size)
     return Audit(
         run=journals.run,
         author=manifest.silo_name(bundle.label.author),
         records=counts,
         unchained=unchained,
-        snapshots=_sound_snapshots(bundle),
+        snapshots=_sound_snapshots(bundle, named),
         forked=[manifest.silo_name(key) for key in journals.forks],
     )
 
 
-def _sound_snapshots(bundle: CarriedBundle) -> int:
+def _snapshots(body: Body) -> list[Snapshot]:
+    """What a record names."""
+    if not isinstance(body, Expert | Student | Checkpoint):
+        return []
+    delta = None if isinstance(body, Checkpoint) else body.delta
+    return [body.snapshot] if delta is None else [body.snapshot, delta.coded]
+
+
+def _sound_snapshots(bundle: CarriedBundle, named: Mapping[bytes, set[int]]) -> int:
     """How many snapshots the bundle holds, each of which is what its name says."""
-    if damage := bundle.damage():
+    if damage := bundle.damage(named=named):
         raise PeerError(damage)
     return len(bundle.snapshots())

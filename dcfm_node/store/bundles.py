@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from io import BufferedReader
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 
 from dcfm_node.errors import Failed, PeerError
 from dcfm_node.files import open_regular
@@ -32,7 +33,7 @@ from dcfm_node.wire.envelope import decode_message, encode_message
 LABEL, ENTRIES, SNAPSHOTS = "bundle", "entries", "snapshots"
 LENGTH_BYTES = 4
 COPY_BYTES = 1 << 20
-MAX_ENTRIES_FILE_BYTES = 256 << 20
+MAX_ENTRIES_FILE_BYTES = 64 << 20
 MAX_MESSAGES = 4_096
 MAX_ENVELOPES = 262_144
 MAX_SNAPSHOTS = 4_096
@@ -154,13 +155,19 @@ class CarriedBundle:
             raise PeerError(f"its snapshots take more than {MAX_SNAPSHOTS_BYTES} bytes")
         return found
 
-    def damage(self, sound: Collection[bytes] = (), most: int = MAX_SNAPSHOT_BYTES) -> str:
+    def damage(
+        self,
+        sound: Collection[bytes] = (),
+        most: int = MAX_SNAPSHOT_BYTES,
+        named: Mapping[bytes, Collection[int]] = MappingProxyType({}),
+    ) -> str:
         """Which of its snapshots are missing or not sound, in words; empty if none is.
 
         Args:
             sound: digests of those that were read and found so already.
             most: what none is larger than, in bytes; no more is read, nor what its author did not
                 sign for.
+            named: sizes in bytes that records give to a digest: what has another is not read.
 
         Raises:
             PeerError: there is too much.
@@ -172,7 +179,9 @@ class CarriedBundle:
                 digest
                 for digest, path in there.items()
                 if digest not in sound
-                and not (self.label.held.get(digest) and _is_sound(path, digest, most))
+                and not (
+                    self.label.held.get(digest) and _is_sound(path, digest, most, named.get(digest))
+                )
             ],
         }
         return "; ".join(f"{what}: {_told(digests)}" for what, digests in found.items() if digests)
@@ -203,8 +212,10 @@ def _told(digests: Collection[bytes]) -> str:
     return ", ".join(named[:MAX_TOLD]) + more
 
 
-def _is_sound(path: Path, digest: bytes, most: int) -> bool:
+def _is_sound(path: Path, digest: bytes, most: int, sizes: Collection[int] | None) -> bool:
     try:
+        if sizes is not None and path.lstat().st_size not in sizes:
+            return False
         return not path.is_symlink() and describe(path, most=most).digest == digest
     except OSError:  # a damaged disk gives that for what it held
         return False

@@ -13,7 +13,7 @@ from dcfm_node.records.manifest import Attribute, Manifest
 from dcfm_node.wire.envelope import run_id
 from dcfm_node.words import plain
 
-_MARKUP = frozenset("\\`*_{}[]<>()#!|&~$@")
+_MARKUP = frozenset("\\`*_{}[]<>()#!|&~$@/")
 
 
 @dataclass(frozen=True, slots=True)

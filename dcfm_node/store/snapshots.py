@@ -109,12 +109,9 @@ class SnapshotStore:
             return self._final(digest) if digest in self._held else None
 
     def vanished(self) -> set[bytes]:
-        """Digests of those that are held no more, since somebody deleted their files."""
-        with self._lock:
-            found = {digest for digest in self._held if _is_gone(self._final(digest))}
-            for digest in found:
-                del self._held[digest]
-        return found
+        """Digests of those whose files somebody deleted. They count as held until the swarm, which
+        is told, gives them up or fetches them anew; nothing is served of them meanwhile."""
+        return {digest for digest in self.held() if _is_gone(self._final(digest))}
 
     def adopt(self, path: Path) -> Snapshot:
         """Take over a file that the worker wrote, on the same filesystem; durable on return."""
@@ -174,6 +171,8 @@ class SnapshotStore:
             OSError: nothing of it is there, or it cannot be read.
         """
         final, start = self.path(digest), index * CHUNK_BYTES
+        if final is not None and _is_gone(final):  # and perhaps on its way again
+            final = None
         path = final or self._partial(digest)
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
@@ -190,7 +189,7 @@ class SnapshotStore:
         Raises:
             OSError: ENOSPC when the disk lacks the room; what it took meanwhile is freed.
         """
-        private_folder(self._scratch)
+        self._scratch.mkdir(mode=0o700, exist_ok=True)  # somebody may have deleted it
         path = self._partial(snapshot.digest)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(path, flags, 0o600)
@@ -226,7 +225,7 @@ class SnapshotStore:
 
     def _publish(self, path: Path, digest: bytes, hashes: bytes) -> None:
         with self._lock:
-            private_folder(self._folder)  # somebody may have deleted it
+            self._folder.mkdir(mode=0o700, exist_ok=True)
             path.replace(self._final(digest))
             self._held[digest] = hashes
 

@@ -33,7 +33,6 @@ MAX_LINEAGE_BYTES = 32 << 20
 """A daemon hands out no more: in hex, that fills an answer (`api.client`)."""
 MAX_TEXT_BYTES = 4 << 20
 """Of config.json, and of the model card: a manifest, and names and reasons of all silos."""
-MAX_LISTED = 1_000
 MAX_TOLD = 8
 """Names that are told of one kind."""
 
@@ -97,7 +96,7 @@ def read_student(folder: Path) -> StudentFolder:
             format is another.
     """
     try:
-        found = _listed(folder)
+        found = [name for name in FILES if os.path.lexists(folder / name)]
         if missing := [name for name in (MODEL, CONFIG, LINEAGE) if name not in found]:
             raise Failed(f"no student: {', '.join(missing)} missing", where=str(folder), fix=_FETCH)
         config = read_bounded(folder / CONFIG, MAX_TEXT_BYTES)
@@ -111,16 +110,17 @@ def read_student(folder: Path) -> StudentFolder:
         what = "not JSON" if said is None else f"the format is {form!r:.80}, expected {FORMAT!r}"
         fix = f"read it with the version of dcfm-node that wrote it, or {_FETCH}"
         raise Failed(what, where=str(folder / CONFIG), fix=fix)
-    others = sorted(found - {*FILES})[:MAX_TOLD]
-    return StudentFolder(folder / MODEL, config, lineage, card, others)
+    return StudentFolder(folder / MODEL, config, lineage, card, _others(folder))
 
 
-def _listed(folder: Path) -> set[str]:
+def _others(folder: Path) -> list[str]:
+    """Names of what lies beside a student, the first few."""
     try:
         with os.scandir(folder) as listed:
-            return {entry.name for entry in islice(listed, MAX_LISTED)}
-    except FileNotFoundError:
-        return set()
+            others = (entry.name for entry in listed if entry.name not in FILES)
+            return sorted(islice(others, MAX_TOLD))
+    except OSError as error:
+        raise unreadable(error, folder) from error
 
 
 def unreadable(error: OSError, folder: Path) -> Failed:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from dcfm_node.records.entries import Snapshot
-from dcfm_node.swarm.chunks import chunk_count, chunk_hash, chunk_length
+from dcfm_node.swarm.chunks import chunk_count, chunk_hash, chunk_length, snapshot_digest
 
 RANKS = 8
 """Chunks that more peers have are all as common."""
@@ -16,6 +16,8 @@ class Download:
     """What is known of one download. Sets of chunks are integers: chunk i is bit i."""
 
     snapshot: Snapshot
+    others: dict[int, None] = field(default_factory=dict)
+    """Sizes that other records name it with, until a hash list tells which is true."""
     hashes: bytes = b""
     resumed: bool = False
     """It is known what is on disk."""
@@ -32,6 +34,16 @@ class Download:
     askers: dict[bytes, int] = field(default_factory=dict)
     """Who asks us for it, and what they were told that we can give."""
     _common: list[int] | None = None
+
+    def accepts(self, hashes: bytes) -> bool:
+        """Whether this is the list of the signed digest; then its size is the one that is kept."""
+        for size in (self.snapshot.size, *self.others):
+            fits = len(hashes) == 32 * chunk_count(size)
+            if fits and snapshot_digest(size, hashes) == self.snapshot.digest:
+                self.snapshot = Snapshot(digest=self.snapshot.digest, size=size)
+                self.others = {}
+                return True
+        return False
 
     def hold(self, peer: bytes, have: int) -> None:
         """A peer can give these, and no others."""

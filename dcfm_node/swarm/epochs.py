@@ -27,14 +27,18 @@ class Epochs:
         known = self.kept.get(author)
         return known.beat.epoch if known is not None else 0
 
-    def take(self, beats: Iterable[SealedBeat]) -> list[SealedBeat]:
-        """Take beats in; those that must now reach the disk, one an author at most."""
+    def take(self, beats: Iterable[SealedBeat], me: bytes | None = None) -> list[SealedBeat]:
+        """Take beats in; those that must now reach the disk, one an author at most.
+
+        Args:
+            me: this node itself, whose every epoch is on its disk before it is told.
+        """
         risen: dict[bytes, SealedBeat] = {}
         for sealed in beats:
             author = sealed.beat.author
             if sealed.beat.epoch <= self.of(author):
                 continue
-            if author in risen or author not in self._risen:
+            if author == me or author in risen or author not in self._risen:
                 self.kept[author] = risen[author] = sealed
         self._risen |= risen.keys()
         return list(risen.values())

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from dcfm_node import __version__
 from dcfm_node.errors import PeerError
-from dcfm_node.records.entries import Withdraw
+from dcfm_node.records.entries import Entry, Withdraw
 from dcfm_node.records.manifest import MAX_SILOS, Manifest
 from dcfm_node.records.messages import (
     MAX_ENTRIES,
@@ -291,9 +291,8 @@ class Exchange:
         outcomes = [self._fold(sealed) for sealed in entries]
         for sealed, outcome in zip(entries, outcomes, strict=True):
             effects += self._on_folded(peer, sealed, outcome, now)
-        if Offered.STALE in outcomes:
-            # It holds a tail that its author lost: it asks for ours once it hears of it.
-            effects += self.greet(peer, now)
+        if stale := [s.entry for s, o in zip(entries, outcomes, strict=True) if o is Offered.STALE]:
+            effects += self._answer(peer, self._in_place_of(stale), [], now)
         return effects
 
     def _on_folded(self, peer: bytes, sealed: Sealed, outcome: Offered, now: float) -> list[Effect]:
@@ -324,6 +323,15 @@ class Exchange:
                 self._resent[peer, author] = seq
                 yield chain[seq]
             self._resent[peer, author] = 0
+
+    def _in_place_of(self, stale: Sequence[Entry]) -> Iterator[Sealed]:
+        """What we hold instead of tails that their authors lost. Heads do not tell: a longer tail
+        of a later epoch may follow an entry that gave way here."""
+        places: dict[bytes, int] = {}
+        for entry in stale:
+            places[entry.author] = min(entry.seq, places.get(entry.author, entry.seq))
+        for author, seq in places.items():
+            yield from self.journals.chains[author][seq:]
 
     def _answer(
         self, peer: bytes, lacking: Iterable[Sealed], beats: list[bytes], now: float
@@ -380,7 +388,7 @@ class Exchange:
         for sealed in beats:
             if sealed.beat.author == self.me:
                 self.recovery.show(sealed.beat)
-        return [PersistBeat(sealed) for sealed in self.epochs.take(beats)]
+        return [PersistBeat(sealed) for sealed in self.epochs.take(beats, self.me)]
 
     def _beats_unknown_to(self, theirs: Mapping[bytes, tuple[int, int]]) -> list[bytes]:
         own = [self.own_beat] if self.own_beat is not None else []

@@ -47,8 +47,6 @@ class Fold:
     """Author, then round, ascending."""
     expert_entries: dict[bytes, Said[Expert]] = field(default_factory=dict)
     """The same, by the digest of the entry."""
-    expert_snapshots: dict[bytes, None] = field(default_factory=dict)
-    """Digests of the snapshots of the same."""
     ballots: Ballots = field(init=False)
     checkpoints: dict[bytes, dict[bytes, deque[Said[Checkpoint]]]] = field(default_factory=dict)
     """Lease, then author, then the last of those that it said."""
@@ -56,6 +54,9 @@ class Fold:
     """By the digest of the snapshot, then author: the first that names it."""
     named: set[bytes] = field(default_factory=set)
     """Digests of every snapshot that the run's records name."""
+    sizes: dict[bytes, dict[int, None]] = field(default_factory=dict)
+    """By digest of an expert's or student's snapshot, every size that a record names it with: of
+    two one is a lie, and whoever holds it knows which."""
     deltas: dict[bytes, Delta] = field(default_factory=dict)
     """By the digest of the snapshot that they make; empty in a run without deltas."""
     students: dict[bytes, Said[Student]] = field(default_factory=dict)
@@ -161,7 +162,6 @@ class Fold:
             return  # a silo's rounds rise: what convergence is judged from never changes
         self.experts.setdefault(said.author, {})[said.body.round] = said
         self.expert_entries[said.digest] = self.newest_experts[said.author] = said
-        self.expert_snapshots[said.body.snapshot.digest] = None
         self._name(said.body)
         self._missing.clear()
         self._snapshots = self._valid = None
@@ -201,5 +201,6 @@ class Fold:
     def _name(self, body: Expert | Student) -> None:
         snapshot, delta = body.snapshot, body.delta
         self.named.add(snapshot.digest)
+        self.sizes.setdefault(snapshot.digest, {})[snapshot.size] = None
         if self.manifest.transfer.delta and delta and delta.coded.size < snapshot.size:
             self.deltas.setdefault(snapshot.digest, delta)

@@ -1,10 +1,13 @@
 """Snapshots this node holds, asks for, has refused, or gave up hope of (SPEC 5.2)."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm.effects import Drop, Effect, Fetch, Unfetch
+
+NO_SIZES: Mapping[bytes, Iterable[int]] = MappingProxyType({})
 
 
 @dataclass
@@ -20,6 +23,8 @@ class Holdings:
     duty_s: float
     fetching: dict[bytes, Snapshot] = field(default_factory=dict)
     _asked: dict[bytes, float] = field(default_factory=dict)
+    _sizes: dict[bytes, dict[int, None]] = field(default_factory=dict)
+    """With which sizes each was asked for."""
     _unfit: set[bytes] = field(default_factory=set)
     _moved_at: float = 0.0
 
@@ -51,8 +56,17 @@ class Holdings:
         )
         return stalled or digest in self._unfit
 
-    def seek(self, wants: Mapping[bytes, Snapshot], now: float) -> list[Effect]:
-        """Ask for what is wanted and not held, and for nothing else any more."""
+    def seek(
+        self,
+        wants: Mapping[bytes, Snapshot],
+        now: float,
+        sizes: Mapping[bytes, Iterable[int]] = NO_SIZES,
+    ) -> list[Effect]:
+        """Ask for what is wanted and not held, and for nothing else any more.
+
+        Args:
+            sizes: by digest, others that records name it with: it is asked for with each.
+        """
         effects: list[Effect] = []
         for digest in [digest for digest in self.fetching if digest not in wants]:
             self._forget(digest)
@@ -60,7 +74,11 @@ class Holdings:
         for digest in sorted(wants.keys() - self.held - self._unfit):
             if digest not in self.fetching:
                 self.fetching[digest], self._asked[digest] = wants[digest], now
-                effects.append(Fetch(wants[digest]))
+                self._sizes[digest] = {}
+            asked, named = self._sizes[digest], (wants[digest].size, *sizes.get(digest, ()))
+            for size in dict.fromkeys(size for size in named if size not in asked):
+                asked[size] = None
+                effects.append(Fetch(Snapshot(digest=digest, size=size)))
         return effects
 
     def drop(self, spent: Set[bytes]) -> list[Effect]:
@@ -72,3 +90,4 @@ class Holdings:
     def _forget(self, digest: bytes) -> None:
         self.fetching.pop(digest, None)
         self._asked.pop(digest, None)
+        self._sizes.pop(digest, None)

@@ -6,8 +6,8 @@ Trust rules, in the order they are applied to an entry that `wire.open_entry` al
 2. Nothing at or beyond a proven fork of its author is accepted.
 3. It extends the chain: its `prev` is the digest of the entry before it, its epoch no lower.
 4. An entry of a higher epoch replaces a tail of a lower one: its author lost that tail.
-5. Two entries of one author, epoch and seq prove a fork; and so do one that another member built
-   on, and one of a higher epoch in its place: the chain ends before them, for everyone,
+5. Two entries of one author, epoch and seq prove a fork; and so do one that others built on, and
+   one of a higher epoch in its place or before it: the chain ends before them, for everyone,
    whether or not they would extend it. Of several forks the lowest seq counts.
 6. What an author's chain may hold is bounded in bytes: it ends where that is used up.
 
@@ -15,16 +15,15 @@ Which entries are held in the end does not depend on the order in which they cam
 """
 
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from dcfm_node.records.entries import Endorse, Lease, Refuse, Student
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import Head
 from dcfm_node.swarm import admission
 from dcfm_node.swarm.admission import journal_budget
+from dcfm_node.swarm.building import Building
 from dcfm_node.wire.envelope import Sealed, run_id
 
 MAX_SEQ = 100_000
@@ -71,7 +70,7 @@ class Fork:
 
     @property
     def takes_back(self) -> bool:
-        """Whether the second replaces the first, on which another member built."""
+        """Whether the second replaces the first, on which others built."""
         return self.first.entry.epoch != self.second.entry.epoch
 
 
@@ -84,8 +83,9 @@ class Journals:
         self._fits = admission.Run(manifest)
         self.chains: dict[bytes, list[Sealed]] = {silo.key: [] for silo in manifest.roster}
         self.forks: dict[bytes, Fork] = {}
-        self.known: set[bytes] = set()
-        """Digests of the entries held."""
+        self.known: dict[bytes, Sealed] = {}
+        """The entries held, by digest."""
+        self._building = Building(self.known, len(manifest.roster), manifest.quorum)
         self._used: dict[bytes, list[int]] = {author: [] for author in self.chains}
         """By author, the bytes of the chain up to each entry."""
         self._heads: dict[bytes, Head] = {author: self._head(author) for author in self.chains}
@@ -93,8 +93,6 @@ class Journals:
         """The last entry of each author that did not fit: with the next, it may prove a fork."""
         self._replaced: set[bytes] = set()
         """Authors whose tails were replaced or cut since the last `breathe`."""
-        self._builders: dict[bytes, Counter[bytes]] = {}
-        """By entry, the authors of entries that build on it."""
 
     def foreign(self, sealed: Sealed) -> bool:
         """Whether an entry is of another run, or of an author who is not on the roster."""
@@ -157,9 +155,8 @@ class Journals:
         self._cut(entry.author, entry.seq)
         chain.append(sealed)
         used.append(size)
-        self.known.add(sealed.digest)
-        for digest in built_on(sealed):
-            self._builders.setdefault(digest, Counter())[entry.author] += 1
+        self.known[sealed.digest] = sealed
+        self._building.add(sealed)
         if held is None:
             return Offered.NEW
         self._replaced.add(entry.author)
@@ -167,14 +164,8 @@ class Journals:
 
     def _cut(self, author: bytes, seq: int) -> None:
         for sealed in self.chains[author][seq:]:
-            self.known.discard(sealed.digest)
-            for digest in built_on(sealed):
-                builders = self._builders[digest]
-                builders[author] -= 1
-                if not builders[author]:
-                    del builders[author]
-                if not builders:
-                    del self._builders[digest]
+            del self.known[sealed.digest]
+            self._building.remove(sealed)
         del self.chains[author][seq:]
         del self._used[author][seq:]
 
@@ -189,19 +180,12 @@ class Journals:
 
     def _conflict(self, a: Sealed, b: Sealed) -> bool:
         """Whether no honest history of their author holds both: two of one epoch and number; or one
-        on which another member built, and a later epoch's in its place or before it."""
+        on which others built, and a later epoch's in its place or before it."""
         one, other = a.entry, b.entry
         if one.epoch == other.epoch:
             return one.seq == other.seq and a.digest != b.digest
         first, second = (a, b) if one.epoch < other.epoch else (b, a)
-        builders = self._builders.get(first.digest, {}).keys() - {one.author}
-        return second.entry.seq <= first.entry.seq and bool(builders)
-
-    def witness(self, fork: Fork) -> Sealed | None:
-        """An entry of another member that builds on what a fork takes back."""
-        author = fork.first.entry.author
-        others = (chain for key, chain in self.chains.items() if key != author)
-        return next((s for c in others for s in c if fork.first.digest in built_on(s)), None)
+        return second.entry.seq <= first.entry.seq and self._building.rests_on(first)
 
     def _extends(self, chain: list[Sealed], sealed: Sealed) -> bool:
         entry = sealed.entry
@@ -284,16 +268,3 @@ class Journals:
         if theirs is None or self.conflicts(author, theirs):
             return 0
         return theirs.seq + 1 if self._shares(author, theirs) else len(self.chains[author])
-
-
-def built_on(sealed: Sealed) -> Sequence[bytes]:
-    """Entries that a record needs, for what it says to count: to take one back takes back more than
-    its author said."""
-    match sealed.entry.body:
-        case Lease(votes=votes):
-            return votes
-        case Student(teachers=teachers):
-            return teachers
-        case Endorse(student=student) | Refuse(student=student):
-            return (student,)
-    return ()

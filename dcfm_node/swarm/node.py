@@ -307,7 +307,7 @@ class Node:
                 break
             effects += self.writer.publish(action, self._wall(now))
         wants = {key: named for key, named in wanted(situation).items() if self._fits(named)}
-        effects += self.holdings.seek(wants, now)
+        effects += self.holdings.seek(wants, now, situation.view.sizes)
         checkpoints = self.held & situation.view.checkpointed.keys()
         effects += self.holdings.drop(checkpoints - wants.keys())
         if self.step is None or step.phase != self.step.phase:

@@ -7,6 +7,7 @@ student starts, so that one silo's word must not outweigh all others'.
 from collections.abc import Mapping
 
 from dcfm_node.records.entries import Join, Label
+from dcfm_node.records.manifest import MAX_COMBINATIONS
 
 
 def factors(totals: Mapping[bytes, int], max_share: float) -> dict[bytes, float]:
@@ -34,10 +35,12 @@ def factors(totals: Mapping[bytes, int], max_share: float) -> dict[bytes, float]
 
 def capped(joins: Mapping[bytes, Join], max_share: float) -> dict[bytes, dict[Label, int]]:
     """Label counts by silo as they weigh: what each said, scaled down where it is over its share.
-    None falls to 0: what a silo holds stays known."""
+    None falls to 0: what a silo holds stays known. Where one is over, all are counted in parts of a
+    sample: as many labels as there may be, of the least weight each, add up to one sample."""
     totals = {key: sum(count for _, count in join.counts) for key, join in joins.items()}
     scale = factors(totals, max_share)
+    parts = MAX_COMBINATIONS if min(scale.values(), default=1.0) < 1.0 else 1
     return {
-        key: {label: max(1, round(count * scale[key])) for label, count in join.counts}
+        key: {label: max(1, round(count * scale[key] * parts)) for label, count in join.counts}
         for key, join in joins.items()
     }

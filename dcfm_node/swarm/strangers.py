@@ -26,11 +26,21 @@ class PeerState:
     ahead: int = 0
     """Entries that it said, last, to hold beyond ours."""
     warned_at: float = -1e9
+    turns: int = 0
+    """How often that changed."""
     refusals: int = 0
     """Messages of it that were refused whole."""
     empty_answers: int = 0
     """How often in a row it answered our sync and brought nothing that was new here."""
     brought: bool = False
+
+    def turned(self, trouble: str, report: Report) -> list[Effect]:
+        """Note why it takes no part. Told where it is news, at the 1st, 2nd, 4th, 8th, ... change:
+        a member may say another thing with every message."""
+        if trouble == self.trouble:
+            return []
+        self.trouble, self.turns = trouble, self.turns + 1
+        return [] if self.turns & (self.turns - 1) else [report]
 
 
 def other_protocol(manifest: Manifest, state: PeerState, event: Foreign) -> list[Effect]:
@@ -39,10 +49,8 @@ def other_protocol(manifest: Manifest, state: PeerState, event: Foreign) -> list
     older = name if event.protocol < PROTOCOL else "this node"
     software = f" (dcfm-node {event.software})" if event.software else ""
     why = f"speaks protocol {event.protocol}{software}, this node {PROTOCOL}; upgrade {older}"
-    if state.trouble == why:
-        return []
-    state.trouble, state.version = why, event.software
-    return [Report("other_protocol", {"peer": name, "why": why}, "warning")]
+    state.version = event.software
+    return state.turned(why, Report("other_protocol", {"peer": name, "why": why}, "warning"))
 
 
 def other_run(manifest: Manifest, peer: bytes, state: PeerState, now: float) -> list[Effect]:
@@ -65,15 +73,11 @@ def mismatch(
 ) -> list[Effect]:
     """A peer of another run sent its manifest: say what differs."""
     try:
-        fields = differences(manifest, decode_manifest(message.manifest))
-        trouble = f"its run.toml or roster differs in: {', '.join(fields) or 'nothing'}"
+        differ = differences(manifest, decode_manifest(message.manifest))
+        trouble = f"its run.toml or roster differs in: {', '.join(differ) or 'nothing'}"
     except PeerError as error:
         trouble = f"its manifest cannot be read: {error}"
     state.version = message.version
-    if trouble == state.trouble:
-        return []
-    state.trouble = trouble
-    report = Report(
-        "manifest_mismatch", {"peer": manifest.silo_name(peer), "why": trouble}, "warning"
-    )
-    return [report, *other_run(manifest, peer, state, now)]
+    fields = {"peer": manifest.silo_name(peer), "why": trouble}
+    told = state.turned(trouble, Report("manifest_mismatch", fields, "warning"))
+    return [*told, *other_run(manifest, peer, state, now)] if told else []

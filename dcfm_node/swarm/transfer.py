@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from dcfm_node.records.entries import Snapshot
-from dcfm_node.swarm.chunks import chunk_count, chunk_length, snapshot_digest
+from dcfm_node.swarm.chunks import chunk_count, chunk_length
 from dcfm_node.swarm.download import Buffer, Download, bits_of, bytes_of
 
 WINDOW = 16
@@ -49,9 +49,9 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The list is known: say by `resumed` which chunks on disk fit it."""
+    """The list is known, and with it the size: say by `resumed` which chunks on disk fit it."""
 
-    digest: bytes
+    snapshot: Snapshot
     hashes: bytes
 
 
@@ -135,8 +135,12 @@ class Transfers:
         return download is not None and bool(download.stored >> index & 1)
 
     def fetch(self, snapshot: Snapshot, now: float) -> list[Effect]:
-        """Start a download; one that is under way goes on as it is."""
-        self._downloads.setdefault(snapshot.digest, Download(snapshot))
+        """Start a download; one that is under way goes on as it is, and may turn out to have this
+        size, where records differ in that."""
+        download = self._downloads.setdefault(snapshot.digest, Download(snapshot))
+        if not download.hashes and snapshot.size != download.snapshot.size:
+            download.others[snapshot.size] = None
+            download.banned.clear()  # whoever gave a list that only this size fits
         return self._asks(now)
 
     def cancel(self, digest: bytes, now: float) -> list[Effect]:
@@ -174,20 +178,20 @@ class Transfers:
         download = self._downloads.get(digest)
         if download is None or peer not in self._peers or peer in download.banned:
             return []
-        if snapshot_digest(download.snapshot.size, hashes) != digest:
+        if not download.accepts(hashes):
             return self._blame(peer, digest, "its hash list is not the signed one", now)
-        if len(hashes) != 32 * chunk_count(download.snapshot.size):
-            return self._blame(peer, digest, "its hash list does not fit the signed size", now)
         first = not download.hashes
         download.hashes = hashes
         told = self.has(peer, digest, have, now)
-        return [Check(digest, hashes), *told] if first else told
+        return [Check(download.snapshot, hashes), *told] if first else told
 
     def has(self, peer: bytes, digest: bytes, have: bytes, now: float) -> list[Effect]:
         """A peer says which chunks it can give now."""
         download = self._downloads.get(digest)
         if download is None or peer not in self._peers or peer in download.banned:
             return []
+        if download.others and not download.hashes:
+            return []  # of how many chunks nobody knows; it is asked again
         bits = bits_of(have, chunk_count(download.snapshot.size))
         if bits is None:
             return self._blame(peer, digest, "it has chunks that do not exist", now)

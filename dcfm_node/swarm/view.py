@@ -245,13 +245,11 @@ class View(Fold):
         found = self.valid_students()
         return found[-1].body.round if found else None
 
-    def taught_by(self, snapshot: bytes) -> Sequence[bytes] | None:
-        """Authors of the experts that a valid student of that snapshot was made from."""
-        named = (said for said in self.valid_students() if said.body.snapshot.digest == snapshot)
-        student = next(named, None)
-        if student is None:
-            return None
-        return [self.expert_entries[entry].author for entry in student.body.teachers]
+    def taught(self, student: bytes) -> Sequence[bytes]:
+        """Authors of the experts that a student, by its entry, was made from, as far as known."""
+        said = self.students.get(student)
+        experts = map(self.expert_entries.get, said.body.teachers if said is not None else ())
+        return [expert.author for expert in experts if expert is not None]
 
     def newest_student(self) -> Said[Student] | None:
         """The counting student of the highest round."""

@@ -22,12 +22,14 @@ class Writer:
     Attributes:
         pending: records that wait to be said.
         full: the journal has no room for more: this silo can only say that it withdraws.
+        unfit: why a record was not said that does not fit the run; empty where none was so.
     """
 
     signer: Signs
     exchange: Exchange
     pending: list[Body] = field(default_factory=list)
     full: bool = False
+    unfit: str = ""
 
     def later(self, bodies: Iterable[Body]) -> None:
         """Say these when it is possible; one of a kind that waits already is not said twice."""
@@ -48,7 +50,8 @@ class Writer:
         return effects
 
     def publish(self, body: Body, time_ms: int) -> list[Effect]:
-        """Sign a record and tell of it. Says nothing where the journal is full, which is told once.
+        """Sign a record and tell of it. Says nothing where the journal is full, or where the record
+        does not fit the run: no peer would hold it, nor what comes after it. Each is told once.
 
         Args:
             time_ms: the wall clock. It informs; one that is out of range is taken to be at its end.
@@ -68,6 +71,9 @@ class Writer:
                 body=body,
             )
             sealed = seal_entry(entry, self.signer)
+            if why := journals.flaw(sealed):
+                first, self.unfit = not self.unfit, why
+                return [Report("record_unfit", {**fields, "why": why}, "error")] if first else []
             spare = 0 if isinstance(body, Withdraw) else FAREWELL_BYTES
             if len(sealed.envelope) + spare <= journals.room(me):
                 return [*self.exchange.publish(sealed), Report("published", fields)]

@@ -19,6 +19,7 @@ from dcfm_node.records.entries import Entry
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import (
     MAX_ENTRIES_BYTES,
+    MAX_MANIFEST_BYTES,
     MAX_MESSAGE_BYTES,
     PROTOCOL,
     Beat,
@@ -32,6 +33,9 @@ BEAT_DOMAIN = b"dcfm-node/beat/1\0"
 BUNDLE_DOMAIN = b"dcfm-node/bundle/1\0"
 HANDOVER_DOMAIN = b"dcfm-node/handover/1\0"
 RUN_DOMAIN = b"dcfm-node/run/1\0"
+
+MAX_TOLD = 80
+"""Characters of a peer's own words in an error."""
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
@@ -221,6 +225,8 @@ def decode_manifest(data: bytes) -> Manifest:
     Raises:
         PeerError: not canonical, not a valid manifest, or not written out in full (SPEC 2.1.1).
     """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise PeerError(f"a manifest of {len(data)} bytes exceeds {MAX_MANIFEST_BYTES}")
     try:
         manifest = Manifest.model_validate(unpack(data))
     except ValidationError as error:
@@ -257,6 +263,7 @@ def _open(
 
 
 def _first(error: ValidationError) -> str:
+    """What is wrong first, cut short: names of fields and of kinds are a peer's own words."""
     detail = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in detail["loc"])
-    return f"{place}: {detail['msg']}"
+    place = ".".join(str(part)[:MAX_TOLD] for part in detail["loc"][:4])
+    return f"{place}: {detail['msg'][: 2 * MAX_TOLD]}"

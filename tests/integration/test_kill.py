@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cluster import Site, cluster, dcfm, dcfm_json, released, until
+from tests.integration.cluster import PATIENCE_S, Site, cluster, dcfm, dcfm_json, released, until
 
 
 def busy(site: Site, activity: str) -> bool:
@@ -87,3 +87,29 @@ def test_two_ranks_train_as_one_silo(tmp_path: Path) -> None:
             site.start()
         until(lambda: all(site.ask().get("silos") for site in sites[:2]))
         assert len(set(until(lambda: released(sites[:2])).values())) == 1
+
+
+def test_a_node_outlives_its_terminal_and_none_of_its_ranks_outlives_it(tmp_path: Path) -> None:
+    with cluster(tmp_path, devices=2, steps=100_000) as sites:
+        north = sites[0]
+        north.start()
+        worker = until(lambda: north.ask().get("worker", {}).get("pid"))
+        until(lambda: len(ranks_of(worker)) == 1)
+        assert north.process is not None
+        north.process.send_signal(signal.SIGHUP)
+        until(lambda: "hangup" in north.log.read_text())
+        started = [worker, *ranks_of(worker)]
+        assert dcfm("stop", "--grace", 0, "-c", north.folder / "node.toml").returncode == 0
+        assert north.process.wait(PATIENCE_S) == 0
+        until(lambda: all(ended(pid) for pid in started))
+
+
+def ended(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().split()[2] == "Z"
+
+
+def ranks_of(worker: int) -> list[int]:
+    """Pids of the processes that a worker started."""
+    listed = Path(f"/proc/{worker}/task").glob("*/children")
+    return [int(pid) for file in listed for pid in file.read_text().split()]

@@ -17,6 +17,7 @@ from dcfm_node.net.curve import RawSocket, dialling_socket
 from dcfm_node.net.door import LINKS_AT_ONCE
 from dcfm_node.net.links import Down, LinkEvent, LinkPeer, Links, Received, Refused, Up
 from dcfm_node.net.listener import MAX_ROUTES
+from dcfm_node.net.peers import Faulted, Twice
 from dcfm_node.records.messages import MAX_MESSAGE_BYTES
 
 WAIT_S = 20.0
@@ -243,6 +244,33 @@ def test_a_full_queue_says_so_and_does_not_block() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("error", [zmq.ZMQError(errno.ENOMEM), MemoryError()])
+def test_what_the_machine_has_no_means_to_send_is_lost_and_told(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        a, b = Node("a"), Node("b")
+        async with closing(a, b):
+            address = await b.start(a.peer())
+            await a.start(b.peer(address))
+            await asyncio.gather(a.until(Up(b.id)), b.until(Up(a.id)))
+
+            def refusing(*arguments: object) -> bool:
+                raise error
+
+            assert a.links
+            with monkeypatch.context() as patch:
+                patch.setattr("dcfm_node.net.dialer.try_send", refusing)
+                patch.setattr("dcfm_node.net.listener.try_send", refusing)
+                assert not a.links.send(b.id, b"lost")
+            faults = [event for event in a.events if isinstance(event, Faulted)]
+            assert type(error).__name__ in faults[0].reason
+            assert a.links.send(b.id, b"sent")
+            await b.until(Received(a.id, b"sent"))
+
+    asyncio.run(scenario())
+
+
 def dial(address: str, server: Node, caller: Node, routing_id: bytes = b"") -> RawSocket:
     """A bare socket with an allowed key, to do what no node of ours does; it dials once."""
     socket: RawSocket = zmq.Context.instance().socket(zmq.DEALER)
@@ -398,6 +426,7 @@ def test_a_key_that_two_nodes_use_is_known_by_both_speaking(
                 while not server.links.ways()[silo.id].hosts:
                     await asyncio.sleep(0.05)
             assert server.links.ways()[silo.id].hosts == ("127.0.0.1", "127.0.0.1")
+            assert server.events.count(Twice(silo.id, ("127.0.0.1", "127.0.0.1"))) == 1
             assert server.links.ways()[other.id].hosts == ()
 
     asyncio.run(scenario())

@@ -131,8 +131,8 @@ class Case:
     def __init__(self, *kinds: str) -> None:
         self.run, self.kinds = Run(4, participation="tolerant"), [KINDS[kind] for kind in kinds]
         self.authors = [
-            Author(HashSigner(silo.key), self.run.id, silo.name)  # type: ignore[arg-type]
-            for silo in self.run.manifest.roster
+            Author(HashSigner(author.key), self.run.id, author.name)  # type: ignore[arg-type]
+            for author in self.run.authors
         ]
         self.member, self.other = self.authors[1], self.authors[2]
         self.said = 0

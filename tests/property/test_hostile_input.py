@@ -36,7 +36,7 @@ from dcfm_node.swarm.journal import Fork
 from dcfm_node.swarm.node import Node
 from dcfm_node.wire.canonical import pack
 from tests.property.test_wire import mutated, values
-from tests.unit.swarm.builders import Run, join
+from tests.unit.swarm.builders import Run
 
 NAMES = [bytes([number]) * 32 for number in range(3)]
 small = st.integers(0, 3)
@@ -182,7 +182,7 @@ def test_no_frames_on_the_bulk_plane_raise_anything_else(parts: list[bytes]) -> 
         assert str(error)
 
 
-FORKED = RUN.authors[1].say(join("silo-0001")), RUN.authors[1].say(Withdraw(reason=""), at=0)
+FORKED = RUN.authors[1].join(), RUN.authors[1].join(at=0, distils=False)
 PROOF = proof.bundle(RUN.manifest, Fork(0, *FORKED))
 
 

@@ -5,6 +5,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_hashes, snapshot_of
 from dcfm_node.swarm.transfer import (
     WINDOW,
@@ -48,7 +49,7 @@ class World:
                     self.inbox.append(effect)
                     if isinstance(effect, Want):
                         self.owed.setdefault(effect.peer, set()).add(effect.index)
-                case Check(digest):
+                case Check(Snapshot(digest=digest)):
                     on_disk = [index for index in range(CHUNKS) if self.rng.random() < 0.2]
                     self.stored.update((index, piece(index)) for index in on_disk)
                     self.apply(self.transfers.resumed(digest, on_disk, self.now))

@@ -135,11 +135,11 @@ def test_a_superseded_student_is_told_by_the_exit_code(
 def test_a_lineage_that_goes_back_without_end_is_refused() -> None:
     """SPEC 9.4: one run within the other, each a few hundred bytes."""
     run = Run(1)
-    lineage = bundle(run.manifest, Journals(run.id, run.keys))
+    lineage = bundle(run.manifest, Journals(run.manifest))
     for _ in range(MAX_RUNS + 2):
         continues = Continues(run=run_id(claimed(lineage)), student=None)
         manifest = run.manifest.model_copy(update={"continues": continues})
-        lineage = bundle(manifest, Journals(run_id(manifest), run.keys), lineage)
+        lineage = bundle(manifest, Journals(manifest), lineage)
     with pytest.raises(PeerError, match=f"more than {MAX_RUNS} runs"):
         replayed(lineage).past(None, MAX_RUNS)
 
@@ -149,6 +149,6 @@ def test_a_lineage_whose_manifest_leaves_fields_out_is_refused() -> None:
     run = Run(1)
     fields = run.manifest.model_dump()
     del fields["policy"]
-    whole = unpack(bundle(run.manifest, Journals(run.id, run.keys)))
+    whole = unpack(bundle(run.manifest, Journals(run.manifest)))
     with pytest.raises(PeerError, match="not every field is written out"):
         replayed(pack(whole | {"manifest": pack(fields)}))

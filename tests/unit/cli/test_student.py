@@ -25,7 +25,7 @@ NEXT = RUN.model_copy(
 
 
 def lineage_of(manifest: Manifest) -> bytes:
-    return bundle(manifest, Journals(run_id(manifest), ()))
+    return bundle(manifest, Journals(manifest))
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ import pytest
 
 from dcfm_node.config import toml
 from dcfm_node.config.peers import Peer, load_peers
-from dcfm_node.config.run import differing, load_run, run_template
+from dcfm_node.config.run import differing, least_bytes, load_run, run_template
 from dcfm_node.errors import ConfigError
+from dcfm_node.flow import networks
 from dcfm_node.records.manifest import Manifest, Masks, Method, Network, Policy, Silo
+from dcfm_node.store.tensors import size_of
 from dcfm_node.wire.envelope import run_id
 
 EXAMPLES = Path(__file__).parents[3] / "configs"
@@ -159,3 +161,34 @@ def test_what_differs_between_a_file_and_a_run_is_named(tmp_path: Path) -> None:
     )
     other = toml.read(tmp_path / "run.toml", "")
     assert differing(other, present) == ["network.width", "roster"]
+
+
+def test_a_manifest_that_no_message_could_bear_is_refused(tmp_path: Path) -> None:
+    """SPEC 2.1.1: valid in each of its fields."""
+    values = ", ".join(f'"{n:04d}{"雨" * 60}"' for n in range(1_000))
+    more = ", ".join(f'"{n:04d}{"雨" * 60}"' for n in range(65))
+    others = f'[[attribute]]\nname = "m"\nvalues = [{values}]\n'
+    others += f'[[attribute]]\nname = "n"\nvalues = [{more}]\n'
+    start, end = LEAST.index("[[attribute]]"), LEAST.index("[method.local]")
+    text = LEAST[:start] + others + LEAST[end:]
+    error = refusal(tmp_path, text.replace("雨", "𝄞"))
+    assert "262144 at most" in error.what
+    assert manifest(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "network", ['kind = "mlp"\nwidth = 4096', 'kind = "unet"\nwidth = 4096\ndepth = 1']
+)
+def test_a_network_that_no_snapshot_could_hold_is_refused(tmp_path: Path, network: str) -> None:
+    huge = LEAST.replace("[2]", "[100_000_000, 1, 1]") + f"[network]\n{network}\n"
+    error = refusal(tmp_path, huge)
+    assert "8589934592 at most" in error.what
+    assert error.where.endswith("network.width")
+
+
+@pytest.mark.parametrize("kind", ["mlp", "unet"])
+def test_the_least_that_a_network_takes_is_no_more_than_it_takes(tmp_path: Path, kind: str) -> None:
+    text = LEAST.replace("[2]", "[100_000, 1, 1]") + f'[network]\nkind = "{kind}"\ndepth = 1\n'
+    made = manifest(tmp_path, text)
+    taken = size_of(networks.schema(made))
+    assert taken / 2 < least_bytes(made) <= taken

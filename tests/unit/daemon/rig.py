@@ -57,6 +57,15 @@ class Network:
     def traffic(self) -> dict[bytes, tuple[int, int]]:
         return {}
 
+    def problems(self) -> list[str]:
+        return []
+
+    def ways(self) -> dict[bytes, Any]:
+        return {}
+
+    def crowds(self) -> dict[str, Any]:
+        return {}
+
 
 class Worker:
     """Takes jobs and does none."""
@@ -72,6 +81,9 @@ class Worker:
 
     def cancel(self) -> None:
         self.cancelled += 1
+
+    def problems(self) -> list[str]:
+        return []
 
 
 class Rig:
@@ -116,6 +128,7 @@ class Rig:
             cancel=self.network.unfetch,
             arrived=lambda digest: None,
             spawn=spawn,
+            named=lambda digest: digest in daemon.node.exchange.view.named,
         )
         self.told: list[str] = []
         """Every problem that `status` named, looked at after each second and each refused write."""

@@ -1,5 +1,6 @@
 """What the worker makes of work, and what is said of work that fails."""
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,10 +8,21 @@ from typing import Any
 import pytest
 
 from dcfm_node.daemon.bench import Bench
+from dcfm_node.daemon.explain import failing
 from dcfm_node.store.snapshots import SnapshotStore
-from dcfm_node.swarm.effects import Distil, Event, Progressed, Score, Train, Work, WorkFailed
+from dcfm_node.swarm.effects import (
+    Distil,
+    Event,
+    Examine,
+    Progressed,
+    Train,
+    Work,
+    Worked,
+    WorkFailed,
+)
+from dcfm_node.swarm.failing import MAX_FAILURES
 from dcfm_node.worker.messages import Broken, Done, Job, Progress
-from tests.unit.swarm.builders import Run
+from tests.unit.swarm.builders import Run, snapshot
 from tests.unit.swarm.test_node import started
 
 RUN = Run(3)
@@ -31,16 +43,13 @@ class Table:
             SnapshotStore(folder),
             folder / "work",
             put=self.events.append,
-            spawn=lambda coroutine: coroutine.close(),
+            spawn=asyncio.run,  # type: ignore[arg-type]
         )
 
     def fail(self, work: Work, reason: str) -> None:
         self.bench.start(work, self.node, "")
         self.bench.hear(Broken(key=self.jobs[-1].key, reason=reason))
-
-    def do(self, work: Work) -> None:
-        self.bench.start(work, self.node, "")
-        self.bench.hear(Done(key=self.jobs[-1].key, metrics={}))
+        self.node.handle(self.events.pop(), 0.0)
 
 
 @pytest.fixture
@@ -48,27 +57,26 @@ def table(tmp_path: Path) -> Table:
     return Table(tmp_path)
 
 
-def test_a_job_that_fails_is_counted_and_told_with_its_cause_until_its_kind_succeeds(
+def test_a_job_that_fails_is_counted_and_told_with_its_cause_until_work_succeeds(
     table: Table,
 ) -> None:
     for times in range(1, 14):
         table.fail(LOCAL, "IndexError: 1000\n  fix: see the labels")
-        often = f"{times} times" if times > 1 else "once"
-        assert table.bench.problems() == [
+        often = f"{times} times in a row" if times > 1 else "once"
+        assert failing(table.node) == [
             f"its work (local) failed {often} and is tried again: IndexError: 1000; see the labels"
         ]
-    assert [type(event) for event in table.events] == [WorkFailed] * 13
-    table.do(Score(bytes(32), table_snapshot(table), None))
-    assert len(table.bench.problems()) == 1
-    table.do(LOCAL)
-    assert table.bench.problems() == []
+    table.node.work = LOCAL
+    table.node.handle(Worked(LOCAL, snapshot("mine"), {}), 0.0)
+    assert failing(table.node) == []
 
 
-def test_another_job_of_a_kind_is_counted_anew(table: Table) -> None:
-    table.fail(LOCAL, "first")
-    table.fail(LOCAL, "first")
-    table.fail(Train("local", 1), "second")
-    assert table.bench.problems() == ["its work (local) failed once and is tried again: second"]
+def test_work_that_nobody_waits_for_any_more_is_said_to_be_set_aside(table: Table) -> None:
+    for _ in range(MAX_FAILURES):
+        table.bench.start(DISTIL, table.node, "")
+        table.node.handle(table.events.pop(), 0.0)
+    (said,) = failing(table.node)
+    assert said.startswith("its work (distil) failed 5 times in a row and is set aside: it cannot")
 
 
 def test_a_teacher_without_a_join_fails_its_job_and_not_the_node(table: Table) -> None:
@@ -77,10 +85,7 @@ def test_a_teacher_without_a_join_fails_its_job_and_not_the_node(table: Table) -
     (event,) = table.events
     assert isinstance(event, WorkFailed)
     assert event.work == DISTIL
-    assert (
-        event.reason == "it cannot be begun: silo-0001 has no join: nobody knows its label counts"
-    )
-    assert "its work (distil) failed once" in table.bench.problems()[0]
+    assert event.reason == "it cannot be begun: silo-0001: no join says its label counts"
     assert table.jobs == []
 
 
@@ -99,8 +104,23 @@ def test_lines_of_other_jobs_are_let_pass(table: Table) -> None:
     assert table.events == [Progressed(1, 2)]
 
 
-def table_snapshot(table: Table) -> bytes:
-    """Of a file that the bench's store holds."""
-    path = table.bench._folder / "made"
-    path.write_bytes(b"a student")
-    return table.bench._snapshots.adopt(path).digest
+@pytest.mark.parametrize(
+    ("work", "done", "why"),
+    [
+        (LOCAL, {}, "No such file"),
+        (Train("local", 1), {"file": b""}, "is empty"),
+        (Examine(0, ()), {"scores": {"nobody": {}}}, "KeyError"),
+    ],
+)
+def test_what_cannot_be_handed_over_has_failed_and_is_not_waited_for(
+    table: Table, work: Work, done: dict[str, Any], why: str
+) -> None:
+    table.bench.start(work, table.node, "")
+    job = table.jobs[-1]
+    if "file" in done:
+        job.output.write_bytes(done.pop("file"))
+    table.bench.hear(Done(key=job.key, metrics={}, **done))
+    (event,) = table.events
+    assert isinstance(event, WorkFailed)
+    assert event.reason.startswith("what it made cannot be kept: ")
+    assert why in event.reason

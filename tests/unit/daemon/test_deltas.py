@@ -24,6 +24,7 @@ class Desk:
         self.arrived: list[bytes] = []
         self.spawned: list[Coroutine[None, None, None]] = []
         self.base = self.adopt(OLD)
+        self.named = {self.base.digest}
         self.deltas = Deltas(
             self.store,
             2,
@@ -31,6 +32,7 @@ class Desk:
             cancel=self.cancelled.append,
             arrived=self.arrived.append,
             spawn=self.spawned.append,
+            named=lambda digest: digest in self.named,
         )
 
     def adopt(self, data: bytes) -> Snapshot:
@@ -135,5 +137,55 @@ def test_a_start_serves_the_deltas_of_what_is_held(tmp_path: Path) -> None:
         WANTED.digest: Delta(base=desk.base.digest, coded=useful),
         b"o" * 32: Delta(base=desk.base.digest, coded=useless),
     }
-    restore(again, deltas, {WANTED.digest})
+    restore(again, deltas, {WANTED.digest}, {WANTED.digest, b"o" * 32})
     assert again.hashes(useful.digest) and again.path(useless.digest) is None
+
+
+def test_what_is_named_as_a_snapshot_is_no_delta_whoever_says_so(tmp_path: Path) -> None:
+    """Else a member has any expert deleted at everybody who holds it."""
+
+    async def run() -> None:
+        desk = Desk(tmp_path)
+        expert = desk.adopt(b"another silo's expert")
+        desk.named.add(expert.digest)
+        hostile = Delta(base=desk.base.digest, coded=expert)
+        desk.deltas.fetch(WANTED, hostile)
+        assert desk.fetched == [WANTED]
+        desk.deltas.drop(hostile)
+        restore(desk.store, {WANTED.digest: hostile}, set(), desk.named)
+        assert desk.store.path(expert.digest) is not None
+
+    asyncio.run(run())
+
+
+def test_a_delta_that_is_named_as_a_snapshot_later_is_both(tmp_path: Path) -> None:
+    async def run() -> None:
+        desk = Desk(tmp_path)
+        expert = snapshot_of(b"another silo's expert")
+        desk.deltas.fetch(WANTED, Delta(base=desk.base.digest, coded=expert))
+        desk.named.add(expert.digest)  # its author is heard of only now
+        desk.adopt(b"another silo's expert")
+        desk.deltas.fetched(expert.digest)
+        assert desk.arrived == [expert.digest]
+        await desk.spawned.pop()
+        assert desk.store.path(expert.digest) is not None and desk.fetched[-1] == WANTED
+
+    asyncio.run(run())
+
+
+def test_one_delta_of_two_snapshots_is_decoded_into_two_files(tmp_path: Path) -> None:
+    """Else a member has what another's delta makes overwritten while it is taken over."""
+
+    async def run() -> None:
+        desk = Desk(tmp_path)
+        data, delta = desk.delta()
+        desk.adopt(data)
+        for wanted in (WANTED, snapshot_of(NEW[::-1])):
+            desk.deltas.fetch(wanted, delta)
+            desk.deltas.fetched(delta.coded.digest)
+        await asyncio.gather(*desk.spawned)
+        assert desk.arrived == [WANTED.digest]
+        path = desk.store.path(WANTED.digest)
+        assert path is not None and path.read_bytes() == NEW
+
+    asyncio.run(run())

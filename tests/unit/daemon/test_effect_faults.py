@@ -63,7 +63,7 @@ def session(rig: Rig) -> list[list[Event]]:
     one, two = (RUN.authors[n].anew() for n in (1, 2))
     first = [one.say(join("silo-0001")).envelope, one.say(expert(0, "expert one")).envelope]
     left = one.say(Withdraw(reason="")).envelope
-    forked = two.say(join("silo-0002")).envelope, two.say(expert(3), at=0).envelope
+    forked = two.join().envelope, two.join(at=0, distils=False).envelope
     epoch = two.beat(9, epoch=7)
     return [
         [LinkUp(RUN.keys[1]), LinkUp(RUN.keys[2])],

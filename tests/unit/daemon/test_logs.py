@@ -1,6 +1,7 @@
 """What a member says of itself reaches a log as words, and as nothing else."""
 
 import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +15,10 @@ HOSTILE = "\x1b[2J\n2026-01-01 [info     ] all is well   peer=north\r\u202e"
 
 @pytest.fixture(autouse=True)
 def unconfigured() -> Iterator[None]:
+    kept = logging.root.handlers[:], logging.root.level
     yield
     structlog.reset_defaults()
+    logging.root.handlers[:], logging.root.level = kept
 
 
 def tell(form: Any, **fields: Any) -> None:
@@ -56,3 +59,13 @@ def test_json_lines_are_ascii_and_hold_the_words_as_they_were(
     assert told.count("\n") == 1 and told.isascii()
     assert json.loads(told)["why"] == HOSTILE
     assert json.loads(told)["\x1bx"] == [HOSTILE]
+
+
+def test_what_a_library_logs_of_a_peers_words_is_a_line_like_another(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure("console", "info")
+    logging.getLogger("asyncio").error("Task exception was never retrieved: %s", HOSTILE)
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "asyncio" in told
+    assert told.rstrip("\n").isprintable()

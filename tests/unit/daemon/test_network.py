@@ -10,6 +10,7 @@ from dcfm_node.daemon.network import MAX_PENDING, Network
 from dcfm_node.net.links import Refused
 from dcfm_node.net.peers import Faulted
 from dcfm_node.swarm.effects import Event, Misbehaved
+from dcfm_node.wire.canonical import pack
 
 EAST = Peer.model_construct(name="east", sign_key=b"e" * 32, link_key="k" * 40)
 
@@ -86,3 +87,21 @@ def test_a_member_that_breaks_the_rules_of_links_is_named_and_no_stranger() -> N
     assert events == [Misbehaved(EAST.sign_key, "malformed", why)]
     assert made.refusals == {"east": why}
     assert made.pending == {}
+
+
+def test_who_breaks_the_rules_with_every_message_is_told_of_ever_more_seldom() -> None:
+    said: list[Event] = []
+    made = network(said.append)
+    with capture_logs() as logs:
+        for _ in range(1_000):
+            made._on_message(EAST.sign_key, b"\xc1")
+    assert [line["times"] for line in logs] == [2**power for power in range(10)]
+    assert len(said) == 10 and {type(event) for event in said} == {Misbehaved}
+
+
+def test_a_peers_own_words_are_cut_short() -> None:
+    made = network()
+    fields = {"kind": "sync", "protocol": 1, "x" * 500_000: 1}
+    for words in (fields, {"kind": "y" * 500_000, "protocol": 1}):
+        made._on_message(EAST.sign_key, pack(words))
+        assert len(made.refusals["east"]) < 500

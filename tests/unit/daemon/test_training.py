@@ -197,9 +197,10 @@ def test_nothing_that_it_started_outlives_it(tmp_path: Path) -> None:
         (tmp_path / "children").touch()
         async with started(tmp_path) as stage:
             first = int((tmp_path / "children").read_text())
+            (tmp_path / "children").write_text("")
             await stage.killed()
-            await stage.until(lambda: (tmp_path / "children").read_text() != str(first))
             await stage.until(lambda: not alive(first))
+            await stage.until((tmp_path / "children").read_text)
             second = int((tmp_path / "children").read_text())
         await stage.until(lambda: not alive(second))
 

@@ -93,7 +93,8 @@ def test_a_silo_weighs_no_more_than_its_share(manifest: Manifest, monkeypatch: A
     monkeypatch.setitem(COUNTS, PEER, (((1, 0), 2**40), ((1, 1), 1)))
     teachers = ((ME, b"x" * 32, MINE), (PEER, b"y" * 32, THEIRS))
     made = job(Distil(1, 4, b"l" * 32, teachers, (), False), manifest)
-    assert [dict(t.counts) for t in made.teachers] == [{(0, 0): 7}, {(1, 0): 7, (1, 1): 1}]
+    parts = 7 * 65_536
+    assert [dict(t.counts) for t in made.teachers] == [{(0, 0): parts}, {(1, 0): parts, (1, 1): 1}]
 
 
 def test_distilling_takes_every_teacher(manifest: Manifest) -> None:

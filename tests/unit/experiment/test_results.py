@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dcfm_node.errors import Failed
+from dcfm_node.experiment import settings
 from dcfm_node.experiment.results import (
     SCHEMA,
     Results,
@@ -19,6 +20,7 @@ from dcfm_node.experiment.results import (
     write_json,
 )
 from tests.unit.cli.running import run
+from tests.unit.experiment import tiny
 
 ROW = Row("ddm", "noniid", 0, "joint", {"known_accuracy": 0.5})
 FOUND = Results("tiny", "cpu", "abc", "here", "dcfm-node", (ROW,), {"name": "tiny"})
@@ -97,3 +99,26 @@ def test_samples_that_unpack_to_more_than_any_are_not_unpacked(
     assert path.stat().st_size < 1 << 14
     with pytest.raises(ValueError, match="unpacks to"):
         load_samples(path)
+
+
+@pytest.mark.parametrize("what", ["link", "fifo"])
+def test_what_is_shown_is_written_through_no_link(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    what: str,
+) -> None:
+    folder, precious = tmp_path / "found", tmp_path / "precious"
+    folder.mkdir()
+    precious.write_text("precious")
+    given = settings.read(str(tiny.write(tmp_path)), "cpu").model_dump(mode="json")
+    write_json(folder / "results.json", WHOLE | {"rows": [], "settings": given})
+    if what == "link":
+        (folder / "table.md").symlink_to(precious)
+    else:
+        os.mkfifo(folder / "table.md")
+    assert run(monkeypatch, "experiment", "show", folder) == 1
+    assert str(folder / "table.md") in capsys.readouterr().err
+    assert precious.read_text() == "precious"
+    (folder / "table.md").unlink()
+    assert run(monkeypatch, "experiment", "show", folder) == 0

@@ -32,6 +32,7 @@ class Files:
         self.held = held
         self.partial = bytearray(len(DATA))
         self.broken = ""
+        self.begun: list[int] = []
 
     def _touch(self, call: str) -> None:
         if self.broken == call:
@@ -43,6 +44,7 @@ class Files:
 
     def begin(self, snapshot: Snapshot) -> None:
         self._touch("begin")
+        self.begun.append(snapshot.size)
 
     def read(self, digest: bytes, index: int) -> bytes:
         self._touch("read")
@@ -127,6 +129,16 @@ def test_a_fetch_ends_with_the_whole_file() -> None:
     desk.serve(0.0)
     assert desk.files.held == DATA
     assert desk.events[-2:] == [Progressed(DIGEST, len(DATA), len(DATA)), Fetched(DIGEST)]
+
+
+def test_a_fetch_of_the_wrong_size_first_ends_with_the_file_too() -> None:
+    desk = Desk()
+    desk.carrier.fetch(Snapshot(digest=DIGEST, size=len(DATA) + 1), 0.0)
+    desk.carrier.fetch(SNAPSHOT, 0.0)
+    desk.serve(0.0)
+    assert desk.files.begun == [len(DATA) + 1, len(DATA)]
+    assert desk.files.held == DATA and desk.events[-1] == Fetched(DIGEST)
+    assert not any(isinstance(event, BadPeer) for event in desk.events)
 
 
 def test_progress_is_told_at_intervals() -> None:

@@ -155,7 +155,7 @@ def test_snapshots_beyond_what_a_bundle_may_hold_are_not_read(tmp_path: Path) ->
         path = folder / "snapshots" / f"{digest.hex()}.safetensors"
         path.touch()
         os.truncate(path, MAX_SNAPSHOT_BYTES)
-    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0))
+    node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0, duty_s=1.0))
     made = label(run.manifest, run.keys[1], node.journals, held, sha256(b""))
     (folder / "bundle").write_bytes(seal_bundle(made, run.authors[1].signer))
     (folder / "entries").write_bytes(b"")
@@ -304,3 +304,14 @@ def test_a_link_among_the_snapshots_is_not_followed(tmp_path: Path) -> None:
         found.take(snapshot, tmp_path / "copy")
     with pytest.raises(PeerError, match="not to be read"):
         audit(found, run.manifest)
+
+
+def test_a_snapshot_of_another_size_than_its_record_says_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _, folder = bundle(tmp_path)
+    (path,) = (folder / "snapshots").iterdir()
+    os.truncate(path, MAX_SNAPSHOT_BYTES)  # it takes no room on the disk, and minutes to hash
+    monkeypatch.setattr("dcfm_node.store.bundles.describe", None)
+    with pytest.raises(PeerError, match=f"not what the name says.*{path.name}"):
+        audit(read_bundle(folder, run.manifest), run.manifest)

@@ -220,8 +220,9 @@ def test_a_snapshot_deleted_by_hand_is_held_no_more(store: SnapshotStore, tmp_pa
     path.unlink()
     assert store.hashes(digest) is None
     assert store.vanished() == {digest}
-    assert store.held() == set()
-    assert store.vanished() == set()
+    assert store.path(digest) == path, "what was begun with it fails, and is tried again"
+    store.remove(digest)
+    assert (store.held(), store.vanished()) == (set(), set())
 
 
 def test_a_store_whose_folders_were_deleted_takes_snapshots_as_before(
@@ -232,10 +233,10 @@ def test_a_store_whose_folders_were_deleted_takes_snapshots_as_before(
         shutil.rmtree(tmp_path / folder)
     assert store.vanished() == {gone}
     assert download(store, DATA).digest == gone
+    assert store.read(gone, 0) == chunk(DATA, 0), "of the download, while it is on its way"
     store.finish(gone, chunk_hashes(DATA))
-    assert store.held() == {gone}
+    assert (store.held(), store.vanished()) == ({gone}, set())
     shutil.rmtree(tmp_path / "snapshots")
-    store.vanished()
     assert adopt(store, DATA, tmp_path).digest == gone
     assert (tmp_path / "snapshots").stat().st_mode & 0o777 == 0o700
 

@@ -38,7 +38,8 @@ def told(ballots: Ballots) -> tuple[object, ...]:
         ballots.last_term,
         ballots.certified,
         ballots.won,
-        ballots.joined,
+        [ballots.joined(round_) for round_ in rounds],
+        [ballots.attempts(round_, below) for round_ in rounds for below in range(4)],
         ballots.beyond(),
         [ballots.leader(term) for term in range(1, 4)],
         [ballots.last_leader(round_) for round_ in (None, *rounds)],
@@ -55,7 +56,8 @@ def test_what_counts_does_not_depend_on_the_order_between_voters() -> None:
     for _ in range(60):
         assert told(taken(rng.sample(said, len(said)))) == expected
     ballots = taken(said)
-    assert [ballots.won, ballots.joined] == [{(0, VOTERS[0]): 1, (1, VOTERS[1]): 2}, {0: 1, 1: 2}]
+    assert ballots.won == {(0, VOTERS[0]): 1, (1, VOTERS[1]): 2}
+    assert [ballots.joined(round_) for round_ in (0, 1, 2)] == [1, 2, 0]
     assert ballots.last_term == 2 + MAX_TERM_GAP
     assert list(ballots.beyond()) == [VOTERS[4]]
     leader = ballots.last_leader()
@@ -99,6 +101,7 @@ def test_a_second_vote_and_a_second_lease_of_a_term_do_not_count() -> None:
 
 def test_a_term_is_joined_once_an_honest_node_is_among_its_voters() -> None:
     ballots = taken([ballot(0, 5, 0), ballot(1, 5, 1)])
-    assert ballots.joined == {}
+    assert (ballots.joined(0), ballots.attempts(0, below=6)) == (0, 0)
     ballots.vote(ballot(2, 5, 2))
-    assert ballots.joined == {0: 5} and ballots.won == {}
+    assert (ballots.joined(0), ballots.attempts(0, below=6)) == (5, 1)
+    assert (ballots.attempts(0, below=5), ballots.won) == (0, {})

@@ -25,15 +25,15 @@ def booth(run: Run, me: int = 0, **changes: object) -> Booth:
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
-def first_by_rank(run: Run, term: int) -> bytes:
-    return min(run.keys, key=lambda key: rank(run.id, term, key))
+def first_by_rank(run: Run, round_: int) -> bytes:
+    return min(run.keys, key=lambda key: rank(run.id, round_, 0, key))
 
 
 def test_a_round_begins_with_a_vote_in_the_next_term() -> None:
     run = Run(3)
     run.elect(0, term=4, round_=0)
     move = next_move(run.view(), 1, booth(run))
-    assert move == Vote(term=5, round=1, candidate=first_by_rank(run, 5))
+    assert move == Vote(term=5, round=1, candidate=first_by_rank(run, 1))
 
 
 def test_a_minority_opens_no_term() -> None:
@@ -49,9 +49,9 @@ def test_without_candidates_nobody_votes() -> None:
 def test_votes_follow_so_many_others_that_an_honest_one_is_among_them() -> None:
     """SPEC 7.3.2: else whoever opens a term would choose who leads."""
     run = Run(4)
-    last = max(run.keys, key=lambda key: rank(run.id, 1, key))
+    last = max(run.keys, key=lambda key: rank(run.id, 0, 0, key))
     others = [author for author in run.authors[1:] if author.key != last]
-    for author, candidate in zip(others, (first_by_rank(run, 1), last), strict=False):
+    for author, candidate in zip(others, (first_by_rank(run, 0), last), strict=False):
         author.say(vote(1, 0, last))
         assert next_move(run.view(), 0, booth(run)) == Vote(term=1, round=0, candidate=candidate)
 

@@ -49,9 +49,22 @@ def test_only_a_higher_epoch_is_written() -> None:
 def test_an_epoch_counts_though_its_beat_was_overtaken() -> None:
     made = exchange()
     made.hear(PEER, entries(beats=(SILO.beat(50, epoch=4).envelope,)), 0.0)
+    made.epochs.breathe()
     effects = made.hear(PEER, entries(beats=(SILO.beat(20, epoch=9).envelope,)), 0.0)
     assert kept(effects) == [(SILO.key, 9)]
     assert named(made) == (50, 9)
+
+
+def test_an_author_is_written_of_once_while_no_time_passes() -> None:
+    """However many messages a member sends: what is put off is named by no sync, and asked for."""
+    made = exchange()
+    for epoch in range(1, 9):
+        effects = made.hear(PEER, entries(beats=(SILO.beat(epoch, epoch=epoch).envelope,)), 0.0)
+        assert kept(effects) == ([(SILO.key, 1)] if epoch == 1 else [])
+    assert named(made) == (8, 1)
+    made.epochs.breathe()
+    assert kept(made.hear(PEER, entries(beats=(SILO.beat(9, epoch=8).envelope,)), 0.0))
+    assert named(made) == (9, 8)
 
 
 def test_a_message_leads_to_one_write_an_author() -> None:

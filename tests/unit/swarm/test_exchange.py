@@ -94,13 +94,31 @@ def test_a_replaced_tail_leaves_the_view() -> None:
     assert list(node.view.experts[silo.key]) == [1]
 
 
-def test_a_stale_entry_is_answered_with_one_question() -> None:
-    """However many there are: who holds the lost tail hears what we hold, and asks for it."""
+def test_stale_entries_are_answered_with_one_message_of_what_we_hold_instead() -> None:
+    """However many there are."""
     node, silo = exchange(), author()
     first, *lost = silo.join(), silo.say(expert(0)), silo.say(expert(1))
     again = silo.say(expert(1), epoch=1, at=1)
     node.hear(PEER, entries(first, again), 0.0)
-    assert sent(node.hear(PEER, entries(*lost), 0.0)) == [node.sync(reply=True)]
+    assert sent(node.hear(PEER, entries(*lost), 0.0)) == [entries(again)]
+
+
+def test_chains_that_heads_do_not_tell_apart_come_to_one() -> None:
+    """A member that signs a tail after an entry which it took back splits nobody (SPEC 3.3.4)."""
+    one, other, silo = (
+        exchange(),
+        Exchange.create(RUN.manifest, PEER, Liveness(9, 60, 90)),
+        author(),
+    )
+    first = silo.join()
+    longer = [first, silo.say(expert(0), epoch=1)]
+    instead = silo.join(epoch=1, at=0)
+    one.hear(PEER, entries(*longer), 0.0)
+    other.hear(ME, entries(first, instead), 0.0)
+    (told,) = sent(one.hear(PEER, other.sync(reply=False), 1.0))
+    (answer,) = sent(other.hear(ME, told, 1.0))
+    one.hear(PEER, answer, 1.0)
+    assert one.journals.chains[silo.key] == other.journals.chains[silo.key] == [instead]
 
 
 def test_a_fork_is_kept_reported_and_passed_on() -> None:
@@ -171,6 +189,13 @@ def test_another_protocol_is_told_once_with_who_must_upgrade() -> None:
     assert node.hear_foreign(Foreign(b"s" * 32, 0, "")) == []
     node.hear(PEER, sync(), 0.0)
     assert node.peers[PEER].trouble == ""
+
+
+def test_who_says_another_version_each_time_is_told_of_ever_more_seldom() -> None:
+    node = exchange()
+    told = [node.hear_foreign(Foreign(PEER, number % 2 * 2, "")) for number in range(1_000)]
+    assert sum(map(len, told)) == 10
+    assert node.peers[PEER].trouble == "speaks protocol 2, this node 1; upgrade this node"
 
 
 def test_an_entry_of_ours_that_we_did_not_write_silences_us() -> None:

@@ -9,6 +9,7 @@ from dcfm_node.records.messages import Entries
 from dcfm_node.swarm.effects import (
     Distil,
     Examine,
+    Fetch,
     LinkUp,
     Misbehaved,
     Persist,
@@ -147,6 +148,20 @@ def test_a_large_size_for_an_honest_silos_digest_harms_its_author_alone() -> Non
     verdicts = tell(made, run)
     assert [(v.cause, v.subject) for v in verdicts] == [("quota", run.keys[2])]
     assert made.fetching[good.snapshot.digest].size == 1_000
+
+
+def test_another_size_for_an_honest_silos_digest_keeps_nobody_from_it() -> None:
+    """Whoever is last on the roster named what everybody asked for."""
+    run = Run(3)
+    made = writing(run, quota=2_000)
+    good = expert(0)
+    run.authors[1].say(good)
+    other = good.snapshot.model_copy(update={"size": good.snapshot.size + 1})
+    run.authors[2].say(good.model_copy(update={"snapshot": other}))
+    peer, said = run.keys[1], [entry.envelope for a in run.authors for entry in a.journal]
+    heard = Received(peer, Entries(run=run.id, entries=tuple(said), beats=()))
+    asked = [e.snapshot.size for e in made.handle(heard, 1.0) if isinstance(e, Fetch)]
+    assert sorted(asked) == [good.snapshot.size, other.size]
 
 
 def test_what_a_peer_does_on_its_links_is_told_once() -> None:

@@ -18,6 +18,17 @@ def test_each_is_asked_for_once_and_no_longer_than_wanted() -> None:
     assert shelf.seek({OTHER.digest: OTHER}, 2.0) == [Unfetch(ONE.digest), Fetch(OTHER)]
 
 
+def test_it_is_asked_for_with_every_size_that_records_name_once() -> None:
+    shelf = holdings()
+    other = ONE.model_copy(update={"size": ONE.size + 1})
+    sizes = {ONE.digest: [other.size, ONE.size]}
+    assert shelf.seek({ONE.digest: ONE}, 0.0) == [Fetch(ONE)]
+    assert shelf.seek({ONE.digest: ONE}, 1.0, sizes) == [Fetch(other)]
+    assert shelf.seek({ONE.digest: other}, 2.0, sizes) == []
+    assert shelf.seek({}, 3.0, sizes) == [Unfetch(ONE.digest)]
+    assert shelf.seek({ONE.digest: other}, 4.0, sizes) == [Fetch(other), Fetch(ONE)]
+
+
 def test_what_is_held_or_unfit_is_not_asked_for() -> None:
     shelf = holdings()
     shelf.seek({ONE.digest: ONE, OTHER.digest: OTHER}, 0.0)

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
-from dcfm_node.records.entries import Verdict, Withdraw
+from dcfm_node.records.entries import Refuse, Verdict, Withdraw
 from dcfm_node.records.manifest import Continues
 from dcfm_node.swarm.effects import Distil, Score, Train
 from dcfm_node.swarm.outcome import student_of
 from dcfm_node.swarm.plan import Situation, Waiting, next_step, wanted
+from dcfm_node.swarm.verdicts import given_up
+from dcfm_node.wire.envelope import Sealed
 from tests.unit.swarm.builders import Run, endorse, expert, snapshot
 from tests.unit.swarm.test_election import booth
 
@@ -213,6 +215,54 @@ def test_a_final_student_is_scored_once() -> None:
     )
 
 
+def leaving_out(run: Run, number: int, *, excuse: bool = False) -> bytes:
+    """Silo 1 leads, by votes of itself and of silo 0, and names another as missing."""
+    run.publish_experts(0)
+    claimed = run.elect(1)
+    entry = run.view().experts[run.keys[number]][0].digest
+    if excuse:
+        cause = {"subject": run.keys[number], "cause": "snapshot", "entry": entry, "reason": ""}
+        run.authors[1].say(Verdict.model_validate(cause))
+    whole = run.student(claimed)
+    rest = tuple(teacher for teacher in whole.teachers if teacher != entry)
+    lie = {"teachers": rest, "missing": (run.keys[number],)}
+    return run.authors[1].say(whole.model_copy(update=lie)).digest
+
+
+def test_who_holds_what_a_leader_left_out_refuses_its_student() -> None:
+    """SPEC 6.8.8: silo 0 voted for the leader after it had published."""
+    run = Run(3, method="dfd", participation="tolerant")
+    made = leaving_out(run, 0)
+    action = next_step(situation(run, me=2)).action
+    assert isinstance(action, Refuse) and action.student == made
+    assert run.manifest.roster[0].name in action.reason
+    without = situation(run, me=2)
+    without = replace(without, held=without.held - {snapshot("expert 0 0").digest})
+    assert isinstance(next_step(without).action, Score)
+
+
+def test_what_a_tolerant_leader_may_not_have_known_of_is_no_reason_to_refuse() -> None:
+    run = Run(3, method="dfd", participation="tolerant")
+    leaving_out(run, 2)  # which cast no vote that the leader cites
+    assert isinstance(next_step(situation(run, me=0)).action, Score)
+
+
+def test_a_strict_leader_knew_of_every_expert_whatever_it_says_of_it() -> None:
+    """Its own word that it could not load one excuses it (6.8.5); who could load it refuses."""
+    run = Run(3, method="dfd")
+    made = leaving_out(run, 2, excuse=True)
+    action = next_step(situation(run, me=0)).action
+    assert isinstance(action, Refuse) and action.student == made
+    given_up = Verdict(
+        subject=run.keys[2],
+        cause="snapshot",
+        entry=run.view().experts[run.keys[2]][0].digest,
+        reason="lost",
+    )
+    run.authors[2].say(given_up)
+    assert isinstance(next_step(situation(run, me=0)).action, Score)
+
+
 def test_a_silo_that_comes_late_still_scores_the_released_student() -> None:
     run = Run(3, method="dfd", participation="tolerant")
     run.publish_experts(0, but=(2,))
@@ -242,3 +292,63 @@ def test_wanted_are_the_newest_student_and_experts_save_the_refused() -> None:
     names = ("expert 0 0", "expert 1 1", "student 1 0")
     assert set(wanted(situation(run))) == {snapshot(name).digest for name in names}
     assert snapshot("expert 2 0").digest in wanted(situation(run, me=1))
+
+
+def left_out(*, expert_first: bool = True) -> tuple[Run, Sealed]:
+    """A tolerant run whose student lacks the second silo, which voted for its leader."""
+    run = Run(3, method="dfd", participation="tolerant")
+    run.publish_experts(0, but=() if expert_first else (1,))
+    claimed = run.elect(0)
+    if not expert_first:
+        run.publish_experts(0, but=(0, 2))
+    made = run.student(claimed)
+    taught = tuple(t for t in made.teachers if run.view().expert_entries[t].author != run.keys[1])
+    changes = {"teachers": taught, "missing": (run.keys[1],)}
+    return run, run.authors[0].say(made.model_copy(update=changes))
+
+
+def test_a_student_that_leaves_out_whom_its_leader_knew_is_refused_by_who_holds_the_expert() -> (
+    None
+):
+    """The votes it was elected with tell that it had heard of the expert."""
+    run, made = left_out()
+    action = next_step(situation(run, me=2)).action
+    assert isinstance(action, Refuse) and action.student == made.digest
+    assert "leaves out silo-0001" in action.reason
+
+
+def test_whom_a_leader_could_not_know_or_use_it_may_leave_out() -> None:
+    """An honest leader may have waited for a silo that is late, or for an expert nobody has."""
+    run, _ = left_out(expert_first=False)
+    assert isinstance(next_step(situation(run, me=2)).action, Score)
+    run, _ = left_out()
+    students = {said.body.snapshot.digest for said in run.view().students.values()}
+    unheld = situation(run, me=2, held={*students, snapshot("expert 2 0").digest})
+    assert isinstance(next_step(unheld).action, Score)
+    expert_of = run.view().experts[run.keys[1]][0]
+    for judge in (1, 2):
+        again, _ = left_out()
+        again.authors[judge].say(
+            Verdict(
+                subject=run.keys[1], cause="snapshot", entry=expert_of.digest, reason="lost or bad"
+            )
+        )
+        assert isinstance(next_step(situation(again, me=2)).action, Score)
+    run.authors[1].say(Withdraw(reason="moving"))
+    assert isinstance(next_step(situation(run, me=2)).action, Score)
+
+
+def test_in_a_strict_run_a_silo_gives_up_in_public_what_it_lost() -> None:
+    """SPEC 6.4.5: only where everybody is there, and nobody has it."""
+    run = Run(3)
+    me, everyone = run.keys[2], {"lost": lambda digest: True, "live": lambda key: True}
+    assert given_up(run.view(), me, **everyone) == []
+    run.publish_experts(0)
+    mine = run.view().experts[me][0]
+    (body,) = given_up(run.view(), me, **everyone)
+    assert isinstance(body, Verdict)
+    assert (body.subject, body.cause, body.entry) == (me, "snapshot", mine.digest)
+    for less in ({"lost": lambda digest: False}, {"live": lambda key: key != run.keys[0]}):
+        assert given_up(run.view(), me, **{**everyone, **less}) == []
+    run.authors[2].say(body)
+    assert given_up(run.view(), me, **everyone) == []

@@ -4,6 +4,8 @@ import hashlib
 from itertools import pairwise
 from random import Random
 
+import pytest
+
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm.chunks import (
     CHUNK_BYTES,
@@ -80,7 +82,7 @@ def test_a_download_runs_from_the_first_ask_to_complete() -> None:
     assert transfers.peer_up(A, 0.0) == []
     assert transfers.fetch(snapshot, 0.0) == [Ask(A, digest)]
     assert transfers.fetch(snapshot, 0.0) == []
-    assert transfers.holds(A, digest, hashes, b"", 1.0) == [Check(digest, hashes)]
+    assert transfers.holds(A, digest, hashes, b"", 1.0) == [Check(snapshot, hashes)]
     assert sorted(wanted(transfers.resumed(digest, [], 1.0), A)) == [0, 1]
     assert transfers.chunk(A, digest, 1, piece(data, 1), 2.0) == [Store(digest, 1, piece(data, 1))]
     assert transfers.progress(digest) == (7, CHUNK_BYTES + 7)
@@ -176,7 +178,38 @@ def test_a_signed_list_of_another_size_is_refused() -> None:
     wrong = Snapshot(digest=snapshot_digest(size, hashes), size=size)
     transfers.fetch(wrong, 0.0)
     (blame,) = transfers.holds(A, wrong.digest, hashes, b"", 0.0)
-    assert isinstance(blame, Blame) and "size" in blame.reason
+    assert isinstance(blame, Blame) and "signed" in blame.reason
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_of_several_sizes_that_records_name_the_list_tells_the_true_one(order) -> None:
+    """Else a member who names an honest silo's snapshot with another size has every holder of it
+    blamed, and nobody gets it."""
+    data, hashes, snapshot = make(2)
+    sizes = (snapshot.size - 1, snapshot.size, 9 * CHUNK_BYTES)
+    transfers = Transfers(Random(0))
+    transfers.peer_up(A, 0.0)
+    for place in order:
+        transfers.fetch(Snapshot(digest=snapshot.digest, size=sizes[place]), 0.0)
+    assert transfers.has(A, snapshot.digest, b"\x03", 0.0) == []
+    told = transfers.holds(A, snapshot.digest, hashes, b"", 0.0)
+    assert told == [Check(snapshot, hashes)]
+    assert transfers.progress(snapshot.digest) == (0, len(data))
+    assert sorted(wanted(transfers.resumed(snapshot.digest, [], 0.0), A)) == [0, 1]
+    late = Snapshot(digest=snapshot.digest, size=7)
+    transfers.fetch(late, 1.0)
+    assert transfers.progress(snapshot.digest) == (0, len(data))
+
+
+def test_who_was_blamed_before_the_true_size_was_named_is_asked_again() -> None:
+    _, hashes, snapshot = make(2)
+    transfers = Transfers(Random(0))
+    transfers.peer_up(A, 0.0)
+    transfers.fetch(Snapshot(digest=snapshot.digest, size=5), 0.0)
+    assert isinstance(transfers.holds(A, snapshot.digest, hashes, b"", 0.0)[0], Blame)
+    transfers.fetch(snapshot, 1.0)
+    assert Ask(A, snapshot.digest) in transfers.tick(60.0)
+    assert transfers.holds(A, snapshot.digest, hashes, b"", 61.0) == [Check(snapshot, hashes)]
 
 
 def test_a_false_chunk_names_its_sender_and_all_it_owes_goes_to_others() -> None:
@@ -288,7 +321,7 @@ def test_a_part_is_asked_only_for_what_it_has() -> None:
     transfers.peer_up(A, 0.0)
     transfers.fetch(snapshot, 0.0)
     assert transfers.holds(A, snapshot.digest, hashes, b"\x02\x02", 0.0) == [
-        Check(snapshot.digest, hashes)
+        Check(snapshot, hashes)
     ]
     assert sorted(wanted(transfers.resumed(snapshot.digest, [], 0.0), A)) == [1, 9]
     assert wanted(transfers.has(A, snapshot.digest, b"\x12\x02", 1.0), A) == [4]

@@ -1,6 +1,6 @@
 """SPEC 6.1: what counts, and what certifies."""
 
-from dcfm_node.records.entries import Student, Withdraw
+from dcfm_node.records.entries import Withdraw
 from tests.unit.swarm.builders import Run, endorse, expert, lease, refuse, snapshot, vote
 
 
@@ -116,13 +116,12 @@ def test_of_a_rounds_students_the_highest_terms_counts() -> None:
     assert counting is not None and counting.digest == later.digest
 
 
-def test_a_snapshot_tells_who_taught_it() -> None:
+def test_a_student_tells_who_taught_it() -> None:
     run = Run(3, participation="tolerant")
     run.publish_experts(0, but=(1,))
-    made = run.distil(0).entry.body
-    assert isinstance(made, Student)
-    assert run.view().taught_by(made.snapshot.digest) == [run.keys[0], run.keys[2]]
-    assert run.view().taught_by(snapshot("expert 0 0").digest) is None
+    made = run.distil(0)
+    assert run.view().taught(made.digest) == [run.keys[0], run.keys[2]]
+    assert run.view().taught(made.entry.prev) == []
 
 
 def test_released_is_what_a_quorum_endorsed() -> None:

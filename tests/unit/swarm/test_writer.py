@@ -54,3 +54,13 @@ def test_also_where_numbers_are_used_up_it_can_withdraw(monkeypatch) -> None:
     assert [s.entry.seq for s in made.exchange.journals.chains[made.me]] == [0, 1, 2]
     made.writer.publish(Withdraw(reason="moving"), 0)
     assert made.me in made.exchange.view.withdrawn
+
+
+def test_a_record_that_does_not_fit_the_run_is_told_and_dropped() -> None:
+    made = started(Run(3))
+    odd = Endorse(student=bytes(32), metrics={"two words": 1.0})
+    assert len(reports(made.writer.publish(odd, 0), "record_unfit")) == 1
+    assert made.writer.publish(odd, 0) == [] and "3.7.14" in made.writer.unfit
+    assert persisted(made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 1.0)) == [
+        "expert"
+    ]

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from dcfm_node.wire.envelope import manifest_bytes
 from dcfm_node.worker import ranks
 from dcfm_node.worker.jobs import Bench
 from dcfm_node.worker.messages import WORKER, Job, Saved, Setup
-from tests.training.settings import manifest
+from tests.training.settings import STAGE, manifest
+
+NONE: Mapping[str, int] = {}
 
 ATTRIBUTES = [
     {"name": "horizontal", "values": ["left", "right"]},
@@ -26,8 +28,12 @@ ATTRIBUTES = [
 ]
 
 
-def setup(folder: Path, **changes: Any) -> Setup:
-    run = manifest()
+def setup(folder: Path, steps: Mapping[str, int] = NONE, **changes: Any) -> Setup:
+    """Args:
+    steps: by stage, in place of the few that tests have.
+    """
+    stages = {stage: STAGE | {"steps": count} for stage, count in steps.items()}
+    run = manifest(method=stages)
     run = run.model_validate(run.model_dump() | {"attributes": ATTRIBUTES}, strict=False)
     data = BuiltinData(format="builtin", name="gaussians", silo=0, silos=2)
     fields = {"manifest": manifest_bytes(run).hex(), "data": data, "device": "cpu", "threads": 1}
@@ -104,7 +110,7 @@ def test_whatever_a_job_raises_is_told_and_shown_once(tmp_path: Path) -> None:
 
 
 def test_ranks_need_no_host_name_and_end_together(tmp_path: Path) -> None:
-    with worker(tmp_path, devices=2) as found:
+    with worker(tmp_path, devices=2, steps={"local": 100_000}) as found:
         doing = [found.hear("starting", "ready").get("doing") for _ in range(3)]
         assert doing == ["reads the private data", "waits for the other 1 of its processes", None]
         (other,) = found.others()
@@ -169,16 +175,11 @@ def test_what_peers_may_have_is_kept_where_nothing_can_be_linked(
 
     monkeypatch.setattr(os, "link", link)
     told: list[Any] = []
-    bench = Bench(setup(tmp_path, checkpoint_s=1e-3, publish_s=1e-3), told.append)
+    often = {"checkpoint_s": 1e-3, "publish_s": 1e-3}
+    bench = Bench(setup(tmp_path, steps={"distil": 60}, **often), told.append)
     bench.run(job(tmp_path))
     counts = (((0, 0), 5), ((0, 1), 5))
     teacher = {"silo": "silo-0", "path": tmp_path / "out.safetensors", "counts": counts}
-    long = manifest(method={"distil": {**manifest().method.distil.model_dump(), "steps": 60}})
-    long = long.model_validate(long.model_dump() | {"attributes": ATTRIBUTES}, strict=False)
-    bench = Bench(
-        setup(tmp_path, manifest=manifest_bytes(long).hex(), checkpoint_s=1e-3, publish_s=1e-3),
-        told.append,
-    )
     bench.run(job(tmp_path, key="distil-0-b", kind="distil", teachers=[teacher]))
     saved = [line for line in told if isinstance(line, Saved)]
     assert [line.step for line in saved] == [25, 50]
