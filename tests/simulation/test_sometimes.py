@@ -31,6 +31,7 @@ RUNS = (
 """Few seeds that reach all that the whole sweep does."""
 ELSEWHERE = {
     "reports key_used_twice": "tests/unit/swarm/test_exchange.py",
+    "reports record_unfit": "tests/unit/swarm/test_writer.py",
     "reports journal_full": "tests/unit/swarm/test_writer.py",
     "verdict snapshot": "tests/unit/swarm/test_faults.py",
     "verdict quota": "tests/unit/swarm/test_faults.py",

@@ -25,10 +25,10 @@ from dcfm_node.swarm.effects import (
     Train,
     Worked,
 )
+from dcfm_node.swarm.exchange import Exchange
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.recovery import Recovery
 from dcfm_node.swarm.view import View
-from dcfm_node.wire.envelope import open_entry
 from tests.unit.daemon.rig import RUN, Rig, rigged
 from tests.unit.swarm.builders import Author, Run, expert, join, snapshot, vote
 from tests.unit.swarm.test_node import empty, told
@@ -47,15 +47,15 @@ def silos() -> list[Author]:
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A defect: a record is in its journal when folding it raises."""
-    add = View.add
+    """A defect: a record is in its journal when what is made of it raises."""
+    on_folded = Exchange._on_folded
 
-    def defect(self, sealed):
+    def defect(self, peer, sealed, outcome, now):
         if sealed.entry.body == POISON:
             raise KeyError("no such thing")
-        add(self, sealed)
+        return on_folded(self, peer, sealed, outcome, now)
 
-    monkeypatch.setattr(View, "add", defect)
+    monkeypatch.setattr(Exchange, "_on_folded", defect)
 
 
 POISON = Withdraw(reason="poison")
@@ -81,7 +81,7 @@ async def recover(rig: Rig) -> None:
 
 def kept(rig: Rig) -> list[tuple[bytes, str]]:
     entries = rig.daemon.journals.load(RUN.id)[0]
-    return sorted((e.author, e.body.kind) for e in (open_entry(raw).entry for raw in entries))
+    return sorted((e.author, e.body.kind) for e in (sealed.entry for sealed in entries))
 
 
 @pytest.mark.usefixtures("broken")
@@ -127,17 +127,18 @@ def counted(rig: Rig) -> "itertools.count[int]":
 
 @pytest.mark.usefixtures("broken")
 def test_what_was_folded_in_and_not_kept_is_told_to_nobody(rig: Rig, silos: list[Author]) -> None:
-    bad = silos[1].say(POISON)
+    first, bad = silos[1].join(), silos[1].say(POISON)
+    both = heard(silos[1], first.envelope, bad.envelope)
     asked = Sync(run=RUN.id, version="", heads={}, beats={}, reply=True)
 
     async def story() -> None:
         await begin(rig)
-        await rig.take(heard(silos[1], bad.envelope), Received(silos[2].key, asked), seconds=4.0)
+        await rig.take(both, Received(silos[2].key, asked), seconds=4.0)
 
     asyncio.run(story())
     messages = [message for _, message in rig.network.sent]
     heads = [m.heads[silos[1].key] for m in messages if isinstance(m, Sync)]
-    assert {head.seq for head in heads} == {-1}
+    assert {head.seq for head in heads} == {-1, 0}
     assert not any(bad.envelope in m.entries for m in messages if isinstance(m, Entries))
 
 

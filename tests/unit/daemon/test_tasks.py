@@ -68,6 +68,7 @@ def test_a_snapshot_that_cannot_be_read_now_is_checked_later_and_not_refused(
 
     monkeypatch.setattr(module, "RETRY_S", 0.0)
     monkeypatch.setattr(Forms, "flaw", flaw)
+    monkeypatch.setattr(SnapshotStore, "path", lambda self, digest: tmp_path)
     with rigged(tmp_path, monkeypatch) as rig:
         daemon = rig.daemon
         intake = Intake(daemon.forms, daemon.troubles, node=lambda: daemon.node, put=put.append)
