@@ -59,17 +59,9 @@ from dcfm_node.swarm.journal import Proofs
 from dcfm_node.swarm.liveness import Duty, Liveness, Pace
 from dcfm_node.swarm.needs import spent
 from dcfm_node.swarm.outcome import in_vain, outcome_of, still_true
-from dcfm_node.swarm.plan import (
-    CHECKPOINT_FACTOR,
-    CHECKPOINT_SLACK_BYTES,
-    Situation,
-    Step,
-    audited_round,
-    next_step,
-    unaudited,
-    wanted,
-)
+from dcfm_node.swarm.plan import Step, audited_round, next_step, unaudited
 from dcfm_node.swarm.rounds import turn
+from dcfm_node.swarm.situation import CHECKPOINT_FACTOR, CHECKPOINT_SLACK_BYTES, Situation, wanted
 from dcfm_node.swarm.verdicts import given_up, on_claims, on_unfit, once, owed
 from dcfm_node.swarm.writer import Writer
 from dcfm_node.wire.envelope import OPENER, Opener, Sealed, SealedBeat, Signs, run_id

@@ -101,7 +101,9 @@ def _student(number: int, size: int = 1_000) -> Student:
 
 
 KINDS: dict[str, Callable[[int, Sequence[bytes]], Body]] = {
-    "join": lambda i, _: Join(name="x", distils=True, version=str(i), counts=(((0, 0), 1),)),
+    "join": lambda i, _: Join(
+        name="silo-0001", distils=True, version=str(i), counts=(((0, 0), 1),)
+    ),
     "expert": lambda i, _: Expert(round=i, snapshot=_made(i), parents=(), metrics={}),
     "large expert": lambda i, _: Expert(round=i, snapshot=_made(i, 2**33), parents=(), metrics={}),
     "audit": lambda i, _: Audit(round=i, scores=()),
@@ -129,8 +131,8 @@ class Case:
     def __init__(self, *kinds: str) -> None:
         self.run, self.kinds = Run(4, participation="tolerant"), [KINDS[kind] for kind in kinds]
         self.authors = [
-            Author(HashSigner(author.key), self.run.id, author.name)  # type: ignore[arg-type]
-            for author in self.run.authors
+            Author(HashSigner(silo.key), self.run.id, silo.name)  # type: ignore[arg-type]
+            for silo in self.run.manifest.roster
         ]
         self.member, self.other = self.authors[1], self.authors[2]
         self.said = 0
@@ -152,6 +154,8 @@ class Case:
         remembered(self.node, self.run)
         assert self.node.exchange.recovery.writable
         self.now, self.count, self.epoch = 1.0, 10, 5
+        for author, epoch in ((self.member, self.epoch), (self.other, 1)):
+            self.handle(self.told_of(author.join(epoch=epoch)))
 
     def _verify(self, key: bytes, signature: bytes, data: bytes) -> bool:
         self.opened.append(data)

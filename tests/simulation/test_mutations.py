@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from dcfm_node.records.entries import Endorse, Lease, Refuse, Student, Vote
+from dcfm_node.records.entries import Lease, Refuse, Student, Vote
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.messages import Entries
 from dcfm_node.simulation import faults
 from dcfm_node.simulation.invariants import ViolationError
 from dcfm_node.simulation.run import simulate
@@ -271,27 +272,27 @@ def test_a_record_for_every_record_of_another_is_noticed(monkeypatch: pytest.Mon
         effects = handle(self, event, now)
         heard = [e.sealed for e in effects if isinstance(e, Persist)] if self._may_write() else []
         for sealed in heard:
-            if isinstance(sealed.entry.body, Endorse) and sealed.entry.author != self.me:
+            if isinstance(sealed.entry.body, Student) and sealed.entry.author != self.me:
                 body = Refuse(student=sealed.digest, reason="", metrics={})
-                effects += self._publish(body, now)
+                effects += self.writer.publish(body, 0)
         return effects
 
     monkeypatch.setattr(Node, "handle", chatty)
-    assert hostile_rule("epochs") in ("in proportion", "bounded")
+    assert hostile_rule("students") in ("in proportion", "bounded")
 
 
 def test_an_answer_with_all_that_is_held_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is answered is in proportion to what was said: here each stale record gets it all."""
-    on_entry = Exchange._on_entry
+    on_folded = Exchange._on_folded
 
-    def generous(self, peer, sealed, now):
-        held = self.journals.chains[sealed.entry.author]
-        known = sealed.entry.seq < len(held) and held[sealed.entry.seq].digest != sealed.digest
-        effects = on_entry(self, peer, sealed, now)
-        whole = self._entries([s.envelope for s in held], [])
-        return [*effects, Send(peer, whole)] if known else effects
+    def generous(self, peer, sealed, outcome, now):
+        effects = on_folded(self, peer, sealed, outcome, now)
+        if outcome in (Offered.NEW, Offered.REPLACED):
+            return effects
+        held = tuple(said.envelope for said in self.journals.chains[sealed.entry.author])
+        return [*effects, Send(peer, Entries(run=self.journals.run, entries=held, beats=()))]
 
-    monkeypatch.setattr(Exchange, "_on_entry", generous)
+    monkeypatch.setattr(Exchange, "_on_folded", generous)
     assert hostile_rule("stale") == "in proportion"
 
 

@@ -25,13 +25,13 @@ RUNS = (
     ("leavers", 0),
     ("disks-damaged:paper", 0),
     ("disks-full:tolerant", 0),
-    ("disks-lost:three-silos", 0),
     ("split:tolerant", 0),
     ("spoilers:few", 0),
 )
 """Few seeds that reach all that the whole sweep does."""
 ELSEWHERE = {
     "reports key_used_twice": "tests/unit/swarm/test_exchange.py",
+    "reports journal_full": "tests/unit/swarm/test_writer.py",
     "verdict snapshot": "tests/unit/swarm/test_faults.py",
     "verdict quota": "tests/unit/swarm/test_faults.py",
     "verdict score": "tests/unit/swarm/test_audit.py",
@@ -45,6 +45,7 @@ RARE = {
     "waits: the student was refused by too many silos to be released",
     "waits: the student of the run that this one continues is on its way",
     "waits: no student was published",
+    "waits: the student to refine against is on its way",
     "waits: no expert is held that could be distilled",
     "waits: how far the last leader came is on its way",
     "waits: no live node can distil",

@@ -34,7 +34,6 @@ from dcfm_node.swarm.effects import (
     Unfetch,
     Worked,
 )
-from dcfm_node.wire.envelope import open_beat, open_entry
 from tests.unit.daemon.rig import RUN, Rig, rigged
 from tests.unit.swarm.builders import Author, expert, join
 from tests.unit.swarm.test_node import empty, told
@@ -96,11 +95,11 @@ def play(rig: Rig) -> dict[str, object]:
     asyncio.run(all_of_it())
     rig.now += HELD_S + 1.0
     entries, forks = rig.daemon.journals.load(RUN.id)
-    opened = [open_entry(envelope).entry for envelope in entries]
+    opened = [sealed.entry for sealed in entries]
     return {
         "written": sorted((e.author, e.seq, e.body.kind) for e in opened),
         "forks": len(forks),
-        "epochs": {open_beat(b).beat.author for b in rig.daemon.journals.beats(RUN.id)},
+        "epochs": {b.beat.author for b in rig.daemon.journals.beats(RUN.id)},
         "fetched": set(rig.network.fetched),
         "given up": set(rig.network.given_up),
         "jobs": {job.key for job in rig.worker.jobs},

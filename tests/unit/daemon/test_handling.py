@@ -28,7 +28,6 @@ from dcfm_node.swarm.effects import (
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.recovery import Recovery
 from dcfm_node.swarm.view import View
-from dcfm_node.wire.envelope import open_entry
 from tests.unit.daemon.rig import RUN, Rig, rigged
 from tests.unit.swarm.builders import Author, Run, expert, join, snapshot, vote
 from tests.unit.swarm.test_node import empty, told
@@ -81,7 +80,7 @@ async def recover(rig: Rig) -> None:
 
 def kept(rig: Rig) -> list[tuple[bytes, str]]:
     entries = rig.daemon.journals.load(RUN.id)[0]
-    return sorted((e.author, e.body.kind) for e in (open_entry(raw).entry for raw in entries))
+    return sorted((e.author, e.body.kind) for e in (sealed.entry for sealed in entries))
 
 
 @pytest.mark.usefixtures("broken")
