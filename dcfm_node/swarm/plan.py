@@ -184,6 +184,19 @@ def audited_round(view: View, phase: Phase) -> int | None:
     return None
 
 
+def duties(s: Situation, phase: Phase) -> list[Duty]:
+    """What is waited for in a phase: whoever is late with it counts from when this began."""
+    found: list[Duty] = []
+    leader = s.view.last_leader(phase.round)
+    if phase.stage in ("local", "refine"):
+        found += [Duty(key, "train", phase.round) for key in turn(s.view, phase, s.late)]
+    elif phase.stage == "distil" and leader is not None:
+        found.append(Duty(leader.author, "lead", leader.body.term))
+    if (audited := audited_round(s.view, phase)) is not None:
+        found += [Duty(key, "audit", audited) for key in unaudited(s.view, audited)]
+    return found
+
+
 def unaudited(view: View, round_: int) -> Sequence[bytes]:
     """Silos that are yet to say what they think of a round's experts, in roster order."""
     if not view.manifest.audits:

@@ -1,6 +1,6 @@
 """What a node's decisions depend on, and the snapshots that it should hold for them (SPEC 5.2)."""
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 
@@ -100,6 +100,22 @@ def wanted(s: Situation) -> dict[bytes, Snapshot]:
         found[earlier.digest] = earlier
     taken = [said.body.snapshot for said in students if not is_refused(s, said)]
     return found | {snapshot.digest: snapshot for snapshot in taken} | _progress(s)
+
+
+def within(quota: int | None, wants: Mapping[bytes, Snapshot], view: View) -> dict[bytes, Snapshot]:
+    """What of it can be of this run, by its size: no room is made for what cannot.
+
+    Args:
+        quota: no snapshot of the run is larger, in bytes; None where nobody knows.
+    """
+
+    def fits(snapshot: Snapshot, most: int) -> bool:
+        progress = snapshot.digest in view.checkpointed
+        return snapshot.size <= (
+            CHECKPOINT_FACTOR * most + CHECKPOINT_SLACK_BYTES if progress else most
+        )
+
+    return {key: named for key, named in wants.items() if quota is None or fits(named, quota)}
 
 
 def continued(view: View) -> Snapshot | None:
