@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dcfm_node.records.entries import Verdict
 from dcfm_node.swarm.effects import Effect, Persist, Report
 from dcfm_node.swarm.node import Node
-from dcfm_node.swarm.plan import Waiting
+from dcfm_node.swarm.situation import Waiting
 
 
 class Reached:

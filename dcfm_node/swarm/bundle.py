@@ -11,7 +11,7 @@ from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.records.manifest import Manifest, differences
 from dcfm_node.records.messages import Bundle, Entries, Head
-from dcfm_node.swarm.exchange import as_many_as_fit
+from dcfm_node.swarm.answers import as_many_as_fit
 from dcfm_node.swarm.journal import Journals
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, open_bundle, run_id

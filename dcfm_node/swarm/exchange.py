@@ -5,25 +5,22 @@ is idempotent, so loss, duplication and reordering cost time and nothing else.
 """
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dcfm_node import __version__
 from dcfm_node.errors import PeerError
-from dcfm_node.records.entries import Entry, Withdraw
+from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.manifest import MAX_SILOS, Manifest
 from dcfm_node.records.messages import (
-    MAX_ENTRIES,
-    MAX_ENTRIES_BYTES,
     Beat,
     Entries,
-    Head,
     Message,
     Mismatch,
     Sync,
 )
 from dcfm_node.swarm import strangers
-from dcfm_node.swarm.bucket import Bucket
+from dcfm_node.swarm.answers import Answers
 from dcfm_node.swarm.effects import (
     Effect,
     Foreign,
@@ -52,11 +49,6 @@ from dcfm_node.wire.envelope import (
 
 EMPTY_ANSWERS = 8
 """So many answers in a row without a new entry, and a peer has nothing more for us."""
-ANSWERS_PER_S, ANSWERS_AT_ONCE = 256.0 * 2**10, 8.0 * 2**20
-"""Bytes of entries that a peer gets by asking. Half of what it takes of us at least (SPEC 4.7): an
-honest node does not flood, whoever fattens the journals that it passes on."""
-ASKS_PER_S, ASKS_AT_ONCE = 5.0, 50.0
-"""Messages of a peer that are answered. An honest one asks less than once a second."""
 FANOUT = 2
 """Linked peers that a round of gossip tells; each tells back."""
 
@@ -72,12 +64,6 @@ class Exchange:
     peers: dict[bytes, PeerState]
     recovery: Recovery
     opener: Opener = OPENER
-    answers: dict[bytes, Bucket] = field(default_factory=dict)
-    """By peer, bytes of entries that it may still be sent in answer to what it asks."""
-    asks: dict[bytes, Bucket] = field(default_factory=dict)
-    """By peer, how often it may still ask."""
-    greetings: dict[bytes, Bucket] = field(default_factory=dict)
-    """By peer, how often it may still be greeted."""
     epochs: Epochs = field(default_factory=Epochs)
     own_beat: SealedBeat | None = None
     malformed: dict[bytes, str] = field(default_factory=dict)
@@ -89,10 +75,12 @@ class Exchange:
     """Length of this node's own journal on its disk when it started."""
     usurped: bool = False
     """Somebody else signs with this node's key, or it runs twice: it writes no more."""
-    _resent: dict[tuple[bytes, bytes], int] = field(default_factory=dict)
-    """By peer and author, from where to send on a chain whose end differs there."""
+    answers: Answers = field(init=False)
     _view: View | None = None
     """None where a tail was replaced or cut, until it is asked for."""
+
+    def __post_init__(self) -> None:
+        self.answers = Answers(self.journals)
 
     @classmethod
     def create(
@@ -169,10 +157,9 @@ class Exchange:
         )
 
     def greet(self, peer: bytes, now: float) -> list[Effect]:
-        """A link came up: tell that peer what we hold, and ask for the same; not as often as it
-        may come up."""
-        may = self.greetings.setdefault(peer, Bucket(ASKS_PER_S, ASKS_AT_ONCE, now))
-        return [Send(peer, self.sync(reply=True))] if may.take(1.0, now) else []
+        """A link came up: tell that peer what we hold, and ask for the same."""
+        may = self.answers.may_greet(peer, now)
+        return [Send(peer, self.sync(reply=True))] if may else []
 
     def push(self, sealed: Sealed) -> list[Effect]:
         """Tell every linked peer of a new entry at once; gossip mends what gets lost."""
@@ -265,10 +252,10 @@ class Exchange:
             state.empty_answers = 0 if state.brought else state.empty_answers + 1
             state.brought = False
         effects: list[Effect] = []
-        if not self.asks.setdefault(peer, Bucket(ASKS_PER_S, ASKS_AT_ONCE, now)).take(1.0, now):
-            return effects  # it asks again
+        if not self.answers.may_ask(peer, now):
+            return effects
         beats = self._beats_unknown_to(sync.beats)
-        effects += self._answer(peer, self._lacking(peer, sync.heads), beats, now)
+        effects += self._answer(peer, self.answers.lacking(peer, sync.heads), beats, now)
         if sync.reply:
             effects.append(Send(peer, self.sync(reply=False)))
         return effects
@@ -292,7 +279,7 @@ class Exchange:
         for sealed, outcome in zip(entries, outcomes, strict=True):
             effects += self._on_folded(peer, sealed, outcome, now)
         if stale := [s.entry for s, o in zip(entries, outcomes, strict=True) if o is Offered.STALE]:
-            effects += self._answer(peer, self._in_place_of(stale), [], now)
+            effects += self._answer(peer, self.answers.in_place_of(stale), [], now)
         return effects
 
     def _on_folded(self, peer: bytes, sealed: Sealed, outcome: Offered, now: float) -> list[Effect]:
@@ -309,41 +296,10 @@ class Exchange:
                 return [PersistFork(proof.first, proof.second), fork, *self._check_own(sealed)]
         return []
 
-    def _lacking(self, peer: bytes, heads: Mapping[bytes, Head]) -> Iterator[Sealed]:
-        """What a peer with these heads lacks. Where its tail differs from ours and one message does
-        not bear the chain, the next goes on where that ended: it may hold all before."""
-        for author, chain in self.journals.chains.items():
-            head = heads.get(author)
-            if head is None or not self.journals.conflicts(author, head):
-                yield from self.journals.missing_from(author, head)
-                continue
-            yield from self.journals.proof_for(author, head)
-            first = self._resent.get((peer, author), 0)
-            for seq in range(first if first < len(chain) else 0, len(chain)):
-                self._resent[peer, author] = seq
-                yield chain[seq]
-            self._resent[peer, author] = 0
-
-    def _in_place_of(self, stale: Sequence[Entry]) -> Iterator[Sealed]:
-        """What we hold instead of tails that their authors lost. Heads do not tell: a longer tail
-        of a later epoch may follow an entry that gave way here."""
-        places: dict[bytes, int] = {}
-        for entry in stale:
-            places[entry.author] = min(entry.seq, places.get(entry.author, entry.seq))
-        for author, seq in places.items():
-            yield from self.journals.chains[author][seq:]
-
     def _answer(
         self, peer: bytes, lacking: Iterable[Sealed], beats: list[bytes], now: float
     ) -> list[Effect]:
-        """What a peer lacks, as much as a message bears and as it may still be sent: it asks again
-        for the rest."""
-        bucket = self.answers.setdefault(peer, Bucket(ANSWERS_PER_S, ANSWERS_AT_ONCE, now))
-        rest = iter(lacking)
-        entries: tuple[bytes, ...] = ()
-        if bucket.holds(MAX_ENTRIES_BYTES, now) and (first := next(rest, None)) is not None:
-            entries, _ = as_many_as_fit(first, rest)
-            bucket.tokens -= sum(map(len, entries))
+        entries = self.answers.entries(peer, lacking, now)
         if not entries and not beats:
             return []
         return [Send(peer, Entries(run=self.journals.run, entries=entries, beats=tuple(beats)))]
@@ -396,23 +352,6 @@ class Exchange:
         newer = [b for b in held if theirs.get(b.beat.author, (-1, 0))[0] < b.beat.counter]
         found = dict.fromkeys(b.envelope for b in (*self.epochs.unknown_to(theirs), *newer))
         return list(found)[:MAX_SILOS]
-
-
-def as_many_as_fit(
-    first: Sealed, rest: Iterator[Sealed]
-) -> tuple[tuple[bytes, ...], Sealed | None]:
-    """Envelopes of some entries, from the first on, that one message bears (SPEC 4.4).
-
-    Returns:
-        The envelopes, one at least, and the next entry, if there is one.
-    """
-    fitting, room = [first.envelope], MAX_ENTRIES_BYTES - len(first.envelope)
-    for sealed in rest:
-        room -= len(sealed.envelope) + 5
-        if room < 0 or len(fitting) == MAX_ENTRIES:
-            return tuple(fitting), sealed
-        fitting.append(sealed.envelope)
-    return tuple(fitting), None
 
 
 def _refusal(peer: bytes, reason: str, times: int) -> Report:

@@ -3,7 +3,8 @@
 from collections.abc import Set
 
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
-from dcfm_node.swarm.plan import Situation, Step, wanted
+from dcfm_node.swarm.plan import Step
+from dcfm_node.swarm.situation import Situation, wanted
 
 
 def spent(s: Situation, step: Step, work: Work | None) -> Set[bytes]:

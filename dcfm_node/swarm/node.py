@@ -5,7 +5,7 @@ global random source, so that the daemon and the simulator drive the same code.
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dcfm_node import __version__
@@ -59,17 +59,8 @@ from dcfm_node.swarm.journal import Proofs
 from dcfm_node.swarm.liveness import Duty, Liveness, Pace
 from dcfm_node.swarm.needs import spent
 from dcfm_node.swarm.outcome import in_vain, outcome_of, still_true
-from dcfm_node.swarm.plan import (
-    CHECKPOINT_FACTOR,
-    CHECKPOINT_SLACK_BYTES,
-    Situation,
-    Step,
-    audited_round,
-    next_step,
-    unaudited,
-    wanted,
-)
-from dcfm_node.swarm.rounds import turn
+from dcfm_node.swarm.plan import Step, duties, next_step
+from dcfm_node.swarm.situation import Situation, wanted, within
 from dcfm_node.swarm.verdicts import given_up, on_claims, on_unfit, once, owed
 from dcfm_node.swarm.writer import Writer
 from dcfm_node.wire.envelope import OPENER, Opener, Sealed, SealedBeat, Signs, run_id
@@ -119,7 +110,6 @@ class Node:
         self.draining = False
         self._not_before = 0
         self._stand: Stand | None = None
-        self._awaited: tuple[int, Sequence[bytes]] | None = None
         self._retry_at = 0.0
         self._gossip_at = 0.0
         self._linked_at: float | None = None
@@ -300,13 +290,14 @@ class Node:
         for _ in range(MAX_MOVES_PER_EVENT):
             situation = self.situation(now)
             step = next_step(situation)
-            self._watch(situation, step, now)
+            for duty in duties(situation, step.phase):
+                self.exchange.liveness.wait_for(duty, now)
             action = step.action
             may_say = self._may_write() and not self.writer.full
             if not isinstance(action, Vote | Lease | Expert | Refuse) or not may_say:
                 break
             effects += self.writer.publish(action, self._wall(now))
-        wants = {key: named for key, named in wanted(situation).items() if self._fits(named)}
+        wants = within(self.quota, wanted(situation), situation.view)
         effects += self.holdings.seek(wants, now, situation.view.sizes)
         checkpoints = self.held & situation.view.checkpointed.keys()
         effects += self.holdings.drop(checkpoints - wants.keys())
@@ -317,14 +308,6 @@ class Node:
         self.step = step
         effects += self._work(step, now)
         return effects
-
-    def _fits(self, snapshot: Snapshot) -> bool:
-        """Whether a snapshot can be one of this run: no room is made for what cannot."""
-        if self.quota is None:
-            return True
-        progress = snapshot.digest in self.exchange.view.checkpointed
-        most = CHECKPOINT_FACTOR * self.quota + CHECKPOINT_SLACK_BYTES if progress else self.quota
-        return snapshot.size <= most
 
     def _may_write(self) -> bool:
         return self.exchange.recovery.writable and not self.exchange.usurped
@@ -380,25 +363,6 @@ class Node:
         given_up = self.failing is not None and self.failing.hopeless(Distil)
         able = self.distils and not self.draining and not self.writer.full and not given_up
         return able and self._may_write()
-
-    def _watch(self, situation: Situation, step: Step, now: float) -> None:
-        """Lateness counts from when this node began to wait for what it now waits for."""
-        view, liveness, round_ = situation.view, self.exchange.liveness, step.phase.round
-        match step.phase.stage:
-            case "local" | "refine":
-                awaited = turn(view, step.phase, situation.late)
-                if (round_, awaited) != self._awaited:
-                    for key in awaited:
-                        liveness.wait_for(Duty(key, "train", round_), now)
-                    self._awaited = (round_, awaited)
-            case "distil":
-                leader = view.last_leader(round_)
-                if leader is not None:
-                    liveness.wait_for(Duty(leader.author, "lead", leader.body.term), now)
-        audited = audited_round(view, step.phase)
-        if audited is not None:
-            for key in unaudited(view, audited):
-                liveness.wait_for(Duty(key, "audit", audited), now)
 
     def _work(self, step: Step, now: float) -> list[Effect]:
         """Keep the worker on what the step asks, as long as it is of use."""

@@ -3,60 +3,25 @@
 `status --explain` prints what this module returns; there is no second opinion of the coordinator.
 """
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
-from dcfm_node.records.entries import Checkpoint, Expert, Lease, Refuse, Snapshot, Student, Vote
+from dcfm_node.records.entries import Expert, Lease, Refuse, Student, Vote
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
-from dcfm_node.swarm.election import Await, Booth, Lead, next_move
+from dcfm_node.swarm.election import Await, Lead, next_move
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.outcome import is_whole
-from dcfm_node.swarm.rounds import Late, Phase, current_phase, finishes, turn
+from dcfm_node.swarm.rounds import Phase, current_phase, finishes, turn
 from dcfm_node.swarm.said import Said
+from dcfm_node.swarm.situation import (
+    Situation,
+    Waiting,
+    continued,
+    is_lost,
+    is_usable,
+    resumable,
+)
 from dcfm_node.swarm.view import View
-
-CHECKPOINT_FACTOR = 8
-"""No checkpoint is larger than so many of its teachers' snapshots, beside the slack."""
-CHECKPOINT_SLACK_BYTES = 1 << 20
-"""A checkpoint's header, its counts and what is left over of its teachers'."""
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """All that the decision depends on.
-
-    Attributes:
-        held: digests of the snapshots on this node's disk that passed every check.
-        late: whether a silo made no progress for `policy.stall_s`; never this node itself.
-        gone: whether a silo showed no sign of life for as long; never this node itself.
-        lost: whether a snapshot, by digest, was not delivered by anyone for as long.
-        booth: what an election depends on.
-        work: what this node's worker does now.
-        led_for: for how long this node leads a term, in seconds.
-        inherited: what this silo says in place of training for round 0: its expert of the run that
-            this one continues.
-    """
-
-    view: View
-    me: bytes
-    held: Set[bytes]
-    late: Late
-    gone: Callable[[bytes], bool]
-    lost: Callable[[bytes], bool]
-    booth: Booth
-    work: Work | None = None
-    led_for: Callable[[int], float] = lambda term: 0.0
-    inherited: Expert | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Nothing to do until somebody else moves, or nothing to do any more (`over`)."""
-
-    why: str
-    on: tuple[bytes, ...] = ()
-    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +50,7 @@ def _next_step(s: Situation) -> Step:
         why = f"this silo is in quarantine: {s.view.quarantined()[s.me]}"
         return Step(phase, Waiting(why, over=True))
     student = s.view.newest_student()
-    if student is not None and phase.stage in ("refine", "release") and _lost(s, student):
+    if student is not None and phase.stage in ("refine", "release") and is_lost(s, student):
         return Step(Phase("distil", student.body.round), _elect(s, student.body.round))
     match phase.stage:
         case "local" | "refine":
@@ -96,34 +61,6 @@ def _next_step(s: Situation) -> Step:
             return Step(phase, _release(s))
         case _:
             return Step(phase, _over(s))
-
-
-def wanted(s: Situation) -> dict[bytes, Snapshot]:
-    """Snapshots this node should hold, by digest: newest student, released one, newest experts, and
-    how far the student is that is being distilled.
-
-    Experts are replicated to every node, so that neither a silo's death nor a leader's loses work.
-    """
-    published = (s.view.newest_student(), s.view.latest())
-    students = [said for said in published if said is not None]
-    found = dict(s.view.newest_snapshots())
-    if s.view.verdicts:
-        newest = s.view.newest_experts.values()
-        found = {e.body.snapshot.digest: e.body.snapshot for e in newest if _usable(s, e)}
-    student = s.view.newest_student()
-    upto = _averaged_round(s)
-    if student is not None and _lost(s, student):
-        # Its round is distilled again, from that round's experts and not from those after it.
-        upto = student.body.round
-    if upto is not None:
-        again = (s.view.latest_expert(key, upto) for key in s.view.active())
-        kept = [e for e in again if e is not None and _usable(s, e)]
-        found = {e.body.snapshot.digest: e.body.snapshot for e in kept}
-    continued = _continued(s.view)
-    if continued is not None and student is None:
-        found[continued.digest] = continued
-    taken = [said.body.snapshot for said in students if not _refused(s, said)]
-    return found | {snapshot.digest: snapshot for snapshot in taken} | _progress(s)
 
 
 def _train(s: Situation, phase: Phase) -> Work | Expert | Waiting:
@@ -159,17 +96,12 @@ def _first(s: Situation) -> Work | Expert | Waiting:
     """Stage I; in a run that continues another, from where that one ended."""
     if s.inherited is not None and s.inherited.snapshot.digest in s.held:
         return s.inherited
-    student = _continued(s.view)
+    student = continued(s.view)
     if student is None or s.lost(student.digest):
         return Train("local", 0)
     if student.digest not in s.held:
         return Waiting("the student of the run that this one continues is on its way")
     return Train("local", 0, init=student.digest)
-
-
-def _continued(view: View) -> Snapshot | None:
-    """The student of the run that this one continues."""
-    return view.manifest.continues.student if view.manifest.continues is not None else None
 
 
 def _start(s: Situation, own: Said[Expert]) -> bytes | None:
@@ -193,7 +125,7 @@ def _experts(s: Situation, round_: int) -> Sequence[Said[Expert]] | Waiting:
     found = [
         said
         for said in (s.view.latest_expert(key, round_) for key in s.view.active())
-        if said is not None and said.author in s.view.joins and _usable(s, said)
+        if said is not None and said.author in s.view.joins and is_usable(s, said)
     ]
     absent = [said for said in found if said.body.snapshot.digest not in s.held]
     coming = [e.author for e in absent if not _hopeless(s, e)]
@@ -252,21 +184,25 @@ def audited_round(view: View, phase: Phase) -> int | None:
     return None
 
 
+def duties(s: Situation, phase: Phase) -> list[Duty]:
+    """What is waited for in a phase: whoever is late with it counts from when this began."""
+    found: list[Duty] = []
+    leader = s.view.last_leader(phase.round)
+    if phase.stage in ("local", "refine"):
+        found += [Duty(key, "train", phase.round) for key in turn(s.view, phase, s.late)]
+    elif phase.stage == "distil" and leader is not None:
+        found.append(Duty(leader.author, "lead", leader.body.term))
+    if (audited := audited_round(s.view, phase)) is not None:
+        found += [Duty(key, "audit", audited) for key in unaudited(s.view, audited)]
+    return found
+
+
 def unaudited(view: View, round_: int) -> Sequence[bytes]:
     """Silos that are yet to say what they think of a round's experts, in roster order."""
     if not view.manifest.audits:
         return []
     missing, heard = view.missing(round_), view.audits.get(round_, {})
     return [k for k in view.active() if k in view.joins and k not in missing and k not in heard]
-
-
-def _averaged_round(s: Situation) -> int | None:
-    """FedFlow: the round whose experts this node averages next, while others may be past it."""
-    if s.view.manifest.method.name != "fedflow":
-        return None
-    phase = current_phase(s.view, s.late)
-    behind = phase.stage == "refine" and s.me in s.view.missing(phase.round)
-    return phase.round - 1 if behind else None
 
 
 def _of_one_round(experts: Sequence[Said[Expert]]) -> Sequence[Said[Expert]]:
@@ -300,7 +236,7 @@ def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
     current = {said.author for said in experts if said.body.round == round_}
     entries = frozenset(said.digest for said in experts)
     in_turn = s.view.manifest.method.in_turn
-    resume = _resumable(s, [said.digest for said in experts], s.led_for(lead.term))
+    resume = resumable(s, [said.digest for said in experts], s.led_for(lead.term))
     if isinstance(resume, Waiting):
         return resume
     return Distil(
@@ -312,47 +248,6 @@ def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
         final=in_turn or finishes(s.view, round_, among=entries),
         resume=resume,
     )
-
-
-def _checkpoints(s: Situation) -> Sequence[Said[Checkpoint]]:
-    """How far the student is that is being distilled, also while one is distilled again; the newest
-    first. Of a size that their tensors can have: weights, their average and two moments, each as
-    large as a teacher."""
-    phase, newest = current_phase(s.view, s.late), s.view.newest_student()
-    round_ = phase.round if phase.stage == "distil" else None
-    if newest is not None and _lost(s, newest):
-        round_ = newest.body.round
-    if round_ is None:
-        return []
-
-    def fits(said: Said[Checkpoint]) -> bool:
-        teachers = (s.view.expert_entries[entry].body.snapshot for entry in said.body.teachers)
-        wide = 4 // s.view.manifest.transfer.width  # a checkpoint is never rounded
-        most = 4 * wide * max(teacher.size for teacher in teachers) + CHECKPOINT_SLACK_BYTES
-        return said.body.snapshot.size <= most
-
-    return [said for said in reversed(s.view.checkpoints_of(round_)) if fits(said)]
-
-
-def _progress(s: Situation) -> dict[bytes, Snapshot]:
-    """The newest checkpoint and, until that is here, the newest one held."""
-    found = [said.body.snapshot for said in _checkpoints(s)]
-    held = (snapshot for snapshot in found if snapshot.digest in s.held)
-    return {snapshot.digest: snapshot for snapshot in (*found[:1], *islice(held, 1))}
-
-
-def _resumable(s: Situation, teachers: Sequence[bytes], led_s: float) -> bytes | Waiting | None:
-    """The checkpoint to go on from, if there is one of this very student; None begins anew. What is
-    not here is waited for, but for `stall_s` in all: more may be published for ever."""
-    patient = led_s <= s.view.manifest.policy.stall_s
-    found = [said for said in _checkpoints(s) if list(said.body.teachers) == teachers]
-    for said in found:
-        digest = said.body.snapshot.digest
-        if digest in s.held and not s.lost(digest):
-            return digest
-        if patient and said is found[0] and not (s.lost(digest) or s.gone(said.author)):
-            return Waiting("how far the last leader came is on its way", on=(said.author,))
-    return None
 
 
 def _release(s: Situation) -> Work | Refuse | Waiting:
@@ -393,7 +288,7 @@ def _left_out(s: Situation, student: Said[Student]) -> list[bytes]:
         knew = vote is not None and vote.digest in cited and expert.seq < vote.seq
         if not (strict or knew):
             continue
-        held = expert.body.snapshot.digest in s.held and _usable(s, expert)
+        held = expert.body.snapshot.digest in s.held and is_usable(s, expert)
         if held and key not in s.view.verdicts.get(expert.digest, {}):
             found.append(key)
     return found
@@ -408,23 +303,3 @@ def _over(s: Situation) -> Work | Refuse | Waiting:
         if not isinstance(action, Waiting):
             return action
     return Waiting("the student is released", over=True)
-
-
-def _lost(s: Situation, student: Said[Student]) -> bool:
-    """Its leader, or its leader's disk, vanished before anyone here got the student: another must
-    distil again."""
-    digest = student.body.snapshot.digest
-    if _refused(s, student):
-        return True
-    return digest not in s.held and (s.gone(student.author) or s.lost(digest))
-
-
-def _usable(s: Situation, said: Said[Expert]) -> bool:
-    """Whether this node could load an expert, and not too many silos refused it."""
-    return not (_refused(s, said) or s.view.condemned(said.digest))
-
-
-def _refused(s: Situation, said: Said[Expert] | Said[Student] | Said[Checkpoint]) -> bool:
-    """Whether this node cannot load it. What it only thinks bad, others may know better."""
-    said_here = s.view.verdicts.get(said.digest, {}).get(s.me)
-    return said_here is not None and said_here.body.cause != "score"

@@ -13,8 +13,9 @@ PRINTS = {
     "experiment/progress.py": "an experiment's progress",
     "experiment/unit.py": "a pipe to its parent",
     "worker/__main__.py": "a pipe to its daemon",
+    "worker/ranks.py": "the worker's own log",
 }
-"""Files that print, and what for: the first four sanitise, the others speak JSON to a process."""
+"""Files that print, and what for: the first four sanitise, others speak to a process or a log."""
 READS = {"store/delta.py": "snapshots of this node's own, verified before"}
 """Files of these rooms that read without `files`, and why they may."""
 READING_ROOMS = ("cli", "config", "store", "api", "swarm")

@@ -31,9 +31,9 @@ from dcfm_node.records.entries import (
 )
 from dcfm_node.records.messages import MAX_ENTRIES_BYTES, Entries, Sync
 from dcfm_node.simulation.signing import HashSigner, hashed
+from dcfm_node.swarm.answers import BYTES_AT_ONCE
 from dcfm_node.swarm.effects import Effect, Event, Held, LinkUp, Received, Send, Tick, Train, Unfit
 from dcfm_node.swarm.effects import Worked as Finished
-from dcfm_node.swarm.exchange import ANSWERS_AT_ONCE
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed, encode_message, opener, seal_entry
@@ -135,8 +135,8 @@ class Case:
     def __init__(self, *kinds: str) -> None:
         self.run, self.kinds = Run(4, participation="tolerant"), [KINDS[kind] for kind in kinds]
         self.authors = [
-            Author(HashSigner(author.key), self.run.id, author.name)  # type: ignore[arg-type]
-            for author in self.run.authors
+            Author(HashSigner(silo.key), self.run.id, silo.name)  # type: ignore[arg-type]
+            for silo in self.run.manifest.roster
         ]
         self.member, self.other = self.authors[1], self.authors[2]
         self.said = 0
@@ -287,7 +287,7 @@ def test_what_is_answered_without_being_asked_keeps_to_an_allowance() -> None:
     for _ in range(40):
         effects = case.handle(case.told_of(case._again(1, 4)))
         answered += sum(len(encode_message(e.message)) for e in effects if isinstance(e, Send))
-    assert MAX_ENTRIES_BYTES // 2 < answered <= ANSWERS_AT_ONCE + 2 * MAX_ENTRIES_BYTES
+    assert MAX_ENTRIES_BYTES // 2 < answered <= BYTES_AT_ONCE + 2 * MAX_ENTRIES_BYTES
 
 
 def test_a_handler_that_looks_at_everything_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

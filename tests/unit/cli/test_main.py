@@ -122,5 +122,5 @@ def test_a_node_is_asked_where_its_settings_say_with_mark_and_tilde(
     with pytest.raises(ConfigError, match="no such user"):
         state_folder(config)
     config.write_text('# é\nstate = "state"\n', encoding="latin-1")
-    with pytest.raises(ConfigError, match="is not TOML: 'utf-8' codec"):
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
         state_folder(config)

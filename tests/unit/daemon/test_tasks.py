@@ -71,6 +71,7 @@ def test_a_snapshot_that_cannot_be_read_now_is_checked_later_and_not_refused(
     monkeypatch.setattr(SnapshotStore, "path", lambda self, digest: tmp_path)
     with rigged(tmp_path, monkeypatch) as rig:
         daemon = rig.daemon
+        monkeypatch.setattr(SnapshotStore, "path", lambda self, digest: tmp_path)
         intake = Intake(daemon.forms, daemon.troubles, node=lambda: daemon.node, put=put.append)
         asyncio.run(intake.check(b"d" * 32))
         assert put == [Held(b"d" * 32)]

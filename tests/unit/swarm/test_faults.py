@@ -20,7 +20,8 @@ from dcfm_node.swarm.effects import (
     Worked,
 )
 from dcfm_node.swarm.node import Node
-from dcfm_node.swarm.plan import Waiting, next_step, wanted
+from dcfm_node.swarm.plan import next_step
+from dcfm_node.swarm.situation import Waiting, wanted
 from dcfm_node.swarm.verdicts import superseding
 from dcfm_node.wire.envelope import Signer
 from tests.unit.swarm.builders import Run, endorse, expert, refuse, snapshot, student, vote

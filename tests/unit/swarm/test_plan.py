@@ -6,7 +6,8 @@ from dcfm_node.records.entries import Refuse, Verdict, Withdraw
 from dcfm_node.records.manifest import Continues
 from dcfm_node.swarm.effects import Distil, Score, Train
 from dcfm_node.swarm.outcome import student_of
-from dcfm_node.swarm.plan import Situation, Waiting, next_step, wanted
+from dcfm_node.swarm.plan import next_step
+from dcfm_node.swarm.situation import Situation, Waiting, wanted
 from dcfm_node.swarm.verdicts import given_up
 from dcfm_node.wire.envelope import Sealed
 from tests.unit.swarm.builders import Run, endorse, expert, snapshot

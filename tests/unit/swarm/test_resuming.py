@@ -14,7 +14,8 @@ from dcfm_node.swarm.effects import (
     Worked,
     WorkFailed,
 )
-from dcfm_node.swarm.plan import Waiting, next_step, wanted
+from dcfm_node.swarm.plan import next_step
+from dcfm_node.swarm.situation import Waiting, wanted
 from tests.unit.swarm.builders import Run, checkpoint, refuse, snapshot
 from tests.unit.swarm.test_node import persisted, started
 from tests.unit.swarm.test_plan import situation

@@ -1,0 +1,173 @@
+"""What a node's decisions depend on, and the snapshots that it should hold for them (SPEC 5.2)."""
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import islice
+
+from dcfm_node.records.entries import Checkpoint, Expert, Snapshot, Student
+from dcfm_node.swarm.effects import Work
+from dcfm_node.swarm.election import Booth
+from dcfm_node.swarm.rounds import Late, current_phase
+from dcfm_node.swarm.said import Said
+from dcfm_node.swarm.view import View
+
+CHECKPOINT_FACTOR = 8
+"""No checkpoint is larger than so many of its teachers' snapshots, beside the slack."""
+CHECKPOINT_SLACK_BYTES = 1 << 20
+"""A checkpoint's header, its counts and what is left over of its teachers'."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that the decision depends on.
+
+    Attributes:
+        held: digests of the snapshots on this node's disk that passed every check.
+        late: whether a silo made no progress for `policy.stall_s`; never this node itself.
+        gone: whether a silo showed no sign of life for as long; never this node itself.
+        lost: whether a snapshot, by digest, was not delivered by anyone for as long.
+        booth: what an election depends on.
+        work: what this node's worker does now.
+        led_for: for how long this node leads a term, in seconds.
+        inherited: what this silo says in place of training for round 0: its expert of the run that
+            this one continues.
+    """
+
+    view: View
+    me: bytes
+    held: Set[bytes]
+    late: Late
+    gone: Callable[[bytes], bool]
+    lost: Callable[[bytes], bool]
+    booth: Booth
+    work: Work | None = None
+    led_for: Callable[[int], float] = lambda term: 0.0
+    inherited: Expert | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing to do until somebody else moves, or nothing to do any more (`over`)."""
+
+    why: str
+    on: tuple[bytes, ...] = ()
+    over: bool = False
+
+
+def is_lost(s: Situation, student: Said[Student]) -> bool:
+    """Its leader, or its leader's disk, vanished before anyone here got the student: another must
+    distil again."""
+    digest = student.body.snapshot.digest
+    if is_refused(s, student):
+        return True
+    return digest not in s.held and (s.gone(student.author) or s.lost(digest))
+
+
+def is_usable(s: Situation, said: Said[Expert]) -> bool:
+    """Whether this node could load an expert, and not too many silos refused it."""
+    return not (is_refused(s, said) or s.view.condemned(said.digest))
+
+
+def is_refused(s: Situation, said: Said[Expert] | Said[Student] | Said[Checkpoint]) -> bool:
+    """Whether this node cannot load it. What it only thinks bad, others may know better."""
+    said_here = s.view.verdicts.get(said.digest, {}).get(s.me)
+    return said_here is not None and said_here.body.cause != "score"
+
+
+def wanted(s: Situation) -> dict[bytes, Snapshot]:
+    """Snapshots this node should hold, by digest: newest student, released one, newest experts, and
+    how far the student is that is being distilled.
+
+    Experts are replicated to every node, so that neither a silo's death nor a leader's loses work.
+    """
+    published = (s.view.newest_student(), s.view.latest())
+    students = [said for said in published if said is not None]
+    found = dict(s.view.newest_snapshots())
+    if s.view.verdicts:
+        newest = s.view.newest_experts.values()
+        found = {e.body.snapshot.digest: e.body.snapshot for e in newest if is_usable(s, e)}
+    student = s.view.newest_student()
+    upto = averaged_round(s)
+    if student is not None and is_lost(s, student):
+        # Its round is distilled again, from that round's experts and not from those after it.
+        upto = student.body.round
+    if upto is not None:
+        again = (s.view.latest_expert(key, upto) for key in s.view.active())
+        kept = [e for e in again if e is not None and is_usable(s, e)]
+        found = {e.body.snapshot.digest: e.body.snapshot for e in kept}
+    earlier = continued(s.view)
+    if earlier is not None and student is None:
+        found[earlier.digest] = earlier
+    taken = [said.body.snapshot for said in students if not is_refused(s, said)]
+    return found | {snapshot.digest: snapshot for snapshot in taken} | _progress(s)
+
+
+def within(quota: int | None, wants: Mapping[bytes, Snapshot], view: View) -> dict[bytes, Snapshot]:
+    """What of it can be of this run, by its size: no room is made for what cannot.
+
+    Args:
+        quota: no snapshot of the run is larger, in bytes; None where nobody knows.
+    """
+
+    def fits(snapshot: Snapshot, most: int) -> bool:
+        progress = snapshot.digest in view.checkpointed
+        return snapshot.size <= (
+            CHECKPOINT_FACTOR * most + CHECKPOINT_SLACK_BYTES if progress else most
+        )
+
+    return {key: named for key, named in wants.items() if quota is None or fits(named, quota)}
+
+
+def continued(view: View) -> Snapshot | None:
+    """The student of the run that this one continues."""
+    return view.manifest.continues.student if view.manifest.continues is not None else None
+
+
+def averaged_round(s: Situation) -> int | None:
+    """FedFlow: the round whose experts this node averages next, while others may be past it."""
+    if s.view.manifest.method.name != "fedflow":
+        return None
+    phase = current_phase(s.view, s.late)
+    behind = phase.stage == "refine" and s.me in s.view.missing(phase.round)
+    return phase.round - 1 if behind else None
+
+
+def checkpoints_at_hand(s: Situation) -> Sequence[Said[Checkpoint]]:
+    """How far the student is that is being distilled, also while one is distilled again; the newest
+    first. Of a size that their tensors can have: weights, their average and two moments, each as
+    large as a teacher."""
+    phase, newest = current_phase(s.view, s.late), s.view.newest_student()
+    round_ = phase.round if phase.stage == "distil" else None
+    if newest is not None and is_lost(s, newest):
+        round_ = newest.body.round
+    if round_ is None:
+        return []
+
+    def fits(said: Said[Checkpoint]) -> bool:
+        teachers = (s.view.expert_entries[entry].body.snapshot for entry in said.body.teachers)
+        wide = 4 // s.view.manifest.transfer.width  # a checkpoint is never rounded
+        most = 4 * wide * max(teacher.size for teacher in teachers) + CHECKPOINT_SLACK_BYTES
+        return said.body.snapshot.size <= most
+
+    return [said for said in reversed(s.view.checkpoints_of(round_)) if fits(said)]
+
+
+def _progress(s: Situation) -> dict[bytes, Snapshot]:
+    """The newest checkpoint and, until that is here, the newest one held."""
+    found = [said.body.snapshot for said in checkpoints_at_hand(s)]
+    held = (snapshot for snapshot in found if snapshot.digest in s.held)
+    return {snapshot.digest: snapshot for snapshot in (*found[:1], *islice(held, 1))}
+
+
+def resumable(s: Situation, teachers: Sequence[bytes], led_s: float) -> bytes | Waiting | None:
+    """The checkpoint to go on from, if there is one of this very student; None begins anew. What is
+    not here is waited for, but for `stall_s` in all: more may be published for ever."""
+    patient = led_s <= s.view.manifest.policy.stall_s
+    found = [said for said in checkpoints_at_hand(s) if list(said.body.teachers) == teachers]
+    for said in found:
+        digest = said.body.snapshot.digest
+        if digest in s.held and not s.lost(digest):
+            return digest
+        if patient and said is found[0] and not (s.lost(digest) or s.gone(said.author)):
+            return Waiting("how far the last leader came is on its way", on=(said.author,))
+    return None
