@@ -210,6 +210,13 @@ patience = 0
 participation = "strict"
 # A silo is late after this many seconds without progress.
 stall_s = 600.0
+# Nor is anyone's training, leading or snapshot waited for longer than this, whatever progress it
+# shows: the longest that one stage may take a silo that is honest and slow. (Under "strict" its
+# training is waited for all the same.)
+duty_s = 86400.0
+# The most that one silo weighs among all, however many samples it says to have; never less than an
+# equal share.
+max_share = 0.5
 # A silo refuses a student whose velocity error on its hold-out data exceeds its own expert's by
 # more than this factor; where a majority does, another node distils it again.
 endorse_ratio = 2.0

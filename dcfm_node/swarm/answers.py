@@ -1,6 +1,7 @@
 """What peers that lack entries are sent, and how much of it (SPEC 4.3.2, 4.4, 4.7): bounded by what
 one peer may ask, whatever is in the journals that this node passes on."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -66,14 +67,16 @@ class Answers:
             self._resent[peer, author] = 0
 
     def in_place_of(self, stale: Sequence[Entry]) -> Iterator[Sealed]:
-        """What we hold instead of tails that their authors lost. Heads do not tell: a longer tail
-        of a later epoch may follow an entry that gave way here."""
-        places: dict[bytes, int] = {}
+        """Of each author the entry of ours that took the place of a tail that it lost; what follows
+        is asked for once that is known. Heads do not always tell: a longer tail of one epoch may
+        follow an entry that gave way here."""
+        epochs: dict[bytes, int] = {}
         for entry in stale:
-            places[entry.author] = min(entry.seq, places.get(entry.author, entry.seq))
-        for author, seq in places.items():
+            epochs[entry.author] = min(entry.epoch, epochs.get(entry.author, entry.epoch))
+        for author, epoch in epochs.items():
             chain = self.journals.chains[author]
-            yield from (chain[place] for place in range(seq, len(chain)))
+            place = bisect_right(chain, epoch, key=lambda said: said.entry.epoch)
+            yield from chain[place : place + 1]
 
 
 def as_many_as_fit(

@@ -225,4 +225,4 @@ def test_the_control_api_answers_anything(line: bytes) -> None:
     def total(command: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return handler(command, arguments) if command == "status" else {"error": "unknown"}
 
-    assert isinstance(asyncio.run(_reply(line, total)), dict)
+    assert isinstance(json.loads(asyncio.run(_reply(line, total))), dict)
