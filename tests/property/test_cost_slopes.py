@@ -29,9 +29,8 @@ from dcfm_node.records.entries import (
     Vote,
     Withdraw,
 )
-from dcfm_node.records.messages import MAX_ENTRIES_BYTES, Entries, Sync
+from dcfm_node.records.messages import Entries, Sync
 from dcfm_node.simulation.signing import HashSigner, hashed
-from dcfm_node.swarm.answers import BYTES_AT_ONCE
 from dcfm_node.swarm.effects import Effect, Event, Held, LinkUp, Received, Send, Tick, Train, Unfit
 from dcfm_node.swarm.effects import Worked as Finished
 from dcfm_node.swarm.node import Node
@@ -45,9 +44,6 @@ PER_MESSAGE = 0.2
 """Log-log slope of the work for one message of a fixed size against what is held."""
 TOTAL = 1.2
 """Of all work against how much came in."""
-ALLOWANCE = {"stale record"}
-"""Answered with all that took its place, which an honest peer needs: bounded by what a peer may be
-sent, however often it asks."""
 PACKAGE = str(Path(dcfm_node.__file__).parent)
 QUOTA = 10_000
 
@@ -256,8 +252,8 @@ def test_work_for_one_message_does_not_grow_with_what_is_held(kind: str) -> None
         for name, cost, answer in case.looked_at():
             lines.setdefault(name, []).append(cost)
             answers.setdefault(name, []).append(answer)
-    steep = {n: c for n, c in lines.items() if slope(c) > PER_MESSAGE and n not in ALLOWANCE}
-    loud = {n: c for n, c in answers.items() if slope(c) > PER_MESSAGE and n not in ALLOWANCE}
+    steep = {n: c for n, c in lines.items() if slope(c) > PER_MESSAGE}
+    loud = {n: c for n, c in answers.items() if slope(c) > PER_MESSAGE}
     assert (steep, loud) == ({}, {})
     assert slope(total) <= TOTAL
     assert len(case.opened) <= case.said + len(SIZES) * len(lines)  # none is verified twice
@@ -272,22 +268,20 @@ def test_no_mixture_of_records_makes_one_message_dear(kinds: list[str]) -> None:
     few = {name: cost for name, cost, _ in case.looked_at()}
     case.fill(640)
     many = {name: cost for name, cost, _ in case.looked_at()}
-    seen = [name for name in few if name not in ALLOWANCE]
-    grown = {name: math.log(many[name] / few[name]) / math.log(640 / 40) for name in seen}
+    grown = {name: math.log(many[name] / few[name]) / math.log(640 / 40) for name in few}
     worst = max(grown, key=lambda name: grown[name])
     target(grown[worst], label="log-log slope")
     assert grown[worst] <= PER_MESSAGE, (worst, few[worst], many[worst])
 
 
-def test_what_is_answered_without_being_asked_keeps_to_an_allowance() -> None:
-    """A member says a stale record again and again; each time all that took its place is due."""
+def test_a_stale_record_is_answered_with_the_one_that_took_its_place() -> None:
+    """However much of that journal its sender lacks: it asks for the rest."""
     case = Case("endorse")
-    case.fill(SIZES[-1])
-    answered = 0
-    for _ in range(40):
+    case.fill(SIZES[0])
+    for _ in range(5):
         effects = case.handle(case.told_of(case._again(1, 4)))
-        answered += sum(len(encode_message(e.message)) for e in effects if isinstance(e, Send))
-    assert MAX_ENTRIES_BYTES // 2 < answered <= BYTES_AT_ONCE + 2 * MAX_ENTRIES_BYTES
+        sent = [e.message for e in effects if isinstance(e, Send)]
+        assert [len(m.entries) for m in sent if isinstance(m, Entries)] == [1]
 
 
 def test_a_handler_that_looks_at_everything_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
