@@ -264,6 +264,8 @@ class Network:
                     self._accuse(peer, "chunks", f"of snapshot {digest.hex()[:8]}: {reason}")
                 else:
                     self._accuse(peer, "malformed", f"sent what is no bulk message: {reason}")
+            case links.Flooded(peer, dropped):
+                self._accuse(peer, "flood", f"sent {dropped} bulk messages more than it may")
             case links.Refused():
                 self._on_refused(event, "bulk")
             case Faulted():

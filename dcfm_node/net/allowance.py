@@ -10,6 +10,33 @@ BYTES_PER_S, BYTES_AT_ONCE = 512.0 * 2**10, 16.0 * 2**20
 """Enough to catch up with all journals at once, or slowly; verifying so much takes half a core."""
 
 
+CHUNKS_PER_S, CHUNKS_AT_ONCE = 2_000.0, 10_000.0
+"""Messages on the bulk plane: chunks of 1 MiB at 2 GB/s, and as many that ask for them."""
+ASKS_PER_S, ASKS_AT_ONCE = 50.0, 4_000.0
+"""Of these, such as ask who holds what: each may be answered with 256 KiB of hashes. At once a
+node may ask for every silo's expert and the one before."""
+
+
+@dataclass
+class BulkAllowance:
+    """What one peer may send on the bulk plane. What is over is dropped: it asks again."""
+
+    now: float
+    dropped: int = 0
+    """Messages not taken, ever."""
+
+    def __post_init__(self) -> None:
+        self._all = Bucket(CHUNKS_PER_S, CHUNKS_AT_ONCE, self.now)
+        self._asks = Bucket(ASKS_PER_S, ASKS_AT_ONCE, self.now)
+
+    def take(self, asks: bool, now: float) -> bool:
+        """Whether a message is taken."""
+        if self._all.take(1.0, now) and (not asks or self._asks.take(1.0, now)):
+            return True
+        self.dropped += 1
+        return False
+
+
 @dataclass
 class Allowance:
     """What one peer may still send. What is over is dropped: gossip says it again."""

@@ -7,8 +7,9 @@ from random import Random
 
 from dcfm_node.errors import PeerError
 from dcfm_node.net import frames as wire
+from dcfm_node.net.allowance import BulkAllowance
 from dcfm_node.net.frames import Buffer
-from dcfm_node.net.peers import Faulted, Refused
+from dcfm_node.net.peers import Faulted, Flooded, Refused
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm import transfer
 from dcfm_node.swarm.chunks import SnapshotFiles, chunk_count, chunk_hash
@@ -74,7 +75,17 @@ class Crashed:
     reason: str
 
 
-BulkEvent = Fetched | Progressed | BadPeer | FetchFailed | ServeFailed | Crashed | Refused | Faulted
+BulkEvent = (
+    Fetched
+    | Progressed
+    | BadPeer
+    | Flooded
+    | FetchFailed
+    | ServeFailed
+    | Crashed
+    | Refused
+    | Faulted
+)
 
 
 @dataclass(slots=True)
@@ -112,6 +123,7 @@ class Carrier:
         self._retries: dict[bytes, float] = {}
         self._told: dict[bytes, float] = {}
         self._malformed: dict[bytes, None] = {}
+        self._allowances: dict[bytes, BulkAllowance] = {}
 
     def due(self, now: float) -> float:
         """When `step` has something to do; `inf` while nothing is to be hashed or sent."""
@@ -151,6 +163,11 @@ class Carrier:
             if peer not in self._malformed:
                 self._malformed[peer] = None
                 self._notify(BadPeer(peer, b"", str(error)))
+            return
+        allowance = self._allowances.setdefault(peer, BulkAllowance(now))
+        if not allowance.take(isinstance(message, wire.Ask), now):
+            if allowance.dropped & (allowance.dropped - 1) == 0:  # not as often as it floods
+                self._notify(Flooded(peer, allowance.dropped))
             return
         match message:
             case wire.Ask(digest):

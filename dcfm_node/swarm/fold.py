@@ -109,6 +109,7 @@ class Fold:
         author, digest, seq = sealed.entry.author, sealed.digest, sealed.entry.seq
         if self.faults.see(author, digest, sealed.entry.body):
             self._forget()
+        elected = len(self.ballots.certified)
         match sealed.entry.body:
             case Join() as body:
                 self.joins.setdefault(author, body)
@@ -119,10 +120,8 @@ class Fold:
             case Vote() as body:
                 if self.ballots.vote(Said(author, digest, body, seq)):
                     self._forget()
-                self._valid = None
             case Lease() as body:
                 self.ballots.lease(Said(author, digest, body, seq))
-                self._valid = None
             case Checkpoint() as body:
                 self._add_checkpoint(Said(author, digest, body, seq))
             case Student() as body:
@@ -132,6 +131,8 @@ class Fold:
                 self._forget()
             case body:
                 self._add_judgement(author, digest, seq, body)
+        if len(self.ballots.certified) > elected:
+            self._valid = None
 
     def _add_judgement(
         self, author: bytes, digest: bytes, seq: int, body: Endorse | Refuse | Verdict | Audit

@@ -4,6 +4,7 @@ import errno
 from math import inf
 from random import Random
 
+from dcfm_node.net.allowance import ASKS_AT_ONCE
 from dcfm_node.net.carrier import (
     RETRY_S,
     BadPeer,
@@ -15,6 +16,7 @@ from dcfm_node.net.carrier import (
     ServeFailed,
 )
 from dcfm_node.net.frames import Ask, Buffer, Chunk, Frames, Holds, Lacks, Want, decode, encode
+from dcfm_node.net.peers import Flooded
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_hashes, snapshot_of
 
@@ -202,3 +204,15 @@ def test_a_cancelled_fetch_is_forgotten_with_its_file() -> None:
     desk.carrier.tick(100.0)
     assert desk.carrier.due(100.0) == inf and desk.sent == []
     assert desk.files.partial == bytearray(len(DATA))
+
+
+def test_who_asks_without_end_is_answered_as_often_as_it_may_and_named() -> None:
+    """An answer may bear 256 KiB of hashes: SPEC 4.7."""
+    desk = Desk(held=DATA)
+    for _ in range(int(2 * ASKS_AT_ONCE)):
+        desk.carrier.received(PEER, encode(Ask(DIGEST)), 0.0)
+    assert len(desk.sent) == ASKS_AT_ONCE
+    assert [type(event) for event in desk.events[:1]] == [Flooded]
+    assert len(desk.events) < 20
+    desk.carrier.received(PEER, encode(Ask(DIGEST)), 1.0)
+    assert len(desk.sent) == ASKS_AT_ONCE + 1
