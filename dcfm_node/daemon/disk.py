@@ -58,7 +58,7 @@ def write(store: JournalStore, run: bytes, effects: Sequence[Effect]) -> None:
                 if isinstance(effect, PersistFork):
                     first, second = effect.first, effect.second
                     proof = (first.envelope, second.envelope)
-                    store.record_fork(run, first.entry.author, first.entry.seq, *proof)
+                    store.record_fork(run, first.entry.author, effect.seq, *proof)
 
 
 class Disk:

@@ -34,8 +34,8 @@ class Disk:
         match effect:
             case Persist(sealed):
                 self._put(sealed)
-            case PersistFork(first, second):
-                self._prove(first, second)
+            case PersistFork():
+                self._prove(effect)
             case PersistBeat(beat):
                 self.beats[beat.beat.author] = beat
 
@@ -74,8 +74,8 @@ class Disk:
         chain.append(sealed)
         self.stored.add(sealed.digest)
 
-    def _prove(self, first: Sealed, second: Sealed) -> None:
-        author, seq = first.entry.author, first.entry.seq
+    def _prove(self, fork: PersistFork) -> None:
+        author, (first, second) = fork.first.entry.author, (fork.first, fork.second)
         self.forks[author] = (first, second)
         self.stored |= {first.digest, second.digest}
-        del self.chains.setdefault(author, [])[seq:]
+        del self.chains.setdefault(author, [])[fork.seq :]

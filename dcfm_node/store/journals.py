@@ -85,10 +85,7 @@ class JournalStore:
             pairs = self._db.execute(
                 "SELECT author, seq, first, second FROM fork WHERE run = ? ORDER BY author", (run,)
             )
-            forks = [
-                (self._opened(run, author, seq, first), self._opened(run, author, seq, second))
-                for author, seq, first, second in pairs
-            ]
+            forks = [self._conflicting(run, *row) for row in pairs]
         return entries, forks
 
     def holds(self, run: bytes, author: bytes, seq: int, envelope: bytes) -> bool:
@@ -225,12 +222,27 @@ class JournalStore:
             raise self._failed(f"the journals cannot be used: {error.strerror}", _DISK) from error
 
     def _opened(self, run: bytes, author: bytes, seq: int, envelope: bytes) -> Sealed:
+        sealed = self._verified(run, author, envelope)
+        if sealed.entry.seq != seq:
+            raise self._damaged("an entry is in a wrong place")
+        return sealed
+
+    def _conflicting(
+        self, run: bytes, author: bytes, seq: int, *envelopes: bytes
+    ) -> tuple[Sealed, Sealed]:
+        """The proof of a fork. Its entries need not be of one number: the chain ends before the
+        lower."""
+        first, second = (self._verified(run, author, envelope) for envelope in envelopes)
+        if min(first.entry.seq, second.entry.seq) != seq:
+            raise self._damaged("a fork is in a wrong place")
+        return first, second
+
+    def _verified(self, run: bytes, author: bytes, envelope: bytes) -> Sealed:
         try:
             sealed = open_entry(envelope)
         except PeerError as error:
             raise self._damaged(error) from error
-        entry = sealed.entry
-        if (entry.run, entry.author, entry.seq) != (run, author, seq):
+        if (sealed.entry.run, sealed.entry.author) != (run, author):
             raise self._damaged("an entry is in a wrong place")
         return sealed
 

@@ -279,6 +279,11 @@ class PersistFork:
     first: Sealed
     second: Sealed
 
+    @property
+    def seq(self) -> int:
+        """Before which the chain ends: the lower number, of two that need not be the same."""
+        return min(self.first.entry.seq, self.second.entry.seq)
+
 
 @dataclass(frozen=True, slots=True)
 class PersistBeat:

@@ -60,7 +60,7 @@ from dcfm_node.swarm.liveness import Duty, Liveness, Pace
 from dcfm_node.swarm.needs import spent
 from dcfm_node.swarm.outcome import in_vain, outcome_of, still_true
 from dcfm_node.swarm.plan import Step, duties, next_step
-from dcfm_node.swarm.situation import Situation, wanted, within
+from dcfm_node.swarm.situation import Situation, sizes_within, wanted, within
 from dcfm_node.swarm.verdicts import given_up, on_claims, on_unfit, once, owed
 from dcfm_node.swarm.writer import Writer
 from dcfm_node.wire.envelope import OPENER, Opener, Sealed, SealedBeat, Signs, run_id
@@ -298,7 +298,7 @@ class Node:
                 break
             effects += self.writer.publish(action, self._wall(now))
         wants = within(self.quota, wanted(situation), situation.view)
-        effects += self.holdings.seek(wants, now, situation.view.sizes)
+        effects += self.holdings.seek(wants, now, sizes_within(self.quota, wants, situation.view))
         checkpoints = self.held & situation.view.checkpointed.keys()
         effects += self.holdings.drop(checkpoints - wants.keys())
         if self.step is None or step.phase != self.step.phase:

@@ -118,6 +118,17 @@ def within(quota: int | None, wants: Mapping[bytes, Snapshot], view: View) -> di
     return {key: named for key, named in wants.items() if quota is None or fits(named, quota)}
 
 
+def sizes_within(
+    quota: int | None, wants: Mapping[bytes, Snapshot], view: View
+) -> dict[bytes, Sequence[int]]:
+    """Sizes that experts and students name what is wanted with, as far as one of them can have it:
+    a record that nobody judges must not make us fetch more than one that is judged."""
+    return {
+        key: [size for size in view.sizes.get(key, ()) if quota is None or size <= quota]
+        for key in wants
+    }
+
+
 def continued(view: View) -> Snapshot | None:
     """The student of the run that this one continues."""
     return view.manifest.continues.student if view.manifest.continues is not None else None

@@ -10,7 +10,7 @@ from dcfm_node.records.messages import Entries, Sync
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.swarm.effects import Effect, PersistFork, Received, Send
 from dcfm_node.wire.envelope import SealedBeat
-from tests.unit.swarm.builders import Run, expert
+from tests.unit.swarm.builders import Run, expert, lease, vote
 from tests.unit.swarm.test_node import node, told
 
 RUN = Run(3)
@@ -85,4 +85,25 @@ def test_forks_and_entries_are_written_in_their_order(tmp_path: Path) -> None:
     carried_out(tmp_path, effects)
     store, (entries, forks, _) = open_journals(tmp_path / "journals.sqlite", RUN.id)
     assert (entries, forks) == ([first], [(one, other)])
+    store.close()
+
+
+def test_a_fork_of_two_numbers_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    """Who takes back what others built on may do so by an entry before it (SPEC 3.4)."""
+    run = Run(3)
+    leader, voter = run.authors[:2]
+    leader.join()
+    first, before = voter.join(), voter.say(expert(0))
+    votes = [author.say(vote(1, 0, leader.key)) for author in (leader, voter)]
+    leader.say(lease(1, 0, votes))
+    said = (*leader.journal, first, before, votes[1])
+    again = voter.say(expert(0, "another"), epoch=7, at=before.entry.seq)
+    made = node(RUN)
+    heard = Entries(run=RUN.id, entries=tuple(s.envelope for s in (*said, again)), beats=())
+    effects = made.handle(Received(RUN.keys[2], heard), 0.0)
+    assert PersistFork(votes[1], again) in effects
+    carried_out(tmp_path, effects)
+    store, (entries, forks, _) = open_journals(tmp_path / "journals.sqlite", RUN.id)
+    assert [s for s in entries if s.entry.author == voter.key] == [first]
+    assert forks == [(votes[1], again)]
     store.close()

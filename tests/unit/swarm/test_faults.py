@@ -151,6 +151,20 @@ def test_a_large_size_for_an_honest_silos_digest_harms_its_author_alone() -> Non
     assert made.fetching[good.snapshot.digest].size == 1_000
 
 
+def test_nobody_fetches_more_than_the_quota_under_a_record_that_is_not_judged() -> None:
+    """The true size may be that of a student without a lease, which gets no verdict."""
+    run = Run(3)
+    made = writing(run, quota=1_000)
+    named = run.authors[1].say(expert(0))
+    large = named.entry.body.snapshot.model_copy(update={"size": 2**33})
+    false = student(1, 0, named, [named.digest]).model_copy(update={"snapshot": large})
+    run.authors[1].say(false)
+    heard = [said.envelope for said in run.authors[1].journal]
+    message = Entries(run=run.id, entries=tuple(heard), beats=())
+    effects = made.handle(Received(run.keys[1], message), 3.0)
+    assert [e.snapshot.size for e in effects if isinstance(e, Fetch)] == [1_000]
+
+
 def test_another_size_for_an_honest_silos_digest_keeps_nobody_from_it() -> None:
     """Whoever is last on the roster named what everybody asked for."""
     run = Run(3)
