@@ -200,7 +200,7 @@ def _awaited(node: Node, duty: Duty) -> bool:
         return False
     if duty.task == "train":
         return phase.stage in ("local", "refine") and duty.silo in view.missing(duty.number)
-    leader = view.last_leader(phase.round)
+    leader = view.last_leader(phase.round) if duty.task == "lead" else None
     return phase.stage == "distil" and leader is not None and leader.body.term == duty.number
 
 

@@ -42,7 +42,9 @@ class Join(Model):
     name: Name
     distils: bool
     version: Version
-    counts: Annotated[tuple[tuple[Label, Count], ...], Field(max_length=MAX_COMBINATIONS)]
+    counts: Annotated[
+        tuple[tuple[Label, Count], ...], Field(max_length=MAX_COMBINATIONS, fail_fast=True)
+    ]
 
 
 class Expert(Model):
@@ -51,7 +53,7 @@ class Expert(Model):
     kind: Literal["expert"] = "expert"
     round: Round
     snapshot: Snapshot
-    parents: Annotated[tuple[Digest, ...], Field(max_length=MAX_SILOS + 1)]
+    parents: Annotated[tuple[Digest, ...], Field(max_length=MAX_SILOS + 1, fail_fast=True)]
     """Digests of the snapshots it was trained from or against."""
     delta: Delta | None = None
     """The same snapshot as what changed since another."""
@@ -73,7 +75,7 @@ class Lease(Model):
     kind: Literal["lease"] = "lease"
     term: Term
     round: Round
-    votes: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS)]
+    votes: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS, fail_fast=True)]
     """Digests of the vote entries."""
 
 
@@ -85,7 +87,9 @@ class Checkpoint(Model):
     round: Round
     lease: Digest
     snapshot: Snapshot
-    teachers: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS)]
+    teachers: Annotated[
+        tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS, fail_fast=True)
+    ]
     """Digests of the expert entries that are distilled."""
     step: Count
     """Training steps done."""
@@ -99,9 +103,11 @@ class Student(Model):
     round: Round
     lease: Digest
     snapshot: Snapshot
-    teachers: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS)]
+    teachers: Annotated[
+        tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS, fail_fast=True)
+    ]
     """Digests of the expert entries it was distilled from."""
-    missing: Annotated[tuple[Key, ...], Field(max_length=MAX_SILOS)]
+    missing: Annotated[tuple[Key, ...], Field(max_length=MAX_SILOS, fail_fast=True)]
     """Silos that did not withdraw and taught it no expert of this round: DEGRADED if any."""
     resumed: Digest | None
     """Digest of the checkpoint's snapshot that its training was given to go on from."""
@@ -137,7 +143,9 @@ class Audit(Model):
 
     kind: Literal["audit"] = "audit"
     round: Round
-    scores: Annotated[tuple[tuple[Digest, Metrics], ...], Field(max_length=MAX_SILOS)]
+    scores: Annotated[
+        tuple[tuple[Digest, Metrics], ...], Field(max_length=MAX_SILOS, fail_fast=True)
+    ]
     """Digest of an expert entry, and what it scored (SPEC 6.6)."""
 
 

@@ -155,7 +155,7 @@ def _bounded(world: World, node: Node) -> None:
     sizes = {
         "records wait to be said": (len(node.unsaid), MAX_PENDING),
         "downloads at once": (len(node.fetching), silos + 3),
-        "duties are watched": (len(exchange.liveness.waiting), 2 * silos * rounds + terms),
+        "duties are watched": (len(exchange.liveness.waiting), 2 * silos * rounds + terms + silos),
         "nodes are heard": (len(exchange.liveness.signs), silos),
         "entries are in its own journal": (written, 8 + silos + 5 * rounds + 12 * terms),
     }

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from dcfm_node.records.entries import Endorse, Lease, Refuse, Student, Vote
 from dcfm_node.wire.envelope import Sealed
 
+MAX_BUILDERS = 16
+"""Records of one author that build on one entry. No honest one has so many; each is looked at."""
+
 
 @dataclass
 class Building:
@@ -22,29 +25,31 @@ class Building:
     known: Mapping[bytes, Sealed]
     silos: int
     quorum: int
-    _by: dict[bytes, dict[bytes, Sealed]] = field(default_factory=dict)
-    """By entry, what builds on it, by digest."""
+    _by: dict[bytes, dict[bytes, dict[bytes, Sealed]]] = field(default_factory=dict)
+    """By entry, then author, the first of what builds on it, by digest."""
 
     def add(self, sealed: Sealed) -> None:
         """An entry is held."""
         for digest in _needed(sealed):
-            self._by.setdefault(digest, {})[sealed.digest] = sealed
+            said = self._by.setdefault(digest, {}).setdefault(sealed.entry.author, {})
+            if len(said) < MAX_BUILDERS:
+                said[sealed.digest] = sealed
 
     def remove(self, sealed: Sealed) -> None:
         """It is held no more."""
         for digest in _needed(sealed):
-            found = self._by[digest]
-            del found[sealed.digest]
-            if not found:
-                del self._by[digest]
+            by = self._by.get(digest, {})
+            said = by.get(sealed.entry.author, {})
+            said.pop(sealed.digest, None)
+            if not said:
+                by.pop(sealed.entry.author, None)
+            if not by:
+                self._by.pop(digest, None)
 
     def rests_on(self, first: Sealed) -> bool:
         """Whether what a majority stands behind needs this entry, held or not."""
-        others = [
-            said
-            for said in self._by.get(first.digest, {}).values()
-            if said.entry.author != first.entry.author
-        ]
+        by = self._by.get(first.digest, {})
+        others = [s for author in by if author != first.entry.author for s in by[author].values()]
         judges = {s.entry.author for s in others if isinstance(s.entry.body, Endorse | Refuse)}
         return len(judges) > self.silos - self.quorum or any(
             self._elected(said, first) for said in others

@@ -69,6 +69,8 @@ class Exchange:
     malformed: dict[bytes, str] = field(default_factory=dict)
     """What a peer sent that could not be opened, the last of each: it relays only what it opened
     itself, so that it is its own."""
+    left: set[bytes] = field(default_factory=set)
+    """Silos that were told to have withdrawn."""
     outsiders: frozenset[bytes] = frozenset()
     """Linked peers that are not on the roster: of the allow list, so that they are few."""
     restored: int = 0
@@ -263,7 +265,8 @@ class Exchange:
     def _on_entries(self, peer: bytes, message: Entries, now: float) -> list[Effect]:
         # All are opened before any is applied: what was folded in must reach the disk.
         beats = [self.opener.beat(envelope) for envelope in message.beats]
-        fresh = (e for e in message.entries if entry_digest(e) not in self.journals.known)
+        once = dict.fromkeys(message.entries)
+        fresh = (e for e in once if entry_digest(e) not in self.journals.known)
         entries = [self.opener.entry(envelope) for envelope in fresh]
         if any(self.journals.foreign(sealed) for sealed in entries):
             raise PeerError("sent an entry of another run or of a stranger")
@@ -306,10 +309,11 @@ class Exchange:
 
     def _report(self, sealed: Sealed) -> list[Effect]:
         """What an operator should read of in the log."""
-        body = sealed.entry.body
-        if not isinstance(body, Withdraw):
+        body, author = sealed.entry.body, sealed.entry.author
+        if not isinstance(body, Withdraw) or author in self.left:
             return []
-        silo = self.manifest.silo_name(sealed.entry.author)
+        self.left.add(author)
+        silo = self.manifest.silo_name(author)
         return [Report("silo_withdrew", {"silo": silo, "why": body.reason}, "warning")]
 
     def _check_own(self, sealed: Sealed) -> list[Effect]:

@@ -56,6 +56,12 @@ class Holdings:
         )
         return stalled or digest in self._unfit
 
+    def undelivered(self, waited_s: float, now: float) -> bool:
+        """Whether a silo has let others wait so long for what it published, under whatever digests,
+        that it is lost as well: it may name another each time."""
+        idle = now - self._moved_at > self.stall_s
+        return (waited_s > self.stall_s and idle) or waited_s > self.duty_s
+
     def seek(
         self,
         wants: Mapping[bytes, Snapshot],

@@ -1,5 +1,6 @@
 """Who is alive, and who still moves. Slow is never taken for dead (SPEC 6.3)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -27,9 +28,10 @@ class Duty(NamedTuple):
     student of a term's leader."""
 
     silo: bytes
-    task: Literal["train", "lead", "audit"]
+    task: Literal["train", "lead", "audit", "expert", "student"]
+    """The last two: to deliver what it published."""
     number: int
-    """The round to train for or to audit, or the term to lead."""
+    """The round to train for, to audit or of the expert, or the term to lead or of the student."""
 
 
 MAX_ACTIVITIES = 16
@@ -107,6 +109,15 @@ class Liveness:
     def waited(self, duty: Duty, now: float) -> float:
         """For how long, in seconds, this node waits for a duty; 0 where it does not."""
         return now - self.waiting.get(duty, now)
+
+    def await_all(self, duties: Sequence[Duty], now: float) -> None:
+        """Start the clocks of what is waited for now. Deliveries that are not, any more, are done:
+        should the same be waited for again, it counts from then."""
+        for duty in duties:
+            self.wait_for(duty, now)
+        done = [d for d in self.waiting if d.task in ("expert", "student") and d not in duties]
+        for duty in done:
+            del self.waiting[duty]
 
     def live(self, author: bytes, now: float) -> bool:
         """Whether a beat came within `live_s`."""

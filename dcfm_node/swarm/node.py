@@ -290,8 +290,7 @@ class Node:
         for _ in range(MAX_MOVES_PER_EVENT):
             situation = self.situation(now)
             step = next_step(situation)
-            for duty in duties(situation, step.phase):
-                self.exchange.liveness.wait_for(duty, now)
+            self.exchange.liveness.await_all(duties(situation, step.phase), now)
             action = step.action
             may_say = self._may_write() and not self.writer.full
             if not isinstance(action, Vote | Lease | Expert | Refuse) or not may_say:
@@ -337,6 +336,7 @@ class Node:
             late=late,
             gone=lambda key: key != self.me and liveness.gone(key, now),
             lost=lambda digest: self.holdings.lost(digest, now),
+            undelivered=lambda d: self.holdings.undelivered(liveness.waited(d, now), now),
             booth=booth,
             work=self.work,
             led_for=lambda term: liveness.waited(Duty(self.me, "lead", term), now),

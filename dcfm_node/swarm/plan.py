@@ -140,7 +140,8 @@ def _hopeless(s: Situation, said: Said[Expert]) -> bool:
     if said.author in s.view.verdicts.get(said.digest, {}):
         return True
     strict = s.view.manifest.policy.participation == "strict"
-    return not strict and s.lost(said.body.snapshot.digest)
+    duty = Duty(said.author, "expert", said.body.round)
+    return not strict and (s.lost(said.body.snapshot.digest) or s.undelivered(duty))
 
 
 def _audited_experts(
@@ -194,6 +195,12 @@ def duties(s: Situation, phase: Phase) -> list[Duty]:
         found.append(Duty(leader.author, "lead", leader.body.term))
     if (audited := audited_round(s.view, phase)) is not None:
         found += [Duty(key, "audit", audited) for key in unaudited(s.view, audited)]
+        experts = (s.view.latest_expert(key, audited) for key in s.view.active())
+        absent = [e for e in experts if e is not None and e.body.snapshot.digest not in s.held]
+        found += [Duty(e.author, "expert", e.body.round) for e in absent]
+    student = s.view.newest_student()
+    if student is not None and student.body.snapshot.digest not in s.held:
+        found.append(Duty(student.author, "student", student.body.term))
     return found
 
 

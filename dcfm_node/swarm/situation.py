@@ -7,6 +7,7 @@ from itertools import islice
 from dcfm_node.records.entries import Checkpoint, Expert, Snapshot, Student
 from dcfm_node.swarm.effects import Work
 from dcfm_node.swarm.election import Booth
+from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.rounds import Late, current_phase
 from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.view import View
@@ -26,6 +27,7 @@ class Situation:
         late: whether a silo made no progress for `policy.stall_s`; never this node itself.
         gone: whether a silo showed no sign of life for as long; never this node itself.
         lost: whether a snapshot, by digest, was not delivered by anyone for as long.
+        undelivered: whether what a silo published for a round or term was not, by any digest.
         booth: what an election depends on.
         work: what this node's worker does now.
         led_for: for how long this node leads a term, in seconds.
@@ -39,6 +41,7 @@ class Situation:
     late: Late
     gone: Callable[[bytes], bool]
     lost: Callable[[bytes], bool]
+    undelivered: Callable[[Duty], bool]
     booth: Booth
     work: Work | None = None
     led_for: Callable[[int], float] = lambda term: 0.0
@@ -60,7 +63,8 @@ def is_lost(s: Situation, student: Said[Student]) -> bool:
     digest = student.body.snapshot.digest
     if is_refused(s, student):
         return True
-    return digest not in s.held and (s.gone(student.author) or s.lost(digest))
+    late = s.lost(digest) or s.undelivered(Duty(student.author, "student", student.body.term))
+    return digest not in s.held and (s.gone(student.author) or late)
 
 
 def is_usable(s: Situation, said: Said[Expert]) -> bool:

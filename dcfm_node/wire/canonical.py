@@ -13,6 +13,8 @@ import msgpack
 from dcfm_node.errors import PeerError
 
 MAX_DEPTH = 16
+MAX_VALUES = 400_000
+"""What the longest `join` takes, and more."""
 
 
 def pack(value: Any) -> bytes:
@@ -25,14 +27,19 @@ def pack(value: Any) -> bytes:
     return packed
 
 
-def unpack(data: bytes) -> Any:
+def unpack(data: bytes, most: int = MAX_VALUES) -> Any:
     """Decode canonical bytes; sequences come back as tuples.
 
+    Args:
+        most: values that it may hold, of maps and sequences all that are in them: what is looked at
+            further costs far more for each than for its byte.
+
     Raises:
-        PeerError: not msgpack, not canonical, or nested too deeply.
+        PeerError: not msgpack, not canonical, nested too deeply, or more values.
     """
     try:
         value = msgpack.unpackb(data, use_list=False, raw=False, strict_map_key=False)
+        _count(value, most)
         canonical = pack(value)
     except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as error:
         raise PeerError(f"not canonical msgpack: {error}") from error
@@ -47,6 +54,18 @@ def sha256(*parts: bytes) -> bytes:
     for part in parts:
         state.update(part)
     return state.digest()
+
+
+def _count(value: Any, most: int) -> None:
+    """Raises ValueError: more values than `most`, maps and sequences counted with their items."""
+    seen, open_ = 1, [value]
+    while open_:
+        item = open_.pop()
+        parts = item.values() if type(item) is dict else item if type(item) is tuple else ()
+        seen += len(parts)
+        if seen > most:
+            raise ValueError(f"more than {most} values")
+        open_ += [part for part in parts if type(part) in (dict, tuple)]
 
 
 def _ordered(value: Any, depth: int) -> Any:

@@ -21,6 +21,7 @@ from dcfm_node.records.messages import (
     MAX_ENTRIES_BYTES,
     MAX_MANIFEST_BYTES,
     MAX_MESSAGE_BYTES,
+    MAX_MESSAGE_VALUES,
     PROTOCOL,
     Beat,
     Bundle,
@@ -149,7 +150,7 @@ open_entry, open_beat = OPENER.entry, OPENER.beat
 def entry_digest(envelope: bytes) -> bytes | None:
     """The digest that an entry of this envelope would have (SPEC 3.2.4), before anything else of it
     is looked at; None where it is no pair."""
-    match unpack(envelope) if len(envelope) <= MAX_ENTRIES_BYTES else None:
+    match unpack(envelope, 3) if len(envelope) <= MAX_ENTRIES_BYTES else None:
         case (bytes() as body, bytes()):
             return sha256(ENTRY_DOMAIN, body)
     return None
@@ -198,7 +199,7 @@ def decode_message(data: bytes) -> Message:
     """
     if len(data) > MAX_MESSAGE_BYTES:
         raise PeerError(f"a message of {len(data)} bytes exceeds {MAX_MESSAGE_BYTES}")
-    fields = unpack(data)
+    fields = unpack(data, MAX_MESSAGE_VALUES)
     if isinstance(fields, dict):
         spoken, software = fields.get("protocol", 0), fields.get("version", "")
         if type(spoken) is int and spoken != PROTOCOL:
@@ -246,7 +247,7 @@ def _open(
 ) -> tuple[bytes, AnyModel]:
     if len(envelope) > MAX_ENTRIES_BYTES:
         raise PeerError(f"an envelope of {len(envelope)} bytes exceeds {MAX_ENTRIES_BYTES}")
-    parts: Any = unpack(envelope)
+    parts: Any = unpack(envelope, 3)
     match parts:
         case (bytes() as body, bytes() as signature) if len(signature) == 64:
             pass

@@ -96,3 +96,13 @@ def test_what_is_remembered_of_progress_is_bounded() -> None:
         beat = SILO.beat(number + 1).beat.model_copy(update={"round": number})
         alive.hear(seal_beat(beat, SILO.signer), float(number))
     assert len(alive.signs[SILO.key].most) == MAX_ACTIVITIES
+
+
+def test_what_is_delivered_is_awaited_anew_if_it_is_awaited_again() -> None:
+    made, duty = liveness(), Duty(b"silo", "expert", 0)
+    made.await_all([duty], 1.0)
+    made.await_all([duty], 5.0)
+    assert made.waited(duty, 9.0) == 8.0
+    made.await_all([], 10.0)
+    made.await_all([duty], 20.0)
+    assert made.waited(duty, 21.0) == 1.0

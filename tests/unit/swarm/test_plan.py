@@ -5,6 +5,7 @@ from dataclasses import replace
 from dcfm_node.records.entries import Refuse, Verdict, Withdraw
 from dcfm_node.records.manifest import Continues
 from dcfm_node.swarm.effects import Distil, Score, Train
+from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.outcome import student_of
 from dcfm_node.swarm.plan import next_step
 from dcfm_node.swarm.situation import Situation, Waiting, wanted
@@ -20,6 +21,7 @@ def situation(run: Run, me: int = 0, **changes: object) -> Situation:
     students = [said.body.snapshot.digest for said in view.students.values()]
     experts = [said.body.snapshot.digest for said in view.expert_entries.values()]
     base = Situation(
+        undelivered=lambda duty: False,
         view=view,
         me=run.keys[me],
         held={*students, *experts},
@@ -353,3 +355,18 @@ def test_in_a_strict_run_a_silo_gives_up_in_public_what_it_lost() -> None:
         assert given_up(run.view(), me, **{**everyone, **less}) == []
     run.authors[2].say(body)
     assert given_up(run.view(), me, **everyone) == []
+
+
+def test_who_names_another_snapshot_each_time_is_waited_for_no_longer() -> None:
+    """A tail may be replaced, and with it the expert's digest: the clock is the silo's."""
+    run = Run(3, participation="tolerant")
+    run.publish_experts(0)
+    run.elect(0)
+    liar = run.keys[2]
+    experts = {said[0].body.snapshot.digest for said in run.view().experts.values()}
+    held = experts - {run.view().experts[liar][0].body.snapshot.digest}
+    waits = next_step(situation(run, held=held)).action
+    assert isinstance(waits, Waiting) and waits.on == (liar,)
+    late = Duty(liar, "expert", 0)
+    step = next_step(situation(run, held=held, undelivered=lambda duty: duty == late))
+    assert isinstance(step.action, Distil) and step.action.missing == (liar,)

@@ -76,6 +76,15 @@ def test_depth_is_bounded_both_ways() -> None:
         unpack(b"\x91" * 100_000 + b"\xc0")
 
 
+def test_more_values_than_anything_honest_holds_are_refused_at_once() -> None:
+    """Each costs far more than its byte, once it is looked at (SPEC 4.2.2)."""
+    assert unpack(pack([None] * 99), 100) == (None,) * 99
+    assert unpack(pack({"a": {"b": [1, 2]}}), 5)
+    for data in (b"\xdc\x00\x64" + b"\xc0" * 100, pack([{}] * 100), pack([[[1]] * 34] * 1)):
+        with pytest.raises(PeerError, match="more than 100 values"):
+            unpack(data, 100)
+
+
 @pytest.mark.parametrize("value", [{1}, {1: 2}, object(), complex(1)])
 def test_what_has_no_canonical_form_is_refused(value: object) -> None:
     with pytest.raises(TypeError):
