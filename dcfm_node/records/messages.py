@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import FailFast, Field, model_validator
 
 from dcfm_node.records.base import Count, Digest, Epoch, Key, Model, Reason, Round, Version
 from dcfm_node.records.manifest import MAX_SILOS
@@ -75,6 +75,7 @@ class Entries(Model):
     entries: Annotated[
         tuple[Annotated[bytes, Field(max_length=MAX_ENTRIES_BYTES)], ...],
         Field(max_length=MAX_ENTRIES),
+        FailFast(),
     ]
     beats: Annotated[
         tuple[Annotated[bytes, Field(max_length=4_096)], ...], Field(max_length=MAX_SILOS)

@@ -34,8 +34,12 @@ BUNDLE_DOMAIN = b"dcfm-node/bundle/1\0"
 HANDOVER_DOMAIN = b"dcfm-node/handover/1\0"
 RUN_DOMAIN = b"dcfm-node/run/1\0"
 
+MAX_MESSAGE_WEIGHT = 1 << 15
+"""Of a control message: the heaviest is a `sync` of a thousand silos. What is signed weighs 1."""
 MAX_TOLD = 80
 """Characters of a peer's own words in an error."""
+MAX_ERRORS = 100
+"""Flaws of one record or message that are looked at."""
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
@@ -198,7 +202,7 @@ def decode_message(data: bytes) -> Message:
     """
     if len(data) > MAX_MESSAGE_BYTES:
         raise PeerError(f"a message of {len(data)} bytes exceeds {MAX_MESSAGE_BYTES}")
-    fields = unpack(data)
+    fields = unpack(data, MAX_MESSAGE_WEIGHT)
     if isinstance(fields, dict):
         spoken, software = fields.get("protocol", 0), fields.get("version", "")
         if type(spoken) is int and spoken != PROTOCOL:
@@ -263,7 +267,10 @@ def _open(
 
 
 def _first(error: ValidationError) -> str:
-    """What is wrong first, cut short: names of fields and of kinds are a peer's own words."""
+    """What is wrong first, cut short: names of fields and of kinds are a peer's own words. Where
+    nearly all is wrong, it is not worth its price to find the first."""
+    if (places := error.error_count()) > MAX_ERRORS:
+        return f"it is wrong in {places} places"
     detail = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part)[:MAX_TOLD] for part in detail["loc"][:4])
     return f"{place}: {detail['msg'][: 2 * MAX_TOLD]}"
