@@ -13,8 +13,8 @@ import msgpack
 from dcfm_node.errors import PeerError
 
 MAX_DEPTH = 16
-MAX_VALUES = 400_000
-"""What the longest `join` takes, and more."""
+MAX_VALUES = 1 << 19
+"""As many as an envelope has bytes: a `join` may count 65,536 combinations."""
 
 
 def pack(value: Any) -> bytes:

@@ -1,9 +1,13 @@
 """SPEC 3.2 and 4.2: what leaves the wire is typed, bounded and authentic."""
 
+import tracemalloc
+from collections.abc import Callable
+from itertools import product
+
 import pytest
 
 from dcfm_node.errors import PeerError
-from dcfm_node.records.messages import MAX_MESSAGE_BYTES, Sync
+from dcfm_node.records.messages import MAX_MESSAGE_BYTES, Head, Sync
 from dcfm_node.wire.canonical import pack, unpack
 from dcfm_node.wire.envelope import (
     BEAT_DOMAIN,
@@ -107,3 +111,51 @@ def test_a_manifest_that_contradicts_itself_is_refused() -> None:
     fields = unpack(manifest_bytes(RUN.manifest))
     with pytest.raises(PeerError, match="sorted by name"):
         decode_manifest(pack({**fields, "roster": fields["roster"][::-1]}))
+
+
+KEYS = [number.to_bytes(32, "big") for number in range(1_000)]
+
+
+def test_the_heaviest_sync_and_join_that_there_may_be_are_read() -> None:
+    head = Head(epoch=2**53, seq=100_000, digest=RUN.id, forked=100_000)
+    heads, beats = dict.fromkeys(KEYS, head), dict.fromkeys(KEYS, (2**53, 2**53))
+    sync = Sync(run=RUN.id, version="1", heads=heads, beats=beats, reply=True)
+    assert decode_message(encode_message(sync)) == sync
+    wide = product(range(16), repeat=4)
+    said = RUN.authors[0].anew().join(counts=tuple((label, 1) for label in wide))
+    assert open_entry(said.envelope) == said
+
+
+def resealed_body(**body: object) -> bytes:
+    return resealed({"body": body})
+
+
+MANY = 400_000
+MESSAGE = {"kind": "entries", "protocol": 1, "run": RUN.id, "entries": (), "beats": ()}
+
+
+@pytest.mark.parametrize(
+    ("read", "data"),
+    [
+        (decode_message, pack([{}] * 1_000_000)),
+        (decode_message, pack(MESSAGE | {"entries": [None] * 1_000_000})),
+        (decode_message, pack(MESSAGE | {f"{n:05x}": None for n in range(100_000)})),
+        (open_entry, resealed_body(kind="join", counts=[None] * MANY)),
+        (open_entry, resealed_body(kind="join", counts=[{}] * MANY)),
+        (open_entry, resealed_body(kind="audit", round=0, scores=[None] * MANY)),
+        (open_entry, resealed_body(kind="lease", term=1, round=0, votes=[None] * MANY)),
+        (open_entry, resealed_body(kind="endorse", **{f"{n:05x}": None for n in range(60_000)})),
+    ],
+    ids=["maps", "entries", "fields", "counts", "maps in counts", "scores", "votes", "more fields"],
+)
+def test_what_is_wrong_everywhere_costs_no_more_than_what_is_right(
+    read: Callable[[bytes], object], data: bytes
+) -> None:
+    """Nobody looks for every flaw of a message: that took 550 bytes for each byte of it."""
+    assert len(data) < MAX_MESSAGE_BYTES
+    tracemalloc.start()
+    with pytest.raises(PeerError):
+        read(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 128 * len(data)
