@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import FailFast, Field, ValidationError
 
 from dcfm_node.errors import UserError
 from dcfm_node.records.base import (
@@ -22,7 +22,9 @@ from dcfm_node.records.base import (
 from dcfm_node.records.base import Snapshot as Snapshot  # noqa: PLC0414 - told on
 from dcfm_node.records.manifest import MAX_COMBINATIONS, MAX_SILOS
 
-Label = Annotated[tuple[Annotated[int, Field(ge=0, le=1_000)], ...], Field(max_length=32)]
+Label = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=1_000)], ...], Field(max_length=32), FailFast()
+]
 """One combination c: an index per attribute."""
 
 
@@ -43,7 +45,7 @@ class Join(Model):
     distils: bool
     version: Version
     counts: Annotated[
-        tuple[tuple[Label, Count], ...], Field(max_length=MAX_COMBINATIONS, fail_fast=True)
+        tuple[tuple[Label, Count], ...], Field(max_length=MAX_COMBINATIONS), FailFast()
     ]
 
 
@@ -53,7 +55,7 @@ class Expert(Model):
     kind: Literal["expert"] = "expert"
     round: Round
     snapshot: Snapshot
-    parents: Annotated[tuple[Digest, ...], Field(max_length=MAX_SILOS + 1, fail_fast=True)]
+    parents: Annotated[tuple[Digest, ...], Field(max_length=MAX_SILOS + 1), FailFast()]
     """Digests of the snapshots it was trained from or against."""
     delta: Delta | None = None
     """The same snapshot as what changed since another."""
@@ -75,7 +77,7 @@ class Lease(Model):
     kind: Literal["lease"] = "lease"
     term: Term
     round: Round
-    votes: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS, fail_fast=True)]
+    votes: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS), FailFast()]
     """Digests of the vote entries."""
 
 
@@ -87,9 +89,7 @@ class Checkpoint(Model):
     round: Round
     lease: Digest
     snapshot: Snapshot
-    teachers: Annotated[
-        tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS, fail_fast=True)
-    ]
+    teachers: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS), FailFast()]
     """Digests of the expert entries that are distilled."""
     step: Count
     """Training steps done."""
@@ -103,11 +103,9 @@ class Student(Model):
     round: Round
     lease: Digest
     snapshot: Snapshot
-    teachers: Annotated[
-        tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS, fail_fast=True)
-    ]
+    teachers: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS), FailFast()]
     """Digests of the expert entries it was distilled from."""
-    missing: Annotated[tuple[Key, ...], Field(max_length=MAX_SILOS, fail_fast=True)]
+    missing: Annotated[tuple[Key, ...], Field(max_length=MAX_SILOS), FailFast()]
     """Silos that did not withdraw and taught it no expert of this round: DEGRADED if any."""
     resumed: Digest | None
     """Digest of the checkpoint's snapshot that its training was given to go on from."""
@@ -143,9 +141,7 @@ class Audit(Model):
 
     kind: Literal["audit"] = "audit"
     round: Round
-    scores: Annotated[
-        tuple[tuple[Digest, Metrics], ...], Field(max_length=MAX_SILOS, fail_fast=True)
-    ]
+    scores: Annotated[tuple[tuple[Digest, Metrics], ...], Field(max_length=MAX_SILOS), FailFast()]
     """Digest of an expert entry, and what it scored (SPEC 6.6)."""
 
 

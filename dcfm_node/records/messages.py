@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import FailFast, Field, model_validator
 
 from dcfm_node.records.base import Count, Digest, Epoch, Key, Model, Reason, Round, Version
 from dcfm_node.records.manifest import MAX_SILOS
@@ -12,8 +12,6 @@ PROTOCOL = 1
 MAX_MESSAGE_BYTES = 1 << 20
 MAX_ENTRIES_BYTES = 512 << 10
 MAX_ENTRIES = 4_096
-MAX_MESSAGE_VALUES = 1 << 15
-"""Maps, sequences and what is in them: a `sync` of the largest roster takes half of it."""
 MAX_MANIFEST_BYTES = 256 << 10
 
 Protocol = Annotated[int, Field(ge=PROTOCOL, le=PROTOCOL)]
@@ -76,11 +74,13 @@ class Entries(Model):
     run: Digest
     entries: Annotated[
         tuple[Annotated[bytes, Field(max_length=MAX_ENTRIES_BYTES)], ...],
-        Field(max_length=MAX_ENTRIES, fail_fast=True),
+        Field(max_length=MAX_ENTRIES),
+        FailFast(),
     ]
     beats: Annotated[
         tuple[Annotated[bytes, Field(max_length=4_096)], ...],
-        Field(max_length=MAX_SILOS, fail_fast=True),
+        Field(max_length=MAX_SILOS),
+        FailFast(),
     ]
 
 

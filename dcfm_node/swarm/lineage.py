@@ -104,7 +104,7 @@ def claimed(data: bytes) -> Manifest:
     Raises:
         PeerError: it bears none.
     """
-    match unpack(data, len(data)):
+    match unpack(data, 6 * len(data)):
         case {"format": str(), "manifest": bytes(encoded)}:
             return decode_manifest(encoded)
     raise PeerError("the lineage is not a bundle of manifest and entries")
@@ -116,7 +116,7 @@ def replayed(data: bytes) -> Replayed:
     Raises:
         PeerError: which of them does not hold.
     """
-    fields = unpack(data, len(data))
+    fields = unpack(data, 6 * len(data))
     match fields:
         case {"format": str(version), "manifest": bytes(encoded), "entries": tuple(entries)}:
             if version != FORMAT:

@@ -13,8 +13,9 @@ import msgpack
 from dcfm_node.errors import PeerError
 
 MAX_DEPTH = 16
-MAX_VALUES = 1 << 19
-"""As many as an envelope has bytes: a `join` may count 65,536 combinations."""
+MAX_WEIGHT = 1 << 20
+"""Of the values in one encoding: each weighs 1, and a list or map 4 more, as they cost to look at.
+The heaviest that fits any bound of SPEC is a `join` of 65,536 combinations."""
 
 
 def pack(value: Any) -> bytes:
@@ -27,19 +28,19 @@ def pack(value: Any) -> bytes:
     return packed
 
 
-def unpack(data: bytes, most: int = MAX_VALUES) -> Any:
+def unpack(data: bytes, most: int = MAX_WEIGHT) -> Any:
     """Decode canonical bytes; sequences come back as tuples.
 
     Args:
-        most: values that it may hold, of maps and sequences all that are in them: what is looked at
-            further costs far more for each than for its byte.
+        most: what its values may weigh together.
 
     Raises:
-        PeerError: not msgpack, not canonical, nested too deeply, or more values.
+        PeerError: not msgpack, not canonical, nested too deeply, or more values than that.
     """
     try:
         value = msgpack.unpackb(data, use_list=False, raw=False, strict_map_key=False)
-        _count(value, most)
+        if _outweighs(value, most):
+            raise PeerError("not canonical msgpack: more values than any record or message has")
         canonical = pack(value)
     except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as error:
         raise PeerError(f"not canonical msgpack: {error}") from error
@@ -56,16 +57,16 @@ def sha256(*parts: bytes) -> bytes:
     return state.digest()
 
 
-def _count(value: Any, most: int) -> None:
-    """Raises ValueError: more values than `most`, maps and sequences counted with their items."""
-    seen, open_ = 1, [value]
-    while open_:
-        item = open_.pop()
-        parts = item.values() if type(item) is dict else item if type(item) is tuple else ()
-        seen += len(parts)
-        if seen > most:
-            raise ValueError(f"more than {most} values")
-        open_ += [part for part in parts if type(part) in (dict, tuple)]
+def _outweighs(value: Any, most: int) -> bool:
+    """Whether there is so much in a value that looking at all of it is no use. Cheap."""
+    left, unseen = most, [value]
+    while unseen and left >= 0:
+        item = unseen.pop()
+        inner = item.values() if type(item) is dict else item if type(item) is tuple else ()
+        left -= 4 + len(inner) * (2 if type(item) is dict else 1)
+        if left >= 0:
+            unseen += [each for each in inner if type(each) in (dict, tuple)]
+    return left < 0
 
 
 def _ordered(value: Any, depth: int) -> Any:

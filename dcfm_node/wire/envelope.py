@@ -21,7 +21,6 @@ from dcfm_node.records.messages import (
     MAX_ENTRIES_BYTES,
     MAX_MANIFEST_BYTES,
     MAX_MESSAGE_BYTES,
-    MAX_MESSAGE_VALUES,
     PROTOCOL,
     Beat,
     Bundle,
@@ -35,8 +34,12 @@ BUNDLE_DOMAIN = b"dcfm-node/bundle/1\0"
 HANDOVER_DOMAIN = b"dcfm-node/handover/1\0"
 RUN_DOMAIN = b"dcfm-node/run/1\0"
 
+MAX_MESSAGE_WEIGHT = 1 << 15
+"""Of a control message: the heaviest is a `sync` of a thousand silos. What is signed weighs 1."""
 MAX_TOLD = 80
 """Characters of a peer's own words in an error."""
+MAX_ERRORS = 100
+"""Flaws of one record or message that are looked at."""
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
@@ -150,7 +153,7 @@ open_entry, open_beat = OPENER.entry, OPENER.beat
 def entry_digest(envelope: bytes) -> bytes | None:
     """The digest that an entry of this envelope would have (SPEC 3.2.4), before anything else of it
     is looked at; None where it is no pair."""
-    match unpack(envelope, 3) if len(envelope) <= MAX_ENTRIES_BYTES else None:
+    match unpack(envelope) if len(envelope) <= MAX_ENTRIES_BYTES else None:
         case (bytes() as body, bytes()):
             return sha256(ENTRY_DOMAIN, body)
     return None
@@ -199,7 +202,7 @@ def decode_message(data: bytes) -> Message:
     """
     if len(data) > MAX_MESSAGE_BYTES:
         raise PeerError(f"a message of {len(data)} bytes exceeds {MAX_MESSAGE_BYTES}")
-    fields = unpack(data, MAX_MESSAGE_VALUES)
+    fields = unpack(data, MAX_MESSAGE_WEIGHT)
     if isinstance(fields, dict):
         spoken, software = fields.get("protocol", 0), fields.get("version", "")
         if type(spoken) is int and spoken != PROTOCOL:
@@ -247,7 +250,7 @@ def _open(
 ) -> tuple[bytes, AnyModel]:
     if len(envelope) > MAX_ENTRIES_BYTES:
         raise PeerError(f"an envelope of {len(envelope)} bytes exceeds {MAX_ENTRIES_BYTES}")
-    parts: Any = unpack(envelope, 3)
+    parts: Any = unpack(envelope)
     match parts:
         case (bytes() as body, bytes() as signature) if len(signature) == 64:
             pass
@@ -264,7 +267,10 @@ def _open(
 
 
 def _first(error: ValidationError) -> str:
-    """What is wrong first, cut short: names of fields and of kinds are a peer's own words."""
+    """What is wrong first, cut short: names of fields and of kinds are a peer's own words. Where
+    nearly all is wrong, it is not worth its price to find the first."""
+    if (places := error.error_count()) > MAX_ERRORS:
+        return f"it is wrong in {places} places"
     detail = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part)[:MAX_TOLD] for part in detail["loc"][:4])
     return f"{place}: {detail['msg'][: 2 * MAX_TOLD]}"

@@ -78,10 +78,10 @@ def test_depth_is_bounded_both_ways() -> None:
 
 def test_more_values_than_anything_honest_holds_are_refused_at_once() -> None:
     """Each costs far more than its byte, once it is looked at (SPEC 4.2.2)."""
-    assert unpack(pack([None] * 99), 100) == (None,) * 99
-    assert unpack(pack({"a": {"b": [1, 2]}}), 5)
-    for data in (b"\xdc\x00\x64" + b"\xc0" * 100, pack([{}] * 100), pack([[[1]] * 34])):
-        with pytest.raises(PeerError, match="more than 100 values"):
+    assert unpack(pack([None] * 96), 100) == (None,) * 96
+    assert unpack(pack([[1], {"a": 2}]), 17) == ((1,), {"a": 2})
+    for data in (pack([None] * 97), pack([{}] * 25), pack([[[]]] * 12)):
+        with pytest.raises(PeerError, match="more values"):
             unpack(data, 100)
 
 
