@@ -78,7 +78,10 @@ def main() -> None:
     except UsageError as error:
         if not as_json:
             usage = error.ctx.get_usage().split("\n") if error.ctx is not None else []
-            say(*usage, f"Error: {error.format_message()}", err=True)
+            told = error.format_message()
+            # Without a command it is the whole help, which begins with the usage.
+            said = [told] if told.startswith("Usage:") else [*usage, f"Error: {told}"]
+            say(*(line for text in said for line in text.split("\n")), err=True)
             sys.exit(error.exit_code)
         command = error.ctx.command_path if error.ctx is not None else PROGRAM
         fix = f"see '{command} --help'"

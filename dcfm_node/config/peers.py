@@ -139,6 +139,13 @@ def merged(peers: tuple[Peer, ...], me: Peer, listed: Path) -> dict[str, Peer]:
             another link key, with which nobody would let it in.
     """
     for peer in peers:
+        if peer.sign_key == me.sign_key and peer.name != me.name and peer.link_key != me.link_key:
+            raise ConfigError(
+                f"names {peer.name!r} with this node's sign_key, which is {me.name!r}, and with"
+                " another link_key: one of the two key files is another node's",
+                where=str(listed),
+                fix=f"put back the keys of {me.name!r}, both of one copy",
+            )
         if peer.sign_key == me.sign_key and peer.link_key != me.link_key:
             raise ConfigError(
                 f"gives {peer.name!r} the link_key {peer.link_key}, this node's is {me.link_key}:"

@@ -97,6 +97,8 @@ class Control:
         facts = status(self.node, self.clock(), troubles, self.courier.carried, self.network.ways())
         for silo in facts["silos"]:
             silo["refused"] = self._refused(silo)
+        if (idle := self.trainer.problems()) and self.node.work is not None:
+            facts["doing"]["why"] += f"; but {idle[0]}"
         return facts | {
             "uptime_s": round(self.clock() - self.started_at, 1),
             "bytes_sent": sum(sent for sent, _ in traffic),

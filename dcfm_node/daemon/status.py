@@ -9,6 +9,7 @@ from dcfm_node import __version__
 from dcfm_node.daemon.carriages import NOTHING_CARRIED, Carriage
 from dcfm_node.daemon.explain import catching_up, explain
 from dcfm_node.daemon.facts import student_facts
+from dcfm_node.daemon.problems import of_own_journal, rejected, unfounded
 from dcfm_node.net.peers import Failure, Way
 from dcfm_node.records.entries import Student
 from dcfm_node.records.manifest import Manifest
@@ -217,48 +218,6 @@ def _link_ago(node: Node, key: bytes, now: float) -> float | None:
     return None if heard_at is None else round(now - heard_at, 1)
 
 
-def _of_own_journal(node: Node) -> list[str]:
-    """Why this node says nothing more, or soon will not."""
-    found = []
-    if node.writer.full:
-        found.append(
-            "this node's journal is full: it says nothing more in this run, save that it withdraws;"
-            " continue the run ('dcfm-node run continue')"
-        )
-    if node.writer.unfit:
-        found.append(f"what this node would say does not fit the run: {node.writer.unfit}")
-    recovery = node.exchange.recovery
-    if node.exchange.usurped:
-        found.append("another node signs with this node's key: this node writes no more")
-    elif recovery.writable and recovery.shown[1] > recovery.epoch:
-        found.append(
-            "another node began with this node's keys after it did: stop one of them, or give it"
-            " keys of its own"
-        )
-    return found
-
-
-def _unfounded(view: View) -> list[str]:
-    """Students by elected leaders that break a rule, or seem to as far as is known here, in whose
-    place there is none yet."""
-    return [
-        f"the student of round {student.body.round} by {view.manifest.silo_name(student.author)}"
-        f" does not count: {why}"
-        for student, why in view.unfounded()
-        if view.student(student.body.round) is None
-    ]
-
-
-def _rejected(view: View) -> list[str]:
-    """Whose students so many refused that they were distilled again, or not released."""
-    students = [student_facts(view, said) for said in view.valid_students() if view.rejected(said)]
-    return [
-        f"the student of round {student['round']} that {student['leader']} distilled was refused"
-        f" by {', '.join(student['refused_by'])}: {next(iter(student['refused_by'].values()))}"
-        for student in students
-    ]
-
-
 def _problems(
     node: Node, silos: list[dict[str, Any]], released: dict[str, Any] | None, now: float
 ) -> list[str]:
@@ -287,8 +246,8 @@ def _problems(
             "so many silos withdrew that the others are no quorum: nobody can be elected; continue"
             " the run with another roster"
         )
-    found += _of_own_journal(node) + _unfounded(node.exchange.view)
-    found += _rejected(node.exchange.view)
+    found += of_own_journal(node) + unfounded(node.exchange.view)
+    found += rejected(node.exchange.view)
     if released is not None and released["outcome"] == "DEGRADED":
         found.append(f"the released student lacks: {', '.join(released['missing'])}")
     phase = node.step.phase if node.step is not None else None
