@@ -38,9 +38,10 @@ def test_the_student_of_a_hostile_leader_is_refused_and_distilled_again(tmp_path
         assert sorted(teacher["silo"] for teacher in good[-1]["teachers"]) == sorted(
             site.name for site in sites
         )
-        shown = dcfm("status", "--config", honest[0].folder / "node.toml")
-        assert shown.returncode == 3
-        assert f"{first} distilled was refused by" in shown.stdout
+        shown = dcfm("student", "list", "--config", honest[0].folder / "node.toml")
+        assert "refused it" in shown.stdout and first in shown.stdout
+        status = dcfm("status", "--config", honest[0].folder / "node.toml")
+        assert "distilled was refused" not in status.stdout  # a good one took its place
 
 
 def test_hostile_experts_teach_nobody_and_put_their_silo_out(tmp_path: Path) -> None:
