@@ -120,7 +120,7 @@ class Bench:
             case Saved() if isinstance(work, Distil):
                 self._spawn(self._publish(work, line.path, line.step))
             case Hindered(reason=reason):
-                self._hindrance = reason
+                self._hindrance = reason.replace("\n  fix: ", "; ")
                 log.warning("checkpoints_hindered", why=reason or "no more")
             case Done():
                 self._present, self._hindrance = None, ""

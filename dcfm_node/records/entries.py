@@ -188,6 +188,8 @@ def check_reason(text: object) -> str:
     Raises:
         UserError: a record may not bear it.
     """
+    if isinstance(text, str) and not text.strip():
+        raise UserError("the reason is empty", where="--reason", fix="say why, for all to read")
     try:
         return Withdraw.model_validate({"reason": text}).reason
     except ValidationError as error:

@@ -360,14 +360,18 @@ class Node:
         return sign is not None and sign.beat.beat.ready and liveness.live(key, now)
 
     def _ready(self) -> bool:
-        given_up = self.failing is not None and self.failing.hopeless(Distil)
-        able = self.distils and not self.draining and not self.writer.full and not given_up
-        return able and self._may_write()
+        able = self.distils and not self.draining and not self.writer.full
+        return able and not self._gave_up(Distil) and self._may_write()
+
+    def _gave_up(self, kind: type) -> bool:
+        return self.failing is not None and self.failing.hopeless(kind)
 
     def _work(self, step: Step, now: float) -> list[Effect]:
         """Keep the worker on what the step asks, as long as it is of use."""
         asked = step.action if isinstance(step.action, Work) else None
         effects: list[Effect] = []
+        if self.failing is not None and asked != self.failing.work and not self._gave_up(Distil):
+            self.failing = None  # nobody asks for it any more
         if self.work is not None and in_vain(self.work, asked, self.exchange.view, self.me):
             self.work, self.progress = None, (0, 0)
             effects.append(Cancel())
