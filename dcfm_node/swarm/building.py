@@ -22,28 +22,34 @@ class Building:
     known: Mapping[bytes, Sealed]
     silos: int
     quorum: int
-    _by: dict[bytes, dict[bytes, Sealed]] = field(default_factory=dict)
-    """By entry, what builds on it, by digest."""
+    _by: dict[bytes, dict[bytes, dict[bytes, Sealed]]] = field(default_factory=dict)
+    """By entry, what builds on it, by author and digest."""
 
     def add(self, sealed: Sealed) -> None:
         """An entry is held."""
+        author = sealed.entry.author
         for digest in _needed(sealed):
-            self._by.setdefault(digest, {})[sealed.digest] = sealed
+            self._by.setdefault(digest, {}).setdefault(author, {})[sealed.digest] = sealed
 
     def remove(self, sealed: Sealed) -> None:
         """It is held no more."""
+        author = sealed.entry.author
         for digest in _needed(sealed):
             found = self._by[digest]
-            del found[sealed.digest]
+            del found[author][sealed.digest]
+            if not found[author]:
+                del found[author]
             if not found:
                 del self._by[digest]
 
     def rests_on(self, first: Sealed) -> bool:
         """Whether what a majority stands behind needs this entry, held or not."""
+        # Of its own author's there may be any number, which would cost all others.
         others = [
             said
-            for said in self._by.get(first.digest, {}).values()
-            if said.entry.author != first.entry.author
+            for author, by in self._by.get(first.digest, {}).items()
+            if author != first.entry.author
+            for said in by.values()
         ]
         judges = {s.entry.author for s in others if isinstance(s.entry.body, Endorse | Refuse)}
         return len(judges) > self.silos - self.quorum or any(

@@ -263,7 +263,8 @@ class Exchange:
     def _on_entries(self, peer: bytes, message: Entries, now: float) -> list[Effect]:
         # All are opened before any is applied: what was folded in must reach the disk.
         beats = [self.opener.beat(envelope) for envelope in message.beats]
-        fresh = (e for e in message.entries if entry_digest(e) not in self.journals.known)
+        once = dict.fromkeys(message.entries)
+        fresh = (e for e in once if entry_digest(e) not in self.journals.known)
         entries = [self.opener.entry(envelope) for envelope in fresh]
         if any(self.journals.foreign(sealed) for sealed in entries):
             raise PeerError("sent an entry of another run or of a stranger")
