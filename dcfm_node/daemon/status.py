@@ -201,7 +201,8 @@ def _awaited(node: Node, duty: Duty) -> bool:
     if duty.task == "train":
         return phase.stage in ("local", "refine") and duty.silo in view.missing(duty.number)
     leader = view.last_leader(phase.round)
-    return phase.stage == "distil" and leader is not None and leader.body.term == duty.number
+    leads = duty.task == "lead" and leader is not None and leader.body.term == duty.number
+    return leads and phase.stage == "distil"
 
 
 def _ago(node: Node, sealed: Sealed | None, now: float) -> float | None:

@@ -71,6 +71,8 @@ class Exchange:
     itself, so that it is its own."""
     outsiders: frozenset[bytes] = frozenset()
     """Linked peers that are not on the roster: of the allow list, so that they are few."""
+    departed: frozenset[bytes] = frozenset()
+    """Of whom the log has that they withdrew: they may say so any number of times."""
     restored: int = 0
     """Length of this node's own journal on its disk when it started."""
     usurped: bool = False
@@ -307,9 +309,10 @@ class Exchange:
 
     def _report(self, sealed: Sealed) -> list[Effect]:
         """What an operator should read of in the log."""
-        body = sealed.entry.body
-        if not isinstance(body, Withdraw):
+        body, author = sealed.entry.body, sealed.entry.author
+        if not isinstance(body, Withdraw) or author in self.departed:
             return []
+        self.departed |= {author}
         silo = self.manifest.silo_name(sealed.entry.author)
         return [Report("silo_withdrew", {"silo": silo, "why": body.reason}, "warning")]
 

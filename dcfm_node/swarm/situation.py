@@ -7,6 +7,7 @@ from itertools import islice
 from dcfm_node.records.entries import Checkpoint, Expert, Snapshot, Student
 from dcfm_node.swarm.effects import Work
 from dcfm_node.swarm.election import Booth
+from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.rounds import Late, current_phase
 from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.view import View
@@ -60,7 +61,8 @@ def is_lost(s: Situation, student: Said[Student]) -> bool:
     digest = student.body.snapshot.digest
     if is_refused(s, student):
         return True
-    return digest not in s.held and (s.gone(student.author) or s.lost(digest))
+    late = s.late(Duty(student.author, "student", student.body.term))
+    return digest not in s.held and (s.gone(student.author) or s.lost(digest) or late)
 
 
 def is_usable(s: Situation, said: Said[Expert]) -> bool:
