@@ -122,7 +122,7 @@ def next_move(view: View, round_: int, booth: Booth) -> Vote | Lease | Lead | Aw
     lease = _won(view, round_, ruled, booth.me)
     if lease is not None:
         return lease
-    if leader is not None and not _void(view, leader):
+    if leader is not None and not _void(view, leader, booth.me):
         if leader.author == booth.me:
             return Lead(ruled, leader.digest)
         if not booth.late(Duty(leader.author, "lead", ruled)):
@@ -147,11 +147,14 @@ def _won(view: View, round_: int, ruled: int, me: bytes) -> Lease | None:
     return Lease(term=term, round=round_, votes=tuple(sorted(vote.digest for vote in mine)))
 
 
-def _void(view: View, leader: Said[Lease]) -> bool:
+def _void(view: View, leader: Said[Lease], me: bytes) -> bool:
     """Whether a leader will publish no student any more: it did, it takes no part any more, or a
     later one fences it, be it of another round. Who asks for a leader all the same needs another.
+    It says no second student itself, also where others do not count the first one: it would be
+    proven to have said two.
     """
-    spent = any(said.body.lease == leader.digest for said in view.valid_students())
+    said_one = leader.author == me and me in view.by_lease.get(leader.digest, {})
+    spent = said_one or any(said.body.lease == leader.digest for said in view.valid_students())
     return spent or leader.author not in view.active() or view.last_leader() != leader
 
 

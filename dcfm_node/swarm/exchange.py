@@ -69,10 +69,10 @@ class Exchange:
     malformed: dict[bytes, str] = field(default_factory=dict)
     """What a peer sent that could not be opened, the last of each: it relays only what it opened
     itself, so that it is its own."""
-    left: set[bytes] = field(default_factory=set)
-    """Silos that were told to have withdrawn."""
     outsiders: frozenset[bytes] = frozenset()
     """Linked peers that are not on the roster: of the allow list, so that they are few."""
+    departed: frozenset[bytes] = frozenset()
+    """Of whom the log has that they withdrew: they may say so any number of times."""
     restored: int = 0
     """Length of this node's own journal on its disk when it started."""
     usurped: bool = False
@@ -310,10 +310,10 @@ class Exchange:
     def _report(self, sealed: Sealed) -> list[Effect]:
         """What an operator should read of in the log."""
         body, author = sealed.entry.body, sealed.entry.author
-        if not isinstance(body, Withdraw) or author in self.left:
+        if not isinstance(body, Withdraw) or author in self.departed:
             return []
-        self.left.add(author)
-        silo = self.manifest.silo_name(author)
+        self.departed |= {author}
+        silo = self.manifest.silo_name(sealed.entry.author)
         return [Report("silo_withdrew", {"silo": silo, "why": body.reason}, "warning")]
 
     def _check_own(self, sealed: Sealed) -> list[Effect]:

@@ -25,7 +25,7 @@ class Pace:
 
 class Duty(NamedTuple):
     """What the run may wait for: a silo's expert of a round or its audit of the others', or the
-    student of a term's leader."""
+    student of a term's leader; and once one is published, its snapshot (`expert`, `student`)."""
 
     silo: bytes
     task: Literal["train", "lead", "audit", "expert", "student"]
@@ -134,6 +134,8 @@ class Liveness:
             return now > since + self.stall_s
         if now > since + self.duty_s:
             return True  # there is no end to what a busy member can show
+        if duty.task in ("expert", "student"):
+            return False  # chunks tell whether it comes (`Holdings`), and not what its silo does
         sign = self.signs.get(duty.silo)
         return now > max(since, sign.moved_at if sign is not None else since) + self.stall_s
 

@@ -370,8 +370,6 @@ class Node:
         """Keep the worker on what the step asks, as long as it is of use."""
         asked = step.action if isinstance(step.action, Work) else None
         effects: list[Effect] = []
-        if self.failing is not None and asked != self.failing.work and not self._gave_up(Distil):
-            self.failing = None  # nobody asks for it any more
         if self.work is not None and in_vain(self.work, asked, self.exchange.view, self.me):
             self.work, self.progress = None, (0, 0)
             effects.append(Cancel())

@@ -154,6 +154,8 @@ def still_true(body: Body, view: View, me: bytes) -> bool:
             judged = (view.endorsed.get(body.student, {}), view.refused.get(body.student, {}))
             return not any(me in by for by in judged)
         case Student() | Checkpoint():
+            if not _is_founded(body, view, me):
+                return False
             other = view.student(body.round)
             leads = view.leader(body.term)
             newest = leads is not None and view.last_leader() == leads
@@ -162,6 +164,13 @@ def still_true(body: Body, view: View, me: bytes) -> bool:
             return newest and other.body.term < body.term and not view.endorsed_by_quorum(other)
         case _:
             return True
+
+
+def _is_founded(body: Student | Checkpoint, view: View, me: bytes) -> bool:
+    """Whether its teachers' records are there, which their silos may have taken back, and no other
+    student was said under its lease: two would prove a fault."""
+    again = isinstance(body, Student) and me in view.by_lease.get(body.lease, {})
+    return not again and all(entry in view.expert_entries for entry in body.teachers)
 
 
 def in_vain(work: Work, asked: Work | None, view: View, me: bytes) -> bool:
@@ -188,9 +197,14 @@ def _same_student(work: Distil, asked: Distil, view: View) -> bool:
 
 def is_whole(work: Distil, view: View) -> bool:
     """Whether all teachers of a student still may teach it."""
-    out = view.withdrawn.keys() | view.quarantined().keys()
+    out = view.withdrawn.keys() | view.quarantined().keys() | taken_back(work, view)
     taught = ((author, entry) for author, entry, _ in work.teachers)
     return not any(author in out or view.condemned(entry) for author, entry in taught)
+
+
+def taken_back(work: Distil, view: View) -> set[bytes]:
+    """Silos that took the record of their expert back while it is distilled."""
+    return {author for author, entry, _ in work.teachers if entry not in view.expert_entries}
 
 
 def brief(body: Body) -> dict[str, object]:

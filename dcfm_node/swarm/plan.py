@@ -3,14 +3,14 @@
 `status --explain` prints what this module returns; there is no second opinion of the coordinator.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from dcfm_node.records.entries import Expert, Lease, Refuse, Student, Vote
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
 from dcfm_node.swarm.election import Await, Lead, next_move
 from dcfm_node.swarm.liveness import Duty
-from dcfm_node.swarm.outcome import is_whole
+from dcfm_node.swarm.outcome import is_whole, taken_back
 from dcfm_node.swarm.rounds import Phase, current_phase, finishes, turn
 from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.situation import (
@@ -116,7 +116,9 @@ def _start(s: Situation, own: Said[Expert]) -> bytes | None:
     return next((other for other in candidates if other in s.held), None)
 
 
-def _experts(s: Situation, round_: int) -> Sequence[Said[Expert]] | Waiting:
+def _experts(
+    s: Situation, round_: int, without: Set[bytes] = frozenset()
+) -> Sequence[Said[Expert]] | Waiting:
     """Every active silo's newest expert of this round or earlier, once all are on disk.
 
     An expert that is not on disk yet is waited for until it is lost: also when its author is gone,
@@ -124,7 +126,7 @@ def _experts(s: Situation, round_: int) -> Sequence[Said[Expert]] | Waiting:
     """
     found = [
         said
-        for said in (s.view.latest_expert(key, round_) for key in s.view.active())
+        for said in (s.view.latest_expert(k, round_) for k in s.view.active() if k not in without)
         if said is not None and said.author in s.view.joins and is_usable(s, said)
     ]
     absent = [said for said in found if said.body.snapshot.digest not in s.held]
@@ -145,10 +147,11 @@ def _hopeless(s: Situation, said: Said[Expert]) -> bool:
 
 
 def _audited_experts(
-    s: Situation, round_: int, audited: int
+    s: Situation, round_: int, audited: int, without: Set[bytes] = frozenset()
 ) -> Sequence[Said[Expert]] | Waiting | Examine:
-    """As `_experts`, once all silos said what they think of the experts of round `audited`."""
-    found = _experts(s, round_)
+    """As `_experts`, once all silos said what they think of the experts of round `audited`; of
+    neither are those `without` waited for."""
+    found = _experts(s, round_, without)
     if isinstance(found, Waiting):
         return found
     examine = _examine(s, audited)
@@ -157,7 +160,7 @@ def _audited_experts(
     silent = tuple(
         key
         for key in unaudited(s.view, audited)
-        if key != s.me and not s.late(Duty(key, "audit", audited))
+        if key != s.me and key not in without and not s.late(Duty(key, "audit", audited))
     )
     if silent:
         return Waiting("the experts' audits are awaited", on=silent)
@@ -195,10 +198,19 @@ def duties(s: Situation, phase: Phase) -> list[Duty]:
         found.append(Duty(leader.author, "lead", leader.body.term))
     if (audited := audited_round(s.view, phase)) is not None:
         found += [Duty(key, "audit", audited) for key in unaudited(s.view, audited)]
-        experts = (s.view.latest_expert(key, audited) for key in s.view.active())
-        absent = [e for e in experts if e is not None and e.body.snapshot.digest not in s.held]
-        found += [Duty(e.author, "expert", e.body.round) for e in absent]
+    return found + _undelivered(s, phase.round if audited is None else audited)
+
+
+def _undelivered(s: Situation, round_: int) -> list[Duty]:
+    """Snapshots that are on their way. Their clocks are not of digests: a silo that takes its
+    record back, and names another snapshot each time, is waited for no longer than others."""
+    experts = (s.view.latest_expert(key, round_) for key in s.view.active())
     student = s.view.newest_student()
+    found = [
+        Duty(said.author, "expert", said.body.round)
+        for said in experts
+        if said is not None and said.body.snapshot.digest not in s.held
+    ]
     if student is not None and student.body.snapshot.digest not in s.held:
         found.append(Duty(student.author, "student", student.body.term))
     return found
@@ -233,7 +245,7 @@ def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
     begun = s.work
     if isinstance(begun, Distil) and begun.term == lead.term and is_whole(begun, s.view):
         return begun  # its teachers, and what it goes on from, were fixed when it began
-    experts = _audited_experts(s, round_, round_)
+    experts = _audited_experts(s, round_, round_, without=_shifty(s, lead.term))
     if isinstance(experts, Waiting | Examine):
         return experts
     if not experts:
@@ -255,6 +267,15 @@ def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
         final=in_turn or finishes(s.view, round_, among=entries),
         resume=resume,
     )
+
+
+def _shifty(s: Situation, term: int) -> set[bytes]:
+    """Silos that took their experts' records back while these were distilled: they could do so for
+    ever, and are left out. A strict run leaves nobody out."""
+    strict = s.view.manifest.policy.participation == "strict"
+    if strict or not isinstance(s.work, Distil) or s.work.term != term:
+        return set()
+    return taken_back(s.work, s.view)
 
 
 def _release(s: Situation) -> Work | Refuse | Waiting:

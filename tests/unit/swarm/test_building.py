@@ -4,8 +4,10 @@ from itertools import permutations
 
 import pytest
 
+from dcfm_node.records.entries import Lease
 from dcfm_node.swarm.journal import Journals, Offered
 from dcfm_node.wire.envelope import Sealed
+from tests.property.test_cost_slopes import work
 from tests.unit.swarm.builders import Author, Run, endorse, expert, lease, vote
 
 
@@ -99,3 +101,26 @@ def test_whoever_hears_of_it_in_whatever_order_comes_to_the_same(order) -> None:
     offered(journals, cast, back)
     assert journals.forks[voter.key].seq == cast.entry.seq
     assert journals.chains[voter.key] == before
+
+
+def test_own_records_that_cite_one_cost_nothing_where_it_comes_too_late() -> None:
+    """A member cited a vote of its own by thousands of leases and sent that, stale, again and
+    again: each looked through all of them."""
+
+    def cost(leases: int) -> int:
+        run = Run(3)
+        journals, early = Journals(run.manifest), run.authors[1].anew()
+        cast = early.say(vote(1, 0, run.keys[1]), epoch=0)
+        author = run.authors[1]
+        author.join(epoch=5)
+        for number in range(leases):
+            votes = sorted((cast.digest, number.to_bytes(32, "big")))
+            author.say(Lease(term=1, round=0, votes=tuple(votes)))
+        for sealed in author.journal:
+            assert journals.offer(sealed) is Offered.NEW
+        found: list[Offered] = []
+        lines = work(lambda: found.append(journals.offer(cast)))
+        assert found == [Offered.STALE]
+        return lines
+
+    assert cost(200) <= cost(20) + 10

@@ -2,6 +2,7 @@
 
 import random
 
+from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.messages import Entries, Head, Mismatch, Sync
 from dcfm_node.swarm.effects import Foreign, Persist, PersistFork, Report, Send
 from dcfm_node.swarm.exchange import FANOUT, Exchange
@@ -259,3 +260,16 @@ def test_a_bundle_tells_where_the_own_journal_ends() -> None:
     node.hear(PEER, entries(said), 0.0)
     assert node.own_journal_known(8.0, 8.0)
     assert node.recovery.acknowledged([], settled=True)
+
+
+def test_that_a_silo_withdrew_is_logged_once_however_often_it_says_so() -> None:
+    """Under rising epochs its journal has room for it for ever, and the log would have none."""
+    node, silo = exchange(), author()
+    node.hear(PEER, entries(silo.join()), 0.0)
+    logged = 0
+    for epoch in range(1, 5):
+        node.journals.breathe()
+        instead = silo.say(Withdraw(reason="moving"), epoch=epoch, at=1)
+        effects = node.hear(PEER, entries(instead, silo.say(Withdraw(reason="again"))), 0.0)
+        logged += sum(isinstance(e, Report) and e.event == "silo_withdrew" for e in effects)
+    assert logged == 1

@@ -90,6 +90,12 @@ def test_a_duty_ends_however_busy_its_silo_seems() -> None:
     assert not alive.late(later, 3_660.0), "the next duty has its own clock"
 
 
+def test_a_snapshot_that_is_on_its_way_is_late_by_its_own_bound_alone() -> None:
+    alive, awaited = liveness(), Duty(SILO.key, "expert", 0)
+    alive.wait_for(awaited, 0.0)
+    assert [alive.late(awaited, at) for at in (3_599.0, 3_601.0)] == [False, True]
+
+
 def test_what_is_remembered_of_progress_is_bounded() -> None:
     alive = liveness()
     for number in range(100):

@@ -1,8 +1,10 @@
 """SPEC 6.2.4, 6.4.1 and 7.4: what finished work says, and when it stays unsaid."""
 
+from dataclasses import replace
+
 import pytest
 
-from dcfm_node.records.entries import Endorse, Refuse, Withdraw
+from dcfm_node.records.entries import Endorse, Refuse, Vote, Withdraw
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train
 from dcfm_node.swarm.outcome import (
     base_of,
@@ -13,7 +15,9 @@ from dcfm_node.swarm.outcome import (
     still_true,
     student_of,
 )
+from dcfm_node.swarm.plan import next_step
 from tests.unit.swarm.builders import Run, expert, snapshot
+from tests.unit.swarm.test_plan import situation
 
 SCORE = Score(student=bytes(32), snapshot=bytes(32), reference=None)
 DISTIL = Distil(
@@ -56,15 +60,39 @@ def test_a_student_is_judged_against_the_own_expert(metrics, verdict) -> None:
 def test_fenced_and_second_students_stay_unsaid() -> None:
     run = Run(3)
     run.publish_experts(0)
-    run.elect(0, term=1)
-    mine = student_of(DISTIL, snapshot("student"), {}, 0).model_copy(update={"term": 1, "round": 0})
+    mine = run.student(run.elect(0, term=1))
     assert still_true(mine, run.view(), run.keys[0])
     run.elect(1, term=2)
     assert not still_true(mine, run.view(), run.keys[0])
     once = Run(3)
     once.publish_experts(0)
-    once.distil(0)
-    assert not still_true(mine, once.view(), once.keys[0])
+    made = once.student(once.elect(0))
+    once.authors[0].say(made)
+    assert not still_true(made, once.view(), once.keys[0])
+
+
+def test_a_leader_whose_teacher_was_taken_back_says_no_student_nor_ever_a_second_one() -> None:
+    """Nobody would count the first, since no node holds all teachers, and two of one lease are a
+    proven fault: a member that took its expert back put each leader in quarantine."""
+    run = Run(3, participation="tolerant")
+    run.publish_experts(0)
+    leader, shifty = run.authors[0], run.authors[2]
+    run.elect(0)
+    begun = next_step(situation(run)).action
+    assert isinstance(begun, Distil)
+    first = student_of(begun, snapshot("first"), {}, 0)
+    assert still_true(first, run.view(), leader.key)
+    assert not in_vain(begun, begun, run.view(), leader.key)
+    seq = next(s.entry.seq for s in shifty.journal if s.entry.body.kind == "expert")
+    shifty.say(expert(0, "instead"), epoch=9, at=seq)
+    assert not still_true(first, run.view(), leader.key)
+    assert in_vain(begun, begun, run.view(), leader.key)
+    anew = next_step(situation(run, work=begun)).action
+    assert isinstance(anew, Distil) and anew.missing == (shifty.key,), "or it does so for ever"
+    leader.say(first)  # it was under way before that was heard of
+    again = student_of(anew, snapshot("second"), {}, 0)
+    assert not still_true(again, run.view(), leader.key)
+    assert isinstance(next_step(situation(run)).action, Vote), "its lease is spent"
 
 
 def test_an_expert_of_a_round_is_said_once() -> None:
@@ -78,11 +106,13 @@ def test_an_expert_of_a_round_is_said_once() -> None:
 def test_a_distillation_goes_on_whatever_teachers_came_since() -> None:
     more = Distil(1, 2, b"l" * 32, (), (), final=False)
     run = Run(3)
+    taught = run.authors[1].say(expert(0))
+    begun = replace(DISTIL, teachers=((run.keys[1], taught.digest, b"s" * 32),))
     me, view = run.keys[0], run.view()
-    assert not in_vain(DISTIL, more, view, me)
-    assert in_vain(DISTIL, Distil(1, 3, b"l" * 32, (), (), final=False), view, me)
-    assert in_vain(DISTIL, SCORE, view, me)
-    assert in_vain(DISTIL, None, view, me)
+    assert not in_vain(begun, more, view, me)
+    assert in_vain(begun, Distil(1, 3, b"l" * 32, (), (), final=False), view, me)
+    assert in_vain(begun, SCORE, view, me)
+    assert in_vain(begun, None, view, me)
 
 
 def test_what_is_soon_done_is_let_finish() -> None:

@@ -7,7 +7,7 @@ from dcfm_node.records.manifest import Continues
 from dcfm_node.swarm.effects import Distil, Score, Train
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.outcome import student_of
-from dcfm_node.swarm.plan import next_step
+from dcfm_node.swarm.plan import duties, next_step
 from dcfm_node.swarm.situation import Situation, Waiting, wanted
 from dcfm_node.swarm.verdicts import given_up
 from dcfm_node.wire.envelope import Sealed
@@ -172,6 +172,25 @@ def test_the_leader_waits_for_an_expert_until_it_is_lost_even_if_its_author_is_g
         assert waiting == Waiting("experts are on their way", on=(run.keys[2],))
     action = next_step(situation(run, held=held, lost=lambda digest: True)).action
     assert isinstance(action, Distil) and action.missing == (run.keys[2],)
+
+
+def test_the_clock_of_a_snapshot_is_its_silos_and_not_its_digests() -> None:
+    """A member took its record back again and again, for another snapshot each time, and was
+    waited for for ever."""
+    run = Run(3, participation="tolerant")
+    run.publish_experts(0)
+    run.elect(0)
+    held = {snapshot("expert 0 0").digest, snapshot("expert 1 0").digest}
+    awaited = Duty(run.keys[2], "expert", 0)
+    waiting = situation(run, held=held)
+    assert duties(waiting, next_step(waiting).phase)[-1] == awaited
+    action = next_step(situation(run, held=held, undelivered=lambda duty: duty == awaited)).action
+    assert isinstance(action, Distil) and action.missing == (run.keys[2],)
+    made = run.authors[0].say(run.student(run.elect(0, term=2)))
+    awaited, term = Duty(run.keys[0], "student", 2), made.entry.body.term
+    behind = situation(run, me=1, held=held, undelivered=lambda duty: duty == awaited)
+    assert awaited in duties(behind, next_step(behind).phase) and term == 2
+    assert next_step(behind).phase.stage == "distil"
 
 
 def test_a_strict_leader_waits_for_a_lost_expert_until_its_own_silo_gives_it_up() -> None:
@@ -355,18 +374,3 @@ def test_in_a_strict_run_a_silo_gives_up_in_public_what_it_lost() -> None:
         assert given_up(run.view(), me, **{**everyone, **less}) == []
     run.authors[2].say(body)
     assert given_up(run.view(), me, **everyone) == []
-
-
-def test_who_names_another_snapshot_each_time_is_waited_for_no_longer() -> None:
-    """A tail may be replaced, and with it the expert's digest: the clock is the silo's."""
-    run = Run(3, participation="tolerant")
-    run.publish_experts(0)
-    run.elect(0)
-    liar = run.keys[2]
-    experts = {said[0].body.snapshot.digest for said in run.view().experts.values()}
-    held = experts - {run.view().experts[liar][0].body.snapshot.digest}
-    waits = next_step(situation(run, held=held)).action
-    assert isinstance(waits, Waiting) and waits.on == (liar,)
-    late = Duty(liar, "expert", 0)
-    step = next_step(situation(run, held=held, undelivered=lambda duty: duty == late))
-    assert isinstance(step.action, Distil) and step.action.missing == (liar,)
