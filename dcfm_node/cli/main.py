@@ -3,6 +3,7 @@
 Exit codes: 0 healthy, 1 failure, 2 usage or settings, 3 degraded, 4 daemon unreachable.
 """
 
+import errno
 import os
 import sys
 import traceback
@@ -25,7 +26,7 @@ from dcfm_node.cli import (
 )
 from dcfm_node.cli.options import AsJson
 from dcfm_node.cli.output import print_json, say
-from dcfm_node.errors import ConfigError, UserError
+from dcfm_node.errors import ConfigError, Failed, UserError
 
 PROGRAM = "dcfm-node"
 UsageError: Any = typer.BadParameter.__base__
@@ -88,6 +89,28 @@ def main() -> None:
         _fail(ConfigError(error.format_message(), where=command, fix=fix), as_json)
     except UserError as error:
         _fail(error, as_json)
+    except OSError as error:
+        if error.filename is None or error.errno not in _PLACES:
+            raise
+        what = f"cannot be used: {(error.strerror or str(error)).lower()}"
+        fix = "name another, or see to its permissions and room"
+        _fail(Failed(what, where=str(error.filename), fix=fix), as_json)
+
+
+_PLACES = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+}
+"""What is wrong with a place that was named, and not with the program."""
 
 
 def _at_home(argument: str) -> str:

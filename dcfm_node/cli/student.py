@@ -19,6 +19,7 @@ from dcfm_node.words import plain
 
 if TYPE_CHECKING:
     from dcfm_node.records.manifest import Manifest
+    from dcfm_node.store.card import Earlier
     from dcfm_node.store.student import StudentFolder
     from dcfm_node.swarm.lineage import Lineage
 
@@ -195,11 +196,18 @@ def verify(
         "superseded": superseded,
         "unchecked": list(student.others),
     }
-    answer(document, as_json, partial(_verified_text, keys=_compared(run, peers)))
+    text = partial(verified_text, keys=_compared(run, peers), earlier=facts.continues)
+    answer(document, as_json, text)
     raise typer.Exit(DEGRADED if superseded else 0)
 
 
-def _verified_text(found: dict[str, Any], *, keys: str) -> str:
+def verified_text(found: dict[str, Any], *, keys: str, earlier: "Earlier | None") -> str:
+    """What `verify` says to people.
+
+    Args:
+        keys: with whose keys the model's were compared.
+        earlier: the run that its run continues.
+    """
     from dcfm_node.store.card import INDIRECT
 
     teachers = ", ".join(f"{silo} (round {round_})" for silo, round_, _ in found["teachers"])
@@ -220,8 +228,8 @@ def _verified_text(found: dict[str, Any], *, keys: str) -> str:
         lines.append(f"beside it {', '.join(found['unchecked'])}: no part of it, not checked")
     if found["superseded"] is not None:
         lines.append(superseded_text(found["superseded"]))
-    if found["continues"] is not None:
-        lines.append(earlier_text(found["continues"]))
+    if earlier is not None:
+        lines.append(earlier_text(earlier))
     return "\n".join(lines)
 
 

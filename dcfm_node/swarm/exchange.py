@@ -102,6 +102,9 @@ class Exchange:
         for first, second in forks:
             self.journals.mark_fork(first, second)
         self._know_epochs(list(beats))
+        for author, kept in self.epochs.kept.items():
+            # What tells of an epoch is no sign of life, also where a peer tells it once more.
+            self.liveness.counters.setdefault(author, kept.beat.counter)
         self._view = None
         self.restored = len(self.journals.chains[self.me])
         self.usurped = self.me in self.journals.forks
@@ -256,7 +259,7 @@ class Exchange:
         effects: list[Effect] = []
         if not self.answers.may_ask(peer, now):
             return effects
-        beats = self._beats_unknown_to(sync.beats)
+        beats = self._beats_unknown_to(sync.beats, now)
         effects += self._answer(peer, self.answers.lacking(peer, sync.heads), beats, now)
         if sync.reply:
             effects.append(Send(peer, self.sync(reply=False)))
@@ -350,9 +353,11 @@ class Exchange:
                 self.recovery.show(sealed.beat)
         return [PersistBeat(sealed) for sealed in self.epochs.take(beats, self.me)]
 
-    def _beats_unknown_to(self, theirs: Mapping[bytes, tuple[int, int]]) -> list[bytes]:
+    def _beats_unknown_to(self, theirs: Mapping[bytes, tuple[int, int]], now: float) -> list[bytes]:
         own = [self.own_beat] if self.own_beat is not None else []
-        held = [*(sign.beat for sign in self.liveness.signs.values()), *own]
+        # A sign of life that is old is none: who has just started would take it for one.
+        live = (s.beat for key, s in self.liveness.signs.items() if self.liveness.live(key, now))
+        held = [*live, *own]
         newer = [b for b in held if theirs.get(b.beat.author, (-1, 0))[0] < b.beat.counter]
         found = dict.fromkeys(b.envelope for b in (*self.epochs.unknown_to(theirs), *newer))
         return list(found)[:MAX_SILOS]

@@ -85,11 +85,13 @@ def test_beats_of_strangers_and_of_other_runs_are_not_kept() -> None:
 
 
 def test_after_a_restart_the_epoch_is_named_and_later_beats_are_still_asked_for() -> None:
-    """SPEC 4.4.4: what the disk knows is no beat held, and no sign of life."""
+    """SPEC 4.4.4: what the disk knows is no sign of life, also if it comes once more."""
     made, first = exchange(), SILO.beat(9, epoch=7)
     made.restore([], [], [first])
-    assert named(made) == (0, 7)
+    assert named(made) == (9, 7)
     assert not made.liveness.live(SILO.key, 0.0)
+    made.hear(PEER, entries(beats=(first.envelope,)), 1.0)
+    assert not made.liveness.live(SILO.key, 1.0)
     other = exchange()
     later = SILO.beat(10, epoch=7)
     other.hear(SILO.key, entries(beats=(later.envelope,)), 0.0)
@@ -116,3 +118,10 @@ def test_a_message_bears_no_more_beats_than_it_may() -> None:
     asking = Sync(run=many.id, version="1", heads={}, beats={}, reply=False)
     (answer,) = [message for message in sent(made.hear(many.keys[1], asking, 0.0)) if message.beats]
     assert len(answer.beats) == 1_000
+
+
+def test_a_silo_that_is_silent_is_not_passed_on_as_if_it_lived() -> None:
+    made, asks = exchange(), sync(reply=False)
+    made.hear(SILO.key, entries(beats=(SILO.beat(10, epoch=0).envelope,)), 0.0)
+    assert sent(made.hear(PEER, asks, 1.0))
+    assert sent(made.hear(PEER, asks, 60.0)) == []
