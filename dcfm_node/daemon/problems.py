@@ -50,3 +50,16 @@ def rejected(view: View) -> list[str]:
         f" {next(iter(student['refused_by'].values()))}"
         for student in students
     ]
+
+
+def lacking(view: View) -> list[str]:
+    """Whom the released student, and the newest, was made without."""
+    latest, newest = view.latest(), view.newest_student()
+    named = {"the released student": latest, "the newest student": newest}
+    if newest == latest:
+        del named["the newest student"]
+    return [
+        f"{which} lacks: {', '.join(map(view.manifest.silo_name, said.body.missing))}"
+        for which, said in named.items()
+        if said is not None and said.body.missing
+    ]

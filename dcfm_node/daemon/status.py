@@ -9,7 +9,7 @@ from dcfm_node import __version__
 from dcfm_node.daemon.carriages import NOTHING_CARRIED, Carriage
 from dcfm_node.daemon.explain import catching_up, explain
 from dcfm_node.daemon.facts import student_facts
-from dcfm_node.daemon.problems import of_own_journal, rejected, unfounded
+from dcfm_node.daemon.problems import lacking, of_own_journal, rejected, unfounded
 from dcfm_node.net.peers import Failure, Way
 from dcfm_node.records.entries import Student
 from dcfm_node.records.manifest import Manifest
@@ -247,9 +247,7 @@ def _problems(
             " the run with another roster"
         )
     found += of_own_journal(node) + unfounded(node.exchange.view)
-    found += rejected(node.exchange.view)
-    if released is not None and released["outcome"] == "DEGRADED":
-        found.append(f"the released student lacks: {', '.join(released['missing'])}")
+    found += rejected(node.exchange.view) + lacking(node.exchange.view)
     phase = node.step.phase if node.step is not None else None
     if phase is not None and phase.stage == "done" and released is None:
         found.append("the run ended without a released student")
