@@ -193,9 +193,9 @@ class Fold:
             return
         judges = self.verdicts.setdefault(body.entry, {})
         judges[said.author] = said
-        if len(judges) >= self.manifest.quorum:
+        if crowd := len(judges) >= self.manifest.quorum:
             self.crowded.add(body.entry)
-        if body.entry in self.expert_entries or body.entry in self.students:
+        if crowd or body.entry in self.expert_entries or body.entry in self.students:
             self._forget()
 
     def _name(self, body: Expert | Student) -> None:

@@ -151,6 +151,22 @@ def test_a_large_size_for_an_honest_silos_digest_harms_its_author_alone() -> Non
     assert made.fetching[good.snapshot.digest].size == 1_000
 
 
+def test_taking_back_what_was_refused_makes_nobody_write_for_ever() -> None:
+    """One record a second, each in place of the one before, filled everybody's journal."""
+    run = Run(3)
+    made, (_, member, other) = writing(run, quota=999), run.authors
+    member.join()
+    for number in range(6):
+        bad = member.say(expert(0, f"large {number}"), epoch=number + 1, at=1)
+        tell(made, run, 2.0 * number + 1)
+        judged = [by for by in made.exchange.view.verdicts.values() if made.me in by]
+        if len(judged) > number:
+            said = made.exchange.view.verdicts[bad.digest][made.me].body
+            other.say(said)
+    assert len(judged) == 2
+    assert "refused two" in made.exchange.view.quarantined()[member.key]
+
+
 def test_nobody_fetches_more_than_the_quota_under_a_record_that_is_not_judged() -> None:
     """The true size may be that of a student without a lease, which gets no verdict."""
     run = Run(3)
