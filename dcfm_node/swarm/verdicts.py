@@ -45,8 +45,9 @@ def over_quota(view: View, me: bytes, quota: int | None) -> list[Body]:
     if quota is None:
         return []
     out = view.quarantined()  # who is, could make everybody write for ever
-    said = (*view.expert_entries.values(), *view.elected_students())
-    named = {one.digest: one.body.snapshot for one in said if one.author not in out}
+    experts, students = view.expert_entries.values(), view.elected_students()
+    named = {e.digest: e.body.snapshot for e in experts if e.author not in out}
+    named |= {s.digest: s.body.snapshot for s in students if s.author not in out}
     found: list[Body] = []
     for entry, snapshot in named.items():
         if snapshot.size > quota and me not in view.verdicts.get(entry, ()):
