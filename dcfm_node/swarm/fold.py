@@ -5,7 +5,7 @@ same journals hold the same view (SPEC 6.1). What a record costs does not grow w
 said before: whatever is looked through is bounded by the manifest, or by what a majority elected.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -68,6 +68,8 @@ class Fold:
     refused: dict[bytes, dict[bytes, Said[Refuse]]] = field(default_factory=dict)
     verdicts: dict[bytes, dict[bytes, Said[Verdict]]] = field(default_factory=dict)
     """Digest of the refused entry, then judge."""
+    judged: Counter[tuple[bytes, bytes]] = field(default_factory=Counter)
+    """By judge and subject, of how many entries a judge said that it refused them."""
     crowded: set[bytes] = field(default_factory=set)
     """Entries that at least a quorum refused by verdict."""
     accusations: dict[tuple[bytes, Cause], dict[bytes, Said[Verdict]]] = field(default_factory=dict)
@@ -193,10 +195,11 @@ class Fold:
         if body.entry is None or body.cause not in JUDGED:
             return
         judges = self.verdicts.setdefault(body.entry, {})
+        self.judged[said.author, body.subject] += said.author not in judges
         judges[said.author] = said
-        if len(judges) >= self.manifest.quorum:
+        if crowd := len(judges) >= self.manifest.quorum:
             self.crowded.add(body.entry)
-        if body.entry in self.expert_entries or body.entry in self.students:
+        if crowd or body.entry in self.expert_entries or body.entry in self.students:
             self._forget()
 
     def _name(self, body: Expert | Student) -> None:

@@ -149,6 +149,8 @@ def still_true(body: Body, view: View, me: bytes) -> bool:
         case Verdict():
             said = view.accusations.get((body.subject, body.cause), {}).get(me)
             about = view.verdicts.get(body.entry, {}) if body.entry is not None else {}
+            if body.entry is not None and view.judged[me, body.subject] >= most_judged(view):
+                return False
             return me not in about and (said is None or body.entry != said.body.entry)
         case Endorse() | Refuse():
             judged = (view.endorsed.get(body.student, {}), view.refused.get(body.student, {}))
@@ -164,6 +166,12 @@ def still_true(body: Body, view: View, me: bytes) -> bool:
             return newest and other.body.term < body.term and not view.endorsed_by_quorum(other)
         case _:
             return True
+
+
+def most_judged(view: View) -> int:
+    """Entries of one silo that another says it refuses: more than an honest one publishes. A member
+    that takes each back, and shows no two silos the same, must not make them write for ever."""
+    return 8 + 2 * (view.manifest.method.last_round + 1)
 
 
 def _is_founded(body: Student | Checkpoint, view: View, me: bytes) -> bool:

@@ -44,8 +44,10 @@ def over_quota(view: View, me: bytes, quota: int | None) -> list[Body]:
     """On entries that name a snapshot larger than any of this run is: it is never asked for."""
     if quota is None:
         return []
-    named = {said.digest: said.body.snapshot for said in view.expert_entries.values()}
-    named |= {said.digest: said.body.snapshot for said in view.elected_students()}
+    out = view.quarantined()  # who is, could make everybody write for ever
+    experts, students = view.expert_entries.values(), view.elected_students()
+    named = {e.digest: e.body.snapshot for e in experts if e.author not in out}
+    named |= {s.digest: s.body.snapshot for s in students if s.author not in out}
     found: list[Body] = []
     for entry, snapshot in named.items():
         if snapshot.size > quota and me not in view.verdicts.get(entry, ()):

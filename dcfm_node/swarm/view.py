@@ -5,6 +5,7 @@ their parts arrive in any order.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from dcfm_node.records.entries import Checkpoint, Expert, Label, Lease, Snapshot, Student
@@ -58,12 +59,20 @@ class View(Fold):
             refused: dict[bytes, int] = {}
             for entry in self.crowded:
                 said = self.expert_entries.get(entry) or self.students.get(entry)
-                if said is not None:
-                    refused[said.author] = refused.get(said.author, 0) + 1
+                author = said.author if said is not None else self._named(entry)
+                if author is not None:
+                    refused[author] = refused.get(author, 0) + 1
             why = "a quorum refused two of its experts or students"
             again = {author: why for author, times in sorted(refused.items()) if times > 1}
             self._quarantined = again | found
         return self._quarantined
+
+    def _named(self, entry: bytes) -> bytes | None:
+        """Whose entry a quorum says that it refused, where that is not held: its author may have
+        taken it back, so as to publish one after the other."""
+        subjects = Counter(said.body.subject for said in self.verdicts[entry].values())
+        subject, times = subjects.most_common(1)[0]
+        return subject if times >= self.manifest.quorum else None
 
     def proven(self) -> Mapping[bytes, Sequence[Fault]]:
         """Faults that members' own records prove, by member: one of each cause."""

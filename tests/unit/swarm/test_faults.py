@@ -20,6 +20,7 @@ from dcfm_node.swarm.effects import (
     Worked,
 )
 from dcfm_node.swarm.node import Node
+from dcfm_node.swarm.outcome import most_judged
 from dcfm_node.swarm.plan import next_step
 from dcfm_node.swarm.situation import Waiting, wanted
 from dcfm_node.swarm.verdicts import superseding
@@ -149,6 +150,33 @@ def test_a_large_size_for_an_honest_silos_digest_harms_its_author_alone() -> Non
     verdicts = tell(made, run)
     assert [(v.cause, v.subject) for v in verdicts] == [("quota", run.keys[2])]
     assert made.fetching[good.snapshot.digest].size == 1_000
+
+
+def test_taking_back_what_was_refused_makes_nobody_write_for_ever() -> None:
+    """One record a second, each in place of the one before, filled everybody's journal."""
+    run = Run(3)
+    made, (_, member, other) = writing(run, quota=999), run.authors
+    member.join()
+    for number in range(6):
+        bad = member.say(expert(0, f"large {number}"), epoch=number + 1, at=1)
+        tell(made, run, 2.0 * number + 1)
+        judged = [by for by in made.exchange.view.verdicts.values() if made.me in by]
+        if len(judged) > number:
+            said = made.exchange.view.verdicts[bad.digest][made.me].body
+            other.say(said)
+    assert len(judged) == 2
+    assert "refused two" in made.exchange.view.quarantined()[member.key]
+
+
+def test_of_entries_that_no_other_silo_saw_only_so_many_are_judged() -> None:
+    run = Run(3)
+    made, member = writing(run, quota=999), run.authors[1]
+    member.join()
+    most = most_judged(made.exchange.view)
+    for number in range(most + 3):
+        member.say(expert(0, f"large {number}"), epoch=number + 1, at=1)
+        tell(made, run, 2.0 * number + 1)
+    assert sum(made.me in by for by in made.exchange.view.verdicts.values()) == most
 
 
 def test_nobody_fetches_more_than_the_quota_under_a_record_that_is_not_judged() -> None:
