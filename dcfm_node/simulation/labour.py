@@ -1,14 +1,21 @@
 """What simulated workers do: it takes its time, and comes out as their node's kind makes it."""
 
+import random
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from dcfm_node.records.entries import Snapshot
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.simulation.faults import Fault
 from dcfm_node.simulation.host import Host, fits, made_up_snapshot
+from dcfm_node.simulation.scenario import Scenario
 from dcfm_node.swarm.effects import (
     Checkpointed,
     Distil,
+    Event,
     Examine,
     Progressed,
     Score,
@@ -18,19 +25,40 @@ from dcfm_node.swarm.effects import (
     WorkFailed,
 )
 
-if TYPE_CHECKING:
-    from dcfm_node.simulation.world import World
-
 ADOPT_S = (0.0, 2.0)
 """Between a worker's last step and the event: hashing and moving the file, which nothing stops."""
 BUSY_S = 5.0
 """Between two signs of progress of a member that never gets anything done."""
 
 
+class Around(Protocol):
+    """What the workers need of the world around them."""
+
+    now: float
+    rng: random.Random
+    scenario: Scenario
+    manifest: Manifest
+    hosts: dict[bytes, Host]
+    hostile: dict[bytes, str]
+    spoilers: set[bytes]
+    spoilt: set[bytes]
+    lies: set[bytes]
+    published: Counter[str]
+    traps: list[Fault]
+
+    def at(self, when: float, what: Callable[[], None]) -> None: ...
+
+    def deliver(self, key: bytes, event: Event) -> None: ...
+
+    def note(self, key: bytes | None, what: str, **fields: object) -> None: ...
+
+    def stop(self, key: bytes, until: float) -> None: ...
+
+
 class Labour:
     """The workers of all hosts."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: Around) -> None:
         self._world = world
 
     def start(self, key: bytes, host: Host, work: Work) -> None:

@@ -6,20 +6,17 @@ yet; what it waits for (a withdrawal that is not heard of here) may still come.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from dcfm_node.records.entries import Student
 from dcfm_node.swarm.convergence import finishes
+from dcfm_node.swarm.members import Members
 from dcfm_node.swarm.said import Said
 
-if TYPE_CHECKING:
-    from dcfm_node.swarm.view import View
-
-Check = Callable[["View", Said[Student]], str]
+Check = Callable[[Members, Said[Student]], str]
 """Why a student whose teachers are known breaks a rule, in words; empty if it does not."""
 
 
-def flaw(view: "View", said: Said[Student]) -> str:
+def flaw(view: Members, said: Said[Student]) -> str:
     """Why a student does not count, naming the clause; empty if it does."""
     for clause, check in RULES.items():
         if why := check(view, said):
@@ -27,7 +24,7 @@ def flaw(view: "View", said: Said[Student]) -> str:
     return ""
 
 
-def _one_each(view: "View", said: Said[Student]) -> str:
+def _one_each(view: Members, said: Said[Student]) -> str:
     """No silo teaches twice, or from a round to come."""
     experts = [view.expert_entries[entry] for entry in said.body.teachers]
     if len({expert.author for expert in experts}) < len(experts):
@@ -36,7 +33,7 @@ def _one_each(view: "View", said: Said[Student]) -> str:
     return "an expert of a later round teaches it" if later else ""
 
 
-def _one_round(view: "View", said: Said[Student]) -> str:
+def _one_round(view: Members, said: Said[Student]) -> str:
     """An average is of one round's parameters."""
     if view.manifest.method.name != "fedflow":
         return ""
@@ -44,7 +41,7 @@ def _one_round(view: "View", said: Said[Student]) -> str:
     return "" if len(rounds) == 1 else "it averages experts of several rounds"
 
 
-def _whole(view: "View", said: Said[Student]) -> str:
+def _whole(view: Members, said: Said[Student]) -> str:
     """Whoever is active taught this very round, or is named as missing."""
     taught = _taught(view, said)
     left_out = [
@@ -57,12 +54,12 @@ def _whole(view: "View", said: Said[Student]) -> str:
     return f"it leaves out {', '.join(left_out)} without a word" if left_out else ""
 
 
-def _not_missing(view: "View", said: Said[Student]) -> str:
+def _not_missing(view: Members, said: Said[Student]) -> str:
     both = [view.manifest.silo_name(key) for key in said.body.missing if key in _taught(view, said)]
     return f"it names {', '.join(both)} as missing, who taught it" if both else ""
 
 
-def _waits(view: "View", said: Said[Student]) -> str:
+def _waits(view: Members, said: Said[Student]) -> str:
     """Under `strict` a silo is left out for what it did, and never because it is slow."""
     if view.manifest.policy.participation != "strict":
         return ""
@@ -74,7 +71,7 @@ def _waits(view: "View", said: Said[Student]) -> str:
     return f"it does not wait for {', '.join(names)}, in a strict run" if names else ""
 
 
-def _final(view: "View", said: Said[Student]) -> str:
+def _final(view: Members, said: Said[Student]) -> str:
     """The end of training is found from the teachers' records."""
     method, body = view.manifest.method, said.body
     ends = not method.alternates or finishes(
@@ -87,7 +84,7 @@ def _final(view: "View", said: Said[Student]) -> str:
     )
 
 
-def _resumed(view: "View", said: Said[Student]) -> str:
+def _resumed(view: Members, said: Said[Student]) -> str:
     """It went on from a checkpoint of this very student."""
     if said.body.resumed is None:
         return ""
@@ -112,7 +109,7 @@ RULES: dict[str, Check] = {
 """By clause of SPEC. The vectors of `readers.json` show each at work."""
 
 
-def excused(view: "View", said: Said[Student], key: bytes) -> bool:
+def excused(view: Members, said: Said[Student], key: bytes) -> bool:
     """Whether a strict run's student may lack a silo: too many refused its expert, or the leader
     could not load it, or its own silo gave it up, or left the round out."""
     expert = view.experts.get(key, {}).get(said.body.round)
@@ -128,7 +125,7 @@ def excused(view: "View", said: Said[Student], key: bytes) -> bool:
     )
 
 
-def _taught(view: "View", said: Said[Student]) -> set[bytes]:
+def _taught(view: Members, said: Said[Student]) -> set[bytes]:
     """Authors of its teachers of its own round."""
     experts = (view.expert_entries[entry] for entry in said.body.teachers)
     return {expert.author for expert in experts if expert.body.round == said.body.round}

@@ -1,0 +1,154 @@
+"""What the journals say of silos: who takes part, what it published and weighs, and who leads.
+
+Questions that need several records (is this lease a majority's?) are answered when asked, because
+their parts arrive in any order.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from dcfm_node.records.entries import Expert, Label, Lease, Snapshot
+from dcfm_node.swarm import shares
+from dcfm_node.swarm.audit import too_many
+from dcfm_node.swarm.faults import Fault
+from dcfm_node.swarm.fold import Fold
+from dcfm_node.swarm.said import Said
+
+
+class Members(Fold):
+    """Every record of the run, and what follows from them of its members."""
+
+    # Silos
+
+    def active(self) -> Sequence[bytes]:
+        """Roster keys that neither withdrew nor are in quarantine, in roster order."""
+        if self._active is None:
+            out = self.withdrawn.keys() | self.quarantined().keys()
+            self._active = [silo.key for silo in self.manifest.roster if silo.key not in out]
+        return self._active
+
+    def condemned(self, entry: bytes) -> bool:
+        """Whether nobody uses an expert or student any more (SPEC 6.7.2)."""
+        return self.refused_by_quorum(entry) or self._refused_by_comparers(entry)
+
+    def refused_by_quorum(self, entry: bytes) -> bool:
+        """Whether a quorum refused an expert, or could not load a student."""
+        return entry in self.crowded
+
+    def _refused_by_comparers(self, entry: bytes) -> bool:
+        expert, verdicts = self.expert_entries.get(entry), self.verdicts.get(entry, {})
+        refusers = {judge for judge, said in verdicts.items() if said.body.cause == "score"}
+        if expert is None or not refusers:
+            return False
+        return too_many(refusers, self.comparers(expert.author), len(self.manifest.roster))
+
+    def comparers(self, author: bytes) -> set[bytes]:
+        """Silos that hold a combination which this one holds, by their joins, and not itself."""
+        if author not in self._comparers:
+            held = {key: {label for label, _ in join.counts} for key, join in self.joins.items()}
+            own = held.pop(author, set())
+            self._comparers[author] = {key for key, labels in held.items() if own & labels}
+        return self._comparers[author]
+
+    def quarantined(self) -> Mapping[bytes, str]:
+        """Members who take no part any more, and why: on proof, or because a quorum refused
+        experts of theirs twice."""
+        if self._quarantined is None:
+            found = {author: faults[0].why for author, faults in self.proven().items()}
+            refused: dict[bytes, int] = {}
+            for entry in self.crowded:
+                said = self.expert_entries.get(entry) or self.students.get(entry)
+                author = said.author if said is not None else self._named(entry)
+                if author is not None:
+                    refused[author] = refused.get(author, 0) + 1
+            why = "a quorum refused two of its experts or students"
+            again = {author: why for author, times in sorted(refused.items()) if times > 1}
+            self._quarantined = again | found
+        return self._quarantined
+
+    def _named(self, entry: bytes) -> bytes | None:
+        """Whose entry a quorum says that it refused, where that is not held: its author may have
+        taken it back, so as to publish one after the other."""
+        subjects = Counter(said.body.subject for said in self.verdicts[entry].values())
+        subject, times = subjects.most_common(1)[0]
+        return subject if times >= self.manifest.quorum else None
+
+    def proven(self) -> Mapping[bytes, Sequence[Fault]]:
+        """Faults that members' own records prove, by member: one of each cause."""
+        beyond = self.ballots.beyond()
+        found = {
+            silo.key: [
+                *self.faults.proven.get(silo.key, {}).values(),
+                *([beyond[silo.key]] if silo.key in beyond else ()),
+                *([self.forked[silo.key]] if silo.key in self.forked else ()),
+            ]
+            for silo in self.manifest.roster
+        }
+        return {author: faults for author, faults in found.items() if faults}
+
+    def missing(self, round_: int) -> Sequence[bytes]:
+        """Active silos that published no expert of this round or a later one, in roster order."""
+        if round_ not in self._missing:
+            newest = self.newest_experts
+            self._missing[round_] = [
+                key for key in self.active() if key not in newest or newest[key].body.round < round_
+            ]
+        return self._missing[round_]
+
+    def newest_snapshots(self) -> Mapping[bytes, Snapshot]:
+        """What the newest experts of active silos published, by digest."""
+        if self._snapshots is None:
+            newest = (self.newest_experts.get(key) for key in self.active())
+            found = (said.body.snapshot for said in newest if said is not None)
+            self._snapshots = {snapshot.digest: snapshot for snapshot in found}
+        return self._snapshots
+
+    def latest_expert(self, author: bytes, at_most: int | None = None) -> Said[Expert] | None:
+        """An author's newest expert, of round `at_most` or earlier if given."""
+        newest = self.newest_experts.get(author)
+        if newest is None or at_most is None or newest.body.round <= at_most:
+            return newest
+        rounds = [r for r in self.experts[author] if r <= at_most]
+        return self.experts[author][max(rounds)] if rounds else None
+
+    def weighed(self, authors: Iterable[bytes]) -> Mapping[bytes, Mapping[Label, int]]:
+        """Label counts by silo as they weigh among these (SPEC 6.9); of those with a join."""
+        joins = {key: self.joins[key] for key in authors if key in self.joins}
+        return shares.capped(joins, self.manifest.policy.max_share)
+
+    def samples(self, author: bytes) -> int:
+        """How many samples a silo says that it trains on; 0 before its join."""
+        join = self.joins.get(author)
+        return sum(count for _, count in join.counts) if join is not None else 0
+
+    def share(self, author: bytes) -> float:
+        """What a silo weighs among all that take part, of 1 (SPEC 6.9)."""
+        if author not in self.joins or author not in self.active():
+            return 0.0
+        totals = {key: self.samples(key) for key in self.active() if key in self.joins}
+        scale = shares.factors(totals, self.manifest.policy.max_share)
+        weights = {key: totals[key] * scale[key] for key in totals}
+        return weights[author] / math.fsum(weights.values())
+
+    # Leaders
+
+    def certified(self, lease: bytes) -> Said[Lease] | None:
+        """The lease of that entry digest, if a majority's votes of its term name its author."""
+        return self.ballots.certified.get(lease)
+
+    def leader(self, term: int) -> Said[Lease] | None:
+        """The certified lease of a term. Majorities intersect: there is at most one leader."""
+        return self.ballots.leader(term)
+
+    def last_leader(self, round_: int | None = None) -> Said[Lease] | None:
+        """The certified lease of the highest term that has one, of a round if given."""
+        return self.ballots.last_leader(round_)
+
+    def led(self, round_: int) -> set[bytes]:
+        """Who led a round before, whatever came of it: others are tried first."""
+        return {s.author for s in self.ballots.certified.values() if s.body.round == round_}
+
+    def last_term(self) -> int:
+        """The highest term that counts (SPEC 7.1); 0 before the first."""
+        return self.ballots.last_term
