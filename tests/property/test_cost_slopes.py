@@ -20,7 +20,6 @@ from dcfm_node.records.entries import (
     Endorse,
     Entry,
     Expert,
-    Join,
     Lease,
     Refuse,
     Snapshot,
@@ -46,6 +45,7 @@ TOTAL = 1.2
 """Of all work against how much came in."""
 PACKAGE = str(Path(dcfm_node.__file__).parent)
 QUOTA = 10_000
+ROUNDS = 100
 
 
 def work(act: Callable[[], object]) -> int:
@@ -84,6 +84,11 @@ def _made(number: int, size: int = 1_000) -> Snapshot:
     return Snapshot(digest=_digest(number), size=size)
 
 
+def _votes(number: int) -> tuple[bytes, ...]:
+    """As many as a lease must cite."""
+    return tuple(_digest(number + more) for more in range(3))
+
+
 def _student(number: int, size: int = 1_000) -> Student:
     return Student(
         term=number + 1,
@@ -101,17 +106,16 @@ def _student(number: int, size: int = 1_000) -> Student:
 
 
 KINDS: dict[str, Callable[[int, Sequence[bytes]], Body]] = {
-    "join": lambda i, _: Join(
-        name="silo-0001", distils=True, version=str(i), counts=(((0, 0), 1),)
+    "expert": lambda i, _: Expert(round=i % ROUNDS, snapshot=_made(i), parents=(), metrics={}),
+    "large expert": lambda i, _: Expert(
+        round=i % ROUNDS, snapshot=_made(i, 2**33), parents=(), metrics={}
     ),
-    "expert": lambda i, _: Expert(round=i, snapshot=_made(i), parents=(), metrics={}),
-    "large expert": lambda i, _: Expert(round=i, snapshot=_made(i, 2**33), parents=(), metrics={}),
-    "audit": lambda i, _: Audit(round=i, scores=()),
+    "audit": lambda i, _: Audit(round=i % ROUNDS, scores=()),
     "vote": lambda i, keys: Vote(term=i + 1, round=0, candidate=keys[1]),
     "far vote": lambda i, keys: Vote(term=2**39 + i, round=0, candidate=keys[1]),
-    "lease": lambda i, _: Lease(term=i + 1, round=0, votes=(_digest(i),)),
+    "lease": lambda i, _: Lease(term=i + 1, round=0, votes=_votes(i)),
     "checkpoint": lambda i, _: Checkpoint(
-        term=i + 1, round=0, lease=_digest(i), snapshot=_made(i), teachers=(_digest(i),), step=i
+        term=i + 1, round=0, lease=_digest(i), snapshot=_made(i), teachers=(_digest(i),), step=0
     ),
     "student": lambda i, _: _student(i),
     "large student": lambda i, _: _student(i, 2**33),
@@ -122,14 +126,16 @@ KINDS: dict[str, Callable[[int, Sequence[bytes]], Body]] = {
     ),
     "withdraw": lambda i, _: Withdraw(reason=str(i)),
 }
-"""Records of a member, each pointing at nothing that exists: number, roster, then the body."""
+"""Records of a member that fit its run, each pointing at nothing that exists: number, roster, then
+the body."""
 
 
 class Case:
     """A node that writes, and a member that fills its journal with records of some kinds."""
 
     def __init__(self, *kinds: str) -> None:
-        self.run, self.kinds = Run(4, participation="tolerant"), [KINDS[kind] for kind in kinds]
+        self.run = Run(4, participation="tolerant", rounds=ROUNDS)
+        self.kinds = [KINDS[kind] for kind in kinds]
         self.authors = [
             Author(HashSigner(silo.key), self.run.id, silo.name)  # type: ignore[arg-type]
             for silo in self.run.manifest.roster
@@ -182,6 +188,11 @@ class Case:
         while self.said < size:
             piece = [self.next() for _ in range(min(50, size - self.said))]
             self.handle(self.told_of(*piece))
+
+    @property
+    def held(self) -> int:
+        """Records of the member that the node keeps."""
+        return len(self.node.exchange.journals.chains[self.member.key])
 
     def _handle_into(self, said: list[Effect], event: Event) -> None:
         said += self.handle(event)
@@ -252,6 +263,7 @@ def test_work_for_one_message_does_not_grow_with_what_is_held(kind: str) -> None
         for name, cost, answer in case.looked_at():
             lines.setdefault(name, []).append(cost)
             answers.setdefault(name, []).append(answer)
+    assert case.held > SIZES[-1]  # they fit, and so it is a full journal that was measured
     steep = {n: c for n, c in lines.items() if slope(c) > PER_MESSAGE}
     loud = {n: c for n, c in answers.items() if slope(c) > PER_MESSAGE}
     assert (steep, loud) == ({}, {})
@@ -268,6 +280,7 @@ def test_no_mixture_of_records_makes_one_message_dear(kinds: list[str]) -> None:
     few = {name: cost for name, cost, _ in case.looked_at()}
     case.fill(640)
     many = {name: cost for name, cost, _ in case.looked_at()}
+    assert case.held > 640
     grown = {name: math.log(many[name] / few[name]) / math.log(640 / 40) for name in few}
     worst = max(grown, key=lambda name: grown[name])
     target(grown[worst], label="log-log slope")
