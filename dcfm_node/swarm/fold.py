@@ -87,6 +87,7 @@ class Fold:
     _comparers: dict[bytes, set[bytes]] = field(default_factory=dict)
     _snapshots: dict[bytes, Snapshot] | None = None
     _valid: list[Said[Student]] | None = None
+    _counting: list[Said[Student]] | None = None
     _quarantined: dict[bytes, str] | None = None
     # Answers kept until an entry arrives that may change them
 
@@ -109,6 +110,7 @@ class Fold:
     def add(self, sealed: Sealed) -> None:
         """Fold one more entry in."""
         author, digest, seq = sealed.entry.author, sealed.digest, sealed.entry.seq
+        self._counting = None  # any record may change it
         if self.faults.see(author, digest, sealed.entry.body):
             self._forget()
         elected = len(self.ballots.certified)

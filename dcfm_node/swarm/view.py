@@ -68,9 +68,12 @@ class View(Members):
     def counting_students(self) -> Sequence[Said[Student]]:
         """Valid students that are not superseded; by round, of one round those last that a quorum
         endorsed, then by term."""
-        valid = self.valid_students()
-        found = [s for s in valid if not (self.superseded(s.body) or self.overruled(s))]
-        return sorted(found, key=lambda said: (said.body.round, self.endorsed_by_quorum(said)))
+        if self._counting is None:
+            valid = self.valid_students()
+            found = [s for s in valid if not (self.superseded(s.body) or self.overruled(s))]
+            found.sort(key=lambda said: (said.body.round, self.endorsed_by_quorum(said)))
+            self._counting = found
+        return self._counting
 
     def student(self, round_: int) -> Said[Student] | None:
         """The student of a round: one that a quorum endorsed, else the highest term's, which
