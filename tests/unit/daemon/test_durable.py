@@ -57,7 +57,9 @@ def test_an_epoch_is_on_the_disk_when_the_sync_that_names_it_is_sent(tmp_path: P
     store, said = open_journals(tmp_path / "journals.sqlite", RUN.id)
     again = node(RUN)
     again.restore(*said)
-    assert again.exchange.sync(reply=False).beats[RUN.keys[1]] == (0, 7)
+    assert again.exchange.sync(reply=False).beats[RUN.keys[1]] == (9, 7)
+    again.handle(Received(RUN.keys[2], heard), 0.0)
+    assert not again.exchange.liveness.live(RUN.keys[1], 0.0)  # told once more, by another
     store.close()
 
 
