@@ -116,12 +116,13 @@ def fatten(world: World, key: bytes, how: str) -> None:
             at, epoch = len(member.chain) - 1, member.chain[-1].entry.epoch
             member.tell(member.say(_nothing(n), at=at, epoch=epoch + n) for n in range(1, MANY))
         case "stale":
-            old = member.say(_nothing(0))
-            at, epoch = old.entry.seq, old.entry.epoch + 1
-            newer = [member.say(_nothing(1), at=at, epoch=epoch)]
+            old = [member.say(_nothing(0))]
+            at, epoch = old[0].entry.seq, old[0].entry.epoch
+            old += [member.say(_nothing(n), at=at, epoch=epoch + n) for n in range(1, PIECE)]
+            newer = [member.say(_nothing(1), at=at, epoch=epoch + PIECE)]
             member.tell([*newer, *(member.say(_nothing(n)) for n in range(2, MANY))])
             for _ in range(2):
-                member.tell([old] * PIECE)
+                member.tell(old)
         case "votes":
             _chase(world, member, MANY)
         case "joins":

@@ -262,14 +262,6 @@ def test_building_on_what_silos_refused_is_noticed(monkeypatch: pytest.MonkeyPat
     assert broken_rule("spoilers:few") == "bad students teach nobody"
 
 
-def test_going_on_from_a_blamed_leaders_checkpoint_is_noticed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """SPEC 6.1.7, with leaders whose checkpoints are bad."""
-    monkeypatch.setattr(View, "blamed", lambda self, round_: set())
-    assert broken_rule("spoilers", 9) == "bad students teach nobody"
-
-
 def hostile_rule(how: str) -> str:
     """Broken beside a member that writes a fat journal so."""
     return broken_rule("hostile:fat", nodes=5, fat_by=(how,), core=False, limit_s=600.0)
