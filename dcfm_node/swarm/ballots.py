@@ -65,6 +65,10 @@ class Ballots:
         if said.body.term <= self.last_term:
             self._certify(said.body.term)
 
+    def claimed(self, term: int, author: bytes) -> bool:
+        """Whether a silo said a lease of a term, certified or not."""
+        return author in self._leases.get(term, {})
+
     def leader(self, term: int) -> Said[Lease] | None:
         """The certified lease of a term. Majorities intersect: there is at most one."""
         return self._leaders.get(term)

@@ -140,8 +140,8 @@ def next_move(view: View, round_: int, booth: Booth) -> Vote | Lease | Lead | Aw
 def _won(view: View, round_: int, ruled: int, me: bytes) -> Lease | None:
     """The lease of the newest term in which a quorum named this node, if it was not claimed."""
     term = view.ballots.won.get((round_, me), 0)
-    if not ruled < term <= view.last_term():
-        return None
+    if not ruled < term <= view.last_term() or view.ballots.claimed(term, me):
+        return None  # a claim whose votes were cut with a fork is not said again
     cast = view.ballots.votes[term].values()
     mine = [vote for vote in cast if vote.body.candidate == me and vote.body.round == round_]
     return Lease(term=term, round=round_, votes=tuple(sorted(vote.digest for vote in mine)))
