@@ -6,7 +6,7 @@ from dcfm_node.records.base import MAX_TERM
 from dcfm_node.records.entries import Lease, Vote
 from dcfm_node.swarm.election import MAX_DOUBLINGS, Await, Booth, Lead, Stand, next_move, rank
 from dcfm_node.swarm.faults import MAX_TERM_GAP
-from tests.unit.swarm.builders import Run, refuse, vote
+from tests.unit.swarm.builders import Run, lease, refuse, vote
 
 
 def booth(run: Run, me: int = 0, **changes: object) -> Booth:
@@ -98,6 +98,18 @@ def test_a_majority_is_claimed_by_a_lease() -> None:
     votes = [run.authors[i].say(vote(1, 0, run.keys[0])) for i in (0, 2)]
     digests = tuple(sorted(sealed.digest for sealed in votes))
     assert next_move(run.view(), 0, booth(run)) == Lease(term=1, round=0, votes=digests)
+
+
+def test_a_term_is_claimed_once_though_a_fork_cuts_the_votes_of_the_claim() -> None:
+    """SPEC 7.1, 7.3: the second lease of a term does not count, and would be said without end."""
+    run = Run(4)
+    me, forked = run.keys[0], run.authors[1]
+    votes = [author.say(vote(1, 0, me)) for author in run.authors[:3]]
+    run.authors[0].say(lease(1, 0, votes))
+    forked.journal.clear()
+    run.authors[3].say(vote(1, 0, me))
+    assert run.view().ballots.won == {(0, me): 1}
+    assert not isinstance(next_move(run.view(), 0, booth(run)), Lease)
 
 
 def test_the_elected_leads_and_the_others_wait() -> None:
