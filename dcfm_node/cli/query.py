@@ -263,7 +263,7 @@ def _crowd_lines(answer: dict[str, Any]) -> list[str]:
     waiting, cut = (sum(crowd[key] for crowd in crowds) for key in ("waiting", "hung_up"))
     last = min(crowd["hung_up_ago_s"] for crowd in crowds)
     return [
-        f"strangers {waiting} connections say not whose they are; {cut} for which there is no room"
+        f"strangers {waiting} connections do not say whose they are; {cut} that found no room"
         f" were hung up on, the last {ago(last)} ago. Peers still come in"
     ]
 

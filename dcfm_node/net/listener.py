@@ -212,7 +212,7 @@ class Listener:
 
     def _turn_away(self, descriptors: list[int], host: str) -> None:
         if descriptors:
-            reason = "too many connections say not whose they are; those above are hung up on"
+            reason = "too many connections do not say whose they are; those above are hung up on"
             self._report("crowd", Refused(None, None, host, reason))
             self._hang_up(descriptors)
 

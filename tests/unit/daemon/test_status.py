@@ -329,4 +329,4 @@ def test_strangers_that_were_hung_up_on_are_one_line() -> None:
     assert "strangers" not in _status_text(facts | {"unknown": {"bulk": quiet}}, explain=False)
     text = _status_text(facts | {"unknown": {"bulk": busy, "control": quiet}}, explain=False)
     (line,) = [line for line in text.splitlines() if line.startswith("strangers")]
-    assert line.startswith("strangers 5 connections say not whose they are; 900 ")
+    assert line.startswith("strangers 5 connections do not say whose they are; 900 ")
