@@ -1,54 +1,42 @@
 """The plug points: what a name in run.toml stands for, ours or an installed package's.
 
-Each kind has one small interface, in the module that `INTERFACES` names. A package of another
-distribution adds to a kind through an entry point of the group `dcfm_node.KIND`, for example
+A name stands for the model of its section (`records.settings`), which is pure; the model's `code`
+names what computes, which needs torch. A package of another distribution adds a name through an
+entry point of the group `dcfm_node.KIND`, for example
 
     [project.entry-points."dcfm_node.networks"]
-    toy = "toy_package.network:NETWORK"
+    toy = "toy_package.settings:ToySettings"
 
-Nothing is imported before its name is asked for. What every node must agree on, the distribution
-and version of code that is not ours, is `origin`; the manifest carries it.
+Nothing is imported before its name is asked for. `origin` is what all nodes must agree on: the
+distribution and version of code that is not ours. The manifest carries it (SPEC 2.8).
 """
 
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Kind = Literal["methods", "paths", "networks", "codecs", "domains"]
 
 BUILTIN: dict[Kind, dict[str, str]] = {
     "methods": {
-        "dcfm": "dcfm_node.methods.dcfm.schedule:METHOD",
-        "fedflow": "dcfm_node.methods.fedflow.schedule:METHOD",
-        "ddm": "dcfm_node.methods.mixture.schedule:DDM",
-        "dfd": "dcfm_node.methods.mixture.schedule:DFD",
+        "dcfm": "dcfm_node.methods.dcfm.schedule:Dcfm",
+        "fedflow": "dcfm_node.methods.fedflow.schedule:Fedflow",
+        "ddm": "dcfm_node.methods.mixture.schedule:Ddm",
+        "dfd": "dcfm_node.methods.mixture.schedule:Dfd",
     },
-    "paths": {"linear": "dcfm_node.paths.linear:PATH"},
+    "paths": {"linear": "dcfm_node.paths.settings:LinearPathSettings"},
     "networks": {
-        "mlp": "dcfm_node.networks.mlp:NETWORK",
-        "unet": "dcfm_node.networks.unet:NETWORK",
+        "mlp": "dcfm_node.networks.settings:MlpSettings",
+        "unet": "dcfm_node.networks.settings:UnetSettings",
     },
     "codecs": {
-        "identity": "dcfm_node.networks.codecs:IDENTITY",
-        "linear": "dcfm_node.networks.codecs:LINEAR",
+        "identity": "dcfm_node.networks.settings:IdentitySettings",
+        "linear": "dcfm_node.networks.settings:LinearCodecSettings",
     },
-    "domains": {
-        "plain": "dcfm_node.domains.plain:DOMAIN",
-        "gaussians": "dcfm_node.domains.gaussians:DOMAIN",
-        "digits": "dcfm_node.domains.digits:DOMAIN",
-        "coloured-mnist": "dcfm_node.domains.coloured_mnist:DOMAIN",
-    },
+    "domains": {"plain": "dcfm_node.domains.settings:PlainSettings"},
 }
-"""By kind and name, where the package's own ones are."""
-
-INTERFACES: dict[Kind, str] = {
-    "methods": "dcfm_node.swarm.method:Method",
-    "paths": "dcfm_node.paths.base:Path",
-    "networks": "dcfm_node.networks.base:Network",
-    "codecs": "dcfm_node.networks.base:Codec",
-    "domains": "dcfm_node.domains.base:Domain",
-}
+"""By kind and name, where the model of the package's own section is."""
 
 
 class Origin(NamedTuple):
@@ -58,8 +46,8 @@ class Origin(NamedTuple):
     version: str
 
 
-class NotInstalledError(ValueError):
-    """No installed package provides this name."""
+class PluginError(ValueError):
+    """No installed package provides a name, or the one that does cannot be loaded."""
 
 
 def names(kind: Kind) -> tuple[str, ...]:
@@ -67,27 +55,35 @@ def names(kind: Kind) -> tuple[str, ...]:
     return (*BUILTIN[kind], *sorted(_installed(kind).keys() - BUILTIN[kind].keys()))
 
 
+@cache
 def find(kind: Kind, name: str) -> object:
-    """What a name stands for.
+    """What a name stands for: the model of its section.
 
     Raises:
-        NotInstalledError: no installed package provides it.
-        TypeError: a package provides something that lacks the interface of the kind.
+        PluginError: no installed package provides it, or that package cannot be loaded.
     """
-    found = _load(kind, name)
-    if not isinstance(found, interface := _reference(INTERFACES[kind])):
-        raise TypeError(
-            f"the entry point dcfm_node.{kind}:{name} gives {type(found).__name__}; "
-            f"it must give an instance of {interface.__module__}.{interface.__qualname__}"
-        )
-    return found
+    if name in BUILTIN[kind]:
+        return reference(BUILTIN[kind][name])
+    try:
+        return _entry(kind, name).load()
+    except PluginError:
+        raise
+    except Exception as error:  # whatever another package's import raises
+        what = f"{type(error).__name__}: {error}"
+        raise PluginError(f"dcfm_node.{kind}:{name} cannot be loaded: {what}") from error
+
+
+def reference(path: str) -> Any:
+    """What "module:attribute" names."""
+    module, attribute = path.split(":")
+    return getattr(import_module(module), attribute)
 
 
 def origin(kind: Kind, name: str) -> Origin | None:
     """Who provides a name; None where this package does.
 
     Raises:
-        NotInstalledError: nobody does.
+        PluginError: nobody does.
     """
     if name in BUILTIN[kind]:
         return None
@@ -97,29 +93,17 @@ def origin(kind: Kind, name: str) -> Origin | None:
     return Origin(distribution.name, distribution.version)
 
 
-@cache
-def _load(kind: Kind, name: str) -> object:
-    if name in BUILTIN[kind]:
-        return _reference(BUILTIN[kind][name])
-    return _entry(kind, name).load()
-
-
 def _entry(kind: Kind, name: str) -> EntryPoint:
     try:
         return _installed(kind)[name]
     except KeyError:
         known = ", ".join(names(kind))
-        raise NotInstalledError(
-            f"no installed package provides {name!r} in dcfm_node.{kind}; there are: {known}"
+        raise PluginError(
+            f"no installed package provides it: choose one of {known}, or install the package that"
+            f" has it as an entry point of dcfm_node.{kind}"
         ) from None
 
 
 @cache
 def _installed(kind: Kind) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=f"dcfm_node.{kind}")}
-
-
-def _reference(path: str) -> type:
-    module, attribute = path.split(":")
-    found: type = getattr(import_module(module), attribute)
-    return found

@@ -93,7 +93,7 @@ def _schema(manifest: Manifest, counts: Mapping[str, Counts]) -> Schema:
     """
     least = least_bytes(manifest)  # torch cannot even name the shapes of some that take more
     expert = networks.schema(manifest) if least <= MAX_SNAPSHOT_BYTES else {}
-    trained = manifest.method.ensemble and manifest.method.routing == "trained"
+    trained = getattr(manifest.method, "routing", "") == "trained"
     router = owners.schema(manifest, len(manifest.roster)) if expert and trained else {}
     form = ensemble_schema(expert, router, sorted(counts)) if manifest.method.ensemble else expert
     if max(least, size_of(form)) > MAX_SNAPSHOT_BYTES:
@@ -111,10 +111,8 @@ def check_room(manifest: Manifest, count: int, memory: float) -> None:
     Raises:
         Failed: they do not.
     """
-    values, network = math.prod(manifest.sample_shape), manifest.network
-    inside = network.width
-    if network.kind == "unet":
-        inside *= math.prod(manifest.sample_shape[1:])
+    values = math.prod(manifest.flow_shape)
+    inside = manifest.network.widest(manifest.flow_shape)
     terms = 1 + len(manifest.attributes)
     needed = BYTES * (COPIES * count * values + min(count, CHUNK) * terms * (values + inside))
     if needed > memory:

@@ -91,7 +91,7 @@ def go_on(
             where=str(document.path),
             fix="name with --run the file that the node was started with",
         )
-    if archive.manifest.method.name != "dcfm":
+    if not archive.manifest.method.may_continue:
         raise ConfigError(
             f"a run of {archive.manifest.method.name!r} is not continued",
             where=str(document.path),

@@ -75,7 +75,7 @@ def problem_of(detail: ErrorDetails, kind: type[BaseModel], place: Place) -> Pro
             return Problem(place, f"is {detail['input']!r}", fix)
         case "value_error":
             what, _, fix = str(context["error"]).partition("; ")
-            return Problem(place, what, fix or "correct it")
+            return Problem((*place, *_named(what, place)), what, fix or "correct it")
         case kind_of_error if kind_of_error in _TYPES:
             return Problem(place, f"is {_shown(detail['input'])}", _TYPES[kind_of_error])
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
@@ -83,6 +83,13 @@ def problem_of(detail: ErrorDetails, kind: type[BaseModel], place: Place) -> Pro
             return Problem(place, shown, _range(kind, detail["loc"]) or _reworded(detail["msg"]))
         case _:
             return Problem(place, f"is {_shown(detail['input'])}", _reworded(detail["msg"]))
+
+
+def _named(what: str, place: Place) -> Place:
+    """Of a section's setting that a message begins with, as in "method.min_rounds exceeds …", what
+    comes after the section's place."""
+    named = what.partition(" ")[0].split(".")
+    return tuple(named[1:]) if len(named) > 1 and place[-1:] == tuple(named[:1]) else ()
 
 
 def _reworded(bound: str) -> str:

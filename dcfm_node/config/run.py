@@ -1,6 +1,5 @@
 """run.toml: what all nodes of a run must agree on, as its manifest."""
 
-import math
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,22 +10,33 @@ from zmq.utils import z85
 from dcfm_node.config import templates, toml
 from dcfm_node.config.advice import Problem, closest
 from dcfm_node.config.peers import Peer, merged
+from dcfm_node.plugins import Kind
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES, Digest, Model, Name, Snapshot
 from dcfm_node.records.manifest import (
+    CODEC,
+    DOMAIN,
     MAX_SILOS,
+    NETWORK,
+    PATH,
     Attribute,
     Continues,
     Handover,
     Manifest,
-    Method,
-    Network,
     Policy,
-    Positive,
     Silo,
     Transfer,
     differing_fields,
 )
 from dcfm_node.records.messages import MAX_MANIFEST_BYTES
+from dcfm_node.records.settings import (
+    AnyCodec,
+    AnyDomain,
+    AnyMethod,
+    AnyNetwork,
+    AnyPath,
+    PluginCode,
+    Shape,
+)
 from dcfm_node.wire.envelope import manifest_bytes
 
 
@@ -40,6 +50,10 @@ def _from_hex(value: Any) -> Any:
 
 
 HexDigest = Annotated[Digest, BeforeValidator(_from_hex)]
+
+
+SECTIONS = ("domain", "codec", "network", "path", "method")
+"""Those that a plugin provides."""
 
 
 class _Student(Model):
@@ -59,11 +73,14 @@ class _RunFile(Model):
     """As `Manifest`, with the roster's names only."""
 
     name: Name
-    sample_shape: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=3)]
+    sample_shape: Shape
     roster: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_SILOS)] | None = None
     attribute: Annotated[tuple[Attribute, ...], Field(min_length=1, max_length=32)]
-    network: Network = Network()
-    method: Method
+    domain: AnyDomain = DOMAIN
+    codec: AnyCodec = CODEC
+    network: AnyNetwork = NETWORK
+    path: AnyPath = PATH
+    method: AnyMethod
     policy: Policy = Policy()
     transfer: Transfer = Transfer()
     continues: _Continues | None = None
@@ -92,8 +109,12 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
             name=run.name,
             sample_shape=run.sample_shape,
             attributes=run.attribute,
+            domain=run.domain,
+            codec=run.codec,
             network=run.network,
+            path=run.path,
             method=run.method,
+            plugins=_foreign(run),
             policy=run.policy,
             transfer=run.transfer,
             roster=tuple(silos),
@@ -116,10 +137,20 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
 
 def least_bytes(manifest: Manifest) -> int:
     """What a snapshot of a run's network takes at least: the first and last of its layers."""
-    network, outer = manifest.network, math.prod(manifest.sample_shape)
-    if network.kind == "unet":
-        outer = 9 * manifest.sample_shape[0]
-    return 2 * outer * network.width * manifest.transfer.width
+    return manifest.network.least_numbers(manifest.flow_shape) * manifest.transfer.width
+
+
+def _foreign(run: _RunFile) -> tuple[PluginCode, ...]:
+    """The packages that provide the sections which ours does not, as installed here."""
+    named: tuple[tuple[Kind, str], ...] = (
+        ("domains", run.domain.kind),
+        ("codecs", run.codec.kind),
+        ("networks", run.network.kind),
+        ("paths", run.path.kind),
+        ("methods", run.method.name),
+    )
+    found = (PluginCode.of(kind, name) for kind, name in named)
+    return tuple(code for code in found if code is not None)
 
 
 def differing(document: toml.Document, manifest: Manifest) -> list[str]:
@@ -130,8 +161,11 @@ def differing(document: toml.Document, manifest: Manifest) -> list[str]:
     """
     run = document.parse(_RunFile)
     names = tuple(silo.name for silo in manifest.roster)
-    alike = ("name", "sample_shape", "network", "method", "policy", "transfer")
-    said = {field: getattr(run, field) for field in alike} | {"attributes": run.attribute}
+    alike = ("name", "sample_shape", *SECTIONS, "policy", "transfer")
+    said = {field: getattr(run, field) for field in alike} | {
+        "attributes": run.attribute,
+        "plugins": _foreign(run),
+    }
     found = differing_fields(manifest.model_copy(update=said), manifest)
     return [*found, *(["roster"] if sorted(run.roster or names) != list(names) else [])]
 

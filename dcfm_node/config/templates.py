@@ -138,11 +138,12 @@ depth = 3
 predict = "sample"
 
 [method]
-# "dcfm", or a baseline to compare with, of which each has fewer settings; leave the others out.
-# "fedflow": one flow, its parameters averaged max_rounds times at equal intervals of local.steps.
-# Own settings: max_rounds, local. "ddm": independent experts, mixed by label counts or by a trained
-# router. Own: local, ema, routing, top, and distil to train the router. "dfd": the same, mixed by
-# energies. Own: local, ema, top. All have masks, solver, solver_steps, composed and seed.
+# "dcfm", or a baseline to compare with. All methods have local, masks, solver, solver_steps,
+# composed and seed. "fedflow" averages the parameters of one flow max_rounds times, at equal
+# intervals of local.steps; it also has max_rounds. "ddm" mixes independent experts by label counts
+# or by a gating network; it also has ema, top_k (how many experts every step keeps; 0 keeps all),
+# routing ("label" or "trained") and, to train the gating network, distil. "dfd" mixes them by
+# energies; it also has ema and top_k.
 name = "dcfm"
 # "alternating": a student, then all silos refine against it, in rounds. "paper": silos refine
 # against each other's experts, and one student is distilled at the end.
@@ -152,10 +153,6 @@ min_rounds = 1
 max_rounds = 3
 # Converged when a round lowers the objective on hold-out data by no more than this fraction.
 tolerance = 0.01
-# What ddm weighs its experts by: "label" or "trained"; and how many experts ddm and dfd keep at
-# every step, the heaviest; 0 keeps all.
-routing = "label"
-top = 0
 # Decay of the weights' moving average, which is what is published.
 ema = 0.995
 # Steps of the ODE solver, 1 to 1000; "euler", "midpoint", "heun" or "rk4".

@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from dcfm_node.swarm.effects import Distil, Examine, Score, activity_of
+from dcfm_node.swarm.effects import Distil, Examine, Score, Waiting, activity_of
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.rounds import missing_silos
-from dcfm_node.swarm.situation import Waiting
 
 
 def explain(node: Node) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def status(
         "problems": problems,
         "phase": {"stage": phase.stage, "round": phase.round} if phase else None,
         "method": node.manifest.method.name,
-        "schedule": node.manifest.method.schedule,
+        "schedule": node.manifest.method.title,
         "participation": node.manifest.policy.participation,
         "doing": _doing(node),
         "catching_up": catching_up(node),

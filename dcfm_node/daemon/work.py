@@ -39,30 +39,22 @@ def job_for(
 
     match work:
         case Train():
-            kind = "local" if work.stage == "local" else "refine_anchored"
-            files: tuple[TeacherFile, ...] = ()
-            if manifest.method.name == "fedflow":
-                kind = "federated"
-                files = teachers(work.peers)
-            elif work.peers or (work.stage == "refine" and work.anchor is None):
-                kind = "refine_against_peers"
-                own = ((me, work.init),) if work.init is not None else ()
-                files = teachers((*own, *work.peers))
+            own = ((me, work.init),) if work.stage == "refine" and work.init is not None else ()
             return made(
                 f"{work.stage}-{work.round}",
                 (work.init, work.anchor, work.peers),
-                kind=kind,
+                kind="train",
                 round=work.round,
                 seed=_seed(manifest, silo, work.round),
                 init=path(work.init) if work.init is not None else None,
                 anchor=path(work.anchor) if work.anchor is not None else None,
-                teachers=files,
+                teachers=teachers((*own, *work.peers)),
             )
         case Distil():
             return made(
                 f"distil-{work.round}",
                 work.teachers,
-                kind={"dcfm": "distil", "fedflow": "average"}.get(manifest.method.name, "ensemble"),
+                kind="distil",
                 seed=_seed(manifest, "", work.round),
                 resume=path(work.resume) if work.resume is not None else None,
                 teachers=teachers((author, digest) for author, _, digest in work.teachers),

@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dcfm_node.records.manifest import Manifest, Training
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.settings import Training
 
 Status = Mapping[str, Any]
 """A node's answer to `status`."""
@@ -77,9 +78,9 @@ class Frame:
 
 def schedule(manifest: Manifest) -> tuple[Phase, ...]:
     """Every phase that the run may pass, in order."""
-    rounds = range(1, manifest.method.max_rounds + 1)
+    rounds = range(1, manifest.method.last_round + 1)
     phases = [Phase("local", 0)]
-    if manifest.method.schedule == "alternating":
+    if manifest.method.interim_students:
         phases.append(Phase("distil", 0))
         for number in rounds:
             phases += [Phase("refine", number), Phase("distil", number)]
@@ -170,7 +171,7 @@ class Pace:
 
 def at_once(manifest: Manifest, stage: str) -> int:
     """How many nodes train at the same time in a stage."""
-    alone = stage == "distil" or (stage == "refine" and manifest.method.schedule == "paper")
+    alone = stage == "distil" or (stage == "refine" and manifest.method.in_turn)
     return 1 if alone else len(manifest.roster)
 
 
@@ -184,8 +185,7 @@ def cost(manifest: Manifest, stage: str) -> float:
 
 def training(manifest: Manifest, stage: str) -> Training:
     """A stage's settings."""
-    method = manifest.method
-    return {"local": method.local, "refine": method.refine, "distil": method.distil}[stage]
+    return manifest.method.stage(stage)
 
 
 def remaining_s(
@@ -238,7 +238,7 @@ def _untrained(phase: Phase, statuses: Mapping[str, Status]) -> list[str]:
 
 
 def _in_turn(manifest: Manifest, phase: Phase) -> bool:
-    return phase.stage == "refine" and manifest.method.schedule == "paper"
+    return phase.stage == "refine" and manifest.method.in_turn
 
 
 def _rate(seen: Sequence[tuple[float, int]]) -> float | None:

@@ -27,7 +27,8 @@ from dcfm_node.flow.federated import federated, merge
 from dcfm_node.flow.labels import Counts, count
 from dcfm_node.flow.owners import train_router
 from dcfm_node.flow.stages import Hooks, Outcome, Samples, Teacher, Weights
-from dcfm_node.records.manifest import Manifest, Training
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.settings import Training
 from dcfm_node.wire.canonical import pack, sha256
 
 PACKAGE = Path(__file__).parents[1]

@@ -268,7 +268,7 @@ def _alternating(lab: Lab, settings: Experiment) -> Fitted:
 
 def _objective(lab: Lab, experts: Sequence[Trained]) -> float:
     """What a run's end is judged by: Eq. 14 on hold-out data, mean over silos (SPEC 6.5)."""
-    weight = lab.manifest.method.refine.ci_weight
+    weight = lab.manifest.method.stage("refine").ci_weight
     said = [expert.metrics for expert in experts]
     return sum(m["holdout_loss"] + weight * m["ci_gap"] for m in said) / len(said)
 

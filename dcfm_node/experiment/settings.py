@@ -14,9 +14,10 @@ from dcfm_node.data.names import at_home
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.task import Combination, Task
+from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.base import Model, Name
-from dcfm_node.records.manifest import Attribute, Manifest, Network, Policy, Silo
-from dcfm_node.records.manifest import Method as MethodSettings
+from dcfm_node.records.manifest import NETWORK, Attribute, Manifest, Policy, Silo
+from dcfm_node.records.settings import AnyNetwork
 
 SHIPPED = Path(__file__).parent / "experiments"
 """Where the wheel carries them; a source tree reads them where they are."""
@@ -173,8 +174,8 @@ class Experiment(Model):
     geometry: Geometry | None = None
     problem: tuple[Problem, ...] = ()
     images: Images | None = None
-    network: Network = Network()
-    method: MethodSettings
+    network: AnyNetwork = NETWORK
+    method: Dcfm
     fedflow: FedFlow | None = None
     paper: tuple[Paper, ...] = ()
 

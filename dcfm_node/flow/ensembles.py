@@ -29,7 +29,8 @@ from dcfm_node.flow.path import spread
 from dcfm_node.flow.routing import Router
 from dcfm_node.flow.sampling import CHUNK, Teacher, Weights, load
 from dcfm_node.flow.solvers import Field, integrate
-from dcfm_node.records.manifest import Manifest, Method
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.settings import MethodSettings
 
 Rule = Literal["joint", "composed"]
 Routing = Literal["label", "trained", "energy"]
@@ -69,7 +70,7 @@ class Ensemble:
     counts: Router
     null: Tensor
     shape: tuple[int, ...]
-    method: Method
+    method: MethodSettings
     rule: Rule
     top: int | None
     energies: bool
@@ -212,7 +213,7 @@ def integrate_energies(
     x0: Tensor,
     probes: Tensor,
     *,
-    method: Method,
+    method: MethodSettings,
     top: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """DFD: the sample at t = 1 and log p_k of every term there, (B, *shape) and (B, m, K).

@@ -93,7 +93,7 @@ def local_round(
     Args:
         index: of the round, 0 based; round 0 has no experts yet.
     """
-    steps = span(manifest, manifest.method.max_rounds, index)
+    steps = span(manifest, manifest.method.last_round + 1, index)
     init = merge(experts) if experts else None
     trained = train_part(manifest, train, init=init, steps=steps, seed=seed, hooks=hooks)
     points = sources.data_points(holdout.x.to(hooks.device), holdout.c)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from dcfm_node.records.manifest import Masks
+from dcfm_node.records.settings import Masks
 
 Counts = Mapping[tuple[int, ...], int]
 """How often a silo holds each combination c."""

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from dcfm_node.flow.files import DTYPES
 from dcfm_node.flow.path import to_velocity
+from dcfm_node.networks.settings import MlpSettings, UnetSettings
 from dcfm_node.records.manifest import Manifest
 
 TIME_FEATURES = 32
@@ -154,6 +155,7 @@ class Velocity(nn.Module):
 def build(manifest: Manifest) -> Velocity:
     """The run's velocity network on the CPU, the same initial weights in every silo."""
     settings = manifest.network
+    assert isinstance(settings, MlpSettings | UnetSettings)
     kind = Mlp if settings.kind == "mlp" else UNet
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(manifest.method.seed)

@@ -28,6 +28,7 @@ from dcfm_node.flow.trainer import (
     generator,
     learning_rate,
 )
+from dcfm_node.networks.settings import MlpSettings, UnetSettings
 from dcfm_node.records.manifest import Manifest
 
 Owned = tuple[Tensor, Tensor, Tensor]
@@ -81,6 +82,7 @@ class ImageOwner(nn.Module):
 def build(manifest: Manifest, slots: int) -> FlatOwner | ImageOwner:
     """A router of up to so many experts on the CPU, its initial weights a function of the run."""
     settings = manifest.network
+    assert isinstance(settings, MlpSettings | UnetSettings)
     kind = FlatOwner if settings.kind == "mlp" else ImageOwner
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(manifest.method.seed)
@@ -137,7 +139,7 @@ def train_router(
 
     Returns: its weights, and the share of fresh points it attributes rightly as `accuracy`.
     """
-    settings = manifest.method.distil
+    settings = manifest.method.stage("distil")
     experts = [load(manifest, teacher.weights, hooks.device) for teacher in teachers]
     draw = owned_points(experts, [teacher.counts for teacher in teachers], manifest, hooks.device)
     model = build(manifest, slots or len(teachers)).to(hooks.device)

@@ -18,7 +18,8 @@ from dcfm_node.flow.losses import SIGNS, Matching, Penalty, Step, Velocities, sc
 from dcfm_node.flow.path import interpolate, spread
 from dcfm_node.flow.routing import Router, choose
 from dcfm_node.flow.solvers import trajectory
-from dcfm_node.records.manifest import Manifest, Method, Training
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.settings import MethodSettings, Training
 
 POINTS_PER_STEP = 2
 """Points taken of a teacher's path per solver step."""
@@ -186,7 +187,7 @@ def _along(
     x0: Tensor,
     c: Tensor,
     per_path: int,
-    method: Method,
+    method: MethodSettings,
     *,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:

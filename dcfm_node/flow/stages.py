@@ -22,7 +22,8 @@ from dcfm_node.flow.routing import Router
 from dcfm_node.flow.sampling import Teacher, composed, load
 from dcfm_node.flow.sources import Mix, PointSource, Source
 from dcfm_node.flow.trainer import Hooks, Weights, train
-from dcfm_node.records.manifest import Manifest, Training
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.settings import Training
 
 __all__ = [
     "Counts",
@@ -96,7 +97,7 @@ def refine_anchored(
     move to the same offset, nothing oscillates.
     """
     mix = sources.anchored(hooks.fast(load(manifest, anchor, hooks.device)), live)
-    stage, init = manifest.method.refine, anchor if init is None else init
+    stage, init = manifest.method.stage("refine"), anchor if init is None else init
     return _on_data(manifest, stage, (train, holdout), init=init, mix=mix, seed=seed, hooks=hooks)
 
 
@@ -127,7 +128,7 @@ def refine_against_peers(
     frozen = [hooks.fast(load(manifest, peer.weights, hooks.device)) for peer in peers]
     rule = sources.with_own_snapshot if own_snapshot else sources.against_peers
     mix = rule(frozen, router, names.index(me))
-    stage = manifest.method.refine
+    stage = manifest.method.stage("refine")
     return _on_data(manifest, stage, (train, holdout), init=init, mix=mix, seed=seed, hooks=hooks)
 
 
@@ -153,7 +154,7 @@ def distil(
         manifest,
         hooks.device,
     )
-    stage = manifest.method.distil
+    stage = manifest.method.stage("distil")
     source = Source(points, sources.all_live, manifest, stage, stage.product_share)
     monitor = replace(source, product_share=1.0)
     return _run(source, monitor, init, seed, hooks)

@@ -34,7 +34,7 @@ def gather(manifest: Manifest, teachers: Sequence[Teacher], *, seed: int, hooks:
         for name, tensor in teacher.weights.items()
     }
     figures = {"experts": float(len(teachers))}
-    if manifest.method.routing == "trained":
+    if _trained(manifest):
         slots = len(manifest.roster)
         router = train_router(manifest, teachers, seed=seed, hooks=hooks, slots=slots)
         tensors |= {of_router(name): tensor for name, tensor in router.weights.items()}
@@ -105,16 +105,21 @@ def _ensemble(
     teachers = [
         Teacher(silo, _under(of_expert(silo, ""), tensors), counts[silo]) for silo in sorted(counts)
     ]
-    routing: Routing = "energy" if method.name == "dfd" else method.routing
+    routing: Routing = "energy" if method.name == "dfd" else "label"
+    routing = "trained" if _trained(manifest) else routing
     return Ensemble.load(
         manifest,
         teachers,
         rule="composed" if method.composed else "joint",
         routing=routing,
-        top=method.top or None,
+        top=getattr(method, "top_k", 0) or None,
         router=_under(of_router(""), tensors) if routing == "trained" else None,
         device=device,
     )
+
+
+def _trained(manifest: Manifest) -> bool:
+    return getattr(manifest.method, "routing", "") == "trained"
 
 
 def _under(prefix: str, tensors: Weights) -> Weights:

@@ -19,7 +19,8 @@ from dcfm_node.errors import Failed
 from dcfm_node.flow import networks
 from dcfm_node.flow.losses import Step, Velocities, objective
 from dcfm_node.flow.sources import Source
-from dcfm_node.records.manifest import Manifest, Training
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.settings import Training
 
 Weights = dict[str, Tensor]
 REPORTS = 100
@@ -137,7 +138,7 @@ class State:
 
 def checkpoint_schema(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]:
     """What a checkpoint of the student must hold: tensor name -> (safetensors dtype, shape)."""
-    state = State.fresh(networks.build(manifest), manifest.method.distil)
+    state = State.fresh(networks.build(manifest), manifest.method.stage("distil"))
     for parameter in state.parameters:
         parameter.grad = torch.zeros_like(parameter)
     state.optimiser.step()  # which makes its slots
@@ -221,7 +222,7 @@ def update(state: State, velocities: Velocities, rows: Step, source: Source) -> 
     nn.utils.clip_grad_norm_(state.parameters, CLIP)
     state.optimiser.step()
     # A fixed decay would drag the initial weights along for the first 1/(1 - decay) steps.
-    decay = min(method.ema, (1 + state.step) / (10 + state.step))
+    decay = min(method.decay, (1 + state.step) / (10 + state.step))
     with torch.no_grad():
         torch._foreach_lerp_(list(state.ema.values()), state.values, 1 - decay)
     state.step += 1

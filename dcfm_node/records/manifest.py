@@ -5,19 +5,41 @@ other's run; `differing_fields` names what to compare, and `differences` says it
 """
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from dcfm_node.plugins import BUILTIN, Kind
 from dcfm_node.records.base import Digest, Key, Model, Name, Snapshot
+from dcfm_node.records.settings import (
+    AnyCodec,
+    AnyDomain,
+    AnyMethod,
+    AnyNetwork,
+    AnyPath,
+    CodecSettings,
+    DomainSettings,
+    MethodSettings,
+    NetworkSettings,
+    PathSettings,
+    PluginCode,
+    Section,
+    Shape,
+    find,
+)
 
 MAX_COMBINATIONS = 65_536
 MAX_SILOS = 1_000
 MAX_TOLD = 8
 """Silos that are named where two rosters differ."""
 
-Positive = Annotated[int, Field(ge=1, le=100_000_000)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+DOMAIN = find("domains", DomainSettings, "plain").model_validate({})
+CODEC = find("codecs", CodecSettings, "identity").model_validate({})
+NETWORK = find("networks", NetworkSettings, "mlp").model_validate({})
+PATH = find("paths", PathSettings, "linear").model_validate({})
+"""Where a manifest says nothing of a section."""
 
 
 class Attribute(Model):
@@ -34,110 +56,6 @@ class Attribute(Model):
         if len(set(self.values)) != len(self.values):
             raise ValueError(f"attribute {self.name!r} names a value twice")
         return self
-
-
-class Network(Model):
-    """The velocity network every silo and the student share."""
-
-    kind: Literal["mlp", "unet"] = "mlp"
-    width: Annotated[int, Field(ge=8, le=4_096)] = 256
-    depth: Annotated[int, Field(ge=1, le=16)] = 3
-    predict: Literal["sample", "velocity"] = "sample"
-    """`sample`: the net predicts x_1 and v = (x_1 - x) / max(1 - t, 0.05)."""
-
-
-class Training(Model):
-    """One stage's optimiser settings."""
-
-    steps: Positive
-    batch: Annotated[int, Field(ge=1, le=65_536)] = 128
-    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-3
-    ci_weight: Annotated[float, Field(ge=0.0, le=1e6)] = 1.0
-    """Lambda of Eqs. 11, 14 and 17."""
-    ci_batch: Annotated[int, Field(ge=1, le=65_536)] = 32
-    """How many of the batch bear the conditional-independence penalty."""
-    product_share: Share = 0.0
-    """Share of the penalty's labels drawn from the product space instead of the silo's own."""
-    patience: Annotated[int, Field(ge=0, le=100)] = 0
-    """Stop early once the CI gap has not fallen for this many twentieths of the steps; 0 never."""
-
-
-class Masks(Model):
-    """Label masking of Eq. 8: weights of full labels, one attribute, none. Any positive scale."""
-
-    full: Annotated[float, Field(gt=0.0)] = 0.6
-    marginal: Annotated[float, Field(gt=0.0)] = 0.3
-    null: Annotated[float, Field(gt=0.0)] = 0.1
-
-
-NO_STAGE = Training(steps=1)
-"""Stands where a method has no such stage."""
-
-
-class Method(Model):
-    """The method and its settings: the schedule of phases and how each stage trains.
-
-    A method's own settings are in `OWN`; those of other methods must be left at their defaults.
-    """
-
-    name: Literal["dcfm", "fedflow", "ddm", "dfd"] = "dcfm"
-    """DCFM, or a baseline: federated averaging, or independent experts mixed by labels or by
-    energies."""
-    schedule: Literal["alternating", "paper"] = "alternating"
-    min_rounds: Annotated[int, Field(ge=1, le=1_000)] = 1
-    max_rounds: Annotated[int, Field(ge=1, le=1_000)] = 3
-    """Rounds of DCFM-A at least and at most; convergence is judged from `min_rounds` on. Of
-    FedFlow: how often parameters are averaged, at equal intervals of `local.steps`."""
-    tolerance: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
-    """Converged when a round lowers the hold-out objective (Eq. 14) by no more than this share."""
-    masks: Masks = Masks()
-    local: Training
-    refine: Training = NO_STAGE
-    distil: Training = NO_STAGE
-    """The student's distillation; of DDM, the training of its router."""
-    routing: Literal["label", "trained"] = "label"
-    """What DDM weighs its experts by: label counts, or a classifier of x_t and t."""
-    top: Annotated[int, Field(ge=0, le=MAX_SILOS)] = 0
-    """How many experts DDM and DFD keep at every step, the heaviest; 0 keeps all."""
-    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995
-    solver_steps: Annotated[int, Field(ge=1, le=1_000)] = 25
-    """Steps of the ODE solver, in sampling and for the teachers' paths of Eq. 15."""
-    solver: Literal["euler", "midpoint", "heun", "rk4"] = "heun"
-    composed: bool = True
-    """The student is sampled through Eq. 5; False samples its joint head directly."""
-    seed: Annotated[int, Field(ge=0, le=2**31)] = 0
-
-    @property
-    def in_turn(self) -> bool:
-        """Silos refine one after the other, against each other's experts: the paper's DCFM-A."""
-        return self.name == "dcfm" and self.schedule == "paper"
-
-    @property
-    def alternates(self) -> bool:
-        """A student is distilled after every round of training, to refine against."""
-        return self.name == "dcfm" and self.schedule == "alternating"
-
-    @property
-    def ensemble(self) -> bool:
-        """The student is all experts together, mixed when sampled."""
-        return self.name in ("ddm", "dfd")
-
-    @property
-    def last_round(self) -> int:
-        """The last round of training there may be; round 0 is the first, Stage I."""
-        return {"dcfm": self.max_rounds, "fedflow": self.max_rounds - 1}.get(self.name, 0)
-
-
-OWN: dict[str, frozenset[str]] = {
-    "dcfm": frozenset(
-        {"schedule", "min_rounds", "max_rounds", "tolerance", "refine", "distil", "ema"}
-    ),
-    "fedflow": frozenset({"max_rounds"}),
-    "ddm": frozenset({"routing", "top", "distil", "ema"}),
-    "dfd": frozenset({"top", "ema"}),
-}
-"""Settings that not every method has, by method. Beside `distil`, which DDM has for a trained
-router alone."""
 
 
 class Policy(Model):
@@ -207,11 +125,16 @@ class Manifest(Model):
     """A run. The roster is sorted by name, so that two nodes write the same bytes."""
 
     name: Name
-    sample_shape: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=3)]
+    sample_shape: Shape
     """(features,) for vectors, (channels, height, width) for images."""
     attributes: Annotated[tuple[Attribute, ...], Field(min_length=1, max_length=32)]
-    network: Network = Network()
-    method: Method
+    domain: AnyDomain = DOMAIN
+    codec: AnyCodec = CODEC
+    network: AnyNetwork = NETWORK
+    path: AnyPath = PATH
+    method: AnyMethod
+    plugins: Annotated[tuple[PluginCode, ...], Field(max_length=5)] = ()
+    """Which packages provide the five sections above, for those that ours does not, in order."""
     policy: Policy = Policy()
     transfer: Transfer = Transfer()
     roster: Annotated[tuple[Silo, ...], Field(min_length=1, max_length=MAX_SILOS)]
@@ -229,15 +152,32 @@ class Manifest(Model):
             raise ValueError("the roster must be sorted by name, each name and key once")
         if self.policy.duty_s < self.policy.stall_s:
             raise ValueError("policy.duty_s is below policy.stall_s")
-        if self.method.min_rounds > self.method.max_rounds:
-            raise ValueError("method.min_rounds exceeds method.max_rounds")
-        if problem := _method_problem(self.method):
+        shape = self.flow_shape
+        if problem := next(
+            filter(None, (part.problem(shape) for _, _, part in self.sections())), ""
+        ):
             raise ValueError(problem)
-        if self.continues is not None and self.method.name != "dcfm":
-            raise ValueError("method.name is no 'dcfm'; a run of another method is not continued")
-        if self.network.kind == "unet" and len(self.sample_shape) != 3:
-            raise ValueError("network.kind 'unet' needs sample_shape = [channels, height, width]")
+        foreign = [(kind, name) for kind, name, _ in self.sections() if name not in BUILTIN[kind]]
+        if [(code.kind, code.name) for code in self.plugins] != foreign:
+            raise ValueError("plugins does not name the packages of the sections that need one")
+        if self.continues is not None and not self.method.may_continue:
+            raise ValueError(
+                f"method.name is {self.method.name!r}; a run of this method cannot be continued"
+            )
         return self
+
+    def sections(self) -> Iterator[tuple[Kind, str, Section]]:
+        """Kind, name and settings of each section that a plugin provides."""
+        yield "domains", self.domain.kind, self.domain
+        yield "codecs", self.codec.kind, self.codec
+        yield "networks", self.network.kind, self.network
+        yield "paths", self.path.kind, self.path
+        yield "methods", self.method.name, self.method
+
+    @property
+    def flow_shape(self) -> tuple[int, ...]:
+        """Shape of what the flow sees: of an encoded sample."""
+        return self.codec.latent_shape(self.sample_shape)
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
@@ -259,30 +199,14 @@ class Manifest(Model):
         return next((silo.name for silo in self.roster if silo.key == key), key.hex()[:8])
 
 
-def _method_problem(method: Method) -> str:
-    """Which setting does not fit the method, and what to do; empty where all do."""
-    own = OWN[method.name]
-    if method.name == "ddm" and method.routing == "label":
-        own -= {"distil"}
-    for name in sorted(frozenset().union(*OWN.values())):
-        field = Method.model_fields[name]
-        if name not in own and getattr(method, name) != field.default:
-            return f"method.{name} is no setting of {method.name!r} as it is set; leave it out"
-        if name in own and field.default is NO_STAGE and name not in method.model_fields_set:
-            return f"method.{name} is missing, a stage of {method.name!r}; say its steps"
-    if method.name == "fedflow" and method.local.patience:
-        return "method.local.patience is not 0; 'fedflow' takes all its steps, leave it out"
-    if method.name == "fedflow" and method.max_rounds > method.local.steps:
-        return "method.max_rounds exceeds method.local.steps; average less often"
-    return ""
-
-
 def differing_fields(ours: Manifest, theirs: Manifest) -> tuple[str, ...]:
     """Dotted names of the fields in which two manifests differ, in document order."""
     found: list[str] = []
 
     def walk(a: object, b: object, path: str) -> None:
-        if isinstance(a, Model) and type(a) is type(b):
+        if isinstance(a, Section) and isinstance(b, Section) and type(a) is not type(b):
+            found.append(f"{path}.{'name' if isinstance(a, MethodSettings) else 'kind'}")
+        elif isinstance(a, Model) and type(a) is type(b):
             for field in type(a).model_fields:
                 walk(getattr(a, field), getattr(b, field), f"{path}.{field}" if path else field)
         elif a != b:

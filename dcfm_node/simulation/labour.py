@@ -87,7 +87,7 @@ class Labour:
         if host.work != number:
             return
         world.deliver(key, Progressed(share, 10))
-        checkpoints = world.manifest.method.name == "dcfm" and share in (3, 6)
+        checkpoints = world.manifest.method.checkpoint_steps > 0 and share in (3, 6)
         if isinstance(work, Distil) and checkpoints and host.work == number:
             world.deliver(key, Checkpointed(work, self._made(key, work, share), share))
 

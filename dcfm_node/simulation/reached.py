@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from dcfm_node.records.entries import Verdict
-from dcfm_node.swarm.effects import Effect, Persist, Report
+from dcfm_node.swarm.effects import Effect, Persist, Report, Waiting
 from dcfm_node.swarm.node import Node
-from dcfm_node.swarm.situation import Waiting
 
 
 class Reached:

@@ -9,8 +9,9 @@ from pydantic import Field, ValidationError, model_validator
 from dcfm_node.config import toml
 from dcfm_node.config.advice import closest
 from dcfm_node.errors import ConfigError
-from dcfm_node.records.base import Model
-from dcfm_node.records.manifest import Attribute, Manifest, Method, Policy, Silo, Training
+from dcfm_node.records.base import Model, Name
+from dcfm_node.records.manifest import Attribute, Manifest, Policy, Silo
+from dcfm_node.records.settings import MethodSettings, Training, find
 from dcfm_node.wire.envelope import Signs
 
 SHIPPED = Path(__file__).parent / "scenarios"
@@ -33,7 +34,7 @@ class Scenario(Model):
     nodes: Annotated[int, Field(ge=1, le=1_000)] = 7
 
     # The run
-    method: Literal["dcfm", "fedflow", "ddm", "dfd"] = "dcfm"
+    method: Name = "dcfm"
     schedule: Literal["alternating", "paper"] = "alternating"
     participation: Literal["strict", "tolerant"] = "strict"
     rounds: Annotated[int, Field(ge=1, le=100)] = 2
@@ -200,12 +201,10 @@ def load(name: str, changes: Mapping[str, Any] | None = None) -> Scenario:
 def manifest(scenario: Scenario, members: Sequence[Signs]) -> Manifest:
     """A small run for as many silos as there are signers."""
     stage = Training(steps=10)
-    settings: dict[str, object] = {"name": scenario.method, "local": stage}
-    if scenario.method in ("dcfm", "fedflow"):
-        settings["max_rounds"] = scenario.rounds
-    if scenario.method == "dcfm":
-        settings |= {"schedule": scenario.schedule, "refine": stage, "distil": stage}
-    method = Method.model_validate(settings)
+    model = find("methods", MethodSettings, scenario.method)
+    offered: dict[str, object] = {"max_rounds": scenario.rounds, "schedule": scenario.schedule}
+    settings = {name: value for name, value in offered.items() if name in model.model_fields}
+    settings |= {name: stage for name, field in model.model_fields.items() if field.is_required()}
     policy = Policy.model_validate(
         {"participation": scenario.participation, "stall_s": scenario.stall_s}
     )
@@ -216,7 +215,7 @@ def manifest(scenario: Scenario, members: Sequence[Signs]) -> Manifest:
             Attribute(name="horizontal", values=("left", "right")),
             Attribute(name="vertical", values=("bottom", "top")),
         ),
-        method=method,
+        method=model.model_validate({**settings, "name": scenario.method}),
         policy=policy,
         roster=tuple(
             Silo(name=f"silo-{index:04d}", key=signer.key) for index, signer in enumerate(members)

@@ -124,12 +124,7 @@ silo observed.
 
 
 def _made(manifest: Manifest, experts: str) -> str:
-    return {
-        "dcfm": f"distilled from {experts}",
-        "fedflow": f"averaged (FedFlow) from {experts}",
-        "ddm": f"put together (DDM, a mixture of all) from {experts}",
-        "dfd": f"put together (DFD, a mixture of all) from {experts}",
-    }[manifest.method.name]
+    return f"{manifest.method.made} from {experts}"
 
 
 def _outcome(facts: StudentFacts) -> str:
@@ -140,6 +135,7 @@ def _outcome(facts: StudentFacts) -> str:
 
 def _makes(manifest: Manifest) -> str:
     network = manifest.network
+    summary = f", {network.summary}" if network.summary else ""
     rows = [
         f"| {attribute.name} | {', '.join(_cell(value) for value in attribute.values)} |"
         for attribute in manifest.attributes
@@ -149,7 +145,7 @@ def _makes(manifest: Manifest) -> str:
             "## What it makes",
             "",
             f"Samples of shape {list(manifest.sample_shape)}, by a network of kind "
-            f"`{network.kind}`, width {network.width}, depth {network.depth}.",
+            f"`{network.kind}`{summary}.",
             "",
             "| attribute | values |",
             "| --- | --- |",

@@ -168,13 +168,15 @@ def _seed(body: Student, run: Run) -> str:
 
 @_rule("3.7.11", Checkpoint, Student)
 def _resuming(body: Checkpoint | Student, run: Run) -> str:
-    """Only `dcfm` has checkpoints, of steps that there are."""
+    """A method may have checkpoints, of steps that there are."""
+    steps = run.method.checkpoint_steps
     if isinstance(body, Student):
-        begun = body.resumed is not None and run.method.name != "dcfm"
-        return f"went on from a checkpoint, which {run.method.name!r} has not" if begun else ""
-    if run.method.name != "dcfm":
+        begun = body.resumed is not None and not steps
+        return (
+            f"went on from a checkpoint, which {run.method.name!r} does not have" if begun else ""
+        )
+    if not steps:
         return f"has no place under {run.method.name!r}"
-    steps = run.method.distil.steps
     return f"is of step {body.step}, of {steps}" if body.step > steps else ""
 
 

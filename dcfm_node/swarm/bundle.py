@@ -27,12 +27,13 @@ def messages(journals: Journals, since: Mapping[bytes, Head]) -> Iterator[Entrie
 
 
 def snapshots(view: View) -> dict[bytes, Snapshot]:
-    """What every node should hold (SPEC 5.2), by digest. Under FedFlow a silo that is behind
-    averages experts that are not the newest: from the slowest one's round on, all."""
+    """What every node should hold (SPEC 5.2), by digest. Where experts of one round are combined, a
+    silo that is behind combines some that are not the newest: all from the slowest one's round on.
+    """
     students = [said for said in (view.newest_student(), view.latest()) if said is not None]
     found = {said.body.snapshot.digest: said.body.snapshot for said in students}
     active = [key for key in view.active() if key in view.newest_experts]
-    if view.manifest.method.name == "fedflow" and active:
+    if view.manifest.method.one_round and active:
         slowest = min(view.newest_experts[key].body.round for key in active)
         rounds = (said for key in active for said in view.experts[key].values())
         experts = (said.body for said in rounds if said.body.round >= slowest)

@@ -8,8 +8,8 @@ yet; what it waits for (a withdrawal that is not heard of here) may still come.
 from collections.abc import Callable
 
 from dcfm_node.records.entries import Student
-from dcfm_node.swarm.convergence import finishes
 from dcfm_node.swarm.members import Members
+from dcfm_node.swarm.method import method_of
 from dcfm_node.swarm.said import Said
 
 Check = Callable[[Members, Said[Student]], str]
@@ -34,8 +34,8 @@ def _one_each(view: Members, said: Said[Student]) -> str:
 
 
 def _one_round(view: Members, said: Said[Student]) -> str:
-    """An average is of one round's parameters."""
-    if view.manifest.method.name != "fedflow":
+    """Where a method combines experts of one round, they are of one round."""
+    if not view.manifest.method.one_round:
         return ""
     rounds = {view.expert_entries[entry].body.round for entry in said.body.teachers}
     return "" if len(rounds) == 1 else "it averages experts of several rounds"
@@ -73,9 +73,9 @@ def _waits(view: Members, said: Said[Student]) -> str:
 
 def _final(view: Members, said: Said[Student]) -> str:
     """The end of training is found from the teachers' records."""
-    method, body = view.manifest.method, said.body
-    ends = not method.alternates or finishes(
-        method, view.experts, body.round, among=frozenset(body.teachers)
+    method, body = method_of(view.manifest), said.body
+    ends = not method.interim_students or method.finishes(
+        view.experts, body.round, among=frozenset(body.teachers)
     )
     if ends == body.final:
         return ""

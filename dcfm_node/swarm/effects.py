@@ -84,6 +84,15 @@ class Examine:
 Work = Train | Distil | Score | Examine
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing to do until somebody else moves, or nothing to do any more (`over`)."""
+
+    why: str
+    on: tuple[bytes, ...] = ()
+    over: bool = False
+
+
 def activity_of(work: Work) -> str:
     """The word for a work in beats, logs and status."""
     match work:

@@ -4,10 +4,11 @@ from collections.abc import Set
 
 from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
 from dcfm_node.swarm.plan import Step
-from dcfm_node.swarm.situation import Situation, wanted
+from dcfm_node.swarm.plan_input import PlanInput
+from dcfm_node.swarm.wanted import wanted
 
 
-def spent(s: Situation, step: Step, work: Work | None) -> Set[bytes]:
+def spent(s: PlanInput, step: Step, work: Work | None) -> Set[bytes]:
     """Snapshots of this run that are held, and that no record of the view needs any more.
 
     Args:
@@ -16,7 +17,7 @@ def spent(s: Situation, step: Step, work: Work | None) -> Set[bytes]:
     return (s.held & s.view.named) - needed(s, step) - inputs(work)
 
 
-def needed(s: Situation, step: Step) -> set[bytes]:
+def needed(s: PlanInput, step: Step) -> set[bytes]:
     """What is wanted (SPEC 5.2); every student that was released; and all from which the newest
     student can be made anew, should it be lost or a teacher withdraw: the experts of its round. Of
     this phase also the experts of its round and of the one before, which a silo that is behind

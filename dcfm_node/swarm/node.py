@@ -60,8 +60,9 @@ from dcfm_node.swarm.liveness import Duty, Liveness, Pace
 from dcfm_node.swarm.needs import spent
 from dcfm_node.swarm.outcome import in_vain, outcome_of, still_true
 from dcfm_node.swarm.plan import Step, duties, next_step
-from dcfm_node.swarm.situation import Situation, sizes_within, wanted, within
+from dcfm_node.swarm.plan_input import PlanInput
 from dcfm_node.swarm.verdicts import given_up, on_claims, on_unfit, once, owed
+from dcfm_node.swarm.wanted import sizes_within, wanted, within
 from dcfm_node.swarm.writer import Writer
 from dcfm_node.wire.envelope import OPENER, Opener, Sealed, SealedBeat, Signs, run_id
 
@@ -311,7 +312,7 @@ class Node:
     def _may_write(self) -> bool:
         return self.exchange.recovery.writable and not self.exchange.usurped
 
-    def situation(self, now: float) -> Situation:
+    def situation(self, now: float) -> PlanInput:
         """All that the next decision depends on."""
         view, liveness = self.exchange.view, self.exchange.liveness
 
@@ -329,7 +330,7 @@ class Node:
             not_before=self._not_before,
             now=now,
         )
-        return Situation(
+        return PlanInput(
             view=view,
             me=self.me,
             held=self.held,

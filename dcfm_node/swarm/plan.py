@@ -3,25 +3,25 @@
 `status --explain` prints what this module returns; there is no second opinion of the coordinator.
 """
 
-from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from dcfm_node.records.entries import Expert, Lease, Refuse, Student, Vote
-from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
+from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Waiting, Work
 from dcfm_node.swarm.election import Await, Lead, next_move
+from dcfm_node.swarm.experts import (
+    HeldHere,
+    audit_owed,
+    audited_experts,
+    audited_round,
+    unaudited,
+)
 from dcfm_node.swarm.liveness import Duty
+from dcfm_node.swarm.method import method_of
 from dcfm_node.swarm.outcome import is_whole, taken_back
+from dcfm_node.swarm.plan_input import PlanInput, continued, is_lost, is_usable
 from dcfm_node.swarm.rounds import Phase, current_phase, finishes, turn
 from dcfm_node.swarm.said import Said
-from dcfm_node.swarm.situation import (
-    Situation,
-    Waiting,
-    continued,
-    is_lost,
-    is_usable,
-    resumable,
-)
-from dcfm_node.swarm.view import View
+from dcfm_node.swarm.wanted import resumable
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,17 @@ class Step:
     action: Work | Vote | Lease | Expert | Refuse | Waiting
 
 
-def next_step(s: Situation) -> Step:
+def next_step(s: PlanInput) -> Step:
     """Decide. Total: it answers in every situation and never raises."""
     step = _next_step(s)
     round_ = audited_round(s.view, step.phase)
     if isinstance(step.action, Waiting) and not step.action.over and round_ is not None:
         # Whoever waits can as well do what others wait for.
-        return Step(step.phase, _examine(s, round_) or step.action)
+        return Step(step.phase, audit_owed(s, round_) or step.action)
     return step
 
 
-def _next_step(s: Situation) -> Step:
+def _next_step(s: PlanInput) -> Step:
     phase = current_phase(s.view, s.late)
     if s.me in s.view.withdrawn:
         return Step(phase, Waiting("this silo withdrew from the run", over=True))
@@ -63,36 +63,17 @@ def _next_step(s: Situation) -> Step:
             return Step(phase, _over(s))
 
 
-def _train(s: Situation, phase: Phase) -> Work | Expert | Waiting:
+def _train(s: PlanInput, phase: Phase) -> Work | Expert | Waiting:
     now_training = turn(s.view, phase, s.late)
     if s.me not in now_training:
         return Waiting("experts are awaited", on=tuple(now_training))
     own = s.view.latest_expert(s.me)
     if own is None:
         return _first(s)
-    if s.view.manifest.method.name == "fedflow":
-        found = _audited_experts(s, phase.round - 1, phase.round - 1)
-        if isinstance(found, Waiting | Examine):
-            return found
-        averaged = tuple((e.author, e.body.snapshot.digest) for e in _of_one_round(found))
-        return Train("refine", phase.round, peers=averaged)
-    if s.view.manifest.method.alternates:
-        student = s.view.newest_student()
-        if student is None or student.body.snapshot.digest not in s.held:
-            on = (student.author,) if student is not None else ()
-            return Waiting("the student to refine against is on its way", on=on)
-        return Train("refine", phase.round, anchor=student.body.snapshot.digest)
-    init = _start(s, own)
-    if init is None:
-        return Waiting("this node's own last expert is on its way back from its peers")
-    experts = _audited_experts(s, phase.round, phase.round - 1)
-    if isinstance(experts, Waiting | Examine):
-        return experts
-    peers = tuple((e.author, e.body.snapshot.digest) for e in experts if e.author != s.me)
-    return Train("refine", phase.round, init=init, peers=peers)
+    return method_of(s.view.manifest).train_round(HeldHere(s), phase.round)
 
 
-def _first(s: Situation) -> Work | Expert | Waiting:
+def _first(s: PlanInput) -> Work | Expert | Waiting:
     """Stage I; in a run that continues another, from where that one ended."""
     if s.inherited is not None and s.inherited.snapshot.digest in s.held:
         return s.inherited
@@ -104,91 +85,7 @@ def _first(s: Situation) -> Work | Expert | Waiting:
     return Train("local", 0, init=student.digest)
 
 
-def _start(s: Situation, own: Said[Expert]) -> bytes | None:
-    """The snapshot to train on from: this silo's newest expert. If its disk was lost before
-    anyone fetched that one, the student, else any expert: all share one network."""
-    digest = own.body.snapshot.digest
-    if digest in s.held or not s.lost(digest):
-        return digest if digest in s.held else None
-    student = s.view.newest_student()
-    others = list(s.view.newest_snapshots())
-    candidates = [student.body.snapshot.digest, *others] if student is not None else others
-    return next((other for other in candidates if other in s.held), None)
-
-
-def _experts(
-    s: Situation, round_: int, without: Set[bytes] = frozenset()
-) -> Sequence[Said[Expert]] | Waiting:
-    """Every active silo's newest expert of this round or earlier, once all are on disk.
-
-    An expert that is not on disk yet is waited for until it is lost: also when its author is gone,
-    since somebody else may hold it.
-    """
-    found = [
-        said
-        for said in (s.view.latest_expert(k, round_) for k in s.view.active() if k not in without)
-        if said is not None and said.author in s.view.joins and is_usable(s, said)
-    ]
-    absent = [said for said in found if said.body.snapshot.digest not in s.held]
-    coming = [e.author for e in absent if not _hopeless(s, e)]
-    if coming:
-        return Waiting("experts are on their way", on=tuple(coming))
-    return [said for said in found if said.body.snapshot.digest in s.held]
-
-
-def _hopeless(s: Situation, said: Said[Expert]) -> bool:
-    """Whether an expert that is not here is waited for no more. A strict run waits however long,
-    until its own silo says that it is lost."""
-    if said.author in s.view.verdicts.get(said.digest, {}):
-        return True
-    strict = s.view.manifest.policy.participation == "strict"
-    duty = Duty(said.author, "expert", said.body.round)
-    return not strict and (s.lost(said.body.snapshot.digest) or s.undelivered(duty))
-
-
-def _audited_experts(
-    s: Situation, round_: int, audited: int, without: Set[bytes] = frozenset()
-) -> Sequence[Said[Expert]] | Waiting | Examine:
-    """As `_experts`, once all silos said what they think of the experts of round `audited`; of
-    neither are those `without` waited for."""
-    found = _experts(s, round_, without)
-    if isinstance(found, Waiting):
-        return found
-    examine = _examine(s, audited)
-    if examine is not None:
-        return examine
-    silent = tuple(
-        key
-        for key in unaudited(s.view, audited)
-        if key != s.me and key not in without and not s.late(Duty(key, "audit", audited))
-    )
-    if silent:
-        return Waiting("the experts' audits are awaited", on=silent)
-    return found
-
-
-def _examine(s: Situation, round_: int) -> Examine | None:
-    """The audit that this silo owes, once it holds all that there is to compare."""
-    if s.me not in unaudited(s.view, round_):
-        return None
-    found = _experts(s, round_)
-    if isinstance(found, Waiting) or s.me not in (said.author for said in found):
-        return None
-    experts = tuple((e.author, e.digest, e.body.snapshot.digest) for e in found)
-    return Examine(round_, experts)
-
-
-def audited_round(view: View, phase: Phase) -> int | None:
-    """The round whose experts serve next, and are audited before; None where none do."""
-    method = view.manifest.method
-    if phase.stage == "distil":
-        return phase.round
-    if phase.stage == "refine" and not method.alternates:
-        return phase.round - 1
-    return None
-
-
-def duties(s: Situation, phase: Phase) -> list[Duty]:
+def duties(s: PlanInput, phase: Phase) -> list[Duty]:
     """What is waited for in a phase: whoever is late with it counts from when this began."""
     found: list[Duty] = []
     leader = s.view.last_leader(phase.round)
@@ -201,7 +98,7 @@ def duties(s: Situation, phase: Phase) -> list[Duty]:
     return found + _undelivered(s, phase.round if audited is None else audited)
 
 
-def _undelivered(s: Situation, round_: int) -> list[Duty]:
+def _undelivered(s: PlanInput, round_: int) -> list[Duty]:
     """Snapshots that are on their way. Their clocks are not of digests: a silo that takes its
     record back, and names another snapshot each time, is waited for no longer than others."""
     experts = (s.view.latest_expert(key, round_) for key in s.view.active())
@@ -216,21 +113,7 @@ def _undelivered(s: Situation, round_: int) -> list[Duty]:
     return found
 
 
-def unaudited(view: View, round_: int) -> Sequence[bytes]:
-    """Silos that are yet to say what they think of a round's experts, in roster order."""
-    if not view.manifest.audits:
-        return []
-    missing, heard = view.missing(round_), view.audits.get(round_, {})
-    return [k for k in view.active() if k in view.joins and k not in missing and k not in heard]
-
-
-def _of_one_round(experts: Sequence[Said[Expert]]) -> Sequence[Said[Expert]]:
-    """Those of the newest round among them: a stale expert has no place in an average."""
-    newest = max((said.body.round for said in experts), default=0)
-    return [said for said in experts if said.body.round == newest]
-
-
-def _elect(s: Situation, round_: int) -> Work | Vote | Lease | Waiting:
+def _elect(s: PlanInput, round_: int) -> Work | Vote | Lease | Waiting:
     move = next_move(s.view, round_, s.booth)
     match move:
         case Vote() | Lease():
@@ -241,20 +124,18 @@ def _elect(s: Situation, round_: int) -> Work | Vote | Lease | Waiting:
             return _distil(s, round_, move)
 
 
-def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
+def _distil(s: PlanInput, round_: int, lead: Lead) -> Work | Waiting:
     begun = s.work
     if isinstance(begun, Distil) and begun.term == lead.term and is_whole(begun, s.view):
         return begun  # its teachers, and what it goes on from, were fixed when it began
-    experts = _audited_experts(s, round_, round_, without=_shifty(s, lead.term))
+    experts = audited_experts(s, round_, round_, without=_shifty(s, lead.term))
     if isinstance(experts, Waiting | Examine):
         return experts
     if not experts:
         return Waiting("no expert is held that could be distilled")
-    if s.view.manifest.method.name == "fedflow":
-        experts = _of_one_round(experts)
     current = {said.author for said in experts if said.body.round == round_}
     entries = frozenset(said.digest for said in experts)
-    in_turn = s.view.manifest.method.in_turn
+    method = s.view.manifest.method
     resume = resumable(s, [said.digest for said in experts], s.led_for(lead.term))
     if isinstance(resume, Waiting):
         return resume
@@ -264,12 +145,12 @@ def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
         lease=lead.lease,
         teachers=tuple((e.author, e.digest, e.body.snapshot.digest) for e in experts),
         missing=tuple(key for key in s.view.active() if key not in current),
-        final=in_turn or finishes(s.view, round_, among=entries),
+        final=not method.interim_students or finishes(s.view, round_, among=entries),
         resume=resume,
     )
 
 
-def _shifty(s: Situation, term: int) -> set[bytes]:
+def _shifty(s: PlanInput, term: int) -> set[bytes]:
     """Silos that took their experts' records back while these were distilled: they could do so for
     ever, and are left out. A strict run leaves nobody out."""
     strict = s.view.manifest.policy.participation == "strict"
@@ -278,7 +159,7 @@ def _shifty(s: Situation, term: int) -> set[bytes]:
     return taken_back(s.work, s.view)
 
 
-def _release(s: Situation) -> Work | Refuse | Waiting:
+def _release(s: PlanInput) -> Work | Refuse | Waiting:
     student = s.view.newest_student()
     if student is None:
         return Waiting("no student was published")
@@ -301,7 +182,7 @@ def _release(s: Situation) -> Work | Refuse | Waiting:
     return Score(student.digest, student.body.snapshot.digest, usable)
 
 
-def _left_out(s: Situation, student: Said[Student]) -> list[bytes]:
+def _left_out(s: PlanInput, student: Said[Student]) -> list[bytes]:
     """Silos that a student lacks for no reason: their experts are here, and its leader knew of
     them by the votes that it was elected with."""
     lease = s.view.certified(student.body.lease)
@@ -322,7 +203,7 @@ def _left_out(s: Situation, student: Said[Student]) -> list[bytes]:
     return found
 
 
-def _over(s: Situation) -> Work | Refuse | Waiting:
+def _over(s: PlanInput) -> Work | Refuse | Waiting:
     student = s.view.newest_student()
     if student is not None and s.view.rejected(student):
         return Waiting("the student was refused by too many silos to be released", over=True)

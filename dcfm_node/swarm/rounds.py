@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
-from dcfm_node.swarm import convergence
 from dcfm_node.swarm.liveness import Duty
+from dcfm_node.swarm.method import method_of
 from dcfm_node.swarm.view import View
 
 Stage = Literal["local", "refine", "distil", "release", "done"]
@@ -32,7 +32,7 @@ def successor(view: View, phase: Phase) -> Phase:
     """The phase after a completed one: the whole of every method and schedule."""
     method = view.manifest.method
     match phase.stage:
-        case "local" | "refine" if method.alternates or finishes(view, phase.round):
+        case "local" | "refine" if method.interim_students or finishes(view, phase.round):
             return Phase("distil", phase.round)
         case "local" | "refine":
             return Phase("refine", phase.round + 1)
@@ -87,11 +87,7 @@ def missing_silos(view: View, round_: int) -> Sequence[bytes]:
 
 
 def turn(view: View, phase: Phase, late: Late) -> Sequence[bytes]:
-    """The silos that train now: all that are missing, or under the paper's rule the next in turn.
-
-    The paper's simultaneous update oscillates, because each silo adopts its peers' frozen offset;
-    in turn it converges.
-    """
+    """The silos that train now: all that are missing, or the next where they train in turn."""
     missing = missing_silos(view, phase.round)
     if phase.stage == "local" or not view.manifest.method.in_turn:
         return missing
@@ -106,4 +102,4 @@ def finishes(view: View, round_: int, among: Set[bytes] | None = None) -> bool:
     Args:
         among: digests of the expert entries that count; all if None.
     """
-    return convergence.finishes(view.manifest.method, view.experts, round_, among)
+    return method_of(view.manifest).finishes(view.experts, round_, among)

@@ -67,8 +67,8 @@ class Bench:
     def ready(self) -> Ready:
         """What the daemon must know of this worker."""
         manifest = self._manifest
-        trained = manifest.method.ensemble and manifest.method.routing == "trained"
-        distils = manifest.method.name == "dcfm"
+        trained = getattr(manifest.method, "routing", "") == "trained"
+        distils = manifest.method.checkpoint_steps > 0
         return Ready(
             device=str(self._device),
             counts=self._counts,
@@ -111,11 +111,12 @@ class Bench:
         manifest, train, holdout = self._manifest, self._train, self._holdout
         teachers = [_teacher(file) for file in job.teachers]
         init = _weights(job.init) if job.init is not None else None
-        if job.kind == "average":
+        method = manifest.method
+        if job.kind == "distil" and method.one_round:
             return Outcome(federated.merge(teachers), {"experts": float(len(teachers))})
-        if job.kind == "ensemble":
+        if job.kind == "distil" and method.ensemble:
             return students.gather(manifest, teachers, seed=job.seed, hooks=hooks)
-        if job.kind == "federated":
+        if job.kind == "train" and method.one_round:
             return federated.local_round(
                 manifest,
                 train,
@@ -128,12 +129,12 @@ class Bench:
         if job.kind == "distil":
             merged = federated.merge(teachers)
             return stages.distil(manifest, teachers, init=merged, seed=job.seed, hooks=hooks)
-        if job.kind == "refine_anchored":
+        if job.anchor is not None:
             anchor = _weights(job.anchor)
             return stages.refine_anchored(
                 manifest, train, holdout, anchor=anchor, seed=job.seed, hooks=hooks
             )
-        if job.kind == "local" or init is None:
+        if init is None or not teachers:
             return stages.local(manifest, train, holdout, init=init, seed=job.seed, hooks=hooks)
         return stages.refine_against_peers(
             manifest,
@@ -162,7 +163,8 @@ class Bench:
         def save(state: Weights) -> None:
             nonlocal saved_at, published_at, hindrance
             saved_at, why = time.monotonic(), ""
-            due = job.kind == "distil" and saved_at - published_at >= self._setup.publish_s
+            published = job.kind == "distil" and self._manifest.method.checkpoint_steps > 0
+            due = published and saved_at - published_at >= self._setup.publish_s
             try:
                 _save(state, job.checkpoint)
                 if due:

@@ -73,17 +73,7 @@ class Job(_Line):
     """
 
     key: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,96}$")]
-    kind: Literal[
-        "local",
-        "refine_anchored",
-        "refine_against_peers",
-        "federated",
-        "distil",
-        "average",
-        "ensemble",
-        "score",
-        "audit",
-    ]
+    kind: Literal["train", "distil", "score", "audit"]
     silo: str
     round: int = 0
     seed: int

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records import entries as rec
 from dcfm_node.records import manifest as man
+from dcfm_node.records.settings import Training
 from dcfm_node.wire import envelope as env
 from dcfm_node.wire.canonical import sha256
 
@@ -16,7 +18,7 @@ Json = dict[str, Any]
 
 
 def make_manifest(**changes: Any) -> man.Manifest:
-    stage = man.Training(steps=1_000)
+    stage = Training(steps=1_000)
     fields: Json = {
         "name": "toy",
         "sample_shape": (2,),
@@ -24,7 +26,7 @@ def make_manifest(**changes: Any) -> man.Manifest:
             man.Attribute(name="horizontal", values=("left", "right")),
             man.Attribute(name="vertical", values=("bottom", "top")),
         ),
-        "method": man.Method(local=stage, refine=stage, distil=stage),
+        "method": Dcfm(local=stage, refine=stage, distil=stage),
         "roster": tuple(
             man.Silo(name=name, key=signer.key)
             for name, signer in zip(NAMES, SIGNERS, strict=False)

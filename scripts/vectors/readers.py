@@ -4,15 +4,17 @@ that keeps it and one that breaks it alone."""
 from collections.abc import Callable
 from typing import Any
 
+from dcfm_node.methods.fedflow.schedule import Fedflow
 from dcfm_node.records import entries as rec
 from dcfm_node.records import manifest as man
+from dcfm_node.records.settings import Training
 from dcfm_node.wire import envelope as env
 from dcfm_node.wire.canonical import sha256
 from vectors.common import MANIFEST, SIGNERS, STRANGER, Json, case, make_manifest
 
 TOLERANT = make_manifest(policy=man.Policy(participation="tolerant"))
 FEDFLOW = make_manifest(
-    method=man.Method(name="fedflow", max_rounds=2, local=man.Training(steps=1_000)),
+    method=Fedflow(max_rounds=2, local=Training(steps=1_000)),
     policy=man.Policy(participation="tolerant"),
 )
 MANIFESTS = {"strict": MANIFEST, "tolerant": TOLERANT, "fedflow": FEDFLOW}

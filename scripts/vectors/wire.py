@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from dcfm_node.methods.fedflow.schedule import Fedflow
+from dcfm_node.networks.settings import UnetSettings
 from dcfm_node.records import manifest as man
+from dcfm_node.records.settings import Training
 from dcfm_node.wire import envelope as env
 from dcfm_node.wire.canonical import pack, sha256
 from vectors.common import MANIFEST, NAMES, SIGNERS, SNAPSHOT, Json, case, make_manifest, plain
@@ -95,11 +98,11 @@ def manifests() -> Json:
     digits = make_manifest(
         name="digits",
         sample_shape=(3, 8, 8),
-        network=man.Network(kind="unet", width=32),
+        network=UnetSettings(width=32),
         policy=man.Policy(participation="tolerant", stall_s=60.0),
         roster=MANIFEST.roster[:3],
     )
-    fedflow = make_manifest(method=man.Method(name="fedflow", local=man.Training(steps=10)))
+    fedflow = make_manifest(method=Fedflow(local=Training(steps=10)))
     continued = make_manifest(name="continued", continues=CONTINUES)
     training = base["method"]["refine"]
     others = {

@@ -27,11 +27,10 @@ from dcfm_node.simulation.scenario import Scenario
 from dcfm_node.simulation.world import World
 from dcfm_node.store.lock import lock
 from dcfm_node.store.tensors import check_snapshot
-from dcfm_node.swarm.effects import Distil, Effect, LinkUp, Received, Tick
+from dcfm_node.swarm.effects import Distil, Effect, LinkUp, Received, Tick, Waiting
 from dcfm_node.swarm.outcome import student_of
 from dcfm_node.swarm.plan import next_step
 from dcfm_node.swarm.rounds import Phase
-from dcfm_node.swarm.situation import Waiting
 from dcfm_node.wire.canonical import pack
 from dcfm_node.wire.envelope import decode_message
 from tests.chaos.wires import wired

@@ -20,7 +20,7 @@ learning_rate = 2e-3
 METHODS = {
     "fedflow": f'[method]\nname = "fedflow"\nmax_rounds = 4\n{COMMON}',
     "ddm": (
-        f'[method]\nname = "ddm"\nrouting = "trained"\ntop = 2\n{COMMON}'
+        f'[method]\nname = "ddm"\nrouting = "trained"\ntop_k = 2\n{COMMON}'
         "[method.distil]\nsteps = 100\n"
     ),
     "dfd": f'[method]\nname = "dfd"\n{COMMON}',

@@ -19,7 +19,7 @@ from dcfm_node.swarm import (
     node,
     outcome,
     plan,
-    situation,
+    wanted,
     writer,
 )
 from dcfm_node.swarm.effects import Persist, Score, Send
@@ -252,7 +252,7 @@ def test_averaging_what_is_newest_to_oneself_alone_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """SPEC 6.2.6, with disks lost: who is behind needs experts that are not the newest."""
-    monkeypatch.setattr(situation, "averaged_round", lambda s: None)
+    monkeypatch.setattr(wanted, "combined_round", lambda s: None)
     assert broken_rule("disks-lost:fedflow", limit_s=1_500.0) == "the run ends"
 
 

@@ -16,7 +16,7 @@ from dcfm_node.simulation.reached import waiting
 from dcfm_node.simulation.run import simulate
 from dcfm_node.simulation.scenario import load
 from dcfm_node.simulation.world import World
-from dcfm_node.swarm import plan
+from dcfm_node.swarm import experts, plan
 from dcfm_node.swarm.effects import Effect
 
 RUNS = (
@@ -109,7 +109,8 @@ def test_what_is_said_not_to_be_reached_is_there_and_is_not(points: set[str]) ->
 
 def test_what_nothing_leads_to_any_more_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run whose silos never audit."""
-    monkeypatch.setattr(plan, "unaudited", lambda view, round_: [])
+    for module in (plan, experts):
+        monkeypatch.setattr(module, "unaudited", lambda view, round_: [])
     world = World(load("few:three"), 0)
     simulate(load("few:three"), 0, world=world)
     assert {"says audit", "says expert"} - world.reached.points.keys() == {"says audit"}

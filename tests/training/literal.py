@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow.losses import Velocities
-from dcfm_node.records.manifest import Masks
+from dcfm_node.records.settings import Masks
 
 Label = tuple[int, ...]
 Blocks = tuple[tuple[int, ...], tuple[int, ...]]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from dcfm_node.records.base import Model, Name
-from dcfm_node.records.manifest import Masks, Network, Positive, Training
+from dcfm_node.records.settings import AnyNetwork, Masks, Positive, Training
 
 MethodName = Literal["fedflow", "ddm", "dfd", "dcfm-a", "dcfm-b", "dcfm-alternating"]
 StageName = Literal["plain", "+l", "dcfm-a", "anchored", "dcfm-b"]
@@ -25,7 +25,7 @@ class Communication(Model):
     """R, of DCFM-A."""
     patience_s: Annotated[float, Field(gt=0.0)] = 120.0
     """A run that has not come to its end by then is given up."""
-    network: Network
+    network: AnyNetwork
     """Large, so that its snapshots dominate what is sent."""
     training: Training
     """Of every stage; few steps, as they cost no bytes."""
@@ -39,7 +39,7 @@ class Compute(Model):
     sample_shape: tuple[Positive, ...]
     attributes: tuple[Positive, ...]
     """How many values each has."""
-    network: Network
+    network: AnyNetwork
     masks: Masks = Masks()
     solver: Literal["euler", "midpoint", "heun", "rk4"] = "euler"
     solver_steps: Positive = 20

@@ -50,7 +50,7 @@ class Steps:
         if stage == "dcfm-b":
             teachers, counts = self._fast[:silos], [self._counts] * silos
             points = sources.path_points(teachers, counts, run, self._hooks.device)
-            return Source(points, sources.all_live, run, run.method.distil, 0.0)
+            return Source(points, sources.all_live, run, run.method.stage("distil"), 0.0)
         return Source(self._data, self._mix(stage, silos), run, run.method.local, 0.0)
 
     def manifest(self, stage: StageName, borne: int) -> Manifest:

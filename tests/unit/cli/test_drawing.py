@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from dcfm_node.cli.drawing import available, check_model, check_room, draw
 from dcfm_node.errors import Failed
 from dcfm_node.flow import networks
-from dcfm_node.records.manifest import Attribute, Manifest, Method, Network, Silo, Training
+from dcfm_node.records.manifest import Attribute, Manifest, Silo
+from dcfm_node.records.settings import Training
 
 ALL = 10**15.0
 """Bytes of memory that no machine has: what is not refused for it is not refused at all."""
@@ -23,8 +24,8 @@ def manifest(shape: tuple[int, ...] = (4,), method: str = "dcfm", **network: Any
         name="x",
         sample_shape=shape,
         attributes=(Attribute(name="a", values=("0", "1")),),
-        network=Network(**{"kind": "mlp", "width": 8, "depth": 1, **network}),
-        method=Method(name=method, local=stage, **settings),
+        network={"kind": "mlp", "width": 8, "depth": 1, **network},
+        method={"name": method, "local": stage, **settings},
         roster=(Silo(name="x", key=b"k" * 32),),
     )
 

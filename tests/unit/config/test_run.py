@@ -9,7 +9,10 @@ from dcfm_node.config.peers import Peer, load_peers
 from dcfm_node.config.run import differing, least_bytes, load_run, run_template
 from dcfm_node.errors import ConfigError
 from dcfm_node.flow import networks
-from dcfm_node.records.manifest import Manifest, Masks, Method, Network, Policy, Silo
+from dcfm_node.methods.dcfm.schedule import Dcfm
+from dcfm_node.networks.settings import MlpSettings
+from dcfm_node.records.manifest import Manifest, Policy, Silo
+from dcfm_node.records.settings import Masks
 from dcfm_node.store.tensors import size_of
 from dcfm_node.wire.envelope import run_id
 
@@ -55,8 +58,8 @@ def test_the_example_spells_out_every_setting_and_the_defaults(tmp_path: Path) -
         assert part.model_fields_set == set(type(part).model_fields)
     for stage in (example.method.local, example.method.refine, example.method.distil):
         assert stage.model_fields_set == set(type(stage).model_fields)
-    assert (example.network, example.policy) == (Network(), Policy())
-    defaults = Method(
+    assert (example.network, example.policy) == (MlpSettings(), Policy())
+    defaults = Dcfm(
         local=example.method.local, refine=example.method.refine, distil=example.method.distil
     )
     assert example.method == defaults
@@ -132,8 +135,8 @@ def test_this_node_under_another_name_is_refused(tmp_path: Path) -> None:
         ("[method.local]", "[method]\nname = 'fed'\n[method.local]", "7: method.name"),
         (
             "[method.local]",
-            "[method]\nname = 'fedflow'\nema = 0.5\n[method.local]",
-            "8: method.ema",
+            "[method]\nema = 1.5\n[method.local]",
+            "7: method.ema",
         ),
         (
             "[method.local]",

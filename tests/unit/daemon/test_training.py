@@ -41,7 +41,7 @@ class Stage:
 
     def job(self, key: str = "local-0-a") -> Job:
         folder = self.folder
-        return Job(key=key, kind="local", silo="a", seed=0, output=folder, checkpoint=folder)
+        return Job(key=key, kind="train", silo="a", seed=0, output=folder, checkpoint=folder)
 
     @property
     def problem(self) -> str:

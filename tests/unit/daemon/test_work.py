@@ -7,14 +7,10 @@ from typing import Any
 import pytest
 
 from dcfm_node.daemon.work import job_for
+from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.entries import Join
-from dcfm_node.records.manifest import (
-    Attribute,
-    Manifest,
-    Method,
-    Silo,
-    Training,
-)
+from dcfm_node.records.manifest import Attribute, Manifest, Silo
+from dcfm_node.records.settings import MethodSettings, Training, find
 from dcfm_node.swarm.effects import Distil, Score, Train, Work
 from dcfm_node.swarm.view import View
 from dcfm_node.worker.messages import Job
@@ -34,7 +30,7 @@ def manifest() -> Manifest:
             Attribute(name="h", values=("left", "right")),
             Attribute(name="v", values=("bottom", "top")),
         ),
-        method=Method(local=STAGE, refine=STAGE, distil=STAGE, seed=3),
+        method=Dcfm(local=STAGE, refine=STAGE, distil=STAGE, seed=3),
         roster=(Silo(name="east", key=ME), Silo(name="west", key=PEER)),
     )
 
@@ -71,17 +67,17 @@ def test_neither_another_run_nor_other_data_goes_on_from_a_checkpoint(manifest: 
 
 def test_stage_one_starts_from_nothing(manifest: Manifest) -> None:
     made = job(Train("local", 0), manifest)
-    assert (made.kind, made.silo, made.init, made.teachers) == ("local", "east", None, ())
+    assert (made.kind, made.silo, made.init, made.teachers) == ("train", "east", None, ())
 
 
 def test_refining_against_a_student(manifest: Manifest) -> None:
     made = job(Train("refine", 1, anchor=ANCHOR), manifest)
-    assert (made.kind, made.init, made.anchor) == ("refine_anchored", None, Path("3"))
+    assert (made.kind, made.init, made.anchor) == ("train", None, Path("3"))
 
 
 def test_refining_against_peers_names_this_silo_among_them(manifest: Manifest) -> None:
     made = job(Train("refine", 1, init=MINE, peers=((PEER, THEIRS),)), manifest)
-    assert made.kind == "refine_against_peers"
+    assert (made.kind, made.init) == ("train", Path("1"))
     assert [(t.silo, t.path, t.counts) for t in made.teachers] == [
         ("east", Path("1"), COUNTS[ME]),
         ("west", Path("2"), COUNTS[PEER]),
@@ -104,30 +100,22 @@ def test_distilling_takes_every_teacher(manifest: Manifest) -> None:
     assert [teacher.silo for teacher in made.teachers] == ["east", "west"]
 
 
-def method(name: str, **settings: object) -> Method:
-    return Method.model_validate({"name": name, "local": STAGE, "seed": 3} | settings)
+def method(name: str, **settings: object) -> MethodSettings:
+    return find("methods", MethodSettings, name).model_validate(
+        {"name": name, "local": STAGE, "seed": 3} | settings
+    )
 
 
 def test_averaging_names_the_round_and_whose_parameters(manifest: Manifest) -> None:
     run = manifest.model_copy(update={"method": method("fedflow")})
     first = job(Train("local", 0), run)
-    assert (first.kind, first.round, first.teachers) == ("federated", 0, ())
+    assert (first.kind, first.round, first.teachers) == ("train", 0, ())
     made = job(Train("refine", 2, peers=((ME, MINE), (PEER, THEIRS))), run)
-    assert (made.kind, made.round, made.init) == ("federated", 2, None)
+    assert (made.kind, made.round, made.init) == ("train", 2, None)
     assert [(t.silo, t.path, t.counts) for t in made.teachers] == [
         ("east", Path("1"), COUNTS[ME]),
         ("west", Path("2"), COUNTS[PEER]),
     ]
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"), [("fedflow", "average"), ("ddm", "ensemble"), ("dfd", "ensemble")]
-)
-def test_a_students_making_is_the_methods(manifest: Manifest, name: str, kind: str) -> None:
-    run = manifest.model_copy(update={"method": method(name)})
-    teachers = ((ME, b"x" * 32, MINE), (PEER, b"y" * 32, THEIRS))
-    made = job(Distil(0, 4, b"l" * 32, teachers, (), True), run)
-    assert (made.kind, [teacher.silo for teacher in made.teachers]) == (kind, ["east", "west"])
 
 
 def test_scoring_compares_with_this_silos_own_expert(manifest: Manifest) -> None:

@@ -1,6 +1,8 @@
 """Manifests for the tests of readers."""
 
-from dcfm_node.records.manifest import Attribute, Manifest, Method, Silo, Training
+from dcfm_node.methods.dcfm.schedule import Dcfm
+from dcfm_node.records.manifest import Attribute, Manifest, Silo
+from dcfm_node.records.settings import Training
 
 DIGIT = ("digit", tuple("0123456789"))
 COLOUR = ("colour", ("red", "green", "blue"))
@@ -17,6 +19,6 @@ def manifest(
         name="test",
         sample_shape=shape,
         attributes=tuple(Attribute(name=name, values=values) for name, values in attributes),
-        method=Method(local=stage, refine=stage, distil=stage, seed=seed),
+        method=Dcfm(local=stage, refine=stage, distil=stage, seed=seed),
         roster=(Silo(name="a", key=bytes(32)),),
     )

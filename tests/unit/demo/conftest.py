@@ -4,7 +4,9 @@ import copy
 
 import pytest
 
-from dcfm_node.records.manifest import Attribute, Manifest, Method, Silo, Training
+from dcfm_node.methods.dcfm.schedule import Dcfm
+from dcfm_node.records.manifest import Attribute, Manifest, Silo
+from dcfm_node.records.settings import Training
 
 NORTH, EAST = b"\x01" * 32, b"\x02" * 32
 
@@ -19,7 +21,7 @@ def manifest():
             Attribute(name="horizontal", values=("left", "right")),
             Attribute(name="vertical", values=("bottom", "top")),
         ),
-        method=Method(local=stage, refine=stage, distil=stage, max_rounds=2),
+        method=Dcfm(local=stage, refine=stage, distil=stage, max_rounds=2),
         roster=(Silo(name="east", key=EAST), Silo(name="north", key=NORTH)),
     )
 

@@ -11,14 +11,17 @@ from dcfm_node.flow.losses import Velocities
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.sources import Points
 from dcfm_node.flow.stages import Samples
-from dcfm_node.records.manifest import Attribute, Manifest, Method, Network, Silo, Training
+from dcfm_node.methods.dcfm.schedule import Dcfm
+from dcfm_node.networks.settings import MlpSettings
+from dcfm_node.records.manifest import Attribute, Manifest, Silo
+from dcfm_node.records.settings import Training
 
 MANIFEST = Manifest(
     name="audit",
     sample_shape=(2,),
     attributes=(Attribute(name="a", values=("x", "y")), Attribute(name="b", values=("x", "y"))),
-    network=Network(width=8, depth=1),
-    method=Method(local=Training(steps=1), refine=Training(steps=1), distil=Training(steps=1)),
+    network=MlpSettings(width=8, depth=1),
+    method=Dcfm(local=Training(steps=1), refine=Training(steps=1), distil=Training(steps=1)),
     roster=(Silo(name="me", key=bytes(32)), Silo(name="peer", key=bytes(31) + b"1")),
 )
 HOLDOUT = Samples(torch.randn(40, 2), torch.tensor([[0, 0], [0, 1]] * 20))

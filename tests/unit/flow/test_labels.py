@@ -11,7 +11,7 @@ from dcfm_node.flow.labels import (
     mask,
     null_label,
 )
-from dcfm_node.records.manifest import Masks
+from dcfm_node.records.settings import Masks
 
 SIZES = (3, 4, 2)
 NULL = null_label(SIZES)

@@ -18,7 +18,7 @@ C = torch.tensor([(0, 0), (0, 1), (1, 0), (1, 1)])
 HOLDOUT = Samples(torch.randn(40, 2, generator=draws()), C.repeat(10, 1))
 METHODS = {
     "ddm": {"name": "ddm"},
-    "trained": {"name": "ddm", "routing": "trained", "top": 1, "distil": STAGE},
+    "trained": {"name": "ddm", "routing": "trained", "top_k": 1, "distil": STAGE},
     "dfd": {"name": "dfd", "composed": False},
 }
 

@@ -3,17 +3,18 @@
 import pytest
 from pydantic import ValidationError
 
+from dcfm_node.errors import PeerError
 from dcfm_node.records.manifest import (
     MAX_TOLD,
     Manifest,
-    Method,
     Policy,
     Silo,
-    Training,
     differences,
     differing_fields,
 )
 from dcfm_node.records.messages import Head
+from dcfm_node.records.settings import Training
+from dcfm_node.wire.canonical import pack
 from dcfm_node.wire.envelope import decode_manifest, manifest_bytes
 from tests.unit.swarm.builders import Run
 
@@ -41,7 +42,7 @@ def test_names_are_for_members_and_digits_for_strangers() -> None:
         ({"roster": (MANIFEST.roster[0],) * 2}, "sorted by name"),
         ({"attributes": (MANIFEST.attributes[0],) * 2}, "two attributes bear one name"),
         ({"attributes": MANIFEST.attributes * 9}, "combinations"),
-        ({"network": MANIFEST.network.model_copy(update={"kind": "unet"})}, "unet"),
+        ({"network": {"kind": "unet"}}, "unet"),
         ({"method": MANIFEST.method.model_copy(update={"min_rounds": 9})}, "min_rounds"),
         ({"policy": {"stall_s": 0.0}}, "stall_s"),
         ({"surplus": 1}, "surplus"),
@@ -58,28 +59,29 @@ LOCAL = Training(steps=10)
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"name": "fedflow", "schedule": "paper"}, "method.schedule is no setting of 'fedflow'"),
-        ({"name": "fedflow", "refine": LOCAL}, "method.refine is no setting of 'fedflow'"),
-        ({"name": "fedflow", "ema": 0.5}, "method.ema is no setting of 'fedflow'"),
+        ({"name": "fedflow", "schedule": "paper"}, "method.schedule"),
+        ({"name": "fedflow", "refine": LOCAL}, "method.refine"),
+        ({"name": "fedflow", "ema": 0.5}, "method.ema"),
         ({"name": "fedflow", "max_rounds": 11}, "method.max_rounds exceeds method.local.steps"),
         (
             {"name": "fedflow", "local": Training(steps=10, patience=1)},
             "method.local.patience is not 0",
         ),
-        ({"name": "ddm", "max_rounds": 2}, "method.max_rounds is no setting of 'ddm'"),
-        ({"name": "ddm", "distil": LOCAL}, "method.distil is no setting of 'ddm' as it is set"),
-        ({"name": "ddm", "routing": "trained"}, "method.distil is missing"),
-        ({"name": "dfd", "routing": "trained"}, "method.routing is no setting of 'dfd'"),
-        ({"refine": LOCAL}, "method.distil is missing, a stage of 'dcfm'"),
-        ({"refine": LOCAL, "distil": LOCAL, "top": 1}, "method.top is no setting of 'dcfm'"),
+        ({"name": "ddm", "max_rounds": 2}, "method.max_rounds"),
+        ({"name": "ddm", "distil": LOCAL}, "method.distil and method.routing"),
+        ({"name": "ddm", "routing": "trained"}, "method.distil and method.routing"),
+        ({"name": "dfd", "routing": "trained"}, "method.routing"),
+        ({"refine": LOCAL}, "method.distil"),
+        ({"refine": LOCAL, "distil": LOCAL, "top_k": 1}, "method.top_k"),
+        ({"name": "dccfm"}, "method.name is 'dccfm'; no installed package"),
+        ({"name": 7}, "name is not text"),
     ],
 )
 def test_a_setting_that_the_method_does_not_have_is_refused(
     settings: dict[str, object], why: str
 ) -> None:
-    method = Method.model_validate({"local": LOCAL} | settings)
     with pytest.raises(ValidationError, match=why):
-        changed(method=method)
+        changed(method={"local": LOCAL} | settings)
 
 
 @pytest.mark.parametrize(
@@ -87,14 +89,14 @@ def test_a_setting_that_the_method_does_not_have_is_refused(
     [
         ({"name": "fedflow"}, 2),
         ({"name": "fedflow", "max_rounds": 10}, 9),
-        ({"name": "ddm", "top": 2}, 0),
+        ({"name": "ddm", "top_k": 2}, 0),
         ({"name": "ddm", "routing": "trained", "distil": LOCAL}, 0),
-        ({"name": "dfd", "top": 1, "ema": 0.9}, 0),
+        ({"name": "dfd", "top_k": 1, "ema": 0.9}, 0),
         ({"refine": LOCAL, "distil": LOCAL}, 3),
     ],
 )
 def test_a_method_with_its_own_settings_is_accepted(settings: dict[str, object], last: int) -> None:
-    manifest = changed(method=Method.model_validate({"local": LOCAL} | settings))
+    manifest = changed(method={"local": LOCAL} | settings)
     assert manifest.method.last_round == last
     # What was left out is written out on the wire, and means the same there.
     assert decode_manifest(manifest_bytes(manifest)) == manifest
@@ -128,3 +130,17 @@ def test_models_cannot_be_changed() -> None:
 def test_nothing_is_converted() -> None:
     with pytest.raises(ValidationError):
         Head.model_validate({"epoch": "1", "seq": 0, "digest": bytes(32)})
+
+
+def test_a_manifest_names_the_packages_of_the_sections_that_need_one() -> None:
+    """SPEC 2.8.1."""
+    code = {"kind": "networks", "name": "mlp", "distribution": "toy", "version": "1"}
+    with pytest.raises(ValidationError, match="plugins does not name"):
+        changed(plugins=(code,))
+
+
+def test_a_section_of_a_package_that_is_not_installed_is_refused() -> None:
+    """SPEC 2.8.2."""
+    fields = MANIFEST.model_dump() | {"network": {"kind": "toy"}}
+    with pytest.raises(PeerError, match=r"network\.kind is 'toy'; no installed package"):
+        decode_manifest(pack(fields))

@@ -12,13 +12,9 @@ from typing import Any
 import pytest
 
 from dcfm_node.errors import Failed
-from dcfm_node.records.manifest import (
-    Attribute,
-    Manifest,
-    Method,
-    Silo,
-    Training,
-)
+from dcfm_node.methods.dcfm.schedule import Dcfm
+from dcfm_node.records.manifest import Attribute, Manifest, Silo
+from dcfm_node.records.settings import MethodSettings, Training, find
 from dcfm_node.store.card import INDIRECT, StudentFacts, model_card
 from dcfm_node.store.student import (
     FILES,
@@ -44,7 +40,7 @@ def manifest(**changes: Any) -> Manifest:
             Attribute(name="digit", values=("0", "1", "zwei")),
             Attribute(name="colour", values=("dark red", "it's | *blue*")),
         ),
-        "method": Method(local=training, refine=training, distil=training),
+        "method": Dcfm(local=training, refine=training, distil=training),
         "roster": tuple(
             Silo(name=name, key=bytes([200 + i]) * 32)
             for i, name in enumerate(("east", "north", "west"))
@@ -335,7 +331,9 @@ def test_the_card_tells_the_lineage() -> None:
     ],
 )
 def test_the_card_says_how_the_student_was_made(name: str, made: str) -> None:
-    method = Method.model_validate({"name": name, "local": Training(steps=9)})
+    method = find("methods", MethodSettings, name).model_validate(
+        {"name": name, "local": Training(steps=9)}
+    )
     card = model_card(manifest(method=method), FACTS)
     assert made in card
     assert "distilled" not in card

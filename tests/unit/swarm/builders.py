@@ -20,7 +20,7 @@ from dcfm_node.records.messages import Beat
 from dcfm_node.simulation.host import made_up_snapshot
 from dcfm_node.simulation.scenario import Scenario, manifest
 from dcfm_node.simulation.signing import signers
-from dcfm_node.swarm.convergence import finishes
+from dcfm_node.swarm.method import method_of
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed, SealedBeat, Signer, run_id, seal_beat, seal_entry
 
@@ -133,9 +133,9 @@ class Run:
             if body.round in rounds and key in view.active()
         }
         teachers = [said.digest for said in taught.values()]
-        method = self.manifest.method
-        final = not method.alternates or finishes(
-            method, view.experts, body.round, among=frozenset(teachers)
+        method = method_of(self.manifest)
+        final = not method.interim_students or method.finishes(
+            view.experts, body.round, among=frozenset(teachers)
         )
         made = student(body.term, body.round, claimed, teachers, final=final)
         missing = tuple(key for key in view.active() if key not in taught)

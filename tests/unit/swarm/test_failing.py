@@ -3,9 +3,18 @@
 import pytest
 
 from dcfm_node.records.entries import Audit, Refuse
-from dcfm_node.swarm.effects import Distil, Examine, Report, Score, Start, Tick, Train, WorkFailed
+from dcfm_node.swarm.effects import (
+    Distil,
+    Examine,
+    Report,
+    Score,
+    Start,
+    Tick,
+    Train,
+    Waiting,
+    WorkFailed,
+)
 from dcfm_node.swarm.failing import MAX_DOUBLINGS, MAX_FAILURES, Failing, failed, set_aside
-from dcfm_node.swarm.situation import Waiting
 from tests.unit.swarm.builders import Run
 from tests.unit.swarm.test_node import node, started
 

@@ -17,13 +17,14 @@ from dcfm_node.swarm.effects import (
     Tick,
     Train,
     Unfit,
+    Waiting,
     Worked,
 )
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.outcome import most_judged
 from dcfm_node.swarm.plan import next_step
-from dcfm_node.swarm.situation import Waiting, wanted
 from dcfm_node.swarm.verdicts import superseding
+from dcfm_node.swarm.wanted import wanted
 from dcfm_node.wire.envelope import Signer
 from tests.unit.swarm.builders import Run, endorse, expert, refuse, snapshot, student, vote
 from tests.unit.swarm.test_election import booth

@@ -4,23 +4,24 @@ from dataclasses import replace
 
 from dcfm_node.records.entries import Refuse, Verdict, Withdraw
 from dcfm_node.records.manifest import Continues
-from dcfm_node.swarm.effects import Distil, Score, Train
+from dcfm_node.swarm.effects import Distil, Score, Train, Waiting
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.outcome import student_of
 from dcfm_node.swarm.plan import duties, next_step
-from dcfm_node.swarm.situation import Situation, Waiting, wanted
+from dcfm_node.swarm.plan_input import PlanInput
 from dcfm_node.swarm.verdicts import given_up
+from dcfm_node.swarm.wanted import wanted
 from dcfm_node.wire.envelope import Sealed
 from tests.unit.swarm.builders import Run, endorse, expert, snapshot
 from tests.unit.swarm.test_election import booth
 
 
-def situation(run: Run, me: int = 0, **changes: object) -> Situation:
+def situation(run: Run, me: int = 0, **changes: object) -> PlanInput:
     """A node that holds every snapshot, in sight of everyone, with nobody late."""
     view = run.view()
     students = [said.body.snapshot.digest for said in view.students.values()]
     experts = [said.body.snapshot.digest for said in view.expert_entries.values()]
-    base = Situation(
+    base = PlanInput(
         undelivered=lambda duty: False,
         view=view,
         me=run.keys[me],

@@ -11,11 +11,12 @@ from dcfm_node.swarm.effects import (
     Drop,
     Start,
     Tick,
+    Waiting,
     Worked,
     WorkFailed,
 )
 from dcfm_node.swarm.plan import next_step
-from dcfm_node.swarm.situation import Waiting, wanted
+from dcfm_node.swarm.wanted import wanted
 from tests.unit.swarm.builders import Run, checkpoint, refuse, snapshot
 from tests.unit.swarm.test_node import persisted, started
 from tests.unit.swarm.test_plan import situation

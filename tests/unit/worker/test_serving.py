@@ -41,7 +41,7 @@ def setup(folder: Path, steps: Mapping[str, int] = NONE, **changes: Any) -> Setu
 
 
 def job(folder: Path, **changes: Any) -> Job:
-    fields = {"key": "local-0-a", "kind": "local", "silo": "silo-0", "seed": 1}
+    fields = {"key": "local-0-a", "kind": "train", "silo": "silo-0", "seed": 1}
     paths = {"output": folder / "out.safetensors", "checkpoint": folder / "out.checkpoint"}
     return Job.model_validate({**fields, **paths, **changes})
 

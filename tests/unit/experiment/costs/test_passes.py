@@ -14,7 +14,7 @@ from dcfm_node.experiment.costs.timing import time_steps
 from dcfm_node.experiment.results import Metrics
 from dcfm_node.flow import losses
 from dcfm_node.flow.trainer import Hooks
-from dcfm_node.records.manifest import Masks
+from dcfm_node.records.settings import Masks
 from tests.unit.experiment.costs import tiny
 
 UNMASKED = Masks(full=1.0, marginal=1e-12, null=1e-12)

@@ -1,14 +1,12 @@
-"""What a node's decisions depend on, and the snapshots that it should hold for them (SPEC 5.2)."""
+"""Which snapshots this node should hold, and which checkpoint a leader goes on from (SPEC 5.2)."""
 
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from dcfm_node.records.entries import Checkpoint, Expert, Snapshot, Student
-from dcfm_node.swarm.effects import Work
-from dcfm_node.swarm.election import Booth
-from dcfm_node.swarm.liveness import Duty
-from dcfm_node.swarm.rounds import Late, current_phase
+from dcfm_node.records.entries import Checkpoint, Snapshot
+from dcfm_node.swarm.effects import Waiting
+from dcfm_node.swarm.plan_input import PlanInput, continued, is_lost, is_refused, is_usable
+from dcfm_node.swarm.rounds import current_phase
 from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.view import View
 
@@ -18,67 +16,7 @@ CHECKPOINT_SLACK_BYTES = 1 << 20
 """A checkpoint's header, its counts and what is left over of its teachers'."""
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """All that the decision depends on.
-
-    Attributes:
-        held: digests of the snapshots on this node's disk that passed every check.
-        late: whether a silo made no progress for `policy.stall_s`; never this node itself.
-        gone: whether a silo showed no sign of life for as long; never this node itself.
-        lost: whether a snapshot, by digest, was not delivered by anyone for as long.
-        undelivered: whether what a silo published for a round or term was not, by any digest.
-        booth: what an election depends on.
-        work: what this node's worker does now.
-        led_for: for how long this node leads a term, in seconds.
-        inherited: what this silo says in place of training for round 0: its expert of the run that
-            this one continues.
-    """
-
-    view: View
-    me: bytes
-    held: Set[bytes]
-    late: Late
-    gone: Callable[[bytes], bool]
-    lost: Callable[[bytes], bool]
-    undelivered: Callable[[Duty], bool]
-    booth: Booth
-    work: Work | None = None
-    led_for: Callable[[int], float] = lambda term: 0.0
-    inherited: Expert | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Nothing to do until somebody else moves, or nothing to do any more (`over`)."""
-
-    why: str
-    on: tuple[bytes, ...] = ()
-    over: bool = False
-
-
-def is_lost(s: Situation, student: Said[Student]) -> bool:
-    """Its leader, or its leader's disk, vanished before anyone here got the student: another must
-    distil again."""
-    digest = student.body.snapshot.digest
-    if is_refused(s, student):
-        return True
-    late = s.lost(digest) or s.undelivered(Duty(student.author, "student", student.body.term))
-    return digest not in s.held and (s.gone(student.author) or late)
-
-
-def is_usable(s: Situation, said: Said[Expert]) -> bool:
-    """Whether this node could load an expert, and not too many silos refused it."""
-    return not (is_refused(s, said) or s.view.condemned(said.digest))
-
-
-def is_refused(s: Situation, said: Said[Expert] | Said[Student] | Said[Checkpoint]) -> bool:
-    """Whether this node cannot load it. What it only thinks bad, others may know better."""
-    said_here = s.view.verdicts.get(said.digest, {}).get(s.me)
-    return said_here is not None and said_here.body.cause != "score"
-
-
-def wanted(s: Situation) -> dict[bytes, Snapshot]:
+def wanted(s: PlanInput) -> dict[bytes, Snapshot]:
     """Snapshots this node should hold, by digest: newest student, released one, newest experts, and
     how far the student is that is being distilled.
 
@@ -91,7 +29,7 @@ def wanted(s: Situation) -> dict[bytes, Snapshot]:
         newest = s.view.newest_experts.values()
         found = {e.body.snapshot.digest: e.body.snapshot for e in newest if is_usable(s, e)}
     student = s.view.newest_student()
-    upto = averaged_round(s)
+    upto = combined_round(s)
     if student is not None and is_lost(s, student):
         # Its round is distilled again, from that round's experts and not from those after it.
         upto = student.body.round
@@ -133,21 +71,17 @@ def sizes_within(
     }
 
 
-def continued(view: View) -> Snapshot | None:
-    """The student of the run that this one continues."""
-    return view.manifest.continues.student if view.manifest.continues is not None else None
-
-
-def averaged_round(s: Situation) -> int | None:
-    """FedFlow: the round whose experts this node averages next, while others may be past it."""
-    if s.view.manifest.method.name != "fedflow":
+def combined_round(s: PlanInput) -> int | None:
+    """Where experts of one round are combined: the round whose experts this node combines next,
+    while others may be past it."""
+    if not s.view.manifest.method.one_round:
         return None
     phase = current_phase(s.view, s.late)
     behind = phase.stage == "refine" and s.me in s.view.missing(phase.round)
     return phase.round - 1 if behind else None
 
 
-def checkpoints_at_hand(s: Situation) -> Sequence[Said[Checkpoint]]:
+def checkpoints_at_hand(s: PlanInput) -> Sequence[Said[Checkpoint]]:
     """How far the student is that is being distilled, also while one is distilled again; the newest
     first. Of a size that their tensors can have: weights, their average and two moments, each as
     large as a teacher."""
@@ -167,14 +101,14 @@ def checkpoints_at_hand(s: Situation) -> Sequence[Said[Checkpoint]]:
     return [said for said in reversed(s.view.checkpoints_of(round_)) if fits(said)]
 
 
-def _progress(s: Situation) -> dict[bytes, Snapshot]:
+def _progress(s: PlanInput) -> dict[bytes, Snapshot]:
     """The newest checkpoint and, until that is here, the newest one held."""
     found = [said.body.snapshot for said in checkpoints_at_hand(s)]
     held = (snapshot for snapshot in found if snapshot.digest in s.held)
     return {snapshot.digest: snapshot for snapshot in (*found[:1], *islice(held, 1))}
 
 
-def resumable(s: Situation, teachers: Sequence[bytes], led_s: float) -> bytes | Waiting | None:
+def resumable(s: PlanInput, teachers: Sequence[bytes], led_s: float) -> bytes | Waiting | None:
     """The checkpoint to go on from, if there is one of this very student; None begins anew. What is
     not here is waited for, but for `stall_s` in all: more may be published for ever."""
     patient = led_s <= s.view.manifest.policy.stall_s

@@ -1,0 +1,1 @@
+"""Domains: how samples are loaded, split, drawn and evaluated."""

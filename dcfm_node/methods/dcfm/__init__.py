@@ -1,0 +1,1 @@
+"""Decentralized Compositional Flow Matching: DCFM-A and DCFM-B."""

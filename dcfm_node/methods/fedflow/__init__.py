@@ -1,0 +1,1 @@
+"""FedFlow: one flow by federated averaging (Tun et al.), a baseline."""

@@ -1,0 +1,45 @@
+"""FedFlow: all silos train a part of `local.steps`, their parameters are averaged, and so on."""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from dcfm_node.swarm.effects import Examine, Train, Waiting
+from dcfm_node.swarm.method import AtHand, Method
+
+
+class Fedflow(Method):
+    """Settings and rules of FedFlow."""
+
+    code: ClassVar[str] = "dcfm_node.methods.fedflow.learner:FedflowLearner"
+    name: Literal["fedflow"] = "fedflow"
+    max_rounds: Annotated[int, Field(ge=1, le=1_000)] = 3
+    """How often parameters are averaged, at equal intervals of `local.steps`."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.local.patience:
+            raise ValueError("method.local.patience is not 0; 'fedflow' takes all its steps")
+        if self.max_rounds > self.local.steps:
+            raise ValueError("method.max_rounds exceeds method.local.steps; average less often")
+        return self
+
+    @property
+    def last_round(self) -> int:
+        return self.max_rounds - 1
+
+    @property
+    def one_round(self) -> bool:
+        return True
+
+    @property
+    def made(self) -> str:
+        return "averaged (FedFlow)"
+
+    def train_round(self, run: AtHand, round_: int) -> Train | Waiting | Examine:
+        """From the average of the last round's experts."""
+        experts = run.experts(round_ - 1, audited=round_ - 1)
+        if isinstance(experts, Waiting | Examine):
+            return experts
+        averaged = tuple((e.author, e.body.snapshot.digest) for e in experts)
+        return Train("refine", round_, peers=averaged)

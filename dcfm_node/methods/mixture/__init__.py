@@ -1,0 +1,1 @@
+"""DDM (McAllister et al.) and DFD (Hahn and Lee): independent experts, mixed when sampled."""

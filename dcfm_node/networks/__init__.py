@@ -1,0 +1,1 @@
+"""Velocity networks and codecs: `settings` is what run.toml says of them, the rest needs torch."""

@@ -1,0 +1,87 @@
+"""The package's own networks and codecs: their sections of run.toml. Pure."""
+
+import math
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from dcfm_node.records.base import Digest
+from dcfm_node.records.settings import CodecSettings, NetworkSettings, Shape
+
+Width = Annotated[int, Field(ge=8, le=4_096)]
+Depth = Annotated[int, Field(ge=1, le=16)]
+
+
+class MlpSettings(NetworkSettings):
+    """A residual MLP over the flattened sample."""
+
+    code: ClassVar[str] = "dcfm_node.networks.mlp:Mlp"
+    kind: Literal["mlp"] = "mlp"
+    width: Width = 256
+    """Hidden units."""
+    depth: Depth = 3
+    """Residual blocks."""
+
+    @property
+    def summary(self) -> str:
+        return f"width {self.width}, depth {self.depth}"
+
+    def least_numbers(self, shape: tuple[int, ...]) -> int:
+        return 2 * math.prod(shape) * self.width
+
+    def widest(self, shape: tuple[int, ...]) -> int:
+        return self.width
+
+
+class UnetSettings(NetworkSettings):
+    """A U-Net for images."""
+
+    code: ClassVar[str] = "dcfm_node.networks.unet:UNet"
+    kind: Literal["unet"] = "unet"
+    width: Width = 256
+    """Channels of the finest resolution; the others have twice as many."""
+    depth: Depth = 3
+    """Resolutions."""
+
+    @property
+    def summary(self) -> str:
+        return f"width {self.width}, depth {self.depth}"
+
+    def least_numbers(self, shape: tuple[int, ...]) -> int:
+        return 18 * shape[0] * self.width
+
+    def widest(self, shape: tuple[int, ...]) -> int:
+        return self.width * math.prod(shape[1:])
+
+    def problem(self, shape: tuple[int, ...]) -> str:
+        if len(shape) == 3:
+            return ""
+        return "network.kind 'unet' needs sample_shape = [channels, height, width]"
+
+
+class IdentitySettings(CodecSettings):
+    """The flow sees the samples themselves."""
+
+    code: ClassVar[str] = "dcfm_node.networks.codecs:Identity"
+    kind: Literal["identity"] = "identity"
+
+
+class LinearCodecSettings(CodecSettings):
+    """An affine projection: z = A (x - b), with orthonormal rows A, as of principal components."""
+
+    code: ClassVar[str] = "dcfm_node.networks.codecs:Linear"
+    kind: Literal["linear"] = "linear"
+    file: Digest
+    """SHA-256 of the safetensors file that holds A (features, numbers) and b (numbers,)."""
+    shape: Shape
+    """Of an encoded sample."""
+
+    @property
+    def digest(self) -> bytes:
+        return self.file
+
+    def latent_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.shape
+
+    def problem(self, shape: tuple[int, ...]) -> str:
+        return ""

@@ -1,0 +1,246 @@
+"""The sections of a manifest whose kind is chosen by name (`dcfm_node.plugins`).
+
+The model of a section is the pure half of a plugin: its fields are its settings, its properties say
+what follows from them, and `code` names what computes, which is loaded where torch is.
+"""
+
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+from pydantic import Field, SerializeAsAny, ValidatorFunctionWrapHandler, WrapValidator
+
+from dcfm_node import plugins
+from dcfm_node.records.base import Model, Name
+
+Positive = Annotated[int, Field(ge=1, le=100_000_000)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Shape = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=3)]
+
+
+class Section(Model):
+    """What every section shares that a plugin provides."""
+
+    code: ClassVar[str]
+    """ "module:attribute" of what computes; loaded by the worker, never by the daemon."""
+
+    def problem(self, shape: tuple[int, ...]) -> str:
+        """Why the section does not fit samples of this shape, naming the setting, then "; " and
+        what to do; empty if it fits. The shape is what the flow sees: the codec's, if there is one.
+        """
+        return ""
+
+
+class NetworkSettings(Section):
+    """The velocity network every silo and the student share (`dcfm_node.networks`)."""
+
+    kind: Name
+    predict: Literal["sample", "velocity"] = "sample"
+    """`sample`: the network predicts x_1 and v = (x_1 - x) / max(1 - t, 0.05)."""
+
+    @property
+    def summary(self) -> str:
+        """Its settings in a few words, for the model card."""
+        return ""
+
+    def least_numbers(self, shape: tuple[int, ...]) -> int:
+        """How many weights it has at least, on samples of this shape; 0 if that is not known."""
+        return 0
+
+    def widest(self, shape: tuple[int, ...]) -> int:
+        """Numbers per sample in its widest layer; 0 if that is not known."""
+        return 0
+
+
+class PathSettings(Section):
+    """The probability path from noise to data (`dcfm_node.paths`)."""
+
+    kind: Name
+
+
+class CodecSettings(Section):
+    """The frozen encoder and decoder between samples and what the flow sees."""
+
+    kind: Name
+
+    @property
+    def digest(self) -> bytes | None:
+        """SHA-256 of the codec's file; None where it has none."""
+        return None
+
+    def latent_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of an encoded sample, from that of a sample."""
+        return shape
+
+
+class DomainSettings(Section):
+    """What the samples are: how they are loaded, drawn and evaluated (`dcfm_node.domains`)."""
+
+    kind: Name
+
+
+class Training(Model):
+    """One stage's optimiser settings."""
+
+    steps: Positive
+    batch: Annotated[int, Field(ge=1, le=65_536)] = 128
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-3
+    ci_weight: Annotated[float, Field(ge=0.0, le=1e6)] = 1.0
+    """Lambda of Eqs. 11, 14 and 17 of DCFM."""
+    ci_batch: Annotated[int, Field(ge=1, le=65_536)] = 32
+    """How many of the batch bear the conditional-independence penalty."""
+    product_share: Share = 0.0
+    """Share of the penalty's labels drawn from the product space instead of the silo's own."""
+    patience: Annotated[int, Field(ge=0, le=100)] = 0
+    """Stop early once the CI gap has not fallen for this many twentieths of the steps; 0 never."""
+
+
+class Masks(Model):
+    """Label masking (Eq. 8 of DCFM): weights of full labels, one attribute, none. Any positive
+    scale."""
+
+    full: Annotated[float, Field(gt=0.0)] = 0.6
+    marginal: Annotated[float, Field(gt=0.0)] = 0.3
+    null: Annotated[float, Field(gt=0.0)] = 0.1
+
+
+class MethodSettings(Section):
+    """What every method has (`dcfm_node.methods`). The properties describe the simplest one: silos
+    train once, and their experts make one network; a method overrides what it does otherwise.
+    `dcfm_node.swarm.method.Method` adds the rules that look at the run."""
+
+    name: Name
+    masks: Masks = Masks()
+    local: Training
+    solver_steps: Annotated[int, Field(ge=1, le=1_000)] = 25
+    """Steps of the ODE solver, in sampling and for the teachers' paths (Eq. 15 of DCFM)."""
+    solver: Literal["euler", "midpoint", "heun", "rk4"] = "heun"
+    composed: bool = True
+    """The student is sampled by composing its marginals (Eq. 5 of DCFM); False asks its joint head.
+    """
+    seed: Annotated[int, Field(ge=0, le=2**31)] = 0
+
+    @property
+    def last_round(self) -> int:
+        """The last round of training there may be; round 0 is the first, Stage I."""
+        return 0
+
+    @property
+    def interim_students(self) -> bool:
+        """A student is distilled after every round of training, to refine against."""
+        return False
+
+    @property
+    def in_turn(self) -> bool:
+        """Silos refine one after the other."""
+        return False
+
+    @property
+    def one_round(self) -> bool:
+        """Only experts of one round are combined, so earlier ones are kept for silos behind."""
+        return False
+
+    @property
+    def ensemble(self) -> bool:
+        """The student is all experts together, mixed when sampled."""
+        return False
+
+    @property
+    def checkpoint_steps(self) -> int:
+        """Steps of a distillation that another leader may go on from; 0 if there is none."""
+        return 0
+
+    @property
+    def may_continue(self) -> bool:
+        """Whether a run of the method may go on from an earlier one."""
+        return False
+
+    @property
+    def title(self) -> str:
+        """The word for it in status."""
+        return self.name
+
+    @property
+    def made(self) -> str:
+        """How the student is made, as in "distilled": the model card says "… from the experts"."""
+        return f"made ({self.name})"
+
+    @property
+    def decay(self) -> float:
+        """Decay of the weights' moving average, which is what is published; 0 averages nothing."""
+        return float(getattr(self, "ema", 0.0))
+
+    def stage(self, stage: str) -> Training:
+        """Settings of "local", "refine" or "distil".
+
+        Raises:
+            ValueError: the method has no such stage.
+        """
+        found = getattr(self, stage, None)
+        if not isinstance(found, Training):
+            raise ValueError(f"method {self.name!r} has no stage {stage!r} as it is set")
+        return found
+
+
+class PluginCode(Model):
+    """Code that is not ours and decides in a run: all nodes must have the same version."""
+
+    kind: Literal["methods", "paths", "networks", "codecs", "domains"]
+    name: Name
+    distribution: Annotated[str, Field(min_length=1, max_length=64)]
+    version: Annotated[str, Field(min_length=1, max_length=64)]
+
+    @classmethod
+    def of(cls, kind: plugins.Kind, name: str) -> Self | None:
+        """As installed here; None where this package provides the name."""
+        found = plugins.origin(kind, name)
+        return None if found is None else cls(kind=kind, name=name, **found._asdict())
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def find(kind: plugins.Kind, base: type[AnySection], name: str) -> type[AnySection]:
+    """The model of a section.
+
+    Raises:
+        ValueError: no installed package provides it, or what one provides is something else.
+    """
+    model = plugins.find(kind, name)
+    if isinstance(model, type) and issubclass(model, base):
+        return model
+    raise ValueError(f"dcfm_node.{kind}:{name} does not name a {base.__name__}; ask its author")
+
+
+def chosen(kind: plugins.Kind, base: type[AnySection], tag: str, default: str) -> WrapValidator:
+    """Validates a section by the model that its `tag` names; `default` where it names none."""
+    section = kind.removesuffix("s")
+
+    def choose(value: Any, handler: ValidatorFunctionWrapHandler) -> AnySection:
+        given = dict(value) if isinstance(value, base) else value
+        name = given.get(tag, default) if isinstance(given, dict) else default
+        if not isinstance(name, str):
+            known = ", ".join(plugins.names(kind))
+            raise ValueError(f"{section}.{tag} is not text; choose one of {known}")
+        try:
+            model = find(kind, base, name)
+        except ValueError as error:
+            raise ValueError(f"{section}.{tag} is {name!r}; {error}") from error
+        if isinstance(value, base) and type(value) is not model:
+            raise ValueError(f"{section}.{tag} is {name!r}, its settings {type(value).__name__}")
+        return model.model_validate(given)
+
+    return WrapValidator(choose)
+
+
+AnyNetwork = Annotated[
+    SerializeAsAny[NetworkSettings], chosen("networks", NetworkSettings, "kind", "mlp")
+]
+AnyPath = Annotated[SerializeAsAny[PathSettings], chosen("paths", PathSettings, "kind", "linear")]
+AnyCodec = Annotated[
+    SerializeAsAny[CodecSettings], chosen("codecs", CodecSettings, "kind", "identity")
+]
+AnyDomain = Annotated[
+    SerializeAsAny[DomainSettings], chosen("domains", DomainSettings, "kind", "plain")
+]
+AnyMethod = Annotated[
+    SerializeAsAny[MethodSettings], chosen("methods", MethodSettings, "name", "dcfm")
+]

@@ -1,0 +1,140 @@
+"""Which experts and students are at hand to train from, to distil or to audit (SPEC 6.2 to 6.6)."""
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+from dcfm_node.records.entries import Expert
+from dcfm_node.swarm.effects import Examine, Waiting
+from dcfm_node.swarm.liveness import Duty
+from dcfm_node.swarm.plan_input import PlanInput, is_usable
+from dcfm_node.swarm.rounds import Phase
+from dcfm_node.swarm.said import Said
+from dcfm_node.swarm.view import View
+
+
+@dataclass(frozen=True)
+class HeldHere:
+    """What this silo may train from (`method.AtHand`)."""
+
+    of: PlanInput
+
+    @property
+    def me(self) -> bytes:
+        """This silo's key."""
+        return self.of.me
+
+    def student(self) -> bytes | Waiting:
+        """Digest of the newest student's snapshot."""
+        student = self.of.view.newest_student()
+        if student is not None and student.body.snapshot.digest in self.of.held:
+            return student.body.snapshot.digest
+        on = (student.author,) if student is not None else ()
+        return Waiting("the student to refine against is on its way", on=on)
+
+    def own_expert(self) -> bytes | Waiting:
+        """Digest of the snapshot of this silo's newest expert. If its disk was lost before anyone
+        fetched that one, of the student, else of any expert: all share one network."""
+        s, own = self.of, self.of.view.latest_expert(self.of.me)
+        back = Waiting("this node's own last expert is on its way back from its peers")
+        if own is None:
+            return back
+        digest = own.body.snapshot.digest
+        if digest in s.held:
+            return digest
+        if not s.lost(digest):
+            return back
+        student = s.view.newest_student()
+        others = list(s.view.newest_snapshots())
+        candidates = [student.body.snapshot.digest, *others] if student is not None else others
+        return next((other for other in candidates if other in s.held), back)
+
+    def experts(self, upto: int, audited: int) -> Sequence[Said[Expert]] | Waiting | Examine:
+        """Every active silo's newest expert of round `upto` or earlier, once all silos audited
+        those of round `audited`."""
+        return audited_experts(self.of, upto, audited)
+
+
+def held_experts(
+    s: PlanInput, round_: int, without: Set[bytes] = frozenset()
+) -> Sequence[Said[Expert]] | Waiting:
+    """Every active silo's newest expert of this round or earlier, once all are on disk.
+
+    An expert that is not on disk yet is waited for until it is lost: also when its author is gone,
+    since somebody else may hold it.
+    """
+    found = [
+        said
+        for said in (s.view.latest_expert(k, round_) for k in s.view.active() if k not in without)
+        if said is not None and said.author in s.view.joins and is_usable(s, said)
+    ]
+    absent = [said for said in found if said.body.snapshot.digest not in s.held]
+    coming = [e.author for e in absent if not _hopeless(s, e)]
+    if coming:
+        return Waiting("experts are on their way", on=tuple(coming))
+    return [said for said in found if said.body.snapshot.digest in s.held]
+
+
+def _hopeless(s: PlanInput, said: Said[Expert]) -> bool:
+    """Whether an expert that is not here is waited for no more. A strict run waits however long,
+    until its own silo says that it is lost."""
+    if said.author in s.view.verdicts.get(said.digest, {}):
+        return True
+    strict = s.view.manifest.policy.participation == "strict"
+    duty = Duty(said.author, "expert", said.body.round)
+    return not strict and (s.lost(said.body.snapshot.digest) or s.undelivered(duty))
+
+
+def audited_experts(
+    s: PlanInput, round_: int, audited: int, without: Set[bytes] = frozenset()
+) -> Sequence[Said[Expert]] | Waiting | Examine:
+    """As `held_experts`, once all silos said what they think of the experts of round `audited`; of
+    neither are those `without` waited for."""
+    found = held_experts(s, round_, without)
+    if isinstance(found, Waiting):
+        return found
+    examine = audit_owed(s, audited)
+    if examine is not None:
+        return examine
+    silent = tuple(
+        key
+        for key in unaudited(s.view, audited)
+        if key != s.me and key not in without and not s.late(Duty(key, "audit", audited))
+    )
+    if silent:
+        return Waiting("the experts' audits are awaited", on=silent)
+    return _of_one_round(found) if s.view.manifest.method.one_round else found
+
+
+def audit_owed(s: PlanInput, round_: int) -> Examine | None:
+    """The audit that this silo owes, once it holds all that there is to compare."""
+    if s.me not in unaudited(s.view, round_):
+        return None
+    found = held_experts(s, round_)
+    if isinstance(found, Waiting) or s.me not in (said.author for said in found):
+        return None
+    experts = tuple((e.author, e.digest, e.body.snapshot.digest) for e in found)
+    return Examine(round_, experts)
+
+
+def audited_round(view: View, phase: Phase) -> int | None:
+    """The round whose experts serve next, and are audited before; None where none do."""
+    method = view.manifest.method
+    if phase.stage == "distil":
+        return phase.round
+    if phase.stage == "refine" and not method.interim_students:
+        return phase.round - 1
+    return None
+
+
+def unaudited(view: View, round_: int) -> Sequence[bytes]:
+    """Silos that are yet to say what they think of a round's experts, in roster order."""
+    if not view.manifest.audits:
+        return []
+    missing, heard = view.missing(round_), view.audits.get(round_, {})
+    return [k for k in view.active() if k in view.joins and k not in missing and k not in heard]
+
+
+def _of_one_round(experts: Sequence[Said[Expert]]) -> Sequence[Said[Expert]]:
+    """Those of the newest round among them: no stale expert is combined with them."""
+    newest = max((said.body.round for said in experts), default=0)
+    return [said for said in experts if said.body.round == newest]

@@ -1,0 +1,80 @@
+"""What the swarm asks of a method: the pure half of a plugin (SPEC 6)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence, Set
+from typing import Protocol
+
+from dcfm_node.records.entries import Expert
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.settings import MethodSettings
+from dcfm_node.swarm.effects import Examine, Train, Waiting
+from dcfm_node.swarm.said import Said
+
+Experts = Sequence[Said[Expert]]
+
+
+class AtHand(Protocol):
+    """What this silo may train from, once it is on its disk; until then, what it waits for."""
+
+    @property
+    def me(self) -> bytes:
+        """This silo's key."""
+        ...
+
+    def student(self) -> bytes | Waiting:
+        """Digest of the newest student's snapshot."""
+        ...
+
+    def own_expert(self) -> bytes | Waiting:
+        """Digest of the snapshot of this silo's newest expert, or of what replaces a lost one."""
+        ...
+
+    def experts(self, upto: int, audited: int) -> Experts | Waiting | Examine:
+        """Every active silo's newest expert of round `upto` or earlier, once all silos audited
+        those of round `audited`."""
+        ...
+
+
+class Method(MethodSettings, ABC):
+    """A method: its settings, what follows from them (`MethodSettings`), and two rules.
+
+    The rules decide from published records alone, so that every node decides alike and a reader
+    can check later what a leader decided.
+    """
+
+    @abstractmethod
+    def train_round(self, run: AtHand, round_: int) -> Train | Waiting | Examine:
+        """What this silo trains from in a round after Stage I."""
+
+    def finishes(
+        self,
+        experts: Mapping[bytes, Mapping[int, Said[Expert]]],
+        round_: int,
+        among: Set[bytes] | None = None,
+    ) -> bool:
+        """Whether training ends with this round (SPEC 6.5).
+
+        Args:
+            experts: by author, then round.
+            among: digests of the expert entries that count; all if None.
+        """
+        return round_ >= self.last_round
+
+
+class OneShot(Method):
+    """A method without rounds: silos train once."""
+
+    def train_round(self, run: AtHand, round_: int) -> Train | Waiting | Examine:
+        raise AssertionError("a method without rounds has nothing to refine")
+
+
+def method_of(manifest: Manifest) -> Method:
+    """The rules of a run's method.
+
+    Raises:
+        TypeError: the package that provides the method gives settings without rules.
+    """
+    method = manifest.method
+    if not isinstance(method, Method):
+        raise TypeError(f"method {method.name!r} is not a dcfm_node.swarm.method.Method")
+    return method
