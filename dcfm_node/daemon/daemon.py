@@ -319,7 +319,7 @@ class Daemon:
         """From what is on the disk, as after a restart."""
         old, run = self.node, self.node.run
         self.executor.attempt(Cancel())
-        self.node = self._restored((*self.journals.load(run), self.journals.beats(run)))
+        self.node = self._restored((*self.journals.load(run), self.journals.heartbeats(run)))
         self.node.held |= old.held & self.snapshots.held()
         self._desk = self._control()
         for peer in old.exchange.linked():

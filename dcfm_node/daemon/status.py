@@ -113,8 +113,14 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
     view, me = node.exchange.view, key == node.me
     peer = node.exchange.peers.get(key)
     sign = node.exchange.liveness.signs.get(key)
-    own = node.exchange.own_beat
-    beat = own.beat if me and own is not None else sign.beat.beat if sign is not None else None
+    own = node.exchange.own_heartbeat
+    heartbeat = (
+        own.heartbeat
+        if me and own is not None
+        else sign.heartbeat.heartbeat
+        if sign is not None
+        else None
+    )
     expert, chain = view.latest_expert(key), node.exchange.journals.chains[key]
     published = chain[expert.seq] if expert is not None else None
     share = view.share(key)
@@ -126,10 +132,10 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
         "live": me or node.exchange.liveness.live(key, now),
         "heard_ago_s": 0.0 if me else round(now - sign.heard_at, 1) if sign else None,
         "moved_ago_s": 0.0 if me else round(now - sign.moved_at, 1) if sign else None,
-        "activity": beat.activity if beat is not None else None,
-        "round": beat.round if beat is not None else None,
-        "done": beat.done if beat is not None else None,
-        "total": beat.total if beat is not None else None,
+        "activity": heartbeat.activity if heartbeat is not None else None,
+        "round": heartbeat.round if heartbeat is not None else None,
+        "done": heartbeat.done if heartbeat is not None else None,
+        "total": heartbeat.total if heartbeat is not None else None,
         "joined": key in view.joins,
         "withdrawn": key in view.withdrawn,
         "late_s": None if me else _late(node, key, now),

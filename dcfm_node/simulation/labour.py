@@ -75,7 +75,7 @@ class Labour:
         world.at(world.now + seconds, partial(self._finish, key, number, work))
 
     def _seem_busy(self, key: bytes, number: int, done: int) -> None:
-        """Done one step, done none, done one: beats differ for ever, and nothing is published."""
+        """Report one step, none, one, and so on: heartbeats differ, nothing is ever published."""
         world = self._world
         if world.hosts[key].work == number and world.now < world.scenario.limit_s:
             world.deliver(key, Progressed(done, 10))

@@ -6,7 +6,7 @@ from typing import Literal
 
 from dcfm_node.records.entries import Cause, Delta, Snapshot
 from dcfm_node.records.messages import Head, Message
-from dcfm_node.wire.envelope import Sealed, SealedBeat
+from dcfm_node.wire.envelope import Sealed, SealedHeartbeat
 
 # Work that a node can be doing
 
@@ -85,7 +85,7 @@ Work = Train | Distil | Score | Examine
 
 
 def activity_of(work: Work) -> str:
-    """The word for a work in beats, logs and status."""
+    """The word for a work in heartbeats, logs and status."""
     match work:
         case Train():
             return work.stage
@@ -286,10 +286,10 @@ class PersistFork:
 
 
 @dataclass(frozen=True, slots=True)
-class PersistBeat:
-    """Keep a beat durably, in place of its author's of a lower epoch."""
+class PersistHeartbeat:
+    """Keep a heartbeat durably, in place of its author's of a lower epoch."""
 
-    sealed: SealedBeat
+    sealed: SealedHeartbeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +336,6 @@ class Report:
     level: Literal["info", "warning", "error"] = "info"
 
 
-Durable = Persist | PersistFork | PersistBeat
+Durable = Persist | PersistFork | PersistHeartbeat
 """What must be on the disk before the next effect."""
 Effect = Durable | Send | Start | Cancel | Fetch | Unfetch | Drop | Report

@@ -176,7 +176,7 @@ def _vote(view: View, term: int, round_: int, booth: Booth) -> Vote | Await:
         return Await("no live node can distil")
     tally = view.ballots.tally(term, round_)
     swayed = len(view.manifest.roster) - view.manifest.quorum
-    # Records, not beats, say who is free: all voters see them alike, so that votes do not split.
+    # Records, not heartbeats, say who is free: all voters see the same, so votes do not split.
     attempt = view.ballots.attempts(round_, below=term)
     blamed, training, tried = view.blamed(round_), view.missing(round_), view.led(round_)
 

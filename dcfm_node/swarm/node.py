@@ -63,7 +63,7 @@ from dcfm_node.swarm.plan import Step, duties, next_step
 from dcfm_node.swarm.situation import Situation, sizes_within, wanted, within
 from dcfm_node.swarm.verdicts import given_up, on_claims, on_unfit, once, owed
 from dcfm_node.swarm.writer import Writer
-from dcfm_node.wire.envelope import OPENER, Opener, Sealed, SealedBeat, Signs, run_id
+from dcfm_node.wire.envelope import OPENER, Opener, Sealed, SealedHeartbeat, Signs, run_id
 
 MAX_MOVES_PER_EVENT = 8
 """Votes and leases that one event may trigger: a bound, never reached by an honest run."""
@@ -115,10 +115,10 @@ class Node:
         self._linked_at: float | None = None
 
     def restore(
-        self, entries: Iterable[Sealed], forks: Proofs, beats: Iterable[SealedBeat] = ()
+        self, entries: Iterable[Sealed], forks: Proofs, heartbeats: Iterable[SealedHeartbeat] = ()
     ) -> None:
         """Take in what the store kept; before the first event."""
-        self.exchange.restore(entries, forks, beats)
+        self.exchange.restore(entries, forks, heartbeats)
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take one event in and say what to do about it, in order."""
@@ -126,7 +126,7 @@ class Node:
         effects = self._hear(event, now)
         if now >= self._gossip_at:
             self._gossip_at = now + self.pace.gossip_s * self.rng.uniform(0.8, 1.2)
-            self._beat()
+            self._heartbeat()
             effects += self.exchange.round_of_gossip(self.rng)
         told = not isinstance(event, Received) or any(isinstance(e, Persist) for e in effects)
         if told or not self.exchange.recovery.writable:
@@ -194,8 +194,8 @@ class Node:
         if isinstance(event, Carried):
             self._gossip_at = 0.0
             return []
-        if self.exchange.own_beat is None:
-            self._beat()
+        if self.exchange.own_heartbeat is None:
+            self._heartbeat()
         return self.exchange.greet(event.peer, now)
 
     def _on_disk(self, event: Held | Gone, now: float) -> None:
@@ -275,7 +275,7 @@ class Node:
         if not exchange.own_journal_known(waited, pause):
             return []
         if begun := recovery.begin(exchange.journals, exchange.own_count):
-            self._beat()
+            self._heartbeat()
         if recovery.acknowledged(exchange.linked(), settled=waited >= pause):
             recovery.writable = True
             self.writer.later(on_claims(exchange.view, self.me, exchange.ahead()))
@@ -357,7 +357,7 @@ class Node:
             return self._ready()
         liveness = self.exchange.liveness
         sign = liveness.signs.get(key)
-        return sign is not None and sign.beat.beat.ready and liveness.live(key, now)
+        return sign is not None and sign.heartbeat.heartbeat.ready and liveness.live(key, now)
 
     def _ready(self) -> bool:
         able = self.distils and not self.draining and not self.writer.full
@@ -379,14 +379,14 @@ class Node:
             effects.append(Start(asked))
         return effects
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         activity, round_ = "idle", 0
         if self.work is not None:
             activity, round_ = activity_of(self.work), getattr(self.work, "round", 0)
         elif self.fetching:
             activity = "fetch"
         done, total = self.progress
-        self.exchange.beat(
+        self.exchange.heartbeat(
             self.signer,
             activity=activity,
             round_=round_,

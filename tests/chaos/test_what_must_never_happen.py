@@ -97,9 +97,9 @@ def test_a_site_is_healthy_for_three_weeks_and_never_took_part() -> None:
     idle = run.authors[1]
     said = [idle.say(join("silo-0001")).envelope]
     made.handle(LinkUp(idle.key), 0.0)
-    for second in range(0, 200, 5):  # it beats, and does nothing
-        beats = (idle.beat(second + 1).envelope,)
-        message = Entries(run=run.id, entries=tuple(said), beats=beats)
+    for second in range(0, 200, 5):  # it heartbeats, and does nothing
+        heartbeats = (idle.heartbeat(second + 1).envelope,)
+        message = Entries(run=run.id, entries=tuple(said), beats=heartbeats)
         made.handle(Received(idle.key, message), float(second))
         made.handle(Tick(), float(second))
     facts = status(made, 200.0)

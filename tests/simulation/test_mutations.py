@@ -153,8 +153,8 @@ def test_an_epoch_that_does_not_rise_is_noticed(monkeypatch: pytest.MonkeyPatch)
     """SPEC 3.5.3, with disks lost."""
     begin = Recovery.begin
 
-    def same_epoch(self, journals, beat):
-        begun = begin(self, journals, beat)
+    def same_epoch(self, journals, heartbeat):
+        begun = begin(self, journals, heartbeat)
         self.epoch = 0
         return begun
 
@@ -165,7 +165,7 @@ def test_an_epoch_that_does_not_rise_is_noticed(monkeypatch: pytest.MonkeyPatch)
 def test_an_epoch_by_what_entries_tell_alone_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """SPEC 3.5.3, with a disk lost whose last entry few had heard."""
 
-    def after_the_last_entry(self, journals, beat):
+    def after_the_last_entry(self, journals, heartbeat):
         last = journals.head(self.me).epoch
         begun = self.epoch <= last
         self.epoch = last + 1 if begun else self.epoch
@@ -181,8 +181,8 @@ def test_epochs_of_others_in_memory_alone_are_noticed(monkeypatch: pytest.Monkey
     simulate(load("disks-lost:three-silos"), 12)
     take = Epochs.take
 
-    def unwritten(self, beats, me=None):
-        take(self, beats, me)
+    def unwritten(self, heartbeats, me=None):
+        take(self, heartbeats, me)
         return []
 
     monkeypatch.setattr(Epochs, "take", unwritten)
@@ -216,15 +216,15 @@ def test_an_entry_that_is_taken_in_twice_is_noticed(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_old_sign_of_life_that_counts_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SPEC 4.6.1: a beat that was overtaken."""
+    """SPEC 4.6.1: a heartbeat that was overtaken."""
     hear = Liveness.hear
 
     def forget_first(self, sealed, now):
-        self.counters.pop(sealed.beat.author, None)
+        self.counters.pop(sealed.heartbeat.author, None)
         return hear(self, sealed, now)
 
     monkeypatch.setattr(Liveness, "hear", forget_first)
-    assert broken_rule("unreliable") == "beats only rise"
+    assert broken_rule("unreliable") == "heartbeats only rise"
 
 
 def test_a_fork_that_is_overlooked_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +325,7 @@ def test_progress_without_an_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
         self.duty_s = float("inf")
         return late(self, duty, now)
 
-    monkeypatch.setattr(Sign, "progressed", lambda self, beat: True)
+    monkeypatch.setattr(Sign, "progressed", lambda self, heartbeat: True)
     monkeypatch.setattr(Liveness, "late", patient)
     assert broken_rule("hostile:busy", nodes=3) == "the run goes on"
 

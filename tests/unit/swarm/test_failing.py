@@ -49,11 +49,11 @@ def test_a_reason_of_any_length_fits_the_record() -> None:
 def test_who_cannot_distil_is_ready_no_more_until_something_succeeds() -> None:
     made = started(Run(3))
     made.handle(Tick(), 4.0)
-    assert made.exchange.own_beat is not None and made.exchange.own_beat.beat.ready
+    assert made.exchange.own_heartbeat is not None and made.exchange.own_heartbeat.heartbeat.ready
     made.failing = Failing(DISTIL, MAX_FAILURES - 1, "bad")
     made.handle(WorkFailed(DISTIL, "bad"), 5.0)
     made.handle(Tick(), 10.0)
-    assert not made.exchange.own_beat.beat.ready
+    assert not made.exchange.own_heartbeat.heartbeat.ready
 
 
 def test_a_node_asks_again_ever_later_and_never_stops() -> None:
