@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from dcfm_node import __version__
-from dcfm_node.daemon.carriages import NOTHING_CARRIED, Carriage
 from dcfm_node.daemon.explain import catching_up, explain
 from dcfm_node.daemon.facts import student_facts
+from dcfm_node.daemon.imports import NO_IMPORTS, LastImport
 from dcfm_node.daemon.problems import lacking, of_own_journal, rejected, unfounded
 from dcfm_node.net.peers import Failure, Way
 from dcfm_node.records.entries import Student
@@ -36,7 +36,7 @@ def status(
     node: Node,
     now: float,
     troubles: Sequence[str] = (),
-    carried: Mapping[str, Carriage] = NOTHING_CARRIED,
+    carried: Mapping[str, LastImport] = NO_IMPORTS,
     ways: Mapping[bytes, Mapping[str, Way]] = NO_WAYS,
 ) -> dict[str, Any]:
     """What the operator asks: where the run is, what this node does and why, who is missing.
@@ -161,7 +161,7 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
 
 
 def _by_bundle(
-    node: Node, key: bytes, now: float, carried: Mapping[str, Carriage]
+    node: Node, key: bytes, now: float, carried: Mapping[str, LastImport]
 ) -> dict[str, Any]:
     """What last came of a silo by hand, and whether that is how it takes part."""
     found, sign = carried.get(node.manifest.silo_name(key)), node.exchange.liveness.signs.get(key)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dcfm_node.cli.query import _status_text
-from dcfm_node.daemon.carriages import Carriage
+from dcfm_node.daemon.imports import LastImport
 from dcfm_node.daemon.status import status
 from dcfm_node.net.peers import Crowd, Failure, Way
 from dcfm_node.records.entries import Verdict, Withdraw
@@ -94,10 +94,12 @@ def test_who_is_linked_and_takes_no_part_is_not_said_to_be_away() -> None:
     ]
 
 
-def carried(now: float, age_s: float) -> dict[str, Carriage]:
+def carried(now: float, age_s: float) -> dict[str, LastImport]:
     """A bundle of the third silo, imported so long ago."""
     time_ms = int((now - age_s) * 1_000)
-    return {"silo-0002": Carriage(time_ms=time_ms, bundle_of="silo-0002", records=12, snapshots=2)}
+    return {
+        "silo-0002": LastImport(time_ms=time_ms, bundle_of="silo-0002", records=12, snapshots=2)
+    }
 
 
 def done_by_the_second(made: Node, run: Run) -> None:
