@@ -14,7 +14,7 @@ import structlog
 
 from dcfm_node.daemon.imports import LastImport, LastImports
 from dcfm_node.errors import Failed, PeerError
-from dcfm_node.net.allowance import Allowance
+from dcfm_node.net.rate_limits import LinkLimiter
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.store.bundles import CarriedBundle, read_bundle
 from dcfm_node.store.snapshots import SnapshotStore
@@ -39,7 +39,7 @@ class BundleImporter:
         unfetch: gives a download up.
         imports: remembers who was heard of.
         clock, pause: seconds, and how they are let pass.
-        allowances: how much is still taken of an author's entries, by its key.
+        limiters: how much is still taken of an author's entries, by its key.
     """
 
     node: Node
@@ -51,7 +51,7 @@ class BundleImporter:
     imports: LastImports
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
-    allowances: dict[bytes, Allowance] = field(default_factory=dict)
+    limiters: dict[bytes, LinkLimiter] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -119,9 +119,9 @@ class BundleImporter:
         author, heads = bundle.label.author, bundle.label.heads
         if author == self.node.me:
             raise PeerError("this node exported it itself")
-        messages, allowance = bundle.messages(), self._allowance(author)
+        messages, limiter = bundle.messages(), self._limiter(author)
         while (message := await asyncio.to_thread(next, messages, None)) is not None:
-            while not allowance.take(sum(map(len, message.entries)), self.clock()):
+            while not limiter.take(sum(map(len, message.entries)), self.clock()):
                 await self.pause(PAUSE_S)
             await self.handle(Received(author, message))
             if trouble := self.node.exchange.peers[author].trouble:
@@ -153,9 +153,9 @@ class BundleImporter:
                 await asyncio.to_thread(self.snapshots.adopt, copy)
                 await self.check(digest)
 
-    def _allowance(self, author: bytes) -> Allowance:
+    def _limiter(self, author: bytes) -> LinkLimiter:
         """What is taken of an author, bundle after bundle."""
-        return self.allowances.setdefault(author, Allowance(self.clock()))
+        return self.limiters.setdefault(author, LinkLimiter(self.clock()))
 
     def _held(self) -> dict[bytes, bytes]:
         """Author by the digest of its envelope, of all entries held."""

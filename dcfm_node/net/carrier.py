@@ -7,9 +7,9 @@ from random import Random
 
 from dcfm_node.errors import PeerError
 from dcfm_node.net import frames as wire
-from dcfm_node.net.allowance import BulkAllowance
 from dcfm_node.net.frames import Buffer
 from dcfm_node.net.peers import Faulted, Flooded, Refused
+from dcfm_node.net.rate_limits import BulkLimiter
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm import transfer
 from dcfm_node.swarm.chunks import SnapshotFiles, chunk_count, chunk_hash
@@ -123,7 +123,7 @@ class Carrier:
         self._retries: dict[bytes, float] = {}
         self._told: dict[bytes, float] = {}
         self._malformed: dict[bytes, None] = {}
-        self._allowances: dict[bytes, BulkAllowance] = {}
+        self._limiters: dict[bytes, BulkLimiter] = {}
 
     def due(self, now: float) -> float:
         """When `step` has something to do; `inf` while nothing is to be hashed or sent."""
@@ -164,10 +164,10 @@ class Carrier:
                 self._malformed[peer] = None
                 self._notify(BadPeer(peer, b"", str(error)))
             return
-        allowance = self._allowances.setdefault(peer, BulkAllowance(now))
-        if not allowance.take(isinstance(message, wire.Ask), now):
-            if allowance.dropped & (allowance.dropped - 1) == 0:  # not as often as it floods
-                self._notify(Flooded(peer, allowance.dropped))
+        limiter = self._limiters.setdefault(peer, BulkLimiter(now))
+        if not limiter.take(isinstance(message, wire.Ask), now):
+            if limiter.dropped & (limiter.dropped - 1) == 0:  # not as often as it floods
+                self._notify(Flooded(peer, limiter.dropped))
             return
         match message:
             case wire.Ask(digest):

@@ -13,7 +13,7 @@ import pytest
 from dcfm_node.daemon.importer import PAUSE_S, BundleImporter
 from dcfm_node.daemon.imports import LastImports
 from dcfm_node.errors import Failed
-from dcfm_node.net.allowance import BYTES_AT_ONCE, BYTES_PER_S
+from dcfm_node.net.rate_limits import BYTES_AT_ONCE, BYTES_PER_S
 from dcfm_node.records.messages import Entries
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import Event, Held, Tick

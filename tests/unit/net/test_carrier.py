@@ -4,7 +4,6 @@ import errno
 from math import inf
 from random import Random
 
-from dcfm_node.net.allowance import ASKS_AT_ONCE
 from dcfm_node.net.carrier import (
     RETRY_S,
     BadPeer,
@@ -17,6 +16,7 @@ from dcfm_node.net.carrier import (
 )
 from dcfm_node.net.frames import Ask, Buffer, Chunk, Frames, Holds, Lacks, Want, decode, encode
 from dcfm_node.net.peers import Flooded
+from dcfm_node.net.rate_limits import ASKS_AT_ONCE
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_hashes, snapshot_of
 
