@@ -13,15 +13,15 @@ from dcfm_node.records.entries import Delta
 from dcfm_node.store.delta import encode
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import (
+    AuditExperts,
     Checkpointed,
     Distil,
     Event,
-    Examine,
-    Progressed,
     Score,
     Work,
     Worked,
     WorkFailed,
+    WorkProgressed,
 )
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.outcome import base_of
@@ -116,7 +116,7 @@ class JobRunner:
         match line:
             case Progress():
                 self.metrics = line.metrics
-                self._put(Progressed(line.done, line.total))
+                self._put(WorkProgressed(line.done, line.total))
             case Saved() if isinstance(work, Distil):
                 self._spawn(self._publish(work, line.path, line.step))
             case Hindered(reason=reason):
@@ -139,7 +139,7 @@ class JobRunner:
     async def _adopt(self, work: Work, output: Path, done: Done) -> None:
         """Hand over what was made, or tell why not: the swarm waits for one of them."""
         try:
-            if isinstance(work, Score | Examine):
+            if isinstance(work, Score | AuditExperts):
                 scores = {self._silos[name]: given for name, given in done.scores.items()}
                 self._put(Worked(work, None, done.metrics, scores))
                 return

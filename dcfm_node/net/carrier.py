@@ -35,7 +35,7 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Progressed:
+class FetchProgressed:
     """How far a download is, at most every `PROGRESS_S`."""
 
     digest: bytes
@@ -77,7 +77,7 @@ class Crashed:
 
 BulkEvent = (
     Fetched
-    | Progressed
+    | FetchProgressed
     | BadPeer
     | Flooded
     | FetchFailed
@@ -266,7 +266,7 @@ class Carrier:
             return
         if digest in self._transfers and now - self._told.get(digest, -PROGRESS_S) >= PROGRESS_S:
             self._told[digest] = now
-            self._notify(Progressed(digest, *self._transfers.progress(digest)))
+            self._notify(FetchProgressed(digest, *self._transfers.progress(digest)))
 
     def _finish(self, digest: bytes, hashes: bytes, now: float) -> None:
         if digest in self._retries:  # the last chunk was not written
@@ -278,7 +278,7 @@ class Carrier:
             return
         size = self._snapshots[digest].size
         self._forget(digest)
-        self._notify(Progressed(digest, size, size))
+        self._notify(FetchProgressed(digest, size, size))
         self._notify(Fetched(digest))
 
     def _postpone(self, digest: bytes, error: Exception, now: float) -> None:

@@ -8,10 +8,10 @@ from dcfm_node.simulation.ledger import RETAINED, K, weight
 from dcfm_node.simulation.trace import Concern
 from dcfm_node.simulation.world import World
 from dcfm_node.swarm.effects import (
+    AuditExperts,
     Distil,
     Durable,
     Effect,
-    Examine,
     Persist,
     PersistHeartbeat,
     Received,
@@ -236,7 +236,7 @@ def _has_what_it_needs(world: World, key: bytes, work: Work) -> None:
             needed = [work.resume, *(digest for _, _, digest in work.teachers)]
         case Score():
             needed = [work.snapshot, work.reference]
-        case Examine():
+        case AuditExperts():
             needed = [digest for _, _, digest in work.experts]
     held = world.hosts[key].disk.held
     lacking = [digest for digest in needed if digest is not None and digest not in held]

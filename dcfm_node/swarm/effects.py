@@ -69,7 +69,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Examine:
+class AuditExperts:
     """Score the experts of a round on this silo's private hold-out data, before they serve.
 
     Attributes:
@@ -81,7 +81,7 @@ class Examine:
     experts: tuple[tuple[bytes, bytes, bytes], ...]
 
 
-Work = Train | Distil | Score | Examine
+Work = Train | Distil | Score | AuditExperts
 
 
 def activity_of(work: Work) -> str:
@@ -93,7 +93,7 @@ def activity_of(work: Work) -> str:
             return "distil"
         case Score():
             return "score"
-        case Examine():
+        case AuditExperts():
             return "audit"
 
 
@@ -186,7 +186,7 @@ class Misbehaved:
 
 
 @dataclass(frozen=True, slots=True)
-class Progressed:
+class WorkProgressed:
     """The worker moved, in steps."""
 
     done: int
@@ -212,7 +212,7 @@ class Checkpointed:
 
 @dataclass(frozen=True, slots=True)
 class Worked:
-    """The worker finished: a snapshot for Train and Distil, metrics for all but Examine, which
+    """The worker finished: a snapshot for Train and Distil, metrics for all but AuditExperts, which
     gives scores by silo."""
 
     work: Work
@@ -253,7 +253,7 @@ Event = (
     | Gone
     | Unfit
     | Misbehaved
-    | Progressed
+    | WorkProgressed
     | Downloading
     | Checkpointed
     | Worked

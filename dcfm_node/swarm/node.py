@@ -41,7 +41,6 @@ from dcfm_node.swarm.effects import (
     LinkUp,
     Misbehaved,
     Persist,
-    Progressed,
     Received,
     Report,
     Start,
@@ -49,6 +48,7 @@ from dcfm_node.swarm.effects import (
     Work,
     Worked,
     WorkFailed,
+    WorkProgressed,
     activity_of,
 )
 from dcfm_node.swarm.election import Booth, Stand
@@ -163,7 +163,7 @@ class Node:
                 self._on_disk(event, now)
             case Unfit() | Misbehaved():
                 self._on_offence(event)
-            case Progressed():
+            case WorkProgressed():
                 self.progress = (event.done, event.total)
             case Downloading():
                 self.holdings.moved(now)

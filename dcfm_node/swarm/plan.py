@@ -7,7 +7,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from dcfm_node.records.entries import Expert, Lease, Refuse, Student, Vote
-from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
+from dcfm_node.swarm.effects import AuditExperts, Distil, Score, Train, Work
 from dcfm_node.swarm.election import Await, Lead, next_move
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.outcome import is_whole, taken_back
@@ -38,7 +38,7 @@ def next_step(s: Situation) -> Step:
     round_ = audited_round(s.view, step.phase)
     if isinstance(step.action, Waiting) and not step.action.over and round_ is not None:
         # Whoever waits can as well do what others wait for.
-        return Step(step.phase, _examine(s, round_) or step.action)
+        return Step(step.phase, _audit(s, round_) or step.action)
     return step
 
 
@@ -72,7 +72,7 @@ def _train(s: Situation, phase: Phase) -> Work | Expert | Waiting:
         return _first(s)
     if s.view.manifest.method.name == "fedflow":
         found = _audited_experts(s, phase.round - 1, phase.round - 1)
-        if isinstance(found, Waiting | Examine):
+        if isinstance(found, Waiting | AuditExperts):
             return found
         averaged = tuple((e.author, e.body.snapshot.digest) for e in _of_one_round(found))
         return Train("refine", phase.round, peers=averaged)
@@ -86,7 +86,7 @@ def _train(s: Situation, phase: Phase) -> Work | Expert | Waiting:
     if init is None:
         return Waiting("this node's own last expert is on its way back from its peers")
     experts = _audited_experts(s, phase.round, phase.round - 1)
-    if isinstance(experts, Waiting | Examine):
+    if isinstance(experts, Waiting | AuditExperts):
         return experts
     peers = tuple((e.author, e.body.snapshot.digest) for e in experts if e.author != s.me)
     return Train("refine", phase.round, init=init, peers=peers)
@@ -148,15 +148,15 @@ def _hopeless(s: Situation, said: Said[Expert]) -> bool:
 
 def _audited_experts(
     s: Situation, round_: int, audited: int, without: Set[bytes] = frozenset()
-) -> Sequence[Said[Expert]] | Waiting | Examine:
+) -> Sequence[Said[Expert]] | Waiting | AuditExperts:
     """As `_experts`, once all silos said what they think of the experts of round `audited`; of
     neither are those `without` waited for."""
     found = _experts(s, round_, without)
     if isinstance(found, Waiting):
         return found
-    examine = _examine(s, audited)
-    if examine is not None:
-        return examine
+    audit = _audit(s, audited)
+    if audit is not None:
+        return audit
     silent = tuple(
         key
         for key in unaudited(s.view, audited)
@@ -167,7 +167,7 @@ def _audited_experts(
     return found
 
 
-def _examine(s: Situation, round_: int) -> Examine | None:
+def _audit(s: Situation, round_: int) -> AuditExperts | None:
     """The audit that this silo owes, once it holds all that there is to compare."""
     if s.me not in unaudited(s.view, round_):
         return None
@@ -175,7 +175,7 @@ def _examine(s: Situation, round_: int) -> Examine | None:
     if isinstance(found, Waiting) or s.me not in (said.author for said in found):
         return None
     experts = tuple((e.author, e.digest, e.body.snapshot.digest) for e in found)
-    return Examine(round_, experts)
+    return AuditExperts(round_, experts)
 
 
 def audited_round(view: View, phase: Phase) -> int | None:
@@ -246,7 +246,7 @@ def _distil(s: Situation, round_: int, lead: Lead) -> Work | Waiting:
     if isinstance(begun, Distil) and begun.term == lead.term and is_whole(begun, s.view):
         return begun  # its teachers, and what it goes on from, were fixed when it began
     experts = _audited_experts(s, round_, round_, without=_shifty(s, lead.term))
-    if isinstance(experts, Waiting | Examine):
+    if isinstance(experts, Waiting | AuditExperts):
         return experts
     if not experts:
         return Waiting("no expert is held that could be distilled")

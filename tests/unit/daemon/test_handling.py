@@ -19,11 +19,11 @@ from dcfm_node.swarm.effects import (
     Event,
     Foreign,
     LinkUp,
-    Progressed,
     Received,
     Tick,
     Train,
     Worked,
+    WorkProgressed,
 )
 from dcfm_node.swarm.exchange import Exchange
 from dcfm_node.swarm.node import Node
@@ -222,7 +222,7 @@ def test_no_number_of_the_worker_or_the_network_ends_a_node_later(rig: Rig, numb
     taught = (RUN.keys[1], lease, lease)
     distil = Distil(round=0, term=1, lease=lease, teachers=(taught,), missing=(), final=False)
     events: list[Event] = [
-        Progressed(number, number),
+        WorkProgressed(number, number),
         Downloading(number, number),
         Checkpointed(distil, snapshot("checkpoint"), number),
         Worked(Train("local", 0), snapshot("mine"), {"holdout_loss": float(number)}),

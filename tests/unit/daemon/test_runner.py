@@ -11,14 +11,14 @@ from dcfm_node.daemon.explain import failing
 from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import (
+    AuditExperts,
     Distil,
     Event,
-    Examine,
-    Progressed,
     Train,
     Work,
     Worked,
     WorkFailed,
+    WorkProgressed,
 )
 from dcfm_node.swarm.failing import MAX_FAILURES
 from dcfm_node.worker.messages import Broken, Done, Job, Progress
@@ -101,7 +101,7 @@ def test_lines_of_other_jobs_are_let_pass(table: Table) -> None:
     table.runner.hear(Progress(key="other", done=1, total=2, metrics={}))
     assert table.events == []
     table.runner.hear(Progress(key=table.jobs[0].key, done=1, total=2, metrics={}))
-    assert table.events == [Progressed(1, 2)]
+    assert table.events == [WorkProgressed(1, 2)]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_lines_of_other_jobs_are_let_pass(table: Table) -> None:
     [
         (LOCAL, {}, "No such file"),
         (Train("local", 1), {"file": b""}, "is empty"),
-        (Examine(0, ()), {"scores": {"nobody": {}}}, "KeyError"),
+        (AuditExperts(0, ()), {"scores": {"nobody": {}}}, "KeyError"),
     ],
 )
 def test_what_cannot_be_handed_over_has_failed_and_is_not_waited_for(

@@ -3,13 +3,22 @@
 import pytest
 
 from dcfm_node.records.entries import Audit, Refuse
-from dcfm_node.swarm.effects import Distil, Examine, Report, Score, Start, Tick, Train, WorkFailed
+from dcfm_node.swarm.effects import (
+    AuditExperts,
+    Distil,
+    Report,
+    Score,
+    Start,
+    Tick,
+    Train,
+    WorkFailed,
+)
 from dcfm_node.swarm.failing import MAX_DOUBLINGS, MAX_FAILURES, Failing, failed, set_aside
 from dcfm_node.swarm.situation import Waiting
 from tests.unit.swarm.builders import Run
 from tests.unit.swarm.test_node import node, started
 
-TRAIN, EXAMINE = Train("local", 0), Examine(0, ())
+TRAIN, AUDIT_EXPERTS = Train("local", 0), AuditExperts(0, ())
 SCORE = Score(student=bytes(32), snapshot=bytes(32), reference=None)
 DISTIL = Distil(0, 1, bytes(32), (), (), final=True)
 
@@ -31,7 +40,7 @@ def test_the_pause_doubles_up_to_a_bound() -> None:
     ("work", "said"),
     [
         (SCORE, [Refuse(student=bytes(32), reason="could not be scored here: bad", metrics={})]),
-        (EXAMINE, [Audit(round=0, scores=())]),
+        (AUDIT_EXPERTS, [Audit(round=0, scores=())]),
         (TRAIN, []),
         (DISTIL, []),
     ],

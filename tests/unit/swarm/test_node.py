@@ -5,12 +5,12 @@ import random
 from dcfm_node.records.entries import Verdict, Vote
 from dcfm_node.records.messages import Entries, Head, Sync
 from dcfm_node.swarm.effects import (
+    AuditExperts,
     Cancel,
     Distil,
     Downloading,
     Drain,
     Effect,
-    Examine,
     Fetch,
     Gone,
     Held,
@@ -337,7 +337,7 @@ def test_a_fenced_leaders_student_is_never_said() -> None:
         effects += made.handle(Held(digest), 3.0)
     assert persisted(effects)[-2:] == ["vote", "lease"]
     work = made.work
-    assert isinstance(work, Examine)
+    assert isinstance(work, AuditExperts)
     made.handle(Worked(work, None, {}), 3.0)
     work = made.work
     assert isinstance(work, Distil)
