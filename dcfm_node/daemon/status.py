@@ -195,7 +195,7 @@ def _late(node: Node, key: bytes, now: float) -> float | None:
     late = [
         now - since
         for duty, since in liveness.waiting.items()
-        if duty.silo == key and _awaited(node, duty) and liveness.late(duty, now)
+        if duty.silo == key and _awaited(node, duty) and liveness.suspected(duty, now)
     ]
     return round(max(late), 1) if late else None
 

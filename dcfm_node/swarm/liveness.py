@@ -65,8 +65,8 @@ class Liveness:
 
     Args:
         live_s: a node is live this long after its last heartbeat.
-        stall_s: a node is late after this long without progress.
-        duty_s: a node is late with a duty after this long, whatever progress it shows.
+        stall_s: a node is suspected after this long without progress on a duty.
+        duty_s: it is suspected after this long, whatever progress it shows.
     """
 
     live_s: float
@@ -124,7 +124,7 @@ class Liveness:
         sign = self.signs.get(author)
         return sign is not None and now - sign.heard_at <= self.live_s
 
-    def late(self, duty: Duty, now: float) -> bool:
+    def suspected(self, duty: Duty, now: float) -> bool:
         """Whether a silo made no progress for `stall_s` since this node began to wait for it."""
         since = self.waiting.get(duty)
         if since is None:
@@ -139,7 +139,7 @@ class Liveness:
         sign = self.signs.get(duty.silo)
         return now > max(since, sign.moved_at if sign is not None else since) + self.stall_s
 
-    def gone(self, author: bytes, now: float) -> bool:
+    def failed(self, author: bytes, now: float) -> bool:
         """No sign of life nor progress for `stall_s`: it will not deliver what it published."""
         sign = self.signs.get(author)
         last = (self.started_at or 0.0) if sign is None else max(sign.heard_at, sign.moved_at)

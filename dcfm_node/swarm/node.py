@@ -315,15 +315,15 @@ class Node:
         """All that the next decision depends on."""
         view, liveness = self.exchange.view, self.exchange.liveness
 
-        def late(duty: Duty) -> bool:
-            return duty.silo != self.me and liveness.late(duty, now)
+        def suspected(duty: Duty) -> bool:
+            return duty.silo != self.me and liveness.suspected(duty, now)
 
         booth = Booth(
             run=self.run,
             me=self.me,
             candidates=lambda: [key for key in view.active() if self._can_lead(key, now)],
             quorate=lambda: self._quorate(now),
-            late=late,
+            suspected=suspected,
             stand=self._standing,
             timeout=self.pace.term_s,
             not_before=self._not_before,
@@ -333,8 +333,8 @@ class Node:
             view=view,
             me=self.me,
             held=self.held,
-            late=late,
-            gone=lambda key: key != self.me and liveness.gone(key, now),
+            suspected=suspected,
+            failed=lambda key: key != self.me and liveness.failed(key, now),
             lost=lambda digest: self.holdings.lost(digest, now),
             undelivered=lambda d: self.holdings.undelivered(liveness.waited(d, now), now),
             booth=booth,

@@ -43,7 +43,7 @@ def next_step(s: Situation) -> Step:
 
 
 def _next_step(s: Situation) -> Step:
-    phase = current_phase(s.view, s.late)
+    phase = current_phase(s.view, s.suspected)
     if s.me in s.view.withdrawn:
         return Step(phase, Waiting("this silo withdrew from the run", over=True))
     if s.me in s.view.quarantined():
@@ -64,7 +64,7 @@ def _next_step(s: Situation) -> Step:
 
 
 def _train(s: Situation, phase: Phase) -> Work | Expert | Waiting:
-    now_training = turn(s.view, phase, s.late)
+    now_training = turn(s.view, phase, s.suspected)
     if s.me not in now_training:
         return Waiting("experts are awaited", on=tuple(now_training))
     own = s.view.latest_expert(s.me)
@@ -160,7 +160,7 @@ def _audited_experts(
     silent = tuple(
         key
         for key in unaudited(s.view, audited)
-        if key != s.me and key not in without and not s.late(Duty(key, "audit", audited))
+        if key != s.me and key not in without and not s.suspected(Duty(key, "audit", audited))
     )
     if silent:
         return Waiting("the experts' audits are awaited", on=silent)
@@ -193,7 +193,7 @@ def duties(s: Situation, phase: Phase) -> list[Duty]:
     found: list[Duty] = []
     leader = s.view.last_leader(phase.round)
     if phase.stage in ("local", "refine"):
-        found += [Duty(key, "train", phase.round) for key in turn(s.view, phase, s.late)]
+        found += [Duty(key, "train", phase.round) for key in turn(s.view, phase, s.suspected)]
     elif phase.stage == "distil" and leader is not None:
         found.append(Duty(leader.author, "lead", leader.body.term))
     if (audited := audited_round(s.view, phase)) is not None:

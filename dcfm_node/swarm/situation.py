@@ -8,7 +8,7 @@ from dcfm_node.records.entries import Checkpoint, Expert, Snapshot, Student
 from dcfm_node.swarm.effects import Work
 from dcfm_node.swarm.election import Booth
 from dcfm_node.swarm.liveness import Duty
-from dcfm_node.swarm.rounds import Late, current_phase
+from dcfm_node.swarm.rounds import Suspected, current_phase
 from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.view import View
 
@@ -24,8 +24,8 @@ class Situation:
 
     Attributes:
         held: digests of the snapshots on this node's disk that passed every check.
-        late: whether a silo made no progress for `policy.stall_s`; never this node itself.
-        gone: whether a silo showed no sign of life for as long; never this node itself.
+        suspected: whether a silo made no progress for `policy.stall_s`; never this node itself.
+        failed: whether a silo showed no sign of life for as long; never this node itself.
         lost: whether a snapshot, by digest, was not delivered by anyone for as long.
         undelivered: whether what a silo published for a round or term was not, by any digest.
         booth: what an election depends on.
@@ -38,8 +38,8 @@ class Situation:
     view: View
     me: bytes
     held: Set[bytes]
-    late: Late
-    gone: Callable[[bytes], bool]
+    suspected: Suspected
+    failed: Callable[[bytes], bool]
     lost: Callable[[bytes], bool]
     undelivered: Callable[[Duty], bool]
     booth: Booth
@@ -64,7 +64,7 @@ def is_lost(s: Situation, student: Said[Student]) -> bool:
     if is_refused(s, student):
         return True
     late = s.lost(digest) or s.undelivered(Duty(student.author, "student", student.body.term))
-    return digest not in s.held and (s.gone(student.author) or late)
+    return digest not in s.held and (s.failed(student.author) or late)
 
 
 def is_usable(s: Situation, said: Said[Expert]) -> bool:
@@ -142,7 +142,7 @@ def averaged_round(s: Situation) -> int | None:
     """FedFlow: the round whose experts this node averages next, while others may be past it."""
     if s.view.manifest.method.name != "fedflow":
         return None
-    phase = current_phase(s.view, s.late)
+    phase = current_phase(s.view, s.suspected)
     behind = phase.stage == "refine" and s.me in s.view.missing(phase.round)
     return phase.round - 1 if behind else None
 
@@ -151,7 +151,7 @@ def checkpoints_at_hand(s: Situation) -> Sequence[Said[Checkpoint]]:
     """How far the student is that is being distilled, also while one is distilled again; the newest
     first. Of a size that their tensors can have: weights, their average and two moments, each as
     large as a teacher."""
-    phase, newest = current_phase(s.view, s.late), s.view.newest_student()
+    phase, newest = current_phase(s.view, s.suspected), s.view.newest_student()
     round_ = phase.round if phase.stage == "distil" else None
     if newest is not None and is_lost(s, newest):
         round_ = newest.body.round
@@ -183,6 +183,6 @@ def resumable(s: Situation, teachers: Sequence[bytes], led_s: float) -> bytes | 
         digest = said.body.snapshot.digest
         if digest in s.held and not s.lost(digest):
             return digest
-        if patient and said is found[0] and not (s.lost(digest) or s.gone(said.author)):
+        if patient and said is found[0] and not (s.lost(digest) or s.failed(said.author)):
             return Waiting("how far the last leader came is on its way", on=(said.author,))
     return None

@@ -75,7 +75,7 @@ def test_a_run_quietly_trains_on_5_of_7_sites() -> None:
         run = Run(7, participation=participation)
         run.publish_experts(0, but=(2, 5))
         absent = [run.keys[2], run.keys[5]]
-        plan = situation(run, late=lambda duty, absent=absent: duty.silo in absent)
+        plan = situation(run, suspected=lambda duty, absent=absent: duty.silo in absent)
         if participation == "strict":
             step = next_step(plan)
             assert step.phase == Phase("local", 0)

@@ -239,7 +239,7 @@ def test_experts_are_audited_before_they_teach_and_the_others_waited_for() -> No
     run.authors[1].say(Audit(round=0, scores=()))
     waiting = next_step(situation(run)).action
     assert waiting == Waiting("the experts' audits are awaited", on=(run.keys[2],))
-    late = situation(run, late=lambda duty: duty.task == "audit")
+    late = situation(run, suspected=lambda duty: duty.task == "audit")
     assert isinstance(next_step(late).action, Distil)
 
 
@@ -377,7 +377,7 @@ def test_a_student_that_a_quorum_cannot_load_is_none_and_another_is_elected() ->
         )
     assert not run.view().valid_students()
     # Its leader may distil again, as long as it is not late.
-    step = next_step(situation(run, booth=replace(booth(run), late=lambda duty: True)))
+    step = next_step(situation(run, booth=replace(booth(run), suspected=lambda duty: True)))
     assert step.phase.stage == "distil" and isinstance(step.action, Vote)
 
 

@@ -25,17 +25,17 @@ def test_only_newer_heartbeats_count() -> None:
 def test_nobody_is_late_before_it_is_waited_for() -> None:
     alive = liveness()
     alive.hear(SILO.heartbeat(1), 0.0)
-    assert not alive.late(DUTY, 1e6)
+    assert not alive.suspected(DUTY, 1e6)
     alive.wait_for(DUTY, 1e6)
-    assert not alive.late(DUTY, 1e6 + 60.0)
-    assert alive.late(DUTY, 1e6 + 60.1)
+    assert not alive.suspected(DUTY, 1e6 + 60.0)
+    assert alive.suspected(DUTY, 1e6 + 60.1)
 
 
 def test_the_clock_of_a_duty_starts_once() -> None:
     alive = liveness()
     alive.wait_for(DUTY, 0.0)
     alive.wait_for(DUTY, 50.0)
-    assert alive.late(DUTY, 60.1)
+    assert alive.suspected(DUTY, 60.1)
 
 
 def test_progress_keeps_the_slow_from_being_late_and_mere_heartbeats_do_not() -> None:
@@ -43,27 +43,27 @@ def test_progress_keeps_the_slow_from_being_late_and_mere_heartbeats_do_not() ->
     alive.wait_for(DUTY, 0.0)
     alive.hear(SILO.heartbeat(1, done=1), 0.0)
     alive.hear(SILO.heartbeat(2, done=2), 50.0)
-    assert not alive.late(DUTY, 110.0)
+    assert not alive.suspected(DUTY, 110.0)
     alive.hear(SILO.heartbeat(3, done=2), 109.0)
-    assert alive.late(DUTY, 110.1)
+    assert alive.suspected(DUTY, 110.1)
     alive.moved(SILO.key, 111.0)
-    assert not alive.late(DUTY, 112.0)
+    assert not alive.suspected(DUTY, 112.0)
 
 
 def test_gone_is_silent_as_well_as_still() -> None:
     alive = liveness()
     alive.hear(SILO.heartbeat(1), 0.0)
     alive.hear(SILO.heartbeat(2), 55.0)
-    assert not alive.gone(SILO.key, 115.0)
-    assert alive.gone(SILO.key, 115.1)
+    assert not alive.failed(SILO.key, 115.0)
+    assert alive.failed(SILO.key, 115.1)
 
 
 def test_silence_counts_from_this_nodes_own_start() -> None:
     alive = liveness()
     alive.start(1_000.0)
     alive.start(1_030.0)
-    assert not alive.gone(SILO.key, 1_060.0)
-    assert alive.gone(SILO.key, 1_060.1)
+    assert not alive.failed(SILO.key, 1_060.0)
+    assert alive.failed(SILO.key, 1_060.1)
 
 
 def test_falling_back_and_rising_again_is_no_progress() -> None:
@@ -73,9 +73,9 @@ def test_falling_back_and_rising_again_is_no_progress() -> None:
     for counter in range(1, 12):
         alive.hear(SILO.heartbeat(counter, done=counter % 2), 10.0 * counter)
     assert alive.signs[SILO.key].moved_at == 10.0
-    assert alive.late(DUTY, 70.1)
+    assert alive.suspected(DUTY, 70.1)
     alive.hear(SILO.heartbeat(12, done=2), 120.0)
-    assert not alive.late(DUTY, 180.0)
+    assert not alive.suspected(DUTY, 180.0)
 
 
 def test_a_duty_ends_however_busy_its_silo_seems() -> None:
@@ -84,16 +84,16 @@ def test_a_duty_ends_however_busy_its_silo_seems() -> None:
     for minute in range(1, 62):
         alive.hear(SILO.heartbeat(minute, done=minute), 60.0 * minute)
         alive.moved(SILO.key, 60.0 * minute)
-        assert alive.late(DUTY, 60.0 * minute) is (minute > 60)
+        assert alive.suspected(DUTY, 60.0 * minute) is (minute > 60)
     later = Duty(SILO.key, "train", 1)
     alive.wait_for(later, 3_660.0)
-    assert not alive.late(later, 3_660.0), "the next duty has its own clock"
+    assert not alive.suspected(later, 3_660.0), "the next duty has its own clock"
 
 
 def test_a_snapshot_that_is_on_its_way_is_late_by_its_own_bound_alone() -> None:
     alive, awaited = liveness(), Duty(SILO.key, "expert", 0)
     alive.wait_for(awaited, 0.0)
-    assert [alive.late(awaited, at) for at in (3_599.0, 3_601.0)] == [False, True]
+    assert [alive.suspected(awaited, at) for at in (3_599.0, 3_601.0)] == [False, True]
 
 
 def test_what_is_remembered_of_progress_is_bounded() -> None:
