@@ -20,7 +20,7 @@ class Aside:
         me: this node's key.
 
     Attributes:
-        authors: whose records and beats are not taken in, whoever passes them on.
+        authors: whose records and heartbeats are not taken in, whoever passes them on.
         senders: who is not heard at all: the node fails on what it says of itself.
     """
 
@@ -37,10 +37,12 @@ class Aside:
         if not self.authors or not isinstance(message, Entries):
             return event
         kept = tuple(e for e in message.entries if self._entrys(e) not in self.authors)
-        beats = tuple(e for e in message.beats if self._beats(e) not in self.authors)
-        if not kept and not beats:
+        heartbeats = tuple(e for e in message.beats if self._heartbeats(e) not in self.authors)
+        if not kept and not heartbeats:
             return None
-        return Received(event.peer, message.model_copy(update={"entries": kept, "beats": beats}))
+        return Received(
+            event.peer, message.model_copy(update={"entries": kept, "beats": heartbeats})
+        )
 
     def parts(self, event: Event) -> Sequence[Received]:
         """A message in pieces by one author each, to find out by whom the bad one is."""
@@ -60,7 +62,7 @@ class Aside:
         that is this node itself."""
         message, author = part.message, None
         if isinstance(message, Entries):
-            author = self._entrys(*message.entries) or self._beats(*message.beats)
+            author = self._entrys(*message.entries) or self._heartbeats(*message.beats)
         if author == self._me:
             return None
         if author is not None:
@@ -72,8 +74,8 @@ class Aside:
     def _entrys(self, *envelopes: bytes) -> bytes | None:
         return _author(lambda: next(self._opener.entry(e).entry.author for e in envelopes))
 
-    def _beats(self, *envelopes: bytes) -> bytes | None:
-        return _author(lambda: next(self._opener.beat(e).beat.author for e in envelopes))
+    def _heartbeats(self, *envelopes: bytes) -> bytes | None:
+        return _author(lambda: next(self._opener.heartbeat(e).heartbeat.author for e in envelopes))
 
 
 def _author(opened: Callable[[], bytes]) -> bytes | None:

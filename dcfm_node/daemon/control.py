@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from dcfm_node.api.server import Answer
-from dcfm_node.daemon.bench import Bench
-from dcfm_node.daemon.courier import Courier
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.daemon.explain import explain, failing
 from dcfm_node.daemon.facts import journal_facts, student_facts, students_facts
+from dcfm_node.daemon.importer import BundleImporter
 from dcfm_node.daemon.network import Network
+from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.daemon.status import status
-from dcfm_node.daemon.training import Trainer
+from dcfm_node.daemon.supervisor import WorkerSupervisor
 from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import Withdraw, check_reason
@@ -43,15 +43,15 @@ class Control:
         clock: seconds, the daemon's own.
         put: takes an event for the swarm.
         kept: whether an entry is on the disk.
-        courier: imports bundles, and knows what they brought.
+        importer: imports bundles, and knows what they brought.
         earlier: gives the lineage of the run that this one continues.
         stop: begins to stop, with the grace in seconds that the present work gets.
     """
 
     node: Node
     network: Network
-    bench: Bench
-    trainer: Trainer
+    runner: JobRunner
+    supervisor: WorkerSupervisor
     snapshots: SnapshotStore
     disk: Disk
     own_troubles: Troubles
@@ -60,14 +60,14 @@ class Control:
     clock: Callable[[], float]
     put: Callable[[Event], None]
     kept: Callable[[Sealed], bool]
-    courier: Courier
+    importer: BundleImporter
     earlier: Callable[[], bytes | None]
     stop: Callable[[float], None]
 
     def handle(self, command: str, arguments: dict[str, Any]) -> Answer | Awaitable[Answer]:
         """Answer one command."""
         if command == "import":
-            return self.courier.take_in(Path(str(arguments.get("folder", ""))))
+            return self.importer.take_in(Path(str(arguments.get("folder", ""))))
         if command == "withdraw":
             return self._withdraw(arguments)
         handlers = {
@@ -88,34 +88,36 @@ class Control:
         troubles = [
             *self.disk.problems(),
             *self.own_troubles.problems(),
-            *self.trainer.problems(),
+            *self.supervisor.problems(),
             *failing(self.node),
-            *self.bench.problems(),
+            *self.runner.problems(),
             *self.ready.warnings,
             *self.network.problems(),
         ]
-        facts = status(self.node, self.clock(), troubles, self.courier.carried, self.network.ways())
+        facts = status(
+            self.node, self.clock(), troubles, self.importer.carried, self.network.ways()
+        )
         for silo in facts["silos"]:
             silo["refused"] = self._refused(silo)
-        if (idle := self.trainer.problems()) and self.node.work is not None:
+        if (idle := self.supervisor.problems()) and self.node.work is not None:
             facts["doing"]["why"] += f"; but {idle[0]}"
         return facts | {
             "uptime_s": round(self.clock() - self.started_at, 1),
             "bytes_sent": sum(sent for sent, _ in traffic),
             "bytes_received": sum(received for _, received in traffic),
             "troubles": self.own_troubles.facts(),
-            "peak_rss_mb": _peak_rss_mb(self.trainer.pid),
+            "peak_rss_mb": _peak_rss_mb(self.supervisor.pid),
             "worker": {
                 "device": self.ready.device,
-                "pid": self.trainer.pid,
-                "metrics": self.bench.metrics,
+                "pid": self.supervisor.pid,
+                "metrics": self.runner.metrics,
             },
             **self._strangers(),
         }
 
     def _peers(self, _: dict[str, Any]) -> dict[str, Any]:
         ways = self.network.ways()
-        facts = status(self.node, self.clock(), carried=self.courier.carried, ways=ways)
+        facts = status(self.node, self.clock(), carried=self.importer.carried, ways=ways)
         traffic = self.network.traffic()
         silos = [silo for silo in facts["silos"] if not silo["self"]]
         for silo in silos:

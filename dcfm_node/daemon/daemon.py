@@ -14,15 +14,14 @@ import structlog
 from dcfm_node import __version__
 from dcfm_node.api.client import SOCKET
 from dcfm_node.api.server import Answer, serve
-from dcfm_node.daemon.bench import Bench
-from dcfm_node.daemon.carriages import Carriages
 from dcfm_node.daemon.control import Control
-from dcfm_node.daemon.courier import Courier
 from dcfm_node.daemon.deltas import Deltas, restore
 from dcfm_node.daemon.disk import Disk, Said, open_journals
 from dcfm_node.daemon.executor import Executor
 from dcfm_node.daemon.forms import NETWORK, Form, Forms
 from dcfm_node.daemon.handling import Handling
+from dcfm_node.daemon.importer import BundleImporter
+from dcfm_node.daemon.imports import LastImports
 from dcfm_node.daemon.intake import Intake
 from dcfm_node.daemon.legacy import kept, legacy
 from dcfm_node.daemon.limits import (
@@ -37,8 +36,9 @@ from dcfm_node.daemon.limits import (
 )
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
+from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.daemon.status import starting
-from dcfm_node.daemon.training import Trainer
+from dcfm_node.daemon.supervisor import WorkerSupervisor
 from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.daemon.upkeep import look_after
 from dcfm_node.errors import Failed
@@ -79,7 +79,7 @@ class Daemon:
     """One node. `run` returns when it was stopped."""
 
     node: Node
-    bench: Bench
+    runner: JobRunner
     forms: Forms
     intake: Intake
     ready: Ready
@@ -116,7 +116,7 @@ class Daemon:
             broken=self._end,
             disk=self.disk,
         )
-        self.trainer = Trainer(
+        self.supervisor = WorkerSupervisor(
             Setup(
                 manifest=manifest_bytes(settings.manifest).hex(),
                 data=config.data,
@@ -155,11 +155,11 @@ class Daemon:
             run = run_id(self.settings.manifest)
             self.journals, said = open_journals(config.state / "journals.sqlite", run)
             stack.callback(self.journals.close)
-            self.carriages = Carriages(config.state / "bundles.json", run)
+            self.imports = LastImports(config.state / "bundles.json", run)
             self._inherited = legacy(self.settings)
             self.snapshots = SnapshotStore(config.state)
-            self.bench = Bench(
-                self.trainer,
+            self.runner = JobRunner(
+                self.supervisor,
                 self.snapshots,
                 config.state / "work",
                 put=self.put,
@@ -178,10 +178,10 @@ class Daemon:
             stack.callback((config.state / SOCKET).unlink, missing_ok=True)
             stack.callback(server.close)
             log.info("worker_starting", data=config.data.format)
-            self.ready = await self.trainer.start()
+            self.ready = await self.supervisor.start()
             self.forms = Forms(self.settings.manifest, self.ready, self.snapshots)
             self.intake = Intake(self.forms, self.troubles, node=lambda: self.node, put=self.put)
-            stack.push_async_callback(self.trainer.close)
+            stack.push_async_callback(self.supervisor.close)
             self.node = await self._first_node(said)
             await self.network.open(config, self.settings.keys, self.snapshots, stack, places)
             self._desk = self._control()
@@ -199,15 +199,15 @@ class Daemon:
     def _answer(self, command: str, arguments: dict[str, Any]) -> Answer | Awaitable[Answer]:
         if self._desk is None:
             name, manifest = self.settings.config.name, self.settings.manifest
-            return {"starting": starting(name, manifest, self.trainer.doing)}
+            return {"starting": starting(name, manifest, self.supervisor.doing)}
         return self._desk.handle(command, arguments)
 
     def _control(self) -> Control:
         return Control(
             node=self.node,
             network=self.network,
-            bench=self.bench,
-            trainer=self.trainer,
+            runner=self.runner,
+            supervisor=self.supervisor,
             snapshots=self.snapshots,
             disk=self.disk,
             own_troubles=self.troubles,
@@ -218,14 +218,14 @@ class Daemon:
             kept=lambda said: self.journals.holds(
                 self.node.run, said.entry.author, said.entry.seq, said.envelope
             ),
-            courier=Courier(
+            importer=BundleImporter(
                 node=self.node,
                 snapshots=self.snapshots,
                 folder=self.settings.config.state / "import",
                 handle=self._hand_in,
                 check=self.intake.check,
                 unfetch=self.network.unfetch,
-                carriages=self.carriages,
+                imports=self.imports,
             ),
             earlier=partial(earlier_lineage, self.settings.config.state, self.node.manifest),
             stop=self.stop,
@@ -288,7 +288,7 @@ class Daemon:
                 return
             event = heard
         if isinstance(event, LinkUp):
-            self.carriages.forget(self.settings.manifest.silo_name(event.peer))
+            self.imports.forget(self.settings.manifest.silo_name(event.peer))
         self._events.put_nowait(event)
 
     async def _hand_in(self, event: Event) -> None:
@@ -319,7 +319,7 @@ class Daemon:
         """From what is on the disk, as after a restart."""
         old, run = self.node, self.node.run
         self.executor.attempt(Cancel())
-        self.node = self._restored((*self.journals.load(run), self.journals.beats(run)))
+        self.node = self._restored((*self.journals.load(run), self.journals.heartbeats(run)))
         self.node.held |= old.held & self.snapshots.held()
         self._desk = self._control()
         for peer in old.exchange.linked():
@@ -340,9 +340,9 @@ class Daemon:
                 if doubtful := self.forms.doubtful(work, self.node.exchange.view):
                     self._spawn(self._start_checked(work, doubtful))
                 else:
-                    self.bench.start(work, self.node, self.ready.data)
+                    self.runner.start(work, self.node, self.ready.data)
             case Cancel():
-                self.bench.cancel()
+                self.runner.cancel()
             case Fetch(snapshot):
                 delta = self.node.exchange.view.deltas.get(snapshot.digest)
                 self.deltas.fetch(snapshot, delta)
@@ -359,7 +359,7 @@ class Daemon:
 
     def _on_worker(self, line: Line) -> None:
         try:
-            self.bench.hear(line)
+            self.runner.hear(line)
         except Exception as error:
             why = self.troubles.caught("hearing the worker", error)
             self.executor.attempt(Cancel())
@@ -371,7 +371,7 @@ class Daemon:
         try:
             flaw = await self.intake.doubt(doubtful)
             if not flaw and self.node.work == work:
-                self.bench.start(work, self.node, self.ready.data)
+                self.runner.start(work, self.node, self.ready.data)
         except Exception as error:
             flaw = self.troubles.caught("starting work", error)
         if flaw:

@@ -9,13 +9,13 @@ import structlog
 from dcfm_node.daemon.troubles import is_the_machines
 from dcfm_node.errors import Failed
 from dcfm_node.store.journals import Damaged, JournalStore, set_aside
-from dcfm_node.swarm.effects import Effect, Persist, PersistBeat, PersistFork
-from dcfm_node.wire.envelope import Sealed, SealedBeat
+from dcfm_node.swarm.effects import Effect, Persist, PersistFork, PersistHeartbeat
+from dcfm_node.wire.envelope import Sealed, SealedHeartbeat
 
 log = structlog.get_logger()
 
-Said = tuple[list[Sealed], list[tuple[Sealed, Sealed]], list[SealedBeat]]
-"""Entries in (author, seq) order, the pairs that prove forks, and the beats that tell of epochs."""
+Said = tuple[list[Sealed], list[tuple[Sealed, Sealed]], list[SealedHeartbeat]]
+"""Entries in (author, seq) order, pairs that prove forks, and the heartbeats that show epochs."""
 
 
 def open_journals(path: Path, run: bytes) -> tuple[JournalStore, Said]:
@@ -36,7 +36,7 @@ def open_journals(path: Path, run: bytes) -> tuple[JournalStore, Said]:
 def _load(path: Path, run: bytes) -> tuple[JournalStore, Said]:
     store = JournalStore(path)
     try:
-        return store, (*store.load(run), store.beats(run))
+        return store, (*store.load(run), store.heartbeats(run))
     except BaseException:
         store.close()
         raise
@@ -50,9 +50,11 @@ def write(store: JournalStore, run: bytes, effects: Sequence[Effect]) -> None:
             said = [effect.sealed for effect in effects if isinstance(effect, Persist)]
             rows = ((s.entry.author, s.entry.seq, s.envelope) for s in said)
             store.append_many(run, rows)
-        case PersistBeat():
-            beats = [effect.sealed for effect in effects if isinstance(effect, PersistBeat)]
-            store.keep_beats(run, [(b.beat.author, b.envelope) for b in beats])
+        case PersistHeartbeat():
+            heartbeats = [
+                effect.sealed for effect in effects if isinstance(effect, PersistHeartbeat)
+            ]
+            store.keep_heartbeats(run, [(b.heartbeat.author, b.envelope) for b in heartbeats])
         case _:
             for effect in effects:
                 if isinstance(effect, PersistFork):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from dcfm_node.swarm.effects import Distil, Examine, Score, Waiting, activity_of
+from dcfm_node.swarm.effects import AuditExperts, Distil, Score, Waiting, activity_of
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.rounds import missing_silos
 
@@ -38,7 +38,7 @@ def failing(node: Node) -> list[str]:
     if (found := node.failing) is None:
         return []
     often = f"{found.times} times in a row" if found.times > 1 else "once"
-    aside = any(found.hopeless(kind) for kind in (Distil, Score, Examine))
+    aside = any(found.hopeless(kind) for kind in (Distil, Score, AuditExperts))
     then = "is set aside" if aside else "is tried again"
     return [f"its work ({activity_of(found.work)}) failed {often} and {then}: {found.reason}"]
 

@@ -17,7 +17,7 @@ from dcfm_node.records.entries import Snapshot
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema
-from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
+from dcfm_node.swarm.effects import AuditExperts, Distil, Score, Train, Work
 from dcfm_node.swarm.view import View
 from dcfm_node.worker.messages import Ready
 
@@ -142,7 +142,7 @@ class Forms:
                 yield work.snapshot, self.of_student(view, work.student)
                 if work.reference is not None:
                     yield work.reference, NETWORK
-            case Examine():
+            case AuditExperts():
                 yield from ((digest, NETWORK) for _, _, digest in work.experts)
 
     def _schema(self, form: Form) -> Schema:

@@ -255,7 +255,7 @@ class Network:
         match event:
             case bulk.Fetched(digest):
                 self._arrived(digest)
-            case bulk.Progressed(digest, done, total):
+            case bulk.FetchProgressed(digest, done, total):
                 self._disk.accepted("snapshots")
                 self._moved(digest)
                 self._put(Downloading(done, total))

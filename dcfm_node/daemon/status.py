@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from dcfm_node import __version__
-from dcfm_node.daemon.carriages import NOTHING_CARRIED, Carriage
 from dcfm_node.daemon.explain import catching_up, explain
 from dcfm_node.daemon.facts import student_facts
+from dcfm_node.daemon.imports import NO_IMPORTS, LastImport
 from dcfm_node.daemon.problems import lacking, of_own_journal, rejected, unfounded
 from dcfm_node.net.peers import Failure, Way
 from dcfm_node.records.entries import Student
@@ -36,7 +36,7 @@ def status(
     node: Node,
     now: float,
     troubles: Sequence[str] = (),
-    carried: Mapping[str, Carriage] = NOTHING_CARRIED,
+    carried: Mapping[str, LastImport] = NO_IMPORTS,
     ways: Mapping[bytes, Mapping[str, Way]] = NO_WAYS,
 ) -> dict[str, Any]:
     """What the operator asks: where the run is, what this node does and why, who is missing.
@@ -113,8 +113,14 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
     view, me = node.exchange.view, key == node.me
     peer = node.exchange.peers.get(key)
     sign = node.exchange.liveness.signs.get(key)
-    own = node.exchange.own_beat
-    beat = own.beat if me and own is not None else sign.beat.beat if sign is not None else None
+    own = node.exchange.own_heartbeat
+    heartbeat = (
+        own.heartbeat
+        if me and own is not None
+        else sign.heartbeat.heartbeat
+        if sign is not None
+        else None
+    )
     expert, chain = view.latest_expert(key), node.exchange.journals.chains[key]
     published = chain[expert.seq] if expert is not None else None
     share = view.share(key)
@@ -126,10 +132,10 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
         "live": me or node.exchange.liveness.live(key, now),
         "heard_ago_s": 0.0 if me else round(now - sign.heard_at, 1) if sign else None,
         "moved_ago_s": 0.0 if me else round(now - sign.moved_at, 1) if sign else None,
-        "activity": beat.activity if beat is not None else None,
-        "round": beat.round if beat is not None else None,
-        "done": beat.done if beat is not None else None,
-        "total": beat.total if beat is not None else None,
+        "activity": heartbeat.activity if heartbeat is not None else None,
+        "round": heartbeat.round if heartbeat is not None else None,
+        "done": heartbeat.done if heartbeat is not None else None,
+        "total": heartbeat.total if heartbeat is not None else None,
         "joined": key in view.joins,
         "withdrawn": key in view.withdrawn,
         "late_s": None if me else _late(node, key, now),
@@ -155,7 +161,7 @@ def _silo(node: Node, name: str, key: bytes, now: float) -> dict[str, Any]:
 
 
 def _by_bundle(
-    node: Node, key: bytes, now: float, carried: Mapping[str, Carriage]
+    node: Node, key: bytes, now: float, carried: Mapping[str, LastImport]
 ) -> dict[str, Any]:
     """What last came of a silo by hand, and whether that is how it takes part."""
     found, sign = carried.get(node.manifest.silo_name(key)), node.exchange.liveness.signs.get(key)
@@ -189,7 +195,7 @@ def _late(node: Node, key: bytes, now: float) -> float | None:
     late = [
         now - since
         for duty, since in liveness.waiting.items()
-        if duty.silo == key and _awaited(node, duty) and liveness.late(duty, now)
+        if duty.silo == key and _awaited(node, duty) and liveness.suspected(duty, now)
     ]
     return round(max(late), 1) if late else None
 

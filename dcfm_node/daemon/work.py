@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dcfm_node.errors import Failed
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
+from dcfm_node.swarm.effects import AuditExperts, Distil, Score, Train, Work
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.canonical import pack, sha256
 from dcfm_node.wire.envelope import run_id
@@ -70,7 +70,7 @@ def job_for(
                 teachers=teachers((author, work.snapshot) for author in members),
                 reference=path(work.reference) if work.reference is not None else None,
             )
-        case Examine():
+        case AuditExperts():
             experts = teachers((author, digest) for author, _, digest in work.experts)
             return made(f"audit-{work.round}", work.experts, kind="audit", seed=0, teachers=experts)
 

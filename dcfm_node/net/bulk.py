@@ -21,7 +21,7 @@ from dcfm_node.net.carrier import (
     Crashed,
     Fetched,
     FetchFailed,
-    Progressed,
+    FetchProgressed,
     ServeFailed,
 )
 from dcfm_node.net.curve import Plane, RawSocket
@@ -40,8 +40,8 @@ __all__ = [
     "BulkEvent",
     "Crashed",
     "FetchFailed",
+    "FetchProgressed",
     "Fetched",
-    "Progressed",
     "ServeFailed",
 ]
 

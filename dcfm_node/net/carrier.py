@@ -7,9 +7,9 @@ from random import Random
 
 from dcfm_node.errors import PeerError
 from dcfm_node.net import frames as wire
-from dcfm_node.net.allowance import BulkAllowance
 from dcfm_node.net.frames import Buffer
 from dcfm_node.net.peers import Faulted, Flooded, Refused
+from dcfm_node.net.rate_limits import BulkLimiter
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm import transfer
 from dcfm_node.swarm.chunks import SnapshotFiles, chunk_count, chunk_hash
@@ -35,7 +35,7 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Progressed:
+class FetchProgressed:
     """How far a download is, at most every `PROGRESS_S`."""
 
     digest: bytes
@@ -77,7 +77,7 @@ class Crashed:
 
 BulkEvent = (
     Fetched
-    | Progressed
+    | FetchProgressed
     | BadPeer
     | Flooded
     | FetchFailed
@@ -123,7 +123,7 @@ class Carrier:
         self._retries: dict[bytes, float] = {}
         self._told: dict[bytes, float] = {}
         self._malformed: dict[bytes, None] = {}
-        self._allowances: dict[bytes, BulkAllowance] = {}
+        self._limiters: dict[bytes, BulkLimiter] = {}
 
     def due(self, now: float) -> float:
         """When `step` has something to do; `inf` while nothing is to be hashed or sent."""
@@ -164,10 +164,10 @@ class Carrier:
                 self._malformed[peer] = None
                 self._notify(BadPeer(peer, b"", str(error)))
             return
-        allowance = self._allowances.setdefault(peer, BulkAllowance(now))
-        if not allowance.take(isinstance(message, wire.Ask), now):
-            if allowance.dropped & (allowance.dropped - 1) == 0:  # not as often as it floods
-                self._notify(Flooded(peer, allowance.dropped))
+        limiter = self._limiters.setdefault(peer, BulkLimiter(now))
+        if not limiter.take(isinstance(message, wire.Ask), now):
+            if limiter.dropped & (limiter.dropped - 1) == 0:  # not as often as it floods
+                self._notify(Flooded(peer, limiter.dropped))
             return
         match message:
             case wire.Ask(digest):
@@ -266,7 +266,7 @@ class Carrier:
             return
         if digest in self._transfers and now - self._told.get(digest, -PROGRESS_S) >= PROGRESS_S:
             self._told[digest] = now
-            self._notify(Progressed(digest, *self._transfers.progress(digest)))
+            self._notify(FetchProgressed(digest, *self._transfers.progress(digest)))
 
     def _finish(self, digest: bytes, hashes: bytes, now: float) -> None:
         if digest in self._retries:  # the last chunk was not written
@@ -278,7 +278,7 @@ class Carrier:
             return
         size = self._snapshots[digest].size
         self._forget(digest)
-        self._notify(Progressed(digest, size, size))
+        self._notify(FetchProgressed(digest, size, size))
         self._notify(Fetched(digest))
 
     def _postpone(self, digest: bytes, error: Exception, now: float) -> None:

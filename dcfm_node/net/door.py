@@ -7,7 +7,7 @@ of 2^32 (libzmq 4.3.5): so few are held at once, and so few made, that none is e
 """
 
 from dcfm_node.net.peers import Crowd
-from dcfm_node.swarm.bucket import Bucket
+from dcfm_node.swarm.rate_limiter import RateLimiter
 
 LINKS_PER_S, LINKS_AT_ONCE = 1 / 3, 20.0
 """Handshakes that one key may make at a listener. An honest peer's dials are further apart."""
@@ -27,7 +27,7 @@ class Door:
         self._room = max(room, MIN_ROOM)
         self._waiting: dict[int, tuple[str, float]] = {}
         self._by_host: dict[str, dict[int, None]] = {}
-        self._buckets: dict[str, Bucket] = {}
+        self._limiters: dict[str, RateLimiter] = {}
         self._hung_up = 0
         self._hung_up_at: float | None = None
         self._starved_at: float | None = None
@@ -77,10 +77,10 @@ class Door:
 
     def admits(self, link_key: str, now: float) -> bool:
         """Whether the holder of an approved key may make another handshake now."""
-        bucket = self._buckets.setdefault(link_key, Bucket(LINKS_PER_S, LINKS_AT_ONCE, now))
-        if not bucket.holds(1.0, now):
+        limiter = self._limiters.setdefault(link_key, RateLimiter(LINKS_PER_S, LINKS_AT_ONCE, now))
+        if not limiter.holds(1.0, now):
             return False
-        bucket.tokens -= 1.0
+        limiter.tokens -= 1.0
         return True
 
     def crowd(self, now: float) -> Crowd:

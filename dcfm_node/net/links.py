@@ -6,7 +6,6 @@ from contextvars import copy_context
 
 import zmq
 
-from dcfm_node.net.allowance import Allowance
 from dcfm_node.net.curve import Plane, RawSocket
 from dcfm_node.net.dialer import Target
 from dcfm_node.net.mesh import TICK_S, Guests, Mesh
@@ -23,6 +22,7 @@ from dcfm_node.net.peers import (
     Up,
     Way,
 )
+from dcfm_node.net.rate_limits import LinkLimiter
 from dcfm_node.net.reach import background
 from dcfm_node.records.messages import MAX_MESSAGE_BYTES
 
@@ -83,7 +83,7 @@ class Links:
             guests=guests,
         )
         now = self._mesh.now()
-        self._allowances = {peer.id: Allowance(now) for peer in peers}
+        self._limiters = {peer.id: LinkLimiter(now) for peer in peers}
 
     @property
     def address(self) -> str | None:
@@ -127,10 +127,10 @@ class Links:
         self._mesh.close()
 
     def _deliver(self, peer_id: bytes, frames: list[zmq.Frame]) -> None:
-        allowance = self._allowances[peer_id]
-        if not allowance.take(sum(len(frame) for frame in frames), self._mesh.now()):
-            if allowance.dropped & (allowance.dropped - 1) == 0:  # not as often as it floods
-                self._notify(Flooded(peer_id, allowance.dropped))
+        limiter = self._limiters[peer_id]
+        if not limiter.take(sum(len(frame) for frame in frames), self._mesh.now()):
+            if limiter.dropped & (limiter.dropped - 1) == 0:  # not as often as it floods
+                self._notify(Flooded(peer_id, limiter.dropped))
             return
         # Longer or many-framed messages are not of this protocol; the sender gains nothing by them.
         if len(frames) == 1 and len(frames[0]) <= MAX_MESSAGE_BYTES:

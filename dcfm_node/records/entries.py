@@ -222,8 +222,8 @@ class Entry(Model):
     run: Digest
     author: Key
     epoch: Epoch
-    """Raised at every start of the author, by its beats: a chain of a higher epoch replaces a lost
-    tail."""
+    """Raised at every start of the author, by its heartbeats: a chain of a higher epoch replaces a
+    lost tail."""
     seq: Annotated[int, Field(ge=0, le=100_000)]
     prev: Digest
     """Digest of entry seq - 1; the run id for seq 0."""

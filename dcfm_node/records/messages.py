@@ -28,13 +28,13 @@ class Head(Model):
     """The seq at which the author is proven to have forked, or -1."""
 
 
-class Beat(Model):
+class Heartbeat(Model):
     """A node's signed sign of life; relayed, so that nodes without a direct link see each other."""
 
     run: Digest
     author: Key
     counter: Count
-    """Rises with every beat; a restarted node goes on above what its peers remember of it."""
+    """Rises with every heartbeat; a restarted node goes on above what its peers remember of it."""
     epoch: Epoch
     """Under which its author writes or is about to; 0 before it knows."""
     activity: Annotated[str, Field(max_length=32)]
@@ -62,12 +62,12 @@ class Sync(Model):
     version: Version
     heads: Annotated[dict[Key, Head], Field(max_length=MAX_SILOS)]
     beats: Annotated[dict[Key, tuple[Count, Epoch]], Field(max_length=MAX_SILOS)]
-    """Of every author: counter of the newest beat held, and the highest epoch on the disk."""
+    """Of every author: counter of the newest heartbeat held, and the highest epoch on the disk."""
     reply: bool
 
 
 class Entries(Model):
-    """Envelopes the receiver lacks: journal entries in chain order, and beats."""
+    """Envelopes the receiver lacks: journal entries in chain order, and heartbeats."""
 
     kind: Literal["entries"] = "entries"
     protocol: Protocol = PROTOCOL

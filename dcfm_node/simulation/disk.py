@@ -3,8 +3,8 @@
 import random
 from dataclasses import dataclass, field
 
-from dcfm_node.swarm.effects import Durable, Persist, PersistBeat, PersistFork
-from dcfm_node.wire.envelope import Sealed, SealedBeat
+from dcfm_node.swarm.effects import Durable, Persist, PersistFork, PersistHeartbeat
+from dcfm_node.wire.envelope import Sealed, SealedHeartbeat
 
 
 @dataclass
@@ -13,7 +13,7 @@ class Disk:
 
     Attributes:
         chains: what the store would restore, by author.
-        beats: of the highest epoch of each author.
+        heartbeats: of the highest epoch of each author.
         stored: digests of every entry that was ever written and not lost.
         held: snapshots, and since when.
         full: nothing can be written now.
@@ -21,7 +21,7 @@ class Disk:
 
     chains: dict[bytes, list[Sealed]] = field(default_factory=dict)
     forks: dict[bytes, tuple[Sealed, Sealed]] = field(default_factory=dict)
-    beats: dict[bytes, SealedBeat] = field(default_factory=dict)
+    heartbeats: dict[bytes, SealedHeartbeat] = field(default_factory=dict)
     stored: set[bytes] = field(default_factory=set)
     held: dict[bytes, float] = field(default_factory=dict)
     full: bool = False
@@ -29,15 +29,15 @@ class Disk:
 
     def persist(self, effect: Durable, now: float) -> None:
         """Put an entry at its place, instead of the author's tail from there on; a proof, and drop
-        the author's entries from there on; or a beat, instead of the author's one before."""
+        the author's entries from there on; or a heartbeat, instead of the author's one before."""
         self._log.append((now, effect))
         match effect:
             case Persist(sealed):
                 self._put(sealed)
             case PersistFork():
                 self._prove(effect)
-            case PersistBeat(beat):
-                self.beats[beat.beat.author] = beat
+            case PersistHeartbeat(heartbeat):
+                self.heartbeats[heartbeat.heartbeat.author] = heartbeat
 
     def entries(self) -> list[Sealed]:
         """Every author's in chain order."""
@@ -47,9 +47,9 @@ class Disk:
         """Pairs of entries that prove forks."""
         return list(self.forks.values())
 
-    def epochs(self) -> list[SealedBeat]:
-        """The beats kept."""
-        return list(self.beats.values())
+    def epochs(self) -> list[SealedHeartbeat]:
+        """The heartbeats kept."""
+        return list(self.heartbeats.values())
 
     def as_of(self, time: float) -> "Disk":
         """The disk as a backup of that time has it."""

@@ -33,7 +33,7 @@ class Host:
     wall_ms: int = WALL_MS
     slowness: float = 1.0
     counts: dict[bytes, int] = field(default_factory=dict)
-    """The highest beat of each silo that this process was seen to know."""
+    """The highest heartbeat of each silo that this process was seen to know."""
 
 
 def done(host: Host) -> bool:

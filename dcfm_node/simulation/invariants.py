@@ -8,12 +8,12 @@ from dcfm_node.simulation.ledger import RETAINED, K, weight
 from dcfm_node.simulation.trace import Concern
 from dcfm_node.simulation.world import World
 from dcfm_node.swarm.effects import (
+    AuditExperts,
     Distil,
     Durable,
     Effect,
-    Examine,
     Persist,
-    PersistBeat,
+    PersistHeartbeat,
     Received,
     Score,
     Send,
@@ -59,7 +59,7 @@ def check(world: World, key: bytes, effects: Sequence[Effect]) -> None:
     _one_leader_per_term(world, node)
     _no_fork(world, node)
     _bounded(world, node)
-    _beats_only_rise(world, key, node)
+    _heartbeats_only_rise(world, key, node)
     for sealed in world.unchecked:
         _speaks_once(world, sealed)
         if sealed.entry.author == key and key not in world.hostile:
@@ -85,13 +85,15 @@ def _durable_before_sent(world: World, key: bytes, effects: Sequence[Effect]) ->
     """SPEC 3.5.6."""
     volatile = {e.sealed.envelope for e in effects if isinstance(e, Persist)}
     unknown = {
-        e.sealed.beat.author: e.sealed.beat.epoch for e in effects if isinstance(e, PersistBeat)
+        e.sealed.heartbeat.author: e.sealed.heartbeat.epoch
+        for e in effects
+        if isinstance(e, PersistHeartbeat)
     }
     for effect in effects:
         if isinstance(effect, Persist):
             volatile.discard(effect.sealed.envelope)
-        elif isinstance(effect, PersistBeat):
-            unknown.pop(effect.sealed.beat.author, None)
+        elif isinstance(effect, PersistHeartbeat):
+            unknown.pop(effect.sealed.heartbeat.author, None)
         elif isinstance(effect, Send) and isinstance(effect.message, Sync):
             named = {author: effect.message.beats.get(author, (0, 0))[1] for author in unknown}
             early = [author for author, epoch in unknown.items() if named[author] >= epoch]
@@ -234,7 +236,7 @@ def _has_what_it_needs(world: World, key: bytes, work: Work) -> None:
             needed = [work.resume, *(digest for _, _, digest in work.teachers)]
         case Score():
             needed = [work.snapshot, work.reference]
-        case Examine():
+        case AuditExperts():
             needed = [digest for _, _, digest in work.experts]
     held = world.hosts[key].disk.held
     lacking = [digest for digest in needed if digest is not None and digest not in held]
@@ -248,12 +250,12 @@ def _has_what_it_needs(world: World, key: bytes, work: Work) -> None:
     _require(world, not believed, "lies count for nothing", what, [key])
 
 
-def _beats_only_rise(world: World, key: bytes, node: Node) -> None:
+def _heartbeats_only_rise(world: World, key: bytes, node: Node) -> None:
     """SPEC 4.6.1."""
     known, counts = world.hosts[key].counts, node.exchange.liveness.counters
     fell = [author for author, count in known.items() if counts.get(author, -1) < count]
     what = "a replayed sign of life was believed"
-    _require(world, not fell, "beats only rise", what, [key, *fell])
+    _require(world, not fell, "heartbeats only rise", what, [key, *fell])
     known.update(counts)
 
 

@@ -13,16 +13,16 @@ from dcfm_node.simulation.faults import Fault
 from dcfm_node.simulation.host import Host, fits, made_up_snapshot
 from dcfm_node.simulation.scenario import Scenario
 from dcfm_node.swarm.effects import (
+    AuditExperts,
     Checkpointed,
     Distil,
     Event,
-    Examine,
-    Progressed,
     Score,
     Train,
     Work,
     Worked,
     WorkFailed,
+    WorkProgressed,
 )
 
 ADOPT_S = (0.0, 2.0)
@@ -75,10 +75,10 @@ class Labour:
         world.at(world.now + seconds, partial(self._finish, key, number, work))
 
     def _seem_busy(self, key: bytes, number: int, done: int) -> None:
-        """Done one step, done none, done one: beats differ for ever, and nothing is published."""
+        """Report one step, none, one, and so on: heartbeats differ, nothing is ever published."""
         world = self._world
         if world.hosts[key].work == number and world.now < world.scenario.limit_s:
-            world.deliver(key, Progressed(done, 10))
+            world.deliver(key, WorkProgressed(done, 10))
             again = partial(self._seem_busy, key, number, 1 - done)
             world.at(world.now + BUSY_S, again)
 
@@ -86,7 +86,7 @@ class Labour:
         world, host = self._world, self._world.hosts[key]
         if host.work != number:
             return
-        world.deliver(key, Progressed(share, 10))
+        world.deliver(key, WorkProgressed(share, 10))
         checkpoints = world.manifest.method.checkpoint_steps > 0 and share in (3, 6)
         if isinstance(work, Distil) and checkpoints and host.work == number:
             world.deliver(key, Checkpointed(work, self._made(key, work, share), share))
@@ -117,7 +117,7 @@ class Labour:
             bad = (work.snapshot in world.spoilt) is not (key in world.spoilers)
             loss = 2 * world.manifest.policy.endorse_ratio if bad else 1.0
             world.deliver(key, Worked(work, None, {"holdout_loss": loss, "reference_loss": 1.0}))
-        elif isinstance(work, Examine):
+        elif isinstance(work, AuditExperts):
             peers = [author for author, _, _ in work.experts if author != key]
             scores = {author: {"joint": 0.0, "composed": 0.0} for author in peers}
             world.deliver(key, Worked(work, None, {}, scores))
@@ -158,6 +158,6 @@ def _of(work: Work) -> list[bytes]:
             return [author for author, _ in peers]
         case Distil(teachers=teachers):
             return [author for author, _, _ in teachers]
-        case Examine(experts=experts):
+        case AuditExperts(experts=experts):
             return [author for author, _, _ in experts]
     return []

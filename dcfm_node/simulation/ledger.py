@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from dcfm_node.records.entries import Body, Endorse, Lease, Refuse, Verdict, Vote
 from dcfm_node.records.messages import Entries
-from dcfm_node.swarm.effects import Effect, Persist, PersistBeat, PersistFork, Send
+from dcfm_node.swarm.effects import Effect, Persist, PersistFork, PersistHeartbeat, Send
 from dcfm_node.wire.envelope import Sealed
 
 K = 8
@@ -109,8 +109,8 @@ class Ledger:
                 case PersistFork(first, second) if first.entry.author in self.accounts:
                     size = len(first.envelope) + len(second.envelope)
                     self.accounts[first.entry.author].kept[node] += size
-                case PersistBeat(beat) if beat.beat.author in self.accounts:
-                    self.accounts[beat.beat.author].kept[node] += len(beat.envelope)
+                case PersistHeartbeat(heartbeat) if heartbeat.heartbeat.author in self.accounts:
+                    self.accounts[heartbeat.heartbeat.author].kept[node] += len(heartbeat.envelope)
                 case Send(peer, Entries() as message):
                     for envelope in message.entries:
                         if peer == asker:

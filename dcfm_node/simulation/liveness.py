@@ -1,8 +1,8 @@
 """The liveness phase: once faults have stopped, a sound core comes to its end, whatever the others
 are for ever (as in TigerBeetle's vopr.zig).
 
-Only terminal progress counts: a round that closed, a silo that is done. Beats, votes, records and
-downloads that go on for ever are no progress.
+Only terminal progress counts: a round that closed, a silo that is done. Heartbeats, votes, records
+and downloads that go on for ever are no progress.
 """
 
 from dcfm_node.simulation.invariants import ViolationError

@@ -24,8 +24,8 @@ def hashed(key: bytes, signature: bytes, data: bytes) -> bool:
     return signature == _signature(key, data)
 
 
-HASHED = opener(hashed, beats=32_768, entries=8_192)
-"""All simulated nodes share it, so that a thousand of them beat."""
+HASHED = opener(hashed, heartbeats=32_768, entries=8_192)
+"""All simulated nodes share it, so that a thousand of them heartbeat."""
 
 
 @lru_cache(maxsize=4)

@@ -30,8 +30,8 @@ from dcfm_node.swarm.effects import (
     LinkDown,
     LinkUp,
     Persist,
-    PersistBeat,
     PersistFork,
+    PersistHeartbeat,
     Received,
     Report,
     Send,
@@ -309,7 +309,7 @@ class World:
                 slowness = host.slowness * self.hosts[effect.peer].slowness
                 for delay in self.network.delays(self.faulty()):
                     self.at(self.now + slowness * delay, partial(self._arrive, key, effect))
-            case Persist() | PersistFork() | PersistBeat():
+            case Persist() | PersistFork() | PersistHeartbeat():
                 host.disk.persist(effect, self.now)
                 if isinstance(effect, Persist):
                     self._say(key, effect.sealed)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dcfm_node.errors import DiskError, Failed, PeerError
-from dcfm_node.wire.envelope import Sealed, SealedBeat, open_beat, open_entry
+from dcfm_node.wire.envelope import Sealed, SealedHeartbeat, open_entry, open_heartbeat
 
 SCHEMA_VERSION = 2
 APPLICATION_ID = 0x4443464D
@@ -46,7 +46,7 @@ class Damaged(Failed):
 
 
 class JournalStore:
-    """Entries by (run, author, seq), proofs of forks and beats by (run, author), settings by name.
+    """Entries by (run, author, seq); fork proofs and heartbeats by (run, author); named settings.
 
     Args:
         path: the database; made, with mode 0600, if it is not there.
@@ -95,8 +95,8 @@ class JournalStore:
             found = "SELECT envelope FROM entry WHERE run = ? AND author = ? AND seq = ?"
             return bool(self._db.execute(found, of).fetchone() == (envelope,))
 
-    def beats(self, run: bytes) -> list[SealedBeat]:
-        """The beats kept, in author order, verified."""
+    def heartbeats(self, run: bytes) -> list[SealedHeartbeat]:
+        """The heartbeats kept, in author order, verified."""
         found = []
         with self._explained():
             rows = self._db.execute(
@@ -104,15 +104,15 @@ class JournalStore:
             )
             for author, envelope in rows:
                 try:
-                    sealed = open_beat(envelope)
+                    sealed = open_heartbeat(envelope)
                 except PeerError as error:
                     raise self._damaged(error) from error
-                if (sealed.beat.run, sealed.beat.author) != (run, author):
-                    raise self._damaged("a beat is in a wrong place")
+                if (sealed.heartbeat.run, sealed.heartbeat.author) != (run, author):
+                    raise self._damaged("a heartbeat is in a wrong place")
                 found.append(sealed)
         return found
 
-    def keep_beats(self, run: bytes, items: Iterable[tuple[bytes, bytes]]) -> None:
+    def keep_heartbeats(self, run: bytes, items: Iterable[tuple[bytes, bytes]]) -> None:
         """Keep each (author, envelope) in place of the author's one before, all or none."""
         with self._transaction() as db:
             rows = ((run, author, envelope) for author, envelope in items)

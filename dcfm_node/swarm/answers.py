@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from dcfm_node.records.entries import Entry
 from dcfm_node.records.messages import MAX_ENTRIES, MAX_ENTRIES_BYTES, Head
-from dcfm_node.swarm.bucket import Bucket
 from dcfm_node.swarm.journal import Journals
+from dcfm_node.swarm.rate_limiter import RateLimiter
 from dcfm_node.wire.envelope import Sealed
 
 BYTES_PER_S, BYTES_AT_ONCE = 256.0 * 2**10, 8.0 * 2**20
@@ -23,32 +23,34 @@ class Answers:
     """What each peer may still have of this node, and from where on it is sent."""
 
     journals: Journals
-    _bytes: dict[bytes, Bucket] = field(default_factory=dict)
-    _asks: dict[bytes, Bucket] = field(default_factory=dict)
-    _greetings: dict[bytes, Bucket] = field(default_factory=dict)
+    _bytes: dict[bytes, RateLimiter] = field(default_factory=dict)
+    _asks: dict[bytes, RateLimiter] = field(default_factory=dict)
+    _greetings: dict[bytes, RateLimiter] = field(default_factory=dict)
     _resent: dict[tuple[bytes, bytes], int] = field(default_factory=dict)
     """By peer and author, from where to send on a chain whose end differs there."""
 
     def may_ask(self, peer: bytes, now: float) -> bool:
         """Whether a question of a peer is answered, at `now` in seconds; else it asks again."""
-        return self._asks.setdefault(peer, Bucket(ASKS_PER_S, ASKS_AT_ONCE, now)).take(1.0, now)
+        return self._asks.setdefault(peer, RateLimiter(ASKS_PER_S, ASKS_AT_ONCE, now)).take(
+            1.0, now
+        )
 
     def may_greet(self, peer: bytes, now: float) -> bool:
         """Whether a peer whose link came up is told what is held: not as often as it may do so."""
-        bucket = self._greetings.setdefault(peer, Bucket(ASKS_PER_S, ASKS_AT_ONCE, now))
-        return bucket.take(1.0, now)
+        limiter = self._greetings.setdefault(peer, RateLimiter(ASKS_PER_S, ASKS_AT_ONCE, now))
+        return limiter.take(1.0, now)
 
     def entries(self, peer: bytes, lacking: Iterable[Sealed], now: float) -> tuple[bytes, ...]:
         """Envelopes of it, as much as a message bears and as that peer may still be sent: it asks
         again for the rest."""
-        bucket = self._bytes.setdefault(peer, Bucket(BYTES_PER_S, BYTES_AT_ONCE, now))
-        if not bucket.holds(MAX_ENTRIES_BYTES, now):
+        limiter = self._bytes.setdefault(peer, RateLimiter(BYTES_PER_S, BYTES_AT_ONCE, now))
+        if not limiter.holds(MAX_ENTRIES_BYTES, now):
             return ()
         rest = iter(lacking)
         if (first := next(rest, None)) is None:
             return ()
         found, _ = as_many_as_fit(first, rest)
-        bucket.tokens -= sum(map(len, found))
+        limiter.tokens -= sum(map(len, found))
         return found
 
     def lacking(self, peer: bytes, heads: Mapping[bytes, Head]) -> Iterator[Sealed]:

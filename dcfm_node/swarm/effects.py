@@ -6,7 +6,7 @@ from typing import Literal
 
 from dcfm_node.records.entries import Cause, Delta, Snapshot
 from dcfm_node.records.messages import Head, Message
-from dcfm_node.wire.envelope import Sealed, SealedBeat
+from dcfm_node.wire.envelope import Sealed, SealedHeartbeat
 
 # Work that a node can be doing
 
@@ -69,7 +69,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Examine:
+class AuditExperts:
     """Score the experts of a round on this silo's private hold-out data, before they serve.
 
     Attributes:
@@ -81,7 +81,7 @@ class Examine:
     experts: tuple[tuple[bytes, bytes, bytes], ...]
 
 
-Work = Train | Distil | Score | Examine
+Work = Train | Distil | Score | AuditExperts
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Waiting:
 
 
 def activity_of(work: Work) -> str:
-    """The word for a work in beats, logs and status."""
+    """The word for a work in heartbeats, logs and status."""
     match work:
         case Train():
             return work.stage
@@ -102,7 +102,7 @@ def activity_of(work: Work) -> str:
             return "distil"
         case Score():
             return "score"
-        case Examine():
+        case AuditExperts():
             return "audit"
 
 
@@ -195,7 +195,7 @@ class Misbehaved:
 
 
 @dataclass(frozen=True, slots=True)
-class Progressed:
+class WorkProgressed:
     """The worker moved, in steps."""
 
     done: int
@@ -221,7 +221,7 @@ class Checkpointed:
 
 @dataclass(frozen=True, slots=True)
 class Worked:
-    """The worker finished: a snapshot for Train and Distil, metrics for all but Examine, which
+    """The worker finished: a snapshot for Train and Distil, metrics for all but AuditExperts, which
     gives scores by silo."""
 
     work: Work
@@ -262,7 +262,7 @@ Event = (
     | Gone
     | Unfit
     | Misbehaved
-    | Progressed
+    | WorkProgressed
     | Downloading
     | Checkpointed
     | Worked
@@ -295,10 +295,10 @@ class PersistFork:
 
 
 @dataclass(frozen=True, slots=True)
-class PersistBeat:
-    """Keep a beat durably, in place of its author's of a lower epoch."""
+class PersistHeartbeat:
+    """Keep a heartbeat durably, in place of its author's of a lower epoch."""
 
-    sealed: SealedBeat
+    sealed: SealedHeartbeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +345,6 @@ class Report:
     level: Literal["info", "warning", "error"] = "info"
 
 
-Durable = Persist | PersistFork | PersistBeat
+Durable = Persist | PersistFork | PersistHeartbeat
 """What must be on the disk before the next effect."""
 Effect = Durable | Send | Start | Cancel | Fetch | Unfetch | Drop | Report

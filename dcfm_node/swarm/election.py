@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from dcfm_node.records.base import MAX_TERM
 from dcfm_node.records.entries import Lease, Vote
 from dcfm_node.swarm.liveness import Duty
-from dcfm_node.swarm.rounds import Late
+from dcfm_node.swarm.rounds import Suspected
 from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.canonical import sha256
@@ -87,7 +87,7 @@ class Booth:
     Attributes:
         candidates: live nodes that said they can distil, this node included if it can.
         quorate: whether a quorum is in sight.
-        late: whether a leader made no progress for `policy.stall_s`; never this node itself.
+        suspected: whether a leader made no progress for `policy.stall_s`; never this node itself.
         stand: where this node stands in the election for a round, above a leader's term.
         timeout: how long this node stays in the first term, in seconds.
         not_before: the first term this node may vote in: it may have voted in earlier ones and
@@ -98,7 +98,7 @@ class Booth:
     me: bytes
     candidates: Callable[[], Sequence[bytes]]
     quorate: Callable[[], bool]
-    late: Late
+    suspected: Suspected
     stand: Callable[[int, int], Stand]
     timeout: float
     not_before: int
@@ -125,7 +125,7 @@ def next_move(view: View, round_: int, booth: Booth) -> Vote | Lease | Lead | Aw
     if leader is not None and not _void(view, leader, booth.me):
         if leader.author == booth.me:
             return Lead(ruled, leader.digest)
-        if not booth.late(Duty(leader.author, "lead", ruled)):
+        if not booth.suspected(Duty(leader.author, "lead", ruled)):
             return Await("the elected node distils", on=leader.author)
     stand = booth.stand(round_, ruled)
     if stand.move(view, booth.timeout, booth.now):
@@ -176,7 +176,7 @@ def _vote(view: View, term: int, round_: int, booth: Booth) -> Vote | Await:
         return Await("no live node can distil")
     tally = view.ballots.tally(term, round_)
     swayed = len(view.manifest.roster) - view.manifest.quorum
-    # Records, not beats, say who is free: all voters see them alike, so that votes do not split.
+    # Records, not heartbeats, say who is free: all voters see the same, so votes do not split.
     attempt = view.ballots.attempts(round_, below=term)
     blamed, training, tried = view.blamed(round_), view.missing(round_), view.led(round_)
 

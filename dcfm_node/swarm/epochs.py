@@ -1,20 +1,20 @@
-"""Epochs that this node's disk knows (SPEC 4.6.4): of every author, the beat with the highest.
+"""Epochs that this node's disk knows (SPEC 4.6.4): of every author, the heartbeat with the highest.
 
-The signed beat is kept and not its epoch alone, so that it can be passed on to peers that lost
+The signed heartbeat is kept and not its epoch alone, so that it can be passed on to peers that lost
 theirs, and shown to an author that lost its own.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from dcfm_node.wire.envelope import SealedBeat
+from dcfm_node.wire.envelope import SealedHeartbeat
 
 
 @dataclass
 class Epochs:
-    """By author, the beat of the highest epoch that was taken in."""
+    """By author, the heartbeat of the highest epoch that was taken in."""
 
-    kept: dict[bytes, SealedBeat] = field(default_factory=dict)
+    kept: dict[bytes, SealedHeartbeat] = field(default_factory=dict)
     _risen: set[bytes] = field(default_factory=set)
     """Authors whose epoch rose since the last `breathe`."""
 
@@ -25,25 +25,27 @@ class Epochs:
     def of(self, author: bytes) -> int:
         """The highest epoch of an author; 0 where none is known."""
         known = self.kept.get(author)
-        return known.beat.epoch if known is not None else 0
+        return known.heartbeat.epoch if known is not None else 0
 
-    def take(self, beats: Iterable[SealedBeat], me: bytes | None = None) -> list[SealedBeat]:
-        """Take beats in; those that must now reach the disk, one an author at most.
+    def take(
+        self, heartbeats: Iterable[SealedHeartbeat], me: bytes | None = None
+    ) -> list[SealedHeartbeat]:
+        """Take heartbeats in; those that must now reach the disk, one an author at most.
 
         Args:
             me: this node itself, whose every epoch is on its disk before it is told.
         """
-        risen: dict[bytes, SealedBeat] = {}
-        for sealed in beats:
-            author = sealed.beat.author
-            if sealed.beat.epoch <= self.of(author):
+        risen: dict[bytes, SealedHeartbeat] = {}
+        for sealed in heartbeats:
+            author = sealed.heartbeat.author
+            if sealed.heartbeat.epoch <= self.of(author):
                 continue
             if author == me or author in risen or author not in self._risen:
                 self.kept[author] = risen[author] = sealed
         self._risen |= risen.keys()
         return list(risen.values())
 
-    def unknown_to(self, theirs: Mapping[bytes, tuple[int, int]]) -> list[SealedBeat]:
+    def unknown_to(self, theirs: Mapping[bytes, tuple[int, int]]) -> list[SealedHeartbeat]:
         """Those whose epochs are above what a peer's `sync` names."""
         kept = self.kept.items()
-        return [s for author, s in kept if theirs.get(author, (0, 0))[1] < s.beat.epoch]
+        return [s for author, s in kept if theirs.get(author, (0, 0))[1] < s.heartbeat.epoch]

@@ -13,8 +13,8 @@ from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.manifest import MAX_SILOS, Manifest
 from dcfm_node.records.messages import (
-    Beat,
     Entries,
+    Heartbeat,
     Message,
     Mismatch,
     Sync,
@@ -25,8 +25,8 @@ from dcfm_node.swarm.effects import (
     Effect,
     Foreign,
     Persist,
-    PersistBeat,
     PersistFork,
+    PersistHeartbeat,
     Report,
     Send,
 )
@@ -41,10 +41,10 @@ from dcfm_node.wire.envelope import (
     OPENER,
     Opener,
     Sealed,
-    SealedBeat,
+    SealedHeartbeat,
     Signs,
     entry_digest,
-    seal_beat,
+    seal_heartbeat,
 )
 
 EMPTY_ANSWERS = 8
@@ -65,7 +65,7 @@ class Exchange:
     recovery: Recovery
     opener: Opener = OPENER
     epochs: Epochs = field(default_factory=Epochs)
-    own_beat: SealedBeat | None = None
+    own_heartbeat: SealedHeartbeat | None = None
     malformed: dict[bytes, str] = field(default_factory=dict)
     """What a peer sent that could not be opened, the last of each: it relays only what it opened
     itself, so that it is its own."""
@@ -94,17 +94,17 @@ class Exchange:
         return cls(manifest, me, Journals(manifest), liveness, peers, recovery, opener)
 
     def restore(
-        self, entries: Iterable[Sealed], forks: Proofs, beats: Iterable[SealedBeat] = ()
+        self, entries: Iterable[Sealed], forks: Proofs, heartbeats: Iterable[SealedHeartbeat] = ()
     ) -> None:
-        """Take in what the store kept. Its beats tell of epochs, and are no signs of life now."""
+        """Take in what the store kept. Its heartbeats show epochs, not that anybody is alive."""
         for sealed in entries:
             self.journals.offer(sealed)
         for first, second in forks:
             self.journals.mark_fork(first, second)
-        self._know_epochs(list(beats))
+        self._know_epochs(list(heartbeats))
         for author, kept in self.epochs.kept.items():
             # What tells of an epoch is no sign of life, also where a peer tells it once more.
-            self.liveness.counters.setdefault(author, kept.beat.counter)
+            self.liveness.counters.setdefault(author, kept.heartbeat.counter)
         self._view = None
         self.restored = len(self.journals.chains[self.me])
         self.usurped = self.me in self.journals.forks
@@ -130,11 +130,11 @@ class Exchange:
         message = self.sync(reply=True)
         return [Send(peer, message) for peer in chosen]
 
-    def beat(
+    def heartbeat(
         self, signer: Signs, *, activity: str, round_: int, done: int, total: int, ready: bool
     ) -> None:
         """Make this node's next sign of life."""
-        beat = Beat(
+        heartbeat = Heartbeat(
             run=self.journals.run,
             author=self.me,
             counter=self.recovery.next_count(self.own_count),
@@ -145,19 +145,19 @@ class Exchange:
             total=total,
             ready=ready,
         )
-        self.own_beat = seal_beat(beat, signer)
+        self.own_heartbeat = seal_heartbeat(heartbeat, signer)
 
     def sync(self, *, reply: bool) -> Sync:
         """What this node holds."""
         counts = {**self.liveness.counters, self.me: self.own_count}
         known = dict.fromkeys((*counts, *self.epochs.kept))
-        beats = {author: (counts.get(author, 0), self.epochs.of(author)) for author in known}
+        heartbeats = {author: (counts.get(author, 0), self.epochs.of(author)) for author in known}
         return Sync.model_construct(  # our own state needs no validation; every peer validates it
             kind="sync",
             run=self.journals.run,
             version=__version__,
             heads=self.journals.heads(),
-            beats=beats,
+            beats=heartbeats,
             reply=reply,
         )
 
@@ -177,8 +177,8 @@ class Exchange:
 
     @property
     def own_count(self) -> int:
-        """Of this node's newest beat; 0 before the first."""
-        return self.own_beat.beat.counter if self.own_beat is not None else 0
+        """Of this node's newest heartbeat; 0 before the first."""
+        return self.own_heartbeat.heartbeat.counter if self.own_heartbeat is not None else 0
 
     def ahead(self) -> list[bytes]:
         """Peers that say they hold more of this node's journal than it does itself."""
@@ -210,11 +210,13 @@ class Exchange:
         return [*report, *(self._announce() if begun else [])]
 
     def _announce(self) -> list[Effect]:
-        """Tell every linked peer of our newest beat, and ask what it holds."""
-        beats = [self.own_beat] if self.own_beat is not None else []
-        kept = self._know_epochs(beats)
+        """Tell every linked peer of our newest heartbeat, and ask what it holds."""
+        heartbeats = [self.own_heartbeat] if self.own_heartbeat is not None else []
+        kept = self._know_epochs(heartbeats)
         told = Entries(
-            run=self.journals.run, entries=(), beats=tuple(beat.envelope for beat in beats)
+            run=self.journals.run,
+            entries=(),
+            beats=tuple(heartbeat.envelope for heartbeat in heartbeats),
         )
         both = (told, self.sync(reply=True))
         return [*kept, *(Send(peer, message) for peer in self.linked() for message in both)]
@@ -259,15 +261,15 @@ class Exchange:
         effects: list[Effect] = []
         if not self.answers.may_ask(peer, now):
             return effects
-        beats = self._beats_unknown_to(sync.beats, now)
-        effects += self._answer(peer, self.answers.lacking(peer, sync.heads), beats, now)
+        heartbeats = self._heartbeats_unknown_to(sync.beats, now)
+        effects += self._answer(peer, self.answers.lacking(peer, sync.heads), heartbeats, now)
         if sync.reply:
             effects.append(Send(peer, self.sync(reply=False)))
         return effects
 
     def _on_entries(self, peer: bytes, message: Entries, now: float) -> list[Effect]:
         # All are opened before any is applied: what was folded in must reach the disk.
-        beats = [self.opener.beat(envelope) for envelope in message.beats]
+        heartbeats = [self.opener.heartbeat(envelope) for envelope in message.beats]
         once = dict.fromkeys(message.entries)
         fresh = (e for e in once if entry_digest(e) not in self.journals.known)
         entries = [self.opener.entry(envelope) for envelope in fresh]
@@ -276,11 +278,13 @@ class Exchange:
         if why := next(filter(None, map(self.journals.flaw, entries)), ""):
             raise PeerError(f"sent an entry that does not fit the run: {why}")
         members, run = self.journals.chains, self.journals.run
-        beats = [b for b in beats if b.beat.author in members and b.beat.run == run]
-        effects: list[Effect] = [*self._know_epochs(beats)]
-        for beat in beats:
-            if beat.beat.author != self.me:
-                self.liveness.hear(beat, now)
+        heartbeats = [
+            b for b in heartbeats if b.heartbeat.author in members and b.heartbeat.run == run
+        ]
+        effects: list[Effect] = [*self._know_epochs(heartbeats)]
+        for heartbeat in heartbeats:
+            if heartbeat.heartbeat.author != self.me:
+                self.liveness.hear(heartbeat, now)
         outcomes = [self._fold(sealed) for sealed in entries]
         for sealed, outcome in zip(entries, outcomes, strict=True):
             effects += self._on_folded(peer, sealed, outcome, now)
@@ -303,12 +307,14 @@ class Exchange:
         return []
 
     def _answer(
-        self, peer: bytes, lacking: Iterable[Sealed], beats: list[bytes], now: float
+        self, peer: bytes, lacking: Iterable[Sealed], heartbeats: list[bytes], now: float
     ) -> list[Effect]:
         entries = self.answers.entries(peer, lacking, now)
-        if not entries and not beats:
+        if not entries and not heartbeats:
             return []
-        return [Send(peer, Entries(run=self.journals.run, entries=entries, beats=tuple(beats)))]
+        return [
+            Send(peer, Entries(run=self.journals.run, entries=entries, beats=tuple(heartbeats)))
+        ]
 
     def _report(self, sealed: Sealed) -> list[Effect]:
         """What an operator should read of in the log."""
@@ -346,19 +352,25 @@ class Exchange:
             self._view = None
         return outcome
 
-    def _know_epochs(self, beats: Sequence[SealedBeat]) -> list[PersistBeat]:
-        """Epochs that beats of members tell of: on the disk before any sync names them."""
-        for sealed in beats:
-            if sealed.beat.author == self.me:
-                self.recovery.show(sealed.beat)
-        return [PersistBeat(sealed) for sealed in self.epochs.take(beats, self.me)]
+    def _know_epochs(self, heartbeats: Sequence[SealedHeartbeat]) -> list[PersistHeartbeat]:
+        """Epochs that heartbeats of members tell of: on the disk before any sync names them."""
+        for sealed in heartbeats:
+            if sealed.heartbeat.author == self.me:
+                self.recovery.show(sealed.heartbeat)
+        return [PersistHeartbeat(sealed) for sealed in self.epochs.take(heartbeats, self.me)]
 
-    def _beats_unknown_to(self, theirs: Mapping[bytes, tuple[int, int]], now: float) -> list[bytes]:
-        own = [self.own_beat] if self.own_beat is not None else []
+    def _heartbeats_unknown_to(
+        self, theirs: Mapping[bytes, tuple[int, int]], now: float
+    ) -> list[bytes]:
+        own = [self.own_heartbeat] if self.own_heartbeat is not None else []
         # A sign of life that is old is none: who has just started would take it for one.
-        live = (s.beat for key, s in self.liveness.signs.items() if self.liveness.live(key, now))
+        live = (
+            s.heartbeat for key, s in self.liveness.signs.items() if self.liveness.live(key, now)
+        )
         held = [*live, *own]
-        newer = [b for b in held if theirs.get(b.beat.author, (-1, 0))[0] < b.beat.counter]
+        newer = [
+            b for b in held if theirs.get(b.heartbeat.author, (-1, 0))[0] < b.heartbeat.counter
+        ]
         found = dict.fromkeys(b.envelope for b in (*self.epochs.unknown_to(theirs), *newer))
         return list(found)[:MAX_SILOS]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from dcfm_node.records.entries import Expert
-from dcfm_node.swarm.effects import Examine, Waiting
+from dcfm_node.swarm.effects import AuditExperts, Waiting
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.plan_input import PlanInput, is_usable
 from dcfm_node.swarm.rounds import Phase
@@ -48,7 +48,7 @@ class HeldHere:
         candidates = [student.body.snapshot.digest, *others] if student is not None else others
         return next((other for other in candidates if other in s.held), back)
 
-    def experts(self, upto: int, audited: int) -> Sequence[Said[Expert]] | Waiting | Examine:
+    def experts(self, upto: int, audited: int) -> Sequence[Said[Expert]] | Waiting | AuditExperts:
         """Every active silo's newest expert of round `upto` or earlier, once all silos audited
         those of round `audited`."""
         return audited_experts(self.of, upto, audited)
@@ -86,7 +86,7 @@ def _hopeless(s: PlanInput, said: Said[Expert]) -> bool:
 
 def audited_experts(
     s: PlanInput, round_: int, audited: int, without: Set[bytes] = frozenset()
-) -> Sequence[Said[Expert]] | Waiting | Examine:
+) -> Sequence[Said[Expert]] | Waiting | AuditExperts:
     """As `held_experts`, once all silos said what they think of the experts of round `audited`; of
     neither are those `without` waited for."""
     found = held_experts(s, round_, without)
@@ -98,14 +98,14 @@ def audited_experts(
     silent = tuple(
         key
         for key in unaudited(s.view, audited)
-        if key != s.me and key not in without and not s.late(Duty(key, "audit", audited))
+        if key != s.me and key not in without and not s.suspected(Duty(key, "audit", audited))
     )
     if silent:
         return Waiting("the experts' audits are awaited", on=silent)
     return _of_one_round(found) if s.view.manifest.method.one_round else found
 
 
-def audit_owed(s: PlanInput, round_: int) -> Examine | None:
+def audit_owed(s: PlanInput, round_: int) -> AuditExperts | None:
     """The audit that this silo owes, once it holds all that there is to compare."""
     if s.me not in unaudited(s.view, round_):
         return None
@@ -113,7 +113,7 @@ def audit_owed(s: PlanInput, round_: int) -> Examine | None:
     if isinstance(found, Waiting) or s.me not in (said.author for said in found):
         return None
     experts = tuple((e.author, e.digest, e.body.snapshot.digest) for e in found)
-    return Examine(round_, experts)
+    return AuditExperts(round_, experts)
 
 
 def audited_round(view: View, phase: Phase) -> int | None:

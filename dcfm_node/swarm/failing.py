@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dcfm_node.records.entries import Audit, Body, Refuse
-from dcfm_node.swarm.effects import Examine, Score, Work
+from dcfm_node.swarm.effects import AuditExperts, Score, Work
 
 MAX_FAILURES = 5
 """After so many failures in a row of one piece of work, nobody waits for it any more."""
@@ -36,14 +36,14 @@ def failed(before: Failing | None, work: Work, reason: str) -> Failing:
 
 def set_aside(failing: Failing) -> list[Body]:
     """What a silo says, once, of work that failed too often, so that nobody waits for it: it does
-    not stand by what it cannot score, and examines nothing that it cannot examine."""
+    not stand by what it cannot score, and audits nothing that it cannot audit."""
     if failing.times != MAX_FAILURES:
         return []
     match failing.work:
         case Score(student=student):
             why = f"could not be scored here: {failing.reason}"[:500]
             return [Refuse(student=student, reason=why, metrics={})]
-        case Examine(round=round_):
+        case AuditExperts(round=round_):
             return [Audit(round=round_, scores=())]
         case _:
             return []

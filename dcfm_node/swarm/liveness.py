@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from dcfm_node.records.messages import Beat
-from dcfm_node.wire.envelope import SealedBeat
+from dcfm_node.records.messages import Heartbeat
+from dcfm_node.wire.envelope import SealedHeartbeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +39,21 @@ MAX_ACTIVITIES = 16
 
 @dataclass(slots=True)
 class Sign:
-    """The newest beat of one node, and when it came and last showed progress (seconds)."""
+    """The newest heartbeat of one node, and when it came and last showed progress (seconds)."""
 
-    beat: SealedBeat
+    heartbeat: SealedHeartbeat
     heard_at: float
     moved_at: float
     most: dict[tuple[str, int], int] = field(default_factory=dict)
     """By activity and round, the most that was done of it: to fall back and rise again is no
     progress. The newest `MAX_ACTIVITIES`."""
 
-    def progressed(self, beat: Beat) -> bool:
-        """Whether a beat shows more done than any before it, or something new being done."""
-        key = (beat.activity, beat.round)
-        if beat.done <= self.most.get(key, -1):
+    def progressed(self, heartbeat: Heartbeat) -> bool:
+        """Whether a heartbeat shows more done than any before it, or something new being done."""
+        key = (heartbeat.activity, heartbeat.round)
+        if heartbeat.done <= self.most.get(key, -1):
             return False
-        self.most[key] = max(beat.done, self.most.pop(key, -1))
+        self.most[key] = max(heartbeat.done, self.most.pop(key, -1))
         while len(self.most) > MAX_ACTIVITIES:
             del self.most[next(iter(self.most))]
         return True
@@ -64,9 +64,9 @@ class Liveness:
     """Signs of life of every other node, relayed or direct.
 
     Args:
-        live_s: a node is live this long after its last beat.
-        stall_s: a node is late after this long without progress.
-        duty_s: a node is late with a duty after this long, whatever progress it shows.
+        live_s: a node is live this long after its last heartbeat.
+        stall_s: a node is suspected after this long without progress on a duty.
+        duty_s: it is suspected after this long, whatever progress it shows.
     """
 
     live_s: float
@@ -75,7 +75,7 @@ class Liveness:
     started_at: float | None = None
     signs: dict[bytes, Sign] = field(default_factory=dict)
     counters: dict[bytes, int] = field(default_factory=dict)
-    """Counter of the newest beat of every node."""
+    """Counter of the newest heartbeat of every node."""
     waiting: dict[Duty, float] = field(default_factory=dict)
     """Since when this node waits for what, in seconds."""
 
@@ -83,18 +83,18 @@ class Liveness:
         """This node is up: silence before its first event does not count."""
         self.started_at = now if self.started_at is None else self.started_at
 
-    def hear(self, sealed: SealedBeat, now: float) -> bool:
-        """Take a beat in; False if it is not newer than the one held."""
-        beat = sealed.beat
-        if beat.counter <= self.counters.get(beat.author, -1):
+    def hear(self, sealed: SealedHeartbeat, now: float) -> bool:
+        """Take a heartbeat in; False if it is not newer than the one held."""
+        heartbeat = sealed.heartbeat
+        if heartbeat.counter <= self.counters.get(heartbeat.author, -1):
             return False
-        self.counters[beat.author] = beat.counter
-        sign = self.signs.get(beat.author)
+        self.counters[heartbeat.author] = heartbeat.counter
+        sign = self.signs.get(heartbeat.author)
         if sign is None:
-            sign = self.signs[beat.author] = Sign(sealed, now, now)
-        if sign.progressed(beat):
+            sign = self.signs[heartbeat.author] = Sign(sealed, now, now)
+        if sign.progressed(heartbeat):
             sign.moved_at = now
-        sign.beat, sign.heard_at = sealed, now
+        sign.heartbeat, sign.heard_at = sealed, now
         return True
 
     def moved(self, author: bytes, now: float) -> None:
@@ -120,11 +120,11 @@ class Liveness:
             del self.waiting[duty]
 
     def live(self, author: bytes, now: float) -> bool:
-        """Whether a beat came within `live_s`."""
+        """Whether a heartbeat came within `live_s`."""
         sign = self.signs.get(author)
         return sign is not None and now - sign.heard_at <= self.live_s
 
-    def late(self, duty: Duty, now: float) -> bool:
+    def suspected(self, duty: Duty, now: float) -> bool:
         """Whether a silo made no progress for `stall_s` since this node began to wait for it."""
         since = self.waiting.get(duty)
         if since is None:
@@ -139,7 +139,7 @@ class Liveness:
         sign = self.signs.get(duty.silo)
         return now > max(since, sign.moved_at if sign is not None else since) + self.stall_s
 
-    def gone(self, author: bytes, now: float) -> bool:
+    def failed(self, author: bytes, now: float) -> bool:
         """No sign of life nor progress for `stall_s`: it will not deliver what it published."""
         sign = self.signs.get(author)
         last = (self.started_at or 0.0) if sign is None else max(sign.heard_at, sign.moved_at)

@@ -7,7 +7,7 @@ from typing import Protocol
 from dcfm_node.records.entries import Expert
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import MethodSettings
-from dcfm_node.swarm.effects import Examine, Train, Waiting
+from dcfm_node.swarm.effects import AuditExperts, Train, Waiting
 from dcfm_node.swarm.said import Said
 
 Experts = Sequence[Said[Expert]]
@@ -29,7 +29,7 @@ class AtHand(Protocol):
         """Digest of the snapshot of this silo's newest expert, or of what replaces a lost one."""
         ...
 
-    def experts(self, upto: int, audited: int) -> Experts | Waiting | Examine:
+    def experts(self, upto: int, audited: int) -> Experts | Waiting | AuditExperts:
         """Every active silo's newest expert of round `upto` or earlier, once all silos audited
         those of round `audited`."""
         ...
@@ -43,7 +43,7 @@ class Method(MethodSettings, ABC):
     """
 
     @abstractmethod
-    def train_round(self, run: AtHand, round_: int) -> Train | Waiting | Examine:
+    def train_round(self, run: AtHand, round_: int) -> Train | Waiting | AuditExperts:
         """What this silo trains from in a round after Stage I."""
 
     def finishes(
@@ -64,7 +64,7 @@ class Method(MethodSettings, ABC):
 class OneShot(Method):
     """A method without rounds: silos train once."""
 
-    def train_round(self, run: AtHand, round_: int) -> Train | Waiting | Examine:
+    def train_round(self, run: AtHand, round_: int) -> Train | Waiting | AuditExperts:
         raise AssertionError("a method without rounds has nothing to refine")
 
 

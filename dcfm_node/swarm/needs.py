@@ -2,7 +2,7 @@
 
 from collections.abc import Set
 
-from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Work
+from dcfm_node.swarm.effects import AuditExperts, Distil, Score, Train, Work
 from dcfm_node.swarm.plan import Step
 from dcfm_node.swarm.plan_input import PlanInput
 from dcfm_node.swarm.wanted import wanted
@@ -45,7 +45,7 @@ def inputs(action: object) -> set[bytes]:
             named = [resume, *(digest for _, _, digest in teachers)]
         case Score(snapshot=snapshot, reference=reference):
             named = [snapshot, reference]
-        case Examine(experts=experts):
+        case AuditExperts(experts=experts):
             named = [digest for _, _, digest in experts]
         case _:
             named = []

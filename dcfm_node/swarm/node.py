@@ -41,7 +41,6 @@ from dcfm_node.swarm.effects import (
     LinkUp,
     Misbehaved,
     Persist,
-    Progressed,
     Received,
     Report,
     Start,
@@ -49,6 +48,7 @@ from dcfm_node.swarm.effects import (
     Work,
     Worked,
     WorkFailed,
+    WorkProgressed,
     activity_of,
 )
 from dcfm_node.swarm.election import Booth, Stand
@@ -64,7 +64,7 @@ from dcfm_node.swarm.plan_input import PlanInput
 from dcfm_node.swarm.verdicts import given_up, on_claims, on_unfit, once, owed
 from dcfm_node.swarm.wanted import sizes_within, wanted, within
 from dcfm_node.swarm.writer import Writer
-from dcfm_node.wire.envelope import OPENER, Opener, Sealed, SealedBeat, Signs, run_id
+from dcfm_node.wire.envelope import OPENER, Opener, Sealed, SealedHeartbeat, Signs, run_id
 
 MAX_MOVES_PER_EVENT = 8
 """Votes and leases that one event may trigger: a bound, never reached by an honest run."""
@@ -116,10 +116,10 @@ class Node:
         self._linked_at: float | None = None
 
     def restore(
-        self, entries: Iterable[Sealed], forks: Proofs, beats: Iterable[SealedBeat] = ()
+        self, entries: Iterable[Sealed], forks: Proofs, heartbeats: Iterable[SealedHeartbeat] = ()
     ) -> None:
         """Take in what the store kept; before the first event."""
-        self.exchange.restore(entries, forks, beats)
+        self.exchange.restore(entries, forks, heartbeats)
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take one event in and say what to do about it, in order."""
@@ -127,7 +127,7 @@ class Node:
         effects = self._hear(event, now)
         if now >= self._gossip_at:
             self._gossip_at = now + self.pace.gossip_s * self.rng.uniform(0.8, 1.2)
-            self._beat()
+            self._heartbeat()
             effects += self.exchange.round_of_gossip(self.rng)
         told = not isinstance(event, Received) or any(isinstance(e, Persist) for e in effects)
         if told or not self.exchange.recovery.writable:
@@ -164,7 +164,7 @@ class Node:
                 self._on_disk(event, now)
             case Unfit() | Misbehaved():
                 self._on_offence(event)
-            case Progressed():
+            case WorkProgressed():
                 self.progress = (event.done, event.total)
             case Downloading():
                 self.holdings.moved(now)
@@ -195,8 +195,8 @@ class Node:
         if isinstance(event, Carried):
             self._gossip_at = 0.0
             return []
-        if self.exchange.own_beat is None:
-            self._beat()
+        if self.exchange.own_heartbeat is None:
+            self._heartbeat()
         return self.exchange.greet(event.peer, now)
 
     def _on_disk(self, event: Held | Gone, now: float) -> None:
@@ -276,7 +276,7 @@ class Node:
         if not exchange.own_journal_known(waited, pause):
             return []
         if begun := recovery.begin(exchange.journals, exchange.own_count):
-            self._beat()
+            self._heartbeat()
         if recovery.acknowledged(exchange.linked(), settled=waited >= pause):
             recovery.writable = True
             self.writer.later(on_claims(exchange.view, self.me, exchange.ahead()))
@@ -316,15 +316,15 @@ class Node:
         """All that the next decision depends on."""
         view, liveness = self.exchange.view, self.exchange.liveness
 
-        def late(duty: Duty) -> bool:
-            return duty.silo != self.me and liveness.late(duty, now)
+        def suspected(duty: Duty) -> bool:
+            return duty.silo != self.me and liveness.suspected(duty, now)
 
         booth = Booth(
             run=self.run,
             me=self.me,
             candidates=lambda: [key for key in view.active() if self._can_lead(key, now)],
             quorate=lambda: self._quorate(now),
-            late=late,
+            suspected=suspected,
             stand=self._standing,
             timeout=self.pace.term_s,
             not_before=self._not_before,
@@ -334,8 +334,8 @@ class Node:
             view=view,
             me=self.me,
             held=self.held,
-            late=late,
-            gone=lambda key: key != self.me and liveness.gone(key, now),
+            suspected=suspected,
+            failed=lambda key: key != self.me and liveness.failed(key, now),
             lost=lambda digest: self.holdings.lost(digest, now),
             undelivered=lambda d: self.holdings.undelivered(liveness.waited(d, now), now),
             booth=booth,
@@ -358,7 +358,7 @@ class Node:
             return self._ready()
         liveness = self.exchange.liveness
         sign = liveness.signs.get(key)
-        return sign is not None and sign.beat.beat.ready and liveness.live(key, now)
+        return sign is not None and sign.heartbeat.heartbeat.ready and liveness.live(key, now)
 
     def _ready(self) -> bool:
         able = self.distils and not self.draining and not self.writer.full
@@ -380,14 +380,14 @@ class Node:
             effects.append(Start(asked))
         return effects
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         activity, round_ = "idle", 0
         if self.work is not None:
             activity, round_ = activity_of(self.work), getattr(self.work, "round", 0)
         elif self.fetching:
             activity = "fetch"
         done, total = self.progress
-        self.exchange.beat(
+        self.exchange.heartbeat(
             self.signer,
             activity=activity,
             round_=round_,

@@ -19,7 +19,7 @@ from dcfm_node.records.entries import (
 )
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.audit import refusals
-from dcfm_node.swarm.effects import Checkpointed, Distil, Examine, Score, Train, Work, Worked
+from dcfm_node.swarm.effects import AuditExperts, Checkpointed, Distil, Score, Train, Work, Worked
 from dcfm_node.swarm.view import View
 
 
@@ -34,7 +34,7 @@ def outcome_of(event: Worked | Checkpointed, manifest: Manifest) -> list[Body]:
             return [checkpoint_of(work, snapshot, step)]
         case Worked(Score() as work, _, metrics):
             return [judgement_of(work, metrics, manifest.policy.endorse_ratio)]
-        case Worked(Examine() as work, _, _, scores):
+        case Worked(AuditExperts() as work, _, _, scores):
             return audit_of(work, scores)
         case Worked(Train() as work, Snapshot() as snapshot, metrics, _, delta):
             return [expert_of(work, snapshot, metrics, delta)]
@@ -111,7 +111,7 @@ def bounded(metrics: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def audit_of(work: Examine, scores: Mapping[bytes, Mapping[str, float]]) -> list[Body]:
+def audit_of(work: AuditExperts, scores: Mapping[bytes, Mapping[str, float]]) -> list[Body]:
     """What this silo's experts' scores make it say: all of them, and whom it refuses."""
     entries = {author: entry for author, entry, _ in work.experts}
     kept = {author: bounded(given) for author, given in scores.items() if author in entries}

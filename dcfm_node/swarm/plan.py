@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 
 from dcfm_node.records.entries import Expert, Lease, Refuse, Student, Vote
-from dcfm_node.swarm.effects import Distil, Examine, Score, Train, Waiting, Work
+from dcfm_node.swarm.effects import AuditExperts, Distil, Score, Train, Waiting, Work
 from dcfm_node.swarm.election import Await, Lead, next_move
 from dcfm_node.swarm.experts import (
     HeldHere,
@@ -43,7 +43,7 @@ def next_step(s: PlanInput) -> Step:
 
 
 def _next_step(s: PlanInput) -> Step:
-    phase = current_phase(s.view, s.late)
+    phase = current_phase(s.view, s.suspected)
     if s.me in s.view.withdrawn:
         return Step(phase, Waiting("this silo withdrew from the run", over=True))
     if s.me in s.view.quarantined():
@@ -64,7 +64,7 @@ def _next_step(s: PlanInput) -> Step:
 
 
 def _train(s: PlanInput, phase: Phase) -> Work | Expert | Waiting:
-    now_training = turn(s.view, phase, s.late)
+    now_training = turn(s.view, phase, s.suspected)
     if s.me not in now_training:
         return Waiting("experts are awaited", on=tuple(now_training))
     own = s.view.latest_expert(s.me)
@@ -90,7 +90,7 @@ def duties(s: PlanInput, phase: Phase) -> list[Duty]:
     found: list[Duty] = []
     leader = s.view.last_leader(phase.round)
     if phase.stage in ("local", "refine"):
-        found += [Duty(key, "train", phase.round) for key in turn(s.view, phase, s.late)]
+        found += [Duty(key, "train", phase.round) for key in turn(s.view, phase, s.suspected)]
     elif phase.stage == "distil" and leader is not None:
         found.append(Duty(leader.author, "lead", leader.body.term))
     if (audited := audited_round(s.view, phase)) is not None:
@@ -129,7 +129,7 @@ def _distil(s: PlanInput, round_: int, lead: Lead) -> Work | Waiting:
     if isinstance(begun, Distil) and begun.term == lead.term and is_whole(begun, s.view):
         return begun  # its teachers, and what it goes on from, were fixed when it began
     experts = audited_experts(s, round_, round_, without=_shifty(s, lead.term))
-    if isinstance(experts, Waiting | Examine):
+    if isinstance(experts, Waiting | AuditExperts):
         return experts
     if not experts:
         return Waiting("no expert is held that could be distilled")

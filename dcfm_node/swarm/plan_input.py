@@ -7,7 +7,7 @@ from dcfm_node.records.entries import Checkpoint, Expert, Snapshot, Student
 from dcfm_node.swarm.effects import Work
 from dcfm_node.swarm.election import Booth
 from dcfm_node.swarm.liveness import Duty
-from dcfm_node.swarm.rounds import Late
+from dcfm_node.swarm.rounds import Suspected
 from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.view import View
 
@@ -18,8 +18,8 @@ class PlanInput:
 
     Attributes:
         held: digests of the snapshots on this node's disk that passed every check.
-        late: whether a silo made no progress for `policy.stall_s`; never this node itself.
-        gone: whether a silo showed no sign of life for as long; never this node itself.
+        suspected: whether a silo made no progress for `policy.stall_s`; never this node itself.
+        failed: whether a silo showed no sign of life for as long; never this node itself.
         lost: whether a snapshot, by digest, was not delivered by anyone for as long.
         undelivered: whether what a silo published for a round or term was not, by any digest.
         booth: what an election depends on.
@@ -32,8 +32,8 @@ class PlanInput:
     view: View
     me: bytes
     held: Set[bytes]
-    late: Late
-    gone: Callable[[bytes], bool]
+    suspected: Suspected
+    failed: Callable[[bytes], bool]
     lost: Callable[[bytes], bool]
     undelivered: Callable[[Duty], bool]
     booth: Booth
@@ -49,7 +49,7 @@ def is_lost(s: PlanInput, student: Said[Student]) -> bool:
     if is_refused(s, student):
         return True
     late = s.lost(digest) or s.undelivered(Duty(student.author, "student", student.body.term))
-    return digest not in s.held and (s.gone(student.author) or late)
+    return digest not in s.held and (s.failed(student.author) or late)
 
 
 def is_usable(s: PlanInput, said: Said[Expert]) -> bool:

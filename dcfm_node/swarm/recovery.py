@@ -8,12 +8,12 @@ one that it has chosen: an epoch is never used again, even if every entry of it 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dcfm_node.records.messages import Beat, Head, Sync
+from dcfm_node.records.messages import Head, Heartbeat, Sync
 from dcfm_node.swarm.journal import Journals
 
-MAX_REMEMBERED_BEAT = 2**52
-"""No node beats this often: a peer that says so, of our counter or epoch, and shows no such beat,
-would leave us no higher one."""
+MAX_REMEMBERED_HEARTBEAT = 2**52
+"""No node sends so many heartbeats. A peer that claims so of our counter or epoch, and shows no
+such heartbeat, would leave us no higher one."""
 
 MAX_CLAIMED_EPOCH = 2**52
 """No node starts this often: a head of ours in such an epoch would leave us no later one."""
@@ -29,9 +29,9 @@ class Recovery:
 
     Attributes:
         heads: this node's journal, as each peer holds it.
-        counts: this node's newest beat, as each peer remembers it.
+        counts: this node's newest heartbeat, as each peer remembers it.
         epochs: this node's highest epoch, as each peer's disk knows it.
-        shown: the highest counter and epoch of beats that this node's disk or its peers showed.
+        shown: the highest counter and epoch in heartbeats that our disk or our peers showed.
         epoch: under which this node writes or is about to; -1 before that is known.
         writable: it may extend its journal.
         carried: some peer said by bundle what it holds: there may be no link at all (SPEC 10.2.2).
@@ -65,10 +65,10 @@ class Recovery:
             self.heads[peer] = head
         self.carried = True
 
-    def show(self, beat: Beat) -> None:
-        """A beat that this node signed, now or before it was started."""
+    def show(self, heartbeat: Heartbeat) -> None:
+        """A heartbeat that this node signed, now or before it was started."""
         count, epoch = self.shown
-        self.shown = max(count, beat.counter), max(epoch, beat.epoch)
+        self.shown = max(count, heartbeat.counter), max(epoch, heartbeat.epoch)
 
     def told(self, journals: Journals) -> dict[bytes, Head]:
         """This node's journal as peers hold it, without what is incredible and was not shown."""
@@ -108,21 +108,21 @@ class Recovery:
             settled and self._reached(linked) and all(peer in told for peer in linked)
         )
 
-    def begin(self, journals: Journals, beat: int) -> bool:
+    def begin(self, journals: Journals, heartbeat: int) -> bool:
         """Choose the epoch, above all that was used; False if it is chosen already.
 
         What peers say of epochs counts when it is chosen; afterwards only what they show does, or
         one that goes on claiming more would keep this node from writing.
 
         Args:
-            beat: the count of this node's own newest beat.
+            heartbeat: the count of this node's own newest heartbeat.
         """
         claimed = [self.heads[peer].epoch for peer in self.ahead(journals)]
         last = max(journals.head(self.me).epoch, *claimed, -1)
         if self.epoch > last and self.epoch >= self.shown[1]:
             return False
         used = max(self.shown[1], _credible(self.epochs))
-        self.epoch = max(last, used, beat, self._remembered()) + 1
+        self.epoch = max(last, used, heartbeat, self._remembered()) + 1
         return True
 
     def acknowledged(self, linked: Sequence[bytes], *, settled: bool) -> bool:
@@ -138,7 +138,7 @@ class Recovery:
         return [peer for peer, epoch in self.epochs.items() if epoch == self.epoch]
 
     def next_count(self, last: int) -> int:
-        """Of the next beat: above the last, what peers remember, and not below the epoch."""
+        """Of the next heartbeat: above the last, what peers remember, and not below the epoch."""
         return max(last, self._remembered(), self.epoch - 1) + 1
 
     def _reached(self, linked: Sequence[bytes]) -> bool:
@@ -153,7 +153,7 @@ class Recovery:
 
 
 def _credible(told: Mapping[bytes, int]) -> int:
-    return max((count for count in told.values() if count < MAX_REMEMBERED_BEAT), default=0)
+    return max((count for count in told.values() if count < MAX_REMEMBERED_HEARTBEAT), default=0)
 
 
 def _end(head: Head) -> tuple[int, int]:

@@ -23,7 +23,7 @@ class Phase:
     round: int
 
 
-Late = Callable[[Duty], bool]
+Suspected = Callable[[Duty], bool]
 """Whether a silo made no progress for `policy.stall_s` since this node began to wait for it to do
 its duty. Never before that: a silo whose turn has not come is idle, not late."""
 
@@ -46,21 +46,21 @@ def successor(view: View, phase: Phase) -> Phase:
             return Phase("done", phase.round)
 
 
-def current_phase(view: View, late: Late) -> Phase:
+def current_phase(view: View, suspected: Suspected) -> Phase:
     """The first phase that the records do not show complete."""
     distilled = view.distilled_round()
     phase = Phase("local", 0) if distilled is None else Phase("distil", distilled)
-    while phase.stage != "done" and complete(view, phase, late):
+    while phase.stage != "done" and complete(view, phase, suspected):
         phase = successor(view, phase)
     return phase
 
 
-def complete(view: View, phase: Phase, late: Late) -> bool:
+def complete(view: View, phase: Phase, suspected: Suspected) -> bool:
     """Whether a phase may be left."""
     match phase.stage:
         case "local" | "refine":
             missing = missing_silos(view, phase.round)
-            return not missing or _goes_on_without(view, phase, missing, late)
+            return not missing or _goes_on_without(view, phase, missing, suspected)
         case "distil":
             return view.student(phase.round) is not None
         case "release":
@@ -70,7 +70,9 @@ def complete(view: View, phase: Phase, late: Late) -> bool:
             return False
 
 
-def _goes_on_without(view: View, phase: Phase, missing: Sequence[bytes], late: Late) -> bool:
+def _goes_on_without(
+    view: View, phase: Phase, missing: Sequence[bytes], suspected: Suspected
+) -> bool:
     """Whether tolerance covers the missing. Once a majority elected who distils the round, it is
     closed: a silo that moves again from now and then must not call the leader back for ever."""
     if view.manifest.policy.participation == "strict":
@@ -78,7 +80,7 @@ def _goes_on_without(view: View, phase: Phase, missing: Sequence[bytes], late: L
     if view.last_leader(phase.round) is not None:
         return True
     enough = len(view.active()) - len(missing) >= view.manifest.quorum
-    return enough and all(late(Duty(key, "train", phase.round)) for key in missing)
+    return enough and all(suspected(Duty(key, "train", phase.round)) for key in missing)
 
 
 def missing_silos(view: View, round_: int) -> Sequence[bytes]:
@@ -86,13 +88,13 @@ def missing_silos(view: View, round_: int) -> Sequence[bytes]:
     return view.missing(round_)
 
 
-def turn(view: View, phase: Phase, late: Late) -> Sequence[bytes]:
+def turn(view: View, phase: Phase, suspected: Suspected) -> Sequence[bytes]:
     """The silos that train now: all that are missing, or the next where they train in turn."""
     missing = missing_silos(view, phase.round)
     if phase.stage == "local" or not view.manifest.method.in_turn:
         return missing
     strict = view.manifest.policy.participation == "strict"
-    punctual = (key for key in missing if strict or not late(Duty(key, "train", phase.round)))
+    punctual = (key for key in missing if strict or not suspected(Duty(key, "train", phase.round)))
     return next(([key] for key in punctual), missing)
 
 

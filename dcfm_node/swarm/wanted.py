@@ -76,7 +76,7 @@ def combined_round(s: PlanInput) -> int | None:
     while others may be past it."""
     if not s.view.manifest.method.one_round:
         return None
-    phase = current_phase(s.view, s.late)
+    phase = current_phase(s.view, s.suspected)
     behind = phase.stage == "refine" and s.me in s.view.missing(phase.round)
     return phase.round - 1 if behind else None
 
@@ -85,7 +85,7 @@ def checkpoints_at_hand(s: PlanInput) -> Sequence[Said[Checkpoint]]:
     """How far the student is that is being distilled, also while one is distilled again; the newest
     first. Of a size that their tensors can have: weights, their average and two moments, each as
     large as a teacher."""
-    phase, newest = current_phase(s.view, s.late), s.view.newest_student()
+    phase, newest = current_phase(s.view, s.suspected), s.view.newest_student()
     round_ = phase.round if phase.stage == "distil" else None
     if newest is not None and is_lost(s, newest):
         round_ = newest.body.round
@@ -117,6 +117,6 @@ def resumable(s: PlanInput, teachers: Sequence[bytes], led_s: float) -> bytes | 
         digest = said.body.snapshot.digest
         if digest in s.held and not s.lost(digest):
             return digest
-        if patient and said is found[0] and not (s.lost(digest) or s.gone(said.author)):
+        if patient and said is found[0] and not (s.lost(digest) or s.failed(said.author)):
             return Waiting("how far the last leader came is on its way", on=(said.author,))
     return None

@@ -1,7 +1,7 @@
 """Signed envelopes: canonical(body bytes, Ed25519 signature) (SPEC 3.2).
 
-The signature covers a domain string and the body's exact bytes, so that a beat can never pass for
-an entry. What leaves `open_entry` and `open_beat` is typed, bounded and authentic.
+The signature covers a domain string and the body's exact bytes, so that a heartbeat can never pass
+for an entry. What leaves `open_entry` and `open_heartbeat` is typed, bounded and authentic.
 """
 
 from collections.abc import Callable
@@ -22,14 +22,14 @@ from dcfm_node.records.messages import (
     MAX_MANIFEST_BYTES,
     MAX_MESSAGE_BYTES,
     PROTOCOL,
-    Beat,
     Bundle,
+    Heartbeat,
     Message,
 )
 from dcfm_node.wire.canonical import pack, sha256, unpack
 
 ENTRY_DOMAIN = b"dcfm-node/entry/1\0"
-BEAT_DOMAIN = b"dcfm-node/beat/1\0"
+HEARTBEAT_DOMAIN = b"dcfm-node/beat/1\0"
 BUNDLE_DOMAIN = b"dcfm-node/bundle/1\0"
 HANDOVER_DOMAIN = b"dcfm-node/handover/1\0"
 RUN_DOMAIN = b"dcfm-node/run/1\0"
@@ -94,10 +94,10 @@ class Sealed:
 
 
 @dataclass(frozen=True, slots=True)
-class SealedBeat:
+class SealedHeartbeat:
     """A sign of life whose signature and form were checked."""
 
-    beat: Beat
+    heartbeat: Heartbeat
     envelope: bytes
 
 
@@ -107,9 +107,9 @@ def seal_entry(entry: Entry, signer: Signs) -> Sealed:
     return Sealed(entry, sha256(ENTRY_DOMAIN, body), envelope)
 
 
-def seal_beat(beat: Beat, signer: Signs) -> SealedBeat:
-    """Sign a beat as its author."""
-    return SealedBeat(beat, _seal(beat, signer, BEAT_DOMAIN)[1])
+def seal_heartbeat(heartbeat: Heartbeat, signer: Signs) -> SealedHeartbeat:
+    """Sign a heartbeat as its author."""
+    return SealedHeartbeat(heartbeat, _seal(heartbeat, signer, HEARTBEAT_DOMAIN)[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +118,19 @@ class Opener:
 
     Attributes:
         entry: of a journal entry.
-        beat: of a beat. Both raise PeerError: too large, not canonical, unknown kind or field, out
-            of bounds, bad signature.
+        heartbeat: of a heartbeat. Both raise PeerError: too large, not canonical, unknown kind or
+            field, out of bounds, bad signature.
     """
 
     entry: Callable[[bytes], Sealed]
-    beat: Callable[[bytes], SealedBeat]
+    heartbeat: Callable[[bytes], SealedHeartbeat]
 
 
-def opener(verify: Verify = ed25519, *, beats: int = 1_024, entries: int = 0) -> Opener:
+def opener(verify: Verify = ed25519, *, heartbeats: int = 1_024, entries: int = 0) -> Opener:
     """One with caches of its own.
 
     Args:
-        beats: how many are remembered; each is of use for the seconds in which it spreads.
+        heartbeats: how many are remembered; each is of use for the seconds in which it spreads.
         entries: the same, for many nodes in one process. One node's journals know what they hold,
             and what they do not take is not to be held here either.
     """
@@ -139,15 +139,15 @@ def opener(verify: Verify = ed25519, *, beats: int = 1_024, entries: int = 0) ->
         body, opened = _open(envelope, Entry, ENTRY_DOMAIN, verify)
         return Sealed(opened, sha256(ENTRY_DOMAIN, body), envelope)
 
-    def beat(envelope: bytes) -> SealedBeat:
-        return SealedBeat(_open(envelope, Beat, BEAT_DOMAIN, verify)[1], envelope)
+    def heartbeat(envelope: bytes) -> SealedHeartbeat:
+        return SealedHeartbeat(_open(envelope, Heartbeat, HEARTBEAT_DOMAIN, verify)[1], envelope)
 
-    return Opener(lru_cache(maxsize=entries)(entry), lru_cache(maxsize=beats)(beat))
+    return Opener(lru_cache(maxsize=entries)(entry), lru_cache(maxsize=heartbeats)(heartbeat))
 
 
 OPENER = opener()
 """Of every real run."""
-open_entry, open_beat = OPENER.entry, OPENER.beat
+open_entry, open_heartbeat = OPENER.entry, OPENER.heartbeat
 
 
 def entry_digest(envelope: bytes) -> bytes | None:

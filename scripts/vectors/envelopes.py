@@ -1,4 +1,4 @@
-"""Signed envelopes of entries and beats (SPEC 3.2, 3.6, 4.6)."""
+"""Signed envelopes of entries and heartbeats (SPEC 3.2, 3.6, 4.6)."""
 
 import struct
 from typing import Any
@@ -56,9 +56,9 @@ def rejected_entries() -> list[Json]:
             "3.2.2",
             sealed_dict(fields | {"author": b"\x02" + b"\xff" * 31}),
         ),
-        ("signed under the beat's domain", "3.2.1", sealed_dict(fields, env.BEAT_DOMAIN)),
+        ("signed under the beat's domain", "3.2.1", sealed_dict(fields, env.HEARTBEAT_DOMAIN)),
         ("signed without a domain", "3.2.1", sealed_dict(fields, b"")),
-        ("a beat", "3.2.1", env.seal_beat(beat(), SIGNERS[0]).envelope),
+        ("a beat", "3.2.1", env.seal_heartbeat(heartbeat(), SIGNERS[0]).envelope),
         ("unknown field", "1.2.2", sealed_dict(fields | {"extra": 0})),
         ("unknown field in the body", "1.2.2", sealed_dict(fields | {"body": vote | {"extra": 0}})),
         ("missing field", "1.2.2", sealed_dict({k: v for k, v in fields.items() if k != "seq"})),
@@ -122,8 +122,8 @@ def rejected_entries() -> list[Json]:
     return [*cases, case("too large by its whole", "3.2.3", pieces=oversize())]
 
 
-def beat(counter: int = 1) -> msg.Beat:
-    return msg.Beat(
+def heartbeat(counter: int = 1) -> msg.Heartbeat:
+    return msg.Heartbeat(
         run=RUN,
         author=SIGNERS[0].key,
         counter=counter,
@@ -170,13 +170,13 @@ def bundles() -> Json:
 def envelopes() -> Json:
     sealed = [entry(body, seq=0) for body in bodies()]
     sealed.append(entry(bodies()[-1], 1, epoch=2**53, seq=100_000, prev=sha256(b""), time_ms=2**53))
-    whole = env.seal_beat(beat(), SIGNERS[0])
+    whole = env.seal_heartbeat(heartbeat(), SIGNERS[0])
     integral = sealed[1].entry.model_dump()
     integral["body"]["metrics"] = {"ci_gap": 1}
     return {
         "domains": {
             "entry": env.ENTRY_DOMAIN.hex(),
-            "beat": env.BEAT_DOMAIN.hex(),
+            "beat": env.HEARTBEAT_DOMAIN.hex(),
             "bundle": env.BUNDLE_DOMAIN.hex(),
         },
         "seeds": {name: seed.hex() for name, seed in zip((*NAMES, "stranger"), SEEDS, strict=True)},
@@ -208,7 +208,7 @@ def envelopes() -> Json:
                 case(
                     "beat",
                     "4.6",
-                    beat=plain(whole.beat.model_dump()),
+                    heartbeat=plain(whole.heartbeat.model_dump()),
                     envelope=whole.envelope.hex(),
                 )
             ],
@@ -217,24 +217,28 @@ def envelopes() -> Json:
                 case(
                     "signed under the entry's domain",
                     "3.2.1",
-                    envelope=sealed_dict(beat().model_dump()).hex(),
+                    envelope=sealed_dict(heartbeat().model_dump()).hex(),
                 ),
                 case(
                     "signed with another key",
                     "3.2.2",
-                    envelope=sealed_dict(beat().model_dump(), env.BEAT_DOMAIN, SIGNERS[1]).hex(),
+                    envelope=sealed_dict(
+                        heartbeat().model_dump(), env.HEARTBEAT_DOMAIN, SIGNERS[1]
+                    ).hex(),
                 ),
                 case(
                     "counter below 0",
                     "1.2.2",
                     envelope=sealed_dict(
-                        beat().model_dump() | {"counter": -1}, env.BEAT_DOMAIN
+                        heartbeat().model_dump() | {"counter": -1}, env.HEARTBEAT_DOMAIN
                     ).hex(),
                 ),
                 case(
                     "counter below the epoch",
                     "4.6",
-                    envelope=sealed_dict(beat().model_dump() | {"epoch": 2}, env.BEAT_DOMAIN).hex(),
+                    envelope=sealed_dict(
+                        heartbeat().model_dump() | {"epoch": 2}, env.HEARTBEAT_DOMAIN
+                    ).hex(),
                 ),
             ],
         },

@@ -74,7 +74,7 @@ def test_a_run_quietly_trains_on_5_of_7_sites() -> None:
         run = Run(7, participation=participation)
         run.publish_experts(0, but=(2, 5))
         absent = [run.keys[2], run.keys[5]]
-        plan = situation(run, late=lambda duty, absent=absent: duty.silo in absent)
+        plan = situation(run, suspected=lambda duty, absent=absent: duty.silo in absent)
         if participation == "strict":
             step = next_step(plan)
             assert step.phase == Phase("local", 0)
@@ -96,9 +96,9 @@ def test_a_site_is_healthy_for_three_weeks_and_never_took_part() -> None:
     idle = run.authors[1]
     said = [idle.say(join("silo-0001")).envelope]
     made.handle(LinkUp(idle.key), 0.0)
-    for second in range(0, 200, 5):  # it beats, and does nothing
-        beats = (idle.beat(second + 1).envelope,)
-        message = Entries(run=run.id, entries=tuple(said), beats=beats)
+    for second in range(0, 200, 5):  # it heartbeats, and does nothing
+        heartbeats = (idle.heartbeat(second + 1).envelope,)
+        message = Entries(run=run.id, entries=tuple(said), beats=heartbeats)
         made.handle(Received(idle.key, message), float(second))
         made.handle(Tick(), float(second))
     facts = status(made, 200.0)

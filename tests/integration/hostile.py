@@ -8,9 +8,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from dcfm_node.cli.main import main
-from dcfm_node.daemon.bench import Bench
+from dcfm_node.daemon.runner import JobRunner
 
-adopt = Bench._adopt
+adopt = JobRunner._adopt
 
 
 def spoil(path: Path) -> None:
@@ -28,5 +28,5 @@ async def spoilt(self, work, output, done):
 
 if __name__ == "__main__":
     kind = sys.argv.pop(1)
-    Bench._adopt = spoilt  # type: ignore[method-assign]
+    JobRunner._adopt = spoilt  # type: ignore[method-assign]
     main()

@@ -19,7 +19,7 @@ from dcfm_node.net.bulk import (
     Crashed,
     Fetched,
     FetchFailed,
-    Progressed,
+    FetchProgressed,
 )
 from dcfm_node.net.peers import Faulted, LinkPeer
 from dcfm_node.records.entries import Snapshot
@@ -180,7 +180,7 @@ def test_twenty_megabytes_from_two_holders_of_which_one_tampers() -> None:
     bad = [event for event in reader.events if isinstance(event, BadPeer)]
     assert [(event.peer_id, event.digest) for event in bad] == [(tampering.id, snapshot.digest)]
     assert "chunk" in bad[0].reason
-    assert Progressed(snapshot.digest, snapshot.size, snapshot.size) in reader.events
+    assert FetchProgressed(snapshot.digest, snapshot.size, snapshot.size) in reader.events
 
 
 def test_two_honest_holders_share_the_load() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import zmq
 
-from dcfm_node.net.allowance import MESSAGES_AT_ONCE
 from dcfm_node.net.links import Down, Flooded, Links, Received, Refused, Up
+from dcfm_node.net.rate_limits import MESSAGES_AT_ONCE
 from tests.integration.test_links import Node, closing, dial
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)

@@ -19,7 +19,7 @@ PRINTS = {
 READS = {"store/delta.py": "snapshots of this node's own, verified before"}
 """Files of these rooms that read without `files`, and why they may."""
 READING_ROOMS = ("cli", "config", "store", "api", "swarm")
-ALSO_READING = ("experiment/results.py", "experiment/show.py", "daemon/carriages.py")
+ALSO_READING = ("experiment/results.py", "experiment/show.py", "daemon/imports.py")
 EVERY_SOURCE = pytest.mark.parametrize(
     "path", sources(), ids=lambda path: str(path.relative_to(PACKAGE))
 )

@@ -228,10 +228,10 @@ class Case:
         newer = self.member.say(journal[-1].entry.body, epoch=self.epoch, at=len(journal) - 1)
         yield "record in place of another", self.told_of(newer)
         self.count += 1
-        beat = self.member.beat(self.count)
+        heartbeat = self.member.heartbeat(self.count)
         yield (
-            "beat",
-            Received(self.member.key, Entries(run=run, entries=(), beats=(beat.envelope,))),
+            "heartbeat",
+            Received(self.member.key, Entries(run=run, entries=(), beats=(heartbeat.envelope,))),
         )
         yield "unfit", Unfit(_digest(1), "bad")
         yield "held", Held(_digest(2**20))

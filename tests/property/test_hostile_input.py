@@ -142,13 +142,13 @@ counts = st.integers(0, 2**53)
 def test_no_sync_ends_a_node_nor_keeps_it_silent_for_ever(
     told: list[tuple[Head, tuple[int, int], bool]],
 ) -> None:
-    """SPEC 3.5.2, 3.5.3, 4.6.2: what peers claim of our own journal, beats and epochs."""
+    """SPEC 3.5.2, 3.5.3, 4.6.2: what peers claim of our own journal, heartbeats and epochs."""
     node = Node(RUN.authors[0].signer, RUN.manifest, COUNTS, True, random.Random(0), 0)
     me = RUN.keys[0]
     for key in RUN.keys[1:]:
         node.handle(LinkUp(key), 0.0)
-    for head, beat, reply in told:
-        sync = Sync(run=RUN.id, version="", heads={me: head}, beats={me: beat}, reply=reply)
+    for head, heartbeat, reply in told:
+        sync = Sync(run=RUN.id, version="", heads={me: head}, beats={me: heartbeat}, reply=reply)
         node.handle(Received(RUN.keys[1], sync), 1.0)
     late = 1.0 + RUN.manifest.policy.stall_s
     for key, when in ((RUN.keys[1], 1.0), (RUN.keys[2], 1.0), (RUN.keys[2], late)):

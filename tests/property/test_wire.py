@@ -14,18 +14,18 @@ from dcfm_node.wire.envelope import (
     decode_message,
     encode_message,
     manifest_bytes,
-    open_beat,
     open_entry,
+    open_heartbeat,
 )
 from tests.unit.swarm.builders import Run, expert, join
 
 RUN = Run(3)
 ENTRY = RUN.authors[0].say(join()).envelope
-BEAT = RUN.authors[0].beat(1).envelope
+HEARTBEAT = RUN.authors[0].heartbeat(1).envelope
 HEAD = Head(epoch=0, seq=0, digest=bytes(32))
-BEATS = {RUN.keys[1]: (5, 2)}
-SYNC = Sync(run=RUN.id, version="1", heads={RUN.keys[0]: HEAD}, beats=BEATS, reply=True)
-ENTRIES = Entries(run=RUN.id, entries=(ENTRY,), beats=(BEAT,))
+HEARTBEATS = {RUN.keys[1]: (5, 2)}
+SYNC = Sync(run=RUN.id, version="1", heads={RUN.keys[0]: HEAD}, beats=HEARTBEATS, reply=True)
+ENTRIES = Entries(run=RUN.id, entries=(ENTRY,), beats=(HEARTBEAT,))
 MESSAGES = [encode_message(SYNC), encode_message(ENTRIES)]
 
 leaves = (
@@ -86,8 +86,8 @@ def mutated(draw, original: bytes) -> bytes:
     return original[:at] + put + original[at + cut :]
 
 
-READERS = [open_entry, open_beat, decode_message, decode_manifest, unpack]
-SAMPLES = [ENTRY, BEAT, *MESSAGES, manifest_bytes(RUN.manifest)]
+READERS = [open_entry, open_heartbeat, decode_message, decode_manifest, unpack]
+SAMPLES = [ENTRY, HEARTBEAT, *MESSAGES, manifest_bytes(RUN.manifest)]
 
 
 @given(st.sampled_from(READERS), st.binary(max_size=400) | values.map(pack))
@@ -111,15 +111,15 @@ def test_mutated_bytes_raise_nothing_but_peer_error(data) -> None:
 
 @given(st.data())
 def test_no_mutated_envelope_passes(data) -> None:
-    original = data.draw(st.sampled_from([ENTRY, BEAT]))
+    original = data.draw(st.sampled_from([ENTRY, HEARTBEAT]))
     changed = mutated(data.draw, original)
     assume(changed != original)
-    for reader in (open_entry, open_beat):
+    for reader in (open_entry, open_heartbeat):
         with pytest.raises(PeerError):
             reader(changed)
 
 
-@given(st.sampled_from([open_entry, open_beat]), st.integers(1, 9))
+@given(st.sampled_from([open_entry, open_heartbeat]), st.integers(1, 9))
 def test_oversize_envelopes_are_refused_unread(reader, excess) -> None:
     with pytest.raises(PeerError, match="exceeds"):
         reader(bytes(MAX_ENTRIES_BYTES + excess))

@@ -90,7 +90,7 @@ def test_lateness_by_the_wall_clock_is_noticed(monkeypatch: pytest.MonkeyPatch) 
         self.liveness.said_at = sealed.entry.time_ms / 1_000 - 1.7e9
         return on_folded(self, peer, sealed, outcome, now)
 
-    def late(self, duty, now):
+    def suspected(self, duty, now):
         since = self.waiting.get(duty)
         return since is not None and now > max(self.wall.get(duty.silo, 0), since) + self.stall_s
 
@@ -101,7 +101,7 @@ def test_lateness_by_the_wall_clock_is_noticed(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Liveness, "wall", {}, raising=False)
     monkeypatch.setattr(Exchange, "_on_folded", by_the_wall)
     monkeypatch.setattr(Liveness, "moved", moved_by_the_wall)
-    monkeypatch.setattr(Liveness, "late", late)
+    monkeypatch.setattr(Liveness, "suspected", suspected)
     assert broken_rule("clocks:slow-work") in ("nobody is left out", "no storm of votes")
 
 
@@ -153,8 +153,8 @@ def test_an_epoch_that_does_not_rise_is_noticed(monkeypatch: pytest.MonkeyPatch)
     """SPEC 3.5.3, with disks lost."""
     begin = Recovery.begin
 
-    def same_epoch(self, journals, beat):
-        begun = begin(self, journals, beat)
+    def same_epoch(self, journals, heartbeat):
+        begun = begin(self, journals, heartbeat)
         self.epoch = 0
         return begun
 
@@ -165,7 +165,7 @@ def test_an_epoch_that_does_not_rise_is_noticed(monkeypatch: pytest.MonkeyPatch)
 def test_an_epoch_by_what_entries_tell_alone_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """SPEC 3.5.3, with a disk lost whose last entry few had heard."""
 
-    def after_the_last_entry(self, journals, beat):
+    def after_the_last_entry(self, journals, heartbeat):
         last = journals.head(self.me).epoch
         begun = self.epoch <= last
         self.epoch = last + 1 if begun else self.epoch
@@ -181,8 +181,8 @@ def test_epochs_of_others_in_memory_alone_are_noticed(monkeypatch: pytest.Monkey
     simulate(load("disks-lost:three-silos"), 12)
     take = Epochs.take
 
-    def unwritten(self, beats, me=None):
-        take(self, beats, me)
+    def unwritten(self, heartbeats, me=None):
+        take(self, heartbeats, me)
         return []
 
     monkeypatch.setattr(Epochs, "take", unwritten)
@@ -216,15 +216,15 @@ def test_an_entry_that_is_taken_in_twice_is_noticed(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_old_sign_of_life_that_counts_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SPEC 4.6.1: a beat that was overtaken."""
+    """SPEC 4.6.1: a heartbeat that was overtaken."""
     hear = Liveness.hear
 
     def forget_first(self, sealed, now):
-        self.counters.pop(sealed.beat.author, None)
+        self.counters.pop(sealed.heartbeat.author, None)
         return hear(self, sealed, now)
 
     monkeypatch.setattr(Liveness, "hear", forget_first)
-    assert broken_rule("unreliable") == "beats only rise"
+    assert broken_rule("unreliable") == "heartbeats only rise"
 
 
 def test_a_fork_that_is_overlooked_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,7 +301,7 @@ def test_an_answer_with_all_that_is_held_is_noticed(monkeypatch: pytest.MonkeyPa
 
 def test_a_core_that_waits_for_the_broken_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """SPEC 6.3: nobody is ever late, so that a tolerant run ends with all or not at all."""
-    monkeypatch.setattr(Liveness, "late", lambda self, duty, now: False)
+    monkeypatch.setattr(Liveness, "suspected", lambda self, duty, now: False)
     assert broken_rule("hostile", nodes=3, work_s=(80.0, 90.0), quiet_s=60.0) == "the run goes on"
 
 
@@ -319,14 +319,14 @@ def test_counts_that_fit_no_run_are_noticed(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_progress_without_an_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """SPEC 6.3.1, with a member that is busy for ever."""
-    late = Liveness.late
+    late = Liveness.suspected
 
     def patient(self, duty, now):
         self.duty_s = float("inf")
         return late(self, duty, now)
 
-    monkeypatch.setattr(Sign, "progressed", lambda self, beat: True)
-    monkeypatch.setattr(Liveness, "late", patient)
+    monkeypatch.setattr(Sign, "progressed", lambda self, heartbeat: True)
+    monkeypatch.setattr(Liveness, "suspected", patient)
     assert broken_rule("hostile:busy", nodes=3) == "the run goes on"
 
 

@@ -7,17 +7,17 @@ from dcfm_node.errors import PeerError
 from dcfm_node.wire.canonical import unpack
 from dcfm_node.wire.envelope import (
     Signer,
-    open_beat,
     open_bundle,
     open_entry,
-    seal_beat,
+    open_heartbeat,
     seal_bundle,
     seal_entry,
+    seal_heartbeat,
 )
 from tests.vectors.loading import cases, load, raw, sha256, spell, value_of
 
 VECTORS = load("envelopes")
-ENTRY, BEAT = b"dcfm-node/entry/1\0", b"dcfm-node/beat/1\0"
+ENTRY, HEARTBEAT = b"dcfm-node/entry/1\0", b"dcfm-node/beat/1\0"
 BUNDLE = b"dcfm-node/bundle/1\0"
 SIGNERS = {
     signer.key: signer
@@ -27,7 +27,7 @@ SIGNERS = {
 
 def test_domains():
     """SPEC 3.2.1."""
-    named = {"entry": ENTRY.hex(), "beat": BEAT.hex(), "bundle": BUNDLE.hex()}
+    named = {"entry": ENTRY.hex(), "beat": HEARTBEAT.hex(), "bundle": BUNDLE.hex()}
     assert VECTORS["domains"] == named
 
 
@@ -74,22 +74,22 @@ def test_the_oversize_entry_is_refused_for_its_size_alone():
 
 
 @cases(VECTORS["beats"]["accepted"])
-def test_beats_open(case):
+def test_heartbeats_open(case):
     """SPEC 4.6."""
     fields, envelope = value_of(case["beat"]), raw(case)
     body, signature = unpack(envelope)
     assert body == spell(fields)
-    Ed25519PublicKey.from_public_bytes(fields["author"]).verify(signature, BEAT + body)
-    beat = open_beat(envelope).beat
-    assert beat.model_dump() == fields
-    assert seal_beat(beat, SIGNERS[beat.author]).envelope == envelope
+    Ed25519PublicKey.from_public_bytes(fields["author"]).verify(signature, HEARTBEAT + body)
+    heartbeat = open_heartbeat(envelope).heartbeat
+    assert heartbeat.model_dump() == fields
+    assert seal_heartbeat(heartbeat, SIGNERS[heartbeat.author]).envelope == envelope
 
 
 @cases(VECTORS["beats"]["rejected"])
-def test_beats_that_break_a_rule_are_refused(case):
-    """SPEC 3.2.1: a beat never passes for an entry, nor an entry for a beat."""
+def test_heartbeats_that_break_a_rule_are_refused(case):
+    """SPEC 3.2.1: a heartbeat never passes for an entry, nor an entry for a heartbeat."""
     with pytest.raises(PeerError):
-        open_beat(raw(case))
+        open_heartbeat(raw(case))
 
 
 @cases(VECTORS["bundles"]["accepted"])

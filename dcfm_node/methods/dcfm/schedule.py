@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from dcfm_node.records.entries import Expert
 from dcfm_node.records.settings import Training
-from dcfm_node.swarm.effects import Examine, Train, Waiting
+from dcfm_node.swarm.effects import AuditExperts, Train, Waiting
 from dcfm_node.swarm.method import AtHand, Method
 from dcfm_node.swarm.said import Said
 
@@ -73,7 +73,7 @@ class Dcfm(Method):
     def made(self) -> str:
         return "distilled"
 
-    def train_round(self, run: AtHand, round_: int) -> Train | Waiting | Examine:
+    def train_round(self, run: AtHand, round_: int) -> Train | Waiting | AuditExperts:
         """Against the newest student, or from the own expert against its peers'."""
         if self.interim_students:
             student = run.student()
@@ -84,7 +84,7 @@ class Dcfm(Method):
         if isinstance(own, Waiting):
             return own
         experts = run.experts(round_, audited=round_ - 1)
-        if isinstance(experts, Waiting | Examine):
+        if isinstance(experts, Waiting | AuditExperts):
             return experts
         peers = tuple((e.author, e.body.snapshot.digest) for e in experts if e.author != run.me)
         return Train("refine", round_, init=own, peers=peers)

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dcfm_node.swarm.effects import Examine, Train, Waiting
+from dcfm_node.swarm.effects import AuditExperts, Train, Waiting
 from dcfm_node.swarm.method import AtHand, Method
 
 
@@ -36,10 +36,10 @@ class Fedflow(Method):
     def made(self) -> str:
         return "averaged (FedFlow)"
 
-    def train_round(self, run: AtHand, round_: int) -> Train | Waiting | Examine:
+    def train_round(self, run: AtHand, round_: int) -> Train | Waiting | AuditExperts:
         """From the average of the last round's experts."""
         experts = run.experts(round_ - 1, audited=round_ - 1)
-        if isinstance(experts, Waiting | Examine):
+        if isinstance(experts, Waiting | AuditExperts):
             return experts
         averaged = tuple((e.author, e.body.snapshot.digest) for e in experts)
         return Train("refine", round_, peers=averaged)

@@ -66,14 +66,16 @@ def attacked() -> Node:
         sealed = peer.say(body)
         late = sealed.entry.model_copy(update={"time_ms": LAST_MS})
         peer.journal[-1] = seal_entry(late, peer.signer)
-    beat = peer.beat(9, done=2**53)
-    beat = type(beat)(beat.beat.model_copy(update={"activity": ACTIVITY}), beat.envelope)
+    heartbeat = peer.heartbeat(9, done=2**53)
+    heartbeat = type(heartbeat)(
+        heartbeat.heartbeat.model_copy(update={"activity": ACTIVITY}), heartbeat.envelope
+    )
     entries = Entries(
         run=told.id, entries=tuple(sealed.envelope for sealed in peer.journal), beats=()
     )
     made.handle(LinkUp(peer.key), 1.0)
     made.handle(Received(peer.key, entries), 1.0)
-    made.exchange.liveness.hear(beat, 1.0)
+    made.exchange.liveness.hear(heartbeat, 1.0)
     sync = Sync(run=told.id, version=VERSION, heads={}, beats={}, reply=False)
     made.handle(Received(peer.key, sync), 1.0)
     return made

@@ -13,13 +13,13 @@ from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
 from dcfm_node.daemon import daemon as module
 from dcfm_node.daemon import handling
-from dcfm_node.daemon.bench import Bench
-from dcfm_node.daemon.carriages import Carriages
 from dcfm_node.daemon.daemon import Daemon
 from dcfm_node.daemon.deltas import Deltas
 from dcfm_node.daemon.disk import open_journals
 from dcfm_node.daemon.forms import Forms
+from dcfm_node.daemon.imports import LastImports
 from dcfm_node.daemon.limits import Settings
+from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.records.messages import Message
 from dcfm_node.store.snapshots import SnapshotStore
@@ -106,15 +106,15 @@ class Rig:
         daemon = self.daemon = Daemon(Settings(config, keys, (), RUN.manifest, state / "run.toml"))
         daemon._inherited = None
         daemon.network = self.network  # type: ignore[assignment]
-        daemon.trainer = self.worker  # type: ignore[assignment]
+        daemon.supervisor = self.worker  # type: ignore[assignment]
         daemon.ready = Ready(device="cpu", counts=(((0, 0), 5),), data="data", tensors={})
         daemon.journals, said = open_journals(state / "journals.sqlite", RUN.id)
-        daemon.carriages = Carriages(state / "bundles.json", RUN.id)
+        daemon.imports = LastImports(state / "bundles.json", RUN.id)
         daemon.snapshots = SnapshotStore(state)
         daemon.forms = Forms(RUN.manifest, daemon.ready, daemon.snapshots)
         daemon.intake = SimpleNamespace(check=None)  # type: ignore[assignment]
         put, spawn = daemon.put, daemon._spawn
-        daemon.bench = Bench(
+        daemon.runner = JobRunner(
             self.worker,  # type: ignore[arg-type]
             daemon.snapshots,
             state / "work",

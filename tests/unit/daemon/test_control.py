@@ -29,7 +29,7 @@ class Desk:
         self.writes = True
         self.disk = Disk(self._never)
         others = dict.fromkeys(
-            ("network", "bench", "trainer", "snapshots", "ready", "courier"), SimpleNamespace()
+            ("network", "runner", "supervisor", "snapshots", "ready", "importer"), SimpleNamespace()
         )
         self.control = Control(
             node=made,

@@ -14,10 +14,10 @@ def test_damaged_journals_are_kept_aside_and_begun_anew(tmp_path: Path) -> None:
     path, run = tmp_path / "journals.sqlite", Run(1)
     author = run.authors[0]
     for number in range(2):
-        store, (entries, _, beats) = open_journals(path, run.id)
-        assert (entries, beats) == ([], [])
+        store, (entries, _, heartbeats) = open_journals(path, run.id)
+        assert (entries, heartbeats) == ([], [])
         store.append(run.id, author.key, 0, Run(1).authors[0].join().envelope)
-        store.keep_beats(run.id, [(author.key, author.beat(3, epoch=2).envelope)])
+        store.keep_heartbeats(run.id, [(author.key, author.heartbeat(3, epoch=2).envelope)])
         store.close()
         damaged = path.read_bytes()[: -len(path.read_bytes()) // 3]
         path.write_bytes(damaged)

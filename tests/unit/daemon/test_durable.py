@@ -9,22 +9,22 @@ from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.records.messages import Entries, Sync
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.swarm.effects import Effect, PersistFork, Received, Send
-from dcfm_node.wire.envelope import SealedBeat
+from dcfm_node.wire.envelope import SealedHeartbeat
 from tests.unit.swarm.builders import Run, expert, lease, vote
 from tests.unit.swarm.test_node import node, told
 
 RUN = Run(3)
 
 
-def carried_out(state: Path, effects: list[Effect]) -> list[tuple[Sync, list[SealedBeat]]]:
-    """Each `sync` that was sent, with the beats that another process read from the disk then."""
+def carried_out(state: Path, effects: list[Effect]) -> list[tuple[Sync, list[SealedHeartbeat]]]:
+    """Each `sync` that was sent, with the heartbeats that were on the disk by then."""
     path = state / "journals.sqlite"
-    sent: list[tuple[Sync, list[SealedBeat]]] = []
+    sent: list[tuple[Sync, list[SealedHeartbeat]]] = []
 
     def send(peer: bytes, message: object) -> None:
         if isinstance(message, Sync):
             other = JournalStore(path)
-            sent.append((message, other.beats(RUN.id)))
+            sent.append((message, other.heartbeats(RUN.id)))
             other.close()
 
     async def never() -> None:
@@ -46,14 +46,14 @@ def carried_out(state: Path, effects: list[Effect]) -> list[tuple[Sync, list[Sea
 
 def test_an_epoch_is_on_the_disk_when_the_sync_that_names_it_is_sent(tmp_path: Path) -> None:
     """SPEC 4.6.4, and it is there after a restart."""
-    made, beat = node(RUN), RUN.authors[1].beat(9, epoch=7)
+    made, heartbeat = node(RUN), RUN.authors[1].heartbeat(9, epoch=7)
     asked = Sync(run=RUN.id, version="1", heads={}, beats={}, reply=True)
-    heard = Entries(run=RUN.id, entries=(), beats=(beat.envelope,))
+    heard = Entries(run=RUN.id, entries=(), beats=(heartbeat.envelope,))
     effects = made.handle(Received(RUN.keys[1], heard), 0.0)
     effects += made.handle(Received(RUN.keys[2], asked), 0.0)
     ((message, on_disk),) = carried_out(tmp_path, effects)
     assert message.beats[RUN.keys[1]] == (9, 7)
-    assert on_disk == [beat]
+    assert on_disk == [heartbeat]
     store, said = open_journals(tmp_path / "journals.sqlite", RUN.id)
     again = node(RUN)
     again.restore(*said)

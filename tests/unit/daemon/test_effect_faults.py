@@ -24,8 +24,8 @@ from dcfm_node.swarm.effects import (
     Leave,
     LinkUp,
     Persist,
-    PersistBeat,
     PersistFork,
+    PersistHeartbeat,
     Received,
     Report,
     Send,
@@ -46,7 +46,7 @@ ERRORS: dict[str, Callable[[], Exception]] = {
     "EAGAIN": lambda: zmq.ZMQError(errno.EAGAIN),
 }
 EFFECTS: tuple[type[Effect], ...] = (
-    *(Persist, PersistFork, PersistBeat),
+    *(Persist, PersistFork, PersistHeartbeat),
     *(Send, Start, Cancel, Fetch, Unfetch, Drop, Report),
 )
 TRIES = 3
@@ -63,7 +63,7 @@ def session(rig: Rig) -> list[list[Event]]:
     first = [one.say(join("silo-0001")).envelope, one.say(expert(0, "expert one")).envelope]
     left = one.say(Withdraw(reason="")).envelope
     forked = two.join().envelope, two.join(at=0, distils=False).envelope
-    epoch = two.beat(9, epoch=7)
+    epoch = two.heartbeat(9, epoch=7)
     return [
         [LinkUp(RUN.keys[1]), LinkUp(RUN.keys[2])],
         [told(RUN, 1, empty(RUN)), told(RUN, 2, empty(RUN))],
@@ -99,7 +99,7 @@ def play(rig: Rig) -> dict[str, object]:
     return {
         "written": sorted((e.author, e.seq, e.body.kind) for e in opened),
         "forks": len(forks),
-        "epochs": {b.beat.author for b in rig.daemon.journals.beats(RUN.id)},
+        "epochs": {b.heartbeat.author for b in rig.daemon.journals.heartbeats(RUN.id)},
         "fetched": set(rig.network.fetched),
         "given up": set(rig.network.given_up),
         "jobs": {job.key for job in rig.worker.jobs},

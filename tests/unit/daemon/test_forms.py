@@ -14,7 +14,7 @@ from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.daemon.work import job_for
 from dcfm_node.records.entries import Checkpoint, Snapshot
 from dcfm_node.store.snapshots import SnapshotStore
-from dcfm_node.swarm.effects import Distil, Event, Examine, Held, Score, Unfit
+from dcfm_node.swarm.effects import AuditExperts, Distil, Event, Held, Score, Unfit
 from dcfm_node.swarm.verdicts import on_unfit
 from dcfm_node.worker.messages import Ready
 from tests.unit.swarm.builders import Run, expert
@@ -128,7 +128,7 @@ def test_what_is_held_for_one_use_is_checked_before_another(desk: Desk, kind: st
     desk.said.clear()
     lie = run.authors[2].say(expert(0).model_copy(update={"snapshot": made}))
     named = (run.keys[2], lie.digest, made.digest)
-    work: Any = Examine(0, (named,))
+    work: Any = AuditExperts(0, (named,))
     if kind == "distil":
         work = Distil(0, 1, run.id, (named,), (), final=False, resume=None)
     doubtful = desk.forms.doubtful(work, run.view())
@@ -151,9 +151,11 @@ def test_what_was_checked_for_its_use_or_is_this_nodes_own_is_loaded_at_once(des
         (sealed.entry.author, sealed.digest, snapshot.digest)
         for sealed, snapshot in zip(entries, (own, made), strict=True)
     ]
-    assert desk.forms.doubtful(Examine(0, tuple(experts)), run.view()) == []
+    assert desk.forms.doubtful(AuditExperts(0, tuple(experts)), run.view()) == []
     run.authors[2].say(progress(run, own))
-    assert desk.forms.doubtful(Examine(0, tuple(experts)), run.view()) == [(own.digest, NETWORK)]
+    assert desk.forms.doubtful(AuditExperts(0, tuple(experts)), run.view()) == [
+        (own.digest, NETWORK)
+    ]
 
 
 def test_two_ensembles_of_one_snapshot_are_each_of_their_own_teachers(

@@ -19,11 +19,11 @@ from dcfm_node.swarm.effects import (
     Event,
     Foreign,
     LinkUp,
-    Progressed,
     Received,
     Tick,
     Train,
     Worked,
+    WorkProgressed,
 )
 from dcfm_node.swarm.exchange import Exchange
 from dcfm_node.swarm.node import Node
@@ -217,12 +217,12 @@ MOST: dict[str, int] = {"2^53": 2**53, "2^63": 2**63, "2^64-1": 2**64 - 1, "0": 
 
 @pytest.mark.parametrize("number", MOST.values(), ids=MOST)
 def test_no_number_of_the_worker_or_the_network_ends_a_node_later(rig: Rig, number: int) -> None:
-    """What no record or beat can bear is told; what one can is borne."""
+    """What no record or heartbeat can bear is told; what one can is borne."""
     lease = b"l" * 32
     taught = (RUN.keys[1], lease, lease)
     distil = Distil(round=0, term=1, lease=lease, teachers=(taught,), missing=(), final=False)
     events: list[Event] = [
-        Progressed(number, number),
+        WorkProgressed(number, number),
         Downloading(number, number),
         Checkpointed(distil, snapshot("checkpoint"), number),
         Worked(Train("local", 0), snapshot("mine"), {"holdout_loss": float(number)}),
@@ -259,8 +259,8 @@ def bodies(run: Run) -> list[Body]:
 
 def test_no_number_of_a_member_ends_a_node_later(rig: Rig, silos: list[Author]) -> None:
     said = [silos[1].say(body, epoch=2**53).envelope for body in bodies(RUN)]
-    beats = [silo.beat(2**53, epoch=2**53, done=2**53).envelope for silo in silos]
-    told_of = Entries(run=RUN.id, entries=tuple(said), beats=tuple(beats[1:]))
+    heartbeats = [silo.heartbeat(2**53, epoch=2**53, done=2**53).envelope for silo in silos]
+    told_of = Entries(run=RUN.id, entries=tuple(said), beats=tuple(heartbeats[1:]))
     most = dict.fromkeys(RUN.keys, (2**53, 2**53))
     head = empty(RUN).model_copy(update={"epoch": 2**53, "seq": 100_000, "forked": 100_000})
     claim = Sync(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dcfm_node.cli.query import _status_text
-from dcfm_node.daemon.carriages import Carriage
+from dcfm_node.daemon.imports import LastImport
 from dcfm_node.daemon.status import status
 from dcfm_node.net.peers import Crowd, Failure, Way
 from dcfm_node.records.entries import Verdict, Withdraw
@@ -34,9 +34,11 @@ def explained(made: Node, now: float, **settings: Any) -> list[str]:
     return lines[next(n for n, line in enumerate(lines) if line.startswith("why ")) :]
 
 
-def beat(made: Node, run: Run, peer: int, now: float) -> None:
+def heartbeat(made: Node, run: Run, peer: int, now: float) -> None:
     """A sign of life, over a link of its own."""
-    message = Entries(run=run.id, entries=(), beats=(run.authors[peer].beat(1, done=43).envelope,))
+    message = Entries(
+        run=run.id, entries=(), beats=(run.authors[peer].heartbeat(1, done=43).envelope,)
+    )
     made.handle(LinkUp(run.keys[peer]), now)
     made.handle(Received(run.keys[peer], message), now)
 
@@ -60,8 +62,8 @@ def test_a_fresh_node_says_what_it_needs_of_whom_before_it_writes() -> None:
 def test_who_is_down_is_not_said_to_train() -> None:
     run = Run(3)
     made = started(run)
-    beat(made, run, 1, 0.0)
-    beat(made, run, 2, 0.0)
+    heartbeat(made, run, 1, 0.0)
+    heartbeat(made, run, 2, 0.0)
     why, *waits = explained(made, 0.0)
     assert why.endswith(
         "this node's part in local is under way; after it, the run waits for the others' experts"
@@ -69,8 +71,8 @@ def test_who_is_down_is_not_said_to_train() -> None:
     assert waits[0] == "waits for silo-0001: connected, local round 0, 43.0 %"
     made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 1.0)
     made.handle(LinkDown(run.keys[2]), 1.0)
-    beat(made, run, 1, 40.0)
-    made.exchange.liveness.hear(run.authors[1].beat(2, done=50), 40.0)
+    heartbeat(made, run, 1, 40.0)
+    made.exchange.liveness.hear(run.authors[1].heartbeat(2, done=50), 40.0)
     assert explained(made, 40.0) == [
         "why       experts are awaited",
         "waits for silo-0001: connected, local round 0, 50.0 %",
@@ -82,7 +84,7 @@ def test_who_is_linked_and_takes_no_part_is_not_said_to_be_away() -> None:
     """A stopped process keeps its link a while, and one of another manifest for ever."""
     run = Run(3)
     made = started(run)
-    beat(made, run, 2, 0.0)
+    heartbeat(made, run, 2, 0.0)
     made.handle(LinkUp(run.keys[1]), 0.0)
     made.exchange.peers[run.keys[1]].trouble = "its run.toml or roster differs in: name"
     made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 1.0)
@@ -92,10 +94,12 @@ def test_who_is_linked_and_takes_no_part_is_not_said_to_be_away() -> None:
     ]
 
 
-def carried(now: float, age_s: float) -> dict[str, Carriage]:
+def carried(now: float, age_s: float) -> dict[str, LastImport]:
     """A bundle of the third silo, imported so long ago."""
     time_ms = int((now - age_s) * 1_000)
-    return {"silo-0002": Carriage(time_ms=time_ms, bundle_of="silo-0002", records=12, snapshots=2)}
+    return {
+        "silo-0002": LastImport(time_ms=time_ms, bundle_of="silo-0002", records=12, snapshots=2)
+    }
 
 
 def done_by_the_second(made: Node, run: Run) -> None:
@@ -114,7 +118,7 @@ def test_a_silo_that_comes_by_bundle_takes_part_until_none_came_for_a_week(
     made = started(run)
     made.handle(LinkDown(run.keys[2]), 0.0)
     done_by_the_second(made, run)
-    beat(made, run, 1, now)
+    heartbeat(made, run, 1, now)
     came = carried(now, age_s) if age_s is not None else {}
     document = status(made, now, carried=came)
     assert (document["health"], bool(document["problems"])) == (health, health == "degraded")
@@ -136,8 +140,8 @@ def test_a_bundle_does_not_excuse_a_silo_that_was_heard_since() -> None:
     now, run = 30 * DAY_S, Run(3)
     made = started(run)
     done_by_the_second(made, run)
-    beat(made, run, 1, now)
-    beat(made, run, 2, now - 600.0)
+    heartbeat(made, run, 1, now)
+    heartbeat(made, run, 2, now - 600.0)
     made.handle(LinkDown(run.keys[2]), now - 500.0)
     document = status(made, now, carried=carried(now, 3_600.0))
     assert document["problems"] == ["silo-0002 was not heard for 600 s"]
@@ -258,7 +262,7 @@ def alive(run: Run) -> Node:
     """A node that hears both others."""
     made = started(run)
     for peer in (1, 2):
-        beat(made, run, peer, 0.0)
+        heartbeat(made, run, peer, 0.0)
     return made
 
 
@@ -299,7 +303,7 @@ def test_who_is_linked_on_one_plane_alone_is_a_problem(
 def test_why_a_silo_that_is_not_heard_cannot_be_dialled_is_told() -> None:
     run = Run(3)
     made = started(run)
-    beat(made, run, 2, 0.0)
+    heartbeat(made, run, 2, 0.0)
     made.handle(LinkDown(run.keys[1]), 0.0)
     down = {"control": Way("", 9.0, (Failure("tcp://east:7400", 3, "no such name"),))}
     linked = ways(run, via="", for_s=9.0)
@@ -316,7 +320,7 @@ def test_a_key_that_two_nodes_use_is_named_by_peers_and_by_itself() -> None:
     assert (
         "silo-0001's keys are used by two nodes at once, at 192.0.2.1 and at 192.0.2.2" in problem
     )
-    made.exchange.recovery.show(run.authors[0].beat(10**6, epoch=10**6).beat)
+    made.exchange.recovery.show(run.authors[0].heartbeat(10**6, epoch=10**6).heartbeat)
     (problem,) = status(made, 0.0)["problems"]
     assert "began with this node's keys after it did" in problem
 

@@ -90,6 +90,6 @@ def test_what_a_worker_made_and_cannot_be_taken_over_is_a_failed_work(
     work = Train("local", 0)
     with rigged(tmp_path, monkeypatch) as rig:
         done = Done(key="k", metrics={})
-        asyncio.run(rig.daemon.bench._adopt(work, tmp_path / "made", done))
+        asyncio.run(rig.daemon.runner._adopt(work, tmp_path / "made", done))
         failed = rig.daemon._events.get_nowait()
     assert isinstance(failed, WorkFailed) and failed.work == work

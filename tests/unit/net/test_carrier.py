@@ -4,7 +4,6 @@ import errno
 from math import inf
 from random import Random
 
-from dcfm_node.net.allowance import ASKS_AT_ONCE
 from dcfm_node.net.carrier import (
     RETRY_S,
     BadPeer,
@@ -12,11 +11,12 @@ from dcfm_node.net.carrier import (
     Carrier,
     Fetched,
     FetchFailed,
-    Progressed,
+    FetchProgressed,
     ServeFailed,
 )
 from dcfm_node.net.frames import Ask, Buffer, Chunk, Frames, Holds, Lacks, Want, decode, encode
 from dcfm_node.net.peers import Flooded
+from dcfm_node.net.rate_limits import ASKS_AT_ONCE
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_hashes, snapshot_of
 
@@ -130,7 +130,7 @@ def test_a_fetch_ends_with_the_whole_file() -> None:
     assert desk.sent == [Ask(DIGEST)]
     desk.serve(0.0)
     assert desk.files.held == DATA
-    assert desk.events[-2:] == [Progressed(DIGEST, len(DATA), len(DATA)), Fetched(DIGEST)]
+    assert desk.events[-2:] == [FetchProgressed(DIGEST, len(DATA), len(DATA)), Fetched(DIGEST)]
 
 
 def test_a_fetch_of_the_wrong_size_first_ends_with_the_file_too() -> None:
@@ -147,7 +147,7 @@ def test_progress_is_told_at_intervals() -> None:
     desk = Desk()
     desk.carrier.fetch(SNAPSHOT, 0.0)
     desk.serve(0.0)
-    told = [event.done_bytes for event in desk.events if isinstance(event, Progressed)]
+    told = [event.done_bytes for event in desk.events if isinstance(event, FetchProgressed)]
     assert told == [CHUNK_BYTES, len(DATA)]
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import Entry, Withdraw
-from dcfm_node.records.messages import Beat
+from dcfm_node.records.messages import Heartbeat
 from dcfm_node.store.journals import SCHEMA_VERSION, Damaged, JournalStore
-from dcfm_node.wire.envelope import Sealed, SealedBeat, Signer, seal_beat, seal_entry
+from dcfm_node.wire.envelope import Sealed, SealedHeartbeat, Signer, seal_entry, seal_heartbeat
 
 RUN, OTHER_RUN = b"r" * 32, b"o" * 32
 ANNA, BERT = sorted(
@@ -27,8 +27,8 @@ def entry(author: Signer, seq: int, *, epoch: int = 0, run: bytes = RUN, why: st
     return seal_entry(record, author)
 
 
-def beat(author: Signer, epoch: int) -> SealedBeat:
-    made = Beat(
+def heartbeat(author: Signer, epoch: int) -> SealedHeartbeat:
+    made = Heartbeat(
         run=RUN,
         author=author.key,
         counter=epoch,
@@ -39,7 +39,7 @@ def beat(author: Signer, epoch: int) -> SealedBeat:
         total=0,
         ready=True,
     )
-    return seal_beat(made, author)
+    return seal_heartbeat(made, author)
 
 
 @pytest.fixture
@@ -119,22 +119,26 @@ def test_a_fork_keeps_its_proof_and_drops_the_rest(store: JournalStore) -> None:
     assert store.load(RUN) == ([entry(ANNA, 0)], [early])
 
 
-def test_the_last_beat_of_each_author_is_kept_apart_by_run(store: JournalStore, path: Path) -> None:
-    store.keep_beats(RUN, [(BERT.key, beat(BERT, 5).envelope), (ANNA.key, beat(ANNA, 3).envelope)])
-    store.keep_beats(RUN, [(ANNA.key, beat(ANNA, 4).envelope)])
+def test_the_last_heartbeat_of_each_author_is_kept_apart_by_run(
+    store: JournalStore, path: Path
+) -> None:
+    store.keep_heartbeats(
+        RUN, [(BERT.key, heartbeat(BERT, 5).envelope), (ANNA.key, heartbeat(ANNA, 3).envelope)]
+    )
+    store.keep_heartbeats(RUN, [(ANNA.key, heartbeat(ANNA, 4).envelope)])
     other = JournalStore(path)
-    assert other.beats(RUN) == [beat(ANNA, 4), beat(BERT, 5)]
-    assert other.beats(OTHER_RUN) == []
+    assert other.heartbeats(RUN) == [heartbeat(ANNA, 4), heartbeat(BERT, 5)]
+    assert other.heartbeats(OTHER_RUN) == []
     other.close()
 
 
-def test_a_beat_that_is_not_its_authors_is_damage(store: JournalStore) -> None:
-    store.keep_beats(RUN, [(BERT.key, beat(ANNA, 5).envelope)])
-    with pytest.raises(Damaged, match="a beat is in a wrong place"):
-        store.beats(RUN)
-    store.keep_beats(RUN, [(BERT.key, beat(BERT, 5).envelope[:-1] + b"x")])
+def test_a_heartbeat_that_is_not_its_authors_is_damage(store: JournalStore) -> None:
+    store.keep_heartbeats(RUN, [(BERT.key, heartbeat(ANNA, 5).envelope)])
+    with pytest.raises(Damaged, match="a heartbeat is in a wrong place"):
+        store.heartbeats(RUN)
+    store.keep_heartbeats(RUN, [(BERT.key, heartbeat(BERT, 5).envelope[:-1] + b"x")])
     with pytest.raises(Damaged, match="does not verify"):
-        store.beats(RUN)
+        store.heartbeats(RUN)
 
 
 def test_settings_survive_a_restart(store: JournalStore, path: Path) -> None:

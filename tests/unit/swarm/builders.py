@@ -16,13 +16,20 @@ from dcfm_node.records.entries import (
     Vote,
 )
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.records.messages import Beat
+from dcfm_node.records.messages import Heartbeat
 from dcfm_node.simulation.host import made_up_snapshot
 from dcfm_node.simulation.scenario import Scenario, manifest
 from dcfm_node.simulation.signing import signers
 from dcfm_node.swarm.method import method_of
 from dcfm_node.swarm.view import View
-from dcfm_node.wire.envelope import Sealed, SealedBeat, Signer, run_id, seal_beat, seal_entry
+from dcfm_node.wire.envelope import (
+    Sealed,
+    SealedHeartbeat,
+    Signer,
+    run_id,
+    seal_entry,
+    seal_heartbeat,
+)
 
 
 class Author:
@@ -61,11 +68,11 @@ class Author:
         self.journal = [*kept, sealed]
         return sealed
 
-    def beat(
+    def heartbeat(
         self, counter: int, *, epoch: int = 0, done: int = 0, ready: bool = True
-    ) -> SealedBeat:
+    ) -> SealedHeartbeat:
         """A sign of life."""
-        beat = Beat(
+        heartbeat = Heartbeat(
             run=self.run,
             author=self.key,
             counter=counter,
@@ -76,7 +83,7 @@ class Author:
             total=100,
             ready=ready,
         )
-        return seal_beat(beat, self.signer)
+        return seal_heartbeat(heartbeat, self.signer)
 
 
 class Run:

@@ -16,7 +16,7 @@ def booth(run: Run, me: int = 0, **changes: object) -> Booth:
         me=run.keys[me],
         candidates=lambda: run.keys,
         quorate=lambda: True,
-        late=lambda duty: False,
+        suspected=lambda duty: False,
         stand=Stand,
         timeout=8.0,
         not_before=0,
@@ -60,7 +60,7 @@ def test_who_led_a_round_before_is_voted_for_after_the_others() -> None:
     run = Run(3)
     run.elect(0)
     run.elect(1, term=2)
-    late = booth(run, late=lambda duty: True)
+    late = booth(run, suspected=lambda duty: True)
     move = next_move(run.view(), 0, late)
     assert move == Vote(term=3, round=0, candidate=run.keys[2])
 
@@ -130,7 +130,9 @@ def test_a_few_votes_do_not_unseat_a_leader_that_moves() -> None:
 def test_a_late_leader_is_voted_out() -> None:
     run = Run(3)
     run.elect(1)
-    move = next_move(run.view(), 0, booth(run, late=lambda duty: duty == (run.keys[1], "lead", 1)))
+    move = next_move(
+        run.view(), 0, booth(run, suspected=lambda duty: duty == (run.keys[1], "lead", 1))
+    )
     assert isinstance(move, Vote) and move.term == 2
 
 

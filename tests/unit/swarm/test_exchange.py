@@ -25,8 +25,8 @@ def author(index: int = 2) -> Author:
     return RUN.authors[index].anew()
 
 
-def entries(*said: Sealed, beats: tuple[bytes, ...] = ()) -> Entries:
-    return Entries(run=RUN.id, entries=tuple(s.envelope for s in said), beats=beats)
+def entries(*said: Sealed, heartbeats: tuple[bytes, ...] = ()) -> Entries:
+    return Entries(run=RUN.id, entries=tuple(s.envelope for s in said), beats=heartbeats)
 
 
 def sync(**changes: object) -> Sync:
@@ -49,7 +49,7 @@ def test_a_round_of_gossip_tells_a_few_linked_peers() -> None:
 
 def test_what_is_sent_passes_every_peers_checks() -> None:
     node = exchange()
-    node.own_beat = RUN.authors[0].beat(4)
+    node.own_heartbeat = RUN.authors[0].heartbeat(4)
     node.publish(author(0).join())
     message = node.sync(reply=True)
     assert decode_message(encode_message(message)) == message
@@ -66,11 +66,11 @@ def test_a_sync_is_answered_with_what_is_lacking_and_with_the_same_if_asked() ->
     assert sent(node.hear(PEER, sync(heads={ME: node.journals.head(ME)}), 0.0)) == []
 
 
-def test_beats_are_relayed_to_whoever_names_a_lower_count() -> None:
+def test_heartbeats_are_relayed_to_whoever_names_a_lower_count() -> None:
     node = exchange()
-    beat = RUN.authors[2].beat(7)
-    node.hear(PEER, entries(beats=(beat.envelope,)), 0.0)
-    assert sent(node.hear(PEER, sync(), 0.0)) == [entries(beats=(beat.envelope,))]
+    heartbeat = RUN.authors[2].heartbeat(7)
+    node.hear(PEER, entries(heartbeats=(heartbeat.envelope,)), 0.0)
+    assert sent(node.hear(PEER, sync(), 0.0)) == [entries(heartbeats=(heartbeat.envelope,))]
     assert sent(node.hear(PEER, sync(beats={RUN.keys[2]: (7, 0)}), 0.0)) == []
 
 

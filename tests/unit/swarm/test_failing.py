@@ -4,8 +4,8 @@ import pytest
 
 from dcfm_node.records.entries import Audit, Refuse
 from dcfm_node.swarm.effects import (
+    AuditExperts,
     Distil,
-    Examine,
     Report,
     Score,
     Start,
@@ -18,7 +18,7 @@ from dcfm_node.swarm.failing import MAX_DOUBLINGS, MAX_FAILURES, Failing, failed
 from tests.unit.swarm.builders import Run
 from tests.unit.swarm.test_node import node, started
 
-TRAIN, EXAMINE = Train("local", 0), Examine(0, ())
+TRAIN, AUDIT_EXPERTS = Train("local", 0), AuditExperts(0, ())
 SCORE = Score(student=bytes(32), snapshot=bytes(32), reference=None)
 DISTIL = Distil(0, 1, bytes(32), (), (), final=True)
 
@@ -40,7 +40,7 @@ def test_the_pause_doubles_up_to_a_bound() -> None:
     ("work", "said"),
     [
         (SCORE, [Refuse(student=bytes(32), reason="could not be scored here: bad", metrics={})]),
-        (EXAMINE, [Audit(round=0, scores=())]),
+        (AUDIT_EXPERTS, [Audit(round=0, scores=())]),
         (TRAIN, []),
         (DISTIL, []),
     ],
@@ -58,11 +58,11 @@ def test_a_reason_of_any_length_fits_the_record() -> None:
 def test_who_cannot_distil_is_ready_no_more_until_something_succeeds() -> None:
     made = started(Run(3))
     made.handle(Tick(), 4.0)
-    assert made.exchange.own_beat is not None and made.exchange.own_beat.beat.ready
+    assert made.exchange.own_heartbeat is not None and made.exchange.own_heartbeat.heartbeat.ready
     made.failing = Failing(DISTIL, MAX_FAILURES - 1, "bad")
     made.handle(WorkFailed(DISTIL, "bad"), 5.0)
     made.handle(Tick(), 10.0)
-    assert not made.exchange.own_beat.beat.ready
+    assert not made.exchange.own_heartbeat.heartbeat.ready
 
 
 def test_a_node_asks_again_ever_later_and_never_stops() -> None:

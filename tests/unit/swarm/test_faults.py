@@ -7,8 +7,8 @@ from dcfm_node.records.base import MAX_TERM
 from dcfm_node.records.entries import Audit, Student, Verdict, Vote, Withdraw
 from dcfm_node.records.messages import Entries
 from dcfm_node.swarm.effects import (
+    AuditExperts,
     Distil,
-    Examine,
     Fetch,
     LinkUp,
     Misbehaved,
@@ -226,21 +226,21 @@ def test_a_stranger_is_no_member_to_judge() -> None:
     assert not any(isinstance(b, Verdict) for b in made.unsaid)
 
 
-def test_experts_are_examined_before_they_teach_and_the_others_waited_for() -> None:
+def test_experts_are_audited_before_they_teach_and_the_others_waited_for() -> None:
     """SPEC 6.6."""
     run = Run(3)
     for number, author in enumerate(run.authors):
         author.say(expert(0, f"expert {number} 0"))
     action = next_step(situation(run, me=1)).action
-    assert action == next_step(situation(run, me=2)).action or isinstance(action, Examine)
+    assert action == next_step(situation(run, me=2)).action or isinstance(action, AuditExperts)
     run.elect(0)
     mine = next_step(situation(run)).action
-    assert isinstance(mine, Examine) and [a for a, _, _ in mine.experts] == run.keys
+    assert isinstance(mine, AuditExperts) and [a for a, _, _ in mine.experts] == run.keys
     run.authors[0].say(Audit(round=0, scores=()))
     run.authors[1].say(Audit(round=0, scores=()))
     waiting = next_step(situation(run)).action
     assert waiting == Waiting("the experts' audits are awaited", on=(run.keys[2],))
-    late = situation(run, late=lambda duty: duty.task == "audit")
+    late = situation(run, suspected=lambda duty: duty.task == "audit")
     assert isinstance(next_step(late).action, Distil)
 
 
@@ -333,7 +333,9 @@ def test_figures_that_are_not_finite_refuse_and_end_nothing() -> None:
     """SPEC 1.2.3: a record bears finite numbers, whatever hostile weights score."""
     run = Run(3)
     made = writing(run)
-    work = Examine(0, ((run.keys[0], b"0" * 32, b"a" * 32), (run.keys[1], b"1" * 32, b"b" * 32)))
+    work = AuditExperts(
+        0, ((run.keys[0], b"0" * 32, b"a" * 32), (run.keys[1], b"1" * 32, b"b" * 32))
+    )
     made.work = work
     infinite = {"joint": float("inf"), "composed": float("nan")}
     made.handle(Worked(work, None, {}, {run.keys[1]: infinite}), 1.0)
@@ -376,7 +378,7 @@ def test_a_student_that_a_quorum_cannot_load_is_none_and_another_is_elected() ->
         )
     assert not run.view().valid_students()
     # Its leader may distil again, as long as it is not late.
-    step = next_step(situation(run, booth=replace(booth(run), late=lambda duty: True)))
+    step = next_step(situation(run, booth=replace(booth(run), suspected=lambda duty: True)))
     assert step.phase.stage == "distil" and isinstance(step.action, Vote)
 
 

@@ -5,18 +5,18 @@ import random
 from dcfm_node.records.entries import Verdict, Vote
 from dcfm_node.records.messages import Entries, Head, Sync
 from dcfm_node.swarm.effects import (
+    AuditExperts,
     Cancel,
     Distil,
     Downloading,
     Drain,
     Effect,
-    Examine,
     Fetch,
     Gone,
     Held,
     LinkUp,
     Persist,
-    PersistBeat,
+    PersistHeartbeat,
     Received,
     Report,
     Send,
@@ -48,10 +48,10 @@ def empty(run: Run) -> Head:
     return Head(epoch=0, seq=-1, digest=run.id)
 
 
-def told(run: Run, peer: int, head: Head, beats: int = 0, epoch: int = 0) -> Received:
-    """A peer says how it holds the node's own journal, its newest beat and its epoch."""
+def told(run: Run, peer: int, head: Head, heartbeats: int = 0, epoch: int = 0) -> Received:
+    """A peer says how it holds the node's own journal, its newest heartbeat and its epoch."""
     mine = {run.keys[0]: head}
-    known = {run.keys[0]: (beats, epoch)}
+    known = {run.keys[0]: (heartbeats, epoch)}
     message = Sync(run=run.id, version="1", heads=mine, beats=known, reply=False)
     return Received(run.keys[peer], message)
 
@@ -73,7 +73,7 @@ def started(run: Run, **settings) -> Node:
     effects = made.handle(Tick(), 0.0)
     for peer in range(1, min(run.manifest.quorum + 1, len(run.keys))):
         effects += made.handle(LinkUp(run.keys[peer]), 0.0)
-        effects += made.handle(told(run, peer, empty(run), beats=9), 0.0)
+        effects += made.handle(told(run, peer, empty(run), heartbeats=9), 0.0)
     effects += remembered(made, run)
     assert persisted(effects) == ["join"]
     return made
@@ -118,13 +118,13 @@ def test_fewer_peers_suffice_after_a_while_if_no_more_are_linked() -> None:
 
 
 def test_a_lost_disk_is_recovered_before_a_word_and_goes_on_under_a_higher_epoch() -> None:
-    """SPEC 3.5.3 and 3.5.4: above all that peers remember, entries and beats."""
+    """SPEC 3.5.3 and 3.5.4: above all that peers remember, entries and heartbeats."""
     run = Run(3)
     before = [run.authors[0].join(), run.authors[0].say(expert(0))]
     run.authors[1].say(Vote(term=4, round=0, candidate=run.keys[1]))
     known = Head(epoch=0, seq=1, digest=before[1].digest)
     made = node(run)
-    made.handle(told(run, 2, empty(run), beats=70), 0.0)
+    made.handle(told(run, 2, empty(run), heartbeats=70), 0.0)
     assert persisted(made.handle(told(run, 1, known), 0.0)) == []
     heard = (*before, *run.authors[1].journal)
     entries = Entries(run=run.id, entries=tuple(s.envelope for s in heard), beats=())
@@ -137,7 +137,7 @@ def test_a_lost_disk_is_recovered_before_a_word_and_goes_on_under_a_higher_epoch
 
 
 def test_an_epoch_that_a_peers_disk_knows_is_not_used_again() -> None:
-    """SPEC 3.5.3: though that peer was restarted, and holds no beat and no entry of it."""
+    """SPEC 3.5.3: though that peer was restarted, and holds no heartbeat and no entry of it."""
     run = Run(3)
     made = node(run)
     made.handle(told(run, 1, empty(run)), 0.0)
@@ -146,14 +146,14 @@ def test_an_epoch_that_a_peers_disk_knows_is_not_used_again() -> None:
 
 
 def test_a_count_is_no_word_for_an_epoch_on_the_disk() -> None:
-    """SPEC 3.5.3: a peer may hold a beat of a lost disk that counts above the epoch just chosen,
-    and forget it with its next start."""
+    """SPEC 3.5.3: a peer may hold a heartbeat of a lost disk that counts above the epoch just
+    chosen, and forget it with its next start."""
     run = Run(3)
     made = node(run)
     for peer in (1, 2):
         made.handle(told(run, peer, empty(run)), 0.0)
     epoch = made.exchange.recovery.epoch
-    assert persisted(made.handle(told(run, 1, empty(run), beats=epoch + 5), 0.0)) == []
+    assert persisted(made.handle(told(run, 1, empty(run), heartbeats=epoch + 5), 0.0)) == []
     assert persisted(made.handle(told(run, 1, empty(run), epoch=epoch + 5), 0.0)) == []
     assert persisted(made.handle(told(run, 1, empty(run), epoch=epoch), 0.0)) == ["join"]
 
@@ -167,11 +167,11 @@ def test_a_used_epoch_that_is_shown_before_it_writes_is_risen_above_and_a_claim_
     epoch = made.exchange.recovery.epoch
     made.handle(told(run, 1, empty(run), epoch=epoch + 5), 0.0)
     assert made.exchange.recovery.epoch == epoch
-    used = run.authors[0].beat(epoch + 5, epoch=epoch + 5)
+    used = run.authors[0].heartbeat(epoch + 5, epoch=epoch + 5)
     shown = Entries(run=run.id, entries=(), beats=(used.envelope,))
     effects = made.handle(Received(run.keys[1], shown), 0.0)
     assert made.exchange.recovery.epoch == epoch + 6
-    kept = [e.sealed.beat.epoch for e in effects if isinstance(e, PersistBeat)]
+    kept = [e.sealed.heartbeat.epoch for e in effects if isinstance(e, PersistHeartbeat)]
     assert kept == [epoch + 5, epoch + 6]
 
 
@@ -191,24 +191,24 @@ def test_a_peer_that_names_an_incredible_count_does_not_keep_it_from_writing() -
     """SPEC 4.6.2: such a count raises no epoch; of an epoch near it, honest peers still tell."""
     run = Run(5)
     made = node(run)
-    made.handle(told(run, 1, empty(run), beats=2**53), 0.0)
-    made.handle(told(run, 2, empty(run), beats=2**52 - 1), 0.0)
+    made.handle(told(run, 1, empty(run), heartbeats=2**53), 0.0)
+    made.handle(told(run, 2, empty(run), heartbeats=2**52 - 1), 0.0)
     made.handle(told(run, 3, empty(run)), 0.0)
     assert made.exchange.recovery.epoch == 2**52
     assert persisted(remembered(made, run)) == ["join"]
 
 
 def test_a_node_that_was_driven_to_an_incredible_epoch_writes_after_its_next_start() -> None:
-    """SPEC 3.5.2, 3.5.3: what is shown is believed, however high: its entries, and its beats."""
+    """SPEC 3.5.2, 3.5.3: what is shown is believed, however high: entries and heartbeats."""
     run, high = Run(3), 2**52
     said = run.authors[0].join(epoch=high)
-    beat = run.authors[0].beat(high + 70, epoch=high)
+    heartbeat = run.authors[0].heartbeat(high + 70, epoch=high)
     head = Head(epoch=high, seq=0, digest=said.digest)
     made = node(run)
     for peer in (1, 2):
-        made.handle(told(run, peer, head, beats=high + 70, epoch=high), 0.0)
+        made.handle(told(run, peer, head, heartbeats=high + 70, epoch=high), 0.0)
     assert made.exchange.recovery.epoch < 0
-    shown = Entries(run=run.id, entries=(said.envelope,), beats=(beat.envelope,))
+    shown = Entries(run=run.id, entries=(said.envelope,), beats=(heartbeat.envelope,))
     made.handle(Received(run.keys[1], shown), 0.0)
     assert made.exchange.recovery.epoch > high
     assert made.exchange.own_count > high + 70
@@ -257,7 +257,9 @@ def test_failed_work_is_asked_for_again_after_a_pause() -> None:
 def test_a_draining_node_starts_nothing_and_leads_nothing() -> None:
     made = node(Run(3))
     assert not any(isinstance(effect, Start) for effect in made.handle(Drain(), 0.0))
-    assert made.exchange.own_beat is not None and not made.exchange.own_beat.beat.ready
+    assert (
+        made.exchange.own_heartbeat is not None and not made.exchange.own_heartbeat.heartbeat.ready
+    )
 
 
 def test_peers_experts_are_fetched_once_and_kept() -> None:
@@ -298,12 +300,12 @@ def test_a_download_is_lost_only_when_no_byte_came_for_long() -> None:
     assert made.situation(110.1).lost(digest)
 
 
-def test_a_restarted_node_beats_above_what_peers_remember() -> None:
+def test_a_restarted_node_counts_above_what_peers_remember() -> None:
     run = Run(3)
     made = node(run)
-    made.handle(told(run, 1, empty(run), beats=41), 0.0)
-    assert made.exchange.own_beat is not None
-    assert made.exchange.own_beat.beat.counter == 42
+    made.handle(told(run, 1, empty(run), heartbeats=41), 0.0)
+    assert made.exchange.own_heartbeat is not None
+    assert made.exchange.own_heartbeat.heartbeat.counter == 42
 
 
 def test_a_silo_alone_runs_from_join_to_vote_to_lease() -> None:
@@ -335,7 +337,7 @@ def test_a_fenced_leaders_student_is_never_said() -> None:
         effects += made.handle(Held(digest), 3.0)
     assert persisted(effects)[-2:] == ["vote", "lease"]
     work = made.work
-    assert isinstance(work, Examine)
+    assert isinstance(work, AuditExperts)
     made.handle(Worked(work, None, {}), 3.0)
     work = made.work
     assert isinstance(work, Distil)
@@ -351,11 +353,11 @@ def _heard(run: Run) -> Received:
     return Received(run.keys[1], Entries(run=run.id, entries=tuple(said), beats=()))
 
 
-def test_a_peer_cannot_use_up_the_beat_counter() -> None:
+def test_a_peer_cannot_use_up_the_heartbeat_counter() -> None:
     """SPEC 1.3: a member's number at the end of its range is no defect of ours."""
     run = Run()
     made = started(run)
-    made.handle(told(run, 1, empty(run), beats=2**53), 1.0)
+    made.handle(told(run, 1, empty(run), heartbeats=2**53), 1.0)
     made.handle(Tick(), 100.0)
-    assert made.exchange.own_beat is not None
-    assert made.exchange.own_beat.beat.counter < 2**20
+    assert made.exchange.own_heartbeat is not None
+    assert made.exchange.own_heartbeat.heartbeat.counter < 2**20

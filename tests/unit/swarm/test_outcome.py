@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dcfm_node.records.entries import Endorse, Refuse, Vote, Withdraw
-from dcfm_node.swarm.effects import Distil, Examine, Score, Train
+from dcfm_node.swarm.effects import AuditExperts, Distil, Score, Train
 from dcfm_node.swarm.outcome import (
     base_of,
     brief,
@@ -117,7 +117,7 @@ def test_a_distillation_goes_on_whatever_teachers_came_since() -> None:
 
 def test_what_is_soon_done_is_let_finish() -> None:
     run = Run(3)
-    for work in (SCORE, Examine(0, ())):
+    for work in (SCORE, AuditExperts(0, ())):
         assert not in_vain(work, DISTIL, run.view(), run.keys[0])
     run.authors[0].say(Withdraw(reason="moving"))
     assert in_vain(SCORE, None, run.view(), run.keys[0])

@@ -26,8 +26,8 @@ def situation(run: Run, me: int = 0, **changes: object) -> PlanInput:
         view=view,
         me=run.keys[me],
         held={*students, *experts},
-        late=lambda duty: False,
-        gone=lambda key: False,
+        suspected=lambda duty: False,
+        failed=lambda key: False,
         lost=lambda digest: False,
         booth=booth(run, me=me),
     )
@@ -169,7 +169,7 @@ def test_the_leader_waits_for_an_expert_until_it_is_lost_even_if_its_author_is_g
     run.elect(0)
     held = {snapshot("expert 0 0").digest, snapshot("expert 1 0").digest}
     for gone in (False, True):
-        waiting = next_step(situation(run, held=held, gone=lambda key, gone=gone: gone)).action
+        waiting = next_step(situation(run, held=held, failed=lambda key, gone=gone: gone)).action
         assert waiting == Waiting("experts are on their way", on=(run.keys[2],))
     action = next_step(situation(run, held=held, lost=lambda digest: True)).action
     assert isinstance(action, Distil) and action.missing == (run.keys[2],)
@@ -219,7 +219,7 @@ def test_a_student_nobody_can_deliver_is_distilled_again() -> None:
     run.publish_experts(0)
     run.distil(1)
     held = {snapshot(f"expert {number} 0").digest for number in range(3)}
-    for end in ({"gone": lambda key: True}, {"lost": lambda digest: True}):
+    for end in ({"failed": lambda key: True}, {"lost": lambda digest: True}):
         step = next_step(situation(run, held=held, **end))
         assert step.phase.stage == "distil"
         assert getattr(step.action, "term", None) == 2

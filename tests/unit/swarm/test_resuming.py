@@ -46,7 +46,7 @@ def test_a_checkpoint_is_waited_for_as_an_expert_is() -> None:
     action = next_step(situation(run, me=1)).action
     assert isinstance(action, Waiting)
     assert action.on == (run.keys[0],)
-    for given_up in ({"gone": lambda key: True}, {"lost": lambda key: True}):
+    for given_up in ({"failed": lambda key: True}, {"lost": lambda key: True}):
         anew = next_step(situation(run, me=1, **given_up)).action
         assert isinstance(anew, Distil)
         assert anew.resume is None
@@ -89,7 +89,7 @@ def test_the_last_one_held_is_kept_until_a_newer_one_is_here() -> None:
     held = {*plan.held, first}
     assert {first, second} <= wanted(replace(plan, held=held)).keys()
     assert first not in wanted(replace(plan, held={*held, second}))
-    dead = next_step(replace(plan, held=held, gone=lambda key: key == run.keys[0])).action
+    dead = next_step(replace(plan, held=held, failed=lambda key: key == run.keys[0])).action
     assert isinstance(dead, Distil)
     assert dead.resume == first
 

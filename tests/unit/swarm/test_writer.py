@@ -34,7 +34,9 @@ def test_who_has_no_room_left_leads_nothing() -> None:
     made = full(started(Run(3)))
     made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 1.0)
     made.handle(Tick(), 9.0)
-    assert made.exchange.own_beat is not None and not made.exchange.own_beat.beat.ready
+    assert (
+        made.exchange.own_heartbeat is not None and not made.exchange.own_heartbeat.heartbeat.ready
+    )
 
 
 def test_a_silo_can_always_say_that_it_withdraws() -> None:

@@ -10,14 +10,14 @@ from dcfm_node.errors import PeerError
 from dcfm_node.records.messages import MAX_MESSAGE_BYTES, Head, Sync
 from dcfm_node.wire.canonical import pack, unpack
 from dcfm_node.wire.envelope import (
-    BEAT_DOMAIN,
     ENTRY_DOMAIN,
+    HEARTBEAT_DOMAIN,
     decode_manifest,
     decode_message,
     encode_message,
     manifest_bytes,
-    open_beat,
     open_entry,
+    open_heartbeat,
     run_id,
 )
 from tests.unit.swarm.builders import Run, join
@@ -38,19 +38,19 @@ def test_an_entry_comes_back_with_its_digest() -> None:
     assert open_entry(SEALED.envelope) == SEALED
 
 
-def test_a_beat_comes_back() -> None:
-    beat = AUTHOR.beat(3)
-    assert open_beat(beat.envelope) == beat
+def test_a_heartbeat_comes_back() -> None:
+    heartbeat = AUTHOR.heartbeat(3)
+    assert open_heartbeat(heartbeat.envelope) == heartbeat
 
 
 def test_a_signature_serves_one_domain_only() -> None:
     with pytest.raises(PeerError, match="does not verify"):
-        open_entry(resealed({}, BEAT_DOMAIN))
+        open_entry(resealed({}, HEARTBEAT_DOMAIN))
 
 
-def test_a_beat_never_passes_for_an_entry() -> None:
+def test_a_heartbeat_never_passes_for_an_entry() -> None:
     with pytest.raises(PeerError):
-        open_entry(AUTHOR.beat(1).envelope)
+        open_entry(AUTHOR.heartbeat(1).envelope)
 
 
 def test_another_author_cannot_sign() -> None:
@@ -118,8 +118,8 @@ KEYS = [number.to_bytes(32, "big") for number in range(1_000)]
 
 def test_the_heaviest_sync_and_join_that_there_may_be_are_read() -> None:
     head = Head(epoch=2**53, seq=100_000, digest=RUN.id, forked=100_000)
-    heads, beats = dict.fromkeys(KEYS, head), dict.fromkeys(KEYS, (2**53, 2**53))
-    sync = Sync(run=RUN.id, version="1", heads=heads, beats=beats, reply=True)
+    heads, heartbeats = dict.fromkeys(KEYS, head), dict.fromkeys(KEYS, (2**53, 2**53))
+    sync = Sync(run=RUN.id, version="1", heads=heads, beats=heartbeats, reply=True)
     assert decode_message(encode_message(sync)) == sync
     wide = product(range(16), repeat=4)
     said = RUN.authors[0].anew().join(counts=tuple((label, 1) for label in wide))

@@ -16,7 +16,7 @@ MAX_BYTES = 16 << 20
 """Of the file: a line for each silo."""
 
 
-class Carriage(BaseModel):
+class LastImport(BaseModel):
     """What a bundle brought of one silo."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,15 +31,15 @@ class Carriage(BaseModel):
     """In the bundle, that this node wanted."""
 
 
-NOTHING_CARRIED: Mapping[str, Carriage] = MappingProxyType({})
+NO_IMPORTS: Mapping[str, LastImport] = MappingProxyType({})
 
 
 class _File(BaseModel):
     run: str
-    silos: dict[str, Carriage] = {}
+    silos: dict[str, LastImport] = {}
 
 
-class Carriages:
+class LastImports:
     """The last of each silo, in a file.
 
     Args:
@@ -59,13 +59,13 @@ class Carriages:
             self._kept = kept
 
     @property
-    def by_silo(self) -> Mapping[str, Carriage]:
+    def by_silo(self) -> Mapping[str, LastImport]:
         """By the silo's name."""
         return self._kept.silos
 
-    def note(self, carriages: Mapping[str, Carriage]) -> None:
+    def note(self, imports: Mapping[str, LastImport]) -> None:
         """Keep these in place of what was known of their silos."""
-        self._kept.silos.update(carriages)
+        self._kept.silos.update(imports)
         self._save()
 
     def forget(self, silo: str) -> None:

@@ -1,4 +1,4 @@
-"""The worker's bench: one piece of the swarm's work at a time, from digests to a held snapshot."""
+"""Runs jobs: one piece of the swarm's work at a time, from digests to a held snapshot."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -6,22 +6,22 @@ from pathlib import Path
 
 import structlog
 
-from dcfm_node.daemon.training import Trainer
+from dcfm_node.daemon.supervisor import WorkerSupervisor
 from dcfm_node.daemon.work import job_for
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import Delta
 from dcfm_node.store.delta import encode
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import (
+    AuditExperts,
     Checkpointed,
     Distil,
     Event,
-    Examine,
-    Progressed,
     Score,
     Work,
     Worked,
     WorkFailed,
+    WorkProgressed,
 )
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.outcome import base_of
@@ -30,7 +30,7 @@ from dcfm_node.worker.messages import Broken, Done, Hindered, Line, Progress, Re
 log = structlog.get_logger()
 
 
-class Bench:
+class JobRunner:
     """Turns work into jobs, and what the worker says into events.
 
     Args:
@@ -44,14 +44,14 @@ class Bench:
 
     def __init__(
         self,
-        trainer: Trainer,
+        supervisor: WorkerSupervisor,
         snapshots: SnapshotStore,
         folder: Path,
         *,
         put: Callable[[Event], None],
         spawn: Callable[[Coroutine[None, None, None]], None],
     ) -> None:
-        self._trainer, self._snapshots, self._folder = trainer, snapshots, folder
+        self._supervisor, self._snapshots, self._folder = supervisor, snapshots, folder
         self._put, self._spawn = put, spawn
         self._present: tuple[str, Work, Path] | None = None
         self._silos: dict[str, bytes] = {}
@@ -97,12 +97,12 @@ class Bench:
         self._base, self._width = self._snapshots.path(base) if base else None, transfer.width
         self.metrics = {}
         log.info("work_started", job=job.key)
-        self._trainer.submit(job)
+        self._supervisor.submit(job)
 
     def cancel(self) -> None:
         """Drop the present work."""
         self._present = None
-        self._trainer.cancel()
+        self._supervisor.cancel()
 
     def hear(self, line: Line) -> None:
         """Take a line of the worker's."""
@@ -116,7 +116,7 @@ class Bench:
         match line:
             case Progress():
                 self.metrics = line.metrics
-                self._put(Progressed(line.done, line.total))
+                self._put(WorkProgressed(line.done, line.total))
             case Saved() if isinstance(work, Distil):
                 self._spawn(self._publish(work, line.path, line.step))
             case Hindered(reason=reason):
@@ -139,7 +139,7 @@ class Bench:
     async def _adopt(self, work: Work, output: Path, done: Done) -> None:
         """Hand over what was made, or tell why not: the swarm waits for one of them."""
         try:
-            if isinstance(work, Score | Examine):
+            if isinstance(work, Score | AuditExperts):
                 scores = {self._silos[name]: given for name, given in done.scores.items()}
                 self._put(Worked(work, None, done.metrics, scores))
                 return

@@ -47,7 +47,7 @@ END_S = 10.0
 """How long a process that was killed may take to be gone, in seconds."""
 
 
-class Trainer:
+class WorkerSupervisor:
     """Keeps one worker process alive and hands it one job at a time.
 
     Args:

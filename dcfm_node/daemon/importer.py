@@ -12,9 +12,9 @@ from typing import Any
 
 import structlog
 
-from dcfm_node.daemon.carriages import Carriage, Carriages
+from dcfm_node.daemon.imports import LastImport, LastImports
 from dcfm_node.errors import Failed, PeerError
-from dcfm_node.net.allowance import Allowance
+from dcfm_node.net.rate_limits import LinkLimiter
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.store.bundles import CarriedBundle, read_bundle
 from dcfm_node.store.snapshots import SnapshotStore
@@ -29,7 +29,7 @@ COPY = "copy it again, whole; if that does not help, ask its site for another"
 
 
 @dataclass(frozen=True)
-class Courier:
+class BundleImporter:
     """Imports bundles into a running node.
 
     Args:
@@ -37,9 +37,9 @@ class Courier:
         handle: hands the swarm an event, and waits until what it led to is carried out.
         check: holds a snapshot that is whole on disk, if it may be loaded.
         unfetch: gives a download up.
-        carriages: remembers who was heard of.
+        imports: remembers who was heard of.
         clock, pause: seconds, and how they are let pass.
-        allowances: how much is still taken of an author's entries, by its key.
+        limiters: how much is still taken of an author's entries, by its key.
     """
 
     node: Node
@@ -48,16 +48,16 @@ class Courier:
     handle: Callable[[Event], Awaitable[None]]
     check: Callable[[bytes], Coroutine[None, None, None]]
     unfetch: Callable[[bytes], None]
-    carriages: Carriages
+    imports: LastImports
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
-    allowances: dict[bytes, Allowance] = field(default_factory=dict)
+    limiters: dict[bytes, LinkLimiter] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
-    def carried(self) -> Mapping[str, Carriage]:
+    def carried(self) -> Mapping[str, LastImport]:
         """What last came of silos by bundle, by name."""
-        return self.carriages.by_silo
+        return self.imports.by_silo
 
     async def take_in(self, folder: Path) -> dict[str, Any]:
         """Import a bundle: its entries, then every snapshot of it that this node wants.
@@ -119,9 +119,9 @@ class Courier:
         author, heads = bundle.label.author, bundle.label.heads
         if author == self.node.me:
             raise PeerError("this node exported it itself")
-        messages, allowance = bundle.messages(), self._allowance(author)
+        messages, limiter = bundle.messages(), self._limiter(author)
         while (message := await asyncio.to_thread(next, messages, None)) is not None:
-            while not allowance.take(sum(map(len, message.entries)), self.clock()):
+            while not limiter.take(sum(map(len, message.entries)), self.clock()):
                 await self.pause(PAUSE_S)
             await self.handle(Received(author, message))
             if trouble := self.node.exchange.peers[author].trouble:
@@ -153,9 +153,9 @@ class Courier:
                 await asyncio.to_thread(self.snapshots.adopt, copy)
                 await self.check(digest)
 
-    def _allowance(self, author: bytes) -> Allowance:
+    def _limiter(self, author: bytes) -> LinkLimiter:
         """What is taken of an author, bundle after bundle."""
-        return self.allowances.setdefault(author, Allowance(self.clock()))
+        return self.limiters.setdefault(author, LinkLimiter(self.clock()))
 
     def _held(self) -> dict[bytes, bytes]:
         """Author by the digest of its envelope, of all entries held."""
@@ -167,9 +167,9 @@ class Courier:
         brought nothing new may be an old copy, and tells of nobody."""
         told = {author, *new} - {self.node.me} if new or snapshots else set()
         name, now = self.node.manifest.silo_name, time.time_ns() // 1_000_000
-        self.carriages.note(
+        self.imports.note(
             {
-                name(key): Carriage(
+                name(key): LastImport(
                     time_ms=now, bundle_of=name(author), records=new[key], snapshots=snapshots
                 )
                 for key in told

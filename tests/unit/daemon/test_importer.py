@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from dcfm_node.daemon.carriages import Carriages
-from dcfm_node.daemon.courier import PAUSE_S, Courier
+from dcfm_node.daemon.importer import PAUSE_S, BundleImporter
+from dcfm_node.daemon.imports import LastImports
 from dcfm_node.errors import Failed
-from dcfm_node.net.allowance import BYTES_AT_ONCE, BYTES_PER_S
+from dcfm_node.net.rate_limits import BYTES_AT_ONCE, BYTES_PER_S
 from dcfm_node.records.messages import Entries
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import Event, Held, Tick
@@ -23,7 +23,7 @@ from tests.unit.store.test_bundles import bundle, forged, framed
 from tests.unit.swarm.builders import Run, join
 
 
-def courier_of(run: Run, state: Path) -> Courier:
+def importer_of(run: Run, state: Path) -> BundleImporter:
     """Of a node that knows nothing of the run yet."""
     state.mkdir()
     node = Node(
@@ -42,30 +42,30 @@ def courier_of(run: Run, state: Path) -> Courier:
     async def check(digest: bytes) -> None:
         node.handle(Held(digest), 0.0)
 
-    carriages = Carriages(state / "bundles.json", run.id)
+    imports = LastImports(state / "bundles.json", run.id)
     snapshots = SnapshotStore(state)
-    return Courier(node, snapshots, state / "import", handle, check, lambda _: None, carriages)
+    return BundleImporter(node, snapshots, state / "import", handle, check, lambda _: None, imports)
 
 
 def test_counts_are_the_exporters_and_what_was_new_is_told_beside(tmp_path: Path) -> None:
     run, _, folder = bundle(tmp_path)  # of silo 1: two records of silo 0, and its snapshot
     (folder / "snapshots" / ".DS_Store").write_text("what a file manager leaves on a stick")
-    courier = courier_of(run, tmp_path / "state")
+    importer = importer_of(run, tmp_path / "state")
 
     def take_in() -> dict[str, Any]:
-        return asyncio.run(courier.take_in(folder))
+        return asyncio.run(importer.take_in(folder))
 
     first = take_in()
     assert (first["from"], first["records"], first["snapshots"]) == ("silo-0001", 2, 1)
     assert (first["new_records"], first["new_snapshots"], first["wanted"]) == (2, 1, 0)
-    told = {name: (c.bundle_of, c.records, c.snapshots) for name, c in courier.carried.items()}
+    told = {name: (c.bundle_of, c.records, c.snapshots) for name, c in importer.carried.items()}
     assert told == {"silo-0000": ("silo-0001", 2, 1), "silo-0001": ("silo-0001", 0, 1)}
 
-    before = dict(courier.carried)
+    before = dict(importer.carried)
     again = take_in()
     assert (again["records"], again["snapshots"]) == (2, 1)
     assert (again["new_records"], again["new_snapshots"]) == (0, 0)
-    assert courier.carried == before, "an old copy is no sign of life"
+    assert importer.carried == before, "an old copy is no sign of life"
 
 
 @pytest.mark.parametrize("wanted", [True, False])
@@ -73,33 +73,33 @@ def test_a_damaged_snapshot_is_told_whether_it_was_wanted_or_not_and_the_rest_is
     tmp_path: Path, wanted: bool
 ) -> None:
     run, snapshot, folder = bundle(tmp_path)
-    courier = courier_of(run, tmp_path / "state")
+    importer = importer_of(run, tmp_path / "state")
     sound = folder / "snapshots" / f"{snapshot.digest.hex()}.safetensors"
     damaged = folder / "snapshots" / f"{bytes(32).hex()}.safetensors"  # before it, and unwanted
     if wanted:
         damaged = sound
     damaged.write_bytes(b"not what it says")
     with pytest.raises(Failed, match=f"snapshots/{damaged.name}") as told:
-        asyncio.run(courier.take_in(folder))
+        asyncio.run(importer.take_in(folder))
     assert told.value.exit_code == 1
     assert told.value.where == str(folder)
     assert "2 records, 2 of them new here" in str(told.value)
-    assert len(courier.node.exchange.journals.chains[run.keys[0]]) == 2
-    assert (snapshot.digest in courier.snapshots.held()) is not wanted
-    assert courier.carried["silo-0000"].records == 2
+    assert len(importer.node.exchange.journals.chains[run.keys[0]]) == 2
+    assert (snapshot.digest in importer.snapshots.held()) is not wanted
+    assert importer.carried["silo-0000"].records == 2
 
 
 def test_half_a_copy_is_told_and_its_records_are_taken_in(tmp_path: Path) -> None:
     """SPEC 10.2.1."""
     run, snapshot, folder = bundle(tmp_path)
-    courier = courier_of(run, tmp_path / "state")
+    importer = importer_of(run, tmp_path / "state")
     missing = folder / "snapshots" / f"{snapshot.digest.hex()}.safetensors"
     missing.unlink()
     with pytest.raises(Failed, match=f"missing: snapshots/{missing.name}") as told:
-        asyncio.run(courier.take_in(folder))
+        asyncio.run(importer.take_in(folder))
     assert told.value.exit_code == 1
     assert "2 records, 2 of them new here; 0 snapshots" in str(told.value)
-    assert len(courier.node.exchange.journals.chains[run.keys[0]]) == 2
+    assert len(importer.node.exchange.journals.chains[run.keys[0]]) == 2
 
 
 def test_a_bundle_is_taken_in_at_the_pace_of_a_link(tmp_path: Path) -> None:
@@ -108,16 +108,16 @@ def test_a_bundle_is_taken_in_at_the_pace_of_a_link(tmp_path: Path) -> None:
     message = encode_message(Entries(run=Run(3).id, entries=(envelope,) * 2_000, beats=()))
     run, found = forged(tmp_path, framed(message) * 64)
     shutil.rmtree(found.folder / "snapshots")
-    courier, paused = courier_of(run, tmp_path / "state"), []
+    importer, paused = importer_of(run, tmp_path / "state"), []
 
     async def pause(seconds: float) -> None:
         paused.append(seconds)
 
-    courier = replace(courier, clock=lambda: sum(paused), pause=pause)
+    importer = replace(importer, clock=lambda: sum(paused), pause=pause)
     size = 2_000 * len(envelope)
     assert 64 * size > 2 * BYTES_AT_ONCE
     for times in (1, 2):
-        asyncio.run(courier.take_in(found.folder))
+        asyncio.run(importer.take_in(found.folder))
         least = (times * 64 * size - BYTES_AT_ONCE) / BYTES_PER_S
         assert least <= sum(paused) <= least + 64 * PAUSE_S * times
 
@@ -126,13 +126,13 @@ def test_what_a_full_disk_took_of_a_snapshot_makes_room_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, _, folder = bundle(tmp_path)
-    courier = courier_of(run, tmp_path / "state")
+    importer = importer_of(run, tmp_path / "state")
 
     def full(path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("dcfm_node.store.bundles.describe", full)
     with pytest.raises(Failed, match="No space left") as told:
-        asyncio.run(courier.take_in(folder))
+        asyncio.run(importer.take_in(folder))
     assert told.value.exit_code == 1
-    assert not courier.folder.exists()
+    assert not importer.folder.exists()

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from dcfm_node.daemon.bench import Bench
 from dcfm_node.daemon.explain import failing
+from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import (
+    AuditExperts,
     Distil,
     Event,
-    Examine,
-    Progressed,
     Train,
     Work,
     Worked,
     WorkFailed,
+    WorkProgressed,
 )
 from dcfm_node.swarm.failing import MAX_FAILURES
 from dcfm_node.worker.messages import Broken, Done, Job, Progress
@@ -31,15 +31,15 @@ DISTIL = Distil(0, 1, bytes(32), ((RUN.keys[1], bytes(32), bytes(32)),), (), Fal
 
 
 class Table:
-    """A bench whose trainer notes its jobs, and the events that come of it."""
+    """A job runner whose supervisor notes its jobs, and the events that come of it."""
 
     def __init__(self, folder: Path) -> None:
         self.jobs: list[Job] = []
         self.events: list[Event] = []
         self.node = started(RUN)
-        trainer: Any = SimpleNamespace(submit=self.jobs.append, cancel=lambda: None)
-        self.bench = Bench(
-            trainer,
+        supervisor: Any = SimpleNamespace(submit=self.jobs.append, cancel=lambda: None)
+        self.runner = JobRunner(
+            supervisor,
             SnapshotStore(folder),
             folder / "work",
             put=self.events.append,
@@ -47,8 +47,8 @@ class Table:
         )
 
     def fail(self, work: Work, reason: str) -> None:
-        self.bench.start(work, self.node, "")
-        self.bench.hear(Broken(key=self.jobs[-1].key, reason=reason))
+        self.runner.start(work, self.node, "")
+        self.runner.hear(Broken(key=self.jobs[-1].key, reason=reason))
         self.node.handle(self.events.pop(), 0.0)
 
 
@@ -73,7 +73,7 @@ def test_a_job_that_fails_is_counted_and_told_with_its_cause_until_work_succeeds
 
 def test_work_that_nobody_waits_for_any_more_is_said_to_be_set_aside(table: Table) -> None:
     for _ in range(MAX_FAILURES):
-        table.bench.start(DISTIL, table.node, "")
+        table.runner.start(DISTIL, table.node, "")
         table.node.handle(table.events.pop(), 0.0)
     (said,) = failing(table.node)
     assert said.startswith("its work (distil) failed 5 times in a row and is set aside: it cannot")
@@ -81,7 +81,7 @@ def test_work_that_nobody_waits_for_any_more_is_said_to_be_set_aside(table: Tabl
 
 def test_a_teacher_without_a_join_fails_its_job_and_not_the_node(table: Table) -> None:
     """Whatever a record names: what cannot be made a job of has failed."""
-    table.bench.start(DISTIL, table.node, "")
+    table.runner.start(DISTIL, table.node, "")
     (event,) = table.events
     assert isinstance(event, WorkFailed)
     assert event.work == DISTIL
@@ -92,16 +92,16 @@ def test_a_teacher_without_a_join_fails_its_job_and_not_the_node(table: Table) -
 def test_a_folder_that_cannot_be_used_fails_the_job(tmp_path: Path) -> None:
     (tmp_path / "work").write_text("a file")
     table = Table(tmp_path)
-    table.bench.start(LOCAL, table.node, "")
+    table.runner.start(LOCAL, table.node, "")
     assert isinstance(table.events[0], WorkFailed)
 
 
 def test_lines_of_other_jobs_are_let_pass(table: Table) -> None:
-    table.bench.start(LOCAL, table.node, "")
-    table.bench.hear(Progress(key="other", done=1, total=2, metrics={}))
+    table.runner.start(LOCAL, table.node, "")
+    table.runner.hear(Progress(key="other", done=1, total=2, metrics={}))
     assert table.events == []
-    table.bench.hear(Progress(key=table.jobs[0].key, done=1, total=2, metrics={}))
-    assert table.events == [Progressed(1, 2)]
+    table.runner.hear(Progress(key=table.jobs[0].key, done=1, total=2, metrics={}))
+    assert table.events == [WorkProgressed(1, 2)]
 
 
 @pytest.mark.parametrize(
@@ -109,17 +109,17 @@ def test_lines_of_other_jobs_are_let_pass(table: Table) -> None:
     [
         (LOCAL, {}, "No such file"),
         (Train("local", 1), {"file": b""}, "is empty"),
-        (Examine(0, ()), {"scores": {"nobody": {}}}, "KeyError"),
+        (AuditExperts(0, ()), {"scores": {"nobody": {}}}, "KeyError"),
     ],
 )
 def test_what_cannot_be_handed_over_has_failed_and_is_not_waited_for(
     table: Table, work: Work, done: dict[str, Any], why: str
 ) -> None:
-    table.bench.start(work, table.node, "")
+    table.runner.start(work, table.node, "")
     job = table.jobs[-1]
     if "file" in done:
         job.output.write_bytes(done.pop("file"))
-    table.bench.hear(Done(key=job.key, metrics={}, **done))
+    table.runner.hear(Done(key=job.key, metrics={}, **done))
     (event,) = table.events
     assert isinstance(event, WorkFailed)
     assert event.reason.startswith("what it made cannot be kept: ")

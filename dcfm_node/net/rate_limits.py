@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from dcfm_node.swarm.bucket import Bucket
+from dcfm_node.swarm.rate_limiter import RateLimiter
 
 MESSAGES_PER_S, MESSAGES_AT_ONCE = 50.0, 500.0
 """An honest peer sends some ten a second: it gossips once, answers, and tells what is new."""
@@ -18,7 +18,7 @@ node may ask for every silo's expert and the one before."""
 
 
 @dataclass
-class BulkAllowance:
+class BulkLimiter:
     """What one peer may send on the bulk plane. What is over is dropped: it asks again."""
 
     now: float
@@ -26,8 +26,8 @@ class BulkAllowance:
     """Messages not taken, ever."""
 
     def __post_init__(self) -> None:
-        self._all = Bucket(CHUNKS_PER_S, CHUNKS_AT_ONCE, self.now)
-        self._asks = Bucket(ASKS_PER_S, ASKS_AT_ONCE, self.now)
+        self._all = RateLimiter(CHUNKS_PER_S, CHUNKS_AT_ONCE, self.now)
+        self._asks = RateLimiter(ASKS_PER_S, ASKS_AT_ONCE, self.now)
 
     def take(self, asks: bool, now: float) -> bool:
         """Whether a message is taken."""
@@ -38,18 +38,18 @@ class BulkAllowance:
 
 
 @dataclass
-class Allowance:
+class LinkLimiter:
     """What one peer may still send. What is over is dropped: gossip says it again."""
 
     now: float
     dropped: int = 0
     """Messages not taken, ever."""
-    _messages: Bucket = field(init=False)
-    _bytes: Bucket = field(init=False)
+    _messages: RateLimiter = field(init=False)
+    _bytes: RateLimiter = field(init=False)
 
     def __post_init__(self) -> None:
-        self._messages = Bucket(MESSAGES_PER_S, MESSAGES_AT_ONCE, self.now)
-        self._bytes = Bucket(BYTES_PER_S, BYTES_AT_ONCE, self.now)
+        self._messages = RateLimiter(MESSAGES_PER_S, MESSAGES_AT_ONCE, self.now)
+        self._bytes = RateLimiter(BYTES_PER_S, BYTES_AT_ONCE, self.now)
 
     def take(self, size: int, now: float) -> bool:
         """Whether a message of so many bytes is taken."""

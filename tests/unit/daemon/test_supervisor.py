@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dcfm_node.daemon import training
-from dcfm_node.daemon.training import Trainer, changes, environment, next_pause
+from dcfm_node.daemon import supervisor as supervising
+from dcfm_node.daemon.supervisor import WorkerSupervisor, changes, environment, next_pause
 from dcfm_node.daemon.worker_log import WorkerLog
 from dcfm_node.data.spec import BuiltinData
 from dcfm_node.errors import Failed, UserError
@@ -23,13 +23,13 @@ SETUP = Setup(manifest="", data=DATA)
 
 
 class Stage:
-    """A fake worker's folder, its trainer, and what was heard of it."""
+    """A fake worker's folder, its supervisor, and what was heard of it."""
 
     def __init__(self, folder: Path, silent_s: float = 60.0) -> None:
         self.folder, self.heard = folder, list[Line]()
         (folder / "data").write_text("abc")
         (folder / "on-job").write_text("wait")
-        self.trainer = Trainer(
+        self.supervisor = WorkerSupervisor(
             SETUP,
             1,
             folder / "worker.log",
@@ -45,7 +45,7 @@ class Stage:
 
     @property
     def problem(self) -> str:
-        return "; ".join(self.trainer.problems())
+        return "; ".join(self.supervisor.problems())
 
     async def until(self, what: Callable[[], object]) -> None:
         async with asyncio.timeout(30):
@@ -54,20 +54,20 @@ class Stage:
 
     async def killed(self) -> None:
         """Killed from outside, and seen to be."""
-        pid = self.trainer.pid
+        pid = self.supervisor.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        await self.until(lambda: self.trainer.pid != pid)
+        await self.until(lambda: self.supervisor.pid != pid)
 
 
 @asynccontextmanager
 async def started(folder: Path) -> AsyncIterator[Stage]:
     stage = Stage(folder)
-    await stage.trainer.start()
+    await stage.supervisor.start()
     try:
         yield stage
     finally:
-        await stage.trainer.close()
+        await stage.supervisor.close()
 
 
 def play(scene: Callable[[Stage], object], folder: Path) -> None:
@@ -84,7 +84,7 @@ def test_data_that_is_gone_at_a_later_start_is_told_until_it_is_back(tmp_path: P
         (tmp_path / "data").unlink()
         await stage.killed()
         await stage.until(lambda: "cannot start: data: there is no such file" in stage.problem)
-        stage.trainer.submit(stage.job())
+        stage.supervisor.submit(stage.job())
         (tmp_path / "on-job").write_text("done")
         (tmp_path / "data").write_text("abc")
         await stage.until(lambda: stage.heard)
@@ -99,7 +99,7 @@ def test_other_data_gets_no_job_until_it_is_as_it_was(
 ) -> None:
     async def scene(stage: Stage) -> None:
         (tmp_path / "on-job").write_text("progress 5 wait")
-        stage.trainer.submit(stage.job())
+        stage.supervisor.submit(stage.job())
         await stage.until(lambda: stage.heard)
         (tmp_path / "on-job").write_text("done")
         (tmp_path / "data").write_text(other)
@@ -120,11 +120,11 @@ def test_what_a_first_start_finds_wrong_is_the_operators(tmp_path: Path) -> None
         stage = Stage(tmp_path)
         (tmp_path / "data").unlink()
         with pytest.raises(UserError, match="there is no such file") as caught:
-            await stage.trainer.start()
+            await stage.supervisor.start()
         assert caught.value.exit_code == 2
         return stage
 
-    assert asyncio.run(scene()).trainer.pid is None
+    assert asyncio.run(scene()).supervisor.pid is None
 
 
 @pytest.mark.parametrize(
@@ -144,13 +144,13 @@ def test_a_job_that_ends_its_worker_fails_with_the_cause(
 
     async def scene(stage: Stage) -> None:
         (tmp_path / "on-job").write_text(what)
-        stage.trainer.submit(stage.job())
+        stage.supervisor.submit(stage.job())
         await stage.until(lambda: any(isinstance(line, Broken) for line in stage.heard))
         broken = stage.heard[-1]
         assert isinstance(broken, Broken)
         assert (broken.key, why in broken.reason) == ("local-0-a", True), broken.reason
         (tmp_path / "on-job").write_text("done")
-        stage.trainer.submit(stage.job("local-0-b"))
+        stage.supervisor.submit(stage.job("local-0-b"))
         await stage.until(lambda: isinstance(stage.heard[-1], Done))
         assert stage.problem == ""
 
@@ -159,7 +159,7 @@ def test_a_job_that_ends_its_worker_fails_with_the_cause(
 
 def test_a_job_that_comes_farther_in_each_life_goes_on(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
-        stage.trainer.submit(stage.job())
+        stage.supervisor.submit(stage.job())
         for step in (5, 9, 20):
             (tmp_path / "on-job").write_text(f"progress {step} wait")
             await stage.killed()
@@ -176,13 +176,13 @@ def test_a_job_that_comes_farther_in_each_life_goes_on(tmp_path: Path) -> None:
 def test_a_cancel_is_no_death(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def scene(stage: Stage) -> None:
         (tmp_path / "on-job").write_text("progress 1 wait")
-        stage.trainer.submit(stage.job())
+        stage.supervisor.submit(stage.job())
         await stage.until(lambda: stage.heard)
-        pid = stage.trainer.pid
-        stage.trainer.cancel()
+        pid = stage.supervisor.pid
+        stage.supervisor.cancel()
         (tmp_path / "on-job").write_text("done")
-        stage.trainer.submit(stage.job("local-0-b"))
-        await stage.until(lambda: stage.trainer.pid != pid)
+        stage.supervisor.submit(stage.job("local-0-b"))
+        await stage.until(lambda: stage.supervisor.pid != pid)
         assert stage.problem == ""
         await stage.until(lambda: isinstance(stage.heard[-1], Done))
 
@@ -212,8 +212,8 @@ def test_one_that_says_nothing_is_ended(tmp_path: Path) -> None:
         stage = Stage(tmp_path, silent_s=0.2)
         (tmp_path / "silent").touch()
         with pytest.raises(Failed, match=r"hung: it starts, and said nothing for 0\.2 s"):
-            await stage.trainer.start()
-        assert stage.trainer.pid is None
+            await stage.supervisor.start()
+        assert stage.supervisor.pid is None
 
     asyncio.run(scene())
 
@@ -221,9 +221,9 @@ def test_one_that_says_nothing_is_ended(tmp_path: Path) -> None:
 def test_a_program_that_is_gone_is_told(tmp_path: Path) -> None:
     async def scene() -> None:
         stage = Stage(tmp_path)
-        stage.trainer._command = (str(tmp_path / "none"),)
+        stage.supervisor._command = (str(tmp_path / "none"),)
         with pytest.raises(Failed, match="cannot be started"):
-            await stage.trainer.start()
+            await stage.supervisor.start()
 
     asyncio.run(scene())
 
@@ -248,14 +248,14 @@ def test_coming_up_is_not_enough_to_be_started_soon(
         found.append(well)
         return 0.01
 
-    monkeypatch.setattr(training, "next_pause", note)
+    monkeypatch.setattr(supervising, "next_pause", note)
 
     async def scene(stage: Stage) -> None:
-        stage.trainer._pauses = (0.01, 600.0)
+        stage.supervisor._pauses = (0.01, 600.0)
         for what in ("progress 5 exit 1", "progress 9 exit 1", "done"):
             (tmp_path / "on-job").write_text(what)
             stage.heard.clear()
-            stage.trainer.submit(stage.job())
+            stage.supervisor.submit(stage.job())
             await stage.until(lambda: any(isinstance(x, Broken | Done) for x in stage.heard))
 
     play(scene, tmp_path)
@@ -289,9 +289,9 @@ def test_a_module_in_the_current_folder_is_not_the_workers(
 
     async def scene() -> None:
         stage = Stage(tmp_path)
-        stage.trainer._command = WORKER
+        stage.supervisor._command = WORKER
         with pytest.raises(UserError):  # no run is named by an empty manifest
-            await stage.trainer.start()
+            await stage.supervisor.start()
 
     asyncio.run(scene())
     assert not (tmp_path / "ran").exists()
