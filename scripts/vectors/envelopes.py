@@ -7,6 +7,7 @@ from dcfm_node.records import entries as rec
 from dcfm_node.records import messages as msg
 from dcfm_node.wire import envelope as env
 from dcfm_node.wire.canonical import pack, sha256
+from vectors import curve
 from vectors.common import MANIFEST, NAMES, RUN, SEEDS, SIGNERS, Json, bodies, case, entry, plain
 
 
@@ -35,10 +36,49 @@ def oversize() -> list[list[Any]]:
     ]
 
 
+def signatures() -> list[Json]:
+    """Where readers of Ed25519 differ: one rule says which signatures hold (SPEC 3.2.5)."""
+    fields = entry(rec.Withdraw(reason="")).entry.model_dump()
+    own = SIGNERS[0].key
+    mixed = curve.encode(curve.add(curve.times(curve.scalar(SEEDS[0]), curve.BASE), curve.ORDER_8))
+
+    def made(key: bytes, signature: Any, order: int = 1) -> tuple[bytes, bytes]:
+        """A body for which the challenge is a multiple of `order`, and its signature."""
+        for time_ms in range(10_000):
+            body = pack(fields | {"author": key, "time_ms": time_ms})
+            found = signature(env.ENTRY_DOMAIN + body)
+            if curve.challenge(found[:32], key, env.ENTRY_DOMAIN + body) % order == 0:
+                return body, found
+        raise AssertionError("no such challenge")
+
+    def forged(key: bytes) -> tuple[bytes, bytes]:
+        return made(key, lambda data: curve.encode((0, 1)) + bytes(32), 8)
+
+    def signed(key: bytes, shift: curve.Point = (0, 1), order: int = 1) -> tuple[bytes, bytes]:
+        return made(key, lambda data: curve.sign(SEEDS[0], data, key=key, shift=shift), order)
+
+    body, good = signed(own)
+    raised = int.from_bytes(good[32:], "little") + curve.L
+    plans: list[tuple[str, tuple[bytes, bytes], bool]] = [
+        ("as RFC 8032 makes it", (body, good), True),
+        ("S is not below L", (body, good[:32] + raised.to_bytes(32, "little")), False),
+        ("it holds with the cofactor alone", signed(own, curve.ORDER_8), False),
+        ("the key has a part of order 8, and the equation holds", signed(mixed, order=8), True),
+        ("by nobody, under the key of order 1", forged(curve.encode((0, 1))), False),
+        ("the same, y as p + 1", forged((curve.P + 1).to_bytes(32, "little")), False),
+        ("the same, x as minus 0", forged(bytes([1, *bytes(30), 0x80])), False),
+        ("by nobody, under the key of order 2", forged(curve.encode((0, curve.P - 1))), False),
+        ("by nobody, under a key of order 4", forged(bytes(32)), False),
+        ("by nobody, under a key of order 8", forged(curve.encode(curve.ORDER_8)), False),
+    ]
+    return [
+        case(name, "3.2.5", envelope=pack(pair).hex(), holds=holds) for name, pair, holds in plans
+    ]
+
+
 def rejected_entries() -> list[Json]:
     good = entry(rec.Vote(term=1, round=0, candidate=SIGNERS[1].key))
     fields = good.entry.model_dump()
-    vote = fields["body"]
     expert = bodies()[1].model_dump()
     body, signature = pack(fields), good.envelope[-64:]
     flipped = good.envelope[:-1] + bytes([good.envelope[-1] ^ 1])
@@ -54,60 +94,13 @@ def rejected_entries() -> list[Json]:
         (
             "the author is no point of the curve",
             "3.2.2",
-            sealed_dict(fields | {"author": b"\x02" + b"\xff" * 31}),
+            sealed_dict(fields | {"author": b"\x02" + bytes(31)}),
         ),
         ("signed under the beat's domain", "3.2.1", sealed_dict(fields, env.HEARTBEAT_DOMAIN)),
         ("signed without a domain", "3.2.1", sealed_dict(fields, b"")),
         ("a beat", "3.2.1", env.seal_heartbeat(heartbeat(), SIGNERS[0]).envelope),
-        ("unknown field", "1.2.2", sealed_dict(fields | {"extra": 0})),
-        ("unknown field in the body", "1.2.2", sealed_dict(fields | {"body": vote | {"extra": 0}})),
-        ("missing field", "1.2.2", sealed_dict({k: v for k, v in fields.items() if k != "seq"})),
         ("unknown kind", "3.6", sealed_dict(fields | {"body": {"kind": "praise"}})),
         ("no kind", "3.6", sealed_dict(fields | {"body": {"reason": ""}})),
-        ("term 0", "1.2.2", sealed_dict(fields | {"body": vote | {"term": 0}})),
-        (
-            "term above its bound",
-            "1.2.2",
-            sealed_dict(fields | {"body": vote | {"term": 2**40 + 1}}),
-        ),
-        (
-            "round above its bound",
-            "1.2.2",
-            sealed_dict(fields | {"body": vote | {"round": 10_001}}),
-        ),
-        ("negative seq", "1.2.2", sealed_dict(fields | {"seq": -1})),
-        ("seq above its bound", "1.2.2", sealed_dict(fields | {"seq": 100_001})),
-        ("epoch above its bound", "1.2.2", sealed_dict(fields | {"epoch": 2**53 + 1})),
-        ("time beyond 2^53", "1.2.2", sealed_dict(fields | {"time_ms": 2**53 + 1})),
-        ("digest of 31 bytes", "1.2.2", sealed_dict(fields | {"prev": bytes(31)})),
-        (
-            "snapshot of no bytes",
-            "5.1",
-            sealed_dict(fields | {"body": expert | {"snapshot": expert["snapshot"] | {"size": 0}}}),
-        ),
-        (
-            "reason of 501 characters",
-            "1.2.2",
-            sealed_dict(fields | {"body": {"kind": "withdraw", "reason": "a" * 501}}),
-        ),
-        (
-            "a name in capitals",
-            "1.2.2",
-            sealed_dict(fields | {"body": bodies()[0].model_dump() | {"name": "Ares"}}),
-        ),
-        ("a boolean for an integer", "1.2.3", sealed_dict(fields | {"seq": False})),
-        ("a float for an integer", "1.2.3", sealed_dict(fields | {"seq": 0.0})),
-        ("text for bytes", "1.2.3", sealed_dict(fields | {"prev": "a" * 32})),
-        (
-            "a metric that is no number",
-            "1.2.3",
-            sealed_dict(fields | {"body": expert | {"metrics": {"a": float("nan")}}}),
-        ),
-        (
-            "an infinite metric",
-            "1.2.3",
-            sealed_dict(fields | {"body": expert | {"metrics": {"a": float("inf")}}}),
-        ),
         ("body keys out of order", "1.1.4", sealed_bytes(backwards)),
         ("an integer of the body in a longer form", "1.1.1", sealed_bytes(long_seq)),
         ("a float32 in the body", "1.1.2", sealed_bytes(float_32)),
@@ -154,12 +147,6 @@ def bundles() -> Json:
     rejected = [
         ("signed under the entry's domain", "3.2.1", sealed_dict(fields)),
         ("signed with another key", "3.2.2", sealed_dict(fields, domain, SIGNERS[1])),
-        ("unknown field", "1.2.2", sealed_dict(fields | {"extra": 0}, domain)),
-        (
-            "a digest of 31 bytes",
-            "1.2.2",
-            sealed_dict(fields | {"held": {bytes(31): True}}, domain),
-        ),
     ]
     return {
         "accepted": [case("label", "10.1.1", bundle=plain(fields), envelope=sealed.hex())],
@@ -180,6 +167,7 @@ def envelopes() -> Json:
             "bundle": env.BUNDLE_DOMAIN.hex(),
         },
         "seeds": {name: seed.hex() for name, seed in zip((*NAMES, "stranger"), SEEDS, strict=True)},
+        "signatures": signatures(),
         "entries": {
             "accepted": [
                 case(
