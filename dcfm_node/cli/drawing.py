@@ -13,11 +13,11 @@ from PIL import Image
 from dcfm_node.config.run import least_bytes
 from dcfm_node.errors import ConfigError, Failed, PeerError
 from dcfm_node.files import read_bounded
-from dcfm_node.flow import networks, owners
+from dcfm_node.flow import networks
 from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.labels import Counts
+from dcfm_node.flow.method import learner_of
 from dcfm_node.flow.sampling import CHUNK
-from dcfm_node.flow.students import sample
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema, size_of
@@ -59,7 +59,8 @@ def draw(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tensors = load_weights(model)
     try:
-        x = sample(manifest, tensors, labels, counts=counts, seed=seed, device=device).numpy()
+        learner = learner_of(manifest)
+        x = learner.sample(tensors, labels, counts=counts, seed=seed, device=device).numpy()
     except (RuntimeError, MemoryError) as error:  # torch's, of memory and of shapes alike
         what = f"cannot be drawn: {error}"
         raise Failed(what, where=str(model), fix="draw fewer with -n") from error
@@ -93,9 +94,8 @@ def _schema(manifest: Manifest, counts: Mapping[str, Counts]) -> Schema:
     """
     least = least_bytes(manifest)  # torch cannot even name the shapes of some that take more
     expert = networks.schema(manifest) if least <= MAX_SNAPSHOT_BYTES else {}
-    trained = getattr(manifest.method, "routing", "") == "trained"
-    router = owners.schema(manifest, len(manifest.roster)) if expert and trained else {}
-    form = ensemble_schema(expert, router, sorted(counts)) if manifest.method.ensemble else expert
+    beside = learner_of(manifest).beside_experts() if expert else {}
+    form = ensemble_schema(expert, beside, sorted(counts)) if manifest.method.ensemble else expert
     if max(least, size_of(form)) > MAX_SNAPSHOT_BYTES:
         raise PeerError(f"it takes more than the {MAX_SNAPSHOT_BYTES} bytes of a snapshot")
     return form

@@ -23,10 +23,15 @@ from dcfm_node.data.source import holdout_mask
 from dcfm_node.experiment.settings import Start
 from dcfm_node.experiment.task import Labelled, Task
 from dcfm_node.flow import networks, stages
-from dcfm_node.flow.federated import federated, merge
+from dcfm_node.flow.averaging import merge
 from dcfm_node.flow.labels import Counts, count
-from dcfm_node.flow.owners import train_router
-from dcfm_node.flow.stages import Hooks, Outcome, Samples, Teacher, Weights
+from dcfm_node.flow.networks import Weights
+from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.stages import Outcome, Samples
+from dcfm_node.flow.trainer import Hooks
+from dcfm_node.methods.dcfm import learner as dcfm
+from dcfm_node.methods.fedflow.learner import federated
+from dcfm_node.methods.mixture.gating import train_gating
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import Training
 from dcfm_node.wire.canonical import pack, sha256
@@ -144,7 +149,7 @@ class Lab:
         return self.train(
             "router",
             (_read_by("distil", self.manifest), [e.key for e in experts]),
-            lambda hooks: train_router(
+            lambda hooks: train_gating(
                 self.manifest, self.teachers(experts), seed=self._seed("", 0), hooks=hooks
             ),
         )
@@ -170,13 +175,12 @@ class Lab:
                 experts[k].key,
                 [e.key for e in seen],
             ),
-            lambda hooks: stages.refine_against_peers(
+            lambda hooks: dcfm.refine_against_peers(
                 self.manifest,
                 *self.silos[k],
                 me=self.names[k],
                 init=experts[k].weights,
                 peers=teachers,
-                own_snapshot=own_snapshot,
                 seed=self._seed(self.names[k], round_),
                 hooks=hooks,
             ),
@@ -256,7 +260,7 @@ class Lab:
                 before.key if before and start == "student" else "",
                 weigh_gaps,
             ),
-            lambda hooks: stages.distil(
+            lambda hooks: dcfm.distil(
                 self.manifest,
                 self.weighed(experts) if weigh_gaps else teachers,
                 init=init,
@@ -284,7 +288,7 @@ class Lab:
     def _anchored(
         self, k: int, expert: Trained, student: Trained, hooks: Hooks, *, seed: int, live: float
     ) -> Outcome:
-        return stages.refine_anchored(
+        return dcfm.refine_anchored(
             self.manifest,
             *self.silos[k],
             init=expert.weights,
@@ -350,13 +354,13 @@ def _read_by(stage: Literal["local", "refine", "distil"], manifest: Manifest) ->
 
 
 def _key(name: str, inputs: object) -> str:
-    return sha256(code("flow"), pack([name, inputs])).hex()
+    return sha256(code("flow", "methods", "networks", "paths"), pack([name, inputs])).hex()
 
 
 @cache
 def code(*rooms: str) -> bytes:
     """Digest of the rooms' code, so that changed code never meets an old result."""
-    files = (file for room in rooms for file in sorted((PACKAGE / room).glob("*.py")))
+    files = (file for room in rooms for file in sorted((PACKAGE / room).rglob("*.py")))
     return sha256(*(file.read_bytes() for file in files))
 
 

@@ -24,8 +24,8 @@ from dcfm_node.experiment.lab import Lab, Trained
 from dcfm_node.experiment.results import Metrics
 from dcfm_node.experiment.settings import Experiment, MethodName, Rule
 from dcfm_node.experiment.task import Labelled, Task
-from dcfm_node.flow.ensembles import Routing, sample_ensemble
 from dcfm_node.flow.sampling import sample, sample_routed
+from dcfm_node.methods.mixture.ensembles import Routing, sample_ensemble
 
 Draw = Callable[[Tensor, int], Tensor]
 """Samples (N, *shape) for labels (N, n), with a seed."""
@@ -157,8 +157,8 @@ def _mixture(
         labels,
         rule=rule,
         routing=routing,
-        top=top,
-        router=None if router is None else router.weights,
+        top_k=top,
+        gate=None if router is None else router.weights,
         seed=seed,
         device=lab.device,
     )

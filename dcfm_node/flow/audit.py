@@ -2,21 +2,23 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from dcfm_node.flow import metrics, networks
-from dcfm_node.flow.labels import Counts, block_terms, null_label
-from dcfm_node.flow.losses import Matching, Velocities, matching_loss
-from dcfm_node.flow.sampling import Teacher, Weights, composed, load
-from dcfm_node.flow.sources import Points, data_points
-from dcfm_node.flow.stages import Samples
-from dcfm_node.flow.trainer import generator
+from dcfm_node.flow.labels import Counts, null_label
+from dcfm_node.flow.losses import VelocityField
+from dcfm_node.flow.networks import Weights, load
+from dcfm_node.flow.sampling import Teacher, composed
+from dcfm_node.flow.sources import BatchSampler, PathSample, PathSampler, all_live
+from dcfm_node.flow.stages import Samples, points_of
+from dcfm_node.paths.base import path_of
 from dcfm_node.records.manifest import Manifest
 
 TELLS = 1.4
-"""Labels tell something where not to be told them makes the own expert err so much more."""
+"""Labels matter where the own expert's error without them is so many times its error with them."""
 
 
 def audit(
@@ -54,13 +56,11 @@ def audit(
         rows = _claimed(holdout, expert.counts)
         if expert.name == me or not len(rows.x):
             continue
-        points = data_points(rows.x.to(device), rows.c)(
-            metrics.ROWS, generator(metrics.HOLDOUT_KEY)
-        )
+        sampler = points_of(manifest, rows, device)
         nets = [load(manifest, w, device) for w in (expert.weights, own.weights, untrained)]
-        found[expert.name] |= errors(manifest, points, nets)
+        found[expert.name] |= errors(manifest, metrics.holdout_rows(sampler), nets)
         found[expert.name] |= {
-            "ci_gap": _gap(manifest, points, nets[0]),
+            "ci_gap": _gap(manifest, sampler, nets[0]),
             "rows": float(len(rows.x)),
         }
     return found
@@ -76,39 +76,26 @@ def place(value: float, own: float, ignorant: float) -> float | None:
     return math.log(max(value, 1e-30) / own) / math.log(ignorant / own)
 
 
-def errors(manifest: Manifest, points: Points, nets: Sequence[Velocities]) -> dict[str, float]:
+def errors(manifest: Manifest, rows: PathSample, nets: Sequence[VelocityField]) -> dict[str, float]:
     """Places of the first of [the peer's, this silo's own, the untrained] networks."""
-    null = null_label(manifest.cardinalities, points.x.device)
-    target = points.target(points.c)
-    match = Matching(points.x, points.t, points.c.to(points.x.device), target)
-
-    def error(field: Velocities, c: Tensor) -> float:
-        with torch.no_grad():
-            velocity = field(match.x, match.t, c)
-            return matching_loss(velocity, match, manifest.network.predict).item()
-
-    untold = error(nets[1], null.expand_as(match.c))
-    ways = {"joint": nets, "composed": [composed(net, null) for net in nets]}
+    path, null = path_of(manifest), null_label(manifest.cardinalities, rows.x.device)
+    target = rows.target(rows.c)
+    told = replace(rows, target=lambda _: target)
+    untold = metrics.velocity_error(path, nets[1], replace(told, c=null.expand_as(rows.c)))
+    ways = {"joint": nets, "composed": [composed(path, net, null) for net in nets]}
     found = {}
     for name, fields in ways.items():
-        value, own, untrained = (error(field, match.c) for field in fields)
+        value, own, untrained = (metrics.velocity_error(path, field, told) for field in fields)
         ignorant = min(untrained, untold) if untold >= TELLS * own else untrained
         if (where := place(value, own, ignorant)) is not None:
             found[name] = where
     return found
 
 
-def _gap(manifest: Manifest, points: Points, net: Velocities) -> float:
-    """Eq. 10 on these rows."""
-    if len(manifest.cardinalities) < 2:
-        return 0.0
-    null = null_label(manifest.cardinalities)
-    terms = block_terms(points.c, null, generator(metrics.GAP_KEY))
-    with torch.no_grad():
-        x, t = points.x.repeat_interleave(4, dim=0), points.t.repeat_interleave(4)
-        asked = net(x, t, terms.flatten(0, 1).to(x.device)).reshape(-1, 4, *points.x.shape[1:])
-        both, nothing, first, second = asked.unbind(dim=1)
-        return float((both + nothing - first - second).square().mean().item())
+def _gap(manifest: Manifest, sampler: PathSampler, net: VelocityField) -> float:
+    """Eq. 10 of DCFM on these samples, as `ci_gap` of an expert's record is on all."""
+    stage = BatchSampler(sampler, all_live, manifest, manifest.method.local, product_share=0.0)
+    return metrics.ci_gap(net, stage)
 
 
 def _distance(

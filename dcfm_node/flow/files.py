@@ -4,13 +4,9 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
+from dcfm_node.flow.networks import Weights
 from dcfm_node.records.manifest import Manifest
-
-Weights = dict[str, Tensor]
-DTYPES = {"f32": "F32", "bf16": "BF16"}
-"""Safetensors' word for each precision."""
 
 
 def rounded(weights: Weights, manifest: Manifest) -> Weights:

@@ -1,7 +1,8 @@
-"""The one objective of all stages: match a target velocity, and be compositional.
+"""The one objective of all stages: match a target prediction, and be compositional.
 
-Stages differ only in where the rows come from (`flow.sources`): Eqs. 9 and 15 are the matching
-term, Eqs. 10, 12 and 16 the penalty, Eqs. 11, 14 and 17 their sum.
+Stages differ only in where the rows come from (`flow.sources`): Eqs. 9 and 15 of DCFM are the
+matching term, Eqs. 10, 12 and 16 the penalty, Eqs. 11, 14 and 17 their sum. What an error is, and
+what composing means, the path says (`dcfm_node.paths`).
 """
 
 from collections.abc import Callable
@@ -12,12 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dcfm_node.flow.path import error_weight, spread
+from dcfm_node.paths.base import Path
 
-Velocities = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""v(x, t, c)."""
-SIGNS = (-1.0, 1.0, 1.0)
-"""v_comp(c^{ij}) = -v(∅) + v(c^{i}) + v(c^{j}), Eq. 5 with two attributes and w = 1."""
+VelocityField = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""v(x, t, c): predictions for points (B, *shape), times (B,) and labels (B, n) on the device."""
 GROUP = 8
 """A step's call has a multiple of so many rows: libraries prepare their kernels for every size
 that they meet, and sizes should recur."""
@@ -45,16 +44,17 @@ class Penalty:
         x: points (b, *shape).
         t: times (b,).
         terms: labels (b, 4, n): c^{ij}, ∅, c^{i}, c^{j}.
-        signs: (b, 3), those of ∅, c^{i}, c^{j} where they are the trained network's own, and 0
-            where they are frozen; on the host.
-        frozen: (b, *shape), the signed sum of the frozen terms (`sg` of Eq. 13).
+        weights: (b, 3), those of ∅, c^{i}, c^{j} (Eq. 5 of DCFM) where they are the trained
+            network's own, and 0 where they are frozen; on the host.
+        frozen: (b, *prediction_shape), the composition of the frozen terms (`sg` of Eq. 13 of
+            DCFM); None where there are none.
     """
 
     x: Tensor
     t: Tensor
     terms: Tensor
-    signs: Tensor
-    frozen: Tensor
+    weights: Tensor
+    frozen: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Calls:
 
 
 @dataclass(frozen=True)
-class Step:
+class Batch:
     """One step's rows. The penalty falls on the first rows of the matching term."""
 
     match: Matching
@@ -83,26 +83,31 @@ class Step:
     calls: Calls
 
 
-def matching_loss(velocity: Tensor, rows: Matching, predict: str) -> Tensor:
-    """Eqs. 9 and 15: weighted mean squared error, a scalar."""
-    return _weighted(velocity - rows.target, rows.t, predict)
+def matching_loss(path: Path, prediction: Tensor, rows: Matching) -> Tensor:
+    """Eqs. 9 and 15 of DCFM, a scalar."""
+    return path.loss(prediction, rows.target, rows.t)
 
 
-def penalty_loss(terms: Tensor, rows: Penalty, predict: str) -> Tensor:
-    """Eqs. 10, 12 and 16, from the network's velocities at the four labels (b, 4, *shape).
+def penalty_loss(path: Path, terms: Tensor, rows: Penalty) -> Tensor:
+    """Eqs. 10, 12 and 16 of DCFM, from the network's predictions at the four labels
+    (b, 4, *prediction_shape).
 
     What is given at frozen terms does not matter, as long as it is finite.
     """
-    signs = rows.signs.to(terms.device, non_blocking=True)
-    composed = rows.frozen + (spread(signs, terms) * terms[:, 1:]).sum(dim=1)
-    return _weighted(terms[:, 0] - composed, rows.t, predict)
+    weights = rows.weights.to(terms.device, non_blocking=True)
+    composed = path.compose(terms[:, 1:], weights, rows.frozen)
+    return path.discrepancy(terms[:, 0], composed, rows.t)
 
 
-def evaluate_terms(velocities: Velocities, rows: Penalty) -> Tensor:
-    """The network's velocities at all four labels, (b, 4, *shape), in one batched forward."""
-    x, t = rows.x.repeat_interleave(4, dim=0), rows.t.repeat_interleave(4)
-    many = velocities(x, t, rows.terms.flatten(0, 1).to(x.device))
-    return many.reshape(-1, 4, *rows.x.shape[1:])
+def evaluate_terms(field: VelocityField, x: Tensor, t: Tensor, terms: Tensor) -> Tensor:
+    """Predictions at every point for each of its m labels, in one batched forward.
+
+    Shapes: (B, *shape), (B,), (B, m, n) -> (B, m, *prediction_shape).
+    """
+    m = terms.shape[1]
+    labels = terms.flatten(0, 1).to(x.device)
+    many = field(x.repeat_interleave(m, dim=0), t.repeat_interleave(m), labels)
+    return many.reshape(len(x), m, *many.shape[1:])
 
 
 def schedule(match: Matching, penalty: Penalty | None, steps: int) -> list[Calls]:
@@ -119,7 +124,7 @@ def schedule(match: Matching, penalty: Penalty | None, steps: int) -> list[Calls
     if penalty is not None:
         borne = len(penalty.terms) // steps
         terms[:, :borne] = penalty.terms.reshape(steps, borne, 4, n)
-        live = functional.pad(penalty.signs != 0, (1, 0), value=True)
+        live = functional.pad(penalty.weights != 0, (1, 0), value=True)
         own[:, :borne] = live.reshape(steps, borne, 4)
     same = own & (terms == masked.unsqueeze(2)).all(dim=-1)
     # Five questions a row: the matching term's, unless it is one of the penalty's four.
@@ -147,18 +152,15 @@ def _filling(asked: Tensor) -> Tensor:
     return spare & (spare.cumsum(dim=1) <= lacking)
 
 
-def objective(velocities: Velocities, step: Step, predict: str) -> tuple[Tensor, Tensor]:
-    """The two terms of Eqs. 11, 14 and 17, (matching loss, penalty), in one batched forward."""
-    match, penalty, calls = step.match, step.penalty, step.calls
+def objective(path: Path, field: VelocityField, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The two terms of Eqs. 11, 14 and 17 of DCFM, (matching loss, penalty), in one batched
+    forward."""
+    match, penalty, calls = batch.match, batch.penalty, batch.calls
     if penalty is None:
-        loss = matching_loss(velocities(match.x, match.t, calls.c), match, predict)
+        loss = matching_loss(path, field(match.x, match.t, calls.c), match)
         return loss, torch.zeros_like(loss)
-    answers = velocities(match.x[calls.row], match.t[calls.row], calls.c)
+    answers = field(match.x[calls.row], match.t[calls.row], calls.c)
     # Not answers[...]: its backward sorts the places.
-    velocity = answers.index_select(0, calls.match)
+    matched = answers.index_select(0, calls.match)
     terms = answers.index_select(0, calls.terms.flatten()).reshape(-1, 4, *answers.shape[1:])
-    return matching_loss(velocity, match, predict), penalty_loss(terms, penalty, predict)
-
-
-def _weighted(error: Tensor, t: Tensor, predict: str) -> Tensor:
-    return (error.square().flatten(1).mean(dim=1) * error_weight(t, predict)).mean()
+    return matching_loss(path, matched, match), penalty_loss(path, terms, penalty)

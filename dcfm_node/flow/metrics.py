@@ -2,31 +2,42 @@
 
 import torch
 
-from dcfm_node.flow.losses import Matching, Velocities, evaluate_terms, matching_loss, penalty_loss
-from dcfm_node.flow.sources import PointSource, Source
+from dcfm_node.flow.losses import (
+    Matching,
+    VelocityField,
+    evaluate_terms,
+    matching_loss,
+    penalty_loss,
+)
+from dcfm_node.flow.sources import BatchSampler, PathSample, PathSampler
 from dcfm_node.flow.trainer import generator
+from dcfm_node.paths.base import Path
 
 ROWS = 1024
 """Draws of each estimate."""
 HOLDOUT_KEY, GAP_KEY = 1, 2
 
 
-def velocity_error(velocities: Velocities, points: PointSource, predict: str) -> float:
-    """Eq. 9 on full labels: weighted mean squared velocity error."""
-    rows = points(ROWS, generator(HOLDOUT_KEY))
+def holdout_rows(points: PathSampler) -> PathSample:
+    """The draws of `velocity_error`."""
+    return points(ROWS, generator(HOLDOUT_KEY))
+
+
+def velocity_error(path: Path, field: VelocityField, rows: PathSample) -> float:
+    """Eq. 9 of DCFM on full labels: the path's weighted error."""
     match = Matching(rows.x, rows.t, rows.c, rows.target(rows.c))
     with torch.no_grad():
-        return matching_loss(
-            velocities(rows.x, rows.t, rows.c.to(rows.x.device)), match, predict
-        ).item()
+        prediction = field(rows.x, rows.t, rows.c.to(rows.x.device))
+        return matching_loss(path, prediction, match).item()
 
 
-def ci_gap(velocities: Velocities, source: Source) -> float:
-    """The stage's own penalty (Eqs. 10, 12, 16) on fixed draws; 0 for a single attribute."""
+def ci_gap(field: VelocityField, stage: BatchSampler) -> float:
+    """The stage's penalty (Eqs. 10, 12 and 16 of DCFM) on fixed draws, weighted as in training; 0
+    for a single attribute."""
     draws = generator(GAP_KEY)
-    rows = source.penalty(source.points(ROWS, draws), draws)
+    rows = stage.penalty(stage.points(ROWS, draws), draws)
     if rows is None:
         return 0.0
     with torch.no_grad():
-        terms = evaluate_terms(velocities, rows)
-        return penalty_loss(terms, rows, source.manifest.network.predict).item()
+        terms = evaluate_terms(field, rows.x, rows.t, rows.terms)
+        return penalty_loss(stage.path, terms, rows).item()

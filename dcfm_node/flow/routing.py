@@ -60,24 +60,17 @@ class Router:
         return _normalised(torch.where(seen, exact, known))[place]
 
     def draw(self, terms: Tensor, me: int, generator: torch.Generator) -> Tensor:
-        """Routing vectors z of Eq. 12 for terms (B, m, n): an expert index per term, (B, m).
+        """Routing vectors z (Eq. 12 of DCFM) of terms (B, m, n): an expert per term, (B, m).
 
-        Each in proportion to label counts; a row without a term of `me` gets one, among the terms
-        whose value `me` holds.
+        Each is drawn in proportion to label counts. A row without a term of `me` gets one, among
+        the terms whose value `me` holds.
         """
-        z = self.draw_any(terms, generator)
-        forced = choose(self.own(terms, me), generator).unsqueeze(-1)
+        z = choose(self.marginal_weights(terms), generator)
+        held = _normalised((self.support(terms)[..., me] > 0).float())
+        forced = choose(held, generator).unsqueeze(-1)
         lacks = (z != me).all(dim=-1, keepdim=True)
         place = torch.arange(z.shape[-1], device=z.device)
         return torch.where(lacks & (place == forced), me, z)
-
-    def draw_any(self, terms: Tensor, generator: torch.Generator) -> Tensor:
-        """An expert per term (B, m, n), in proportion to label counts: (B, m)."""
-        return choose(self.marginal_weights(terms), generator)
-
-    def own(self, terms: Tensor, me: int) -> Tensor:
-        """Equal shares of the terms (B, m, n) whose values `me` holds: (B, m)."""
-        return _normalised((self.support(terms)[..., me] > 0).float())
 
 
 def _normalised(weights: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Sampling: a student directly or through Eq. 5, and experts routed by label counts."""
+"""Sampling one network: its joint head, or composed from its marginals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,18 +7,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dcfm_node.flow import networks
 from dcfm_node.flow.labels import Counts, marginal_terms, null_label
-from dcfm_node.flow.losses import Velocities
-from dcfm_node.flow.path import spread
+from dcfm_node.flow.losses import VelocityField, evaluate_terms
+from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.routing import Router, choose
-from dcfm_node.flow.solvers import integrate
+from dcfm_node.paths.base import Field, Path, composition_weights, on_device, path_of
 from dcfm_node.records.manifest import Manifest
 
 CHUNK = 1024
 """Samples integrated at once."""
-
-Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -30,48 +27,54 @@ class Teacher:
     counts: Counts
 
 
-def load(manifest: Manifest, weights: Weights, device: torch.device | str) -> networks.Velocity:
-    """The frozen network of a snapshot, on the device."""
-    net = networks.build(manifest)
-    net.load_state_dict(weights)
-    return net.to(device).eval().requires_grad_(False)
+def composed(
+    path: Path, field: VelocityField, null: Tensor, guidance: float = 1.0
+) -> VelocityField:
+    """Eq. 5 of DCFM: v(∅) + Σ_i w [v(c^{i}) - v(∅)], all terms in one batched forward."""
+    weights = composition_weights(len(null), guidance).to(null.device)
+
+    def composition(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
+        terms = evaluate_terms(field, x, t, marginal_terms(c, null))
+        return path.compose(terms, weights)
+
+    return composition
 
 
-def composed(velocities: Velocities, null: Tensor, guidance: float = 1.0) -> Velocities:
-    """Eq. 5: v(∅) + Σ_i w [v(c^{i}) - v(∅)], all terms in one batched forward."""
-
-    def field(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        terms = _terms(velocities, x, t, c, null)
-        return terms[:, 0] + guidance * (terms[:, 1:] - terms[:, :1]).sum(dim=1)
-
-    return field
-
-
-def guided(velocities: Velocities, null: Tensor, guidance: float) -> Velocities:
-    """Classifier-free guidance of the joint head: v(∅) + w [v(c) - v(∅)]."""
+def guided(path: Path, field: VelocityField, null: Tensor, guidance: float) -> VelocityField:
+    """Classifier-free guidance of the joint head, v(∅) + w [v(c) - v(∅)] (Ho and Salimans,
+    "Classifier-free diffusion guidance", 2022)."""
     if guidance == 1.0:
-        return velocities
+        return field
+    weights = composition_weights(1, guidance).to(null.device)
 
-    def field(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        nothing = velocities(x, t, null.expand_as(c))
-        return nothing + guidance * (velocities(x, t, c) - nothing)
+    def guide(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
+        terms = torch.stack([null.expand_as(c), c], dim=1)
+        return path.compose(evaluate_terms(field, x, t, terms), weights)
 
-    return field
+    return guide
 
 
-def routed(experts: Sequence[Velocities], router: Router, null: Tensor) -> Velocities:
-    """Eq. 5 whose terms are mixtures of experts: Σ_k r_k(c_i) v_k(c^{i}), Σ_k (n_k/N) v_k(∅)."""
+def student_field(
+    manifest: Manifest,
+    weights: Weights,
+    device: torch.device | str,
+    *,
+    composed: bool | None = None,
+    guidance: float = 1.0,
+) -> VelocityField:
+    """What a student or a single expert is sampled by.
 
-    def field(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        shares = router.marginal_weights(marginal_terms(c, null))
-        mixed = sum(
-            spread(shares[..., k], x.unsqueeze(1)) * _terms(expert, x, t, c, null)
-            for k, expert in enumerate(experts)
-        )
-        assert isinstance(mixed, Tensor)
-        return mixed[:, 0] + (mixed[:, 1:] - mixed[:, :1]).sum(dim=1)
+    Args:
+        composed: through Eq. 5 of DCFM, or the joint head; `manifest.method.composed` if None.
+        guidance: w of Eq. 5.
+    """
+    through = manifest.method.composed if composed is None else composed
+    rule = _composed if through else guided
+    null = null_label(manifest.cardinalities, device)
+    return rule(path_of(manifest), load(manifest, weights, device), null, guidance)
 
-    return field
+
+_composed = composed  # `student_field` has an argument of that name
 
 
 def sample(
@@ -86,20 +89,14 @@ def sample(
 ) -> Tensor:
     """Draw one sample per label (B, n) from a student or a single expert.
 
-    Args:
-        composed: through Eq. 5, or from the joint head; `manifest.method.composed` if None.
-        guidance: w of Eq. 5.
+    Args: as `student_field`.
 
-    Returns: (B, *sample_shape) float32 on the CPU. The noise is a function of the seed alone.
+    Returns: (B, *flow_shape) on the CPU. The noise is a function of the seed alone.
     """
-    net = load(manifest, weights, device)
-    null = null_label(manifest.cardinalities, device)
-    through = manifest.method.composed if composed is None else composed
-    field = (_composed if through else guided)(net, null, guidance)
-    return _solve(manifest, field, labels, _noise(manifest, len(labels), seed), device)
-
-
-_composed = composed  # `sample` has an argument of that name
+    field = student_field(manifest, weights, device, composed=composed, guidance=guidance)
+    draws = torch.Generator().manual_seed(seed)
+    x0 = noise(manifest, len(labels), draws)
+    return solve(manifest, field, labels, x0, draws=draws, device=device)
 
 
 def sample_routed(
@@ -115,48 +112,70 @@ def sample_routed(
 
     Args:
         rule: `joint` picks one expert per sample by r_k(c); `composed` mixes marginal terms by
-            r_k(c_i) and samples through Eq. 5.
+            r_k(c_i) and samples through Eq. 5 of DCFM.
 
-    Returns: (B, *sample_shape) float32 on the CPU.
+    Returns: (B, *flow_shape) on the CPU.
     """
     nets = [load(manifest, expert.weights, device) for expert in experts]
     router = Router([expert.counts for expert in experts], manifest.cardinalities, device)
-    noise = _noise(manifest, len(labels), seed)
+    draws = torch.Generator().manual_seed(seed)
+    x0 = noise(manifest, len(labels), draws)
     if rule == "composed":
-        null = null_label(manifest.cardinalities, device)
-        return _solve(manifest, routed(nets, router, null), labels, noise, device)
-    draws = torch.Generator().manual_seed(seed + 1)
-    which = choose(router.joint_weights(labels.to(device)).cpu(), draws)
-    out = torch.empty_like(noise)
+        field = routed(path_of(manifest), nets, router, null_label(manifest.cardinalities, device))
+        return solve(manifest, field, labels, x0, draws=draws, device=device)
+    picks = torch.Generator().manual_seed(seed + 1)
+    which = choose(router.joint_weights(labels.to(device)).cpu(), picks)
+    out = torch.empty_like(x0)
     for k, net in enumerate(nets):
         rows = (which == k).nonzero().squeeze(-1)
-        out[rows] = _solve(manifest, net, labels[rows], noise[rows], device)
+        out[rows] = solve(manifest, net, labels[rows], x0[rows], draws=draws, device=device)
     return out
 
 
-def _terms(velocities: Velocities, x: Tensor, t: Tensor, c: Tensor, null: Tensor) -> Tensor:
-    """v at ∅ and every c^{i}: (B, n + 1, *shape)."""
-    labels = marginal_terms(c, null)
-    m = labels.shape[1]
-    many = velocities(x.repeat_interleave(m, dim=0), t.repeat_interleave(m), labels.flatten(0, 1))
-    return many.reshape(len(x), m, *x.shape[1:])
+def routed(
+    path: Path, experts: Sequence[VelocityField], router: Router, null: Tensor
+) -> VelocityField:
+    """Eq. 5 of DCFM whose terms are mixtures of experts: Σ_k r_k(c_i) v_k(c^{i}), and
+    Σ_k (n_k/N) v_k(∅)."""
+    weights = composition_weights(len(null)).to(null.device)
+
+    def field(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
+        terms = marginal_terms(c, null)
+        each = [evaluate_terms(expert, x, t, terms) for expert in experts]
+        mixed = path.mix(router.marginal_weights(terms), torch.stack(each, dim=2))
+        return path.compose(mixed, weights)
+
+    return field
 
 
-def _noise(manifest: Manifest, rows: int, seed: int) -> Tensor:
-    return torch.randn(rows, *manifest.sample_shape, generator=torch.Generator().manual_seed(seed))
+def noise(manifest: Manifest, rows: int, draws: torch.Generator) -> Tensor:
+    """Starts x_0 of so many samples, (rows, *flow_shape) on the CPU."""
+    return path_of(manifest).source((rows, *manifest.flow_shape), draws, "cpu")
 
 
-def _solve(
-    manifest: Manifest, field: Velocities, labels: Tensor, noise: Tensor, device: torch.device | str
+def solve(
+    manifest: Manifest,
+    field: VelocityField,
+    labels: Tensor,
+    x0: Tensor,
+    *,
+    draws: torch.Generator,
+    device: torch.device | str,
 ) -> Tensor:
-    method, done = manifest.method, [torch.empty_like(noise[:0])]
+    """Samples of labels (B, n) from starts (B, *flow_shape), on the CPU as the starts are.
+
+    Args:
+        draws: on the host; what else the path draws on the way.
+    """
+    method, path, done = manifest.method, path_of(manifest), [x0[:0]]
+    there = on_device(draws, torch.device(device))
     with torch.no_grad():
-        for x0, label in zip(torch.split(noise, CHUNK), torch.split(labels, CHUNK), strict=True):
-            c = label.to(device)
-
-            def at(x: Tensor, t: Tensor, c: Tensor = c) -> Tensor:
-                return field(x, t, c)
-
-            x1 = integrate(at, x0.to(device), method.solver_steps, method.solver)
+        for start, label in zip(torch.split(x0, CHUNK), torch.split(labels, CHUNK), strict=True):
+            at = _at(field, label.to(device))
+            x1 = path.integrate(at, start.to(device), method.solver_steps, method.solver, there)
             done.append(x1.cpu())
     return torch.cat(done)
+
+
+def _at(field: VelocityField, c: Tensor) -> Field:
+    return lambda x, t: field(x, t, c)

@@ -8,30 +8,30 @@ what to ask of whom, and nothing in a block waits for the device.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from dcfm_node.flow.labels import Counts, block_terms, draw, from_product, mask, null_label
-from dcfm_node.flow.losses import SIGNS, Matching, Penalty, Step, Velocities, schedule
-from dcfm_node.flow.path import interpolate, spread
-from dcfm_node.flow.routing import Router, choose
-from dcfm_node.flow.solvers import trajectory
+from dcfm_node.flow.losses import Batch, Matching, Penalty, VelocityField, objective, schedule
+from dcfm_node.networks.base import unit
+from dcfm_node.paths.base import Path, composition_weights, on_device, path_of
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import MethodSettings, Training
 
+Rows = TypeVar("Rows", Matching, Penalty)
 POINTS_PER_STEP = 2
 """Points taken of a teacher's path per solver step."""
 CHUNK = 512
 """Rows of one forward without gradients; more do not fit the caches of a CPU."""
-LIVE = 0.5
-"""Probability that a term of the anchored penalty is the silo's own, not the anchor's."""
 
 
 @dataclass(frozen=True)
-class Points:
-    """x_t and t, c on the host, and the velocity to match at masked c: (B, n) -> (B, *shape)."""
+class PathSample:
+    """Points x_t (B, *shape) and times t (B,) on the device, labels c (B, n) on the host, and the
+    target to match at masked labels: (B, n) -> (B, *prediction_shape)."""
 
     x: Tensor
     t: Tensor
@@ -39,40 +39,63 @@ class Points:
     target: Callable[[Tensor], Tensor]
 
 
-PointSource = Callable[[int, torch.Generator], Points]
+PathSampler = Callable[[int, torch.Generator], PathSample]
 """So many rows, from a generator on the host."""
-Mix = Callable[[Tensor, Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-"""From x, t and terms (b, 4, n): which of the last three terms are live, (b, 3) booleans on the
-host, and the signed sum of the others (b, *shape)."""
+Mix = Callable[[Path, Tensor, Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor | None]]
+"""From the path, x, t and terms (b, 4, n): which of the last three terms are live, (b, 3) booleans
+on the host, and the composition of the others (b, *prediction_shape), None if there are none."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """All that tells one stage's rows from another's."""
+class BatchSampler:
+    """What distinguishes one stage's rows from another's."""
 
-    points: PointSource
+    points: PathSampler
     mix: Mix
     manifest: Manifest
     settings: Training
     product_share: float
+    decay: float | None = None
+    """Of the weights' moving average; None takes the method's."""
 
-    def matching(self, points: Points, generator: torch.Generator) -> Matching:
-        """Rows of Eqs. 9 and 15: labels masked by Eq. 8."""
+    @property
+    def path(self) -> Path:
+        """The run's."""
+        return path_of(self.manifest)
+
+    @property
+    def ema(self) -> float:
+        """Decay of the weights' moving average; 0 keeps the weights themselves."""
+        return self.manifest.method.decay if self.decay is None else self.decay
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one point."""
+        return self.manifest.flow_shape
+
+    def objective(self, field: VelocityField, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """What a step minimises (Eqs. 11, 14 and 17 of DCFM), and its two terms by name."""
+        fit, ci = objective(self.path, field, batch)
+        return fit + self.settings.ci_weight * ci, {"loss": fit, "ci": ci}
+
+    def matching(self, points: PathSample, generator: torch.Generator) -> Matching:
+        """Rows of Eqs. 9 and 15 of DCFM; Eq. 8 masks the labels."""
         null = null_label(self.manifest.cardinalities)
         c = mask(points.c, null, self.manifest.method.masks, generator)
         return Matching(points.x, points.t, c, points.target(c))
 
-    def penalty(self, points: Points, generator: torch.Generator) -> Penalty | None:
-        """Rows of Eqs. 10, 12 and 16. None where a single attribute leaves nothing to compose."""
+    def penalty(self, points: PathSample, generator: torch.Generator) -> Penalty | None:
+        """Rows of Eqs. 10, 12 and 16 of DCFM. None where a single attribute leaves nothing to
+        compose."""
         if len(self.manifest.cardinalities) < 2:
             return None
         null = null_label(self.manifest.cardinalities)
         c = from_product(points.c, null, self.product_share, generator)
         terms = block_terms(c, null, generator)
-        live, frozen = self.mix(points.x, points.t, terms, generator)
-        return Penalty(points.x, points.t, terms, torch.tensor(SIGNS) * live, frozen)
+        live, frozen = self.mix(self.path, points.x, points.t, terms, generator)
+        return Penalty(points.x, points.t, terms, composition_weights(2) * live, frozen)
 
-    def block(self, steps: int, generator: torch.Generator) -> list[Step]:
+    def block(self, steps: int, generator: torch.Generator) -> list[Batch]:
         """The rows of several steps. The penalty falls on the first `ci_batch` of each batch."""
         batch = self.settings.batch
         borne = min(self.settings.ci_batch, batch)
@@ -84,24 +107,23 @@ class Source:
             penalty = self.penalty(_take(points, first), generator)
         calls = schedule(match, penalty, steps)
         return [
-            Step(
-                Matching(*(part[s * batch : (s + 1) * batch] for part in _parts(match))),
-                None
-                if penalty is None
-                else Penalty(*(part[s * borne : (s + 1) * borne] for part in _parts(penalty))),
+            Batch(
+                _rows(match, s * batch, batch),
+                None if penalty is None else _rows(penalty, s * borne, borne),
                 calls[s],
             )
             for s in range(steps)
         ]
 
 
-def _parts(rows: Matching | Penalty) -> list[Tensor]:
-    return list(vars(rows).values())
+def _rows(of: Rows, first: int, many: int) -> Rows:
+    parts = {name: part for name, part in vars(of).items() if part is not None}
+    return replace(of, **{name: part[first : first + many] for name, part in parts.items()})
 
 
-def _take(points: Points, index: Tensor) -> Points:
+def _take(points: PathSample, index: Tensor) -> PathSample:
     there = _send(index, points.x.device)
-    return Points(points.x[there], points.t[there], points.c[index], points.target)
+    return PathSample(points.x[there], points.t[there], points.c[index], points.target)
 
 
 def _send(tensor: Tensor, device: torch.device) -> Tensor:
@@ -109,63 +131,55 @@ def _send(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True)
 
 
-def _there(generator: torch.Generator, device: torch.device) -> torch.Generator:
-    """The generator itself on the host, else one of the device's that it seeds."""
-    if device.type == "cpu":
-        return generator
-    seed = torch.randint(1 << 62, (), generator=generator).item()
-    return torch.Generator(device).manual_seed(int(seed))
-
-
-def unit(x: Tensor) -> Tensor:
-    """Samples as networks see them: pixels in bytes, 0 … 255, as float32 in [-1, 1]. Kept as bytes
-    they take a quarter of the memory."""
-    return x.float() * (2.0 / 255.0) - 1.0 if x.dtype == torch.uint8 else x
-
-
-def data_points(x1: Tensor, c: Tensor) -> PointSource:
-    """Points between noise and a silo's samples; the target is x_1 - x_0 whatever the label.
+def data_points(x1: Tensor, c: Tensor, path: Path) -> PathSampler:
+    """Points between noise and a silo's samples; the target does not depend on the label.
 
     Args:
-        x1: samples (N, *shape), on the device to train on; float32, or bytes (see `unit`).
+        x1: samples (N, *shape), on the device to train on; of the path's dtype, or bytes (see
+            `unit`).
         c: their labels (N, n), on the host.
     """
 
-    def source(rows: int, generator: torch.Generator) -> Points:
+    def sampler(rows: int, generator: torch.Generator) -> PathSample:
         index = torch.randint(len(x1), (rows,), generator=generator)
-        there = _there(generator, x1.device)
+        there = on_device(generator, x1.device)
         t = torch.rand(rows, generator=there, device=x1.device)
         chosen = unit(x1[_send(index, x1.device)])
-        x0 = torch.randn(chosen.shape, generator=there, device=x1.device)
-        return Points(interpolate(x0, chosen, t), t, c[index], lambda _: chosen - x0)
+        x0 = path.source(tuple(chosen.shape), there, x1.device)
+        x = path.interpolate(x0, chosen, t, there)
+        return PathSample(x, t, c[index], lambda _: path.target(x0, chosen))
 
-    return source
+    return sampler
 
 
 def path_points(
-    teachers: Sequence[Velocities],
+    teachers: Sequence[VelocityField],
     counts: Sequence[Counts],
     manifest: Manifest,
     device: torch.device | str = "cpu",
-) -> PointSource:
-    """Points on the teachers' own paths (Eq. 15), teachers in proportion to their sample counts.
+) -> PathSampler:
+    """Points on the teachers' own paths (Eq. 15 of DCFM), teachers in proportion to their sample
+    counts.
 
-    Labels follow each teacher's counts. Several points are taken of each path, interpolated
-    between the solver's states so that every time in [0, 1] occurs; rows come shuffled.
+    Labels follow each teacher's counts. Several points are taken of each path, between the solver's
+    states so that every time in [0, 1] occurs; rows come shuffled.
     """
     sizes = [sum(silo.values()) for silo in counts]
     per_path = POINTS_PER_STEP * manifest.method.solver_steps
-    device = torch.device(device)
+    device, path, shape = torch.device(device), path_of(manifest), manifest.flow_shape
 
-    def source(rows: int, generator: torch.Generator) -> Points:
-        there = _there(generator, device)
+    def sampler(rows: int, generator: torch.Generator) -> PathSample:
+        there = on_device(generator, device)
         found, labels, owners = [], [], []
         for k, teacher in enumerate(teachers):
             paths = rows * sizes[k] // (sum(sizes) * per_path) + 1
             c = draw(counts[k], paths, generator)
-            x0 = torch.randn(paths, *manifest.sample_shape, generator=there, device=device)
+            x0 = path.source((paths, *shape), there, device)
+            there_c, method = _send(c, device), manifest.method
             found.append(
-                _along(teacher, x0, _send(c, device), per_path, manifest.method, generator=there)
+                _along(
+                    path, teacher, x0, there_c, per_path=per_path, method=method, generator=there
+                )
             )
             labels.append(c.repeat(per_path, 1))
             owners.append(torch.full((paths * per_path,), k))
@@ -175,20 +189,22 @@ def path_points(
         x, t = x[order], t[order]
 
         def target(masked: Tensor) -> Tensor:
-            return evaluate_each(teachers, owner[:, None], x, t, masked[:, None]).squeeze(1)
+            which, terms = owner[:, None], masked[:, None]
+            return evaluate_each(path, teachers, which, x=x, t=t, c=terms).squeeze(1)
 
-        return Points(x, t, c, target)
+        return PathSample(x, t, c, target)
 
-    return source
+    return sampler
 
 
 def _along(
-    teacher: Velocities,
+    path: Path,
+    teacher: VelocityField,
     x0: Tensor,
     c: Tensor,
+    *,
     per_path: int,
     method: MethodSettings,
-    *,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Points x and times on the paths from x0 with labels c, `per_path` of each."""
@@ -198,19 +214,24 @@ def _along(
         return teacher(x, t, c)
 
     with torch.no_grad():
-        states = torch.stack(list(trajectory(field, x0, steps, method.solver)))
+        states = torch.stack(list(path.trajectory(field, x0, steps, method.solver, generator)))
     t = torch.rand(per_path, len(c), generator=generator, device=c.device)
     index = (t * steps).long().clamp(max=steps - 1)
-    path = torch.arange(len(c), device=c.device).expand_as(index)
-    within = spread(t * steps - index, states[index, path])
-    x = torch.lerp(states[index, path], states[index + 1, path], within)
-    return x.flatten(0, 1), t.flatten()
+    place = torch.arange(len(c), device=c.device).expand_as(index)
+    before, after = (states[i, place].flatten(0, 1) for i in (index, index + 1))
+    return path.between(before, after, (t * steps - index).flatten()), t.flatten()
 
 
 def evaluate_each(
-    experts: Sequence[Velocities], which: Tensor, x: Tensor, t: Tensor, c: Tensor
+    path: Path,
+    experts: Sequence[VelocityField],
+    which: Tensor,
+    *,
+    x: Tensor,
+    t: Tensor,
+    c: Tensor,
 ) -> Tensor:
-    """Velocities without gradient, row r's m-th by expert which[r, m] and 0 where that is none.
+    """Predictions without gradient, row r's m-th by expert which[r, m] and 0 where that is none.
 
     Each expert is asked for all of its own at once, in batches of at most `CHUNK`.
 
@@ -219,74 +240,20 @@ def evaluate_each(
         x, t: points (B, *shape) and times (B,).
         c: labels (B, m, n), on the host.
 
-    Returns: (B, m, *shape).
+    Returns: (B, m, *prediction_shape).
     """
-    m = which.shape[1]
-    out = torch.zeros(len(x) * m, *x.shape[1:], device=x.device)
+    m, shape = which.shape[1], path.prediction_shape(tuple(x.shape[1:]))
+    out = torch.zeros(len(x) * m, *shape, device=x.device)
     with torch.no_grad():
         for k, expert in enumerate(experts):
             for cells in torch.split((which.flatten() == k).nonzero().squeeze(-1), CHUNK):
                 there, labels = (_send(part, x.device) for part in (cells, c.flatten(0, 1)[cells]))
                 out[there] = expert(x[there // m], t[there // m], labels)
-    return out.reshape(-1, m, *x.shape[1:])
+    return out.reshape(-1, m, *shape)
 
 
 def all_live(
-    x: Tensor, t: Tensor, terms: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Eqs. 10 and 16: every term is the network's own."""
-    return torch.ones(len(x), 3, dtype=torch.bool), torch.zeros_like(x)
-
-
-def anchored(anchor: Velocities, share: float = LIVE) -> Mix:
-    """Every term live with probability `share`, else the frozen anchor's."""
-
-    def mix(
-        x: Tensor, t: Tensor, terms: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        live = torch.rand(len(x), 3, generator=generator) < share
-        return live, _frozen_sum([anchor], -live.long(), x, t, terms)
-
-    return mix
-
-
-def against_peers(experts: Sequence[Velocities], router: Router, me: int) -> Mix:
-    """Eq. 12: terms routed by z; those of `me` are live, those of peers frozen (Eq. 13).
-
-    The router is one on the host.
-    """
-    place = {k: i for i, k in enumerate(k for k in range(len(experts)) if k != me)}
-    peers = [experts[k] for k in place]
-    relabel = torch.tensor([place.get(k, -1) for k in range(len(experts))])
-
-    def mix(
-        x: Tensor, t: Tensor, terms: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        which = relabel[router.draw(terms[:, 1:], me, generator)]
-        return which < 0, _frozen_sum(peers, which, x, t, terms)
-
-    return mix
-
-
-def with_own_snapshot(experts: Sequence[Velocities], router: Router, me: int) -> Mix:
-    """As `against_peers`, but one term is live and the others any expert's, this one's among them.
-
-    So a silo moves towards the mean of all, and not to where its peers just were.
-    """
-
-    def mix(
-        x: Tensor, t: Tensor, terms: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        which, own = router.draw_any(terms[:, 1:], generator), router.own(terms[:, 1:], me)
-        live = torch.arange(3) == choose(own, generator).unsqueeze(-1)
-        return live, _frozen_sum(experts, which.masked_fill(live, -1), x, t, terms)
-
-    return mix
-
-
-def _frozen_sum(
-    experts: Sequence[Velocities], which: Tensor, x: Tensor, t: Tensor, terms: Tensor
-) -> Tensor:
-    """Signed sum of the terms (b, 3) that an expert gives; which = -1 gives none."""
-    null, first, second = evaluate_each(experts, which, x, t, terms[:, 1:]).unbind(dim=1)
-    return first + second - null
+    path: Path, x: Tensor, t: Tensor, terms: Tensor, generator: torch.Generator
+) -> tuple[Tensor, None]:
+    """Eqs. 10 and 16 of DCFM: every term is the network's own."""
+    return torch.ones(len(x), 3, dtype=torch.bool), None

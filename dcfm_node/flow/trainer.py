@@ -1,4 +1,4 @@
-"""The one training loop of all stages: AdamW, cosine schedule, EMA, exact resume.
+"""The one training loop of all stages: moving average of the weights (EMA), exact resume.
 
 Every draw is a function of (seed, rank, block), so a checkpoint holds no generator states and a
 resumed run repeats an uninterrupted one bit for bit. With `torch.distributed` initialised, each
@@ -10,19 +10,20 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.distributed
 from torch import Tensor, nn
 
 from dcfm_node.errors import Failed
-from dcfm_node.flow import networks
-from dcfm_node.flow.losses import Step, Velocities, objective
-from dcfm_node.flow.sources import Source
-from dcfm_node.records.manifest import Manifest
+from dcfm_node.flow.networks import Schema, Weights
+from dcfm_node.flow.optimiser import Optimiser
 from dcfm_node.records.settings import Training
 
-Weights = dict[str, Tensor]
+Module = Callable[..., Tensor]
+"""A network as a stage calls it: v(x, t, c), or a gating network's logits (x, t)."""
+Rows = TypeVar("Rows")
 REPORTS = 100
 """Progress reports per stage; the loop synchronises with the device at reports only."""
 REPORT_S = 2.0
@@ -32,18 +33,43 @@ MONITORS = 20
 steps are no multiple."""
 BLOCK_ELEMENTS = 1 << 21
 MAX_BLOCK = 64
-WARMUP_STEPS = 20
-CLIP = 1.0
-BETAS = (0.9, 0.99)
+
+
+class Objective(Protocol[Rows]):
+    """What a stage learns, and from what rows."""
+
+    @property
+    def settings(self) -> Training:
+        """Of the stage."""
+        ...
+
+    @property
+    def ema(self) -> float:
+        """Decay of the weights' moving average; 0 keeps the weights themselves."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one point, which says how many rows fit the memory."""
+        ...
+
+    def block(self, steps: int, generator: torch.Generator) -> list[Rows]:
+        """The rows of so many steps, a function of the generator (on the host) alone."""
+        ...
+
+    def objective(self, module: Any, rows: Rows) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar that a step minimises, and figures to report, `loss` among them."""
+        ...
 
 
 @dataclass
 class Hooks:
-    """What a stage needs of the outside.
+    """What a stage needs from outside.
 
     Attributes:
         device: where to train.
-        progress: called with steps done, steps in all, and losses of the last step.
+        progress: called with steps done, steps in all, and losses of the last step; by the first
+            rank alone, as `save` is.
         save: receives a checkpoint, a flat dict of CPU tensors, every `save_every` steps.
         due: asked before a checkpoint is made, since that waits for the device.
         resume: a checkpoint to go on from.
@@ -65,18 +91,18 @@ class Hooks:
         """Whether a checkpoint is wanted after so many steps."""
         return self.save_every > 0 and step % self.save_every == 0 and self.due()
 
-    def fast(self, net: nn.Module) -> Velocities:
+    def fast(self, net: nn.Module) -> Module:
         """The network as a stage calls it, many thousand times."""
         # How many rows a step asks about varies.
-        call: Velocities = torch.compile(net, dynamic=True) if self.compile else net
+        call: Module = torch.compile(net, dynamic=True) if self.compile else net
         if not self.bf16:
             return call
 
-        def velocity(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
+        def rounded(*inputs: Tensor) -> Tensor:
             with torch.autocast(torch.device(self.device).type, torch.bfloat16):
-                return call(x, t, c).float()
+                return call(*inputs).float()
 
-        return velocity
+        return rounded
 
 
 @dataclass
@@ -85,34 +111,31 @@ class State:
 
     model: nn.Module
     ema: Weights
-    optimiser: torch.optim.AdamW
+    optimiser: Optimiser
     step: int = 0
     loss: float = 0.0
     """The matching loss last reported."""
     gaps: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        # Both are walks through the modules, too slow for every step.
-        self.parameters = list(self.model.parameters())
+        # A walk through the modules, too slow for every step.
         self.values = list(self.model.state_dict().values())
 
     @classmethod
     def fresh(cls, model: nn.Module, settings: Training) -> "State":
         """A new optimiser, and an EMA that equals the model."""
         ema = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, BETAS, fused=True)
-        return cls(model, ema, optimiser)
+        return cls(model, ema, Optimiser(list(model.parameters()), settings))
 
-    def averaged(self) -> Velocities:
+    def averaged(self) -> Module:
         """The network with its EMA weights."""
-        return lambda x, t, c: torch.func.functional_call(self.model, self.ema, (x, t, c))
+        return lambda *inputs: torch.func.functional_call(self.model, self.ema, inputs)
 
     def checkpoint(self) -> Weights:
         """A flat dict of contiguous CPU tensors, fit for safetensors."""
         flat = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         flat |= {f"ema.{name}": tensor for name, tensor in self.ema.items()}
-        for i, slots in self.optimiser.state_dict()["state"].items():
-            flat |= {f"optimiser.{i}.{slot}": tensor for slot, tensor in slots.items()}
+        flat |= {f"optimiser.{name}": slot for name, slot in self.optimiser.slots().items()}
         flat["step"] = torch.tensor([self.step])
         flat["loss"] = torch.tensor([self.loss], dtype=torch.float64)
         # As long as they can become, so that all checkpoints of a stage have one form.
@@ -125,23 +148,16 @@ class State:
         self.model.load_state_dict(_under("model.", checkpoint))
         for name, tensor in _under("ema.", checkpoint).items():
             self.ema[name].copy_(tensor)
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under("optimiser.", checkpoint).items():
-            index, slot = name.split(".", 1)
-            slots.setdefault(int(index), {})[slot] = tensor.clone()
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
+        self.optimiser.restore(_under("optimiser.", checkpoint))
         self.step = int(checkpoint["step"].item())
         self.loss = checkpoint["loss"].item()
         self.gaps = [gap for gap in checkpoint["gaps"].tolist() if gap >= 0]
 
 
-def checkpoint_schema(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """What a checkpoint of the student must hold: tensor name -> (safetensors dtype, shape)."""
-    state = State.fresh(networks.build(manifest), manifest.method.stage("distil"))
-    for parameter in state.parameters:
-        parameter.grad = torch.zeros_like(parameter)
-    state.optimiser.step()  # which makes its slots
+def checkpoint_schema(model: nn.Module, settings: Training) -> Schema:
+    """What a checkpoint of a stage holds that trains this model."""
+    state = State.fresh(model, settings)
+    state.optimiser.allocate()
     kinds = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
     return {name: (kinds[t.dtype], tuple(t.shape)) for name, t in state.checkpoint().items()}
 
@@ -157,8 +173,8 @@ class Trained:
 
 def train(
     model: nn.Module,
-    source: Source,
-    gap: Callable[[Velocities], float],
+    stage: Objective[Rows],
+    gap: Callable[[Module], float] | None = None,
     *,
     seed: int,
     hooks: Hooks,
@@ -167,13 +183,14 @@ def train(
     """Run one stage from the model's present weights, or from `hooks.resume`.
 
     Args:
-        gap: the CI gap of a network on the stage's monitor rows; asked only with patience set.
+        gap: the CI gap of a network on the stage's monitor rows, by which a stage with patience
+            stops early; None never stops it.
         steps: those of the stage's steps to take, where it is cut into parts; all if None.
 
     Raises:
         Failed: the loss is no longer finite.
     """
-    settings, rank = source.settings, _rank()
+    settings, rank = stage.settings, _rank()
     steps = steps or range(settings.steps)
     state = State.fresh(model, settings)
     state.step = steps.start
@@ -181,16 +198,16 @@ def train(
         state.restore(hooks.resume)
         if not steps.start <= state.step <= steps.stop:
             raise Failed(f"the checkpoint is of step {state.step}, the stage has {steps}")
-    velocities = hooks.fast(model)
-    length = block_steps(settings, source.manifest.sample_shape)
-    rows: list[Step] = []
+    fast = hooks.fast(model)
+    length = block_steps(settings, stage.shape)
+    rows: list[Rows] = []
     told_at = time.monotonic()
     while not _over(state, steps, settings):
         index, offset = divmod(state.step, length)
         if offset == 0 or not rows:
-            rows = source.block(length, generator(seed, rank, index))
-        losses = update(state, velocities, rows[offset], source)
-        if settings.patience and _every(state.step, settings.steps, MONITORS):
+            rows = stage.block(length, generator(seed, rank, index))
+        losses = update(state, fast, rows[offset], stage)
+        if gap and settings.patience and _every(state.step, settings.steps, MONITORS):
             state.gaps.append(_agreed(gap(state.averaged()), hooks.device))
         due = _every(state.step, settings.steps, REPORTS) or _over(state, steps, settings)
         if due or time.monotonic() - told_at >= REPORT_S:
@@ -206,27 +223,20 @@ def _over(state: State, steps: range, settings: Training) -> bool:
     return state.step >= steps.stop or stalled(state.gaps, settings.patience)
 
 
-def update(state: State, velocities: Velocities, rows: Step, source: Source) -> dict[str, Tensor]:
+def update(state: State, module: Module, rows: Rows, stage: Objective[Rows]) -> dict[str, Tensor]:
     """One step of the optimiser and of the EMA. Returns the losses, still on the device.
 
     Args:
-        velocities: the state's model, perhaps made faster.
+        module: the state's model, perhaps made faster.
     """
-    settings, method = source.settings, source.manifest.method
-    for group in state.optimiser.param_groups:
-        group["lr"] = learning_rate(settings, state.step)
-    fit, ci = objective(velocities, rows, source.manifest.network.predict)
-    state.optimiser.zero_grad()
-    torch.autograd.backward(fit + settings.ci_weight * ci)
-    _average_gradients(state.parameters)
-    nn.utils.clip_grad_norm_(state.parameters, CLIP)
-    state.optimiser.step()
+    loss, figures = stage.objective(module, rows)
+    state.optimiser.minimise(loss, state.step)
     # A fixed decay would drag the initial weights along for the first 1/(1 - decay) steps.
-    decay = min(method.decay, (1 + state.step) / (10 + state.step))
+    decay = min(stage.ema, (1 + state.step) / (10 + state.step))
     with torch.no_grad():
         torch._foreach_lerp_(list(state.ema.values()), state.values, 1 - decay)
     state.step += 1
-    return {"loss": fit.detach(), "ci": ci.detach()}
+    return {name: figure.detach() for name, figure in figures.items()}
 
 
 def _report(
@@ -241,12 +251,6 @@ def _report(
     if rank == 0:
         hooks.progress(step, settings.steps, known)
     return known["loss"]
-
-
-def learning_rate(settings: Training, step: int) -> float:
-    """Short linear warm-up, then half a cosine down to zero."""
-    warm = min(1.0, (step + 1) / WARMUP_STEPS)
-    return settings.learning_rate * warm * (1 + math.cos(math.pi * step / settings.steps)) / 2
 
 
 def stalled(gaps: Sequence[float], patience: int) -> bool:
@@ -278,19 +282,6 @@ def _under(prefix: str, checkpoint: Weights) -> Weights:
 
 def _rank() -> int:
     return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-
-
-def _average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Mean over ranks; each rank saw rows of its own."""
-    if not torch.distributed.is_initialized():
-        return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    torch.distributed.all_reduce(flat)
-    flat /= torch.distributed.get_world_size()
-    parts = torch.split(flat, [gradient.numel() for gradient in gradients])
-    for gradient, part in zip(gradients, parts, strict=True):
-        gradient.copy_(part.view_as(gradient))
 
 
 def _agreed(gap: float, device: torch.device | str) -> float:

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 from dcfm_node.errors import UserError
 from dcfm_node.worker import ranks
-from dcfm_node.worker.jobs import Bench
+from dcfm_node.worker.jobs import JobRunner
 from dcfm_node.worker.messages import MAX_REASON, SETUP, Broken, Job, Line, Setup, Starting
 
 _told = threading.Lock()
@@ -18,9 +18,9 @@ def main() -> None:
     """Serve jobs until the daemon goes away, and never outlive it."""
     lines: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
-    bench, shown = _set_up(lines.get()), ""
+    runner, shown = _set_up(lines.get()), ""
     while True:
-        shown = _work(bench, lines.get(), shown)
+        shown = _work(runner, lines.get(), shown)
 
 
 def tell(line: Line) -> None:
@@ -40,7 +40,7 @@ def _read(lines: "SimpleQueue[str]") -> None:
     os._exit(0)
 
 
-def _set_up(line: str) -> Bench:
+def _set_up(line: str) -> JobRunner:
     """The first rank looks at everything before it starts the others."""
     setup, first = Setup.model_validate_json(line), ranks.rank() == 0
     try:
@@ -48,7 +48,7 @@ def _set_up(line: str) -> Bench:
         if not first:
             ranks.meet(device)
         tell(Starting(doing="reads the private data"))
-        bench = Bench(setup, tell, device)
+        runner = JobRunner(setup, tell, device)
         if first and ranks.size() > 1:
             tell(Starting(doing=f"waits for the other {ranks.size() - 1} of its processes"))
             ranks.start_others(line, setup.scratch)
@@ -58,11 +58,11 @@ def _set_up(line: str) -> Bench:
         code = error.exit_code if isinstance(error, UserError) else 1
         tell(Broken(key=SETUP, reason=reason, exit_code=code))
         sys.exit(code)
-    tell(bench.ready())
-    return bench
+    tell(runner.ready())
+    return runner
 
 
-def _work(bench: Bench, line: str, shown: str) -> str:
+def _work(runner: JobRunner, line: str, shown: str) -> str:
     """Do a job, or tell why not. A traceback like the last one, `shown`, is not shown again.
 
     Returns: the last one shown.
@@ -70,13 +70,13 @@ def _work(bench: Bench, line: str, shown: str) -> str:
     job = Job.model_validate_json(line)
     try:
         ranks.share(line)
-        done = bench.run(job)
+        done = runner.run(job)
     except Exception as error:
         reason, shown = _reason(error, shown)
         tell(Broken(key=job.key, reason=reason))
         # The other ranks wait for this one in the midst of a step, and after an error of CUDA's
         # every later call fails too.
-        if ranks.size() > 1 or (bench.accelerated and not isinstance(error, UserError)):
+        if ranks.size() > 1 or (runner.accelerated and not isinstance(error, UserError)):
             sys.exit(1)
         return shown
     tell(done)

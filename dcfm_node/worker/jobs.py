@@ -8,14 +8,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dcfm_node.data.raw import Labels, Stored
 from dcfm_node.data.source import load
 from dcfm_node.errors import Failed
-from dcfm_node.flow import federated, networks, owners, stages, students
+from dcfm_node.flow import networks
 from dcfm_node.flow.audit import audit
+from dcfm_node.flow.codec import codec_of, encoded
 from dcfm_node.flow.files import load_weights, rounded
-from dcfm_node.flow.stages import Hooks, Outcome, Samples, Teacher, Weights
-from dcfm_node.flow.trainer import checkpoint_schema
+from dcfm_node.flow.method import SiloData, Start, learner_of
+from dcfm_node.flow.networks import Weights
+from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.stages import Samples
+from dcfm_node.flow.trainer import Hooks
 from dcfm_node.wire.envelope import decode_manifest
 from dcfm_node.worker import ranks
 from dcfm_node.worker.messages import (
@@ -27,7 +30,6 @@ from dcfm_node.worker.messages import (
     Ready,
     Saved,
     Setup,
-    TeacherFile,
 )
 
 SAVE_STEPS = 25
@@ -35,29 +37,31 @@ SAVE_STEPS = 25
 TELL_S = 0.5
 
 
-class Bench:
-    """Holds what all jobs of a silo share: the manifest, the data, the device.
+class JobRunner:
+    """Holds what all jobs of a silo share: the manifest, the method, the data, the device.
 
     Args:
-        device: of this rank, if it is chosen already.
+        device: of this rank (`ranks.choose`).
 
     Raises:
-        UserError: the private data does not fit the manifest, or the machine has no such device.
+        UserError: the private data does not fit the manifest, or the codec's file is missing or
+            another.
     """
 
-    def __init__(
-        self, setup: Setup, tell: Callable[[Line], None], device: torch.device | None = None
-    ) -> None:
-        self._setup, self._tell = setup, tell
+    def __init__(self, setup: Setup, tell: Callable[[Line], None], device: torch.device) -> None:
+        self._setup, self._tell, self._device = setup, tell, device
         self._manifest = decode_manifest(bytes.fromhex(setup.manifest))
         if setup.threads:
             torch.set_num_threads(setup.threads)
-        self._device = ranks.choose(setup.device) if device is None else device
+        self._learner = learner_of(self._manifest)
+        codec = codec_of(self._manifest, setup.codec)
         data = load(setup.data, self._manifest)
         self._counts, self._digest = data.counts, data.digest
         self._warnings, self._notes = data.warnings, data.notes
-        self._train = _samples(data.x, data.c)
-        self._holdout = _samples(data.holdout_x, data.holdout_c)
+        parts = ((data.x, data.c), (data.holdout_x, data.holdout_c))
+        self._train, self._holdout = (
+            Samples(encoded(codec, torch.from_numpy(x)), torch.from_numpy(c)) for x, c in parts
+        )
 
     @property
     def accelerated(self) -> bool:
@@ -66,90 +70,55 @@ class Bench:
 
     def ready(self) -> Ready:
         """What the daemon must know of this worker."""
-        manifest = self._manifest
-        trained = getattr(manifest.method, "routing", "") == "trained"
-        distils = manifest.method.checkpoint_steps > 0
         return Ready(
             device=str(self._device),
             counts=self._counts,
             data=self._digest,
             warnings=self._warnings,
             notes=self._notes,
-            tensors=networks.schema(manifest),
-            router=owners.schema(manifest, len(manifest.roster)) if trained else {},
-            checkpoint=checkpoint_schema(manifest) if distils else {},
+            tensors=networks.schema(self._manifest),
+            router=self._learner.beside_experts(),
+            checkpoint=self._learner.checkpoint(),
         )
 
     def run(self, job: Job) -> Done:
         """Do a job; its output file is complete when this returns."""
-        if job.kind == "audit":
-            began = time.monotonic()
-            teachers = [_teacher(file) for file in job.teachers]
-            scores = audit(
-                self._manifest, self._holdout, teachers, me=job.silo, device=self._device
-            )
-            took = {"experts": float(len(scores)), "seconds": time.monotonic() - began}
-            return Done(key=job.key, metrics=took, scores=scores)
-        return Done(key=job.key, metrics=self._run(job))
-
-    def _run(self, job: Job) -> dict[str, float]:
-        if job.kind == "score":
-            return students.score(
-                self._manifest,
-                _weights(job.model),
-                self._holdout,
-                counts={file.silo: dict(file.counts) for file in job.teachers},
-                reference=_weights(job.reference) if job.reference is not None else None,
-                device=self._device,
-            )
-        outcome = self._train_job(job, self._hooks(job))
+        match job.kind:
+            case "audit":
+                return self._audit(job)
+            case "score":
+                return Done(key=job.key, metrics=self._score(job))
+            case "train":
+                data = SiloData(job.silo, self._train, self._holdout)
+                made = self._learner.train(data, _start(job), seed=job.seed, hooks=self._hooks(job))
+            case "distil":
+                made = self._learner.student(_teachers(job), seed=job.seed, hooks=self._hooks(job))
         if ranks.rank() == 0:
-            _save(rounded(outcome.weights, self._manifest), job.output)
-        return outcome.metrics
+            _save(rounded(made.weights, self._manifest), job.output)
+        return Done(key=job.key, metrics=made.metrics)
 
-    def _train_job(self, job: Job, hooks: Hooks) -> Outcome:
-        manifest, train, holdout = self._manifest, self._train, self._holdout
-        teachers = [_teacher(file) for file in job.teachers]
-        init = _weights(job.init) if job.init is not None else None
-        method = manifest.method
-        if job.kind == "distil" and method.one_round:
-            return Outcome(federated.merge(teachers), {"experts": float(len(teachers))})
-        if job.kind == "distil" and method.ensemble:
-            return students.gather(manifest, teachers, seed=job.seed, hooks=hooks)
-        if job.kind == "train" and method.one_round:
-            return federated.local_round(
-                manifest,
-                train,
-                holdout,
-                index=job.round,
-                experts=teachers,
-                seed=job.seed,
-                hooks=hooks,
-            )
-        if job.kind == "distil":
-            merged = federated.merge(teachers)
-            return stages.distil(manifest, teachers, init=merged, seed=job.seed, hooks=hooks)
-        if job.anchor is not None:
-            anchor = _weights(job.anchor)
-            return stages.refine_anchored(
-                manifest, train, holdout, anchor=anchor, seed=job.seed, hooks=hooks
-            )
-        if init is None or not teachers:
-            return stages.local(manifest, train, holdout, init=init, seed=job.seed, hooks=hooks)
-        return stages.refine_against_peers(
-            manifest,
-            train,
-            holdout,
-            me=job.silo,
-            init=init,
-            peers=teachers,
-            seed=job.seed,
-            hooks=hooks,
+    def _audit(self, job: Job) -> Done:
+        began = time.monotonic()
+        scores = audit(
+            self._manifest, self._holdout, _teachers(job), me=job.silo, device=self._device
+        )
+        took = {"experts": float(len(scores)), "seconds": time.monotonic() - began}
+        return Done(key=job.key, metrics=took, scores=scores)
+
+    def _score(self, job: Job) -> dict[str, float]:
+        if job.model is None:
+            raise ValueError("the job names no student")
+        return self._learner.score(
+            load_weights(job.model),
+            self._holdout,
+            counts={file.silo: dict(file.counts) for file in job.teachers},
+            reference=_weights(job.reference),
+            device=self._device,
         )
 
     def _hooks(self, job: Job) -> Hooks:
         saved_at = told_at = published_at = time.monotonic()
-        hindrance = ""
+        hindrance, shared = "", job.kind == "distil" and self._manifest.method.checkpoint_steps > 0
 
         def progress(done: int, total: int, metrics: Mapping[str, float]) -> None:
             nonlocal told_at
@@ -163,8 +132,7 @@ class Bench:
         def save(state: Weights) -> None:
             nonlocal saved_at, published_at, hindrance
             saved_at, why = time.monotonic(), ""
-            published = job.kind == "distil" and self._manifest.method.checkpoint_steps > 0
-            due = published and saved_at - published_at >= self._setup.publish_s
+            due = shared and saved_at - published_at >= self._setup.publish_s
             try:
                 _save(state, job.checkpoint)
                 if due:
@@ -195,19 +163,21 @@ class Bench:
         self._tell(Saved(key=job.key, path=path, step=step))
 
 
-def _samples(x: Stored, c: Labels) -> Samples:
-    return Samples(torch.from_numpy(x), torch.from_numpy(c))
+def _start(job: Job) -> Start:
+    init, anchor = _weights(job.init), _weights(job.anchor)
+    return Start(round=job.round, init=init, anchor=anchor, teachers=_teachers(job))
 
 
-def _teacher(file: TeacherFile) -> Teacher:
-    return Teacher(name=file.silo, weights=_weights(file.path), counts=dict(file.counts))
+def _teachers(job: Job) -> list[Teacher]:
+    """Their weights were checked before the store called them held: names, shapes, finiteness."""
+    return [
+        Teacher(name=file.silo, weights=load_weights(file.path), counts=dict(file.counts))
+        for file in job.teachers
+    ]
 
 
-def _weights(path: Path | None) -> Weights:
-    """Weights that the store checked before it called them held: names, shapes, finiteness."""
-    if path is None:
-        raise ValueError("the job names no weights")
-    return load_weights(path)
+def _weights(path: Path | None) -> Weights | None:
+    return None if path is None else load_weights(path)
 
 
 def _farthest(job: Job) -> Weights | None:

@@ -29,16 +29,18 @@ class Setup(_Line):
 
     Attributes:
         manifest: canonical bytes of the run's manifest, hex.
+        codec: where the codec's file lies, if the manifest names one.
+        scratch: a folder of this node alone, in which several ranks meet.
         device: "auto" takes CUDA where there is a GPU.
-            scratch: a folder of this node alone, in which several ranks meet.
-            threads: torch's threads in each process; 0 leaves torch its own choice.
-            bf16, compile: make networks faster on CUDA; elsewhere they change nothing.
-            checkpoint_s: at least this long between two checkpoints, in seconds.
-            publish_s: the same, of those that peers may have.
+        threads: torch's threads in each process; 0 leaves torch its own choice.
+        bf16, compile: make networks faster on CUDA; elsewhere they change nothing.
+        checkpoint_s: at least this long between two checkpoints, in seconds.
+        publish_s: the same, of those that peers may have.
     """
 
     manifest: str
     data: DataSpec
+    codec: Path | None = None
     scratch: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0

@@ -12,9 +12,14 @@ from dcfm_node.config.peers import load_peers
 from dcfm_node.config.run import load_run
 from dcfm_node.data.source import load
 from dcfm_node.demo.stage import Wish, prepare
-from dcfm_node.flow import federated, stages
-from dcfm_node.flow.files import Weights, load_weights, rounded
-from dcfm_node.flow.stages import Hooks, Samples, Teacher
+from dcfm_node.flow import stages
+from dcfm_node.flow.averaging import merge
+from dcfm_node.flow.files import load_weights, rounded
+from dcfm_node.flow.networks import Weights
+from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.stages import Samples
+from dcfm_node.flow.trainer import Hooks
+from dcfm_node.methods.dcfm import learner as dcfm
 from dcfm_node.records.manifest import Manifest, Transfer
 from dcfm_node.store.delta import encode
 
@@ -55,8 +60,8 @@ def _rounds(manifest: Manifest, data: list[Any], folder: Path) -> list[dict[str,
             Teacher(name=str(silo), weights=load_weights(path), counts=dict(data[silo].counts))
             for silo, path in enumerate(experts)
         ]
-        mean = federated.merge(teachers)
-        made = stages.distil(manifest, teachers, init=mean, seed=round_, hooks=HOOKS)
+        mean = merge(teachers)
+        made = dcfm.distil(manifest, teachers, init=mean, seed=round_, hooks=HOOKS)
         return publish(made.weights, f"student{round_}")
 
     experts = [
@@ -67,7 +72,7 @@ def _rounds(manifest: Manifest, data: list[Any], folder: Path) -> list[dict[str,
     anchor = load_weights(student)
     refined = [
         publish(
-            stages.refine_anchored(manifest, *pair, anchor=anchor, seed=silo, hooks=HOOKS).weights,
+            dcfm.refine_anchored(manifest, *pair, anchor=anchor, seed=silo, hooks=HOOKS).weights,
             f"expert1-{silo}",
         )
         for silo, pair in enumerate(zip(train, holdout, strict=True))

@@ -6,8 +6,10 @@ import torch
 from safetensors.torch import load_file
 
 from dcfm_node.daemon.work import job_for
-from dcfm_node.flow.federated import merge
-from dcfm_node.flow.stages import Hooks, Teacher, distil
+from dcfm_node.flow.averaging import merge
+from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.trainer import Hooks
+from dcfm_node.methods.dcfm.learner import distil
 from dcfm_node.swarm.effects import Distil
 from dcfm_node.swarm.lineage import verify
 from dcfm_node.swarm.view import View

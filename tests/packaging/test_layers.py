@@ -54,4 +54,4 @@ def test_the_control_process_does_not_load_torch(modules):
 
 def test_torch_would_be_seen():
     """The check above can fail: a room of tensors does load torch."""
-    assert python(LOADS, "dcfm_node.flow.path").stdout.strip() == "True"
+    assert python(LOADS, "dcfm_node.paths.linear").stdout.strip() == "True"

@@ -9,15 +9,16 @@ from torch import Tensor
 from dcfm_node.flow import sources
 from dcfm_node.flow.networks import build
 from dcfm_node.flow.routing import Router
-from dcfm_node.flow.sources import Source
+from dcfm_node.flow.sources import BatchSampler
+from dcfm_node.methods.dcfm.terms import against_peers, anchored
+from dcfm_node.paths.base import path_of
 from dcfm_node.records.manifest import Manifest
 from tests.training import witness
 from tests.training.literal import Label
 from tests.training.settings import STAGE, draws, manifest
 from tests.training.witness import Step, Witness
 
-STAGES = ("local", "against peers", "own snapshot", "anchored", "distil")
-AMONG_PEERS = ("against peers", "own snapshot")
+STAGES = ("local", "against peers", "anchored", "distil")
 SIZES = {2: (2, 3), 3: (2, 3, 2)}
 SHAPES = {2: (3,), 3: (1, 2, 2)}
 COUNTS = {
@@ -35,8 +36,6 @@ COUNTS = {
 """By number of attributes; no silo knows every value."""
 ME = 1
 """The silo that trains."""
-LIVE = -1
-"""Its own z where its frozen snapshot has the other."""
 MASKS = {"full": 2, "marginal": 3, "null": 1}
 CI_WEIGHT = 3.0
 
@@ -49,7 +48,7 @@ class Case:
     run: Manifest
     own: Witness
     experts: list[Witness]
-    source: Source
+    source: BatchSampler
 
     @property
     def null(self) -> Label:
@@ -58,17 +57,12 @@ class Case:
     @property
     def frozen(self) -> dict[int, Witness]:
         """Whose terms may be mixed into the penalty."""
-        if self.stage in AMONG_PEERS:
+        if self.stage == "against peers":
             return dict(enumerate(self.experts))
         return {0: self.experts[0]} if self.stage == "anchored" else {}
 
-    @property
-    def live(self) -> int:
-        """Which z stands for the trained network."""
-        return LIVE if self.stage == "own snapshot" else ME
-
     def step(self, seed: int = 0) -> Step:
-        return witness.step(self.own, self.source, self.frozen, self.live, seed)
+        return witness.step(self.own, self.source, self.frozen, ME, seed)
 
 
 def case(
@@ -95,17 +89,15 @@ def case(
         method={"local": stage_settings, "solver_steps": 3, "masks": MASKS},
     )
     own, *experts = map(Witness, nets or [_network(run, seed) for seed in range(4)])
-    mix, points = sources.all_live, sources.data_points(*samples(n))
+    mix, points = sources.all_live, sources.data_points(*samples(n), path_of(run))
     router = Router(COUNTS[n], run.cardinalities)
     if stage == "against peers":
-        mix = sources.against_peers(experts, router, ME)
-    elif stage == "own snapshot":
-        mix = sources.with_own_snapshot(experts, router, ME)
+        mix = against_peers(experts, router, ME)
     elif stage == "anchored":
-        mix = sources.anchored(experts[0])
+        mix = anchored(experts[0])
     elif stage == "distil":
         points = sources.path_points(experts, COUNTS[n], run)
-    return Case(stage, run, own, experts, Source(points, mix, run, run.method.local, share))
+    return Case(stage, run, own, experts, BatchSampler(points, mix, run, run.method.local, share))
 
 
 def samples(n: int) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from dcfm_node.flow.losses import Velocities
+from dcfm_node.flow.losses import VelocityField
 from dcfm_node.records.settings import Masks
 
 Label = tuple[int, ...]
@@ -27,7 +27,7 @@ Law = dict[Label, Fraction]
 """Every outcome of a draw and its probability."""
 
 
-def velocity(v: Velocities, x: Tensor, t: Tensor, c: Label) -> Tensor:
+def velocity(v: VelocityField, x: Tensor, t: Tensor, c: Label) -> Tensor:
     """v(x, t, c) of one point (*shape) at one time ()."""
     return v(x[None], t[None], torch.tensor([c]))[0]
 
@@ -49,7 +49,7 @@ def by_size(null: Label) -> Callable[[Label], tuple[int, Label]]:
     return lambda label: (sum(x != y for x, y in zip(label, null, strict=True)), label)
 
 
-def composed(v: Velocities, x: Tensor, t: Tensor, c: Label, null: Label, w: float = 1) -> Tensor:
+def composed(v: VelocityField, x: Tensor, t: Tensor, c: Label, null: Label, w: float = 1) -> Tensor:
     """Eq. 5."""
     empty = velocity(v, x, t, null)
     total = empty
@@ -85,13 +85,13 @@ def sum_of_squares(error: Tensor) -> Tensor:
     return total / error.numel()
 
 
-def matching_error(v: Velocities, x: Tensor, t: Tensor, c: Label, target: Tensor) -> Tensor:
+def matching_error(v: VelocityField, x: Tensor, t: Tensor, c: Label, target: Tensor) -> Tensor:
     """Inside the norm of Eqs. 9 and 15; c is masked."""
     return velocity(v, x, t, c) - target
 
 
 def independence_error(
-    v: Velocities, x: Tensor, t: Tensor, c: Label, null: Label, blocks: Blocks
+    v: VelocityField, x: Tensor, t: Tensor, c: Label, null: Label, blocks: Blocks
 ) -> Tensor:
     """Inside the norm of Eqs. 10 and 16."""
     a, b = blocks
@@ -104,8 +104,8 @@ def independence_error(
 
 
 def cross_peer_error(
-    own: Velocities,
-    experts: Mapping[int, Velocities],
+    own: VelocityField,
+    experts: Mapping[int, VelocityField],
     z: tuple[int, int, int],
     me: int,
     x: Tensor,
@@ -183,20 +183,8 @@ def routing_law(counts: Sequence[Counts], terms: Sequence[Label], null: Label, m
     return law
 
 
-def snapshot_law(counts: Sequence[Counts], terms: Sequence[Label], null: Label, me: int) -> Law:
-    """z where one term that `me` knows is live, -1, and the others are any expert's."""
-    shares = [marginal_shares(counts, term, null) for term in terms]
-    own = [m for m, term in enumerate(terms) if known(counts[me], term, null) > 0]
-    law: Law = defaultdict(Fraction)
-    for z in product(range(len(counts)), repeat=len(terms)):
-        p = prod(shares[m][k] for m, k in enumerate(z))
-        for m in own:
-            law[(*z[:m], -1, *z[m + 1 :])] += p / len(own)
-    return law
-
-
 def routed(
-    experts: Sequence[Velocities],
+    experts: Sequence[VelocityField],
     counts: Sequence[Counts],
     x: Tensor,
     t: Tensor,

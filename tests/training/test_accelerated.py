@@ -7,13 +7,15 @@ import torch
 from safetensors.torch import load_file
 
 from dcfm_node.data.spec import BuiltinData
-from dcfm_node.flow.networks import build
+from dcfm_node.flow.networks import Weights, build
 from dcfm_node.flow.routing import Router
-from dcfm_node.flow.sources import Source, against_peers, data_points
-from dcfm_node.flow.stages import Hooks, Samples, Weights, local
-from dcfm_node.flow.trainer import State, generator, update
+from dcfm_node.flow.sources import BatchSampler, data_points
+from dcfm_node.flow.stages import Samples, local
+from dcfm_node.flow.trainer import Hooks, State, generator, update
+from dcfm_node.methods.dcfm.terms import against_peers
+from dcfm_node.paths.base import path_of
 from dcfm_node.wire.envelope import manifest_bytes
-from dcfm_node.worker.jobs import Bench
+from dcfm_node.worker.jobs import JobRunner
 from dcfm_node.worker.messages import Job, Setup
 from tests.training.settings import STAGE, draws, manifest, shipped
 
@@ -48,8 +50,8 @@ def test_a_worker_without_a_gpu_trains_as_if_neither_was_set(tmp_path: Path) -> 
             **fast,
         )
         out = tmp_path / name
-        job = Job(key=name, kind="local", silo="silo-0", seed=1, output=out, checkpoint=out)
-        Bench(setup, lambda line: None).run(job)
+        job = Job(key=name, kind="train", silo="silo-0", seed=1, output=out, checkpoint=out)
+        JobRunner(setup, lambda line: None, torch.device("cpu")).run(job)
         weights: Weights = load_file(out)
         return weights
 
@@ -73,8 +75,8 @@ def test_a_step_never_waits_for_the_device() -> None:
     run = manifest()
     peers = [build(run).to("cuda").requires_grad_(False) for _ in COUNTS]
     mix = against_peers(peers, Router(COUNTS, (2, 2)), me=0)
-    data = data_points(samples().x.to("cuda"), samples().c)
-    source = Source(data, mix, run, run.method.local, 0.0)
+    data = data_points(samples().x.to("cuda"), samples().c, path_of(run))
+    source = BatchSampler(data, mix, run, run.method.local, 0.0)
     net = build(run).to("cuda")
     state = State.fresh(net, run.method.local)
     for index in range(3):

@@ -34,7 +34,9 @@ def test_an_additive_field_has_no_penalty_and_composes_to_itself(n: int) -> None
     assert toy(n, net).step().ci.item() < 1e-10
     c = torch.tensor(list(product(*map(range, SIZES[n]))))
     x, t = torch.randn(len(c), *SHAPES[n], generator=draws()), torch.rand(len(c), generator=draws())
-    torch.testing.assert_close(composed(net, null_label(SIZES[n]))(x, t, c), net(x, t, c))
+    torch.testing.assert_close(
+        composed(toy(n, net).source.path, net, null_label(SIZES[n]))(x, t, c), net(x, t, c)
+    )
 
 
 @pytest.mark.parametrize("n", [2, 3])

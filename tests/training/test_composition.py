@@ -9,14 +9,17 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow.labels import marginal_terms, null_label
-from dcfm_node.flow.losses import Velocities
+from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.routing import Router
 from dcfm_node.flow.sampling import Teacher, composed, routed, sample, sample_routed
-from dcfm_node.flow.solvers import integrate
+from dcfm_node.paths.base import path_of
+from dcfm_node.paths.solvers import integrate
 from tests.training import literal
 from tests.training.cases import COUNTS, SHAPES, SIZES, Case, case
 from tests.training.literal import Counts, Label
-from tests.training.settings import draws
+from tests.training.settings import draws, manifest
+
+PATH = path_of(manifest())
 
 PARTIAL = {
     2: ({(0, 0): 6, (0, 1): 2}, {(0, 0): 1, (1, 0): 5}),
@@ -40,7 +43,7 @@ def test_composed_field_is_equation_5(n: int, predict: str) -> None:
     it, c = case("local", n, predict), everything(n)
     x, t = at(n, len(c))
     for w in (1.0, 2.5):
-        made = composed(it.own, null_label(it.null), w)(x, t, c)
+        made = composed(PATH, it.own, null_label(it.null), w)(x, t, c)
         for r, label in enumerate(c.tolist()):
             expected = literal.composed(it.own, x[r], t[r], tuple(label), it.null, w)
             torch.testing.assert_close(made[r], expected, rtol=1e-4, atol=1e-4)
@@ -51,7 +54,7 @@ def test_composed_field_is_equation_5(n: int, predict: str) -> None:
 def test_routed_field_mixes_every_term_by_label_counts(n: int, predict: str) -> None:
     it, c = case("distil", n, predict), everything(n)
     x, t = at(n, len(c))
-    made = routed(it.experts, Router(COUNTS[n], it.null), null_label(it.null))(x, t, c)
+    made = routed(PATH, it.experts, Router(COUNTS[n], it.null), null_label(it.null))(x, t, c)
     for r, label in enumerate(c.tolist()):
         expected = literal.routed(it.experts, COUNTS[n], x[r], t[r], tuple(label), it.null)
         torch.testing.assert_close(made[r], expected, rtol=1e-4, atol=1e-4)
@@ -140,7 +143,7 @@ ALIKE = (torch.ones(3), torch.ones(4))
 MOVED, SPREAD = Gaussians(MEANS, ALIKE), Gaussians(NOTHING, SPREADS)
 
 
-def ends(field: Velocities) -> tuple[Tensor, Tensor]:
+def ends(field: VelocityField) -> tuple[Tensor, Tensor]:
     """Mean and spread of what an affine flow makes of noise, for every combination."""
     c = everything(2)
 
@@ -157,13 +160,13 @@ def test_composed_gaussians_are_where_all_attributes_put_them(truth: Gaussians) 
     """Of equal spreads the means add up, of equal means the spreads multiply: m_1 + m_2 - m_0 and
     s_1 s_2 / s_0, which is m(c) and s(c)."""
     c = everything(2)
-    mean, spread = ends(composed(truth, null_label(SIZES[2])))
+    mean, spread = ends(composed(PATH, truth, null_label(SIZES[2])))
     torch.testing.assert_close(mean, truth.mean(c), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(spread, truth.spread(c), rtol=1e-4, atol=1e-4)
 
 
 def test_guidance_moves_gaussians_further_from_their_common_mean() -> None:
-    mean, spread = ends(composed(MOVED, null_label(SIZES[2]), 1.5))
+    mean, spread = ends(composed(PATH, MOVED, null_label(SIZES[2]), 1.5))
     torch.testing.assert_close(
         mean, 0.5 + 1.5 * (MOVED.mean(everything(2)) - 0.5), rtol=1e-4, atol=1e-4
     )
@@ -176,8 +179,8 @@ def test_routed_experts_draw_combinations_that_no_silo_has(truth: Gaussians) -> 
     c = everything(2)
     experts = [replace(truth, held=silo) for silo in COUNTS[2]]
     for k, expert in enumerate(experts):
-        mean, _ = ends(composed(expert, null_label(SIZES[2])))
+        mean, _ = ends(composed(PATH, expert, null_label(SIZES[2])))
         assert not torch.allclose(mean, truth.mean(c), atol=1), f"expert {k} alone knows enough"
-    mean, spread = ends(routed(experts, Router(COUNTS[2], SIZES[2]), null_label(SIZES[2])))
+    mean, spread = ends(routed(PATH, experts, Router(COUNTS[2], SIZES[2]), null_label(SIZES[2])))
     torch.testing.assert_close(mean, truth.mean(c), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(spread, truth.spread(c), rtol=1e-4, atol=1e-4)

@@ -9,10 +9,11 @@ from safetensors.torch import load_file, save_file
 
 from dcfm_node.flow.losses import objective
 from dcfm_node.flow.networks import build
-from dcfm_node.flow.sources import Source, all_live, data_points
-from dcfm_node.flow.stages import Hooks, Samples, local
-from dcfm_node.flow.trainer import generator
+from dcfm_node.flow.sources import BatchSampler, all_live, data_points
+from dcfm_node.flow.stages import Samples, local
+from dcfm_node.flow.trainer import Hooks, generator
 from dcfm_node.flow.trainer import train as run_training
+from dcfm_node.paths.base import path_of
 from tests.training.settings import STAGE, draws, manifest
 
 RUN = manifest(method={"local": STAGE | {"steps": 30, "patience": 29}})
@@ -42,23 +43,25 @@ def train(rank: int, folder: str) -> None:
         [p.grad.clone() for p in parameters if p.grad is not None]
     )
     net = build(ONE_STEP)
-    run_training(net, _source(), lambda field: 0.0, seed=3, hooks=Hooks())
+    run_training(net, _source(), seed=3, hooks=Hooks())
     torch.nn.utils.clip_grad_norm_ = clip
     grads = {str(i): gradient for i, gradient in enumerate(captured[0])}
     save_file(grads, f"{folder}/gradients-{rank}.safetensors")
     torch.distributed.destroy_process_group()
 
 
-def _source() -> Source:
+def _source() -> BatchSampler:
     data = samples()
     settings = ONE_STEP.method.local
-    return Source(data_points(data.x, data.c), all_live, ONE_STEP, settings, 0.0)
+    return BatchSampler(
+        data_points(data.x, data.c, path_of(ONE_STEP)), all_live, ONE_STEP, settings, 0.0
+    )
 
 
 def _gradients(rank: int) -> list[torch.Tensor]:
     """What a rank's own rows give, computed alone."""
-    net = build(ONE_STEP)
-    fit, ci = objective(net, _source().block(64, generator(3, rank, 0))[0], "velocity")
+    net, source = build(ONE_STEP), _source()
+    fit, ci = objective(source.path, net, source.block(64, generator(3, rank, 0))[0])
     (fit + ci).backward()
     return [p.grad for p in net.parameters() if p.grad is not None]
 

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from dcfm_node.flow import metrics, sources
 from dcfm_node.flow.labels import block_terms
 from dcfm_node.flow.losses import objective
-from dcfm_node.flow.sources import Points, Source
+from dcfm_node.flow.sources import BatchSampler, PathSample
 from dcfm_node.flow.trainer import Hooks, train
 from tests.training import literal, witness
 from tests.training.cases import (
-    AMONG_PEERS,
     CI_WEIGHT,
     COUNTS,
     ME,
@@ -46,7 +45,7 @@ def literal_ci(it: Case, rows: Iterable[Penalised]) -> Tensor:
     for row in rows:
         at = (row.x, row.t, row.c, it.null, row.blocks)
         if it.frozen:
-            error = literal.cross_peer_error(it.own, it.frozen, row.z, it.live, *at)
+            error = literal.cross_peer_error(it.own, it.frozen, row.z, ME, *at)
         else:
             error = literal.independence_error(it.own, *at)
         errors.append((error, row.t))
@@ -174,18 +173,16 @@ def test_blocks_of_four_attributes_are_drawn_by_their_law() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 @pytest.mark.parametrize("n", [2, 3])
-@pytest.mark.parametrize("stage", AMONG_PEERS)
-def test_blocks_and_z_have_the_frequencies_of_equation_12(stage: str, n: int, share: float) -> None:
+def test_blocks_and_z_have_the_frequencies_of_equation_12(n: int, share: float) -> None:
     """On own labels, and on those of the product space, some of whose values the silo lacks."""
-    it = case(stage, n, batch=6000, share=share)
-    rule = literal.routing_law if stage == "against peers" else literal.snapshot_law
+    it = case("against peers", n, batch=6000, share=share)
     labels = Counter(product(*map(range, it.null))) if share else COUNTS[n][ME]
     law: Law = Counter()
     for c, times in labels.items():
         for blocks, p_blocks in literal.blocks_law(n).items():
             p_label = p_blocks * Fraction(times, sum(labels.values()))
             terms = literal.terms(c, it.null, blocks)[:3]
-            for z, p in rule(COUNTS[n], terms, it.null, ME).items():
+            for z, p in literal.routing_law(COUNTS[n], terms, it.null, ME).items():
                 law[*terms[1], *terms[2], *z] += p * p_label
     rows = it.step().penalised
     drawn = [(*literal.terms(row.c, it.null, row.blocks)[1:3], row.z) for row in rows]
@@ -221,7 +218,7 @@ def assert_uniform(t: Tensor) -> None:
 
 
 @dataclass(frozen=True)
-class Kept(Source):
+class Kept(BatchSampler):
     """A source that keeps the blocks it gave."""
 
     blocks: list[Any] = field(default_factory=list)
@@ -241,9 +238,9 @@ def test_training_descends_the_sum_of_both(stage: str) -> None:
     saved: list[dict[str, Tensor]] = []
     hooks = Hooks(save=saved.append, save_every=1)
     before = {name: value.clone() for name, value in it.own.state_dict().items()}
-    train(it.own, source, lambda _: 0.0, seed=5, hooks=hooks)
+    train(it.own, source, seed=5, hooks=hooks)
     it.own.load_state_dict(before)
-    fit, ci = objective(it.own, source.blocks[0][0], "velocity")
+    fit, ci = objective(source.path, it.own, source.blocks[0][0])
     expected = gradients(it.own, fit + CI_WEIGHT * ci)
     count = len(list(it.own.parameters()))
     moment = torch.cat([saved[0][f"optimiser.{i}.exp_avg"].flatten() for i in range(count)])
@@ -256,21 +253,23 @@ def test_metrics_are_the_same_equations(predict: str, monkeypatch: pytest.Monkey
     """`ci_gap` is the stage's own penalty, `holdout_loss` Eq. 9 on full labels."""
     monkeypatch.setattr(metrics, "ROWS", 24)
     it = case("against peers", 3, predict)
-    seen: list[Points] = []
+    seen: list[PathSample] = []
 
-    def points(rows: int, generator: torch.Generator) -> Points:
+    def points(rows: int, generator: torch.Generator) -> PathSample:
         seen.append(it.source.points(rows, generator))
         return seen[-1]
 
-    source = Source(points, it.source.mix, it.run, it.source.settings, it.source.product_share)
+    source = BatchSampler(
+        points, it.source.mix, it.run, it.source.settings, it.source.product_share
+    )
     gap = metrics.ci_gap(it.own, source)
     drawn = witness.penalised(it.own, it.frozen, ME, it.null, full(seen[0]))
     assert gap == pytest.approx(literal_ci(it, drawn).item(), rel=1e-4)
-    error = metrics.velocity_error(it.own, points, predict)
+    error = metrics.velocity_error(source.path, it.own, metrics.holdout_rows(points))
     assert error == pytest.approx(literal_fit(it, full(seen[1])).item(), rel=1e-4)
 
 
-def full(points: Points) -> list[Matched]:
+def full(points: PathSample) -> list[Matched]:
     targets = points.target(points.c)
     return [
         Matched(points.x[r], points.t[r], tuple(points.c[r].tolist()), targets[r])

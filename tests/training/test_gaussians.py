@@ -8,16 +8,10 @@ import torch
 from dcfm_node.data import builtin
 from dcfm_node.demo import judge
 from dcfm_node.flow import labels, sampling
-from dcfm_node.flow.stages import (
-    Hooks,
-    Samples,
-    Teacher,
-    distil,
-    local,
-    refine_against_peers,
-    refine_anchored,
-    score,
-)
+from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.stages import Samples, local, score
+from dcfm_node.flow.trainer import Hooks
+from dcfm_node.methods.dcfm.learner import distil, refine_against_peers, refine_anchored
 from dcfm_node.records.manifest import Manifest
 from tests.training.settings import shipped
 

@@ -6,18 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dcfm_node.flow.networks import build
-from dcfm_node.flow.stages import (
-    Hooks,
-    Outcome,
-    Samples,
-    Teacher,
-    Weights,
-    distil,
-    local,
-    refine_against_peers,
-    refine_anchored,
-)
+from dcfm_node.flow.networks import Weights, build
+from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.stages import Outcome, Samples, local
+from dcfm_node.flow.trainer import Hooks
+from dcfm_node.methods.dcfm.learner import distil, refine_against_peers, refine_anchored
 from tests.training.cases import CI_WEIGHT, COUNTS, ME, SHAPES, SIZES, STAGES, Case, case, samples
 from tests.training.lookup import Lookup
 from tests.training.settings import STAGE, draws, manifest
@@ -62,7 +55,7 @@ def test_gradients_are_difference_quotients_of_own_parameters(stage: str, n: int
 
 
 @pytest.mark.parametrize("n", [2, 3])
-@pytest.mark.parametrize("stage", ["against peers", "own snapshot", "anchored", "distil"])
+@pytest.mark.parametrize("stage", ["against peers", "anchored", "distil"])
 def test_frozen_networks_matter_and_get_no_gradient(stage: str, n: int) -> None:
     it = lookup_case(stage, n)
     total(it).backward()
@@ -132,7 +125,7 @@ def stage_one(hooks: Hooks) -> Outcome:
     return local(RUN, data(), data(), seed=1, hooks=hooks)
 
 
-def between(*peers: Teacher, own_snapshot: bool = False) -> Callable[[Hooks], Outcome]:
+def between(*peers: Teacher) -> Callable[[Hooks], Outcome]:
     """DCFM-A of silo ME from INIT."""
 
     def stage(hooks: Hooks) -> Outcome:
@@ -143,7 +136,6 @@ def between(*peers: Teacher, own_snapshot: bool = False) -> Callable[[Hooks], Ou
             me=f"silo-{ME}",
             init=INIT,
             peers=peers,
-            own_snapshot=own_snapshot,
             seed=1,
             hooks=hooks,
         )
@@ -166,7 +158,6 @@ def student(init: Weights, teacher: Weights) -> Callable[[Hooks], Outcome]:
     "stage",
     [
         between(*teachers(INIT, INIT, INIT)),
-        between(*teachers(INIT, INIT, INIT), own_snapshot=True),
         anchored_on(INIT),
     ],
 )
@@ -179,13 +170,13 @@ def test_between_equal_experts_every_z_gives_the_local_value(
 
 
 def test_what_each_stage_composes_with() -> None:
-    """The anchor, and every peer's expert; the silo's own as published only where that is asked."""
+    """The anchor, and every peer's expert; of the silo's own, only what it
+    trains."""
     alike = first_losses(between(*teachers(INIT, INIT, INIT)))
     assert first_losses(between(*teachers(INIT, OTHER, INIT))) == alike
     for changed in (
         between(*teachers(OTHER, INIT, INIT)),
         between(*teachers(INIT, INIT, OTHER)),
-        between(*teachers(INIT, OTHER, INIT), own_snapshot=True),
         anchored_on(OTHER),
     ):
         losses = first_losses(changed)

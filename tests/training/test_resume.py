@@ -10,18 +10,17 @@ from safetensors.torch import load_file, save_file
 
 from dcfm_node.errors import DataError, Failed
 from dcfm_node.flow import trainer
-from dcfm_node.flow.federated import train_part
-from dcfm_node.flow.stages import (
-    Hooks,
-    Outcome,
-    Samples,
-    Teacher,
-    Weights,
+from dcfm_node.flow.networks import Weights
+from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.stages import Outcome, Samples, local
+from dcfm_node.flow.trainer import Hooks
+from dcfm_node.methods.dcfm.learner import (
+    DcfmLearner,
     distil,
-    local,
     refine_against_peers,
     refine_anchored,
 )
+from dcfm_node.methods.fedflow.learner import train_part
 from dcfm_node.store.tensors import check_snapshot
 from tests.training.settings import STAGE, draws, manifest
 
@@ -70,7 +69,7 @@ def test_resumed_run_is_bit_identical(stage: str, tmp_path: Path) -> None:
 
 def test_another_node_takes_a_students_checkpoint_for_what_it_is(tmp_path: Path) -> None:
     """SPEC 5.1.3, 6.4.4: a published checkpoint passes the check of names, shapes and values."""
-    form = trainer.checkpoint_schema(RUN)
+    form = DcfmLearner(RUN).checkpoint()
     made: list[Weights] = []
     run("distil", Hooks(save=made.append, save_every=30))
     for step, state in zip((30, 60, 90), made, strict=True):

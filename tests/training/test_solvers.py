@@ -18,8 +18,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dcfm_node.flow.path import interpolate, to_velocity
-from dcfm_node.flow.solvers import SOLVERS, integrate, trajectory
+from dcfm_node.paths.linear import interpolate, to_velocity
+from dcfm_node.paths.solvers import SOLVERS, integrate, trajectory
 from tests.training.settings import draws
 
 MEAN = 1.5

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow.losses import objective
-from dcfm_node.flow.networks import Velocity
-from dcfm_node.flow.sources import Points, Source, all_live
+from dcfm_node.flow.networks import FlowNetwork
+from dcfm_node.flow.sources import BatchSampler, PathSample, all_live
+from dcfm_node.paths.base import path_of
 from tests.training.settings import STAGE, draws, manifest
 
 ERROR = 0.3
@@ -43,12 +44,12 @@ def test_errors_are_weighed_by_time(
 ) -> None:
     """Noise and data coincide, so that the true velocity is 0 and the true sample is x."""
     run = manifest(network={"predict": predict}, method=BATCH | {"masks": FULL})
-    net = Velocity(Off(predict), predict)
+    net = FlowNetwork(Off(predict), path_of(run))
     x, times, c = torch.ones(4, 2), torch.full((4,), t), torch.zeros(4, 2, dtype=torch.int64)
-    points = Points(x, times, c, lambda _: torch.zeros(4, 2))
-    source = Source(lambda rows, generator: points, all_live, run, run.method.local, 0.0)
+    points = PathSample(x, times, c, lambda _: torch.zeros(4, 2))
+    source = BatchSampler(lambda rows, generator: points, all_live, run, run.method.local, 0.0)
     torch.testing.assert_close(net(x, times, c), torch.full((4, 2), velocity_error))
     (step,) = source.block(1, draws())
-    fit, ci = objective(net, step, predict)
+    fit, ci = objective(source.path, net, step)
     assert fit.item() == pytest.approx(loss, rel=1e-5)
     assert ci.item() == pytest.approx(loss, rel=1e-5)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from dcfm_node.flow.losses import Matching, objective
-from dcfm_node.flow.sources import Source
+from dcfm_node.flow.sources import BatchSampler
 from tests.training.literal import Blocks, Label, by_size
 from tests.training.settings import draws
 
@@ -69,13 +69,13 @@ class Step:
 
 
 def step(
-    own: Witness, source: Source, frozen: Mapping[int, Witness], me: int = 0, seed: int = 0
+    own: Witness, source: BatchSampler, frozen: Mapping[int, Witness], me: int = 0, seed: int = 0
 ) -> Step:
     """One batch of a source through the objective. The penalty must fall on every row."""
     assert source.settings.ci_batch >= source.settings.batch
     forget(own, *frozen.values())
     (rows,) = source.block(1, draws(seed))
-    fit, ci = objective(own, rows, source.manifest.network.predict)
+    fit, ci = objective(source.path, own, rows)
     matched = _matched(rows.match)
     return Step(
         fit, ci, matched, penalised(own, frozen, me, source.manifest.cardinalities, matched)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dcfm_node.experiment.results import Metrics
 from dcfm_node.flow import networks
-from dcfm_node.flow.sources import Source
+from dcfm_node.flow.sources import BatchSampler
 from dcfm_node.flow.trainer import State, generator, update
 
 BLOCK = 64
@@ -46,7 +46,7 @@ def counted(nets: Sequence[nn.Module]) -> Iterator[Tally]:
 
 
 def count(
-    source: Source, frozen: Sequence[nn.Module], steps: int, device: torch.device | str
+    source: BatchSampler, frozen: Sequence[nn.Module], steps: int, device: torch.device | str
 ) -> Metrics:
     """Train so many steps from a stage's rows.
 

@@ -8,8 +8,10 @@ from dcfm_node.experiment.costs.settings import Compute, StageName
 from dcfm_node.flow import networks, sources
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.routing import Router
-from dcfm_node.flow.sources import Source
+from dcfm_node.flow.sources import BatchSampler
 from dcfm_node.flow.trainer import Hooks
+from dcfm_node.methods.dcfm import terms
+from dcfm_node.paths.base import path_of
 from dcfm_node.records.manifest import Manifest
 
 SAMPLES = 1000
@@ -29,18 +31,18 @@ class Steps:
         draws = torch.Generator().manual_seed(0)
         x = torch.randn(SAMPLES, *given.sample_shape, generator=draws).to(hooks.device)
         columns = [torch.randint(size, (SAMPLES,), generator=draws) for size in given.attributes]
-        self._data = sources.data_points(x, torch.stack(columns, dim=1))
         self._counts: Counts = dict.fromkeys(
             product(*map(range, given.attributes)), PER_COMBINATION
         )
         run = self.manifest("plain", given.batch)
+        self._data = sources.data_points(x, torch.stack(columns, dim=1), path_of(run))
         self.frozen = [
             networks.build(run).to(hooks.device).requires_grad_(False)
             for _ in range(experts or given.silos)
         ]
         self._fast = [hooks.fast(net) for net in self.frozen]
 
-    def source(self, stage: StageName, borne: int, silos: int | None = None) -> Source:
+    def source(self, stage: StageName, borne: int, silos: int | None = None) -> BatchSampler:
         """A stage's rows, the penalty on so many of each batch.
 
         Args:
@@ -50,8 +52,8 @@ class Steps:
         if stage == "dcfm-b":
             teachers, counts = self._fast[:silos], [self._counts] * silos
             points = sources.path_points(teachers, counts, run, self._hooks.device)
-            return Source(points, sources.all_live, run, run.method.stage("distil"), 0.0)
-        return Source(self._data, self._mix(stage, silos), run, run.method.local, 0.0)
+            return BatchSampler(points, sources.all_live, run, run.method.stage("distil"), 0.0)
+        return BatchSampler(self._data, self._mix(stage, silos), run, run.method.local, 0.0)
 
     def manifest(self, stage: StageName, borne: int) -> Manifest:
         """A run with the settings given, and a roster that nobody looks at."""
@@ -86,8 +88,8 @@ class Steps:
 
     def _mix(self, stage: StageName, silos: int) -> sources.Mix:
         if stage == "anchored":
-            return sources.anchored(self._fast[0])
+            return terms.anchored(self._fast[0])
         if stage == "dcfm-a":
             router = Router([self._counts] * silos, self._given.attributes)
-            return sources.against_peers(self._fast[:silos], router, me=0)
+            return terms.against_peers(self._fast[:silos], router, me=0)
         return sources.all_live

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from dcfm_node.flow import networks
-from dcfm_node.flow.losses import Step
-from dcfm_node.flow.sources import Source
+from dcfm_node.flow.losses import Batch
+from dcfm_node.flow.sources import BatchSampler
 from dcfm_node.flow.trainer import Hooks, State, block_steps, generator, update
 
 SLICE = 8
@@ -22,12 +22,12 @@ SLICE = 8
 class Lane:
     """One stage in training: makes its rows, takes its steps, remembers how long both took."""
 
-    def __init__(self, source: Source, hooks: Hooks) -> None:
+    def __init__(self, source: BatchSampler, hooks: Hooks) -> None:
         self.source = source
         self._cuda = torch.device(hooks.device).type == "cuda"
         net = networks.build(source.manifest).to(hooks.device)
         self._velocities, self._state = hooks.fast(net), State.fresh(net, source.settings)
-        self._rows: list[Step] = []
+        self._rows: list[Batch] = []
         self._blocks: list[float] = []
         self._slices: list[float] = []
 
@@ -63,7 +63,7 @@ class Lane:
 
 
 def time_steps(
-    given: Sequence[Source],
+    given: Sequence[BatchSampler],
     hooks: Hooks,
     steps: int,
     tell: Callable[[float], None] = lambda share: None,

@@ -12,18 +12,11 @@ from pathlib import Path
 
 import torch
 
-from dcfm_node.flow.networks import build
-from dcfm_node.flow.stages import (
-    Hooks,
-    Outcome,
-    Samples,
-    Teacher,
-    Weights,
-    distil,
-    local,
-    refine_against_peers,
-    refine_anchored,
-)
+from dcfm_node.flow.networks import Weights, build
+from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.stages import Outcome, Samples, local
+from dcfm_node.flow.trainer import Hooks
+from dcfm_node.methods.dcfm.learner import distil, refine_against_peers, refine_anchored
 from dcfm_node.records.manifest import Manifest
 from tests.training.settings import STAGE, draws, manifest
 

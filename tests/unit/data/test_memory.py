@@ -11,6 +11,7 @@ from dcfm_node.data import raw
 from dcfm_node.data.source import load
 from dcfm_node.data.spec import NpzData
 from dcfm_node.flow import sources
+from dcfm_node.paths.base import path_of
 from tests.unit.data.manifests import manifest
 
 N = 20_000
@@ -48,7 +49,7 @@ def test_a_stage_draws_the_same_rows_from_bytes() -> None:
     levels = torch.randint(256, (20, 1, 2, 2), dtype=torch.uint8)
     c = torch.zeros(20, 2, dtype=torch.long)
     of_bytes, of_floats = (
-        sources.data_points(x, c)(50, torch.Generator().manual_seed(1))
+        sources.data_points(x, c, path_of(manifest()))(50, torch.Generator().manual_seed(1))
         for x in (levels, sources.unit(levels))
     )
     assert torch.equal(of_bytes.x, of_floats.x)

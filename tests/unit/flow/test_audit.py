@@ -7,9 +7,9 @@ import torch
 
 from dcfm_node.flow import networks
 from dcfm_node.flow.audit import audit, errors, place
-from dcfm_node.flow.losses import Velocities
+from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.sources import Points
+from dcfm_node.flow.sources import PathSample
 from dcfm_node.flow.stages import Samples
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.networks.settings import MlpSettings
@@ -48,7 +48,7 @@ def test_who_knows_nothing_is_not_told_the_label_where_labels_tell(
 ) -> None:
     """Errors are squares: 1 of the own expert, 4 of the peer's, 16 of the untrained network."""
 
-    def field(told: float, untold: float) -> Velocities:
+    def field(told: float, untold: float) -> VelocityField:
         def velocity(x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
             told_any = (c < 2).any(dim=1, keepdim=True)
             return torch.where(told_any, told, untold).expand_as(x)
@@ -56,7 +56,7 @@ def test_who_knows_nothing_is_not_told_the_label_where_labels_tell(
         return velocity
 
     rows = 8
-    points = Points(
+    points = PathSample(
         torch.zeros(rows, 2),
         torch.full((rows,), 0.5),
         torch.zeros(rows, 2, dtype=torch.int64),

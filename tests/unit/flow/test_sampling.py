@@ -3,13 +3,15 @@ import torch
 
 from dcfm_node.flow import sampling
 from dcfm_node.flow.labels import null_label
-from dcfm_node.flow.networks import build
+from dcfm_node.flow.networks import build, load
 from dcfm_node.flow.routing import Router
-from dcfm_node.flow.sampling import Teacher, composed, guided, load, routed, sample, sample_routed
-from dcfm_node.flow.solvers import integrate
+from dcfm_node.flow.sampling import Teacher, composed, guided, routed, sample, sample_routed
+from dcfm_node.paths.base import path_of
+from dcfm_node.paths.solvers import integrate
 from tests.training.settings import Table, manifest
 
 RUN = manifest(method={"solver_steps": 5})
+PATH = path_of(RUN)
 NULL = null_label((2, 2))
 COUNTS = ({(0, 0): 6, (0, 1): 2}, {(0, 0): 1, (1, 0): 5})
 X, T = torch.randn(4, 2, generator=torch.Generator().manual_seed(0)), torch.linspace(0, 0.9, 4)
@@ -31,18 +33,20 @@ def test_composed_is_equation_5(w: float) -> None:
     first = net(X, T, torch.stack([C[:, 0], torch.full((4,), 2)], dim=1))
     second = net(X, T, torch.stack([torch.full((4,), 2), C[:, 1]], dim=1))
     expected = null + w * (first - null) + w * (second - null)
-    torch.testing.assert_close(composed(net, NULL, w)(X, T, C), expected)
+    torch.testing.assert_close(composed(PATH, net, NULL, w)(X, T, C), expected)
 
 
 def test_guidance_of_the_joint_head() -> None:
     net = Table(0.4)
     null = net(X, T, NULL.expand(4, 2))
-    torch.testing.assert_close(guided(net, NULL, 3.0)(X, T, C), null + 3 * (net(X, T, C) - null))
+    torch.testing.assert_close(
+        guided(PATH, net, NULL, 3.0)(X, T, C), null + 3 * (net(X, T, C) - null)
+    )
 
 
 def test_routed_terms_are_mixed_by_label_counts() -> None:
     a, b = Table(0.4), Table(-1.0)
-    made = routed([a, b], Router(COUNTS, (2, 2)), NULL)(X, T, C)
+    made = routed(PATH, [a, b], Router(COUNTS, (2, 2)), NULL)(X, T, C)
     for r, (i, j) in enumerate(C.tolist()):
 
         def mixed(label: tuple[int, int], n: tuple[int, int], r: int = r) -> torch.Tensor:

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from dcfm_node.flow.trainer import MAX_BLOCK, block_steps, generator, learning_rate, stalled
+from dcfm_node.flow.optimiser import learning_rate
+from dcfm_node.flow.trainer import MAX_BLOCK, block_steps, generator, stalled
 from dcfm_node.records.settings import Training
 
 SETTINGS = Training(steps=1000, batch=100, learning_rate=1e-2)

@@ -16,7 +16,7 @@ from dcfm_node.data.spec import BuiltinData
 from dcfm_node.errors import UserError
 from dcfm_node.wire.envelope import manifest_bytes
 from dcfm_node.worker import ranks
-from dcfm_node.worker.jobs import Bench
+from dcfm_node.worker.jobs import JobRunner
 from dcfm_node.worker.messages import WORKER, Job, Saved, Setup
 from tests.training.settings import STAGE, manifest
 
@@ -139,7 +139,7 @@ def test_a_gpu_that_is_not_there_is_the_operators_to_mend(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="there is no GPU that torch can use") as caught:
-        Bench(setup(tmp_path, device="cuda"), print)
+        ranks.choose("cuda")
     assert caught.value.exit_code == 2
     assert 'device = "cpu" or "auto"' in caught.value.fix
 
@@ -176,11 +176,12 @@ def test_what_peers_may_have_is_kept_where_nothing_can_be_linked(
     monkeypatch.setattr(os, "link", link)
     told: list[Any] = []
     often = {"checkpoint_s": 1e-3, "publish_s": 1e-3}
-    bench = Bench(setup(tmp_path, steps={"distil": 60}, **often), told.append)
-    bench.run(job(tmp_path))
+    given = setup(tmp_path, steps={"distil": 60}, **often)
+    runner = JobRunner(given, told.append, torch.device("cpu"))
+    runner.run(job(tmp_path))
     counts = (((0, 0), 5), ((0, 1), 5))
     teacher = {"silo": "silo-0", "path": tmp_path / "out.safetensors", "counts": counts}
-    bench.run(job(tmp_path, key="distil-0-b", kind="distil", teachers=[teacher]))
+    runner.run(job(tmp_path, key="distil-0-b", kind="distil", teachers=[teacher]))
     saved = [line for line in told if isinstance(line, Saved)]
     assert [line.step for line in saved] == [25, 50]
     assert saved[0].path.read_bytes() != saved[1].path.read_bytes()

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from dcfm_node.flow import owners
-from dcfm_node.flow.networks import build
+from dcfm_node.flow.networks import build, build_gating, load
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.stages import Hooks
+from dcfm_node.flow.trainer import Hooks
+from dcfm_node.methods.mixture import gating
 from tests.training.settings import STAGE, manifest
 
 RUN = manifest(
@@ -19,7 +19,7 @@ COUNTS = ({(0, 0): 30}, {(1, 1): 10})
 def expert(mode: float) -> dict[str, Tensor]:
     """Weights of a network that predicts one clean sample, (mode, mode), wherever it is asked."""
     weights = {name: torch.zeros_like(part) for name, part in build(RUN).state_dict().items()}
-    weights["net.outlet.bias"] += mode
+    weights["net.out_proj.bias"] += mode
     return weights
 
 
@@ -29,10 +29,10 @@ TEACHERS = [Teacher(f"silo-{k}", expert(mode), COUNTS[k]) for k, mode in enumera
 def test_it_tells_two_separated_experts_apart() -> None:
     seen: list[int] = []
     hooks = Hooks(progress=lambda done, total, losses: seen.append(done))
-    trained = owners.train_router(RUN, TEACHERS, seed=0, hooks=hooks)
+    trained = gating.train_gating(RUN, TEACHERS, seed=0, hooks=hooks)
     assert trained.metrics["accuracy"] > 0.9
     assert seen[-1] == 300
-    router = owners.load_router(RUN, trained.weights, "cpu")
+    router = gating.load(RUN, trained.weights, "cpu")
     points = torch.tensor([[3.0, 3.0], [-3.0, -3.0]]) * 0.9
     late = torch.softmax(router(points, torch.full((2,), 0.9)), dim=-1)
     assert late.diagonal().min() > 0.99
@@ -43,8 +43,8 @@ def test_it_tells_two_separated_experts_apart() -> None:
 
 
 def test_points_are_owned_in_proportion_to_sample_counts() -> None:
-    nets = [owners.load(RUN, teacher.weights, "cpu") for teacher in TEACHERS]
-    draw = owners.owned_points(nets, COUNTS, RUN)
+    nets = [load(RUN, teacher.weights, "cpu") for teacher in TEACHERS]
+    draw = gating.OwnedPoints(nets, COUNTS, RUN).draw
     x, t, owner = draw(4000, torch.Generator().manual_seed(0))
     assert x.shape == (4000, 2)
     assert abs((owner == 0).float().mean().item() - 0.75) < 0.02
@@ -57,13 +57,13 @@ def test_a_router_resumed_repeats_an_uninterrupted_one() -> None:
     run = manifest(network={"predict": "sample", "width": 32})
     kept: list[dict[str, Tensor]] = []
     hooks = Hooks(save=kept.append, save_every=7)
-    whole = owners.train_router(run, TEACHERS, seed=0, hooks=hooks)
-    resumed = owners.train_router(run, TEACHERS, seed=0, hooks=Hooks(resume=kept[0]))
+    whole = gating.train_gating(run, TEACHERS, seed=0, hooks=hooks)
+    resumed = gating.train_gating(run, TEACHERS, seed=0, hooks=Hooks(resume=kept[0]))
     assert all(torch.equal(resumed.weights[name], part) for name, part in whole.weights.items())
 
 
 def test_images_have_a_router_too() -> None:
     run = manifest(shape=(1, 8, 8), silos=3, network={"kind": "unet", "width": 8, "depth": 3})
-    router = owners.build(run, 3)
+    router = build_gating(run)
     logits = router(torch.randn(5, 1, 8, 8), torch.rand(5))
     assert logits.shape == (5, 3)

@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from dcfm_node.errors import Failed
-from dcfm_node.flow import owners, sampling, stages, students
-from dcfm_node.flow.ensembles import Ensemble, sample_ensemble
-from dcfm_node.flow.networks import build
+from dcfm_node.flow import sampling, stages
+from dcfm_node.flow.method import learner_of
+from dcfm_node.flow.networks import build, load
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.stages import Hooks, Samples
+from dcfm_node.flow.stages import Samples
+from dcfm_node.flow.trainer import Hooks
+from dcfm_node.methods.mixture.ensembles import Ensemble, sample_ensemble
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.tensors import ensemble_schema
 from tests.training.settings import STAGE, draws, manifest
@@ -39,10 +41,10 @@ def teachers(*seeds: int) -> list[Teacher]:
 @pytest.mark.parametrize("method", METHODS)
 def test_an_ensemble_holds_what_a_peer_checks_it_for(method: str) -> None:
     settings = run(method)
-    made = students.gather(settings, teachers(0, 1)[::-1], seed=0, hooks=Hooks())
+    made = learner_of(settings).student(teachers(0, 1)[::-1], seed=0, hooks=Hooks())
     expert = {name: ("F32", tuple(part.shape)) for name, part in teachers(0)[0].weights.items()}
-    router = owners.schema(settings, 3) if method == "trained" else {}
-    schema = ensemble_schema(expert, router, ("silo-0", "silo-1"))
+    beside = learner_of(settings).beside_experts()
+    schema = ensemble_schema(expert, beside, ("silo-0", "silo-1"))
     assert {name: ("F32", tuple(part.shape)) for name, part in made.weights.items()} == schema
     assert made.metrics["experts"] == 2
     assert ("accuracy" in made.metrics) is (method == "trained")
@@ -51,8 +53,8 @@ def test_an_ensemble_holds_what_a_peer_checks_it_for(method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_an_ensemble_is_sampled_by_its_runs_rule(method: str) -> None:
     settings, experts = run(method), teachers(0, 1)
-    packed = students.gather(settings, experts, seed=0, hooks=Hooks()).weights
-    made = students.sample(settings, packed, C, counts=COUNTS, seed=3)
+    packed = learner_of(settings).student(experts, seed=0, hooks=Hooks()).weights
+    made = learner_of(settings).sample(packed, C, counts=COUNTS, seed=3)
     router = {
         name.removeprefix("router."): part
         for name, part in packed.items()
@@ -64,8 +66,8 @@ def test_an_ensemble_is_sampled_by_its_runs_rule(method: str) -> None:
         C,
         rule="joint" if method == "dfd" else "composed",
         routing={"ddm": "label", "trained": "trained", "dfd": "energy"}[method],  # type: ignore[arg-type]
-        top=1 if method == "trained" else None,
-        router=router or None,
+        top_k=1 if method == "trained" else None,
+        gate=router or None,
         seed=3,
     )
     assert torch.equal(made, expected)
@@ -73,16 +75,16 @@ def test_an_ensemble_is_sampled_by_its_runs_rule(method: str) -> None:
 
 def test_one_network_is_sampled_as_ever() -> None:
     settings, weights = manifest(method={"solver_steps": 5}), teachers(0)[0].weights
-    made = students.sample(settings, weights, C, counts=COUNTS, seed=3)
+    made = learner_of(settings).sample(weights, C, counts=COUNTS, seed=3)
     assert torch.equal(made, sampling.sample(settings, weights, C, seed=3))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_equal_experts_score_as_one_does(method: str) -> None:
     settings, experts = run(method), teachers(0, 0)
-    packed = students.gather(settings, experts, seed=0, hooks=Hooks()).weights
+    packed = learner_of(settings).student(experts, seed=0, hooks=Hooks()).weights
     own = experts[0].weights
-    made = students.score(settings, packed, HOLDOUT, counts=COUNTS, reference=own, device="cpu")
+    made = learner_of(settings).score(packed, HOLDOUT, counts=COUNTS, reference=own, device="cpu")
     alone = stages.score(settings, own, HOLDOUT, reference=own, device="cpu")
     assert made == pytest.approx(alone, rel=1e-4)
 
@@ -104,18 +106,18 @@ def test_energies_are_followed_to_the_points_that_are_scored() -> None:
         motion = 3.0 * sign - x0
         x = x0 + 0.8 * motion
         found = ensemble.velocity(x, t, labels, motion)
-        own = sampling.load(settings, weights, "cpu")(x, t, labels)
+        own = load(settings, weights, "cpu")(x, t, labels)
         torch.testing.assert_close(found, own, atol=0.05, rtol=0.05)
 
 
 def test_a_snapshot_of_other_silos_is_named() -> None:
-    packed = students.gather(run("ddm"), teachers(0), seed=0, hooks=Hooks()).weights
+    packed = learner_of(run("ddm")).student(teachers(0), seed=0, hooks=Hooks()).weights
     with pytest.raises(Failed, match=r"no tensor expert\.silo-1"):
-        students.sample(run("ddm"), packed, C, counts=COUNTS, seed=0)
+        learner_of(run("ddm")).sample(packed, C, counts=COUNTS, seed=0)
 
 
 def _constant(settings: Manifest, mode: float) -> dict[str, torch.Tensor]:
     """Weights whose velocity is everywhere towards one mode: a constant, (mode, mode)."""
     weights = {name: torch.zeros_like(part) for name, part in build(settings).state_dict().items()}
-    weights["net.outlet.bias"] += mode
+    weights["net.out_proj.bias"] += mode
     return weights

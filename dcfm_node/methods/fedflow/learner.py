@@ -8,35 +8,38 @@ With `ci_weight` above zero it is FedFlow+L.
 
 from collections.abc import Sequence
 
-import torch
-
-from dcfm_node.flow import networks, sources
-from dcfm_node.flow.metrics import velocity_error
-from dcfm_node.flow.sampling import Teacher, load
-from dcfm_node.flow.sources import Source
-from dcfm_node.flow.stages import Outcome, Samples
-from dcfm_node.flow.trainer import Hooks, Trained, Weights, train
+from dcfm_node.flow import metrics, networks, sources
+from dcfm_node.flow.averaging import average, merge
+from dcfm_node.flow.method import Learner, SiloData, Start
+from dcfm_node.flow.networks import Weights, load
+from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.sources import BatchSampler
+from dcfm_node.flow.stages import Outcome, Samples, points_of
+from dcfm_node.flow.trainer import Hooks, Trained, train
+from dcfm_node.paths.base import path_of
 from dcfm_node.records.manifest import Manifest
 
 
-def average(weights: Sequence[Weights], sizes: Sequence[int]) -> Weights:
-    """Σ_k (n_k/N) θ_k, summed in float64 in the order given.
+class FedflowLearner(Learner):
+    """Every round begins with the average of the last one's experts."""
 
-    Raises:
-        ValueError: no silo holds a sample, or the two sequences differ in length.
-    """
-    total = sum(sizes)
-    if total <= 0:
-        raise ValueError("no silo holds a sample, so there is nothing to weigh an average by")
-    return {
-        name: sum(
-            (one[name].double() * (size / total) for one, size in zip(weights, sizes, strict=True)),
-            start=torch.zeros((), dtype=torch.float64),
+    def train(self, silo: SiloData, start: Start, *, seed: int, hooks: Hooks) -> Outcome:
+        """A silo's part of `method.local.steps`."""
+        run = self.manifest
+        steps = span(run, run.method.last_round + 1, start.round)
+        init = merge(start.teachers) if start.teachers else None
+        made = train_part(run, silo.train, init=init, steps=steps, seed=seed, hooks=hooks)
+        rows = metrics.holdout_rows(points_of(run, silo.holdout, hooks.device))
+        field = load(run, made.weights, hooks.device)
+        error = metrics.velocity_error(path_of(run), field, rows)
+        return Outcome(
+            made.weights,
+            {"holdout_loss": error, "train_loss": made.loss, "steps": float(made.steps)},
         )
-        .to(tensor.dtype)
-        .contiguous()
-        for name, tensor in weights[0].items()
-    }
+
+    def student(self, teachers: Sequence[Teacher], *, seed: int, hooks: Hooks) -> Outcome:
+        """The average of the last round's experts."""
+        return Outcome(merge(teachers), {"experts": float(len(teachers))})
 
 
 def span(manifest: Manifest, rounds: int, index: int) -> range:
@@ -59,50 +62,16 @@ def train_part(
     Args:
         init: the average so far; the run's common initial weights if None.
     """
+    settings, points = manifest.method.local, points_of(manifest, samples, hooks.device)
     # An average over a part's steps would drag its initial weights along.
-    method = manifest.method.model_copy(update={"ema": 0.0})
-    manifest = manifest.model_copy(update={"method": method})
-    stage = method.local
-    points = sources.data_points(samples.x.to(hooks.device), samples.c)
-    source = Source(points, sources.all_live, manifest, stage, stage.product_share)
+    stage = BatchSampler(
+        points, sources.all_live, manifest, settings, settings.product_share, decay=0.0
+    )
     net = networks.build(manifest)
     if init is not None:
         net.load_state_dict(init)
     net.to(hooks.device)
-    return train(net, source, lambda _: 0.0, seed=seed, hooks=hooks, steps=steps)
-
-
-def merge(teachers: Sequence[Teacher]) -> Weights:
-    """The average of published experts, weighed by their silos' sample counts."""
-    sizes = [sum(teacher.counts.values()) for teacher in teachers]
-    return average([teacher.weights for teacher in teachers], sizes)
-
-
-def local_round(
-    manifest: Manifest,
-    train: Samples,
-    holdout: Samples,
-    *,
-    index: int,
-    experts: Sequence[Teacher],
-    seed: int,
-    hooks: Hooks,
-) -> Outcome:
-    """A silo's round of a run of `method.max_rounds`: average the experts of the last, train on.
-
-    Args:
-        index: of the round, 0 based; round 0 has no experts yet.
-    """
-    steps = span(manifest, manifest.method.last_round + 1, index)
-    init = merge(experts) if experts else None
-    trained = train_part(manifest, train, init=init, steps=steps, seed=seed, hooks=hooks)
-    points = sources.data_points(holdout.x.to(hooks.device), holdout.c)
-    field = load(manifest, trained.weights, hooks.device)
-    error = velocity_error(field, points, manifest.network.predict)
-    return Outcome(
-        trained.weights,
-        {"holdout_loss": error, "train_loss": trained.loss, "steps": float(trained.steps)},
-    )
+    return train(net, stage, seed=seed, hooks=hooks, steps=steps)
 
 
 def federated(

@@ -1,20 +1,25 @@
 """Energies against the closed form of Gaussians, whose velocity on the linear path is known."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
 from torch import Tensor
 
-from dcfm_node.flow import energy
-from dcfm_node.flow.ensembles import integrate_energies
-from dcfm_node.flow.losses import Velocities
+from dcfm_node.flow.labels import null_label
+from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.networks import build
-from dcfm_node.flow.solvers import integrate
+from dcfm_node.flow.routing import Router
+from dcfm_node.methods.mixture import energy
+from dcfm_node.methods.mixture.ensembles import Ensemble
+from dcfm_node.paths.base import path_of
+from dcfm_node.paths.solvers import integrate
+from dcfm_node.records.manifest import Manifest
 from tests.training.settings import draws, manifest
 
-FINE = manifest(method={"solver_steps": 400, "solver": "heun"}).method
-COARSE = manifest(method={"solver_steps": 25, "solver": "heun"}).method
+FINE = manifest(method={"solver_steps": 400, "solver": "heun"})
+COARSE = manifest(method={"solver_steps": 25, "solver": "heun"})
 NO_LABEL = torch.zeros(64, 1, 2, dtype=torch.int64)
 
 
@@ -22,7 +27,7 @@ def scale(t: Tensor, sigma: float) -> Tensor:
     return t**2 * sigma**2 + (1 - t) ** 2
 
 
-def gaussian(mean: float, sigma: float) -> Velocities:
+def gaussian(mean: float, sigma: float) -> VelocityField:
     """The velocity of N(mean, sigma² I) data on the linear path."""
 
     def field(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
@@ -42,6 +47,13 @@ def log_density(x: Tensor, t: float, mean: float, sigma: float) -> Tensor:
 
 def noise(rows: int = 64, features: int = 2) -> Tensor:
     return torch.randn(rows, features, generator=draws(), dtype=torch.float64)
+
+
+def ensemble(run: Manifest, experts: Sequence[VelocityField]) -> Ensemble:
+    """Of fields that are no networks; what it knows of counts is not used."""
+    null, counts = null_label((2, 2)), Router([{(0, 0): 1} for _ in experts], (2, 2))
+    path = path_of(run)
+    return Ensemble(run, path, experts, counts, null, "joint", None, energies=True, judge=None)
 
 
 def unit(x0: Tensor) -> Tensor:
@@ -99,12 +111,11 @@ def test_an_image_network_has_a_divergence() -> None:
     torch.testing.assert_close(divergence, expected, rtol=1e-2, atol=1e-2)
 
 
-@pytest.mark.parametrize(("method", "within"), [(FINE, 1e-3), (COARSE, 0.2)])
-def test_own_log_density_at_the_end_of_its_path(method: object, within: float) -> None:
+@pytest.mark.parametrize(("run", "within"), [(FINE, 1e-3), (COARSE, 0.2)])
+def test_own_log_density_at_the_end_of_its_path(run: Manifest, within: float) -> None:
     x0, prior = noise(), torch.ones(64, 1, 1, dtype=torch.float64)
-    x1, found = integrate_energies(
-        [gaussian(1.5, 0.3)], NO_LABEL, prior, x0, unit(x0), method=method
-    )
+    mixed = ensemble(run, [gaussian(1.5, 0.3)])
+    x1, found = mixed.integrate_energies(NO_LABEL, prior, x0, unit(x0), draws())
     expected = log_density(x1, 1.0, 1.5, 0.3)
     torch.testing.assert_close(found[:, 0, 0], expected, rtol=0, atol=within)
 
@@ -133,7 +144,8 @@ def test_energies_of_two_gaussians_sample_their_mixture() -> None:
     prior = torch.tensor([0.75, 0.25], dtype=torch.float64).expand(2000, 1, 2)
     terms = torch.zeros(2000, 1, 2, dtype=torch.int64)
     experts = [gaussian(1.5, 0.3), gaussian(-1.5, 0.3)]
-    x1, found = integrate_energies(experts, terms, prior, x0, unit(x0), method=FINE)
+    mixed = ensemble(FINE, experts)
+    x1, found = mixed.integrate_energies(terms, prior, x0, unit(x0), draws())
     first = (x1 - 1.5).abs().amax(dim=1) < 1.2
     second = (x1 + 1.5).abs().amax(dim=1) < 1.2
     assert (first | second).double().mean() > 0.99

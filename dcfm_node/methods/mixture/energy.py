@@ -1,11 +1,11 @@
-"""An expert's energy -log p_k,t(x | c), followed along the very path that is being sampled.
+"""An expert's energy -log p_k,t(x | c), followed along the path being sampled (Hahn and Lee).
 
 Where x(t) moves with any velocity ẋ, the continuity equation of expert k gives
 
     d/dt log p_k,t(x(t)) = -div v_k(x, t, c) + s_k(x, t, c) · (ẋ - v_k(x, t, c)),
 
-with the score s_k of Eq. 6, from log N(x_0; 0, I) at t = 0. So each step costs one derivative along
-a probe and no ODE of its own.
+with the score s_k (Eq. 6 of DCFM), from log N(x_0; 0, I) at t = 0. So each step costs one
+derivative along a probe and no ODE of its own. All of this holds on the linear path alone.
 """
 
 import math
@@ -13,8 +13,9 @@ import math
 import torch
 from torch import Tensor
 
-from dcfm_node.flow.losses import Velocities
-from dcfm_node.flow.path import MIN_REMAINING, spread
+from dcfm_node.flow.losses import VelocityField
+from dcfm_node.paths.base import spread
+from dcfm_node.paths.linear import MIN_REMAINING
 
 EXACT_FEATURES = 16
 """Samples of at most this many features get the exact divergence."""
@@ -34,12 +35,12 @@ def probes(shape: tuple[int, ...], rows: int, generator: torch.Generator, many: 
 
 
 def with_divergence(
-    velocities: Velocities, x: Tensor, t: Tensor, c: Tensor, e: Tensor
+    field: VelocityField, x: Tensor, t: Tensor, c: Tensor, e: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The velocity (B, *shape) and its divergence (B,), from probes (P, B, *shape)."""
 
     def push(one: Tensor) -> tuple[Tensor, Tensor]:
-        value, along = torch.func.jvp(lambda y: velocities(y, t, c), (x,), (one,))[:2]
+        value, along = torch.func.jvp(lambda y: field(y, t, c), (x,), (one,))[:2]
         return value, along
 
     velocity, pushed = torch.func.vmap(push)(e)
@@ -47,7 +48,7 @@ def with_divergence(
 
 
 def score(velocity: Tensor, x: Tensor, t: Tensor) -> Tensor:
-    """∇log p_t(x) = (t v - x) / (1 - t), Eq. 6 for the linear path; 1 - t is at least 0.05."""
+    """∇log p_t(x) = (t v - x) / (1 - t) (Eq. 6 of DCFM, linear path); 1 - t is at least 0.05."""
     return (spread(t, x) * velocity - x) / spread((1 - t).clamp(min=MIN_REMAINING), x)
 
 

@@ -1,11 +1,12 @@
 import pytest
 import torch
 
-from dcfm_node.flow import ensembles, owners
-from dcfm_node.flow.ensembles import Routing, Rule, sample_ensemble, sparse
 from dcfm_node.flow.labels import null_label
-from dcfm_node.flow.networks import build
+from dcfm_node.flow.networks import build, build_gating
 from dcfm_node.flow.sampling import Teacher, sample, sample_routed
+from dcfm_node.methods.mixture import ensembles
+from dcfm_node.methods.mixture.ensembles import Routing, Rule, sample_ensemble, sparse
+from dcfm_node.paths.base import path_of
 from tests.training.settings import Table, manifest
 
 RUN = manifest(method={"solver_steps": 5})
@@ -46,7 +47,7 @@ def test_joint_mixture_of_two_fields_by_hand() -> None:
     a, b = Table(0.4), Table(-1.0)
     x, t = torch.randn(4, 2), torch.linspace(0, 0.9, 4)
     rho = torch.tensor([[6 / 7, 1 / 7], [1.0, 0.0], [0.0, 1.0], [2 / 7, 5 / 7]])
-    field = ensembles.mixture([a, b], C.unsqueeze(1), lambda x, t: rho.unsqueeze(1))
+    field = ensembles.mixture(path_of(RUN), [a, b], C.unsqueeze(1), lambda x, t: rho.unsqueeze(1))
     expected = rho[:, :1] * a(x, t, C) + rho[:, 1:] * b(x, t, C)
     torch.testing.assert_close(field(x, t), expected)
 
@@ -69,7 +70,7 @@ def test_two_equal_experts_are_one(rule: Rule, routing: Routing) -> None:
 def test_samples_are_a_function_of_the_seed(rule: Rule, routing: Routing, top: int | None) -> None:
     def draw(seed: int) -> torch.Tensor:
         return sample_ensemble(
-            RUN, teachers(0, 1), C, rule=rule, routing=routing, top=top, seed=seed
+            RUN, teachers(0, 1), C, rule=rule, routing=routing, top_k=top, seed=seed
         )
 
     assert torch.equal(draw(1), draw(1))
@@ -99,15 +100,15 @@ def test_an_expert_without_the_label_does_not_answer() -> None:
 
 
 def test_a_trained_router_weighs_the_experts() -> None:
-    router = owners.build(RUN, 2).state_dict()
-    router["outlet.weight"].zero_()
-    router["outlet.bias"].copy_(torch.tensor([0.0, 80.0]))
+    router = build_gating(RUN).state_dict()
+    router["out_proj.weight"].zero_()
+    router["out_proj.bias"].copy_(torch.tensor([0.0, 80.0]))
     made = sample_ensemble(
-        RUN, teachers(0, 1), C, rule="joint", routing="trained", router=router, seed=3
+        RUN, teachers(0, 1), C, rule="joint", routing="trained", gate=router, seed=3
     )
     torch.testing.assert_close(made, sample(RUN, weights(1), C, composed=False, seed=3))
 
 
 def test_a_router_goes_with_its_routing_alone() -> None:
-    with pytest.raises(ValueError, match="trained router"):
+    with pytest.raises(ValueError, match="gating network"):
         sample_ensemble(RUN, teachers(0, 1), C, rule="joint", routing="trained", seed=0)

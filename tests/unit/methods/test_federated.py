@@ -1,12 +1,15 @@
 import pytest
 import torch
 
-from dcfm_node.flow import federated
+from dcfm_node.flow.averaging import average, merge
 from dcfm_node.flow.labels import count
+from dcfm_node.flow.method import SiloData, Start, learner_of
 from dcfm_node.flow.networks import build
+from dcfm_node.flow.optimiser import learning_rate
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.stages import Hooks, Samples
-from dcfm_node.flow.trainer import learning_rate
+from dcfm_node.flow.stages import Samples
+from dcfm_node.flow.trainer import Hooks
+from dcfm_node.methods.fedflow import learner as federated
 from tests.training.settings import STAGE, draws, manifest
 
 RUN = manifest()
@@ -22,7 +25,7 @@ def silo(seed: int, rows: int) -> Samples:
 def test_average_is_weighed_by_sizes() -> None:
     a = {"w": torch.tensor([1.0, -2.0]), "b": torch.tensor(4.0)}
     b = {"w": torch.tensor([5.0, 2.0]), "b": torch.tensor(0.0)}
-    made = federated.average([a, b], [3, 1])
+    made = average([a, b], [3, 1])
     assert made["w"].tolist() == [2.0, -1.0]
     assert made["b"].item() == 3.0
     assert made["w"].dtype == torch.float32
@@ -31,9 +34,9 @@ def test_average_is_weighed_by_sizes() -> None:
 def test_average_refuses_what_it_cannot_weigh() -> None:
     one = {"w": torch.ones(1)}
     with pytest.raises(ValueError, match="no silo holds a sample"):
-        federated.average([one, one], [0, 0])
+        average([one, one], [0, 0])
     with pytest.raises(ValueError):
-        federated.average([one, one], [1])
+        average([one, one], [1])
 
 
 def test_parts_cover_all_steps_once() -> None:
@@ -48,7 +51,7 @@ def test_a_silo_follows_the_schedule_of_all_steps(monkeypatch: pytest.MonkeyPatc
         asked.append(step)
         return learning_rate(RUN.method.local, step)
 
-    monkeypatch.setattr("dcfm_node.flow.trainer.learning_rate", rate)
+    monkeypatch.setattr("dcfm_node.flow.optimiser.learning_rate", rate)
     federated.federated(RUN, [silo(0, 30), silo(1, 10)], rounds=5, seed=0, hooks=Hooks())
     both = [step for index in range(5) for step in 2 * list(federated.span(RUN, 5, index))]
     assert asked == both
@@ -71,7 +74,7 @@ def test_rounds_are_parts_then_averages() -> None:
             )
             for k in (0, 1)
         ]
-        merged = federated.average([part.weights for part in parts], [30, 10])
+        merged = average([part.weights for part in parts], [30, 10])
     assert merged is not None
     for name, tensor in made.weights.items():
         assert torch.equal(tensor, merged[name]), name
@@ -83,13 +86,16 @@ def test_rounds_are_parts_then_averages() -> None:
 
 def test_a_networks_rounds_are_those_of_one_process() -> None:
     run = manifest(method={"name": "fedflow", "max_rounds": 3})
-    silos = [silo(0, 30), silo(1, 10)]
+    learner, silos = learner_of(run), [silo(0, 30), silo(1, 10)]
     whole = federated.federated(run, silos, rounds=3, seed=3, hooks=Hooks())
     experts: list[Teacher] = []
     for index in range(3):
         made = [
-            federated.local_round(
-                run, data, data, index=index, experts=experts, seed=6 + k, hooks=Hooks()
+            learner.train(
+                SiloData(f"silo-{k}", data, data),
+                Start(round=index, teachers=experts),
+                seed=6 + k,
+                hooks=Hooks(),
             )
             for k, data in enumerate(silos)
         ]
@@ -97,7 +103,7 @@ def test_a_networks_rounds_are_those_of_one_process() -> None:
             Teacher(f"silo-{k}", one.weights, count(data.c))
             for k, (one, data) in enumerate(zip(made, silos, strict=True))
         ]
-    merged = federated.merge(experts)
+    merged = merge(experts)
     assert all(torch.equal(merged[name], part) for name, part in whole.weights.items())
 
 

@@ -1,4 +1,4 @@
-"""Fixed-step solvers of dx/dt = v(x, t) from noise at t = 0 to data at t = 1 (Eq. 3)."""
+"""Fixed-step solvers of dx/dt = v(x, t) from noise at t = 0 to data at t = 1 (Eq. 3 of DCFM)."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 Field = Callable[[Tensor, Tensor], Tensor]
-"""Velocity of samples (B, *sample_shape) at times (B,)."""
+"""Velocities (B, *shape) at points (B, *shape) and times (B,)."""
 Step = Callable[[Field, Tensor, Tensor, float], Tensor]
 
 

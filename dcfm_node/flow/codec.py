@@ -1,0 +1,45 @@
+"""The codec of a run: what turns private samples into what the flow sees, and back."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dcfm_node import plugins
+from dcfm_node.networks.base import Codec
+from dcfm_node.networks.codecs import Identity
+from dcfm_node.records.manifest import Manifest
+
+CHUNK = 4096
+"""Samples encoded or decoded at once."""
+
+
+def codec_of(manifest: Manifest, file: Path | None) -> Codec:
+    """The frozen codec of a run.
+
+    Args:
+        file: where the file lies here that the manifest names by digest; None where it names none.
+
+    Raises:
+        UserError: the file is missing, or is not the one that the manifest names.
+    """
+    made: Codec = plugins.reference(manifest.codec.code)(
+        manifest.codec, file, manifest.sample_shape
+    )
+    return made
+
+
+def encoded(codec: Codec, x: Tensor) -> Tensor:
+    """Samples (N, *shape), float32 or bytes -> (N, *flow_shape). Identity copies nothing."""
+    return x if isinstance(codec, Identity) else _parts(codec.encode, x)
+
+
+def decoded(codec: Codec, z: Tensor) -> Tensor:
+    """What the flow drew (N, *flow_shape) -> samples (N, *shape). Identity copies nothing."""
+    return z if isinstance(codec, Identity) else _parts(codec.decode, z)
+
+
+def _parts(apply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([apply(part) for part in torch.split(x, CHUNK)])

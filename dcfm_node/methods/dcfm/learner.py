@@ -1,0 +1,131 @@
+"""The torch half of DCFM.
+
+| stage | matching | independence penalty |
+| --- | --- | --- |
+| `local` (`flow.stages`) | private data (9) | own terms (10) |
+| `refine_against_peers` | private data (9) | terms routed to frozen peers (12 to 14) |
+| `refine_anchored` | private data (9) | terms mixed with the frozen interim student's |
+| `distil` | teachers' paths (15) | own terms (16) |
+
+Numbers are equations of DCFM.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from dcfm_node.flow import networks
+from dcfm_node.flow.averaging import merge
+from dcfm_node.flow.method import Learner, SiloData, Start
+from dcfm_node.flow.networks import Schema, Weights, load
+from dcfm_node.flow.routing import Router
+from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.sources import BatchSampler, all_live, path_points
+from dcfm_node.flow.stages import Outcome, Samples, local, on_data, run_stage
+from dcfm_node.flow.trainer import Hooks, checkpoint_schema
+from dcfm_node.methods.dcfm.terms import LIVE, against_peers, anchored
+from dcfm_node.records.manifest import Manifest
+
+
+class DcfmLearner(Learner):
+    """Silos refine against the interim student, or in turn against each other's experts."""
+
+    def train(self, silo: SiloData, start: Start, *, seed: int, hooks: Hooks) -> Outcome:
+        """Stage I, or one round of the run's schedule."""
+        run, data = self.manifest, (silo.train, silo.holdout)
+        if start.anchor is not None:
+            return refine_anchored(run, *data, anchor=start.anchor, seed=seed, hooks=hooks)
+        if start.init is None or not start.teachers:
+            return local(run, *data, init=start.init, seed=seed, hooks=hooks)
+        peers, me = start.teachers, silo.name
+        return refine_against_peers(
+            run, *data, me=me, init=start.init, peers=peers, seed=seed, hooks=hooks
+        )
+
+    def student(self, teachers: Sequence[Teacher], *, seed: int, hooks: Hooks) -> Outcome:
+        """DCFM-B from the mean of the experts' weights."""
+        return distil(self.manifest, teachers, init=merge(teachers), seed=seed, hooks=hooks)
+
+    def checkpoint(self) -> Schema:
+        """Of the distillation."""
+        return checkpoint_schema(
+            networks.build(self.manifest), self.manifest.method.stage("distil")
+        )
+
+
+def refine_anchored(
+    manifest: Manifest,
+    train: Samples,
+    holdout: Samples,
+    *,
+    anchor: Weights,
+    init: Weights | None = None,
+    live: float = LIVE,
+    seed: int,
+    hooks: Hooks,
+) -> Outcome:
+    """A round of the alternating schedule: every silo at once, anchored on the interim student.
+
+    Training starts from `init`, by default from the student itself: so every silo's steps build on
+    those of all.
+
+    Each of the terms ∅, c^{i}, c^{j} is live with probability `live` and else the student's, on own
+    labels and, for `product_share` of the rows, on labels of the product space. Since all silos
+    move to the same offset, nothing oscillates.
+    """
+    mix = anchored(hooks.fast(load(manifest, anchor, hooks.device)), live)
+    stage, init = manifest.method.stage("refine"), anchor if init is None else init
+    return on_data(manifest, stage, train, holdout, init=init, mix=mix, seed=seed, hooks=hooks)
+
+
+def refine_against_peers(
+    manifest: Manifest,
+    train: Samples,
+    holdout: Samples,
+    *,
+    me: str,
+    init: Weights,
+    peers: Sequence[Teacher],
+    seed: int,
+    hooks: Hooks,
+) -> Outcome:
+    """A round of DCFM-A (Eqs. 12 to 14 of DCFM), against frozen peers.
+
+    Args:
+        me: this silo's name.
+        peers: every silo's expert and label counts, this silo's among them (its weights are not
+            used: its terms are live).
+    """
+    names = [peer.name for peer in peers]
+    if me not in names:
+        raise ValueError(f"peers must include the silo itself, {me!r}, for its label counts")
+    router = Router([peer.counts for peer in peers], manifest.cardinalities)
+    frozen = [hooks.fast(load(manifest, peer.weights, hooks.device)) for peer in peers]
+    mix, stage = against_peers(frozen, router, names.index(me)), manifest.method.stage("refine")
+    return on_data(manifest, stage, train, holdout, init=init, mix=mix, seed=seed, hooks=hooks)
+
+
+def distil(
+    manifest: Manifest,
+    teachers: Sequence[Teacher],
+    *,
+    init: Weights | None,
+    seed: int,
+    hooks: Hooks,
+) -> Outcome:
+    """DCFM-B (Eqs. 15 to 17 of DCFM): one student from experts alone, without data.
+
+    Training starts from `init`, best the mean of the teachers' weights (Lin et al., "Ensemble
+    distillation for robust model fusion in federated learning", 2020); None starts afresh.
+
+    Its `holdout_loss` is the error against its teachers on fresh paths of theirs, its `ci_gap` is
+    on labels of the product space.
+    """
+    points = path_points(
+        [hooks.fast(load(manifest, teacher.weights, hooks.device)) for teacher in teachers],
+        [teacher.counts for teacher in teachers],
+        manifest,
+        hooks.device,
+    )
+    settings = manifest.method.stage("distil")
+    stage = BatchSampler(points, all_live, manifest, settings, settings.product_share)
+    return run_stage(stage, replace(stage, product_share=1.0), init, seed, hooks)

@@ -1,0 +1,273 @@
+"""Sampling from independent experts as a mixture: DDM and DFD.
+
+Velocity: Σ_k ρ_k v_k(x, t, c), or the composition (Eq. 5 of DCFM) of terms c^{i} and ∅, each mixed
+like that. The weights ρ_k:
+
+| routing | ρ_k of a term c | source |
+| --- | --- | --- |
+| `label` | ∝ n_k(c), the published label counts | DDM as run in the paper |
+| `trained` | p(k given x_t, t), a gating network (`gating`) | DDM, McAllister et al. |
+| `energy` | ∝ n_k(c) exp(-E_k(x_t, t, c)) (`energy`) | DFD, Hahn and Lee |
+
+The energy of a term is that of its own label, E_k = -log p_k,t(x | c), and its prior the count
+n_k(c) of that label: n_k p_k(x, c) = n_k(c) p_k(x | c), so the mixture is exactly the velocity of
+the silos' pooled data given the term, and an expert that never saw a value, whose token is
+untrained, weighs nothing. An unconditional density would let such an expert answer. Where no silo
+saw c, the prior falls back on counts of its single values, as in `Router.joint_weights`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from dcfm_node.flow.labels import marginal_terms, null_label
+from dcfm_node.flow.losses import VelocityField, evaluate_terms
+from dcfm_node.flow.networks import Weights, load
+from dcfm_node.flow.routing import Router
+from dcfm_node.flow.sampling import CHUNK, Teacher, noise
+from dcfm_node.methods.mixture import energy, gating
+from dcfm_node.paths.base import Field, Path, composition_weights, on_device, path_of, spread
+from dcfm_node.records.manifest import Manifest
+
+Rule = Literal["joint", "composed"]
+Routing = Literal["label", "trained", "energy"]
+Weigh = Callable[[Tensor, Tensor], Tensor]
+"""Weights (B, m, K) of the experts for each of m terms, at points (B, *shape) and times (B,)."""
+
+
+def sample_ensemble(
+    manifest: Manifest,
+    experts: Sequence[Teacher],
+    labels: Tensor,
+    *,
+    rule: Rule,
+    routing: Routing,
+    top_k: int | None = None,
+    gate: Weights | None = None,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Draw one sample per label (B, n) from a mixture of experts.
+
+    Args: as `Ensemble.load`.
+
+    Returns: (B, *flow_shape) on the CPU, a function of the seed.
+    """
+    ensemble = Ensemble.load(
+        manifest, experts, rule=rule, routing=routing, top_k=top_k, gate=gate, device=device
+    )
+    return ensemble.sample(labels, seed)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Experts on a device, and how they are mixed."""
+
+    manifest: Manifest
+    path: Path
+    experts: Sequence[VelocityField]
+    counts: Router
+    null: Tensor
+    rule: Rule
+    top_k: int | None
+    energies: bool
+    judge: nn.Module | None
+
+    @classmethod
+    def load(
+        cls,
+        manifest: Manifest,
+        experts: Sequence[Teacher],
+        *,
+        rule: Rule,
+        routing: Routing,
+        top_k: int | None = None,
+        gate: Weights | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Self:
+        """Put experts on the device.
+
+        Args:
+            rule: `joint` mixes v_k(c); `composed` mixes the terms of Eq. 5 of DCFM.
+            top_k: experts kept at every evaluation, the heaviest, renormalised; all if None.
+            gate: weights of the gating network, for `trained` alone.
+        """
+        if (gate is not None) != (routing == "trained"):
+            raise ValueError("weights of a gating network go with routing 'trained' alone")
+        return cls(
+            manifest,
+            path_of(manifest),
+            [load(manifest, expert.weights, device) for expert in experts],
+            Router([expert.counts for expert in experts], manifest.cardinalities, device),
+            null_label(manifest.cardinalities, device),
+            rule,
+            top_k,
+            energies=routing == "energy",
+            judge=None if gate is None else gating.load(manifest, gate, device),
+        )
+
+    def sample(self, labels: Tensor, seed: int) -> Tensor:
+        """One sample per label (B, n), on the CPU."""
+        draws, device = torch.Generator().manual_seed(seed), self.null.device
+        x0 = noise(self.manifest, len(labels), draws)
+        probes = energy.probes(tuple(x0.shape[1:]), len(labels), draws)
+        done, there = [x0[:0]], on_device(draws, device)
+        for start in range(0, len(labels), CHUNK):
+            part = slice(start, start + CHUNK)
+            at, c, e = (given.to(device) for given in (x0[part], labels[part], probes[:, part]))
+            with torch.no_grad():
+                done.append(self._integrate(at, c, e, there).cpu())
+        return torch.cat(done)
+
+    def velocity(self, x: Tensor, t: Tensor, c: Tensor, motion: Tensor) -> Tensor:
+        """The mixture's predictions at points x (B, *shape).
+
+        Args:
+            motion: (B, *shape), the velocity of the straight paths that led from noise to the
+                points: energies are followed along those. Not used without energies.
+        """
+        terms, prior = self._terms(c)
+        if not self.energies:
+            return self._field(terms, prior)(x, t)
+        draws = torch.Generator().manual_seed(0)
+        e = energy.probes(tuple(x.shape[1:]), len(x), draws).to(x.device)
+        x0 = x - spread(t, x) * motion
+
+        def field(density: Tensor, s: Tensor) -> Tensor:
+            now = s * t
+            at = Located(x0 + spread(now, x) * motion, now, density.reshape(prior.shape))
+            _, rates = self._step(terms, prior, at, e, top_k=None, motion=motion)
+            return rates.flatten(1) * t.unsqueeze(1)
+
+        steps = self.manifest.method.solver_steps
+        start = start_density(x0, prior)
+        density = self.path.integrate(field, start, steps, "heun", draws)
+        at = Located(x, t, density.reshape(prior.shape))
+        return self._step(terms, prior, at, e, top_k=self.top_k)[0]
+
+    def _integrate(self, x0: Tensor, c: Tensor, e: Tensor, draws: torch.Generator) -> Tensor:
+        terms, prior = self._terms(c)
+        if self.energies:
+            return self.integrate_energies(terms, prior, x0, e, draws)[0]
+        method = self.manifest.method
+        field = self._field(terms, prior)
+        return self.path.integrate(field, x0, method.solver_steps, method.solver, draws)
+
+    def integrate_energies(
+        self, terms: Tensor, prior: Tensor, x0: Tensor, probes: Tensor, draws: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """DFD: the sample at t = 1 and log p_k of every term there, (B, *shape) and (B, m, K).
+
+        The log densities are further coordinates of the state that any solver steps.
+
+        Args:
+            terms, prior: labels (B, m, n), and what each expert weighs before energies (B, m, K).
+            probes: of the divergence, (P, B, *shape).
+        """
+        split, method = x0[0].numel(), self.manifest.method
+
+        def field(state: Tensor, t: Tensor) -> Tensor:
+            x, density = state[:, :split].reshape(x0.shape), state[:, split:].reshape(prior.shape)
+            at = Located(x, t, density)
+            motion, rates = self._step(terms, prior, at, probes, top_k=self.top_k)
+            return torch.cat([motion.flatten(1), rates.flatten(1)], dim=1)
+
+        state = torch.cat([x0.flatten(1), start_density(x0, prior)], dim=1)
+        state = self.path.integrate(field, state, method.solver_steps, method.solver, draws)
+        return state[:, :split].reshape(x0.shape), state[:, split:].reshape(prior.shape)
+
+    def _step(
+        self,
+        terms: Tensor,
+        prior: Tensor,
+        at: "Located",
+        probes: Tensor,
+        *,
+        top_k: int | None,
+        motion: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """DFD's velocity (B, *shape), and the rates of all log densities (B, m, K) where the points
+        move with `motion`, or with that velocity if None."""
+        m = terms.shape[1]
+        rows = at.x.repeat_interleave(m, dim=0), at.t.repeat_interleave(m), terms.flatten(0, 1)
+        e = probes.repeat_interleave(m, dim=1)
+        found = [energy.with_divergence(expert, *rows, e) for expert in self.experts]
+        each = torch.stack([_by_term(velocity, terms) for velocity, _ in found], dim=2)
+        shares = torch.softmax(prior.log() + at.density, dim=-1)
+        velocity = _composed(self.path, shares, each, top_k)
+        moved = (velocity if motion is None else motion).repeat_interleave(m, dim=0)
+        rates = [energy.density_rate(v, d, rows[0], rows[1], moved) for v, d in found]
+        return velocity, torch.stack([_by_term(rate, terms) for rate in rates], dim=2)
+
+    def _terms(self, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Labels (B, m, n) of the rule, and the experts' weights by label counts (B, m, K)."""
+        if self.rule == "joint":
+            return c.unsqueeze(1), self.counts.joint_weights(c).unsqueeze(1)
+        terms = marginal_terms(c, self.null)
+        return terms, self.counts.marginal_weights(terms)
+
+    def _field(self, terms: Tensor, prior: Tensor) -> Field:
+        """Weighed by label counts, or by the gating network, which weighs every term alike."""
+        judge, (_, m, k) = self.judge, prior.shape
+
+        def weigh(x: Tensor, t: Tensor) -> Tensor:
+            if judge is None:
+                return prior
+            return torch.softmax(judge(x, t)[:, :k], dim=-1).unsqueeze(1).expand(-1, m, -1)
+
+        return mixture(self.path, self.experts, terms, weigh, self.top_k)
+
+
+def sparse(weights: Tensor, top_k: int | None) -> Tensor:
+    """Keep the heaviest `top_k` of K experts and renormalise, (..., K) -> (..., K)."""
+    if top_k is None or top_k >= weights.shape[-1]:
+        return weights
+    if top_k < 1:
+        raise ValueError(f"top_k must be at least 1, not {top_k}")
+    heaviest = weights.topk(top_k, dim=-1)
+    kept = torch.zeros_like(weights).scatter(-1, heaviest.indices, heaviest.values)
+    return kept / kept.sum(dim=-1, keepdim=True)
+
+
+def mixture(
+    path: Path,
+    experts: Sequence[VelocityField],
+    terms: Tensor,
+    weigh: Weigh,
+    top_k: int | None = None,
+) -> Field:
+    """DDM's field of the terms (B, m, n): ∅ and all c^{i}, or a single label."""
+
+    def field(x: Tensor, t: Tensor) -> Tensor:
+        each = torch.stack([evaluate_terms(expert, x, t, terms) for expert in experts], dim=2)
+        return _composed(path, weigh(x, t), each, top_k)
+
+    return field
+
+
+@dataclass(frozen=True)
+class Located:
+    """Points x (B, *shape), times (B,), and log p_k of every term there (B, m, K)."""
+
+    x: Tensor
+    t: Tensor
+    density: Tensor
+
+
+def start_density(x0: Tensor, prior: Tensor) -> Tensor:
+    """log N(x_0; 0, I) for every term and expert, (B, m K)."""
+    return energy.noise_density(x0).unsqueeze(1).expand(-1, prior[0].numel())
+
+
+def _composed(path: Path, shares: Tensor, each: Tensor, top_k: int | None) -> Tensor:
+    """Mixed terms composed; a single term is itself. From shares (B, m, K) and predictions
+    (B, m, K, *prediction_shape)."""
+    mixed = path.mix(sparse(shares, top_k), each)
+    return path.compose(mixed, composition_weights(mixed.shape[1] - 1).to(mixed.device))
+
+
+def _by_term(many: Tensor, terms: Tensor) -> Tensor:
+    return many.reshape(*terms.shape[:2], *many.shape[1:])

@@ -1,0 +1,113 @@
+"""The gating network of DDM: which expert does a point x_t come from?
+
+Nobody may see all silos' data, so it learns from the experts' own paths: draw an expert in
+proportion to its sample count, take a point of one of its paths, and guess the expert. Its optimum
+is ρ_k(x_t, t) = p(k | x_t), by which Σ_k ρ_k v_k is the velocity of the silos' pooled data
+(McAllister et al., "Decentralized diffusion models", 2025).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dcfm_node.flow import networks
+from dcfm_node.flow.labels import Counts
+from dcfm_node.flow.losses import VelocityField
+from dcfm_node.flow.networks import Schema, Weights, schema_of
+from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.sources import path_points
+from dcfm_node.flow.stages import Outcome
+from dcfm_node.flow.trainer import Hooks, Module, generator, train
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.settings import Training
+
+Owned = tuple[Tensor, Tensor, Tensor]
+"""Points x (B, *shape), times t (B,) and the expert of each (B,)."""
+JUDGE_ROWS, JUDGE_KEY = 1024, 3
+
+
+@dataclass(frozen=True)
+class OwnedPoints:
+    """Points on the experts' own paths and whose they are, experts by their sample counts."""
+
+    experts: Sequence[VelocityField]
+    counts: Sequence[Counts]
+    manifest: Manifest
+    device: torch.device | str = "cpu"
+
+    @property
+    def settings(self) -> Training:
+        """Of the gating network's training."""
+        return self.manifest.method.stage("distil")
+
+    @property
+    def ema(self) -> float:
+        """Decay of the weights' moving average."""
+        return self.manifest.method.decay
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one point."""
+        return self.manifest.flow_shape
+
+    def draw(self, rows: int, draws: torch.Generator) -> Owned:
+        """So many points, shuffled, from a generator on the host."""
+        sizes = [sum(silo.values()) for silo in self.counts]
+        found = [
+            path_points([expert], [silo], self.manifest, self.device)(
+                rows * size // sum(sizes) + 1, draws
+            )
+            for expert, silo, size in zip(self.experts, self.counts, sizes, strict=True)
+        ]
+        owner = torch.cat([torch.full_like(p.c[:, 0], k) for k, p in enumerate(found)])
+        x, t = torch.cat([p.x for p in found]), torch.cat([p.t for p in found])
+        order = torch.randperm(len(x), generator=draws)[:rows]
+        owner, order = owner[order].to(x.device), order.to(x.device)
+        return x[order], t[order], owner
+
+    def block(self, steps: int, generator: torch.Generator) -> list[Owned]:
+        """The rows of so many steps."""
+        batch = self.settings.batch
+        parts = (torch.split(part, batch) for part in self.draw(steps * batch, generator))
+        return list(zip(*parts, strict=True))
+
+    def objective(self, module: Module, rows: Owned) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy of the guessed expert."""
+        x, t, owner = rows
+        loss = functional.cross_entropy(module(x, t)[:, : len(self.experts)], owner)
+        return loss, {"loss": loss}
+
+
+def schema(manifest: Manifest) -> Schema:
+    """What the weights of a gating network hold. Allocates nothing."""
+    with torch.device("meta"):
+        return schema_of(networks.build_gating(manifest), manifest)
+
+
+def train_gating(
+    manifest: Manifest, teachers: Sequence[Teacher], *, seed: int, hooks: Hooks
+) -> Outcome:
+    """Train the gating network of these experts, in their order, with the settings of
+    `method.distil`. It has an output for every silo of the roster; the first are the experts'.
+
+    Returns: its weights, and the share of fresh points it attributes rightly as `accuracy`.
+    """
+    experts = [hooks.fast(networks.load(manifest, one.weights, hooks.device)) for one in teachers]
+    points = OwnedPoints(experts, [one.counts for one in teachers], manifest, hooks.device)
+    model = networks.build_gating(manifest).to(hooks.device)
+    trained = train(model, points, seed=seed, hooks=hooks)
+    judge = load(manifest, trained.weights, hooks.device)
+    x, t, owner = points.draw(JUDGE_ROWS, generator(JUDGE_KEY))
+    with torch.no_grad():
+        right = (judge(x, t)[:, : len(teachers)].argmax(dim=1) == owner).float().mean().item()
+    return Outcome(trained.weights, {"accuracy": right, "steps": float(trained.steps)})
+
+
+def load(manifest: Manifest, weights: Weights, device: torch.device | str) -> nn.Module:
+    """The frozen gating network of a snapshot, on the device."""
+    model = networks.build_gating(manifest)
+    model.load_state_dict(weights)
+    return model.to(device).eval().requires_grad_(False)

@@ -1,0 +1,146 @@
+"""The torch halves of DDM and DFD: independent experts, and a student that is all of them together.
+
+The student's snapshot holds every teacher's tensors, and those of the gating network where the run
+trains one. Label counts are in the silos' records, not in the file.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from dcfm_node.errors import ConfigError, Failed
+from dcfm_node.flow import metrics, stages
+from dcfm_node.flow.labels import Counts
+from dcfm_node.flow.method import Learner, SiloData, Start
+from dcfm_node.flow.networks import Schema, Weights
+from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.stages import Outcome, Samples
+from dcfm_node.flow.trainer import Hooks
+from dcfm_node.methods.mixture import gating
+from dcfm_node.methods.mixture.ensembles import Ensemble, Routing
+from dcfm_node.methods.mixture.schedule import Ddm, Mixture
+from dcfm_node.paths.base import path_of
+from dcfm_node.paths.linear import LinearPath
+from dcfm_node.records.ensemble import of_expert, of_router
+from dcfm_node.records.manifest import Manifest
+
+
+class MixtureLearner(Learner):
+    """What both share."""
+
+    routing: Routing
+
+    def train(self, silo: SiloData, start: Start, *, seed: int, hooks: Hooks) -> Outcome:
+        """Stage I."""
+        return stages.local(
+            self.manifest, silo.train, silo.holdout, init=start.init, seed=seed, hooks=hooks
+        )
+
+    def student(self, teachers: Sequence[Teacher], *, seed: int, hooks: Hooks) -> Outcome:
+        """All experts in one snapshot."""
+        tensors = {
+            of_expert(teacher.name, name): tensor
+            for teacher in sorted(teachers, key=lambda teacher: teacher.name)
+            for name, tensor in teacher.weights.items()
+        }
+        return Outcome(tensors, {"experts": float(len(teachers))})
+
+    def sample(
+        self,
+        tensors: Weights,
+        labels: Tensor,
+        *,
+        counts: Mapping[str, Counts],
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """From the mixture."""
+        return self.ensemble(tensors, counts, device).sample(labels, seed)
+
+    def score(
+        self,
+        tensors: Weights,
+        holdout: Samples,
+        *,
+        counts: Mapping[str, Counts],
+        reference: Weights | None,
+        device: torch.device | str = "cpu",
+    ) -> dict[str, float]:
+        """The mixture's error."""
+        ensemble, path = self.ensemble(tensors, counts, device), path_of(self.manifest)
+        rows = metrics.holdout_rows(stages.points_of(self.manifest, holdout, device))
+        target = rows.target(rows.c)
+
+        def field(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
+            return ensemble.velocity(x, t, c, target)
+
+        found = {"holdout_loss": metrics.velocity_error(path, field, rows)}
+        return found | stages.reference_score(self.manifest, reference, rows, device)
+
+    def ensemble(
+        self, tensors: Weights, counts: Mapping[str, Counts], device: torch.device | str
+    ) -> Ensemble:
+        """The mixture that the manifest names, experts in the order of their silos' names."""
+        method = self.manifest.method
+        assert isinstance(method, Mixture)
+        return Ensemble.load(
+            self.manifest,
+            [
+                Teacher(silo, _under(of_expert(silo, ""), tensors), counts[silo])
+                for silo in sorted(counts)
+            ],
+            rule="composed" if method.composed else "joint",
+            routing=self.routing,
+            top_k=method.top_k or None,
+            gate=_under(of_router(""), tensors) if self.routing == "trained" else None,
+            device=device,
+        )
+
+
+class DdmLearner(MixtureLearner):
+    """Experts weigh by label counts, or by a gating network."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        super().__init__(manifest)
+        assert isinstance(manifest.method, Ddm)
+        self.routing = manifest.method.routing
+
+    def student(self, teachers: Sequence[Teacher], *, seed: int, hooks: Hooks) -> Outcome:
+        """All experts, and a gating network trained on their paths if the run says so."""
+        teachers = sorted(teachers, key=lambda teacher: teacher.name)
+        made = super().student(teachers, seed=seed, hooks=hooks)
+        if self.routing == "label":
+            return made
+        gate = gating.train_gating(self.manifest, teachers, seed=seed, hooks=hooks)
+        tensors = {of_router(name): tensor for name, tensor in gate.weights.items()}
+        return Outcome(made.weights | tensors, made.metrics | gate.metrics)
+
+    def beside_experts(self) -> Schema:
+        """The gating network, if there is one."""
+        return gating.schema(self.manifest) if self.routing == "trained" else {}
+
+
+class DfdLearner(MixtureLearner):
+    """Experts weigh by their energies, which are known on the linear path alone."""
+
+    routing = "energy"
+
+    def __init__(self, manifest: Manifest) -> None:
+        super().__init__(manifest)
+        if not isinstance(path_of(manifest), LinearPath):
+            raise ConfigError(
+                f"method 'dfd' needs energies, which path {manifest.path.kind!r} does not give",
+                where="path.kind",
+                fix='set path.kind = "linear", or choose another method',
+            )
+
+
+def _under(prefix: str, tensors: Weights) -> Weights:
+    found = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    if not found:
+        raise Failed(
+            f"the student holds no tensor {prefix}*",
+            fix="fetch the student again: dcfm-node student fetch --latest --out DIR",
+        )
+    return {name.removeprefix(prefix): tensor for name, tensor in found.items()}

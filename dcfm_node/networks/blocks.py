@@ -1,0 +1,79 @@
+"""What the package's own networks are built of."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+TIME_FEATURES = 32
+
+
+def time_features(t: Tensor) -> Tensor:
+    """Sines and cosines of t at octave-spaced frequencies, (B,) -> (B, TIME_FEATURES)."""
+    frequencies = math.pi * torch.exp2(torch.linspace(-1, 5, TIME_FEATURES // 2, device=t.device))
+    angles = t.unsqueeze(-1) * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+class Condition(nn.Module):
+    """Embeds time and label as one vector, the sum of an embedding for t and one per attribute."""
+
+    def __init__(self, cardinalities: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.time = nn.Sequential(
+            nn.Linear(TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width)
+        )
+        # The last row of each table is the attribute's null token.
+        self.attributes = nn.ModuleList(nn.Embedding(size + 1, width) for size in cardinalities)
+
+    def forward(self, t: Tensor, c: Tensor) -> Tensor:
+        """Shapes (B,), (B, n) -> (B, width)."""
+        embedded: Tensor = self.time(time_features(t))
+        for i, table in enumerate(self.attributes):
+            embedded = embedded + table(c[:, i])
+        return embedded
+
+
+class MlpBlock(nn.Module):
+    """Residual block; the condition shifts and scales its hidden units."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(width, width)
+        self.outer = nn.Linear(width, width)
+
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        inner = self.inner(functional.silu(h + condition))
+        out: Tensor = self.outer(functional.silu(inner))
+        return h + out
+
+
+class ConvBlock(nn.Module):
+    """Residual 3x3 convolutions; the condition shifts and scales between them."""
+
+    def __init__(self, inward: int, outward: int, condition: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups(inward), inward)
+        self.conv1 = nn.Conv2d(inward, outward, 3, padding=1)
+        self.film = nn.Linear(condition, 2 * outward)
+        self.norm2 = nn.GroupNorm(groups(outward), outward)
+        self.conv2 = nn.Conv2d(outward, outward, 3, padding=1)
+        self.skip = nn.Conv2d(inward, outward, 1) if inward != outward else nn.Identity()
+
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        inner = self.conv1(functional.silu(self.norm1(h)))
+        scale, shift = self.film(functional.silu(condition))[:, :, None, None].chunk(2, dim=1)
+        inner = functional.silu(self.norm2(inner) * (1 + scale) + shift)
+        out: Tensor = self.skip(h) + self.conv2(inner)
+        return out
+
+
+def groups(channels: int) -> int:
+    """Of a group normalisation: at most 8, and a divisor of the channels."""
+    return math.gcd(8, channels)
+
+
+def no_label(t: Tensor) -> Tensor:
+    """Labels (B, 0) of no attribute, for times (B,)."""
+    return torch.empty(len(t), 0, dtype=torch.int64, device=t.device)

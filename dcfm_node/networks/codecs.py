@@ -1,0 +1,101 @@
+"""The package's own codecs: none, and an affine projection such as principal components."""
+
+import math
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from dcfm_node.errors import ConfigError
+from dcfm_node.files import read_bounded
+from dcfm_node.networks.base import Codec, unit
+from dcfm_node.networks.settings import IdentitySettings, LinearCodecSettings
+from dcfm_node.wire.canonical import sha256
+
+MAX_BYTES = 1 << 30
+"""Of a codec's file."""
+
+
+class Identity(Codec):
+    """The flow sees the samples themselves."""
+
+    def __init__(
+        self, settings: IdentitySettings, file: Path | None, shape: tuple[int, ...]
+    ) -> None:
+        pass
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The samples."""
+        return x
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The samples."""
+        return z
+
+
+class Linear(Codec):
+    """z = A (x - b) and x = Aᵀ z + b, with orthonormal rows of A (features, numbers)."""
+
+    def __init__(
+        self, settings: LinearCodecSettings, file: Path | None, shape: tuple[int, ...]
+    ) -> None:
+        self._shape, self._latent = shape, settings.latent_shape(shape)
+        held = _checked(settings, file)
+        size = (math.prod(self._latent), math.prod(shape))
+        found = {name: tuple(part.shape) for name, part in held.items()}
+        if found != {"matrix": size, "mean": size[1:]}:
+            raise ConfigError(
+                f"the codec holds {found}, which does not lead from samples {shape} to"
+                f" {self._latent}",
+                where=str(file),
+                fix="fit the codec to samples of this shape, and name its file in run.toml",
+            )
+        self._matrix, self._mean = held["matrix"].float(), held["mean"].float()
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(N, *shape) -> (N, *latent_shape)."""
+        centred = unit(x).flatten(1) - self._mean.to(x.device)
+        return (centred @ self._matrix.T.to(x.device)).reshape(-1, *self._latent)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(N, *latent_shape) -> (N, *shape)."""
+        flat = z.flatten(1) @ self._matrix.to(z.device) + self._mean.to(z.device)
+        return flat.reshape(-1, *self._shape)
+
+
+def fit_linear(x: Tensor, features: int) -> bytes:
+    """The file of a linear codec: the first principal components of samples (N, *shape).
+
+    The samples must be public, since all silos need the file.
+
+    Raises:
+        ValueError: there are fewer samples or numbers than features.
+    """
+    flat = unit(x).flatten(1).double()
+    if not 1 <= features <= min(flat.shape):
+        raise ValueError(f"{features} features need as many samples and numbers, not {flat.shape}")
+    mean = flat.mean(dim=0)
+    _, _, rows = torch.linalg.svd(flat - mean, full_matrices=False)
+    parts = {"matrix": rows[:features], "mean": mean}
+    return bytes(save({name: part.float().contiguous() for name, part in parts.items()}))
+
+
+def _checked(settings: LinearCodecSettings, file: Path | None) -> dict[str, Tensor]:
+    """The tensors of the file that the manifest names."""
+    wanted = settings.digest.hex()
+    fix = (
+        f"get the file with SHA-256 {wanted} from whoever set up the run, and name it in node.toml"
+    )
+    if file is None:
+        raise ConfigError("no file of the codec is named", where="codec", fix=fix)
+    try:
+        data = read_bounded(file, MAX_BYTES)
+        if sha256(data) != settings.digest:
+            found = sha256(data).hex()
+            raise ConfigError(f"its SHA-256 is {found}, not {wanted}", where=str(file), fix=fix)
+        held: dict[str, Tensor] = load(data)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"cannot be read: {error}", where=str(file), fix=fix) from error
+    return held
