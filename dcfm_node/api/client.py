@@ -1,5 +1,6 @@
 """Asks a running daemon."""
 
+import json
 import os
 import socket
 from pathlib import Path
@@ -32,7 +33,7 @@ def call(state: Path, request: Request[Answer], *, timeout_s: float = 30.0) -> A
         Starting: the daemon is not ready yet.
         Failed: the daemon answered that it could not.
     """
-    line = request.model_dump_json().encode() + b"\n"
+    line = json.dumps(request.model_dump(mode="json")).encode() + b"\n"
     try:
         data = _ask(state, line, timeout_s)
     except TimeoutError as error:

@@ -67,7 +67,7 @@ async def _reply(line: bytes, handler: Handler) -> bytes:
     """The answer as JSON. Whatever fails, the client gets an answer, and the node goes on."""
     command = ""
     try:
-        request = REQUEST.validate_json(line)
+        request = REQUEST.validate_python(_value(line))
         command = request.command
         answer = handler(request)
         return _encoded(await answer if isinstance(answer, Awaitable) else answer)
@@ -83,6 +83,15 @@ async def _reply(line: bytes, handler: Handler) -> bytes:
         return _encoded(Refusal(error=what, fix="see its log, and please report this"))
 
 
+def _value(line: bytes) -> object:
+    """What a line of JSON holds; None if it is not JSON. Pydantic's own reader refuses halves of
+    surrogates, which the names of files may have."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _misfit(error: ValidationError, command: str) -> Refusal:
     """What does not fit in a request, or, once it was read, in the answer to it."""
     first = error.errors()[0]
@@ -94,7 +103,7 @@ def _misfit(error: ValidationError, command: str) -> Refusal:
         case "union_tag_invalid":
             what = f"unknown command {first['ctx']['tag']!r}"
             return Refusal(error=what, fix="use the daemon's own version of dcfm-node")
-        case "json_invalid" | "union_tag_not_found" | "dict_type":
+        case "union_tag_not_found" | "model_attributes_type":
             most = f"of at most {MAX_REQUEST_BYTES} bytes"
             return Refusal(error=f"a request is one line {most} of JSON with a 'command'")
         case _:

@@ -59,7 +59,7 @@ class StudentFiles(Document):
 
     schema_: Literal["dcfm-node/student/1"] = Field("dcfm-node/student/1", alias="schema")
     path: str
-    """The model's file."""
+    """The model's file, relative to the state folder."""
     lineage: str
     """Hex."""
     student: StudentFacts

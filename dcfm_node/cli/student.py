@@ -102,7 +102,8 @@ def fetch(
         raise ConfigError(
             "no student is named, or two are", where="student fetch", fix="--latest or --digest HEX"
         )
-    found = call(state_folder(config), StudentRequest(digest=digest or "latest"))
+    state = state_folder(config)
+    found = call(state, StudentRequest(digest=digest or "latest"))
     lineage, new = bytes.fromhex(found.lineage), found.student.digest
     try:
         proven = verify_lineage(lineage, bytes.fromhex(new))
@@ -111,7 +112,7 @@ def fetch(
     manifest = proven.view.manifest
     old = _replaced(out, new, manifest, latest, force)
     card = model_card(manifest, facts_of(proven))
-    write_student(out, model=Path(found.path), manifest=manifest, lineage=lineage, card=card)
+    write_student(out, model=state / found.path, manifest=manifest, lineage=lineage, card=card)
     fetched = Fetched(**dict(found.student), folder=str(out), replaced=old)
     answer(fetched, as_json, _fetched_text)
 

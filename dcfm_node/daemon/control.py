@@ -197,7 +197,7 @@ class Control:
                 fix="see 'dcfm-node status'; interim students are kept for their own round alone",
             )
         return StudentFiles(
-            path=str(path),
+            path=f"{path.parent.name}/{path.name}",
             lineage=bundle(node.manifest, node.exchange.journals, self.earlier()).hex(),
             student=student_facts(view, said),
         )

@@ -123,7 +123,7 @@ def test_a_reason_that_no_record_bears_is_refused_by_field(monkeypatch: pytest.M
     assert desk.reasons == []
 
 
-@pytest.mark.parametrize("reason", ["caf\udce9", None, 7, ["a"], b"x"])
+@pytest.mark.parametrize("reason", [None, 7, ["a"], b"x"])
 def test_a_reason_that_is_not_text_is_no_request(reason: object) -> None:
     with pytest.raises(ValidationError, match="reason"):
         WithdrawRequest.model_validate({"reason": reason}, strict=True)

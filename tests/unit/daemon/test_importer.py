@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from dcfm_node.api.requests import ImportedBundle
-from dcfm_node.daemon.imports import LastImports
 from dcfm_node.daemon.importer import PAUSE_S, BundleImporter
+from dcfm_node.daemon.imports import LastImports
 from dcfm_node.errors import Failed
 from dcfm_node.net.rate_limits import BYTES_AT_ONCE, BYTES_PER_S
 from dcfm_node.records.messages import Entries
