@@ -1,6 +1,6 @@
 """What is wrong with a run and with this node in it: silos, links, students, coverage. Pure.
 
-What the machine does to the node is said by its own parts: `disk`, `troubles`, `bench`, `network`.
+What the machine does to the node is said by its own parts: `disk`, `troubles`, `runner`, `network`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ MAX_VALUES = 8
 """Values that one problem names."""
 UNLINKED_S = 30.0
 """One plane may come up this many seconds after the other before that is a problem."""
-COURIER_DAYS = 7
+BUNDLE_DAYS = 7
 """A silo that takes part by bundle is absent when no bundle has told of it for so many days."""
 
 
@@ -69,7 +69,7 @@ def _absence(silo: SiloStatus) -> Iterator[Problem]:
     if silo.trouble:
         yield Code.PEER_MISMATCH.problem(name, f"{name} {silo.trouble}")
     elif silo.by_bundle and silo.bundle is not None:
-        if (ago := silo.bundle.ago_s) > COURIER_DAYS * 86_400:
+        if (ago := silo.bundle.ago_s) > BUNDLE_DAYS * 86_400:
             what = f"{name} was not mentioned in any bundle for {ago / 86_400:.0f} days"
             yield Code.BUNDLE_OVERDUE.problem(name, what, since_s=ago)
     elif not silo.live and not silo.quarantined:

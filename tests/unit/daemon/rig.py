@@ -22,6 +22,7 @@ from dcfm_node.daemon.disk import open_journals
 from dcfm_node.daemon.forms import Forms
 from dcfm_node.daemon.imports import LastImports
 from dcfm_node.daemon.limits import Settings
+from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.net.peers import Crowd
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.records.messages import Message

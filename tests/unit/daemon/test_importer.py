@@ -53,19 +53,19 @@ def test_counts_are_the_exporters_and_what_was_new_is_told_beside(tmp_path: Path
     importer = importer_of(run, tmp_path / "state")
 
     def take_in() -> ImportedBundle:
-        return asyncio.run(courier.take_in(folder))
+        return asyncio.run(importer.take_in(folder))
 
     first = take_in()
     assert (first.author, first.records, first.snapshots) == ("silo-0001", 2, 1)
     assert (first.new_records, first.new_snapshots, first.wanted) == (2, 1, 0)
-    told = {name: (c.bundle_of, c.records, c.snapshots) for name, c in courier.carried.items()}
+    told = {name: (c.bundle_of, c.records, c.snapshots) for name, c in importer.carried.items()}
     assert told == {"silo-0000": ("silo-0001", 2, 1), "silo-0001": ("silo-0001", 0, 1)}
 
     before = dict(importer.carried)
     again = take_in()
     assert (again.records, again.snapshots) == (2, 1)
     assert (again.new_records, again.new_snapshots) == (0, 0)
-    assert courier.carried == before, "an old copy is no sign of life"
+    assert importer.carried == before, "an old copy is no sign of life"
 
 
 @pytest.mark.parametrize("wanted", [True, False])

@@ -35,7 +35,7 @@ def named(found: Status) -> list[tuple[Code, str]]:
     return [(problem.code, problem.subject) for problem in found.problems]
 
 
-def beat(made: Node, run: Run, peer: int, now: float) -> None:
+def heartbeat(made: Node, run: Run, peer: int, now: float) -> None:
     """A sign of life, over a link of its own."""
     message = Entries(
         run=run.id, entries=(), beats=(run.authors[peer].heartbeat(1, done=43).envelope,)
@@ -326,7 +326,7 @@ def test_a_key_that_two_nodes_use_is_named_by_peers_and_by_itself() -> None:
     (problem,) = status(made, 0.0, Surroundings(ways=linked)).problems
     assert (problem.code, problem.subject) == (Code.KEY_SHARED, "silo-0001")
     assert "at 192.0.2.1 and at 192.0.2.2" in problem.sentence
-    made.exchange.recovery.show(run.authors[0].beat(10**6, epoch=10**6).beat)
+    made.exchange.recovery.show(run.authors[0].heartbeat(10**6, epoch=10**6).heartbeat)
     assert named(status(made, 0.0)) == [(Code.KEY_SHARED, THIS_NODE)]
 
 
