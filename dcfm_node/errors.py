@@ -7,7 +7,6 @@ input. Anything else is a defect of ours and keeps its traceback.
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 
 def writable(text: str) -> str:
@@ -63,22 +62,6 @@ class Unreachable(UserError):  # noqa: N818 - read where it is raised
     """No daemon answers on the control socket."""
 
     exit_code = 4
-
-
-class Starting(Unreachable):
-    """A daemon answers, and cannot do more than that yet.
-
-    Args:
-        document: its status.
-    """
-
-    exit_code = 3
-
-    def __init__(self, document: dict[str, Any]) -> None:
-        super().__init__(
-            f"the node is starting: {document['doing']['why']}", fix="ask again in a while"
-        )
-        self.document = document
 
 
 class Failed(UserError):  # noqa: N818 - read where it is raised

@@ -6,8 +6,11 @@ Whatever is shown goes through here (`cli.output`, `daemon.logs`, `demo.live`, t
 """
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+
+from pydantic import BaseModel
 
 LAST_MS = 253_402_300_799_000
 """The last second that a calendar of four-digit years has, as Unix milliseconds."""
@@ -27,13 +30,18 @@ def plain(text: str) -> str:
 
 
 def clean(value: Any) -> Any:
-    """Plain data with every text in it plain, keys among them."""
+    """A value with every string in it plain: of mappings (keys too), sequences, models, records."""
     if isinstance(value, str):
         return plain(value)
     if isinstance(value, Mapping):
         return {clean(key): clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [clean(item) for item in value]
+    if isinstance(value, BaseModel):
+        # A copy is not validated again: escapes may make a string longer than its bound.
+        return value.model_copy(update={name: clean(item) for name, item in value})
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: clean(getattr(value, f.name)) for f in fields(value)})
     return value
 
 

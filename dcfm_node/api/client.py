@@ -1,33 +1,46 @@
-"""Asking a running daemon. Standard library alone, so that `status` answers at once."""
+"""Asks a running daemon."""
 
 import json
 import os
 import socket
 from pathlib import Path
-from typing import Any
 
-from dcfm_node.errors import Failed, Starting, Unreachable
+from pydantic import ValidationError
+
+from dcfm_node.api.requests import ANSWERED_OTHERWISE, Answer, NotReady, Request
+from dcfm_node.api.status import StartingStatus
+from dcfm_node.errors import Failed, Unreachable
 
 SOCKET = "control.sock"
 MAX_ANSWER_BYTES = 64 << 20
 
 
-def call(state: Path, command: str, *, timeout_s: float = 30.0, **arguments: Any) -> dict[str, Any]:
-    """Send one command to the daemon that runs in a state folder.
+class Starting(Unreachable):
+    """A daemon answers, and cannot do more than that yet. Its status says what it waits for."""
+
+    exit_code = 3
+
+    def __init__(self, status: StartingStatus) -> None:
+        super().__init__(f"the node is starting: {status.doing.why}", fix="ask again in a while")
+        self.status = status
+
+
+def call(state: Path, request: Request[Answer], *, timeout_s: float = 30.0) -> Answer:
+    """Send one request to the daemon that runs in a state folder.
 
     Raises:
         Unreachable: no daemon answers there.
-        Starting: one answers that is not ready yet.
+        Starting: the daemon is not ready yet.
         Failed: the daemon answered that it could not.
     """
-    request = json.dumps({"command": command, **arguments}).encode() + b"\n"
+    line = json.dumps(request.model_dump(mode="json")).encode() + b"\n"
     try:
-        answer: dict[str, Any] = json.loads(_ask(state, request, timeout_s))
+        data = _ask(state, line, timeout_s)
     except TimeoutError as error:
         raise Unreachable(
             f"a daemon holds this folder and did not answer within {timeout_s:g} s",
             where=str(state / SOCKET),
-            fix="it is stopped, or its machine too busy: see its log, and its process with 'ps'",
+            fix="it is stopped, or its machine is too busy: see its log, and its process with 'ps'",
         ) from error
     except (OSError, ValueError) as error:
         raise Unreachable(
@@ -35,12 +48,25 @@ def call(state: Path, command: str, *, timeout_s: float = 30.0, **arguments: Any
             where=str(state / SOCKET),
             fix="start it with 'dcfm-node start', or name another node with --config",
         ) from error
-    if "starting" in answer:
-        raise Starting(answer["starting"])
-    if "error" in answer:
-        place = {"where": answer.get("where", ""), "fix": answer.get("fix", "")}
-        raise Failed(answer["error"], **place, more=answer.get("more", ()))
-    return answer
+    return _read(data, request.answer(), str(state / SOCKET))
+
+
+def _read(data: bytes, kind: type[Answer], where: str) -> Answer:
+    try:
+        return kind.read(data)
+    except ValidationError as error:
+        misread = error
+    try:
+        other = ANSWERED_OTHERWISE.validate_json(data, extra="ignore")
+    except ValidationError:
+        raise Unreachable(
+            f"the daemon's answer cannot be read ({misread.errors()[0]['msg']})",
+            where=where,
+            fix="use the daemon's own version of dcfm-node, or restart the daemon with this one",
+        ) from misread
+    if isinstance(other, NotReady):
+        raise Starting(other.starting)
+    raise Failed(other.error, where=other.where, fix=other.fix, more=other.more)
 
 
 def _ask(state: Path, request: bytes, timeout_s: float) -> bytes:
@@ -56,6 +82,8 @@ def _ask(state: Path, request: bytes, timeout_s: float) -> bytes:
                 answer += chunk
                 if len(answer) > MAX_ANSWER_BYTES:
                     raise ValueError("the answer is too long")
+            if not answer:
+                raise ValueError("the connection closed without an answer")
             return bytes(answer)
     finally:
         os.close(folder)

@@ -1,15 +1,17 @@
-"""Answering the operator: a Unix socket that only the node's own user may open."""
+"""Answers the operator on a Unix socket that only the node's own user may open."""
 
 import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import structlog
+from pydantic import ValidationError
 
 from dcfm_node.api.client import SOCKET
+from dcfm_node.api.document import Document, Model
+from dcfm_node.api.requests import REQUEST, AnyRequest, NotReady, Refusal
 from dcfm_node.errors import UserError
 
 log = structlog.get_logger()
@@ -17,16 +19,15 @@ log = structlog.get_logger()
 MAX_REQUEST_BYTES = 64 << 10
 PATIENCE_S = 10.0
 
-Answer = dict[str, Any]
-Handler = Callable[[str, dict[str, Any]], Answer | Awaitable[Answer]]
+Reply = Document | NotReady
+Handler = Callable[[AnyRequest], Reply | Awaitable[Reply]]
 
 
 async def serve(state: Path, handler: Handler) -> asyncio.Server:
     """Listen in a state folder; the folder's lock makes the socket ours alone.
 
     Args:
-        handler: gets the command's name and arguments, returns the answer. A UserError it raises
-            is told to the client.
+        handler: answers a request. The client gets a UserError that it raises as a refusal.
     """
     folder = os.open(state, os.O_PATH)
     try:
@@ -48,14 +49,14 @@ async def _answer(
         writer.write(await _reply(await asyncio.wait_for(_line(reader), PATIENCE_S), handler))
         await writer.drain()
     except (OSError, TimeoutError):
-        # The client left, or sent no line in time: there is nobody to tell.
+        # The client left, or sent no line in time: nobody is there to answer.
         return
     finally:
         writer.close()
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
-    """The request; empty if it is longer than any may be."""
+    """The request; empty if it is longer than the limit."""
     try:
         return await reader.readline()
     except ValueError:
@@ -63,26 +64,52 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _reply(line: bytes, handler: Handler) -> bytes:
-    """The answer as JSON, whatever befalls: the client hears of it, and the node lives on."""
+    """The answer as JSON. Whatever fails, the client gets an answer, and the node goes on."""
+    command = ""
     try:
-        request = json.loads(line)
-        command = request.pop("command")
-    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
-        most = f"of at most {MAX_REQUEST_BYTES} bytes"
-        return _encoded({"error": f"a request is one line {most} of JSON with a 'command'"})
-    try:
-        answer = handler(command, request)
-        return _encoded(answer if isinstance(answer, dict) else await answer)
+        request = REQUEST.validate_python(_value(line))
+        command = request.command
+        answer = handler(request)
+        return _encoded(await answer if isinstance(answer, Awaitable) else answer)
+    except ValidationError as error:
+        return _encoded(_misfit(error, command))
     except UserError as error:
-        place = {"where": error.where, "fix": error.fix}
-        return _encoded({"error": error.what, **place, "more": list(error.more)})
-    except (TypeError, ValueError) as error:
-        return _encoded({"error": f"the arguments of {command!r} do not fit: {error}"})
+        return _encoded(
+            Refusal(error=error.what, where=error.where, fix=error.fix, more=error.more)
+        )
     except Exception as error:
-        log.error("defect", command=str(command), exc_info=error)
+        log.error("defect", command=command, exc_info=error)
         what = f"the daemon failed at {command!r}: {type(error).__name__}: {error}"
-        return _encoded({"error": what, "fix": "its log has more; please report it"})
+        return _encoded(Refusal(error=what, fix="see its log, and please report this"))
 
 
-def _encoded(answer: Answer) -> bytes:
-    return json.dumps(answer).encode()
+def _value(line: bytes) -> object:
+    """What a line of JSON holds; None if it is not JSON. Pydantic's own reader refuses halves of
+    surrogates, which the names of files may have."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _misfit(error: ValidationError, command: str) -> Refusal:
+    """What does not fit in a request, or, once it was read, in the answer to it."""
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"])) or "the line"
+    match first["type"]:
+        case _ if command:
+            what = f"the daemon's answer to {command!r} does not fit: {place}: {first['msg']}"
+            return Refusal(error=what, fix="please report this")
+        case "union_tag_invalid":
+            what = f"unknown command {first['ctx']['tag']!r}"
+            return Refusal(error=what, fix="use the daemon's own version of dcfm-node")
+        case "union_tag_not_found" | "model_attributes_type":
+            most = f"of at most {MAX_REQUEST_BYTES} bytes"
+            return Refusal(error=f"a request is one line {most} of JSON with a 'command'")
+        case _:
+            return Refusal(error=f"the arguments do not fit: {place}: {first['msg']}")
+
+
+def _encoded(answer: Model) -> bytes:
+    """In ASCII, so that any reader of JSON takes it, halves of surrogates too."""
+    return json.dumps(answer.model_dump(mode="json")).encode()

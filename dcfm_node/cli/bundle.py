@@ -1,11 +1,14 @@
 """Commands that carry a run's records and snapshots by hand: export, import, verify."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dcfm_node.api.client import call
+from dcfm_node.api.commands import BundleExported, BundleVerified
+from dcfm_node.api.document import RunName
+from dcfm_node.api.requests import ImportedBundle, ImportRequest
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, state_folder
 from dcfm_node.cli.output import answer, size
 from dcfm_node.errors import Failed, PeerError
@@ -29,15 +32,15 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A bundle's folder."
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; a new one.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder to write.")],
     since: Annotated[
         Path | None,
-        typer.Option(help="A bundle of the site that this one is for: what it has is left out."),
+        typer.Option(help="A bundle of the receiving site; the new one leaves out what it has."),
     ] = None,
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Write what this node knows of its run, for sites that it has no link with.
+    """Write what this node knows of its run, for sites without a link to it.
 
     The daemon may run or not.
     """
@@ -65,51 +68,51 @@ def export(
         ),
     )
     total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    facts = {
-        "run": journals.run.hex(),
-        "folder": str(folder),
-        "records": sum(1 for _ in journals.missing(known.heads if known is not None else {})),
-        "snapshots": len(carried),
-        "bytes": total,
-    }
-    answer({"schema": "dcfm-node/bundle-export/1", **facts}, as_json, _exported_text)
+    exported = BundleExported(
+        run=journals.run.hex(),
+        folder=str(folder),
+        records=sum(1 for _ in journals.missing(known.heads if known is not None else {})),
+        snapshots=len(carried),
+        bytes=total,
+    )
+    answer(exported, as_json, _exported_text)
 
 
-def _exported_text(found: dict[str, Any]) -> str:
+def _exported_text(found: BundleExported) -> str:
     return (
-        f"wrote {found['folder']}: {found['records']} records, {found['snapshots']} snapshots,"
-        f" {size(found['bytes'])}\nthere: dcfm-node bundle import {found['folder']}"
+        f"wrote {found.folder}: {found.records} records, {found.snapshots} snapshots,"
+        f" {size(found.bytes)}\nat the other site: dcfm-node bundle import {found.folder}"
     )
 
 
 @app.command("import")
 def take_in(folder: Folder, config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Give this site's running node what another site exported."""
-    where = str(folder.absolute())
-    found = call(state_folder(config), "import", timeout_s=IMPORT_TIMEOUT_S, folder=where)
+    """Import into this site's running node what another site exported."""
+    request = ImportRequest(folder=str(folder.absolute()))
+    found = call(state_folder(config), request, timeout_s=IMPORT_TIMEOUT_S)
     answer(found, as_json, _imported_text)
 
 
-def _imported_text(found: dict[str, Any]) -> str:
+def _imported_text(found: ImportedBundle) -> str:
     text = (
-        f"from {found['from']}: {found['records']} records, {found['new_records']} of them new"
-        f" here; {found['snapshots']} snapshots, {found['new_snapshots']} of them wanted here"
+        f"from {found.author}: {found.records} records, {found.new_records} of them new here;"
+        f" {found.snapshots} snapshots, {found.new_snapshots} of them wanted here"
     )
-    if found["wanted"]:
-        text += f"\n{found['wanted']} more snapshots are wanted; ask its site for a new bundle"
+    if found.wanted:
+        text += f"\n{found.wanted} more snapshots are wanted; ask the other site for a new bundle"
     return text
 
 
 @app.command()
 def verify(
     folder: Folder,
-    run: Annotated[Path, typer.Option(help="The run's manifest.")],
+    run: Annotated[Path, typer.Option(help="The run's run.toml.")],
     peers: Annotated[Path, typer.Option(help="Everyone's [[peer]] block.")],
     as_json: AsJson = False,
 ) -> None:
     """Check a bundle offline: who signed it, every record in it, every snapshot.
 
-    Needs no node, no keys and no network. Exits with 1 if anything does not hold.
+    This needs no node, no keys and no network. Exits with 1 if a check fails.
     """
     from dcfm_node.config.peers import load_peers
     from dcfm_node.config.run import load_run
@@ -127,16 +130,16 @@ def verify(
     answer(_document(found, manifest), as_json, _verified_text)
 
 
-def _verified_text(found: dict[str, Any]) -> str:
-    run, silos = found["run"], [f"{name} {n}" for name, n in found["records"].items() if n]
+def _verified_text(found: BundleVerified) -> str:
+    silos = [f"{name} {n}" for name, n in found.records.items() if n]
     lines = [
-        f"verified  bundle of {found['author']} for run {run['name']} {run['id'][:16]}",
+        f"verified  bundle of {found.author} for run {found.run.name} {found.run.id[:16]}",
         f"records   {', '.join(silos) or 'none'}",
-        f"snapshots {found['snapshots']}, each as its name says",
+        f"snapshots {found.snapshots}, each as its name says",
     ]
-    if found["continuing"]:
-        lines.append(f"          {found['continuing']} records continue what its receiver holds")
-    lines += [f"forked    {name} signed two histories" for name in found["forked"]]
+    if found.continuing:
+        lines.append(f"          {found.continuing} records continue what its receiver holds")
+    lines += [f"forked    {name} signed two histories" for name in found.forked]
     return "\n".join(lines)
 
 
@@ -158,14 +161,12 @@ def _refused(folder: Path, error: PeerError) -> Failed:
     )
 
 
-def _document(found: "Audit", manifest: "Manifest") -> dict[str, Any]:
-    return {
-        "schema": "dcfm-node/bundle-verified/1",
-        "verified": True,
-        "run": {"name": manifest.name, "id": found.run.hex()},
-        "author": found.author,
-        "records": found.records,
-        "continuing": found.unchained,
-        "snapshots": found.snapshots,
-        "forked": found.forked,
-    }
+def _document(found: "Audit", manifest: "Manifest") -> BundleVerified:
+    return BundleVerified(
+        run=RunName(name=manifest.name, id=found.run.hex()),
+        author=found.author,
+        records=dict(found.records),
+        continuing=found.unchained,
+        snapshots=found.snapshots,
+        forked=tuple(found.forked),
+    )

@@ -1,8 +1,11 @@
 """What a verified lineage says of a student, in the roster's names."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dcfm_node.api.verified import Superseded, Verified
     from dcfm_node.store.card import Earlier, StudentFacts
     from dcfm_node.swarm.lineage import Lineage, Past
 
@@ -35,45 +38,63 @@ def facts_of(proven: "Lineage") -> "StudentFacts":
     )
 
 
-def superseded_by(proven: "Lineage") -> dict[str, Any] | None:
-    """Whose leaving or refusal took the student back, and what counts instead; None if it counts.
+def verified(proven: "Lineage", *, compared: bool, unchecked: Sequence[str]) -> "Verified":
+    """What `student verify` found.
 
-    As far as this lineage goes: it ends when the folder was written.
+    Args:
+        compared: whether the run was compared with the operator's files.
+        unchecked: files in the folder that are not part of the student.
     """
+    from dcfm_node.api.document import RunName
+    from dcfm_node.api.verified import Verified
+
+    facts = facts_of(proven)
+    shared = {f.name: getattr(facts, f.name) for f in fields(facts) if f.name != "superseded"}
+    return Verified(
+        of_given_run=compared,
+        run=RunName(name=proven.view.manifest.name, id=proven.run.hex()),
+        **shared,
+        superseded=superseded_by(proven),
+        unchecked=tuple(unchecked),
+    )
+
+
+def superseded_by(proven: "Lineage") -> "Superseded | None":
+    """Why the student counts no more, and which one counts instead; None if it counts.
+
+    The lineage says so as of the time when the folder was written.
+    """
+    from dcfm_node.api.verified import Newest, Superseded
     from dcfm_node.swarm.verdicts import superseding
 
     view = proven.view
     if not (why := superseding(view, proven.student.body)):
         return None
     newest = view.latest() or view.newest_student()
-    return {
-        "by": dict(why),
-        "newest": None
-        if newest is None
-        else {
-            "digest": newest.body.snapshot.digest.hex(),
-            "round": newest.body.round,
-            "released": view.released(newest),
-        },
-    }
-
-
-def superseded_text(superseded: dict[str, Any]) -> str:
-    """The same for people."""
-    lines = [f"SUPERSEDED: {silo} {why}" for silo, why in superseded["by"].items()]
-    newest = superseded["newest"]
     if newest is None:
-        lines.append("          no other student was there when this folder was written")
+        return Superseded(by=dict(why), newest=None)
+    said = newest.body
+    released = view.released(newest)
+    named = Newest(digest=said.snapshot.digest.hex(), round=said.round, released=released)
+    return Superseded(by=dict(why), newest=named)
+
+
+def superseded_text(superseded: "Superseded") -> str:
+    """The same for people."""
+    lines = [f"SUPERSEDED: {silo} {why}" for silo, why in superseded.by.items()]
+    newest = superseded.newest
+    if newest is None:
+        lines.append("          there was no other student when this folder was written")
     else:
-        standing = "released" if newest["released"] else "not released yet"
+        standing = "released" if newest.released else "not released yet"
         lines.append(
-            f"          newest is {newest['digest'][:12]} of round {newest['round']}, {standing}"
+            f"          newest is {newest.digest[:12]} of round {newest.round}, {standing}"
         )
     return "\n".join([*lines, "          get it: dcfm-node student fetch --latest --out DIR"])
 
 
 def earlier_text(earlier: "Earlier") -> str:
-    """The runs before, one after the other."""
+    """The earlier runs, the newest first."""
     from dcfm_node.store.card import INDIRECT, ask_for
 
     lines = [f"continues run {earlier.run}"]
@@ -93,7 +114,7 @@ def earlier_text(earlier: "Earlier") -> str:
 
 
 def _earlier(proven: "Past") -> "Earlier | None":
-    """The run that one goes on from, and what was found of it."""
+    """The run that one continues, and what its lineage says of it."""
     from dcfm_node.store.card import Earlier
     from dcfm_node.swarm.succession import went_on
     from dcfm_node.swarm.verdicts import departed

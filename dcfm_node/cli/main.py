@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import typer
 
 from dcfm_node import __version__
+from dcfm_node.api.commands import Error, Version
 from dcfm_node.cli import (
     bundle,
     experiment,
@@ -25,12 +26,12 @@ from dcfm_node.cli import (
     succession,
 )
 from dcfm_node.cli.options import AsJson
-from dcfm_node.cli.output import print_json, say
+from dcfm_node.cli.output import answer, print_json, say
 from dcfm_node.errors import ConfigError, Failed, UserError
 
 PROGRAM = "dcfm-node"
 UsageError: Any = typer.BadParameter.__base__
-"""What Typer raises where flags or arguments are wrong: click's own, or a copy that it brings."""
+"""What Typer raises for wrong flags or arguments: click's own, or Typer's copy of it."""
 
 app = typer.Typer(
     name=PROGRAM,
@@ -56,19 +57,16 @@ app.add_typer(experiment.app, name="experiment")
 @app.command()
 def version(as_json: AsJson = False) -> None:
     """Print the version of this node's software."""
-    if as_json:
-        print_json({"schema": "dcfm-node/version/1", "version": __version__})
-    else:
-        say(__version__)
+    answer(Version(version=__version__), as_json, lambda found: found.version)
 
 
 def main() -> None:
-    """Run a command; a mistake of the operator's is told in words, not in a traceback."""
+    """Run a command. An operator's mistake is shown as a message, not as a traceback."""
     # Before anything loads torch, and for every process started from here. OpenMP's threads spin
-    # while they wait, unless told to sleep: processes that share cores all but stop each other.
+    # while they wait, unless this is set: processes that share cores then all but stop each other.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.excepthook = _defect
-    # A module that lies in the current folder, beside private data say, is never imported.
+    # Never import a module from the current folder, which may hold others' files.
     os.environ["PYTHONSAFEPATH"] = "1"
     as_json = "--json" in sys.argv
     try:
@@ -80,7 +78,7 @@ def main() -> None:
         if not as_json:
             usage = error.ctx.get_usage().split("\n") if error.ctx is not None else []
             told = error.format_message()
-            # Without a command it is the whole help, which begins with the usage.
+            # Without a command the message is the whole help, which begins with the usage.
             said = [told] if told.startswith("Usage:") else [*usage, f"Error: {told}"]
             say(*(line for text in said for line in text.split("\n")), err=True)
             sys.exit(error.exit_code)
@@ -93,7 +91,7 @@ def main() -> None:
         if error.filename is None or error.errno not in _PLACES:
             raise
         what = f"cannot be used: {(error.strerror or str(error)).lower()}"
-        fix = "name another, or see to its permissions and room"
+        fix = "name another, or check its permissions and the free space"
         _fail(Failed(what, where=str(error.filename), fix=fix), as_json)
 
 
@@ -110,35 +108,33 @@ _PLACES = {
     errno.ELOOP,
     errno.ENAMETOOLONG,
 }
-"""What is wrong with a place that was named, and not with the program."""
+"""Errors of a path that was given, not of the program."""
 
 
 def _at_home(argument: str) -> str:
-    """`~/…` as a shell would have it, which leaves it standing in `--out=~/…` and in quotes."""
+    """`~/…` expanded as a shell does it. A shell leaves it in `--out=~/…` and in quotes."""
     option, equals, value = argument.partition("=")
     if not option.startswith("--"):
         option, equals, value = "", "", argument
-    # Words that name no user stay as they are, unlike pathlib's.
+    # Unlike pathlib, this leaves a name that is not a user's as it is.
     return option + equals + os.path.expanduser(value)  # noqa: PTH111
 
 
 def _defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """A defect of ours keeps its traceback; what others' words are in it steer no terminal."""
+    """Print the traceback of a defect. Others' words in it are escaped for the terminal."""
     for part in traceback.format_exception(kind, error, trace):
         say(*part.rstrip("\n").split("\n"), err=True)
 
 
 def _fail(error: UserError, as_json: bool) -> NoReturn:
     if as_json:
-        print_json(
-            {
-                "schema": "dcfm-node/error/1",
-                "error": "\n".join([error.what, *error.more]),
-                "where": error.where,
-                "fix": error.fix,
-                "exit_code": error.exit_code,
-            }
+        failed = Error(
+            error="\n".join([error.what, *error.more]),
+            where=error.where,
+            fix=error.fix,
+            exit_code=error.exit_code,
         )
+        print_json(failed.plain())
     else:
         first, *rest = error.lines
         say(f"dcfm-node: {first}", *rest, err=True)

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from dcfm_node.api.commands import DemoPrepared, NodeId, NodeMade, PeerBlock
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
-from dcfm_node.cli.output import print_json, say
+from dcfm_node.cli.output import answer, print_json, say
 from dcfm_node.errors import Failed
 
 
@@ -25,11 +26,11 @@ def init(
 ) -> None:
     """Make a node: its keys, a commented node.toml and an example run.toml.
 
-    Its node.toml listens on TCP ports 7400 (control) and 7401 (bulk): open both in the firewall for
-    peers, and under [advertise] say by which host and ports they reach them from outside. A node
-    behind NAT, or whose firewall lets nothing in, needs no open port: without [listen] and
-    [advertise] it only dials out, to whichever peers advertise addresses, and takes full part. Two
-    nodes that both only dial out exchange all by way of the others.
+    The node.toml listens on TCP ports 7400 (control) and 7401 (bulk). Open both in the firewall for
+    peers, and give under [advertise] the host and ports by which peers reach them. A node behind
+    NAT, or behind a firewall that lets nothing in, needs no open port: without [listen] and
+    [advertise] it only dials out to the peers that advertise addresses, and takes full part. Two
+    nodes that only dial out exchange everything through the others.
     """
     from dcfm_node.config.keys import create_keys
     from dcfm_node.config.node import load_node, node_template
@@ -38,7 +39,9 @@ def init(
     settings = folder / "node.toml"
     if settings.exists():
         raise Failed(
-            "is a node already", where=str(folder), fix="name another folder, or edit its node.toml"
+            "there is a node in it already",
+            where=str(folder),
+            fix="name another folder, or edit its node.toml",
         )
     text = node_template(name or folder.absolute().name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,15 +51,16 @@ def init(
     if not run.exists():
         run.write_text(run_template())
     load_node(settings)
-    if as_json:
-        print_json({"schema": "dcfm-node/init/1", "folder": str(folder), "config": str(settings)})
-        return
-    say(
-        f"made {settings}, {run} and {folder / 'keys'}",
-        f"next: edit {settings}: your data, and who can dial whom (ports 7400 and 7401 in the",
-        "firewall, or none: 'dcfm-node init --help'). Then hand out what",
-        f"  dcfm-node id --config {settings}",
-        "prints, and gather everyone's blocks in peers.toml",
+    answer(NodeMade(folder=str(folder), config=str(settings)), as_json, _made_text)
+
+
+def _made_text(found: NodeMade) -> str:
+    return (
+        f"made {found.config}, and run.toml and keys in {found.folder}\n"
+        f"next: edit {found.config}: your data, and who can dial whom (ports 7400 and 7401 in the\n"
+        "firewall, or none: 'dcfm-node init --help'). Then send the other sites what\n"
+        f"  dcfm-node id --config {found.config}\n"
+        "prints, and collect everyone's blocks in peers.toml"
     )
 
 
@@ -68,23 +72,19 @@ def show_id(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
 
     settings = load_node(config)
     peer = own_peer(settings, load_keys(settings.keys))
-    if as_json:
-        fields = {
-            "name": peer.name,
-            "sign_key": peer.sign_key.hex(),
-            "link_key": peer.link_key,
-            "control": peer.control,
-            "bulk": peer.bulk,
-            "handover": peer.handover.hex() if peer.handover is not None else None,
-        }
-        print_json({"schema": "dcfm-node/id/1", "peer": fields})
-    else:
-        say(*peer_block(peer).split("\n"))
+    block = PeerBlock(
+        name=peer.name,
+        sign_key=peer.sign_key.hex(),
+        link_key=peer.link_key,
+        control=peer.control,
+        bulk=peer.bulk,
+        handover=peer.handover.hex() if peer.handover is not None else None,
+    )
+    answer(NodeId(peer=block), as_json, lambda _: peer_block(peer))
     if settings.listen.control is not None and settings.advertise.control is None:
         say(
-            f"dcfm-node: {config} listens and says under no [advertise] by which address, so that"
-            " peers cannot",
-            "dial it: it must dial them",
+            f"dcfm-node: {config} has [listen] but no [advertise], so peers cannot dial this node;"
+            " it must dial them",
             err=True,
         )
 
@@ -96,7 +96,7 @@ def start(
         Path | None, typer.Option(help="The run's manifest; run.toml beside node.toml by default.")
     ] = None,
 ) -> None:
-    """Take part in a run, until stopped. Resumes where it was."""
+    """Take part in a run until stopped. A later start goes on where this one stopped."""
     import asyncio
 
     from dcfm_node.config.keys import load_keys
@@ -115,19 +115,19 @@ def start(
     manifest = load_run(run, others, me, listed=peers)
     if me.name not in {peer.name for peer in others}:
         say(
-            f"dcfm-node: {peers} does not list this node, {me.name!r}; the others' must, or they"
-            " refuse it: give them what 'dcfm-node id' prints",
+            f"dcfm-node: {peers} does not list this node, {me.name!r}. The other sites' peers.toml"
+            " must list it, or they refuse it: send them what 'dcfm-node id' prints",
             err=True,
         )
     if (before := last_run(settings.state)) is not None and begins_anew(before, manifest):
         say(
             f"dcfm-node: this node was last in run {run_id(before).hex()[:16]} of {before.name!r};"
             f" {run} and {peers} make run {run_id(manifest).hex()[:16]}, which does not continue it"
-            " and begins from nothing. If that is not meant: 'dcfm-node run continue' goes on with"
-            " other peers, keys or settings",
+            " and starts from nothing. To go on with other peers, keys or settings instead, use"
+            " 'dcfm-node run continue'",
             err=True,
         )
-    # What is wrong with the files is told before the daemon is loaded, which takes seconds.
+    # Errors in the files are shown before the daemon is loaded, which takes seconds.
     from dcfm_node.daemon.daemon import Daemon
     from dcfm_node.daemon.limits import Settings
     from dcfm_node.daemon.logs import configure
@@ -140,10 +140,10 @@ def demo(
     domain: Annotated[str, typer.Option(help="digits or gaussians.")] = "digits",
     schedule: Annotated[str, typer.Option(help="alternating or paper.")] = "alternating",
     out: Annotated[Path, typer.Option(help="Folder for nodes and report.")] = Path("demo-out"),
-    seed: Annotated[int, typer.Option(min=0, help="Names the whole demo.")] = 0,
-    silos: Annotated[int, typer.Option(help="How many nodes, 2 to 8.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the whole demo.")] = 0,
+    silos: Annotated[int, typer.Option(help="Number of nodes, 2 to 8.")] = 3,
     prepare: Annotated[
-        bool, typer.Option("--prepare", help="Write the nodes' folders and start nothing.")
+        bool, typer.Option("--prepare", help="Write the nodes' folders, but do not start them.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -157,10 +157,10 @@ def demo(
             f"{called()} start --peers {stage.peers} --run {stage.run} --config {node.config}"
             for node in stage.nodes
         ]
-        if as_json:
-            print_json({"schema": "dcfm-node/prepared/1", "out": str(out), "start": commands})
-        else:
-            say("one command a terminal:", *commands)
+        prepared = DemoPrepared(out=str(out), start=tuple(commands))
+        answer(
+            prepared, as_json, lambda found: "\n".join(["one command per terminal:", *found.start])
+        )
         return
     from dcfm_node.demo.run import run_demo
 

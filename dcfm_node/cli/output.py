@@ -1,48 +1,50 @@
 """How answers look: plain aligned text for people, one JSON document for programs.
 
-Every command prints through here, and through nothing else. A line is shown as text: whoever wrote
-what is in it, a terminal obeys nothing of it (`words.plain`).
+Every command prints through here alone. Whoever wrote a line, no terminal obeys what is in it
+(`words.plain`).
 """
 
 import json
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import typer
 
+from dcfm_node.api.document import Document
 from dcfm_node.words import clean, plain
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 CLEAR = "\x1b[2J\x1b[H"
+Shown = TypeVar("Shown", bound=Document)
 
 
 def say(*lines: str, err: bool = False) -> None:
-    """Print lines: a break within one is shown as `\\n`, since it is not ours."""
+    """Print lines. A line break within one is not ours and is shown as `\\n`."""
     for line in lines:
         _write(f"{plain(line)}\n", err=err)
 
 
-def answer(document: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
-    """Print what a command found: as it is for programs, in words for people.
+def answer(document: Shown, as_json: bool, text: Callable[[Shown], str]) -> None:
+    """Print what a command found: the document for programs, text for people.
 
     Args:
-        text: says a document in lines. All text in the one that it is given is plain, so that
-            every line break in what it returns is its own.
+        text: puts a document into lines. It gets one in which every string is plain, so that all
+            line breaks in its result are its own.
     """
     if as_json:
-        print_json(document)
+        print_json(document.plain())
     else:
         say(*text(clean(document)).split("\n"))
 
 
-def print_json(document: dict[str, Any]) -> None:
-    """One document on stdout, in ASCII; its `schema` names form and version."""
-    _write(f"{json.dumps(document, indent=2, sort_keys=False)}\n")
+def print_json(document: Mapping[str, Any]) -> None:
+    """Print one document in plain values, in ASCII."""
+    _write(f"{json.dumps(document, indent=2)}\n")
 
 
 def rewrite(line: str, *, last: bool) -> None:
-    """Put a line on stderr, which is a terminal, in place of the one before."""
+    """Replace the last line on stderr, which is a terminal."""
     _write(f"\r{plain(line)}" + "\n" * last, err=True)
 
 
@@ -63,7 +65,7 @@ def ask(question: str) -> None:
 
 def _write(text: str, *, err: bool = False) -> None:
     encoding = (sys.stderr if err else sys.stdout).encoding or "utf-8"
-    # A terminal of few letters shows escapes of the others.
+    # A terminal whose encoding lacks a letter shows its escape.
     typer.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err, nl=False)
 
 

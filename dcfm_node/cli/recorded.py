@@ -1,10 +1,13 @@
-"""What a run's records say: asked of the daemon, or read from the node's files where none answers
-or an earlier run is meant. The answer is the same."""
+"""What a run's records say: from the daemon, or from the node's files where no daemon answers or an
+earlier run is meant. The answer is the same."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dcfm_node.api.client import call
+from dcfm_node.api.journal import Journal
+from dcfm_node.api.requests import Answer, JournalRequest, Request, StudentsRequest
+from dcfm_node.api.students import Students
 from dcfm_node.cli.options import state_folder
 from dcfm_node.errors import ConfigError, Unreachable
 
@@ -12,21 +15,21 @@ if TYPE_CHECKING:
     from dcfm_node.store.archive import Archive
 
 PATIENCE_S = 5.0
-"""A daemon that does not answer by then is not needed."""
+"""After so many seconds the files answer in place of the daemon."""
 
 
-def journal_of(config: Path, run: str, peers: Path | None, silo: str) -> dict[str, Any]:
-    """A silo's journal, this node's own by default (schema `dcfm-node/journal/1`).
+def journal_of(config: Path, run: str, peers: Path | None, silo: str) -> Journal:
+    """A silo's journal, this node's own by default.
 
     Args:
-        run: which, as the operator names it; the present one by default.
+        run: the run as the operator names it; the present one if empty.
         peers: the peers' file, where `run` is a manifest's.
 
     Raises:
         UserError: the folder keeps no such run or silo, or cannot be read.
     """
-    found = _found(config, "journal", run, peers, silo=silo)
-    if isinstance(found, dict):
+    found = _found(config, JournalRequest(silo=silo), run, peers)
+    if isinstance(found, Journal):
         return found
     from dcfm_node.config.node import load_node
     from dcfm_node.daemon.facts import journal_facts
@@ -34,10 +37,10 @@ def journal_of(config: Path, run: str, peers: Path | None, silo: str) -> dict[st
     return journal_facts(found.journals, found.view, silo or load_node(config).name)
 
 
-def students_of(config: Path, run: str, peers: Path | None) -> dict[str, Any]:
-    """All students of a run (schema `dcfm-node/students/1`); otherwise as `journal_of`."""
-    found = _found(config, "students", run, peers)
-    if isinstance(found, dict):
+def students_of(config: Path, run: str, peers: Path | None) -> Students:
+    """All students of a run; otherwise as `journal_of`."""
+    found = _found(config, StudentsRequest(), run, peers)
+    if isinstance(found, Students):
         return found
     from dcfm_node.daemon.facts import students_facts
 
@@ -47,13 +50,13 @@ def students_of(config: Path, run: str, peers: Path | None) -> dict[str, Any]:
 
 
 def _found(
-    config: Path, command: str, run: str, peers: Path | None, **arguments: Any
-) -> "dict[str, Any] | Archive":
+    config: Path, request: Request[Answer], run: str, peers: Path | None
+) -> "Answer | Archive":
     """The daemon's answer, or the run as the files keep it."""
     state = state_folder(config)
     if not run and peers is None:
         try:
-            return call(state, command, timeout_s=PATIENCE_S, **arguments)
+            return call(state, request, timeout_s=PATIENCE_S)
         except Unreachable:
             from dcfm_node.store.archive import find_archive
 
@@ -69,7 +72,7 @@ def _chosen(state: Path, wish: str, peers: Path | None) -> bytes:
     """The id of the run that is meant.
 
     Raises:
-        ConfigError: no run that is kept here, or several.
+        ConfigError: none of the runs that the folder keeps, or several.
     """
     from dcfm_node.store.archive import kept_runs
     from dcfm_node.wire.envelope import run_id
@@ -77,24 +80,25 @@ def _chosen(state: Path, wish: str, peers: Path | None) -> bytes:
     name = wish
     if peers is not None:
         if not wish:
-            raise ConfigError("one without the other", where="--run, --peers", fix="name both")
-        wish, name = _of_files(Path(wish), peers), ""
+            raise ConfigError("--run and --peers must be given together", where="--peers")
+        wish, name = run_of_files(Path(wish), peers).hex(), ""
     kept = [(run_id(manifest), manifest.name) for manifest in kept_runs(state)]
     found = [run for run, named in kept if run.hex().startswith(wish) or named == name]
     if len(found) == 1:
         return found[0]
     listed = ", ".join(f"{run.hex()[:16]} ({named})" for run, named in kept)
+    what = f"{len(found)} runs of this node match" if found else "no run of this node matches"
     raise ConfigError(
-        f"{len(found) or 'no'} run{'s' * (len(found) > 1)} of this node fit {wish[:16]!r}",
+        f"{what} {wish[:16]!r}",
         where="--run",
         fix=f"it was in {listed}; the first is the present one" if kept else "it was in none yet",
     )
 
 
-def _of_files(run: Path, peers: Path) -> str:
-    """The id, hex, of the run that two files make."""
+def run_of_files(run: Path, peers: Path) -> bytes:
+    """The id of the run that a run.toml and a peers.toml make."""
     from dcfm_node.config.peers import load_peers
     from dcfm_node.config.run import load_run
     from dcfm_node.wire.envelope import run_id
 
-    return run_id(load_run(run, load_peers(peers), None, listed=peers)).hex()
+    return run_id(load_run(run, load_peers(peers), None, listed=peers))

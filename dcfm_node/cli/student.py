@@ -1,25 +1,26 @@
 """Commands about students: list, fetch, verify, sample."""
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dcfm_node.api.client import call
-from dcfm_node.cli.lineage import earlier_text, facts_of, superseded_by, superseded_text
+from dcfm_node.api.problems import DEGRADED
+from dcfm_node.api.requests import StudentRequest
+from dcfm_node.api.students import Fetched, Sampled, StudentFacts, Students
+from dcfm_node.cli.lineage import earlier_text, facts_of, superseded_text, verified
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, OfPeers, OfRun, state_folder
 from dcfm_node.cli.output import answer, size, table
-from dcfm_node.cli.query import DEGRADED
-from dcfm_node.cli.recorded import students_of
+from dcfm_node.cli.recorded import run_of_files, students_of
 from dcfm_node.data.names import normal
 from dcfm_node.errors import ConfigError, Failed, PeerError
 from dcfm_node.words import plain
 
 if TYPE_CHECKING:
+    from dcfm_node.api.verified import Verified
     from dcfm_node.records.manifest import Manifest
-    from dcfm_node.store.card import Earlier
     from dcfm_node.store.student import StudentFolder
     from dcfm_node.swarm.lineage import Lineage
 
@@ -40,41 +41,41 @@ def list_students(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Every student of the run, and which one is released.
+    """List the students of the run, and which one is released.
 
     The daemon may run or not; --run shows an earlier run.
     """
     answer(students_of(config, run, peers), as_json, _students_text)
 
 
-def _students_text(found: dict[str, Any]) -> str:
+def _students_text(found: Students) -> str:
     header = ("student", "round", "term", "leader", "outcome", "size", "endorsed by", "")
     rows = [
         (
-            student["digest"][:12],
-            student["round"],
-            student["term"],
-            student["leader"],
-            student["outcome"],
-            size(student["bytes"]),
-            ", ".join(student["endorsed_by"]) or "-",
+            student.digest[:12],
+            student.round,
+            student.term,
+            student.leader,
+            student.outcome,
+            size(student.bytes),
+            ", ".join(student.endorsed_by) or None,
             _standing(student),
         )
-        for student in found["students"]
+        for student in found.students
     ]
     return table(header, rows) if rows else "no student yet"
 
 
-def _standing(student: dict[str, Any]) -> str:
-    """Whether a student is released, or what it was taken back for."""
-    if student["superseded"]:
-        whys = (f"{silo} {why}" for silo, why in student["superseded"].items())
+def _standing(student: StudentFacts) -> str:
+    """Whether a student is released, or why it is not any more."""
+    if student.superseded:
+        whys = (f"{silo} {why}" for silo, why in student.superseded.items())
         return f"superseded: {'; '.join(whys)}"
-    if student["rejected"]:
-        return f"rejected: {', '.join(student['refused_by'])} refused it"
-    if not student["final"]:
+    if student.rejected:
+        return f"rejected: {', '.join(student.refused_by)} refused it"
+    if not student.final:
         return "interim"
-    return "released" if student["released"] else ""
+    return "released" if student.released else ""
 
 
 @app.command()
@@ -83,24 +84,27 @@ def fetch(
     latest: Annotated[bool, typer.Option("--latest", help="The newest endorsed student.")] = False,
     digest: Annotated[str, typer.Option(help="Another one, by the start of its digest.")] = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Replace whatever student the folder holds.")
+        bool, typer.Option("--force", help="Replace any student that the folder holds.")
     ] = False,
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """Write a student's folder: model, config, model card, lineage.
 
-    With --latest, an earlier student of this run, or of the one it continues, is replaced, whole or
-    not at all. Any other student stays, unless --force is given.
+    --latest replaces an earlier student of this run, or of the one it continues, whole or not at
+    all. Any other student in the folder stays, unless --force is given.
     """
     from dcfm_node.store.card import model_card
     from dcfm_node.store.student import write_student
     from dcfm_node.swarm.lineage import verify as verify_lineage
 
     if latest == bool(digest):
-        raise ConfigError("name one student", where="student fetch", fix="--latest or --digest HEX")
-    told = call(state_folder(config), "student", digest=digest or "latest")
-    lineage, new = bytes.fromhex(told["lineage"]), told["student"]["digest"]
+        raise ConfigError(
+            "no student is named, or two are", where="student fetch", fix="--latest or --digest HEX"
+        )
+    state = state_folder(config)
+    found = call(state, StudentRequest(digest=digest or "latest"))
+    lineage, new = bytes.fromhex(found.lineage), found.student.digest
     try:
         proven = verify_lineage(lineage, bytes.fromhex(new))
     except PeerError as error:
@@ -108,29 +112,31 @@ def fetch(
     manifest = proven.view.manifest
     old = _replaced(out, new, manifest, latest, force)
     card = model_card(manifest, facts_of(proven))
-    write_student(out, model=Path(told["path"]), manifest=manifest, lineage=lineage, card=card)
-    facts = {"schema": "dcfm-node/fetched/1", "folder": str(out), "replaced": old}
-    answer(told["student"] | facts, as_json, _fetched_text)
+    write_student(out, model=state / found.path, manifest=manifest, lineage=lineage, card=card)
+    fetched = Fetched(**dict(found.student), folder=str(out), replaced=old)
+    answer(fetched, as_json, _fetched_text)
 
 
-def _fetched_text(found: dict[str, Any]) -> str:
-    out, new, old = found["folder"], found["digest"], found["replaced"]
-    told = f"wrote {out}: student {new[:12]} of round {found['round']}"
+def _fetched_text(found: Fetched) -> str:
+    out, new, old = found.folder, found.digest, found.replaced
+    text = f"wrote {out}: student {new[:12]} of round {found.round}"
     if old == new:
-        told = f"{out} holds student {new[:12]} already; its lineage is as of now"
+        text = f"{out} holds student {new[:12]} already; its lineage is now up to date"
     elif old is not None:
-        told += f", in place of {old[:12]}"
-    return f"{told}\nnext: dcfm-node student verify {out}"
+        text += f", in place of {old[:12]}"
+    return f"{text}\nnext: dcfm-node student verify {out}"
 
 
 def _replaced(out: Path, new: str, manifest: "Manifest", latest: bool, force: bool) -> str | None:
-    """Digest of the student that lies in a folder and may go, hex; None if none is there.
+    """Digest (hex) of the student that a folder holds and that may be replaced; None if it holds
+    none.
 
     Args:
-        new: digest of the one that is to take its place, hex.
+        new: digest of the student that takes its place, hex.
 
     Raises:
-        Failed: it is not an earlier one of the same run, and nobody said to replace it.
+        Failed: the folder holds a student that is not an earlier one of the same run, without
+            --force.
     """
     from dcfm_node.store.snapshots import describe
     from dcfm_node.store.student import CONFIG, MODEL, read_student, unreadable
@@ -151,7 +157,9 @@ def _replaced(out: Path, new: str, manifest: "Manifest", latest: bool, force: bo
         before = claimed(read_student(out).lineage)
     except PeerError as error:
         fix = "name another folder with --out, or replace it with --force"
-        raise Failed(f"holds a student of no run: {error}", where=str(out), fix=fix) from error
+        raise Failed(
+            f"holds a student whose lineage is unreadable: {error}", where=str(out), fix=fix
+        ) from error
     runs = [run_id(manifest)]
     if manifest.continues is not None:
         runs.append(manifest.continues.run)
@@ -167,92 +175,87 @@ def _replaced(out: Path, new: str, manifest: "Manifest", latest: bool, force: bo
 @app.command()
 def verify(
     folder: Folder,
-    run: Annotated[Path | None, typer.Option(help="The manifest it must be of.")] = None,
-    peers: Annotated[Path | None, typer.Option(help="Everyone's [[peer]] block.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="The run.toml of the run it must come from.")
+    ] = None,
+    peers: Annotated[
+        Path | None, typer.Option(help="The peers.toml that goes with that run.toml.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check offline who made this model, from which experts, and who endorses it.
 
-    Needs no daemon and no network. Without --run and --peers it is consistent in itself, whoever's
-    keys they are; with them its run must be yours. Exits with 1 if anything does not hold, with 3
-    if the student is superseded.
+    This needs no daemon and no network. Without --run and --peers it checks that the folder is
+    consistent, whoever holds the keys; with them, also that the model is from your run. Exits with
+    1 if a check fails, with 3 if the student is superseded.
     """
     from dcfm_node.store.card import model_card
 
     if (run is None) is not (peers is None):
-        raise ConfigError("one without the other", where="--run, --peers", fix="name both files")
+        raise ConfigError("--run and --peers must be given together", where="student verify")
     student, proven = _verified(folder)
-    manifest, facts = proven.view.manifest, facts_of(proven)
-    _require_files(folder, student, proven, model_card(manifest, facts))
+    _require_files(folder, student, proven, model_card(proven.view.manifest, facts_of(proven)))
     if run is not None and peers is not None:
         _require_run(folder, proven.run, run, peers)
-    superseded = superseded_by(proven)
-    document: dict[str, Any] = {
-        "schema": "dcfm-node/verified/1",
-        "verified": True,
-        "of_given_run": run is not None,
-        "run": {"name": manifest.name, "id": proven.run.hex()},
-        **asdict(facts),
-        "superseded": superseded,
-        "unchecked": list(student.others),
-    }
-    text = partial(verified_text, keys=_compared(run, peers), earlier=facts.continues)
-    answer(document, as_json, text)
-    raise typer.Exit(DEGRADED if superseded else 0)
+    found = verified(proven, compared=run is not None, unchecked=student.others)
+    answer(found, as_json, partial(verified_text, keys=_compared(run, peers)))
+    raise typer.Exit(DEGRADED if found.superseded else 0)
 
 
-def verified_text(found: dict[str, Any], *, keys: str, earlier: "Earlier | None") -> str:
-    """What `verify` says to people.
+def verified_text(found: "Verified", *, keys: str) -> str:
+    """A verified student.
 
     Args:
         keys: with whose keys the model's were compared.
-        earlier: the run that its run continues.
     """
     from dcfm_node.store.card import INDIRECT
 
-    teachers = ", ".join(f"{silo} (round {round_})" for silo, round_, _ in found["teachers"])
+    teachers = ", ".join(f"{silo} (round {round_})" for silo, round_, _ in found.teachers)
     lines = [
-        f"verified  model {found['digest']} of round {found['round']}, {found['outcome']}",
-        f"run       {found['run']['name']} {found['run']['id']}",
+        f"verified  model {found.digest} of round {found.round}, {found.outcome}",
+        f"run       {found.run.name} {found.run.id}",
         f"keys      {plain(keys)}",
-        f"leader    elected by a majority in term {found['term']}",
+        f"leader    elected by a majority in term {found.term}",
         f"teachers  {teachers}",
-        f"missing   {', '.join(found['missing']) or 'nobody'}",
-        f"endorsed  {', '.join(found['endorsed_by']) or 'by nobody'}",
-        f"refused   {', '.join(found['refused_by']) or 'by nobody'}",
-        f"withdrawn {', '.join(found['withdrawn']) or 'nobody'}",
+        f"missing   {', '.join(found.missing) or 'nobody'}",
+        f"endorsed  {', '.join(found.endorsed_by) or 'by nobody'}",
+        f"refused   {', '.join(found.refused_by) or 'by nobody'}",
+        f"withdrawn {', '.join(found.withdrawn) or 'nobody'}",
     ]
-    if found["withdrawn"] and any(round_ for _, round_, _ in found["teachers"]):
+    if found.withdrawn and any(round_ for _, round_, _ in found.teachers):
         lines.append(f"          {INDIRECT}")
-    if found["unchecked"]:
-        lines.append(f"beside it {', '.join(found['unchecked'])}: no part of it, not checked")
-    if found["superseded"] is not None:
-        lines.append(superseded_text(found["superseded"]))
-    if earlier is not None:
-        lines.append(earlier_text(earlier))
+    if found.unchecked:
+        lines.append(f"beside it {', '.join(found.unchecked)}: not part of it, not checked")
+    if found.superseded is not None:
+        lines.append(superseded_text(found.superseded))
+    if found.continues is not None:
+        lines.append(earlier_text(found.continues))
     return "\n".join(lines)
 
 
 @app.command()
 def sample(
     folder: Folder,
-    out: Annotated[Path, typer.Option(help="grid.png for images, samples.npz for any data.")],
+    out: Annotated[
+        Path, typer.Option(help="File to write: .png for a grid of images, .npz for any data.")
+    ],
     where: Annotated[
-        list[str] | None, typer.Option(help="attribute=value; again for each attribute.")
+        list[str] | None, typer.Option(help="attribute=value; repeat for each attribute.")
     ] = None,
-    count: Annotated[int, typer.Option("-n", min=1, max=65_536, help="How many.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Names the samples.")] = 0,
+    count: Annotated[int, typer.Option("-n", min=1, max=65_536, help="Number of samples.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Draw samples of a combination. Attributes not named take all their values in turn."""
+    """Draw samples of a combination. Attributes that --where leaves out take all their values in
+    turn."""
     from dcfm_node.cli.drawing import draw
 
     student, proven = _verified(folder)
     manifest = proven.view.manifest
     chosen, counts = _chosen(manifest, where or []), _counts(proven)
     draw(manifest, student.model, chosen, counts=counts, count=count, seed=seed, out=out)
-    document = {"schema": "dcfm-node/sampled/1", "count": count, "out": str(out)}
-    answer(document, as_json, lambda found: f"wrote {count} samples to {found['out']}")
+    sampled = Sampled(count=count, out=str(out))
+    answer(sampled, as_json, lambda found: f"wrote {found.count} samples to {found.out}")
 
 
 def _chosen(manifest: "Manifest", where: list[str]) -> dict[int, int]:
@@ -263,7 +266,9 @@ def _chosen(manifest: "Manifest", where: list[str]) -> dict[int, int]:
         name, equals, value = text.partition("=")
         if not equals or name not in names:
             raise ConfigError(
-                f"{text!r} names no attribute", where="--where", fix=f"one of {', '.join(names)}"
+                f"{text!r} does not name an attribute of the run",
+                where="--where",
+                fix=f"one of {', '.join(names)}",
             )
         index = names.index(name)
         values = manifest.attributes[index].values
@@ -277,8 +282,11 @@ def _chosen(manifest: "Manifest", where: list[str]) -> dict[int, int]:
 
 
 def _verified(folder: Path) -> "tuple[StudentFolder, Lineage]":
-    """A student's folder, and what its lineage proves of its model. No more is read of the model
-    than one that the lineage tells of can have, and config.json must be what the lineage gives."""
+    """A student's folder, and what its lineage proves of its model.
+
+    Of the model no more bytes are read than a student of the lineage can have. config.json must be
+    what the lineage gives.
+    """
     from dcfm_node.store.snapshots import describe
     from dcfm_node.store.student import read_student, unreadable
     from dcfm_node.swarm.lineage import replayed
@@ -287,7 +295,7 @@ def _verified(folder: Path) -> "tuple[StudentFolder, Lineage]":
     try:
         records = replayed(student.lineage)
         if not records.sizes:
-            raise PeerError("no elected node of its run published a student")
+            raise PeerError("it has no student by an elected node")
         least, most = min(records.sizes), max(records.sizes)
         proven = records.of_model(describe(student.model, least=least, most=most).digest)
     except PeerError as error:
@@ -303,8 +311,8 @@ def _verified(folder: Path) -> "tuple[StudentFolder, Lineage]":
 def _require_files(
     folder: Path, student: "StudentFolder", proven: "Lineage", card: str | None
 ) -> None:
-    """Raises Failed: config.json, or where a card is given README.md, is not what the lineage
-    gives."""
+    """Raises Failed: config.json is not what the lineage gives, or, if a card is given, README.md
+    is not that card."""
     from dcfm_node.store.student import differing_files
 
     digest = proven.student.body.snapshot.digest
@@ -312,34 +320,29 @@ def _require_files(
         raise Failed(
             f"{' and '.join(wrong)}: not what the signed lineage gives",
             where=str(folder),
-            fix=f"{_DISTRUST}, which writes all of it anew, also what another version wrote",
+            fix=f"{_DISTRUST}, which writes all of it anew",
         )
 
 
 def _require_run(folder: Path, made_in: bytes, run: Path, peers: Path) -> None:
-    """Raises Failed: the model is of another run than these files make."""
-    from dcfm_node.config.peers import load_peers
-    from dcfm_node.config.run import load_run
-    from dcfm_node.wire.envelope import run_id
-
-    given = run_id(load_run(run, load_peers(peers), None, listed=peers))
-    if given != made_in:
+    """Raises Failed: the model is from another run than these files make."""
+    if (given := run_of_files(run, peers)) != made_in:
         raise Failed(
             f"this model is of run {made_in.hex()[:16]}, and {run} with {peers} makes run"
             f" {given.hex()[:16]}",
             where=str(folder),
-            fix="name the files as they were when it was made, or do not use this model",
+            fix="give the files with which the model was made, or do not use it",
         )
 
 
 def _compared(run: Path | None, peers: Path | None) -> str:
     if run is None:
-        return "not compared with yours; --run and --peers do"
+        return "not compared with yours: give --run and --peers"
     return f"those of {peers}, and the run is that of {run}"
 
 
 def _counts(proven: "Lineage") -> dict[str, dict[tuple[int, ...], int]]:
-    """Label counts of the student's teachers, by silo: what an ensemble is mixed by."""
+    """Label counts of the student's teachers, by silo: the weights of an ensemble."""
     view = proven.view
     authors = [view.expert_entries[entry].author for entry in proven.student.body.teachers]
     weighed = view.weighed(authors)

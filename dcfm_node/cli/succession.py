@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from dcfm_node.api.commands import KeysRotated, NewKeys, RunContinued
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
-from dcfm_node.cli.output import print_json, say
+from dcfm_node.cli.output import answer, say
 from dcfm_node.errors import ConfigError, Failed
+from dcfm_node.words import plain
 
 COMMENT = "# The run that this one goes on from."
 
@@ -29,9 +31,10 @@ def _run() -> None:
 
 @keys.command()
 def rotate(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Make new keys, signed over by the old ones. They count in the next run that continues this.
+    """Make new keys, and sign them with the old ones. They count in the next run that continues
+    this one.
 
-    The old keys move to keys/previous: until then, the node goes on with keys = "keys/previous".
+    The old keys move to keys/previous. Until that run starts, set keys = "keys/previous".
     """
     from zmq.utils import z85
 
@@ -45,17 +48,13 @@ def rotate(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
 
     settings = load_node(config)
     peer = own_peer(settings, rotate_keys(settings.keys, sign_over))
-    if as_json:
-        fields = {"name": peer.name, "sign_key": peer.sign_key.hex(), "link_key": peer.link_key}
-        print_json({"schema": "dcfm-node/keys/1", "peer": fields, "block": peer_block(peer)})
-        return
-    say(
-        f"made new keys in {settings.keys}; the old ones are in {settings.keys / 'previous'}",
-        "next: have every site replace this one's block in peers.toml by the following, and agree"
-        " on a run that continues this one ('dcfm-node run continue')",
-        "",
-        *peer_block(peer).split("\n"),
+    named = NewKeys(name=peer.name, sign_key=peer.sign_key.hex(), link_key=peer.link_key)
+    text = (
+        f"made new keys in {plain(str(settings.keys))}; the old ones are in its folder 'previous'\n"
+        "next: have every site replace this site's block in peers.toml by the following, and agree"
+        f" on a run that continues this one ('dcfm-node run continue')\n\n{peer_block(peer)}"
     )
+    answer(KeysRotated(peer=named, block=peer_block(peer)), as_json, lambda _: text)
 
 
 @run.command("continue")
@@ -63,16 +62,18 @@ def go_on(
     out: Annotated[Path, typer.Argument(metavar="FILE", help="The new run.toml to write.")],
     config: Config = DEFAULT_CONFIG,
     old: Annotated[
-        Path | None, typer.Option("--run", help="The present run.toml; beside node.toml else.")
+        Path | None,
+        typer.Option("--run", help="The present run.toml; default: the one beside node.toml."),
     ] = None,
     replaced: Annotated[
-        list[str] | None, typer.Option(help="A silo that lost its old keys; again for each.")
+        list[str] | None, typer.Option(help="A silo that lost its old keys; repeat for each.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the run.toml of a run that goes on from this node's present one.
+    """Write the run.toml of a run that continues this node's present one.
 
-    Change the roster or the settings in it, and give it to every site; nothing starts from zero.
+    Change the roster or the settings in it, and send it to every site. Training goes on from the
+    present student.
     """
     from dcfm_node.config.node import load_node
     from dcfm_node.config.run import differing
@@ -81,7 +82,7 @@ def go_on(
     from dcfm_node.swarm.verdicts import departed
 
     if out.exists():
-        raise Failed("is there already", where=str(out), fix="name a new file")
+        raise Failed("the file exists already", where=str(out), fix="name a new file")
     archive = open_archive(load_node(config).state)
     student = archive.view.latest() or archive.view.newest_student()
     document = read(old or config.parent / "run.toml", "name the present run's file with --run")
@@ -89,13 +90,13 @@ def go_on(
         raise ConfigError(
             f"is not the file of this node's run: {', '.join(wrong)} differ",
             where=str(document.path),
-            fix="name with --run the file that the node was started with",
+            fix="give with --run the file that the node was started with",
         )
     if not archive.manifest.method.may_continue:
         raise ConfigError(
-            f"a run of {archive.manifest.method.name!r} is not continued",
+            f"a run of {archive.manifest.method.name!r} cannot be continued",
             where=str(document.path),
-            fix="begin a new one",
+            fix="begin a new run",
         )
     lines = [f'run = "{archive.journals.run.hex()}"']
     if student is not None:
@@ -107,30 +108,34 @@ def go_on(
     gone = departed(archive.view)
     for silo, why in gone.items():
         say(*_still_named(silo, why, out), err=True)
-    if as_json:
-        shown = student.body.snapshot.digest.hex() if student is not None else None
-        facts = {"file": str(out), "continues": archive.journals.run.hex(), "student": shown}
-        print_json({"schema": "dcfm-node/continue/1", **facts, "departed": dict(gone)})
-        return
-    say(
-        f"wrote {out}",
-        "next: change its roster and settings, give it to every site with the new peers.toml, stop"
-        " the nodes and",
-        f"  dcfm-node start --peers peers.toml --run {out}",
+    continued = RunContinued(
+        file=str(out),
+        continues=archive.journals.run.hex(),
+        student=student.body.snapshot.digest.hex() if student is not None else None,
+        departed=dict(gone),
+    )
+    answer(continued, as_json, _continued_text)
+
+
+def _continued_text(found: RunContinued) -> str:
+    return (
+        f"wrote {found.file}\n"
+        "next: change its roster and settings, send it to every site with the new peers.toml, stop"
+        " the nodes and run\n"
+        f"  dcfm-node start --peers peers.toml --run {found.file}"
     )
 
 
 def _still_named(silo: str, why: str, out: Path) -> list[str]:
-    """What to do about a silo that left the run, and that the new one's roster has."""
+    """What to do about a silo that left the run and is on the new run's roster."""
     return [
         f"warning: {silo} {why}",
-        "  it is on the new run's roster still, and that run waits for it. Unless it comes back,"
-        " take it",
-        f"  out: of 'roster' in {out}, or where that names none, out of peers.toml",
+        "  it is still on the new run's roster, and that run waits for it. Unless it comes back,",
+        f"  remove it from 'roster' in {out}, or, if that has no roster, from peers.toml",
     ]
 
 
 def _continued(text: str, lines: Sequence[str]) -> str:
-    """A run.toml that ends with [continues] and these lines, in place of what it had of them."""
+    """A run.toml that ends with [continues] and these lines, in place of its own [continues]."""
     before = re.sub(rf"(?ms)^(?:{COMMENT}\n)*^\[continues\]$.*?(?=^\[|\Z)", "", text).rstrip()
     return "\n".join([before, "", COMMENT, "[continues]", *lines, ""])

@@ -13,7 +13,8 @@ import structlog
 
 from dcfm_node import __version__
 from dcfm_node.api.client import SOCKET
-from dcfm_node.api.server import Answer, serve
+from dcfm_node.api.requests import AnyRequest, NotReady
+from dcfm_node.api.server import Reply, serve
 from dcfm_node.daemon.control import Control
 from dcfm_node.daemon.deltas import Deltas, restore
 from dcfm_node.daemon.disk import Disk, Said, open_journals
@@ -196,11 +197,11 @@ class Daemon:
             notify("STOPPING=1")
         log.info("stopped")
 
-    def _answer(self, command: str, arguments: dict[str, Any]) -> Answer | Awaitable[Answer]:
+    def _answer(self, request: AnyRequest) -> Reply | Awaitable[Reply]:
         if self._desk is None:
             name, manifest = self.settings.config.name, self.settings.manifest
-            return {"starting": starting(name, manifest, self.supervisor.doing)}
-        return self._desk.handle(command, arguments)
+            return NotReady(starting=starting(name, manifest, self.supervisor.doing))
+        return self._desk.handle(request)
 
     def _control(self) -> Control:
         return Control(

@@ -1,11 +1,15 @@
-"""What the disk refuses: said in `status`, tried again, and gone on with as soon as it is taken.
-And what it damaged: set aside, and recovered from the peers (SPEC 3.5)."""
+"""Writes that the disk refuses, and files that it damaged.
+
+A refused write is shown by `status` and tried again until the disk takes it. A damaged journal is
+set aside and recovered from the peers (SPEC 3.5).
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
 
+from dcfm_node.api.problems import THIS_NODE, Code, Problem
 from dcfm_node.daemon.troubles import is_the_machines
 from dcfm_node.errors import Failed
 from dcfm_node.store.journals import Damaged, JournalStore, set_aside
@@ -19,8 +23,8 @@ Said = tuple[list[Sealed], list[tuple[Sealed, Sealed]], list[SealedHeartbeat]]
 
 
 def open_journals(path: Path, run: bytes) -> tuple[JournalStore, Said]:
-    """The journals and what they hold of a run. A damaged file is moved aside: the node then knows
-    nothing, and hears from its peers how its own journal ends before it writes a word.
+    """The journals, and what they hold of a run. A damaged file is moved aside: the node then knows
+    nothing, and its peers tell it how its own journal ends before it writes anything.
 
     Raises:
         Failed: the file cannot be used.
@@ -43,8 +47,8 @@ def _load(path: Path, run: bytes) -> tuple[JournalStore, Said]:
 
 
 def write(store: JournalStore, run: bytes, effects: Sequence[Effect]) -> None:
-    """Carry out effects of one kind, all of which must be on the disk before the next; again, if
-    some are there already."""
+    """Carry out effects of one kind. All must be on the disk before the next effect; it does no
+    harm if some are there already."""
     match effects[0]:
         case Persist():
             said = [effect.sealed for effect in effects if isinstance(effect, Persist)]
@@ -64,42 +68,42 @@ def write(store: JournalStore, run: bytes, effects: Sequence[Effect]) -> None:
 
 
 class Disk:
-    """Writes that must not be lost, and what was refused.
+    """Repeats writes that must not be lost, and knows which ones the disk refused.
 
     Args:
-        pause: between two tries.
+        pause: waits between two tries.
     """
 
     def __init__(self, pause: Callable[[], Awaitable[None]]) -> None:
         self._pause = pause
         self._refused: dict[str, str] = {}
         self.waiting = False
-        """The loop stands still until the journals are written."""
+        """Whether the loop waits until the journals are written."""
 
-    def problems(self) -> list[str]:
-        """In words, with what to do."""
+    def problems(self) -> list[Problem]:
+        """What the disk refuses at present."""
         return [
-            f"the disk refuses {what}: {why}; make room, and this node goes on by itself"
+            Code.DISK_FULL.problem(THIS_NODE, f"the disk refuses {what}: {why}")
             for what, why in self._refused.items()
         ]
 
     def refused(self, what: str, why: str) -> None:
-        """Something could not be written; it will be tried again."""
+        """A write failed; it will be tried again."""
         if what not in self._refused:
             log.error("disk_refused", what=what, why=why)
         self._refused[what] = why
 
     def accepted(self, what: str) -> None:
-        """It could be written."""
+        """A write succeeded."""
         if self._refused.pop(what, None) is not None:
             log.info("disk_accepted", what=what)
 
     async def insist(self, what: str, write: Callable[[], None]) -> None:
-        """Write, however long it takes: nothing that depends on it may happen before.
+        """Write, however long it takes. Nothing that depends on the write may happen before it.
 
         Raises:
             Failed: the node is being stopped.
-            Damaged: the file is not what was written: a start sets it aside, and asks the peers.
+            Damaged: the file is not what was written. The next start sets it aside.
         """
         while True:
             try:

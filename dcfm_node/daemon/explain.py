@@ -1,15 +1,24 @@
 """Why this node does what it does, and what it is behind on, in words. Pure."""
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
 
+from dcfm_node.api.problems import THIS_NODE, Code, Problem
 from dcfm_node.swarm.effects import AuditExperts, Distil, Score, Waiting, activity_of
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.rounds import missing_silos
 
 
-def explain(node: Node) -> dict[str, Any]:
-    """The coordinator's own reason, and the silos that it is waiting for."""
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a node does what it does, and the silos that it waits for, in roster order."""
+
+    why: str
+    waiting_on: tuple[str, ...]
+
+
+def explain(node: Node) -> Reason:
+    """The coordinator's own reason."""
     step, recovery = node.step, node.exchange.recovery
     if step is None:
         return _reason(node, "the node is starting")
@@ -33,25 +42,24 @@ def explain(node: Node) -> dict[str, Any]:
     return _reason(node, f"{why}; after it, the run waits for the others' experts", others)
 
 
-def failing(node: Node) -> list[str]:
+def failing(node: Node) -> list[Problem]:
     """What this node's worker fails at, how often in a row and why, until it succeeds."""
     if (found := node.failing) is None:
         return []
     often = f"{found.times} times in a row" if found.times > 1 else "once"
     aside = any(found.hopeless(kind) for kind in (Distil, Score, AuditExperts))
     then = "is set aside" if aside else "is tried again"
-    return [f"its work ({activity_of(found.work)}) failed {often} and {then}: {found.reason}"]
+    what = f"its work ({activity_of(found.work)}) failed {often} and {then}: {found.reason}"
+    return [Code.WORK_FAILED.problem(THIS_NODE, what)]
 
 
-def _reason(node: Node, why: str, on: Iterable[bytes] = ()) -> dict[str, Any]:
-    """`on` in roster order."""
+def _reason(node: Node, why: str, on: Iterable[bytes] = ()) -> Reason:
     waited = set(on)
-    names = [silo.name for silo in node.manifest.roster if silo.key in waited]
-    return {"why": why, "waiting_on": names}
+    return Reason(why, tuple(silo.name for silo in node.manifest.roster if silo.key in waited))
 
 
 def catching_up(node: Node) -> list[str]:
-    """What others are past and this node is not yet, in words; empty where it is abreast."""
+    """What others are past and this node is not yet, in words."""
     view, step, me = node.exchange.view, node.step, node.me
     found = []
     ahead = {key: peer.ahead for key, peer in node.exchange.peers.items() if peer.ahead}

@@ -1,9 +1,26 @@
-"""What a run's records say, as plain data and in names: of a daemon's present run, or of one that
-its state folder keeps. Pure."""
+"""What a run's records say, in names: of a daemon's present run, or of one that a state folder
+keeps. Pure."""
 
 from collections.abc import Callable
-from typing import Any
 
+from dcfm_node.api.document import RunName
+from dcfm_node.api.journal import (
+    AuditMeans,
+    CheckpointMeans,
+    JoinMeans,
+    Journal,
+    JournalEntry,
+    LeaseMeans,
+    Means,
+    NothingMore,
+    OpinionMeans,
+    Published,
+    StudentMeans,
+    VerdictMeans,
+    VoteMeans,
+    Worst,
+)
+from dcfm_node.api.students import ListedStudent, StudentFacts, Students, Teacher
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import (
     Audit,
@@ -25,140 +42,143 @@ from dcfm_node.swarm.verdicts import superseding
 from dcfm_node.swarm.view import View
 
 
-def journal_facts(journals: Journals, view: View, silo: str) -> dict[str, Any]:
-    """Every record a silo signed (schema `dcfm-node/journal/1`): of this node, all that it ever
-    said to anyone.
+def journal_facts(journals: Journals, view: View, silo: str) -> Journal:
+    """Every record that a silo signed, as far as this node has it.
 
     Raises:
-        Failed: there is no such silo in the run.
+        Failed: the run has no such silo.
     """
     keys = {silo.name: silo.key for silo in view.manifest.roster}
     if silo not in keys:
         raise Failed(f"no silo {silo!r} in this run", fix=f"one of {', '.join(keys)}")
-    return {
-        "schema": "dcfm-node/journal/1",
-        "run": _run(journals, view.manifest),
-        "silo": silo,
-        "entries": [
-            {
-                "seq": sealed.entry.seq,
-                "time_ms": sealed.entry.time_ms,
-                "digest": sealed.digest.hex(),
-                "bytes": len(sealed.envelope),
-                "body": plain(sealed.entry.body),
-                "means": meaning(view, sealed.entry.body),
-            }
+    return Journal(
+        run=_run(journals, view.manifest),
+        silo=silo,
+        entries=tuple(
+            JournalEntry(
+                seq=sealed.entry.seq,
+                time_ms=sealed.entry.time_ms,
+                digest=sealed.digest.hex(),
+                bytes=len(sealed.envelope),
+                body=sealed.entry.body,
+                means=meaning(view, sealed.entry.body),
+            )
             for sealed in journals.chains[keys[silo]]
-        ],
-    }
+        ),
+    )
 
 
-def students_facts(journals: Journals, view: View, held: Callable[[bytes], bool]) -> dict[str, Any]:
-    """Every student of the run (schema `dcfm-node/students/1`).
+def students_facts(journals: Journals, view: View, held: Callable[[bytes], bool]) -> Students:
+    """Every student of the run.
 
     Args:
         held: whether a snapshot, by digest, is on this node's disk.
     """
-    students = [student_facts(view, said) for said in view.valid_students()]
-    for student in students:
-        student["held"] = held(bytes.fromhex(student["digest"]))
-    run = _run(journals, view.manifest)
-    return {"schema": "dcfm-node/students/1", "run": run, "students": students}
+    return Students(
+        run=_run(journals, view.manifest),
+        students=tuple(
+            ListedStudent(**dict(student_facts(view, said)), held=held(said.body.snapshot.digest))
+            for said in view.valid_students()
+        ),
+    )
 
 
-def _run(journals: Journals, manifest: Manifest) -> dict[str, str]:
-    return {"name": manifest.name, "id": journals.run.hex()}
+def _run(journals: Journals, manifest: Manifest) -> RunName:
+    return RunName(name=manifest.name, id=journals.run.hex())
 
 
-def student_facts(view: View, said: Said[Student]) -> dict[str, Any]:
+def student_facts(view: View, said: Said[Student]) -> StudentFacts:
     """One student, with its lineage in names."""
     name, body = view.manifest.silo_name, said.body
     experts = [view.expert_entries[digest] for digest in body.teachers]
-    return {
-        "digest": body.snapshot.digest.hex(),
-        "bytes": body.snapshot.size,
-        "round": body.round,
-        "term": body.term,
-        "final": body.final,
-        "outcome": "DEGRADED" if body.missing else "COMPLETE",
-        "missing": [name(key) for key in body.missing],
-        "resumed": body.resumed.hex() if body.resumed is not None else None,
-        "leader": name(said.author),
-        "teachers": [
-            {
-                "silo": name(expert.author),
-                "round": expert.body.round,
-                "digest": expert.body.snapshot.digest.hex(),
-            }
+    return StudentFacts(
+        digest=body.snapshot.digest.hex(),
+        bytes=body.snapshot.size,
+        round=body.round,
+        term=body.term,
+        final=body.final,
+        outcome="DEGRADED" if body.missing else "COMPLETE",
+        missing=tuple(name(key) for key in body.missing),
+        resumed=body.resumed.hex() if body.resumed is not None else None,
+        leader=name(said.author),
+        teachers=tuple(
+            Teacher(
+                silo=name(expert.author),
+                round=expert.body.round,
+                digest=expert.body.snapshot.digest.hex(),
+            )
             for expert in experts
-        ],
-        "endorsed_by": sorted(name(key) for key in view.endorsed.get(said.digest, ())),
-        "refused_by": {
+        ),
+        endorsed_by=tuple(sorted(name(key) for key in view.endorsed.get(said.digest, ()))),
+        refused_by={
             name(key): refusal.body.reason
             for key, refusal in view.refused.get(said.digest, {}).items()
         },
-        "released": view.latest() == said,
-        "rejected": view.rejected(said),
-        "superseded": superseding(view, body),
-        "metrics": dict(sorted(body.metrics.items())),
-    }
+        released=view.latest() == said,
+        rejected=view.rejected(said),
+        superseded=dict(superseding(view, body)),
+        metrics=dict(sorted(body.metrics.items())),
+    )
 
 
-def meaning(view: View, body: Body) -> dict[str, Any]:
-    """What a record says of others, whom it names by keys, digests and indices alone, in names."""
+def meaning(view: View, body: Body) -> Means:
+    """What a record says of others. The record itself has them by key, digest and index alone."""
     name = view.manifest.silo_name
     match body:
         case Join():
-            return {"counts": [(_labels(view.manifest, label), n) for label, n in body.counts]}
+            return JoinMeans(
+                counts=tuple((_labels(view.manifest, label), n) for label, n in body.counts)
+            )
         case Vote():
-            return {"candidate": name(body.candidate)}
+            return VoteMeans(candidate=name(body.candidate))
         case Lease():
             cast = view.ballots.votes.get(body.term, {}).items()
-            return {"voters": sorted(name(key) for key, v in cast if v.digest in body.votes)}
+            voters = sorted(name(key) for key, v in cast if v.digest in body.votes)
+            return LeaseMeans(voters=tuple(voters))
         case Checkpoint():
-            return {"teachers": _teachers(view, body)}
+            return CheckpointMeans(teachers=_teachers(view, body))
         case Student():
-            missing = [name(key) for key in body.missing]
-            return {"teachers": _teachers(view, body), "missing": missing}
+            missing = tuple(name(key) for key in body.missing)
+            return StudentMeans(teachers=_teachers(view, body), missing=missing)
         case Endorse() | Refuse():
-            return {"student": _entry(view, body.student)}
+            return OpinionMeans(student=_published(view, body.student))
         case Verdict():
-            about = _entry(view, body.entry) if body.entry is not None else None
-            return {"subject": name(body.subject), "entry": about}
+            about = _published(view, body.entry) if body.entry is not None else None
+            return VerdictMeans(subject=name(body.subject), entry=about)
         case Audit():
             return _scores(view, body)
         case _:
-            return {}
+            return NothingMore()
 
 
 def _labels(manifest: Manifest, label: tuple[int, ...]) -> dict[str, str]:
-    """A combination in words; another silo's may name values that there are none of."""
+    """Value by attribute of a combination. A hostile silo may give an index past the values."""
     pairs = zip(manifest.attributes, label, strict=False)
     return {a.name: a.values[v] if v < len(a.values) else f"number {v}" for a, v in pairs}
 
 
-def _teachers(view: View, body: Student | Checkpoint) -> list[str]:
+def _teachers(view: View, body: Student | Checkpoint) -> tuple[str, ...]:
     """The silos of a student's teachers, as far as their experts are known here."""
     known = (view.expert_entries.get(digest) for digest in body.teachers)
-    return [view.manifest.silo_name(said.author) for said in known if said is not None]
+    return tuple(view.manifest.silo_name(said.author) for said in known if said is not None)
 
 
-def _entry(view: View, digest: bytes) -> dict[str, Any] | None:
+def _published(view: View, digest: bytes) -> Published | None:
     """The expert or student that an entry published; None where it is not known here."""
     said = view.students.get(digest) or view.expert_entries.get(digest)
     if said is None:
         return None
-    return {
-        "kind": said.body.kind,
-        "round": said.body.round,
-        "term": said.body.term if isinstance(said.body, Student) else None,
-        "silo": view.manifest.silo_name(said.author),
-        "digest": said.body.snapshot.digest.hex(),
-    }
+    return Published(
+        kind=said.body.kind,
+        round=said.body.round,
+        term=said.body.term if isinstance(said.body, Student) else None,
+        silo=view.manifest.silo_name(said.author),
+        digest=said.body.snapshot.digest.hex(),
+    )
 
 
-def _scores(view: View, body: Audit) -> dict[str, Any]:
-    """How a silo found its peers' experts."""
+def _scores(view: View, body: Audit) -> AuditMeans:
+    """How a silo scored its peers' experts."""
     name = view.manifest.silo_name
     authors = {said.digest: said.author for said in view.expert_entries.values()}
     scores = {authors[entry]: given for entry, given in body.scores if entry in authors}
@@ -168,22 +188,12 @@ def _scores(view: View, body: Audit) -> dict[str, Any]:
         for figure, place in given.items()
         if figure in FIGURES
     ]
-    place, silo, figure = max(places, default=(None, None, None))
-    return {
-        "scored": sorted(map(name, scores)),
-        "worst": {"silo": silo, "figure": figure, "place": place} if places else None,
-        "refuses": {name(author): why for author, why in refusals(scores).items()},
-    }
-
-
-def plain(body: Body) -> dict[str, Any]:
-    """A record for JSON: bytes as hex, figures by name, whether read from disk or just made."""
-    return {field: _plain(value) for field, value in body.model_dump().items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in sorted(value.items())}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+    worst = None
+    if places:
+        place, silo, figure = max(places)
+        worst = Worst(silo=silo, figure=figure, place=place)
+    return AuditMeans(
+        scored=tuple(sorted(map(name, scores))),
+        worst=worst,
+        refuses={name(author): why for author, why in refusals(scores).items()},
+    )

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from dcfm_node.api.problems import Code
 from dcfm_node.daemon.aside import Aside
 from dcfm_node.daemon.troubles import Troubles, code_of, is_the_machines
 from dcfm_node.errors import Failed
@@ -66,10 +67,11 @@ class Handling:
                 if (author := self._aside.blame(part)) is not None:
                     name = self._node().manifest.silo_name(author)
                     log.error("set_aside", peer=name, why=code_of(error))
-                    self._troubles.lasts(
+                    what = (
                         f"this node fails ({code_of(error)}) on what {name} wrote, and takes in"
-                        " nothing more of it until it is started again: see the log, and upgrade"
+                        " nothing more of it until it is started again"
                     )
+                    self._troubles.lasts(Code.EVENT_DROPPED.problem(name, what))
                 return  # gossip brings what else was in it
         if not isinstance(event, Received):
             await self._pause()

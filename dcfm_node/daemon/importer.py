@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import structlog
 
+from dcfm_node.api.requests import ImportedBundle
 from dcfm_node.daemon.imports import LastImport, LastImports
 from dcfm_node.errors import Failed, PeerError
 from dcfm_node.net.rate_limits import LinkLimiter
@@ -59,7 +59,7 @@ class BundleImporter:
         """What last came of silos by bundle, by name."""
         return self.imports.by_silo
 
-    async def take_in(self, folder: Path) -> dict[str, Any]:
+    async def take_in(self, folder: Path) -> ImportedBundle:
         """Import a bundle: its entries, then every snapshot of it that this node wants.
 
         Raises:
@@ -69,7 +69,7 @@ class BundleImporter:
         async with self.lock:
             return await self._take_in(folder)
 
-    async def _take_in(self, folder: Path) -> dict[str, Any]:
+    async def _take_in(self, folder: Path) -> ImportedBundle:
         before = self._held()
         try:
             bundle = await asyncio.to_thread(read_bundle, folder, self.node.manifest)
@@ -102,15 +102,14 @@ class BundleImporter:
                 where=str(folder),
                 fix=COPY,
             )
-        return {
-            "schema": "dcfm-node/bundle-import/1",
-            "from": name,
-            "records": len(carried),
-            "new_records": new.total(),
-            "snapshots": present,
-            "new_snapshots": len(taken),
-            "wanted": len(self.node.fetching.keys() - self.snapshots.held()),
-        }
+        return ImportedBundle(
+            author=name,
+            records=len(carried),
+            new_records=new.total(),
+            snapshots=present,
+            new_snapshots=len(taken),
+            wanted=len(self.node.fetching.keys() - self.snapshots.held()),
+        )
 
     async def _entries(self, bundle: CarriedBundle) -> set[bytes]:
         """Digests of the envelopes in it, all of which were offered to the swarm, at the pace at

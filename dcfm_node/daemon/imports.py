@@ -3,7 +3,6 @@ told as one that takes part by hand, and not as absent."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -29,9 +28,6 @@ class LastImport(BaseModel):
     """Of the silo, that were new here."""
     snapshots: int
     """In the bundle, that this node wanted."""
-
-
-NO_IMPORTS: Mapping[str, LastImport] = MappingProxyType({})
 
 
 class _File(BaseModel):

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from contextvars import Context, copy_context
-from dataclasses import asdict
 from functools import partial
 from math import inf
 
 import structlog
 
+from dcfm_node.api.problems import THIS_NODE, Code, Problem
 from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
 from dcfm_node.config.peers import Peer
@@ -18,7 +18,7 @@ from dcfm_node.daemon.disk import Disk
 from dcfm_node.errors import OtherProtocolError, PeerError, UserError
 from dcfm_node.net import bulk, links
 from dcfm_node.net.frames import Buffer
-from dcfm_node.net.peers import Faulted, LinkPeer, Way
+from dcfm_node.net.peers import Crowd, Faulted, LinkPeer, Way
 from dcfm_node.records.entries import Cause, Snapshot
 from dcfm_node.records.messages import Message
 from dcfm_node.swarm.chunks import SnapshotFiles
@@ -156,24 +156,27 @@ class Network:
             for peer, control in self._links.ways().items()
         }
 
-    def crowds(self) -> dict[str, dict[str, float | None]]:
-        """Who is at the ports that nobody knows, by plane."""
-        return {"control": asdict(self._links.crowd()), "bulk": asdict(self._bulk.crowd())}
+    def crowds(self) -> dict[str, Crowd]:
+        """Unknown connections at the ports, by plane."""
+        return {"control": self._links.crowd(), "bulk": self._bulk.crowd()}
 
-    def problems(self) -> list[str]:
-        """What the machine does to the links, in words, with what to do."""
+    def problems(self) -> list[Problem]:
+        """What the machine does to the links."""
         found = [
-            f"the {plane} links met what they should not, {fault.times} times since the start, the"
-            f" last: {fault.reason}; all else goes on. A restart forgets it; please report it"
+            Code.LINK_FAULT.problem(
+                THIS_NODE,
+                f"the {plane} links failed unexpectedly {fault.times} times since the start, the"
+                f" last time: {fault.reason}; all else goes on",
+            )
             for plane, fault in self._faults.items()
         ]
         crowds = (self._links.crowd(), self._bulk.crowd())
         if any(c.starved_ago_s is not None and c.starved_ago_s < STARVED_S for c in crowds):
-            found.append(
+            what = (
                 "connections of strangers took the last of this process's file descriptors; they"
-                " are hung up on, and it goes on by itself. Raise the limit of open files"
-                " (ulimit -n, LimitNOFILE)"
+                " are hung up on, and this node goes on by itself"
             )
+            found.append(Code.DESCRIPTORS_EXHAUSTED.problem(THIS_NODE, what))
         return found
 
     def _to_guest(self, peer: bytes, frames: list[Buffer]) -> None:

@@ -1,65 +1,181 @@
-"""What is wrong with a node's own journal and with students, in words. Pure."""
+"""What is wrong with a run and with this node in it: silos, links, students, coverage. Pure.
 
+What the machine does to the node is said by its own parts: `disk`, `troubles`, `runner`, `network`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from dcfm_node.api.problems import THIS_NODE, THIS_RUN, Code, Problem
+from dcfm_node.api.status import Coverage, SiloStatus
+from dcfm_node.api.students import StudentFacts
 from dcfm_node.daemon.facts import student_facts
+from dcfm_node.net.peers import Failure, Way
+from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.view import View
 
+MAX_VALUES = 8
+"""Values that one problem names."""
+UNLINKED_S = 30.0
+"""One plane may come up this many seconds after the other before that is a problem."""
+BUNDLE_DAYS = 7
+"""A silo that takes part by bundle is absent when no bundle has told of it for so many days."""
 
-def of_own_journal(node: Node) -> list[str]:
-    """Why this node says nothing more, or soon will not."""
-    found = []
-    if node.writer.full:
-        found.append(
-            "this node's journal is full: it says nothing more in this run, save that it withdraws;"
-            " continue the run ('dcfm-node run continue')"
-        )
-    if node.writer.unfit:
-        found.append(f"what this node would say does not fit the run: {node.writer.unfit}")
-    recovery = node.exchange.recovery
-    if node.exchange.usurped:
-        found.append("another node signs with this node's key: this node writes no more")
-    elif recovery.writable and recovery.shown[1] > recovery.epoch:
-        found.append(
-            "another node began with this node's keys after it did: stop one of them, or give it"
-            " keys of its own"
-        )
+
+def run_problems(
+    node: Node, silos: Sequence[SiloStatus], released: StudentFacts | None
+) -> list[Problem]:
+    """Everything of the run that makes the node degraded."""
+    view = node.exchange.view
+    whole = released is not None and released.outcome == "COMPLETE"
+    found = [problem for silo in silos if not silo.withdrawn for problem in _silo(silo, whole)]
+    if len(view.active()) < node.manifest.quorum:
+        what = "so many silos withdrew that the others are not a quorum: nobody can be elected"
+        found.append(Code.QUORUM_LOST.problem(THIS_RUN, what))
+    found += [*_own_journal(node), *_invalid(view), *_rejected(view), *_incomplete(view)]
+    phase = node.step.phase if node.step is not None else None
+    if phase is not None and phase.stage == "done" and released is None:
+        what = "the run ended without a released student"
+        found.append(Code.STUDENT_MISSING.problem(THIS_RUN, what))
     return found
 
 
-def unfounded(view: View) -> list[str]:
-    """Students by elected leaders that break a rule, or seem to as far as is known here, in whose
-    place there is none yet."""
-    return [
-        f"the student of round {student.body.round} by {view.manifest.silo_name(student.author)}"
-        f" does not count: {why}"
-        for student, why in view.unfounded()
-        if view.student(student.body.round) is None
-    ]
+def _silo(silo: SiloStatus, whole: bool) -> Iterator[Problem]:
+    """What is wrong with one silo.
+
+    Args:
+        whole: whether a student of every silo is released.
+    """
+    name = silo.name
+    if silo.forked:
+        what = f"{name} signed two histories; its later records do not count"
+        yield Code.PEER_FORKED.problem(name, what)
+    if silo.quarantined:
+        yield Code.PEER_QUARANTINED.problem(name, f"{name} is in quarantine: {silo.quarantined}")
+    elif silo.condemned:
+        what = f"{name}'s expert of round {silo.expert_round} teaches nobody: refused"
+        yield Code.EXPERT_REFUSED.problem(name, what)
+    for said in silo.verdicts:
+        if said.cause == "score" and whole and not silo.condemned:
+            continue  # It is of a past expert; the student has a good one of every silo.
+        what = f"{name}: {said.cause}, say {', '.join(said.by)}: {said.reason}"
+        yield Code.PEER_ACCUSED.problem(name, what)
+    yield from _absence(silo)
 
 
-def rejected(view: View) -> list[str]:
-    """Whose students so many refused that they were distilled again, or not released; until a later
-    one is better."""
+def _absence(silo: SiloStatus) -> Iterator[Problem]:
+    """Why a silo does not take part as it should."""
+    name = silo.name
+    if silo.trouble:
+        yield Code.PEER_MISMATCH.problem(name, f"{name} {silo.trouble}")
+    elif silo.by_bundle and silo.bundle is not None:
+        if (ago := silo.bundle.ago_s) > BUNDLE_DAYS * 86_400:
+            what = f"{name} was not mentioned in any bundle for {ago / 86_400:.0f} days"
+            yield Code.BUNDLE_OVERDUE.problem(name, what, since_s=ago)
+    elif not silo.live and not silo.quarantined:
+        heard = silo.heard_ago_s
+        when = f"for {heard:.0f} s" if heard is not None else "since this node started"
+        # Where others import its bundles, its records come here, and no sign of life does.
+        written = silo.record_ago_s
+        record = f"; its last record is {written:.0f} s old" if written is not None else ""
+        what = f"{name} was not heard {when}{record}{_undialled(silo)}"
+        yield Code.PEER_SILENT.problem(name, what, since_s=heard)
+    elif silo.late_s is not None:
+        what = (
+            f"{name} answers, but has shown no progress for {silo.late_s:.0f} s, and is waited for"
+        )
+        yield Code.PEER_STALLED.problem(name, what, since_s=silo.late_s)
+
+
+def _undialled(silo: SiloStatus) -> str:
+    """Why its control port cannot be dialled, where no link stands."""
+    control = None if silo.linked else silo.links.get("control")
+    return "".join(f"; {_failure(f)}" for f in control.failures) if control is not None else ""
+
+
+def _failure(failure: Failure) -> str:
+    return f"{failure.times} dials in a row to {failure.address} failed: {failure.reason}"
+
+
+def link_problems(manifest: Manifest, ways: Mapping[bytes, Mapping[str, Way]]) -> Iterator[Problem]:
+    """What is wrong with the links: one plane stands and the other does not, or two nodes use one
+    key."""
+    for silo in manifest.roster:
+        if (planes := ways.get(silo.key)) is None:
+            continue
+        control, bulk = planes["control"], planes["bulk"]
+        if hosts := control.hosts or bulk.hosts:
+            what = f"{silo.name}'s keys are used by two nodes at once, at {' and at '.join(hosts)}"
+            yield Code.KEY_SHARED.problem(silo.name, what)
+        for name, way, other in (("bulk", bulk, control), ("control", control, bulk)):
+            since = min(way.for_s, other.for_s)
+            if not way.via and other.via and since > UNLINKED_S:
+                lost = "no snapshot passes" if name == "bulk" else "no record passes"
+                why = "; ".join(map(_failure, way.failures)) or "it does not dial this node either"
+                what = f"no {name} link to {silo.name} stands, so {lost} directly: {why}"
+                yield Code.LINK_DOWN.problem(silo.name, what, since_s=since)
+
+
+def unseen(covered: Coverage) -> Iterator[Problem]:
+    """Values that nobody holds, once all silos have said what they hold."""
+    if covered.silos_told < covered.silos or not covered.missing_values:
+        return
+    missing = [f"{v.attribute}={v.value}" for v in covered.missing_values]
+    more = f" and {len(missing) - MAX_VALUES} more" if len(missing) > MAX_VALUES else ""
+    values = ", ".join(missing[:MAX_VALUES]) + more
+    what = f"no silo holds {values}: no student learns that"
+    yield Code.VALUE_UNSEEN.problem(THIS_RUN, what)
+
+
+def _own_journal(node: Node) -> Iterator[Problem]:
+    """Why this node writes no more records, or soon will not."""
+    recovery = node.exchange.recovery
+    if node.writer.full:
+        what = "this node's journal is full: it says nothing more in this run but a withdrawal"
+        yield Code.JOURNAL_FULL.problem(THIS_NODE, what)
+    if node.writer.unfit:
+        what = f"a record of this node does not fit the run: {node.writer.unfit}"
+        yield Code.RECORD_REFUSED.problem(THIS_NODE, what)
+    if node.exchange.usurped:
+        what = "another node signs with this node's key: this node writes no more"
+        yield Code.KEY_TAKEN.problem(THIS_NODE, what)
+    elif recovery.writable and recovery.shown[1] > recovery.epoch:
+        what = "another node began with this node's keys after it did"
+        yield Code.KEY_SHARED.problem(THIS_NODE, what)
+
+
+def _invalid(view: View) -> Iterator[Problem]:
+    """Students by elected leaders that break a rule, or seem to as far as is known here, while no
+    student has taken their place."""
+    for student, why in view.unfounded():
+        if view.student(student.body.round) is None:
+            leader = view.manifest.silo_name(student.author)
+            what = f"the student of round {student.body.round} by {leader} does not count: {why}"
+            yield Code.STUDENT_INVALID.problem(leader, what)
+
+
+def _rejected(view: View) -> Iterator[Problem]:
+    """Students that too many silos refused, until a later one is better."""
     good = [s for s in view.counting_students() if view.endorsed_by_quorum(s)]
     newest = max((s.body.round for s in good), default=-1)
-    rejected = (said for said in view.valid_students() if view.rejected(said))
-    students = [student_facts(view, said) for said in rejected if said.body.round > newest]
-    return [
-        f"the student of round {student['round']} that {student['leader']} distilled was refused"
-        f" by {', '.join(student['refused_by'])}; {next(iter(student['refused_by']))} says:"
-        f" {next(iter(student['refused_by'].values()))}"
-        for student in students
-    ]
+    for said in view.valid_students():
+        if view.rejected(said) and said.body.round > newest:
+            student = student_facts(view, said)
+            first, why = next(iter(student.refused_by.items()))
+            what = (
+                f"the student of round {student.round} that {student.leader} distilled was refused"
+                f" by {', '.join(student.refused_by)}; {first} says: {why}"
+            )
+            yield Code.STUDENT_REJECTED.problem(student.leader, what)
 
 
-def lacking(view: View) -> list[str]:
-    """Whom the released student, and the newest, was made without."""
+def _incomplete(view: View) -> Iterator[Problem]:
+    """Which silos the released student lacks, and the newest one."""
     latest, newest = view.latest(), view.newest_student()
-    named = {"the released student": latest, "the newest student": newest}
-    if newest == latest:
-        del named["the newest student"]
-    return [
-        f"{which} lacks: {', '.join(map(view.manifest.silo_name, said.body.missing))}"
-        for which, said in named.items()
-        if said is not None and said.body.missing
-    ]
+    named = {"the released student": latest}
+    if newest != latest:
+        named["the newest student"] = newest
+    for which, said in named.items():
+        if said is not None and said.body.missing:
+            names = ", ".join(map(view.manifest.silo_name, said.body.missing))
+            yield Code.STUDENT_INCOMPLETE.problem(THIS_RUN, f"{which} lacks: {names}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import structlog
 
+from dcfm_node.api.problems import THIS_NODE, Code, Problem
 from dcfm_node.daemon.supervisor import WorkerSupervisor
 from dcfm_node.daemon.work import job_for
 from dcfm_node.errors import Failed
@@ -60,10 +61,10 @@ class JobRunner:
         self.metrics: dict[str, float] = {}
         self._hindrance = ""
 
-    def problems(self) -> list[str]:
+    def problems(self) -> list[Problem]:
         """Why there are no checkpoints. What fails, the swarm knows and counts."""
-        hindered = f"its training goes on without checkpoints: {self._hindrance}"
-        return [hindered] * bool(self._hindrance)
+        what = f"its training goes on without checkpoints: {self._hindrance}"
+        return [Code.CHECKPOINTS_STOPPED.problem(THIS_NODE, what)] * bool(self._hindrance)
 
     def start(self, work: Work, node: Node, data: str) -> None:
         """Begin a piece of work, or resume it from its checkpoint; `data` is the data's digest.

@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 from pydantic import ValidationError
 
+from dcfm_node.api.problems import THIS_NODE, Code, Problem
 from dcfm_node.daemon.worker_log import WorkerLog
 from dcfm_node.errors import Failed, UserError
 from dcfm_node.worker.ending import how_it_ended, kills_for_memory
@@ -96,9 +97,10 @@ class WorkerSupervisor:
         process = self._process
         return process.pid if process is not None and process.returncode is None else None
 
-    def problems(self) -> list[str]:
-        """Why no worker is up, if none is through nobody's wish."""
-        return [f"its training process {self._trouble}"] * bool(self._trouble)
+    def problems(self) -> list[Problem]:
+        """Why no worker is up, if it ended by itself."""
+        what = f"its training process {self._trouble}"
+        return [Code.WORKER_DOWN.problem(THIS_NODE, what)] * bool(self._trouble)
 
     async def start(self) -> Ready:
         """Start the worker and hear that it is fit.

@@ -7,9 +7,11 @@ import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from traceback import format_exception
-from typing import Any
 
 import structlog
+
+from dcfm_node.api.problems import THIS_NODE, Code, Problem
+from dcfm_node.api.status import TroubleFacts
 
 log = structlog.get_logger()
 
@@ -47,7 +49,7 @@ class Troubles:
         self._clock = clock
         self._known: dict[tuple[str, str], Trouble] = {}
         """By what failed and the code: as many as the daemon has words, members and codes."""
-        self._lasting: dict[str, None] = {}
+        self._lasting: dict[str, Problem] = {}
 
     def caught(self, what: str, error: BaseException) -> str:
         """Keep what failed and how; the log has it once, until it is over. Never raises.
@@ -67,32 +69,37 @@ class Troubles:
             self._known[what, code].why += f"; and it could not be logged: {code_of(unsaid)}"
         return why
 
-    def lasts(self, problem: str) -> None:
-        """Something that is so until the node is started again, in words."""
-        self._lasting[problem] = None
+    def lasts(self, problem: Problem) -> None:
+        """Keep a problem that lasts until the node is started again."""
+        self._lasting[problem.sentence] = problem
 
-    def problems(self) -> list[str]:
-        """In words, what fails at present."""
-        return list(self._lasting) + [
-            f"{t.what} failed {t.times} times in the last {self._clock() - t.since:.0f} s:"
-            f" {t.code}: {t.why}"
-            for t in self._present()
-        ]
-
-    def facts(self) -> list[dict[str, Any]]:
-        """The same for JSON; ages in seconds."""
+    def problems(self) -> list[Problem]:
+        """What fails at present."""
         now = self._clock()
-        return [
-            {
-                "what": t.what,
-                "code": t.code,
-                "why": t.why,
-                "times": t.times,
-                "since_s": round(now - t.since, 1),
-                "last_s": round(now - t.last, 1),
-            }
+        return list(self._lasting.values()) + [
+            Code.OPERATION_FAILED.problem(
+                THIS_NODE,
+                f"{t.what} failed {t.times} times in the last {now - t.since:.0f} s:"
+                f" {t.code}: {t.why}",
+                since_s=now - t.since,
+            )
             for t in self._present()
         ]
+
+    def facts(self) -> tuple[TroubleFacts, ...]:
+        """The same for programs; ages in seconds."""
+        now = self._clock()
+        return tuple(
+            TroubleFacts(
+                what=t.what,
+                code=t.code,
+                why=t.why,
+                times=t.times,
+                since_s=round(now - t.since, 1),
+                last_s=round(now - t.last, 1),
+            )
+            for t in self._present()
+        )
 
     def _present(self) -> list[Trouble]:
         now = self._clock()

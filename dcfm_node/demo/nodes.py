@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from dcfm_node.api.client import call
+from dcfm_node.api.document import Document
+from dcfm_node.api.requests import REQUEST, Request
 from dcfm_node.demo.stage import NodeFolder, Stage
 from dcfm_node.errors import Failed, Unreachable
 
@@ -99,10 +101,12 @@ class Nodes:
 
 def ask(node: NodeFolder, command: str, **arguments: Any) -> dict[str, Any] | None:
     """A node's answer, None while its daemon does not answer or cannot."""
+    request: Request[Any] = REQUEST.validate_python({"command": command, **arguments})
     try:
-        return call(node.state, command, timeout_s=10.0, **arguments)
+        found: Document = call(node.state, request, timeout_s=10.0)
     except (Unreachable, Failed):
         return None
+    return found.plain()
 
 
 def tail(path: Path, lines: int = TAIL_LINES) -> list[str]:

@@ -83,7 +83,11 @@ def run_demo(
             wish,
             statuses=statuses,
             student=student["student"],
-            digests={name: digest_of(Path(answer["path"])) for name, answer in held.items()},
+            digests={
+                node.name: digest_of(node.state / held[node.name]["path"])
+                for node in stage.nodes
+                if node.name in held
+            },
             lost=lost,
             events=events,
             accuracy=evaluation.accuracy,

@@ -11,11 +11,12 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from dcfm_node.api.client import SOCKET, call
+from dcfm_node.api.client import SOCKET, Starting, call
+from dcfm_node.api.requests import StatusRequest
 from dcfm_node.config.keys import NodeKeys, create_keys
 from dcfm_node.config.node import load_node
 from dcfm_node.config.peers import own_peer, peer_block
-from dcfm_node.errors import ConfigError, Failed, Starting, Unreachable
+from dcfm_node.errors import ConfigError, Failed, Unreachable
 
 NAMES = ("north", "east", "south", "west", "coast", "valley", "island", "summit")
 DOMAINS = ("digits", "gaussians")
@@ -233,7 +234,7 @@ def _answers(state: Path) -> bool:
     if not (state / SOCKET).exists():
         return False
     try:
-        call(state, "status", timeout_s=5.0)
+        call(state, StatusRequest(), timeout_s=5.0)
     except Starting:
         return True
     except Unreachable:

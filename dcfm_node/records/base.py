@@ -6,9 +6,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Model(BaseModel):
-    """Frozen, refuses unknown fields, converts nothing silently."""
+    """Frozen, refuses unknown fields, converts nothing silently. Bytes are hex in JSON."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        ser_json_bytes="hex",
+        val_json_bytes="hex",
+    )
 
 
 Digest = Annotated[bytes, Field(min_length=32, max_length=32)]

@@ -15,6 +15,7 @@ import zmq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dcfm_node.api.client import call
+from dcfm_node.api.requests import StatusRequest
 from dcfm_node.config.keys import create_keys
 from dcfm_node.config.node import load_node
 from dcfm_node.config.peers import Peer, own_peer, peer_block
@@ -133,7 +134,7 @@ def _until_waiting(folder: Path) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         try:
-            call(folder / "state", "status")
+            call(folder / "state", StatusRequest())
             return
         except Unreachable:
             time.sleep(0.2)
@@ -154,8 +155,8 @@ def _dealer(
 def _until_linked(folder: Path, dealers: "list[zmq.Socket[bytes]]", peers: int) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        silos = call(folder / "state", "status")["silos"]
-        if sum(silo["linked"] for silo in silos if not silo["self"]) == peers:
+        silos = call(folder / "state", StatusRequest()).silos
+        if sum(silo.linked for silo in silos if not silo.own) == peers:
             return
         _keep_alive(dealers, 0.5)
     raise RuntimeError("not every peer was linked in time")
@@ -174,7 +175,7 @@ def _keep_alive(dealers: "list[zmq.Socket[bytes]]", seconds: float) -> None:
 
 def _status(folder: Path) -> tuple[float, float]:
     started = time.perf_counter()
-    call(folder / "state", "status")
+    call(folder / "state", StatusRequest())
     answered = time.perf_counter()
     subprocess.run(
         [*COMMAND, "status", "--config", str(folder / "node.toml")],

@@ -113,8 +113,8 @@ def publishers(sites: list[Site], kind: str) -> Iterator[Site]:
 
 def complaints(site: Site) -> list[str]:
     """What status says of the disk, or of checkpoints that it does not take."""
-    problems = site.ask().get("problems", [])
-    return [why for why in problems if "disk refuses" in why or "cannot be written" in why]
+    codes = [problem["code"] for problem in site.ask().get("problems", [])]
+    return [code for code in codes if code in ("disk-full", "checkpoints-stopped")]
 
 
 def expert_round(site: Site) -> int | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from dcfm_node.api.problems import Code
 from dcfm_node.daemon.facts import student_facts
 from dcfm_node.daemon.status import status
 from dcfm_node.errors import OtherProtocolError, PeerError
@@ -59,7 +60,7 @@ def test_a_run_of_17_hours_dies_of_one_vpn_drop(tmp_path: Path) -> None:
         until(lambda: parted.ask().get("doing", {}).get("done", 0) > 0)
         wires.isolate(parted.name)
         missed = f"{parted.name} was not heard"
-        until(lambda: any(missed in why for why in sites[0].ask().get("problems", [])))
+        until(lambda: any(missed in p["sentence"] for p in sites[0].ask().get("problems", [])))
         wires.heal()
         assert len(set(until(lambda: released(sites)).values())) == 1
         latest = parted.ask()["latest"]
@@ -86,7 +87,7 @@ def test_a_run_quietly_trains_on_5_of_7_sites() -> None:
         assert work.lease == claimed.digest
         said = run.authors[0].say(student_of(work, snapshot("student"), {}, 0))
         facts = student_facts(run.view(), run.view().students[said.digest])
-        assert (facts["outcome"], facts["missing"]) == ("DEGRADED", ["silo-0002", "silo-0005"])
+        assert (facts.outcome, facts.missing) == ("DEGRADED", ("silo-0002", "silo-0005"))
 
 
 def test_a_site_is_healthy_for_three_weeks_and_never_took_part() -> None:
@@ -102,13 +103,13 @@ def test_a_site_is_healthy_for_three_weeks_and_never_took_part() -> None:
         made.handle(Received(idle.key, message), float(second))
         made.handle(Tick(), float(second))
     facts = status(made, 200.0)
-    silo = next(silo for silo in facts["silos"] if silo["name"] == "silo-0001")
-    assert silo["live"]
-    assert (silo["expert_round"], silo["expert_ago_s"]) == (None, None)
-    assert silo["record_ago_s"] == pytest.approx(200.0)
-    assert silo["link_ago_s"] == pytest.approx(5.0)
-    assert facts["health"] == "degraded"
-    assert any("silo-0001 answers, but is waited for" in why for why in facts["problems"])
+    silo = next(silo for silo in facts.silos if silo.name == "silo-0001")
+    assert silo.live
+    assert (silo.expert_round, silo.expert_ago_s) == (None, None)
+    assert silo.record_ago_s == pytest.approx(200.0)
+    assert silo.link_ago_s == pytest.approx(5.0)
+    assert facts.health == "degraded"
+    assert (Code.PEER_STALLED, "silo-0001") in [(p.code, p.subject) for p in facts.problems]
 
 
 def test_the_slow_site_is_declared_dead() -> None:

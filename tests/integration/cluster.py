@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dcfm_node.api.client import call
+from dcfm_node.api.requests import REQUEST
 from dcfm_node.demo.stage import free_addresses
 from dcfm_node.errors import Unreachable
 
@@ -80,7 +81,7 @@ class Site:
     def ask(self, command: str = "status") -> dict[str, Any]:
         """The daemon's answer; an empty one while it does not answer."""
         try:
-            return call(self.state, command)
+            return call(self.state, REQUEST.validate_python({"command": command})).plain()
         except Unreachable:
             return {}
 

@@ -84,7 +84,12 @@ def test_a_site_reached_by_bundles_alone_takes_full_part(tmp_path: Path) -> None
         status = dcfm("status", "-c", north.folder / "node.toml")
         assert (status.returncode, "bundle    south: " in status.stdout) == (0, True)
         assert dcfm("status", "-c", south.folder / "node.toml").returncode == 0
-        until(lambda: "south was not heard" in str(east.ask()["problems"]))
+        until(
+            lambda: (
+                ("peer-silent", "south")
+                in [(problem["code"], problem["subject"]) for problem in east.ask()["problems"]]
+            )
+        )
 
         # A stopped node's bundle, checked by somebody who has run.toml and peers.toml alone.
         assert dcfm("stop", "--grace", 0, "-c", north.folder / "node.toml").returncode == 0

@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
-from dcfm_node.api.client import call
-from dcfm_node.errors import Starting, Unreachable
+from dcfm_node.api.client import Starting, call
+from dcfm_node.api.requests import StatusRequest
+from dcfm_node.errors import Unreachable
 from tests.integration.cluster import Site, cluster, dcfm, dcfm_json, released, until
 
 OLDER = """
@@ -189,7 +190,7 @@ def test_a_silo_that_comes_after_the_release_catches_up(tmp_path: Path) -> None:
 def starting(site: Site) -> bool:
     """Whether a node says that it is not ready yet."""
     try:
-        call(site.state, "status")
+        call(site.state, StatusRequest())
     except Starting:
         return True
     except Unreachable:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dcfm_node.api.client import call
+from dcfm_node.api.requests import StatusRequest
 from dcfm_node.errors import Unreachable
 from tests.integration.cluster import DCFM, ENVIRONMENT, dcfm, until
 from tests.unit.experiment.costs import tiny
@@ -62,7 +63,7 @@ def test_an_interrupted_run_ends_its_nodes(tmp_path: Path) -> None:
 def ask(state: Path) -> dict[str, Any]:
     """A node's status; an empty one while it does not answer."""
     try:
-        return call(state, "status")
+        return call(state, StatusRequest()).plain()
     except (Unreachable, OSError):
         return {}
 

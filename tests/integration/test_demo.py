@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from dcfm_node.api.client import call
+from dcfm_node.api.requests import StatusRequest
 from dcfm_node.demo.run import run_demo
 from dcfm_node.errors import Unreachable
 from dcfm_node.store.snapshots import describe
@@ -75,7 +76,7 @@ def test_there_is_a_picture(report, out):
 def test_nothing_of_it_still_runs(report, out):
     for name in ("east", "north"):
         with pytest.raises(Unreachable):
-            call(out / "nodes" / name / "state", "status", timeout_s=5.0)
+            call(out / "nodes" / name / "state", StatusRequest(), timeout_s=5.0)
 
 
 def test_the_student_s_lineage_holds(report, out):

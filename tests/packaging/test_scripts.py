@@ -39,6 +39,11 @@ def test_vectors_verify():
     run("scripts/make_vectors", "--verify")
 
 
+def test_schemas_verify():
+    """docs/schemas and docs/problems.md are those of the documents of today."""
+    run("scripts/make_schemas", "--verify")
+
+
 def test_the_bench_sets_every_stage_beside_its_floor():
     """Its form, and what counting evaluations gives; times are the machine's."""
     rows = json.loads(run("scripts/bench_training", "--steps", "2", "--json"))["rows"]

@@ -1,10 +1,12 @@
 """The command line in this process, against a daemon that is made up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
+from dcfm_node.api.document import Document
+from dcfm_node.api.requests import AnyRequest, Request
 from dcfm_node.cli.main import main
 
 
@@ -17,11 +19,13 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return ended.value.code
 
 
-def answering(answers: dict[str, Any], asked: list[str]) -> Callable[..., dict[str, Any]]:
-    """In place of `call`: answers by command; `asked` notes the commands."""
+def answering(
+    answers: Mapping[type[Request[Any]], Document], asked: list[str]
+) -> Callable[..., Document]:
+    """In place of `call`: answers by kind of request; `asked` notes the commands."""
 
-    def call(_: object, command: str, **__: object) -> dict[str, Any]:
-        asked.append(command)
-        return dict(answers[command])
+    def call(_: object, request: AnyRequest, **__: object) -> Document:
+        asked.append(request.command)
+        return answers[type(request)]
 
     return call

@@ -1,13 +1,14 @@
 """What `journal` says of each record: what left, in words, on a line of bounded width."""
 
-from dcfm_node.cli.journal import SAYS_WIDTH, said
-from dcfm_node.daemon.facts import meaning, plain
+from dcfm_node.cli import journal
+from dcfm_node.cli.journal import SAYS_WIDTH
+from dcfm_node.daemon.facts import meaning
 from dcfm_node.records.entries import Audit, Body, Delta, Endorse, Refuse, Verdict, Withdraw
 from tests.unit.swarm.builders import Run, expert, join, snapshot, vote
 
 
 def says(run: Run, body: Body) -> str:
-    return said(plain(body), meaning(run.view(), body))
+    return journal.says(body, meaning(run.view(), body))
 
 
 def test_a_join_says_how_many_samples_of_which_combinations() -> None:

@@ -1,12 +1,11 @@
 """What `student verify` and the model card say of a student's own run, and of the one before it."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from dcfm_node.cli.lineage import earlier_text, facts_of
+from dcfm_node.cli.lineage import earlier_text, facts_of, verified
 from dcfm_node.cli.student import verified_text
 from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Withdraw
@@ -66,18 +65,14 @@ def test_who_left_the_earlier_run_is_named_also_where_that_left_no_student() -> 
     """SPEC 9.4."""
     old = left_by_the_third()
     manifest, said = following(old, Continues(run=old.id, student=None))
-    facts = facts_of(proven(manifest, said, bundle(old.manifest, journals(old))))
+    lineage = proven(manifest, said, bundle(old.manifest, journals(old)))
+    facts = facts_of(lineage)
     earlier = facts.continues
     assert earlier is not None and earlier.verified and facts.withdrawn == []
     assert earlier.departed == {"silo-0002": "withdrew: consent | ended"}
     text, card = earlier_text(earlier), model_card(manifest, facts)
-    found = {
-        **asdict(facts),
-        "run": {"name": "toy", "id": "00"},
-        "unchecked": [],
-        "superseded": None,
-    }
-    assert text in verified_text(found, keys="not compared", earlier=earlier)
+    found = verified(lineage, compared=False, unchecked=())
+    assert text in verified_text(found, keys="not compared")
     assert "there, silo-0002 withdrew: consent | ended" in text
     assert f"goes on from run `{old.id.hex()}`" in card
     assert "Of that run: silo-0002 withdrew: consent \\| ended. The experts of later" in card

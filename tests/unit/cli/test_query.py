@@ -6,9 +6,23 @@ from typing import Any
 
 import pytest
 
+from dcfm_node.api.client import Starting
+from dcfm_node.api.document import Document
+from dcfm_node.api.requests import (
+    Request,
+    StatusRequest,
+    Stopping,
+    StopRequest,
+    Withdrawn,
+    WithdrawRequest,
+)
+from dcfm_node.api.status import StartingStatus, Status
 from dcfm_node.cli import query, student
-from dcfm_node.errors import Starting
+from dcfm_node.daemon.status import starting, status
+from dcfm_node.swarm.effects import Leave
 from tests.unit.cli.running import answering, run
+from tests.unit.swarm.builders import Run
+from tests.unit.swarm.test_node import started
 
 
 @pytest.fixture
@@ -18,12 +32,15 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def leaving(withdrawn: bool = False, **answer: object) -> dict[str, Any]:
-    """A daemon's answers to what `withdraw` asks."""
-    silos = [{"self": False, "withdrawn": True}, {"self": True, "withdrawn": withdrawn}]
+def leaving(withdrawn: bool = False) -> dict[type[Request[Any]], Document]:
+    """A daemon's answers to what `withdraw` asks: of silo-0000, which may have left before."""
+    run = Run(3)
+    made = started(run)
+    if withdrawn:
+        made.handle(Leave("moved"), 0.0)
     return {
-        "status": {"node": "east", "run": {"name": "digits"}, "silos": silos},
-        "withdraw": {"withdrawn": True, "already": withdrawn, "reason": "moved", **answer},
+        StatusRequest: status(made, 0.0),
+        WithdrawRequest: Withdrawn(already=withdrawn, reason="moved"),
     }
 
 
@@ -66,7 +83,7 @@ def test_on_a_terminal_withdrawing_is_asked_for(
         monkeypatch.setattr("sys.stdin", keyboard)
         assert run(monkeypatch, "withdraw", "--reason", "moved", "-c", config) == code
     assert ("withdraw" in asked) == (code == 0)
-    assert "east leaves the run digits for good" in capsys.readouterr().err
+    assert "silo-0000 leaves the run simulated for good" in capsys.readouterr().err
 
 
 def test_who_withdrew_is_told_so_and_not_asked(
@@ -102,7 +119,9 @@ def test_a_node_that_does_not_stop_is_a_failure(
     clock = iter(range(0, 10_000, 7))
     monkeypatch.setattr(query.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(query.time, "sleep", lambda _: None)
-    monkeypatch.setattr(query, "call", answering({"stop": {"stopping": True}, "status": {}}, []))
+    monkeypatch.setattr(
+        query, "call", answering(leaving() | {StopRequest: Stopping(grace_s=10.0)}, [])
+    )
     assert run(monkeypatch, "stop", "-c", config, "--json") == 1
     assert json.loads(capsys.readouterr().out)["stopped"] is False
 
@@ -110,11 +129,43 @@ def test_a_node_that_does_not_stop_is_a_failure(
 def test_a_starting_node_is_exit_code_3_of_commands_that_need_more(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: Path
 ) -> None:
-    def call(*_: object, **__: object) -> dict[str, Any]:
-        raise Starting({"doing": {"why": "it reads the private data"}})
+    def call(*_: object, **__: object) -> Document:
+        raise Starting(starting("east", Run(3).manifest, "reads the private data"))
 
     monkeypatch.setattr(student, "call", call)
     asked = ("student", "fetch", "--latest", "--out", config.parent / "student", "-c", config)
     assert run(monkeypatch, *asked, "--json") == 3
     error = json.loads(capsys.readouterr().out)
     assert (error["exit_code"], error["error"][:20]) == (3, "the node is starting")
+
+
+@pytest.mark.parametrize("options", [(), ("--explain",), ("--json",)])
+def test_a_starting_node_has_a_status(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    config: Path,
+    options: tuple[str, ...],
+) -> None:
+    document = starting("east", Run(3).manifest, "reads the private data")
+
+    def call(*_: object, **__: object) -> Document:
+        raise Starting(document)
+
+    monkeypatch.setattr(query, "call", call)
+    assert run(monkeypatch, "status", "-c", config, *options) == 3
+    said = capsys.readouterr().out
+    if "--json" in options:
+        assert StartingStatus.read(said) == document
+    else:
+        assert said == "east  starting: its training process reads the private data\n"
+
+
+def test_a_healthy_node_is_exit_code_0_and_its_json_reads_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: Path
+) -> None:
+    sick = status(started(Run(3)), 0.0)
+    well = sick.model_copy(update={"problems": (), "health": "healthy"})
+    for document, code in ((sick, 3), (well, 0)):
+        monkeypatch.setattr(query, "call", answering({StatusRequest: document}, []))
+        assert run(monkeypatch, "status", "-c", config, "--json") == code
+        assert Status.read(capsys.readouterr().out) == document

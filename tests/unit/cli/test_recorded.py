@@ -60,26 +60,20 @@ def on_disk(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def as_json(document: dict[str, Any]) -> dict[str, Any]:
-    """As a daemon would send it."""
-    same: dict[str, Any] = json.loads(json.dumps(document))
-    return same
-
-
 def test_without_a_daemon_the_files_say_what_it_would(
     ask: Any, node: Path, runs: tuple[Run, Run]
 ) -> None:
     before = on_disk(node.parent / "state")
     kept = find_archive(node.parent / "state")
     assert kept is not None and kept.journals.run == runs[1].id
-    own = as_json(journal_facts(kept.journals, kept.view, "silo-0000"))
+    own = journal_facts(kept.journals, kept.view, "silo-0000").plain()
     assert ask("journal") == own
     assert [entry["body"]["kind"] for entry in own["entries"]] == [
         s.entry.body.kind for s in runs[1].authors[0].journal
     ]
     assert ask("journal", "--silo", "silo-0002")["silo"] == "silo-0002"
     students = ask("student", "list")
-    assert students == as_json(students_facts(kept.journals, kept.view, lambda _: False))
+    assert students == students_facts(kept.journals, kept.view, lambda _: False).plain()
     assert [student["released"] for student in students["students"]] == [True]
     assert on_disk(node.parent / "state") == before, "it was read, and nothing else"
 
@@ -136,7 +130,7 @@ def test_an_earlier_run_is_named_by_its_id_or_by_what_tells_it_from_the_others(
             assert ask("journal", "--run", wish)["run"]["id"] == which.id.hex()
             assert ask("student", "list", "--run", wish)["run"]["id"] == which.id.hex()
     error = ask("journal", "--run", "elsewhere")
-    assert (error["exit_code"], error["error"]) == (2, "no run of this node fit 'elsewhere'")
+    assert (error["exit_code"], error["error"]) == (2, "no run of this node matches 'elsewhere'")
     first, second = (
         error["fix"].index(present.id.hex()[:16]),
         error["fix"].index(earlier.id.hex()[:16]),
@@ -145,7 +139,7 @@ def test_an_earlier_run_is_named_by_its_id_or_by_what_tells_it_from_the_others(
     both = ask("student", "list", "--run", present.manifest.name)
     assert (both["exit_code"], both["error"]) == (
         2,
-        f"2 runs of this node fit {present.manifest.name!r}",
+        f"2 runs of this node match {present.manifest.name!r}",
     )
     assert ask("journal", "--peers", "peers.toml")["exit_code"] == 2
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from dcfm_node.api.verified import Newest, Superseded
 from dcfm_node.cli.lineage import facts_of, superseded_by, superseded_text
 from dcfm_node.cli.student import _replaced
 from dcfm_node.daemon.control import none_released
@@ -68,7 +69,7 @@ def test_a_student_that_cannot_be_read_goes_by_force_alone(tmp_path: Path) -> No
     (tmp_path / "model").write_bytes(b"older")
     out = tmp_path / "student"
     write_student(out, model=tmp_path / "model", manifest=RUN, lineage=b"", card="")
-    with pytest.raises(Failed, match="of no run"):
+    with pytest.raises(Failed, match="lineage is unreadable"):
         _replaced(out, "00", RUN, True, False)
     (out / "model.safetensors").write_bytes(b"")
     with pytest.raises(Failed, match="is empty"):
@@ -94,8 +95,8 @@ def test_a_student_whose_teacher_left_is_superseded_and_the_newest_is_named() ->
     assert facts_of(lineage()).standing == "released"
     run.authors[3].say(Withdraw(reason="consent ended"))
     found = superseded_by(lineage())
-    assert found == {"by": {"silo-0003": "withdrew: consent ended"}, "newest": None}
-    assert "no other student was there" in superseded_text(found)
+    assert found == Superseded(by={"silo-0003": "withdrew: consent ended"}, newest=None)
+    assert "there was no other student" in superseded_text(found)
     untold = none_released(run.view())
     assert "superseded: silo-0003 withdrew: consent ended" in untold.what
     assert f"fetch --digest {first.entry.body.snapshot.digest.hex()[:12]} --out" in untold.fix
@@ -111,15 +112,15 @@ def test_a_student_whose_teacher_left_is_superseded_and_the_newest_is_named() ->
     other = run.authors[1].say(body)
     found = superseded_by(lineage())
     assert found is not None
-    newest = {"digest": body.snapshot.digest.hex(), "round": 0, "released": False}
-    assert found["newest"] == newest
+    newest = Newest(digest=body.snapshot.digest.hex(), round=0, released=False)
+    assert found.newest == newest
     for author in run.authors[:3]:
         author.say(endorse(other))
     found = superseded_by(lineage())
     assert found is not None
     text = superseded_text(found)
     assert "SUPERSEDED: silo-0003 withdrew: consent ended" in text
-    assert f"newest is {newest['digest'][:12]} of round 0, released" in text
+    assert f"newest is {newest.digest[:12]} of round 0, released" in text
 
 
 def test_an_interim_student_that_a_quorum_endorsed_is_not_released() -> None:

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from dcfm_node.api.problems import Problem
+from dcfm_node.api.requests import StatusRequest
+from dcfm_node.api.status import Status
 from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
 from dcfm_node.daemon import daemon as module
@@ -20,6 +23,7 @@ from dcfm_node.daemon.forms import Forms
 from dcfm_node.daemon.imports import LastImports
 from dcfm_node.daemon.limits import Settings
 from dcfm_node.daemon.runner import JobRunner
+from dcfm_node.net.peers import Crowd
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.records.messages import Message
 from dcfm_node.store.snapshots import SnapshotStore
@@ -57,13 +61,13 @@ class Network:
     def traffic(self) -> dict[bytes, tuple[int, int]]:
         return {}
 
-    def problems(self) -> list[str]:
+    def problems(self) -> list[Problem]:
         return []
 
     def ways(self) -> dict[bytes, Any]:
         return {}
 
-    def crowds(self) -> dict[str, Any]:
+    def crowds(self) -> dict[str, Crowd]:
         return {}
 
 
@@ -82,7 +86,7 @@ class Worker:
     def cancel(self) -> None:
         self.cancelled += 1
 
-    def problems(self) -> list[str]:
+    def problems(self) -> list[Problem]:
         return []
 
 
@@ -168,10 +172,11 @@ class Rig:
 
     def look(self) -> None:
         """Keep what `status` says is wrong."""
-        self.told += self.status()["problems"]
+        self.told += map(str, self.status().problems)
 
-    def status(self) -> dict[str, Any]:
-        answer: dict[str, Any] = self.daemon._answer("status", {})  # type: ignore[assignment]
+    def status(self) -> Status:
+        answer = self.daemon._answer(StatusRequest())
+        assert isinstance(answer, Status)
         return answer
 
 

@@ -1,11 +1,14 @@
 """Commands are answered once what they say is on the disk, or with what keeps it from there."""
 
 import asyncio
+from collections.abc import Awaitable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from dcfm_node.api.requests import Stopping, StopRequest, Withdrawn, WithdrawRequest
 from dcfm_node.daemon import control
 from dcfm_node.daemon.control import Control
 from dcfm_node.daemon.disk import Disk
@@ -57,21 +60,24 @@ class Desk:
         bodies = [sealed.entry.body for sealed in self.said]
         return [body.reason for body in bodies if isinstance(body, Withdraw)]
 
-    def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
-        async def answered() -> dict[str, Any]:
-            answer = self.control.handle(command, arguments)
-            return answer if isinstance(answer, dict) else await answer
+    def withdraw(self, reason: str) -> Withdrawn:
+        async def answered() -> Withdrawn:
+            answer = self.control.handle(WithdrawRequest(reason=reason))
+            assert isinstance(answer, Awaitable)
+            found = await answer
+            assert isinstance(found, Withdrawn)
+            return found
 
         return asyncio.run(answered())
 
 
 def test_a_withdrawal_is_answered_once_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(started(RUN), monkeypatch)
-    answer = desk.ask("withdraw", reason="consent ended")
-    assert (answer["withdrawn"], answer["already"]) == (True, False)
+    answer = desk.withdraw("consent ended")
+    assert (answer.withdrawn, answer.already) == (True, False)
     assert desk.reasons == ["consent ended"]
-    again = desk.ask("withdraw", reason="other")
-    assert (again["already"], again["reason"]) == (True, "consent ended")
+    again = desk.withdraw("other")
+    assert (again.already, again.reason) == (True, "consent ended")
     assert desk.reasons == ["consent ended"]
 
 
@@ -81,7 +87,7 @@ def test_a_node_that_may_not_write_yet_has_not_withdrawn(monkeypatch: pytest.Mon
     desk = Desk(made, monkeypatch)
     desk.put(Tick())
     with pytest.raises(Failed, match="has not withdrawn, since its node may not write yet") as told:
-        desk.ask("withdraw", reason="consent ended")
+        desk.withdraw("consent ended")
     assert "2 peers must tell what they hold" in told.value.what
     assert made.unsaid == ()
 
@@ -90,7 +96,7 @@ def test_a_key_that_signs_elsewhere_cannot_withdraw(monkeypatch: pytest.MonkeyPa
     made = started(RUN)
     made.exchange.usurped = True
     with pytest.raises(Failed, match="another node signs with this node's key"):
-        Desk(made, monkeypatch).ask("withdraw", reason="x")
+        Desk(made, monkeypatch).withdraw("x")
 
 
 @pytest.mark.parametrize("before", [False, True])
@@ -104,20 +110,23 @@ def test_what_the_disk_has_not_taken_is_not_said_to_be_done(
     desk.writes = False
     desk.disk.refused("the journals", "No space left on device")
     with pytest.raises(Failed, match="has not withdrawn yet: the disk refuses the journals: No sp"):
-        desk.ask("withdraw", reason="consent ended")
+        desk.withdraw("consent ended")
     desk.writes = True
-    assert desk.ask("withdraw", reason="consent ended")["already"] is True
+    assert desk.withdraw("consent ended").already is True
 
 
-@pytest.mark.parametrize("reason", ["x" * 501, "caf\udce9", None, 7, ["a"], b"x"])
-def test_a_reason_that_no_record_bears_is_refused_by_field(
-    monkeypatch: pytest.MonkeyPatch, reason: object
-) -> None:
+def test_a_reason_that_no_record_bears_is_refused_by_field(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(started(RUN), monkeypatch)
     with pytest.raises(UserError, match="the reason does not fit a record") as told:
-        desk.ask("withdraw", reason=reason)
+        desk.withdraw("x" * 501)
     assert (told.value.exit_code, told.value.where) == (2, "--reason")
     assert desk.reasons == []
+
+
+@pytest.mark.parametrize("reason", [None, 7, ["a"], b"x"])
+def test_a_reason_that_is_not_text_is_no_request(reason: object) -> None:
+    with pytest.raises(ValidationError, match="reason"):
+        WithdrawRequest.model_validate({"reason": reason}, strict=True)
 
 
 @pytest.mark.parametrize("reason", ["x" * 9_999, "caf\udce9", "\ud800", "é" * 500])
@@ -129,10 +138,12 @@ def test_no_reason_ends_the_loop(reason: str) -> None:
 
 
 @pytest.mark.parametrize("grace", [float("nan"), float("inf"), -1.0, 1e9])
-def test_a_grace_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch, grace: float) -> None:
+def test_a_grace_that_never_ends_is_no_request(grace: float) -> None:
+    with pytest.raises(ValidationError, match="grace_s"):
+        StopRequest(grace_s=grace)
+
+
+def test_stopping_is_answered_with_its_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(started(RUN), monkeypatch)
-    with pytest.raises(Failed, match="is no time to wait"):
-        desk.ask("stop", grace_s=grace)
-    assert desk.stopped == []
-    assert desk.ask("stop", grace_s=3)["stopping"] is True
+    assert desk.control.handle(StopRequest(grace_s=3.0)) == Stopping(grace_s=3.0)
     assert desk.stopped == [3.0]

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from dcfm_node.api.problems import Code, Problem
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.store.journals import JournalStore
 from tests.unit.swarm.builders import Run
@@ -18,7 +19,7 @@ def test_a_write_that_the_disk_refuses_is_tried_until_it_is_taken(tmp_path: Path
     rows = [(author.key, seq, sealed.envelope) for seq, sealed in enumerate(said)]
     # What SQLite says when no page can be added is what it says of a full disk.
     store._db.execute("PRAGMA max_page_count = 1")
-    seen: list[list[str]] = []
+    seen: list[list[Problem]] = []
 
     async def pause() -> None:
         assert disk.waiting
@@ -29,7 +30,7 @@ def test_a_write_that_the_disk_refuses_is_tried_until_it_is_taken(tmp_path: Path
 
     disk = Disk(pause)
     asyncio.run(disk.insist("the journals", lambda: store.append_many(RUN.id, rows)))
-    assert len(seen) == 2 and "full" in seen[0][0] and "make room" in seen[0][0]
+    assert len(seen) == 2 and seen[0][0].code is Code.DISK_FULL and "full" in seen[0][0].sentence
     assert not disk.waiting and disk.problems() == []
     assert store.load(RUN.id)[0] == said
 
@@ -41,10 +42,9 @@ def test_what_else_the_disk_refuses_is_said_until_it_is_taken() -> None:
     disk = Disk(never)
     disk.refused("snapshots", "No space left on device")
     disk.refused("snapshots", "No space left on device")
-    assert disk.problems() == [
-        "the disk refuses snapshots: No space left on device; make room, and this node goes on by"
-        " itself"
-    ]
+    (problem,) = disk.problems()
+    assert problem.sentence == "the disk refuses snapshots: No space left on device"
+    assert "make room" in problem.fix
     disk.accepted("snapshots")
     disk.accepted("snapshots")
     assert disk.problems() == []

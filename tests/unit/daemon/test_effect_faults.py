@@ -175,4 +175,4 @@ def test_a_failing_effect_ends_nothing_loses_nothing_and_is_told(
     assert faulty.calls > 0
     assert bool(said) == (faulty.calls >= first), rig.told
     assert found == unharmed
-    assert rig.status()["troubles"] == []
+    assert rig.status().troubles == ()

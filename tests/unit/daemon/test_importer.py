@@ -6,10 +6,10 @@ import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from dcfm_node.api.requests import ImportedBundle
 from dcfm_node.daemon.importer import PAUSE_S, BundleImporter
 from dcfm_node.daemon.imports import LastImports
 from dcfm_node.errors import Failed
@@ -52,19 +52,19 @@ def test_counts_are_the_exporters_and_what_was_new_is_told_beside(tmp_path: Path
     (folder / "snapshots" / ".DS_Store").write_text("what a file manager leaves on a stick")
     importer = importer_of(run, tmp_path / "state")
 
-    def take_in() -> dict[str, Any]:
+    def take_in() -> ImportedBundle:
         return asyncio.run(importer.take_in(folder))
 
     first = take_in()
-    assert (first["from"], first["records"], first["snapshots"]) == ("silo-0001", 2, 1)
-    assert (first["new_records"], first["new_snapshots"], first["wanted"]) == (2, 1, 0)
+    assert (first.author, first.records, first.snapshots) == ("silo-0001", 2, 1)
+    assert (first.new_records, first.new_snapshots, first.wanted) == (2, 1, 0)
     told = {name: (c.bundle_of, c.records, c.snapshots) for name, c in importer.carried.items()}
     assert told == {"silo-0000": ("silo-0001", 2, 1), "silo-0001": ("silo-0001", 0, 1)}
 
     before = dict(importer.carried)
     again = take_in()
-    assert (again["records"], again["snapshots"]) == (2, 1)
-    assert (again["new_records"], again["new_snapshots"]) == (0, 0)
+    assert (again.records, again.snapshots) == (2, 1)
+    assert (again.new_records, again.new_snapshots) == (0, 0)
     assert importer.carried == before, "an old copy is no sign of life"
 
 

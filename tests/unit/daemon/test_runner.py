@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dcfm_node.api.problems import Code
 from dcfm_node.daemon.explain import failing
 from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.store.snapshots import SnapshotStore
@@ -63,9 +64,11 @@ def test_a_job_that_fails_is_counted_and_told_with_its_cause_until_work_succeeds
     for times in range(1, 14):
         table.fail(LOCAL, "IndexError: 1000\n  fix: see the labels")
         often = f"{times} times in a row" if times > 1 else "once"
-        assert failing(table.node) == [
+        (problem,) = failing(table.node)
+        assert problem.code is Code.WORK_FAILED
+        assert problem.sentence == (
             f"its work (local) failed {often} and is tried again: IndexError: 1000; see the labels"
-        ]
+        )
     table.node.work = LOCAL
     table.node.handle(Worked(LOCAL, snapshot("mine"), {}), 0.0)
     assert failing(table.node) == []
@@ -76,7 +79,9 @@ def test_work_that_nobody_waits_for_any_more_is_said_to_be_set_aside(table: Tabl
         table.runner.start(DISTIL, table.node, "")
         table.node.handle(table.events.pop(), 0.0)
     (said,) = failing(table.node)
-    assert said.startswith("its work (distil) failed 5 times in a row and is set aside: it cannot")
+    assert said.sentence.startswith(
+        "its work (distil) failed 5 times in a row and is set aside: it cannot"
+    )
 
 
 def test_a_teacher_without_a_join_fails_its_job_and_not_the_node(table: Table) -> None:

@@ -1,13 +1,14 @@
 """What status says of silos that are away, and of what is waited for."""
 
-from dataclasses import asdict
 from typing import Any
 
 import pytest
 
-from dcfm_node.cli.query import _status_text
+from dcfm_node.api.problems import THIS_NODE, Code, exit_code
+from dcfm_node.api.status import Machine, Status, Stranger
+from dcfm_node.cli.shown import status_text
 from dcfm_node.daemon.imports import LastImport
-from dcfm_node.daemon.status import status
+from dcfm_node.daemon.status import Surroundings, status
 from dcfm_node.net.peers import Crowd, Failure, Way
 from dcfm_node.records.entries import Verdict, Withdraw
 from dcfm_node.records.messages import Entries
@@ -17,21 +18,21 @@ from tests.unit.swarm.builders import Run, endorse, lease, snapshot, vote
 from tests.unit.swarm.test_node import empty, node, started, told
 
 DAY_S = 86_400.0
-SHELL: dict[str, Any] = {
-    "bytes_sent": 0,
-    "bytes_received": 0,
-    "uptime_s": 0.0,
-    "worker": {"device": "cpu"},
-    "pending": [],
-    "pending_more": False,
-    "unknown": {},
-}
 
 
-def explained(made: Node, now: float, **settings: Any) -> list[str]:
+def explained(made: Node, now: float, **around: Any) -> list[str]:
     """The end of `status --explain`."""
-    lines = _status_text(status(made, now, **settings) | SHELL, explain=True).splitlines()
+    lines = status_text(status(made, now, Surroundings(**around)), explain=True).splitlines()
     return lines[next(n for n, line in enumerate(lines) if line.startswith("why ")) :]
+
+
+def shown(found: Status) -> str:
+    return status_text(found, explain=False)
+
+
+def named(found: Status) -> list[tuple[Code, str]]:
+    """Codes and subjects of the problems."""
+    return [(problem.code, problem.subject) for problem in found.problems]
 
 
 def heartbeat(made: Node, run: Run, peer: int, now: float) -> None:
@@ -120,9 +121,10 @@ def test_a_silo_that_comes_by_bundle_takes_part_until_none_came_for_a_week(
     done_by_the_second(made, run)
     heartbeat(made, run, 1, now)
     came = carried(now, age_s) if age_s is not None else {}
-    document = status(made, now, carried=came)
-    assert (document["health"], bool(document["problems"])) == (health, health == "degraded")
-    text = _status_text(document | SHELL, explain=False)
+    document = status(made, now, Surroundings(carried=came))
+    assert (document.health, bool(document.problems)) == (health, health == "degraded")
+    assert exit_code(document.problems) == (3 if health == "degraded" else 0)
+    text = shown(document)
     if age_s == 3 * 3_600.0:
         assert (
             "bundle    silo-0002: 3 h ago, 12 new records of it in that of silo-0002,"
@@ -133,7 +135,9 @@ def test_a_silo_that_comes_by_bundle_takes_part_until_none_came_for_a_week(
             "waits for silo-0002: comes by bundle, the last one 3 h ago"
         )
     elif age_s is not None:
-        assert document["problems"] == ["silo-0002 was told of by no bundle for 8 days"]
+        (problem,) = document.problems
+        assert (problem.code, problem.since_s) == (Code.BUNDLE_OVERDUE, age_s)
+        assert problem.sentence == "silo-0002 was not mentioned in any bundle for 8 days"
 
 
 def test_a_bundle_does_not_excuse_a_silo_that_was_heard_since() -> None:
@@ -143,23 +147,26 @@ def test_a_bundle_does_not_excuse_a_silo_that_was_heard_since() -> None:
     heartbeat(made, run, 1, now)
     heartbeat(made, run, 2, now - 600.0)
     made.handle(LinkDown(run.keys[2]), now - 500.0)
-    document = status(made, now, carried=carried(now, 3_600.0))
-    assert document["problems"] == ["silo-0002 was not heard for 600 s"]
-    document = status(made, now, carried=carried(now, 60.0))
-    assert document["health"] == "healthy"
+    document = status(made, now, Surroundings(carried=carried(now, 3_600.0)))
+    (problem,) = document.problems
+    assert (problem.code, problem.subject) == (Code.PEER_SILENT, "silo-0002")
+    assert (problem.sentence, problem.since_s) == ("silo-0002 was not heard for 600 s", 600.0)
+    document = status(made, now, Surroundings(carried=carried(now, 60.0)))
+    assert document.health == "healthy"
 
 
 def test_unknown_keys_that_knocked_are_one_line() -> None:
     run = Run(3)
-    facts = status(started(run), 0.0) | SHELL
-    assert "knocks" not in _status_text(facts, explain=False)
-    knocks = [{"link_key": f"key {n}", "address": f"192.0.2.{n}", "reason": ""} for n in (1, 2)]
+    made = started(run)
+    assert "knocks" not in shown(status(made, 0.0))
+    knocks = tuple(Stranger(link_key=f"key {n}", address=f"192.0.2.{n}", reason="") for n in (1, 2))
     for pending, more, words in (
         (knocks[:1], False, "1 key that peers.toml lacks, the last from 192.0.2.1:"),
         (knocks, False, "2 keys that peers.toml lacks, the last from 192.0.2.2:"),
         (knocks, True, "2 keys or more that peers.toml lacks, the last from 192.0.2.2:"),
     ):
-        text = _status_text(facts | {"pending": pending, "pending_more": more}, explain=False)
+        machine = Machine(pending=pending, pending_more=more)
+        text = shown(status(made, 0.0, Surroundings(machine=machine)))
         assert f"knocks    {words} 'dcfm-node peers' shows them" in text.splitlines()
 
 
@@ -170,7 +177,7 @@ def test_who_is_not_heard_is_told_with_the_age_of_its_last_record() -> None:
     run.authors[2].join()
     hear(made, run, run.keys[2])
     told_so = "silo-0002 was not heard since this node started; its last record is 1000 s old"
-    assert told_so in status(made, now)["problems"]
+    assert told_so in [problem.sentence for problem in status(made, now).problems]
 
 
 def test_coverage_is_that_of_the_silos_that_take_part_once_all_said_what_they_hold() -> None:
@@ -178,18 +185,17 @@ def test_coverage_is_that_of_the_silos_that_take_part_once_all_said_what_they_ho
     made = started(run)
     for number, author in enumerate(run.authors[1:], 1):
         author.join(counts=(((0, number - 1), 3),))
-    text = _status_text(status(made, 0.0) | SHELL, explain=False)
-    assert "by the 1 of 3 silos that said so far what they hold" in text
+    assert "by the 1 of 3 silos that have said what they hold" in shown(status(made, 0.0))
     assert not unseen(made), "others may hold it"
     for author in run.authors[1:]:
         hear(made, run, author.key)
-    whole = status(made, 0.0)["coverage"]
-    assert (whole["silos"], whole["silos_told"]) == (3, 3)
-    assert whole["missing_values"] and unseen(made)
+    whole = status(made, 0.0).coverage
+    assert (whole.silos, whole.silos_told) == (3, 3)
+    assert whole.missing_values and unseen(made)
     run.authors[2].say(Withdraw(reason="moving"))
     hear(made, run, run.keys[2])
-    left = status(made, 0.0)["coverage"]
-    assert (left["silos"], left["observed"]) == (2, whole["observed"] - 1)
+    left = status(made, 0.0).coverage
+    assert (left.silos, left.observed) == (2, whole.observed - 1)
 
 
 def test_a_superseded_student_is_said_to_be() -> None:
@@ -201,10 +207,10 @@ def test_a_superseded_student_is_said_to_be() -> None:
     run.authors[1].say(run.student(claimed))
     for key in run.keys[1:]:
         hear(made, run, key)
-    assert "none is released yet" in _status_text(status(made, 0.0) | SHELL, explain=False)
+    assert "none is released yet" in shown(status(made, 0.0))
     run.authors[2].say(Withdraw(reason="moving"))
     hear(made, run, run.keys[2])
-    text = _status_text(status(made, 0.0) | SHELL, explain=False)
+    text = shown(status(made, 0.0))
     assert "the last is superseded" in text and "silo-0002 withdrew: moving" in text
 
 
@@ -220,7 +226,7 @@ def test_what_was_thought_of_a_past_expert_is_no_problem_once_the_student_has_a_
     def doubts() -> list[str]:
         for key in run.keys[1:]:
             hear(made, run, key)
-        return [p for p in status(made, 0.0)["problems"] if "noise" in p]
+        return [p.sentence for p in status(made, 0.0).problems if "noise" in p.sentence]
 
     train(Train("local", 0))
     bad = run.view().experts[run.keys[2]][0]
@@ -237,9 +243,9 @@ def test_what_was_thought_of_a_past_expert_is_no_problem_once_the_student_has_a_
     assert not doubts()
 
 
-def unseen(made: Node) -> list[str]:
-    """Problems that tell of values which nobody holds."""
-    return [p for p in status(made, 0.0)["problems"] if p.startswith("no silo holds ")]
+def unseen(made: Node) -> bool:
+    """Whether status says that nobody holds some value."""
+    return Code.VALUE_UNSEEN in [problem.code for problem in status(made, 0.0).problems]
 
 
 def hear(made: Node, run: Run, author: bytes) -> None:
@@ -290,9 +296,10 @@ def test_who_is_linked_on_one_plane_alone_is_a_problem(
     bulk: dict[str, Any], problem: str, shown: str
 ) -> None:
     run = Run(3)
-    document = status(alive(run), 0.0, ways=ways(run, **bulk)) | SHELL
-    assert document["problems"] == [problem] * bool(problem)
-    lines = _status_text(document, explain=True).splitlines()
+    document = status(alive(run), 0.0, Surroundings(ways=ways(run, **bulk)))
+    assert [p.sentence for p in document.problems] == [problem] * bool(problem)
+    assert all(p.code is Code.LINK_DOWN for p in document.problems)
+    lines = status_text(document, explain=True).splitlines()
     row = next(line for line in lines if line.startswith("silo-0001"))
     assert f"  {shown}  " in row
     dials = [line for line in lines if line.startswith("dials ")]
@@ -308,29 +315,30 @@ def test_why_a_silo_that_is_not_heard_cannot_be_dialled_is_told() -> None:
     down = {"control": Way("", 9.0, (Failure("tcp://east:7400", 3, "no such name"),))}
     linked = ways(run, via="", for_s=9.0)
     linked[run.keys[1]] |= down
-    (problem,) = status(made, 0.0, ways=linked)["problems"]
-    assert problem.endswith("; 3 dials in a row to tcp://east:7400 failed: no such name")
+    (problem,) = status(made, 0.0, Surroundings(ways=linked)).problems
+    assert problem.sentence.endswith("; 3 dials in a row to tcp://east:7400 failed: no such name")
 
 
 def test_a_key_that_two_nodes_use_is_named_by_peers_and_by_itself() -> None:
     run = Run(3)
     made, linked = alive(run), ways(run, via="own")
     linked[run.keys[1]]["control"] = Way("own", 99.0, hosts=("192.0.2.1", "192.0.2.2"))
-    (problem,) = status(made, 0.0, ways=linked)["problems"]
-    assert (
-        "silo-0001's keys are used by two nodes at once, at 192.0.2.1 and at 192.0.2.2" in problem
-    )
+    (problem,) = status(made, 0.0, Surroundings(ways=linked)).problems
+    assert (problem.code, problem.subject) == (Code.KEY_SHARED, "silo-0001")
+    assert "at 192.0.2.1 and at 192.0.2.2" in problem.sentence
     made.exchange.recovery.show(run.authors[0].heartbeat(10**6, epoch=10**6).heartbeat)
-    (problem,) = status(made, 0.0)["problems"]
-    assert "began with this node's keys after it did" in problem
+    assert named(status(made, 0.0)) == [(Code.KEY_SHARED, THIS_NODE)]
 
 
 def test_strangers_that_were_hung_up_on_are_one_line() -> None:
     run = Run(3)
-    facts = status(started(run), 0.0) | SHELL
-    quiet = asdict(Crowd(waiting=2))
-    busy = asdict(Crowd(waiting=5, hung_up=900, hung_up_ago_s=3.0))
-    assert "strangers" not in _status_text(facts | {"unknown": {"bulk": quiet}}, explain=False)
-    text = _status_text(facts | {"unknown": {"bulk": busy, "control": quiet}}, explain=False)
+    made, quiet = started(run), Crowd(waiting=2)
+    busy = Crowd(waiting=5, hung_up=900, hung_up_ago_s=3.0)
+
+    def crowded(**unknown: Crowd) -> str:
+        return shown(status(made, 0.0, Surroundings(machine=Machine(unknown=unknown))))
+
+    assert "strangers" not in crowded(bulk=quiet)
+    text = crowded(bulk=busy, control=quiet)
     (line,) = [line for line in text.splitlines() if line.startswith("strangers")]
     assert line.startswith("strangers 5 connections do not say whose they are; 900 ")

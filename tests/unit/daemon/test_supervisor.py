@@ -45,7 +45,7 @@ class Stage:
 
     @property
     def problem(self) -> str:
-        return "; ".join(self.supervisor.problems())
+        return "; ".join(problem.sentence for problem in self.supervisor.problems())
 
     async def until(self, what: Callable[[], object]) -> None:
         async with asyncio.timeout(30):

@@ -42,7 +42,7 @@ def test_a_callback_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.Monke
 
     with rigged(tmp_path, monkeypatch) as rig:
         asyncio.run(story())
-        assert "ZeroDivisionError" in rig.status()["problems"][0]
+        assert "ZeroDivisionError" in rig.status().problems[0].sentence
 
 
 def test_without_transfers_it_ends_as_a_failure(

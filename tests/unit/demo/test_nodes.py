@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dcfm_node.api.requests import Stopping
 from dcfm_node.demo import nodes
 from dcfm_node.demo.stage import NodeFolder, Stage
 from dcfm_node.errors import Failed
@@ -88,10 +89,10 @@ def test_a_killed_minority_is_lost_and_named_a_killed_majority_ends_the_demo(sta
 
 
 def test_only_answers_count(stage, started, monkeypatch):
-    def call(state, command, timeout_s):
+    def call(state, request, timeout_s):
         if state.parent.name == "east":
             raise Failed("not yet")
-        return {"node": state.parent.name, "command": command}
+        return Stopping(grace_s=1.0)
 
     monkeypatch.setattr(nodes, "call", call)
     with nodes.Nodes(stage) as running:

@@ -1,0 +1,149 @@
+"""What commands print that ask no daemon: nodes, keys, runs, bundles, proofs, and errors."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from dcfm_node.api.document import Document, Model, RunName
+
+
+class Error(Document):
+    """A command failed."""
+
+    schema_: Literal["dcfm-node/error/1"] = Field("dcfm-node/error/1", alias="schema")
+    error: str
+    where: str
+    """File, line, field or peer; empty where there is none."""
+    fix: str
+    exit_code: int
+
+
+class Version(Document):
+    """`version`."""
+
+    schema_: Literal["dcfm-node/version/1"] = Field("dcfm-node/version/1", alias="schema")
+    version: str
+
+
+class NodeMade(Document):
+    """`init`."""
+
+    schema_: Literal["dcfm-node/init/1"] = Field("dcfm-node/init/1", alias="schema")
+    folder: str
+    config: str
+
+
+class PeerBlock(Model):
+    """The [[peer]] block that the other sites add to their peers.toml."""
+
+    name: str
+    sign_key: str
+    """Ed25519 public key, hex."""
+    link_key: str
+    """Curve25519 public key, Z85."""
+    control: str | None
+    bulk: str | None
+    handover: str | None
+    """The old key's signature of the new one, hex."""
+
+
+class NodeId(Document):
+    """`id`."""
+
+    schema_: Literal["dcfm-node/id/1"] = Field("dcfm-node/id/1", alias="schema")
+    peer: PeerBlock
+
+
+class DemoPrepared(Document):
+    """`demo --prepare`."""
+
+    schema_: Literal["dcfm-node/prepared/1"] = Field("dcfm-node/prepared/1", alias="schema")
+    out: str
+    start: tuple[str, ...]
+    """One command for each node."""
+
+
+class NewKeys(Model):
+    """A node's new public keys."""
+
+    name: str
+    sign_key: str
+    """Ed25519, hex."""
+    link_key: str
+    """Curve25519, Z85."""
+
+
+class KeysRotated(Document):
+    """`keys rotate`."""
+
+    schema_: Literal["dcfm-node/keys/1"] = Field("dcfm-node/keys/1", alias="schema")
+    peer: NewKeys
+    block: str
+    """The whole [[peer]] block, as text."""
+
+
+class RunContinued(Document):
+    """`run continue`."""
+
+    schema_: Literal["dcfm-node/continue/1"] = Field("dcfm-node/continue/1", alias="schema")
+    file: str
+    continues: str
+    """Id of the present run, hex."""
+    student: str | None
+    """Digest of the student that the new run starts from."""
+    departed: dict[str, str]
+    """By silo that left the present run: why."""
+
+
+class ProofWritten(Document):
+    """`proof write`."""
+
+    schema_: Literal["dcfm-node/proof/1"] = Field("dcfm-node/proof/1", alias="schema")
+    silo: str
+    file: str
+
+
+class Proven(Document):
+    """`proof verify`: a silo signed two entries under one number."""
+
+    schema_: Literal["dcfm-node/proven/1"] = Field("dcfm-node/proven/1", alias="schema")
+    proven: Literal[True] = True
+    silo: str
+    id: str
+    run: RunName
+    epoch: int
+    seq: int
+    entries: tuple[str, str]
+    """Digests, hex."""
+    kinds: tuple[str, str]
+
+
+class BundleExported(Document):
+    """`bundle export`."""
+
+    schema_: Literal["dcfm-node/bundle-export/1"] = Field(
+        "dcfm-node/bundle-export/1", alias="schema"
+    )
+    run: str
+    folder: str
+    records: int
+    snapshots: int
+    bytes: int
+
+
+class BundleVerified(Document):
+    """`bundle verify`."""
+
+    schema_: Literal["dcfm-node/bundle-verified/1"] = Field(
+        "dcfm-node/bundle-verified/1", alias="schema"
+    )
+    verified: Literal[True] = True
+    run: RunName
+    author: str
+    records: dict[str, int]
+    """By silo."""
+    continuing: int
+    """Records that continue what the receiver holds."""
+    snapshots: int
+    forked: tuple[str, ...]
+    """Silos that signed two histories."""

@@ -1,0 +1,49 @@
+"""What every document shares: frozen, named and versioned by its `schema`, written as JSON.
+
+A document is what a command prints with `--json`, what the daemon answers on its control socket, or
+what a command writes into a file. Their JSON Schemas are in `docs/schemas/`.
+"""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Model(BaseModel):
+    """A part of a document. Bytes are hex in JSON; what we write has no unknown field."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_by_name=True,
+        serialize_by_alias=True,
+        ser_json_bytes="hex",
+        val_json_bytes="hex",
+        json_schema_serialization_defaults_required=True,
+    )
+
+
+class Document(Model):
+    """A whole document. Each kind has a field `schema_`, "dcfm-node/NAME/VERSION" in JSON."""
+
+    @classmethod
+    def read(cls, data: bytes | str) -> Self:
+        """A document from JSON. Fields that this version does not know are left out.
+
+        Raises:
+            ValidationError: the JSON is not such a document.
+        """
+        return cls.model_validate_json(data, extra="ignore")
+
+    def plain(self) -> dict[str, Any]:
+        """The document as JSON has it, in plain values."""
+        return self.model_dump(mode="json")
+
+
+class RunName(Model):
+    """A run."""
+
+    name: str
+    """From run.toml."""
+    id: str
+    """SHA-256 of the manifest, hex."""

@@ -1,0 +1,152 @@
+"""Everything that `status` can find wrong: one table of codes, and the problems that bear them.
+
+A problem makes a node degraded. Its code is for programs (alerts, metrics, scripts) and stays the
+same between versions; its sentence and its fix are for people. `docs/problems.md` is made of this.
+"""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Literal, Self
+
+from dcfm_node.api.document import Model
+from dcfm_node.errors import writable
+
+DEGRADED = 3
+"""Exit code of `status` when there is a problem."""
+
+Severity = Literal["warning", "error", "critical"]
+"""warning: the run goes on, look at it. error: a silo, a link or a student does not take part until
+somebody acts. critical: the run, or this node in it, cannot go on."""
+
+THIS_NODE, THIS_RUN = "this node", "the run"
+"""Subjects of problems that no single silo has."""
+
+_LOOK = "see the node's log"
+_ASK = "ask the site, and see its 'dcfm-node status'"
+
+
+class Code(Enum):
+    """What can be wrong: code, severity, and what to do unless a problem says it better."""
+
+    PEER_SILENT = "peer-silent", "warning", _ASK
+    """A silo gave no sign of life for too long, directly or through others."""
+    PEER_STALLED = "peer-stalled", "warning", _ASK
+    """A silo gives signs of life, but shows no progress with work that is waited for."""
+    PEER_MISMATCH = "peer-mismatch", "error", "give all sites the same run.toml and version"
+    """A silo takes part in another run, or breaks the protocol."""
+    PEER_FORKED = "peer-forked", "error", "show others: 'dcfm-node proof write --silo {subject}'"
+    """A silo signed two records under one number."""
+    PEER_QUARANTINED = "peer-quarantined", "error", "continue the run without that silo"
+    """A silo did what only a hostile or broken node does; its work counts no more."""
+    PEER_ACCUSED = "peer-accused", "warning", _ASK
+    """Members published a verdict on a silo (SPEC 6.7)."""
+    BUNDLE_OVERDUE = "bundle-overdue", "warning", "import a new bundle of that site"
+    """A silo takes part by bundle, and no bundle has told of it for a week."""
+    EXPERT_REFUSED = "expert-refused", "error", "look at that silo's data; it trains another one"
+    """A quorum refused a silo's newest expert."""
+    LINK_DOWN = "link-down", "error", "open the port in the firewall of one of the two sites"
+    """A link stands on one plane (control or bulk) only."""
+    LINK_FAULT = "link-fault", "warning", "restart the node to clear this; please report it"
+    """This program failed at a message or a dial."""
+    KEY_SHARED = "key-shared", "error", "stop one of them, or give it keys of its own"
+    """Two nodes use one silo's keys at the same time."""
+    DESCRIPTORS_EXHAUSTED = (
+        "descriptors-exhausted",
+        "warning",
+        "raise the limit of open files (ulimit -n, LimitNOFILE)",
+    )
+    """Connections of strangers took the last file descriptor."""
+    KEY_TAKEN = "key-taken", "critical", "stop the other node, and rotate this node's keys"
+    """Another node writes records with this node's key."""
+    JOURNAL_FULL = "journal-full", "critical", "continue the run ('dcfm-node run continue')"
+    """This node's journal has as many records as a run allows."""
+    RECORD_REFUSED = "record-refused", "error", "correct this node's settings, and restart it"
+    """This node made a record that does not fit the run."""
+    QUORUM_LOST = "quorum-lost", "critical", "continue the run with another roster"
+    """Too many silos withdrew for a leader to be elected."""
+    STUDENT_INVALID = "student-invalid", "warning", "wait: another silo distils it again"
+    """An elected leader published a student that breaks a rule of the run."""
+    STUDENT_REJECTED = "student-rejected", "error", _ASK
+    """Too many silos refused a student."""
+    STUDENT_INCOMPLETE = "student-incomplete", "warning", "see the silos that are missing"
+    """A student was made without the experts of some silos."""
+    STUDENT_MISSING = "student-missing", "critical", "begin another run, with another seed or data"
+    """The run ended, and no student is released."""
+    VALUE_UNSEEN = "value-unseen", "warning", "see the labels, or change run.toml"
+    """No silo holds a value of an attribute (Eq. 2 of DCFM)."""
+    DISK_FULL = "disk-full", "error", "make room on the disk; this node then goes on by itself"
+    """The disk refuses a write: it is full, over quota, read-only or damaged."""
+    OPERATION_FAILED = "operation-failed", "warning", _LOOK
+    """An operation of this node failed in the last two minutes."""
+    EVENT_DROPPED = "event-dropped", "error", "see the log, upgrade this node, and please report it"
+    """This node fails on what a silo wrote, and takes in nothing more of it."""
+    WORKER_DOWN = "worker-down", "error", "see state/worker.log; the worker starts again by itself"
+    """The training process ended by itself."""
+    WORK_FAILED = "work-failed", "error", "see state/worker.log and the node's log"
+    """Training, distilling, scoring or auditing failed."""
+    CHECKPOINTS_STOPPED = "checkpoints-stopped", "warning", "make room on the disk"
+    """Training goes on, and its checkpoints cannot be written."""
+    DATA_SCALE = "data-scale", "warning", "scale the samples to about unit variance"
+    """The samples are far from zero mean and unit variance."""
+    DATA_ALIKE = "data-alike", "warning", "give this silo different samples"
+    """All samples are the same."""
+    DATA_LABELS = "data-labels", "warning", "compare the labels with the attributes of run.toml"
+    """Labels that are read as positions from 0 look as if they count from 1."""
+    DATA_CHANGED = "data-changed", "warning", "put the data back, or agree on a new run"
+    """The private data is not what this silo joined the run with."""
+
+    severity: Severity
+    fix: str
+
+    def __new__(cls, code: str, severity: Severity, fix: str) -> Self:
+        made = object.__new__(cls)
+        made._value_, made.severity, made.fix = code, severity, fix
+        return made
+
+    @property
+    def exit_code(self) -> int:
+        """What `status` exits with while there is such a problem."""
+        return DEGRADED
+
+    def problem(
+        self, subject: str, sentence: str, *, fix: str = "", since_s: float | None = None
+    ) -> "Problem":
+        """A problem of this code.
+
+        Args:
+            subject: the silo that it concerns, THIS_NODE or THIS_RUN.
+            sentence: what is wrong, without what to do.
+            fix: what to do, in place of the code's own.
+            since_s: for how many seconds it has been so, where that is known.
+        """
+        return Problem(
+            code=self,
+            severity=self.severity,
+            subject=subject,
+            sentence=writable(sentence),
+            fix=writable(fix or self.fix.format(subject=subject)),
+            since_s=None if since_s is None else round(since_s, 1),
+        )
+
+
+class Problem(Model):
+    """One thing that is wrong now."""
+
+    code: Code
+    severity: Severity
+    subject: str
+    """A silo's name, "this node" or "the run"."""
+    sentence: str
+    """What is wrong, for people."""
+    fix: str
+    """What to do."""
+    since_s: float | None
+    """For how many seconds it has been so; null where that is not known."""
+
+    def __str__(self) -> str:
+        return f"{self.sentence}; {self.fix}"
+
+
+def exit_code(problems: Iterable[Problem]) -> int:
+    """What `status` exits with: 0 if nothing is wrong."""
+    return max((problem.code.exit_code for problem in problems), default=0)

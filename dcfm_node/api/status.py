@@ -1,0 +1,260 @@
+"""What `status` and `peers` answer."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from dcfm_node.api.document import Document, Model, RunName
+from dcfm_node.api.problems import Problem
+from dcfm_node.api.students import StudentFacts
+from dcfm_node.net.peers import Crowd, Way
+from dcfm_node.records.entries import Cause
+
+
+class StatusRun(RunName):
+    """This node's run."""
+
+    continues: str | None
+    """Id of the run that this one goes on from, hex."""
+
+
+class Phase(Model):
+    """A stage of the method, in a round."""
+
+    stage: str
+    round: int
+
+
+class Doing(Model):
+    """What a node does now, and why."""
+
+    activity: str
+    done: int
+    """Steps of `total` that are done; 0 of 0 while nothing is known."""
+    total: int
+    fetching: tuple[str, ...]
+    """Digests of the snapshots that are on their way, hex."""
+    why: str
+    waiting_on: tuple[str, ...]
+    """Silos that the node waits for, in roster order."""
+
+
+class LastBundle(Model):
+    """What the newest bundle brought of a silo."""
+
+    ago_s: float
+    bundle_of: str
+    """The silo that exported it."""
+    records: int
+    """Records of the silo that were new here."""
+    snapshots: int
+    """Snapshots in the bundle that this node wanted."""
+
+
+class Judgement(Model):
+    """Why members accuse a silo (SPEC 6.7)."""
+
+    cause: Cause
+    reason: str
+    """The first one's words."""
+    by: tuple[str, ...]
+
+
+class SiloStatus(Model):
+    """One silo of the roster, as this node sees it. Ages are in seconds."""
+
+    name: str
+    id: str
+    """Ed25519 public key, hex."""
+    own: bool = Field(alias="self")
+    """Whether it is this node's own."""
+    linked: bool
+    live: bool
+    heard_ago_s: float | None
+    """Since its last sign of life, from whomever it came."""
+    moved_ago_s: float | None
+    """Since it last showed progress."""
+    activity: str | None
+    round: int | None
+    done: int | None
+    total: int | None
+    joined: bool
+    withdrawn: bool
+    late_s: float | None
+    """For how long it has been waited for, once that is too long."""
+    samples: int
+    share: float | None
+    """Its weight in all that is averaged, 0 to 1."""
+    expert_round: int | None
+    condemned: bool
+    """Whether its newest expert was refused by too many."""
+    expert_ago_s: float | None
+    """Since it published its newest expert, by its own clock."""
+    record_ago_s: float | None
+    """Since its last record, by its own clock."""
+    link_ago_s: float | None
+    """Since it said something over a link of its own."""
+    metrics: dict[str, float]
+    """Of its newest expert."""
+    records: int
+    version: str | None
+    """Of its software."""
+    trouble: str
+    """Why its run and this node's do not go together."""
+    refused: str
+    """What it did on its links that no honest node does, or why no link stands."""
+    forked: bool
+    quarantined: str
+    """Why it is in quarantine; empty if it is not."""
+    verdicts: tuple[Judgement, ...]
+    bundle: LastBundle | None
+    by_bundle: bool
+    """Whether bundles are how it takes part."""
+    links: dict[str, Way]
+    """By plane, "control" and "bulk"."""
+
+
+class MissingValue(Model):
+    """A value that no silo holds."""
+
+    attribute: str
+    value: str
+
+
+class Coverage(Model):
+    """Which combinations the silos hold (Eq. 2 of DCFM)."""
+
+    observed: int
+    combinations: int
+    silos: int
+    silos_told: int
+    """Silos that have published what they hold."""
+    sufficient: bool
+    combinations_short: int
+    """How many more must be observed for Eq. 2 to hold."""
+    missing_values: tuple[MissingValue, ...]
+
+
+class CheckpointStatus(Model):
+    """The checkpoint that the next leader would go on from."""
+
+    leader: str
+    round: int
+    term: int
+    step: int
+    held: bool
+    """Whether this node holds it."""
+
+
+class TroubleFacts(Model):
+    """An operation that fails at present, and how often."""
+
+    what: str
+    code: str
+    """An errno's name, else the name of an exception."""
+    why: str
+    times: int
+    since_s: float
+    last_s: float
+
+
+class WorkerStatus(Model):
+    """The training process."""
+
+    device: str
+    pid: int | None
+    metrics: dict[str, float]
+    """The newest figures of the present work."""
+
+
+class Stranger(Model):
+    """An unknown key that knocked."""
+
+    link_key: str
+    """Curve25519 public key, Z85."""
+    address: str
+    reason: str
+
+
+class Strangers(Model):
+    """Who is at this node's ports and not in peers.toml."""
+
+    pending: tuple[Stranger, ...] = ()
+    pending_more: bool = False
+    """Whether others may have knocked, which are not kept."""
+    unknown: dict[str, Crowd] = Field(default_factory=dict)
+    """By plane: connections that have not said whose they are."""
+
+
+class Machine(Strangers):
+    """What the process and its links say, beside what the run's records do."""
+
+    uptime_s: float = 0.0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    troubles: tuple[TroubleFacts, ...] = ()
+    peak_rss_mb: float = 0.0
+    """High-water mark of the daemon and of its worker together."""
+    worker: WorkerStatus = WorkerStatus(device="", pid=None, metrics={})
+
+
+class Status(Document, Machine):
+    """Where the run is, what this node does and why, and what is wrong."""
+
+    schema_: Literal["dcfm-node/status/2"] = Field("dcfm-node/status/2", alias="schema")
+    node: str
+    id: str
+    version: str
+    run: StatusRun
+    health: Literal["healthy", "degraded"]
+    problems: tuple[Problem, ...]
+    phase: Phase | None
+    method: str
+    schedule: str
+    """Of a method that has several; else its name."""
+    participation: str
+    doing: Doing
+    catching_up: tuple[str, ...]
+    """What others are past and this node is not yet."""
+    silos: tuple[SiloStatus, ...]
+    coverage: Coverage
+    students: tuple[StudentFacts, ...]
+    latest: StudentFacts | None
+    """The student that is released."""
+    checkpoint: CheckpointStatus | None
+    terms: int
+
+
+class StartingDoing(Model):
+    """What a starting node does."""
+
+    activity: Literal["starting"] = "starting"
+    why: str
+    waiting_on: tuple[str, ...] = ()
+
+
+class StartingStatus(Document):
+    """What `status` says until the training process is ready."""
+
+    schema_: Literal["dcfm-node/status/2"] = Field("dcfm-node/status/2", alias="schema")
+    node: str
+    version: str
+    run: RunName
+    health: Literal["starting"] = "starting"
+    problems: tuple[Problem, ...] = ()
+    phase: None = None
+    doing: StartingDoing
+
+
+class PeerStatus(SiloStatus):
+    """Another silo, and what went over its links."""
+
+    bytes_sent: int
+    bytes_received: int
+
+
+class Peers(Document, Strangers):
+    """Who is linked, and which unknown keys knocked."""
+
+    schema_: Literal["dcfm-node/peers/1"] = Field("dcfm-node/peers/1", alias="schema")
+    peers: tuple[PeerStatus, ...]

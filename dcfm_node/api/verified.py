@@ -1,0 +1,52 @@
+"""What `student verify` prints: what a student's signed lineage proves."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from dcfm_node.api.document import Document, Model, RunName
+from dcfm_node.store.card import Earlier
+
+
+class Newest(Model):
+    """The newest student that a lineage tells of."""
+
+    digest: str
+    round: int
+    released: bool
+
+
+class Superseded(Model):
+    """Why a student counts no more, and which one to take instead."""
+
+    by: dict[str, str]
+    """By silo that taught it: why."""
+    newest: Newest | None
+
+
+class Verified(Document):
+    """A student's folder was checked offline."""
+
+    schema_: Literal["dcfm-node/verified/1"] = Field("dcfm-node/verified/1", alias="schema")
+    verified: Literal[True] = True
+    of_given_run: bool
+    """Whether its run was compared with --run and --peers."""
+    run: RunName
+    round: int
+    term: int
+    digest: str
+    outcome: Literal["COMPLETE", "DEGRADED"]
+    teachers: tuple[tuple[str, int, str], ...]
+    """Silo, round of its expert, digest of its expert."""
+    missing: tuple[str, ...]
+    endorsed_by: tuple[str, ...]
+    refused_by: tuple[str, ...]
+    withdrawn: tuple[str, ...]
+    metrics: dict[str, float]
+    version: str
+    """Of the dcfm-node that distilled it."""
+    standing: Literal["released", "not released", "interim", "superseded"]
+    superseded: Superseded | None
+    continues: Earlier | None
+    unchecked: tuple[str, ...]
+    """Files in the folder that are not part of the student."""

@@ -1,0 +1,243 @@
+"""`status` and `peers` as text."""
+
+from collections.abc import Iterator, Sequence
+
+from dcfm_node.api.problems import Problem
+from dcfm_node.api.status import Coverage, Peers, SiloStatus, StartingStatus, Status
+from dcfm_node.cli.output import ago, share, size, table
+
+
+def starting_text(found: StartingStatus) -> str:
+    """A node that is not ready yet."""
+    return f"{found.node}  starting: {found.doing.why}"
+
+
+def status_text(found: Status, *, explain: bool) -> str:
+    """A node's status.
+
+    Args:
+        explain: adds why it does what it does, whom it waits for, failing dials, problem codes.
+    """
+    stage, round_ = (found.phase.stage, found.phase.round) if found.phase else ("starting", 0)
+    lines = [
+        f"{found.node}  {found.health}   run {found.run.name} {found.run.id[:8]}"
+        f"   {stage} round {round_}   ({found.schedule}, {found.participation})",
+        "",
+        _silo_table(found.silos),
+        "",
+        f"traffic   {size(found.bytes_sent)} sent, {size(found.bytes_received)} received"
+        f"   up {ago(found.uptime_s)}   on {found.worker.device}",
+        *_bundle_lines(found.silos),
+        *(f"behind    {what}" for what in found.catching_up),
+        *_skew_lines(found),
+        *_knock_lines(found),
+        *_crowd_lines(found),
+        _coverage_text(found.coverage),
+        *_weight_lines(found.silos),
+        _student_text(found),
+    ]
+    for problem in found.problems:
+        lines += _problem_lines(problem, explain)
+    if explain:
+        lines.append(f"why       {found.doing.why}")
+        awaited = (silo for silo in found.silos if silo.name in found.doing.waiting_on)
+        lines += [f"waits for {silo.name}: {_whereabouts(silo)}" for silo in awaited]
+        lines += _dial_lines(found.silos)
+    return "\n".join(lines)
+
+
+def peers_text(found: Peers) -> str:
+    """The peers' links, and unknown keys that wait for approval."""
+    header = ("peer", "linked", "bulk", "heard", "version", "sent", "received", "trouble")
+    rows = [
+        (
+            peer.name,
+            "yes" if peer.linked else "no",
+            _bulk(peer),
+            ago(peer.heard_ago_s),
+            peer.version or None,
+            size(peer.bytes_sent),
+            size(peer.bytes_received),
+            _trouble(peer),
+        )
+        for peer in found.peers
+    ]
+    pending = [
+        f"\npending: an unknown key knocked from {stranger.address}"
+        f'\n  link_key = "{stranger.link_key}"'
+        "\n  to approve it, put its [[peer]] block ('dcfm-node id' there) in peers.toml and"
+        "\n  restart. A new silo, or a new sign_key, makes another run: continue this one"
+        "\n  with 'dcfm-node run continue'"
+        for stranger in found.pending
+    ]
+    return "\n".join([table(header, rows), *_dial_lines(found.peers), *pending])
+
+
+def _problem_lines(problem: Problem, explain: bool) -> list[str]:
+    since = f", for {ago(problem.since_s)}" if problem.since_s is not None else ""
+    code = f"{problem.code.value} ({problem.severity}{since}): " if explain else ""
+    return [f"problem   {code}{problem.sentence}", f"     fix: {problem.fix}"]
+
+
+def _bulk(silo: SiloStatus) -> str:
+    """How snapshots pass to and from a silo."""
+    way = silo.links.get("bulk")
+    return "-" if way is None else {"own": "up", "": "down"}.get(way.via, way.via)
+
+
+def _dial_lines(silos: Sequence[SiloStatus]) -> Iterator[str]:
+    """Which dials fail, how often and why, on either plane; each address once."""
+    for silo in silos:
+        found = {
+            failure.address: f"dials     {silo.name}: {plane} at {failure.address}:"
+            f" {failure.times} in a row failed: {failure.reason}"
+            for plane in ("bulk", "control")
+            if plane in silo.links
+            for failure in silo.links[plane].failures
+        }
+        yield from found.values()
+
+
+def _trouble(peer: SiloStatus) -> str:
+    """What is wrong with a peer, and who says so."""
+    said = [f"{v.cause} ({', '.join(v.by)}): {v.reason}" for v in peer.verdicts]
+    quarantine = f"in quarantine: {peer.quarantined}" if peer.quarantined else ""
+    found = [peer.trouble or peer.refused, quarantine, *said]
+    return "; ".join(text for text in found if text)
+
+
+def _weight_lines(silos: Sequence[SiloStatus]) -> list[str]:
+    """Silos that weigh less than their samples would: policy.max_share binds."""
+    total = sum(silo.samples for silo in silos if silo.share)
+    return [
+        f"weight    {silo.name} counts {silo.samples} of {total} samples, and weighs"
+        f" {silo.share:.0%} of all: the most that policy.max_share allows"
+        for silo in silos
+        if silo.share and silo.share < 0.999 * silo.samples / total
+    ]
+
+
+def _skew_lines(found: Status) -> list[str]:
+    """Peers whose software is of another version than this node's."""
+    others = [
+        f"{silo.name} {silo.version}"
+        for silo in found.silos
+        if silo.version and silo.version != found.version
+    ]
+    return [f"versions  this node {found.version}; {', '.join(others)}"] if others else []
+
+
+def _knock_lines(found: Status) -> list[str]:
+    """Unknown keys that knocked, in one line."""
+    if not (strangers := found.pending):
+        return []
+    more = "or more " if found.pending_more else ""
+    keys = "1 key" if len(strangers) == 1 else f"{len(strangers)} keys"
+    return [
+        f"knocks    {keys} {more}that peers.toml lacks, the last from {strangers[-1].address}:"
+        " 'dcfm-node peers' shows them"
+    ]
+
+
+def _crowd_lines(found: Status) -> list[str]:
+    """Connections that do not say whose they are, once there were too many."""
+    crowds = [crowd for crowd in found.unknown.values() if crowd.hung_up]
+    if not crowds:
+        return []
+    waiting, cut = sum(crowd.waiting for crowd in crowds), sum(crowd.hung_up for crowd in crowds)
+    last = min(c.hung_up_ago_s for c in crowds if c.hung_up_ago_s is not None)
+    return [
+        f"strangers {waiting} connections do not say whose they are; {cut} that found no room"
+        f" were hung up on, the last {ago(last)} ago. Peers still come in"
+    ]
+
+
+def _whereabouts(silo: SiloStatus) -> str:
+    """Whether a silo that is waited for is there, and what it does."""
+    if silo.own:
+        return "this node"
+    if silo.by_bundle and silo.bundle is not None:
+        return f"comes by bundle, the last one {ago(silo.bundle.ago_s)} ago"
+    trouble, heard = _trouble(silo), silo.heard_ago_s
+    if not silo.live:
+        last = f"last heard {ago(heard)} ago"
+        when = "not heard since this node started" if heard is None else last
+        if silo.linked:
+            return f"connected, {trouble or f'and silent: {when}'}"
+        return f"not connected, {when}{', ' * bool(trouble)}{trouble}"
+    way = "connected" if silo.linked else "heard by way of others"
+    if _busy(silo):
+        return f"{way}, {silo.activity} round {silo.round}, {_progress(silo)}"
+    return f"{way}, idle"
+
+
+def _busy(silo: SiloStatus) -> bool:
+    return silo.activity not in (None, "idle")
+
+
+def _progress(silo: SiloStatus) -> str:
+    return share(silo.done or 0, silo.total or 0)
+
+
+def _bundle_lines(silos: Sequence[SiloStatus]) -> list[str]:
+    """What the silos that take part by bundle brought last."""
+    return [
+        f"bundle    {silo.name}: {ago(bundle.ago_s)} ago, {bundle.records} new records of it in"
+        f" that of {bundle.bundle_of}, with {bundle.snapshots} snapshots that were wanted here"
+        for silo in silos
+        if silo.by_bundle and (bundle := silo.bundle) is not None
+    ]
+
+
+def _silo_table(silos: Sequence[SiloStatus]) -> str:
+    header = ("silo", "link", "bulk", "heard", "does", "progress", "expert", "CI gap", "hold-out")
+    return table(header, [_silo_row(silo) for silo in silos])
+
+
+def _silo_row(silo: SiloStatus) -> tuple[object, ...]:
+    link, heard = "here" if silo.own else "up" if silo.linked else "down", silo.heard_ago_s
+    if silo.by_bundle and silo.bundle is not None:
+        link, heard = "bundle", silo.bundle.ago_s
+    return (
+        silo.name
+        + (" (withdrawn)" if silo.withdrawn else "")
+        + (" (quarantine)" if silo.quarantined else ""),
+        link,
+        _bulk(silo),
+        None if silo.own else ago(heard),
+        silo.activity,
+        _progress(silo) if _busy(silo) else None,
+        None if silo.expert_round is None else f"round {silo.expert_round}",
+        _figure(silo.metrics.get("ci_gap")),
+        _figure(silo.metrics.get("holdout_loss")),
+    )
+
+
+def _figure(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4g}"
+
+
+def _coverage_text(coverage: Coverage) -> str:
+    told, silos = coverage.silos_told, coverage.silos
+    text = f"coverage  {coverage.observed} of {coverage.combinations} combinations are observed"
+    if told < silos:
+        return f"{text} by the {told} of {silos} silos that have said what they hold"
+    if coverage.missing_values:
+        values = ", ".join(f"{v.attribute}={v.value}" for v in coverage.missing_values)
+        text += f"; seen by no silo: {values}"
+    if coverage.combinations_short:
+        text += f"; {coverage.combinations_short} more are needed (Eq. 2 of DCFM)"
+    return text
+
+
+def _student_text(found: Status) -> str:
+    if (latest := found.latest) is not None:
+        return (
+            f"student   {latest.digest[:12]} of round {latest.round}, {latest.outcome},"
+            f" endorsed by {', '.join(latest.endorsed_by)}"
+        )
+    final = [student for student in found.students if student.final]
+    if final and (gone := final[-1].superseded):
+        why = "; ".join(f"{silo} {reason}" for silo, reason in gone.items())
+        return f"student   the last is superseded, and no other is released yet: {why}"
+    return "student   none is released yet"
