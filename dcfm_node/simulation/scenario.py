@@ -106,7 +106,7 @@ class Scenario(Model):
     """Silos that withdraw."""
     deaths: Times = 0
     """Nodes that lose power for good."""
-    forgers: Times = 0
+    equivocators: Times = 0
     """Silos whose key signs two histories and shows each to one half; their nodes end."""
     spoilers: Times = 0
     """Silos that distil bad students and checkpoints, endorse those, and refuse good ones."""
@@ -115,7 +115,7 @@ class Scenario(Model):
     fat: Times = 0
     """Silos whose key writes as much as the protocol lets it, of what counts for nothing."""
     fat_by: tuple[Fat, ...] = ("students", "epochs", "stale", "votes")
-    """By what: `hostile` says what each is. "joins" are dear to simulate."""
+    """By what: `byzantine` says what each is. "joins" are dear to simulate."""
     misjoined: Times = 0
     """Silos whose key joins with label counts that fit no silo of the run."""
     liars: Times = 0
@@ -137,7 +137,7 @@ class Scenario(Model):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        gone = self.deaths + self.forgers + self.fat + self.misjoined + self.busy
+        gone = self.deaths + self.equivocators + self.fat + self.misjoined + self.busy
         if gone and self.participation == "strict":
             raise ValueError(
                 "a strict run waits for the dead for ever; write tolerant, or deaths 0"
@@ -145,7 +145,7 @@ class Scenario(Model):
         if self.core and self.participation == "strict":
             raise ValueError("a strict run waits for the broken for ever; write tolerant")
         if self.nodes - gone - self.leavers - self.spoilers - self.liars < self.quorum:
-            raise ValueError("no majority is left; lower deaths, leavers, or who is hostile")
+            raise ValueError("no majority is left; lower deaths, leavers, or who is byzantine")
         if self.nat and self.nodes - self.nat < 2:
             raise ValueError("nodes behind NAT need two others to dial; lower nat")
         if self.late >= self.nodes or self.slow > self.nodes:
