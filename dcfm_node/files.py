@@ -17,6 +17,13 @@ from dcfm_node.errors import Failed
 PIECE_BYTES = 1 << 20
 
 
+def shipped(*names: str) -> Path:
+    """A file or folder of `configs`, which a wheel has in the package, a source tree beside it."""
+    inside = Path(__file__).parent / "configs"
+    folder = inside if inside.is_dir() else Path(__file__).parents[1] / "configs"
+    return folder.joinpath(*names)
+
+
 def open_regular(path: Path, most: int, *, least: int = 0, follow: bool = True) -> BufferedReader:
     """A file opened for reading, if it is one and of a size within bounds.
 

@@ -1,7 +1,6 @@
 """configs/scenarios/*.toml: what befalls a simulated run, and the manifest that its nodes share."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -9,14 +8,11 @@ from pydantic import Field, ValidationError, model_validator
 from dcfm_node.config import toml
 from dcfm_node.config.advice import closest
 from dcfm_node.errors import ConfigError
+from dcfm_node.files import shipped
 from dcfm_node.records.base import Model, Name
 from dcfm_node.records.manifest import Attribute, Manifest, Policy, Silo
 from dcfm_node.records.settings import MethodSettings, Training, find
 from dcfm_node.wire.envelope import Signs
-
-SHIPPED = Path(__file__).parent / "scenarios"
-"""Where the wheel carries them; a source tree reads them where they are."""
-SOURCE = Path(__file__).parents[2] / "configs" / "scenarios"
 
 Fat = Literal["students", "joins", "epochs", "stale", "votes", "offences"]
 Record = Literal["join", "expert", "vote", "lease", "student", "endorse"]
@@ -163,7 +159,7 @@ class _File(Model):
 def names() -> tuple[str, ...]:
     """The scenarios that come with the package, each variant after its scenario."""
     found = []
-    for path in sorted(_folder().glob("*.toml")):
+    for path in sorted(shipped("scenarios").glob("*.toml")):
         variants = toml.read(path, "").values.get("variant", {})
         found += [path.stem, *(f"{path.stem}:{name}" for name in variants)]
     return tuple(found)
@@ -179,7 +175,7 @@ def load(name: str, changes: Mapping[str, Any] | None = None) -> Scenario:
         ConfigError: no such scenario or variant, or what is wrong with the file and where.
     """
     stem, _, variant = name.partition(":")
-    path = toml.shipped(stem, _folder(), "scenario")
+    path = toml.shipped(stem, shipped("scenarios"), "scenario")
     document = toml.read(path, "name a TOML file that exists")
     values = dict(document.values)
     only = {"variant": values.pop("variant", {})}
@@ -221,7 +217,3 @@ def manifest(scenario: Scenario, members: Sequence[Signs]) -> Manifest:
             Silo(name=f"silo-{index:04d}", key=signer.key) for index, signer in enumerate(members)
         ),
     )
-
-
-def _folder() -> Path:
-    return SHIPPED if SHIPPED.is_dir() else SOURCE
