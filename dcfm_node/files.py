@@ -1,13 +1,15 @@
-"""Reading files that others may have made: regular ones alone, and no more than is expected.
+"""Files: reading those that others may have made, and writing ours whole or not at all.
 
 A folder handed to us may hold a device that never ends, a pipe that nobody writes to, a folder
-where a file belongs, or a file of any size that takes no room on the disk. None may hang a command
-or fill its memory. Every refusal is an OSError that says why, as any other fault of a file.
+where a file belongs, or a sparse file of any size. None may hang a command or fill its memory.
+Every refusal is an OSError that says why, like any other fault of a file.
 """
 
 import errno
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISREG, S_ISVTX
@@ -15,6 +17,13 @@ from stat import S_IMODE, S_ISDIR, S_ISREG, S_ISVTX
 from dcfm_node.errors import Failed
 
 PIECE_BYTES = 1 << 20
+
+
+def shipped(*names: str) -> Path:
+    """A file or folder of `configs`, which a wheel has in the package, a source tree beside it."""
+    inside = Path(__file__).parent / "configs"
+    folder = inside if inside.is_dir() else Path(__file__).parents[1] / "configs"
+    return folder.joinpath(*names)
 
 
 def open_regular(path: Path, most: int, *, least: int = 0, follow: bool = True) -> BufferedReader:
@@ -61,6 +70,32 @@ def read_bounded(path: Path, most: int, *, follow: bool = True) -> bytes:
             if len(data) > most:
                 raise OSError(errno.EFBIG, f"is too large: {most} bytes at most", str(path))
     return bytes(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file whole or not at all: a kill at any instant leaves the old file or the new one.
+
+    Yields a scratch path beside `path`, named after this process, so that several may write the
+    same file. What was written there takes the place of `path` at the end; after an exception,
+    nothing of it is left behind.
+    """
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        yield scratch
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or a folder is on the disk, so that a power cut does not lose it."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def private_folder(path: Path, *, make: bool = True) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from dcfm_node.files import read_bounded
+from dcfm_node.files import read_bounded, replacing
 
 log = structlog.get_logger()
 
@@ -70,10 +70,9 @@ class LastImports:
             self._save()
 
     def _save(self) -> None:
-        scratch = self._file.with_suffix(".new")
         try:
-            scratch.write_text(self._kept.model_dump_json(indent=2))
-            scratch.replace(self._file)
+            with replacing(self._file) as scratch:
+                scratch.write_text(self._kept.model_dump_json(indent=2))
         except OSError as error:
             # It only informs: known until the node stops, and told anew by the next bundle.
             log.warning("bundles_not_kept", file=str(self._file), why=str(error))

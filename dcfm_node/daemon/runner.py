@@ -89,7 +89,8 @@ class JobRunner:
         )
         self._folder.mkdir(exist_ok=True)
         for stale in self._folder.iterdir():
-            if not stale.name.startswith(job.key):
+            # A worker that was killed while it wrote leaves a scratch file of the present job too.
+            if not stale.name.startswith(job.key) or stale.suffix == ".tmp":
                 stale.unlink()
         self._present = (job.key, work, job.output)
         self._silos = {silo.name: silo.key for silo in node.manifest.roster}

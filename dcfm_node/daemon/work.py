@@ -8,7 +8,7 @@ from dcfm_node.errors import Failed
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.effects import AuditExperts, Distil, Score, Train, Work
 from dcfm_node.swarm.view import View
-from dcfm_node.wire.canonical import pack, sha256
+from dcfm_node.wire.canonical import derived_seed, pack, sha256
 from dcfm_node.wire.envelope import run_id
 from dcfm_node.worker.messages import Job, TeacherFile
 
@@ -106,4 +106,4 @@ def _job(
 def _seed(manifest: Manifest, silo: str, round_: int) -> int:
     """Different for every silo and round, the same when a job or a whole run is done again."""
     parts = (manifest.method.seed.to_bytes(8, "big"), silo.encode(), round_.to_bytes(4, "big"))
-    return int.from_bytes(sha256(*parts)[:4], "big") >> 1
+    return derived_seed(*parts)

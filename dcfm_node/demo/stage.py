@@ -17,6 +17,7 @@ from dcfm_node.config.keys import NodeKeys, create_keys
 from dcfm_node.config.node import load_node
 from dcfm_node.config.peers import own_peer, peer_block
 from dcfm_node.errors import ConfigError, Failed, Unreachable
+from dcfm_node.files import shipped
 
 NAMES = ("north", "east", "south", "west", "coast", "valley", "island", "summit")
 DOMAINS = ("digits", "gaussians")
@@ -177,10 +178,7 @@ def run_settings(wish: Wish) -> dict[str, Any]:
 
 def run_text(domain: str) -> str:
     """The run manifest that comes with the package, without a roster."""
-    inside = Path(__file__).parent / "runs"
-    # The wheel carries configs/runs inside the package; a source tree has it at the top.
-    runs = inside if inside.is_dir() else Path(__file__).parents[2] / "configs" / "runs"
-    return (runs / f"{domain}.toml").read_text()
+    return shipped("runs", f"{domain}.toml").read_text(encoding="utf-8")
 
 
 def free_addresses(count: int) -> list[str]:

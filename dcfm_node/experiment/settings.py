@@ -14,14 +14,11 @@ from dcfm_node.data.names import at_home
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.task import Combination, Task
+from dcfm_node.files import shipped
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.base import Model, Name
 from dcfm_node.records.manifest import NETWORK, Attribute, Manifest, Policy, Silo
 from dcfm_node.records.settings import AnyNetwork
-
-SHIPPED = Path(__file__).parent / "experiments"
-"""Where the wheel carries them; a source tree reads them where they are."""
-SOURCE = Path(__file__).parents[2] / "configs" / "experiments"
 
 MethodName = Literal[
     "fedflow",
@@ -296,7 +293,7 @@ def _check_geometry(given: Geometry, attributes: tuple[Attribute, ...]) -> None:
 
 def names() -> tuple[str, ...]:
     """The experiments that come with the package, sorted."""
-    return tuple(sorted(path.stem for path in _folder().glob("*.toml")))
+    return tuple(sorted(path.stem for path in shipped("experiments").glob("*.toml")))
 
 
 def read(name: str, preset: str) -> Experiment | Costs:
@@ -337,7 +334,7 @@ def _load(name: str, preset: str, kind: type[Kind]) -> Kind:
 
 
 def _document(name: str) -> toml.Document:
-    path = toml.shipped(name, _folder(), "experiment")
+    path = toml.shipped(name, shipped("experiments"), "experiment")
     return toml.read(path, "name a TOML file that exists")
 
 
@@ -371,7 +368,7 @@ def of_results(document: Mapping[str, Any]) -> Experiment | Costs:
 
 
 def _shipped(name: str) -> dict[str, Any]:
-    return toml.read(_folder() / f"{name}.toml", "").values
+    return toml.read(shipped("experiments") / f"{name}.toml", "").values
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -382,7 +379,3 @@ def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
 
 def _tables(a: object, b: object) -> bool:
     return isinstance(a, Mapping) and isinstance(b, Mapping)
-
-
-def _folder() -> Path:
-    return SHIPPED if SHIPPED.is_dir() else SOURCE

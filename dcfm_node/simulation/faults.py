@@ -33,7 +33,7 @@ Kind = Literal[
     "is busy for ever",
     "breaks for good",
 ]
-HOSTILE: tuple[Kind, ...] = (
+BYZANTINE: tuple[Kind, ...] = (
     "key signs two histories",
     "writes a fat journal",
     "joins with counts of no run",
@@ -64,7 +64,7 @@ class Fault:
         at, until: seconds of the fake clock; `until` is None where nothing ends it.
         silos: indices in the roster; of a split, one of the halves.
         record, nth, share: of what happens amid something: the how-manieth record of which kind,
-            or distillation, and after what share of the effects. Of what a hostile member or a
+            or distillation, and after what share of the effects. Of what a byzantine member or a
             broken machine does, `record` says how.
         amount: seconds: by how much a clock steps, how old a backup is.
     """
@@ -188,7 +188,7 @@ def _of_silos(scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
         yield Fault("comes late", 0.0, scenario.late_s, (index,))
     ends: tuple[tuple[Kind, int], ...] = (
         ("dies", scenario.deaths),
-        ("key signs two histories", scenario.forgers),
+        ("key signs two histories", scenario.equivocators),
         ("withdraws", scenario.leavers),
         ("spoils students", scenario.spoilers),
         ("writes a fat journal", scenario.fat),
@@ -211,7 +211,7 @@ def _of_silos(scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
 
 def _at_last(found: Sequence[Fault], scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
     """Who breaks for good when faults stop, so that no more than a quorum is sound."""
-    out = {f.silos[0] for f in found if f.kind in ("dies", "withdraws", *HOSTILE)}
+    out = {f.silos[0] for f in found if f.kind in ("dies", "withdraws", *BYZANTINE)}
     sound = [index for index in range(scenario.nodes) if index not in out]
     for index in rng.sample(sound, max(0, len(sound) - scenario.quorum)):
         at = scenario.quiet_s

@@ -62,7 +62,7 @@ def check(world: World, key: bytes, effects: Sequence[Effect]) -> None:
     _heartbeats_only_rise(world, key, node)
     for sealed in world.unchecked:
         _speaks_once(world, sealed)
-        if sealed.entry.author == key and key not in world.hostile:
+        if sealed.entry.author == key and key not in world.byzantine:
             _no_silent_subset(world, node, sealed)
             _believes_no_lie(world, node, sealed)
             _fenced(world, node, sealed)
@@ -114,7 +114,7 @@ def _one_leader_per_term(world: World, node: Node) -> None:
 
 
 def _no_fork(world: World, node: Node) -> None:
-    forked = [key for key in node.exchange.journals.forks if key not in world.forgers]
+    forked = [key for key in node.exchange.journals.forks if key not in world.equivocators]
     what = "an honest node forked its journal"
     _require(world, not forked, "no fork", what, [node.me, *forked])
     what = "an honest node found its key used"
@@ -134,7 +134,7 @@ def _answered_in_proportion(world: World, key: bytes, effects: Sequence[Effect])
 
 
 def _charged(world: World, key: bytes, effects: Sequence[Effect]) -> None:
-    """What a hostile member causes is in proportion to what it says (`ledger`)."""
+    """What a byzantine member causes is in proportion to what it says (`ledger`)."""
     cause, accounts = world.cause, world.ledger.accounts
     if key in world.outside or not accounts:
         return
@@ -147,7 +147,7 @@ def _charged(world: World, key: bytes, effects: Sequence[Effect]) -> None:
 
 def _bounded(world: World, node: Node) -> None:
     """What a node keeps and says by itself grows with silos, the manifest's rounds and the terms
-    for which there was time. No member can move any of these: what is due to one that is hostile
+    for which there was time. No member can move any of these: what is due to one that is byzantine
     is on its account (`_charged`)."""
     silos, exchange = len(world.keys), node.exchange
     rounds = world.manifest.method.last_round + 2

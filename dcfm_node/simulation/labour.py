@@ -39,7 +39,7 @@ class Around(Protocol):
     scenario: Scenario
     manifest: Manifest
     hosts: dict[bytes, Host]
-    hostile: dict[bytes, str]
+    byzantine: dict[bytes, str]
     spoilers: set[bytes]
     spoilt: set[bytes]
     lies: set[bytes]
@@ -65,7 +65,7 @@ class Labour:
         """Begin a piece of work; whatever was begun before comes to nothing."""
         world = self._world
         host.work += 1
-        if world.hostile.get(key) == "is busy for ever":
+        if world.byzantine.get(key) == "is busy for ever":
             self._seem_busy(key, host.work, 1)
             return
         number, seconds = host.work, host.slowness * world.rng.uniform(*world.scenario.work_s)
@@ -134,7 +134,7 @@ class Labour:
         """What a student's record will say it was made from: of a liar's, one teacher, nobody
         missing, and the end, whatever the round."""
         world = self._world
-        if world.hostile.get(key) != "lies as a leader" or not isinstance(work, Distil):
+        if world.byzantine.get(key) != "lies as a leader" or not isinstance(work, Distil):
             return work
         lie = replace(work, teachers=work.teachers[:1], missing=(), final=True)
         if lie != work:

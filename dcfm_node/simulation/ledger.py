@@ -1,4 +1,4 @@
-"""Who caused what: all that honest nodes do because of a hostile member is charged to it.
+"""Who caused what: all that honest nodes do because of a byzantine member is charged to it.
 
 What one member says may cost each other node so much as it costs itself to say, times `K`, and no
 more: bytes on the disk, in memory and on the wire. What others *write* because of it is dearer,
@@ -36,7 +36,7 @@ RETAINED = 16 << 20
 
 @dataclass
 class Account:
-    """What one hostile member said, and what came of it at each honest node.
+    """What one byzantine member said, and what came of it at each honest node.
 
     Attributes:
         records, size: what it said, in entries and in bytes of its messages.
@@ -72,12 +72,12 @@ class Account:
 
 
 class Ledger:
-    """Accounts of the members that are hostile; in a run without any it costs nothing."""
+    """Accounts of the members that are byzantine; in a run without any it costs nothing."""
 
     def __init__(self) -> None:
         self.accounts: dict[bytes, Account] = {}
         self._debtors: dict[bytes, bytes] = {}
-        """By envelope and by digest: who caused a record, of those that some hostile member did."""
+        """By envelope and by digest: which byzantine member caused a record."""
         self._terms: dict[int, bytes] = {}
         """Who voted first in a term."""
 
@@ -86,19 +86,19 @@ class Ledger:
         self.accounts.setdefault(member, Account())
 
     def said(self, sealed: Sealed) -> None:
-        """A hostile member made a record."""
+        """A byzantine member made a record."""
         self.accounts[sealed.entry.author].records += 1
         self._remember(sealed)
 
     def sent(self, member: bytes, envelopes: Iterable[bytes]) -> None:
-        """A hostile member sent a message to its peers, counted once for all of them."""
+        """A byzantine member sent a message to its peers, counted once for all of them."""
         self.accounts[member].size += sum(map(len, envelopes))
 
     def charge(self, node: bytes, asker: bytes | None, effects: Iterable[Effect]) -> None:
         """Find who caused what a node did.
 
         Args:
-            asker: whose message it answered, if it was a hostile member's.
+            asker: whose message it answered, if it was a byzantine member's.
         """
         if not self.accounts:
             return

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dcfm_node.simulation.fault_injection import schedule
 from dcfm_node.simulation.faults import Fault, draw
-from dcfm_node.simulation.inflict import schedule
 from dcfm_node.simulation.invariants import ViolationError, check, check_end
 from dcfm_node.simulation.liveness import StallClock
 from dcfm_node.simulation.scenario import Scenario

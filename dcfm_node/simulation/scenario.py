@@ -1,7 +1,6 @@
 """configs/scenarios/*.toml: what befalls a simulated run, and the manifest that its nodes share."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -9,14 +8,11 @@ from pydantic import Field, ValidationError, model_validator
 from dcfm_node.config import toml
 from dcfm_node.config.advice import closest
 from dcfm_node.errors import ConfigError
+from dcfm_node.files import shipped
 from dcfm_node.records.base import Model, Name
 from dcfm_node.records.manifest import Attribute, Manifest, Policy, Silo
 from dcfm_node.records.settings import MethodSettings, Training, find
 from dcfm_node.wire.envelope import Signs
-
-SHIPPED = Path(__file__).parent / "scenarios"
-"""Where the wheel carries them; a source tree reads them where they are."""
-SOURCE = Path(__file__).parents[2] / "configs" / "scenarios"
 
 Fat = Literal["students", "joins", "epochs", "stale", "votes", "offences"]
 Record = Literal["join", "expert", "vote", "lease", "student", "endorse"]
@@ -106,7 +102,7 @@ class Scenario(Model):
     """Silos that withdraw."""
     deaths: Times = 0
     """Nodes that lose power for good."""
-    forgers: Times = 0
+    equivocators: Times = 0
     """Silos whose key signs two histories and shows each to one half; their nodes end."""
     spoilers: Times = 0
     """Silos that distil bad students and checkpoints, endorse those, and refuse good ones."""
@@ -115,7 +111,7 @@ class Scenario(Model):
     fat: Times = 0
     """Silos whose key writes as much as the protocol lets it, of what counts for nothing."""
     fat_by: tuple[Fat, ...] = ("students", "epochs", "stale", "votes")
-    """By what: `hostile` says what each is. "joins" are dear to simulate."""
+    """By what: `byzantine` says what each is. "joins" are dear to simulate."""
     misjoined: Times = 0
     """Silos whose key joins with label counts that fit no silo of the run."""
     liars: Times = 0
@@ -137,7 +133,7 @@ class Scenario(Model):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        gone = self.deaths + self.forgers + self.fat + self.misjoined + self.busy
+        gone = self.deaths + self.equivocators + self.fat + self.misjoined + self.busy
         if gone and self.participation == "strict":
             raise ValueError(
                 "a strict run waits for the dead for ever; write tolerant, or deaths 0"
@@ -145,7 +141,7 @@ class Scenario(Model):
         if self.core and self.participation == "strict":
             raise ValueError("a strict run waits for the broken for ever; write tolerant")
         if self.nodes - gone - self.leavers - self.spoilers - self.liars < self.quorum:
-            raise ValueError("no majority is left; lower deaths, leavers, or who is hostile")
+            raise ValueError("no majority is left; lower deaths, leavers, or who is byzantine")
         if self.nat and self.nodes - self.nat < 2:
             raise ValueError("nodes behind NAT need two others to dial; lower nat")
         if self.late >= self.nodes or self.slow > self.nodes:
@@ -163,7 +159,7 @@ class _File(Model):
 def names() -> tuple[str, ...]:
     """The scenarios that come with the package, each variant after its scenario."""
     found = []
-    for path in sorted(_folder().glob("*.toml")):
+    for path in sorted(shipped("scenarios").glob("*.toml")):
         variants = toml.read(path, "").values.get("variant", {})
         found += [path.stem, *(f"{path.stem}:{name}" for name in variants)]
     return tuple(found)
@@ -179,7 +175,7 @@ def load(name: str, changes: Mapping[str, Any] | None = None) -> Scenario:
         ConfigError: no such scenario or variant, or what is wrong with the file and where.
     """
     stem, _, variant = name.partition(":")
-    path = toml.shipped(stem, _folder(), "scenario")
+    path = toml.shipped(stem, shipped("scenarios"), "scenario")
     document = toml.read(path, "name a TOML file that exists")
     values = dict(document.values)
     only = {"variant": values.pop("variant", {})}
@@ -221,7 +217,3 @@ def manifest(scenario: Scenario, members: Sequence[Signs]) -> Manifest:
             Silo(name=f"silo-{index:04d}", key=signer.key) for index, signer in enumerate(members)
         ),
     )
-
-
-def _folder() -> Path:
-    return SHIPPED if SHIPPED.is_dir() else SOURCE

@@ -78,18 +78,18 @@ class World:
         """Every entry any honest node ever signed and persisted, by digest."""
         self.excused: set[bytes] = set()
         """Those that too few others held when their author's disk was harmed (SPEC 8.6)."""
-        self.forgers: set[bytes] = set()
+        self.equivocators: set[bytes] = set()
         """Silos whose key signed two histories."""
         self.spoilers: set[bytes] = set()
         """Silos whose students are bad."""
         self.spoilt: set[bytes] = set()
         """Digests of those, and of all that went on from one of their checkpoints."""
-        self.hostile: dict[bytes, str] = {}
+        self.byzantine: dict[bytes, str] = {}
         """Silos whose node or key is in bad hands, and how."""
         self.outside: set[bytes] = set()
-        """Silos on which nothing is built: hostile, or broken for good."""
+        """Silos on which nothing is built: byzantine, or broken for good."""
         self.offered: set[bytes] = set()
-        """Digests of snapshots that hostile programs serve."""
+        """Digests of snapshots that byzantine programs serve."""
         self.lies: set[bytes] = set()
         """Digests of snapshots that are named by students who lie."""
         self.ledger = Ledger()

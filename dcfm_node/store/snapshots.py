@@ -24,7 +24,7 @@ from stat import S_ISREG
 from threading import Lock
 
 from dcfm_node.errors import PeerError
-from dcfm_node.files import open_regular, private_folder
+from dcfm_node.files import open_regular, private_folder, sync
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES, Snapshot
 from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_hash, snapshot_digest
 
@@ -117,9 +117,9 @@ class SnapshotStore:
         """Take over a file that the worker wrote, on the same filesystem; durable on return."""
         snapshot, hashes = _hash(path)
         path.chmod(0o600)
-        _sync(path)
+        sync(path)
         self._publish(path, snapshot.digest, hashes)
-        _sync(self._folder)
+        sync(self._folder)
         return snapshot
 
     def install(self, path: Path, digest: bytes) -> None:
@@ -244,14 +244,6 @@ def _next_data(fd: int, start: int) -> float:
         if error.errno != errno.ENXIO:
             raise
         return inf
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _digest(name: str) -> bytes | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dcfm_node.errors import Failed
-from dcfm_node.files import read_bounded
+from dcfm_node.files import read_bounded, sync
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.snapshots import describe
 from dcfm_node.words import plain
@@ -77,9 +77,9 @@ def write_student(
             (new / CARD).write_text(card, encoding="utf-8")
             (new / LINEAGE).write_bytes(lineage)
             for name in FILES:
-                _sync(new / name)
+                sync(new / name)
             _swap(new, old, target)
-            _sync(target.parent)
+            sync(target.parent)
     except OSError as error:
         raise Failed(
             f"cannot write the student: {error.strerror}",
@@ -210,11 +210,3 @@ def _swap(new: Path, old: Path, target: Path) -> None:
         if replaces:
             old.rename(target)
         raise
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -49,6 +49,11 @@ def unpack(data: bytes, most: int = MAX_WEIGHT) -> Any:
     return value
 
 
+def derived_seed(*parts: bytes) -> int:
+    """A seed, 0 to 2**31 - 1, for the work that these parts name: the same each time it is done."""
+    return int.from_bytes(sha256(*parts)[:4], "big") >> 1
+
+
 def sha256(*parts: bytes) -> bytes:
     """SHA-256 over the concatenation, 32 bytes."""
     state = hashlib.sha256()

@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 
 from dcfm_node.errors import UserError
+from dcfm_node.flow import device
 from dcfm_node.worker.ending import how_it_ended
 from dcfm_node.worker.messages import WORKER
 
@@ -45,35 +46,15 @@ def choose(wish: str) -> torch.device:
     Raises:
         UserError: the machine has none like that, too few, or one that does not work.
     """
-    there = torch.cuda.is_available()
-    if wish == "cpu" or (wish == "auto" and not there):
-        return torch.device("cpu")
-    where = f'worker.device = "{wish}"'
-    if not there:
-        built = torch.version.cuda is not None
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wish != "cpu" and 0 < gpus < size():
         raise UserError(
-            "there is no GPU that torch can use: "
-            + ("no driver or no device answers" if built else "this torch is built for CPUs alone"),
-            where=where,
-            fix='set device = "cpu" or "auto" in node.toml, or '
-            + ("see 'nvidia-smi'" if built else "install a build of torch for CUDA"),
-        )
-    if size() > torch.cuda.device_count():
-        raise UserError(
-            f"{size()} GPUs are asked for, and {torch.cuda.device_count()} are there",
+            f"{size()} GPUs are asked for, and {gpus} are there",
             where="worker.devices",
-            fix=f"set devices = {torch.cuda.device_count()} in node.toml",
+            fix=f"set devices = {gpus} in node.toml",
         )
-    try:
-        torch.cuda.set_device(rank())
-        torch.zeros(1, device="cuda")
-    except RuntimeError as error:
-        raise UserError(
-            f"the GPU cannot be used: {str(error).splitlines()[0]}",
-            where=where,
-            fix="see 'nvidia-smi', or set device = \"cpu\" in node.toml",
-        ) from error
-    return torch.device("cuda", torch.cuda.current_device())
+    where, instead = f'worker.device = "{wish}"', 'set device = "cpu" or "auto" in node.toml'
+    return device.choose(wish, where=where, instead=instead, index=rank())
 
 
 def start_others(setup: str, folder: Path | None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dcfm_node.errors import Failed
-from dcfm_node.files import open_regular, private_folder, read_bounded
+from dcfm_node.files import open_regular, private_folder, read_bounded, replacing
 
 
 def test_a_file_of_the_most_that_there_may_be_is_read(tmp_path: Path) -> None:
@@ -96,3 +96,16 @@ def test_a_folder_that_cannot_be_tightened_is_refused_with_the_fix(
     with pytest.raises(Failed, match="mode 1777"):
         private_folder(folder)
     assert folder.stat().st_mode & 0o7777 == 0o1777
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "kept"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replacing(path) as scratch:
+        scratch.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    with replacing(path) as scratch:
+        scratch.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]

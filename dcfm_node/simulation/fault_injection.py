@@ -5,8 +5,8 @@ from functools import partial
 
 from dcfm_node.records.entries import Entry, Vote
 from dcfm_node.records.messages import Entries
-from dcfm_node.simulation.faults import HOSTILE, Fault
-from dcfm_node.simulation.hostile import fatten, misjoin
+from dcfm_node.simulation.byzantine import fatten, misjoin
+from dcfm_node.simulation.faults import BYZANTINE, Fault
 from dcfm_node.simulation.world import World
 from dcfm_node.swarm.effects import Leave, LinkDown, LinkUp, Received
 from dcfm_node.wire.envelope import run_id, seal_entry
@@ -31,10 +31,10 @@ def schedule(world: World, faults: Iterable[Fault]) -> None:
             case "spoils students":
                 world.spoilers.add(world.keys[fault.silos[0]])
             case "lies as a leader" | "is busy for ever":
-                world.hostile[world.keys[fault.silos[0]]] = fault.kind
+                world.byzantine[world.keys[fault.silos[0]]] = fault.kind
             case _:
                 world.at(fault.at, partial(_befall, world, fault))
-        if fault.kind in HOSTILE:
+        if fault.kind in BYZANTINE:
             world.outside.add(world.keys[fault.silos[0]])
             world.ledger.open(world.keys[fault.silos[0]])
         if fault.kind in AT_ONCE:
@@ -74,10 +74,10 @@ def _befall(world: World, fault: Fault) -> None:
 
 
 def _end(world: World, key: bytes, fault: Fault) -> None:
-    """Its node is gone; what its key says from now on is a hostile program's."""
+    """Its node is gone; what its key says from now on is a byzantine program's."""
     world.hosts[key].dead = True
     if fault.kind == "key signs two histories":
-        _forge(world, key)
+        _equivocate(world, key)
     world.crash(key, None)
     if fault.kind == "writes a fat journal":
         fatten(world, key, fault.record)
@@ -153,12 +153,12 @@ def _heal(world: World) -> None:
             world.deliver(key, LinkUp(other))
 
 
-def _forge(world: World, key: bytes) -> None:
+def _equivocate(world: World, key: bytes) -> None:
     """Two votes under one number, each told to one half of the silos."""
     host = world.hosts[key]
     chain = host.disk.chains.get(key, [])
     run = run_id(world.manifest)
-    world.forgers.add(key)
+    world.equivocators.add(key)
     others = [other for other in world.keys if other != key]
     sealed = [
         seal_entry(

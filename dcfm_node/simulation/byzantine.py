@@ -1,4 +1,4 @@
-"""Members whose key a hostile program holds: it says what fits SPEC 3.6 and serves nobody.
+"""Members whose key a byzantine program holds: it says what fits SPEC 3.6 and serves nobody.
 
 Each is one of the kinds that real nodes met. Their node is gone; what they say goes to every peer
 that has a link with them, as a link would bring it, and is charged to them (see `ledger`).
@@ -39,7 +39,7 @@ CHASE_S = 0.2
 
 
 class Member:
-    """The hostile program of one silo: it goes on from what its disk holds."""
+    """The byzantine program of one silo: it goes on from what its disk holds."""
 
     def __init__(self, world: World, key: bytes) -> None:
         self._world, self.key = world, key
