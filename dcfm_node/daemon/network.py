@@ -190,6 +190,9 @@ class Network:
                 self._put(LinkDown(peer))
             case links.Received(peer, data):
                 self._on_message(peer, data)
+            case links.Misframed(peer, frames, size):
+                what = "a message of several frames" if frames > 1 else f"a message of {size} bytes"
+                self._accuse(peer, "malformed", f"sent {what}, against SPEC 4.1.2")
             case links.Refused():
                 self._on_refused(event, "control")
             case Faulted():

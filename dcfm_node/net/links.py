@@ -17,6 +17,7 @@ from dcfm_node.net.peers import (
     Flooded,
     LinkEvent,
     LinkPeer,
+    Misframed,
     Received,
     Refused,
     Twice,
@@ -32,6 +33,7 @@ __all__ = [
     "LinkEvent",
     "LinkPeer",
     "Links",
+    "Misframed",
     "Received",
     "Refused",
     "Twice",
@@ -132,9 +134,11 @@ class Links:
             if allowance.dropped & (allowance.dropped - 1) == 0:  # not as often as it floods
                 self._notify(Flooded(peer_id, allowance.dropped))
             return
-        # Longer or many-framed messages are not of this protocol; the sender gains nothing by them.
-        if len(frames) == 1 and len(frames[0]) <= MAX_MESSAGE_BYTES:
+        size = sum(len(frame) for frame in frames)
+        if len(frames) == 1 and size <= MAX_MESSAGE_BYTES:
             self._notify(Received(peer_id, frames[0].bytes))
+        else:
+            self._notify(Misframed(peer_id, len(frames), size))
 
     def _tick(self) -> None:
         self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)

@@ -39,6 +39,20 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class Misframed:
+    """An authenticated peer sent something other than one frame of a message's size (SPEC 4.1.2).
+
+    Attributes:
+        frames: how many; no more are counted than tell that there were too many.
+        size: of those together, in bytes.
+    """
+
+    peer_id: bytes
+    frames: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A dial of ours failed (the peer has a name), or we turned somebody away at our door.
 
@@ -88,7 +102,7 @@ class Twice:
     hosts: tuple[str, ...]
 
 
-LinkEvent = Up | Down | Received | Refused | Flooded | Faulted | Twice
+LinkEvent = Up | Down | Received | Misframed | Refused | Flooded | Faulted | Twice
 
 
 @dataclass(frozen=True, slots=True)

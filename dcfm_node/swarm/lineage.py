@@ -143,8 +143,10 @@ def replayed(data: bytes) -> Replayed:
 def _joined(found: Past, earlier: object, runs: int) -> Past:
     """The same with the lineage of the run it continues, if the bundle has that."""
     continues = found.view.manifest.continues
-    if continues is None or not isinstance(earlier, bytes):
+    if earlier is None:
         return found
+    if continues is None or not isinstance(earlier, bytes):
+        raise PeerError("it bears an earlier lineage, where its run continues none, or no bytes")
     if not runs:
         raise PeerError(f"it goes back over more than {MAX_RUNS} runs")
     named, told = continues.student, replayed(earlier)

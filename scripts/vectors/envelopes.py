@@ -7,6 +7,7 @@ from dcfm_node.records import entries as rec
 from dcfm_node.records import messages as msg
 from dcfm_node.wire import envelope as env
 from dcfm_node.wire.canonical import pack, sha256
+from vectors import curve
 from vectors.common import MANIFEST, NAMES, RUN, SEEDS, SIGNERS, Json, bodies, case, entry, plain
 
 
@@ -32,6 +33,46 @@ def oversize() -> list[list[Any]]:
         [whole[:start].hex(), 1],
         [part.hex(), (end - start) // len(part)],
         [whole[end:].hex(), 1],
+    ]
+
+
+def signatures() -> list[Json]:
+    """Where readers of Ed25519 differ: one rule says which signatures hold (SPEC 3.2.5)."""
+    fields = entry(rec.Withdraw(reason="")).entry.model_dump()
+    own = SIGNERS[0].key
+    mixed = curve.encode(curve.add(curve.times(curve.scalar(SEEDS[0]), curve.BASE), curve.ORDER_8))
+
+    def made(key: bytes, signature: Any, order: int = 1) -> tuple[bytes, bytes]:
+        """A body for which the challenge is a multiple of `order`, and its signature."""
+        for time_ms in range(10_000):
+            body = pack(fields | {"author": key, "time_ms": time_ms})
+            found = signature(env.ENTRY_DOMAIN + body)
+            if curve.challenge(found[:32], key, env.ENTRY_DOMAIN + body) % order == 0:
+                return body, found
+        raise AssertionError("no such challenge")
+
+    def forged(key: bytes) -> tuple[bytes, bytes]:
+        return made(key, lambda data: curve.encode((0, 1)) + bytes(32), 8)
+
+    def signed(key: bytes, shift: curve.Point = (0, 1), order: int = 1) -> tuple[bytes, bytes]:
+        return made(key, lambda data: curve.sign(SEEDS[0], data, key=key, shift=shift), order)
+
+    body, good = signed(own)
+    raised = int.from_bytes(good[32:], "little") + curve.L
+    plans: list[tuple[str, tuple[bytes, bytes], bool]] = [
+        ("as RFC 8032 makes it", (body, good), True),
+        ("S is not below L", (body, good[:32] + raised.to_bytes(32, "little")), False),
+        ("it holds with the cofactor alone", signed(own, curve.ORDER_8), False),
+        ("the key has a part of order 8, and the equation holds", signed(mixed, order=8), True),
+        ("by nobody, under the key of order 1", forged(curve.encode((0, 1))), False),
+        ("the same, y as p + 1", forged((curve.P + 1).to_bytes(32, "little")), False),
+        ("the same, x as minus 0", forged(bytes([1, *bytes(30), 0x80])), False),
+        ("by nobody, under the key of order 2", forged(curve.encode((0, curve.P - 1))), False),
+        ("by nobody, under a key of order 4", forged(bytes(32)), False),
+        ("by nobody, under a key of order 8", forged(curve.encode(curve.ORDER_8)), False),
+    ]
+    return [
+        case(name, "3.2.5", envelope=pack(pair).hex(), holds=holds) for name, pair, holds in plans
     ]
 
 
@@ -180,6 +221,7 @@ def envelopes() -> Json:
             "bundle": env.BUNDLE_DOMAIN.hex(),
         },
         "seeds": {name: seed.hex() for name, seed in zip((*NAMES, "stranger"), SEEDS, strict=True)},
+        "signatures": signatures(),
         "entries": {
             "accepted": [
                 case(

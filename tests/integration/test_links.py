@@ -15,7 +15,7 @@ import zmq
 from dcfm_node.errors import UserError
 from dcfm_node.net.curve import RawSocket, dialling_socket
 from dcfm_node.net.door import LINKS_AT_ONCE
-from dcfm_node.net.links import Down, LinkEvent, LinkPeer, Links, Received, Refused, Up
+from dcfm_node.net.links import Down, LinkEvent, LinkPeer, Links, Misframed, Received, Refused, Up
 from dcfm_node.net.listener import MAX_ROUTES
 from dcfm_node.net.peers import Faulted, Twice
 from dcfm_node.records.messages import MAX_MESSAGE_BYTES
@@ -316,7 +316,11 @@ def test_an_allowed_peer_that_breaks_the_rules_harms_no_other() -> None:
                 dial(address, server, rogue) as twin,
             ):
                 first.send_multipart([b"frame"] * 1_000)
-                first.send(bytes(2 * MAX_MESSAGE_BYTES))
+                first.send(bytes(MAX_MESSAGE_BYTES + 1))
+                await server.until(
+                    Misframed(rogue.id, 4, 20), Misframed(rogue.id, 1, MAX_MESSAGE_BYTES + 1)
+                )
+                first.send(bytes(2 * MAX_MESSAGE_BYTES))  # the transport hangs up on so much
                 twin.send(b"twin")
                 await server.until(Received(rogue.id, b"twin"))
                 await honest.start(server.peer(address), listen=None)

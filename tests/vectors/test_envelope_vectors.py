@@ -31,6 +31,16 @@ def test_domains():
     assert VECTORS["domains"] == named
 
 
+@cases(VECTORS["signatures"])
+def test_signatures(case):
+    """SPEC 3.2.5: each envelope is whole but for its signature or key."""
+    if case["holds"]:
+        open_entry(raw(case))
+        return
+    with pytest.raises(PeerError, match="does not verify"):
+        open_entry(raw(case))
+
+
 @cases(VECTORS["entries"]["accepted"])
 def test_entries_open(case):
     """SPEC 3.2: body, signature and digest are what the text says, and the code agrees."""

@@ -116,6 +116,19 @@ def test_records_of_another_run_or_without_the_student_it_names_are_refused() ->
         proven(manifest, said, bundle(old.manifest, journals(old)))
 
 
+def test_an_earlier_lineage_of_the_wrong_type_or_out_of_place_is_refused() -> None:
+    """SPEC 9.4: nothing that claims a past goes by unread."""
+    old = left_by_the_third()
+    manifest, said = following(old, Continues(run=old.id, student=None))
+    fields = unpack(bundle(manifest, said))
+    before = bundle(old.manifest, journals(old))
+    for wrong in (0, "text", (before,)):
+        with pytest.raises(PeerError, match="bears an earlier lineage"):
+            verify(pack(fields | {"continues": wrong}), snapshot("student 1 1").digest)
+    with pytest.raises(PeerError, match="bears an earlier lineage"):
+        verify(bundle(old.manifest, journals(old), before), snapshot("student 1 0").digest)
+
+
 @pytest.mark.parametrize(("leaves", "code"), [(False, 0), (True, 3)])
 def test_a_superseded_student_is_told_by_the_exit_code(
     tmp_path: Path,

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from dcfm_node.config.peers import Peer
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.daemon.network import MAX_PENDING, Network
-from dcfm_node.net.links import Refused
+from dcfm_node.net.links import Misframed, Refused
 from dcfm_node.net.peers import Faulted
 from dcfm_node.swarm.effects import Event, Misbehaved
 from dcfm_node.wire.canonical import pack
@@ -31,6 +31,19 @@ def network(put: Callable[[Event], None] = lambda event: None) -> Network:
 
 def knock(made: Network, number: int) -> None:
     made._on_link(Refused(None, f"key {number}", f"192.0.2.{number % 256}", "not approved"))
+
+
+def test_a_message_too_large_or_of_many_frames_is_told_and_held_against_its_sender() -> None:
+    """SPEC 4.1.2 and 1.3."""
+    events: list[Event] = []
+    made = network(events.append)
+    with capture_logs() as logs:
+        made._on_link(Misframed(EAST.sign_key, 1, 2_000_000))
+        made._on_link(Misframed(EAST.sign_key, 3, 12))
+    assert [(line["event"], line["peer"]) for line in logs] == [("misbehaved", "east")] * 2
+    assert [(e.peer, e.cause) for e in events if isinstance(e, Misbehaved)] == [
+        (EAST.sign_key, "malformed")
+    ] * 2
 
 
 def test_an_unknown_key_is_logged_once_and_kept() -> None:
