@@ -9,6 +9,7 @@ from tests.packaging.tree import PACKAGE, ROOT
 
 PROTOCOL = ROOT / "protocol"
 CITED = re.compile(r"SPEC (\d+(?:\.\d+)*)((?:(?:,| and| to) \d+(?:\.\d+)*)*)")
+MAX_CLAUSE_WORDS, MAX_SENTENCE_WORDS, MAX_ROW_WORDS = 120, 45, 75
 CLAUSE = re.compile(r"^(?:## |- )?(\d+(?:\.\d+)*) ", re.MULTILINE)
 
 
@@ -65,8 +66,36 @@ def test_vectors_cite_clauses_that_exist():
         assert json.loads(path.read_text())
 
 
-def test_documents_are_short():
-    assert len((PROTOCOL / "SPEC.md").read_text().splitlines()) <= 450
+def wordy(text):
+    """Clauses, sentences and rows of tables that have too many words. Blocks of code have none."""
+    prose, found = {"": []}, []
+    for line in re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S).splitlines():
+        number = next(iter(CLAUSE.findall(line)), "" if line.startswith("#") else None)
+        present = list(prose)[-1] if number is None else number
+        if line.startswith("|"):
+            found += [f"row of {present}"] if len(line.split()) > MAX_ROW_WORDS else []
+        else:
+            prose.setdefault(present, []).extend(line.split())
+    for number, words in prose.items():
+        found += [number] if number and len(words) > MAX_CLAUSE_WORDS else []
+        sentences = re.split(r"(?<=[.:;]) ", " ".join(words))
+        long = [s for s in sentences if number and len(s.split()) > MAX_SENTENCE_WORDS]
+        found += [f"{number}: {s}" for s in long]
+    return found
+
+
+def test_clauses_sentences_and_rows_are_short():
+    assert wordy((PROTOCOL / "SPEC.md").read_text(encoding="utf-8")) == []
+
+
+def test_what_is_too_long_is_found():
+    long = "word " * (MAX_SENTENCE_WORDS + 1)
+    text = f"## 1 A\n\n1.1 {long}.\n\n| {long * 3} |\n\n1.2 {'few words. ' * MAX_CLAUSE_WORDS}\n"
+    assert [what.split(":")[0] for what in wordy(text)] == ["row of 1.1", "1.1", "1.2"]
+    assert wordy(f"1.1 A\n\n```\n{long}\n```\n") == []
+
+
+def test_decisions_are_short():
     decisions = sorted((PROTOCOL / "decisions").glob("*.md"))
     for number, path in enumerate(decisions, 1):
         text = path.read_text()
