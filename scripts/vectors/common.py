@@ -60,6 +60,14 @@ def case(name: str, clause: str, **fields: Any) -> Json:
     return {"name": name, "clause": clause, **fields}
 
 
+def shared(cases: list[Json]) -> Json:
+    """Cases whose `entries` are places in one list of `envelopes`, each of which is there once."""
+    envelopes = dict.fromkeys(text for made in cases for text in made["entries"])
+    places = {text: place for place, text in enumerate(envelopes)}
+    numbered = [made | {"entries": [places[text] for text in made["entries"]]} for made in cases]
+    return {"envelopes": list(envelopes), "cases": numbered}
+
+
 def entry(
     body: Any, author: int = 0, *, epoch: int = 0, seq: int = 0, prev: bytes = RUN, time_ms: int = 0
 ) -> env.Sealed:

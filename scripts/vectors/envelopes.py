@@ -79,7 +79,6 @@ def signatures() -> list[Json]:
 def rejected_entries() -> list[Json]:
     good = entry(rec.Vote(term=1, round=0, candidate=SIGNERS[1].key))
     fields = good.entry.model_dump()
-    vote = fields["body"]
     expert = bodies()[1].model_dump()
     body, signature = pack(fields), good.envelope[-64:]
     flipped = good.envelope[:-1] + bytes([good.envelope[-1] ^ 1])
@@ -95,60 +94,13 @@ def rejected_entries() -> list[Json]:
         (
             "the author is no point of the curve",
             "3.2.2",
-            sealed_dict(fields | {"author": b"\x02" + b"\xff" * 31}),
+            sealed_dict(fields | {"author": b"\x02" + bytes(31)}),
         ),
         ("signed under the beat's domain", "3.2.1", sealed_dict(fields, env.BEAT_DOMAIN)),
         ("signed without a domain", "3.2.1", sealed_dict(fields, b"")),
         ("a beat", "3.2.1", env.seal_beat(beat(), SIGNERS[0]).envelope),
-        ("unknown field", "1.2.2", sealed_dict(fields | {"extra": 0})),
-        ("unknown field in the body", "1.2.2", sealed_dict(fields | {"body": vote | {"extra": 0}})),
-        ("missing field", "1.2.2", sealed_dict({k: v for k, v in fields.items() if k != "seq"})),
         ("unknown kind", "3.6", sealed_dict(fields | {"body": {"kind": "praise"}})),
         ("no kind", "3.6", sealed_dict(fields | {"body": {"reason": ""}})),
-        ("term 0", "1.2.2", sealed_dict(fields | {"body": vote | {"term": 0}})),
-        (
-            "term above its bound",
-            "1.2.2",
-            sealed_dict(fields | {"body": vote | {"term": 2**40 + 1}}),
-        ),
-        (
-            "round above its bound",
-            "1.2.2",
-            sealed_dict(fields | {"body": vote | {"round": 10_001}}),
-        ),
-        ("negative seq", "1.2.2", sealed_dict(fields | {"seq": -1})),
-        ("seq above its bound", "1.2.2", sealed_dict(fields | {"seq": 100_001})),
-        ("epoch above its bound", "1.2.2", sealed_dict(fields | {"epoch": 2**53 + 1})),
-        ("time beyond 2^53", "1.2.2", sealed_dict(fields | {"time_ms": 2**53 + 1})),
-        ("digest of 31 bytes", "1.2.2", sealed_dict(fields | {"prev": bytes(31)})),
-        (
-            "snapshot of no bytes",
-            "5.1",
-            sealed_dict(fields | {"body": expert | {"snapshot": expert["snapshot"] | {"size": 0}}}),
-        ),
-        (
-            "reason of 501 characters",
-            "1.2.2",
-            sealed_dict(fields | {"body": {"kind": "withdraw", "reason": "a" * 501}}),
-        ),
-        (
-            "a name in capitals",
-            "1.2.2",
-            sealed_dict(fields | {"body": bodies()[0].model_dump() | {"name": "Ares"}}),
-        ),
-        ("a boolean for an integer", "1.2.3", sealed_dict(fields | {"seq": False})),
-        ("a float for an integer", "1.2.3", sealed_dict(fields | {"seq": 0.0})),
-        ("text for bytes", "1.2.3", sealed_dict(fields | {"prev": "a" * 32})),
-        (
-            "a metric that is no number",
-            "1.2.3",
-            sealed_dict(fields | {"body": expert | {"metrics": {"a": float("nan")}}}),
-        ),
-        (
-            "an infinite metric",
-            "1.2.3",
-            sealed_dict(fields | {"body": expert | {"metrics": {"a": float("inf")}}}),
-        ),
         ("body keys out of order", "1.1.4", sealed_bytes(backwards)),
         ("an integer of the body in a longer form", "1.1.1", sealed_bytes(long_seq)),
         ("a float32 in the body", "1.1.2", sealed_bytes(float_32)),
@@ -195,12 +147,6 @@ def bundles() -> Json:
     rejected = [
         ("signed under the entry's domain", "3.2.1", sealed_dict(fields)),
         ("signed with another key", "3.2.2", sealed_dict(fields, domain, SIGNERS[1])),
-        ("unknown field", "1.2.2", sealed_dict(fields | {"extra": 0}, domain)),
-        (
-            "a digest of 31 bytes",
-            "1.2.2",
-            sealed_dict(fields | {"held": {bytes(31): True}}, domain),
-        ),
     ]
     return {
         "accepted": [case("label", "10.1.1", bundle=plain(fields), envelope=sealed.hex())],

@@ -110,14 +110,6 @@ def messages() -> Json:
         ("of version 0", "4.2.1", {k: v for k, v in fields.items() if k != "protocol"}),
         ("of version 2", "4.2.1", {"protocol": 2, "version": "9.0", "hello": "there"}),
         ("a version that is no integer", "4.2", fields | {"protocol": True}),
-        ("unknown field", "1.2.2", fields | {"extra": 0}),
-        (
-            "a head below -1",
-            "4.3",
-            fields | {"heads": {roster[0]: head.model_dump() | {"seq": -2}}},
-        ),
-        ("a key of 31 bytes", "1.2.2", fields | {"beats": {bytes(31): (0, 0)}}),
-        ("a beat's count without an epoch", "4.3", fields | {"beats": {roster[0]: (9,)}}),
         ("no map", "4.2", [1]),
     ]
     return {

@@ -15,6 +15,47 @@ def nested(depth: int) -> Any:
     return [nested(depth - 1)] if depth else 0
 
 
+def nested_maps(depth: int) -> Any:
+    return {"": nested_maps(depth - 1)} if depth else 0
+
+
+LONG = {size: "a" * size for size in (255, 256, 65_536)}
+
+
+def longer_forms() -> list[tuple[str, str, str]]:
+    """Every number and length in each form that is longer than it need be."""
+    found = []
+    unsigned = ((0xCC, 1, 127), (0xCD, 2, 255), (0xCE, 4, 65_535), (0xCF, 8, 2**32 - 1))
+    for code, size, most in unsigned:
+        for number in (0, most):
+            text = bytes([code]).hex() + number.to_bytes(size, "big").hex()
+            found.append((f"{number} as uint{8 * size}", "1.1.1", text))
+    signed = ((0xD0, 1, -32), (0xD1, 2, -128), (0xD2, 4, -32_768), (0xD3, 8, -(2**31)))
+    for code, size, least in signed:
+        for number in (least, -1, 0):
+            text = bytes([code]).hex() + number.to_bytes(size, "big", signed=True).hex()
+            found.append((f"{number} as int{8 * size}", "1.1.1", text))
+        last = 2 ** (8 * size - 1) - 1
+        text = bytes([code]).hex() + last.to_bytes(size, "big").hex()
+        found.append((f"{last} as int{8 * size}", "1.1.1", text))
+    lengths = [
+        ("text", 0xD9, 1, 31),
+        ("text", 0xDA, 2, 255),
+        ("text", 0xDB, 4, 255),
+        ("bytes", 0xC5, 2, 255),
+        ("bytes", 0xC6, 4, 255),
+        ("array", 0xDC, 2, 15),
+        ("array", 0xDD, 4, 16),
+        ("map", 0xDE, 2, 1),
+        ("map", 0xDF, 4, 1),
+    ]
+    items = {"text": "61", "bytes": "00", "array": "c0", "map": "a161c0"}
+    for what, code, size, count in lengths:
+        text = bytes([code]).hex() + count.to_bytes(size, "big").hex() + items[what] * count
+        found.append((f"{what} of {count}, its length in {size} bytes", "1.1.1", text))
+    return found
+
+
 def canonical() -> Json:
     accepted: list[tuple[str, str, Any]] = [
         ("nil", "1.1", None),
@@ -36,6 +77,9 @@ def canonical() -> Json:
         ("keys in order, whatever their length", "1.1.4", {"": 0, "aa": 1, "b": 2, "ä": 3}),
         ("text keys before byte keys", "1.1.4", {"z": 0, b"": 1, b"aa": 2, b"b": 3}),
         ("sixteen deep", "1.1.5", nested(16)),
+        ("sixteen deep, in maps", "1.1.5", nested_maps(16)),
+        ("lengths at the borders of their forms", "1.1.1", [LONG[255], LONG[256], LONG[65_536]]),
+        ("a map of sixteen", "1.1.1", {f"{number:02}": None for number in range(16)}),
     ]
     rejected = [
         ("empty", "1.2.1", ""),
@@ -60,6 +104,10 @@ def canonical() -> Json:
         ("integer key", "1.1", "810000"),
         ("array key", "1.1", "81910000"),
         ("seventeen deep", "1.1.5", "91" * 17 + "00"),
+        ("seventeen deep, in maps", "1.1.5", "81a0" * 17 + "00"),
+        ("seventeen deep, in maps by bytes", "1.1.5", "81c400" * 17 + "00"),
+        ("seventeen deep, the innermost empty", "1.1.5", "91" * 17 + "90"),
+        *longer_forms(),
         ("far too deep", "1.1.5", "91" * 5_000 + "00"),
     ]
     return {

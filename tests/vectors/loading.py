@@ -41,8 +41,17 @@ def value_of(plain: Any) -> Any:
 def raw(case: dict[str, Any]) -> bytes:
     """The bytes of a case, whole or in pieces."""
     if "pieces" in case:
-        return b"".join(bytes.fromhex(text) * times for text, times in case["pieces"])
+        return b"".join(_piece(*piece) for piece in case["pieces"])
     return bytes.fromhex(case["envelope"] if "envelope" in case else case["hex"])
+
+
+def _piece(head: str, *rest: Any) -> bytes:
+    """[hex, times], or [hex, hex, first, times] around two bytes of a number that rises."""
+    if len(rest) == 1:
+        return bytes.fromhex(head) * int(rest[0])
+    tail, first, times = rest
+    numbers = (number.to_bytes(2, "big") for number in range(first, first + times))
+    return b"".join(bytes.fromhex(head) + number + bytes.fromhex(tail) for number in numbers)
 
 
 def sha256(*parts: bytes) -> bytes:
