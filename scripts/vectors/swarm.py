@@ -1,26 +1,21 @@
-"""Chains, leases, students and ranks (SPEC 3.3, 6.1 and 7.1)."""
+"""Leases, students and ranks (SPEC 6.1, 6.7 and 7.1)."""
 
 from copy import deepcopy
 from typing import Any
 
 from dcfm_node.records import entries as rec
-from dcfm_node.swarm import lineage
 from dcfm_node.swarm.election import rank
-from dcfm_node.swarm.journal import Journals
 from dcfm_node.wire import envelope as env
-from dcfm_node.wire.canonical import pack, sha256
+from dcfm_node.wire.canonical import sha256
 from vectors.common import (
     MANIFEST,
     NAMES,
     RUN,
     SIGNERS,
     SNAPSHOT,
-    STRANGER,
     Json,
     case,
     entry,
-    make_manifest,
-    plain,
 )
 
 LAST = MANIFEST.method.last_round
@@ -29,74 +24,6 @@ LAST = MANIFEST.method.last_round
 def joining(author: int = 0, **changes: Any) -> rec.Join:
     join = rec.Join(name=NAMES[author], distils=True, version="", counts=(((0, 0), 10),))
     return join.model_copy(update=changes)
-
-
-def chain_case(name: str, clause: str, offers: list[env.Sealed]) -> Json:
-    journals = Journals(MANIFEST)
-    outcomes = [journals.offer(sealed).value for sealed in offers]
-    head = journals.head(SIGNERS[0].key)
-    steps = [[s.envelope.hex(), outcome] for s, outcome in zip(offers, outcomes, strict=True)]
-    return case(name, clause, offers=steps, head=plain(head.model_dump()))
-
-
-def chains() -> Json:
-    def link(text: str, after: env.Sealed | None = None, epoch: int = 0) -> env.Sealed:
-        seq = 0 if after is None else after.entry.seq + 1
-        prev = RUN if after is None else after.digest
-        body = joining() if after is None else rec.Withdraw(reason=text)
-        return entry(body, epoch=epoch, seq=seq, prev=prev)
-
-    a = link("a")
-    b, b_other, b_later = link("b", a), link("other", a), link("later", a, 1)
-    c, c_later = link("c", b), link("c", b_later, 1)
-    c_back = link("back to epoch 0", b_later)
-    loose = entry(rec.Withdraw(reason="loose"), seq=1, prev=sha256(b"loose"), epoch=1)
-    first_loose = entry(joining(), prev=sha256(b""))
-    no_join, again = entry(rec.Withdraw(reason="first")), entry(joining(), seq=1, prev=a.digest)
-    stranger = rec.Entry(
-        run=RUN,
-        author=STRANGER.key,
-        epoch=0,
-        seq=0,
-        prev=RUN,
-        time_ms=0,
-        body=rec.Withdraw(reason=""),
-    )
-    elsewhere = stranger.model_copy(update={"run": sha256(b"run"), "author": SIGNERS[0].key})
-    foreign = env.seal_entry(elsewhere, SIGNERS[0])
-    unchained = entry(rec.Withdraw(reason="unchained"), seq=1, prev=sha256(b"unchained"))
-    far, far_other = (
-        entry(rec.Withdraw(reason=text), seq=7, prev=sha256(b"far")) for text in ("far", "other")
-    )
-    c_other = link("other", b)
-    return {
-        "run": RUN.hex(),
-        "author": SIGNERS[0].key.hex(),
-        "manifest": env.manifest_bytes(MANIFEST).hex(),
-        "cases": [
-            chain_case("in order", "3.3.3", [a, b, c]),
-            chain_case("known already", "3.3.4", [a, b, a, b]),
-            chain_case("a gap, then what fills it", "3.3.3", [b, a, b]),
-            chain_case("the first entry does not start from the run id", "3.3.3", [first_loose]),
-            chain_case("prev is another digest", "3.3.3", [a, loose]),
-            chain_case("a lower epoch after a higher one", "3.3.3", [a, b_later, c_back]),
-            chain_case("a higher epoch goes on", "3.3.3", [a, b_later, c_later]),
-            chain_case("a higher epoch replaces the tail", "3.3.4", [a, b, c, b_later, c_later]),
-            chain_case("a replaced tail is stale", "3.3.4", [a, b_later, c_later, b, c]),
-            chain_case(
-                "a higher epoch that is not chained replaces nothing", "3.3.4", [a, b, loose]
-            ),
-            chain_case("a fork", "3.3.5", [a, b, c, b_other]),
-            chain_case("a fork by an entry that is not chained", "3.3.5", [a, b, unchained]),
-            chain_case("a fork by two entries that never fitted", "3.3.5", [a, far, far_other, b]),
-            chain_case("of two forks the lower counts", "3.4", [a, b, c, c_other, b_other, b]),
-            chain_case("nothing after a fork", "3.3.2", [a, b, b_other, b, c, b_later]),
-            chain_case("what was before a fork stays", "3.4", [a, b, b_other, a]),
-            chain_case("a stranger", "3.3.1", [env.seal_entry(stranger, STRANGER)]),
-            chain_case("another run", "3.3.1", [foreign, a]),
-            chain_case("a record that does not fit the run", "3.3.1", [no_join, a, again, b]),
-        ],
-    }
 
 
 class Story:
@@ -344,49 +271,4 @@ def elections() -> Json:
         "leases": leases(),
         "students": students(),
         "quarantines": quarantines(),
-    }
-
-
-# Lineage
-
-
-def elected() -> tuple[Story, bytes]:
-    """Every silo's expert, an election and the student made of them."""
-    story = Story()
-    teachers = story.experts()
-    lease = story.lease(1, story.vote("012", 1))
-    return story, story.student(1, lease, teachers)
-
-
-def bundle(said: list[env.Sealed], **changes: Any) -> str:
-    envelopes = [sealed.envelope for sealed in said]
-    manifest = env.manifest_bytes(MANIFEST)
-    whole = {"format": lineage.FORMAT, "manifest": manifest, "entries": envelopes}
-    return pack(whole | changes).hex()
-
-
-def lineages() -> Json:
-    story, student = elected()
-    said, model = story.entries, SNAPSHOT.digest.hex()
-    ballots = [sealed for sealed in said if sealed.entry.body.kind == "vote"]
-    no_quorum = [sealed for sealed in said if sealed is not ballots[0]]
-    forged = said[-1].envelope[:-1] + bytes([said[-1].envelope[-1] ^ 1])
-    other = env.manifest_bytes(make_manifest(name="other"))
-    fields = MANIFEST.model_dump()
-    del fields["policy"]
-    rejected = [
-        ("another model", bundle(said), sha256(b"another").hex()),
-        ("without a voter", bundle(no_quorum), model),
-        ("an entry left out", bundle(said[1:]), model),
-        ("an entry twice", bundle([*said, said[0]]), model),
-        ("a forged entry", bundle(said, entries=[s.envelope for s in said[:-1]] + [forged]), model),
-        ("another run's manifest", bundle(said, manifest=other), model),
-        ("a manifest not written out", bundle(said, manifest=pack(fields)), model),
-        ("another format", bundle(said, format="dcfm-node/lineage/0"), model),
-    ]
-    return {
-        "accepted": [
-            case("a student", "9.2", hex=bundle(said), model=model, student=student.hex())
-        ],
-        "rejected": [case(n, "9.2", hex=text, model=digest) for n, text, digest in rejected],
     }

@@ -86,7 +86,7 @@ def test_the_oversize_entry_is_refused_for_its_size_alone():
 @cases(VECTORS["beats"]["accepted"])
 def test_heartbeats_open(case):
     """SPEC 4.6."""
-    fields, envelope = value_of(case["beat"]), raw(case)
+    fields, envelope = value_of(case["heartbeat"]), raw(case)
     body, signature = unpack(envelope)
     assert body == spell(fields)
     Ed25519PublicKey.from_public_bytes(fields["author"]).verify(signature, HEARTBEAT + body)

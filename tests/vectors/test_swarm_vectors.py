@@ -5,9 +5,13 @@ from itertools import permutations
 import pytest
 
 from dcfm_node.errors import PeerError
+from dcfm_node.records.messages import Head
+from dcfm_node.swarm import proof
+from dcfm_node.swarm.admission import journal_budget
 from dcfm_node.swarm.election import rank
 from dcfm_node.swarm.journal import Journals
 from dcfm_node.swarm.lineage import verify
+from dcfm_node.swarm.succession import changed_keys, check_student
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import decode_manifest, open_entry, run_id
 from tests.vectors.loading import cases, load, raw, sha256, value_of
@@ -27,6 +31,23 @@ def test_chains(case):
         assert journals.offer(open_entry(bytes.fromhex(envelope))).value == outcome
     head = journals.head(bytes.fromhex(CHAINS["author"]))
     assert head.model_dump() == value_of(case["head"])
+
+
+@cases(CHAINS["answers"])
+def test_answers(case):
+    """SPEC 4.4.1 to 4.4.3: what a peer with a head lacks of an author's chain."""
+    journals = Journals(decode_manifest(bytes.fromhex(CHAINS["manifest"])))
+    for envelope in case["held"]:
+        journals.offer(open_entry(bytes.fromhex(envelope)))
+    head = None if case["head"] is None else Head.model_validate(value_of(case["head"]))
+    sent = journals.missing_from(bytes.fromhex(CHAINS["author"]), head)
+    assert [sealed.envelope.hex() for sealed in sent] == case["sent"]
+
+
+@cases(CHAINS["budgets"])
+def test_budgets(case):
+    """SPEC 3.3.6."""
+    assert journal_budget(decode_manifest(bytes.fromhex(case["manifest"]))) == case["bytes"]
 
 
 @pytest.mark.parametrize(
@@ -106,3 +127,28 @@ def test_lineages_with_a_broken_link_are_refused(case):
     """SPEC 9.2: each breaks another link."""
     with pytest.raises(PeerError):
         verify(raw(case), bytes.fromhex(case["model"]))
+
+
+@cases(LINEAGES["proofs"])
+def test_proofs_of_forks(case):
+    """SPEC 9.3."""
+    if case["holds"]:
+        assert proof.verify(raw(case)).first.digest != proof.verify(raw(case)).second.digest
+        return
+    with pytest.raises(PeerError):
+        proof.verify(raw(case))
+
+
+@cases(LINEAGES["successions"]["cases"])
+def test_successions(case):
+    """SPEC 2.7.1: which manifests go on from a run, and whose keys changed."""
+    old, new = (decode_manifest(bytes.fromhex(case[name])) for name in ("old", "new"))
+    envelopes = map(bytes.fromhex, LINEAGES["successions"]["envelopes"])
+    said = [open_entry(envelope) for envelope in envelopes]
+    view = View.of(old, [said[place] for place in case["entries"]])
+    try:
+        check_student(view, new)
+        changed = {silo.name: silo.how for silo in changed_keys(old, new)}
+    except ValueError:
+        changed = None
+    assert changed == case["changed"]
