@@ -8,14 +8,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dcfm_node.data.raw import Labels, Stored
-from dcfm_node.data.source import load
+from dcfm_node.domains import base as domains
 from dcfm_node.errors import Failed
 from dcfm_node.flow import federated, networks, owners, stages, students
 from dcfm_node.flow.audit import audit
 from dcfm_node.flow.files import load_weights, rounded
 from dcfm_node.flow.stages import Hooks, Outcome, Samples, Teacher, Weights
 from dcfm_node.flow.trainer import checkpoint_schema
+from dcfm_node.samples import Samples as SiloSamples
 from dcfm_node.wire.envelope import decode_manifest
 from dcfm_node.worker import ranks
 from dcfm_node.worker.messages import (
@@ -53,11 +53,10 @@ class Bench:
         if setup.threads:
             torch.set_num_threads(setup.threads)
         self._device = ranks.choose(setup.device) if device is None else device
-        data = load(setup.data, self._manifest)
+        data = domains.of(self._manifest).load(self._manifest, setup.data)
         self._counts, self._digest = data.counts, data.digest
         self._warnings, self._notes = data.warnings, data.notes
-        self._train = _samples(data.x, data.c)
-        self._holdout = _samples(data.holdout_x, data.holdout_c)
+        self._train, self._holdout = _samples(data.train), _samples(data.holdout)
 
     @property
     def accelerated(self) -> bool:
@@ -195,8 +194,8 @@ class Bench:
         self._tell(Saved(key=job.key, path=path, step=step))
 
 
-def _samples(x: Stored, c: Labels) -> Samples:
-    return Samples(torch.from_numpy(x), torch.from_numpy(c))
+def _samples(data: SiloSamples) -> Samples:
+    return Samples(torch.from_numpy(data.x), torch.from_numpy(data.c))
 
 
 def _teacher(file: TeacherFile) -> Teacher:
