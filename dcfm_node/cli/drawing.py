@@ -65,11 +65,11 @@ def draw(
     if out.suffix == ".npz":
         np.savez_compressed(out, x=x, c=labels.numpy())
     else:
-        domain, settings = domains.of(manifest), domains.settings_of(manifest)
+        domain = domains.of(manifest)
         if len(manifest.sample_shape) < 3:  # whose pictures matplotlib draws
-            domain.check(settings, None)
+            domain.check(None)
         space = domains.Space(manifest.attributes, ())
-        domain.sheet(settings, space, Samples(x, labels.numpy())).save(out)
+        domain.sheet(space, Samples(x, labels.numpy())).save(out)
 
 
 def check_model(manifest: Manifest, model: Path, counts: Mapping[str, Counts]) -> None:

@@ -58,7 +58,7 @@ def run_experiment(
     given = settings.read(name, preset)
     if isinstance(given, settings.Experiment):
         for problem, _ in given.posed.values():
-            problem.kind.check(problem.domain, data)
+            problem.made.check(data)
     # What is wrong so far is told before torch is loaded, which takes seconds.
     from dcfm_node.experiment import run, show
     from dcfm_node.experiment.progress import Watcher

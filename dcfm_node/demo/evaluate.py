@@ -7,7 +7,7 @@ from the same noise.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -91,7 +91,7 @@ def models(view: View, student: bytes, find: Callable[[bytes], Path]) -> Models:
     return Models(view.manifest, find(student), teachers(False), teachers(True))
 
 
-def evaluate(domain: Domain, split: Split, evaluator: Evaluator, given: Models) -> Evaluation:
+def evaluate(domain: Domain[Any], split: Split, evaluator: Evaluator, given: Models) -> Evaluation:
     """Sample every method and evaluate what it drew."""
     before = torch.get_num_threads()
     torch.set_num_threads(THREADS)
@@ -165,7 +165,7 @@ class _Scored:
 class _Scorer:
     """Asks for every combination of the domain equally often, and scores what comes."""
 
-    def __init__(self, domain: Domain, split: Split, evaluator: Evaluator) -> None:
+    def __init__(self, domain: Domain[Any], split: Split, evaluator: Evaluator) -> None:
         self.each, self._shown, self._evaluator = domain.each, domain.shown, evaluator
         known = split.known
         self._known = len(known) * self.each

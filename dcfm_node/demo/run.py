@@ -69,8 +69,7 @@ def run_demo(
     began, began_ms = time.monotonic(), time.time_ns() // 1_000_000
     wish = Wish(domain, schedule or "alternating", seed, silos, shorten)
     wish.check()
-    kind = domains.named(domain)
-    kind.check(kind.settings(kind=domain), None)
+    domains.named(domain).check(None)
     console = live.screen(stderr=json_output)
     with terminable():
         stage, manifest, statuses, answers, lost = play(out, wish, console, began)
@@ -228,21 +227,19 @@ def evaluated(stage: Stage, wish: Wish, student: Mapping[str, Any]) -> "Evaluati
 
     digest = bytes.fromhex(student["student"]["digest"])
     proven = lineage.verify(bytes.fromhex(student["lineage"]), digest)
-    domain = domains.named(wish.domain)
-    settings = domain.settings(kind=wish.domain)
+    domain = domains.of(proven.view.manifest)
     split = domain.split(
-        settings,
-        domain.attributes(settings, proven.view.manifest.attributes),
-        partition=domain.partitions(settings)[0],
+        domain.attributes(proven.view.manifest.attributes),
+        partition=domain.partitions()[0],
         silos=wish.silos,
         seed=wish.seed,
         source=None,
     )
-    evaluator = domain.evaluator(settings, split, folder=stage.out, seed=wish.seed, device="cpu")
+    evaluator = domain.evaluator(split, folder=stage.out, seed=wish.seed, device="cpu")
     given = models(proven.view, digest, lambda wanted: find(stage, wanted))
     found = evaluate(domain, split, evaluator, given)
     holders = split.holders(NAMES[: wish.silos])
-    domain.draw(settings, split.space, panels(split, found), holders).save(stage.out / "report.png")
+    domain.draw(split.space, panels(split, found), holders).save(stage.out / "report.png")
     return found
 
 

@@ -1,24 +1,22 @@
 """The interface of a domain, and what it passes on: a split among silos, panels of samples."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, SerializeAsAny, ValidationInfo
 
 from dcfm_node.data import source as files
 from dcfm_node.data.source import SiloData
 from dcfm_node.data.spec import BuiltinData, DataSpec
 from dcfm_node.errors import DataError, UserError
-from dcfm_node.plugins import find
-from dcfm_node.records.base import Model, Name
+from dcfm_node.plugins import reference
 from dcfm_node.records.manifest import Attribute, Manifest
+from dcfm_node.records.settings import DomainSettings, find
 from dcfm_node.samples import Combination, Labels, Samples, joined
 
 if TYPE_CHECKING:
@@ -28,12 +26,7 @@ Attributes = tuple[Attribute, ...]
 Holders = Mapping[Combination, Sequence[str]]
 """Combination -> names of the silos that hold it; none for a novel one."""
 Points = NDArray[np.float64]
-
-
-class DomainSettings(Model):
-    """`[domain]` in run.toml: which domain, and in subclasses its own settings."""
-
-    kind: Name = "plain"
+Settings = TypeVar("Settings", bound=DomainSettings)
 
 
 @dataclass(frozen=True)
@@ -126,8 +119,8 @@ class Evaluator(ABC):
         return {"accuracy": float(self.right(samples).mean())}
 
 
-class Domain(ABC):
-    """What the samples of a run are.
+class Domain(ABC, Generic[Settings]):
+    """What the samples of a run are, made from `[domain]` in its run.toml.
 
     A domain must be able to share its samples among silos (`split`) and to judge what models draw
     (`evaluator`); a domain whose data are files of the sites has neither. Loading and drawing have
@@ -135,23 +128,23 @@ class Domain(ABC):
     before a method is called: the control process, which never loads torch, imports it too.
 
     Attributes:
-        settings: what `[domain]` in run.toml may hold.
         own_attributes: the attribute space, where the domain fixes it.
         requires: modules that it needs, with the names of the distributions that provide them.
         each: samples that an evaluation draws of every combination by default.
         shown: samples of every combination that a picture shows.
     """
 
-    settings: ClassVar[type[DomainSettings]] = DomainSettings
     own_attributes: ClassVar[Attributes] = ()
     requires: ClassVar[Mapping[str, str]] = {}
     each: ClassVar[int] = 100
     shown: ClassVar[int] = 4
 
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
     @abstractmethod
     def split(
         self,
-        given: DomainSettings,
         attributes: Attributes,
         *,
         partition: str,
@@ -173,22 +166,23 @@ class Domain(ABC):
 
     @abstractmethod
     def evaluator(
-        self, given: DomainSettings, split: Split, *, folder: Path, seed: int, device: str
+        self, split: Split, *, folder: Path, seed: int, device: str, features: Path | None = None
     ) -> Evaluator:
         """Prepare the evaluation of samples of a split.
 
         Args:
             folder: where to keep what takes long to prepare.
+            features: a TorchScript network that the user trusts, for distances between images.
 
         Raises:
             UserError: something that it needs is missing.
         """
 
-    def partitions(self, given: DomainSettings) -> tuple[str, ...]:
+    def partitions(self) -> tuple[str, ...]:
         """The ways in which `split` can share the samples; the first is the default."""
         return ("noniid",)
 
-    def attributes(self, given: DomainSettings, named: Attributes) -> Attributes:
+    def attributes(self, named: Attributes) -> Attributes:
         """The attributes that a run or an experiment names, or the domain's own if it names none.
 
         Raises:
@@ -199,7 +193,7 @@ class Domain(ABC):
             raise ValueError(f"the attributes are not those of the domain: {known}")
         return named or self.own_attributes
 
-    def check(self, given: DomainSettings, source: Path | None) -> None:
+    def check(self, source: Path | None) -> None:
         """Whether everything is there that `split` and `draw` need; nothing is loaded.
 
         Raises:
@@ -208,7 +202,8 @@ class Domain(ABC):
         wanted = {"matplotlib": "matplotlib", **self.requires}
         if missing := [name for module, name in wanted.items() if find_spec(module) is None]:
             raise UserError(
-                f"the domain {given.kind!r} needs {' and '.join(missing)}, not installed here",
+                f"the domain {self.settings.kind!r} needs {' and '.join(missing)}, which is not"
+                " installed here",
                 fix="pip install 'dcfm-node[demo]'",
             )
 
@@ -227,7 +222,6 @@ class Domain(ABC):
 
     def draw(
         self,
-        given: DomainSettings,
         space: Space,
         panels: Sequence[Panel],
         holders: Holders,
@@ -242,27 +236,39 @@ class Domain(ABC):
 
         return pictures.draw(space, panels, holders, title)
 
-    def sheet(self, given: DomainSettings, space: Space, samples: Samples) -> "Image":
+    def sheet(self, space: Space, samples: Samples) -> "Image":
         """Draw all samples of one model, as `dcfm-node student sample --out FILE.png` does."""
         from dcfm_node.domains import pictures
 
         if samples.x.ndim == 4:
             return pictures.sheet(samples.x)
-        return self.draw(given, space, [Panel("", samples)], {})
+        return self.draw(space, [Panel("", samples)], {})
 
 
-def named(kind: str) -> Domain:
-    """The domain of a name.
+def made(settings: DomainSettings) -> Domain[Any]:
+    """The domain of `[domain]` in a run.toml.
 
     Raises:
-        NotInstalledError: no installed package provides it.
+        UserError: the package that provides it does not give a domain.
     """
-    return cast("Domain", find("domains", kind))
+    domain = reference(settings.code)(settings)
+    if not isinstance(domain, Domain):
+        raise UserError(f"{settings.code} is not a subclass of {Domain.__module__}.Domain")
+    return domain
 
 
-def of(manifest: Manifest) -> Domain:
+def of(manifest: Manifest) -> Domain[Any]:
     """The domain of a run."""
-    return named(settings_of(manifest).kind)
+    return made(manifest.domain)
+
+
+def named(kind: str) -> Domain[Any]:
+    """The domain of a name, with its default settings.
+
+    Raises:
+        ValueError: no installed package provides it, or it has no defaults.
+    """
+    return made(find("domains", DomainSettings, kind).model_validate({"kind": kind}))
 
 
 def queries(combinations: Sequence[Combination], each: int) -> Labels:
@@ -276,32 +282,11 @@ def rate(right: NDArray[np.bool_]) -> tuple[float, float]:
     return share, float(np.sqrt(share * (1 - share) / len(right)))
 
 
-def _by_kind(value: object, info: ValidationInfo) -> object:
-    """A table as the settings of the domain that it names."""
-    if not isinstance(value, dict):
-        return value
-    settings = named(str(value.get("kind", "plain"))).settings
-    if info.mode == "json":
-        return settings.model_validate_json(json.dumps(value))
-    return settings.model_validate(value)
-
-
-AnySettings = Annotated[SerializeAsAny[DomainSettings], BeforeValidator(_by_kind)]
-"""A field that takes the settings of whichever domain its `kind` names."""
-
-
-def settings_of(manifest: Manifest) -> DomainSettings:
-    """`[domain]` of a run."""
-    return getattr(manifest, "domain", None) or DomainSettings()
-
-
 def _share(manifest: Manifest, source: BuiltinData) -> Samples:
     """One silo's share of a domain's own data."""
-    domain, given = named(source.name), settings_of(manifest)
-    if given.kind != source.name:
-        given = domain.settings(kind=source.name)
+    domain = of(manifest) if manifest.domain.kind == source.name else named(source.name)
     try:
-        attributes = domain.attributes(given, manifest.attributes)
+        attributes = domain.attributes(manifest.attributes)
     except ValueError as error:
         raise DataError(
             str(error),
@@ -309,9 +294,8 @@ def _share(manifest: Manifest, source: BuiltinData) -> Samples:
             fix="give run.toml these attributes, or the domain other settings",
         ) from error
     split = domain.split(
-        given,
         attributes,
-        partition=domain.partitions(given)[0],
+        partition=domain.partitions()[0],
         silos=source.silos,
         seed=source.seed,
         source=source.path,

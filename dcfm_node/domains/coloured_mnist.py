@@ -2,20 +2,17 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
 
 from dcfm_node.data.idx import read_idx
-from dcfm_node.data.names import at_home
 from dcfm_node.data.spec import IdxData
 from dcfm_node.domains import colours
-from dcfm_node.domains.base import Attributes, Domain, DomainSettings, Evaluator, Split
+from dcfm_node.domains.base import Attributes, Domain, Evaluator, Split
 from dcfm_node.domains.dealing import dealt, dirichlet, even, held_combinations
+from dcfm_node.domains.settings import ColouredMnistSettings
 from dcfm_node.errors import DataError, UserError
-from dcfm_node.records.base import Name
 from dcfm_node.records.manifest import Attribute
 from dcfm_node.samples import Samples
 
@@ -36,54 +33,31 @@ _FETCH = (
 )
 
 
-class ColouredMnistSettings(DomainSettings):
-    """MNIST in ten colours; the command line or node.toml names its folder."""
-
-    kind: Name = "coloured-mnist"
-    size: Annotated[int, Field(ge=7, le=64)] = SIDE
-    """Height and width. Smaller images are means over squares of pixels, with black added around
-    where the squares do not fit: 14 takes 2 x 2; 16 first adds two pixels on each side. Nothing is
-    cut off."""
-    per_combination: Annotated[int, Field(ge=1)] | None = None
-    """Training images of each combination at most; as many as the rarest digit allows (542 of
-    MNIST) if absent."""
-    references: Annotated[int, Field(ge=1)] | None = None
-    """The same of the test images (89 of MNIST)."""
-    silos: Annotated[int, Field(ge=2, le=50)] = 5
-    concentration: Annotated[float, Field(gt=0.0)] = 0.1
-    """Of the Dirichlet distribution by which `noniid` deals each combination."""
-    partitions: tuple[Literal["iid", "noniid"], ...] = ("iid", "noniid")
-    inception: Annotated[Path, Field(strict=False), AfterValidator(at_home)] | None = None
-    """A TorchScript feature network to measure FID with, instead of the one trained here."""
-
-
-class ColouredMnist(Domain):
+class ColouredMnist(Domain[ColouredMnistSettings]):
     """Images (3, size, size) in [-1, 1] with the attributes digit and colour."""
 
-    settings = ColouredMnistSettings
     own_attributes = (
         Attribute(name="digit", values=tuple("0123456789")),
         Attribute(name="colour", values=tuple(colours.TEN)),
     )
     each = 40
 
-    def partitions(self, given: DomainSettings) -> tuple[str, ...]:
+    def partitions(self) -> tuple[str, ...]:
         """`iid` deals every combination evenly, `noniid` in shares of a Dirichlet distribution."""
-        return _mnist(given).partitions
+        return self.settings.partitions
 
-    def check(self, given: DomainSettings, source: Path | None) -> None:
+    def check(self, source: Path | None) -> None:
         """Whether MNIST's files are in the folder; none is read.
 
         Raises:
             UserError: no folder was named, or a file or a package is missing.
         """
-        super().check(given, source)
+        super().check(source)
         for name in (name for pair in _FILES.values() for name in pair):
             _file(_named(source), name)
 
     def split(
         self,
-        given: DomainSettings,
         attributes: Attributes,
         *,
         partition: str,
@@ -96,7 +70,7 @@ class ColouredMnist(Domain):
         The silos divide the train images of the observed combinations, each image going to one.
         `complete` and `reference` are the train and test images, the same for every draw.
         """
-        settings = _mnist(given)
+        settings = self.settings
         train, test = images(
             _named(source), settings.size, settings.per_combination, settings.references
         )
@@ -115,12 +89,12 @@ class ColouredMnist(Domain):
         )
 
     def evaluator(
-        self, given: DomainSettings, split: Split, *, folder: Path, seed: int, device: str
+        self, split: Split, *, folder: Path, seed: int, device: str, features: Path | None = None
     ) -> Evaluator:
         """Measures by a network that classifies every attribute, kept in the folder."""
         from dcfm_node.domains.images import image_evaluator
 
-        return image_evaluator(split, folder, _mnist(given).inception, device)
+        return image_evaluator(split, folder, features, device)
 
 
 @lru_cache(1)
@@ -151,12 +125,6 @@ def reduced(grey: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
     padded = np.pad(grey, ((0, 0), (before, after), (before, after)))
     tiles = padded.reshape(len(grey), size, square, size, square)
     return np.asarray(tiles.mean(axis=(2, 4), dtype=np.float32) / 255, np.float32)
-
-
-def _mnist(given: DomainSettings) -> ColouredMnistSettings:
-    if not isinstance(given, ColouredMnistSettings):
-        raise TypeError(f"settings of the domain {given.kind!r} were given to coloured MNIST")
-    return given
 
 
 def _named(folder: Path | None) -> Path:
@@ -208,6 +176,3 @@ def _file(folder: Path, name: str) -> Path:
         if file.is_file():
             return file
     raise UserError(f"there is no file {name} or {name}.gz", where=str(folder), fix=_FETCH)
-
-
-DOMAIN = ColouredMnist()

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcfm_node.domains import colours
-from dcfm_node.domains.base import Attributes, Domain, DomainSettings, Evaluator, Split
+from dcfm_node.domains.base import Attributes, Domain, Evaluator, Split
 from dcfm_node.domains.dealing import held_combinations
+from dcfm_node.domains.settings import DigitsSettings
 from dcfm_node.errors import UserError
 from dcfm_node.records.manifest import Attribute
 from dcfm_node.samples import Combination, Floats, Labels, Samples
@@ -25,7 +26,7 @@ SILOS = 3
 STEPS, BATCH, LEARNING_RATE = 600, 256, 3e-3
 
 
-class Digits(Domain):
+class Digits(Domain[DigitsSettings]):
     """Images (3, 8, 8) in [-1, 1] with the attributes digit and colour."""
 
     own_attributes = (
@@ -38,7 +39,6 @@ class Digits(Domain):
 
     def split(
         self,
-        given: DomainSettings,
         attributes: Attributes,
         *,
         partition: str,
@@ -74,7 +74,7 @@ class Digits(Domain):
         return Split(attributes, (3, 8, 8), shares, held_out, draw(space))
 
     def evaluator(
-        self, given: DomainSettings, split: Split, *, folder: Path, seed: int, device: str
+        self, split: Split, *, folder: Path, seed: int, device: str, features: Path | None = None
     ) -> "DigitsEvaluator":
         """Measures by the classifier, which is trained in a second."""
         return DigitsEvaluator()
@@ -182,6 +182,3 @@ def _pick(images: Floats, labels: Labels, c: Labels, rng: np.random.Generator) -
     """A random image of the digit in the colour that each row of c (N, 2) asks for."""
     index = np.array([rng.choice(np.flatnonzero(labels == digit)) for digit in c[:, 0]])
     return colours.paint(images[index], c[:, 1], colours.SIX)
-
-
-DOMAIN = Digits()

@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from dcfm_node.domains.base import (
     Attributes,
     Domain,
-    DomainSettings,
     Evaluator,
     Holders,
     Panel,
@@ -19,8 +17,8 @@ from dcfm_node.domains.base import (
     Space,
     Split,
 )
+from dcfm_node.domains.settings import GaussiansSettings, Values
 from dcfm_node.errors import UserError
-from dcfm_node.records.base import Model, Name
 from dcfm_node.records.manifest import Attribute
 from dcfm_node.samples import Combination, Labels, Samples
 
@@ -36,65 +34,29 @@ PLANE = (
     Attribute(name="vertical", values=("bottom", "top")),
 )
 
-Values = tuple[str, ...]
 
-
-class Mode(Model):
-    """One Gaussian mode: the values of its attributes, in order, and its centre."""
-
-    values: Values
-    centre: tuple[float, ...]
-
-
-class Partition(Model):
-    """Who observes what: for every silo its list of combinations."""
-
-    name: Name
-    silos: Annotated[tuple[tuple[Values, ...], ...], Field(min_length=1, max_length=100)]
-
-
-class GaussianMixture(DomainSettings):
-    """Gaussian modes, one per combination; by default four in the plane."""
-
-    kind: Name = "gaussians"
-    sigma: Annotated[float, Field(gt=0.0)] = 0.3
-    samples: Annotated[int, Field(ge=20, le=1_000_000)] = 1_000
-    """Per silo."""
-    modes: Annotated[tuple[Mode, ...], Field(min_length=2)] = tuple(
-        Mode(values=(horizontal, vertical), centre=(x, y))
-        for horizontal, x in (("left", -1.5), ("right", 1.5))
-        for vertical, y in (("bottom", -1.5), ("top", 1.5))
-    )
-    held_out: Annotated[tuple[Values, ...], Field(min_length=1)] = (("right", "top"),)
-    """Combinations that no silo observes."""
-    partitions: tuple[Partition, ...] = ()
-    """Ways of sharing the others; if there are none, every silo sees one attribute vary."""
-
-
-class Gaussians(Domain):
+class Gaussians(Domain[GaussiansSettings]):
     """Modes in a space of any dimension."""
 
-    settings = GaussianMixture
     each = 500
     shown = 300
 
-    def partitions(self, given: DomainSettings) -> tuple[str, ...]:
+    def partitions(self) -> tuple[str, ...]:
         """Those of the settings, or the one for any number of silos."""
-        return tuple(p.name for p in _mixture(given).partitions) or (TURNS,)
+        return tuple(p.name for p in self.settings.partitions) or (TURNS,)
 
-    def attributes(self, given: DomainSettings, named: Attributes) -> Attributes:
+    def attributes(self, named: Attributes) -> Attributes:
         """Any that the modes are given for; two with two values by default.
 
         Raises:
             ValueError: modes, held-out combinations and partitions do not fit each other.
         """
         attributes = named or PLANE
-        _check(_mixture(given), attributes)
+        _check(self.settings, attributes)
         return attributes
 
     def split(
         self,
-        given: DomainSettings,
         attributes: Attributes,
         *,
         partition: str,
@@ -103,7 +65,7 @@ class Gaussians(Domain):
         source: Path | None,
     ) -> Split:
         """Every silo draws its combinations equally often."""
-        mixture = _mixture(given)
+        mixture = self.settings
         where = centres(mixture, attributes)
         held_out = tuple(sorted(combination(v, attributes) for v in mixture.held_out))
         held = _held(mixture, attributes, partition, silos)
@@ -123,14 +85,13 @@ class Gaussians(Domain):
         )
 
     def evaluator(
-        self, given: DomainSettings, split: Split, *, folder: Path, seed: int, device: str
+        self, split: Split, *, folder: Path, seed: int, device: str, features: Path | None = None
     ) -> "ModesEvaluator":
         """Measures against the Gaussians themselves."""
-        return ModesEvaluator(_mixture(given), split.attributes, seed)
+        return ModesEvaluator(self.settings, split.attributes, seed)
 
     def draw(
         self,
-        given: DomainSettings,
         space: Space,
         panels: Sequence[Panel],
         holders: Holders,
@@ -140,7 +101,7 @@ class Gaussians(Domain):
         from dcfm_node.domains import panels as drawn
         from dcfm_node.domains import pictures
 
-        mixture = _mixture(given)
+        mixture = self.settings
         rings = drawn.Rings(centres(mixture, space.attributes), WITHIN * mixture.sigma)
         return pictures.draw(space, panels, holders, title, rings)
 
@@ -151,7 +112,7 @@ class ModesEvaluator(Evaluator):
     W2 is exact between the samples and as many true draws, per combination, and averaged.
     """
 
-    def __init__(self, given: GaussianMixture, attributes: Attributes, seed: int) -> None:
+    def __init__(self, given: GaussiansSettings, attributes: Attributes, seed: int) -> None:
         self._sigma, self._seed = given.sigma, seed
         self._where = centres(given, attributes)
 
@@ -173,7 +134,7 @@ class ModesEvaluator(Evaluator):
         return {**super().measure(samples), "w2": float(np.mean(distances))}
 
 
-def centres(given: GaussianMixture, attributes: Attributes) -> dict[Combination, Points]:
+def centres(given: GaussiansSettings, attributes: Attributes) -> dict[Combination, Points]:
     """Where the mode of each combination lies, (d,)."""
     return {combination(mode.values, attributes): np.array(mode.centre) for mode in given.modes}
 
@@ -203,14 +164,8 @@ def combination(values: Values, attributes: Attributes) -> Combination:
     return tuple(a.values.index(v) for v, a in zip(values, attributes, strict=True))
 
 
-def _mixture(given: DomainSettings) -> GaussianMixture:
-    if not isinstance(given, GaussianMixture):
-        raise TypeError(f"settings of the domain {given.kind!r} were given to Gaussian modes")
-    return given
-
-
 def _held(
-    given: GaussianMixture, attributes: Attributes, partition: str, silos: int | None
+    given: GaussiansSettings, attributes: Attributes, partition: str, silos: int | None
 ) -> list[list[Combination]]:
     """The combinations that every silo observes."""
     for own in given.partitions:
@@ -231,7 +186,7 @@ def _held(
     ]
 
 
-def _check(given: GaussianMixture, attributes: Attributes) -> None:
+def _check(given: GaussiansSettings, attributes: Attributes) -> None:
     modes = [combination(mode.values, attributes) for mode in given.modes]
     if len(set(modes)) != len(modes):
         raise ValueError("domain.modes gives a combination twice")
@@ -248,6 +203,3 @@ def _check(given: GaussianMixture, attributes: Attributes) -> None:
             raise ValueError(f"domain.modes has no centre for {sorted(missing)}")
     if missing := held_out - set(modes):
         raise ValueError(f"domain.modes has no centre for {sorted(missing)}")
-
-
-DOMAIN = Gaussians()

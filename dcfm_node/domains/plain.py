@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import NoReturn
 
-from dcfm_node.domains.base import Attributes, Domain, DomainSettings, Evaluator, Split
+from dcfm_node.domains.base import Attributes, Domain, Evaluator, Split
+from dcfm_node.domains.settings import PlainSettings
 from dcfm_node.errors import UserError
 
 
-class Plain(Domain):
+class Plain(Domain[PlainSettings]):
     """Samples as they come; every site has its own, so there is nothing to share or to measure."""
 
     def split(
         self,
-        given: DomainSettings,
         attributes: Attributes,
         *,
         partition: str,
@@ -24,14 +24,11 @@ class Plain(Domain):
         _refuse("has no samples of its own to share among silos")
 
     def evaluator(
-        self, given: DomainSettings, split: Split, *, folder: Path, seed: int, device: str
+        self, split: Split, *, folder: Path, seed: int, device: str, features: Path | None = None
     ) -> Evaluator:
         """Always raises UserError."""
         _refuse("has no truth to measure samples against")
 
 
 def _refuse(what: str) -> NoReturn:
-    raise UserError(f"the domain 'plain' {what}", fix='choose another kind under "[domain]"')
-
-
-DOMAIN = Plain()
+    raise UserError(f"the domain 'plain' {what}", fix="choose another kind under [domain]")

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from dcfm_node.domains.base import Evaluator, Split, queries
-from dcfm_node.domains.gaussians import GaussianMixture, around, centres
+from dcfm_node.domains.gaussians import around, centres
+from dcfm_node.domains.settings import GaussiansSettings
 from dcfm_node.errors import Failed
 from dcfm_node.experiment import methods, settings
 from dcfm_node.experiment.lab import Lab, Tell, Trained
@@ -72,7 +73,7 @@ def dealt(problem: Problem, partition: str, seed: int, silos: int = SILOS) -> Sp
         partition: of the problem; its silos are replaced.
     """
     mixture = problem.domain
-    assert isinstance(mixture, GaussianMixture)
+    assert isinstance(mixture, GaussiansSettings)
     shipped = problem.split(partition, seed)
     rng = np.random.default_rng(seed)
     where = centres(mixture, shipped.attributes)
@@ -181,7 +182,7 @@ class Study:
             split = dealt(problem, partition, seed)
         kept = self._folder / "judge"
         evaluated = seed if self._name == DIGITS else 0
-        return split, problem.evaluator(split, folder=kept, seed=evaluated, device="cpu")
+        return split, problem.made.evaluator(split, folder=kept, seed=evaluated, device="cpu")
 
     def honest(self, seed: int, rounds: int) -> list[Verdicts]:
         """Nobody is hostile: the audits of every round."""

@@ -97,7 +97,7 @@ def _samples(folder: Path, partition: str, settings: Experiment) -> list[Path]:
     written = []
     for name, chosen in (("", panels), *((f"-{panel.title}", [panel]) for panel in ours)):
         path = folder / f"samples-{partition}{name}.png"
-        problem.draw(space, chosen, holders, title).save(path)
+        problem.made.draw(space, chosen, holders, title).save(path)
         written.append(path)
     return written
 

@@ -1,33 +1,27 @@
 """configs/experiments/*.toml: what an experiment poses, trains and measures."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
 from dcfm_node.config import toml
+from dcfm_node.data.spec import FilePath
 from dcfm_node.domains.base import (
-    AnySettings,
     Domain,
-    Evaluator,
-    Holders,
-    Panel,
-    Space,
     Split,
-    named,
+    made,
 )
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.base import Model, Name
 from dcfm_node.records.manifest import NETWORK, Attribute, Manifest, Policy, Silo
-from dcfm_node.records.settings import AnyNetwork
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from dcfm_node.records.settings import AnyDomain, AnyNetwork
 
 SHIPPED = Path(__file__).parent / "experiments"
 """Where the wheel carries them; a source tree reads them where they are."""
@@ -59,43 +53,27 @@ class Problem(Model):
     name: Name
     attribute: Annotated[tuple[Attribute, ...], Field(max_length=32)] = ()
     """The domain's own if absent."""
-    domain: AnySettings
+    domain: AnyDomain
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        self.kind.attributes(self.domain, self.attribute)
+        self.made.attributes(self.attribute)
         return self
 
-    @property
-    def kind(self) -> Domain:
-        """What the domain can do."""
-        return named(self.domain.kind)
-
-    @property
-    def partitions(self) -> tuple[str, ...]:
-        """The ways in which silos can share its samples."""
-        return self.kind.partitions(self.domain)
+    @cached_property
+    def made(self) -> Domain[Any]:
+        """The domain with its settings."""
+        return made(self.domain)
 
     def split(self, partition: str, seed: int, source: Path | None = None) -> Split:
         """One draw of one partition, see `Domain.split`."""
-        return self.kind.split(
-            self.domain,
-            self.kind.attributes(self.domain, self.attribute),
+        return self.made.split(
+            self.made.attributes(self.attribute),
             partition=partition,
             silos=None,
             seed=seed,
             source=source,
         )
-
-    def evaluator(self, split: Split, *, folder: Path, seed: int, device: str) -> Evaluator:
-        """See `Domain.evaluator`."""
-        return self.kind.evaluator(self.domain, split, folder=folder, seed=seed, device=device)
-
-    def draw(
-        self, space: Space, panels: Sequence[Panel], holders: Holders, title: str = ""
-    ) -> "Image":
-        """See `Domain.draw`."""
-        return self.kind.draw(self.domain, space, panels, holders, title)
 
 
 class FedFlow(Model):
@@ -159,8 +137,10 @@ class Experiment(Model):
     anchor_live: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     """Probability that a term of the anchored penalty is the silo's own."""
     attribute: tuple[Attribute, ...] = ()
-    domain: AnySettings | None = None
+    domain: AnyDomain | None = None
     problem: tuple[Problem, ...] = ()
+    inception: FilePath | None = None
+    """A TorchScript feature network to measure FID with, instead of the domain's own."""
     network: AnyNetwork = NETWORK
     method: Dcfm
     fedflow: FedFlow | None = None
@@ -186,11 +166,14 @@ class Experiment(Model):
         """Problem and partition by the name that rows give them; several problems lend theirs."""
         if self.domain is not None:
             only = Problem(name=self.name, attribute=self.attribute, domain=self.domain)
-            return {partition: (only, partition) for partition in only.partitions}
+            return {partition: (only, partition) for partition in only.made.partitions()}
         return {
-            one.name if len(one.partitions) == 1 else f"{one.name}-{partition}": (one, partition)
+            one.name if len(one.made.partitions()) == 1 else f"{one.name}-{partition}": (
+                one,
+                partition,
+            )
             for one in self.problem
-            for partition in one.partitions
+            for partition in one.made.partitions()
         }
 
     @property
@@ -336,14 +319,21 @@ def _present(values: Any) -> Any:
         usual = {"kind": "gaussians"} | ({"samples": 2_000} if "modes" in geometry else {})
         found["domain"] = usual | geometry
     if images := found.pop("images", None):
+        if inception := images.pop("inception", None):
+            found["inception"] = inception
         found["domain"] = {"kind": "coloured-mnist"} | images
     return found
 
 
 def _retired(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings without what was withdrawn since (protocol/decisions 0002 and 0010), so that their
-    rows can still be shown."""
+    """Settings of earlier results without what was withdrawn since, so that they can be shown.
+
+    These are arms that found nothing (protocol/decisions 0002 and 0010), and settings of other
+    methods that every manifest once held.
+    """
     found = {key: value for key, value in document.items() if key != "weigh_gaps"}
+    if isinstance(method := found.get("method"), dict):
+        found["method"] = {k: v for k, v in method.items() if k not in ("routing", "top")}
     for scheme in found.get("scheme", ()):
         if scheme.get("method") == "dcfm-a-own-snapshot":
             scheme["method"] = "dcfm-a-at-once"

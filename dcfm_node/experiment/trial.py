@@ -96,8 +96,12 @@ class Trial:
         self._tell("data and evaluator", 0.0)
         spec = self._spec
         split = self._problem.split(self._partition, spec.seed, spec.data)
-        evaluator = self._problem.evaluator(
-            split, folder=spec.out / "judge", seed=spec.seed, device=str(self._device)
+        evaluator = self._problem.made.evaluator(
+            split,
+            folder=spec.out / "judge",
+            seed=spec.seed,
+            device=str(self._device),
+            features=self._settings.inception,
         )
         for name, (method, given) in self._settings.lineup.items():
             self._method = name
@@ -159,7 +163,7 @@ class Trial:
             samples = Samples(draw(torch.from_numpy(c), NOISE_SEED).numpy(), c)
             measured = evaluator.measure(samples)
             found |= {_named(name, kind): value for name, value in measured.items()}
-            shown.append(samples[np.arange(len(c)) % given.each < self._problem.kind.shown])
+            shown.append(samples[np.arange(len(c)) % given.each < self._problem.made.shown])
         return found, joined(shown)
 
     def _path(self, folder: str, method: str, suffix: str) -> Path:

@@ -16,6 +16,7 @@ from dcfm_node.flow import federated, stages
 from dcfm_node.flow.files import Weights, load_weights, rounded
 from dcfm_node.flow.stages import Hooks, Samples, Teacher
 from dcfm_node.records.manifest import Manifest, Transfer
+from dcfm_node.samples import Samples as SiloSamples
 from dcfm_node.store.delta import encode
 
 HOOKS = Hooks(device="cpu")
@@ -91,5 +92,5 @@ def _coded(base: Path, path: Path, width: int) -> int:
     return coded.stat().st_size
 
 
-def _samples(x: Any, c: Any) -> Samples:
-    return Samples(torch.from_numpy(x), torch.from_numpy(c))
+def _samples(data: SiloSamples) -> Samples:
+    return Samples(torch.from_numpy(data.x), torch.from_numpy(data.c))

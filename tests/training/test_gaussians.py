@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcfm_node.domains.base import queries
-from dcfm_node.domains.gaussians import DOMAIN, GaussianMixture
+from dcfm_node.domains.base import named, queries
+from dcfm_node.domains.gaussians import PLANE
 from dcfm_node.flow import labels, sampling
 from dcfm_node.flow.stages import (
     Hooks,
@@ -23,16 +23,9 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Samples as SiloSamples
 from tests.training.settings import shipped
 
-GIVEN = GaussianMixture()
-SPLIT = DOMAIN.split(
-    GIVEN,
-    DOMAIN.attributes(GIVEN, ()),
-    partition="one-attribute",
-    silos=2,
-    seed=0,
-    source=None,
-)
-EVALUATOR = DOMAIN.evaluator(GIVEN, SPLIT, folder=Path(), seed=0, device="cpu")
+DOMAIN = named("gaussians")
+SPLIT = DOMAIN.split(PLANE, partition="one-attribute", silos=2, seed=0, source=None)
+EVALUATOR = DOMAIN.evaluator(SPLIT, folder=Path(), seed=0, device="cpu")
 NOVEL = torch.from_numpy(queries(SPLIT.held_out, 300))
 KNOWN = torch.from_numpy(queries(SPLIT.known, 100))
 DATA = [Samples(torch.from_numpy(s.x), torch.from_numpy(s.c)) for s in SPLIT.silos]

@@ -8,23 +8,24 @@ import torch
 
 from dcfm_node.demo import evaluate as evaluation
 from dcfm_node.demo.evaluate import Models, evaluate, panels
-from dcfm_node.domains.gaussians import DOMAIN, GaussianMixture, Gaussians, centres
+from dcfm_node.domains.base import named
+from dcfm_node.domains.gaussians import PLANE, Gaussians, centres
 from dcfm_node.flow.sampling import Teacher
+
+DOMAIN = named("gaussians")
 
 
 def drawn(labels, right):
     """The asked mode where `right`, else far away."""
-    where = centres(GaussianMixture(), DOMAIN.attributes(GaussianMixture(), ()))
+    where = centres(DOMAIN.settings, PLANE)
     found = np.stack([where[tuple(label)] for label in labels.tolist()])
     modes = torch.from_numpy(found.astype(np.float32))
     return torch.where(right.unsqueeze(-1), modes, modes + 10)
 
 
 def posed():
-    given = GaussianMixture()
-    attributes = DOMAIN.attributes(given, ())
-    split = DOMAIN.split(given, attributes, partition="one-attribute", silos=2, seed=0, source=None)
-    return split, DOMAIN.evaluator(given, split, folder=Path(), seed=0, device="cpu")
+    split = DOMAIN.split(PLANE, partition="one-attribute", silos=2, seed=0, source=None)
+    return split, DOMAIN.evaluator(split, folder=Path(), seed=0, device="cpu")
 
 
 @pytest.fixture

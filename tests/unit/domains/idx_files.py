@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from dcfm_node.domains.base import Split
-from dcfm_node.domains.coloured_mnist import DOMAIN, SIDE
+from dcfm_node.domains.coloured_mnist import SIDE, ColouredMnist
+from dcfm_node.domains.settings import ColouredMnistSettings
 
 TRAIN, TEST = 23, 12
 """Images of each digit."""
@@ -44,10 +45,9 @@ def split_of(
     **settings: object,
 ) -> Split:
     """How silos share the images in a folder, 14 x 14 if nothing else is said."""
-    given = DOMAIN.settings.model_validate({"size": 14, **settings})
-    return DOMAIN.split(
-        given,
-        DOMAIN.own_attributes,
+    given = ColouredMnistSettings.model_validate({"size": 14, **settings})
+    return ColouredMnist(given).split(
+        ColouredMnist.own_attributes,
         partition=partition,
         silos=silos,
         seed=seed,

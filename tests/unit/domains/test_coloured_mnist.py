@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from dcfm_node.domains.coloured_mnist import DOMAIN, SIDE, ColouredMnistSettings, images, reduced
+from dcfm_node.domains.coloured_mnist import SIDE, ColouredMnist, images, reduced
 from dcfm_node.domains.colours import TEN
 from dcfm_node.domains.dealing import held_combinations
+from dcfm_node.domains.settings import ColouredMnistSettings
 from dcfm_node.errors import DataError, UserError
 from tests.unit.domains.idx_files import bars, idx, split_of, write
 
@@ -186,7 +187,7 @@ def test_packed_files_are_read_too(folder):
 def test_a_missing_file_is_named_with_a_place_that_has_it(folder, name):
     (folder / name).unlink()
     with pytest.raises(UserError, match=f"no file {name} or {name}.gz") as caught:
-        DOMAIN.check(ColouredMnistSettings(), folder)
+        ColouredMnist(ColouredMnistSettings()).check(folder)
     assert caught.value.where == str(folder)
     assert "https://" in caught.value.fix
 
@@ -221,7 +222,7 @@ def test_settings_out_of_range_are_refused(settings):
 
 def test_without_a_folder_it_says_what_to_name():
     with pytest.raises(UserError, match="no folder was named") as caught:
-        DOMAIN.check(ColouredMnistSettings(), None)
+        ColouredMnist(ColouredMnistSettings()).check(None)
     assert "--data" in caught.value.fix
 
 

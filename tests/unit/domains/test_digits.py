@@ -7,19 +7,17 @@ import numpy as np
 import pytest
 
 from dcfm_node.domains import colours
-from dcfm_node.domains.base import DomainSettings, Split
-from dcfm_node.domains.digits import DOMAIN, DigitsEvaluator
+from dcfm_node.domains.base import Split
+from dcfm_node.domains.digits import Digits, DigitsEvaluator
+from dcfm_node.domains.settings import DigitsSettings
 from dcfm_node.errors import UserError
 from dcfm_node.samples import Samples
 from dcfm_node.swarm.coverage import coverage
 
-GIVEN = DomainSettings(kind="digits")
-
 
 def split(silos: int = 3, seed: int = 0) -> Split:
-    return DOMAIN.split(
-        GIVEN,
-        DOMAIN.own_attributes,
+    return Digits(DigitsSettings()).split(
+        Digits.own_attributes,
         partition="noniid",
         silos=silos,
         seed=seed,

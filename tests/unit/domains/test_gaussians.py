@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from dcfm_node.domains.base import Split
-from dcfm_node.domains.gaussians import DOMAIN, PLANE, GaussianMixture, ModesEvaluator, centres
+from dcfm_node.domains.gaussians import PLANE, Gaussians, ModesEvaluator, centres
+from dcfm_node.domains.settings import GaussiansSettings
 from dcfm_node.errors import UserError
 from dcfm_node.records.manifest import Attribute
 from dcfm_node.samples import Samples
 
-NAMED = GaussianMixture.model_validate(
+NAMED = GaussiansSettings.model_validate(
     {
         "samples": 40,
         "partitions": (
@@ -21,12 +22,11 @@ NAMED = GaussianMixture.model_validate(
 )
 
 
-def split(given: GaussianMixture, silos: int | None = None, seed: int = 0) -> Split:
-    attributes = DOMAIN.attributes(given, ())
-    return DOMAIN.split(
-        given,
-        attributes,
-        partition=DOMAIN.partitions(given)[0],
+def split(given: GaussiansSettings, silos: int | None = None, seed: int = 0) -> Split:
+    domain = Gaussians(given)
+    return domain.split(
+        domain.attributes(()),
+        partition=domain.partitions()[0],
         silos=silos,
         seed=seed,
         source=None,
@@ -34,11 +34,11 @@ def split(given: GaussianMixture, silos: int | None = None, seed: int = 0) -> Sp
 
 
 def evaluator() -> ModesEvaluator:
-    return ModesEvaluator(GaussianMixture(), PLANE, seed=0)
+    return ModesEvaluator(GaussiansSettings(), PLANE, seed=0)
 
 
 def test_silos_see_one_attribute_vary_and_nobody_sees_the_held_out() -> None:
-    made = split(GaussianMixture(), silos=3)
+    made = split(GaussiansSettings(), silos=3)
     held = [silo.combinations for silo in made.silos]
     assert held == [[(0, 0), (0, 1)], [(0, 0), (1, 0)], [(0, 0), (0, 1)]]
     assert made.held_out == ((1, 1),)
@@ -48,14 +48,14 @@ def test_silos_see_one_attribute_vary_and_nobody_sees_the_held_out() -> None:
         for combination in silo.combinations:
             x = silo.x[(silo.c == combination).all(axis=1)]
             assert np.allclose(
-                x.mean(axis=0), centres(GaussianMixture(), PLANE)[combination], atol=0.1
+                x.mean(axis=0), centres(GaussiansSettings(), PLANE)[combination], atol=0.1
             )
             assert np.allclose(x.std(axis=0), 0.3, atol=0.05)
 
 
 def test_a_named_partition_says_who_holds_what() -> None:
     made = split(NAMED)
-    assert DOMAIN.partitions(NAMED) == ("two",)
+    assert Gaussians(NAMED).partitions() == ("two",)
     assert [silo.combinations for silo in made.silos] == [[(0, 1)], [(0, 0), (0, 1)]]
     assert made.holders(["a", "b"]) == {(0, 0): ["b"], (0, 1): ["a", "b"], (1, 1): []}
     with pytest.raises(UserError, match="for 2 silos, not 3"):
@@ -83,7 +83,7 @@ def test_settings_that_do_not_fit_are_refused(
     change: dict[str, object], attributes: tuple[Attribute, ...], said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
-        DOMAIN.attributes(GaussianMixture().model_copy(update=change), attributes)
+        Gaussians(GaussiansSettings().model_copy(update=change)).attributes(attributes)
 
 
 def test_right_is_within_three_sigma_of_the_mode() -> None:
@@ -94,7 +94,7 @@ def test_right_is_within_three_sigma_of_the_mode() -> None:
 
 def test_a_shifted_cloud_is_as_far_away_as_it_was_shifted(tmp_path: Path) -> None:
     rng, c = np.random.default_rng(3), np.array([[0, 1]] * 800)
-    truth = centres(GaussianMixture(), PLANE)[0, 1] + rng.normal(scale=0.3, size=(800, 2))
+    truth = centres(GaussiansSettings(), PLANE)[0, 1] + rng.normal(scale=0.3, size=(800, 2))
     near, far = (
         evaluator().measure(Samples((truth + shift).astype(np.float32), c))
         for shift in (np.zeros(2), np.array([3.0, 4.0]))

@@ -38,31 +38,30 @@ def drawn(split, *samples, holders=None, **more):
 
 def made(kind, silos):
     domain = base.named(kind)
-    given = domain.settings(kind=kind)
-    attributes = domain.attributes(given, ())
     split = domain.split(
-        given,
-        attributes,
-        partition=domain.partitions(given)[0],
+        domain.attributes(()),
+        partition=domain.partitions()[0],
         silos=silos,
         seed=0,
         source=None,
     )
-    return domain, given, split
+    return domain, split
 
 
 @pytest.mark.parametrize(("kind", "silos"), [("gaussians", 2), ("gaussians", 8), ("digits", 3)])
 def test_every_silo_has_its_colour_in_the_picture(kind, silos):
-    domain, given, split = made(kind, silos)
+    domain, split = made(kind, silos)
     labels = np.array([*split.known, *split.held_out])
     if kind == "gaussians":
-        x = np.stack([centres(given, split.attributes)[tuple(c)] for c in labels.tolist()])
+        x = np.stack(
+            [centres(domain.settings, split.attributes)[tuple(c)] for c in labels.tolist()]
+        )
     else:
         x = np.zeros((len(labels), *split.sample_shape), np.float32)
     right = np.arange(len(labels)) % 2 == 0
     panel = Panel("student", Samples(x, labels), "90% right", right)
     holders = split.holders([f"silo-{k}" for k in range(silos)])
-    image = domain.draw(given, split.space, [panel, panel], holders)
+    image = domain.draw(split.space, [panel, panel], holders)
     assert min(image.size) > 800
     for colour in panels.colours_of(holders).values():
         assert amount(image, colour) > 50, colour
