@@ -1,8 +1,8 @@
-"""The error tree: whose fault it was decides who must act.
+"""The error tree. The class says who must act.
 
-`UserError` is shown to the operator as it stands: what happened, where, what to do.
-`PeerError` never leaves the swarm as an exception of ours: it turns into a refusal of that peer's
-input. Anything else is a defect of ours and keeps its traceback.
+The operator sees a `UserError` as it is: what happened, where, what to do. A `PeerError` makes the
+node refuse that peer's input; it never ends the swarm. Any other exception is a bug of ours and
+keeps its traceback.
 """
 
 import re
@@ -10,24 +10,24 @@ from collections.abc import Sequence
 
 
 def writable(text: str) -> str:
-    """Text that UTF-8 can write: bytes of a file's name that are no text become \\xNN."""
+    """The text as UTF-8 can write it: bytes of a file name that are not text become \\xNN."""
     return re.sub(
         "[\ud800-\udfff]", lambda half: ascii(half[0])[1:-1].replace(r"\udc", r"\x"), text
     )
 
 
 class DcfmError(Exception):
-    """Root of every error this package raises on purpose."""
+    """Root of every error that this package raises on purpose."""
 
 
 class UserError(DcfmError):
-    """The operator can fix it. CLI exit code 2 unless the class says otherwise.
+    """An error that the operator can fix. CLI exit code 2, unless the class sets another.
 
     Args:
         what: what happened.
-        where: file, line, field, or peer; empty when there is no place to name.
-        fix: what to do about it.
-        more: lines that belong to it, such as the end of a log.
+        where: file, line, field or peer; empty if there is no place to name.
+        fix: what the operator can do.
+        more: further lines, such as the end of a log.
     """
 
     exit_code = 2
@@ -41,7 +41,7 @@ class UserError(DcfmError):
 
     @property
     def lines(self) -> list[str]:
-        """What is shown, a line each: words of others in it may bear line breaks of their own."""
+        """The lines to show. Text from others in them may contain line breaks."""
         place = f"{self.where}: " if self.where else ""
         fix = [f"  fix: {self.fix}"] if self.fix else []
         return [f"{place}{self.what}", *(f"  {line}" for line in self.more), *fix]
@@ -51,7 +51,7 @@ class UserError(DcfmError):
 
 
 class ConfigError(UserError):
-    """A settings file says something we cannot follow."""
+    """A setting is wrong or missing."""
 
 
 class DataError(UserError):
@@ -65,25 +65,25 @@ class Unreachable(UserError):  # noqa: N818 - read where it is raised
 
 
 class Failed(UserError):  # noqa: N818 - read where it is raised
-    """The command was understood and could not be carried out."""
+    """The command is valid but could not be carried out."""
 
     exit_code = 1
 
 
 class DiskError(Failed):
-    """The disk took nothing of a write. What was there is whole, and it can be tried again."""
+    """The disk refused a write. The old data are complete, and the write can be tried again."""
 
 
 class PeerError(DcfmError):
-    """Input of a peer that breaks the protocol (SPEC 1.3). Carries a reason fit for a verdict."""
+    """A peer's input breaks the protocol (SPEC 1.3). The text fits the reason of a verdict."""
 
 
 class OtherProtocolError(PeerError):
-    """A message of another version of the protocol (SPEC 4.2.1).
+    """A message has another version of the protocol (SPEC 4.2.1).
 
     Args:
-        protocol: the version it is of.
-        software: what it says of its sender's software; empty if nothing.
+        protocol: that version.
+        software: version of the sender's software as the message states it; empty if it does not.
     """
 
     def __init__(self, protocol: int, software: str) -> None:

@@ -1,8 +1,8 @@
-"""Files: reading those that others may have made, and writing ours whole or not at all.
+"""Reads files that others may have made, and writes our files completely or not at all.
 
-A folder handed to us may hold a device that never ends, a pipe that nobody writes to, a folder
-where a file belongs, or a sparse file of any size. None may hang a command or fill its memory.
-Every refusal is an OSError that says why, like any other fault of a file.
+A folder from others may hold a device that never ends, a pipe without a writer, a folder in place
+of a file, or a sparse file of any size. None of these may hang a command or fill its memory.
+Every refusal is an OSError that says why, like any other file error.
 """
 
 import errno
@@ -20,24 +20,25 @@ PIECE_BYTES = 1 << 20
 
 
 def shipped(*names: str) -> Path:
-    """A file or folder of `configs`, which a wheel has in the package, a source tree beside it."""
+    """A file or folder of `configs`: inside the package in a wheel, beside it in a source tree."""
     inside = Path(__file__).parent / "configs"
     folder = inside if inside.is_dir() else Path(__file__).parents[1] / "configs"
     return folder.joinpath(*names)
 
 
 def open_regular(path: Path, most: int, *, least: int = 0, follow: bool = True) -> BufferedReader:
-    """A file opened for reading, if it is one and of a size within bounds.
+    """Open a file for reading, if it is a regular file with a size within bounds.
 
     Args:
-        most, least: bounds of its size in bytes.
-        follow: whether it may be a symbolic link.
+        most, least: bounds of its size, in bytes.
+        follow: whether `path` may be a symbolic link.
 
     Raises:
-        OSError: it is none, or of another size, or cannot be opened; `strerror` says which.
+        OSError: it is not a regular file, its size is out of bounds, or it cannot be opened;
+            `strerror` says which.
     """
     no_link = 0 if follow else os.O_NOFOLLOW
-    # Without O_NONBLOCK, a pipe would be waited for.
+    # Without O_NONBLOCK, open() would wait for the writer of a pipe.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | no_link)
     try:
         found = os.fstat(fd)
@@ -58,10 +59,10 @@ def open_regular(path: Path, most: int, *, least: int = 0, follow: bool = True) 
 
 
 def read_bounded(path: Path, most: int, *, follow: bool = True) -> bytes:
-    """All that a regular file of at most so many bytes holds.
+    """The content of a regular file of at most `most` bytes.
 
     Raises:
-        OSError: as `open_regular`; also where the file grows beyond the bound meanwhile.
+        OSError: as `open_regular`; also if the file grows beyond the bound meanwhile.
     """
     data = bytearray()
     with open_regular(path, most, follow=follow) as file:
@@ -74,11 +75,11 @@ def read_bounded(path: Path, most: int, *, follow: bool = True) -> bytes:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write a file whole or not at all: a kill at any instant leaves the old file or the new one.
+    """Write a file completely or not at all: after a kill, the old file or the new one is there.
 
-    Yields a scratch path beside `path`, named after this process, so that several may write the
-    same file. What was written there takes the place of `path` at the end; after an exception,
-    nothing of it is left behind.
+    Yields a scratch path beside `path` with this process's id in its name, so that several
+    processes may write the same file. At the end the scratch file replaces `path`. After an
+    exception it is deleted.
     """
     scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -99,24 +100,24 @@ def sync(path: Path) -> None:
 
 
 def private_folder(path: Path, *, make: bool = True) -> None:
-    """See to it that a folder is its owner's alone (0700).
+    """Make sure that only its owner can use a folder (mode 0700).
 
     Raises:
-        Failed: others may use it, and that cannot be changed.
-        OSError: it cannot be made or looked at.
+        Failed: others can use it, and its mode cannot be changed.
+        OSError: it cannot be made or read.
     """
     if make:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     mode = path.stat().st_mode
     if not mode & 0o077:
         return
-    what = f"others than its owner may use this folder (mode {S_IMODE(mode):04o})"
+    what = f"users other than its owner may use this folder (mode {S_IMODE(mode):04o})"
     fix = f"chmod 700 {shlex.quote(str(path))}, as its owner"
     if mode & S_ISVTX:
-        raise Failed(what, where=str(path), fix="name a folder that is this node's alone")
+        raise Failed(what, where=str(path), fix="use a folder that belongs to this node alone")
     try:
         path.chmod(0o700)
     except OSError as error:
         raise Failed(f"{what}: {error.strerror}", where=str(path), fix=fix) from error
-    if path.stat().st_mode & 0o077:  # some file systems take a mode and keep their own
+    if path.stat().st_mode & 0o077:  # some file systems accept a mode and ignore it
         raise Failed(what, where=str(path), fix="put it on a file system that keeps modes")

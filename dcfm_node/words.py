@@ -1,8 +1,8 @@
-"""Others' words and times, made fit for a terminal, a log and a page. Pure.
+"""Makes text and times from others safe for a terminal, a log and a page. Pure.
 
-What a peer signed, what a file is named and what a folder holds may bear anything that Unicode has:
-sequences that a terminal obeys, line breaks that forge a line, marks that turn text round or hide.
-Whatever is shown goes through here (`cli.output`, `daemon.logs`, `demo.live`, the model card).
+Text that a peer signed, file names and folder contents may hold any Unicode: sequences that control
+a terminal, line breaks that forge a line, marks that reverse or hide text. All text that is shown
+passes through here (`cli.output`, `daemon.logs`, `demo.live`, the model card).
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from typing import Any
 from pydantic import BaseModel
 
 LAST_MS = 253_402_300_799_000
-"""The last second that a calendar of four-digit years has, as Unix milliseconds."""
+"""The last second of the year 9999, in Unix milliseconds."""
 
 
 def plain(text: str) -> str:
-    """Text on one line: each character that is not to be seen is written as its escape, `\\x1b`.
+    """The text on one line, with each invisible character as its escape, such as `\\x1b`.
 
-    Line breaks, control, format (bidi among them) and private characters, and halves of surrogates.
+    These are line breaks, control, format (also bidi) and private characters, and lone surrogates.
     """
     if text.isprintable():
         return text
@@ -30,7 +30,7 @@ def plain(text: str) -> str:
 
 
 def clean(value: Any) -> Any:
-    """A value with every string in it plain: of mappings (keys too), sequences, models, records."""
+    """The value with every string in it plain: in mappings (also keys), sequences and models."""
     if isinstance(value, str):
         return plain(value)
     if isinstance(value, Mapping):
@@ -38,7 +38,7 @@ def clean(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [clean(item) for item in value]
     if isinstance(value, BaseModel):
-        # A copy is not validated again: escapes may make a string longer than its bound.
+        # The copy is not validated: escapes may make a string longer than its bound.
         return value.model_copy(update={name: clean(item) for name, item in value})
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{f.name: clean(getattr(value, f.name)) for f in fields(value)})
@@ -46,6 +46,6 @@ def clean(value: Any) -> Any:
 
 
 def utc(time_ms: float) -> str:
-    """A wall clock's Unix milliseconds, to the second. What no calendar has is shown as its end."""
+    """Unix milliseconds as UTC text, to the second; later times are shown as the end of 9999."""
     seconds = min(max(time_ms, 0), LAST_MS) / 1_000
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,5 +1,6 @@
-# Sourced by scripts/demo and scripts/test: makes .venv once, and again when pyproject.toml changes.
-# Needs Python 3.11 or newer with venv, git, and pip's access to a package index. Sets $bin.
+# scripts/demo and scripts/test source this file. It makes .venv once, and updates it when
+# pyproject.toml changes. It needs Python 3.11 or newer with venv, git, and a package index that pip
+# can reach. It sets $bin.
 
 say() { printf '== %s\n' "$*"; }
 
@@ -19,10 +20,10 @@ find_python() {
             return
         fi
     done
-    die "no Python 3.11 or newer was found" "install python3.11, or name one: PYTHON=/path/to/python3 $0"
+    die "Python 3.11 or newer was not found" "install python3.11, or give its path: PYTHON=/path/to/python3 $0"
 }
 
-# prepare EXTRA: a virtual environment with this checkout and its EXTRA ("demo" or "test").
+# prepare EXTRA: makes a virtual environment with this checkout and its EXTRA ("demo" or "test").
 prepare() {
     bin=$PWD/.venv/bin
     if [ ! -x "$bin/python" ] || ! new_enough "$bin/python"; then
@@ -32,11 +33,11 @@ prepare() {
         "$python" -m venv .venv || die "$python cannot make a virtual environment" \
             "install its venv module (on Debian: apt install python3-venv)"
     fi
-    # The "test" extra holds the "demo" one.
+    # The "test" extra includes "demo".
     if ! cmp -s pyproject.toml ".venv/installed-$1" && ! cmp -s pyproject.toml .venv/installed-test; then
-        say "installing dcfm-node[$1] into .venv (once; torch takes minutes)"
+        say "installing dcfm-node[$1] into .venv (only once; torch takes minutes)"
         "$bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$1]" ||
-            die "pip could not install dcfm-node[$1]" "read pip's words above; the network is needed once"
+            die "pip could not install dcfm-node[$1]" "see the output of pip above; this step needs the network"
         cp pyproject.toml ".venv/installed-$1"
     fi
 }

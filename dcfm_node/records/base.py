@@ -1,4 +1,4 @@
-"""What every record, message and manifest model shares: frozen, strict, bounded."""
+"""The base of every record, message and manifest model: frozen, strict, bounded."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Model(BaseModel):
-    """Frozen, refuses unknown fields, converts nothing silently. Bytes are hex in JSON."""
+    """Frozen; refuses unknown fields; converts no type silently. Bytes are hex in JSON."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -37,7 +37,7 @@ MAX_COUNT = 2**53
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Epoch = Count
 MAX_METRIC = 1e12
-"""So that no sum of metrics overflows."""
+"""The bound keeps sums of metrics finite."""
 Metrics = Annotated[
     dict[
         Annotated[str, Field(max_length=64)],
@@ -50,8 +50,9 @@ MAX_SNAPSHOT_BYTES = 8 * 2**30
 
 
 class Snapshot(Model):
-    """What a record says of a safetensors file (SPEC 5.1)."""
+    """A safetensors file as a record names it (SPEC 5.1)."""
 
     digest: Digest
-    """Over its size and the hashes of its chunks."""
+    """Covers the size and the hashes of the chunks."""
     size: Annotated[int, Field(ge=1, le=MAX_SNAPSHOT_BYTES)]
+    """Bytes of the file."""

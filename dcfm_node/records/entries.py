@@ -1,4 +1,4 @@
-"""The kinds of record a journal holds, and the entry that carries each (SPEC 3)."""
+"""The kinds of record in a journal, and the entry that carries a record (SPEC 3)."""
 
 from typing import Annotated, Literal
 
@@ -25,20 +25,20 @@ from dcfm_node.records.manifest import MAX_COMBINATIONS, MAX_SILOS
 Label = Annotated[
     tuple[Annotated[int, Field(ge=0, le=1_000)], ...], Field(max_length=32), FailFast()
 ]
-"""One combination c: an index per attribute."""
+"""One combination c: an index per attribute, into its values."""
 
 
 class Delta(Model):
-    """A snapshot as what changed since another (SPEC 5.4)."""
+    """A snapshot as its difference to another (SPEC 5.4)."""
 
     base: Digest
     """Digest of the snapshot to start from."""
     coded: Snapshot
-    """The file that makes the one of the other."""
+    """The file with the coded difference."""
 
 
 class Join(Model):
-    """A silo enters the run: whether it can distil, and how often it holds each combination."""
+    """A silo enters the run. It says whether it can distil, and gives its label counts."""
 
     kind: Literal["join"] = "join"
     name: Name
@@ -56,14 +56,14 @@ class Expert(Model):
     round: Round
     snapshot: Snapshot
     parents: Annotated[tuple[Digest, ...], Field(max_length=MAX_SILOS + 1), FailFast()]
-    """Digests of the snapshots it was trained from or against."""
+    """Digests of the snapshots that it was trained from or against."""
     delta: Delta | None = None
     """The same snapshot as what changed since another."""
     metrics: Metrics
 
 
 class Vote(Model):
-    """One node's only vote of a term, for who distils a round."""
+    """A node's only vote in a term, for the node that distils a round."""
 
     kind: Literal["vote"] = "vote"
     term: Term
@@ -72,7 +72,7 @@ class Vote(Model):
 
 
 class Lease(Model):
-    """A majority's votes gathered: their author leads the term."""
+    """Names the votes of a majority. Its author leads the term."""
 
     kind: Literal["lease"] = "lease"
     term: Term
@@ -82,7 +82,7 @@ class Lease(Model):
 
 
 class Checkpoint(Model):
-    """The leader of a term published how far it is: whoever leads next goes on from there."""
+    """The leader of a term published its training state. The next leader can resume from it."""
 
     kind: Literal["checkpoint"] = "checkpoint"
     term: Term
@@ -90,7 +90,7 @@ class Checkpoint(Model):
     lease: Digest
     snapshot: Snapshot
     teachers: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS), FailFast()]
-    """Digests of the expert entries that are distilled."""
+    """Digests of the distilled expert entries."""
     step: Count
     """Training steps done."""
 
@@ -104,13 +104,13 @@ class Student(Model):
     lease: Digest
     snapshot: Snapshot
     teachers: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS), FailFast()]
-    """Digests of the expert entries it was distilled from."""
+    """Digests of the expert entries that it was distilled from."""
     missing: Annotated[tuple[Key, ...], Field(max_length=MAX_SILOS), FailFast()]
-    """Silos that did not withdraw and taught it no expert of this round: DEGRADED if any."""
+    """Active silos without an expert of this round among the teachers. Any makes it DEGRADED."""
     resumed: Digest | None
-    """Digest of the checkpoint's snapshot that its training was given to go on from."""
+    """Digest of the checkpoint's snapshot from which its training resumed; None if it did not."""
     final: bool
-    """The schedule ends here: this student is up for endorsement."""
+    """The schedule ends with this student: once a quorum endorses it, it is released."""
     seed: Count
     version: Version
     delta: Delta | None = None
@@ -119,7 +119,7 @@ class Student(Model):
 
 
 class Endorse(Model):
-    """A silo scored a final student on its private hold-out data and stands by it."""
+    """A silo scored a student on its private hold-out data and accepts it (SPEC 6.2.4)."""
 
     kind: Literal["endorse"] = "endorse"
     student: Digest
@@ -128,7 +128,7 @@ class Endorse(Model):
 
 
 class Refuse(Model):
-    """A silo scored a final student and does not stand by it, or could not verify it."""
+    """A silo scored a student and does not accept it, or could not verify it (SPEC 6.2.4)."""
 
     kind: Literal["refuse"] = "refuse"
     student: Digest
@@ -142,7 +142,7 @@ class Audit(Model):
     kind: Literal["audit"] = "audit"
     round: Round
     scores: Annotated[tuple[tuple[Digest, Metrics], ...], Field(max_length=MAX_SILOS), FailFast()]
-    """Digest of an expert entry, and what it scored (SPEC 6.6)."""
+    """Digest of each expert entry, with its scores (SPEC 6.6)."""
 
 
 Cause = Literal[
@@ -159,37 +159,37 @@ Cause = Literal[
     "malformed",
     "head",
 ]
-"""Why a member was judged (SPEC 6.7), for a machine; `reason` is for people."""
+"""Why a member was judged (SPEC 6.7), for programs; `reason` is for people."""
 JUDGED: frozenset[Cause] = frozenset({"snapshot", "quota", "score"})
-"""Causes whose verdicts are counted: what a quorum refused for them is used by nobody."""
+"""Causes whose verdicts count: no node uses what a quorum refused for one of them."""
 
 
 class Verdict(Model):
-    """A member, or an entry of it, was checked and refused."""
+    """The author checked a member, or an entry of a member, and refuses it."""
 
     kind: Literal["verdict"] = "verdict"
     subject: Key
     cause: Cause
     entry: Digest | None
-    """Digest of the entry that it is about, if it is about one."""
+    """Digest of the refused entry; None if the verdict is about the member."""
     reason: Reason
 
 
 class Withdraw(Model):
-    """A silo leaves the run: its experts serve no more."""
+    """A silo leaves the run for good: its experts teach no more students."""
 
     kind: Literal["withdraw"] = "withdraw"
     reason: Reason
 
 
 def check_reason(text: object) -> str:
-    """An operator's reason, held to what is asked of a peer's.
+    """Check an operator's reason by the rules for a peer's.
 
     Raises:
-        UserError: a record may not bear it.
+        UserError: it does not fit a record.
     """
     if isinstance(text, str) and not text.strip():
-        raise UserError("the reason is empty", where="--reason", fix="say why, for all to read")
+        raise UserError("the reason is empty", where="--reason", fix="give one; all peers see it")
     try:
         return Withdraw.model_validate({"reason": text}).reason
     except ValidationError as error:
@@ -222,11 +222,11 @@ class Entry(Model):
     run: Digest
     author: Key
     epoch: Epoch
-    """Raised at every start of the author, by its heartbeats: a chain of a higher epoch replaces a
-    lost tail."""
+    """The author raises it at every start and announces it in its heartbeats. A chain of a higher
+    epoch replaces a lost tail (SPEC 3.3.4)."""
     seq: Annotated[int, Field(ge=0, le=100_000)]
     prev: Digest
-    """Digest of entry seq - 1; the run id for seq 0."""
+    """Digest of entry seq - 1; for seq 0, the run id."""
     time_ms: Count
-    """The author's wall clock. It informs; nothing decides on it."""
+    """The author's wall clock in Unix milliseconds. It informs people; no decision uses it."""
     body: Body

@@ -1,7 +1,7 @@
-"""The manifest of a run: all that its nodes must agree on before they work together (SPEC 2).
+"""The manifest of a run: the settings that all its nodes must share (SPEC 2).
 
-Its canonical bytes hash to the run id. Two nodes with different manifests take no part in each
-other's run; `differing_fields` names what to compare, and `differences` says it to people.
+The run id is the hash of its canonical bytes. Two nodes with different manifests do not work
+together; `differing_fields` names the fields, and `differences` describes them to people.
 """
 
 import math
@@ -32,18 +32,18 @@ from dcfm_node.records.settings import (
 MAX_COMBINATIONS = 65_536
 MAX_SILOS = 1_000
 MAX_TOLD = 8
-"""Silos that are named where two rosters differ."""
+"""Most silos that a difference of two rosters names."""
 
 
 DOMAIN = find("domains", DomainSettings, "plain").model_validate({})
 CODEC = find("codecs", CodecSettings, "identity").model_validate({})
 NETWORK = find("networks", NetworkSettings, "mlp").model_validate({})
 PATH = find("paths", PathSettings, "linear").model_validate({})
-"""Where a manifest says nothing of a section."""
+"""The sections of a manifest that does not set them."""
 
 
 class Attribute(Model):
-    """One generative factor and the names of its values. `c_i` is an index into `values`."""
+    """One generative factor and the names of its values. The label `c_i` is an index into them."""
 
     name: Name
     values: Annotated[
@@ -59,37 +59,39 @@ class Attribute(Model):
 
 
 class Policy(Model):
-    """Who must take part, and how long silence may last."""
+    """Who must take part, and how long the run waits."""
 
     participation: Literal["strict", "tolerant"] = "strict"
-    """strict waits for every silo; tolerant goes on with a quorum once the rest stopped moving."""
+    """strict waits for every silo; tolerant continues with a quorum once the other silos stopped
+    making progress."""
     stall_s: Annotated[float, Field(gt=0.0, le=1e6)] = 600.0
-    """A silo is late after this long without progress: steps done, bytes received, records."""
+    """Seconds without progress (steps, bytes received, records) after which a silo is late."""
     duty_s: Annotated[float, Field(gt=0.0, le=1e8)] = 86_400.0
-    """Nor does the run wait longer than this for anyone's training, leading or snapshot, whatever
-    progress is shown: the longest that one stage may take a silo that is honest and slow."""
+    """Longest time in seconds that the run waits for one silo's training, leading or snapshot,
+    whatever progress it shows. It must be enough for one stage of an honest, slow silo."""
     max_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
-    """The most that one silo weighs among all, whatever it says to count: in averages, in what
-    experts are asked, in the start of students. Never less than an equal share."""
+    """Most weight of one silo, as a share of all, whatever counts it states: in averages, in the
+    routing to experts, in the start of students. An equal share is always allowed."""
     endorse_ratio: Annotated[float, Field(gt=0.0)] = 2.0
     """A silo refuses a student whose velocity error on its hold-out data exceeds its own expert's
     by more than this factor."""
     audit: bool = True
-    """Every silo scores its peers' experts before they serve; one that is condemned is not used."""
+    """Whether every silo scores its peers' experts before use. No node uses a refused expert."""
 
 
 class Transfer(Model):
-    """What snapshots are made of, and how they travel."""
+    """The precision of snapshots, and how they travel."""
 
     precision: Literal["f32", "bf16"] = "f32"
-    """bf16 halves snapshots: weights are rounded before they are published, and trained on from as
-    they were published."""
+    """bf16 halves snapshots: weights are rounded before they are published, and all silos continue
+    training from the rounded weights."""
     delta: bool = False
-    """Publish each snapshot also as what changed since the one it was trained from: lossless."""
+    """Whether to publish each snapshot also as its lossless difference to the one that its training
+    started from."""
 
     @property
     def width(self) -> int:
-        """Bytes of a number."""
+        """Bytes per number."""
         return 2 if self.precision == "bf16" else 4
 
 
@@ -101,28 +103,28 @@ class Silo(Model):
 
 
 class Handover(Model):
-    """A silo's old key names its new ones: the identity goes on in a run that continues another."""
+    """A silo's old key names its new keys, so that its identity continues in the next run."""
 
     name: Name
     link_key: Key
-    """Curve25519 public key that goes with the new signing key, which is the roster's."""
+    """The new Curve25519 public key. The new signing key is in the roster."""
     signature: Annotated[bytes, Field(min_length=64, max_length=64)]
-    """Under the old key (SPEC 2.7.2)."""
+    """Ed25519, with the old key (SPEC 2.7.2)."""
 
 
 class Continues(Model):
-    """The run that this one goes on from, with another roster, other keys or other settings."""
+    """The run that this one continues, with another roster, other keys or other settings."""
 
     run: Digest
     student: Snapshot | None
-    """A student of that run: what newcomers start from."""
+    """A student of that run, from which new silos start."""
     handovers: Annotated[tuple[Handover, ...], Field(max_length=MAX_SILOS)] = ()
     replaced: Annotated[tuple[Name, ...], Field(max_length=MAX_SILOS)] = ()
-    """Silos whose old key is lost: the members vouch for the new one."""
+    """Silos that lost their old key. The members vouch for the new one."""
 
 
 class Manifest(Model):
-    """A run. The roster is sorted by name, so that two nodes write the same bytes."""
+    """A run. The roster is sorted by name, so that all nodes write the same bytes."""
 
     name: Name
     sample_shape: Shape
@@ -134,7 +136,7 @@ class Manifest(Model):
     path: AnyPath = PATH
     method: AnyMethod
     plugins: Annotated[tuple[PluginCode, ...], Field(max_length=5)] = ()
-    """Which packages provide the five sections above, for those that ours does not, in order."""
+    """The packages that provide those of the five sections that ours does not, in their order."""
     policy: Policy = Policy()
     transfer: Transfer = Transfer()
     roster: Annotated[tuple[Silo, ...], Field(min_length=1, max_length=MAX_SILOS)]
@@ -176,26 +178,26 @@ class Manifest(Model):
 
     @property
     def flow_shape(self) -> tuple[int, ...]:
-        """Shape of what the flow sees: of an encoded sample."""
+        """Shape of what the flow sees, which is an encoded sample."""
         return self.codec.latent_shape(self.sample_shape)
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
-        """|C_i| of every attribute."""
+        """|C_i|, the number of values of each attribute."""
         return tuple(len(attribute.values) for attribute in self.attributes)
 
     @property
     def quorum(self) -> int:
-        """A majority of the roster."""
+        """The number of silos that make a majority of the roster."""
         return len(self.roster) // 2 + 1
 
     @property
     def audits(self) -> bool:
-        """Whether experts are audited: of two silos or one, no quorum could refuse any."""
+        """Whether experts are audited. With one or two silos, no quorum could refuse one."""
         return self.policy.audit and len(self.roster) > 2
 
     def silo_name(self, key: bytes) -> str:
-        """The roster's name for a key, or its first eight hex digits for a stranger."""
+        """The roster's name of a key; for an unknown key, its first eight hex digits."""
         return next((silo.name for silo in self.roster if silo.key == key), key.hex()[:8])
 
 
@@ -217,7 +219,7 @@ def differing_fields(ours: Manifest, theirs: Manifest) -> tuple[str, ...]:
 
 
 def differences(ours: Manifest, theirs: Manifest) -> tuple[str, ...]:
-    """The same in words: of the rosters, also the silos and what of them differs."""
+    """The same in words; for a roster, also the silos that differ and how."""
     return tuple(
         f"roster ({_of_rosters(ours, theirs)})" if field == "roster" else field
         for field in differing_fields(ours, theirs)

@@ -1,4 +1,4 @@
-"""The control messages that travel between linked peers (SPEC 4). None is ever journaled."""
+"""The control messages between linked peers (SPEC 4). No journal holds them."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,7 +8,8 @@ from dcfm_node.records.base import Count, Digest, Epoch, Key, Model, Reason, Rou
 from dcfm_node.records.manifest import MAX_SILOS
 
 PROTOCOL = 1
-"""Version of the protocol; in every message, so that another one is told by name (SPEC 4.2.1)."""
+"""Version of the protocol. Every message carries it, so that a peer can name a difference (SPEC
+4.2.1)."""
 MAX_MESSAGE_BYTES = 1 << 20
 MAX_ENTRIES_BYTES = 512 << 10
 MAX_ENTRIES = 4_096
@@ -19,32 +20,32 @@ Seq = Annotated[int, Field(ge=-1, le=100_000)]
 
 
 class Head(Model):
-    """How far a node holds an author's journal. seq -1 is an empty one."""
+    """The last entry of an author's journal that a node holds. seq -1 means that it holds none."""
 
     epoch: Epoch
     seq: Seq
     digest: Digest
     forked: Annotated[int, Field(ge=-1, le=100_000)] = -1
-    """The seq at which the author is proven to have forked, or -1."""
+    """The seq of the author's proven fork; -1 if there is none."""
 
 
 class Heartbeat(Model):
-    """A node's signed sign of life; relayed, so that nodes without a direct link see each other."""
+    """A node's signed sign of life. Peers relay it to nodes without a direct link."""
 
     run: Digest
     author: Key
     counter: Count
-    """Rises with every heartbeat; a restarted node goes on above what its peers remember of it."""
+    """Rises with every heartbeat. A restarted node continues above the counter that peers hold."""
     epoch: Epoch
-    """Under which its author writes or is about to; 0 before it knows."""
+    """The epoch in which its author writes or will write; 0 before it knows."""
     activity: Annotated[str, Field(max_length=32)]
-    """What it does: idle, local, refine, distil, score, fetch."""
+    """What the node does: idle, local, refine, distil, score, fetch."""
     round: Round
     done: Count
     total: Count
     """Progress of the activity, in steps or bytes."""
     ready: bool
-    """Able to lead now: it can distil and is not draining."""
+    """Whether it can lead now: it can distil and is not draining."""
 
     @model_validator(mode="after")
     def _counts_from_its_epoch(self) -> Self:
@@ -54,7 +55,7 @@ class Heartbeat(Model):
 
 
 class Sync(Model):
-    """Anti-entropy: what the sender holds. `reply` asks for the same in return."""
+    """Anti-entropy: what the sender holds. `reply` asks the receiver for its own sync."""
 
     kind: Literal["sync"] = "sync"
     protocol: Protocol = PROTOCOL
@@ -62,12 +63,12 @@ class Sync(Model):
     version: Version
     heads: Annotated[dict[Key, Head], Field(max_length=MAX_SILOS)]
     beats: Annotated[dict[Key, tuple[Count, Epoch]], Field(max_length=MAX_SILOS)]
-    """Of every author: counter of the newest heartbeat held, and the highest epoch on the disk."""
+    """Per author: counter of the newest heartbeat held, and the highest epoch on the disk."""
     reply: bool
 
 
 class Entries(Model):
-    """Envelopes the receiver lacks: journal entries in chain order, and heartbeats."""
+    """Envelopes that the receiver lacks: journal entries in chain order, and heartbeats."""
 
     kind: Literal["entries"] = "entries"
     protocol: Protocol = PROTOCOL
@@ -85,7 +86,7 @@ class Entries(Model):
 
 
 class Mismatch(Model):
-    """The sender takes part in another run: its manifest, so that the difference can be named."""
+    """The sender takes part in another run. It sends its manifest, to name the difference."""
 
     kind: Literal["mismatch"] = "mismatch"
     protocol: Protocol = PROTOCOL
@@ -96,14 +97,14 @@ class Mismatch(Model):
 
 
 class Bundle(Model):
-    """The label of a bundle: who carries what of a run to peers without a link (SPEC 10)."""
+    """The label of a bundle: its author, and what it holds of a run (SPEC 10)."""
 
     run: Digest
     author: Key
     version: Version
     manifest: Annotated[bytes, Field(max_length=MAX_MANIFEST_BYTES)]
     heads: Annotated[dict[Key, Head], Field(max_length=MAX_SILOS)]
-    """How far the author holds every journal, this bundle's receiver's among them."""
+    """How far the author holds every journal, also that of the bundle's receiver."""
     held: Annotated[dict[Digest, bool], Field(max_length=4_096)]
     """Snapshots on the author's disk, and whether they are in the bundle."""
     entries: Digest

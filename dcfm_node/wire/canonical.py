@@ -1,7 +1,7 @@
 """Canonical bytes: the one msgpack encoding of a value (SPEC 1).
 
-Maps are sorted by key, text before bytes, integers and lengths take their shortest form, floats are
-float64, and nothing else exists. Decoding refuses every other encoding of the same value, so that
+Maps are sorted by key, text before bytes. Integers and lengths take their shortest form. Floats are
+float64. There are no other types. Decoding refuses every other encoding of the same value, so that
 a digest names a value and not one of its spellings.
 """
 
@@ -14,28 +14,28 @@ from dcfm_node.errors import PeerError
 
 MAX_DEPTH = 16
 MAX_WEIGHT = 1 << 20
-"""Of the values in one encoding: each weighs 1, and a list or map 4 more, as they cost to look at.
-The heaviest that fits any bound of SPEC is a `join` of 65,536 combinations."""
+"""Most weight of the values in one encoding: each value weighs 1, and a list or map 4 more,
+about what it costs to read them. The heaviest valid one is a `join` of 65,536 combinations."""
 
 
 def pack(value: Any) -> bytes:
-    """Encode None, bool, int, float, str, bytes, sequences and maps.
+    """Encode None, bool, int, float, str, bytes, lists, tuples and dicts.
 
     Raises:
-        TypeError: for any other type, or nesting beyond MAX_DEPTH.
+        TypeError: a value has another type, or is nested deeper than MAX_DEPTH.
     """
     packed: bytes = msgpack.packb(_ordered(value, 0), use_bin_type=True)
     return packed
 
 
 def unpack(data: bytes, most: int = MAX_WEIGHT) -> Any:
-    """Decode canonical bytes; sequences come back as tuples.
+    """Decode canonical bytes. Arrays become tuples.
 
     Args:
-        most: what its values may weigh together.
+        most: most weight of the values together (`MAX_WEIGHT`).
 
     Raises:
-        PeerError: not msgpack, not canonical, nested too deeply, or more values than that.
+        PeerError: the bytes are not msgpack, not canonical, nested too deeply, or too heavy.
     """
     try:
         value = msgpack.unpackb(data, use_list=False, raw=False, strict_map_key=False)
@@ -50,7 +50,7 @@ def unpack(data: bytes, most: int = MAX_WEIGHT) -> Any:
 
 
 def derived_seed(*parts: bytes) -> int:
-    """A seed, 0 to 2**31 - 1, for the work that these parts name: the same each time it is done."""
+    """A seed, 0 to 2**31 - 1, for the work that the parts name. Equal parts give equal seeds."""
     return int.from_bytes(sha256(*parts)[:4], "big") >> 1
 
 
@@ -63,7 +63,7 @@ def sha256(*parts: bytes) -> bytes:
 
 
 def _outweighs(value: Any, most: int) -> bool:
-    """Whether there is so much in a value that looking at all of it is no use. Cheap."""
+    """Whether the value weighs more than `most`. It stops as soon as it knows."""
     left, unseen = most, [value]
     while unseen and left >= 0:
         item = unseen.pop()

@@ -1,7 +1,7 @@
 """Signed envelopes: canonical(body bytes, Ed25519 signature) (SPEC 3.2).
 
-The signature covers a domain string and the body's exact bytes, so that a heartbeat can never pass
-for an entry. What leaves `open_entry` and `open_heartbeat` is typed, bounded and authentic.
+The signature covers a domain string and the exact bytes of the body, so that a heartbeat can never
+pass for an entry. `open_entry` and `open_heartbeat` return typed, bounded, authentic objects.
 """
 
 from collections.abc import Callable
@@ -35,18 +35,19 @@ HANDOVER_DOMAIN = b"dcfm-node/handover/1\0"
 RUN_DOMAIN = b"dcfm-node/run/1\0"
 
 MAX_MESSAGE_WEIGHT = 1 << 15
-"""Of a control message: the heaviest is a `sync` of a thousand silos. What is signed weighs 1."""
+"""Most weight of a control message; the heaviest is a `sync` of a thousand silos. An envelope is
+one byte string, so it weighs 1."""
 MAX_TOLD = 80
-"""Characters of a peer's own words in an error."""
+"""Most characters of a peer's text in an error."""
 MAX_ERRORS = 100
-"""Flaws of one record or message that are looked at."""
+"""Most flaws of one record or message that are examined."""
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
 
 
 class Signs(Protocol):
-    """What signs in a node's name; `key` is the node's id."""
+    """Signs in a node's name; `key` is the node's id (32 bytes)."""
 
     key: bytes
 
@@ -56,7 +57,7 @@ class Signs(Protocol):
 
 
 Verify = Callable[[bytes, bytes, bytes], bool]
-"""Whether (key, signature, data) fit. Runs use Ed25519; a simulation may use what costs less."""
+"""Whether (key, signature, data) fit. Runs use Ed25519; a simulation may use a cheaper function."""
 
 
 class Signer:
@@ -68,7 +69,7 @@ class Signer:
 
     @classmethod
     def from_seed(cls, seed: bytes) -> "Signer":
-        """From the 32 secret bytes."""
+        """Make a signer from the 32 secret bytes."""
         return cls(Ed25519PrivateKey.from_private_bytes(seed))
 
     def sign(self, data: bytes) -> bytes:
@@ -88,7 +89,7 @@ def ed25519(key: bytes, signature: bytes, data: bytes) -> bool:
     """Whether a signature verifies under a public key, by the one rule of SPEC 3.2.5.
 
     The library checks S < L and compares R's bytes with those of [S]B - [k]A (RFC 8032 without the
-    cofactor). It takes keys of small order and y of p or more, so those are refused first.
+    cofactor). It accepts keys of small order and y of p or more, so they are refused first.
     """
     y = int.from_bytes(key, "little") & ((1 << 255) - 1)
     if y >= FIELD or y in SMALL_ORDER_Y:
@@ -111,7 +112,7 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class SealedHeartbeat:
-    """A sign of life whose signature and form were checked."""
+    """A heartbeat whose signature and form were checked."""
 
     heartbeat: Heartbeat
     envelope: bytes
@@ -133,9 +134,9 @@ class Opener:
     """Verifies what peers sign.
 
     Attributes:
-        entry: of a journal entry.
-        heartbeat: of a heartbeat. Both raise PeerError: too large, not canonical, unknown kind or
-            field, out of bounds, bad signature.
+        entry: opens the envelope of a journal entry.
+        heartbeat: opens the envelope of a heartbeat. Both raise PeerError if the envelope is too
+            large, not canonical, of an unknown kind or field, out of bounds, or badly signed.
     """
 
     entry: Callable[[bytes], Sealed]
@@ -143,12 +144,14 @@ class Opener:
 
 
 def opener(verify: Verify = ed25519, *, heartbeats: int = 1_024, entries: int = 0) -> Opener:
-    """One with caches of its own.
+    """Make an opener with its own caches.
 
     Args:
-        heartbeats: how many are remembered; each is of use for the seconds in which it spreads.
-        entries: the same, for many nodes in one process. One node's journals know what they hold,
-            and what they do not take is not to be held here either.
+        verify: the signature check.
+        heartbeats: cached heartbeats (default 1024); a cached one helps for the seconds in which
+            it spreads.
+        entries: cached entries (default 0); useful only for many nodes in one process. The
+            journals of a single node know what they hold, and a refused entry must not stay here.
     """
 
     def entry(envelope: bytes) -> Sealed:
@@ -162,13 +165,17 @@ def opener(verify: Verify = ed25519, *, heartbeats: int = 1_024, entries: int = 
 
 
 OPENER = opener()
-"""Of every real run."""
+"""The opener of every real run."""
 open_entry, open_heartbeat = OPENER.entry, OPENER.heartbeat
 
 
 def entry_digest(envelope: bytes) -> bytes | None:
-    """The digest that an entry of this envelope would have (SPEC 3.2.4), before anything else of it
-    is looked at; None where it is no pair."""
+    """The digest of the entry in an envelope (SPEC 3.2.4), without any check of the entry; None if
+    the envelope is not a pair of byte strings.
+
+    Raises:
+        PeerError: the envelope is not canonical.
+    """
     match unpack(envelope) if len(envelope) <= MAX_ENTRIES_BYTES else None:
         case (bytes() as body, bytes()):
             return sha256(ENTRY_DOMAIN, body)
@@ -176,7 +183,7 @@ def entry_digest(envelope: bytes) -> bytes | None:
 
 
 def seal_bundle(bundle: Bundle, signer: Signer) -> bytes:
-    """The envelope of a bundle's label, signed by its author."""
+    """Sign a bundle's label as its author; returns the envelope."""
     return _seal(bundle, signer, BUNDLE_DOMAIN)[1]
 
 
@@ -208,8 +215,8 @@ def decode_message(data: bytes) -> Message:
     """Parse a control message from an authenticated peer.
 
     Raises:
-        OtherProtocolError: of another version; nothing else of it is looked at.
-        PeerError: too large, not canonical, unknown kind or field, out of bounds.
+        OtherProtocolError: it has another protocol version; nothing else in it is examined.
+        PeerError: it is too large, not canonical, of an unknown kind or field, or out of bounds.
     """
     if len(data) > MAX_MESSAGE_BYTES:
         raise PeerError(f"a message of {len(data)} bytes exceeds {MAX_MESSAGE_BYTES}")
@@ -238,7 +245,8 @@ def decode_manifest(data: bytes) -> Manifest:
     """Parse a manifest's canonical bytes.
 
     Raises:
-        PeerError: not canonical, not a valid manifest, or not written out in full (SPEC 2.1.1).
+        PeerError: the bytes are too large, not canonical, not a valid manifest, or leave out a
+            field (SPEC 2.1.1).
     """
     if len(data) > MAX_MANIFEST_BYTES:
         raise PeerError(f"a manifest of {len(data)} bytes exceeds {MAX_MANIFEST_BYTES}")
@@ -278,8 +286,8 @@ def _open(
 
 
 def _first(error: ValidationError) -> str:
-    """What is wrong first, cut short: names of fields and of kinds are a peer's own words. Where
-    nearly all is wrong, it is not worth its price to find the first."""
+    """The first flaw, shortened: names of fields and kinds are a peer's text. With more than
+    MAX_ERRORS flaws, finding the first costs too much."""
     if (places := error.error_count()) > MAX_ERRORS:
         return f"it is wrong in {places} places"
     detail = error.errors(include_url=False, include_input=False)[0]
