@@ -53,12 +53,13 @@ def _set_up(line: str) -> JobRunner:
             tell(Starting(doing=f"waits for the other {ranks.size() - 1} of its processes"))
             ranks.start_others(line, setup.scratch)
             ranks.meet(device)
+        ready = runner.ready()
     except Exception as error:
         reason, _ = _reason(error, "")
         code = error.exit_code if isinstance(error, UserError) else 1
         tell(Broken(key=SETUP, reason=reason, exit_code=code))
         sys.exit(code)
-    tell(runner.ready())
+    tell(ready)
     return runner
 
 
