@@ -67,12 +67,13 @@ class IdentitySettings(CodecSettings):
 
 
 class LinearCodecSettings(CodecSettings):
-    """An affine projection: z = A (x - b), with orthonormal rows A, as of principal components."""
+    """An affine projection z = A (x - b) with orthonormal rows of A, such as principal components."""
 
     code: ClassVar[str] = "dcfm_node.networks.codecs:Linear"
     kind: Literal["linear"] = "linear"
     file: Digest
-    """SHA-256 of the safetensors file that holds A (features, numbers) and b (numbers,)."""
+    """SHA-256 of the safetensors file that holds A as `matrix` (features, numbers) and b as `mean`
+    (numbers,)."""
     shape: Shape
     """Of an encoded sample."""
 
