@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from dcfm_node.errors import ConfigError
 from dcfm_node.flow.codec import codec_of, decoded, encoded
 from dcfm_node.flow.networks import build
 from dcfm_node.networks.codecs import fit_linear
+from dcfm_node.networks.settings import LinearCodecSettings
 from dcfm_node.records.manifest import Manifest
 from tests.training.settings import draws, manifest
 
@@ -73,6 +75,13 @@ def test_a_file_that_is_not_the_runs_is_refused(tmp_path: Path, what: str) -> No
     file = None if what == "missing" else written(tmp_path, held)
     with pytest.raises(ConfigError):
         codec_of(settings, file)
+
+
+def test_run_toml_names_the_file_in_hex() -> None:
+    text = {"kind": "linear", "file": "ab" * 32, "shape": [3]}
+    assert LinearCodecSettings.model_validate(text, strict=False).digest == b"\xab" * 32
+    with pytest.raises(ValidationError, match="64 hex digits"):
+        LinearCodecSettings.model_validate(text | {"file": "no digits"}, strict=False)
 
 
 def test_more_components_than_there_are_are_refused() -> None:
