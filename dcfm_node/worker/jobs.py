@@ -34,12 +34,12 @@ from dcfm_node.worker.messages import (
 )
 
 SAVE_STEPS = 25
-"""How often the trainer offers a checkpoint; `checkpoint_s` decides which offers are taken."""
+"""Steps between two offers of a checkpoint; `checkpoint_s` decides which offers are taken."""
 TELL_S = 0.5
 
 
 class JobRunner:
-    """Holds what all jobs of a silo share: the manifest, the method, the data, the device.
+    """Does jobs, and holds what they share: the manifest, the method, the data, the device.
 
     Args:
         device: of this rank (`ranks.choose`).
@@ -157,7 +157,7 @@ class JobRunner:
         )
 
     def _publish(self, job: Job, state: Weights) -> None:
-        """A second file for peers, since not every filesystem has hard links."""
+        """Write a second file for peers: not every filesystem has hard links."""
         step = int(state["step"])
         path = job.checkpoint.with_suffix(f".{step}")
         _save(state, path)
