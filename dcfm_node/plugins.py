@@ -14,8 +14,9 @@ distribution and version of code that is not ours. The manifest carries it (SPEC
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
+Interface = TypeVar("Interface")
 Kind = Literal["methods", "paths", "networks", "codecs", "domains"]
 
 BUILTIN: dict[Kind, dict[str, str]] = {
@@ -76,6 +77,23 @@ def find(kind: Kind, name: str) -> object:
     except Exception as error:  # whatever another package's import raises
         what = f"{type(error).__name__}: {error}"
         raise PluginError(f"dcfm_node.{kind}:{name} cannot be loaded: {what}") from error
+
+
+def implementation(path: str, interface: type[Interface]) -> type[Interface]:
+    """The class that a section's `code` names.
+
+    Raises:
+        PluginError: it cannot be loaded, or lacks the interface.
+    """
+    try:
+        found = reference(path)
+    except Exception as error:  # whatever another package's import raises
+        what = f"{type(error).__name__}: {error}"
+        raise PluginError(f"{path} cannot be loaded: {what}") from error
+    if not (isinstance(found, type) and issubclass(found, interface)):
+        wanted = f"{interface.__module__}.{interface.__qualname__}"
+        raise PluginError(f"{path} is not a subclass of {wanted}; ask the package's author")
+    return found
 
 
 def reference(path: str) -> Any:

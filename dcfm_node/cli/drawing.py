@@ -14,6 +14,7 @@ from dcfm_node.domains import base as domains
 from dcfm_node.errors import ConfigError, Failed, PeerError
 from dcfm_node.files import read_bounded
 from dcfm_node.flow import networks
+from dcfm_node.flow.codec import codec_of, decoded
 from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import learner_of
@@ -36,6 +37,7 @@ def draw(
     count: int,
     seed: int,
     out: Path,
+    codec: Path | None = None,
 ) -> None:
     """Sample `count` times and write a picture (.png) or `x` and `c` (.npz).
 
@@ -43,8 +45,11 @@ def draw(
         model: its bytes are those of a verified lineage; nothing else of it was checked.
         chosen: attribute index -> value index; the others take all values in turn.
         counts: label counts of the student's teachers, by silo; of an ensemble alone.
+        codec: the codec's file, where the run names one.
 
     Raises:
+        ConfigError: the file that `out` names cannot hold such samples, or the codec's file is
+            missing or another.
         Failed: its tensors are not those of the run's network, or that is larger than what a
             snapshot or this machine's memory can hold.
     """
@@ -53,12 +58,14 @@ def draw(
         raise ConfigError(f"cannot write {out.suffix or 'a nameless kind'}", where="--out", fix=fix)
     check_room(manifest, count, available())
     check_model(manifest, model, counts)
+    decoder = codec_of(manifest, codec)
     labels = torch.tensor(_labels(manifest, chosen, count), dtype=torch.int64)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tensors = load_weights(model)
     try:
         learner = learner_of(manifest)
-        x = learner.sample(tensors, labels, counts=counts, seed=seed, device=device).numpy()
+        z = learner.sample(tensors, labels, counts=counts, seed=seed, device=device)
+        x = decoded(decoder, z).numpy()
     except (RuntimeError, MemoryError) as error:  # torch's, of memory and of shapes alike
         what = f"cannot be drawn: {error}"
         raise Failed(what, where=str(model), fix="draw fewer with -n") from error

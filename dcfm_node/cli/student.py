@@ -244,6 +244,9 @@ def sample(
     ] = None,
     count: Annotated[int, typer.Option("-n", min=1, max=65_536, help="Number of samples.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
+    codec: Annotated[
+        Path | None, typer.Option(help="The codec's file, if the run names one.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw samples of a combination. Attributes that --where leaves out take all their values in
@@ -253,7 +256,16 @@ def sample(
     student, proven = _verified(folder)
     manifest = proven.view.manifest
     chosen, counts = _chosen(manifest, where or []), _counts(proven)
-    draw(manifest, student.model, chosen, counts=counts, count=count, seed=seed, out=out)
+    draw(
+        manifest,
+        student.model,
+        chosen,
+        counts=counts,
+        count=count,
+        seed=seed,
+        out=out,
+        codec=codec,
+    )
     sampled = Sampled(count=count, out=str(out))
     answer(sampled, as_json, lambda found: f"wrote {found.count} samples to {found.out}")
 

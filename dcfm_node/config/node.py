@@ -112,6 +112,8 @@ class NodeConfig(Model):
     advertise: Advertise = Advertise()
     data: DataSpec
     """This silo's private data."""
+    codec: FilePath | None = None
+    """The codec's file, where the run names one by its digest."""
     worker: Worker = Worker()
     log: Log = Log()
     gossip: Gossip = Gossip()

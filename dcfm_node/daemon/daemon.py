@@ -121,6 +121,7 @@ class Daemon:
             Setup(
                 manifest=manifest_bytes(settings.manifest).hex(),
                 data=config.data,
+                codec=config.codec,
                 scratch=config.state,
                 device=config.worker.device,
                 threads=config.worker.threads,

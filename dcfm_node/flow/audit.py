@@ -32,9 +32,8 @@ def audit(
     """Where each peer's expert stands between this silo's own, 0, and one that knows nothing, 1.
 
     Both are measured on the same rows: hold-out samples of combinations that the peer says it
-    holds, with the same times and noise. The scale is logarithmic. Who knows nothing is this
-    silo's own expert when it is not told the label; where labels tell little, the untrained
-    network.
+    holds, with the same times and noise. The scale is logarithmic. The expert that knows nothing is
+    this silo's own without the label; where labels matter little, the untrained network.
 
     Args:
         experts: every silo's expert and label counts, this silo's own among them.
@@ -67,8 +66,9 @@ def audit(
 
 
 def place(value: float, own: float, ignorant: float) -> float | None:
-    """Logarithmic place of an error between this silo's own, 0, and that of one that knows
-    nothing, 1; None where its own is no better than that. Not finite where the value is not."""
+    """Place of an error on a logarithmic scale from this silo's own error, 0, to that of an expert
+    that knows nothing, 1. None if its own error is not the smaller one. Infinite if the error is
+    not finite."""
     if not 0.0 < own < ignorant < math.inf:
         return None
     if not math.isfinite(value):
@@ -101,7 +101,8 @@ def _gap(manifest: Manifest, sampler: PathSampler, net: VelocityField) -> float:
 def _distance(
     manifest: Manifest, untrained: Weights, weights: Weights, own: Weights
 ) -> dict[str, float]:
-    """Euclidean distances from the run's initial weights; unrelated are those of the next seed."""
+    """Euclidean distance from the run's initial weights; 1 is the distance of weights of another
+    seed."""
     other = manifest.method.model_copy(update={"seed": manifest.method.seed + 1})
     unrelated = dict(networks.build(manifest.model_copy(update={"method": other})).state_dict())
     far, near, unlike = (_norm(untrained, w) for w in (weights, own, unrelated))

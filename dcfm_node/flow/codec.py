@@ -24,10 +24,8 @@ def codec_of(manifest: Manifest, file: Path | None) -> Codec:
     Raises:
         UserError: the file is missing, or is not the one that the manifest names.
     """
-    made: Codec = plugins.reference(manifest.codec.code)(
-        manifest.codec, file, manifest.sample_shape
-    )
-    return made
+    kind = plugins.implementation(manifest.codec.code, Codec)  # type: ignore[type-abstract]
+    return kind(manifest.codec, file, manifest.sample_shape)
 
 
 def encoded(codec: Codec, x: Tensor) -> Tensor:

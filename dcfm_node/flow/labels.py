@@ -21,7 +21,8 @@ def null_label(cardinalities: Sequence[int], device: torch.device | str = "cpu")
 
 
 def mask(c: Tensor, null: Tensor, masks: Masks, generator: torch.Generator) -> Tensor:
-    """Eq. 8: keep c, one attribute chosen uniformly, or none. Shapes (B, n) -> (B, n)."""
+    """Label masking (Eq. 8 of DCFM): keep c, one attribute chosen uniformly, or none. Shapes
+    (B, n) -> (B, n)."""
     total = masks.full + masks.marginal + masks.null
     u = torch.rand(c.shape[:-1], generator=generator, device=c.device).unsqueeze(-1) * total
     chosen = _draw_index(c, generator)
@@ -34,9 +35,10 @@ def block_terms(c: Tensor, null: Tensor, generator: torch.Generator) -> Tensor:
     """The four labels of the independence penalty: c^{AB}, ∅, c^{A}, c^{B}. Needs n >= 2.
 
     A and B are disjoint blocks of attributes, drawn per sample, so the cost is four evaluations
-    whatever n is. With n = 2 this is Eq. 10. Beyond, single attributes i and j alone would leave
-    the full label tied to nothing; here half of the pairs of blocks make up the full label, and
-    the other half tie the blocks to their parts, so that only an additive field has no penalty.
+    whatever n is. With n = 2 this is Eq. 10 of DCFM. With more, single attributes i and j alone
+    would leave the full label tied to nothing. Here half of the pairs of blocks make up the full
+    label, and the other half tie the blocks to their parts, so that only an additive field has no
+    penalty.
 
     Returns: (B, 4, n).
     """
@@ -51,7 +53,7 @@ def block_terms(c: Tensor, null: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def marginal_terms(c: Tensor, null: Tensor) -> Tensor:
-    """The labels of Eq. 5: ∅, c^{1}, ..., c^{n}. Shapes (B, n) -> (B, n + 1, n)."""
+    """The labels of Eq. 5 of DCFM: ∅, c^{1}, ..., c^{n}. Shapes (B, n) -> (B, n + 1, n)."""
     n = c.shape[-1]
     keep = torch.cat([torch.zeros(1, n, dtype=torch.bool), torch.eye(n, dtype=torch.bool)])
     return torch.where(keep.to(c.device), c.unsqueeze(-2), null)

@@ -18,15 +18,15 @@ from dcfm_node.paths.base import Path
 VelocityField = Callable[[Tensor, Tensor, Tensor], Tensor]
 """v(x, t, c): predictions for points (B, *shape), times (B,) and labels (B, n) on the device."""
 GROUP = 8
-"""A step's call has a multiple of so many rows: libraries prepare their kernels for every size
-that they meet, and sizes should recur."""
+"""The number of rows of a step's call is a multiple of this: libraries prepare kernels for every
+size that they meet, so sizes should recur."""
 
 
 @dataclass(frozen=True)
 class Matching:
     """Rows of the matching term: points (B, *shape), times (B,), masked labels (B, n), targets.
 
-    Labels are on the host, here and in `Penalty`: what depends on them is known without asking
+    Labels are on the host, here and in `Penalty`, so that nothing that depends on them waits for
     the device.
     """
 
@@ -59,13 +59,13 @@ class Penalty:
 
 @dataclass(frozen=True)
 class Calls:
-    """What the trained network is asked in a step: every velocity once, in one batched forward.
+    """What a step asks the trained network: every prediction once, in one batched forward.
 
     Attributes:
         row: (m,) the points, by their places among the matching term's.
         c: (m, n) the labels.
-        match: (B,) which answers the matching term takes.
-        terms: (b, 4) which answers the penalty takes; any where the term is frozen.
+        match: (B,) the places of the matching term's answers.
+        terms: (b, 4) the places of the penalty's answers; any place where the term is frozen.
     """
 
     row: Tensor
@@ -92,7 +92,7 @@ def penalty_loss(path: Path, terms: Tensor, rows: Penalty) -> Tensor:
     """Eqs. 10, 12 and 16 of DCFM, from the network's predictions at the four labels
     (b, 4, *prediction_shape).
 
-    What is given at frozen terms does not matter, as long as it is finite.
+    Predictions at frozen terms do not matter, as long as they are finite.
     """
     weights = rows.weights.to(terms.device, non_blocking=True)
     composed = path.compose(terms[:, 1:], weights, rows.frozen)
@@ -113,8 +113,8 @@ def evaluate_terms(field: VelocityField, x: Tensor, t: Tensor, terms: Tensor) ->
 def schedule(match: Matching, penalty: Penalty | None, steps: int) -> list[Calls]:
     """What to ask the trained network in each of S steps, whose rows come one after the other.
 
-    A masked label that is among its row's own terms has the same velocity and is asked for once;
-    frozen terms are asked for only to fill up a group. Nothing waits for the device.
+    A masked label that is also one of its row's live terms is asked for once. Frozen terms are
+    asked for only to fill up a group. Nothing waits for the device.
     """
     n = match.c.shape[-1]
     masked = match.c.reshape(steps, -1, n)

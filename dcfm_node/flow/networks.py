@@ -67,5 +67,4 @@ def schema_of(module: nn.Module, manifest: Manifest) -> Schema:
 
 
 def _kind(manifest: Manifest) -> type[Network]:
-    found: type[Network] = plugins.reference(manifest.network.code)
-    return found
+    return plugins.implementation(manifest.network.code, Network)  # type: ignore[type-abstract]

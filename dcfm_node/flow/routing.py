@@ -1,4 +1,4 @@
-"""The router: which expert answers for which label, from the silos' published label counts."""
+"""The router: which expert answers for which label, by the silos' published label counts."""
 
 from collections.abc import Sequence
 
@@ -42,11 +42,11 @@ class Router:
         return self.table[:, place, terms].amin(dim=-1).movedim(0, -1)
 
     def marginal_weights(self, terms: Tensor) -> Tensor:
-        """r_k(c_i) ∝ n_k(c_i), (..., n) -> (..., K). Equal where no silo knows the value."""
+        """r_k(c_i) ∝ n_k(c_i), (..., n) -> (..., K). Equal shares where no silo holds the value."""
         return _normalised(self.support(terms))
 
     def joint_weights(self, labels: Tensor) -> Tensor:
-        """r_k(c) ∝ n_k(c), (B, n) -> (B, K); where c is seen by nobody, ∝ Σ_i n_k(c_i)."""
+        """r_k(c) ∝ n_k(c), (B, n) -> (B, K); where no silo holds c, ∝ Σ_i n_k(c_i)."""
         unique, place = torch.unique(labels, dim=0, return_inverse=True)
         known = self.table[:, torch.arange(self.n, device=labels.device), unique].sum(dim=-1).T
         exact = torch.tensor(
@@ -79,7 +79,7 @@ def _normalised(weights: Tensor) -> Tensor:
 
 
 def choose(weights: Tensor, generator: torch.Generator) -> Tensor:
-    """One index per row of probabilities (..., K) -> (...). Never one of weight zero."""
+    """One index per row of probabilities, (..., K) -> (...). Never an index of probability zero."""
     u = torch.rand(weights.shape[:-1], generator=generator, device=weights.device)
     bounds = weights.cumsum(dim=-1)
     index = (bounds <= (u * bounds[..., -1]).unsqueeze(-1)).sum(dim=-1)

@@ -3,8 +3,8 @@
 Rows are made in blocks of several steps, so that frozen experts are evaluated in few large
 batches, each expert in its own. A block is a function of its generator alone.
 
-Labels, masks and routing are drawn on the host, samples and times on the device: so the host knows
-what to ask of whom, and nothing in a block waits for the device.
+Labels, masks and routing are drawn on the host, samples and times on the device. So the host knows
+what to ask each network, and nothing in a block waits for the device.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ Rows = TypeVar("Rows", Matching, Penalty)
 POINTS_PER_STEP = 2
 """Points taken of a teacher's path per solver step."""
 CHUNK = 512
-"""Rows of one forward without gradients; more do not fit the caches of a CPU."""
+"""Rows of one forward without gradients; more would not fit the caches of a CPU."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class PathSample:
 
 
 PathSampler = Callable[[int, torch.Generator], PathSample]
-"""So many rows, from a generator on the host."""
+"""Draws so many rows with a generator on the host."""
 Mix = Callable[[Path, Tensor, Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor | None]]
 """From the path, x, t and terms (b, 4, n): which of the last three terms are live, (b, 3) booleans
 on the host, and the composition of the others (b, *prediction_shape), None if there are none."""
@@ -48,7 +48,15 @@ on the host, and the composition of the others (b, *prediction_shape), None if t
 
 @dataclass(frozen=True)
 class BatchSampler:
-    """What distinguishes one stage's rows from another's."""
+    """The rows of one stage, and what is learned from them.
+
+    Attributes:
+        points: where points and targets come from.
+        mix: whose predictions the penalty's terms are.
+        settings: of the stage.
+        product_share: fraction of the penalty's labels that come from the product space.
+        decay: of the weights' moving average, 0 to 1; None takes the method's.
+    """
 
     points: PathSampler
     mix: Mix
@@ -56,7 +64,6 @@ class BatchSampler:
     settings: Training
     product_share: float
     decay: float | None = None
-    """Of the weights' moving average; None takes the method's."""
 
     @property
     def path(self) -> Path:
@@ -231,9 +238,9 @@ def evaluate_each(
     t: Tensor,
     c: Tensor,
 ) -> Tensor:
-    """Predictions without gradient, row r's m-th by expert which[r, m] and 0 where that is none.
+    """Predictions without gradient: row r's m-th by expert which[r, m], and 0 where that is -1.
 
-    Each expert is asked for all of its own at once, in batches of at most `CHUNK`.
+    Each expert evaluates all of its rows at once, in batches of at most `CHUNK`.
 
     Args:
         which: places among the experts or -1, (B, m), on the host.

@@ -25,12 +25,12 @@ Module = Callable[..., Tensor]
 """A network as a stage calls it: v(x, t, c), or a gating network's logits (x, t)."""
 Rows = TypeVar("Rows")
 REPORTS = 100
-"""Progress reports per stage; the loop synchronises with the device at reports only."""
+"""Progress reports per stage. The loop waits for the device at reports alone."""
 REPORT_S = 2.0
-"""Where steps are slow, one is reported this often, in seconds: slow must not look like stalled."""
+"""Seconds between reports where steps are slow: slow must not look like stalled."""
 MONITORS = 20
-"""Looks at the CI gap per stage, for early stopping; fewer than twice as many where the stage's
-steps are no multiple."""
+"""Measurements of the CI gap per stage, for early stopping. There may be more, fewer than twice as
+many, where the stage's steps are not a multiple of it."""
 BLOCK_ELEMENTS = 1 << 21
 MAX_BLOCK = 64
 
@@ -71,11 +71,11 @@ class Hooks:
         progress: called with steps done, steps in all, and losses of the last step; by the first
             rank alone, as `save` is.
         save: receives a checkpoint, a flat dict of CPU tensors, every `save_every` steps.
-        due: asked before a checkpoint is made, since that waits for the device.
+        due: asked before a checkpoint is made, because making one waits for the device.
         resume: a checkpoint to go on from.
         save_every: in steps; 0 never saves.
         bf16: evaluate networks in bfloat16; weights, losses and the optimiser stay in float32.
-        compile: compile networks; a resumed run is then the same in law, not in every bit.
+        compile: compile networks. A resumed run then has the same distribution, not the same bits.
     """
 
     device: torch.device | str = "cpu"
@@ -132,13 +132,13 @@ class State:
         return lambda *inputs: torch.func.functional_call(self.model, self.ema, inputs)
 
     def checkpoint(self) -> Weights:
-        """A flat dict of contiguous CPU tensors, fit for safetensors."""
+        """A flat dict of contiguous CPU tensors, as safetensors needs them."""
         flat = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         flat |= {f"ema.{name}": tensor for name, tensor in self.ema.items()}
         flat |= {f"optimiser.{name}": slot for name, slot in self.optimiser.slots().items()}
         flat["step"] = torch.tensor([self.step])
         flat["loss"] = torch.tensor([self.loss], dtype=torch.float64)
-        # As long as they can become, so that all checkpoints of a stage have one form.
+        # As long as they can get, so that all checkpoints of a stage have the same shapes.
         flat["gaps"] = torch.full((2 * MONITORS,), -1.0, dtype=torch.float64)
         flat["gaps"][: len(self.gaps)] = torch.tensor(self.gaps, dtype=torch.float64)
         return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in flat.items()}
@@ -185,7 +185,7 @@ def train(
     Args:
         gap: the CI gap of a network on the stage's monitor rows, by which a stage with patience
             stops early; None never stops it.
-        steps: those of the stage's steps to take, where it is cut into parts; all if None.
+        steps: which of the stage's steps to take, where it is cut into parts; all if None.
 
     Raises:
         Failed: the loss is no longer finite.
@@ -261,7 +261,7 @@ def stalled(gaps: Sequence[float], patience: int) -> bool:
 
 
 def block_steps(settings: Training, shape: Sequence[int]) -> int:
-    """Steps whose rows are made at once, so that a block stays within a few dozen MB."""
+    """How many steps' rows are made at once, so that a block stays within a few dozen MB."""
     return max(1, min(MAX_BLOCK, BLOCK_ELEMENTS // (settings.batch * math.prod(shape))))
 
 

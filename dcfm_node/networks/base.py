@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dcfm_node.errors import ConfigError
 from dcfm_node.records.settings import NetworkSettings
 
 
@@ -49,9 +50,13 @@ class Network(nn.Module, ABC):
         methods that weigh experts by a trained classifier (DDM).
 
         Raises:
-            NotImplementedError: the network brings none.
+            ConfigError: the network brings none.
         """
-        raise NotImplementedError(f"network.kind {settings.kind!r} has no gating network")
+        raise ConfigError(
+            f"network {settings.kind!r} has no gating network, which this method trains",
+            where="network.kind",
+            fix='choose another network, or method.routing = "label"',
+        )
 
 
 def unit(x: Tensor) -> Tensor:

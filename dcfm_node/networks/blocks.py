@@ -1,4 +1,4 @@
-"""What the package's own networks are built of."""
+"""Parts of the package's own networks."""
 
 import math
 
@@ -70,7 +70,7 @@ class ConvBlock(nn.Module):
 
 
 def groups(channels: int) -> int:
-    """Of a group normalisation: at most 8, and a divisor of the channels."""
+    """Groups of a group normalisation: the largest divisor of the channels among 1, 2, 4 and 8."""
     return math.gcd(8, channels)
 
 

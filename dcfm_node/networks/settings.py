@@ -1,15 +1,23 @@
 """The package's own networks and codecs: their sections of run.toml. Pure."""
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from dcfm_node.records.base import Digest
 from dcfm_node.records.settings import CodecSettings, NetworkSettings, Shape
 
 Width = Annotated[int, Field(ge=8, le=4_096)]
 Depth = Annotated[int, Field(ge=1, le=16)]
+
+
+def _from_hex(value: Any) -> Any:
+    """Digests are written in hex in run.toml."""
+    try:
+        return bytes.fromhex(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("write 64 hex digits, as sha256sum prints them") from None
 
 
 class MlpSettings(NetworkSettings):
@@ -67,12 +75,13 @@ class IdentitySettings(CodecSettings):
 
 
 class LinearCodecSettings(CodecSettings):
-    """An affine projection: z = A (x - b), with orthonormal rows A, as of principal components."""
+    """An affine projection z = A (x - b) with orthonormal rows of A, as of principal components."""
 
     code: ClassVar[str] = "dcfm_node.networks.codecs:Linear"
     kind: Literal["linear"] = "linear"
-    file: Digest
-    """SHA-256 of the safetensors file that holds A (features, numbers) and b (numbers,)."""
+    file: Annotated[Digest, BeforeValidator(_from_hex)]
+    """SHA-256 of the safetensors file that holds A as `matrix` (features, numbers) and b as `mean`
+    (numbers,)."""
     shape: Shape
     """Of an encoded sample."""
 

@@ -114,8 +114,8 @@ class Path(ABC):
 
 def path_of(manifest: Manifest) -> Path:
     """The path of a run."""
-    made: Path = plugins.reference(manifest.path.code)(manifest.path, manifest.network.predict)
-    return made
+    kind = plugins.implementation(manifest.path.code, Path)  # type: ignore[type-abstract]
+    return kind(manifest.path, manifest.network.predict)
 
 
 def composition_weights(attributes: int, guidance: float = 1.0) -> Tensor:

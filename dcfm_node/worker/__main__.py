@@ -1,4 +1,4 @@
-"""`python -P -m dcfm_node.worker`: read jobs, train, tell. Ends when stdin ends."""
+"""`python -P -m dcfm_node.worker`: read jobs, train, report. Ends when stdin ends."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ _told = threading.Lock()
 
 
 def main() -> None:
-    """Serve jobs until the daemon goes away, and never outlive it."""
+    """Serve jobs until the daemon ends, and never outlive it."""
     lines: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
     runner, shown = _set_up(lines.get()), ""
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def tell(line: Line) -> None:
-    """One line to the daemon; of several ranks only the first speaks."""
+    """Write one line to the daemon; of several ranks, the first alone does."""
     if ranks.rank() == 0:
         with _told:
             sys.stdout.write(line.model_dump_json() + "\n")
@@ -34,14 +34,14 @@ def tell(line: Line) -> None:
 
 
 def _read(lines: "SimpleQueue[str]") -> None:
-    """The end of stdin is the daemon's end: exit at once, whatever the main thread computes."""
+    """The end of stdin means that the daemon ended: exit at once, whatever the main thread does."""
     for line in sys.stdin:
         lines.put(line)
     os._exit(0)
 
 
 def _set_up(line: str) -> JobRunner:
-    """The first rank looks at everything before it starts the others."""
+    """The first rank checks everything before it starts the others."""
     setup, first = Setup.model_validate_json(line), ranks.rank() == 0
     try:
         device = ranks.choose(setup.device)
@@ -53,19 +53,20 @@ def _set_up(line: str) -> JobRunner:
             tell(Starting(doing=f"waits for the other {ranks.size() - 1} of its processes"))
             ranks.start_others(line, setup.scratch)
             ranks.meet(device)
+        ready = runner.ready()
     except Exception as error:
         reason, _ = _reason(error, "")
         code = error.exit_code if isinstance(error, UserError) else 1
         tell(Broken(key=SETUP, reason=reason, exit_code=code))
         sys.exit(code)
-    tell(runner.ready())
+    tell(ready)
     return runner
 
 
 def _work(runner: JobRunner, line: str, shown: str) -> str:
-    """Do a job, or tell why not. A traceback like the last one, `shown`, is not shown again.
+    """Do a job, or say why it failed. A traceback that equals `shown` is not shown again.
 
-    Returns: the last one shown.
+    Returns: the last traceback shown.
     """
     job = Job.model_validate_json(line)
     try:
@@ -74,8 +75,8 @@ def _work(runner: JobRunner, line: str, shown: str) -> str:
     except Exception as error:
         reason, shown = _reason(error, shown)
         tell(Broken(key=job.key, reason=reason))
-        # The other ranks wait for this one in the midst of a step, and after an error of CUDA's
-        # every later call fails too.
+        # The other ranks wait for this one in the middle of a step; and after an error of CUDA,
+        # every later call fails.
         if ranks.size() > 1 or (runner.accelerated and not isinstance(error, UserError)):
             sys.exit(1)
         return shown
@@ -84,8 +85,8 @@ def _work(runner: JobRunner, line: str, shown: str) -> str:
 
 
 def _reason(error: Exception, shown: str) -> tuple[str, str]:
-    """Why it failed, for the operator, and the traceback last shown: this one's where it is new
-    and the fault is ours."""
+    """Why it failed, for the operator, and the traceback last shown: this one if it is new and the
+    fault is ours."""
     if isinstance(error, UserError):
         return str(error)[:MAX_REASON], shown
     if lost := ranks.ended():

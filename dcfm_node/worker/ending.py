@@ -1,4 +1,4 @@
-"""How a process ended, in words; loads nothing, so that the daemon can say it too."""
+"""How a process ended, in words. It loads nothing heavy, so that the daemon can use it."""
 
 import signal
 from pathlib import Path
@@ -11,9 +11,9 @@ def how_it_ended(code: int, *, said: str = "", for_memory: bool = False) -> str:
     """What an exit status means.
 
     Args:
-        code: as `subprocess` gives it: below 0 is a signal.
-        said: the last line on its stderr, told where it ended by itself.
-        for_memory: the kernel is known to have killed for memory while it lived.
+        code: as `subprocess` gives it; negative for a signal.
+        said: the last line of its stderr, shown where it ended by itself.
+        for_memory: whether the kernel killed a process for memory while it lived.
     """
     if code >= 0:
         return f"ended with exit code {code}" + (f": {said}" if said else "")

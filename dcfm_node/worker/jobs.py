@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from dcfm_node.domains import base as domains
 from dcfm_node.errors import Failed
+from dcfm_node.files import replacing
 from dcfm_node.flow import networks
 from dcfm_node.flow.audit import audit
 from dcfm_node.flow.codec import codec_of, encoded
@@ -33,12 +34,12 @@ from dcfm_node.worker.messages import (
 )
 
 SAVE_STEPS = 25
-"""How often the trainer offers a checkpoint; `checkpoint_s` decides which offers are taken."""
+"""Steps between two offers of a checkpoint; `checkpoint_s` decides which offers are taken."""
 TELL_S = 0.5
 
 
 class JobRunner:
-    """Holds what all jobs of a silo share: the manifest, the method, the data, the device.
+    """Does jobs, and holds what they share: the manifest, the method, the data, the device.
 
     Args:
         device: of this rank (`ranks.choose`).
@@ -156,7 +157,7 @@ class JobRunner:
         )
 
     def _publish(self, job: Job, state: Weights) -> None:
-        """A second file for peers, since not every filesystem has hard links."""
+        """Write a second file for peers: not every filesystem has hard links."""
         step = int(state["step"])
         path = job.checkpoint.with_suffix(f".{step}")
         _save(state, path)
@@ -200,18 +201,16 @@ def _loaded(path: Path) -> Weights | None:
 
 
 def _save(tensors: Weights, path: Path) -> None:
-    """Whole or not at all: a kill at any instant leaves the old file or the new one.
+    """Write a file whole or not at all.
 
     Raises:
         Failed: the disk does not take it; nothing is left behind.
     """
-    temporary = path.with_suffix(".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary)
-        temporary.replace(path)
+        with replacing(path) as scratch:
+            save_file(tensors, scratch)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         raise Failed(
             f"cannot be written: {error}", where=str(path), fix="make room on that disk"
         ) from error

@@ -11,16 +11,16 @@ from dcfm_node.errors import writable
 from dcfm_node.records.entries import Label
 
 Told = Annotated[str, BeforeValidator(writable)]
-"""Words for the operator. They may name files, whose names may be no text."""
+"""Words for the operator. They may name files whose names are not valid text."""
 WORKER = (sys.executable, "-P", "-X", "faulthandler", "-m", "dcfm_node.worker")
-"""How a worker is started. -P: a module that lies in the current folder is never imported."""
+"""The command that starts a worker. With -P it never imports a module of the current folder."""
 SETUP = "setup"
-"""In place of a job's key: what failed is the worker's start."""
+"""Stands in place of a job's key where the worker's start failed."""
 MAX_REASON = 2_000
 
 
 class _Line(BaseModel):
-    # What hostile weights score is seldom finite; plain JSON would say null.
+    # Scores of hostile weights are seldom finite; plain JSON would write null.
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
@@ -59,19 +59,24 @@ class TeacherFile(_Line):
 
 
 class Job(_Line):
-    """One piece of work. `key` names it and all it is made from, so that a checkpoint of other
-    inputs is never resumed.
+    """One piece of work.
 
     Attributes:
-        silo: this node's name among the teachers, for the paper's rule.
-        round: of training.
-        init: weights to start from.
+        key: names the job and all its inputs, so that a checkpoint of other inputs is never
+            resumed.
+        kind: "train" an expert, "distil" a student, "score" a student, or "audit" experts.
+        silo: this node's name among the teachers.
+        round: the round of training, 0-based.
+        seed: the seed of everything that the job draws.
+        output: the file to write the weights to.
+        checkpoint: the file of this node's own checkpoints.
+        init: weights to start from; the run's initial weights if None.
         anchor: the student to refine against.
-        teachers: the experts to make a student of or, in FedFlow, to average and train on from;
-            this silo and its peers under the paper's rule; whose experts an ensemble to score has;
-            which to audit, this silo's own among them.
-        resume: another's checkpoint of this very job, to go on from where it came farther.
-        model: the student to score; `reference` is this silo's own expert.
+        teachers: the experts to train from or to make a student of; those in an ensemble to
+            score; those to audit, this silo's own among them.
+        resume: another node's checkpoint of the same job, used if it is further.
+        model: the student to score.
+        reference: this silo's own expert, to compare the student's score with.
     """
 
     key: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,96}$")]
@@ -90,17 +95,25 @@ class Job(_Line):
 
 
 class Starting(_Line):
-    """What the worker does before it is up, as the end of a sentence that begins with it."""
+    """What the worker does before it is ready: the end of a sentence that begins with "it"."""
 
     event: Literal["starting"] = "starting"
     doing: str
 
 
 class Ready(_Line):
-    """The worker is up. `tensors` is name -> (safetensors dtype, shape) of a valid snapshot, and
-    `router` of the trained router in an ensemble, `checkpoint` of how far a student is; both empty
-    where the run has none. `data` is the private data's digest, `warnings` are about it; both for
-    this site alone; so are `notes`, which need no mending."""
+    """The worker is ready.
+
+    Attributes:
+        device: where it trains.
+        counts: how often the silo holds each label.
+        data: digest of the private data; it stays at this site.
+        tensors: name -> (safetensors dtype, shape) of an expert's snapshot.
+        warnings, notes: what the operator should mend, or only know, about the private data; they
+            stay at this site.
+        router: as `tensors`, of what an ensemble holds beside experts; empty if nothing.
+        checkpoint: as `tensors`, of a checkpoint of a student; empty if there are none.
+    """
 
     event: Literal["ready"] = "ready"
     device: str
@@ -114,7 +127,7 @@ class Ready(_Line):
 
 
 class Progress(_Line):
-    """Steps done of the present job, and its newest figures."""
+    """Steps done and in all of the present job, and its newest losses."""
 
     event: Literal["progress"] = "progress"
     key: str
@@ -124,7 +137,7 @@ class Progress(_Line):
 
 
 class Saved(_Line):
-    """A checkpoint that peers may have lies at `path`; the worker does not touch it again."""
+    """A checkpoint for peers lies at `path`; the worker does not touch it again."""
 
     event: Literal["saved"] = "saved"
     key: str
@@ -133,7 +146,8 @@ class Saved(_Line):
 
 
 class Hindered(_Line):
-    """No checkpoint can be written, for this reason, and the job goes on; empty: they can again."""
+    """No checkpoint can be written, for this reason, and the job goes on. An empty reason: they can
+    be written again."""
 
     event: Literal["hindered"] = "hindered"
     key: str
@@ -141,7 +155,7 @@ class Hindered(_Line):
 
 
 class Done(_Line):
-    """The job is finished; its output file is whole. An audit gives scores by silo."""
+    """The job is finished and its output file is complete. An audit gives scores by silo."""
 
     event: Literal["done"] = "done"
     key: str

@@ -1,9 +1,9 @@
 """Several devices as one worker: torch.distributed ranks, NCCL on GPUs and Gloo on CPUs.
 
-The first rank is the process that the daemon started. It starts the others, hands them each line
-that it is given, and ends with them: with the first that ends, however it does. They end when their
-stdin does, as it does itself. They meet in a file and talk over the loopback interface alone, so
-that neither a port nor the machine's name matters.
+The first rank is the process that the daemon started. It starts the others, passes on each line
+that it gets, and ends as soon as one of them ends. They end when their stdin ends, as it does
+itself. They meet in a file and talk over the loopback interface alone, so that neither a port nor
+the machine's name matters.
 """
 
 import os
@@ -23,9 +23,9 @@ from dcfm_node.worker.ending import how_it_ended
 from dcfm_node.worker.messages import WORKER
 
 LONG = timedelta(days=3650)
-"""One rank waits for another's step as long as that lives; if it ends, its end is noticed."""
+"""A rank waits for another's step as long as that one lives; its end is noticed otherwise."""
 LAST_WORDS_S = 5.0
-"""How long the first rank may take to say what it knows, once another ended."""
+"""How long the first rank may take to report what it knows, once another ended."""
 
 _others: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -44,12 +44,12 @@ def choose(wish: str) -> torch.device:
     """The device of this rank.
 
     Raises:
-        UserError: the machine has none like that, too few, or one that does not work.
+        UserError: the machine has no such device, too few of them, or one that does not work.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if wish != "cpu" and 0 < gpus < size():
         raise UserError(
-            f"{size()} GPUs are asked for, and {gpus} are there",
+            f"{size()} GPUs are asked for, and this machine has {gpus}",
             where="worker.devices",
             fix=f"set devices = {gpus} in node.toml",
         )
@@ -58,13 +58,13 @@ def choose(wish: str) -> torch.device:
 
 
 def start_others(setup: str, folder: Path | None) -> None:
-    """Start the other ranks, if there are to be any, with the line that set this one up.
+    """Start the other ranks, if there are any, with the line that set this one up.
 
     Args:
         folder: where they meet, of this node alone.
     """
     if folder is None:
-        raise AssertionError("the daemon names a folder to whom it tells of ranks")
+        raise AssertionError("a worker of several ranks needs a folder in which they meet")
     for stale in folder.glob("ranks-*"):
         stale.unlink()
     os.environ["RANKS_MEET"] = str(folder / f"ranks-{os.getpid()}")
@@ -90,7 +90,7 @@ def meet(device: torch.device) -> None:
 
 
 def share(line: str) -> None:
-    """Hand the other ranks a line that this one, the first, was given."""
+    """Pass a line on to the other ranks."""
     for other in _others.values():
         if other.stdin is None:
             raise AssertionError("a rank was started with a pipe")
@@ -99,7 +99,7 @@ def share(line: str) -> None:
 
 
 def ended(patience_s: float = 1.0) -> str:
-    """How another rank ended, if one did: then what failed here failed for that."""
+    """How another rank ended, if one did; that is then why this one failed. Empty if none did."""
     deadline = time.monotonic() + patience_s
     while _others and time.monotonic() < deadline:
         for number, other in _others.items():
@@ -110,7 +110,7 @@ def ended(patience_s: float = 1.0) -> str:
 
 
 def _watch(number: int) -> None:
-    """The group is worth nothing without one of its ranks."""
+    """End this process once another rank ends: the others wait for it forever."""
     code = _others[number].wait()
     print(f"rank {number} of {size()} {how_it_ended(code)}", file=sys.stderr, flush=True)
     time.sleep(LAST_WORDS_S)

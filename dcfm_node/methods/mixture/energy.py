@@ -24,8 +24,8 @@ EXACT_FEATURES = 16
 def probes(shape: tuple[int, ...], rows: int, generator: torch.Generator, many: int = 1) -> Tensor:
     """Vectors e with E Σ e eᵀ = I, so that E Σ e·(J e) is the divergence: (P, rows, *shape).
 
-    The unit vectors where they are few, which makes it exact; else `many` draws of independent
-    signs (Hutchinson), meant to stay fixed along a path. On the CPU.
+    The unit vectors where there are few, which is exact; else `many` draws of independent signs
+    (Hutchinson, 1990), which should stay fixed along a path. On the CPU.
     """
     features = math.prod(shape)
     if features <= EXACT_FEATURES:

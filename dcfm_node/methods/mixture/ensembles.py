@@ -12,7 +12,7 @@ like that. The weights ρ_k:
 The energy of a term is that of its own label, E_k = -log p_k,t(x | c), and its prior the count
 n_k(c) of that label: n_k p_k(x, c) = n_k(c) p_k(x | c), so the mixture is exactly the velocity of
 the silos' pooled data given the term, and an expert that never saw a value, whose token is
-untrained, weighs nothing. An unconditional density would let such an expert answer. Where no silo
+untrained, has weight 0. An unconditional density would let such an expert answer. Where no silo
 saw c, the prior falls back on counts of its single values, as in `Router.joint_weights`.
 """
 

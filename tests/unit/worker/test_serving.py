@@ -1,5 +1,6 @@
 """The worker process itself: what it says of its start and of jobs that fail."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -11,10 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from dcfm_node.data.spec import BuiltinData
 from dcfm_node.errors import UserError
-from dcfm_node.wire.envelope import manifest_bytes
+from dcfm_node.networks.codecs import fit_linear
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.wire.envelope import decode_manifest, manifest_bytes
 from dcfm_node.worker import ranks
 from dcfm_node.worker.jobs import JobRunner
 from dcfm_node.worker.messages import WORKER, Job, Saved, Setup
@@ -149,7 +153,7 @@ def test_more_ranks_than_gpus_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("WORLD_SIZE", "2")
     for wish in ("auto", "cuda"):
-        with pytest.raises(UserError, match="2 GPUs are asked for, and 1 are there"):
+        with pytest.raises(UserError, match="2 GPUs are asked for, and this machine has 1"):
             ranks.choose(wish)
     assert ranks.choose("cpu").type == "cpu"
 
@@ -186,6 +190,21 @@ def test_what_peers_may_have_is_kept_where_nothing_can_be_linked(
     assert [line.step for line in saved] == [25, 50]
     assert saved[0].path.read_bytes() != saved[1].path.read_bytes()
     assert saved[1].path.read_bytes() == (tmp_path / "out.checkpoint").read_bytes()
+
+
+def test_private_samples_are_encoded_once(tmp_path: Path) -> None:
+    data = fit_linear(torch.randn(50, 2), 1)
+    file = tmp_path / "codec.safetensors"
+    file.write_bytes(data)
+    given = setup(tmp_path)
+    document = decode_manifest(bytes.fromhex(given.manifest)).model_dump()
+    codec = {"kind": "linear", "file": hashlib.sha256(data).digest(), "shape": (1,)}
+    run = Manifest.model_validate(document | {"codec": codec}, strict=False)
+    changed = {"manifest": manifest_bytes(run).hex(), "codec": file}
+    runner = JobRunner(given.model_copy(update=changed), print, torch.device("cpu"))
+    made = runner.run(job(tmp_path))
+    assert made.metrics["holdout_loss"] > 0
+    assert load_file(tmp_path / "out.safetensors")["net.in_proj.weight"].shape == (16, 1)
 
 
 def _alive(pid: int) -> bool:

@@ -1,0 +1,89 @@
+"""The frozen codec between samples and what the flow sees."""
+
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from dcfm_node.errors import ConfigError
+from dcfm_node.flow.codec import codec_of, decoded, encoded
+from dcfm_node.flow.networks import build
+from dcfm_node.networks.codecs import fit_linear
+from dcfm_node.networks.settings import LinearCodecSettings
+from dcfm_node.records.manifest import Manifest
+from tests.training.settings import draws, manifest
+
+SHAPE = (1, 4, 4)
+X = torch.randn(100, 3, generator=draws()) @ torch.randn(3, 16, generator=draws(1)) + 2.0
+"""Of rank three."""
+
+
+def run(data: bytes, features: int = 3) -> Manifest:
+    codec = {"kind": "linear", "file": sha256(data).digest(), "shape": (features,)}
+    document = manifest(shape=SHAPE).model_dump() | {"codec": codec}
+    return Manifest.model_validate(document, strict=False)
+
+
+def written(folder: Path, data: bytes) -> Path:
+    file = folder / "codec.safetensors"
+    file.write_bytes(data)
+    return file
+
+
+def test_identity_copies_nothing() -> None:
+    codec = codec_of(manifest(), None)
+    assert encoded(codec, X) is X
+    assert decoded(codec, X) is X
+
+
+def test_components_that_suffice_lose_nothing(tmp_path: Path) -> None:
+    x = X.reshape(-1, *SHAPE)
+    data = fit_linear(x, 3)
+    settings = run(data)
+    codec = codec_of(settings, written(tmp_path, data))
+    z = encoded(codec, x)
+    assert z.shape == (100, 3)
+    torch.testing.assert_close(decoded(codec, z), x, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(z.mean(dim=0), torch.zeros(3), rtol=0, atol=1e-4)
+    assert build(settings)(z, torch.rand(100), torch.zeros(100, 2, dtype=torch.int64)).shape == (
+        100,
+        3,
+    )
+
+
+def test_pixels_are_encoded_as_networks_see_them(tmp_path: Path) -> None:
+    levels = torch.randint(256, (50, *SHAPE), generator=draws(), dtype=torch.uint8)
+    data = fit_linear(levels, 16)
+    codec = codec_of(run(data, 16), written(tmp_path, data))
+    seen = levels.float() * (2.0 / 255.0) - 1.0
+    torch.testing.assert_close(decoded(codec, encoded(codec, levels)), seen, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("what", ["missing", "another", "no safetensors", "another shape"])
+def test_a_file_that_is_not_the_runs_is_refused(tmp_path: Path, what: str) -> None:
+    data = fit_linear(X.reshape(-1, *SHAPE), 3)
+    settings, held = run(data), data
+    if what == "another":
+        held = fit_linear(X.reshape(-1, *SHAPE) + 1, 3)
+    if what == "no safetensors":
+        held = b"not a file of tensors"
+        settings = run(held)
+    if what == "another shape":
+        settings = run(data, 4)
+    file = None if what == "missing" else written(tmp_path, held)
+    with pytest.raises(ConfigError):
+        codec_of(settings, file)
+
+
+def test_run_toml_names_the_file_in_hex() -> None:
+    text = {"kind": "linear", "file": "ab" * 32, "shape": [3]}
+    assert LinearCodecSettings.model_validate(text, strict=False).digest == b"\xab" * 32
+    with pytest.raises(ValidationError, match="64 hex digits"):
+        LinearCodecSettings.model_validate(text | {"file": "no digits"}, strict=False)
+
+
+def test_more_components_than_there_are_are_refused() -> None:
+    with pytest.raises(ValueError, match="need as many"):
+        fit_linear(X, 17)

@@ -1,0 +1,93 @@
+"""Stages, sampling, mixtures and audits know nothing of noise, errors or shapes but by the path."""
+
+import pytest
+import torch
+
+from dcfm_node import plugins
+from dcfm_node.errors import ConfigError
+from dcfm_node.flow.audit import audit
+from dcfm_node.flow.method import SiloData, Start, learner_of
+from dcfm_node.flow.sampling import Teacher, sample
+from dcfm_node.flow.stages import Outcome, Samples
+from dcfm_node.flow.trainer import Hooks
+from dcfm_node.records.manifest import Manifest
+from tests.training.settings import STAGE, draws, manifest
+
+STAGES = {"steps": 300, "learning_rate": 0.05, "ci_weight": 10.0, "ci_batch": 16}
+MASKS = {"full": 0.98, "marginal": 0.01, "null": 0.01}
+COUNTS = [{(0, 0): 40, (1, 0): 40}, {(0, 0): 40, (0, 1): 40}]
+NOVEL = torch.tensor([[1, 1]] * 200)
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind, name, model in (("paths", "masked", "Masked"), ("networks", "table", "Table")):
+        where = f"tests.unit.paths.masked:{model}Settings"
+        monkeypatch.setitem(plugins.BUILTIN[kind], name, where)  # type: ignore[index]
+
+
+def run(name: str = "dcfm", *stages: str) -> Manifest:
+    plain = manifest(
+        method={"name": name, "solver_steps": 4, "masks": MASKS}
+        | dict.fromkeys(("local", *stages), STAGE | STAGES | {"product_share": 0.5})
+    )
+    document = plain.model_dump() | {"path": {"kind": "masked"}, "network": {"kind": "table"}}
+    return Manifest.model_validate(document, strict=False)
+
+
+def silo(k: int) -> SiloData:
+    """Two tokens, each of them what an attribute says: token 2 stands for neither."""
+    c = torch.tensor([label for label, times in COUNTS[k].items() for _ in range(times)])
+    stray = torch.rand(c.shape, generator=draws(k)) < 0.05
+    data = Samples(torch.where(stray, 2, c), c)
+    return SiloData(f"silo-{k}", data, data)
+
+
+def teachers(made: list[Outcome]) -> list[Teacher]:
+    return [Teacher(f"silo-{k}", one.weights, COUNTS[k]) for k, one in enumerate(made)]
+
+
+def right(x: torch.Tensor) -> float:
+    return (x == NOVEL).all(dim=1).float().mean().item()
+
+
+def test_a_discrete_path_goes_through_every_stage_to_a_student_of_novel_combinations() -> None:
+    learner, hooks = learner_of(run("dcfm", "refine", "distil")), Hooks()
+    alone = [learner.train(silo(k), Start(), seed=k, hooks=hooks) for k in (0, 1)]
+    first = learner.student(teachers(alone), seed=2, hooks=hooks)
+    for start in (
+        Start(round=1, anchor=first.weights),
+        Start(round=1, init=alone[0].weights, teachers=teachers(alone)),
+    ):
+        again = learner.train(silo(0), start, seed=3, hooks=hooks)
+        assert again.metrics["holdout_loss"] < 0.6
+    joint, composed, alone_composed = (
+        sample(learner.manifest, weights, NOVEL, composed=rule, seed=4)
+        for weights, rule in (
+            (first.weights, False),
+            (first.weights, True),
+            (alone[0].weights, True),
+        )
+    )
+    assert joint.dtype == torch.int64
+    assert right(joint) > 0.5
+    assert right(composed) > 0.5
+    assert right(alone_composed) < 0.2
+    found = audit(learner.manifest, silo(0).holdout, teachers(alone), me="silo-0")
+    assert found["silo-1"]["rows"] == 40
+
+
+def test_experts_mix_as_probabilities() -> None:
+    learner = learner_of(run("ddm"))
+    alone = [learner.train(silo(k), Start(), seed=k, hooks=Hooks()) for k in (0, 1)]
+    packed = learner.student(teachers(alone), seed=0, hooks=Hooks())
+    counts = {f"silo-{k}": COUNTS[k] for k in (0, 1)}
+    x = learner.sample(packed.weights, NOVEL, counts=counts, seed=4)
+    assert x.shape == NOVEL.shape
+    score = learner.score(packed.weights, silo(0).holdout, counts=counts, reference=None)
+    assert 0 < score["holdout_loss"] < 1.1
+
+
+def test_energies_are_refused_where_the_path_gives_none() -> None:
+    with pytest.raises(ConfigError, match="needs energies"):
+        learner_of(run("dfd"))
