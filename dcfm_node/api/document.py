@@ -17,6 +17,7 @@ class Model(BaseModel):
         extra="forbid",
         validate_by_name=True,
         serialize_by_alias=True,
+        ser_json_inf_nan="constants",
         ser_json_bytes="hex",
         val_json_bytes="hex",
         json_schema_serialization_defaults_required=True,

@@ -103,6 +103,11 @@ class Code(Enum):
         made._value_, made.severity, made.fix = code, severity, fix
         return made
 
+    @classmethod
+    def of(cls, value: str) -> Self:
+        """The code that is written so. (mypy takes `Code(value)` for `__new__`.)"""
+        return next(code for code in cls if code.value == value)
+
     @property
     def exit_code(self) -> int:
         """What `status` exits with while there is such a problem."""

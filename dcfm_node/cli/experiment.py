@@ -8,9 +8,11 @@ from zipfile import BadZipFile
 
 import typer
 
+from dcfm_node.api.experiments import Experiments, ListedExperiment
 from dcfm_node.cli.options import AsJson
-from dcfm_node.cli.output import print_json, say, table
+from dcfm_node.cli.output import answer, print_json, say, table
 from dcfm_node.errors import Failed
+from dcfm_node.words import plain
 
 app = typer.Typer(
     help="Reproduce the paper's figures and tables; pose your own problems.", no_args_is_help=True
@@ -19,16 +21,19 @@ app = typer.Typer(
 
 @app.command("list")
 def list_experiments(as_json: AsJson = False) -> None:
-    """What there is to run."""
+    """List the experiments that come with the package."""
     from dcfm_node.experiment import settings
 
-    found = [(name, settings.title(name), settings.presets(name)) for name in settings.names()]
-    if as_json:
-        rows = [{"name": n, "title": t, "presets": list(p)} for n, t, p in found]
-        print_json({"schema": "dcfm-node/experiments/1", "experiments": rows})
-    else:
-        lines = [(n, t, ", ".join(p)) for n, t, p in found]
-        say(*table(("name", "what", "presets"), lines).split("\n"))
+    found = (
+        ListedExperiment(name=n, title=settings.title(n), presets=tuple(settings.presets(n)))
+        for n in settings.names()
+    )
+    answer(Experiments(experiments=tuple(found)), as_json, _listed_text)
+
+
+def _listed_text(found: Experiments) -> str:
+    rows = [(given.name, given.title, ", ".join(given.presets)) for given in found.experiments]
+    return table(("name", "what", "presets"), rows)
 
 
 @app.command("run")
@@ -76,11 +81,8 @@ def run_experiment(
     with Watcher(plain=as_json or not sys.stderr.isatty()) as watcher:
         found = run.run(request, command, watcher.tell)
     written = show.write(request.out, found, given)
-    if as_json:
-        print_json(found.document())
-    else:
-        say(*show.summary(found, given).split("\n"))
-        say("wrote " + " ".join(map(str, written)))
+    wrote = plain(" ".join(map(str, written)))
+    answer(found.document(), as_json, lambda _: f"{show.summary(found, given)}\nwrote {wrote}")
 
 
 @app.command("show")
@@ -93,7 +95,7 @@ def show_experiment(
 
     found = results.read(folder)
     if as_json:
-        print_json(found.document())
+        print_json(found.document().plain())
         return
     given = settings.of_results(found.settings)
     try:

@@ -168,4 +168,4 @@ def demo(
         domain=domain, schedule=schedule, out=out, seed=seed, silos=silos, json_output=as_json
     )
     if as_json:
-        print_json(report)
+        print_json(report.plain())

@@ -1,17 +1,18 @@
-"""`dcfm-node simulate`: the swarm's own code under a fake clock, and what can befall it."""
+"""`dcfm-node simulate`: the swarm's own code under a fake clock, with faults."""
 
 import os
 import sys
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from dcfm_node.api.simulation import ListedScenario, Scenarios, Simulation
 from dcfm_node.cli.options import AsJson
-from dcfm_node.cli.output import print_json, rewrite, say, table
+from dcfm_node.cli.output import answer, rewrite, say, table
 
 TOLD_S = 5.0
-"""A line of progress at most so often, where no line can be rewritten."""
+"""Seconds between two lines of progress, where no line can be rewritten."""
 
 
 def register(app: typer.Typer) -> None:
@@ -22,17 +23,20 @@ def register(app: typer.Typer) -> None:
 def simulate(
     scenario: Annotated[
         str | None,
-        typer.Argument(help="NAME, NAME:VARIANT, or the path of a TOML file; none lists them."),
+        typer.Argument(help="NAME, NAME:VARIANT or a TOML file; lists all if left out."),
     ] = None,
     nodes: Annotated[
-        int | None, typer.Option(min=1, max=1_000, help="Instead of the scenario's.")
+        int | None, typer.Option(min=1, max=1_000, help="Number of nodes; default: the scenario's.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many runs.")] = 10,
-    first_seed: Annotated[int, typer.Option(min=0, help="The first one's seed.")] = 0,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one per core.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of runs.")] = 10,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first run.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes; default: one per core.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a scenario under all invariants. What breaks one is told with the least that does."""
+    """Run a scenario and check all invariants. Shows for a violation the fewest faults that cause
+    it."""
     from dcfm_node.simulation import sweep
 
     if scenario is None:
@@ -41,10 +45,7 @@ def simulate(
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     request = sweep.Request(scenario, nodes, first_seed, seeds, jobs or cores or 1)
     found = sweep.sweep(request, _Watcher(seeds).tell)
-    if as_json:
-        print_json(found.document())
-    else:
-        _tell(found.document())
+    answer(found.document(), as_json, _swept_text)
     if found.violations:
         raise typer.Exit(1)
 
@@ -52,33 +53,37 @@ def simulate(
 def _list(as_json: bool) -> None:
     from dcfm_node.simulation import scenario
 
-    found = [(name, scenario.load(name)) for name in scenario.names()]
-    if as_json:
-        rows = [{"name": name, **given.model_dump()} for name, given in found]
-        print_json({"schema": "dcfm-node/scenarios/1", "scenarios": rows})
-    else:
-        rows_ = [(name, given.nodes, given.title) for name, given in found]
-        say(*table(("scenario", "nodes", "what befalls it"), rows_).split("\n"))
-
-
-def _tell(document: dict[str, Any]) -> None:
-    for found in document["violations"]:
-        say(f"seed {found['seed']}, {found['time']:.1f} s: {found['what']}")
-        needs = [*found["faults"], *found["needs"]]
-        say("  it takes: " + ("; ".join(needs) or "nothing but time"))
-        for line in found["trace"]:
-            say(f"  {line['time']:8.2f} s  {line['silo'] or '':<9}  {line['what']}")
-        say(f"  again: {found['repeat']}", "")
-    broken = len(document["violations"])
-    say(
-        f"{document['scenario']}, {document['nodes']} nodes: {document['runs']} runs, "
-        f"{broken or 'no'} violation{'' if broken == 1 else 's'}; {document['messages']} messages, "
-        f"{document['simulated_s'] / 3_600:.1f} h simulated in {document['seconds']:.1f} s"
+    found = (
+        ListedScenario(name=name, **scenario.load(name).model_dump()) for name in scenario.names()
     )
+    answer(Scenarios(scenarios=tuple(found)), as_json, _listed_text)
+
+
+def _listed_text(found: Scenarios) -> str:
+    rows = [(given.name, given.nodes, given.title) for given in found.scenarios]
+    return table(("scenario", "nodes", "what happens to it"), rows)
+
+
+def _swept_text(found: Simulation) -> str:
+    lines = []
+    for broken in found.violations:
+        needs = "; ".join([*broken.faults, *broken.needs]) or "nothing but time"
+        lines += [f"seed {broken.seed}, {broken.time:.1f} s: {broken.what}", f"  it takes: {needs}"]
+        lines += [
+            f"  {line.time:8.2f} s  {line.silo or '':<9}  {line.what}" for line in broken.trace
+        ]
+        lines += [f"  again: {broken.repeat}", ""]
+    count = len(found.violations)
+    lines.append(
+        f"{found.scenario}, {found.nodes} nodes: {found.runs} runs, {count or 'no'} violation"
+        f"{'' if count == 1 else 's'}; {found.messages} messages,"
+        f" {found.simulated_s / 3_600:.1f} h simulated in {found.seconds:.1f} s"
+    )
+    return "\n".join(lines)
 
 
 class _Watcher:
-    """Progress on stderr: one line rewritten on a terminal, a line now and then elsewhere."""
+    """Progress on stderr: one line, rewritten, on a terminal; else a line every TOLD_S."""
 
     def __init__(self, total: int) -> None:
         self._total, self._told_at = total, time.monotonic()

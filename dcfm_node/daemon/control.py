@@ -125,7 +125,7 @@ class Control:
             *idle,
             *failing(self.node),
             *self.runner.problems(),
-            *(Code.DATA_SCALE.problem(THIS_NODE, warning) for warning in self.ready.warnings),
+            *(Code.of(w.code).problem(THIS_NODE, w.what, fix=w.fix) for w in self.ready.warnings),
             *self.network.problems(),
         )
         traffic = self.network.traffic().values()

@@ -269,7 +269,7 @@ class Daemon:
         self.journals.enter(node.run, manifest_bytes(manifest))
         view = node.exchange.view
         for warning in (other := changed(view.joins.get(node.me), self.ready.counts)):
-            log.warning("private_data", why=warning)
+            log.warning("private_data", why=str(warning))
         self.ready = self.ready.model_copy(update={"warnings": (*self.ready.warnings, *other)})
         forms = {digest: set(by.values()) for digest, by in self.forms.asked(view).items()}
         for digest in kept(manifest, node.inherited):

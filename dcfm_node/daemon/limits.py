@@ -9,6 +9,7 @@ from pathlib import Path
 from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
 from dcfm_node.config.peers import Peer
+from dcfm_node.data.oddities import DataWarning
 from dcfm_node.errors import DataError
 from dcfm_node.records.entries import Join, Label
 from dcfm_node.records.manifest import Manifest
@@ -49,17 +50,18 @@ def check_counts(counts: tuple[tuple[Label, int], ...], name: str) -> None:
         )
 
 
-def changed(join: Join | None, counts: tuple[tuple[Label, int], ...]) -> tuple[str, ...]:
+def changed(join: Join | None, counts: tuple[tuple[Label, int], ...]) -> tuple[DataWarning, ...]:
     """What to say where the private data is not what this silo's `join` of the run tells of."""
     if join is None or join.counts == counts:
         return ()
     said, now = (
         f"{sum(n for _, n in of)} samples of {len(of)} combinations" for of in (join.counts, counts)
     )
-    return (
+    what = (
         f"the private data is not what this silo joined the run with: {now} to train on, and {said}"
-        " in its record, by which peers weigh its experts; put it back, or agree on a new run",
+        " in its record, by which peers weigh its experts"
     )
+    return (DataWarning("data-changed", what, "put it back, or agree on a new run"),)
 
 
 def allow_connections() -> int:

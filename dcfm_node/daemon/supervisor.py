@@ -116,7 +116,7 @@ class WorkerSupervisor:
             await self.close()
             raise
         for warning in self._first.warnings:
-            log.warning("private_data", why=warning)
+            log.warning("private_data", why=str(warning))
         for note in self._first.notes:
             log.info("private_data", note=note)
         return self._first

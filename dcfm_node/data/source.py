@@ -1,6 +1,7 @@
 """A silo's private data, checked against the run and split into training and hold-out."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from dcfm_node.data.folder import read_folder
 from dcfm_node.data.idx import read_idx
 from dcfm_node.data.labels import constant, encode, from_one
 from dcfm_node.data.npz import read_npz
+from dcfm_node.data.oddities import DataWarning
 from dcfm_node.data.raw import Raw, check_shapes
 from dcfm_node.data.spec import AttributeSource, BuiltinData, DataSpec, FileData, IdxData, NpzData
 from dcfm_node.errors import DataError
@@ -42,7 +44,7 @@ class SiloData:
     holdout: Samples
     counts: Counts
     digest: str = ""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[DataWarning, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -74,8 +76,7 @@ def _prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloDa
     # Domains draw with replacement, and their figures are published: repeats stay as they fall.
     first = np.arange(len(x)) if isinstance(spec, BuiltinData) else first_alike(x)
     held = holdout_mask(c, spec.holdout, manifest.method.seed, first)
-    odd = (odd_scale(x) or _all_alike(first), *_from_one(spec, manifest, raw))
-    warnings = tuple(f"{raw.file}: {what}" for what in odd if what)
+    warnings = _warnings(raw.file, odd_scale(x), _all_alike(first), _from_one(spec, manifest, raw))
     again = repeated(c, first, raw.row)
     notes = (*raw.notes, *([f"{raw.file}: {again}"] if again else []))
     train, holdout = (Samples(x[rows], c[rows]) for rows in (~held, held))
@@ -142,6 +143,19 @@ def holdout_mask(
 
 def _all_alike(first: Firsts) -> str:
     return "" if first.any() else "all samples are the same, so that the hold-out judges nothing"
+
+
+def _warnings(file: str, scale: str, alike: str, labels: Sequence[str]) -> tuple[DataWarning, ...]:
+    """Of a file: its scale or that all samples are alike, and its labels; empty texts are left out.
+
+    Args:
+        scale: what is odd, "; " and what to do.
+    """
+    what, _, fix = scale.partition("; ")
+    found = [DataWarning("data-scale", f"{file}: {what}", fix)] * bool(scale)
+    found += [DataWarning("data-alike", f"{file}: {alike}")] * bool(alike and not scale)
+    found += [DataWarning("data-labels", f"{file}: {odd}") for odd in labels if odd]
+    return tuple(found)
 
 
 def _from_one(spec: DataSpec, manifest: Manifest, raw: Raw) -> list[str]:

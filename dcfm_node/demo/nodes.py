@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from dcfm_node.api.client import call
-from dcfm_node.api.document import Document
-from dcfm_node.api.requests import REQUEST, Request
+from dcfm_node.api.requests import Answer, Request, StatusRequest
+from dcfm_node.api.status import Status
 from dcfm_node.demo.stage import NodeFolder, Stage
 from dcfm_node.errors import Failed, Unreachable
 
@@ -72,7 +72,7 @@ class Nodes:
         """Nodes that run, in the stage's order."""
         return [node for node in self._stage.nodes if node.name in self._running]
 
-    def statuses(self) -> dict[str, dict[str, Any]]:
+    def statuses(self) -> dict[str, Status]:
         """What every node that answers says of itself; a starting one does not answer yet.
 
         Raises:
@@ -80,7 +80,9 @@ class Nodes:
         """
         self._bury()
         return {
-            node.name: answer for node in self.alive if (answer := ask(node, "status")) is not None
+            node.name: answer
+            for node in self.alive
+            if (answer := ask(node, StatusRequest())) is not None
         }
 
     def _bury(self) -> None:
@@ -99,14 +101,12 @@ class Nodes:
                 _died(node, f"{self.lost[node.name]}; the nodes left are no majority")
 
 
-def ask(node: NodeFolder, command: str, **arguments: Any) -> dict[str, Any] | None:
+def ask(node: NodeFolder, request: Request[Answer]) -> Answer | None:
     """A node's answer, None while its daemon does not answer or cannot."""
-    request: Request[Any] = REQUEST.validate_python({"command": command, **arguments})
     try:
-        found: Document = call(node.state, request, timeout_s=10.0)
+        return call(node.state, request, timeout_s=10.0)
     except (Unreachable, Failed):
         return None
-    return found.plain()
 
 
 def tail(path: Path, lines: int = TAIL_LINES) -> list[str]:

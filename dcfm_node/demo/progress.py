@@ -2,13 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from dcfm_node.api.status import Phase as StatusPhase
+from dcfm_node.api.status import Status
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import Training
 
-Status = Mapping[str, Any]
-"""A node's answer to `status`."""
 TRAINING = ("local", "refine", "distil")
 MIN_SPAN_S = 1.5
 """A rate is believed once its first and last measurement lie so far apart."""
@@ -92,7 +91,7 @@ def schedule(manifest: Manifest) -> tuple[Phase, ...]:
 
 def position(phases: Sequence[Phase], statuses: Mapping[str, Status]) -> int:
     """Index of the furthest phase that any node is in."""
-    return max((_index(phases, status["phase"]) for status in statuses.values()), default=0)
+    return max((_index(phases, status.phase) for status in statuses.values()), default=0)
 
 
 def frame(
@@ -129,17 +128,17 @@ class Pace:
     def observe(self, statuses: Mapping[str, Status], now: float) -> None:
         """Take one look at every node."""
         for name, status in statuses.items():
-            doing, phase = status["doing"], status["phase"]
-            if doing["activity"] not in TRAINING or phase is None or not doing["done"]:
+            doing, phase = status.doing, status.phase
+            if doing.activity not in TRAINING or phase is None or not doing.done:
                 continue
-            seen = self._seen.setdefault((name, doing["activity"], phase["round"]), [])
+            seen = self._seen.setdefault((name, doing.activity, phase.round), [])
             # A worker that starts its job anew begins a new measurement.
-            if seen and doing["done"] < seen[-1][1]:
+            if seen and doing.done < seen[-1][1]:
                 seen.clear()
             if len(seen) < 2:
-                seen.append((now, doing["done"]))
-            elif doing["done"] > seen[-1][1]:
-                seen[-1] = (now, doing["done"])
+                seen.append((now, doing.done))
+            elif doing.done > seen[-1][1]:
+                seen[-1] = (now, doing.done)
 
     def seconds_per_step(self, stage: str) -> float | None:
         """Of the slowest node, in the stage's newest round that was measured."""
@@ -217,9 +216,9 @@ def _steps_left(manifest: Manifest, phase: Phase, statuses: Mapping[str, Status]
     """Of the present phase, one node's after another's where they train in turn."""
     steps = training(manifest, phase.stage).steps
     busy: list[int] = [
-        max(0, steps - status["doing"]["done"])
+        max(0, steps - status.doing.done)
         for status in statuses.values()
-        if status["doing"]["activity"] == phase.stage
+        if status.doing.activity == phase.stage
     ]
     if not _in_turn(manifest, phase):
         return max(busy, default=steps)
@@ -231,9 +230,9 @@ def _untrained(phase: Phase, statuses: Mapping[str, Status]) -> list[str]:
     """Silos that nobody saw publish an expert of this round."""
     rounds: dict[str, int] = {}
     for status in statuses.values():
-        for silo in status["silos"]:
-            known = -1 if silo["expert_round"] is None else silo["expert_round"]
-            rounds[silo["name"]] = max(known, rounds.get(silo["name"], -1))
+        for silo in status.silos:
+            known = -1 if silo.expert_round is None else silo.expert_round
+            rounds[silo.name] = max(known, rounds.get(silo.name, -1))
     return [name for name, number in rounds.items() if number < phase.round]
 
 
@@ -248,35 +247,35 @@ def _rate(seen: Sequence[tuple[float, int]]) -> float | None:
     return (last_s - first_s) / (last - first) if last_s - first_s >= MIN_SPAN_S else None
 
 
-def _index(phases: Sequence[Phase], told: Mapping[str, Any] | None) -> int:
+def _index(phases: Sequence[Phase], told: StatusPhase | None) -> int:
     if told is None:
         return 0
-    if told["stage"] == "done":
+    if told.stage == "done":
         return len(phases) - 1
-    found = Phase(told["stage"], told["round"])
+    found = Phase(told.stage, told.round)
     if found.stage == "release" and found not in phases:
         found = Phase("distil", found.round)  # an interim student is scored
     return phases.index(found) if found in phases else 0
 
 
 def _row(status: Status) -> Row:
-    doing, peers = status["doing"], [silo for silo in status["silos"] if not silo["self"]]
-    own = next(silo for silo in status["silos"] if silo["self"])
-    busy = doing["activity"] != "idle" and doing["total"]
-    waits = ", ".join(doing["waiting_on"])
-    note = f"{doing['why']}{f': {waits}' if waits else ''}" if doing["activity"] == "idle" else ""
+    doing, peers = status.doing, [silo for silo in status.silos if not silo.own]
+    own = next(silo for silo in status.silos if silo.own)
+    busy = doing.activity != "idle" and doing.total
+    waits = ", ".join(doing.waiting_on)
+    note = f"{doing.why}{f': {waits}' if waits else ''}" if doing.activity == "idle" else ""
     return Row(
-        name=status["node"],
-        activity=doing["activity"],
-        round=(status["phase"] or {"round": 0})["round"],
-        share=doing["done"] / doing["total"] if busy else None,
+        name=status.node,
+        activity=doing.activity,
+        round=status.phase.round if status.phase is not None else 0,
+        share=doing.done / doing.total if busy else None,
         note=note,
-        loss=status["worker"]["metrics"].get("loss") if busy else None,
-        ci_gap=own["metrics"].get("ci_gap"),
-        links=sum(silo["linked"] for silo in peers),
+        loss=status.worker.metrics.get("loss") if busy else None,
+        ci_gap=own.metrics.get("ci_gap"),
+        links=sum(silo.linked for silo in peers),
         peers=len(peers),
-        sent=status["bytes_sent"],
-        received=status["bytes_received"],
+        sent=status.bytes_sent,
+        received=status.bytes_received,
     )
 
 

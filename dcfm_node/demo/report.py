@@ -2,15 +2,28 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from shlex import quote
-from typing import Any
 
+from dcfm_node.api.demo import (
+    AccuracyDetail,
+    DemoNode,
+    DemoPhase,
+    DemoReport,
+    EndorseEvent,
+    Event,
+    ExpertEvent,
+    JoinEvent,
+    Leader,
+    LeaseEvent,
+    RefuseEvent,
+    StudentEvent,
+)
+from dcfm_node.api.status import Status
+from dcfm_node.api.students import StudentFacts
 from dcfm_node.demo.live import clock, size
-from dcfm_node.demo.progress import Status
 from dcfm_node.demo.stage import Stage, Wish
-from dcfm_node.records.entries import Endorse, Entry, Expert, Join, Lease, Refuse, Student
+from dcfm_node.records.entries import Body, Endorse, Entry, Expert, Join, Lease, Refuse, Student
 from dcfm_node.records.manifest import Manifest
 
-SCHEMA = "dcfm-node/demo-report/1"
 METHODS = (
     ("single_silo_best", "the best silo alone"),
     ("independent_experts", "independent experts (DDM)"),
@@ -19,34 +32,34 @@ METHODS = (
 )
 
 
-def timeline(entries: Iterable[Entry], manifest: Manifest, began_ms: int) -> list[dict[str, Any]]:
+def timeline(entries: Iterable[Entry], manifest: Manifest, began_ms: int) -> list[Event]:
     """What was said when, in seconds since the demo began, by the authors' own clocks."""
     events = []
     for entry in sorted(entries, key=lambda entry: (entry.time_ms, entry.author, entry.seq)):
-        event = _event(entry)
+        at_s = round((entry.time_ms - began_ms) / 1000, 2)
+        event = _event(entry.body, at_s, manifest.silo_name(entry.author))
         if event is not None:
-            at_s = round((entry.time_ms - began_ms) / 1000, 2)
-            events.append({"at_s": at_s, "silo": manifest.silo_name(entry.author)} | event)
+            events.append(event)
     return events
 
 
-def phases(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def phases(events: Sequence[Event]) -> list[DemoPhase]:
     """When each stage of each round began and ended: a phase ends with its last record."""
     ends: dict[tuple[str, int], float] = {}
-    last_round = max((event["round"] for event in events if "round" in event), default=0)
+    rounds = (e.round for e in events if isinstance(e, ExpertEvent | LeaseEvent | StudentEvent))
+    last_round = max(rounds, default=0)
     for event in events:
-        match event["event"]:
-            case "expert":
-                number = event["round"]
-                ends["refine" if number else "local", number] = event["at_s"]
-            case "student":
-                ends["distil", event["round"]] = event["at_s"]
-            case "endorse" | "refuse":
-                ends["release", last_round] = event["at_s"]
-    began = next((event["at_s"] for event in events if event["event"] == "join"), 0.0)
+        match event:
+            case ExpertEvent(round=number):
+                ends["refine" if number else "local", number] = event.at_s
+            case StudentEvent(round=number):
+                ends["distil", number] = event.at_s
+            case EndorseEvent() | RefuseEvent():
+                ends["release", last_round] = event.at_s
+    began = next((event.at_s for event in events if isinstance(event, JoinEvent)), 0.0)
     found = []
     for (stage, number), end in sorted(ends.items(), key=lambda item: item[1]):
-        found.append({"stage": stage, "round": number, "from_s": began, "to_s": end})
+        found.append(DemoPhase(stage=stage, round=number, from_s=began, to_s=end))
         began = end
     return found
 
@@ -55,15 +68,15 @@ def build(
     wish: Wish,
     *,
     statuses: Mapping[str, Status],
-    student: Mapping[str, Any],
+    student: StudentFacts,
     digests: Mapping[str, str],
     lost: Mapping[str, str],
-    events: Sequence[Mapping[str, Any]],
+    events: Sequence[Event],
     accuracy: Mapping[str, Mapping[str, float]],
     detail: Mapping[str, object],
     released_s: float,
     elapsed_s: float,
-) -> dict[str, Any]:
+) -> DemoReport:
     """The report, as report.json has it.
 
     Args:
@@ -74,53 +87,52 @@ def build(
         released_s: when every node held the released student, in seconds since the demo began.
     """
     some = next(iter(statuses.values()))
-    return {
-        "schema": SCHEMA,
-        "domain": wish.domain,
-        "schedule": wish.schedule,
-        "seed": wish.seed,
-        "silos": wish.silos,
-        "run_id": some["run"]["id"],
-        "released_s": round(released_s, 1),
-        "elapsed_s": round(elapsed_s, 1),
-        "student_digest": student["digest"],
-        "outcome": student["outcome"],
-        "missing": student["missing"],
-        "lost": dict(lost),
-        "endorsed_by": student["endorsed_by"],
-        "refused_by": student["refused_by"],
-        "rounds": student["round"],
-        "terms": some["terms"],
-        "leaders": [
-            {"round": event["round"], "term": event["term"], "silo": event["silo"]}
+    return DemoReport(
+        domain=wish.domain,
+        schedule=wish.schedule,
+        seed=wish.seed,
+        silos=wish.silos,
+        run_id=some.run.id,
+        released_s=round(released_s, 1),
+        elapsed_s=round(elapsed_s, 1),
+        student_digest=student.digest,
+        outcome=student.outcome,
+        missing=student.missing,
+        lost=dict(lost),
+        endorsed_by=student.endorsed_by,
+        refused_by=student.refused_by,
+        rounds=student.round,
+        terms=some.terms,
+        leaders=tuple(
+            Leader(round=event.round, term=event.term, silo=event.silo)
             for event in events
-            if event["event"] == "student"
-        ],
-        "nodes": [
-            {
-                "name": name,
-                "student_digest": digests.get(name),
-                "bytes_sent": status["bytes_sent"],
-                "bytes_received": status["bytes_received"],
-                "peak_rss_mb": status["peak_rss_mb"],
-                "problems": status["problems"],
-            }
+            if isinstance(event, StudentEvent)
+        ),
+        nodes=tuple(
+            DemoNode(
+                name=name,
+                student_digest=digests.get(name),
+                bytes_sent=status.bytes_sent,
+                bytes_received=status.bytes_received,
+                peak_rss_mb=status.peak_rss_mb,
+                problems=tuple(map(str, status.problems)),
+            )
             for name, status in sorted(statuses.items())
-        ],
-        "accuracy": {name: dict(accuracy[name]) for name, _ in METHODS},
-        "accuracy_detail": dict(detail),
-        "coverage": some["coverage"],
-        "phases": phases(events),
-        "timeline": list(events),
-    }
+        ),
+        accuracy={name: dict(accuracy[name]) for name, _ in METHODS},
+        accuracy_detail=AccuracyDetail.model_validate(detail),
+        coverage=some.coverage,
+        phases=tuple(phases(events)),
+        timeline=tuple(events),
+    )
 
 
-def table(report: Mapping[str, Any]) -> str:
+def table(report: DemoReport) -> str:
     """The report in a dozen lines."""
-    counts = report["accuracy_detail"]["combinations"]
+    counts = report.accuracy_detail.combinations
     header = ("", f"known ({counts['known']})", f"novel ({counts['novel']})")
     rows = [header] + [
-        (words, *(f"{report['accuracy'][name][part]:.0%}" for part in ("known", "novel")))
+        (words, *(f"{report.accuracy[name][part]:.0%}" for part in ("known", "novel")))
         for name, words in METHODS
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -129,17 +141,17 @@ def table(report: Mapping[str, Any]) -> str:
         for row in rows
     ]
     nodes = [
-        f"{node['name'].ljust(7)} {_held(node, report)}  {size(node['bytes_sent'])} sent, "
-        f"{size(node['bytes_received'])} received, {node['peak_rss_mb']:.0f} MB at most"
-        for node in report["nodes"]
-        if node["name"] not in report["lost"]
+        f"{node.name.ljust(7)} {_held(node, report)}  {size(node.bytes_sent)} sent, "
+        f"{size(node.bytes_received)} received, {node.peak_rss_mb:.0f} MB at most"
+        for node in report.nodes
+        if node.name not in report.lost
     ]
-    lost = [f"{name.ljust(7)} lost: {how}" for name, how in report["lost"].items()]
-    missing = f" without {', '.join(report['missing'])}" if report["missing"] else ""
+    lost = [f"{name.ljust(7)} lost: {how}" for name, how in report.lost.items()]
+    missing = f" without {', '.join(report.missing)}" if report.missing else ""
     outcome = (
-        f"student {report['student_digest'][:12]} of round {report['rounds']}, "
-        f"{report['outcome']}{missing}, after {clock(report['released_s'])}; "
-        f"judged after {clock(report['elapsed_s'])}"
+        f"student {report.student_digest[:12]} of round {report.rounds}, "
+        f"{report.outcome}{missing}, after {clock(report.released_s)}; "
+        f"judged after {clock(report.elapsed_s)}"
     )
     title = "right samples, of combinations that some silo saw and that no silo saw:"
     return "\n".join([outcome, *nodes, *lost, "", title, *lines])
@@ -165,31 +177,33 @@ def next_steps(stage: Stage, manifest: Manifest, program: str) -> str:
     )
 
 
-def _event(entry: Entry) -> dict[str, Any] | None:
-    match entry.body:
+def _event(body: Body, at_s: float, silo: str) -> Event | None:
+    match body:
         case Join():
-            return {"event": "join"}
-        case Expert() as body:
-            return {"event": "expert", "round": body.round, "metrics": dict(body.metrics)}
-        case Lease() as body:
-            return {"event": "lease", "round": body.round, "term": body.term}
-        case Student() as body:
-            return {
-                "event": "student",
-                "round": body.round,
-                "term": body.term,
-                "final": body.final,
-                "metrics": dict(body.metrics),
-            }
-        case Endorse() as body:
-            return {"event": "endorse", "metrics": dict(body.metrics)}
-        case Refuse() as body:
-            return {"event": "refuse", "reason": body.reason}
+            return JoinEvent(at_s=at_s, silo=silo)
+        case Expert(round=number):
+            metrics = dict(body.metrics)
+            return ExpertEvent(at_s=at_s, silo=silo, round=number, metrics=metrics)
+        case Lease(round=number, term=term):
+            return LeaseEvent(at_s=at_s, silo=silo, round=number, term=term)
+        case Student(round=number, term=term, final=final):
+            return StudentEvent(
+                at_s=at_s,
+                silo=silo,
+                round=number,
+                term=term,
+                final=final,
+                metrics=dict(body.metrics),
+            )
+        case Endorse():
+            return EndorseEvent(at_s=at_s, silo=silo, metrics=dict(body.metrics))
+        case Refuse(reason=reason):
+            return RefuseEvent(at_s=at_s, silo=silo, reason=reason)
         case _:
             return None
 
 
-def _held(node: Mapping[str, Any], report: Mapping[str, Any]) -> str:
-    if node["student_digest"] == report["student_digest"]:
-        return "holds the student"
-    return "LACKS the student"
+def _held(node: DemoNode, report: DemoReport) -> str:
+    return (
+        "holds the student" if node.student_digest == report.student_digest else "LACKS the student"
+    )

@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from dcfm_node.api.demo import DemoReport
+from dcfm_node.api.requests import StudentRequest
+from dcfm_node.api.status import Status
+from dcfm_node.api.students import StudentFiles
 from dcfm_node.config.keys import load_keys
 from dcfm_node.config.node import load_node
 from dcfm_node.config.peers import load_peers, own_peer
 from dcfm_node.config.run import load_run
 from dcfm_node.demo import live, report
 from dcfm_node.demo.nodes import Nodes, PortTakenError, ask
-from dcfm_node.demo.progress import Pace, Status, frame
+from dcfm_node.demo.progress import Pace, frame
 from dcfm_node.demo.stage import NAMES, NodeFolder, Stage, Wish, called, prepare
 from dcfm_node.domains import base as domains
 from dcfm_node.errors import Failed
@@ -53,7 +57,7 @@ def run_demo(
     silos: int,
     json_output: bool,
     shorten: float = 1.0,
-) -> dict[str, Any]:
+) -> DemoReport:
     """Run a demo in a folder, and write its report there.
 
     Args:
@@ -82,9 +86,9 @@ def run_demo(
         found = report.build(
             wish,
             statuses=statuses,
-            student=student["student"],
+            student=student.student,
             digests={
-                node.name: digest_of(node.state / held[node.name]["path"])
+                node.name: digest_of(node.state / held[node.name].path)
                 for node in stage.nodes
                 if node.name in held
             },
@@ -95,7 +99,7 @@ def run_demo(
             released_s=released_s,
             elapsed_s=time.monotonic() - began,
         )
-    (out / "report.json").write_text(json.dumps(found, indent=2) + "\n")
+    (out / "report.json").write_text(json.dumps(found.plain(), indent=2) + "\n")
     if not json_output:
         table, steps = report.table(found), report.next_steps(stage, manifest, called())
         live.tell(console, "", *table.split("\n"), "", *steps.split("\n"))
@@ -128,7 +132,7 @@ def terminable() -> Iterator[None]:
 
 def play(
     out: Path, wish: Wish, console: Console, began: float, tries: int = PORT_TRIES
-) -> tuple[Stage, Manifest, dict[str, Status], dict[str, Any], dict[str, str]]:
+) -> tuple[Stage, Manifest, dict[str, Status], dict[str, StudentFiles | None], dict[str, str]]:
     """Lay out, start and watch, anew where somebody took a port meanwhile.
 
     Returns: the stage, its manifest, every node's last status, its student, and the lost nodes.
@@ -145,7 +149,7 @@ def play(
                     show(seen)
 
                 statuses = watch(nodes, manifest, look, began)
-            answers = {node.name: ask(node, "student") for node in nodes.alive}
+            answers = {node.name: ask(node, StudentRequest()) for node in nodes.alive}
             fetch(stage, nodes.alive[0])
             return stage, manifest, statuses, answers, nodes.lost
     except PortTakenError:
@@ -176,7 +180,7 @@ def watch(
         if ended_without(statuses):
             raise Failed(
                 "the run released no student",
-                more=next(iter(statuses.values()))["problems"],
+                more=list(map(str, next(iter(statuses.values())).problems)),
                 fix="try another --seed; 'dcfm-node status --explain' shows a node's own reason",
             )
         if len(statuses) == len(nodes.alive) and released(statuses):
@@ -188,17 +192,17 @@ def watch(
 
 def released(statuses: Mapping[str, Status]) -> bool:
     """Whether all these nodes name the same released student, and are done with everything."""
-    latest = [status["latest"] for status in statuses.values()]
-    quiet = all(status["doing"]["activity"] == "idle" for status in statuses.values())
-    digests = {student["digest"] if student else None for student in latest}
+    latest = [status.latest for status in statuses.values()]
+    quiet = all(status.doing.activity == "idle" for status in statuses.values())
+    digests = {student.digest if student else None for student in latest}
     return quiet and len(digests) == 1 and None not in digests
 
 
 def all_judged(statuses: Mapping[str, Status]) -> bool:
     """Whether every node that lives has said what it thinks of the released student."""
     return all(
-        name in status["latest"]["endorsed_by"] or name in status["latest"]["refused_by"]
-        for status in statuses.values()
+        latest is not None and (name in latest.endorsed_by or name in latest.refused_by)
+        for latest in (status.latest for status in statuses.values())
         for name in statuses
     )
 
@@ -206,7 +210,7 @@ def all_judged(statuses: Mapping[str, Status]) -> bool:
 def ended_without(statuses: Mapping[str, Status]) -> bool:
     """Whether some node says that the run is over, and it has no student."""
     return any(
-        status["phase"] is not None and status["phase"]["stage"] == "done" and not status["latest"]
+        status.phase is not None and status.phase.stage == "done" and not status.latest
         for status in statuses.values()
     )
 
@@ -225,12 +229,12 @@ def fetch(stage: Stage, node: NodeFolder) -> None:
         raise Failed("'dcfm-node student fetch' failed:", where=node.name, more=told)
 
 
-def evaluated(stage: Stage, wish: Wish, student: Mapping[str, Any]) -> "Evaluation":
+def evaluated(stage: Stage, wish: Wish, student: StudentFiles) -> "Evaluation":
     """Evaluate the models and draw report.png. torch is loaded here, after the nodes are gone."""
     from dcfm_node.demo.evaluate import evaluate, models, panels
 
-    digest = bytes.fromhex(student["student"]["digest"])
-    proven = lineage.verify(bytes.fromhex(student["lineage"]), digest)
+    digest = bytes.fromhex(student.student.digest)
+    proven = lineage.verify(bytes.fromhex(student.lineage), digest)
     domain = domains.of(proven.view.manifest)
     split = domain.split(
         domain.attributes(proven.view.manifest.attributes),
@@ -268,9 +272,9 @@ def find(stage: Stage, digest: bytes) -> Path:
     return found
 
 
-def entries(student: Mapping[str, Any]) -> Iterator[Entry]:
+def entries(student: StudentFiles) -> Iterator[Entry]:
     """Every record of the run, from the lineage that came with the student."""
-    document = unpack(bytes.fromhex(student["lineage"]))
+    document = unpack(bytes.fromhex(student.lineage))
     if not isinstance(document, dict):
         raise AssertionError("a verified lineage is a mapping")
     for envelope in document["entries"]:

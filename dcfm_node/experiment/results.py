@@ -13,6 +13,7 @@ from zipfile import ZipFile
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from dcfm_node.api.experiments import ExperimentResults
 from dcfm_node.domains.base import Space
 from dcfm_node.errors import Failed
 from dcfm_node.files import open_regular, read_bounded
@@ -67,12 +68,12 @@ class Results:
     def write(self, folder: Path) -> Path:
         """Write results.json, whole or not at all."""
         path = folder / "results.json"
-        write_json(path, self.document())
+        write_json(path, self.document().plain())
         return path
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> ExperimentResults:
         """As results.json has it."""
-        return {"schema": SCHEMA, **asdict(self)}
+        return ExperimentResults.model_validate(asdict(self))
 
 
 def read(folder: Path) -> Results:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dcfm_node.api.simulation import Violation
 from dcfm_node.simulation.fault_injection import schedule
 from dcfm_node.simulation.faults import Fault, draw
 from dcfm_node.simulation.invariants import ViolationError, check, check_end
@@ -69,17 +70,18 @@ class Found:
         """The trace for people."""
         return [line_of(happening, self.names) for happening in self.trace]
 
-    def document(self) -> dict[str, Any]:
-        """All of it for JSON."""
-        return {
-            "seed": self.seed,
-            "time": round(self.at, 3),
-            "rule": self.rule,
-            "what": self.what,
-            "faults": [str(fault) for fault in self.faults],
-            "needs": list(self.needs),
-            "trace": [document_of(happening, self.names) for happening in self.trace],
-        }
+    def document(self, repeat: str) -> Violation:
+        """All of it for JSON, with the command that runs it again."""
+        return Violation(
+            seed=self.seed,
+            time=round(self.at, 3),
+            rule=self.rule,
+            what=self.what,
+            faults=tuple(map(str, self.faults)),
+            needs=self.needs,
+            trace=tuple(document_of(happening, self.names) for happening in self.trace),
+            repeat=repeat,
+        )
 
 
 def find(scenario: Scenario, seed: int) -> Found | World:

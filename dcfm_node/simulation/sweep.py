@@ -1,22 +1,23 @@
 """Many seeds of one scenario, in this process or in several."""
 
-import json
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
+from dcfm_node.api.simulation import Simulation, Violation
 from dcfm_node.errors import Failed
 from dcfm_node.simulation.run import Found, find
 from dcfm_node.simulation.scenario import load
 
 PIECE = 20
 """Seeds that one process is given at a time."""
-SCHEMA = "dcfm-node/simulation/1"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,6 @@ class Swept:
 
     Attributes:
         simulated_s: seconds of the fake clock, over all runs.
-        violations: as `Found.document` has them, each with the command that repeats it.
     """
 
     request: Request
@@ -62,28 +62,27 @@ class Swept:
     messages: int = 0
     simulated_s: float = 0.0
     seconds: float = 0.0
-    violations: list[dict[str, Any]] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> Simulation:
         """For JSON."""
-        return {
-            "schema": SCHEMA,
-            "scenario": self.request.scenario,
-            "nodes": self.nodes,
-            "first_seed": self.request.first_seed,
-            "runs": self.runs,
-            "simulated_s": round(self.simulated_s, 1),
-            "messages": self.messages,
-            "seconds": round(self.seconds, 2),
-            "violations": self.violations,
-        }
+        return Simulation(
+            scenario=self.request.scenario,
+            nodes=self.nodes,
+            first_seed=self.request.first_seed,
+            runs=self.runs,
+            simulated_s=round(self.simulated_s, 1),
+            messages=self.messages,
+            seconds=round(self.seconds, 2),
+            violations=tuple(self.violations),
+        )
 
-    def take(self, document: Mapping[str, Any]) -> None:
+    def take(self, document: Simulation) -> None:
         """Add what another process found."""
-        self.runs += document["runs"]
-        self.messages += document["messages"]
-        self.simulated_s += document["simulated_s"]
-        self.violations += document["violations"]
+        self.runs += document.runs
+        self.messages += document.messages
+        self.simulated_s += document.simulated_s
+        self.violations += document.violations
 
 
 Watch = Callable[[int, int], None]
@@ -102,7 +101,7 @@ def sweep(request: Request, watch: Watch) -> Swept:
         _here(request, swept, watch)
     else:
         _in_processes(request, swept, watch)
-    swept.violations.sort(key=lambda violation: violation["seed"])
+    swept.violations.sort(key=lambda violation: violation.seed)
     swept.seconds = time.monotonic() - started
     return swept
 
@@ -114,7 +113,7 @@ def _here(request: Request, swept: Swept, watch: Watch) -> None:
         swept.runs += 1
         if isinstance(outcome, Found):
             repeat = shlex.join(["dcfm-node", *request.command(seed, 1)])
-            swept.violations.append({**outcome.document(), "repeat": repeat})
+            swept.violations.append(outcome.document(repeat))
         else:
             swept.messages += outcome.network.messages
             swept.simulated_s += outcome.now
@@ -135,17 +134,15 @@ def _in_processes(request: Request, swept: Swept, watch: Watch) -> None:
             raise
 
 
-def _piece(command: list[str]) -> dict[str, Any]:
+def _piece(command: list[str]) -> Simulation:
     whole = [sys.executable, "-m", "dcfm_node", *command, "--jobs", "1", "--json"]
     done = subprocess.run(whole, capture_output=True, text=True, check=False)
     try:
-        document: dict[str, Any] = json.loads(done.stdout)
-    except ValueError as error:
+        return Simulation.read(done.stdout)
+    except ValidationError as error:
+        said = (done.stderr or done.stdout).strip()[-500:]
         raise Failed(
-            f"a process ended with exit code {done.returncode}: {done.stderr.strip()[-500:]}",
+            f"a process ended with exit code {done.returncode}: {said}",
             where=shlex.join(whole),
             fix="run that command by itself",
         ) from error
-    if document["schema"] != SCHEMA:
-        raise Failed(str(document.get("error")), where=shlex.join(whole))
-    return document

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+
+from dcfm_node.api.simulation import TraceLine
 
 LINES = 40
 """A trace is at most so long."""
@@ -47,10 +48,10 @@ def line_of(happening: Happening, names: dict[bytes, str]) -> str:
     return f"{happening.time:8.2f} s  {who:<9}  {_told(happening)}"
 
 
-def document_of(happening: Happening, names: dict[bytes, str]) -> dict[str, Any]:
+def document_of(happening: Happening, names: dict[bytes, str]) -> TraceLine:
     """The same for JSON."""
     who = names[happening.who] if happening.who is not None else None
-    return {"time": round(happening.time, 3), "silo": who, "what": _told(happening)}
+    return TraceLine(time=round(happening.time, 3), silo=who, what=_told(happening))
 
 
 def _told(happening: Happening) -> str:

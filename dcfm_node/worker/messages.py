@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
+from dcfm_node.data.oddities import DataWarning
 from dcfm_node.data.spec import DataSpec
 from dcfm_node.errors import writable
 from dcfm_node.records.entries import Label
@@ -120,7 +121,7 @@ class Ready(_Line):
     counts: tuple[tuple[Label, int], ...]
     data: str
     tensors: dict[str, tuple[str, tuple[int, ...]]]
-    warnings: tuple[Told, ...] = ()
+    warnings: tuple[DataWarning, ...] = ()
     notes: tuple[Told, ...] = ()
     router: dict[str, tuple[str, tuple[int, ...]]] = {}
     checkpoint: dict[str, tuple[str, tuple[int, ...]]] = {}

@@ -12,14 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dcfm_node.api.journal import Journal
+from dcfm_node.api.requests import JournalRequest
+from dcfm_node.api.status import Phase, Status
 from dcfm_node.demo import stage
 from dcfm_node.demo.nodes import Nodes, ask
-from dcfm_node.demo.progress import Status
 from dcfm_node.demo.run import all_judged, read_manifest, released, terminable
 from dcfm_node.errors import Failed
 from dcfm_node.experiment.costs.settings import Communication, MethodName
 from dcfm_node.experiment.results import Metrics
 from dcfm_node.flow import networks
+from dcfm_node.records.entries import Expert, Student
 from dcfm_node.records.manifest import Manifest
 
 POLL_S = 0.3
@@ -54,7 +57,7 @@ def measure(
     try:
         with terminable(), Nodes(made) as nodes:
             statuses = _watch(nodes, method, given, tell)
-            journals = [_entries(node) for node in made.nodes]
+            journals = [_journal(node) for node in made.nodes]
             after = loopback_bytes()
         size = parameter_bytes(read_manifest(made))
     except Failed:
@@ -69,9 +72,7 @@ def measure(
     return found | {"seconds": time.monotonic() - began}
 
 
-def units(
-    statuses: Sequence[Status], journals: Sequence[Sequence[Mapping[str, Any]]], size: int
-) -> Metrics:
+def units(statuses: Sequence[Status], journals: Sequence[Journal], size: int) -> Metrics:
     """Traffic in networks' parameters, each of `size` bytes.
 
     Args:
@@ -83,13 +84,13 @@ def units(
         the busiest silo; and `unit_bytes`.
     """
     silos = len(statuses)
-    sent = [status["bytes_sent"] / size for status in statuses]
-    received = [status["bytes_received"] / size for status in statuses]
+    sent = [status.bytes_sent / size for status in statuses]
+    received = [status.bytes_received / size for status in statuses]
     published = sum(
-        entry["body"]["snapshot"]["size"]
+        entry.body.snapshot.size
         for journal in journals
-        for entry in journal
-        if entry["body"]["kind"] in ("expert", "student")
+        for entry in journal.entries
+        if isinstance(entry.body, Expert | Student)
     )
     return {
         "sent_units": sum(sent) / silos,
@@ -131,9 +132,9 @@ def ended(statuses: Mapping[str, Status], method: MethodName) -> bool:
     if method != "dcfm-b":
         return released(statuses) and all_judged(statuses)
     return all(
-        status["phase"] == {"stage": "refine", "round": 1}
-        and status["doing"]["activity"] == "refine"
-        and not status["doing"]["fetching"]
+        status.phase == Phase(stage="refine", round=1)
+        and status.doing.activity == "refine"
+        and not status.doing.fetching
         for status in statuses.values()
     )
 
@@ -176,15 +177,14 @@ def _watch(
 def _doing(statuses: Mapping[str, Status]) -> tuple[str, float]:
     """Of the first node that does something."""
     for status in statuses.values():
-        doing, phase = status["doing"], status["phase"]
-        if doing["activity"] != "idle" and doing["total"] and phase is not None:
-            return f"{doing['activity']}, round {phase['round']}", doing["done"] / doing["total"]
+        doing, phase = status.doing, status.phase
+        if doing.activity != "idle" and doing.total and phase is not None:
+            return f"{doing.activity}, round {phase.round}", doing.done / doing.total
     return "waiting for nodes", 0.0
 
 
-def _entries(node: stage.NodeFolder) -> list[dict[str, Any]]:
-    answer = ask(node, "journal")
+def _journal(node: stage.NodeFolder) -> Journal:
+    answer = ask(node, JournalRequest())
     if answer is None:
         raise Failed("the node does not answer any more", where=str(node.log))
-    entries: list[dict[str, Any]] = answer["entries"]
-    return entries
+    return answer

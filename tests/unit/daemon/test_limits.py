@@ -16,7 +16,7 @@ def test_data_that_a_silo_did_not_join_with_is_told() -> None:
     assert not changed(join, counts)
     assert not changed(None, counts)
     (said,) = changed(join, (((0, 0), 40), ((1, 1), 40)))
-    assert "80 samples of 2 combinations to train on, and 36 samples of 2" in said
+    assert "80 samples of 2 combinations to train on, and 36 samples of 2" in said.what
 
 
 @pytest.mark.parametrize("open_files", [400, 1_024, 65_536])

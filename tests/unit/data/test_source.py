@@ -91,10 +91,11 @@ def test_a_scale_far_from_unit_is_warned_of_with_figures(
     data = load(saved(tmp_path, x=x, digit=DIGIT, colour=HUES), manifest())
     assert len(data.warnings) == bool(told)
     for words in told:
-        assert words in data.warnings[0]
+        assert words in str(data.warnings[0])
     if told:
-        assert data.warnings[0].startswith(f"{tmp_path / 'd.npz'}: ")
-        assert data.warnings[0].endswith("at every site")
+        assert data.warnings[0].code == "data-scale"
+        assert data.warnings[0].what.startswith(f"{tmp_path / 'd.npz'}: ")
+        assert data.warnings[0].fix.endswith("at every site")
 
 
 def test_images_from_0_to_255_are_told_how_pixels_are_stored() -> None:

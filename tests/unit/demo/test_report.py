@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dcfm_node.api.demo import DemoReport, ExpertEvent, Leader
 from dcfm_node.demo import report
 from dcfm_node.demo.stage import NodeFolder, Stage, Wish
 from dcfm_node.records.entries import (
@@ -19,6 +20,7 @@ from dcfm_node.records.entries import (
     Vote,
 )
 from tests.unit.demo.conftest import EAST, NORTH
+from tests.unit.demo.conftest import student as facts
 
 SNAPSHOT = Snapshot(digest=b"\x03" * 32, size=10)
 DIGEST = "03" * 32
@@ -95,14 +97,7 @@ def built(events, says):
     return report.build(
         Wish("gaussians", "alternating", seed=4, silos=2),
         statuses={"north": says("north", "done", 1), "east": says("east", "done", 1)},
-        student={
-            "digest": DIGEST,
-            "outcome": "DEGRADED",
-            "missing": ["east"],
-            "round": 1,
-            "endorsed_by": ["north"],
-            "refused_by": {"east": "poor"},
-        },
+        student=facts(DIGEST, ["north"], ["east"], outcome="DEGRADED", missing=("east",), round=1),
         digests={"north": DIGEST},
         lost={"east": "killed by signal 9"},
         events=events,
@@ -114,15 +109,9 @@ def built(events, says):
 
 
 def test_the_timeline_is_in_order_and_names_silos(events):
-    assert [event["at_s"] for event in events] == sorted(event["at_s"] for event in events)
-    assert events[2] == {
-        "at_s": 20.0,
-        "silo": "north",
-        "event": "expert",
-        "round": 0,
-        "metrics": {"ci_gap": 0.1},
-    }
-    assert {event["event"] for event in events} == {
+    assert [event.at_s for event in events] == sorted(event.at_s for event in events)
+    assert events[2] == ExpertEvent(at_s=20.0, silo="north", round=0, metrics={"ci_gap": 0.1})
+    assert {event.event for event in events} == {
         "join",
         "expert",
         "lease",
@@ -133,7 +122,7 @@ def test_the_timeline_is_in_order_and_names_silos(events):
 
 
 def test_phases_end_with_their_last_record(events):
-    found = [(p["stage"], p["round"], p["from_s"], p["to_s"]) for p in report.phases(events)]
+    found = [(p.stage, p.round, p.from_s, p.to_s) for p in report.phases(events)]
     assert found == [
         ("local", 0, 1.0, 30.0),
         ("distil", 0, 30.0, 40.0),
@@ -145,23 +134,23 @@ def test_phases_end_with_their_last_record(events):
 
 
 def test_the_report_says_what_was_promised(built):
-    assert built["schema"] == "dcfm-node/demo-report/1"
-    assert (built["domain"], built["seed"], built["silos"]) == ("gaussians", 4, 2)
-    assert (built["run_id"], built["student_digest"]) == ("ab" * 32, DIGEST)
-    assert (built["released_s"], built["elapsed_s"]) == (62.3, 75.0)
-    assert built["accuracy"] == ACCURACY
-    assert [(node["name"], node["student_digest"]) for node in built["nodes"]] == [
+    assert built.schema_ == "dcfm-node/demo-report/1"
+    assert (built.domain, built.seed, built.silos) == ("gaussians", 4, 2)
+    assert (built.run_id, built.student_digest) == ("ab" * 32, DIGEST)
+    assert (built.released_s, built.elapsed_s) == (62.3, 75.0)
+    assert built.accuracy == ACCURACY
+    assert [(node.name, node.student_digest) for node in built.nodes] == [
         ("east", None),
         ("north", DIGEST),
     ]
-    assert all(
-        node.keys() >= {"bytes_sent", "bytes_received", "peak_rss_mb"} for node in built["nodes"]
+    assert {(n.bytes_sent, n.bytes_received, n.peak_rss_mb) for n in built.nodes} == {
+        (1_500, 2_500_000, 321.5)
+    }
+    assert built.leaders == (
+        Leader(round=0, term=1, silo="north"),
+        Leader(round=1, term=2, silo="east"),
     )
-    assert built["leaders"] == [
-        {"round": 0, "term": 1, "silo": "north"},
-        {"round": 1, "term": 2, "silo": "east"},
-    ]
-    assert json.loads(json.dumps(built)) == built
+    assert DemoReport.read(json.dumps(built.plain())) == built
 
 
 def test_the_table_is_short_and_hides_nothing(built):
@@ -176,7 +165,7 @@ def test_the_table_is_short_and_hides_nothing(built):
 
 
 def test_a_node_without_the_student_is_told(built):
-    text = report.table(built | {"lost": {}})
+    text = report.table(built.model_copy(update={"lost": {}}))
     assert "east    LACKS the student" in text
 
 

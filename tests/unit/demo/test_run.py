@@ -7,19 +7,13 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from dcfm_node.api.problems import THIS_RUN, Code
 from dcfm_node.demo import run
 from dcfm_node.demo.nodes import PortTakenError
 from dcfm_node.demo.stage import NodeFolder, Stage, Wish
 from dcfm_node.domains import base
 from dcfm_node.errors import ConfigError, Failed, UserError
-
-
-def student(digest="aa", endorsed=("north", "east"), refused=()):
-    return {
-        "digest": digest,
-        "endorsed_by": list(endorsed),
-        "refused_by": dict.fromkeys(refused, "poor"),
-    }
+from tests.unit.demo.conftest import student
 
 
 def both(says, *, stage="release", **more):
@@ -30,9 +24,9 @@ def test_released_means_the_same_student_on_every_node(says):
     assert run.released(both(says, latest=student()))
     assert not run.released(both(says))
     other = both(says, latest=student())
-    other["east"]["latest"] = student("bb")
+    other["east"] = other["east"].model_copy(update={"latest": student("bb")})
     assert not run.released(other)
-    other["east"]["latest"] = None
+    other["east"] = other["east"].model_copy(update={"latest": None})
     assert not run.released(other)
 
 
@@ -104,7 +98,8 @@ def test_the_last_word_of_a_lost_node_is_kept(says, manifest, clock):
 
 
 def test_a_run_without_a_student_ends_the_demo(says, manifest, clock):
-    looks = [both(says, stage="done", problems=["the run ended without a released student"])]
+    problem = Code.STUDENT_MISSING.problem(THIS_RUN, "the run ended without a released student")
+    looks = [both(says, stage="done", problems=(problem,))]
     with pytest.raises(Failed, match="without a released student"):
         run.watch(Scripted(looks), manifest, lambda _: None, 0.0)
 

@@ -24,7 +24,7 @@ from tests.unit.experiment import tiny
 
 ROW = Row("ddm", "noniid", 0, "joint", {"known_accuracy": 0.5})
 FOUND = Results("tiny", "cpu", "abc", "here", "dcfm-node", (ROW,), {"name": "tiny"})
-WHOLE = json.loads(json.dumps(FOUND.document()))
+WHOLE = json.loads(json.dumps(FOUND.document().plain()))
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

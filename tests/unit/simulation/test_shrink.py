@@ -35,7 +35,7 @@ def test_a_violation_is_a_failure_with_the_command_that_repeats_it() -> None:
     command = ["simulate", "split:tolerant", "--seeds", "3", "--jobs", "1", "--json"]
     ran = CliRunner().invoke(app, command)
     document = json.loads(ran.stdout)
-    assert (ran.exit_code, document["schema"]) == (1, sweep.SCHEMA)
+    assert (ran.exit_code, document["schema"]) == (1, "dcfm-node/simulation/1")
     first = document["violations"][0]
     again = first["repeat"].split()[1:]
     repeated = json.loads(CliRunner().invoke(app, [*again, "--json"]).stdout)

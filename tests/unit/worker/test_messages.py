@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from dcfm_node.data.oddities import DataWarning
 from dcfm_node.errors import UserError
 from dcfm_node.worker.messages import LINE, Broken, Hindered, Line, Ready
 
@@ -16,7 +17,7 @@ READY = {"device": "cpu", "counts": (), "data": "", "tensors": {}}
     [
         Broken(key="setup", reason=f"{NAME}: cannot be read"),
         Hindered(key="local-0", reason=f"{NAME}: cannot be written"),
-        Ready.model_validate(READY | {"warnings": (NAME,)}),
+        Ready.model_validate(READY | {"warnings": (DataWarning("data-scale", NAME),)}),
         Ready.model_validate(READY | {"notes": (NAME,)}),
     ],
 )

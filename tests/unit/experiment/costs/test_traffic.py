@@ -1,17 +1,23 @@
 """Traffic of real nodes: units, when a run is over, and the runs themselves."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
+from dcfm_node.api.status import Phase, Status
+from dcfm_node.daemon.facts import journal_facts
+from dcfm_node.daemon.status import status
 from dcfm_node.experiment import settings
 from dcfm_node.experiment.costs import formulas, traffic
 from dcfm_node.experiment.costs.settings import Communication, MethodName
 from dcfm_node.flow.networks import build
 from dcfm_node.records.manifest import Attribute, Manifest
 from dcfm_node.records.settings import MethodSettings, find
+from dcfm_node.swarm.journal import Journals
 from tests.unit.experiment.costs import tiny
+from tests.unit.swarm.builders import Author, Run, expert
+from tests.unit.swarm.test_node import started
 
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
 
@@ -21,19 +27,33 @@ def given() -> Communication:
     return settings.load_costs("costs", "cpu").communication
 
 
-def said(sent: int, received: int) -> dict[str, Any]:
-    return {"bytes_sent": sent, "bytes_received": received}
+RUN = Run(2)
+REAL = status(started(RUN), 0.0)
 
 
-def published(kind: str, size: int) -> dict[str, Any]:
-    return {"body": {"kind": kind, "snapshot": {"size": size}}}
+def said(sent: int, received: int) -> Status:
+    return REAL.model_copy(update={"bytes_sent": sent, "bytes_received": received})
+
+
+def sized(author: Author, size: int) -> None:
+    """Publish an expert of so many bytes."""
+    body = expert(0)
+    snapshot = body.snapshot.model_copy(update={"size": size})
+    author.say(body.model_copy(update={"snapshot": snapshot}))
 
 
 def test_units_are_means_and_the_records_tell_what_to_expect() -> None:
-    journals = [
-        [{"body": {"kind": "join"}}, published("expert", 100), published("student", 200)],
-        [published("expert", 100)],
-    ]
+    run = Run(2)
+    for author in run.authors:
+        author.join()
+    sized(run.authors[0], 100)
+    sized(run.authors[0], 200)
+    sized(run.authors[1], 100)
+    told = Journals(run.manifest)
+    for author in run.authors:
+        for sealed in author.journal:
+            told.offer(sealed)
+    journals = [journal_facts(told, run.view(), silo.name) for silo in run.manifest.roster]
     assert traffic.units([said(310, 110), said(110, 310)], journals, 100) == {
         "sent_units": 2.1,
         "received_units": 2.1,
@@ -44,20 +64,18 @@ def test_units_are_means_and_the_records_tell_what_to_expect() -> None:
     }
 
 
-def status(stage: str, activity: str, fetching: tuple[str, ...] = ()) -> dict[str, Any]:
-    return {
-        "phase": {"stage": stage, "round": 1},
-        "doing": {"activity": activity, "fetching": list(fetching)},
-    }
+def at(stage: str, activity: str, fetching: tuple[str, ...] = ()) -> Status:
+    doing = REAL.doing.model_copy(update={"activity": activity, "fetching": fetching})
+    return REAL.model_copy(update={"phase": Phase(stage=stage, round=1), "doing": doing})
 
 
 def test_dcfm_b_ends_when_every_silo_goes_on_from_the_first_student() -> None:
-    going_on = status("refine", "refine")
+    going_on = at("refine", "refine")
     assert traffic.ended({"a": going_on, "b": going_on}, "dcfm-b")
     for other in (
-        status("distil", "idle"),
-        status("refine", "fetch", ("ab",)),
-        status("refine", "refine", ("ab",)),
+        at("distil", "idle"),
+        at("refine", "fetch", ("ab",)),
+        at("refine", "refine", ("ab",)),
     ):
         assert not traffic.ended({"a": going_on, "b": other}, "dcfm-b")
 

@@ -1,0 +1,135 @@
+"""What `demo` prints, and report.json."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from dcfm_node.api.document import Document, Model
+from dcfm_node.api.status import Coverage
+
+
+class _Event(Model):
+    at_s: float
+    """Seconds since the demo began, by its author's clock."""
+    silo: str
+
+
+class JoinEvent(_Event):
+    """A silo joined the run."""
+
+    event: Literal["join"] = "join"
+
+
+class ExpertEvent(_Event):
+    """A silo published an expert."""
+
+    event: Literal["expert"] = "expert"
+    round: int
+    metrics: dict[str, float]
+
+
+class LeaseEvent(_Event):
+    """A silo was elected."""
+
+    event: Literal["lease"] = "lease"
+    round: int
+    term: int
+
+
+class StudentEvent(_Event):
+    """A leader published a student."""
+
+    event: Literal["student"] = "student"
+    round: int
+    term: int
+    final: bool
+    metrics: dict[str, float]
+
+
+class EndorseEvent(_Event):
+    """A silo endorsed a student."""
+
+    event: Literal["endorse"] = "endorse"
+    metrics: dict[str, float]
+
+
+class RefuseEvent(_Event):
+    """A silo refused a student."""
+
+    event: Literal["refuse"] = "refuse"
+    reason: str
+
+
+Event = Annotated[
+    JoinEvent | ExpertEvent | LeaseEvent | StudentEvent | EndorseEvent | RefuseEvent,
+    Field(discriminator="event"),
+]
+
+
+class Leader(Model):
+    """Who distilled the student of a round."""
+
+    round: int
+    term: int
+    silo: str
+
+
+class DemoNode(Model):
+    """A node at the end of the demo."""
+
+    name: str
+    student_digest: str | None
+    bytes_sent: int
+    bytes_received: int
+    peak_rss_mb: float
+    problems: tuple[str, ...]
+    """Sentence and fix of each."""
+
+
+class DemoPhase(Model):
+    """A stage of a round, in seconds since the demo began."""
+
+    stage: str
+    round: int
+    from_s: float
+    to_s: float
+
+
+class AccuracyDetail(Model):
+    """How the accuracy was measured: rules, samples, standard errors, other candidates."""
+
+    model_config = ConfigDict(extra="allow")
+
+    combinations: dict[str, int]
+    """How many are known, and how many novel."""
+
+
+class DemoReport(Document):
+    """`demo`: how the run went, and what its student can draw."""
+
+    schema_: Literal["dcfm-node/demo-report/1"] = Field("dcfm-node/demo-report/1", alias="schema")
+    domain: str
+    schedule: str
+    seed: int
+    silos: int
+    run_id: str
+    released_s: float
+    """When every node held the released student, in seconds since the demo began."""
+    elapsed_s: float
+    student_digest: str
+    outcome: Literal["COMPLETE", "DEGRADED"]
+    missing: tuple[str, ...]
+    lost: dict[str, str]
+    """Nodes that were killed meanwhile, and how."""
+    endorsed_by: tuple[str, ...]
+    refused_by: dict[str, str]
+    rounds: int
+    terms: int
+    leaders: tuple[Leader, ...]
+    nodes: tuple[DemoNode, ...]
+    accuracy: dict[str, dict[str, float]]
+    """By model, then "known" and "novel": share of right samples."""
+    accuracy_detail: AccuracyDetail
+    coverage: Coverage
+    phases: tuple[DemoPhase, ...]
+    timeline: tuple[Event, ...]

@@ -1,0 +1,51 @@
+"""What `experiment` prints, and results.json."""
+
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from dcfm_node.api.document import Document, Model
+
+
+class ListedExperiment(Model):
+    """An experiment that comes with the package."""
+
+    name: str
+    title: str
+    presets: tuple[str, ...]
+
+
+class Experiments(Document):
+    """`experiment list`."""
+
+    schema_: Literal["dcfm-node/experiments/1"] = Field("dcfm-node/experiments/1", alias="schema")
+    experiments: tuple[ListedExperiment, ...]
+
+
+class ResultRow(Model):
+    """One method on one partition with one seed."""
+
+    method: str
+    partition: str
+    seed: int
+    rule: str
+    """The variant that `metrics` are of."""
+    metrics: dict[str, float]
+    variants: dict[str, dict[str, float]]
+    """Metrics of every way in which the method can be sampled."""
+    rounds: tuple[dict[str, float], ...]
+    """After every round: its number, the cost so far and the metrics."""
+    cost: dict[str, float]
+
+
+class ExperimentResults(Document):
+    """`experiment run` and `show`, and results.json."""
+
+    schema_: Literal["dcfm-node/experiment/1"] = Field("dcfm-node/experiment/1", alias="schema")
+    experiment: str
+    preset: str
+    commit: str
+    machine: str
+    command: str
+    rows: tuple[ResultRow, ...]
+    settings: dict[str, JsonValue]
