@@ -34,7 +34,12 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "identity": "dcfm_node.networks.settings:IdentitySettings",
         "linear": "dcfm_node.networks.settings:LinearCodecSettings",
     },
-    "domains": {"plain": "dcfm_node.domains.settings:PlainSettings"},
+    "domains": {
+        "plain": "dcfm_node.domains.settings:PlainSettings",
+        "gaussians": "dcfm_node.domains.settings:GaussiansSettings",
+        "digits": "dcfm_node.domains.settings:DigitsSettings",
+        "coloured-mnist": "dcfm_node.domains.settings:ColouredMnistSettings",
+    },
 }
 """By kind and name, where the model of the package's own section is."""
 

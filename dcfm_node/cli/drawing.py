@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from dcfm_node.config.run import least_bytes
+from dcfm_node.domains import base as domains
 from dcfm_node.errors import ConfigError, Failed, PeerError
 from dcfm_node.files import read_bounded
 from dcfm_node.flow import networks
@@ -20,12 +20,11 @@ from dcfm_node.flow.method import learner_of
 from dcfm_node.flow.sampling import CHUNK
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.samples import Samples
 from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema, size_of
 
 BYTES, COPIES = 4, 3
 """Of a number; and how often samples lie in memory, noise and picture counted."""
-SCALE_PIXELS = 512
-"""A grid is enlarged to about this many pixels a side, so that small images can be seen."""
 
 
 def draw(
@@ -38,7 +37,7 @@ def draw(
     seed: int,
     out: Path,
 ) -> None:
-    """Sample `count` times and write a PNG grid or an .npz of `x` and `c`.
+    """Sample `count` times and write a picture (.png) or `x` and `c` (.npz).
 
     Args:
         model: its bytes are those of a verified lineage; nothing else of it was checked.
@@ -49,9 +48,8 @@ def draw(
         Failed: its tensors are not those of the run's network, or that is larger than what a
             snapshot or this machine's memory can hold.
     """
-    image = len(manifest.sample_shape) == 3 and manifest.sample_shape[0] in (1, 3)
-    if out.suffix not in (".npz", ".png") or (out.suffix == ".png" and not image):
-        fix = "a file that ends in .npz" + (" or .png" if image else ", these are no images")
+    if out.suffix not in (".npz", ".png"):
+        fix = "name a file that ends in .npz or .png"
         raise ConfigError(f"cannot write {out.suffix or 'a nameless kind'}", where="--out", fix=fix)
     check_room(manifest, count, available())
     check_model(manifest, model, counts)
@@ -68,7 +66,11 @@ def draw(
     if out.suffix == ".npz":
         np.savez_compressed(out, x=x, c=labels.numpy())
     else:
-        _grid(x).save(out)
+        domain = domains.of(manifest)
+        if len(manifest.sample_shape) < 3:  # whose pictures matplotlib draws
+            domain.check(None)
+        space = domains.Space(manifest.attributes, ())
+        domain.sheet(space, Samples(x, labels.numpy())).save(out)
 
 
 def check_model(manifest: Manifest, model: Path, counts: Mapping[str, Counts]) -> None:
@@ -143,20 +145,3 @@ def _labels(manifest: Manifest, chosen: Mapping[int, int], count: int) -> list[l
     ]
     combinations = [list(label) for label in itertools.product(*ranges)]
     return [combinations[index % len(combinations)] for index in range(count)]
-
-
-def _grid(x: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> Image.Image:
-    """Images (N, channels, height, width) in [-1, 1], in a grid as square as can be."""
-    count, channels, height, width = x.shape
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    sheet = np.zeros((rows * (height + 1) + 1, columns * (width + 1) + 1, 3), np.uint8)
-    pixels = np.clip((x + 1) * 127.5, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
-    pixels = np.repeat(pixels, 3, axis=3) if channels == 1 else pixels
-    for index, picture in enumerate(pixels):
-        top, left = (index // columns) * (height + 1) + 1, (index % columns) * (width + 1) + 1
-        sheet[top : top + height, left : left + width] = picture
-    scale = max(1, SCALE_PIXELS // max(sheet.shape[:2]))
-    return Image.fromarray(sheet).resize(
-        (sheet.shape[1] * scale, sheet.shape[0] * scale), Image.Resampling.NEAREST
-    )

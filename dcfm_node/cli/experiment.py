@@ -53,12 +53,12 @@ def run_experiment(
 ) -> None:
     """Train, sample and measure every method. Run it again to go on after an interruption."""
     from dcfm_node.experiment import settings
-    from dcfm_node.experiment.coloured_mnist import check_folder
 
     preset = "quick" if quick else preset
     given = settings.read(name, preset)
-    if isinstance(given, settings.Experiment) and given.images is not None:
-        check_folder(data)
+    if isinstance(given, settings.Experiment):
+        for problem, _ in given.posed.values():
+            problem.made.check(data)
     # What is wrong so far is told before torch is loaded, which takes seconds.
     from dcfm_node.experiment import run, show
     from dcfm_node.experiment.progress import Watcher

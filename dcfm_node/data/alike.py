@@ -6,7 +6,7 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from dcfm_node.data.raw import Labels, Stored
+from dcfm_node.samples import Labels, Stored
 
 Firsts = NDArray[np.int64]
 """(N,): for each sample, the first that has the same values."""

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcfm_node.data.names import normal
-from dcfm_node.data.raw import Labels
 from dcfm_node.data.spec import AttributeSource
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Attribute
+from dcfm_node.samples import Labels
 
 _MOST = 12
 """Values that a message names at most."""

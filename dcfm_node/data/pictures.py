@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from dcfm_node.data.raw import Floats, readable
+from dcfm_node.data.raw import readable
 from dcfm_node.errors import DataError
+from dcfm_node.samples import Floats
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's modes by the run's number of channels."""

@@ -8,15 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from dcfm_node.errors import DataError, UserError
-
-Floats = NDArray[np.float32]
-Labels = NDArray[np.int64]
-Stored = Floats | NDArray[np.uint8]
-"""Samples as they are kept: float32, or pixels that `unit` makes floats of, a batch at a time."""
 
 MAX_DATA_BYTES = 256 * 2**30
 """A header that announces more than this is taken for a broken file."""
@@ -48,14 +42,6 @@ def memory() -> int:
     except OSError:
         return whole
     return min(whole, int(granted)) if granted.isdecimal() else whole
-
-
-def unit(x: NDArray[Any]) -> Floats:
-    """Samples as networks see them: pixels in bytes, 0 … 255, as float32 in [-1, 1]; all others as
-    they are."""
-    if x.dtype != np.uint8:
-        return x
-    return x.astype(np.float32) * np.float32(2.0 / 255.0) - np.float32(1.0)
 
 
 def bounded(shape: Sequence[int], item_bytes: int, file: Path) -> int:

@@ -9,15 +9,15 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from dcfm_node.data.alike import Firsts, first_alike, repeated
-from dcfm_node.data.builtin import builtin
 from dcfm_node.data.folder import read_folder
 from dcfm_node.data.idx import read_idx
 from dcfm_node.data.labels import constant, encode, from_one
 from dcfm_node.data.npz import read_npz
-from dcfm_node.data.raw import Labels, Raw, Stored, check_shapes, unit
+from dcfm_node.data.raw import Raw, check_shapes
 from dcfm_node.data.spec import AttributeSource, BuiltinData, DataSpec, FileData, IdxData, NpzData
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.samples import Labels, Samples, Stored, unit
 
 SMALL, LARGE = 0.01, 10.0
 """Standard deviations beyond which, and a mean above which, an operator is warned."""
@@ -28,40 +28,59 @@ Counts = tuple[tuple[tuple[int, ...], int], ...]
 
 @dataclass(frozen=True, slots=True)
 class SiloData:
-    """D_k, split. x is (N, *sample_shape), c is (N, n) int64."""
+    """A silo's private data D_k in two parts.
 
-    x: Stored
-    c: Labels
-    holdout_x: Stored
-    holdout_c: Labels
+    Attributes:
+        counts: (combination, number of training samples), sorted; what `join` publishes.
+        digest: of all samples and labels, hex. Training goes on only from a checkpoint of the same
+            data.
+        warnings: what looks wrong with data that can be trained on.
+        notes: what was done with the data that needs no action.
+    """
+
+    train: Samples
+    holdout: Samples
     counts: Counts
-    """(combination, number of training samples), sorted; what `join` publishes."""
     digest: str = ""
-    """Of all of it, hex: training goes on from a checkpoint of the same data alone."""
     warnings: tuple[str, ...] = ()
-    """What an operator should know of it, though it can be trained on."""
     notes: tuple[str, ...] = ()
-    """What was made of it that needs no mending."""
 
 
-def load(spec: DataSpec, manifest: Manifest) -> SiloData:
-    """Read, check and split a silo's data. The same input gives the same split.
+def load(spec: FileData, manifest: Manifest) -> SiloData:
+    """Read, check and split a silo's files. The same input gives the same split.
 
     Raises:
-        DataError: missing file, field or attribute; a label outside the vocabulary; another shape;
-            values that are not finite; fewer than two samples.
+        DataError: a file, field or attribute is missing; a label is outside the vocabulary; the
+            shape is another; values are not finite; there are fewer than two samples.
     """
-    raw, c = _builtin(spec, manifest) if isinstance(spec, BuiltinData) else _files(spec, manifest)
+    raw, c = _files(spec, manifest)
+    return _prepared(raw, c, spec, manifest)
+
+
+def checked(samples: Samples, spec: BuiltinData, manifest: Manifest) -> SiloData:
+    """Check and split samples that a domain made.
+
+    Raises:
+        DataError: they do not have the run's shape; there are fewer than two.
+    """
+    name = f"builtin {spec.name}"
+    check_shapes(samples.x.shape, {}, manifest.sample_shape, name)
+    raw = Raw(samples.x, {}, f"{name}: row {{}}".format, name)
+    return _prepared(raw, samples.c, spec, manifest)
+
+
+def _prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloData:
     x = _checked(raw)
-    # Domains draw with replacement, and their figures are published.
+    # Domains draw with replacement, and their figures are published: repeats stay as they fall.
     first = np.arange(len(x)) if isinstance(spec, BuiltinData) else first_alike(x)
     held = holdout_mask(c, spec.holdout, manifest.method.seed, first)
     odd = (odd_scale(x) or _all_alike(first), *_from_one(spec, manifest, raw))
     warnings = tuple(f"{raw.file}: {what}" for what in odd if what)
     again = repeated(c, first, raw.row)
     notes = (*raw.notes, *([f"{raw.file}: {again}"] if again else []))
-    parts = x[~held], c[~held], x[held], c[held]
-    return SiloData(*parts, counts(c[~held]), _digest(*parts), warnings, notes)
+    train, holdout = (Samples(x[rows], c[rows]) for rows in (~held, held))
+    digest = _digest(train.x, train.c, holdout.x, holdout.c)
+    return SiloData(train, holdout, counts(train.c), digest, warnings, notes)
 
 
 def odd_scale(x: Stored) -> str:
@@ -189,19 +208,3 @@ def _checked(raw: Raw) -> Stored:
             fix="remove or repair these samples",
         )
     return floats
-
-
-def _builtin(spec: BuiltinData, manifest: Manifest) -> tuple[Raw, Labels]:
-    domain = builtin(spec.name, spec.silos, spec.seed)
-    space = tuple((attribute.name, attribute.values) for attribute in manifest.attributes)
-    if domain.attributes != space:
-        known = "; ".join(f"{name} = {list(values)}" for name, values in domain.attributes)
-        raise DataError(
-            "the run's attributes are not those of the domain",
-            where=f"builtin {spec.name}",
-            fix=f"give run.toml the attributes {known}",
-        )
-    share = domain.silos[spec.silo]
-    raw = Raw(share.x, {}, f"builtin {spec.name}: row {{}}".format, f"builtin {spec.name}")
-    check_shapes(raw.x.shape, {}, manifest.sample_shape, raw.file)
-    return raw, share.c

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from dcfm_node.data.names import at_home
 from dcfm_node.errors import DataError
+from dcfm_node.plugins import names
 from dcfm_node.records.base import Model, Name
 
 Text = Annotated[str, Field(min_length=1, max_length=256)]
@@ -118,23 +119,35 @@ class FolderData(_FileData):
 
 
 class BuiltinData(_Data):
-    """A domain that this package makes itself, for demonstrations and tests."""
+    """A share of the samples that a domain makes itself, for demonstrations and tests."""
 
     format: Literal["builtin"]
-    name: Literal["gaussians", "digits"]
+    name: Name
+    """A domain that can share its samples among silos, such as gaussians or digits."""
     silo: Annotated[int, Field(ge=0, le=999)]
     """Which silo's share this node holds: 0 to silos - 1."""
     silos: Annotated[int, Field(ge=2, le=1_000)]
-    """Number of silos the domain is dealt to; digits to at most 10."""
+    """Number of silos that share the samples; at most 10 for digits."""
     seed: Annotated[int, Field(ge=0, le=2**31)] = 0
-    """Seed of the domain and of its division; the same on every node."""
+    """Seed of the samples and of how they are shared; the same on every node."""
+    path: FilePath | None = None
+    """Folder of the files that the domain reads, for one that reads some (coloured-mnist)."""
+
+    def rooted(self, folder: Path) -> Self:
+        return self if self.path is None else self.model_copy(update={"path": folder / self.path})
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return () if self.path is None else (self.path,)
 
     @model_validator(mode="after")
     def _in_range(self) -> Self:
         if self.silo >= self.silos:
             raise ValueError(f"silo {self.silo} of {self.silos}; silos are counted from 0")
+        if self.name not in (known := names("domains")):
+            raise ValueError(f"there is no domain {self.name!r}; choose one of {', '.join(known)}")
         if self.name == "digits" and self.silos > 10:
-            raise ValueError("digits are dealt by digit; ask for at most 10 silos")
+            raise ValueError("silos share digits by digit; ask for at most 10 silos")
         return self
 
 

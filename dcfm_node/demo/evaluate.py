@@ -4,32 +4,30 @@ The one part of the demo that needs torch. Every method is asked for each combin
 from the same noise.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dcfm_node.data.builtin import Combination, Domain
-from dcfm_node.demo.judge import correct, queries
+from dcfm_node.domains.base import Domain, Evaluator, Panel, Split, queries, rate
 from dcfm_node.flow.files import load_weights
+from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher, sample, sample_routed
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.samples import Samples
 from dcfm_node.swarm.view import View
 
-EACH = {"digits": 40, "gaussians": 500}
-"""Samples per combination: a standard error below 0.02 on the smaller set of combinations."""
+Rule = Literal["joint", "composed"]
+
 NOISE_SEED = 1_234
 THREADS = 1
-"""More threads save little on nets this small, and wait for each other where cores are busy."""
-SHOWN = {"digits": 1, "gaussians": 300}
-"""Samples per combination that the picture shows."""
-RULES: tuple[Literal["joint", "composed"], ...] = ("joint", "composed")
+"""More threads save little on networks this small, and wait for each other on busy cores."""
+RULES: tuple[Rule, ...] = ("joint", "composed")
 
 Accuracy = dict[str, float]
 """`known` and `novel`: share of samples that show every asked value."""
@@ -37,10 +35,9 @@ Accuracy = dict[str, float]
 
 @dataclass(frozen=True)
 class Drawn:
-    """Samples for the picture: x (N, *sample_shape), c (N, n), and whether each is right (N,)."""
+    """Samples for the picture, and whether each of them is right (N,)."""
 
-    x: NDArray[np.float32]
-    c: NDArray[np.int64]
+    samples: Samples
     right: NDArray[np.bool_]
 
 
@@ -51,7 +48,7 @@ class Evaluation:
     Attributes:
         accuracy: method -> known, novel.
         detail: rules, samples, standard errors, and every candidate that was not chosen.
-        best_silo: whose Stage I expert alone did best.
+        best_silo: the silo whose Stage I expert alone did best.
     """
 
     accuracy: dict[str, Accuracy]
@@ -63,7 +60,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Models:
-    """What is judged. Experts are in roster order."""
+    """What is evaluated. Experts are in roster order."""
 
     manifest: Manifest
     student: Path
@@ -95,34 +92,30 @@ def models(view: View, student: bytes, find: Callable[[bytes], Path]) -> Models:
     return Models(view.manifest, find(student), teachers(False), teachers(True))
 
 
-def evaluate(domain: Domain, given: Models) -> Evaluation:
-    """Sample every method and judge what it drew."""
+def evaluate(domain: Domain[Any], split: Split, evaluator: Evaluator, given: Models) -> Evaluation:
+    """Sample every method and evaluate what it drew."""
     before = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
-        return _evaluate(domain, given, _Judge(domain, given.manifest))
+        return _evaluate(split, given, _Scorer(domain, split, evaluator))
     finally:
         torch.set_num_threads(before)
 
 
-def _evaluate(domain: Domain, given: Models, judge: "_Judge") -> Evaluation:
-    manifest = given.manifest
-    student = judge(sample(manifest, load_weights(given.student), judge.labels, seed=NOISE_SEED))
-    singles = {
-        (expert.name, rule): judge(
-            sample(
-                manifest,
-                expert.weights,
-                judge.labels,
-                composed=rule == "composed",
-                seed=NOISE_SEED,
-            )
-        )
-        for expert in given.local
-        for rule in RULES
-    }
-    independent = {rule: judge.routed(given.local, rule) for rule in RULES}
-    experts = judge.routed(given.refined, "composed")
+def _evaluate(split: Split, given: Models, score: "_Scorer") -> Evaluation:
+    manifest, labels = given.manifest, score.labels
+
+    def single(weights: Weights, rule: Rule) -> "_Scored":
+        composed = rule == "composed"
+        return score(sample(manifest, weights, labels, composed=composed, seed=NOISE_SEED))
+
+    def routed(experts: Sequence[Teacher], rule: Rule) -> "_Scored":
+        return score(sample_routed(manifest, experts, labels, rule=rule, seed=NOISE_SEED))
+
+    student = score(sample(manifest, load_weights(given.student), labels, seed=NOISE_SEED))
+    singles = {(e.name, rule): single(e.weights, rule) for e in given.local for rule in RULES}
+    independent = {rule: routed(given.local, rule) for rule in RULES}
+    experts = routed(given.refined, "composed")
     silo, single_rule = max(singles, key=lambda key: singles[key].overall)
     routing = max(independent, key=lambda rule: independent[rule].overall)
     best = singles[silo, single_rule]
@@ -136,8 +129,8 @@ def _evaluate(domain: Domain, given: Models, judge: "_Judge") -> Evaluation:
         {name: scored.accuracy for name, scored in chosen.items()},
         {
             "of": "samples asked for each combination; right when every asked value is found",
-            "samples_per_combination": judge.each,
-            "combinations": {"known": len(domain.observed), "novel": len(domain.held_out)},
+            "samples_per_combination": score.each,
+            "combinations": {"known": len(split.known), "novel": len(split.held_out)},
             "standard_error": {name: scored.errors for name, scored in chosen.items()},
             "single_silo_best": {
                 "rule": "Stage I experts, each with either sampling rule; best mean accuracy",
@@ -170,43 +163,37 @@ class _Scored:
     shown: Drawn
 
 
-class _Judge:
+class _Scorer:
     """Asks for every combination of the domain equally often, and scores what comes."""
 
-    def __init__(self, domain: Domain, manifest: Manifest) -> None:
-        self._domain, self._manifest = domain, manifest
-        self.each = EACH[domain.name]
-        combinations = [*domain.observed, *domain.held_out]
-        self._known = len(domain.observed) * self.each
-        self.labels = queries(combinations, self.each)
+    def __init__(self, domain: Domain[Any], split: Split, evaluator: Evaluator) -> None:
+        self.each, self._shown, self._evaluator = domain.each, domain.shown, evaluator
+        known = split.known
+        self._known = len(known) * self.each
+        self._asked = queries([*known, *split.held_out], self.each)
+        self.labels = torch.from_numpy(self._asked)
 
     def __call__(self, x: Tensor) -> _Scored:
-        right = correct(self._domain.name, x, self.labels)
-        sets = {"known": right[: self._known], "novel": right[self._known :]}
-        accuracy = {name: part.float().mean().item() for name, part in sets.items()}
-        errors = {name: math.sqrt(p * (1 - p) / len(sets[name])) for name, p in accuracy.items()}
-        shown = self._shown(x, right)
-        return _Scored(_rounded(accuracy), _rounded(errors), right.float().mean().item(), shown)
-
-    def routed(self, experts: Sequence[Teacher], rule: Literal["joint", "composed"]) -> _Scored:
-        """Several experts as one sampler."""
-        drawn = sample_routed(self._manifest, experts, self.labels, rule=rule, seed=NOISE_SEED)
-        return self(drawn)
-
-    def _shown(self, x: Tensor, right: Tensor) -> Drawn:
+        samples = Samples(x.numpy(), self._asked)
+        right = self._evaluator.right(samples)
+        known, novel = rate(right[: self._known]), rate(right[self._known :])
+        accuracy, errors = (
+            {"known": round(a, 4), "novel": round(b, 4)} for a, b in zip(known, novel, strict=True)
+        )
         # The first ones, whatever they look like: nothing is picked by hand.
-        keep = torch.arange(len(x)) % self.each < SHOWN[self._domain.name]
-        return Drawn(x[keep].numpy(), self.labels[keep].numpy(), right[keep].numpy())
+        keep = np.arange(len(samples)) % self.each < self._shown
+        return _Scored(accuracy, errors, right.mean(), Drawn(samples[keep], right[keep]))
 
 
-def seen_by(domain: Domain, names: Sequence[str]) -> Mapping[Combination, list[str]]:
-    """Which silos hold each combination of the domain; empty for none."""
-    found: dict[Combination, list[str]] = {c: [] for c in (*domain.observed, *domain.held_out)}
-    for name, share in zip(names, domain.silos, strict=True):
-        for combination in share.combinations:
-            found[combination].append(name)
-    return found
-
-
-def _rounded(figures: Accuracy) -> Accuracy:
-    return {name: round(value, 4) for name, value in figures.items()}
+def panels(split: Split, found: Evaluation) -> list[Panel]:
+    """Of report.png: what the student draws beside what the best silo alone draws."""
+    texts = (
+        (f"One student of {len(split.silos)} silos", "student", found.student),
+        (f"The best silo alone: {found.best_silo}", "single_silo_best", found.single),
+    )
+    made = []
+    for title, method, drawn in texts:
+        share = found.accuracy[method]
+        told = f"{share['known']:.0%} right where some silo saw it, {share['novel']:.0%} where none"
+        made.append(Panel(title, drawn.samples, told, drawn.right))
+    return made

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,8 @@ from dcfm_node.demo import live, report
 from dcfm_node.demo.nodes import Nodes, PortTakenError, ask
 from dcfm_node.demo.progress import Pace, Status, frame
 from dcfm_node.demo.stage import NAMES, NodeFolder, Stage, Wish, called, prepare
-from dcfm_node.errors import Failed, UserError
+from dcfm_node.domains import base as domains
+from dcfm_node.errors import Failed
 from dcfm_node.records.entries import Entry
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.snapshots import describe
@@ -69,7 +69,7 @@ def run_demo(
     began, began_ms = time.monotonic(), time.time_ns() // 1_000_000
     wish = Wish(domain, schedule or "alternating", seed, silos, shorten)
     wish.check()
-    needs(domain)
+    domains.named(domain).check(None)
     console = live.screen(stderr=json_output)
     with terminable():
         stage, manifest, statuses, answers, lost = play(out, wish, console, began)
@@ -77,7 +77,7 @@ def run_demo(
         live.tell(console, f"released after {live.clock(released_s)}; judging what it can draw")
         held = {name: answer for name, answer in answers.items() if answer is not None}
         student = next(iter(held.values()))
-        evaluation = judge(stage, wish, student)
+        evaluation = evaluated(stage, wish, student)
         events = report.timeline(entries(student), manifest, began_ms)
         found = report.build(
             wish,
@@ -100,19 +100,6 @@ def run_demo(
         table, steps = report.table(found), report.next_steps(stage, manifest, called())
         live.tell(console, "", *table.split("\n"), "", *steps.split("\n"))
     return found
-
-
-def needs(domain: str) -> None:
-    """Raises UserError: before anything is started, if what makes the data or draws the picture is
-    not there. Loads neither."""
-    wanted = {"matplotlib": "matplotlib"} | (
-        {"sklearn": "scikit-learn"} if domain == "digits" else {}
-    )
-    if missing := [name for module, name in wanted.items() if find_spec(module) is None]:
-        raise UserError(
-            f"the demo needs {' and '.join(missing)}, not installed here",
-            fix="pip install 'dcfm-node[demo]'",
-        )
 
 
 def read_manifest(stage: Stage) -> Manifest:
@@ -238,17 +225,25 @@ def fetch(stage: Stage, node: NodeFolder) -> None:
         raise Failed("'dcfm-node student fetch' failed:", where=node.name, more=told)
 
 
-def judge(stage: Stage, wish: Wish, student: Mapping[str, Any]) -> "Evaluation":
-    """Score the models and draw report.png. torch is loaded here, after the nodes are gone."""
-    from dcfm_node.data.builtin import builtin
-    from dcfm_node.demo.evaluate import evaluate, models, seen_by
-    from dcfm_node.demo.picture import draw
+def evaluated(stage: Stage, wish: Wish, student: Mapping[str, Any]) -> "Evaluation":
+    """Evaluate the models and draw report.png. torch is loaded here, after the nodes are gone."""
+    from dcfm_node.demo.evaluate import evaluate, models, panels
 
     digest = bytes.fromhex(student["student"]["digest"])
     proven = lineage.verify(bytes.fromhex(student["lineage"]), digest)
-    domain = builtin(wish.domain, wish.silos, wish.seed)
-    found = evaluate(domain, models(proven.view, digest, lambda wanted: find(stage, wanted)))
-    draw(stage.out / "report.png", domain, seen_by(domain, NAMES[: wish.silos]), found)
+    domain = domains.of(proven.view.manifest)
+    split = domain.split(
+        domain.attributes(proven.view.manifest.attributes),
+        partition=domain.partitions()[0],
+        silos=wish.silos,
+        seed=wish.seed,
+        source=None,
+    )
+    evaluator = domain.evaluator(split, folder=stage.out, seed=wish.seed, device="cpu")
+    given = models(proven.view, digest, lambda wanted: find(stage, wanted))
+    found = evaluate(domain, split, evaluator, given)
+    holders = split.holders(NAMES[: wish.silos])
+    domain.draw(split.space, panels(split, found), holders).save(stage.out / "report.png")
     return found
 
 

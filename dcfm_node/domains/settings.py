@@ -1,8 +1,14 @@
 """The package's own domains: their sections of run.toml. Pure."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
+
+from dcfm_node.records.base import Model, Name
 from dcfm_node.records.settings import DomainSettings
+
+Values = tuple[Annotated[str, Field(min_length=1, max_length=64)], ...]
+"""The value of each attribute, in order: a combination by names."""
 
 
 class PlainSettings(DomainSettings):
@@ -10,3 +16,69 @@ class PlainSettings(DomainSettings):
 
     code: ClassVar[str] = "dcfm_node.domains.plain:Plain"
     kind: Literal["plain"] = "plain"
+
+
+class Mode(Model):
+    """One Gaussian mode: the combination that it stands for, and its centre."""
+
+    values: Values
+    centre: Annotated[tuple[float, ...], Field(min_length=1, max_length=1_000)]
+
+
+class Partition(Model):
+    """Who observes what: for every silo its list of combinations."""
+
+    name: Name
+    silos: Annotated[tuple[tuple[Values, ...], ...], Field(min_length=1, max_length=100)]
+
+
+class GaussiansSettings(DomainSettings):
+    """A Gaussian mixture with one mode per combination; by default four modes in the plane."""
+
+    code: ClassVar[str] = "dcfm_node.domains.gaussians:Gaussians"
+    kind: Literal["gaussians"] = "gaussians"
+    sigma: Annotated[float, Field(gt=0.0, le=1e6)] = 0.3
+    """Standard deviation of every mode, the same in all directions."""
+    samples: Annotated[int, Field(ge=20, le=1_000_000)] = 1_000
+    """Per silo."""
+    modes: Annotated[tuple[Mode, ...], Field(min_length=2, max_length=10_000)] = tuple(
+        Mode(values=(horizontal, vertical), centre=(x, y))
+        for horizontal, x in (("left", -1.5), ("right", 1.5))
+        for vertical, y in (("bottom", -1.5), ("top", 1.5))
+    )
+    held_out: Annotated[tuple[Values, ...], Field(min_length=1)] = (("right", "top"),)
+    """Combinations that no silo observes."""
+    partitions: tuple[Partition, ...] = ()
+    """Ways of sharing the others; if there are none, every silo sees one attribute vary."""
+
+    def problem(self, shape: tuple[int, ...]) -> str:
+        if {(len(mode.centre),) for mode in self.modes} == {shape}:
+            return ""
+        return f"domain.modes: a centre does not have sample_shape {list(shape)}; change either"
+
+
+class DigitsSettings(DomainSettings):
+    """scikit-learn's 8 x 8 digits in six colours."""
+
+    code: ClassVar[str] = "dcfm_node.domains.digits:Digits"
+    kind: Literal["digits"] = "digits"
+
+
+class ColouredMnistSettings(DomainSettings):
+    """MNIST in ten colours; the command line or node.toml names the folder of its files."""
+
+    code: ClassVar[str] = "dcfm_node.domains.coloured_mnist:ColouredMnist"
+    kind: Literal["coloured-mnist"] = "coloured-mnist"
+    size: Annotated[int, Field(ge=7, le=64)] = 28
+    """Height and width. Smaller images are means over squares of pixels, with black added around
+    where the squares do not fit: 14 takes 2 x 2; 16 first adds two pixels on each side. Nothing is
+    cut off."""
+    per_combination: Annotated[int, Field(ge=1)] | None = None
+    """Training images of each combination at most; as many as the rarest digit allows (542 of
+    MNIST) if absent."""
+    references: Annotated[int, Field(ge=1)] | None = None
+    """The same of the test images (89 of MNIST)."""
+    silos: Annotated[int, Field(ge=2, le=50)] = 5
+    concentration: Annotated[float, Field(gt=0.0, le=1e9)] = 0.1
+    """Of the Dirichlet distribution by which `noniid` deals each combination."""
+    partitions: tuple[Literal["iid", "noniid"], ...] = ("iid", "noniid")

@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dcfm_node.experiment import images
-from dcfm_node.experiment.modes import WITHIN, centres
-from dcfm_node.experiment.results import Results, Row, load_samples
-from dcfm_node.experiment.settings import Experiment, Posed
-from dcfm_node.experiment.task import Combination, Labelled, Space
+from dcfm_node.domains.base import Holders, Panel, Space
+from dcfm_node.experiment.results import Results, Row, load_samples, spread
+from dcfm_node.experiment.settings import Experiment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-KNOWN, NOVEL, INK = "#4C78A8", "#D1495B", "#1b1b1b"
-COLUMNS = 4
-SIDE = 3.1
-"""Inches of a panel."""
+INK = "#1b1b1b"
+DPI = 80
+COLUMNS, SIDE = 4, 3.1
+"""Panels in a row, and the inches of one."""
+MARKERS = "osD^vP*X<>phH8d"
+COLOURS = ("#4C78A8", "#F58518", "#54A24B", "#B279A2", "#9D755D", "#2CA8A0", "#D1495B")
+"""Cycled with the markers; both together never repeat among 105 methods."""
+SOMEBODY = "some silo"
+"""Saved samples tell which combinations are novel, not who holds the others."""
 
 
 def draw(folder: Path, found: Results, settings: Experiment) -> list[Path]:
@@ -31,41 +34,77 @@ def draw(folder: Path, found: Results, settings: Experiment) -> list[Path]:
     written = []
     sampled = settings.partitions if (folder / "samples").is_dir() else ()
     for partition in sampled:
-        if settings.images is None:
-            written.append(_scatter_grid(folder, partition, settings))
-        else:
-            written += _image_grids(folder, partition, settings)
-    if settings.images is not None:
+        written += _samples(folder, partition, settings)
+    if any("precision_novel" in row.metrics for row in found.rows):
         title = f"{settings.title}: novel combinations"
-        path = folder / "precision-recall.png"
-        written.append(images.precision_recall_panel(path, found.rows, title))
+        written.append(precision_recall(folder / "precision-recall.png", found.rows, title))
     if any(row.rounds for row in found.rows):
         written.append(_curves(folder / "rounds.png", found.rows, settings))
     return written
 
 
-def _samples(
-    folder: Path, partition: str, settings: Experiment
-) -> tuple[dict[str, Labelled], Space]:
-    """What each method drew with the first seed."""
-    drawn = {}
+def precision_recall(path: Path, rows: Sequence[Row], title: str) -> Path:
+    """Figure 6: novel precision against novel recall, a panel per partition.
+
+    A method is a marker at the mean over seeds, with a faint one for each seed.
+    """
+    from matplotlib.figure import Figure
+
+    partitions = list(dict.fromkeys(row.partition for row in rows))
+    methods = list(dict.fromkeys(row.method for row in rows))
+    figure = Figure(figsize=(4.2 * len(partitions) + 1.8, 4.4))
+    panels = figure.subplots(1, len(partitions), squeeze=False, sharex=True, sharey=True)[0]
+    for axes, partition in zip(panels, partitions, strict=True):
+        for place, method in enumerate(methods):
+            mine = [row for row in rows if (row.method, row.partition) == (method, partition)]
+            _point(axes, mine, method, place)
+        axes.set_title(partition, fontsize=11, color=INK)
+        axes.set_xlabel("novel recall", color=INK)
+        axes.grid(color="#e5e5e5", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("novel precision", color=INK)
+    panels[-1].legend(
+        loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=9, title="method"
+    )
+    figure.suptitle(title, fontsize=12, color=INK)
+    figure.savefig(path, dpi=DPI, facecolor="white", bbox_inches="tight")
+    return path
+
+
+def _point(axes: "Axes", rows: Sequence[Row], method: str, place: int) -> None:
+    style: dict[str, Any] = {
+        "marker": MARKERS[place % len(MARKERS)],
+        "color": COLOURS[place % len(COLOURS)],
+        "linewidths": 0,
+    }
+    for row in rows:
+        one = spread([row], "recall_novel")[0], spread([row], "precision_novel")[0]
+        axes.scatter(*one, s=22, alpha=0.35, **style)
+    recall, precision = (spread(rows, f"{name}_novel")[0] for name in ("recall", "precision"))
+    axes.scatter(recall, precision, s=80, label=method, **style)
+
+
+def _samples(folder: Path, partition: str, settings: Experiment) -> list[Path]:
+    """What each method drew with the first seed: all side by side, and our methods alone."""
+    problem, _ = settings.posed[partition]
+    panels = []
     for method in settings.lineup:
-        drawn[method], space = load_samples(folder / "samples" / f"{partition}-0-{method}.npz")
-    return drawn, space
+        shown, space = load_samples(folder / "samples" / f"{partition}-0-{method}.npz")
+        panels.append(Panel(method, shown))
+    title, holders = f"{settings.title}: {partition}", _holders(space, panels[0])
+    ours = [panel for panel in panels if panel.title.startswith("dcfm") and len(panels) > 1]
+    written = []
+    for name, chosen in (("", panels), *((f"-{panel.title}", [panel]) for panel in ours)):
+        path = folder / f"samples-{partition}{name}.png"
+        problem.made.draw(space, chosen, holders, title).save(path)
+        written.append(path)
+    return written
 
 
-def _image_grids(folder: Path, partition: str, settings: Experiment) -> list[Path]:
-    drawn, space = _samples(folder, partition, settings)
-    panel = folder / f"novel-{partition}.png"
-    images.novel_panel(panel, space, drawn, f"{partition}: combinations that no silo holds")
-    grids = [
-        images.combination_grid(
-            folder / f"grid-{partition}-{method}.png", space, shown, f"{method}, {partition}"
-        )
-        for method, shown in drawn.items()
-        if method.startswith("dcfm")
-    ]
-    return [panel, *grids]
+def _holders(space: Space, panel: Panel) -> Holders:
+    asked = panel.samples.combinations
+    return {c: () if c in space.held_out else (SOMEBODY,) for c in asked}
 
 
 def _panels(count: int) -> "tuple[Figure, Sequence[Axes]]":
@@ -75,54 +114,6 @@ def _panels(count: int) -> "tuple[Figure, Sequence[Axes]]":
     columns = min(count, COLUMNS)
     figure = Figure(figsize=(SIDE * columns, SIDE * rows + 0.6))
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
-
-
-def _scatter_grid(folder: Path, partition: str, settings: Experiment) -> Path:
-    """Figure 3: a panel per method, the first two coordinates of every sample."""
-    drawn, space = _samples(folder, partition, settings)
-    figure, panels = _panels(len(drawn))
-    for panel in panels:
-        panel.set_axis_off()
-    for axes, (method, shown) in zip(panels, drawn.items(), strict=False):
-        axes.set_title(method, fontsize=10, color=INK)
-        _scatter(axes, shown, set(space.held_out), settings.posed[partition])
-    figure.suptitle(
-        f"{settings.title}: {partition}\n"
-        "blue: combinations that some silo holds; red: that none holds; circles: three sigma",
-        fontsize=10,
-    )
-    path = folder / f"samples-{partition}.png"
-    figure.savefig(path, dpi=images.DPI, facecolor="white", bbox_inches="tight")
-    return path
-
-
-def _scatter(axes: "Axes", shown: Labelled, novel: set[Combination], posed: Posed) -> None:
-    from matplotlib.patches import Circle
-
-    asked_novel = np.array([tuple(label) in novel for label in shown.c.tolist()])
-    for mask, colour in ((~asked_novel, KNOWN), (asked_novel, NOVEL)):
-        plane = _plane(shown.x[mask])
-        axes.scatter(plane[:, 0], plane[:, 1], s=3, color=colour, linewidths=0)
-    where = {label: _plane(centre[None])[0] for label, centre in centres(posed).items()}
-    for label, (across, up) in where.items():
-        radius, colour = WITHIN * posed.geometry.sigma, NOVEL if label in novel else KNOWN
-        circle = Circle((across, up), radius, fill=False, edgecolor=colour, linewidth=1)
-        axes.add_patch(circle)
-    axes.set_aspect("equal")
-    # The modes with room around them, whatever strays outside.
-    stacked = np.stack(list(where.values()))
-    low, high = stacked.min(axis=0), stacked.max(axis=0)
-    room = 0.35 * float((high - low).max()) + 0.5
-    axes.set_xlim(low[0] - room, high[0] + room)
-    axes.set_ylim(low[1] - room, high[1] + room)
-
-
-def _plane(x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Points (N, d) as (N, 2). A third coordinate is drawn as depth, as cubes are on paper."""
-    if x.shape[1] == 1:
-        return np.concatenate([x, np.zeros_like(x)], axis=1)
-    depth = np.array([0.45, 0.3])
-    return np.asarray(x[:, :2] + (x[:, 2:3] * depth if x.shape[1] > 2 else 0))
 
 
 def _curves(path: Path, rows: Sequence[Row], settings: Experiment) -> Path:
@@ -144,7 +135,7 @@ def _curves(path: Path, rows: Sequence[Row], settings: Experiment) -> Path:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=4, fontsize=8, frameon=False)
     figure.tight_layout(rect=(0, 0, 1, 1 - 0.5 / figure.get_figheight()))
-    figure.savefig(path, dpi=images.DPI, facecolor="white", bbox_inches="tight")
+    figure.savefig(path, dpi=DPI, facecolor="white", bbox_inches="tight")
     return path
 
 
@@ -156,8 +147,8 @@ COSTS = {
 
 def _curve(axes: "Axes", rows: Sequence[Row], cost: str, method: str, place: int) -> None:
     """Means over seeds."""
-    colour = images.COLOURS[place % len(images.COLOURS)]
-    marker = images.MARKERS[place % len(images.MARKERS)]
+    colour = COLOURS[place % len(COLOURS)]
+    marker = MARKERS[place % len(MARKERS)]
     if not rows:
         return
 

@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
@@ -20,8 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from dcfm_node.data.source import holdout_mask
+from dcfm_node.domains.base import Split
 from dcfm_node.experiment.settings import Start
-from dcfm_node.experiment.task import Labelled, Task
 from dcfm_node.flow import networks, stages
 from dcfm_node.flow.averaging import merge
 from dcfm_node.flow.labels import Counts, count
@@ -34,9 +34,12 @@ from dcfm_node.methods.fedflow.learner import federated
 from dcfm_node.methods.mixture.gating import train_gating
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import Training
+from dcfm_node.samples import Samples as SiloSamples
 from dcfm_node.wire.canonical import pack, sha256
 
 PACKAGE = Path(__file__).parents[1]
+TRAINING = ("samples.py", "paths", "networks", "flow", "methods")
+"""Code that decides what a network learns."""
 HOLDOUT = 0.1
 SAVE_STEPS = 500
 
@@ -59,23 +62,23 @@ class Trained:
 
 
 class Lab:
-    """The silos of one task under one manifest.
+    """The silos of one split under one manifest.
 
     Args:
-        manifest: roster in the order of `task.silos`.
+        manifest: roster in the order of `split.silos`.
         folder: where trained networks and checkpoints lie.
     """
 
     def __init__(
-        self, manifest: Manifest, task: Task, folder: Path, device: torch.device | str, tell: Tell
+        self, manifest: Manifest, split: Split, folder: Path, device: torch.device | str, tell: Tell
     ) -> None:
-        self.manifest, self.task, self.device = manifest, task, torch.device(device)
+        self.manifest, self.split, self.device = manifest, split, torch.device(device)
         self._folder, self._tell = folder, tell
         seed = manifest.method.seed
-        self.silos = [_split(silo, seed) for silo in task.silos]
+        self.silos = [_parts(silo, seed) for silo in split.silos]
         self.counts: list[Counts] = [count(train.c) for train, _ in self.silos]
         self.names = [silo.name for silo in manifest.roster]
-        self._data = [_digest(silo) for silo in task.silos]
+        self._data = [_digest(silo) for silo in split.silos]
         folder.mkdir(parents=True, exist_ok=True)
 
     def teachers(self, experts: Sequence[Trained]) -> list[Teacher]:
@@ -84,17 +87,6 @@ class Lab:
             Teacher(name, expert.weights, counts)
             for name, expert, counts in zip(self.names, experts, self.counts, strict=True)
         ]
-
-    def weighed(self, experts: Sequence[Trained]) -> list[Teacher]:
-        """The same with each silo's counts over its expert's CI gap, as shares of the best one's
-        in thousandths, so that who is worse at composing is listened to less."""
-        gaps = [expert.metrics["ci_gap"] for expert in experts]
-        found = []
-        for teacher, gap in zip(self.teachers(experts), gaps, strict=True):
-            share = 1_000 * min(gaps) / gap
-            counts = {label: max(1, round(share * n)) for label, n in teacher.counts.items()}
-            found.append(replace(teacher, counts=counts))
-        return found
 
     def local(self, ci: bool = True) -> list[Trained]:
         """Stage I of every silo; without the penalty for baselines that are not "+L"."""
@@ -113,12 +105,12 @@ class Lab:
         """Of one network."""
         return sum(math.prod(shape) for _, shape in networks.schema(self.manifest).values())
 
-    def centralised(self, data: Labelled) -> Trained:
+    def centralised(self, data: SiloSamples) -> Trained:
         """One model on the given data, with as many steps as all silos take in Stage I."""
         method = self.manifest.method
         local = method.local.model_copy(update={"steps": method.local.steps * len(self.silos)})
         manifest = _with(self.manifest, local=local)
-        train, holdout = _split(data, method.seed)
+        train, holdout = _parts(data, method.seed)
         return self.train(
             "centralised",
             (_read_by("local", manifest), _digest(data)),
@@ -161,13 +153,12 @@ class Lab:
         round_: int,
         *,
         alone: bool = False,
-        own_snapshot: bool = False,
     ) -> Trained:
         """Silo k's round of DCFM-A against frozen peers; `alone` routes all terms to itself."""
         seen = [experts[k]] if alone else list(experts)
         teachers = [self.teachers(experts)[k]] if alone else self.teachers(experts)
         return self.train(
-            f"refine {round_} {self.names[k]}" + " alone" * alone + " own" * own_snapshot,
+            f"refine {round_} {self.names[k]}" + " alone" * alone,
             (
                 _read_by("refine", self.manifest),
                 self._data[k],
@@ -193,14 +184,9 @@ class Lab:
             now[k] = self.against_peers(now, k, round_)
         return now
 
-    def at_once(
-        self, experts: Sequence[Trained], round_: int, *, own_snapshot: bool = False
-    ) -> list[Trained]:
+    def at_once(self, experts: Sequence[Trained], round_: int) -> list[Trained]:
         """A round of the paper's rule, all silos against the same frozen peers."""
-        return [
-            self.against_peers(experts, k, round_, own_snapshot=own_snapshot)
-            for k in range(len(experts))
-        ]
+        return [self.against_peers(experts, k, round_) for k in range(len(experts))]
 
     def anchored(
         self, experts: Sequence[Trained], student: Trained, round_: int, *, live: float
@@ -236,14 +222,9 @@ class Lab:
         *,
         start: Start = "experts",
         before: Trained | None = None,
-        weigh_gaps: bool = False,
     ) -> Trained:
         """DCFM-B of all experts, from the mean of their weights, from the student before it if
-        there is one, or from the run's initial weights.
-
-        Args:
-            weigh_gaps: teachers count as `weighed` has it, and not by their samples alone.
-        """
+        there is one, or from the run's initial weights."""
         teachers = self.teachers(experts)
         init = {
             "experts": merge(teachers),
@@ -258,11 +239,10 @@ class Lab:
                 [e.key for e in experts],
                 start,
                 before.key if before and start == "student" else "",
-                weigh_gaps,
             ),
             lambda hooks: dcfm.distil(
                 self.manifest,
-                self.weighed(experts) if weigh_gaps else teachers,
+                teachers,
                 init=init,
                 seed=self._seed("", round_),
                 hooks=hooks,
@@ -329,14 +309,14 @@ def _with(manifest: Manifest, local: Training) -> Manifest:
     return manifest.model_copy(update={"method": method})
 
 
-def _split(data: Labelled, seed: int) -> tuple[Samples, Samples]:
+def _parts(data: SiloSamples, seed: int) -> tuple[Samples, Samples]:
     """Training and hold-out samples, as a worker splits them."""
     held = holdout_mask(data.c, HOLDOUT, seed)
     x, c = torch.from_numpy(data.x), torch.from_numpy(data.c)
     return Samples(x[~held], c[~held]), Samples(x[held], c[held])
 
 
-def _digest(data: Labelled) -> str:
+def _digest(data: SiloSamples) -> str:
     parts = (np.ascontiguousarray(data.x).tobytes(), np.ascontiguousarray(data.c).tobytes())
     return sha256(*parts).hex()
 
@@ -354,13 +334,15 @@ def _read_by(stage: Literal["local", "refine", "distil"], manifest: Manifest) ->
 
 
 def _key(name: str, inputs: object) -> str:
-    return sha256(code("flow", "methods", "networks", "paths"), pack([name, inputs])).hex()
+    return sha256(code(), pack([name, inputs])).hex()
 
 
 @cache
-def code(*rooms: str) -> bytes:
-    """Digest of the rooms' code, so that changed code never meets an old result."""
-    files = (file for room in rooms for file in sorted((PACKAGE / room).rglob("*.py")))
+def code(*more: str) -> bytes:
+    """Digest of the code that training depends on, and of more rooms, so that changed code never
+    meets an old result."""
+    rooms = (PACKAGE / room for room in (*TRAINING, *more))
+    files = (f for room in rooms for f in (sorted(room.rglob("*.py")) if room.is_dir() else [room]))
     return sha256(*(file.read_bytes() for file in files))
 
 

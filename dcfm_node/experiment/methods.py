@@ -8,7 +8,6 @@
 | `…+l` | the same with the local independence penalty (Eq. 10) in training |
 | `all-local` | +L experts refined by Eq. 12 with every term their own: no cross-peer term |
 | `dcfm-a` | the paper's rounds against peers, silos in turn; `…-at-once` all together |
-| `dcfm-a-own-snapshot` | all together, each silo's own frozen expert among the peers |
 | `dcfm-b` | one student of the Stage I experts |
 | `dcfm-alternating` | student, all silos against it, student, ... |
 | `pooled`, `oracle` | one model on all known data; one that also sees the held-out combinations |
@@ -20,12 +19,14 @@ from functools import partial
 
 from torch import Tensor
 
+from dcfm_node.domains.base import Split
+from dcfm_node.errors import UserError
 from dcfm_node.experiment.lab import Lab, Trained
 from dcfm_node.experiment.results import Metrics
 from dcfm_node.experiment.settings import Experiment, MethodName, Rule
-from dcfm_node.experiment.task import Labelled, Task
 from dcfm_node.flow.sampling import sample, sample_routed
 from dcfm_node.methods.mixture.ensembles import Routing, sample_ensemble
+from dcfm_node.samples import Samples
 
 Draw = Callable[[Tensor, int], Tensor]
 """Samples (N, *shape) for labels (N, n), with a seed."""
@@ -215,16 +216,13 @@ def _all_local(lab: Lab, settings: Experiment) -> Fitted:
     return Fitted(_routed(lab, experts), ledger.read())
 
 
-def _dcfm_a(lab: Lab, settings: Experiment, *, in_turn: bool, own_snapshot: bool = False) -> Fitted:
+def _dcfm_a(lab: Lab, settings: Experiment, *, in_turn: bool) -> Fitted:
     ledger = Ledger(lab)
     experts = lab.local()
     ledger.trained(*experts)
     rounds = [Round(0, _routed(lab, experts), ledger.read())]
     for number in range(1, settings.paper_rounds + 1):
-        if in_turn:
-            experts = lab.in_turn(experts, number)
-        else:
-            experts = lab.at_once(experts, number, own_snapshot=own_snapshot)
+        experts = (lab.in_turn if in_turn else lab.at_once)(experts, number)
         ledger.exchanged(sent=1, received=len(experts) - 1)
         ledger.trained(*experts, in_turn=in_turn)
         rounds.append(Round(number, _routed(lab, experts), ledger.read()))
@@ -252,13 +250,7 @@ def _alternating(lab: Lab, settings: Experiment) -> Fitted:
             starts = [student] * len(experts) if settings.expert_from == "student" else experts
             experts = lab.anchored(starts, student, number, live=settings.anchor_live)
             ledger.trained(*experts)
-        student = lab.distil(
-            experts,
-            number,
-            start=settings.student_from,
-            before=student,
-            weigh_gaps=settings.weigh_gaps,
-        )
+        student = lab.distil(experts, number, start=settings.student_from, before=student)
         ledger.trained(student)
         ledger.exchanged(sent=1, received=1)
         known = {**ledger.read(), "objective": _objective(lab, experts)}
@@ -267,17 +259,23 @@ def _alternating(lab: Lab, settings: Experiment) -> Fitted:
 
 
 def _objective(lab: Lab, experts: Sequence[Trained]) -> float:
-    """What a run's end is judged by: Eq. 14 on hold-out data, mean over silos (SPEC 6.5)."""
+    """What decides the end of a run: Eq. 14 on hold-out data, mean over silos (SPEC 6.5)."""
     weight = lab.manifest.method.stage("refine").ci_weight
     said = [expert.metrics for expert in experts]
     return sum(m["holdout_loss"] + weight * m["ci_gap"] for m in said) / len(said)
 
 
-def _centralised(lab: Lab, settings: Experiment, data: Callable[[Task], Labelled]) -> Fitted:
+def _centralised(lab: Lab, settings: Experiment, data: Callable[[Split], Samples]) -> Fitted:
     ledger = Ledger(lab)
-    model = lab.centralised(data(lab.task))
+    model = lab.centralised(data(lab.split))
     ledger.trained(model)
     return Fitted(_single(lab, model), ledger.read())
+
+
+def _complete(split: Split) -> Samples:
+    if split.complete is None:
+        raise UserError("the domain has no samples of every combination", fix="leave out oracle")
+    return split.complete
 
 
 _METHODS: dict[MethodName, Callable[[Lab, Experiment], Fitted]] = {
@@ -290,9 +288,8 @@ _METHODS: dict[MethodName, Callable[[Lab, Experiment], Fitted]] = {
     "all-local": _all_local,
     "dcfm-a": partial(_dcfm_a, in_turn=True),
     "dcfm-a-at-once": partial(_dcfm_a, in_turn=False),
-    "dcfm-a-own-snapshot": partial(_dcfm_a, in_turn=False, own_snapshot=True),
     "dcfm-b": _dcfm_b,
     "dcfm-alternating": _alternating,
-    "pooled": partial(_centralised, data=lambda task: task.pooled),
-    "oracle": partial(_centralised, data=lambda task: task.complete),
+    "pooled": partial(_centralised, data=lambda split: split.pooled),
+    "oracle": partial(_centralised, data=_complete),
 }

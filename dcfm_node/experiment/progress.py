@@ -10,11 +10,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from dcfm_node.words import plain
 
 PLAIN_S = 10.0
-"""A plain line at most so often per unit."""
+"""A plain line at most so often per trial."""
 
 
 class Watcher:
-    """Shows what units tell, on stderr."""
+    """Shows what trials report, on stderr."""
 
     def __init__(self, *, plain: bool) -> None:
         self._console = Console(stderr=True, markup=False, emoji=False, highlight=False)
@@ -44,24 +44,24 @@ class Watcher:
         if not self._plain:
             self._bars.stop()
 
-    def tell(self, unit: str, line: dict[str, Any]) -> None:
-        """Take a line of a unit."""
-        self._totals[unit] = line.get("total", self._totals.get(unit, 0))
+    def tell(self, trial: str, line: dict[str, Any]) -> None:
+        """Take a line of a trial."""
+        self._totals[trial] = line.get("total", self._totals.get(trial, 0))
         if line["event"] == "measured":
-            self._show(unit, line["done"], f"{line['method']} measured", always=True)
+            self._show(trial, line["done"], f"{line['method']} measured", always=True)
         elif line["event"] == "progress":
             what = f"{line['method']}: {line['what']} {line['share']:.0%}".lstrip(": ")
-            self._show(unit, line["done"], what, always=False)
+            self._show(trial, line["done"], what, always=False)
 
-    def _show(self, unit: str, done: int, what: str, *, always: bool) -> None:
-        total, what = self._totals[unit], plain(what)
+    def _show(self, trial: str, done: int, what: str, *, always: bool) -> None:
+        total, what = self._totals[trial], plain(what)
         if not self._plain:
-            if unit not in self._tasks:
-                self._tasks[unit] = self._bars.add_task(plain(unit), what="")
-            self._bars.update(self._tasks[unit], completed=done, total=total, what=what)
+            if trial not in self._tasks:
+                self._tasks[trial] = self._bars.add_task(plain(trial), what="")
+            self._bars.update(self._tasks[trial], completed=done, total=total, what=what)
             return
         now = time.monotonic()
-        if always or now - self._said.get(unit, 0.0) >= PLAIN_S:
-            self._said[unit] = now
-            text = f"{plain(unit)}: {done}/{total} methods; {what}"
+        if always or now - self._said.get(trial, 0.0) >= PLAIN_S:
+            self._said[trial] = now
+            text = f"{plain(trial)}: {done}/{total} methods; {what}"
             self._console.print(text, soft_wrap=True)

@@ -13,9 +13,11 @@ from zipfile import ZipFile
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from dcfm_node.domains.base import Space
 from dcfm_node.errors import Failed
-from dcfm_node.experiment.task import Labelled, Space
 from dcfm_node.files import open_regular, read_bounded
+from dcfm_node.records.manifest import Attribute
+from dcfm_node.samples import Samples
 
 SCHEMA = "dcfm-node/experiment/1"
 MAX_BYTES = 64 << 20
@@ -95,7 +97,7 @@ def read(folder: Path) -> Results:
 
 
 def read_row(path: Path) -> Row:
-    """A row that a unit kept.
+    """A row that a trial kept.
 
     Raises:
         Failed: it is missing, or not one.
@@ -145,18 +147,20 @@ def spread(rows: Sequence[Row], metric: str, variant: str | None = None) -> tupl
     return float(np.mean(found)), float(np.std(found, ddof=1)) if len(found) > 1 else 0.0
 
 
-def save_samples(path: Path, shown: Labelled, space: Space) -> None:
+def save_samples(path: Path, shown: Samples, space: Space) -> None:
     """Samples to look at, beside the row they belong to."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    attributes = [(attribute.name, attribute.values) for attribute in space.attributes]
+    said = {"attributes": attributes, "held_out": space.held_out}
     np.savez_compressed(
         path,
         x=shown.x.astype(np.float16),
         c=shown.c.astype(np.int16),
-        space=np.array(json.dumps(asdict(space))),
+        space=np.array(json.dumps(said)),
     )
 
 
-def load_samples(path: Path) -> tuple[Labelled, Space]:
+def load_samples(path: Path) -> tuple[Samples, Space]:
     """Undo `save_samples`.
 
     Raises:
@@ -171,10 +175,10 @@ def load_samples(path: Path) -> tuple[Labelled, Space]:
         with np.load(packed, allow_pickle=False) as file:
             x, c, said = file["x"], file["c"], json.loads(str(file["space"]))
     space = Space(
-        tuple((name, tuple(values)) for name, values in said["attributes"]),
+        tuple(Attribute(name=n, values=tuple(values)) for n, values in said["attributes"]),
         tuple(tuple(label) for label in said["held_out"]),
     )
-    return Labelled(x.astype(np.float32), c.astype(np.int64)), space
+    return Samples(x.astype(np.float32), c.astype(np.int64)), space
 
 
 def machine() -> str:

@@ -1,4 +1,4 @@
-"""Runs an experiment: units side by side, their rows gathered, the table and the pictures made."""
+"""Runs an experiment: trials side by side, their rows gathered, the table and the pictures made."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from dcfm_node.experiment import results, settings
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.results import Results, Row
 from dcfm_node.experiment.settings import Experiment
-from dcfm_node.experiment.unit import Order
+from dcfm_node.experiment.trial import TrialSpec
 
 MAX_LINE_BYTES = 1 << 20
 
@@ -25,7 +25,7 @@ class Request:
     Attributes:
         experiment: a shipped name, or the path of a TOML file.
         seeds: seeds 0 ... seeds - 1.
-        jobs: units at once.
+        jobs: trials at once.
     """
 
     experiment: str
@@ -38,14 +38,14 @@ class Request:
 
 
 Watch = Callable[[str, dict[str, object]], None]
-"""Called with a unit's name and the line it told."""
+"""Called with a trial's name and the line it wrote."""
 
 
 def run(request: Request, command: str, watch: Watch) -> Results:
     """Carry an experiment out, or on, and write results.json.
 
     Raises:
-        UserError: the settings or the data do not fit, or a unit failed.
+        UserError: the settings or the data do not fit, or a trial failed.
     """
     given = settings.read(request.experiment, request.preset)
     request.out.mkdir(parents=True, exist_ok=True)
@@ -54,8 +54,8 @@ def run(request: Request, command: str, watch: Watch) -> Results:
 
         rows = measure(request.out, given, request.seeds, request.device, watch)
     else:
-        units = [(p, seed) for seed in range(request.seeds) for p in given.partitions]
-        asyncio.run(_all(request, units, watch))
+        trials = [(p, seed) for seed in range(request.seeds) for p in given.partitions]
+        asyncio.run(_all(request, trials, watch))
         rows = _rows(request, given)
     found = Results(
         experiment=given.name,
@@ -70,28 +70,28 @@ def run(request: Request, command: str, watch: Watch) -> Results:
     return found
 
 
-async def _all(request: Request, units: Sequence[tuple[str, int]], watch: Watch) -> None:
+async def _all(request: Request, trials: Sequence[tuple[str, int]], watch: Watch) -> None:
     free = asyncio.Semaphore(request.jobs)
 
     async def one(partition: str, seed: int) -> None:
         async with free:
-            await _unit(request, partition, seed, watch)
+            await _trial(request, partition, seed, watch)
 
     try:
         async with asyncio.TaskGroup() as group:
-            for partition, seed in units:
+            for partition, seed in trials:
                 group.create_task(one(partition, seed))
     except* UserError as errors:
         raise errors.exceptions[0] from None
 
 
-async def _unit(request: Request, partition: str, seed: int, watch: Watch) -> None:
-    """One unit's process, from order to last line; it dies with us."""
+async def _trial(request: Request, partition: str, seed: int, watch: Watch) -> None:
+    """One trial's process, from specification to last line; it dies with us."""
     name = f"{partition} {seed}"
-    log = request.out / f"unit-{partition}-{seed}.log"
+    log = request.out / f"trial-{partition}-{seed}.log"
     with log.open("ab") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "dcfm_node.experiment.unit"),
+            *(sys.executable, "-m", "dcfm_node.experiment.trial"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
@@ -99,7 +99,7 @@ async def _unit(request: Request, partition: str, seed: int, watch: Watch) -> No
             env={**os.environ, "OMP_NUM_THREADS": str(_threads(request))},
         )
     assert process.stdin is not None and process.stdout is not None
-    order = Order(
+    spec = TrialSpec(
         experiment=request.experiment,
         preset=request.preset,
         partition=partition,
@@ -109,7 +109,7 @@ async def _unit(request: Request, partition: str, seed: int, watch: Watch) -> No
         device=request.device,
         threads=_threads(request),
     )
-    process.stdin.write(order.model_dump_json().encode() + b"\n")
+    process.stdin.write(spec.model_dump_json().encode() + b"\n")
     broken: UserError | None = None
     try:
         async for raw in process.stdout:
@@ -126,14 +126,14 @@ async def _unit(request: Request, partition: str, seed: int, watch: Watch) -> No
         raise broken
     if code:
         raise Failed(
-            f"the unit {name} ended with exit code {code}",
+            f"the trial {name} ended with exit code {code}",
             where=str(log),
             fix="read the end of that file; run the same command to go on",
         )
 
 
 def usual_jobs(device: str) -> int:
-    """A unit per core, or one where a GPU does the work."""
+    """A trial per core, or one where a GPU does the work."""
     import torch
 
     if device != "cpu" and torch.cuda.is_available():
@@ -142,7 +142,7 @@ def usual_jobs(device: str) -> int:
 
 
 def _threads(request: Request) -> int:
-    """Small networks gain nothing from a second thread, so a core does a unit."""
+    """Small networks gain nothing from a second thread, so a core runs a trial."""
     return max(1, usual_jobs("cpu") // request.jobs)
 
 

@@ -2,23 +2,27 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from dcfm_node.config import toml
-from dcfm_node.config.advice import closest
-from dcfm_node.data.names import at_home
+from dcfm_node.data.spec import FilePath
+from dcfm_node.domains.base import (
+    Domain,
+    Split,
+    made,
+)
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.costs.settings import Costs
-from dcfm_node.experiment.task import Combination, Task
 from dcfm_node.files import shipped
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.base import Model, Name
 from dcfm_node.records.manifest import NETWORK, Attribute, Manifest, Policy, Silo
-from dcfm_node.records.settings import AnyNetwork
+from dcfm_node.records.settings import AnyDomain, AnyNetwork
 
 MethodName = Literal[
     "fedflow",
@@ -30,7 +34,6 @@ MethodName = Literal[
     "all-local",
     "dcfm-a",
     "dcfm-a-at-once",
-    "dcfm-a-own-snapshot",
     "dcfm-b",
     "dcfm-alternating",
     "pooled",
@@ -38,72 +41,36 @@ MethodName = Literal[
 ]
 Rule = Literal["joint", "composed"]
 Start = Literal["experts", "student", "fresh"]
-Values = tuple[str, ...]
-FilePath = Annotated[Path, Field(strict=False), AfterValidator(at_home)]
 Positive = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
-class Mode(Model):
-    """One Gaussian mode: its attributes' values, in order, and where it lies."""
-
-    values: Values
-    centre: tuple[float, ...]
-
-
-class Partition(Model):
-    """Who observes what: per silo, its list of combinations."""
-
-    name: Name
-    silos: Annotated[tuple[tuple[Values, ...], ...], Field(min_length=1, max_length=100)]
-
-
-class Geometry(Model):
-    """Gaussian modes, one per combination, in any dimension."""
-
-    sigma: Annotated[float, Field(gt=0.0)]
-    samples: Annotated[int, Field(ge=20, le=1_000_000)] = 2_000
-    """Per silo."""
-    modes: Annotated[tuple[Mode, ...], Field(min_length=2)]
-    held_out: Annotated[tuple[Values, ...], Field(min_length=1)]
-    """Combinations that no silo observes."""
-    partitions: Annotated[tuple[Partition, ...], Field(min_length=1)]
-
-
 class Problem(Model):
-    """One of several geometries of an experiment, with attributes of its own."""
+    """A domain, with the attributes that it is posed with."""
 
     name: Name
-    attribute: Annotated[tuple[Attribute, ...], Field(min_length=2, max_length=32)]
-    geometry: Geometry
+    attribute: Annotated[tuple[Attribute, ...], Field(max_length=32)] = ()
+    """The domain's own if absent."""
+    domain: AnyDomain
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        _check_geometry(self.geometry, self.attribute)
+        self.made.attributes(self.attribute)
         return self
 
+    @cached_property
+    def made(self) -> Domain[Any]:
+        """The domain with its settings."""
+        return made(self.domain)
 
-@dataclass(frozen=True)
-class Posed:
-    """A geometry and who observes what of it."""
-
-    attributes: tuple[Attribute, ...]
-    geometry: Geometry
-    silos: tuple[tuple[Values, ...], ...]
-
-
-class Images(Model):
-    """MNIST in colours; its folder is named on the command line."""
-
-    size: Annotated[int, Field(ge=7, le=64)] = 28
-    """Height and width."""
-    per_combination: Annotated[int, Field(ge=1)] | None = None
-    """Training images of each combination at most."""
-    silos: Annotated[int, Field(ge=2, le=50)] = 5
-    concentration: Annotated[float, Field(gt=0.0)] = 0.1
-    """Of the Dirichlet distribution by which `noniid` deals each combination."""
-    partitions: tuple[Literal["iid", "noniid"], ...] = ("iid", "noniid")
-    inception: FilePath | None = None
-    """A TorchScript feature network to measure FID with, instead of the one trained here."""
+    def split(self, partition: str, seed: int, source: Path | None = None) -> Split:
+        """One draw of one partition, see `Domain.split`."""
+        return self.made.split(
+            self.made.attributes(self.attribute),
+            partition=partition,
+            silos=None,
+            seed=seed,
+            source=source,
+        )
 
 
 class FedFlow(Model):
@@ -137,7 +104,8 @@ class Scheme(Model):
 class Experiment(Model):
     """A whole experiment, as one of its presets has it.
 
-    Its domain is one geometry, several (`problem`), or images; rows call each a partition.
+    It poses one problem, its own domain, or several. Rows call every way of sharing one of them
+    among silos a partition.
     """
 
     name: Name
@@ -161,16 +129,15 @@ class Experiment(Model):
     student_from: Start = "experts"
     """What a student's training starts from: the mean of its teachers' weights, the student before,
     or the run's initial weights."""
-    weigh_gaps: bool = False
-    """A student listens to a silo by its samples over its CI gap, and not by its samples alone."""
     expert_from: Literal["student", "expert"] = "student"
     """What an expert's anchored round starts from: the interim student, or the expert itself."""
     anchor_live: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     """Probability that a term of the anchored penalty is the silo's own."""
     attribute: tuple[Attribute, ...] = ()
-    geometry: Geometry | None = None
+    domain: AnyDomain | None = None
     problem: tuple[Problem, ...] = ()
-    images: Images | None = None
+    inception: FilePath | None = None
+    """A TorchScript feature network to measure FID with, instead of the domain's own."""
     network: AnyNetwork = NETWORK
     method: Dcfm
     fedflow: FedFlow | None = None
@@ -178,11 +145,8 @@ class Experiment(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        domains = (self.geometry is not None, bool(self.problem), self.images is not None)
-        if sum(domains) != 1:
-            raise ValueError("give one of [geometry], [[problem]] and [images]")
-        if self.geometry is not None:
-            _check_geometry(self.geometry, self.attribute)
+        if (self.domain is None) == (not self.problem):
+            raise ValueError("give either [domain] or [[problem]]")
         if self.fedflow is None and any(name.startswith("fedflow") for name in self.methods):
             raise ValueError("give [fedflow] its averagings and steps")
         if len(set(self.partitions)) != len(self.partitions):
@@ -195,25 +159,24 @@ class Experiment(Model):
         return self
 
     @property
-    def posed(self) -> dict[str, Posed]:
-        """Geometries by partition; several problems lend their names."""
-        if self.geometry is not None:
-            return {
-                p.name: Posed(self.attribute, self.geometry, p.silos)
-                for p in self.geometry.partitions
-            }
+    def posed(self) -> dict[str, tuple[Problem, str]]:
+        """Problem and partition by the name that rows give them; several problems lend theirs."""
+        if self.domain is not None:
+            only = Problem(name=self.name, attribute=self.attribute, domain=self.domain)
+            return {partition: (only, partition) for partition in only.made.partitions()}
         return {
-            problem.name
-            if len(problem.geometry.partitions) == 1
-            else f"{problem.name}-{p.name}": Posed(problem.attribute, problem.geometry, p.silos)
-            for problem in self.problem
-            for p in problem.geometry.partitions
+            one.name if len(one.made.partitions()) == 1 else f"{one.name}-{partition}": (
+                one,
+                partition,
+            )
+            for one in self.problem
+            for partition in one.made.partitions()
         }
 
     @property
     def partitions(self) -> tuple[str, ...]:
         """Names, in the file's order."""
-        return tuple(self.posed) if self.images is None else self.images.partitions
+        return tuple(self.posed)
 
     @property
     def lineup(self) -> dict[str, tuple[MethodName, "Experiment"]]:
@@ -230,17 +193,15 @@ class Experiment(Model):
             for scheme in self.scheme
         }
 
-    def manifest(self, task: Task, seed: int) -> Manifest:
-        """The run that silos of this task would agree on; their keys are placeholders."""
+    def manifest(self, split: Split, seed: int) -> Manifest:
+        """The run that silos of this split would agree on; their keys are placeholders."""
         roster = (
-            Silo(name=f"silo-{k:03}", key=k.to_bytes(32, "big")) for k in range(len(task.silos))
+            Silo(name=f"silo-{k:03}", key=k.to_bytes(32, "big")) for k in range(len(split.silos))
         )
         return Manifest(
             name=self.name,
-            sample_shape=task.sample_shape,
-            attributes=tuple(
-                Attribute(name=name, values=values) for name, values in task.attributes
-            ),
+            sample_shape=split.sample_shape,
+            attributes=split.attributes,
             network=self.network,
             method=self.method.model_copy(update={"seed": seed}),
             policy=Policy(),
@@ -255,40 +216,6 @@ class _File(Model):
 
 
 Kind = TypeVar("Kind", Experiment, Costs)
-
-
-def combination(values: Values, attributes: tuple[Attribute, ...]) -> Combination:
-    """Names of values to indices.
-
-    Raises:
-        ValueError: another number of values than attributes, or a value that an attribute lacks.
-    """
-    if len(values) != len(attributes):
-        raise ValueError(f"{list(values)} needs {len(attributes)} values, one per attribute")
-    for value, attribute in zip(values, attributes, strict=True):
-        if value not in attribute.values:
-            raise ValueError(
-                f"attribute {attribute.name!r} has no value {value!r} "
-                f"({closest(value, attribute.values)})"
-            )
-    return tuple(a.values.index(v) for v, a in zip(values, attributes, strict=True))
-
-
-def _check_geometry(given: Geometry, attributes: tuple[Attribute, ...]) -> None:
-    modes = [combination(mode.values, attributes) for mode in given.modes]
-    if len(set(modes)) != len(modes):
-        raise ValueError("geometry.modes gives a combination twice")
-    if len({len(mode.centre) for mode in given.modes}) != 1:
-        raise ValueError("geometry.modes: every centre needs the same number of coordinates")
-    held_out = {combination(values, attributes) for values in given.held_out}
-    for partition in given.partitions:
-        held = {combination(v, attributes) for silo in partition.silos for v in silo}
-        if not all(partition.silos):
-            raise ValueError(f"geometry.partitions: a silo of {partition.name!r} observes nothing")
-        if both := held & held_out:
-            raise ValueError(f"geometry.partitions: {partition.name!r} observes held-out {both}")
-        if missing := (held | held_out) - set(modes):
-            raise ValueError(f"geometry.modes has no centre for {sorted(missing)}")
 
 
 def names() -> tuple[str, ...]:
@@ -335,7 +262,8 @@ def _load(name: str, preset: str, kind: type[Kind]) -> Kind:
 
 def _document(name: str) -> toml.Document:
     path = toml.shipped(name, shipped("experiments"), "experiment")
-    return toml.read(path, "name a TOML file that exists")
+    found = toml.read(path, "name a TOML file that exists")
+    return replace(found, values=_present(found.values))
 
 
 def title(name: str) -> str:
@@ -354,7 +282,7 @@ def of_results(document: Mapping[str, Any]) -> Experiment | Costs:
     Raises:
         Failed: they are of another version.
     """
-    text = json.dumps(document)
+    text = json.dumps(_present(_retired(document)))
     try:
         return (Costs if "kind" in document else Experiment).model_validate_json(text)
     except ValidationError as error:
@@ -375,6 +303,39 @@ def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
     """Settings with others over them, table by table."""
     both = {k: laid_over(below[k], v) for k, v in above.items() if _tables(below.get(k), v)}
     return {**below, **above, **both}
+
+
+def _present(values: Any) -> Any:
+    """Settings of earlier versions as they are written now: [geometry] and [images] are domains."""
+    if isinstance(values, list | tuple):
+        return type(values)(map(_present, values))
+    if not isinstance(values, Mapping):
+        return values
+    found = {key: _present(value) for key, value in values.items()}
+    if geometry := found.pop("geometry", None):
+        usual = {"kind": "gaussians"} | ({"samples": 2_000} if "modes" in geometry else {})
+        found["domain"] = usual | geometry
+    if images := found.pop("images", None):
+        if inception := images.pop("inception", None):
+            found["inception"] = inception
+        found["domain"] = {"kind": "coloured-mnist"} | images
+    return found
+
+
+def _retired(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of earlier results without what was withdrawn since, so that they can be shown.
+
+    These are arms that found nothing (protocol/decisions 0002 and 0010), and settings of other
+    methods that every manifest once held.
+    """
+    found = {key: value for key, value in document.items() if key != "weigh_gaps"}
+    if isinstance(method := found.get("method"), dict):
+        found["method"] = {k: v for k, v in method.items() if k not in ("routing", "top")}
+    for scheme in found.get("scheme", ()):
+        if scheme.get("method") == "dcfm-a-own-snapshot":
+            scheme["method"] = "dcfm-a-at-once"
+        scheme.get("change", {}).pop("weigh_gaps", None)
+    return found
 
 
 def _tables(a: object, b: object) -> bool:

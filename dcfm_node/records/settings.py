@@ -4,9 +4,16 @@ The model of a section is the pure half of a plugin: its fields are its settings
 what follows from them, and `code` names what computes, which is loaded where torch is.
 """
 
+import json
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field, SerializeAsAny, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from dcfm_node import plugins
 from dcfm_node.records.base import Model, Name
@@ -214,7 +221,9 @@ def chosen(kind: plugins.Kind, base: type[AnySection], tag: str, default: str) -
     """Validates a section by the model that its `tag` names; `default` where it names none."""
     section = kind.removesuffix("s")
 
-    def choose(value: Any, handler: ValidatorFunctionWrapHandler) -> AnySection:
+    def choose(
+        value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> AnySection:
         given = dict(value) if isinstance(value, base) else value
         name = given.get(tag, default) if isinstance(given, dict) else default
         if not isinstance(name, str):
@@ -226,6 +235,8 @@ def chosen(kind: plugins.Kind, base: type[AnySection], tag: str, default: str) -
             raise ValueError(f"{section}.{tag} is {name!r}; {error}") from error
         if isinstance(value, base) and type(value) is not model:
             raise ValueError(f"{section}.{tag} is {name!r}, its settings {type(value).__name__}")
+        if info.mode == "json":  # whose arrays become tuples
+            return model.model_validate_json(json.dumps(given))
         return model.model_validate(given)
 
     return WrapValidator(choose)

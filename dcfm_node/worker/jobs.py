@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dcfm_node.data.source import load
+from dcfm_node.domains import base as domains
 from dcfm_node.errors import Failed
 from dcfm_node.flow import networks
 from dcfm_node.flow.audit import audit
@@ -55,12 +55,12 @@ class JobRunner:
             torch.set_num_threads(setup.threads)
         self._learner = learner_of(self._manifest)
         codec = codec_of(self._manifest, setup.codec)
-        data = load(setup.data, self._manifest)
+        data = domains.of(self._manifest).load(self._manifest, setup.data)
         self._counts, self._digest = data.counts, data.digest
         self._warnings, self._notes = data.warnings, data.notes
-        parts = ((data.x, data.c), (data.holdout_x, data.holdout_c))
         self._train, self._holdout = (
-            Samples(encoded(codec, torch.from_numpy(x)), torch.from_numpy(c)) for x, c in parts
+            Samples(encoded(codec, torch.from_numpy(part.x)), torch.from_numpy(part.c))
+            for part in (data.train, data.holdout)
         )
 
     @property

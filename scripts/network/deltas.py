@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from dcfm_node.config.node import load_node
 from dcfm_node.config.peers import load_peers
 from dcfm_node.config.run import load_run
-from dcfm_node.data.source import load
 from dcfm_node.demo.stage import Wish, prepare
+from dcfm_node.domains import base as domains
 from dcfm_node.flow import stages
 from dcfm_node.flow.averaging import merge
 from dcfm_node.flow.files import load_weights, rounded
@@ -21,6 +21,7 @@ from dcfm_node.flow.stages import Samples
 from dcfm_node.flow.trainer import Hooks
 from dcfm_node.methods.dcfm import learner as dcfm
 from dcfm_node.records.manifest import Manifest, Transfer
+from dcfm_node.samples import Samples as SiloSamples
 from dcfm_node.store.delta import encode
 
 HOOKS = Hooks(device="cpu")
@@ -34,7 +35,8 @@ def measure(domain: str) -> list[dict[str, Any]]:
         stage = prepare(folder / "demo", Wish(domain=domain, silos=2))
         peers = load_peers(stage.peers)
         run = load_run(stage.run, peers[1:], peers[0], listed=stage.peers)
-        data = [load(load_node(node.config).data, run) for node in stage.nodes]
+        kind = domains.of(run)
+        data = [kind.load(run, load_node(node.config).data) for node in stage.nodes]
         rows = []
         for precision in ("f32", "bf16"):
             manifest = run.model_copy(update={"transfer": Transfer(precision=precision)})
@@ -47,8 +49,8 @@ def measure(domain: str) -> list[dict[str, Any]]:
 
 
 def _rounds(manifest: Manifest, data: list[Any], folder: Path) -> list[dict[str, Any]]:
-    train = [_samples(silo.x, silo.c) for silo in data]
-    holdout = [_samples(silo.holdout_x, silo.holdout_c) for silo in data]
+    train = [_samples(silo.train) for silo in data]
+    holdout = [_samples(silo.holdout) for silo in data]
 
     def publish(weights: Weights, name: str) -> Path:
         path = folder / f"{name}.safetensors"
@@ -95,5 +97,5 @@ def _coded(base: Path, path: Path, width: int) -> int:
     return coded.stat().st_size
 
 
-def _samples(x: Any, c: Any) -> Samples:
-    return Samples(torch.from_numpy(x), torch.from_numpy(c))
+def _samples(data: SiloSamples) -> Samples:
+    return Samples(torch.from_numpy(data.x), torch.from_numpy(data.c))

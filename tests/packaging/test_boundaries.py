@@ -11,7 +11,7 @@ PRINTS = {
     "daemon/logs.py": "the log's",
     "demo/live.py": "the demo's",
     "experiment/progress.py": "an experiment's progress",
-    "experiment/unit.py": "a pipe to its parent",
+    "experiment/trial.py": "a pipe to its parent",
     "worker/__main__.py": "a pipe to its daemon",
     "worker/ranks.py": "the worker's own log",
 }

@@ -17,7 +17,7 @@ from dcfm_node.experiment.costs.settings import STAGES, Communication, Compute, 
 from dcfm_node.experiment.costs.steps import Steps
 from dcfm_node.experiment.costs.timing import time_steps
 from dcfm_node.experiment.results import Metrics, Row, kept_row, write_json
-from dcfm_node.experiment.unit import device_of
+from dcfm_node.experiment.trial import device_of
 from dcfm_node.flow.trainer import Hooks
 from dcfm_node.records.base import Model
 from dcfm_node.wire.canonical import sha256
@@ -28,7 +28,7 @@ COMMUNICATION, COMPUTE, SHIPPED = "communication", "compute", "compute-shipped"
 TELL_S = 0.3
 
 Watch = Callable[[str, dict[str, object]], None]
-"""Called with what is measured and how far it is, in the form that units tell it."""
+"""Called with what is measured and how far it is, in the form in which trials report it."""
 
 
 def measure(out: Path, given: Costs, seeds: int, device: str, watch: Watch) -> list[Row]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dcfm_node.experiment.costs import formulas
 from dcfm_node.experiment.costs.settings import STAGES, Communication, Costs
-from dcfm_node.experiment.images import COLOURS, DPI, INK
+from dcfm_node.experiment.figures import COLOURS, DPI, INK
 from dcfm_node.experiment.results import Results, Row, spread
 from dcfm_node.experiment.tables import cell, markdown
 

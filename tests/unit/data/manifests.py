@@ -1,5 +1,7 @@
 """Manifests for the tests of readers."""
 
+from typing import Any
+
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.manifest import Attribute, Manifest, Silo
 from dcfm_node.records.settings import Training
@@ -12,6 +14,7 @@ def manifest(
     shape: tuple[int, ...] = (2,),
     attributes: tuple[tuple[str, tuple[str, ...]], ...] = (DIGIT, COLOUR),
     seed: int = 0,
+    **more: Any,
 ) -> Manifest:
     """A run of one silo; the settings of its method do not matter here."""
     stage = Training(steps=1)
@@ -21,4 +24,5 @@ def manifest(
         attributes=tuple(Attribute(name=name, values=values) for name, values in attributes),
         method=Dcfm(local=stage, refine=stage, distil=stage, seed=seed),
         roster=(Silo(name="a", key=bytes(32)),),
+        **more,
     )

@@ -7,6 +7,7 @@ from PIL import Image
 
 from dcfm_node.data.source import SiloData
 from dcfm_node.data.spec import FolderData
+from dcfm_node.samples import joined
 from tests.unit.data.manifests import manifest
 
 FINDING = ("finding", ("none", "mass", "naïve"))
@@ -17,7 +18,8 @@ VECTORS = manifest(shape=(2,), attributes=(FINDING,))
 
 
 def everything(data: SiloData) -> tuple[np.ndarray, np.ndarray]:
-    return np.concatenate([data.x, data.holdout_x]), np.concatenate([data.c, data.holdout_c])
+    both = joined([data.train, data.holdout])
+    return both.x, both.c
 
 
 def grey(level: int, size: tuple[int, int] = (3, 2)) -> Image.Image:

@@ -10,6 +10,7 @@ from dcfm_node.data.source import SiloData, load
 from dcfm_node.data.spec import FolderData
 from dcfm_node.errors import DataError
 from tests.unit.data.manifests import manifest
+from tests.unit.data.oddities import everything
 
 GREY, RGB = manifest(shape=(1, 2, 3)), manifest(shape=(3, 2, 3))
 
@@ -26,7 +27,7 @@ def spec(folder: Path, index: str | None = None, resize: bool = False) -> Folder
 
 
 def first_pixels(data: SiloData) -> dict[tuple[int, ...], list[float]]:
-    x, c = np.concatenate([data.x, data.holdout_x]), np.concatenate([data.c, data.holdout_c])
+    x, c = everything(data)
     return {tuple(label): x[row, :, 0, 0].tolist() for row, label in enumerate(c.tolist())}
 
 
@@ -81,7 +82,7 @@ def test_another_size_is_refused_unless_resizing_was_asked_for(tmp_path: Path) -
     assert error.what == "is 20 x 30, the run's samples are 2 x 3"
     assert "resize = true" in error.fix
     data = load(spec(tmp_path, resize=True), GREY)
-    assert data.x.shape[1:] == (1, 2, 3)
+    assert data.train.x.shape[1:] == (1, 2, 3)
     assert first_pixels(data)[1, 0] == pytest.approx([1.0])
 
 
@@ -93,7 +94,7 @@ def test_resizing_stays_within_the_range(tmp_path: Path) -> None:
         file.parent.mkdir()
         Image.fromarray(edges).save(file)
     data = load(spec(tmp_path, resize=True), manifest(shape=(1, 9, 9)))
-    assert (data.x.min(), data.x.max()) == (-1.0, 1.0)
+    assert (data.train.x.min(), data.train.x.max()) == (-1.0, 1.0)
 
 
 def test_a_missing_label_is_named(tmp_path: Path) -> None:

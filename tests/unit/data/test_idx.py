@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dcfm_node.data.raw import unit
 from dcfm_node.data.source import load
 from dcfm_node.data.spec import AttributeSource, IdxData
 from dcfm_node.errors import DataError
+from dcfm_node.samples import unit
 from tests.unit.data.manifests import DIGIT, manifest
 
 RUN = manifest(shape=(1, 3, 2), attributes=(DIGIT,))
@@ -36,11 +36,11 @@ def test_images_and_labels(tmp_path: Path, packed: bool) -> None:
     if packed:
         images, labels = gzip.compress(images), gzip.compress(labels)
     data = load(pair(tmp_path, images, labels), RUN)
-    assert data.x.shape[1:] == (1, 3, 2)
-    pixels = unit(np.concatenate([data.x, data.holdout_x]))
+    assert data.train.x.shape[1:] == (1, 3, 2)
+    pixels = unit(np.concatenate([data.train.x, data.holdout.x]))
     order = np.argsort(pixels[:, 0, 0, 0])
     assert np.allclose(pixels[order, 0], IMAGES / 127.5 - 1, atol=1e-6)
-    assert np.concatenate([data.c, data.holdout_c])[order, 0].tolist() == LABELS.tolist()
+    assert np.concatenate([data.train.c, data.holdout.c])[order, 0].tolist() == LABELS.tolist()
 
 
 def test_other_attributes_are_constant(tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ def test_mnist() -> None:
         labels=MNIST / "t10k-labels-idx1-ubyte.gz",
     )
     data = load(spec, manifest(shape=(1, 28, 28), attributes=(DIGIT,)))
-    assert (len(data.x), len(data.holdout_x)) == (9_000, 1_000)
-    assert (data.x.min(), data.x.max()) == (0, 255)
-    every = np.concatenate([data.c, data.holdout_c])[:, 0]
+    assert (len(data.train.x), len(data.holdout.x)) == (9_000, 1_000)
+    assert (data.train.x.min(), data.train.x.max()) == (0, 255)
+    every = np.concatenate([data.train.c, data.holdout.c])[:, 0]
     # The published sizes of the ten classes.
     assert np.bincount(every).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]

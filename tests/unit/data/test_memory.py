@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from dcfm_node.data import raw
 from dcfm_node.data.source import load
 from dcfm_node.data.spec import NpzData
 from dcfm_node.flow import sources
 from dcfm_node.paths.base import path_of
+from dcfm_node.samples import unit
 from tests.unit.data.manifests import manifest
 
 N = 20_000
@@ -22,7 +22,7 @@ SHAPE = (3, 16, 16)
 def test_reading_takes_twice_the_data_and_keeping_it_once(tmp_path: Path, kind: str) -> None:
     """Numbers of bytes, not times: NumPy tells tracemalloc of every array."""
     x = np.random.default_rng(0).integers(0, 255, (N, *SHAPE), dtype=np.uint8)
-    x = x if kind == "uint8" else raw.unit(x)
+    x = x if kind == "uint8" else unit(x)
     np.savez(tmp_path / "d.npz", x=x, digit=np.zeros(N, int), colour=np.zeros(N, int))
     spec = NpzData(format="npz", path=tmp_path / "d.npz")
     size, run = x.nbytes, manifest(shape=SHAPE)
@@ -33,7 +33,7 @@ def test_reading_takes_twice_the_data_and_keeping_it_once(tmp_path: Path, kind: 
         kept, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert data.x.dtype == kind
+    assert data.train.x.dtype == kind
     assert kept < 1.2 * size + 3e6
     assert peak < 2.5 * size + 12e6
 
@@ -41,7 +41,7 @@ def test_reading_takes_twice_the_data_and_keeping_it_once(tmp_path: Path, kind: 
 def test_bytes_become_the_same_floats_in_numpy_and_in_torch() -> None:
     levels = np.arange(256, dtype=np.uint8)
     floats = sources.unit(torch.from_numpy(levels)).numpy()
-    assert np.array_equal(floats, raw.unit(levels))
+    assert np.array_equal(floats, unit(levels))
     assert (floats.dtype, floats[0], floats[255]) == (np.float32, -1.0, 1.0)
 
 

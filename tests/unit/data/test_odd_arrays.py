@@ -27,8 +27,8 @@ def test_samples_that_are_alike_are_on_one_side_of_the_split(tmp_path: Path) -> 
     labels = np.array(["none", "mass"])[np.arange(120) % 2]
     np.savez(tmp_path / "d.npz", x=x, finding=labels)
     data = load(NpzData(format="npz", path=tmp_path / "d.npz", holdout=0.25), VECTORS)
-    assert len(data.holdout_x) == 30
-    assert not set(map(tuple, data.x.tolist())) & set(map(tuple, data.holdout_x.tolist()))
+    assert len(data.holdout.x) == 30
+    assert not set(map(tuple, data.train.x.tolist())) & set(map(tuple, data.holdout.x.tolist()))
     (note,) = data.notes
     assert "80 of 120 samples repeat an earlier one, 40 under other labels" in note
     assert "row 1, which is" in note
@@ -38,7 +38,7 @@ def test_samples_that_are_alike_are_on_one_side_of_the_split(tmp_path: Path) -> 
 def test_where_all_samples_are_alike_it_is_said(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=np.tile([[1.0, -1.0]], (9, 1)), finding=["none"] * 9)
     data = load(NpzData(format="npz", path=tmp_path / "d.npz"), VECTORS)
-    assert (len(data.x), len(data.holdout_x)) == (8, 1)
+    assert (len(data.train.x), len(data.holdout.x)) == (8, 1)
     assert "all samples are the same" in data.warnings[0]
 
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcfm_node.data.builtin import builtin
-from dcfm_node.data.raw import unit
 from dcfm_node.data.source import SiloData, counts, holdout_mask, load, odd_scale
-from dcfm_node.data.spec import AttributeSource, BuiltinData, NpzData
-from dcfm_node.errors import DataError, UserError
+from dcfm_node.data.spec import AttributeSource, NpzData
+from dcfm_node.errors import DataError
+from dcfm_node.samples import unit
 from tests.unit.data.manifests import COLOUR, manifest
+from tests.unit.data.oddities import everything
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 2)).astype(np.float32)
@@ -28,16 +28,17 @@ def saved(folder: Path, **arrays: Any) -> NpzData:
 
 
 def whole(data: SiloData) -> set[tuple[tuple[float, ...], tuple[int, ...]]]:
-    x, c = unit(np.concatenate([data.x, data.holdout_x])), np.concatenate([data.c, data.holdout_c])
+    x, c = everything(data)
+    x = unit(x)
     rows = zip(x.reshape(len(x), -1).tolist(), c.tolist(), strict=True)
     return {(tuple(values), tuple(label)) for values, label in rows}
 
 
 def test_samples_keep_their_labels_through_the_split(tmp_path: Path) -> None:
     data = load(saved(tmp_path, x=X, digit=DIGIT, colour=HUES), manifest())
-    assert (data.x.dtype, data.c.dtype) == (np.float32, np.int64)
-    assert (data.x.shape, data.c.shape) == ((45, 2), (45, 2))
-    assert (data.holdout_x.shape, data.holdout_c.shape) == ((5, 2), (5, 2))
+    assert (data.train.x.dtype, data.train.c.dtype) == (np.float32, np.int64)
+    assert (data.train.x.shape, data.train.c.shape) == ((45, 2), (45, 2))
+    assert (data.holdout.x.shape, data.holdout.c.shape) == ((5, 2), (5, 2))
     labels = zip(DIGIT.tolist(), [COLOUR[1].index(hue) for hue in HUES], strict=True)
     assert whole(data) == set(zip(map(tuple, X.tolist()), labels, strict=True))
 
@@ -45,9 +46,9 @@ def test_samples_keep_their_labels_through_the_split(tmp_path: Path) -> None:
 def test_the_split_is_the_same_every_time_and_follows_the_seed(tmp_path: Path) -> None:
     spec = saved(tmp_path, x=X, digit=DIGIT, colour=HUES)
     once, again, other = (load(spec, manifest(seed=seed)) for seed in (3, 3, 4))
-    assert np.array_equal(once.holdout_x, again.holdout_x)
-    assert np.array_equal(once.c, again.c)
-    assert not np.array_equal(once.holdout_x, other.holdout_x)
+    assert np.array_equal(once.holdout.x, again.holdout.x)
+    assert np.array_equal(once.train.c, again.train.c)
+    assert not np.array_equal(once.holdout.x, other.holdout.x)
 
 
 def test_the_digest_is_that_of_samples_and_labels(tmp_path: Path) -> None:
@@ -63,8 +64,11 @@ def test_the_digest_is_that_of_samples_and_labels(tmp_path: Path) -> None:
 def test_counts_are_those_of_the_training_part(tmp_path: Path) -> None:
     data = load(saved(tmp_path, x=X, digit=DIGIT, colour=HUES), manifest())
     assert list(data.counts) == sorted(data.counts)
-    assert sum(n for _, n in data.counts) == len(data.c)
-    assert dict(data.counts)[tuple(data.c[0].tolist())] == (data.c == data.c[0]).all(1).sum()
+    assert sum(n for _, n in data.counts) == len(data.train.c)
+    assert (
+        dict(data.counts)[tuple(data.train.c[0].tolist())]
+        == (data.train.c == data.train.c[0]).all(1).sum()
+    )
     assert all(type(n) is int and type(label[0]) is int for label, n in data.counts)
 
 
@@ -136,7 +140,7 @@ def test_pixels_are_scaled(tmp_path: Path) -> None:
 
 def test_double_precision_is_taken(tmp_path: Path) -> None:
     spec = saved(tmp_path, x=X.astype(np.float64), digit=DIGIT, colour=HUES)
-    assert load(spec, manifest()).x.dtype == np.float32
+    assert load(spec, manifest()).train.x.dtype == np.float32
 
 
 def test_labels_as_one_matrix(tmp_path: Path) -> None:
@@ -206,27 +210,3 @@ def test_an_attribute_that_the_run_lacks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no attribute 'size'") as caught:
         load(spec.model_copy(update={"attributes": sources}), manifest())
     assert caught.value.fix == "choose one of digit, colour"
-
-
-GAUSSIANS = (("horizontal", ("left", "right")), ("vertical", ("bottom", "top")))
-
-
-def test_a_built_in_domain_gives_this_silo_s_share() -> None:
-    spec = BuiltinData(format="builtin", name="gaussians", silo=1, silos=2, seed=5)
-    data = load(spec, manifest(attributes=GAUSSIANS))
-    share = builtin("gaussians", 2, 5).silos[1]
-    assert len(data.x) + len(data.holdout_x) == len(share.x)
-    assert [label for label, _ in data.counts] == share.combinations
-
-
-def test_a_run_on_other_attributes_than_the_domain_s_is_refused() -> None:
-    spec = BuiltinData(format="builtin", name="gaussians", silo=0, silos=2)
-    with pytest.raises(UserError, match="builtin gaussians") as caught:
-        load(spec, manifest())
-    assert "horizontal" in caught.value.fix
-
-
-def test_a_run_of_another_shape_than_the_domain_s_is_refused() -> None:
-    spec = BuiltinData(format="builtin", name="gaussians", silo=0, silos=2)
-    with pytest.raises(DataError, match=r"shape \[2\], the run's have \[3\]"):
-        load(spec, manifest(shape=(3,), attributes=GAUSSIANS))

@@ -6,16 +6,26 @@ import numpy as np
 import pytest
 import torch
 
-from dcfm_node.data.builtin import builtin, mode
 from dcfm_node.demo import evaluate as evaluation
-from dcfm_node.demo.evaluate import Models, evaluate, seen_by
+from dcfm_node.demo.evaluate import Models, evaluate, panels
+from dcfm_node.domains.base import named
+from dcfm_node.domains.gaussians import PLANE, Gaussians, centres
 from dcfm_node.flow.sampling import Teacher
+
+DOMAIN = named("gaussians")
 
 
 def drawn(labels, right):
     """The asked mode where `right`, else far away."""
-    modes = torch.from_numpy(np.stack([mode(label) for label in labels.tolist()]))
+    where = centres(DOMAIN.settings, PLANE)
+    found = np.stack([where[tuple(label)] for label in labels.tolist()])
+    modes = torch.from_numpy(found.astype(np.float32))
     return torch.where(right.unsqueeze(-1), modes, modes + 10)
+
+
+def posed():
+    split = DOMAIN.split(PLANE, partition="one-attribute", silos=2, seed=0, source=None)
+    return split, DOMAIN.evaluator(split, folder=Path(), seed=0, device="cpu")
 
 
 @pytest.fixture
@@ -42,12 +52,13 @@ def judged(monkeypatch, manifest):
     monkeypatch.setattr(evaluation, "sample", sample)
     monkeypatch.setattr(evaluation, "sample_routed", sample_routed)
     monkeypatch.setattr(evaluation, "load_weights", lambda path: {"kind": path.name})
-    monkeypatch.setitem(evaluation.EACH, "gaussians", 10)
-    monkeypatch.setitem(evaluation.SHOWN, "gaussians", 2)
+    monkeypatch.setattr(Gaussians, "each", 10)
+    monkeypatch.setattr(Gaussians, "shown", 2)
     local = [Teacher(name, {"kind": name}, {}) for name in ("a", "b")]
     refined = [Teacher(name, {"kind": "late"}, {}) for name in ("a", "b")]
-    domain = builtin("gaussians", 2, 0)
-    return evaluate(domain, Models(manifest, Path("student"), local, refined)), asked
+    split, evaluator = posed()
+    given = Models(manifest, Path("student"), local, refined)
+    return evaluate(DOMAIN, split, evaluator, given), asked
 
 
 def test_each_method_has_its_accuracy_on_known_and_novel(judged):
@@ -87,7 +98,10 @@ def test_all_methods_start_from_the_same_noise(judged):
 
 def test_the_picture_shows_the_first_samples_of_every_combination(judged):
     found, _ = judged
-    assert found.student.c.tolist() == [[0, 0]] * 2 + [[0, 1]] * 2 + [[1, 0]] * 2 + [[1, 1]] * 2
+    assert (
+        found.student.samples.c.tolist()
+        == [[0, 0]] * 2 + [[0, 1]] * 2 + [[1, 0]] * 2 + [[1, 1]] * 2
+    )
     assert found.single.right.tolist() == [True] * 4 + [False] * 4
 
 
@@ -96,12 +110,14 @@ def test_threads_are_given_back(judged):
     torch.set_num_threads(2)
     try:
         with pytest.raises(AttributeError):
-            evaluate(builtin("gaussians", 2, 0), None)
+            evaluate(DOMAIN, *posed(), None)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
 
 
-def test_combinations_know_who_holds_them():
-    seen = seen_by(builtin("gaussians", 3, 0), ("x", "y", "z"))
-    assert seen == {(0, 0): ["x", "y", "z"], (0, 1): ["x", "z"], (1, 0): ["y"], (1, 1): []}
+def test_the_report_shows_the_student_beside_the_best_silo(judged):
+    found, _ = judged
+    student, single = panels(posed()[0], found)
+    assert (student.title, single.title) == ("One student of 2 silos", "The best silo alone: a")
+    assert student.subtitle == "100% right where some silo saw it, 100% where none"

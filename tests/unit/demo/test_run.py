@@ -10,6 +10,7 @@ from rich.console import Console
 from dcfm_node.demo import run
 from dcfm_node.demo.nodes import PortTakenError
 from dcfm_node.demo.stage import NodeFolder, Stage, Wish
+from dcfm_node.domains import base
 from dcfm_node.errors import ConfigError, Failed, UserError
 
 
@@ -200,7 +201,7 @@ def test_a_port_taken_meanwhile_lays_the_demo_out_anew(tmp_path, monkeypatch, ta
 def test_what_the_demo_lacks_is_told_before_a_folder_is_touched(
     monkeypatch, tmp_path, domain, absent, told
 ):
-    monkeypatch.setattr(run, "find_spec", lambda name: None if name in absent else name)
+    monkeypatch.setattr(base, "find_spec", lambda name: None if name in absent else name)
     monkeypatch.setattr(run, "play", lambda *_: (_ for _ in ()).throw(Failed("it began")))
     with pytest.raises(UserError, match=told or "it began"):
         run.run_demo(

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from dcfm_node.errors import UserError
-from dcfm_node.experiment import methods, modes, settings
-from dcfm_node.experiment.lab import Lab, Trained
-from dcfm_node.experiment.unit import device_of
+from dcfm_node.experiment import methods, settings
+from dcfm_node.experiment.lab import Lab
+from dcfm_node.experiment.trial import device_of
 from tests.unit.experiment import tiny
 
 
@@ -17,10 +17,10 @@ class Watched:
     def __init__(self, folder: Path, steps: int = 4, seed: int = 0) -> None:
         self.settings = settings.load(tiny.write(folder, steps=steps), "cpu")
         self.trained: list[str] = []
-        posed = self.settings.posed["noniid"]
-        task = modes.pose(posed, self.settings.each, seed)
-        manifest = self.settings.manifest(task, seed)
-        self.lab = Lab(manifest, task, folder / "trained", "cpu", self._tell)
+        problem, partition = self.settings.posed["noniid"]
+        split = problem.split(partition, seed)
+        manifest = self.settings.manifest(split, seed)
+        self.lab = Lab(manifest, split, folder / "trained", "cpu", self._tell)
 
     def _tell(self, what: str, done: int, total: int) -> None:
         if (done, total) != (1, 1):
@@ -93,11 +93,3 @@ def test_taking_turns_shows_each_silo_the_updates_before_it(tmp_path: Path) -> N
     in_turn, at_once = lab.in_turn(first, 1), lab.at_once(first, 1)
     assert in_turn[0].key == at_once[0].key
     assert in_turn[1].key != at_once[1].key
-
-
-def test_who_composes_worse_is_listened_to_less(tmp_path: Path) -> None:
-    lab = Watched(tmp_path).lab
-    experts = [Trained(str(gap), {}, {"ci_gap": gap}) for gap in (0.2, 0.1)]
-    first, second = lab.weighed(experts)
-    assert first.counts == {label: 500 * n for label, n in lab.counts[0].items()}
-    assert second.counts == {label: 1_000 * n for label, n in lab.counts[1].items()}

@@ -21,7 +21,8 @@ values = ["left", "right"]
 name = "vertical"
 values = ["bottom", "top"]
 
-[geometry]
+[domain]
+kind = "gaussians"
 sigma = 0.3
 samples = 40
 held_out = [{held_out}]
@@ -31,7 +32,7 @@ modes = [
     {{ values = ["right", "bottom"], centre = [1.5, -1.5] }},
     {{ values = ["right", "top"], centre = [1.5, 1.5] }},
 ]
-[[geometry.partitions]]
+[[domain.partitions]]
 name = "noniid"
 silos = [
     [["left", "bottom"], ["left", "top"]],

@@ -1,29 +1,32 @@
-"""Do audits keep poison out, and honest silos in? Seven silos of modes, of which two are hostile,
-or five of coloured digits, of which one is.
+"""Do audits exclude Byzantine silos and keep honest ones? Two of seven silos of Gaussian modes are
+hostile, or one of five silos of coloured digits.
 
-All silos in one process, over `flow` as a node's worker is; the rules are those of `swarm.audit`. A
-hostile silo lies in its own audits as well: it refuses every honest expert.
+All silos are in one process, over `flow` as a node's worker is; the rules are those of
+`swarm.audit`. A hostile silo lies in its own audits as well: it refuses every honest expert.
 """
 
 import math
 import time
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 
+from dcfm_node.domains.base import Evaluator, Split, queries
+from dcfm_node.domains.gaussians import around, centres
+from dcfm_node.domains.settings import GaussiansSettings
 from dcfm_node.errors import Failed
-from dcfm_node.experiment import methods, modes, settings, unit
+from dcfm_node.experiment import methods, settings
 from dcfm_node.experiment.lab import Lab, Tell, Trained
-from dcfm_node.experiment.settings import Experiment, Posed
-from dcfm_node.experiment.task import Combination, Judge, Labelled, Task, queries
+from dcfm_node.experiment.settings import Experiment, Problem
 from dcfm_node.flow import networks
 from dcfm_node.flow.audit import audit
 from dcfm_node.flow.sampling import sample
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.samples import Combination, Samples
 from dcfm_node.swarm.audit import refusals, too_many
 from dcfm_node.wire.canonical import sha256
 
@@ -35,8 +38,8 @@ EACH = 1_000
 DIGITS = "coloured-mnist"
 SHIPPED = {"plane": ("gaussians", "cpu"), "grid": ("schedules", "cpu"), DIGITS: (DIGITS, "quick")}
 """Experiments and presets that the settings are of."""
-PARTITIONS = {"plane": "noniid", "grid": "grid-four"}
-"""2 x 2 and 3 x 3 modes: a partition of the experiment, whose silos we leave."""
+PARTITIONS = {"plane": "noniid", "grid": "grid-four", DIGITS: "noniid"}
+"""Of the experiment; of modes (2 x 2 and 3 x 3), the silos are replaced."""
 
 
 @dataclass(frozen=True)
@@ -55,30 +58,32 @@ class Verdicts:
     seconds: float
 
 
-def geometry(name: str) -> Posed:
-    """Modes of a shipped experiment, without its partition."""
+def posed(name: str) -> tuple[Problem, str]:
+    """Problem and partition of a shipped experiment."""
     return settings.load(*SHIPPED[name]).posed[PARTITIONS[name]]
 
 
-def pose(posed: Posed, seed: int, silos: int = SILOS) -> Task:
-    """Non-IID at random: each silo holds one to half of the known combinations, in proportions
-    of its own (Dirichlet 0.5), and 300 to 2,000 samples; together they hold all.
+def dealt(problem: Problem, partition: str, seed: int, silos: int = SILOS) -> Split:
+    """Gaussian modes, non-IID at random.
 
-    Returns: a task as `modes.pose` makes them.
+    Each silo holds one to half of the known combinations, in proportions of its own (Dirichlet
+    0.5), and 300 to 2,000 samples; together they hold all.
+
+    Args:
+        partition: of the problem; its silos are replaced.
     """
+    mixture = problem.domain
+    assert isinstance(mixture, GaussiansSettings)
+    shipped = problem.split(partition, seed)
     rng = np.random.default_rng(seed)
-    where = modes.centres(posed)
-    shipped = modes.pose(posed, 2, seed)
-    held_out = set(shipped.held_out)
-    known = sorted(set(where) - held_out)
+    where = centres(mixture, shipped.attributes)
+    known = sorted(set(where) - set(shipped.held_out))
 
-    def draw(held: Sequence[Combination]) -> Labelled:
+    def draw(held: Sequence[Combination]) -> Samples:
         rows = int(rng.integers(300, 2_001))
         shares = rng.dirichlet([0.5] * len(held)) * 0.9 + 0.1 / len(held)
         c = np.array(held, dtype=np.int64)[rng.choice(len(held), size=rows, p=shares)]
-        centre = np.stack([where[tuple(label)] for label in c.tolist()])
-        x = centre + rng.normal(scale=posed.geometry.sigma, size=centre.shape)
-        return Labelled(x.astype(np.float32), c)
+        return around(where, mixture.sigma, c, rng)
 
     while True:
         most = max(2, math.ceil(len(known) / 2))
@@ -87,27 +92,17 @@ def pose(posed: Posed, seed: int, silos: int = SILOS) -> Task:
         # So that the run makes sense without the hostile silos too, which are the last ones.
         covered = {c for silo in held[: silos - HOSTILE] for c in silo} == set(known)
         if covered and all(len(silo) > 1 for silo in held[silos - HOSTILE :]):
-            break
-    data = tuple(draw(silo) for silo in held)
-    return Task(
-        attributes=shipped.attributes,
-        sample_shape=shipped.sample_shape,
-        silos=data,
-        held_out=shipped.held_out,
-        complete=shipped.complete,
-        reference=shipped.reference,
-    )
+            return replace(shipped, silos=tuple(draw(silo) for silo in held))
 
 
-def permuted(data: Labelled) -> Labelled:
+def permuted(data: Samples) -> Samples:
     """A silo's samples under each other's labels: counts stay, and what they say is wrong."""
-    labels = np.unique(data.c, axis=0)
-    place = {tuple(label): i for i, label in enumerate(labels.tolist())}
-    moved = [(place[tuple(label)] + 1) % len(labels) for label in data.c.tolist()]
-    return Labelled(data.x, labels[moved])
+    labels = data.combinations
+    after = dict(zip(labels, [*labels[1:], labels[0]], strict=True))
+    return Samples(data.x, np.array([after[tuple(label)] for label in data.c.tolist()]))
 
 
-def poisoned(expert: Trained, attack: Attack, manifest: Manifest, seed: int) -> Trained:
+def hostile_expert(expert: Trained, attack: Attack, manifest: Manifest, seed: int) -> Trained:
     """A well-formed expert that is of no use; `permuted` ones were trained so."""
     if attack == "permuted":
         return expert
@@ -122,7 +117,7 @@ def poisoned(expert: Trained, attack: Attack, manifest: Manifest, seed: int) -> 
     return Trained(key, weights, expert.metrics)
 
 
-def judge(lab: Lab, experts: Sequence[Trained], hostile: set[int]) -> Verdicts:
+def audits(lab: Lab, experts: Sequence[Trained], hostile: set[int]) -> Verdicts:
     """Every silo audits every other's expert."""
     teachers, names = lab.teachers(experts), lab.names
     refused: dict[str, set[bytes]] = {name: set() for name in names}
@@ -178,25 +173,21 @@ class Study:
         each = shipped.each if name == DIGITS else EACH
         self.settings: Experiment = shipped.model_copy(update={"method": method, "each": each})
 
-    def pose(self, seed: int) -> tuple[Task, Judge]:
-        """What the silos hold, and who judges samples."""
-        if self._name != DIGITS:
-            posed = geometry(self._name)
-            return pose(posed, seed), modes.ModesJudge(posed, 0)
-        order = unit.Order(
-            experiment=DIGITS,
-            preset="quick",
-            partition="noniid",
-            seed=seed,
-            out=self._folder,
-            data=self._data,
-        )
-        return unit.pose(self.settings, order, torch.device("cpu"))
+    def pose(self, seed: int) -> tuple[Split, Evaluator]:
+        """What the silos hold, and who evaluates samples."""
+        problem, partition = self.settings.posed[PARTITIONS[self._name]]
+        if self._name == DIGITS:
+            split = problem.split(partition, seed, self._data)
+        else:
+            split = dealt(problem, partition, seed)
+        kept = self._folder / "judge"
+        evaluated = seed if self._name == DIGITS else 0
+        return split, problem.made.evaluator(split, folder=kept, seed=evaluated, device="cpu")
 
     def honest(self, seed: int, rounds: int) -> list[Verdicts]:
         """Nobody is hostile: the audits of every round."""
-        task, _ = self.pose(seed)
-        return self._run(self._lab(task, seed), {}, seed, rounds, audited=True)[1]
+        split, _ = self.pose(seed)
+        return self._run(self._lab(split, seed), {}, seed, rounds, audited=True)[1]
 
     def attacked(
         self, seed: int, rounds: int, attacks: Sequence[Attack], *, unaudited: bool = False
@@ -206,18 +197,18 @@ class Study:
 
         Returns: also the audits of the second.
         """
-        task, referee = self.pose(seed)
-        count = len(task.silos)
+        split, evaluator = self.pose(seed)
+        count = len(split.silos)
         hostile = dict(zip(range(count - len(attacks), count), attacks, strict=True))
         silos = tuple(
             permuted(data) if hostile.get(k) == "permuted" else data
-            for k, data in enumerate(task.silos)
+            for k, data in enumerate(split.silos)
         )
-        lab = self._lab(Task(**{**vars(task), "silos": silos}), seed)
+        lab = self._lab(replace(split, silos=silos), seed)
         alone = self._part(lab, set(range(count)) - set(hostile))
 
         def novel(student: Trained) -> float:
-            return self._novel(lab, referee, student)
+            return self._novel(lab, evaluator, student)
 
         found = {"without": novel(self._run(alone, {}, seed, rounds, audited=False)[0])}
         student, verdicts = self._run(lab, hostile, seed, rounds, audited=True)
@@ -241,12 +232,12 @@ class Study:
                 starts = [student] * len(experts)
                 experts = lab.anchored(starts, student, number, live=self.settings.anchor_live)
             shown = [
-                poisoned(expert, hostile[k], lab.manifest, seed) if k in hostile else expert
+                hostile_expert(expert, hostile[k], lab.manifest, seed) if k in hostile else expert
                 for k, expert in enumerate(experts)
             ]
             usable = set(range(len(shown)))
             if audited:
-                verdicts = judge(lab, shown, set(hostile))
+                verdicts = audits(lab, shown, set(hostile))
                 found.append(verdicts)
                 for name, by in verdicts.refused.items():
                     put_out[name] = put_out.get(name, 0) + (len(by) >= lab.manifest.quorum)
@@ -257,8 +248,8 @@ class Study:
         assert student is not None
         return student, found
 
-    def _lab(self, task: Task, seed: int) -> Lab:
-        return Lab(self.settings.manifest(task, seed), task, self._folder, "cpu", self._tell)
+    def _lab(self, split: Split, seed: int) -> Lab:
+        return Lab(self.settings.manifest(split, seed), split, self._folder, "cpu", self._tell)
 
     def _part(self, lab: Lab, keep: set[int]) -> Lab:
         """The same lab with some of its silos."""
@@ -267,12 +258,12 @@ class Study:
             return lab
         roster = tuple(lab.manifest.roster[k] for k in chosen)
         manifest = lab.manifest.model_copy(update={"roster": roster})
-        task = Task(**{**vars(lab.task), "silos": tuple(lab.task.silos[k] for k in chosen)})
-        return Lab(manifest, task, self._folder, "cpu", self._tell)
+        split = replace(lab.split, silos=tuple(lab.split.silos[k] for k in chosen))
+        return Lab(manifest, split, self._folder, "cpu", self._tell)
 
-    def _novel(self, lab: Lab, referee: Judge, student: Trained) -> float:
+    def _novel(self, lab: Lab, evaluator: Evaluator, student: Trained) -> float:
         composed = methods.rule(self.settings, "dcfm-alternating") == "composed"
-        c = queries(list(lab.task.held_out), self.settings.each)
+        c = queries(list(lab.split.held_out), self.settings.each)
         labels = torch.from_numpy(c)
         x = sample(lab.manifest, student.weights, labels, composed=composed, seed=1)
-        return referee.measure(x.numpy(), c)["accuracy"]
+        return evaluator.measure(Samples(x.numpy(), c))["accuracy"]

@@ -7,49 +7,49 @@ import pytest
 import torch
 from torch import nn
 
+from dcfm_node.domains import features
+from dcfm_node.domains.features import FEATURES, FeatureNetwork, inception_features
+from dcfm_node.domains.features import feature_network as network_of
 from dcfm_node.errors import DataError, UserError
-from dcfm_node.experiment import features
-from dcfm_node.experiment.features import FEATURES, FeatureNetwork, inception_features
-from dcfm_node.experiment.features import feature_network as network_of
-from dcfm_node.experiment.task import Labelled
-from tests.unit.experiment.conftest import STEPS
+from dcfm_node.samples import Samples
+from tests.unit.domains.conftest import STEPS
 
 
-def test_it_finds_what_images_show(task, network):
-    seen, found = network.look(task.reference.x)
-    assert seen.shape == (len(task.reference.x), FEATURES)
-    assert (found == task.reference.c).mean() > 0.95
+def test_it_finds_what_images_show(split, network):
+    seen, found = network.look(split.reference.x)
+    assert seen.shape == (len(split.reference.x), FEATURES)
+    assert (found == split.reference.c).mean() > 0.95
 
 
-def test_it_is_a_function_of_the_data(task, network, tmp_path):
+def test_it_is_a_function_of_the_data(split, network, tmp_path):
     state = torch.random.get_rng_state()
-    again = network_of(task, tmp_path, steps=STEPS)
+    again = network_of(split, tmp_path, steps=STEPS)
     assert torch.equal(torch.random.get_rng_state(), state)
     for one, two in zip(network.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(one, two)
 
 
-def test_it_is_trained_once(task, trained, network, monkeypatch):
+def test_it_is_trained_once(split, trained, network, monkeypatch):
     def refuse(*_):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(features, "_train", refuse)
     assert len(list(trained.iterdir())) == 1
-    again = network_of(task, trained, steps=STEPS)
-    assert np.array_equal(again.look(task.reference.x)[0], network.look(task.reference.x)[0])
+    again = network_of(split, trained, steps=STEPS)
+    assert np.array_equal(again.look(split.reference.x)[0], network.look(split.reference.x)[0])
     with pytest.raises(AssertionError, match="trained again"):
-        network_of(task, trained, steps=STEPS + 1)
-    other = replace(task, complete=Labelled(task.complete.x, np.roll(task.complete.c, 1, axis=0)))
+        network_of(split, trained, steps=STEPS + 1)
+    other = replace(split, complete=Samples(split.complete.x, np.roll(split.complete.c, 1, axis=0)))
     with pytest.raises(AssertionError, match="trained again"):
         network_of(other, trained, steps=STEPS)
 
 
-def test_a_broken_file_is_named(task, tmp_path):
-    network_of(task, tmp_path, steps=1)
+def test_a_broken_file_is_named(split, tmp_path):
+    network_of(split, tmp_path, steps=1)
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(DataError, match="cannot be loaded") as caught:
-        network_of(task, tmp_path, steps=1)
+        network_of(split, tmp_path, steps=1)
     assert caught.value.where == str(file)
     assert "remove it" in caught.value.fix
 
@@ -61,10 +61,10 @@ def test_any_size_and_any_number_of_attributes(shape):
     assert (seen.shape, found.shape) == ((5, FEATURES), (5, 3))
 
 
-def test_looking_in_parts_changes_nothing(task, network, monkeypatch):
-    whole, found = network.look(task.reference.x)
+def test_looking_in_parts_changes_nothing(split, network, monkeypatch):
+    whole, found = network.look(split.reference.x)
     monkeypatch.setattr(features, "READ", 7)
-    parts, again = network.look(task.reference.x)
+    parts, again = network.look(split.reference.x)
     assert np.allclose(whole, parts, atol=1e-5)
     assert np.array_equal(found, again)
 

@@ -1,4 +1,4 @@
-"""Judges images: do they show what was asked, and are they like those that nobody trained on?"""
+"""Evaluates images: do they show what was asked, and are they like those nobody trained on?"""
 
 from fractions import Fraction
 from functools import cached_property
@@ -7,25 +7,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dcfm_node.errors import UserError
-from dcfm_node.experiment.features import (
+from dcfm_node.domains.base import Evaluator, Split
+from dcfm_node.domains.distances import frechet_distance, precision_recall
+from dcfm_node.domains.features import (
     Device,
     Extractor,
     FeatureNetwork,
-    Images,
     feature_network,
     inception_features,
 )
-from dcfm_node.experiment.metrics import frechet_distance, precision_recall
-from dcfm_node.experiment.task import Task
-
-Labels = NDArray[np.int64]
+from dcfm_node.errors import UserError
+from dcfm_node.samples import Labels, Samples, unit
 
 
-def image_judge(
-    task: Task, folder: Path, inception: Path | None = None, device: Device = "cpu"
-) -> "ImageJudge":
-    """A judge with the task's feature network, kept in `folder`.
+def image_evaluator(
+    split: Split, folder: Path, inception: Path | None = None, device: Device = "cpu"
+) -> "ImageEvaluator":
+    """An evaluator with the split's feature network, kept in `folder`.
 
     Args:
         inception: TorchScript file whose features the FID is to use; its code is run.
@@ -34,36 +32,43 @@ def image_judge(
         UserError: a file cannot be read.
     """
     extractor = None if inception is None else inception_features(inception, device)
-    return ImageJudge(task, feature_network(task, folder, device), extractor)
+    return ImageEvaluator(split, feature_network(split, folder, device), extractor)
 
 
-class ImageJudge:
-    """A `Judge` of images, by a network that classifies every attribute.
+class ImageEvaluator(Evaluator):
+    """Measures images by a network that classifies every attribute.
 
     Args:
-        task: whose reference samples are compared with.
+        split: its reference samples are the truth.
         network: classifies, and gives the features of precision and recall.
         extractor: gives the features of the FID; default the network.
     """
 
     def __init__(
-        self, task: Task, network: FeatureNetwork, extractor: Extractor | None = None
+        self, split: Split, network: FeatureNetwork, extractor: Extractor | None = None
     ) -> None:
-        self._names = [name for name, _ in task.attributes]
-        self._network, self._reference, self._extractor = network, task.reference, extractor
-        self._features, self._found = network.look(task.reference.x)
+        if split.reference is None:
+            raise ValueError("the split has no reference samples to compare with")
+        self._names = [attribute.name for attribute in split.attributes]
+        self._network, self._reference, self._extractor = network, split.reference, extractor
+        self._features, self._found = network.look(unit(split.reference.x))
 
     @property
     def own_accuracy(self) -> float:
         """Share of the reference samples in which the network finds every value.
 
-        No method can be told from a perfect one beyond this, and below some .95 the other figures
+        A method beyond this cannot be told from a perfect one; below about 0.95 the other figures
         say little.
         """
         return float((self._found == self._reference.c).all(axis=1).mean())
 
-    def measure(self, x: Images, c: Labels) -> dict[str, float]:
-        """Metrics of images x (N, channels, height, width) that were asked to show c (N, n).
+    def right(self, samples: Samples) -> NDArray[np.bool_]:
+        """In which images the network finds every value, (N,)."""
+        _, found = self._network.look(np.clip(unit(samples.x), -1, 1))
+        return np.asarray((found == samples.c).all(axis=1))
+
+    def measure(self, samples: Samples) -> dict[str, float]:
+        """Metrics of images x (N, channels, height, width) with the labels that were asked for.
 
         The truth is the reference of the same combinations in the same proportions: all there is
         for the FID, as many as samples for precision and recall. Values beyond [-1, 1] are cut.
@@ -75,7 +80,7 @@ class ImageJudge:
             UserError: the reference lacks a combination.
             ValueError: x is not finite, or has fewer than four rows.
         """
-        x = np.clip(x, -1, 1)
+        x, c = np.clip(unit(samples.x), -1, 1), samples.c
         features, found = self._network.look(x)
         right = found == c
         shares = zip(self._names, right.mean(axis=0).tolist(), strict=True)
@@ -94,7 +99,9 @@ class ImageJudge:
 
     @cached_property
     def _fid_reference(self) -> NDArray[np.floating]:
-        return self._features if self._extractor is None else self._extractor(self._reference.x)
+        return (
+            self._features if self._extractor is None else self._extractor(unit(self._reference.x))
+        )
 
 
 def alike(pool: Labels, c: Labels, most: int | None = None) -> Labels:

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
+from dcfm_node.domains.distances import frechet_distance, precision_recall, wasserstein2
 from dcfm_node.errors import UserError
-from dcfm_node.experiment.metrics import frechet_distance, precision_recall, wasserstein2
 
 SQUARE = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 
@@ -97,7 +97,7 @@ def test_a_set_without_enough_neighbours_is_refused():
 def test_blocks_change_nothing(rng, monkeypatch):
     a, b = rng.normal(size=(60, 4)), rng.normal(size=(50, 4)) + 0.5
     whole = precision_recall(a, b)
-    monkeypatch.setattr("dcfm_node.experiment.metrics.BLOCK", 7)
+    monkeypatch.setattr("dcfm_node.domains.distances.BLOCK", 7)
     assert precision_recall(a, b) == whole
 
 

@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dcfm_node.domains.base import Split
 from dcfm_node.errors import DataError, UserError
-from dcfm_node.experiment.task import Labelled, Task
+from dcfm_node.samples import Floats, Labels, Samples
 
 WIDTHS, FEATURES = (16, 32, 64), 64
 STEPS, BATCH, LEARNING_RATE, SEED = 1_500, 128, 2e-2, 0
@@ -25,8 +26,7 @@ READ = 512
 """Images that are looked at together."""
 
 Device = torch.device | str
-Images = NDArray[np.float32]
-Extractor = Callable[[Images], NDArray[np.floating[Any]]]
+Extractor = Callable[[Floats], NDArray[np.floating[Any]]]
 """Images (N, channels, height, width) in [-1, 1] to features (N, d)."""
 
 
@@ -53,7 +53,7 @@ class FeatureNetwork(nn.Module):
         return h, [head(h) for head in self.heads]
 
     @torch.no_grad()
-    def look(self, x: Images) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def look(self, x: Floats) -> tuple[Floats, Labels]:
         """Features (N, FEATURES) and the values found (N, n), a class per attribute."""
         device = _device(self)
         seen = [self(torch.from_numpy(x[at : at + READ]).to(device)) for at in _starts(x)]
@@ -62,25 +62,27 @@ class FeatureNetwork(nn.Module):
 
 
 def feature_network(
-    task: Task, folder: Path, device: Device = "cpu", steps: int = STEPS
+    split: Split, folder: Path, device: Device = "cpu", steps: int = STEPS
 ) -> FeatureNetwork:
-    """The network of a task, from the folder if it is there, else trained and put there.
+    """The network of a split, from the folder if it is there, else trained and put there.
 
-    It learns from `task.complete`, without noise: noisy samples must not score well. Its file is
-    named by all that it was made from, so tasks with the same images share one.
+    It learns from `split.complete`, without noise: noisy samples must not score well. Its file is
+    named by all that it was made from, so splits of the same images share one.
 
     Raises:
         DataError: the file cannot be read.
     """
-    sizes = [len(values) for _, values in task.attributes]
-    network = _initial(task.sample_shape, sizes)
-    file = folder / f"features-{_digest(network, task.complete, steps)}.safetensors"
+    sizes = [len(attribute.values) for attribute in split.attributes]
+    network, complete = _initial(split.sample_shape, sizes), split.complete
+    if complete is None:
+        raise ValueError("the split has no samples of every combination to learn from")
+    file = folder / f"features-{_digest(network, complete, steps)}.safetensors"
     if file.exists():
         _load(network, file)
     else:
-        _train(network.to(device), task.complete, steps)
+        _train(network.to(device), complete, steps)
         folder.mkdir(parents=True, exist_ok=True)
-        # Units that run side by side may all train it, and all make the same.
+        # Trials that run side by side may all train it, and all make the same.
         temporary = file.with_suffix(f".{os.getpid()}")
         save_file(network.state_dict(), temporary)
         temporary.replace(file)
@@ -116,7 +118,7 @@ def inception_features(path: Path, device: Device = "cpu") -> Extractor:
     options = {"return_features": True} if "return_features" in known else {}
 
     @torch.no_grad()
-    def extract(x: Images) -> NDArray[np.floating[Any]]:
+    def extract(x: Floats) -> NDArray[np.floating[Any]]:
         parts = []
         for at in _starts(x):
             part = torch.from_numpy(x[at : at + READ]).to(device)
@@ -133,7 +135,7 @@ def _initial(shape: tuple[int, ...], cardinalities: Sequence[int]) -> FeatureNet
         return FeatureNetwork(shape, cardinalities)
 
 
-def _train(network: FeatureNetwork, data: Labelled, steps: int) -> None:
+def _train(network: FeatureNetwork, data: Samples, steps: int) -> None:
     device = _device(network)
     rng = np.random.default_rng(SEED)
     optimiser = torch.optim.AdamW(network.parameters(), LEARNING_RATE)
@@ -160,7 +162,7 @@ def _load(network: FeatureNetwork, file: Path) -> None:
         ) from error
 
 
-def _digest(network: FeatureNetwork, data: Labelled, steps: int) -> str:
+def _digest(network: FeatureNetwork, data: Samples, steps: int) -> str:
     """Of everything that decides what a trained network is."""
     recipe = (network, steps, BATCH, LEARNING_RATE, SEED)
     made = hashlib.sha256(repr(recipe).encode())
@@ -173,5 +175,5 @@ def _device(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def _starts(x: Images) -> range:
+def _starts(x: Floats) -> range:
     return range(0, len(x), READ)

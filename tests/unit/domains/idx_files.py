@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dcfm_node.experiment.coloured_mnist import SIDE
+from dcfm_node.domains.base import Split
+from dcfm_node.domains.coloured_mnist import SIDE, ColouredMnist
+from dcfm_node.domains.settings import ColouredMnistSettings
 
 TRAIN, TEST = 23, 12
 """Images of each digit."""
@@ -33,3 +35,21 @@ def write(folder: Path) -> Path:
         (folder / f"{name}-images-idx3-ubyte").write_bytes(idx(images))
         (folder / f"{name}-labels-idx1-ubyte").write_bytes(idx(digits))
     return folder
+
+
+def split_of(
+    folder: Path,
+    partition: str = "iid",
+    seed: int = 0,
+    silos: int | None = None,
+    **settings: object,
+) -> Split:
+    """How silos share the images in a folder, 14 x 14 if nothing else is said."""
+    given = ColouredMnistSettings.model_validate({"size": 14, **settings})
+    return ColouredMnist(given).split(
+        ColouredMnist.own_attributes,
+        partition=partition,
+        silos=silos,
+        seed=seed,
+        source=folder,
+    )

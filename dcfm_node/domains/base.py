@@ -1,0 +1,303 @@
+"""The interface of a domain, and what it passes on: a split among silos, panels of samples."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcfm_node.data import source as files
+from dcfm_node.data.source import SiloData
+from dcfm_node.data.spec import BuiltinData, DataSpec
+from dcfm_node.errors import DataError, UserError
+from dcfm_node.plugins import reference
+from dcfm_node.records.manifest import Attribute, Manifest
+from dcfm_node.records.settings import DomainSettings, find
+from dcfm_node.samples import Combination, Labels, Samples, joined
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Attributes = tuple[Attribute, ...]
+Holders = Mapping[Combination, Sequence[str]]
+"""Combination -> names of the silos that hold it; none for a novel one."""
+Points = NDArray[np.float64]
+Settings = TypeVar("Settings", bound=DomainSettings)
+
+
+@dataclass(frozen=True)
+class Space:
+    """The attribute space, and the combinations in it that no silo holds."""
+
+    attributes: Attributes
+    held_out: tuple[Combination, ...]
+
+    def named(self, combination: Combination) -> list[str]:
+        """The names of a combination's values."""
+        pairs = zip(self.attributes, combination, strict=True)
+        return [attribute.values[index] for attribute, index in pairs]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One way of sharing a domain's samples among silos, drawn with one seed.
+
+    Attributes:
+        silos: the private data D_k of every silo.
+        held_out: the combinations that no silo holds ("novel"); all others are "known".
+        complete: training samples of every combination, which only the oracle sees.
+        reference: samples of every combination that nobody trains on; None where the evaluator
+            knows the truth without them.
+    """
+
+    attributes: Attributes
+    sample_shape: tuple[int, ...]
+    silos: tuple[Samples, ...]
+    held_out: tuple[Combination, ...]
+    complete: Samples | None = None
+    reference: Samples | None = None
+
+    @property
+    def space(self) -> Space:
+        """The split without the data."""
+        return Space(self.attributes, self.held_out)
+
+    @property
+    def known(self) -> list[Combination]:
+        """The combinations that at least one silo holds, sorted."""
+        return sorted({c for silo in self.silos for c in silo.combinations})
+
+    @property
+    def pooled(self) -> Samples:
+        """All silos' data in one place, which the method exists to avoid."""
+        return joined(self.silos)
+
+    def holders(self, names: Sequence[str]) -> Holders:
+        """Which silos hold each combination, the novel ones last.
+
+        Args:
+            names: of the silos, in the order of `silos`.
+        """
+        found: dict[Combination, list[str]] = {c: [] for c in (*self.known, *self.held_out)}
+        for name, silo in zip(names, self.silos, strict=True):
+            for combination in silo.combinations:
+                found[combination].append(name)
+        return found
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Samples of one model, to be drawn beside those of others.
+
+    Attributes:
+        right: (N,), whether each sample shows what it was asked to show; wrong ones are marked.
+    """
+
+    title: str
+    samples: Samples
+    subtitle: str = ""
+    right: NDArray[np.bool_] | None = None
+
+
+class Evaluator(ABC):
+    """Measures samples against the truth of one split; it is prepared once and asked often."""
+
+    @abstractmethod
+    def right(self, samples: Samples) -> NDArray[np.bool_]:
+        """Which samples show every value that their labels ask for, (N,)."""
+
+    def measure(self, samples: Samples) -> dict[str, float]:
+        """Metrics of samples as a set: `accuracy`, and whatever the domain adds, such as `fid`.
+
+        Callers ask once for the known and once for the novel combinations, and add `known_` or
+        `_novel` to the names.
+        """
+        return {"accuracy": float(self.right(samples).mean())}
+
+
+class Domain(ABC, Generic[Settings]):
+    """What the samples of a run are, made from `[domain]` in its run.toml.
+
+    A domain must be able to share its samples among silos (`split`) and to judge what models draw
+    (`evaluator`); a domain whose data are files of the sites has neither. Loading and drawing have
+    defaults that fit vectors and images. A domain keeps no state. Its module imports nothing heavy
+    before a method is called: the control process, which never loads torch, imports it too.
+
+    Attributes:
+        own_attributes: the attribute space, where the domain fixes it.
+        requires: modules that it needs, with the names of the distributions that provide them.
+        each: samples that an evaluation draws of every combination by default.
+        shown: samples of every combination that a picture shows.
+    """
+
+    own_attributes: ClassVar[Attributes] = ()
+    requires: ClassVar[Mapping[str, str]] = {}
+    each: ClassVar[int] = 100
+    shown: ClassVar[int] = 4
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def split(
+        self,
+        attributes: Attributes,
+        *,
+        partition: str,
+        silos: int | None,
+        seed: int,
+        source: Path | None,
+    ) -> Split:
+        """Share the domain's samples among silos. The same arguments give the same split.
+
+        Args:
+            attributes: as `attributes` returned them.
+            partition: one of `partitions`.
+            silos: how many; None for as many as the settings say.
+            source: folder of the domain's files, for a domain that reads some.
+
+        Raises:
+            UserError: this cannot be done.
+        """
+
+    @abstractmethod
+    def evaluator(
+        self, split: Split, *, folder: Path, seed: int, device: str, features: Path | None = None
+    ) -> Evaluator:
+        """Prepare the evaluation of samples of a split.
+
+        Args:
+            folder: where to keep what takes long to prepare.
+            features: a TorchScript network that the user trusts, for distances between images.
+
+        Raises:
+            UserError: something that it needs is missing.
+        """
+
+    def partitions(self) -> tuple[str, ...]:
+        """The ways in which `split` can share the samples; the first is the default."""
+        return ("noniid",)
+
+    def attributes(self, named: Attributes) -> Attributes:
+        """The attributes that a run or an experiment names, or the domain's own if it names none.
+
+        Raises:
+            ValueError: they do not fit the domain or its settings.
+        """
+        if named and self.own_attributes and named != self.own_attributes:
+            known = "; ".join(f"{a.name} = {list(a.values)}" for a in self.own_attributes)
+            raise ValueError(f"the attributes are not those of the domain: {known}")
+        return named or self.own_attributes
+
+    def check(self, source: Path | None) -> None:
+        """Whether everything is there that `split` and `draw` need; nothing is loaded.
+
+        Raises:
+            UserError: a package or a file is missing.
+        """
+        wanted = {"matplotlib": "matplotlib", **self.requires}
+        if missing := [name for module, name in wanted.items() if find_spec(module) is None]:
+            raise UserError(
+                f"the domain {self.settings.kind!r} needs {' and '.join(missing)}, which is not"
+                " installed here",
+                fix="pip install 'dcfm-node[demo]'",
+            )
+
+    def load(self, manifest: Manifest, source: DataSpec) -> SiloData:
+        """A silo's private data as node.toml's `[data]` names them, checked, in two parts.
+
+        The default reads every format of `[data]`; `format = "builtin"` takes the silo's share of
+        `split`.
+
+        Raises:
+            DataError: the data cannot be read or do not fit the run.
+        """
+        if not isinstance(source, BuiltinData):
+            return files.load(source, manifest)
+        return files.checked(_share(manifest, source), source, manifest)
+
+    def draw(
+        self,
+        space: Space,
+        panels: Sequence[Panel],
+        holders: Holders,
+        title: str = "",
+    ) -> "Image":
+        """Draw samples of several models side by side.
+
+        The default draws images as tables of one sample per combination, and vectors as points or
+        lines. It needs matplotlib.
+        """
+        from dcfm_node.domains import pictures
+
+        return pictures.draw(space, panels, holders, title)
+
+    def sheet(self, space: Space, samples: Samples) -> "Image":
+        """Draw all samples of one model, as `dcfm-node student sample --out FILE.png` does."""
+        from dcfm_node.domains import pictures
+
+        if samples.x.ndim == 4:
+            return pictures.sheet(samples.x)
+        return self.draw(space, [Panel("", samples)], {})
+
+
+def made(settings: DomainSettings) -> Domain[Any]:
+    """The domain of `[domain]` in a run.toml.
+
+    Raises:
+        UserError: the package that provides it does not give a domain.
+    """
+    domain = reference(settings.code)(settings)
+    if not isinstance(domain, Domain):
+        raise UserError(f"{settings.code} is not a subclass of {Domain.__module__}.Domain")
+    return domain
+
+
+def of(manifest: Manifest) -> Domain[Any]:
+    """The domain of a run."""
+    return made(manifest.domain)
+
+
+def named(kind: str) -> Domain[Any]:
+    """The domain of a name, with its default settings.
+
+    Raises:
+        ValueError: no installed package provides it, or it has no defaults.
+    """
+    return made(find("domains", DomainSettings, kind).model_validate({"kind": kind}))
+
+
+def queries(combinations: Sequence[Combination], each: int) -> Labels:
+    """Every combination `each` times, (len * each, n)."""
+    return np.repeat(np.array(combinations, dtype=np.int64), each, axis=0)
+
+
+def rate(right: NDArray[np.bool_]) -> tuple[float, float]:
+    """The share of right samples, and the standard error of that share."""
+    share = float(right.mean())
+    return share, float(np.sqrt(share * (1 - share) / len(right)))
+
+
+def _share(manifest: Manifest, source: BuiltinData) -> Samples:
+    """One silo's share of a domain's own data."""
+    domain = of(manifest) if manifest.domain.kind == source.name else named(source.name)
+    try:
+        attributes = domain.attributes(manifest.attributes)
+    except ValueError as error:
+        raise DataError(
+            str(error),
+            where=f"builtin {source.name}",
+            fix="give run.toml these attributes, or the domain other settings",
+        ) from error
+    split = domain.split(
+        attributes,
+        partition=domain.partitions()[0],
+        silos=source.silos,
+        seed=source.seed,
+        source=source.path,
+    )
+    return split.silos[source.silo]

@@ -1,0 +1,222 @@
+"""What a panel shows, drawn onto matplotlib axes: tables of images, points, lines."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcfm_node.domains.base import Holders, Panel, Points, Space
+from dcfm_node.samples import Combination, Floats, Samples, unit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SILO_COLOURS = (
+    "#E69F00",
+    "#0072B2",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#8C510A",
+    "#7A5195",
+    "#808000",
+)
+"""One per silo, told apart by colour-blind eyes as far as eight colours can be."""
+KNOWN, NOVEL = ("#64748B", "#8C6D46", "#8E5FB0"), "#C2304A"
+"""Of points: known combinations take turns with three colours, all novel ones share one."""
+INK, GREY, WRONG = "#1b1b1b", "#444444", "#d7191c"
+LINES = 8
+"""Vectors of each combination that are drawn as lines."""
+CROSS: dict[str, Any] = {
+    "marker": "X",
+    "markersize": 9,
+    "markeredgecolor": "white",
+    "color": WRONG,
+    "linestyle": "none",
+}
+
+
+class Rings(NamedTuple):
+    """Where points of each combination should lie: a centre (d,) each, and one radius."""
+
+    centres: Mapping[Combination, Points]
+    radius: float
+
+
+def table(axes: "Axes", space: Space, panel: Panel, holders: Holders) -> None:
+    """The first image of every combination of two attributes, framed by who holds the like."""
+    rows, columns = (attribute.values for attribute in space.attributes)
+    _grid(axes, rows, columns)
+    silos = colours_of(holders)
+    right = panel.right if panel.right is not None else np.ones(len(panel.samples), np.bool_)
+    for (row, column), index in _first(panel.samples).items():
+        held = holders.get((row, column))
+        frame = None if held is None else [silos[name] for name in held]
+        _cell(axes, unit(panel.samples.x[index]), row, column, frame)
+        if not right[index]:
+            axes.plot([column + 0.32], [row - 0.32], zorder=5, clip_on=False, **CROSS)
+
+
+def strips(axes: "Axes", space: Space, panels: Sequence[Panel]) -> None:
+    """A row per model, a column for each of some combinations, novel ones if there are any."""
+    chosen = diverse(space.held_out or panels[0].samples.combinations)
+    names = ["\n".join(space.named(combination)) for combination in chosen]
+    _grid(axes, [panel.title for panel in panels], names)
+    for row, panel in enumerate(panels):
+        first = _first(panel.samples)
+        for column, combination in enumerate(chosen):
+            if combination in first:
+                _cell(axes, unit(panel.samples.x[first[combination]]), row, column, None)
+
+
+def points(
+    axes: "Axes", space: Space, panel: Panel, holders: Holders, *, rings: Rings | None, size: float
+) -> None:
+    """Points of one to three coordinates in the plane, in a colour for each combination."""
+    hues, samples = hues_of(space, panel.samples.combinations), panel.samples
+    for combination, hue in hues.items():
+        rows = (samples.c == combination).all(axis=1)
+        x, y = plane(samples.x[rows]).T
+        axes.scatter(x, y, s=size, color=hue, alpha=0.55, linewidths=0)
+    axes.set_aspect("equal")
+    if rings is not None:
+        _rings(axes, rings, holders)
+
+
+def captions(
+    axes: "Axes", space: Space, panel: Panel, holders: Holders, centres: Mapping[Any, Points]
+) -> None:
+    """Beside every ring: the combination, and the share of its samples that are right."""
+    middle = np.mean([plane(centre[None])[0] for centre in centres.values()], axis=0)
+    for combination, centre in centres.items():
+        rows = (panel.samples.c == combination).all(axis=1)
+        if panel.right is None or not rows.any():
+            continue
+        x, y = plane(centre[None])[0]
+        up, unseen = y > middle[1], "" if holders.get(combination) else ", never seen"
+        axes.text(
+            x,
+            y + (1.12 if up else -1.12),
+            f"{name_of(space, combination)}{unseen}: {panel.right[rows].mean():.0%} hit",
+            ha="center",
+            va="bottom" if up else "top",
+            fontsize=11,
+            fontweight="bold" if unseen else "normal",
+        )
+
+
+def lines(axes: "Axes", space: Space, panel: Panel) -> None:
+    """Vectors as lines over their index, the first of each combination."""
+    for combination, hue in hues_of(space, panel.samples.combinations).items():
+        rows = np.flatnonzero((panel.samples.c == combination).all(axis=1))[:LINES]
+        axes.plot(panel.samples.x[rows].T, color=hue, alpha=0.7, linewidth=0.9)
+
+
+def outlines(colours: Sequence[str]) -> list[dict[str, Any]]:
+    """Line styles that, drawn over each other, show every silo that saw a combination.
+
+    Several silos take turns along the line: the dashes of one fill the gaps of the others. A thin
+    dashed line in ink says that no silo saw it.
+    """
+    if not colours:
+        return [{"edgecolor": INK, "linestyle": (0, (2.4, 1.7)), "linewidth": 2.0, "fill": False}]
+    many, dash = len(colours), 3.0
+    return [
+        {
+            "edgecolor": colour,
+            "linestyle": "solid" if many == 1 else (place * dash, (dash, dash * (many - 1))),
+            "linewidth": 3.2,
+            "fill": False,
+            "capstyle": "butt",
+        }
+        for place, colour in enumerate(colours)
+    ]
+
+
+def colours_of(holders: Holders) -> dict[str, str]:
+    """Silo -> its colour, in the silos' alphabetical order."""
+    names = sorted({name for held in holders.values() for name in held})
+    return {name: SILO_COLOURS[i % len(SILO_COLOURS)] for i, name in enumerate(names)}
+
+
+def hues_of(space: Space, combinations: Sequence[Combination]) -> dict[Combination, str]:
+    """Combination -> the colour of its points."""
+    known = [c for c in combinations if c not in space.held_out]
+    hues = {c: KNOWN[i % len(KNOWN)] for i, c in enumerate(known)}
+    return {c: hues.get(c, NOVEL) for c in combinations}
+
+
+def name_of(space: Space, combination: Combination) -> str:
+    """The values of a combination, the last attribute first: "top-right"."""
+    return "-".join(reversed(space.named(combination)))
+
+
+def diverse(combinations: Sequence[Combination]) -> list[Combination]:
+    """In order, those that share no value with one taken before: nothing is picked by hand."""
+    taken: list[Combination] = []
+    for label in combinations:
+        if not any(a == b for other in taken for a, b in zip(label, other, strict=True)):
+            taken.append(label)
+    return taken
+
+
+def plane(x: NDArray[Any]) -> NDArray[np.floating[Any]]:
+    """Points (N, d) as (N, 2). A third coordinate is drawn as depth, as cubes are on paper."""
+    if x.shape[1] == 1:
+        return np.concatenate([x, np.zeros_like(x)], axis=1)
+    depth = np.array([0.45, 0.3])
+    return np.asarray(x[:, :2] + (x[:, 2:3] * depth if x.shape[1] > 2 else 0))
+
+
+def _rings(axes: "Axes", rings: Rings, holders: Holders) -> None:
+    from matplotlib.patches import Circle
+
+    where = {c: plane(centre[None])[0] for c, centre in rings.centres.items()}
+    silos = colours_of(holders)
+    for combination, centre in where.items():
+        for style in outlines([silos[name] for name in holders.get(combination, ())]):
+            axes.add_patch(Circle(tuple(centre), radius=rings.radius, **style))
+    # The modes with room around them, whatever strays outside.
+    stacked = np.stack(list(where.values()))
+    low, high = stacked.min(axis=0), stacked.max(axis=0)
+    room = 0.35 * float((high - low).max()) + 0.55
+    axes.set_xlim(low[0] - room, high[0] + room)
+    axes.set_ylim(low[1] - room, high[1] + room)
+
+
+def _grid(axes: "Axes", rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Room for cells at integer places, with names around it."""
+    axes.set_xlim(-0.55, len(columns) - 0.45)
+    axes.set_ylim(len(rows) - 0.45, -0.55)
+    axes.set_aspect("equal")
+    long = any(len(name) > 7 and "\n" not in name for name in columns) or len(columns) > 6
+    axes.set_xticks(range(len(columns)), columns, rotation=40 if long else 0)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0, labelsize=10.5, labelcolor=INK)
+    axes.xaxis.tick_top()
+    axes.spines[:].set_visible(False)
+
+
+def _cell(axes: "Axes", image: Floats, row: int, column: int, frame: Sequence[str] | None) -> None:
+    """One image (channels, height, width) in [-1, 1], in a frame of these silos' colours."""
+    from matplotlib.patches import Rectangle
+
+    inner, outer = 0.36, 0.42
+    pixels = np.clip((image[:3].transpose(1, 2, 0) + 1) / 2, 0, 1)
+    axes.imshow(
+        np.broadcast_to(pixels, (*pixels.shape[:2], 3)),
+        extent=(column - inner, column + inner, row + inner, row - inner),
+        interpolation="bicubic",
+        aspect="equal",
+    )
+    for style in [] if frame is None else outlines(frame):
+        axes.add_patch(Rectangle((column - outer, row - outer), 2 * outer, 2 * outer, **style))
+
+
+def _first(samples: Samples) -> dict[Combination, int]:
+    """Combination -> its first sample, whatever that looks like."""
+    found: dict[Combination, int] = {}
+    for index, label in enumerate(samples.c.tolist()):
+        found.setdefault(tuple(label), index)
+    return found

@@ -1,0 +1,182 @@
+"""Pictures of samples: panels of several models side by side, or a sheet of all from one.
+
+All but the sheet of images needs matplotlib.
+"""
+
+import math
+from collections.abc import Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from dcfm_node.domains import panels as drawn
+from dcfm_node.domains.base import Holders, Panel, Space
+from dcfm_node.domains.panels import Rings
+from dcfm_node.samples import Stored, unit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+COLUMNS, SIDE = 4, 3.1
+"""Small panels in a row, and the inches of one."""
+LARGE_DPI, SMALL_DPI = 160, 80
+MAX_KEYS = 5
+"""Keys of the legend in one row."""
+SCALE_PIXELS = 512
+"""A sheet is enlarged to about this many pixels a side, so that small images can be seen."""
+
+
+def draw(
+    space: Space,
+    panels: Sequence[Panel],
+    holders: Holders,
+    title: str = "",
+    rings: Rings | None = None,
+) -> Image.Image:
+    """Samples of several models side by side; one or two are drawn large.
+
+    Images with two attributes become a table with a cell per combination. Images of more than two
+    models, or with other attributes, become a row per model. Vectors of up to three numbers become
+    points, longer ones lines.
+    """
+    images, large = panels[0].samples.x.ndim == 4, len(panels) <= 2
+    if images and not (large and len(space.attributes) == 2):
+        return _strips(space, panels, title)
+    figure, axes = _large(space, panels, images) if large else _small(panels)
+    for one, panel in zip(axes, panels, strict=False):
+        if images:
+            drawn.table(one, space, panel, holders)
+        elif panel.samples.x.shape[1] > 3:
+            drawn.lines(one, space, panel)
+        else:
+            drawn.points(one, space, panel, holders, rings=rings, size=9 if large else 3)
+            if large and rings is not None:
+                drawn.captions(one, space, panel, holders, rings.centres)
+    marked = any(panel.right is not None for panel in panels)
+    keys = (_wrong_key() if marked else []) if images else _point_keys(space, panels)
+    _legend(figure, [_holder_keys(holders), keys], large)
+    if title:
+        figure.suptitle(title, fontsize=12, y=1.0 if large else 0.99)
+    return _rendered(figure, LARGE_DPI if large else SMALL_DPI)
+
+
+def sheet(x: Stored) -> Image.Image:
+    """All images (N, channels, height, width) in [-1, 1], in a grid as square as can be."""
+    x = unit(x)[:, :3] if x.shape[1] >= 3 else unit(x)[:, :1]
+    count, channels, height, width = x.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    canvas = np.zeros((rows * (height + 1) + 1, columns * (width + 1) + 1, 3), np.uint8)
+    pixels = np.clip((x + 1) * 127.5, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    pixels = np.repeat(pixels, 3, axis=3) if channels == 1 else pixels
+    for index, picture in enumerate(pixels):
+        top, left = (index // columns) * (height + 1) + 1, (index % columns) * (width + 1) + 1
+        canvas[top : top + height, left : left + width] = picture
+    scale = max(1, SCALE_PIXELS // max(canvas.shape[:2]))
+    return Image.fromarray(canvas).resize(
+        (canvas.shape[1] * scale, canvas.shape[0] * scale), Image.Resampling.NEAREST
+    )
+
+
+def _large(space: Space, panels: Sequence[Panel], images: bool) -> "tuple[Figure, Sequence[Axes]]":
+    """One axes per panel, with a title and a subtitle above."""
+    from matplotlib.figure import Figure
+
+    rows, columns = ([len(a.values) for a in space.attributes] * 2)[:2]
+    width, height = (0.725 * columns + 1.1, 0.68 * rows + 2.6) if images else (6.6, 7.9)
+    figure = Figure(figsize=(width * len(panels), height))
+    axes = list(figure.subplots(1, len(panels), squeeze=False).flat)
+    figure.subplots_adjust(left=0.045, right=0.985, top=0.83, bottom=0.155, wspace=0.1)
+    for one, panel in zip(axes, panels, strict=True):
+        where: dict[str, Any] = {"transform": one.transAxes, "ha": "center"}
+        one.text(0.5, 1.135, panel.title, fontsize=17, weight="bold", color=drawn.INK, **where)
+        one.text(0.5, 1.08, panel.subtitle, fontsize=12.5, color=drawn.GREY, **where)
+        if not images:
+            one.tick_params(length=0, labelsize=10, colors=drawn.GREY)
+            one.spines[:].set_color("#cccccc")
+    return figure, axes
+
+
+def _small(panels: Sequence[Panel]) -> "tuple[Figure, Sequence[Axes]]":
+    from matplotlib.figure import Figure
+
+    rows = -(-len(panels) // COLUMNS)
+    columns = min(len(panels), COLUMNS)
+    figure = Figure(figsize=(SIDE * columns, SIDE * rows + 0.6))
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    height = figure.get_figheight()
+    figure.subplots_adjust(0.02, 0.1 / height, 0.98, 1 - 0.75 / height)
+    for one in axes:
+        one.set_axis_off()
+    for one, panel in zip(axes, panels, strict=False):
+        one.set_title(panel.title, fontsize=10, color=drawn.INK)
+    return figure, axes
+
+
+def _strips(space: Space, panels: Sequence[Panel], title: str) -> Image.Image:
+    """Figure 5 of the paper: a row of images per model."""
+    from matplotlib.figure import Figure
+
+    chosen = drawn.diverse(space.held_out or panels[0].samples.combinations)
+    figure = Figure(figsize=(0.85 * len(chosen) + 2.0, 0.85 * len(panels) + 1.2))
+    axes = figure.add_subplot()
+    drawn.strips(axes, space, panels)
+    axes.set_title(title, fontsize=12, color=drawn.INK, pad=12)
+    return _rendered(figure, SMALL_DPI)
+
+
+def _rendered(figure: "Figure", dpi: int) -> Image.Image:
+    with BytesIO() as buffer:
+        figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", bbox_inches="tight")
+        return Image.open(BytesIO(buffer.getvalue()))
+
+
+def _legend(figure: "Figure", rows: "Sequence[Sequence[Line2D]]", large: bool) -> None:
+    """Rows of keys, centred below the panels."""
+    lines = [row[at : at + MAX_KEYS] for row in rows for at in range(0, len(row), MAX_KEYS)]
+    step = 0.27 / figure.get_figheight()
+    for place, keys in enumerate(reversed(lines)):
+        figure.legend(
+            handles=keys,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 0.005 + step * (place - (0 if large else len(lines)))),
+            ncols=len(keys),
+            frameon=False,
+            fontsize=11.5 if large else 9,
+            handlelength=2.6,
+        )
+
+
+def _holder_keys(holders: Holders) -> "list[Line2D]":
+    from matplotlib.lines import Line2D
+
+    if not holders:
+        return []
+    seen = [
+        Line2D([], [], color=colour, linewidth=3.2, label=f"seen by {name}")
+        for name, colour in drawn.colours_of(holders).items()
+    ]
+    style = {k: value for k, value in drawn.outlines([])[0].items() if k.startswith("line")}
+    return [*seen, Line2D([], [], color=drawn.INK, label="seen by none", **style)]
+
+
+def _wrong_key() -> "list[Line2D]":
+    from matplotlib.lines import Line2D
+
+    return [Line2D([], [], label="a classifier finds another value", **drawn.CROSS)]
+
+
+def _point_keys(space: Space, panels: Sequence[Panel]) -> "list[Line2D]":
+    """A key per combination that was asked for, or for known and novel where they are many."""
+    from matplotlib.lines import Line2D
+
+    asked = drawn.hues_of(space, panels[0].samples.combinations)
+    names = {f"asked for {drawn.name_of(space, c)}": hue for c, hue in asked.items()}
+    if len(asked) > len(drawn.KNOWN) + 1:
+        names = {"asked for what some silo saw": drawn.KNOWN[0], "for what none saw": drawn.NOVEL}
+    dot: dict[str, Any] = {"marker": "o", "markersize": 6, "linestyle": "none"}
+    return [Line2D([], [], color=hue, label=name, **dot) for name, hue in names.items()]

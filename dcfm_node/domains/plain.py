@@ -1,0 +1,34 @@
+"""Whatever files the sites bring: vectors or images, without a known truth."""
+
+from pathlib import Path
+from typing import NoReturn
+
+from dcfm_node.domains.base import Attributes, Domain, Evaluator, Split
+from dcfm_node.domains.settings import PlainSettings
+from dcfm_node.errors import UserError
+
+
+class Plain(Domain[PlainSettings]):
+    """Samples as they come; every site has its own, so there is nothing to share or to measure."""
+
+    def split(
+        self,
+        attributes: Attributes,
+        *,
+        partition: str,
+        silos: int | None,
+        seed: int,
+        source: Path | None,
+    ) -> Split:
+        """Always raises UserError."""
+        _refuse("has no samples of its own to share among silos")
+
+    def evaluator(
+        self, split: Split, *, folder: Path, seed: int, device: str, features: Path | None = None
+    ) -> Evaluator:
+        """Always raises UserError."""
+        _refuse("has no truth to measure samples against")
+
+
+def _refuse(what: str) -> NoReturn:
+    raise UserError(f"the domain 'plain' {what}", fix="choose another kind under [domain]")

@@ -1,0 +1,236 @@
+"""A trial: every method trained, sampled and measured on one partition with one seed.
+
+`python -m dcfm_node.experiment.trial` is a process of its own. It reads one `TrialSpec` as JSON on
+stdin and writes its progress as JSON lines to stdout. Killed at any instant, it goes on where it
+stopped: what is trained and measured is kept, addressed by all that it was made from.
+"""
+
+import os
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from dcfm_node import plugins
+from dcfm_node.data.spec import FilePath
+from dcfm_node.domains.base import Evaluator, Split, queries
+from dcfm_node.errors import UserError
+from dcfm_node.experiment import methods, settings
+from dcfm_node.experiment.lab import Lab, code
+from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, write_json
+from dcfm_node.experiment.settings import Experiment, MethodName, Rule
+from dcfm_node.records.base import Model
+from dcfm_node.samples import Samples, joined
+from dcfm_node.wire.canonical import sha256
+
+NOISE_SEED = 1_234
+TELL_S = 0.3
+
+
+class TrialSpec(Model):
+    """Which trial to run, where its results go, and on what machine."""
+
+    experiment: str
+    preset: str
+    partition: str
+    seed: int
+    out: FilePath
+    data: FilePath | None = None
+    device: str = "auto"
+    threads: Annotated[int, Field(ge=0)] = 1
+
+
+class Progress(Model):
+    """What is being done, and how far it is; `done` of `total` methods are finished."""
+
+    event: Literal["progress"] = "progress"
+    method: str
+    what: str
+    share: float
+    done: int
+    total: int
+
+
+class Measured(Model):
+    """A row is on disk."""
+
+    event: Literal["measured"] = "measured"
+    method: str
+    done: int
+
+
+class Broken(Model):
+    """The trial cannot go on; the operator must act."""
+
+    event: Literal["broken"] = "broken"
+    what: str
+    where: str
+    fix: str
+    more: tuple[str, ...] = ()
+
+
+Line = Progress | Measured | Broken
+
+
+class Trial:
+    """Runs what a specification asks for."""
+
+    def __init__(self, spec: TrialSpec) -> None:
+        self._spec = spec
+        self._settings = settings.load(spec.experiment, spec.preset)
+        self._problem, self._partition = self._settings.posed[spec.partition]
+        self._device = device_of(spec.device)
+        if spec.threads:
+            torch.set_num_threads(spec.threads)
+        self._told_at = 0.0
+        self._method, self._done = "", 0
+
+    def run(self) -> None:
+        """Do all methods, in the order of the settings."""
+        self._tell("data and evaluator", 0.0)
+        spec = self._spec
+        split = self._problem.split(self._partition, spec.seed, spec.data)
+        evaluator = self._problem.made.evaluator(
+            split,
+            folder=spec.out / "judge",
+            seed=spec.seed,
+            device=str(self._device),
+            features=self._settings.inception,
+        )
+        for name, (method, given) in self._settings.lineup.items():
+            self._method = name
+            path = self._path("rows", name, "json")
+            made_from = self._made_from(method, given)
+            if kept_row(path, made_from) is None:
+                row = self._row(name, method, given, split, evaluator)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_json(path, {"made_from": made_from, "row": asdict(row)})
+            self._done += 1
+            tell(Measured(method=name, done=self._done))
+
+    def _row(
+        self, name: str, method: MethodName, given: Experiment, split: Split, evaluator: Evaluator
+    ) -> Row:
+        manifest = given.manifest(split, self._spec.seed)
+        lab = Lab(manifest, split, self._spec.out / "trained", self._device, self._progress)
+        fitted = methods.fit(method, lab, given)
+        rule, found = methods.rule(given, method), {}
+        for variant, draw in fitted.variants.items():
+            self._tell(f"sample {variant}", 0.0)
+            found[variant], shown = self._measure(draw, split, evaluator, given)
+            if variant == rule:
+                save_samples(self._path("samples", name, "npz"), shown, split.space)
+        return Row(
+            method=name,
+            partition=self._spec.partition,
+            seed=self._spec.seed,
+            rule=rule,
+            metrics=found[rule],
+            variants=found,
+            rounds=self._curve(fitted, rule, split, evaluator) if given.curves else [],
+            cost=fitted.cost,
+        )
+
+    def _curve(
+        self, fitted: methods.Fitted, rule: Rule, split: Split, evaluator: Evaluator
+    ) -> list[Metrics]:
+        """Cost so far and metrics after every round."""
+        curve = []
+        for round_ in fitted.rounds:
+            self._tell(f"sample round {round_.number}", 0.0)
+            draw = round_.variants[rule]
+            found, _ = self._measure(draw, split, evaluator, self._settings)
+            curve.append({"round": float(round_.number), **round_.cost, **found})
+        return curve
+
+    def _measure(
+        self, draw: methods.Draw, split: Split, evaluator: Evaluator, given: Experiment
+    ) -> tuple[Metrics, Samples]:
+        """Known and novel metrics of one way of sampling, and samples to look at.
+
+        Metrics are named `known_accuracy`, `novel_accuracy`, and else `NAME_known`, `NAME_novel`.
+        """
+        found: Metrics = {}
+        shown = []
+        for kind, combinations in (("known", split.known), ("novel", list(split.held_out))):
+            c = queries(combinations, given.each)
+            samples = Samples(draw(torch.from_numpy(c), NOISE_SEED).numpy(), c)
+            measured = evaluator.measure(samples)
+            found |= {_named(name, kind): value for name, value in measured.items()}
+            shown.append(samples[np.arange(len(c)) % given.each < self._problem.made.shown])
+        return found, joined(shown)
+
+    def _path(self, folder: str, method: str, suffix: str) -> Path:
+        spec = self._spec
+        return spec.out / folder / f"{spec.partition}-{spec.seed}-{method}.{suffix}"
+
+    def _made_from(self, method: str, given: Experiment) -> str:
+        spec = self._spec
+        document = given.model_dump_json(exclude={"methods", "scheme", "seeds", "title", "paper"})
+        origin = plugins.origin("domains", self._problem.domain.kind)
+        parts = (document, method, spec.partition, str(spec.seed), str(spec.data), str(origin))
+        return sha256(
+            code("data", "domains", "experiment"), *(part.encode() for part in parts)
+        ).hex()
+
+    def _progress(self, what: str, done: int, total: int) -> None:
+        if time.monotonic() - self._told_at >= TELL_S:
+            self._tell(what, done / total)
+
+    def _tell(self, what: str, share: float) -> None:
+        self._told_at = time.monotonic()
+        total = len(self._settings.lineup)
+        tell(Progress(method=self._method, what=what, share=share, done=self._done, total=total))
+
+
+def tell(line: Line) -> None:
+    """One line to the process that started the trial."""
+    sys.stdout.write(line.model_dump_json() + "\n")
+    sys.stdout.flush()
+
+
+def _named(name: str, kind: str) -> str:
+    return f"{kind}_{name}" if name.endswith("accuracy") else f"{name}_{kind}"
+
+
+def device_of(wish: str) -> torch.device:
+    """What "auto", "cpu" or "cuda" means on this machine.
+
+    Raises:
+        UserError: another word, or CUDA where there is none.
+    """
+    here = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    if wish == "auto":
+        return torch.device(here[-1])
+    if wish not in here:
+        raise UserError(
+            f"there is no device {wish!r} here", fix=f"give --device {' or '.join(('auto', *here))}"
+        )
+    return torch.device(wish)
+
+
+def _end_with_parent() -> None:
+    """The end of stdin is the end of the process that started the trial."""
+    sys.stdin.read()
+    os._exit(1)
+
+
+def main() -> None:
+    """Read the specification and run it; exit code 2 where the operator must act."""
+    spec = TrialSpec.model_validate_json(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        Trial(spec).run()
+    except UserError as error:
+        tell(Broken(what=error.what, where=error.where, fix=error.fix, more=error.more))
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
