@@ -26,6 +26,11 @@ def shipped(*names: str) -> Path:
     return folder.joinpath(*names)
 
 
+def shipped_text(name: str) -> str:
+    """The text of a file that the package brings along."""
+    return shipped(name).read_text(encoding="utf-8")
+
+
 def open_regular(path: Path, most: int, *, least: int = 0, follow: bool = True) -> BufferedReader:
     """Open a file for reading, if it is a regular file with a size within bounds.
 

@@ -10,7 +10,7 @@ from dcfm_node.config import toml
 from dcfm_node.config.addresses import DialAddress, ListenAddress, check_pair
 from dcfm_node.data.spec import DataSpec, FilePath
 from dcfm_node.errors import ConfigError, writable
-from dcfm_node.files import shipped
+from dcfm_node.files import shipped_text
 from dcfm_node.records.base import Model, Name
 
 
@@ -166,5 +166,5 @@ def node_template(name: str) -> str:
             f"{name!r} is no name for a silo",
             fix="choose 1 to 32 characters of a-z, 0-9, _ and -, starting with a letter or digit",
         ) from None
-    text = shipped("node.toml").read_text(encoding="utf-8")
+    text = shipped_text("node.toml")
     return re.sub(r'(?m)^name = ".*"$', f'name = "{name}"', text, count=1)

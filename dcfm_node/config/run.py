@@ -10,7 +10,7 @@ from zmq.utils import z85
 from dcfm_node.config import toml
 from dcfm_node.config.advice import Problem, closest
 from dcfm_node.config.peers import Peer, merged
-from dcfm_node.files import shipped
+from dcfm_node.files import shipped_text
 from dcfm_node.plugins import Kind
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES, Digest, Model, Name, Snapshot
 from dcfm_node.records.manifest import (
@@ -191,7 +191,7 @@ def _continued(said: _Continues | None, roster: list[Peer]) -> Continues | None:
 
 def run_template() -> str:
     """A commented run.toml; it fits the built-in domain `digits`."""
-    return shipped("run.toml").read_text(encoding="utf-8")
+    return shipped_text("run.toml")
 
 
 def _roster_problems(
