@@ -17,7 +17,10 @@ def test_one_comes_after_the_release_and_one_withdraws(tmp_path: Path) -> None:
         for site in (north, east, west):
             site.start()
         (first,) = set(until(lambda: released([north, east, west])).values())
-        assert north.ask()["latest"]["missing"] == ["south"]
+        latest = north.ask()["latest"]
+        assert (latest["outcome"], latest["missing"]) == ("DEGRADED", ["south"])
+        status = dcfm("status", *config)
+        assert (status.returncode, "south" in status.stdout) == (3, True)
 
         south.start()
         until(lambda: starting(south))

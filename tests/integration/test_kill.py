@@ -1,5 +1,6 @@
 """A node killed with -9 in any stage, for good: the run still ends with a student. And the life of
-one node: its terminal, its worker, its ranks. (Nodes that come back are in tests/chaos.)"""
+one node: its terminal, its worker, its ranks. (Nodes that come back are in tests/chaos, a leader
+that is lost in test_failover, a silo that is missing in test_change.)"""
 
 import os
 import signal
@@ -19,8 +20,6 @@ from tests.integration.cluster import (
     until,
 )
 
-FULL = pytest.mark.full
-
 
 def busy(site: Site, activity: str) -> bool:
     """Whether a site is in the middle of an activity."""
@@ -28,9 +27,8 @@ def busy(site: Site, activity: str) -> bool:
     return doing.get("activity") == activity and doing.get("done", 0) > 0
 
 
-@pytest.mark.parametrize(
-    "stage", ["local", pytest.param("refine", marks=FULL), pytest.param("distil", marks=FULL)]
-)
+@pytest.mark.full
+@pytest.mark.parametrize("stage", ["local", "refine", "distil"])
 def test_the_run_survives_the_loss_of_a_node(tmp_path: Path, stage: str) -> None:
     with cluster(tmp_path, steps=400) as sites:
         for site in sites:

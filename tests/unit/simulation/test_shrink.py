@@ -21,7 +21,7 @@ def minority_rules(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("minority_rules")
 def test_only_the_faults_that_it_takes_are_left() -> None:
     """Two leaders take a split network; power cuts and lost messages have nothing to do with it."""
-    scenario = load("split:tolerant", {"crashes": 4, "stall_s": 40.0})
+    scenario = load("split:tolerant", {"nodes": 5, "crashes": 4, "stall_s": 40.0})
     found = next(f for seed in range(20) if isinstance(f := find(scenario, seed), Found))
     assert found.rule == "one leader per term"
     assert {fault.kind for fault in found.faults} <= {"split", "crash"}
@@ -32,7 +32,17 @@ def test_only_the_faults_that_it_takes_are_left() -> None:
 
 @pytest.mark.usefixtures("minority_rules")
 def test_a_violation_is_a_failure_with_the_command_that_repeats_it() -> None:
-    command = ["simulate", "split:tolerant", "--seeds", "3", "--jobs", "1", "--json"]
+    command = [
+        "simulate",
+        "split:tolerant",
+        "--nodes",
+        "5",
+        "--seeds",
+        "3",
+        "--jobs",
+        "1",
+        "--json",
+    ]
     ran = CliRunner().invoke(app, command)
     document = json.loads(ran.stdout)
     assert (ran.exit_code, document["schema"]) == (1, sweep.SCHEMA)
