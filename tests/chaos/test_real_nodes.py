@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.monkey import Plan, leave_stale_things, run, truncate_journals
 from tests.integration.cluster import (
     ENVIRONMENT,
@@ -25,6 +27,7 @@ from tests.integration.cluster import (
 TEN_YEARS_S = 10 * 365 * 86_400
 
 
+@pytest.mark.full
 def test_ten_kills_at_random_instants_and_the_run_ends_with_the_right_student(
     tmp_path: Path,
 ) -> None:
@@ -53,17 +56,23 @@ def test_in_every_phase_whoever_publishes_first_is_killed_and_the_run_ends_well(
         assert not any(silo["forked"] for site in sites for silo in site.ask()["silos"])
 
 
-def test_a_truncated_journal_a_stepped_clock_and_a_stale_reboot_end_nothing(
+def test_a_full_disk_a_truncated_journal_a_stepped_clock_and_a_stale_reboot_end_nothing(
     tmp_path: Path,
 ) -> None:
     strict = 'participation = "strict"\nstall_s = 4.0\n'
-    with cluster(tmp_path, steps=300, policy=strict) as sites:
+    with cluster(tmp_path, steps=300, policy=strict) as sites, small_disk(sites[1].state) as disk:
         north, east, south = sites
         for site in (east, south):
             site.environment = with_clock(site)
         for site in sites:
             site.start()
         step_clock(east, TEN_YEARS_S)  # while it runs
+        until(lambda: east.ask().get("doing", {}).get("done", 0) > 0)
+        disk.fill(east)
+        until(lambda: complaints(east))
+        assert dcfm("status", "-c", east.folder / "node.toml").returncode == 3
+        assert east.process is not None and east.process.poll() is None
+        disk.clear(east)
         until(lambda: all(expert_round(site) is not None for site in sites))
         for site in (north, south):
             site.kill()
@@ -76,6 +85,7 @@ def test_a_truncated_journal_a_stepped_clock_and_a_stale_reboot_end_nothing(
         # Two release it; the third says so too, a moment later or sooner.
         latest = until(lambda: (s := north.ask()["latest"]) and len(s["endorsed_by"]) == 3 and s)
         assert latest["outcome"] == "COMPLETE"
+        assert not complaints(east)
         assert not any(silo["forked"] for site in sites for silo in site.ask()["silos"])
         log = north.log.read_text()
         assert "journals_damaged" in log
@@ -84,22 +94,6 @@ def test_a_truncated_journal_a_stepped_clock_and_a_stale_reboot_end_nothing(
         journal = dcfm_json("journal", "-c", south.folder / "node.toml")
         last = journal["entries"][-1]
         assert last["time_ms"] / 1_000 < time.time() - TEN_YEARS_S / 2
-
-
-def test_a_full_disk_is_said_and_the_node_goes_on_when_there_is_room(tmp_path: Path) -> None:
-    with cluster(tmp_path, steps=300) as sites, small_disk(sites[0].state) as disk:
-        for site in sites:
-            site.start()
-        victim = sites[0]
-        until(lambda: victim.ask().get("doing", {}).get("done", 0) > 0)
-        disk.fill(victim)
-        until(lambda: complaints(victim))
-        assert dcfm("status", "-c", victim.folder / "node.toml").returncode == 3
-        assert victim.process is not None and victim.process.poll() is None
-        disk.clear(victim)
-        assert len(set(until(lambda: released(sites)).values())) == 1
-        assert not complaints(victim)
-        assert not any(silo["forked"] for site in sites for silo in site.ask()["silos"])
 
 
 # Seams

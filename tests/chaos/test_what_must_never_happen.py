@@ -36,7 +36,7 @@ from dcfm_node.wire.canonical import pack
 from dcfm_node.wire.envelope import decode_message
 from tests.chaos.wires import wired
 from tests.integration.cluster import ROOT, cluster, released, until
-from tests.integration.test_links import Node, closing
+from tests.integration.linking import Node, closing
 from tests.unit.swarm.builders import Run, join, snapshot
 from tests.unit.swarm.test_node import started
 from tests.unit.swarm.test_plan import situation
@@ -114,7 +114,7 @@ def test_a_site_is_healthy_for_three_weeks_and_never_took_part() -> None:
 
 def test_the_slow_site_is_declared_dead() -> None:
     """Deadlines move with progress: work of five times stall_s is waited for by the tolerant."""
-    slow = TOLERANT.model_copy(update={"work_s": (250.0, 300.0)})
+    slow = TOLERANT.model_copy(update={"work_s": (250.0, 300.0), "nodes": 3})
     assert slow.work_s[0] > 4 * slow.stall_s
     world = simulate(slow, 0)
     assert students(world)

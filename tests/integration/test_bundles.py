@@ -1,11 +1,12 @@
 """A site without a network takes full part: what it says and hears is carried by hand (SPEC 10)."""
 
 import itertools
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.integration.cluster import Site, cluster, dcfm, dcfm_json, released, until
+from tests.integration.cluster import Site, cluster, dcfm, dcfm_json, dcfm_process, released, until
 
 
 class Courier:
@@ -75,13 +76,13 @@ def test_a_site_reached_by_bundles_alone_takes_full_part(tmp_path: Path) -> None
         students = dcfm_json("student", "list", "-c", config)["students"]
         north.kill()
         # What left the building is told without a daemon too, and just the same.
-        dead = dcfm_json("journal", "-c", config)
+        dead = json.loads(dcfm_process("journal", "-c", config, "--json").stdout)
         assert (dead["silo"], dead["entries"][: len(alive)]) == ("north", alive)
         listed = dcfm_json("student", "list", "-c", config)["students"]
         assert [s["digest"] for s in listed] == [s["digest"] for s in students]
         north.start()
         until(lambda: north.ask().get("health") == "healthy")
-        status = dcfm("status", "-c", north.folder / "node.toml")
+        status = dcfm_process("status", "-c", north.folder / "node.toml")
         assert (status.returncode, "bundle    south: " in status.stdout) == (0, True)
         assert dcfm("status", "-c", south.folder / "node.toml").returncode == 0
         until(
@@ -94,7 +95,8 @@ def test_a_site_reached_by_bundles_alone_takes_full_part(tmp_path: Path) -> None
         # A stopped node's bundle, checked by somebody who has run.toml and peers.toml alone.
         assert dcfm("stop", "--grace", 0, "-c", north.folder / "node.toml").returncode == 0
         whole = courier.export(north)
-        verified = dcfm_json("bundle", "verify", whole, "--run", run, "--peers", peers)
+        verify = ("--run", run, "--peers", peers, "--json")
+        verified = json.loads(dcfm_process("bundle", "verify", whole, *verify).stdout)
         assert verified["verified"]
         assert verified["author"] == "north"
         assert min(verified["records"].values()) > 3

@@ -12,15 +12,14 @@ import pytest
 from dcfm_node.api.client import call
 from dcfm_node.api.requests import StatusRequest
 from dcfm_node.errors import Unreachable
-from tests.integration.cluster import DCFM, ENVIRONMENT, dcfm, until
+from tests.integration.cluster import DCFM, ENVIRONMENT, PATIENCE_S, dcfm_process, until
 from tests.unit.experiment.costs import tiny
 
-PATIENCE_S = 60.0
 
-
+@pytest.mark.full
 def test_real_nodes_send_what_the_records_say(tmp_path: Path) -> None:
     found = tmp_path / "found"
-    ran = dcfm("experiment", "run", tiny.write(tmp_path), "--out", found, "--json")
+    ran = dcfm_process("experiment", "run", tiny.write(tmp_path), "--out", found, "--json")
     assert ran.returncode == 0, ran.stderr
     document = json.loads(ran.stdout)
     assert document["schema"] == "dcfm-node/experiment/1"
@@ -40,6 +39,7 @@ def test_real_nodes_send_what_the_records_say(tmp_path: Path) -> None:
     assert "| dcfm-b | 2 |" in (found / "table.md").read_text()
 
 
+@pytest.mark.full
 def test_an_interrupted_run_ends_its_nodes(tmp_path: Path) -> None:
     found, quiet = tmp_path / "found", subprocess.DEVNULL
     endless = tiny.write(tmp_path, steps=1_000_000)

@@ -1,4 +1,4 @@
-"""A run in bfloat16 with deltas, between real nodes (SPEC 5.4)."""
+"""A run in bfloat16 with deltas, between real nodes of which two only dial out (SPEC 5.4)."""
 
 import json
 from pathlib import Path
@@ -9,11 +9,15 @@ TRANSFER = '[transfer]\nprecision = "bf16"\ndelta = true\n'
 
 
 def test_later_rounds_travel_as_what_changed(tmp_path: Path) -> None:
-    with cluster(tmp_path, transfer=TRANSFER) as sites:
+    with cluster(tmp_path, transfer=TRANSFER, dial_only=("east", "south")) as sites:
         for site in sites:
             site.start()
         digests = until(lambda: released(sites))
         assert len(set(digests.values())) == 1
+        latest = sites[0].ask()["latest"]
+        assert latest["outcome"] == "COMPLETE"
+        names = sorted(teacher["silo"] for teacher in latest["teachers"])
+        assert names == ["east", "north", "south"]
         experts = {}
         for site in sites:
             journal = dcfm_json("journal", "-c", site.folder / "node.toml")

@@ -15,8 +15,8 @@ from dcfm_node.net.peers import Way
 from dcfm_node.net.reach import reach
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.swarm.chunks import CHUNK_BYTES
-from tests.integration.test_bulk import MemoryFiles, make
-from tests.integration.test_links import WAIT_S, new_keys
+from tests.integration.bulking import MemoryFiles, make
+from tests.integration.linking import WAIT_S, new_keys
 
 ANY = "tcp://127.0.0.1:*"
 

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from dcfm_node.config.peers import load_peers
 from dcfm_node.config.run import load_run
 from dcfm_node.swarm.election import rank
@@ -44,6 +46,7 @@ def test_the_student_of_a_hostile_leader_is_refused_and_distilled_again(tmp_path
         assert "distilled was refused" not in status.stdout  # a good one took its place
 
 
+@pytest.mark.full
 def test_hostile_experts_teach_nobody_and_put_their_silo_out(tmp_path: Path) -> None:
     """SPEC 6.6, 6.7.3: a quorum scored two of them."""
     with cluster(tmp_path, nodes=4, policy=STRICT) as sites:

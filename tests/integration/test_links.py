@@ -3,9 +3,7 @@
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,70 +13,11 @@ import zmq
 from dcfm_node.errors import UserError
 from dcfm_node.net.curve import RawSocket, dialling_socket
 from dcfm_node.net.door import LINKS_AT_ONCE
-from dcfm_node.net.links import Down, LinkEvent, LinkPeer, Links, Misframed, Received, Refused, Up
+from dcfm_node.net.links import Down, LinkPeer, Misframed, Received, Refused, Up
 from dcfm_node.net.listener import MAX_ROUTES
 from dcfm_node.net.peers import Faulted, Twice
 from dcfm_node.records.messages import MAX_MESSAGE_BYTES
-
-WAIT_S = 20.0
-
-
-def new_keys() -> tuple[str, str]:
-    public, secret = zmq.curve_keypair()
-    return public.decode(), secret.decode()
-
-
-@dataclass
-class Node:
-    """A node under test: its keys, its links, and every event that they told."""
-
-    name: str
-    keys: tuple[str, str] = field(default_factory=new_keys)
-    links: Links | None = None
-    events: list[LinkEvent] = field(default_factory=list)
-    woken: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def id(self) -> bytes:
-        return self.name.encode().ljust(32, b".")
-
-    def peer(self, control: str | None = None) -> LinkPeer:
-        return LinkPeer(self.id, self.name, self.keys[0], control, None)
-
-    async def start(self, *peers: LinkPeer, listen: str | None = "tcp://127.0.0.1:*") -> str:
-        public, secret = self.keys
-        self.links = Links(
-            secret=secret, public=public, listen=listen, peers=peers, notify=self.notify
-        )
-        await self.links.start()
-        return self.links.address or ""
-
-    def notify(self, event: LinkEvent) -> None:
-        self.events.append(event)
-        self.woken.set()
-
-    async def until(self, *wanted: LinkEvent) -> None:
-        await self.until_true(lambda: all(event in self.events for event in wanted))
-
-    async def until_true(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(WAIT_S):
-            while not condition():
-                self.woken.clear()
-                await self.woken.wait()
-
-    async def refusal(self) -> Refused:
-        await self.until_true(lambda: any(isinstance(event, Refused) for event in self.events))
-        return next(event for event in self.events if isinstance(event, Refused))
-
-
-@asynccontextmanager
-async def closing(*nodes: Node) -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        for node in nodes:
-            if node.links is not None:
-                await node.links.close()
+from tests.integration.linking import WAIT_S, Node, closing, dial, new_keys
 
 
 def test_two_nodes_exchange_messages_and_count_their_bytes() -> None:
@@ -269,20 +208,6 @@ def test_what_the_machine_has_no_means_to_send_is_lost_and_told(
             await b.until(Received(a.id, b"sent"))
 
     asyncio.run(scenario())
-
-
-def dial(address: str, server: Node, caller: Node, routing_id: bytes = b"") -> RawSocket:
-    """A bare socket with an allowed key, to do what no node of ours does; it dials once."""
-    socket: RawSocket = zmq.Context.instance().socket(zmq.DEALER)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.RECONNECT_IVL, -1)
-    socket.setsockopt(zmq.CURVE_PUBLICKEY, caller.keys[0].encode())
-    socket.setsockopt(zmq.CURVE_SECRETKEY, caller.keys[1].encode())
-    socket.setsockopt(zmq.CURVE_SERVERKEY, server.keys[0].encode())
-    if routing_id:
-        socket.setsockopt(zmq.ROUTING_ID, routing_id)
-    socket.connect(address)
-    return socket
 
 
 def test_a_silent_link_is_dead_and_an_idle_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,14 +11,14 @@ import zmq
 
 from dcfm_node.net.links import Down, Flooded, Links, Received, Refused, Up
 from dcfm_node.net.rate_limits import MESSAGES_AT_ONCE
-from tests.integration.test_links import Node, closing, dial
+from tests.integration.linking import Node, closing, dial
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)
 """ZMTP 3.1, as a CURVE client sends it first."""
 HUGE = b"\x06" + (2**32).to_bytes(8, "big")
 """The header of a command frame of 4 GiB."""
 FLAT_BYTES = 64 << 20
-CLOSED_S = 30.0
+CLOSED_S = 60.0
 
 Visit = Callable[[str, int], Awaitable[None]]
 

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tests.packaging.tree import PACKAGE, sources, tree_of
+from tests.packaging.tree import PACKAGE, offences, tree_of
 
 PRINTS = {
     "cli/output.py": "the command line's",
@@ -20,9 +20,6 @@ READS = {"store/delta.py": "snapshots of this node's own, verified before"}
 """Files of these rooms that read without `files`, and why they may."""
 READING_ROOMS = ("cli", "config", "store", "api", "swarm")
 ALSO_READING = ("experiment/results.py", "experiment/show.py", "daemon/imports.py")
-EVERY_SOURCE = pytest.mark.parametrize(
-    "path", sources(), ids=lambda path: str(path.relative_to(PACKAGE))
-)
 
 
 def printing(tree):
@@ -64,35 +61,50 @@ def formatting_times(tree):
     return [n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr in names]
 
 
-@EVERY_SOURCE
-def test_nothing_prints_but_through_a_boundary(path):
-    name = str(path.relative_to(PACKAGE))
-    if name in PRINTS:
-        assert printing(tree_of(path)), f"{name} prints nothing: take it from the list"
-        return
+def misprinting(path):
+    """How a file prints that may not; for one that may, that it does not."""
+    found = printing(tree_of(path))
+    if str(path.relative_to(PACKAGE)) in PRINTS:
+        return [] if found else ["prints nothing: take it from the list"]
     # Whether a stream is a terminal may be asked anywhere.
     asked = {"sys.stderr", "sys.stdout"}
-    found = printing(tree_of(path))
-    assert [what for what in found if what not in asked] == []
     text = path.read_text(encoding="utf-8")
-    for stream in asked & set(found):
-        uses = text.count(stream)
-        assert uses == text.count(f"{stream}.isatty("), f"{name} uses {stream} for more"
+    used = [
+        stream
+        for stream in asked & set(found)
+        if text.count(stream) != text.count(f"{stream}.isatty(")
+    ]
+    return used + [what for what in found if what not in asked]
 
 
-@EVERY_SOURCE
-def test_files_of_others_are_read_through_one_door(path):
+def misreading(path):
+    """How a file reads that may not; for one that may, that it does not."""
     name = str(path.relative_to(PACKAGE))
     if name.split("/")[0] not in READING_ROOMS and name not in ALSO_READING:
-        return
+        return []
     found = reading(tree_of(path))
-    assert found if name in READS else not found
+    if name in READS:
+        return [] if found else ["reads nothing: take it from the list"]
+    return found
 
 
-@EVERY_SOURCE
-def test_times_are_formatted_in_one_place(path):
-    if path.name != "words.py":
-        assert formatting_times(tree_of(path)) == []
+def test_nothing_prints_but_through_a_boundary():
+    assert offences(misprinting) == {}
+
+
+def test_files_of_others_are_read_through_one_door():
+    assert offences(misreading) == {}
+
+
+def test_times_are_formatted_in_one_place():
+    found = offences(lambda path: formatting_times(tree_of(path)))
+    assert found.keys() == {"words.py"}
+
+
+def test_every_listed_file_exists():
+    assert [
+        name for name in (*PRINTS, *READS, *ALSO_READING) if not (PACKAGE / name).exists()
+    ] == []
 
 
 @pytest.mark.parametrize(

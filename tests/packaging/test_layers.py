@@ -1,4 +1,5 @@
-"""Who may import whom: the contracts in pyproject.toml, and what a fresh interpreter loads."""
+"""What a fresh interpreter loads, and that the contracts of pyproject.toml, which `lint-imports`
+holds, name every room."""
 
 import pkgutil
 import tomllib
@@ -8,21 +9,12 @@ import pytest
 import dcfm_node.daemon
 from tests.packaging.tree import PACKAGE, ROOT, python
 
-LINT = (
-    "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
-)
 LOADS = """
 import importlib, sys
 for name in sys.argv[1:]:
     importlib.import_module(name)
 print("torch" in sys.modules)
 """
-
-
-def test_contracts_hold():
-    done = python(LINT)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "0 broken" in done.stdout
 
 
 def test_every_room_is_in_the_layers():

@@ -34,16 +34,6 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
-def test_vectors_verify():
-    """SPEC's vectors are those that the code of today makes."""
-    run("scripts/make_vectors", "--verify")
-
-
-def test_schemas_verify():
-    """docs/schemas and docs/problems.md are those of the documents of today."""
-    run("scripts/make_schemas", "--verify")
-
-
 def test_the_bench_sets_every_stage_beside_its_floor():
     """Its form, and what counting evaluations gives; times are the machine's."""
     rows = json.loads(run("scripts/bench_training", "--steps", "2", "--json"))["rows"]
@@ -66,10 +56,6 @@ def test_the_bench_sets_every_stage_beside_its_floor():
         assert drawn[name] == floors[name], "asked for as few velocities as can be"
     for name in floors:
         assert drawn[name] >= floors[name] or "anchored" in name
-    plain = rows[0]["ms"]
-    for row in rows:
-        assert row["ratio"] == pytest.approx(row["ms"] / plain)
-        assert row["of_floor"] == pytest.approx(row["ratio"] / row["floor"])
 
 
 def test_the_bench_of_the_network_counts_what_crosses_the_wire():

@@ -3,7 +3,8 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,8 +18,16 @@ def sources() -> list[Path]:
     return found
 
 
+@cache
 def tree_of(path: Path) -> ast.Module:
+    """A source file's syntax tree, parsed once."""
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def offences(rule: Callable[[Path], object]) -> dict[str, object]:
+    """What a rule finds in each source file that breaks it, by the file's name."""
+    found = {str(path.relative_to(PACKAGE)): rule(path) for path in sources()}
+    return {name: found for name, found in found.items() if found}
 
 
 def imported(tree: ast.Module) -> Iterator[str]:

@@ -271,7 +271,7 @@ def test_work_for_one_message_does_not_grow_with_what_is_held(kind: str) -> None
     assert len(case.opened) <= case.said + len(SIZES) * len(lines)  # none is verified twice
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=settings.default.max_examples // 4)  # each is dear
 @given(st.lists(st.sampled_from(sorted(KINDS)), min_size=2, max_size=4, unique=True))
 def test_no_mixture_of_records_makes_one_message_dear(kinds: list[str]) -> None:
     """The worst is searched for."""

@@ -6,7 +6,7 @@ import json
 import random
 from typing import Any
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dcfm_node.api.document import Document
@@ -95,7 +95,6 @@ def bodies(run: Run, said: list[bytes]) -> st.SearchStrategy[Body]:
     )
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_no_signed_record_ends_a_node_or_keeps_it_from_deciding(data: st.DataObject) -> None:
     method = data.draw(st.sampled_from(["dcfm", "fedflow", "ddm"]))

@@ -2,7 +2,7 @@
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcfm_node.records.messages import Entries
@@ -70,7 +70,6 @@ def talk(nodes: list[Exchange], rng: random.Random, loss: float, limit: int = 40
     raise AssertionError("they never agreed")
 
 
-@settings(deadline=None)
 @given(STEPS, st.randoms(use_true_random=False))
 def test_one_chain_in_any_order_with_repeats_ends_the_same(steps, rng) -> None:
     straight = [(0, skip, text) for _, skip, text in steps]
@@ -84,7 +83,6 @@ def test_one_chain_in_any_order_with_repeats_ends_the_same(steps, rng) -> None:
     assert shuffled.heads() == orderly.heads()
 
 
-@settings(deadline=None)
 @given(STEPS, st.randoms(use_true_random=False))
 def test_lost_tails_give_way_in_any_order(steps, rng) -> None:
     """An author that starts again under higher epochs never forks, and its last word stands."""
@@ -103,7 +101,6 @@ def test_lost_tails_give_way_in_any_order(steps, rng) -> None:
     assert not held.forks
 
 
-@settings(deadline=None)
 @given(STEPS, st.randoms(use_true_random=False), st.integers(1, 3))
 def test_however_seldom_tails_may_be_replaced_the_last_word_stands(steps, rng, times) -> None:
     """SPEC 3.3.4: what is put off is said again, so that it costs time and nothing else."""
@@ -122,7 +119,6 @@ def test_however_seldom_tails_may_be_replaced_the_last_word_stands(steps, rng, t
     assert held.heads() == in_order.heads()
 
 
-@settings(max_examples=60, deadline=None)
 @given(STEPS, st.integers(0, 2**32), st.sampled_from([0.0, 0.3]))
 def test_two_nodes_agree_by_gossip_under_loss(steps, seed, loss) -> None:
     rng = random.Random(seed)
@@ -135,7 +131,6 @@ def test_two_nodes_agree_by_gossip_under_loss(steps, seed, loss) -> None:
     talk(nodes, rng, loss)
 
 
-@settings(max_examples=150, deadline=None)
 @given(STEPS, st.integers(0, 2**32))
 def test_forks_reach_everyone_and_all_agree(steps, seed) -> None:
     """However an author rewrites its past, whoever heard which part: in the end one state."""

@@ -4,7 +4,7 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcfm_node.net.carrier import BulkEvent, Carrier, Fetched
@@ -53,7 +53,6 @@ class Life:
         self.carrier.received(HOLDER, encode(message), 0.0)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     taken=st.integers(0, chunk_count(len(DATA)) - 1),
     cut=st.one_of(st.none(), st.integers(0, len(DATA))),

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcfm_node.swarm.chunks import CHUNK_BYTES, chunk_hashes, snapshot_of
@@ -83,7 +83,6 @@ class World:
                 self.apply(sender, reader.chunk(peer, DIGEST, index, data, now))
 
 
-@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32), readers=st.integers(1, 5), kills=st.integers(0, 3))
 def test_everyone_gets_all_and_each_chunk_once(seed: int, readers: int, kills: int) -> None:
     world = World(seed, readers)

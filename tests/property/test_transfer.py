@@ -2,7 +2,7 @@
 
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcfm_node.records.entries import Snapshot
@@ -89,7 +89,6 @@ def piece(index: int) -> bytes:
     return DATA[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES]
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32), faulty=st.integers(0, 4))
 def test_one_honest_holder_is_enough(seed: int, faulty: int) -> None:
     world = World(seed, faulty)

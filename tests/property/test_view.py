@@ -3,7 +3,7 @@ of votes gives a term two leaders (SPEC 7)."""
 
 from contextlib import suppress
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcfm_node.records.entries import Verdict, Withdraw
@@ -133,7 +133,6 @@ def answers(view: View) -> tuple[object, ...]:
     )
 
 
-@settings(max_examples=150, deadline=None)
 @given(ACTS, st.randoms(use_true_random=False))
 def test_the_order_between_authors_does_not_matter(acts, rng) -> None:
     run = Run(NODES)
@@ -149,7 +148,6 @@ def test_the_order_between_authors_does_not_matter(acts, rng) -> None:
     assert answers(mixed) == expected
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.integers(2, NODES),
     st.lists(st.tuples(st.integers(0, 4), st.integers(1, 3), st.integers(0, 4)), max_size=40),

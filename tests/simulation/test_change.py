@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-import pytest
-
 from dcfm_node.records.entries import Student
 from dcfm_node.simulation.faults import Fault, draw
 from dcfm_node.simulation.run import simulate
 from dcfm_node.simulation.scenario import load
 from dcfm_node.simulation.world import World
+from tests.simulation.sweeps import sweep
 
 SCHEMES = ["calm", "calm:paper", "calm:tolerant", "calm:fedflow", "calm:ddm"]
 LOSSY = {"loss": 0.1, "crashes": 3, "whole": False, "max_terms": None}
@@ -31,8 +30,7 @@ def withdrawing(name: str, seed: int, when: Sequence[float], **changes: object) 
     return world
 
 
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("scenario", SCHEMES)
+@sweep(SCHEMES, 6)
 def test_a_silo_that_withdraws_at_any_time_teaches_the_released_student_nothing(
     scenario: str, seed: int
 ) -> None:
@@ -41,8 +39,7 @@ def test_a_silo_that_withdraws_at_any_time_teaches_the_released_student_nothing(
     withdrawing(scenario, seed, moments, **LOSSY)
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("scenario", [name for name in SCHEMES if "tolerant" not in name])
+@sweep([name for name in SCHEMES if "tolerant" not in name], 3)
 def test_a_withdrawal_after_the_release_leads_to_another_student(scenario: str, seed: int) -> None:
     """SPEC 6.2: the last round alone is distilled again, and nobody trains."""
     calm = withdrawing(scenario, seed, (DONE_S,), max_terms=None)
@@ -53,8 +50,7 @@ def test_a_withdrawal_after_the_release_leads_to_another_student(scenario: str, 
     assert len(students) == len({student.round for student in students}) + 1
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("scenario", ["calm", "calm:tolerant", "calm:paper"])
+@sweep(["calm", "calm:tolerant", "calm:paper"], 4)
 def test_a_silo_that_missed_rounds_takes_part_again(scenario: str, seed: int) -> None:
     """SPEC 6.2.5: its machine was away; it knows all afterwards, and holds the student."""
     settings = load(scenario, {"quiet_s": 260.0, "whole": False, "max_terms": None})

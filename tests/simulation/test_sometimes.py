@@ -18,17 +18,8 @@ from dcfm_node.simulation.scenario import load
 from dcfm_node.simulation.world import World
 from dcfm_node.swarm import experts, plan
 from dcfm_node.swarm.effects import Effect
+from tests.simulation.sweeps import REACHING
 
-RUNS = (
-    ("hostile:offences", 0),
-    ("forgers", 0),
-    ("leavers", 0),
-    ("disks-damaged:paper", 0),
-    ("disks-full:tolerant", 0),
-    ("split:tolerant", 0),
-    ("spoilers:few", 0),
-)
-"""Few seeds that reach all that the whole sweep does."""
 ELSEWHERE = {
     "reports key_used_twice": "tests/unit/swarm/test_exchange.py",
     "reports record_unfit": "tests/unit/swarm/test_writer.py",
@@ -58,7 +49,7 @@ them."""
 
 def reached() -> set[str]:
     points: set[str] = set()
-    for name, seed in RUNS:
+    for name, seed in REACHING:
         world = World(load(name), seed)
         simulate(load(name), seed, world=world)
         points |= world.reached.points.keys()

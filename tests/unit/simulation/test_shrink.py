@@ -21,7 +21,7 @@ def minority_rules(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("minority_rules")
 def test_only_the_faults_that_it_takes_are_left() -> None:
     """Two leaders take a split network; power cuts and lost messages have nothing to do with it."""
-    scenario = load("split:tolerant", {"crashes": 4, "stall_s": 40.0})
+    scenario = load("split:tolerant", {"nodes": 5, "crashes": 4, "stall_s": 40.0})
     found = next(f for seed in range(20) if isinstance(f := find(scenario, seed), Found))
     assert found.rule == "one leader per term"
     assert {fault.kind for fault in found.faults} <= {"split", "crash"}
@@ -32,7 +32,17 @@ def test_only_the_faults_that_it_takes_are_left() -> None:
 
 @pytest.mark.usefixtures("minority_rules")
 def test_a_violation_is_a_failure_with_the_command_that_repeats_it() -> None:
-    command = ["simulate", "split:tolerant", "--seeds", "3", "--jobs", "1", "--json"]
+    command = [
+        "simulate",
+        "split:tolerant",
+        "--nodes",
+        "5",
+        "--seeds",
+        "3",
+        "--jobs",
+        "1",
+        "--json",
+    ]
     ran = CliRunner().invoke(app, command)
     document = json.loads(ran.stdout)
     assert (ran.exit_code, document["schema"]) == (1, "dcfm-node/simulation/1")
@@ -45,11 +55,12 @@ def test_a_violation_is_a_failure_with_the_command_that_repeats_it() -> None:
     assert f"again: {first['repeat']}" in told.stdout
 
 
-def test_a_sweep_over_processes_counts_every_seed() -> None:
-    pieces = sweep.sweep(sweep.Request("few:two", None, 5, 24, jobs=2), lambda done, broken: None)
-    alone = sweep.sweep(sweep.Request("few:two", None, 5, 24, jobs=1), lambda done, broken: None)
-    assert (pieces.runs, pieces.violations) == (24, [])
-    assert (pieces.messages, alone.runs) == (alone.messages, 24)
+def test_a_sweep_over_processes_counts_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "PIECE", 3)
+    pieces = sweep.sweep(sweep.Request("few:two", None, 5, 5, jobs=2), lambda done, broken: None)
+    alone = sweep.sweep(sweep.Request("few:two", None, 5, 5, jobs=1), lambda done, broken: None)
+    assert (pieces.runs, pieces.violations) == (5, [])
+    assert (pieces.messages, alone.runs) == (alone.messages, 5)
 
 
 def test_without_a_scenario_all_are_listed() -> None:

@@ -6,7 +6,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcfm_node.errors import PeerError
@@ -14,7 +14,6 @@ from dcfm_node.store.delta import code, decode, encode, restore
 from dcfm_node.swarm.chunks import CHUNK_BYTES
 
 
-@settings(deadline=None)
 @given(base=st.binary(max_size=300), data=st.binary(min_size=1, max_size=300))
 @pytest.mark.parametrize("width", [2, 4])
 def test_any_bytes_come_back(base: bytes, data: bytes, width: int) -> None:
