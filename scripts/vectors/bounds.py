@@ -1,7 +1,8 @@
 """First and last values of every field, and what lies beyond (SPEC 1.2.2, 3.6, 4, 10.1)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, get_args
 
 from dcfm_node.records import entries as rec
@@ -198,7 +199,7 @@ def shown(value: Any) -> str:
 
 RISING = re.compile(rb"(\xc4[\x1f-\x21])\0\0(\0{29,31}.{1,90}?)\1\0\x01\2", re.S)
 """Two neighbours in a map whose keys count up."""
-REPEATED = re.compile(rb"(.{1,80}?)\1{60,}", re.S)
+REPEATED = re.compile(rb"(.{1,160}?)\1{60,}", re.S)
 
 
 def squeezed(data: bytes) -> Json:
@@ -357,9 +358,14 @@ def messages() -> Iterator[Json]:
         yield case(name, "4.1.2", what="message", **squeezed(data), fits=fits)
 
 
-def bounds() -> Json:
+def once(cases: Iterable[Json]) -> list[Json]:
     """Every case once: what is tried of a field may be what it is by default."""
-    found = [*entries(), *signed(), *messages()]
-    return {
-        "cases": list({str(made.get("hex", made.get("pieces"))): made for made in found}.values())
-    }
+    found = {}
+    for made in cases:
+        found[str([made.get(name) for name in ("hex", "pieces", "splice")])] = made
+    return list(found.values())
+
+
+def bounds() -> Iterator[Json]:
+    """Of records, beats, labels and messages."""
+    return chain(entries(), signed(), messages())

@@ -79,7 +79,45 @@ def deltas() -> Json:
             case(name, "5.4.2", width=2, length=len(moved), block=bad.hex())
             for name, bad in rejected
         ],
+        "files": delta_files(),
     }
+
+
+def delta_files() -> list[Json]:
+    """Whole files `coded` that make eight bytes, and some that do not."""
+    made = bytes(range(8))
+    block = code(b"", made, 2)
+    one = len(block).to_bytes(4, "big") + block
+    plans = [
+        ("one block", one, True),
+        ("no block", b"", False),
+        ("a block too many", one + one, False),
+        ("a block without bytes", bytes(4) + one, False),
+        ("a length cut short", one + b"\0\0\0", False),
+        ("a block cut short", one[:-1], False),
+        ("a length beyond the largest", (1_052_673).to_bytes(4, "big") + block, False),
+    ]
+    return [
+        case(name, "5.4.2", coded=data.hex(), made=made.hex() if holds else None)
+        for name, data, holds in plans
+    ]
+
+
+def sets() -> list[Json]:
+    """Sets of chunks, as bits (SPEC 5.3.0): of how many, and which; null where it is refused."""
+    plans: list[tuple[str, int, str, list[int] | None]] = [
+        ("empty: all", 3, "", [0, 1, 2]),
+        ("none", 3, "00", []),
+        ("the first", 3, "01", [0]),
+        ("the last", 3, "04", [2]),
+        ("beyond the end", 3, "08", None),
+        ("a byte too many", 3, "0100", None),
+        ("of two bytes", 9, "0101", [0, 8]),
+        ("a byte too few", 9, "01", None),
+        ("beyond the end of two", 9, "0002", None),
+        ("eight", 8, "ff", list(range(8))),
+    ]
+    return [case(name, "5.3.0", count=n, set=text, chunks=found) for name, n, text, found in plans]
 
 
 def messages() -> Json:
@@ -149,10 +187,19 @@ def bulk() -> Json:
         ("an empty chunk", [pack(("chunk", digest, 0)), b""]),
         ("a header that is not canonical", [b"\xdc\x00\x02" + pack(("ask", digest))[1:]]),
         ("a header of 1,153 bytes", [pack(("ask", digest, "a" * 1_109))]),
+        ("a digest of 33 bytes", [pack(("ask", digest + b"0"))]),
+        ("a digest as text", [pack(("ask", "a" * 32))]),
+        ("a set as text", [pack(("has", digest, ""))]),
+        ("no map", [pack({"ask": digest})]),
+        ("an ask for two", [pack(("ask", digest, digest))]),
+        ("a want with a payload", [pack(("want", digest, 0)), b"data"]),
+        ("a chunk without its bytes", [pack(("chunk", digest, 0))]),
+        ("a float index", [pack(("want", digest, 0.0))]),
     ]
     return {
         "accepted": [
             case(n, "5.3", frames=[bytes(f).hex() for f in frames.encode(m)]) for n, m in said
         ],
         "rejected": [case(n, "5.3", frames=[f.hex() for f in parts]) for n, parts in rejected],
+        "sets": sets(),
     }

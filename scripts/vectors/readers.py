@@ -322,6 +322,46 @@ def not_converged(tale: Tale) -> bytes:
     return tale.student(2, teachers, final=True)
 
 
+def nothing_measured(tale: Tale) -> bytes:
+    tale.experts(1)
+    return tale.student(2, tale.experts(2), final=True)
+
+
+def only_the_gap_falls(tale: Tale) -> bytes:
+    tale.experts(1, holdout_loss=1.0, ci_gap=1.0)
+    return tale.student(2, tale.experts(2, holdout_loss=1.0, ci_gap=0.5), final=True)
+
+
+def half_of_four_gain(tale: Tale) -> bytes:
+    """The lower of the two middle ratios decides."""
+    tale.experts(1, "0123", holdout_loss=1.0)
+    teachers = tale.experts(2, "01", holdout_loss=0.5) + tale.experts(2, "23", holdout_loss=1.0)
+    return tale.student(2, teachers, missing=(KEYS[4],), final=True)
+
+
+def gains_the_tolerance(tale: Tale) -> bytes:
+    tale.experts(1, holdout_loss=1.0)
+    return tale.student(2, tale.experts(2, holdout_loss=0.99), final=True)
+
+
+def gains_a_little_more(tale: Tale) -> bytes:
+    tale.experts(1, holdout_loss=1.0)
+    return tale.student(2, tale.experts(2, holdout_loss=0.9899), final=True)
+
+
+def compared_with_stage_one(tale: Tale) -> bytes:
+    tale.experts(0, holdout_loss=1.0)
+    return tale.student(1, tale.experts(1, holdout_loss=1.0), final=True)
+
+
+def others_do_not_count(tale: Tale) -> bytes:
+    """Of five that published, the two that gained teach."""
+    tale.experts(1, holdout_loss=1.0)
+    gained = tale.experts(2, "01", holdout_loss=0.5)
+    tale.experts(2, "234", holdout_loss=1.0)
+    return tale.student(2, gained, missing=tuple(KEYS[2:5]), final=True)
+
+
 def resumed(tale: Tale) -> bytes:
     return _resumed(tale, tale.experts(0))
 
@@ -382,6 +422,13 @@ STUDENTS: list[tuple[str, str, Callable[[Tale], bytes], bool]] = [
     ("6.8.6", "strict", hides_the_end, False),
     ("6.8.6", "strict", converged, True),
     ("6.8.6", "strict", not_converged, False),
+    ("6.8.6", "strict", nothing_measured, True),
+    ("6.8.6", "strict", only_the_gap_falls, False),
+    ("6.8.6", "tolerant", half_of_four_gain, False),
+    ("6.8.6", "strict", gains_the_tolerance, True),
+    ("6.8.6", "strict", gains_a_little_more, False),
+    ("6.8.6", "strict", compared_with_stage_one, False),
+    ("6.8.6", "tolerant", others_do_not_count, False),
     ("6.8.7", "strict", resumed, True),
     ("6.8.7", "strict", resumed_of_others, False),
     ("6.8.7", "strict", resumed_of_nobody, False),

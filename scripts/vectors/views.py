@@ -340,7 +340,25 @@ def terms() -> list[Json]:
     return found
 
 
+def weights() -> list[Json]:
+    """What silos weigh by their sample counts (SPEC 6.9)."""
+    unit = 65_536
+    plans: list[tuple[str, float, list[list[int]], list[list[int]]]] = [
+        ("all within their share", 0.5, [[3, 2], [5]], [[3, 2], [5]]),
+        ("one above its share", 0.5, [[60, 30], [10]], [[436_907, 218_453], [10 * unit]]),
+        ("an equal share is the least", 0.1, [[90], [10]], [[10 * unit], [10 * unit]]),
+        ("one of three above its share", 0.5, [[98], [1], [1]], [[2 * unit], [unit], [unit]]),
+        ("two of three above theirs", 0.4, [[98], [49], [1]], [[2 * unit], [2 * unit], [unit]]),
+        ("alone", 0.5, [[7]], [[7]]),
+        ("a label of less than a part", 0.5, [[1, 2**39], [1]], [[1, unit], [unit]]),
+    ]
+    return [
+        case(name, "6.9", max_share={"$float": repr(share)}, counts=counts, weighed=weighed)
+        for name, share, counts, weighed in plans
+    ]
+
+
 def views() -> Json:
     manifests = {name: env.manifest_bytes(made).hex() for name, made in MANIFESTS.items()}
     cases = [*firsts(), *quorums(), *members(), *verdicts(), *blamed(), *phases(), *terms()]
-    return {"manifests": manifests, **shared(cases)}
+    return {"manifests": manifests, **shared(cases), "weights": weights()}

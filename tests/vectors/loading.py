@@ -38,8 +38,12 @@ def value_of(plain: Any) -> Any:
     return plain
 
 
-def raw(case: dict[str, Any]) -> bytes:
-    """The bytes of a case, whole or in pieces."""
+def raw(case: dict[str, Any], base: bytes = b"") -> bytes:
+    """The bytes of a case: whole, in pieces, or in the place of some bytes of the file's `base`."""
+    if "splice" in case:
+        start, end = case["splice"]
+        rest = {name: value for name, value in case.items() if name != "splice"}
+        return base[:start] + raw(rest) + base[end:]
     if "pieces" in case:
         return b"".join(_piece(*piece) for piece in case["pieces"])
     return bytes.fromhex(case["envelope"] if "envelope" in case else case["hex"])

@@ -7,8 +7,9 @@ from blake3 import blake3
 
 from dcfm_node.errors import PeerError
 from dcfm_node.net import frames
-from dcfm_node.store.delta import code, restore
+from dcfm_node.store.delta import code, decode, restore
 from dcfm_node.swarm.chunks import chunk_count, chunk_hashes, snapshot_digest
+from dcfm_node.swarm.download import bits_of, bytes_of
 from dcfm_node.wire.envelope import decode_message, encode_message
 from tests.vectors.loading import cases, load, raw, sha256, spell, value_of
 
@@ -44,6 +45,55 @@ def test_malformed_deltas_are_refused(case):
     """SPEC 5.4.2."""
     with pytest.raises(PeerError):
         restore(b"", bytes.fromhex(case["block"]), case["length"], case["width"])
+
+
+@cases(DELTAS["files"])
+def test_files_of_deltas(case, tmp_path):
+    """SPEC 5.4.2: blocks, each after its length, and no more than the snapshot has chunks."""
+    base, coded, target = (tmp_path / name for name in ("base", "coded", "target"))
+    base.write_bytes(b"")
+    coded.write_bytes(bytes.fromhex(case["coded"]))
+    if case["made"] is None:
+        with pytest.raises(PeerError):
+            decode(base, coded, target, 8, 2)
+        return
+    decode(base, coded, target, 8, 2)
+    assert target.read_bytes().hex() == case["made"]
+
+
+@pytest.mark.parametrize(
+    ("data", "fits"), [(bytes(1 << 20), True), (bytes((1 << 20) + 1), False), (b"", False)]
+)
+def test_chunks_have_one_to_2_to_the_20_bytes(data, fits):
+    """SPEC 5.3."""
+    parts = [spell(("chunk", bytes(32), 0)), data]
+    assert _reads(parts) is fits
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"), [(32, True), (262_144, True), (262_176, False), (33, False), (0, False)]
+)
+def test_hash_lists_have_a_hash_for_each_chunk_there_may_be(size, fits):
+    """SPEC 5.3."""
+    assert _reads([spell(("holds", bytes(32), b"")), bytes(size)]) is fits
+
+
+def _reads(parts):
+    try:
+        frames.decode(parts)
+    except PeerError:
+        return False
+    return True
+
+
+@cases(BULK["sets"])
+def test_sets_of_chunks(case):
+    """SPEC 5.3.0."""
+    bits = bits_of(bytes.fromhex(case["set"]), case["count"])
+    found = None if bits is None else [i for i in range(case["count"]) if bits >> i & 1]
+    assert found == case["chunks"]
+    if bits is not None and case["set"]:
+        assert bytes_of(bits, case["count"]).hex() == case["set"]
 
 
 @cases(MESSAGES["accepted"])

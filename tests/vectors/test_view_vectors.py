@@ -2,11 +2,13 @@
 
 import pytest
 
+from dcfm_node.records.entries import Join
 from dcfm_node.swarm.admission import Run, flaw
 from dcfm_node.swarm.rounds import current_phase
+from dcfm_node.swarm.shares import capped
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import decode_manifest, open_entry
-from tests.vectors.loading import load
+from tests.vectors.loading import cases, load, value_of
 
 VIEWS = load("views")
 MANIFESTS = {
@@ -75,3 +77,17 @@ def test_views(clause):
             if found != case["facts"]:
                 wrong.append((case["name"], found, case["facts"]))
     assert wrong == []
+
+
+@cases(VIEWS["weights"])
+def test_weights(case):
+    """SPEC 6.9: each list of counts is a silo's, by label."""
+    silos = [bytes([number]) * 32 for number in range(len(case["counts"]))]
+    joins = {
+        silo: Join(
+            name="a", distils=True, version="", counts=tuple(((i,), n) for i, n in enumerate(given))
+        )
+        for silo, given in zip(silos, case["counts"], strict=True)
+    }
+    weighed = capped(joins, value_of(case["max_share"]))
+    assert [list(weighed[silo].values()) for silo in silos] == case["weighed"]
