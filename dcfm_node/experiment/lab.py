@@ -28,7 +28,7 @@ from dcfm_node.flow.labels import Counts, count
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.stages import Outcome, Samples
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.dcfm import learner as dcfm
 from dcfm_node.methods.fedflow.learner import federated
 from dcfm_node.methods.mixture.gating import train_gating
@@ -114,8 +114,8 @@ class Lab:
         return self.train(
             "centralised",
             (_read_by("local", manifest), _digest(data)),
-            lambda hooks: stages.local(
-                manifest, train, holdout, seed=self._seed("", 0), hooks=hooks
+            lambda callbacks: stages.local(
+                manifest, train, holdout, seed=self._seed("", 0), callbacks=callbacks
             ),
         )
 
@@ -127,12 +127,12 @@ class Lab:
         return self.train(
             "federated",
             (_read_by("local", manifest), self._data, averagings),
-            lambda hooks: federated(
+            lambda callbacks: federated(
                 manifest,
                 [train for train, _ in self.silos],
                 rounds=averagings,
                 seed=self._seed("", 0),
-                hooks=hooks,
+                callbacks=callbacks,
             ),
         )
 
@@ -141,8 +141,8 @@ class Lab:
         return self.train(
             "router",
             (_read_by("distil", self.manifest), [e.key for e in experts]),
-            lambda hooks: train_gating(
-                self.manifest, self.teachers(experts), seed=self._seed("", 0), hooks=hooks
+            lambda callbacks: train_gating(
+                self.manifest, self.teachers(experts), seed=self._seed("", 0), callbacks=callbacks
             ),
         )
 
@@ -166,14 +166,14 @@ class Lab:
                 experts[k].key,
                 [e.key for e in seen],
             ),
-            lambda hooks: dcfm.refine_against_peers(
+            lambda callbacks: dcfm.refine_against_peers(
                 self.manifest,
                 *self.silos[k],
                 me=self.names[k],
                 init=experts[k].weights,
                 peers=teachers,
                 seed=self._seed(self.names[k], round_),
-                hooks=hooks,
+                callbacks=callbacks,
             ),
         )
 
@@ -240,16 +240,16 @@ class Lab:
                 start,
                 before.key if before and start == "student" else "",
             ),
-            lambda hooks: dcfm.distil(
+            lambda callbacks: dcfm.distil(
                 self.manifest,
                 teachers,
                 init=init,
                 seed=self._seed("", round_),
-                hooks=hooks,
+                callbacks=callbacks,
             ),
         )
 
-    def train(self, name: str, inputs: object, run: Callable[[Hooks], Outcome]) -> Trained:
+    def train(self, name: str, inputs: object, run: Callable[[Callbacks], Outcome]) -> Trained:
         """What `run` gives, from disk if these very inputs were trained with before."""
         key = _key(name, inputs)
         path = self._folder / f"{name.replace(' ', '-')}-{key[:16]}.safetensors"
@@ -260,13 +260,20 @@ class Lab:
         self._tell(name, 1, 1)
         return Trained(key, load_file(path), metrics)
 
-    def _local(self, manifest: Manifest, k: int, hooks: Hooks) -> Outcome:
+    def _local(self, manifest: Manifest, k: int, callbacks: Callbacks) -> Outcome:
         return stages.local(
-            manifest, *self.silos[k], seed=self._seed(self.names[k], 0), hooks=hooks
+            manifest, *self.silos[k], seed=self._seed(self.names[k], 0), callbacks=callbacks
         )
 
     def _anchored(
-        self, k: int, expert: Trained, student: Trained, hooks: Hooks, *, seed: int, live: float
+        self,
+        k: int,
+        expert: Trained,
+        student: Trained,
+        callbacks: Callbacks,
+        *,
+        seed: int,
+        live: float,
     ) -> Outcome:
         return dcfm.refine_anchored(
             self.manifest,
@@ -275,12 +282,12 @@ class Lab:
             anchor=student.weights,
             live=live,
             seed=seed,
-            hooks=hooks,
+            callbacks=callbacks,
         )
 
-    def _train(self, name: str, path: Path, run: Callable[[Hooks], Outcome]) -> None:
+    def _train(self, name: str, path: Path, run: Callable[[Callbacks], Outcome]) -> None:
         checkpoint = path.with_suffix(".checkpoint")
-        hooks = Hooks(
+        callbacks = Callbacks(
             device=self.device,
             progress=lambda done, total, _: self._tell(name, done, total),
             save=lambda state: _write(state, checkpoint, {}),
@@ -288,7 +295,7 @@ class Lab:
             save_every=SAVE_STEPS,
         )
         began = time.process_time()
-        outcome = run(hooks)
+        outcome = run(callbacks)
         seconds = time.process_time() - began
         metrics = json.dumps({**outcome.metrics, "seconds": seconds})
         _write(outcome.weights, path, {"metrics": metrics})

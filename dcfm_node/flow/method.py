@@ -16,7 +16,7 @@ from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.networks import Schema, Weights
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.stages import Outcome, Samples
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.records.manifest import Manifest
 
 
@@ -58,12 +58,12 @@ class Learner(ABC):
         self.manifest = manifest
 
     @abstractmethod
-    def train(self, silo: SiloData, start: Start, *, seed: int, hooks: Hooks) -> Outcome:
+    def train(self, silo: SiloData, start: Start, *, seed: int, callbacks: Callbacks) -> Outcome:
         """A silo's expert of one round. The metrics go into its record: `holdout_loss`, the error
         on the hold-out, is what convergence is judged by."""
 
     @abstractmethod
-    def student(self, teachers: Sequence[Teacher], *, seed: int, hooks: Hooks) -> Outcome:
+    def student(self, teachers: Sequence[Teacher], *, seed: int, callbacks: Callbacks) -> Outcome:
         """What the elected node makes of all experts, without data."""
 
     def sample(

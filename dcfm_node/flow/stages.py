@@ -11,7 +11,7 @@ from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.sampling import student_field
 from dcfm_node.flow.sources import BatchSampler, Mix, PathSampler
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.flow.trainer import train as train_loop
 from dcfm_node.paths.base import path_of
 from dcfm_node.records.manifest import Manifest
@@ -46,12 +46,14 @@ def local(
     *,
     init: Weights | None = None,
     seed: int,
-    hooks: Hooks,
+    callbacks: Callbacks,
 ) -> Outcome:
     """Stage I (Eqs. 8 to 11 of DCFM): one silo alone, from the run's common initial weights, or
     from the student of the run that this one continues."""
     stage, mix = manifest.method.local, sources.all_live
-    return on_data(manifest, stage, train, holdout, init=init, mix=mix, seed=seed, hooks=hooks)
+    return on_data(
+        manifest, stage, train, holdout, init=init, mix=mix, seed=seed, callbacks=callbacks
+    )
 
 
 def score(
@@ -95,7 +97,7 @@ def on_data(
     init: Weights | None,
     mix: Mix,
     seed: int,
-    hooks: Hooks,
+    callbacks: Callbacks,
 ) -> Outcome:
     """A stage that matches private data (Eq. 9 of DCFM), measured on the hold-out.
 
@@ -103,14 +105,18 @@ def on_data(
         mix: whose predictions the penalty's terms are.
         init: weights to start from; the run's common initial weights if None.
     """
-    points = points_of(manifest, train, hooks.device)
+    points = points_of(manifest, train, callbacks.device)
     stage = BatchSampler(points, mix, manifest, settings, settings.product_share)
-    monitor = replace(stage, points=points_of(manifest, holdout, hooks.device))
-    return run_stage(stage, monitor, init, seed, hooks)
+    monitor = replace(stage, points=points_of(manifest, holdout, callbacks.device))
+    return run_stage(stage, monitor, init, seed, callbacks)
 
 
 def run_stage(
-    stage: BatchSampler, monitor: BatchSampler, init: Weights | None, seed: int, hooks: Hooks
+    stage: BatchSampler,
+    monitor: BatchSampler,
+    init: Weights | None,
+    seed: int,
+    callbacks: Callbacks,
 ) -> Outcome:
     """Train the run's network on the rows of one sampler, and measure it on those of another."""
     manifest, path = stage.manifest, stage.path
@@ -121,8 +127,8 @@ def run_stage(
     def gap(field: VelocityField) -> float:
         return metrics.ci_gap(field, monitor)
 
-    trained = train_loop(net.to(hooks.device), stage, gap, seed=seed, hooks=hooks)
-    final = load(manifest, trained.weights, hooks.device)
+    trained = train_loop(net.to(callbacks.device), stage, gap, seed=seed, callbacks=callbacks)
+    final = load(manifest, trained.weights, callbacks.device)
     error = metrics.velocity_error(path, final, metrics.holdout_rows(monitor.points))
     return Outcome(
         trained.weights,

@@ -63,7 +63,7 @@ class Objective(Protocol[Rows]):
 
 
 @dataclass
-class Hooks:
+class Callbacks:
     """What a stage needs from outside.
 
     Attributes:
@@ -177,10 +177,10 @@ def train(
     gap: Callable[[Module], float] | None = None,
     *,
     seed: int,
-    hooks: Hooks,
+    callbacks: Callbacks,
     steps: range | None = None,
 ) -> Trained:
-    """Run one stage from the model's present weights, or from `hooks.resume`.
+    """Run one stage from the model's present weights, or from `callbacks.resume`.
 
     Args:
         gap: the CI gap of a network on the stage's monitor rows, by which a stage with patience
@@ -194,11 +194,11 @@ def train(
     steps = steps or range(settings.steps)
     state = State.fresh(model, settings)
     state.step = steps.start
-    if hooks.resume is not None:
-        state.restore(hooks.resume)
+    if callbacks.resume is not None:
+        state.restore(callbacks.resume)
         if not steps.start <= state.step <= steps.stop:
             raise Failed(f"the checkpoint is of step {state.step}, the stage has {steps}")
-    fast = hooks.fast(model)
+    fast = callbacks.fast(model)
     length = block_steps(settings, stage.shape)
     rows: list[Rows] = []
     told_at = time.monotonic()
@@ -208,13 +208,13 @@ def train(
             rows = stage.block(length, generator(seed, rank, index))
         losses = update(state, fast, rows[offset], stage)
         if gap and settings.patience and _every(state.step, settings.steps, MONITORS):
-            state.gaps.append(_agreed(gap(state.averaged()), hooks.device))
+            state.gaps.append(_agreed(gap(state.averaged()), callbacks.device))
         due = _every(state.step, settings.steps, REPORTS) or _over(state, steps, settings)
         if due or time.monotonic() - told_at >= REPORT_S:
             told_at = time.monotonic()
-            state.loss = _report(state.step, losses, settings, hooks, rank)
-        if rank == 0 and hooks.saves(state.step):
-            hooks.save(state.checkpoint())
+            state.loss = _report(state.step, losses, settings, callbacks, rank)
+        if rank == 0 and callbacks.saves(state.step):
+            callbacks.save(state.checkpoint())
     weights = {name: tensor.cpu().contiguous() for name, tensor in state.ema.items()}
     return Trained(weights, state.step, state.loss)
 
@@ -240,7 +240,7 @@ def update(state: State, module: Module, rows: Rows, stage: Objective[Rows]) -> 
 
 
 def _report(
-    step: int, losses: Mapping[str, Tensor], settings: Training, hooks: Hooks, rank: int
+    step: int, losses: Mapping[str, Tensor], settings: Training, callbacks: Callbacks, rank: int
 ) -> float:
     known = {name: float(value) for name, value in losses.items()}
     if not all(math.isfinite(value) for value in known.values()):
@@ -249,7 +249,7 @@ def _report(
             fix="lower the stage's learning_rate or ci_weight in the run's manifest",
         )
     if rank == 0:
-        hooks.progress(step, settings.steps, known)
+        callbacks.progress(step, settings.steps, known)
     return known["loss"]
 
 

@@ -19,7 +19,7 @@ from dcfm_node.flow.method import SiloData, Start, learner_of
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.stages import Samples
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.wire.envelope import decode_manifest
 from dcfm_node.worker import ranks
 from dcfm_node.worker.messages import (
@@ -91,9 +91,13 @@ class JobRunner:
                 return Done(key=job.key, metrics=self._score(job))
             case "train":
                 data = SiloData(job.silo, self._train, self._holdout)
-                made = self._learner.train(data, _start(job), seed=job.seed, hooks=self._hooks(job))
+                made = self._learner.train(
+                    data, _start(job), seed=job.seed, callbacks=self._callbacks(job)
+                )
             case "distil":
-                made = self._learner.student(_teachers(job), seed=job.seed, hooks=self._hooks(job))
+                made = self._learner.student(
+                    _teachers(job), seed=job.seed, callbacks=self._callbacks(job)
+                )
         if ranks.rank() == 0:
             _save(rounded(made.weights, self._manifest), job.output)
         return Done(key=job.key, metrics=made.metrics)
@@ -117,7 +121,7 @@ class JobRunner:
             device=self._device,
         )
 
-    def _hooks(self, job: Job) -> Hooks:
+    def _callbacks(self, job: Job) -> Callbacks:
         saved_at = told_at = published_at = time.monotonic()
         hindrance, shared = "", job.kind == "distil" and self._manifest.method.checkpoint_steps > 0
 
@@ -145,7 +149,7 @@ class JobRunner:
                 hindrance = why
                 self._tell(Hindered(key=job.key, reason=why))
 
-        return Hooks(
+        return Callbacks(
             device=self._device,
             progress=progress,
             save=save,

@@ -18,13 +18,13 @@ from dcfm_node.flow.files import load_weights, rounded
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.stages import Samples
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.dcfm import learner as dcfm
 from dcfm_node.records.manifest import Manifest, Transfer
 from dcfm_node.samples import Samples as SiloSamples
 from dcfm_node.store.delta import encode
 
-HOOKS = Hooks(device="cpu")
+HOOKS = Callbacks(device="cpu")
 
 
 def measure(domain: str) -> list[dict[str, Any]]:
@@ -63,18 +63,22 @@ def _rounds(manifest: Manifest, data: list[Any], folder: Path) -> list[dict[str,
             for silo, path in enumerate(experts)
         ]
         mean = merge(teachers)
-        made = dcfm.distil(manifest, teachers, init=mean, seed=round_, hooks=HOOKS)
+        made = dcfm.distil(manifest, teachers, init=mean, seed=round_, callbacks=HOOKS)
         return publish(made.weights, f"student{round_}")
 
     experts = [
-        publish(stages.local(manifest, *pair, seed=silo, hooks=HOOKS).weights, f"expert0-{silo}")
+        publish(
+            stages.local(manifest, *pair, seed=silo, callbacks=HOOKS).weights, f"expert0-{silo}"
+        )
         for silo, pair in enumerate(zip(train, holdout, strict=True))
     ]
     student = distil(experts, 0)
     anchor = load_weights(student)
     refined = [
         publish(
-            dcfm.refine_anchored(manifest, *pair, anchor=anchor, seed=silo, hooks=HOOKS).weights,
+            dcfm.refine_anchored(
+                manifest, *pair, anchor=anchor, seed=silo, callbacks=HOOKS
+            ).weights,
             f"expert1-{silo}",
         )
         for silo, pair in enumerate(zip(train, holdout, strict=True))

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from dcfm_node.daemon.work import job_for
 from dcfm_node.flow.averaging import merge
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.dcfm.learner import distil
 from dcfm_node.swarm.effects import Distil
 from dcfm_node.swarm.lineage import verify
@@ -74,6 +74,6 @@ def test_the_next_leader_ends_with_what_the_killed_one_would_have_made(tmp_path:
         torch.set_num_threads(1)
         teachers = [Teacher(t.silo, load_file(t.path), dict(t.counts)) for t in job.teachers]
         init = merge(teachers)
-        whole = distil(view.manifest, teachers, init=init, seed=job.seed, hooks=Hooks())
+        whole = distil(view.manifest, teachers, init=init, seed=job.seed, callbacks=Callbacks())
         made = load_file(snapshot(others[0], student.snapshot.digest))
         assert all(torch.equal(whole.weights[name], made[name]) for name in made)

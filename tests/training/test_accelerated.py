@@ -11,7 +11,7 @@ from dcfm_node.flow.networks import Weights, build
 from dcfm_node.flow.routing import Router
 from dcfm_node.flow.sources import BatchSampler, data_points
 from dcfm_node.flow.stages import Samples, local
-from dcfm_node.flow.trainer import Hooks, State, generator, update
+from dcfm_node.flow.trainer import Callbacks, State, generator, update
 from dcfm_node.methods.dcfm.terms import against_peers
 from dcfm_node.paths.base import path_of
 from dcfm_node.wire.envelope import manifest_bytes
@@ -30,7 +30,7 @@ def samples() -> Samples:
 def test_bfloat16_rounds_evaluations_and_nothing_else() -> None:
     net = build(manifest())
     x, t, c = samples().x, torch.rand(64, generator=draws()), samples().c
-    exact, rounded = net(x, t, c), Hooks(bf16=True).fast(net)(x, t, c)
+    exact, rounded = net(x, t, c), Callbacks(bf16=True).fast(net)(x, t, c)
     assert rounded.dtype == torch.float32
     assert not torch.equal(rounded, exact)
     torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.05)
@@ -64,7 +64,9 @@ def test_a_worker_without_a_gpu_trains_as_if_neither_was_set(tmp_path: Path) -> 
 def test_a_stage_trains_faster_to_nearly_the_same(fast: dict[str, bool]) -> None:
     run = manifest(method={"local": STAGE | {"steps": 30}})
     exact, quick = (
-        local(run, samples(), samples(), seed=1, hooks=Hooks(device="cuda", **chosen)).metrics
+        local(
+            run, samples(), samples(), seed=1, callbacks=Callbacks(device="cuda", **chosen)
+        ).metrics
         for chosen in ({}, fast)
     )
     assert quick["holdout_loss"] == pytest.approx(exact["holdout_loss"], rel=0.02)

@@ -11,7 +11,7 @@ from dcfm_node.flow.losses import objective
 from dcfm_node.flow.networks import build
 from dcfm_node.flow.sources import BatchSampler, all_live, data_points
 from dcfm_node.flow.stages import Samples, local
-from dcfm_node.flow.trainer import Hooks, generator
+from dcfm_node.flow.trainer import Callbacks, generator
 from dcfm_node.flow.trainer import train as run_training
 from dcfm_node.paths.base import path_of
 from tests.training.settings import STAGE, draws, manifest
@@ -30,10 +30,10 @@ def train(rank: int, folder: str) -> None:
     store = torch.distributed.FileStore(f"{folder}/rendezvous", 2)
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
     saves: list[int] = []
-    hooks = Hooks(
+    callbacks = Callbacks(
         save=lambda checkpoint: saves.append(int(checkpoint["step"].item())), save_every=10
     )
-    outcome = local(RUN, samples(), samples(), seed=3, hooks=hooks)
+    outcome = local(RUN, samples(), samples(), seed=3, callbacks=callbacks)
     assert saves == ([10, 20, 30] if rank == 0 else [])
     save_file(outcome.weights, f"{folder}/whole-{rank}.safetensors")
     captured: list[list[torch.Tensor]] = []
@@ -43,7 +43,7 @@ def train(rank: int, folder: str) -> None:
         [p.grad.clone() for p in parameters if p.grad is not None]
     )
     net = build(ONE_STEP)
-    run_training(net, _source(), seed=3, hooks=Hooks())
+    run_training(net, _source(), seed=3, callbacks=Callbacks())
     torch.nn.utils.clip_grad_norm_ = clip
     grads = {str(i): gradient for i, gradient in enumerate(captured[0])}
     save_file(grads, f"{folder}/gradients-{rank}.safetensors")
@@ -70,7 +70,7 @@ def test_ranks_agree_and_average_their_gradients(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(train, args=(str(tmp_path),), nprocs=2)
     whole = [load_file(tmp_path / f"whole-{rank}.safetensors") for rank in (0, 1)]
     assert all(torch.equal(whole[0][name], whole[1][name]) for name in whole[0])
-    alone = local(RUN, samples(), samples(), seed=3, hooks=Hooks()).weights
+    alone = local(RUN, samples(), samples(), seed=3, callbacks=Callbacks()).weights
     assert not all(torch.equal(alone[name], whole[0][name]) for name in alone)
     averaged = load_file(tmp_path / "gradients-0.safetensors")
     for i, (mine, other) in enumerate(zip(_gradients(0), _gradients(1), strict=True)):

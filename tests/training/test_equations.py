@@ -17,7 +17,7 @@ from dcfm_node.flow import metrics, sources
 from dcfm_node.flow.labels import block_terms
 from dcfm_node.flow.losses import objective
 from dcfm_node.flow.sources import BatchSampler, PathSample
-from dcfm_node.flow.trainer import Hooks, train
+from dcfm_node.flow.trainer import Callbacks, train
 from tests.training import literal, witness
 from tests.training.cases import (
     CI_WEIGHT,
@@ -236,9 +236,9 @@ def test_training_descends_the_sum_of_both(stage: str) -> None:
     settings = it.source.settings.model_copy(update={"steps": 1})
     source = Kept(it.source.points, it.source.mix, it.run, settings, it.source.product_share)
     saved: list[dict[str, Tensor]] = []
-    hooks = Hooks(save=saved.append, save_every=1)
+    callbacks = Callbacks(save=saved.append, save_every=1)
     before = {name: value.clone() for name, value in it.own.state_dict().items()}
-    train(it.own, source, seed=5, hooks=hooks)
+    train(it.own, source, seed=5, callbacks=callbacks)
     it.own.load_state_dict(before)
     fit, ci = objective(source.path, it.own, source.blocks[0][0])
     expected = gradients(it.own, fit + CI_WEIGHT * ci)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from dcfm_node.flow.networks import build, build_gating, load
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.mixture import gating
 from tests.training.settings import STAGE, manifest
 
@@ -28,8 +28,8 @@ TEACHERS = [Teacher(f"silo-{k}", expert(mode), COUNTS[k]) for k, mode in enumera
 
 def test_it_tells_two_separated_experts_apart() -> None:
     seen: list[int] = []
-    hooks = Hooks(progress=lambda done, total, losses: seen.append(done))
-    trained = gating.train_gating(RUN, TEACHERS, seed=0, hooks=hooks)
+    callbacks = Callbacks(progress=lambda done, total, losses: seen.append(done))
+    trained = gating.train_gating(RUN, TEACHERS, seed=0, callbacks=callbacks)
     assert trained.metrics["accuracy"] > 0.9
     assert seen[-1] == 300
     router = gating.load(RUN, trained.weights, "cpu")
@@ -56,9 +56,9 @@ def test_points_are_owned_in_proportion_to_sample_counts() -> None:
 def test_a_router_resumed_repeats_an_uninterrupted_one() -> None:
     run = manifest(network={"predict": "sample", "width": 32})
     kept: list[dict[str, Tensor]] = []
-    hooks = Hooks(save=kept.append, save_every=7)
-    whole = gating.train_gating(run, TEACHERS, seed=0, hooks=hooks)
-    resumed = gating.train_gating(run, TEACHERS, seed=0, hooks=Hooks(resume=kept[0]))
+    callbacks = Callbacks(save=kept.append, save_every=7)
+    whole = gating.train_gating(run, TEACHERS, seed=0, callbacks=callbacks)
+    resumed = gating.train_gating(run, TEACHERS, seed=0, callbacks=Callbacks(resume=kept[0]))
     assert all(torch.equal(resumed.weights[name], part) for name, part in whole.weights.items())
 
 

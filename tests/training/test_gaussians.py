@@ -11,7 +11,7 @@ from dcfm_node.domains.gaussians import PLANE
 from dcfm_node.flow import labels, sampling
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.stages import Samples, local, score
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.dcfm.learner import distil, refine_against_peers, refine_anchored
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Samples as SiloSamples
@@ -46,7 +46,7 @@ def experts() -> list[Teacher]:
     """Stage I."""
     manifest = run("paper")
     return [
-        teacher(k, local(manifest, TRAIN[k], HOLDOUT[k], seed=k, hooks=Hooks()).weights)
+        teacher(k, local(manifest, TRAIN[k], HOLDOUT[k], seed=k, callbacks=Callbacks()).weights)
         for k in (0, 1)
     ]
 
@@ -75,7 +75,7 @@ def test_independent_experts_know_the_known_modes() -> None:
 
 def test_alternating_schedule_finds_the_novel_mode() -> None:
     manifest = run("alternating")
-    interim = distil(manifest, experts(), init=None, seed=10, hooks=Hooks())
+    interim = distil(manifest, experts(), init=None, seed=10, callbacks=Callbacks())
     refined = [
         refine_anchored(
             manifest,
@@ -84,14 +84,14 @@ def test_alternating_schedule_finds_the_novel_mode() -> None:
             init=experts()[k].weights,
             anchor=interim.weights,
             seed=20 + k,
-            hooks=Hooks(),
+            callbacks=Callbacks(),
         )
         for k in (0, 1)
     ]
     teachers = [teacher(k, outcome.weights) for k, outcome in enumerate(refined)]
     made = sampling.sample_routed(manifest, teachers, NOVEL, rule="joint", seed=0)
     assert accuracy(made, NOVEL) >= 0.90
-    student = distil(manifest, teachers, init=interim.weights, seed=30, hooks=Hooks())
+    student = distil(manifest, teachers, init=interim.weights, seed=30, callbacks=Callbacks())
     novel, known = student_accuracy(manifest, student.weights)
     assert novel >= 0.90
     assert known >= 0.93
@@ -113,12 +113,12 @@ def test_paper_schedule_finds_the_novel_mode_in_turn() -> None:
             init=teachers[k].weights,
             peers=teachers,
             seed=20 + k,
-            hooks=Hooks(),
+            callbacks=Callbacks(),
         )
         teachers[k] = teacher(k, outcome.weights)
     made = sampling.sample_routed(manifest, teachers, NOVEL, rule="composed", seed=0)
     assert accuracy(made, NOVEL) >= 0.90
-    student = distil(manifest, teachers, init=None, seed=30, hooks=Hooks())
+    student = distil(manifest, teachers, init=None, seed=30, callbacks=Callbacks())
     novel, known = student_accuracy(manifest, student.weights)
     assert novel >= 0.90
     assert known >= 0.93

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from dcfm_node.flow.networks import Weights, build
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.stages import Outcome, Samples, local
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.dcfm.learner import distil, refine_against_peers, refine_anchored
 from tests.training.cases import CI_WEIGHT, COUNTS, ME, SHAPES, SIZES, STAGES, Case, case, samples
 from tests.training.lookup import Lookup
@@ -114,21 +114,21 @@ def teachers(*weights: Weights) -> list[Teacher]:
     return [Teacher(f"silo-{k}", w, COUNTS[2][k]) for k, w in enumerate(weights)]
 
 
-def first_losses(stage: Callable[[Hooks], Outcome]) -> dict[str, float]:
+def first_losses(stage: Callable[[Callbacks], Outcome]) -> dict[str, float]:
     """Before any update."""
     seen: list[dict[str, float]] = []
-    stage(Hooks(progress=lambda done, steps, losses: seen.append(dict(losses))))
+    stage(Callbacks(progress=lambda done, steps, losses: seen.append(dict(losses))))
     return seen[0]
 
 
-def stage_one(hooks: Hooks) -> Outcome:
-    return local(RUN, data(), data(), seed=1, hooks=hooks)
+def stage_one(callbacks: Callbacks) -> Outcome:
+    return local(RUN, data(), data(), seed=1, callbacks=callbacks)
 
 
-def between(*peers: Teacher) -> Callable[[Hooks], Outcome]:
+def between(*peers: Teacher) -> Callable[[Callbacks], Outcome]:
     """DCFM-A of silo ME from INIT."""
 
-    def stage(hooks: Hooks) -> Outcome:
+    def stage(callbacks: Callbacks) -> Outcome:
         return refine_against_peers(
             RUN,
             data(),
@@ -137,21 +137,21 @@ def between(*peers: Teacher) -> Callable[[Hooks], Outcome]:
             init=INIT,
             peers=peers,
             seed=1,
-            hooks=hooks,
+            callbacks=callbacks,
         )
 
     return stage
 
 
-def anchored_on(anchor: Weights) -> Callable[[Hooks], Outcome]:
-    return lambda hooks: refine_anchored(
-        RUN, data(), data(), init=INIT, anchor=anchor, seed=1, hooks=hooks
+def anchored_on(anchor: Weights) -> Callable[[Callbacks], Outcome]:
+    return lambda callbacks: refine_anchored(
+        RUN, data(), data(), init=INIT, anchor=anchor, seed=1, callbacks=callbacks
     )
 
 
-def student(init: Weights, teacher: Weights) -> Callable[[Hooks], Outcome]:
+def student(init: Weights, teacher: Weights) -> Callable[[Callbacks], Outcome]:
     three = teachers(teacher, teacher, teacher)
-    return lambda hooks: distil(RUN, three, init=init, seed=1, hooks=hooks)
+    return lambda callbacks: distil(RUN, three, init=init, seed=1, callbacks=callbacks)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def student(init: Weights, teacher: Weights) -> Callable[[Hooks], Outcome]:
     ],
 )
 def test_between_equal_experts_every_z_gives_the_local_value(
-    stage: Callable[[Hooks], Outcome],
+    stage: Callable[[Callbacks], Outcome],
 ) -> None:
     losses = first_losses(stage)
     assert losses["ci"] > 0
@@ -186,7 +186,7 @@ def test_what_each_stage_composes_with() -> None:
 
 def test_a_silo_alone_refines_as_stage_one_trains() -> None:
     """DCFM-A whose every z is all local is the local stage, from first step to last."""
-    alone, expected = between(teachers(OTHER, OTHER)[ME])(Hooks()), stage_one(Hooks())
+    alone, expected = between(teachers(OTHER, OTHER)[ME])(Callbacks()), stage_one(Callbacks())
     assert alone.metrics == pytest.approx(expected.metrics, rel=1e-5)
     for name, weights in expected.weights.items():
         torch.testing.assert_close(alone.weights[name], weights)
@@ -201,7 +201,7 @@ def test_a_student_that_is_its_teachers_has_nothing_to_match() -> None:
 
 def test_hold_out_data_is_measured_and_not_learned() -> None:
     other = Samples(data().x + 1, data().c)
-    one, two = (local(RUN, data(), held, seed=1, hooks=Hooks()) for held in (data(), other))
+    one, two = (local(RUN, data(), held, seed=1, callbacks=Callbacks()) for held in (data(), other))
     assert all(torch.equal(one.weights[name], two.weights[name]) for name in one.weights)
     assert one.metrics["train_loss"] == two.metrics["train_loss"]
     for name in ("holdout_loss", "ci_gap"):

@@ -18,7 +18,7 @@ from dcfm_node.experiment.costs.steps import Steps
 from dcfm_node.experiment.costs.timing import time_steps
 from dcfm_node.experiment.results import Metrics, Row, kept_row, write_json
 from dcfm_node.experiment.trial import device_of
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.records.base import Model
 from dcfm_node.wire.canonical import sha256
 
@@ -135,8 +135,8 @@ def train(part: Part, given: Compute, borne: int, device: torch.device) -> list[
     if len(known) == len(STAGES):
         part.done(STAGES[-1])
         return known
-    hooks = Hooks(device=device)
-    steps = Steps(given, hooks)
+    callbacks = Callbacks(device=device)
+    steps = Steps(given, callbacks)
     sources = [steps.source(stage, borne) for stage in STAGES]
     counts = []
     for stage, source in zip(STAGES, sources, strict=True):
@@ -144,7 +144,7 @@ def train(part: Part, given: Compute, borne: int, device: torch.device) -> list[
         counts.append(passes.count(source, steps.frozen, given.count_steps, device))
     with one_thread():
         tell = partial(part.tell, STAGES[0], "time all in turns")
-        times = time_steps(sources, hooks, given.time_steps, tell)
+        times = time_steps(sources, callbacks, given.time_steps, tell)
     rule = f"penalty on {borne} of {given.batch}"
     return [
         part.keep(stage, rule, counted | {"step_ms": ms, "time_ratio": ms / times[0]})

@@ -9,7 +9,7 @@ from dcfm_node.flow import networks, sources
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.routing import Router
 from dcfm_node.flow.sources import BatchSampler
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.dcfm import terms
 from dcfm_node.paths.base import path_of
 from dcfm_node.records.manifest import Manifest
@@ -26,10 +26,10 @@ class Steps:
         experts: how many frozen ones there are; `given.silos` if None.
     """
 
-    def __init__(self, given: Compute, hooks: Hooks, experts: int | None = None) -> None:
-        self._given, self._hooks = given, hooks
+    def __init__(self, given: Compute, callbacks: Callbacks, experts: int | None = None) -> None:
+        self._given, self._callbacks = given, callbacks
         draws = torch.Generator().manual_seed(0)
-        x = torch.randn(SAMPLES, *given.sample_shape, generator=draws).to(hooks.device)
+        x = torch.randn(SAMPLES, *given.sample_shape, generator=draws).to(callbacks.device)
         columns = [torch.randint(size, (SAMPLES,), generator=draws) for size in given.attributes]
         self._counts: Counts = dict.fromkeys(
             product(*map(range, given.attributes)), PER_COMBINATION
@@ -37,10 +37,10 @@ class Steps:
         run = self.manifest("plain", given.batch)
         self._data = sources.data_points(x, torch.stack(columns, dim=1), path_of(run))
         self.frozen = [
-            networks.build(run).to(hooks.device).requires_grad_(False)
+            networks.build(run).to(callbacks.device).requires_grad_(False)
             for _ in range(experts or given.silos)
         ]
-        self._fast = [hooks.fast(net) for net in self.frozen]
+        self._fast = [callbacks.fast(net) for net in self.frozen]
 
     def source(self, stage: StageName, borne: int, silos: int | None = None) -> BatchSampler:
         """A stage's rows, the penalty on so many of each batch.
@@ -51,7 +51,7 @@ class Steps:
         run, silos = self.manifest(stage, borne), silos or self._given.silos
         if stage == "dcfm-b":
             teachers, counts = self._fast[:silos], [self._counts] * silos
-            points = sources.path_points(teachers, counts, run, self._hooks.device)
+            points = sources.path_points(teachers, counts, run, self._callbacks.device)
             return BatchSampler(points, sources.all_live, run, run.method.stage("distil"), 0.0)
         return BatchSampler(self._data, self._mix(stage, silos), run, run.method.local, 0.0)
 

@@ -13,7 +13,7 @@ import torch
 from dcfm_node.flow import networks
 from dcfm_node.flow.losses import Batch
 from dcfm_node.flow.sources import BatchSampler
-from dcfm_node.flow.trainer import Hooks, State, block_steps, generator, update
+from dcfm_node.flow.trainer import Callbacks, State, block_steps, generator, update
 
 SLICE = 8
 """Steps timed at once; the device is waited for after each slice."""
@@ -22,11 +22,11 @@ SLICE = 8
 class Lane:
     """One stage in training: makes its rows, takes its steps, remembers how long both took."""
 
-    def __init__(self, source: BatchSampler, hooks: Hooks) -> None:
+    def __init__(self, source: BatchSampler, callbacks: Callbacks) -> None:
         self.source = source
-        self._cuda = torch.device(hooks.device).type == "cuda"
-        net = networks.build(source.manifest).to(hooks.device)
-        self._velocities, self._state = hooks.fast(net), State.fresh(net, source.settings)
+        self._cuda = torch.device(callbacks.device).type == "cuda"
+        net = networks.build(source.manifest).to(callbacks.device)
+        self._velocities, self._state = callbacks.fast(net), State.fresh(net, source.settings)
         self._rows: list[Batch] = []
         self._blocks: list[float] = []
         self._slices: list[float] = []
@@ -64,7 +64,7 @@ class Lane:
 
 def time_steps(
     given: Sequence[BatchSampler],
-    hooks: Hooks,
+    callbacks: Callbacks,
     steps: int,
     tell: Callable[[float], None] = lambda share: None,
 ) -> list[float]:
@@ -75,7 +75,7 @@ def time_steps(
 
     Returns: milliseconds of a step, by source.
     """
-    lanes = [Lane(source, hooks) for source in given]
+    lanes = [Lane(source, callbacks) for source in given]
     first = given[0]
     length = min(block_steps(first.settings, first.manifest.sample_shape), steps)
     blocks = 1 + max(1, steps // length)

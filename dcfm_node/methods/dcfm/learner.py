@@ -21,7 +21,7 @@ from dcfm_node.flow.routing import Router
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.sources import BatchSampler, all_live, path_points
 from dcfm_node.flow.stages import Outcome, Samples, local, on_data, run_stage
-from dcfm_node.flow.trainer import Hooks, checkpoint_schema
+from dcfm_node.flow.trainer import Callbacks, checkpoint_schema
 from dcfm_node.methods.dcfm.terms import LIVE, against_peers, anchored
 from dcfm_node.records.manifest import Manifest
 
@@ -29,21 +29,21 @@ from dcfm_node.records.manifest import Manifest
 class DcfmLearner(Learner):
     """Silos refine against the interim student, or in turn against each other's experts."""
 
-    def train(self, silo: SiloData, start: Start, *, seed: int, hooks: Hooks) -> Outcome:
+    def train(self, silo: SiloData, start: Start, *, seed: int, callbacks: Callbacks) -> Outcome:
         """Stage I, or one round of the run's schedule."""
         run, data = self.manifest, (silo.train, silo.holdout)
         if start.anchor is not None:
-            return refine_anchored(run, *data, anchor=start.anchor, seed=seed, hooks=hooks)
+            return refine_anchored(run, *data, anchor=start.anchor, seed=seed, callbacks=callbacks)
         if start.init is None or not start.teachers:
-            return local(run, *data, init=start.init, seed=seed, hooks=hooks)
+            return local(run, *data, init=start.init, seed=seed, callbacks=callbacks)
         peers, me = start.teachers, silo.name
         return refine_against_peers(
-            run, *data, me=me, init=start.init, peers=peers, seed=seed, hooks=hooks
+            run, *data, me=me, init=start.init, peers=peers, seed=seed, callbacks=callbacks
         )
 
-    def student(self, teachers: Sequence[Teacher], *, seed: int, hooks: Hooks) -> Outcome:
+    def student(self, teachers: Sequence[Teacher], *, seed: int, callbacks: Callbacks) -> Outcome:
         """DCFM-B from the mean of the experts' weights."""
-        return distil(self.manifest, teachers, init=merge(teachers), seed=seed, hooks=hooks)
+        return distil(self.manifest, teachers, init=merge(teachers), seed=seed, callbacks=callbacks)
 
     def checkpoint(self) -> Schema:
         """Of the distillation."""
@@ -61,7 +61,7 @@ def refine_anchored(
     init: Weights | None = None,
     live: float = LIVE,
     seed: int,
-    hooks: Hooks,
+    callbacks: Callbacks,
 ) -> Outcome:
     """A round of the alternating schedule: every silo at once, anchored on the interim student.
 
@@ -72,9 +72,11 @@ def refine_anchored(
     labels and, for `product_share` of the rows, on labels of the product space. Since all silos
     move to the same offset, nothing oscillates.
     """
-    mix = anchored(hooks.fast(load(manifest, anchor, hooks.device)), live)
+    mix = anchored(callbacks.fast(load(manifest, anchor, callbacks.device)), live)
     stage, init = manifest.method.stage("refine"), anchor if init is None else init
-    return on_data(manifest, stage, train, holdout, init=init, mix=mix, seed=seed, hooks=hooks)
+    return on_data(
+        manifest, stage, train, holdout, init=init, mix=mix, seed=seed, callbacks=callbacks
+    )
 
 
 def refine_against_peers(
@@ -86,7 +88,7 @@ def refine_against_peers(
     init: Weights,
     peers: Sequence[Teacher],
     seed: int,
-    hooks: Hooks,
+    callbacks: Callbacks,
 ) -> Outcome:
     """A round of DCFM-A (Eqs. 12 to 14 of DCFM), against frozen peers.
 
@@ -99,9 +101,11 @@ def refine_against_peers(
     if me not in names:
         raise ValueError(f"peers must include the silo itself, {me!r}, for its label counts")
     router = Router([peer.counts for peer in peers], manifest.cardinalities)
-    frozen = [hooks.fast(load(manifest, peer.weights, hooks.device)) for peer in peers]
+    frozen = [callbacks.fast(load(manifest, peer.weights, callbacks.device)) for peer in peers]
     mix, stage = against_peers(frozen, router, names.index(me)), manifest.method.stage("refine")
-    return on_data(manifest, stage, train, holdout, init=init, mix=mix, seed=seed, hooks=hooks)
+    return on_data(
+        manifest, stage, train, holdout, init=init, mix=mix, seed=seed, callbacks=callbacks
+    )
 
 
 def distil(
@@ -110,7 +114,7 @@ def distil(
     *,
     init: Weights | None,
     seed: int,
-    hooks: Hooks,
+    callbacks: Callbacks,
 ) -> Outcome:
     """DCFM-B (Eqs. 15 to 17 of DCFM): one student from experts alone, without data.
 
@@ -121,11 +125,11 @@ def distil(
     on labels of the product space.
     """
     points = path_points(
-        [hooks.fast(load(manifest, teacher.weights, hooks.device)) for teacher in teachers],
+        [callbacks.fast(load(manifest, teacher.weights, callbacks.device)) for teacher in teachers],
         [teacher.counts for teacher in teachers],
         manifest,
-        hooks.device,
+        callbacks.device,
     )
     settings = manifest.method.stage("distil")
     stage = BatchSampler(points, all_live, manifest, settings, settings.product_share)
-    return run_stage(stage, replace(stage, product_share=1.0), init, seed, hooks)
+    return run_stage(stage, replace(stage, product_share=1.0), init, seed, callbacks)

@@ -15,7 +15,7 @@ from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.sources import BatchSampler
 from dcfm_node.flow.stages import Outcome, Samples, points_of
-from dcfm_node.flow.trainer import Hooks, Trained, train
+from dcfm_node.flow.trainer import Callbacks, Trained, train
 from dcfm_node.paths.base import path_of
 from dcfm_node.records.manifest import Manifest
 
@@ -23,21 +23,21 @@ from dcfm_node.records.manifest import Manifest
 class FedflowLearner(Learner):
     """Every round begins with the average of the last one's experts."""
 
-    def train(self, silo: SiloData, start: Start, *, seed: int, hooks: Hooks) -> Outcome:
+    def train(self, silo: SiloData, start: Start, *, seed: int, callbacks: Callbacks) -> Outcome:
         """A silo's part of `method.local.steps`."""
         run = self.manifest
         steps = span(run, run.method.last_round + 1, start.round)
         init = merge(start.teachers) if start.teachers else None
-        made = train_part(run, silo.train, init=init, steps=steps, seed=seed, hooks=hooks)
-        rows = metrics.holdout_rows(points_of(run, silo.holdout, hooks.device))
-        field = load(run, made.weights, hooks.device)
+        made = train_part(run, silo.train, init=init, steps=steps, seed=seed, callbacks=callbacks)
+        rows = metrics.holdout_rows(points_of(run, silo.holdout, callbacks.device))
+        field = load(run, made.weights, callbacks.device)
         error = metrics.velocity_error(path_of(run), field, rows)
         return Outcome(
             made.weights,
             {"holdout_loss": error, "train_loss": made.loss, "steps": float(made.steps)},
         )
 
-    def student(self, teachers: Sequence[Teacher], *, seed: int, hooks: Hooks) -> Outcome:
+    def student(self, teachers: Sequence[Teacher], *, seed: int, callbacks: Callbacks) -> Outcome:
         """The average of the last round's experts."""
         return Outcome(merge(teachers), {"experts": float(len(teachers))})
 
@@ -55,14 +55,14 @@ def train_part(
     init: Weights | None,
     steps: range,
     seed: int,
-    hooks: Hooks,
+    callbacks: Callbacks,
 ) -> Trained:
     """What one silo does between two averagings: those steps of Eq. 11, from given weights.
 
     Args:
         init: the average so far; the run's common initial weights if None.
     """
-    settings, points = manifest.method.local, points_of(manifest, samples, hooks.device)
+    settings, points = manifest.method.local, points_of(manifest, samples, callbacks.device)
     # An average over a part's steps would drag its initial weights along.
     stage = BatchSampler(
         points, sources.all_live, manifest, settings, settings.product_share, decay=0.0
@@ -70,16 +70,16 @@ def train_part(
     net = networks.build(manifest)
     if init is not None:
         net.load_state_dict(init)
-    net.to(hooks.device)
-    return train(net, stage, seed=seed, hooks=hooks, steps=steps)
+    net.to(callbacks.device)
+    return train(net, stage, seed=seed, callbacks=callbacks, steps=steps)
 
 
 def federated(
-    manifest: Manifest, silos: Sequence[Samples], *, rounds: int, seed: int, hooks: Hooks
+    manifest: Manifest, silos: Sequence[Samples], *, rounds: int, seed: int, callbacks: Callbacks
 ) -> Outcome:
     """All silos in one process: T = `rounds` times, E = `method.local.steps` / T steps each.
 
-    Progress is told after every round; `hooks.save` and `hooks.resume` are not used.
+    Progress is told after every round; `callbacks.save` and `callbacks.resume` are not used.
     """
     total, sizes = manifest.method.local.steps, [len(silo.x) for silo in silos]
     if not 1 <= rounds <= total:
@@ -94,12 +94,12 @@ def federated(
                 init=merged,
                 steps=steps,
                 seed=seed * len(silos) + k,
-                hooks=Hooks(hooks.device),
+                callbacks=Callbacks(callbacks.device),
             )
             for k, silo in enumerate(silos)
         ]
         merged = average([one.weights for one in trained], sizes)
         loss = sum(one.loss * size for one, size in zip(trained, sizes, strict=True)) / sum(sizes)
-        hooks.progress(steps.stop, total, {"loss": loss})
+        callbacks.progress(steps.stop, total, {"loss": loss})
     assert merged is not None
     return Outcome(merged, {"train_loss": loss, "steps": float(total), "rounds": float(rounds)})

@@ -20,7 +20,7 @@ from dcfm_node.flow.networks import Schema, Weights, schema_of
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.sources import path_points
 from dcfm_node.flow.stages import Outcome
-from dcfm_node.flow.trainer import Hooks, Module, generator, train
+from dcfm_node.flow.trainer import Callbacks, Module, generator, train
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import Training
 
@@ -88,18 +88,20 @@ def schema(manifest: Manifest) -> Schema:
 
 
 def train_gating(
-    manifest: Manifest, teachers: Sequence[Teacher], *, seed: int, hooks: Hooks
+    manifest: Manifest, teachers: Sequence[Teacher], *, seed: int, callbacks: Callbacks
 ) -> Outcome:
     """Train the gating network of these experts, in their order, with the settings of
     `method.distil`. It has an output for every silo of the roster; the first are the experts'.
 
     Returns: its weights, and the share of fresh points it attributes rightly as `accuracy`.
     """
-    experts = [hooks.fast(networks.load(manifest, one.weights, hooks.device)) for one in teachers]
-    points = OwnedPoints(experts, [one.counts for one in teachers], manifest, hooks.device)
-    model = networks.build_gating(manifest).to(hooks.device)
-    trained = train(model, points, seed=seed, hooks=hooks)
-    judge = load(manifest, trained.weights, hooks.device)
+    experts = [
+        callbacks.fast(networks.load(manifest, one.weights, callbacks.device)) for one in teachers
+    ]
+    points = OwnedPoints(experts, [one.counts for one in teachers], manifest, callbacks.device)
+    model = networks.build_gating(manifest).to(callbacks.device)
+    trained = train(model, points, seed=seed, callbacks=callbacks)
+    judge = load(manifest, trained.weights, callbacks.device)
     x, t, owner = points.draw(JUDGE_ROWS, generator(JUDGE_KEY))
     with torch.no_grad():
         right = (judge(x, t)[:, : len(teachers)].argmax(dim=1) == owner).float().mean().item()

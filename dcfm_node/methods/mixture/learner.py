@@ -16,7 +16,7 @@ from dcfm_node.flow.method import Learner, SiloData, Start
 from dcfm_node.flow.networks import Schema, Weights
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.stages import Outcome, Samples
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.mixture import gating
 from dcfm_node.methods.mixture.ensembles import Ensemble, Routing
 from dcfm_node.methods.mixture.schedule import Ddm, Mixture
@@ -31,13 +31,13 @@ class MixtureLearner(Learner):
 
     routing: Routing
 
-    def train(self, silo: SiloData, start: Start, *, seed: int, hooks: Hooks) -> Outcome:
+    def train(self, silo: SiloData, start: Start, *, seed: int, callbacks: Callbacks) -> Outcome:
         """Stage I."""
         return stages.local(
-            self.manifest, silo.train, silo.holdout, init=start.init, seed=seed, hooks=hooks
+            self.manifest, silo.train, silo.holdout, init=start.init, seed=seed, callbacks=callbacks
         )
 
-    def student(self, teachers: Sequence[Teacher], *, seed: int, hooks: Hooks) -> Outcome:
+    def student(self, teachers: Sequence[Teacher], *, seed: int, callbacks: Callbacks) -> Outcome:
         """All experts in one snapshot."""
         tensors = {
             of_expert(teacher.name, name): tensor
@@ -106,13 +106,13 @@ class DdmLearner(MixtureLearner):
         assert isinstance(manifest.method, Ddm)
         self.routing = manifest.method.routing
 
-    def student(self, teachers: Sequence[Teacher], *, seed: int, hooks: Hooks) -> Outcome:
+    def student(self, teachers: Sequence[Teacher], *, seed: int, callbacks: Callbacks) -> Outcome:
         """All experts, and a gating network trained on their paths if the run says so."""
         teachers = sorted(teachers, key=lambda teacher: teacher.name)
-        made = super().student(teachers, seed=seed, hooks=hooks)
+        made = super().student(teachers, seed=seed, callbacks=callbacks)
         if self.routing == "label":
             return made
-        gate = gating.train_gating(self.manifest, teachers, seed=seed, hooks=hooks)
+        gate = gating.train_gating(self.manifest, teachers, seed=seed, callbacks=callbacks)
         tensors = {of_router(name): tensor for name, tensor in gate.weights.items()}
         return Outcome(made.weights | tensors, made.metrics | gate.metrics)
 

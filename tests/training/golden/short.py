@@ -15,7 +15,7 @@ import torch
 from dcfm_node.flow.networks import Weights, build
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.stages import Outcome, Samples, local
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.dcfm.learner import distil, refine_against_peers, refine_anchored
 from dcfm_node.records.manifest import Manifest
 from tests.training.settings import STAGE, draws, manifest
@@ -39,22 +39,22 @@ def run(stage: str) -> Figures:
         for name, value in losses.items():
             figures[name].append(value)
 
-    metrics = _outcome(stage, Hooks(progress=progress)).metrics
+    metrics = _outcome(stage, Callbacks(progress=progress)).metrics
     return figures | {name: [metrics[name]] for name in ("ci_gap", "holdout_loss")}
 
 
-def _outcome(stage: str, hooks: Hooks) -> Outcome:
+def _outcome(stage: str, callbacks: Callbacks) -> Outcome:
     run = manifest((2, 3, 2), shape=(4,), network={"predict": "sample"}, method=METHOD)
     mine, anchor, theirs = (_network(run, seed) for seed in (1, 2, 3))
     peers = [Teacher("silo-0", theirs, PEER), Teacher("silo-1", mine, ROWS)]
-    data = {"train": _samples(0), "holdout": _samples(1), "seed": 4, "hooks": hooks}
+    data = {"train": _samples(0), "holdout": _samples(1), "seed": 4, "callbacks": callbacks}
     if stage == "local":
         return local(run, **data)
     if stage == "refine_anchored":
         return refine_anchored(run, **data, init=mine, anchor=anchor)
     if stage == "refine_against_peers":
         return refine_against_peers(run, **data, me="silo-1", init=mine, peers=peers)
-    return distil(run, peers, init=mine, seed=4, hooks=hooks)
+    return distil(run, peers, init=mine, seed=4, callbacks=callbacks)
 
 
 def _network(run: Manifest, seed: int) -> Weights:

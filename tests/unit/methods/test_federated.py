@@ -8,7 +8,7 @@ from dcfm_node.flow.networks import build
 from dcfm_node.flow.optimiser import learning_rate
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.stages import Samples
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.fedflow import learner as federated
 from tests.training.settings import STAGE, draws, manifest
 
@@ -52,15 +52,15 @@ def test_a_silo_follows_the_schedule_of_all_steps(monkeypatch: pytest.MonkeyPatc
         return learning_rate(RUN.method.local, step)
 
     monkeypatch.setattr("dcfm_node.flow.optimiser.learning_rate", rate)
-    federated.federated(RUN, [silo(0, 30), silo(1, 10)], rounds=5, seed=0, hooks=Hooks())
+    federated.federated(RUN, [silo(0, 30), silo(1, 10)], rounds=5, seed=0, callbacks=Callbacks())
     both = [step for index in range(5) for step in 2 * list(federated.span(RUN, 5, index))]
     assert asked == both
 
 
 def test_rounds_are_parts_then_averages() -> None:
     silos, seen = [silo(0, 30), silo(1, 10)], []
-    hooks = Hooks(progress=lambda done, total, losses: seen.append((done, total)))
-    made = federated.federated(RUN, silos, rounds=2, seed=3, hooks=hooks)
+    callbacks = Callbacks(progress=lambda done, total, losses: seen.append((done, total)))
+    made = federated.federated(RUN, silos, rounds=2, seed=3, callbacks=callbacks)
     merged = None
     for index in range(2):
         parts = [
@@ -70,7 +70,7 @@ def test_rounds_are_parts_then_averages() -> None:
                 init=merged,
                 steps=federated.span(RUN, 2, index),
                 seed=6 + k,
-                hooks=Hooks(),
+                callbacks=Callbacks(),
             )
             for k in (0, 1)
         ]
@@ -87,7 +87,7 @@ def test_rounds_are_parts_then_averages() -> None:
 def test_a_networks_rounds_are_those_of_one_process() -> None:
     run = manifest(method={"name": "fedflow", "max_rounds": 3})
     learner, silos = learner_of(run), [silo(0, 30), silo(1, 10)]
-    whole = federated.federated(run, silos, rounds=3, seed=3, hooks=Hooks())
+    whole = federated.federated(run, silos, rounds=3, seed=3, callbacks=Callbacks())
     experts: list[Teacher] = []
     for index in range(3):
         made = [
@@ -95,7 +95,7 @@ def test_a_networks_rounds_are_those_of_one_process() -> None:
                 SiloData(f"silo-{k}", data, data),
                 Start(round=index, teachers=experts),
                 seed=6 + k,
-                hooks=Hooks(),
+                callbacks=Callbacks(),
             )
             for k, data in enumerate(silos)
         ]
@@ -110,7 +110,7 @@ def test_a_networks_rounds_are_those_of_one_process() -> None:
 def test_one_silo_alone_keeps_the_weights_of_its_last_step() -> None:
     """No running average within a part: what is averaged is what training left."""
     whole = federated.train_part(
-        RUN, silo(0, 30), init=None, steps=range(20), seed=0, hooks=Hooks()
+        RUN, silo(0, 30), init=None, steps=range(20), seed=0, callbacks=Callbacks()
     )
     shares = federated.train_part(
         RUN.model_copy(update={"method": RUN.method.model_copy(update={"ema": 0.5})}),
@@ -118,7 +118,7 @@ def test_one_silo_alone_keeps_the_weights_of_its_last_step() -> None:
         init=None,
         steps=range(20),
         seed=0,
-        hooks=Hooks(),
+        callbacks=Callbacks(),
     )
     assert all(torch.equal(whole.weights[name], shares.weights[name]) for name in whole.weights)
 
@@ -126,4 +126,4 @@ def test_one_silo_alone_keeps_the_weights_of_its_last_step() -> None:
 @pytest.mark.parametrize("rounds", [0, 21])
 def test_rounds_that_leave_no_step_are_refused(rounds: int) -> None:
     with pytest.raises(ValueError, match="rounds must be between 1 and"):
-        federated.federated(RUN, [silo(0, 5)], rounds=rounds, seed=0, hooks=Hooks())
+        federated.federated(RUN, [silo(0, 5)], rounds=rounds, seed=0, callbacks=Callbacks())

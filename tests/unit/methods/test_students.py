@@ -9,7 +9,7 @@ from dcfm_node.flow.method import learner_of
 from dcfm_node.flow.networks import build, load
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.stages import Samples
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.mixture.ensembles import Ensemble, sample_ensemble
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.tensors import ensemble_schema
@@ -41,7 +41,7 @@ def teachers(*seeds: int) -> list[Teacher]:
 @pytest.mark.parametrize("method", METHODS)
 def test_an_ensemble_holds_what_a_peer_checks_it_for(method: str) -> None:
     settings = run(method)
-    made = learner_of(settings).student(teachers(0, 1)[::-1], seed=0, hooks=Hooks())
+    made = learner_of(settings).student(teachers(0, 1)[::-1], seed=0, callbacks=Callbacks())
     expert = {name: ("F32", tuple(part.shape)) for name, part in teachers(0)[0].weights.items()}
     beside = learner_of(settings).beside_experts()
     schema = ensemble_schema(expert, beside, ("silo-0", "silo-1"))
@@ -53,7 +53,7 @@ def test_an_ensemble_holds_what_a_peer_checks_it_for(method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_an_ensemble_is_sampled_by_its_runs_rule(method: str) -> None:
     settings, experts = run(method), teachers(0, 1)
-    packed = learner_of(settings).student(experts, seed=0, hooks=Hooks()).weights
+    packed = learner_of(settings).student(experts, seed=0, callbacks=Callbacks()).weights
     made = learner_of(settings).sample(packed, C, counts=COUNTS, seed=3)
     router = {
         name.removeprefix("router."): part
@@ -82,7 +82,7 @@ def test_one_network_is_sampled_as_ever() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_equal_experts_score_as_one_does(method: str) -> None:
     settings, experts = run(method), teachers(0, 0)
-    packed = learner_of(settings).student(experts, seed=0, hooks=Hooks()).weights
+    packed = learner_of(settings).student(experts, seed=0, callbacks=Callbacks()).weights
     own = experts[0].weights
     made = learner_of(settings).score(packed, HOLDOUT, counts=COUNTS, reference=own, device="cpu")
     alone = stages.score(settings, own, HOLDOUT, reference=own, device="cpu")
@@ -111,7 +111,7 @@ def test_energies_are_followed_to_the_points_that_are_scored() -> None:
 
 
 def test_a_snapshot_of_other_silos_is_named() -> None:
-    packed = learner_of(run("ddm")).student(teachers(0), seed=0, hooks=Hooks()).weights
+    packed = learner_of(run("ddm")).student(teachers(0), seed=0, callbacks=Callbacks()).weights
     with pytest.raises(Failed, match=r"no tensor expert\.silo-1"):
         learner_of(run("ddm")).sample(packed, C, counts=COUNTS, seed=0)
 

@@ -9,7 +9,7 @@ from dcfm_node.flow.audit import audit
 from dcfm_node.flow.method import SiloData, Start, learner_of
 from dcfm_node.flow.sampling import Teacher, sample
 from dcfm_node.flow.stages import Outcome, Samples
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.records.manifest import Manifest
 from tests.training.settings import STAGE, draws, manifest
 
@@ -52,14 +52,14 @@ def right(x: torch.Tensor) -> float:
 
 
 def test_a_discrete_path_goes_through_every_stage_to_a_student_of_novel_combinations() -> None:
-    learner, hooks = learner_of(run("dcfm", "refine", "distil")), Hooks()
-    alone = [learner.train(silo(k), Start(), seed=k, hooks=hooks) for k in (0, 1)]
-    first = learner.student(teachers(alone), seed=2, hooks=hooks)
+    learner, callbacks = learner_of(run("dcfm", "refine", "distil")), Callbacks()
+    alone = [learner.train(silo(k), Start(), seed=k, callbacks=callbacks) for k in (0, 1)]
+    first = learner.student(teachers(alone), seed=2, callbacks=callbacks)
     for start in (
         Start(round=1, anchor=first.weights),
         Start(round=1, init=alone[0].weights, teachers=teachers(alone)),
     ):
-        again = learner.train(silo(0), start, seed=3, hooks=hooks)
+        again = learner.train(silo(0), start, seed=3, callbacks=callbacks)
         assert again.metrics["holdout_loss"] < 0.6
     joint, composed, alone_composed = (
         sample(learner.manifest, weights, NOVEL, composed=rule, seed=4)
@@ -79,8 +79,8 @@ def test_a_discrete_path_goes_through_every_stage_to_a_student_of_novel_combinat
 
 def test_experts_mix_as_probabilities() -> None:
     learner = learner_of(run("ddm"))
-    alone = [learner.train(silo(k), Start(), seed=k, hooks=Hooks()) for k in (0, 1)]
-    packed = learner.student(teachers(alone), seed=0, hooks=Hooks())
+    alone = [learner.train(silo(k), Start(), seed=k, callbacks=Callbacks()) for k in (0, 1)]
+    packed = learner.student(teachers(alone), seed=0, callbacks=Callbacks())
     counts = {f"silo-{k}": COUNTS[k] for k in (0, 1)}
     x = learner.sample(packed.weights, NOVEL, counts=counts, seed=4)
     assert x.shape == NOVEL.shape

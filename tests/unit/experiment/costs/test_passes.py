@@ -13,7 +13,7 @@ from dcfm_node.experiment.costs.steps import Steps
 from dcfm_node.experiment.costs.timing import time_steps
 from dcfm_node.experiment.results import Metrics
 from dcfm_node.flow import losses
-from dcfm_node.flow.trainer import Hooks
+from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.records.settings import Masks
 from tests.unit.experiment.costs import tiny
 
@@ -29,7 +29,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compute:
 
 
 def passes(given: Compute, stage: StageName, borne: int) -> Metrics:
-    steps = Steps(given, Hooks())
+    steps = Steps(given, Callbacks())
     return count(steps.source(stage, borne), steps.frozen, given.count_steps, "cpu")
 
 
@@ -91,9 +91,9 @@ def test_no_stage_does_with_less_than_it_needs(
 
 
 def test_every_source_is_timed(given: Compute) -> None:
-    steps, told = Steps(given, Hooks()), list[float]()
+    steps, told = Steps(given, Callbacks()), list[float]()
     sources = [steps.source(stage, given.shipped) for stage in STAGES]
-    times = time_steps(sources, Hooks(), given.time_steps, told.append)
+    times = time_steps(sources, Callbacks(), given.time_steps, told.append)
     assert len(times) == len(STAGES)
     assert min(times) > 0
     assert told[-1] == 1
