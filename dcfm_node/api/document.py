@@ -37,8 +37,9 @@ class Document(Model):
         return cls.model_validate_json(data, extra="ignore")
 
     def plain(self) -> dict[str, Any]:
-        """The document as JSON has it, in plain values."""
-        return self.model_dump(mode="json")
+        """The document as JSON has it, in plain values, `schema` first."""
+        found = self.model_dump(mode="json")
+        return {"schema": found["schema"]} | found
 
 
 class RunName(Model):

@@ -215,7 +215,7 @@ class Status(Document, Machine):
     participation: str
     doing: Doing
     catching_up: tuple[str, ...]
-    """What others are past and this node is not yet."""
+    """What others have and this node does not have yet."""
     silos: tuple[SiloStatus, ...]
     coverage: Coverage
     students: tuple[StudentFacts, ...]

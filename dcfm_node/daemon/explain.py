@@ -1,4 +1,4 @@
-"""Why this node does what it does, and what it is behind on, in words. Pure."""
+"""Why this node does what it does, and what it has yet to catch up on. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Reason:
 
 
 def explain(node: Node) -> Reason:
-    """The coordinator's own reason."""
+    """The reason by which the swarm decided."""
     step, recovery = node.step, node.exchange.recovery
     if step is None:
         return _reason(node, "the node is starting")
@@ -26,12 +26,12 @@ def explain(node: Node) -> Reason:
         told = recovery.told(node.exchange.journals)
         enough = min(recovery.quorum, recovery.peers)
         why = (
-            f"before this node says anything, {enough} peers must tell what they hold of its own"
-            f" journal, of which its disk may have lost the end: {len(told)} did"
+            f"this node may not write yet: {enough} peers must tell what they hold of its own"
+            f" journal, whose end its disk may have lost: {len(told)} did"
         )
         return _reason(node, why, node.exchange.peers.keys() - told.keys())
     if not recovery.writable:
-        why = "before this node says anything, most silos must have noted that it is about to"
+        why = "this node may not write yet: most silos must first note that it has started"
         return _reason(node, why, node.exchange.peers.keys() - recovery.keepers())
     if isinstance(step.action, Waiting):
         return _reason(node, step.action.why, step.action.on)
@@ -59,7 +59,7 @@ def _reason(node: Node, why: str, on: Iterable[bytes] = ()) -> Reason:
 
 
 def catching_up(node: Node) -> list[str]:
-    """What others are past and this node is not yet, in words."""
+    """What others have and this node does not have yet."""
     view, step, me = node.exchange.view, node.step, node.me
     found = []
     ahead = {key: peer.ahead for key, peer in node.exchange.peers.items() if peer.ahead}
@@ -79,7 +79,7 @@ def catching_up(node: Node) -> list[str]:
         how = (
             "the student is released without it; a run that continues this one takes it in"
             if step.phase.stage == "done"
-            else "it takes part again in the next that begins"
+            else "it takes part again when the next round begins"
         )
         found.append(f"{rounds} went on without this silo's expert; {how}")
     return found

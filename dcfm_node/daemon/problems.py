@@ -53,12 +53,12 @@ def _silo(silo: SiloStatus, whole: bool) -> Iterator[Problem]:
     if silo.quarantined:
         yield Code.PEER_QUARANTINED.problem(name, f"{name} is in quarantine: {silo.quarantined}")
     elif silo.condemned:
-        what = f"{name}'s expert of round {silo.expert_round} teaches nobody: refused"
+        what = f"too many silos refused {name}'s expert of round {silo.expert_round}"
         yield Code.EXPERT_REFUSED.problem(name, what)
     for said in silo.verdicts:
         if said.cause == "score" and whole and not silo.condemned:
             continue  # It is of a past expert; the student has a good one of every silo.
-        what = f"{name}: {said.cause}, say {', '.join(said.by)}: {said.reason}"
+        what = f"{name} is accused by {', '.join(said.by)} ({said.cause}): {said.reason}"
         yield Code.PEER_ACCUSED.problem(name, what)
     yield from _absence(silo)
 
@@ -78,7 +78,7 @@ def _absence(silo: SiloStatus) -> Iterator[Problem]:
         # Where others import its bundles, its records come here, and no sign of life does.
         written = silo.record_ago_s
         record = f"; its last record is {written:.0f} s old" if written is not None else ""
-        what = f"{name} was not heard {when}{record}{_undialled(silo)}"
+        what = f"{name} has not been heard from {when}{record}{_undialled(silo)}"
         yield Code.PEER_SILENT.problem(name, what, since_s=heard)
     elif silo.late_s is not None:
         what = (
@@ -123,7 +123,7 @@ def unseen(covered: Coverage) -> Iterator[Problem]:
     missing = [f"{v.attribute}={v.value}" for v in covered.missing_values]
     more = f" and {len(missing) - MAX_VALUES} more" if len(missing) > MAX_VALUES else ""
     values = ", ".join(missing[:MAX_VALUES]) + more
-    what = f"no silo holds {values}: no student learns that"
+    what = f"no silo holds {values}, so no student learns it"
     yield Code.VALUE_UNSEEN.problem(THIS_RUN, what)
 
 
@@ -131,7 +131,7 @@ def _own_journal(node: Node) -> Iterator[Problem]:
     """Why this node writes no more records, or soon will not."""
     recovery = node.exchange.recovery
     if node.writer.full:
-        what = "this node's journal is full: it says nothing more in this run but a withdrawal"
+        what = "this node's journal is full: it can publish nothing more but a withdrawal"
         yield Code.JOURNAL_FULL.problem(THIS_NODE, what)
     if node.writer.unfit:
         what = f"a record of this node does not fit the run: {node.writer.unfit}"
@@ -178,4 +178,5 @@ def _incomplete(view: View) -> Iterator[Problem]:
     for which, said in named.items():
         if said is not None and said.body.missing:
             names = ", ".join(map(view.manifest.silo_name, said.body.missing))
-            yield Code.STUDENT_INCOMPLETE.problem(THIS_RUN, f"{which} lacks: {names}")
+            what = f"{which} was made without {names}"
+            yield Code.STUDENT_INCOMPLETE.problem(THIS_RUN, what)

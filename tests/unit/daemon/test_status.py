@@ -150,7 +150,10 @@ def test_a_bundle_does_not_excuse_a_silo_that_was_heard_since() -> None:
     document = status(made, now, Surroundings(carried=carried(now, 3_600.0)))
     (problem,) = document.problems
     assert (problem.code, problem.subject) == (Code.PEER_SILENT, "silo-0002")
-    assert (problem.sentence, problem.since_s) == ("silo-0002 was not heard for 600 s", 600.0)
+    assert (problem.sentence, problem.since_s) == (
+        "silo-0002 has not been heard from for 600 s",
+        600.0,
+    )
     document = status(made, now, Surroundings(carried=carried(now, 60.0)))
     assert document.health == "healthy"
 
@@ -176,7 +179,9 @@ def test_who_is_not_heard_is_told_with_the_age_of_its_last_record() -> None:
     made = started(run)
     run.authors[2].join()
     hear(made, run, run.keys[2])
-    told_so = "silo-0002 was not heard since this node started; its last record is 1000 s old"
+    told_so = (
+        "silo-0002 has not been heard from since this node started; its last record is 1000 s old"
+    )
     assert told_so in [problem.sentence for problem in status(made, now).problems]
 
 
