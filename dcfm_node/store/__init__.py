@@ -1,1 +1,1 @@
-"""What a node keeps on disk: its lock, journals, snapshots and students."""
+"""The data that a node keeps on disk: lock, journals, snapshots and students."""

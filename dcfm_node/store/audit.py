@@ -1,4 +1,4 @@
-"""What a bundle is worth, found out offline."""
+"""Offline check of a bundle."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,15 +13,16 @@ from dcfm_node.wire.envelope import open_entry
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was found sound.
+    """The sound content of a bundle.
 
     Attributes:
-        author: who signed the bundle, by name.
-        records: how many records of each silo, by name.
-        unchained: records that continue a journal whose beginning the bundle leaves out: signed,
-            and chained only by who holds the rest.
-        snapshots: how many lie in it, each named by its digest.
-        forked: silos that the bundle proves to have signed two histories.
+        run: id of the run.
+        author: name of the silo that signed the bundle.
+        records: number of records, by silo name.
+        unchained: number of records that continue a journal whose beginning the bundle leaves out.
+            They are signed; only a node with the beginning can check the chain.
+        snapshots: number of snapshots, each with the digest that its name says.
+        forked: names of silos that, as the bundle proves, signed two histories.
     """
 
     run: bytes
@@ -33,10 +34,10 @@ class Audit:
 
 
 def audit(bundle: CarriedBundle, manifest: Manifest) -> Audit:
-    """Check every record and every snapshot of a bundle whose label holds.
+    """Check every record and every snapshot of a bundle with a valid label.
 
     Raises:
-        PeerError: the first thing that does not hold.
+        PeerError: the first record or snapshot that is not valid.
     """
     journals = Journals(manifest)
     counts = {silo.name: 0 for silo in manifest.roster}
@@ -46,7 +47,7 @@ def audit(bundle: CarriedBundle, manifest: Manifest) -> Audit:
             sealed = open_entry(envelope)
             outcome = journals.offer(sealed)
             if outcome is Offered.FOREIGN:
-                raise PeerError("it holds an entry of another run or of a stranger")
+                raise PeerError("it holds an entry of another run, or of a silo outside the roster")
             if outcome is Offered.UNFIT:
                 name = manifest.silo_name(sealed.entry.author)
                 raise PeerError(f"an entry of {name}: {journals.flaw(sealed)}")
@@ -65,7 +66,7 @@ def audit(bundle: CarriedBundle, manifest: Manifest) -> Audit:
 
 
 def _snapshots(body: Body) -> list[Snapshot]:
-    """What a record names."""
+    """The snapshots that a record names."""
     if not isinstance(body, Expert | Student | Checkpoint):
         return []
     delta = None if isinstance(body, Checkpoint) else body.delta
@@ -73,7 +74,7 @@ def _snapshots(body: Body) -> list[Snapshot]:
 
 
 def _sound_snapshots(bundle: CarriedBundle, named: Mapping[bytes, set[int]]) -> int:
-    """How many snapshots the bundle holds, each of which is what its name says."""
+    """The number of snapshots in the bundle, after a check of each against its name."""
     if damage := bundle.damage(named=named):
         raise PeerError(damage)
     return len(bundle.snapshots())

@@ -1,12 +1,12 @@
-"""Bundles on disk: what a site without a network exchanges by courier (SPEC 10).
+"""Bundles on disk: folders that a site without a network exchanges by courier (SPEC 10).
 
     DIR/bundle                            the signed label
     DIR/entries                           control messages, each after its length
     DIR/snapshots/<hex>.safetensors       snapshots, named by their digests
 
-What is read is hostile until checked: files are opened without following links, read in bounded
-pieces, and snapshots are looked up by the digests of records, never by what the folder names. It is
-bounded as a whole too (SPEC 10.1.4), for who writes one as for who reads it.
+A bundle is hostile until checked. Files are opened without following links, and read in bounded
+pieces. Snapshots are looked up by the digests in records, never by the names in the folder. SPEC
+10.1.4 bounds the whole bundle, for its writer and its reader.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ MAX_ENVELOPES = 262_144
 MAX_SNAPSHOTS = 4_096
 MAX_SNAPSHOTS_BYTES = 1 << 38
 MAX_TOLD = 8
-"""Damaged snapshots that are named."""
+"""Most damaged snapshots that a message names."""
 
 
 def write_bundle(
@@ -48,25 +48,27 @@ def write_bundle(
     snapshots: Mapping[bytes, Path],
     sign: Callable[[bytes], bytes],
 ) -> None:
-    """Write a bundle's folder, whole or not at all.
+    """Write a bundle's folder, completely or not at all.
 
     Args:
-        snapshots: where each lies, by digest.
-        sign: gives the label's envelope for the SHA-256 of the entries.
+        folder: must not exist yet.
+        messages: carry the entries.
+        snapshots: path of each snapshot, by digest.
+        sign: returns the label's envelope for the SHA-256 of the entries file.
 
     Raises:
-        Failed: the folder is there already, or cannot be written; or it is too much for a bundle.
+        Failed: the folder exists already or cannot be written, or the content is too large.
     """
     target = folder.resolve()
     if target.exists():
-        raise Failed("is there already", where=str(folder), fix="name a new folder")
+        raise Failed("exists already", where=str(folder), fix="name a new folder")
     if sum(path.stat().st_size for path in snapshots.values()) > MAX_SNAPSHOTS_BYTES:
         raise _too_much(folder, f"more than {MAX_SNAPSHOTS_BYTES} bytes of snapshots")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
             new = Path(scratch) / "new"
-            new.mkdir(mode=0o700)  # it holds weights, in the clear
+            new.mkdir(mode=0o700)  # it holds weights, not encrypted
             (new / SNAPSHOTS).mkdir()
             hashed, left = hashlib.sha256(), MAX_ENTRIES_FILE_BYTES
             with (new / ENTRIES).open("wb") as file:
@@ -87,7 +89,7 @@ def write_bundle(
         raise Failed(
             f"cannot write the bundle: {error.strerror}",
             where=str(error.filename or folder),
-            fix="choose a new folder that you may write, on a disk with room for the snapshots",
+            fix="choose a new folder that you may write, on a disk with space for the snapshots",
         ) from error
 
 
@@ -95,15 +97,15 @@ def _too_much(folder: Path, what: str) -> Failed:
     return Failed(
         f"it would hold {what}, which no node takes in",
         where=str(folder),
-        fix="leave out what its receiver has: --since with a bundle of its site",
+        fix="leave out what the receiver has: --since with a bundle of that site",
     )
 
 
 def read_envelope(folder: Path) -> bytes:
-    """The envelope of a bundle's label; unchecked.
+    """The envelope of a bundle's label, unchecked.
 
     Raises:
-        Failed: there is none, or it cannot be read or is too large.
+        Failed: the label does not exist, cannot be read, or is too large.
     """
     with _opened(folder / LABEL, MAX_ENTRIES_BYTES) as file:
         return file.read(MAX_ENTRIES_BYTES)
@@ -111,27 +113,27 @@ def read_envelope(folder: Path) -> bytes:
 
 @dataclass(frozen=True)
 class CarriedBundle:
-    """A bundle whose label, and the SHA-256 of whose entries, hold."""
+    """A bundle with a valid label and the entries that the label names."""
 
     folder: Path
     label: Bundle
 
     def messages(self) -> Iterator[Entries]:
-        """The messages that carry its entries, each as a link would deliver it.
+        """The messages that carry the entries, as a link would deliver them.
 
         Raises:
-            PeerError: one is malformed, of another kind or run, or one too many; those before it
-                were given.
+            PeerError: a message is malformed, of another kind or run, or exceeds the bounds. The
+                messages before it were yielded.
         """
         messages, envelopes = 0, 0
         with _opened(self.folder / ENTRIES, MAX_ENTRIES_FILE_BYTES) as file:
             while prefix := file.read(LENGTH_BYTES):
                 length = int.from_bytes(prefix, "big")
                 if len(prefix) < LENGTH_BYTES or length > MAX_MESSAGE_BYTES:
-                    raise PeerError("its entries are not framed as messages are")
+                    raise PeerError("its entries are not framed as messages")
                 message = decode_message(file.read(length))
                 if not isinstance(message, Entries) or message.run != self.label.run:
-                    raise PeerError("it holds a message that bears no entries of its run")
+                    raise PeerError("it holds a message without entries of its run")
                 messages, envelopes = messages + 1, envelopes + len(message.entries)
                 if messages > MAX_MESSAGES or envelopes > MAX_ENVELOPES:
                     most = f"{MAX_MESSAGES} messages or {MAX_ENVELOPES} entries"
@@ -139,11 +141,11 @@ class CarriedBundle:
                 yield message
 
     def snapshots(self) -> dict[bytes, Path]:
-        """What is named as a snapshot in the folder, by the digest that each claims; unchecked. Of
-        what else a file manager left there, nothing is read.
+        """Paths of the files with the name of a snapshot, by the digest in the name; unchecked.
+        Other files, such as those that a file manager leaves, are not read.
 
         Raises:
-            PeerError: there is too much.
+            PeerError: too many files, or too many bytes.
         """
         folder = self.folder / SNAPSHOTS
         listed = list(islice(folder.iterdir() if folder.is_dir() else (), MAX_SNAPSHOTS + 1))
@@ -161,16 +163,16 @@ class CarriedBundle:
         most: int = MAX_SNAPSHOT_BYTES,
         named: Mapping[bytes, Collection[int]] = MappingProxyType({}),
     ) -> str:
-        """Which of its snapshots are missing or not sound, in words; empty if none is.
+        """The snapshots that are missing or not sound, in words; empty if there are none.
 
         Args:
-            sound: digests of those that were read and found so already.
-            most: what none is larger than, in bytes; no more is read, nor what its author did not
-                sign for.
-            named: sizes in bytes that records give to a digest: what has another is not read.
+            sound: digests of snapshots that were read and found sound before.
+            most: most bytes of a snapshot; a larger one is not read. A snapshot that the label
+                does not list is not read either.
+            named: sizes in bytes that records give, by digest; a file of another size is not read.
 
         Raises:
-            PeerError: there is too much.
+            PeerError: too many files, or too many bytes.
         """
         there = self.snapshots()
         found = {
@@ -187,10 +189,10 @@ class CarriedBundle:
         return "; ".join(f"{what}: {_told(digests)}" for what, digests in found.items() if digests)
 
     def take(self, snapshot: Snapshot, target: Path) -> bool:
-        """Copy a snapshot that a record names to `target`. False if the bundle has it not.
+        """Copy a snapshot that a record names to `target`. False if the bundle does not hold it.
 
         Raises:
-            PeerError: the bundle's file is not what the record says.
+            PeerError: the bundle's file does not match the record.
         """
         path = self.folder / SNAPSHOTS / f"{snapshot.digest.hex()}{SUFFIX}"
         if not path.is_file():
@@ -217,7 +219,7 @@ def _is_sound(path: Path, digest: bytes, most: int, sizes: Collection[int] | Non
         if sizes is not None and path.lstat().st_size not in sizes:
             return False
         return not path.is_symlink() and describe(path, most=most).digest == digest
-    except OSError:  # a damaged disk gives that for what it held
+    except OSError:  # a damaged disk raises this
         return False
 
 
@@ -226,7 +228,7 @@ def read_bundle(folder: Path, manifest: Manifest) -> CarriedBundle:
 
     Raises:
         Failed: it cannot be read.
-        PeerError: it is not a bundle of this run, signed by a silo of its roster, or was altered.
+        PeerError: it is not of this run, not signed by a silo of its roster, or was altered.
     """
     label = read_label(read_envelope(folder), manifest)
     with _opened(folder / ENTRIES, MAX_ENTRIES_FILE_BYTES) as file:
@@ -237,12 +239,12 @@ def read_bundle(folder: Path, manifest: Manifest) -> CarriedBundle:
 
 
 def _opened(path: Path, most: int) -> BufferedReader:
-    """A regular file of at most so many bytes, opened for reading without following a link."""
+    """Open a regular file of at most `most` bytes for reading, without following a link."""
     try:
         return open_regular(path, most, follow=False)
     except OSError as error:
         raise Failed(
             f"cannot be read: {error.strerror}",
             where=str(path),
-            fix="name a folder that 'dcfm-node bundle export' wrote, and copy it whole",
+            fix="name a complete folder that 'dcfm-node bundle export' wrote",
         ) from error

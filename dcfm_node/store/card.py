@@ -1,8 +1,8 @@
-"""The model card of a student: Markdown for whoever runs a silo or uses the model there.
+"""The model card of a student: Markdown for people who run a silo or use the model.
 
-It says nothing but what a verified lineage says, in the same words each time, so that a card can be
-held against its lineage. Attribute values, reasons and names of metrics are others' words: they are
-escaped, so that none is read as Markdown or HTML.
+It contains only what a verified lineage says, always in the same words, so that a card can be
+compared with its lineage. Attribute values, reasons and names of metrics come from others. They are
+escaped, so that no viewer reads them as Markdown or HTML.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,15 +18,15 @@ _MARKUP = frozenset("\\`*_{}[]<>()#!|&~$@/")
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """The run that a student's goes on from.
+    """The run that a student's run continues.
 
     Attributes:
-        run, student: digests, hex; the student is what newcomers started from, if any.
+        run, student: digests in hex; new silos started from that student, if there is one.
         verified: whether its records are in the folder; if not, the next three are empty.
-        teachers: the silos that taught that student.
-        departed: who withdrew from it or was in quarantine, and why, by name.
-        changed_keys: silos that go on under another key, and by whose word.
-        ask: silos that hold its records, where the folder does not.
+        teachers: silos that taught that student.
+        departed: reason by name, for each silo that withdrew from it or was in quarantine.
+        changed_keys: for each silo with a new key, who vouches for it.
+        ask: silos that hold its records, if the folder does not.
         continues: the run before it.
     """
 
@@ -42,18 +42,18 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class StudentFacts:
-    """What the model card says of a student, in the roster's names.
+    """The facts in the model card of a student, with the names of the roster.
 
     Attributes:
-        digest: of the model's snapshot, hex.
+        digest: of the model's snapshot, in hex.
         outcome: COMPLETE or DEGRADED.
         teachers: (silo, round of its expert, digest of its expert in hex).
-        missing: silos that taught it no expert of its round.
+        missing: silos without an expert of its round among the teachers.
         standing: released, not released, interim or superseded.
-        superseded: by silo that taught it, why it counts no more.
-        withdrawn: silos that left the run, of which some may have taught it before.
-        metrics: what its leader measured while distilling.
-        version: of dcfm-node that distilled it.
+        superseded: by teaching silo, the reason why it no longer counts.
+        withdrawn: silos that left the run; some may have taught it before.
+        metrics: values that its leader measured while distilling.
+        version: the version of dcfm-node that distilled it.
     """
 
     round: int
@@ -73,7 +73,7 @@ class StudentFacts:
 
 
 def model_card(manifest: Manifest, facts: StudentFacts) -> str:
-    """The model card, in Markdown, for whoever runs a silo or uses the model there."""
+    """The model card in Markdown, for people who run a silo or use the model."""
     sections = (
         _about(manifest, facts),
         _makes(manifest),
@@ -196,7 +196,7 @@ def _went_before(earlier: Earlier | None) -> str:
 
 
 def ask_for(earlier: Earlier) -> str:
-    """Where the records of an earlier run are, that this folder lacks."""
+    """Where to find the records of an earlier run that this folder lacks."""
     whom = ", ".join(earlier.ask) or "a silo that took part in it"
     return f"Its records are not in this folder: fetch the student at a node that has them: {whom}."
 
@@ -207,7 +207,7 @@ def _stood_by(manifest: Manifest, facts: StudentFacts) -> str:
     return f"""
 ## Who stands by it
 
-Each silo scores the last student of a run on private data that it held out from training.
+Each silo scores every student of the run on private data that it held out from training.
 
 - endorsed by: {", ".join(facts.endorsed_by) or "nobody"}
 - refused by: {", ".join(facts.refused_by) or "nobody"}
@@ -249,11 +249,11 @@ def _figures(facts: StudentFacts) -> str:
 
 
 def _typed(attribute: Attribute) -> str | None:
-    """A value that can stand in the card's commands: nothing of it ends a code block."""
+    """A value that is safe in the card's commands: it cannot end a code block."""
     fits = (value for value in attribute.values if value.isprintable() and "`" not in value)
     return next(fits, None)
 
 
 def _cell(text: str) -> str:
-    """Others' words as text, whatever Markdown or HTML they spell, on one line."""
+    """Text from others on one line, with Markdown and HTML escaped."""
     return "".join(f"\\{char}" if char in _MARKUP else char for char in plain(text))

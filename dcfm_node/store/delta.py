@@ -1,8 +1,8 @@
-"""A snapshot as what changed since another one, losslessly (SPEC 5.4).
+"""A snapshot as its lossless difference to another one (SPEC 5.4).
 
-Weights of one round differ little from those they were trained from. So the difference of their
-bits, taken as integers in the order of the numbers that they stand for, is small: its high bytes
-are mostly zero and compress.
+The weights of one round differ little from those that their training started from. Read as integers
+in the order of the numbers, their bits have a small difference: its high bytes are mostly zero, and
+compress well.
 """
 
 import zlib
@@ -17,20 +17,22 @@ from dcfm_node.errors import PeerError
 from dcfm_node.swarm.chunks import CHUNK_BYTES
 
 LEVEL = 1
-"""Higher ones hardly save more (decision 0014)."""
+"""The zlib level. Higher levels hardly save more (decision 14)."""
 MAX_BLOCK_BYTES = CHUNK_BYTES + (CHUNK_BYTES >> 8)
-"""What zlib makes at most of a chunk, and more."""
+"""Most bytes of a compressed chunk: zlib never needs more."""
 _PREFIX = 4
 
 Words = NDArray[Any]
-"""Unsigned, of 2 or 4 bytes."""
+"""Unsigned integers of 2 or 4 bytes."""
 
 
 def encode(base: Path, target: Path, coded: Path, width: int) -> None:
-    """Write what turns one file into another.
+    """Write the difference between two files.
 
     Args:
-        width: bytes of a number, 2 or 4.
+        base, target: the file to start from, and the file to make.
+        coded: where to write the difference.
+        width: bytes per number, 2 or 4.
     """
     with base.open("rb") as old, target.open("rb") as new, coded.open("wb") as out:
         while data := new.read(CHUNK_BYTES):
@@ -39,11 +41,11 @@ def encode(base: Path, target: Path, coded: Path, width: int) -> None:
 
 
 def decode(base: Path, coded: Path, target: Path, size: int, width: int) -> None:
-    """Write the file of `size` bytes that `encode` was given.
+    """Write the file of `size` bytes that `encode` coded as `coded`.
 
     Raises:
-        PeerError: it is not what `encode` makes of any such file. No more than `size` bytes were
-            written, and no more than a few chunks held in memory.
+        PeerError: `encode` makes no such file. At most `size` bytes were written, and a few chunks
+            held in memory.
     """
     with base.open("rb") as old, coded.open("rb") as file, target.open("wb") as out:
         blocks = _blocks(file)
@@ -58,20 +60,20 @@ def decode(base: Path, coded: Path, target: Path, size: int, width: int) -> None
 
 
 def code(base: bytes, data: bytes, width: int) -> bytes:
-    """One chunk, given the same chunk of the base; zeros stand for what the base lacks."""
+    """Code one chunk against the same chunk of the base; zeros fill up a shorter base."""
     difference = _ordered(_words(data, len(data), width)) - _ordered(_words(base, len(data), width))
     top = difference.dtype.type(8 * width - 1)
-    # Zigzag: small ones of both signs become small.
+    # Zigzag: small differences of both signs become small integers.
     folded = (difference << 1) ^ (np.zeros_like(difference) - (difference >> top))
     planes = folded.view(np.uint8).reshape(-1, width).T
     return zlib.compress(np.ascontiguousarray(planes).tobytes(), LEVEL)
 
 
 def restore(base: bytes, block: bytes, length: int, width: int) -> bytes:
-    """The `length` bytes of which `code` made the block.
+    """The `length` bytes that `code` turned into the block.
 
     Raises:
-        PeerError: it made it of nothing of that length.
+        PeerError: `code` makes no such block from `length` bytes.
     """
     wanted = -(-length // width) * width
     inflater = zlib.decompressobj()
@@ -104,14 +106,14 @@ def _dtype(width: int) -> np.dtype[Any]:
 
 
 def _words(data: bytes, length: int, width: int) -> Words:
-    """The first `length` bytes as numbers, filled up with zeros."""
+    """The first `length` bytes as integers, filled up with zeros."""
     padded = data[:length].ljust(-(-length // width) * width, b"\0")
     found: Words = np.frombuffer(padded, _dtype(width))
     return found
 
 
 def _ordered(words: Words) -> Words:
-    """Bits of floats as integers in the same order (negative ones turned round)."""
+    """Bits of floats as integers in the order of the floats (negative ones inverted)."""
     top = words.dtype.type(1 << (8 * words.itemsize - 1))
     found: Words = np.where(words & top, ~words, words | top)
     return found

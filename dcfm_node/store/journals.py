@@ -1,7 +1,7 @@
 """Journals on disk: SQLite, durable on return (SPEC 3).
 
-An envelope is stored as it was signed; epoch and digest are read from it, so that no column can
-contradict what its author said. A store belongs to the thread that opened it.
+Envelopes are stored as they were signed. Epoch and digest are read from them, so that no column can
+contradict the author. Only the thread that opened a store may use it.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from dcfm_node.wire.envelope import Sealed, SealedHeartbeat, open_entry, open_he
 
 SCHEMA_VERSION = 2
 APPLICATION_ID = 0x4443464D
-"""Says `DCFM` in the file's header."""
+"""Spells `DCFM` in the file's header."""
 
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -42,20 +42,20 @@ _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Damaged(Failed):
-    """The journals' file is not what was written. Peers have what it held: see `set_aside`."""
+    """The journals' file was altered or damaged. Peers hold its records: see `set_aside`."""
 
 
 class JournalStore:
     """Entries by (run, author, seq); fork proofs and heartbeats by (run, author); named settings.
 
     Args:
-        path: the database; made, with mode 0600, if it is not there.
-        read_only: neither writes nor makes a file nor waits for who does: to read beside a daemon
-            that runs, or what a dead one left.
+        path: the database; it is made with mode 0600 if it does not exist.
+        read_only: writes nothing, makes no file and waits for no writer, so that it can read
+            beside a running daemon, or what a dead one left.
 
     Raises:
-        Failed: from any method, when the file is not ours or cannot be used; `Damaged` when it was
-            ours, `DiskError` when the disk took nothing. The file is left as it is.
+        Failed: from any method, if the file is not ours or cannot be used; `Damaged` if it was
+            ours; `DiskError` if the disk refused a write. The file stays as it is.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -74,8 +74,8 @@ class JournalStore:
     def load(self, run: bytes) -> tuple[list[Sealed], list[tuple[Sealed, Sealed]]]:
         """Entries in (author, seq) order, and the pairs that prove forks in author order.
 
-        Every signature is verified, since a disk can change a bit where SQLite does not look; each
-        once, one row after the other.
+        Every signature is verified once, row by row, because a disk can change a bit that SQLite
+        does not check.
         """
         with self._explained():
             rows = self._db.execute(
@@ -89,14 +89,14 @@ class JournalStore:
         return entries, forks
 
     def holds(self, run: bytes, author: bytes, seq: int, envelope: bytes) -> bool:
-        """Whether this very entry is on the disk."""
+        """Whether exactly this envelope is on the disk."""
         of = (run, author, seq)
         with self._explained():
             found = "SELECT envelope FROM entry WHERE run = ? AND author = ? AND seq = ?"
             return bool(self._db.execute(found, of).fetchone() == (envelope,))
 
     def heartbeats(self, run: bytes) -> list[SealedHeartbeat]:
-        """The heartbeats kept, in author order, verified."""
+        """The stored heartbeats in author order, verified."""
         found = []
         with self._explained():
             rows = self._db.execute(
@@ -113,13 +113,13 @@ class JournalStore:
         return found
 
     def keep_heartbeats(self, run: bytes, items: Iterable[tuple[bytes, bytes]]) -> None:
-        """Keep each (author, envelope) in place of the author's one before, all or none."""
+        """Store each (author, envelope) in place of that author's previous one, all or none."""
         with self._transaction() as db:
             rows = ((run, author, envelope) for author, envelope in items)
             db.executemany("INSERT OR REPLACE INTO beat VALUES (?, ?, ?)", rows)
 
     def append(self, run: bytes, author: bytes, seq: int, envelope: bytes) -> None:
-        """Put an entry at `seq`, in place of the author's tail from there on."""
+        """Store an entry at `seq`, in place of the author's entries from `seq` on."""
         self.append_many(run, [(author, seq, envelope)])
 
     def append_many(self, run: bytes, items: Iterable[tuple[bytes, int, bytes]]) -> None:
@@ -130,35 +130,35 @@ class JournalStore:
                 db.execute("INSERT INTO entry VALUES (?, ?, ?, ?)", (run, author, seq, envelope))
 
     def record_fork(self, run: bytes, author: bytes, seq: int, first: bytes, second: bytes) -> None:
-        """Keep two conflicting envelopes and drop the author's entries from `seq` on."""
+        """Store two conflicting envelopes, and delete the author's entries from `seq` on."""
         with self._transaction() as db:
             _cut(db, run, author, seq)
             row = (run, author, seq, first, second)
             db.execute("INSERT OR REPLACE INTO fork VALUES (?, ?, ?, ?, ?)", row)
 
     def get(self, key: str) -> bytes | None:
-        """The value put under a name, None when there is none."""
+        """The value stored under a name; None if there is none."""
         with self._explained():
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else bytes(row[0])
 
     def put(self, key: str, value: bytes) -> None:
-        """Keep a value under a name, in place of the one before."""
+        """Store a value under a name, in place of the previous one."""
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def enter(self, run: bytes, manifest: bytes) -> None:
-        """Keep a run's manifest, and that this run is the node's present one."""
+        """Store a run's manifest, and make that run the present one."""
         self.put(f"manifest/{run.hex()}", manifest)
         self.put("run", run)
 
     def manifest(self, run: bytes | None = None) -> bytes | None:
-        """The manifest of a run this node took part in, of the present one by default."""
+        """The manifest of a run that this node took part in; by default, of the present run."""
         run = self.get("run") if run is None else run
         return None if run is None else self.get(f"manifest/{run.hex()}")
 
     def manifests(self) -> list[bytes]:
-        """Of every run this node took part in, the one that it entered last first."""
+        """The manifest of every run that this node took part in, the latest first."""
         with self._explained():
             rows: list[tuple[bytes]] = self._db.execute(
                 "SELECT value FROM meta WHERE key LIKE 'manifest/%' ORDER BY rowid DESC"
@@ -166,7 +166,7 @@ class JournalStore:
         return [value for (value,) in rows]
 
     def close(self) -> None:
-        """Fold the write-ahead log into the file and close it. Harmless when repeated."""
+        """Write the log into the file and close it. It may be called again."""
         with self._explained():
             self._db.close()
 
@@ -184,7 +184,7 @@ class JournalStore:
             )
         if not read_only:
             self._db.execute("PRAGMA journal_mode = WAL")
-            # FULL syncs the log at every commit: what was told to peers survives a power cut.
+            # FULL syncs the log at every commit: what peers were told survives a power cut.
             self._db.execute("PRAGMA synchronous = FULL")
         found = self._pragma("quick_check")
         if found != "ok":
@@ -205,7 +205,7 @@ class JournalStore:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Faults of the file and the disk, in words; a misuse of ours keeps its traceback."""
+        """Explain errors of the file and the disk; a bug of ours keeps its traceback."""
         try:
             yield
         except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
@@ -230,8 +230,8 @@ class JournalStore:
     def _conflicting(
         self, run: bytes, author: bytes, seq: int, *envelopes: bytes
     ) -> tuple[Sealed, Sealed]:
-        """The proof of a fork. Its entries need not be of one number: the chain ends before the
-        lower."""
+        """The proof of a fork. Its entries may have different numbers: the chain ends before the
+        lower one."""
         first, second = (self._verified(run, author, envelope) for envelope in envelopes)
         if min(first.entry.seq, second.entry.seq) != seq:
             raise self._damaged("a fork is in a wrong place")
@@ -254,26 +254,26 @@ class JournalStore:
 
 
 _MOVE = (
-    "stop the node, move the file (and those named like it with -wal and -shm) aside and start "
-    "again: the node catches up from its peers"
+    "stop the node, move the file (with those of the same name and -wal and -shm) aside, and "
+    "start it again: the node catches up from its peers"
 )
 _DISK = "check the disk's free space and that the file belongs to the user that runs the node"
 
 
 def _reading(path: Path) -> str:
-    """How SQLite opens a database without a write, which it would do beside it even to read: the
-    index of a write-ahead log that is there is taken as it is, and none is made where no log is."""
+    """URI parameters to open a database without any write. By default SQLite writes even to read:
+    an existing index of a write-ahead log is used as it is, and without a log none is made."""
     log, index = (path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-shm"))
     if index:
         return "mode=ro&readonly_shm=1"
-    # A log without its index is a copy of what somebody has, or had: SQLite has to make the index.
+    # A log without its index is a copied database: SQLite has to make the index.
     return "mode=ro" if log else "immutable=1"
 
 
 def set_aside(path: Path) -> Path:
-    """Move a damaged database away, with what SQLite keeps beside it, for whoever wants to look.
+    """Move a damaged database and SQLite's files beside it away, for later inspection.
 
-    Returns: the new name of the file, its old one with the first free number.
+    Returns: the new path: the old one with the first free number.
     """
     numbered = (path.with_name(f"{path.name}.damaged-{n}") for n in itertools.count(1))
     target = next(name for name in numbered if not name.exists())

@@ -1,4 +1,4 @@
-"""One process per state folder, held by the kernel: the lock dies with its process."""
+"""One process per state folder. The kernel holds the lock, and frees it with the process."""
 
 import fcntl
 import os
@@ -14,15 +14,16 @@ FILE_NAME = "lock"
 
 @contextmanager
 def lock(state: Path) -> Iterator[None]:
-    """Hold a state folder while the context lasts, or until the process ends, however it ends.
+    """Hold a state folder for the duration of the context, or until the process ends in any way.
 
-    The file stays afterwards and means nothing by itself. Child processes do not inherit the lock.
+    The lock file stays afterwards and has no meaning by itself. Child processes do not inherit
+    the lock.
 
     Args:
-        state: made if it is not there; its owner's alone (0700) from then on.
+        state: the folder; it is made if missing, and set to mode 0700.
 
     Raises:
-        Failed: another process holds the folder, or the folder cannot be used, or made private.
+        Failed: another process holds the folder, or it cannot be used or made private.
     """
     try:
         private_folder(state)
@@ -44,12 +45,12 @@ def _seize(fd: int, state: Path) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        # Empty for the instant between the other's flock and its write.
+        # The file is empty between the other process's flock and its write.
         pid = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
         raise Failed(
             f"another dcfm-node (pid {pid}) already runs on this state folder",
             where=str(state),
-            fix="stop that process, or give this node a state folder of its own",
+            fix="stop that process, or give this node its own state folder",
         ) from error
     except OSError as error:
         raise Failed(
@@ -57,6 +58,6 @@ def _seize(fd: int, state: Path) -> None:
             where=str(state),
             fix="put the state folder on a local disk that supports flock",
         ) from error
-    with suppress(OSError):  # the number only informs, and the disk may be full
+    with suppress(OSError):  # the pid only informs, and the disk may be full
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)

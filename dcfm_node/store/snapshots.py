@@ -1,18 +1,18 @@
-"""Snapshots on disk, named by their SHA-256 (SPEC 5).
+"""Snapshots on disk, named by their digests: SHA-256 over size and hash list (SPEC 5.1).
 
-    STATE/snapshots/<hex>.safetensors    whole and verified; only ever appears by a rename
+    STATE/snapshots/<hex>.safetensors    complete and verified; appears only by a rename
     STATE/partial/<hex>                  allocated in full, filled in any order
 
-Every byte is hashed once: by its author when it is adopted, by a reader chunk by chunk as it comes.
-The hash lists of both are kept, so that serving hashes nothing. A start hashes all anew (`verify`).
-What was adopted is durable before anyone hears of it; a download is not synced, since what a power
-cut took of it is found by the next start and fetched again.
+Every byte is hashed once: the author hashes a file when it adopts it, a reader hashes each chunk as
+it arrives. The store keeps the hash lists, so that serving hashes nothing. A start hashes all files
+again (`verify`). An adopted snapshot is durable before any peer hears of it. A download is not
+synced: the next start finds what a power cut took, and fetches it again.
 
-Several threads use one store: the bulk thread downloads and serves, the daemon's adopt, look up and
-remove. That is safe because no file is changed once it bears its final name, nothing is kept open
-between calls, and one lock covers what they share: the hash lists of held snapshots, and the
-renames and removals that change them. Hashing and syncing happen outside it. One download has one
-writer: `begin`, `write`, `finish` and `discard` of a digest come from one thread.
+Several threads use one store: the bulk thread downloads and serves; those of the daemon adopt, look
+up and remove. This is safe because no file changes once it has its final name, no file stays open
+between calls, and one lock covers the shared state: the hash lists of held snapshots, and the
+renames and removals that change them. Hashing and syncing happen outside the lock. A download has
+one writer: `begin`, `write`, `finish` and `discard` of a digest come from one thread.
 """
 
 import errno
@@ -32,19 +32,19 @@ SUFFIX = ".safetensors"
 
 
 def describe(path: Path, *, least: int = 1, most: int = MAX_SNAPSHOT_BYTES) -> Snapshot:
-    """What a record says of a file.
+    """Digest and size of a file, as a record names them.
 
     Args:
-        least, most: bounds of its size in bytes; a file beyond them is not read.
+        least, most: bounds of its size in bytes; a file outside them is not read.
 
     Raises:
-        OSError: the file cannot be read, is no regular one, or not of such a size.
+        OSError: the file cannot be read, is not regular, or has a size out of bounds.
     """
     return _hash(path, least, most)[0]
 
 
 def _hash(path: Path, least: int = 1, most: int = MAX_SNAPSHOT_BYTES) -> tuple[Snapshot, bytes]:
-    """A file's record and hash list, in one pass and one buffer."""
+    """Snapshot and hash list of a file, in one pass with one buffer."""
     hashes, size, buffer = [], 0, memoryview(bytearray(CHUNK_BYTES))
     with open_regular(path, most, least=least) as file:
         while length := _fill(file, buffer):
@@ -57,7 +57,7 @@ def _hash(path: Path, least: int = 1, most: int = MAX_SNAPSHOT_BYTES) -> tuple[S
 
 
 def _fill(file: BufferedReader, buffer: memoryview) -> int:
-    """Read until the buffer is full or the file ends; the bytes read."""
+    """Read until the buffer is full or the file ends; returns the number of bytes read."""
     done = 0
     while done < len(buffer) and (length := file.readinto(buffer[done:])):
         done += length
@@ -65,12 +65,12 @@ def _fill(file: BufferedReader, buffer: memoryview) -> int:
 
 
 def snapshot_path(state: Path, digest: bytes) -> Path:
-    """Where a state folder keeps a snapshot, if it does."""
+    """The path at which a state folder keeps a snapshot, if it holds it."""
     return state / "snapshots" / f"{digest.hex()}{SUFFIX}"
 
 
 def digest_of_name(path: Path) -> bytes | None:
-    """The digest that a snapshot's file is named by; None for any other name."""
+    """The digest in the name of a snapshot's file; None for any other name."""
     return _digest(path.stem) if path.suffix == SUFFIX else None
 
 
@@ -78,8 +78,8 @@ class SnapshotStore:
     """The snapshots of one node; a `swarm.chunks.SnapshotFiles`.
 
     Args:
-        state: the state folder. Files with foreign names in `snapshots` are left alone; in
-            `partial`, which is scratch, they are removed.
+        state: the state folder. The store leaves files with other names in `snapshots`, and
+            deletes them in `partial`, which is scratch space.
     """
 
     def __init__(self, state: Path) -> None:
@@ -92,29 +92,29 @@ class SnapshotStore:
             for path in self._folder.iterdir()
             if path.suffix == SUFFIX and (digest := _digest(path.stem)) and _fits(path)
         }
-        """The hash list of each; empty until `verify`, of what an earlier start left."""
+        """Hash list of each held snapshot; for files of an earlier start, empty until `verify`."""
         for path in self._scratch.iterdir():
             digest = _digest(path.name)
             if digest is None or digest in self._held or not _fits(path):
                 _clear(path)
 
     def held(self) -> set[bytes]:
-        """Digests of the snapshots held whole."""
+        """Digests of the complete snapshots."""
         with self._lock:
             return set(self._held)
 
     def path(self, digest: bytes) -> Path | None:
-        """Where a snapshot lies, None when it is not held."""
+        """The path of a snapshot; None if it is not held."""
         with self._lock:
             return self._final(digest) if digest in self._held else None
 
     def vanished(self) -> set[bytes]:
-        """Digests of those whose files somebody deleted. They count as held until the swarm, which
-        is told, gives them up or fetches them anew; nothing is served of them meanwhile."""
+        """Digests of held snapshots whose files somebody deleted. They count as held until the
+        swarm learns of it, and drops them or fetches them again. The store serves none of them."""
         return {digest for digest in self.held() if _is_gone(self._final(digest))}
 
     def adopt(self, path: Path) -> Snapshot:
-        """Take over a file that the worker wrote, on the same filesystem; durable on return."""
+        """Take over a file that the worker wrote on the same file system; durable on return."""
         snapshot, hashes = _hash(path)
         path.chmod(0o600)
         sync(path)
@@ -123,19 +123,19 @@ class SnapshotStore:
         return snapshot
 
     def install(self, path: Path, digest: bytes) -> None:
-        """Take over a file that was made to be this snapshot.
+        """Take over a file that should be this snapshot.
 
         Raises:
-            PeerError: it is another.
+            PeerError: its digest is another.
         """
         snapshot, hashes = _hash(path)
         if snapshot.digest != digest:
-            raise PeerError("what was made is not the snapshot that the record names")
+            raise PeerError("the restored file is not the snapshot that the record names")
         path.chmod(0o600)
         self._publish(path, digest, hashes)
 
     def verify(self, digest: bytes) -> bool:
-        """Hash what is on disk under this name, and serve it if it is that; else it is removed."""
+        """Hash the file of a snapshot. If its digest is right, serve it; otherwise delete it."""
         path = self.path(digest)
         if path is None:
             return False
@@ -148,35 +148,35 @@ class SnapshotStore:
         return True
 
     def remove(self, digest: bytes) -> None:
-        """Forget a snapshot."""
+        """Delete a snapshot."""
         with self._lock:
             self._held.pop(digest, None)
             self._final(digest).unlink(missing_ok=True)
 
     def partials(self) -> set[bytes]:
-        """Digests of downloads begun and neither finished nor discarded."""
+        """Digests of downloads that are neither finished nor discarded."""
         return {digest for path in self._scratch.iterdir() if (digest := _digest(path.name))}
 
     def hashes(self, digest: bytes) -> bytes | None:
-        """The hash list of a snapshot held whole and verified, None for another."""
+        """The hash list of a complete, verified snapshot; None for any other."""
         with self._lock:
             hashes = self._held.get(digest)
             return hashes if hashes and not _is_gone(self._final(digest)) else None
 
     def read(self, digest: bytes, index: int) -> bytes:
-        """Chunk `index` of a snapshot, whole or in part, as it is on disk; empty beyond its end,
-        and of a partial file where nothing was written yet.
+        """Chunk `index` of a complete or partial snapshot, as it is on disk. Empty beyond the end,
+        and where nothing was written to a partial file yet.
 
         Raises:
-            OSError: nothing of it is there, or it cannot be read.
+            OSError: no file of it exists, or it cannot be read.
         """
         final, start = self.path(digest), index * CHUNK_BYTES
-        if final is not None and _is_gone(final):  # and perhaps on its way again
+        if final is not None and _is_gone(final):  # it may be downloading again
             final = None
         path = final or self._partial(digest)
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            # Reading what was only allocated would fill the page cache with zeros.
+            # Reading allocated but unwritten space would fill the page cache with zeros.
             if not final and _next_data(fd, start) >= start + CHUNK_BYTES:
                 return b""
             return os.pread(fd, CHUNK_BYTES, start)
@@ -184,10 +184,10 @@ class SnapshotStore:
             os.close(fd)
 
     def begin(self, snapshot: Snapshot) -> None:
-        """Allocate the partial file, keeping the chunks that one of an earlier start holds.
+        """Allocate the partial file, and keep the chunks that an earlier start wrote to it.
 
         Raises:
-            OSError: ENOSPC when the disk lacks the room; what it took meanwhile is freed.
+            OSError: ENOSPC if the disk lacks the space; space allocated meanwhile is freed.
         """
         self._scratch.mkdir(mode=0o700, exist_ok=True)  # somebody may have deleted it
         path = self._partial(snapshot.digest)
@@ -199,14 +199,14 @@ class SnapshotStore:
                 os.ftruncate(fd, snapshot.size)
             os.posix_fallocate(fd, 0, snapshot.size)
         except OSError:
-            if found < snapshot.size:  # never allocated in full, so no chunk was written
+            if found < snapshot.size:  # it was never allocated in full, so no chunk was written
                 path.unlink(missing_ok=True)
             raise
         finally:
             os.close(fd)
 
     def write(self, digest: bytes, index: int, data: bytes | memoryview) -> None:
-        """Put chunk `index` at its place in the partial file."""
+        """Write chunk `index` to its place in the partial file."""
         fd = os.open(self._partial(digest), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             done = 0
@@ -216,11 +216,11 @@ class SnapshotStore:
             os.close(fd)
 
     def finish(self, digest: bytes, hashes: bytes) -> None:
-        """Put a download in its place: every chunk in it was verified against the hash list."""
+        """Move a download to its final place. Every chunk was verified against the hash list."""
         self._publish(self._partial(digest), digest, hashes)
 
     def discard(self, digest: bytes) -> None:
-        """Remove the partial file, if there is one."""
+        """Delete the partial file, if it exists."""
         self._partial(digest).unlink(missing_ok=True)
 
     def _publish(self, path: Path, digest: bytes, hashes: bytes) -> None:
@@ -237,7 +237,7 @@ class SnapshotStore:
 
 
 def _next_data(fd: int, start: int) -> float:
-    """Where a file has something written at or after `start`; `inf` if nowhere."""
+    """The first written position of a file at or after `start`; `inf` if there is none."""
     try:
         return os.lseek(fd, start, os.SEEK_DATA)
     except OSError as error:
@@ -247,7 +247,7 @@ def _next_data(fd: int, start: int) -> float:
 
 
 def _digest(name: str) -> bytes | None:
-    """The digest that a file name spells in lower-case hex, None for any other name."""
+    """The digest that a file name spells in lower-case hex; None for any other name."""
     try:
         digest = bytes.fromhex(name)
     except ValueError:
@@ -256,7 +256,7 @@ def _digest(name: str) -> bytes | None:
 
 
 def _is_gone(path: Path) -> bool:
-    """Whether no file is there; one that only cannot be looked at now is not gone."""
+    """Whether the file does not exist. A file that cannot be examined now is not gone."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -267,12 +267,12 @@ def _is_gone(path: Path) -> bool:
 
 
 def _fits(path: Path) -> bool:
-    """A regular file of a size that a snapshot can have."""
+    """Whether this is a regular file with a possible size of a snapshot."""
     status = path.lstat()
     return S_ISREG(status.st_mode) and 0 < status.st_size <= MAX_SNAPSHOT_BYTES
 
 
 def _clear(path: Path) -> None:
-    """Remove a stray file; a folder is somebody's and stays."""
+    """Delete a stray file. A folder may belong to somebody, and stays."""
     if path.is_symlink() or not path.is_dir():
         path.unlink()

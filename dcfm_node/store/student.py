@@ -1,10 +1,10 @@
-"""A student as its users know it: a folder that can be copied, read and loaded without a daemon.
+"""A student's folder, which can be copied, read and loaded without a daemon.
 
 model.safetensors    the weights, byte for byte the published snapshot
-config.json          the run's manifest, and the part of it that describes the network
+config.json          the run's manifest, and its description of samples and network
 README.md            the model card
-lineage.msgpack      what `student verify` checks offline: the model, and, since both are made
-                     from it, config.json and the card
+lineage.msgpack      the signed records. `student verify` checks the model against them, and
+                     config.json and the card, which are derived from them
 """
 
 import json
@@ -30,20 +30,21 @@ _FETCH = "fetch the student again: dcfm-node student fetch --latest --out DIR"
 
 
 MAX_LINEAGE_BYTES = 32 << 20
-"""A daemon hands out no more: in hex, that fills an answer (`api.client`)."""
+"""The largest lineage that a daemon sends: in hex it fills an answer (`api.client`)."""
 MAX_TEXT_BYTES = 4 << 20
-"""Of config.json, and of the model card: a manifest, and names and reasons of all silos."""
+"""Most bytes of config.json and of the model card, with names and reasons of all silos."""
 MAX_TOLD = 8
-"""Names that are told of one kind."""
+"""Most names of one kind in a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class StudentFolder:
-    """What a student folder holds. Nothing of it is verified yet.
+    """The content of a student folder, not verified.
 
     Attributes:
-        card: None where there is none.
-        others: names of what lies in it and is no part of a student, the first few.
+        model: path of the weights.
+        card: None if there is none.
+        others: names of the first few other files in the folder.
     """
 
     model: Path
@@ -56,13 +57,13 @@ class StudentFolder:
 def write_student(
     folder: Path, *, model: Path, manifest: Manifest, lineage: bytes, card: str
 ) -> None:
-    """Write a student's folder, whole or not at all; an earlier student there is replaced.
+    """Write a student's folder, completely or not at all, in place of an earlier student.
 
     Args:
         model: the snapshot to copy.
 
     Raises:
-        Failed: the folder holds anything but a student, or cannot be written.
+        Failed: the folder holds other files, or cannot be written.
     """
     target = folder.resolve()
     _refuse_foreign(target)
@@ -84,7 +85,7 @@ def write_student(
         raise Failed(
             f"cannot write the student: {error.strerror}",
             where=str(error.filename or folder),
-            fix="choose a folder that you may write, on a disk with room for the model",
+            fix="choose a folder that you may write, on a disk with space for the model",
         ) from error
 
 
@@ -92,13 +93,13 @@ def read_student(folder: Path) -> StudentFolder:
     """Read a student's folder, without its weights.
 
     Raises:
-        Failed: a file is missing, no regular file, too large, or cannot be read; or the folder's
-            format is another.
+        Failed: a file is missing, not regular, too large, or cannot be read; or the folder has
+            another format.
     """
     try:
         found = [name for name in FILES if os.path.lexists(folder / name)]
         if missing := [name for name in (MODEL, CONFIG, LINEAGE) if name not in found]:
-            raise Failed(f"no student: {', '.join(missing)} missing", where=str(folder), fix=_FETCH)
+            raise Failed(f"not a student: no {', '.join(missing)}", where=str(folder), fix=_FETCH)
         config = read_bounded(folder / CONFIG, MAX_TEXT_BYTES)
         lineage = read_bounded(folder / LINEAGE, MAX_LINEAGE_BYTES)
         card = read_bounded(folder / CARD, MAX_TEXT_BYTES) if CARD in found else None
@@ -114,7 +115,7 @@ def read_student(folder: Path) -> StudentFolder:
 
 
 def _others(folder: Path) -> list[str]:
-    """Names of what lies beside a student, the first few."""
+    """Names of the first few other files beside a student."""
     try:
         with os.scandir(folder) as listed:
             others = (entry.name for entry in listed if entry.name not in FILES)
@@ -124,7 +125,7 @@ def _others(folder: Path) -> list[str]:
 
 
 def unreadable(error: OSError, folder: Path) -> Failed:
-    """What to say of a student's file that cannot be read."""
+    """The error for a student's file that cannot be read."""
     return Failed(
         f"cannot read the student: {error.strerror or error}",
         where=str(error.filename or folder),
@@ -135,11 +136,11 @@ def unreadable(error: OSError, folder: Path) -> Failed:
 def differing_files(
     student: StudentFolder, manifest: Manifest, digest: bytes, card: str | None
 ) -> list[str]:
-    """Which files are not, byte for byte, what its lineage gives, with what of them differs.
+    """Names of the files that differ from what the lineage gives, byte for byte, and the parts.
 
     Args:
-        manifest, digest: of the run and the model, from the verified lineage.
-        card: the model card that is made of it; None not to look at that.
+        manifest, digest: of the run and of the model, from the verified lineage.
+        card: the model card that the lineage gives; None skips that file.
     """
     right = _config(manifest, digest)
     found = []
@@ -155,7 +156,7 @@ def differing_files(
 
 
 def _parsed(config: bytes) -> Any:
-    """JSON, or None for what is none."""
+    """The parsed JSON; None if it is not JSON."""
     try:
         return json.loads(config)
     except (ValueError, RecursionError):
@@ -187,19 +188,19 @@ def _refuse_foreign(target: Path) -> None:
     found = sorted(path.name for path in target.iterdir())
     foreign = [name for name in found if name not in FILES]
     if foreign or (found and found != sorted(FILES)):
-        what = f"it holds {foreign[0]!r}" if foreign else "it holds a part of one"
+        what = f"it holds {foreign[0]!r}" if foreign else "files are missing"
         raise Failed(
-            f"the folder is not a student's alone: {what}",
+            f"the folder holds more than a student, or less: {what}",
             where=str(target),
             fix="name a new or empty folder, or one that holds a student and nothing else",
         )
 
 
 def _swap(new: Path, old: Path, target: Path) -> None:
-    """Put `new` at `target`, and what was there at `old`.
+    """Move `new` to `target`, and the previous content of `target` to `old`.
 
-    No call renames a folder over a full one, so for an instant there is none at `target`; a kill in
-    that instant leaves both in the scratch folder beside it.
+    No call renames a folder over one with files, so for an instant `target` does not exist. A kill
+    in that instant leaves both folders in the scratch folder beside it.
     """
     replaces = target.exists()
     if replaces:

@@ -1,8 +1,8 @@
-"""Judging a safetensors file from a peer before anything loads it (SPEC 5.1.3).
+"""Checks a peer's safetensors file before the node loads it (SPEC 5.1.3).
 
-The header is read strictly: each name, dtype and shape is the one our own network has, the tensors
-lie end to end from the header to the end of the file, and every value is finite and of a magnitude
-that training can have made. What passes holds weights and nothing else.
+The header is read strictly: each name, dtype and shape is that of our own network, and the tensors
+fill the file from the header to its end without gaps. Every value is finite, and of a magnitude
+that training can reach. A file that passes holds weights and nothing else.
 """
 
 import json
@@ -24,7 +24,7 @@ from dcfm_node.records.ensemble import of_expert, of_router
 MAX_HEADER_BYTES = 1 << 20
 MAX_MAGNITUDE = 1e6
 SLICE_BYTES = 4 << 20
-"""Memory that the check of values takes at a time, before widening."""
+"""Bytes that the check of values reads at a time, before widening."""
 
 Schema = Mapping[str, tuple[str, tuple[int, ...]]]
 """Name of each tensor -> its safetensors dtype (a key of `_DTYPES`) and its shape."""
@@ -41,29 +41,29 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("u1"),
 }
-"""How the bytes of a dtype are read here."""
+"""How the bytes of each dtype are read."""
 _SHOWN = 80
 
 
 def ensemble_schema(expert: Schema, router: Schema, silos: Iterable[str]) -> Schema:
-    """What the student of DDM or DFD holds: every silo's expert, and the trained router if any."""
+    """Tensors of a DDM or DFD student: every silo's expert, and the gating network if any."""
     members = {of_expert(silo, name): form for silo in silos for name, form in expert.items()}
     return members | {of_router(name): form for name, form in router.items()}
 
 
 def size_of(schema: Schema) -> int:
-    """Bytes of its tensors, without the header."""
+    """Bytes of the tensors, without the header."""
     return sum(math.prod(shape) * _DTYPES[dtype].itemsize for dtype, shape in schema.values())
 
 
 def check_snapshot(path: Path, schema: Schema) -> None:
-    """Refuse a file that is not exactly the tensors of `schema`.
+    """Refuse a file that does not hold exactly the tensors of `schema`.
 
     Args:
-        schema: what our own network has.
+        schema: the tensors of our own network.
 
     Raises:
-        PeerError: with a reason fit for a verdict.
+        PeerError: the file differs; the text fits the reason of a verdict.
         OSError: the file cannot be read.
     """
     with open_regular(path, MAX_SNAPSHOT_BYTES) as file:
@@ -77,7 +77,7 @@ def check_snapshot(path: Path, schema: Schema) -> None:
 
 
 def _read_header(file: BufferedReader, size: int) -> dict[str, Any]:
-    """The header of a file of `size` bytes, which is left where the tensors start."""
+    """Read the header of a file of `size` bytes, up to the start of the tensors."""
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > min(MAX_HEADER_BYTES, size - 8):
         raise PeerError("the header's length exceeds the file or 1 MiB")
@@ -115,7 +115,7 @@ def _refuse(text: str) -> NoReturn:
 
 
 def _check_metadata(metadata: object) -> None:
-    # ASCII, since Python's JSON lets half a surrogate pair pass and the loader's does not.
+    # ASCII, because Python's JSON accepts a lone surrogate and the loader's does not.
     match metadata:
         case dict() if len(metadata) <= 1 and all(
             type(text) is str and text.isascii() for pair in metadata.items() for text in pair
@@ -134,14 +134,14 @@ def _check_names(names: Mapping[str, Any], schema: Schema) -> None:
 
 
 def _in_file_order(header: dict[str, Any], schema: Schema, end: int) -> list[str]:
-    """Check every tensor's dtype, shape and place; the names as they lie in the file."""
+    """Check every tensor's dtype, shape and place; returns the names in file order."""
     spans = {name: _check_form(name, header[name], *schema[name]) for name in schema}
     cursor = 0
     order = sorted(spans, key=spans.__getitem__)
     for name in order:
         first, last = spans[name]
         if first != cursor:
-            raise PeerError(f"tensor {name} does not start where the one before it ends")
+            raise PeerError(f"tensor {name} does not start at the end of the one before it")
         cursor = last
     if cursor != end:
         raise PeerError(f"the tensors take {cursor} bytes of {end}")
@@ -149,7 +149,7 @@ def _in_file_order(header: dict[str, Any], schema: Schema, end: int) -> list[str
 
 
 def _check_form(name: str, info: Any, dtype: str, shape: tuple[int, ...]) -> tuple[int, int]:
-    """The offsets of a tensor whose description is the expected one."""
+    """Check a tensor's description; returns its start and end offset in bytes."""
     match info:
         case {"dtype": kind, "shape": list(sizes), "data_offsets": [first, last]} if (
             len(info) == 3 and type(first) is type(last) is int
@@ -169,7 +169,7 @@ def _check_form(name: str, info: Any, dtype: str, shape: tuple[int, ...]) -> tup
 def _check_values(
     file: BufferedReader, buffer: memoryview, name: str, dtype: str, shape: tuple[int, ...]
 ) -> None:
-    """Read one tensor's bytes, from where the file stands, and judge its values."""
+    """Read one tensor's bytes from the file's position, and check its values."""
     limit = 1.0 if dtype == "BOOL" else MAX_MAGNITUDE
     left = math.prod(shape) * _DTYPES[dtype].itemsize
     while left:
@@ -193,6 +193,6 @@ def _values(data: memoryview, dtype: str) -> NDArray[Any]:
 
 
 def _shown(value: object) -> str:
-    """A peer's words, harmless to logs and short."""
+    """A peer's text, escaped and shortened for logs."""
     text = ascii(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
