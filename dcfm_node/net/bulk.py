@@ -1,6 +1,6 @@
-"""The bulk plane: snapshots between peers, in a thread of its own.
+"""The bulk plane: snapshots between peers, in a separate thread.
 
-It has its own sockets and context, so that a gigabyte on its way never delays a sign of life.
+It has its own sockets and context, so that a large transfer never delays a heartbeat.
 """
 
 import socket as sockets
@@ -46,29 +46,30 @@ __all__ = [
 ]
 
 QUEUE = 6 * WINDOW
-"""Messages per peer and direction. A sender learns of what was taken only when it is half a queue;
-the other half has room for the chunks that a peer wants, those wanted of it, and what is told
-beside: an honest peer never fills it. What is lost by a full queue costs seconds of patience."""
+"""Messages per peer and direction. A sender learns of free places only when half a queue is free.
+The other half has room for the chunks in both directions and for other messages, so an honest peer
+never fills it. A message lost to a full queue costs seconds, until a timeout."""
 SILENCE_S = 120.0
-"""Longer than a chunk takes on the slowest link of use; the kernel finds dead hosts sooner."""
+"""Seconds; longer than a chunk takes on the slowest useful link. The kernel finds dead hosts
+sooner."""
 IO_THREADS = 2
 CLOSE_S = 10.0
 FAULT_PAUSE_S = 0.25
-"""Between a fault of ours and what is done next, lest it be met again at once and for ever."""
+"""Seconds to wait after an exception, so that a repeated one does not fill the CPU."""
 ROOM = 256
 
 
 class Bulk:
-    """Serves held snapshots to the allowed peers and fetches what it is told.
+    """Serves held snapshots to the allowed peers, and fetches the requested ones.
 
     Args:
         secret: our Curve25519 link key, Z85; `public` is its other half.
-        listen: "tcp://host:port" to bind (port `*` for any), None to only dial out.
+        listen: "tcp://host:port" to bind (port `*` for any free one); None to only dial out.
         peers: the allow list.
-        files: touched by the bulk thread alone.
-        upload: bytes of chunks that are sent in a second, at most.
-        notify: called from the bulk thread.
-        room: strangers' connections at most.
+        files: the snapshots; only the bulk thread uses this object.
+        upload: most bytes of chunks sent per second; the default sets no limit.
+        notify: called from the bulk thread with every event.
+        room: most connections of unknown callers.
         relay: sends to a guest (SPEC 4.1.4) by the control plane; called from the bulk thread.
     """
 
@@ -91,7 +92,7 @@ class Bulk:
         self._up: set[bytes] = set()
         self._guests: set[bytes] = set()
         self._taken = {peer.id: Semaphore(QUEUE) for peer in peers}
-        """Messages of guests that lie between the two planes, at most."""
+        """Free places for messages of guests between the two planes."""
         self._thread: Thread | None = None
         self._mesh = Mesh(
             reactor=self._reactor,
@@ -111,27 +112,27 @@ class Bulk:
         return self._mesh.address
 
     def start(self) -> None:
-        """Bind, dial and run. Raises UserError when an address cannot be used."""
+        """Bind, dial and run. Raises UserError if an address cannot be used."""
         self._mesh.open()
         self._thread = Thread(target=self._run, name="bulk", daemon=True)
         self._thread.start()
 
     def fetch(self, snapshot: Snapshot) -> None:
-        """Download a snapshot unless it is held or under way; asks until `cancel`."""
+        """Download a snapshot, unless it is held or downloading. It asks peers until `cancel`."""
         self._reactor.call(lambda: self._carrier.fetch(snapshot, time.monotonic()))
 
     def cancel(self, digest: bytes) -> None:
-        """Forget a download and its partial file."""
+        """Stop a download, and delete its partial file."""
         self._reactor.call(lambda: self._carrier.cancel(digest, time.monotonic()))
 
     def deliver(self, peer_id: bytes, frames: list[zmq.Frame]) -> None:
-        """A message of a guest came in at the control port. What is more than a peer may have on
-        its way is lost, as by a full queue."""
+        """Accept a guest's message from the control port. It is lost if too many of them wait,
+        as with a full queue."""
         if self._taken[peer_id].acquire(blocking=False):
             self._reactor.call(lambda: self._take(peer_id, frames))
 
     def changed(self, peer_id: bytes, here: bool) -> None:
-        """A peer became a guest at the control port, or is one no more."""
+        """A peer became a guest at the control port, or stopped being one."""
         self._reactor.call(lambda: self._set_linked(self._guests, peer_id, here))
 
     def ways(self) -> dict[bytes, Way]:
@@ -142,7 +143,7 @@ class Bulk:
         }
 
     def crowd(self) -> Crowd:
-        """Who is at the listener; called from any thread."""
+        """Unknown connections at the listener; called from any thread."""
         return self._mesh.crowd()
 
     def stats(self) -> dict[bytes, tuple[int, int]]:
@@ -150,7 +151,7 @@ class Bulk:
         return self._mesh.stats()
 
     def close(self) -> None:
-        """Stop the thread and close the sockets; waits `CLOSE_S` at most."""
+        """Stop the thread and close the sockets; waits at most `CLOSE_S` seconds."""
         if self._thread is not None:
             self._reactor.call(self._stop)
             self._thread.join(CLOSE_S)
@@ -180,7 +181,7 @@ class Bulk:
                 time.sleep(FAULT_PAUSE_S)
 
     def _turn(self, due: float) -> float:
-        """Do what there is to do; when the next tick is due."""
+        """Do the work at hand; returns the time of the next tick."""
         now = time.monotonic()
         self._reactor.poll(max(0.0, min(due, self._carrier.due(now)) - now))
         now = time.monotonic()
@@ -204,11 +205,11 @@ class Bulk:
                 self._set_linked(self._up, peer_id, isinstance(event, Up))
             case Refused():
                 self._notify(event)
-            case Twice():  # the control plane tells of it
+            case Twice():  # the control plane reports it
                 return
 
     def _set_linked(self, kind: set[bytes], peer_id: bytes, up: bool) -> None:
-        """A peer is linked here, or as a guest there."""
+        """Note whether a peer is linked here, or as a guest at the control port."""
         before = peer_id in self._up or peer_id in self._guests
         (kind.add if up else kind.discard)(peer_id)
         now = peer_id in self._up or peer_id in self._guests
@@ -220,18 +221,18 @@ class Bulk:
         self._deliver(peer_id, frames)
 
     def _deliver(self, peer_id: bytes, frames: list[zmq.Frame]) -> None:
-        # Copying a chunk would cost as much as hashing it: its frame is read where it lies.
+        # Copying a chunk would cost as much as hashing it, so its frame is read in place.
         self._carrier.received(peer_id, [frame.buffer for frame in frames], time.monotonic())
 
 
 def _targets(peer: LinkPeer) -> list[Target]:
-    """The bulk port; where it cannot be reached, the control port."""
+    """The bulk port; if it cannot be reached, the control port."""
     bulk = [Target(peer.bulk)] if peer.bulk is not None else []
     return bulk + ([Target(peer.control, guest=True)] if peer.control is not None else [])
 
 
 class ThreadReactor:
-    """Polls sockets in one thread; `call` may be called from any."""
+    """Polls sockets in one thread. Any thread may use `call`."""
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -254,25 +255,25 @@ class ThreadReactor:
         """Nothing to do: polling sees levels, not edges."""
 
     def call(self, function: Callable[[], None]) -> None:
-        """Have the polling thread call something."""
+        """Call a function in the polling thread."""
         self._calls.put(function)
         try:
             self._mouth.send(b"!")
         except OSError:
-            return  # it has calls enough to wake it, or has ended
+            return  # enough calls wait to wake the thread, or it has ended
 
     def background(self, work: Callable[[], str], done: Callable[[str | OSError], None]) -> None:
         background(work, lambda found: self.call(lambda: done(found)))
 
     def poll(self, timeout_s: float) -> None:
-        """Wait for input at most so long, let every socket with some drain once, and make the calls
-        that were asked for before."""
+        """Wait for input for at most `timeout_s`, drain every socket with input once, and make the
+        calls that were requested before."""
         for ready, _ in self._poller.poll(ceil(timeout_s * 1_000)):
             if ready is self._ear or ready == self._ear.fileno():
                 self._ear.recv(4_096)
             elif ready in self._drains:
                 self._drains[ready]()
-        for _ in range(self._calls.qsize()):  # those that come meanwhile have rung again
+        for _ in range(self._calls.qsize()):  # later calls wake the thread again
             self._calls.get_nowait()()
 
     def close(self) -> None:

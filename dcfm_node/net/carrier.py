@@ -1,4 +1,4 @@
-"""Carries chunks between the links and the files: serves those who ask, fetches what it is told."""
+"""Carries chunks between links and files: serves peers, and fetches the requested snapshots."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,26 +17,26 @@ from dcfm_node.swarm.transfer import Transfers
 from dcfm_node.swarm.uploads import Uploads
 
 SCAN_CHUNKS = 16
-"""Chunks of a partial file hashed again between two looks at the sockets."""
+"""Chunks of a partial file to hash between two polls of the sockets."""
 SENDS = 16
-"""Chunks sent between two looks at the sockets."""
+"""Chunks to send between two polls of the sockets."""
 RETRY_S = 30.0
-"""Pause after the disk refused, before the download is taken up again."""
+"""Seconds until a download continues after the disk refused a write."""
 PROGRESS_S = 0.5
 REFUSALS = (OSError, MemoryError)
-"""What the machine may answer to reading or writing a chunk."""
+"""Errors of the machine when it reads or writes a chunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A snapshot is complete, verified and in its place."""
+    """A snapshot is complete, verified and in its final place."""
 
     digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class FetchProgressed:
-    """How far a download is, at most every `PROGRESS_S`."""
+    """Progress of a download, at most every `PROGRESS_S` seconds."""
 
     digest: bytes
     done_bytes: int
@@ -45,7 +45,7 @@ class FetchProgressed:
 
 @dataclass(frozen=True, slots=True)
 class BadPeer:
-    """A peer sent what cannot be right. `digest` is empty when it was no message at all."""
+    """A peer sent something invalid. `digest` is empty if it was not a message."""
 
     peer_id: bytes
     digest: bytes
@@ -54,7 +54,7 @@ class BadPeer:
 
 @dataclass(frozen=True, slots=True)
 class FetchFailed:
-    """The disk refused: a download pauses, and is taken up again after `RETRY_S`."""
+    """The disk refused a write. The download pauses for `RETRY_S` seconds."""
 
     digest: bytes
     reason: str
@@ -62,7 +62,7 @@ class FetchFailed:
 
 @dataclass(frozen=True, slots=True)
 class ServeFailed:
-    """A held snapshot could not be read for a peer."""
+    """The node could not read a held snapshot for a peer."""
 
     digest: bytes
     reason: str
@@ -70,7 +70,7 @@ class ServeFailed:
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """The bulk thread ended by a defect of ours; no transfer goes on."""
+    """The bulk thread ended because of a bug; all transfers stopped."""
 
     reason: str
 
@@ -90,7 +90,7 @@ BulkEvent = (
 
 @dataclass(slots=True)
 class _Scan:
-    """Hashing again what a partial file holds."""
+    """The hashing of the chunks in a partial file."""
 
     hashes: bytes
     next: int = 0
@@ -98,11 +98,11 @@ class _Scan:
 
 
 class Carrier:
-    """Moves chunks. Not thread-safe: one thread calls it.
+    """Moves chunks. Not thread-safe: only one thread may call it.
 
     Args:
-        send: never blocks; False when the message was not sent, which a timeout repairs.
-        upload: bytes of chunks that are sent in a second, at most.
+        send: never blocks; returns False if the message was not sent. A timeout repairs that.
+        upload: most bytes of chunks sent per second; the default sets no limit.
     """
 
     def __init__(
@@ -119,18 +119,19 @@ class Carrier:
         self._scans: dict[bytes, _Scan] = {}
         self._snapshots: dict[bytes, Snapshot] = {}
         self._others: dict[bytes, dict[int, Snapshot]] = {}
-        """By digest, with the other sizes that records name."""
+        """By digest: the other sizes that records name."""
         self._retries: dict[bytes, float] = {}
         self._told: dict[bytes, float] = {}
         self._malformed: dict[bytes, None] = {}
         self._limiters: dict[bytes, BulkLimiter] = {}
 
     def due(self, now: float) -> float:
-        """When `step` has something to do; `inf` while nothing is to be hashed or sent."""
+        """The time at which `step` has work; `inf` if there is nothing to hash or send."""
         return now if self._scans else self._uploads.next_at(now)
 
     def fetch(self, snapshot: Snapshot, now: float) -> None:
-        """Download a snapshot, unless it is held or under way; of another size, also as that."""
+        """Download a snapshot, unless it is held or downloading. A digest may come with several
+        sizes; the right one is found later."""
         digest = snapshot.digest
         if digest not in self._snapshots:
             self._snapshots[digest], self._others[digest] = snapshot, {}
@@ -141,7 +142,7 @@ class Carrier:
                 self._apply(self._transfers.fetch(snapshot, now), now)
 
     def cancel(self, digest: bytes, now: float) -> None:
-        """Forget a download and its partial file."""
+        """Stop a download, and delete its partial file."""
         if digest in self._snapshots:
             self._forget(digest)
             self._apply(self._transfers.cancel(digest, now), now)
@@ -166,7 +167,7 @@ class Carrier:
             return
         limiter = self._limiters.setdefault(peer, BulkLimiter(now))
         if not limiter.take(isinstance(message, wire.Ask), now):
-            if limiter.dropped & (limiter.dropped - 1) == 0:  # not as often as it floods
+            if limiter.dropped & (limiter.dropped - 1) == 0:  # the 1st, 2nd, 4th, 8th ...
                 self._notify(Flooded(peer, limiter.dropped))
             return
         match message:
@@ -184,7 +185,7 @@ class Carrier:
                 self._apply(self._transfers.chunk(peer, digest, index, data, now), now)
 
     def tick(self, now: float) -> None:
-        """Time passed."""
+        """Continue paused downloads and time out requests; call it often."""
         for digest, due in list(self._retries.items()):
             if now >= due:
                 del self._retries[digest]
@@ -192,7 +193,7 @@ class Carrier:
         self._apply(self._transfers.tick(now), now)
 
     def step(self, now: float) -> None:
-        """Hash a few more chunks of a partial file, and send what may be sent."""
+        """Hash a few more chunks of a partial file, and send chunks that the rate allows."""
         for digest, scan in list(self._scans.items())[:1]:
             try:
                 self._scan(digest, scan)
@@ -225,7 +226,7 @@ class Carrier:
                 self._apply(self._transfers.fetch(either, now), now)
 
     def _resize(self, snapshot: Snapshot, now: float) -> bool:
-        """Its hash list is known, and so which of the sizes that records name is its own."""
+        """Use the snapshot's right size, which its hash list shows. False if the disk refused."""
         known = self._snapshots[snapshot.digest]
         if snapshot == known:
             return True
@@ -282,7 +283,7 @@ class Carrier:
         self._notify(Fetched(digest))
 
     def _postpone(self, digest: bytes, error: Exception, now: float) -> None:
-        """Stop a download for a while; what is on disk serves when it is taken up again."""
+        """Pause a download. The chunks on disk are used when it continues."""
         self._scans.pop(digest, None)
         self._retries[digest] = now + RETRY_S
         self._notify(FetchFailed(digest, f"{type(error).__name__}: {error}"))
@@ -307,7 +308,7 @@ class Carrier:
             scan.next = index + 1
 
     def _answer(self, peer: bytes, digest: bytes, now: float) -> None:
-        """Say what we hold of a snapshot; of one on its way, also when there is more."""
+        """Tell a peer what we hold of a snapshot; for a download, also when there is more."""
         hashes = self._files.hashes(digest)
         if hashes is not None:
             self._send(peer, wire.encode(wire.Holds(digest, b"", hashes)))

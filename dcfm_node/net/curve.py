@@ -1,4 +1,4 @@
-"""CURVE sockets (ZMTP RFC 26) and the gate that says who may enter (ZAP, RFC 27)."""
+"""CURVE sockets (ZeroMQ RFC 26), and the gate that admits clients by key (ZAP, RFC 27)."""
 
 import errno
 from collections.abc import Callable, Collection
@@ -14,55 +14,55 @@ from dcfm_node.net.reach import CONNECT_S
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 ZAP_DOMAIN = b"dcfm"
 FRAME_SLACK = 64 << 10
-"""Room for what CURVE and the header add to the largest payload."""
+"""Bytes that CURVE and the header add to the largest payload, at most."""
 
 HANDSHAKE_S = 2.0
-"""A connection on which no handshake came about in so long is given up."""
+"""Seconds for a handshake. A connection without one is closed."""
 
 RawSocket = zmq.Socket[bytes]
 
 
 class Reactor(Protocol):
-    """Calls `drain` when a socket may have input. `drain` returns True when it left some."""
+    """Calls `drain` when a socket may have input. `drain` returns True if input may be left."""
 
     def watch(self, socket: RawSocket, drain: Callable[[], bool]) -> None: ...
 
     def unwatch(self, socket: RawSocket) -> None: ...
 
     def touched(self, socket: RawSocket) -> None:
-        """The socket was sent on, which can swallow the edge of its file descriptor."""
+        """Call after a send, because a send can hide the edge of the socket's file descriptor."""
         ...
 
     def background(self, work: Callable[[], str], done: Callable[[str | OSError], None]) -> None:
-        """Call `work` in another thread, then `done` with what it gave or raised in this one.
+        """Call `work` in another thread, then `done` in this one with its result or its OSError.
 
         Raises:
-            RuntimeError: the system has no thread left.
+            RuntimeError: the system cannot start another thread.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """What the sockets of one plane share: our keys and their bounds."""
+    """Shared settings of the sockets of one plane: our keys (Z85) and bounds."""
 
     public: str
     secret: str
     payload_bytes: int
-    """Largest payload of a frame."""
+    """Largest payload of a frame, in bytes."""
     queue: int
     """High-water mark in messages, per peer and direction."""
     silence_s: float
-    """A link on which nothing was heard for so long is dead."""
+    """A link counts as dead after this many seconds without input."""
 
 
 def listening_socket(context: "zmq.Context[RawSocket]", plane: Plane) -> RawSocket:
-    """An unbound ROUTER that asks the gate about every client."""
+    """An unbound ROUTER socket that asks the gate about every client."""
     socket = context.socket(zmq.ROUTER)
     _common(socket, plane)
     socket.setsockopt(zmq.CURVE_SERVER, 1)
     socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
-    # Without enforcement a missing handler would let every key in.
+    # Without enforcement, a missing handler would admit every key.
     socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.ROUTER_HANDOVER, 0)
@@ -70,13 +70,13 @@ def listening_socket(context: "zmq.Context[RawSocket]", plane: Plane) -> RawSock
 
 
 def dialling_socket(context: "zmq.Context[RawSocket]", plane: Plane, server_key: str) -> RawSocket:
-    """An unconnected DEALER that talks to the holder of `server_key` only."""
+    """An unconnected DEALER socket that talks only to the holder of `server_key`."""
     socket = context.socket(zmq.DEALER)
     _common(socket, plane)
     socket.setsockopt(zmq.CURVE_SERVERKEY, server_key.encode())
-    # Queue nothing for a peer that is not there.
+    # Queue nothing for an absent peer.
     socket.setsockopt(zmq.IMMEDIATE, 1)
-    # Each dial has a socket of its own: libzmq dials on in silence, and never after a refusal.
+    # Each dial has its own socket: libzmq would redial silently, and never after a refusal.
     socket.setsockopt(zmq.RECONNECT_IVL, -1)
     socket.setsockopt(zmq.CONNECT_TIMEOUT, int(CONNECT_S * 1_000))
     return socket
@@ -89,7 +89,7 @@ def _common(socket: RawSocket, plane: Plane) -> None:
         zmq.RCVHWM: plane.queue,
         zmq.MAXMSGSIZE: plane.payload_bytes + FRAME_SLACK,
         zmq.HANDSHAKE_IVL: int(HANDSHAKE_S * 1_000),
-        # HEARTBEAT_IVL can abort a connecting process in libzmq 4.3.5: the kernel watches instead.
+        # HEARTBEAT_IVL can abort a connecting process in libzmq 4.3.5, so the kernel watches.
         zmq.TCP_KEEPALIVE: 1,
         zmq.TCP_KEEPALIVE_IDLE: 10,
         zmq.TCP_KEEPALIVE_INTVL: 5,
@@ -103,10 +103,10 @@ def _common(socket: RawSocket, plane: Plane) -> None:
 
 
 def bind(socket: RawSocket, address: str) -> str:
-    """Bind and return the endpoint, with the port that the system chose for `*`.
+    """Bind, and return the endpoint, with the port that the system chose for `*`.
 
     Raises:
-        UserError: the address is malformed, taken or not ours.
+        UserError: the address is malformed, in use, or not one of this machine.
     """
     socket.setsockopt(zmq.IPV6, int("[" in address))
     try:
@@ -136,11 +136,11 @@ def connect(socket: RawSocket, address: str, name: str) -> None:
 
 
 class Gate:
-    """Decides ZAP requests: a client enters when its long-term key is on the list.
+    """Decides ZAP requests: it admits a client if its long-term key is on the list.
 
     Args:
         allowed: link keys, Z85.
-        admits: whether the holder of one of them may make another link now.
+        admits: whether the holder of an allowed key may make another link now.
     """
 
     def __init__(
@@ -149,10 +149,10 @@ class Gate:
         self._allowed, self._admits = frozenset(allowed), admits
 
     def answer(self, request: list[bytes]) -> tuple[list[bytes], tuple[str, str] | None]:
-        """The reply to a request, both without the delimiter. Total: any input has an answer.
+        """The reply to a request, both without the delimiter. Every input has a reply.
 
         Returns:
-            The reply, and the (link key, address) of a client turned away for its key, or put off.
+            The reply, and the (link key, address) of a refused client; None if there is none.
         """
         match request:
             case [b"1.0", number, domain, address, _, b"CURVE", key] if len(key) == 32:
@@ -177,5 +177,5 @@ _PROTOCOL_FAILURES = {
 
 
 def protocol_failure(value: int) -> str:
-    """Words for the value of a HANDSHAKE_FAILED_PROTOCOL event."""
+    """Text for the value of a HANDSHAKE_FAILED_PROTOCOL event."""
     return _PROTOCOL_FAILURES.get(value, f"code {value:#x}")

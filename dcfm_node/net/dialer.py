@@ -1,4 +1,4 @@
-"""Our own connection to one peer: a DEALER, what its monitor says, and when to dial again."""
+"""Our own connection to one peer: a DEALER socket, its monitor, and the time of the next dial."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,23 +23,23 @@ from dcfm_node.net.reach import CONNECT_S, parts, reach
 
 MAX_FRAMES = 3
 SIGN_OF_LIFE_S = 2.0
-"""An empty message goes out on a link that sent nothing for so long."""
+"""Seconds without a message on a link until an empty one is sent."""
 FIRST_REDIAL_S, LAST_REDIAL_S = 0.5, 10.0
 STEADY_S = 10.0
-"""A link that stood so long is redialled at once when it breaks; one that comes and goes is not, or
-the peer's door would put it off (SPEC 4.1.5)."""
+"""A link that was up for this many seconds is redialled soon after it breaks. Other links wait
+longer, because the peer's listener limits handshakes (SPEC 4.1.5)."""
 FIRST_AGAIN_S, LAST_AGAIN_S = 60.0, 3_600.0
-"""Pauses after which a guest asks whether the plane's own port can be reached by now."""
+"""First and longest pause in seconds until a guest tries the plane's own port again."""
 BREAKS_BEFORE_REPORT = 2
 DIAL_S = CONNECT_S + 2 * HANDSHAKE_S
-"""A dial that led to nothing after so long is given up."""
+"""Seconds until a dial without a result is given up."""
 
 
 class Owner(Protocol):
-    """Who owns the links and is told what happens on them."""
+    """The owner of the links, which receives their events."""
 
     def arrived(self, link_key: str, frames: list[zmq.Frame], *, guest: bool = False) -> None:
-        """A message, not a sign of life, of the holder of a key."""
+        """The holder of a key sent a message (not an empty sign of life)."""
         ...
 
     def changed(self, link_key: str) -> None:
@@ -47,19 +47,19 @@ class Owner(Protocol):
         ...
 
     def is_routed(self, link_key: str) -> bool:
-        """Whether this peer holds a link that it dialled itself."""
+        """Whether a link that this peer dialled is up."""
         ...
 
     def refused(self, event: Refused) -> None: ...
 
     def now(self) -> float:
-        """Seconds, monotonic."""
+        """The monotonic clock, in seconds."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What dialers and the door of one mesh share."""
+    """The parts that the dialers and the listener of one mesh share."""
 
     context: "zmq.Context[RawSocket]"
     reactor: Reactor
@@ -68,7 +68,8 @@ class Wiring:
 
 
 def receive(socket: RawSocket) -> list[zmq.Frame]:
-    """One message without waiting, cut to `MAX_FRAMES` + 2 frames: more is never legal."""
+    """Receive one message without waiting, with at most `MAX_FRAMES` + 2 frames; no valid message
+    has more."""
     frames = [socket.recv(zmq.DONTWAIT, copy=False)]
     while frames[-1].more:
         frame = socket.recv(zmq.DONTWAIT, copy=False)
@@ -80,7 +81,7 @@ def receive(socket: RawSocket) -> list[zmq.Frame]:
 
 
 def try_send(socket: RawSocket, frames: list[bytes | memoryview]) -> bool:
-    """Send without waiting; large buffers are not copied. False when the queue is full."""
+    """Send without waiting; large buffers are not copied. False if the queue is full."""
     try:
         socket.send_multipart(frames, zmq.DONTWAIT, copy=False)
     except zmq.Again:
@@ -90,10 +91,10 @@ def try_send(socket: RawSocket, frames: list[bytes | memoryview]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a plane's dialer may dial.
+    """An address that a plane's dialer may dial.
 
     Attributes:
-        guest: it is the peer's control port, and the plane is bulk (SPEC 4.1.4).
+        guest: whether it is the peer's control port and the plane is bulk (SPEC 4.1.4).
     """
 
     address: str
@@ -101,10 +102,10 @@ class Target:
 
 
 class Dialer:
-    """Dials a peer for as long as it lives, at its targets in turn. `up` while a handshake stands.
+    """Dials a peer until it is closed, at its targets in turn. `up` says whether a link is up.
 
-    Each dial asks first whether anything accepts connections there, and has a fresh socket, after a
-    growing pause.
+    Each dial first finds out whether the address accepts connections, and uses a new socket. The
+    pause between dials grows.
     """
 
     def __init__(self, wiring: Wiring, peer: LinkPeer, targets: Sequence[Target]) -> None:
@@ -114,7 +115,7 @@ class Dialer:
         self._socket: RawSocket | None = None
         self._monitor: Monitor | None = None
         self._asking = 0
-        """Number of the question that is out, negative when it was answered."""
+        """Number of the pending question; negative once it was answered."""
         self._redial_at, self._pause = 0.0, FIRST_REDIAL_S
         self._heard = self._sent = self._dialled_at = self._connected_at = self._up_at = 0.0
         self._again_at, self._again = 0.0, FIRST_AGAIN_S
@@ -124,29 +125,29 @@ class Dialer:
 
     @property
     def guest(self) -> bool:
-        """Whether the present link is that of a guest at the control port."""
+        """Whether the present link is a guest's, at the control port."""
         return self._targets[self._turn].guest
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """What fails, by address."""
+        """The failing dials, one per address."""
         return tuple(self._failures.values())
 
     def open(self) -> None:
-        """Start dialling. Raises UserError when an address is malformed."""
+        """Start dialling. Raises UserError if an address is malformed."""
         for target in self._targets:
             try:
                 parts(target.address)
             except ValueError as error:
                 raise UserError(
-                    f"cannot dial {target.address}: it is no address",
+                    f"cannot dial {target.address}: it is not an address",
                     where=f"peer {self._peer.name}",
                     fix='write its address as "tcp://host:port"',
                 ) from error
         self._ask(self._targets[0])
 
     def close(self) -> None:
-        """Hang up, and dial no more unless told."""
+        """Close the link, and ignore a pending answer."""
         self._asking = -abs(self._asking)
         if self._socket is None:
             return
@@ -158,16 +159,16 @@ class Dialer:
         self._set_up(False)
 
     def tick(self, now: float) -> None:
-        """Redial when due, leave a silent link, show a sign of life on an idle one."""
+        """Redial if it is time, close a silent link, send a sign of life on an idle one."""
         if self._socket is None:
             if self._asking <= 0 and now >= self._redial_at:
                 if self._owner.is_routed(self._peer.link_key):
-                    self._turn = 0  # nobody is a guest who is at home already
+                    self._turn = 0  # with a link of this plane, no guest's link is needed
                 self._ask(self._targets[self._turn])
         elif not self.up and now - self._dialled_at > DIAL_S:
-            self._fail(f"no handshake came about in {DIAL_S:g} s")  # libzmq says not always why
+            self._fail(f"the handshake took more than {DIAL_S:g} s")  # libzmq may not say why
         elif self.up and now - self._heard > self._plane.silence_s:
-            self._lost(f"nothing was heard on the link for {self._plane.silence_s:g} s")
+            self._lost(f"the link was silent for {self._plane.silence_s:g} s")
         elif self.up and now - self._sent >= SIGN_OF_LIFE_S:
             self.send([b""])
         if self.up and self.guest and self._asking <= 0 and now >= self._again_at:
@@ -176,7 +177,7 @@ class Dialer:
             self._ask(self._targets[0])
 
     def send(self, frames: list[bytes | memoryview]) -> bool:
-        """False when there is no link, or its queue is full."""
+        """Send. False if no link is up, or its queue is full."""
         frames = [b"", *frames] if self.guest else frames
         if not self.up or self._socket is None or not try_send(self._socket, frames):
             return False
@@ -185,7 +186,7 @@ class Dialer:
         return True
 
     def _ask(self, target: Target) -> None:
-        """Ask whether anything accepts connections there."""
+        """Find out in the background whether the address accepts connections."""
         self._asking = number = abs(self._asking) + 1
         try:
             self._reactor.background(
@@ -202,7 +203,7 @@ class Dialer:
             self._connect(found)
         elif self._socket is None:
             self._fail(str(found))
-        elif isinstance(found, str):  # no guest is needed any more
+        elif isinstance(found, str):  # the own port answers, so the guest's link can go
             self.close()
             self._turn = 0
             self._connect(found)
@@ -210,7 +211,7 @@ class Dialer:
             self._note(target, str(found))
 
     def _connect(self, endpoint: str) -> None:
-        """Dial a numeric address; what fails is told by the monitor."""
+        """Dial a numeric address. The monitor reports failures."""
         self._dialled_at = self._owner.now()
         try:
             socket = self._socket = dialling_socket(self._context, self._plane, self._peer.link_key)
@@ -257,31 +258,31 @@ class Dialer:
         self._heard = self._up_at = now
         self._again_at = now + self._again
         self._set_up(True)
-        # The peer learns of the route back to us by the first message on it.
+        # The first message tells the peer about the route back to us.
         self.send([b""])
 
     def _silence(self) -> str:
-        """What a handshake that ended without a word may mean. libzmq tells alike of a peer that
-        hung up and of one that never answered: a stopped process's kernel goes on accepting."""
+        """The likely cause of a handshake that ended without a reason. libzmq does not tell a peer
+        that hung up from one that never answered: a kernel accepts for a stopped process."""
         if self._owner.now() - self._connected_at < HANDSHAKE_S / 2:
             return (
-                "it ended the handshake without a word: is the link key that we have for it right,"
-                " is it a dcfm-node of this version, and does no proxy answer in its place?"
+                "it ended the handshake without a reason: check that its link key here is right,"
+                " that it is a dcfm-node of this version, and that no proxy answers for it"
             )
         return (
-            f"it accepts connections and says nothing for {HANDSHAKE_S:g} s: its process is stopped"
-            " or its machine too busy, or what listens there is no dcfm-node"
+            f"it accepts connections and sends nothing for {HANDSHAKE_S:g} s: its process is"
+            " stopped, its machine is too busy, or the program there is not dcfm-node"
         )
 
     def _lost(self, reason: str) -> None:
-        """A link that stood is gone: dial again from the first target on."""
+        """A link went down: dial again, from the first target."""
         if self._owner.now() - self._up_at > STEADY_S:
             self._pause = FIRST_REDIAL_S
         self._fail(reason)
         self._turn = 0
 
     def _fail(self, reason: str) -> None:
-        """Hang up, and dial the next target after a pause."""
+        """Close the link, and dial the next target after a pause."""
         if reason:
             self._note(self._targets[self._turn], reason)
         self._redial_at = self._owner.now() + self._pause
@@ -290,7 +291,7 @@ class Dialer:
         self._turn = (self._turn + 1) % len(self._targets)
 
     def _note(self, target: Target, reason: str) -> None:
-        """Told when it is news, and ever more seldom while it is not."""
+        """Report a failure if it is new, and then at its 2nd, 4th, 8th ... repetition."""
         before = self._failures.get(target.address)
         times = before.times + 1 if before is not None else 1
         self._failures[target.address] = failure = Failure(target.address, times, reason)

@@ -1,26 +1,27 @@
-"""How many may stand at a listener: strangers until it is known who they are, members by key. Pure.
+"""Limits connections at a listener: unknown callers by address, members by key. Pure.
 
-libzmq accepts all who come, until the process has no descriptors left. So those who are too many
-are hung up on: with room for all that honest peers need, and so that one address or key never takes
-what others need. It also aborts when a client's own routing id is one that it is about to make up,
-of 2^32 (libzmq 4.3.5): so few are held at once, and so few made, that none is ever met.
+libzmq accepts every connection until the process has no descriptors left. This class says which
+connections to close, so that honest peers have the room that they need, and no address or key takes
+the room of others. libzmq 4.3.5 also aborts if a client chose the routing id, one of 2^32, that it
+makes up next. A key therefore has few links at once, and makes few, so that this does not happen.
 """
 
 from dcfm_node.net.peers import Crowd
 from dcfm_node.swarm.rate_limiter import RateLimiter
 
 LINKS_PER_S, LINKS_AT_ONCE = 1 / 3, 20.0
-"""Handshakes that one key may make at a listener. An honest peer's dials are further apart."""
+"""Handshakes of one key at a listener, per second and at once. Honest peers dial less often."""
 UNKNOWN_S = 10.0
-"""A dialler says something as soon as its handshake stands (SPEC 4.1.2), which has 2 s."""
+"""Seconds until an unknown connection is closed. A dialler sends a message as soon as its handshake
+is complete (SPEC 4.1.2), which may take 2 s."""
 MIN_ROOM = 16
 
 
 class Door:
-    """Who came in by one listener. Descriptors are what connections are told apart by.
+    """The connections of one listener, identified by their descriptors.
 
     Args:
-        room: connections of which it is not known who they are, at most.
+        room: most unknown connections; at least `MIN_ROOM`.
     """
 
     def __init__(self, room: int) -> None:
@@ -33,10 +34,10 @@ class Door:
         self._starved_at: float | None = None
 
     def accepted(self, descriptor: int, host: str, now: float) -> list[int]:
-        """Somebody came; returns whom to hang up on, so that there is room for all others.
+        """Note a new connection; returns the descriptors to close, so that others have room.
 
-        Where one address has more than half of the room, or the room is full, who waited longest of
-        the address with most goes: an honest handshake takes a moment.
+        If one address has more than half of the room, its longest-waiting connection is closed. If
+        the room is full, that of the address with most is: honest handshakes take a moment.
         """
         self.gone(descriptor)
         self._waiting[descriptor] = (host, now)
@@ -48,11 +49,11 @@ class Door:
         return []
 
     def heard(self, descriptor: int) -> None:
-        """It is known who that is."""
+        """The peer behind the connection is known."""
         self.gone(descriptor)
 
     def gone(self, descriptor: int) -> None:
-        """It has left, or is another now."""
+        """The connection ended, or its descriptor has another one now."""
         host, _ = self._waiting.pop(descriptor, ("", 0.0))
         if descriptor in (there := self._by_host.get(host, {})):
             del there[descriptor]
@@ -60,14 +61,14 @@ class Door:
                 del self._by_host[host]
 
     def overdue(self, now: float) -> list[int]:
-        """Who had a handshake, perhaps, and says nothing: to be hung up on."""
+        """Connections to close, because their peer is still unknown after `UNKNOWN_S`."""
         late = [fd for fd, (_, since) in self._waiting.items() if now - since > UNKNOWN_S]
         for descriptor in late:
             self.gone(descriptor)
         return late
 
     def starved(self, now: float) -> list[int]:
-        """No more can be accepted: half of those who wait, the longest there, go."""
+        """No connection can be accepted; returns the older half of the unknown ones, to close."""
         found = list(self._waiting)[: (len(self._waiting) + 1) // 2]
         for descriptor in found:
             self.gone(descriptor)
@@ -76,7 +77,7 @@ class Door:
         return found
 
     def admits(self, link_key: str, now: float) -> bool:
-        """Whether the holder of an approved key may make another handshake now."""
+        """Whether the holder of an allowed key may make another handshake now."""
         limiter = self._limiters.setdefault(link_key, RateLimiter(LINKS_PER_S, LINKS_AT_ONCE, now))
         if not limiter.holds(1.0, now):
             return False
@@ -84,7 +85,7 @@ class Door:
         return True
 
     def crowd(self, now: float) -> Crowd:
-        """What the operator should know."""
+        """The counts that the operator sees."""
         cut, starved = _ago(self._hung_up_at, now), _ago(self._starved_at, now)
         return Crowd(len(self._waiting), self._hung_up, cut, starved)
 

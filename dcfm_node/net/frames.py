@@ -1,4 +1,4 @@
-"""What travels on the bulk plane: a small canonical header frame and, for two kinds, a raw one."""
+"""Messages of the bulk plane: a small canonical header frame, and a raw payload for two kinds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ Buffer = bytes | memoryview
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Do you hold this snapshot, or a part of it? Answered by `Holds`, `Lacks`, or nothing yet."""
+    """Do you hold this snapshot, or a part of it? Answers: `Holds`, `Lacks`, or nothing yet."""
 
     digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """Yes, these of its chunks (bit i of byte i // 8 is chunk i; empty: all), and here are the
-    hashes of all, concatenated."""
+    """Yes: `have` names the chunks (bit i of byte i // 8 is chunk i; empty means all), and `hashes`
+    holds the hashes of all chunks, 32 bytes each."""
 
     digest: bytes
     have: bytes
@@ -34,7 +34,7 @@ class Holds:
 
 @dataclass(frozen=True, slots=True)
 class Has:
-    """By now these of its chunks; the hashes were sent before."""
+    """The chunks that the sender holds by now. It sent the hashes before."""
 
     digest: bytes
     have: bytes
@@ -42,14 +42,14 @@ class Has:
 
 @dataclass(frozen=True, slots=True)
 class Lacks:
-    """No, or not any more."""
+    """No, or no longer."""
 
     digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Send me this chunk. Answered by `Chunk` or `Lacks`, or not at all."""
+    """Send me this chunk. Answers: `Chunk`, `Lacks`, or nothing."""
 
     digest: bytes
     index: int
@@ -68,7 +68,7 @@ Frames = Ask | Holds | Has | Lacks | Want | Chunk
 
 
 def encode(message: Frames) -> list[Buffer]:
-    """The frames of a message; payloads are passed on, not copied."""
+    """The frames of a message. Payloads are not copied."""
     match message:
         case Ask(digest):
             return [pack(("ask", digest))]
@@ -85,10 +85,10 @@ def encode(message: Frames) -> list[Buffer]:
 
 
 def decode(frames: Sequence[Buffer]) -> Frames:
-    """The message in the frames of a peer.
+    """The message in a peer's frames.
 
     Raises:
-        PeerError: not exactly one of the forms that `encode` gives.
+        PeerError: the frames are not exactly a form that `encode` makes.
     """
     if not 1 <= len(frames) <= 2 or len(frames[0]) > MAX_HEADER_BYTES:
         raise PeerError("a bulk message is not a short header and at most one payload")
@@ -113,7 +113,7 @@ def decode(frames: Sequence[Buffer]) -> Frames:
             if not _is_chunk(digest, index) or not 0 < len(data) <= CHUNK_BYTES:
                 raise PeerError(f"a chunk has index {index} and {len(data)} bytes")
             return Chunk(digest, index, data)
-    raise PeerError("a bulk message is of no known kind")
+    raise PeerError("a bulk message is of an unknown kind")
 
 
 def _is_have(digest: bytes, have: bytes) -> bool:

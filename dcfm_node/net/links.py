@@ -50,11 +50,11 @@ class Links:
 
     Args:
         secret: our Curve25519 link key, Z85; `public` is its other half.
-        listen: "tcp://host:port" to bind (port `*` for any), None to only dial out.
+        listen: "tcp://host:port" to bind (port `*` for any free one); None to only dial out.
         peers: the allow list.
         notify: called on the loop with every event.
-        room: strangers' connections at most.
-        guests: of the bulk plane, whose links may come in at this plane's port (SPEC 4.1.4).
+        room: most connections of unknown callers.
+        guests: receives the bulk messages that come in at this plane's port (SPEC 4.1.4).
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Links:
         return self._mesh.address
 
     async def start(self) -> None:
-        """Bind and dial. Raises UserError when an address cannot be used."""
+        """Bind and dial. Raises UserError if an address cannot be used."""
         self._mesh.open()
         self._tick()
 
@@ -101,14 +101,14 @@ class Links:
         """Queue a message of 1 to MAX_MESSAGE_BYTES bytes; never blocks.
 
         Returns:
-            False when no link to the peer is up or its queue is full.
+            False if no link to the peer is up, or its queue is full.
         """
         if not 0 < len(data) <= MAX_MESSAGE_BYTES:
             raise ValueError(f"a message has 1 to {MAX_MESSAGE_BYTES} bytes, not {len(data)}")
         return self._tried(self._mesh.send, peer_id, [data])
 
     def send_guest(self, peer_id: bytes, frames: list[bytes | memoryview]) -> None:
-        """Queue a message of the bulk plane for a guest; what does not fit is lost."""
+        """Queue a message of the bulk plane for a guest. It is lost if the queue is full."""
         self._tried(self._mesh.send_guest, peer_id, frames)
 
     def ways(self) -> dict[bytes, Way]:
@@ -116,7 +116,7 @@ class Links:
         return self._mesh.ways()
 
     def crowd(self) -> Crowd:
-        """Who is at the listener."""
+        """Unknown connections at the listener."""
         return self._mesh.crowd()
 
     def stats(self) -> dict[bytes, tuple[int, int]]:
@@ -131,7 +131,7 @@ class Links:
     def _deliver(self, peer_id: bytes, frames: list[zmq.Frame]) -> None:
         limiter = self._limiters[peer_id]
         if not limiter.take(sum(len(frame) for frame in frames), self._mesh.now()):
-            if limiter.dropped & (limiter.dropped - 1) == 0:  # not as often as it floods
+            if limiter.dropped & (limiter.dropped - 1) == 0:  # the 1st, 2nd, 4th, 8th ...
                 self._notify(Flooded(peer_id, limiter.dropped))
             return
         size = sum(len(frame) for frame in frames)
@@ -153,7 +153,7 @@ class Links:
         peer_id: bytes,
         frames: list[bytes | memoryview],
     ) -> bool:
-        """A message that the machine has no means for is lost, as one that has no link."""
+        """Send. A message that the machine cannot send is lost, like one without a link."""
         try:
             return send(peer_id, frames)
         except Exception as error:
@@ -169,7 +169,7 @@ class LoopReactor:
     """Watches the edge-triggered descriptors of sockets on the running loop.
 
     Args:
-        faulted: told of what a handler raised, which ends nothing.
+        faulted: called with an exception of a handler; the reactor goes on.
     """
 
     def __init__(self, faulted: Callable[[Exception], None]) -> None:
@@ -204,7 +204,7 @@ class LoopReactor:
             try:
                 loop.call_soon_threadsafe(heard, found, context=context)
             except RuntimeError:
-                return  # the loop has ended, and with it who asked
+                return  # the loop has ended, and so has the caller
 
         background(work, hand_over)
 
@@ -213,7 +213,7 @@ class LoopReactor:
         drain = self._drains.get(socket)
         if drain is None:
             return
-        more = True  # a handler that raises must not leave the rest of the input without an edge
+        more = True  # after an exception too, or the rest of the input would get no edge
         try:
             more = drain()
         except Exception as error:

@@ -1,7 +1,7 @@
-"""The door: a bound ROUTER behind a gate, and the routes back to those who came in by it.
+"""The listener: a bound ROUTER socket behind a gate, and the routes back to its callers.
 
-A route belongs to the authenticated `User-Id` of its messages; the routing id, which the other side
-may choose, only says where on the socket it is.
+A route belongs to the authenticated `User-Id` of its messages. The routing id, which the other side
+may choose, only identifies the route on the socket.
 """
 
 import socket as sockets
@@ -23,17 +23,17 @@ from dcfm_node.net.monitor import Monitor, drain
 from dcfm_node.net.peers import Crowd, Refused
 
 MAX_ROUTES = 4
-"""Links of one kind that one peer may hold open to us at once."""
+"""Most links of one kind that one peer may have to us at once."""
 MAX_REPORTED = 256
 REPORT_AGAIN_S = 600.0
 UNKNOWN_KEY = "its link key is not approved here"
 WRONG_KEY = "zmtp cryptographic"
-"""How a client's HELLO to another key than ours fails."""
+"""The failure of a client's HELLO to another key than ours."""
 GUEST_SILENCE_S = 120.0
-"""A guest's link carries chunks, which take longer than a plane's own messages."""
+"""Seconds of silence on a guest's link. Chunks take longer than this plane's own messages."""
 TWICE_S = 30.0
-"""One process has one link, and ends it before the next. If one that is so old was heard since
-another began that is as old, they are of two processes."""
+"""Seconds. A process ends a link before it makes the next. If two links of a key are older than
+this and both are still heard, they belong to two processes."""
 
 
 @dataclass(slots=True)
@@ -46,14 +46,14 @@ class _Route:
 
 
 Kind = tuple[str, bool]
-"""A link key, and whether these are routes of a guest: of bulk at the control port."""
+"""A link key, and whether the routes are a guest's (bulk at the control port)."""
 
 
 class Listener:
-    """Accepts the holders of the keys in `allowed`. The context must serve no other listener.
+    """Accepts the holders of the keys in `allowed`. The context must have no other listener.
 
     Args:
-        room: connections at most of which it is not known who they are.
+        room: most connections of unknown callers.
     """
 
     def __init__(self, wiring: Wiring, allowed: list[str], room: int) -> None:
@@ -77,7 +77,7 @@ class Listener:
         reactor.watch(self._socket, lambda: drain(self._socket, self._receive))
 
     def open(self, address: str) -> str:
-        """Bind; returns the endpoint. Raises UserError."""
+        """Bind, and return the endpoint. Raises UserError if the address cannot be used."""
         return bind(self._socket, address)
 
     def close(self) -> None:
@@ -90,11 +90,11 @@ class Listener:
         return bool(self._routes[link_key, guest])
 
     def crowd(self) -> Crowd:
-        """Who is at the door."""
+        """Unknown connections at the listener."""
         return self._door.crowd(self._owner.now())
 
     def hosts(self, link_key: str) -> tuple[str, ...]:
-        """Where those are who use one key at the same time; empty where one process has it."""
+        """Hosts of the processes that use one key at the same time; empty if there is only one."""
         now = self._owner.now()
         speaking = [
             route.host
@@ -104,7 +104,7 @@ class Listener:
         return tuple(speaking) if len(speaking) > 1 else ()
 
     def send(self, link_key: str, frames: list[bytes | memoryview], *, guest: bool = False) -> bool:
-        """Send over the route that was heard last."""
+        """Send over the route with the latest input. False if none is up or its queue is full."""
         routes = self._routes[link_key, guest]
         while routes:
             routing_id = max(routes, key=lambda key: routes[key].heard)
@@ -114,7 +114,7 @@ class Listener:
         return False
 
     def tick(self, now: float) -> None:
-        """Drop dead and silent routes, show a sign of life on idle ones."""
+        """Drop dead and silent routes, and send a sign of life on idle ones."""
         self._hang_up(self._door.overdue(now))
         probe, self._probe = self._probe, False
         for kind, routes in self._routes.items():
@@ -174,7 +174,7 @@ class Listener:
         self._owner.changed(kind[0])
 
     def _hang_up(self, descriptors: Iterable[int]) -> None:
-        """End connections of ours; one that became another meanwhile is left alone."""
+        """Close connections. A descriptor that has another connection by now is left alone."""
         for descriptor in descriptors:
             caller = self._callers.get(descriptor)
             if caller:
@@ -202,7 +202,7 @@ class Listener:
             case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
                 self._failure = protocol_failure(value)
             case zmq.EVENT_DISCONNECTED:
-                # Which peer it was, the event does not say: a message to each route will.
+                # The event does not name the peer. A message on each route finds the broken one.
                 self._probe = True
                 self._door.gone(value)
                 caller, failure = self._callers.pop(value, ""), self._failure
@@ -212,14 +212,14 @@ class Listener:
 
     def _turn_away(self, descriptors: list[int], host: str) -> None:
         if descriptors:
-            reason = "too many connections do not say whose they are; those above are hung up on"
+            reason = "too many connections of unknown callers; the excess is closed"
             self._report("crowd", Refused(None, None, host, reason))
             self._hang_up(descriptors)
 
     def _broken_off(self, caller: str, failure: str) -> None:
         reason = f"its handshake failed: {failure}"
         if failure == WRONG_KEY:
-            reason += "; the link key that it has for us is probably wrong"
+            reason += "; the caller probably has a wrong link key for this node"
         host = caller.rpartition(":")[0]
         self._report(f"{host} {failure}", Refused(None, None, caller, reason))
 
@@ -235,12 +235,12 @@ class Listener:
 
 
 def _made_up(routing_id: bytes) -> bool:
-    """Whether libzmq made it up, for want of one of the other side's."""
+    """Whether libzmq made up the routing id, because the other side chose none."""
     return len(routing_id) == 5 and not routing_id[0]
 
 
 def _peer_name(descriptor: int) -> str:
-    """host:port of an accepted connection; empty when it is gone already."""
+    """host:port of an accepted connection; empty if it is already gone."""
     try:
         connection = sockets.socket(fileno=descriptor)
     except OSError:
@@ -260,8 +260,8 @@ def _far_end(connection: sockets.socket) -> str:
 
 
 def _shut(descriptor: int, caller: str) -> None:
-    """End the connection with `caller`, if that is still what the descriptor is; libzmq then closes
-    it as one that the other side ended."""
+    """Shut a connection down, if the descriptor still belongs to `caller`. libzmq then closes it
+    as if the other side had ended it."""
     try:
         connection = sockets.socket(fileno=descriptor)
     except OSError:

@@ -1,7 +1,7 @@
-"""All links of one plane: at most one door, and a dialer per peer that has an address.
+"""All links of one plane: at most one listener, and a dialer for each peer with an address.
 
-Either side may use either link. Ours is preferred while it stands; else the route that the peer
-opened to us. Knows nothing of threads or loops: a `Reactor` says when a socket has input.
+Either side may use either link. The node prefers the link that it dialled, and otherwise uses the
+peer's. This module has no threads or loops: a `Reactor` says when a socket has input.
 """
 
 import time
@@ -17,9 +17,9 @@ from dcfm_node.net.listener import Listener
 from dcfm_node.net.peers import Crowd, Down, LinkPeer, Refused, Twice, Up, Way
 
 TICK_S = 0.5
-"""How often the owner of a mesh calls `tick`."""
+"""Seconds between two calls of `tick` by the owner of a mesh."""
 SOCKETS_PER_PEER = 8
-"""A dialler, both ends of its monitor, and as many again that are still closing."""
+"""A dialer, both ends of its monitor, and as many again that are still closing."""
 
 
 @dataclass(slots=True)
@@ -28,10 +28,10 @@ class _Peer:
     dialer: Dialer | None = None
     up: bool = False
     guest: bool = False
-    """Whether it is a guest at our listener."""
+    """Whether the peer is a guest at our listener."""
     changed_at: float = 0.0
     hosts: tuple[str, ...] = ()
-    """Where those are that use its keys, if two do at once."""
+    """Hosts of the nodes that use its keys, if there are two."""
     sent: int = 0
     received: int = 0
 
@@ -41,12 +41,12 @@ class Mesh:
     """Owns the sockets of one plane, in a context of its own.
 
     Args:
-        listen: where to bind, None to only dial out.
-        peers: everyone allowed, each with where to dial it, in this order.
-        room: strangers' connections at most.
-        notify: told of links and refusals.
-        deliver: given the authenticated sender and the frames of each message.
-        guests: the same for those of the other plane that come in here.
+        listen: the address to bind; None to only dial out.
+        peers: the allowed peers, each with the targets to dial, in this order.
+        room: most connections of unknown callers.
+        notify: called with events of links and refusals.
+        deliver: called with the authenticated sender and the frames of each message.
+        guests: receives the messages of the other plane that come in here.
     """
 
     reactor: Reactor
@@ -66,7 +66,7 @@ class Mesh:
     _by_id: dict[bytes, _Peer] = field(default_factory=dict)
 
     def open(self) -> None:
-        """Bind and start dialling. Raises UserError when an address cannot be used."""
+        """Bind and start dialling. Raises UserError if an address cannot be used."""
         self._context = zmq.Context(io_threads=self.io_threads)
         self._context.set(zmq.MAX_SOCKETS, 64 + SOCKETS_PER_PEER * len(self.peers))
         wiring = Wiring(self._context, self.reactor, self.plane, self)
@@ -86,7 +86,7 @@ class Mesh:
             raise
 
     def close(self) -> None:
-        """Close every socket; nothing is notified any more."""
+        """Close every socket. `notify` gets no more events."""
         self.notify = lambda event: None
         for known in self._by_id.values():
             if known.dialer is not None:
@@ -99,7 +99,8 @@ class Mesh:
             self._context = None
 
     def send(self, peer_id: bytes, frames: list[bytes | memoryview]) -> bool:
-        """Never blocks. False when the peer is unknown, has no link, or its queue is full."""
+        """Queue a message; never blocks. False if the peer is unknown, has no link, or its queue
+        is full."""
         known = self._by_id.get(peer_id)
         if known is None:
             return False
@@ -111,7 +112,7 @@ class Mesh:
         return self._counted(known, frames, sent)
 
     def send_guest(self, peer_id: bytes, frames: list[bytes | memoryview]) -> bool:
-        """The same to a peer that is a guest here."""
+        """The same, to a peer that is a guest here."""
         known, listener = self._by_id.get(peer_id), self._listener
         if known is None or listener is None:
             return False
@@ -119,7 +120,7 @@ class Mesh:
         return self._counted(known, frames, sent)
 
     def tick(self) -> None:
-        """Redial, drop silent links, show signs of life. Due every `TICK_S`."""
+        """Redial, drop silent links, send signs of life. Call it every `TICK_S`."""
         now = self.now()
         if self._listener is not None:
             self._listener.tick(now)
@@ -136,7 +137,7 @@ class Mesh:
         return {key: (known.sent, known.received) for key, known in self._by_id.items()}
 
     def crowd(self) -> Crowd:
-        """Who is at the listener."""
+        """Unknown connections at the listener."""
         return self._listener.crowd() if self._listener is not None else Crowd()
 
     def ways(self) -> dict[bytes, Way]:
@@ -186,12 +187,12 @@ class Mesh:
 
 
 class Guests(Protocol):
-    """Whose peers may come in at a listener of another plane (SPEC 4.1.4)."""
+    """Receives bulk messages that come in at the listener of another plane (SPEC 4.1.4)."""
 
     def deliver(self, peer_id: bytes, frames: list[zmq.Frame]) -> None:
-        """A message of a guest."""
+        """A guest sent a message."""
         ...
 
     def changed(self, peer_id: bytes, here: bool) -> None:
-        """A peer became a guest, or is one no more."""
+        """A peer became a guest, or stopped being one."""
         ...

@@ -1,4 +1,4 @@
-"""A socket's monitor: what libzmq saw happen to its connections (zmq_socket_monitor(3))."""
+"""A socket's monitor: the events of its connections in libzmq (zmq_socket_monitor(3))."""
 
 import struct
 from collections.abc import Callable
@@ -20,15 +20,16 @@ WATCHED = (
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
 BATCH = 64
-"""How many messages are taken from one socket before the others have their turn."""
+"""Most messages to read from one socket before the others have their turn."""
 _names = count()
 
 
 def drain(socket: RawSocket, handle: Callable[[], None]) -> bool:
-    """Call `handle`, which receives one message, until the socket is empty, closed or had its turn.
+    """Call `handle`, which receives one message, until the socket is empty or closed, or at most
+    `BATCH` times.
 
     Returns:
-        True when input may be left.
+        True if input may be left.
     """
     for _ in range(BATCH):
         if socket.closed:
@@ -47,7 +48,7 @@ class Monitor:
         self, reactor: Reactor, watched: RawSocket, on_event: Callable[[int, int], None]
     ) -> None:
         self._reactor, self._watched, self._on_event = reactor, watched, on_event
-        # A closed monitor frees its name late: never use one twice.
+        # A closed monitor frees its name late, so each monitor gets a new name.
         address = f"inproc://monitor-{next(_names)}"
         self._socket = watched.context.socket(zmq.PAIR)
         try:
@@ -56,13 +57,13 @@ class Monitor:
             self._socket.close(linger=0)
             raise
         self._socket.setsockopt(zmq.LINGER, 0)
-        # libzmq goes 1,000 events, its own bound, ahead of us, and no more: so it accepts no more.
+        # Once 1,000 events (its own bound) are unread, libzmq accepts no more connections.
         self._socket.setsockopt(zmq.RCVHWM, 1)
         self._socket.connect(address)
         reactor.watch(self._socket, lambda: drain(self._socket, self._receive))
 
     def close(self) -> None:
-        # While events are told faster than we read, libzmq waits for us, and we must not for it.
+        # While its queue is full, libzmq waits for us: read the queue, so that we do not wait too.
         while self._socket.poll(0):
             self._socket.recv_multipart()
         self._watched.monitor(None, 0)

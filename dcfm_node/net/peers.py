@@ -1,11 +1,11 @@
-"""Whom we link to, and what the links have to tell."""
+"""The peers of the links, and the events of the links."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class LinkPeer:
-    """An allowed peer. Addresses are "tcp://host:port", None where it only dials out."""
+    """An allowed peer. Addresses are "tcp://host:port", or None if it only dials out."""
 
     id: bytes
     """Ed25519 public key, 32 bytes."""
@@ -18,14 +18,14 @@ class LinkPeer:
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """The first link to a peer stands, in either direction."""
+    """The first link to a peer came up, in either direction."""
 
     peer_id: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """The last link to a peer is gone."""
+    """The last link to a peer went down."""
 
     peer_id: bytes
 
@@ -43,8 +43,8 @@ class Misframed:
     """An authenticated peer sent something other than one frame of a message's size (SPEC 4.1.2).
 
     Attributes:
-        frames: how many; no more are counted than tell that there were too many.
-        size: of those together, in bytes.
+        frames: number of frames, counted up to the first that is too many.
+        size: bytes of those frames together.
     """
 
     peer_id: bytes
@@ -54,17 +54,17 @@ class Misframed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A dial of ours failed (the peer has a name), or we turned somebody away at our door.
+    """A dial of ours failed (the peer has a name), or our listener refused a connection.
 
     Attributes:
-        reason: empty where dials failed before, and now one did not.
-        times: how often our dial failed in a row.
+        reason: empty if a dial succeeded after failures.
+        times: failures of our dial in a row.
     """
 
     name: str | None
     link_key: str | None
-    """Z85; of the peer that we dialled, of the stranger, who may be waiting for approval, or of the
-    peer that breaks SPEC 4.1.5."""
+    """Z85: the key of the peer that we dialled, of an unknown caller (who may wait for approval),
+    or of a peer that breaks SPEC 4.1.5."""
     address: str
     reason: str
     times: int = 0
@@ -72,10 +72,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Flooded:
-    """An authenticated peer sends more than it may; what is over is dropped.
+    """An authenticated peer sends more than it may. The excess is dropped.
 
     Attributes:
-        dropped: messages, so far.
+        dropped: messages dropped so far.
     """
 
     peer_id: bytes
@@ -84,10 +84,10 @@ class Flooded:
 
 @dataclass(frozen=True, slots=True)
 class Faulted:
-    """Something that this machine or program did wrong with one message or dial; all else goes on.
+    """This machine or program failed at one message or dial. All other work continues.
 
     Attributes:
-        times: how often that happened on this plane, so far.
+        times: failures on this plane so far.
     """
 
     reason: str
@@ -96,7 +96,7 @@ class Faulted:
 
 @dataclass(frozen=True, slots=True)
 class Twice:
-    """Two nodes began to use a peer's keys at once, from these hosts."""
+    """Two nodes use a peer's keys at the same time, from these hosts."""
 
     peer_id: bytes
     hosts: tuple[str, ...]
@@ -107,7 +107,7 @@ LinkEvent = Up | Down | Received | Misframed | Refused | Flooded | Faulted | Twi
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Dials to one address that failed in a row."""
+    """Failed dials to one address, in a row."""
 
     address: str
     times: int
@@ -119,11 +119,11 @@ class Way:
     """How a peer is linked on one plane.
 
     Attributes:
-        via: "own" where a link of this plane stands, "control port" where bulk has none and goes
-            by a link of its own to that port (SPEC 4.1.4), "" where none stands.
-        for_s: for how long that has been so: that any does, or none.
-        failures: our dials that fail, also while the peer's own dial stands.
-        hosts: where those are that hold the peer's key, if two use it at once.
+        via: "own" if a link of this plane is up; "control port" if bulk uses a guest's link to
+            that port (SPEC 4.1.4); "" if no link is up.
+        for_s: seconds since a link came up, or since the last one went down.
+        failures: our failing dials, also while a link that the peer dialled is up.
+        hosts: hosts of the nodes that use the peer's key, if there are two.
     """
 
     via: str
@@ -134,13 +134,13 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """Who is at a listener.
+    """Unknown connections at a listener.
 
     Attributes:
-        waiting: connections of which nobody knows yet who they are.
-        hung_up: how many of those were cut off because there were too many, ever.
-        hung_up_ago_s: how long ago that last was; None if never.
-        starved_ago_s: how long ago the process last had no descriptor left; None if never.
+        waiting: connections whose peer is still unknown.
+        hung_up: connections closed because there were too many, since the start.
+        hung_up_ago_s: seconds since the last of those; None if there was none.
+        starved_ago_s: seconds since the process last had no descriptor left; None if never.
     """
 
     waiting: int = 0

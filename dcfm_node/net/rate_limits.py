@@ -1,25 +1,26 @@
-"""How much is taken of one peer: two token buckets, messages and bytes (SPEC 4.7)."""
+"""Limits on the input from one peer: token buckets for messages and bytes (SPEC 4.7)."""
 
 from dataclasses import dataclass, field
 
 from dcfm_node.swarm.rate_limiter import RateLimiter
 
 MESSAGES_PER_S, MESSAGES_AT_ONCE = 50.0, 500.0
-"""An honest peer sends some ten a second: it gossips once, answers, and tells what is new."""
+"""Control messages. An honest peer sends about ten a second: gossip, answers and news."""
 BYTES_PER_S, BYTES_AT_ONCE = 512.0 * 2**10, 16.0 * 2**20
-"""Enough to catch up with all journals at once, or slowly; verifying so much takes half a core."""
+"""Bytes of control messages. This is enough to catch up with all journals; verifying that many
+takes half a core."""
 
 
 CHUNKS_PER_S, CHUNKS_AT_ONCE = 2_000.0, 10_000.0
-"""Messages on the bulk plane: chunks of 1 MiB at 2 GB/s, and as many that ask for them."""
+"""Messages on the bulk plane: chunks of 1 MiB at 2 GB/s, and as many requests for them."""
 ASKS_PER_S, ASKS_AT_ONCE = 50.0, 4_000.0
-"""Of these, such as ask who holds what: each may be answered with 256 KiB of hashes. At once a
-node may ask for every silo's expert and the one before."""
+"""Messages on the bulk plane that ask who holds what. An answer may hold 256 KiB of hashes. A node
+may ask at once for two experts of every silo."""
 
 
 @dataclass
 class BulkLimiter:
-    """What one peer may send on the bulk plane. What is over is dropped: it asks again."""
+    """Limits one peer on the bulk plane. The excess is dropped; the peer asks again."""
 
     now: float
     dropped: int = 0
@@ -30,7 +31,7 @@ class BulkLimiter:
         self._asks = RateLimiter(ASKS_PER_S, ASKS_AT_ONCE, self.now)
 
     def take(self, asks: bool, now: float) -> bool:
-        """Whether a message is taken."""
+        """Whether to accept a message."""
         if self._all.take(1.0, now) and (not asks or self._asks.take(1.0, now)):
             return True
         self.dropped += 1
@@ -39,7 +40,7 @@ class BulkLimiter:
 
 @dataclass
 class LinkLimiter:
-    """What one peer may still send. What is over is dropped: gossip says it again."""
+    """Limits one peer on the control plane. The excess is dropped; gossip repeats it."""
 
     now: float
     dropped: int = 0
@@ -52,7 +53,7 @@ class LinkLimiter:
         self._bytes = RateLimiter(BYTES_PER_S, BYTES_AT_ONCE, self.now)
 
     def take(self, size: int, now: float) -> bool:
-        """Whether a message of so many bytes is taken."""
+        """Whether to accept a message of `size` bytes."""
         enough = self._messages.holds(1.0, now), self._bytes.holds(float(size), now)
         if not all(enough):
             self.dropped += 1

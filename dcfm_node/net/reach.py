@@ -1,7 +1,7 @@
-"""Whether anything accepts connections at an address; if not, why.
+"""Finds out whether a server accepts connections at an address, and if not, why.
 
-The kernel is asked, since libzmq says nothing of a dial that fails, resolves names in the thread
-that carries the traffic, and takes addresses of one family alone.
+It asks the kernel, because libzmq does not report failed dials, resolves names in the thread that
+carries the traffic, and uses addresses of one family only.
 """
 
 import os
@@ -10,34 +10,34 @@ from collections.abc import Callable
 from threading import Thread
 
 CONNECT_S = 5.0
-"""An address that has not answered after so long is given up."""
+"""Seconds to wait for an address to answer."""
 
 
 def parts(address: str) -> tuple[str, int]:
-    """Host and port of "tcp://host:port", the host without brackets.
+    """Host and port of "tcp://host:port"; the host without brackets.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the address has another form.
     """
     scheme, _, rest = address.partition("://")
     host, _, port = rest.rpartition(":")
     if scheme != "tcp" or not host or not port.isdecimal():
-        raise ValueError(f"{address} is no address")
+        raise ValueError(f"{address} is not an address; write it as tcp://host:port")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def reach(address: str) -> str:
-    """The first of a name's addresses, of either family, at which something accepts connections.
-    Blocks while the name is looked up, and `CONNECT_S` for each address.
+    """The first address of a name, of either family, that accepts connections. Blocks during the
+    name's lookup, and up to `CONNECT_S` for each address.
 
     Args:
         address: "tcp://host:port".
 
     Returns:
-        The address with a number for its name.
+        The address with a number in place of the name.
 
     Raises:
-        OSError: in words, for each address that was tried.
+        OSError: no address accepts connections; the text says why, for each address.
     """
     name, port = parts(address)
     try:
@@ -62,18 +62,18 @@ def reach(address: str) -> str:
 def _words(error: OSError) -> str:
     match error:
         case TimeoutError():
-            return f"did not answer in {CONNECT_S:g} s: a firewall, or the machine is off"
+            return f"did not answer in {CONNECT_S:g} s: a firewall blocks it, or the machine is off"
         case ConnectionRefusedError():
-            return "refused the connection: nothing listens on that port"
+            return "refused the connection: no program listens on that port"
         case _:
             return (os.strerror(error.errno) if error.errno else str(error)).lower()
 
 
 def background(work: Callable[[], str], done: Callable[[str | OSError], None]) -> None:
-    """Call `work` in a thread that keeps no process from ending, then, in that thread, `done`.
+    """Call `work` in a daemon thread, then `done` in the same thread with its result or OSError.
 
     Raises:
-        RuntimeError: the system has no thread left.
+        RuntimeError: the system cannot start another thread.
     """
 
     def run() -> None:

@@ -103,7 +103,7 @@ def test_a_peer_that_says_nothing_is_not_said_to_refuse_and_is_forgiven_when_it_
             address = f"tcp://{host}:{port}"
             await silo.start(server.peer(address), listen=None)
             told = await silo.refusal()
-            assert (told.name, "says nothing" in told.reason) == ("server", True)
+            assert (told.name, "sends nothing" in told.reason) == ("server", True)
             assert "link key" not in told.reason
             mute.close()
             await server.start(silo.peer(), listen=address)
@@ -125,7 +125,7 @@ def test_what_hangs_up_before_the_handshake_is_told() -> None:
             host, port = proxy.sockets[0].getsockname()
             await silo.start(server.peer(f"tcp://{host}:{port}"), listen=None)
             told = await silo.refusal()
-            assert told.name == "server" and "without a word" in told.reason
+            assert told.name == "server" and "without a reason" in told.reason
             proxy.close()
 
     asyncio.run(scenario())
