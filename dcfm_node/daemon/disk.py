@@ -4,6 +4,7 @@ A refused write is shown by `status` and tried again until the disk takes it. A 
 set aside and recovered from the peers (SPEC 3.5).
 """
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -72,26 +73,35 @@ class Disk:
 
     Args:
         pause: waits between two tries.
+        clock: seconds.
     """
 
-    def __init__(self, pause: Callable[[], Awaitable[None]]) -> None:
-        self._pause = pause
-        self._refused: dict[str, str] = {}
+    def __init__(
+        self,
+        pause: Callable[[], Awaitable[None]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pause, self._clock = pause, clock
+        self._refused: dict[str, tuple[str, float]] = {}
+        """By what was refused: why the last time, and since when."""
         self.waiting = False
         """Whether the loop waits until the journals are written."""
 
     def problems(self) -> list[Problem]:
         """What the disk refuses at present."""
         return [
-            Code.DISK_FULL.problem(THIS_NODE, f"the disk refuses {what}: {why}")
-            for what, why in self._refused.items()
+            Code.DISK_FULL.problem(
+                THIS_NODE, f"the disk refuses {what}: {why}", since_s=self._clock() - since
+            )
+            for what, (why, since) in self._refused.items()
         ]
 
     def refused(self, what: str, why: str) -> None:
         """A write failed; it will be tried again."""
         if what not in self._refused:
             log.error("disk_refused", what=what, why=why)
-        self._refused[what] = why
+        _, since = self._refused.get(what, ("", self._clock()))
+        self._refused[what] = why, since
 
     def accepted(self, what: str) -> None:
         """A write succeeded."""

@@ -39,10 +39,12 @@ def test_what_else_the_disk_refuses_is_said_until_it_is_taken() -> None:
     async def never() -> None:
         raise AssertionError
 
-    disk = Disk(never)
-    disk.refused("snapshots", "No space left on device")
+    now = iter((100.0, 130.0, 150.0))
+    disk = Disk(never, lambda: next(now))
+    disk.refused("snapshots", "Input/output error")
     disk.refused("snapshots", "No space left on device")
     (problem,) = disk.problems()
+    assert problem.since_s == 50.0
     assert problem.sentence == "the disk refuses snapshots: No space left on device"
     assert "make room" in problem.fix
     disk.accepted("snapshots")
