@@ -29,6 +29,7 @@ from dcfm_node.demo.nodes import Nodes, PortTakenError, ask
 from dcfm_node.demo.progress import Pace, frame
 from dcfm_node.demo.stage import NAMES, NodeFolder, Stage, Wish, called, prepare
 from dcfm_node.domains import base as domains
+from dcfm_node.domains.base import SplitSpec
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import Entry
 from dcfm_node.records.manifest import Manifest
@@ -235,14 +236,9 @@ def evaluated(stage: Stage, wish: Wish, student: StudentFiles) -> "Evaluation":
 
     digest = bytes.fromhex(student.student.digest)
     proven = lineage.verify(bytes.fromhex(student.lineage), digest)
-    domain = domains.of(proven.view.manifest)
-    split = domain.split(
-        domain.attributes(proven.view.manifest.attributes),
-        partition=domain.partitions()[0],
-        silos=wish.silos,
-        seed=wish.seed,
-        source=None,
-    )
+    manifest = proven.view.manifest
+    domain = domains.of(manifest)
+    split = domain.split(SplitSpec(manifest.attributes, silos=wish.silos, seed=wish.seed))
     evaluator = domain.evaluator(split, folder=stage.out, seed=wish.seed, device="cpu")
     given = models(proven.view, digest, lambda wanted: find(stage, wanted))
     found = evaluate(domain, split, evaluator, given)

@@ -43,6 +43,24 @@ class Space:
 
 
 @dataclass(frozen=True)
+class SplitSpec:
+    """How to share a domain's samples among silos.
+
+    Attributes:
+        attributes: those that a run or an experiment names; the domain's own if there are none.
+        partition: one of `Domain.partitions`; the first if empty.
+        silos: how many; as many as the domain's settings say if None.
+        source: folder of the domain's files, for a domain that reads some.
+    """
+
+    attributes: Attributes = ()
+    partition: str = ""
+    silos: int | None = None
+    seed: int = 0
+    source: Path | None = None
+
+
+@dataclass(frozen=True)
 class Split:
     """One way of sharing a domain's samples among silos, drawn with one seed.
 
@@ -143,25 +161,12 @@ class Domain(ABC, Generic[Settings]):
         self.settings = settings
 
     @abstractmethod
-    def split(
-        self,
-        attributes: Attributes,
-        *,
-        partition: str,
-        silos: int | None,
-        seed: int,
-        source: Path | None,
-    ) -> Split:
-        """Share the domain's samples among silos. The same arguments give the same split.
-
-        Args:
-            attributes: as `attributes` returned them.
-            partition: one of `partitions`.
-            silos: how many; None for as many as the settings say.
-            source: folder of the domain's files, for a domain that reads some.
+    def split(self, spec: SplitSpec) -> Split:
+        """Share the domain's samples among silos. The same specification gives the same split.
 
         Raises:
             UserError: this cannot be done.
+            ValueError: the attributes do not fit (`attributes`).
         """
 
     @abstractmethod
@@ -285,19 +290,13 @@ def rate(right: NDArray[np.bool_]) -> tuple[float, float]:
 def _share(manifest: Manifest, source: BuiltinData) -> Samples:
     """One silo's share of a domain's own data."""
     domain = of(manifest) if manifest.domain.kind == source.name else named(source.name)
+    spec = SplitSpec(manifest.attributes, silos=source.silos, seed=source.seed, source=source.path)
     try:
-        attributes = domain.attributes(manifest.attributes)
+        domain.attributes(spec.attributes)
     except ValueError as error:
         raise DataError(
             str(error),
             where=f"builtin {source.name}",
             fix="give run.toml these attributes, or the domain other settings",
         ) from error
-    split = domain.split(
-        attributes,
-        partition=domain.partitions()[0],
-        silos=source.silos,
-        seed=source.seed,
-        source=source.path,
-    )
-    return split.silos[source.silo]
+    return domain.split(spec).silos[source.silo]

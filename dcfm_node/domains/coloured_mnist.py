@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dcfm_node.data.idx import read_idx
 from dcfm_node.data.spec import IdxData
 from dcfm_node.domains import colours
-from dcfm_node.domains.base import Attributes, Domain, Evaluator, Split
+from dcfm_node.domains.base import Domain, Evaluator, Split, SplitSpec
 from dcfm_node.domains.dealing import dealt, dirichlet, even, held_combinations
 from dcfm_node.domains.settings import ColouredMnistSettings
 from dcfm_node.errors import DataError, UserError
@@ -56,25 +56,18 @@ class ColouredMnist(Domain[ColouredMnistSettings]):
         for name in (name for pair in _FILES.values() for name in pair):
             _file(_named(source), name)
 
-    def split(
-        self,
-        attributes: Attributes,
-        *,
-        partition: str,
-        silos: int | None,
-        seed: int,
-        source: Path | None,
-    ) -> Split:
+    def split(self, spec: SplitSpec) -> Split:
         """One draw of which combinations are observed, and of who holds what of them.
 
         The silos divide the train images of the observed combinations, each image going to one.
         `complete` and `reference` are the train and test images, the same for every draw.
         """
-        settings = self.settings
+        settings, attributes = self.settings, self.attributes(spec.attributes)
+        partition = spec.partition or settings.partitions[0]
         train, test = images(
-            _named(source), settings.size, settings.per_combination, settings.references
+            _named(spec.source), settings.size, settings.per_combination, settings.references
         )
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(spec.seed)
         rows, columns = (len(attribute.values) for attribute in attributes)
         observed = held_combinations(rows, columns, OBSERVED, rng)
         space = {(row, column) for row in range(rows) for column in range(columns)}
@@ -82,7 +75,9 @@ class ColouredMnist(Domain[ColouredMnistSettings]):
         return Split(
             attributes,
             train.x.shape[1:],
-            tuple(train[r] for r in dealt(train.c, observed, silos or settings.silos, deal, rng)),
+            tuple(
+                train[r] for r in dealt(train.c, observed, spec.silos or settings.silos, deal, rng)
+            ),
             tuple(sorted(space - set(observed))),
             train,
             test,

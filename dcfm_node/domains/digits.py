@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcfm_node.domains import colours
-from dcfm_node.domains.base import Attributes, Domain, Evaluator, Split
+from dcfm_node.domains.base import Domain, Evaluator, Split, SplitSpec
 from dcfm_node.domains.dealing import held_combinations
 from dcfm_node.domains.settings import DigitsSettings
 from dcfm_node.errors import UserError
@@ -37,15 +37,7 @@ class Digits(Domain[DigitsSettings]):
     each = 40
     shown = 1
 
-    def split(
-        self,
-        attributes: Attributes,
-        *,
-        partition: str,
-        silos: int | None,
-        seed: int,
-        source: Path | None,
-    ) -> Split:
+    def split(self, spec: SplitSpec) -> Split:
         """HELD of all combinations are held, each by one silo.
 
         A silo knows some digits and some colours well, and little of the rest.
@@ -53,11 +45,11 @@ class Digits(Domain[DigitsSettings]):
         Raises:
             UserError: there are more silos than digits, or scikit-learn is absent.
         """
-        silos = silos or SILOS
+        silos = spec.silos or SILOS
         if silos > 10:
             raise UserError(f"{silos} silos cannot share ten digits", fix="ask for at most 10")
         images, labels = digit_images()
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(spec.seed)
         held = held_combinations(10, len(colours.SIX), HELD, rng)
         owners = _owners(held, silos, rng)
 
@@ -71,7 +63,7 @@ class Digits(Domain[DigitsSettings]):
         )
         space = [(digit, colour) for digit in range(10) for colour in range(len(colours.SIX))]
         held_out = tuple(sorted(set(space) - set(held)))
-        return Split(attributes, (3, 8, 8), shares, held_out, draw(space))
+        return Split(self.attributes(spec.attributes), (3, 8, 8), shares, held_out, draw(space))
 
     def evaluator(
         self, split: Split, *, folder: Path, seed: int, device: str, features: Path | None = None

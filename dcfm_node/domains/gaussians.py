@@ -16,6 +16,7 @@ from dcfm_node.domains.base import (
     Points,
     Space,
     Split,
+    SplitSpec,
 )
 from dcfm_node.domains.settings import GaussiansSettings, Values
 from dcfm_node.errors import UserError
@@ -55,22 +56,14 @@ class Gaussians(Domain[GaussiansSettings]):
         _check(self.settings, attributes)
         return attributes
 
-    def split(
-        self,
-        attributes: Attributes,
-        *,
-        partition: str,
-        silos: int | None,
-        seed: int,
-        source: Path | None,
-    ) -> Split:
+    def split(self, spec: SplitSpec) -> Split:
         """Every silo draws its combinations equally often."""
-        mixture = self.settings
+        mixture, attributes = self.settings, self.attributes(spec.attributes)
         where = centres(mixture, attributes)
         held_out = tuple(sorted(combination(v, attributes) for v in mixture.held_out))
-        held = _held(mixture, attributes, partition, silos)
+        held = _held(mixture, attributes, spec.partition or self.partitions()[0], spec.silos)
         known = sorted({c for silo in held for c in silo})
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(spec.seed)
 
         def draw(held: Sequence[Combination], rows: int) -> Samples:
             c = np.array(held, dtype=np.int64)[rng.integers(len(held), size=rows)]

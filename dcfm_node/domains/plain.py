@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NoReturn
 
-from dcfm_node.domains.base import Attributes, Domain, Evaluator, Split
+from dcfm_node.domains.base import Domain, Evaluator, Split, SplitSpec
 from dcfm_node.domains.settings import PlainSettings
 from dcfm_node.errors import UserError
 
@@ -11,15 +11,7 @@ from dcfm_node.errors import UserError
 class Plain(Domain[PlainSettings]):
     """Samples as they come; every site has its own, so there is nothing to share or to measure."""
 
-    def split(
-        self,
-        attributes: Attributes,
-        *,
-        partition: str,
-        silos: int | None,
-        seed: int,
-        source: Path | None,
-    ) -> Split:
+    def split(self, spec: SplitSpec) -> Split:
         """Always raises UserError."""
         _refuse("has no samples of its own to share among silos")
 

@@ -14,6 +14,7 @@ from dcfm_node.data.spec import FilePath
 from dcfm_node.domains.base import (
     Domain,
     Split,
+    SplitSpec,
     made,
 )
 from dcfm_node.errors import ConfigError, Failed
@@ -64,13 +65,7 @@ class Problem(Model):
 
     def split(self, partition: str, seed: int, source: Path | None = None) -> Split:
         """One draw of one partition, see `Domain.split`."""
-        return self.made.split(
-            self.made.attributes(self.attribute),
-            partition=partition,
-            silos=None,
-            seed=seed,
-            source=source,
-        )
+        return self.made.split(SplitSpec(self.attribute, partition, seed=seed, source=source))
 
 
 class FedFlow(Model):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcfm_node.domains.base import named, queries
+from dcfm_node.domains.base import SplitSpec, named, queries
 from dcfm_node.domains.gaussians import PLANE
 from dcfm_node.flow import labels, sampling
 from dcfm_node.flow.sampling import Teacher
@@ -18,7 +18,7 @@ from dcfm_node.samples import Samples as SiloSamples
 from tests.training.settings import shipped
 
 DOMAIN = named("gaussians")
-SPLIT = DOMAIN.split(PLANE, partition="one-attribute", silos=2, seed=0, source=None)
+SPLIT = DOMAIN.split(SplitSpec(PLANE, silos=2))
 EVALUATOR = DOMAIN.evaluator(SPLIT, folder=Path(), seed=0, device="cpu")
 NOVEL = torch.from_numpy(queries(SPLIT.held_out, 300))
 KNOWN = torch.from_numpy(queries(SPLIT.known, 100))

@@ -8,7 +8,7 @@ import torch
 
 from dcfm_node.demo import evaluate as evaluation
 from dcfm_node.demo.evaluate import Models, evaluate, panels
-from dcfm_node.domains.base import named
+from dcfm_node.domains.base import SplitSpec, named
 from dcfm_node.domains.gaussians import PLANE, Gaussians, centres
 from dcfm_node.flow.sampling import Teacher
 
@@ -24,7 +24,7 @@ def drawn(labels, right):
 
 
 def posed():
-    split = DOMAIN.split(PLANE, partition="one-attribute", silos=2, seed=0, source=None)
+    split = DOMAIN.split(SplitSpec(PLANE, silos=2))
     return split, DOMAIN.evaluator(split, folder=Path(), seed=0, device="cpu")
 
 

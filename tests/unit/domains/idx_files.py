@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dcfm_node.domains.base import Split
+from dcfm_node.domains.base import Split, SplitSpec
 from dcfm_node.domains.coloured_mnist import SIDE, ColouredMnist
 from dcfm_node.domains.settings import ColouredMnistSettings
 
@@ -46,10 +46,5 @@ def split_of(
 ) -> Split:
     """How silos share the images in a folder, 14 x 14 if nothing else is said."""
     given = ColouredMnistSettings.model_validate({"size": 14, **settings})
-    return ColouredMnist(given).split(
-        ColouredMnist.own_attributes,
-        partition=partition,
-        silos=silos,
-        seed=seed,
-        source=folder,
-    )
+    spec = SplitSpec(partition=partition, silos=silos, seed=seed, source=folder)
+    return ColouredMnist(given).split(spec)

@@ -7,6 +7,7 @@ import pytest
 from dcfm_node import plugins
 from dcfm_node.data.spec import BuiltinData
 from dcfm_node.domains import base
+from dcfm_node.domains.base import SplitSpec
 from dcfm_node.domains.plain import Plain
 from dcfm_node.domains.settings import GaussiansSettings, PlainSettings
 from dcfm_node.errors import DataError, UserError
@@ -28,9 +29,7 @@ def test_every_domain_is_found_with_settings_of_its_kind(kind: str) -> None:
 
 def test_a_builtin_domain_gives_this_silos_share() -> None:
     data = PLAIN.load(manifest(attributes=GAUSSIANS), SPEC)
-    domain = base.named("gaussians")
-    attributes = domain.attributes(())
-    split = domain.split(attributes, partition="one-attribute", silos=2, seed=5, source=None)
+    split = base.named("gaussians").split(SplitSpec(silos=2, seed=5))
     assert len(data.train) + len(data.holdout) == len(split.silos[1])
     assert [label for label, _ in data.counts] == split.silos[1].combinations
 
@@ -49,7 +48,7 @@ def test_a_run_of_another_shape_than_the_domains_is_refused() -> None:
 
 def test_plain_files_are_neither_shared_nor_measured() -> None:
     with pytest.raises(UserError, match="no samples of its own"):
-        PLAIN.split((), partition="", silos=2, seed=0, source=None)
+        PLAIN.split(SplitSpec())
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dcfm_node.domains import colours
-from dcfm_node.domains.base import Split
+from dcfm_node.domains.base import Split, SplitSpec
 from dcfm_node.domains.digits import Digits, DigitsEvaluator
 from dcfm_node.domains.settings import DigitsSettings
 from dcfm_node.errors import UserError
@@ -16,13 +16,7 @@ from dcfm_node.swarm.coverage import coverage
 
 
 def split(silos: int = 3, seed: int = 0) -> Split:
-    return Digits(DigitsSettings()).split(
-        Digits.own_attributes,
-        partition="noniid",
-        silos=silos,
-        seed=seed,
-        source=None,
-    )
+    return Digits(DigitsSettings()).split(SplitSpec(silos=silos, seed=seed))
 
 
 @pytest.mark.parametrize("silos", [2, 10])

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dcfm_node.domains.base import Split
+from dcfm_node.domains.base import Split, SplitSpec
 from dcfm_node.domains.gaussians import PLANE, Gaussians, ModesEvaluator, centres
 from dcfm_node.domains.settings import GaussiansSettings
 from dcfm_node.errors import UserError
@@ -23,14 +23,7 @@ NAMED = GaussiansSettings.model_validate(
 
 
 def split(given: GaussiansSettings, silos: int | None = None, seed: int = 0) -> Split:
-    domain = Gaussians(given)
-    return domain.split(
-        domain.attributes(()),
-        partition=domain.partitions()[0],
-        silos=silos,
-        seed=seed,
-        source=None,
-    )
+    return Gaussians(given).split(SplitSpec(silos=silos, seed=seed))
 
 
 def evaluator() -> ModesEvaluator:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dcfm_node.domains import base, panels, pictures
-from dcfm_node.domains.base import Panel, Space
+from dcfm_node.domains.base import Panel, Space, SplitSpec
 from dcfm_node.domains.gaussians import centres
 from dcfm_node.records.manifest import Attribute
 from dcfm_node.samples import Samples, joined
@@ -38,14 +38,7 @@ def drawn(split, *samples, holders=None, **more):
 
 def made(kind, silos):
     domain = base.named(kind)
-    split = domain.split(
-        domain.attributes(()),
-        partition=domain.partitions()[0],
-        silos=silos,
-        seed=0,
-        source=None,
-    )
-    return domain, split
+    return domain, domain.split(SplitSpec(silos=silos))
 
 
 @pytest.mark.parametrize(("kind", "silos"), [("gaussians", 2), ("gaussians", 8), ("digits", 3)])

@@ -1,0 +1,125 @@
+"""A domain of another distribution: found by name, agreed on in the manifest, used like ours."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dcfm_node import plugins
+from dcfm_node.data.spec import BuiltinData
+from dcfm_node.domains import base
+from dcfm_node.domains.base import Panel, SplitSpec
+from dcfm_node.errors import DataError
+from dcfm_node.records.settings import DomainSettings, PluginCode, find
+from tests.unit.data.manifests import manifest
+
+SETTINGS = '''
+"""Angles on a circle, one per combination."""
+
+from typing import ClassVar, Literal
+
+from dcfm_node.records.settings import DomainSettings
+
+
+class CircleSettings(DomainSettings):
+    code: ClassVar[str] = "circle.domain:Circle"
+    kind: Literal["circle"] = "circle"
+    radius: float = 1.0
+'''
+DOMAIN = """
+import numpy as np
+
+from dcfm_node.domains.base import Domain, Evaluator, Split, queries
+from dcfm_node.records.manifest import Attribute
+from dcfm_node.samples import Samples
+
+PARTS = (Attribute(name="half", values=("up", "down")), Attribute(name="side", values=("l", "r")))
+
+
+class Nearest(Evaluator):
+    def __init__(self, where):
+        self.where = where
+
+    def right(self, samples):
+        return np.linalg.norm(samples.x - self.where(samples.c), axis=1) < 0.5
+
+
+class Circle(Domain):
+    own_attributes = PARTS
+
+    def where(self, c):
+        angle = np.pi * (c[:, 0] + c[:, 1] / 2)
+        return self.settings.radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+    def split(self, spec):
+        rng = np.random.default_rng(spec.seed)
+        shares = []
+        for k in range(spec.silos or 2):
+            c = queries([(0, 0), (0, 1) if k % 2 else (1, 0)], 50)
+            x = (self.where(c) + rng.normal(scale=0.1, size=(100, 2))).astype(np.float32)
+            shares.append(Samples(x, c))
+        return Split(self.attributes(spec.attributes), (2,), tuple(shares), ((1, 1),))
+
+    def evaluator(self, split, *, folder, seed, device, features=None):
+        return Nearest(self.where)
+"""
+ATTRIBUTES = (("half", ("up", "down")), ("side", ("l", "r")))
+
+
+@pytest.fixture(autouse=True)
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A distribution on the path, as pip leaves it."""
+    files = {
+        "circle/__init__.py": "",
+        "circle/settings.py": SETTINGS,
+        "circle/domain.py": DOMAIN,
+        "circle-1.2.dist-info/METADATA": "Metadata-Version: 2.1\nName: circle\nVersion: 1.2\n",
+        "circle-1.2.dist-info/entry_points.txt": (
+            "[dcfm_node.domains]\ncircle = circle.settings:CircleSettings\n"
+        ),
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    cached = (plugins._installed, plugins.find)
+    for function in cached:
+        function.cache_clear()
+    yield
+    for function in cached:
+        function.cache_clear()
+    for name in [name for name in sys.modules if name.split(".")[0] == "circle"]:
+        del sys.modules[name]
+
+
+def test_it_loads_a_silos_share_in_a_run_that_names_its_version() -> None:
+    circle = find("domains", DomainSettings, "circle").model_validate({"radius": 2.0})
+    code = PluginCode.of("domains", "circle")
+    assert code is not None
+    assert (code.distribution, code.version) == ("circle", "1.2")
+    run = manifest(attributes=ATTRIBUTES, domain=circle, plugins=(code,))
+    spec = BuiltinData(format="builtin", name="circle", silo=1, silos=2)
+    data = base.of(run).load(run, spec)
+    assert (len(data.train), len(data.holdout)) == (90, 10)
+    assert data.train.combinations == [(0, 0), (0, 1)]
+    assert (abs(data.train.x) > 1.5).any()
+    with pytest.raises(DataError, match="half"):
+        base.of(run).load(manifest(domain=circle, plugins=(code,)), spec)
+
+
+def test_it_is_evaluated_and_drawn_without_code_of_ours(tmp_path: Path) -> None:
+    domain = base.named("circle")
+    split = domain.split(SplitSpec(silos=3))
+    evaluator = domain.evaluator(split, folder=tmp_path, seed=0, device="cpu")
+    assert evaluator.measure(split.pooled)["accuracy"] > 0.99
+    panel = Panel("true samples", split.pooled, right=evaluator.right(split.pooled))
+    image = domain.draw(split.space, [panel], split.holders(["a", "b", "c"]))
+    assert min(image.size) > 300
+
+
+def test_a_name_that_nobody_provides_is_told_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"choose one of plain.*circle"):
+        BuiltinData(format="builtin", name="square", silo=0, silos=2)
