@@ -31,7 +31,7 @@ def act(plot: Plot, name: str, clause: str, steps: list[tuple[float, Json]], **g
         "round": 0,
         "candidates": [NAMES[int(silo)] for silo in given.pop("candidates", ALL)],
         "quorate": True,
-        "late": False,
+        "suspected": False,
         "not_before": 0,
         "steps": [[now, done] for now, done in steps],
     }
@@ -108,19 +108,19 @@ def orders() -> list[Json]:
     plot.lead(first, 0)
     late = act(
         plot,
-        "the leader is late: another is tried first",
+        "the leader is suspected: another is tried first",
         "7.3.2",
         [(0, voted(2, again))],
         me=second,
     )
-    found += [left, late | {"late": True}]
+    found += [left, late | {"suspected": True}]
     plot = Plot()
     plot.experts(0, "".join(str(silo) for silo in ranked[:4]))
     plot.lead(first, 0)
     only = f"{first}{ranked[4]}"
     name = "it led before, the other has no expert"
     led = act(plot, name, "7.3.2", [(0, voted(2, first))], candidates=only, me=second)
-    found.append(led | {"late": True})
+    found.append(led | {"suspected": True})
     plot = Plot()
     teachers = plot.experts(0, "1" + "".join(c for c in ALL if c not in "14"))
     made = plot.student(0, teachers, missing=(KEYS[4],))

@@ -262,11 +262,11 @@ def blamed() -> list[Json]:
 
 
 def phases() -> list[Json]:
-    """The phase, given who is late to train (SPEC 6.2)."""
+    """The phase, given who is suspected (SPEC 6.2)."""
     found = []
 
     def told(plot: Plot, name: str, stage: str, round_: int, late: str = "") -> None:
-        facts = {"late": [NAMES[int(silo)] for silo in late], "phase": [stage, round_]}
+        facts = {"suspected": [NAMES[int(silo)] for silo in late], "phase": [stage, round_]}
         found.append(plot.told(f"{plot.name}, {name}", "6.2.1" if late else "6.2", **facts))
 
     for name, after in (
@@ -281,16 +281,16 @@ def phases() -> list[Json]:
         plot.expert(4, 1)
         told(plot, "the missing one is of a later round", *after)
     for name, experts, late, phase in (
-        ("a quorum is there, all others late", "012", "34", ("distil", 0)),
-        ("a quorum is there, one of the others late", "012", "3", ("local", 0)),
-        ("less than a quorum is there, all others late", "01", "234", ("local", 0)),
+        ("a quorum is there, all others suspected", "012", "34", ("distil", 0)),
+        ("a quorum is there, one of the others suspected", "012", "3", ("local", 0)),
+        ("less than a quorum is there, all others suspected", "01", "234", ("local", 0)),
     ):
         plot = Plot()
         plot.experts(0, experts)
         told(plot, name, *phase, late)
     plot = Plot("strict")
     plot.experts(0, "012")
-    told(plot, "a quorum is there, all others late", "local", 0, "34")
+    told(plot, "a quorum is there, all others suspected", "local", 0, "34")
     plot = Plot()
     plot.experts(0, "012")
     plot.lead(1, 0)

@@ -54,7 +54,7 @@ def test_moves(case):
                 KEYS[name] for name in case["candidates"] if KEYS[name] in view.active()
             ],
             quorate=lambda: case["quorate"],
-            suspected=lambda duty: case["late"],
+            suspected=lambda duty: case["suspected"],
             stand=lambda round_, ruled: stands.setdefault(ruled, Stand(round_, ruled)),
             timeout=CHOICES["timeout_s"],
             not_before=case["not_before"],

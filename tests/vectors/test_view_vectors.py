@@ -21,7 +21,7 @@ def _names(view, keys):
 
 
 def _phase(view, case):
-    late = case["facts"].get("late", [])
+    late = case["facts"].get("suspected", [])
     phase = current_phase(view, lambda duty: view.manifest.silo_name(duty.silo) in late)
     return [phase.stage, phase.round]
 
@@ -49,7 +49,7 @@ ASK = {
         entry: view.condemned(bytes.fromhex(entry)) for entry in told
     },
     "phase": lambda view, case, told: _phase(view, case),
-    "late": lambda view, case, told: told,
+    "suspected": lambda view, case, told: told,
     "last_term": lambda view, case, told: view.last_term(),
     "attempts": lambda view, case, told: [*told[:2], view.ballots.attempts(told[0], told[1])],
 }
