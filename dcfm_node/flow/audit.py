@@ -40,7 +40,7 @@ def audit(
         me: this silo's name.
 
     Returns: by peer, `joint` (velocity error on full labels) and `composed` (the same through
-        Eq. 5, so that marginals and null are judged), absent where nothing is in common;
+        Eq. 5 of DCFM, so that marginals and null are judged), absent where nothing is in common;
         `distance` from the common initial weights, 1 being that of unrelated ones, absent where
         training led this silo's own as far; `ci_gap` on those rows, and `rows`, for information.
     """

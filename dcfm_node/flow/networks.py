@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from dcfm_node import plugins
+from dcfm_node.errors import ConfigError
 from dcfm_node.networks.base import Network
 from dcfm_node.paths.base import Path, path_of
 from dcfm_node.records.manifest import Manifest
@@ -30,12 +31,22 @@ class FlowNetwork(nn.Module):
 
 
 def build(manifest: Manifest) -> FlowNetwork:
-    """The run's network on the CPU, with the same initial weights in every silo."""
+    """The run's network on the CPU, with the same initial weights in every silo.
+
+    Raises:
+        ConfigError: its state is not numbers in floating point alone, which snapshots hold.
+    """
     kind, path, shape = _kind(manifest), path_of(manifest), manifest.flow_shape
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(manifest.method.seed)
         outputs = path.prediction_shape(shape)
         net = kind(manifest.network, shape, outputs, manifest.cardinalities)
+    if odd := [name for name, part in net.state_dict().items() if not part.is_floating_point()]:
+        raise ConfigError(
+            f"network {manifest.network.kind!r} has state that is not floating point: {odd[0]}",
+            where="network.kind",
+            fix="use a network without such state; batch normalisation has some",
+        )
     return FlowNetwork(net, path)
 
 

@@ -66,7 +66,7 @@ def student_field(
 
     Args:
         composed: through Eq. 5 of DCFM, or the joint head; `manifest.method.composed` if None.
-        guidance: w of Eq. 5.
+        guidance: w of Eq. 5 of DCFM.
     """
     through = manifest.method.composed if composed is None else composed
     rule = _composed if through else guided

@@ -57,7 +57,7 @@ def train_part(
     seed: int,
     callbacks: Callbacks,
 ) -> Trained:
-    """What one silo does between two averagings: those steps of Eq. 11, from given weights.
+    """What one silo does between two averagings: these steps of Stage I (Eq. 11 of DCFM).
 
     Args:
         init: the average so far; the run's common initial weights if None.

@@ -5,7 +5,7 @@ Predictions are logarithms of the probabilities of every token, (B, length, TOKE
 """
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,16 @@ class MaskedSettings(PathSettings):
 class TableSettings(NetworkSettings):
     code: ClassVar[str] = f"{__name__}:Table"
     kind: Literal["table"] = "table"
+
+
+class NormalisedSettings(NetworkSettings):
+    code: ClassVar[str] = f"{__name__}:Normalised"
+    kind: Literal["normalised"] = "normalised"
+
+
+class NothingSettings(NetworkSettings):
+    code: ClassVar[str] = f"{__name__}:MASK"
+    kind: Literal["nothing"] = "nothing"
 
 
 class Masked(Path):
@@ -97,3 +107,11 @@ class Table(Network):
     def forward(self, x: Tensor, t: Tensor, c: Tensor) -> Tensor:
         added = torch.stack([table(c[:, i]) for i, table in enumerate(self.labels)]).sum(dim=0)
         return added.reshape(-1, *self.outputs)
+
+
+class Normalised(Table):
+    """What cannot be published: batch normalisation counts its batches."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.norm = nn.BatchNorm1d(2)

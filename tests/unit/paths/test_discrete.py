@@ -7,6 +7,7 @@ from dcfm_node import plugins
 from dcfm_node.errors import ConfigError
 from dcfm_node.flow.audit import audit
 from dcfm_node.flow.method import SiloData, Start, learner_of
+from dcfm_node.flow.networks import build
 from dcfm_node.flow.sampling import Teacher, sample
 from dcfm_node.flow.stages import Outcome, Samples
 from dcfm_node.flow.trainer import Callbacks
@@ -16,22 +17,24 @@ from tests.training.settings import STAGE, draws, manifest
 STAGES = {"steps": 300, "learning_rate": 0.05, "ci_weight": 10.0, "ci_batch": 16}
 MASKS = {"full": 0.98, "marginal": 0.01, "null": 0.01}
 COUNTS = [{(0, 0): 40, (1, 0): 40}, {(0, 0): 40, (0, 1): 40}]
+MODULE = "tests.unit.paths.masked"
 NOVEL = torch.tensor([[1, 1]] * 200)
 
 
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind, name, model in (("paths", "masked", "Masked"), ("networks", "table", "Table")):
-        where = f"tests.unit.paths.masked:{model}Settings"
-        monkeypatch.setitem(plugins.BUILTIN[kind], name, where)  # type: ignore[index]
+    monkeypatch.setitem(plugins.BUILTIN["paths"], "masked", f"{MODULE}:MaskedSettings")
+    for name in ("table", "normalised", "nothing"):
+        where = f"{MODULE}:{name.capitalize()}Settings"
+        monkeypatch.setitem(plugins.BUILTIN["networks"], name, where)
 
 
-def run(name: str = "dcfm", *stages: str) -> Manifest:
+def run(name: str = "dcfm", *stages: str, network: str = "table") -> Manifest:
     plain = manifest(
         method={"name": name, "solver_steps": 4, "masks": MASKS}
         | dict.fromkeys(("local", *stages), STAGE | STAGES | {"product_share": 0.5})
     )
-    document = plain.model_dump() | {"path": {"kind": "masked"}, "network": {"kind": "table"}}
+    document = plain.model_dump() | {"path": {"kind": "masked"}, "network": {"kind": network}}
     return Manifest.model_validate(document, strict=False)
 
 
@@ -91,3 +94,15 @@ def test_experts_mix_as_probabilities() -> None:
 def test_energies_are_refused_where_the_path_gives_none() -> None:
     with pytest.raises(ConfigError, match="needs energies"):
         learner_of(run("dfd"))
+
+
+@pytest.mark.parametrize(
+    ("network", "error", "why"),
+    [
+        ("normalised", ConfigError, "not floating point: norm.num_batches_tracked"),
+        ("nothing", plugins.PluginError, "masked:MASK is not a subclass of .*base.Network"),
+    ],
+)
+def test_code_that_cannot_serve_is_refused(network: str, error: type[Exception], why: str) -> None:
+    with pytest.raises(error, match=why):
+        build(run("ddm", network=network))
