@@ -219,10 +219,23 @@ def differing_fields(ours: Manifest, theirs: Manifest) -> tuple[str, ...]:
 
 
 def differences(ours: Manifest, theirs: Manifest) -> tuple[str, ...]:
-    """The same in words; for a roster, also the silos that differ and how."""
+    """The same in words; for rosters and plugins, also what differs in them."""
+    details = {"roster": _of_rosters, "plugins": _of_plugins}
     return tuple(
-        f"roster ({_of_rosters(ours, theirs)})" if field == "roster" else field
+        f"{field} ({details[field](ours, theirs)})" if field in details else field
         for field in differing_fields(ours, theirs)
+    )
+
+
+def _of_plugins(ours: Manifest, theirs: Manifest) -> str:
+    here, there = (
+        {f"{code.kind} {code.name}": f"{code.distribution} {code.version}" for code in run.plugins}
+        for run in (ours, theirs)
+    )
+    return "; ".join(
+        f"{name}: {here.get(name, 'no package')} here, {there.get(name, 'no package')} there"
+        for name in sorted(here.keys() | there.keys())
+        if here.get(name) != there.get(name)
     )
 
 

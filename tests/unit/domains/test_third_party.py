@@ -12,6 +12,7 @@ from dcfm_node.data.spec import BuiltinData
 from dcfm_node.domains import base
 from dcfm_node.domains.base import Panel, SplitSpec
 from dcfm_node.errors import DataError
+from dcfm_node.records.manifest import differences
 from dcfm_node.records.settings import DomainSettings, PluginCode, find
 from tests.unit.data.manifests import manifest
 
@@ -108,6 +109,16 @@ def test_it_loads_a_silos_share_in_a_run_that_names_its_version() -> None:
     assert (abs(data.train.x) > 1.5).any()
     with pytest.raises(DataError, match="half"):
         base.of(run).load(manifest(domain=circle, plugins=(code,)), spec)
+
+
+def test_another_version_is_another_run_and_named() -> None:
+    circle = find("domains", DomainSettings, "circle").model_validate({})
+    code = PluginCode.of("domains", "circle")
+    assert code is not None
+    ours = manifest(domain=circle, plugins=(code,))
+    theirs = manifest(domain=circle, plugins=(code.model_copy(update={"version": "1.3"}),))
+    told = "plugins (domains circle: circle 1.2 here, circle 1.3 there)"
+    assert differences(ours, theirs) == (told,)
 
 
 def test_it_is_evaluated_and_drawn_without_code_of_ours(tmp_path: Path) -> None:
