@@ -174,7 +174,7 @@ class Daemon:
                 cancel=self.network.unfetch,
                 arrived=lambda digest: self._spawn(self.intake.check(digest)),
                 spawn=self._spawn,
-                named=lambda digest: digest in self.node.exchange.view.named,
+                named=lambda digest: digest in self.node.replica.view.named,
             )
             server = await serve(config.state, self._answer)
             stack.callback((config.state / SOCKET).unlink, missing_ok=True)
@@ -267,7 +267,7 @@ class Daemon:
         check_counts(self.ready.counts, self.settings.config.name)
         node = self._restored(said)
         self.journals.enter(node.run, manifest_bytes(manifest))
-        view = node.exchange.view
+        view = node.replica.view
         for warning in (other := changed(view.joins.get(node.me), self.ready.counts)):
             log.warning("private_data", why=str(warning))
         self.ready = self.ready.model_copy(update={"warnings": (*self.ready.warnings, *other)})
@@ -339,21 +339,21 @@ class Daemon:
             case Send(peer, message):
                 self.network.send(peer, message)
             case Start(work):
-                if doubtful := self.forms.doubtful(work, self.node.exchange.view):
+                if doubtful := self.forms.doubtful(work, self.node.replica.view):
                     self._spawn(self._start_checked(work, doubtful))
                 else:
                     self.runner.start(work, self.node, self.ready.data)
             case Cancel():
                 self.runner.cancel()
             case Fetch(snapshot):
-                delta = self.node.exchange.view.deltas.get(snapshot.digest)
+                delta = self.node.replica.view.deltas.get(snapshot.digest)
                 self.deltas.fetch(snapshot, delta)
             case Unfetch(digest):
                 self.deltas.cancel(digest)
             case Drop(digest):
                 self.snapshots.remove(digest)
-                if digest in self.node.exchange.view.deltas:
-                    self.deltas.drop(self.node.exchange.view.deltas[digest])
+                if digest in self.node.replica.view.deltas:
+                    self.deltas.drop(self.node.replica.view.deltas[digest])
             case Report(event, fields, level):
                 getattr(log, level)(event, **fields)
 

@@ -158,7 +158,7 @@ class BundleImporter:
 
     def _held(self) -> dict[bytes, bytes]:
         """Author by the digest of its envelope, of all entries held."""
-        chains = self.node.exchange.journals.chains
+        chains = self.node.replica.journals.chains
         return {sha256(sealed.envelope): key for key, chain in chains.items() for sealed in chain}
 
     def _note(self, author: bytes, new: Counter[bytes], snapshots: int) -> None:

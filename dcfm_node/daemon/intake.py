@@ -76,4 +76,4 @@ class Intake:
             self._put(Unfit(digest, why, entry=entry))
 
     def _view(self) -> View:
-        return self._node().exchange.view
+        return self._node().replica.view

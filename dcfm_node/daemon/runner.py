@@ -82,7 +82,7 @@ class JobRunner:
             work,
             manifest=node.manifest,
             me=node.me,
-            view=node.exchange.view,
+            view=node.replica.view,
             path=self._path,
             folder=self._folder,
             data=data,
@@ -95,7 +95,7 @@ class JobRunner:
         self._present = (job.key, work, job.output)
         self._silos = {silo.name: silo.key for silo in node.manifest.roster}
         transfer = node.manifest.transfer
-        base = base_of(work, node.exchange.view) if transfer.delta else None
+        base = base_of(work, node.replica.view) if transfer.delta else None
         self._base, self._width = self._snapshots.path(base) if base else None, transfer.width
         self.metrics = {}
         log.info("work_started", job=job.key)

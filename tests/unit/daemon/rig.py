@@ -132,7 +132,7 @@ class Rig:
             cancel=self.network.unfetch,
             arrived=lambda digest: None,
             spawn=spawn,
-            named=lambda digest: digest in daemon.node.exchange.view.named,
+            named=lambda digest: digest in daemon.node.replica.view.named,
         )
         self.told: list[str] = []
         """Every problem that `status` named, looked at after each second and each refused write."""

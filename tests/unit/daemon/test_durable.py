@@ -65,7 +65,7 @@ def test_an_epoch_is_on_the_disk_when_the_sync_that_names_it_is_sent(tmp_path: P
 
 def test_a_node_knows_its_own_epoch_after_a_restart_though_it_wrote_nothing(tmp_path: Path) -> None:
     made = node(RUN)
-    empty = made.exchange.journals.head(made.me)
+    empty = made.replica.journals.head(made.me)
     effects = [e for peer in (1, 2) for e in made.handle(told(RUN, peer, empty), 0.0)]
     carried_out(tmp_path, effects)
     store, said = open_journals(tmp_path / "journals.sqlite", RUN.id)

@@ -79,7 +79,7 @@ def session(rig: Rig) -> list[list[Event]]:
 
 def remember(rig: Rig) -> list[Event]:
     node = rig.daemon.node
-    held, epoch = node.exchange.journals.head(node.me), max(0, node.exchange.recovery.epoch)
+    held, epoch = node.replica.journals.head(node.me), max(0, node.exchange.recovery.epoch)
     return [told(RUN, peer, held, epoch=epoch) for peer in (1, 2)]
 
 

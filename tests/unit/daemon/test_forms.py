@@ -93,7 +93,7 @@ def test_an_expert_that_is_a_checkpoint_is_refused_and_the_checkpoint_stays(desk
     node = writing(run)
     tell(node, run)
     node.handle(unfit, 2.0)
-    said = node.exchange.view.verdicts[lie.digest][node.me].body
+    said = node.replica.view.verdicts[lie.digest][node.me].body
     assert (said.cause, said.subject) == ("snapshot", run.keys[2])
 
 

@@ -75,7 +75,7 @@ async def begin(rig: Rig) -> None:
 async def recover(rig: Rig) -> None:
     for _ in range(2):
         node = rig.daemon.node
-        head, epoch = node.exchange.journals.head(node.me), max(0, node.exchange.recovery.epoch)
+        head, epoch = node.replica.journals.head(node.me), max(0, node.exchange.recovery.epoch)
         await rig.take(*(told(RUN, peer, head, epoch=epoch) for peer in (1, 2)), seconds=4.0)
     assert rig.daemon.node.exchange.recovery.writable
 
@@ -106,7 +106,7 @@ def test_who_wrote_what_the_node_fails_on_is_set_aside_and_nobody_else(
     assert kept(rig) == sorted(
         [(RUN.keys[0], "join"), (RUN.keys[1], "join"), (RUN.keys[2], "join")]
     )
-    held = {key: len(chain) for key, chain in node.exchange.journals.chains.items()}
+    held = {key: len(chain) for key, chain in node.replica.journals.chains.items()}
     assert held == dict.fromkeys(RUN.keys, 1)
     assert next(boots) == 2  # found out once, and never met again
     assert any("handling Received of silo-0002" in told_ for told_ in rig.told)

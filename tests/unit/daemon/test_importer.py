@@ -84,7 +84,7 @@ def test_a_damaged_snapshot_is_told_whether_it_was_wanted_or_not_and_the_rest_is
     assert told.value.exit_code == 1
     assert told.value.where == str(folder)
     assert "2 records, 2 of them new here" in str(told.value)
-    assert len(importer.node.exchange.journals.chains[run.keys[0]]) == 2
+    assert len(importer.node.replica.journals.chains[run.keys[0]]) == 2
     assert (snapshot.digest in importer.snapshots.held()) is not wanted
     assert importer.carried["silo-0000"].records == 2
 
@@ -99,7 +99,7 @@ def test_half_a_copy_is_told_and_its_records_are_taken_in(tmp_path: Path) -> Non
         asyncio.run(importer.take_in(folder))
     assert told.value.exit_code == 1
     assert "2 records, 2 of them new here; 0 snapshots" in str(told.value)
-    assert len(importer.node.exchange.journals.chains[run.keys[0]]) == 2
+    assert len(importer.node.replica.journals.chains[run.keys[0]]) == 2
 
 
 def test_a_bundle_is_taken_in_at_the_pace_of_a_link(tmp_path: Path) -> None:
