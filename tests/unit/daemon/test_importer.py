@@ -12,6 +12,7 @@ import pytest
 from dcfm_node.api.requests import ImportedBundle
 from dcfm_node.daemon.importer import PAUSE_S, BundleImporter
 from dcfm_node.daemon.imports import LastImports
+from dcfm_node.daemon.inbox import Present
 from dcfm_node.errors import Failed
 from dcfm_node.net.rate_limits import BYTES_AT_ONCE, BYTES_PER_S
 from dcfm_node.records.messages import Entries
@@ -44,7 +45,10 @@ def importer_of(run: Run, state: Path) -> BundleImporter:
 
     imports = LastImports(state / "bundles.json", run.id)
     snapshots = SnapshotStore(state)
-    return BundleImporter(node, snapshots, state / "import", handle, check, lambda _: None, imports)
+    present = Present(node)
+    return BundleImporter(
+        present, snapshots, state / "import", handle, check, lambda _: None, imports
+    )
 
 
 def test_counts_are_the_exporters_and_what_was_new_is_told_beside(tmp_path: Path) -> None:
