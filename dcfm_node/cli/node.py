@@ -128,12 +128,12 @@ def start(
             err=True,
         )
     # Errors in the files are shown before the daemon is loaded, which takes seconds.
-    from dcfm_node.daemon.daemon import Daemon
+    from dcfm_node.daemon.compose import run as take_part
     from dcfm_node.daemon.limits import Settings
     from dcfm_node.daemon.logs import configure
 
     configure(settings.log.format, settings.log.level)
-    asyncio.run(Daemon(Settings(settings, keys, others, manifest, run)).run())
+    asyncio.run(take_part(Settings(settings, keys, others, manifest, run)))
 
 
 def demo(

@@ -93,7 +93,7 @@ class Control:
         Raises:
             UserError: it cannot be done.
         """
-        exchange = self.node.exchange
+        replica = self.node.replica
         match request:
             case StatusRequest():
                 return self._status()
@@ -101,12 +101,12 @@ class Control:
                 return self._peers()
             case StudentsRequest():
                 held = self.node.held.__contains__
-                return students_facts(exchange.journals, exchange.view, held)
+                return students_facts(replica.journals, replica.view, held)
             case StudentRequest(digest=digest):
                 return self._student(digest)
             case JournalRequest(silo=silo):
                 silo = silo or self.node.manifest.silo_name(self.node.me)
-                return journal_facts(exchange.journals, exchange.view, silo)
+                return journal_facts(replica.journals, replica.view, silo)
             case ProofRequest(silo=silo):
                 return self._proof(silo)
             case ImportRequest(folder=folder):
@@ -174,7 +174,7 @@ class Control:
 
     def _student(self, wish: str) -> StudentFiles:
         """All that `student fetch` needs to write the folder."""
-        node, view = self.node, self.node.exchange.view
+        node, view = self.node, self.node.replica.view
         students = view.valid_students()
         latest = view.latest()
         found = (
@@ -198,14 +198,14 @@ class Control:
             )
         return StudentFiles(
             path=f"{path.parent.name}/{path.name}",
-            lineage=bundle(node.manifest, node.exchange.journals, self.earlier()).hex(),
+            lineage=bundle(node.manifest, node.replica.journals, self.earlier()).hex(),
             student=student_facts(view, said),
         )
 
     def _proof(self, wish: str) -> ForkProof:
         """Two entries of a silo that contradict each other, for others to check."""
         manifest = self.node.manifest
-        forks = self.node.exchange.journals.forks
+        forks = self.node.replica.journals.forks
         found = {manifest.silo_name(author): fork for author, fork in forks.items()}
         if wish not in found:
             raise Failed(
@@ -224,7 +224,7 @@ class Control:
         """Leave the run, once. When the answer comes, the record is on the disk and on its way to
         the peers. A second request gets the reason that was given first."""
         reason = check_reason(reason)
-        already = self.node.me in self.node.exchange.view.withdrawn
+        already = self.node.me in self.node.replica.view.withdrawn
         exchange = self.node.exchange
         if not already:
             await self._until(lambda: exchange.recovery.writable or exchange.usurped)
@@ -247,9 +247,9 @@ class Control:
 
     def _withdrawal(self) -> Withdraw | None:
         """This silo's withdrawal, once it is on the disk."""
-        if self.node.me not in self.node.exchange.view.withdrawn:
+        if self.node.me not in self.node.replica.view.withdrawn:
             return None
-        for said in reversed(self.node.exchange.journals.chains[self.node.me]):
+        for said in reversed(self.node.replica.journals.chains[self.node.me]):
             if isinstance(said.entry.body, Withdraw):
                 return said.entry.body if self.kept(said) else None
         return None

@@ -1,13 +1,22 @@
 """Carries out what the swarm answers, in order. An effect that fails is told and, where it must not
 be lost, tried again; it never ends the loop."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from itertools import groupby
 
+import structlog
+
+from dcfm_node.daemon.deltas import Deltas
 from dcfm_node.daemon.disk import Disk, write
+from dcfm_node.daemon.forms import Form
+from dcfm_node.daemon.inbox import Present
+from dcfm_node.daemon.network import Network
+from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.daemon.troubles import Troubles
+from dcfm_node.daemon.vetting import Vetting
 from dcfm_node.store.journals import JournalStore
+from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import (
     Cancel,
     Drop,
@@ -19,9 +28,13 @@ from dcfm_node.swarm.effects import (
     Send,
     Start,
     Unfetch,
+    Work,
     WorkFailed,
 )
 from dcfm_node.swarm.node import Node
+from dcfm_node.swarm.view import View
+
+log = structlog.get_logger()
 
 RETRY_S = 5.0
 WORDS: dict[type[Effect], str] = {
@@ -40,27 +53,36 @@ class Executor:
     """The daemon's hands.
 
     Args:
-        do: carries out one effect that need not be durable.
-        put: takes an event for the swarm.
+        put: hands the swarm an event.
+        spawn: runs a coroutine beside the loop.
+        clock: seconds.
     """
 
     def __init__(
         self,
-        run: bytes,
+        journals: JournalStore,
         disk: Disk,
         troubles: Troubles,
+        present: Present,
         *,
-        do: Callable[[Effect], None],
+        network: Network,
+        runner: JobRunner,
+        vetting: Vetting,
+        deltas: Deltas,
+        snapshots: SnapshotStore,
         put: Callable[[Event], None],
+        spawn: Callable[[Coroutine[None, None, None]], None],
         clock: Callable[[], float],
     ) -> None:
-        self._run, self._disk, self._troubles = run, disk, troubles
-        self._do, self._put, self._clock = do, put, clock
+        self._journals, self._disk, self._troubles = journals, disk, troubles
+        self._present, self._network, self._runner = present, network, runner
+        self._vetting, self._deltas, self._snapshots = vetting, deltas, snapshots
+        self._put, self._spawn, self._clock = put, spawn, clock
         self._undone: dict[tuple[type[Effect], bytes], Effect] = {}
         """What is tried again, by kind and snapshot; so never more than there are snapshots."""
         self._retry_at = 0.0
 
-    async def carry_out(self, journals: JournalStore, effects: Sequence[Effect]) -> None:
+    async def carry_out(self, effects: Sequence[Effect]) -> None:
         """What tells of an entry or epoch waits until the disk took it (SPEC 3.5.6).
 
         Raises:
@@ -68,7 +90,7 @@ class Executor:
         """
         for kind, group in groupby(effects, type):
             if issubclass(kind, Durable):
-                kept = partial(write, journals, self._run, list(group))
+                kept = partial(write, self._journals, self._present.node.run, list(group))
                 await self._disk.insist("the journals", kept)
             else:
                 for effect in group:
@@ -95,6 +117,46 @@ class Executor:
         for effect in undone.values():
             if _wanted(effect, node):
                 self.attempt(effect)
+
+    def _do(self, effect: Effect) -> None:
+        """Carry out an effect that need not be durable."""
+        match effect:
+            case Send(peer, message):
+                self._network.send(peer, message)
+            case Start(work):
+                self._start(work)
+            case Cancel():
+                self._runner.cancel()
+            case Fetch(snapshot):
+                self._deltas.fetch(snapshot, self._view().deltas.get(snapshot.digest))
+            case Unfetch(digest):
+                self._deltas.cancel(digest)
+            case Drop(digest):
+                self._snapshots.remove(digest)
+                if (delta := self._view().deltas.get(digest)) is not None:
+                    self._deltas.drop(delta)
+            case Report(event, fields, level):
+                getattr(log, level)(event, **fields)
+
+    def _start(self, work: Work) -> None:
+        if doubtful := self._vetting.doubtful(work):
+            self._spawn(self._start_vetted(work, doubtful))
+        else:
+            self._runner.start(work, self._present.node)
+
+    async def _start_vetted(self, work: Work, doubtful: Sequence[tuple[bytes, Form]]) -> None:
+        """Begin work that would load what was checked for another use than this."""
+        try:
+            flaw = await self._vetting.doubt(doubtful)
+            if not flaw and self._present.node.work == work:
+                self._runner.start(work, self._present.node)
+        except Exception as error:
+            flaw = self._troubles.caught("starting work", error)
+        if flaw:
+            self._put(WorkFailed(work, flaw))
+
+    def _view(self) -> View:
+        return self._present.node.replica.view
 
 
 def _about(effect: Effect) -> bytes:

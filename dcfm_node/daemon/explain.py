@@ -23,7 +23,7 @@ def explain(node: Node) -> Reason:
     if step is None:
         return _reason(node, "the node is starting")
     if not recovery.writable and recovery.epoch < 0:
-        told = recovery.told(node.exchange.journals)
+        told = recovery.told(node.replica.journals)
         enough = min(recovery.quorum, recovery.peers)
         why = (
             f"this node may not write yet: {enough} peers must tell what they hold of its own"
@@ -36,7 +36,7 @@ def explain(node: Node) -> Reason:
     if isinstance(step.action, Waiting):
         return _reason(node, step.action.why, step.action.on)
     why, stage = f"this node's part in {step.phase.stage} is under way", step.phase.stage
-    others = set(missing_silos(node.exchange.view, step.phase.round)) - {node.me}
+    others = set(missing_silos(node.replica.view, step.phase.round)) - {node.me}
     if stage not in ("local", "refine") or not others:
         return _reason(node, why)
     return _reason(node, f"{why}; after it, the run waits for the others' experts", others)
@@ -60,7 +60,7 @@ def _reason(node: Node, why: str, on: Iterable[bytes] = ()) -> Reason:
 
 def catching_up(node: Node) -> list[str]:
     """What others have and this node does not have yet."""
-    view, step, me = node.exchange.view, node.step, node.me
+    view, step, me = node.replica.view, node.step, node.me
     found = []
     ahead = {key: peer.ahead for key, peer in node.exchange.peers.items() if peer.ahead}
     if ahead:

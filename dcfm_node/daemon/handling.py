@@ -7,16 +7,18 @@ is used every day. What it failed on is dropped, and whoever wrote it set aside.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 
 import structlog
 
 from dcfm_node.api.problems import Code
 from dcfm_node.daemon.aside import Aside
+from dcfm_node.daemon.executor import Executor
+from dcfm_node.daemon.inbox import Inbox, Present
+from dcfm_node.daemon.restoring import Restoring
 from dcfm_node.daemon.troubles import Troubles, code_of, is_the_machines
 from dcfm_node.errors import Failed
-from dcfm_node.swarm.effects import Effect, Event, LinkUp, Received
-from dcfm_node.swarm.node import Node
+from dcfm_node.swarm.effects import Cancel, Event, LinkUp, Received
 
 log = structlog.get_logger()
 
@@ -25,33 +27,22 @@ PAUSE_S = 5.0
 
 
 class Handling:
-    """Args:
-    me: this node's key.
-    node: the present one.
-    carry_out: effects, in order; it raises only what must end the loop, or a defect.
-    begin_anew: puts a node in its place that knows what is on the disk.
-    """
+    """Has the present node handle events, and begins it anew from the disk where that fails."""
 
     def __init__(
         self,
-        me: bytes,
+        aside: Aside,
         troubles: Troubles,
         *,
-        node: Callable[[], Node],
-        carry_out: Callable[[Sequence[Effect]], Awaitable[None]],
-        begin_anew: Callable[[], None],
+        inbox: Inbox,
+        present: Present,
+        executor: Executor,
+        restoring: Restoring,
         clock: Callable[[], float],
     ) -> None:
-        self._aside, self._troubles = Aside(me), troubles
-        self._node, self._carry_out, self._begin_anew = node, carry_out, begin_anew
+        self._aside, self._troubles, self._inbox = aside, troubles, inbox
+        self._present, self._executor, self._restoring = present, executor, restoring
         self._clock = clock
-        self._paused = False
-
-    def admitted(self, event: Received | LinkUp) -> Received | LinkUp | None:
-        """What of it is taken in; None if nothing is. What is let pass, gossip says again."""
-        if self._paused and isinstance(event, Received):
-            return None
-        return self._aside.without(event)
 
     async def take(self, event: Event) -> None:
         """Handle an event. If that fails, find out whose input it fails on, and go on without.
@@ -65,7 +56,7 @@ class Handling:
         for part in () if is_the_machines(error) else self._aside.parts(event):
             if await self._try(part) is not None:
                 if (author := self._aside.blame(part)) is not None:
-                    name = self._node().manifest.silo_name(author)
+                    name = self._present.node.manifest.silo_name(author)
                     log.error("set_aside", peer=name, why=code_of(error))
                     what = (
                         f"this node fails ({code_of(error)}) on what {name} wrote, and takes in"
@@ -78,12 +69,12 @@ class Handling:
 
     async def _try(self, event: Event) -> Exception | None:
         try:
-            await self._carry_out(self._node().handle(event, self._clock()))
+            await self._executor.carry_out(self._present.node.handle(event, self._clock()))
         except Failed:
             raise
         except Exception as error:
             peer = getattr(event, "peer", None)
-            whose = f" of {self._node().manifest.silo_name(peer)}" if peer is not None else ""
+            whose = f" of {self._present.node.manifest.silo_name(peer)}" if peer is not None else ""
             self._troubles.caught(f"handling {type(event).__name__}{whose}", error)
             await self._anew()
             return error
@@ -103,6 +94,14 @@ class Handling:
                 return
 
     async def _pause(self) -> None:
-        self._paused = True
+        self._inbox.paused = True
         await asyncio.sleep(PAUSE_S)
-        self._paused = False
+        self._inbox.paused = False
+
+    def _begin_anew(self) -> None:
+        """From what is on the disk, as after a restart."""
+        old = self._present.node
+        self._executor.attempt(Cancel())
+        self._present.node = self._restoring.again(old)
+        for peer in old.exchange.linked():
+            self._inbox.put(LinkUp(peer))

@@ -13,6 +13,7 @@ import structlog
 
 from dcfm_node.api.requests import ImportedBundle
 from dcfm_node.daemon.imports import LastImport, LastImports
+from dcfm_node.daemon.inbox import Present
 from dcfm_node.errors import Failed, PeerError
 from dcfm_node.net.rate_limits import LinkLimiter
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
@@ -42,7 +43,7 @@ class BundleImporter:
         limiters: how much is still taken of an author's entries, by its key.
     """
 
-    node: Node
+    present: Present
     snapshots: SnapshotStore
     folder: Path
     handle: Callable[[Event], Awaitable[None]]
@@ -53,6 +54,11 @@ class BundleImporter:
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     limiters: dict[bytes, LinkLimiter] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def node(self) -> Node:
+        """The present one."""
+        return self.present.node
 
     @property
     def carried(self) -> Mapping[str, LastImport]:
@@ -158,7 +164,7 @@ class BundleImporter:
 
     def _held(self) -> dict[bytes, bytes]:
         """Author by the digest of its envelope, of all entries held."""
-        chains = self.node.exchange.journals.chains
+        chains = self.node.replica.journals.chains
         return {sha256(sealed.envelope): key for key, chain in chains.items() for sealed in chain}
 
     def _note(self, author: bytes, new: Counter[bytes], snapshots: int) -> None:

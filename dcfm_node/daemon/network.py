@@ -14,6 +14,7 @@ from dcfm_node.api.problems import THIS_NODE, Code, Problem
 from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
 from dcfm_node.config.peers import Peer
+from dcfm_node.daemon.deltas import Deltas
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.errors import OtherProtocolError, PeerError, UserError
 from dcfm_node.net import bulk, links
@@ -46,8 +47,6 @@ class Network:
 
     Args:
         put: takes an event for the swarm.
-        moved: called with the digest of a download of which bytes came.
-        arrived: called with the digest of a snapshot or delta that is whole on disk, unchecked.
         broken: called when transfers ended by a defect of ours.
 
     Attributes:
@@ -60,12 +59,10 @@ class Network:
         peers: Sequence[Peer],
         *,
         put: Callable[[Event], None],
-        moved: Callable[[bytes], None],
-        arrived: Callable[[bytes], None],
         broken: Callable[[], None],
         disk: Disk,
     ) -> None:
-        self._put, self._moved, self._arrived, self._broken = put, moved, arrived, broken
+        self._put, self._broken = put, broken
         self._disk = disk
         self._names = {peer.sign_key: peer.name for peer in peers}
         self._members: dict[str | None, bytes] = {peer.link_key: peer.sign_key for peer in peers}
@@ -88,12 +85,15 @@ class Network:
         config: NodeConfig,
         keys: NodeKeys,
         files: SnapshotFiles,
+        downloads: Deltas,
+        *,
         stack: AsyncExitStack,
         room: int,
     ) -> None:
         """Bind and dial as `config` says; the stack closes both planes.
 
         Args:
+            downloads: hears what came of the snapshots that it asked for.
             room: strangers' connections that each plane may have.
 
         Raises:
@@ -106,7 +106,7 @@ class Network:
             listen=config.listen.bulk,
             peers=self._peers,
             files=files,
-            notify=partial(hand, self._on_bulk),
+            notify=partial(hand, self._on_bulk, downloads),
             upload=config.limits.upload or inf,
             room=room,
             relay=partial(hand, self._to_guest),
@@ -257,13 +257,13 @@ class Network:
         if self.crowded:
             log.warning("unknown_keys", why=f"{MAX_PENDING} knocked; no more are told of")
 
-    def _on_bulk(self, event: bulk.BulkEvent) -> None:
+    def _on_bulk(self, downloads: Deltas, event: bulk.BulkEvent) -> None:
         match event:
             case bulk.Fetched(digest):
-                self._arrived(digest)
+                downloads.fetched(digest)
             case bulk.FetchProgressed(digest, done, total):
                 self._disk.accepted("snapshots")
-                self._moved(digest)
+                downloads.moved(digest)
                 self._put(Downloading(done, total))
             case bulk.BadPeer(peer, digest, reason):
                 if digest:

@@ -26,7 +26,7 @@ def run_problems(
     node: Node, silos: Sequence[SiloStatus], released: StudentFacts | None
 ) -> list[Problem]:
     """Everything of the run that makes the node degraded."""
-    view = node.exchange.view
+    view = node.replica.view
     whole = released is not None and released.outcome == "COMPLETE"
     found = [problem for silo in silos if not silo.withdrawn for problem in _silo(silo, whole)]
     if len(view.active()) < node.manifest.quorum:

@@ -8,6 +8,7 @@ import structlog
 
 from dcfm_node.api.problems import THIS_NODE, Code, Problem
 from dcfm_node.daemon.supervisor import WorkerSupervisor
+from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.daemon.work import job_for
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import Delta
@@ -36,6 +37,7 @@ class JobRunner:
 
     Args:
         folder: private folder for checkpoints and outputs.
+        data: digest of the private data.
         put: takes an event for the swarm.
         spawn: runs a coroutine beside the loop.
 
@@ -48,11 +50,14 @@ class JobRunner:
         supervisor: WorkerSupervisor,
         snapshots: SnapshotStore,
         folder: Path,
+        troubles: Troubles,
         *,
+        data: str,
         put: Callable[[Event], None],
         spawn: Callable[[Coroutine[None, None, None]], None],
     ) -> None:
         self._supervisor, self._snapshots, self._folder = supervisor, snapshots, folder
+        self._troubles, self._data = troubles, data
         self._put, self._spawn = put, spawn
         self._present: tuple[str, Work, Path] | None = None
         self._silos: dict[str, bytes] = {}
@@ -66,26 +71,26 @@ class JobRunner:
         what = f"its training goes on without checkpoints: {self._hindrance}"
         return [Code.CHECKPOINTS_STOPPED.problem(THIS_NODE, what)] * bool(self._hindrance)
 
-    def start(self, work: Work, node: Node, data: str) -> None:
-        """Begin a piece of work, or resume it from its checkpoint; `data` is the data's digest.
+    def start(self, work: Work, node: Node) -> None:
+        """Begin a piece of work, or resume it from its checkpoint.
 
         What cannot be begun has failed: nothing that a record names may end this process.
         """
         try:
-            self._begin(work, node, data)
+            self._begin(work, node)
         except Exception as error:
             self._present = None
             self._fail(work, f"it cannot be begun: {_words(error)}")
 
-    def _begin(self, work: Work, node: Node, data: str) -> None:
+    def _begin(self, work: Work, node: Node) -> None:
         job = job_for(
             work,
             manifest=node.manifest,
             me=node.me,
-            view=node.exchange.view,
+            view=node.replica.view,
             path=self._path,
             folder=self._folder,
-            data=data,
+            data=self._data,
         )
         self._folder.mkdir(exist_ok=True)
         for stale in self._folder.iterdir():
@@ -95,11 +100,11 @@ class JobRunner:
         self._present = (job.key, work, job.output)
         self._silos = {silo.name: silo.key for silo in node.manifest.roster}
         transfer = node.manifest.transfer
-        base = base_of(work, node.exchange.view) if transfer.delta else None
+        base = base_of(work, node.replica.view) if transfer.delta else None
         self._base, self._width = self._snapshots.path(base) if base else None, transfer.width
         self.metrics = {}
         log.info("work_started", job=job.key)
-        self._supervisor.submit(job)
+        self._supervisor.submit(job, self.hear)
 
     def cancel(self) -> None:
         """Drop the present work."""
@@ -107,7 +112,17 @@ class JobRunner:
         self._supervisor.cancel()
 
     def hear(self, line: Line) -> None:
-        """Take a line of the worker's."""
+        """Take a line of the worker's. Where that fails, the work has failed."""
+        present = self._present
+        try:
+            self._hear(line)
+        except Exception as error:
+            why = self._troubles.caught("hearing the worker", error)
+            self.cancel()
+            if present is not None:
+                self._put(WorkFailed(present[1], why))
+
+    def _hear(self, line: Line) -> None:
         if (
             self._present is None
             or isinstance(line, Starting | Ready)

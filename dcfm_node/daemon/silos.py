@@ -27,11 +27,12 @@ def silo_status(
         ways: how it is linked, by plane.
         refusal: what it did on its links that no honest node does.
     """
-    exchange, view, me = node.exchange, node.exchange.view, key == node.me
+    exchange, replica, me = node.exchange, node.replica, key == node.me
+    view = replica.view
     peer, sign = exchange.peers.get(key), exchange.liveness.signs.get(key)
     sealed = exchange.own_heartbeat if me else sign.heartbeat if sign is not None else None
     heartbeat = sealed.heartbeat if sealed is not None else None
-    expert, chain = view.latest_expert(key), exchange.journals.chains[key]
+    expert, chain = view.latest_expert(key), replica.journals.chains[key]
     published = chain[expert.seq] if expert is not None else None
     linked, bundle = me or (peer is not None and peer.linked), _last_bundle(node, key, now, carried)
     return SiloStatus(
@@ -61,7 +62,7 @@ def silo_status(
         version=peer.version if peer is not None else None,
         trouble=peer.trouble if peer is not None else "",
         refused=refusal or ("" if linked else _undialled(ways)),
-        forked=key in exchange.journals.forks,
+        forked=key in replica.journals.forks,
         quarantined=view.quarantined().get(key, ""),
         verdicts=tuple(
             Judgement(cause=cause, reason=reason, by=tuple(map(view.manifest.silo_name, by)))
@@ -108,7 +109,7 @@ def _late(node: Node, key: bytes, now: float) -> float | None:
 
 def _awaited(node: Node, duty: Duty) -> bool:
     """Whether the run still waits for this."""
-    view, phase = node.exchange.view, node.step.phase if node.step is not None else None
+    view, phase = node.replica.view, node.step.phase if node.step is not None else None
     if phase is None or (phase.round > duty.number and duty.task == "train"):
         return False
     if duty.task == "train":

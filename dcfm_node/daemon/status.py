@@ -58,7 +58,7 @@ class Surroundings:
 def status(node: Node, now: float, around: Surroundings | None = None) -> Status:
     """Where the run is, what this node does and why, and what is wrong."""
     around = around or Surroundings()
-    view, manifest = node.exchange.view, node.manifest
+    view, manifest = node.replica.view, node.manifest
     phase = node.step.phase if node.step is not None else None
     silos = silo_statuses(node, now, around)
     students = tuple(student_facts(view, said) for said in view.valid_students())
@@ -125,7 +125,7 @@ def starting(name: str, manifest: Manifest, doing: str) -> StartingStatus:
 
 def _checkpoint(node: Node, round_: int) -> CheckpointStatus | None:
     """From where the next leader would go on, if the present one were lost."""
-    view = node.exchange.view
+    view = node.replica.view
     found = view.checkpoints_of(round_)
     if not found:
         return None

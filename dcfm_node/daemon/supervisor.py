@@ -54,7 +54,6 @@ class WorkerSupervisor:
     Args:
         devices: ranks that share the work.
         log_file: takes the worker's own complaints, the newest of them.
-        notify: called with each line about a job, on the loop.
         command: what to run.
         pauses: in place of RESTART_S.
         silent_s: in place of SILENT_S.
@@ -68,13 +67,13 @@ class WorkerSupervisor:
         setup: Setup,
         devices: int,
         log_file: Path,
-        notify: Callable[[Line], None],
         *,
         command: Sequence[str] = WORKER,
         pauses: tuple[float, float] = RESTART_S,
         silent_s: float = SILENT_S,
     ) -> None:
-        self._setup, self._devices, self._notify = setup, devices, notify
+        self._setup, self._devices = setup, devices
+        self._notify: Callable[[Line], None] = lambda line: None
         self._command, self._pauses, self._silent_s = command, pauses, silent_s
         self._log = WorkerLog(log_file)
         self._process: Process | None = None
@@ -121,10 +120,14 @@ class WorkerSupervisor:
             log.info("private_data", note=note)
         return self._first
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, notify: Callable[[Line], None]) -> None:
         """Give the worker a job. It survives a worker's death, if that one came farther with it
-        than the one before; else the death is its failure."""
-        self._job, self._done = job, 0
+        than the one before; else the death is its failure.
+
+        Args:
+            notify: called with each line about the job, on the loop.
+        """
+        self._job, self._done, self._notify = job, 0, notify
         if self._up:
             self._write(job.model_dump_json())
 

@@ -136,7 +136,7 @@ def fatten(world: World, key: bytes, how: str) -> None:
 def _chase(world: World, member: Member, left: int) -> None:
     """Whenever a leader is elected, open a later term for it."""
     nodes = [host.node for host in world.living() if host.node is not None]
-    views = [(node.exchange.view, node.step) for node in nodes if node.step is not None]
+    views = [(node.replica.view, node.step) for node in nodes if node.step is not None]
     rounds = [step.phase.round for _, step in views if step.phase.stage == "distil"]
     if rounds:
         term = 1 + max(view.last_term() for view, _ in views)

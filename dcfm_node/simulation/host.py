@@ -41,7 +41,7 @@ def done(host: Host) -> bool:
     node = host.node
     if node is None or node.step is None or node.step.phase.stage != "done":
         return False
-    latest = node.exchange.view.latest()
+    latest = node.replica.view.latest()
     held = latest is not None and latest.body.snapshot.digest in node.held
     return held and node.work is None and host.waiting is None
 

@@ -105,7 +105,7 @@ def _durable_before_sent(world: World, key: bytes, effects: Sequence[Effect]) ->
 
 def _one_leader_per_term(world: World, node: Node) -> None:
     """Over all nodes and all time, not only at one instant."""
-    view = node.exchange.view
+    view = node.replica.view
     for said in view.ballots.certified.values():
         term = said.body.term
         first = world.leaders.setdefault(term, said.author)
@@ -114,7 +114,7 @@ def _one_leader_per_term(world: World, node: Node) -> None:
 
 
 def _no_fork(world: World, node: Node) -> None:
-    forked = [key for key in node.exchange.journals.forks if key not in world.equivocators]
+    forked = [key for key in node.replica.journals.forks if key not in world.equivocators]
     what = "an honest node forked its journal"
     _require(world, not forked, "no fork", what, [node.me, *forked])
     what = "an honest node found its key used"
@@ -153,7 +153,7 @@ def _bounded(world: World, node: Node) -> None:
     rounds = world.manifest.method.last_round + 2
     terms = 4 + world.now / node.pace.term_s
     debts = sum(account.written[node.me] for account in world.ledger.accounts.values())
-    written = len(exchange.journals.chains[node.me]) - debts
+    written = len(node.replica.journals.chains[node.me]) - debts
     sizes = {
         "records wait to be said": (len(node.unsaid), MAX_PENDING),
         "downloads at once": (len(node.fetching), silos + 3),
@@ -192,7 +192,7 @@ def _saying(sealed: Sealed) -> tuple[bytes, str, int] | None:
 
 def _no_silent_subset(world: World, node: Node, sealed: Sealed) -> None:
     """Who taught a student and who is named missing are everyone who had not withdrawn."""
-    body, view = sealed.entry.body, node.exchange.view
+    body, view = sealed.entry.body, node.replica.view
     if isinstance(body, Student):
         said = [view.expert_entries[digest] for digest in body.teachers]
         taught = {expert.author for expert in said if expert.body.round == body.round}
@@ -203,7 +203,7 @@ def _no_silent_subset(world: World, node: Node, sealed: Sealed) -> None:
 
 def _believes_no_lie(world: World, node: Node, sealed: Sealed) -> None:
     """SPEC 6.4.1, 6.4.3: what a leader says of its student is checked by whoever reads it."""
-    body, view = sealed.entry.body, node.exchange.view
+    body, view = sealed.entry.body, node.replica.view
     if isinstance(body, Endorse) and body.student in view.students:
         lied = view.students[body.student].body.snapshot.digest in world.lies
         what = "a student was endorsed whose record lies"
@@ -212,7 +212,7 @@ def _believes_no_lie(world: World, node: Node, sealed: Sealed) -> None:
 
 def _fenced(world: World, node: Node, sealed: Sealed) -> None:
     """A leader that saw a later one elected publishes nothing."""
-    body, leader = sealed.entry.body, node.exchange.view.last_leader()
+    body, leader = sealed.entry.body, node.replica.view.last_leader()
     if isinstance(body, Student | Checkpoint):
         holds = leader is None or leader.digest == body.lease
         what = f"a fenced leader of term {body.term} published a {body.kind}"
@@ -222,7 +222,7 @@ def _fenced(world: World, node: Node, sealed: Sealed) -> None:
 def _elected(world: World, node: Node, sealed: Sealed) -> None:
     body = sealed.entry.body
     if isinstance(body, Lease):
-        certified = node.exchange.view.certified(sealed.digest) is not None
+        certified = node.replica.view.certified(sealed.digest) is not None
         what = f"a lease of term {body.term} was said without a majority's votes"
         _require(world, certified, "leaders are elected", what, [node.me], term=body.term)
 
@@ -263,7 +263,7 @@ def _nothing_said_is_lost(world: World) -> None:
     core = world.core()
     for host in world.living():
         if host.node is not None:
-            chains = host.node.exchange.journals.chains.values()
+            chains = host.node.replica.journals.chains.values()
             held = {sealed.digest for chain in chains for sealed in chain}
             lost = [said for digest, said in world.said.items() if digest not in held]
             loud = [
@@ -280,14 +280,14 @@ def _nothing_said_is_lost(world: World) -> None:
 def _one_view(world: World) -> None:
     """Everybody holds the same view, however the entries came, and so the same student."""
     nodes = [host.node for host in world.living() if host.node is not None]
-    first = nodes[0].exchange
+    first = nodes[0].replica
     folded = View.of(world.manifest, [s for c in first.journals.chains.values() for s in c])
     for node in nodes:
-        same = _facts(node.exchange.view) == _facts(folded)
+        same = _facts(node.replica.view) == _facts(folded)
         _require(world, same, "one view", "views of the same journals differ", [node.me])
-        latest = node.exchange.view.latest()
+        latest = node.replica.view.latest()
         what = "different students were released"
-        _require(world, latest == nodes[0].exchange.view.latest(), "one student", what, [node.me])
+        _require(world, latest == nodes[0].replica.view.latest(), "one student", what, [node.me])
         bad = latest is not None and latest.body.snapshot.digest in world.spoilt
         what = "a student was released that silos refused"
         _require(world, not bad, "bad students teach nobody", what, [node.me])
@@ -295,7 +295,7 @@ def _one_view(world: World) -> None:
         what = "a student was released whose record lies"
         _require(world, not lied, "lies count for nothing", what, [node.me])
         for member, account in world.ledger.accounts.items():
-            size = weight(node.exchange.journals.chains[member], node.exchange.journals.forks)
+            size = weight(node.replica.journals.chains[member], node.replica.journals.forks)
             what = f"{size} bytes of memory hold what one member said, of {account.size}"
             most = K * account.size + RETAINED
             _require(world, size <= most, "in proportion", what, [node.me, member])

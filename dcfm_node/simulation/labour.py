@@ -110,7 +110,7 @@ class Labour:
         world, host = self._world, self._world.hosts[key]
         if host.node is None or host.boots != boot:
             return
-        joins = host.node.exchange.view.joins
+        joins = host.node.replica.view.joins
         if not all(author in joins and fits(joins[author], world.manifest) for author in _of(work)):
             world.deliver(key, WorkFailed(work, "the label counts of a silo fit no run"))
         elif isinstance(work, Score):

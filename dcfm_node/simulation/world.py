@@ -160,7 +160,7 @@ class World:
             return False
         nodes = [host.node for host in self.living() if host.node is not None]
         heads = [
-            {key: (h.digest, h.forked) for key, h in node.exchange.journals.heads().items()}
+            {key: (h.digest, h.forked) for key, h in node.replica.journals.heads().items()}
             for node in nodes
         ]
         return all(head == heads[0] for head in heads)

@@ -1,6 +1,5 @@
 """A run as a node's state folder keeps it, read beside a daemon or without one; never written."""
 
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +8,11 @@ from dcfm_node.errors import Failed, PeerError
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.snapshots import snapshot_path
-from dcfm_node.swarm.faults import fault_of
-from dcfm_node.swarm.journal import Journals, Proofs
+from dcfm_node.swarm.journal import Journals
 from dcfm_node.swarm.lineage import MAX_RUNS, bundle
+from dcfm_node.swarm.replica import Replica
 from dcfm_node.swarm.view import View
-from dcfm_node.wire.envelope import Sealed, decode_manifest, run_id
+from dcfm_node.wire.envelope import decode_manifest, run_id
 
 DATABASE = "journals.sqlite"
 
@@ -61,7 +60,9 @@ def find_archive(state: Path, run: bytes | None = None) -> Archive | None:
         entries, forks = store.load(run_id(manifest))
     finally:
         store.close()
-    return Archive(state, manifest, *_replayed(manifest, entries, forks))
+    replica = Replica(manifest)
+    replica.replay(entries, forks)
+    return Archive(state, manifest, replica.journals, replica.view)
 
 
 def last_run(state: Path) -> Manifest | None:
@@ -121,16 +122,3 @@ def _decoded(encoded: bytes, state: Path) -> Manifest:
             where=str(state),
             fix="read it with the version of dcfm-node that took part in it",
         ) from error
-
-
-def _replayed(
-    manifest: Manifest, entries: Iterable[Sealed], forks: Proofs
-) -> tuple[Journals, View]:
-    journals = Journals(manifest)
-    for sealed in entries:
-        journals.offer(sealed)
-    for first, second in forks:
-        journals.mark_fork(first, second)
-    said = (sealed for chain in journals.chains.values() for sealed in chain)
-    forked = {author: fault_of(fork) for author, fork in journals.forks.items()}
-    return journals, View.of(manifest, said, forked)

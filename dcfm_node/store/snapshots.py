@@ -1,4 +1,4 @@
-"""Snapshots on disk, named by their digests: SHA-256 over size and hash list (SPEC 5.1).
+"""Snapshots on disk (SPEC 5), named by their digest: the SHA-256 of their size and hash list.
 
     STATE/snapshots/<hex>.safetensors    complete and verified; appears only by a rename
     STATE/partial/<hex>                  allocated in full, filled in any order

@@ -32,11 +32,11 @@ from dcfm_node.swarm.effects import (
 )
 from dcfm_node.swarm.epochs import Epochs
 from dcfm_node.swarm.faults import fault_of
-from dcfm_node.swarm.journal import Journals, Offered, Proofs
+from dcfm_node.swarm.journal import Offered, Proofs
 from dcfm_node.swarm.liveness import Liveness
 from dcfm_node.swarm.recovery import Recovery
+from dcfm_node.swarm.replica import Replica
 from dcfm_node.swarm.strangers import PeerState
-from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import (
     OPENER,
     Opener,
@@ -55,11 +55,11 @@ FANOUT = 2
 
 @dataclass
 class Exchange:
-    """The replicated state of one node, and the conversation that keeps it so."""
+    """The conversation of one node with its peers, which keeps its replica as theirs are."""
 
     manifest: Manifest
     me: bytes
-    journals: Journals
+    replica: Replica
     liveness: Liveness
     peers: dict[bytes, PeerState]
     recovery: Recovery
@@ -78,11 +78,10 @@ class Exchange:
     usurped: bool = False
     """Somebody else signs with this node's key, or it runs twice: it writes no more."""
     answers: Answers = field(init=False)
-    _view: View | None = None
-    """None where a tail was replaced or cut, until it is asked for."""
 
     def __post_init__(self) -> None:
-        self.answers = Answers(self.journals)
+        self._journals = self.replica.journals
+        self.answers = Answers(self._journals)
 
     @classmethod
     def create(
@@ -91,39 +90,25 @@ class Exchange:
         roster = [silo.key for silo in manifest.roster]
         peers = {key: PeerState() for key in roster if key != me}
         recovery = Recovery(me, manifest.quorum, len(peers))
-        return cls(manifest, me, Journals(manifest), liveness, peers, recovery, opener)
+        return cls(manifest, me, Replica(manifest), liveness, peers, recovery, opener)
 
     def restore(
         self, entries: Iterable[Sealed], forks: Proofs, heartbeats: Iterable[SealedHeartbeat] = ()
     ) -> None:
         """Take in what the store kept. Its heartbeats show epochs, not that anybody is alive."""
-        for sealed in entries:
-            self.journals.offer(sealed)
-        for first, second in forks:
-            self.journals.mark_fork(first, second)
+        self.replica.replay(entries, forks)
         self._know_epochs(list(heartbeats))
         for author, kept in self.epochs.kept.items():
             # What tells of an epoch is no sign of life, also where a peer tells it once more.
             self.liveness.counters.setdefault(author, kept.heartbeat.counter)
-        self._view = None
-        self.restored = len(self.journals.chains[self.me])
-        self.usurped = self.me in self.journals.forks
-
-    @property
-    def view(self) -> View:
-        """What the journals say, made anew where one of them was cut: once, however often."""
-        if self._view is None:
-            chains: Sequence[list[Sealed]] = list(self.journals.chains.values())
-            forked = {author: fault_of(fork) for author, fork in self.journals.forks.items()}
-            said = (sealed for chain in chains for sealed in chain)
-            self._view = View.of(self.manifest, said, forked)
-        return self._view
+        self.restored = len(self._journals.chains[self.me])
+        self.usurped = self.me in self._journals.forks
 
     # What this node says
 
     def round_of_gossip(self, rng: random.Random) -> list[Effect]:
         """Tell a few random linked peers what we hold, and ask for the same."""
-        self.journals.breathe()
+        self._journals.breathe()
         self.epochs.breathe()
         linked = self.linked()
         chosen = rng.sample(linked, min(FANOUT, len(linked)))
@@ -135,7 +120,7 @@ class Exchange:
     ) -> None:
         """Make this node's next sign of life."""
         heartbeat = Heartbeat(
-            run=self.journals.run,
+            run=self._journals.run,
             author=self.me,
             counter=self.recovery.next_count(self.own_count),
             epoch=max(0, self.recovery.epoch),
@@ -154,9 +139,9 @@ class Exchange:
         heartbeats = {author: (counts.get(author, 0), self.epochs.of(author)) for author in known}
         return Sync.model_construct(  # our own state needs no validation; every peer validates it
             kind="sync",
-            run=self.journals.run,
+            run=self._journals.run,
             version=__version__,
-            heads=self.journals.heads(),
+            heads=self._journals.heads(),
             beats=heartbeats,
             reply=reply,
         )
@@ -168,7 +153,7 @@ class Exchange:
 
     def push(self, sealed: Sealed) -> list[Effect]:
         """Tell every linked peer of a new entry at once; gossip mends what gets lost."""
-        message = Entries(run=self.journals.run, entries=(sealed.envelope,), beats=())
+        message = Entries(run=self._journals.run, entries=(sealed.envelope,), beats=())
         return [Send(key, message) for key, peer in self.peers.items() if peer.linked]
 
     def linked(self) -> list[bytes]:
@@ -182,7 +167,7 @@ class Exchange:
 
     def ahead(self) -> list[bytes]:
         """Peers that say they hold more of this node's journal than it does itself."""
-        return self.recovery.ahead(self.journals)
+        return self.recovery.ahead(self._journals)
 
     def own_journal_known(self, waited_s: float, pause_s: float) -> bool:
         """Whether this node knows how its journal ends (SPEC 3.5.1, 3.5.2).
@@ -194,7 +179,7 @@ class Exchange:
         at_last = waited_s >= self.manifest.policy.stall_s
         doubted = [p for p in ahead if at_last or self.peers[p].empty_answers >= EMPTY_ANSWERS]
         return self.recovery.known(
-            self.journals,
+            self._journals,
             self.linked(),
             settled=waited_s >= pause_s,
             at_last=at_last,
@@ -204,7 +189,7 @@ class Exchange:
     def recovered(self, *, begun: bool) -> list[Effect]:
         """Say that peers had more of this node's journal than its disk, once it may write; and
         let them hear of the epoch that it has just chosen (`begun`)."""
-        found = len(self.journals.chains[self.me]) - self.restored
+        found = len(self._journals.chains[self.me]) - self.restored
         told = found > 0 and self.recovery.writable
         report = [Report("journal_recovered", {"entries": found}, "warning")] if told else []
         return [*report, *(self._announce() if begun else [])]
@@ -214,7 +199,7 @@ class Exchange:
         heartbeats = [self.own_heartbeat] if self.own_heartbeat is not None else []
         kept = self._know_epochs(heartbeats)
         told = Entries(
-            run=self.journals.run,
+            run=self._journals.run,
             entries=(),
             beats=tuple(heartbeat.envelope for heartbeat in heartbeats),
         )
@@ -232,12 +217,12 @@ class Exchange:
         state.heard_at = now
         if isinstance(message, Mismatch):
             return strangers.mismatch(self.manifest, peer, state, message, now)
-        if message.run != self.journals.run:
+        if message.run != self._journals.run:
             return strangers.other_run(self.manifest, peer, state, now)
         state.trouble = ""
         if isinstance(message, Sync):
             state.version = message.version
-            state.ahead = self.journals.lacking(message.heads)
+            state.ahead = self._journals.lacking(message.heads)
             return self._on_sync(peer, message, now)
         try:
             return self._on_entries(peer, message, now)
@@ -271,13 +256,13 @@ class Exchange:
         # All are opened before any is applied: what was folded in must reach the disk.
         heartbeats = [self.opener.heartbeat(envelope) for envelope in message.beats]
         once = dict.fromkeys(message.entries)
-        fresh = (e for e in once if entry_digest(e) not in self.journals.known)
+        fresh = (e for e in once if entry_digest(e) not in self._journals.known)
         entries = [self.opener.entry(envelope) for envelope in fresh]
-        if any(self.journals.foreign(sealed) for sealed in entries):
+        if any(self._journals.foreign(sealed) for sealed in entries):
             raise PeerError("sent an entry of another run or of a stranger")
-        if why := next(filter(None, map(self.journals.flaw, entries)), ""):
+        if why := next(filter(None, map(self._journals.flaw, entries)), ""):
             raise PeerError(f"sent an entry that does not fit the run: {why}")
-        members, run = self.journals.chains, self.journals.run
+        members, run = self._journals.chains, self._journals.run
         heartbeats = [
             b for b in heartbeats if b.heartbeat.author in members and b.heartbeat.run == run
         ]
@@ -285,7 +270,7 @@ class Exchange:
         for heartbeat in heartbeats:
             if heartbeat.heartbeat.author != self.me:
                 self.liveness.hear(heartbeat, now)
-        outcomes = [self._fold(sealed) for sealed in entries]
+        outcomes = [self.replica.fold(sealed) for sealed in entries]
         for sealed, outcome in zip(entries, outcomes, strict=True):
             effects += self._on_folded(peer, sealed, outcome, now)
         if stale := [s.entry for s, o in zip(entries, outcomes, strict=True) if o is Offered.STALE]:
@@ -300,7 +285,7 @@ class Exchange:
                 self.liveness.moved(author, now)
                 return [Persist(sealed), *self._check_own(sealed), *self._report(sealed)]
             case Offered.FORK:
-                proof = self.journals.forks[author]
+                proof = self._journals.forks[author]
                 why = f"{self.manifest.silo_name(author)} {fault_of(proof).why}"
                 fork = Report("fork", {"why": why}, "error")
                 return [PersistFork(proof.first, proof.second), fork, *self._check_own(sealed)]
@@ -313,7 +298,7 @@ class Exchange:
         if not entries and not heartbeats:
             return []
         return [
-            Send(peer, Entries(run=self.journals.run, entries=entries, beats=tuple(heartbeats)))
+            Send(peer, Entries(run=self._journals.run, entries=entries, beats=tuple(heartbeats)))
         ]
 
     def _report(self, sealed: Sealed) -> list[Effect]:
@@ -328,7 +313,7 @@ class Exchange:
     def _check_own(self, sealed: Sealed) -> list[Effect]:
         """An entry under our own key, of our epoch or a later one, that we did not write. Those of
         earlier epochs are what a lost disk of ours held and peers bring back."""
-        forked = self.me in self.journals.forks
+        forked = self.me in self._journals.forks
         ours = sealed.entry.author == self.me and self.recovery.writable
         if self.usurped or not ours or (sealed.entry.epoch < self.recovery.epoch and not forked):
             return []
@@ -340,17 +325,9 @@ class Exchange:
 
     def publish(self, sealed: Sealed) -> list[Effect]:
         """Take in an entry this node just signed: durable first, then told."""
-        if self._fold(sealed) is not Offered.NEW:
+        if self.replica.fold(sealed) is not Offered.NEW:
             raise AssertionError("an own entry must extend the own chain")
         return [Persist(sealed), *self.push(sealed)]
-
-    def _fold(self, sealed: Sealed) -> Offered:
-        outcome = self.journals.offer(sealed)
-        if outcome is Offered.NEW and self._view is not None:
-            self._view.add(sealed)
-        elif outcome in (Offered.REPLACED, Offered.FORK):
-            self._view = None
-        return outcome
 
     def _know_epochs(self, heartbeats: Sequence[SealedHeartbeat]) -> list[PersistHeartbeat]:
         """Epochs that heartbeats of members tell of: on the disk before any sync names them."""

@@ -11,6 +11,7 @@ from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Student
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.journal import Journals, Offered
+from dcfm_node.swarm.replica import Replica
 from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.succession import Changed, changed_keys
 from dcfm_node.swarm.view import View
@@ -125,19 +126,17 @@ def replayed(data: bytes) -> Replayed:
         case _:
             raise PeerError("the lineage is not a bundle of manifest and entries")
     manifest = decode_manifest(encoded)
-    journals = Journals(manifest)
-    view = View(manifest)
+    replica = Replica(manifest)
     for envelope in entries:
         if not isinstance(envelope, bytes):
             raise PeerError("the lineage holds something that is no entry")
         sealed = open_entry(envelope)
-        outcome = journals.offer(sealed)
+        outcome = replica.fold(sealed)
         if outcome is not Offered.NEW:
             name = manifest.silo_name(sealed.entry.author)
-            why = journals.flaw(sealed) if outcome is Offered.UNFIT else outcome.value
+            why = replica.journals.flaw(sealed) if outcome is Offered.UNFIT else outcome.value
             raise PeerError(f"entry {sealed.entry.seq} of {name} does not chain: {why}")
-        view.add(sealed)
-    return Replayed(view, journals.run, fields.get("continues"))
+    return Replayed(replica.view, replica.journals.run, fields.get("continues"))
 
 
 def _joined(found: Past, earlier: object, runs: int) -> Past:

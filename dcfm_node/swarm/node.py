@@ -102,6 +102,7 @@ class Node:
         policy = self.manifest.policy
         liveness = Liveness(12 * self.pace.gossip_s, policy.stall_s, policy.duty_s)
         self.exchange = Exchange.create(self.manifest, self.me, liveness, self.opener)
+        self.replica = self.exchange.replica
         self.writer = Writer(self.signer, self.exchange)
         self.holdings = Holdings(self.held, policy.stall_s, policy.duty_s)
         self.step: Step | None = None
@@ -206,7 +207,7 @@ class Node:
             self.holdings.gone(event.digest)
 
     def _on_offence(self, event: Unfit | Misbehaved) -> None:
-        view = self.exchange.view
+        view = self.replica.view
         if isinstance(event, Misbehaved):
             if event.peer in self.exchange.peers:
                 self.writer.later(once(view, self.me, event.peer, event.cause, event.reason))
@@ -221,7 +222,7 @@ class Node:
             self.work, self.progress, self.failing = None, (0, 0), None
         bodies, snapshot = outcome_of(event, self.manifest), event.snapshot
         if snapshot is not None and snapshot.digest not in self.held:
-            if not all(still_true(body, self.exchange.view, self.me) for body in bodies):
+            if not all(still_true(body, self.replica.view, self.me) for body in bodies):
                 return [Drop(snapshot.digest)]
             self.held.add(snapshot.digest)
         self.writer.later(bodies)
@@ -245,7 +246,7 @@ class Node:
         effects = [] if exchange.recovery.writable else self._recover(now)
         if not self._may_write():
             return effects
-        if self.me not in exchange.view.joins:
+        if self.me not in self.replica.view.joins:
             join = Join(
                 name=self.manifest.silo_name(self.me),
                 distils=self.distils,
@@ -253,12 +254,12 @@ class Node:
                 counts=self.counts,
             )
             effects += self.writer.publish(join, self._wall(now))
-        self.writer.later(owed(exchange.view, self.me, self.quota, exchange.malformed))
+        self.writer.later(owed(self.replica.view, self.me, self.quota, exchange.malformed))
         if self.manifest.policy.participation == "strict":
             live = self.exchange.liveness.live
             self.writer.later(
                 given_up(
-                    exchange.view,
+                    self.replica.view,
                     self.me,
                     lost=lambda digest: self.holdings.lost(digest, now),
                     live=lambda key: live(key, now),
@@ -275,12 +276,12 @@ class Node:
         waited = -1.0 if self._linked_at is None else now - self._linked_at
         if not exchange.own_journal_known(waited, pause):
             return []
-        if begun := recovery.begin(exchange.journals, exchange.own_count):
+        if begun := recovery.begin(self.replica.journals, exchange.own_count):
             self._heartbeat()
         if recovery.acknowledged(exchange.linked(), settled=waited >= pause):
             recovery.writable = True
-            self.writer.later(on_claims(exchange.view, self.me, exchange.ahead()))
-            self._not_before = exchange.view.last_term() + 1  # a lost disk may have held votes
+            self.writer.later(on_claims(self.replica.view, self.me, exchange.ahead()))
+            self._not_before = self.replica.view.last_term() + 1  # a lost disk may have held votes
         return exchange.recovered(begun=begun)
 
     # Advancing
@@ -314,7 +315,7 @@ class Node:
 
     def situation(self, now: float) -> PlanInput:
         """All that the next decision depends on."""
-        view, liveness = self.exchange.view, self.exchange.liveness
+        view, liveness = self.replica.view, self.exchange.liveness
 
         def suspected(duty: Duty) -> bool:
             return duty.silo != self.me and liveness.suspected(duty, now)
@@ -371,7 +372,7 @@ class Node:
         """Keep the worker on what the step asks, as long as it is of use."""
         asked = step.action if isinstance(step.action, Work) else None
         effects: list[Effect] = []
-        if self.work is not None and in_vain(self.work, asked, self.exchange.view, self.me):
+        if self.work is not None and in_vain(self.work, asked, self.replica.view, self.me):
             self.work, self.progress = None, (0, 0)
             effects.append(Cancel())
         idle = self.work is None and not self.writer.pending and not self.draining

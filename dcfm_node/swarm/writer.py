@@ -42,7 +42,7 @@ class Writer:
     def flush(self, time_ms: int) -> list[Effect]:
         """Publish what waits and still has a place."""
         pending, self.pending = self.pending, []
-        view, me = self.exchange.view, self.signer.key
+        view, me = self.exchange.replica.view, self.signer.key
         effects: list[Effect] = []
         for body in pending:
             if still_true(body, view, me):
@@ -56,7 +56,7 @@ class Writer:
         Args:
             time_ms: the wall clock. It informs; one that is out of range is taken to be at its end.
         """
-        journals, me = self.exchange.journals, self.signer.key
+        journals, me = self.exchange.replica.journals, self.signer.key
         own = journals.head(me)
         fields = {"kind": body.kind, "seq": own.seq + 1, **brief(body)}
         last = MAX_SEQ if isinstance(body, Withdraw) else MAX_SEQ - 1

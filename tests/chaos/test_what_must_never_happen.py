@@ -144,7 +144,7 @@ def test_the_aggregator_dies_and_all_retry_for_ever() -> None:
     def check(world: World, key: bytes, effects: Sequence[Effect]) -> None:
         """Soon after its first checkpoint, time enough to fetch it, the leader is lost."""
         node = world.hosts[key].node
-        said = node.exchange.view.checkpoints_of(0) if node is not None else []
+        said = node.replica.view.checkpoints_of(0) if node is not None else []
         if said and not doomed:
             doomed.append(said[0].author)
             world.hosts[doomed[0]].dead = True

@@ -192,7 +192,7 @@ class Case:
     @property
     def held(self) -> int:
         """Records of the member that the node keeps."""
-        return len(self.node.exchange.journals.chains[self.member.key])
+        return len(self.node.replica.journals.chains[self.member.key])
 
     def _handle_into(self, said: list[Effect], event: Event) -> None:
         said += self.handle(event)
@@ -205,12 +205,12 @@ class Case:
             sent = [encode_message(e.message) for e in said if isinstance(e, Send)]
             yield name, lines, 1 + sum(map(len, sent))
         # What the node did not keep of it is not gone on from.
-        self.member.journal = list(self.node.exchange.journals.chains[self.member.key])
+        self.member.journal = list(self.node.replica.journals.chains[self.member.key])
 
     def events(self) -> Iterator[tuple[str, Event]]:
         """One of each kind of event, of a fixed size."""
         run, journal = self.run.id, self.member.journal
-        heads = self.node.exchange.journals.heads()
+        heads = self.node.replica.journals.heads()
         yield (
             "sync",
             Received(self.member.key, Sync(run=run, version="", heads=heads, beats={}, reply=True)),
@@ -302,7 +302,7 @@ def test_a_handler_that_looks_at_everything_is_noticed(monkeypatch: pytest.Monke
     may_write = Node._may_write
 
     def scan(self):
-        chains = self.exchange.journals.chains.values()
+        chains = self.replica.journals.chains.values()
         View.of(self.manifest, [sealed for chain in chains for sealed in chain])
         return may_write(self)
 

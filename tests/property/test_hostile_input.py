@@ -119,7 +119,7 @@ def test_no_signed_record_ends_a_node_or_keeps_it_from_deciding(data: st.DataObj
             event = data.draw(st.sampled_from([Held(digest), Unfit(digest, "bad"), Tick()]))
             node.handle(event, float(second))
     node.handle(Tick(), 10_000.0)
-    view = node.exchange.view
+    view = node.replica.view
     assert node.step is not None
     assert view.last_term() <= 1_001 * len(said)
     assert not [entry for entry in said if len(view.verdicts.get(entry, ())) > 4]
@@ -165,7 +165,7 @@ def test_no_sync_ends_a_node_nor_keeps_it_silent_for_ever(
             node.handle(Received(key, honest), when)
     assert node.exchange.recovery.writable
     node.handle(Tick(), 5.0 + RUN.manifest.policy.stall_s)
-    assert node.exchange.journals.chains[me]
+    assert node.replica.journals.chains[me]
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300))

@@ -55,10 +55,10 @@ def talk(nodes: list[Exchange], rng: random.Random, loss: float, limit: int = 40
     that took."""
     by_key = {node.me: node for node in nodes}
     for turn in range(limit):
-        if len({str(node.journals.heads()) for node in nodes}) == 1:
+        if len({str(node.replica.journals.heads()) for node in nodes}) == 1:
             return turn
         for node in nodes:
-            node.journals.breathe()
+            node.replica.journals.breathe()
         a, b = rng.sample(nodes, 2)
         letters = [(a.me, Send(b.me, a.sync(reply=True)))]
         while letters:
@@ -142,5 +142,5 @@ def test_forks_reach_everyone_and_all_agree(steps, seed) -> None:
             message = Entries(run=RUN.id, entries=(sealed.envelope,), beats=())
             node.hear(next(iter(node.peers)), message, 0.0)
     talk(nodes, rng, 0.2)
-    forks = [set(node.journals.forks) for node in nodes]
+    forks = [set(node.replica.journals.forks) for node in nodes]
     assert forks[0] == forks[1]

@@ -22,7 +22,7 @@ def withdrawing(name: str, seed: int, when: Sequence[float], **changes: object) 
     leaving = [Fault("withdraws", at, None, (i,)) for i, at in zip(who, when, strict=True)]
     world = simulate(scenario, seed, [*draw(scenario, seed), *leaving])
     leavers = [world.keys[index] for index in who]
-    view = next(host.node.exchange.view for host in world.living() if host.node is not None)
+    view = next(host.node.replica.view for host in world.living() if host.node is not None)
     assert set(view.withdrawn) == set(leavers)
     latest = view.latest()
     assert latest is not None
@@ -58,6 +58,6 @@ def test_a_silo_that_missed_rounds_takes_part_again(scenario: str, seed: int) ->
     world = simulate(settings, seed, [*draw(settings, seed), away])
     node = world.hosts[world.keys[2]].node
     assert node is not None
-    latest = node.exchange.view.latest()
+    latest = node.replica.view.latest()
     assert latest is not None
     assert latest.body.snapshot.digest in node.held

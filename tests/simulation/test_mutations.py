@@ -51,7 +51,7 @@ def test_telling_before_persisting_is_noticed(monkeypatch: pytest.MonkeyPatch) -
     """SPEC 3.5.6: a vote is sent, then kept."""
 
     def publish(self, sealed):
-        self._fold(sealed)
+        self.replica.fold(sealed)
         return [*self.push(sealed), Persist(sealed)]
 
     monkeypatch.setattr(Exchange, "publish", publish)

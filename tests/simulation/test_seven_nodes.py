@@ -53,6 +53,6 @@ def test_a_silo_that_died_is_named_missing() -> None:
     world = simulate(load("deaths"), 1)
     dead = {key for key, host in world.hosts.items() if host.dead}
     final = next(host.node for host in world.living() if host.node is not None)
-    latest = final.exchange.view.latest()
+    latest = final.replica.view.latest()
     assert latest is not None
     assert set(latest.body.missing) == dead

@@ -98,7 +98,7 @@ def attacked() -> Node:
 def answers() -> dict[type[Request[Any]], Document]:
     """What the daemon of such a node answers."""
     made = attacked()
-    exchange = made.exchange
+    replica = made.replica
     stranger = Stranger(link_key=HOSTILE, address=HOSTILE, reason=HOSTILE)
     around = Surroundings(
         refusals=dict.fromkeys(("silo-0001", "silo-0002"), HOSTILE),
@@ -112,8 +112,8 @@ def answers() -> dict[type[Request[Any]], Document]:
             peers=tuple(PeerStatus(**dict(peer), bytes_sent=0, bytes_received=0) for peer in peers),
             pending=(stranger,),
         ),
-        JournalRequest: journal_facts(exchange.journals, exchange.view, "silo-0001"),
-        StudentsRequest: students_facts(exchange.journals, exchange.view, lambda _: False),
+        JournalRequest: journal_facts(replica.journals, replica.view, "silo-0001"),
+        StudentsRequest: students_facts(replica.journals, replica.view, lambda _: False),
         WithdrawRequest: Withdrawn(already=True, reason=HOSTILE),
         ImportRequest: ImportedBundle(
             author=HOSTILE, records=1, new_records=1, snapshots=1, new_snapshots=1, wanted=1

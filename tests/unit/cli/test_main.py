@@ -59,7 +59,7 @@ def test_a_node_is_told_what_is_not_there_before_the_daemon_is_loaded(
 ) -> None:
     north, config = tmp_path / "north", tmp_path / "north" / "node.toml"
     assert run(monkeypatch, "init", north) == 0
-    monkeypatch.setitem(sys.modules, "dcfm_node.daemon.daemon", None)  # loading it fails
+    monkeypatch.setitem(sys.modules, "dcfm_node.daemon.compose", None)  # loading it fails
     (tmp_path / "all.toml").write_text("")
     capsys.readouterr()
     assert run(monkeypatch, "start", "--peers", tmp_path / "all.toml", "--config", config) == 2

@@ -1,10 +1,8 @@
 """A daemon whose network and worker are stood in for, and whose disk, loop and swarm are real."""
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,21 +12,16 @@ from dcfm_node.api.requests import StatusRequest
 from dcfm_node.api.status import Status
 from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
-from dcfm_node.daemon import daemon as module
-from dcfm_node.daemon import handling
-from dcfm_node.daemon.daemon import Daemon
-from dcfm_node.daemon.deltas import Deltas
+from dcfm_node.daemon import ending, handling
+from dcfm_node.daemon.compose import Ground, Known, compose
 from dcfm_node.daemon.disk import open_journals
-from dcfm_node.daemon.forms import Forms
-from dcfm_node.daemon.imports import LastImports
 from dcfm_node.daemon.limits import Settings
-from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.net.peers import Crowd
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.records.messages import Message
-from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import Event, Tick
-from dcfm_node.worker.messages import Job, Ready
+from dcfm_node.swarm.node import Node
+from dcfm_node.worker.messages import Job, Line, Ready
 from tests.unit.swarm.builders import Run
 
 ME, RUN = 0, Run(3, participation="tolerant")
@@ -80,7 +73,7 @@ class Worker:
         self.jobs: list[Job] = []
         self.cancelled = 0
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, notify: Callable[[Line], None]) -> None:
         self.jobs.append(job)
 
     def cancel(self) -> None:
@@ -107,75 +100,61 @@ class Rig:
             }
         )
         keys = NodeKeys(author.signer._private, "", "")
-        daemon = self.daemon = Daemon(Settings(config, keys, (), RUN.manifest, state / "run.toml"))
-        daemon._inherited = None
-        daemon.network = self.network  # type: ignore[assignment]
-        daemon.supervisor = self.worker  # type: ignore[assignment]
-        daemon.ready = Ready(device="cpu", counts=(((0, 0), 5),), data="data", tensors={})
-        daemon.journals, said = open_journals(state / "journals.sqlite", RUN.id)
-        daemon.imports = LastImports(state / "bundles.json", RUN.id)
-        daemon.snapshots = SnapshotStore(state)
-        daemon.forms = Forms(RUN.manifest, daemon.ready, daemon.snapshots)
-        daemon.intake = SimpleNamespace(check=None)  # type: ignore[assignment]
-        put, spawn = daemon.put, daemon._spawn
-        daemon.runner = JobRunner(
+        settings = Settings(config, keys, (), RUN.manifest, state / "run.toml")
+        self.ground = Ground(settings, clock=lambda: self.now)
+        self.journals, said = open_journals(state / "journals.sqlite", RUN.id)
+        ready = Ready(device="cpu", counts=(((0, 0), 5),), data="data", tensors={})
+        self.daemon, _, _ = compose(
+            self.ground,
+            Known(self.journals, said, None, ready),
+            self.network,  # type: ignore[arg-type]
             self.worker,  # type: ignore[arg-type]
-            daemon.snapshots,
-            state / "work",
-            put=put,
-            spawn=spawn,
-        )
-        daemon.deltas = Deltas(
-            daemon.snapshots,
-            4,
-            fetch=self.network.fetch,
-            cancel=self.network.unfetch,
-            arrived=lambda digest: None,
-            spawn=spawn,
-            named=lambda digest: digest in daemon.node.exchange.view.named,
         )
         self.told: list[str] = []
         """Every problem that `status` named, looked at after each second and each refused write."""
-        pause = daemon.disk._pause
+        disk = self.ground.disk
+        pause = disk._pause
 
         async def watched() -> None:
             self.look()
             await pause()
 
-        daemon.disk._pause = watched
-        daemon.node = daemon._restored(said)
-        daemon._desk = daemon._control()
+        disk._pause = watched
 
     async def take(self, *events: Event, seconds: float = 0.0) -> None:
         """Let the loop take these and all that follows from them, then so much time pass."""
-        daemon = self.daemon
+        inbox = self.ground.inbox
         for event in events:
-            daemon.put(event)
+            inbox.put(event)
         end = self.now + seconds
         while True:
-            while not daemon._events.empty():
-                await daemon.handling.take(daemon._events.get_nowait())
-                daemon._events.task_done()
-            daemon.executor.again(daemon.node)
-            if daemon._events.empty():
+            while not inbox.empty():
+                await self.daemon.handle(60.0)
+            self.daemon.executor.again(self.node)
+            if inbox.empty():
                 self.look()
                 if self.now >= end:
                     return
                 self.now = min(end, self.now + STEP_S)
-                daemon.put(Tick())
+                inbox.put(Tick())
+
+    @property
+    def node(self) -> Node:
+        """The present one."""
+        return self.daemon.present.node
 
     def made(self, content: str) -> Snapshot:
         """A file that its worker made, taken over."""
-        file = self.daemon.settings.config.state / "made"
+        file = self.ground.settings.config.state / "made"
         file.write_text(content)
-        return self.daemon.snapshots.adopt(file)
+        return self.ground.snapshots.adopt(file)
 
     def look(self) -> None:
         """Keep what `status` says is wrong."""
         self.told += map(str, self.status().problems)
 
     def status(self) -> Status:
-        answer = self.daemon._answer(StatusRequest())
+        answer = self.daemon.answer(StatusRequest())
         assert isinstance(answer, Status)
         return answer
 
@@ -185,12 +164,10 @@ def rigged(state: Path, patch: pytest.MonkeyPatch) -> Iterator[Rig]:
     """A rig whose clock stands still until it is moved."""
     state.mkdir(exist_ok=True)
     made: list[Rig] = []
-    clock = SimpleNamespace(monotonic=lambda: made[0].now if made else 100.0, time_ns=time.time_ns)
-    patch.setattr(module, "time", clock)
-    patch.setattr(module, "DISK_RETRY_S", 0.0)
+    patch.setattr(ending, "DISK_RETRY_S", 0.0)
     patch.setattr(handling, "PAUSE_S", 0.0)
     made.append(Rig(state))
     try:
         yield made[0]
     finally:
-        made[0].daemon.journals.close()
+        made[0].journals.close()

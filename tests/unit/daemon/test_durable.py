@@ -2,13 +2,15 @@
 
 import asyncio
 from pathlib import Path
+from unittest.mock import Mock
 
 from dcfm_node.daemon.disk import Disk, open_journals
 from dcfm_node.daemon.executor import Executor
+from dcfm_node.daemon.inbox import Present
 from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.records.messages import Entries, Sync
 from dcfm_node.store.journals import JournalStore
-from dcfm_node.swarm.effects import Effect, PersistFork, Received, Send
+from dcfm_node.swarm.effects import Effect, PersistFork, Received
 from dcfm_node.wire.envelope import SealedHeartbeat
 from tests.unit.swarm.builders import Run, expert, lease, vote
 from tests.unit.swarm.test_node import node, told
@@ -30,16 +32,18 @@ def carried_out(state: Path, effects: list[Effect]) -> list[tuple[Sync, list[Sea
     async def never() -> None:
         raise AssertionError
 
-    def do(effect: Effect) -> None:
-        if isinstance(effect, Send):
-            send(effect.peer, effect.message)
-
-    disk = Disk(never)
-    executor = Executor(
-        RUN.id, disk, Troubles(lambda: 0.0), do=do, put=lambda event: None, clock=lambda: 0.0
-    )
     journals, _ = open_journals(path, RUN.id)
-    asyncio.run(executor.carry_out(journals, effects))
+    executor = Executor(
+        journals,
+        Disk(never),
+        Troubles(lambda: 0.0),
+        Present(node(RUN)),
+        network=Mock(send=send),
+        clock=lambda: 0.0,
+        vetting=Mock(doubtful=lambda work: ()),
+        **dict.fromkeys(("runner", "deltas", "snapshots", "put", "spawn"), Mock()),
+    )
+    asyncio.run(executor.carry_out(effects))
     journals.close()
     return sent
 
@@ -65,7 +69,7 @@ def test_an_epoch_is_on_the_disk_when_the_sync_that_names_it_is_sent(tmp_path: P
 
 def test_a_node_knows_its_own_epoch_after_a_restart_though_it_wrote_nothing(tmp_path: Path) -> None:
     made = node(RUN)
-    empty = made.exchange.journals.head(made.me)
+    empty = made.replica.journals.head(made.me)
     effects = [e for peer in (1, 2) for e in made.handle(told(RUN, peer, empty), 0.0)]
     carried_out(tmp_path, effects)
     store, said = open_journals(tmp_path / "journals.sqlite", RUN.id)

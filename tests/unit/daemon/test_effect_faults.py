@@ -78,8 +78,8 @@ def session(rig: Rig) -> list[list[Event]]:
 
 
 def remember(rig: Rig) -> list[Event]:
-    node = rig.daemon.node
-    held, epoch = node.exchange.journals.head(node.me), max(0, node.exchange.recovery.epoch)
+    node = rig.node
+    held, epoch = node.replica.journals.head(node.me), max(0, node.exchange.recovery.epoch)
     return [told(RUN, peer, held, epoch=epoch) for peer in (1, 2)]
 
 
@@ -94,17 +94,17 @@ def play(rig: Rig) -> dict[str, object]:
 
     asyncio.run(all_of_it())
     rig.now += HELD_S + 1.0
-    entries, forks = rig.daemon.journals.load(RUN.id)
+    entries, forks = rig.journals.load(RUN.id)
     opened = [sealed.entry for sealed in entries]
     return {
         "written": sorted((e.author, e.seq, e.body.kind) for e in opened),
         "forks": len(forks),
-        "epochs": {b.heartbeat.author for b in rig.daemon.journals.heartbeats(RUN.id)},
+        "epochs": {b.heartbeat.author for b in rig.journals.heartbeats(RUN.id)},
         "fetched": set(rig.network.fetched),
         "given up": set(rig.network.given_up),
         "jobs": {job.key for job in rig.worker.jobs},
         "stopped": rig.worker.cancelled > 0,
-        "on disk": rig.daemon.snapshots.held(),
+        "on disk": rig.ground.snapshots.held(),
     }
 
 

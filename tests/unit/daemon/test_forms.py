@@ -9,8 +9,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from dcfm_node.daemon.forms import CHECKPOINT, NETWORK, Form, Forms
-from dcfm_node.daemon.intake import Intake
 from dcfm_node.daemon.troubles import Troubles
+from dcfm_node.daemon.vetting import Vetting
 from dcfm_node.daemon.work import job_for
 from dcfm_node.records.entries import Checkpoint, Snapshot
 from dcfm_node.store.snapshots import SnapshotStore
@@ -37,11 +37,9 @@ class Desk:
         self.folder, self.run, self.store = folder, run, SnapshotStore(folder)
         self.said: list[Event] = []
         self.forms = Forms(run.manifest, READY, self.store)
-        node: Any = None
-        self.intake = Intake(
-            self.forms, Troubles(lambda: 0.0), node=lambda: node, put=self.said.append
-        )
-        monkeypatch.setattr(self.intake, "_view", run.view)
+        present: Any = None
+        self.vetting = Vetting(self.forms, Troubles(lambda: 0.0), present, self.said.append)
+        monkeypatch.setattr(self.vetting, "_view", run.view)
 
     def file(self, *names: str) -> Snapshot:
         """A file with such tensors, on the disk."""
@@ -51,7 +49,7 @@ class Desk:
         return self.store.adopt(self.folder / "made")
 
     def check(self, snapshot: Snapshot) -> list[Event]:
-        asyncio.run(self.intake.check(snapshot.digest))
+        asyncio.run(self.vetting.check(snapshot.digest))
         return self.said
 
 
@@ -93,7 +91,7 @@ def test_an_expert_that_is_a_checkpoint_is_refused_and_the_checkpoint_stays(desk
     node = writing(run)
     tell(node, run)
     node.handle(unfit, 2.0)
-    said = node.exchange.view.verdicts[lie.digest][node.me].body
+    said = node.replica.view.verdicts[lie.digest][node.me].body
     assert (said.cause, said.subject) == ("snapshot", run.keys[2])
 
 
@@ -133,7 +131,7 @@ def test_what_is_held_for_one_use_is_checked_before_another(desk: Desk, kind: st
         work = Distil(0, 1, run.id, (named,), (), final=False, resume=None)
     doubtful = desk.forms.doubtful(work, run.view())
     assert doubtful == [(made.digest, NETWORK)]
-    assert asyncio.run(desk.intake.doubt(doubtful))
+    assert asyncio.run(desk.vetting.doubt(doubtful))
     assert [(e.digest, e.entry) for e in desk.said if isinstance(e, Unfit)] == [
         (made.digest, lie.digest)
     ]

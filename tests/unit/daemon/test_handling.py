@@ -74,14 +74,14 @@ async def begin(rig: Rig) -> None:
 
 async def recover(rig: Rig) -> None:
     for _ in range(2):
-        node = rig.daemon.node
-        head, epoch = node.exchange.journals.head(node.me), max(0, node.exchange.recovery.epoch)
+        node = rig.node
+        head, epoch = node.replica.journals.head(node.me), max(0, node.exchange.recovery.epoch)
         await rig.take(*(told(RUN, peer, head, epoch=epoch) for peer in (1, 2)), seconds=4.0)
-    assert rig.daemon.node.exchange.recovery.writable
+    assert rig.node.exchange.recovery.writable
 
 
 def kept(rig: Rig) -> list[tuple[bytes, str]]:
-    entries = rig.daemon.journals.load(RUN.id)[0]
+    entries = rig.journals.load(RUN.id)[0]
     return sorted((e.author, e.body.kind) for e in (sealed.entry for sealed in entries))
 
 
@@ -102,11 +102,11 @@ def test_who_wrote_what_the_node_fails_on_is_set_aside_and_nobody_else(
 
     boots = counted(rig)
     asyncio.run(story())
-    node = rig.daemon.node
+    node = rig.node
     assert kept(rig) == sorted(
         [(RUN.keys[0], "join"), (RUN.keys[1], "join"), (RUN.keys[2], "join")]
     )
-    held = {key: len(chain) for key, chain in node.exchange.journals.chains.items()}
+    held = {key: len(chain) for key, chain in node.replica.journals.chains.items()}
     assert held == dict.fromkeys(RUN.keys, 1)
     assert next(boots) == 2  # found out once, and never met again
     assert any("handling Received of silo-0002" in told_ for told_ in rig.told)
@@ -117,13 +117,13 @@ def test_who_wrote_what_the_node_fails_on_is_set_aside_and_nobody_else(
 def counted(rig: Rig) -> "itertools.count[int]":
     """Gives, when asked, how often the node was begun anew."""
     times = itertools.count()
-    restored: Callable = rig.daemon._restored
+    restored: Callable = rig.daemon.restoring.restored
 
     def again(said):
         next(times)
         return restored(said)
 
-    rig.daemon._restored = again  # type: ignore[method-assign]
+    rig.daemon.restoring.restored = again  # type: ignore[method-assign]
     return times
 
 
@@ -210,7 +210,7 @@ def test_a_defect_that_no_message_brings_is_waited_out(
         await begin(rig)
 
     asyncio.run(story())
-    assert rig.daemon.node.step is not None
+    assert rig.node.step is not None
     assert any("handling Tick failed" in told_ for told_ in rig.told)
 
 
@@ -274,7 +274,7 @@ def test_no_number_of_a_member_ends_a_node_later(rig: Rig, silos: list[Author]) 
         await rig.take(Received(silos[1].key, told_of), Received(silos[2].key, claim), seconds=80.0)
 
     asyncio.run(story())
-    assert rig.daemon.node.exchange.recovery.writable
+    assert rig.node.exchange.recovery.writable
     assert not [told_ for told_ in rig.told if "failed" in told_]
 
 

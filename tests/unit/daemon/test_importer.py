@@ -12,6 +12,7 @@ import pytest
 from dcfm_node.api.requests import ImportedBundle
 from dcfm_node.daemon.importer import PAUSE_S, BundleImporter
 from dcfm_node.daemon.imports import LastImports
+from dcfm_node.daemon.inbox import Present
 from dcfm_node.errors import Failed
 from dcfm_node.net.rate_limits import BYTES_AT_ONCE, BYTES_PER_S
 from dcfm_node.records.messages import Entries
@@ -44,7 +45,10 @@ def importer_of(run: Run, state: Path) -> BundleImporter:
 
     imports = LastImports(state / "bundles.json", run.id)
     snapshots = SnapshotStore(state)
-    return BundleImporter(node, snapshots, state / "import", handle, check, lambda _: None, imports)
+    present = Present(node)
+    return BundleImporter(
+        present, snapshots, state / "import", handle, check, lambda _: None, imports
+    )
 
 
 def test_counts_are_the_exporters_and_what_was_new_is_told_beside(tmp_path: Path) -> None:
@@ -84,7 +88,7 @@ def test_a_damaged_snapshot_is_told_whether_it_was_wanted_or_not_and_the_rest_is
     assert told.value.exit_code == 1
     assert told.value.where == str(folder)
     assert "2 records, 2 of them new here" in str(told.value)
-    assert len(importer.node.exchange.journals.chains[run.keys[0]]) == 2
+    assert len(importer.node.replica.journals.chains[run.keys[0]]) == 2
     assert (snapshot.digest in importer.snapshots.held()) is not wanted
     assert importer.carried["silo-0000"].records == 2
 
@@ -99,7 +103,7 @@ def test_half_a_copy_is_told_and_its_records_are_taken_in(tmp_path: Path) -> Non
         asyncio.run(importer.take_in(folder))
     assert told.value.exit_code == 1
     assert "2 records, 2 of them new here; 0 snapshots" in str(told.value)
-    assert len(importer.node.exchange.journals.chains[run.keys[0]]) == 2
+    assert len(importer.node.replica.journals.chains[run.keys[0]]) == 2
 
 
 def test_a_bundle_is_taken_in_at_the_pace_of_a_link(tmp_path: Path) -> None:

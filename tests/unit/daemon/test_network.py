@@ -1,6 +1,7 @@
 """What the daemon makes of knocks at its door and of handshakes that fail."""
 
 from collections.abc import Callable
+from typing import Any
 
 from structlog.testing import capture_logs
 
@@ -15,6 +16,9 @@ from dcfm_node.wire.canonical import pack
 EAST = Peer.model_construct(name="east", sign_key=b"e" * 32, link_key="k" * 40)
 
 
+NO_DOWNLOADS: Any = None
+
+
 def network(put: Callable[[Event], None] = lambda event: None) -> Network:
     async def pause() -> None:
         raise AssertionError("nothing is written here")
@@ -22,8 +26,6 @@ def network(put: Callable[[Event], None] = lambda event: None) -> Network:
     return Network(
         [EAST],
         put=put,
-        moved=lambda digest: None,
-        arrived=lambda digest: None,
         broken=lambda: None,
         disk=Disk(pause),
     )
@@ -74,8 +76,10 @@ def test_a_dial_that_fails_is_logged_with_its_plane_address_and_count() -> None:
     made = network()
     address = "tcp://192.0.2.1:7401"
     with capture_logs() as logs:
-        made._on_bulk(Refused("east", EAST.link_key, address, "refused the connection", 4))
-        made._on_bulk(Refused("east", EAST.link_key, address, ""))
+        made._on_bulk(
+            NO_DOWNLOADS, Refused("east", EAST.link_key, address, "refused the connection", 4)
+        )
+        made._on_bulk(NO_DOWNLOADS, Refused("east", EAST.link_key, address, ""))
     told = {"peer": "east", "plane": "bulk", "address": address}
     assert [{key: line.get(key) for key in told} for line in logs] == [told, told]
     assert [line["event"] for line in logs] == ["cannot_link", "links_again"]
@@ -86,7 +90,7 @@ def test_a_fault_of_ours_is_logged_ever_more_seldom() -> None:
     made = network()
     with capture_logs() as logs:
         for times in range(1, 1_001):
-            made._on_bulk(Faulted("MemoryError: ", times))
+            made._on_bulk(NO_DOWNLOADS, Faulted("MemoryError: ", times))
             made._on_link(Faulted("ZMQError: no", times))
     assert len(logs) == 2 * 10
     assert {line["plane"] for line in logs} == {"bulk", "control"}
@@ -95,7 +99,9 @@ def test_a_fault_of_ours_is_logged_ever_more_seldom() -> None:
 def test_a_member_that_breaks_the_rules_of_links_is_named_and_no_stranger() -> None:
     events: list[Event] = []
     made = network(events.append)
-    made._on_bulk(Refused(None, EAST.link_key, "192.0.2.1", "it makes more links than it may"))
+    made._on_bulk(
+        NO_DOWNLOADS, Refused(None, EAST.link_key, "192.0.2.1", "it makes more links than it may")
+    )
     why = "it makes more links than it may, at the bulk port"
     assert events == [Misbehaved(EAST.sign_key, "malformed", why)]
     assert made.refusals == {"east": why}

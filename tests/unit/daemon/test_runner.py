@@ -10,6 +10,7 @@ import pytest
 from dcfm_node.api.problems import Code
 from dcfm_node.daemon.explain import failing
 from dcfm_node.daemon.runner import JobRunner
+from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import (
     AuditExperts,
@@ -38,17 +39,22 @@ class Table:
         self.jobs: list[Job] = []
         self.events: list[Event] = []
         self.node = started(RUN)
-        supervisor: Any = SimpleNamespace(submit=self.jobs.append, cancel=lambda: None)
+        supervisor: Any = SimpleNamespace(submit=self.submit, cancel=lambda: None)
         self.runner = JobRunner(
             supervisor,
             SnapshotStore(folder),
             folder / "work",
+            Troubles(lambda: 0.0),
+            data="",
             put=self.events.append,
             spawn=asyncio.run,  # type: ignore[arg-type]
         )
 
+    def submit(self, job: Job, notify: object) -> None:
+        self.jobs.append(job)
+
     def fail(self, work: Work, reason: str) -> None:
-        self.runner.start(work, self.node, "")
+        self.runner.start(work, self.node)
         self.runner.hear(Broken(key=self.jobs[-1].key, reason=reason))
         self.node.handle(self.events.pop(), 0.0)
 
@@ -76,7 +82,7 @@ def test_a_job_that_fails_is_counted_and_told_with_its_cause_until_work_succeeds
 
 def test_work_that_nobody_waits_for_any_more_is_said_to_be_set_aside(table: Table) -> None:
     for _ in range(MAX_FAILURES):
-        table.runner.start(DISTIL, table.node, "")
+        table.runner.start(DISTIL, table.node)
         table.node.handle(table.events.pop(), 0.0)
     (said,) = failing(table.node)
     assert said.sentence.startswith(
@@ -86,7 +92,7 @@ def test_work_that_nobody_waits_for_any_more_is_said_to_be_set_aside(table: Tabl
 
 def test_a_teacher_without_a_join_fails_its_job_and_not_the_node(table: Table) -> None:
     """Whatever a record names: what cannot be made a job of has failed."""
-    table.runner.start(DISTIL, table.node, "")
+    table.runner.start(DISTIL, table.node)
     (event,) = table.events
     assert isinstance(event, WorkFailed)
     assert event.work == DISTIL
@@ -97,12 +103,12 @@ def test_a_teacher_without_a_join_fails_its_job_and_not_the_node(table: Table) -
 def test_a_folder_that_cannot_be_used_fails_the_job(tmp_path: Path) -> None:
     (tmp_path / "work").write_text("a file")
     table = Table(tmp_path)
-    table.runner.start(LOCAL, table.node, "")
+    table.runner.start(LOCAL, table.node)
     assert isinstance(table.events[0], WorkFailed)
 
 
 def test_lines_of_other_jobs_are_let_pass(table: Table) -> None:
-    table.runner.start(LOCAL, table.node, "")
+    table.runner.start(LOCAL, table.node)
     table.runner.hear(Progress(key="other", done=1, total=2, metrics={}))
     assert table.events == []
     table.runner.hear(Progress(key=table.jobs[0].key, done=1, total=2, metrics={}))
@@ -120,7 +126,7 @@ def test_lines_of_other_jobs_are_let_pass(table: Table) -> None:
 def test_what_cannot_be_handed_over_has_failed_and_is_not_waited_for(
     table: Table, work: Work, done: dict[str, Any], why: str
 ) -> None:
-    table.runner.start(work, table.node, "")
+    table.runner.start(work, table.node)
     job = table.jobs[-1]
     if "file" in done:
         job.output.write_bytes(done.pop("file"))

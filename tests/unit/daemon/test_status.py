@@ -226,7 +226,7 @@ def test_what_was_thought_of_a_past_expert_is_no_problem_once_the_student_has_a_
     def train(work: Train) -> None:
         made.handle(Worked(work, snapshot(f"expert 0 {work.round}"), {}), 0.0)
         run.publish_experts(work.round, but=(0,))
-        run.authors[0].journal = list(made.exchange.journals.chains[made.me])
+        run.authors[0].journal = list(made.replica.journals.chains[made.me])
 
     def doubts() -> list[str]:
         for key in run.keys[1:]:

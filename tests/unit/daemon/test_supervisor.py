@@ -34,7 +34,6 @@ class Stage:
             SETUP,
             1,
             folder / "worker.log",
-            self.heard.append,
             command=(sys.executable, str(FAKE), str(folder)),
             pauses=(0.01, 0.02),
             silent_s=silent_s,
@@ -85,7 +84,7 @@ def test_data_that_is_gone_at_a_later_start_is_told_until_it_is_back(tmp_path: P
         (tmp_path / "data").unlink()
         await stage.killed()
         await stage.until(lambda: "cannot start: data: there is no such file" in stage.problem)
-        stage.supervisor.submit(stage.job())
+        stage.supervisor.submit(stage.job(), stage.heard.append)
         (tmp_path / "on-job").write_text("done")
         (tmp_path / "data").write_text("abc")
         await stage.until(lambda: stage.heard)
@@ -100,7 +99,7 @@ def test_other_data_gets_no_job_until_it_is_as_it_was(
 ) -> None:
     async def scene(stage: Stage) -> None:
         (tmp_path / "on-job").write_text("progress 5 wait")
-        stage.supervisor.submit(stage.job())
+        stage.supervisor.submit(stage.job(), stage.heard.append)
         await stage.until(lambda: stage.heard)
         (tmp_path / "on-job").write_text("done")
         (tmp_path / "data").write_text(other)
@@ -145,13 +144,13 @@ def test_a_job_that_ends_its_worker_fails_with_the_cause(
 
     async def scene(stage: Stage) -> None:
         (tmp_path / "on-job").write_text(what)
-        stage.supervisor.submit(stage.job())
+        stage.supervisor.submit(stage.job(), stage.heard.append)
         await stage.until(lambda: any(isinstance(line, Broken) for line in stage.heard))
         broken = stage.heard[-1]
         assert isinstance(broken, Broken)
         assert (broken.key, why in broken.reason) == ("local-0-a", True), broken.reason
         (tmp_path / "on-job").write_text("done")
-        stage.supervisor.submit(stage.job("local-0-b"))
+        stage.supervisor.submit(stage.job("local-0-b"), stage.heard.append)
         await stage.until(lambda: isinstance(stage.heard[-1], Done))
         assert stage.problem == ""
 
@@ -160,7 +159,7 @@ def test_a_job_that_ends_its_worker_fails_with_the_cause(
 
 def test_a_job_that_comes_farther_in_each_life_goes_on(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
-        stage.supervisor.submit(stage.job())
+        stage.supervisor.submit(stage.job(), stage.heard.append)
         for step in (5, 9, 20):
             (tmp_path / "on-job").write_text(f"progress {step} wait")
             await stage.killed()
@@ -177,12 +176,12 @@ def test_a_job_that_comes_farther_in_each_life_goes_on(tmp_path: Path) -> None:
 def test_a_cancel_is_no_death(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def scene(stage: Stage) -> None:
         (tmp_path / "on-job").write_text("progress 1 wait")
-        stage.supervisor.submit(stage.job())
+        stage.supervisor.submit(stage.job(), stage.heard.append)
         await stage.until(lambda: stage.heard)
         pid = stage.supervisor.pid
         stage.supervisor.cancel()
         (tmp_path / "on-job").write_text("done")
-        stage.supervisor.submit(stage.job("local-0-b"))
+        stage.supervisor.submit(stage.job("local-0-b"), stage.heard.append)
         await stage.until(lambda: stage.supervisor.pid != pid)
         assert stage.problem == ""
         await stage.until(lambda: isinstance(stage.heard[-1], Done))
@@ -256,7 +255,7 @@ def test_coming_up_is_not_enough_to_be_started_soon(
         for what in ("progress 5 exit 1", "progress 9 exit 1", "done"):
             (tmp_path / "on-job").write_text(what)
             stage.heard.clear()
-            stage.supervisor.submit(stage.job())
+            stage.supervisor.submit(stage.job(), stage.heard.append)
             await stage.until(lambda: any(isinstance(x, Broken | Done) for x in stage.heard))
 
     play(scene, tmp_path)

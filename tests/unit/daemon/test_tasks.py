@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from dcfm_node.daemon import intake as module
+from dcfm_node.daemon import vetting as module
 from dcfm_node.daemon.forms import Forms
-from dcfm_node.daemon.intake import Intake
+from dcfm_node.daemon.vetting import Vetting
 from dcfm_node.errors import Failed
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import Event, Held, Tick, Train, WorkFailed
 from dcfm_node.worker.messages import Done
-from tests.unit.daemon.rig import rigged
+from tests.unit.daemon.rig import RUN, rigged
 
 
 async def broken() -> None:
@@ -22,21 +22,21 @@ async def broken() -> None:
 
 def test_a_task_that_fails_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
-        rig.daemon._spawn(broken())
-        while rig.daemon._tasks:
+        rig.ground.tasks.spawn(broken())
+        while rig.ground.tasks.running:
             await asyncio.sleep(0.0)
         await rig.take(Tick())
 
     with rigged(tmp_path, monkeypatch) as rig:
         asyncio.run(story())
-        assert not rig.daemon._stopped.is_set()
+        assert not rig.ground.ending.begun
         assert any("a task of this node failed" in told for told in rig.told)
 
 
 def test_a_callback_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(rig.daemon._unhandled)
+        loop.set_exception_handler(rig.ground.tasks.unhandled)
         loop.call_soon(lambda: 1 / 0)
         await asyncio.sleep(0.0)
 
@@ -50,9 +50,9 @@ def test_without_transfers_it_ends_as_a_failure(
 ) -> None:
     """So that a service manager, which restarts on failure, does."""
     with rigged(tmp_path, monkeypatch) as rig:
-        rig.daemon._end()
+        rig.ground.ending.transfers_ended()
         with pytest.raises(Failed, match="moves snapshots"):
-            asyncio.run(rig.daemon._serve())
+            asyncio.run(rig.daemon.serve())
 
 
 def test_a_snapshot_that_cannot_be_read_now_is_checked_later_and_not_refused(
@@ -70,12 +70,12 @@ def test_a_snapshot_that_cannot_be_read_now_is_checked_later_and_not_refused(
     monkeypatch.setattr(Forms, "flaw", flaw)
     monkeypatch.setattr(SnapshotStore, "path", lambda self, digest: tmp_path)
     with rigged(tmp_path, monkeypatch) as rig:
-        daemon = rig.daemon
         monkeypatch.setattr(SnapshotStore, "path", lambda self, digest: tmp_path)
-        intake = Intake(daemon.forms, daemon.troubles, node=lambda: daemon.node, put=put.append)
-        asyncio.run(intake.check(b"d" * 32))
+        forms = Forms(RUN.manifest, rig.daemon.restoring.ready, rig.ground.snapshots)
+        vetting = Vetting(forms, rig.ground.troubles, rig.daemon.present, put.append)
+        asyncio.run(vetting.check(b"d" * 32))
         assert put == [Held(b"d" * 32)]
-        assert len(daemon.troubles.problems()) == 2
+        assert len(rig.ground.troubles.problems()) == 2
 
 
 def test_what_a_worker_made_and_cannot_be_taken_over_is_a_failed_work(
@@ -91,5 +91,5 @@ def test_what_a_worker_made_and_cannot_be_taken_over_is_a_failed_work(
     with rigged(tmp_path, monkeypatch) as rig:
         done = Done(key="k", metrics={})
         asyncio.run(rig.daemon.runner._adopt(work, tmp_path / "made", done))
-        failed = rig.daemon._events.get_nowait()
+        failed = rig.ground.inbox._events.get_nowait()
     assert isinstance(failed, WorkFailed) and failed.work == work

@@ -44,10 +44,12 @@ def bundle(tmp_path: Path, signer: Signer | None = None) -> tuple[Run, Snapshot,
     folder = tmp_path / "bundle"
 
     def sign(entries: bytes) -> bytes:
-        made = label(run.manifest, signer.key, node.journals, {snapshot.digest: True}, entries)
+        made = label(
+            run.manifest, signer.key, node.replica.journals, {snapshot.digest: True}, entries
+        )
         return seal_bundle(made, signer)
 
-    write_bundle(folder, messages(node.journals, {}), {snapshot.digest: weights}, sign)
+    write_bundle(folder, messages(node.replica.journals, {}), {snapshot.digest: weights}, sign)
     return run, snapshot, folder
 
 
@@ -56,7 +58,7 @@ def forged(tmp_path: Path, file: bytes) -> tuple[Run, CarriedBundle]:
     run, _, folder = bundle(tmp_path)
     (folder / "entries").write_bytes(file)
     node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0, duty_s=1.0))
-    made = label(run.manifest, run.keys[1], node.journals, {}, sha256(file))
+    made = label(run.manifest, run.keys[1], node.replica.journals, {}, sha256(file))
     (folder / "bundle").write_bytes(seal_bundle(made, run.authors[1].signer))
     return run, read_bundle(folder, run.manifest)
 
@@ -85,10 +87,10 @@ def test_what_the_receiver_has_is_left_out(tmp_path: Path) -> None:
     node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0, duty_s=1.0))
     first, second = run.authors[0].journal
     node.restore([first], [])
-    since = node.journals.heads()
+    since = node.replica.journals.heads()
     node.restore([second], [])
-    assert [list(m.entries) for m in messages(node.journals, since)] == [[second.envelope]]
-    assert list(messages(node.journals, node.journals.heads())) == []
+    assert [list(m.entries) for m in messages(node.replica.journals, since)] == [[second.envelope]]
+    assert list(messages(node.replica.journals, node.replica.journals.heads())) == []
 
 
 def test_a_folder_that_is_there_is_not_written_over(tmp_path: Path) -> None:
@@ -156,7 +158,7 @@ def test_snapshots_beyond_what_a_bundle_may_hold_are_not_read(tmp_path: Path) ->
         path.touch()
         os.truncate(path, MAX_SNAPSHOT_BYTES)
     node = Exchange.create(run.manifest, run.keys[1], Liveness(live_s=1.0, stall_s=1.0, duty_s=1.0))
-    made = label(run.manifest, run.keys[1], node.journals, held, sha256(b""))
+    made = label(run.manifest, run.keys[1], node.replica.journals, held, sha256(b""))
     (folder / "bundle").write_bytes(seal_bundle(made, run.authors[1].signer))
     (folder / "entries").write_bytes(b"")
     found = read_bundle(folder, run.manifest)
@@ -287,7 +289,9 @@ def test_a_snapshot_that_the_receiver_had_is_not_missed(tmp_path: Path) -> None:
     signer, held = run.authors[1].signer, {snapshot.digest: False}
 
     def sign(entries: bytes) -> bytes:
-        return seal_bundle(label(run.manifest, signer.key, node.journals, held, entries), signer)
+        return seal_bundle(
+            label(run.manifest, signer.key, node.replica.journals, held, entries), signer
+        )
 
     shutil.rmtree(folder)
     write_bundle(folder, [], {}, sign)

@@ -63,7 +63,7 @@ def test_a_sync_is_answered_with_what_is_lacking_and_with_the_same_if_asked() ->
     answers = sent(node.hear(PEER, sync(reply=True), 0.0))
     assert answers[0] == entries(said)
     assert isinstance(answers[1], Sync) and not answers[1].reply
-    assert sent(node.hear(PEER, sync(heads={ME: node.journals.head(ME)}), 0.0)) == []
+    assert sent(node.hear(PEER, sync(heads={ME: node.replica.journals.head(ME)}), 0.0)) == []
 
 
 def test_heartbeats_are_relayed_to_whoever_names_a_lower_count() -> None:
@@ -78,7 +78,7 @@ def test_new_entries_are_persisted_once() -> None:
     node, said = exchange(), author().join()
     assert node.hear(PEER, entries(said, said), 0.0) == [Persist(said)]
     assert node.hear(PEER, entries(said), 0.0) == []
-    assert RUN.keys[2] in node.view.joins
+    assert RUN.keys[2] in node.replica.view.joins
 
 
 def test_own_entries_are_persisted_before_they_are_told() -> None:
@@ -92,7 +92,7 @@ def test_a_replaced_tail_leaves_the_view() -> None:
     node, silo = exchange(), author()
     node.hear(PEER, entries(silo.join(), silo.say(expert(0))), 0.0)
     node.hear(PEER, entries(silo.say(expert(1), epoch=1, at=1)), 0.0)
-    assert list(node.view.experts[silo.key]) == [1]
+    assert list(node.replica.view.experts[silo.key]) == [1]
 
 
 def test_stale_entries_are_answered_with_one_message_of_what_we_hold_instead() -> None:
@@ -119,7 +119,11 @@ def test_chains_that_heads_do_not_tell_apart_come_to_one() -> None:
     (told,) = sent(one.hear(PEER, other.sync(reply=False), 1.0))
     (answer,) = sent(other.hear(ME, told, 1.0))
     one.hear(PEER, answer, 1.0)
-    assert one.journals.chains[silo.key] == other.journals.chains[silo.key] == [instead]
+    assert (
+        one.replica.journals.chains[silo.key]
+        == other.replica.journals.chains[silo.key]
+        == [instead]
+    )
 
 
 def test_a_fork_is_kept_reported_and_passed_on() -> None:
@@ -129,7 +133,7 @@ def test_a_fork_is_kept_reported_and_passed_on() -> None:
     effects = node.hear(PEER, entries(other), 0.0)
     assert effects[0] == PersistFork(one, other)
     assert isinstance(effects[1], Report) and "silo-0002" in str(effects[1].fields["why"])
-    assert silo.key not in node.view.joins
+    assert silo.key not in node.replica.view.joins
     assert sent(node.hear(PEER, sync(), 0.0)) == [entries(one, other)]
 
 
@@ -218,7 +222,7 @@ def test_restoring_a_fork_of_ours_silences_us() -> None:
     one, other = silo.join(), silo.join(at=0, distils=False)
     node.restore([one], [(one, other)])
     assert node.usurped
-    assert node.journals.chains[ME] == []
+    assert node.replica.journals.chains[ME] == []
 
 
 def test_peers_say_how_our_journal_ends() -> None:
@@ -237,7 +241,7 @@ def test_one_bad_envelope_leaves_the_good_ones_of_its_message_unapplied() -> Non
     message = Entries(run=run.id, entries=(said.envelope, b"junk"), beats=())
     effects = one.hear(run.keys[1], message, 0.0)
     assert not [effect for effect in effects if isinstance(effect, Persist)]
-    assert not one.journals.chains[run.keys[1]]
+    assert not one.replica.journals.chains[run.keys[1]]
     again = one.hear(run.keys[1], Entries(run=run.id, entries=(said.envelope,), beats=()), 1.0)
     assert [effect for effect in again if isinstance(effect, Persist)]
 
@@ -268,7 +272,7 @@ def test_that_a_silo_withdrew_is_logged_once_however_often_it_says_so() -> None:
     node.hear(PEER, entries(silo.join()), 0.0)
     logged = 0
     for epoch in range(1, 5):
-        node.journals.breathe()
+        node.replica.journals.breathe()
         instead = silo.say(Withdraw(reason="moving"), epoch=epoch, at=1)
         effects = node.hear(PEER, entries(instead, silo.say(Withdraw(reason="again"))), 0.0)
         logged += sum(isinstance(e, Report) and e.event == "silo_withdrew" for e in effects)

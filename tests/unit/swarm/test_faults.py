@@ -83,7 +83,7 @@ def test_a_forger_of_its_own_history_is_judged_once_and_waited_for_no_more() -> 
     assert causes(verdicts) == ["fork"]
     assert verdicts[0].subject == run.keys[1] and "number 0" in verdicts[0].reason
     assert not tell(made, run, 2.0)
-    view = made.exchange.view
+    view = made.replica.view
     assert run.keys[1] in view.quarantined() and run.keys[1] not in view.missing(0)
 
 
@@ -101,7 +101,7 @@ def test_a_vote_in_the_last_term_there_is_stalls_nobody() -> None:
     made = writing(run)
     run.authors[2].say(vote(MAX_TERM, 0, run.keys[2]))
     assert causes(tell(made, run)) == ["term"]
-    assert made.exchange.view.last_term() == 0
+    assert made.replica.view.last_term() == 0
 
 
 def test_an_old_round_replayed_is_not_taught_from() -> None:
@@ -161,23 +161,23 @@ def test_taking_back_what_was_refused_makes_nobody_write_for_ever() -> None:
     for number in range(6):
         bad = member.say(expert(0, f"large {number}"), epoch=number + 1, at=1)
         tell(made, run, 2.0 * number + 1)
-        judged = [by for by in made.exchange.view.verdicts.values() if made.me in by]
+        judged = [by for by in made.replica.view.verdicts.values() if made.me in by]
         if len(judged) > number:
-            said = made.exchange.view.verdicts[bad.digest][made.me].body
+            said = made.replica.view.verdicts[bad.digest][made.me].body
             other.say(said)
     assert len(judged) == 2
-    assert "refused two" in made.exchange.view.quarantined()[member.key]
+    assert "refused two" in made.replica.view.quarantined()[member.key]
 
 
 def test_of_entries_that_no_other_silo_saw_only_so_many_are_judged() -> None:
     run = Run(3)
     made, member = writing(run, quota=999), run.authors[1]
     member.join()
-    most = most_judged(made.exchange.view)
+    most = most_judged(made.replica.view)
     for number in range(most + 3):
         member.say(expert(0, f"large {number}"), epoch=number + 1, at=1)
         tell(made, run, 2.0 * number + 1)
-    assert sum(made.me in by for by in made.exchange.view.verdicts.values()) == most
+    assert sum(made.me in by for by in made.replica.view.verdicts.values()) == most
 
 
 def test_nobody_fetches_more_than_the_quota_under_a_record_that_is_not_judged() -> None:
@@ -213,10 +213,10 @@ def test_what_a_peer_does_on_its_links_is_told_once() -> None:
     made = writing(run)
     for cause in ("chunks", "chunks", "flood", "malformed"):
         made.handle(Misbehaved(run.keys[1], cause, "because"), 1.0)  # type: ignore[arg-type]
-    said = made.exchange.journals.chains[made.me]
+    said = made.replica.journals.chains[made.me]
     verdicts = [s.entry.body for s in said if isinstance(s.entry.body, Verdict)]
     assert causes(verdicts) == ["chunks", "flood", "malformed"]
-    assert not made.exchange.view.quarantined()
+    assert not made.replica.view.quarantined()
 
 
 def test_a_stranger_is_no_member_to_judge() -> None:
@@ -339,7 +339,7 @@ def test_figures_that_are_not_finite_refuse_and_end_nothing() -> None:
     made.work = work
     infinite = {"joint": float("inf"), "composed": float("nan")}
     made.handle(Worked(work, None, {}, {run.keys[1]: infinite}), 1.0)
-    audit = made.exchange.view.audits[0][run.keys[0]].body
+    audit = made.replica.view.audits[0][run.keys[0]].body
     assert dict(audit.scores)[b"1" * 32] == {"joint": 1e12, "composed": 1e12}
 
 
@@ -355,7 +355,7 @@ def test_an_ensemble_that_is_none_is_refused_by_its_entry_and_the_expert_stays()
     tell(made, run)
     made.held.add(snapshot("expert 1 0").digest)
     made.handle(Unfit(snapshot("expert 1 0").digest, "no ensemble", entry=named.digest), 3.0)
-    view = made.exchange.view
+    view = made.replica.view
     assert made.me in view.refused[named.digest]
     assert made.me not in view.verdicts.get(liar.digest, {})
     assert snapshot("expert 1 0").digest in made.held

@@ -59,7 +59,7 @@ def told(run: Run, peer: int, head: Head, heartbeats: int = 0, epoch: int = 0) -
 def remembered(made: Node, run: Run) -> list[Effect]:
     """Enough peers say that its epoch is on their disks."""
     epoch, peers = made.exchange.recovery.epoch, range(1, run.manifest.quorum)
-    held = made.exchange.journals.head(made.me)
+    held = made.replica.journals.head(made.me)
     return [e for peer in peers for e in made.handle(told(run, peer, held, epoch=epoch), 0.0)]
 
 
@@ -131,7 +131,7 @@ def test_a_lost_disk_is_recovered_before_a_word_and_goes_on_under_a_higher_epoch
     made.handle(Received(run.keys[1], entries), 0.0)
     made.handle(Unfit(before[1].entry.body.snapshot.digest, "NaN"), 1.0)
     remembered(made, run)
-    last = made.exchange.journals.chains[run.keys[0]][-1].entry
+    last = made.replica.journals.chains[run.keys[0]][-1].entry
     assert last.epoch > 70 and last.seq == 2
     assert made.situation(1.0).booth.not_before == 5
 

@@ -11,7 +11,7 @@ from tests.unit.swarm.test_node import persisted, started
 
 def full(made: Node, bytes_left: int = FAREWELL_BYTES) -> Node:
     """The same with only so much room in its journal."""
-    journals = made.exchange.journals
+    journals = made.replica.journals
     journals.budget -= journals.room(made.me) - bytes_left
     return made
 
@@ -43,7 +43,7 @@ def test_a_silo_can_always_say_that_it_withdraws() -> None:
     made = full(started(Run(3)))
     made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 1.0)
     assert persisted(made.handle(Leave("w" * 500), 2.0)) == ["withdraw"]
-    assert made.me in made.exchange.view.withdrawn
+    assert made.me in made.replica.view.withdrawn
 
 
 def test_also_where_numbers_are_used_up_it_can_withdraw(monkeypatch) -> None:
@@ -53,9 +53,9 @@ def test_also_where_numbers_are_used_up_it_can_withdraw(monkeypatch) -> None:
     for number in range(5):
         made.writer.publish(Endorse(student=bytes([number]) * 32, metrics={}), 0)
     assert made.writer.full
-    assert [s.entry.seq for s in made.exchange.journals.chains[made.me]] == [0, 1, 2]
+    assert [s.entry.seq for s in made.replica.journals.chains[made.me]] == [0, 1, 2]
     made.writer.publish(Withdraw(reason="moving"), 0)
-    assert made.me in made.exchange.view.withdrawn
+    assert made.me in made.replica.view.withdrawn
 
 
 def test_a_record_that_does_not_fit_the_run_is_told_and_dropped() -> None:

@@ -1,35 +1,37 @@
-"""Takes in snapshots that arrived whole: held only if they may be loaded (SPEC 5.1.3)."""
+"""Vets snapshots: one is held, and loaded, only as what it is fit for (SPEC 5.1.3)."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from dcfm_node.daemon.executor import RETRY_S
 from dcfm_node.daemon.forms import NETWORK, Form, Forms
+from dcfm_node.daemon.inbox import Present
 from dcfm_node.daemon.troubles import Troubles
-from dcfm_node.swarm.effects import Event, Gone, Held, Unfit
-from dcfm_node.swarm.node import Node
+from dcfm_node.swarm.effects import Event, Gone, Held, Unfit, Work
 from dcfm_node.swarm.view import View
 
 log = structlog.get_logger()
 
+RETRY_S = 5.0
+"""Between two tries to read a snapshot that the machine does not give."""
 
-class Intake:
-    """Args:
-    node: the present one.
-    put: takes an event for the swarm.
+
+class Vetting:
+    """Checks the snapshots of a run, and tells the swarm what it found.
+
+    Args:
+        put: hands the swarm an event.
     """
 
     def __init__(
-        self,
-        forms: Forms,
-        troubles: Troubles,
-        *,
-        node: Callable[[], Node],
-        put: Callable[[Event], None],
+        self, forms: Forms, troubles: Troubles, present: Present, put: Callable[[Event], None]
     ) -> None:
-        self._forms, self._troubles, self._node, self._put = forms, troubles, node, put
+        self._forms, self._troubles, self._present, self._put = forms, troubles, present, put
+
+    def doubtful(self, work: Work) -> Sequence[tuple[bytes, Form]]:
+        """Snapshots that this work would load as something they were not checked for."""
+        return self._forms.doubtful(work, self._view())
 
     async def check(self, digest: bytes) -> None:
         """Say that a snapshot is held if it is what some record that names it asks for, and which
@@ -76,4 +78,4 @@ class Intake:
             self._put(Unfit(digest, why, entry=entry))
 
     def _view(self) -> View:
-        return self._node().exchange.view
+        return self._present.node.replica.view

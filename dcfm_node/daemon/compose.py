@@ -1,0 +1,266 @@
+"""The composition root: makes a daemon's parts, in order, and runs its loop."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from dcfm_node import __version__
+from dcfm_node.api.client import SOCKET
+from dcfm_node.api.requests import AnyRequest, NotReady
+from dcfm_node.api.server import Reply, serve
+from dcfm_node.daemon.aside import Aside
+from dcfm_node.daemon.daemon import Daemon
+from dcfm_node.daemon.deltas import Deltas
+from dcfm_node.daemon.disk import Disk, Said, open_journals
+from dcfm_node.daemon.ending import Ending, Tasks
+from dcfm_node.daemon.executor import Executor
+from dcfm_node.daemon.forms import Forms
+from dcfm_node.daemon.handling import Handling
+from dcfm_node.daemon.importer import BundleImporter
+from dcfm_node.daemon.imports import LastImports
+from dcfm_node.daemon.inbox import Inbox, Present
+from dcfm_node.daemon.legacy import legacy
+from dcfm_node.daemon.limits import (
+    Settings,
+    allow_connections,
+    changed,
+    check_counts,
+    keep_secrets,
+    room,
+)
+from dcfm_node.daemon.network import Network
+from dcfm_node.daemon.notify import notify
+from dcfm_node.daemon.restoring import Restoring
+from dcfm_node.daemon.runner import JobRunner
+from dcfm_node.daemon.status import starting
+from dcfm_node.daemon.supervisor import WorkerSupervisor
+from dcfm_node.daemon.troubles import Troubles
+from dcfm_node.daemon.upkeep import look_after
+from dcfm_node.daemon.vetting import Vetting
+from dcfm_node.records.entries import Expert
+from dcfm_node.store.journals import JournalStore
+from dcfm_node.store.lock import lock
+from dcfm_node.store.snapshots import SnapshotStore
+from dcfm_node.wire.envelope import manifest_bytes, run_id
+from dcfm_node.worker.messages import Ready, Setup
+
+log = structlog.get_logger()
+
+
+class Ground:
+    """The parts that everything else stands on: they need nothing but the settings.
+
+    Args:
+        clock: seconds.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        state, run = settings.config.state, run_id(settings.manifest)
+        self.settings, self.clock, self.started_at = settings, clock, clock()
+        self.troubles, self.ending = Troubles(clock), Ending()
+        self.tasks = Tasks(self.troubles)
+        self.disk = Disk(self.ending.pause, clock)
+        self.aside = Aside(settings.keys.sign_public)
+        self.imports = LastImports(state / "bundles.json", run)
+        self.inbox = Inbox(settings.manifest, self.disk, self.aside, self.imports)
+        self.snapshots = SnapshotStore(state)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a node's disk and its worker say at the start.
+
+    Attributes:
+        said: what the journals hold of the run.
+        inherited: this silo's expert of the run that this one continues.
+    """
+
+    journals: JournalStore
+    said: Said
+    inherited: Expert | None
+    ready: Ready
+
+
+class Reception:
+    """Answers the control socket, also while the node is starting."""
+
+    def __init__(self, settings: Settings, supervisor: WorkerSupervisor) -> None:
+        self._name, self._manifest = settings.config.name, settings.manifest
+        self._supervisor = supervisor
+        self.daemon: Daemon | None = None
+
+    def answer(self, request: AnyRequest) -> Reply | Awaitable[Reply]:
+        """Hand a request to the daemon, or say that it is starting."""
+        if self.daemon is not None:
+            return self.daemon.answer(request)
+        return NotReady(starting=starting(self._name, self._manifest, self._supervisor.doing))
+
+
+def compose(
+    ground: Ground, known: Known, network: Network, supervisor: WorkerSupervisor
+) -> tuple[Daemon, Forms, Deltas]:
+    """A daemon's parts over its network and its worker; nothing of it runs yet."""
+    settings, snapshots, put = ground.settings, ground.snapshots, ground.inbox.put
+    state, spawn, clock = settings.config.state, ground.tasks.spawn, ground.clock
+    restoring = Restoring(settings, known.journals, snapshots, known.ready, known.inherited, clock)
+    present = Present(restoring.restored(known.said))
+    forms = Forms(settings.manifest, known.ready, snapshots)
+    vetting = Vetting(forms, ground.troubles, present, put)
+    deltas = Deltas(
+        snapshots,
+        settings.manifest.transfer.width,
+        fetch=network.fetch,
+        cancel=network.unfetch,
+        arrived=lambda digest: spawn(vetting.check(digest)),
+        spawn=spawn,
+        named=lambda digest: digest in present.node.replica.view.named,
+    )
+    runner = JobRunner(
+        supervisor,
+        snapshots,
+        state / "work",
+        ground.troubles,
+        data=known.ready.data,
+        put=put,
+        spawn=spawn,
+    )
+    executor = Executor(
+        known.journals,
+        ground.disk,
+        ground.troubles,
+        present,
+        network=network,
+        runner=runner,
+        vetting=vetting,
+        deltas=deltas,
+        snapshots=snapshots,
+        put=put,
+        spawn=spawn,
+        clock=clock,
+    )
+    handling = Handling(
+        ground.aside,
+        ground.troubles,
+        inbox=ground.inbox,
+        present=present,
+        executor=executor,
+        restoring=restoring,
+        clock=clock,
+    )
+    importer = BundleImporter(
+        present=present,
+        snapshots=snapshots,
+        folder=state / "import",
+        handle=ground.inbox.hand_in,
+        check=vetting.check,
+        unfetch=network.unfetch,
+        imports=ground.imports,
+    )
+    daemon = Daemon(
+        clock=clock,
+        started_at=ground.started_at,
+        troubles=ground.troubles,
+        ending=ground.ending,
+        tasks=ground.tasks,
+        disk=ground.disk,
+        inbox=ground.inbox,
+        present=present,
+        restoring=restoring,
+        network=network,
+        supervisor=supervisor,
+        runner=runner,
+        executor=executor,
+        handling=handling,
+        importer=importer,
+    )
+    return daemon, forms, deltas
+
+
+async def run(settings: Settings) -> None:
+    """Take part in a run until stopped.
+
+    Raises:
+        UserError: the node cannot start as it is set up, or not go on; nothing is left running.
+    """
+    config, manifest, loop = settings.config, settings.manifest, asyncio.get_running_loop()
+    run = run_id(manifest)
+    structlog.contextvars.bind_contextvars(node=config.name, run=run.hex()[:8])
+    async with AsyncExitStack() as stack:
+        stack.enter_context(lock(config.state))
+        keep_secrets()
+        hang_up = partial(log.warning, "hangup", why="HUP changes nothing; 'stop' ends a node")
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
+        places = room(allow_connections(), len(settings.peers))
+        journals, said = open_journals(config.state / "journals.sqlite", run)
+        stack.callback(journals.close)
+        inherited = legacy(settings)
+        ground = Ground(settings)
+        loop.set_exception_handler(ground.tasks.unhandled)
+        supervisor = _supervisor(settings)
+        reception = Reception(settings, supervisor)
+        server = await serve(config.state, reception.answer)
+        stack.callback((config.state / SOCKET).unlink, missing_ok=True)
+        stack.callback(server.close)
+        log.info("worker_starting", data=config.data.format)
+        ready = await supervisor.start()
+        stack.push_async_callback(supervisor.close)
+        check_counts(ready.counts, config.name)
+        network = Network(
+            [peer for peer in settings.peers if peer.sign_key != settings.keys.sign_public],
+            put=ground.inbox.put,
+            broken=ground.ending.transfers_ended,
+            disk=ground.disk,
+        )
+        known = Known(journals, said, inherited, ready)
+        daemon, forms, deltas = compose(ground, known, network, supervisor)
+        await _settle(daemon, forms)
+        await network.open(
+            config, settings.keys, ground.snapshots, deltas, stack=stack, room=places
+        )
+        reception.daemon = daemon
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, daemon.stop, 0.0)
+        notify("READY=1", f"STATUS=taking part in {manifest.name}")
+        log.info("started", version=__version__, device=ready.device)
+        if ready.device == "cpu" and (config.worker.bf16 or config.worker.compile):
+            log.warning("ignored", settings="worker.bf16, worker.compile", why="no GPU is here")
+        ground.tasks.spawn(look_after(ground.snapshots, ground.inbox.put))
+        await daemon.serve()
+        notify("STOPPING=1")
+    log.info("stopped")
+
+
+async def _settle(daemon: Daemon, forms: Forms) -> None:
+    """Keep the run's manifest, find the snapshots, and say what differs from this silo's `join`."""
+    node, restoring = daemon.present.node, daemon.restoring
+    restoring.journals.enter(node.run, manifest_bytes(node.manifest))
+    ready = restoring.ready
+    other = changed(node.replica.view.joins.get(node.me), ready.counts)
+    for warning in other:
+        log.warning("private_data", why=str(warning))
+    restoring.ready = ready.model_copy(update={"warnings": (*ready.warnings, *other)})
+    await restoring.find_snapshots(node, forms)
+
+
+def _supervisor(settings: Settings) -> WorkerSupervisor:
+    config = settings.config
+    worker = config.worker
+    setup = Setup(
+        manifest=manifest_bytes(settings.manifest).hex(),
+        data=config.data,
+        codec=config.codec,
+        scratch=config.state,
+        device=worker.device,
+        threads=worker.threads,
+        bf16=worker.bf16,
+        compile=worker.compile,
+        checkpoint_s=worker.checkpoint_s,
+        publish_s=worker.publish_s,
+    )
+    return WorkerSupervisor(setup, worker.devices, config.state / "worker.log")
