@@ -9,7 +9,7 @@ REACHING = (
     ("forgers", 0),
     ("leavers", 0),
     ("disks-damaged:paper", 0),
-    ("disks-full:tolerant", 0),
+    ("disks-full:tolerant", 1),
     ("split:tolerant", 0),
     ("spoilers:few", 0),
 )
