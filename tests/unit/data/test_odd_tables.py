@@ -114,8 +114,8 @@ def swallowing(*lines: tuple[int, str]) -> str:
         ("file,finding\n/etc/passwd,mass\n", 2, "outside"),
         ("file,finding\n../i0.png,mass\n", 2, "outside"),
         ("file,finding\nsub/../../i0.png,mass\n", 2, "outside"),
-        ("file,finding\n.,mass\n", 2, "no file"),
-        ("file,finding\nthrough,mass\n", 2, "no file"),
+        ("file,finding\n.,mass\n", 2, "not a file"),
+        ("file,finding\nthrough,mass\n", 2, "not a file"),
     ],
 )
 def test_a_table_is_refused_by_line(
