@@ -89,7 +89,7 @@ def found(root: Path) -> tuple[list[Item], tuple[str, ...]]:
                 items.append(Item(path, labels, str(path)))
             elif folder != root:
                 raise DataError(
-                    "is no image that can be read",
+                    "is not an image that can be read",
                     where=str(path),
                     fix=f"remove it, or convert it to one of {', '.join(SUFFIXES)}",
                 )
@@ -162,7 +162,7 @@ def listed(spec: FolderData, index: Path) -> list[Item]:
             ) from error
         if not S_ISREG(status.st_mode):
             raise DataError(
-                f"names {str(path)!r}, which is no file", where=where, fix="name an image file"
+                f"names {str(path)!r}, which is not a file", where=where, fix="name an image file"
             )
         if first := seen.earlier(status, f"line {line}"):
             raise DataError(

@@ -97,7 +97,7 @@ def _opened(file: Path) -> Iterator[Image.Image]:
             most = Image.MAX_IMAGE_PIXELS
             raise _refused(file, f"has more than {most} pixels", "make it smaller") from error
         except UnidentifiedImageError as error:
-            raise OSError(f"it is no whole image of {', '.join(FORMATS)}") from error
+            raise OSError(f"it is not a whole image of {', '.join(FORMATS)}") from error
         with image:
             yield image
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dcfm_node.errors import DataError, UserError
 
 MAX_DATA_BYTES = 256 * 2**30
-"""A header that announces more than this is taken for a broken file."""
+"""A file whose header announces more than this is treated as broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Raw:
     file: str
     """Names the whole to the operator."""
     notes: tuple[str, ...] = ()
-    """What was passed over, and why; told at the start."""
+    """What was skipped, and why; the node says it when it starts."""
 
 
 def memory() -> int:

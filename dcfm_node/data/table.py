@@ -84,7 +84,7 @@ def _records(index: Path, lines: list[str]) -> Iterator[tuple[int, int, list[str
             quote = "a quote opens a cell here, and the cell has no end"
             endless = any(what in str(error) for what in ("end of data", "field larger"))
             raise DataError(
-                quote if endless else f"is no row of CSV: {error}",
+                quote if endless else f"is not a row of CSV: {error}",
                 where=f"{index}:{first}",
                 fix=_QUOTE,
             ) from error

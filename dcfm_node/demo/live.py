@@ -14,7 +14,7 @@ from dcfm_node.words import plain
 
 UNITS = ("B", "kB", "MB", "GB")
 LINE_EVERY_S = 10.0
-"""Without a terminal, a phase that lasts is told again this often."""
+"""Without a terminal, a long phase is reported again this often."""
 STYLES = {"local": "cyan", "refine": "magenta", "distil": "yellow", "score": "green"}
 
 BAR = 24

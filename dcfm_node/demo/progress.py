@@ -227,7 +227,7 @@ def _steps_left(manifest: Manifest, phase: Phase, statuses: Mapping[str, Status]
 
 
 def _untrained(phase: Phase, statuses: Mapping[str, Status]) -> list[str]:
-    """Silos that nobody saw publish an expert of this round."""
+    """Silos that published no expert of this round, as far as any node knows."""
     rounds: dict[str, int] = {}
     for status in statuses.values():
         for silo in status.silos:

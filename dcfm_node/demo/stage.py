@@ -69,7 +69,7 @@ class Wish:
             raise ConfigError(f"{self.silos} silos are no demo", where="--silos", fix=fix)
         if not 0 <= self.seed < 2**31:
             fix = "choose 0 to 2147483647"
-            raise ConfigError(f"{self.seed} is no seed", where="--seed", fix=fix)
+            raise ConfigError(f"{self.seed} is out of range", where="--seed", fix=fix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def clear(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()) and not (out / MARKER).exists():
-            raise Failed("holds something that is no demo's", where=str(out), fix=elsewhere)
+            raise Failed("holds files that no demo made", where=str(out), fix=elsewhere)
         for state in sorted(out.glob("nodes/*/state")):
             if _answers(state):
                 stop = f"dcfm-node stop --config {state.parent / 'node.toml'}"

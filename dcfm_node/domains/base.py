@@ -14,7 +14,7 @@ from dcfm_node.data import source as files
 from dcfm_node.data.source import SiloData
 from dcfm_node.data.spec import BuiltinData, DataSpec
 from dcfm_node.errors import DataError, UserError
-from dcfm_node.plugins import reference
+from dcfm_node.plugins import implementation
 from dcfm_node.records.manifest import Attribute, Manifest
 from dcfm_node.records.settings import DomainSettings, find
 from dcfm_node.samples import Combination, Labels, Samples, joined
@@ -254,12 +254,9 @@ def made(settings: DomainSettings) -> Domain[Any]:
     """The domain of `[domain]` in a run.toml.
 
     Raises:
-        UserError: the package that provides it does not give a domain.
+        PluginError: the code cannot be loaded, or is not a domain.
     """
-    domain = reference(settings.code)(settings)
-    if not isinstance(domain, Domain):
-        raise UserError(f"{settings.code} is not a subclass of {Domain.__module__}.Domain")
-    return domain
+    return implementation(settings.code, Domain)(settings)  # type: ignore[type-abstract]
 
 
 def of(manifest: Manifest) -> Domain[Any]:

@@ -57,7 +57,7 @@ class ColouredMnist(Domain[ColouredMnistSettings]):
             _file(_named(source), name)
 
     def split(self, spec: SplitSpec) -> Split:
-        """One draw of which combinations are observed, and of who holds what of them.
+        """One draw of which combinations are observed, and which silo holds which of their images.
 
         The silos divide the train images of the observed combinations, each image going to one.
         `complete` and `reference` are the train and test images, the same for every draw.

@@ -1,4 +1,4 @@
-"""The pictures of an experiment, from its folder alone: what methods draw, and their curves."""
+"""The pictures of an experiment, made only from its folder: what methods draw, their curves."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ SOMEBODY = "some silo"
 def draw(folder: Path, found: Results, settings: Experiment) -> list[Path]:
     """Write the pictures of a finished experiment into its folder; the first seed is shown.
 
-    Samples are drawn where they are: a folder that was handed on may hold results alone.
+    Samples are drawn where they are: a folder that somebody passed on may hold only results.
     """
     written = []
     sampled = settings.partitions if (folder / "samples").is_dir() else ()
@@ -86,7 +86,7 @@ def _point(axes: "Axes", rows: Sequence[Row], method: str, place: int) -> None:
 
 
 def _samples(folder: Path, partition: str, settings: Experiment) -> list[Path]:
-    """What each method drew with the first seed: all side by side, and our methods alone."""
+    """What each method drew with the first seed: all in one picture, and each of ours in its own."""
     problem, _ = settings.posed[partition]
     panels = []
     for method in settings.lineup:

@@ -24,17 +24,18 @@ from dcfm_node.domains.base import Split
 from dcfm_node.experiment.settings import Start
 from dcfm_node.flow import networks, stages
 from dcfm_node.flow.averaging import merge
+from dcfm_node.flow.codec import encoded_samples
 from dcfm_node.flow.labels import Counts, count
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.stages import Outcome, Samples
+from dcfm_node.flow.stages import EncodedSamples, Outcome
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.dcfm import learner as dcfm
 from dcfm_node.methods.fedflow.learner import federated
 from dcfm_node.methods.mixture.gating import train_gating
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import Training
-from dcfm_node.samples import Samples as SiloSamples
+from dcfm_node.samples import Samples
 from dcfm_node.wire.canonical import pack, sha256
 
 PACKAGE = Path(__file__).parents[1]
@@ -105,7 +106,7 @@ class Lab:
         """Of one network."""
         return sum(math.prod(shape) for _, shape in networks.schema(self.manifest).values())
 
-    def centralised(self, data: SiloSamples) -> Trained:
+    def centralised(self, data: Samples) -> Trained:
         """One model on the given data, with as many steps as all silos take in Stage I."""
         method = self.manifest.method
         local = method.local.model_copy(update={"steps": method.local.steps * len(self.silos)})
@@ -316,14 +317,13 @@ def _with(manifest: Manifest, local: Training) -> Manifest:
     return manifest.model_copy(update={"method": method})
 
 
-def _parts(data: SiloSamples, seed: int) -> tuple[Samples, Samples]:
+def _parts(data: Samples, seed: int) -> tuple[EncodedSamples, EncodedSamples]:
     """Training and hold-out samples, as a worker splits them."""
     held = holdout_mask(data.c, HOLDOUT, seed)
-    x, c = torch.from_numpy(data.x), torch.from_numpy(data.c)
-    return Samples(x[~held], c[~held]), Samples(x[held], c[held])
+    return encoded_samples(data[~held]), encoded_samples(data[held])
 
 
-def _digest(data: SiloSamples) -> str:
+def _digest(data: Samples) -> str:
     parts = (np.ascontiguousarray(data.x).tobytes(), np.ascontiguousarray(data.c).tobytes())
     return sha256(*parts).hex()
 

@@ -116,7 +116,7 @@ class Experiment(Model):
     rules: dict[MethodName, Rule] = Field(default_factory=dict)
     """How a method is sampled where this says otherwise than `methods.DEFAULT_RULES`."""
     curves: bool = False
-    """Measure after every round, not after the last alone."""
+    """Measure after every round, not only after the last."""
     paper_rounds: Positive = 2
     """Rounds of `dcfm-a`, silos in turn."""
     rounds: Positive = 2

@@ -13,7 +13,7 @@ from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.sampling import Teacher, composed
 from dcfm_node.flow.sources import BatchSampler, PathSample, PathSampler, all_live
-from dcfm_node.flow.stages import Samples, points_of
+from dcfm_node.flow.stages import EncodedSamples, points_of
 from dcfm_node.paths.base import path_of
 from dcfm_node.records.manifest import Manifest
 
@@ -23,7 +23,7 @@ TELLS = 1.4
 
 def audit(
     manifest: Manifest,
-    holdout: Samples,
+    holdout: EncodedSamples,
     experts: Sequence[Teacher],
     *,
     me: str,
@@ -114,7 +114,7 @@ def _norm(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
     return math.sqrt(sum((one[n].double() - other[n].double()).square().sum().item() for n in one))
 
 
-def _claimed(holdout: Samples, counts: Counts) -> Samples:
+def _claimed(holdout: EncodedSamples, counts: Counts) -> EncodedSamples:
     """Hold-out samples of combinations that a silo says it holds."""
     keep = torch.tensor([counts.get(tuple(c), 0) > 0 for c in holdout.c.tolist()], dtype=torch.bool)
-    return Samples(holdout.x[keep], holdout.c[keep])
+    return EncodedSamples(holdout.x[keep], holdout.c[keep])

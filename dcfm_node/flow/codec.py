@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from dcfm_node import plugins
+from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.networks.base import Codec
 from dcfm_node.networks.codecs import Identity
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.samples import Samples
 
 CHUNK = 4096
 """Samples encoded or decoded at once."""
@@ -26,6 +28,13 @@ def codec_of(manifest: Manifest, file: Path | None) -> Codec:
     """
     kind = plugins.implementation(manifest.codec.code, Codec)  # type: ignore[type-abstract]
     return kind(manifest.codec, file, manifest.sample_shape)
+
+
+def encoded_samples(data: Samples, codec: Codec | None = None) -> EncodedSamples:
+    """A silo's samples as the flow sees them. Without a codec, or with the identity, tensors share
+    the memory of the arrays."""
+    x = torch.from_numpy(data.x)
+    return EncodedSamples(encoded(codec, x) if codec else x, torch.from_numpy(data.c))
 
 
 def encoded(codec: Codec, x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from dcfm_node.flow import sampling, stages
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.networks import Schema, Weights
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.stages import Outcome, Samples
+from dcfm_node.flow.stages import EncodedSamples, Outcome
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.records.manifest import Manifest
 
@@ -25,8 +25,8 @@ class SiloData:
     """A silo's private samples: `train` to learn from, `holdout` to measure on."""
 
     name: str
-    train: Samples
-    holdout: Samples
+    train: EncodedSamples
+    holdout: EncodedSamples
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Learner(ABC):
     def score(
         self,
         tensors: Weights,
-        holdout: Samples,
+        holdout: EncodedSamples,
         *,
         counts: Mapping[str, Counts],
         reference: Weights | None,

@@ -19,9 +19,9 @@ from dcfm_node.records.settings import Training
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Private data as the flow sees it: x (N, *flow_shape), float32 or bytes (`sources.unit`), and
-    labels c (N, n) int64."""
+class EncodedSamples:
+    """Private data as the flow sees it (`codec.encoded_samples`): x (N, *flow_shape), float32 or
+    bytes (`sources.unit`), and labels c (N, n) int64."""
 
     x: Tensor
     c: Tensor
@@ -41,8 +41,8 @@ class Outcome:
 
 def local(
     manifest: Manifest,
-    train: Samples,
-    holdout: Samples,
+    train: EncodedSamples,
+    holdout: EncodedSamples,
     *,
     init: Weights | None = None,
     seed: int,
@@ -59,7 +59,7 @@ def local(
 def score(
     manifest: Manifest,
     weights: Weights,
-    holdout: Samples,
+    holdout: EncodedSamples,
     *,
     reference: Weights | None,
     device: torch.device | str,
@@ -91,8 +91,8 @@ def reference_score(
 def on_data(
     manifest: Manifest,
     settings: Training,
-    train: Samples,
-    holdout: Samples,
+    train: EncodedSamples,
+    holdout: EncodedSamples,
     *,
     init: Weights | None,
     mix: Mix,
@@ -141,7 +141,9 @@ def run_stage(
     )
 
 
-def points_of(manifest: Manifest, samples: Samples, device: torch.device | str) -> PathSampler:
+def points_of(
+    manifest: Manifest, samples: EncodedSamples, device: torch.device | str
+) -> PathSampler:
     """Points between noise and a silo's samples.
 
     Raises:

@@ -13,12 +13,11 @@ from dcfm_node.errors import Failed
 from dcfm_node.files import replacing
 from dcfm_node.flow import networks
 from dcfm_node.flow.audit import audit
-from dcfm_node.flow.codec import codec_of, encoded
+from dcfm_node.flow.codec import codec_of, encoded_samples
 from dcfm_node.flow.files import load_weights, rounded
 from dcfm_node.flow.method import SiloData, Start, learner_of
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.stages import Samples
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.wire.envelope import decode_manifest
 from dcfm_node.worker import ranks
@@ -60,8 +59,7 @@ class JobRunner:
         self._counts, self._digest = data.counts, data.digest
         self._warnings, self._notes = data.warnings, data.notes
         self._train, self._holdout = (
-            Samples(encoded(codec, torch.from_numpy(part.x)), torch.from_numpy(part.c))
-            for part in (data.train, data.holdout)
+            encoded_samples(part, codec) for part in (data.train, data.holdout)
         )
 
     @property

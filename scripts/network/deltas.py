@@ -14,14 +14,13 @@ from dcfm_node.demo.stage import Wish, prepare
 from dcfm_node.domains import base as domains
 from dcfm_node.flow import stages
 from dcfm_node.flow.averaging import merge
+from dcfm_node.flow.codec import encoded_samples
 from dcfm_node.flow.files import load_weights, rounded
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.stages import Samples
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.dcfm import learner as dcfm
 from dcfm_node.records.manifest import Manifest, Transfer
-from dcfm_node.samples import Samples as SiloSamples
 from dcfm_node.store.delta import encode
 
 HOOKS = Callbacks(device="cpu")
@@ -49,8 +48,8 @@ def measure(domain: str) -> list[dict[str, Any]]:
 
 
 def _rounds(manifest: Manifest, data: list[Any], folder: Path) -> list[dict[str, Any]]:
-    train = [_samples(silo.train) for silo in data]
-    holdout = [_samples(silo.holdout) for silo in data]
+    train = [encoded_samples(silo.train) for silo in data]
+    holdout = [encoded_samples(silo.holdout) for silo in data]
 
     def publish(weights: Weights, name: str) -> Path:
         path = folder / f"{name}.safetensors"
@@ -99,7 +98,3 @@ def _coded(base: Path, path: Path, width: int) -> int:
     coded = path.with_suffix(".delta")
     encode(base, path, coded, width)
     return coded.stat().st_size
-
-
-def _samples(data: SiloSamples) -> Samples:
-    return Samples(torch.from_numpy(data.x), torch.from_numpy(data.c))

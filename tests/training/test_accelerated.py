@@ -10,7 +10,7 @@ from dcfm_node.data.spec import BuiltinData
 from dcfm_node.flow.networks import Weights, build
 from dcfm_node.flow.routing import Router
 from dcfm_node.flow.sources import BatchSampler, data_points
-from dcfm_node.flow.stages import Samples, local
+from dcfm_node.flow.stages import EncodedSamples, local
 from dcfm_node.flow.trainer import Callbacks, State, generator, update
 from dcfm_node.methods.dcfm.terms import against_peers
 from dcfm_node.paths.base import path_of
@@ -23,8 +23,10 @@ GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA dev
 COUNTS = [{(0, 0): 3, (0, 1): 1}, {(0, 0): 1, (1, 0): 3}]
 
 
-def samples() -> Samples:
-    return Samples(torch.randn(64, 2, generator=draws()), torch.zeros(64, 2, dtype=torch.int64))
+def samples() -> EncodedSamples:
+    return EncodedSamples(
+        torch.randn(64, 2, generator=draws()), torch.zeros(64, 2, dtype=torch.int64)
+    )
 
 
 def test_bfloat16_rounds_evaluations_and_nothing_else() -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from dcfm_node.flow.losses import objective
 from dcfm_node.flow.networks import build
 from dcfm_node.flow.sources import BatchSampler, all_live, data_points
-from dcfm_node.flow.stages import Samples, local
+from dcfm_node.flow.stages import EncodedSamples, local
 from dcfm_node.flow.trainer import Callbacks, generator
 from dcfm_node.flow.trainer import train as run_training
 from dcfm_node.paths.base import path_of
@@ -20,9 +20,9 @@ RUN = manifest(method={"local": STAGE | {"steps": 30, "patience": 29}})
 ONE_STEP = manifest(method={"local": STAGE | {"steps": 1}, "ema": 0.0})
 
 
-def samples() -> Samples:
+def samples() -> EncodedSamples:
     c = torch.randint(2, (60, 2), generator=draws())
-    return Samples(2.0 * c - 1 + 0.1 * torch.randn(60, 2, generator=draws(1)), c)
+    return EncodedSamples(2.0 * c - 1 + 0.1 * torch.randn(60, 2, generator=draws(1)), c)
 
 
 def train(rank: int, folder: str) -> None:

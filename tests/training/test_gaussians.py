@@ -9,12 +9,13 @@ import torch
 from dcfm_node.domains.base import SplitSpec, named, queries
 from dcfm_node.domains.gaussians import PLANE
 from dcfm_node.flow import labels, sampling
+from dcfm_node.flow.codec import encoded_samples
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.stages import Samples, local, score
+from dcfm_node.flow.stages import local, score
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.dcfm.learner import distil, refine_against_peers, refine_anchored
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.samples import Samples as SiloSamples
+from dcfm_node.samples import Samples
 from tests.training.settings import shipped
 
 DOMAIN = named("gaussians")
@@ -22,9 +23,8 @@ SPLIT = DOMAIN.split(SplitSpec(PLANE, silos=2))
 EVALUATOR = DOMAIN.evaluator(SPLIT, folder=Path(), seed=0, device="cpu")
 NOVEL = torch.from_numpy(queries(SPLIT.held_out, 300))
 KNOWN = torch.from_numpy(queries(SPLIT.known, 100))
-DATA = [Samples(torch.from_numpy(s.x), torch.from_numpy(s.c)) for s in SPLIT.silos]
-TRAIN = [Samples(d.x[:-100], d.c[:-100]) for d in DATA]
-HOLDOUT = [Samples(d.x[-100:], d.c[-100:]) for d in DATA]
+TRAIN = [encoded_samples(silo[:-100]) for silo in SPLIT.silos]
+HOLDOUT = [encoded_samples(silo[-100:]) for silo in SPLIT.silos]
 
 
 def run(schedule: str) -> Manifest:
@@ -52,7 +52,7 @@ def experts() -> list[Teacher]:
 
 
 def accuracy(x: torch.Tensor, labels: torch.Tensor) -> float:
-    return float(EVALUATOR.right(SiloSamples(x.numpy(), labels.numpy())).mean())
+    return float(EVALUATOR.right(Samples(x.numpy(), labels.numpy())).mean())
 
 
 def student_accuracy(manifest: Manifest, weights: dict[str, torch.Tensor]) -> tuple[float, float]:

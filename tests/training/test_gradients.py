@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dcfm_node.flow.networks import Weights, build
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.stages import Outcome, Samples, local
+from dcfm_node.flow.stages import EncodedSamples, Outcome, local
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.dcfm.learner import distil, refine_against_peers, refine_anchored
 from tests.training.cases import CI_WEIGHT, COUNTS, ME, SHAPES, SIZES, STAGES, Case, case, samples
@@ -106,8 +106,8 @@ INIT, OTHER = (
 )
 
 
-def data() -> Samples:
-    return Samples(*samples(2))
+def data() -> EncodedSamples:
+    return EncodedSamples(*samples(2))
 
 
 def teachers(*weights: Weights) -> list[Teacher]:
@@ -200,7 +200,7 @@ def test_a_student_that_is_its_teachers_has_nothing_to_match() -> None:
 
 
 def test_hold_out_data_is_measured_and_not_learned() -> None:
-    other = Samples(data().x + 1, data().c)
+    other = EncodedSamples(data().x + 1, data().c)
     one, two = (local(RUN, data(), held, seed=1, callbacks=Callbacks()) for held in (data(), other))
     assert all(torch.equal(one.weights[name], two.weights[name]) for name in one.weights)
     assert one.metrics["train_loss"] == two.metrics["train_loss"]

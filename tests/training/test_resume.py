@@ -12,7 +12,7 @@ from dcfm_node.errors import DataError, Failed
 from dcfm_node.flow import trainer
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.stages import Outcome, Samples, local
+from dcfm_node.flow.stages import EncodedSamples, Outcome, local
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.dcfm.learner import (
     DcfmLearner,
@@ -30,10 +30,10 @@ SETTINGS = STAGE | {"steps": 100, "batch": 8, "patience": 90}
 RUN = manifest(method=dict.fromkeys(("local", "refine", "distil"), SETTINGS))
 
 
-def samples(rows: int = 60) -> Samples:
+def samples(rows: int = 60) -> EncodedSamples:
     generator = draws()
     c = torch.randint(2, (rows, 2), generator=generator)
-    return Samples(2.0 * c - 1 + 0.1 * torch.randn(rows, 2, generator=generator), c)
+    return EncodedSamples(2.0 * c - 1 + 0.1 * torch.randn(rows, 2, generator=generator), c)
 
 
 def run(stage: str, callbacks: Callbacks, seed: int = 7) -> Outcome:
@@ -149,13 +149,13 @@ def test_patience_stops_a_stage_early() -> None:
 
 def test_diverging_training_names_the_fix() -> None:
     data = samples()
-    broken = Samples(data.x * float("inf"), data.c)
+    broken = EncodedSamples(data.x * float("inf"), data.c)
     with pytest.raises(Failed, match="learning_rate"):
         local(RUN, broken, data, seed=0, callbacks=Callbacks())
 
 
 def test_an_empty_silo_is_refused() -> None:
-    empty = Samples(torch.zeros(0, 2), torch.zeros(0, 2, dtype=torch.int64))
+    empty = EncodedSamples(torch.zeros(0, 2), torch.zeros(0, 2, dtype=torch.int64))
     with pytest.raises(DataError, match="no sample"):
         local(RUN, empty, samples(), seed=0, callbacks=Callbacks())
 

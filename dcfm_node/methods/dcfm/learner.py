@@ -20,7 +20,7 @@ from dcfm_node.flow.networks import Schema, Weights, load
 from dcfm_node.flow.routing import Router
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.sources import BatchSampler, all_live, path_points
-from dcfm_node.flow.stages import Outcome, Samples, local, on_data, run_stage
+from dcfm_node.flow.stages import EncodedSamples, Outcome, local, on_data, run_stage
 from dcfm_node.flow.trainer import Callbacks, checkpoint_schema
 from dcfm_node.methods.dcfm.terms import LIVE, against_peers, anchored
 from dcfm_node.records.manifest import Manifest
@@ -54,8 +54,8 @@ class DcfmLearner(Learner):
 
 def refine_anchored(
     manifest: Manifest,
-    train: Samples,
-    holdout: Samples,
+    train: EncodedSamples,
+    holdout: EncodedSamples,
     *,
     anchor: Weights,
     init: Weights | None = None,
@@ -81,8 +81,8 @@ def refine_anchored(
 
 def refine_against_peers(
     manifest: Manifest,
-    train: Samples,
-    holdout: Samples,
+    train: EncodedSamples,
+    holdout: EncodedSamples,
     *,
     me: str,
     init: Weights,

@@ -14,7 +14,7 @@ from dcfm_node.flow.method import Learner, SiloData, Start
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.sources import BatchSampler
-from dcfm_node.flow.stages import Outcome, Samples, points_of
+from dcfm_node.flow.stages import EncodedSamples, Outcome, points_of
 from dcfm_node.flow.trainer import Callbacks, Trained, train
 from dcfm_node.paths.base import path_of
 from dcfm_node.records.manifest import Manifest
@@ -50,7 +50,7 @@ def span(manifest: Manifest, rounds: int, index: int) -> range:
 
 def train_part(
     manifest: Manifest,
-    samples: Samples,
+    samples: EncodedSamples,
     *,
     init: Weights | None,
     steps: range,
@@ -75,7 +75,12 @@ def train_part(
 
 
 def federated(
-    manifest: Manifest, silos: Sequence[Samples], *, rounds: int, seed: int, callbacks: Callbacks
+    manifest: Manifest,
+    silos: Sequence[EncodedSamples],
+    *,
+    rounds: int,
+    seed: int,
+    callbacks: Callbacks,
 ) -> Outcome:
     """All silos in one process: T = `rounds` times, E = `method.local.steps` / T steps each.
 

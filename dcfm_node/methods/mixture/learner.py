@@ -15,7 +15,7 @@ from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import Learner, SiloData, Start
 from dcfm_node.flow.networks import Schema, Weights
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.stages import Outcome, Samples
+from dcfm_node.flow.stages import EncodedSamples, Outcome
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.mixture import gating
 from dcfm_node.methods.mixture.ensembles import Ensemble, Routing
@@ -61,7 +61,7 @@ class MixtureLearner(Learner):
     def score(
         self,
         tensors: Weights,
-        holdout: Samples,
+        holdout: EncodedSamples,
         *,
         counts: Mapping[str, Counts],
         reference: Weights | None,

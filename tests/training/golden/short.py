@@ -14,7 +14,7 @@ import torch
 
 from dcfm_node.flow.networks import Weights, build
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.stages import Outcome, Samples, local
+from dcfm_node.flow.stages import EncodedSamples, Outcome, local
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.dcfm.learner import distil, refine_against_peers, refine_anchored
 from dcfm_node.records.manifest import Manifest
@@ -62,12 +62,12 @@ def _network(run: Manifest, seed: int) -> Weights:
     return build(run.model_copy(update={"method": method})).state_dict()
 
 
-def _samples(seed: int) -> Samples:
+def _samples(seed: int) -> EncodedSamples:
     c = torch.tensor([label for label, times in ROWS.items() for _ in range(times)])
     means = torch.tensor([[-1.0, 1.0, 0.0], [0.5, -0.5, 1.5], [2.0, -2.0, 0.0]])
     centre = sum(means[i][c[:, i]] for i in range(3))
     assert isinstance(centre, torch.Tensor)
-    return Samples(centre[:, None] + 0.3 * torch.randn(len(c), 4, generator=draws(seed)), c)
+    return EncodedSamples(centre[:, None] + 0.3 * torch.randn(len(c), 4, generator=draws(seed)), c)
 
 
 def main() -> None:

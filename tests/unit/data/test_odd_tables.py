@@ -75,7 +75,7 @@ def swallowing(*lines: tuple[int, str]) -> str:
         (swallowing((11, 'i11.png,none,"5 cm lesion')), 13, "has no end"),
         (swallowing((2, 'i2.png,mass,"5 cm'), (5, 'i5.png,none,6 cm"')), 4, "what look like rows"),
         (swallowing((2, 'i2.png,mass,"5 cm'), (5, 'i5.png,none,"')), 4, "what look like rows"),
-        (swallowing((2, 'i2.png,mass,"5 cm'), (5, 'i5.png,none,6" big')), 4, "no row of CSV"),
+        (swallowing((2, 'i2.png,mass,"5 cm'), (5, 'i5.png,none,6" big')), 4, "not a row of CSV"),
         (swallowing((3, '"i3.png,none,ok')), 5, "has no end"),
         ('file,finding,"notes\n' + "\n".join(SWALLOWED), 1, "has no end"),
         ('file,finding,"notes\ni0.png,mass,"\n', 1, "what look like rows"),
@@ -114,8 +114,8 @@ def swallowing(*lines: tuple[int, str]) -> str:
         ("file,finding\n/etc/passwd,mass\n", 2, "outside"),
         ("file,finding\n../i0.png,mass\n", 2, "outside"),
         ("file,finding\nsub/../../i0.png,mass\n", 2, "outside"),
-        ("file,finding\n.,mass\n", 2, "no file"),
-        ("file,finding\nthrough,mass\n", 2, "no file"),
+        ("file,finding\n.,mass\n", 2, "not a file"),
+        ("file,finding\nthrough,mass\n", 2, "not a file"),
     ],
 )
 def test_a_table_is_refused_by_line(
@@ -133,7 +133,7 @@ def test_a_table_is_refused_by_line(
 
 def test_a_pipe_or_a_missing_file_in_a_table_is_named(pictures: Path) -> None:
     os.mkfifo(pictures / "pipe.png")
-    with pytest.raises(DataError, match=r"labels\.csv:2: names .*pipe\.png', which is no file"):
+    with pytest.raises(DataError, match=r"labels\.csv:2: names .*pipe\.png', which is not a file"):
         told(pictures, "file,finding\npipe.png,mass\n")
     with pytest.raises(DataError, match=r"labels\.csv:3 lists") as caught:
         told(pictures, "file,finding\ni0.png,mass\nsub\\i1.png,mass\n")

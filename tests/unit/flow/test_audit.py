@@ -10,7 +10,7 @@ from dcfm_node.flow.audit import audit, errors, place
 from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.sources import PathSample
-from dcfm_node.flow.stages import Samples
+from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.networks.settings import MlpSettings
 from dcfm_node.records.manifest import Attribute, Manifest, Silo
@@ -24,7 +24,7 @@ MANIFEST = Manifest(
     method=Dcfm(local=Training(steps=1), refine=Training(steps=1), distil=Training(steps=1)),
     roster=(Silo(name="me", key=bytes(32)), Silo(name="peer", key=bytes(31) + b"1")),
 )
-HOLDOUT = Samples(torch.randn(40, 2), torch.tensor([[0, 0], [0, 1]] * 20))
+HOLDOUT = EncodedSamples(torch.randn(40, 2), torch.tensor([[0, 0], [0, 1]] * 20))
 
 
 def teacher(name: str, counts: dict[tuple[int, ...], int], scale: float = 1.0) -> Teacher:

@@ -7,7 +7,7 @@ from dcfm_node.flow.method import SiloData, Start, learner_of
 from dcfm_node.flow.networks import build
 from dcfm_node.flow.optimiser import learning_rate
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.stages import Samples
+from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.fedflow import learner as federated
 from tests.training.settings import STAGE, draws, manifest
@@ -15,8 +15,8 @@ from tests.training.settings import STAGE, draws, manifest
 RUN = manifest()
 
 
-def silo(seed: int, rows: int) -> Samples:
-    return Samples(
+def silo(seed: int, rows: int) -> EncodedSamples:
+    return EncodedSamples(
         torch.randn(rows, 2, generator=draws(seed)),
         torch.randint(2, (rows, 2), generator=draws(seed)),
     )

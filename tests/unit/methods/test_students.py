@@ -8,7 +8,7 @@ from dcfm_node.flow import sampling, stages
 from dcfm_node.flow.method import learner_of
 from dcfm_node.flow.networks import build, load
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.stages import Samples
+from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.mixture.ensembles import Ensemble, sample_ensemble
 from dcfm_node.records.manifest import Manifest
@@ -17,7 +17,7 @@ from tests.training.settings import STAGE, draws, manifest
 
 COUNTS = {"silo-0": {(0, 0): 6, (0, 1): 2}, "silo-1": {(0, 0): 1, (1, 0): 5}}
 C = torch.tensor([(0, 0), (0, 1), (1, 0), (1, 1)])
-HOLDOUT = Samples(torch.randn(40, 2, generator=draws()), C.repeat(10, 1))
+HOLDOUT = EncodedSamples(torch.randn(40, 2, generator=draws()), C.repeat(10, 1))
 METHODS = {
     "ddm": {"name": "ddm"},
     "trained": {"name": "ddm", "routing": "trained", "top_k": 1, "distil": STAGE},

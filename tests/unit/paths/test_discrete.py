@@ -9,7 +9,7 @@ from dcfm_node.flow.audit import audit
 from dcfm_node.flow.method import SiloData, Start, learner_of
 from dcfm_node.flow.networks import build
 from dcfm_node.flow.sampling import Teacher, sample
-from dcfm_node.flow.stages import Outcome, Samples
+from dcfm_node.flow.stages import EncodedSamples, Outcome
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.records.manifest import Manifest
 from tests.training.settings import STAGE, draws, manifest
@@ -42,7 +42,7 @@ def silo(k: int) -> SiloData:
     """Two tokens, each of them what an attribute says: token 2 stands for neither."""
     c = torch.tensor([label for label, times in COUNTS[k].items() for _ in range(times)])
     stray = torch.rand(c.shape, generator=draws(k)) < 0.05
-    data = Samples(torch.where(stray, 2, c), c)
+    data = EncodedSamples(torch.where(stray, 2, c), c)
     return SiloData(f"silo-{k}", data, data)
 
 
