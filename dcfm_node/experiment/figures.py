@@ -86,7 +86,7 @@ def _point(axes: "Axes", rows: Sequence[Row], method: str, place: int) -> None:
 
 
 def _samples(folder: Path, partition: str, settings: Experiment) -> list[Path]:
-    """What each method drew with the first seed: all in one picture, and each of ours in its own."""
+    """What each method drew with the first seed: all in one picture, and ours in one each."""
     problem, _ = settings.posed[partition]
     panels = []
     for method in settings.lineup:

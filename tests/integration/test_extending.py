@@ -60,7 +60,7 @@ def test_nodes_run_a_domain_a_network_and_a_method_of_another_package(
         out = tmp_path / "student"
         node = ("--config", sites[0].folder / "node.toml")
         command("student", "fetch", "--latest", "--out", out, *node)
-        assert sites[0].ask()["method"] == "soup"
+        assert sites[0].ask()["method"] == "once"
     command("student", "verify", out)
     command("student", "sample", out, "--where", "half=up", "-n", 64, "--out", tmp_path / "s.npz")
     with np.load(tmp_path / "s.npz") as drawn:
