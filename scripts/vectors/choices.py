@@ -1,5 +1,6 @@
 """What a node does: when it writes (SPEC 3.5), in elections (7.3), what it publishes (7.4)."""
 
+from copy import deepcopy
 from typing import Any
 
 from dcfm_node.records import entries as rec
@@ -138,6 +139,9 @@ def leads() -> list[Json]:
     wins: Json = {"lease": [1, sorted(vote.hex() for vote in votes)]}
     found = [act(plot, "a quorum's votes name it", "7.3", [(0, wins)])]
     found.append(act(plot, "they name another", "7.3", [(0, WAITS)], me=1))
+    elsewhere = deepcopy(plot)
+    elsewhere.votes("3", 0, 1, 1)
+    found.append(act(elsewhere, "one more names it for another round", "7.3", [(0, wins)]))
     plot.lease(0, votes)
     found.append(act(plot, "it leads", "7.3", [(0, {"lead": 1})]))
     found.append(act(plot, "another leads", "7.3", [(0, WAITS), (9_999, WAITS)], me=1))
