@@ -11,6 +11,7 @@ import torch
 
 from dcfm_node.config.run import least_bytes
 from dcfm_node.domains import base as domains
+from dcfm_node.domains.space import Space
 from dcfm_node.errors import ConfigError, Failed, PeerError
 from dcfm_node.files import read_bounded
 from dcfm_node.flow import networks
@@ -76,7 +77,7 @@ def draw(
         domain = domains.of(manifest)
         if len(manifest.sample_shape) < 3:  # whose pictures matplotlib draws
             domain.check(None)
-        space = domains.Space(manifest.attributes, ())
+        space = Space(manifest.attributes, ())
         domain.sheet(space, Samples(x, labels.numpy())).save(out)
 
 

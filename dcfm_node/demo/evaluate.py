@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dcfm_node.domains.base import Domain, Evaluator, Panel, Split, queries, rate
+from dcfm_node.domains.base import Domain, Evaluator, Split, queries, rate
+from dcfm_node.domains.space import Panel
 from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher, sample, sample_routed

@@ -13,33 +13,17 @@ from numpy.typing import NDArray
 from dcfm_node.data import source as files
 from dcfm_node.data.source import SiloData
 from dcfm_node.data.spec import BuiltinData, DataSpec
+from dcfm_node.domains.space import Attributes, Holders, Panel, Space
 from dcfm_node.errors import DataError, UserError
 from dcfm_node.plugins import implementation
-from dcfm_node.records.manifest import Attribute, Manifest
+from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import DomainSettings, find
 from dcfm_node.samples import Combination, Labels, Samples, joined
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Attributes = tuple[Attribute, ...]
-Holders = Mapping[Combination, Sequence[str]]
-"""Combination -> names of the silos that hold it; none for a novel one."""
-Points = NDArray[np.float64]
 Settings = TypeVar("Settings", bound=DomainSettings)
-
-
-@dataclass(frozen=True)
-class Space:
-    """The attribute space, and the combinations in it that no silo holds."""
-
-    attributes: Attributes
-    held_out: tuple[Combination, ...]
-
-    def named(self, combination: Combination) -> list[str]:
-        """The names of a combination's values."""
-        pairs = zip(self.attributes, combination, strict=True)
-        return [attribute.values[index] for attribute, index in pairs]
 
 
 @dataclass(frozen=True)
@@ -105,20 +89,6 @@ class Split:
             for combination in silo.combinations:
                 found[combination].append(name)
         return found
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Samples of one model, to be drawn beside those of others.
-
-    Attributes:
-        right: (N,), whether each sample shows what it was asked to show; wrong ones are marked.
-    """
-
-    title: str
-    samples: Samples
-    subtitle: str = ""
-    right: NDArray[np.bool_] | None = None
 
 
 class Evaluator(ABC):

@@ -7,18 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dcfm_node.domains.base import (
-    Attributes,
-    Domain,
-    Evaluator,
-    Holders,
-    Panel,
-    Points,
-    Space,
-    Split,
-    SplitSpec,
-)
+from dcfm_node.domains.base import Domain, Evaluator, Split, SplitSpec
 from dcfm_node.domains.settings import GaussiansSettings, Values
+from dcfm_node.domains.space import Attributes, Holders, Panel, Points, Space
 from dcfm_node.errors import UserError
 from dcfm_node.records.manifest import Attribute
 from dcfm_node.samples import Combination, Labels, Samples

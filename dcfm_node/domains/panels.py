@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dcfm_node.domains.base import Holders, Panel, Points, Space
+from dcfm_node.domains.space import Holders, Panel, Points, Space
 from dcfm_node.samples import Combination, Floats, Samples, unit
 
 if TYPE_CHECKING:

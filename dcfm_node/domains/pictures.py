@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from dcfm_node.domains import panels as drawn
-from dcfm_node.domains.base import Holders, Panel, Space
 from dcfm_node.domains.panels import Rings
+from dcfm_node.domains.space import Holders, Panel, Space
 from dcfm_node.samples import Stored, unit
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dcfm_node.domains.base import Holders, Panel, Space
+from dcfm_node.domains.space import Holders, Panel, Space
 from dcfm_node.experiment.results import Results, Row, load_samples, spread
 from dcfm_node.experiment.settings import Experiment
 

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from dcfm_node.api.experiments import ExperimentResults
-from dcfm_node.domains.base import Space
+from dcfm_node.domains.space import Space
 from dcfm_node.errors import Failed
 from dcfm_node.files import open_regular, read_bounded
 from dcfm_node.records.manifest import Attribute

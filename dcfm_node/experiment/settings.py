@@ -11,12 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from dcfm_node.config import toml
 from dcfm_node.data.spec import FilePath
-from dcfm_node.domains.base import (
-    Domain,
-    Split,
-    SplitSpec,
-    made,
-)
+from dcfm_node.domains.base import Domain, Split, SplitSpec, made
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.files import shipped

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from dcfm_node.domains import base, panels, pictures
-from dcfm_node.domains.base import Panel, Space, SplitSpec
+from dcfm_node.domains.base import SplitSpec
 from dcfm_node.domains.gaussians import centres
+from dcfm_node.domains.space import Panel, Space
 from dcfm_node.records.manifest import Attribute
 from dcfm_node.samples import Samples, joined
 

@@ -10,7 +10,8 @@ import pytest
 from dcfm_node import plugins
 from dcfm_node.data.spec import BuiltinData
 from dcfm_node.domains import base
-from dcfm_node.domains.base import Panel, SplitSpec
+from dcfm_node.domains.base import SplitSpec
+from dcfm_node.domains.space import Panel
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import differences
 from dcfm_node.records.settings import DomainSettings, PluginCode, find

@@ -1,0 +1,42 @@
+"""The attribute space of a domain, who holds what of it, and samples to draw."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcfm_node.records.manifest import Attribute
+from dcfm_node.samples import Combination, Samples
+
+Attributes = tuple[Attribute, ...]
+Holders = Mapping[Combination, Sequence[str]]
+"""Combination -> names of the silos that hold it; none for a novel one."""
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Space:
+    """The attribute space, and the combinations in it that no silo holds."""
+
+    attributes: Attributes
+    held_out: tuple[Combination, ...]
+
+    def named(self, combination: Combination) -> list[str]:
+        """The names of a combination's values."""
+        pairs = zip(self.attributes, combination, strict=True)
+        return [attribute.values[index] for attribute, index in pairs]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Samples of one model, to be drawn beside those of others.
+
+    Attributes:
+        right: (N,), whether each sample shows what it was asked to show; wrong ones are marked.
+    """
+
+    title: str
+    samples: Samples
+    subtitle: str = ""
+    right: NDArray[np.bool_] | None = None
