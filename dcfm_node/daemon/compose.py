@@ -112,15 +112,7 @@ def compose(
     present = Present(restoring.restored(known.said))
     forms = Forms(settings.manifest, known.ready, snapshots)
     vetting = Vetting(forms, ground.troubles, present, put)
-    deltas = Deltas(
-        snapshots,
-        settings.manifest.transfer.width,
-        fetch=network.fetch,
-        cancel=network.unfetch,
-        arrived=lambda digest: spawn(vetting.check(digest)),
-        spawn=spawn,
-        named=lambda digest: digest in present.node.replica.view.named,
-    )
+    deltas = _deltas(ground, network, vetting, present)
     runner = JobRunner(
         supervisor,
         snapshots,
@@ -180,6 +172,18 @@ def compose(
         importer=importer,
     )
     return daemon, forms, deltas
+
+
+def _deltas(ground: Ground, network: Network, vetting: Vetting, present: Present) -> Deltas:
+    return Deltas(
+        ground.snapshots,
+        ground.settings.manifest.transfer.width,
+        fetch=network.fetch,
+        cancel=network.unfetch,
+        arrived=lambda digest: ground.tasks.spawn(vetting.check(digest)),
+        spawn=ground.tasks.spawn,
+        named=lambda digest: digest in present.node.replica.view.named,
+    )
 
 
 async def run(settings: Settings) -> None:
