@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from dcfm_node.data.source import holdout_mask
 from dcfm_node.domains.base import Split
 from dcfm_node.experiment.settings import Start
+from dcfm_node.files import replacing
 from dcfm_node.flow import networks, stages
 from dcfm_node.flow.averaging import merge
 from dcfm_node.flow.codec import encoded_samples
@@ -355,6 +356,5 @@ def code(*more: str) -> bytes:
 
 def _write(tensors: Weights, path: Path, metadata: dict[str, str]) -> None:
     """Whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, metadata)
-    temporary.replace(path)
+    with replacing(path) as scratch:
+        save_file(tensors, scratch, metadata)
