@@ -37,7 +37,7 @@ from dcfm_node.methods.mixture.gating import train_gating
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import Training
 from dcfm_node.samples import Samples
-from dcfm_node.wire.canonical import pack, sha256
+from dcfm_node.wire.canonical import derived_seed, pack, sha256
 
 PACKAGE = Path(__file__).parents[1]
 TRAINING = ("flow", "methods", "networks", "paths")
@@ -306,7 +306,7 @@ class Lab:
     def _seed(self, silo: str, round_: int) -> int:
         """Different for every silo and round, the same when trained again."""
         parts = (str(self.manifest.method.seed), silo, str(round_))
-        return int.from_bytes(sha256(*(part.encode() for part in parts))[:4], "big") >> 1
+        return derived_seed(*(part.encode() for part in parts))
 
 
 def _without_ci(manifest: Manifest) -> Manifest:
