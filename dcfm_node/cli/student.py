@@ -21,7 +21,7 @@ from dcfm_node.words import plain
 if TYPE_CHECKING:
     from dcfm_node.api.verified import Verified
     from dcfm_node.records.manifest import Manifest
-    from dcfm_node.store.student import StudentFolder
+    from dcfm_node.store.student_check import StudentFolder
     from dcfm_node.swarm.lineage import Lineage
 
 app = typer.Typer(
@@ -139,7 +139,8 @@ def _replaced(out: Path, new: str, manifest: "Manifest", latest: bool, force: bo
             --force.
     """
     from dcfm_node.store.snapshots import describe
-    from dcfm_node.store.student import CONFIG, MODEL, read_student, unreadable
+    from dcfm_node.store.student import CONFIG, MODEL
+    from dcfm_node.store.student_check import read_student, unreadable
     from dcfm_node.swarm.lineage import claimed
     from dcfm_node.wire.envelope import run_id
 
@@ -300,7 +301,7 @@ def _verified(folder: Path) -> "tuple[StudentFolder, Lineage]":
     what the lineage gives.
     """
     from dcfm_node.store.snapshots import describe
-    from dcfm_node.store.student import read_student, unreadable
+    from dcfm_node.store.student_check import read_student, unreadable
     from dcfm_node.swarm.lineage import replayed
 
     student = read_student(folder)
@@ -325,7 +326,7 @@ def _require_files(
 ) -> None:
     """Raises Failed: config.json is not what the lineage gives, or, if a card is given, README.md
     is not that card."""
-    from dcfm_node.store.student import differing_files
+    from dcfm_node.store.student_check import differing_files
 
     digest = proven.student.body.snapshot.digest
     if wrong := differing_files(student, proven.view.manifest, digest, card):
