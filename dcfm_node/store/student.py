@@ -5,8 +5,10 @@ config.json          the run's manifest, and its description of samples and netw
 README.md            the model card
 lineage.msgpack      the signed records. `student verify` checks the model against them, and
                      config.json and the card, which are derived from them
+codec.*              the codec's file, if the run has one; its suffix is that of the node's copy
 """
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -14,28 +16,40 @@ from pathlib import Path
 from typing import Any
 
 from dcfm_node.errors import Failed
-from dcfm_node.files import sync
+from dcfm_node.files import open_regular, sync
+from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.snapshots import describe
 
 MODEL, CONFIG, CARD, LINEAGE = "model.safetensors", "config.json", "README.md", "lineage.msgpack"
 FILES = (MODEL, CONFIG, CARD, LINEAGE)
+CODEC = "codec"
 FORMAT = "dcfm-node/student/1"
 
 
 def write_student(
-    folder: Path, *, model: Path, manifest: Manifest, lineage: bytes, card: str
+    folder: Path,
+    *,
+    model: Path,
+    manifest: Manifest,
+    lineage: bytes,
+    card: str,
+    codec: Path | None = None,
 ) -> None:
     """Write a student's folder, completely or not at all, in place of an earlier student.
 
     Args:
         model: the snapshot to copy.
+        codec: the codec's file to copy, if the run has one.
 
     Raises:
-        Failed: the folder holds other files, or cannot be written.
+        Failed: the folder holds other files, or cannot be written; or the codec's file is not the
+            one that the manifest names.
     """
     target = folder.resolve()
     _refuse_foreign(target)
+    if codec is not None:
+        check_codec(codec, manifest)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
@@ -46,8 +60,10 @@ def write_student(
             (new / CONFIG).write_bytes(json_bytes(config))
             (new / CARD).write_text(card, encoding="utf-8")
             (new / LINEAGE).write_bytes(lineage)
-            for name in FILES:
-                sync(new / name)
+            if codec is not None:
+                shutil.copyfile(codec, new / f"{CODEC}{codec.suffix}")
+            for path in new.iterdir():
+                sync(path)
             _swap(new, old, target)
             sync(target.parent)
     except OSError as error:
@@ -56,6 +72,24 @@ def write_student(
             where=str(error.filename or folder),
             fix="choose a folder that you may write, on a disk with space for the model",
         ) from error
+
+
+def check_codec(file: Path, manifest: Manifest) -> None:
+    """Compare a file with the codec that the manifest names by its digest.
+
+    Raises:
+        Failed: it is another file, or cannot be read.
+    """
+    wanted = manifest.codec.digest or b""
+    fix = f"get the codec's file with SHA-256 {wanted.hex()} from whoever set up the run"
+    try:
+        with open_regular(file, MAX_SNAPSHOT_BYTES) as opened:
+            found = hashlib.file_digest(opened, "sha256").digest()
+    except OSError as error:
+        what = f"the codec's file cannot be read: {error.strerror}"
+        raise Failed(what, where=str(file), fix=fix) from error
+    if found != wanted:
+        raise Failed(f"not the run's codec: SHA-256 {found.hex()}", where=str(file), fix=fix)
 
 
 def json_bytes(document: dict[str, Any]) -> bytes:
@@ -83,8 +117,9 @@ def _refuse_foreign(target: Path) -> None:
     if not target.is_dir():
         raise Failed("this is a file", where=str(target), fix="name a folder to write to")
     found = sorted(path.name for path in target.iterdir())
-    foreign = [name for name in found if name not in FILES]
-    if foreign or (found and found != sorted(FILES)):
+    others = [name for name in found if name not in FILES]
+    foreign = [name for name in others if Path(name).stem != CODEC] or others[1:]
+    if foreign or (found and len(found) - len(others) < len(FILES)):
         what = f"it holds {foreign[0]!r}" if foreign else "files are missing"
         raise Failed(
             f"the folder holds more than a student, or less: {what}",

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from dcfm_node.files import read_bounded
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.student import (
     CARD,
+    CODEC,
     CONFIG,
     FILES,
     FORMAT,
     LINEAGE,
     MODEL,
+    check_codec,
     config_of,
     json_bytes,
 )
@@ -40,6 +42,7 @@ class StudentFolder:
     Attributes:
         model: path of the weights.
         card: None if there is none.
+        codec: a codec's file; None if there is none.
         others: names of the first few other files in the folder.
     """
 
@@ -47,6 +50,7 @@ class StudentFolder:
     config: bytes
     lineage: bytes
     card: bytes | None
+    codec: Path | None
     others: Sequence[str]
 
 
@@ -72,17 +76,40 @@ def read_student(folder: Path) -> StudentFolder:
         what = "not JSON" if said is None else f"the format is {form!r:.80}, expected {FORMAT!r}"
         fix = f"read it with the version of dcfm-node that wrote it, or {_FETCH}"
         raise Failed(what, where=str(folder / CONFIG), fix=fix)
-    return StudentFolder(folder / MODEL, config, lineage, card, _others(folder))
+    codec, others = _others(folder)
+    return StudentFolder(folder / MODEL, config, lineage, card, codec, others)
 
 
-def _others(folder: Path) -> list[str]:
-    """Names of the first few other files beside a student."""
+def with_codec(student: StudentFolder, manifest: Manifest) -> StudentFolder:
+    """The same, with its codec's file checked. If the run has none, that file is another file.
+
+    Raises:
+        Failed: the file is not the run's codec, or cannot be read.
+    """
+    if student.codec is None:
+        return student
+    if manifest.codec.digest is None:
+        return replace(student, codec=None, others=[student.codec.name, *student.others])
+    check_codec(student.codec, manifest)
+    return student
+
+
+def _others(folder: Path) -> tuple[Path | None, list[str]]:
+    """A codec's file, and names of the first few other files beside a student."""
+    codec: Path | None = None
+    others: list[str] = []
     try:
         with os.scandir(folder) as listed:
-            others = (entry.name for entry in listed if entry.name not in FILES)
-            return sorted(islice(others, MAX_TOLD))
+            for entry in listed:
+                if entry.name in FILES:
+                    continue
+                if codec is None and Path(entry.name).stem == CODEC:
+                    codec = folder / entry.name
+                elif len(others) < MAX_TOLD:
+                    others.append(entry.name)
     except OSError as error:
         raise unreadable(error, folder) from error
+    return codec, sorted(others)
 
 
 def unreadable(error: OSError, folder: Path) -> Failed:

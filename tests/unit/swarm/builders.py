@@ -90,12 +90,15 @@ class Run:
     """A manifest, its authors, and a view of what they say."""
 
     def __init__(self, nodes: int = 3, **settings: object) -> None:
-        members = signers(nodes)
-        self.manifest: Manifest = manifest(Scenario(nodes=nodes, **settings), members)  # type: ignore[arg-type]
-        self.id = run_id(self.manifest)
+        self.members = signers(nodes)
+        self.begin(manifest(Scenario(nodes=nodes, **settings), self.members))  # type: ignore[arg-type]
+
+    def begin(self, manifest: Manifest) -> None:
+        """The run of a manifest with these members, in which nothing was said."""
+        self.manifest, self.id = manifest, run_id(manifest)
         self.authors = [
             Author(signer, self.id, silo.name)
-            for signer, silo in zip(members, self.manifest.roster, strict=True)
+            for signer, silo in zip(self.members, manifest.roster, strict=True)
         ]
         self.keys = [author.key for author in self.authors]
 
