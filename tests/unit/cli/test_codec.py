@@ -17,8 +17,7 @@ from dcfm_node.swarm.chunks import snapshot_of
 from dcfm_node.swarm.lineage import bundle
 from dcfm_node.wire.canonical import sha256
 from tests.unit.cli.running import answering, run
-from tests.unit.cli.test_lineage import journals
-from tests.unit.swarm.builders import Run
+from tests.unit.swarm.builders import Run, journals
 
 CODEC = fit_linear(torch.randn(50, 2, generator=torch.Generator().manual_seed(0)), 1)
 

@@ -20,6 +20,7 @@ from dcfm_node.records.messages import Heartbeat
 from dcfm_node.simulation.host import made_up_snapshot
 from dcfm_node.simulation.scenario import Scenario, manifest
 from dcfm_node.simulation.signing import signers
+from dcfm_node.swarm.journal import Journals
 from dcfm_node.swarm.method import method_of
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import (
@@ -209,3 +210,11 @@ def endorse(of: Sealed) -> Endorse:
 
 def refuse(of: Sealed) -> Refuse:
     return Refuse(student=of.digest, reason="velocity error", metrics={})
+
+
+def journals(run: Run) -> Journals:
+    found = Journals(run.manifest)
+    for author in run.authors:
+        for sealed in author.journal:
+            found.offer(sealed)
+    return found
