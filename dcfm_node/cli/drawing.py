@@ -16,6 +16,7 @@ from dcfm_node.errors import ConfigError, Failed, PeerError
 from dcfm_node.files import read_bounded
 from dcfm_node.flow import networks
 from dcfm_node.flow.codec import codec_of, decoded
+from dcfm_node.flow.device import choose
 from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import learner_of
@@ -51,6 +52,7 @@ def draw(
     Raises:
         ConfigError: the file that `out` names cannot hold such samples, or the codec's file is
             missing or another.
+        UserError: the GPU does not work.
         Failed: its tensors are not those of the run's network, or that is larger than what a
             snapshot or this machine's memory can hold.
     """
@@ -61,7 +63,7 @@ def draw(
     check_model(manifest, model, counts)
     decoder = codec_of(manifest, codec)
     labels = torch.tensor(_labels(manifest, chosen, count), dtype=torch.int64)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose("auto", where="student sample", instead="hide it: CUDA_VISIBLE_DEVICES=''")
     tensors = load_weights(model)
     try:
         learner = learner_of(manifest)

@@ -32,18 +32,33 @@ DEFAULT_CONFIG = Path("node.toml")
 def state_folder(config: Path) -> Path:
     """Where the node of a settings file keeps its state.
 
-    Reads the one key it needs, so that asking a daemon does not wait for the settings' validation.
-
     Raises:
         ConfigError: the file cannot be read or is no TOML.
+    """
+    return (config.parent / (_path(config, "state") or "state")).absolute()
+
+
+def codec_file(config: Path) -> Path | None:
+    """The codec's file that a node's settings name.
+
+    Raises:
+        ConfigError: the file of settings cannot be read or is no TOML.
+    """
+    codec = _path(config, "codec")
+    return None if codec is None else (config.parent / codec).absolute()
+
+
+def _path(config: Path, key: str) -> Path | None:
+    """A path in a node's settings, as it is written there.
+
+    Reads the one key it needs, so that asking a daemon does not wait for the settings' validation.
     """
     absent = "name the node's settings with --config, or make them with 'dcfm-node init DIR'"
     try:
         settings = tomllib.loads(text_of(config, absent))
-        state = at_home(Path(str(settings.get("state", "state"))))
+        return at_home(Path(str(settings[key]))) if key in settings else None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"is not TOML: {error}", where=str(config)) from error
     except ValueError as error:
         what, _, fix = str(error).partition("; ")
-        raise ConfigError(what, where=f"{config}: state", fix=fix) from error
-    return (config.parent / state).absolute()
+        raise ConfigError(what, where=f"{config}: {key}", fix=fix) from error

@@ -11,7 +11,15 @@ from dcfm_node.api.problems import DEGRADED
 from dcfm_node.api.requests import StudentRequest
 from dcfm_node.api.students import Fetched, Sampled, StudentFacts, Students
 from dcfm_node.cli.lineage import earlier_text, facts_of, superseded_text, verified
-from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, OfPeers, OfRun, state_folder
+from dcfm_node.cli.options import (
+    DEFAULT_CONFIG,
+    AsJson,
+    Config,
+    OfPeers,
+    OfRun,
+    codec_file,
+    state_folder,
+)
 from dcfm_node.cli.output import answer, size, table
 from dcfm_node.cli.recorded import run_of_files, students_of
 from dcfm_node.data.names import normal
@@ -21,7 +29,7 @@ from dcfm_node.words import plain
 if TYPE_CHECKING:
     from dcfm_node.api.verified import Verified
     from dcfm_node.records.manifest import Manifest
-    from dcfm_node.store.student import StudentFolder
+    from dcfm_node.store.student_check import StudentFolder
     from dcfm_node.swarm.lineage import Lineage
 
 app = typer.Typer(
@@ -89,7 +97,7 @@ def fetch(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Write a student's folder: model, config, model card, lineage.
+    """Write a student's folder: model, config, model card, lineage, and the run's codec if any.
 
     --latest replaces an earlier student of this run, or of the one it continues, whole or not at
     all. Any other student in the folder stays, unless --force is given.
@@ -112,7 +120,14 @@ def fetch(
     manifest = proven.view.manifest
     old = _replaced(out, new, manifest, latest, force)
     card = model_card(manifest, facts_of(proven))
-    write_student(out, model=state / found.path, manifest=manifest, lineage=lineage, card=card)
+    write_student(
+        out,
+        model=state / found.path,
+        manifest=manifest,
+        lineage=lineage,
+        card=card,
+        codec=codec_file(config) if manifest.codec.digest is not None else None,
+    )
     fetched = Fetched(**dict(found.student), folder=str(out), replaced=old)
     answer(fetched, as_json, _fetched_text)
 
@@ -139,7 +154,8 @@ def _replaced(out: Path, new: str, manifest: "Manifest", latest: bool, force: bo
             --force.
     """
     from dcfm_node.store.snapshots import describe
-    from dcfm_node.store.student import CONFIG, MODEL, read_student, unreadable
+    from dcfm_node.store.student import CONFIG, MODEL
+    from dcfm_node.store.student_check import read_student, unreadable
     from dcfm_node.swarm.lineage import claimed
     from dcfm_node.wire.envelope import run_id
 
@@ -245,7 +261,7 @@ def sample(
     count: Annotated[int, typer.Option("-n", min=1, max=65_536, help="Number of samples.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
     codec: Annotated[
-        Path | None, typer.Option(help="The codec's file, if the run names one.")
+        Path | None, typer.Option(help="The codec's file, in place of that in the folder.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -264,7 +280,7 @@ def sample(
         count=count,
         seed=seed,
         out=out,
-        codec=codec,
+        codec=codec or student.codec,
     )
     sampled = Sampled(count=count, out=str(out))
     answer(sampled, as_json, lambda found: f"wrote {found.count} samples to {found.out}")
@@ -300,7 +316,7 @@ def _verified(folder: Path) -> "tuple[StudentFolder, Lineage]":
     what the lineage gives.
     """
     from dcfm_node.store.snapshots import describe
-    from dcfm_node.store.student import read_student, unreadable
+    from dcfm_node.store.student_check import read_student, unreadable, with_codec
     from dcfm_node.swarm.lineage import replayed
 
     student = read_student(folder)
@@ -317,7 +333,7 @@ def _verified(folder: Path) -> "tuple[StudentFolder, Lineage]":
     except OSError as error:
         raise unreadable(error, folder) from error
     _require_files(folder, student, proven, None)
-    return student, proven
+    return with_codec(student, proven.view.manifest), proven
 
 
 def _require_files(
@@ -325,7 +341,7 @@ def _require_files(
 ) -> None:
     """Raises Failed: config.json is not what the lineage gives, or, if a card is given, README.md
     is not that card."""
-    from dcfm_node.store.student import differing_files
+    from dcfm_node.store.student_check import differing_files
 
     digest = proven.student.body.snapshot.digest
     if wrong := differing_files(student, proven.view.manifest, digest, card):

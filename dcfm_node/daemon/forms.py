@@ -152,7 +152,7 @@ class Forms:
             case "checkpoint":
                 return self.ready.checkpoint
             case "ensemble":
-                return ensemble_schema(self.ready.tensors, self.ready.router, form.silos)
+                return ensemble_schema(self.ready.tensors, self.ready.beside_experts, form.silos)
 
     def _unsound(self, digest: bytes, form: Form) -> bool:
         try:

@@ -91,8 +91,8 @@ def pace(gossip_s: float) -> Pace:
     return Pace(gossip_s=gossip_s, term_s=max(2.0, 8 * gossip_s))
 
 
-def quota(manifest: Manifest, tensors: Schema, router: Schema) -> int:
+def quota(manifest: Manifest, tensors: Schema, beside_experts: Schema) -> int:
     """The largest that an expert or student of a run can be, in bytes."""
     names = [silo.name for silo in manifest.roster] if manifest.method.ensemble else []
-    forms = [tensors, ensemble_schema(tensors, router, names)]
+    forms = [tensors, ensemble_schema(tensors, beside_experts, names)]
     return max(size_of(form) for form in forms) + 8 + MAX_HEADER_BYTES

@@ -43,7 +43,7 @@ class Restoring:
             signer=Signer(settings.keys.sign),
             manifest=manifest,
             counts=ready.counts,
-            quota=quota(manifest, ready.tensors, ready.router),
+            quota=quota(manifest, ready.tensors, ready.beside_experts),
             distils=settings.config.distils,
             rng=random.Random(),
             wall_ms=time.time_ns() // 1_000_000 - int(self.clock() * 1_000),

@@ -1,7 +1,6 @@
 """What an image shows, as numbers: a network trained on the spot, or a user's Inception."""
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch.nn import functional
 
 from dcfm_node.domains.base import Split
 from dcfm_node.errors import DataError, UserError
+from dcfm_node.files import replacing
 from dcfm_node.samples import Floats, Labels, Samples
 
 WIDTHS, FEATURES = (16, 32, 64), 64
@@ -83,9 +83,8 @@ def feature_network(
         _train(network.to(device), complete, steps)
         folder.mkdir(parents=True, exist_ok=True)
         # Trials that run side by side may all train it, and all make the same.
-        temporary = file.with_suffix(f".{os.getpid()}")
-        save_file(network.state_dict(), temporary)
-        temporary.replace(file)
+        with replacing(file) as scratch:
+            save_file(network.state_dict(), scratch)
     return network.to(device).eval().requires_grad_(False)
 
 

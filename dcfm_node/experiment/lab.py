@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from dcfm_node.data.source import holdout_mask
 from dcfm_node.domains.base import Split
 from dcfm_node.experiment.settings import Start
+from dcfm_node.files import replacing
 from dcfm_node.flow import networks, stages
 from dcfm_node.flow.averaging import merge
 from dcfm_node.flow.codec import encoded_samples
@@ -36,7 +37,7 @@ from dcfm_node.methods.mixture.gating import train_gating
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import Training
 from dcfm_node.samples import Samples
-from dcfm_node.wire.canonical import pack, sha256
+from dcfm_node.wire.canonical import derived_seed, pack, sha256
 
 PACKAGE = Path(__file__).parents[1]
 TRAINING = ("flow", "methods", "networks", "paths")
@@ -305,7 +306,7 @@ class Lab:
     def _seed(self, silo: str, round_: int) -> int:
         """Different for every silo and round, the same when trained again."""
         parts = (str(self.manifest.method.seed), silo, str(round_))
-        return int.from_bytes(sha256(*(part.encode() for part in parts))[:4], "big") >> 1
+        return derived_seed(*(part.encode() for part in parts))
 
 
 def _without_ci(manifest: Manifest) -> Manifest:
@@ -355,6 +356,5 @@ def code(*more: str) -> bytes:
 
 def _write(tensors: Weights, path: Path, metadata: dict[str, str]) -> None:
     """Whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, metadata)
-    temporary.replace(path)
+    with replacing(path) as scratch:
+        save_file(tensors, scratch, metadata)

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from dcfm_node.api.experiments import ExperimentResults
 from dcfm_node.domains.space import Space
 from dcfm_node.errors import Failed
-from dcfm_node.files import open_regular, read_bounded
+from dcfm_node.files import open_regular, read_bounded, replacing
 from dcfm_node.records.manifest import Attribute
 from dcfm_node.samples import Samples
 
@@ -209,9 +209,8 @@ def commit() -> str:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(document, indent=1) + "\n")
-    temporary.replace(path)
+    with replacing(path) as scratch:
+        scratch.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def _processor() -> str:

@@ -25,6 +25,7 @@ from dcfm_node.experiment import methods, settings
 from dcfm_node.experiment.lab import Lab, code
 from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, write_json
 from dcfm_node.experiment.settings import Experiment, MethodName, Rule
+from dcfm_node.flow.device import choose
 from dcfm_node.records.base import Model
 from dcfm_node.samples import Samples, joined
 from dcfm_node.wire.canonical import sha256
@@ -200,19 +201,12 @@ def _named(name: str, kind: str) -> str:
 
 
 def device_of(wish: str) -> torch.device:
-    """What "auto", "cpu" or "cuda" means on this machine.
+    """The device that `--device` names.
 
     Raises:
-        UserError: another word, or CUDA where there is none.
+        UserError: the machine has no such device, or one that does not work.
     """
-    here = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
-    if wish == "auto":
-        return torch.device(here[-1])
-    if wish not in here:
-        raise UserError(
-            f"there is no device {wish!r} here", fix=f"give --device {' or '.join(('auto', *here))}"
-        )
-    return torch.device(wish)
+    return choose(wish, where=f"--device {wish}", instead="give --device auto or cpu")
 
 
 def _end_with_parent() -> None:

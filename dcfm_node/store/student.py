@@ -5,80 +5,65 @@ config.json          the run's manifest, and its description of samples and netw
 README.md            the model card
 lineage.msgpack      the signed records. `student verify` checks the model against them, and
                      config.json and the card, which are derived from them
+codec.*              the codec's file, if the run has one; its suffix is that of the node's copy
 """
 
+import hashlib
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dcfm_node.errors import Failed
-from dcfm_node.files import read_bounded, sync
+from dcfm_node.files import open_regular, sync
+from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.snapshots import describe
-from dcfm_node.words import plain
 
 MODEL, CONFIG, CARD, LINEAGE = "model.safetensors", "config.json", "README.md", "lineage.msgpack"
 FILES = (MODEL, CONFIG, CARD, LINEAGE)
+CODEC = "codec"
 FORMAT = "dcfm-node/student/1"
-_FETCH = "fetch the student again: dcfm-node student fetch --latest --out DIR"
-
-
-MAX_LINEAGE_BYTES = 32 << 20
-"""The largest lineage that a daemon sends: in hex it fills an answer (`api.client`)."""
-MAX_TEXT_BYTES = 4 << 20
-"""Most bytes of config.json and of the model card, with names and reasons of all silos."""
-MAX_TOLD = 8
-"""Most names of one kind in a message."""
-
-
-@dataclass(frozen=True, slots=True)
-class StudentFolder:
-    """The content of a student folder, not verified.
-
-    Attributes:
-        model: path of the weights.
-        card: None if there is none.
-        others: names of the first few other files in the folder.
-    """
-
-    model: Path
-    config: bytes
-    lineage: bytes
-    card: bytes | None
-    others: Sequence[str]
 
 
 def write_student(
-    folder: Path, *, model: Path, manifest: Manifest, lineage: bytes, card: str
+    folder: Path,
+    *,
+    model: Path,
+    manifest: Manifest,
+    lineage: bytes,
+    card: str,
+    codec: Path | None = None,
 ) -> None:
     """Write a student's folder, completely or not at all, in place of an earlier student.
 
     Args:
         model: the snapshot to copy.
+        codec: the codec's file to copy, if the run has one.
 
     Raises:
-        Failed: the folder holds other files, or cannot be written.
+        Failed: the folder holds other files, or cannot be written; or the codec's file is not the
+            one that the manifest names.
     """
     target = folder.resolve()
     _refuse_foreign(target)
+    if codec is not None:
+        check_codec(codec, manifest)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
             new, old = Path(scratch) / "new", Path(scratch) / "old"
             new.mkdir()
             shutil.copyfile(model, new / MODEL)
-            config = _config(manifest, describe(new / MODEL).digest)
-            (new / CONFIG).write_bytes(_json(config))
+            config = config_of(manifest, describe(new / MODEL).digest)
+            (new / CONFIG).write_bytes(json_bytes(config))
             (new / CARD).write_text(card, encoding="utf-8")
             (new / LINEAGE).write_bytes(lineage)
-            for name in FILES:
-                sync(new / name)
+            if codec is not None:
+                shutil.copyfile(codec, new / f"{CODEC}{codec.suffix}")
+            for path in new.iterdir():
+                sync(path)
             _swap(new, old, target)
             sync(target.parent)
     except OSError as error:
@@ -89,85 +74,31 @@ def write_student(
         ) from error
 
 
-def read_student(folder: Path) -> StudentFolder:
-    """Read a student's folder, without its weights.
+def check_codec(file: Path, manifest: Manifest) -> None:
+    """Compare a file with the codec that the manifest names by its digest.
 
     Raises:
-        Failed: a file is missing, not regular, too large, or cannot be read; or the folder has
-            another format.
+        Failed: it is another file, or cannot be read.
     """
+    wanted = manifest.codec.digest or b""
+    fix = f"get the codec's file with SHA-256 {wanted.hex()} from whoever set up the run"
     try:
-        found = [name for name in FILES if os.path.lexists(folder / name)]
-        if missing := [name for name in (MODEL, CONFIG, LINEAGE) if name not in found]:
-            raise Failed(f"not a student: no {', '.join(missing)}", where=str(folder), fix=_FETCH)
-        config = read_bounded(folder / CONFIG, MAX_TEXT_BYTES)
-        lineage = read_bounded(folder / LINEAGE, MAX_LINEAGE_BYTES)
-        card = read_bounded(folder / CARD, MAX_TEXT_BYTES) if CARD in found else None
+        with open_regular(file, MAX_SNAPSHOT_BYTES) as opened:
+            found = hashlib.file_digest(opened, "sha256").digest()
     except OSError as error:
-        raise unreadable(error, folder) from error
-    said = _parsed(config)
-    form = said.get("format") if isinstance(said, dict) else None
-    if form != FORMAT:
-        what = "not JSON" if said is None else f"the format is {form!r:.80}, expected {FORMAT!r}"
-        fix = f"read it with the version of dcfm-node that wrote it, or {_FETCH}"
-        raise Failed(what, where=str(folder / CONFIG), fix=fix)
-    return StudentFolder(folder / MODEL, config, lineage, card, _others(folder))
+        what = f"the codec's file cannot be read: {error.strerror}"
+        raise Failed(what, where=str(file), fix=fix) from error
+    if found != wanted:
+        raise Failed(f"not the run's codec: SHA-256 {found.hex()}", where=str(file), fix=fix)
 
 
-def _others(folder: Path) -> list[str]:
-    """Names of the first few other files beside a student."""
-    try:
-        with os.scandir(folder) as listed:
-            others = (entry.name for entry in listed if entry.name not in FILES)
-            return sorted(islice(others, MAX_TOLD))
-    except OSError as error:
-        raise unreadable(error, folder) from error
-
-
-def unreadable(error: OSError, folder: Path) -> Failed:
-    """The error for a student's file that cannot be read."""
-    return Failed(
-        f"cannot read the student: {error.strerror or error}",
-        where=str(error.filename or folder),
-        fix=f"check that you may read the folder, or {_FETCH}",
-    )
-
-
-def differing_files(
-    student: StudentFolder, manifest: Manifest, digest: bytes, card: str | None
-) -> list[str]:
-    """Names of the files that differ from what the lineage gives, byte for byte, and the parts.
-
-    Args:
-        manifest, digest: of the run and of the model, from the verified lineage.
-        card: the model card that the lineage gives; None skips that file.
-    """
-    right = _config(manifest, digest)
-    found = []
-    if student.config != _json(right):
-        said = _parsed(student.config)
-        said = said if isinstance(said, dict) else {}
-        keys = [key for key in right if key not in said or said[key] != right[key]]
-        keys += [plain(str(key)) for key in islice(said.keys() - right.keys(), MAX_TOLD)]
-        found.append(f"{CONFIG} ({', '.join(keys) or 'spelled in another way'})")
-    if card is not None and student.card not in (None, card.encode()):
-        found.append(CARD)
-    return found
-
-
-def _parsed(config: bytes) -> Any:
-    """The parsed JSON; None if it is not JSON."""
-    try:
-        return json.loads(config)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _json(document: dict[str, Any]) -> bytes:
+def json_bytes(document: dict[str, Any]) -> bytes:
+    """A document as config.json spells it."""
     return f"{json.dumps(document, indent=2)}\n".encode()
 
 
-def _config(manifest: Manifest, digest: bytes) -> dict[str, Any]:
+def config_of(manifest: Manifest, digest: bytes) -> dict[str, Any]:
+    """The content of config.json, for the model of this digest."""
     document = json.loads(json.dumps(manifest.model_dump(), default=bytes.hex))
     return {
         "format": FORMAT,
@@ -186,8 +117,9 @@ def _refuse_foreign(target: Path) -> None:
     if not target.is_dir():
         raise Failed("this is a file", where=str(target), fix="name a folder to write to")
     found = sorted(path.name for path in target.iterdir())
-    foreign = [name for name in found if name not in FILES]
-    if foreign or (found and found != sorted(FILES)):
+    others = [name for name in found if name not in FILES]
+    foreign = [name for name in others if Path(name).stem != CODEC] or others[1:]
+    if foreign or (found and len(found) - len(others) < len(FILES)):
         what = f"it holds {foreign[0]!r}" if foreign else "files are missing"
         raise Failed(
             f"the folder holds more than a student, or less: {what}",

@@ -45,10 +45,10 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 _SHOWN = 80
 
 
-def ensemble_schema(expert: Schema, router: Schema, silos: Iterable[str]) -> Schema:
-    """Tensors of a DDM or DFD student: every silo's expert, and the gating network if any."""
+def ensemble_schema(expert: Schema, beside: Schema, silos: Iterable[str]) -> Schema:
+    """Tensors of an ensemble: every silo's expert, and what the method holds beside them."""
     members = {of_expert(silo, name): form for silo in silos for name, form in expert.items()}
-    return members | {of_router(name): form for name, form in router.items()}
+    return members | {of_router(name): form for name, form in beside.items()}
 
 
 def size_of(schema: Schema) -> int:

@@ -290,22 +290,22 @@ class Node:
         """Decide, and turn the decision into effects."""
         effects: list[Effect] = []
         for _ in range(MAX_MOVES_PER_EVENT):
-            situation = self.situation(now)
-            step = next_step(situation)
-            self.exchange.liveness.await_all(duties(situation, step.phase), now)
+            plan_input = self.plan_input(now)
+            step = next_step(plan_input)
+            self.exchange.liveness.await_all(duties(plan_input, step.phase), now)
             action = step.action
             may_say = self._may_write() and not self.writer.full
             if not isinstance(action, Vote | Lease | Expert | Refuse) or not may_say:
                 break
             effects += self.writer.publish(action, self._wall(now))
-        wants = within(self.quota, wanted(situation), situation.view)
-        effects += self.holdings.seek(wants, now, sizes_within(self.quota, wants, situation.view))
-        checkpoints = self.held & situation.view.checkpointed.keys()
+        wants = within(self.quota, wanted(plan_input), plan_input.view)
+        effects += self.holdings.seek(wants, now, sizes_within(self.quota, wants, plan_input.view))
+        checkpoints = self.held & plan_input.view.checkpointed.keys()
         effects += self.holdings.drop(checkpoints - wants.keys())
         if self.step is None or step.phase != self.step.phase:
             fields = {"stage": step.phase.stage, "round": step.phase.round}
             effects.append(Report("phase", fields))
-            effects += self.holdings.drop(spent(situation, step, self.work))
+            effects += self.holdings.drop(spent(plan_input, step, self.work))
         self.step = step
         effects += self._work(step, now)
         return effects
@@ -313,7 +313,7 @@ class Node:
     def _may_write(self) -> bool:
         return self.exchange.recovery.writable and not self.exchange.usurped
 
-    def situation(self, now: float) -> PlanInput:
+    def plan_input(self, now: float) -> PlanInput:
         """All that the next decision depends on."""
         view, liveness = self.replica.view, self.exchange.liveness
 

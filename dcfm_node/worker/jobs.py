@@ -76,7 +76,7 @@ class JobRunner:
             warnings=self._warnings,
             notes=self._notes,
             tensors=networks.schema(self._manifest),
-            router=self._learner.beside_experts(),
+            beside_experts=self._learner.beside_experts(),
             checkpoint=self._learner.checkpoint(),
         )
 

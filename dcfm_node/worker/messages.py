@@ -112,7 +112,7 @@ class Ready(_Line):
         tensors: name -> (safetensors dtype, shape) of an expert's snapshot.
         warnings, notes: what the operator should mend, or only know, about the private data; they
             stay at this site.
-        router: as `tensors`, of what an ensemble holds beside experts; empty if nothing.
+        beside_experts: as `tensors`, what an ensemble holds beside experts; empty if nothing.
         checkpoint: as `tensors`, of a checkpoint of a student; empty if there are none.
     """
 
@@ -123,7 +123,7 @@ class Ready(_Line):
     tensors: dict[str, tuple[str, tuple[int, ...]]]
     warnings: tuple[DataWarning, ...] = ()
     notes: tuple[Told, ...] = ()
-    router: dict[str, tuple[str, tuple[int, ...]]] = {}
+    beside_experts: dict[str, tuple[str, tuple[int, ...]]] = {}
     checkpoint: dict[str, tuple[str, tuple[int, ...]]] = {}
 
 

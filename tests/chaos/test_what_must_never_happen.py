@@ -38,8 +38,8 @@ from tests.chaos.wires import wired
 from tests.integration.cluster import ROOT, Site, cluster, released, until
 from tests.integration.linking import Node, closing
 from tests.unit.swarm.builders import Run, join, snapshot
-from tests.unit.swarm.test_node import started
-from tests.unit.swarm.test_plan import situation
+from tests.unit.swarm.nodes import started
+from tests.unit.swarm.plan_inputs import plan_input
 
 TOLERANT = Scenario(participation="tolerant", stall_s=60.0, quiet_s=0.0)
 
@@ -80,7 +80,7 @@ def test_a_run_quietly_trains_on_5_of_7_sites() -> None:
         run = Run(7, participation=participation)
         run.publish_experts(0, but=(2, 5))
         absent = [run.keys[2], run.keys[5]]
-        plan = situation(run, suspected=lambda duty, absent=absent: duty.silo in absent)
+        plan = plan_input(run, suspected=lambda duty, absent=absent: duty.silo in absent)
         if participation == "strict":
             step = next_step(plan)
             assert step.phase == Phase("local", 0)

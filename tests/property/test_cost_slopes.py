@@ -3,16 +3,13 @@ what came in (SPEC 1.3): work is counted in lines of the package that run, never
 
 import math
 import random
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
-import dcfm_node
 from dcfm_node.records.entries import (
     Audit,
     Body,
@@ -35,37 +32,17 @@ from dcfm_node.swarm.effects import Worked as Finished
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed, encode_message, opener, seal_entry
+from tests.property.lines import work
 from tests.unit.swarm.builders import Author, Run, snapshot
-from tests.unit.swarm.test_node import empty, remembered, told
+from tests.unit.swarm.nodes import empty, remembered, told
 
 SIZES = (100, 200, 400, 800, 1_600)
 PER_MESSAGE = 0.2
 """Log-log slope of the work for one message of a fixed size against what is held."""
 TOTAL = 1.2
 """Of all work against how much came in."""
-PACKAGE = str(Path(dcfm_node.__file__).parent)
 QUOTA = 10_000
 ROUNDS = 100
-
-
-def work(act: Callable[[], object]) -> int:
-    """How many lines of the package run: a loop's count each time around, a comprehension's too."""
-    lines = 0
-
-    def trace(frame, event, _):  # type: ignore[no-untyped-def]
-        nonlocal lines
-        if not frame.f_code.co_filename.startswith(PACKAGE):
-            return None
-        lines += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        act()
-    finally:
-        sys.settrace(before)
-    return lines
 
 
 def slope(costs: Sequence[int]) -> float:

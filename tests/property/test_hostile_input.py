@@ -37,7 +37,7 @@ from dcfm_node.swarm.effects import Held, LinkUp, Received, Tick, Unfit
 from dcfm_node.swarm.journal import Fork
 from dcfm_node.swarm.node import Node
 from dcfm_node.wire.canonical import pack
-from tests.property.test_wire import mutated, values
+from tests.property.strategies import mutated, values
 from tests.unit.swarm.builders import Run
 
 NAMES = [bytes([number]) * 32 for number in range(3)]

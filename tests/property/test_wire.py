@@ -17,6 +17,7 @@ from dcfm_node.wire.envelope import (
     open_entry,
     open_heartbeat,
 )
+from tests.property.strategies import maps, mutated, values
 from tests.unit.swarm.builders import Run, expert, join
 
 RUN = Run(3)
@@ -27,25 +28,6 @@ HEARTBEATS = {RUN.keys[1]: (5, 2)}
 SYNC = Sync(run=RUN.id, version="1", heads={RUN.keys[0]: HEAD}, beats=HEARTBEATS, reply=True)
 ENTRIES = Entries(run=RUN.id, entries=(ENTRY,), beats=(HEARTBEAT,))
 MESSAGES = [encode_message(SYNC), encode_message(ENTRIES)]
-
-leaves = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False, width=32)
-    | st.floats(0, 1)
-    | st.text(max_size=40)
-    | st.binary(max_size=300)
-)
-
-
-def maps(inner):
-    return st.dictionaries(st.text(max_size=8) | st.binary(max_size=8), inner, max_size=20)
-
-
-values = st.recursive(
-    leaves, lambda inner: st.lists(inner, max_size=20).map(tuple) | maps(inner), max_leaves=40
-)
 
 
 @given(values)
@@ -76,14 +58,6 @@ def test_any_other_spelling_is_refused(value) -> None:
 def test_trailing_bytes_are_refused(value, rest) -> None:
     with pytest.raises(PeerError):
         unpack(pack(value) + rest)
-
-
-def mutated(draw, original: bytes) -> bytes:
-    """Bytes changed, cut out or put in at one place."""
-    at = draw(st.integers(0, len(original)))
-    cut = draw(st.integers(0, 4))
-    put = draw(st.binary(max_size=4))
-    return original[:at] + put + original[at + cut :]
 
 
 READERS = [open_entry, open_heartbeat, decode_message, decode_manifest, unpack]

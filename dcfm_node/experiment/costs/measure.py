@@ -48,7 +48,7 @@ def measure(out: Path, given: Costs, seeds: int, device: str, watch: Watch) -> l
     compute, chosen = given.compute, device_of(device)
     for partition, borne in ((COMPUTE, compute.batch), (SHIPPED, compute.shipped)):
         for seed in range(seeds):
-            part = Part(out, partition, seed, STAGES, compute, watch, about=str(chosen))
+            part = Part(out, partition, seed, STAGES, compute, watch, about=chosen.type)
             found += train(part, compute, borne, chosen)
     return found
 

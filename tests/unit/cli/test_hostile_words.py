@@ -41,9 +41,8 @@ from dcfm_node.swarm.lineage import bundle, verify
 from dcfm_node.swarm.node import Node
 from dcfm_node.wire.envelope import seal_entry
 from tests.unit.cli.running import answering, run
-from tests.unit.cli.test_lineage import journals
-from tests.unit.swarm.builders import Run, endorse, expert
-from tests.unit.swarm.test_node import started
+from tests.unit.swarm.builders import Run, endorse, expert, journals
+from tests.unit.swarm.nodes import started
 
 HOSTILE = "\x1b]0;P\x07\x1b[31m\nproblem   all is well\r\u202e[bold]x[/bold]"
 VERSION, ACTIVITY = HOSTILE[:32], f"\x1b[2J\n{'idle'}\u202e"

@@ -19,17 +19,9 @@ from dcfm_node.swarm.succession import inherited
 from dcfm_node.wire.canonical import pack, unpack
 from dcfm_node.wire.envelope import run_id
 from tests.unit.cli.running import run as dcfm
-from tests.unit.swarm.builders import Run, snapshot
+from tests.unit.swarm.builders import Run, journals, snapshot
 
 WEIGHTS = b"weights" * 100
-
-
-def journals(run: Run) -> Journals:
-    found = Journals(run.manifest)
-    for author in run.authors:
-        for sealed in author.journal:
-            found.offer(sealed)
-    return found
 
 
 def left_by_the_third() -> Run:

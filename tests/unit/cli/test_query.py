@@ -22,7 +22,7 @@ from dcfm_node.daemon.status import starting, status
 from dcfm_node.swarm.effects import Leave
 from tests.unit.cli.running import answering, run
 from tests.unit.swarm.builders import Run
-from tests.unit.swarm.test_node import started
+from tests.unit.swarm.nodes import started
 
 
 @pytest.fixture

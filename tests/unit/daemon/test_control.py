@@ -18,7 +18,7 @@ from dcfm_node.records.entries import Withdraw
 from dcfm_node.swarm.effects import Event, Leave, Persist, Tick
 from dcfm_node.swarm.node import Node
 from tests.unit.swarm.builders import Run
-from tests.unit.swarm.test_node import node, started
+from tests.unit.swarm.nodes import node, started
 
 RUN = Run(3)
 

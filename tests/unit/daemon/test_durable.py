@@ -13,7 +13,7 @@ from dcfm_node.store.journals import JournalStore
 from dcfm_node.swarm.effects import Effect, PersistFork, Received
 from dcfm_node.wire.envelope import SealedHeartbeat
 from tests.unit.swarm.builders import Run, expert, lease, vote
-from tests.unit.swarm.test_node import node, told
+from tests.unit.swarm.nodes import node, told
 
 RUN = Run(3)
 

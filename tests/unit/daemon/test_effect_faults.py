@@ -36,7 +36,7 @@ from dcfm_node.swarm.effects import (
 )
 from tests.unit.daemon.rig import RUN, Rig, rigged
 from tests.unit.swarm.builders import Author, expert, join
-from tests.unit.swarm.test_node import empty, told
+from tests.unit.swarm.nodes import empty, told
 
 ERRORS: dict[str, Callable[[], Exception]] = {
     "ENOSPC": lambda: OSError(errno.ENOSPC, "No space left on device"),

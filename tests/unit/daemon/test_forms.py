@@ -18,7 +18,7 @@ from dcfm_node.swarm.effects import AuditExperts, Distil, Event, Held, Score, Un
 from dcfm_node.swarm.verdicts import on_unfit
 from dcfm_node.worker.messages import Ready
 from tests.unit.swarm.builders import Run, expert
-from tests.unit.swarm.test_faults import tell, writing
+from tests.unit.swarm.nodes import tell, writing
 
 TENSORS = {"weight": ("F32", (2,))}
 READY = Ready(

@@ -32,7 +32,7 @@ from dcfm_node.swarm.recovery import Recovery
 from dcfm_node.swarm.view import View
 from tests.unit.daemon.rig import RUN, Rig, rigged
 from tests.unit.swarm.builders import Author, Run, expert, join, snapshot, vote
-from tests.unit.swarm.test_node import empty, told
+from tests.unit.swarm.nodes import empty, told
 
 
 @pytest.fixture

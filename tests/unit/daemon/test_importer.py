@@ -20,7 +20,7 @@ from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import Event, Held, Tick
 from dcfm_node.swarm.node import Node
 from dcfm_node.wire.envelope import encode_message
-from tests.unit.store.test_bundles import bundle, forged, framed
+from tests.unit.store.carried import bundle, forged, framed
 from tests.unit.swarm.builders import Run, join
 
 

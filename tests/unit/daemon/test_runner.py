@@ -25,7 +25,7 @@ from dcfm_node.swarm.effects import (
 from dcfm_node.swarm.failing import MAX_FAILURES
 from dcfm_node.worker.messages import Broken, Done, Job, Progress
 from tests.unit.swarm.builders import Run, snapshot
-from tests.unit.swarm.test_node import started
+from tests.unit.swarm.nodes import started
 
 RUN = Run(3)
 LOCAL = Train("local", 0)

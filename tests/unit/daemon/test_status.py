@@ -15,7 +15,7 @@ from dcfm_node.records.messages import Entries
 from dcfm_node.swarm.effects import LinkDown, LinkUp, Received, Tick, Train, Worked
 from dcfm_node.swarm.node import Node
 from tests.unit.swarm.builders import Run, endorse, lease, snapshot, vote
-from tests.unit.swarm.test_node import empty, node, started, told
+from tests.unit.swarm.nodes import empty, node, started, told
 
 DAY_S = 86_400.0
 

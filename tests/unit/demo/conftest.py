@@ -9,7 +9,7 @@ from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.manifest import Attribute, Manifest, Silo
 from dcfm_node.records.settings import Training
 from tests.unit.swarm.builders import Run
-from tests.unit.swarm.test_node import started
+from tests.unit.swarm.nodes import started
 
 NORTH, EAST = b"\x01" * 32, b"\x02" * 32
 

@@ -16,13 +16,12 @@ from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.manifest import Attribute, Manifest, Silo
 from dcfm_node.records.settings import MethodSettings, Training, find
 from dcfm_node.store.card import INDIRECT, StudentFacts, model_card
-from dcfm_node.store.student import (
-    FILES,
+from dcfm_node.store.student import FILES, write_student
+from dcfm_node.store.student_check import (
     MAX_LINEAGE_BYTES,
     MAX_TEXT_BYTES,
     differing_files,
     read_student,
-    write_student,
 )
 from dcfm_node.swarm.chunks import snapshot_of
 from dcfm_node.wire.envelope import run_id

@@ -20,6 +20,7 @@ from dcfm_node.records.messages import Heartbeat
 from dcfm_node.simulation.host import made_up_snapshot
 from dcfm_node.simulation.scenario import Scenario, manifest
 from dcfm_node.simulation.signing import signers
+from dcfm_node.swarm.journal import Journals
 from dcfm_node.swarm.method import method_of
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import (
@@ -90,12 +91,15 @@ class Run:
     """A manifest, its authors, and a view of what they say."""
 
     def __init__(self, nodes: int = 3, **settings: object) -> None:
-        members = signers(nodes)
-        self.manifest: Manifest = manifest(Scenario(nodes=nodes, **settings), members)  # type: ignore[arg-type]
-        self.id = run_id(self.manifest)
+        self.members = signers(nodes)
+        self.begin(manifest(Scenario(nodes=nodes, **settings), self.members))  # type: ignore[arg-type]
+
+    def begin(self, manifest: Manifest) -> None:
+        """The run of a manifest with these members, in which nothing was said."""
+        self.manifest, self.id = manifest, run_id(manifest)
         self.authors = [
             Author(signer, self.id, silo.name)
-            for signer, silo in zip(members, self.manifest.roster, strict=True)
+            for signer, silo in zip(self.members, manifest.roster, strict=True)
         ]
         self.keys = [author.key for author in self.authors]
 
@@ -206,3 +210,11 @@ def endorse(of: Sealed) -> Endorse:
 
 def refuse(of: Sealed) -> Refuse:
     return Refuse(student=of.digest, reason="velocity error", metrics={})
+
+
+def journals(run: Run) -> Journals:
+    found = Journals(run.manifest)
+    for author in run.authors:
+        for sealed in author.journal:
+            found.offer(sealed)
+    return found

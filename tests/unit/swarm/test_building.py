@@ -7,7 +7,7 @@ import pytest
 from dcfm_node.records.entries import Lease
 from dcfm_node.swarm.journal import Journals, Offered
 from dcfm_node.wire.envelope import Sealed
-from tests.property.test_cost_slopes import work
+from tests.property.lines import work
 from tests.unit.swarm.builders import Author, Run, endorse, expert, lease, vote
 
 

@@ -4,25 +4,10 @@ from dataclasses import replace
 
 from dcfm_node.records.base import MAX_TERM
 from dcfm_node.records.entries import Lease, Vote
-from dcfm_node.swarm.election import MAX_DOUBLINGS, Await, Booth, Lead, Stand, next_move, rank
+from dcfm_node.swarm.election import MAX_DOUBLINGS, Await, Lead, Stand, next_move, rank
 from dcfm_node.swarm.faults import MAX_TERM_GAP
 from tests.unit.swarm.builders import Run, lease, refuse, vote
-
-
-def booth(run: Run, me: int = 0, **changes: object) -> Booth:
-    """Everyone in sight and able, nobody late, at the instant a term is first entered."""
-    base = Booth(
-        run=run.id,
-        me=run.keys[me],
-        candidates=lambda: run.keys,
-        quorate=lambda: True,
-        suspected=lambda duty: False,
-        stand=Stand,
-        timeout=8.0,
-        not_before=0,
-        now=0.0,
-    )
-    return replace(base, **changes)  # type: ignore[arg-type]
+from tests.unit.swarm.plan_inputs import booth
 
 
 def first_by_rank(run: Run, round_: int) -> bytes:

@@ -6,8 +6,8 @@ from dcfm_node.records.messages import Entries, Sync
 from dcfm_node.swarm.effects import Effect, PersistHeartbeat, Received, Send, Tick
 from dcfm_node.swarm.exchange import Exchange
 from tests.unit.swarm.builders import Run
-from tests.unit.swarm.test_exchange import PEER, RUN, entries, exchange, sent, sync
-from tests.unit.swarm.test_node import node
+from tests.unit.swarm.exchanges import PEER, RUN, entries, exchange, sent, sync
+from tests.unit.swarm.nodes import node
 
 SILO = RUN.authors[2]
 

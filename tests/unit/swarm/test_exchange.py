@@ -4,38 +4,16 @@ import random
 
 from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.messages import Entries, Head, Mismatch, Sync
-from dcfm_node.swarm.effects import Foreign, Persist, PersistFork, Report, Send
+from dcfm_node.swarm.effects import Foreign, Persist, PersistFork, Report
 from dcfm_node.swarm.exchange import FANOUT, Exchange
 from dcfm_node.swarm.liveness import Liveness
-from dcfm_node.wire.envelope import Sealed, decode_message, encode_message, manifest_bytes
+from dcfm_node.wire.envelope import decode_message, encode_message, manifest_bytes
 from tests.unit.swarm.builders import Author, Run, expert
-
-RUN = Run(5)
-ME, PEER = RUN.keys[0], RUN.keys[1]
-
-
-def exchange(run: Run = RUN) -> Exchange:
-    made = Exchange.create(run.manifest, run.keys[0], Liveness(12.0, 60.0, 3_600.0))
-    for peer in made.peers.values():
-        peer.linked = True
-    return made
+from tests.unit.swarm.exchanges import ME, PEER, RUN, entries, exchange, sent, sync
 
 
 def author(index: int = 2) -> Author:
     return RUN.authors[index].anew()
-
-
-def entries(*said: Sealed, heartbeats: tuple[bytes, ...] = ()) -> Entries:
-    return Entries(run=RUN.id, entries=tuple(s.envelope for s in said), beats=heartbeats)
-
-
-def sync(**changes: object) -> Sync:
-    fields = {"run": RUN.id, "version": "1", "heads": {}, "beats": {}, "reply": False}
-    return Sync.model_validate({**fields, **changes})
-
-
-def sent(effects) -> list[object]:
-    return [effect.message for effect in effects if isinstance(effect, Send)]
 
 
 def test_a_round_of_gossip_tells_a_few_linked_peers() -> None:

@@ -16,7 +16,7 @@ from dcfm_node.swarm.effects import (
 )
 from dcfm_node.swarm.failing import MAX_DOUBLINGS, MAX_FAILURES, Failing, failed, set_aside
 from tests.unit.swarm.builders import Run
-from tests.unit.swarm.test_node import node, started
+from tests.unit.swarm.nodes import node, started
 
 TRAIN, AUDIT_EXPERTS = Train("local", 0), AuditExperts(0, ())
 SCORE = Score(student=bytes(32), snapshot=bytes(32), reference=None)

@@ -1,6 +1,5 @@
 """SPEC 6.7: what a member did, what others say of it, and that the run goes on without it."""
 
-import random
 from dataclasses import replace
 
 from dcfm_node.records.base import MAX_TERM
@@ -10,64 +9,20 @@ from dcfm_node.swarm.effects import (
     AuditExperts,
     Distil,
     Fetch,
-    LinkUp,
     Misbehaved,
-    Persist,
     Received,
-    Tick,
     Train,
     Unfit,
     Waiting,
     Worked,
 )
-from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.outcome import most_judged
 from dcfm_node.swarm.plan import next_step
 from dcfm_node.swarm.verdicts import superseding
 from dcfm_node.swarm.wanted import wanted
-from dcfm_node.wire.envelope import Signer
 from tests.unit.swarm.builders import Run, endorse, expert, refuse, snapshot, student, vote
-from tests.unit.swarm.test_election import booth
-from tests.unit.swarm.test_plan import situation
-
-
-def writing(run: Run, me: int = 0, quota: int | None = None) -> Node:
-    """A node that may write: everyone told it that its journal is empty."""
-    made = Node(
-        signer=run.authors[me].signer,
-        manifest=run.manifest,
-        counts=(((0, 0), 10),),
-        distils=True,
-        rng=random.Random(0),
-        wall_ms=0,
-        quota=quota,
-    )
-    for number, key in enumerate(run.keys):
-        if number != me:
-            made.handle(LinkUp(key), 0.0)
-            other = _node_of(run.authors[number].signer, run)
-            made.handle(Received(key, other.exchange.sync(reply=False)), 0.0)
-    for number, key in enumerate(run.keys):
-        if number != me:
-            sync = _node_of(run.authors[number].signer, run).exchange.sync(reply=False)
-            kept = {made.me: (0, made.exchange.recovery.epoch)}
-            made.handle(Received(key, sync.model_copy(update={"beats": kept})), 0.0)
-    assert made.exchange.recovery.writable
-    return made
-
-
-def _node_of(signer: Signer, run: Run) -> Node:
-    return Node(signer, run.manifest, (), True, random.Random(1), 0)
-
-
-def tell(made: Node, run: Run, now: float = 1.0) -> list[Verdict]:
-    """Hand a node all that the authors said; the verdicts that it publishes on it."""
-    peer = next(key for key in run.keys if key != made.me)
-    said = [entry.envelope for author in run.authors for entry in author.journal]
-    effects = made.handle(Received(peer, Entries(run=run.id, entries=tuple(said), beats=())), now)
-    effects += made.handle(Tick(), now + 0.1)
-    bodies = [e.sealed.entry.body for e in effects if isinstance(e, Persist)]
-    return [body for body in bodies if isinstance(body, Verdict)]
+from tests.unit.swarm.nodes import tell, writing
+from tests.unit.swarm.plan_inputs import booth, plan_input
 
 
 def causes(verdicts: list[Verdict]) -> list[str]:
@@ -115,7 +70,7 @@ def test_an_old_round_replayed_is_not_taught_from() -> None:
     assert view.proven()[run.keys[3]][0].cause == "replay"
     # Its expert of round 0 taught a student: that is distilled again without it.
     run.elect(0, term=2, round_=0)
-    action = next_step(situation(run)).action
+    action = next_step(plan_input(run)).action
     assert isinstance(action, Distil) and action.round == 0
     assert run.keys[3] not in [author for author, _, _ in action.teachers]
 
@@ -231,16 +186,16 @@ def test_experts_are_audited_before_they_teach_and_the_others_waited_for() -> No
     run = Run(3)
     for number, author in enumerate(run.authors):
         author.say(expert(0, f"expert {number} 0"))
-    action = next_step(situation(run, me=1)).action
-    assert action == next_step(situation(run, me=2)).action or isinstance(action, AuditExperts)
+    action = next_step(plan_input(run, me=1)).action
+    assert action == next_step(plan_input(run, me=2)).action or isinstance(action, AuditExperts)
     run.elect(0)
-    mine = next_step(situation(run)).action
+    mine = next_step(plan_input(run)).action
     assert isinstance(mine, AuditExperts) and [a for a, _, _ in mine.experts] == run.keys
     run.authors[0].say(Audit(round=0, scores=()))
     run.authors[1].say(Audit(round=0, scores=()))
-    waiting = next_step(situation(run)).action
+    waiting = next_step(plan_input(run)).action
     assert waiting == Waiting("the experts' audits are awaited", on=(run.keys[2],))
-    late = situation(run, suspected=lambda duty: duty.task == "audit")
+    late = plan_input(run, suspected=lambda duty: duty.task == "audit")
     assert isinstance(next_step(late).action, Distil)
 
 
@@ -251,7 +206,7 @@ def test_no_audit_is_asked_where_the_run_does_without() -> None:
     for number, author in enumerate(run.authors):
         author.say(expert(0, f"expert {number} 0"))
     run.elect(0)
-    assert isinstance(next_step(situation(run)).action, Distil)
+    assert isinstance(next_step(plan_input(run)).action, Distil)
 
 
 def test_an_expert_that_a_quorum_refuses_teaches_nobody_and_its_author_is_missing() -> None:
@@ -263,13 +218,13 @@ def test_an_expert_that_a_quorum_refuses_teaches_nobody_and_its_author_is_missin
     run.elect(0)
     for number in (0, 1):
         run.authors[number].say(verdict)
-    action = next_step(situation(run)).action
+    action = next_step(plan_input(run)).action
     assert isinstance(action, Distil) and len(action.teachers) == 5
     run.authors[2].say(verdict)
-    action = next_step(situation(run)).action
+    action = next_step(plan_input(run)).action
     assert isinstance(action, Distil) and len(action.teachers) == 4
     assert action.missing == (run.keys[4],)
-    assert bad.body.snapshot.digest not in wanted(situation(run))
+    assert bad.body.snapshot.digest not in wanted(plan_input(run))
     assert run.keys[4] in run.view().active()
 
 
@@ -283,7 +238,7 @@ def test_a_student_that_names_a_refused_expert_is_void_and_another_is_elected() 
         run.authors[number].say(
             Verdict(subject=run.keys[4], cause="score", entry=bad.digest, reason="like noise")
         )
-    step = next_step(situation(run))
+    step = next_step(plan_input(run))
     assert step.phase.stage == "distil"
     assert getattr(step.action, "term", None) == 2
 
@@ -316,7 +271,7 @@ def test_after_two_refused_experts_a_silo_takes_no_part() -> None:
                 Verdict(subject=run.keys[4], cause="score", entry=said.digest, reason="noise")
             )
     assert list(run.view().active()) == run.keys[:4]
-    step = next_step(situation(run, me=4))
+    step = next_step(plan_input(run, me=4))
     assert isinstance(step.action, Waiting) and step.action.over and "quarantine" in step.action.why
 
 
@@ -326,7 +281,7 @@ def test_a_leader_in_quarantine_is_not_waited_for() -> None:
     run.elect(4)
     for term in (5, 5):
         run.authors[4].say(vote(term, 0, run.keys[4]))
-    assert isinstance(next_step(situation(run)).action, Vote)
+    assert isinstance(next_step(plan_input(run)).action, Vote)
 
 
 def test_figures_that_are_not_finite_refuse_and_end_nothing() -> None:
@@ -363,7 +318,7 @@ def test_an_ensemble_that_is_none_is_refused_by_its_entry_and_the_expert_stays()
 
 def test_a_training_stage_is_not_disturbed_by_audits() -> None:
     run = Run(3)
-    assert replace(next_step(situation(run))).action == Train("local", 0)
+    assert replace(next_step(plan_input(run))).action == Train("local", 0)
 
 
 def test_a_student_that_a_quorum_cannot_load_is_none_and_another_is_elected() -> None:
@@ -371,14 +326,14 @@ def test_a_student_that_a_quorum_cannot_load_is_none_and_another_is_elected() ->
     run = Run(5, method="ddm")
     run.publish_experts(0)
     made = run.distil(4)
-    assert next_step(situation(run)).phase.stage == "release"
+    assert next_step(plan_input(run)).phase.stage == "release"
     for number in range(3):
         run.authors[number].say(
             Verdict(subject=run.keys[4], cause="snapshot", entry=made.digest, reason="no ensemble")
         )
     assert not run.view().valid_students()
     # Its leader may distil again, as long as it is not late.
-    step = next_step(situation(run, booth=replace(booth(run), suspected=lambda duty: True)))
+    step = next_step(plan_input(run, booth=replace(booth(run), suspected=lambda duty: True)))
     assert step.phase.stage == "distil" and isinstance(step.action, Vote)
 
 

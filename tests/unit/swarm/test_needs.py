@@ -5,14 +5,14 @@ from dcfm_node.swarm.effects import Train
 from dcfm_node.swarm.needs import spent
 from dcfm_node.swarm.plan import next_step
 from tests.unit.swarm.builders import Run, endorse, snapshot
-from tests.unit.swarm.test_plan import situation
+from tests.unit.swarm.plan_inputs import plan_input
 
 ROUNDS = 8
 
 
 def kept(run: Run) -> set[bytes]:
     """What is left on a disk that held everything."""
-    now = situation(run)
+    now = plan_input(run)
     return set(now.held) - spent(now, next_step(now), None)
 
 
@@ -70,7 +70,7 @@ def test_the_inputs_of_present_work_stay() -> None:
     run = Run(3, rounds=9)
     rounds(run, 4)
     old = snapshot("expert 0 0").digest
-    now = situation(run)
+    now = plan_input(run)
     assert old in spent(now, next_step(now), None)
     assert old not in spent(now, next_step(now), Train("refine", 1, init=old))
 
@@ -80,6 +80,6 @@ def test_a_snapshot_that_no_record_names_is_left_alone() -> None:
     run = Run(3)
     rounds(run, 2)
     mine = snapshot("just made").digest
-    now = situation(run)
-    more = situation(run, held={*now.held, mine})
+    now = plan_input(run)
+    more = plan_input(run, held={*now.held, mine})
     assert mine not in spent(more, next_step(more), None)

@@ -1,7 +1,5 @@
 """One node as its daemon sees it: events in, effects out, in order."""
 
-import random
-
 from dcfm_node.records.entries import Verdict, Vote
 from dcfm_node.records.messages import Entries, Head, Sync
 from dcfm_node.swarm.effects import (
@@ -10,7 +8,6 @@ from dcfm_node.swarm.effects import (
     Distil,
     Downloading,
     Drain,
-    Effect,
     Fetch,
     Gone,
     Held,
@@ -27,56 +24,8 @@ from dcfm_node.swarm.effects import (
     Worked,
     WorkFailed,
 )
-from dcfm_node.swarm.liveness import Pace
-from dcfm_node.swarm.node import Node
 from tests.unit.swarm.builders import Run, expert, lease, snapshot
-
-
-def node(run: Run, *, distils: bool = True) -> Node:
-    return Node(
-        signer=run.authors[0].signer,
-        manifest=run.manifest,
-        counts=(((0, 0), 5),),
-        distils=distils,
-        rng=random.Random(0),
-        wall_ms=0,
-        pace=Pace(gossip_s=1.0, term_s=8.0, retry_s=10.0),
-    )
-
-
-def empty(run: Run) -> Head:
-    return Head(epoch=0, seq=-1, digest=run.id)
-
-
-def told(run: Run, peer: int, head: Head, heartbeats: int = 0, epoch: int = 0) -> Received:
-    """A peer says how it holds the node's own journal, its newest heartbeat and its epoch."""
-    mine = {run.keys[0]: head}
-    known = {run.keys[0]: (heartbeats, epoch)}
-    message = Sync(run=run.id, version="1", heads=mine, beats=known, reply=False)
-    return Received(run.keys[peer], message)
-
-
-def remembered(made: Node, run: Run) -> list[Effect]:
-    """Enough peers say that its epoch is on their disks."""
-    epoch, peers = made.exchange.recovery.epoch, range(1, run.manifest.quorum)
-    held = made.replica.journals.head(made.me)
-    return [e for peer in peers for e in made.handle(told(run, peer, held, epoch=epoch), 0.0)]
-
-
-def persisted(effects) -> list[str]:
-    return [e.sealed.entry.body.kind for e in effects if isinstance(e, Persist)]
-
-
-def started(run: Run, **settings) -> Node:
-    """A node that knows its journal is empty and has joined; it trains since 0 s."""
-    made = node(run, **settings)
-    effects = made.handle(Tick(), 0.0)
-    for peer in range(1, min(run.manifest.quorum + 1, len(run.keys))):
-        effects += made.handle(LinkUp(run.keys[peer]), 0.0)
-        effects += made.handle(told(run, peer, empty(run), heartbeats=9), 0.0)
-    effects += remembered(made, run)
-    assert persisted(effects) == ["join"]
-    return made
+from tests.unit.swarm.nodes import empty, node, persisted, remembered, started, told
 
 
 def test_it_writes_nothing_before_a_quorum_of_peers_says_how_its_journal_ends() -> None:
@@ -133,7 +82,7 @@ def test_a_lost_disk_is_recovered_before_a_word_and_goes_on_under_a_higher_epoch
     remembered(made, run)
     last = made.replica.journals.chains[run.keys[0]][-1].entry
     assert last.epoch > 70 and last.seq == 2
-    assert made.situation(1.0).booth.not_before == 5
+    assert made.plan_input(1.0).booth.not_before == 5
 
 
 def test_an_epoch_that_a_peers_disk_knows_is_not_used_again() -> None:
@@ -296,8 +245,8 @@ def test_a_download_is_lost_only_when_no_byte_came_for_long() -> None:
     made.handle(_heard(run), 0.0)
     digest = snapshot("theirs").digest
     made.handle(Downloading(1, 100), 50.0)
-    assert not made.situation(110.0).lost(digest)
-    assert made.situation(110.1).lost(digest)
+    assert not made.plan_input(110.0).lost(digest)
+    assert made.plan_input(110.1).lost(digest)
 
 
 def test_a_restarted_node_counts_above_what_peers_remember() -> None:

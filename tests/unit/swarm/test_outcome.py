@@ -17,7 +17,7 @@ from dcfm_node.swarm.outcome import (
 )
 from dcfm_node.swarm.plan import next_step
 from tests.unit.swarm.builders import Run, expert, snapshot
-from tests.unit.swarm.test_plan import situation
+from tests.unit.swarm.plan_inputs import plan_input
 
 SCORE = Score(student=bytes(32), snapshot=bytes(32), reference=None)
 DISTIL = Distil(
@@ -78,7 +78,7 @@ def test_a_leader_whose_teacher_was_taken_back_says_no_student_nor_ever_a_second
     run.publish_experts(0)
     leader, shifty = run.authors[0], run.authors[2]
     run.elect(0)
-    begun = next_step(situation(run)).action
+    begun = next_step(plan_input(run)).action
     assert isinstance(begun, Distil)
     first = student_of(begun, snapshot("first"), {}, 0)
     assert still_true(first, run.view(), leader.key)
@@ -87,12 +87,12 @@ def test_a_leader_whose_teacher_was_taken_back_says_no_student_nor_ever_a_second
     shifty.say(expert(0, "instead"), epoch=9, at=seq)
     assert not still_true(first, run.view(), leader.key)
     assert in_vain(begun, begun, run.view(), leader.key)
-    anew = next_step(situation(run, work=begun)).action
+    anew = next_step(plan_input(run, work=begun)).action
     assert isinstance(anew, Distil) and anew.missing == (shifty.key,), "or it does so for ever"
     leader.say(first)  # it was under way before that was heard of
     again = student_of(anew, snapshot("second"), {}, 0)
     assert not still_true(again, run.view(), leader.key)
-    assert isinstance(next_step(situation(run)).action, Vote), "its lease is spent"
+    assert isinstance(next_step(plan_input(run)).action, Vote), "its lease is spent"
 
 
 def test_an_expert_of_a_round_is_said_once() -> None:

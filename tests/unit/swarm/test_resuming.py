@@ -18,8 +18,8 @@ from dcfm_node.swarm.effects import (
 from dcfm_node.swarm.plan import next_step
 from dcfm_node.swarm.wanted import wanted
 from tests.unit.swarm.builders import Run, checkpoint, refuse, snapshot
-from tests.unit.swarm.test_node import persisted, started
-from tests.unit.swarm.test_plan import situation
+from tests.unit.swarm.nodes import persisted, started
+from tests.unit.swarm.plan_inputs import plan_input
 
 
 def handed_on(*, term: int = 2, me: int = 1) -> tuple[Run, bytes]:
@@ -35,7 +35,7 @@ def handed_on(*, term: int = 2, me: int = 1) -> tuple[Run, bytes]:
 
 def test_the_next_leader_resumes_from_what_it_holds() -> None:
     run, digest = handed_on()
-    plan = situation(run, me=1)
+    plan = plan_input(run, me=1)
     action = next_step(replace(plan, held={*plan.held, digest})).action
     assert isinstance(action, Distil)
     assert (action.term, action.resume) == (2, digest)
@@ -43,11 +43,11 @@ def test_the_next_leader_resumes_from_what_it_holds() -> None:
 
 def test_a_checkpoint_is_waited_for_as_an_expert_is() -> None:
     run, _ = handed_on()
-    action = next_step(situation(run, me=1)).action
+    action = next_step(plan_input(run, me=1)).action
     assert isinstance(action, Waiting)
     assert action.on == (run.keys[0],)
     for given_up in ({"failed": lambda key: True}, {"lost": lambda key: True}):
-        anew = next_step(situation(run, me=1, **given_up)).action
+        anew = next_step(plan_input(run, me=1, **given_up)).action
         assert isinstance(anew, Distil)
         assert anew.resume is None
 
@@ -59,7 +59,7 @@ def test_other_teachers_begin_anew() -> None:
     two = [said.digest for said in run.view().expert_entries.values()][:2]
     run.authors[0].say(checkpoint(1, 0, claimed, two))
     run.elect(1, term=2)
-    plan = situation(run, me=1)
+    plan = plan_input(run, me=1)
     held = {*plan.held, snapshot("checkpoint 1 0 5").digest}
     action = next_step(replace(plan, held=held)).action
     assert isinstance(action, Distil)
@@ -68,13 +68,13 @@ def test_other_teachers_begin_anew() -> None:
 
 def test_only_the_newest_of_the_highest_valid_term_is_wanted() -> None:
     run, first = handed_on()
-    assert first in wanted(situation(run, me=2))
+    assert first in wanted(plan_input(run, me=2))
     claimed = run.elect(1, term=3)
     teachers = [said.digest for said in run.view().expert_entries.values()]
     for step in (7, 9):
         run.authors[1].say(checkpoint(3, 0, claimed, teachers, step=step))
     run.authors[2].say(checkpoint(3, 0, claimed, teachers, step=11))  # no leader
-    found = wanted(situation(run, me=2)).keys() & run.view().checkpointed.keys()
+    found = wanted(plan_input(run, me=2)).keys() & run.view().checkpointed.keys()
     assert found == {snapshot("checkpoint 3 0 9").digest}
 
 
@@ -85,7 +85,7 @@ def test_the_last_one_held_is_kept_until_a_newer_one_is_here() -> None:
     teachers = [said.digest for said in run.view().expert_entries.values()]
     run.authors[0].say(checkpoint(1, 0, claimed, teachers, step=9))
     second = snapshot("checkpoint 1 0 9").digest
-    plan = situation(run, me=1)
+    plan = plan_input(run, me=1)
     held = {*plan.held, first}
     assert {first, second} <= wanted(replace(plan, held=held)).keys()
     assert first not in wanted(replace(plan, held={*held, second}))
@@ -104,21 +104,21 @@ def test_one_that_no_network_fits_is_not_fetched(over: int, wants: bool) -> None
     size = 4 * made.snapshot.size + (1 << 20) + over
     fat = Snapshot(**made.snapshot.model_dump() | {"size": size})
     run.authors[0].say(made.model_copy(update={"snapshot": fat}))
-    assert (fat.digest in wanted(situation(run, me=1))) is wants
+    assert (fat.digest in wanted(plan_input(run, me=1))) is wants
 
 
 def test_once_the_student_is_there_nobody_wants_it() -> None:
     run, digest = handed_on()
     claimed = next(s for s in run.authors[1].journal if s.entry.body.kind == "lease")
     run.authors[1].say(run.student(claimed))
-    assert digest not in wanted(situation(run, me=2))
+    assert digest not in wanted(plan_input(run, me=2))
 
 
 def test_a_withdrawn_teachers_share_is_not_gone_on_from() -> None:
     run, digest = handed_on()
     run.authors[2].say(Withdraw(reason="leaves"))
     assert run.view().checkpoints_of(0) == []
-    assert digest not in wanted(situation(run, me=1))
+    assert digest not in wanted(plan_input(run, me=1))
 
 
 def test_nobody_goes_on_from_what_led_to_a_rejected_student() -> None:
@@ -131,7 +131,7 @@ def test_nobody_goes_on_from_what_led_to_a_rejected_student() -> None:
         author.say(refuse(said))
     assert run.view().blamed(0) == {run.keys[0], run.keys[1]}
     assert run.view().checkpoints_of(0) == []
-    assert digest not in wanted(situation(run, me=2))
+    assert digest not in wanted(plan_input(run, me=2))
 
 
 # The node

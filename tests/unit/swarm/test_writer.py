@@ -6,7 +6,7 @@ from dcfm_node.swarm.effects import Leave, Report, Tick, Train, Worked
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.writer import FAREWELL_BYTES
 from tests.unit.swarm.builders import Run, snapshot
-from tests.unit.swarm.test_node import persisted, started
+from tests.unit.swarm.nodes import persisted, started
 
 
 def full(made: Node, bytes_left: int = FAREWELL_BYTES) -> Node:

@@ -17,7 +17,7 @@ from dcfm_node.records.settings import MethodSettings, find
 from dcfm_node.swarm.journal import Journals
 from tests.unit.experiment.costs import tiny
 from tests.unit.swarm.builders import Author, Run, expert
-from tests.unit.swarm.test_node import started
+from tests.unit.swarm.nodes import started
 
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
 

@@ -1,0 +1,79 @@
+"""A student's folder carries the codec of its run."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from dcfm_node.api.requests import StudentRequest
+from dcfm_node.api.students import StudentFiles
+from dcfm_node.cli import student
+from dcfm_node.daemon.facts import student_facts
+from dcfm_node.flow import networks
+from dcfm_node.networks.codecs import fit_linear
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.swarm.chunks import snapshot_of
+from dcfm_node.swarm.lineage import bundle
+from dcfm_node.wire.canonical import sha256
+from tests.unit.cli.running import answering, run
+from tests.unit.swarm.builders import Run, journals
+
+CODEC = fit_linear(torch.randn(50, 2, generator=torch.Generator().manual_seed(0)), 1)
+
+
+@pytest.fixture
+def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
+    """Arguments that fetch a student of a run with a linear codec; node.toml names its file."""
+    made = Run(3, schedule="paper")
+    codec = {"kind": "linear", "file": sha256(CODEC), "shape": (1,)}
+    fields = made.manifest.model_dump() | {"sample_shape": (2,), "codec": codec}
+    made.begin(Manifest.model_validate(fields, strict=False))
+    made.publish_experts(0)
+    weights = save(dict(networks.build(made.manifest).state_dict()))
+    body = made.student(made.elect(0)).model_copy(update={"snapshot": snapshot_of(weights)})
+    digest = made.authors[0].say(body).digest
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "model").write_bytes(weights)
+    (tmp_path / "linear.bin").write_bytes(CODEC)
+    (tmp_path / "node.toml").write_text('codec = "linear.bin"')
+    files = StudentFiles(
+        path="model",
+        lineage=bundle(made.manifest, journals(made)).hex(),
+        student=student_facts(made.view(), made.view().students[digest]),
+    )
+    monkeypatch.setattr(student, "call", answering({StudentRequest: files}, []))
+    config, out = tmp_path / "node.toml", tmp_path / "student"
+    return "student", "fetch", "--latest", "--out", out, "-c", config
+
+
+def test_samples_are_decoded_with_the_codec_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fetch: tuple[object, ...]
+) -> None:
+    folder, out = tmp_path / "student", tmp_path / "samples.npz"
+    assert [run(monkeypatch, *fetch), run(monkeypatch, *fetch)] == [0, 0]
+    assert (folder / "codec.bin").read_bytes() == CODEC
+    assert run(monkeypatch, "student", "verify", folder) == 0
+    assert run(monkeypatch, "student", "sample", folder, "--out", out, "-n", 3) == 0
+    (folder / "codec.bin").unlink()
+    assert run(monkeypatch, "student", "sample", folder, "--out", out) == 2
+    named = ("--codec", tmp_path / "linear.bin")
+    assert run(monkeypatch, "student", "sample", folder, "--out", out, *named) == 0
+
+
+def test_another_codec_is_neither_copied_nor_used(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fetch: tuple[object, ...],
+) -> None:
+    folder = tmp_path / "student"
+    assert run(monkeypatch, *fetch) == 0
+    (folder / "codec.bin").write_bytes(CODEC + b"0")
+    assert run(monkeypatch, "student", "verify", folder) == 1
+    out = tmp_path / "samples.npz"
+    assert run(monkeypatch, "student", "sample", folder, "--out", out) == 1
+    (tmp_path / "linear.bin").write_bytes(CODEC + b"0")
+    assert run(monkeypatch, *fetch) == 1
+    assert capsys.readouterr().err.count("not the run's codec") == 3
+    assert not out.exists()
