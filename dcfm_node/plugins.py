@@ -1,14 +1,14 @@
-"""The plug points: what a name in run.toml stands for, ours or an installed package's.
+"""The plug points: what a name in run.toml stands for, in this package or in an installed one.
 
-A name stands for the model of its section (`records.settings`), which is pure; the model's `code`
-names what computes, which needs torch. A package of another distribution adds a name through an
-entry point of the group `dcfm_node.KIND`, for example
+A name stands for the model of its section (`records.settings`), which is pure. The model's `code`
+names the class that computes, which needs torch. Another distribution adds a name by an entry point
+of the group `dcfm_node.KIND`, for example
 
     [project.entry-points."dcfm_node.networks"]
     toy = "toy_package.settings:ToySettings"
 
-Nothing is imported before its name is asked for. `origin` is what all nodes must agree on: the
-distribution and version of code that is not ours. The manifest carries it (SPEC 2.8).
+Nothing is imported before its name is needed. All nodes must agree on `origin`: the distribution
+and version of third-party code. The manifest carries it (SPEC 2.8).
 """
 
 from functools import cache
@@ -42,7 +42,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "coloured-mnist": "dcfm_node.domains.settings:ColouredMnistSettings",
     },
 }
-"""By kind and name, where the model of the package's own section is."""
+"""By kind and name, the place of the model of this package's own section."""
 
 
 class Origin(NamedTuple):
@@ -53,17 +53,17 @@ class Origin(NamedTuple):
 
 
 class PluginError(ValueError):
-    """No installed package provides a name, or the one that does cannot be loaded."""
+    """No installed package provides a name, or its package cannot be loaded."""
 
 
 def names(kind: Kind) -> tuple[str, ...]:
-    """All names of a kind, the package's own first."""
+    """All names of a kind, this package's own first."""
     return (*BUILTIN[kind], *sorted(_installed(kind).keys() - BUILTIN[kind].keys()))
 
 
 @cache
 def find(kind: Kind, name: str) -> object:
-    """What a name stands for: the model of its section.
+    """The model of the section that a name stands for.
 
     Raises:
         PluginError: no installed package provides it, or that package cannot be loaded.
@@ -83,7 +83,7 @@ def implementation(path: str, interface: type[Interface]) -> type[Interface]:
     """The class that a section's `code` names.
 
     Raises:
-        PluginError: it cannot be loaded, or lacks the interface.
+        PluginError: it cannot be loaded, or is not a subclass of `interface`.
     """
     try:
         found = reference(path)
@@ -97,16 +97,16 @@ def implementation(path: str, interface: type[Interface]) -> type[Interface]:
 
 
 def reference(path: str) -> Any:
-    """What "module:attribute" names."""
+    """The object that "module:attribute" names."""
     module, attribute = path.split(":")
     return getattr(import_module(module), attribute)
 
 
 def origin(kind: Kind, name: str) -> Origin | None:
-    """Who provides a name; None where this package does.
+    """The origin of a name; None if this package provides it.
 
     Raises:
-        PluginError: nobody does.
+        PluginError: no installed package provides it.
     """
     if name in BUILTIN[kind]:
         return None

@@ -19,7 +19,7 @@ from dcfm_node.records.base import (
     Term,
     Version,
 )
-from dcfm_node.records.base import Snapshot as Snapshot  # noqa: PLC0414 - told on
+from dcfm_node.records.base import Snapshot as Snapshot  # noqa: PLC0414 - re-exported
 from dcfm_node.records.manifest import MAX_COMBINATIONS, MAX_SILOS
 
 Label = Annotated[
@@ -176,7 +176,7 @@ class Verdict(Model):
 
 
 class Withdraw(Model):
-    """A silo leaves the run for good: its experts teach no more students."""
+    """A silo leaves the run for good. Its experts teach no further students."""
 
     kind: Literal["withdraw"] = "withdraw"
     reason: Reason

@@ -32,7 +32,7 @@ from dcfm_node.records.settings import (
 MAX_COMBINATIONS = 65_536
 MAX_SILOS = 1_000
 MAX_TOLD = 8
-"""Most silos that a difference of two rosters names."""
+"""Most silos that the difference of two rosters names."""
 
 
 DOMAIN = find("domains", DomainSettings, "plain").model_validate({})
@@ -136,7 +136,8 @@ class Manifest(Model):
     path: AnyPath = PATH
     method: AnyMethod
     plugins: Annotated[tuple[PluginCode, ...], Field(max_length=5)] = ()
-    """The packages that provide those of the five sections that ours does not, in their order."""
+    """The packages of the sections that this package does not provide, in the order of the
+    sections."""
     policy: Policy = Policy()
     transfer: Transfer = Transfer()
     roster: Annotated[tuple[Silo, ...], Field(min_length=1, max_length=MAX_SILOS)]
@@ -148,7 +149,7 @@ class Manifest(Model):
             raise ValueError(f"the attribute space has more than {MAX_COMBINATIONS} combinations")
         names = [attribute.name for attribute in self.attributes]
         if len(set(names)) != len(names):
-            raise ValueError("two attributes bear one name")
+            raise ValueError("two attributes have the same name")
         silos = [silo.name for silo in self.roster]
         if silos != sorted(set(silos)) or len({silo.key for silo in self.roster}) != len(silos):
             raise ValueError("the roster must be sorted by name, each name and key once")
@@ -161,7 +162,7 @@ class Manifest(Model):
             raise ValueError(problem)
         foreign = [(kind, name) for kind, name, _ in self.sections() if name not in BUILTIN[kind]]
         if [(code.kind, code.name) for code in self.plugins] != foreign:
-            raise ValueError("plugins does not name the packages of the sections that need one")
+            raise ValueError("plugins must name exactly the packages that the sections need")
         if self.continues is not None and not self.method.may_continue:
             raise ValueError(
                 f"method.name is {self.method.name!r}; a run of this method cannot be continued"
@@ -219,7 +220,7 @@ def differing_fields(ours: Manifest, theirs: Manifest) -> tuple[str, ...]:
 
 
 def differences(ours: Manifest, theirs: Manifest) -> tuple[str, ...]:
-    """The same in words; for rosters and plugins, also what differs in them."""
+    """The same fields, described to people; for rosters and plugins, with the differences."""
     details = {"roster": _of_rosters, "plugins": _of_plugins}
     return tuple(
         f"{field} ({details[field](ours, theirs)})" if field in details else field

@@ -1,7 +1,8 @@
-"""The sections of a manifest whose kind is chosen by name (`dcfm_node.plugins`).
+"""The sections of a manifest whose kind a name chooses (`dcfm_node.plugins`).
 
-The model of a section is the pure half of a plugin: its fields are its settings, its properties say
-what follows from them, and `code` names what computes, which is loaded where torch is.
+The model of a section is the pure half of a plugin. Its fields are its settings, its properties say
+what follows from them, and `code` names the class that computes. That class is loaded only where
+torch is.
 """
 
 import json
@@ -24,20 +25,20 @@ Shape = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=3)]
 
 
 class Section(Model):
-    """What every section shares that a plugin provides."""
+    """The base of every section that a plugin provides."""
 
     code: ClassVar[str]
-    """ "module:attribute" of what computes; loaded by the worker, never by the daemon."""
+    """"module:attribute" of the class that computes. The worker loads it; the daemon never does."""
 
     def problem(self, shape: tuple[int, ...]) -> str:
-        """Why the section does not fit samples of this shape, naming the setting, then "; " and
-        what to do; empty if it fits. The shape is what the flow sees: the codec's, if there is one.
-        """
+        """Why the section does not fit samples of this shape: the setting, "; ", and what to do.
+        Empty if it fits. The flow sees this shape: the codec's latent shape, if there is a
+        codec."""
         return ""
 
 
 class NetworkSettings(Section):
-    """The velocity network every silo and the student share (`dcfm_node.networks`)."""
+    """The velocity network that every silo and the student share (`dcfm_node.networks`)."""
 
     kind: Name
     predict: Literal["sample", "velocity"] = "sample"
@@ -49,11 +50,11 @@ class NetworkSettings(Section):
         return ""
 
     def least_numbers(self, shape: tuple[int, ...]) -> int:
-        """How many weights it has at least, on samples of this shape; 0 if that is not known."""
+        """Fewest weights that it has on samples of this shape; 0 if unknown."""
         return 0
 
     def widest(self, shape: tuple[int, ...]) -> int:
-        """Numbers per sample in its widest layer; 0 if that is not known."""
+        """Numbers per sample in its widest layer; 0 if unknown."""
         return 0
 
 
@@ -70,16 +71,16 @@ class CodecSettings(Section):
 
     @property
     def digest(self) -> bytes | None:
-        """SHA-256 of the codec's file; None where it has none."""
+        """SHA-256 of the codec's file; None if it has none."""
         return None
 
     def latent_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of an encoded sample, from that of a sample."""
+        """Shape of an encoded sample, from the shape of a sample."""
         return shape
 
 
 class DomainSettings(Section):
-    """What the samples are: how they are loaded, drawn and evaluated (`dcfm_node.domains`)."""
+    """What the samples are, and how they are loaded, drawn and evaluated (`dcfm_node.domains`)."""
 
     kind: Name
 
@@ -93,7 +94,7 @@ class Training(Model):
     ci_weight: Annotated[float, Field(ge=0.0, le=1e6)] = 1.0
     """Lambda of Eqs. 11, 14 and 17 of DCFM."""
     ci_batch: Annotated[int, Field(ge=1, le=65_536)] = 32
-    """How many of the batch bear the conditional-independence penalty."""
+    """Rows of the batch that bear the conditional-independence penalty."""
     product_share: Share = 0.0
     """Share of the penalty's labels drawn from the product space instead of the silo's own."""
     patience: Annotated[int, Field(ge=0, le=100)] = 0
@@ -110,9 +111,9 @@ class Masks(Model):
 
 
 class MethodSettings(Section):
-    """What every method has (`dcfm_node.methods`). The properties describe the simplest one: silos
-    train once, and their experts make one network; a method overrides what it does otherwise.
-    `dcfm_node.swarm.method.Method` adds the rules that look at the run."""
+    """What every method has (`dcfm_node.methods`). The properties describe the simplest method:
+    silos train once, and their experts make one network. A method overrides what differs.
+    `dcfm_node.swarm.method.Method` adds the rules that need the run's records."""
 
     name: Name
     masks: Masks = Masks()
@@ -121,62 +122,65 @@ class MethodSettings(Section):
     """Steps of the ODE solver, in sampling and for the teachers' paths (Eq. 15 of DCFM)."""
     solver: Literal["euler", "midpoint", "heun", "rk4"] = "heun"
     composed: bool = True
-    """The student is sampled by composing its marginals (Eq. 5 of DCFM); False asks its joint head.
-    """
+    """Whether the student is sampled by composing its marginals (Eq. 5 of DCFM), or by its joint
+    head."""
     seed: Annotated[int, Field(ge=0, le=2**31)] = 0
 
     @property
     def last_round(self) -> int:
-        """The last round of training there may be; round 0 is the first, Stage I."""
+        """The last possible round of training. Round 0 is the first, Stage I."""
         return 0
 
     @property
     def interim_students(self) -> bool:
-        """A student is distilled after every round of training, to refine against."""
+        """Whether a student is distilled after every round of training, to refine against."""
         return False
 
     @property
     def in_turn(self) -> bool:
-        """Silos refine one after the other."""
+        """Whether silos refine one after the other."""
         return False
 
     @property
     def one_round(self) -> bool:
-        """Only experts of one round are combined, so earlier ones are kept for silos behind."""
+        """Whether only experts of one round are combined. Earlier ones are then kept for silos that
+        are behind."""
         return False
 
     @property
     def ensemble(self) -> bool:
-        """The student is all experts together, mixed when sampled."""
+        """Whether the student is all experts together, mixed during sampling."""
         return False
 
     @property
     def checkpoint_steps(self) -> int:
-        """Steps of a distillation that another leader may go on from; 0 if there is none."""
+        """Number of distillation steps that checkpoints cover, so that another leader can resume; 0
+        if the method has no checkpoints."""
         return 0
 
     @property
     def may_continue(self) -> bool:
-        """Whether a run of the method may go on from an earlier one."""
+        """Whether a run of the method may continue an earlier one."""
         return False
 
     @property
     def title(self) -> str:
-        """The word for it in status."""
+        """The method's name in status."""
         return self.name
 
     @property
     def made(self) -> str:
-        """How the student is made, as in "distilled": the model card says "… from the experts"."""
+        """How the student is made, such as "distilled"; the model card prints "… from the
+        experts"."""
         return f"made ({self.name})"
 
     @property
     def decay(self) -> float:
-        """Decay of the weights' moving average, which is what is published; 0 averages nothing."""
+        """Decay of the moving average of weights, which is published; 0 means no average."""
         return float(getattr(self, "ema", 0.0))
 
     def stage(self, stage: str) -> Training:
-        """Settings of "local", "refine" or "distil".
+        """Settings of the stage "local", "refine" or "distil".
 
         Raises:
             ValueError: the method has no such stage.
@@ -188,7 +192,7 @@ class MethodSettings(Section):
 
 
 class PluginCode(Model):
-    """Code that is not ours and decides in a run: all nodes must have the same version."""
+    """Third-party code that decides in a run. All nodes must have the same version."""
 
     kind: Literal["methods", "paths", "networks", "codecs", "domains"]
     name: Name
@@ -197,7 +201,7 @@ class PluginCode(Model):
 
     @classmethod
     def of(cls, kind: plugins.Kind, name: str) -> Self | None:
-        """As installed here; None where this package provides the name."""
+        """The installed code of a name; None if this package provides it."""
         found = plugins.origin(kind, name)
         return None if found is None else cls(kind=kind, name=name, **found._asdict())
 
@@ -209,7 +213,8 @@ def find(kind: plugins.Kind, base: type[AnySection], name: str) -> type[AnySecti
     """The model of a section.
 
     Raises:
-        ValueError: no installed package provides it, or what one provides is something else.
+        ValueError: no installed package provides it, or what it provides is not a model of this
+            kind.
     """
     model = plugins.find(kind, name)
     if isinstance(model, type) and issubclass(model, base):
@@ -218,7 +223,7 @@ def find(kind: plugins.Kind, base: type[AnySection], name: str) -> type[AnySecti
 
 
 def chosen(kind: plugins.Kind, base: type[AnySection], tag: str, default: str) -> WrapValidator:
-    """Validates a section by the model that its `tag` names; `default` where it names none."""
+    """Validates a section by the model that its `tag` names, or `default` if it names none."""
     section = kind.removesuffix("s")
 
     def choose(

@@ -1,1 +1,1 @@
-"""A discrete-event network that drives the daemon's own `swarm` code under a fake clock."""
+"""A discrete-event network that runs the daemon's own `swarm` code under a fake clock."""

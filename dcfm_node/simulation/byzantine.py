@@ -1,7 +1,7 @@
-"""Members whose key a byzantine program holds: it says what fits SPEC 3.6 and serves nobody.
+"""Members whose key a byzantine program holds. Its records fit SPEC 3.6 and serve nobody.
 
-Each is one of the kinds that real nodes met. Their node is gone; what they say goes to every peer
-that has a link with them, as a link would bring it, and is charged to them (see `ledger`).
+Each is of a kind that real nodes met. Its node has ended. Its messages go to every peer that has a
+link with it, as over a link, and are charged to it (see `ledger`).
 """
 
 from collections.abc import Iterable
@@ -31,15 +31,15 @@ MANY = 240
 """Records of a fat journal, and replacements under rising epochs."""
 JOINS = 4
 PIECE = 60
-"""Records in one message, so that amplification by message shows as well as by record."""
+"""Records in one message. Several, so that amplification shows by message as well as by record."""
 
 
 CHASE_S = 0.2
-"""Between two votes of one that keeps others from electing anybody."""
+"""Seconds between two votes of a member that tries to prevent elections."""
 
 
 class Member:
-    """The byzantine program of one silo: it goes on from what its disk holds."""
+    """The byzantine program of one silo. It continues the chain on its disk."""
 
     def __init__(self, world: World, key: bytes) -> None:
         self._world, self.key = world, key
@@ -49,7 +49,7 @@ class Member:
         self._run = run_id(world.manifest)
 
     def say(self, body: Body, *, at: int | None = None, epoch: int | None = None) -> Sealed:
-        """The next entry, or one in place of another under a higher epoch."""
+        """Sign the next entry, or one in place of another under a higher epoch."""
         kept = self.chain[:at]
         entry = Entry(
             run=self._run,
@@ -67,7 +67,7 @@ class Member:
         return sealed
 
     def offend(self) -> None:
-        """Do once what SPEC 6.7 has a cause for, as far as a record or message shows it."""
+        """Commit every offence of SPEC 6.7 once, as far as a record or message can show it."""
         digest = bytes(32)
         experts = (made_up_snapshot("one"), made_up_snapshot("another"))
         bodies: tuple[Body, ...] = (
@@ -86,7 +86,7 @@ class Member:
             self._world.deliver(peer, Foreign(self.key, 0, "0.1"))
 
     def tell(self, said: Iterable[Sealed]) -> None:
-        """Send entries to all peers, in as many messages as they take."""
+        """Send entries to all peers, in as many messages as needed."""
         waiting = [sealed.envelope for sealed in said]
         while waiting:
             large = len(waiting[0]) > MAX_ENTRIES_BYTES // PIECE
@@ -100,13 +100,13 @@ class Member:
 
 
 def fatten(world: World, key: bytes, how: str) -> None:
-    """Write as much as the protocol lets one, of what counts for nothing.
+    """Write as many useless records as the protocol allows.
 
     Args:
-        how: "students" without a lease over quota; "joins" of as many counts as there may be;
-            "epochs": one entry replaced again and again under rising ones; "stale": and then what
-            was replaced, said again; "votes" of ever later terms; "offences": all that its own
-            records or messages prove.
+        how: "students" without a lease, over quota; "joins" with as many counts as possible;
+            "epochs": one entry replaced again and again under rising ones; "stale": the same, then
+            the replaced entries again; "votes" of ever later terms; "offences": everything that its
+            own records or messages prove.
     """
     member = Member(world, key)
     member.tell(member.chain)
@@ -134,7 +134,7 @@ def fatten(world: World, key: bytes, how: str) -> None:
 
 
 def _chase(world: World, member: Member, left: int) -> None:
-    """Whenever a leader is elected, open a later term for it."""
+    """Open a later term for a round whenever it may have a leader."""
     nodes = [host.node for host in world.living() if host.node is not None]
     views = [(node.replica.view, node.step) for node in nodes if node.step is not None]
     rounds = [step.phase.round for _, step in views if step.phase.stage == "distil"]
@@ -147,7 +147,7 @@ def _chase(world: World, member: Member, left: int) -> None:
 
 
 def _nothing(number: int) -> Endorse:
-    """Of a student that nobody knows."""
+    """An endorsement of an unknown student."""
     return Endorse(student=number.to_bytes(32, "big"), metrics={})
 
 
@@ -157,7 +157,7 @@ def _join(number: int) -> Join:
 
 
 def _student(number: int) -> Student:
-    """Under no lease, and larger than any snapshot of the run."""
+    """A student without a lease, larger than any snapshot of the run."""
     digest = number.to_bytes(32, "big")
     return Student(
         term=1,
@@ -178,8 +178,8 @@ def misjoin(world: World, key: bytes, how: str) -> None:
     """Join with counts that fit no silo of the run, and publish an expert that anyone can fetch.
 
     Args:
-        how: an index out of "range", a label of another "length", none ("empty"), or none above
-            "zero".
+        how: an index out of "range", a label of another "length", no counts ("empty"), or none
+            above "zero".
     """
     member = Member(world, key)
     counts: dict[str, tuple[tuple[Label, int], ...]] = {

@@ -1,4 +1,4 @@
-"""What survives a crash: journal entries, proofs of forks, snapshots. And what may befall it."""
+"""What survives a crash (journal entries, proofs of forks, snapshots), and what can harm it."""
 
 import random
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ from dcfm_node.wire.envelope import Sealed, SealedHeartbeat
 
 @dataclass
 class Disk:
-    """Keeps when each thing was written, so that it can be put back as it was.
+    """A disk that records when each thing was written, so that an earlier state can be restored.
 
     Attributes:
-        chains: what the store would restore, by author.
-        heartbeats: of the highest epoch of each author.
+        chains: by author, the entries that the store would restore.
+        heartbeats: by author, the heartbeat of the highest epoch.
         stored: digests of every entry that was ever written and not lost.
-        held: snapshots, and since when.
-        full: nothing can be written now.
+        held: by digest of a snapshot, the time since when it is held.
+        full: whether writes are refused now.
     """
 
     chains: dict[bytes, list[Sealed]] = field(default_factory=dict)
@@ -28,8 +28,8 @@ class Disk:
     _log: list[tuple[float, Durable]] = field(default_factory=list)
 
     def persist(self, effect: Durable, now: float) -> None:
-        """Put an entry at its place, instead of the author's tail from there on; a proof, and drop
-        the author's entries from there on; or a heartbeat, instead of the author's one before."""
+        """Write an entry in place of its author's tail from there on; or a proof, and drop the
+        author's entries from the fork on; or a heartbeat in place of its author's earlier one."""
         self._log.append((now, effect))
         match effect:
             case Persist(sealed):
@@ -40,7 +40,7 @@ class Disk:
                 self.heartbeats[heartbeat.heartbeat.author] = heartbeat
 
     def entries(self) -> list[Sealed]:
-        """Every author's in chain order."""
+        """All entries, each author's in chain order."""
         return [sealed for chain in self.chains.values() for sealed in chain]
 
     def proofs(self) -> list[tuple[Sealed, Sealed]]:
@@ -52,7 +52,7 @@ class Disk:
         return list(self.heartbeats.values())
 
     def as_of(self, time: float) -> "Disk":
-        """The disk as a backup of that time has it."""
+        """The disk as in a backup of that time."""
         old = Disk(held={digest: since for digest, since in self.held.items() if since <= time})
         for when, effect in self._log:
             if when <= time:
@@ -60,11 +60,11 @@ class Disk:
         return old
 
     def without_journals(self) -> "Disk":
-        """What is left when the journals were damaged and moved aside."""
+        """The rest of the disk after the journals were damaged and moved aside."""
         return Disk(held=self.held)
 
     def without_some_snapshots(self, rng: random.Random) -> "Disk":
-        """What is left when a check at boot drops the damaged ones."""
+        """The disk after a check at boot drops about half of its snapshots as damaged."""
         self.held = {digest: since for digest, since in self.held.items() if rng.random() < 0.5}
         return self
 

@@ -1,4 +1,4 @@
-"""Carries faults out in a world. A new kind of fault is a case here and a line in `faults`."""
+"""Carries out faults in a world. A new kind of fault needs a case here and a line in `faults`."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -12,13 +12,13 @@ from dcfm_node.swarm.effects import Leave, LinkDown, LinkUp, Received
 from dcfm_node.wire.envelope import run_id, seal_entry
 
 ALL_UP_S = 10.0
-"""Every node that is not late has started by then."""
+"""Seconds after which every node that is not late has started."""
 AT_ONCE = ("slow", "comes late", "spoils students", "lies as a leader", "is busy for ever")
-"""Faults that are there from the beginning."""
+"""Faults that exist from the beginning."""
 
 
 def schedule(world: World, faults: Iterable[Fault]) -> None:
-    """Put faults on the world's agenda, before it runs."""
+    """Schedule faults in a world before it runs."""
     world.spring = partial(_spring, world)
     for fault in faults:
         match fault.kind:
@@ -74,7 +74,7 @@ def _befall(world: World, fault: Fault) -> None:
 
 
 def _end(world: World, key: bytes, fault: Fault) -> None:
-    """Its node is gone; what its key says from now on is a byzantine program's."""
+    """End a silo's node. From now on a byzantine program uses its key."""
     world.hosts[key].dead = True
     if fault.kind == "key signs two histories":
         _equivocate(world, key)
@@ -93,7 +93,7 @@ def _spring(world: World, key: bytes, trap: Fault) -> None:
 
 
 def _harm(world: World, key: bytes, fault: Fault) -> None:
-    """What too few others hold of the author's may be gone for good (SPEC 8.6)."""
+    """Harm a disk. Records that too few others hold may be lost for good (SPEC 8.6)."""
     host = world.hosts[key]
     full = host.disk.full
     match fault.kind:
@@ -115,14 +115,14 @@ def _harm(world: World, key: bytes, fault: Fault) -> None:
 
 
 def _leave(world: World, key: bytes) -> None:
-    if world.hosts[key].node is None:  # its machine is down: the operator comes again
+    if world.hosts[key].node is None:  # its machine is down: the operator tries again later
         world.at(world.now + 5.0, partial(_leave, world, key))
     else:
         world.deliver(key, Leave("leaves the simulation"))
 
 
 def _break(world: World, key: bytes, how: str) -> None:
-    """For ever; nothing is built on it any more."""
+    """Break a silo for good. Nothing depends on it any more."""
     host = world.hosts[key]
     world.outside.add(key)
     match how:
@@ -154,7 +154,7 @@ def _heal(world: World) -> None:
 
 
 def _equivocate(world: World, key: bytes) -> None:
-    """Two votes under one number, each told to one half of the silos."""
+    """Sign two votes under one number, and send one to each half of the silos."""
     host = world.hosts[key]
     chain = host.disk.chains.get(key, [])
     run = run_id(world.manifest)

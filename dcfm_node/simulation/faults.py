@@ -1,4 +1,4 @@
-"""Faults: drawn from a scenario and a seed before the run begins, so that each can be left away."""
+"""Faults: drawn from a scenario and a seed before the run begins, so that each can be left out."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -40,33 +40,35 @@ BYZANTINE: tuple[Kind, ...] = (
     "lies as a leader",
     "is busy for ever",
 )
-"""Who is so is outside the core from the beginning."""
+"""Kinds whose silos are outside the core from the beginning."""
 UNFIT = ("range", "length", "empty", "zero")
-"""How counts fit no run: an index out of range, another length, none, and none above zero."""
+"""How counts do not fit a run: an index out of range, another length, no counts, or none above
+zero."""
 BROKEN = ("has lost power", "stands still", "is cut off", "only hears")
-"""How a silo is that is outside the core."""
+"""States of a silo outside the core."""
 HARMING: tuple[tuple[Kind, str], ...] = (
     ("disk lost", "disks_lost"),
     ("disk put back from a backup", "disks_old"),
     ("journals damaged", "journals_damaged"),
     ("snapshots damaged", "snapshots_damaged"),
 )
-"""What harms a disk, and the setting that says how often."""
+"""Faults that harm a disk, and the setting that gives their number."""
 RECOVERS_S = 60.0
-"""A node that is up again and linked has its journal back by then."""
+"""Seconds after which a node that is up and linked has its journal back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that befalls a run.
+    """One fault of a run.
 
     Attributes:
-        at, until: seconds of the fake clock; `until` is None where nothing ends it.
-        silos: indices in the roster; of a split, one of the halves.
-        record, nth, share: of what happens amid something: the how-manieth record of which kind,
-            or distillation, and after what share of the effects. Of what a byzantine member or a
-            broken machine does, `record` says how.
-        amount: seconds: by how much a clock steps, how old a backup is.
+        at, until: seconds of the fake clock; `until` is None if nothing ends it.
+        silos: indices in the roster; for a split, one of the halves.
+        record, nth, share: for a fault amid an action: which record (or distillation), which number
+            of it, and after which share of the effects. For a byzantine member or a broken machine,
+            `record` names the way.
+        amount: seconds: by how much a clock steps, or how old a backup is; for a slow node, the
+            factor.
     """
 
     kind: Kind
@@ -97,7 +99,7 @@ class Fault:
 
 
 def draw(scenario: Scenario, seed: int) -> tuple[Fault, ...]:
-    """When and whom each fault befalls, in order of time."""
+    """Draw the faults of a run, in order of time."""
     rng = random.Random(f"faults {seed}")
     draws = (_of_machines, _of_disks, _of_the_network, _of_silos)
     found = [fault for drawn in draws for fault in drawn(scenario, rng)]
@@ -107,9 +109,10 @@ def draw(scenario: Scenario, seed: int) -> tuple[Fault, ...]:
 
 
 def _witnessed(found: Sequence[Fault], scenario: Scenario) -> list[Fault]:
-    """Without the power cuts that leave less than a quorum of peers up while one whose disk was
-    harmed asks how its journal ends: it makes do with those (SPEC 3.5.1), and others may have held
-    its last votes and experts alone (decision 15 promises no more). Before, all may restart."""
+    """Leave out power cuts that leave less than a quorum of peers up while a node with a harmed
+    disk asks how its journal ends. It would settle for those peers (SPEC 3.5.1), but others alone
+    may have held its last votes and experts (decision 15 promises no more). Before that, all may
+    restart."""
     spared: set[Fault] = set()
     peers = scenario.nodes - 1
     for harm in (fault for fault in found if fault.kind in dict(HARMING)):
@@ -210,7 +213,7 @@ def _of_silos(scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
 
 
 def _at_last(found: Sequence[Fault], scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
-    """Who breaks for good when faults stop, so that no more than a quorum is sound."""
+    """Silos that break for good when faults stop, so that no more than a quorum is sound."""
     out = {f.silos[0] for f in found if f.kind in ("dies", "withdraws", *BYZANTINE)}
     sound = [index for index in range(scenario.nodes) if index not in out]
     for index in rng.sample(sound, max(0, len(sound) - scenario.quorum)):

@@ -1,4 +1,4 @@
-"""One simulated machine, and what its worker makes."""
+"""One simulated machine, and the results of its worker."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from dcfm_node.swarm.node import Node
 from dcfm_node.wire.envelope import Signs
 
 WALL_MS = 1_700_000_000_000
-"""What a wall clock that is right says when the fake clock begins."""
+"""A correct wall clock, in Unix milliseconds, when the fake clock starts."""
 
 
 @dataclass
@@ -22,22 +22,22 @@ class Host:
     disk: Disk = field(default_factory=Disk)
     node: Node | None = None
     dead: bool = False
-    """It will not come back."""
+    """It will not start again."""
     boots: int = 0
     work: int = 0
-    """Number of the present work; timers of earlier ones find it changed."""
+    """Number of the present work. Timers of earlier work see that it changed."""
     waiting: list[Event] | None = None
-    """What arrived while the machine stands still; None while it runs."""
+    """Events that arrived while the machine is stopped; None while it runs."""
     refused: list[Effect] = field(default_factory=list)
-    """What waits for room on the disk, from the record on that it did not take."""
+    """Effects that wait for room on the disk, from the first record that did not fit on."""
     wall_ms: int = WALL_MS
     slowness: float = 1.0
     counts: dict[bytes, int] = field(default_factory=dict)
-    """The highest heartbeat of each silo that this process was seen to know."""
+    """By silo, the highest heartbeat counter that this process knew."""
 
 
 def done(host: Host) -> bool:
-    """Whether a node is up, says the run is over, and holds what it says is released."""
+    """Whether a node is up, reports that the run is over, and holds the released student."""
     node = host.node
     if node is None or node.step is None or node.step.phase.stage != "done":
         return False
@@ -47,13 +47,13 @@ def done(host: Host) -> bool:
 
 
 def made_up_snapshot(name: str) -> Snapshot:
-    """A snapshot that exists in name only."""
+    """A snapshot without a file."""
     digest = hashlib.sha256(name.encode()).digest()
     return Snapshot(digest=digest, size=1_000)
 
 
 def fits(join: Join, manifest: Manifest) -> bool:
-    """Whether label counts are of this run: a worker can weigh and load nothing else."""
+    """Whether label counts fit this run. A worker can use no others."""
     sizes = manifest.cardinalities
     return any(count for _, count in join.counts) and all(
         len(label) == len(sizes) and all(i < size for i, size in zip(label, sizes, strict=True))

@@ -1,4 +1,4 @@
-"""What must hold after every event of a simulated run, whatever befell it (SPEC 8)."""
+"""What must hold after every event of a simulated run, whatever happens to it (SPEC 8)."""
 
 from collections.abc import Collection, Sequence
 
@@ -26,17 +26,17 @@ from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed
 
 MAX_PENDING = 8
-"""Records a node may hold back, in an honest run."""
+"""Most records that wait to be published at one node, in an honest run."""
 
 
 class ViolationError(AssertionError):
     """An invariant broke.
 
     Attributes:
-        rule: which, in a few words; the same for every run that breaks it.
+        rule: its name, the same for every run that breaks it.
         what: how it broke.
         at: when, in seconds of the fake clock.
-        concern: whom and what the trace should be about.
+        concern: the silos and term that the trace should show.
     """
 
     def __init__(self, rule: str, what: str, seed: int, at: float, concern: Concern) -> None:
@@ -45,7 +45,11 @@ class ViolationError(AssertionError):
 
 
 def check(world: World, key: bytes, effects: Sequence[Effect]) -> None:
-    """What holds at every instant, looked at where something just changed."""
+    """Check what must hold at every instant, where something just changed.
+
+    Raises:
+        ViolationError: it does not hold.
+    """
     node = world.hosts[key].node
     world.reached.see(node, key, effects)
     for effect in effects:
@@ -71,7 +75,11 @@ def check(world: World, key: bytes, effects: Sequence[Effect]) -> None:
 
 
 def check_end(world: World) -> None:
-    """What holds once faults have stopped and everybody who will ever be is done."""
+    """Check what must hold once faults have stopped and every silo that can finish has finished.
+
+    Raises:
+        ViolationError: it does not hold.
+    """
     unfinished = world.unfinished()
     names = ", ".join(map(world.manifest.silo_name, unfinished)) or "nobody, but journals differ"
     what = f"the run did not end with one released student everywhere; unfinished: {names}"
@@ -82,7 +90,7 @@ def check_end(world: World) -> None:
 
 
 def _durable_before_sent(world: World, key: bytes, effects: Sequence[Effect]) -> None:
-    """SPEC 3.5.6."""
+    """Entries and epochs are on disk before they are sent (SPEC 3.5.6)."""
     volatile = {e.sealed.envelope for e in effects if isinstance(e, Persist)}
     unknown = {
         e.sealed.heartbeat.author: e.sealed.heartbeat.epoch
@@ -104,7 +112,7 @@ def _durable_before_sent(world: World, key: bytes, effects: Sequence[Effect]) ->
 
 
 def _one_leader_per_term(world: World, node: Node) -> None:
-    """Over all nodes and all time, not only at one instant."""
+    """One leader for each term, over all nodes and all time."""
     view = node.replica.view
     for said in view.ballots.certified.values():
         term = said.body.term
@@ -117,24 +125,25 @@ def _no_fork(world: World, node: Node) -> None:
     forked = [key for key in node.replica.journals.forks if key not in world.equivocators]
     what = "an honest node forked its journal"
     _require(world, not forked, "no fork", what, [node.me, *forked])
-    what = "an honest node found its key used"
+    what = "an honest node found that another process uses its key"
     _require(world, not node.exchange.usurped, "no fork", what, [node.me])
 
 
 def _answered_in_proportion(world: World, key: bytes, effects: Sequence[Effect]) -> None:
-    """What one event leads to grows with the roster and with what it bore, and nothing else."""
+    """The effects of one event grow with the roster and the records in the event, and with nothing
+    else."""
     match world.cause:
         case Received(_, Entries(entries=entries)):
             bore = len(entries)
         case _:
             bore = 0
     most = 8 * len(world.keys) + 64 + 2 * bore
-    what = f"{len(effects)} effects of an event that bore {bore} records"
+    what = f"{len(effects)} effects of an event with {bore} records"
     _require(world, len(effects) <= most, "bounded", what, [key])
 
 
 def _charged(world: World, key: bytes, effects: Sequence[Effect]) -> None:
-    """What a byzantine member causes is in proportion to what it says (`ledger`)."""
+    """What a byzantine member causes is in proportion to what it sends (`ledger`)."""
     cause, accounts = world.cause, world.ledger.accounts
     if key in world.outside or not accounts:
         return
@@ -146,16 +155,16 @@ def _charged(world: World, key: bytes, effects: Sequence[Effect]) -> None:
 
 
 def _bounded(world: World, node: Node) -> None:
-    """What a node keeps and says by itself grows with silos, the manifest's rounds and the terms
-    for which there was time. No member can move any of these: what is due to one that is byzantine
-    is on its account (`_charged`)."""
+    """What a node keeps and writes by itself grows with the silos, the manifest's rounds and the
+    terms that fit in the time so far. No member can change any of these; what a byzantine member
+    causes is on its account (`_charged`)."""
     silos, exchange = len(world.keys), node.exchange
     rounds = world.manifest.method.last_round + 2
     terms = 4 + world.now / node.pace.term_s
     debts = sum(account.written[node.me] for account in world.ledger.accounts.values())
     written = len(node.replica.journals.chains[node.me]) - debts
     sizes = {
-        "records wait to be said": (len(node.unsaid), MAX_PENDING),
+        "records wait to be published": (len(node.unsaid), MAX_PENDING),
         "downloads at once": (len(node.fetching), silos + 3),
         "duties are watched": (len(exchange.liveness.waiting), 2 * silos * rounds + terms + silos),
         "nodes are heard": (len(exchange.liveness.signs), silos),
@@ -166,14 +175,14 @@ def _bounded(world: World, node: Node) -> None:
 
 
 def _speaks_once(world: World, sealed: Sealed) -> None:
-    """No vote, expert or student is said twice for one term or round."""
+    """No vote, expert or student is published twice for one term or round."""
     saying = _saying(sealed)
     if saying is None:
         return
     author, kind, number = saying
     known = (other for other in world.said.values() if other.digest not in world.excused)
     said = [other for other in known if _saying(other) == saying]
-    what = f"a node said {kind} {number} {len(said)} times"
+    what = f"a node published {kind} {number} {len(said)} times"
     _require(world, len(said) <= 1, "nothing is said twice", what, [author])
 
 
@@ -191,7 +200,7 @@ def _saying(sealed: Sealed) -> tuple[bytes, str, int] | None:
 
 
 def _no_silent_subset(world: World, node: Node, sealed: Sealed) -> None:
-    """Who taught a student and who is named missing are everyone who had not withdrawn."""
+    """A student's teachers and its missing silos together are all silos that had not withdrawn."""
     body, view = sealed.entry.body, node.replica.view
     if isinstance(body, Student):
         said = [view.expert_entries[digest] for digest in body.teachers]
@@ -202,11 +211,11 @@ def _no_silent_subset(world: World, node: Node, sealed: Sealed) -> None:
 
 
 def _believes_no_lie(world: World, node: Node, sealed: Sealed) -> None:
-    """SPEC 6.4.1, 6.4.3: what a leader says of its student is checked by whoever reads it."""
+    """Readers check what a leader states about its student (SPEC 6.4.1, 6.4.3)."""
     body, view = sealed.entry.body, node.replica.view
     if isinstance(body, Endorse) and body.student in view.students:
         lied = view.students[body.student].body.snapshot.digest in world.lies
-        what = "a student was endorsed whose record lies"
+        what = "a silo endorsed a student whose record is false"
         _require(world, not lied, "lies count for nothing", what, [node.me])
 
 
@@ -223,12 +232,13 @@ def _elected(world: World, node: Node, sealed: Sealed) -> None:
     body = sealed.entry.body
     if isinstance(body, Lease):
         certified = node.replica.view.certified(sealed.digest) is not None
-        what = f"a lease of term {body.term} was said without a majority's votes"
+        what = f"a lease of term {body.term} was published without a majority's votes"
         _require(world, certified, "leaders are elected", what, [node.me], term=body.term)
 
 
 def _has_what_it_needs(world: World, key: bytes, work: Work) -> None:
-    """Nobody trains from, distils or scores, and so endorses, what it does not hold checked."""
+    """No node trains from, distils or scores (and so endorses) a snapshot that it does not hold and
+    has not checked."""
     match work:
         case Train():
             needed = [work.init, work.anchor, *(digest for _, digest in work.peers)]
@@ -240,21 +250,21 @@ def _has_what_it_needs(world: World, key: bytes, work: Work) -> None:
             needed = [digest for _, _, digest in work.experts]
     held = world.hosts[key].disk.held
     lacking = [digest for digest in needed if digest is not None and digest not in held]
-    what = f"{type(work).__name__} was begun without {len(lacking)} snapshots that it needs"
+    what = f"{type(work).__name__} started without {len(lacking)} snapshots that it needs"
     _require(world, not lacking, "work has what it needs", what, [key])
     spoilt = isinstance(work, Train) and not world.spoilt.isdisjoint(needed)
-    what = f"round {getattr(work, 'round', 0)} is trained from a student that silos refused"
+    what = f"round {getattr(work, 'round', 0)} is trained from a student that silos must refuse"
     _require(world, not spoilt, "bad students teach nobody", what, [key])
     believed = isinstance(work, Train) and not world.lies.isdisjoint(needed)
-    what = f"round {getattr(work, 'round', 0)} is trained from a student whose record lies"
+    what = f"round {getattr(work, 'round', 0)} is trained from a student whose record is false"
     _require(world, not believed, "lies count for nothing", what, [key])
 
 
 def _heartbeats_only_rise(world: World, key: bytes, node: Node) -> None:
-    """SPEC 4.6.1."""
+    """Known heartbeat counters only rise (SPEC 4.6.1)."""
     known, counts = world.hosts[key].counts, node.exchange.liveness.counters
     fell = [author for author, count in known.items() if counts.get(author, -1) < count]
-    what = "a replayed sign of life was believed"
+    what = "a node accepted a replayed heartbeat"
     _require(world, not fell, "heartbeats only rise", what, [key, *fell])
     known.update(counts)
 
@@ -273,12 +283,12 @@ def _nothing_said_is_lost(world: World) -> None:
             ]
             _require(world, not loud, "nothing is lost", f"{len(loud)} records were lost", loud)
             strange = held - world.said.keys()
-            what = "a record is held that nobody said"
+            what = "a node holds a record that no one published"
             _require(world, not strange, "nothing is lost", what, [host.node.me])
 
 
 def _one_view(world: World) -> None:
-    """Everybody holds the same view, however the entries came, and so the same student."""
+    """Every node holds the same view, whatever the order of entries, and so the same student."""
     nodes = [host.node for host in world.living() if host.node is not None]
     first = nodes[0].replica
     folded = View.of(world.manifest, [s for c in first.journals.chains.values() for s in c])
@@ -289,14 +299,14 @@ def _one_view(world: World) -> None:
         what = "different students were released"
         _require(world, latest == nodes[0].replica.view.latest(), "one student", what, [node.me])
         bad = latest is not None and latest.body.snapshot.digest in world.spoilt
-        what = "a student was released that silos refused"
+        what = "a released student is one that silos must refuse"
         _require(world, not bad, "bad students teach nobody", what, [node.me])
         lied = latest is not None and latest.body.snapshot.digest in world.lies
-        what = "a student was released whose record lies"
+        what = "a released student has a false record"
         _require(world, not lied, "lies count for nothing", what, [node.me])
         for member, account in world.ledger.accounts.items():
             size = weight(node.replica.journals.chains[member], node.replica.journals.forks)
-            what = f"{size} bytes of memory hold what one member said, of {account.size}"
+            what = f"{size} bytes of memory hold the {account.size} bytes that one member sent"
             most = K * account.size + RETAINED
             _require(world, size <= most, "in proportion", what, [node.me, member])
 
@@ -309,7 +319,7 @@ def _facts(view: View) -> tuple[object, ...]:
 
 
 def _as_expected(world: World) -> None:
-    """What this scenario promises beside."""
+    """What this scenario promises in addition."""
     scenario = world.scenario
     for sealed in world.said.values():
         body = sealed.entry.body

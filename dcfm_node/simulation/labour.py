@@ -1,4 +1,4 @@
-"""What simulated workers do: it takes its time, and comes out as their node's kind makes it."""
+"""Simulated workers: work takes time, and its result depends on the kind of its node."""
 
 import random
 from collections import Counter
@@ -26,13 +26,14 @@ from dcfm_node.swarm.effects import (
 )
 
 ADOPT_S = (0.0, 2.0)
-"""Between a worker's last step and the event: hashing and moving the file, which nothing stops."""
+"""Seconds between a worker's last step and the event: nothing stops the hashing and moving of the
+file."""
 BUSY_S = 5.0
-"""Between two signs of progress of a member that never gets anything done."""
+"""Seconds between two signs of progress of a member that never finishes anything."""
 
 
 class Around(Protocol):
-    """What the workers need of the world around them."""
+    """The part of the world that workers need."""
 
     now: float
     rng: random.Random
@@ -62,7 +63,7 @@ class Labour:
         self._world = world
 
     def start(self, key: bytes, host: Host, work: Work) -> None:
-        """Begin a piece of work; whatever was begun before comes to nothing."""
+        """Start a piece of work. Earlier work has no result."""
         world = self._world
         host.work += 1
         if world.byzantine.get(key) == "is busy for ever":
@@ -75,7 +76,7 @@ class Labour:
         world.at(world.now + seconds, partial(self._finish, key, number, work))
 
     def _seem_busy(self, key: bytes, number: int, done: int) -> None:
-        """Report one step, none, one, and so on: heartbeats differ, nothing is ever published."""
+        """Report one step, none, one, and so on: heartbeats differ, but nothing is published."""
         world = self._world
         if world.hosts[key].work == number and world.now < world.scenario.limit_s:
             world.deliver(key, WorkProgressed(done, 10))
@@ -106,7 +107,7 @@ class Labour:
         world.at(ready, partial(self._adopt, key, host.boots, work))
 
     def _adopt(self, key: bytes, boot: int, work: Work) -> None:
-        """The work's outcome, if the process lives: a cancel comes too late now."""
+        """Deliver the result of the work if the process is up. A cancel comes too late now."""
         world, host = self._world, self._world.hosts[key]
         if host.node is None or host.boots != boot:
             return
@@ -131,7 +132,7 @@ class Labour:
             world.deliver(key, Worked(told, snapshot, figures))
 
     def _told(self, key: bytes, work: Work, snapshot: Snapshot) -> Work:
-        """What a student's record will say it was made from: of a liar's, one teacher, nobody
+        """The work as the student's record will state it. A liar states one teacher, nobody
         missing, and the end, whatever the round."""
         world = self._world
         if world.byzantine.get(key) != "lies as a leader" or not isinstance(work, Distil):

@@ -1,11 +1,12 @@
-"""Who caused what: all that honest nodes do because of a byzantine member is charged to it.
+"""Which byzantine member caused what: everything that honest nodes do because of it is charged to
+it.
 
-What one member says may cost each other node so much as it costs itself to say, times `K`, and no
-more: bytes on the disk, in memory and on the wire. What others *write* because of it is dearer,
-since it spreads to everyone and stays: a quarter of a record for each of its own, beside `WRITTEN`
-for what is proven or refused once. The constants are what one honest member may cost who says next
-to nothing. All bounds are of bytes and records that the member really sent; none names a counter,
-a round or a term that it can raise.
+A member's records may cost each other node at most `K` times the member's own bytes, on disk, in
+memory and on the wire. Records that others *write* because of it are dearer, because they spread to
+everyone and stay: a quarter of a record for each of its own, plus `WRITTEN` for what is proven or
+refused once. The constants cover an honest member that publishes almost nothing. All bounds follow
+from bytes and records that the member really sent, never from a counter, round or term that it can
+raise.
 """
 
 import sys
@@ -21,28 +22,29 @@ from dcfm_node.swarm.effects import Effect, Persist, PersistFork, PersistHeartbe
 from dcfm_node.wire.envelope import Sealed
 
 K = 8
-"""Times what a member said: it is kept, opened (Python's objects weigh some times their bytes) and
-passed on, to each peer about once."""
+"""Most bytes of cost per byte that a member sent: nodes keep it, open it (Python objects weigh
+several times their bytes), and pass it to each peer about once."""
 K_WRITTEN = 0.25
-"""Records that a node writes for each that a member said."""
+"""Records that a node writes for each record of a member."""
 WRITTEN = 32
-"""Records a node may write because of one member, whatever it said: a verdict for each cause, and
-judgements of what it made as a leader."""
+"""Records that a node may write because of one member, whatever it sent: a verdict for each cause,
+and judgements of its students."""
 BYTES = 256 << 10
-"""That may be kept or sent because of one member that said next to nothing."""
+"""Bytes that may be kept or sent because of a member that sent almost nothing."""
 RETAINED = 16 << 20
-"""Bytes of memory: one `join` of as many counts as a run can have weighs so much when opened."""
+"""Bytes of memory: one `join` with as many counts as a run can have weighs this much when
+opened."""
 
 
 @dataclass
 class Account:
-    """What one byzantine member said, and what came of it at each honest node.
+    """What one byzantine member sent, and what it caused at each honest node.
 
     Attributes:
-        records, size: what it said, in entries and in bytes of its messages.
+        records, size: the entries that it made, and the bytes of its messages.
         written: records that a node wrote because of it.
         kept: bytes that a node wrote to its disk.
-        passed, answered: bytes that a node sent, to all others together and to it.
+        passed, answered: bytes that a node sent to all others together, and to the member.
     """
 
     records: int = 0
@@ -53,10 +55,10 @@ class Account:
     answered: Counter[bytes] = field(default_factory=Counter)
 
     def excess(self, peers: int) -> Iterable[str]:
-        """What is over its bound, in words.
+        """The amounts above their bounds, in words.
 
         Args:
-            peers: to how many others each node may pass on what it holds.
+            peers: number of others to which each node may pass on what it holds.
         """
         bounds: Sequence[tuple[str, Mapping[bytes, int], float]] = (
             ("records were written", self.written, K_WRITTEN * self.records + WRITTEN),
@@ -72,33 +74,33 @@ class Account:
 
 
 class Ledger:
-    """Accounts of the members that are byzantine; in a run without any it costs nothing."""
+    """Accounts of the byzantine members. In a run without them it costs nothing."""
 
     def __init__(self) -> None:
         self.accounts: dict[bytes, Account] = {}
         self._debtors: dict[bytes, bytes] = {}
-        """By envelope and by digest: which byzantine member caused a record."""
+        """By envelope and by digest: the byzantine member that caused a record."""
         self._terms: dict[int, bytes] = {}
-        """Who voted first in a term."""
+        """By term, the member that voted first."""
 
     def open(self, member: bytes) -> None:
-        """From now on a member is charged."""
+        """Start to charge a member."""
         self.accounts.setdefault(member, Account())
 
     def said(self, sealed: Sealed) -> None:
-        """A byzantine member made a record."""
+        """Record that a byzantine member made a record."""
         self.accounts[sealed.entry.author].records += 1
         self._remember(sealed)
 
     def sent(self, member: bytes, envelopes: Iterable[bytes]) -> None:
-        """A byzantine member sent a message to its peers, counted once for all of them."""
+        """Record a byzantine member's message to its peers, counted once for all of them."""
         self.accounts[member].size += sum(map(len, envelopes))
 
     def charge(self, node: bytes, asker: bytes | None, effects: Iterable[Effect]) -> None:
-        """Find who caused what a node did.
+        """Charge a node's effects to the member that caused them.
 
         Args:
-            asker: whose message it answered, if it was a byzantine member's.
+            asker: the byzantine member whose message the node answered; None if there is none.
         """
         if not self.accounts:
             return
@@ -137,7 +139,7 @@ class Ledger:
         return debtor
 
     def _cause(self, body: Body) -> bytes | None:
-        """Whose doing an honest record is."""
+        """The byzantine member or subject that caused an honest record."""
         match body:
             case Verdict():
                 return body.subject
@@ -149,7 +151,7 @@ class Ledger:
 
 
 def weight(*roots: object) -> int:
-    """Bytes of memory that objects and all that they hold take, each counted once."""
+    """Bytes of memory of objects and everything they hold, each counted once."""
     seen: set[int] = set()
     total, waiting = 0, list(roots)
     while waiting:

@@ -1,8 +1,8 @@
-"""The liveness phase: once faults have stopped, a sound core comes to its end, whatever the others
-are for ever (as in TigerBeetle's vopr.zig).
+"""The liveness phase: once faults have stopped, a sound core finishes, whatever the others do (as
+in TigerBeetle's vopr.zig).
 
-Only terminal progress counts: a round that closed, a silo that is done. Heartbeats, votes, records
-and downloads that go on for ever are no progress.
+Only final progress counts: a closed round, a finished silo. Endless heartbeats, votes, records and
+downloads do not count.
 """
 
 from dcfm_node.simulation.invariants import ViolationError
@@ -12,14 +12,14 @@ from dcfm_node.simulation.world import World
 from dcfm_node.swarm.election import MAX_DOUBLINGS
 
 TURNS = 2
-"""So often in a row may a term or a piece of work come to nothing by bad luck alone."""
+"""Times in a row that a term or a piece of work may fail by bad luck alone."""
 
 
 def patience_s(scenario: Scenario) -> float:
-    """The longest that the core may take to close one round.
+    """Most seconds that the core may take to close one round.
 
-    It trains, elects, distils and endorses; each may first wait for one that is outside, a silo or
-    a leader, until that is late. None of it is anything that a peer can raise.
+    It trains, elects, distils and endorses. Each may first wait for a silo or leader outside the
+    core until that is late. No peer can raise any of these times.
     """
     outside = scenario.nodes - scenario.quorum
     slowness = scenario.slowness if scenario.slow else 1.0
@@ -29,7 +29,7 @@ def patience_s(scenario: Scenario) -> float:
 
 
 class StallClock:
-    """Looks at a world now and then; raises ViolationError where nothing ends any more."""
+    """Checks a world now and then for progress."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._patience_s = patience_s(scenario)
@@ -37,7 +37,11 @@ class StallClock:
         self._since = scenario.quiet_s
 
     def look(self, world: World) -> None:
-        """Raises: the core closed no round for too long."""
+        """Check for progress.
+
+        Raises:
+            ViolationError: the core closed no round for too long.
+        """
         nodes = [host.node for host in world.living() if host.node is not None]
         steps = [node.step.phase for node in nodes if node.step is not None]
         closed = max((phase.round + (phase.stage == "done") for phase in steps), default=-1)

@@ -1,4 +1,4 @@
-"""The simulated network: who is linked with whom, what is cut, what a message's fate is."""
+"""The simulated network: links, cuts, and the fate of each message."""
 
 import random
 from collections.abc import Collection, Iterator, Sequence
@@ -17,21 +17,21 @@ class Network:
         self.links = self._links()
         self.messages = 0
         self._side: frozenset[bytes] = frozenset()
-        """One half of the network; empty while it is whole."""
+        """One half of a split network; empty while it is whole."""
         self._one_way = False
         self._cut: set[bytes] = set()
-        """To and from whom nothing passes any more, whatever else heals."""
+        """Nodes that neither send nor receive any more, whatever else heals."""
         self._mute: set[bytes] = set()
-        """From whom nothing passes any more."""
+        """Nodes whose messages do not pass any more."""
 
     def together(self, a: bytes, b: bytes) -> bool:
-        """Whether a link between two nodes can stand."""
+        """Whether a link between two nodes can be up."""
         if a in self._cut or b in self._cut:
             return False
         return self._one_way or (a in self._side) == (b in self._side)
 
     def passes(self, sender: bytes, receiver: bytes) -> bool:
-        """Whether a message gets from one node to another, as far as cuts are concerned."""
+        """Whether cuts let a message pass from one node to another."""
         if sender in self._mute or sender in self._cut or receiver in self._cut:
             return False
         if self._one_way:
@@ -53,11 +53,11 @@ class Network:
                 yield rng.uniform(0, STRAY_S)
 
     def split(self, side: Collection[bytes], *, one_way: bool) -> None:
-        """Cut these off from the others, or let only their messages pass."""
+        """Cut these nodes off from the others, or let only their messages pass."""
         self._side, self._one_way = frozenset(side), one_way
 
     def lose(self, key: bytes, *, hears: bool) -> None:
-        """Cut one off for good, or let nothing that it says pass."""
+        """Cut a node off for good, or (`hears`) block only the messages that it sends."""
         (self._mute if hears else self._cut).add(key)
 
     def heal(self) -> None:
@@ -65,7 +65,7 @@ class Network:
         self._side, self._one_way = frozenset(), False
 
     def severed(self) -> list[tuple[bytes, bytes]]:
-        """Linked pairs, in both orders, that a cut keeps apart."""
+        """Linked pairs, in both orders, that a cut separates."""
         pairs = ((a, b) for a in self.keys for b in self.links[a])
         return [(a, b) for a, b in pairs if not self.together(a, b)]
 
@@ -77,7 +77,7 @@ class Network:
         return found
 
     def _pairs(self) -> set[tuple[bytes, bytes]]:
-        """Everyone, or a ring with random chords, always connected; and who can only dial out."""
+        """All pairs, or a connected ring with random chords; and nodes that only dial out."""
         outside, inside = self.keys[: self.scenario.nat], list(self.keys[self.scenario.nat :])
         degree = self.scenario.degree
         if degree is None or degree >= len(inside) - 1:

@@ -1,6 +1,6 @@
-""" "Sometimes" assertions: what ought to happen in some run, counted, so that a cap, a refusal or a
-fallback that no sweep ever reaches is found (a test compares these with what the source can say).
-"""
+""" "Sometimes" assertions: they count what should happen in some run. So a limit, refusal or
+fallback that no sweep ever reaches is found: a test compares the counts with the points in the
+source."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,13 +11,13 @@ from dcfm_node.swarm.node import Node
 
 
 class Reached:
-    """Points of one run or of many, by name."""
+    """Counts of points, by name, of one run or many."""
 
     def __init__(self) -> None:
         self.points: Counter[str] = Counter()
 
     def see(self, node: Node | None, key: bytes, effects: Iterable[Effect]) -> None:
-        """Count what one event led to at one node."""
+        """Count what one event caused at one node."""
         for effect in effects:
             self.points.update(_of(key, effect))
         action = node.step.action if node is not None and node.step is not None else None
@@ -26,7 +26,7 @@ class Reached:
 
 
 def waiting(why: str) -> str:
-    """The name of a reason to wait, without what differs between runs."""
+    """The name of a reason to wait, without the part that differs between runs."""
     return f"waits: {why.split(':', maxsplit=1)[0]}"
 
 

@@ -1,4 +1,4 @@
-"""Runs scenarios, and makes what broke small."""
+"""Runs scenarios, and shrinks violations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from dcfm_node.simulation.trace import Happening, document_of, line_of, relevant
 from dcfm_node.simulation.world import World
 
 MAX_TRIES = 60
-"""Runs that making one violation small may cost."""
+"""Most runs to shrink one violation."""
 GENTLER: tuple[dict[str, Any], ...] = (
     {"loss": 0.0},
     {"stray": 0.0},
@@ -34,8 +34,8 @@ def simulate(
     """Run a scenario to its end under all invariants.
 
     Args:
-        faults: what befalls it; drawn from the seed if not given.
-        world: a fresh one to run in.
+        faults: the faults of the run; drawn from the seed if None.
+        world: a fresh world to run in; made if None.
 
     Raises:
         ViolationError: an invariant broke.
@@ -49,12 +49,12 @@ def simulate(
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A violation, with the least that still brings it about.
+    """A violation, with the smallest cause that was found.
 
     Attributes:
-        faults: the fewest found that suffice.
-        needs: what else of the scenario it needs: "loss 0.3".
-        trace: what happened that concerns it.
+        faults: the fewest found that still break the rule.
+        needs: other settings that it needs, such as "loss 0.3".
+        trace: the events that concern it.
     """
 
     seed: int
@@ -71,7 +71,7 @@ class Found:
         return [line_of(happening, self.names) for happening in self.trace]
 
     def document(self, repeat: str) -> Violation:
-        """All of it for JSON, with the command that runs it again."""
+        """The violation for JSON, with the command that repeats it."""
         return Violation(
             seed=self.seed,
             time=round(self.at, 3),
@@ -85,7 +85,7 @@ class Found:
 
 
 def find(scenario: Scenario, seed: int) -> Found | World:
-    """Run a seed: what broke, made small, or the world as it ended."""
+    """Run a seed. Returns the shrunk violation, or the world at its end."""
     try:
         return simulate(scenario, seed)
     except ViolationError as violation:
@@ -93,7 +93,7 @@ def find(scenario: Scenario, seed: int) -> Found | World:
 
 
 def shrink(scenario: Scenario, seed: int, rule: str) -> Found:
-    """Leave away what is not needed to break the same rule."""
+    """Remove what is not needed to break the same rule."""
     search = _Search(scenario, seed, rule, draw(scenario, seed))
     search.faults_away()
     for gentler in GENTLER:
@@ -128,7 +128,7 @@ class _Search:
     tries: int = 0
 
     def faults_away(self) -> None:
-        """Halves first, then ever smaller pieces, then each by itself."""
+        """Remove halves first, then smaller pieces, then single faults."""
         size = len(self.faults)
         while size:
             start = 0
@@ -139,13 +139,13 @@ class _Search:
             size //= 2
 
     def gentler(self, change: dict[str, Any]) -> None:
-        """A network that behaves."""
+        """Try a milder setting of the network."""
         milder = self.scenario.model_copy(update=change)
         if milder != self.scenario:
             self._breaks(milder, self.faults)
 
     def _breaks(self, scenario: Scenario, faults: tuple[Fault, ...]) -> bool:
-        """Whether the same rule still breaks; if so, this is what is looked at from now on."""
+        """Whether the same rule still breaks. If so, the search continues from here."""
         if self.tries >= MAX_TRIES:
             return False
         self.tries += 1

@@ -1,4 +1,5 @@
-"""configs/scenarios/*.toml: what befalls a simulated run, and the manifest that its nodes share."""
+"""Scenarios (configs/scenarios/*.toml): the faults of a simulated run, and the manifest of its
+nodes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
@@ -23,8 +24,8 @@ Span = tuple[Seconds, Seconds]
 
 
 class Scenario(Model):
-    """What befalls a simulated run. Times in seconds of the fake clock; faults without a time of
-    their own fall at random instants before `quiet_s`."""
+    """The faults of a simulated run. Times are seconds of the fake clock. Faults without a time of
+    their own fall at random times before `quiet_s`."""
 
     title: str = ""
     nodes: Annotated[int, Field(ge=1, le=1_000)] = 7
@@ -37,62 +38,62 @@ class Scenario(Model):
     stall_s: Annotated[float, Field(gt=0.0)] = 60.0
     gossip_s: Annotated[float, Field(gt=0.0)] = 2.0
     work_s: Span = (5.0, 30.0)
-    """Shortest and longest piece of work."""
+    """Shortest and longest piece of work, in seconds."""
     quiet_s: Seconds = 240.0
-    """Faults stop; what is true afterwards must become known to everyone."""
+    """Faults stop. From then on, everything true must become known to every node."""
     limit_s: Seconds = 7_200.0
     """The run must be over by then."""
 
     # The network
     loss: Share = 0.0
-    """Of the messages."""
+    """Share of the messages that are lost."""
     duplicate: Share = 0.0
-    """Of the messages, delivered twice."""
+    """Share of the messages that are delivered twice."""
     stray: Share = 0.0
-    """Of the messages lost, turning up within two minutes, whatever happened meanwhile."""
+    """Share of the lost messages that arrive within two minutes, whatever happens in between."""
     delay_s: Span = (0.01, 0.2)
-    """Shortest and longest delay of a message; unequal delays reorder."""
+    """Shortest and longest delay of a message. Unequal delays reorder messages."""
     degree: Annotated[int, Field(ge=2)] | None = None
-    """Peers a node has links with; all if not given."""
+    """Number of peers that a node has links with; all if not given."""
     nat: Times = 0
-    """Nodes that only dial out: linked with two of the others and not with one another."""
+    """Nodes that only dial out: each has links with two of the others and none among themselves."""
     partitions_s: tuple[Span, ...] = ()
     """When the network splits in two, and when it heals."""
     one_way_s: tuple[Span, ...] = ()
-    """When messages pass from one half to the other and none come back, and until when."""
+    """When messages pass from one half to the other only, and until when."""
 
     # The machines
     crashes: Times = 0
-    """Power cuts; the disk is as it was."""
+    """Power cuts; the disk is unchanged."""
     crash_on: tuple[Record, ...] = ()
-    """Who publishes such a record may lose power then and there, between any two effects."""
+    """Publishers of these records may lose power while they do so, between any two effects."""
     crash_on_times: Times = 3
     disks_lost: Times = 0
-    """Power cuts after which the disk is empty. Those that harm a disk fall one at a time."""
+    """Power cuts after which the disk is empty. Faults that harm a disk fall one at a time."""
     disk_lost_on: tuple[Record, ...] = ()
-    """Somebody who publishes such a record loses power and disk then and there."""
+    """One publisher of these records loses power and disk while it does so."""
     disks_old: Times = 0
-    """After which the disk is as it was some time ago: a backup was put back."""
+    """Power cuts after which the disk is as it was earlier: a backup was restored."""
     journals_damaged: Times = 0
-    """After which the journals do not open and are moved aside; snapshots are there."""
+    """Power cuts after which the journals do not open and are moved aside; snapshots remain."""
     snapshots_damaged: Times = 0
-    """After which about half of the snapshots are not what they were, and are dropped."""
+    """Power cuts after which about half of the snapshots are damaged and dropped."""
     disks_full: Times = 0
-    """Disks that take nothing more for a while: what they refuse is not told of before."""
+    """Disks that refuse writes for a while. A node does not publish what its disk refuses."""
     stops: Times = 0
-    """Machines that stand still for a while and go on (SIGSTOP, a laptop's lid)."""
+    """Machines that stop for a while and continue (SIGSTOP, a laptop's lid)."""
     stop_on: Times = 0
-    """Leaders that stand still when their worker has just finished."""
+    """Leaders that stop when their worker has just finished."""
     stop_s: Span = (30.0, 120.0)
     slow: Times = 0
     """Nodes that compute and answer `slowness` times as slowly, to the end."""
     slowness: Annotated[float, Field(ge=1.0)] = 10.0
     clock_skew_s: Seconds = 0.0
-    """Wall clocks are wrong by up to so much."""
+    """Wall clocks are wrong by up to this many seconds."""
     clock_steps: Times = 0
-    """And step by up to twice as much."""
+    """Steps of wall clocks, by up to twice as much."""
     down_s: Span = (5.0, 60.0)
-    """How long a crashed node stays away, or a disk full."""
+    """Shortest and longest time that a crashed node stays down, or a disk full."""
 
     # The silos
     late: Times = 0
@@ -103,15 +104,15 @@ class Scenario(Model):
     deaths: Times = 0
     """Nodes that lose power for good."""
     equivocators: Times = 0
-    """Silos whose key signs two histories and shows each to one half; their nodes end."""
+    """Silos whose key signs two histories and sends one to each half; their nodes end."""
     spoilers: Times = 0
     """Silos that distil bad students and checkpoints, endorse those, and refuse good ones."""
 
-    # Members whose keys or nodes are in bad hands, from the beginning to the end
+    # Members whose keys or nodes an attacker controls, from the beginning to the end
     fat: Times = 0
-    """Silos whose key writes as much as the protocol lets it, of what counts for nothing."""
+    """Silos whose key writes as many useless records as the protocol allows."""
     fat_by: tuple[Fat, ...] = ("students", "epochs", "stale", "votes")
-    """By what: `byzantine` says what each is. "joins" are dear to simulate."""
+    """The kinds of such records, one by one in `byzantine`. "joins" are slow to simulate."""
     misjoined: Times = 0
     """Silos whose key joins with label counts that fit no silo of the run."""
     liars: Times = 0
@@ -121,11 +122,11 @@ class Scenario(Model):
     core: bool = False
     """Once faults stop, a quorum is sound and the others break for good."""
 
-    # What must come of it, beside SPEC 8
+    # What must hold in addition to SPEC 8
     whole: bool = False
     """No student may lack a silo."""
     max_terms: Annotated[int, Field(ge=1)] | None = None
-    """More terms would be a storm of votes."""
+    """Most terms. More would be a storm of votes."""
 
     @property
     def quorum(self) -> int:
@@ -136,16 +137,18 @@ class Scenario(Model):
         gone = self.deaths + self.equivocators + self.fat + self.misjoined + self.busy
         if gone and self.participation == "strict":
             raise ValueError(
-                "a strict run waits for the dead for ever; write tolerant, or deaths 0"
+                "a strict run waits for dead silos for ever; write tolerant, or deaths 0"
             )
         if self.core and self.participation == "strict":
-            raise ValueError("a strict run waits for the broken for ever; write tolerant")
+            raise ValueError("a strict run waits for broken silos for ever; write tolerant")
         if self.nodes - gone - self.leavers - self.spoilers - self.liars < self.quorum:
-            raise ValueError("no majority is left; lower deaths, leavers, or who is byzantine")
+            raise ValueError(
+                "no majority stays sound; lower deaths, leavers or the byzantine silos"
+            )
         if self.nat and self.nodes - self.nat < 2:
-            raise ValueError("nodes behind NAT need two others to dial; lower nat")
+            raise ValueError("nodes behind NAT must dial two others; lower nat")
         if self.late >= self.nodes or self.slow > self.nodes:
-            raise ValueError("more nodes are late or slow than there are; lower late or slow")
+            raise ValueError("late must be below nodes, and slow at most nodes; lower one of them")
         for first, last in (*self.partitions_s, *self.one_way_s, self.delay_s, self.work_s):
             if first > last:
                 raise ValueError(f"[{first:g}, {last:g}] ends before it begins; swap the two")
@@ -157,7 +160,7 @@ class _File(Model):
 
 
 def names() -> tuple[str, ...]:
-    """The scenarios that come with the package, each variant after its scenario."""
+    """Names of the scenarios in the package, each variant after its scenario."""
     found = []
     for path in sorted(shipped("scenarios").glob("*.toml")):
         variants = toml.read(path, "").values.get("variant", {})
@@ -166,13 +169,14 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str, changes: Mapping[str, Any] | None = None) -> Scenario:
-    """A scenario: NAME or NAME:VARIANT of the shipped ones, or the same with a TOML file's path.
+    """Load a scenario: NAME or NAME:VARIANT of a shipped one, or the same with a TOML file's path.
 
     Args:
-        changes: settings laid over the file's.
+        changes: settings that override the file's.
 
     Raises:
-        ConfigError: no such scenario or variant, or what is wrong with the file and where.
+        ConfigError: the scenario or variant does not exist, or the file has an error; the message
+            says where.
     """
     stem, _, variant = name.partition(":")
     path = toml.shipped(stem, shipped("scenarios"), "scenario")
@@ -195,7 +199,7 @@ def load(name: str, changes: Mapping[str, Any] | None = None) -> Scenario:
 
 
 def manifest(scenario: Scenario, members: Sequence[Signs]) -> Manifest:
-    """A small run for as many silos as there are signers."""
+    """The manifest of a small run with one silo for each signer."""
     stage = Training(steps=10)
     model = find("methods", MethodSettings, scenario.method)
     offered: dict[str, object] = {"max_rounds": scenario.rounds, "schedule": scenario.schedule}

@@ -1,6 +1,6 @@
-"""The simulated silos' keys, and signatures that cost a hash instead of a curve.
+"""The simulated silos' keys, and signatures that cost a hash instead of a curve operation.
 
-Keys are those of Ed25519, and a signature is in no digest: a run is the same with either.
+The keys are Ed25519 keys. No digest covers a signature, so a run is the same with either kind.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from dcfm_node.wire.envelope import Signer, opener
 
 
 class HashSigner:
-    """Signs as nobody else in the simulation does; anyone outside could."""
+    """Signs by hash. No one else in the simulation does so for this key; anyone outside could."""
 
     def __init__(self, key: bytes) -> None:
         self.key = key
@@ -25,12 +25,12 @@ def hashed(key: bytes, signature: bytes, data: bytes) -> bool:
 
 
 HASHED = opener(hashed, heartbeats=32_768, entries=8_192)
-"""All simulated nodes share it, so that a thousand of them heartbeat."""
+"""The opener that all simulated nodes share, so that a thousand of them can heartbeat."""
 
 
 @lru_cache(maxsize=4)
 def signers(count: int) -> tuple[Signer, ...]:
-    """The same keys in every run."""
+    """The first `count` keys; the same in every run."""
     names = (f"simulated node {index}" for index in range(count))
     return tuple(Signer.from_seed(hashlib.sha256(name.encode()).digest()) for name in names)
 

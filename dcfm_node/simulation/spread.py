@@ -12,22 +12,23 @@ from dcfm_node.swarm.effects import Effect, Leave, Persist, Send
 from dcfm_node.wire.envelope import encode_message
 
 SETTLED_S = 20.0
-"""Everybody has joined and heard of everybody by then, at a gossip round a second."""
+"""Seconds after which every node has joined and heard from every other, at one gossip round a
+second."""
 EVERY_S = 1.0
 LISTEN_S = 6.0
 SAMPLE = 20
-"""Of so many messages one is encoded to learn its size."""
+"""One of this many messages is encoded to measure its size."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """One network size.
+    """The results for one network size.
 
     Attributes:
-        median_s, last_s: until half of the nodes, and all, had a new record on disk: medians over
-            the records.
-        unheard: copies of a record that had not arrived when listening ended.
-        bytes_s, messages_s: what a node sends per second, while a record comes every second.
+        median_s, last_s: seconds until half of the nodes, and all, had a new record on disk;
+            medians over the records.
+        unheard: copies of a record that had not arrived at the end.
+        bytes_s, messages_s: what a node sends per second, with one new record every second.
     """
 
     nodes: int
@@ -40,18 +41,20 @@ class Spread:
 
 
 def measure(sizes: Iterable[int], *, degree: int, gossip_s: float, seed: int) -> Iterator[Spread]:
-    """Let some silos say one record each, in a network that is otherwise quiet.
+    """Measure networks in which a few silos publish one record each and nothing else happens.
 
     Args:
-        degree: links of a node; small networks are whole.
-        gossip_s: between two rounds of gossip of one node.
+        sizes: numbers of nodes.
+        degree: links of a node; small networks are complete.
+        gossip_s: seconds between two rounds of gossip of one node.
+        seed: seed of the run.
     """
     for nodes in sizes:
         yield _spread(nodes, degree, gossip_s, seed)
 
 
 def document(found: Sequence[Spread], **settings: Any) -> dict[str, Any]:
-    """For JSON."""
+    """The results for JSON."""
     rows = [asdict(row) for row in found]
     return {"schema": "dcfm-node/spread/1", **settings, "rows": rows}
 
@@ -82,12 +85,12 @@ def _spread(nodes: int, degree: int, gossip_s: float, seed: int) -> Spread:
 
 
 class _Listener:
-    """Looks at what every node does, in place of the invariants."""
+    """Watches what every node does, in place of the invariants."""
 
     def __init__(self, start: float, end: float) -> None:
         self.start, self.end = start, end
         self.heard: dict[bytes, list[float]] = {}
-        """Digest of a record, then after how long each node had it."""
+        """By digest of a record, the seconds until each node had it."""
         self.messages, self.bytes = 0, 0
         self._said: dict[bytes, float] = {}
 

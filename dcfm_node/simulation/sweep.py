@@ -1,4 +1,4 @@
-"""Many seeds of one scenario, in this process or in several."""
+"""Runs many seeds of one scenario, in this process or in several."""
 
 import shlex
 import subprocess
@@ -17,7 +17,7 @@ from dcfm_node.simulation.run import Found, find
 from dcfm_node.simulation.scenario import load
 
 PIECE = 20
-"""Seeds that one process is given at a time."""
+"""Most seeds in one process."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,10 @@ class Request:
 
     Attributes:
         scenario: as `scenario.load` takes it.
-        nodes: instead of the scenario's, if given.
-        jobs: processes at once.
+        nodes: overrides the scenario's number; None keeps it.
+        first_seed: the first of the seeds.
+        seeds: number of seeds.
+        jobs: number of processes at once.
     """
 
     scenario: str
@@ -38,11 +40,11 @@ class Request:
 
     @property
     def changes(self) -> dict[str, Any]:
-        """Settings laid over the scenario's."""
+        """Settings that override the scenario's."""
         return {} if self.nodes is None else {"nodes": self.nodes}
 
     def command(self, first_seed: int, seeds: int) -> list[str]:
-        """The arguments of `dcfm-node` that run some of these seeds."""
+        """The arguments of `dcfm-node` for some of these seeds."""
         nodes = [] if self.nodes is None else ["--nodes", str(self.nodes)]
         which = ["--first-seed", str(first_seed), "--seeds", str(seeds)]
         return ["simulate", self.scenario, *nodes, *which]
@@ -50,10 +52,11 @@ class Request:
 
 @dataclass
 class Swept:
-    """What came of it.
+    """The results of a sweep.
 
     Attributes:
         simulated_s: seconds of the fake clock, over all runs.
+        seconds: seconds of real time.
     """
 
     request: Request
@@ -65,7 +68,7 @@ class Swept:
     violations: list[Violation] = field(default_factory=list)
 
     def document(self) -> Simulation:
-        """For JSON."""
+        """The results for JSON."""
         return Simulation(
             scenario=self.request.scenario,
             nodes=self.nodes,
@@ -78,7 +81,7 @@ class Swept:
         )
 
     def take(self, document: Simulation) -> None:
-        """Add what another process found."""
+        """Add the results of another process."""
         self.runs += document.runs
         self.messages += document.messages
         self.simulated_s += document.simulated_s
@@ -86,14 +89,15 @@ class Swept:
 
 
 Watch = Callable[[int, int], None]
-"""Told how many runs are done, and how many broke an invariant."""
+"""Called with the number of runs done and the number with a violation."""
 
 
 def sweep(request: Request, watch: Watch) -> Swept:
     """Run every seed.
 
     Raises:
-        ConfigError: there is no such scenario, or something is wrong with it.
+        ConfigError: the scenario does not exist or has an error.
+        Failed: a process ended without results.
     """
     swept = Swept(request, load(request.scenario, request.changes).nodes)
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""What happened in a simulated run, and which of it concerns what broke."""
+"""What happened in a simulated run, and which events concern a violation."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from dcfm_node.api.simulation import TraceLine
 
 LINES = 40
-"""A trace is at most so long."""
+"""Most lines of a trace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Something at one node, or, where `who` is None, at several."""
+    """An event at one node; if `who` is None, at several."""
 
     time: float
     who: bytes | None
@@ -21,7 +21,7 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """What a broken invariant is about; a happening that shares something with it matters."""
+    """What a broken invariant is about. Events that share a silo or term with it matter."""
 
     silos: Collection[bytes] = ()
     term: int | None = None
@@ -29,7 +29,7 @@ class Concern:
 
 
 def relevant(trace: Sequence[Happening], concern: Concern) -> list[Happening]:
-    """The newest happenings that concern what broke, and every fault."""
+    """The newest events that concern a violation, and every fault."""
 
     def matters(happening: Happening) -> bool:
         if happening.what == "fault":
@@ -49,7 +49,7 @@ def line_of(happening: Happening, names: dict[bytes, str]) -> str:
 
 
 def document_of(happening: Happening, names: dict[bytes, str]) -> TraceLine:
-    """The same for JSON."""
+    """The same event for JSON."""
     who = names[happening.who] if happening.who is not None else None
     return TraceLine(time=round(happening.time, 3), silo=who, what=_told(happening))
 

@@ -1,8 +1,8 @@
-"""Whether a record fits its run: what the manifest alone decides (SPEC 3.7).
+"""Whether a record fits its run, as far as the manifest alone decides (SPEC 3.7).
 
-An entry whose record does not fit is refused like one that is malformed: nobody holds it, so that
-nothing after it chains. Every node of a run has the manifest, and so all refuse alike. What takes
-other records to decide is checked where they come together: `View`, `conformity`.
+An entry whose record does not fit is refused like a malformed one: nobody holds it, so nothing
+after it chains. All nodes of a run have the same manifest, so all refuse the same entries. Rules
+that need other records are checked in `View` and `conformity`.
 """
 
 import math
@@ -27,15 +27,15 @@ from dcfm_node.records.entries import (
 from dcfm_node.records.manifest import Manifest
 
 MAX_COUNT = 2**40
-"""Samples of one combination: far beyond any data set, and sums of them stay exact."""
+"""Most samples of one combination: far beyond any data set, and their sums stay exact."""
 METRIC_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/")
 JOURNAL_BYTES = 4 * 2**20
 RECORD_BYTES = 2_048
-"""About what an honest silo says of one other in one round: parents, scores, verdicts."""
+"""Bytes that an honest silo writes about one other silo in one round: parents, scores, verdicts."""
 
 
 class Run:
-    """What the checks ask of a manifest, found once."""
+    """What the checks need from a manifest, computed once."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.method = manifest.method
@@ -46,14 +46,14 @@ class Run:
 
 
 Check = Callable[[Any, Run], str]
-"""Why a record does not fit a run, in words; empty if it does."""
+"""Why a record does not fit a run, in words; empty if it fits."""
 
 RULES: dict[str, Callable[[Entry, Run], str]] = {}
-"""By clause of SPEC. The vectors of `readers.json` show each at work."""
+"""The checks by clause of SPEC. The vectors of `readers.json` show each at work."""
 
 
 def flaw(entry: Entry, run: Run) -> str:
-    """Why a record does not fit its run, naming the clause; empty if it does."""
+    """Why a record does not fit its run, with the clause; empty if it fits."""
     for clause, check in RULES.items():
         if why := check(entry, run):
             return f"its {entry.body.kind} {why} (SPEC {clause})"
@@ -61,14 +61,14 @@ def flaw(entry: Entry, run: Run) -> str:
 
 
 def journal_budget(manifest: Manifest) -> int:
-    """Bytes of envelopes that one author's chain may have (SPEC 3.3.6): what an honest silo of
-    such a run says in years, and the most that its peers must hold of a hostile one."""
+    """Most bytes of envelopes in one author's chain (SPEC 3.3.6): what an honest silo writes in
+    years, and the most that peers must store for a hostile one."""
     rounds, silos = manifest.method.last_round + 1, len(manifest.roster)
     return JOURNAL_BYTES + 8 * math.prod(manifest.cardinalities) + RECORD_BYTES * rounds * silos
 
 
 def _rule(clause: str, *kinds: type) -> Callable[[Check], Check]:
-    """Enter a check of the records of some kinds under its clause."""
+    """Register a check of some kinds of record under its clause."""
 
     def enter(check: Check) -> Check:
         def of(entry: Entry, run: Run) -> str:
@@ -81,18 +81,18 @@ def _rule(clause: str, *kinds: type) -> Callable[[Check], Check]:
 
 
 def _order(entry: Entry, run: Run) -> str:
-    """A `join` stands first, and nowhere else."""
+    """A `join` is the first record and appears only once."""
     joins = isinstance(entry.body, Join)
     if (entry.seq == 0) == joins:
         return ""
-    return "comes again" if joins else "comes before its join"
+    return "appears a second time" if joins else "comes before its join"
 
 
 def _name(entry: Entry, run: Run) -> str:
     body = entry.body
     if not isinstance(body, Join) or body.name == run.names[entry.author]:
         return ""
-    return f"bears the name {body.name!r}, which is not its author's"
+    return f"has the name {body.name!r}, but its author has another"
 
 
 RULES |= {"3.7.1": _order, "3.7.2": _name}
@@ -100,13 +100,13 @@ RULES |= {"3.7.1": _order, "3.7.2": _name}
 
 @_rule("3.7.3", Join)
 def _labels(body: Join, run: Run) -> str:
-    """All of one length and in range, so that no job of anyone trips over them."""
+    """All labels have the run's length and are in range, so that they break no job."""
     seen = set()
     for label, _ in body.counts:
         if len(label) != len(run.sizes):
-            return f"counts a label of {len(label)} values, where the run has {len(run.sizes)}"
+            return f"counts a label of {len(label)} values; the run has {len(run.sizes)}"
         if any(value >= size for value, size in zip(label, run.sizes, strict=True)):
-            return f"counts the label {list(label)}, which has a value that the run has not"
+            return f"counts the label {list(label)}, which has a value that the run does not have"
         if label in seen:
             return f"counts the label {list(label)} twice"
         seen.add(label)
@@ -117,7 +117,7 @@ def _labels(body: Join, run: Run) -> str:
 def _counts(body: Join, run: Run) -> str:
     if all(1 <= count <= MAX_COUNT for _, count in body.counts):
         return ""
-    return f"bears a count outside 1 to {MAX_COUNT}"
+    return f"has a count outside 1 to {MAX_COUNT}"
 
 
 @_rule("3.7.5", Expert, Audit, Vote, Lease, Checkpoint, Student)
@@ -136,15 +136,15 @@ def _members(body: Vote | Student | Verdict, run: Run) -> str:
             named = body.missing
         case Verdict():
             named = (body.subject,)
-    return "" if all(key in run.names for key in named) else "names a key that is on no roster"
+    return "" if all(key in run.names for key in named) else "names a key that is not on the roster"
 
 
 @_rule("3.7.7", Lease)
 def _votes(body: Lease, run: Run) -> str:
     if not run.quorum <= len(body.votes) <= run.silos:
-        return f"cites {len(body.votes)} votes, where a quorum is {run.quorum}"
+        return f"cites {len(body.votes)} votes; a quorum is {run.quorum}"
     ascend = all(a < b for a, b in pairwise(body.votes))
-    return "" if ascend else "cites votes that do not ascend"
+    return "" if ascend else "cites votes that are not in ascending order"
 
 
 @_rule("3.7.8", Student, Checkpoint)
@@ -157,27 +157,25 @@ def _teachers(body: Student | Checkpoint, run: Run) -> str:
 def _missing(body: Student, run: Run) -> str:
     order = [run.places.get(key, -1) for key in body.missing]
     ascend = all(a < b for a, b in pairwise(order))
-    return "" if ascend else "names the missing out of the roster's order"
+    return "" if ascend else "names the missing silos in another order than the roster"
 
 
 @_rule("3.7.10", Student)
 def _seed(body: Student, run: Run) -> str:
     seed = run.method.seed
-    return "" if body.seed == seed else f"bears seed {body.seed}, the run has {seed}"
+    return "" if body.seed == seed else f"has seed {body.seed}; the run has {seed}"
 
 
 @_rule("3.7.11", Checkpoint, Student)
 def _resuming(body: Checkpoint | Student, run: Run) -> str:
-    """A method may have checkpoints, of steps that there are."""
+    """A method may have checkpoints; their steps must exist."""
     steps = run.method.checkpoint_steps
     if isinstance(body, Student):
         begun = body.resumed is not None and not steps
-        return (
-            f"went on from a checkpoint, which {run.method.name!r} does not have" if begun else ""
-        )
+        return f"resumed from a checkpoint; {run.method.name!r} has none" if begun else ""
     if not steps:
-        return f"has no place under {run.method.name!r}"
-    return f"is of step {body.step}, of {steps}" if body.step > steps else ""
+        return f"is not part of method {run.method.name!r}"
+    return f"is of step {body.step}; there are {steps}" if body.step > steps else ""
 
 
 @_rule("3.7.12", Expert)
@@ -194,7 +192,7 @@ def _scores(body: Audit, run: Run) -> str:
 
 @_rule("3.7.14", Audit, Expert, Student, Endorse, Refuse)
 def _metrics(body: Audit | Expert | Student | Endorse | Refuse, run: Run) -> str:
-    """Metrics are named in letters, digits and `_.-/`: people read them in tables."""
+    """Names of metrics have only letters, digits and `_.-/`: people read them in tables."""
     given = [named for _, named in body.scores] if isinstance(body, Audit) else [body.metrics]
     names = (name for metrics in given for name in metrics)
     bad = next((name for name in names if not name or not METRIC_LETTERS.issuperset(name)), None)
@@ -203,6 +201,6 @@ def _metrics(body: Audit | Expert | Student | Endorse | Refuse, run: Run) -> str
 
 @_rule("3.7.15", Verdict)
 def _about(body: Verdict, run: Run) -> str:
-    """What counts against an entry names it."""
+    """A verdict that counts against an entry names the entry."""
     named = body.entry is not None or body.cause not in JUDGED
     return "" if named else f"of cause {body.cause!r} names no entry"

@@ -1,5 +1,5 @@
-"""What peers that lack entries are sent, and how much of it (SPEC 4.3.2, 4.4, 4.7): bounded by what
-one peer may ask, whatever is in the journals that this node passes on."""
+"""Which entries are sent to peers that lack them, and how many (SPEC 4.3.2, 4.4, 4.7). Limits for
+each peer bound them, whatever the journals hold."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,37 +12,41 @@ from dcfm_node.swarm.rate_limiter import RateLimiter
 from dcfm_node.wire.envelope import Sealed
 
 BYTES_PER_S, BYTES_AT_ONCE = 256.0 * 2**10, 8.0 * 2**20
-"""Of entries that a peer gets by asking. Half of what it takes of us at least (SPEC 4.7): an honest
-node does not flood, whoever fattened the journals that it passes on."""
+"""Bytes of entries for one peer that asks: rate and burst. At most half of what a peer accepts from
+this node (SPEC 4.7), so an honest node never floods, even if another member made the journals
+large."""
 ASKS_PER_S, ASKS_AT_ONCE = 5.0, 50.0
-"""Messages of a peer that are answered. An honest one asks less than once a second."""
+"""Messages of one peer that are answered: rate and burst. An honest peer asks less than once a
+second."""
 
 
 @dataclass
 class Answers:
-    """What each peer may still have of this node, and from where on it is sent."""
+    """How much each peer may still receive from this node, and where to continue."""
 
     journals: Journals
     _bytes: dict[bytes, RateLimiter] = field(default_factory=dict)
     _asks: dict[bytes, RateLimiter] = field(default_factory=dict)
     _greetings: dict[bytes, RateLimiter] = field(default_factory=dict)
     _resent: dict[tuple[bytes, bytes], int] = field(default_factory=dict)
-    """By peer and author, from where to send on a chain whose end differs there."""
+    """By (peer, author), the number from which to continue sending a chain whose end differs
+    there."""
 
     def may_ask(self, peer: bytes, now: float) -> bool:
-        """Whether a question of a peer is answered, at `now` in seconds; else it asks again."""
+        """Whether to answer a peer's question at `now`, in seconds; if not, the peer asks again."""
         return self._asks.setdefault(peer, RateLimiter(ASKS_PER_S, ASKS_AT_ONCE, now)).take(
             1.0, now
         )
 
     def may_greet(self, peer: bytes, now: float) -> bool:
-        """Whether a peer whose link came up is told what is held: not as often as it may do so."""
+        """Whether to send a `sync` to a peer whose link came up. The rate is limited, however often
+        links come up."""
         limiter = self._greetings.setdefault(peer, RateLimiter(ASKS_PER_S, ASKS_AT_ONCE, now))
         return limiter.take(1.0, now)
 
     def entries(self, peer: bytes, lacking: Iterable[Sealed], now: float) -> tuple[bytes, ...]:
-        """Envelopes of it, as much as a message bears and as that peer may still be sent: it asks
-        again for the rest."""
+        """Envelopes of the lacking entries, as many as fit in a message and in the peer's limit.
+        The peer asks again for the rest."""
         limiter = self._bytes.setdefault(peer, RateLimiter(BYTES_PER_S, BYTES_AT_ONCE, now))
         if not limiter.holds(MAX_ENTRIES_BYTES, now):
             return ()
@@ -54,8 +58,9 @@ class Answers:
         return found
 
     def lacking(self, peer: bytes, heads: Mapping[bytes, Head]) -> Iterator[Sealed]:
-        """What a peer with these heads lacks. Where its tail differs from ours and one message does
-        not bear the chain, the next goes on where that ended: it may hold all before."""
+        """Entries that a peer with these heads lacks. If the peer's tail differs and the chain does
+        not fit in one message, the next call continues where this one ended, because the peer may
+        hold all entries before that."""
         for author, chain in self.journals.chains.items():
             head = heads.get(author)
             if head is None or not self.journals.conflicts(author, head):
@@ -69,9 +74,9 @@ class Answers:
             self._resent[peer, author] = 0
 
     def in_place_of(self, stale: Sequence[Entry]) -> Iterator[Sealed]:
-        """Of each author the entry of ours that took the place of a tail that it lost; what follows
-        is asked for once that is known. Heads do not always tell: a longer tail of one epoch may
-        follow an entry that gave way here."""
+        """For each author of stale entries, the entry of ours that replaced their tail. The peer
+        asks for the following ones once it knows that entry. Heads alone do not show this: a longer
+        tail of one epoch may follow an entry that was replaced here."""
         epochs: dict[bytes, int] = {}
         for entry in stale:
             epochs[entry.author] = min(entry.epoch, epochs.get(entry.author, entry.epoch))
@@ -84,10 +89,10 @@ class Answers:
 def as_many_as_fit(
     first: Sealed, rest: Iterator[Sealed]
 ) -> tuple[tuple[bytes, ...], Sealed | None]:
-    """Envelopes of some entries, from the first on, that one message bears (SPEC 4.4).
+    """Envelopes of entries, from `first` on, that fit in one message (SPEC 4.4).
 
     Returns:
-        The envelopes, one at least, and the next entry, if there is one.
+        The envelopes, at least one, and the next entry; None if there is none.
     """
     fitting, room = [first.envelope], MAX_ENTRIES_BYTES - len(first.envelope)
     for sealed in rest:

@@ -1,10 +1,10 @@
-"""Which peers' experts a silo refuses, from what they scored on its hold-out data (SPEC 6.6), and
-how many such silos it takes until nobody uses one.
+"""Which peers' experts a silo refuses, from their scores on its hold-out data (SPEC 6.6), and how
+many such silos end the use of an expert.
 
-A score is a place on a scale that every silo has by itself: 0 is its own expert, 1 is one that
-knows nothing, measured on the same rows, and those are rows of combinations that the peer says it
-holds. So no unit, data set or difficulty enters. An honest silo of other data is near 0 there,
-whatever it knows or lacks elsewhere.
+A score is a position on a scale of each silo's own. 0 is its own expert; 1 is a model that knows
+nothing. Both are measured on the same rows, of combinations that the peer says it holds. So units,
+data sets and difficulty do not matter: an honest silo with other data scores near 0, whatever it
+lacks elsewhere.
 """
 
 from collections.abc import Mapping, Set
@@ -13,27 +13,28 @@ from statistics import median_low
 OUTLIER = 3.5
 """Modified z-score of an outlier (Iglewicz and Hoaglin, 1993)."""
 CONSISTENT = 1.4826
-"""Makes the median absolute deviation estimate a normal's standard deviation."""
+"""Factor that turns the median absolute deviation into the standard deviation of a normal
+distribution."""
 MIN_COMPARED = 3
-"""With fewer, the own expert among them, nobody can be told from the others."""
+"""Fewest experts to compare, the own one included. With fewer, no outlier can be told from the
+others."""
 FIGURES = {
     "joint": "velocity error on full labels",
     "composed": "velocity error composed from its marginals",
     "distance": "distance from the common initial weights",
 }
-"""Scores that decide, and words for them. Others inform."""
+"""Scores that decide, each with its description. Others only inform."""
 
 
 def refusals(scores: Mapping[bytes, Mapping[str, float]]) -> dict[bytes, str]:
     """Experts to refuse, and why.
 
-    One is refused where it is nearer to knowing nothing than to the median of all, and an outlier
-    among them or worse than knowing nothing: a few hostile ones among few spread so far that none
-    is an outlier.
+    An expert is refused if it is nearer to knowing nothing than to the median of all, and is also
+    an outlier or worse than knowing nothing. The second case matters when a few hostile experts
+    among few spread so far that none is an outlier.
 
     Args:
-        scores: by expert, its places by figure; a figure is absent where there is nothing to
-            compare it on.
+        scores: by expert, its scores by name; a score is absent if there is nothing to compare.
     """
     found: dict[bytes, list[str]] = {}
     for figure, words in FIGURES.items():
@@ -42,7 +43,7 @@ def refusals(scores: Mapping[bytes, Mapping[str, float]]) -> dict[bytes, str]:
         everyone = [0.0, *places.values()]
         if len(everyone) < MIN_COMPARED:
             continue
-        # Of two middle ones the better: half of so few may be hostile.
+        # The better of two middle ones: half of so few may be hostile.
         middle = median_low(everyone)
         spread = CONSISTENT * median_low(abs(place - middle) for place in everyone)
         limit = max((middle + 1) / 2, min(1.0, middle + OUTLIER * spread))
@@ -54,12 +55,14 @@ def refusals(scores: Mapping[bytes, Mapping[str, float]]) -> dict[bytes, str]:
 
 
 def too_many(refusers: Set[bytes], comparers: Set[bytes], roster: int) -> bool:
-    """Whether nobody learns from an expert (SPEC 6.7.2): so many refused its scores that an honest
-    silo is among them while no more than a third lie, and so did most of those who could tell.
+    """Whether no node uses an expert any more (SPEC 6.7.2): more than a third of the roster refused
+    its scores, so that an honest silo is among them if at most a third lie; and so did most silos
+    that can compare.
 
     Args:
-        comparers: silos that hold a combination which the expert's silo holds, without it.
-        roster: how many silos there are.
+        refusers: silos that refused the expert because of its score.
+        comparers: other silos that hold a combination which the expert's silo holds.
+        roster: number of silos on the roster.
     """
     some = 3 * len(refusers) > roster
     return some and 2 * len(refusers & comparers) > len(comparers)

@@ -1,5 +1,7 @@
-"""Votes and leases, by term: which terms count, and whose lease a majority certified (SPEC 6.1.3,
-7.1). Each record costs about the same, however many were said before.
+"""Votes and leases, by term: which terms count, and which leases a majority certified (SPEC 6.1.3,
+7.1).
+
+The cost of one record does not grow with the number of earlier records.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -14,9 +16,11 @@ from dcfm_node.swarm.said import Said
 
 @dataclass
 class Ballots:
-    """Args:
-    silos: how many the roster has.
-    quorum: a majority of them.
+    """Votes and leases of one run.
+
+    Args:
+        silos: number of silos on the roster.
+        quorum: the number that makes a majority of them.
     """
 
     silos: int
@@ -26,24 +30,24 @@ class Ballots:
     last_term: int = 0
     """The highest term that counts (SPEC 7.1); 0 before the first."""
     certified: dict[bytes, Said[Lease]] = field(default_factory=dict)
-    """Leases that a majority's votes of their terms name the authors of, by entry."""
+    """Certified leases, by entry digest: a majority voted for their authors in their terms."""
     won: dict[tuple[int, bytes], int] = field(default_factory=dict)
     """By round and candidate, the highest term in which a quorum voted for it."""
     _joined: dict[int, list[int]] = field(default_factory=dict)
-    """By round, the terms in which so many voted that an honest silo is among them, while those
-    that are not are fewer than a quorum's rest; ascending."""
+    """By round, the terms with more than `silos - quorum` voters, so that one of them is honest;
+    ascending."""
     _leases: dict[int, dict[bytes, Said[Lease]]] = field(default_factory=dict)
     """Term, then author: a second lease in one term does not count."""
     _leaders: dict[int, Said[Lease]] = field(default_factory=dict)
     _newest: dict[int | None, Said[Lease]] = field(default_factory=dict)
-    """The certified lease of the highest term, by round; of all under None."""
+    """The certified lease of the highest term, by round; over all rounds under None."""
     _terms: dict[int, list[int]] = field(default_factory=dict)
     """By round, the terms in which anyone voted for it, ascending."""
     _beyond: dict[bytes, list[tuple[int, bytes]]] = field(default_factory=dict)
-    """By author, its votes of terms that do not count: a heap of (term, entry)."""
+    """By author, its votes in terms that do not count: a heap of (term, entry digest)."""
 
     def vote(self, said: Said[Vote]) -> bool:
-        """Take a vote in. True if it may have changed who voted too far ahead."""
+        """Add a vote. Returns True if it may change which silos voted too far ahead."""
         term, round_ = said.body.term, said.body.round
         cast = self.votes.setdefault(term, {})
         if said.author in cast:
@@ -60,49 +64,51 @@ class Ballots:
         return False
 
     def lease(self, said: Said[Lease]) -> None:
-        """Take a lease in."""
+        """Add a lease."""
         self._leases.setdefault(said.body.term, {}).setdefault(said.author, said)
         if said.body.term <= self.last_term:
             self._certify(said.body.term)
 
     def claimed(self, term: int, author: bytes) -> bool:
-        """Whether a silo said a lease of a term, certified or not."""
+        """Whether a silo published a lease of a term, certified or not."""
         return author in self._leases.get(term, {})
 
     def leader(self, term: int) -> Said[Lease] | None:
-        """The certified lease of a term. Majorities intersect: there is at most one."""
+        """The certified lease of a term, or None. Majorities intersect, so there is at most one."""
         return self._leaders.get(term)
 
     def last_leader(self, round_: int | None = None) -> Said[Lease] | None:
-        """The certified lease of the highest term that has one, of a round if given."""
+        """The certified lease of the highest term that has one; with `round_`, of that round."""
         return self._newest.get(round_)
 
     def contested(self, round_: int, above: int) -> int | None:
-        """The lowest term above one in which anyone voted for a leader of this round."""
+        """The lowest term above `above` in which anyone voted for a leader of this round, or
+        None."""
         found = self._terms.get(round_, [])
         place = bisect_right(found, above)
         within = place < len(found) and found[place] <= self.last_term
         return found[place] if within else None
 
     def beyond(self) -> dict[bytes, Fault]:
-        """By author, its vote of the lowest term that does not count."""
+        """By author, its lowest-term vote that does not count, as a fault."""
         return {
             author: Fault("term", heap[0][1], f"voted in term {heap[0][0]}, far above the last")
             for author, heap in self._beyond.items()
         }
 
     def joined(self, round_: int) -> int:
-        """The highest term in which an honest silo must have voted for a round; 0 where in none."""
+        """The highest term in which an honest silo must have voted for a round; 0 if there is
+        none."""
         found = self._joined.get(round_, [])
         place = bisect_right(found, self.last_term)
         return found[place - 1] if place else 0
 
     def attempts(self, round_: int, below: int) -> int:
-        """In how many terms below one an honest silo must have voted for a round."""
+        """Number of terms below `below` in which an honest silo must have voted for a round."""
         return bisect_left(self._joined.get(round_, []), below)
 
     def tally(self, term: int, round_: int) -> Counter[bytes]:
-        """Votes of a term for a round, by candidate."""
+        """Votes of a term for a round, counted by candidate."""
         cast = self.votes.get(term, {}).values()
         return Counter(vote.body.candidate for vote in cast if vote.body.round == round_)
 
@@ -115,7 +121,7 @@ class Ballots:
             insort(self._joined.setdefault(round_, []), term)
 
     def _advance(self) -> None:
-        """Terms count from the first on, as long as each is near the one before."""
+        """Count every term that is near enough to the term before it, from the first term on."""
         while self._beyond:
             term = min(heap[0][0] for heap in self._beyond.values())
             if term > self.last_term + MAX_TERM_GAP:

@@ -1,7 +1,7 @@
 """Which entries others built on, so that their authors cannot take them back (SPEC 3.4).
 
-One member's word is not enough, or it could frame a silo whose disk was lost: what counts is what a
-majority stands behind, a certified lease and the student under it, or more endorsers than may lie.
+One member's word is not enough: it could frame a silo whose disk was lost. Only what a majority
+supports counts: a certified lease and the student under it, or more judges than may lie.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,32 +11,35 @@ from dcfm_node.records.entries import Endorse, Lease, Refuse, Student, Vote
 from dcfm_node.wire.envelope import Sealed
 
 MAX_BUILDERS = 16
-"""Records of one author that build on one entry. No honest one has so many; each is looked at."""
+"""Most records of one author that build on one entry. No honest author has so many; each costs a
+check."""
 
 
 @dataclass
 class Building:
-    """Args:
-    known: entries that are held, by digest.
-    silos: how many the roster has.
-    quorum: a majority of them.
+    """Which entries build on which.
+
+    Args:
+        known: entries that are held, by digest.
+        silos: number of silos on the roster.
+        quorum: the number that makes a majority of them.
     """
 
     known: Mapping[bytes, Sealed]
     silos: int
     quorum: int
     _by: dict[bytes, dict[bytes, dict[bytes, Sealed]]] = field(default_factory=dict)
-    """By entry, then author, the first of what builds on it, by digest."""
+    """By entry digest, then author: the first entries that build on it, by digest."""
 
     def add(self, sealed: Sealed) -> None:
-        """An entry is held."""
+        """Add an entry that is now held."""
         for digest in _needed(sealed):
             said = self._by.setdefault(digest, {}).setdefault(sealed.entry.author, {})
             if len(said) < MAX_BUILDERS:
                 said[sealed.digest] = sealed
 
     def remove(self, sealed: Sealed) -> None:
-        """It is held no more."""
+        """Remove an entry that is no longer held."""
         for digest in _needed(sealed):
             by = self._by.get(digest, {})
             said = by.get(sealed.entry.author, {})
@@ -47,7 +50,7 @@ class Building:
                 self._by.pop(digest, None)
 
     def rests_on(self, first: Sealed) -> bool:
-        """Whether what a majority stands behind needs this entry, held or not."""
+        """Whether something that a majority supports needs this entry, held or not."""
         by = self._by.get(first.digest, {})
         others = [s for author in by if author != first.entry.author for s in by[author].values()]
         judges = {s.entry.author for s in others if isinstance(s.entry.body, Endorse | Refuse)}
@@ -56,7 +59,8 @@ class Building:
         )
 
     def _elected(self, said: Sealed, first: Sealed) -> bool:
-        """Whether a lease is certified, or a student's is, as far as is known with that entry."""
+        """Whether a lease, or a student's lease, is certified as far as known, with `first` counted
+        as held."""
         match said.entry.body:
             case Student(lease=lease):
                 claimed = self.known.get(lease)
@@ -77,7 +81,7 @@ class Building:
 
 
 def _needed(sealed: Sealed) -> Sequence[bytes]:
-    """Entries without which a record does not count, or is about nothing."""
+    """Digests of the entries without which a record does not count."""
     match sealed.entry.body:
         case Lease(votes=votes):
             return votes

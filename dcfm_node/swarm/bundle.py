@@ -1,7 +1,7 @@
-"""What a bundle carries to a peer without a link: a label, entries, and which snapshots (SPEC 10).
+"""What a bundle carries to a peer without a link: a label, entries, and a list of snapshots (SPEC
+10).
 
-Entries travel as the control messages they would be sent as, so that a bundle is taken in by the
-rules, and within the bounds, of a link.
+Entries have the form of control messages, so that the rules and bounds of a link apply to a bundle.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, open_bundle
 
 
 def messages(journals: Journals, since: Mapping[bytes, Head]) -> Iterator[Entries]:
-    """The entries that a holder of these heads lacks, proofs of forks among them."""
+    """The entries that a holder of these heads lacks, with proofs of forks."""
     rest = journals.missing(since)
     first = next(rest, None)
     while first is not None:
@@ -27,9 +27,9 @@ def messages(journals: Journals, since: Mapping[bytes, Head]) -> Iterator[Entrie
 
 
 def snapshots(view: View) -> dict[bytes, Snapshot]:
-    """What every node should hold (SPEC 5.2), by digest. Where experts of one round are combined, a
-    silo that is behind combines some that are not the newest: all from the slowest one's round on.
-    """
+    """Snapshots that every node should hold (SPEC 5.2), by digest. If the method combines
+    experts of one round, all from the slowest silo's round on: a silo that is behind combines
+    older ones."""
     students = [said for said in (view.newest_student(), view.latest()) if said is not None]
     found = {said.body.snapshot.digest: said.body.snapshot for said in students}
     active = [key for key in view.active() if key in view.newest_experts]
@@ -48,11 +48,11 @@ def label(
     held: Mapping[bytes, bool],
     entries: bytes,
 ) -> Bundle:
-    """A bundle's label, to be signed.
+    """A bundle's label, not signed yet.
 
     Args:
-        held: digests of the snapshots on the author's disk that its run still needs, and whether
-            they are in the bundle.
+        held: digests of snapshots on the author's disk that its run still needs, and whether each
+            is in the bundle.
         entries: SHA-256 of the file that holds the messages.
     """
     return Bundle(
@@ -70,15 +70,16 @@ def read_label(envelope: bytes, manifest: Manifest) -> Bundle:
     """Verify a label for a run.
 
     Raises:
-        PeerError: it is malformed, of another run, or not signed by a silo of the roster.
+        PeerError: the label is malformed, belongs to another run, or no silo of the roster signed
+            it.
     """
     bundle = open_bundle(envelope)
     theirs = decode_manifest(bundle.manifest)
     if run_id(theirs) != bundle.run:
-        raise PeerError("its manifest is not that of the run that it names")
+        raise PeerError("its manifest belongs to another run than the one that it names")
     if theirs != manifest:
         fields = ", ".join(differences(manifest, theirs))
-        raise PeerError(f"it is of another run, whose manifest differs in: {fields}")
+        raise PeerError(f"it belongs to another run; the manifest differs in: {fields}")
     if all(silo.key != bundle.author for silo in manifest.roster):
         raise PeerError(f"its author {bundle.author.hex()[:8]} is not on the roster of the run")
     return bundle

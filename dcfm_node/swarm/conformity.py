@@ -1,8 +1,8 @@
-"""Whether an elected leader made its student as the method has it (SPEC 6.4, 6.8).
+"""Whether an elected leader made its student by the rules of the method (SPEC 6.4, 6.8).
 
-What a leader must do, every reader checks from records alone: nobody believes `missing` or `final`
-because their author leads. A student that breaks a rule does not count, as if its lease had none
-yet; what it waits for (a withdrawal that is not heard of here) may still come.
+Every reader checks a leader's duties from records alone: no one trusts `missing` or `final` because
+their author leads. A student that breaks a rule does not count, as if its lease had none yet. A
+record that it depends on, such as a withdrawal not known here, may still arrive.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from dcfm_node.swarm.method import method_of
 from dcfm_node.swarm.said import Said
 
 Check = Callable[[Members, Said[Student]], str]
-"""Why a student whose teachers are known breaks a rule, in words; empty if it does not."""
+"""Why a student whose teachers are known breaks a rule, in words; empty if it breaks none."""
 
 
 def flaw(view: Members, said: Said[Student]) -> str:
-    """Why a student does not count, naming the clause; empty if it does."""
+    """Why a student does not count, with the clause; empty if it counts."""
     for clause, check in RULES.items():
         if why := check(view, said):
             return f"{why} (SPEC {clause})"
@@ -25,7 +25,7 @@ def flaw(view: Members, said: Said[Student]) -> str:
 
 
 def _one_each(view: Members, said: Said[Student]) -> str:
-    """No silo teaches twice, or from a round to come."""
+    """No silo teaches twice, and no teacher is of a later round."""
     experts = [view.expert_entries[entry] for entry in said.body.teachers]
     if len({expert.author for expert in experts}) < len(experts):
         return "one silo teaches it twice"
@@ -34,7 +34,7 @@ def _one_each(view: Members, said: Said[Student]) -> str:
 
 
 def _one_round(view: Members, said: Said[Student]) -> str:
-    """Where a method combines experts of one round, they are of one round."""
+    """If the method combines experts of one round, all teachers are of one round."""
     if not view.manifest.method.one_round:
         return ""
     rounds = {view.expert_entries[entry].body.round for entry in said.body.teachers}
@@ -42,7 +42,7 @@ def _one_round(view: Members, said: Said[Student]) -> str:
 
 
 def _whole(view: Members, said: Said[Student]) -> str:
-    """Whoever is active taught this very round, or is named as missing."""
+    """Every active silo taught with an expert of this round, or is named as missing."""
     taught = _taught(view, said)
     left_out = [
         silo.name
@@ -51,16 +51,18 @@ def _whole(view: Members, said: Said[Student]) -> str:
         and silo.key not in said.body.missing
         and silo.key in view.active()
     ]
-    return f"it leaves out {', '.join(left_out)} without a word" if left_out else ""
+    return (
+        f"it leaves out {', '.join(left_out)} and does not name them as missing" if left_out else ""
+    )
 
 
 def _not_missing(view: Members, said: Said[Student]) -> str:
     both = [view.manifest.silo_name(key) for key in said.body.missing if key in _taught(view, said)]
-    return f"it names {', '.join(both)} as missing, who taught it" if both else ""
+    return f"it names {', '.join(both)} as missing, but they taught it" if both else ""
 
 
 def _waits(view: Members, said: Said[Student]) -> str:
-    """Under `strict` a silo is left out for what it did, and never because it is slow."""
+    """Under `strict`, a silo is left out only for what it did, never for being slow."""
     if view.manifest.policy.participation != "strict":
         return ""
     names = [
@@ -68,11 +70,11 @@ def _waits(view: Members, said: Said[Student]) -> str:
         for key in said.body.missing
         if key in view.active() and not excused(view, said, key)
     ]
-    return f"it does not wait for {', '.join(names)}, in a strict run" if names else ""
+    return f"it does not wait for {', '.join(names)}; a strict run must" if names else ""
 
 
 def _final(view: Members, said: Said[Student]) -> str:
-    """The end of training is found from the teachers' records."""
+    """`final` agrees with the end of training that the teachers' records show."""
     method, body = method_of(view.manifest), said.body
     ends = not method.interim_students or method.finishes(
         view.experts, body.round, among=frozenset(body.teachers)
@@ -80,12 +82,14 @@ def _final(view: Members, said: Said[Student]) -> str:
     if ends == body.final:
         return ""
     return (
-        "it says that training ends, which goes on" if body.final else "it hides that it is final"
+        "it is marked final, but training goes on"
+        if body.final
+        else "it is the last student, but is not marked final"
     )
 
 
 def _resumed(view: Members, said: Said[Student]) -> str:
-    """It went on from a checkpoint of this very student."""
+    """The checkpoint from which it resumed belongs to this very student."""
     if said.body.resumed is None:
         return ""
     for begun in view.checkpointed.get(said.body.resumed, {}).values():
@@ -94,7 +98,7 @@ def _resumed(view: Members, said: Said[Student]) -> str:
         same = (begun.body.round, begun.body.teachers) == (said.body.round, said.body.teachers)
         if led and same:
             return ""
-    return "it went on from a checkpoint that no leader published of it"
+    return "it resumed from a checkpoint that no leader published for it"
 
 
 RULES: dict[str, Check] = {
@@ -106,12 +110,12 @@ RULES: dict[str, Check] = {
     "6.8.6": _final,
     "6.8.7": _resumed,
 }
-"""By clause of SPEC. The vectors of `readers.json` show each at work."""
+"""The checks by clause of SPEC. The vectors of `readers.json` show each at work."""
 
 
 def excused(view: Members, said: Said[Student], key: bytes) -> bool:
-    """Whether a strict run's student may lack a silo: too many refused its expert, or the leader
-    could not load it, or its own silo gave it up, or left the round out."""
+    """Whether a strict run's student may lack a silo: too many refused its expert, the leader could
+    not load it, its own silo gave it up, or the silo left the round out."""
     expert = view.experts.get(key, {}).get(said.body.round)
     if expert is None:
         newest = view.newest_experts.get(key)
@@ -126,6 +130,6 @@ def excused(view: Members, said: Said[Student], key: bytes) -> bool:
 
 
 def _taught(view: Members, said: Said[Student]) -> set[bytes]:
-    """Authors of its teachers of its own round."""
+    """Authors of its teachers of the student's own round."""
     experts = (view.expert_entries[entry] for entry in said.body.teachers)
     return {expert.author for expert in experts if expert.body.round == said.body.round}

@@ -1,4 +1,4 @@
-"""Minimum compositional coverage (Eq. 2), from the label counts that silos publish."""
+"""Minimum compositional coverage (Eq. 2 of DCFM), from the label counts that silos publish."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What the silos together hold of the attribute space.
+    """What all silos together hold of the attribute space.
 
     Attributes:
-        observed: how many combinations occur.
-        needed: how many Eq. 2 asks for: 1 + Σ_i (|C_i| - 1).
+        observed: number of combinations that occur.
+        needed: number that Eq. 2 of DCFM requires: 1 + Σ_i (|C_i| - 1).
         missing_values: (attribute index, value index) that no silo holds, in order.
     """
 
@@ -21,7 +21,7 @@ class Coverage:
 
     @property
     def missing_combinations(self) -> int:
-        """How many more combinations Eq. 2 needs."""
+        """How many more combinations Eq. 2 of DCFM requires."""
         return max(0, self.needed - self.observed)
 
     @property
@@ -31,11 +31,11 @@ class Coverage:
 
 
 def coverage(counts: Mapping[tuple[int, ...], int], cardinalities: Sequence[int]) -> Coverage:
-    """Eq. 2 over the silos' counts taken together.
+    """Coverage of the silos' counts taken together (Eq. 2 of DCFM).
 
     Args:
         counts: how often each combination occurs, over all silos.
-        cardinalities: |C_i|.
+        cardinalities: |C_i|, the number of values of each attribute.
     """
     seen = {label for label, count in counts.items() if count > 0}
     values = {(i, value) for label in seen for i, value in enumerate(label)}

@@ -1,4 +1,4 @@
-"""What the swarm hears (events) and what it wants done (effects), and nothing else passes."""
+"""The inputs (events) and outputs (effects) of the swarm. Nothing else passes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,11 +16,11 @@ class Train:
     """Train this silo's expert: Stage I, or a round of DCFM-A or FedFlow.
 
     Attributes:
-        init: digest of the snapshot to start from in the paper's rounds.
-        anchor: digest of the student's snapshot, to start from and be anchored on, in the
-            alternating schedule.
-        peers: (silo, digest of its expert's snapshot): in the paper's, this silo not included; in
-            FedFlow all whose parameters are averaged to start from.
+        init: digest of the snapshot to start from, in the paper's schedule.
+        anchor: digest of the student's snapshot to start from and stay close to, in the alternating
+            schedule.
+        peers: (silo, digest of its expert's snapshot). In the paper's schedule, the other silos; in
+            FedFlow, all whose parameters are averaged for the start.
     """
 
     stage: Literal["local", "refine"]
@@ -32,16 +32,16 @@ class Train:
 
 @dataclass(frozen=True, slots=True)
 class Distil:
-    """Make a student of the teachers under a certified lease: by distillation, or as the average
-    or the ensemble of all, as the method has it.
+    """Make a student of the teachers under a certified lease: by distillation, as an average or as
+    an ensemble, as the method defines.
 
     Attributes:
         lease: digest of the lease entry.
         teachers: (silo, digest of the expert entry, digest of its snapshot).
         missing: active silos without an expert of this round.
         final: the schedule ends with this student.
-        resume: digest of the snapshot of a checkpoint of these teachers and this start, to go on
-            from.
+        resume: digest of the snapshot of a checkpoint to resume from; it has these teachers and
+            this start.
     """
 
     round: int
@@ -55,7 +55,7 @@ class Distil:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Score a final student on this silo's private hold-out data.
+    """Score a student, interim or final, on this silo's private hold-out data.
 
     Attributes:
         student: digest of the student's entry.
@@ -70,11 +70,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class AuditExperts:
-    """Score the experts of a round on this silo's private hold-out data, before they serve.
+    """Score the experts of a round on this silo's private hold-out data, before they are used.
 
     Attributes:
-        experts: (silo, digest of the expert entry, digest of its snapshot), this silo's own among
-            them: the others are compared with it.
+        experts: (silo, digest of the expert entry, digest of its snapshot). They include this
+            silo's own, with which the others are compared.
     """
 
     round: int
@@ -86,7 +86,7 @@ Work = Train | Distil | Score | AuditExperts
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Nothing to do until somebody else moves, or nothing to do any more (`over`)."""
+    """This node waits for the silos in `on`, or has nothing more to do (`over`)."""
 
     why: str
     on: tuple[bytes, ...] = ()
@@ -94,7 +94,7 @@ class Waiting:
 
 
 def activity_of(work: Work) -> str:
-    """The word for a work in heartbeats, logs and status."""
+    """The word for a piece of work in heartbeats, logs and status."""
     match work:
         case Train():
             return work.stage
@@ -119,7 +119,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """A bundle that a peer signed was brought here.
+    """A bundle that a peer signed was imported here.
 
     Attributes:
         head: how far that peer held this node's own journal.
@@ -131,10 +131,10 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A message of another version of the protocol, from an authenticated peer.
+    """A message of another protocol version, from an authenticated peer.
 
     Attributes:
-        software: what it says of its sender's software; empty if nothing.
+        software: version of the sender's software as it states it; empty if it states none.
     """
 
     peer: bytes
@@ -166,7 +166,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A snapshot that was held is not on disk any more: somebody deleted it."""
+    """A snapshot that was held is no longer on disk: somebody deleted it."""
 
     digest: bytes
 
@@ -176,7 +176,7 @@ class Unfit:
     """A snapshot failed a check: wrong names, shapes, dtypes, values or size.
 
     Attributes:
-        entry: the one entry that names it wrongly, where others name it rightly.
+        entry: the one entry that describes it wrongly, if others describe it rightly; else None.
     """
 
     digest: bytes
@@ -187,7 +187,7 @@ class Unfit:
 
 @dataclass(frozen=True, slots=True)
 class Misbehaved:
-    """A peer did on its links what no honest node does."""
+    """A peer did something on its links that no honest node does."""
 
     peer: bytes
     cause: Cause
@@ -196,7 +196,7 @@ class Misbehaved:
 
 @dataclass(frozen=True, slots=True)
 class WorkProgressed:
-    """The worker moved, in steps."""
+    """The worker made progress, in steps."""
 
     done: int
     total: int
@@ -204,7 +204,7 @@ class WorkProgressed:
 
 @dataclass(frozen=True, slots=True)
 class Downloading:
-    """A download moved, in bytes."""
+    """A download made progress, in bytes."""
 
     done: int
     total: int
@@ -212,7 +212,7 @@ class Downloading:
 
 @dataclass(frozen=True, slots=True)
 class Checkpointed:
-    """How far the worker is with a student lies on disk, for whoever leads next."""
+    """A checkpoint of the student is on disk, so that another leader can resume from it."""
 
     work: Distil
     snapshot: Snapshot
@@ -221,8 +221,8 @@ class Checkpointed:
 
 @dataclass(frozen=True, slots=True)
 class Worked:
-    """The worker finished: a snapshot for Train and Distil, metrics for all but AuditExperts, which
-    gives scores by silo."""
+    """The worker finished. Train and Distil give a snapshot; all but AuditExperts give metrics;
+    AuditExperts gives scores by silo."""
 
     work: Work
     snapshot: Snapshot | None
@@ -233,7 +233,7 @@ class Worked:
 
 @dataclass(frozen=True, slots=True)
 class WorkFailed:
-    """The worker could not finish; the swarm asks again after a pause."""
+    """The worker failed. The swarm starts the work again after a pause."""
 
     work: Work
     reason: str
@@ -271,7 +271,7 @@ Event = (
     | Leave
 )
 
-# Effects, to be carried out in order: Persist comes before the Send that tells of it
+# Effects, carried out in order: Persist comes before the Send of the same entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,20 +283,20 @@ class Persist:
 
 @dataclass(frozen=True, slots=True)
 class PersistFork:
-    """Keep the proof of a fork, and drop the author's entries from there on."""
+    """Keep the proof of a fork, and drop the author's entries from the fork on."""
 
     first: Sealed
     second: Sealed
 
     @property
     def seq(self) -> int:
-        """Before which the chain ends: the lower number, of two that need not be the same."""
+        """The chain ends before this number: the lower one of the two entries, which may differ."""
         return min(self.first.entry.seq, self.second.entry.seq)
 
 
 @dataclass(frozen=True, slots=True)
 class PersistHeartbeat:
-    """Keep a heartbeat durably, in place of its author's of a lower epoch."""
+    """Store a heartbeat durably, in place of its author's heartbeat of a lower epoch."""
 
     sealed: SealedHeartbeat
 
@@ -309,14 +309,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Give the worker this, in place of whatever it does."""
+    """Start this work in the worker, in place of its present work."""
 
     work: Work
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Stop the worker's present work; it is of no more use."""
+    """Stop the worker's present work: its result is no longer of use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,14 +331,14 @@ class Unfetch:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Delete a snapshot that is held: nobody needs it any more."""
+    """Delete a snapshot that is held: this node no longer needs it."""
 
     digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Something the log should say."""
+    """Write an event to the log."""
 
     event: str
     fields: Mapping[str, object]
@@ -346,5 +346,5 @@ class Report:
 
 
 Durable = Persist | PersistFork | PersistHeartbeat
-"""What must be on the disk before the next effect."""
+"""Effects that must be on disk before the next effect."""
 Effect = Durable | Send | Start | Cancel | Fetch | Unfetch | Drop | Report

@@ -1,11 +1,13 @@
-"""Election: who distils a round. One vote a term, a majority leads, later terms fence earlier ones.
+"""Election: which silo distils a round. One vote for each term; a majority elects a leader; a later
+term fences earlier ones.
 
-Terms rise over the whole run. In each the candidates are ranked by SHA-256 over (run id, round, how
-often it was tried, node id), so that the work moves about and nobody can choose to lead (SPEC 7). A
-leader that moves is kept, whatever a few nodes vote that lost sight of it; a new term needs a
-quorum in sight, so that a minority waits instead of counting terms. A node stands in one term and
-leaves it when its own clock says so, or when an honest node must have: whoever opens many terms
-wins nothing, and makes nobody vote more often.
+Terms rise over the whole run. In each, candidates are ranked by SHA-256 over (run id, round,
+earlier attempts, node id), so that the work changes hands and nobody can choose to lead (SPEC 7).
+
+A leader that makes progress stays, even if a few nodes that lost sight of it vote. A new term needs
+a quorum in sight, so a minority waits and does not count terms up. A node stays in one term until
+its own clock ends it or an honest node must have left it. So a member that opens many terms wins
+nothing, and makes nobody vote more often.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,28 +22,31 @@ from dcfm_node.swarm.view import View
 from dcfm_node.wire.canonical import sha256
 
 MAX_DOUBLINGS = 5
-"""A node stays in a term at most 2 ** 5 times as long as in the first."""
+"""A node stays in a term at most 2 ** 5 times as long as in the first one."""
 
 
 @dataclass
 class Stand:
-    """The term in which a node votes for a leader of a round, since when, and how many it left.
+    """The term in which a node votes for the leader of a round.
 
     Args:
-        ruled: the last leader's term: only later ones count.
+        round: the round.
+        ruled: the last leader's term. Only later terms count.
+        term: the present term; 0 before the first.
+        since: when the node entered it, in seconds.
+        left: number of terms that it left.
     """
 
     round: int
     ruled: int
     term: int = 0
-    """0 before the first: none is contested."""
+    """0 before the first term."""
     since: float = 0.0
     left: int = 0
 
     def move(self, view: View, timeout: float, now: float) -> bool:
-        """Enter the first contested term, or leave the present one when it is time. True when it is
-        time and there is no later one: one should be opened.
-        """
+        """Enter the first contested term, or leave the present one when its time is over. Returns
+        True if its time is over and there is no later one: this node should open one."""
         ballots = view.ballots
         if self.term == 0:
             first = ballots.contested(self.round, self.ruled)
@@ -62,10 +67,10 @@ class Stand:
 
 @dataclass(frozen=True, slots=True)
 class Await:
-    """Nothing to say now.
+    """Nothing to publish now.
 
     Attributes:
-        on: the leader or the candidate that is waited for; None while nobody can lead.
+        on: the leader or candidate for which this node waits; None if nobody can lead.
     """
 
     why: str
@@ -82,16 +87,16 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class Booth:
-    """What an election depends on beside the view.
+    """What an election depends on, apart from the view.
 
     Attributes:
-        candidates: live nodes that said they can distil, this node included if it can.
+        candidates: live nodes that report that they can distil, this node included if it can.
         quorate: whether a quorum is in sight.
         suspected: whether a leader made no progress for `policy.stall_s`; never this node itself.
-        stand: where this node stands in the election for a round, above a leader's term.
-        timeout: how long this node stays in the first term, in seconds.
-        not_before: the first term this node may vote in: it may have voted in earlier ones and
-            have lost the record.
+        stand: this node's term in the election for a round, above a leader's term.
+        timeout: how long this node stays in its first term, in seconds.
+        not_before: the first term in which this node may vote. It may have voted in earlier terms
+            and lost the record.
     """
 
     run: bytes
@@ -106,17 +111,17 @@ class Booth:
 
 
 def rank(run: bytes, round_: int, attempt: int, node: bytes) -> bytes:
-    """The smaller, the sooner a candidate is chosen (SPEC 7.1).
+    """The rank of a candidate, 32 bytes; the smallest is chosen first (SPEC 7.1).
 
     Args:
-        attempt: in how many earlier terms honest silos voted for this round. Not the term: whoever
-            opens one could choose among a thousand.
+        attempt: number of earlier terms in which honest silos voted for this round. It is not the
+            term: a member that opens terms could choose one among a thousand.
     """
     return sha256(run, round_.to_bytes(8, "big"), attempt.to_bytes(8, "big"), node)
 
 
 def next_move(view: View, round_: int, booth: Booth) -> Vote | Lease | Lead | Await:
-    """What this node does in the election of a round's distiller."""
+    """What this node does in the election of a round's leader."""
     leader = view.last_leader(round_)
     ruled = leader.body.term if leader is not None else 0
     lease = _won(view, round_, ruled, booth.me)
@@ -134,24 +139,27 @@ def next_move(view: View, round_: int, booth: Booth) -> Vote | Lease | Lead | Aw
     if booth.me not in cast and stand.term >= booth.not_before:
         return _vote(view, stand.term, round_, booth)
     waited = cast[booth.me].body.candidate if booth.me in cast else None
-    return Await("a majority's votes are awaited", on=waited)
+    return Await("waiting for the votes of a majority", on=waited)
 
 
 def _won(view: View, round_: int, ruled: int, me: bytes) -> Lease | None:
-    """The lease of the newest term in which a quorum named this node, if it was not claimed."""
+    """The lease that this node can claim: of the newest term in which a quorum voted for it, if it
+    has not claimed it yet."""
     term = view.ballots.won.get((round_, me), 0)
     if not ruled < term <= view.last_term() or view.ballots.claimed(term, me):
-        return None  # a claim whose votes were cut with a fork is not said again
+        return None  # a claim whose votes a fork cut off is not repeated
     cast = view.ballots.votes[term].values()
     mine = [vote for vote in cast if vote.body.candidate == me and vote.body.round == round_]
     return Lease(term=term, round=round_, votes=tuple(sorted(vote.digest for vote in mine)))
 
 
 def _void(view: View, leader: Said[Lease], me: bytes) -> bool:
-    """Whether a leader will publish no student any more: it did, it takes no part any more, or a
-    later one fences it, be it of another round. Who asks for a leader all the same needs another.
-    It says no second student itself, also where others do not count the first one: it would be
-    proven to have said two.
+    """Whether a leader will publish no further student: it published one, it no longer takes part,
+    or a later leader (of any round) fences it. A node that still needs a leader then needs another
+    one.
+
+    A node publishes no second student itself, even if the others do not count its first: two would
+    prove a fault.
     """
     said_one = leader.author == me and me in view.by_lease.get(leader.digest, {})
     spent = said_one or any(said.body.lease == leader.digest for said in view.valid_students())
@@ -161,22 +169,22 @@ def _void(view: View, leader: Said[Lease], me: bytes) -> bool:
 def _begin(view: View, round_: int, booth: Booth) -> Vote | Await:
     """Open a new term. A minority does not: nobody could win it."""
     if not booth.quorate():
-        return Await("fewer than a quorum of silos are in sight, so none can be elected")
+        return Await("fewer than a quorum of silos are in sight, so no leader can be elected")
     term = max(view.last_term() + 1, booth.not_before)
     if term > MAX_TERM:
-        return Await("a member voted in the last term there is: no later one can be opened")
+        return Await("a member voted in the last possible term: no later term can be opened")
     return _vote(view, term, round_, booth)
 
 
 def _vote(view: View, term: int, round_: int, booth: Booth) -> Vote | Await:
-    """For whom an honest node voted already, so that terms settle; else by rank. One vote does not
-    sway others: whoever opened the term would choose who leads."""
+    """Vote for the candidate for which an honest node has already voted, so that terms settle; else
+    by rank. One vote alone does not count: the member that opens a term could choose the leader."""
     able = booth.candidates()
     if not able:
         return Await("no live node can distil")
     tally = view.ballots.tally(term, round_)
     swayed = len(view.manifest.roster) - view.manifest.quorum
-    # Records, not heartbeats, say who is free: all voters see the same, so votes do not split.
+    # Records, not heartbeats, show who is free: all voters see the same, so votes do not split.
     attempt = view.ballots.attempts(round_, below=term)
     blamed, training, tried = view.blamed(round_), view.missing(round_), view.led(round_)
 

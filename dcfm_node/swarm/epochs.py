@@ -1,7 +1,7 @@
-"""Epochs that this node's disk knows (SPEC 4.6.4): of every author, the heartbeat with the highest.
+"""Epochs on this node's disk (SPEC 4.6.4): for every author, the heartbeat with the highest epoch.
 
-The signed heartbeat is kept and not its epoch alone, so that it can be passed on to peers that lost
-theirs, and shown to an author that lost its own.
+The node keeps the signed heartbeat, not just the epoch. So it can pass it on to peers that lost it,
+and show it to an author that lost its own.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,28 +12,28 @@ from dcfm_node.wire.envelope import SealedHeartbeat
 
 @dataclass
 class Epochs:
-    """By author, the heartbeat of the highest epoch that was taken in."""
+    """By author, the accepted heartbeat of the highest epoch."""
 
     kept: dict[bytes, SealedHeartbeat] = field(default_factory=dict)
     _risen: set[bytes] = field(default_factory=set)
     """Authors whose epoch rose since the last `breathe`."""
 
     def breathe(self) -> None:
-        """Time passed: every author's epoch may rise once more. Each costs a write to the disk."""
+        """Let every author's epoch rise once more. Each rise costs a write to the disk."""
         self._risen.clear()
 
     def of(self, author: bytes) -> int:
-        """The highest epoch of an author; 0 where none is known."""
+        """The highest known epoch of an author; 0 if none is known."""
         known = self.kept.get(author)
         return known.heartbeat.epoch if known is not None else 0
 
     def take(
         self, heartbeats: Iterable[SealedHeartbeat], me: bytes | None = None
     ) -> list[SealedHeartbeat]:
-        """Take heartbeats in; those that must now reach the disk, one an author at most.
+        """Add heartbeats. Returns those that must now go to disk, at most one for each author.
 
         Args:
-            me: this node itself, whose every epoch is on its disk before it is told.
+            me: this node, whose epochs are all on its disk before it publishes them.
         """
         risen: dict[bytes, SealedHeartbeat] = {}
         for sealed in heartbeats:
@@ -46,6 +46,6 @@ class Epochs:
         return list(risen.values())
 
     def unknown_to(self, theirs: Mapping[bytes, tuple[int, int]]) -> list[SealedHeartbeat]:
-        """Those whose epochs are above what a peer's `sync` names."""
+        """Heartbeats whose epochs are above those in a peer's `sync`."""
         kept = self.kept.items()
         return [s for author, s in kept if theirs.get(author, (0, 0))[1] < s.heartbeat.epoch]

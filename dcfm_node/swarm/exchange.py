@@ -1,7 +1,7 @@
-"""Gossip: anti-entropy of journals and signs of life between linked peers (SPEC 4).
+"""Gossip: anti-entropy of journals and heartbeats between linked peers (SPEC 4).
 
-A node tells a few random peers what it holds; each answers with what the other lacks. Everything
-is idempotent, so loss, duplication and reordering cost time and nothing else.
+A node sends its heads to a few random peers. Each answers with the entries that the other lacks.
+All messages are idempotent, so loss, duplication and reordering cost only time.
 """
 
 import random
@@ -48,14 +48,14 @@ from dcfm_node.wire.envelope import (
 )
 
 EMPTY_ANSWERS = 8
-"""So many answers in a row without a new entry, and a peer has nothing more for us."""
+"""After this many answers in a row without a new entry, a peer's claim to hold more is doubted."""
 FANOUT = 2
-"""Linked peers that a round of gossip tells; each tells back."""
+"""Linked peers that receive a `sync` in one round of gossip; each answers with its own."""
 
 
 @dataclass
 class Exchange:
-    """The conversation of one node with its peers, which keeps its replica as theirs are."""
+    """The conversation of one node with its peers. It keeps the replicas equal."""
 
     manifest: Manifest
     me: bytes
@@ -67,16 +67,16 @@ class Exchange:
     epochs: Epochs = field(default_factory=Epochs)
     own_heartbeat: SealedHeartbeat | None = None
     malformed: dict[bytes, str] = field(default_factory=dict)
-    """What a peer sent that could not be opened, the last of each: it relays only what it opened
-    itself, so that it is its own."""
+    """By peer, why its last malformed input could not be opened. A peer relays only what it opened
+    itself, so the fault is its own."""
     outsiders: frozenset[bytes] = frozenset()
-    """Linked peers that are not on the roster: of the allow list, so that they are few."""
+    """Linked peers that are on the allow list but not on the roster, so there are few."""
     departed: frozenset[bytes] = frozenset()
-    """Of whom the log has that they withdrew: they may say so any number of times."""
+    """Authors whose withdrawal is in the log. They may repeat it any number of times."""
     restored: int = 0
     """Length of this node's own journal on its disk when it started."""
     usurped: bool = False
-    """Somebody else signs with this node's key, or it runs twice: it writes no more."""
+    """Another process signs with this node's key. This node writes no more."""
     answers: Answers = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,11 +95,11 @@ class Exchange:
     def restore(
         self, entries: Iterable[Sealed], forks: Proofs, heartbeats: Iterable[SealedHeartbeat] = ()
     ) -> None:
-        """Take in what the store kept. Its heartbeats show epochs, not that anybody is alive."""
+        """Add what the store kept. Its heartbeats show epochs; they are not signs of life."""
         self.replica.replay(entries, forks)
         self._know_epochs(list(heartbeats))
         for author, kept in self.epochs.kept.items():
-            # What tells of an epoch is no sign of life, also where a peer tells it once more.
+            # A stored heartbeat shows an epoch, not life, even if a peer sends it again.
             self.liveness.counters.setdefault(author, kept.heartbeat.counter)
         self.restored = len(self._journals.chains[self.me])
         self.usurped = self.me in self._journals.forks
@@ -107,7 +107,7 @@ class Exchange:
     # What this node says
 
     def round_of_gossip(self, rng: random.Random) -> list[Effect]:
-        """Tell a few random linked peers what we hold, and ask for the same."""
+        """Send what this node holds to a few random linked peers, and ask for theirs."""
         self._journals.breathe()
         self.epochs.breathe()
         linked = self.linked()
@@ -118,7 +118,7 @@ class Exchange:
     def heartbeat(
         self, signer: Signs, *, activity: str, round_: int, done: int, total: int, ready: bool
     ) -> None:
-        """Make this node's next sign of life."""
+        """Make this node's next heartbeat."""
         heartbeat = Heartbeat(
             run=self._journals.run,
             author=self.me,
@@ -133,47 +133,54 @@ class Exchange:
         self.own_heartbeat = seal_heartbeat(heartbeat, signer)
 
     def sync(self, *, reply: bool) -> Sync:
-        """What this node holds."""
+        """This node's `sync`: what it holds.
+
+        Args:
+            reply: ask the receiver for its own.
+        """
         counts = {**self.liveness.counters, self.me: self.own_count}
         known = dict.fromkeys((*counts, *self.epochs.kept))
         heartbeats = {author: (counts.get(author, 0), self.epochs.of(author)) for author in known}
-        return Sync.model_construct(  # our own state needs no validation; every peer validates it
-            kind="sync",
-            run=self._journals.run,
-            version=__version__,
-            heads=self._journals.heads(),
-            beats=heartbeats,
-            reply=reply,
+        return (
+            Sync.model_construct(  # our own state needs no validation here; every peer validates it
+                kind="sync",
+                run=self._journals.run,
+                version=__version__,
+                heads=self._journals.heads(),
+                beats=heartbeats,
+                reply=reply,
+            )
         )
 
     def greet(self, peer: bytes, now: float) -> list[Effect]:
-        """A link came up: tell that peer what we hold, and ask for the same."""
+        """Send a `sync` to a peer whose link came up, and ask for its own."""
         may = self.answers.may_greet(peer, now)
         return [Send(peer, self.sync(reply=True))] if may else []
 
     def push(self, sealed: Sealed) -> list[Effect]:
-        """Tell every linked peer of a new entry at once; gossip mends what gets lost."""
+        """Send a new entry to every linked peer at once. Gossip replaces lost messages."""
         message = Entries(run=self._journals.run, entries=(sealed.envelope,), beats=())
         return [Send(key, message) for key, peer in self.peers.items() if peer.linked]
 
     def linked(self) -> list[bytes]:
-        """Peers with a link that stands."""
+        """Peers whose link is up."""
         return [key for key, peer in self.peers.items() if peer.linked]
 
     @property
     def own_count(self) -> int:
-        """Of this node's newest heartbeat; 0 before the first."""
+        """Counter of this node's newest heartbeat; 0 before the first."""
         return self.own_heartbeat.heartbeat.counter if self.own_heartbeat is not None else 0
 
     def ahead(self) -> list[bytes]:
-        """Peers that say they hold more of this node's journal than it does itself."""
+        """Peers that claim to hold more of this node's journal than the node itself."""
         return self.recovery.ahead(self._journals)
 
     def own_journal_known(self, waited_s: float, pause_s: float) -> bool:
-        """Whether this node knows how its journal ends (SPEC 3.5.1, 3.5.2).
+        """Whether this node knows where its journal ends (SPEC 3.5.1, 3.5.2).
 
         Args:
-            waited_s: since the first link; negative before it.
+            waited_s: seconds since the first link; negative before it.
+            pause_s: seconds after the first link in which more links may come up.
         """
         ahead = self.ahead()
         at_last = waited_s >= self.manifest.policy.stall_s
@@ -187,15 +194,15 @@ class Exchange:
         )
 
     def recovered(self, *, begun: bool) -> list[Effect]:
-        """Say that peers had more of this node's journal than its disk, once it may write; and
-        let them hear of the epoch that it has just chosen (`begun`)."""
+        """Report entries that peers restored to this node's journal, once it may write. If the
+        epoch was just chosen (`begun`), announce it."""
         found = len(self._journals.chains[self.me]) - self.restored
         told = found > 0 and self.recovery.writable
         report = [Report("journal_recovered", {"entries": found}, "warning")] if told else []
         return [*report, *(self._announce() if begun else [])]
 
     def _announce(self) -> list[Effect]:
-        """Tell every linked peer of our newest heartbeat, and ask what it holds."""
+        """Send this node's newest heartbeat to every linked peer, and ask what the peer holds."""
         heartbeats = [self.own_heartbeat] if self.own_heartbeat is not None else []
         kept = self._know_epochs(heartbeats)
         told = Entries(
@@ -209,7 +216,7 @@ class Exchange:
     # What this node hears
 
     def hear(self, peer: bytes, message: Message, now: float) -> list[Effect]:
-        """One message of an authenticated peer. Never raises on what a peer sent."""
+        """Handle a message of an authenticated peer. Never raises because of a peer's input."""
         state = self.peers.get(peer)
         if state is None:
             known, self.outsiders = self.outsiders, self.outsiders | {peer}
@@ -229,11 +236,11 @@ class Exchange:
         except PeerError as error:
             state.trouble = self.malformed[peer] = str(error)
             state.refusals += 1
-            often = state.refusals & (state.refusals - 1)  # told at the 1st, 2nd, 4th, 8th, ...
+            often = state.refusals & (state.refusals - 1)  # reported at the 1st, 2nd, 4th, 8th, ...
             return [] if often else [_refusal(peer, str(error), state.refusals)]
 
     def hear_foreign(self, event: Foreign) -> list[Effect]:
-        """A message of another version of the protocol."""
+        """Handle a message of another protocol version."""
         state = self.peers.get(event.peer)
         return strangers.other_protocol(self.manifest, state, event) if state is not None else []
 
@@ -253,13 +260,15 @@ class Exchange:
         return effects
 
     def _on_entries(self, peer: bytes, message: Entries, now: float) -> list[Effect]:
-        # All are opened before any is applied: what was folded in must reach the disk.
+        # All are opened before any is applied: a folded entry must reach the disk.
         heartbeats = [self.opener.heartbeat(envelope) for envelope in message.beats]
         once = dict.fromkeys(message.entries)
         fresh = (e for e in once if entry_digest(e) not in self._journals.known)
         entries = [self.opener.entry(envelope) for envelope in fresh]
         if any(self._journals.foreign(sealed) for sealed in entries):
-            raise PeerError("sent an entry of another run or of a stranger")
+            raise PeerError(
+                "sent an entry of another run, or of an author who is not on the roster"
+            )
         if why := next(filter(None, map(self._journals.flaw, entries)), ""):
             raise PeerError(f"sent an entry that does not fit the run: {why}")
         members, run = self._journals.chains, self._journals.run
@@ -302,7 +311,7 @@ class Exchange:
         ]
 
     def _report(self, sealed: Sealed) -> list[Effect]:
-        """What an operator should read of in the log."""
+        """A withdrawal, for the log."""
         body, author = sealed.entry.body, sealed.entry.author
         if not isinstance(body, Withdraw) or author in self.departed:
             return []
@@ -311,26 +320,27 @@ class Exchange:
         return [Report("silo_withdrew", {"silo": silo, "why": body.reason}, "warning")]
 
     def _check_own(self, sealed: Sealed) -> list[Effect]:
-        """An entry under our own key, of our epoch or a later one, that we did not write. Those of
-        earlier epochs are what a lost disk of ours held and peers bring back."""
+        """Report an entry under our own key, of our epoch or later, that this node did not write.
+        Entries of earlier epochs come back from peers after a lost disk."""
         forked = self.me in self._journals.forks
         ours = sealed.entry.author == self.me and self.recovery.writable
         if self.usurped or not ours or (sealed.entry.epoch < self.recovery.epoch and not forked):
             return []
         self.usurped = True
-        why = "this node's key signs elsewhere too; this node writes no more"
+        why = "another process signs with this node's key; this node writes no more"
         return [Report("key_used_twice", {"why": why}, "error")]
 
     # State
 
     def publish(self, sealed: Sealed) -> list[Effect]:
-        """Take in an entry this node just signed: durable first, then told."""
+        """Add an entry that this node just signed: durable first, then sent."""
         if self.replica.fold(sealed) is not Offered.NEW:
             raise AssertionError("an own entry must extend the own chain")
         return [Persist(sealed), *self.push(sealed)]
 
     def _know_epochs(self, heartbeats: Sequence[SealedHeartbeat]) -> list[PersistHeartbeat]:
-        """Epochs that heartbeats of members tell of: on the disk before any sync names them."""
+        """Store the epochs in members' heartbeats: they are on disk before any `sync` names
+        them."""
         for sealed in heartbeats:
             if sealed.heartbeat.author == self.me:
                 self.recovery.show(sealed.heartbeat)
@@ -340,7 +350,7 @@ class Exchange:
         self, theirs: Mapping[bytes, tuple[int, int]], now: float
     ) -> list[bytes]:
         own = [self.own_heartbeat] if self.own_heartbeat is not None else []
-        # A sign of life that is old is none: who has just started would take it for one.
+        # No old heartbeats: a node that has just started would take them for signs of life.
         live = (
             s.heartbeat for key, s in self.liveness.signs.items() if self.liveness.live(key, now)
         )

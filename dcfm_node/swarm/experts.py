@@ -1,4 +1,4 @@
-"""Which experts and students are at hand to train from, to distil or to audit (SPEC 6.2 to 6.6)."""
+"""Which experts and students this silo can train from, distil or audit (SPEC 6.2 to 6.6)."""
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from dcfm_node.swarm.view import View
 
 @dataclass(frozen=True)
 class HeldHere:
-    """What this silo may train from (`method.AtHand`)."""
+    """What this silo can train from (implements `method.AtHand`)."""
 
     of: PlanInput
 
@@ -29,13 +29,13 @@ class HeldHere:
         if student is not None and student.body.snapshot.digest in self.of.held:
             return student.body.snapshot.digest
         on = (student.author,) if student is not None else ()
-        return Waiting("the student to refine against is on its way", on=on)
+        return Waiting("waiting for the student to refine against", on=on)
 
     def own_expert(self) -> bytes | Waiting:
-        """Digest of the snapshot of this silo's newest expert. If its disk was lost before anyone
-        fetched that one, of the student, else of any expert: all share one network."""
+        """Digest of the snapshot of this silo's newest expert. If every copy of it was lost, the
+        student's digest, else that of any expert on disk: all share one network."""
         s, own = self.of, self.of.view.latest_expert(self.of.me)
-        back = Waiting("this node's own last expert is on its way back from its peers")
+        back = Waiting("waiting for this node's own last expert from its peers")
         if own is None:
             return back
         digest = own.body.snapshot.digest
@@ -49,8 +49,8 @@ class HeldHere:
         return next((other for other in candidates if other in s.held), back)
 
     def experts(self, upto: int, audited: int) -> Sequence[Said[Expert]] | Waiting | AuditExperts:
-        """Every active silo's newest expert of round `upto` or earlier, once all silos audited
-        those of round `audited`."""
+        """Every active silo's newest expert of round `upto` or earlier, once all silos have audited
+        the experts of round `audited`."""
         return audited_experts(self.of, upto, audited)
 
 
@@ -59,8 +59,8 @@ def held_experts(
 ) -> Sequence[Said[Expert]] | Waiting:
     """Every active silo's newest expert of this round or earlier, once all are on disk.
 
-    An expert that is not on disk yet is waited for until it is lost: also when its author is gone,
-    since somebody else may hold it.
+    The node waits for an expert until it is lost, even if its author is gone: another node may hold
+    it.
     """
     found = [
         said
@@ -70,13 +70,13 @@ def held_experts(
     absent = [said for said in found if said.body.snapshot.digest not in s.held]
     coming = [e.author for e in absent if not _hopeless(s, e)]
     if coming:
-        return Waiting("experts are on their way", on=tuple(coming))
+        return Waiting("waiting for the snapshots of experts", on=tuple(coming))
     return [said for said in found if said.body.snapshot.digest in s.held]
 
 
 def _hopeless(s: PlanInput, said: Said[Expert]) -> bool:
-    """Whether an expert that is not here is waited for no more. A strict run waits however long,
-    until its own silo says that it is lost."""
+    """Whether this node stops waiting for an expert. A strict run waits until the expert's own silo
+    reports it lost."""
     if said.author in s.view.verdicts.get(said.digest, {}):
         return True
     strict = s.view.manifest.policy.participation == "strict"
@@ -87,8 +87,8 @@ def _hopeless(s: PlanInput, said: Said[Expert]) -> bool:
 def audited_experts(
     s: PlanInput, round_: int, audited: int, without: Set[bytes] = frozenset()
 ) -> Sequence[Said[Expert]] | Waiting | AuditExperts:
-    """As `held_experts`, once all silos said what they think of the experts of round `audited`; of
-    neither are those `without` waited for."""
+    """As `held_experts`, once all silos have published their audits of round `audited`. It waits
+    neither for the experts nor for the audits of `without`."""
     found = held_experts(s, round_, without)
     if isinstance(found, Waiting):
         return found
@@ -101,12 +101,12 @@ def audited_experts(
         if key != s.me and key not in without and not s.suspected(Duty(key, "audit", audited))
     )
     if silent:
-        return Waiting("the experts' audits are awaited", on=silent)
+        return Waiting("waiting for the audits of the experts", on=silent)
     return _of_one_round(found) if s.view.manifest.method.one_round else found
 
 
 def audit_owed(s: PlanInput, round_: int) -> AuditExperts | None:
-    """The audit that this silo owes, once it holds all that there is to compare."""
+    """The audit that this silo owes, once it holds all experts that it must compare; else None."""
     if s.me not in unaudited(s.view, round_):
         return None
     found = held_experts(s, round_)
@@ -117,7 +117,7 @@ def audit_owed(s: PlanInput, round_: int) -> AuditExperts | None:
 
 
 def audited_round(view: View, phase: Phase) -> int | None:
-    """The round whose experts serve next, and are audited before; None where none do."""
+    """The round whose experts are used next and must be audited first; None if there is none."""
     method = view.manifest.method
     if phase.stage == "distil":
         return phase.round
@@ -127,7 +127,7 @@ def audited_round(view: View, phase: Phase) -> int | None:
 
 
 def unaudited(view: View, round_: int) -> Sequence[bytes]:
-    """Silos that are yet to say what they think of a round's experts, in roster order."""
+    """Silos that have not yet published their audit of a round's experts, in roster order."""
     if not view.manifest.audits:
         return []
     missing, heard = view.missing(round_), view.audits.get(round_, {})
@@ -135,6 +135,6 @@ def unaudited(view: View, round_: int) -> Sequence[bytes]:
 
 
 def _of_one_round(experts: Sequence[Said[Expert]]) -> Sequence[Said[Expert]]:
-    """Those of the newest round among them: no stale expert is combined with them."""
+    """The experts of the newest round among them. An older expert is not combined with them."""
     newest = max((said.body.round for said in experts), default=0)
     return [said for said in experts if said.body.round == newest]

@@ -1,7 +1,7 @@
-"""What a member's own signed records prove against it (SPEC 6.7).
+"""Faults that a member's own signed records prove (SPEC 6.7).
 
-No honest node says any of this, whatever befell it, so that it needs no vote: whoever holds the
-journals finds the same.
+No honest node signs such records, whatever happens to it. So no vote is needed: everyone who holds
+the journals finds the same faults.
 """
 
 from dataclasses import dataclass, field
@@ -10,13 +10,13 @@ from dcfm_node.records.entries import Body, Cause, Endorse, Expert, Refuse, Stud
 from dcfm_node.swarm.journal import Fork
 
 MAX_TERM_GAP = 1_000
-"""A term counts only so near above the one before it that does: whoever votes far ahead must not
-use the terms up."""
+"""A term counts only if it is at most this far above the last one that counts. A member that votes
+far ahead must not use up the terms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What a member did, which entry of it shows so, and words for it."""
+    """What a member did, the digest of the entry that shows it, and a description."""
 
     cause: Cause
     entry: bytes
@@ -24,7 +24,7 @@ class Fault:
 
 
 def fault_of(fork: Fork) -> Fault:
-    """A fork among other faults; its second entry shows it."""
+    """The fault of a fork. Its second entry shows it."""
     if fork.takes_back:
         why = f"took back its entry {fork.first.entry.seq}, on which others had built"
         return Fault("fork", fork.second.digest, why)
@@ -34,10 +34,10 @@ def fault_of(fork: Fork) -> Fault:
 
 @dataclass
 class Faults:
-    """Watches one journal after the other; within one author in chain order."""
+    """Finds faults in journals. Each author's records must come in chain order."""
 
     proven: dict[bytes, dict[Cause, Fault]] = field(default_factory=dict)
-    """By author, in chain order: of each cause the first, for one is as good as many."""
+    """By author, the first fault of each cause. Later ones add nothing."""
     _voted: set[tuple[bytes, int]] = field(default_factory=set)
     _published: dict[tuple[bytes, int], None] = field(default_factory=dict)
     _named: dict[tuple[bytes, bytes], int] = field(default_factory=dict)
@@ -46,7 +46,8 @@ class Faults:
     _news: bool = False
 
     def see(self, author: bytes, entry: bytes, body: Body) -> bool:
-        """Compare an author's next record with those before it. True if it proves anything new."""
+        """Compare an author's next record with the earlier ones. Returns True if it proves a new
+        fault."""
         self._news = False
         match body:
             case Vote():

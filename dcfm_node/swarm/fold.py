@@ -1,8 +1,8 @@
-"""The records of the run, by the question they answer.
+"""The records of the run, stored by the questions they answer.
 
-A fold over entries in which the order between authors does not matter: two nodes that hold the
-same journals hold the same view (SPEC 6.1). What a record costs does not grow with how many were
-said before: whatever is looked through is bounded by the manifest, or by what a majority elected.
+A fold over entries. The order between authors does not matter: two nodes that hold the same
+journals hold the same view (SPEC 6.1). The cost of one record does not grow with the number of
+earlier records: the manifest, or the number of elected leaders, bounds every search.
 """
 
 from collections import Counter, deque
@@ -34,54 +34,54 @@ from dcfm_node.swarm.said import Said
 from dcfm_node.wire.envelope import Sealed
 
 MAX_CHECKPOINTS = 8
-"""Of one lease, the last so many are gone on from; earlier ones are superseded by them."""
+"""Checkpoints kept of one lease, the last ones. They supersede earlier ones."""
 
 
 @dataclass
 class Fold:
-    """Every record of the run that counts; `View` answers what takes several of them."""
+    """Every record of the run that counts. `View` answers questions that need several of them."""
 
     manifest: Manifest
     joins: dict[bytes, Join] = field(default_factory=dict)
     experts: dict[bytes, dict[int, Said[Expert]]] = field(default_factory=dict)
-    """Author, then round, ascending."""
+    """By author, then round, ascending."""
     expert_entries: dict[bytes, Said[Expert]] = field(default_factory=dict)
-    """The same, by the digest of the entry."""
+    """The same experts, by the digest of the entry."""
     ballots: Ballots = field(init=False)
     checkpoints: dict[bytes, dict[bytes, deque[Said[Checkpoint]]]] = field(default_factory=dict)
-    """Lease, then author, then the last of those that it said."""
+    """By lease, then author: the last ones that the author published."""
     checkpointed: dict[bytes, dict[bytes, Said[Checkpoint]]] = field(default_factory=dict)
-    """By the digest of the snapshot, then author: the first that names it."""
+    """By the digest of the snapshot, then author: the first checkpoint that names it."""
     named: set[bytes] = field(default_factory=set)
     """Digests of every snapshot that the run's records name."""
     sizes: dict[bytes, dict[int, None]] = field(default_factory=dict)
-    """By digest of an expert's or student's snapshot, every size that a record names it with: of
-    two one is a lie, and whoever holds it knows which."""
+    """By digest of an expert's or student's snapshot, every size that a record states for it. At
+    most one is true; a node that holds the snapshot knows which."""
     deltas: dict[bytes, Delta] = field(default_factory=dict)
-    """By the digest of the snapshot that they make; empty in a run without deltas."""
+    """By the digest of the snapshot that they produce; empty in a run without deltas."""
     students: dict[bytes, Said[Student]] = field(default_factory=dict)
-    """By entry; the first of a term that its author said."""
+    """By entry digest; only an author's first student of a term."""
     by_lease: dict[bytes, dict[bytes, Said[Student]]] = field(default_factory=dict)
-    """The same by lease, then author."""
+    """The same students, by lease, then author."""
     endorsed: dict[bytes, dict[bytes, Said[Endorse]]] = field(default_factory=dict)
-    """Digest of the student's entry, then endorser."""
+    """By the digest of the student's entry, then endorser."""
     refused: dict[bytes, dict[bytes, Said[Refuse]]] = field(default_factory=dict)
     verdicts: dict[bytes, dict[bytes, Said[Verdict]]] = field(default_factory=dict)
-    """Digest of the refused entry, then judge."""
+    """By the digest of the refused entry, then judge."""
     judged: Counter[tuple[bytes, bytes]] = field(default_factory=Counter)
-    """By judge and subject, of how many entries a judge said that it refused them."""
+    """By (judge, subject), the number of the subject's entries that the judge refused."""
     crowded: set[bytes] = field(default_factory=set)
-    """Entries that at least a quorum refused by verdict."""
+    """Digests of entries that at least a quorum refused by verdict."""
     accusations: dict[tuple[bytes, Cause], dict[bytes, Said[Verdict]]] = field(default_factory=dict)
-    """Every verdict by its subject and cause, then judge."""
+    """Every verdict, by (subject, cause), then judge."""
     audits: dict[int, dict[bytes, Said[Audit]]] = field(default_factory=dict)
-    """Round, then auditor."""
+    """By round, then auditor."""
     forked: Mapping[bytes, Fault] = field(default_factory=dict)
-    """Authors who are proven to have signed two histories."""
+    """Authors that are proven to have signed two histories."""
     faults: Faults = field(default_factory=Faults)
     withdrawn: dict[bytes, Withdraw] = field(default_factory=dict)
     newest_experts: dict[bytes, Said[Expert]] = field(default_factory=dict)
-    """Author, then its expert of the highest round."""
+    """By author, its expert of the highest round."""
     _active: Sequence[bytes] | None = None
     _missing: dict[int, list[bytes]] = field(default_factory=dict)
     _comparers: dict[bytes, set[bytes]] = field(default_factory=dict)
@@ -101,14 +101,14 @@ class Fold:
         entries: Iterable[Sealed],
         forked: Mapping[bytes, Fault] | None = None,
     ) -> Self:
-        """Fold entries; within one author they must come in chain order."""
+        """Fold entries. Each author's entries must come in chain order."""
         view = cls(manifest, forked=forked or {})
         for sealed in entries:
             view.add(sealed)
         return view
 
     def add(self, sealed: Sealed) -> None:
-        """Fold one more entry in."""
+        """Fold one more entry."""
         author, digest, seq = sealed.entry.author, sealed.digest, sealed.entry.seq
         self._counting = None  # any record may change it
         if self.faults.see(author, digest, sealed.entry.body):
@@ -157,14 +157,14 @@ class Fold:
                 audits.setdefault(author, Said(author, digest, body, seq))
 
     def _forget(self) -> None:
-        """Who is active may have changed, and so what counts."""
+        """Drop the kept answers: the active silos may have changed, and with them what counts."""
         self._quarantined = self._active = self._valid = self._snapshots = None
         self._missing.clear()
 
     def _add_expert(self, said: Said[Expert]) -> None:
         newest = self.newest_experts.get(said.author)
         if newest is not None and newest.body.round >= said.body.round:
-            return  # a silo's rounds rise: what convergence is judged from never changes
+            return  # a silo's rounds rise, so the basis of the convergence test never changes
         self.experts.setdefault(said.author, {})[said.body.round] = said
         self.expert_entries[said.digest] = self.newest_experts[said.author] = said
         self._name(said.body)

@@ -1,4 +1,4 @@
-"""Snapshots this node holds, asks for, has refused, or gave up hope of (SPEC 5.2)."""
+"""The snapshots that this node holds, requests, refuses or gave up (SPEC 5.2)."""
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
@@ -12,10 +12,12 @@ NO_SIZES: Mapping[bytes, Iterable[int]] = MappingProxyType({})
 
 @dataclass
 class Holdings:
-    """Args:
-    held: digests on disk that passed every check.
-    stall_s: a snapshot is lost after this long without a byte of any.
-    duty_s: a snapshot is lost after this long, whatever comes: a byte now and then is no delivery.
+    """The snapshots of one node.
+
+    Args:
+        held: digests on disk that passed every check.
+        stall_s: seconds without a byte of any snapshot after which a requested one is lost.
+        duty_s: seconds after which a requested snapshot is lost, whatever arrives.
     """
 
     held: set[bytes]
@@ -24,32 +26,32 @@ class Holdings:
     fetching: dict[bytes, Snapshot] = field(default_factory=dict)
     _asked: dict[bytes, float] = field(default_factory=dict)
     _sizes: dict[bytes, dict[int, None]] = field(default_factory=dict)
-    """With which sizes each was asked for."""
+    """By digest, the sizes with which each was requested."""
     _unfit: set[bytes] = field(default_factory=set)
     _moved_at: float = 0.0
 
     def moved(self, now: float) -> None:
-        """Bytes of some snapshot arrived."""
+        """Record that bytes of some snapshot arrived."""
         self._moved_at = now
 
     def arrived(self, digest: bytes, now: float) -> None:
-        """A snapshot is on disk and passed every check."""
+        """Record that a snapshot is on disk and passed every check."""
         self._forget(digest)
         self.held.add(digest)
         self.moved(now)
 
     def gone(self, digest: bytes) -> None:
-        """A snapshot is not on disk any more: it is asked for anew where it is wanted."""
+        """Record that a snapshot is no longer on disk. It is requested again if wanted."""
         self._forget(digest)
         self.held.discard(digest)
 
     def refuse(self, digest: bytes) -> None:
-        """A snapshot failed a check; it is not asked for again."""
+        """Record that a snapshot failed a check. It is not requested again."""
         self._forget(digest)
         self._unfit.add(digest)
 
     def lost(self, digest: bytes, now: float) -> bool:
-        """Whether a snapshot is of no use, or was asked for and no byte of any came for long."""
+        """Whether a snapshot is unfit, or was requested and no byte of any came for too long."""
         asked = self._asked.get(digest)
         stalled = asked is not None and (
             now > max(asked, self._moved_at) + self.stall_s or now > asked + self.duty_s
@@ -57,8 +59,8 @@ class Holdings:
         return stalled or digest in self._unfit
 
     def undelivered(self, waited_s: float, now: float) -> bool:
-        """Whether a silo has let others wait so long for what it published, under whatever digests,
-        that it is lost as well: it may name another each time."""
+        """Whether others have waited too long for what a silo published, under any digest: the silo
+        may name another one each time."""
         idle = now - self._moved_at > self.stall_s
         return (waited_s > self.stall_s and idle) or waited_s > self.duty_s
 
@@ -68,10 +70,10 @@ class Holdings:
         now: float,
         sizes: Mapping[bytes, Iterable[int]] = NO_SIZES,
     ) -> list[Effect]:
-        """Ask for what is wanted and not held, and for nothing else any more.
+        """Request what is wanted and not held, and stop requesting anything else.
 
         Args:
-            sizes: by digest, others that records name it with: it is asked for with each.
+            sizes: by digest, other sizes that records state; each is requested.
         """
         effects: list[Effect] = []
         for digest in [digest for digest in self.fetching if digest not in wants]:
@@ -88,7 +90,7 @@ class Holdings:
         return effects
 
     def drop(self, spent: Set[bytes]) -> list[Effect]:
-        """Give up what is held and of no more use to anyone."""
+        """Drop held snapshots that no node needs any more."""
         found = sorted(self.held & spent)
         self.held.difference_update(found)
         return [Drop(digest) for digest in found]

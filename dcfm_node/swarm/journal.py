@@ -1,17 +1,17 @@
 """Journals: every author's hash-chained entries, as one node holds them (SPEC 3).
 
-Trust rules, in the order they are applied to an entry that `wire.open_entry` already verified:
+Trust rules, in order, for an entry that `wire.open_entry` has verified:
 
 1. It belongs to this run, its author is on the roster, and its record fits the run.
-2. Nothing at or beyond a proven fork of its author is accepted.
-3. It extends the chain: its `prev` is the digest of the entry before it, its epoch no lower.
+2. No entry at or beyond a proven fork of its author is accepted.
+3. It extends the chain: its `prev` is the digest of the entry before it, its epoch is not lower.
 4. An entry of a higher epoch replaces a tail of a lower one: its author lost that tail.
-5. Two entries of one author, epoch and seq prove a fork; and so do one that others built on, and
-   one of a higher epoch in its place or before it: the chain ends before them, for everyone,
-   whether or not they would extend it. Of several forks the lowest seq counts.
-6. What an author's chain may hold is bounded in bytes: it ends where that is used up.
+5. Two entries of one author, epoch and number prove a fork. So do an entry that others built on and
+   one of a higher epoch in its place or before it. The chain ends before them, for everyone,
+   whether or not they would extend it. Of several forks, the lowest number counts.
+6. An author's chain has a limit in bytes and ends there.
 
-Which entries are held in the end does not depend on the order in which they came.
+The entries held in the end do not depend on the order in which they came.
 """
 
 from bisect import bisect_right
@@ -27,38 +27,40 @@ from dcfm_node.swarm.building import Building
 from dcfm_node.wire.envelope import Sealed, run_id
 
 MAX_SEQ = 100_000
-"""The last number that an entry can have (SPEC 3.1)."""
+"""The highest number of an entry (SPEC 3.1)."""
 
 Proofs = Iterable[tuple[Sealed, Sealed]]
 """Pairs of entries that prove forks."""
 
 
 class Offered(Enum):
-    """What became of an entry offered to the journals."""
+    """The outcome of offering an entry to the journals."""
 
     NEW = "new"
     KNOWN = "known"
     REPLACED = "replaced"
     """Accepted, in place of a tail that its author lost."""
     STALE = "stale"
-    """Part of a tail that a higher epoch replaced; whoever sent it should hear the newer one."""
+    """Part of a tail that a higher epoch replaced. Its sender should receive the newer entry."""
     GAP = "gap"
     """Cannot be chained yet: entries before it are missing here."""
     FORK = "fork"
     """Proves that its author signed two histories."""
     FOREIGN = "foreign"
-    """Of another run, or of an author who is not on the roster."""
+    """It belongs to another run, or its author is not on the roster."""
     UNFIT = "unfit"
     """Its record does not fit the run."""
     FULL = "full"
-    """Its author has said as much as a run has room for."""
+    """Its author's chain has reached its limit in bytes."""
     LATER = "later"
-    """It would replace a tail, as one of its author's did just now: to be said again."""
+    """It would replace a tail of its author, as another entry did just now. Offer it again
+    later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Two entries of one author that no honest history holds both of: proof that anyone can check.
+    """Two entries of one author that cannot both be in an honest history. Anyone can check this
+    proof.
 
     Attributes:
         seq: the lower number of the two.
@@ -90,24 +92,24 @@ class Journals:
         """By author, the bytes of the chain up to each entry."""
         self._heads: dict[bytes, Head] = {author: self._head(author) for author in self.chains}
         self._stray: dict[bytes, Sealed] = {}
-        """The last entry of each author that did not fit: with the next, it may prove a fork."""
+        """By author, the last entry that did not fit. With the next one, it may prove a fork."""
         self._replaced: set[bytes] = set()
         """Authors whose tails were replaced or cut since the last `breathe`."""
 
     def foreign(self, sealed: Sealed) -> bool:
-        """Whether an entry is of another run, or of an author who is not on the roster."""
+        """Whether an entry belongs to another run, or its author is not on the roster."""
         return sealed.entry.author not in self.chains or sealed.entry.run != self.run
 
     def flaw(self, sealed: Sealed) -> str:
-        """Why a member's entry does not fit the run; empty if it does (SPEC 3.7)."""
+        """Why a member's entry does not fit the run; empty if it fits (SPEC 3.7)."""
         return admission.flaw(sealed.entry, self._fits)
 
     def breathe(self) -> None:
-        """Time passed: every author's tail may be replaced once more. Each costs a view."""
+        """Let every author's tail be replaced once more. Each replacement rebuilds the view."""
         self._replaced.clear()
 
     def room(self, author: bytes) -> int:
-        """Bytes of envelopes that an author may still say; none where no number is left either."""
+        """Bytes of envelopes that an author may still add; 0 if no number is left."""
         used = self._used[author]
         return self.budget - used[-1] if 0 < len(used) <= MAX_SEQ else self.budget * (not used)
 
@@ -137,7 +139,7 @@ class Journals:
             if held.digest == sealed.digest:
                 return Offered.KNOWN
             if entry.epoch <= held.entry.epoch:
-                # Of a lower epoch: against the first that took a place of its epoch's tail.
+                # If its epoch is lower: compare it with the first entry of a later epoch.
                 later = bisect_right(chain, entry.epoch, key=lambda said: said.entry.epoch)
                 other = held if entry.epoch == held.entry.epoch else chain[later]
                 return self._fork(other, sealed) if self._conflict(other, sealed) else Offered.STALE
@@ -170,7 +172,8 @@ class Journals:
         del self._used[author][seq:]
 
     def _fork(self, one: Sealed, other: Sealed) -> Offered:
-        """A fork was proven: the first at once, lower ones as time passes: each costs a view."""
+        """Mark a proven fork: an author's first one at once, lower ones later, because each
+        rebuilds the view."""
         author = one.entry.author
         if author in self.forks and author in self._replaced:
             return Offered.LATER
@@ -179,8 +182,8 @@ class Journals:
         return Offered.FORK
 
     def _conflict(self, a: Sealed, b: Sealed) -> bool:
-        """Whether no honest history of their author holds both: two of one epoch and number; or one
-        on which others built, and a later epoch's in its place or before it."""
+        """Whether no honest history holds both: two entries of one epoch and number; or one that
+        others built on, and one of a later epoch in its place or before it."""
         one, other = a.entry, b.entry
         if one.epoch == other.epoch:
             return one.seq == other.seq and a.digest != b.digest
@@ -219,7 +222,7 @@ class Journals:
         return Head(epoch=epoch, seq=len(chain) - 1, digest=digest, forked=fork.seq if fork else -1)
 
     def lacking(self, theirs: Mapping[bytes, Head]) -> int:
-        """How many entries a peer with these heads holds beyond ours."""
+        """Number of entries that a peer with these heads holds beyond ours."""
         found = 0
         for author, ours in self._heads.items():
             head = theirs.get(author, ours)
@@ -228,7 +231,7 @@ class Journals:
         return found
 
     def missing(self, theirs: Mapping[bytes, Head]) -> Iterator[Sealed]:
-        """Entries of all authors that a peer with these heads lacks, one after the other."""
+        """Entries of all authors that a peer with these heads lacks, author by author."""
         for author, ours in self._heads.items():
             head = theirs.get(author)
             if head is None or head.digest != ours.digest or head.forked != ours.forked:
@@ -236,22 +239,21 @@ class Journals:
 
     def missing_from(self, author: bytes, theirs: Head | None) -> Iterator[Sealed]:
         """Entries of an author that a peer with head `theirs` lacks: the proof of a fork that it
-        does not know, then its journal in chain order.
-        """
+        does not know, then the journal in chain order."""
         yield from self.proof_for(author, theirs)
         chain = self.chains[author]
         for seq in range(self._beyond(author, theirs), len(chain)):
             yield chain[seq]
 
     def proof_for(self, author: bytes, theirs: Head | None) -> Sequence[Sealed]:
-        """The two entries of an author's fork, unless a peer knows of it or of a lower one."""
+        """The two entries of an author's fork; none if the peer knows this fork or a lower one."""
         fork = self.forks.get(author)
         if fork is None or (theirs is not None and 0 <= theirs.forked <= fork.seq):
             return ()
         return (fork.first, fork.second)
 
     def conflicts(self, author: bytes, theirs: Head) -> bool:
-        """Whether a peer holds another tail of an author, in place of which ours goes."""
+        """Whether a peer holds another tail of an author, which ours replaces."""
         ours = self._heads[author]
         ahead = (ours.epoch, ours.seq) >= (theirs.epoch, theirs.seq)
         return ahead and not self._shares(author, theirs)
@@ -264,7 +266,7 @@ class Journals:
         return theirs.seq < len(chain) and chain[theirs.seq].digest == theirs.digest
 
     def _beyond(self, author: bytes, theirs: Head | None) -> int:
-        """From which seq on a peer lacks a chain."""
+        """The first number that a peer lacks of a chain."""
         if theirs is None or self.conflicts(author, theirs):
             return 0
         return theirs.seq + 1 if self._shares(author, theirs) else len(self.chains[author])

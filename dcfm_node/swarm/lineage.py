@@ -1,7 +1,8 @@
-"""Lineage: what a student folder carries so that anyone can check, offline, whence it came.
+"""Lineage: the part of a student folder from which anyone can verify, offline, how the student was
+made.
 
-The bundle is the manifest and every journal of the run. Whoever holds it replays the trust rules:
-signatures, chains, a majority's votes for the leader, teachers that exist, endorsements (SPEC 9).
+The bundle holds the manifest and every journal of the run. A verifier replays the trust rules:
+signatures, chains, a majority's votes for the leader, existing teachers, endorsements (SPEC 9).
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, open_entry
 
 FORMAT = "dcfm-node/lineage/1"
 MAX_RUNS = 64
-"""Runs before its own that a lineage may bear, one within the other."""
+"""Most earlier runs in a lineage, nested one in the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +29,27 @@ class Past:
     """A run whose records a lineage holds, verified."""
 
     student: Said[Student] | None
-    """What the next run's newcomers start from; None where it names none."""
+    """The student from which new silos of the next run start; None if the next run names none."""
     view: View
     run: bytes
     earlier: "Past | None" = None
-    """The run that this one goes on from, where the bundle has it."""
+    """The run that this one continues, if the bundle has it."""
     changed: Sequence[Changed] = ()
-    """Silos that go on under another key than in that run."""
+    """Silos whose key differs from the one in that run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage(Past):
-    """A verified lineage: the student, and the view in which it stands."""
+    """A verified lineage: the student, and the view that contains it."""
 
     student: Said[Student]
 
 
 def bundle(manifest: Manifest, journals: Journals, earlier: bytes | None = None) -> bytes:
-    """Canonical bytes of all that a verifier needs.
+    """Canonical bytes of everything that a verifier needs.
 
     Args:
-        earlier: the bundle of the run that this one continues.
+        earlier: the bundle of the run that this one continues; None if there is none.
     """
     chains = journals.chains.values()
     entries = [sealed.envelope for chain in chains for sealed in chain]
@@ -58,23 +59,23 @@ def bundle(manifest: Manifest, journals: Journals, earlier: bytes | None = None)
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A lineage's records, each verified, before it is known which model they are about."""
+    """A lineage's records, each verified, before the digest of the model is known."""
 
     view: View
     run: bytes
     earlier: object
-    """What it bears of the run that this one continues; unread."""
+    """Its bundle of the run that this one continues; not read yet."""
 
     @property
     def sizes(self) -> frozenset[int]:
-        """In bytes, of the models that it may be about."""
+        """Sizes in bytes of all models that the lineage can prove."""
         return frozenset(said.body.snapshot.size for said in self.view.valid_students())
 
     def of_model(self, digest: bytes) -> Lineage:
-        """What it proves of the model with this digest.
+        """The lineage of the model with this digest.
 
         Raises:
-            PeerError: which link of the lineage does not hold.
+            PeerError: no elected leader published this model, or an earlier run does not fit.
         """
         found = self.past(digest, MAX_RUNS)
         if found.student is None:
@@ -84,26 +85,27 @@ class Replayed:
         return Lineage(found.student, found.view, found.run, found.earlier, found.changed)
 
     def past(self, digest: bytes | None, runs: int) -> Past:
-        """Its run, with the newest valid student of that digest, if any is."""
+        """The run, with the newest valid student of that digest, if there is one."""
         valid = reversed(self.view.valid_students())
         student = next((said for said in valid if said.body.snapshot.digest == digest), None)
         return _joined(Past(student, self.view, self.run), self.earlier, runs)
 
 
 def verify(data: bytes, model_digest: bytes) -> Lineage:
-    """Check a bundle against the digest of the model it came with.
+    """Verify a bundle and find the model with the digest `model_digest` in it (SPEC 9.2, 9.4).
 
     Raises:
-        PeerError: which link of the lineage does not hold.
+        PeerError: a record does not hold, no elected leader published this model, or an earlier run
+            does not fit; the message says which.
     """
     return replayed(data).of_model(model_digest)
 
 
 def claimed(data: bytes) -> Manifest:
-    """The manifest that a bundle bears. Nothing else of it is read, and nothing verified.
+    """The manifest in a bundle. It reads nothing else and verifies nothing.
 
     Raises:
-        PeerError: it bears none.
+        PeerError: the bundle has none.
     """
     match unpack(data, 6 * len(data)):
         case {"format": str(), "manifest": bytes(encoded)}:
@@ -112,24 +114,24 @@ def claimed(data: bytes) -> Manifest:
 
 
 def replayed(data: bytes) -> Replayed:
-    """Check a bundle's records, by the rules by which a node takes them in.
+    """Verify a bundle's records by the rules by which a node accepts them.
 
     Raises:
-        PeerError: which of them does not hold.
+        PeerError: the bundle is malformed, or a record does not hold; the message says which.
     """
     fields = unpack(data, 6 * len(data))
     match fields:
         case {"format": str(version), "manifest": bytes(encoded), "entries": tuple(entries)}:
             if version != FORMAT:
                 found = f"{version[:40]!r}"
-                raise PeerError(f"the lineage's format is {found}, this version reads {FORMAT}")
+                raise PeerError(f"the lineage's format is {found}; this version reads {FORMAT}")
         case _:
             raise PeerError("the lineage is not a bundle of manifest and entries")
     manifest = decode_manifest(encoded)
     replica = Replica(manifest)
     for envelope in entries:
         if not isinstance(envelope, bytes):
-            raise PeerError("the lineage holds something that is no entry")
+            raise PeerError("the lineage holds something that is not an entry")
         sealed = open_entry(envelope)
         outcome = replica.fold(sealed)
         if outcome is not Offered.NEW:
@@ -140,22 +142,24 @@ def replayed(data: bytes) -> Replayed:
 
 
 def _joined(found: Past, earlier: object, runs: int) -> Past:
-    """The same with the lineage of the run it continues, if the bundle has that."""
+    """Add the lineage of the run that this one continues, if the bundle has it."""
     continues = found.view.manifest.continues
     if earlier is None:
         return found
     if continues is None or not isinstance(earlier, bytes):
-        raise PeerError("it bears an earlier lineage, where its run continues none, or no bytes")
+        raise PeerError(
+            "it has an earlier lineage that is not bytes, or its run continues no other"
+        )
     if not runs:
-        raise PeerError(f"it goes back over more than {MAX_RUNS} runs")
+        raise PeerError(f"it contains more than {MAX_RUNS} earlier runs")
     named, told = continues.student, replayed(earlier)
     if told.run != continues.run:
-        raise PeerError("its earlier lineage is not of the run that it continues")
+        raise PeerError("its earlier lineage belongs to another run than the one that it continues")
     before = told.past(named.digest if named is not None else None, runs - 1)
     if named is not None and before.student is None:
-        raise PeerError("its earlier lineage lacks the student that it goes on from")
+        raise PeerError("its earlier lineage lacks the student from which it starts")
     try:
         changed = changed_keys(before.view.manifest, found.view.manifest)
     except ValueError as error:
-        raise PeerError(f"it does not go on from the run it continues: {error}") from error
+        raise PeerError(f"it does not fit the run that it continues: {error}") from error
     return replace(found, earlier=before, changed=changed)

@@ -1,4 +1,5 @@
-"""Who is alive, and who still moves. Slow is never taken for dead (SPEC 6.3)."""
+"""Which silos are alive, and which make progress. A slow silo is never taken for a dead one (SPEC
+6.3)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,12 +11,12 @@ from dcfm_node.wire.envelope import SealedHeartbeat
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A node's own timing, in seconds. None of it needs agreement.
+    """A node's own timing, in seconds. Nodes need not agree on it.
 
     Attributes:
-        gossip_s: between two rounds of gossip.
-        term_s: how long a term may stay without a leader, at first.
-        retry_s: pause after the worker failed.
+        gossip_s: between two rounds of gossip (default 1).
+        term_s: how long the first term may stay without a leader (default 8).
+        retry_s: first pause after the worker failed (default 10).
     """
 
     gossip_s: float = 1.0
@@ -24,14 +25,14 @@ class Pace:
 
 
 class Duty(NamedTuple):
-    """What the run may wait for: a silo's expert of a round or its audit of the others', or the
-    student of a term's leader; and once one is published, its snapshot (`expert`, `student`)."""
+    """A task that the run may wait for: to train an expert, to audit those of others, to lead a
+    term, or to deliver the published snapshot (`expert`, `student`)."""
 
     silo: bytes
     task: Literal["train", "lead", "audit", "expert", "student"]
-    """The last two: to deliver what it published."""
+    """The last two mean to deliver what the silo published."""
     number: int
-    """The round to train for, to audit or of the expert, or the term to lead or of the student."""
+    """The round to train for, to audit or of the expert; or the term to lead or of the student."""
 
 
 MAX_ACTIVITIES = 16
@@ -39,17 +40,18 @@ MAX_ACTIVITIES = 16
 
 @dataclass(slots=True)
 class Sign:
-    """The newest heartbeat of one node, and when it came and last showed progress (seconds)."""
+    """The newest heartbeat of one node, when it came, and when the node last showed progress
+    (seconds)."""
 
     heartbeat: SealedHeartbeat
     heard_at: float
     moved_at: float
     most: dict[tuple[str, int], int] = field(default_factory=dict)
-    """By activity and round, the most that was done of it: to fall back and rise again is no
-    progress. The newest `MAX_ACTIVITIES`."""
+    """By (activity, round), the most that was done. Only more than that is progress, not a fall and
+    a new rise. It keeps the newest `MAX_ACTIVITIES`."""
 
     def progressed(self, heartbeat: Heartbeat) -> bool:
-        """Whether a heartbeat shows more done than any before it, or something new being done."""
+        """Whether a heartbeat shows more done than any before it, or a new activity."""
         key = (heartbeat.activity, heartbeat.round)
         if heartbeat.done <= self.most.get(key, -1):
             return False
@@ -61,12 +63,12 @@ class Sign:
 
 @dataclass
 class Liveness:
-    """Signs of life of every other node, relayed or direct.
+    """Signs of life of all other nodes, relayed or direct.
 
     Args:
-        live_s: a node is live this long after its last heartbeat.
-        stall_s: a node is suspected after this long without progress on a duty.
-        duty_s: it is suspected after this long, whatever progress it shows.
+        live_s: seconds for which a node counts as live after its last heartbeat.
+        stall_s: seconds without progress on a duty after which a node is suspected.
+        duty_s: seconds after which a node is suspected, whatever progress it shows.
     """
 
     live_s: float
@@ -75,16 +77,16 @@ class Liveness:
     started_at: float | None = None
     signs: dict[bytes, Sign] = field(default_factory=dict)
     counters: dict[bytes, int] = field(default_factory=dict)
-    """Counter of the newest heartbeat of every node."""
+    """Counter of each node's newest heartbeat."""
     waiting: dict[Duty, float] = field(default_factory=dict)
-    """Since when this node waits for what, in seconds."""
+    """By duty, since when this node waits for it, in seconds."""
 
     def start(self, now: float) -> None:
-        """This node is up: silence before its first event does not count."""
+        """Note the start. Silence before this node's first event does not count."""
         self.started_at = now if self.started_at is None else self.started_at
 
     def hear(self, sealed: SealedHeartbeat, now: float) -> bool:
-        """Take a heartbeat in; False if it is not newer than the one held."""
+        """Add a heartbeat. Returns False if it is not newer than the one held."""
         heartbeat = sealed.heartbeat
         if heartbeat.counter <= self.counters.get(heartbeat.author, -1):
             return False
@@ -98,21 +100,21 @@ class Liveness:
         return True
 
     def moved(self, author: bytes, now: float) -> None:
-        """A new record of a node is progress too."""
+        """Note a new record of a node: it is progress too."""
         if author in self.signs:
             self.signs[author].moved_at = now
 
     def wait_for(self, duty: Duty, now: float) -> None:
-        """Start the clock of a duty, unless it runs already."""
+        """Start the clock of a duty, if it does not run yet."""
         self.waiting.setdefault(duty, now)
 
     def waited(self, duty: Duty, now: float) -> float:
-        """For how long, in seconds, this node waits for a duty; 0 where it does not."""
+        """Seconds for which this node has waited for a duty; 0 if it does not wait."""
         return now - self.waiting.get(duty, now)
 
     def await_all(self, duties: Sequence[Duty], now: float) -> None:
-        """Start the clocks of what is waited for now. Deliveries that are not, any more, are done:
-        should the same be waited for again, it counts from then."""
+        """Start the clocks of all present duties. A delivery that is no longer among them is done;
+        if this node waits for it again, its clock starts anew."""
         for duty in duties:
             self.wait_for(duty, now)
         done = [d for d in self.waiting if d.task in ("expert", "student") and d not in duties]
@@ -130,17 +132,18 @@ class Liveness:
         if since is None:
             return False
         if duty.task == "audit":
-            # Short work on what is there already: seeming busy does not put it off.
+            # An audit is short and needs nothing more, so progress elsewhere does not extend it.
             return now > since + self.stall_s
         if now > since + self.duty_s:
-            return True  # there is no end to what a busy member can show
+            return True  # a member could show progress for ever
         if duty.task in ("expert", "student"):
-            return False  # chunks tell whether it comes (`Holdings`), and not what its silo does
+            return False  # chunks show whether it comes (`Holdings`)
         sign = self.signs.get(duty.silo)
         return now > max(since, sign.moved_at if sign is not None else since) + self.stall_s
 
     def failed(self, author: bytes, now: float) -> bool:
-        """No sign of life nor progress for `stall_s`: it will not deliver what it published."""
+        """Whether a silo showed no sign of life and no progress for `stall_s`. It will not deliver
+        what it published."""
         sign = self.signs.get(author)
         last = (self.started_at or 0.0) if sign is None else max(sign.heard_at, sign.moved_at)
         return not self.live(author, now) and now > last + self.stall_s

@@ -1,7 +1,8 @@
-"""What the journals say of silos: who takes part, what it published and weighs, and who leads.
+"""What the journals say about silos: who takes part, what each published, its weight, and who
+leads.
 
-Questions that need several records (is this lease a majority's?) are answered when asked, because
-their parts arrive in any order.
+A question that needs several records (does a majority certify this lease?) is answered when asked,
+because the records arrive in any order.
 """
 
 import math
@@ -17,19 +18,20 @@ from dcfm_node.swarm.said import Said
 
 
 class Members(Fold):
-    """Every record of the run, and what follows from them of its members."""
+    """Every record of the run, and what follows from them about its members."""
 
     # Silos
 
     def active(self) -> Sequence[bytes]:
-        """Roster keys that neither withdrew nor are in quarantine, in roster order."""
+        """Keys of the roster's silos that did not withdraw and are not in quarantine, in roster
+        order."""
         if self._active is None:
             out = self.withdrawn.keys() | self.quarantined().keys()
             self._active = [silo.key for silo in self.manifest.roster if silo.key not in out]
         return self._active
 
     def condemned(self, entry: bytes) -> bool:
-        """Whether nobody uses an expert or student any more (SPEC 6.7.2)."""
+        """Whether nodes no longer use an expert or student (SPEC 6.7.2)."""
         return self.refused_by_quorum(entry) or self._refused_by_comparers(entry)
 
     def refused_by_quorum(self, entry: bytes) -> bool:
@@ -44,7 +46,7 @@ class Members(Fold):
         return too_many(refusers, self.comparers(expert.author), len(self.manifest.roster))
 
     def comparers(self, author: bytes) -> set[bytes]:
-        """Silos that hold a combination which this one holds, by their joins, and not itself."""
+        """Other silos that hold a combination which this silo also holds, by their joins."""
         if author not in self._comparers:
             held = {key: {label for label, _ in join.counts} for key, join in self.joins.items()}
             own = held.pop(author, set())
@@ -52,8 +54,8 @@ class Members(Fold):
         return self._comparers[author]
 
     def quarantined(self) -> Mapping[bytes, str]:
-        """Members who take no part any more, and why: on proof, or because a quorum refused
-        experts of theirs twice."""
+        """Members that no longer take part, and why: a fault is proven, or a quorum refused two of
+        their experts or students."""
         if self._quarantined is None:
             found = {author: faults[0].why for author, faults in self.proven().items()}
             refused: dict[bytes, int] = {}
@@ -68,14 +70,14 @@ class Members(Fold):
         return self._quarantined
 
     def _named(self, entry: bytes) -> bytes | None:
-        """Whose entry a quorum says that it refused, where that is not held: its author may have
-        taken it back, so as to publish one after the other."""
+        """The author of an entry that a quorum refused, as the verdicts name it, if the entry is
+        not held. Its author may have taken it back to publish another."""
         subjects = Counter(said.body.subject for said in self.verdicts[entry].values())
         subject, times = subjects.most_common(1)[0]
         return subject if times >= self.manifest.quorum else None
 
     def proven(self) -> Mapping[bytes, Sequence[Fault]]:
-        """Faults that members' own records prove, by member: one of each cause."""
+        """Faults that members' own records prove, by member: one of each cause (SPEC 6.7)."""
         beyond = self.ballots.beyond()
         found = {
             silo.key: [
@@ -97,7 +99,7 @@ class Members(Fold):
         return self._missing[round_]
 
     def newest_snapshots(self) -> Mapping[bytes, Snapshot]:
-        """What the newest experts of active silos published, by digest."""
+        """Snapshots of the newest experts of active silos, by digest."""
         if self._snapshots is None:
             newest = (self.newest_experts.get(key) for key in self.active())
             found = (said.body.snapshot for said in newest if said is not None)
@@ -113,17 +115,18 @@ class Members(Fold):
         return self.experts[author][max(rounds)] if rounds else None
 
     def weighed(self, authors: Iterable[bytes]) -> Mapping[bytes, Mapping[Label, int]]:
-        """Label counts by silo as they weigh among these (SPEC 6.9); of those with a join."""
+        """Label counts by silo, weighted among these silos (SPEC 6.9). Silos without a join are
+        left out."""
         joins = {key: self.joins[key] for key in authors if key in self.joins}
         return shares.capped(joins, self.manifest.policy.max_share)
 
     def samples(self, author: bytes) -> int:
-        """How many samples a silo says that it trains on; 0 before its join."""
+        """Number of training samples that a silo states; 0 before its join."""
         join = self.joins.get(author)
         return sum(count for _, count in join.counts) if join is not None else 0
 
     def share(self, author: bytes) -> float:
-        """What a silo weighs among all that take part, of 1 (SPEC 6.9)."""
+        """A silo's weight among all that take part, from 0 to 1 (SPEC 6.9)."""
         if author not in self.joins or author not in self.active():
             return 0.0
         totals = {key: self.samples(key) for key in self.active() if key in self.joins}
@@ -134,19 +137,21 @@ class Members(Fold):
     # Leaders
 
     def certified(self, lease: bytes) -> Said[Lease] | None:
-        """The lease of that entry digest, if a majority's votes of its term name its author."""
+        """The lease with that entry digest, if a majority's votes of its term name its author; else
+        None."""
         return self.ballots.certified.get(lease)
 
     def leader(self, term: int) -> Said[Lease] | None:
-        """The certified lease of a term. Majorities intersect: there is at most one leader."""
+        """The certified lease of a term, or None. Majorities intersect, so there is at most one
+        leader."""
         return self.ballots.leader(term)
 
     def last_leader(self, round_: int | None = None) -> Said[Lease] | None:
-        """The certified lease of the highest term that has one, of a round if given."""
+        """The certified lease of the highest term that has one; with `round_`, of that round."""
         return self.ballots.last_leader(round_)
 
     def led(self, round_: int) -> set[bytes]:
-        """Who led a round before, whatever came of it: others are tried first."""
+        """Silos that already led a round, whatever the outcome. Others are tried first."""
         return {s.author for s in self.ballots.certified.values() if s.body.round == round_}
 
     def last_term(self) -> int:

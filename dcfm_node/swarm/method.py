@@ -14,7 +14,8 @@ Experts = Sequence[Said[Expert]]
 
 
 class AtHand(Protocol):
-    """What this silo may train from, once it is on its disk; until then, what it waits for."""
+    """What this silo can train from. If something is not on its disk yet, the reason to wait for
+    it."""
 
     @property
     def me(self) -> bytes:
@@ -26,25 +27,31 @@ class AtHand(Protocol):
         ...
 
     def own_expert(self) -> bytes | Waiting:
-        """Digest of the snapshot of this silo's newest expert, or of what replaces a lost one."""
+        """Digest of the snapshot of this silo's newest expert, or of the one that replaces a lost
+        expert."""
         ...
 
     def experts(self, upto: int, audited: int) -> Experts | Waiting | AuditExperts:
-        """Every active silo's newest expert of round `upto` or earlier, once all silos audited
-        those of round `audited`."""
+        """Every active silo's newest expert of round `upto` or earlier, once all silos have audited
+        the experts of round `audited`."""
         ...
 
 
 class Method(MethodSettings, ABC):
     """A method: its settings, what follows from them (`MethodSettings`), and two rules.
 
-    The rules decide from published records alone, so that every node decides alike and a reader
-    can check later what a leader decided.
+    The rules decide from published records only, so that every node decides the same, and any
+    reader can check a leader's decision later.
     """
 
     @abstractmethod
     def train_round(self, run: AtHand, round_: int) -> Train | Waiting | AuditExperts:
-        """What this silo trains from in a round after Stage I."""
+        """What this silo trains from in a round after Stage I, or why it waits.
+
+        Args:
+            run: the students and experts that are here.
+            round_: the round, 1 or higher.
+        """
 
     def finishes(
         self,
@@ -62,7 +69,7 @@ class Method(MethodSettings, ABC):
 
 
 class OneShot(Method):
-    """A method without rounds: silos train once."""
+    """A method without rounds: each silo trains once."""
 
     def train_round(self, run: AtHand, round_: int) -> Train | Waiting | AuditExperts:
         raise AssertionError("a method without rounds has nothing to refine")

@@ -1,4 +1,4 @@
-"""Which snapshots on disk the run can still ask for (SPEC 5.2). The others are dropped."""
+"""Which snapshots on disk the run can still request (SPEC 5.2). The others are dropped."""
 
 from collections.abc import Set
 
@@ -9,7 +9,7 @@ from dcfm_node.swarm.wanted import wanted
 
 
 def spent(s: PlanInput, step: Step, work: Work | None) -> Set[bytes]:
-    """Snapshots of this run that are held, and that no record of the view needs any more.
+    """Held snapshots of this run that no record of the view needs any more.
 
     Args:
         work: what the worker does now; its inputs stay until it is done.
@@ -18,10 +18,12 @@ def spent(s: PlanInput, step: Step, work: Work | None) -> Set[bytes]:
 
 
 def needed(s: PlanInput, step: Step) -> set[bytes]:
-    """What is wanted (SPEC 5.2); every student that was released; and all from which the newest
-    student can be made anew, should it be lost or a teacher withdraw: the experts of its round. Of
-    this phase also the experts of its round and of the one before, which a silo that is behind
-    averages. So what is kept does not grow with the rounds."""
+    """Digests of the snapshots to keep: those that are wanted (SPEC 5.2), every released student,
+    and the experts that the newest student needs if it must be made again.
+
+    The experts of this phase's round and of the round before are kept too: a silo that is behind
+    averages them. So the number does not grow with the rounds.
+    """
     view = s.view
     rounds = {step.phase.round, step.phase.round - 1, view.distilled_round()}
     upto = [round_ for round_ in rounds if round_ is not None]
@@ -37,7 +39,7 @@ def needed(s: PlanInput, step: Step) -> set[bytes]:
 
 
 def inputs(action: object) -> set[bytes]:
-    """Snapshots that a piece of work reads; none of anything else."""
+    """Digests of the snapshots that a piece of work reads; empty for anything else."""
     match action:
         case Train(init=init, anchor=anchor, peers=peers):
             named = [init, anchor, *(digest for _, digest in peers)]

@@ -1,7 +1,7 @@
 """One node of the swarm: events in, effects out (SPEC 4 to 7).
 
-`handle` is total over what peers and the worker can say. It holds no clock and draws from no
-global random source, so that the daemon and the simulator drive the same code.
+`handle` accepts every event that peers and the worker can cause. It reads no clock and no global
+random source, so the daemon and the simulator run the same code.
 """
 
 import random
@@ -67,7 +67,7 @@ from dcfm_node.swarm.writer import Writer
 from dcfm_node.wire.envelope import OPENER, Opener, Sealed, SealedHeartbeat, Signs, run_id
 
 MAX_MOVES_PER_EVENT = 8
-"""Votes and leases that one event may trigger: a bound, never reached by an honest run."""
+"""Votes and leases that one event may trigger. An honest run never reaches this bound."""
 
 
 @dataclass
@@ -78,10 +78,10 @@ class Node:
         signer: this node's key.
         counts: how often its silo holds each combination, published in its `join`.
         distils: whether it may be elected.
-        wall_ms: what the wall clock says when `now` is 0; informs only.
+        wall_ms: the wall clock in Unix milliseconds when `now` is 0; for information only.
         opener: verifies what others sign.
-        quota: no snapshot of this run is larger, in bytes; None where nobody knows.
-        inherited: this silo's expert of the run that this one continues, said for round 0.
+        quota: most bytes of a snapshot of this run; None if unknown.
+        inherited: this silo's expert of the run that this one continues, published for round 0.
     """
 
     signer: Signs
@@ -119,11 +119,11 @@ class Node:
     def restore(
         self, entries: Iterable[Sealed], forks: Proofs, heartbeats: Iterable[SealedHeartbeat] = ()
     ) -> None:
-        """Take in what the store kept; before the first event."""
+        """Add what the store kept. Call it before the first event."""
         self.exchange.restore(entries, forks, heartbeats)
 
     def handle(self, event: Event, now: float) -> list[Effect]:
-        """Take one event in and say what to do about it, in order."""
+        """Handle one event. Returns the effects in the order in which to carry them out."""
         self.exchange.liveness.start(now)
         effects = self._hear(event, now)
         if now >= self._gossip_at:
@@ -143,7 +143,7 @@ class Node:
 
     @property
     def fetching(self) -> Mapping[bytes, Snapshot]:
-        """Snapshots asked for and not yet held, by digest."""
+        """Snapshots that are requested and not yet held, by digest."""
         return self.holdings.fetching
 
     @property
@@ -180,7 +180,7 @@ class Node:
                 self.writer.later([Withdraw(reason=writable(event.reason)[:MAX_REASON])])
             case Drain():
                 self.draining = True
-        return []  # a Tick says the time and nothing else
+        return []  # a Tick carries only the time
 
     def _on_link(self, event: LinkUp | LinkDown | Carried, now: float) -> list[Effect]:
         peer = self.exchange.peers.get(event.peer)
@@ -218,7 +218,7 @@ class Node:
 
     def _on_worked(self, event: Worked | Checkpointed) -> list[Effect]:
         if isinstance(event, Worked) and event.work == self.work:
-            # Else it was cancelled while its snapshot was taken in.
+            # Else it was cancelled while its snapshot was stored.
             self.work, self.progress, self.failing = None, (0, 0), None
         bodies, snapshot = outcome_of(event, self.manifest), event.snapshot
         if snapshot is not None and snapshot.digest not in self.held:
@@ -233,7 +233,7 @@ class Node:
         self.work, self._retry_at = None, now + self.failing.pause(self.pace.retry_s)
         self.writer.later(set_aside(self.failing))
         if isinstance(event.work, Distil) and event.work.resume is not None:
-            # Its author may have made it so: without it the student is begun anew.
+            # Its author may have damaged it on purpose: the student starts anew without it.
             self.holdings.refuse(event.work.resume)
         work, times = type(event.work).__name__, self.failing.times
         return [Report("work_failed", {"work": work, "times": times, "why": event.reason}, "error")]
@@ -241,7 +241,7 @@ class Node:
     # Writing
 
     def _write(self, now: float) -> list[Effect]:
-        """Publish what waits to be said, once this node may write."""
+        """Publish the waiting records, once this node may write."""
         exchange = self.exchange
         effects = [] if exchange.recovery.writable else self._recover(now)
         if not self._may_write():
@@ -271,7 +271,7 @@ class Node:
         return self.wall_ms + int(now * 1_000)
 
     def _recover(self, now: float) -> list[Effect]:
-        """Find out how this node's journal ends, then let peers keep its new epoch."""
+        """Find where this node's journal ends, then let peers store its new epoch."""
         exchange, recovery, pause = self.exchange, self.exchange.recovery, self.pace.term_s
         waited = -1.0 if self._linked_at is None else now - self._linked_at
         if not exchange.own_journal_known(waited, pause):
@@ -287,7 +287,7 @@ class Node:
     # Advancing
 
     def _advance(self, now: float) -> list[Effect]:
-        """Decide, and turn the decision into effects."""
+        """Decide the next step, and turn it into effects."""
         effects: list[Effect] = []
         for _ in range(MAX_MOVES_PER_EVENT):
             plan_input = self.plan_input(now)
@@ -314,7 +314,7 @@ class Node:
         return self.exchange.recovery.writable and not self.exchange.usurped
 
     def plan_input(self, now: float) -> PlanInput:
-        """All that the next decision depends on."""
+        """Everything that the next decision depends on."""
         view, liveness = self.replica.view, self.exchange.liveness
 
         def suspected(duty: Duty) -> bool:
@@ -369,7 +369,7 @@ class Node:
         return self.failing is not None and self.failing.hopeless(kind)
 
     def _work(self, step: Step, now: float) -> list[Effect]:
-        """Keep the worker on what the step asks, as long as it is of use."""
+        """Keep the worker on the step's work, as long as it is useful."""
         asked = step.action if isinstance(step.action, Work) else None
         effects: list[Effect] = []
         if self.work is not None and in_vain(self.work, asked, self.replica.view, self.me):

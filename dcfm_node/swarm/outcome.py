@@ -1,4 +1,5 @@
-"""What a finished work makes its silo say, and whether that still has a place (SPEC 3.6, 6.4)."""
+"""The records that a silo publishes about finished work, and whether they are still valid (SPEC
+3.6, 6.4)."""
 
 import math
 from collections.abc import Mapping
@@ -24,10 +25,10 @@ from dcfm_node.swarm.view import View
 
 
 def outcome_of(event: Worked | Checkpointed, manifest: Manifest) -> list[Body]:
-    """The records of what the worker made or found.
+    """The records about the worker's result.
 
     Raises:
-        AssertionError: it made no snapshot of a network that it trained.
+        AssertionError: training or distillation left no snapshot.
     """
     match event:
         case Checkpointed(work, snapshot, step):
@@ -44,8 +45,8 @@ def outcome_of(event: Worked | Checkpointed, manifest: Manifest) -> list[Body]:
 
 
 def base_of(work: Work, view: View) -> bytes | None:
-    """Digest of the published snapshot that a work's own will resemble most: what it is trained
-    from, or the student before it."""
+    """Digest of the published snapshot that the work's result will resemble most: its start, or the
+    student before it. None if there is none."""
     match work:
         case Train():
             named = (work.init, work.anchor, *(digest for _, digest in work.peers))
@@ -59,7 +60,7 @@ def base_of(work: Work, view: View) -> bytes | None:
 def expert_of(
     work: Train, snapshot: Snapshot, metrics: Mapping[str, float], delta: Delta | None = None
 ) -> Expert:
-    """The record of a trained expert, with all that it was trained from or against."""
+    """The record of a trained expert, with everything that it was trained from or against."""
     parents = (work.init, work.anchor, *(digest for _, digest in work.peers))
     named = tuple(digest for digest in parents if digest is not None)
     return Expert(
@@ -68,7 +69,7 @@ def expert_of(
 
 
 def checkpoint_of(work: Distil, snapshot: Snapshot, step: int) -> Checkpoint:
-    """The record of how far a student is."""
+    """The record of a checkpoint of a student."""
     return Checkpoint(
         term=work.term,
         round=work.round,
@@ -104,7 +105,8 @@ def student_of(
 
 
 def bounded(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Metrics as a record may bear them: what hostile weights make is seldom finite."""
+    """Metrics within the bounds of a record. Hostile weights often give values that are not
+    finite."""
     return {
         name: MAX_METRIC if math.isnan(value) else max(-MAX_METRIC, min(MAX_METRIC, value))
         for name, value in metrics.items()
@@ -112,7 +114,7 @@ def bounded(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def audit_of(work: AuditExperts, scores: Mapping[bytes, Mapping[str, float]]) -> list[Body]:
-    """What this silo's experts' scores make it say: all of them, and whom it refuses."""
+    """The records of an audit: all scores, and a verdict on each expert that this silo refuses."""
     entries = {author: entry for author, entry, _ in work.experts}
     kept = {author: bounded(given) for author, given in scores.items() if author in entries}
     audit = Audit(
@@ -126,7 +128,8 @@ def audit_of(work: AuditExperts, scores: Mapping[bytes, Mapping[str, float]]) ->
 
 
 def judgement_of(work: Score, metrics: Mapping[str, float], limit: float) -> Endorse | Refuse:
-    """Endorse, unless the student errs more than `limit` times as much as this silo's expert."""
+    """Endorse a student, unless its error exceeds that of this silo's expert by more than the
+    factor `limit`."""
     metrics = bounded(metrics)
     loss, own = metrics.get("holdout_loss", 0.0), metrics.get("reference_loss")
     if loss >= MAX_METRIC or (own is not None and loss > limit * own):
@@ -137,7 +140,8 @@ def judgement_of(work: Score, metrics: Mapping[str, float], limit: float) -> End
 
 
 def still_true(body: Body, view: View, me: bytes) -> bool:
-    """Whether a finished work's record still has a place: fenced leaders stay silent (SPEC 7.4)."""
+    """Whether a record about finished work may still be published. A leader that a later one fences
+    publishes nothing (SPEC 7.4)."""
     if me in view.withdrawn or (isinstance(body, Student | Checkpoint) and view.superseded(body)):
         return False
     match body:
@@ -169,22 +173,25 @@ def still_true(body: Body, view: View, me: bytes) -> bool:
 
 
 def most_judged(view: View) -> int:
-    """Entries of one silo that another says it refuses: more than an honest one publishes. A member
-    that takes each back, and shows no two silos the same, must not make them write for ever."""
+    """Most entries of one silo that another one refuses by verdict: more than an honest silo
+    publishes. A member that takes each entry back, and shows every silo another one, must not make
+    all write for ever."""
     return 8 + 2 * (view.manifest.method.last_round + 1)
 
 
 def _is_founded(body: Student | Checkpoint, view: View, me: bytes) -> bool:
-    """Whether its teachers' records are there, which their silos may have taken back, and no other
-    student was said under its lease: two would prove a fault."""
+    """Whether its teachers' records still exist (silos can take them back), and this node published
+    no other student under its lease: two would prove a fault."""
     again = isinstance(body, Student) and me in view.by_lease.get(body.lease, {})
     return not again and all(entry in view.expert_entries for entry in body.teachers)
 
 
 def in_vain(work: Work, asked: Work | None, view: View, me: bytes) -> bool:
-    """Whether what runs is of no more use. Training is let finish, since an expert that comes late
-    still serves; unless this silo takes no part any more or, having lost its journal, trains what
-    it published long ago. Scores are let finish, since that is sooner done than a new worker is up.
+    """Whether the running work is useless.
+
+    Training continues, because a late expert is still useful; unless this silo no longer takes
+    part, or lost its journal and trains what it had published already. Scoring continues, because
+    it ends sooner than a new worker starts.
     """
     if me not in view.active():
         return True
@@ -198,23 +205,23 @@ def in_vain(work: Work, asked: Work | None, view: View, me: bytes) -> bool:
 
 
 def _same_student(work: Distil, asked: Distil, view: View) -> bool:
-    """Whether what is distilled is what is asked. A leader's teachers are fixed when it starts,
-    until one of their silos leaves or too many refuse one."""
+    """Whether the running distillation is the requested one. A leader's teachers are fixed at the
+    start, until one of their silos leaves or too many silos refuse one."""
     return is_whole(work, view) and (work.round, work.term) == (asked.round, asked.term)
 
 
 def is_whole(work: Distil, view: View) -> bool:
-    """Whether all teachers of a student still may teach it."""
+    """Whether all teachers of a student may still teach it."""
     out = view.withdrawn.keys() | view.quarantined().keys() | taken_back(work, view)
     taught = ((author, entry) for author, entry, _ in work.teachers)
     return not any(author in out or view.condemned(entry) for author, entry in taught)
 
 
 def taken_back(work: Distil, view: View) -> set[bytes]:
-    """Silos that took the record of their expert back while it is distilled."""
+    """Silos that took back the record of their expert during its distillation."""
     return {author for author, entry, _ in work.teachers if entry not in view.expert_entries}
 
 
 def brief(body: Body) -> dict[str, object]:
-    """What the log says of a record."""
+    """Fields of a record for the log."""
     return {name: getattr(body, name) for name in ("round", "term", "final") if hasattr(body, name)}

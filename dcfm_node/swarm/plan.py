@@ -1,6 +1,6 @@
 """What this node does next, and why: a pure function of its situation (SPEC 6).
 
-`status --explain` prints what this module returns; there is no second opinion of the coordinator.
+`status --explain` prints what this module returns; nothing else decides.
 """
 
 from dataclasses import dataclass
@@ -26,18 +26,18 @@ from dcfm_node.swarm.wanted import resumable
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The phase, and this node's part in it."""
+    """The phase, and what this node does in it."""
 
     phase: Phase
     action: Work | Vote | Lease | Expert | Refuse | Waiting
 
 
 def next_step(s: PlanInput) -> Step:
-    """Decide. Total: it answers in every situation and never raises."""
+    """Decide the next step. It has an answer for every situation and never raises."""
     step = _next_step(s)
     round_ = audited_round(s.view, step.phase)
     if isinstance(step.action, Waiting) and not step.action.over and round_ is not None:
-        # Whoever waits can as well do what others wait for.
+        # While it waits, this node does what others wait for.
         return Step(step.phase, audit_owed(s, round_) or step.action)
     return step
 
@@ -66,7 +66,7 @@ def _next_step(s: PlanInput) -> Step:
 def _train(s: PlanInput, phase: Phase) -> Work | Expert | Waiting:
     now_training = turn(s.view, phase, s.suspected)
     if s.me not in now_training:
-        return Waiting("experts are awaited", on=tuple(now_training))
+        return Waiting("waiting for experts", on=tuple(now_training))
     own = s.view.latest_expert(s.me)
     if own is None:
         return _first(s)
@@ -74,19 +74,20 @@ def _train(s: PlanInput, phase: Phase) -> Work | Expert | Waiting:
 
 
 def _first(s: PlanInput) -> Work | Expert | Waiting:
-    """Stage I; in a run that continues another, from where that one ended."""
+    """The first action: train in Stage I, or resume from the run that this one continues."""
     if s.inherited is not None and s.inherited.snapshot.digest in s.held:
         return s.inherited
     student = continued(s.view)
     if student is None or s.lost(student.digest):
         return Train("local", 0)
     if student.digest not in s.held:
-        return Waiting("the student of the run that this one continues is on its way")
+        return Waiting("waiting for the student of the run that this one continues")
     return Train("local", 0, init=student.digest)
 
 
 def duties(s: PlanInput, phase: Phase) -> list[Duty]:
-    """What is waited for in a phase: whoever is late with it counts from when this began."""
+    """The duties that this node waits for in a phase. A silo is late only from the start of this
+    wait."""
     found: list[Duty] = []
     leader = s.view.last_leader(phase.round)
     if phase.stage in ("local", "refine"):
@@ -99,8 +100,9 @@ def duties(s: PlanInput, phase: Phase) -> list[Duty]:
 
 
 def _undelivered(s: PlanInput, round_: int) -> list[Duty]:
-    """Snapshots that are on their way. Their clocks are not of digests: a silo that takes its
-    record back, and names another snapshot each time, is waited for no longer than others."""
+    """Duties to deliver snapshots that are still missing here. They name rounds or terms, not
+    digests: a silo that takes its record back and names other snapshots gets no more time than
+    others."""
     experts = (s.view.latest_expert(key, round_) for key in s.view.active())
     student = s.view.newest_student()
     found = [
@@ -127,12 +129,12 @@ def _elect(s: PlanInput, round_: int) -> Work | Vote | Lease | Waiting:
 def _distil(s: PlanInput, round_: int, lead: Lead) -> Work | Waiting:
     begun = s.work
     if isinstance(begun, Distil) and begun.term == lead.term and is_whole(begun, s.view):
-        return begun  # its teachers, and what it goes on from, were fixed when it began
+        return begun  # teachers and checkpoint were fixed at its start
     experts = audited_experts(s, round_, round_, without=_shifty(s, lead.term))
     if isinstance(experts, Waiting | AuditExperts):
         return experts
     if not experts:
-        return Waiting("no expert is held that could be distilled")
+        return Waiting("this node holds no expert to distil")
     current = {said.author for said in experts if said.body.round == round_}
     entries = frozenset(said.digest for said in experts)
     method = s.view.manifest.method
@@ -151,8 +153,8 @@ def _distil(s: PlanInput, round_: int, lead: Lead) -> Work | Waiting:
 
 
 def _shifty(s: PlanInput, term: int) -> set[bytes]:
-    """Silos that took their experts' records back while these were distilled: they could do so for
-    ever, and are left out. A strict run leaves nobody out."""
+    """Silos that took back their experts' records while these were distilled. They could do so for
+    ever, so they are left out; a strict run leaves nobody out."""
     strict = s.view.manifest.policy.participation == "strict"
     if strict or not isinstance(s.work, Distil) or s.work.term != term:
         return set()
@@ -162,20 +164,20 @@ def _shifty(s: PlanInput, term: int) -> set[bytes]:
 def _release(s: PlanInput) -> Work | Refuse | Waiting:
     student = s.view.newest_student()
     if student is None:
-        return Waiting("no student was published")
+        return Waiting("no student is published")
     heard = (
         s.view.endorsed.get(student.digest, {}).keys()
         | s.view.refused.get(student.digest, {}).keys()
     )
     if s.me in heard:
         silent = tuple(key for key in s.view.active() if key not in heard)
-        return Waiting("endorsements are awaited", on=silent)
+        return Waiting("waiting for endorsements", on=silent)
     if left_out := _left_out(s, student):
         names = ", ".join(map(s.view.manifest.silo_name, left_out))
         reason = f"leaves out {names}, whose expert its leader knew and others hold"
         return Refuse(student=student.digest, reason=reason[:500], metrics={})
     if student.body.snapshot.digest not in s.held:
-        return Waiting("the student is on its way", on=(student.author,))
+        return Waiting("waiting for the snapshot of the student", on=(student.author,))
     own = s.view.latest_expert(s.me)
     reference = own.body.snapshot.digest if own is not None else None
     usable = reference if reference in s.held else None
@@ -183,8 +185,8 @@ def _release(s: PlanInput) -> Work | Refuse | Waiting:
 
 
 def _left_out(s: PlanInput, student: Said[Student]) -> list[bytes]:
-    """Silos that a student lacks for no reason: their experts are here, and its leader knew of
-    them by the votes that it was elected with."""
+    """Silos that a student lacks without reason: this node holds their experts, and the leader knew
+    them, as the votes that it cites show."""
     lease = s.view.certified(student.body.lease)
     votes = s.view.ballots.votes.get(student.body.term, {})
     cited = set(lease.body.votes) if lease is not None else set()
@@ -193,7 +195,7 @@ def _left_out(s: PlanInput, student: Said[Student]) -> list[bytes]:
         expert, vote = s.view.experts.get(key, {}).get(student.body.round), votes.get(key)
         if expert is None or key not in s.view.active():
             continue
-        # In a strict run every expert of the round was there before anybody led it.
+        # In a strict run every expert of the round was published before its election.
         knew = vote is not None and vote.digest in cited and expert.seq < vote.seq
         if not (strict or knew):
             continue
@@ -206,7 +208,7 @@ def _left_out(s: PlanInput, student: Said[Student]) -> list[bytes]:
 def _over(s: PlanInput) -> Work | Refuse | Waiting:
     student = s.view.newest_student()
     if student is not None and s.view.rejected(student):
-        return Waiting("the student was refused by too many silos to be released", over=True)
+        return Waiting("too many silos refused the student, so it cannot be released", over=True)
     if student is not None and s.me in s.view.joins:
         action = _release(s)
         if not isinstance(action, Waiting):

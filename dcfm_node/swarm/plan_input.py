@@ -1,4 +1,4 @@
-"""All that a node's decisions depend on, and what follows from it for one record."""
+"""Everything that a node's decisions depend on, and what follows from it for one record."""
 
 from collections.abc import Callable, Set
 from dataclasses import dataclass
@@ -14,19 +14,20 @@ from dcfm_node.swarm.view import View
 
 @dataclass(frozen=True, slots=True)
 class PlanInput:
-    """All that the decision depends on.
+    """Everything that the decision depends on.
 
     Attributes:
         held: digests of the snapshots on this node's disk that passed every check.
         suspected: whether a silo made no progress for `policy.stall_s`; never this node itself.
-        failed: whether a silo showed no sign of life for as long; never this node itself.
-        lost: whether a snapshot, by digest, was not delivered by anyone for as long.
-        undelivered: whether what a silo published for a round or term was not, by any digest.
+        failed: whether a silo showed no sign of life for that time; never this node itself.
+        lost: whether no one delivered a snapshot, by digest, for that time.
+        undelivered: whether no one delivered what a silo published for a round or term, under any
+            digest.
         booth: what an election depends on.
         work: what this node's worker does now.
-        led_for: for how long this node leads a term, in seconds.
-        inherited: what this silo says in place of training for round 0: its expert of the run that
-            this one continues.
+        led_for: seconds for which this node has led a term.
+        inherited: this silo's expert of the run that this one continues. It publishes that in place
+            of training for round 0.
     """
 
     view: View
@@ -43,8 +44,8 @@ class PlanInput:
 
 
 def is_lost(s: PlanInput, student: Said[Student]) -> bool:
-    """Its leader, or its leader's disk, vanished before anyone here got the student: another must
-    distil again."""
+    """Whether a student is lost: its leader or its leader's disk failed before this node got the
+    snapshot, or this node cannot load it. Then another leader must distil again."""
     digest = student.body.snapshot.digest
     if is_refused(s, student):
         return True
@@ -53,12 +54,13 @@ def is_lost(s: PlanInput, student: Said[Student]) -> bool:
 
 
 def is_usable(s: PlanInput, said: Said[Expert]) -> bool:
-    """Whether this node could load an expert, and not too many silos refused it."""
+    """Whether this node can load an expert, and not too many silos refused it."""
     return not (is_refused(s, said) or s.view.condemned(said.digest))
 
 
 def is_refused(s: PlanInput, said: Said[Expert] | Said[Student] | Said[Checkpoint]) -> bool:
-    """Whether this node cannot load it. What it only thinks bad, others may know better."""
+    """Whether this node cannot load a snapshot. A bad score does not count here: others may judge
+    better."""
     said_here = s.view.verdicts.get(said.digest, {}).get(s.me)
     return said_here is not None and said_here.body.cause != "score"
 

@@ -1,4 +1,4 @@
-"""Proof that a member signed two histories, to be shown to anyone, offline (SPEC 9.3)."""
+"""Proof that a member signed two histories. Anyone can check it offline (SPEC 9.3)."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from dcfm_node.wire.envelope import Sealed, decode_manifest, manifest_bytes, ope
 
 FORMAT = "dcfm-node/fork/1"
 MAX_BYTES = 2 * MAX_ENTRIES_BYTES + MAX_MANIFEST_BYTES + 1_024
-"""No proof is larger: two envelopes, a manifest, and what is around them."""
+"""Most bytes of a proof: two envelopes, a manifest, and the fields around them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Two entries of one author, epoch and number that differ, and the run they are of."""
+    """Two different entries of one author, epoch and number, and the manifest of their run."""
 
     manifest: Manifest
     first: Sealed
@@ -29,7 +29,7 @@ class Proof:
 
 
 def bundle(manifest: Manifest, fork: Fork) -> bytes:
-    """Canonical bytes of all that a verifier needs."""
+    """Canonical bytes of everything that a verifier needs."""
     entries = [fork.first.envelope, fork.second.envelope]
     return pack({"format": FORMAT, "manifest": manifest_bytes(manifest), "entries": entries})
 
@@ -38,12 +38,12 @@ def verify(data: bytes) -> Proof:
     """Check a proof.
 
     Raises:
-        PeerError: why it proves nothing.
+        PeerError: the bytes do not prove a fork; the message says why.
     """
     match unpack(data):
         case {"format": str(form), "manifest": bytes(encoded), "entries": tuple(entries)}:
             if form != FORMAT:
-                raise PeerError(f"the proof's format is {form!r}, this version reads {FORMAT}")
+                raise PeerError(f"the proof's format is {form!r}; this version reads {FORMAT}")
         case _:
             raise PeerError("the proof is not a bundle of manifest and entries")
     manifest = decode_manifest(encoded)
@@ -51,14 +51,14 @@ def verify(data: bytes) -> Proof:
         case (bytes(one), bytes(other)):
             first, second = open_entry(one), open_entry(other)
         case _:
-            raise PeerError("a proof holds two entries")
+            raise PeerError("a proof must hold two entries")
     a, b = first.entry, second.entry
     if {a.run, b.run} != {run_id(manifest)}:
-        raise PeerError("an entry is of another run than the proof's manifest")
+        raise PeerError("an entry belongs to another run than the proof's manifest")
     if a.author not in (silo.key for silo in manifest.roster):
         raise PeerError("the author is not on the run's roster")
     if (a.author, a.epoch, a.seq) != (b.author, b.epoch, b.seq):
-        raise PeerError("the entries are not of one author, epoch and number")
+        raise PeerError("the entries differ in author, epoch or number")
     if first.digest == second.digest:
-        raise PeerError("the entries are one and the same")
+        raise PeerError("both entries are the same")
     return Proof(manifest, first, second)

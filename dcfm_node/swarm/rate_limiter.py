@@ -1,16 +1,16 @@
-"""A token bucket: it bounds a rate, and how much may come at once."""
+"""A token bucket: it bounds a rate and the size of a burst."""
 
 from dataclasses import dataclass
 
 
 @dataclass
 class RateLimiter:
-    """Gains tokens as time passes, up to the burst.
+    """A bucket that gains tokens as time passes, up to the burst.
 
     Args:
         rate: tokens per second.
-        burst: the most tokens there can be; it starts with so many.
-        filled_at: when it starts, in seconds.
+        burst: the most tokens that it holds; it starts full.
+        filled_at: start time in seconds.
     """
 
     rate: float
@@ -22,13 +22,13 @@ class RateLimiter:
         self.tokens = self.burst
 
     def holds(self, amount: float, now: float) -> bool:
-        """Whether there are so many tokens at `now`, in seconds."""
+        """Whether the bucket holds `amount` tokens at `now`, in seconds."""
         self.tokens = min(self.burst, self.tokens + self.rate * max(0.0, now - self.filled_at))
         self.filled_at = now
         return self.tokens >= amount
 
     def take(self, amount: float, now: float) -> bool:
-        """Take so many tokens, if they are there. Returns whether they were."""
+        """Take `amount` tokens if the bucket holds them. Returns whether it did."""
         if not self.holds(amount, now):
             return False
         self.tokens -= amount

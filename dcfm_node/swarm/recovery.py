@@ -1,8 +1,8 @@
-"""Own-journal recovery: when a node may write, and under which epoch (SPEC 3.5).
+"""Recovery of a node's own journal: when the node may write, and in which epoch (SPEC 3.5).
 
-A node whose disk was lost or rolled back would otherwise sign a second history. Peers keep on their
-disks the end of its journal and its highest epoch, and it writes only once enough of them keep the
-one that it has chosen: an epoch is never used again, even if every entry of it was lost.
+A node whose disk was lost or rolled back could sign a second history. So its peers store the end of
+its journal and its highest epoch. The node writes only after enough peers have stored the epoch
+that it chose. It never uses an epoch again, even if every entry of that epoch was lost.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,29 +12,30 @@ from dcfm_node.records.messages import Head, Heartbeat, Sync
 from dcfm_node.swarm.journal import Journals
 
 MAX_REMEMBERED_HEARTBEAT = 2**52
-"""No node sends so many heartbeats. A peer that claims so of our counter or epoch, and shows no
-such heartbeat, would leave us no higher one."""
+"""No node sends so many heartbeats. A peer's higher claim about this node's counter or epoch is
+ignored unless it shows the heartbeat: it would leave this node no higher number."""
 
 MAX_CLAIMED_EPOCH = 2**52
-"""No node starts this often: a head of ours in such an epoch would leave us no later one."""
+"""No node starts this often. A head in a higher epoch is ignored: it would leave this node no later
+epoch."""
 
 
 @dataclass
 class Recovery:
-    """What peers say of this node, since it started.
+    """What peers have reported about this node since it started.
 
     Args:
-        quorum: a majority of the roster.
-        peers: how many others the roster has.
+        quorum: the number of silos that makes a majority of the roster.
+        peers: number of other silos on the roster.
 
     Attributes:
         heads: this node's journal, as each peer holds it.
-        counts: this node's newest heartbeat, as each peer remembers it.
-        epochs: this node's highest epoch, as each peer's disk knows it.
-        shown: the highest counter and epoch in heartbeats that our disk or our peers showed.
-        epoch: under which this node writes or is about to; -1 before that is known.
-        writable: it may extend its journal.
-        carried: some peer said by bundle what it holds: there may be no link at all (SPEC 10.2.2).
+        counts: this node's newest heartbeat counter, as each peer remembers it.
+        epochs: this node's highest epoch, as each peer's disk holds it.
+        shown: highest counter and epoch in heartbeats that this disk or a peer showed.
+        epoch: the epoch in which this node writes or will write; -1 before it is known.
+        writable: this node may extend its journal.
+        carried: a peer reported by bundle what it holds; there may be no link at all (SPEC 10.2.2).
     """
 
     me: bytes
@@ -48,10 +49,10 @@ class Recovery:
     writable: bool = False
     carried: bool = False
     _theirs: dict[bytes, Head] = field(default_factory=dict)
-    """Each peer's own journal, as it says: a vote of its own tells of a term."""
+    """Each peer's own journal, as the peer states it. Its votes show the terms."""
 
     def hear(self, peer: bytes, sync: Sync) -> None:
-        """A peer says what it holds."""
+        """Record what a peer holds."""
         if self.me in sync.heads:
             self.heads[peer] = sync.heads[self.me]
         if peer in sync.heads:
@@ -59,24 +60,25 @@ class Recovery:
         self.counts[peer], self.epochs[peer] = sync.beats.get(self.me, (0, 0))
 
     def hear_bundle(self, peer: bytes, head: Head) -> None:
-        """A bundle's author held this node's journal so far. An older bundle may come later."""
+        """Record how far a bundle's author held this node's journal. An older bundle may come
+        later."""
         known = self.heads.get(peer)
         if known is None or _end(known) < _end(head):
             self.heads[peer] = head
         self.carried = True
 
     def show(self, heartbeat: Heartbeat) -> None:
-        """A heartbeat that this node signed, now or before it was started."""
+        """Record a heartbeat that this node signed, now or before its last start."""
         count, epoch = self.shown
         self.shown = max(count, heartbeat.counter), max(epoch, heartbeat.epoch)
 
     def told(self, journals: Journals) -> dict[bytes, Head]:
-        """This node's journal as peers hold it, without what is incredible and was not shown."""
+        """This node's journal as each peer holds it, without incredible claims."""
         most = max(MAX_CLAIMED_EPOCH - 1, journals.head(self.me).epoch)
         return {peer: head for peer, head in self.heads.items() if head.epoch <= most}
 
     def ahead(self, journals: Journals) -> list[bytes]:
-        """Peers that say they hold more of this node's journal than it does itself."""
+        """Peers that claim to hold more of this node's journal than the node itself."""
         own = _end(journals.head(self.me))
         return [peer for peer, head in self.told(journals).items() if _end(head) > own]
 
@@ -89,15 +91,15 @@ class Recovery:
         at_last: bool = False,
         doubted: Collection[bytes] = (),
     ) -> bool:
-        """Whether this node knows how its journal ends, and holds it that far.
+        """Whether this node knows where its journal ends, and holds all of it.
 
-        Enough is a quorum of peers whose own journals are held here as far as they said; or, once
-        links had time to come up (`settled`), every linked peer.
+        Enough are: a quorum of peers whose own journals this node holds as far as they stated; or,
+        once links had time to come up (`settled`), all linked peers.
 
         Args:
-            at_last: it waited so long that a quorum with itself must do: somebody may be silent
-                on purpose.
-            doubted: peers that may claim more: asked again and again, they do not show it.
+            at_last: this node has waited so long that a quorum that includes itself is enough; some
+                peers may be silent on purpose.
+            doubted: peers whose claims to hold more are ignored: they never show it when asked.
         """
         if self.me in journals.forks or any(p not in doubted for p in self.ahead(journals)):
             return False
@@ -109,13 +111,14 @@ class Recovery:
         )
 
     def begin(self, journals: Journals, heartbeat: int) -> bool:
-        """Choose the epoch, above all that was used; False if it is chosen already.
+        """Choose the epoch, above all used ones. Returns False if it is chosen already.
 
-        What peers say of epochs counts when it is chosen; afterwards only what they show does, or
-        one that goes on claiming more would keep this node from writing.
+        Peers' statements about epochs count until the choice. After it, only the heartbeats that
+        they show count; otherwise one peer could keep this node from writing by claiming more again
+        and again.
 
         Args:
-            heartbeat: the count of this node's own newest heartbeat.
+            heartbeat: counter of this node's own newest heartbeat.
         """
         claimed = [self.heads[peer].epoch for peer in self.ahead(journals)]
         last = max(journals.head(self.me).epoch, *claimed, -1)
@@ -126,19 +129,21 @@ class Recovery:
         return True
 
     def acknowledged(self, linked: Sequence[bytes], *, settled: bool) -> bool:
-        """Whether so many disks know of this epoch that a quorum of them does."""
+        """Whether a quorum of disks, this node's included, holds this epoch; or, once `settled`,
+        those of all linked peers."""
         keep = self.keepers()
         return len(keep) + 1 >= self.quorum or (
             settled and self._reached(linked) and all(peer in keep for peer in linked)
         )
 
     def keepers(self) -> list[bytes]:
-        """Peers on whose disks this epoch is the highest of this node's. One that knows a higher
-        one shows it."""
+        """Peers whose disks hold this epoch as this node's highest. A peer that knows a higher
+        epoch shows its heartbeat."""
         return [peer for peer, epoch in self.epochs.items() if epoch == self.epoch]
 
     def next_count(self, last: int) -> int:
-        """Of the next heartbeat: above the last, what peers remember, and not below the epoch."""
+        """Counter of the next heartbeat: above the last one and what peers remember, and not below
+        the epoch."""
         return max(last, self._remembered(), self.epoch - 1) + 1
 
     def _reached(self, linked: Sequence[bytes]) -> bool:

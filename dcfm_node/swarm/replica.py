@@ -1,7 +1,7 @@
 """What one node holds of a run: every author's journal, and the view that follows from them.
 
-The same records lead to the same replica, whoever sent them and in whatever order: a node replays
-them at its start, and a tool that reads a state folder or a lineage does just that.
+The same records give the same replica, in any order and from any sender. A node replays them at its
+start; a tool replays those of a state folder or lineage.
 """
 
 from collections.abc import Iterable
@@ -19,13 +19,13 @@ class Replica:
     def __init__(self, manifest: Manifest) -> None:
         self.manifest, self.journals = manifest, Journals(manifest)
         self._view: View | None = View(manifest)
-        """None where a tail was replaced or cut, until it is asked for."""
+        """None after a tail was replaced or cut, until somebody reads the view."""
 
     def replay(self, entries: Iterable[Sealed], forks: Proofs) -> None:
-        """Take in what a store kept.
+        """Add the entries that a store kept.
 
         Args:
-            entries: each author's in chain order, verified.
+            entries: verified; each author's in chain order.
             forks: pairs of entries that prove forks, verified.
         """
         for sealed in entries:
@@ -35,7 +35,7 @@ class Replica:
         self._view = None
 
     def fold(self, sealed: Sealed) -> Offered:
-        """Offer one verified entry to the journals, and let the view follow."""
+        """Offer one verified entry to the journals, and update the view."""
         outcome = self.journals.offer(sealed)
         if outcome is Offered.NEW and self._view is not None:
             self._view.add(sealed)
@@ -45,7 +45,7 @@ class Replica:
 
     @property
     def view(self) -> View:
-        """What the journals say. Made anew where one of them was cut: once, however often."""
+        """The view of the journals. After cuts it is rebuilt once, however many there were."""
         if self._view is None:
             forked = {author: fault_of(fork) for author, fork in self.journals.forks.items()}
             said = (sealed for chain in self.journals.chains.values() for sealed in chain)

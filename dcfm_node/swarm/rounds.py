@@ -1,7 +1,7 @@
-"""Rounds: which phase the run is in, and what this node does next and why.
+"""Rounds: which phase the run is in, and which silos train in it.
 
-All methods and schedules are one table of successors. A phase is left when records say it is
-complete, never because a clock said so alone; a clock only tells which silos are late (SPEC 6.3).
+`successor` is the table of all methods and schedules. Only records complete a phase; a clock only
+tells which silos are late (SPEC 6.3).
 """
 
 from collections.abc import Callable, Sequence, Set
@@ -17,19 +17,19 @@ Stage = Literal["local", "refine", "distil", "release", "done"]
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One step of the schedule. Round 0 of training is Stage I."""
+    """One phase of the schedule. Round 0 of training is Stage I."""
 
     stage: Stage
     round: int
 
 
 Suspected = Callable[[Duty], bool]
-"""Whether a silo made no progress for `policy.stall_s` since this node began to wait for it to do
-its duty. Never before that: a silo whose turn has not come is idle, not late."""
+"""Whether a silo made no progress for `policy.stall_s` since this node began to wait for its duty.
+Never before that: a silo whose turn has not come is idle, not late."""
 
 
 def successor(view: View, phase: Phase) -> Phase:
-    """The phase after a completed one: the whole of every method and schedule."""
+    """The phase after a completed one, for every method and schedule."""
     method = view.manifest.method
     match phase.stage:
         case "local" | "refine" if method.interim_students or finishes(view, phase.round):
@@ -56,7 +56,7 @@ def current_phase(view: View, suspected: Suspected) -> Phase:
 
 
 def complete(view: View, phase: Phase, suspected: Suspected) -> bool:
-    """Whether a phase may be left."""
+    """Whether a phase is complete."""
     match phase.stage:
         case "local" | "refine":
             missing = missing_silos(view, phase.round)
@@ -73,8 +73,9 @@ def complete(view: View, phase: Phase, suspected: Suspected) -> bool:
 def _goes_on_without(
     view: View, phase: Phase, missing: Sequence[bytes], suspected: Suspected
 ) -> bool:
-    """Whether tolerance covers the missing. Once a majority elected who distils the round, it is
-    closed: a silo that moves again from now and then must not call the leader back for ever."""
+    """Whether a tolerant run continues without the missing silos. Once a majority elected a leader
+    for the round, the round is closed: a silo that moves only now and then must not interrupt the
+    leader for ever."""
     if view.manifest.policy.participation == "strict":
         return False
     if view.last_leader(phase.round) is not None:
@@ -89,7 +90,7 @@ def missing_silos(view: View, round_: int) -> Sequence[bytes]:
 
 
 def turn(view: View, phase: Phase, suspected: Suspected) -> Sequence[bytes]:
-    """The silos that train now: all that are missing, or the next where they train in turn."""
+    """The silos that train now: all missing ones, or only the next one if they train in turn."""
     missing = missing_silos(view, phase.round)
     if phase.stage == "local" or not view.manifest.method.in_turn:
         return missing

@@ -1,4 +1,4 @@
-"""A record with who said it."""
+"""A record with its author."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -20,10 +20,10 @@ B = TypeVar("B", Audit, Expert, Vote, Lease, Checkpoint, Student, Endorse, Refus
 
 @dataclass(frozen=True, slots=True)
 class Said(Generic[B]):
-    """A record's body, with who said it and the digest of its entry."""
+    """A record's body, with its author and the digest of its entry."""
 
     author: bytes
     digest: bytes
     body: B
     seq: int
-    """Its place in its author's journal: of one author, what came before what."""
+    """Number of its entry in its author's journal; it orders the records of one author."""

@@ -1,7 +1,7 @@
-"""What each silo weighs (SPEC 6.9): by the samples it says it has, and no more than the run allows.
+"""The weight of each silo (SPEC 6.9): by its stated samples, up to the run's limit.
 
-Counts are what a silo says of itself. They weigh averages, what teachers are asked and where a
-student starts, so that one silo's word must not outweigh all others'.
+Nobody can check these counts. They weigh averages, the routing to teachers and the start of a
+student, so one silo's statement must not outweigh all others.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,12 @@ from dcfm_node.records.manifest import MAX_COMBINATIONS
 
 
 def factors(totals: Mapping[bytes, int], max_share: float) -> dict[bytes, float]:
-    """What each silo's counts are multiplied by, 1 or less, so that none has over `max_share` of
-    their sum, or an equal share where that is more.
+    """The factor for each silo's counts, at most 1, that keeps every silo within `max_share` of the
+    sum. An equal share is always allowed.
 
     Args:
-        totals: samples by silo, 1 or more each.
+        totals: samples by silo, at least 1 each.
+        max_share: most weight of one silo, above 0, at most 1.
     """
     limit = max(max_share, 1.0 / len(totals)) if totals else 1.0
     largest = sorted(totals, key=lambda key: (-totals[key], key))
@@ -34,9 +35,12 @@ def factors(totals: Mapping[bytes, int], max_share: float) -> dict[bytes, float]
 
 
 def capped(joins: Mapping[bytes, Join], max_share: float) -> dict[bytes, dict[Label, int]]:
-    """Label counts by silo as they weigh: what each said, scaled down where it is over its share.
-    None falls to 0: what a silo holds stays known. Where one is over, all are counted in parts of a
-    sample: as many labels as there may be, of the least weight each, add up to one sample."""
+    """Label counts by silo, scaled down if a silo exceeds its share.
+
+    No count falls to 0, so every stated combination stays known. If one silo exceeds its share, all
+    counts are in fractions of a sample, fine enough that the smallest counts of MAX_COMBINATIONS
+    labels add up to one sample.
+    """
     totals = {key: sum(count for _, count in join.counts) for key, join in joins.items()}
     scale = factors(totals, max_share)
     parts = MAX_COMBINATIONS if min(scale.values(), default=1.0) < 1.0 else 1

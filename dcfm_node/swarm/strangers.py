@@ -1,5 +1,6 @@
-"""Peers that take no part with this node: another version of the protocol, another manifest. What
-differs is told, in words, once; and to them, seldom (SPEC 2.6, 4.2.1, 4.5)."""
+"""Peers that take no part with this node because their protocol version or manifest differs. The
+difference is reported once, in words, and sent to them at most every MISMATCH_S (SPEC 2.6, 4.2.1,
+4.5)."""
 
 from dataclasses import dataclass
 
@@ -11,32 +12,32 @@ from dcfm_node.swarm.effects import Effect, Foreign, Report, Send
 from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, run_id
 
 MISMATCH_S = 10.0
-"""A peer is sent our manifest at most this often."""
+"""Seconds between two manifests sent to one peer."""
 
 
 @dataclass
 class PeerState:
-    """What is known of one peer's link and standing."""
+    """The state of one peer's link."""
 
     linked: bool = False
     heard_at: float | None = None
     version: str = ""
     trouble: str = ""
-    """Why it takes no part with us, in words: another manifest, malformed input."""
+    """Why it takes no part with this node, in words: another manifest, malformed input."""
     ahead: int = 0
-    """Entries that it said, last, to hold beyond ours."""
+    """Number of entries beyond ours in its last report."""
     warned_at: float = -1e9
     turns: int = 0
-    """How often that changed."""
+    """How often `trouble` changed."""
     refusals: int = 0
-    """Messages of it that were refused whole."""
+    """Number of its messages that were refused whole."""
     empty_answers: int = 0
-    """How often in a row it answered our sync and brought nothing that was new here."""
+    """How often in a row it answered our `sync` with nothing new."""
     brought: bool = False
 
     def turned(self, trouble: str, report: Report) -> list[Effect]:
-        """Note why it takes no part. Told where it is news, at the 1st, 2nd, 4th, 8th, ... change:
-        a member may say another thing with every message."""
+        """Note why the peer takes no part. A new reason is reported at the 1st, 2nd, 4th, 8th, ...
+        change, because a member may change it with every message."""
         if trouble == self.trouble:
             return []
         self.trouble, self.turns = trouble, self.turns + 1
@@ -44,7 +45,7 @@ class PeerState:
 
 
 def other_protocol(manifest: Manifest, state: PeerState, event: Foreign) -> list[Effect]:
-    """A message of another version: whoever is older must be upgraded (SPEC 4.2.1)."""
+    """Handle a message of another version. The older side must upgrade (SPEC 4.2.1)."""
     name = manifest.silo_name(event.peer)
     older = name if event.protocol < PROTOCOL else "this node"
     software = f" (dcfm-node {event.software})" if event.software else ""
@@ -54,7 +55,7 @@ def other_protocol(manifest: Manifest, state: PeerState, event: Foreign) -> list
 
 
 def other_run(manifest: Manifest, peer: bytes, state: PeerState, now: float) -> list[Effect]:
-    """A message of another run: it is sent our manifest, to compare."""
+    """Handle a message of another run: send our manifest for comparison."""
     state.trouble = state.trouble or "takes part in another run"
     if now - state.warned_at < MISMATCH_S:
         return []
@@ -71,7 +72,7 @@ def other_run(manifest: Manifest, peer: bytes, state: PeerState, now: float) -> 
 def mismatch(
     manifest: Manifest, peer: bytes, state: PeerState, message: Mismatch, now: float
 ) -> list[Effect]:
-    """A peer of another run sent its manifest: say what differs."""
+    """Handle the manifest of a peer of another run: report what differs."""
     try:
         differ = differences(manifest, decode_manifest(message.manifest))
         trouble = f"its run.toml or roster differs in: {', '.join(differ) or 'nothing'}"

@@ -1,4 +1,4 @@
-"""From one run to the next: what goes on when a roster, keys or settings change (SPEC 2.7)."""
+"""From one run to the next: what continues when a roster, keys or settings change (SPEC 2.7)."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,11 @@ from dcfm_node.wire.envelope import handed_over, run_id
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A silo of the old roster whose key is another one now.
+    """A silo of the old roster whose key has changed.
 
     Attributes:
-        how: "handed over", by its old key; or "replaced", vouched for by the new roster's members.
+        how: "handed over" if its old key signed the new one; "replaced" if the new roster's members
+            vouch for it.
     """
 
     name: str
@@ -21,11 +22,11 @@ class Changed:
 
 
 def changed_keys(old: Manifest, new: Manifest) -> list[Changed]:
-    """The silos that go on under another key.
+    """The silos that continue under another key.
 
     Raises:
-        ValueError: a key changed with no hand-over that holds, and is not said to be replaced; or
-            the runs do not train the same network on the same attributes.
+        ValueError: a key changed without a valid hand-over and is not listed as replaced; or the
+            runs train different networks or attributes.
     """
     continues = new.continues
     if continues is None:
@@ -52,14 +53,21 @@ def changed_keys(old: Manifest, new: Manifest) -> list[Changed]:
 
 
 def check_student(old: View, new: Manifest) -> None:
-    """Raises ValueError: the old run has no such student, or one that is superseded."""
+    """Check that the new run names a counting student of the old one, or none.
+
+    Raises:
+        ValueError: the old run has no such student, or it is superseded.
+    """
     named = new.continues.student if new.continues is not None else None
     if named is not None and all(s.body.snapshot != named for s in old.counting_students()):
-        raise ValueError("no counting student of the run it continues is the one it names")
+        raise ValueError(
+            "no counting student of the earlier run has the digest that continues.student names"
+        )
 
 
 def inherited(old: View, name: str) -> Expert | None:
-    """What a silo says first where it goes on: its newest expert, as its expert of round 0."""
+    """The first record of a silo that continues: its newest expert, as its expert of round 0. None
+    if it has none."""
     key = next((silo.key for silo in old.manifest.roster if silo.name == name), None)
     if key is None or key not in old.active():
         return None
@@ -71,12 +79,12 @@ def inherited(old: View, name: str) -> Expert | None:
 
 
 def went_on(view: View) -> list[str]:
-    """Silos that brought an expert along from the run that this one continues."""
+    """Names of silos that brought an expert from the run that this one continues."""
     first = ((silo.name, view.experts.get(silo.key, {}).get(0)) for silo in view.manifest.roster)
     return [name for name, e in first if e and e.body.snapshot.digest in e.body.parents]
 
 
 def begins_anew(old: Manifest, new: Manifest) -> bool:
-    """Whether a run is another of the same name than a node was in, and does not continue it."""
+    """Whether a run has the name of a node's earlier run but does not continue it."""
     continued = new.continues.run if new.continues is not None else None
     return old.name == new.name and run_id(old) not in (run_id(new), continued)

@@ -1,10 +1,10 @@
-"""Downloading snapshots from several holders at once (SPEC 5.3). Pure: events in, effects out.
+"""Downloads snapshots from several holders at once (SPEC 5.3). Pure: events in, effects out.
 
-A snapshot is cut into chunks and named by the hashes of all, so a list of them from anyone can be
-checked, and then every chunk on its own: whoever sent a wrong byte is known at once. What was
-verified is given on while the rest is still coming, and every reader begins with what fewest have,
-so that an author on a slow line sends each chunk about once. A peer is slow as long as it delivers
-anything, and only then late. Sets of chunks are the bits of an integer: chunk i is bit i.
+A snapshot is cut into chunks, and its digest covers their hashes. So a hash list from anyone can be
+checked, and then every chunk on its own: a wrong byte shows its sender at once. A node passes on
+verified chunks while the rest still arrives. Every reader begins with the rarest chunks, so an
+author on a slow line sends each chunk about once. A peer that delivers anything is slow; one that
+delivers nothing is late. A set of chunks is an integer: chunk i is bit i.
 """
 
 from collections.abc import Iterable
@@ -16,23 +16,24 @@ from dcfm_node.swarm.chunks import chunk_count, chunk_length
 from dcfm_node.swarm.download import Buffer, Download, bits_of, bytes_of
 
 WINDOW = 16
-"""Chunks asked of one peer and not yet delivered, at most."""
+"""Most chunks requested from one peer and not yet delivered."""
 FIRST_WINDOW = 4
 PROMPT_S = 0.5
-"""A window grows while chunks come so soon, and else shrinks: what waits at a slow peer could come
-from another by then."""
+"""Seconds. A window grows while chunks come within this time, else it shrinks: another peer could
+deliver the chunks that wait at a slow one."""
 PATIENCE_S = 30.0
-"""A peer that owes chunks and delivers none for so long is late; doubled each time it is."""
+"""Seconds. A peer that owes chunks and delivers none for this long is late. The time doubles each
+time."""
 MAX_PATIENCE_S = 480.0
 RELIEF_S = 5.0
-"""It is late after so long already when another holder has nothing to do."""
+"""Seconds after which it is late already if another holder is idle."""
 FIRST_ASK_S, LAST_ASK_S = 2.0, 30.0
-"""Pauses before a peer that does not hold a snapshot is asked again."""
+"""First and longest pause in seconds before asking a peer again that does not hold a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask a peer whether it holds a snapshot, and for its hash list."""
+    """Ask a peer whether it holds a snapshot, and request its hash list."""
 
     peer: bytes
     digest: bytes
@@ -40,7 +41,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Ask a peer for a chunk."""
+    """Request a chunk from a peer."""
 
     peer: bytes
     digest: bytes
@@ -49,7 +50,8 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The list is known, and with it the size: say by `resumed` which chunks on disk fit it."""
+    """The hash list and the size are known. The caller reports by `resumed` which chunks on disk
+    fit them."""
 
     snapshot: Snapshot
     hashes: bytes
@@ -57,7 +59,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A verified chunk."""
+    """Write a verified chunk to disk."""
 
     digest: bytes
     index: int
@@ -66,9 +68,9 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Tell a peer that asked which chunks we can give; `have` is empty when that is all.
+    """Report to a peer that asked which chunks this node can give. An empty `have` means all.
 
-    `hashes` is empty when the peer was told the list before.
+    `hashes` is empty if the peer has the list already.
     """
 
     peer: bytes
@@ -79,7 +81,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Every chunk was stored; they have these hashes."""
+    """All chunks are stored and have these hashes."""
 
     digest: bytes
     hashes: bytes
@@ -87,7 +89,7 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """A peer sent what the signed record refutes; it is asked for this snapshot no more."""
+    """A peer sent data that the signed record refutes. It is not asked for this snapshot again."""
 
     peer: bytes
     digest: bytes
@@ -100,20 +102,21 @@ Effect = Ask | Want | Check | Store | Offer | Complete | Blame
 @dataclass(slots=True)
 class _Peer:
     owed: dict[tuple[bytes, int], float] = field(default_factory=dict)
-    """(digest, index) of the chunks asked of it, and when."""
+    """By (digest, index) of each requested chunk, when it was requested."""
     window: int = FIRST_WINDOW
     patience: float = PATIENCE_S
     since: float = 0.0
-    """When it last delivered, or was first asked after a rest."""
+    """When it last delivered, or was first asked after an idle time."""
     strikes: int = 0
-    """How often it was late since it last delivered."""
+    """How often it was late since its last delivery."""
 
 
 class Transfers:
-    """What to ask of whom. Every method that takes an event returns the effects, in order.
+    """What to request from which peer. Every method that takes an event returns the effects, in
+    order.
 
     Args:
-        rng: spreads the asking of peers in time, and readers over chunks.
+        rng: spreads the requests in time, and readers over chunks.
     """
 
     def __init__(self, rng: Random) -> None:
@@ -125,40 +128,40 @@ class Transfers:
         return digest in self._downloads
 
     def progress(self, digest: bytes) -> tuple[int, int]:
-        """(bytes stored, bytes in all) of a download under way."""
+        """(bytes stored, total bytes) of a download under way."""
         download = self._downloads[digest]
         return download.done_bytes, download.snapshot.size
 
     def can_give(self, digest: bytes, index: int) -> bool:
-        """Whether this chunk of a download under way was verified."""
+        """Whether this chunk of a download under way is verified."""
         download = self._downloads.get(digest)
         return download is not None and bool(download.stored >> index & 1)
 
     def fetch(self, snapshot: Snapshot, now: float) -> list[Effect]:
-        """Start a download; one that is under way goes on as it is, and may turn out to have this
-        size, where records differ in that."""
+        """Start a download. One that is under way continues, and may turn out to have this size if
+        records state different sizes."""
         download = self._downloads.setdefault(snapshot.digest, Download(snapshot))
         if not download.hashes and snapshot.size != download.snapshot.size:
             download.others[snapshot.size] = None
-            download.banned.clear()  # whoever gave a list that only this size fits
+            download.banned.clear()  # they may have sent a list that fits only this size
         return self._asks(now)
 
     def cancel(self, digest: bytes, now: float) -> list[Effect]:
-        """Forget a download; the peers' windows serve the others."""
+        """Stop a download. The peers' windows serve the others."""
         if self._downloads.pop(digest, None) is not None:
             for peer in self._peers.values():
                 peer.owed = {k: at for k, at in peer.owed.items() if k[0] != digest}
         return self._wants(now)
 
     def peer_up(self, peer: bytes, now: float) -> list[Effect]:
-        """A peer is linked: ask it at once."""
+        """A peer's link came up: ask it at once."""
         self._peers.setdefault(peer, _Peer())
         for download in self._downloads.values():
             download.asks.pop(peer, None)
         return self._asks(now)
 
     def peer_down(self, peer: bytes, now: float) -> list[Effect]:
-        """A peer's last link is gone: others are asked for what it owed."""
+        """A peer's last link is gone: request from others what it owed."""
         for digest, download in self._downloads.items():
             self._take_back(peer, digest)
             download.askers.pop(peer, None)
@@ -166,7 +169,8 @@ class Transfers:
         return self._wants(now)
 
     def asked(self, peer: bytes, digest: bytes) -> list[Effect]:
-        """A peer asks for what we are downloading: it is told what we have, and what we get."""
+        """A peer asks for a snapshot that this node downloads: report the chunks here, and later
+        ones."""
         download = self._downloads[digest]
         download.askers[peer] = 0
         return self._offers(digest, download)
@@ -174,7 +178,7 @@ class Transfers:
     def holds(
         self, peer: bytes, digest: bytes, hashes: bytes, have: bytes, now: float
     ) -> list[Effect]:
-        """A peer says which chunks it can give, and that these are the hashes of all."""
+        """A peer reports which chunks it can give, and the hash list."""
         download = self._downloads.get(digest)
         if download is None or peer not in self._peers or peer in download.banned:
             return []
@@ -186,26 +190,26 @@ class Transfers:
         return [Check(download.snapshot, hashes), *told] if first else told
 
     def has(self, peer: bytes, digest: bytes, have: bytes, now: float) -> list[Effect]:
-        """A peer says which chunks it can give now."""
+        """A peer reports which chunks it can give now."""
         download = self._downloads.get(digest)
         if download is None or peer not in self._peers or peer in download.banned:
             return []
         if download.others and not download.hashes:
-            return []  # of how many chunks nobody knows; it is asked again
+            return []  # the number of chunks is unknown; the peer is asked again
         bits = bits_of(have, chunk_count(download.snapshot.size))
         if bits is None:
-            return self._blame(peer, digest, "it has chunks that do not exist", now)
-        # Messages overtake each other: a set that is smaller than an earlier one is an older one.
+            return self._blame(peer, digest, "it offers chunks that do not exist", now)
+        # Messages overtake each other: a set smaller than an earlier one is older.
         download.hold(peer, bits | download.holders.get(peer, 0))
         return self._wants(now)
 
     def lacks(self, peer: bytes, digest: bytes, now: float) -> list[Effect]:
-        """A peer says that it does not hold a snapshot (any more)."""
+        """A peer reports that it does not hold a snapshot, or no longer."""
         self._take_back(peer, digest)
         return self._wants(now)
 
     def resumed(self, digest: bytes, indices: Iterable[int], now: float) -> list[Effect]:
-        """After `Check`: these chunks on disk fit the list."""
+        """The answer to `Check`: these chunks on disk fit the list."""
         download = self._downloads.get(digest)
         if download is None or download.resumed:
             return []
@@ -228,7 +232,7 @@ class Transfers:
         if download is None or not download.resumed or peer in download.banned:
             return self._wants(now)
         if not download.fits(index, data):
-            return self._blame(peer, digest, f"chunk {index} is not what was signed", now)
+            return self._blame(peer, digest, f"chunk {index} does not match the signed hash", now)
         prompt = now - known.owed.pop((digest, index), now) <= PROMPT_S
         known.window = min(WINDOW, known.window + 1) if prompt else max(1, known.window - 1)
         known.strikes = 0
@@ -244,7 +248,7 @@ class Transfers:
         return stored + (self._wants(now) if download.left else self._completed(digest, now))
 
     def tick(self, now: float) -> list[Effect]:
-        """Time passed: peers that are late lose their chunks to others, and asking goes on."""
+        """Time passed: others take over the chunks of late peers, and peers are asked again."""
         for name, peer in self._peers.items():
             if peer.owed and now - peer.since >= self._patience(name):
                 for digest, index in peer.owed:
@@ -258,7 +262,7 @@ class Transfers:
         return self._asks(now) + self._wants(now) + offers
 
     def _patience(self, name: bytes) -> float:
-        """Seconds of silence that make a peer late: few when an idle one could step in."""
+        """Seconds of silence that make a peer late: few if an idle peer could take over."""
         peer = self._peers[name]
         idle = any(
             not other.owed
@@ -273,8 +277,7 @@ class Transfers:
         effects: list[Effect] = []
         for digest, download in self._downloads.items():
             for peer in self._peers:
-                # Who gave all it had when it was asked may have more by now: what it said of that
-                # may be lost.
+                # A peer that gave all it had may have more by now; its report may be lost.
                 gives = download.holders.get(peer, 0) & ~download.stored
                 if gives or peer in download.banned:
                     continue
@@ -287,7 +290,7 @@ class Transfers:
         return effects
 
     def _offers(self, digest: bytes, download: Download) -> list[Effect]:
-        """What each asker does not know yet that we have."""
+        """Offers of the chunks that each asking peer does not know of yet."""
         effects: list[Effect] = []
         size = chunk_count(download.snapshot.size)
         for peer, told in download.askers.items():
@@ -298,7 +301,7 @@ class Transfers:
         return effects
 
     def _wants(self, now: float) -> list[Effect]:
-        """Fill the windows: the least burdened peer first, of what fewest have."""
+        """Fill the windows: the peer with the fewest requests first, the rarest chunks first."""
         effects: list[Effect] = []
         free = {name: peer for name, peer in self._peers.items() if len(peer.owed) < peer.window}
         while free:
@@ -319,7 +322,8 @@ class Transfers:
         return effects
 
     def _rarest(self, peer: bytes) -> bytes | None:
-        """The snapshot with the fewest holders of those from which this peer can give a chunk."""
+        """The snapshot with the fewest holders, among those from which this peer can give a
+        chunk."""
         found, fewest = None, len(self._peers) + 1
         for digest, download in self._downloads.items():
             holders = len(download.holders)
@@ -328,7 +332,8 @@ class Transfers:
         return found
 
     def _any(self, chunks: int) -> int:
-        """One of these chunks, so that readers of one holder get different ones."""
+        """A random one of these chunks, so that several readers of one holder request different
+        ones."""
         start = self._rng.randrange(chunks.bit_length())
         above = chunks >> start
         return start + (above & -above).bit_length() - 1
@@ -340,7 +345,7 @@ class Transfers:
         return blamed + self._wants(now)
 
     def _take_back(self, peer: bytes, digest: bytes) -> None:
-        """The peer gives nothing of this snapshot: what it owes is asked of others."""
+        """The peer gives nothing of this snapshot: request from others what it owes."""
         known, download = self._peers.get(peer), self._downloads.get(digest)
         if known is None or download is None:
             return

@@ -1,4 +1,4 @@
-"""Which wanted chunk is sent next, and when: peers in turn, at no more than the operator's rate."""
+"""Which requested chunk is sent next, and when: peers take turns, within the operator's rate."""
 
 from collections import deque
 from math import inf
@@ -8,37 +8,39 @@ from dcfm_node.swarm.transfer import WINDOW
 
 
 class Uploads:
-    """A token bucket of one chunk's depth: as long as it is not overdrawn, a chunk may go.
+    """A queue of requested chunks behind a token bucket. A chunk may go while the balance is not
+    negative.
 
     Args:
-        rate: bytes a second, `inf` for no limit.
+        rate: bytes per second; `inf` for no limit (default).
     """
 
     def __init__(self, rate: float = inf) -> None:
         self._rate = rate
         self._balance, self._at = 0.0, 0.0
         self._queues: dict[bytes, deque[tuple[bytes, int]]] = {}
-        """(digest, index) wanted by each peer that wants some, the next to be served first."""
+        """(digest, index) of requested chunks by peer; the first peer is served next."""
 
     def want(self, peer: bytes, digest: bytes, index: int) -> None:
-        """A peer wants a chunk; what it wants beyond its window is dropped (SPEC 5.3.2)."""
+        """Queue a peer's request for a chunk. Requests beyond its window are dropped (SPEC
+        5.3.2)."""
         queue = self._queues.setdefault(peer, deque())
         if len(queue) < WINDOW and (digest, index) not in queue:
             queue.append((digest, index))
 
     def forget(self, peer: bytes) -> None:
-        """A peer's last link is gone, and what it wanted with it."""
+        """Drop a peer's requests: its last link is gone."""
         self._queues.pop(peer, None)
 
     def next_at(self, now: float) -> float:
-        """When `take` gives something: `now`, later, or never (`inf`)."""
+        """When `take` will return a chunk: `now`, later, or never (`inf`)."""
         if not self._queues:
             return inf
         self._refill(now)
         return now if self._balance >= 0 else now - self._balance / self._rate
 
     def take(self, now: float) -> tuple[bytes, bytes, int] | None:
-        """(peer, digest, index) of a chunk to send now, None where none may be sent."""
+        """(peer, digest, index) of a chunk to send now, or None."""
         if self.next_at(now) > now:
             return None
         peer = next(iter(self._queues))

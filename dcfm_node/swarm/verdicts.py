@@ -1,4 +1,5 @@
-"""What a node says of members that broke a rule (SPEC 6.7): each thing once, and bounded."""
+"""The verdicts a node publishes on members that broke a rule (SPEC 6.7): each once, and a bounded
+number."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -8,20 +9,20 @@ from dcfm_node.swarm.view import View
 
 
 def on_claims(view: View, me: bytes, peers: Sequence[bytes]) -> list[Body]:
-    """Verdicts on peers that claim more of this node's journal and do not show it."""
+    """Verdicts on peers that claim to hold more of this node's journal but do not show it."""
     reason = "says that it holds more of this node's journal than it has"
     return [body for peer in peers for body in once(view, me, peer, "head", reason)]
 
 
 def on_unfit(view: View, event: Unfit) -> list[Body]:
-    """A verdict on every expert, and a refusal of every student, that a bad snapshot is named
-    by; or on the one entry that names it wrongly."""
+    """A verdict on every expert, and a refusal of every student, that names a bad snapshot; or a
+    verdict on the one entry that names it wrongly."""
 
     def named(digest: bytes, entry: bytes) -> bool:
         return digest == event.digest and event.entry in (None, entry)
 
-    # Of students those alone that a majority elected the leaders of: others count for nothing, and
-    # could make everybody write without end.
+    # Only students of elected leaders: others do not count, and could make every node write without
+    # end.
 
     verdicts: list[Body] = [
         Verdict(subject=e.author, cause=event.cause, entry=e.digest, reason=event.reason[:500])
@@ -41,10 +42,11 @@ def on_unfit(view: View, event: Unfit) -> list[Body]:
 
 
 def over_quota(view: View, me: bytes, quota: int | None) -> list[Body]:
-    """On entries that name a snapshot larger than any of this run is: it is never asked for."""
+    """Verdicts on entries that name a snapshot larger than `quota` bytes. No node requests such a
+    snapshot."""
     if quota is None:
         return []
-    out = view.quarantined()  # who is, could make everybody write for ever
+    out = view.quarantined()  # a quarantined member could make every node write for ever
     experts, students = view.expert_entries.values(), view.elected_students()
     named = {e.digest: e.body.snapshot for e in experts if e.author not in out}
     named |= {s.digest: s.body.snapshot for s in students if s.author not in out}
@@ -59,8 +61,9 @@ def over_quota(view: View, me: bytes, quota: int | None) -> list[Body]:
 def given_up(
     view: View, me: bytes, *, lost: Callable[[bytes], bool], live: Callable[[bytes], bool]
 ) -> list[Body]:
-    """In a strict run everyone waits for this silo's expert: what it lost itself, and nobody else
-    has while all are there, it gives up in public (SPEC 6.4.5)."""
+    """The verdict by which a silo of a strict run gives up its own lost expert (SPEC 6.4.5). All
+    others wait for that expert, so this node publishes it once every silo is live and none has
+    it."""
     said = view.newest_experts.get(me)
     if said is None or me in view.verdicts.get(said.digest, {}):
         return []
@@ -71,18 +74,19 @@ def given_up(
 
 
 def owed(view: View, me: bytes, quota: int | None, malformed: Mapping[bytes, str]) -> list[Body]:
-    """What this node has found and not said yet.
+    """Verdicts that this node owes and has not published yet.
 
     Args:
-        quota: no snapshot of the run is larger, in bytes; None where nobody knows.
-        malformed: by peer, what it sent that could not be opened.
+        quota: most bytes of a snapshot of this run; None if unknown.
+        malformed: by peer, why its input could not be opened.
     """
     sent = [v for peer, why in malformed.items() for v in once(view, me, peer, "malformed", why)]
     return [*on_proof(view, me), *over_quota(view, me, quota), *sent]
 
 
 def on_proof(view: View, me: bytes) -> list[Verdict]:
-    """What members' own records prove and this node has not said yet: one for each cause."""
+    """Verdicts on faults that members' own records prove, if this node has not published them: one
+    for each cause."""
     return [
         Verdict(subject=author, cause=fault.cause, entry=fault.entry, reason=fault.why)
         for author, faults in view.proven().items()
@@ -92,21 +96,23 @@ def on_proof(view: View, me: bytes) -> list[Verdict]:
 
 
 def once(view: View, me: bytes, subject: bytes, cause: Cause, reason: str) -> list[Verdict]:
-    """What a member did on its links, if this node has not said so yet. It proves nothing."""
+    """A verdict on what a member did on its links, if this node has not published one. It proves
+    nothing."""
     if subject == me or me in view.accusations.get((subject, cause), ()):
         return []
     return [Verdict(subject=subject, cause=cause, entry=None, reason=reason[:500])]
 
 
 def superseding(view: View, student: Student) -> Mapping[str, str]:
-    """By name: whose leaving, quarantine or refused expert took a student back, in words."""
+    """Silos that superseded a student by leaving, by quarantine or by a refused expert: name, then
+    the reason in words."""
     gone, refused = departed(view), "taught it an expert that too many refused"
     names = map(view.manifest.silo_name, view.superseded(student))
     return {name: gone.get(name, refused) for name in names}
 
 
 def departed(view: View) -> Mapping[str, str]:
-    """By name, in roster order: who withdrew or is in quarantine, and why, in words."""
+    """Silos that withdrew or are in quarantine: name, then the reason in words, in roster order."""
     found = {}
     for silo in view.manifest.roster:
         if silo.key in view.withdrawn:
@@ -117,7 +123,7 @@ def departed(view: View) -> Mapping[str, str]:
 
 
 def told(view: View) -> Mapping[bytes, Sequence[tuple[Cause, str, tuple[bytes, ...]]]]:
-    """By member: causes, a reason for each, and who says so; for the operator."""
+    """Accusations by member, for the operator: (cause, one reason, keys of the accusers)."""
     found: dict[bytes, list[tuple[Cause, str, tuple[bytes, ...]]]] = {}
     for (subject, cause), said in view.accusations.items():
         reason = next(iter(said.values())).body.reason

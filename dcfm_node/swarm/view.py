@@ -1,4 +1,4 @@
-"""The view: what the journals, taken together, say of the run: of its members, and of students."""
+"""The view: what all journals together say about the run's members and students."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ class View(Members):
     """Every record of the run, and what follows from them."""
 
     def checkpoints_of(self, round_: int) -> Sequence[Said[Checkpoint]]:
-        """How far the distillation of a round is: its valid checkpoints, the newest last."""
+        """Valid checkpoints of a round's distillation, newest last."""
         leases = (said for said in self.ballots.certified.values() if said.body.round == round_)
         said = (s for of in leases for s in self.checkpoints.get(of.digest, {}).get(of.author, ()))
         found = [s for s in said if self._is_valid(s) and not self.superseded(s.body)]
@@ -22,7 +22,7 @@ class View(Members):
     # Students
 
     def valid_students(self) -> Sequence[Said[Student]]:
-        """Students published under a certified lease, as the method has them, oldest first."""
+        """Students published under a certified lease that conform to the method, oldest first."""
         if self._valid is None:
             said = self.elected_students()
             found = [s for s in said if self._is_valid(s) and not conformity.flaw(self, s)]
@@ -31,14 +31,14 @@ class View(Members):
         return self._valid
 
     def unfounded(self) -> Sequence[tuple[Said[Student], str]]:
-        """Students under certified leases that do not count, as far as is known, and why."""
+        """Students under certified leases that do not count, and why, as far as this node knows."""
         said = [s for s in self.elected_students() if self._is_valid(s)]
         whys = ((student, conformity.flaw(self, student)) for student in said)
         return [(student, why) for student, why in whys if why]
 
     def elected_students(self) -> Sequence[Said[Student]]:
-        """Students of certified leases by their authors, valid or not: as many as majorities
-        elected leaders, at most."""
+        """Students of certified leases by their leaders, valid or not. There are at most as many as
+        elected leaders."""
         leases = self.ballots.certified.values()
         said = (self.by_lease.get(of.digest, {}).get(of.author) for of in leases)
         return [student for student in said if student is not None]
@@ -54,8 +54,9 @@ class View(Members):
         )
 
     def superseded(self, student: Student | Checkpoint) -> Sequence[bytes]:
-        """Silos that taught a student and withdrew since, were put in quarantine, or whose expert
-        is condemned: it counts no more, and its round is distilled again without them."""
+        """Silos that taught a student and have withdrawn since, are in quarantine, or whose expert
+        is condemned. Then the student no longer counts, and its round is distilled again without
+        them."""
         active = self.active()
         entries = [self.expert_entries.get(entry) for entry in student.teachers]
         out = {
@@ -66,8 +67,8 @@ class View(Members):
         return [silo.key for silo in self.manifest.roster if silo.key in out]
 
     def counting_students(self) -> Sequence[Said[Student]]:
-        """Valid students that are not superseded; by round, of one round those last that a quorum
-        endorsed, then by term."""
+        """Valid students that are neither superseded nor overruled, by round. In a round, those
+        that a quorum endorsed come last; then by term."""
         if self._counting is None:
             valid = self.valid_students()
             found = [s for s in valid if not (self.superseded(s.body) or self.overruled(s))]
@@ -76,15 +77,16 @@ class View(Members):
         return self._counting
 
     def student(self, round_: int) -> Said[Student] | None:
-        """The student of a round: one that a quorum endorsed, else the highest term's, which
-        fences every earlier leader."""
+        """The student of a round: one that a quorum endorsed, else that of the highest term, which
+        fences all earlier leaders."""
         found = [said for said in self.counting_students() if said.body.round == round_]
         return found[-1] if found else None
 
     # What silos think of students
 
     def endorsed_by_quorum(self, student: Said[Student]) -> bool:
-        """Whether silos may train on from a student or, of a final one, release it."""
+        """Whether a quorum endorsed a student. Then silos may train from it or, if it is final,
+        release it."""
         return len(self.endorsed.get(student.digest, ())) >= self.manifest.quorum
 
     def rejected(self, student: Said[Student]) -> bool:
@@ -97,26 +99,26 @@ class View(Members):
         return [s for s in self.valid_students() if s.body.round == round_ and self.rejected(s)]
 
     def overruled(self, student: Said[Student]) -> bool:
-        """Whether a student was rejected and its round is distilled again, since its leader alone
-        may be at fault. Not for ever: among more than the roster less a quorum is an honest one."""
+        """Whether a student is rejected and its round is distilled again, because the leader alone
+        may be at fault. This ends: one of roster minus quorum plus one leaders is honest."""
         spare = len(self.manifest.roster) - self.manifest.quorum
         return self.rejected(student) and len(self.rejected_of(student.body.round)) <= spare
 
     def blamed(self, round_: int) -> set[bytes]:
-        """Who may be why a round's students were rejected: their leaders, and those whose
-        checkpoints they went on from."""
+        """Silos that may have caused the rejection of a round's students: their leaders, and the
+        authors of the checkpoints from which they resumed."""
         rejected = self.rejected_of(round_)
         resumed = [said.body.resumed for said in rejected if said.body.resumed is not None]
         makers = {author for digest in resumed for author in self.checkpointed.get(digest, ())}
         return {said.author for said in rejected} | makers
 
     def distilled_round(self) -> int | None:
-        """The highest round of which there is a valid student, superseded or not."""
+        """The highest round that has a valid student, superseded or not."""
         found = self.valid_students()
         return found[-1].body.round if found else None
 
     def taught(self, student: bytes) -> Sequence[bytes]:
-        """Authors of the experts that a student, by its entry, was made from, as far as known."""
+        """Authors of the experts behind a student entry, as far as known."""
         said = self.students.get(student)
         experts = map(self.expert_entries.get, said.body.teachers if said is not None else ())
         return [expert.author for expert in experts if expert is not None]
@@ -131,6 +133,6 @@ class View(Members):
         return student.body.final and self.endorsed_by_quorum(student)
 
     def latest(self) -> Said[Student] | None:
-        """The newest counting student that is released: what `fetch --latest` gives."""
+        """The newest counting student that is released: the one that `fetch --latest` returns."""
         found = [said for said in self.counting_students() if self.released(said)]
         return found[-1] if found else None

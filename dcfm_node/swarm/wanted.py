@@ -1,4 +1,4 @@
-"""Which snapshots this node should hold, and which checkpoint a leader goes on from (SPEC 5.2)."""
+"""Which snapshots this node should hold, and from which checkpoint a leader resumes (SPEC 5.2)."""
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -11,16 +11,16 @@ from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.view import View
 
 CHECKPOINT_FACTOR = 8
-"""No checkpoint is larger than so many of its teachers' snapshots, beside the slack."""
+"""Most bytes of a checkpoint, in snapshots of a teacher, apart from CHECKPOINT_SLACK_BYTES."""
 CHECKPOINT_SLACK_BYTES = 1 << 20
-"""A checkpoint's header, its counts and what is left over of its teachers'."""
+"""Room for a checkpoint's header and counters."""
 
 
 def wanted(s: PlanInput) -> dict[bytes, Snapshot]:
-    """Snapshots this node should hold, by digest: newest student, released one, newest experts, and
-    how far the student is that is being distilled.
+    """Snapshots that this node should hold, by digest: the newest student, the released student,
+    the newest experts, and the newest checkpoint of the student under way.
 
-    Experts are replicated to every node, so that neither a silo's death nor a leader's loses work.
+    Every node holds all experts, so the loss of a silo or a leader loses no work.
     """
     published = (s.view.newest_student(), s.view.latest())
     students = [said for said in published if said is not None]
@@ -31,7 +31,7 @@ def wanted(s: PlanInput) -> dict[bytes, Snapshot]:
     student = s.view.newest_student()
     upto = combined_round(s)
     if student is not None and is_lost(s, student):
-        # Its round is distilled again, from that round's experts and not from those after it.
+        # Its round is distilled again from the experts of that round, not of later rounds.
         upto = student.body.round
     if upto is not None:
         again = (s.view.latest_expert(key, upto) for key in s.view.active())
@@ -45,10 +45,10 @@ def wanted(s: PlanInput) -> dict[bytes, Snapshot]:
 
 
 def within(quota: int | None, wants: Mapping[bytes, Snapshot], view: View) -> dict[bytes, Snapshot]:
-    """What of it can be of this run, by its size: no room is made for what cannot.
+    """The wanted snapshots whose size can belong to this run. The node reserves no room for others.
 
     Args:
-        quota: no snapshot of the run is larger, in bytes; None where nobody knows.
+        quota: most bytes of a snapshot of this run; None if unknown.
     """
 
     def fits(snapshot: Snapshot, most: int) -> bool:
@@ -63,8 +63,8 @@ def within(quota: int | None, wants: Mapping[bytes, Snapshot], view: View) -> di
 def sizes_within(
     quota: int | None, wants: Mapping[bytes, Snapshot], view: View
 ) -> dict[bytes, Sequence[int]]:
-    """Sizes that experts and students name what is wanted with, as far as one of them can have it:
-    a record that nobody judges must not make us fetch more than one that is judged."""
+    """By wanted digest, the sizes that experts and students state for it, up to `quota` bytes. A
+    record that nobody judges must not make this node fetch more than a judged one."""
     return {
         key: [size for size in view.sizes.get(key, ()) if quota is None or size <= quota]
         for key in wants
@@ -72,8 +72,8 @@ def sizes_within(
 
 
 def combined_round(s: PlanInput) -> int | None:
-    """Where experts of one round are combined: the round whose experts this node combines next,
-    while others may be past it."""
+    """If a method combines experts of one round: the round that this node combines next while
+    others are ahead of it; else None."""
     if not s.view.manifest.method.one_round:
         return None
     phase = current_phase(s.view, s.suspected)
@@ -82,9 +82,9 @@ def combined_round(s: PlanInput) -> int | None:
 
 
 def checkpoints_at_hand(s: PlanInput) -> Sequence[Said[Checkpoint]]:
-    """How far the student is that is being distilled, also while one is distilled again; the newest
-    first. Of a size that their tensors can have: weights, their average and two moments, each as
-    large as a teacher."""
+    """Checkpoints of the student that is being distilled (also if it is distilled again), newest
+    first. Larger ones than their tensors allow are left out: weights, their average and two
+    moments, each as large as a teacher."""
     phase, newest = current_phase(s.view, s.suspected), s.view.newest_student()
     round_ = phase.round if phase.stage == "distil" else None
     if newest is not None and is_lost(s, newest):
@@ -102,15 +102,16 @@ def checkpoints_at_hand(s: PlanInput) -> Sequence[Said[Checkpoint]]:
 
 
 def _progress(s: PlanInput) -> dict[bytes, Snapshot]:
-    """The newest checkpoint and, until that is here, the newest one held."""
+    """The newest checkpoint and, until this node holds it, the newest one that it holds."""
     found = [said.body.snapshot for said in checkpoints_at_hand(s)]
     held = (snapshot for snapshot in found if snapshot.digest in s.held)
     return {snapshot.digest: snapshot for snapshot in (*found[:1], *islice(held, 1))}
 
 
 def resumable(s: PlanInput, teachers: Sequence[bytes], led_s: float) -> bytes | Waiting | None:
-    """The checkpoint to go on from, if there is one of this very student; None begins anew. What is
-    not here is waited for, but for `stall_s` in all: more may be published for ever."""
+    """Digest of the checkpoint to resume from, if it is of this very student; None to start anew.
+    The leader waits at most `stall_s` in total for a missing one, because new ones could appear for
+    ever."""
     patient = led_s <= s.view.manifest.policy.stall_s
     found = [said for said in checkpoints_at_hand(s) if list(said.body.teachers) == teachers]
     for said in found:
@@ -118,5 +119,5 @@ def resumable(s: PlanInput, teachers: Sequence[bytes], led_s: float) -> bytes | 
         if digest in s.held and not s.lost(digest):
             return digest
         if patient and said is found[0] and not (s.lost(digest) or s.failed(said.author)):
-            return Waiting("how far the last leader came is on its way", on=(said.author,))
+            return Waiting("waiting for the checkpoint of the last leader", on=(said.author,))
     return None

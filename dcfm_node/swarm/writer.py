@@ -1,4 +1,4 @@
-"""What a node says: records wait until it may write, and then extend its own journal (SPEC 3)."""
+"""The records of a node: they wait until it may write, then extend its own journal (SPEC 3)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,17 +12,18 @@ from dcfm_node.swarm.outcome import brief, still_true
 from dcfm_node.wire.envelope import Signs, seal_entry
 
 FAREWELL_BYTES = 4_096
-"""What is kept free in the own journal, so that a silo can always say that it withdraws."""
+"""Bytes kept free in this node's journal, so that its silo can always withdraw."""
 
 
 @dataclass
 class Writer:
-    """The pen of one node.
+    """Writes one node's records.
 
     Attributes:
-        pending: records that wait to be said.
-        full: the journal has no room for more: this silo can only say that it withdraws.
-        unfit: why a record was not said that does not fit the run; empty where none was so.
+        pending: records that wait to be published.
+        full: the journal has no more room; this silo can only withdraw.
+        unfit: why the first record that does not fit the run was not published; empty if there was
+            none.
     """
 
     signer: Signs
@@ -32,7 +33,7 @@ class Writer:
     unfit: str = ""
 
     def later(self, bodies: Iterable[Body]) -> None:
-        """Say these when it is possible; one of a kind that waits already is not said twice."""
+        """Publish these records when possible. A record that already waits is not added again."""
         waiting = {_gist(body) for body in self.pending}
         for body in bodies:
             if _gist(body) not in waiting:
@@ -40,7 +41,7 @@ class Writer:
                 self.pending.append(body)
 
     def flush(self, time_ms: int) -> list[Effect]:
-        """Publish what waits and still has a place."""
+        """Publish the waiting records that are still valid."""
         pending, self.pending = self.pending, []
         view, me = self.exchange.replica.view, self.signer.key
         effects: list[Effect] = []
@@ -50,11 +51,12 @@ class Writer:
         return effects
 
     def publish(self, body: Body, time_ms: int) -> list[Effect]:
-        """Sign a record and tell of it. Says nothing where the journal is full, or where the record
-        does not fit the run: no peer would hold it, nor what comes after it. Each is told once.
+        """Sign a record and publish it. It publishes nothing if the journal is full or the record
+        does not fit the run: no peer would hold that record or any after it. Each case is reported
+        once.
 
         Args:
-            time_ms: the wall clock. It informs; one that is out of range is taken to be at its end.
+            time_ms: the wall clock, for information only; clamped to the valid range.
         """
         journals, me = self.exchange.replica.journals, self.signer.key
         own = journals.head(me)
@@ -82,7 +84,7 @@ class Writer:
 
 
 def _gist(body: Body) -> object:
-    """What makes a record the same as another that waits: of verdicts not the words."""
+    """The part that makes two waiting records the same. The words of a verdict do not count."""
     match body:
         case Verdict():
             return body.kind, body.subject, body.cause, body.entry

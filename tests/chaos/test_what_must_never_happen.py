@@ -84,7 +84,7 @@ def test_a_run_quietly_trains_on_5_of_7_sites() -> None:
         if participation == "strict":
             step = next_step(plan)
             assert step.phase == Phase("local", 0)
-            assert step.action == Waiting("experts are awaited", on=tuple(absent))
+            assert step.action == Waiting("waiting for experts", on=tuple(absent))
             continue
         claimed = run.elect(0)
         work = next_step(replace(plan, view=run.view())).action

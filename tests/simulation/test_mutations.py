@@ -240,7 +240,7 @@ def test_endorsing_a_student_unseen_is_noticed(monkeypatch: pytest.MonkeyPatch) 
     def unseen(s):
         student = s.view.newest_student()
         action = release(s)
-        if isinstance(action, plan.Waiting) and "on its way" in action.why:
+        if isinstance(action, plan.Waiting) and "snapshot of the student" in action.why:
             return Score(student.digest, student.body.snapshot.digest, None)
         return action
 

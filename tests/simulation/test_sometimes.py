@@ -34,14 +34,14 @@ ELSEWHERE = {
 """What no simulated run reaches, since simulated snapshots are names and links never flood; and
 which tests do."""
 RARE = {
-    "waits: the student was refused by too many silos to be released",
-    "waits: the student of the run that this one continues is on its way",
-    "waits: no student was published",
-    "waits: the student to refine against is on its way",
-    "waits: no expert is held that could be distilled",
-    "waits: how far the last leader came is on its way",
+    "waits: too many silos refused the student, so it cannot be released",
+    "waits: waiting for the student of the run that this one continues",
+    "waits: no student is published",
+    "waits: waiting for the student to refine against",
+    "waits: this node holds no expert to distil",
+    "waits: waiting for the checkpoint of the last leader",
     "waits: no live node can distil",
-    "waits: a member voted in the last term there is",
+    "waits: a member voted in the last possible term",
 }
 """Reasons to wait that need a run of their own; unit tests of the plan and of elections reach
 them."""

@@ -110,9 +110,9 @@ def test_an_earlier_lineage_of_the_wrong_type_or_out_of_place_is_refused() -> No
     fields = unpack(bundle(manifest, said))
     before = bundle(old.manifest, journals(old))
     for wrong in (0, "text", (before,)):
-        with pytest.raises(PeerError, match="bears an earlier lineage"):
+        with pytest.raises(PeerError, match="has an earlier lineage"):
             verify(pack(fields | {"continues": wrong}), snapshot("student 1 1").digest)
-    with pytest.raises(PeerError, match="bears an earlier lineage"):
+    with pytest.raises(PeerError, match="has an earlier lineage"):
         verify(bundle(old.manifest, journals(old), before), snapshot("student 1 0").digest)
 
 
@@ -149,7 +149,7 @@ def test_a_lineage_that_goes_back_without_end_is_refused() -> None:
         continues = Continues(run=run_id(claimed(lineage)), student=None)
         manifest = run.manifest.model_copy(update={"continues": continues})
         lineage = bundle(manifest, Journals(manifest), lineage)
-    with pytest.raises(PeerError, match=f"more than {MAX_RUNS} runs"):
+    with pytest.raises(PeerError, match=f"more than {MAX_RUNS} earlier runs"):
         replayed(lineage).past(None, MAX_RUNS)
 
 

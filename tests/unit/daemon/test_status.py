@@ -75,7 +75,7 @@ def test_who_is_down_is_not_said_to_train() -> None:
     heartbeat(made, run, 1, 40.0)
     made.exchange.liveness.hear(run.authors[1].heartbeat(2, done=50), 40.0)
     assert explained(made, 40.0) == [
-        "why       experts are awaited",
+        "why       waiting for experts",
         "waits for silo-0001: connected, local round 0, 50.0 %",
         "waits for silo-0002: not connected, last heard 40 s ago",
     ]

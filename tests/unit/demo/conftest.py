@@ -65,7 +65,7 @@ DOING = Doing(
     done=0,
     total=100,
     fetching=(),
-    why="experts are awaited",
+    why="waiting for experts",
     waiting_on=("north",),
 )
 STATUS = REAL.model_copy(

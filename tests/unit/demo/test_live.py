@@ -10,7 +10,7 @@ from dcfm_node.demo import live
 from dcfm_node.demo.progress import Frame, Phase, Row
 
 ROW = Row("north", "refine", 1, 0.5, "", 0.125, 0.03, 2, 2, 1_200, 3_400_000)
-WAITS = replace(ROW, name="east", activity="idle", share=None, note="the student is on its way")
+WAITS = replace(ROW, name="east", activity="idle", share=None, note="waiting for the snapshot")
 PHASES = (Phase("local", 0), Phase("distil", 0), Phase("refine", 1), Phase("release", 1))
 FRAME = Frame(PHASES, 2, (ROW, WAITS), 65.0, 130.0)
 
@@ -26,7 +26,7 @@ def test_a_panel_shows_stage_rounds_peers_bytes_losses_and_time():
     for part in ("refine 1", "north", "50 %", "0.125", "0.03", "2/2", "1.2 kB", "3.4 MB", "1:05"):
         assert part in text
     assert "student in at most 2:10" in text
-    assert "the student is on its w" in text
+    assert "waiting for the snapsho" in text
     assert text.index("local") < text.index("distil 0") < text.index("release")
 
 

@@ -148,7 +148,7 @@ def test_a_frame_has_a_row_for_every_silo(manifest, says):
 
 def test_an_idle_node_says_what_it_waits_for(manifest, says):
     (row, _) = frame(manifest, {"east": says("east")}, Pace(cores=2), 1.0).rows
-    assert row.note == "experts are awaited: north"
+    assert row.note == "waiting for experts: north"
     assert (row.share, row.loss) == (None, None)
 
 

@@ -40,7 +40,7 @@ def test_names_are_for_members_and_digits_for_strangers() -> None:
     [
         ({"roster": MANIFEST.roster[::-1]}, "sorted by name"),
         ({"roster": (MANIFEST.roster[0],) * 2}, "sorted by name"),
-        ({"attributes": (MANIFEST.attributes[0],) * 2}, "two attributes bear one name"),
+        ({"attributes": (MANIFEST.attributes[0],) * 2}, "two attributes have the same name"),
         ({"attributes": MANIFEST.attributes * 9}, "combinations"),
         ({"network": {"kind": "unet"}}, "unet"),
         ({"method": MANIFEST.method.model_copy(update={"min_rounds": 9})}, "min_rounds"),
@@ -135,7 +135,7 @@ def test_nothing_is_converted() -> None:
 def test_a_manifest_names_the_packages_of_the_sections_that_need_one() -> None:
     """SPEC 2.8.1."""
     code = {"kind": "networks", "name": "mlp", "distribution": "toy", "version": "1"}
-    with pytest.raises(ValidationError, match="plugins does not name"):
+    with pytest.raises(ValidationError, match="plugins must name"):
         changed(plugins=(code,))
 
 

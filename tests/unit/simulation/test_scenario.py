@@ -34,8 +34,8 @@ def test_a_variant_is_laid_over_its_file_and_changes_over_both(file: Path) -> No
     [
         ("crashs = 3", "mine.toml:1: crashs: unknown setting"),
         ("\nloss = 2.0", "mine.toml:2: loss"),
-        ("deaths = 1", "a strict run waits for the dead for ever"),
-        ('participation = "tolerant"\ndeaths = 6', "no majority is left"),
+        ("deaths = 1", "a strict run waits for dead silos for ever"),
+        ('participation = "tolerant"\ndeaths = 6', "no majority stays sound"),
         ("[variant.bad]\nloss = 2.0", "mine.toml:2: variant.bad.loss"),
         ("nodes = 3", "no variant 'bad'"),
     ],

@@ -67,7 +67,7 @@ def test_a_node_votes_once_a_term_and_then_waits() -> None:
     run = Run(3)
     run.authors[0].say(vote(1, 0, run.keys[1]))
     assert next_move(run.view(), 0, booth(run)) == Await(
-        "a majority's votes are awaited", on=run.keys[1]
+        "waiting for the votes of a majority", on=run.keys[1]
     )
 
 

@@ -194,7 +194,7 @@ def test_experts_are_audited_before_they_teach_and_the_others_waited_for() -> No
     run.authors[0].say(Audit(round=0, scores=()))
     run.authors[1].say(Audit(round=0, scores=()))
     waiting = next_step(plan_input(run)).action
-    assert waiting == Waiting("the experts' audits are awaited", on=(run.keys[2],))
+    assert waiting == Waiting("waiting for the audits of the experts", on=(run.keys[2],))
     late = plan_input(run, suspected=lambda duty: duty.task == "audit")
     assert isinstance(next_step(late).action, Distil)
 

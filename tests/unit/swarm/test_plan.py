@@ -20,7 +20,7 @@ def test_stage_one_is_for_everyone_at_once() -> None:
     assert next_step(plan_input(run)).action == Train("local", 0)
     run.publish_experts(0, but=(1, 2))
     action = next_step(plan_input(run)).action
-    assert action == Waiting("experts are awaited", on=tuple(run.keys[1:]))
+    assert action == Waiting("waiting for experts", on=tuple(run.keys[1:]))
 
 
 def continued(run: Run, named: str | None = "old student") -> Run:
@@ -37,7 +37,7 @@ def test_who_stays_says_its_old_expert_instead_of_training() -> None:
     stays = plan_input(run, inherited=kept, held={kept.snapshot.digest})
     assert next_step(stays).action == kept
     lost = next_step(replace(stays, held=set())).action
-    assert lost == Waiting("the student of the run that this one continues is on its way")
+    assert lost == Waiting("waiting for the student of the run that this one continues")
 
 
 def test_a_newcomer_starts_from_the_old_student_once_it_is_there() -> None:
@@ -63,7 +63,7 @@ def test_refining_starts_from_the_student_and_anchors_on_it() -> None:
     action = next_step(plan_input(run, me=1, held={student})).action
     assert action == Train("refine", 1, anchor=student)
     waiting = next_step(plan_input(run, me=1, held={own})).action
-    assert waiting == Waiting("the student to refine against is on its way", on=(run.keys[0],))
+    assert waiting == Waiting("waiting for the student to refine against", on=(run.keys[0],))
 
 
 def test_the_papers_turn_trains_against_every_peers_expert() -> None:
@@ -73,7 +73,7 @@ def test_the_papers_turn_trains_against_every_peers_expert() -> None:
     assert isinstance(action, Train)
     assert [key for key, _ in action.peers] == run.keys[1:]
     assert next_step(plan_input(run, me=1)).action == Waiting(
-        "experts are awaited", on=(run.keys[0],)
+        "waiting for experts", on=(run.keys[0],)
     )
 
 
@@ -151,7 +151,7 @@ def test_the_leader_waits_for_an_expert_until_it_is_lost_even_if_its_author_is_g
     held = {snapshot("expert 0 0").digest, snapshot("expert 1 0").digest}
     for gone in (False, True):
         waiting = next_step(plan_input(run, held=held, failed=lambda key, gone=gone: gone)).action
-        assert waiting == Waiting("experts are on their way", on=(run.keys[2],))
+        assert waiting == Waiting("waiting for the snapshots of experts", on=(run.keys[2],))
     action = next_step(plan_input(run, held=held, lost=lambda digest: True)).action
     assert isinstance(action, Distil) and action.missing == (run.keys[2],)
 
@@ -184,7 +184,7 @@ def test_a_strict_leader_waits_for_a_lost_expert_until_its_own_silo_gives_it_up(
     held = {snapshot("expert 0 0").digest, snapshot("expert 1 0").digest}
     lost = {"held": held, "lost": lambda digest: True}
     waiting = next_step(plan_input(run, **lost)).action
-    assert waiting == Waiting("experts are on their way", on=(run.keys[2],))
+    assert waiting == Waiting("waiting for the snapshots of experts", on=(run.keys[2],))
     run.authors[2].say(
         Verdict(subject=run.keys[2], cause="snapshot", entry=missing.digest, reason="lost")
     )
@@ -215,7 +215,7 @@ def test_a_final_student_is_scored_once() -> None:
     assert action == Score(final.digest, snapshot("student 1 0").digest, own)
     run.authors[2].say(endorse(final))
     assert next_step(plan_input(run, me=2)).action == Waiting(
-        "endorsements are awaited", on=tuple(run.keys[:2])
+        "waiting for endorsements", on=tuple(run.keys[:2])
     )
 
 

@@ -31,9 +31,9 @@ def test_what_is_no_fork_proves_nothing() -> None:
     outsiders = forked(run, Run(4).authors[3].anew(run.id))
     forged = Sealed(other.entry, other.digest, other.envelope[:-1] + b"\0")
     for first, second, why in [
-        (one, one, "one and the same"),
-        (one, later, "author, epoch and number"),
-        (one, run.authors[2].join(), "not of one author"),
+        (one, one, "both entries are the same"),
+        (one, later, "author, epoch or number"),
+        (one, run.authors[2].join(), "differ in author"),
         (one, foreign, "another run"),
         (*outsiders, "roster"),
         (one, forged, "signature"),
