@@ -18,7 +18,7 @@ OfRun = Annotated[
     typer.Option(
         "--run",
         metavar="RUN",
-        help="An earlier run, by name, by the start of its id, or its run.toml with --peers.",
+        help="An earlier run: its name, the start of its id, or its run.toml with --peers.",
     ),
 ]
 OfPeers = Annotated[
@@ -30,12 +30,12 @@ DEFAULT_CONFIG = Path("node.toml")
 
 
 def state_folder(config: Path) -> Path:
-    """Where the node of a settings file keeps its state.
+    """The state folder that a node.toml names, as an absolute path.
 
-    Reads the one key it needs, so that asking a daemon does not wait for the settings' validation.
+    Reads only the key it needs: validating all settings would slow down every command.
 
     Raises:
-        ConfigError: the file cannot be read or is no TOML.
+        ConfigError: the file cannot be read or is not TOML.
     """
     absent = "name the node's settings with --config, or make them with 'dcfm-node init DIR'"
     try:
