@@ -1,4 +1,4 @@
-"""Asks a running daemon."""
+"""Sends requests to a running daemon."""
 
 import json
 import os
@@ -16,12 +16,12 @@ MAX_ANSWER_BYTES = 64 << 20
 
 
 class Starting(Unreachable):
-    """A daemon answers, and cannot do more than that yet. Its status says what it waits for."""
+    """The daemon runs but is not ready yet. `status` says what it waits for."""
 
     exit_code = 3
 
     def __init__(self, status: StartingStatus) -> None:
-        super().__init__(f"the node is starting: {status.doing.why}", fix="ask again in a while")
+        super().__init__(f"the node is starting: {status.doing.why}", fix="try again later")
         self.status = status
 
 
@@ -40,7 +40,7 @@ def call(state: Path, request: Request[Answer], *, timeout_s: float = 30.0) -> A
         raise Unreachable(
             f"a daemon holds this folder and did not answer within {timeout_s:g} s",
             where=str(state / SOCKET),
-            fix="it is stopped, or its machine is too busy: see its log, and its process with 'ps'",
+            fix="see its log, and 'ps': its process is suspended, or the machine is too busy",
         ) from error
     except (OSError, ValueError) as error:
         raise Unreachable(
@@ -70,7 +70,7 @@ def _read(data: bytes, kind: type[Answer], where: str) -> Answer:
 
 
 def _ask(state: Path, request: bytes, timeout_s: float) -> bytes:
-    # A Unix socket's path may hold 107 bytes: go through the folder's descriptor instead.
+    # A Unix socket's path has at most 107 bytes: go through the folder's descriptor instead.
     folder = os.open(state, os.O_PATH)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

@@ -1,4 +1,4 @@
-"""What commands print that ask no daemon: nodes, keys, runs, bundles, proofs, and errors."""
+"""Documents of commands that need no daemon: nodes, keys, runs, bundles, proofs, and errors."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ class Error(Document):
     schema_: Literal["dcfm-node/error/1"] = Field("dcfm-node/error/1", alias="schema")
     error: str
     where: str
-    """File, line, field or peer; empty where there is none."""
+    """File, line, field or peer; empty if there is none."""
     fix: str
     exit_code: int
 
@@ -44,7 +44,7 @@ class PeerBlock(Model):
     control: str | None
     bulk: str | None
     handover: str | None
-    """The old key's signature of the new one, hex."""
+    """The old signing key's signature over the new keys, hex."""
 
 
 class NodeId(Document):
@@ -92,7 +92,7 @@ class RunContinued(Document):
     student: str | None
     """Digest of the student that the new run starts from."""
     departed: dict[str, str]
-    """By silo that left the present run: why."""
+    """Why each silo left the present run, by silo name."""
 
 
 class ProofWritten(Document):

@@ -1,4 +1,4 @@
-"""What `demo` prints, and report.json."""
+"""The document that `demo` prints and writes to report.json."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ from dcfm_node.api.status import Coverage
 
 class _Event(Model):
     at_s: float
-    """Seconds since the demo began, by its author's clock."""
+    """Seconds since the demo began, by the clock of the record's author."""
     silo: str
 
 
@@ -83,7 +83,7 @@ class DemoNode(Model):
     bytes_received: int
     peak_rss_mb: float
     problems: tuple[str, ...]
-    """Sentence and fix of each."""
+    """Sentence and fix of each problem."""
 
 
 class DemoPhase(Model):
@@ -101,11 +101,11 @@ class AccuracyDetail(Model):
     model_config = ConfigDict(extra="allow")
 
     combinations: dict[str, int]
-    """How many are known, and how many novel."""
+    """The numbers of known and of novel combinations."""
 
 
 class DemoReport(Document):
-    """`demo`: how the run went, and what its student can draw."""
+    """`demo`: how the run went, and how accurate its student is."""
 
     schema_: Literal["dcfm-node/demo-report/1"] = Field("dcfm-node/demo-report/1", alias="schema")
     domain: str
@@ -114,13 +114,13 @@ class DemoReport(Document):
     silos: int
     run_id: str
     released_s: float
-    """When every node held the released student, in seconds since the demo began."""
+    """Seconds from the start of the demo until every node held the released student."""
     elapsed_s: float
     student_digest: str
     outcome: Literal["COMPLETE", "DEGRADED"]
     missing: tuple[str, ...]
     lost: dict[str, str]
-    """Nodes that were killed meanwhile, and how."""
+    """How each lost node was killed, by name."""
     endorsed_by: tuple[str, ...]
     refused_by: dict[str, str]
     rounds: int
@@ -128,7 +128,7 @@ class DemoReport(Document):
     leaders: tuple[Leader, ...]
     nodes: tuple[DemoNode, ...]
     accuracy: dict[str, dict[str, float]]
-    """By model, then "known" and "novel": share of right samples."""
+    """Share of correct samples, 0 to 1, by model and then by "known" or "novel"."""
     accuracy_detail: AccuracyDetail
     coverage: Coverage
     phases: tuple[DemoPhase, ...]

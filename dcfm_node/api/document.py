@@ -1,7 +1,7 @@
-"""What every document shares: frozen, named and versioned by its `schema`, written as JSON.
+"""The base of all documents: frozen models, each named and versioned by its `schema`.
 
-A document is what a command prints with `--json`, what the daemon answers on its control socket, or
-what a command writes into a file. Their JSON Schemas are in `docs/schemas/`.
+A document is JSON that a command prints with `--json` or writes into a file, or that the daemon
+answers on its control socket. The JSON Schemas are in `docs/schemas/`.
 """
 
 from typing import Any, Self
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Model(BaseModel):
-    """A part of a document. Bytes are hex in JSON; what we write has no unknown field."""
+    """A part of a document. In JSON, bytes are hex. Unknown fields are refused."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -29,7 +29,7 @@ class Document(Model):
 
     @classmethod
     def read(cls, data: bytes | str) -> Self:
-        """A document from JSON. Fields that this version does not know are left out.
+        """A document from JSON. Fields that this version does not know are ignored.
 
         Raises:
             ValidationError: the JSON is not such a document.
@@ -37,7 +37,7 @@ class Document(Model):
         return cls.model_validate_json(data, extra="ignore")
 
     def plain(self) -> dict[str, Any]:
-        """The document as JSON has it, in plain values, `schema` first."""
+        """The document as plain JSON values, `schema` first."""
         found = self.model_dump(mode="json")
         return {"schema": found["schema"]} | found
 

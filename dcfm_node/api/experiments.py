@@ -1,4 +1,4 @@
-"""What `experiment` prints, and results.json."""
+"""The documents that `experiment` prints, and results.json."""
 
 from typing import Literal
 
@@ -29,12 +29,12 @@ class ResultRow(Model):
     partition: str
     seed: int
     rule: str
-    """The variant that `metrics` are of."""
+    """The way of sampling that `metrics` belongs to."""
     metrics: dict[str, float]
     variants: dict[str, dict[str, float]]
-    """Metrics of every way in which the method can be sampled."""
+    """Metrics by way of sampling."""
     rounds: tuple[dict[str, float], ...]
-    """After every round: its number, the cost so far and the metrics."""
+    """For every round: its number, the cost up to its end, and the metrics after it."""
     cost: dict[str, float]
 
 

@@ -1,4 +1,4 @@
-"""What `journal` prints: every record of a silo, and what each says in names."""
+"""The document that `journal` prints: every record of a silo, with names in place of digests."""
 
 from typing import Literal
 
@@ -14,14 +14,14 @@ class Published(Model):
     kind: Literal["expert", "student"]
     round: int
     term: int | None
-    """A student's."""
+    """The term of a student; None for an expert."""
     silo: str
     digest: str
-    """Of its snapshot, hex."""
+    """Digest of its snapshot, hex."""
 
 
 class JoinMeans(Model):
-    """`join`: (value by attribute, number of training samples)."""
+    """`join`: pairs of a combination (value by attribute) and its number of training samples."""
 
     counts: tuple[tuple[dict[str, str], int], ...]
 
@@ -55,7 +55,7 @@ class OpinionMeans(Model):
     """`endorse` and `refuse`."""
 
     student: Published | None
-    """None if the student is not known here."""
+    """None if this node does not know the student."""
 
 
 class VerdictMeans(Model):
@@ -66,12 +66,12 @@ class VerdictMeans(Model):
 
 
 class Worst(Model):
-    """The expert that scored worst."""
+    """The expert with the worst score (SPEC 6.6)."""
 
     silo: str
     figure: str
     place: float
-    """0 is as good as a silo's own, 1 is as good as knowing nothing."""
+    """0: as good as the scoring silo's own expert. 1: as good as an expert that knows nothing."""
 
 
 class AuditMeans(Model):
@@ -80,11 +80,11 @@ class AuditMeans(Model):
     scored: tuple[str, ...]
     worst: Worst | None
     refuses: dict[str, str]
-    """By silo: why."""
+    """Why the silo refuses an expert, by the expert's silo."""
 
 
 class NothingMore(Model):
-    """Other records name nobody."""
+    """Any other record: it names no silo."""
 
 
 Means = (
@@ -107,12 +107,12 @@ class JournalEntry(Model):
     time_ms: int
     """The author's wall clock, Unix milliseconds."""
     digest: str
-    """Of the entry, hex."""
+    """Digest of the entry, hex."""
     bytes: int
     body: Body
     """The record itself (SPEC 3)."""
     means: Means
-    """What the body says of others, in names."""
+    """What the body says about other silos, by name."""
 
 
 class Journal(Document):

@@ -1,7 +1,7 @@
-"""Everything that `status` can find wrong: one table of codes, and the problems that bear them.
+"""Everything that `status` can report as wrong: the table of codes, and problems with a code.
 
 A problem makes a node degraded. Its code is for programs (alerts, metrics, scripts) and stays the
-same between versions; its sentence and its fix are for people. `docs/problems.md` is made of this.
+same between versions. Its sentence and fix are for people. `docs/problems.md` is made from this.
 """
 
 from collections.abc import Iterable
@@ -19,35 +19,35 @@ Severity = Literal["warning", "error", "critical"]
 somebody acts. critical: the run, or this node in it, cannot go on."""
 
 THIS_NODE, THIS_RUN = "this node", "the run"
-"""Subjects of problems that no single silo has."""
+"""Subjects of problems that do not concern a single silo."""
 
 _LOOK = "see the node's log"
 _ASK = "ask the site, and see its 'dcfm-node status'"
 
 
 class Code(Enum):
-    """What can be wrong: code, severity, and what to do unless a problem says it better."""
+    """What can be wrong: code, severity, and the default fix."""
 
     PEER_SILENT = "peer-silent", "warning", _ASK
     """A silo gave no sign of life for too long, directly or through others."""
     PEER_STALLED = "peer-stalled", "warning", _ASK
-    """A silo gives signs of life, but shows no progress with work that is waited for."""
+    """A silo gives signs of life, but shows no progress with work that the run waits for."""
     PEER_MISMATCH = "peer-mismatch", "error", "give all sites the same run.toml and version"
     """A silo takes part in another run, or breaks the protocol."""
     PEER_FORKED = "peer-forked", "error", "show others: 'dcfm-node proof write --silo {subject}'"
     """A silo signed two records under one number."""
     PEER_QUARANTINED = "peer-quarantined", "error", "continue the run without that silo"
-    """A silo did what only a hostile or broken node does; its work counts no more."""
+    """A silo did what only a hostile or broken node does; its work no longer counts."""
     PEER_ACCUSED = "peer-accused", "warning", _ASK
     """Members published a verdict on a silo (SPEC 6.7)."""
     BUNDLE_OVERDUE = "bundle-overdue", "warning", "import a new bundle of that site"
-    """A silo takes part by bundle, and no bundle has told of it for a week."""
+    """A silo takes part by bundle, and no bundle has mentioned it for a week."""
     EXPERT_REFUSED = "expert-refused", "error", "look at that silo's data; it trains another one"
     """A quorum refused a silo's newest expert."""
     LINK_DOWN = "link-down", "error", "open the port in the firewall of one of the two sites"
     """A link stands on one plane (control or bulk) only."""
     LINK_FAULT = "link-fault", "warning", "restart the node to clear this; please report it"
-    """This program failed at a message or a dial."""
+    """This node's software failed at a message or a dial."""
     KEY_SHARED = "key-shared", "error", "stop one of them, or give it keys of its own"
     """Two nodes use one silo's keys at the same time."""
     DESCRIPTORS_EXHAUSTED = (
@@ -74,7 +74,7 @@ class Code(Enum):
     """The run ended, and no student is released."""
     VALUE_UNSEEN = "value-unseen", "warning", "see the labels, or change run.toml"
     """No silo holds a value of an attribute (Eq. 2 of DCFM)."""
-    DISK_FULL = "disk-full", "error", "make room on the disk; this node then goes on by itself"
+    DISK_FULL = "disk-full", "error", "make room on the disk; this node then continues by itself"
     """The disk refuses a write: it is full, over quota, read-only or damaged."""
     OPERATION_FAILED = "operation-failed", "warning", _LOOK
     """An operation of this node failed in the last two minutes."""
@@ -85,7 +85,7 @@ class Code(Enum):
     WORK_FAILED = "work-failed", "error", "see state/worker.log and the node's log"
     """Training, distilling, scoring or auditing failed."""
     CHECKPOINTS_STOPPED = "checkpoints-stopped", "warning", "make room on the disk"
-    """Training goes on, and its checkpoints cannot be written."""
+    """Training continues, but its checkpoints cannot be written."""
     DATA_SCALE = "data-scale", "warning", "scale the samples to about unit variance"
     """The samples are far from zero mean and unit variance."""
     DATA_ALIKE = "data-alike", "warning", "give this silo different samples"
@@ -93,7 +93,7 @@ class Code(Enum):
     DATA_LABELS = "data-labels", "warning", "compare the labels with the attributes of run.toml"
     """Labels that are read as positions from 0 look as if they count from 1."""
     DATA_CHANGED = "data-changed", "warning", "put the data back, or agree on a new run"
-    """The private data is not what this silo joined the run with."""
+    """The private data differs from the data that this silo joined the run with."""
 
     severity: Severity
     fix: str
@@ -105,12 +105,12 @@ class Code(Enum):
 
     @classmethod
     def of(cls, value: str) -> Self:
-        """The code that is written so. (mypy takes `Code(value)` for `__new__`.)"""
+        """The code with this value. (mypy takes `Code(value)` for a call of `__new__`.)"""
         return next(code for code in cls if code.value == value)
 
     @property
     def exit_code(self) -> int:
-        """What `status` exits with while there is such a problem."""
+        """The exit code of `status` while there is such a problem."""
         return DEGRADED
 
     def problem(
@@ -120,9 +120,9 @@ class Code(Enum):
 
         Args:
             subject: the silo that it concerns, THIS_NODE or THIS_RUN.
-            sentence: what is wrong, without what to do.
-            fix: what to do, in place of the code's own.
-            since_s: for how many seconds it has been so, where that is known.
+            sentence: what is wrong, without the fix.
+            fix: what to do; empty for the code's default.
+            since_s: for how many seconds the problem has lasted; None if unknown.
         """
         return Problem(
             code=self,
@@ -146,12 +146,12 @@ class Problem(Model):
     fix: str
     """What to do."""
     since_s: float | None
-    """For how many seconds it has been so; null where that is not known."""
+    """For how many seconds the problem has lasted; null if unknown."""
 
     def __str__(self) -> str:
         return f"{self.sentence}; {self.fix}"
 
 
 def exit_code(problems: Iterable[Problem]) -> int:
-    """What `status` exits with: 0 if nothing is wrong."""
+    """The exit code of `status`: 0 if there is no problem."""
     return max((problem.code.exit_code for problem in problems), default=0)

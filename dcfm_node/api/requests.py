@@ -1,4 +1,4 @@
-"""The control API: what a daemon may be asked, and which document answers it.
+"""The requests of the control API, and the document that answers each.
 
 A request is one line of JSON with a `command`; an answer is a document, a `Refusal`, or `NotReady`.
 """
@@ -49,12 +49,12 @@ class Withdrawn(Document):
     schema_: Literal["dcfm-node/withdraw/1"] = Field("dcfm-node/withdraw/1", alias="schema")
     withdrawn: Literal[True] = True
     already: bool
-    """Whether it had left before; `reason` is the one that was given then."""
+    """Whether it had left before. `reason` is then the one given at that time."""
     reason: str
 
 
 class Stopping(Document):
-    """The daemon begins to stop, or, once `stop` has seen its end, has stopped."""
+    """The daemon has begun to stop. `stopped` is true once `stop` has seen it end."""
 
     schema_: Literal["dcfm-node/stop/1"] = Field("dcfm-node/stop/1", alias="schema")
     stopping: Literal[True] = True
@@ -63,7 +63,7 @@ class Stopping(Document):
 
 
 class Refusal(Model):
-    """The daemon could not do what was asked."""
+    """The daemon could not carry out the request."""
 
     error: str
     where: str = ""
@@ -72,7 +72,7 @@ class Refusal(Model):
 
 
 class NotReady(Model):
-    """The daemon can answer nothing but this yet."""
+    """The daemon is starting and cannot answer other requests yet."""
 
     starting: StartingStatus
 
@@ -89,13 +89,13 @@ class Request(Model, Generic[Answer]):
 
 
 class StatusRequest(Request[Status]):
-    """Ask where the run is."""
+    """Ask for the state of the run and of this node."""
 
     command: Literal["status"] = "status"
 
 
 class PeersRequest(Request[Peers]):
-    """Ask who is linked."""
+    """Ask for the peers and their links."""
 
     command: Literal["peers"] = "peers"
 
@@ -119,7 +119,7 @@ class JournalRequest(Request[Journal]):
 
     command: Literal["journal"] = "journal"
     silo: str = ""
-    """This node's own if empty."""
+    """Name of the silo; this node's own if empty."""
 
 
 class ProofRequest(Request[ForkProof]):
@@ -149,7 +149,7 @@ class StopRequest(Request[Stopping]):
 
     command: Literal["stop"] = "stop"
     grace_s: Annotated[float, Field(ge=0, le=MAX_GRACE_S)] = 30.0
-    """Seconds that the present work may take to end."""
+    """Seconds that the current work may take to end."""
 
 
 ANSWERED_OTHERWISE: TypeAdapter[Refusal | NotReady] = TypeAdapter(Refusal | NotReady)

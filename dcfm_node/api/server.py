@@ -1,4 +1,4 @@
-"""Answers the operator on a Unix socket that only the node's own user may open."""
+"""Answers the operator's requests on a Unix socket that only the node's user may open."""
 
 import asyncio
 import json
@@ -24,10 +24,10 @@ Handler = Callable[[AnyRequest], Reply | Awaitable[Reply]]
 
 
 async def serve(state: Path, handler: Handler) -> asyncio.Server:
-    """Listen in a state folder; the folder's lock makes the socket ours alone.
+    """Listen on a socket in a state folder. The folder must be locked: no other daemon may use it.
 
     Args:
-        handler: answers a request. The client gets a UserError that it raises as a refusal.
+        handler: answers a request. If it raises a UserError, the client gets a `Refusal`.
     """
     folder = os.open(state, os.O_PATH)
     try:
@@ -49,14 +49,14 @@ async def _answer(
         writer.write(await _reply(await asyncio.wait_for(_line(reader), PATIENCE_S), handler))
         await writer.drain()
     except (OSError, TimeoutError):
-        # The client left, or sent no line in time: nobody is there to answer.
+        # The client left or sent no line in time: there is nobody to answer.
         return
     finally:
         writer.close()
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
-    """The request; empty if it is longer than the limit."""
+    """The request line; empty if it is longer than the limit."""
     try:
         return await reader.readline()
     except ValueError:
@@ -64,7 +64,7 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _reply(line: bytes, handler: Handler) -> bytes:
-    """The answer as JSON. Whatever fails, the client gets an answer, and the node goes on."""
+    """The answer as JSON. On any failure, the client gets an answer and the node continues."""
     command = ""
     try:
         request = REQUEST.validate_python(_value(line))
@@ -84,8 +84,8 @@ async def _reply(line: bytes, handler: Handler) -> bytes:
 
 
 def _value(line: bytes) -> object:
-    """What a line of JSON holds; None if it is not JSON. Pydantic's own reader refuses halves of
-    surrogates, which the names of files may have."""
+    """The value of a line of JSON; None if it is not JSON. Pydantic's own reader refuses lone
+    surrogates, which file names may have."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
@@ -93,7 +93,7 @@ def _value(line: bytes) -> object:
 
 
 def _misfit(error: ValidationError, command: str) -> Refusal:
-    """What does not fit in a request, or, once it was read, in the answer to it."""
+    """Says what does not fit in a request, or, if a command was read, in its answer."""
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"])) or "the line"
     match first["type"]:
@@ -111,5 +111,5 @@ def _misfit(error: ValidationError, command: str) -> Refusal:
 
 
 def _encoded(answer: Model) -> bytes:
-    """In ASCII, so that any reader of JSON takes it, halves of surrogates too."""
+    """JSON in ASCII, which every JSON reader accepts, even with lone surrogates."""
     return json.dumps(answer.model_dump(mode="json")).encode()

@@ -1,4 +1,4 @@
-"""What `simulate` prints."""
+"""The documents that `simulate` prints."""
 
 from typing import Literal
 
@@ -11,25 +11,25 @@ class TraceLine(Model):
     """Something that happened in a run."""
 
     time: float
-    """Seconds of the fake clock."""
+    """Seconds of the simulated clock."""
     silo: str | None
     what: str
 
 
 class Violation(Model):
-    """A run that broke an invariant, with the least that still breaks it."""
+    """A run that broke an invariant, reduced to the fewest faults that still break it."""
 
     seed: int
     time: float
     rule: str
     what: str
     faults: tuple[str, ...]
-    """The fewest faults found that suffice."""
+    """The fewest faults found that still break the invariant."""
     needs: tuple[str, ...]
-    """What else of the scenario it needs: "loss 0.3"."""
+    """The other settings of the scenario that are needed, such as "loss 0.3"."""
     trace: tuple[TraceLine, ...]
     repeat: str
-    """The command that runs it again."""
+    """The command that repeats the run."""
 
 
 class Simulation(Document):
@@ -41,10 +41,10 @@ class Simulation(Document):
     first_seed: int
     runs: int
     simulated_s: float
-    """Seconds of the fake clock, over all runs."""
+    """Seconds of the simulated clock, summed over all runs."""
     messages: int
     seconds: float
-    """Seconds that the runs took."""
+    """Real seconds that all runs took."""
     violations: tuple[Violation, ...]
 
 

@@ -1,4 +1,4 @@
-"""What `status` and `peers` answer."""
+"""The documents that answer `status` and `peers`."""
 
 from typing import Literal
 
@@ -15,7 +15,7 @@ class StatusRun(RunName):
     """This node's run."""
 
     continues: str | None
-    """Id of the run that this one goes on from, hex."""
+    """Id of the run that this run continues, hex."""
 
 
 class Phase(Model):
@@ -30,17 +30,17 @@ class Doing(Model):
 
     activity: str
     done: int
-    """Steps of `total` that are done; 0 of 0 while nothing is known."""
+    """Steps done, of `total`; both are 0 while unknown."""
     total: int
     fetching: tuple[str, ...]
-    """Digests of the snapshots that are on their way, hex."""
+    """Digests of the snapshots that this node is fetching, hex."""
     why: str
     waiting_on: tuple[str, ...]
     """Silos that the node waits for, in roster order."""
 
 
 class LastBundle(Model):
-    """What the newest bundle brought of a silo."""
+    """What the newest bundle brought from a silo."""
 
     ago_s: float
     bundle_of: str
@@ -56,7 +56,7 @@ class Judgement(Model):
 
     cause: Cause
     reason: str
-    """The first one's words."""
+    """The reason that the first accuser gave."""
     by: tuple[str, ...]
 
 
@@ -67,11 +67,11 @@ class SiloStatus(Model):
     id: str
     """Ed25519 public key, hex."""
     own: bool = Field(alias="self")
-    """Whether it is this node's own."""
+    """Whether it is this node's own silo."""
     linked: bool
     live: bool
     heard_ago_s: float | None
-    """Since its last sign of life, from whomever it came."""
+    """Since its last sign of life, directly or through others."""
     moved_ago_s: float | None
     """Since it last showed progress."""
     activity: str | None
@@ -81,37 +81,37 @@ class SiloStatus(Model):
     joined: bool
     withdrawn: bool
     late_s: float | None
-    """For how long it has been waited for, once that is too long."""
+    """For how long the run has waited for it; null unless that is too long."""
     samples: int
     share: float | None
-    """Its weight in all that is averaged, 0 to 1."""
+    """Its weight in all averages, 0 to 1."""
     expert_round: int | None
     condemned: bool
-    """Whether its newest expert was refused by too many."""
+    """Whether too many silos refused its newest expert."""
     expert_ago_s: float | None
     """Since it published its newest expert, by its own clock."""
     record_ago_s: float | None
     """Since its last record, by its own clock."""
     link_ago_s: float | None
-    """Since it said something over a link of its own."""
+    """Since it last sent something over its own link."""
     metrics: dict[str, float]
-    """Of its newest expert."""
+    """Metrics of its newest expert."""
     records: int
     version: str | None
-    """Of its software."""
+    """Version of its software."""
     trouble: str
-    """Why its run and this node's do not go together."""
+    """Why its run or protocol does not match this node's; empty if it matches."""
     refused: str
-    """What it did on its links that no honest node does, or why no link stands."""
+    """What it did on its links that no honest node does, or why there is no link."""
     forked: bool
     quarantined: str
     """Why it is in quarantine; empty if it is not."""
     verdicts: tuple[Judgement, ...]
     bundle: LastBundle | None
     by_bundle: bool
-    """Whether bundles are how it takes part."""
+    """Whether it takes part by bundles."""
     links: dict[str, Way]
-    """By plane, "control" and "bulk"."""
+    """Its links by plane, "control" and "bulk"."""
 
 
 class MissingValue(Model):
@@ -131,12 +131,12 @@ class Coverage(Model):
     """Silos that have published what they hold."""
     sufficient: bool
     combinations_short: int
-    """How many more must be observed for Eq. 2 to hold."""
+    """How many more combinations Eq. 2 of DCFM requires."""
     missing_values: tuple[MissingValue, ...]
 
 
 class CheckpointStatus(Model):
-    """The checkpoint that the next leader would go on from."""
+    """The checkpoint that the next leader would resume from."""
 
     leader: str
     round: int
@@ -164,11 +164,11 @@ class WorkerStatus(Model):
     device: str
     pid: int | None
     metrics: dict[str, float]
-    """The newest figures of the present work."""
+    """The newest metrics of the current work."""
 
 
 class Stranger(Model):
-    """An unknown key that knocked."""
+    """An unknown key that tried to connect."""
 
     link_key: str
     """Curve25519 public key, Z85."""
@@ -177,24 +177,24 @@ class Stranger(Model):
 
 
 class Strangers(Model):
-    """Who is at this node's ports and not in peers.toml."""
+    """Connections to this node from keys that are not in peers.toml."""
 
     pending: tuple[Stranger, ...] = ()
     pending_more: bool = False
-    """Whether others may have knocked, which are not kept."""
+    """Whether further keys may have tried, which this node did not keep."""
     unknown: dict[str, Crowd] = Field(default_factory=dict)
-    """By plane: connections that have not said whose they are."""
+    """Connections that have not identified themselves, by plane."""
 
 
 class Machine(Strangers):
-    """What the process and its links say, beside what the run's records do."""
+    """The state of the process and its links; the run's records do not have it."""
 
     uptime_s: float = 0.0
     bytes_sent: int = 0
     bytes_received: int = 0
     troubles: tuple[TroubleFacts, ...] = ()
     peak_rss_mb: float = 0.0
-    """High-water mark of the daemon and of its worker together."""
+    """The most memory that the daemon and its worker have used, in MB."""
     worker: WorkerStatus = WorkerStatus(device="", pid=None, metrics={})
 
 
@@ -211,16 +211,16 @@ class Status(Document, Machine):
     phase: Phase | None
     method: str
     schedule: str
-    """Of a method that has several; else its name."""
+    """The method's schedule; the method's name if it has only one."""
     participation: str
     doing: Doing
     catching_up: tuple[str, ...]
-    """What others have and this node does not have yet."""
+    """What other nodes have and this node does not have yet."""
     silos: tuple[SiloStatus, ...]
     coverage: Coverage
     students: tuple[StudentFacts, ...]
     latest: StudentFacts | None
-    """The student that is released."""
+    """The released student."""
     checkpoint: CheckpointStatus | None
     terms: int
 
@@ -234,7 +234,7 @@ class StartingDoing(Model):
 
 
 class StartingStatus(Document):
-    """What `status` says until the training process is ready."""
+    """The answer to `status` until the training process is ready."""
 
     schema_: Literal["dcfm-node/status/2"] = Field("dcfm-node/status/2", alias="schema")
     node: str
@@ -247,14 +247,14 @@ class StartingStatus(Document):
 
 
 class PeerStatus(SiloStatus):
-    """Another silo, and what went over its links."""
+    """Another silo, and the traffic over its links."""
 
     bytes_sent: int
     bytes_received: int
 
 
 class Peers(Document, Strangers):
-    """Who is linked, and which unknown keys knocked."""
+    """The peers with their links, and the unknown keys that tried to connect."""
 
     schema_: Literal["dcfm-node/peers/1"] = Field("dcfm-node/peers/1", alias="schema")
     peers: tuple[PeerStatus, ...]

@@ -1,4 +1,4 @@
-"""What the `student` commands print, and what the daemon answers about students."""
+"""Documents about students, from the `student` commands and the daemon."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ class Teacher(Model):
 
 
 class StudentFacts(Model):
-    """One student, with its lineage in names. Digests are hex."""
+    """One student, with its lineage by silo names. Digests are hex."""
 
     digest: str
     bytes: int
@@ -25,18 +25,18 @@ class StudentFacts(Model):
     final: bool
     outcome: Literal["COMPLETE", "DEGRADED"]
     missing: tuple[str, ...]
-    """Silos that taught it no expert of its round."""
+    """Active silos without an expert of its round among its teachers."""
     resumed: str | None
     """Digest of the checkpoint that it was trained from."""
     leader: str
     teachers: tuple[Teacher, ...]
     endorsed_by: tuple[str, ...]
     refused_by: dict[str, str]
-    """By silo: why it refused."""
+    """Why each silo refused it, by silo name."""
     released: bool
     rejected: bool
     superseded: dict[str, str]
-    """By silo that taught it: why the student counts no more."""
+    """Why the student no longer counts, by name of a silo that taught it."""
     metrics: dict[str, float]
 
 
@@ -55,13 +55,13 @@ class Students(Document):
 
 
 class StudentFiles(Document):
-    """All that `student fetch` needs to write the folder."""
+    """All that `student fetch` needs to write a student's folder."""
 
     schema_: Literal["dcfm-node/student/1"] = Field("dcfm-node/student/1", alias="schema")
     path: str
     """The model's file, relative to the state folder."""
     lineage: str
-    """Hex."""
+    """The signed lineage (SPEC 9.1), hex."""
     student: StudentFacts
 
 

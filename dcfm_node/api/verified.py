@@ -1,4 +1,4 @@
-"""What `student verify` prints: what a student's signed lineage proves."""
+"""The document that `student verify` prints: what a student's signed lineage proves."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from dcfm_node.store.card import Earlier
 
 
 class Newest(Model):
-    """The newest student that a lineage tells of."""
+    """The newest student in a lineage."""
 
     digest: str
     round: int
@@ -17,10 +17,10 @@ class Newest(Model):
 
 
 class Superseded(Model):
-    """Why a student counts no more, and which one to take instead."""
+    """Why a student no longer counts, and which one to use instead."""
 
     by: dict[str, str]
-    """By silo that taught it: why."""
+    """The reasons, by name of a silo that taught it."""
     newest: Newest | None
 
 
@@ -44,7 +44,7 @@ class Verified(Document):
     withdrawn: tuple[str, ...]
     metrics: dict[str, float]
     version: str
-    """Of the dcfm-node that distilled it."""
+    """Version of the dcfm-node that distilled it."""
     standing: Literal["released", "not released", "interim", "superseded"]
     superseded: Superseded | None
     continues: Earlier | None

@@ -1,4 +1,4 @@
-"""Commands that carry a run's records and snapshots by hand: export, import, verify."""
+"""Commands that move a run's records and snapshots as a folder: export, import, verify."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from dcfm_node.store.audit import Audit
 
 IMPORT_TIMEOUT_S = 3_600.0
-_COPY = "copy it again, whole, or ask its site for another"
+_COPY = "copy the whole bundle again, or ask its site for another"
 
 app = typer.Typer(
-    help="Records and snapshots in a folder, for a site without a network: export, import, verify.",
+    help="Records and snapshots as a folder, for a site without a network: export, import, verify.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A bundle's folder.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The bundle's folder.")]
 
 
 @app.command()
@@ -35,14 +35,14 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder to write.")],
     since: Annotated[
         Path | None,
-        typer.Option(help="A bundle of the receiving site; the new one leaves out what it has."),
+        typer.Option(help="A bundle from the receiving site; what it holds is left out."),
     ] = None,
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Write what this node knows of its run, for sites without a link to it.
+    """Write this node's records and snapshots of its run, for sites without a link to it.
 
-    The daemon may run or not.
+    This works with and without a running daemon.
     """
     from dcfm_node.config.keys import load_keys
     from dcfm_node.config.node import load_node
@@ -87,7 +87,7 @@ def _exported_text(found: BundleExported) -> str:
 
 @app.command("import")
 def take_in(folder: Folder, config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Import into this site's running node what another site exported."""
+    """Import another site's bundle into this site's running node."""
     request = ImportRequest(folder=str(folder.absolute()))
     found = call(state_folder(config), request, timeout_s=IMPORT_TIMEOUT_S)
     answer(found, as_json, _imported_text)
@@ -107,10 +107,10 @@ def _imported_text(found: ImportedBundle) -> str:
 def verify(
     folder: Folder,
     run: Annotated[Path, typer.Option(help="The run's run.toml.")],
-    peers: Annotated[Path, typer.Option(help="Everyone's [[peer]] block.")],
+    peers: Annotated[Path, typer.Option(help="The peers.toml that goes with it.")],
     as_json: AsJson = False,
 ) -> None:
-    """Check a bundle offline: who signed it, every record in it, every snapshot.
+    """Check a bundle offline: its signer, every record and every snapshot.
 
     This needs no node, no keys and no network. Exits with 1 if a check fails.
     """
@@ -135,10 +135,10 @@ def _verified_text(found: BundleVerified) -> str:
     lines = [
         f"verified  bundle of {found.author} for run {found.run.name} {found.run.id[:16]}",
         f"records   {', '.join(silos) or 'none'}",
-        f"snapshots {found.snapshots}, each as its name says",
+        f"snapshots {found.snapshots}, each matches its digest",
     ]
     if found.continuing:
-        lines.append(f"          {found.continuing} records continue what its receiver holds")
+        lines.append(f"          {found.continuing} records continue those of the receiver")
     lines += [f"forked    {name} signed two histories" for name in found.forked]
     return "\n".join(lines)
 
@@ -155,7 +155,7 @@ def _label(folder: Path, manifest: "Manifest") -> "Bundle":
 
 def _refused(folder: Path, error: PeerError) -> Failed:
     return Failed(
-        f"the bundle does not hold: {error}",
+        f"the bundle is not valid: {error}",
         where=str(folder),
         fix=f"do not import it; {_COPY}",
     )

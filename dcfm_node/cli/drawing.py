@@ -1,4 +1,4 @@
-"""Drawing samples of a student into a file. The one part of the command line that needs torch."""
+"""Draws samples of a student into a file. No other part of the command line needs torch."""
 
 import itertools
 import math
@@ -27,7 +27,7 @@ from dcfm_node.samples import Samples
 from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema, size_of
 
 BYTES, COPIES = 4, 3
-"""Of a number; and how often samples lie in memory, noise and picture counted."""
+"""Bytes of a number; copies of the samples in memory, including noise and picture."""
 
 
 def draw(
@@ -41,24 +41,26 @@ def draw(
     out: Path,
     codec: Path | None = None,
 ) -> None:
-    """Sample `count` times and write a picture (.png) or `x` and `c` (.npz).
+    """Draw `count` samples and write a picture (.png), or arrays (.npz): `x`, shape
+    (count, *sample_shape), float32, and labels `c`, shape (count, attributes), int64.
 
     Args:
-        model: its bytes are those of a verified lineage; nothing else of it was checked.
-        chosen: attribute index -> value index; the others take all values in turn.
-        counts: label counts of the student's teachers, by silo; of an ensemble alone.
-        codec: the codec's file, where the run names one.
+        model: file whose digest a verified lineage proves; its content is not checked yet.
+        chosen: attribute index -> value index; other attributes take all values in turn.
+        counts: label counts of the student's teachers, by silo; for an ensemble only.
+        codec: the codec's file, if the run names one.
 
     Raises:
-        ConfigError: the file that `out` names cannot hold such samples, or the codec's file is
-            missing or another.
+        ConfigError: `out` has another suffix, or the codec's file is missing or differs.
         UserError: the GPU does not work.
-        Failed: its tensors are not those of the run's network, or that is larger than what a
-            snapshot or this machine's memory can hold.
+        Failed: the model does not hold the tensors of the run's network, or a snapshot or this
+            machine's memory cannot hold what is needed.
     """
     if out.suffix not in (".npz", ".png"):
         fix = "name a file that ends in .npz or .png"
-        raise ConfigError(f"cannot write {out.suffix or 'a nameless kind'}", where="--out", fix=fix)
+        raise ConfigError(
+            f"cannot write {out.suffix or 'a file without suffix'}", where="--out", fix=fix
+        )
     check_room(manifest, count, available())
     check_model(manifest, model, counts)
     decoder = codec_of(manifest, codec)
@@ -69,59 +71,61 @@ def draw(
         learner = learner_of(manifest)
         z = learner.sample(tensors, labels, counts=counts, seed=seed, device=device)
         x = decoded(decoder, z).numpy()
-    except (RuntimeError, MemoryError) as error:  # torch's, of memory and of shapes alike
-        what = f"cannot be drawn: {error}"
-        raise Failed(what, where=str(model), fix="draw fewer with -n") from error
+    except (RuntimeError, MemoryError) as error:  # from torch: memory or shapes
+        what = f"sampling failed: {error}"
+        raise Failed(what, where=str(model), fix="draw fewer samples with -n") from error
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
         np.savez_compressed(out, x=x, c=labels.numpy())
     else:
         domain = domains.of(manifest)
-        if len(manifest.sample_shape) < 3:  # whose pictures matplotlib draws
+        if len(manifest.sample_shape) < 3:  # matplotlib draws these
             domain.check(None)
         space = Space(manifest.attributes, ())
         domain.sheet(space, Samples(x, labels.numpy())).save(out)
 
 
 def check_model(manifest: Manifest, model: Path, counts: Mapping[str, Counts]) -> None:
-    """Hold a file against the network that its manifest names, before any of that is made.
+    """Compare a model file's tensors with the run's network, before making the network.
 
     Raises:
-        Failed: it is not exactly that network's tensors; or no snapshot could hold these.
+        Failed: the file does not hold exactly these tensors, or they exceed a snapshot's limit.
     """
     fix = "do not use this model; fetch the student again"
     try:
         check_snapshot(model, _schema(manifest, counts))
     except PeerError as error:
-        raise Failed(f"not the run's network: {error}", where=str(model), fix=fix) from error
+        raise Failed(
+            f"does not fit the run's network: {error}", where=str(model), fix=fix
+        ) from error
     except OSError as error:
         raise Failed(f"cannot be read: {error.strerror}", where=str(model), fix=fix) from error
 
 
 def _schema(manifest: Manifest, counts: Mapping[str, Counts]) -> Schema:
-    """What a student of the run holds.
+    """The tensors of a student of the run.
 
     Raises:
-        PeerError: more than a snapshot can (SPEC 5.1).
+        PeerError: they are larger than a snapshot may be (SPEC 5.1).
     """
-    least = least_bytes(manifest)  # torch cannot even name the shapes of some that take more
+    least = least_bytes(manifest)  # torch cannot represent the shapes of some larger ones
     expert = networks.schema(manifest) if least <= MAX_SNAPSHOT_BYTES else {}
     beside = learner_of(manifest).beside_experts() if expert else {}
     form = ensemble_schema(expert, beside, sorted(counts)) if manifest.method.ensemble else expert
     if max(least, size_of(form)) > MAX_SNAPSHOT_BYTES:
-        raise PeerError(f"it takes more than the {MAX_SNAPSHOT_BYTES} bytes of a snapshot")
+        raise PeerError(f"it needs more than the {MAX_SNAPSHOT_BYTES} bytes of a snapshot")
     return form
 
 
 def check_room(manifest: Manifest, count: int, memory: float) -> None:
-    """Whether so many samples fit the memory, by a rough count: the samples themselves, and what a
-    chunk of them needs on its way through the network, once for each term of Eq. 5.
+    """Check by a rough estimate that the samples fit into memory. It counts the samples, and the
+    activations of one chunk for each term of the composition (Eq. 5 of DCFM).
 
     Args:
-        memory: bytes to be had.
+        memory: free bytes.
 
     Raises:
-        Failed: they do not.
+        Failed: they do not fit.
     """
     values = math.prod(manifest.flow_shape)
     inside = manifest.network.widest(manifest.flow_shape)
@@ -132,12 +136,12 @@ def check_room(manifest: Manifest, count: int, memory: float) -> None:
         raise Failed(
             f"{count} samples of {shape} numbers need about {needed / 1e9:.3g} GB of memory, and"
             f" {memory / 1e9:.3g} GB are free",
-            fix="draw fewer with -n, or on a larger machine",
+            fix="draw fewer samples with -n, or use a larger machine",
         )
 
 
 def available() -> float:
-    """Bytes of memory that are free, or all there are where the kernel does not say."""
+    """Free bytes of memory, or all bytes if the kernel does not report the free ones."""
     try:
         lines = read_bounded(Path("/proc/meminfo"), 1 << 20).decode().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""`dcfm-node experiment`: the paper's figures and tables, each from one command."""
+"""`dcfm-node experiment`: makes each of the paper's figures and tables with one command."""
 
 import shlex
 import sys
@@ -15,7 +15,8 @@ from dcfm_node.errors import Failed
 from dcfm_node.words import plain
 
 app = typer.Typer(
-    help="Reproduce the paper's figures and tables; pose your own problems.", no_args_is_help=True
+    help="Reproduce the paper's figures and tables, or run your own experiments.",
+    no_args_is_help=True,
 )
 
 
@@ -39,24 +40,25 @@ def _listed_text(found: Experiments) -> str:
 @app.command("run")
 def run_experiment(
     name: Annotated[str, typer.Argument(help="An experiment's name, or the path of a TOML file.")],
-    preset: Annotated[str, typer.Option(help="Which of the file's presets.")] = "cpu",
+    preset: Annotated[str, typer.Option(help="One of the experiment's presets.")] = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="Short for --preset quick.")] = False,
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="Seeds 0 ... N-1; the file's number if not given.")
+        int | None, typer.Option(min=1, help="Run seeds 0 to N-1; default: the preset's number.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where results go; results/NAME-PRESET if not given.")
+        Path | None, typer.Option(help="Folder for the results; default: results/NAME-PRESET.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder with the data that the experiment reads.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Units at once; cores on a CPU, 1 on a GPU.")
+        int | None,
+        typer.Option(min=1, help="Parallel processes; default: one per core, or 1 on a GPU."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train, sample and measure every method. Run it again to go on after an interruption."""
+    """Train, sample and measure every method. After an interruption, run it again to continue."""
     from dcfm_node.experiment import settings
 
     preset = "quick" if quick else preset
@@ -64,7 +66,7 @@ def run_experiment(
     if isinstance(given, settings.Experiment):
         for problem, _ in given.posed.values():
             problem.made.check(data)
-    # What is wrong so far is told before torch is loaded, which takes seconds.
+    # Mistakes in the file are reported before torch is loaded, which takes seconds.
     from dcfm_node.experiment import run, show
     from dcfm_node.experiment.progress import Watcher
 
@@ -87,7 +89,7 @@ def run_experiment(
 
 @app.command("show")
 def show_experiment(
-    folder: Annotated[Path, typer.Argument(help="A folder that `run` wrote.")],
+    folder: Annotated[Path, typer.Argument(help="A folder that 'run' wrote.")],
     as_json: AsJson = False,
 ) -> None:
     """Print a finished experiment's tables, and draw its pictures again."""
@@ -101,10 +103,10 @@ def show_experiment(
     try:
         show.write(folder, found, given)
         page = show.page(found, given)
-    # Whoever handed the folder on may have left out, or put in, anything of rows and samples.
+    # The folder may come from others, who may have removed or changed any row or sample.
     except (ArithmeticError, BadZipFile, LookupError, MemoryError, TypeError, ValueError) as error:
         raise Failed(
-            f"its rows or samples are not what its settings give: {type(error).__name__}: {error}",
+            f"its rows or samples do not fit its settings: {type(error).__name__}: {error}",
             where=str(folder),
             fix="ask for the whole folder that 'dcfm-node experiment run' wrote",
         ) from error

@@ -1,4 +1,4 @@
-"""The command `journal`: what left the building, record by record, in words."""
+"""The command `journal`: shows every record that a silo published, in words."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -38,25 +38,27 @@ from dcfm_node.records.entries import (
 from dcfm_node.words import plain, utc
 
 SAYS_WIDTH = 160
-"""Characters that the table gives what a record says, at most; --json has all of it."""
+"""The most characters of a record in the table. `--json` shows the whole record."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the command to the app."""
     app.command()(journal)
 
 
 def journal(
-    silo: Annotated[str, typer.Option(help="Silo whose journal to show; default: own.")] = "",
+    silo: Annotated[
+        str, typer.Option(help="Silo whose journal to show; default: this node's.")
+    ] = "",
     run: OfRun = "",
     peers: OfPeers = None,
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Show every record that this silo published: all that left the building, and the weights that
-    it names.
+    """Show everything that left this site: each record that this silo published, with the weights
+    that the record names.
 
-    The daemon may run or not; --run shows an earlier run.
+    This works with and without a running daemon. --run shows an earlier run.
     """
     answer(journal_of(config, run, peers, silo), as_json, _journal_text)
 
@@ -79,10 +81,10 @@ def says(body: Body, means: Means) -> str:
     """A record in words, on one line of bounded width.
 
     Args:
-        means: what it says of others, in names.
+        means: what the record says about other silos, by name.
     """
     text = "; ".join(part for part in _parts(body, means) if part)
-    text = plain(text)  # another silo's words are its own
+    text = plain(text)  # another silo may have written it
     return text if len(text) <= SAYS_WIDTH else f"{text[: SAYS_WIDTH - 1]}…"
 
 
@@ -126,7 +128,7 @@ def _parts(body: Body, means: Means) -> Sequence[str]:
 
 
 def _weights(body: Expert | Student | Checkpoint) -> str:
-    """What a peer may fetch by a record."""
+    """The weights that a peer may fetch because of a record."""
     snapshot = body.snapshot
     text = f"weights {snapshot.digest.hex()[:12]}, {size(snapshot.size)}"
     if isinstance(body, Checkpoint) or body.delta is None:
@@ -141,7 +143,7 @@ def _figures(body: Expert | Student | Endorse | Refuse) -> str:
 def _named(entry: Published | None, *, of: bool = True) -> str:
     """An expert or a student that a record is about; `of` adds its silo."""
     if entry is None:
-        return "a student that is not known here"
+        return "a student that this node does not know"
     text = f"{entry.kind} {entry.digest[:12]} of round {entry.round}"
     return f"{text} by {entry.silo}" if of else text
 
@@ -167,8 +169,8 @@ def _audited(means: AuditMeans) -> str:
     lines = [f"{len(scored)} expert{'' if len(scored) == 1 else 's'} scored"]
     if worst is not None:
         lines.append(
-            f"worst is {worst.silo}, its {FIGURES[worst.figure]} at {worst.place:.2f} of the way to"
-            " knowing nothing"
+            f"worst is {worst.silo}: {FIGURES[worst.figure]} {worst.place:.2f}, from 0 (own expert)"
+            " to 1 (knows nothing)"
         )
     lines.append(f"refuses {', '.join(means.refuses) or 'nobody'}")
     return "; ".join(lines)

@@ -1,4 +1,4 @@
-"""What a verified lineage says of a student, in the roster's names."""
+"""What a verified lineage says about a student, with the silos' names."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def facts_of(proven: "Lineage") -> "StudentFacts":
-    """What the model card and `student verify` say."""
+    """The facts for the model card and for `student verify` (SPEC 9.1)."""
     from dcfm_node.store.card import StudentFacts
     from dcfm_node.swarm.verdicts import superseding
 
@@ -39,7 +39,7 @@ def facts_of(proven: "Lineage") -> "StudentFacts":
 
 
 def verified(proven: "Lineage", *, compared: bool, unchecked: Sequence[str]) -> "Verified":
-    """What `student verify` found.
+    """The document that `student verify` prints.
 
     Args:
         compared: whether the run was compared with the operator's files.
@@ -60,9 +60,9 @@ def verified(proven: "Lineage", *, compared: bool, unchecked: Sequence[str]) -> 
 
 
 def superseded_by(proven: "Lineage") -> "Superseded | None":
-    """Why the student counts no more, and which one counts instead; None if it counts.
+    """Why the student no longer counts, and which one counts instead; None if it counts.
 
-    The lineage says so as of the time when the folder was written.
+    The lineage shows the state at the time when the folder was written.
     """
     from dcfm_node.api.verified import Newest, Superseded
     from dcfm_node.swarm.verdicts import superseding
@@ -80,7 +80,7 @@ def superseded_by(proven: "Lineage") -> "Superseded | None":
 
 
 def superseded_text(superseded: "Superseded") -> str:
-    """The same for people."""
+    """`superseded_by` as text."""
     lines = [f"SUPERSEDED: {silo} {why}" for silo, why in superseded.by.items()]
     newest = superseded.newest
     if newest is None:
@@ -94,7 +94,7 @@ def superseded_text(superseded: "Superseded") -> str:
 
 
 def earlier_text(earlier: "Earlier") -> str:
-    """The earlier runs, the newest first."""
+    """The earlier runs as text, the newest first."""
     from dcfm_node.store.card import INDIRECT, ask_for
 
     lines = [f"continues run {earlier.run}"]
@@ -114,7 +114,7 @@ def earlier_text(earlier: "Earlier") -> str:
 
 
 def _earlier(proven: "Past") -> "Earlier | None":
-    """The run that one continues, and what its lineage says of it."""
+    """The run that a run continues, and what the lineage says about it."""
     from dcfm_node.store.card import Earlier
     from dcfm_node.swarm.succession import went_on
     from dcfm_node.swarm.verdicts import departed

@@ -1,4 +1,4 @@
-"""`dcfm-node`: the commands, and how they end.
+"""The program `dcfm-node`: its commands and exit codes.
 
 Exit codes: 0 healthy, 1 failure, 2 usage or settings, 3 degraded, 4 daemon unreachable.
 """
@@ -56,17 +56,17 @@ app.add_typer(experiment.app, name="experiment")
 
 @app.command()
 def version(as_json: AsJson = False) -> None:
-    """Print the version of this node's software."""
+    """Print the version of dcfm-node."""
     answer(Version(version=__version__), as_json, lambda found: found.version)
 
 
 def main() -> None:
     """Run a command. An operator's mistake is shown as a message, not as a traceback."""
-    # Before anything loads torch, and for every process started from here. OpenMP's threads spin
-    # while they wait, unless this is set: processes that share cores then all but stop each other.
+    # Must be set before torch is loaded; child processes inherit it. Otherwise waiting OpenMP
+    # threads spin, and processes that share cores slow each other down.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.excepthook = _defect
-    # Never import a module from the current folder, which may hold others' files.
+    # Never import a module from the current folder: other people may have put files there.
     os.environ["PYTHONSAFEPATH"] = "1"
     as_json = "--json" in sys.argv
     try:
@@ -91,7 +91,7 @@ def main() -> None:
         if error.filename is None or error.errno not in _PLACES:
             raise
         what = f"cannot be used: {(error.strerror or str(error)).lower()}"
-        fix = "name another, or check its permissions and the free space"
+        fix = "name another path, or check its permissions and the free space"
         _fail(Failed(what, where=str(error.filename), fix=fix), as_json)
 
 
@@ -108,20 +108,20 @@ _PLACES = {
     errno.ELOOP,
     errno.ENAMETOOLONG,
 }
-"""Errors of a path that was given, not of the program."""
+"""Errors that a given path causes, not a defect of the program."""
 
 
 def _at_home(argument: str) -> str:
-    """`~/…` expanded as a shell does it. A shell leaves it in `--out=~/…` and in quotes."""
+    """Expand `~/…` as a shell does. A shell does not expand it in `--out=~/…` or in quotes."""
     option, equals, value = argument.partition("=")
     if not option.startswith("--"):
         option, equals, value = "", "", argument
-    # Unlike pathlib, this leaves a name that is not a user's as it is.
+    # Unlike pathlib, this leaves `~name` unchanged if no user has that name.
     return option + equals + os.path.expanduser(value)  # noqa: PTH111
 
 
 def _defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print the traceback of a defect. Others' words in it are escaped for the terminal."""
+    """Print the traceback of a defect. Control characters in it are escaped."""
     for part in traceback.format_exception(kind, error, trace):
         say(*part.rstrip("\n").split("\n"), err=True)
 

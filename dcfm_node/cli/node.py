@@ -12,7 +12,7 @@ from dcfm_node.errors import Failed
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands."""
+    """Add these commands to the app."""
     app.command()(init)
     app.command("id")(show_id)
     app.command()(start)
@@ -21,16 +21,17 @@ def register(app: typer.Typer) -> None:
 
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
-    name: Annotated[str, typer.Option(help="This silo's name; the folder's by default.")] = "",
+    name: Annotated[str, typer.Option(help="This silo's name; default: the folder's.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Make a node: its keys, a commented node.toml and an example run.toml.
 
-    The node.toml listens on TCP ports 7400 (control) and 7401 (bulk). Open both in the firewall for
-    peers, and give under [advertise] the host and ports by which peers reach them. A node behind
-    NAT, or behind a firewall that lets nothing in, needs no open port: without [listen] and
-    [advertise] it only dials out to the peers that advertise addresses, and takes full part. Two
-    nodes that only dial out exchange everything through the others.
+    The node listens on TCP ports 7400 (control) and 7401 (bulk). Open both in the firewall for
+    peers, and write under [advertise] the host and ports at which peers reach them.
+
+    A node behind NAT or a closed firewall needs no open port. Remove [listen] and [advertise]: the
+    node then only dials out, to peers that advertise addresses, and still takes full part. Two
+    nodes that only dial out exchange everything through other nodes.
     """
     from dcfm_node.config.keys import create_keys
     from dcfm_node.config.node import load_node, node_template
@@ -39,7 +40,7 @@ def init(
     settings = folder / "node.toml"
     if settings.exists():
         raise Failed(
-            "there is a node in it already",
+            "the folder already holds a node",
             where=str(folder),
             fix="name another folder, or edit its node.toml",
         )
@@ -57,10 +58,10 @@ def init(
 def _made_text(found: NodeMade) -> str:
     return (
         f"made {found.config}, and run.toml and keys in {found.folder}\n"
-        f"next: edit {found.config}: your data, and who can dial whom (ports 7400 and 7401 in the\n"
-        "firewall, or none: 'dcfm-node init --help'). Then send the other sites what\n"
+        f"next: edit {found.config}: set your data and the addresses (ports 7400 and 7401 in the\n"
+        "firewall, or none: see 'dcfm-node init --help'). Then run\n"
         f"  dcfm-node id --config {found.config}\n"
-        "prints, and collect everyone's blocks in peers.toml"
+        "send its output to the other sites, and collect everyone's blocks in peers.toml"
     )
 
 
@@ -83,20 +84,20 @@ def show_id(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     answer(NodeId(peer=block), as_json, lambda _: peer_block(peer))
     if settings.listen.control is not None and settings.advertise.control is None:
         say(
-            f"dcfm-node: {config} has [listen] but no [advertise], so peers cannot dial this node;"
+            f"dcfm-node: {config} has [listen] but not [advertise], so peers cannot dial this node;"
             " it must dial them",
             err=True,
         )
 
 
 def start(
-    peers: Annotated[Path, typer.Option(help="Allow list and roster: everyone's [[peer]] block.")],
+    peers: Annotated[Path, typer.Option(help="The peers.toml with everyone's [[peer]] block.")],
     config: Config = DEFAULT_CONFIG,
     run: Annotated[
-        Path | None, typer.Option(help="The run's manifest; run.toml beside node.toml by default.")
+        Path | None, typer.Option(help="The run's settings; default: run.toml beside node.toml.")
     ] = None,
 ) -> None:
-    """Take part in a run until stopped. A later start goes on where this one stopped."""
+    """Take part in a run until stopped. A later start continues where this one stopped."""
     import asyncio
 
     from dcfm_node.config.keys import load_keys
@@ -115,19 +116,19 @@ def start(
     manifest = load_run(run, others, me, listed=peers)
     if me.name not in {peer.name for peer in others}:
         say(
-            f"dcfm-node: {peers} does not list this node, {me.name!r}. The other sites' peers.toml"
-            " must list it, or they refuse it: send them what 'dcfm-node id' prints",
+            f"dcfm-node: {peers} does not list this node, {me.name!r}. The other sites refuse it"
+            " unless their peers.toml lists it: send them what 'dcfm-node id' prints",
             err=True,
         )
     if (before := last_run(settings.state)) is not None and begins_anew(before, manifest):
         say(
             f"dcfm-node: this node was last in run {run_id(before).hex()[:16]} of {before.name!r};"
             f" {run} and {peers} make run {run_id(manifest).hex()[:16]}, which does not continue it"
-            " and starts from nothing. To go on with other peers, keys or settings instead, use"
+            " and starts from nothing. To continue it with other peers, keys or settings, use"
             " 'dcfm-node run continue'",
             err=True,
         )
-    # Errors in the files are shown before the daemon is loaded, which takes seconds.
+    # Errors in the files are reported before the daemon is loaded, which takes seconds.
     from dcfm_node.daemon.compose import run as take_part
     from dcfm_node.daemon.limits import Settings
     from dcfm_node.daemon.logs import configure
@@ -139,15 +140,17 @@ def start(
 def demo(
     domain: Annotated[str, typer.Option(help="digits or gaussians.")] = "digits",
     schedule: Annotated[str, typer.Option(help="alternating or paper.")] = "alternating",
-    out: Annotated[Path, typer.Option(help="Folder for nodes and report.")] = Path("demo-out"),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the whole demo.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the nodes and the report.")] = Path(
+        "demo-out"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random choices.")] = 0,
     silos: Annotated[int, typer.Option(help="Number of nodes, 2 to 8.")] = 3,
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Write the nodes' folders, but do not start them.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run real nodes on this machine until their student draws what no silo ever saw."""
+    """Run real nodes on this machine. Their student then draws combinations that no silo has."""
     if prepare:
         from dcfm_node.demo.stage import Wish, called
         from dcfm_node.demo.stage import prepare as write_folders

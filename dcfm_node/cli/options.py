@@ -18,7 +18,7 @@ OfRun = Annotated[
     typer.Option(
         "--run",
         metavar="RUN",
-        help="An earlier run, by name, by the start of its id, or its run.toml with --peers.",
+        help="An earlier run: its name, the start of its id, or its run.toml with --peers.",
     ),
 ]
 OfPeers = Annotated[
@@ -30,10 +30,10 @@ DEFAULT_CONFIG = Path("node.toml")
 
 
 def state_folder(config: Path) -> Path:
-    """Where the node of a settings file keeps its state.
+    """The state folder that a node.toml names, as an absolute path.
 
     Raises:
-        ConfigError: the file cannot be read or is no TOML.
+        ConfigError: the file cannot be read or is not TOML.
     """
     return (config.parent / (_path(config, "state") or "state")).absolute()
 
@@ -42,7 +42,7 @@ def codec_file(config: Path) -> Path | None:
     """The codec's file that a node's settings name.
 
     Raises:
-        ConfigError: the file of settings cannot be read or is no TOML.
+        ConfigError: the file cannot be read or is not TOML.
     """
     codec = _path(config, "codec")
     return None if codec is None else (config.parent / codec).absolute()

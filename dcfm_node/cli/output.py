@@ -1,7 +1,7 @@
-"""How answers look: plain aligned text for people, one JSON document for programs.
+"""Prints answers: aligned text for people, or one JSON document for programs.
 
-Every command prints through here alone. Whoever wrote a line, no terminal obeys what is in it
-(`words.plain`).
+Every command prints only through this module. It escapes control characters (`words.plain`), so
+that text from peers cannot control the terminal.
 """
 
 import json
@@ -20,17 +20,17 @@ Shown = TypeVar("Shown", bound=Document)
 
 
 def say(*lines: str, err: bool = False) -> None:
-    """Print lines. A line break within one is not ours and is shown as `\\n`."""
+    """Print lines. A line break inside a line is shown as `\\n`."""
     for line in lines:
         _write(f"{plain(line)}\n", err=err)
 
 
 def answer(document: Shown, as_json: bool, text: Callable[[Shown], str]) -> None:
-    """Print what a command found: the document for programs, text for people.
+    """Print a command's result: as JSON for programs, or as text for people.
 
     Args:
-        text: puts a document into lines. It gets one in which every string is plain, so that all
-            line breaks in its result are its own.
+        text: turns a document into lines. Every string of the document that it gets is escaped, so
+            that only `text` adds line breaks.
     """
     if as_json:
         print_json(document.plain())
@@ -39,12 +39,12 @@ def answer(document: Shown, as_json: bool, text: Callable[[Shown], str]) -> None
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print one document in plain values, in ASCII."""
+    """Print one document of plain values as JSON in ASCII."""
     _write(f"{json.dumps(document, indent=2)}\n")
 
 
 def rewrite(line: str, *, last: bool) -> None:
-    """Replace the last line on stderr, which is a terminal."""
+    """Replace the last line on stderr, which must be a terminal."""
     _write(f"\r{plain(line)}" + "\n" * last, err=True)
 
 
@@ -55,7 +55,7 @@ def clear() -> None:
 
 
 def ask(question: str) -> None:
-    """Ask on the terminal; stdout stays free for the answer.
+    """Ask a yes-or-no question on stderr; stdout carries only results.
 
     Raises:
         Abort: the operator said no.
@@ -65,12 +65,12 @@ def ask(question: str) -> None:
 
 def _write(text: str, *, err: bool = False) -> None:
     encoding = (sys.stderr if err else sys.stdout).encoding or "utf-8"
-    # A terminal whose encoding lacks a letter shows its escape.
+    # A letter that the terminal's encoding lacks is shown as an escape.
     typer.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err, nl=False)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns as wide as their widest cell."""
+    """A table as text. Each column is as wide as its widest cell."""
     cells = [[plain(str(cell)) if cell is not None else "-" for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     lines = [
@@ -81,7 +81,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in a unit a person reads: 1.2 MB."""
+    """A number of bytes for people: "1.2 MB"."""
     for unit in UNITS:
         if count < 1000 or unit == UNITS[-1]:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -90,7 +90,7 @@ def size(count: float) -> str:
 
 
 def ago(seconds: float | None) -> str:
-    """An age: 3 s, 12 min, 5 h, or "never"."""
+    """An age for people: "3 s", "12 min", "5 h", "3 days", or "never" for None."""
     if seconds is None:
         return "never"
     for limit, divisor, unit in ((90, 1, "s"), (5_400, 60, "min"), (172_800, 3_600, "h")):
@@ -100,5 +100,5 @@ def ago(seconds: float | None) -> str:
 
 
 def share(done: int, total: int) -> str:
-    """How far a piece of work is: 12.5 %, or "begun" until something is known of it."""
+    """The progress of a piece of work: "12.5 %", or "begun" while the total is unknown."""
     return f"{100 * min(done, total) / total:.1f} %" if total else "begun"

@@ -1,4 +1,4 @@
-"""Commands about proofs that a silo signed two histories."""
+"""Commands for proofs that a silo signed two histories (SPEC 9.3)."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ from dcfm_node.files import read_bounded
 
 app = typer.Typer(
     name="proof",
-    help="Show others that a silo signed two histories.",
+    help="Prove to others that a silo signed two histories.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -29,7 +29,7 @@ def write(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Write the proof that this node holds: two entries that contradict each other, signed."""
+    """Write the proof that this node holds: two signed entries that contradict each other."""
     held = call(state_folder(config), ProofRequest(silo=silo))
     try:
         out.write_bytes(bytes.fromhex(held.proof))
@@ -65,7 +65,7 @@ def verify(
         raise Failed(
             f"the file does not prove a fork: {error}",
             where=str(file),
-            fix="ask whoever sent it for what 'dcfm-node proof write' wrote",
+            fix="ask its sender for the file that 'dcfm-node proof write' wrote",
         ) from None
     entry = found.first.entry
     document = Proven(

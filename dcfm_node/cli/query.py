@@ -17,7 +17,7 @@ from dcfm_node.errors import ConfigError, Unreachable
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands."""
+    """Add these commands to the app."""
     for command in (status, peers, stop, withdraw):
         app.command()(command)
 
@@ -29,7 +29,7 @@ def status(
     ] = False,
     explain: Annotated[
         bool,
-        typer.Option("--explain", help="Add what the node does next and why, and problem codes."),
+        typer.Option("--explain", help="Add why the node does what it does, and problem codes."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +57,7 @@ def _clear(wanted: bool) -> None:
 
 
 def peers(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Show who is linked, what went over each link, and which unknown keys knocked."""
+    """Show the peers, their links and traffic, and unknown keys that tried to connect."""
     answer(call(state_folder(config), PeersRequest()), as_json, peers_text)
 
 
@@ -65,12 +65,12 @@ def stop(
     config: Config = DEFAULT_CONFIG,
     grace: Annotated[
         float,
-        typer.Option(min=0, max=86_400, help="Seconds that the present work may take to end."),
+        typer.Option(min=0, max=86_400, help="Seconds that the current work may take to end."),
     ] = 10.0,
     as_json: AsJson = False,
 ) -> None:
-    """Stop the daemon. It takes no new work; the next start goes on where it stopped. Exits with 1
-    if the daemon still runs 30 s after its grace."""
+    """Stop the daemon. It takes no new work; the next start continues where it stopped. Exits with
+    1 if the daemon still runs 30 s after the grace period."""
     state = state_folder(config)
     found = call(state, StopRequest(grace_s=grace))
     deadline = time.monotonic() + grace + 30.0
@@ -82,7 +82,7 @@ def stop(
         except Unreachable:
             stopped = True
     found = found.model_copy(update={"stopped": stopped})
-    text = "stopped" if stopped else "still stopping: its log says what holds it"
+    text = "stopped" if stopped else "still stopping: see its log for the reason"
     answer(found, as_json, lambda _: text)
     if not stopped:
         raise typer.Exit(1)
@@ -91,12 +91,12 @@ def stop(
 def withdraw(
     reason: Annotated[str, typer.Option(help="Sent to all peers and kept in the journal.")],
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask; needed where there is no terminal.")
+        bool, typer.Option("--yes", help="Do not ask; required without a terminal.")
     ] = False,
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Leave the run for good. This silo's experts teach no more, and it cannot come back."""
+    """Leave the run for good. This silo cannot come back, and its experts no longer teach."""
     from dcfm_node.records.entries import check_reason
 
     reason = check_reason(reason)
@@ -105,8 +105,8 @@ def withdraw(
     own = next(silo for silo in before.silos if silo.own)
     if not own.withdrawn and not yes:
         say(
-            "This silo's experts will teach no more. What other silos' experts learned from it in",
-            "earlier rounds stays in them; only a new run without this silo has none of it.",
+            "This silo's experts will no longer teach. What other silos' experts learned from it",
+            "in earlier rounds stays in them. Only a new run without this silo has none of it.",
             err=True,
         )
         _confirm(f"{before.node} leaves the run {before.run.name} for good. Withdraw?")
@@ -123,7 +123,7 @@ def withdraw(
 
 
 def _confirm(question: str) -> None:
-    """Ask on the terminal; stdout stays free for the answer.
+    """Ask on the terminal.
 
     Raises:
         Abort: the operator said no.
@@ -131,7 +131,7 @@ def _confirm(question: str) -> None:
     """
     if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigError(
-            "a withdrawal cannot be undone, and there is no terminal on which to confirm it",
+            "a withdrawal cannot be undone, and there is no terminal to confirm it on",
             where="withdraw",
             fix="pass --yes",
         )

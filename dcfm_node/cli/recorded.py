@@ -1,5 +1,5 @@
-"""What a run's records say: from the daemon, or from the node's files where no daemon answers or an
-earlier run is meant. The answer is the same."""
+"""Reads a run's records: from the daemon, or from the node's files if no daemon answers or an
+earlier run is asked for. Both give the same answer."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from dcfm_node.store.archive import Archive
 
 PATIENCE_S = 5.0
-"""After so many seconds the files answer in place of the daemon."""
+"""Seconds to wait for the daemon before the files are read instead."""
 
 
 def journal_of(config: Path, run: str, peers: Path | None, silo: str) -> Journal:
     """A silo's journal, this node's own by default.
 
     Args:
-        run: the run as the operator names it; the present one if empty.
-        peers: the peers' file, where `run` is a manifest's.
+        run: name, start of the id, or run.toml of a run; the present run if empty.
+        peers: the peers.toml, if `run` is a run.toml; else None.
 
     Raises:
         UserError: the folder keeps no such run or silo, or cannot be read.
@@ -38,7 +38,7 @@ def journal_of(config: Path, run: str, peers: Path | None, silo: str) -> Journal
 
 
 def students_of(config: Path, run: str, peers: Path | None) -> Students:
-    """All students of a run; otherwise as `journal_of`."""
+    """All students of a run; arguments and errors as for `journal_of`."""
     found = _found(config, StudentsRequest(), run, peers)
     if isinstance(found, Students):
         return found
@@ -52,7 +52,7 @@ def students_of(config: Path, run: str, peers: Path | None) -> Students:
 def _found(
     config: Path, request: Request[Answer], run: str, peers: Path | None
 ) -> "Answer | Archive":
-    """The daemon's answer, or the run as the files keep it."""
+    """The daemon's answer, or the run from the node's files."""
     state = state_folder(config)
     if not run and peers is None:
         try:
@@ -69,10 +69,10 @@ def _found(
 
 
 def _chosen(state: Path, wish: str, peers: Path | None) -> bytes:
-    """The id of the run that is meant.
+    """The id of the run that the operator asks for.
 
     Raises:
-        ConfigError: none of the runs that the folder keeps, or several.
+        ConfigError: no run in the state folder matches, or several do.
     """
     from dcfm_node.store.archive import kept_runs
     from dcfm_node.wire.envelope import run_id
@@ -91,7 +91,7 @@ def _chosen(state: Path, wish: str, peers: Path | None) -> bytes:
     raise ConfigError(
         f"{what} {wish[:16]!r}",
         where="--run",
-        fix=f"it was in {listed}; the first is the present one" if kept else "it was in none yet",
+        fix=f"choose one of {listed}; the first is the present run" if kept else "start it first",
     )
 
 

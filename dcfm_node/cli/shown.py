@@ -8,15 +8,15 @@ from dcfm_node.cli.output import ago, share, size, table
 
 
 def starting_text(found: StartingStatus) -> str:
-    """A node that is not ready yet."""
+    """The status of a node that is not ready yet, as text."""
     return f"{found.node}  starting: {found.doing.why}"
 
 
 def status_text(found: Status, *, explain: bool) -> str:
-    """A node's status.
+    """A node's status as text.
 
     Args:
-        explain: adds why it does what it does, whom it waits for, failing dials, problem codes.
+        explain: adds the node's reason, the silos it waits for, failing dials and problem codes.
     """
     stage, round_ = (found.phase.stage, found.phase.round) if found.phase else ("starting", 0)
     lines = [
@@ -47,7 +47,7 @@ def status_text(found: Status, *, explain: bool) -> str:
 
 
 def peers_text(found: Peers) -> str:
-    """The peers' links, and unknown keys that wait for approval."""
+    """The peers' links, and unknown keys that wait for approval, as text."""
     header = ("peer", "linked", "bulk", "heard", "version", "sent", "received", "trouble")
     rows = [
         (
@@ -63,11 +63,11 @@ def peers_text(found: Peers) -> str:
         for peer in found.peers
     ]
     pending = [
-        f"\npending: an unknown key knocked from {stranger.address}"
+        f"\npending: an unknown key tried to connect from {stranger.address}"
         f'\n  link_key = "{stranger.link_key}"'
         "\n  to approve it, put its [[peer]] block ('dcfm-node id' there) in peers.toml and"
-        "\n  restart. A new silo, or a new sign_key, makes another run: continue this one"
-        "\n  with 'dcfm-node run continue'"
+        "\n  restart. A new silo or sign_key needs a new run: continue this one with"
+        "\n  'dcfm-node run continue'"
         for stranger in found.pending
     ]
     return "\n".join([table(header, rows), *_dial_lines(found.peers), *pending])
@@ -80,7 +80,7 @@ def _problem_lines(problem: Problem, explain: bool) -> list[str]:
 
 
 def _bulk(silo: SiloStatus) -> str:
-    """How snapshots pass to and from a silo."""
+    """How snapshots go to and from a silo."""
     way = silo.links.get("bulk")
     return "-" if way is None else {"own": "up", "": "down"}.get(way.via, way.via)
 
@@ -90,7 +90,7 @@ def _dial_lines(silos: Sequence[SiloStatus]) -> Iterator[str]:
     for silo in silos:
         found = {
             failure.address: f"dials     {silo.name}: {plane} at {failure.address}:"
-            f" {failure.times} in a row failed: {failure.reason}"
+            f" failed {failure.times} times in a row: {failure.reason}"
             for plane in ("bulk", "control")
             if plane in silo.links
             for failure in silo.links[plane].failures
@@ -99,7 +99,7 @@ def _dial_lines(silos: Sequence[SiloStatus]) -> Iterator[str]:
 
 
 def _trouble(peer: SiloStatus) -> str:
-    """What is wrong with a peer, and who says so."""
+    """What is wrong with a peer, and which silos say so."""
     said = [f"{v.cause} ({', '.join(v.by)}): {v.reason}" for v in peer.verdicts]
     quarantine = f"in quarantine: {peer.quarantined}" if peer.quarantined else ""
     found = [peer.trouble or peer.refused, quarantine, *said]
@@ -107,18 +107,18 @@ def _trouble(peer: SiloStatus) -> str:
 
 
 def _weight_lines(silos: Sequence[SiloStatus]) -> list[str]:
-    """Silos that weigh less than their samples would: policy.max_share binds."""
+    """Silos whose weight policy.max_share limits to less than their share of the samples."""
     total = sum(silo.samples for silo in silos if silo.share)
     return [
-        f"weight    {silo.name} counts {silo.samples} of {total} samples, and weighs"
-        f" {silo.share:.0%} of all: the most that policy.max_share allows"
+        f"weight    {silo.name} has {silo.samples} of {total} samples, but its weight is"
+        f" {silo.share:.0%}, the most that policy.max_share allows"
         for silo in silos
         if silo.share and silo.share < 0.999 * silo.samples / total
     ]
 
 
 def _skew_lines(found: Status) -> list[str]:
-    """Peers whose software is of another version than this node's."""
+    """Peers that run another version of the software than this node."""
     others = [
         f"{silo.name} {silo.version}"
         for silo in found.silos
@@ -128,7 +128,7 @@ def _skew_lines(found: Status) -> list[str]:
 
 
 def _knock_lines(found: Status) -> list[str]:
-    """Unknown keys that knocked, in one line."""
+    """Unknown keys that tried to connect, in one line."""
     if not (strangers := found.pending):
         return []
     more = "or more " if found.pending_more else ""
@@ -140,24 +140,24 @@ def _knock_lines(found: Status) -> list[str]:
 
 
 def _crowd_lines(found: Status) -> list[str]:
-    """Connections that do not say whose they are, once there were too many."""
+    """Connections that have not identified themselves, once there were too many."""
     crowds = [crowd for crowd in found.unknown.values() if crowd.hung_up]
     if not crowds:
         return []
     waiting, cut = sum(crowd.waiting for crowd in crowds), sum(crowd.hung_up for crowd in crowds)
     last = min(c.hung_up_ago_s for c in crowds if c.hung_up_ago_s is not None)
     return [
-        f"strangers {waiting} connections do not say whose they are; {cut} that found no room"
-        f" were hung up on, the last {ago(last)} ago. Peers still come in"
+        f"strangers {waiting} connections have not identified themselves; this node closed {cut}"
+        f" more for lack of room, the last {ago(last)} ago. Peers can still connect"
     ]
 
 
 def _whereabouts(silo: SiloStatus) -> str:
-    """Whether a silo that is waited for is there, and what it does."""
+    """Whether a silo that this node waits for is connected, and what it does."""
     if silo.own:
         return "this node"
     if silo.by_bundle and silo.bundle is not None:
-        return f"comes by bundle, the last one {ago(silo.bundle.ago_s)} ago"
+        return f"takes part by bundle, the last one {ago(silo.bundle.ago_s)} ago"
     trouble, heard = _trouble(silo), silo.heard_ago_s
     if not silo.live:
         last = f"last heard {ago(heard)} ago"
@@ -165,7 +165,7 @@ def _whereabouts(silo: SiloStatus) -> str:
         if silo.linked:
             return f"connected, {trouble or f'and silent: {when}'}"
         return f"not connected, {when}{', ' * bool(trouble)}{trouble}"
-    way = "connected" if silo.linked else "heard by way of others"
+    way = "connected" if silo.linked else "heard through others"
     if _busy(silo):
         return f"{way}, {silo.activity} round {silo.round}, {_progress(silo)}"
     return f"{way}, idle"
@@ -180,10 +180,10 @@ def _progress(silo: SiloStatus) -> str:
 
 
 def _bundle_lines(silos: Sequence[SiloStatus]) -> list[str]:
-    """What the silos that take part by bundle brought last."""
+    """What the last bundles brought from the silos that take part by bundle."""
     return [
-        f"bundle    {silo.name}: {ago(bundle.ago_s)} ago, {bundle.records} new records of it in"
-        f" that of {bundle.bundle_of}, with {bundle.snapshots} snapshots that were wanted here"
+        f"bundle    {silo.name}: {ago(bundle.ago_s)} ago, {bundle.records} new records in the"
+        f" bundle of {bundle.bundle_of}, with {bundle.snapshots} snapshots that this node needed"
         for silo in silos
         if silo.by_bundle and (bundle := silo.bundle) is not None
     ]
@@ -221,10 +221,10 @@ def _coverage_text(coverage: Coverage) -> str:
     told, silos = coverage.silos_told, coverage.silos
     text = f"coverage  {coverage.observed} of {coverage.combinations} combinations are observed"
     if told < silos:
-        return f"{text} by the {told} of {silos} silos that have said what they hold"
+        return f"{text} by the {told} of {silos} silos that have published what they hold"
     if coverage.missing_values:
         values = ", ".join(f"{v.attribute}={v.value}" for v in coverage.missing_values)
-        text += f"; seen by no silo: {values}"
+        text += f"; no silo holds {values}"
     if coverage.combinations_short:
         text += f"; {coverage.combinations_short} more are needed (Eq. 2 of DCFM)"
     return text

@@ -1,4 +1,4 @@
-"""`dcfm-node simulate`: the swarm's own code under a fake clock, with faults."""
+"""`dcfm-node simulate`: runs the swarm's code with a simulated clock and injected faults."""
 
 import os
 import sys
@@ -12,18 +12,18 @@ from dcfm_node.cli.options import AsJson
 from dcfm_node.cli.output import answer, rewrite, say, table
 
 TOLD_S = 5.0
-"""Seconds between two lines of progress, where no line can be rewritten."""
+"""Seconds between two lines of progress if stderr is not a terminal."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to the root."""
+    """Add the command to the app."""
     app.command("simulate")(simulate)
 
 
 def simulate(
     scenario: Annotated[
         str | None,
-        typer.Argument(help="NAME, NAME:VARIANT or a TOML file; lists all if left out."),
+        typer.Argument(help="NAME, NAME:VARIANT or a TOML file. Without it, list all."),
     ] = None,
     nodes: Annotated[
         int | None, typer.Option(min=1, max=1_000, help="Number of nodes; default: the scenario's.")
@@ -35,8 +35,8 @@ def simulate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a scenario and check all invariants. Shows for a violation the fewest faults that cause
-    it."""
+    """Run a scenario in simulation and check all invariants. For each violation, show the fewest
+    faults that cause it."""
     from dcfm_node.simulation import sweep
 
     if scenario is None:
@@ -67,12 +67,12 @@ def _listed_text(found: Scenarios) -> str:
 def _swept_text(found: Simulation) -> str:
     lines = []
     for broken in found.violations:
-        needs = "; ".join([*broken.faults, *broken.needs]) or "nothing but time"
-        lines += [f"seed {broken.seed}, {broken.time:.1f} s: {broken.what}", f"  it takes: {needs}"]
+        needs = "; ".join([*broken.faults, *broken.needs]) or "no faults"
+        lines += [f"seed {broken.seed}, {broken.time:.1f} s: {broken.what}", f"  needs: {needs}"]
         lines += [
             f"  {line.time:8.2f} s  {line.silo or '':<9}  {line.what}" for line in broken.trace
         ]
-        lines += [f"  again: {broken.repeat}", ""]
+        lines += [f"  repeat: {broken.repeat}", ""]
     count = len(found.violations)
     lines.append(
         f"{found.scenario}, {found.nodes} nodes: {found.runs} runs, {count or 'no'} violation"
@@ -83,7 +83,7 @@ def _swept_text(found: Simulation) -> str:
 
 
 class _Watcher:
-    """Progress on stderr: one line, rewritten, on a terminal; else a line every TOLD_S."""
+    """Shows progress on stderr: a line that it rewrites on a terminal, else a line every TOLD_S."""
 
     def __init__(self, total: int) -> None:
         self._total, self._told_at = total, time.monotonic()

@@ -1,4 +1,4 @@
-"""Commands about students: list, fetch, verify, sample."""
+"""Commands for students: list, fetch, verify, sample."""
 
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A student's folder.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The student's folder.")]
 _DISTRUST = "do not use this model; fetch the student again"
 
 
@@ -51,7 +51,7 @@ def list_students(
 ) -> None:
     """List the students of the run, and which one is released.
 
-    The daemon may run or not; --run shows an earlier run.
+    This works with and without a running daemon. --run shows an earlier run.
     """
     answer(students_of(config, run, peers), as_json, _students_text)
 
@@ -75,7 +75,7 @@ def _students_text(found: Students) -> str:
 
 
 def _standing(student: StudentFacts) -> str:
-    """Whether a student is released, or why it is not any more."""
+    """Whether a student is released, or why it no longer is."""
     if student.superseded:
         whys = (f"{silo} {why}" for silo, why in student.superseded.items())
         return f"superseded: {'; '.join(whys)}"
@@ -90,7 +90,7 @@ def _standing(student: StudentFacts) -> str:
 def fetch(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     latest: Annotated[bool, typer.Option("--latest", help="The newest endorsed student.")] = False,
-    digest: Annotated[str, typer.Option(help="Another one, by the start of its digest.")] = "",
+    digest: Annotated[str, typer.Option(help="Any student, by the start of its digest.")] = "",
     force: Annotated[
         bool, typer.Option("--force", help="Replace any student that the folder holds.")
     ] = False,
@@ -99,8 +99,8 @@ def fetch(
 ) -> None:
     """Write a student's folder: model, config, model card, lineage, and the run's codec if any.
 
-    --latest replaces an earlier student of this run, or of the one it continues, whole or not at
-    all. Any other student in the folder stays, unless --force is given.
+    --latest replaces an earlier student of this run, or of the run that it continues, as a whole.
+    Any other student in the folder stays unless --force is given.
     """
     from dcfm_node.store.card import model_card
     from dcfm_node.store.student import write_student
@@ -108,7 +108,7 @@ def fetch(
 
     if latest == bool(digest):
         raise ConfigError(
-            "no student is named, or two are", where="student fetch", fix="--latest or --digest HEX"
+            "name exactly one student", where="student fetch", fix="give --latest or --digest HEX"
         )
     state = state_folder(config)
     found = call(state, StudentRequest(digest=digest or "latest"))
@@ -116,7 +116,7 @@ def fetch(
     try:
         proven = verify_lineage(lineage, bytes.fromhex(new))
     except PeerError as error:
-        raise Failed(f"this node's own lineage of it does not hold: {error}") from error
+        raise Failed(f"this node's own lineage of it is not valid: {error}") from error
     manifest = proven.view.manifest
     old = _replaced(out, new, manifest, latest, force)
     card = model_card(manifest, facts_of(proven))
@@ -143,15 +143,14 @@ def _fetched_text(found: Fetched) -> str:
 
 
 def _replaced(out: Path, new: str, manifest: "Manifest", latest: bool, force: bool) -> str | None:
-    """Digest (hex) of the student that a folder holds and that may be replaced; None if it holds
-    none.
+    """Digest (hex) of the student in a folder, which may be replaced; None without a student.
 
     Args:
-        new: digest of the student that takes its place, hex.
+        new: digest of the new student, hex.
 
     Raises:
-        Failed: the folder holds a student that is not an earlier one of the same run, without
-            --force.
+        Failed: the folder holds a student that is not an earlier one of this run, and --force is
+            not given.
     """
     from dcfm_node.store.snapshots import describe
     from dcfm_node.store.student import CONFIG, MODEL
@@ -202,8 +201,8 @@ def verify(
     """Check offline who made this model, from which experts, and who endorses it.
 
     This needs no daemon and no network. Without --run and --peers it checks that the folder is
-    consistent, whoever holds the keys; with them, also that the model is from your run. Exits with
-    1 if a check fails, with 3 if the student is superseded.
+    consistent, but not whose keys signed it. With them, it also checks that the model is from your
+    run. Exits with 1 if a check fails, with 3 if the student is superseded.
     """
     from dcfm_node.store.card import model_card
 
@@ -219,10 +218,10 @@ def verify(
 
 
 def verified_text(found: "Verified", *, keys: str) -> str:
-    """A verified student.
+    """A verified student as text.
 
     Args:
-        keys: with whose keys the model's were compared.
+        keys: what the keys of the model's run were compared with.
     """
     from dcfm_node.store.card import INDIRECT
 
@@ -241,7 +240,9 @@ def verified_text(found: "Verified", *, keys: str) -> str:
     if found.withdrawn and any(round_ for _, round_, _ in found.teachers):
         lines.append(f"          {INDIRECT}")
     if found.unchecked:
-        lines.append(f"beside it {', '.join(found.unchecked)}: not part of it, not checked")
+        lines.append(
+            f"beside it {', '.join(found.unchecked)}: not part of the student, not checked"
+        )
     if found.superseded is not None:
         lines.append(superseded_text(found.superseded))
     if found.continues is not None:
@@ -265,7 +266,7 @@ def sample(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw samples of a combination. Attributes that --where leaves out take all their values in
+    """Draw samples of a combination. An attribute that --where does not set takes all its values in
     turn."""
     from dcfm_node.cli.drawing import draw
 
@@ -296,24 +297,29 @@ def _chosen(manifest: "Manifest", where: list[str]) -> dict[int, int]:
             raise ConfigError(
                 f"{text!r} does not name an attribute of the run",
                 where="--where",
-                fix=f"one of {', '.join(names)}",
+                fix=f"choose one of {', '.join(names)}",
             )
         index = names.index(name)
         values = manifest.attributes[index].values
         meant = [value] if value in values else [v for v in values if normal(v) == normal(value)]
         if len(meant) != 1:
             raise ConfigError(
-                f"{name} has no value {value!r}", where="--where", fix=f"one of {', '.join(values)}"
+                f"{name} has no value {value!r}",
+                where="--where",
+                fix=f"choose one of {', '.join(values)}",
             )
         chosen[index] = values.index(meant[0])
     return chosen
 
 
 def _verified(folder: Path) -> "tuple[StudentFolder, Lineage]":
-    """A student's folder, and what its lineage proves of its model.
+    """A student's folder, and what its lineage proves about its model (SPEC 9.1).
 
-    Of the model no more bytes are read than a student of the lineage can have. config.json must be
-    what the lineage gives.
+    Reads no more bytes of the model than a student of the lineage can have. config.json must match
+    the lineage.
+
+    Raises:
+        Failed: a file cannot be read, or does not match the signed lineage.
     """
     from dcfm_node.store.snapshots import describe
     from dcfm_node.store.student_check import read_student, unreadable, with_codec
@@ -323,12 +329,12 @@ def _verified(folder: Path) -> "tuple[StudentFolder, Lineage]":
     try:
         records = replayed(student.lineage)
         if not records.sizes:
-            raise PeerError("it has no student by an elected node")
+            raise PeerError("it has no student by an elected leader")
         least, most = min(records.sizes), max(records.sizes)
         proven = records.of_model(describe(student.model, least=least, most=most).digest)
     except PeerError as error:
         raise Failed(
-            f"the lineage does not hold: {error}", where=str(folder), fix=_DISTRUST
+            f"the lineage is not valid: {error}", where=str(folder), fix=_DISTRUST
         ) from error
     except OSError as error:
         raise unreadable(error, folder) from error
@@ -339,38 +345,38 @@ def _verified(folder: Path) -> "tuple[StudentFolder, Lineage]":
 def _require_files(
     folder: Path, student: "StudentFolder", proven: "Lineage", card: str | None
 ) -> None:
-    """Raises Failed: config.json is not what the lineage gives, or, if a card is given, README.md
-    is not that card."""
+    """Raises Failed if config.json does not match the lineage, or README.md is not the card. `card`
+    None skips README.md."""
     from dcfm_node.store.student_check import differing_files
 
     digest = proven.student.body.snapshot.digest
     if wrong := differing_files(student, proven.view.manifest, digest, card):
         raise Failed(
-            f"{' and '.join(wrong)}: not what the signed lineage gives",
+            f"{' and '.join(wrong)}: does not match the signed lineage",
             where=str(folder),
-            fix=f"{_DISTRUST}, which writes all of it anew",
+            fix=f"{_DISTRUST}, which writes all its files again",
         )
 
 
 def _require_run(folder: Path, made_in: bytes, run: Path, peers: Path) -> None:
-    """Raises Failed: the model is from another run than these files make."""
+    """Raises Failed if the model is from another run than that of these files."""
     if (given := run_of_files(run, peers)) != made_in:
         raise Failed(
-            f"this model is of run {made_in.hex()[:16]}, and {run} with {peers} makes run"
+            f"this model is from run {made_in.hex()[:16]}, but {run} with {peers} is run"
             f" {given.hex()[:16]}",
             where=str(folder),
-            fix="give the files with which the model was made, or do not use it",
+            fix="give the files of the model's own run, or do not use the model",
         )
 
 
 def _compared(run: Path | None, peers: Path | None) -> str:
     if run is None:
         return "not compared with yours: give --run and --peers"
-    return f"those of {peers}, and the run is that of {run}"
+    return f"match {peers}, and the run matches {run}"
 
 
 def _counts(proven: "Lineage") -> dict[str, dict[tuple[int, ...], int]]:
-    """Label counts of the student's teachers, by silo: the weights of an ensemble."""
+    """Label counts of the student's teachers, by silo; an ensemble's weights (Eq. 5 of DCFM)."""
     view = proven.view
     authors = [view.expert_entries[entry].author for entry in proven.student.body.teachers]
     weighed = view.weighed(authors)

@@ -1,4 +1,4 @@
-"""Commands for what outlives a run: keys rotate, run continue."""
+"""Commands for the step from one run to the next: keys rotate, run continue (SPEC 2.7)."""
 
 import re
 from collections.abc import Sequence
@@ -31,8 +31,8 @@ def _run() -> None:
 
 @keys.command()
 def rotate(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Make new keys, and sign them with the old ones. They count in the next run that continues
-    this one.
+    """Make new keys, and sign them with the old ones. The new keys are valid from the next run that
+    continues this one.
 
     The old keys move to keys/previous. Until that run starts, set keys = "keys/previous".
     """
@@ -51,8 +51,8 @@ def rotate(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     named = NewKeys(name=peer.name, sign_key=peer.sign_key.hex(), link_key=peer.link_key)
     text = (
         f"made new keys in {plain(str(settings.keys))}; the old ones are in its folder 'previous'\n"
-        "next: have every site replace this site's block in peers.toml by the following, and agree"
-        f" on a run that continues this one ('dcfm-node run continue')\n\n{peer_block(peer)}"
+        "next: ask every site to replace this site's block in peers.toml with the following, and"
+        f" agree on a run that continues this one ('dcfm-node run continue')\n\n{peer_block(peer)}"
     )
     answer(KeysRotated(peer=named, block=peer_block(peer)), as_json, lambda _: text)
 
@@ -72,7 +72,7 @@ def go_on(
 ) -> None:
     """Write the run.toml of a run that continues this node's present one.
 
-    Change the roster or the settings in it, and send it to every site. Training goes on from the
+    Change the roster or the settings in it, and send it to every site. Training continues from the
     present student.
     """
     from dcfm_node.config.node import load_node
@@ -90,7 +90,7 @@ def go_on(
         raise ConfigError(
             f"is not the file of this node's run: {', '.join(wrong)} differ",
             where=str(document.path),
-            fix="give with --run the file that the node was started with",
+            fix="set --run to the file that the node was started with",
         )
     if not archive.manifest.method.may_continue:
         raise ConfigError(
@@ -127,7 +127,7 @@ def _continued_text(found: RunContinued) -> str:
 
 
 def _still_named(silo: str, why: str, out: Path) -> list[str]:
-    """What to do about a silo that left the run and is on the new run's roster."""
+    """A warning about a silo that left the run but is on the new run's roster."""
     return [
         f"warning: {silo} {why}",
         "  it is still on the new run's roster, and that run waits for it. Unless it comes back,",

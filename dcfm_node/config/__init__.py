@@ -1,5 +1,5 @@
-"""Settings: TOML files to frozen models; a mistake is named by file, line and field, with its fix.
+"""Reads settings from TOML files into frozen models. An error names file, line, field and fix.
 
-`node` is one node's own settings, `keys` its secrets, `peers` who may enter, `run` what all nodes
-of a run must agree on.
+`node` reads one node's own settings, `keys` its secret keys, `peers` the nodes that may link to it,
+and `run` the settings that all nodes of a run share.
 """

@@ -17,9 +17,7 @@ def _listening(address: str) -> str:
 def _dialled(address: str) -> str:
     host, port = _parts(address)
     if host in _EVERYWHERE or port == "*":
-        raise ValueError(
-            f"{address!r} is no address to dial; write the host and port that peers reach"
-        )
+        raise ValueError(f"{address!r} cannot be dialled; write the host and port that peers reach")
     return address
 
 
@@ -27,27 +25,27 @@ def _parts(address: str) -> tuple[str, str]:
     found = _ADDRESS.fullmatch(address)
     if found is None or (found[2] != "*" and not 1 <= int(found[2]) <= 65_535):
         raise ValueError(
-            f'{address!r} is no address; write it as "tcp://host:port", a port from 1 to 65535, '
-            "IPv6 in [brackets]"
+            f'{address!r} is not valid; write it as "tcp://host:port", with a port from 1 to 65535 '
+            "and IPv6 in [brackets]"
         )
     return found[1], found[2]
 
 
 ListenAddress = Annotated[str, AfterValidator(_listening)]
-"""Where to bind: 0.0.0.0 is every interface, port * any free one."""
+"""Where to listen. Host 0.0.0.0 means every interface, port * means any free port."""
 
 DialAddress = Annotated[str, AfterValidator(_dialled)]
 """Where peers reach a node."""
 
 
 def check_pair(control: str | None, bulk: str | None) -> None:
-    """Raises ValueError where bulk is set alone, or both are one address."""
+    """Raises ValueError if bulk is set without control, or if both are the same address."""
     if control is None and bulk is not None:
         raise ValueError(
-            "bulk is set and control is not; set both, control alone, or neither to only dial out"
+            "bulk is set and control is not; set both, only control, or neither to only dial out"
         )
     if control is not None and control == bulk and not control.endswith(":*"):
         raise ValueError(
-            "control and bulk are one address; give each its own port, or leave bulk away: then"
-            " snapshots come in at the control port too"
+            "control and bulk are the same address; give each its own port, or remove bulk: peers"
+            " then send snapshots to the control port"
         )

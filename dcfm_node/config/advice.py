@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in words that say what would be right. Pure."""
+"""Turns pydantic's errors into problems with a fix. Pure."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -35,7 +35,7 @@ _PATTERNS = {
     "starting with a letter or digit",
 }
 NEAR = 3
-"""Names at most that a wrong one is taken for."""
+"""The most names that a fix suggests for a wrong one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,10 @@ class Problem:
 
 
 def problem_of(detail: ErrorDetails, kind: type[BaseModel], place: Place) -> Problem:
-    """One of pydantic's findings about a document of a kind.
+    """The problem that one of pydantic's error details describes.
 
     Args:
+        kind: the document's model.
         place: where it is in the document; `detail["loc"]` is where it is in the models.
     """
     context = detail.get("ctx", {})
@@ -86,8 +87,8 @@ def problem_of(detail: ErrorDetails, kind: type[BaseModel], place: Place) -> Pro
 
 
 def _named(what: str, place: Place) -> Place:
-    """Of a section's setting that a message begins with, as in "method.min_rounds exceeds …", what
-    comes after the section's place."""
+    """The setting that a message about a section begins with, relative to the section's place:
+    ("min_rounds",) for "method.min_rounds exceeds …"."""
     named = what.partition(" ")[0].split(".")
     return tuple(named[1:]) if len(named) > 1 and place[-1:] == tuple(named[:1]) else ()
 
@@ -99,7 +100,7 @@ def _reworded(bound: str) -> str:
 
 
 def _range(kind: type[BaseModel], loc: Place) -> str:
-    """What a number may be, both ends of it; empty where only one is laid down."""
+    """A number's range as a fix; empty unless the range has both ends."""
     name = loc[-1]
     fields = [m.model_fields[name] for m in _models_at(kind, loc[:-1]) if name in m.model_fields]
     said = {type(limit).__name__: limit for field in fields for limit in field.metadata}
@@ -112,11 +113,11 @@ def _range(kind: type[BaseModel], loc: Place) -> str:
 
 
 def closest(wrong: str, known: Iterable[str]) -> str:
-    """ "did you mean …?" and what there is to choose from."""
+    """A fix: "did you mean …?" with near names, else all names to choose from."""
     options = sorted(known)
     if near := difflib.get_close_matches(wrong, options, NEAR):
         return f"did you mean {' or '.join(map(repr, near))}?"
-    return f"choose one of {', '.join(options)}" if options else "there is none to choose from"
+    return f"choose one of {', '.join(options)}" if options else "there is nothing to choose from"
 
 
 def _known(kind: type[BaseModel], loc: Place) -> str:
@@ -124,7 +125,7 @@ def _known(kind: type[BaseModel], loc: Place) -> str:
     near = difflib.get_close_matches(str(loc[-1]), fields, 1)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"remove it; this table knows {', '.join(fields)}"
+    return f"remove it; this table has {', '.join(fields)}"
 
 
 def _added(kind: type[BaseModel], loc: Place, place: Place) -> str:
@@ -135,7 +136,7 @@ def _added(kind: type[BaseModel], loc: Place, place: Place) -> str:
 
 
 def _models_at(kind: type[BaseModel], loc: Place) -> list[type[BaseModel]]:
-    """The models that may stand at a place; union tags in `loc` choose among them."""
+    """The models that a place may hold; union tags in `loc` select among them."""
     found = [kind]
     for key in loc:
         if isinstance(key, int):

@@ -1,4 +1,4 @@
-"""A node's two secrets: what it signs with, and what its links are encrypted with."""
+"""A node's two secret keys: one signs its records, the other encrypts its links."""
 
 import os
 import shlex
@@ -18,16 +18,16 @@ SIGN_FILE = "sign.key"
 LINK_FILE = "link.key"
 """Curve25519 secret key: 40 characters of Z85."""
 HANDOVER_FILE = "handover"
-"""Signature of the previous keys over these: 128 hex digits."""
+"""The previous signing key's signature over the present keys: 128 hex digits (SPEC 2.7)."""
 MAX_BYTES = 4_096
-"""Of any of these files."""
+"""The most bytes that one of these files may have."""
 PREVIOUS = "previous"
-"""Folder of the keys that these took the place of."""
+"""Folder of the previous keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeKeys:
-    """Secrets of a node. Its printed form shows the public halves only."""
+    """A node's secret keys. `repr` shows only the public halves."""
 
     sign: Ed25519PrivateKey = field(repr=False)
     link_secret: str = field(repr=False)
@@ -35,7 +35,8 @@ class NodeKeys:
     link_public: str
     """Curve25519, Z85, 40 characters."""
     handover: bytes | None = None
-    """By which the previous keys named these; public."""
+    """The previous signing key's signature over these keys, 64 bytes; None if there were none.
+    Public."""
 
     @property
     def sign_public(self) -> bytes:
@@ -44,7 +45,7 @@ class NodeKeys:
 
 
 def create_keys(folder: Path) -> NodeKeys:
-    """Make both keys, readable by their owner only (0600).
+    """Make both keys in a folder. Only their owner may read them (mode 0600).
 
     Raises:
         ConfigError: the folder holds a key already, or cannot be written.
@@ -57,7 +58,7 @@ def create_keys(folder: Path) -> NodeKeys:
     for name in texts:
         if (folder / name).exists():
             raise ConfigError(
-                "is there already, and a node's keys are its identity",
+                "exists already, and a node's keys are its identity",
                 where=str(folder / name),
                 fix="keep it, or move it away to become another node",
             )
@@ -73,19 +74,19 @@ def create_keys(folder: Path) -> NodeKeys:
 
 
 def rotate_keys(folder: Path, sign_over: Callable[[NodeKeys, NodeKeys], bytes]) -> NodeKeys:
-    """Put new keys in the place of the old, which move to `previous`, and sign the hand-over.
+    """Replace a node's keys: sign new ones with the old ones, which move to `previous` (SPEC 2.7).
 
     Args:
-        sign_over: the old keys' signature over the new ones.
+        sign_over: (old keys, new keys) -> the old signing key's signature over the new keys.
 
     Raises:
-        ConfigError: keys were rotated before and the ones of before are still there; or a key is
-            missing, malformed or cannot be written.
+        ConfigError: `previous` still holds the keys of an earlier rotation; or a key is missing,
+            malformed or cannot be written.
     """
     previous, fresh = folder / PREVIOUS, folder / "next"
     if previous.exists():
         raise ConfigError(
-            "keys were rotated before, and that hand-over would be lost",
+            "holds the keys of an earlier rotation, whose hand-over would be lost",
             where=str(previous),
             fix="once every site runs with the present keys, delete that folder and rotate again",
         )
@@ -105,26 +106,27 @@ def rotate_keys(folder: Path, sign_over: Callable[[NodeKeys, NodeKeys], bytes]) 
         raise ConfigError(
             f"cannot be written: {error.strerror}",
             where=str(error.filename or folder),
-            fix=f"old keys are in {previous} or {folder}, new ones in {fresh} or {folder}",
+            fix=f"put the old keys back: they are in {previous} or {folder}, new ones in {fresh} or"
+            f" {folder}",
         ) from error
     return replace(new, handover=handover)
 
 
 def load_keys(folder: Path, environ: Mapping[str, str] = os.environ) -> NodeKeys:
-    """Read both keys: from $CREDENTIALS_DIRECTORY when it holds them, else from `folder`.
+    """Read both keys: from $CREDENTIALS_DIRECTORY if it holds them, else from `folder`.
 
     Raises:
-        ConfigError: a key is missing, malformed, or readable by others than its owner.
-        Failed: others may use the folder, and that cannot be changed.
+        ConfigError: a key is missing or malformed, or other users may read it.
+        Failed: other users may use the folder, and its mode cannot be changed.
     """
     credentials = environ.get("CREDENTIALS_DIRECTORY")
-    # systemd grants credentials by ACL, whose mask shows as permissions of the group.
+    # systemd grants credentials by ACL. Its mask looks like permissions of the group.
     granted = credentials is not None and any(
         (Path(credentials) / name).exists() for name in (SIGN_FILE, LINK_FILE)
     )
     if credentials is not None and granted:
         folder = Path(credentials)
-    elif os.access(folder, os.W_OK):  # where this user cannot write, it cannot tighten either
+    elif os.access(folder, os.W_OK):  # who cannot write it cannot change its mode
         private_folder(folder, make=False)
     sign, link = (_read_secret(folder / name, granted) for name in (SIGN_FILE, LINK_FILE))
     try:
@@ -157,16 +159,16 @@ def _read_secret(path: Path, granted: bool) -> str:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077 and not granted:
             raise ConfigError(
-                f"others than its owner may use this key (mode {mode:04o})",
+                f"other users may use this key (mode {mode:04o})",
                 where=str(path),
                 fix=f"chmod 600 {shlex.quote(str(path))}",
             )
         return read_bounded(path, MAX_BYTES).decode(errors="replace").strip()
     except FileNotFoundError as error:
         raise ConfigError(
-            "there is no such key",
+            "the key does not exist",
             where=str(path),
-            fix="make a node's keys with 'dcfm-node init DIR', or set keys in its settings",
+            fix="make a node's keys with 'dcfm-node init DIR', or set 'keys' in node.toml",
         ) from error
     except OSError as error:
         raise ConfigError(
@@ -182,9 +184,9 @@ def _write_secret(path: Path, text: str) -> None:
 
 
 def _malformed(path: Path, form: str) -> ConfigError:
-    # What the file holds is never shown: it may be most of a secret.
+    # Never show what the file holds: it may be most of a secret.
     return ConfigError(
-        f"is no key: expected {form}",
+        f"is not a key of {form}",
         where=str(path),
         fix="restore the file from your copy; new keys would make this another node",
     )

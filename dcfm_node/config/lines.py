@@ -1,20 +1,20 @@
-"""On which line of a TOML text a setting stands. Pure."""
+"""Finds the line of each setting in a TOML text. Pure."""
 
 import tomllib
 from collections.abc import Iterator
 from typing import Any
 
 MAX_WORK = 2 << 20
-"""Characters that are parsed in search of where statements end: of one that goes on for thousands
-of lines, and of what comes after it, the line is not found."""
+"""The most characters to parse in search of the ends of statements. A statement of thousands of
+lines exceeds this: its line and all later lines are then not found."""
 
 Place = tuple[str | int, ...]
 """A path into a document: keys, and indices of arrays from 0."""
 
 
 def line_index(text: str) -> dict[Place, int]:
-    """Line (from 1) of every table, key and value of a valid TOML text, as far as that takes no
-    more than MAX_WORK; `()` is line 1."""
+    """Line (from 1) of every table, key and value of a valid TOML text; `()` is line 1. Places
+    beyond MAX_WORK are absent."""
     lines: dict[Place, int] = {(): 1}
     table: Place = ()
     newest: dict[Place, int] = {}
@@ -37,7 +37,7 @@ def line_of(index: dict[Place, int], place: Place) -> int:
 
 
 def _statements(text: str) -> Iterator[tuple[int, bool, dict[str, Any]]]:
-    """(first line, is a table header, parsed alone): the fewest lines that parse by themselves."""
+    """(first line, is a table header, parsed alone) of each shortest run of lines that parses."""
     start, pending, left = 1, "", MAX_WORK
     for number, line in enumerate(text.splitlines(keepends=True), 1):
         pending += line

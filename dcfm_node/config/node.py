@@ -15,12 +15,13 @@ from dcfm_node.records.base import Model, Name
 
 
 class Listen(Model):
-    """Where this node takes links; neither: it only dials out, which is all NAT allows."""
+    """Where this node accepts links. Without addresses it only dials out, as behind NAT."""
 
     control: ListenAddress | None = None
-    """Journals, votes, signs of life: "tcp://host:port"."""
+    """For journals, votes and heartbeats: "tcp://host:port". Default: none."""
     bulk: ListenAddress | None = None
-    """Snapshots: "tcp://host:port", another port; none: they come in at the control port too."""
+    """For snapshots: "tcp://host:port" with another port. Default: none; peers then send snapshots
+    to the control port."""
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
@@ -29,7 +30,7 @@ class Listen(Model):
 
 
 class Advertise(Model):
-    """Where peers reach what this node listens on: `dcfm-node id` prints it."""
+    """The addresses at which peers reach this node. `dcfm-node id` prints them."""
 
     control: DialAddress | None = None
     """"tcp://host:port", as seen from outside."""
@@ -46,54 +47,56 @@ class Worker(Model):
     """The training process."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """"auto" takes CUDA where there is a GPU."""
+    """"auto" uses CUDA if there is a GPU, else the CPU."""
     devices: Annotated[int, Field(ge=1, le=64)] = 1
-    """Processes that share the training, each with a GPU where there are GPUs; 1 to 64."""
+    """Processes that share the training, 1 to 64. Each uses its own GPU if there are GPUs."""
     threads: Annotated[int, Field(ge=0, le=1_024)] = 0
-    """CPU threads of each process, to 1024; 0 is one a core, or one if devices is above 1."""
+    """CPU threads of each process, 0 to 1024. 0: one per core, or one if devices is above 1."""
     bf16: bool = False
-    """On CUDA, evaluate networks in bfloat16: faster, and rounded to three digits."""
+    """On CUDA, evaluate networks in bfloat16: faster, but rounded to three digits."""
     compile: bool = False
-    """On CUDA, let torch.compile fuse the networks: faster after minutes of compiling."""
+    """On CUDA, compile the networks with torch.compile: faster after minutes of compiling."""
     checkpoint_s: Annotated[float, Field(gt=0.0, le=86_400.0)] = 20.0
-    """Seconds between two private checkpoints, to a day: what a crash may cost."""
+    """Seconds between two private checkpoints, above 0, at most 86400. A crash loses at most this
+    much work."""
     publish_s: Annotated[float, Field(gt=0.0, le=86_400.0)] = 600.0
-    """Seconds between two checkpoints of a student that peers fetch, to a day: what it may cost
-    when the node that distils is lost. Each weighs four students."""
+    """Seconds between two checkpoints of a student that peers fetch, above 0, at most 86400. If the
+    node that distils is lost, this much work is lost. A checkpoint is as large as four students."""
 
     @model_validator(mode="after")
     def _accelerated(self) -> Self:
         if self.device == "cpu" and (self.bf16 or self.compile):
-            raise ValueError('bf16 and compile speed up CUDA; remove them, or device = "cpu"')
+            raise ValueError('bf16 and compile need CUDA; remove them, or remove device = "cpu"')
         return self
 
 
 class Log(Model):
-    """What the daemon tells on stderr."""
+    """What the daemon logs to stderr."""
 
     format: Literal["console", "json"] = "console"
-    """For people, or one JSON object a line for a collector."""
+    """"console" for people, or "json": one JSON object per line for a log collector."""
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least serious events that are told."""
+    """The least serious level that is logged."""
 
 
 class Gossip(Model):
-    """How journals spread."""
+    """How often this node exchanges journals with peers."""
 
     interval_s: Annotated[float, Field(ge=0.05, le=60.0)] = 1.0
-    """Seconds between two exchanges with a random peer, 0.05 to 60. Less: news spreads faster."""
+    """Seconds between two exchanges with a random peer, 0.05 to 60. Records spread faster if this
+    is less."""
 
 
 class Limits(Model):
-    """What this node takes of its site's line."""
+    """How much of its site's bandwidth this node uses."""
 
     upload: Annotated[int, Field(ge=0, le=2**40)] = 0
-    """Bytes of snapshots sent in a second, 65536 or more; 0 sets no limit."""
+    """Bytes of snapshots sent per second, 65536 to 2**40, or 0 for no limit."""
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
         if 0 < self.upload < 65_536:
-            raise ValueError("upload is below 65536, too slow for peers to wait; or 0 for no limit")
+            raise ValueError("upload is too low; set at least 65536 bytes a second, or 0: no limit")
         return self
 
 
@@ -103,17 +106,18 @@ class NodeConfig(Model):
     name: Name
     """This silo's name, the same in every peers.toml."""
     state: FilePath = Path("state")
-    """Folder of journals, snapshots and checkpoints; the node makes it."""
+    """Folder for journals, snapshots and checkpoints. The node makes it."""
     keys: FilePath = Path("keys")
     """Folder of sign.key and link.key."""
     distils: bool = True
-    """Whether this node may be elected to distil the student: needs all experts on its disk."""
+    """Whether this node may be elected to distil the student. It then needs disk space for all
+    experts."""
     listen: Listen = Listen()
     advertise: Advertise = Advertise()
     data: DataSpec
     """This silo's private data."""
     codec: FilePath | None = None
-    """The codec's file, where the run names one by its digest."""
+    """The codec's file, if the run names one by its digest."""
     worker: Worker = Worker()
     log: Log = Log()
     gossip: Gossip = Gossip()
@@ -138,11 +142,11 @@ def load_node(path: Path) -> NodeConfig:
     config = toml.read(path, absent).parse(NodeConfig)
     folder = path.parent.absolute()
     if writable(str(folder)) != str(folder):
-        # It is told to the worker and written into documents, which are UTF-8.
+        # The worker's messages and the documents hold this path, and both are UTF-8.
         raise ConfigError(
-            "the folder's name is no text in UTF-8",
+            "the folder's path is not UTF-8 text",
             where=str(folder),
-            fix="rename it, or the one above it that is not",
+            fix="rename the part of the path that is not UTF-8",
         )
     return config.model_copy(
         update={
@@ -157,13 +161,13 @@ def node_template(name: str) -> str:
     """The commented node.toml that `dcfm-node init` writes.
 
     Raises:
-        ConfigError: `name` is no name for a silo.
+        ConfigError: `name` is not a valid silo name.
     """
     try:
         TypeAdapter(Name).validate_python(name)
     except ValidationError:
         raise ConfigError(
-            f"{name!r} is no name for a silo",
+            f"{name!r} is not a valid silo name",
             fix="choose 1 to 32 characters of a-z, 0-9, _ and -, starting with a letter or digit",
         ) from None
     text = shipped_text("node.toml")

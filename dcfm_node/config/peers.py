@@ -1,4 +1,4 @@
-"""peers.toml: who may enter, and who makes up a run unless run.toml says less."""
+"""peers.toml: the nodes that may link to this one. They are the roster unless run.toml names it."""
 
 import struct
 from functools import partial
@@ -28,7 +28,7 @@ def _hex(value: Any, digits: int, what: str) -> Any:
     except ValueError:
         found = b""
     if len(value) != digits or 2 * len(found) != digits:
-        raise ValueError(f"is no {what} of {digits} hex digits; {_FIX}")
+        raise ValueError(f"is not a {what} of {digits} hex digits; {_FIX}")
     return found
 
 
@@ -38,12 +38,12 @@ def _z85_key(value: str) -> str:
     except (ValueError, KeyError, struct.error):
         key = b""
     if len(key) != 32:
-        raise ValueError(f"is no link key of 40 characters of Z85; {_FIX}")
+        raise ValueError(f"is not a link key of 40 characters of Z85; {_FIX}")
     return value
 
 
 class Peer(Model):
-    """A node as others know it. Neither address: it only dials out."""
+    """A node as others know it. A node without addresses only dials out."""
 
     name: Name
     sign_key: Annotated[Key, BeforeValidator(partial(_hex, digits=64, what="signing key"))]
@@ -55,7 +55,7 @@ class Peer(Model):
     handover: (
         Annotated[bytes, BeforeValidator(partial(_hex, digits=128, what="signature"))] | None
     ) = None
-    """By which this node's previous keys named these: 128 hex digits in the file."""
+    """The previous signing key's signature over these keys: 128 hex digits in the file."""
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
@@ -71,7 +71,8 @@ def load_peers(path: Path) -> tuple[Peer, ...]:
     """Read peers.toml, in its order. It may list the node that reads it.
 
     Raises:
-        ConfigError: naming each problem's line, field and fix; a name, key or address given twice.
+        ConfigError: names each problem's line, field and fix; also if two peers share a name, key
+            or address.
     """
     document = toml.read(
         path, "gather the [[peer]] blocks that 'dcfm-node id' prints on every node"
@@ -92,7 +93,7 @@ def _duplicates(document: toml.Document, peers: tuple[Peer, ...]) -> list[Proble
                 continue
             earlier = first[value]
             line = document.line("peer", earlier, field)
-            what = f"is that of {peers[earlier].name!r} on line {line}"
+            what = f"is the same as that of {peers[earlier].name!r} on line {line}"
             if field == "name":
                 what = f"{value!r} is on line {line} already"
             fix = (
@@ -103,7 +104,7 @@ def _duplicates(document: toml.Document, peers: tuple[Peer, ...]) -> list[Proble
 
 
 def own_peer(config: NodeConfig, keys: NodeKeys) -> Peer:
-    """This node as others should know it."""
+    """This node's own entry for everyone's peers.toml."""
     return Peer(
         name=config.name,
         sign_key=keys.sign_public,
@@ -129,36 +130,36 @@ def peer_block(peer: Peer) -> str:
 
 
 def merged(peers: tuple[Peer, ...], me: Peer, listed: Path) -> dict[str, Peer]:
-    """Everyone by name, this node among them.
+    """All nodes by name, with this node.
 
     Args:
         listed: the file that peers were read from, for messages.
 
     Raises:
-        ConfigError: peers.toml gives this node's name to another key, its key another name, or it
-            another link key, with which nobody would let it in.
+        ConfigError: peers.toml gives this node's name to another key, or gives this node's key
+            another name or another link key. Peers would refuse its links.
     """
     for peer in peers:
         if peer.sign_key == me.sign_key and peer.name != me.name and peer.link_key != me.link_key:
             raise ConfigError(
-                f"names {peer.name!r} with this node's sign_key, which is {me.name!r}, and with"
-                " another link_key: one of the two key files is another node's",
+                f"lists {peer.name!r} with the sign_key of this node, {me.name!r}, and with"
+                " another link_key: one of the two key files belongs to another node",
                 where=str(listed),
-                fix=f"put back the keys of {me.name!r}, both of one copy",
+                fix=f"restore both key files of {me.name!r} from the same copy",
             )
         if peer.sign_key == me.sign_key and peer.link_key != me.link_key:
             raise ConfigError(
-                f"gives {peer.name!r} the link_key {peer.link_key}, this node's is {me.link_key}:"
-                " whoever has that file refuses this node's links",
+                f"gives {peer.name!r} the link_key {peer.link_key}, but it is {me.link_key} here:"
+                " nodes with that file refuse this node's links",
                 where=str(listed),
-                fix="replace that block by what 'dcfm-node id' prints here, in everyone's file",
+                fix="replace that block with what 'dcfm-node id' prints here, in everyone's file",
             )
         if (peer.name == me.name) != (peer.sign_key == me.sign_key):
             raise ConfigError(
-                f"names {peer.name!r} with sign_key {peer.sign_key.hex()[:8]}…, "
-                f"this node is {me.name!r} with {me.sign_key.hex()[:8]}…",
+                f"lists {peer.name!r} with sign_key {peer.sign_key.hex()[:8]}…, "
+                f"but this node is {me.name!r} with {me.sign_key.hex()[:8]}…",
                 where=str(listed),
-                fix="replace that block by what 'dcfm-node id' prints here, or give one node "
+                fix="replace that block with what 'dcfm-node id' prints here, or give one node "
                 "another name",
             )
     return {peer.name: peer for peer in (*peers, me)}

@@ -1,4 +1,4 @@
-"""run.toml: what all nodes of a run must agree on, as its manifest."""
+"""run.toml: the settings that all nodes of a run share, read into the run's manifest."""
 
 import re
 from pathlib import Path
@@ -47,14 +47,14 @@ def _from_hex(value: Any) -> Any:
     try:
         return bytes.fromhex(value)
     except ValueError:
-        raise ValueError("is not written in hex digits; take what 'run continue' wrote") from None
+        raise ValueError("is not in hex digits; copy it from what 'run continue' wrote") from None
 
 
 HexDigest = Annotated[Digest, BeforeValidator(_from_hex)]
 
 
 SECTIONS = ("domain", "codec", "network", "path", "method")
-"""Those that a plugin provides."""
+"""The sections that a plugin may provide."""
 
 
 class _Student(Model):
@@ -63,7 +63,7 @@ class _Student(Model):
 
 
 class _Continues(Model):
-    """As `Continues`; hand-overs stand in peers.toml."""
+    """`Continues` without the hand-overs, which are in peers.toml."""
 
     run: HexDigest
     student: _Student | None = None
@@ -71,7 +71,7 @@ class _Continues(Model):
 
 
 class _RunFile(Model):
-    """As `Manifest`, with the roster's names only."""
+    """`Manifest`, but with only the names of the roster."""
 
     name: Name
     sample_shape: Shape
@@ -88,15 +88,15 @@ class _RunFile(Model):
 
 
 def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Path) -> Manifest:
-    """Read run.toml and write its roster out: the names it lists, else all peers and this node.
+    """Read run.toml into a manifest. Its roster: the names it lists, else all peers and this node.
 
     Args:
         listed: the file that peers were read from, for messages.
-        me: None where no node reads it, but somebody who checks what nodes said.
+        me: this node; None for an offline check of records, which needs no node.
 
     Raises:
-        ConfigError: naming each problem's line, field and fix; a roster with names that peers.toml
-            lacks or without this node.
+        ConfigError: names each problem's line, field and fix; also if the roster lacks this node
+            or has a name that peers.toml lacks.
     """
     document = toml.read(path, "name the run's file with --run, or make one with 'dcfm-node init'")
     run = document.parse(_RunFile)
@@ -126,23 +126,23 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
             str(detail.get("ctx", {}).get("error", detail["msg"])) for detail in error.errors()
         ]
         raise document.error([_problem(what) for what in found]) from None
-    if (size := len(manifest_bytes(manifest))) > MAX_MANIFEST_BYTES:  # no message could bear it
-        what = f"makes a manifest of {size} bytes, {MAX_MANIFEST_BYTES} at most"
+    if (size := len(manifest_bytes(manifest))) > MAX_MANIFEST_BYTES:  # a message could not hold it
+        what = f"makes a manifest of {size} bytes, above the limit of {MAX_MANIFEST_BYTES}"
         raise document.error([Problem((), what, "shorten the attributes' values")])
     if (size := least_bytes(manifest)) > MAX_SNAPSHOT_BYTES:
-        what = f"its weights take {size} bytes, and a snapshot {MAX_SNAPSHOT_BYTES} at most"
+        what = f"the weights take {size} bytes, above a snapshot's limit of {MAX_SNAPSHOT_BYTES}"
         fix = "choose a smaller network.width or sample_shape"
         raise document.error([Problem(("network", "width"), what, fix)])
     return manifest
 
 
 def least_bytes(manifest: Manifest) -> int:
-    """What a snapshot of a run's network takes at least: the first and last of its layers."""
+    """A lower bound in bytes of a snapshot of the run's network: its first and last layers."""
     return manifest.network.least_numbers(manifest.flow_shape) * manifest.transfer.width
 
 
 def _foreign(run: _RunFile) -> tuple[PluginCode, ...]:
-    """The packages that provide the sections which ours does not, as installed here."""
+    """The installed third-party packages that provide sections of this run."""
     named: tuple[tuple[Kind, str], ...] = (
         ("domains", run.domain.kind),
         ("codecs", run.codec.kind),
@@ -155,10 +155,10 @@ def _foreign(run: _RunFile) -> tuple[PluginCode, ...]:
 
 
 def differing(document: toml.Document, manifest: Manifest) -> list[str]:
-    """Fields of a run.toml that are not those of a run's manifest; keys are not in that file.
+    """Fields of a run.toml that differ from a run's manifest. The file has no keys to compare.
 
     Raises:
-        ConfigError: the file is not a run's.
+        ConfigError: the file is not a valid run.toml.
     """
     run = document.parse(_RunFile)
     names = tuple(silo.name for silo in manifest.roster)
@@ -172,7 +172,7 @@ def differing(document: toml.Document, manifest: Manifest) -> list[str]:
 
 
 def _continued(said: _Continues | None, roster: list[Peer]) -> Continues | None:
-    """With the hand-overs of the roster's peers."""
+    """The manifest's `continues`, with the hand-overs of the roster's peers (SPEC 2.7)."""
     if said is None:
         return None
     handovers = (
@@ -217,6 +217,6 @@ def _problem(what: str) -> Problem:
 
 
 def _named(what: str) -> tuple[str, ...]:
-    """The setting that a message of the manifest's names first, as in "network.kind"."""
+    """The setting that a message from the manifest names first, as in "network.kind"."""
     dotted = re.search(r"\b(method|network|policy|transfer)\.(\w+)", what)
     return dotted.groups() if dotted else ("attribute",)

@@ -1,4 +1,4 @@
-"""The text of a settings file; light enough for commands that ask a daemon."""
+"""Reads the text of a settings file. Imports little, so that commands start fast."""
 
 from pathlib import Path
 
@@ -6,17 +6,18 @@ from dcfm_node.errors import ConfigError
 from dcfm_node.files import read_bounded
 
 MAX_BYTES = 1 << 20
-"""Of a file of settings: what a thousand peers take, and more."""
+"""The most bytes of a settings file: more than a thousand peers need."""
 
 
 def text_of(path: Path, absent: str) -> str:
-    """A settings file's text; editors on Windows put a byte order mark before it.
+    """A settings file's text, without the byte order mark that editors on Windows add.
 
     Args:
-        absent: what to do when there is no such file.
+        absent: what to do if the file does not exist.
 
     Raises:
-        ConfigError: no such file, not a regular one, unreadable, or not UTF-8, with its line.
+        ConfigError: the file does not exist, is not regular, cannot be read, or is not UTF-8 (with
+            the line).
     """
     try:
         text = read_bounded(path, MAX_BYTES).decode("utf-8-sig")

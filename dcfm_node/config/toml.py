@@ -1,4 +1,4 @@
-"""TOML files to frozen models, all problems of a file told at once."""
+"""Reads TOML files into frozen models. Reports all problems of a file at once."""
 
 import re
 import tomllib
@@ -20,7 +20,7 @@ AnyModel = TypeVar("AnyModel", bound=Model)
 
 @dataclass(frozen=True)
 class Document:
-    """A TOML file that parses; it knows on which line each setting stands."""
+    """A parsed TOML file that knows the line of each setting."""
 
     path: Path
     text: str
@@ -44,7 +44,7 @@ class Document:
         """The document as a model.
 
         Raises:
-            ConfigError: naming every problem, each with its line and fix.
+            ConfigError: names every problem with its line and fix.
         """
         try:
             return kind.model_validate(self.values)
@@ -62,21 +62,21 @@ class Document:
 
 
 def shipped(name: str, folder: Path, what: str) -> Path:
-    """The file of a name that this package brings along, or a path that ends in .toml as it stands.
+    """The path of a packaged file, by its name. A name that ends in .toml is a path itself.
 
     Args:
-        folder: where the files that it brings along lie.
-        what: they are, in a word.
+        folder: the folder of the packaged files.
+        what: one word for such a file, for messages.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: no packaged file has that name.
     """
     if name.endswith(".toml"):
         return Path(name)
     known = [path.stem for path in folder.glob("*.toml")]
     if name not in known:
         raise ConfigError(
-            f"there is no {what} {name!r}, and the path of a file of yours ends in .toml",
+            f"no {what} is named {name!r}; the path of your own file must end in .toml",
             fix=closest(name, known),
         )
     return folder / f"{name}.toml"
@@ -86,11 +86,11 @@ def read(path: Path, absent: str) -> Document:
     """Read and parse a TOML file.
 
     Args:
-        absent: what to do when there is no such file.
+        absent: what to do if the file does not exist.
 
     Raises:
-        ConfigError: no such file, not a regular one, or unreadable; a mistake of syntax, with its
-            line.
+        ConfigError: the file does not exist, is not regular, or cannot be read; or a syntax error,
+            with its line.
     """
     text = text_of(path, absent)
     try:
@@ -100,19 +100,19 @@ def read(path: Path, absent: str) -> Document:
         number = re.match(r"line (\d+)", at)
         line = int(number[1]) if number else max(1, len(text.splitlines()))
         raise ConfigError(
-            f"is no TOML: {what[:1].lower()}{what[1:]}",
+            f"is not TOML: {what[:1].lower()}{what[1:]}",
             where=f"{path}:{line}",
             fix='write each setting as key = value, text in "quotes", each table and key once',
         ) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or nesting
-        raise ConfigError(f"is no TOML: {error}", where=str(path)) from error
+    except (ValueError, RecursionError) as error:  # thousands of digits in a number, deep nesting
+        raise ConfigError(f"is not TOML: {error}", where=str(path)) from error
 
 
 def problems(error: ValidationError, kind: type[Model], values: dict[str, Any]) -> list[Problem]:
-    """What pydantic found, in the operator's words.
+    """Pydantic's errors as problems, in the operator's words.
 
     Args:
-        values: the document, to drop from places what only the models know (union tags).
+        values: the document. Union tags, which only the models have, are dropped from places.
     """
     details = error.errors(include_url=False)
     # An array whose elements are wrong is also called too short, for it counts only the right ones.

@@ -1,4 +1,4 @@
-"""A run as a node's state folder keeps it, read beside a daemon or without one; never written."""
+"""Reads a run from a node's state folder, with or without a running daemon. Never writes to it."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ DATABASE = "journals.sqlite"
 
 @dataclass(frozen=True)
 class Archive:
-    """What a state folder holds of one run."""
+    """One run in a state folder."""
 
     state: Path
     manifest: Manifest
@@ -27,28 +27,28 @@ class Archive:
     view: View
 
     def snapshot(self, digest: bytes) -> Path | None:
-        """Where a snapshot lies; None when it is not on disk. Its bytes are not checked."""
+        """Path of a snapshot; None if it is not on disk. Its bytes are not checked."""
         path = snapshot_path(self.state, digest)
         return path if path.is_file() else None
 
 
 def open_archive(state: Path, run: bytes | None = None) -> Archive:
-    """Read a run, the node's present one by default.
+    """Read a run by its id; None for the node's present run.
 
     Raises:
-        Failed: the folder holds no such run, or its journals are damaged.
+        Failed: the folder does not hold that run, or its journals are damaged.
     """
     found = find_archive(state, run)
     if found is None:
         name = f"in run {run.hex()[:16]}" if run is not None else "in any run yet"
         raise Failed(
-            f"this node took no part {name}", where=str(state), fix="start it: dcfm-node start"
+            f"this node took no part {name}", where=str(state), fix="run 'dcfm-node start' first"
         )
     return found
 
 
 def find_archive(state: Path, run: bytes | None = None) -> Archive | None:
-    """The same; None where the folder holds no such run."""
+    """As `open_archive`, but None if the folder does not hold that run."""
     if not (state / DATABASE).is_file():
         return None
     store = JournalStore(state / DATABASE, read_only=True)
@@ -66,8 +66,8 @@ def find_archive(state: Path, run: bytes | None = None) -> Archive | None:
 
 
 def last_run(state: Path) -> Manifest | None:
-    """The manifest of the run that a node was last in; None where it was in none, in one of another
-    version, or where its journals do not open, of which more is said when it starts."""
+    """The manifest of the run that a node was last in. None if it was in none, if another version
+    wrote it, or if the journals cannot be opened; the start then reports the reason."""
     if not (state / DATABASE).is_file():
         return None
     try:
@@ -87,7 +87,7 @@ def last_run(state: Path) -> Manifest | None:
 
 
 def kept_runs(state: Path) -> list[Manifest]:
-    """The manifests of all runs that a state folder keeps and this version reads, the present one
+    """The manifests of all runs in a state folder that this version can read, the present run
     first."""
     if not (state / DATABASE).is_file():
         return []
@@ -95,7 +95,7 @@ def kept_runs(state: Path) -> list[Manifest]:
     found = []
     try:
         for encoded in store.manifests():
-            with suppress(PeerError):  # of another version, which `--run` cannot name either
+            with suppress(PeerError):  # another version's: `--run` cannot name it either
                 found.append(decode_manifest(encoded))
     finally:
         store.close()
@@ -103,8 +103,8 @@ def kept_runs(state: Path) -> list[Manifest]:
 
 
 def earlier_lineage(state: Path, manifest: Manifest, runs: int = MAX_RUNS) -> bytes | None:
-    """The lineage of the run that one continues, and of those before it, as far as this node took
-    part in them."""
+    """The lineage of the run that a manifest continues, with those of the runs before it, as far as
+    this node took part; None if there is none (SPEC 9.1)."""
     if manifest.continues is None or not runs:
         return None
     found = find_archive(state, manifest.continues.run)
@@ -118,7 +118,7 @@ def _decoded(encoded: bytes, state: Path) -> Manifest:
         return decode_manifest(encoded)
     except PeerError as error:
         raise Failed(
-            f"the run that is kept here is of another version: {error}",
+            f"another version wrote the run in this folder: {error}",
             where=str(state),
             fix="read it with the version of dcfm-node that took part in it",
         ) from error

@@ -61,7 +61,7 @@ def test_one_comes_after_the_release_and_one_withdraws(tmp_path: Path) -> None:
         assert "east withdrew" not in dcfm("student", "verify", folder).stdout
         north.run.write_text(north.run.read_text().replace("tolerance = 0.01", "tolerance = 0.02"))
         foreign = dcfm("student", "verify", folder, *ours)
-        assert (foreign.returncode, "this model is of run" in foreign.stderr) == (1, True)
+        assert (foreign.returncode, "this model is from run" in foreign.stderr) == (1, True)
         assert "silo_withdrew" in north.log.read_text()
 
 

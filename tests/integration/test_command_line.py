@@ -43,7 +43,7 @@ def test_init_makes_a_node_with_private_keys(tmp_path: Path) -> None:
     assert modes == {0o600}
     again = dcfm("init", tmp_path / "east")
     assert again.returncode == 1
-    assert "there is a node in it already" in again.stderr
+    assert "the folder already holds a node" in again.stderr
 
 
 def test_a_folder_whose_name_is_no_silo_name_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_a_network_that_no_snapshot_can_hold_is_refused_before_it_is_made(
 def test_a_model_of_another_network_is_refused_by_its_header(tmp_path: Path) -> None:
     made = manifest()
     wider = write(manifest(width=16), tmp_path / "model.safetensors")
-    with pytest.raises(Failed, match=r"not the run's network: tensor .* has shape"):
+    with pytest.raises(Failed, match=r"does not fit the run's network: tensor .* has shape"):
         check_model(made, wider, {})
     (tmp_path / "empty").write_bytes(b"")
     with pytest.raises(Failed, match="header"):

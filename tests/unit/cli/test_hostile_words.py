@@ -256,12 +256,12 @@ def test_a_students_folder_shows_nobodys_words_as_they_are(
     harmless(shown.out + shown.err)
     if command == "verify":
         assert "SUPERSEDED: silo-0002 withdrew: \\x1b" in shown.out
-        assert "not part of it, not checked" in shown.out
+        assert "not part of the student, not checked" in shown.out
         assert run(monkeypatch, "student", command, folder, "--json") == 3
         document = json.loads(capsys.readouterr().out)
         assert document["metrics"] == {"loss": 1.0}
     else:
-        assert "not the run's network" in shown.err
+        assert "does not fit the run's network" in shown.err
         assert not (tmp_path / "x.npz").exists()
 
 

@@ -71,7 +71,7 @@ def test_what_a_silo_thinks_of_a_student_says_of_which_and_by_which_figures() ->
     bad = Refuse(student=made.digest, reason="it errs", metrics={"holdout_loss": 9.0})
     assert says(run, bad) == f"{of}: it errs; holdout_loss 9"
     assert says(run, Endorse(student=bytes(32), metrics={})) == (
-        "a student that is not known here: endorsed"
+        "a student that this node does not know: endorsed"
     )
 
 
@@ -82,8 +82,8 @@ def test_an_audit_says_who_was_scored_who_did_worst_and_who_is_refused() -> None
     pairs = zip(heard[1:], places, strict=True)
     audit = Audit(round=1, scores=tuple((sealed.digest, given) for sealed, given in pairs))
     assert says(run, audit) == (
-        "round 1: 3 experts scored; worst is silo-0003, its velocity error on full labels at 4.00"
-        " of the way to knowing nothing; refuses silo-0003"
+        "round 1: 3 experts scored; worst is silo-0003: velocity error on full labels 4.00,"
+        " from 0 (own expert) to 1 (knows nothing); refuses silo-0003"
     )
     unknown = ((heard[1].digest, {"ci_gap": 1.0}), (bytes(32), {"joint": 1.0}))
     assert says(run, Audit(round=2, scores=unknown)) == ("round 2: 1 expert scored; refuses nobody")

@@ -28,7 +28,7 @@ def test_addresses_to_dial(address: str) -> None:
 )
 def test_addresses_to_listen_on_only(address: str) -> None:
     assert LISTEN.validate_python(address) == address
-    with pytest.raises(ValidationError, match="no address to dial"):
+    with pytest.raises(ValidationError, match="cannot be dialled"):
         DIAL.validate_python(address)
 
 

@@ -63,7 +63,7 @@ def test_a_missing_key_is_named(tmp_path: Path, name: str) -> None:
 def test_a_malformed_key_is_refused_and_not_shown(tmp_path: Path, name: str, text: str) -> None:
     create_keys(tmp_path)
     (tmp_path / name).write_text(text)
-    with pytest.raises(ConfigError, match="is no key") as caught:
+    with pytest.raises(ConfigError, match="is not a key") as caught:
         load_keys(tmp_path, NOWHERE)
     assert not text or text not in str(caught.value)
 

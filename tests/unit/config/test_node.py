@@ -72,7 +72,7 @@ def test_the_template_bears_the_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Hospital", "", "-a", "a b", 'a"', "a" * 33, "a\n"])
 def test_the_template_refuses_what_is_no_name(name: str) -> None:
-    with pytest.raises(ConfigError, match="no name for a silo"):
+    with pytest.raises(ConfigError, match="not a valid silo name"):
         node_template(name)
 
 
@@ -122,7 +122,7 @@ def test_the_folder_of_nobody_is_refused(tmp_path: Path) -> None:
 def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
-    with pytest.raises(ConfigError, match="no text in UTF-8") as caught:
+    with pytest.raises(ConfigError, match="not UTF-8 text") as caught:
         node(folder, LEAST)
     assert caught.value.where == str(tmp_path / r"caf\xe9")
 

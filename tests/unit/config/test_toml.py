@@ -57,7 +57,7 @@ OK = 'owner = "eve"\n[fruit]\nkind = "apple"\n'
     ("text", "where", "what", "fix"),
     [
         (OK + 'color = "red"\n', "4: fruit.color", "unknown setting", "did you mean 'colour'?"),
-        (OK + "zzz = 1\n", "4: fruit.zzz", "unknown setting", "this table knows colour, kind"),
+        (OK + "zzz = 1\n", "4: fruit.zzz", "unknown setting", "this table has colour, kind"),
         (OK + 'colour = "blue"\n', "4: fruit.colour", "is 'blue'", "'red' or 'green'"),
         ("owner = 3\n" + OK[14:], "1: owner", "is 3", "quotes"),
         ("lid = 1\n" + OK, "1: lid", "is 1", "true or false"),
@@ -115,7 +115,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines(tmp_path: Pat
 def test_a_mistake_of_syntax_is_named_by_its_line(tmp_path: Path, text: str, line: int) -> None:
     error = refusal(tmp_path, text)
     assert error.where == f"{tmp_path / 'basket.toml'}:{line}"
-    assert error.what.startswith("is no TOML: ")
+    assert error.what.startswith("is not TOML: ")
     assert error.fix
 
 
@@ -158,7 +158,7 @@ def test_a_number_or_nesting_beyond_all_bounds_is_a_mistake_like_another(
     tmp_path: Path, text: str
 ) -> None:
     error = refusal(tmp_path, text)
-    assert "is no TOML" in error.what
+    assert "is not TOML" in error.what
     assert error.where.startswith(str(tmp_path / "basket.toml"))
 
 

@@ -127,12 +127,12 @@ def test_a_silo_that_comes_by_bundle_takes_part_until_none_came_for_a_week(
     text = shown(document)
     if age_s == 3 * 3_600.0:
         assert (
-            "bundle    silo-0002: 3 h ago, 12 new records of it in that of silo-0002,"
-            " with 2 snapshots that were wanted here"
+            "bundle    silo-0002: 3 h ago, 12 new records in the bundle of silo-0002,"
+            " with 2 snapshots that this node needed"
         ) in text
         made.handle(Worked(Train("local", 0), snapshot("mine"), {}), now)
         assert explained(made, now, carried=came)[-1] == (
-            "waits for silo-0002: comes by bundle, the last one 3 h ago"
+            "waits for silo-0002: takes part by bundle, the last one 3 h ago"
         )
     elif age_s is not None:
         (problem,) = document.problems
@@ -190,7 +190,7 @@ def test_coverage_is_that_of_the_silos_that_take_part_once_all_said_what_they_ho
     made = started(run)
     for number, author in enumerate(run.authors[1:], 1):
         author.join(counts=(((0, number - 1), 3),))
-    assert "by the 1 of 3 silos that have said what they hold" in shown(status(made, 0.0))
+    assert "by the 1 of 3 silos that have published what they hold" in shown(status(made, 0.0))
     assert not unseen(made), "others may hold it"
     for author in run.authors[1:]:
         hear(made, run, author.key)
@@ -309,7 +309,9 @@ def test_who_is_linked_on_one_plane_alone_is_a_problem(
     assert f"  {shown}  " in row
     dials = [line for line in lines if line.startswith("dials ")]
     assert bool(dials) == ("failures" in bulk)
-    assert all("bulk at tcp://east:7401: 17 in a row failed: refused" in line for line in dials)
+    assert all(
+        "bulk at tcp://east:7401: failed 17 times in a row: refused" in line for line in dials
+    )
 
 
 def test_why_a_silo_that_is_not_heard_cannot_be_dialled_is_told() -> None:
@@ -346,4 +348,5 @@ def test_strangers_that_were_hung_up_on_are_one_line() -> None:
     assert "strangers" not in crowded(bulk=quiet)
     text = crowded(bulk=busy, control=quiet)
     (line,) = [line for line in text.splitlines() if line.startswith("strangers")]
-    assert line.startswith("strangers 5 connections do not say whose they are; 900 ")
+    told = "strangers 5 connections have not identified themselves; this node closed 900 "
+    assert line.startswith(told)

@@ -52,7 +52,7 @@ def test_a_violation_is_a_failure_with_the_command_that_repeats_it() -> None:
     assert repeated["violations"] == [first]
     told = CliRunner().invoke(app, again)
     assert told.exit_code == 1
-    assert f"again: {first['repeat']}" in told.stdout
+    assert f"repeat: {first['repeat']}" in told.stdout
 
 
 def test_a_sweep_over_processes_counts_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
