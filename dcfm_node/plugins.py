@@ -17,6 +17,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, NamedTuple, TypeVar
 
 Interface = TypeVar("Interface")
+from dcfm_node.errors import UserError
+
 Kind = Literal["methods", "paths", "networks", "codecs", "domains"]
 
 BUILTIN: dict[Kind, dict[str, str]] = {
@@ -45,6 +47,9 @@ BUILTIN: dict[Kind, dict[str, str]] = {
 """By kind and name, the place of the model of this package's own section."""
 
 
+ASK_AUTHOR = "ask the author of the package"
+
+
 class Origin(NamedTuple):
     """The distribution that provides a plugin, and its installed version."""
 
@@ -52,8 +57,8 @@ class Origin(NamedTuple):
     version: str
 
 
-class PluginError(ValueError):
-    """No installed package provides a name, or its package cannot be loaded."""
+class PluginError(UserError, ValueError):
+    """No installed package provides a name, or the package that does is at fault."""
 
 
 def names(kind: Kind) -> tuple[str, ...]:
@@ -70,30 +75,40 @@ def find(kind: Kind, name: str) -> object:
     """
     if name in BUILTIN[kind]:
         return reference(BUILTIN[kind][name])
+    entry = _entry(kind, name)
     try:
-        return _entry(kind, name).load()
-    except PluginError:
-        raise
+        model = entry.load()
     except Exception as error:  # whatever another package's import raises
-        what = f"{type(error).__name__}: {error}"
-        raise PluginError(f"dcfm_node.{kind}:{name} cannot be loaded: {what}") from error
+        raise _faulty(f"{entry.value} cannot be loaded", error) from error
+    if not isinstance(getattr(model, "code", None), str):
+        raise PluginError(f'{entry.value} has no code = "module:attribute"', fix=ASK_AUTHOR)
+    return model
 
 
-def implementation(path: str, interface: type[Interface]) -> type[Interface]:
-    """The class that a section's `code` names.
+def make(path: str, interface: type[Interface], *args: object) -> Interface:
+    """An instance of the class that a section's `code` names.
 
     Raises:
-        PluginError: it cannot be loaded, or is not a subclass of `interface`.
+        UserError: the plugin says that it cannot be made; a PluginError if the class cannot be
+            loaded, is not a subclass of `interface`, or fails.
     """
     try:
         found = reference(path)
     except Exception as error:  # whatever another package's import raises
-        what = f"{type(error).__name__}: {error}"
-        raise PluginError(f"{path} cannot be loaded: {what}") from error
+        raise _faulty(f"{path} cannot be loaded", error) from error
     if not (isinstance(found, type) and issubclass(found, interface)):
         wanted = f"{interface.__module__}.{interface.__qualname__}"
-        raise PluginError(f"{path} is not a subclass of {wanted}; ask the package's author")
-    return found
+        raise PluginError(f"{path} is not a subclass of {wanted}", fix=ASK_AUTHOR)
+    try:
+        return found(*args)
+    except UserError:
+        raise
+    except Exception as error:  # whatever another package's class raises
+        raise _faulty(f"{path} cannot be made", error) from error
+
+
+def _faulty(what: str, error: Exception) -> "PluginError":
+    return PluginError(f"{what}: {type(error).__name__}: {error}", fix=ASK_AUTHOR)
 
 
 def reference(path: str) -> Any:
@@ -122,11 +137,17 @@ def _entry(kind: Kind, name: str) -> EntryPoint:
     except KeyError:
         known = ", ".join(names(kind))
         raise PluginError(
-            f"no installed package provides it: choose one of {known}, or install the package that"
-            f" has it as an entry point of dcfm_node.{kind}"
+            "no installed package provides it",
+            fix=f"choose one of {known}, or install the package that provides it",
         ) from None
 
 
 @cache
 def _installed(kind: Kind) -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=f"dcfm_node.{kind}")}
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=f"dcfm_node.{kind}"):
+        if (other := found.get(point.name, point)).value != point.value:
+            what = f"two packages provide {point.name!r} in dcfm_node.{kind}"
+            raise PluginError(f"{what}: {other.value}, {point.value}", fix="uninstall one of them")
+        found[point.name] = point
+    return found

@@ -237,7 +237,9 @@ def chosen(kind: plugins.Kind, base: type[AnySection], tag: str, default: str) -
         try:
             model = find(kind, base, name)
         except ValueError as error:
-            raise ValueError(f"{section}.{tag} is {name!r}; {error}") from error
+            fix = error.fix if isinstance(error, plugins.PluginError) else plugins.ASK_AUTHOR
+            what = error.what if isinstance(error, plugins.PluginError) else str(error)
+            raise ValueError(f"{section}.{tag} is {name!r}: {what}; {fix}") from error
         if isinstance(value, base) and type(value) is not model:
             raise ValueError(f"{section}.{tag} is {name!r}, its settings {type(value).__name__}")
         if info.mode == "json":  # whose arrays become tuples

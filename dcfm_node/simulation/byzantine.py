@@ -63,7 +63,7 @@ class Member:
         sealed = seal_entry(entry, self._signer)
         self.chain = [*kept, sealed]
         self._world.ledger.said(sealed)
-        self._world.said[sealed.digest] = sealed
+        self._world.history.said[sealed.digest] = sealed
         return sealed
 
     def offend(self) -> None:
@@ -143,7 +143,9 @@ def _chase(world: World, member: Member, left: int) -> None:
         vote = Vote(term=term, round=rounds[0], candidate=member.key)
         member.tell([member.say(vote)])
     if left and world.unfinished():
-        world.at(world.now + CHASE_S, partial(_chase, world, member, left - bool(rounds)))
+        world.clock.at(
+            world.clock.now + CHASE_S, partial(_chase, world, member, left - bool(rounds))
+        )
 
 
 def _nothing(number: int) -> Endorse:
@@ -189,7 +191,7 @@ def misjoin(world: World, key: bytes, how: str) -> None:
         "zero": (((0, 0), 0),),
     }
     snapshot = made_up_snapshot(f"{key.hex()} misjoined")
-    world.offered.add(snapshot.digest)
+    world.history.offered.add(snapshot.digest)
     member.tell(
         [
             member.say(Join(name="silo", distils=False, version="", counts=counts[how])),

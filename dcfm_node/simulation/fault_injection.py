@@ -29,24 +29,24 @@ def schedule(world: World, faults: Iterable[Fault]) -> None:
             case "slow":
                 world.hosts[world.keys[fault.silos[0]]].slowness = fault.amount
             case "spoils students":
-                world.spoilers.add(world.keys[fault.silos[0]])
+                world.history.spoilers.add(world.keys[fault.silos[0]])
             case "lies as a leader" | "is busy for ever":
-                world.byzantine[world.keys[fault.silos[0]]] = fault.kind
+                world.history.byzantine[world.keys[fault.silos[0]]] = fault.kind
             case _:
-                world.at(fault.at, partial(_befall, world, fault))
+                world.clock.at(fault.at, partial(_befall, world, fault))
         if fault.kind in BYZANTINE:
-            world.outside.add(world.keys[fault.silos[0]])
+            world.history.outside.add(world.keys[fault.silos[0]])
             world.ledger.open(world.keys[fault.silos[0]])
         if fault.kind in AT_ONCE:
-            world.note(None, "fault", why=str(fault))
+            world.history.note(None, "fault", why=str(fault))
 
 
 def _befall(world: World, fault: Fault) -> None:
-    world.note(None, "fault", why=str(fault))
-    until = fault.until if fault.until is not None else world.now
+    world.history.note(None, "fault", why=str(fault))
+    until = fault.until if fault.until is not None else world.clock.now
     if fault.kind in ("split", "one way"):
         _cut(world, fault)
-        world.at(until, partial(_heal, world))
+        world.clock.at(until, partial(_heal, world))
         return
     key = world.keys[fault.silos[0]]
     host = world.hosts[key]
@@ -58,7 +58,7 @@ def _befall(world: World, fault: Fault) -> None:
             _harm(world, key, fault)
         case "disk full":
             host.disk.full = True
-            world.at(until, partial(world.room, key))
+            world.clock.at(until, partial(world.room, key))
         case "stopped":
             world.stop(key, until)
         case "clock stepped":
@@ -82,12 +82,12 @@ def _end(world: World, key: bytes, fault: Fault) -> None:
     if fault.kind == "writes a fat journal":
         fatten(world, key, fault.record)
     elif fault.kind == "joins with counts of no run":
-        world.at(world.now + ALL_UP_S, partial(misjoin, world, key, fault.record))
+        world.clock.at(world.clock.now + ALL_UP_S, partial(misjoin, world, key, fault.record))
 
 
 def _spring(world: World, key: bytes, trap: Fault) -> None:
-    world.note(key, "fault", why=str(trap))
-    world.crash(key, world.now + (trap.until or 0.0))
+    world.history.note(key, "fault", why=str(trap))
+    world.crash(key, world.clock.now + (trap.until or 0.0))
     if trap.kind == "disk lost amid publishing":
         _harm(world, key, trap)
 
@@ -100,7 +100,7 @@ def _harm(world: World, key: bytes, fault: Fault) -> None:
         case "disk lost" | "disk lost amid publishing":
             host.disk = type(host.disk)()
         case "disk put back from a backup":
-            host.disk = host.disk.as_of(world.now - fault.amount)
+            host.disk = host.disk.as_of(world.clock.now - fault.amount)
         case "journals damaged":
             host.disk = host.disk.without_journals()
         case _:
@@ -108,15 +108,15 @@ def _harm(world: World, key: bytes, fault: Fault) -> None:
     host.disk.full = full
     others = [other.disk for other in world.living() if other is not host]
     enough = len(world.hosts) - world.manifest.quorum
-    for digest, sealed in world.said.items():
+    for digest, sealed in world.history.said.items():
         lost = sealed.entry.author == key and digest not in host.disk.stored
         if lost and sum(digest in disk.stored for disk in others) < enough:
-            world.excused.add(digest)
+            world.history.excused.add(digest)
 
 
 def _leave(world: World, key: bytes) -> None:
     if world.hosts[key].node is None:  # its machine is down: the operator tries again later
-        world.at(world.now + 5.0, partial(_leave, world, key))
+        world.clock.at(world.clock.now + 5.0, partial(_leave, world, key))
     else:
         world.deliver(key, Leave("leaves the simulation"))
 
@@ -124,7 +124,7 @@ def _leave(world: World, key: bytes) -> None:
 def _break(world: World, key: bytes, how: str) -> None:
     """Break a silo for good. Nothing depends on it any more."""
     host = world.hosts[key]
-    world.outside.add(key)
+    world.history.outside.add(key)
     match how:
         case "has lost power":
             host.dead = True
@@ -158,7 +158,7 @@ def _equivocate(world: World, key: bytes) -> None:
     host = world.hosts[key]
     chain = host.disk.chains.get(key, [])
     run = run_id(world.manifest)
-    world.equivocators.add(key)
+    world.history.equivocators.add(key)
     others = [other for other in world.keys if other != key]
     sealed = [
         seal_entry(
@@ -178,4 +178,4 @@ def _equivocate(world: World, key: bytes) -> None:
     for index, other in enumerate(others):
         told = tuple(s.envelope for s in (*chain, sealed[index % 2]))
         message = Entries(run=run, entries=told, beats=())
-        world.at(world.now + 0.1, partial(world.deliver, other, Received(key, message)))
+        world.clock.at(world.clock.now + 0.1, partial(world.deliver, other, Received(key, message)))

@@ -64,14 +64,14 @@ def check(world: World, key: bytes, effects: Sequence[Effect]) -> None:
     _no_fork(world, node)
     _bounded(world, node)
     _heartbeats_only_rise(world, key, node)
-    for sealed in world.unchecked:
+    for sealed in world.history.unchecked:
         _speaks_once(world, sealed)
-        if sealed.entry.author == key and key not in world.byzantine:
+        if sealed.entry.author == key and key not in world.history.byzantine:
             _no_silent_subset(world, node, sealed)
             _believes_no_lie(world, node, sealed)
             _fenced(world, node, sealed)
             _elected(world, node, sealed)
-    world.unchecked.clear()
+    world.history.unchecked.clear()
 
 
 def check_end(world: World) -> None:
@@ -116,13 +116,13 @@ def _one_leader_per_term(world: World, node: Node) -> None:
     view = node.replica.view
     for said in view.ballots.certified.values():
         term = said.body.term
-        first = world.leaders.setdefault(term, said.author)
+        first = world.history.leaders.setdefault(term, said.author)
         what, about = f"two leaders in term {term}", [first, said.author]
         _require(world, first == said.author, "one leader per term", what, about, term=term)
 
 
 def _no_fork(world: World, node: Node) -> None:
-    forked = [key for key in node.replica.journals.forks if key not in world.equivocators]
+    forked = [key for key in node.replica.journals.forks if key not in world.history.equivocators]
     what = "an honest node forked its journal"
     _require(world, not forked, "no fork", what, [node.me, *forked])
     what = "an honest node found that another process uses its key"
@@ -145,7 +145,7 @@ def _answered_in_proportion(world: World, key: bytes, effects: Sequence[Effect])
 def _charged(world: World, key: bytes, effects: Sequence[Effect]) -> None:
     """What a byzantine member causes is in proportion to what it sends (`ledger`)."""
     cause, accounts = world.cause, world.ledger.accounts
-    if key in world.outside or not accounts:
+    if key in world.history.outside or not accounts:
         return
     asker = cause.peer if isinstance(cause, Received) and cause.peer in accounts else None
     world.ledger.charge(key, asker, effects)
@@ -160,7 +160,7 @@ def _bounded(world: World, node: Node) -> None:
     causes is on its account (`_charged`)."""
     silos, exchange = len(world.keys), node.exchange
     rounds = world.manifest.method.last_round + 2
-    terms = 4 + world.now / node.pace.term_s
+    terms = 4 + world.clock.now / node.pace.term_s
     debts = sum(account.written[node.me] for account in world.ledger.accounts.values())
     written = len(node.replica.journals.chains[node.me]) - debts
     sizes = {
@@ -180,7 +180,9 @@ def _speaks_once(world: World, sealed: Sealed) -> None:
     if saying is None:
         return
     author, kind, number = saying
-    known = (other for other in world.said.values() if other.digest not in world.excused)
+    known = (
+        other for other in world.history.said.values() if other.digest not in world.history.excused
+    )
     said = [other for other in known if _saying(other) == saying]
     what = f"a node published {kind} {number} {len(said)} times"
     _require(world, len(said) <= 1, "nothing is said twice", what, [author])
@@ -214,7 +216,7 @@ def _believes_no_lie(world: World, node: Node, sealed: Sealed) -> None:
     """Readers check what a leader states about its student (SPEC 6.4.1, 6.4.3)."""
     body, view = sealed.entry.body, node.replica.view
     if isinstance(body, Endorse) and body.student in view.students:
-        lied = view.students[body.student].body.snapshot.digest in world.lies
+        lied = view.students[body.student].body.snapshot.digest in world.history.lies
         what = "a silo endorsed a student whose record is false"
         _require(world, not lied, "lies count for nothing", what, [node.me])
 
@@ -252,10 +254,10 @@ def _has_what_it_needs(world: World, key: bytes, work: Work) -> None:
     lacking = [digest for digest in needed if digest is not None and digest not in held]
     what = f"{type(work).__name__} started without {len(lacking)} snapshots that it needs"
     _require(world, not lacking, "work has what it needs", what, [key])
-    spoilt = isinstance(work, Train) and not world.spoilt.isdisjoint(needed)
+    spoilt = isinstance(work, Train) and not world.history.spoilt.isdisjoint(needed)
     what = f"round {getattr(work, 'round', 0)} is trained from a student that silos must refuse"
     _require(world, not spoilt, "bad students teach nobody", what, [key])
-    believed = isinstance(work, Train) and not world.lies.isdisjoint(needed)
+    believed = isinstance(work, Train) and not world.history.lies.isdisjoint(needed)
     what = f"round {getattr(work, 'round', 0)} is trained from a student whose record is false"
     _require(world, not believed, "lies count for nothing", what, [key])
 
@@ -275,14 +277,14 @@ def _nothing_said_is_lost(world: World) -> None:
         if host.node is not None:
             chains = host.node.replica.journals.chains.values()
             held = {sealed.digest for chain in chains for sealed in chain}
-            lost = [said for digest, said in world.said.items() if digest not in held]
+            lost = [said for digest, said in world.history.said.items() if digest not in held]
             loud = [
                 said.entry.author
                 for said in lost
-                if said.entry.author in core and said.digest not in world.excused
+                if said.entry.author in core and said.digest not in world.history.excused
             ]
             _require(world, not loud, "nothing is lost", f"{len(loud)} records were lost", loud)
-            strange = held - world.said.keys()
+            strange = held - world.history.said.keys()
             what = "a node holds a record that no one published"
             _require(world, not strange, "nothing is lost", what, [host.node.me])
 
@@ -298,10 +300,10 @@ def _one_view(world: World) -> None:
         latest = node.replica.view.latest()
         what = "different students were released"
         _require(world, latest == nodes[0].replica.view.latest(), "one student", what, [node.me])
-        bad = latest is not None and latest.body.snapshot.digest in world.spoilt
+        bad = latest is not None and latest.body.snapshot.digest in world.history.spoilt
         what = "a released student is one that silos must refuse"
         _require(world, not bad, "bad students teach nobody", what, [node.me])
-        lied = latest is not None and latest.body.snapshot.digest in world.lies
+        lied = latest is not None and latest.body.snapshot.digest in world.history.lies
         what = "a released student has a false record"
         _require(world, not lied, "lies count for nothing", what, [node.me])
         for member, account in world.ledger.accounts.items():
@@ -321,14 +323,14 @@ def _facts(view: View) -> tuple[object, ...]:
 def _as_expected(world: World) -> None:
     """What this scenario promises in addition."""
     scenario = world.scenario
-    for sealed in world.said.values():
+    for sealed in world.history.said.values():
         body = sealed.entry.body
         if scenario.whole and isinstance(body, Student):
             names = ", ".join(map(world.manifest.silo_name, body.missing))
             what = f"a student lacks {names}, who did nothing wrong"
             about = [sealed.entry.author, *body.missing]
             _require(world, not body.missing, "nobody is left out", what, about, term=body.term)
-    last = max(world.leaders, default=0)
+    last = max(world.history.leaders, default=0)
     if scenario.max_terms is not None:
         what = f"{last} terms were needed, over {scenario.max_terms}"
         _require(world, last <= scenario.max_terms, "no storm of votes", what, term=last)
@@ -344,4 +346,4 @@ def _require(
     term: int | None = None,
 ) -> None:
     if not holds:
-        raise ViolationError(rule, what, world.seed, world.now, Concern(about, term))
+        raise ViolationError(rule, what, world.seed, world.clock.now, Concern(about, term))

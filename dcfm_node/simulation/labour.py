@@ -1,15 +1,15 @@
 """Simulated workers: work takes time, and its result depends on the kind of its node."""
 
 import random
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 from dcfm_node.records.entries import Snapshot
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.simulation.clock import Clock
 from dcfm_node.simulation.faults import Fault
+from dcfm_node.simulation.history import History
 from dcfm_node.simulation.host import Host, fits, made_up_snapshot
 from dcfm_node.simulation.scenario import Scenario
 from dcfm_node.swarm.effects import (
@@ -35,23 +35,15 @@ BUSY_S = 5.0
 class Around(Protocol):
     """The part of the world that workers need."""
 
-    now: float
+    clock: Clock
+    history: History
     rng: random.Random
     scenario: Scenario
     manifest: Manifest
     hosts: dict[bytes, Host]
-    byzantine: dict[bytes, str]
-    spoilers: set[bytes]
-    spoilt: set[bytes]
-    lies: set[bytes]
-    published: Counter[str]
     traps: list[Fault]
 
-    def at(self, when: float, what: Callable[[], None]) -> None: ...
-
     def deliver(self, key: bytes, event: Event) -> None: ...
-
-    def note(self, key: bytes | None, what: str, **fields: object) -> None: ...
 
     def stop(self, key: bytes, until: float) -> None: ...
 
@@ -66,22 +58,22 @@ class Labour:
         """Start a piece of work. Earlier work has no result."""
         world = self._world
         host.work += 1
-        if world.byzantine.get(key) == "is busy for ever":
+        if world.history.byzantine.get(key) == "is busy for ever":
             self._seem_busy(key, host.work, 1)
             return
         number, seconds = host.work, host.slowness * world.rng.uniform(*world.scenario.work_s)
         for share in range(1, 10):
-            when = world.now + seconds * share / 10
-            world.at(when, partial(self._progress, key, number, work, share))
-        world.at(world.now + seconds, partial(self._finish, key, number, work))
+            when = world.clock.now + seconds * share / 10
+            world.clock.at(when, partial(self._progress, key, number, work, share))
+        world.clock.at(world.clock.now + seconds, partial(self._finish, key, number, work))
 
     def _seem_busy(self, key: bytes, number: int, done: int) -> None:
         """Report one step, none, one, and so on: heartbeats differ, but nothing is published."""
         world = self._world
-        if world.hosts[key].work == number and world.now < world.scenario.limit_s:
+        if world.hosts[key].work == number and world.clock.now < world.scenario.limit_s:
             world.deliver(key, WorkProgressed(done, 10))
             again = partial(self._seem_busy, key, number, 1 - done)
-            world.at(world.now + BUSY_S, again)
+            world.clock.at(world.clock.now + BUSY_S, again)
 
     def _progress(self, key: bytes, number: int, work: Work, share: int) -> None:
         world, host = self._world, self._world.hosts[key]
@@ -96,15 +88,15 @@ class Labour:
         world, host = self._world, self._world.hosts[key]
         if host.work != number or host.node is None:
             return
-        ready = world.now + world.rng.uniform(*ADOPT_S)
+        ready = world.clock.now + world.rng.uniform(*ADOPT_S)
         if isinstance(work, Distil):
-            world.published["distil"] += 1
+            world.history.published["distil"] += 1
             for trap in world.traps:
-                if (trap.record, trap.nth) == ("distil", world.published["distil"]):
-                    world.note(key, "fault", why=str(trap))
-                    world.stop(key, world.now + (trap.until or 0.0))
+                if (trap.record, trap.nth) == ("distil", world.history.published["distil"]):
+                    world.history.note(key, "fault", why=str(trap))
+                    world.stop(key, world.clock.now + (trap.until or 0.0))
                     ready += trap.until or 0.0
-        world.at(ready, partial(self._adopt, key, host.boots, work))
+        world.clock.at(ready, partial(self._adopt, key, host.boots, work))
 
     def _adopt(self, key: bytes, boot: int, work: Work) -> None:
         """Deliver the result of the work if the process is up. A cancel comes too late now."""
@@ -115,7 +107,7 @@ class Labour:
         if not all(author in joins and fits(joins[author], world.manifest) for author in _of(work)):
             world.deliver(key, WorkFailed(work, "the label counts of a silo fit no run"))
         elif isinstance(work, Score):
-            bad = (work.snapshot in world.spoilt) is not (key in world.spoilers)
+            bad = (work.snapshot in world.history.spoilt) is not (key in world.history.spoilers)
             loss = 2 * world.manifest.policy.endorse_ratio if bad else 1.0
             world.deliver(key, Worked(work, None, {"holdout_loss": loss, "reference_loss": 1.0}))
         elif isinstance(work, AuditExperts):
@@ -135,20 +127,20 @@ class Labour:
         """The work as the student's record will state it. A liar states one teacher, nobody
         missing, and the end, whatever the round."""
         world = self._world
-        if world.byzantine.get(key) != "lies as a leader" or not isinstance(work, Distil):
+        if world.history.byzantine.get(key) != "lies as a leader" or not isinstance(work, Distil):
             return work
         lie = replace(work, teachers=work.teachers[:1], missing=(), final=True)
         if lie != work:
-            world.lies.add(snapshot.digest)
+            world.history.lies.add(snapshot.digest)
         return lie
 
     def _made(self, key: bytes, work: Work, share: int | None = None) -> Snapshot:
         world, host = self._world, self._world.hosts[key]
         snapshot = made_up_snapshot(f"{key.hex()}{host.boots}{work}{share or ''}")
-        host.disk.held[snapshot.digest] = world.now
-        spoilt = isinstance(work, Distil) and work.resume in world.spoilt
-        if isinstance(work, Distil) and (key in world.spoilers or spoilt):
-            world.spoilt.add(snapshot.digest)
+        host.disk.held[snapshot.digest] = world.clock.now
+        spoilt = isinstance(work, Distil) and work.resume in world.history.spoilt
+        if isinstance(work, Distil) and (key in world.history.spoilers or spoilt):
+            world.history.spoilt.add(snapshot.digest)
         return snapshot
 
 

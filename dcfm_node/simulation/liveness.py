@@ -47,11 +47,11 @@ class StallClock:
         closed = max((phase.round + (phase.stage == "done") for phase in steps), default=-1)
         reached = (closed, len(world.core()) - len(world.unfinished()))
         if reached > self._best:
-            self._best, self._since = reached, world.now
-        elif world.now - self._since > self._patience_s:
+            self._best, self._since = reached, world.clock.now
+        elif world.clock.now - self._since > self._patience_s:
             unfinished = world.unfinished()
             names = ", ".join(map(world.manifest.silo_name, unfinished)) or "nobody"
             what = f"no round closed for {self._patience_s:.0f} s; unfinished: {names}"
             raise ViolationError(
-                "the run goes on", what, world.seed, world.now, Concern(unfinished)
+                "the run goes on", what, world.seed, world.clock.now, Concern(unfinished)
             )

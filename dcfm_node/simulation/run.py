@@ -113,7 +113,7 @@ def shrink(scenario: Scenario, seed: int, rule: str) -> Found:
             violation.what,
             search.faults,
             tuple(f"{name} {given[name]}" for name in needs),
-            tuple(relevant(world.trace or [], violation.concern)),
+            tuple(relevant(world.history.trace or [], violation.concern)),
             {silo.key: silo.name for silo in world.manifest.roster},
         )
     raise AssertionError("a run that broke a rule did not break it again: it is not deterministic")

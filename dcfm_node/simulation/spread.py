@@ -70,7 +70,7 @@ def _spread(nodes: int, degree: int, gossip_s: float, seed: int) -> Spread:
     listener = _Listener(settled, settled + EVERY_S * records)
     for index, key in enumerate(world.rng.sample(world.keys, records)):
         when = settled + EVERY_S * index
-        world.at(when, partial(world.deliver, key, Leave("to see how far it is heard")))
+        world.clock.at(when, partial(world.deliver, key, Leave("to see how far it is heard")))
     world.run(listener.hear)
     times = [sorted(heard) for heard in listener.heard.values()]
     return Spread(
@@ -98,9 +98,9 @@ class _Listener:
         for effect in effects:
             if isinstance(effect, Persist) and effect.sealed.entry.body.kind == "withdraw":
                 digest = effect.sealed.digest
-                said = self._said.setdefault(digest, world.now)
-                self.heard.setdefault(digest, []).append(world.now - said)
-            elif isinstance(effect, Send) and self.start <= world.now < self.end:
+                said = self._said.setdefault(digest, world.clock.now)
+                self.heard.setdefault(digest, []).append(world.clock.now - said)
+            elif isinstance(effect, Send) and self.start <= world.clock.now < self.end:
                 self.messages += 1
                 if self.messages % SAMPLE == 0:
                     self.bytes += SAMPLE * len(encode_message(effect.message))

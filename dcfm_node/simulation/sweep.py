@@ -120,7 +120,7 @@ def _here(request: Request, swept: Swept, watch: Watch) -> None:
             swept.violations.append(outcome.document(repeat))
         else:
             swept.messages += outcome.network.messages
-            swept.simulated_s += outcome.now
+            swept.simulated_s += outcome.clock.now
         watch(swept.runs, len(swept.violations))
 
 

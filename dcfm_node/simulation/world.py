@@ -1,16 +1,16 @@
-"""The simulated world: a clock, disks that survive, and nodes whose work takes time.
+"""The simulated world: nodes whose work takes time, and disks that survive.
 
 Everything random comes from one seeded source, so that a seed names a run exactly.
 """
 
-import heapq
 import itertools
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from dcfm_node.simulation.clock import Clock
 from dcfm_node.simulation.faults import Fault
+from dcfm_node.simulation.history import History
 from dcfm_node.simulation.host import Host, done
 from dcfm_node.simulation.labour import Labour
 from dcfm_node.simulation.ledger import Ledger
@@ -18,7 +18,6 @@ from dcfm_node.simulation.network import Network
 from dcfm_node.simulation.reached import Reached
 from dcfm_node.simulation.scenario import Scenario, manifest
 from dcfm_node.simulation.signing import HASHED, HashSigner, signers
-from dcfm_node.simulation.trace import Happening
 from dcfm_node.swarm.effects import (
     Cancel,
     Drop,
@@ -40,7 +39,7 @@ from dcfm_node.swarm.effects import (
 )
 from dcfm_node.swarm.liveness import Pace
 from dcfm_node.swarm.node import Node
-from dcfm_node.wire.envelope import OPENER, Sealed
+from dcfm_node.wire.envelope import OPENER
 
 UNHEARD_S = 15.0
 """A link on which nothing is heard for so long is dead (SPEC 4.1.2)."""
@@ -52,11 +51,11 @@ Check = Callable[["World", bytes, Sequence[Effect]], None]
 
 
 class World:
-    """Runs a scenario. Call `run`; `hosts`, `said` and `now` are there to be inspected.
+    """Runs a scenario. Call `run`; `hosts`, `history` and `clock` are there to be inspected.
 
     Args:
         real: sign with Ed25519, as a real node does, instead of cheaply.
-        traced: keep what happens in `trace`.
+        traced: keep what happens in `history.trace`.
     """
 
     def __init__(
@@ -64,7 +63,8 @@ class World:
     ) -> None:
         self.scenario, self.seed = scenario, seed
         self.rng = random.Random(seed)
-        self.now = 0.0
+        self.clock = Clock()
+        self.history = History(self.clock, traced=traced)
         members = signers(scenario.nodes)
         self.manifest = manifest(scenario, members)
         self.hosts = {s.key: Host(s if real else HashSigner(s.key)) for s in members}
@@ -74,49 +74,17 @@ class World:
         for host in self.hosts.values():
             host.wall_ms += int(self.rng.uniform(-skew_ms, skew_ms))
         self.network = Network(scenario, self.keys, self.rng)
-        self.said: dict[bytes, Sealed] = {}
-        """Every entry any honest node ever signed and persisted, by digest."""
-        self.excused: set[bytes] = set()
-        """Those that too few others held when their author's disk was harmed (SPEC 8.6)."""
-        self.equivocators: set[bytes] = set()
-        """Silos whose key signed two histories."""
-        self.spoilers: set[bytes] = set()
-        """Silos whose students are bad."""
-        self.spoilt: set[bytes] = set()
-        """Digests of those, and of all that went on from one of their checkpoints."""
-        self.byzantine: dict[bytes, str] = {}
-        """Silos whose node or key is in bad hands, and how."""
-        self.outside: set[bytes] = set()
-        """Silos on which nothing is built: byzantine, or broken for good."""
-        self.offered: set[bytes] = set()
-        """Digests of snapshots that byzantine programs serve."""
-        self.lies: set[bytes] = set()
-        """Digests of snapshots that are named by students who lie."""
         self.ledger = Ledger()
         self.reached = Reached()
         self.cause: Event | None = None
         """What the node that is checked just handled."""
         self.labour = Labour(self)
-        self.unchecked: list[Sealed] = []
-        """Those that no invariant has seen."""
-        self.leaders: dict[int, bytes] = {}
-        """Term, then who was ever seen to lead it."""
-        self.published: Counter[str] = Counter()
         self.traps: list[Fault] = []
         """Crashes that wait for somebody to publish, and stops for somebody to finish."""
         self.spring: Callable[[bytes, Fault], None] = lambda key, trap: None
         """What a trap does to who walks into it."""
         self.late_until: dict[bytes, float] = {}
-        self.trace: list[Happening] | None = [] if traced else None
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
         self._check: Check = lambda world, key, effects: None
-
-    # Time
-
-    def at(self, when: float, what: Callable[[], None]) -> None:
-        """Do something at a time; ties keep their order."""
-        heapq.heappush(self._queue, (when, next(self._order), what))
 
     def run(self, check: Check, watch: Callable[["World"], None] = lambda world: None) -> None:
         """Run until everyone is done or the limit is reached, checking invariants as it goes.
@@ -126,24 +94,24 @@ class World:
         """
         self._check = check
         for key in self.keys:
-            self.at(self.late_until.get(key, 0.0) + self.rng.uniform(0, 5), partial(self.boot, key))
+            self.clock.at(
+                self.late_until.get(key, 0.0) + self.rng.uniform(0, 5), partial(self.boot, key)
+            )
         for count in itertools.count():
-            if not self._queue or self._queue[0][0] > self.scenario.limit_s:
+            if not self.clock.step(self.scenario.limit_s):
                 break
-            self.now, _, what = heapq.heappop(self._queue)
-            what()
-            if count % 64 == 0 and self.now > self.scenario.quiet_s:
+            if count % 64 == 0 and self.clock.now > self.scenario.quiet_s:
                 if self.over():
                     break
                 watch(self)
 
     def faulty(self) -> bool:
         """Whether faults may still happen."""
-        return self.now < self.scenario.quiet_s
+        return self.clock.now < self.scenario.quiet_s
 
     def core(self) -> dict[bytes, Host]:
         """Hosts that are up or will be again, and honest and sound: those must come to an end."""
-        out = self.outside
+        out = self.history.outside
         return {k: host for k, host in self.hosts.items() if not host.dead and k not in out}
 
     def living(self) -> list[Host]:
@@ -164,11 +132,6 @@ class World:
             for node in nodes
         ]
         return all(head == heads[0] for head in heads)
-
-    def note(self, key: bytes | None, what: str, **fields: object) -> None:
-        """Keep what happened, if somebody wants to read it."""
-        if self.trace is not None:
-            self.trace.append(Happening(self.now, key, what, fields))
 
     # Hosts
 
@@ -194,7 +157,7 @@ class World:
         )
         node.restore(host.disk.entries(), host.disk.proofs(), host.disk.epochs())
         host.node = node
-        self.note(key, "boots", entries=len(host.disk.entries()))
+        self.history.note(key, "boots", entries=len(host.disk.entries()))
         for other in self.network.links[key]:
             if self.hosts[other].node is not None and self.network.together(key, other):
                 self.deliver(key, LinkUp(other))
@@ -206,17 +169,17 @@ class World:
         host = self.hosts[key]
         if host.node is None:
             return
-        self.note(key, "loses power")
+        self.history.note(key, "loses power")
         host.node, host.waiting, host.refused = None, None, []
         host.work += 1
-        self.unlink(key, self.now + 1.0)
+        self.unlink(key, self.clock.now + 1.0)
         if back_at is not None:
-            self.at(back_at, partial(self.boot, key))
+            self.clock.at(back_at, partial(self.boot, key))
 
     def unlink(self, key: bytes, when: float) -> None:
         """Its peers will notice that it is silent."""
         for other in self.network.links[key]:
-            self.at(when, partial(self._unlink, other, key))
+            self.clock.at(when, partial(self._unlink, other, key))
 
     def _unlink(self, key: bytes, other: bytes) -> None:
         silent = self.hosts[other]
@@ -232,13 +195,13 @@ class World:
             if not (host.refused and isinstance(event, Received)):  # gossip says it again
                 host.waiting.append(event)
             return
-        effects = host.node.handle(event, self.now)
+        effects = host.node.handle(event, self.clock.now)
         self.cause = event
         trap = self._sprung(key, effects)
         last = None if trap is None else round(trap.share * len(effects))
         for index, effect in enumerate(effects[:last]):
             if host.disk.full and isinstance(effect, Durable):
-                self.note(key, "waits for room on its disk")
+                self.history.note(key, "waits for room on its disk")
                 host.refused, host.waiting = effects[index:], []
                 return
             self._carry_out(key, host, effect)
@@ -252,9 +215,12 @@ class World:
         for effect in effects:
             if isinstance(effect, Persist) and effect.sealed.entry.author == key:
                 kind = effect.sealed.entry.body.kind
-                self.published[kind] += 1
+                self.history.published[kind] += 1
                 for trap in self.traps:
-                    if (trap.record, trap.nth) == (kind, self.published[kind]) and self.faulty():
+                    if (trap.record, trap.nth) == (
+                        kind,
+                        self.history.published[kind],
+                    ) and self.faulty():
                         return trap
         return None
 
@@ -263,18 +229,18 @@ class World:
         host = self.hosts[key]
         if host.node is not None and host.waiting is None:
             host.waiting = []
-            self.unlink(key, self.now + UNHEARD_S)
-            self.at(until, partial(self._resume, key))
+            self.unlink(key, self.clock.now + UNHEARD_S)
+            self.clock.at(until, partial(self._resume, key))
 
     def _tick(self, key: bytes, boot: int) -> None:
         host = self.hosts[key]
         if host.node is None or host.boots != boot or host.waiting is not None:
             return
-        if self.now >= host.node.deadline:
+        if self.clock.now >= host.node.deadline:
             self.deliver(key, Tick())
         if host.node is not None:
-            when = max(host.node.deadline, self.now + 0.05)
-            self.at(when, partial(self._tick, key, boot))
+            when = max(host.node.deadline, self.clock.now + 0.05)
+            self.clock.at(when, partial(self._tick, key, boot))
 
     def room(self, key: bytes) -> None:
         """The disk takes what it refused."""
@@ -308,11 +274,13 @@ class World:
             case Send():
                 slowness = host.slowness * self.hosts[effect.peer].slowness
                 for delay in self.network.delays(self.faulty()):
-                    self.at(self.now + slowness * delay, partial(self._arrive, key, effect))
+                    self.clock.at(
+                        self.clock.now + slowness * delay, partial(self._arrive, key, effect)
+                    )
             case Persist() | PersistFork() | PersistHeartbeat():
-                host.disk.persist(effect, self.now)
+                host.disk.persist(effect, self.clock.now)
                 if isinstance(effect, Persist):
-                    self._say(key, effect.sealed)
+                    self.history.say(key, effect.sealed)
             case Start(work):
                 self.labour.start(key, host, work)
             case Cancel():
@@ -320,14 +288,9 @@ class World:
             case Drop(digest):
                 host.disk.held.pop(digest, None)
             case Fetch(snapshot):
-                self.at(self.now, partial(self._fetch, key, snapshot.digest))
+                self.clock.at(self.clock.now, partial(self._fetch, key, snapshot.digest))
             case Report(event, fields, _):
-                self.note(key, event, **fields)
-
-    def _say(self, key: bytes, sealed: Sealed) -> None:
-        if sealed.entry.author == key and sealed.digest not in self.said:
-            self.said[sealed.digest] = sealed
-            self.unchecked.append(sealed)
+                self.history.note(key, event, **fields)
 
     def _arrive(self, sender: bytes, send: Send) -> None:
         if self.network.passes(sender, send.peer):
@@ -339,14 +302,14 @@ class World:
         if host.node is None or digest not in host.node.fetching:
             return
         if host.waiting is None and not host.disk.full and self._served(key, digest):
-            host.disk.held[digest] = self.now
+            host.disk.held[digest] = self.clock.now
             self.deliver(key, Held(digest))
         else:
-            self.at(self.now + 3.0, partial(self._fetch, key, digest))
+            self.clock.at(self.clock.now + 3.0, partial(self._fetch, key, digest))
 
     def _served(self, key: bytes, digest: bytes) -> bool:
         others = ((other, self.hosts[other]) for other in self.network.links[key])
-        return digest in self.offered or any(
+        return digest in self.history.offered or any(
             host.node is not None
             and host.waiting is None
             and digest in host.disk.held

@@ -45,7 +45,7 @@ TOLERANT = Scenario(participation="tolerant", stall_s=60.0, quiet_s=0.0)
 
 
 def students(world: World) -> list[Student]:
-    bodies = (sealed.entry.body for sealed in world.said.values())
+    bodies = (sealed.entry.body for sealed in world.history.said.values())
     found = [body for body in bodies if isinstance(body, Student)]
     return sorted(found, key=lambda student: (student.round, student.term))
 
@@ -148,12 +148,12 @@ def test_the_aggregator_dies_and_all_retry_for_ever() -> None:
         if said and not doomed:
             doomed.append(said[0].author)
             world.hosts[doomed[0]].dead = True
-            world.at(world.now + 2.0, partial(world.crash, doomed[0], None))
+            world.clock.at(world.clock.now + 2.0, partial(world.crash, doomed[0], None))
 
     world.run(check)
     (dead,) = (key for key, host in world.hosts.items() if host.dead)
     first = students(world)[0]
-    checkpoints = world.said.values()
+    checkpoints = world.history.said.values()
     by_dead = [
         s for s in checkpoints if s.entry.author == dead and s.entry.body.kind == "checkpoint"
     ]

@@ -43,7 +43,7 @@ def test_a_silo_that_withdraws_at_any_time_teaches_the_released_student_nothing(
 def test_a_withdrawal_after_the_release_leads_to_another_student(scenario: str, seed: int) -> None:
     """SPEC 6.2: the last round alone is distilled again, and nobody trains."""
     calm = withdrawing(scenario, seed, (DONE_S,), max_terms=None)
-    bodies = [sealed.entry for sealed in calm.said.values()]
+    bodies = [sealed.entry for sealed in calm.history.said.values()]
     students = [entry.body for entry in bodies if isinstance(entry.body, Student)]
     finals = [student for student in students if student.final]
     assert [student.round for student in finals] == [finals[0].round] * 2

@@ -33,10 +33,10 @@ def test_invariants_hold_with_more_seeds(name: str) -> None:
 @pytest.mark.parametrize("variant", ["", ":tolerant", ":paper", ":fedflow", ":ddm"])
 def test_a_calm_run_needs_one_term_a_round_and_misses_nobody(variant: str) -> None:
     world = simulate(load(f"calm{variant}", {"max_terms": None}), 0)
-    bodies = [sealed.entry.body for sealed in world.said.values()]
+    bodies = [sealed.entry.body for sealed in world.history.said.values()]
     students = [body for body in bodies if isinstance(body, Student)]
     rounds = {student.round for student in students}
-    assert len(students) == len(rounds) == len(world.leaders) == max(world.leaders)
+    assert len(students) == len(rounds) == len(world.history.leaders) == max(world.history.leaders)
     assert not any(student.missing for student in students)
 
 
@@ -44,8 +44,8 @@ def test_a_seed_names_a_run_exactly_however_it_is_signed() -> None:
     """The hash that stands in for Ed25519 changes nothing but time."""
     scenario = load("power-cuts-publishing:elections-sparse")
     runs = [simulate(scenario, 3, world=World(scenario, 3, real=real)) for real in (False, True)]
-    assert runs[0].now == runs[1].now
-    assert list(runs[0].said) == list(runs[1].said)
+    assert runs[0].clock.now == runs[1].clock.now
+    assert list(runs[0].history.said) == list(runs[1].history.said)
 
 
 def test_a_silo_that_died_is_named_missing() -> None:
