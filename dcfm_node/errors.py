@@ -78,6 +78,10 @@ class PeerError(DcfmError):
     """A peer's input breaks the protocol (SPEC 1.3). The text fits the reason of a verdict."""
 
 
+class MissingPackageError(PeerError):
+    """A manifest needs packages that are not installed here (SPEC 2.8.2)."""
+
+
 class OtherProtocolError(PeerError):
     """A message has another version of the protocol (SPEC 4.2.1).
 

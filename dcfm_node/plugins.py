@@ -16,9 +16,9 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, NamedTuple, TypeVar
 
-Interface = TypeVar("Interface")
 from dcfm_node.errors import UserError
 
+Interface = TypeVar("Interface")
 Kind = Literal["methods", "paths", "networks", "codecs", "domains"]
 
 BUILTIN: dict[Kind, dict[str, str]] = {
@@ -78,36 +78,48 @@ def find(kind: Kind, name: str) -> object:
     entry = _entry(kind, name)
     try:
         model = entry.load()
-    except Exception as error:  # whatever another package's import raises
+    except (Exception, SystemExit) as error:  # whatever another package's import raises
         raise _faulty(f"{entry.value} cannot be loaded", error) from error
     if not isinstance(getattr(model, "code", None), str):
         raise PluginError(f'{entry.value} has no code = "module:attribute"', fix=ASK_AUTHOR)
     return model
 
 
-def make(path: str, interface: type[Interface], *args: object) -> Interface:
-    """An instance of the class that a section's `code` names.
+def implementation(path: str, interface: type[Interface]) -> type[Interface]:
+    """The class that a section's `code` names.
 
     Raises:
-        UserError: the plugin says that it cannot be made; a PluginError if the class cannot be
-            loaded, is not a subclass of `interface`, or fails.
+        PluginError: it cannot be loaded, or is not a subclass of `interface`.
     """
     try:
         found = reference(path)
-    except Exception as error:  # whatever another package's import raises
+    except (Exception, SystemExit) as error:  # whatever another package's import raises
         raise _faulty(f"{path} cannot be loaded", error) from error
     if not (isinstance(found, type) and issubclass(found, interface)):
         wanted = f"{interface.__module__}.{interface.__qualname__}"
         raise PluginError(f"{path} is not a subclass of {wanted}", fix=ASK_AUTHOR)
+    return found
+
+
+def make(path: str, interface: type[Interface], *args: object) -> Interface:
+    """An instance of the class that a section's `code` names.
+
+    Raises:
+        UserError: the class refuses its arguments with one.
+        PluginError: the class cannot be loaded, is not a subclass of `interface`, or fails.
+    """
+    kind = implementation(path, interface)
     try:
-        return found(*args)
+        return kind(*args)
     except UserError:
         raise
     except Exception as error:  # whatever another package's class raises
+        if path.startswith(f"{__package__}."):
+            raise
         raise _faulty(f"{path} cannot be made", error) from error
 
 
-def _faulty(what: str, error: Exception) -> "PluginError":
+def _faulty(what: str, error: BaseException) -> "PluginError":
     return PluginError(f"{what}: {type(error).__name__}: {error}", fix=ASK_AUTHOR)
 
 
@@ -115,6 +127,11 @@ def reference(path: str) -> Any:
     """The object that "module:attribute" names."""
     module, attribute = path.split(":")
     return getattr(import_module(module), attribute)
+
+
+def installed(kind: str, name: str) -> bool:
+    """Whether this package or an installed one provides a name. Loads nothing."""
+    return kind in BUILTIN and (name in BUILTIN[kind] or name in _installed(kind))
 
 
 def origin(kind: Kind, name: str) -> Origin | None:

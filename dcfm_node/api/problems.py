@@ -58,6 +58,8 @@ class Code(Enum):
     """Connections of strangers took the last file descriptor."""
     KEY_TAKEN = "key-taken", "critical", "stop the other node, and rotate this node's keys"
     """Another node writes records with this node's key."""
+    METHOD_FAILED = "method-failed", "critical", "ask the author of the method's package"
+    """The package that provides the run's method fails to decide; this node does nothing."""
     JOURNAL_FULL = "journal-full", "critical", "continue the run ('dcfm-node run continue')"
     """This node's journal has as many records as a run allows."""
     RECORD_REFUSED = "record-refused", "error", "correct this node's settings, and restart it"

@@ -23,7 +23,7 @@ from dcfm_node.cli.options import (
 from dcfm_node.cli.output import answer, size, table
 from dcfm_node.cli.recorded import run_of_files, students_of
 from dcfm_node.data.names import normal
-from dcfm_node.errors import ConfigError, Failed, PeerError
+from dcfm_node.errors import ConfigError, Failed, MissingPackageError, PeerError
 from dcfm_node.words import plain
 
 if TYPE_CHECKING:
@@ -321,6 +321,7 @@ def _verified(folder: Path) -> "tuple[StudentFolder, Lineage]":
     Raises:
         Failed: a file cannot be read, or does not match the signed lineage.
     """
+    from dcfm_node.records.settings import other_versions
     from dcfm_node.store.snapshots import describe
     from dcfm_node.store.student_check import read_student, unreadable, with_codec
     from dcfm_node.swarm.lineage import replayed
@@ -332,12 +333,18 @@ def _verified(folder: Path) -> "tuple[StudentFolder, Lineage]":
             raise PeerError("it has no student by an elected leader")
         least, most = min(records.sizes), max(records.sizes)
         proven = records.of_model(describe(student.model, least=least, most=most).digest)
+    except MissingPackageError as error:
+        fix = "install them if you trust their authors and the sender of this folder, and try again"
+        raise Failed(f"cannot be verified: {error}", where=str(folder), fix=fix) from error
     except PeerError as error:
         raise Failed(
             f"the lineage is not valid: {error}", where=str(folder), fix=_DISTRUST
         ) from error
     except OSError as error:
         raise unreadable(error, folder) from error
+    if other := other_versions(proven.view.manifest.plugins):
+        what = f"it was made with {'; '.join(other)}, as is installed here"
+        raise Failed(what, where=str(folder), fix="install the version that it was made with")
     _require_files(folder, student, proven, None)
     return with_codec(student, proven.view.manifest), proven
 

@@ -11,7 +11,6 @@ from dcfm_node.config import toml
 from dcfm_node.config.advice import Problem, closest
 from dcfm_node.config.peers import Peer, merged
 from dcfm_node.files import shipped_text
-from dcfm_node.plugins import Kind
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES, Digest, Model, Name, Snapshot
 from dcfm_node.records.manifest import (
     CODEC,
@@ -30,13 +29,14 @@ from dcfm_node.records.manifest import (
 )
 from dcfm_node.records.messages import MAX_MANIFEST_BYTES
 from dcfm_node.records.settings import (
+    SECTIONS,
     AnyCodec,
     AnyDomain,
     AnyMethod,
     AnyNetwork,
     AnyPath,
-    PluginCode,
     Shape,
+    packages,
 )
 from dcfm_node.wire.envelope import manifest_bytes
 
@@ -51,10 +51,6 @@ def _from_hex(value: Any) -> Any:
 
 
 HexDigest = Annotated[Digest, BeforeValidator(_from_hex)]
-
-
-SECTIONS = ("domain", "codec", "network", "path", "method")
-"""The sections that a plugin may provide."""
 
 
 class _Student(Model):
@@ -115,7 +111,6 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
             network=run.network,
             path=run.path,
             method=run.method,
-            plugins=_foreign(run),
             policy=run.policy,
             transfer=run.transfer,
             roster=tuple(silos),
@@ -141,19 +136,6 @@ def least_bytes(manifest: Manifest) -> int:
     return manifest.network.least_numbers(manifest.flow_shape) * manifest.transfer.width
 
 
-def _foreign(run: _RunFile) -> tuple[PluginCode, ...]:
-    """The installed third-party packages that provide sections of this run."""
-    named: tuple[tuple[Kind, str], ...] = (
-        ("domains", run.domain.kind),
-        ("codecs", run.codec.kind),
-        ("networks", run.network.kind),
-        ("paths", run.path.kind),
-        ("methods", run.method.name),
-    )
-    found = (PluginCode.of(kind, name) for kind, name in named)
-    return tuple(code for code in found if code is not None)
-
-
 def differing(document: toml.Document, manifest: Manifest) -> list[str]:
     """Fields of a run.toml that differ from a run's manifest. The file has no keys to compare.
 
@@ -162,10 +144,10 @@ def differing(document: toml.Document, manifest: Manifest) -> list[str]:
     """
     run = document.parse(_RunFile)
     names = tuple(silo.name for silo in manifest.roster)
-    alike = ("name", "sample_shape", *SECTIONS, "policy", "transfer")
+    alike = ("name", "sample_shape", *SECTIONS.values(), "policy", "transfer")
     said = {field: getattr(run, field) for field in alike} | {
         "attributes": run.attribute,
-        "plugins": _foreign(run),
+        "plugins": packages(dict(run)),
     }
     found = differing_fields(manifest.model_copy(update=said), manifest)
     return [*found, *(["roster"] if sorted(run.roster or names) != list(names) else [])]

@@ -91,8 +91,11 @@ class Forms:
             raise FileNotFoundError(errno.ENOENT, "it is gone from the disk")
         if form.size not in (0, size := path.stat().st_size):
             return f"the record says {form.size} bytes, it has {size}"
+        schema = self._schema(form)
+        if not schema:  # an empty file would fit
+            return f"the run's method has no {form.kind}"
         try:
-            check_snapshot(path, self._schema(form))
+            check_snapshot(path, schema)
         except PeerError as error:
             return str(error)
         self._fit[digest] |= {form, form._replace(size=0)}

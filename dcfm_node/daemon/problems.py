@@ -11,6 +11,7 @@ from dcfm_node.api.students import StudentFacts
 from dcfm_node.daemon.facts import student_facts
 from dcfm_node.net.peers import Failure, Way
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.swarm.effects import Waiting
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.view import View
 
@@ -33,6 +34,9 @@ def run_problems(
         what = "so many silos withdrew that the others are not a quorum: nobody can be elected"
         found.append(Code.QUORUM_LOST.problem(THIS_RUN, what))
     found += [*_own_journal(node), *_invalid(view), *_rejected(view), *_incomplete(view)]
+    action = node.step.action if node.step is not None else None
+    if isinstance(action, Waiting) and action.broken:
+        found.append(Code.METHOD_FAILED.problem(THIS_NODE, action.why))
     phase = node.step.phase if node.step is not None else None
     if phase is not None and phase.stage == "done" and released is None:
         what = "the run ended without a released student"

@@ -15,7 +15,7 @@ from dcfm_node.data.source import SiloData
 from dcfm_node.data.spec import BuiltinData, DataSpec
 from dcfm_node.domains.space import Attributes, Holders, Panel, Space
 from dcfm_node.errors import DataError, UserError
-from dcfm_node.plugins import implementation
+from dcfm_node.plugins import make
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import DomainSettings, find
 from dcfm_node.samples import Combination, Labels, Samples, joined
@@ -226,7 +226,7 @@ def made(settings: DomainSettings) -> Domain[Any]:
     Raises:
         PluginError: the code cannot be loaded, or is not a domain.
     """
-    return implementation(settings.code, Domain)(settings)  # type: ignore[type-abstract]
+    return make(settings.code, Domain, settings)  # type: ignore[type-abstract]
 
 
 def of(manifest: Manifest) -> Domain[Any]:

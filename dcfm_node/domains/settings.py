@@ -2,12 +2,16 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from dcfm_node.records.base import Model, Name
 from dcfm_node.records.settings import DomainSettings
 
-Values = tuple[Annotated[str, Field(min_length=1, max_length=64)], ...]
+Values = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=64)], ...],
+    Field(max_length=32),
+    FailFast(),
+]
 """The value of each attribute, in order: a combination by names."""
 
 
@@ -22,14 +26,18 @@ class Mode(Model):
     """One Gaussian mode: the combination that it stands for, and its centre."""
 
     values: Values
-    centre: Annotated[tuple[float, ...], Field(min_length=1, max_length=1_000)]
+    centre: Annotated[tuple[float, ...], Field(min_length=1, max_length=1_000), FailFast()]
 
 
 class Partition(Model):
     """Who observes what: for every silo its list of combinations."""
 
     name: Name
-    silos: Annotated[tuple[tuple[Values, ...], ...], Field(min_length=1, max_length=100)]
+    silos: Annotated[
+        tuple[Annotated[tuple[Values, ...], FailFast()], ...],
+        Field(min_length=1, max_length=100),
+        FailFast(),
+    ]
 
 
 class GaussiansSettings(DomainSettings):
@@ -41,14 +49,16 @@ class GaussiansSettings(DomainSettings):
     """Standard deviation of every mode, the same in all directions."""
     samples: Annotated[int, Field(ge=20, le=1_000_000)] = 1_000
     """Per silo."""
-    modes: Annotated[tuple[Mode, ...], Field(min_length=2, max_length=10_000)] = tuple(
+    modes: Annotated[tuple[Mode, ...], Field(min_length=2, max_length=10_000), FailFast()] = tuple(
         Mode(values=(horizontal, vertical), centre=(x, y))
         for horizontal, x in (("left", -1.5), ("right", 1.5))
         for vertical, y in (("bottom", -1.5), ("top", 1.5))
     )
-    held_out: Annotated[tuple[Values, ...], Field(min_length=1)] = (("right", "top"),)
+    held_out: Annotated[tuple[Values, ...], Field(min_length=1, max_length=65_536), FailFast()] = (
+        ("right", "top"),
+    )
     """Combinations that no silo observes."""
-    partitions: tuple[Partition, ...] = ()
+    partitions: Annotated[tuple[Partition, ...], Field(max_length=16), FailFast()] = ()
     """Ways of sharing the others; if there are none, every silo sees one attribute vary."""
 
     def problem(self, shape: tuple[int, ...]) -> str:
@@ -81,4 +91,6 @@ class ColouredMnistSettings(DomainSettings):
     silos: Annotated[int, Field(ge=2, le=50)] = 5
     concentration: Annotated[float, Field(gt=0.0, le=1e9)] = 0.1
     """Of the Dirichlet distribution by which `noniid` deals each combination."""
-    partitions: tuple[Literal["iid", "noniid"], ...] = ("iid", "noniid")
+    partitions: Annotated[
+        tuple[Literal["iid", "noniid"], ...], Field(max_length=16), FailFast()
+    ] = ("iid", "noniid")

@@ -26,8 +26,8 @@ def codec_of(manifest: Manifest, file: Path | None) -> Codec:
     Raises:
         UserError: the file is missing, or is not the one that the manifest names.
     """
-    kind = plugins.implementation(manifest.codec.code, Codec)  # type: ignore[type-abstract]
-    return kind(manifest.codec, file, manifest.sample_shape)
+    codec = manifest.codec
+    return plugins.make(codec.code, Codec, codec, file, manifest.sample_shape)  # type: ignore[type-abstract]
 
 
 def encoded_samples(data: Samples, codec: Codec | None = None) -> EncodedSamples:

@@ -118,5 +118,4 @@ class Learner(ABC):
 
 def learner_of(manifest: Manifest) -> Learner:
     """The torch half of a run's method."""
-    kind = plugins.implementation(manifest.method.code, Learner)  # type: ignore[type-abstract]
-    return kind(manifest)
+    return plugins.make(manifest.method.code, Learner, manifest)  # type: ignore[type-abstract]

@@ -36,11 +36,18 @@ def build(manifest: Manifest) -> FlowNetwork:
     Raises:
         ConfigError: its state is not numbers in floating point alone, which snapshots hold.
     """
-    kind, path, shape = _kind(manifest), path_of(manifest), manifest.flow_shape
+    settings, path, shape = manifest.network, path_of(manifest), manifest.flow_shape
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(manifest.method.seed)
         outputs = path.prediction_shape(shape)
-        net = kind(manifest.network, shape, outputs, manifest.cardinalities)
+        net = plugins.make(
+            settings.code,
+            Network,  # type: ignore[type-abstract]
+            settings,
+            shape,
+            outputs,
+            manifest.cardinalities,
+        )
     if odd := [name for name, part in net.state_dict().items() if not part.is_floating_point()]:
         raise ConfigError(
             f"network {manifest.network.kind!r} has state that is not floating point: {odd[0]}",
@@ -55,7 +62,8 @@ def build_gating(manifest: Manifest) -> nn.Module:
     experts = len(manifest.roster)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(manifest.method.seed)
-        return _kind(manifest).gating_network(manifest.network, manifest.flow_shape, experts)
+        kind = plugins.implementation(manifest.network.code, Network)  # type: ignore[type-abstract]
+        return kind.gating_network(manifest.network, manifest.flow_shape, experts)
 
 
 def load(manifest: Manifest, weights: Weights, device: torch.device | str) -> FlowNetwork:
@@ -75,7 +83,3 @@ def schema_of(module: nn.Module, manifest: Manifest) -> Schema:
     """What a module's state is in the precision of the run's snapshots."""
     dtype = DTYPES[manifest.transfer.precision]
     return {name: (dtype, tuple(tensor.shape)) for name, tensor in module.state_dict().items()}
-
-
-def _kind(manifest: Manifest) -> type[Network]:
-    return plugins.implementation(manifest.network.code, Network)  # type: ignore[type-abstract]

@@ -1,6 +1,7 @@
 """The package's own codecs: none, and an affine projection such as principal components."""
 
 import math
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -44,7 +45,7 @@ class Linear(Codec):
         self._shape, self._latent = shape, settings.latent_shape(shape)
         held = _checked(settings, file)
         size = (math.prod(self._latent), math.prod(shape))
-        found = {name: tuple(part.shape) for name, part in held.items()}
+        found = {name: tuple(part.shape) for name, part in islice(held.items(), 3)}
         if found != {"matrix": size, "mean": size[1:]}:
             raise ConfigError(
                 f"the codec holds {found}, which does not lead from samples {shape} to"
@@ -96,6 +97,10 @@ def _checked(settings: LinearCodecSettings, file: Path | None) -> dict[str, Tens
             found = sha256(data).hex()
             raise ConfigError(f"its SHA-256 is {found}, not {wanted}", where=str(file), fix=fix)
         held: dict[str, Tensor] = load(data)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(file), fix=fix) from error
+    for name, part in islice(held.items(), 2):
+        if part.dtype not in (torch.float32, torch.float64) or not part.isfinite().all():
+            what = f"its tensor {name[:40]!r} holds something else than finite numbers"
+            raise ConfigError(what, where=str(file), fix="fit the codec again ('fit_linear')")
     return held

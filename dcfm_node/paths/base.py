@@ -114,8 +114,8 @@ class Path(ABC):
 
 def path_of(manifest: Manifest) -> Path:
     """The path of a run."""
-    kind = plugins.implementation(manifest.path.code, Path)  # type: ignore[type-abstract]
-    return kind(manifest.path, manifest.network.predict)
+    path = manifest.path
+    return plugins.make(path.code, Path, path, manifest.network.predict)  # type: ignore[type-abstract]
 
 
 def composition_weights(attributes: int, guidance: float = 1.0) -> Tensor:

@@ -8,11 +8,12 @@ import math
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import FailFast, Field, model_validator
 
 from dcfm_node.plugins import BUILTIN, Kind
 from dcfm_node.records.base import Digest, Key, Model, Name, Snapshot
 from dcfm_node.records.settings import (
+    SECTIONS,
     AnyCodec,
     AnyDomain,
     AnyMethod,
@@ -27,6 +28,7 @@ from dcfm_node.records.settings import (
     Section,
     Shape,
     find,
+    packages,
 )
 
 MAX_COMBINATIONS = 65_536
@@ -49,6 +51,7 @@ class Attribute(Model):
     values: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=64)], ...],
         Field(min_length=2, max_length=1_000),
+        FailFast(),
     ]
 
     @model_validator(mode="after")
@@ -118,8 +121,8 @@ class Continues(Model):
     run: Digest
     student: Snapshot | None
     """A student of that run, from which new silos start."""
-    handovers: Annotated[tuple[Handover, ...], Field(max_length=MAX_SILOS)] = ()
-    replaced: Annotated[tuple[Name, ...], Field(max_length=MAX_SILOS)] = ()
+    handovers: Annotated[tuple[Handover, ...], Field(max_length=MAX_SILOS), FailFast()] = ()
+    replaced: Annotated[tuple[Name, ...], Field(max_length=MAX_SILOS), FailFast()] = ()
     """Silos that lost their old key. The members vouch for the new one."""
 
 
@@ -129,18 +132,20 @@ class Manifest(Model):
     name: Name
     sample_shape: Shape
     """(features,) for vectors, (channels, height, width) for images."""
-    attributes: Annotated[tuple[Attribute, ...], Field(min_length=1, max_length=32)]
+    attributes: Annotated[tuple[Attribute, ...], Field(min_length=1, max_length=32), FailFast()]
     domain: AnyDomain = DOMAIN
     codec: AnyCodec = CODEC
     network: AnyNetwork = NETWORK
     path: AnyPath = PATH
     method: AnyMethod
-    plugins: Annotated[tuple[PluginCode, ...], Field(max_length=5)] = ()
+    plugins: Annotated[tuple[PluginCode, ...], FailFast()] = Field(
+        default_factory=packages, max_length=5
+    )
     """The packages of the sections that this package does not provide, in the order of the
     sections."""
     policy: Policy = Policy()
     transfer: Transfer = Transfer()
-    roster: Annotated[tuple[Silo, ...], Field(min_length=1, max_length=MAX_SILOS)]
+    roster: Annotated[tuple[Silo, ...], Field(min_length=1, max_length=MAX_SILOS), FailFast()]
     continues: Continues | None = None
 
     @model_validator(mode="after")
@@ -155,10 +160,7 @@ class Manifest(Model):
             raise ValueError("the roster must be sorted by name, each name and key once")
         if self.policy.duty_s < self.policy.stall_s:
             raise ValueError("policy.duty_s is below policy.stall_s")
-        shape = self.flow_shape
-        if problem := next(
-            filter(None, (part.problem(shape) for _, _, part in self.sections())), ""
-        ):
+        if problem := self._unfit_section():
             raise ValueError(problem)
         foreign = [(kind, name) for kind, name, _ in self.sections() if name not in BUILTIN[kind]]
         if [(code.kind, code.name) for code in self.plugins] != foreign:
@@ -169,13 +171,21 @@ class Manifest(Model):
             )
         return self
 
+    def _unfit_section(self) -> str:
+        """Why a section does not fit the samples; empty if all fit."""
+        try:
+            shape = self.flow_shape
+            return next(filter(None, (part.problem(shape) for _, _, part in self.sections())), "")
+        except Exception as error:  # whatever another package's section raises
+            if not self.plugins:
+                raise
+            return f"a section of another package fails: {type(error).__name__}: {error}"
+
     def sections(self) -> Iterator[tuple[Kind, str, Section]]:
         """Kind, name and settings of each section that a plugin provides."""
-        yield "domains", self.domain.kind, self.domain
-        yield "codecs", self.codec.kind, self.codec
-        yield "networks", self.network.kind, self.network
-        yield "paths", self.path.kind, self.path
-        yield "methods", self.method.name, self.method
+        for kind, field in SECTIONS.items():
+            section: Section = getattr(self, field)
+            yield kind, section.tag, section
 
     @property
     def flow_shape(self) -> tuple[int, ...]:

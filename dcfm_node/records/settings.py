@@ -6,11 +6,13 @@ torch is.
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     Field,
     SerializeAsAny,
+    ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -29,6 +31,11 @@ class Section(Model):
 
     code: ClassVar[str]
     """"module:attribute" of the class that computes. The worker loads it; the daemon never does."""
+
+    @property
+    def tag(self) -> str:
+        """The name that it goes by: its kind, or the method's name."""
+        return str(getattr(self, "kind", None) or getattr(self, "name", ""))
 
     def problem(self, shape: tuple[int, ...]) -> str:
         """Why the section does not fit samples of this shape: the setting, "; ", and what to do.
@@ -206,6 +213,33 @@ class PluginCode(Model):
         return None if found is None else cls(kind=kind, name=name, **found._asdict())
 
 
+SECTIONS: dict[plugins.Kind, str] = {
+    "domains": "domain",
+    "codecs": "codec",
+    "networks": "network",
+    "paths": "path",
+    "methods": "method",
+}
+"""The fields of a run that name plugins, in the manifest's order, by kind."""
+
+
+def packages(fields: Mapping[str, Any]) -> tuple[PluginCode, ...]:
+    """The packages that provide sections, as installed here; empty if ours provides all."""
+    named = ((kind, fields.get(field)) for kind, field in SECTIONS.items())
+    found = (PluginCode.of(kind, section.tag) for kind, section in named if section is not None)
+    return tuple(code for code in found if code is not None)
+
+
+def other_versions(needed: Iterable[PluginCode]) -> tuple[str, ...]:
+    """What is installed here in another version than a manifest names, in words."""
+    pairs = ((code, PluginCode.of(code.kind, code.name)) for code in needed)
+    return tuple(
+        f"{code.distribution} {code.version}, not {here.version}" if here else code.distribution
+        for code, here in pairs
+        if here != code
+    )
+
+
 AnySection = TypeVar("AnySection", bound=Section)
 
 
@@ -223,7 +257,11 @@ def find(kind: plugins.Kind, base: type[AnySection], name: str) -> type[AnySecti
 
 
 def chosen(kind: plugins.Kind, base: type[AnySection], tag: str, default: str) -> WrapValidator:
-    """Validates a section by the model that its `tag` names, or `default` if it names none."""
+    """Validates a section by the model that its `tag` names, or `default` if it names none.
+
+    A validation context lists the (kind, name) of other packages that may be used; None allows all
+    that are installed. A peer must not make this node load code that its own run does not use.
+    """
     section = kind.removesuffix("s")
 
     def choose(
@@ -234,6 +272,9 @@ def chosen(kind: plugins.Kind, base: type[AnySection], tag: str, default: str) -
         if not isinstance(name, str):
             known = ", ".join(plugins.names(kind))
             raise ValueError(f"{section}.{tag} is not text; choose one of {known}")
+        own = name in plugins.BUILTIN[kind]
+        if not own and info.context is not None and (kind, name) not in info.context:
+            raise ValueError(f"{section}.{tag} is {name!r}, which this node's run does not use")
         try:
             model = find(kind, base, name)
         except ValueError as error:
@@ -242,9 +283,18 @@ def chosen(kind: plugins.Kind, base: type[AnySection], tag: str, default: str) -
             raise ValueError(f"{section}.{tag} is {name!r}: {what}; {fix}") from error
         if isinstance(value, base) and type(value) is not model:
             raise ValueError(f"{section}.{tag} is {name!r}, its settings {type(value).__name__}")
-        if info.mode == "json":  # whose arrays become tuples
-            return model.model_validate_json(json.dumps(given))
-        return model.model_validate(given)
+        try:
+            if info.mode == "json":  # whose arrays become tuples
+                return model.model_validate_json(json.dumps(given))
+            return model.model_validate(given)
+        except ValidationError:
+            raise
+        except Exception as error:  # whatever another package's validators raise
+            if own:
+                raise
+            raise ValueError(
+                f"{section} cannot be read: {type(error).__name__}: {error}"
+            ) from error
 
     return WrapValidator(choose)
 

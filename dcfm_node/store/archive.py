@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcfm_node.errors import Failed, PeerError
+from dcfm_node.errors import Failed, MissingPackageError, PeerError
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.snapshots import snapshot_path
@@ -116,6 +116,12 @@ def earlier_lineage(state: Path, manifest: Manifest, runs: int = MAX_RUNS) -> by
 def _decoded(encoded: bytes, state: Path) -> Manifest:
     try:
         return decode_manifest(encoded)
+    except MissingPackageError as error:
+        raise Failed(
+            f"cannot read the run in this folder: {error}",
+            where=str(state),
+            fix="install the packages that this run was made with",
+        ) from error
     except PeerError as error:
         raise Failed(
             f"another version wrote the run in this folder: {error}",

@@ -119,8 +119,14 @@ silo observed.
 | model | `{facts.digest}` |
 | run | `{run_id(manifest).hex()}` |
 | round, term of its leader | {facts.round}, {facts.term} |
-| made by | dcfm-node {_cell(facts.version)} |
+| made by | dcfm-node {_cell(facts.version)}{_packages(manifest)} |
 """
+
+
+def _packages(manifest: Manifest) -> str:
+    """The packages that the model needs beside dcfm-node."""
+    named = dict.fromkeys(f"{code.distribution} {code.version}" for code in manifest.plugins)
+    return "".join(f", {_cell(package)}" for package in named)
 
 
 def _made(manifest: Manifest, experts: str) -> str:

@@ -74,7 +74,7 @@ def read_label(envelope: bytes, manifest: Manifest) -> Bundle:
             it.
     """
     bundle = open_bundle(envelope)
-    theirs = decode_manifest(bundle.manifest)
+    theirs = decode_manifest(bundle.manifest, like=manifest)
     if run_id(theirs) != bundle.run:
         raise PeerError("its manifest belongs to another run than the one that it names")
     if theirs != manifest:

@@ -91,6 +91,8 @@ class Waiting:
     why: str
     on: tuple[bytes, ...] = ()
     over: bool = False
+    broken: bool = False
+    """The method failed to decide, and will until its package is mended."""
 
 
 def activity_of(work: Work) -> str:

@@ -70,7 +70,14 @@ def _train(s: PlanInput, phase: Phase) -> Work | Expert | Waiting:
     own = s.view.latest_expert(s.me)
     if own is None:
         return _first(s)
-    return method_of(s.view.manifest).train_round(HeldHere(s), phase.round)
+    method = method_of(s.view.manifest)
+    try:
+        return method.train_round(HeldHere(s), phase.round)
+    except Exception as error:  # whatever another package's method raises
+        if not s.view.manifest.plugins:
+            raise
+        what = f"method {method.name!r} failed to choose what to train from"
+        return Waiting(f"{what}: {type(error).__name__}: {error}", broken=True)
 
 
 def _first(s: PlanInput) -> Work | Expert | Waiting:

@@ -13,6 +13,9 @@ from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, run_id
 
 MISMATCH_S = 10.0
 """Seconds between two manifests sent to one peer."""
+COMPARE_S = MISMATCH_S / 2
+"""Seconds between two manifests of one peer that are read: reading one may take a second. A peer
+that sends them at most every MISMATCH_S loses none."""
 
 
 @dataclass
@@ -27,6 +30,7 @@ class PeerState:
     ahead: int = 0
     """Number of entries beyond ours in its last report."""
     warned_at: float = -1e9
+    compared_at: float = -1e9
     turns: int = 0
     """How often `trouble` changed."""
     refusals: int = 0
@@ -73,11 +77,15 @@ def mismatch(
     manifest: Manifest, peer: bytes, state: PeerState, message: Mismatch, now: float
 ) -> list[Effect]:
     """Handle the manifest of a peer of another run: report what differs."""
+    if now - state.compared_at < COMPARE_S:
+        return []
+    state.compared_at = now
     try:
-        differ = differences(manifest, decode_manifest(message.manifest))
+        differ = differences(manifest, decode_manifest(message.manifest, like=manifest))
         trouble = f"its run.toml or roster differs in: {', '.join(differ) or 'nothing'}"
     except PeerError as error:
-        trouble = f"its manifest cannot be read: {error}"
+        versions = f"it has dcfm-node {message.version}, this node {__version__}"
+        trouble = f"this node cannot read its manifest ({versions}): {error}"
     state.version = message.version
     fields = {"peer": manifest.silo_name(peer), "why": trouble}
     told = state.turned(trouble, Report("manifest_mismatch", fields, "warning"))

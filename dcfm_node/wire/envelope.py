@@ -13,7 +13,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import TypeAdapter, ValidationError
 
-from dcfm_node.errors import OtherProtocolError, PeerError
+from dcfm_node import plugins
+from dcfm_node.errors import MissingPackageError, OtherProtocolError, PeerError
 from dcfm_node.records.base import Model
 from dcfm_node.records.entries import Entry
 from dcfm_node.records.manifest import Manifest
@@ -241,8 +242,12 @@ def run_id(manifest: Manifest) -> bytes:
     return sha256(RUN_DOMAIN, manifest_bytes(manifest))
 
 
-def decode_manifest(data: bytes) -> Manifest:
+def decode_manifest(data: bytes, like: Manifest | None = None) -> Manifest:
     """Parse a manifest's canonical bytes.
+
+    Args:
+        like: this node's own manifest, if the bytes are a peer's: of other packages' sections, only
+            those that it has are read, and so loaded.
 
     Raises:
         PeerError: the bytes are too large, not canonical, not a valid manifest, or leave out a
@@ -250,13 +255,30 @@ def decode_manifest(data: bytes) -> Manifest:
     """
     if len(data) > MAX_MANIFEST_BYTES:
         raise PeerError(f"a manifest of {len(data)} bytes exceeds {MAX_MANIFEST_BYTES}")
+    context = None if like is None else {(code.kind, code.name) for code in like.plugins}
+    fields = unpack(data)
     try:
-        manifest = Manifest.model_validate(unpack(data))
+        manifest = Manifest.model_validate(fields, context=context)
     except ValidationError as error:
+        if lacking := _not_installed(fields):
+            what = f"it needs packages that are not installed here: {', '.join(lacking)}"
+            raise MissingPackageError(what) from error
         raise PeerError(f"malformed manifest: {_first(error)}") from error
     if manifest_bytes(manifest) != data:
         raise PeerError("malformed manifest: not every field is written out, each as its type")
     return manifest
+
+
+def _not_installed(fields: Any) -> list[str]:
+    """The packages that a manifest's map names and that are not installed here."""
+    named = fields.get("plugins") if isinstance(fields, dict) else None
+    found = []
+    for code in named[: len(plugins.BUILTIN)] if isinstance(named, tuple) else ():
+        match code:
+            case {"kind": str(kind), "name": str(name), "distribution": str(of), "version": str(v)}:
+                if not plugins.installed(kind, name):
+                    found.append(f"{of[:MAX_TOLD]} {v[:MAX_TOLD]}")
+    return found
 
 
 def _seal(model: Model, signer: Signs, domain: bytes) -> tuple[bytes, bytes]:
