@@ -95,8 +95,8 @@ class Scheme(Model):
 class Experiment(Model):
     """A whole experiment with one of its presets.
 
-    It has one problem (`domain`) or several (`problem`). A partition is one way to share a problem's
-    samples among silos.
+    It has one problem (`domain`) or several (`problem`). A partition is one way to share
+    the samples of a problem among silos.
     """
 
     name: Name
@@ -151,7 +151,7 @@ class Experiment(Model):
 
     @property
     def posed(self) -> dict[str, tuple[Problem, str]]:
-        """Name in the rows -> problem and partition. With several problems it has the problem's name."""
+        """Name in the rows -> problem and partition."""
         if self.domain is not None:
             only = Problem(name=self.name, attribute=self.attribute, domain=self.domain)
             return {partition: (only, partition) for partition in only.made.partitions()}

@@ -1,8 +1,8 @@
 """A trial: trains, samples and measures every method on one partition with one seed.
 
-`python -m dcfm_node.experiment.trial` reads one `TrialSpec` as JSON from stdin and writes its progress
-as JSON lines to stdout. It can be killed at any time: the next one resumes, because all results are
-stored under a digest of their inputs.
+`python -m dcfm_node.experiment.trial` reads one `TrialSpec` as JSON from stdin and writes its
+progress as JSON lines to stdout. It can be killed at any time: the next one resumes, because all
+results are stored under a digest of their inputs.
 """
 
 import os

@@ -96,10 +96,10 @@ NEEDED: Mapping[StageName, Passes] = {**TABLE_4, "anchored": Passes(4, 2.5)}
 def needed(stage: StageName, share: float) -> Passes:
     """Least evaluations per row if a share (0 to 1) of the rows has the penalty.
 
-    One term of Eq. 12 of DCFM is the silo's own, the others are its peers'. A label that the matching
-    term and the penalty both need at a point is evaluated once. Real draws cost more: further own
-    terms (1.6 of three with two silos, 1.1 with five), marginal labels in the matching term where
-    the penalty uses a peer's term, and the teachers' paths of Eq. 15 of DCFM.
+    One term of Eq. 12 of DCFM is the silo's own, the others are its peers'. If the matching term
+    and the penalty need the same label at a point, it is evaluated once. Real draws cost more:
+    further own terms (1.6 of three with two silos, 1.1 with five), marginal labels in the matching
+    term where the penalty uses a peer's term, and the teachers' paths of Eq. 15 of DCFM.
     """
     # Without the penalty, DCFM-B still evaluates a teacher for the target.
     borne, alone = NEEDED[stage], Passes(2 if stage == "dcfm-b" else 1, 1)

@@ -72,7 +72,7 @@ class Part:
     _told_at: float = 0.0
 
     def row(self, method: str) -> Row | None:
-        """The row of a method from an earlier run with the same settings and code; None if missing."""
+        """A method's row from an earlier run with the same settings and code; None if missing."""
         return kept_row(self._path(method), self._made_from(method))
 
     def keep(self, method: str, rule: str, metrics: Metrics) -> Row:

@@ -1,7 +1,7 @@
 """Times a training step of every stage.
 
-Slices of all stages alternate, so that other load affects all equally. Times are medians, on a CPU of
-thread time. They include making the rows.
+Slices of all stages alternate, so that other load affects all equally. Times are medians, in thread
+time on a CPU. They include making the rows.
 """
 
 import statistics
