@@ -1,8 +1,9 @@
 """FedFlow (Tun et al., 2023): one flow by federated averaging, the baseline with a shared model.
 
 T rounds divide the steps of `method.local` into T equal parts. After each part the parameters are
-averaged. The learning rate follows the schedule over all steps. Each part
-begins with a new optimiser, as in federated averaging (McMahan et al., 2017).
+averaged. The learning rate follows the schedule over all steps. Each part begins with a new
+optimiser, as in federated averaging (McMahan et al., 2017).
+
 With `ci_weight` above 0 it is FedFlow+L.
 """
 
