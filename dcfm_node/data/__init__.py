@@ -1,4 +1,4 @@
-"""A silo's private data: what it is (`spec`), how it is read, and its split (`source`).
+"""A silo's private data: its settings (`spec`), its readers, and its split (`source`).
 
-Nothing here leaves the silo except the label counts that `join` publishes.
+Only the label counts, which `join` publishes, leave the silo.
 """

@@ -13,7 +13,7 @@ from dcfm_node.data.spec import FolderData
 from dcfm_node.errors import DataError
 
 FEW_LEVELS = 2**14
-"""16-bit pictures of a silo that stay below this were written with 14 bits, 12 or fewer."""
+"""If all 16-bit pictures of a silo stay below this level, they hold 14 bits or fewer."""
 
 
 def read_folder(spec: FolderData, columns: Mapping[str, str], shape: tuple[int, ...]) -> Raw:
@@ -26,8 +26,8 @@ def read_folder(spec: FolderData, columns: Mapping[str, str], shape: tuple[int, 
         shape: the run's sample_shape.
 
     Raises:
-        DataError: no such folder, an image without labels, listed or found twice, unreadable, of
-            another size, or not as viewers show it.
+        DataError: the folder is missing; an image has no label, occurs twice, is unreadable, has
+            another size, or viewers show it in different ways.
     """
     if len(shape) != 3 or shape[0] not in MODES:
         raise DataError(
@@ -37,7 +37,7 @@ def read_folder(spec: FolderData, columns: Mapping[str, str], shape: tuple[int, 
         )
     if not spec.path.is_dir():
         raise DataError(
-            "there is no such folder",
+            "the folder does not exist",
             where=str(spec.path),
             fix="check path under [data] in the node's settings",
         )
@@ -67,12 +67,12 @@ def _label(item: Item, column: str) -> str:
         near = difflib.get_close_matches(column.lower(), [k.lower() for k in item.labels], 1)
         there = next((k for k in item.labels if near and k.lower() == near[0]), None)
         hint = (
-            f"; or set column = {there!r} there, if that is it"
+            f"; or set column = {there!r} there, if that is the attribute"
             if there not in (None, column)
             else ""
         )
         raise DataError(
-            f"says nothing of {column!r}",
+            f"gives no {column!r}",
             where=item.where,
             fix=f"put it in a folder named like '{column}=VALUE', add the column {column!r} to the "
             f"index, or set column or constant under [data.attributes]{hint}",
@@ -81,7 +81,7 @@ def _label(item: Item, column: str) -> str:
 
 
 def _check_depth(deepest: Mapping[str, int]) -> None:
-    """Whether 16-bit pictures use their range: 12 bits in 16 would all be all but black."""
+    """Check that 16-bit pictures use their range: 12-bit levels in 16 bits look almost black."""
     if not deepest or max(deepest.values()) >= FEW_LEVELS:
         return
     top = max(deepest.values())
@@ -89,7 +89,7 @@ def _check_depth(deepest: Mapping[str, int]) -> None:
     factor = 2 ** (16 - top.bit_length())
     raise DataError(
         f"no 16-bit picture has a level above {top} of {WHITE} (this one has the highest), which"
-        f" is the range of {top.bit_length()} bits and shows as all but black",
+        f" is the range of {top.bit_length()} bits and looks almost black",
         where=file,
         fix=f"multiply the levels so that white is {WHITE}, the same at every site: by {factor} if"
         f" all are of {top.bit_length()} bits",

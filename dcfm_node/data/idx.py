@@ -27,14 +27,14 @@ def read_idx(
 ) -> Raw:
     """Read images (N, 1, H, W) and their labels.
 
-    Nothing is unpacked before both headers fit each other and the run.
+    Both headers are checked against each other and the run before any data is unpacked.
 
     Args:
         columns: the attributes that are not constant; the labels file gives exactly one.
-        sample_shape: the run's; without it, images may be of any.
+        sample_shape: of the run; None accepts any.
 
     Raises:
-        DataError: no such file, not IDX of uint8, truncated, or the pair does not match.
+        DataError: a file is missing, truncated or not IDX of uint8, or the pair does not match.
     """
     if len(columns) != 1:
         raise DataError(
@@ -60,7 +60,7 @@ def read_idx(
 
 @contextmanager
 def _opened(file: Path, ndim: int) -> Iterator[tuple[tuple[int, ...], IO[bytes]]]:
-    """The shape that a file's header says, and what follows the header."""
+    """The shape in a file's header, and the stream after the header."""
     with readable(file, *_BROKEN, fix=_FIX):
         with file.open("rb") as plain:
             packed = plain.read(2) == _GZIP

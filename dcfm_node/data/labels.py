@@ -1,4 +1,4 @@
-"""From what files call a value to its index in the run's attribute space."""
+"""Converts the values in files to indices in the run's attribute space."""
 
 import re
 from collections import Counter
@@ -15,7 +15,7 @@ from dcfm_node.records.manifest import Attribute
 from dcfm_node.samples import Labels
 
 _MOST = 12
-"""Values that a message names at most."""
+"""Largest number of values that a message lists."""
 
 
 def encode(
@@ -26,12 +26,12 @@ def encode(
 ) -> Labels:
     """Indices c_i (N,) of a column (N,) of integers (indices) or strings (values).
 
-    Where `source.values` is given, or every value of the attribute is an integer in text, integers
-    are looked up as text: 1 means "1", wherever that stands among the values. Text is looked up as
-    it stands, else composed (NFC) and without blanks around it.
+    Integers are looked up as text if `source.values` is given or every value of the attribute is an
+    integer written as text: 1 means the value "1", not an index. Text is looked up unchanged first,
+    then in NFC without blanks around it.
 
     Raises:
-        DataError: a value outside the attribute's vocabulary, or of another type.
+        DataError: a value is outside the attribute's vocabulary, or has another type.
     """
     known = _Lookup({value: i for i, value in enumerate(attribute.values)})
     mapping = _Lookup(_mapped(attribute, source, known))
@@ -67,7 +67,7 @@ def encode(
 
 
 class _Lookup:
-    """Index by name, as it stands or else as people read it, where that is one name alone."""
+    """Name -> index, unchanged or else in normal form, if the normal form is unambiguous."""
 
     def __init__(self, indices: dict[str, int]) -> None:
         self._exact = indices
@@ -81,9 +81,9 @@ class _Lookup:
 
 
 def from_one(attribute: Attribute, source: AttributeSource, column: NDArray[Any]) -> str:
-    """What is odd about labels that are read as positions from 0, where none is 0; else empty.
+    """A warning if labels are read as positions from 0 but none is 0; else empty.
 
-    Many silos lack an attribute's first value. So look labels that are counted from 1.
+    Such a silo may lack the attribute's first value, or its labels may count from 1.
     """
     if not _positions(attribute, source, column) or not column.size or column.min() == 0:
         return ""
@@ -103,7 +103,7 @@ def _positions(attribute: Attribute, source: AttributeSource, column: NDArray[An
 
 
 def constant(attribute: Attribute, value: str, samples: int) -> Labels:
-    """The index of one value, `samples` times.
+    """The index of one value, repeated: (samples,).
 
     Raises:
         DataError: the value is not in the vocabulary.
@@ -115,7 +115,7 @@ def constant(attribute: Attribute, value: str, samples: int) -> Labels:
 
 
 def _mapped(attribute: Attribute, source: AttributeSource, known: _Lookup) -> dict[str, int]:
-    """What the files say -> the index that the settings give it."""
+    """Value in the files -> the index that the settings give it."""
     mapped = {}
     for said, meant in source.values.items():
         index = known.get(meant)

@@ -1,4 +1,4 @@
-"""Which image files a silo has and what their labels are: by folders' names, or by a CSV file."""
+"""A silo's image files and their labels, from folder names or from a CSV file."""
 
 import os
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _NOT_DATA = {
     "system volume information",
     "thumbs.db",
 }
-"""What file servers and desktops leave in folders, beside names that begin with a dot."""
+"""Names that file servers and desktops leave in folders, besides those that begin with a dot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +36,31 @@ class Item:
 
     image: Path
     labels: Mapping[str, str]
-    """By normal name of the folder key or column."""
+    """Normal name of the folder key or column -> value."""
     where: str
-    """Names the labels' place to the operator."""
+    """Where the labels are, for messages to the operator."""
 
 
 class _Seen(dict[tuple[int, int], str]):
-    """Where each file and folder was first met, so that none is read under two names."""
+    """Where each file and folder was first found, so that none is read under two names."""
 
     def earlier(self, status: os.stat_result, here: str) -> str | None:
-        """Where the same was met before; None if nowhere, or where the disk does not number it."""
+        """Where the same file was found before; None if nowhere, or if the disk gives no inode."""
         first = self.setdefault((status.st_dev, status.st_ino), here)
         return first if first != here and status.st_ino else None
 
 
 def found(root: Path) -> tuple[list[Item], tuple[str, ...]]:
-    """Images below folders whose names hold `key=value`, several of them split by commas.
+    """Find images below folders with names such as `key=value` or `key=value,key=value`.
 
-    Links are followed. What is hidden is passed over.
+    Links are followed. Hidden files and folders are skipped.
 
     Returns:
-        the images in the order of their paths; what was passed over, in a line for the operator.
+        the images in the order of their paths; lines for the operator about skipped files.
 
     Raises:
-        DataError: a folder or file that is there twice, by links; a key named twice on a path; a
-            link to nothing; a file in a labelled folder that is no image.
+        DataError: a folder or file occurs twice, by links; a path names a key twice; the target
+            of a link does not exist; a file in a labelled folder is not an image.
     """
     items: list[Item] = []
     hidden: list[str] = []
@@ -81,7 +81,7 @@ def found(root: Path) -> tuple[list[Item], tuple[str, ...]]:
                 raise DataError(
                     f"is the same as {first}",
                     where=str(path),
-                    fix="remove one of the two, a link or a second name: each image is read once",
+                    fix="remove one of the two: each image may have one name only",
                 )
             if S_ISDIR(status.st_mode):
                 pending.append((path, labels | _labels(path, labels)))
@@ -102,12 +102,12 @@ def _status(path: Path) -> os.stat_result:
             status = path.stat()
         except FileNotFoundError:
             raise DataError(
-                "is a link to nothing",
+                "is a link whose target does not exist",
                 where=str(path),
-                fix="remove the link, or put back what it leads to",
+                fix="remove the link, or restore its target",
             ) from None
         except OSError as error:
-            # A ring of links.
+            # The links form a cycle.
             raise OSError(error.strerror) from error
     if not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
         raise DataError("is neither a file nor a folder", where=str(path), fix="remove it")
@@ -121,7 +121,7 @@ def _labels(folder: Path, above: Mapping[str, str]) -> dict[str, str]:
         raise DataError(
             f"names {key!r} twice on its path",
             where=str(folder),
-            fix=f"let one folder alone on the path say {key!r}",
+            fix=f"name {key!r} in one folder of the path only",
         )
     return dict(labels)
 
@@ -131,15 +131,15 @@ def _passed_over(root: Path, hidden: list[str]) -> tuple[str, ...]:
         return ()
     kinds = sorted(set(hidden))
     shown = ", ".join(kinds[:8]) + (", …" if len(kinds) > 8 else "")
-    return (f"{root}: {len(hidden)} hidden files and folders were passed over: {shown}",)
+    return (f"{root}: {len(hidden)} hidden files and folders were skipped: {shown}",)
 
 
 def listed(spec: FolderData, index: Path) -> list[Item]:
     """The images that a CSV file lists, in its order.
 
     Raises:
-        DataError: naming the line: not a sound CSV file, no such file, one outside the folder, one
-            that is listed twice.
+        DataError: names the line: the CSV is not valid, a file is missing, outside the folder or
+            listed twice.
     """
     root, seen = spec.path, _Seen()
     folders: dict[Path, dict[str, str]] = {}
@@ -151,7 +151,7 @@ def listed(spec: FolderData, index: Path) -> list[Item]:
             status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
             raise DataError(
-                f"there is no such file, which {where} lists",
+                f"the file does not exist, but {where} lists it",
                 where=str(path),
                 fix="put it there, or correct the column 'file': paths begin at path under"
                 " [data], with / between folders",
@@ -179,13 +179,13 @@ def _names_image(root: Path, cell: str) -> bool:
 
 
 def _resolved(root: Path, name: str, where: str, folders: dict[Path, dict[str, str]]) -> Path:
-    """The file of a name in the CSV file; names are the same if people read them so."""
+    """The file that a CSV cell names; names that look the same are the same."""
     inside = Path(os.path.relpath(root.absolute() / name, root.absolute()))
     if os.pardir in inside.parts[:1]:
         raise DataError(
             f"names {name!r}, which lies outside {root}",
             where=where,
-            fix="move it there, or let path under [data] name a folder above both",
+            fix="move it there, or set path under [data] to a folder above both",
         )
     path = root / inside
     if os.path.lexists(path):

@@ -1,4 +1,4 @@
-"""Names as people mean them: of files, columns, attributes and their values."""
+"""Names of files, columns, attributes and values in one normal form."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def normal(name: str) -> str:
-    """Composed (NFC) and without blanks around it: macOS stores names decomposed (NFD)."""
+    """The name in NFC, without blanks around it. macOS stores names in NFD."""
     return unicodedata.normalize("NFC", name).strip()
 
 
 def twice(names: Iterable[str]) -> str | None:
-    """The first name that is the same as one before it."""
+    """The first name that occurred before; None if all differ."""
     seen: set[str] = set()
     for name in names:
         if normal(name) in seen:
@@ -21,14 +21,14 @@ def twice(names: Iterable[str]) -> str | None:
 
 
 def at_home(path: Path) -> Path:
-    """The path that a shell would make of one that begins with `~` or `~user`.
+    """Expand `~` or `~user` at the start of a path, as a shell does.
 
     Raises:
-        ValueError: there is no such user.
+        ValueError: the user does not exist.
     """
     try:
         return path.expanduser()
     except RuntimeError:
         raise ValueError(
-            f"begins with {path.parts[0]!r}, and there is no such user; write the path out in full"
+            f"begins with {path.parts[0]!r}, but this user does not exist; write the full path"
         ) from None

@@ -24,22 +24,22 @@ Shape = tuple[int, ...]
 def read_npz(
     spec: NpzData, columns: Mapping[str, str], order: tuple[str, ...], sample_shape: Shape
 ) -> Raw:
-    """Read `x` and the attributes' arrays, pickled objects refused.
+    """Read `x` and the attributes' arrays; pickled objects are refused.
 
-    Nothing is read, nor memory taken, before every header fits the file and the run.
+    All headers are checked against the file and the run before any array is read.
 
     Args:
         columns: attribute name -> array name, for attributes that are not constant.
-        order: all the run's attributes; column i of an array `c` is the i-th.
+        order: the run's attributes; column i of an array `c` holds the i-th.
 
     Raises:
-        DataError: no such file, not an npz archive, an array missing, doubled, too large, or of a
-            shape that does not fit.
+        DataError: the file is missing or not an npz archive; an array is missing, doubled or too
+            large, or its shape does not fit.
     """
     file = spec.path
     with readable(file, *_BROKEN, fix=_FIX), zipfile.ZipFile(file) as archive:
         entries = _entries(archive, spec)
-        # Column i of `c` serves where nothing else was asked for.
+        # Column i of `c` is used where no other source is set.
         in_c = [n for n, source in columns.items() if n == source and normal(n) not in entries]
         in_c = in_c if "c" in entries else []
         wanted = {name: normal(s) for name, s in columns.items() if name not in in_c}
@@ -75,7 +75,7 @@ def read_npz(
 
 
 def _entries(archive: zipfile.ZipFile, spec: NpzData) -> dict[str, zipfile.ZipInfo]:
-    """By array name. Of two of a name either could be meant."""
+    """Array name -> its entry. Two entries of one name are refused as ambiguous."""
     entries = [(entry.filename.removesuffix(".npy"), entry) for entry in archive.infolist()]
     if (name := twice(name for name, _ in entries)) is not None:
         raise DataError(
@@ -85,7 +85,7 @@ def _entries(archive: zipfile.ZipFile, spec: NpzData) -> dict[str, zipfile.ZipIn
 
 
 def _shape(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> Shape:
-    """What the header of an array says, where what follows it is of that size."""
+    """The shape in an array's header, checked against the size of its data."""
     with archive.open(entry) as stream:
         version = npy.read_magic(stream)
         if version not in _HEADERS:
@@ -93,8 +93,8 @@ def _shape(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> Shape
         shape, _, dtype = _HEADERS[version](stream)
         follows = entry.file_size - stream.tell()
     if dtype.hasobject:
-        raise ValueError(f"array {name!r} holds Python objects, and loading those runs code")
+        raise ValueError(f"array {name!r} holds Python objects; loading them would run code")
     size = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or follows != size:
-        raise ValueError(f"array {name!r} holds {follows} bytes, and its header says {size}")
+        raise ValueError(f"array {name!r} holds {follows} bytes, but its header says {size}")
     return shape

@@ -1,4 +1,4 @@
-"""What looks wrong with private data that can be trained on."""
+"""Warnings about private data that is usable but looks wrong."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,9 +11,9 @@ class DataWarning:
     """Something that an operator should look at.
 
     Attributes:
-        code: what kind it is of (`docs/problems.md`).
+        code: the kind of warning (`docs/problems.md`).
         what: what is odd, and in which file.
-        fix: what to do; empty for the usual of its kind.
+        fix: what to do; empty for the usual fix of this code.
     """
 
     code: Literal["data-scale", "data-alike", "data-labels", "data-changed"]
@@ -21,7 +21,7 @@ class DataWarning:
     fix: str = ""
 
     def __post_init__(self) -> None:
-        # They may name files, whose names may not be text.
+        # A message may contain a file name that is not valid text.
         object.__setattr__(self, "what", writable(self.what))
 
     def __str__(self) -> str:

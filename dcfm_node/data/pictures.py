@@ -1,8 +1,8 @@
-"""An image file as numbers: what a viewer shows of it, or a refusal.
+"""An image file as numbers, as a viewer shows it.
 
-Shown is the picture turned as its EXIF says, in sRGB where it bears another colour profile, white
-as +1 and black as -1. Refused is what viewers show differently: several frames, transparency where
-the run has none, CMYK, pixels without a known range.
+The picture is turned as its EXIF data says and converted to sRGB if it has another colour profile.
+White is +1 and black is -1. Files that viewers show in different ways are refused: several frames,
+transparency in a run without an alpha channel, CMYK, pixels without a known range.
 """
 
 import warnings
@@ -23,14 +23,14 @@ from dcfm_node.errors import DataError
 from dcfm_node.samples import Floats
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-"""Pillow's modes by the run's number of channels."""
+"""Number of channels in the run -> Pillow mode."""
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _ALPHA = {"LA": "RGBA", "La": "RGBA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
 _OPAQUE = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB"}
 _WORDS = {"I": "32-bit integer", "F": "floating point", "CMYK": "CMYK", "LAB": "Lab", "HSV": "HSV"}
 _BITS_TAG, _PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 258, 262, 0
 WHITE = 65_535
-"""Level of white in 16 bits."""
+"""Level of white in 16-bit pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +40,27 @@ class Picture:
     x: Floats
     """(channels, height, width), -1 to 1."""
     deepest: int | None
-    """Its highest level of 16 bits; None where it has fewer bits."""
+    """Its highest 16-bit level; None if it has fewer bits."""
 
 
 def read_picture(file: Path, shape: tuple[int, ...], resize: bool) -> Picture:
-    """What a viewer shows of an image file.
+    """Read an image file as a viewer shows it.
 
     Args:
         shape: the run's sample_shape; colour is converted to grey and grey to colour.
-        resize: resample a picture of another size, which is refused else.
+        resize: resample a picture of another size; False refuses it.
 
     Raises:
-        DataError: no image, a broken or huge one, of another size, or one that viewers show
-            differently.
+        DataError: the file is not an image, is damaged or too large, has another size, or viewers
+            show it in different ways.
     """
     channels, height, width = shape
     with _opened(file) as image:
         if sorted(image.size) != sorted((width, height)) and not resize:
             raise _wrong_size(file, image, shape)
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-            # Of an MPO, which phones write, viewers show the first.
-            raise _refused(file, f"holds {cast(Any, image).n_frames} pictures", "save one alone")
+            # Phones write MPO files; viewers show only their first picture.
+            raise _refused(file, f"holds {cast(Any, image).n_frames} pictures", "save only one")
         opened = cast(Any, image)
         tags = opened.tag_v2 if image.format == "TIFF" else {}
         deep = image.format in ("PNG", "TIFF") and any(";16" in str(t[3]) for t in opened.tile)
@@ -73,22 +73,22 @@ def read_picture(file: Path, shape: tuple[int, ...], resize: bool) -> Picture:
         else:
             deepest = _top(upright) * (WHITE // 255) if deep else None
             planes = map(_to_unit, _shown(file, upright, channels, deep).split())
-        # One at a time: in floating point a large picture takes four times its room.
+        # One plane at a time: floating point takes four times the memory of the picture.
         fitted = [_fitted(plane, (width, height)) for plane in planes]
-    # Bicubic overshoots at edges; a copy at the same size never does.
+    # Bicubic resampling overshoots at edges.
     return Picture(np.clip(np.stack(fitted), -1.0, 1.0), deepest)
 
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Image.Image]:
-    """A decoder may raise anything over a broken file."""
+    """A decoder may raise any exception for a broken file."""
     with (
         readable(file, Exception, fix="replace it by a whole image file"),
-        # Of a path, Pillow maps an uncompressed TIFF into memory, and garbles one that is turned.
+        # Given a path, Pillow maps an uncompressed TIFF into memory and garbles a rotated one.
         file.open("rb") as stream,
         warnings.catch_warnings(),
     ):
-        # What it would warn of else is harmless, or ends in an error.
+        # All other warnings are harmless or lead to an error.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
@@ -103,7 +103,7 @@ def _opened(file: Path) -> Iterator[Image.Image]:
 
 
 def _to_unit(plane: Image.Image) -> Floats:
-    """8 bits as -1 to 1."""
+    """8-bit levels to -1 to 1."""
     return np.asarray(plane, np.float32) * np.float32(2.0 / 255.0) - np.float32(1.0)
 
 
@@ -121,7 +121,7 @@ def _fitted(plane: Floats, size: tuple[int, int]) -> Floats:
 def _sixteen(
     file: Path, image: Image.Image, tags: Any, channels: int
 ) -> tuple[Iterable[Floats], int | None]:
-    """Planes -1 to 1 of 16-bit grey, and its highest level where all 16 bits were announced."""
+    """Planes -1 to 1 of 16-bit grey, and its highest level if the file announces all 16 bits."""
     levels: NDArray[Any] = np.asarray(image)
     clear = image.info.get("transparency")
     if clear is not None and (levels == clear).any():
@@ -140,12 +140,14 @@ def _sixteen(
 
 
 def _shown(file: Path, image: Image.Image, channels: int, deep: bool) -> Image.Image:
-    """8 bits, in the run's mode."""
+    """The image with 8 bits, in the run's mode."""
     alpha = image.mode in _ALPHA or "transparency" in image.info
     if image.mode not in _ALPHA | _OPAQUE:
         what = f"its pixels are {_WORDS.get(image.mode, image.mode)}"
         why = ", which have no known range" if image.mode in ("I", "F") else ""
-        raise _refused(file, what + why, "save it as 8-bit grey or RGB, alike at every site")
+        raise _refused(
+            file, what + why, "save it as 8-bit grey or RGB, in the same way at every site"
+        )
     if deep and "transparency" in image.info:
         raise _transparent(file)
     plain = image.convert("RGBA" if alpha else _OPAQUE[image.mode])
@@ -156,7 +158,7 @@ def _shown(file: Path, image: Image.Image, channels: int, deep: bool) -> Image.I
 
 
 def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """As viewers, which pass over a profile that is broken or of another kind than the pixels."""
+    """Convert to sRGB; ignore a broken profile or one for other pixels, as viewers do."""
     alpha = image.getchannel("A") if image.mode == "RGBA" else None
     grey = image.mode == "L"
     convert = _conversion(profile, "L" if grey else "RGB")
@@ -195,8 +197,10 @@ def _wrong_size(file: Path, image: Image.Image, shape: tuple[int, ...]) -> DataE
 
 
 def _transparent(file: Path) -> DataError:
-    fix = "lay it on the background that it is to have, or make it a run of four channels"
-    return _refused(file, "is transparent in part, and the run's samples are not", fix)
+    fix = "put it on an opaque background, or use four channels in the run"
+    return _refused(
+        file, "has transparent pixels, and the run's samples have no alpha channel", fix
+    )
 
 
 def _refused(file: Path, what: str, fix: str) -> DataError:

@@ -1,4 +1,4 @@
-"""What every reader returns, and what they share."""
+"""The result of every reader, and helpers that all readers use."""
 
 import math
 import os
@@ -25,15 +25,15 @@ class Raw:
     columns: Mapping[str, NDArray[Any]]
     """By attribute name: (N,) integers or strings, for attributes that are not constant."""
     row: Callable[[int], str]
-    """Names a sample to the operator."""
+    """Index of a sample -> its name in messages to the operator."""
     file: str
-    """Names the whole to the operator."""
+    """Name of the data set in messages to the operator."""
     notes: tuple[str, ...] = ()
-    """What was skipped, and why; the node says it when it starts."""
+    """What the reader skipped, and why; the node shows it when it starts."""
 
 
 def memory() -> int:
-    """Bytes of memory that this machine has, or this process's control group where that is less."""
+    """Memory of this machine in bytes, or the limit of this process's control group if lower."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         groups = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
@@ -45,10 +45,10 @@ def memory() -> int:
 
 
 def bounded(shape: Sequence[int], item_bytes: int, file: Path) -> int:
-    """Number of bytes of an array.
+    """Size of an array in bytes.
 
     Raises:
-        DataError: more than MAX_DATA_BYTES, or than there is memory for.
+        DataError: the size exceeds MAX_DATA_BYTES or the memory.
     """
     size, most = math.prod(shape) * item_bytes, min(MAX_DATA_BYTES, memory())
     if size > most:
@@ -66,13 +66,14 @@ def check_shapes(
     sample_shape: tuple[int, ...],
     file: str,
 ) -> None:
-    """Whether arrays of these shapes can be a silo's data; asked before they are read.
+    """Check, before reading, that arrays of these shapes can be a silo's data.
 
     Args:
-        columns: the attributes', by name.
+        columns: attribute name -> shape of its labels.
 
     Raises:
-        DataError: too few samples, or of another shape than the run's, or too few or many labels.
+        DataError: there are too few samples, their shape is not the run's, or the number of
+            labels is not the number of samples.
     """
     if len(x) < 1 or x[0] < 2:
         raise DataError(
@@ -100,16 +101,16 @@ def check_shapes(
 
 @contextmanager
 def readable(file: Path, *broken: type[Exception], fix: str) -> Iterator[None]:
-    """Turn what the reading of a file may raise into a DataError that names it.
+    """Turn each exception from reading a file into a DataError that names the file.
 
     Args:
-        broken: exceptions that say the file is not what it should be.
-        fix: what the operator should do about a broken file.
+        broken: exceptions that mean a damaged or wrong file.
+        fix: what the operator should do then.
     """
     failures: tuple[type[Exception], ...] = (OSError, MemoryError, *broken)
     try:
         if file.exists() and not (file.is_file() or file.is_dir()):
-            # A pipe would be waited for, a device has no end.
+            # Reading a pipe would wait, and a device has no end.
             raise OSError("it is neither a file nor a folder")
         yield
     except UserError:

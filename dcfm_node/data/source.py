@@ -22,7 +22,7 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Labels, Samples, Stored, unit
 
 SMALL, LARGE = 0.01, 10.0
-"""Standard deviations beyond which, and a mean above which, an operator is warned."""
+"""Outside these standard deviations, or above this mean, the operator gets a warning."""
 PART = 1 << 20
 
 Counts = tuple[tuple[tuple[int, ...], int], ...]
@@ -34,10 +34,10 @@ class SiloData:
 
     Attributes:
         counts: (combination, number of training samples), sorted; what `join` publishes.
-        digest: of all samples and labels, hex. Training goes on only from a checkpoint of the same
+        digest: of all samples and labels, hex. Training resumes only from a checkpoint of the same
             data.
-        warnings: what looks wrong with data that can be trained on.
-        notes: what was done with the data that needs no action.
+        warnings: what looks wrong although training is possible.
+        notes: facts for the operator that need no action.
     """
 
     train: Samples
@@ -49,11 +49,11 @@ class SiloData:
 
 
 def load(spec: FileData, manifest: Manifest) -> SiloData:
-    """Read, check and split a silo's files. The same input gives the same split.
+    """Read, check and split a silo's files; the same input gives the same split.
 
     Raises:
         DataError: a file, field or attribute is missing; a label is outside the vocabulary; the
-            shape is another; values are not finite; there are fewer than two samples.
+            shape is not the run's; values are not finite; there are fewer than two samples.
     """
     raw, c = _files(spec, manifest)
     return _prepared(raw, c, spec, manifest)
@@ -63,7 +63,7 @@ def checked(samples: Samples, spec: BuiltinData, manifest: Manifest) -> SiloData
     """Check and split samples that a domain made.
 
     Raises:
-        DataError: they do not have the run's shape; there are fewer than two.
+        DataError: their shape is not the run's, or there are fewer than two.
     """
     name = f"builtin {spec.name}"
     check_shapes(samples.x.shape, {}, manifest.sample_shape, name)
@@ -73,7 +73,7 @@ def checked(samples: Samples, spec: BuiltinData, manifest: Manifest) -> SiloData
 
 def _prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloData:
     x = _checked(raw)
-    # Domains draw with replacement, and their figures are published: repeats stay as they fall.
+    # Domains draw with replacement, and their results are published: keep their repeats.
     first = np.arange(len(x)) if isinstance(spec, BuiltinData) else first_alike(x)
     held = holdout_mask(c, spec.holdout, manifest.method.seed, first)
     warnings = _warnings(raw.file, odd_scale(x), _all_alike(first), _from_one(spec, manifest, raw))
@@ -85,7 +85,7 @@ def _prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloDa
 
 
 def odd_scale(x: Stored) -> str:
-    """What is odd about the scale of samples (N, …), and what to do; empty if it is near unit."""
+    """What is odd about the scale of samples (N, …), and what to do; empty if near unit scale."""
     low, high = float(unit(x.min())), float(unit(x.max()))
     parts = np.array_split(x.ravel(), max(1, x.size // PART))  # in float64 all would be large
     mean = sum(float(unit(part).sum(dtype=np.float64)) for part in parts) / x.size
@@ -97,8 +97,8 @@ def odd_scale(x: Stored) -> str:
     way = "store pixels as uint8, or as x / 127.5 - 1" if pixels else "take (x - mean) / deviation"
     return (
         f"values from {low:.4g} to {high:.4g} have mean {mean:.4g} and standard deviation"
-        f" {deviation:.4g}, and networks learn those of about unit scale; {way}, with the same"
-        " figures at every site"
+        f" {deviation:.4g}, but networks need about unit scale; {way}, with the same"
+        " numbers at every site"
     )
 
 
@@ -121,11 +121,10 @@ def _digest(*arrays: NDArray[Any]) -> str:
 def holdout_mask(
     c: Labels, fraction: float, seed: int, first: Firsts | None = None
 ) -> NDArray[np.bool_]:
-    """Which of N samples are held out: the fraction, rounded, at least one and never all.
+    """Which of N samples are held out, (N,): the fraction, rounded, at least one and never all.
 
-    A combination's only sample stays in training as long as others can be held out, so that
-    holding out does not uncover a combination. Samples that are alike go to one side, as the first
-    of them, unless all are.
+    The only sample of a combination stays in training while others can be held out, so that
+    training sees every combination. Equal samples go to the same side, unless all are equal.
     """
     alone = np.unique(first) if first is not None else np.arange(len(c))
     if first is not None and 1 < len(alone) < len(c):
@@ -142,14 +141,14 @@ def holdout_mask(
 
 
 def _all_alike(first: Firsts) -> str:
-    return "" if first.any() else "all samples are the same, so that the hold-out judges nothing"
+    return "" if first.any() else "all samples are equal, so the hold-out measures nothing"
 
 
 def _warnings(file: str, scale: str, alike: str, labels: Sequence[str]) -> tuple[DataWarning, ...]:
-    """Of a file: its scale or that all samples are alike, and its labels; empty texts are left out.
+    """Warnings about a file's scale, equal samples and labels; empty texts give none.
 
     Args:
-        scale: what is odd, "; " and what to do.
+        scale: what is odd, then "; ", then what to do.
     """
     what, _, fix = scale.partition("; ")
     found = [DataWarning("data-scale", f"{file}: {what}", fix)] * bool(scale)
@@ -188,7 +187,7 @@ def _files(spec: FileData, manifest: Manifest) -> tuple[Raw, Labels]:
 
 
 def _sources(spec: FileData, manifest: Manifest) -> dict[str, AttributeSource]:
-    """By attribute name, in the manifest's order."""
+    """Attribute name -> its source, in the manifest's order."""
     names = [attribute.name for attribute in manifest.attributes]
     for name in spec.attributes:
         if name not in names:
@@ -201,7 +200,7 @@ def _sources(spec: FileData, manifest: Manifest) -> dict[str, AttributeSource]:
 
 
 def _checked(raw: Raw) -> Stored:
-    """x as it is kept, copied only where it is stored otherwise."""
+    """x in the dtype that is kept; copied only if the dtype differs."""
     x: NDArray[Any] = raw.x
     if x.dtype == np.uint8:
         return x

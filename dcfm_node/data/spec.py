@@ -1,4 +1,4 @@
-"""Where a silo's private data lies: the `[data]` table of node.toml."""
+"""Where a silo's private data is: the `[data]` table of node.toml."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -13,18 +13,18 @@ from dcfm_node.records.base import Model, Name
 Text = Annotated[str, Field(min_length=1, max_length=256)]
 
 FilePath = Annotated[Path, Field(strict=False), AfterValidator(at_home)]
-"""A path that a settings file names; `~` is the folder of the node's user."""
+"""A path in a settings file; `~` is the home folder of the node's user."""
 
 
 class AttributeSource(Model):
     """How this silo's files give one attribute of the run."""
 
     column: Text | None = None
-    """Array (npz), column (CSV) or folder key that holds it. Default: the attribute's own name."""
+    """Array (npz), column (CSV) or folder key with the labels. Default: the attribute's name."""
     values: dict[Text, Text] = Field(default_factory=dict)
-    """What the files say -> the run's name for it. What is not listed is taken as it stands."""
+    """Value in the files -> value in the run. Other values are used unchanged. Default: none."""
     constant: Text | None = None
-    """Every sample of this silo has this value; the files say nothing of the attribute."""
+    """The value of every sample of this silo, if the files do not give the attribute."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -35,22 +35,22 @@ class AttributeSource(Model):
 
 class _Data(Model):
     holdout: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
-    """Fraction of the samples that training never sees; at least one sample."""
+    """Fraction of the samples held out from training, 0 to 1; default 0.1, at least one sample."""
 
     def rooted(self, folder: Path) -> Self:
-        """The same with relative paths taken from `folder`."""
+        """The same settings with relative paths resolved against `folder`."""
         return self
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files and folders that it names."""
+        """The files and folders that these settings name."""
         return ()
 
     def check_paths(self) -> None:
-        """Look whether they are there, which takes no time; reading them is the worker's.
+        """Check that the paths exist. The worker reads them later.
 
         Raises:
-            DataError: one is not.
+            DataError: a path does not exist or cannot be accessed.
         """
         for path in self.paths:
             try:
@@ -59,7 +59,7 @@ class _Data(Model):
                 raise DataError(
                     f"cannot be read: {error.strerror}",
                     where=str(path),
-                    fix="check the paths under [data] in the node's settings; relative ones begin"
+                    fix="check the paths under [data] in the node's settings; relative ones start"
                     " at that file's folder",
                 ) from error
 
@@ -68,7 +68,7 @@ class _FileData(_Data):
     path: FilePath
     """File or folder; relative to the folder of node.toml."""
     attributes: dict[Name, AttributeSource] = Field(default_factory=dict)
-    """By the run's name of the attribute; only where the defaults do not do."""
+    """The run's attribute name -> its source; needed only where the defaults do not fit."""
 
     def rooted(self, folder: Path) -> Self:
         return self.model_copy(update={"path": folder / self.path})
@@ -79,10 +79,10 @@ class _FileData(_Data):
 
 
 class NpzData(_FileData):
-    """A NumPy archive: `x` (N, *sample_shape), and an array (N,) per attribute or `c` (N, n).
+    """A NumPy archive: `x` (N, *sample_shape), and an array (N,) per attribute, or `c` (N, n).
 
-    Strings are the attribute's values; so are integers where all its values are integers in text,
-    else they are indices into them.
+    Strings are the attribute's values. Integers are values too if all values of the attribute are
+    integers written as text; otherwise they are indices.
     """
 
     format: Literal["npz"]
@@ -109,9 +109,9 @@ class FolderData(_FileData):
 
     format: Literal["folder"]
     index: FilePath | None = None
-    """CSV, relative to `path`: a column `file` (relative to `path`) and one per attribute."""
+    """CSV file with a column `file` and one per attribute; all paths are relative to `path`."""
     resize: bool = False
-    """Resample images of another size to the run's height and width; else they are refused."""
+    """Resample images of another size to the run's height and width. Default false: refuse them."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -123,15 +123,15 @@ class BuiltinData(_Data):
 
     format: Literal["builtin"]
     name: Name
-    """A domain that can share its samples among silos, such as gaussians or digits."""
+    """A domain with samples of its own, such as gaussians or digits."""
     silo: Annotated[int, Field(ge=0, le=999)]
     """Which silo's share this node holds: 0 to silos - 1."""
     silos: Annotated[int, Field(ge=2, le=1_000)]
     """Number of silos that share the samples; at most 10 for digits."""
     seed: Annotated[int, Field(ge=0, le=2**31)] = 0
-    """Seed of the samples and of how they are shared; the same on every node."""
+    """Seed of the samples and their split; the same on every node. Default 0."""
     path: FilePath | None = None
-    """Folder of the files that the domain reads, for one that reads some (coloured-mnist)."""
+    """Folder of the domain's files, if it reads files (coloured-mnist)."""
 
     def rooted(self, folder: Path) -> Self:
         return self if self.path is None else self.model_copy(update={"path": folder / self.path})
@@ -147,7 +147,7 @@ class BuiltinData(_Data):
         if self.name not in (known := names("domains")):
             raise ValueError(f"there is no domain {self.name!r}; choose one of {', '.join(known)}")
         if self.name == "digits" and self.silos > 10:
-            raise ValueError("silos share digits by digit; ask for at most 10 silos")
+            raise ValueError("digits can be shared among at most 10 silos; set silos to 10 or less")
         return self
 
 

@@ -1,4 +1,4 @@
-"""A CSV file as its rows, each of them sure to be one line of the operator's list."""
+"""Reads a CSV file and detects an open quote that would swallow rows."""
 
 import csv
 import io
@@ -17,15 +17,15 @@ Row = dict[str, str]
 
 
 def read_table(index: Path, key: str, is_key: Callable[[str], bool]) -> list[tuple[int, Row]]:
-    """(line, cells by column) of every row that is not blank; blanks around cells are dropped.
+    """Read every row that is not blank as (line number, column -> cell without outer blanks).
 
     Args:
-        key: the column that every row fills.
-        is_key: whether a cell looks like a key; so rows are told that an open quote swallowed.
+        key: the column that every row must fill.
+        is_key: whether a cell looks like a key; this detects rows inside an open quote.
 
     Raises:
-        DataError: not CSV in UTF-8, no column `key`, a column named twice, a row with more or fewer
-            cells than columns or without a `key`, or a quoted cell that swallows rows.
+        DataError: the file is not CSV in UTF-8; the column `key` is missing; two columns have one
+            name; a row lacks its key or has too few or many cells; a quoted cell swallows rows.
     """
     lines = list(io.StringIO(_text(index), newline=""))
     records = (found for found in _records(index, lines) if any(map(str.strip, found[2])))
@@ -51,7 +51,7 @@ def read_table(index: Path, key: str, is_key: Callable[[str], bool]) -> list[tup
 
 def _running_on(index: Path, first: int, last: int) -> DataError:
     return DataError(
-        f"a quoted cell runs on to line {last}, over what look like rows",
+        f"a quoted cell extends to line {last}, over lines that look like rows",
         where=f"{index}:{first}",
         fix=_QUOTE,
     )
@@ -63,12 +63,12 @@ def _text(index: Path) -> str:
         data = index.read_bytes()
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError("is text in UTF-16", where=str(index), fix=_FIX)
-    bad, what = data.find(b"\0"), "holds a NUL, which no text does"
+    bad, what = data.find(b"\0"), "holds a NUL byte, so it is not text"
     if bad < 0:
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            # The codec may count from behind the byte order mark.
+            # The codec may count positions after the byte order mark.
             bad, what = len(data) - len(error.object) + error.start, "is not text in UTF-8"
     line = len(io.StringIO(data[:bad].decode("latin-1") + ".", newline=None).readlines())
     raise DataError(what, where=f"{index}:{line}", fix=_FIX)
@@ -81,7 +81,7 @@ def _records(index: Path, lines: list[str]) -> Iterator[tuple[int, int, list[str
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            quote = "a quote opens a cell here, and the cell has no end"
+            quote = "a quote opens a cell here and is never closed"
             endless = any(what in str(error) for what in ("end of data", "field larger"))
             raise DataError(
                 quote if endless else f"is not a row of CSV: {error}",
@@ -104,7 +104,7 @@ def _check_columns(index: Path, columns: list[str], key: str) -> None:
         ]
         raise DataError(
             f"has no column {key!r}, only {there}"
-            + (f": {others[0]} part its columns" if others else ""),
+            + (f": {others[0]} separate its columns" if others else ""),
             where=str(index),
             fix=_FIX
             if others
@@ -121,15 +121,15 @@ def _check_columns(index: Path, columns: list[str], key: str) -> None:
 def _check_row(row: Row, columns: list[str], cells: list[str], where: str) -> None:
     over = cells[len(columns) :]
     if len(cells) < len(columns) or any(map(str.strip, over)):
-        absent = f"; it says nothing of {columns[len(cells)]!r}" if not over else ""
+        absent = f"; it has no cell for {columns[len(cells)]!r}" if not over else ""
         raise DataError(
             f"has {len(cells)} cells for {len(columns)} columns{absent}",
             where=where,
-            fix="give every row a cell per column; put a cell that holds a comma in quotes",
+            fix="give every row one cell per column; quote a cell that contains a comma",
         )
 
 
 def _is_row(line: str, columns: int, is_key: Callable[[str], bool]) -> bool:
-    """Whether a line, of a row that may run over several, could be a row by itself."""
+    """Whether one line of a row of several lines could be a row by itself."""
     cells = [cell.strip(' "\r\n') for cell in line.split(",")]
     return len(cells) >= columns and any(cell and is_key(cell) for cell in cells)

@@ -1,4 +1,4 @@
-"""What the demo's models can draw, for combinations that some silo saw and for those none did.
+"""Evaluates the demo's models on known and novel combinations.
 
 The one part of the demo that needs torch. Every method is asked for each combination equally often,
 from the same noise.
@@ -27,11 +27,11 @@ Rule = Literal["joint", "composed"]
 
 NOISE_SEED = 1_234
 THREADS = 1
-"""More threads save little on networks this small, and wait for each other on busy cores."""
+"""Threads. More save little with small networks, and wait for each other on busy cores."""
 RULES: tuple[Rule, ...] = ("joint", "composed")
 
 Accuracy = dict[str, float]
-"""`known` and `novel`: share of samples that show every asked value."""
+"""`known` and `novel`: share (0 to 1) of samples that show every requested value."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracies by method, how they came about, and samples to look at.
+    """Accuracies by method, their details, and samples for the picture.
 
     Attributes:
         accuracy: method -> known, novel.
-        detail: rules, samples, standard errors, and every candidate that was not chosen.
-        best_silo: the silo whose Stage I expert alone did best.
+        detail: rules, samples, standard errors, and all other candidates.
+        best_silo: the silo with the best Stage I expert.
     """
 
     accuracy: dict[str, Accuracy]
@@ -76,7 +76,7 @@ def models(view: View, student: bytes, find: Callable[[bytes], Path]) -> Models:
 
     Args:
         student: digest of the student's snapshot.
-        find: where the snapshot of a digest lies.
+        find: digest of a snapshot -> its path.
     """
 
     def teachers(newest: bool) -> list[Teacher]:
@@ -94,7 +94,7 @@ def models(view: View, student: bytes, find: Callable[[bytes], Path]) -> Models:
 
 
 def evaluate(domain: Domain[Any], split: Split, evaluator: Evaluator, given: Models) -> Evaluation:
-    """Sample every method and evaluate what it drew."""
+    """Sample every method and evaluate the samples."""
     before = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
@@ -165,7 +165,7 @@ class _Scored:
 
 
 class _Scorer:
-    """Asks for every combination of the domain equally often, and scores what comes."""
+    """Samples every combination equally often, and scores the samples."""
 
     def __init__(self, domain: Domain[Any], split: Split, evaluator: Evaluator) -> None:
         self.each, self._shown, self._evaluator = domain.each, domain.shown, evaluator
@@ -181,13 +181,13 @@ class _Scorer:
         accuracy, errors = (
             {"known": round(a, 4), "novel": round(b, 4)} for a, b in zip(known, novel, strict=True)
         )
-        # The first ones, whatever they look like: nothing is picked by hand.
+        # Always the first ones, without selection.
         keep = np.arange(len(samples)) % self.each < self._shown
         return _Scored(accuracy, errors, right.mean(), Drawn(samples[keep], right[keep]))
 
 
 def panels(split: Split, found: Evaluation) -> list[Panel]:
-    """Of report.png: what the student draws beside what the best silo alone draws."""
+    """Panels of report.png: samples of the student beside those of the best single silo."""
     texts = (
         (f"One student of {len(split.silos)} silos", "student", found.student),
         (f"The best silo alone: {found.best_silo}", "single_silo_best", found.single),

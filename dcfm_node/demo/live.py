@@ -1,4 +1,4 @@
-"""Showing a demo: a live panel on a terminal that can redraw, plain lines elsewhere."""
+"""Shows a demo: a live panel on a terminal that can redraw, plain lines elsewhere."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,19 +34,19 @@ Show = Callable[[Frame], None]
 
 
 def screen(*, stderr: bool) -> Console:
-    """A console that takes text for text: what looks like markup in it means nothing."""
+    """A console that does not interpret markup in text."""
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 def tell(console: Console, *lines: str) -> None:
-    """Print lines. Whoever wrote what is in them, a terminal obeys nothing of it."""
+    """Print lines without control characters, because peers may have written the text."""
     for text in lines:
         console.print(plain(text), markup=False, emoji=False, soft_wrap=True)
 
 
 @contextmanager
 def view(console: Console, title: str) -> Iterator[Show]:
-    """What to call with every new frame."""
+    """Give the function to call with every new frame."""
     if console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             yield lambda frame: live.update(panel(title, frame), refresh=True)
@@ -56,7 +56,7 @@ def view(console: Console, title: str) -> Iterator[Show]:
 
 
 class Lines:
-    """One line at every change of phase, and now and then in between."""
+    """Prints a line at every change of phase, and at intervals within a long phase."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -79,7 +79,7 @@ def line(frame: Frame) -> str:
 def panel(title: str, frame: Frame) -> RenderableType:
     """A frame as a few coloured lines."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    # Widths are held, so that nothing moves when a bar comes or goes.
+    # Widths are fixed, so that nothing moves when a bar appears or disappears.
     for name, width in COLUMNS:
         numbers = name in ("loss", "CI gap", "links", "sent", "received")
         table.add_column(
@@ -94,7 +94,7 @@ def panel(title: str, frame: Frame) -> RenderableType:
 
 
 def until(frame: Frame) -> str:
-    """When the student will be there: an upper bound, as runs may converge early."""
+    """When the student will be ready: an upper bound, because runs may converge early."""
     if frame.lost:
         return f"going on without {', '.join(frame.lost)} once it was silent for long enough"
     if frame.left_s is None:
@@ -109,7 +109,7 @@ def clock(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in a unit a person reads: 1.2 MB."""
+    """A number of bytes with a unit: 1.2 MB."""
     for unit in UNITS:
         if count < 1000 or unit == UNITS[-1]:
             break
@@ -118,7 +118,7 @@ def size(count: float) -> str:
 
 
 def _strip(frame: Frame) -> Text:
-    """The schedule as a path: what is done, what runs, what may come."""
+    """The schedule as a line: finished, current and possible phases."""
     text = Text()
     for place, phase in enumerate(frame.phases):
         style = "green" if place < frame.at else "bold reverse" if place == frame.at else "dim"

@@ -1,4 +1,4 @@
-"""The demo's node processes: started, asked, and always ended."""
+"""Starts, queries and always ends the demo's node processes."""
 
 import ctypes
 import os
@@ -17,7 +17,7 @@ from dcfm_node.demo.stage import NodeFolder, Stage
 from dcfm_node.errors import Failed, Unreachable
 
 TERMINATE_S = 10.0
-"""How long a node may take to end before it is killed."""
+"""Seconds that a node has to end before it is killed."""
 TAIL_LINES = 12
 PR_SET_PDEATHSIG = 1
 """From linux/prctl.h."""
@@ -25,17 +25,17 @@ _LIBC = ctypes.CDLL(None)
 
 
 class PortTakenError(Failed):
-    """Somebody took a node's port between its choice and its use."""
+    """Another process took a node's port before the node used it."""
 
 
 class Nodes:
-    """Every node of a stage as a process of its own; leaving the context ends them all."""
+    """A process for every node of a stage; leaving the context ends all of them."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self.lost: dict[str, str] = {}
-        """Nodes that somebody killed, and how."""
+        """Node that was killed -> how."""
 
     def __enter__(self) -> Self:
         try:
@@ -55,7 +55,7 @@ class Nodes:
         self.stop()
 
     def stop(self) -> None:
-        """End every node that still runs."""
+        """End all running nodes."""
         for process in self._running.values():
             process.terminate()
         deadline = time.monotonic() + TERMINATE_S
@@ -69,14 +69,14 @@ class Nodes:
 
     @property
     def alive(self) -> list[NodeFolder]:
-        """Nodes that run, in the stage's order."""
+        """Running nodes, in the stage's order."""
         return [node for node in self._stage.nodes if node.name in self._running]
 
     def statuses(self) -> dict[str, Status]:
-        """What every node that answers says of itself; a starting one does not answer yet.
+        """Node -> its status. A node that is starting does not answer yet.
 
         Raises:
-            Failed: a node ended by itself, or so many were killed that no majority is left.
+            Failed: a node ended by itself, or killed nodes leave no majority.
         """
         self._bury()
         return {
@@ -95,14 +95,14 @@ class Nodes:
                 raise PortTakenError(f"{node.name} could not listen", where=str(node.log))
             if code >= 0:
                 _died(node, f"ended with exit code {code}")
-            # A signal came from outside: the run is meant to survive the loss of a minority.
+            # The signal came from outside. The run must survive the loss of a minority.
             self.lost[node.name] = f"killed by signal {-code}"
             if 2 * len(self._running) <= len(self._stage.nodes):
-                _died(node, f"{self.lost[node.name]}; the nodes left are no majority")
+                _died(node, f"{self.lost[node.name]}; the remaining nodes are not a majority")
 
 
 def ask(node: NodeFolder, request: Request[Answer]) -> Answer | None:
-    """A node's answer, None while its daemon does not answer or cannot."""
+    """A node's answer; None if its daemon does not or cannot answer."""
     try:
         return call(node.state, request, timeout_s=10.0)
     except (Unreachable, Failed):
@@ -110,7 +110,7 @@ def ask(node: NodeFolder, request: Request[Answer]) -> Answer | None:
 
 
 def tail(path: Path, lines: int = TAIL_LINES) -> list[str]:
-    """The end of a log."""
+    """The last lines of a log."""
     try:
         return path.read_text(errors="replace").split("\n")[-lines - 1 :]
     except OSError:
@@ -132,7 +132,7 @@ def _start(stage: Stage, node: NodeFolder) -> subprocess.Popen[bytes]:
 
 
 def _end_with_parent() -> None:
-    """In the child: the kernel ends it with the demo, however that ends."""
+    """Runs in the child: makes the kernel end it when the demo ends."""
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

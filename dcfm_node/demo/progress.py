@@ -1,4 +1,4 @@
-"""How far a demo is, from what its nodes say: pure functions of their statuses and a clock."""
+"""Progress of a demo: pure functions of the nodes' statuses and a clock."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ from dcfm_node.records.settings import Training
 
 TRAINING = ("local", "refine", "distil")
 MIN_SPAN_S = 1.5
-"""A rate is believed once its first and last measurement lie so far apart."""
+"""Seconds between first and last measurement before a rate is used."""
 RELEASE_S = 3.0
-"""Fetching the last student, scoring it and hearing a majority, about."""
+"""Approximate seconds to fetch and score the last student and receive a majority's scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stage of a round; of the releases that alone which ends the schedule."""
+    """A stage of a round, or the final release."""
 
     stage: str
     round: int
@@ -28,14 +28,16 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one node does now.
+    """The current activity of one node.
 
     Attributes:
-        share: done of the activity, 0 to 1; None while it waits.
+        share: finished part of the activity, 0 to 1; None while it waits.
         note: why it waits.
-        loss: matching loss of the last step told.
+        loss: last reported matching loss.
         ci_gap: of its newest expert.
-        links: peers linked, of `peers`.
+        links: number of linked peers.
+        peers: number of peers.
+        sent, received: bytes.
     """
 
     name: str
@@ -56,11 +58,11 @@ class Frame:
     """One moment of the demo.
 
     Attributes:
-        phases: the whole schedule; convergence may skip some.
-        at: index of the present phase.
-        left_s: at most so many seconds until release; None while nothing is measured, or while a
-            lost node makes the others wait.
-        lost: nodes that were killed meanwhile.
+        phases: the whole schedule; the run skips some if it converges early.
+        at: index of the current phase.
+        left_s: upper bound of the seconds until release; None without measurements, or while the
+            others wait for a lost node.
+        lost: nodes that were killed.
     """
 
     phases: tuple[Phase, ...]
@@ -76,7 +78,7 @@ class Frame:
 
 
 def schedule(manifest: Manifest) -> tuple[Phase, ...]:
-    """Every phase that the run may pass, in order."""
+    """All possible phases of the run, in order."""
     rounds = range(1, manifest.method.last_round + 1)
     phases = [Phase("local", 0)]
     if manifest.method.interim_students:
@@ -101,7 +103,7 @@ def frame(
     elapsed_s: float,
     lost: Collection[str] = (),
 ) -> Frame:
-    """What to show now. A node that has no status and is not lost is starting."""
+    """The frame to show now. A node without status that is not lost is starting."""
     phases = schedule(manifest)
     at = position(phases, statuses)
     names = [silo.name for silo in manifest.roster]
@@ -115,7 +117,7 @@ def frame(
 
 @dataclass
 class Pace:
-    """Seconds per step, measured.
+    """Measures seconds per step.
 
     Args:
         cores: how many processes can truly run at once.
@@ -126,13 +128,13 @@ class Pace:
     """(node, activity, round) -> first and last (seconds, steps done)."""
 
     def observe(self, statuses: Mapping[str, Status], now: float) -> None:
-        """Take one look at every node."""
+        """Take a measurement of every node."""
         for name, status in statuses.items():
             doing, phase = status.doing, status.phase
             if doing.activity not in TRAINING or phase is None or not doing.done:
                 continue
             seen = self._seen.setdefault((name, doing.activity, phase.round), [])
-            # A worker that starts its job anew begins a new measurement.
+            # A worker that restarts its job begins a new measurement.
             if seen and doing.done < seen[-1][1]:
                 seen.clear()
             if len(seen) < 2:
@@ -141,7 +143,7 @@ class Pace:
                 seen[-1] = (now, doing.done)
 
     def seconds_per_step(self, stage: str) -> float | None:
-        """Of the slowest node, in the stage's newest round that was measured."""
+        """Seconds per step of the slowest node, in the stage's newest measured round."""
         found: dict[int, float] = {}
         for (_, activity, number), seen in self._seen.items():
             rate = _rate(seen)
@@ -150,7 +152,7 @@ class Pace:
         return found[max(found)] if found else None
 
     def estimate(self, manifest: Manifest, stage: str) -> float | None:
-        """Seconds per step of a stage, from another's rate where it was not measured yet."""
+        """Seconds per step of a stage, from another stage's rate if it has no measurement yet."""
         measured = self.seconds_per_step(stage)
         if measured is not None:
             return measured
@@ -164,18 +166,18 @@ class Pace:
         return None
 
     def _crowding(self, manifest: Manifest, stage: str) -> float:
-        """How much longer a step takes because several nodes share the cores."""
+        """Factor on the time of a step because several nodes share the cores."""
         return max(1.0, at_once(manifest, stage) / self.cores)
 
 
 def at_once(manifest: Manifest, stage: str) -> int:
-    """How many nodes train at the same time in a stage."""
+    """Number of nodes that train at the same time in a stage."""
     alone = stage == "distil" or (stage == "refine" and manifest.method.in_turn)
     return 1 if alone else len(manifest.roster)
 
 
 def cost(manifest: Manifest, stage: str) -> float:
-    """Work of one step in rows of forward pass; a backward pass counts as two forward."""
+    """Cost of one step in forward passes of a row; a backward pass counts as two."""
     settings = training(manifest, stage)
     rows = settings.batch + 4 * settings.ci_batch
     frozen = {"refine": 3 * settings.ci_batch, "distil": settings.batch}.get(stage, 0)
@@ -193,10 +195,10 @@ def remaining_s(
     statuses: Mapping[str, Status],
     pace: Pace,
 ) -> float | None:
-    """At most so many seconds until release: every step left, at the measured rates.
+    """Upper bound of the seconds until release: all remaining steps at the measured rates.
 
     Args:
-        phases: the present one and all after it.
+        phases: the current one and all later ones.
     """
     total = RELEASE_S
     for place, phase in enumerate(phases):
@@ -213,7 +215,7 @@ def remaining_s(
 
 
 def _steps_left(manifest: Manifest, phase: Phase, statuses: Mapping[str, Status]) -> int:
-    """Of the present phase, one node's after another's where they train in turn."""
+    """Steps left in the current phase; sums over nodes if they train in turn."""
     steps = training(manifest, phase.stage).steps
     busy: list[int] = [
         max(0, steps - status.doing.done)

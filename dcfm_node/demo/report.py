@@ -1,4 +1,4 @@
-"""What a demo says at its end: report.json, a short table, and what to type next."""
+"""The report of a demo: report.json, a short table, and the next commands."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from shlex import quote
@@ -33,7 +33,7 @@ METHODS = (
 
 
 def timeline(entries: Iterable[Entry], manifest: Manifest, began_ms: int) -> list[Event]:
-    """What was said when, in seconds since the demo began, by the authors' own clocks."""
+    """Records with their times in seconds since the demo began, by the authors' own clocks."""
     events = []
     for entry in sorted(entries, key=lambda entry: (entry.time_ms, entry.author, entry.seq)):
         at_s = round((entry.time_ms - began_ms) / 1000, 2)
@@ -44,7 +44,7 @@ def timeline(entries: Iterable[Entry], manifest: Manifest, began_ms: int) -> lis
 
 
 def phases(events: Sequence[Event]) -> list[DemoPhase]:
-    """When each stage of each round began and ended: a phase ends with its last record."""
+    """When each stage of each round began and ended. A phase ends with its last record."""
     ends: dict[tuple[str, int], float] = {}
     rounds = (e.round for e in events if isinstance(e, ExpertEvent | LeaseEvent | StudentEvent))
     last_round = max(rounds, default=0)
@@ -82,8 +82,8 @@ def build(
     Args:
         statuses: every node's last answer to `status`.
         student: facts of the released student.
-        digests: node -> digest of the student as it is on its disk.
-        lost: nodes that were killed meanwhile, and how.
+        digests: node -> digest of the student file on its disk.
+        lost: node that was killed -> how.
         released_s: when every node held the released student, in seconds since the demo began.
     """
     some = next(iter(statuses.values()))
@@ -128,7 +128,7 @@ def build(
 
 
 def table(report: DemoReport) -> str:
-    """The report in a dozen lines."""
+    """The report as text of about a dozen lines."""
     counts = report.accuracy_detail.combinations
     header = ("", f"known ({counts['known']})", f"novel ({counts['novel']})")
     rows = [header] + [
@@ -158,7 +158,7 @@ def table(report: DemoReport) -> str:
 
 
 def next_steps(stage: Stage, manifest: Manifest, program: str) -> str:
-    """What to type next; `program` is how a shell calls dcfm-node."""
+    """The next commands; `program` is how a shell calls dcfm-node."""
     student, node = quote(str(stage.student)), stage.nodes[0]
     chosen = " ".join(
         f"--where {attribute.name}={quote(attribute.values[-1])}"

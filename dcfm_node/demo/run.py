@@ -1,4 +1,4 @@
-"""The whole demo: lay out, start, watch, judge, report. Nothing of it outlives the call."""
+"""Runs the demo: prepare, start, watch, evaluate, report. All processes end with the call."""
 
 import contextlib
 import json
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from dcfm_node.demo.evaluate import Evaluation
 
 KEPT = "snapshots"
-"""Folder of everything that any node held."""
+"""Folder for copies of all snapshots of the nodes."""
 POLL_S = 0.5
 PORT_TRIES = 3
 GRACE_S = 15.0
-"""How long silos that did not judge the released student yet are waited for."""
+"""Seconds to wait for scores of the released student."""
 
 
 def run_demo(
@@ -63,13 +63,13 @@ def run_demo(
 
     Args:
         schedule: "alternating" if None.
-        json_output: keep stdout free; progress goes to stderr.
-        shorten: factor on the training steps, for tests.
+        json_output: write progress to stderr instead of stdout.
+        shorten: factor on the training steps, for tests; default 1.
 
     Returns: the report, as in `out`/report.json.
 
     Raises:
-        UserError: it cannot run as asked, a node failed, or no student was released.
+        UserError: an option is invalid, a node failed, or the run released no student.
     """
     began, began_ms = time.monotonic(), time.time_ns() // 1_000_000
     wish = Wish(domain, schedule or "alternating", seed, silos, shorten)
@@ -108,7 +108,7 @@ def run_demo(
 
 
 def read_manifest(stage: Stage) -> Manifest:
-    """The run as the stage's nodes read it."""
+    """Read the run's manifest as the nodes do."""
     config = load_node(stage.nodes[0].config)
     me = own_peer(config, load_keys(config.keys))
     return load_run(stage.run, load_peers(stage.peers), me, listed=stage.peers)
@@ -116,7 +116,7 @@ def read_manifest(stage: Stage) -> Manifest:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo as Ctrl-C does: through its clean-up."""
+    """Make SIGTERM and SIGHUP end the demo with its clean-up, as Ctrl-C does."""
 
     def interrupt(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -134,7 +134,7 @@ def terminable() -> Iterator[None]:
 def play(
     out: Path, wish: Wish, console: Console, began: float, tries: int = PORT_TRIES
 ) -> tuple[Stage, Manifest, dict[str, Status], dict[str, StudentFiles | None], dict[str, str]]:
-    """Lay out, start and watch, anew where somebody took a port meanwhile.
+    """Prepare, start and watch; start again if another process took a port.
 
     Returns: the stage, its manifest, every node's last status, its student, and the lost nodes.
     """
@@ -162,9 +162,9 @@ def play(
 def watch(
     nodes: Nodes, manifest: Manifest, show: Callable[[Any], None], began: float
 ) -> dict[str, Status]:
-    """Follow the nodes until every one that lives holds the released student.
+    """Follow the nodes until every running one holds the released student.
 
-    Returns: each node's last status, that of a lost one included.
+    Returns: node -> last status, including lost nodes.
 
     Raises:
         Failed: a node failed, or the run ended without a student.
@@ -192,7 +192,7 @@ def watch(
 
 
 def released(statuses: Mapping[str, Status]) -> bool:
-    """Whether all these nodes name the same released student, and are done with everything."""
+    """Whether all nodes report the same released student and have finished all work."""
     latest = [status.latest for status in statuses.values()]
     quiet = all(status.doing.activity == "idle" for status in statuses.values())
     digests = {student.digest if student else None for student in latest}
@@ -200,7 +200,7 @@ def released(statuses: Mapping[str, Status]) -> bool:
 
 
 def all_judged(statuses: Mapping[str, Status]) -> bool:
-    """Whether every node that lives has said what it thinks of the released student."""
+    """Whether every running node has scored the released student."""
     return all(
         latest is not None and (name in latest.endorsed_by or name in latest.refused_by)
         for latest in (status.latest for status in statuses.values())
@@ -209,7 +209,7 @@ def all_judged(statuses: Mapping[str, Status]) -> bool:
 
 
 def ended_without(statuses: Mapping[str, Status]) -> bool:
-    """Whether some node says that the run is over, and it has no student."""
+    """Whether a node reports that the run ended without a student."""
     return any(
         status.phase is not None and status.phase.stage == "done" and not status.latest
         for status in statuses.values()
@@ -217,7 +217,7 @@ def ended_without(statuses: Mapping[str, Status]) -> bool:
 
 
 def fetch(stage: Stage, node: NodeFolder) -> None:
-    """Write the student's folder as its user would: by the command line, from a running node."""
+    """Write the student's folder with the command line, from a running node."""
     command = ["student", "fetch", "--latest", "--out", stage.student, "--config", node.config]
     done = subprocess.run(
         [sys.executable, "-m", "dcfm_node", *map(str, command)],
@@ -231,7 +231,7 @@ def fetch(stage: Stage, node: NodeFolder) -> None:
 
 
 def evaluated(stage: Stage, wish: Wish, student: StudentFiles) -> "Evaluation":
-    """Evaluate the models and draw report.png. torch is loaded here, after the nodes are gone."""
+    """Evaluate the models and draw report.png. Imports torch only here, after the nodes ended."""
     from dcfm_node.demo.evaluate import evaluate, models, panels
 
     digest = bytes.fromhex(student.student.digest)
@@ -248,20 +248,24 @@ def evaluated(stage: Stage, wish: Wish, student: StudentFiles) -> "Evaluation":
 
 
 def keep_snapshots(stage: Stage) -> None:
-    """Copy what nodes hold: they drop what their run needs no more, and the report compares all."""
+    """Copy the nodes' snapshots, because nodes delete old ones that the report compares."""
     folder = stage.out / KEPT
     folder.mkdir(exist_ok=True)
     for node in stage.nodes:
         for path in (node.state / "snapshots").glob("*.safetensors"):
             if not (folder / path.name).exists():
                 with contextlib.suppress(FileNotFoundError):  # dropped since it was listed
-                    # Not linked: not every filesystem has hard links.
+                    # Not every filesystem has hard links.
                     shutil.copyfile(path, part := folder / "part")
                     part.replace(folder / path.name)
 
 
 def find(stage: Stage, digest: bytes) -> Path:
-    """Where a snapshot was kept while the nodes ran."""
+    """Path of the copy of a snapshot.
+
+    Raises:
+        Failed: no node held it.
+    """
     found = stage.out / KEPT / f"{digest.hex()}.safetensors"
     if not found.exists():
         raise Failed(f"no node holds the snapshot {digest.hex()[:12]}", where=str(stage.out))
@@ -269,7 +273,7 @@ def find(stage: Stage, digest: bytes) -> Path:
 
 
 def entries(student: StudentFiles) -> Iterator[Entry]:
-    """Every record of the run, from the lineage that came with the student."""
+    """All records of the run, from the student's lineage."""
     document = unpack(bytes.fromhex(student.lineage))
     if not isinstance(document, dict):
         raise AssertionError("a verified lineage is a mapping")
@@ -278,5 +282,5 @@ def entries(student: StudentFiles) -> Iterator[Entry]:
 
 
 def digest_of(path: Path) -> str:
-    """The digest of the snapshot that a file holds, hex."""
+    """Digest of the snapshot in a file, hex."""
     return describe(path).digest.hex()

@@ -1,4 +1,4 @@
-"""The demo's folder: a node for every silo, who its peers are, and the run they share."""
+"""The demo's folder: a node per silo, the peers file and the run."""
 
 import json
 import shutil
@@ -26,14 +26,14 @@ MIN_SILOS, MAX_SILOS = 2, len(NAMES)
 
 MARKER = ".dcfm-node-demo"
 MADE = ("nodes", "student", "peers.toml", "run.toml", "report.json", "report.png")
-"""All that a demo writes beside its marker; nothing else is ever removed."""
+"""Names that a demo writes besides its marker. A demo removes only these."""
 STALL_S = 60.0
 DUTY_S = 600.0
 GOSSIP_S = 0.25
 
 
 def called() -> str:
-    """How a shell calls this dcfm-node: by name where PATH finds it, else by path."""
+    """How a shell calls this dcfm-node: by name if it is on PATH, else by path."""
     own, found = Path(sys.executable).with_name("dcfm-node"), shutil.which("dcfm-node")
     if not own.is_file() or (found is not None and own.samefile(found)):
         return "dcfm-node"
@@ -43,10 +43,10 @@ def called() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the demo is asked for.
+    """Options of the demo.
 
     Attributes:
-        shorten: factor on every stage's steps; below 1 the figures say nothing of the method.
+        shorten: factor on every stage's steps, default 1; below 1 the results mean nothing.
     """
 
     domain: str = "digits"
@@ -56,7 +56,7 @@ class Wish:
     shorten: float = 1.0
 
     def check(self) -> None:
-        """Raises ConfigError: naming the option that is out of bounds."""
+        """Raises ConfigError if an option is out of range."""
         for option, value, known in (
             ("--domain", self.domain, DOMAINS),
             ("--schedule", self.schedule, SCHEDULES),
@@ -66,7 +66,7 @@ class Wish:
                 raise ConfigError(f"{value!r} is unknown", where=option, fix=fix)
         if not MIN_SILOS <= self.silos <= MAX_SILOS:
             fix = f"choose {MIN_SILOS} to {MAX_SILOS}"
-            raise ConfigError(f"{self.silos} silos are no demo", where="--silos", fix=fix)
+            raise ConfigError(f"{self.silos} silos are out of range", where="--silos", fix=fix)
         if not 0 <= self.seed < 2**31:
             fix = "choose 0 to 2147483647"
             raise ConfigError(f"{self.seed} is out of range", where="--seed", fix=fix)
@@ -74,7 +74,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class NodeFolder:
-    """Where one node of the demo lives."""
+    """The folder of one node of the demo."""
 
     name: str
     folder: Path
@@ -113,14 +113,14 @@ class Stage:
 
 
 def prepare(out: Path, wish: Wish, run: dict[str, Any] | None = None) -> Stage:
-    """Make the folder anew: keys, settings, peers and the run.
+    """Make a new folder with keys, settings, peers and the run.
 
     Args:
-        run: as run.toml has it; as the wish has it if None.
+        run: contents of run.toml; None takes `run_settings(wish)`.
 
     Raises:
-        ConfigError: the wish is out of bounds.
-        Failed: the folder is not a demo's, or a demo still runs in it.
+        ConfigError: an option is out of range.
+        Failed: the folder holds other files, or a demo still runs in it.
     """
     wish.check()
     clear(out)
@@ -141,13 +141,13 @@ def clear(out: Path) -> None:
     """Make the folder, or empty it of an earlier demo.
 
     Raises:
-        Failed: it holds something else, or an earlier demo's node still runs.
+        Failed: it holds other files, or a node of an earlier demo still runs.
     """
     elsewhere = "name another folder with --out"
     try:
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()) and not (out / MARKER).exists():
-            raise Failed("holds files that no demo made", where=str(out), fix=elsewhere)
+            raise Failed("holds files that are not from a demo", where=str(out), fix=elsewhere)
         for state in sorted(out.glob("nodes/*/state")):
             if _answers(state):
                 stop = f"dcfm-node stop --config {state.parent / 'node.toml'}"
@@ -163,7 +163,7 @@ def clear(out: Path) -> None:
 
 
 def run_settings(wish: Wish) -> dict[str, Any]:
-    """The domain's run, as run.toml has it, with the wished schedule and seed."""
+    """Contents of the domain's run.toml, with the requested schedule and seed."""
     settings = tomllib.loads(run_text(wish.domain))
     method = settings["method"]
     method |= {"schedule": wish.schedule, "seed": wish.seed}
@@ -182,7 +182,7 @@ def run_text(domain: str) -> str:
 
 
 def free_addresses(count: int) -> list[str]:
-    """Addresses on loopback whose ports nobody uses now."""
+    """Loopback addresses with ports that are free now."""
     with ExitStack() as stack:
         found = []
         for _ in range(count):
@@ -193,7 +193,7 @@ def free_addresses(count: int) -> list[str]:
 
 
 def to_toml(table: dict[str, Any], path: str = "") -> str:
-    """A TOML text of what tomllib reads: scalars, arrays, tables and arrays of tables."""
+    """Write a table as TOML: scalars, arrays, tables and arrays of tables."""
     lines: list[str] = []
     below: list[str] = []
     for key, value in table.items():

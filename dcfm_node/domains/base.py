@@ -1,4 +1,4 @@
-"""The interface of a domain, and what it passes on: a split among silos, panels of samples."""
+"""The interface of a domain and its data types: a split among silos, panels of samples."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -31,10 +31,11 @@ class SplitSpec:
     """How to share a domain's samples among silos.
 
     Attributes:
-        attributes: those that a run or an experiment names; the domain's own if there are none.
-        partition: one of `Domain.partitions`; the first if empty.
-        silos: how many; as many as the domain's settings say if None.
-        source: folder of the domain's files, for a domain that reads some.
+        attributes: of the run or experiment; empty takes the domain's own.
+        partition: one of `Domain.partitions`; empty takes the first.
+        silos: number of silos; None takes the number in the domain's settings.
+        seed: decides the split; default 0.
+        source: folder of the domain's files, if it reads files.
     """
 
     attributes: Attributes = ()
@@ -52,8 +53,8 @@ class Split:
         silos: the private data D_k of every silo.
         held_out: the combinations that no silo holds ("novel"); all others are "known".
         complete: training samples of every combination, which only the oracle sees.
-        reference: samples of every combination that nobody trains on; None where the evaluator
-            knows the truth without them.
+        reference: samples of every combination, not used in training; None if the evaluator does
+            not need them.
     """
 
     attributes: Attributes
@@ -65,7 +66,7 @@ class Split:
 
     @property
     def space(self) -> Space:
-        """The split without the data."""
+        """The attribute space of the split, without data."""
         return Space(self.attributes, self.held_out)
 
     @property
@@ -75,14 +76,14 @@ class Split:
 
     @property
     def pooled(self) -> Samples:
-        """All silos' data in one place, which the method exists to avoid."""
+        """All silos' data in one place, for baselines only."""
         return joined(self.silos)
 
     def holders(self, names: Sequence[str]) -> Holders:
         """Which silos hold each combination, the novel ones last.
 
         Args:
-            names: of the silos, in the order of `silos`.
+            names: the silos' names, in the order of `silos`.
         """
         found: dict[Combination, list[str]] = {c: [] for c in (*self.known, *self.held_out)}
         for name, silo in zip(names, self.silos, strict=True):
@@ -92,17 +93,17 @@ class Split:
 
 
 class Evaluator(ABC):
-    """Measures samples against the truth of one split; it is prepared once and asked often."""
+    """Measures samples against the truth of one split; prepared once, used often."""
 
     @abstractmethod
     def right(self, samples: Samples) -> NDArray[np.bool_]:
-        """Which samples show every value that their labels ask for, (N,)."""
+        """Which samples show every value of their labels, (N,)."""
 
     def measure(self, samples: Samples) -> dict[str, float]:
-        """Metrics of samples as a set: `accuracy`, and whatever the domain adds, such as `fid`.
+        """Metrics of a set of samples: `accuracy`, and others of the domain, such as `fid`.
 
-        Callers ask once for the known and once for the novel combinations, and add `known_` or
-        `_novel` to the names.
+        Callers measure known and novel combinations separately and add "known" or "novel" to the
+        names.
         """
         return {"accuracy": float(self.right(samples).mean())}
 
@@ -110,16 +111,16 @@ class Evaluator(ABC):
 class Domain(ABC, Generic[Settings]):
     """What the samples of a run are, made from `[domain]` in its run.toml.
 
-    A domain must be able to share its samples among silos (`split`) and to judge what models draw
-    (`evaluator`); a domain whose data are files of the sites has neither. Loading and drawing have
-    defaults that fit vectors and images. A domain keeps no state. Its module imports nothing heavy
-    before a method is called: the control process, which never loads torch, imports it too.
+    A domain shares its samples among silos (`split`) and evaluates the samples of models
+    (`evaluator`). A domain whose data are the sites' own files raises UserError in both. The
+    defaults of `load` and `draw` fit vectors and images. A domain keeps no state. Its module must
+    not import torch or other large packages at the top, because the control process imports it.
 
     Attributes:
-        own_attributes: the attribute space, where the domain fixes it.
-        requires: modules that it needs, with the names of the distributions that provide them.
-        each: samples that an evaluation draws of every combination by default.
-        shown: samples of every combination that a picture shows.
+        own_attributes: the attribute space, if the domain fixes it; else empty.
+        requires: module that the domain needs -> name of its distribution.
+        each: samples of every combination in an evaluation; default 100.
+        shown: samples of every combination in a picture; default 4.
     """
 
     own_attributes: ClassVar[Attributes] = ()
@@ -135,7 +136,7 @@ class Domain(ABC, Generic[Settings]):
         """Share the domain's samples among silos. The same specification gives the same split.
 
         Raises:
-            UserError: this cannot be done.
+            UserError: the samples cannot be shared in this way.
             ValueError: the attributes do not fit (`attributes`).
         """
 
@@ -143,18 +144,20 @@ class Domain(ABC, Generic[Settings]):
     def evaluator(
         self, split: Split, *, folder: Path, seed: int, device: str, features: Path | None = None
     ) -> Evaluator:
-        """Prepare the evaluation of samples of a split.
+        """Prepare the evaluator of a split.
 
         Args:
-            folder: where to keep what takes long to prepare.
+            folder: cache for results that take long to prepare.
+            seed: of all random draws in the evaluation.
+            device: torch device of the evaluator's networks.
             features: a TorchScript network that the user trusts, for distances between images.
 
         Raises:
-            UserError: something that it needs is missing.
+            UserError: a file or package is missing.
         """
 
     def partitions(self) -> tuple[str, ...]:
-        """The ways in which `split` can share the samples; the first is the default."""
+        """Names of the ways to share the samples in `split`; the first is the default."""
         return ("noniid",)
 
     def attributes(self, named: Attributes) -> Attributes:
@@ -169,7 +172,10 @@ class Domain(ABC, Generic[Settings]):
         return named or self.own_attributes
 
     def check(self, source: Path | None) -> None:
-        """Whether everything is there that `split` and `draw` need; nothing is loaded.
+        """Check, without loading anything, that `split` and `draw` have what they need.
+
+        Args:
+            source: folder of the domain's files, if it reads files.
 
         Raises:
             UserError: a package or a file is missing.
@@ -178,14 +184,14 @@ class Domain(ABC, Generic[Settings]):
         if missing := [name for module, name in wanted.items() if find_spec(module) is None]:
             raise UserError(
                 f"the domain {self.settings.kind!r} needs {' and '.join(missing)}, which is not"
-                " installed here",
+                " installed",
                 fix="pip install 'dcfm-node[demo]'",
             )
 
     def load(self, manifest: Manifest, source: DataSpec) -> SiloData:
-        """A silo's private data as node.toml's `[data]` names them, checked, in two parts.
+        """Read, check and split a silo's private data, given by `[data]` in node.toml.
 
-        The default reads every format of `[data]`; `format = "builtin"` takes the silo's share of
+        The default reads every format; for `format = "builtin"` it takes the silo's share of
         `split`.
 
         Raises:
@@ -224,7 +230,7 @@ def made(settings: DomainSettings) -> Domain[Any]:
     """The domain of `[domain]` in a run.toml.
 
     Raises:
-        PluginError: the code cannot be loaded, or is not a domain.
+        PluginError: the code cannot be loaded or is not a domain.
     """
     return make(settings.code, Domain, settings)  # type: ignore[type-abstract]
 
@@ -235,10 +241,10 @@ def of(manifest: Manifest) -> Domain[Any]:
 
 
 def named(kind: str) -> Domain[Any]:
-    """The domain of a name, with its default settings.
+    """The domain with this name and its default settings.
 
     Raises:
-        ValueError: no installed package provides it, or it has no defaults.
+        ValueError: no installed package provides it, or its settings have no defaults.
     """
     return made(find("domains", DomainSettings, kind).model_validate({"kind": kind}))
 
@@ -249,7 +255,7 @@ def queries(combinations: Sequence[Combination], each: int) -> Labels:
 
 
 def rate(right: NDArray[np.bool_]) -> tuple[float, float]:
-    """The share of right samples, and the standard error of that share."""
+    """The share of right samples (0 to 1) and its standard error."""
     share = float(right.mean())
     return share, float(np.sqrt(share * (1 - share) / len(right)))
 

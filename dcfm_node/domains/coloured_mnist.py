@@ -1,4 +1,4 @@
-"""Coloured MNIST (section 6.1 of the paper): digits in colours, half of the pairs held back."""
+"""Coloured MNIST (section 6.1 of DCFM): digits in colours; no silo holds half of the pairs."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -21,15 +21,15 @@ OBSERVED = 0.5
 SIDE = 28
 """Height and width of MNIST's images."""
 PAINTING_SEED = 0
-"""Which image has which colour is a fact of the data set, not of a split."""
+"""Seed of the colours: the data set decides which image has which colour, not the split."""
 
 _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 _FETCH = (
-    "put MNIST's four IDX files there, .gz or unpacked; "
-    "https://ossci-datasets.s3.amazonaws.com/mnist/ has each by its name"
+    "put the four IDX files of MNIST there, .gz or unpacked; "
+    "get them from https://ossci-datasets.s3.amazonaws.com/mnist/"
 )
 
 
@@ -43,24 +43,24 @@ class ColouredMnist(Domain[ColouredMnistSettings]):
     each = 40
 
     def partitions(self) -> tuple[str, ...]:
-        """`iid` deals every combination evenly, `noniid` in shares of a Dirichlet distribution."""
+        """`iid` deals every combination evenly, `noniid` in Dirichlet shares."""
         return self.settings.partitions
 
     def check(self, source: Path | None) -> None:
-        """Whether MNIST's files are in the folder; none is read.
+        """Check that MNIST's files are in the folder, without reading them.
 
         Raises:
-            UserError: no folder was named, or a file or a package is missing.
+            UserError: no folder is given, or a file or a package is missing.
         """
         super().check(source)
         for name in (name for pair in _FILES.values() for name in pair):
             _file(_named(source), name)
 
     def split(self, spec: SplitSpec) -> Split:
-        """One draw of which combinations are observed, and which silo holds which of their images.
+        """Draw which combinations are observed and which silo holds which of their images.
 
-        The silos divide the train images of the observed combinations, each image going to one.
-        `complete` and `reference` are the train and test images, the same for every draw.
+        Each training image of an observed combination goes to one silo. `complete` and `reference`
+        are all training and test images, the same for every seed.
         """
         settings, attributes = self.settings, self.attributes(spec.attributes)
         partition = spec.partition or settings.partitions[0]
@@ -86,7 +86,7 @@ class ColouredMnist(Domain[ColouredMnistSettings]):
     def evaluator(
         self, split: Split, *, folder: Path, seed: int, device: str, features: Path | None = None
     ) -> Evaluator:
-        """Measures by a network that classifies every attribute, kept in the folder."""
+        """An evaluator whose network classifies every attribute; the folder keeps the network."""
         from dcfm_node.domains.images import image_evaluator
 
         return image_evaluator(split, folder, features, device)
@@ -101,11 +101,11 @@ def images(
 ) -> tuple[Samples, Samples]:
     """MNIST's train and test images, (N, 3, size, size) in [-1, 1], each in one colour.
 
-    Every combination of a set occurs equally often. Settings as in `ColouredMnistSettings`.
+    Every combination occurs equally often. Arguments are those of `ColouredMnistSettings`.
 
     Raises:
         UserError: a file is missing.
-        DataError: a file is not what MNIST's is.
+        DataError: a file does not have MNIST's format or size.
     """
     rng = np.random.default_rng(PAINTING_SEED)
     train = _painted(folder, "train", size, per_combination, rng)
@@ -125,7 +125,7 @@ def reduced(grey: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
 def _named(folder: Path | None) -> Path:
     if folder is None:
         raise UserError(
-            "the domain 'coloured-mnist' reads MNIST, and no folder was named",
+            "the domain 'coloured-mnist' needs MNIST, but no folder is given",
             fix="give --data FOLDER, or path under [data] in node.toml; "
             "the folder has the four IDX files of MNIST, .gz or unpacked",
         )
@@ -135,7 +135,7 @@ def _named(folder: Path | None) -> Path:
 def _painted(
     folder: Path, which: str, size: int, most: int | None, rng: np.random.Generator
 ) -> Samples:
-    """Equally many images of every combination, no image twice."""
+    """The same number of images of every combination, no image twice."""
     grey, digits = _read(folder, which)
     hues = len(colours.TEN)
     by_digit = [rng.permutation(np.flatnonzero(digits == digit)) for digit in range(10)]
@@ -146,7 +146,7 @@ def _painted(
             where=str(folder / _FILES[which][0]),
             fix=_FETCH,
         )
-    # The limit comes after the draw, so that fewer images are a part of the more.
+    # The limit comes after the draw, so that a smaller set is part of a larger one.
     rows = np.stack([rows[: each * hues].reshape(-1, each) for rows in by_digit])
     rows = rows[:, :, :most]
     c = np.argwhere(rows >= 0)[:, :2].astype(np.int64)

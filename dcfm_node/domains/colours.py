@@ -29,7 +29,7 @@ TEN: Palette = {
     "pink": (1.0, 0.45, 0.6),
     "white": (1.0, 1.0, 1.0),
 }
-"""No two differ by brightness alone, because strokes fade at their edges."""
+"""No two colours differ only in brightness, because strokes fade at their edges."""
 
 
 def paint(grey: Floats, colours: Labels, palette: Palette) -> Floats:

@@ -1,4 +1,4 @@
-"""Who holds what: combinations held back, and samples dealt to silos, IID and non-IID."""
+"""Chooses the combinations that silos hold, and deals samples to silos, IID or non-IID."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ from dcfm_node.errors import UserError
 from dcfm_node.samples import Combination, Labels
 
 Deal = Callable[[Labels, int, np.random.Generator], list[Labels]]
-"""Rows of one combination and a number of silos to the rows of each silo."""
+"""Divides the rows of one combination among a number of silos."""
 
 _DRAWS = 100
 
@@ -18,11 +18,11 @@ def held_combinations(
 ) -> list[Combination]:
     """A random share of the grid of combinations of two attributes, sorted.
 
-    Every row has the same number of them, and so has every column where their number divides that
-    of the rows.
+    Every row has the same number of held combinations. So has every column, if the number of
+    columns divides the number of rows.
     """
     per_row = round(share * columns)
-    # Cyclic bands hold every value alike; permuting rows and columns hides the regularity.
+    # Cyclic bands hold every value equally often; permutations remove the regular pattern.
     row_order, column_order = rng.permutation(rows), rng.permutation(columns)
     return sorted(
         (int(row), int(column_order[(place + offset) % columns]))
@@ -39,7 +39,7 @@ def even(rows: Labels, silos: int, rng: np.random.Generator) -> list[Labels]:
 def dirichlet(concentration: float) -> Deal:
     """Parts drawn from a symmetric Dirichlet distribution (non-IID).
 
-    The smaller the concentration, the fewer silos share a combination.
+    With a smaller concentration, fewer silos share a combination.
     """
 
     def deal(rows: Labels, silos: int, rng: np.random.Generator) -> list[Labels]:
@@ -52,21 +52,21 @@ def dirichlet(concentration: float) -> Deal:
 def dealt(
     c: Labels, observed: Sequence[Combination], silos: int, deal: Deal, rng: np.random.Generator
 ) -> list[Labels]:
-    """The rows of labels c (N, n) that each silo holds, sorted; every silo holds some.
+    """The rows of labels c (N, n) that each silo holds, sorted; every silo holds at least one.
 
     Raises:
-        UserError: there are too few samples for that.
+        UserError: there are too few samples.
     """
     for _ in range(_DRAWS):
         held: list[list[int]] = [[] for _ in range(silos)]
         for place, combination in enumerate(observed):
             rows = rng.permutation(np.flatnonzero((c == combination).all(axis=1)))
             for k, part in enumerate(deal(rows, silos, rng)):
-                # Turning gives the samples that are left over to each silo in turn.
+                # Rotation gives the remaining samples to each silo in turn.
                 held[(k + place) % silos].extend(part.tolist())
         if all(held):
             return [np.array(sorted(mine), np.int64) for mine in held]
     raise UserError(
-        f"{len(c)} samples leave one of {silos} silos without any",
+        f"{len(c)} samples are too few for {silos} silos: one gets none",
         fix="take more samples of each combination, or fewer silos",
     )

@@ -38,12 +38,12 @@ class Digits(Domain[DigitsSettings]):
     shown = 1
 
     def split(self, spec: SplitSpec) -> Split:
-        """HELD of all combinations are held, each by one silo.
+        """A share HELD of all combinations is held, each by one silo.
 
-        A silo knows some digits and some colours well, and little of the rest.
+        A silo holds most combinations of some digits and colours, and few of the others.
 
         Raises:
-            UserError: there are more silos than digits, or scikit-learn is absent.
+            UserError: there are more than 10 silos, or scikit-learn is not installed.
         """
         silos = spec.silos or SILOS
         if silos > 10:
@@ -68,15 +68,15 @@ class Digits(Domain[DigitsSettings]):
     def evaluator(
         self, split: Split, *, folder: Path, seed: int, device: str, features: Path | None = None
     ) -> "DigitsEvaluator":
-        """Measures by the classifier, which is trained in a second."""
+        """An evaluator that uses the classifier, which trains in about a second."""
         return DigitsEvaluator()
 
 
 class DigitsEvaluator(Evaluator):
-    """Share of images in which the classifier finds the digit and the colour asked for."""
+    """Measures how many images show the requested digit and colour, by the classifier."""
 
     def right(self, samples: Samples) -> NDArray[np.bool_]:
-        """Which images show both, (N,)."""
+        """Which images show the requested digit and colour, (N,)."""
         import torch
 
         digit, colour = classifier()(torch.from_numpy(samples.x))
@@ -105,7 +105,7 @@ def digit_images() -> tuple[Floats, Labels]:
 def classifier() -> "nn.Module":
     """Images (B, 3, 8, 8) to logits (B, 10) of the digit and (B, 6) of the colour.
 
-    It is trained on every digit in every colour, without noise: noisy samples must not score well.
+    It is trained on every digit in every colour, without noise, so that noisy samples score badly.
     """
     import torch
     from torch.nn import functional
@@ -156,7 +156,7 @@ def _owners(held: Sequence[Combination], silos: int, rng: np.random.Generator) -
     """The silo that holds each combination.
 
     Every digit and every colour has a home silo. A digit's combinations go in turn to the home of
-    the digit and to that of the colour, so that a silo knows some digits and some colours.
+    the digit and to the home of the colour.
     """
     digit_home, colour_home = _homes(10, silos, rng), _homes(len(colours.SIX), silos, rng)
     return [
@@ -171,6 +171,6 @@ def _homes(values: int, silos: int, rng: np.random.Generator) -> dict[int, int]:
 
 
 def _pick(images: Floats, labels: Labels, c: Labels, rng: np.random.Generator) -> Floats:
-    """A random image of the digit in the colour that each row of c (N, 2) asks for."""
+    """For each label in c (N, 2), a random image of that digit in that colour."""
     index = np.array([rng.choice(np.flatnonzero(labels == digit)) for digit in c[:, 0]])
     return colours.paint(images[index], c[:, 1], colours.SIX)

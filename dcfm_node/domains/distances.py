@@ -1,4 +1,4 @@
-"""Distances between sets of samples, in float64. The order of the rows never matters."""
+"""Distances between sets of samples, in float64 and independent of the order of rows."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,22 +13,22 @@ Points = NDArray[np.floating[Any]]
 """(N, d)."""
 
 NEIGHBOURS = 3
-"""k of Kynkäänniemi et al. (2019)."""
+"""Number k of nearest neighbours (Kynkäänniemi et al., 2019)."""
 TRANSPORTED = 1_000
-"""Points that are assigned to each other at most: the cost grows with their third power."""
+"""Largest number of points to assign: the cost grows with its third power."""
 BLOCK = 1_024
-"""Rows of a distance matrix that are held at a time."""
+"""Rows of a distance matrix in memory at a time."""
 
 
 def frechet_distance(a: Points, b: Points) -> float:
     """Squared Wasserstein-2 distance between Gaussians fitted to features (N, d) and (M, d).
 
-    `|m1 - m2|² + tr(S1 + S2 - 2 (S1^½ S2 S1^½)^½)`, Dowson and Landau (1982); with Inception
-    features it is the FID of Heusel et al. (2017). The trace is that of `(S1 S2)^½`, but of a
-    symmetric matrix, so that no complex numbers occur.
+    `|m1 - m2|² + tr(S1 + S2 - 2 (S1^½ S2 S1^½)^½)` (Dowson and Landau, 1982). With Inception
+    features it is the FID (Heusel et al., 2017). The product is symmetric, so no complex numbers
+    occur.
 
     Raises:
-        ValueError: fewer than two rows, or not finite.
+        ValueError: a set has fewer than two rows or values that are not finite.
     """
     (mean_a, covariance_a), (mean_b, covariance_b) = _moments(a), _moments(b)
     root = _root(covariance_a)
@@ -40,26 +40,26 @@ def frechet_distance(a: Points, b: Points) -> float:
 
 
 def precision_recall(real: Points, drawn: Points, k: int = NEIGHBOURS) -> tuple[float, float]:
-    """Improved precision and recall, Kynkäänniemi et al. (2019), Eqs. 1 and 2.
+    """Improved precision and recall (Kynkäänniemi et al., 2019, their Eqs. 1 and 2).
 
-    Precision is the share of drawn features (M, d) that lie within the distance of some real one
-    to its k-th nearest neighbour; recall swaps the roles. Take sets of equal size: a larger one
-    has smaller balls.
+    Around each real feature (N, d) lies a ball that reaches its k-th nearest real neighbour.
+    Precision is the share of drawn features (M, d) inside a ball; recall swaps the two sets. Use
+    sets of equal size: a larger set has smaller balls.
 
     Raises:
-        ValueError: a set of k rows or fewer.
+        ValueError: a set has k rows or fewer.
     """
     return _covered(real, drawn, k), _covered(drawn, real, k)
 
 
 def wasserstein2(a: Points, b: Points, rng: np.random.Generator, most: int = TRANSPORTED) -> float:
-    """Wasserstein-2 distance between the empirical measures of (N, d) and (M, d), exactly.
+    """Exact Wasserstein-2 distance between the empirical measures of (N, d) and (M, d).
 
-    Both are cut at random to the smaller set's size, and to `most`. Between equally many points
-    of equal mass the optimal transport is an assignment.
+    Both sets are reduced at random to the size of the smaller one, and to `most`. Between equal
+    numbers of points with equal mass, the optimal transport is an assignment.
 
     Raises:
-        UserError: SciPy is absent.
+        UserError: SciPy is not installed.
     """
     try:
         from scipy.optimize import linear_sum_assignment
@@ -88,11 +88,11 @@ def _root(s: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _covered(balls: Points, points: Points, k: int) -> float:
-    """Share of points (M, d) in the union of balls around (N, d) that reach k neighbours."""
+    """Share of points (M, d) inside a ball around one of (N, d) that reaches its k-th neighbour."""
     if len(balls) <= k:
         raise ValueError(f"{len(balls)} points have no {k} neighbours")
     centres = _double(balls)
-    # The nearest is the point itself.
+    # The nearest point is the point itself.
     radii = np.concatenate([np.partition(d, k, axis=1)[:, k] for d in _rows(centres, centres)])
     inside = [(d <= radii).any(axis=1) for d in _rows(_double(points), centres)]
     return float(np.concatenate(inside).mean())
@@ -108,6 +108,6 @@ def _double(x: Points) -> torch.Tensor:
 
 
 def _distances(a: torch.Tensor, b: torch.Tensor) -> NDArray[np.float64]:
-    """(N, d), (M, d) -> (N, M). Without the detour over dot products, which is off near zero."""
+    """(N, d), (M, d) -> (N, M). Dot products would be inexact near zero, so they are not used."""
     found = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
     return np.asarray(found.numpy(), np.float64)

@@ -1,4 +1,4 @@
-"""What an image shows, as numbers: a network trained on the spot, or a user's Inception."""
+"""Features of images: from a network trained here, or from the user's Inception file."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -21,9 +21,9 @@ from dcfm_node.samples import Floats, Labels, Samples
 WIDTHS, FEATURES = (16, 32, 64), 64
 STEPS, BATCH, LEARNING_RATE, SEED = 1_500, 128, 2e-2, 0
 FULL_RESOLUTION = 16
-"""Images larger than this are halved by the first convolution already."""
+"""Largest image side in pixels that the first convolution does not halve."""
 READ = 512
-"""Images that are looked at together."""
+"""Images per batch."""
 
 Device = torch.device | str
 Extractor = Callable[[Floats], NDArray[np.floating[Any]]]
@@ -31,7 +31,7 @@ Extractor = Callable[[Floats], NDArray[np.floating[Any]]]
 
 
 class FeatureNetwork(nn.Module):
-    """Three convolutions and a layer of FEATURES, from which a head per attribute reads."""
+    """Three convolutions, a layer of FEATURES numbers, and one classifying head per attribute."""
 
     def __init__(self, shape: tuple[int, ...], cardinalities: Sequence[int]) -> None:
         super().__init__()
@@ -48,13 +48,13 @@ class FeatureNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Images (B, *shape) in [-1, 1] to features (B, FEATURES) and logits per attribute."""
-        # Black is zero, which is also what the convolutions pad with.
+        # Black becomes zero, which the convolutions also use as padding.
         h = self.features(x + 1)
         return h, [head(h) for head in self.heads]
 
     @torch.no_grad()
     def look(self, x: Floats) -> tuple[Floats, Labels]:
-        """Features (N, FEATURES) and the values found (N, n), a class per attribute."""
+        """Features (N, FEATURES) and the class found for each attribute, (N, n)."""
         device = _device(self)
         seen = [self(torch.from_numpy(x[at : at + READ]).to(device)) for at in _starts(x)]
         found = [torch.stack([logits.argmax(1) for logits in heads], 1) for _, heads in seen]
@@ -64,13 +64,14 @@ class FeatureNetwork(nn.Module):
 def feature_network(
     split: Split, folder: Path, device: Device = "cpu", steps: int = STEPS
 ) -> FeatureNetwork:
-    """The network of a split, from the folder if it is there, else trained and put there.
+    """The feature network of a split, read from the folder, or trained and stored there.
 
-    It learns from `split.complete`, without noise: noisy samples must not score well. Its file is
-    named by all that it was made from, so splits of the same images share one.
+    It learns from `split.complete`, without noise, so that noisy samples score badly. The file name
+    is a digest of its inputs, so splits of the same images share one network.
 
     Raises:
         DataError: the file cannot be read.
+        ValueError: the split has no complete samples.
     """
     sizes = [len(attribute.values) for attribute in split.attributes]
     network, complete = _initial(split.sample_shape, sizes), split.complete
@@ -82,28 +83,30 @@ def feature_network(
     else:
         _train(network.to(device), complete, steps)
         folder.mkdir(parents=True, exist_ok=True)
-        # Trials that run side by side may all train it, and all make the same.
+        # Parallel trials may all train it; all get the same result.
         with replacing(file) as scratch:
             save_file(network.state_dict(), scratch)
     return network.to(device).eval().requires_grad_(False)
 
 
 def inception_features(path: Path, device: Device = "cpu") -> Extractor:
-    """The features of the FID, from a TorchScript file of the user's.
+    """The features for the FID, from the user's TorchScript file.
 
-    It is called with bytes (B, 3, height, width) from 0 to 255, with `return_features=True` if it
-    knows that, and answers (B, d), as `inception-2015-12-05.pt` does, the export that StyleGAN's
-    metrics come with; one channel is given three times. Slow without an accelerator.
+    The module gets uint8 images (B, 3, height, width) from 0 to 255, and `return_features=True` if
+    it accepts that. It returns (B, d), as `inception-2015-12-05.pt` of StyleGAN's metrics does. A
+    single channel is repeated three times. Slow without an accelerator.
 
-    Loading TorchScript runs the code it holds. So this is for a file that the user names and
-    trusts; never call it with one that came from a peer.
+    Loading TorchScript runs the code in the file. Use only a file that the user names and trusts;
+    never use a file from a peer.
 
     Raises:
-        UserError: no such file, or not TorchScript.
+        UserError: the file does not exist or is not TorchScript.
     """
     if not path.is_file():
         raise UserError(
-            "there is no such file", where=str(path), fix="give the path of a TorchScript Inception"
+            "the file does not exist",
+            where=str(path),
+            fix="give the path of a TorchScript Inception",
         )
     try:
         module = torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call]
@@ -111,7 +114,7 @@ def inception_features(path: Path, device: Device = "cpu") -> Extractor:
         raise UserError(
             f"cannot be loaded: {str(error).splitlines()[0]}",
             where=str(path),
-            fix="give a TorchScript file, such as inception-2015-12-05.pt; no state dict",
+            fix="give a TorchScript file, such as inception-2015-12-05.pt, not a state dict",
         ) from error
     known = {argument.name for argument in module.forward.schema.arguments}
     options = {"return_features": True} if "return_features" in known else {}
@@ -157,12 +160,12 @@ def _load(network: FeatureNetwork, file: Path) -> None:
         raise DataError(
             f"cannot be loaded: {str(error).splitlines()[0]}",
             where=str(file),
-            fix="remove it; it is made again",
+            fix="remove the file; the next run trains it again",
         ) from error
 
 
 def _digest(network: FeatureNetwork, data: Samples, steps: int) -> str:
-    """Of everything that decides what a trained network is."""
+    """Digest of everything that decides the trained network."""
     recipe = (network, steps, BATCH, LEARNING_RATE, SEED)
     made = hashlib.sha256(repr(recipe).encode())
     for part in (data.x, data.c):

@@ -1,4 +1,4 @@
-"""Gaussian modes in any dimension, one per combination (Figures 2 and 3), with exact truth."""
+"""Gaussian modes in any dimension, one per combination (Figures 2 and 3 of DCFM)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WITHIN = 3.0
 """A sample is right within this many sigma of its mode."""
 TURNS = "one-attribute"
-"""The partition for any number of silos: each sees one attribute vary and the others fixed."""
+"""The partition for any number of silos: each sees one attribute vary, the others fixed."""
 PLANE = (
     Attribute(name="horizontal", values=("left", "right")),
     Attribute(name="vertical", values=("bottom", "top")),
@@ -34,11 +34,11 @@ class Gaussians(Domain[GaussiansSettings]):
     shown = 300
 
     def partitions(self) -> tuple[str, ...]:
-        """Those of the settings, or the one for any number of silos."""
+        """The partitions in the settings, or else the one for any number of silos."""
         return tuple(p.name for p in self.settings.partitions) or (TURNS,)
 
     def attributes(self, named: Attributes) -> Attributes:
-        """Any that the modes are given for; two with two values by default.
+        """Any attributes that match the modes; by default two with two values each.
 
         Raises:
             ValueError: modes, held-out combinations and partitions do not fit each other.
@@ -48,7 +48,7 @@ class Gaussians(Domain[GaussiansSettings]):
         return attributes
 
     def split(self, spec: SplitSpec) -> Split:
-        """Every silo draws its combinations equally often."""
+        """Every silo draws each of its combinations equally often."""
         mixture, attributes = self.settings, self.attributes(spec.attributes)
         where = centres(mixture, attributes)
         held_out = tuple(sorted(combination(v, attributes) for v in mixture.held_out))
@@ -71,7 +71,7 @@ class Gaussians(Domain[GaussiansSettings]):
     def evaluator(
         self, split: Split, *, folder: Path, seed: int, device: str, features: Path | None = None
     ) -> "ModesEvaluator":
-        """Measures against the Gaussians themselves."""
+        """An evaluator that compares samples with the exact Gaussians."""
         return ModesEvaluator(self.settings, split.attributes, seed)
 
     def draw(
@@ -81,7 +81,7 @@ class Gaussians(Domain[GaussiansSettings]):
         holders: Holders,
         title: str = "",
     ) -> "Image":
-        """Points, and a ring around the mode of every combination."""
+        """Draw samples as points, with a ring around the mode of every combination."""
         from dcfm_node.domains import panels as drawn
         from dcfm_node.domains import pictures
 
@@ -91,9 +91,10 @@ class Gaussians(Domain[GaussiansSettings]):
 
 
 class ModesEvaluator(Evaluator):
-    """Share of samples near the mode that was asked for, and W2 from its Gaussian.
+    """Measures the share of samples near their mode, and their W2 distance from its Gaussian.
 
-    W2 is exact between the samples and as many true draws, per combination, and averaged.
+    W2 is exact between the samples and as many true draws of each combination, averaged over
+    combinations.
     """
 
     def __init__(self, given: GaussiansSettings, attributes: Attributes, seed: int) -> None:
@@ -101,12 +102,12 @@ class ModesEvaluator(Evaluator):
         self._where = centres(given, attributes)
 
     def right(self, samples: Samples) -> NDArray[np.bool_]:
-        """Which samples lie within three sigma of the mode, (N,)."""
+        """Which samples lie within three sigma of their mode, (N,)."""
         centre = np.stack([self._where[tuple(label)] for label in samples.c.tolist()])
         return np.asarray(np.linalg.norm(samples.x - centre, axis=1) <= WITHIN * self._sigma)
 
     def measure(self, samples: Samples) -> dict[str, float]:
-        """`accuracy` and `w2`."""
+        """Metrics `accuracy` (0 to 1) and `w2` (in data units)."""
         from dcfm_node.domains.distances import wasserstein2
 
         rng = np.random.default_rng(self._seed)
@@ -119,23 +120,23 @@ class ModesEvaluator(Evaluator):
 
 
 def centres(given: GaussiansSettings, attributes: Attributes) -> dict[Combination, Points]:
-    """Where the mode of each combination lies, (d,)."""
+    """Combination -> centre of its mode, (d,)."""
     return {combination(mode.values, attributes): np.array(mode.centre) for mode in given.modes}
 
 
 def around(
     where: Mapping[Combination, Points], sigma: float, c: Labels, rng: np.random.Generator
 ) -> Samples:
-    """A true draw for every label of c (N, n)."""
+    """Draw one true sample for every label of c (N, n)."""
     centre = np.stack([where[tuple(label)] for label in c.tolist()])
     return Samples((centre + rng.normal(scale=sigma, size=centre.shape)).astype(np.float32), c)
 
 
 def combination(values: Values, attributes: Attributes) -> Combination:
-    """Names of values to indices.
+    """Convert names of values to indices.
 
     Raises:
-        ValueError: the number of values is not that of the attributes, or an attribute lacks one.
+        ValueError: the number of values is wrong, or an attribute does not have a value.
     """
     if len(values) != len(attributes):
         raise ValueError(f"{list(values)} needs {len(attributes)} values, one per attribute")

@@ -1,4 +1,4 @@
-"""Evaluates images: do they show what was asked, and are they like those nobody trained on?"""
+"""Evaluates images: whether they show their labels, and how they differ from real images."""
 
 from fractions import Fraction
 from functools import cached_property
@@ -26,7 +26,7 @@ def image_evaluator(
     """An evaluator with the split's feature network, kept in `folder`.
 
     Args:
-        inception: TorchScript file whose features the FID is to use; its code is run.
+        inception: TorchScript file with the features for the FID; its code is run.
 
     Raises:
         UserError: a file cannot be read.
@@ -39,9 +39,9 @@ class ImageEvaluator(Evaluator):
     """Measures images by a network that classifies every attribute.
 
     Args:
-        split: its reference samples are the truth.
-        network: classifies, and gives the features of precision and recall.
-        extractor: gives the features of the FID; default the network.
+        split: its reference samples are the truth to compare with.
+        network: classifies, and gives the features for precision and recall.
+        extractor: gives the features for the FID; default the network.
     """
 
     def __init__(
@@ -57,27 +57,28 @@ class ImageEvaluator(Evaluator):
     def own_accuracy(self) -> float:
         """Share of the reference samples in which the network finds every value.
 
-        A method beyond this cannot be told from a perfect one; below about 0.95 the other figures
-        say little.
+        This is the highest accuracy that can be measured. Below about 0.95 the other metrics mean
+        little.
         """
         return float((self._found == self._reference.c).all(axis=1).mean())
 
     def right(self, samples: Samples) -> NDArray[np.bool_]:
-        """In which images the network finds every value, (N,)."""
+        """Images in which the network finds every value of the label, (N,)."""
         _, found = self._network.look(np.clip(unit(samples.x), -1, 1))
         return np.asarray((found == samples.c).all(axis=1))
 
     def measure(self, samples: Samples) -> dict[str, float]:
-        """Metrics of images x (N, channels, height, width) with the labels that were asked for.
+        """Metrics of images x (N, channels, height, width) with the requested labels.
 
-        The truth is the reference of the same combinations in the same proportions: all there is
-        for the FID, as many as samples for precision and recall. Values beyond [-1, 1] are cut.
+        They are compared with reference images of the same combinations in the same proportions:
+        all of them for the FID, and N of them for precision and recall. Values are clipped to
+        [-1, 1].
 
         Returns: `accuracy` (every value is found), `<attribute>_accuracy`, `fid`, `precision`,
             `recall`.
 
         Raises:
-            UserError: the reference lacks a combination.
+            UserError: a combination has no reference image.
             ValueError: x is not finite, or has fewer than four rows.
         """
         x, c = np.clip(unit(samples.x), -1, 1), samples.c
@@ -105,10 +106,10 @@ class ImageEvaluator(Evaluator):
 
 
 def alike(pool: Labels, c: Labels, most: int | None = None) -> Labels:
-    """Rows of the pool (M, n) whose labels occur in the proportions of c (N, n), sorted.
+    """Choose rows of the pool (M, n) with the label proportions of c (N, n), sorted.
 
     Args:
-        most: rows for each row of c at most; default as many as the pool allows.
+        most: largest number of rows per row of c; None takes as many as the pool has.
 
     Raises:
         UserError: a combination of c is not in the pool.
@@ -120,7 +121,7 @@ def alike(pool: Labels, c: Labels, most: int | None = None) -> Labels:
         if not len(found):
             raise UserError(
                 f"no reference sample shows combination {combination}",
-                fix="ask for combinations that the test set has",
+                fix="request combinations that the test set has",
             )
     each = min(Fraction(len(found), n) for found, n in zip(rows, wanted, strict=True))
     each = each if most is None else min(each, Fraction(most))

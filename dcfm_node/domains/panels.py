@@ -1,4 +1,4 @@
-"""What a panel shows, drawn onto matplotlib axes: tables of images, points, lines."""
+"""Draws a panel onto matplotlib axes: a table of images, points or lines."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,12 +22,12 @@ SILO_COLOURS = (
     "#7A5195",
     "#808000",
 )
-"""One per silo, told apart by colour-blind eyes as far as eight colours can be."""
+"""One colour per silo, chosen for colour-blind readers."""
 KNOWN, NOVEL = ("#64748B", "#8C6D46", "#8E5FB0"), "#C2304A"
-"""Of points: known combinations take turns with three colours, all novel ones share one."""
+"""Colours of points: known combinations cycle through three, all novel ones share one."""
 INK, GREY, WRONG = "#1b1b1b", "#444444", "#d7191c"
 LINES = 8
-"""Vectors of each combination that are drawn as lines."""
+"""Vectors of each combination in a drawing of lines."""
 CROSS: dict[str, Any] = {
     "marker": "X",
     "markersize": 9,
@@ -38,14 +38,14 @@ CROSS: dict[str, Any] = {
 
 
 class Rings(NamedTuple):
-    """Where points of each combination should lie: a centre (d,) each, and one radius."""
+    """Where the points of each combination should be: a centre (d,) each, and one radius."""
 
     centres: Mapping[Combination, Points]
     radius: float
 
 
 def table(axes: "Axes", space: Space, panel: Panel, holders: Holders) -> None:
-    """The first image of every combination of two attributes, framed by who holds the like."""
+    """The first image of every combination of two attributes, framed in its holders' colours."""
     rows, columns = (attribute.values for attribute in space.attributes)
     _grid(axes, rows, columns)
     silos = colours_of(holders)
@@ -59,7 +59,7 @@ def table(axes: "Axes", space: Space, panel: Panel, holders: Holders) -> None:
 
 
 def strips(axes: "Axes", space: Space, panels: Sequence[Panel]) -> None:
-    """A row per model, a column for each of some combinations, novel ones if there are any."""
+    """A row per model and a column per chosen combination, novel ones if there are any."""
     chosen = diverse(space.held_out or panels[0].samples.combinations)
     names = ["\n".join(space.named(combination)) for combination in chosen]
     _grid(axes, [panel.title for panel in panels], names)
@@ -73,7 +73,7 @@ def strips(axes: "Axes", space: Space, panels: Sequence[Panel]) -> None:
 def points(
     axes: "Axes", space: Space, panel: Panel, holders: Holders, *, rings: Rings | None, size: float
 ) -> None:
-    """Points of one to three coordinates in the plane, in a colour for each combination."""
+    """Points with one to three coordinates, in a colour per combination."""
     hues, samples = hues_of(space, panel.samples.combinations), panel.samples
     for combination, hue in hues.items():
         rows = (samples.c == combination).all(axis=1)
@@ -87,7 +87,7 @@ def points(
 def captions(
     axes: "Axes", space: Space, panel: Panel, holders: Holders, centres: Mapping[Any, Points]
 ) -> None:
-    """Beside every ring: the combination, and the share of its samples that are right."""
+    """Write beside every ring its combination and the share of right samples."""
     middle = np.mean([plane(centre[None])[0] for centre in centres.values()], axis=0)
     for combination, centre in centres.items():
         rows = (panel.samples.c == combination).all(axis=1)
@@ -114,10 +114,10 @@ def lines(axes: "Axes", space: Space, panel: Panel) -> None:
 
 
 def outlines(colours: Sequence[str]) -> list[dict[str, Any]]:
-    """Line styles that, drawn over each other, show every silo that saw a combination.
+    """Line styles that, drawn over each other, show every silo that holds a combination.
 
-    Several silos take turns along the line: the dashes of one fill the gaps of the others. A thin
-    dashed line in ink says that no silo saw it.
+    The dashes of one silo fill the gaps of the others. A thin dark dashed line means that no silo
+    holds the combination.
     """
     if not colours:
         return [{"edgecolor": INK, "linestyle": (0, (2.4, 1.7)), "linewidth": 2.0, "fill": False}]
@@ -153,7 +153,7 @@ def name_of(space: Space, combination: Combination) -> str:
 
 
 def diverse(combinations: Sequence[Combination]) -> list[Combination]:
-    """In order, those that share no value with one taken before: nothing is picked by hand."""
+    """The combinations, in order, that share no value with one chosen before."""
     taken: list[Combination] = []
     for label in combinations:
         if not any(a == b for other in taken for a, b in zip(label, other, strict=True)):
@@ -162,7 +162,7 @@ def diverse(combinations: Sequence[Combination]) -> list[Combination]:
 
 
 def plane(x: NDArray[Any]) -> NDArray[np.floating[Any]]:
-    """Points (N, d) as (N, 2). A third coordinate is drawn as depth, as cubes are on paper."""
+    """Points (N, d) as (N, 2). A third coordinate is drawn as depth."""
     if x.shape[1] == 1:
         return np.concatenate([x, np.zeros_like(x)], axis=1)
     depth = np.array([0.45, 0.3])
@@ -177,7 +177,7 @@ def _rings(axes: "Axes", rings: Rings, holders: Holders) -> None:
     for combination, centre in where.items():
         for style in outlines([silos[name] for name in holders.get(combination, ())]):
             axes.add_patch(Circle(tuple(centre), radius=rings.radius, **style))
-    # The modes with room around them, whatever strays outside.
+    # Limits follow the modes; samples far outside are cut off.
     stacked = np.stack(list(where.values()))
     low, high = stacked.min(axis=0), stacked.max(axis=0)
     room = 0.35 * float((high - low).max()) + 0.55
@@ -186,7 +186,7 @@ def _rings(axes: "Axes", rings: Rings, holders: Holders) -> None:
 
 
 def _grid(axes: "Axes", rows: Sequence[str], columns: Sequence[str]) -> None:
-    """Room for cells at integer places, with names around it."""
+    """Prepare axes with cells at integer positions and names along two sides."""
     axes.set_xlim(-0.55, len(columns) - 0.45)
     axes.set_ylim(len(rows) - 0.45, -0.55)
     axes.set_aspect("equal")
@@ -215,7 +215,7 @@ def _cell(axes: "Axes", image: Floats, row: int, column: int, frame: Sequence[st
 
 
 def _first(samples: Samples) -> dict[Combination, int]:
-    """Combination -> its first sample, whatever that looks like."""
+    """Combination -> index of its first sample, without selection."""
     found: dict[Combination, int] = {}
     for index, label in enumerate(samples.c.tolist()):
         found.setdefault(tuple(label), index)

@@ -1,6 +1,6 @@
-"""Pictures of samples: panels of several models side by side, or a sheet of all from one.
+"""Pictures of samples: panels of several models side by side, or all samples of one model.
 
-All but the sheet of images needs matplotlib.
+Everything except the sheet of images needs matplotlib.
 """
 
 import math
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 COLUMNS, SIDE = 4, 3.1
-"""Small panels in a row, and the inches of one."""
+"""Small panels per row, and the width and height of one in inches."""
 LARGE_DPI, SMALL_DPI = 160, 80
 MAX_KEYS = 5
-"""Keys of the legend in one row."""
+"""Legend keys per row."""
 SCALE_PIXELS = 512
-"""A sheet is enlarged to about this many pixels a side, so that small images can be seen."""
+"""A sheet is enlarged to about this many pixels per side, so that small images are visible."""
 
 
 def draw(
@@ -37,11 +37,11 @@ def draw(
     title: str = "",
     rings: Rings | None = None,
 ) -> Image.Image:
-    """Samples of several models side by side; one or two are drawn large.
+    """Draw samples of several models side by side; one or two models are drawn large.
 
-    Images with two attributes become a table with a cell per combination. Images of more than two
-    models, or with other attributes, become a row per model. Vectors of up to three numbers become
-    points, longer ones lines.
+    Images with two attributes become a table with one cell per combination. With more than two
+    models or another number of attributes, they become one row per model. Vectors of up to three
+    numbers become points, longer vectors lines.
     """
     images, large = panels[0].samples.x.ndim == 4, len(panels) <= 2
     if images and not (large and len(space.attributes) == 2):
@@ -65,7 +65,7 @@ def draw(
 
 
 def sheet(x: Stored) -> Image.Image:
-    """All images (N, channels, height, width) in [-1, 1], in a grid as square as can be."""
+    """All images (N, channels, height, width) in [-1, 1], in a grid that is nearly square."""
     x = unit(x)[:, :3] if x.shape[1] >= 3 else unit(x)[:, :1]
     count, channels, height, width = x.shape
     columns = math.ceil(math.sqrt(count))
@@ -118,7 +118,7 @@ def _small(panels: Sequence[Panel]) -> "tuple[Figure, Sequence[Axes]]":
 
 
 def _strips(space: Space, panels: Sequence[Panel], title: str) -> Image.Image:
-    """Figure 5 of the paper: a row of images per model."""
+    """A row of images per model (Figure 5 of DCFM)."""
     from matplotlib.figure import Figure
 
     chosen = drawn.diverse(space.held_out or panels[0].samples.combinations)
@@ -171,7 +171,7 @@ def _wrong_key() -> "list[Line2D]":
 
 
 def _point_keys(space: Space, panels: Sequence[Panel]) -> "list[Line2D]":
-    """A key per combination that was asked for, or for known and novel where they are many."""
+    """A key per requested combination; with many, one for known and one for novel ones."""
     from matplotlib.lines import Line2D
 
     asked = drawn.hues_of(space, panels[0].samples.combinations)

@@ -1,4 +1,4 @@
-"""Whatever files the sites bring: vectors or images, without a known truth."""
+"""Any files of the sites: vectors or images, without a known truth."""
 
 from pathlib import Path
 from typing import NoReturn
@@ -9,7 +9,7 @@ from dcfm_node.errors import UserError
 
 
 class Plain(Domain[PlainSettings]):
-    """Samples as they come; every site has its own, so there is nothing to share or to measure."""
+    """Samples from the sites' own files; they cannot be shared among silos or evaluated."""
 
     def split(self, spec: SplitSpec) -> Split:
         """Always raises UserError."""

@@ -12,25 +12,25 @@ Values = Annotated[
     Field(max_length=32),
     FailFast(),
 ]
-"""The value of each attribute, in order: a combination by names."""
+"""A combination as names: the value of each attribute, in order."""
 
 
 class PlainSettings(DomainSettings):
-    """Whatever files a site has: vectors or pictures, with nothing to evaluate samples against."""
+    """Any files of a site, vectors or images, without a truth to evaluate samples against."""
 
     code: ClassVar[str] = "dcfm_node.domains.plain:Plain"
     kind: Literal["plain"] = "plain"
 
 
 class Mode(Model):
-    """One Gaussian mode: the combination that it stands for, and its centre."""
+    """One Gaussian mode: its combination and its centre."""
 
     values: Values
     centre: Annotated[tuple[float, ...], Field(min_length=1, max_length=1_000), FailFast()]
 
 
 class Partition(Model):
-    """Who observes what: for every silo its list of combinations."""
+    """Which combinations each silo observes, a list per silo."""
 
     name: Name
     silos: Annotated[
@@ -46,8 +46,9 @@ class GaussiansSettings(DomainSettings):
     code: ClassVar[str] = "dcfm_node.domains.gaussians:Gaussians"
     kind: Literal["gaussians"] = "gaussians"
     sigma: Annotated[float, Field(gt=0.0, le=1e6)] = 0.3
-    """Standard deviation of every mode, the same in all directions."""
+    """Standard deviation of every mode in every direction, in data units; default 0.3."""
     samples: Annotated[int, Field(ge=20, le=1_000_000)] = 1_000
+    """Samples per silo; default 1000."""
     """Per silo."""
     modes: Annotated[tuple[Mode, ...], Field(min_length=2, max_length=10_000), FailFast()] = tuple(
         Mode(values=(horizontal, vertical), centre=(x, y))
@@ -57,9 +58,9 @@ class GaussiansSettings(DomainSettings):
     held_out: Annotated[tuple[Values, ...], Field(min_length=1, max_length=65_536), FailFast()] = (
         ("right", "top"),
     )
-    """Combinations that no silo observes."""
+    """Combinations that no silo observes; default top-right."""
     partitions: Annotated[tuple[Partition, ...], Field(max_length=16), FailFast()] = ()
-    """Ways of sharing the others; if there are none, every silo sees one attribute vary."""
+    """Ways of sharing the other combinations. Default none: each silo sees one attribute vary."""
 
     def problem(self, shape: tuple[int, ...]) -> str:
         if {(len(mode.centre),) for mode in self.modes} == {shape}:
@@ -75,22 +76,22 @@ class DigitsSettings(DomainSettings):
 
 
 class ColouredMnistSettings(DomainSettings):
-    """MNIST in ten colours; the command line or node.toml names the folder of its files."""
+    """MNIST in ten colours; the command line or node.toml gives the folder of its files."""
 
     code: ClassVar[str] = "dcfm_node.domains.coloured_mnist:ColouredMnist"
     kind: Literal["coloured-mnist"] = "coloured-mnist"
     size: Annotated[int, Field(ge=7, le=64)] = 28
-    """Height and width. Smaller images are means over squares of pixels, with black added around
-    where the squares do not fit: 14 takes 2 x 2; 16 first adds two pixels on each side. Nothing is
-    cut off."""
+    """Height and width in pixels, default 28. Smaller images are means over squares of pixels: 14
+    uses 2 x 2. If the squares do not fit, a black border is added first: two pixels on each side
+    for 16."""
     per_combination: Annotated[int, Field(ge=1)] | None = None
-    """Training images of each combination at most; as many as the rarest digit allows (542 of
-    MNIST) if absent."""
+    """Most training images of a combination. Default: as many as the rarest digit allows (542)."""
     references: Annotated[int, Field(ge=1)] | None = None
-    """The same of the test images (89 of MNIST)."""
+    """Most test images of a combination. Default: as many as the rarest digit allows (89)."""
     silos: Annotated[int, Field(ge=2, le=50)] = 5
+    """Number of silos, 2 to 50; default 5."""
     concentration: Annotated[float, Field(gt=0.0, le=1e9)] = 0.1
-    """Of the Dirichlet distribution by which `noniid` deals each combination."""
+    """Concentration of the Dirichlet distribution in `noniid`; default 0.1. Smaller: less even."""
     partitions: Annotated[
         tuple[Literal["iid", "noniid"], ...], Field(max_length=16), FailFast()
     ] = ("iid", "noniid")

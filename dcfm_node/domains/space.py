@@ -1,4 +1,4 @@
-"""The attribute space of a domain, who holds what of it, and samples to draw."""
+"""The attribute space of a domain, its held-out combinations, and samples to draw."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Panel:
     """Samples of one model, to be drawn beside those of others.
 
     Attributes:
-        right: (N,), whether each sample shows what it was asked to show; wrong ones are marked.
+        right: (N,), whether each sample shows its labels; the picture marks the others.
     """
 
     title: str

@@ -1,6 +1,6 @@
-"""The paper's figures and tables, each from one command, over the same `flow` as the worker's.
+"""Makes the paper's figures and tables, each with one command, with the same `flow` as the worker.
 
-A domain shares its samples among silos, `lab` trains what a method needs and remembers it,
-`methods` sample, the domain's evaluator measures, `results` keep the rows, `tables` and `figures`
-show them. `costs` is an experiment of its own kind.
+A domain shares its samples among silos. `lab` trains networks and stores them, `methods` sample,
+the domain's evaluator measures, `results` keeps the rows, `tables` and `figures` show them. `costs`
+is an experiment of another kind.
 """

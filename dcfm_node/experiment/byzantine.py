@@ -1,8 +1,8 @@
 """Do audits exclude Byzantine silos and keep honest ones? Two of seven silos of Gaussian modes are
 hostile, or one of five silos of coloured digits.
 
-All silos are in one process, over `flow` as a node's worker is; the rules are those of
-`swarm.audit`. A hostile silo lies in its own audits as well: it refuses every honest expert.
+All silos run in one process with the worker's `flow` and the rules of `swarm.audit`. A hostile silo
+also lies in its audits: it refuses every honest expert.
 """
 
 import math
@@ -34,22 +34,23 @@ Attack = Literal["flipped", "scaled", "random", "permuted"]
 SILOS = 7
 HOSTILE = 2
 EACH = 1_000
-"""Samples asked of every novel combination."""
+"""Samples of every novel combination."""
 DIGITS = "coloured-mnist"
 SHIPPED = {"plane": ("gaussians", "cpu"), "grid": ("schedules", "cpu"), DIGITS: (DIGITS, "quick")}
-"""Experiments and presets that the settings are of."""
+"""Experiments and presets that give the settings."""
 PARTITIONS = {"plane": "noniid", "grid": "grid-four", DIGITS: "noniid"}
 """Of the experiment; of modes (2 x 2 and 3 x 3), the silos are replaced."""
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What one round's audits came to, and the process time of one silo's.
+    """Results of one round's audits.
 
     Attributes:
-        refused: by silo, who refused its expert.
-        condemned: silos whose expert teaches nobody.
-        worst: the highest place of any honest silo's expert at any honest judge.
+        refused: silo -> silos that refused its expert.
+        condemned: silos whose experts are excluded.
+        worst: highest place of an honest expert in an honest silo's audit.
+        seconds: process time of one silo's audits.
     """
 
     refused: Mapping[str, Set[bytes]]
@@ -64,13 +65,13 @@ def posed(name: str) -> tuple[Problem, str]:
 
 
 def dealt(problem: Problem, partition: str, seed: int, silos: int = SILOS) -> Split:
-    """Gaussian modes, non-IID at random.
+    """Deal Gaussian modes at random, non-IID.
 
-    Each silo holds one to half of the known combinations, in proportions of its own (Dirichlet
-    0.5), and 300 to 2,000 samples; together they hold all.
+    Each silo holds one to half of the known combinations, in random proportions (Dirichlet 0.5),
+    and 300 to 2,000 samples. Together they hold all known combinations.
 
     Args:
-        partition: of the problem; its silos are replaced.
+        partition: name of a partition of the problem; its silos are replaced.
     """
     mixture = problem.domain
     assert isinstance(mixture, GaussiansSettings)
@@ -89,21 +90,21 @@ def dealt(problem: Problem, partition: str, seed: int, silos: int = SILOS) -> Sp
         most = max(2, math.ceil(len(known) / 2))
         sizes = rng.integers(1, most + 1, size=silos)
         held = [[known[i] for i in rng.choice(len(known), size, replace=False)] for size in sizes]
-        # So that the run makes sense without the hostile silos too, which are the last ones.
+        # The honest silos alone must cover all; the hostile silos are the last ones.
         covered = {c for silo in held[: silos - HOSTILE] for c in silo} == set(known)
         if covered and all(len(silo) > 1 for silo in held[silos - HOSTILE :]):
             return replace(shipped, silos=tuple(draw(silo) for silo in held))
 
 
 def permuted(data: Samples) -> Samples:
-    """A silo's samples under each other's labels: counts stay, and what they say is wrong."""
+    """A silo's samples with permuted labels: label counts stay the same, but labels are wrong."""
     labels = data.combinations
     after = dict(zip(labels, [*labels[1:], labels[0]], strict=True))
     return Samples(data.x, np.array([after[tuple(label)] for label in data.c.tolist()]))
 
 
 def hostile_expert(expert: Trained, attack: Attack, manifest: Manifest, seed: int) -> Trained:
-    """A well-formed expert that is of no use; `permuted` ones were trained so."""
+    """A well-formed but useless expert; `permuted` experts are already trained so."""
     if attack == "permuted":
         return expert
     if attack == "random":
@@ -150,11 +151,11 @@ def _condemned(lab: Lab, refused: Mapping[str, Set[bytes]]) -> set[str]:
 
 
 class Study:
-    """Runs of one setting, remembered in a folder.
+    """Runs of one setting, stored in a folder.
 
     Args:
         name: of `PARTITIONS`, or `DIGITS`: the quick preset of that experiment, non-IID.
-        share: of the shipped settings' steps.
+        share: factor on the shipped settings' steps.
         data: MNIST's folder, for digits.
     """
 
@@ -174,7 +175,7 @@ class Study:
         self.settings: Experiment = shipped.model_copy(update={"method": method, "each": each})
 
     def pose(self, seed: int) -> tuple[Split, Evaluator]:
-        """What the silos hold, and who evaluates samples."""
+        """The split among silos, and its evaluator."""
         problem, partition = self.settings.posed[PARTITIONS[self._name]]
         if self._name == DIGITS:
             split = problem.split(partition, seed, self._data)
@@ -185,17 +186,17 @@ class Study:
         return split, problem.made.evaluator(split, folder=kept, seed=evaluated, device="cpu")
 
     def honest(self, seed: int, rounds: int) -> list[Verdicts]:
-        """Nobody is hostile: the audits of every round."""
+        """Run without hostile silos. Returns the audits of every round."""
         split, _ = self.pose(seed)
         return self._run(self._lab(split, seed), {}, seed, rounds, audited=True)[1]
 
     def attacked(
         self, seed: int, rounds: int, attacks: Sequence[Attack], *, unaudited: bool = False
     ) -> tuple[dict[str, float], list[Verdicts]]:
-        """Novel accuracy without the hostile silos, with them, and, if asked for, with them where
-        nobody audits. The last silos are hostile, as many as there are attacks.
+        """Novel accuracy without the hostile silos, with them, and optionally with them and without
+        audits. The last silos are hostile, one per attack.
 
-        Returns: also the audits of the second.
+        Returns: the accuracies, and the audits of the run with hostile silos.
         """
         split, evaluator = self.pose(seed)
         count = len(split.silos)
@@ -223,7 +224,7 @@ class Study:
     def _run(
         self, lab: Lab, hostile: Mapping[int, Attack], seed: int, rounds: int, *, audited: bool
     ) -> tuple[Trained, list[Verdicts]]:
-        """The alternating schedule to its end: its student, and the audits of every round."""
+        """Run the alternating schedule. Returns its student and the audits of every round."""
         found: list[Verdicts] = []
         experts, student = lab.local(), None
         put_out: dict[str, int] = {}
@@ -252,7 +253,7 @@ class Study:
         return Lab(self.settings.manifest(split, seed), split, self._folder, "cpu", self._tell)
 
     def _part(self, lab: Lab, keep: set[int]) -> Lab:
-        """The same lab with some of its silos."""
+        """The same lab with the silos in `keep` only."""
         chosen = sorted(keep)
         if len(chosen) == len(lab.names):
             return lab

@@ -1,4 +1,4 @@
-"""The pictures of an experiment, made only from its folder: what methods draw, their curves."""
+"""Draws the pictures of an experiment from its folder: samples and curves of methods."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 INK = "#1b1b1b"
 DPI = 80
 COLUMNS, SIDE = 4, 3.1
-"""Panels in a row, and the inches of one."""
+"""Panels per row, and the size of one in inches."""
 MARKERS = "osD^vP*X<>phH8d"
 COLOURS = ("#4C78A8", "#F58518", "#54A24B", "#B279A2", "#9D755D", "#2CA8A0", "#D1495B")
-"""Cycled with the markers; both together never repeat among 105 methods."""
+"""Colours, cycled with the markers; no pair repeats among 105 methods."""
 SOMEBODY = "some silo"
-"""Saved samples tell which combinations are novel, not who holds the others."""
+"""Name for all holders, because saved samples do not say which silo holds a combination."""
 
 
 def draw(folder: Path, found: Results, settings: Experiment) -> list[Path]:
-    """Write the pictures of a finished experiment into its folder; the first seed is shown.
+    """Write the pictures of a finished experiment into its folder, for the first seed.
 
     Samples are drawn where they are: a folder that somebody passed on may hold only results.
     """
@@ -44,7 +44,7 @@ def draw(folder: Path, found: Results, settings: Experiment) -> list[Path]:
 
 
 def precision_recall(path: Path, rows: Sequence[Row], title: str) -> Path:
-    """Figure 6: novel precision against novel recall, a panel per partition.
+    """Figure 6 of DCFM: novel precision against novel recall, a panel per partition.
 
     A method is a marker at the mean over seeds, with a faint one for each seed.
     """

@@ -1,12 +1,12 @@
-"""Every method of the tables: how it is trained in the lab, and the ways it can be sampled.
+"""All methods of the tables: their training in the lab, and their ways of sampling.
 
 | name | what it is |
 | --- | --- |
-| `fedflow` | one flow, parameters averaged every so many local steps |
+| `fedflow` | one flow, parameters averaged after a number of local steps |
 | `ddm` | independent experts, a router by label or by a trained classifier |
-| `dfd` | independent experts, weighed by their densities |
-| `…+l` | the same with the local independence penalty (Eq. 10) in training |
-| `all-local` | +L experts refined by Eq. 12 with every term their own: no cross-peer term |
+| `dfd` | independent experts, weighted by their densities |
+| `…+l` | the same with the local independence penalty (Eq. 10 of DCFM) |
+| `all-local` | +L experts refined by Eq. 12 of DCFM, every term live: no cross-peer term |
 | `dcfm-a` | the paper's rounds against peers, silos in turn; `…-at-once` all together |
 | `dcfm-b` | one student of the Stage I experts |
 | `dcfm-alternating` | student, all silos against it, student, ... |
@@ -29,9 +29,9 @@ from dcfm_node.methods.mixture.ensembles import Routing, sample_ensemble
 from dcfm_node.samples import Samples
 
 Draw = Callable[[Tensor, int], Tensor]
-"""Samples (N, *shape) for labels (N, n), with a seed."""
+"""Draws samples (N, *shape) for labels (N, n) with a seed."""
 Variants = Mapping[str, Draw]
-"""The ways a method can be sampled, by name; `joint` and `composed` are always there."""
+"""Name -> way of sampling a method; always has `joint` and `composed`."""
 
 RULES: tuple[Rule, ...] = ("joint", "composed")
 DEFAULT_RULES: dict[MethodName, Rule] = {
@@ -41,13 +41,13 @@ DEFAULT_RULES: dict[MethodName, Rule] = {
     "pooled": "joint",
     "oracle": "joint",
 }
-"""How the baselines' authors sample them; every other method is sampled through Eq. 5."""
+"""Sampling rules of the baselines' authors; all other methods use Eq. 5 of DCFM."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """A method as it stands after a round: how to sample it, and what it cost so far; of the
-    alternating schedule also the `objective` on hold-out data."""
+    """A method after a round: ways of sampling and cost so far. In the alternating schedule, the
+    cost also has the `objective` on hold-out data."""
 
     number: int
     variants: Variants
@@ -60,7 +60,7 @@ class Fitted:
 
     Attributes:
         cost: see `Ledger`.
-        rounds: of methods that have them, the last included.
+        rounds: all rounds, for methods that have them.
     """
 
     variants: Variants
@@ -69,7 +69,7 @@ class Fitted:
 
 
 class Ledger:
-    """What a method costs, as training goes on.
+    """The cost of a method so far.
 
     `cpu_seconds` of all silos together and of the elected one; `waiting_seconds` along the longest
     chain of pieces that wait for each other; `sent` and `received` by one silo, in networks of
@@ -83,10 +83,10 @@ class Ledger:
         self._trainings = 0
 
     def trained(self, *pieces: Trained, in_turn: bool = False, silos: int = 1) -> None:
-        """Count pieces that were trained side by side, or each after the other.
+        """Count pieces that were trained in parallel, or in turn.
 
         Args:
-            silos: so many share the work of each piece.
+            silos: number of silos that share the work of each piece.
         """
         seconds = [piece.metrics["seconds"] for piece in pieces]
         self._seconds += sum(seconds)
@@ -111,14 +111,14 @@ class Ledger:
 
 
 def rule(settings: Experiment, method: MethodName) -> Rule:
-    """The variant whose figures stand for the method."""
+    """The variant that represents the method in the tables."""
     if method in settings.rules:
         return settings.rules[method]
     return DEFAULT_RULES.get(method, "composed")
 
 
 def fit(method: MethodName, lab: Lab, settings: Experiment) -> Fitted:
-    """Train a method, or take from disk what was trained before."""
+    """Train a method, or load from disk what was trained before."""
     return _METHODS[method](lab, settings)
 
 
@@ -176,7 +176,7 @@ def _fedflow(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
 
 
 def _ddm(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
-    """`joint` is the mixture by label counts; top-1 asks the expert with the most samples."""
+    """`joint` is the mixture by label counts; top-1 uses the expert with the most samples."""
     ledger = Ledger(lab)
     experts = lab.local(ci)
     router = lab.router(experts)
@@ -259,7 +259,7 @@ def _alternating(lab: Lab, settings: Experiment) -> Fitted:
 
 
 def _objective(lab: Lab, experts: Sequence[Trained]) -> float:
-    """What decides the end of a run: Eq. 14 on hold-out data, mean over silos (SPEC 6.5)."""
+    """The objective that ends a run: Eq. 14 of DCFM on hold-out data, mean of silos (SPEC 6.5)."""
     weight = lab.manifest.method.stage("refine").ci_weight
     said = [expert.metrics for expert in experts]
     return sum(m["holdout_loss"] + weight * m["ci_gap"] for m in said) / len(said)
@@ -274,7 +274,9 @@ def _centralised(lab: Lab, settings: Experiment, data: Callable[[Split], Samples
 
 def _complete(split: Split) -> Samples:
     if split.complete is None:
-        raise UserError("the domain has no samples of every combination", fix="leave out oracle")
+        raise UserError(
+            "the domain does not provide samples of every combination", fix="leave out oracle"
+        )
     return split.complete
 
 

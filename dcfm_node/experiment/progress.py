@@ -1,4 +1,4 @@
-"""How far an experiment is: moving bars on a terminal, plain lines elsewhere."""
+"""Progress of an experiment: bars on a terminal, plain lines elsewhere."""
 
 import time
 from types import TracebackType
@@ -10,11 +10,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from dcfm_node.words import plain
 
 PLAIN_S = 10.0
-"""A plain line at most so often per trial."""
+"""Least seconds between plain lines of a trial."""
 
 
 class Watcher:
-    """Shows what trials report, on stderr."""
+    """Shows the progress of trials on stderr."""
 
     def __init__(self, *, plain: bool) -> None:
         self._console = Console(stderr=True, markup=False, emoji=False, highlight=False)
@@ -45,7 +45,7 @@ class Watcher:
             self._bars.stop()
 
     def tell(self, trial: str, line: dict[str, Any]) -> None:
-        """Take a line of a trial."""
+        """Show a line that a trial reported."""
         self._totals[trial] = line.get("total", self._totals.get(trial, 0))
         if line["event"] == "measured":
             self._show(trial, line["done"], f"{line['method']} measured", always=True)

@@ -1,4 +1,4 @@
-"""Runs an experiment: trials side by side, their rows gathered, the table and the pictures made."""
+"""Runs the trials of an experiment in parallel and gathers their rows."""
 
 import asyncio
 import json
@@ -20,12 +20,12 @@ MAX_LINE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Request:
-    """What `experiment run` was asked.
+    """Options of `experiment run`.
 
     Attributes:
         experiment: a shipped name, or the path of a TOML file.
         seeds: seeds 0 ... seeds - 1.
-        jobs: trials at once.
+        jobs: number of trials in parallel.
     """
 
     experiment: str
@@ -42,7 +42,7 @@ Watch = Callable[[str, dict[str, object]], None]
 
 
 def run(request: Request, command: str, watch: Watch) -> Results:
-    """Carry an experiment out, or on, and write results.json.
+    """Run or resume an experiment and write results.json.
 
     Raises:
         UserError: the settings or the data do not fit, or a trial failed.
@@ -86,7 +86,7 @@ async def _all(request: Request, trials: Sequence[tuple[str, int]], watch: Watch
 
 
 async def _trial(request: Request, partition: str, seed: int, watch: Watch) -> None:
-    """One trial's process, from specification to last line; it dies with us."""
+    """Run one trial's process to its end; it ends when this process does."""
     name = f"{partition} {seed}"
     log = request.out / f"trial-{partition}-{seed}.log"
     with log.open("ab") as stderr:
@@ -133,7 +133,7 @@ async def _trial(request: Request, partition: str, seed: int, watch: Watch) -> N
 
 
 def usual_jobs(device: str) -> int:
-    """A trial per core, or one where a GPU does the work."""
+    """Default number of parallel trials: one per core, or one on a GPU."""
     import torch
 
     if device != "cpu" and torch.cuda.is_available():
@@ -142,7 +142,7 @@ def usual_jobs(device: str) -> int:
 
 
 def _threads(request: Request) -> int:
-    """Small networks gain nothing from a second thread, so a core runs a trial."""
+    """Threads per trial; small networks gain nothing from a second thread."""
     return max(1, usual_jobs("cpu") // request.jobs)
 
 

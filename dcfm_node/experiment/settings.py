@@ -1,4 +1,4 @@
-"""configs/experiments/*.toml: what an experiment poses, trains and measures."""
+"""Settings in configs/experiments/*.toml: problem, training and evaluation of an experiment."""
 
 import json
 from collections.abc import Mapping
@@ -41,11 +41,11 @@ Positive = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
 class Problem(Model):
-    """A domain, with the attributes that it is posed with."""
+    """A domain and the attributes to use in it."""
 
     name: Name
     attribute: Annotated[tuple[Attribute, ...], Field(max_length=32)] = ()
-    """The domain's own if absent."""
+    """Attributes; the domain's own if absent."""
     domain: AnyDomain
 
     @model_validator(mode="after")
@@ -59,22 +59,23 @@ class Problem(Model):
         return made(self.domain)
 
     def split(self, partition: str, seed: int, source: Path | None = None) -> Split:
-        """One draw of one partition, see `Domain.split`."""
+        """One split of one partition, see `Domain.split`."""
         return self.made.split(SplitSpec(self.attribute, partition, seed=seed, source=source))
 
 
 class FedFlow(Model):
-    """Federated averaging, in the units that its cost is counted in."""
+    """Settings of federated averaging."""
 
     averagings: Positive
+    """Number of averagings."""
     steps: Positive
-    """Local steps before each."""
+    """Local steps before each averaging."""
     steps_with_ci: Positive | None = None
-    """The same for "+l", whose steps cost more; `steps` if not given."""
+    """The same for "fedflow+l", whose steps cost more. Default: `steps`."""
 
 
 class Paper(Model):
-    """One figure that the paper prints, to stand beside ours."""
+    """One value from the paper, to show beside ours."""
 
     method: MethodName
     partition: Name
@@ -83,51 +84,51 @@ class Paper(Model):
 
 
 class Scheme(Model):
-    """A method under another name and with other settings."""
+    """A method with another name and other settings."""
 
     name: Name
     method: MethodName
     change: dict[str, Any] = Field(default_factory=dict)
-    """Laid over the experiment's settings."""
+    """Settings that replace those of the experiment."""
 
 
 class Experiment(Model):
-    """A whole experiment, as one of its presets has it.
+    """A whole experiment with one of its presets.
 
-    It poses one problem, its own domain, or several. Rows call every way of sharing one of them
-    among silos a partition.
+    It has one problem (`domain`) or several (`problem`). A partition is one way to share
+    the samples of a problem among silos.
     """
 
     name: Name
     title: str
     seeds: Positive = 1
     each: Annotated[int, Field(ge=2, le=100_000)] = 500
-    """Samples asked of every combination."""
+    """Samples of every combination, 2 to 100000; default 500."""
     methods: tuple[MethodName, ...] = ()
     scheme: tuple[Scheme, ...] = ()
-    """More methods, with settings of their own."""
+    """More methods, each with its own settings."""
     columns: tuple[str, ...] = ()
-    """Metrics that the Markdown table shows."""
+    """Metrics in the Markdown table."""
     rules: dict[MethodName, Rule] = Field(default_factory=dict)
-    """How a method is sampled where this says otherwise than `methods.DEFAULT_RULES`."""
+    """Method -> sampling rule, where it differs from `methods.DEFAULT_RULES`."""
     curves: bool = False
-    """Measure after every round, not only after the last."""
+    """Measure after every round, not only after the last. Default false."""
     paper_rounds: Positive = 2
-    """Rounds of `dcfm-a`, silos in turn."""
+    """Rounds of `dcfm-a`, in which silos refine in turn; default 2."""
     rounds: Positive = 2
-    """Rounds of `dcfm-alternating`."""
+    """Rounds of `dcfm-alternating`; default 2."""
     student_from: Start = "experts"
-    """What a student's training starts from: the mean of its teachers' weights, the student before,
-    or the run's initial weights."""
+    """Initial weights of a student: the mean of its teachers' weights (default), the previous
+    student's, or the run's initial weights."""
     expert_from: Literal["student", "expert"] = "student"
-    """What an expert's anchored round starts from: the interim student, or the expert itself."""
+    """Initial weights of an anchored round: the interim student's (default) or the expert's own."""
     anchor_live: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
-    """Probability that a term of the anchored penalty is the silo's own."""
+    """Probability that a term of the anchored penalty is the silo's own, 0 to 1; default 0.5."""
     attribute: tuple[Attribute, ...] = ()
     domain: AnyDomain | None = None
     problem: tuple[Problem, ...] = ()
     inception: FilePath | None = None
-    """A TorchScript feature network to measure FID with, instead of the domain's own."""
+    """TorchScript feature network for the FID. Default: the domain's own network."""
     network: AnyNetwork = NETWORK
     method: Dcfm
     fedflow: FedFlow | None = None
@@ -140,17 +141,17 @@ class Experiment(Model):
         if self.fedflow is None and any(name.startswith("fedflow") for name in self.methods):
             raise ValueError("give [fedflow] its averagings and steps")
         if len(set(self.partitions)) != len(self.partitions):
-            raise ValueError("two partitions bear one name")
+            raise ValueError("two partitions have the same name; rename one")
         # Making it validates every scheme's settings.
         if len(self.lineup) != len(self.methods) + len(self.scheme):
-            raise ValueError("two methods or schemes bear one name")
+            raise ValueError("two methods or schemes have the same name; rename one")
         if not self.lineup:
             raise ValueError("name methods, or give a [[scheme]]")
         return self
 
     @property
     def posed(self) -> dict[str, tuple[Problem, str]]:
-        """Problem and partition by the name that rows give them; several problems lend theirs."""
+        """Name in the rows -> problem and partition."""
         if self.domain is not None:
             only = Problem(name=self.name, attribute=self.attribute, domain=self.domain)
             return {partition: (only, partition) for partition in only.made.partitions()}
@@ -165,12 +166,12 @@ class Experiment(Model):
 
     @property
     def partitions(self) -> tuple[str, ...]:
-        """Names, in the file's order."""
+        """Names of the partitions, in the file's order."""
         return tuple(self.posed)
 
     @property
     def lineup(self) -> dict[str, tuple[MethodName, "Experiment"]]:
-        """Every method and scheme by its name in the tables, with the settings it runs under."""
+        """Name in the tables -> method and settings, for every method and scheme."""
         plain = {str(method): (method, self) for method in self.methods}
         below = self.model_dump(exclude={"scheme"})
         return plain | {
@@ -184,7 +185,7 @@ class Experiment(Model):
         }
 
     def manifest(self, split: Split, seed: int) -> Manifest:
-        """The run that silos of this split would agree on; their keys are placeholders."""
+        """The run of this split's silos, with placeholder keys."""
         roster = (
             Silo(name=f"silo-{k:03}", key=k.to_bytes(32, "big")) for k in range(len(split.silos))
         )
@@ -200,7 +201,7 @@ class Experiment(Model):
 
 
 class _File(Model):
-    """The file: the experiment, and by preset what changes."""
+    """The file: the experiment, and the changes of each preset."""
 
     preset: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -209,26 +210,26 @@ Kind = TypeVar("Kind", Experiment, Costs)
 
 
 def names() -> tuple[str, ...]:
-    """The experiments that come with the package, sorted."""
+    """Names of the package's experiments, sorted."""
     return tuple(sorted(path.stem for path in shipped("experiments").glob("*.toml")))
 
 
 def read(name: str, preset: str) -> Experiment | Costs:
-    """A shipped experiment by name, or any by the path of its TOML file, under a preset.
+    """Read a shipped experiment by name, or any by the path of its TOML file, with a preset.
 
     Raises:
-        ConfigError: no such experiment or preset, or what is wrong with the file and where.
+        ConfigError: the experiment or preset does not exist, or the file is invalid.
     """
     return load_costs(name, preset) if "kind" in _document(name).values else load(name, preset)
 
 
 def load(name: str, preset: str) -> Experiment:
-    """As `read`, one that trains methods and measures what they draw."""
+    """As `read`, for an experiment that trains methods and measures samples."""
     return _load(name, preset, Experiment)
 
 
 def load_costs(name: str, preset: str) -> Costs:
-    """As `read`, one that measures what methods cost."""
+    """As `read`, for an experiment that measures costs."""
     return _load(name, preset, Costs)
 
 
@@ -240,7 +241,7 @@ def _load(name: str, preset: str, kind: type[Kind]) -> Kind:
     if preset not in presets.preset:
         known = ", ".join(presets.preset) or "none"
         raise ConfigError(f"no preset {preset!r}", where=str(path), fix=f"it has {known}")
-    # The file as it stands first, so that an error names the line; then with the preset laid over.
+    # First the file without preset, so that an error names the line; then with the preset.
     toml.Document(path, text, values).parse(kind)
     try:
         return kind.model_validate(laid_over(values, presets.preset[preset]))
@@ -257,7 +258,7 @@ def _document(name: str) -> toml.Document:
 
 
 def title(name: str) -> str:
-    """What a shipped experiment is, in a line."""
+    """The title of a shipped experiment."""
     return str(_shipped(name)["title"])
 
 
@@ -267,10 +268,10 @@ def presets(name: str) -> tuple[str, ...]:
 
 
 def of_results(document: Mapping[str, Any]) -> Experiment | Costs:
-    """The settings that results.json carries.
+    """Read the settings in results.json.
 
     Raises:
-        Failed: they are of another version.
+        Failed: they are from another version.
     """
     text = json.dumps(_present(_retired(document)))
     try:
@@ -279,7 +280,7 @@ def of_results(document: Mapping[str, Any]) -> Experiment | Costs:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         raise Failed(
-            f"its settings are of another version: {first['msg']}",
+            f"its settings are from another version: {first['msg']}",
             where=f"settings.{field}",
             fix="run the experiment again, or read it with the version that made it",
         ) from None
@@ -290,13 +291,13 @@ def _shipped(name: str) -> dict[str, Any]:
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with others over them, table by table."""
+    """Merge settings table by table; values of `above` replace those of `below`."""
     both = {k: laid_over(below[k], v) for k, v in above.items() if _tables(below.get(k), v)}
     return {**below, **above, **both}
 
 
 def _present(values: Any) -> Any:
-    """Settings of earlier versions as they are written now: [geometry] and [images] are domains."""
+    """Convert settings of earlier versions: [geometry] and [images] become domains."""
     if isinstance(values, list | tuple):
         return type(values)(map(_present, values))
     if not isinstance(values, Mapping):
@@ -313,10 +314,10 @@ def _present(values: Any) -> Any:
 
 
 def _retired(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of earlier results without what was withdrawn since, so that they can be shown.
+    """Remove withdrawn settings from earlier results, so that they can still be shown.
 
-    These are arms that found nothing (protocol/decisions 0002 and 0010), and settings of other
-    methods that every manifest once held.
+    These are variants without benefit (protocol/decisions 0002 and 0010), and settings of other
+    methods that every manifest contained before.
     """
     found = {key: value for key, value in document.items() if key != "weigh_gaps"}
     if isinstance(method := found.get("method"), dict):

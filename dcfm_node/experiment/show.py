@@ -1,4 +1,4 @@
-"""What an experiment leaves to read and to look at: results.json, table.md, pictures."""
+"""Writes the output of an experiment: results.json, table.md and pictures."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ def write(folder: Path, found: Results, settings: Experiment | Costs) -> list[Pa
     """Write the table and the pictures into the folder. Returns all files, results.json first.
 
     Raises:
-        Failed: something lies there that is neither a file nor a folder: writing to a link would
-            change what it points to, wherever that is, and a pipe would be waited for.
+        Failed: a link, pipe or device is in the folder. Writing to a link would change its target,
+            and writing to a pipe would wait.
     """
     odd = [p for p in folder.iterdir() if p.is_symlink() or not (p.is_file() or p.is_dir())]
     if odd:
@@ -31,7 +31,7 @@ def write(folder: Path, found: Results, settings: Experiment | Costs) -> list[Pa
 
 
 def page(found: Results, settings: Experiment | Costs) -> str:
-    """All tables, as table.md has them."""
+    """All tables, as in table.md."""
     if isinstance(settings, Costs):
         return costs.document(found, settings)
     return tables.document(found, settings)

@@ -1,4 +1,4 @@
-"""Results as Markdown: mean ± spread over seeds, beside the paper's figures."""
+"""Results as Markdown: mean ± standard deviation over seeds, beside the paper's values."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ DIGITS = 2
 
 
 def document(found: Results, settings: Experiment) -> str:
-    """The whole page: what was run, a table per partition, every way of sampling, costs."""
+    """The whole page: command, a table per partition, all ways of sampling, costs."""
     seeds = sorted({row.seed for row in found.rows})
     parts = [
         f"# {settings.title}",
@@ -42,7 +42,7 @@ def document(found: Results, settings: Experiment) -> str:
 
 
 def main_table(rows: Sequence[Row], settings: Experiment) -> str:
-    """A line per method, its chosen rule."""
+    """A line per method, with its chosen sampling rule."""
     paper = {(str(p.method), p.partition, p.metric): p.value for p in settings.paper}
     lines = []
     for method, of_method in _by_method(rows):
@@ -65,7 +65,7 @@ def variants_table(rows: Sequence[Row], settings: Experiment) -> str:
 
 
 def rounds_table(rows: Sequence[Row], tolerance: float) -> str:
-    """A line per row of rounds that were judged, a column per round."""
+    """A line per row that has rounds, a column per round."""
     lines, most = [], max(len(row.rounds) for row in rows)
     for row in rows:
         last = ends_with([found["objective"] for found in row.rounds], tolerance)
@@ -87,7 +87,7 @@ def ends_with(objectives: Sequence[float], tolerance: float) -> int | None:
 
 
 def costs_table(rows: Sequence[Row]) -> str:
-    """Process time of all the training that a method needs."""
+    """Process seconds of all training that a method needs."""
     lines = []
     for method, of in _by_method(rows):
         seconds = [row.cost["cpu_seconds"] for row in of]
@@ -99,7 +99,7 @@ def costs_table(rows: Sequence[Row]) -> str:
 
 
 def cell(rows: Sequence[Row], metric: str, variant: str | None = None) -> str:
-    """ "0.94 ± 0.02", without a spread for a single seed, "-" where nothing was measured."""
+    """A cell such as "0.94 ± 0.02"; one seed has no deviation, "-" means not measured."""
     mean, deviation = spread(rows, metric, variant)
     if math.isnan(mean):
         return "-"

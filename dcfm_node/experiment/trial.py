@@ -1,8 +1,8 @@
-"""A trial: every method trained, sampled and measured on one partition with one seed.
+"""A trial: trains, samples and measures every method on one partition with one seed.
 
-`python -m dcfm_node.experiment.trial` is a process of its own. It reads one `TrialSpec` as JSON on
-stdin and writes its progress as JSON lines to stdout. Killed at any instant, it goes on where it
-stopped: what is trained and measured is kept, addressed by all that it was made from.
+`python -m dcfm_node.experiment.trial` reads one `TrialSpec` as JSON from stdin and writes its
+progress as JSON lines to stdout. It can be killed at any time: the next one resumes, because all
+results are stored under a digest of their inputs.
 """
 
 import os
@@ -35,7 +35,7 @@ TELL_S = 0.3
 
 
 class TrialSpec(Model):
-    """Which trial to run, where its results go, and on what machine."""
+    """Which trial to run, and its output folder, device and threads."""
 
     experiment: str
     preset: str
@@ -48,7 +48,7 @@ class TrialSpec(Model):
 
 
 class Progress(Model):
-    """What is being done, and how far it is; `done` of `total` methods are finished."""
+    """Current activity and its finished share, 0 to 1; `done` of `total` methods are finished."""
 
     event: Literal["progress"] = "progress"
     method: str
@@ -80,7 +80,7 @@ Line = Progress | Measured | Broken
 
 
 class Trial:
-    """Runs what a specification asks for."""
+    """Runs the trial of a specification."""
 
     def __init__(self, spec: TrialSpec) -> None:
         self._spec = spec
@@ -93,7 +93,7 @@ class Trial:
         self._method, self._done = "", 0
 
     def run(self) -> None:
-        """Do all methods, in the order of the settings."""
+        """Run all methods, in the order of the settings."""
         self._tell("data and evaluator", 0.0)
         spec = self._spec
         split = self._problem.split(self._partition, spec.seed, spec.data)
@@ -153,9 +153,9 @@ class Trial:
     def _measure(
         self, draw: methods.Draw, split: Split, evaluator: Evaluator, given: Experiment
     ) -> tuple[Metrics, Samples]:
-        """Known and novel metrics of one way of sampling, and samples to look at.
+        """Known and novel metrics of one way of sampling, and samples for the picture.
 
-        Metrics are named `known_accuracy`, `novel_accuracy`, and else `NAME_known`, `NAME_novel`.
+        Metrics are `known_accuracy`, `novel_accuracy`, and `NAME_known`, `NAME_novel` for others.
         """
         found: Metrics = {}
         shown = []
@@ -191,7 +191,7 @@ class Trial:
 
 
 def tell(line: Line) -> None:
-    """One line to the process that started the trial."""
+    """Write one line to the process that started the trial."""
     sys.stdout.write(line.model_dump_json() + "\n")
     sys.stdout.flush()
 
@@ -210,7 +210,7 @@ def device_of(wish: str) -> torch.device:
 
 
 def _end_with_parent() -> None:
-    """The end of stdin is the end of the process that started the trial."""
+    """End with the process that started the trial, when stdin ends."""
     sys.stdin.read()
     os._exit(1)
 

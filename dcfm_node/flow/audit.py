@@ -1,4 +1,4 @@
-"""Scoring peers' experts on a silo's private hold-out data, before they serve (SPEC 6.6)."""
+"""Scores peers' experts on a silo's private hold-out data, before they are used (SPEC 6.6)."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from dcfm_node.paths.base import path_of
 from dcfm_node.records.manifest import Manifest
 
 TELLS = 1.4
-"""Labels matter where the own expert's error without them is so many times its error with them."""
+"""Labels matter if the own expert's error without them is this many times the error with them."""
 
 
 def audit(
@@ -29,20 +29,21 @@ def audit(
     me: str,
     device: torch.device | str = "cpu",
 ) -> dict[str, dict[str, float]]:
-    """Where each peer's expert stands between this silo's own, 0, and one that knows nothing, 1.
+    """Place each peer's expert on a scale: 0 is this silo's own expert, 1 an ignorant one.
 
-    Both are measured on the same rows: hold-out samples of combinations that the peer says it
-    holds, with the same times and noise. The scale is logarithmic. The expert that knows nothing is
-    this silo's own without the label; where labels matter little, the untrained network.
+    All are measured on the same rows: hold-out samples of combinations that the peer says it holds,
+    with the same times and noise. The scale is logarithmic. The ignorant expert is this silo's own
+    without the label; if labels matter little, it is the untrained network.
 
     Args:
-        experts: every silo's expert and label counts, this silo's own among them.
+        experts: every silo's expert and label counts, including this silo's.
         me: this silo's name.
 
-    Returns: by peer, `joint` (velocity error on full labels) and `composed` (the same through
-        Eq. 5 of DCFM, so that marginals and null are judged), absent where nothing is in common;
-        `distance` from the common initial weights, 1 being that of unrelated ones, absent where
-        training led this silo's own as far; `ci_gap` on those rows, and `rows`, for information.
+    Returns: peer -> places. `joint` is the place by velocity error on full labels, `composed` the
+        same through Eq. 5 of DCFM, which measures marginals and null; both are absent without
+        common combinations. `distance` is from the common initial weights, in units of the distance
+        of unrelated weights; absent if this silo's own expert is as far. `ci_gap` and `rows` are
+        for information.
     """
     own = next(expert for expert in experts if expert.name == me)
     untrained = dict(networks.build(manifest).state_dict())
@@ -66,9 +67,10 @@ def audit(
 
 
 def place(value: float, own: float, ignorant: float) -> float | None:
-    """Place of an error on a logarithmic scale from this silo's own error, 0, to that of an expert
-    that knows nothing, 1. None if its own error is not the smaller one. Infinite if the error is
-    not finite."""
+    """Place of an error on a logarithmic scale: 0 is `own`, 1 is `ignorant`.
+
+    None if `own` is not the smaller one. Infinite if `value` is not finite.
+    """
     if not 0.0 < own < ignorant < math.inf:
         return None
     if not math.isfinite(value):
@@ -77,7 +79,7 @@ def place(value: float, own: float, ignorant: float) -> float | None:
 
 
 def errors(manifest: Manifest, rows: PathSample, nets: Sequence[VelocityField]) -> dict[str, float]:
-    """Places of the first of [the peer's, this silo's own, the untrained] networks."""
+    """Places of the peer's network. `nets`: the peer's, this silo's own, the untrained one."""
     path, null = path_of(manifest), null_label(manifest.cardinalities, rows.x.device)
     target = rows.target(rows.c)
     told = replace(rows, target=lambda _: target)
@@ -93,7 +95,7 @@ def errors(manifest: Manifest, rows: PathSample, nets: Sequence[VelocityField]) 
 
 
 def _gap(manifest: Manifest, sampler: PathSampler, net: VelocityField) -> float:
-    """Eq. 10 of DCFM on these samples, as `ci_gap` of an expert's record is on all."""
+    """The penalty (Eq. 10 of DCFM) on these samples; `ci_gap` in an expert's record uses all."""
     stage = BatchSampler(sampler, all_live, manifest, manifest.method.local, product_share=0.0)
     return metrics.ci_gap(net, stage)
 
@@ -101,8 +103,8 @@ def _gap(manifest: Manifest, sampler: PathSampler, net: VelocityField) -> float:
 def _distance(
     manifest: Manifest, untrained: Weights, weights: Weights, own: Weights
 ) -> dict[str, float]:
-    """Euclidean distance from the run's initial weights; 1 is the distance of weights of another
-    seed."""
+    """Euclidean distance from the run's initial weights, in units of the distance of weights of
+    another seed."""
     other = manifest.method.model_copy(update={"seed": manifest.method.seed + 1})
     unrelated = dict(networks.build(manifest.model_copy(update={"method": other})).state_dict())
     far, near, unlike = (_norm(untrained, w) for w in (weights, own, unrelated))

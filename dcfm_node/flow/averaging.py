@@ -1,4 +1,4 @@
-"""Averages of experts' weights."""
+"""Averages of experts' weights (McMahan et al., 2017)."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ def average(weights: Sequence[Weights], sizes: Sequence[int]) -> Weights:
     """Σ_k (n_k/N) θ_k, summed in float64 in the order given.
 
     Raises:
-        ValueError: no silo holds a sample, or the two sequences differ in length.
+        ValueError: all sizes are 0, or the two sequences differ in length.
     """
     total = sum(sizes)
     if total <= 0:
-        raise ValueError("no silo holds a sample, so there is nothing to weigh an average by")
+        raise ValueError("all silos hold 0 samples, so the average has no weights")
     return {
         name: sum(
             (one[name].double() * (size / total) for one, size in zip(weights, sizes, strict=True)),
@@ -29,6 +29,6 @@ def average(weights: Sequence[Weights], sizes: Sequence[int]) -> Weights:
 
 
 def merge(teachers: Sequence[Teacher]) -> Weights:
-    """The average of published experts, weighed by their silos' sample counts."""
+    """The average of published experts, weighted by their silos' sample counts."""
     sizes = [sum(teacher.counts.values()) for teacher in teachers]
     return average([teacher.weights for teacher in teachers], sizes)

@@ -1,4 +1,4 @@
-"""Which device torch computes on: the one place where it is chosen."""
+"""Chooses the device that torch computes on, for the whole package."""
 
 import torch
 
@@ -6,27 +6,27 @@ from dcfm_node.errors import UserError
 
 
 def choose(wish: str, *, where: str, instead: str, index: int = 0) -> torch.device:
-    """The device that a setting names, tried once.
+    """The device that a setting names, after one trial computation.
 
     Args:
         wish: "auto" (CUDA where there is a GPU), "cpu" or "cuda".
-        where: the setting, for errors.
-        instead: what to set or give where CUDA cannot be used.
+        where: name of the setting, for errors.
+        instead: the fix for errors, such as another value of the setting.
         index: which GPU, from 0.
 
     Raises:
-        UserError: the machine has no such device, or one that does not work.
+        UserError: the machine does not have the device, or the device does not work.
     """
     there = torch.cuda.is_available()
     if wish == "cpu" or (wish == "auto" and not there):
         return torch.device("cpu")
     if wish not in ("auto", "cuda"):
-        raise UserError(f"there is no device {wish!r}", where=where, fix=instead)
+        raise UserError(f"the device {wish!r} does not exist", where=where, fix=instead)
     if not there:
         built = torch.version.cuda is not None
         raise UserError(
             "there is no GPU that torch can use: "
-            + ("no driver or no device answers" if built else "this torch is built for CPUs alone"),
+            + ("no driver or no device answers" if built else "this torch is built for CPUs only"),
             where=where,
             fix=f"{instead}, or "
             + ("see 'nvidia-smi'" if built else "install a build of torch for CUDA"),

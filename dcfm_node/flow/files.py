@@ -1,4 +1,4 @@
-"""Weights in files: rounded as the run's snapshots are, and wide again for computing."""
+"""Weights in files: rounded to the run's snapshot precision, and read back as float32."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from dcfm_node.records.manifest import Manifest
 
 
 def rounded(weights: Weights, manifest: Manifest) -> Weights:
-    """As a snapshot of this run holds them: to the nearest bfloat16, ties to even, if so set."""
+    """Weights as a snapshot of this run holds them: with bfloat16, rounded to nearest even."""
     if manifest.transfer.precision == "f32":
         return weights
     return {name: tensor.to(torch.bfloat16) for name, tensor in weights.items()}
 
 
 def load_weights(path: Path) -> Weights:
-    """A snapshot's weights in float32; widening changes no value."""
+    """A snapshot's weights in float32; the conversion is exact."""
     found: Weights = load_file(path)
     return {name: tensor.float() for name, tensor in found.items()}

@@ -16,13 +16,13 @@ Counts = Mapping[tuple[int, ...], int]
 
 
 def null_label(cardinalities: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-    """∅, all null: shape (n,)."""
+    """The null label ∅, shape (n,)."""
     return torch.tensor(tuple(cardinalities), dtype=torch.int64, device=device)
 
 
 def mask(c: Tensor, null: Tensor, masks: Masks, generator: torch.Generator) -> Tensor:
-    """Label masking (Eq. 8 of DCFM): keep c, one attribute chosen uniformly, or none. Shapes
-    (B, n) -> (B, n)."""
+    """Label masking (Eq. 8 of DCFM): keep all of c, one attribute chosen uniformly, or none.
+    Shapes (B, n) -> (B, n)."""
     total = masks.full + masks.marginal + masks.null
     u = torch.rand(c.shape[:-1], generator=generator, device=c.device).unsqueeze(-1) * total
     chosen = _draw_index(c, generator)
@@ -34,11 +34,10 @@ def mask(c: Tensor, null: Tensor, masks: Masks, generator: torch.Generator) -> T
 def block_terms(c: Tensor, null: Tensor, generator: torch.Generator) -> Tensor:
     """The four labels of the independence penalty: c^{AB}, ∅, c^{A}, c^{B}. Needs n >= 2.
 
-    A and B are disjoint blocks of attributes, drawn per sample, so the cost is four evaluations
-    whatever n is. With n = 2 this is Eq. 10 of DCFM. With more, single attributes i and j alone
-    would leave the full label tied to nothing. Here half of the pairs of blocks make up the full
-    label, and the other half tie the blocks to their parts, so that only an additive field has no
-    penalty.
+    A and B are disjoint blocks of attributes, drawn per sample, so the cost is four evaluations for
+    any n. With n = 2 this is Eq. 10 of DCFM. With n > 2, pairs of single attributes would not
+    constrain the full label. So half of the pairs of blocks form the full label, and the other half
+    relate blocks to smaller blocks: only an additive field has penalty 0.
 
     Returns: (B, 4, n).
     """
@@ -53,7 +52,7 @@ def block_terms(c: Tensor, null: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def marginal_terms(c: Tensor, null: Tensor) -> Tensor:
-    """The labels of Eq. 5 of DCFM: ∅, c^{1}, ..., c^{n}. Shapes (B, n) -> (B, n + 1, n)."""
+    """The labels ∅, c^{1}, ..., c^{n} (Eq. 5 of DCFM). Shapes (B, n) -> (B, n + 1, n)."""
     n = c.shape[-1]
     keep = torch.cat([torch.zeros(1, n, dtype=torch.bool), torch.eye(n, dtype=torch.bool)])
     return torch.where(keep.to(c.device), c.unsqueeze(-2), null)
@@ -62,7 +61,7 @@ def marginal_terms(c: Tensor, null: Tensor) -> Tensor:
 def from_product(
     c: Tensor, cardinalities: Tensor, share: float, generator: torch.Generator
 ) -> Tensor:
-    """Replace a share of the labels (B, n) by uniform draws from the product space."""
+    """Replace a share (0 to 1) of the labels (B, n) by uniform draws from the product space."""
     u = torch.rand(c.shape, generator=generator, device=c.device)
     drawn = (u * cardinalities).long().clamp(max=cardinalities - 1)
     swap = torch.rand(c.shape[:-1], generator=generator, device=c.device) < share
@@ -70,7 +69,7 @@ def from_product(
 
 
 def draw(counts: Counts, rows: int, generator: torch.Generator) -> Tensor:
-    """Labels in proportion to a silo's counts. Returns (rows, n)."""
+    """Draw labels (rows, n) in proportion to a silo's counts."""
     seen = sorted(label for label, count in counts.items() if count > 0)
     weights = torch.tensor([counts[label] for label in seen], dtype=torch.float64)
     bounds = weights.cumsum(0).to(generator.device, torch.float32) / weights.sum().item()

@@ -1,8 +1,8 @@
-"""The one objective of all stages: match a target prediction, and be compositional.
+"""The objective of all stages: a matching term and an independence penalty.
 
-Stages differ only in where the rows come from (`flow.sources`): Eqs. 9 and 15 of DCFM are the
-matching term, Eqs. 10, 12 and 16 the penalty, Eqs. 11, 14 and 17 their sum. What an error is, and
-what composing means, the path says (`dcfm_node.paths`).
+Stages differ only in their rows (`flow.sources`). Eqs. 9 and 15 of DCFM are the matching term,
+Eqs. 10, 12 and 16 the penalty, Eqs. 11, 14 and 17 their sum. The path defines errors and
+compositions (`dcfm_node.paths`).
 """
 
 from collections.abc import Callable
@@ -18,16 +18,16 @@ from dcfm_node.paths.base import Path
 VelocityField = Callable[[Tensor, Tensor, Tensor], Tensor]
 """v(x, t, c): predictions for points (B, *shape), times (B,) and labels (B, n) on the device."""
 GROUP = 8
-"""The number of rows of a step's call is a multiple of this: libraries prepare kernels for every
-size that they meet, so sizes should recur."""
+"""The rows of a forward pass are padded to a multiple of this. Libraries prepare kernels for each
+new size, so few sizes are faster."""
 
 
 @dataclass(frozen=True)
 class Matching:
-    """Rows of the matching term: points (B, *shape), times (B,), masked labels (B, n), targets.
+    """Rows of the matching term: points (B, *shape), times (B,), masked labels (B, n) and targets
+    (B, *prediction_shape).
 
-    Labels are on the host, here and in `Penalty`, so that nothing that depends on them waits for
-    the device.
+    Labels are on the host, here and in `Penalty`, so that reading them never waits for the device.
     """
 
     x: Tensor
@@ -44,10 +44,10 @@ class Penalty:
         x: points (b, *shape).
         t: times (b,).
         terms: labels (b, 4, n): c^{ij}, ∅, c^{i}, c^{j}.
-        weights: (b, 3), those of ∅, c^{i}, c^{j} (Eq. 5 of DCFM) where they are the trained
-            network's own, and 0 where they are frozen; on the host.
+        weights: (b, 3) on the host, weights of ∅, c^{i}, c^{j} (Eq. 5 of DCFM) for live terms, 0
+            for frozen ones.
         frozen: (b, *prediction_shape), the composition of the frozen terms (`sg` of Eq. 13 of
-            DCFM); None where there are none.
+            DCFM); None if all are live.
     """
 
     x: Tensor
@@ -59,13 +59,13 @@ class Penalty:
 
 @dataclass(frozen=True)
 class Calls:
-    """What a step asks the trained network: every prediction once, in one batched forward.
+    """The inputs of a step's single batched forward pass; no prediction is computed twice.
 
     Attributes:
-        row: (m,) the points, by their places among the matching term's.
+        row: (m,) indices of the points among the matching term's.
         c: (m, n) the labels.
-        match: (B,) the places of the matching term's answers.
-        terms: (b, 4) the places of the penalty's answers; any place where the term is frozen.
+        match: (B,) indices of the matching term's predictions.
+        terms: (b, 4) indices of the penalty's predictions; any index for a frozen term.
     """
 
     row: Tensor
@@ -76,7 +76,7 @@ class Calls:
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's rows. The penalty falls on the first rows of the matching term."""
+    """Rows of one step. The penalty uses the first rows of the matching term."""
 
     match: Matching
     penalty: Penalty | None
@@ -84,15 +84,15 @@ class Batch:
 
 
 def matching_loss(path: Path, prediction: Tensor, rows: Matching) -> Tensor:
-    """Eqs. 9 and 15 of DCFM, a scalar."""
+    """The matching term (Eqs. 9 and 15 of DCFM), a scalar."""
     return path.loss(prediction, rows.target, rows.t)
 
 
 def penalty_loss(path: Path, terms: Tensor, rows: Penalty) -> Tensor:
-    """Eqs. 10, 12 and 16 of DCFM, from the network's predictions at the four labels
+    """The penalty (Eqs. 10, 12 and 16 of DCFM), a scalar, from predictions at the four labels
     (b, 4, *prediction_shape).
 
-    Predictions at frozen terms do not matter, as long as they are finite.
+    Predictions at frozen terms have no effect, but must be finite.
     """
     weights = rows.weights.to(terms.device, non_blocking=True)
     composed = path.compose(terms[:, 1:], weights, rows.frozen)
@@ -100,7 +100,7 @@ def penalty_loss(path: Path, terms: Tensor, rows: Penalty) -> Tensor:
 
 
 def evaluate_terms(field: VelocityField, x: Tensor, t: Tensor, terms: Tensor) -> Tensor:
-    """Predictions at every point for each of its m labels, in one batched forward.
+    """Predictions at every point for each of its m labels, in one batched forward pass.
 
     Shapes: (B, *shape), (B,), (B, m, n) -> (B, m, *prediction_shape).
     """
@@ -111,10 +111,10 @@ def evaluate_terms(field: VelocityField, x: Tensor, t: Tensor, terms: Tensor) ->
 
 
 def schedule(match: Matching, penalty: Penalty | None, steps: int) -> list[Calls]:
-    """What to ask the trained network in each of S steps, whose rows come one after the other.
+    """Forward-pass inputs of each of S = `steps` steps, whose rows are concatenated.
 
-    A masked label that is also one of its row's live terms is asked for once. Frozen terms are
-    asked for only to fill up a group. Nothing waits for the device.
+    A masked label that is also a live term of its row is evaluated once. Frozen terms are evaluated
+    only as padding. Never waits for the device.
     """
     n = match.c.shape[-1]
     masked = match.c.reshape(steps, -1, n)
@@ -127,7 +127,7 @@ def schedule(match: Matching, penalty: Penalty | None, steps: int) -> list[Calls
         live = functional.pad(penalty.weights != 0, (1, 0), value=True)
         own[:, :borne] = live.reshape(steps, borne, 4)
     same = own & (terms == masked.unsqueeze(2)).all(dim=-1)
-    # Five questions a row: the matching term's, unless it is one of the penalty's four.
+    # Up to five labels per row: the matching term's, unless it is one of the penalty's four.
     asked = torch.cat([~same.any(dim=-1, keepdim=True), own], dim=-1)
     if penalty is not None:
         asked |= _filling(asked.flatten(1)).reshape(asked.shape)
@@ -146,21 +146,21 @@ def schedule(match: Matching, penalty: Penalty | None, steps: int) -> list[Calls
 
 
 def _filling(asked: Tensor) -> Tensor:
-    """Of the questions not asked in a step, (S, q), the first that fill it up to whole groups."""
+    """Padding: in each step, the first unused labels (S, q) that complete a group."""
     spare = ~asked
     lacking = -asked.sum(dim=1, keepdim=True) % GROUP
     return spare & (spare.cumsum(dim=1) <= lacking)
 
 
 def objective(path: Path, field: VelocityField, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The two terms of Eqs. 11, 14 and 17 of DCFM, (matching loss, penalty), in one batched
-    forward."""
+    """Matching loss and penalty, the two terms of Eqs. 11, 14 and 17 of DCFM, in one batched
+    forward pass."""
     match, penalty, calls = batch.match, batch.penalty, batch.calls
     if penalty is None:
         loss = matching_loss(path, field(match.x, match.t, calls.c), match)
         return loss, torch.zeros_like(loss)
     answers = field(match.x[calls.row], match.t[calls.row], calls.c)
-    # Not answers[...]: its backward sorts the places.
+    # Indexing with answers[...] would sort the indices in its backward pass.
     matched = answers.index_select(0, calls.match)
     terms = answers.index_select(0, calls.terms.flatten()).reshape(-1, 4, *answers.shape[1:])
     return matching_loss(path, matched, match), penalty_loss(path, terms, penalty)

@@ -1,6 +1,6 @@
-"""The torch half of a method: how experts are trained, and what a student is made of.
+"""The torch half of a method: trains experts and makes students.
 
-The pure half, `dcfm_node.swarm.method`, decides who trains when and from what.
+The pure half, `dcfm_node.swarm.method`, decides which silo trains when, and from which weights.
 """
 
 from abc import ABC, abstractmethod
@@ -31,13 +31,13 @@ class SiloData:
 
 @dataclass(frozen=True)
 class Start:
-    """What a silo trains from; the pure half says which of these a round has.
+    """Inputs of a silo's training; the pure half says which of them a round uses.
 
     Attributes:
-        round: 0-based; Stage I is round 0.
+        round: from 0, which is Stage I.
         init: weights to start from; the run's common initial weights if None.
-        anchor: the student to refine against.
-        teachers: published experts, this silo's own among them where the pure half names it.
+        anchor: the interim student to refine against.
+        teachers: published experts, including this silo's own if the pure half names it.
     """
 
     round: int = 0
@@ -47,11 +47,10 @@ class Start:
 
 
 class Learner(ABC):
-    """A method in torch, for one run. What is not overridden is right for a student that is one
-    network of the run's kind.
+    """A method in torch, for one run. The defaults fit a student that is one network of the run.
 
-    Weights are flat dicts of contiguous float32 tensors on the CPU. All results are functions of
-    the arguments: two nodes with the same inputs and seed get the same weights.
+    Weights are flat dicts of contiguous float32 tensors on the CPU. All results depend only on the
+    arguments: two nodes with the same inputs and seed get the same weights.
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -59,12 +58,12 @@ class Learner(ABC):
 
     @abstractmethod
     def train(self, silo: SiloData, start: Start, *, seed: int, callbacks: Callbacks) -> Outcome:
-        """A silo's expert of one round. The metrics go into its record: `holdout_loss`, the error
-        on the hold-out, is what convergence is judged by."""
+        """Train a silo's expert of one round. The metrics go into its record; `holdout_loss`, the
+        error on the hold-out, decides convergence."""
 
     @abstractmethod
     def student(self, teachers: Sequence[Teacher], *, seed: int, callbacks: Callbacks) -> Outcome:
-        """What the elected node makes of all experts, without data."""
+        """Make the student from all experts, on the elected node, without data."""
 
     def sample(
         self,
@@ -75,15 +74,15 @@ class Learner(ABC):
         seed: int,
         device: torch.device | str = "cpu",
     ) -> Tensor:
-        """Draw one sample per label (B, n) from a student, by the run's own rule.
+        """Draw one sample per label (B, n) from a student, with the run's rule.
 
         Args:
-            counts: label counts of the student's teachers, by silo.
+            counts: silo -> label counts, for every teacher of the student.
 
-        Returns: (B, *flow_shape) on the CPU; a codec is still to decode it.
+        Returns: (B, *flow_shape) on the CPU, not yet decoded by the codec.
 
         Raises:
-            Failed: the student lacks a tensor of one of these silos.
+            Failed: the student lacks a tensor of a silo in `counts`.
         """
         return sampling.sample(self.manifest, tensors, labels, seed=seed, device=device)
 
@@ -96,23 +95,23 @@ class Learner(ABC):
         reference: Weights | None,
         device: torch.device | str = "cpu",
     ) -> dict[str, float]:
-        """Error of a student on a silo's hold-out data, by the rule it is sampled with.
+        """Error of a student on a silo's hold-out data, with the rule that samples it.
 
         Args:
             counts: as in `sample`.
             reference: the silo's own expert.
 
-        Returns: `holdout_loss`, and with a reference `reference_loss`, its joint head's error on
-            the same draws (SPEC 6.7).
+        Returns: `holdout_loss`; with a reference also `reference_loss`, the error of its joint
+            head on the same draws (SPEC 6.7).
         """
         return stages.score(self.manifest, tensors, holdout, reference=reference, device=device)
 
     def beside_experts(self) -> Schema:
-        """What an ensemble holds beside its experts' tensors, without the prefix (SPEC 5.1.4)."""
+        """Schema of an ensemble's tensors besides its experts', without prefix (SPEC 5.1.4)."""
         return {}
 
     def checkpoint(self) -> Schema:
-        """What a checkpoint of an unfinished student holds; empty if nobody can go on from one."""
+        """Schema of a checkpoint of an unfinished student; empty if no node can resume from one."""
         return {}
 
 

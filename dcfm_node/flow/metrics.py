@@ -1,4 +1,4 @@
-"""What a stage measures of a network, always on the same draws so that figures compare."""
+"""Metrics of a network after a stage, always on the same draws so that they are comparable."""
 
 import torch
 
@@ -14,7 +14,7 @@ from dcfm_node.flow.trainer import generator
 from dcfm_node.paths.base import Path
 
 ROWS = 1024
-"""Draws of each estimate."""
+"""Number of draws for each estimate."""
 HOLDOUT_KEY, GAP_KEY = 1, 2
 
 
@@ -24,7 +24,7 @@ def holdout_rows(points: PathSampler) -> PathSample:
 
 
 def velocity_error(path: Path, field: VelocityField, rows: PathSample) -> float:
-    """Eq. 9 of DCFM on full labels: the path's weighted error."""
+    """The path's weighted error on full labels (Eq. 9 of DCFM)."""
     match = Matching(rows.x, rows.t, rows.c, rows.target(rows.c))
     with torch.no_grad():
         prediction = field(rows.x, rows.t, rows.c.to(rows.x.device))
@@ -32,8 +32,8 @@ def velocity_error(path: Path, field: VelocityField, rows: PathSample) -> float:
 
 
 def ci_gap(field: VelocityField, stage: BatchSampler) -> float:
-    """The stage's penalty (Eqs. 10, 12 and 16 of DCFM) on fixed draws, weighted as in training; 0
-    for a single attribute."""
+    """The stage's penalty (Eqs. 10, 12 and 16 of DCFM) on fixed draws, with the weights of
+    training; 0 with one attribute."""
     draws = generator(GAP_KEY)
     rows = stage.penalty(stage.points(ROWS, draws), draws)
     if rows is None:

@@ -13,11 +13,11 @@ Weights = dict[str, Tensor]
 Schema = dict[str, tuple[str, tuple[int, ...]]]
 """Tensor name -> (safetensors dtype, shape)."""
 DTYPES = {"f32": "F32", "bf16": "BF16"}
-"""Safetensors' word for each precision."""
+"""Precision -> its name in safetensors."""
 
 
 class FlowNetwork(nn.Module):
-    """v(x, t, c): what a network's output means on the run's path."""
+    """v(x, t, c): the prediction that a network's output means on the run's path."""
 
     def __init__(self, net: nn.Module, path: Path) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ def build(manifest: Manifest) -> FlowNetwork:
     """The run's network on the CPU, with the same initial weights in every silo.
 
     Raises:
-        ConfigError: its state is not numbers in floating point alone, which snapshots hold.
+        ConfigError: the network has state that is not floating point; snapshots cannot hold it.
     """
     settings, path, shape = manifest.network, path_of(manifest), manifest.flow_shape
     with torch.random.fork_rng(devices=[]):
@@ -52,13 +52,13 @@ def build(manifest: Manifest) -> FlowNetwork:
         raise ConfigError(
             f"network {manifest.network.kind!r} has state that is not floating point: {odd[0]}",
             where="network.kind",
-            fix="use a network without such state; batch normalisation has some",
+            fix="use a network without such state, for example without batch normalisation",
         )
     return FlowNetwork(net, path)
 
 
 def build_gating(manifest: Manifest) -> nn.Module:
-    """A gating network over all silos on the CPU; its initial weights follow from the run."""
+    """A gating network over all silos, on the CPU; the run decides its initial weights."""
     experts = len(manifest.roster)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(manifest.method.seed)
@@ -67,19 +67,19 @@ def build_gating(manifest: Manifest) -> nn.Module:
 
 
 def load(manifest: Manifest, weights: Weights, device: torch.device | str) -> FlowNetwork:
-    """The frozen network of a snapshot, on the device."""
+    """The network of a snapshot, frozen, on the device."""
     net = build(manifest)
     net.load_state_dict(weights)
     return net.to(device).eval().requires_grad_(False)
 
 
 def schema(manifest: Manifest) -> Schema:
-    """What a snapshot must hold. Allocates nothing."""
+    """Names, dtypes and shapes of the tensors in a snapshot. Allocates no memory for weights."""
     with torch.device("meta"):
         return schema_of(build(manifest), manifest)
 
 
 def schema_of(module: nn.Module, manifest: Manifest) -> Schema:
-    """What a module's state is in the precision of the run's snapshots."""
+    """Names and shapes of a module's state, with the dtype of the run's snapshots."""
     dtype = DTYPES[manifest.transfer.precision]
     return {name: (dtype, tuple(tensor.shape)) for name, tensor in module.state_dict().items()}

@@ -1,7 +1,7 @@
-"""AdamW with a cosine schedule: the one place where a loss becomes a step of the weights.
+"""AdamW with a cosine schedule: the only place that changes weights from a loss.
 
-An optimiser that must see each row's gradient, as differential privacy needs (Abadi et al., "Deep
-learning with differential privacy", 2016), takes the place of `Optimiser`.
+An optimiser that needs the gradient of each row, as for differential privacy (Abadi et al., 2016),
+would replace `Optimiser`.
 """
 
 import math
@@ -22,7 +22,7 @@ WARMUP_STEPS = 20
 class Optimiser:
     """Takes steps on the parameters of one network.
 
-    With `torch.distributed` initialised, all ranks take the same step: gradients are averaged.
+    With `torch.distributed` initialised, gradients are averaged, so all ranks take the same step.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], settings: Training) -> None:
@@ -30,7 +30,7 @@ class Optimiser:
         self._adam = torch.optim.AdamW(parameters, settings.learning_rate, BETAS, fused=True)
 
     def minimise(self, loss: Tensor, step: int) -> None:
-        """Lower a scalar loss, as step `step` (0-based) of the stage."""
+        """Take step `step` (from 0) of the stage to lower a scalar loss."""
         for group in self._adam.param_groups:
             group["lr"] = learning_rate(self._settings, step)
         self._adam.zero_grad()
@@ -40,8 +40,7 @@ class Optimiser:
         self._adam.step()
 
     def slots(self) -> dict[str, Tensor]:
-        """What it remembers of the parameters: "index.slot" -> tensor. Empty before the first
-        step."""
+        """The optimiser's state, "index.slot" -> tensor; empty before the first step."""
         state = self._adam.state_dict()["state"]
         return {f"{i}.{name}": slot for i, slots in state.items() for name, slot in slots.items()}
 
@@ -55,20 +54,20 @@ class Optimiser:
         self._adam.load_state_dict({"state": state, "param_groups": groups})
 
     def allocate(self) -> None:
-        """Make the slots before the first step, without learning anything of use."""
+        """Create the slots before the first step, for their shapes; this may change parameters."""
         for parameter in self._parameters:
             parameter.grad = torch.zeros_like(parameter)
         self._adam.step()
 
 
 def learning_rate(settings: Training, step: int) -> float:
-    """Short linear warm-up, then half a cosine down to zero."""
+    """The learning rate at a step: a short linear warm-up, then half a cosine down to 0."""
     warm = min(1.0, (step + 1) / WARMUP_STEPS)
     return settings.learning_rate * warm * (1 + math.cos(math.pi * step / settings.steps)) / 2
 
 
 def _average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Mean over ranks; each rank saw rows of its own."""
+    """Replace gradients by their mean over ranks; each rank has its own rows."""
     if not torch.distributed.is_initialized():
         return
     gradients = [p.grad for p in parameters if p.grad is not None]

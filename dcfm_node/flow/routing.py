@@ -1,4 +1,4 @@
-"""The router: which expert answers for which label, by the silos' published label counts."""
+"""The router: weights of experts for each label, from the silos' published label counts."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from dcfm_node.flow.labels import Counts
 
 
 class Router:
-    """Weighs K experts by how often each silo holds a value.
+    """Weights K experts by how often each silo holds a value.
 
     Args:
         counts: one mapping per expert, in the experts' order.
-        cardinalities: |C_i|.
+        cardinalities: |C_i|, the number of values of each attribute.
     """
 
     def __init__(
@@ -29,14 +29,14 @@ class Router:
             for label, times in silo.items():
                 for i, value in enumerate(label):
                     table[k, i, value] += times
-                    # A null token leaves its attribute open: every sample supports it.
+                    # Every sample supports a null token.
                     table[k, i, cardinalities[i]] += times
         self.table = table.to(device)
 
     def support(self, terms: Tensor) -> Tensor:
-        """n_k of labels with at most one attribute given, (..., n) -> (..., K).
+        """Sample counts for labels with at most one attribute set, (..., n) -> (..., K).
 
-        n_k(c_i) for a marginal label c^{i}, n_k for ∅.
+        n_k(c_i) for a marginal label c^{i}, and n_k for ∅.
         """
         place = torch.arange(self.n, device=terms.device)
         return self.table[:, place, terms].amin(dim=-1).movedim(0, -1)
@@ -60,10 +60,10 @@ class Router:
         return _normalised(torch.where(seen, exact, known))[place]
 
     def draw(self, terms: Tensor, me: int, generator: torch.Generator) -> Tensor:
-        """Routing vectors z (Eq. 12 of DCFM) of terms (B, m, n): an expert per term, (B, m).
+        """Routing vectors z (Eq. 12 of DCFM) of terms (B, m, n): one expert per term, (B, m).
 
-        Each is drawn in proportion to label counts. A row without a term of `me` gets one, among
-        the terms whose value `me` holds.
+        Experts are drawn in proportion to label counts. If a row has no term of expert `me`, one
+        of the terms whose value `me` holds goes to `me`.
         """
         z = choose(self.marginal_weights(terms), generator)
         held = _normalised((self.support(terms)[..., me] > 0).float())
@@ -79,7 +79,7 @@ def _normalised(weights: Tensor) -> Tensor:
 
 
 def choose(weights: Tensor, generator: torch.Generator) -> Tensor:
-    """One index per row of probabilities, (..., K) -> (...). Never an index of probability zero."""
+    """One index per row of probabilities, (..., K) -> (...); never one of probability 0."""
     u = torch.rand(weights.shape[:-1], generator=generator, device=weights.device)
     bounds = weights.cumsum(dim=-1)
     index = (bounds <= (u * bounds[..., -1]).unsqueeze(-1)).sum(dim=-1)

@@ -1,4 +1,4 @@
-"""Sampling one network: its joint head, or composed from its marginals."""
+"""Sampling from one network or several experts, by the joint head or by composition."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from dcfm_node.paths.base import Field, Path, composition_weights, on_device, pa
 from dcfm_node.records.manifest import Manifest
 
 CHUNK = 1024
-"""Samples integrated at once."""
+"""Samples integrated in one batch."""
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A published expert: its silo's name, its weights, and how often the silo holds each label."""
+    """A published expert: its silo's name, its weights and the silo's label counts."""
 
     name: str
     weights: Weights
@@ -30,7 +30,7 @@ class Teacher:
 def composed(
     path: Path, field: VelocityField, null: Tensor, guidance: float = 1.0
 ) -> VelocityField:
-    """Eq. 5 of DCFM: v(∅) + Σ_i w [v(c^{i}) - v(∅)], all terms in one batched forward."""
+    """Eq. 5 of DCFM: v(∅) + Σ_i w [v(c^{i}) - v(∅)], all terms in one batched forward pass."""
     weights = composition_weights(len(null), guidance).to(null.device)
 
     def composition(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
@@ -41,8 +41,7 @@ def composed(
 
 
 def guided(path: Path, field: VelocityField, null: Tensor, guidance: float) -> VelocityField:
-    """Classifier-free guidance of the joint head, v(∅) + w [v(c) - v(∅)] (Ho and Salimans,
-    "Classifier-free diffusion guidance", 2022)."""
+    """Classifier-free guidance of the joint head, v(∅) + w [v(c) - v(∅)] (Ho, Salimans, 2022)."""
     if guidance == 1.0:
         return field
     weights = composition_weights(1, guidance).to(null.device)
@@ -62,11 +61,11 @@ def student_field(
     composed: bool | None = None,
     guidance: float = 1.0,
 ) -> VelocityField:
-    """What a student or a single expert is sampled by.
+    """The field that samples a student or a single expert.
 
     Args:
-        composed: through Eq. 5 of DCFM, or the joint head; `manifest.method.composed` if None.
-        guidance: w of Eq. 5 of DCFM.
+        composed: True uses Eq. 5 of DCFM, False the joint head, None `manifest.method.composed`.
+        guidance: w of Eq. 5 of DCFM; default 1.
     """
     through = manifest.method.composed if composed is None else composed
     rule = _composed if through else guided
@@ -91,7 +90,7 @@ def sample(
 
     Args: as `student_field`.
 
-    Returns: (B, *flow_shape) on the CPU. The noise is a function of the seed alone.
+    Returns: (B, *flow_shape) on the CPU. The noise depends only on the seed.
     """
     field = student_field(manifest, weights, device, composed=composed, guidance=guidance)
     draws = torch.Generator().manual_seed(seed)
@@ -108,11 +107,11 @@ def sample_routed(
     seed: int,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Draw one sample per label (B, n) from several experts by their label counts.
+    """Draw one sample per label (B, n) from several experts, weighted by their label counts.
 
     Args:
-        rule: `joint` picks one expert per sample by r_k(c); `composed` mixes marginal terms by
-            r_k(c_i) and samples through Eq. 5 of DCFM.
+        rule: `joint` draws one expert per sample by r_k(c); `composed` mixes marginal terms by
+            r_k(c_i) and composes them (Eq. 5 of DCFM).
 
     Returns: (B, *flow_shape) on the CPU.
     """
@@ -135,7 +134,7 @@ def sample_routed(
 def routed(
     path: Path, experts: Sequence[VelocityField], router: Router, null: Tensor
 ) -> VelocityField:
-    """Eq. 5 of DCFM whose terms are mixtures of experts: Σ_k r_k(c_i) v_k(c^{i}), and
+    """Composition (Eq. 5 of DCFM) of mixtures of experts: Σ_k r_k(c_i) v_k(c^{i}) and
     Σ_k (n_k/N) v_k(∅)."""
     weights = composition_weights(len(null)).to(null.device)
 
@@ -149,7 +148,7 @@ def routed(
 
 
 def noise(manifest: Manifest, rows: int, draws: torch.Generator) -> Tensor:
-    """Starts x_0 of so many samples, (rows, *flow_shape) on the CPU."""
+    """Initial noise x_0 of `rows` samples, (rows, *flow_shape) on the CPU."""
     return path_of(manifest).source((rows, *manifest.flow_shape), draws, "cpu")
 
 
@@ -162,10 +161,10 @@ def solve(
     draws: torch.Generator,
     device: torch.device | str,
 ) -> Tensor:
-    """Samples of labels (B, n) from starts (B, *flow_shape), on the CPU as the starts are.
+    """Samples (B, *flow_shape) for labels (B, n) from noise x0 of the same shape, on the CPU.
 
     Args:
-        draws: on the host; what else the path draws on the way.
+        draws: generator on the host for further random draws of the path.
     """
     method, path, done = manifest.method, path_of(manifest), [x0[:0]]
     there = on_device(draws, torch.device(device))

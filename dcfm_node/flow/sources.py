@@ -1,10 +1,10 @@
-"""Where a stage's training rows come from: private data, or frozen teachers' own paths.
+"""Makes the training rows of a stage, from private data or from the paths of frozen teachers.
 
-Rows are made in blocks of several steps, so that frozen experts are evaluated in few large
-batches, each expert in its own. A block is a function of its generator alone.
+Rows are made in blocks of several steps, so that each frozen expert is evaluated in few large
+batches. A block depends only on its generator.
 
 Labels, masks and routing are drawn on the host, samples and times on the device. So the host knows
-what to ask each network, and nothing in a block waits for the device.
+which network to evaluate where, and no part of a block waits for the device.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,9 +23,9 @@ from dcfm_node.records.settings import MethodSettings, Training
 
 Rows = TypeVar("Rows", Matching, Penalty)
 POINTS_PER_STEP = 2
-"""Points taken of a teacher's path per solver step."""
+"""Points taken from a teacher's path per solver step."""
 CHUNK = 512
-"""Rows of one forward without gradients; more would not fit the caches of a CPU."""
+"""Most rows of one forward pass without gradients; more would not fit the caches of a CPU."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,22 @@ class PathSample:
 
 
 PathSampler = Callable[[int, torch.Generator], PathSample]
-"""Draws so many rows with a generator on the host."""
+"""Draws a number of rows with a generator on the host."""
 Mix = Callable[[Path, Tensor, Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor | None]]
 """From the path, x, t and terms (b, 4, n): which of the last three terms are live, (b, 3) booleans
-on the host, and the composition of the others (b, *prediction_shape), None if there are none."""
+on the host, and the composition of the frozen ones (b, *prediction_shape), None if all are live."""
 
 
 @dataclass(frozen=True)
 class BatchSampler:
-    """The rows of one stage, and what is learned from them.
+    """The rows of one stage, and the objective on them.
 
     Attributes:
-        points: where points and targets come from.
-        mix: whose predictions the penalty's terms are.
+        points: draws points and targets.
+        mix: chooses the networks that predict the penalty's terms.
         settings: of the stage.
-        product_share: fraction of the penalty's labels that come from the product space.
-        decay: of the weights' moving average, 0 to 1; None takes the method's.
+        product_share: fraction of the penalty's labels drawn from the product space, 0 to 1.
+        decay: of the weights' moving average, 0 to 1; None takes the method's value.
     """
 
     points: PathSampler
@@ -77,23 +77,22 @@ class BatchSampler:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one point."""
+        """Shape of one point."""
         return self.manifest.flow_shape
 
     def objective(self, field: VelocityField, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """What a step minimises (Eqs. 11, 14 and 17 of DCFM), and its two terms by name."""
+        """The loss of a step (Eqs. 11, 14 and 17 of DCFM), and its two terms by name."""
         fit, ci = objective(self.path, field, batch)
         return fit + self.settings.ci_weight * ci, {"loss": fit, "ci": ci}
 
     def matching(self, points: PathSample, generator: torch.Generator) -> Matching:
-        """Rows of Eqs. 9 and 15 of DCFM; Eq. 8 masks the labels."""
+        """Rows of the matching term (Eqs. 9 and 15 of DCFM) with masked labels (Eq. 8 of DCFM)."""
         null = null_label(self.manifest.cardinalities)
         c = mask(points.c, null, self.manifest.method.masks, generator)
         return Matching(points.x, points.t, c, points.target(c))
 
     def penalty(self, points: PathSample, generator: torch.Generator) -> Penalty | None:
-        """Rows of Eqs. 10, 12 and 16 of DCFM. None where a single attribute leaves nothing to
-        compose."""
+        """Rows of the penalty (Eqs. 10, 12 and 16 of DCFM); None with only one attribute."""
         if len(self.manifest.cardinalities) < 2:
             return None
         null = null_label(self.manifest.cardinalities)
@@ -103,7 +102,7 @@ class BatchSampler:
         return Penalty(points.x, points.t, terms, composition_weights(2) * live, frozen)
 
     def block(self, steps: int, generator: torch.Generator) -> list[Batch]:
-        """The rows of several steps. The penalty falls on the first `ci_batch` of each batch."""
+        """The rows of several steps. The penalty uses the first `ci_batch` rows of each batch."""
         batch = self.settings.batch
         borne = min(self.settings.ci_batch, batch)
         points = self.points(steps * batch, generator)
@@ -134,7 +133,7 @@ def _take(points: PathSample, index: Tensor) -> PathSample:
 
 
 def _send(tensor: Tensor, device: torch.device) -> Tensor:
-    """From the host, without waiting."""
+    """Copy from the host without waiting."""
     return tensor.to(device, non_blocking=True)
 
 
@@ -142,9 +141,8 @@ def data_points(x1: Tensor, c: Tensor, path: Path) -> PathSampler:
     """Points between noise and a silo's samples; the target does not depend on the label.
 
     Args:
-        x1: samples (N, *shape), on the device to train on; of the path's dtype, or bytes (see
-            `unit`).
-        c: their labels (N, n), on the host.
+        x1: samples (N, *shape) on the training device, in the path's dtype or uint8 (see `unit`).
+        c: labels (N, n) on the host.
     """
 
     def sampler(rows: int, generator: torch.Generator) -> PathSample:
@@ -165,11 +163,10 @@ def path_points(
     manifest: Manifest,
     device: torch.device | str = "cpu",
 ) -> PathSampler:
-    """Points on the teachers' own paths (Eq. 15 of DCFM), teachers in proportion to their sample
-    counts.
+    """Points on the teachers' own paths (Eq. 15 of DCFM).
 
-    Labels follow each teacher's counts. Several points are taken of each path, between the solver's
-    states so that every time in [0, 1] occurs; rows come shuffled.
+    Teachers are drawn in proportion to their sample counts, labels in proportion to each teacher's
+    counts. Each path gives several points, between solver states. Rows are shuffled.
     """
     sizes = [sum(silo.values()) for silo in counts]
     per_path = POINTS_PER_STEP * manifest.method.solver_steps
@@ -214,7 +211,7 @@ def _along(
     method: MethodSettings,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Points x and times on the paths from x0 with labels c, `per_path` of each."""
+    """Points x and times t on the paths from x0 with labels c, `per_path` of each path."""
     steps = method.solver_steps
 
     def field(x: Tensor, t: Tensor) -> Tensor:
@@ -238,12 +235,12 @@ def evaluate_each(
     t: Tensor,
     c: Tensor,
 ) -> Tensor:
-    """Predictions without gradient: row r's m-th by expert which[r, m], and 0 where that is -1.
+    """Predictions without gradient: which[r, m] is the expert for label m of row r; -1 gives 0.
 
-    Each expert evaluates all of its rows at once, in batches of at most `CHUNK`.
+    Each expert evaluates all its rows together, in batches of at most `CHUNK`.
 
     Args:
-        which: places among the experts or -1, (B, m), on the host.
+        which: indices of experts or -1, (B, m), on the host.
         x, t: points (B, *shape) and times (B,).
         c: labels (B, m, n), on the host.
 
@@ -262,5 +259,5 @@ def evaluate_each(
 def all_live(
     path: Path, x: Tensor, t: Tensor, terms: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, None]:
-    """Eqs. 10 and 16 of DCFM: every term is the network's own."""
+    """All terms come from the trained network (Eqs. 10 and 16 of DCFM)."""
     return torch.ones(len(x), 3, dtype=torch.bool), None

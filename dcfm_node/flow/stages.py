@@ -1,4 +1,4 @@
-"""Stages that methods share: training on a silo's private data, and what is measured after it."""
+"""Stages that methods share: training on a silo's private data, and measuring the result."""
 
 from dataclasses import dataclass, replace
 
@@ -20,8 +20,8 @@ from dcfm_node.records.settings import Training
 
 @dataclass(frozen=True)
 class EncodedSamples:
-    """Private data as the flow sees it (`codec.encoded_samples`): x (N, *flow_shape), float32 or
-    bytes (`sources.unit`), and labels c (N, n) int64."""
+    """Private data after the codec (`codec.encoded_samples`): x (N, *flow_shape), float32 or uint8
+    (`sources.unit`), and labels c (N, n) int64."""
 
     x: Tensor
     c: Tensor
@@ -29,10 +29,9 @@ class EncodedSamples:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage gives: weights, averaged over its steps (EMA; contiguous float32 on the CPU),
-    and metrics.
+    """Result of a stage: EMA weights (contiguous float32 on the CPU) and metrics.
 
-    `ci_gap` and `holdout_loss` use the same draws at every call; `steps` is how many were taken.
+    `ci_gap` and `holdout_loss` use the same draws at every call; `steps` is the number of steps.
     """
 
     weights: Weights
@@ -48,8 +47,12 @@ def local(
     seed: int,
     callbacks: Callbacks,
 ) -> Outcome:
-    """Stage I (Eqs. 8 to 11 of DCFM): one silo alone, from the run's common initial weights, or
-    from the student of the run that this one continues."""
+    """Stage I (Eqs. 8 to 11 of DCFM): one silo trains alone.
+
+    Args:
+        init: weights to start from, such as the student of an earlier run; the run's common initial
+            weights if None.
+    """
     stage, mix = manifest.method.local, sources.all_live
     return on_data(
         manifest, stage, train, holdout, init=init, mix=mix, seed=seed, callbacks=callbacks
@@ -64,10 +67,10 @@ def score(
     reference: Weights | None,
     device: torch.device | str,
 ) -> dict[str, float]:
-    """Error on a silo's hold-out data, by the rule the student is sampled with.
+    """Error on a silo's hold-out data, with the rule that samples the student.
 
-    Returns: `holdout_loss`, and with a reference (the silo's own expert, joint head)
-        `reference_loss`, on the same draws.
+    Returns: `holdout_loss`; with a reference (the silo's own expert, joint head) also
+        `reference_loss` on the same draws.
     """
     rows = metrics.holdout_rows(points_of(manifest, holdout, device))
     field = student_field(manifest, weights, device)
@@ -81,7 +84,7 @@ def reference_score(
     rows: sources.PathSample,
     device: torch.device | str,
 ) -> dict[str, float]:
-    """`reference_loss`, the error of a silo's own expert; nothing without a reference."""
+    """`reference_loss`, the error of a silo's own expert; empty without a reference."""
     if reference is None:
         return {}
     expert = load(manifest, reference, device)
@@ -99,10 +102,10 @@ def on_data(
     seed: int,
     callbacks: Callbacks,
 ) -> Outcome:
-    """A stage that matches private data (Eq. 9 of DCFM), measured on the hold-out.
+    """Train on private data (Eq. 9 of DCFM) and measure on the hold-out.
 
     Args:
-        mix: whose predictions the penalty's terms are.
+        mix: chooses the networks that predict the penalty's terms.
         init: weights to start from; the run's common initial weights if None.
     """
     points = points_of(manifest, train, callbacks.device)
@@ -118,7 +121,7 @@ def run_stage(
     seed: int,
     callbacks: Callbacks,
 ) -> Outcome:
-    """Train the run's network on the rows of one sampler, and measure it on those of another."""
+    """Train the run's network on the rows of `stage`, and measure it on the rows of `monitor`."""
     manifest, path = stage.manifest, stage.path
     net = networks.build(manifest)
     if init is not None:
@@ -147,7 +150,7 @@ def points_of(
     """Points between noise and a silo's samples.
 
     Raises:
-        DataError: there is no sample.
+        DataError: there are no samples.
     """
     if len(samples.x) == 0:
         raise DataError("no sample is left", fix="give the silo more data or a smaller hold-out")

@@ -1,8 +1,8 @@
-"""The one training loop of all stages: moving average of the weights (EMA), exact resume.
+"""The training loop of all stages, with a moving average of the weights (EMA) and exact resume.
 
-Every draw is a function of (seed, rank, block), so a checkpoint holds no generator states and a
-resumed run repeats an uninterrupted one bit for bit. With `torch.distributed` initialised, each
-rank has its own data order and gradients are averaged.
+Every draw depends only on (seed, rank, block). So a checkpoint needs no generator states, and a
+resumed run gives the same bits as an uninterrupted one. With `torch.distributed` initialised, each
+rank has its own data order, and gradients are averaged.
 """
 
 import hashlib
@@ -22,25 +22,25 @@ from dcfm_node.flow.optimiser import Optimiser
 from dcfm_node.records.settings import Training
 
 Module = Callable[..., Tensor]
-"""A network as a stage calls it: v(x, t, c), or a gating network's logits (x, t)."""
+"""The trained function of a stage: v(x, t, c), or the logits (x, t) of a gating network."""
 Rows = TypeVar("Rows")
 REPORTS = 100
-"""Progress reports per stage. The loop waits for the device at reports alone."""
+"""Progress reports per stage. The loop waits for the device only at reports."""
 REPORT_S = 2.0
-"""Seconds between reports where steps are slow: slow must not look like stalled."""
+"""Most seconds between reports, so that slow training does not look stalled."""
 MONITORS = 20
-"""Measurements of the CI gap per stage, for early stopping. There may be more, fewer than twice as
-many, where the stage's steps are not a multiple of it."""
+"""Measurements of the CI gap per stage, for early stopping. If the stage's steps are not a multiple
+of this number there are more, but less than twice as many."""
 BLOCK_ELEMENTS = 1 << 21
 MAX_BLOCK = 64
 
 
 class Objective(Protocol[Rows]):
-    """What a stage learns, and from what rows."""
+    """Objective of a stage, and the rows that it uses."""
 
     @property
     def settings(self) -> Training:
-        """Of the stage."""
+        """Settings of the stage."""
         ...
 
     @property
@@ -50,32 +50,32 @@ class Objective(Protocol[Rows]):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one point, which says how many rows fit the memory."""
+        """Shape of one point; it decides how many rows fit in memory."""
         ...
 
     def block(self, steps: int, generator: torch.Generator) -> list[Rows]:
-        """The rows of so many steps, a function of the generator (on the host) alone."""
+        """The rows of `steps` steps; they depend only on the generator, which is on the host."""
         ...
 
     def objective(self, module: Any, rows: Rows) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar that a step minimises, and figures to report, `loss` among them."""
+        """The scalar loss of a step, and values to report, including `loss`."""
         ...
 
 
 @dataclass
 class Callbacks:
-    """What a stage needs from outside.
+    """Device, progress and checkpoints of a stage, set by its caller.
 
     Attributes:
-        device: where to train.
-        progress: called with steps done, steps in all, and losses of the last step; by the first
-            rank alone, as `save` is.
+        device: torch device to train on; default "cpu".
+        progress: called with steps done, total steps and losses of the last step. Only the first
+            rank calls it and `save`.
         save: receives a checkpoint, a flat dict of CPU tensors, every `save_every` steps.
-        due: asked before a checkpoint is made, because making one waits for the device.
-        resume: a checkpoint to go on from.
-        save_every: in steps; 0 never saves.
-        bf16: evaluate networks in bfloat16; weights, losses and the optimiser stay in float32.
-        compile: compile networks. A resumed run then has the same distribution, not the same bits.
+        due: called before a checkpoint; False skips it, because a checkpoint waits for the device.
+        resume: a checkpoint to resume from; None starts from the model's weights.
+        save_every: steps between checkpoints; 0, the default, never saves.
+        bf16: evaluate networks in bfloat16; weights, losses and the optimiser stay float32.
+        compile: compile networks. A resumed run then gives the same distribution, not equal bits.
     """
 
     device: torch.device | str = "cpu"
@@ -88,12 +88,12 @@ class Callbacks:
     compile: bool = False
 
     def saves(self, step: int) -> bool:
-        """Whether a checkpoint is wanted after so many steps."""
+        """Whether to save a checkpoint after this step."""
         return self.save_every > 0 and step % self.save_every == 0 and self.due()
 
     def fast(self, net: nn.Module) -> Module:
-        """The network as a stage calls it, many thousand times."""
-        # How many rows a step asks about varies.
+        """The network in a faster form with the same arguments, as set by `bf16` and `compile`."""
+        # The number of rows varies between steps.
         call: Module = torch.compile(net, dynamic=True) if self.compile else net
         if not self.bf16:
             return call
@@ -114,16 +114,16 @@ class State:
     optimiser: Optimiser
     step: int = 0
     loss: float = 0.0
-    """The matching loss last reported."""
+    """Last reported matching loss."""
     gaps: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        # A walk through the modules, too slow for every step.
+        # Walking through the modules is too slow for every step.
         self.values = list(self.model.state_dict().values())
 
     @classmethod
     def fresh(cls, model: nn.Module, settings: Training) -> "State":
-        """A new optimiser, and an EMA that equals the model."""
+        """The state before the first step: a new optimiser, and an EMA equal to the model."""
         ema = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         return cls(model, ema, Optimiser(list(model.parameters()), settings))
 
@@ -138,7 +138,7 @@ class State:
         flat |= {f"optimiser.{name}": slot for name, slot in self.optimiser.slots().items()}
         flat["step"] = torch.tensor([self.step])
         flat["loss"] = torch.tensor([self.loss], dtype=torch.float64)
-        # As long as they can get, so that all checkpoints of a stage have the same shapes.
+        # At full length, so that all checkpoints of a stage have the same shapes.
         flat["gaps"] = torch.full((2 * MONITORS,), -1.0, dtype=torch.float64)
         flat["gaps"][: len(self.gaps)] = torch.tensor(self.gaps, dtype=torch.float64)
         return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in flat.items()}
@@ -155,7 +155,7 @@ class State:
 
 
 def checkpoint_schema(model: nn.Module, settings: Training) -> Schema:
-    """What a checkpoint of a stage holds that trains this model."""
+    """Schema of a checkpoint of a stage that trains this model."""
     state = State.fresh(model, settings)
     state.optimiser.allocate()
     kinds = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
@@ -164,7 +164,7 @@ def checkpoint_schema(model: nn.Module, settings: Training) -> Schema:
 
 @dataclass(frozen=True)
 class Trained:
-    """EMA weights (contiguous float32 on the CPU), steps taken, the last step's matching loss."""
+    """EMA weights (contiguous float32 on the CPU), number of steps, last matching loss."""
 
     weights: Weights
     steps: int
@@ -180,15 +180,15 @@ def train(
     callbacks: Callbacks,
     steps: range | None = None,
 ) -> Trained:
-    """Run one stage from the model's present weights, or from `callbacks.resume`.
+    """Run one stage from the model's current weights, or from `callbacks.resume`.
 
     Args:
-        gap: the CI gap of a network on the stage's monitor rows, by which a stage with patience
-            stops early; None never stops it.
-        steps: which of the stage's steps to take, where it is cut into parts; all if None.
+        gap: gives the CI gap of a network on the monitor rows; a stage with patience uses it to
+            stop early. None never stops early.
+        steps: range of steps to take, for a stage in parts; None takes all.
 
     Raises:
-        Failed: the loss is no longer finite.
+        Failed: the loss is not finite, or the checkpoint is from a later step.
     """
     settings, rank = stage.settings, _rank()
     steps = steps or range(settings.steps)
@@ -197,7 +197,7 @@ def train(
     if callbacks.resume is not None:
         state.restore(callbacks.resume)
         if not steps.start <= state.step <= steps.stop:
-            raise Failed(f"the checkpoint is of step {state.step}, the stage has {steps}")
+            raise Failed(f"the checkpoint is from step {state.step}, but the stage has {steps}")
     fast = callbacks.fast(model)
     length = block_steps(settings, stage.shape)
     rows: list[Rows] = []
@@ -224,14 +224,14 @@ def _over(state: State, steps: range, settings: Training) -> bool:
 
 
 def update(state: State, module: Module, rows: Rows, stage: Objective[Rows]) -> dict[str, Tensor]:
-    """One step of the optimiser and of the EMA. Returns the losses, still on the device.
+    """Take one step of the optimiser and the EMA. Returns the losses on the device.
 
     Args:
-        module: the state's model, perhaps made faster.
+        module: the state's model, or its faster form (`Callbacks.fast`).
     """
     loss, figures = stage.objective(module, rows)
     state.optimiser.minimise(loss, state.step)
-    # A fixed decay would drag the initial weights along for the first 1/(1 - decay) steps.
+    # With a fixed decay, the initial weights would dominate the first 1/(1 - decay) steps.
     decay = min(stage.ema, (1 + state.step) / (10 + state.step))
     with torch.no_grad():
         torch._foreach_lerp_(list(state.ema.values()), state.values, 1 - decay)
@@ -254,19 +254,19 @@ def _report(
 
 
 def stalled(gaps: Sequence[float], patience: int) -> bool:
-    """Whether the last `patience` gaps all failed to go below the smallest before them."""
+    """Whether none of the last `patience` gaps is below the smallest one before them."""
     if patience == 0 or len(gaps) <= patience:
         return False
     return min(gaps[-patience:]) >= min(gaps[:-patience])
 
 
 def block_steps(settings: Training, shape: Sequence[int]) -> int:
-    """How many steps' rows are made at once, so that a block stays within a few dozen MB."""
+    """Number of steps per block, so that a block takes at most a few dozen MB."""
     return max(1, min(MAX_BLOCK, BLOCK_ELEMENTS // (settings.batch * math.prod(shape))))
 
 
 def generator(*key: int) -> torch.Generator:
-    """A generator on the host whose stream is a function of the key alone."""
+    """A generator on the host whose stream depends only on the key."""
     digest = hashlib.sha256(repr(key).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))
 
@@ -285,7 +285,7 @@ def _rank() -> int:
 
 
 def _agreed(gap: float, device: torch.device | str) -> float:
-    """Rank 0's gap on every rank, so that all stop at the same step."""
+    """The gap of rank 0 on every rank, so that all ranks stop at the same step."""
     if not torch.distributed.is_initialized():
         return gap
     value = torch.tensor([gap], dtype=torch.float64, device=device)

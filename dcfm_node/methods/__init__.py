@@ -1,1 +1,1 @@
-"""The methods, a folder each: `schedule` is what the swarm asks, `learner` trains and samples."""
+"""The methods, one folder each: `schedule` has the rules in the swarm, `learner` uses torch."""

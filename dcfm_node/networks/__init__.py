@@ -1,1 +1,1 @@
-"""Velocity networks and codecs: `settings` is what run.toml says of them, the rest needs torch."""
+"""Networks and codecs: `settings` has their sections of run.toml, the other modules need torch."""

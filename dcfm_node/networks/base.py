@@ -1,6 +1,6 @@
-"""The interfaces of a network and of a codec: what a user's package brings of its own.
+"""The interfaces of a network and a codec, which another package can implement.
 
-Both are named by a section of the manifest, whose `code` is a class of these.
+A section of the manifest names each; its `code` is a subclass of one of these.
 """
 
 from abc import ABC, abstractmethod
@@ -15,16 +15,16 @@ from dcfm_node.records.settings import NetworkSettings
 
 
 class Network(nn.Module, ABC):
-    """What every silo and the student train: a module of points, times and labels.
+    """The network that every silo and the student train, a function of points, times and labels.
 
-    All silos make it from one seed, so that its initial weights are the same everywhere: it must
-    draw nothing but through `torch.nn.init`. Its state must hold floating-point tensors alone, and
-    no rows may depend on one another (no batch normalisation).
+    All silos make it from one seed, so the constructor must draw its initial weights with
+    `torch.nn.init` only. All state must be floating point, and rows must not depend on each other
+    (no batch normalisation).
 
     Args of the constructor:
         settings: the manifest's section `network`.
-        shape: of one sample, as the flow sees it.
-        outputs: of one prediction; the path says it (`Path.prediction_shape`).
+        shape: of one sample, after the codec.
+        outputs: shape of one prediction (`Path.prediction_shape`).
         cardinalities: |C_i|; the value |C_i| of attribute i is its null token.
     """
 
@@ -46,31 +46,31 @@ class Network(nn.Module, ABC):
     def gating_network(
         cls, settings: NetworkSettings, shape: tuple[int, ...], experts: int
     ) -> nn.Module:
-        """A module from points (B, *shape) and times (B,) to logits over experts (B, experts), for
-        methods that weigh experts by a trained classifier (DDM).
+        """A module from points (B, *shape) and times (B,) to logits of experts (B, experts), for
+        methods that weight experts with a trained classifier (DDM).
 
         Raises:
-            ConfigError: the network brings none.
+            ConfigError: the network does not provide one.
         """
         raise ConfigError(
-            f"network {settings.kind!r} has no gating network, which this method trains",
+            f"network {settings.kind!r} has no gating network, but this method needs one",
             where="network.kind",
             fix='choose another network, or method.routing = "label"',
         )
 
 
 def unit(x: Tensor) -> Tensor:
-    """Samples as networks see them: pixels in bytes, 0 to 255, as float32 in [-1, 1]. Kept as bytes
-    they take a quarter of the memory."""
+    """Convert uint8 pixels, 0 to 255, to float32 in [-1, 1]; float samples stay unchanged. Stored
+    as uint8, pixels take a quarter of the memory."""
     return x.float() * (2.0 / 255.0) - 1.0 if x.dtype == torch.uint8 else x
 
 
 class Codec(ABC):
-    """A frozen encoder and decoder between a silo's samples and what the flow sees.
+    """A frozen encoder and decoder between a silo's samples and the samples of the flow.
 
     Args of the constructor:
         settings: the manifest's section `codec`.
-        file: the file of that digest, on this node; None where the codec has none.
+        file: local path of the file with the digest in the settings; None if the codec has none.
         shape: of one sample.
     """
 
@@ -79,8 +79,8 @@ class Codec(ABC):
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
-        """Samples (N, *shape), float32 or pixels as bytes -> (N, *latent_shape)."""
+        """Samples (N, *shape), float32 or uint8 pixels -> (N, *latent_shape)."""
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
-        """What the flow drew (N, *latent_shape) -> samples (N, *shape), float32."""
+        """Samples of the flow (N, *latent_shape) -> samples (N, *shape), float32."""

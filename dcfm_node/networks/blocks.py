@@ -75,5 +75,5 @@ def groups(channels: int) -> int:
 
 
 def no_label(t: Tensor) -> Tensor:
-    """Labels (B, 0) of no attribute, for times (B,)."""
+    """Labels (B, 0) without attributes, for times (B,)."""
     return torch.empty(len(t), 0, dtype=torch.int64, device=t.device)

@@ -1,4 +1,4 @@
-"""The package's own codecs: none, and an affine projection such as principal components."""
+"""The package's own codecs: the identity, and an affine projection (principal components)."""
 
 import math
 from itertools import islice
@@ -16,11 +16,11 @@ from dcfm_node.networks.settings import IdentitySettings, LinearCodecSettings
 from dcfm_node.wire.canonical import sha256
 
 MAX_BYTES = 1 << 30
-"""Of a codec's file."""
+"""Largest size of a codec's file in bytes."""
 
 
 class Identity(Codec):
-    """The flow sees the samples themselves."""
+    """Leaves samples unchanged."""
 
     def __init__(
         self, settings: IdentitySettings, file: Path | None, shape: tuple[int, ...]
@@ -48,8 +48,7 @@ class Linear(Codec):
         found = {name: tuple(part.shape) for name, part in islice(held.items(), 3)}
         if found != {"matrix": size, "mean": size[1:]}:
             raise ConfigError(
-                f"the codec holds {found}, which does not lead from samples {shape} to"
-                f" {self._latent}",
+                f"the codec holds {found}, which does not map samples {shape} to {self._latent}",
                 where=str(file),
                 fix="fit the codec to samples of this shape, and name its file in run.toml",
             )
@@ -67,16 +66,18 @@ class Linear(Codec):
 
 
 def fit_linear(x: Tensor, features: int) -> bytes:
-    """The file of a linear codec: the first principal components of samples (N, *shape).
+    """Make the file of a linear codec from the first principal components of samples (N, *shape).
 
-    The samples must be public, since all silos need the file.
+    All silos need the file, so the samples must be public.
 
     Raises:
         ValueError: there are fewer samples or numbers than features.
     """
     flat = unit(x).flatten(1).double()
     if not 1 <= features <= min(flat.shape):
-        raise ValueError(f"{features} features need as many samples and numbers, not {flat.shape}")
+        raise ValueError(
+            f"{features} features need at least as many samples and numbers, not {flat.shape}"
+        )
     mean = flat.mean(dim=0)
     _, _, rows = torch.linalg.svd(flat - mean, full_matrices=False)
     parts = {"matrix": rows[:features], "mean": mean}
@@ -86,11 +87,9 @@ def fit_linear(x: Tensor, features: int) -> bytes:
 def _checked(settings: LinearCodecSettings, file: Path | None) -> dict[str, Tensor]:
     """The tensors of the file that the manifest names."""
     wanted = settings.digest.hex()
-    fix = (
-        f"get the file with SHA-256 {wanted} from whoever set up the run, and name it in node.toml"
-    )
+    fix = f"get the file with SHA-256 {wanted} from the run's operator, and name it in node.toml"
     if file is None:
-        raise ConfigError("no file of the codec is named", where="codec", fix=fix)
+        raise ConfigError("the codec's file is not set", where="codec", fix=fix)
     try:
         data = read_bounded(file, MAX_BYTES)
         if sha256(data) != settings.digest:

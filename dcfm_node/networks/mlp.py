@@ -23,7 +23,9 @@ class Mlp(Network):
     ) -> None:
         super().__init__(settings, shape, outputs, cardinalities)
         if outputs != shape:
-            raise ValueError("network.kind 'mlp' cannot give outputs of another shape than samples")
+            raise ValueError(
+                "network.kind 'mlp' needs predictions with the samples' shape; use another one"
+            )
         width, depth, features = settings.width, settings.depth, math.prod(shape)
         self.condition = Condition(cardinalities, width)
         self.in_proj = nn.Linear(features, width)
@@ -39,8 +41,8 @@ class Mlp(Network):
         h = self.in_proj(flat)
         for block in self.blocks:
             h = block(h, condition)
-        # Linear in x whatever the label, so that the field goes on as it should where no silo has
-        # data: novel combinations live there.
+        # Linear in x for every label, so that the field extrapolates well to regions without data,
+        # where novel combinations are.
         out: Tensor = self.out_proj(functional.silu(h)) + self.skip(time_features(t)) * flat
         return out.reshape(x.shape)
 

@@ -13,7 +13,7 @@ Depth = Annotated[int, Field(ge=1, le=16)]
 
 
 def _from_hex(value: Any) -> Any:
-    """Digests are written in hex in run.toml."""
+    """Convert a digest from the hex text in run.toml."""
     try:
         return bytes.fromhex(value) if isinstance(value, str) else value
     except ValueError:
@@ -47,7 +47,7 @@ class UnetSettings(NetworkSettings):
     code: ClassVar[str] = "dcfm_node.networks.unet:UNet"
     kind: Literal["unet"] = "unet"
     width: Width = 256
-    """Channels of the finest resolution; the others have twice as many."""
+    """Channels of the finest resolution; the others have twice as many. Default 256."""
     depth: Depth = 3
     """Resolutions."""
 
@@ -68,22 +68,22 @@ class UnetSettings(NetworkSettings):
 
 
 class IdentitySettings(CodecSettings):
-    """The flow sees the samples themselves."""
+    """No codec: samples stay unchanged."""
 
     code: ClassVar[str] = "dcfm_node.networks.codecs:Identity"
     kind: Literal["identity"] = "identity"
 
 
 class LinearCodecSettings(CodecSettings):
-    """An affine projection z = A (x - b) with orthonormal rows of A, as of principal components."""
+    """An affine projection z = A (x - b) with orthonormal rows of A (principal components)."""
 
     code: ClassVar[str] = "dcfm_node.networks.codecs:Linear"
     kind: Literal["linear"] = "linear"
     file: Annotated[Digest, BeforeValidator(_from_hex)]
-    """SHA-256 of the safetensors file that holds A as `matrix` (features, numbers) and b as `mean`
+    """SHA-256 of the safetensors file with A as `matrix` (features, numbers) and b as `mean`
     (numbers,)."""
     shape: Shape
-    """Of an encoded sample."""
+    """Shape of an encoded sample."""
 
     @property
     def digest(self) -> bytes:

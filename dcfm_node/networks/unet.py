@@ -54,13 +54,13 @@ class UNet(Network):
     def gating_network(
         cls, settings: NetworkSettings, shape: tuple[int, ...], experts: int
     ) -> "GatingUNet":
-        """The way down of the same U-Net, without labels."""
+        """The encoder half of the same U-Net, without labels."""
         assert isinstance(settings, UnetSettings)
         return GatingUNet(experts, shape, settings.width, settings.depth)
 
 
 class GatingUNet(nn.Module):
-    """Logits over K experts from an image: the way down of the U-Net."""
+    """Logits over K experts from an image: the encoder half of the U-Net."""
 
     def __init__(self, experts: int, shape: tuple[int, ...], width: int, depth: int) -> None:
         super().__init__()

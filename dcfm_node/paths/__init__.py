@@ -1,1 +1,1 @@
-"""Probability paths: `settings` is what run.toml says of them, the rest needs torch."""
+"""Probability paths: `settings` has their sections of run.toml, the other modules need torch."""

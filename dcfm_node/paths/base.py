@@ -1,12 +1,12 @@
-"""The interface of a probability path: how noise becomes data, and what a network learns of it.
+"""The interface of a probability path from noise to data, and the target that a network learns.
 
-The flow (`dcfm_node.flow`) draws rows, labels and experts, and asks the path for everything else.
-So it need not know whether samples are numbers or tokens, what noise is, or what a network
-predicts: a velocity, or the probabilities of tokens (Gat et al., "Discrete flow matching", 2024).
+The flow (`dcfm_node.flow`) draws rows, labels and experts; the path does everything else. So the
+flow works with numbers or tokens, with any noise, and with any prediction: a velocity, or the
+probabilities of tokens (Gat et al., 2024).
 
-A *prediction* is what the network's output means on this path, for points (B, *shape): a tensor
-(B, *prediction_shape). Predictions form a space in which sums with weights make sense: velocities,
-or logarithms of probabilities.
+A *prediction* is the meaning of the network's output on this path: a tensor (B, *prediction_shape)
+for points (B, *shape). Weighted sums of predictions must be meaningful, as for velocities or
+logarithms of probabilities.
 """
 
 from abc import ABC, abstractmethod
@@ -26,26 +26,26 @@ Field = Callable[[Tensor, Tensor], Tensor]
 class Path(ABC):
     """One probability path with a run's settings.
 
-    Times t are in [0, 1]: 0 is noise, 1 is data. Tensors are on one device, and generators are on
-    that device too. Nothing waits for the device.
+    Times t are in [0, 1]: 0 is noise, 1 is data. Tensors and generators are on one device. Methods
+    must not wait for the device.
 
     Args:
         settings: the manifest's section `path`.
-        predict: what the network's output is, `network.predict` of the manifest.
+        predict: kind of the network's output, `network.predict` of the manifest.
     """
 
     def __init__(self, settings: PathSettings, predict: str) -> None:
         self.settings, self.predict = settings, predict
 
     def prediction_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of one prediction, from that of one sample."""
+        """The shape of one prediction for the shape of one sample."""
         return shape
 
     @abstractmethod
     def source(
         self, shape: tuple[int, ...], generator: torch.Generator, device: torch.device | str
     ) -> Tensor:
-        """Noise x_0 of this shape, rows included: (B, *shape)."""
+        """Draw noise x_0. `shape` includes the rows: (B, *shape)."""
 
     @abstractmethod
     def interpolate(self, x0: Tensor, x1: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
@@ -53,17 +53,17 @@ class Path(ABC):
 
     @abstractmethod
     def target(self, x0: Tensor, x1: Tensor) -> Tensor:
-        """The prediction to match where noise x_0 goes to data x_1 (Eq. 9 of DCFM). A frozen
-        teacher's prediction is a target as well (Eq. 15 of DCFM)."""
+        """The prediction to match between noise x_0 and data x_1 (Eq. 9 of DCFM), (B,
+        *prediction_shape). A frozen teacher's prediction is also a target (Eq. 15 of DCFM)."""
 
     @abstractmethod
     def predicted(self, output: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        """The prediction that a network's output at points x and times t means."""
+        """Convert a network's output at points x and times t to a prediction."""
 
     @abstractmethod
     def loss(self, prediction: Tensor, target: Tensor, t: Tensor) -> Tensor:
-        """Mean error of predictions (B, *prediction_shape) at times (B,), with the weight that the
-        path gives each time: a scalar (Eqs. 9 and 15 of DCFM)."""
+        """Mean error of predictions (B, *prediction_shape) at times (B,), weighted by time, a
+        scalar (Eqs. 9 and 15 of DCFM)."""
 
     @abstractmethod
     def discrepancy(self, prediction: Tensor, composed: Tensor, t: Tensor) -> Tensor:
@@ -74,18 +74,18 @@ class Path(ABC):
     def compose(self, terms: Tensor, weights: Tensor, rest: Tensor | None = None) -> Tensor:
         """The composition of terms (Eq. 5 of DCFM): Σ_j weights_j terms_j + rest, as a prediction.
 
-        Weights are those of `composition_weights`. A part of the terms may be composed first and
-        be the `rest` of the others; so a term whose weight is 0 must not matter.
+        Weights come from `composition_weights`. Some terms may be composed first and passed as
+        `rest` with the others. A term with weight 0 must have no effect.
 
         Args:
             terms: (B, m, *prediction_shape).
-            weights: (m,), or (B, m).
-            rest: (B, *prediction_shape).
+            weights: (m,) or (B, m).
+            rest: (B, *prediction_shape); None adds nothing.
         """
 
     @abstractmethod
     def mix(self, shares: Tensor, predictions: Tensor) -> Tensor:
-        """The prediction of a mixture of K experts. Shares sum to 1 over k.
+        """The prediction of a mixture of K experts. Shares sum to 1 over experts.
 
         Shapes: (B, m, K) and (B, m, K, *prediction_shape) -> (B, m, *prediction_shape).
         """
@@ -113,7 +113,11 @@ class Path(ABC):
 
 
 def path_of(manifest: Manifest) -> Path:
-    """The path of a run."""
+    """The path of a run.
+
+    Raises:
+        PluginError: the code cannot be loaded or is not a path.
+    """
     path = manifest.path
     return plugins.make(path.code, Path, path, manifest.network.predict)  # type: ignore[type-abstract]
 
@@ -131,7 +135,7 @@ def composition_weights(attributes: int, guidance: float = 1.0) -> Tensor:
 
 
 def on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
-    """The generator itself on the host, else one of the device, whose seed it draws."""
+    """The generator itself if the device is the host, else a new one seeded by it."""
     if device.type == "cpu":
         return generator
     seed = torch.randint(1 << 62, (), generator=generator).item()
@@ -139,5 +143,5 @@ def on_device(generator: torch.Generator, device: torch.device) -> torch.Generat
 
 
 def spread(values: Tensor, like: Tensor) -> Tensor:
-    """Values (B, ...), with as many dimensions as `like` (B, ..., *shape), to broadcast over it."""
+    """Add dimensions to values (B, ...) so that they broadcast over `like` (B, ..., *shape)."""
     return values.reshape(values.shape + (1,) * (like.ndim - values.ndim))

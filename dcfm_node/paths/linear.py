@@ -1,5 +1,5 @@
-"""The linear path from Gaussian noise to data, x_t = (1 - t) x_0 + t x_1 (CondOT; Lipman et al.,
-"Flow matching for generative modeling", 2023). Predictions are velocities of the sample's shape."""
+"""The linear path from Gaussian noise to data, x_t = (1 - t) x_0 + t x_1 (Lipman et al., 2023).
+Predictions are velocities with the sample's shape."""
 
 from collections.abc import Iterator
 
@@ -10,9 +10,9 @@ from dcfm_node.paths.base import Field, Path, spread
 from dcfm_node.paths.solvers import trajectory
 
 MIN_REMAINING = 0.05
-"""Floor of 1 - t where a predicted sample is turned into a velocity."""
+"""Minimum of 1 - t when a predicted sample is converted to a velocity."""
 MIN_WEIGHTED = 0.2
-"""Floor of 1 - t in the weight of a predicted sample's error: at most 1 / 0.2²."""
+"""Minimum of 1 - t in the weight of a predicted sample's error, which is at most 1 / 0.2²."""
 
 
 class LinearPath(Path):
@@ -42,7 +42,7 @@ class LinearPath(Path):
         return (error * error_weight(t, self.predict)).mean()
 
     def discrepancy(self, prediction: Tensor, composed: Tensor, t: Tensor) -> Tensor:
-        """As `loss` (Eqs. 10, 12 and 16 of DCFM)."""
+        """Weighted mean squared gap of velocities (Eqs. 10, 12 and 16 of DCFM)."""
         return self.loss(prediction, composed, t)
 
     def compose(self, terms: Tensor, weights: Tensor, rest: Tensor | None = None) -> Tensor:
@@ -51,18 +51,18 @@ class LinearPath(Path):
         return total if rest is None else rest + total
 
     def mix(self, shares: Tensor, predictions: Tensor) -> Tensor:
-        """Σ_k ρ_k v_k, the velocity of the mixture where ρ_k is the probability of expert k given
-        the point (McAllister et al., "Decentralized diffusion models", 2025)."""
+        """Σ_k ρ_k v_k: the velocity of the mixture if ρ_k is the probability of expert k given the
+        point (McAllister et al., 2025)."""
         return (spread(shares, predictions) * predictions).sum(dim=2)
 
     def trajectory(
         self, field: Field, x0: Tensor, steps: int, solver: str, generator: torch.Generator
     ) -> Iterator[Tensor]:
-        """Of dx/dt = v(x, t); draws nothing."""
+        """States of dx/dt = v(x, t) (Eq. 3 of DCFM); draws nothing."""
         return trajectory(field, x0, steps, solver)
 
     def between(self, before: Tensor, after: Tensor, share: Tensor) -> Tensor:
-        """On the straight line."""
+        """A point on the straight line between the two states."""
         return torch.lerp(before, after, spread(share, before))
 
 
@@ -79,8 +79,8 @@ def to_velocity(sample: Tensor, x: Tensor, t: Tensor) -> Tensor:
 def error_weight(t: Tensor, predict: str) -> Tensor:
     """Weight (B,) of a squared velocity error at time t.
 
-    Where the network predicts the sample, an error in x̂_1 is an error 1/(1 - t) times as large in
-    the velocity. Its weight is capped at 1/0.2²; otherwise the end of the path would dominate.
+    If the network predicts the sample, an error in x̂_1 is an error 1/(1 - t) times as large in the
+    velocity. The weight is at most 1/0.2², so that the end of the path does not dominate.
     """
     if predict == "velocity":
         return torch.ones_like(t)

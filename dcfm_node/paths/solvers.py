@@ -11,23 +11,23 @@ Step = Callable[[Field, Tensor, Tensor, float], Tensor]
 
 
 def euler(field: Field, x: Tensor, t: Tensor, h: float) -> Tensor:
-    """First order, one evaluation."""
+    """One step of first order with one evaluation."""
     return x + h * field(x, t)
 
 
 def midpoint(field: Field, x: Tensor, t: Tensor, h: float) -> Tensor:
-    """Second order, two evaluations."""
+    """One step of second order with two evaluations."""
     return x + h * field(x + h / 2 * field(x, t), t + h / 2)
 
 
 def heun(field: Field, x: Tensor, t: Tensor, h: float) -> Tensor:
-    """Second order, two evaluations, both on the time grid."""
+    """One step of second order with two evaluations, both on the time grid."""
     first = field(x, t)
     return x + h / 2 * (first + field(x + h * first, t + h))
 
 
 def rk4(field: Field, x: Tensor, t: Tensor, h: float) -> Tensor:
-    """Fourth order, four evaluations."""
+    """One step of fourth order with four evaluations."""
     k1 = field(x, t)
     k2 = field(x + h / 2 * k1, t + h / 2)
     k3 = field(x + h / 2 * k2, t + h / 2)
@@ -50,7 +50,7 @@ def trajectory(field: Field, x0: Tensor, steps: int, solver: str) -> Iterator[Te
 
 
 def integrate(field: Field, x0: Tensor, steps: int, solver: str) -> Tensor:
-    """The state at t = 1."""
+    """The state at t = 1, of x0's shape."""
     x = x0
     for state in trajectory(field, x0, steps, solver):
         x = state

@@ -15,7 +15,7 @@ _told = threading.Lock()
 
 
 def main() -> None:
-    """Serve jobs until the daemon ends, and never outlive it."""
+    """Run jobs until the daemon ends; then end too."""
     lines: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
     runner, shown = _set_up(lines.get()), ""
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def tell(line: Line) -> None:
-    """Write one line to the daemon; of several ranks, the first alone does."""
+    """Write one line to the daemon; only the first rank does."""
     if ranks.rank() == 0:
         with _told:
             sys.stdout.write(line.model_dump_json() + "\n")
@@ -34,7 +34,7 @@ def tell(line: Line) -> None:
 
 
 def _read(lines: "SimpleQueue[str]") -> None:
-    """The end of stdin means that the daemon ended: exit at once, whatever the main thread does."""
+    """Read lines. The end of stdin means that the daemon ended, so exit at once."""
     for line in sys.stdin:
         lines.put(line)
     os._exit(0)
@@ -64,9 +64,9 @@ def _set_up(line: str) -> JobRunner:
 
 
 def _work(runner: JobRunner, line: str, shown: str) -> str:
-    """Do a job, or say why it failed. A traceback that equals `shown` is not shown again.
+    """Run a job, or report why it failed. A traceback equal to `shown` is not printed again.
 
-    Returns: the last traceback shown.
+    Returns: the last printed traceback.
     """
     job = Job.model_validate_json(line)
     try:
@@ -75,8 +75,8 @@ def _work(runner: JobRunner, line: str, shown: str) -> str:
     except Exception as error:
         reason, shown = _reason(error, shown)
         tell(Broken(key=job.key, reason=reason))
-        # The other ranks wait for this one in the middle of a step; and after an error of CUDA,
-        # every later call fails.
+        # The other ranks wait for this one in the middle of a step. After a CUDA error, every
+        # later call fails.
         if ranks.size() > 1 or (runner.accelerated and not isinstance(error, UserError)):
             sys.exit(1)
         return shown
@@ -85,8 +85,8 @@ def _work(runner: JobRunner, line: str, shown: str) -> str:
 
 
 def _reason(error: Exception, shown: str) -> tuple[str, str]:
-    """Why it failed, for the operator, and the traceback last shown: this one if it is new and the
-    fault is ours."""
+    """The reason for the operator, and the last printed traceback. A traceback is printed if it is
+    new and the error is a fault of the program."""
     if isinstance(error, UserError):
         return str(error)[:MAX_REASON], shown
     if lost := ranks.ended():

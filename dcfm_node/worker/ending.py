@@ -1,4 +1,4 @@
-"""How a process ended, in words. It loads nothing heavy, so that the daemon can use it."""
+"""Describes how a process ended. Imports no large package, so that the daemon can use it."""
 
 import signal
 from pathlib import Path
@@ -8,12 +8,12 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def how_it_ended(code: int, *, said: str = "", for_memory: bool = False) -> str:
-    """What an exit status means.
+    """Describe an exit status.
 
     Args:
         code: as `subprocess` gives it; negative for a signal.
-        said: the last line of its stderr, shown where it ended by itself.
-        for_memory: whether the kernel killed a process for memory while it lived.
+        said: last line of the process's stderr, shown unless a signal killed it.
+        for_memory: whether the kernel killed a process of the control group for memory meanwhile.
     """
     if code >= 0:
         return f"ended with exit code {code}" + (f": {said}" if said else "")
@@ -38,8 +38,7 @@ def how_it_ended(code: int, *, said: str = "", for_memory: bool = False) -> str:
 
 
 def kills_for_memory(membership: str | None = None, root: Path = CGROUPS) -> int:
-    """How many processes of this control group the kernel killed for memory; 0 where it does not
-    say.
+    """Number of processes of this control group that the kernel killed for memory; 0 if unknown.
 
     Args:
         membership: this process's /proc/self/cgroup, read if None.

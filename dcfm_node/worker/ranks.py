@@ -1,9 +1,8 @@
-"""Several devices as one worker: torch.distributed ranks, NCCL on GPUs and Gloo on CPUs.
+"""Several devices in one worker: torch.distributed ranks, NCCL on GPUs and Gloo on CPUs.
 
-The first rank is the process that the daemon started. It starts the others, passes on each line
-that it gets, and ends as soon as one of them ends. They end when their stdin ends, as it does
-itself. They meet in a file and talk over the loopback interface alone, so that neither a port nor
-the machine's name matters.
+The daemon starts the first rank. The first rank starts the others, passes each line on to them, and
+ends as soon as one of them ends. Every rank ends when its stdin ends. Ranks find each other through
+a file and communicate only over the loopback interface, so they need no fixed port or host name.
 """
 
 import os
@@ -23,20 +22,20 @@ from dcfm_node.worker.ending import how_it_ended
 from dcfm_node.worker.messages import WORKER
 
 LONG = timedelta(days=3650)
-"""A rank waits for another's step as long as that one lives; its end is noticed otherwise."""
+"""Timeout of collective operations: long, because the end of a rank is detected separately."""
 LAST_WORDS_S = 5.0
-"""How long the first rank may take to report what it knows, once another ended."""
+"""Time for the first rank to report an error after another rank ended."""
 
 _others: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def size() -> int:
-    """How many ranks share the work."""
+    """Number of ranks."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """This process's place among them, from 0."""
+    """Index of this rank, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
@@ -44,12 +43,12 @@ def choose(wish: str) -> torch.device:
     """The device of this rank.
 
     Raises:
-        UserError: the machine has no such device, too few of them, or one that does not work.
+        UserError: the device does not exist or does not work, or there are too few.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if wish != "cpu" and 0 < gpus < size():
         raise UserError(
-            f"{size()} GPUs are asked for, and this machine has {gpus}",
+            f"{size()} GPUs are requested, but this machine has {gpus}",
             where="worker.devices",
             fix=f"set devices = {gpus} in node.toml",
         )
@@ -58,19 +57,19 @@ def choose(wish: str) -> torch.device:
 
 
 def start_others(setup: str, folder: Path | None) -> None:
-    """Start the other ranks, if there are any, with the line that set this one up.
+    """Start the other ranks, if any, with the setup line of this one.
 
     Args:
-        folder: where they meet, of this node alone.
+        folder: private folder of this node, for the file through which ranks find each other.
     """
     if folder is None:
-        raise AssertionError("a worker of several ranks needs a folder in which they meet")
+        raise AssertionError("a worker with several ranks needs a scratch folder")
     for stale in folder.glob("ranks-*"):
         stale.unlink()
     os.environ["RANKS_MEET"] = str(folder / f"ranks-{os.getpid()}")
     for number in range(1, size()):
         environment = {**os.environ, "RANK": str(number)}
-        # Only the first rank speaks to the daemon, and stdout is how.
+        # Only the first rank may write to stdout, which goes to the daemon.
         _others[number] = subprocess.Popen(
             WORKER, stdin=subprocess.PIPE, stdout=sys.stderr, env=environment
         )
@@ -79,7 +78,7 @@ def start_others(setup: str, folder: Path | None) -> None:
 
 
 def meet(device: torch.device) -> None:
-    """Join the other ranks, if there are any."""
+    """Connect to the other ranks, if any."""
     if size() == 1:
         return
     for library in ("GLOO", "NCCL"):
@@ -99,7 +98,7 @@ def share(line: str) -> None:
 
 
 def ended(patience_s: float = 1.0) -> str:
-    """How another rank ended, if one did; that is then why this one failed. Empty if none did."""
+    """How another rank ended, which explains this rank's failure; empty if none ended."""
     deadline = time.monotonic() + patience_s
     while _others and time.monotonic() < deadline:
         for number, other in _others.items():
@@ -110,7 +109,7 @@ def ended(patience_s: float = 1.0) -> str:
 
 
 def _watch(number: int) -> None:
-    """End this process once another rank ends: the others wait for it forever."""
+    """End this process when rank `number` ends, because it would wait for that rank forever."""
     code = _others[number].wait()
     print(f"rank {number} of {size()} {how_it_ended(code)}", file=sys.stderr, flush=True)
     time.sleep(LAST_WORDS_S)

@@ -1,4 +1,4 @@
-"""What methods should cost, by the paper's Tables 3 and 4 and by what our nodes do."""
+"""Expected costs of methods, by Tables 3 and 4 of DCFM and by the design of our nodes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from dcfm_node.experiment.costs.settings import Communication, MethodName, Stage
 
 @dataclass(frozen=True)
 class Formula:
-    """Of K silos, T averagings and R rounds, as it is written and as it is computed."""
+    """A function of K silos, T averagings and R rounds, as text and as code."""
 
     text: str
     of: Callable[[int, int, int], float]
@@ -17,7 +17,7 @@ class Formula:
         return self.of(given.silos, given.averagings, given.rounds)
 
     def said(self, given: Communication) -> str:
-        """ "2 T = 8", and a constant as it is."""
+        """The formula with its value, "2 T = 8"; a constant unchanged."""
         return self.text if self.text.isdigit() else f"{self.text} = {self(given):.3g}"
 
 
@@ -28,7 +28,7 @@ PAPER: Mapping[MethodName, Formula] = {
     "dcfm-a": Formula("R (K - 1) + R", lambda k, t, r: r * (k - 1) + r),
     "dcfm-b": Formula("2", lambda k, t, r: 2),
 }
-"""Table 3: units that a client sends and receives. The alternating schedule is ours."""
+"""Table 3 of DCFM: units that a client sends and receives. The alternating schedule is ours."""
 
 EXCHANGES: Mapping[MethodName, Formula] = {
     "fedflow": Formula("T", lambda k, t, r: t),
@@ -38,7 +38,7 @@ EXCHANGES: Mapping[MethodName, Formula] = {
     "dcfm-b": Formula("1", lambda k, t, r: 1),
     "dcfm-alternating": Formula("R + 1", lambda k, t, r: r + 1),
 }
-"""How often our nodes publish experts, Stage I included."""
+"""Number of times that our nodes publish experts, including Stage I."""
 
 _ENSEMBLE = Formula("2 (K - 1)", lambda k, t, r: 2 * (k - 1))
 OURS: Mapping[MethodName, Formula] = {
@@ -51,7 +51,7 @@ OURS: Mapping[MethodName, Formula] = {
         "(R + 1) (1 + 1/K) (K - 1)", lambda k, t, r: (r + 1) * (1 + 1 / k) * (k - 1)
     ),
 }
-"""Units that a silo receives of our nodes, in the mean; in the mean it sends as many."""
+"""Units that a silo receives with our nodes, on average; on average it sends as many."""
 
 NOTES: Mapping[MethodName, str] = {
     "fedflow": "there is no server: each silo fetches its K - 1 peers' parameters at every"
@@ -66,19 +66,19 @@ NOTES: Mapping[MethodName, str] = {
     "dcfm-alternating": "(ours) R + 1 times DCFM-B; with experts held by the elected node alone it"
     " would be one up and one down each time, 2 (R + 1).",
 }
-"""Why our nodes differ from the paper's formula, in a sentence."""
+"""Why our nodes differ from the paper's formula."""
 
 
 @dataclass(frozen=True)
 class Passes:
-    """Evaluations of a batch's row with the network, forward and backward."""
+    """Evaluations of the network per row of a batch, forward and backward."""
 
     forward: float
     backward: float
 
     @property
     def work(self) -> float:
-        """Over plain flow matching's; a backward pass counts as two forward."""
+        """Cost relative to plain flow matching; a backward pass counts as two forward passes."""
         return (self.forward + 2 * self.backward) / 3
 
 
@@ -88,20 +88,20 @@ TABLE_4: Mapping[StageName, Passes] = {
     "dcfm-a": Passes(4, 2),
     "dcfm-b": Passes(5, 4),
 }
-"""The paper's, where every row bears the penalty."""
+"""Table 4 of DCFM, with the penalty on every row."""
 NEEDED: Mapping[StageName, Passes] = {**TABLE_4, "anchored": Passes(4, 2.5)}
-"""And of our anchored penalty: each of three terms is the silo's own half the time."""
+"""Also with our anchored penalty: each of three terms is live with probability 0.5."""
 
 
 def needed(stage: StageName, share: float) -> Passes:
-    """What a batch needs at least where a share of its rows bears the penalty.
+    """Least evaluations per row if a share (0 to 1) of the rows has the penalty.
 
-    One term of Eq. 12 is the silo's own, the others are its peers'; a label that the matching term
-    and the penalty both ask about at the same point is evaluated once. What is drawn costs more:
-    own terms beyond the first (1.6 of three with two silos, 1.1 with five), marginal labels that
-    are matched where the penalty takes a peer's term, and the teachers' paths of Eq. 15.
+    One term of Eq. 12 of DCFM is the silo's own, the others are its peers'. If the matching term
+    and the penalty need the same label at a point, it is evaluated once. Real draws cost more:
+    further own terms (1.6 of three with two silos, 1.1 with five), marginal labels in the matching
+    term where the penalty uses a peer's term, and the teachers' paths of Eq. 15 of DCFM.
     """
-    # Without the penalty DCFM-B still asks a teacher for the target.
+    # Without the penalty, DCFM-B still evaluates a teacher for the target.
     borne, alone = NEEDED[stage], Passes(2 if stage == "dcfm-b" else 1, 1)
     return Passes(
         share * borne.forward + (1 - share) * alone.forward,

@@ -1,6 +1,6 @@
-"""Makes the rows of both tables, one after the other: times are measured, so nothing runs beside.
+"""Makes the rows of both tables one after the other, so that times are not disturbed.
 
-Every row is a file, addressed by all that it was made from; a second run makes those that lack.
+Every row is a file named by its inputs. A second run makes only missing rows.
 """
 
 import time
@@ -24,18 +24,18 @@ from dcfm_node.wire.canonical import sha256
 
 PACKAGE = Path(__file__).parents[2]
 COMMUNICATION, COMPUTE, SHIPPED = "communication", "compute", "compute-shipped"
-"""Partitions: Table 3; Table 4 with the penalty on every row; and as the shipped runs have it."""
+"""Partitions: Table 3; Table 4 with the penalty on every row; Table 4 as in the shipped runs."""
 TELL_S = 0.3
 
 Watch = Callable[[str, dict[str, object]], None]
-"""Called with what is measured and how far it is, in the form in which trials report it."""
+"""Called with a partition's name and its progress, in the form that trials use."""
 
 
 def measure(out: Path, given: Costs, seeds: int, device: str, watch: Watch) -> list[Row]:
     """All rows, in the order partition, seed, method.
 
     Args:
-        device: of training steps, "auto", "cpu" or "cuda"; nodes train on the CPU.
+        device: for training steps, "auto", "cpu" or "cuda"; nodes train on the CPU.
 
     Raises:
         UserError: a node failed, or a run of nodes did not end in time.
@@ -55,11 +55,11 @@ def measure(out: Path, given: Costs, seeds: int, device: str, watch: Watch) -> l
 
 @dataclass
 class Part:
-    """One partition with one seed: which of its rows are on disk, and how far it is.
+    """One partition with one seed: its rows on disk and its progress.
 
     Attributes:
-        given: settings that its rows depend on.
-        about: what else they do.
+        given: settings that the rows depend on.
+        about: other inputs that the rows depend on.
     """
 
     out: Path
@@ -72,11 +72,11 @@ class Part:
     _told_at: float = 0.0
 
     def row(self, method: str) -> Row | None:
-        """What was measured of a method before, of the same settings by the same code."""
+        """A method's row from an earlier run with the same settings and code; None if missing."""
         return kept_row(self._path(method), self._made_from(method))
 
     def keep(self, method: str, rule: str, metrics: Metrics) -> Row:
-        """A measured row, now on disk."""
+        """Write a measured row to disk and return it."""
         row = Row(method, self.partition, self.seed, rule, metrics, {rule: metrics})
         path = self._path(method)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,12 +85,12 @@ class Part:
         return row
 
     def done(self, method: str) -> None:
-        """Tell that a method's row is there."""
+        """Report that a method's row is finished."""
         done = self.methods.index(method) + 1
         self._tell({"event": "measured", "method": method, "done": done})
 
     def tell(self, method: str, what: str, share: float) -> None:
-        """Tell what is being done and the share of it that is done."""
+        """Report the current activity and its finished share, 0 to 1."""
         if time.monotonic() - self._told_at < TELL_S:
             return
         self._told_at = time.monotonic()
@@ -110,7 +110,7 @@ class Part:
 
 
 def communicate(part: Part, given: Communication) -> list[Row]:
-    """Table 3: every method by real nodes."""
+    """Measure Table 3: every method with real nodes."""
     found = []
     for method in given.methods:
         row = part.row(method)
@@ -126,10 +126,10 @@ def communicate(part: Part, given: Communication) -> list[Row]:
 
 
 def train(part: Part, given: Compute, borne: int, device: torch.device) -> list[Row]:
-    """Table 4: steps of every stage counted, and then timed in turns, so all of them or none.
+    """Measure Table 4: count and time the steps of all stages together.
 
     Args:
-        borne: how many rows of a batch bear the penalty.
+        borne: rows of a batch with the penalty.
     """
     known = [row for stage in STAGES if (row := part.row(stage)) is not None]
     if len(known) == len(STAGES):
@@ -154,7 +154,7 @@ def train(part: Part, given: Compute, borne: int, device: torch.device) -> list[
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Times on a CPU are one thread's."""
+    """Use one thread, for comparable times on a CPU."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -165,6 +165,6 @@ def one_thread() -> Iterator[None]:
 
 @cache
 def _code() -> bytes:
-    """Digest of the code that a row depends on: nodes run all of it."""
+    """Digest of all code of the package, because nodes run all of it."""
     files = sorted(PACKAGE.rglob("*.py"))
     return sha256(*(path.read_bytes() for path in files))

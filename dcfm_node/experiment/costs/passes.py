@@ -1,4 +1,4 @@
-"""Table 4: evaluations of the network in a training step, counted by hooks."""
+"""Table 4 of DCFM: evaluations of the network in a training step, counted by hooks."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ from dcfm_node.flow.sources import BatchSampler
 from dcfm_node.flow.trainer import State, generator, update
 
 BLOCK = 64
-"""Steps whose rows are made at once, at most."""
+"""Most steps per block of rows."""
 
 
 @dataclass
 class Tally:
-    """Rows that networks evaluated, and rows whose gradients came back."""
+    """Number of rows in forward passes and in backward passes."""
 
     forward: int = 0
     backward: int = 0
@@ -26,7 +26,7 @@ class Tally:
 
 @contextmanager
 def counted(nets: Sequence[nn.Module]) -> Iterator[Tally]:
-    """Count what networks evaluate inside the block; their first argument is (B, ...)."""
+    """Count evaluations inside the block; a network's first argument is (B, ...)."""
     tally = Tally()
 
     def came_back(gradient: Tensor) -> None:
@@ -48,12 +48,12 @@ def counted(nets: Sequence[nn.Module]) -> Iterator[Tally]:
 def count(
     source: BatchSampler, frozen: Sequence[nn.Module], steps: int, device: torch.device | str
 ) -> Metrics:
-    """Train so many steps from a stage's rows.
+    """Train `steps` steps on a stage's rows and count evaluations.
 
     Args:
-        frozen: the experts that the rows are made with.
+        frozen: the frozen experts that make the rows.
 
-    Returns: evaluations of a batch's row: `forward_passes`, of which `frozen_forward_passes` are
+    Returns: evaluations per row of a batch: `forward_passes`, including `frozen_forward_passes`
         by frozen experts, and `backward_passes`.
     """
     net = networks.build(source.manifest).to(device)

@@ -1,4 +1,4 @@
-"""configs/experiments/costs.toml: which methods' costs are measured, and on what."""
+"""Settings in configs/experiments/costs.toml: methods to measure, networks and sizes."""
 
 from typing import Annotated, Literal, get_args
 
@@ -10,50 +10,50 @@ from dcfm_node.records.settings import AnyNetwork, Masks, Positive, Training
 MethodName = Literal["fedflow", "ddm", "dfd", "dcfm-a", "dcfm-b", "dcfm-alternating"]
 StageName = Literal["plain", "+l", "dcfm-a", "anchored", "dcfm-b"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
-"""Plain flow matching first: what the others' times are divided by."""
+"""Plain flow matching is first: the other times are divided by its time."""
 
 
 class Communication(Model):
-    """Table 3: a run by real nodes on loopback, for every method."""
+    """Table 3 of DCFM: a run of every method with real nodes on loopback."""
 
     methods: tuple[MethodName, ...]
     silos: Annotated[int, Field(ge=2, le=8)] = 3
     """K."""
     averagings: Annotated[int, Field(ge=1, le=100)] = 4
-    """T, of FedFlow."""
+    """Number of averagings of FedFlow (T), 1 to 100; default 4."""
     rounds: Annotated[int, Field(ge=1, le=100)] = 2
-    """R, of DCFM-A."""
+    """Number of rounds of DCFM-A (R), 1 to 100; default 2."""
     patience_s: Annotated[float, Field(gt=0.0)] = 120.0
-    """A run that has not come to its end by then is given up."""
+    """Seconds after which a run fails, above 0; default 120."""
     network: AnyNetwork
-    """Large, so that its snapshots dominate what is sent."""
+    """A large network, so that its snapshots dominate the traffic."""
     training: Training
-    """Of every stage; few steps, as they cost no bytes."""
+    """Training of every stage; few steps, because steps send no bytes."""
 
 
 class Compute(Model):
-    """Table 4: a training step of every stage."""
+    """Table 4 of DCFM: a training step of every stage."""
 
     silos: Annotated[int, Field(ge=2, le=100)] = 5
-    """K: experts that DCFM-A draws its terms from, and teachers of DCFM-B."""
+    """Number of silos K, 2 to 100, default 5: experts of DCFM-A and teachers of DCFM-B."""
     sample_shape: tuple[Positive, ...]
     attributes: tuple[Positive, ...]
-    """How many values each has."""
+    """Number of values of each attribute."""
     network: AnyNetwork
     masks: Masks = Masks()
     solver: Literal["euler", "midpoint", "heun", "rk4"] = "euler"
     solver_steps: Positive = 20
     batch: Positive = 128
     shipped: Positive = 32
-    """How many of a batch bear the penalty in the shipped runs."""
+    """Rows of a batch with the penalty in the shipped runs; default 32."""
     count_steps: Positive = 64
-    """Steps whose evaluations are counted."""
+    """Number of steps to count evaluations in; default 64."""
     time_steps: Positive = 192
-    """Steps that are timed."""
+    """Number of steps to time; default 192."""
 
 
 class Costs(Model):
-    """The whole experiment, as one of its presets has it."""
+    """The whole experiment with one of its presets."""
 
     kind: Literal["costs"]
     name: Name

@@ -1,4 +1,4 @@
-"""Both tables as Markdown, the paper's figures beside what was measured, and one picture."""
+"""Both tables as Markdown, with the paper's values beside ours, and one picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +43,7 @@ PARTITIONS = ("compute", "compute-shipped")
 
 
 def document(found: Results, given: Costs) -> str:
-    """The whole page."""
+    """The whole page as Markdown."""
     communication, compute = given.communication, given.compute
     names = f"K = {communication.silos} silos, T = {communication.averagings} averagings,"
     size = mean([row for row in found.rows if row.partition == "communication"], "unit_bytes")
@@ -68,7 +68,7 @@ def document(found: Results, given: Costs) -> str:
 
 
 def summary(rows: Sequence[Row], given: Costs) -> str:
-    """The tables alone, for the terminal."""
+    """Only the tables, for the terminal."""
     return "\n\n".join(
         [traffic_table(rows, given.communication)]
         + [
@@ -79,7 +79,7 @@ def summary(rows: Sequence[Row], given: Costs) -> str:
 
 
 def heading(partition: str, given: Costs) -> str:
-    """What of a batch bears the penalty."""
+    """Heading: the rows of a batch with the penalty."""
     if partition == "compute":
         return "The penalty on every row"
     return f"The penalty on {given.compute.shipped} rows of {given.compute.batch}, as shipped"
@@ -110,7 +110,7 @@ def traffic_table(rows: Sequence[Row], given: Communication) -> str:
 
 
 def passes_table(rows: Sequence[Row], partition: str) -> str:
-    """Table 4: a line per stage. The paper's figures stand where every row bears the penalty."""
+    """Table 4: a line per stage, with the paper's values if every row has the penalty."""
     lines = []
     for stage in STAGES:
         mine = _of(rows, partition, stage)
@@ -230,5 +230,5 @@ def mean(rows: Sequence[Row], metric: str) -> float:
 
 
 def work(rows: Sequence[Row]) -> float:
-    """Of a step over plain flow matching's, by evaluations."""
+    """Evaluations of a step relative to plain flow matching."""
     return formulas.Passes(mean(rows, "forward_passes"), mean(rows, "backward_passes")).work

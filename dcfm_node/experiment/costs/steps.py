@@ -1,4 +1,4 @@
-"""The training steps whose cost is measured: every stage's rows, of networks that learn nothing."""
+"""The training steps to measure: rows of every stage, with networks of random weights."""
 
 from itertools import product
 
@@ -16,14 +16,14 @@ from dcfm_node.records.manifest import Manifest
 
 SAMPLES = 1000
 PER_COMBINATION = 10
-"""How often a silo's label counts say that each combination occurs."""
+"""Count of each combination in a silo's label counts."""
 
 
 class Steps:
-    """Makes any stage's source of rows, all of the same data and frozen experts.
+    """Makes the row sampler of any stage, with the same data and frozen experts for all.
 
     Args:
-        experts: how many frozen ones there are; `given.silos` if None.
+        experts: number of frozen experts; `given.silos` if None.
     """
 
     def __init__(self, given: Compute, callbacks: Callbacks, experts: int | None = None) -> None:
@@ -43,7 +43,7 @@ class Steps:
         self._fast = [callbacks.fast(net) for net in self.frozen]
 
     def source(self, stage: StageName, borne: int, silos: int | None = None) -> BatchSampler:
-        """A stage's rows, the penalty on so many of each batch.
+        """The row sampler of a stage, with the penalty on `borne` rows of each batch.
 
         Args:
             silos: K; `given.silos` if None.
@@ -56,7 +56,7 @@ class Steps:
         return BatchSampler(self._data, self._mix(stage, silos), run, run.method.local, 0.0)
 
     def manifest(self, stage: StageName, borne: int) -> Manifest:
-        """A run with the settings given, and a roster that nobody looks at."""
+        """A manifest with the given settings and a placeholder roster."""
         given = self._given
         training = {
             "steps": max(given.count_steps, given.time_steps),

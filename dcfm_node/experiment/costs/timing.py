@@ -1,7 +1,7 @@
-"""Time of a training step, stage beside stage.
+"""Times a training step of every stage.
 
-The slices of all stages take turns, so that what else the machine does hits all alike; times are
-medians, of the one thread's own time on a CPU. Making the rows of a block counts in its steps.
+Slices of all stages alternate, so that other load affects all equally. Times are medians, in thread
+time on a CPU. They include making the rows.
 """
 
 import statistics
@@ -16,11 +16,11 @@ from dcfm_node.flow.sources import BatchSampler
 from dcfm_node.flow.trainer import Callbacks, State, block_steps, generator, update
 
 SLICE = 8
-"""Steps timed at once; the device is waited for after each slice."""
+"""Steps per slice; the timer waits for the device after each slice."""
 
 
 class Lane:
-    """One stage in training: makes its rows, takes its steps, remembers how long both took."""
+    """One stage in training: makes rows, takes steps and records both times."""
 
     def __init__(self, source: BatchSampler, callbacks: Callbacks) -> None:
         self.source = source
@@ -32,13 +32,13 @@ class Lane:
         self._slices: list[float] = []
 
     def make(self, steps: int, index: int) -> None:
-        """The rows of a block; its time per step is kept."""
+        """Make the rows of a block and record the time per step."""
         begun = self._now()
         self._rows = self.source.block(steps, generator(index))
         self._blocks.append((self._now() - begun) / steps)
 
     def advance(self, first: int) -> None:
-        """A slice of the block's steps; its time per step is kept."""
+        """Take a slice of the block's steps and record the time per step."""
         rows = self._rows[first : first + SLICE]
         begun = self._now()
         for step in rows:
@@ -46,13 +46,13 @@ class Lane:
         self._slices.append((self._now() - begun) / len(rows))
 
     def forget(self) -> None:
-        """The first block warms up: libraries prepare kernels for every size of batch they meet."""
+        """Discard the times of the first block, in which libraries prepare their kernels."""
         self._blocks.clear()
         self._slices.clear()
 
     @property
     def ms(self) -> float:
-        """Median time of a step, its share of its block's rows included."""
+        """Median time of a step in milliseconds, including its rows."""
         return 1000 * (statistics.median(self._blocks) + statistics.median(self._slices))
 
     def _now(self) -> float:
@@ -68,12 +68,12 @@ def time_steps(
     steps: int,
     tell: Callable[[float], None] = lambda share: None,
 ) -> list[float]:
-    """Train every source's stage for so many steps, in turns. The caller sets torch's threads.
+    """Train every stage for `steps` steps, in turns. The caller sets torch's threads.
 
     Args:
-        tell: called with the share that is done.
+        tell: called with the finished share, 0 to 1.
 
-    Returns: milliseconds of a step, by source.
+    Returns: milliseconds per step of each source.
     """
     lanes = [Lane(source, callbacks) for source in given]
     first = given[0]

@@ -1,7 +1,7 @@
-"""Table 3: what real nodes on loopback send and receive, as they count it themselves.
+"""Table 3 of DCFM: bytes that real nodes on loopback send and receive, by their own counters.
 
-Every method runs from keys to its end, with few steps of a large network. Bytes are the payload of
-both planes, gossip included; a unit is the parameters of one network.
+Every method runs from new keys to its end, with few steps of a large network. Bytes are payload of
+both planes, including gossip. One unit is the parameters of one network.
 """
 
 import math
@@ -33,23 +33,23 @@ LENIENT = 1e6
 INTERFACES = Path("/proc/net/dev")
 
 Tell = Callable[[str, float], None]
-"""Called with what is being done and the share of it that is done."""
+"""Called with the current activity and its finished share, 0 to 1."""
 
 
 def measure(
     folder: Path, given: Communication, method: MethodName, seed: int, tell: Tell
 ) -> Metrics:
-    """Run a method by real nodes and read their traffic.
+    """Run a method with real nodes and read their traffic.
 
     Args:
-        folder: of the nodes. Removed at the end, but kept for its logs where the run failed.
+        folder: of the nodes; removed at the end, but kept with its logs if the run failed.
 
     Returns: as `units`; `seconds`, from keys to the end; and `loopback_units`, what the kernel
         counted on the loopback interface meanwhile, per silo, where it can be read: with headers,
         encryption and whatever else used it.
 
     Raises:
-        Failed: a node ended, or the run did not end in time.
+        Failed: a node ended, or the run did not end in `patience_s`.
     """
     wish = stage.Wish("gaussians", silos=given.silos, seed=seed)
     began, before, keep = time.monotonic(), loopback_bytes(), False
@@ -102,7 +102,7 @@ def units(statuses: Sequence[Status], journals: Sequence[Journal], size: int) ->
 
 
 def run_settings(given: Communication, method: MethodName, seed: int) -> dict[str, Any]:
-    """The run, as run.toml has it: Gaussian modes, and no more steps than are given."""
+    """Contents of run.toml: Gaussian modes, with the given number of steps."""
     training = given.training.model_dump()
     every: dict[str, Any] = {"seed": seed, "solver": "euler", "solver_steps": 1, "local": training}
     dcfm = every | {"refine": training, "distil": training}
@@ -114,7 +114,7 @@ def run_settings(given: Communication, method: MethodName, seed: int) -> dict[st
         "dfd": every | {"name": "dfd"},
         "dcfm-a": dcfm | rounds | {"schedule": "paper"},
         "dcfm-alternating": dcfm | rounds,
-        # Nothing but Stage I and its student: what follows is stopped.
+        # Only Stage I and its student; the run is stopped after that.
         "dcfm-b": dcfm | {"refine": training | {"steps": ENDLESS}},
     }
     return tomllib.loads(stage.run_text("gaussians")) | {
@@ -125,7 +125,7 @@ def run_settings(given: Communication, method: MethodName, seed: int) -> dict[st
 
 
 def ended(statuses: Mapping[str, Status], method: MethodName) -> bool:
-    """Whether all that a method needs has arrived everywhere.
+    """Whether every silo holds what the method needs.
 
     DCFM-B's runs end once every silo holds the first student, others with the released one.
     """
@@ -145,7 +145,7 @@ def parameter_bytes(manifest: Manifest) -> int:
 
 
 def loopback_bytes() -> int | None:
-    """Bytes sent over the loopback interface since it came up; None where nobody tells."""
+    """Bytes sent over the loopback interface since it came up; None if unknown."""
     try:
         lines = INTERFACES.read_text().splitlines()
     except OSError:

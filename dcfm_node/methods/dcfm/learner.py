@@ -7,7 +7,7 @@
 | `refine_anchored` | private data (9) | terms mixed with the frozen interim student's |
 | `distil` | teachers' paths (15) | own terms (16) |
 
-Numbers are equations of DCFM.
+Numbers in parentheses are equations of DCFM.
 """
 
 from collections.abc import Sequence
@@ -27,10 +27,10 @@ from dcfm_node.records.manifest import Manifest
 
 
 class DcfmLearner(Learner):
-    """Silos refine against the interim student, or in turn against each other's experts."""
+    """Silos refine against the interim student, or in turn against their peers' experts."""
 
     def train(self, silo: SiloData, start: Start, *, seed: int, callbacks: Callbacks) -> Outcome:
-        """Stage I, or one round of the run's schedule."""
+        """Train Stage I, or one round of the run's schedule."""
         run, data = self.manifest, (silo.train, silo.holdout)
         if start.anchor is not None:
             return refine_anchored(run, *data, anchor=start.anchor, seed=seed, callbacks=callbacks)
@@ -42,11 +42,11 @@ class DcfmLearner(Learner):
         )
 
     def student(self, teachers: Sequence[Teacher], *, seed: int, callbacks: Callbacks) -> Outcome:
-        """DCFM-B from the mean of the experts' weights."""
+        """Distil a student (DCFM-B), starting from the mean of the experts' weights."""
         return distil(self.manifest, teachers, init=merge(teachers), seed=seed, callbacks=callbacks)
 
     def checkpoint(self) -> Schema:
-        """Of the distillation."""
+        """Schema of a checkpoint of the distillation."""
         return checkpoint_schema(
             networks.build(self.manifest), self.manifest.method.stage("distil")
         )
@@ -63,14 +63,16 @@ def refine_anchored(
     seed: int,
     callbacks: Callbacks,
 ) -> Outcome:
-    """A round of the alternating schedule: every silo at once, anchored on the interim student.
+    """A round of the alternating schedule: all silos refine at once against the interim student.
 
-    Training starts from `init`, by default from the student itself: so every silo's steps build on
-    those of all.
+    Each of the terms ∅, c^{i}, c^{j} is live with probability `live`, else it comes from the
+    student. A fraction `product_share` of the rows has labels from the product space, the others
+    have the silo's labels. All silos move to the same offset, so the rounds do not oscillate.
 
-    Each of the terms ∅, c^{i}, c^{j} is live with probability `live` and else the student's, on own
-    labels and, for `product_share` of the rows, on labels of the product space. Since all silos
-    move to the same offset, nothing oscillates.
+    Args:
+        anchor: the interim student's weights.
+        init: weights to start from; the student's if None.
+        live: probability, 0 to 1.
     """
     mix = anchored(callbacks.fast(load(manifest, anchor, callbacks.device)), live)
     stage, init = manifest.method.stage("refine"), anchor if init is None else init
@@ -90,12 +92,15 @@ def refine_against_peers(
     seed: int,
     callbacks: Callbacks,
 ) -> Outcome:
-    """A round of DCFM-A (Eqs. 12 to 14 of DCFM), against frozen peers.
+    """A round of DCFM-A (Eqs. 12 to 14 of DCFM) against frozen peers.
 
     Args:
         me: this silo's name.
-        peers: every silo's expert and label counts, this silo's among them (its weights are not
-            used: its terms are live).
+        peers: every silo's expert and label counts. This silo's weights in it are not used, because
+            its terms are live.
+
+    Raises:
+        ValueError: `peers` lacks this silo.
     """
     names = [peer.name for peer in peers]
     if me not in names:
@@ -116,13 +121,14 @@ def distil(
     seed: int,
     callbacks: Callbacks,
 ) -> Outcome:
-    """DCFM-B (Eqs. 15 to 17 of DCFM): one student from experts alone, without data.
+    """DCFM-B (Eqs. 15 to 17 of DCFM): distil one student from experts, without data.
 
-    Training starts from `init`, best the mean of the teachers' weights (Lin et al., "Ensemble
-    distillation for robust model fusion in federated learning", 2020); None starts afresh.
+    `holdout_loss` of the result is the error against the teachers on new paths; `ci_gap` is on
+    labels of the product space.
 
-    Its `holdout_loss` is the error against its teachers on fresh paths of theirs, its `ci_gap` is
-    on labels of the product space.
+    Args:
+        init: weights to start from, best the mean of the teachers' weights (Lin et al., 2020); the
+            run's common initial weights if None.
     """
     points = path_points(
         [callbacks.fast(load(manifest, teacher.weights, callbacks.device)) for teacher in teachers],

@@ -1,8 +1,8 @@
 """DCFM: rounds of refinement, and a student distilled from all experts.
 
-In the alternating schedule a student is distilled after every round, and all silos refine against
-it; in the paper's, silos refine in turn against each other's experts, and one student is distilled
-at the end (protocol/decisions/0002).
+In the alternating schedule, a student is distilled after every round and all silos refine against
+it. In the paper's schedule, silos refine in turn against their peers' experts, and one student is
+distilled at the end (protocol/decisions/0002).
 """
 
 from collections.abc import Mapping, Set
@@ -27,15 +27,17 @@ class Dcfm(Method):
     name: Literal["dcfm"] = "dcfm"
     schedule: Literal["alternating", "paper"] = "alternating"
     min_rounds: Rounds = 1
-    """Convergence is judged from this round on."""
+    """First round after which training may stop early; default 1."""
     max_rounds: Rounds = 3
+    """Last round, at least `min_rounds`; default 3."""
     tolerance: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
-    """Converged when a round lowers the hold-out objective (Eq. 14 of DCFM) by no more than this
-    share."""
+    """Training stops when a round lowers the hold-out objective (Eq. 14 of DCFM) by at most this
+    fraction, 0 to 1; default 0.01."""
     refine: Training
     distil: Training
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995
-    """Decay of the weights' moving average, which is what is published."""
+    """Decay of the weights' moving average (EMA), 0 to below 1; default 0.995. Nodes publish the
+    average."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -53,8 +55,8 @@ class Dcfm(Method):
 
     @property
     def in_turn(self) -> bool:
-        """The paper's simultaneous update oscillates, because each silo adopts its peers' frozen
-        offset; in turn it converges."""
+        """True for the paper's schedule: updates in turn converge. Simultaneous updates oscillate,
+        because each silo adopts its peers' frozen offset."""
         return self.schedule == "paper"
 
     @property
@@ -74,7 +76,7 @@ class Dcfm(Method):
         return "distilled"
 
     def train_round(self, run: AtHand, round_: int) -> Train | Waiting | AuditExperts:
-        """Against the newest student, or from the own expert against its peers'."""
+        """Refine against the newest student, or against the peers' experts."""
         if self.interim_students:
             student = run.student()
             if isinstance(student, Waiting):
@@ -95,13 +97,12 @@ class Dcfm(Method):
         round_: int,
         among: Set[bytes] | None = None,
     ) -> bool:
-        """At the last round, or when rounds stopped paying: when the objective on hold-out data
-        (Eq. 14 of DCFM) fell by no more than the fraction `tolerance` at the median of the silos
-        that trained both this round and an earlier one.
+        """Whether training ends with this round (SPEC 6.5).
 
-        A silo's objective is its own to say, so each says no more than yes or no. The sum of loss
-        and gap counts, not each: the gap goes on halving long after it weighs nothing beside the
-        loss.
+        It ends at the last round, or when the hold-out objective (Eq. 14 of DCFM) falls by at most
+        the fraction `tolerance`, at the median of silos that trained this round and an earlier one.
+        The median limits the effect of a silo that reports a false value. The objective is the sum
+        of loss and gap, because the gap alone keeps halving when it is already negligible.
         """
         if round_ >= self.last_round:
             return True

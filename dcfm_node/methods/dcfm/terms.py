@@ -1,4 +1,4 @@
-"""Whose predictions the penalty's terms are, where a stage mixes in those of frozen networks."""
+"""Chooses the network that predicts each term of the penalty: the trained or a frozen one."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ from dcfm_node.flow.sources import Mix, evaluate_each
 from dcfm_node.paths.base import Path, composition_weights
 
 LIVE = 0.5
-"""Probability that a term of the anchored penalty is the silo's own, not the anchor's."""
+"""Probability that a term of the anchored penalty comes from the silo's own network."""
 
 
 def anchored(anchor: VelocityField, share: float = LIVE) -> Mix:
-    """Every term live with probability `share`, else the frozen anchor's."""
+    """Each term is live with probability `share`, else it comes from the frozen anchor."""
 
     def mix(
         path: Path, x: Tensor, t: Tensor, terms: Tensor, generator: torch.Generator
@@ -27,12 +27,12 @@ def anchored(anchor: VelocityField, share: float = LIVE) -> Mix:
 
 
 def against_peers(experts: Sequence[VelocityField], router: Router, me: int) -> Mix:
-    """Eq. 12 of DCFM: z routes the terms; those of `me` are live, those of peers frozen (Eq. 13 of
-    DCFM).
+    """Routing vectors z assign the terms to silos (Eq. 12 of DCFM): the terms of `me` are live, the
+    terms of peers are frozen (Eq. 13 of DCFM).
 
     Args:
         router: on the host.
-        me: this silo's place among the experts.
+        me: this silo's index among the experts.
     """
     place = {k: i for i, k in enumerate(k for k in range(len(experts)) if k != me)}
     peers = [experts[k] for k in place]
@@ -56,8 +56,8 @@ def _frozen(
     t: Tensor,
     terms: Tensor,
 ) -> Tensor:
-    """Composition of those of the three terms that an expert gives; which = -1 gives none."""
+    """Composition of the frozen terms among the three; which = -1 marks a live term."""
     given = evaluate_each(path, experts, which, x=x, t=t, c=terms[:, 1:])
     weights = (composition_weights(2) * (which >= 0)).to(x.device, non_blocking=True)
-    # ∅ last, so that sums are rounded as they always were.
+    # ∅ is last, so that the rounding of sums does not change.
     return path.compose(given.flip(1), weights.flip(1))

@@ -1,9 +1,10 @@
-"""FedFlow: one flow by federated averaging (Tun et al.), the baseline with a shared model.
+"""FedFlow (Tun et al., 2023): one flow by federated averaging, the baseline with a shared model.
 
-`method.local` says what a silo computes in all; T rounds cut its steps into T equal parts, and the
-parameters are averaged after each. The learning rate follows the schedule over all steps. Each
-part begins with a fresh optimiser, as in FedAvg: nothing but parameters is kept between rounds.
-With `ci_weight` above zero it is FedFlow+L.
+T rounds divide the steps of `method.local` into T equal parts. After each part the parameters are
+averaged. The learning rate follows the schedule over all steps. Each part begins with a new
+optimiser, as in federated averaging (McMahan et al., 2017).
+
+With `ci_weight` above 0 it is FedFlow+L.
 """
 
 from collections.abc import Sequence
@@ -21,10 +22,10 @@ from dcfm_node.records.manifest import Manifest
 
 
 class FedflowLearner(Learner):
-    """Every round begins with the average of the last one's experts."""
+    """Every round begins with the average of the previous round's experts."""
 
     def train(self, silo: SiloData, start: Start, *, seed: int, callbacks: Callbacks) -> Outcome:
-        """A silo's part of `method.local.steps`."""
+        """Train one round's part of `method.local.steps`."""
         run = self.manifest
         steps = span(run, run.method.last_round + 1, start.round)
         init = merge(start.teachers) if start.teachers else None
@@ -43,7 +44,7 @@ class FedflowLearner(Learner):
 
 
 def span(manifest: Manifest, rounds: int, index: int) -> range:
-    """Which of `method.local.steps` fall between averaging `index` (0 based) and the next."""
+    """The part of `method.local.steps` in round `index` (from 0) of `rounds`."""
     steps = manifest.method.local.steps
     return range(steps * index // rounds, steps * (index + 1) // rounds)
 
@@ -57,13 +58,14 @@ def train_part(
     seed: int,
     callbacks: Callbacks,
 ) -> Trained:
-    """What one silo does between two averagings: these steps of Stage I (Eq. 11 of DCFM).
+    """Train one silo between two averagings: some steps of Stage I (Eq. 11 of DCFM).
 
     Args:
-        init: the average so far; the run's common initial weights if None.
+        init: the latest average; the run's common initial weights if None.
+        steps: range within `method.local.steps`.
     """
     settings, points = manifest.method.local, points_of(manifest, samples, callbacks.device)
-    # An average over a part's steps would drag its initial weights along.
+    # An average over the steps of a part would keep too much of its initial weights.
     stage = BatchSampler(
         points, sources.all_live, manifest, settings, settings.product_share, decay=0.0
     )
@@ -82,9 +84,12 @@ def federated(
     seed: int,
     callbacks: Callbacks,
 ) -> Outcome:
-    """All silos in one process: T = `rounds` times, E = `method.local.steps` / T steps each.
+    """Run all silos in one process: T = `rounds` rounds of `method.local.steps` / T steps each.
 
-    Progress is told after every round; `callbacks.save` and `callbacks.resume` are not used.
+    Progress is reported after every round; `callbacks.save` and `callbacks.resume` are not used.
+
+    Raises:
+        ValueError: `rounds` is below 1 or above `method.local.steps`.
     """
     total, sizes = manifest.method.local.steps, [len(silo.x) for silo in silos]
     if not 1 <= rounds <= total:

@@ -1,4 +1,4 @@
-"""FedFlow: all silos train a part of `local.steps`, their parameters are averaged, and so on."""
+"""FedFlow (Tun et al., 2023): silos train a part of `local.steps`, average parameters, repeat."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -14,12 +14,14 @@ class Fedflow(Method):
     code: ClassVar[str] = "dcfm_node.methods.fedflow.learner:FedflowLearner"
     name: Literal["fedflow"] = "fedflow"
     max_rounds: Annotated[int, Field(ge=1, le=1_000)] = 3
-    """How often parameters are averaged, at equal intervals of `local.steps`."""
+    """Number of averagings, 1 to 1000, at equal intervals of `local.steps`; default 3."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.local.patience:
-            raise ValueError("method.local.patience is not 0; 'fedflow' takes all its steps")
+            raise ValueError(
+                "method.local.patience is not 0; 'fedflow' always takes all steps; set it to 0"
+            )
         if self.max_rounds > self.local.steps:
             raise ValueError("method.max_rounds exceeds method.local.steps; average less often")
         return self
@@ -37,7 +39,7 @@ class Fedflow(Method):
         return "averaged (FedFlow)"
 
     def train_round(self, run: AtHand, round_: int) -> Train | Waiting | AuditExperts:
-        """From the average of the last round's experts."""
+        """Train from the average of the previous round's experts."""
         experts = run.experts(round_ - 1, audited=round_ - 1)
         if isinstance(experts, Waiting | AuditExperts):
             return experts

@@ -1,1 +1,2 @@
-"""DDM (McAllister et al.) and DFD (Hahn and Lee): independent experts, mixed when sampled."""
+"""DDM (McAllister et al., 2025) and DFD (Hahn and Lee, 2025): independent experts, mixed when
+sampling."""

@@ -1,11 +1,11 @@
-"""An expert's energy -log p_k,t(x | c), followed along the path being sampled (Hahn and Lee).
+"""An expert's energy -log p_k,t(x | c) along the path of a sample (Hahn and Lee, 2025).
 
-Where x(t) moves with any velocity ẋ, the continuity equation of expert k gives
+For x(t) with any velocity ẋ, the continuity equation of expert k gives
 
     d/dt log p_k,t(x(t)) = -div v_k(x, t, c) + s_k(x, t, c) · (ẋ - v_k(x, t, c)),
 
-with the score s_k (Eq. 6 of DCFM), from log N(x_0; 0, I) at t = 0. So each step costs one
-derivative along a probe and no ODE of its own. All of this holds on the linear path alone.
+with the score s_k (Eq. 6 of DCFM), and log N(x_0; 0, I) at t = 0. Each step needs one derivative
+along a probe, and no separate ODE. This holds only on the linear path.
 """
 
 import math
@@ -18,14 +18,14 @@ from dcfm_node.paths.base import spread
 from dcfm_node.paths.linear import MIN_REMAINING
 
 EXACT_FEATURES = 16
-"""Samples of at most this many features get the exact divergence."""
+"""Largest number of features with an exact divergence."""
 
 
 def probes(shape: tuple[int, ...], rows: int, generator: torch.Generator, many: int = 1) -> Tensor:
     """Vectors e with E Σ e eᵀ = I, so that E Σ e·(J e) is the divergence: (P, rows, *shape).
 
-    The unit vectors where there are few, which is exact; else `many` draws of independent signs
-    (Hutchinson, 1990), which should stay fixed along a path. On the CPU.
+    With few features they are the unit vectors, which is exact. Otherwise they are `many` draws of
+    independent signs (Hutchinson, 1990); use the same draws along a path. On the CPU.
     """
     features = math.prod(shape)
     if features <= EXACT_FEATURES:

@@ -1,19 +1,19 @@
 """Sampling from independent experts as a mixture: DDM and DFD.
 
-Velocity: Σ_k ρ_k v_k(x, t, c), or the composition (Eq. 5 of DCFM) of terms c^{i} and ∅, each mixed
-like that. The weights ρ_k:
+The velocity is the mixture Σ_k ρ_k v_k(x, t, c), or the composition (Eq. 5 of DCFM) of the mixtures
+of terms c^{i} and ∅. The weights ρ_k:
 
 | routing | ρ_k of a term c | source |
 | --- | --- | --- |
-| `label` | ∝ n_k(c), the published label counts | DDM as run in the paper |
-| `trained` | p(k given x_t, t), a gating network (`gating`) | DDM, McAllister et al. |
-| `energy` | ∝ n_k(c) exp(-E_k(x_t, t, c)) (`energy`) | DFD, Hahn and Lee |
+| `label` | ∝ n_k(c), the published label counts | DDM as in the DCFM paper |
+| `trained` | p(k given x_t, t), a gating network (`gating`) | DDM (McAllister et al., 2025) |
+| `energy` | ∝ n_k(c) exp(-E_k(x_t, t, c)) (`energy`) | DFD (Hahn and Lee, 2025) |
 
-The energy of a term is that of its own label, E_k = -log p_k,t(x | c), and its prior the count
-n_k(c) of that label: n_k p_k(x, c) = n_k(c) p_k(x | c), so the mixture is exactly the velocity of
-the silos' pooled data given the term, and an expert that never saw a value, whose token is
-untrained, has weight 0. An unconditional density would let such an expert answer. Where no silo
-saw c, the prior falls back on counts of its single values, as in `Router.joint_weights`.
+A term's energy is E_k = -log p_k,t(x | c), and its prior is the count n_k(c). As n_k p_k(x, c) =
+n_k(c) p_k(x | c), the mixture is exactly the velocity of the silos' pooled data given the term. An
+expert without samples of a value, whose token is untrained, gets weight 0; with an unconditional
+density it would not. If no silo holds c, the prior uses the counts of single values, as in
+`Router.joint_weights`.
 """
 
 from collections.abc import Callable, Sequence
@@ -54,7 +54,7 @@ def sample_ensemble(
 
     Args: as `Ensemble.load`.
 
-    Returns: (B, *flow_shape) on the CPU, a function of the seed.
+    Returns: (B, *flow_shape) on the CPU. The seed decides all draws.
     """
     ensemble = Ensemble.load(
         manifest, experts, rule=rule, routing=routing, top_k=top_k, gate=gate, device=device
@@ -64,7 +64,7 @@ def sample_ensemble(
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Experts on a device, and how they are mixed."""
+    """Experts on a device, and the rule that mixes them."""
 
     manifest: Manifest
     path: Path
@@ -92,11 +92,11 @@ class Ensemble:
 
         Args:
             rule: `joint` mixes v_k(c); `composed` mixes the terms of Eq. 5 of DCFM.
-            top_k: experts kept at every evaluation, the heaviest, renormalised; all if None.
-            gate: weights of the gating network, for `trained` alone.
+            top_k: number of experts with the largest weights to keep, renormalised; all if None.
+            gate: weights of the gating network, only for routing `trained`.
         """
         if (gate is not None) != (routing == "trained"):
-            raise ValueError("weights of a gating network go with routing 'trained' alone")
+            raise ValueError("weights of a gating network are needed with routing 'trained' only")
         return cls(
             manifest,
             path_of(manifest),
@@ -110,7 +110,7 @@ class Ensemble:
         )
 
     def sample(self, labels: Tensor, seed: int) -> Tensor:
-        """One sample per label (B, n), on the CPU."""
+        """Draw one sample per label (B, n), on the CPU."""
         draws, device = torch.Generator().manual_seed(seed), self.null.device
         x0 = noise(self.manifest, len(labels), draws)
         probes = energy.probes(tuple(x0.shape[1:]), len(labels), draws)
@@ -126,8 +126,8 @@ class Ensemble:
         """The mixture's predictions at points x (B, *shape).
 
         Args:
-            motion: (B, *shape), the velocity of the straight paths that led from noise to the
-                points: energies are followed along those. Not used without energies.
+            motion: (B, *shape), velocity of the straight paths from noise to the points; energies
+                are integrated along them. Not used without energies.
         """
         terms, prior = self._terms(c)
         if not self.energies:
@@ -161,10 +161,10 @@ class Ensemble:
     ) -> tuple[Tensor, Tensor]:
         """DFD: the sample at t = 1 and log p_k of every term there, (B, *shape) and (B, m, K).
 
-        The log densities are further coordinates of the state that any solver steps.
+        The log densities are additional coordinates of the solver's state.
 
         Args:
-            terms, prior: labels (B, m, n), and what each expert weighs before energies (B, m, K).
+            terms, prior: labels (B, m, n), and the weights of experts before energies (B, m, K).
             probes: of the divergence, (P, B, *shape).
         """
         split, method = x0[0].numel(), self.manifest.method
@@ -189,8 +189,8 @@ class Ensemble:
         top_k: int | None,
         motion: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """DFD's velocity (B, *shape), and the rates of all log densities (B, m, K) where the points
-        move with `motion`, or with that velocity if None."""
+        """DFD's velocity (B, *shape), and the rates of all log densities (B, m, K) for points that
+        move with `motion`, or with DFD's velocity if None."""
         m = terms.shape[1]
         rows = at.x.repeat_interleave(m, dim=0), at.t.repeat_interleave(m), terms.flatten(0, 1)
         e = probes.repeat_interleave(m, dim=1)
@@ -210,7 +210,7 @@ class Ensemble:
         return terms, self.counts.marginal_weights(terms)
 
     def _field(self, terms: Tensor, prior: Tensor) -> Field:
-        """Weighed by label counts, or by the gating network, which weighs every term alike."""
+        """The field weighted by label counts, or by the gating network, equally for every term."""
         judge, (_, m, k) = self.judge, prior.shape
 
         def weigh(x: Tensor, t: Tensor) -> Tensor:
@@ -222,7 +222,7 @@ class Ensemble:
 
 
 def sparse(weights: Tensor, top_k: int | None) -> Tensor:
-    """Keep the heaviest `top_k` of K experts and renormalise, (..., K) -> (..., K)."""
+    """Keep the `top_k` largest of K weights and renormalise, (..., K) -> (..., K)."""
     if top_k is None or top_k >= weights.shape[-1]:
         return weights
     if top_k < 1:
@@ -239,7 +239,7 @@ def mixture(
     weigh: Weigh,
     top_k: int | None = None,
 ) -> Field:
-    """DDM's field of the terms (B, m, n): ∅ and all c^{i}, or a single label."""
+    """DDM's field for terms (B, m, n): ∅ and all c^{i}, or a single label."""
 
     def field(x: Tensor, t: Tensor) -> Tensor:
         each = torch.stack([evaluate_terms(expert, x, t, terms) for expert in experts], dim=2)
@@ -263,8 +263,8 @@ def start_density(x0: Tensor, prior: Tensor) -> Tensor:
 
 
 def _composed(path: Path, shares: Tensor, each: Tensor, top_k: int | None) -> Tensor:
-    """Mixed terms composed; a single term is itself. From shares (B, m, K) and predictions
-    (B, m, K, *prediction_shape)."""
+    """Mix every term and compose the terms; a single term is not composed. From shares (B, m, K)
+    and predictions (B, m, K, *prediction_shape)."""
     mixed = path.mix(sparse(shares, top_k), each)
     return path.compose(mixed, composition_weights(mixed.shape[1] - 1).to(mixed.device))
 

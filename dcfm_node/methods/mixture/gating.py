@@ -1,9 +1,9 @@
-"""The gating network of DDM: which expert does a point x_t come from?
+"""The gating network of DDM: it predicts the expert that a point x_t comes from.
 
-Nobody may see all silos' data, so it learns from the experts' own paths: draw an expert in
-proportion to its sample count, take a point of one of its paths, and guess the expert. Its optimum
-is ρ_k(x_t, t) = p(k | x_t), by which Σ_k ρ_k v_k is the velocity of the silos' pooled data
-(McAllister et al., "Decentralized diffusion models", 2025).
+No node has all silos' data, so the network learns from the experts' own paths: draw an expert in
+proportion to its sample count, take a point on one of its paths, and predict the expert. The
+optimum is ρ_k(x_t, t) = p(k | x_t). With it, Σ_k ρ_k v_k is the velocity of the silos' pooled data
+(McAllister et al., 2025).
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ JUDGE_ROWS, JUDGE_KEY = 1024, 3
 
 @dataclass(frozen=True)
 class OwnedPoints:
-    """Points on the experts' own paths and whose they are, experts by their sample counts."""
+    """Points on the experts' own paths with the index of the expert."""
 
     experts: Sequence[VelocityField]
     counts: Sequence[Counts]
@@ -40,7 +40,7 @@ class OwnedPoints:
 
     @property
     def settings(self) -> Training:
-        """Of the gating network's training."""
+        """Settings of the gating network's training."""
         return self.manifest.method.stage("distil")
 
     @property
@@ -50,11 +50,11 @@ class OwnedPoints:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one point."""
+        """Shape of one point."""
         return self.manifest.flow_shape
 
     def draw(self, rows: int, draws: torch.Generator) -> Owned:
-        """So many points, shuffled, from a generator on the host."""
+        """Draw `rows` points, shuffled, with a generator on the host."""
         sizes = [sum(silo.values()) for silo in self.counts]
         found = [
             path_points([expert], [silo], self.manifest, self.device)(
@@ -69,20 +69,20 @@ class OwnedPoints:
         return x[order], t[order], owner
 
     def block(self, steps: int, generator: torch.Generator) -> list[Owned]:
-        """The rows of so many steps."""
+        """The rows of `steps` steps."""
         batch = self.settings.batch
         parts = (torch.split(part, batch) for part in self.draw(steps * batch, generator))
         return list(zip(*parts, strict=True))
 
     def objective(self, module: Module, rows: Owned) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy of the guessed expert."""
+        """Cross-entropy of the predicted expert."""
         x, t, owner = rows
         loss = functional.cross_entropy(module(x, t)[:, : len(self.experts)], owner)
         return loss, {"loss": loss}
 
 
 def schema(manifest: Manifest) -> Schema:
-    """What the weights of a gating network hold. Allocates nothing."""
+    """Schema of the weights of a gating network. Allocates no memory for weights."""
     with torch.device("meta"):
         return schema_of(networks.build_gating(manifest), manifest)
 
@@ -91,9 +91,10 @@ def train_gating(
     manifest: Manifest, teachers: Sequence[Teacher], *, seed: int, callbacks: Callbacks
 ) -> Outcome:
     """Train the gating network of these experts, in their order, with the settings of
-    `method.distil`. It has an output for every silo of the roster; the first are the experts'.
+    `method.distil`. It has an output for every silo of the roster; the first outputs belong to the
+    experts.
 
-    Returns: its weights, and the share of fresh points it attributes rightly as `accuracy`.
+    Returns: its weights, and `accuracy`, the share (0 to 1) of new points predicted rightly.
     """
     experts = [
         callbacks.fast(networks.load(manifest, one.weights, callbacks.device)) for one in teachers
@@ -109,7 +110,7 @@ def train_gating(
 
 
 def load(manifest: Manifest, weights: Weights, device: torch.device | str) -> nn.Module:
-    """The frozen gating network of a snapshot, on the device."""
+    """The gating network of a snapshot, frozen, on the device."""
     model = networks.build_gating(manifest)
     model.load_state_dict(weights)
     return model.to(device).eval().requires_grad_(False)

@@ -1,6 +1,6 @@
-"""The torch halves of DDM and DFD: independent experts, and a student that is all of them together.
+"""The torch halves of DDM and DFD: independent experts, and a student that is their ensemble.
 
-The student's snapshot holds every teacher's tensors, and those of the gating network where the run
+The student's snapshot holds the tensors of every teacher, and of the gating network if the run
 trains one. Label counts are in the silos' records, not in the file.
 """
 
@@ -27,7 +27,7 @@ from dcfm_node.records.manifest import Manifest
 
 
 class MixtureLearner(Learner):
-    """What both share."""
+    """What DDM and DFD share."""
 
     routing: Routing
 
@@ -38,7 +38,7 @@ class MixtureLearner(Learner):
         )
 
     def student(self, teachers: Sequence[Teacher], *, seed: int, callbacks: Callbacks) -> Outcome:
-        """All experts in one snapshot."""
+        """Put all experts into one snapshot."""
         tensors = {
             of_expert(teacher.name, name): tensor
             for teacher in sorted(teachers, key=lambda teacher: teacher.name)
@@ -55,7 +55,7 @@ class MixtureLearner(Learner):
         seed: int,
         device: torch.device | str = "cpu",
     ) -> Tensor:
-        """From the mixture."""
+        """Draw samples from the mixture."""
         return self.ensemble(tensors, counts, device).sample(labels, seed)
 
     def score(
@@ -81,7 +81,7 @@ class MixtureLearner(Learner):
     def ensemble(
         self, tensors: Weights, counts: Mapping[str, Counts], device: torch.device | str
     ) -> Ensemble:
-        """The mixture that the manifest names, experts in the order of their silos' names."""
+        """The mixture that the manifest sets, with experts sorted by their silos' names."""
         method = self.manifest.method
         assert isinstance(method, Mixture)
         return Ensemble.load(
@@ -99,7 +99,7 @@ class MixtureLearner(Learner):
 
 
 class DdmLearner(MixtureLearner):
-    """Experts weigh by label counts, or by a gating network."""
+    """Label counts or a gating network weight the experts."""
 
     def __init__(self, manifest: Manifest) -> None:
         super().__init__(manifest)
@@ -107,7 +107,7 @@ class DdmLearner(MixtureLearner):
         self.routing = manifest.method.routing
 
     def student(self, teachers: Sequence[Teacher], *, seed: int, callbacks: Callbacks) -> Outcome:
-        """All experts, and a gating network trained on their paths if the run says so."""
+        """Put all experts into one snapshot, and train a gating network if the run has one."""
         teachers = sorted(teachers, key=lambda teacher: teacher.name)
         made = super().student(teachers, seed=seed, callbacks=callbacks)
         if self.routing == "label":
@@ -117,12 +117,12 @@ class DdmLearner(MixtureLearner):
         return Outcome(made.weights | tensors, made.metrics | gate.metrics)
 
     def beside_experts(self) -> Schema:
-        """The gating network, if there is one."""
+        """Schema of the gating network; empty if the run has none."""
         return gating.schema(self.manifest) if self.routing == "trained" else {}
 
 
 class DfdLearner(MixtureLearner):
-    """Experts weigh by their energies, which are known on the linear path alone."""
+    """Energies weight the experts; they are known only on the linear path."""
 
     routing = "energy"
 

@@ -1,4 +1,4 @@
-"""DDM and DFD: silos train once, alone, and the student is all experts together."""
+"""DDM and DFD: silos train once and alone, and the student is the ensemble of all experts."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -10,12 +10,13 @@ from dcfm_node.swarm.method import OneShot
 
 
 class Mixture(OneShot):
-    """What both share."""
+    """Settings and rules that DDM and DFD share."""
 
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995
-    """Decay of the weights' moving average, which is what is published."""
+    """Decay of the weights' moving average (EMA), 0 to below 1; default 0.995. Nodes publish the
+    average."""
     top_k: Annotated[int, Field(ge=0, le=MAX_SILOS)] = 0
-    """How many experts are kept at every step, the heaviest; 0 keeps all."""
+    """Number of experts, those of largest weight, used at every step; 0, the default, uses all."""
 
     @property
     def ensemble(self) -> bool:
@@ -27,14 +28,14 @@ class Mixture(OneShot):
 
 
 class Ddm(Mixture):
-    """Settings of DDM: experts weigh by label counts, or by a gating network."""
+    """Settings of DDM: label counts or a gating network weight the experts."""
 
     code: ClassVar[str] = "dcfm_node.methods.mixture.learner:DdmLearner"
     name: Literal["ddm"] = "ddm"
     routing: Literal["label", "trained"] = "label"
-    """`trained` weighs experts by a gating network, a classifier of x_t and t."""
+    """`trained` weights experts by a gating network, a classifier of x_t and t. Default `label`."""
     distil: Training | None = None
-    """How the gating network is trained; None where `routing` is "label"."""
+    """Training of the gating network; None if `routing` is "label"."""
 
     @model_validator(mode="after")
     def _routed(self) -> Self:
@@ -47,7 +48,7 @@ class Ddm(Mixture):
 
 
 class Dfd(Mixture):
-    """Settings of DFD: experts weigh by their energies."""
+    """Settings of DFD: energies weight the experts."""
 
     code: ClassVar[str] = "dcfm_node.methods.mixture.learner:DfdLearner"
     name: Literal["dfd"] = "dfd"

@@ -73,7 +73,7 @@ def test_a_node_is_told_what_is_not_there_before_the_daemon_is_loaded(
 
 
 @pytest.mark.parametrize(
-    ("option", "told"), [(("--data", "/nowhere"), "/nowhere"), ((), "no folder was named")]
+    ("option", "told"), [(("--data", "/nowhere"), "/nowhere"), ((), "no folder is given")]
 )
 def test_an_experiment_misses_its_data_before_torch_is_loaded(
     monkeypatch: pytest.MonkeyPatch,
@@ -119,7 +119,7 @@ def test_a_node_is_asked_where_its_settings_say_with_mark_and_tilde(
     config.write_text('\ufeffstate = "~/state"\n', encoding="utf-8")
     assert state_folder(config) == Path("/home/eve/state")
     config.write_text('state = "~no-such-user/state"\n', encoding="utf-8")
-    with pytest.raises(ConfigError, match="no such user"):
+    with pytest.raises(ConfigError, match="this user does not exist"):
         state_folder(config)
     config.write_text('# é\nstate = "state"\n', encoding="latin-1")
     with pytest.raises(ConfigError, match="is not UTF-8 text"):

@@ -101,7 +101,7 @@ def test_a_missing_label_is_named(tmp_path: Path) -> None:
     file = picture(tmp_path / "digit=3" / "a.png")
     error = refusal(spec(tmp_path))
     assert error.where == str(file)
-    assert error.what == "says nothing of 'colour'"
+    assert error.what == "gives no 'colour'"
 
 
 def test_an_unknown_label_is_named(tmp_path: Path) -> None:
@@ -140,8 +140,8 @@ def test_pixels_without_a_known_range_are_refused(tmp_path: Path) -> None:
     [
         ("name,digit,colour\na.png,1,red\n", "", "has no column 'file'"),
         ("", "", "has no column 'file'"),
-        ("file,digit\na.png,1\n", ":2", "says nothing of 'colour'"),
-        ("file,digit,colour\na.png,1,red\na.png,1\n", ":3", "says nothing of 'colour'"),
+        ("file,digit\na.png,1\n", ":2", "gives no 'colour'"),
+        ("file,digit,colour\na.png,1,red\na.png,1\n", ":3", "has no cell for 'colour'"),
         ("file,digit,colour\na.png,1,red\n,1,red\n", ":3", "names no file"),
         ("file,digit,colour\na.png,1,red\nb.png,11,red\n", ":3", "'11' is not a value"),
         ("file,digit,colour\na.png,1,red\n", "", "holds 1 samples"),
@@ -167,7 +167,7 @@ def test_an_index_that_names_a_missing_image(tmp_path: Path) -> None:
 
 def test_no_index_no_folder_no_images(tmp_path: Path) -> None:
     assert refusal(spec(tmp_path, "i.csv")).where == str(tmp_path / "i.csv")
-    assert refusal(spec(tmp_path / "none")).what == "there is no such folder"
+    assert refusal(spec(tmp_path / "none")).what == "the folder does not exist"
     assert refusal(spec(tmp_path)).what == "holds 0 samples"
 
 

@@ -30,8 +30,8 @@ def test_samples_that_are_alike_are_on_one_side_of_the_split(tmp_path: Path) -> 
     assert len(data.holdout.x) == 30
     assert not set(map(tuple, data.train.x.tolist())) & set(map(tuple, data.holdout.x.tolist()))
     (note,) = data.notes
-    assert "80 of 120 samples repeat an earlier one, 40 under other labels" in note
-    assert "row 1, which is" in note
+    assert "80 of 120 samples repeat an earlier one, 40 with other labels" in note
+    assert "row 1, which equals" in note
     assert not data.warnings
 
 
@@ -39,7 +39,7 @@ def test_where_all_samples_are_alike_it_is_said(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=np.tile([[1.0, -1.0]], (9, 1)), finding=["none"] * 9)
     data = load(NpzData(format="npz", path=tmp_path / "d.npz"), VECTORS)
     assert (len(data.train.x), len(data.holdout.x)) == (8, 1)
-    assert "all samples are the same" in data.warnings[0].what
+    assert "all samples are equal" in data.warnings[0].what
 
 
 @given(
@@ -161,8 +161,8 @@ def header(shape: tuple[int, ...], dtype: str = "<f4") -> bytes:
     ("entries", "what"),
     [
         ({"x.npy": header((10**12, 2))}, "its header says 8000000000000"),
-        ({"x.npy": header((6, 2)) + bytes(47)}, "holds 47 bytes, and its header says 48"),
-        ({"x.npy": header((6, 2)) + bytes(49)}, "holds 49 bytes, and its header says 48"),
+        ({"x.npy": header((6, 2)) + bytes(47)}, "holds 47 bytes, but its header says 48"),
+        ({"x.npy": header((6, 2)) + bytes(49)}, "holds 49 bytes, but its header says 48"),
         ({"x.npy": header((-6, -2)) + bytes(48)}, "cannot be read"),
         ({"x.npy": header((6, 2), "|O") + bytes(96)}, "holds Python objects"),
         ({"x.npy": b"\x93NUMPY\x09\x00" + bytes(99)}, "cannot be read"),

@@ -84,7 +84,7 @@ def test_a_killed_minority_is_lost_and_named_a_killed_majority_ends_the_demo(sta
         assert [node.name for node in running.alive] == ["north", "south"]
         started["north"].kill()
         started["north"].wait()
-        with pytest.raises(Failed, match="no majority"):
+        with pytest.raises(Failed, match="not a majority"):
             running.statuses()
 
 

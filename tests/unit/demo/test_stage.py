@@ -87,7 +87,7 @@ def test_a_demo_folder_is_reused_and_other_files_in_it_are_kept(tmp_path):
 def test_a_folder_that_holds_something_else_is_refused_and_left_alone(tmp_path):
     (tmp_path / "nodes").mkdir()
     (tmp_path / "nodes" / "thesis.tex").write_text("precious")
-    with pytest.raises(Failed, match="that no demo made") as caught:
+    with pytest.raises(Failed, match="that are not from a demo") as caught:
         prepare(tmp_path, Wish("gaussians"))
     assert "--out" in caught.value.fix
     assert [path.name for path in tmp_path.rglob("*.*")] == ["thesis.tex"]

@@ -123,7 +123,7 @@ def test_fewer_images_are_a_part_of_the_more(folder):
 
 
 def test_a_silo_is_never_left_empty(folder):
-    with pytest.raises(UserError, match="100 samples leave one of 51 silos") as caught:
+    with pytest.raises(UserError, match="100 samples are too few for 51 silos") as caught:
         split_of(folder, silos=51, per_combination=1)
     assert "fewer silos" in caught.value.fix
 
@@ -221,7 +221,7 @@ def test_settings_out_of_range_are_refused(settings):
 
 
 def test_without_a_folder_it_says_what_to_name():
-    with pytest.raises(UserError, match="no folder was named") as caught:
+    with pytest.raises(UserError, match="no folder is given") as caught:
         ColouredMnist(ColouredMnistSettings()).check(None)
     assert "--data" in caught.value.fix
 

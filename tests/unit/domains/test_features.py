@@ -51,7 +51,7 @@ def test_a_broken_file_is_named(split, tmp_path):
     with pytest.raises(DataError, match="cannot be loaded") as caught:
         network_of(split, tmp_path, steps=1)
     assert caught.value.where == str(file)
-    assert "remove it" in caught.value.fix
+    assert "remove the file" in caught.value.fix
 
 
 @pytest.mark.parametrize("shape", [(3, 28, 28), (1, 14, 14), (3, 7, 9)])
@@ -100,7 +100,7 @@ def test_a_torchscript_file_gives_features_of_bytes(tmp_path, module):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_is_no_torchscript_file_is_refused(tmp_path):
     file = tmp_path / "inception.pt"
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="the file does not exist"):
         inception_features(file)
     file.write_bytes(b"state dict")
     with pytest.raises(UserError, match="cannot be loaded") as caught:

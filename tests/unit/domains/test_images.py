@@ -105,7 +105,7 @@ def test_it_is_made_in_a_folder_and_found_again(split, tmp_path, monkeypatch):
     before = file.stat().st_mtime_ns
     image_evaluator(split, tmp_path / "out")
     assert file.stat().st_mtime_ns == before
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="the file does not exist"):
         image_evaluator(split, tmp_path / "out", inception=tmp_path / "inception.pt")
 
 

@@ -83,7 +83,7 @@ def test_silos_average_side_by_side(tmp_path: Path) -> None:
 
 def test_a_device_that_is_not_here_is_told() -> None:
     assert device_of("cpu").type == "cpu"
-    with pytest.raises(UserError, match="no device 'abacus'"):
+    with pytest.raises(UserError, match="device 'abacus' does not exist"):
         device_of("abacus")
 
 

@@ -55,7 +55,7 @@ def test_results_carry_settings_that_load_again(tmp_path: Path) -> None:
         ({"held_out": '["right"]'}, "needs 2 values"),
         ({"top": "eech = 3"}, "eech"),
         ({"steps": 0}, "steps"),
-        ({"top": '[[scheme]]\nname = "dcfm-b"\nmethod = "ddm"'}, "bear one name"),
+        ({"top": '[[scheme]]\nname = "dcfm-b"\nmethod = "ddm"'}, "have the same name"),
     ],
 )
 def test_a_mistake_is_told_with_its_file(tmp_path: Path, change: dict[str, str], said: str) -> None:

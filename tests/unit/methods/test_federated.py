@@ -33,7 +33,7 @@ def test_average_is_weighed_by_sizes() -> None:
 
 def test_average_refuses_what_it_cannot_weigh() -> None:
     one = {"w": torch.ones(1)}
-    with pytest.raises(ValueError, match="no silo holds a sample"):
+    with pytest.raises(ValueError, match="all silos hold 0 samples"):
         average([one, one], [0, 0])
     with pytest.raises(ValueError):
         average([one, one], [1])

@@ -153,7 +153,7 @@ def test_more_ranks_than_gpus_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("WORLD_SIZE", "2")
     for wish in ("auto", "cuda"):
-        with pytest.raises(UserError, match="2 GPUs are asked for, and this machine has 1"):
+        with pytest.raises(UserError, match="2 GPUs are requested, but this machine has 1"):
             ranks.choose(wish)
     assert ranks.choose("cpu").type == "cpu"
 
