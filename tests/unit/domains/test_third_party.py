@@ -12,9 +12,11 @@ from dcfm_node.data.spec import BuiltinData
 from dcfm_node.domains import base
 from dcfm_node.domains.base import SplitSpec
 from dcfm_node.domains.space import Panel
-from dcfm_node.errors import DataError
+from dcfm_node.errors import DataError, MissingPackageError, PeerError
 from dcfm_node.records.manifest import differences
-from dcfm_node.records.settings import DomainSettings, PluginCode, find
+from dcfm_node.records.settings import DomainSettings, PluginCode, find, other_versions
+from dcfm_node.wire.canonical import pack
+from dcfm_node.wire.envelope import decode_manifest
 from tests.unit.data.manifests import manifest
 
 SETTINGS = '''
@@ -135,3 +137,47 @@ def test_it_is_evaluated_and_drawn_without_code_of_ours(tmp_path: Path) -> None:
 def test_a_name_that_nobody_provides_is_told_with_those_there_are() -> None:
     with pytest.raises(ValueError, match=r"choose one of plain.*circle"):
         BuiltinData(format="builtin", name="square", silo=0, silos=2)
+
+
+def test_a_peer_makes_no_node_load_what_its_own_run_does_not_use() -> None:
+    """SPEC 2.8: a manifest of a peer is compared, and no code is imported for it."""
+    code = PluginCode(kind="domains", name="circle", distribution="circle", version="1.2")
+    plain = manifest(attributes=ATTRIBUTES)
+    fields = plain.model_dump() | {
+        "domain": {"kind": "circle", "radius": 1.0},
+        "plugins": (code.model_dump(),),
+    }
+    with pytest.raises(PeerError, match="which this node's run does not use"):
+        decode_manifest(pack(fields), like=plain)
+    assert not [name for name in sys.modules if name.startswith("circle")]
+    ours = decode_manifest(pack(fields))
+    assert decode_manifest(pack(fields), like=ours) == ours
+
+
+def test_a_reader_without_the_package_is_told_its_name() -> None:
+    """SPEC 2.8.2."""
+    code = {"kind": "domains", "name": "square", "distribution": "squares", "version": "2.0"}
+    fields = manifest().model_dump() | {"domain": {"kind": "square"}, "plugins": (code,)}
+    with pytest.raises(MissingPackageError, match=r"not installed here: squares 2\.0"):
+        decode_manifest(pack(fields))
+
+
+def test_another_version_than_a_manifest_names_is_told() -> None:
+    code = PluginCode.of("domains", "circle")
+    assert code is not None and other_versions((code,)) == ()
+    older = code.model_copy(update={"version": "1.1"})
+    assert other_versions((older,)) == ("circle 1.1, not 1.2",)
+
+
+@pytest.mark.parametrize("fault", ["raise SystemExit(3)", "raise KeyError('x')", "import nothing_"])
+def test_a_package_that_fails_to_load_is_at_fault_and_named(fault: str, tmp_path: Path) -> None:
+    (tmp_path / "circle" / "settings.py").write_text(fault)
+    importlib.invalidate_caches()
+    with pytest.raises(plugins.PluginError, match=r"circle\.settings:CircleSettings cannot be"):
+        plugins.find("domains", "circle")
+
+
+def test_a_class_that_fails_is_at_fault_and_named(tmp_path: Path) -> None:
+    (tmp_path / "circle" / "domain.py").write_text("class Circle:\n    pass\n")
+    with pytest.raises(plugins.PluginError, match=r"not a subclass of .*Domain"):
+        base.named("circle")

@@ -73,7 +73,7 @@ LOCAL = Training(steps=10)
         ({"name": "dfd", "routing": "trained"}, "method.routing"),
         ({"refine": LOCAL}, "method.distil"),
         ({"refine": LOCAL, "distil": LOCAL, "top_k": 1}, "method.top_k"),
-        ({"name": "dccfm"}, "method.name is 'dccfm'; no installed package"),
+        ({"name": "dccfm"}, "method.name is 'dccfm': no installed package"),
         ({"name": 7}, "name is not text"),
     ],
 )
@@ -142,5 +142,5 @@ def test_a_manifest_names_the_packages_of_the_sections_that_need_one() -> None:
 def test_a_section_of_a_package_that_is_not_installed_is_refused() -> None:
     """SPEC 2.8.2."""
     fields = MANIFEST.model_dump() | {"network": {"kind": "toy"}}
-    with pytest.raises(PeerError, match=r"network\.kind is 'toy'; no installed package"):
+    with pytest.raises(PeerError, match=r"network\.kind is 'toy': no installed package"):
         decode_manifest(pack(fields))

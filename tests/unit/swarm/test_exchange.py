@@ -149,6 +149,18 @@ def test_a_mismatch_names_the_field_once() -> None:
     assert node.hear(PEER, message, 1.0) == []
 
 
+def test_a_peer_has_its_manifests_read_seldom() -> None:
+    """SPEC 4.5: reading one may take a second, and a member may send many."""
+    node = exchange()
+    for second, rounds in enumerate((3, 4, 5, 6)):
+        other = Run(5, rounds=rounds)
+        text = manifest_bytes(other.manifest) if second < 3 else b"junk"
+        message = Mismatch(run=other.id, version="1", manifest=text, reason="another")
+        node.hear(PEER, message, 2.0 * second)
+    assert node.peers[PEER].compared_at == 6.0
+    assert "cannot read its manifest" in node.peers[PEER].trouble
+
+
 def test_a_mismatch_of_rosters_names_the_silo() -> None:
     node, other = exchange(), Run(4)
     message = Mismatch(
