@@ -113,7 +113,7 @@ def test_a_tilde_is_the_user_s_folder_wherever_a_path_stands(
 
 
 def test_the_folder_of_nobody_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such user") as caught:
+    with pytest.raises(ConfigError, match="user does not exist") as caught:
         node(tmp_path, f'state = "~no-such-user/x"\n{LEAST}')
     assert caught.value.where == f"{tmp_path / 'node.toml'}:1: state"
     assert caught.value.fix == "write the path out in full"
