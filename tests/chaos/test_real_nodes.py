@@ -37,6 +37,7 @@ def test_ten_kills_at_random_instants_and_the_run_ends_with_the_right_student(
     assert len([blow for blow in verdict.blows if blow.what.startswith("kill")]) == 10
 
 
+@pytest.mark.full
 def test_in_every_phase_whoever_publishes_first_is_killed_and_the_run_ends_well(
     tmp_path: Path,
 ) -> None:

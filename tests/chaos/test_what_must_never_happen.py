@@ -55,6 +55,7 @@ def named(site: Site) -> list[tuple[str, str]]:
     return [(p["code"], p["subject"]) for p in site.ask().get("problems", [])]
 
 
+@pytest.mark.full
 def test_a_run_of_17_hours_dies_of_one_vpn_drop(tmp_path: Path) -> None:
     """Nothing aborts a run: work waits and resumes. Real nodes, parted for longer than stall_s."""
     strict = 'participation = "strict"\nstall_s = 2.0\n'

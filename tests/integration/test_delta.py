@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.integration.cluster import cluster, dcfm_json, released, until
 
 TRANSFER = '[transfer]\nprecision = "bf16"\ndelta = true\n'
 
 
+@pytest.mark.full
 def test_later_rounds_travel_as_what_changed(tmp_path: Path) -> None:
     with cluster(tmp_path, transfer=TRANSFER, dial_only=("east", "south")) as sites:
         for site in sites:

@@ -27,9 +27,10 @@ METHODS = {
 }
 EXPERTS = {"fedflow": [0, 1, 2, 3], "ddm": [0], "dfd": [0]}
 """Rounds of which every silo publishes an expert."""
+MORE = [pytest.param(name, marks=pytest.mark.full) for name in ("fedflow", "dfd")]
 
 
-@pytest.mark.parametrize("name", ["fedflow", "ddm", pytest.param("dfd", marks=pytest.mark.full)])
+@pytest.mark.parametrize("name", ["ddm", *MORE])
 def test_a_network_runs_the_method_to_samples(tmp_path: Path, name: str) -> None:
     with cluster(tmp_path, method=METHODS[name]) as sites:
         for site in sites:

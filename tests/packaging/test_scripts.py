@@ -9,6 +9,8 @@ import pytest
 from tests.packaging.tree import ROOT
 
 SHELL = [ROOT / "scripts" / "demo", ROOT / "scripts" / "test", ROOT / ".ci" / "run"]
+# The command line, run in this process by other tests, sets it for its workers.
+ENVIRONMENT = {name: text for name, text in os.environ.items() if name != "PYTHONSAFEPATH"}
 
 
 @pytest.mark.parametrize("path", SHELL, ids=lambda path: path.name)
@@ -25,7 +27,7 @@ def run(*arguments: str) -> str:
     done = subprocess.run(
         [os.sys.executable, *arguments],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=ENVIRONMENT | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

@@ -292,8 +292,11 @@ def test_an_answer_with_all_that_is_held_is_noticed(monkeypatch: pytest.MonkeyPa
         effects = on_folded(self, peer, sealed, outcome, now)
         if outcome in (Offered.NEW, Offered.REPLACED):
             return effects
-        held = tuple(said.envelope for said in self.journals.chains[sealed.entry.author])
-        return [*effects, Send(peer, Entries(run=self.journals.run, entries=held, beats=()))]
+        held = tuple(said.envelope for said in self.replica.journals.chains[sealed.entry.author])
+        return [
+            *effects,
+            Send(peer, Entries(run=self.replica.journals.run, entries=held, beats=())),
+        ]
 
     monkeypatch.setattr(Exchange, "_on_folded", generous)
     assert hostile_rule("stale") == "in proportion"

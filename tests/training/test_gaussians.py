@@ -101,6 +101,7 @@ def test_alternating_schedule_finds_the_novel_mode() -> None:
     assert scores["holdout_loss"] <= 1.1 * scores["reference_loss"]
 
 
+@pytest.mark.full
 def test_paper_schedule_finds_the_novel_mode_in_turn() -> None:
     manifest = run("paper")
     teachers = list(experts())

@@ -116,7 +116,7 @@ def test_the_folder_of_nobody_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="user does not exist") as caught:
         node(tmp_path, f'state = "~no-such-user/x"\n{LEAST}')
     assert caught.value.where == f"{tmp_path / 'node.toml'}:1: state"
-    assert caught.value.fix == "write the path out in full"
+    assert caught.value.fix == "write the full path"
 
 
 def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:

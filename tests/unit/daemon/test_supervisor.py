@@ -271,7 +271,7 @@ def test_every_difference_from_the_first_start_is_named() -> None:
         "counts": (((0,), 4),),
         "device": "cpu",
         "tensors": {"w": ("F32", (1,))},
-        "router": {"w": ("F32", (1,))},
+        "beside_experts": {"w": ("F32", (1,))},
         "checkpoint": {"w": ("F32", (1,))},
     }
     assert changed.keys() | words.keys() | {"event"} == Ready.model_fields.keys()

@@ -4,6 +4,7 @@ full length."""
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from dcfm_node.experiment.byzantine import (
     HOSTILE,
@@ -18,6 +19,7 @@ from dcfm_node.experiment.byzantine import (
 from dcfm_node.experiment.lab import Lab
 
 
+@pytest.mark.full
 def test_two_hostile_of_seven_are_put_out_and_nobody_else(tmp_path: Path) -> None:
     study = Study("plane", tmp_path, 0.1, lambda what, done, total: None)
     split, _ = study.pose(0)

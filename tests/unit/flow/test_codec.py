@@ -85,5 +85,5 @@ def test_run_toml_names_the_file_in_hex() -> None:
 
 
 def test_more_components_than_there_are_are_refused() -> None:
-    with pytest.raises(ValueError, match="need as many"):
+    with pytest.raises(ValueError, match="need at least as many"):
         fit_linear(X, 17)

@@ -148,7 +148,7 @@ def test_what_no_node_takes_in_is_not_written(
 def test_a_label_must_be_small_signed_of_this_run_and_of_its_roster(tmp_path: Path) -> None:
     """SPEC 10.2."""
     run, _, folder = bundle(tmp_path)
-    with pytest.raises(PeerError, match=r"another run, .* policy\.stall_s"):
+    with pytest.raises(PeerError, match=r"another run; .* policy\.stall_s"):
         read_bundle(folder, Run(3, stall_s=7.0).manifest)
     (folder / "bundle").write_bytes(bytes(600_000))
     with pytest.raises(Failed, match="is too large"):
