@@ -5,7 +5,7 @@ together; `differing_fields` names the fields, and `differences` describes them 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import FailFast, Field, model_validator
@@ -239,12 +239,18 @@ def differences(ours: Manifest, theirs: Manifest) -> tuple[str, ...]:
 
 
 def _of_plugins(ours: Manifest, theirs: Manifest) -> str:
-    here, there = (
-        {f"{code.kind} {code.name}": f"{code.distribution} {code.version}" for code in run.plugins}
-        for run in (ours, theirs)
-    )
+    return differing_packages(packages_by_section(ours), packages_by_section(theirs))
+
+
+def packages_by_section(run: Manifest) -> dict[str, str]:
+    """The other packages of a run, as "networks toy": "toy-dcfm 1.0"."""
+    return {f"{c.kind} {c.name}": f"{c.distribution} {c.version}" for c in run.plugins}
+
+
+def differing_packages(here: Mapping[str, str], there: Mapping[str, str]) -> str:
+    """Where two runs' packages differ, in words; both as `packages_by_section`."""
     return "; ".join(
-        f"{name}: {here.get(name, 'no package')} here, {there.get(name, 'no package')} there"
+        f"{name}: {here.get(name, 'not used')} here, {there.get(name, 'not used')} there"
         for name in sorted(here.keys() | there.keys())
         if here.get(name) != there.get(name)
     )

@@ -6,10 +6,15 @@ from dataclasses import dataclass
 
 from dcfm_node import __version__
 from dcfm_node.errors import PeerError
-from dcfm_node.records.manifest import Manifest, differences
+from dcfm_node.records.manifest import (
+    Manifest,
+    differences,
+    differing_packages,
+    packages_by_section,
+)
 from dcfm_node.records.messages import PROTOCOL, Mismatch
 from dcfm_node.swarm.effects import Effect, Foreign, Report, Send
-from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, run_id
+from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, named_packages, run_id
 
 MISMATCH_S = 10.0
 """Seconds between two manifests sent to one peer."""
@@ -84,8 +89,10 @@ def mismatch(
         differ = differences(manifest, decode_manifest(message.manifest, like=manifest))
         trouble = f"its run.toml or roster differs in: {', '.join(differ) or 'nothing'}"
     except PeerError as error:
-        versions = f"it has dcfm-node {message.version}, this node {__version__}"
-        trouble = f"this node cannot read its manifest ({versions}): {error}"
+        there = named_packages(message.manifest)
+        packages = differing_packages(packages_by_section(manifest), there)
+        found = packages or f"it has dcfm-node {message.version}, this node {__version__}"
+        trouble = f"this node cannot read its manifest ({found}): {error}"
     state.version = message.version
     fields = {"peer": manifest.silo_name(peer), "why": trouble}
     told = state.turned(trouble, Report("manifest_mismatch", fields, "warning"))

@@ -269,15 +269,30 @@ def decode_manifest(data: bytes, like: Manifest | None = None) -> Manifest:
     return manifest
 
 
+def named_packages(data: bytes) -> dict[str, str]:
+    """The packages that a manifest's bytes name, as `records.manifest.packages_by_section`; also of
+    one that cannot be read here. Loads nothing; empty if the bytes name none."""
+    try:
+        return {f"{kind} {name}": package for kind, name, package in _packages(unpack(data))}
+    except PeerError:
+        return {}
+
+
 def _not_installed(fields: Any) -> list[str]:
     """The packages that a manifest's map names and that are not installed here."""
+    named = _packages(fields)
+    return [package for kind, name, package in named if not plugins.installed(kind, name)]
+
+
+def _packages(fields: Any) -> list[tuple[str, str, str]]:
+    """Kind, name and package of each section that a manifest's map says to need one."""
     named = fields.get("plugins") if isinstance(fields, dict) else None
     found = []
     for code in named[: len(plugins.BUILTIN)] if isinstance(named, tuple) else ():
         match code:
             case {"kind": str(kind), "name": str(name), "distribution": str(of), "version": str(v)}:
-                if not plugins.installed(kind, name):
-                    found.append(f"{of[:MAX_TOLD]} {v[:MAX_TOLD]}")
+                kind, name = kind[:MAX_TOLD], name[:MAX_TOLD]
+                found.append((kind, name, f"{of[:MAX_TOLD]} {v[:MAX_TOLD]}"))
     return found
 
 

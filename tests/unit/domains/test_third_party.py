@@ -14,7 +14,9 @@ from dcfm_node.domains.base import SplitSpec
 from dcfm_node.domains.space import Panel
 from dcfm_node.errors import DataError, MissingPackageError, PeerError
 from dcfm_node.records.manifest import differences
+from dcfm_node.records.messages import Mismatch
 from dcfm_node.records.settings import DomainSettings, PluginCode, find, other_versions
+from dcfm_node.swarm.strangers import PeerState, mismatch
 from dcfm_node.wire.canonical import pack
 from dcfm_node.wire.envelope import decode_manifest
 from tests.unit.data.manifests import manifest
@@ -152,6 +154,22 @@ def test_a_peer_makes_no_node_load_what_its_own_run_does_not_use() -> None:
     assert not [name for name in sys.modules if name.startswith("circle")]
     ours = decode_manifest(pack(fields))
     assert decode_manifest(pack(fields), like=ours) == ours
+
+
+def test_versions_are_named_where_a_newer_section_cannot_be_read() -> None:
+    circle = find("domains", DomainSettings, "circle").model_validate({})
+    code = PluginCode.of("domains", "circle")
+    assert code is not None
+    ours = manifest(domain=circle, plugins=(code,))
+    newer = code.model_copy(update={"version": "2.0"})
+    fields = ours.model_dump() | {
+        "domain": {"kind": "circle", "radius": 1.0, "angle": 0.0},
+        "plugins": (newer.model_dump(),),
+    }
+    message = Mismatch(run=bytes(32), version="1", manifest=pack(fields), reason="another")
+    state = PeerState()
+    mismatch(ours, ours.roster[0].key, state, message, 0.0)
+    assert "domains circle: circle 1.2 here, circle 2.0 there" in state.trouble
 
 
 def test_a_reader_without_the_package_is_told_its_name() -> None:
