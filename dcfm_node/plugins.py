@@ -138,7 +138,7 @@ def origin(kind: Kind, name: str) -> Origin | None:
     """The origin of a name; None if this package provides it.
 
     Raises:
-        PluginError: no installed package provides it.
+        PluginError: no installed package provides it, or several do.
     """
     if name in BUILTIN[kind]:
         return None
@@ -149,22 +149,23 @@ def origin(kind: Kind, name: str) -> Origin | None:
 
 
 def _entry(kind: Kind, name: str) -> EntryPoint:
-    try:
-        return _installed(kind)[name]
-    except KeyError:
-        known = ", ".join(names(kind))
-        raise PluginError(
-            "no installed package provides it",
-            fix=f"choose one of {known}, or install the package that provides it",
-        ) from None
+    found = _installed(kind).get(name, {})
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        what = f"{len(found)} packages provide it: {', '.join(sorted(found))}"
+        raise PluginError(what, fix="uninstall all but one of them")
+    known = ", ".join(names(kind))
+    raise PluginError(
+        "no installed package provides it",
+        fix=f"choose one of {known}, or install the package that provides it",
+    )
 
 
 @cache
-def _installed(kind: Kind) -> dict[str, EntryPoint]:
-    found: dict[str, EntryPoint] = {}
+def _installed(kind: Kind) -> dict[str, dict[str, EntryPoint]]:
+    """The entry points of other packages: by name, then by what they name."""
+    found: dict[str, dict[str, EntryPoint]] = {}
     for point in entry_points(group=f"dcfm_node.{kind}"):
-        if (other := found.get(point.name, point)).value != point.value:
-            what = f"two packages provide {point.name!r} in dcfm_node.{kind}"
-            raise PluginError(f"{what}: {other.value}, {point.value}", fix="uninstall one of them")
-        found[point.name] = point
+        found.setdefault(point.name, {})[point.value] = point
     return found

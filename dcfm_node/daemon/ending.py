@@ -50,7 +50,7 @@ class Ending:
 
 
 class Tasks:
-    """Coroutines beside the loop. One that fails ends nothing, and is told."""
+    """Coroutines beside the loop. If one fails, the daemon continues and reports it."""
 
     def __init__(self, troubles: Troubles) -> None:
         self._troubles = troubles

@@ -91,6 +91,3 @@ class LinearCodecSettings(CodecSettings):
 
     def latent_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return self.shape
-
-    def problem(self, shape: tuple[int, ...]) -> str:
-        return ""

@@ -160,11 +160,11 @@ class Manifest(Model):
             raise ValueError("the roster must be sorted by name, each name and key once")
         if self.policy.duty_s < self.policy.stall_s:
             raise ValueError("policy.duty_s is below policy.stall_s")
-        if problem := self._unfit_section():
-            raise ValueError(problem)
         foreign = [(kind, name) for kind, name, _ in self.sections() if name not in BUILTIN[kind]]
         if [(code.kind, code.name) for code in self.plugins] != foreign:
             raise ValueError("plugins must name exactly the packages that the sections need")
+        if problem := self._unfit_section():
+            raise ValueError(problem)
         if self.continues is not None and not self.method.may_continue:
             raise ValueError(
                 f"method.name is {self.method.name!r}; a run of this method cannot be continued"

@@ -33,6 +33,9 @@ class CircleSettings(DomainSettings):
     code: ClassVar[str] = "circle.domain:Circle"
     kind: Literal["circle"] = "circle"
     radius: float = 1.0
+
+    def problem(self, shape):
+        return "" if 1 / self.radius else "domain.radius is infinite; choose another"
 '''
 DOMAIN = """
 import numpy as np
@@ -170,6 +173,35 @@ def test_versions_are_named_where_a_newer_section_cannot_be_read() -> None:
     state = PeerState()
     mismatch(ours, ours.roster[0].key, state, message, 0.0)
     assert "domains circle: circle 1.2 here, circle 2.0 there" in state.trouble
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_section_that_fails_on_a_peers_settings_is_the_peers_fault(named: bool) -> None:
+    """Also where the peer's `plugins` leaves the package out."""
+    circle = find("domains", DomainSettings, "circle").model_validate({})
+    code = PluginCode.of("domains", "circle")
+    assert code is not None
+    ours = manifest(domain=circle, plugins=(code,))
+    fields = ours.model_dump() | {"domain": {"kind": "circle", "radius": 0.0}}
+    if not named:
+        fields["plugins"] = ()
+    with pytest.raises(PeerError, match="ZeroDivisionError" if named else "plugins must name"):
+        decode_manifest(pack(fields), like=ours)
+
+
+def test_two_packages_of_one_name_are_told_where_it_is_used_and_nowhere_else(
+    tmp_path: Path,
+) -> None:
+    other = tmp_path / "square-1.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: square\nVersion: 1.0\n")
+    (other / "entry_points.txt").write_text("[dcfm_node.domains]\ncircle = square:Square\n")
+    importlib.invalidate_caches()
+    with pytest.raises(plugins.PluginError, match=r"2 packages provide it: circle.* square:Square"):
+        plugins.find("domains", "circle")
+    assert "circle" in plugins.names("domains") and plugins.installed("domains", "circle")
+    with pytest.raises(PeerError, match="malformed manifest"):
+        decode_manifest(pack(manifest().model_dump() | {"surplus": 1}))
 
 
 def test_a_reader_without_the_package_is_told_its_name() -> None:
