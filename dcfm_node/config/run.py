@@ -28,6 +28,7 @@ from dcfm_node.records.manifest import (
     differing_fields,
 )
 from dcfm_node.records.messages import MAX_MANIFEST_BYTES
+from dcfm_node.records.moments import Standardise
 from dcfm_node.records.settings import (
     SECTIONS,
     AnyCodec,
@@ -75,6 +76,7 @@ class _RunFile(Model):
     attribute: Annotated[tuple[Attribute, ...], Field(min_length=1, max_length=32)]
     domain: AnyDomain = DOMAIN
     codec: AnyCodec = CODEC
+    standardise: Standardise = "auto"
     network: AnyNetwork = NETWORK
     path: AnyPath = PATH
     method: AnyMethod
@@ -108,6 +110,7 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
             attributes=run.attribute,
             domain=run.domain,
             codec=run.codec,
+            standardise=run.standardise,
             network=run.network,
             path=run.path,
             method=run.method,

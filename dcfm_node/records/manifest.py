@@ -12,6 +12,7 @@ from pydantic import FailFast, Field, model_validator
 
 from dcfm_node.plugins import BUILTIN, Kind
 from dcfm_node.records.base import Digest, Key, Model, Name, Snapshot
+from dcfm_node.records.moments import Standardise, groups
 from dcfm_node.records.settings import (
     SECTIONS,
     AnyCodec,
@@ -135,6 +136,10 @@ class Manifest(Model):
     attributes: Annotated[tuple[Attribute, ...], Field(min_length=1, max_length=32), FailFast()]
     domain: AnyDomain = DOMAIN
     codec: AnyCodec = CODEC
+    standardise: Standardise = "auto"
+    """Which numbers of an encoded sample share a mean and a deviation, by which all silos
+    standardise their data: "feature", "channel", or "none". "auto": features of vectors; images
+    stay as they are."""
     network: AnyNetwork = NETWORK
     path: AnyPath = PATH
     method: AnyMethod
@@ -191,6 +196,11 @@ class Manifest(Model):
     def flow_shape(self) -> tuple[int, ...]:
         """Shape of what the flow sees, which is an encoded sample."""
         return self.codec.latent_shape(self.sample_shape)
+
+    @property
+    def groups(self) -> int:
+        """How many means and deviations the run standardises by; 0 if it does not."""
+        return groups(self.standardise, self.sample_shape, self.flow_shape)
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
