@@ -105,6 +105,7 @@ def fetch(
     from dcfm_node.store.card import model_card
     from dcfm_node.store.student import write_student
     from dcfm_node.swarm.lineage import verify as verify_lineage
+    from dcfm_node.swarm.scaling import agreed
 
     if latest == bool(digest):
         raise ConfigError(
@@ -124,6 +125,7 @@ def fetch(
         out,
         model=state / found.path,
         manifest=manifest,
+        scale=agreed(proven.view),
         lineage=lineage,
         card=card,
         codec=codec_file(config) if manifest.codec.digest is not None else None,
@@ -269,6 +271,7 @@ def sample(
     """Draw samples of a combination. An attribute that --where does not set takes all its values in
     turn."""
     from dcfm_node.cli.drawing import draw
+    from dcfm_node.swarm.scaling import agreed
 
     student, proven = _verified(folder)
     manifest = proven.view.manifest
@@ -282,6 +285,7 @@ def sample(
         seed=seed,
         out=out,
         codec=codec or student.codec,
+        scale=agreed(proven.view),
     )
     sampled = Sampled(count=count, out=str(out))
     answer(sampled, as_json, lambda found: f"wrote {found.count} samples to {found.out}")
@@ -355,9 +359,10 @@ def _require_files(
     """Raises Failed if config.json does not match the lineage, or README.md is not the card. `card`
     None skips README.md."""
     from dcfm_node.store.student_check import differing_files
+    from dcfm_node.swarm.scaling import agreed
 
-    digest = proven.student.body.snapshot.digest
-    if wrong := differing_files(student, proven.view.manifest, digest, card):
+    view, digest = proven.view, proven.student.body.snapshot.digest
+    if wrong := differing_files(student, view.manifest, agreed(view), digest, card):
         raise Failed(
             f"{' and '.join(wrong)}: does not match the signed lineage",
             where=str(folder),

@@ -28,7 +28,7 @@ from dcfm_node.records.manifest import (
     differing_fields,
 )
 from dcfm_node.records.messages import MAX_MANIFEST_BYTES
-from dcfm_node.records.moments import Standardise
+from dcfm_node.records.moments import Scale, Standardise
 from dcfm_node.records.settings import (
     SECTIONS,
     AnyCodec,
@@ -64,6 +64,7 @@ class _Continues(Model):
 
     run: HexDigest
     student: _Student | None = None
+    scale: Scale | None = None
     replaced: Annotated[tuple[Name, ...], Field(max_length=MAX_SILOS)] = ()
 
 
@@ -169,6 +170,7 @@ def _continued(said: _Continues | None, roster: list[Peer]) -> Continues | None:
     return Continues(
         run=said.run,
         student=None if student is None else Snapshot(digest=student.digest, size=student.size),
+        scale=said.scale,
         handovers=tuple(handovers),
         replaced=said.replaced,
     )

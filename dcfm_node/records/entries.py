@@ -49,7 +49,7 @@ class Join(Model):
         tuple[tuple[Label, Count], ...], Field(max_length=MAX_COMBINATIONS), FailFast()
     ]
     moments: Moments | None = None
-    """Of its training samples; None where it keeps them to itself, or has too few (SPEC 6.11)."""
+    """Of its training samples; None where it keeps them to itself, or has too few (SPEC 6.13)."""
 
 
 class Expert(Model):

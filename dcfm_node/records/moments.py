@@ -1,6 +1,6 @@
 """Mean and standard deviation of a silo's data, and the scale that all silos derive from them.
 
-Every silo trains on (x - mean) / deviation with the same numbers (SPEC 6.11). A number belongs to a
+Every silo trains on (x - mean) / deviation with the same numbers (SPEC 6.13). A number belongs to a
 *group*: a feature, a channel, or the whole sample. One member must not be able to scale everybody's
 data to nothing, so a silo far from the others is pulled towards them first.
 """
@@ -8,9 +8,9 @@ data to nothing, so a silo far from the others is pulled towards them first.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import FailFast, Field
+from pydantic import FailFast, Field, model_validator
 
 from dcfm_node.records.base import Model
 
@@ -57,6 +57,14 @@ class Scale(Model):
     deviation: _Deviations
     """Above 0."""
 
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if len(self.mean) != len(self.deviation):
+            raise ValueError("a scale has as many means as deviations")
+        if min(self.deviation) <= 0.0:
+            raise ValueError("the deviations of a scale are above 0")
+        return self
+
 
 def groups(rule: Standardise, sample_shape: Sequence[int], flow_shape: Sequence[int]) -> int:
     """How many groups a run standardises; 0 if none.
@@ -91,7 +99,7 @@ def misfit(moments: Moments | None, many: int, samples: int) -> str:
 
 
 def pooled(many: Sequence[tuple[float, Moments]]) -> Scale | None:
-    """The scale of moments with their weights, each above 0 (SPEC 6.11.3); None without any."""
+    """The scale of moments with their weights, each above 0 (SPEC 6.13.3); None without any."""
     if not many:
         return None
     weights = [weight for weight, _ in many]
@@ -155,7 +163,7 @@ class Outlier:
 
 
 def outliers(many: Mapping[str, Moments]) -> list[Outlier]:
-    """Silos that are more than FACTOR away from most others, by group (SPEC 6.11.6).
+    """Silos that are more than FACTOR away from most others, by group (SPEC 6.13.6).
 
     A silo far below the others in deviation counts only where its mean lies amid theirs: one that
     holds few values of an attribute has a smaller deviation without having other units.
