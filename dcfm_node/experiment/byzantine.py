@@ -266,5 +266,7 @@ class Study:
         composed = methods.rule(self.settings, "dcfm-alternating") == "composed"
         c = queries(list(lab.split.held_out), self.settings.each)
         labels = torch.from_numpy(c)
-        x = sample(lab.manifest, student.weights, labels, composed=composed, seed=1)
+        x = sample(
+            lab.manifest, student.weights, labels, counts=lab.counts, composed=composed, seed=1
+        )
         return evaluator.measure(Samples(x.numpy(), c))["accuracy"]

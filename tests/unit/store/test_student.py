@@ -16,7 +16,7 @@ from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.manifest import Attribute, Manifest, Silo
 from dcfm_node.records.settings import MethodSettings, Training, find
 from dcfm_node.store.card import INDIRECT, StudentFacts, model_card
-from dcfm_node.store.student import FILES, write_student
+from dcfm_node.store.student import FILES, config_of, write_student
 from dcfm_node.store.student_check import (
     MAX_LINEAGE_BYTES,
     MAX_TEXT_BYTES,
@@ -381,6 +381,17 @@ def test_the_card_of_an_interim_student_never_says_that_it_is_released() -> None
     card = model_card(MANIFEST, replace(FACTS, standing="interim"))
     assert "it is **interim**" in card
     assert "**released**" not in card
+
+
+def test_the_card_tells_how_samples_are_guided() -> None:
+    assert "Sampling adds up the attributes (Eq. 5 of DCFM), with a guidance weight of 1." in (
+        model_card(MANIFEST, FACTS)
+    )
+    method = MANIFEST.method.model_copy(update={"composed": False})
+    joint = MANIFEST.model_copy(update={"method": method}).guided(1.3, 1.6)
+    card = model_card(joint, FACTS)
+    assert "together, with a guidance weight of 1.3 for known and 1.6 for novel" in card
+    assert config_of(joint, b"")["manifest"]["method"]["guidance"]["novel"] == 1.6
 
 
 def test_the_cards_command_names_values_as_a_shell_reads_them() -> None:
