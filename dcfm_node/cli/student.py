@@ -10,6 +10,7 @@ from dcfm_node.api.client import call
 from dcfm_node.api.problems import DEGRADED
 from dcfm_node.api.requests import StudentRequest
 from dcfm_node.api.students import Fetched, Sampled, StudentFacts, Students
+from dcfm_node.cli.asked import chosen_values, guided
 from dcfm_node.cli.lineage import earlier_text, facts_of, superseded_text, verified
 from dcfm_node.cli.options import (
     DEFAULT_CONFIG,
@@ -22,7 +23,6 @@ from dcfm_node.cli.options import (
 )
 from dcfm_node.cli.output import answer, size, table
 from dcfm_node.cli.recorded import run_of_files, students_of
-from dcfm_node.data.names import normal
 from dcfm_node.errors import ConfigError, Failed, MissingPackageError, PeerError
 from dcfm_node.words import plain
 
@@ -263,6 +263,14 @@ def sample(
     ] = None,
     count: Annotated[int, typer.Option("-n", min=1, max=65_536, help="Number of samples.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
+    guidance: Annotated[
+        str,
+        typer.Option(
+            metavar="KNOWN[,NOVEL]",
+            help="Guidance weight of known and of novel combinations, in place of the run's. More"
+            " than 1 follows the attributes more closely, with less variety.",
+        ),
+    ] = "",
     codec: Annotated[
         Path | None, typer.Option(help="The codec's file, in place of that in the folder.")
     ] = None,
@@ -274,8 +282,8 @@ def sample(
     from dcfm_node.swarm.scaling import agreed
 
     student, proven = _verified(folder)
-    manifest = proven.view.manifest
-    chosen, counts = _chosen(manifest, where or []), _counts(proven)
+    manifest = guided(proven.view.manifest, guidance)
+    chosen, counts = chosen_values(manifest, where or []), _counts(proven)
     draw(
         manifest,
         student.model,
@@ -287,33 +295,12 @@ def sample(
         codec=codec or student.codec,
         scale=agreed(proven.view),
     )
-    sampled = Sampled(count=count, out=str(out))
-    answer(sampled, as_json, lambda found: f"wrote {found.count} samples to {found.out}")
-
-
-def _chosen(manifest: "Manifest", where: list[str]) -> dict[int, int]:
-    """Attribute index -> value index, from `attribute=value` texts."""
-    names = [attribute.name for attribute in manifest.attributes]
-    chosen: dict[int, int] = {}
-    for text in where:
-        name, equals, value = text.partition("=")
-        if not equals or name not in names:
-            raise ConfigError(
-                f"{text!r} does not name an attribute of the run",
-                where="--where",
-                fix=f"choose one of {', '.join(names)}",
-            )
-        index = names.index(name)
-        values = manifest.attributes[index].values
-        meant = [value] if value in values else [v for v in values if normal(v) == normal(value)]
-        if len(meant) != 1:
-            raise ConfigError(
-                f"{name} has no value {value!r}",
-                where="--where",
-                fix=f"choose one of {', '.join(values)}",
-            )
-        chosen[index] = values.index(meant[0])
-    return chosen
+    used = manifest.method.guidance
+    sampled = Sampled(
+        count=count, out=str(out), guidance_known=used.known, guidance_novel=used.novel
+    )
+    text = f"wrote {count} samples to {out}" + ("" if used.null else f", guided by {used.summary}")
+    answer(sampled, as_json, lambda _: text)
 
 
 def _verified(folder: Path) -> "tuple[StudentFolder, Lineage]":

@@ -267,6 +267,8 @@ class Study:
         composed = methods.rule(self.settings, "dcfm-alternating") == "composed"
         c = queries(list(lab.split.held_out), self.settings.each)
         labels = torch.from_numpy(c)
-        z = sample(lab.manifest, student.weights, labels, composed=composed, seed=1)
+        z = sample(
+            lab.manifest, student.weights, labels, counts=lab.counts, composed=composed, seed=1
+        )
         x = unstandardised(z, lab.scale)
         return evaluator.measure(Samples(x.numpy(), c))["accuracy"]

@@ -142,7 +142,10 @@ def _outcome(facts: StudentFacts) -> str:
 
 
 def _makes(manifest: Manifest) -> str:
-    network = manifest.network
+    network, guidance = manifest.network, manifest.method.guidance
+    rule = "adds up the attributes (Eq. 5 of DCFM)"
+    if not manifest.method.composed:
+        rule = "asks for all attributes together"
     summary = f", {network.summary}" if network.summary else ""
     rows = [
         f"| {attribute.name} | {', '.join(_cell(value) for value in attribute.values)} |"
@@ -158,6 +161,10 @@ def _makes(manifest: Manifest) -> str:
             "| attribute | values |",
             "| --- | --- |",
             *rows,
+            "",
+            f"Sampling {rule}, with a guidance weight of {guidance.summary}.",
+            "A higher weight follows the attributes more closely, with less variety. The silos",
+            "score every student at a weight of 1.",
         ]
     )
 

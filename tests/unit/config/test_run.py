@@ -54,7 +54,8 @@ def test_the_example_is_what_init_writes() -> None:
 
 def test_the_example_spells_out_every_setting_and_the_defaults(tmp_path: Path) -> None:
     example = manifest(tmp_path, run_template())
-    for part in (example.network, example.method, example.policy, example.method.masks):
+    method = example.method
+    for part in (example.network, method, example.policy, method.masks, method.guidance):
         assert part.model_fields_set == set(type(part).model_fields)
     for stage in (example.method.local, example.method.refine, example.method.distil):
         assert stage.model_fields_set == set(type(stage).model_fields)

@@ -396,6 +396,17 @@ def test_the_card_of_an_interim_student_never_says_that_it_is_released() -> None
     assert "**released**" not in card
 
 
+def test_the_card_tells_how_samples_are_guided() -> None:
+    assert "Sampling adds up the attributes (Eq. 5 of DCFM), with a guidance weight of 1." in (
+        model_card(MANIFEST, FACTS)
+    )
+    method = MANIFEST.method.model_copy(update={"composed": False})
+    joint = MANIFEST.model_copy(update={"method": method}).guided(1.3, 1.6)
+    card = model_card(joint, FACTS)
+    assert "together, with a guidance weight of 1.3 for known and 1.6 for novel" in card
+    assert config_of(joint, b"")["manifest"]["method"]["guidance"]["novel"] == 1.6
+
+
 def test_the_cards_command_names_values_as_a_shell_reads_them() -> None:
     values = ("`x`", "it's | $HOME", "plain")
     attributes = (Attribute(name="colour", values=values),)
