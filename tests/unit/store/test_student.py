@@ -404,7 +404,7 @@ def test_the_card_tells_how_samples_are_guided() -> None:
     joint = MANIFEST.model_copy(update={"method": method}).guided(1.3, 1.6)
     card = model_card(joint, FACTS)
     assert "together, with a guidance weight of 1.3 for known and 1.6 for novel" in card
-    assert config_of(joint, b"")["manifest"]["method"]["guidance"]["novel"] == 1.6
+    assert config_of(joint, None, b"")["manifest"]["method"]["guidance"]["novel"] == 1.6
 
 
 def test_the_cards_command_names_values_as_a_shell_reads_them() -> None:
