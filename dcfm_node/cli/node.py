@@ -35,7 +35,7 @@ def init(
     """
     from dcfm_node.config.keys import create_keys
     from dcfm_node.config.node import load_node, node_template
-    from dcfm_node.config.run import run_template
+    from dcfm_node.config.template import run_template
 
     settings = folder / "node.toml"
     if settings.exists():

@@ -1,18 +1,19 @@
 """run.toml."""
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from dcfm_node.config import toml
 from dcfm_node.config.peers import Peer, load_peers
-from dcfm_node.config.run import differing, least_bytes, load_run, run_template
+from dcfm_node.config.run import RunFile, differing, least_bytes, load_run
+from dcfm_node.config.template import run_template, run_text
 from dcfm_node.errors import ConfigError
 from dcfm_node.flow import networks
-from dcfm_node.methods.dcfm.schedule import Dcfm
-from dcfm_node.networks.settings import MlpSettings
-from dcfm_node.records.manifest import Manifest, Policy, Silo
-from dcfm_node.records.settings import Masks
+from dcfm_node.records.manifest import Manifest, Policy, Silo, Transfer
+from dcfm_node.records.settings import Masks, Training
 from dcfm_node.store.tensors import size_of
 from dcfm_node.wire.envelope import run_id
 
@@ -48,22 +49,31 @@ def refusal(folder: Path, text: str, peers: tuple[Peer, ...] = (A, B, C)) -> Con
     return caught.value
 
 
-def test_the_example_is_what_init_writes() -> None:
-    assert (EXAMPLES / "run.toml").read_text(encoding="utf-8") == run_template()
+def everything(text: str) -> str:
+    """A template whose commented settings are set."""
+    return re.sub(r"(?m)^#(?=\w)", "", text)
 
 
-def test_the_example_spells_out_every_setting_and_the_defaults(tmp_path: Path) -> None:
-    example = manifest(tmp_path, run_template())
-    for part in (example.network, example.method, example.policy, example.method.masks):
-        assert part.model_fields_set == set(type(part).model_fields)
-    for stage in (example.method.local, example.method.refine, example.method.distil):
-        assert stage.model_fields_set == set(type(stage).model_fields)
-    assert (example.network, example.policy) == (MlpSettings(), Policy())
-    defaults = Dcfm(
-        local=example.method.local, refine=example.method.refine, distil=example.method.distil
+def test_the_example_shows_what_is_settled_for_it(tmp_path: Path) -> None:
+    example = tomllib.loads(run_template())
+    attributes = [(one["name"], tuple(one["values"])) for one in example["attribute"]]
+    assert run_text(example["name"], tuple(example["sample_shape"]), attributes) == run_template()
+    assert manifest(tmp_path, everything(run_template())) == manifest(tmp_path, run_template())
+
+
+def test_the_example_spells_out_every_setting(tmp_path: Path) -> None:
+    least = manifest(tmp_path, LEAST)
+    full = tomllib.loads(everything(run_template()))
+    assert full.keys() | {"roster", "domain", "codec", "path", "continues"} == set(
+        RunFile.model_fields
     )
-    assert example.method == defaults
-    assert example.method.masks == Masks()
+    assert full["network"].keys() == set(type(least.network).model_fields)
+    assert full["method"].keys() - {"penalty"} == set(type(least.method).model_fields)
+    assert full["method"]["masks"].keys() == set(Masks.model_fields)
+    for stage in ("local", "refine", "distil"):
+        assert full["method"][stage].keys() == set(Training.model_fields)
+    assert full["policy"].keys() == set(Policy.model_fields)
+    assert full["transfer"].keys() == set(Transfer.model_fields)
 
 
 def test_every_node_builds_the_same_run(tmp_path: Path) -> None:
@@ -126,12 +136,12 @@ def test_this_node_under_another_name_is_refused(tmp_path: Path) -> None:
             "[[attributes]]\nname='p'\nvalues=['0', '1']\n[[attribute]]",
             "3: attributes",
         ),
-        ("[method.refine]\nsteps = 1\n", "", "6: method.refine"),
         ("[method.local]\nsteps = 1\n", "[method.local]\nsteps = 0\n", "7: method.local.steps"),
         ("[method.local]", "[method]\nmin_rounds = 9\n[method.local]", "7: method.min_rounds"),
         ("[method.local]", '[network]\nkind = "unet"\n[method.local]', "7: network.kind"),
         ("[method.local]", "[policy]\nstall = 3.0\n[method.local]", "7: policy.stall"),
         ("[2]", "[2, 2, 2, 2]", "2: sample_shape"),
+        ("[2]", "[2]\npreset = 'best'", "3: preset"),
         ("[method.local]", "[method]\nname = 'fed'\n[method.local]", "7: method.name"),
         (
             "[method.local]",
