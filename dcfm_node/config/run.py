@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from zmq.utils import z85
 
 from dcfm_node.config import toml
@@ -84,6 +84,20 @@ class RunFile(Model):
     policy: Policy = Policy()
     transfer: Transfer = Transfer()
     continues: _Continues | None = None
+
+
+class SiteAttribute(Model):
+    """An attribute as one site's data have it, maybe with one value."""
+
+    name: Name
+    values: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class SiteRun(Model):
+    """What sites' run.toml files may differ in, before they are merged."""
+
+    model_config = ConfigDict(extra="ignore")
+    attribute: Annotated[tuple[SiteAttribute, ...], Field(min_length=1)]
 
 
 def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Path) -> Manifest:
