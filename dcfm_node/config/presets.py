@@ -51,11 +51,11 @@ def preset(
         cardinalities: |C_i|, the number of values of each attribute.
         network: the network's kind, if the operator chose it.
     """
-    found = deepcopy(_KINDS[name == "paper", len(shape) == 3])
-    if network not in (AUTO, found["network"]["kind"]) or name != "paper":
-        kind = found["network"]["kind"] if network == AUTO else network
-        found["network"] |= _network(kind, shape)
-    return found
+    found = deepcopy(_PRESETS.get(name, _PRESETS[AUTO])[min(len(shape), 3) - 1])
+    ours = found["network"]
+    kind = ours["kind"] if network == AUTO else network
+    same = ours if kind == ours["kind"] else {"predict": ours["predict"]}
+    return found | {"network": _network(kind, shape) | same}
 
 
 def _network(kind: str, shape: tuple[int, ...]) -> Table:
@@ -93,6 +93,7 @@ _VECTORS: Table = {
         "distil": _stage(700, 2e-3, 1.0, 0.5),
     },
 }
+_SERIES: Table = _VECTORS
 # The penalty says that factors add up, which is false for pictures at high noise.
 _PICTURES: Table = {
     "network": {"kind": "unet", "predict": "sample"},
@@ -136,28 +137,27 @@ _PAPER_PICTURES: Table = {
     },
 }
 """configs/experiments/coloured-mnist.toml, in the paper's schedule."""
-_KINDS = {
-    (False, False): _VECTORS,
-    (False, True): _PICTURES,
-    (True, False): _PAPER_VECTORS,
-    (True, True): _PAPER_PICTURES,
+_PRESETS: dict[str, tuple[Table, Table, Table]] = {
+    AUTO: (_VECTORS, _SERIES, _PICTURES),
+    "paper": (_PAPER_VECTORS, _PAPER_VECTORS, _PAPER_PICTURES),
 }
-"""(whether it is the paper's, whether samples are pictures) -> the settings."""
+"""Name -> the settings for samples of one, two and three axes."""
 
 
 def _flow_shape(said: Mapping[str, Any]) -> tuple[int, ...]:
     """Shape of what the flow sees; (1,) if the file does not say it rightly."""
-    shape = said.get("sample_shape")
-    if not isinstance(shape, tuple) or not all(type(side) is int for side in shape):
-        return (1,)
-    codec = _table(said, "codec").get("shape", shape)
-    return codec if isinstance(codec, tuple) else shape
+    for shape in (_table(said, "codec").get("shape"), said.get("sample_shape")):
+        if isinstance(shape, tuple) and shape and all(type(side) is int for side in shape):
+            return shape
+    return (1,)
 
 
 def _cardinalities(said: Mapping[str, Any]) -> tuple[int, ...]:
-    listed = said.get("attribute", ())
-    tables = [one for one in listed if isinstance(one, dict)] if isinstance(listed, tuple) else []
-    return tuple(len(one.get("values", ())) for one in tables)
+    """|C_i| of the attributes that the file gives rightly."""
+    listed = said.get("attribute")
+    tables = listed if isinstance(listed, tuple) else ()
+    values = (one.get("values") for one in tables if isinstance(one, dict))
+    return tuple(len(names) for names in values if isinstance(names, tuple))
 
 
 def _table(said: Mapping[str, Any], name: str) -> Table:

@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from dcfm_node.config.presets import preset, settled
 from dcfm_node.config.run import RunFile
@@ -91,6 +92,18 @@ def test_baselines_get_what_they_have(name: str) -> None:
     found = run("", below=f'[method]\nname = "{name}"\npenalty = 2.0\n').method
     assert found.local.ci_weight == 2.0
     assert found.masks == run("").method.masks
+
+
+@pytest.mark.parametrize("wrong", [3, "auto", (), ("a",), {"kind": 3, "name": 3, "shape": ("a",)}])
+@pytest.mark.parametrize(
+    "key", ["preset", "sample_shape", "attribute", "codec", "network", "method"]
+)
+def test_what_is_wrong_is_left_to_validation(key: str, wrong: object) -> None:
+    right = {"name": "r", "sample_shape": (2,), "attribute": ({"name": "p", "values": ("a", "b")},)}
+    found = settled({**right, key: wrong})
+    if wrong != "auto" or key not in ("preset", "network", "method"):
+        with pytest.raises(ValidationError):
+            RunFile.model_validate(found)
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs" / "runs").glob("*.toml")))
