@@ -164,6 +164,10 @@ def test_a_mistake_is_refused_where_it_stands(
     assert error.fix
 
 
+def test_one_sites_values_are_joined_with_the_others(tmp_path: Path) -> None:
+    assert "run merge" in refusal(tmp_path, LEAST.replace('["0", "1"]', '["0"]')).fix
+
+
 def test_what_differs_between_a_file_and_a_run_is_named(tmp_path: Path) -> None:
     """`run continue` must not go on from the settings of another run."""
     present = manifest(tmp_path, LEAST)
