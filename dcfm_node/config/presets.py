@@ -62,14 +62,18 @@ def _network(kind: str, shape: tuple[int, ...]) -> Table:
     """A network of this kind that is wide and deep enough for the samples."""
     if kind == "unet":
         least = min(shape[1:], default=1)
-        return {"kind": kind, "width": 16 if least < 24 else 32, "depth": 2 if least < 12 else 3}
-    return {"kind": kind, "width": 96 if math.prod(shape) < 256 else 256, "depth": 2}
+        width = 16 if len(shape) == 3 and least < 24 else 32
+        return {"kind": kind, "width": width, "depth": 2 if least <= 12 else 3}
+    width, depth = (96, 2) if math.prod(shape) <= 32 else (128, 3)
+    return {"kind": kind, "width": width, "depth": depth}
 
 
-def _stage(steps: int, rate: float, penalty: float, share: float = 0.0, rows: int = 32) -> Table:
+def _stage(
+    steps: int, rate: float, penalty: float, share: float = 0.0, *, rows: int = 32, batch: int = 128
+) -> Table:
     return {
         "steps": steps,
-        "batch": 128,
+        "batch": batch,
         "learning_rate": rate,
         "ci_weight": penalty,
         "ci_batch": rows,
@@ -77,33 +81,37 @@ def _stage(steps: int, rate: float, penalty: float, share: float = 0.0, rows: in
     }
 
 
+_ALTERNATING: Table = {
+    "schedule": "alternating",
+    "min_rounds": 1,
+    "max_rounds": 2,
+    "ema": 0.995,
+    "solver": "euler",
+    "solver_steps": 25,
+    "composed": False,
+}
 _VECTORS: Table = {
     "network": {"kind": "mlp", "predict": "sample"},
-    "method": {
-        "schedule": "alternating",
-        "min_rounds": 1,
-        "max_rounds": 2,
-        "ema": 0.995,
-        "solver": "euler",
-        "solver_steps": 25,
-        "composed": False,
-        "masks": {"full": 0.6, "marginal": 0.3, "null": 0.1},
-        "local": _stage(700, 2e-3, 1.0),
-        "refine": _stage(400, 1e-3, 1.0, 0.5),
-        "distil": _stage(700, 2e-3, 1.0, 0.5),
+    "method": _ALTERNATING
+    | {
+        "masks": {"full": 0.94, "marginal": 0.04, "null": 0.02},
+        "local": _stage(1000, 2e-3, 1.0, 0.5),
+        "refine": _stage(600, 1e-3, 1.0, 0.5),
+        "distil": _stage(1000, 1e-3, 1.0, 0.5),
     },
 }
-_SERIES: Table = _VECTORS
 # The penalty says that factors add up, which is false for pictures at high noise.
 _PICTURES: Table = {
     "network": {"kind": "unet", "predict": "sample"},
-    "method": _VECTORS["method"]
+    "method": _ALTERNATING
     | {
-        "local": _stage(700, 2e-3, 0.0),
-        "refine": _stage(400, 1e-3, 0.0),
-        "distil": _stage(700, 2e-3, 0.0),
+        "masks": {"full": 0.6, "marginal": 0.3, "null": 0.1},
+        "local": _stage(700, 2e-3, 0.0, batch=64),
+        "refine": _stage(400, 1e-3, 0.0, batch=64),
+        "distil": _stage(700, 2e-3, 0.0, batch=64),
     },
 }
+_SERIES: Table = _PICTURES | {"network": {"kind": "mlp", "predict": "sample"}}
 _PAPER: Table = {"schedule": "paper", "min_rounds": 1}
 _PAPER_VECTORS: Table = {
     "network": {"kind": "mlp", "width": 64, "depth": 2, "predict": "velocity"},
@@ -117,7 +125,7 @@ _PAPER_VECTORS: Table = {
         "masks": {"full": 0.97, "marginal": 0.02, "null": 0.01},
         "local": _stage(1500, 2e-3, 10.0),
         "refine": _stage(1000, 1e-3, 10.0, 0.5),
-        "distil": _stage(1000, 2e-3, 10.0, 0.5, 64),
+        "distil": _stage(1000, 2e-3, 10.0, 0.5, rows=64),
     },
 }
 """configs/runs/gaussians.toml, in the paper's schedule."""
