@@ -86,7 +86,7 @@ def with_attributes(text: str, attributes: Attributes) -> str:
     text, found = _ATTRIBUTES.subn(lambda _: tables, text)
     if found != 1:
         raise ValueError("its [[attribute]] tables do not stand together")
-    return _commented_anew(text)
+    return commented_anew(text)
 
 
 def merged_runs(documents: Sequence[Document]) -> tuple[str, Attributes]:
@@ -150,7 +150,8 @@ def _unlike_attributes(
     )
 
 
-def _commented_anew(text: str) -> str:
+def commented_anew(text: str) -> str:
+    """A run.toml whose commented settings have the values that it settles."""
     values = _complete(frozen(tomllib.loads(text)))
     lines, table = [], values
     for line in text.splitlines():
