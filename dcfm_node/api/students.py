@@ -80,3 +80,7 @@ class Sampled(Document):
     schema_: Literal["dcfm-node/sampled/1"] = Field("dcfm-node/sampled/1", alias="schema")
     count: int
     out: str
+    guidance_known: float
+    """Guidance weight of combinations that a teacher of the student holds."""
+    guidance_novel: float
+    """Guidance weight of the other combinations."""

@@ -10,6 +10,7 @@ from dcfm_node.api.client import call
 from dcfm_node.api.problems import DEGRADED
 from dcfm_node.api.requests import StudentRequest
 from dcfm_node.api.students import Fetched, Sampled, StudentFacts, Students
+from dcfm_node.cli.asked import chosen_values, guided
 from dcfm_node.cli.lineage import earlier_text, facts_of, superseded_text, verified
 from dcfm_node.cli.options import (
     DEFAULT_CONFIG,
@@ -22,7 +23,6 @@ from dcfm_node.cli.options import (
 )
 from dcfm_node.cli.output import answer, size, table
 from dcfm_node.cli.recorded import run_of_files, students_of
-from dcfm_node.data.names import normal
 from dcfm_node.errors import ConfigError, Failed, MissingPackageError, PeerError
 from dcfm_node.words import plain
 
@@ -105,6 +105,7 @@ def fetch(
     from dcfm_node.store.card import model_card
     from dcfm_node.store.student import write_student
     from dcfm_node.swarm.lineage import verify as verify_lineage
+    from dcfm_node.swarm.scaling import agreed
 
     if latest == bool(digest):
         raise ConfigError(
@@ -124,6 +125,7 @@ def fetch(
         out,
         model=state / found.path,
         manifest=manifest,
+        scale=agreed(proven.view),
         lineage=lineage,
         card=card,
         codec=codec_file(config) if manifest.codec.digest is not None else None,
@@ -261,6 +263,14 @@ def sample(
     ] = None,
     count: Annotated[int, typer.Option("-n", min=1, max=65_536, help="Number of samples.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
+    guidance: Annotated[
+        str,
+        typer.Option(
+            metavar="KNOWN[,NOVEL]",
+            help="Guidance weight of known and of novel combinations, in place of the run's. More"
+            " than 1 follows the attributes more closely, with less variety.",
+        ),
+    ] = "",
     codec: Annotated[
         Path | None, typer.Option(help="The codec's file, in place of that in the folder.")
     ] = None,
@@ -269,10 +279,11 @@ def sample(
     """Draw samples of a combination. An attribute that --where does not set takes all its values in
     turn."""
     from dcfm_node.cli.drawing import draw
+    from dcfm_node.swarm.scaling import agreed
 
     student, proven = _verified(folder)
-    manifest = proven.view.manifest
-    chosen, counts = _chosen(manifest, where or []), _counts(proven)
+    manifest = guided(proven.view.manifest, guidance)
+    chosen, counts = chosen_values(manifest, where or []), _counts(proven)
     draw(
         manifest,
         student.model,
@@ -282,34 +293,14 @@ def sample(
         seed=seed,
         out=out,
         codec=codec or student.codec,
+        scale=agreed(proven.view),
     )
-    sampled = Sampled(count=count, out=str(out))
-    answer(sampled, as_json, lambda found: f"wrote {found.count} samples to {found.out}")
-
-
-def _chosen(manifest: "Manifest", where: list[str]) -> dict[int, int]:
-    """Attribute index -> value index, from `attribute=value` texts."""
-    names = [attribute.name for attribute in manifest.attributes]
-    chosen: dict[int, int] = {}
-    for text in where:
-        name, equals, value = text.partition("=")
-        if not equals or name not in names:
-            raise ConfigError(
-                f"{text!r} does not name an attribute of the run",
-                where="--where",
-                fix=f"choose one of {', '.join(names)}",
-            )
-        index = names.index(name)
-        values = manifest.attributes[index].values
-        meant = [value] if value in values else [v for v in values if normal(v) == normal(value)]
-        if len(meant) != 1:
-            raise ConfigError(
-                f"{name} has no value {value!r}",
-                where="--where",
-                fix=f"choose one of {', '.join(values)}",
-            )
-        chosen[index] = values.index(meant[0])
-    return chosen
+    used = manifest.method.guidance
+    sampled = Sampled(
+        count=count, out=str(out), guidance_known=used.known, guidance_novel=used.novel
+    )
+    text = f"wrote {count} samples to {out}" + ("" if used.null else f", guided by {used.summary}")
+    answer(sampled, as_json, lambda _: text)
 
 
 def _verified(folder: Path) -> "tuple[StudentFolder, Lineage]":
@@ -355,9 +346,10 @@ def _require_files(
     """Raises Failed if config.json does not match the lineage, or README.md is not the card. `card`
     None skips README.md."""
     from dcfm_node.store.student_check import differing_files
+    from dcfm_node.swarm.scaling import agreed
 
-    digest = proven.student.body.snapshot.digest
-    if wrong := differing_files(student, proven.view.manifest, digest, card):
+    view, digest = proven.view, proven.student.body.snapshot.digest
+    if wrong := differing_files(student, view.manifest, agreed(view), digest, card):
         raise Failed(
             f"{' and '.join(wrong)}: does not match the signed lineage",
             where=str(folder),

@@ -95,6 +95,7 @@ _VECTORS: Table = {
     "method": _ALTERNATING
     | {
         "masks": {"full": 0.94, "marginal": 0.04, "null": 0.02},
+        "guidance": {"known": 1.0, "novel": 1.0},
         "local": _stage(1000, 2e-3, 1.0, 0.5),
         "refine": _stage(600, 1e-3, 1.0, 0.5),
         "distil": _stage(1000, 1e-3, 1.0, 0.5),
@@ -106,14 +107,20 @@ _PICTURES: Table = {
     "method": _ALTERNATING
     | {
         "masks": {"full": 0.6, "marginal": 0.3, "null": 0.1},
+        "guidance": {"known": 1.3, "novel": 1.6},
         "local": _stage(700, 2e-3, 0.0, batch=64),
         "refine": _stage(400, 1e-3, 0.0, batch=64),
         "distil": _stage(700, 2e-3, 0.0, batch=64),
     },
 }
 _SERIES: Table = _PICTURES | {"network": {"kind": "mlp", "predict": "sample"}}
-_PAPER: Table = {"schedule": "paper", "min_rounds": 1}
+_PAPER: Table = {
+    "schedule": "paper",
+    "min_rounds": 1,
+    "guidance": {"known": 1.0, "novel": 1.0},
+}
 _PAPER_VECTORS: Table = {
+    "standardise": "none",
     "network": {"kind": "mlp", "width": 64, "depth": 2, "predict": "velocity"},
     "method": {
         **_PAPER,
@@ -130,6 +137,7 @@ _PAPER_VECTORS: Table = {
 }
 """configs/runs/gaussians.toml, in the paper's schedule."""
 _PAPER_PICTURES: Table = {
+    "standardise": "none",
     "network": {"kind": "unet", "width": 64, "depth": 3, "predict": "sample"},
     "method": {
         **_PAPER,

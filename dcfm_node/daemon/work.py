@@ -7,6 +7,7 @@ from pathlib import Path
 from dcfm_node.errors import Failed
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.effects import AuditExperts, Distil, Score, Train, Work
+from dcfm_node.swarm.scaling import agreed
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.canonical import derived_seed, pack, sha256
 from dcfm_node.wire.envelope import run_id
@@ -32,7 +33,9 @@ def job_for(
             must not go on from this one's checkpoint.
     """
     silo = manifest.silo_name(me)
-    made = partial(_job, folder, silo, (run_id(manifest), data))
+    scale = agreed(view)
+    of = (run_id(manifest), data, scale.model_dump() if scale is not None else None)
+    made = partial(_job, folder, silo, of, scale=scale)
 
     def teachers(named: Iterable[tuple[bytes, bytes]]) -> tuple[TeacherFile, ...]:
         return _teachers(view, tuple(named), path)
@@ -88,9 +91,7 @@ def _teachers(
     )
 
 
-def _job(
-    folder: Path, silo: str, of: tuple[bytes, str], name: str, inputs: object, **fields: object
-) -> Job:
+def _job(folder: Path, silo: str, of: object, name: str, inputs: object, **fields: object) -> Job:
     key = f"{name}-{sha256(pack((of, inputs))).hex()[:16]}"
     return Job.model_validate(
         {

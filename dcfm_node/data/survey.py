@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dcfm_node.data.alike import first_alike, repeated
+from dcfm_node.data.features import odd_features
 from dcfm_node.data.idx import idx_shape
 from dcfm_node.data.labels import encode
 from dcfm_node.data.listing import found, listed
@@ -18,7 +19,7 @@ from dcfm_node.data.names import normal, ordered
 from dcfm_node.data.npz import npz_headers
 from dcfm_node.data.pictures import picture_shape
 from dcfm_node.data.raw import Raw, readable
-from dcfm_node.data.source import checked_numbers, counts, read
+from dcfm_node.data.source import checked_numbers, counts, odd_scale, read
 from dcfm_node.data.spec import AttributeSource, FileData, FolderData, IdxData, NpzData
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Attribute
@@ -113,7 +114,7 @@ def survey(path: Path) -> Survey:
         attributes,
         combinations,
         _features(x),
-        (*look.warnings, *_oddities(attributes, combinations)),
+        (*look.warnings, *_odd_numbers(x), *_odd_labels(attributes, combinations)),
         (*look.notes, *(_idle(name, raw) for name in idle), *raw.notes, *filter(None, [again])),
     )
 
@@ -270,7 +271,7 @@ def _encoded(raw: Raw, name: str, values: tuple[str, ...], spec: FileData) -> La
 
 def _features(x: Stored) -> tuple[Feature, ...]:
     """The ranges of vectors' features, or of the channels of series and pictures."""
-    word = "value" if x.ndim == 2 else "channel"
+    word = "feature" if x.ndim == 2 else "channel"
     parts = (unit(x[:, i]).astype(np.float64) for i in range(x.shape[1]))
     return tuple(
         Feature(f"{word} {i}", *(float(f(part)) for f in (np.min, np.max, np.mean, np.std)))
@@ -278,7 +279,15 @@ def _features(x: Stored) -> tuple[Feature, ...]:
     )
 
 
-def _oddities(
+def _odd_numbers(x: Stored) -> Iterator[str]:
+    """What is odd about the samples, if the run's settings are the packaged ones."""
+    if x.ndim == 2 and x.dtype != np.uint8:
+        yield from (f"{what}; {fix}" for what, fix in odd_features(unit(x), standardised=True))
+    elif x.ndim == 4:  # runs on pictures do not standardise
+        yield from filter(None, [odd_scale(x)])
+
+
+def _odd_labels(
     attributes: tuple[tuple[str, tuple[str, ...]], ...],
     combinations: tuple[tuple[tuple[str, ...], int], ...],
 ) -> Iterator[str]:

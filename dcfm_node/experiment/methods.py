@@ -125,7 +125,13 @@ def fit(method: MethodName, lab: Lab, settings: Experiment) -> Fitted:
 def _single(lab: Lab, model: Trained) -> Variants:
     def draw(composed: bool) -> Draw:
         return lambda labels, seed: sample(
-            lab.manifest, model.weights, labels, composed=composed, seed=seed, device=lab.device
+            lab.manifest,
+            model.weights,
+            labels,
+            counts=lab.counts,
+            composed=composed,
+            seed=seed,
+            device=lab.device,
         )
 
     return {name: draw(name == "composed") for name in RULES}

@@ -21,6 +21,7 @@ from dcfm_node.records.base import (
 )
 from dcfm_node.records.base import Snapshot as Snapshot  # noqa: PLC0414 - re-exported
 from dcfm_node.records.manifest import MAX_COMBINATIONS, MAX_SILOS
+from dcfm_node.records.moments import Moments
 
 Label = Annotated[
     tuple[Annotated[int, Field(ge=0, le=1_000)], ...], Field(max_length=32), FailFast()
@@ -47,6 +48,8 @@ class Join(Model):
     counts: Annotated[
         tuple[tuple[Label, Count], ...], Field(max_length=MAX_COMBINATIONS), FailFast()
     ]
+    moments: Moments | None = None
+    """Of its training samples; None where it keeps them to itself, or has too few (SPEC 6.13)."""
 
 
 class Expert(Model):

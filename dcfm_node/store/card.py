@@ -95,7 +95,9 @@ published, signed with its own key:
 
 - the weights of its expert network,
 - how many samples of each combination of attributes it trains on, those held out not counted,
-- figures over its data as a whole: losses and gaps.
+- figures over its data as a whole: losses and gaps,
+- where the run standardises its data, and the silo agreed: the mean and the standard deviation of
+  each feature.
 
 This model was {made} alone, without any data. Weights can still retain traces
 of what they were trained on, and no differential privacy was applied: handle the model under the
@@ -140,7 +142,10 @@ def _outcome(facts: StudentFacts) -> str:
 
 
 def _makes(manifest: Manifest) -> str:
-    network = manifest.network
+    network, guidance = manifest.network, manifest.method.guidance
+    rule = "adds up the attributes (Eq. 5 of DCFM)"
+    if not manifest.method.composed:
+        rule = "asks for all attributes together"
     summary = f", {network.summary}" if network.summary else ""
     rows = [
         f"| {attribute.name} | {', '.join(_cell(value) for value in attribute.values)} |"
@@ -156,6 +161,10 @@ def _makes(manifest: Manifest) -> str:
             "| attribute | values |",
             "| --- | --- |",
             *rows,
+            "",
+            f"Sampling {rule}, with a guidance weight of {guidance.summary}.",
+            "A higher weight follows the attributes more closely, with less variety. The silos",
+            "score every student at a weight of 1.",
         ]
     )
 

@@ -25,6 +25,7 @@ from dcfm_node.records.entries import (
     Vote,
 )
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.moments import misfit
 
 MAX_COUNT = 2**40
 """Most samples of one combination: far beyond any data set, and their sums stay exact."""
@@ -41,7 +42,7 @@ class Run:
         self.method = manifest.method
         self.names = {silo.key: silo.name for silo in manifest.roster}
         self.places = {silo.key: place for place, silo in enumerate(manifest.roster)}
-        self.sizes = manifest.cardinalities
+        self.sizes, self.groups = manifest.cardinalities, manifest.groups
         self.quorum, self.silos = manifest.quorum, len(manifest.roster)
 
 
@@ -204,3 +205,9 @@ def _about(body: Verdict, run: Run) -> str:
     """A verdict that counts against an entry names the entry."""
     named = body.entry is not None or body.cause not in JUDGED
     return "" if named else f"of cause {body.cause!r} names no entry"
+
+
+@_rule("3.7.16", Join)
+def _moments(body: Join, run: Run) -> str:
+    """Moments are of enough samples, and as many as the run standardises by."""
+    return misfit(body.moments, run.groups, sum(count for _, count in body.counts))

@@ -7,6 +7,7 @@ from typing import Any
 from dcfm_node.methods.fedflow.schedule import Fedflow
 from dcfm_node.records import entries as rec
 from dcfm_node.records import manifest as man
+from dcfm_node.records.moments import Moments
 from dcfm_node.records.settings import Training
 from dcfm_node.wire import envelope as env
 from dcfm_node.wire.canonical import sha256
@@ -19,6 +20,7 @@ FEDFLOW = make_manifest(
 )
 MANIFESTS = {"strict": MANIFEST, "tolerant": TOLERANT, "fedflow": FEDFLOW}
 KEYS = [signer.key for signer in SIGNERS]
+MANY = (((0, 1), 32),)
 DIGESTS = [sha256(bytes([number])) for number in range(8)]
 
 
@@ -75,6 +77,10 @@ def join(author: int = 0, **changes: Any) -> rec.Join:
     name = MANIFEST.roster[author].name
     fields = {"name": name, "distils": True, "version": "", "counts": (((0, 1), 3),)}
     return rec.Join.model_validate(fields | changes)
+
+
+def moments(**changes: Any) -> Moments:
+    return Moments.model_validate({"mean": (0.0, 1e6), "deviation": (1.0, 0.0)} | changes)
 
 
 def student(**changes: Any) -> Json:
@@ -161,6 +167,11 @@ def records() -> list[Json]:
         ]),
         ("3.7.15", verdict("score", DIGESTS[0]), [
             verdict(cause, None) for cause in ("snapshot", "quota", "score")
+        ]),
+        ("3.7.16", join(counts=MANY, moments=moments()), [
+            join(moments=moments()),
+            join(counts=MANY, moments=moments(mean=(0.0,))),
+            join(counts=MANY, moments=moments(deviation=(1.0, 1.0, 1.0))),
         ]),
     ]  # fmt: skip
     found = [

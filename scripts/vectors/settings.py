@@ -41,6 +41,19 @@ STAGES = parts(
 MASKS = parts(
     {"full": 0.6, "marginal": 0.3, "null": 0.1}, full=POSITIVE, marginal=POSITIVE, null=POSITIVE
 )
+WEIGHT = floats(0.0, 100.0)
+GUIDANCE = parts(
+    {"known": 1.0, "novel": 1.0, "from_t": 0.0, "to_t": 1.0, "shares": []},
+    known=WEIGHT,
+    novel=WEIGHT,
+    from_t=floats(0.0, 1.0),
+    to_t=floats(0.0, 1.0),
+    shares=(
+        [[1.0] * len(MANIFEST.attributes)],
+        [[1.0], [1.0] * 33, None, *([each, each] for each in WEIGHT[1])],
+    ),
+)
+GUIDANCE[1].append({"known": 1.0, "novel": 1.0, "from_t": 0.6, "to_t": 0.5, "shares": []})
 EMA = floats(0.0, math.nextafter(1.0, 0.0))
 SHAPES: Values = (
     [[1], [10**8], [1, 1], [2, 2, 2]],
@@ -112,6 +125,7 @@ COMMON: dict[str, Values] = {
     "solver_steps": ROUNDS,
     "solver": words("euler", "midpoint", "heun", "rk4"),
     "composed": FLAG,
+    "guidance": GUIDANCE,
     "seed": integers(0, 2**31),
 }
 FEW = floats(0.0, 1.0)

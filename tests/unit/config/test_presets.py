@@ -63,6 +63,13 @@ def test_the_papers_settings_are_those_of_its_experiments(
         assert found["method"][key] == there["method"][key]
 
 
+def test_the_paper_neither_guides_nor_standardises() -> None:
+    for shape in SHAPES.values():
+        found = run('preset = "paper"', shape)
+        assert found.method.guidance.null
+        assert found.standardise == "none"
+
+
 def test_what_the_file_sets_comes_first() -> None:
     below = '[network]\nkind = "mlp"\nwidth = 40\n[method.local]\nsteps = 9\n'
     found, untouched = run("", (3, 8, 8), below), run("", (3, 8, 8))
@@ -77,7 +84,8 @@ def test_what_the_file_sets_comes_first() -> None:
 def test_auto_leaves_a_setting_to_the_preset() -> None:
     below = (
         '[network]\nkind = "auto"\nwidth = "auto"\n'
-        '[method]\npenalty = "auto"\nmasks = "auto"\nlocal = { ci_weight = "auto" }\n'
+        '[method]\npenalty = "auto"\nmasks = "auto"\nguidance = "auto"\n'
+        '[method.local]\nci_weight = "auto"\n'
     )
     assert run("", below=below) == run("")
 

@@ -2,18 +2,22 @@
 
 import re
 import tomllib
+from collections.abc import Set
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dcfm_node.config import toml
 from dcfm_node.config.peers import Peer, load_peers
+from dcfm_node.config.presets import settled
 from dcfm_node.config.run import RunFile, differing, least_bytes, load_run
 from dcfm_node.config.template import run_template, run_text
+from dcfm_node.config.toml import frozen
 from dcfm_node.errors import ConfigError
 from dcfm_node.flow import networks
-from dcfm_node.records.manifest import Manifest, Policy, Silo, Transfer
-from dcfm_node.records.settings import Masks, Training
+from dcfm_node.records.base import Model
+from dcfm_node.records.manifest import Manifest, Silo
 from dcfm_node.store.tensors import size_of
 from dcfm_node.wire.envelope import run_id
 
@@ -61,19 +65,19 @@ def test_the_example_shows_what_is_settled_for_it(tmp_path: Path) -> None:
     assert manifest(tmp_path, everything(run_template())) == manifest(tmp_path, run_template())
 
 
-def test_the_example_spells_out_every_setting(tmp_path: Path) -> None:
-    least = manifest(tmp_path, LEAST)
+def spelled_out(
+    said: dict[str, Any], model: Model, place: str, but: Set[str] = frozenset()
+) -> None:
+    assert said.keys() | but == set(type(model).model_fields) | {"penalty"} & said.keys(), place
+    for key, value in model:
+        if isinstance(value, Model) and key not in but:
+            spelled_out(said[key], value, f"{place}.{key}")
+
+
+def test_the_example_spells_out_every_setting() -> None:
     full = tomllib.loads(everything(run_template()))
-    assert full.keys() | {"roster", "domain", "codec", "path", "continues"} == set(
-        RunFile.model_fields
-    )
-    assert full["network"].keys() == set(type(least.network).model_fields)
-    assert full["method"].keys() - {"penalty"} == set(type(least.method).model_fields)
-    assert full["method"]["masks"].keys() == set(Masks.model_fields)
-    for stage in ("local", "refine", "distil"):
-        assert full["method"][stage].keys() == set(Training.model_fields)
-    assert full["policy"].keys() == set(Policy.model_fields)
-    assert full["transfer"].keys() == set(Transfer.model_fields)
+    run = RunFile.model_validate(settled(frozen(full)))
+    spelled_out(full, run, "run", {"roster", "domain", "codec", "path", "continues"})
 
 
 def test_every_node_builds_the_same_run(tmp_path: Path) -> None:

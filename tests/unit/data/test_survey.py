@@ -59,6 +59,13 @@ def test_columns_that_are_no_labels_are_told(tmp_path: Path) -> None:
     assert "'patient' is not used: it has another value for nearly every sample" in told
 
 
+def test_odd_numbers_are_told(tmp_path: Path) -> None:
+    odd = np.concatenate([X, np.full((90, 1), 3.0, np.float32)], axis=1)
+    assert "feature 2 has the same value" in survey(npz(tmp_path, x=odd)).warnings[0]
+    bytes_as_floats = np.tile(np.arange(256, dtype=np.float32).reshape(1, 16, 16), (90, 1, 1, 1))
+    assert "x / 127.5 - 1" in survey(npz(tmp_path, x=bytes_as_floats)).warnings[0]
+
+
 def test_labels_in_one_array(tmp_path: Path) -> None:
     file = tmp_path / "a.npz"
     np.savez(file, x=X, c=np.stack([np.arange(90) % 2, np.arange(90) % 3], axis=1))

@@ -4,6 +4,7 @@ import pytest
 
 from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.manifest import Continues, Handover, Manifest, Silo
+from dcfm_node.records.moments import Scale
 from dcfm_node.swarm.succession import (
     Changed,
     begins_anew,
@@ -108,3 +109,12 @@ def test_another_run_of_the_same_name_begins_anew_unless_it_continues_the_old_on
     assert not begins_anew(old, following(Run(3)))
     assert begins_anew(old, other)
     assert not begins_anew(old, other.model_copy(update={"name": "another study"}))
+
+
+def test_a_run_that_continues_another_keeps_its_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    old, scale = Run(3), Scale(mean=(0.0, 1013.0), deviation=(1.0, 9.0))
+    monkeypatch.setattr("dcfm_node.swarm.succession.agreed", lambda view: scale)
+    check_student(old.view(), following(old, scale=scale))
+    for other in (None, Scale(mean=(0.0, 1013.0), deviation=(1.0, 9.1))):
+        with pytest.raises(ValueError, match="not the scale of the run it continues"):
+            check_student(old.view(), following(old, scale=other))
