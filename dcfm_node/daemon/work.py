@@ -28,11 +28,12 @@ def job_for(
     Args:
         path: where a held snapshot lies.
         folder: the node's private work folder; checkpoints and outputs go there.
-        data: digest of the private data. A job of another run or other data is another job: it
-            must not go on from this one's checkpoint.
+        data: digest of the private data. A job of another run, other data or another preparation
+            is another job: it must not go on from this one's checkpoint.
     """
     silo = manifest.silo_name(me)
-    made = partial(_job, folder, silo, (run_id(manifest), data))
+    probes = view.preparation.probes if view.preparation is not None else ()
+    made = partial(_job, folder, silo, (run_id(manifest), data, probes), probes=probes)
 
     def teachers(named: Iterable[tuple[bytes, bytes]]) -> tuple[TeacherFile, ...]:
         return _teachers(view, tuple(named), path)
@@ -78,7 +79,7 @@ def job_for(
 def _teachers(
     view: View, named: Sequence[tuple[bytes, bytes]], path: Callable[[bytes], Path]
 ) -> tuple[TeacherFile, ...]:
-    """Of (silo, snapshot), with what each silo's counts weigh among them."""
+    """Of (silo, snapshot), with what each silo's counts, without probes, weigh among them."""
     counts, name = view.weighed(author for author, _ in named), view.manifest.silo_name
     if unknown := [name(author) for author, _ in named if author not in counts]:
         raise Failed(f"{', '.join(unknown)}: no join says its label counts")
@@ -88,9 +89,7 @@ def _teachers(
     )
 
 
-def _job(
-    folder: Path, silo: str, of: tuple[bytes, str], name: str, inputs: object, **fields: object
-) -> Job:
+def _job(folder: Path, silo: str, of: object, name: str, inputs: object, **fields: object) -> Job:
     key = f"{name}-{sha256(pack((of, inputs))).hex()[:16]}"
     return Job.model_validate(
         {

@@ -133,8 +133,7 @@ def _one_leader_per_term(world: World, node: Node) -> None:
 
 
 def _one_preparation(world: World, node: Node) -> None:
-    """All nodes build on one preparation, over all time, and none is built on joins that a liar made
-    up."""
+    """All nodes build on one preparation, over all time, and on no joins that a liar made up."""
     found = node.replica.view.preparation
     if found is not None:
         first = world.history.prepared = world.history.prepared or found
@@ -201,7 +200,7 @@ def _bounded(world: World, node: Node) -> None:
 def _speaks_once(world: World, sealed: Sealed) -> None:
     """No vote, expert or student is published twice for one term or round."""
     saying = _saying(sealed)
-    if saying is None:
+    if saying is None or world.history.byzantine.get(sealed.entry.author) == "lies as a leader":
         return
     author, kind, number = saying
     known = (

@@ -21,7 +21,6 @@ from dcfm_node.records.entries import (
     Expert,
     Join,
     Lease,
-    Preparation,
     Propose,
     Refuse,
     Snapshot,
@@ -34,6 +33,7 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.agreement import Agreement
 from dcfm_node.swarm.ballots import Ballots
 from dcfm_node.swarm.faults import Fault, Faults
+from dcfm_node.swarm.preparation import Derived
 from dcfm_node.swarm.said import Said
 from dcfm_node.wire.envelope import Sealed
 
@@ -91,7 +91,7 @@ class Fold:
     """By author, its expert of the highest round."""
     _active: Sequence[bytes] | None = None
     _missing: dict[int, list[bytes]] = field(default_factory=dict)
-    _derived: dict[tuple[bytes, ...], Preparation] = field(default_factory=dict)
+    _derived: dict[tuple[bytes, ...], Derived] = field(default_factory=dict)
     _comparers: dict[bytes, set[bytes]] = field(default_factory=dict)
     _snapshots: dict[bytes, Snapshot] | None = None
     _valid: list[Said[Student]] | None = None

@@ -14,7 +14,7 @@ from dcfm_node.swarm import shares
 from dcfm_node.swarm.audit import too_many
 from dcfm_node.swarm.faults import Fault
 from dcfm_node.swarm.fold import Fold
-from dcfm_node.swarm.preparation import derive
+from dcfm_node.swarm.preparation import Derived, derive
 from dcfm_node.swarm.said import Said
 
 MAX_DERIVED = 16
@@ -132,6 +132,12 @@ class Members(Fold):
         probes = frozenset(agreed.probes if agreed is not None else ())
         return {label: n for label, n in counts.items() if label not in probes} or counts
 
+    def holds_probes_alone(self, author: bytes) -> bool:
+        """Whether a silo that joined has nothing to train on."""
+        agreed, join = self.preparation, self.joins.get(author)
+        probes = frozenset(agreed.probes if agreed is not None else ())
+        return join is not None and all(label in probes for label, _ in join.counts)
+
     def samples(self, author: bytes) -> int:
         """Number of training samples that a silo states; 0 before its join."""
         return sum(self.trained_on(author).values())
@@ -160,14 +166,19 @@ class Members(Fold):
 
     def founded(self, proposed: Preparation) -> bool | None:
         """Whether a preparation is what follows from its joins; None if one of them is not here."""
-        if any(digest not in self.join_entries for digest in proposed.joins):
+        found = self.derived(proposed.joins)
+        return None if found is None else found.preparation == proposed
+
+    def derived(self, joins: tuple[bytes, ...]) -> Derived | None:
+        """The preparation that follows from these join entries; None if one of them is not here."""
+        if any(digest not in self.join_entries for digest in joins):
             return None
-        if proposed.joins not in self._derived:
+        if joins not in self._derived:
             while len(self._derived) >= MAX_DERIVED:
                 del self._derived[next(iter(self._derived))]
-            joins = [self.join_entries[digest] for digest in proposed.joins]
-            self._derived[proposed.joins] = derive(self.manifest, joins)
-        return self._derived[proposed.joins] == proposed
+            said = [self.join_entries[digest] for digest in joins]
+            self._derived[joins] = derive(self.manifest, said)
+        return self._derived[joins]
 
     # Leaders
 

@@ -72,6 +72,8 @@ def _train(s: PlanInput, phase: Phase) -> Work | Expert | Waiting:
     now_training = turn(s.view, phase, s.suspected)
     if s.me not in now_training:
         return Waiting("waiting for experts", on=tuple(now_training))
+    if s.view.holds_probes_alone(s.me):
+        return Waiting("all that this silo holds is withheld as probes, so it trains nothing")
     own = s.view.latest_expert(s.me)
     if own is None:
         return _first(s)

@@ -1,6 +1,7 @@
 """The preparation: what follows from the joins that silos agreed to build on (SPEC 6.11)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from dcfm_node.records.entries import Join, Preparation
 from dcfm_node.records.manifest import Manifest
@@ -9,7 +10,15 @@ from dcfm_node.swarm.said import Said
 from dcfm_node.wire.envelope import run_id
 
 
-def derive(manifest: Manifest, joins: Sequence[Said[Join]]) -> Preparation:
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A preparation, and why it withholds no combination (in words), if it withholds none."""
+
+    preparation: Preparation
+    why: str
+
+
+def derive(manifest: Manifest, joins: Sequence[Said[Join]]) -> Derived:
     """The preparation of a run from some silos' joins. Every node derives the same.
 
     Args:
@@ -18,4 +27,5 @@ def derive(manifest: Manifest, joins: Sequence[Said[Join]]) -> Preparation:
     ordered = sorted(joins, key=lambda said: said.digest)
     counts = [dict(said.body.counts) for said in ordered]
     chosen = choose(run_id(manifest), counts, manifest.cardinalities, manifest.probes.share)
-    return Preparation(joins=tuple(said.digest for said in ordered), probes=chosen.probes)
+    joined = tuple(said.digest for said in ordered)
+    return Derived(Preparation(joins=joined, probes=chosen.probes), chosen.why)

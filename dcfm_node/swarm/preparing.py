@@ -13,7 +13,6 @@ from dcfm_node.swarm.effects import Waiting
 from dcfm_node.swarm.election import Await, Lead, next_move
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.plan_input import PlanInput
-from dcfm_node.swarm.preparation import derive
 from dcfm_node.swarm.said import Said
 
 
@@ -100,8 +99,11 @@ def _propose(s: PlanInput, leader: Said[Lease]) -> Propose | Waiting:
     if isinstance(bound, Waiting):
         return bound
     if bound is None:
-        joins = (said for said in s.view.join_entries.values() if said.author in s.view.active())
-        bound = derive(s.view.manifest, list(joins))
+        active, entries = s.view.active(), s.view.join_entries
+        joins = sorted(digest for digest, said in entries.items() if said.author in active)
+        made = s.view.derived(tuple(joins))
+        assert made is not None
+        bound = made.preparation
     return Propose(term=term, preparation=bound)
 
 

@@ -31,6 +31,7 @@ from dcfm_node.worker.messages import (
     Saved,
     Setup,
 )
+from dcfm_node.worker.withheld import without
 
 SAVE_STEPS = 25
 """Steps between two offers of a checkpoint; `checkpoint_s` decides which offers are taken."""
@@ -58,9 +59,8 @@ class JobRunner:
         data = domains.of(self._manifest).load(self._manifest, setup.data)
         self._counts, self._digest = data.counts, data.digest
         self._warnings, self._notes = data.warnings, data.notes
-        self._train, self._holdout = (
-            encoded_samples(part, codec) for part in (data.train, data.holdout)
-        )
+        self._all = encoded_samples(data.train, codec), encoded_samples(data.holdout, codec)
+        self._train, self._holdout = self._all
 
     @property
     def accelerated(self) -> bool:
@@ -82,6 +82,7 @@ class JobRunner:
 
     def run(self, job: Job) -> Done:
         """Do a job; its output file is complete when this returns."""
+        self._train, self._holdout = without(job.probes, *self._all)
         match job.kind:
             case "audit":
                 return self._audit(job)

@@ -78,6 +78,8 @@ class Job(_Line):
         resume: another node's checkpoint of the same job, used if it is further.
         model: the student to score.
         reference: this silo's own expert, to compare the student's score with.
+        probes: combinations that nobody trains or compares on (SPEC 6.12). The teachers' counts
+            lack them.
     """
 
     key: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,96}$")]
@@ -93,6 +95,7 @@ class Job(_Line):
     resume: Path | None = None
     model: Path | None = None
     reference: Path | None = None
+    probes: tuple[Label, ...] = ()
 
 
 class Starting(_Line):
