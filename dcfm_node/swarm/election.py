@@ -137,8 +137,9 @@ def next_move(
         if leader.author == booth.me:
             return Lead(ruled, leader.digest)
         if not booth.suspected(Duty(leader.author, "lead", ruled)):
-            what = "prepares the run" if round_ == PREPARATION else "distils"
-            return Await(f"the elected node {what}", on=leader.author)
+            if round_ == PREPARATION:
+                return Await("the elected node prepares the run", on=leader.author)
+            return Await("the elected node distils", on=leader.author)
     stand = booth.stand(round_, ruled)
     if stand.move(view, booth.timeout, booth.now):
         return _begin(view, round_, booth)

@@ -1,4 +1,4 @@
-"""The preparation: what follows from the joins that silos agreed to build on (SPEC 6.11)."""
+"""The preparation: what follows from the joins that silos agreed to build on (SPEC 6.12)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Probes: known combinations that nobody trains on (SPEC 6.12).
+"""Probes: known combinations that nobody trains on (SPEC 6.13).
 
 What is left must still determine the effect of every value. So the vectors [1, one-hot of every
 value but the first of each attribute] of the combinations left must span the whole space: no novel

@@ -1,4 +1,4 @@
-"""A silo's samples without those of probes (SPEC 6.12)."""
+"""A silo's samples without those of probes (SPEC 6.13)."""
 
 from collections.abc import Collection
 
@@ -17,15 +17,15 @@ def without(
 ) -> tuple[EncodedSamples, EncodedSamples]:
     """Training and hold-out samples of all other combinations.
 
-    If no hold-out sample is left, training samples become the hold-out. A silo that has too few
-    other samples for both keeps all: where all are of probes it trains nothing (SPEC 6.12.4), but
+    If no hold-out sample is left, training samples become the hold-out; a single one is both. A
+    silo whose training samples are all of probes keeps them: it trains nothing (SPEC 6.13.4), but
     it scores.
     """
     left, held = _others(train, probes), _others(holdout, probes)
-    if len(left.c) + len(held.c) < 2 or not len(left.c):
+    if not len(left.c):
         return train, holdout
-    if len(held.c):
-        return left, held
+    if len(held.c) or len(left.c) == 1:
+        return left, held if len(held.c) else left
     spare = torch.arange(len(left.c)) % HOLDOUT_EVERY == 0
     return _rows(left, ~spare), _rows(left, spare)
 
