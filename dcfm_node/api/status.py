@@ -136,7 +136,7 @@ class Coverage(Model):
 
 
 class PreparationStatus(Model):
-    """What all silos agree to build on before anyone trains (SPEC 6.12)."""
+    """What all silos agree to build on before anyone trains (SPEC 6.11)."""
 
     agreed: bool
     silos: tuple[str, ...]

@@ -88,12 +88,12 @@ class Lease(Model):
 
 
 class Preparation(Model):
-    """What all silos build on, agreed before anyone trains (SPEC 6.12)."""
+    """What all silos build on, agreed before anyone trains (SPEC 6.11)."""
 
     joins: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS), FailFast()]
     """Digests of the join entries from which the rest follows, ascending."""
     probes: Annotated[tuple[Label, ...], Field(max_length=MAX_COMBINATIONS), FailFast()]
-    """Known combinations that nobody trains on, ascending (SPEC 6.13)."""
+    """Known combinations that nobody trains on, ascending (SPEC 6.12)."""
 
 
 class Propose(Model):

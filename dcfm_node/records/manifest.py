@@ -101,7 +101,7 @@ class Transfer(Model):
 
 class Probes(Model):
     """Known combinations that no silo trains on, so that their owners can score what the student
-    draws for them: a measure of how good novel combinations are (SPEC 6.13)."""
+    draws for them: a measure of how good novel combinations are (SPEC 6.12)."""
 
     share: Share = 0.15
     """Most of the known combinations, as a share; at least one where the others still determine the
@@ -215,7 +215,7 @@ class Manifest(Model):
 
     @property
     def prepares(self) -> bool:
-        """Whether silos agree on a preparation before anyone trains (SPEC 6.12)."""
+        """Whether silos agree on a preparation before anyone trains (SPEC 6.11)."""
         return self.probes.share > 0.0
 
     @property

@@ -1,4 +1,4 @@
-"""What a member's node says in place of the truth while the run is prepared (SPEC 6.12)."""
+"""What a member's node says in place of the truth while the run is prepared (SPEC 6.11)."""
 
 from dcfm_node.records.entries import Accept, Body, Preparation, Propose
 from dcfm_node.swarm.effects import Effect

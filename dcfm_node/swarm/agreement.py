@@ -1,4 +1,4 @@
-"""What silos propose and accept to build on, and whether most of them agreed (SPEC 6.12).
+"""What silos propose and accept to build on, and whether most of them agreed (SPEC 6.11).
 
 Single-decree Paxos on journals. A vote for who proposes is a promise: its author accepts no
 proposal of an earlier term any more. Since a journal is a chain, everyone sees what a voter had

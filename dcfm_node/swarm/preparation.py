@@ -1,4 +1,4 @@
-"""The preparation: what follows from the joins that silos agreed to build on (SPEC 6.12)."""
+"""The preparation: what follows from the joins that silos agreed to build on (SPEC 6.11)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from dcfm_node.records.entries import Join, Preparation
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.probes import choose
 from dcfm_node.swarm.said import Said
-from dcfm_node.wire.envelope import run_id
+from dcfm_node.wire.canonical import pack, sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ def derive(manifest: Manifest, joins: Sequence[Said[Join]]) -> Derived:
     """
     ordered = sorted(joins, key=lambda said: said.digest)
     counts = [dict(said.body.counts) for said in ordered]
-    chosen = choose(run_id(manifest), counts, manifest.cardinalities, manifest.probes.share)
+    salt = sha256(pack([attribute.model_dump() for attribute in manifest.attributes]))
+    chosen = choose(salt, counts, manifest.cardinalities, manifest.probes.share)
     joined = tuple(said.digest for said in ordered)
     return Derived(Preparation(joins=joined, probes=chosen.probes), chosen.why)

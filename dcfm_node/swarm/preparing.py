@@ -1,5 +1,5 @@
 """The phase `prepare`: who proposes what all build on, and which proposals this node accepts (SPEC
-6.12).
+6.11).
 
 Whatever a node accepts, it derived itself from the same joins. So of any majority that accepted a
 proposal, at least one honest silo checked it, and readers need not check it again.

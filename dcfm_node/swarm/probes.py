@@ -1,4 +1,4 @@
-"""Probes: known combinations that nobody trains on (SPEC 6.13).
+"""Probes: known combinations that nobody trains on (SPEC 6.12).
 
 What is left must still determine the effect of every value. So the vectors [1, one-hot of every
 value but the first of each attribute] of the combinations left must span the whole space: no novel
@@ -29,7 +29,7 @@ class Chosen:
 
 
 def choose(
-    run: bytes,
+    salt: bytes,
     counts: Sequence[Mapping[Label, int]],
     cardinalities: Sequence[int],
     share: float,
@@ -41,7 +41,8 @@ def choose(
     more than half of its samples.
 
     Args:
-        run: the run id.
+        salt: the same for all runs with these attributes, so that a run which continues another
+            withholds the same as far as it can.
         counts: of each silo, how often it holds each combination.
         cardinalities: |C_i|, the number of values of each attribute.
         share: most probes, as a share of the known combinations; at least one is tried.
@@ -49,7 +50,7 @@ def choose(
     if share <= 0.0:
         return Chosen((), "the run withholds no combinations: probes.share is 0")
     known = sorted({label for of in counts for label in of})
-    order = sorted(known, key=lambda label: sha256(run, pack(label)))
+    order = sorted(known, key=lambda label: sha256(salt, pack(label)))
     needed = spanning(order[::-1][:MAX_LOOKED_AT], cardinalities)
     if len(needed) < rank_needed(cardinalities):
         return Chosen((), _uncovered(known, cardinalities))

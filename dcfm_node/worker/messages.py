@@ -78,7 +78,7 @@ class Job(_Line):
         resume: another node's checkpoint of the same job, used if it is further.
         model: the student to score.
         reference: this silo's own expert, to compare the student's score with.
-        probes: combinations that nobody trains or compares on (SPEC 6.13). The teachers' counts
+        probes: combinations that nobody trains or compares on (SPEC 6.12). The teachers' counts
             lack them.
     """
 

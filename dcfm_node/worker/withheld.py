@@ -1,4 +1,4 @@
-"""A silo's samples without those of probes (SPEC 6.13)."""
+"""A silo's samples without those of probes (SPEC 6.12)."""
 
 from collections.abc import Collection
 
@@ -18,7 +18,7 @@ def without(
     """Training and hold-out samples of all other combinations.
 
     If no hold-out sample is left, training samples become the hold-out; a single one is both. A
-    silo whose training samples are all of probes keeps them: it trains nothing (SPEC 6.13.4), but
+    silo whose training samples are all of probes keeps them: it trains nothing (SPEC 6.12.4), but
     it scores.
     """
     left, held = _others(train, probes), _others(holdout, probes)

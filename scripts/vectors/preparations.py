@@ -1,5 +1,5 @@
-"""What silos build on: which probes they withhold (SPEC 6.13), on what they agreed, and what a node
-answers to a proposal (6.12)."""
+"""What silos build on: which probes they withhold (SPEC 6.12), on what they agreed, and what a node
+answers to a proposal (6.11)."""
 
 from itertools import product
 from typing import Any
@@ -85,23 +85,23 @@ VOTES: Json = {"vote": None}
 
 
 def agreements() -> list[Json]:
-    """Whether silos agreed (SPEC 6.12.1)."""
+    """Whether silos agreed (SPEC 6.11.1)."""
     plot = Plot()
     made = plot.made()
     plot.elect(1)
     plot.propose(1, made)
     plot.accept("2", made)
-    found = [plot.agreed("two of five", "6.12.1", None)]
+    found = [plot.agreed("two of five", "6.11.1", None)]
     plot.accept("4", made.model_copy(update={"probes": ()}))
-    found.append(plot.agreed("a third of something else", "6.12.1", None))
+    found.append(plot.agreed("a third of something else", "6.11.1", None))
     plot.accept("3", made)
-    found.append(plot.agreed("a quorum", "6.12.1", made))
+    found.append(plot.agreed("a quorum", "6.11.1", made))
     plot.say(3, rec.Withdraw(reason=""))
-    found.append(plot.agreed("one of it withdraws", "6.12.1", made))
+    found.append(plot.agreed("one of it withdraws", "6.11.1", made))
     for name, clause, again, agreed in (
-        ("again under another term", "6.12.1", lambda p, m: p.accept("3", m, term=2), None),
-        ("after it voted for a later leader", "6.12.2", _promised, None),
-        ("what it said of an earlier term later", "6.12.2", _sinks, None),
+        ("again under another term", "6.11.1", lambda p, m: p.accept("3", m, term=2), None),
+        ("after it voted for a later leader", "6.11.2", _promised, None),
+        ("what it said of an earlier term later", "6.11.2", _sinks, None),
     ):
         plot = Plot()
         made = plot.made()
@@ -124,24 +124,24 @@ def _sinks(plot: Plot, made: rec.Preparation) -> None:
 
 
 def answers() -> list[Json]:
-    """What a node answers to what the last leader proposed (SPEC 6.12.3 to 6.12.5)."""
+    """What a node answers to what the last leader proposed (SPEC 6.11.3 to 6.11.5)."""
     plot = Plot(joined="0123")
-    found = [plot.answers("a strict run before all joined", "6.12.3", WAITS, late="4")]
+    found = [plot.answers("a strict run before all joined", "6.11.3", WAITS, late="4")]
     plot.join("4")
-    found.append(plot.answers("a strict run once all joined", "6.12.3", VOTES))
+    found.append(plot.answers("a strict run once all joined", "6.11.3", VOTES))
     plot = Plot("tolerant", joined="0123")
     found += [
-        plot.answers("a tolerant run before all joined", "6.12.3", WAITS),
-        plot.answers("and the missing one is late", "6.12.3", VOTES, late="4"),
+        plot.answers("a tolerant run before all joined", "6.11.3", WAITS),
+        plot.answers("and the missing one is late", "6.11.3", VOTES, late="4"),
     ]
     plot = Plot()
     plot.elect(1)
-    found.append(plot.answers("the leader", "6.12.3", proposes(plot.made()), me=1))
-    found.append(plot.answers("another, before the proposal", "6.12.3", WAITS))
+    found.append(plot.answers("the leader", "6.11.3", proposes(plot.made()), me=1))
+    found.append(plot.answers("another, before the proposal", "6.11.3", WAITS))
     for name, clause, proposed, done in (
-        ("it follows from all joins", "6.12.5", {}, None),
-        ("it withholds nothing", "6.12.5", {"probes": ()}, VOTES),
-        ("its joins are not here", "6.12.5", {"joins": _strange()}, WAITS),
+        ("it follows from all joins", "6.11.5", {}, None),
+        ("it withholds nothing", "6.11.5", {"probes": ()}, VOTES),
+        ("its joins are not here", "6.11.5", {"joins": _strange()}, WAITS),
     ):
         plot = Plot()
         plot.elect(1)
@@ -154,12 +154,12 @@ def answers() -> list[Json]:
         made = plot.made("0123")
         plot.propose(1, made)
         what = f"{policy}, a silo's join is left out"
-        found.append(plot.answers(what, "6.12.5", done or accepts(made)))
+        found.append(plot.answers(what, "6.11.5", done or accepts(made)))
     return [*found, *carried()]
 
 
 def carried() -> list[Json]:
-    """What a later leader must propose again (SPEC 6.12.4)."""
+    """What a later leader must propose again (SPEC 6.11.4)."""
     found = []
     for name, before, kept in (
         ("a voter had accepted before its vote", True, True),
@@ -175,29 +175,29 @@ def carried() -> list[Json]:
         if not before:
             plot.accept("2", fewer)
         again = fewer if kept else whole
-        found.append(plot.answers(name, "6.12.4", proposes(again, 2), me=4))
+        found.append(plot.answers(name, "6.11.4", proposes(again, 2), me=4))
         plot.propose(4, again, term=2)
-        found.append(plot.answers(f"{name}: accepted", "6.12.4", accepts(again, 2)))
+        found.append(plot.answers(f"{name}: accepted", "6.11.4", accepts(again, 2)))
     plot = Plot("tolerant")
     plot.elect(1)
     plot.propose(1, plot.made("0123"))
     plot.accept("2", plot.made("0123"))
     plot.elect(4, term=2, voters="234")
     plot.propose(4, plot.made(), term=2)
-    found.append(plot.answers("the leader proposes another", "6.12.4", VOTES))
+    found.append(plot.answers("the leader proposes another", "6.11.4", VOTES))
     plot = Plot("tolerant")
     plot.accept("2", plot.made("0123"), term=1)
     plot.elect(4, term=2, voters="234")
     found += [
-        plot.answers("accepted in a term that nobody led", "6.12.4", WAITS, me=4),
-        plot.answers("and never shown", "6.12.4", proposes(plot.made(), 2), me=4, late="2"),
+        plot.answers("accepted in a term that nobody led", "6.11.4", WAITS, me=4),
+        plot.answers("and never shown", "6.11.4", proposes(plot.made(), 2), me=4, late="2"),
     ]
     plot = Plot("tolerant")
     plot.elect(1)
     plot.propose(1, plot.made())
     plot.accept("2", plot.made("0123"))
     plot.elect(4, term=2, voters="234")
-    found.append(plot.answers("not what was proposed", "6.12.4", proposes(plot.made(), 2), me=4))
+    found.append(plot.answers("not what was proposed", "6.11.4", proposes(plot.made(), 2), me=4))
     return found
 
 
@@ -206,8 +206,8 @@ def _strange() -> tuple[bytes, ...]:
 
 
 def probes() -> list[Json]:
-    """Which combinations are withheld (SPEC 6.13)."""
-    run = env.run_id(MANIFESTS["strict"])
+    """Which combinations are withheld (SPEC 6.12)."""
+    salt = sha256(b"salt")
     grid = dict.fromkeys(product(range(3), range(4)), 10)
     cross = [label for label in grid if 0 in label]
     half = [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)]
@@ -225,10 +225,10 @@ def probes() -> list[Json]:
     ]
     found = []
     for name, sizes, share, silos in plans:
-        chosen = choose(run, silos, sizes, share).probes
+        chosen = choose(salt, silos, sizes, share).probes
         counts = [[[list(label), n] for label, n in sorted(of.items())] for of in silos]
-        fields: Json = {"run": run.hex(), "sizes": sizes, "share": {"$float": repr(share)}}
-        told = case(name, "6.13", **fields, counts=counts, probes=list(map(list, chosen)))
+        fields: Json = {"salt": salt.hex(), "sizes": sizes, "share": {"$float": repr(share)}}
+        told = case(name, "6.12", **fields, counts=counts, probes=list(map(list, chosen)))
         found.append(told)
     return found
 

@@ -1,4 +1,4 @@
-"""protocol/vectors/preparations.json: what silos build on (SPEC 6.12 and 6.13)."""
+"""protocol/vectors/preparations.json: what silos build on (SPEC 6.11 and 6.12)."""
 
 import pytest
 
@@ -34,14 +34,14 @@ def told(preparation):
 
 @cases(VECTORS["prepared"])
 def test_agreements(case):
-    """SPEC 6.12.1 and 6.12.2."""
+    """SPEC 6.11.1 and 6.11.2."""
     found = view_of(case).preparation
     assert (told(found) if found is not None else None) == case["prepared"]
 
 
 @cases(VECTORS["answers"])
 def test_answers(case):
-    """SPEC 6.12.3 to 6.12.5: what a node does in the phase `prepare`, with everyone in sight."""
+    """SPEC 6.11.3 to 6.11.5: what a node does in the phase `prepare`, with everyone in sight."""
     view = view_of(case)
     keys = {silo.name: silo.key for silo in view.manifest.roster}
     late = [keys[name] for name in case["suspected"]]
@@ -82,10 +82,10 @@ def test_answers(case):
 
 @cases(VECTORS["probes"])
 def test_probes(case):
-    """SPEC 6.13: each list of counts is a silo's."""
+    """SPEC 6.12: each list of counts is a silo's."""
     silos = [{tuple(label): n for label, n in counts} for counts in case["counts"]]
     share = value_of(case["share"])
-    found = choose(bytes.fromhex(case["run"]), silos, case["sizes"], share)
+    found = choose(bytes.fromhex(case["salt"]), silos, case["sizes"], share)
     assert [list(label) for label in found.probes] == case["probes"]
 
 

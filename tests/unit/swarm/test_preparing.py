@@ -1,4 +1,4 @@
-"""SPEC 6.12, where vectors do not show it: what the agreement survives, and what it costs."""
+"""SPEC 6.11, where vectors do not show it: what the agreement survives, and what it costs."""
 
 import pytest
 
@@ -112,7 +112,7 @@ def test_a_silo_that_does_not_join_is_late_like_one_that_does_not_train() -> Non
 
 
 def test_a_leader_that_a_majority_voted_past_proposes_nothing_and_another_is_elected() -> None:
-    """SPEC 6.12.6: no majority can accept its proposal any more."""
+    """SPEC 6.11.6: no majority can accept its proposal any more."""
     run = joined(3)
     run.elect(0, round_=PREPARATION)
     for author in run.authors[:2]:

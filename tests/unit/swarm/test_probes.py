@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dcfm_node.swarm.coverage import coverage
 from dcfm_node.swarm.probes import choose, rank_needed, spanning
 
-RUN = bytes(32)
+SALT = bytes(32)
 
 
 def rank(labels, sizes) -> int:
@@ -53,7 +53,7 @@ def worlds(draw):
 @given(worlds())
 def test_what_is_left_determines_everything_and_every_silo_keeps_half(world) -> None:
     sizes, silos, share = world
-    found = choose(RUN, silos, sizes, share)
+    found = choose(SALT, silos, sizes, share)
     assert bool(found.why) is not bool(found.probes)
     assert list(found.probes) == sorted(set(found.probes))
     known = {label for of in silos for label in of}
@@ -83,16 +83,16 @@ def test_five_of_a_half_fraction_leave_one_to_spare() -> None:
     assert len(spanning(half, (2, 2, 2))) == rank_needed((2, 2, 2)) == 4
 
 
-def test_the_order_depends_on_the_run_alone_and_so_differs_between_runs() -> None:
+def test_the_order_depends_on_the_attributes_alone() -> None:
     full = everywhere(product(range(4), range(4)))
-    runs = [bytes([number]) * 32 for number in range(8)]
-    chosen = [choose(run, full, (4, 4), 0.2).probes for run in runs]
+    salts = [bytes([number]) * 32 for number in range(8)]
+    chosen = [choose(salt, full, (4, 4), 0.2).probes for salt in salts]
     assert all(len(probes) == 3 for probes in chosen) and len(set(chosen)) > 1
-    assert choose(runs[0], [*full, {(0, 0): 1, (1, 1): 9}], (4, 4), 0.2).probes == chosen[0]
+    assert choose(salts[0], [*full, {(0, 0): 1, (1, 1): 9}], (4, 4), 0.2).probes == chosen[0]
 
 
 def test_at_least_one_is_withheld_where_one_can_be_spared() -> None:
-    found = choose(RUN, everywhere(product(range(2), range(2))), (2, 2), 0.01)
+    found = choose(SALT, everywhere(product(range(2), range(2))), (2, 2), 0.01)
     assert len(found.probes) == 1
 
 
@@ -105,28 +105,28 @@ def test_at_least_one_is_withheld_where_one_can_be_spared() -> None:
     ],
 )
 def test_it_says_why_there_is_none(labels, why) -> None:
-    assert choose(RUN, everywhere(labels), (2, 2), 0.5).why == why
+    assert choose(SALT, everywhere(labels), (2, 2), 0.5).why == why
 
 
 def test_enough_combinations_may_still_not_determine_all_effects() -> None:
     """Two blocks that share no value: how they relate is open, though Eq. 2 holds by number."""
     blocks = [*product(range(2), range(2)), *product(range(2, 4), range(2, 4))]
-    found = choose(RUN, everywhere(blocks), (4, 4), 0.5)
+    found = choose(SALT, everywhere(blocks), (4, 4), 0.5)
     assert not found.probes and "do not determine" in found.why
 
 
 def test_none_is_withheld_of_silos_that_hold_one_combination_each() -> None:
     silos = [{label: 5} for label in product(range(2), range(2))]
-    found = choose(RUN, silos, (2, 2), 0.5)
+    found = choose(SALT, silos, (2, 2), 0.5)
     assert not found.probes and found.why.endswith("loses over half of its samples")
 
 
 def test_a_run_may_withhold_none() -> None:
-    found = choose(RUN, everywhere(product(range(3), range(3))), (3, 3), 0.0)
+    found = choose(SALT, everywhere(product(range(3), range(3))), (3, 3), 0.0)
     assert not found.probes and "probes.share" in found.why
 
 
 def test_a_lie_of_many_combinations_costs_little() -> None:
     """Values that only ever occur in pairs: no set of them spans the space."""
     pairs = [(n, n) for n in range(200)] + list(combinations(range(200), 2))[:100]
-    assert not choose(RUN, everywhere(pairs), (200, 300), 0.5).probes
+    assert not choose(SALT, everywhere(pairs), (200, 300), 0.5).probes

@@ -1,4 +1,4 @@
-"""SPEC 6.13.3: a silo's samples without those of probes."""
+"""SPEC 6.12.3: a silo's samples without those of probes."""
 
 import torch
 
