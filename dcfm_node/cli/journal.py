@@ -123,7 +123,8 @@ def _parts(body: Body, means: Means) -> Sequence[str]:
             withheld = ["/".join(label.values()) for label in means.probes]
             return [
                 f"term {body.term}: builds on the joins of {', '.join([*means.joins, *more])}",
-                f"nobody trains on {', '.join(withheld) or 'less than all combinations'}",
+                f"nobody trains on {', '.join(withheld)}" if withheld else "",
+                "all standardise their data alike" if body.preparation.scale is not None else "",
             ]
         case Endorse() | Refuse(), OpinionMeans():
             opinion = body.reason if isinstance(body, Refuse) else "endorsed"

@@ -124,6 +124,7 @@ def fetch(
         out,
         model=state / found.path,
         manifest=manifest,
+        scale=proven.view.scale,
         lineage=lineage,
         card=card,
         codec=codec_file(config) if manifest.codec.digest is not None else None,
@@ -282,6 +283,7 @@ def sample(
         seed=seed,
         out=out,
         codec=codec or student.codec,
+        scale=proven.view.scale,
     )
     sampled = Sampled(count=count, out=str(out))
     answer(sampled, as_json, lambda found: f"wrote {found.count} samples to {found.out}")
@@ -356,8 +358,8 @@ def _require_files(
     None skips README.md."""
     from dcfm_node.store.student_check import differing_files
 
-    digest = proven.student.body.snapshot.digest
-    if wrong := differing_files(student, proven.view.manifest, digest, card):
+    view, digest = proven.view, proven.student.body.snapshot.digest
+    if wrong := differing_files(student, view.manifest, view.scale, digest, card):
         raise Failed(
             f"{' and '.join(wrong)}: does not match the signed lineage",
             where=str(folder),

@@ -102,6 +102,9 @@ def go_on(
     if student is not None:
         digest, size = student.body.snapshot.digest.hex(), student.body.snapshot.size
         lines.append(f'student = {{ digest = "{digest}", size = {size} }}')
+    if (scale := archive.view.scale) is not None:
+        mean, deviation = list(scale.mean), list(scale.deviation)
+        lines.append(f"scale = {{ mean = {mean}, deviation = {deviation} }}")
     if replaced:
         lines.append("replaced = [" + ", ".join(f'"{name}"' for name in replaced) + "]")
     out.write_text(_continued(document.text, lines))

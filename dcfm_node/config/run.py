@@ -29,6 +29,7 @@ from dcfm_node.records.manifest import (
     differing_fields,
 )
 from dcfm_node.records.messages import MAX_MANIFEST_BYTES
+from dcfm_node.records.moments import Scale, Standardise
 from dcfm_node.records.settings import (
     SECTIONS,
     AnyCodec,
@@ -64,6 +65,7 @@ class _Continues(Model):
 
     run: HexDigest
     student: _Student | None = None
+    scale: Scale | None = None
     replaced: Annotated[tuple[Name, ...], Field(max_length=MAX_SILOS)] = ()
 
 
@@ -76,6 +78,7 @@ class _RunFile(Model):
     attribute: Annotated[tuple[Attribute, ...], Field(min_length=1, max_length=32)]
     domain: AnyDomain = DOMAIN
     codec: AnyCodec = CODEC
+    standardise: Standardise = "auto"
     network: AnyNetwork = NETWORK
     path: AnyPath = PATH
     method: AnyMethod
@@ -110,6 +113,7 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
             attributes=run.attribute,
             domain=run.domain,
             codec=run.codec,
+            standardise=run.standardise,
             network=run.network,
             path=run.path,
             method=run.method,
@@ -169,6 +173,7 @@ def _continued(said: _Continues | None, roster: list[Peer]) -> Continues | None:
     return Continues(
         run=said.run,
         student=None if student is None else Snapshot(digest=student.digest, size=student.size),
+        scale=said.scale,
         handovers=tuple(handovers),
         replaced=said.replaced,
     )

@@ -11,6 +11,7 @@ from dcfm_node.api.students import StudentFacts
 from dcfm_node.daemon.facts import student_facts
 from dcfm_node.net.peers import Failure, Way
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.moments import Outlier, outliers
 from dcfm_node.swarm.effects import Waiting
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.view import View
@@ -34,6 +35,7 @@ def run_problems(
         what = "so many silos withdrew that the others are not a quorum: nobody can be elected"
         found.append(Code.QUORUM_LOST.problem(THIS_RUN, what))
     found += [*_own_journal(node), *_invalid(view), *_rejected(view), *_incomplete(view)]
+    found += other_units(view)
     action = node.step.action if node.step is not None else None
     if isinstance(action, Waiting) and action.broken:
         found.append(Code.METHOD_FAILED.problem(THIS_NODE, action.why))
@@ -129,6 +131,28 @@ def unseen(covered: Coverage) -> Iterator[Problem]:
     values = ", ".join(missing[:MAX_VALUES]) + more
     what = f"no silo holds {values}, so no student learns it"
     yield Code.VALUE_UNSEEN.problem(THIS_RUN, what)
+
+
+def other_units(view: View) -> Iterator[Problem]:
+    """Silos whose data of a feature seem to be in other units (SPEC 6.13.6)."""
+    active = set(view.active())
+    told = {
+        view.manifest.silo_name(key): join.moments
+        for key, join in sorted(view.joins.items())
+        if key in active and join.moments is not None
+    }
+    by_silo: dict[str, list[Outlier]] = {}
+    for outlier in outliers(told):
+        by_silo.setdefault(outlier.silo, []).append(outlier)
+    for silo, found in by_silo.items():
+        first, more = found[0], len(found) - 1
+        group = "feature" if len(view.manifest.flow_shape) == 1 else "group"
+        what = (
+            f"{silo} may use other units: its {group} {first.group} has mean {first.mean:.4g} and"
+            f" deviation {first.deviation:.4g}, that of most silos about {first.centre:.4g} and"
+            f" {first.spread:.4g}" + (f"; so {more} more" if more else "")
+        )
+        yield Code.DATA_UNITS.problem(silo, what)
 
 
 def _own_journal(node: Node) -> Iterator[Problem]:

@@ -32,8 +32,9 @@ def job_for(
             is another job: it must not go on from this one's checkpoint.
     """
     silo = manifest.silo_name(me)
-    probes = view.preparation.probes if view.preparation is not None else ()
-    made = partial(_job, folder, silo, (run_id(manifest), data, probes), probes=probes)
+    probes, scale = view.preparation.probes if view.preparation is not None else (), view.scale
+    of = (run_id(manifest), data, probes, scale.model_dump() if scale is not None else None)
+    made = partial(_job, folder, silo, of, probes=probes, scale=scale)
 
     def teachers(named: Iterable[tuple[bytes, bytes]]) -> tuple[TeacherFile, ...]:
         return _teachers(view, tuple(named), path)

@@ -10,6 +10,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from dcfm_node.data.alike import Firsts, first_alike, repeated
+from dcfm_node.data.features import odd_features
 from dcfm_node.data.folder import read_folder
 from dcfm_node.data.idx import read_idx
 from dcfm_node.data.labels import constant, encode, from_one
@@ -19,6 +20,7 @@ from dcfm_node.data.raw import Raw, check_shapes
 from dcfm_node.data.spec import AttributeSource, BuiltinData, DataSpec, FileData, IdxData, NpzData
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.moments import MIN_SAMPLES
 from dcfm_node.samples import Labels, Samples, Stored, unit
 
 SMALL, LARGE = 0.01, 10.0
@@ -76,12 +78,22 @@ def _prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloDa
     # Domains draw with replacement, and their results are published: keep their repeats.
     first = np.arange(len(x)) if isinstance(spec, BuiltinData) else first_alike(x)
     held = holdout_mask(c, spec.holdout, manifest.method.seed, first)
-    warnings = _warnings(raw.file, odd_scale(x), _all_alike(first), _from_one(spec, manifest, raw))
+    alike = _all_alike(first)
+    warnings = _warnings(raw.file, _odd(x, manifest), alike, _from_one(spec, manifest, raw))
+    if not alike and x.ndim == 2 and x.dtype != np.uint8:
+        odd = odd_features(unit(x), manifest.standardises)
+        told = (DataWarning("data-features", f"{raw.file}: {what}", fix) for what, fix in odd)
+        warnings = (*warnings, *told)
     again = repeated(c, first, raw.row)
     notes = (*raw.notes, *([f"{raw.file}: {again}"] if again else []))
     train, holdout = (Samples(x[rows], c[rows]) for rows in (~held, held))
     digest = _digest(train.x, train.c, holdout.x, holdout.c)
     return SiloData(train, holdout, counts(train.c), digest, warnings, notes)
+
+
+def _odd(x: Stored, manifest: Manifest) -> str:
+    """What is odd about the scale of samples that nobody standardises."""
+    return "" if manifest.standardises and len(x) >= MIN_SAMPLES else odd_scale(x)
 
 
 def odd_scale(x: Stored) -> str:

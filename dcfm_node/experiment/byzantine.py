@@ -24,6 +24,7 @@ from dcfm_node.experiment.lab import Lab, Tell, Trained
 from dcfm_node.experiment.settings import Experiment, Problem
 from dcfm_node.flow import networks
 from dcfm_node.flow.audit import audit
+from dcfm_node.flow.codec import unstandardised
 from dcfm_node.flow.sampling import sample
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Combination, Samples
@@ -266,5 +267,6 @@ class Study:
         composed = methods.rule(self.settings, "dcfm-alternating") == "composed"
         c = queries(list(lab.split.held_out), self.settings.each)
         labels = torch.from_numpy(c)
-        x = sample(lab.manifest, student.weights, labels, composed=composed, seed=1)
+        z = sample(lab.manifest, student.weights, labels, composed=composed, seed=1)
+        x = unstandardised(z, lab.scale)
         return evaluator.measure(Samples(x.numpy(), c))["accuracy"]

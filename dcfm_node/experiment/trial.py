@@ -25,8 +25,10 @@ from dcfm_node.experiment import methods, settings
 from dcfm_node.experiment.lab import Lab, code
 from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, write_json
 from dcfm_node.experiment.settings import Experiment, MethodName, Rule
+from dcfm_node.flow.codec import unstandardised
 from dcfm_node.flow.device import choose
 from dcfm_node.records.base import Model
+from dcfm_node.records.moments import Scale
 from dcfm_node.samples import Samples, joined
 from dcfm_node.wire.canonical import sha256
 
@@ -91,6 +93,7 @@ class Trial:
             torch.set_num_threads(spec.threads)
         self._told_at = 0.0
         self._method, self._done = "", 0
+        self._scale: Scale | None = None
 
     def run(self) -> None:
         """Run all methods, in the order of the settings."""
@@ -120,7 +123,7 @@ class Trial:
     ) -> Row:
         manifest = given.manifest(split, self._spec.seed)
         lab = Lab(manifest, split, self._spec.out / "trained", self._device, self._progress)
-        fitted = methods.fit(method, lab, given)
+        self._scale, fitted = lab.scale, methods.fit(method, lab, given)
         rule, found = methods.rule(given, method), {}
         for variant, draw in fitted.variants.items():
             self._tell(f"sample {variant}", 0.0)
@@ -161,7 +164,8 @@ class Trial:
         shown = []
         for kind, combinations in (("known", split.known), ("novel", list(split.held_out))):
             c = queries(combinations, given.each)
-            samples = Samples(draw(torch.from_numpy(c), NOISE_SEED).numpy(), c)
+            z = draw(torch.from_numpy(c), NOISE_SEED)
+            samples = Samples(unstandardised(z, self._scale).numpy(), c)
             measured = evaluator.measure(samples)
             found |= {_named(name, kind): value for name, value in measured.items()}
             shown.append(samples[np.arange(len(c)) % given.each < self._problem.made.shown])

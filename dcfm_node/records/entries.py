@@ -21,6 +21,7 @@ from dcfm_node.records.base import (
 )
 from dcfm_node.records.base import Snapshot as Snapshot  # noqa: PLC0414 - re-exported
 from dcfm_node.records.manifest import MAX_COMBINATIONS, MAX_SILOS
+from dcfm_node.records.moments import Moments, Scale
 
 Label = Annotated[
     tuple[Annotated[int, Field(ge=0, le=1_000)], ...], Field(max_length=32), FailFast()
@@ -47,6 +48,8 @@ class Join(Model):
     counts: Annotated[
         tuple[tuple[Label, Count], ...], Field(max_length=MAX_COMBINATIONS), FailFast()
     ]
+    moments: Moments | None = None
+    """Of its training samples; None where it keeps them to itself, or has too few (SPEC 6.13)."""
 
 
 class Expert(Model):
@@ -94,6 +97,8 @@ class Preparation(Model):
     """Digests of the join entries from which the rest follows, ascending."""
     probes: Annotated[tuple[Label, ...], Field(max_length=MAX_COMBINATIONS), FailFast()]
     """Known combinations that nobody trains on, ascending (SPEC 6.12)."""
+    scale: Scale | None = None
+    """What all silos standardise their data by (SPEC 6.13)."""
 
 
 class Propose(Model):

@@ -12,6 +12,7 @@ from pydantic import FailFast, Field, model_validator
 
 from dcfm_node.plugins import BUILTIN, Kind
 from dcfm_node.records.base import Digest, Key, Model, Name, Snapshot
+from dcfm_node.records.moments import Scale, Standardise, groups
 from dcfm_node.records.settings import (
     SECTIONS,
     AnyCodec,
@@ -131,6 +132,8 @@ class Continues(Model):
     run: Digest
     student: Snapshot | None
     """A student of that run, from which new silos start."""
+    scale: Scale | None = None
+    """That run's, which this one keeps: its networks know no other."""
     handovers: Annotated[tuple[Handover, ...], Field(max_length=MAX_SILOS), FailFast()] = ()
     replaced: Annotated[tuple[Name, ...], Field(max_length=MAX_SILOS), FailFast()] = ()
     """Silos that lost their old key. The members vouch for the new one."""
@@ -145,6 +148,10 @@ class Manifest(Model):
     attributes: Annotated[tuple[Attribute, ...], Field(min_length=1, max_length=32), FailFast()]
     domain: AnyDomain = DOMAIN
     codec: AnyCodec = CODEC
+    standardise: Standardise = "auto"
+    """Which numbers of an encoded sample share a mean and a deviation, by which all silos
+    standardise their data: "feature", "channel", or "none". "auto": features of vectors; images
+    stay as they are."""
     network: AnyNetwork = NETWORK
     path: AnyPath = PATH
     method: AnyMethod
@@ -176,10 +183,14 @@ class Manifest(Model):
             raise ValueError("plugins must name exactly the packages that the sections need")
         if problem := self._unfit_section():
             raise ValueError(problem)
-        if self.continues is not None and not self.method.may_continue:
+        if (before := self.continues) is None:
+            return self
+        if not self.method.may_continue:
             raise ValueError(
                 f"method.name is {self.method.name!r}; a run of this method cannot be continued"
             )
+        if before.scale is not None and (many := len(before.scale.mean)) != self._groups:
+            raise ValueError(f"continues.scale has {many} groups; the run has {self._groups}")
         return self
 
     def _unfit_section(self) -> str:
@@ -204,6 +215,21 @@ class Manifest(Model):
         return self.codec.latent_shape(self.sample_shape)
 
     @property
+    def groups(self) -> int:
+        """How many means and deviations silos state in their joins; 0 if none."""
+        return 0 if self.continues is not None else self._groups
+
+    @property
+    def standardises(self) -> bool:
+        """Whether the run standardises its data, where silos state what by (SPEC 6.13)."""
+        before = self.continues
+        return before.scale is not None if before is not None else self._groups > 0
+
+    @property
+    def _groups(self) -> int:
+        return groups(self.standardise, self.sample_shape, self.flow_shape)
+
+    @property
     def cardinalities(self) -> tuple[int, ...]:
         """|C_i|, the number of values of each attribute."""
         return tuple(len(attribute.values) for attribute in self.attributes)
@@ -216,7 +242,7 @@ class Manifest(Model):
     @property
     def prepares(self) -> bool:
         """Whether silos agree on a preparation before anyone trains (SPEC 6.11)."""
-        return self.probes.share > 0.0
+        return self.probes.share > 0.0 or self.groups > 0
 
     @property
     def audits(self) -> bool:

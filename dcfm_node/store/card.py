@@ -95,7 +95,9 @@ published, signed with its own key:
 
 - the weights of its expert network,
 - how many samples of each combination of attributes it trains on, those held out not counted,
-- figures over its data as a whole: losses and gaps.
+- figures over its data as a whole: losses and gaps,
+- where the run standardises its data, and the silo agreed: the mean and the standard deviation of
+  each feature.
 
 This model was {made} alone, without any data. Weights can still retain traces
 of what they were trained on, and no differential privacy was applied: handle the model under the

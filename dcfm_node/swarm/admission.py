@@ -29,6 +29,7 @@ from dcfm_node.records.entries import (
     Vote,
 )
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.moments import misfit
 
 MAX_COUNT = 2**40
 """Most samples of one combination: far beyond any data set, and their sums stay exact."""
@@ -46,7 +47,7 @@ class Run:
         self.names = {silo.key: silo.name for silo in manifest.roster}
         self.places = {silo.key: place for place, silo in enumerate(manifest.roster)}
         self.prepares = manifest.prepares
-        self.sizes = manifest.cardinalities
+        self.sizes, self.groups = manifest.cardinalities, manifest.groups
         self.quorum, self.silos = manifest.quorum, len(manifest.roster)
 
 
@@ -219,9 +220,15 @@ def _about(body: Verdict, run: Run) -> str:
     return "" if named else f"of cause {body.cause!r} names no entry"
 
 
+@_rule("3.7.16", Join)
+def _moments(body: Join, run: Run) -> str:
+    """Moments are of enough samples, and as many as the run standardises by."""
+    return misfit(body.moments, run.groups, sum(count for _, count in body.counts))
+
+
 @_rule("3.7.17", Propose, Accept)
 def _preparation(body: Propose | Accept, run: Run) -> str:
-    """A preparation builds on enough joins, and withholds combinations of the run."""
+    """A preparation builds on enough joins, and names combinations and groups of the run."""
     if not run.prepares:
         return "is part of no run that prepares nothing"
     joins, probes = body.preparation.joins, body.preparation.probes
@@ -230,5 +237,9 @@ def _preparation(body: Propose | Accept, run: Run) -> str:
     ascend = all(a < b for a, b in pairwise(joins)) and all(a < b for a, b in pairwise(probes))
     if not ascend:
         return "names joins or probes that are not in ascending order"
-    why = next(filter(None, (_misfit(label, run) for label in probes)), "")
-    return why and f"withholds {why}"
+    if why := next(filter(None, (_misfit(label, run) for label in probes)), ""):
+        return f"withholds {why}"
+    scale = body.preparation.scale
+    if scale is not None and {len(scale.mean), len(scale.deviation)} != {run.groups}:
+        return f"has a scale that is not of {run.groups} groups"
+    return ""

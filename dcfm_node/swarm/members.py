@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from dcfm_node.records.entries import Expert, Label, Lease, Preparation, Snapshot
+from dcfm_node.records.moments import Scale
 from dcfm_node.swarm import shares
 from dcfm_node.swarm.audit import too_many
 from dcfm_node.swarm.faults import Fault
@@ -158,6 +159,14 @@ class Members(Fold):
         """What most silos agreed to build on; None before that, and where the run needs none."""
         voice = self.agreement.prepared
         return voice.body.preparation if voice is not None else None
+
+    @property
+    def scale(self) -> Scale | None:
+        """What all silos standardise their data by; None if samples stay as they are, and before
+        silos agreed."""
+        if (before := self.manifest.continues) is not None:
+            return before.scale
+        return self.preparation.scale if self.preparation is not None else None
 
     @property
     def is_prepared(self) -> bool:

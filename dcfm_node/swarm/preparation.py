@@ -7,6 +7,7 @@ from dcfm_node.records.entries import Join, Preparation
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.probes import choose
 from dcfm_node.swarm.said import Said
+from dcfm_node.swarm.scaling import scale_of
 from dcfm_node.wire.canonical import pack, sha256
 
 
@@ -29,4 +30,6 @@ def derive(manifest: Manifest, joins: Sequence[Said[Join]]) -> Derived:
     salt = sha256(pack([attribute.model_dump() for attribute in manifest.attributes]))
     chosen = choose(salt, counts, manifest.cardinalities, manifest.probes.share)
     joined = tuple(said.digest for said in ordered)
-    return Derived(Preparation(joins=joined, probes=chosen.probes), chosen.why)
+    scale = scale_of(manifest, {said.author: said.body for said in ordered})
+    made = Preparation(joins=joined, probes=chosen.probes, scale=scale)
+    return Derived(made, chosen.why)

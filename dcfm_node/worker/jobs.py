@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,12 +14,14 @@ from dcfm_node.errors import Failed
 from dcfm_node.files import replacing
 from dcfm_node.flow import networks
 from dcfm_node.flow.audit import audit
-from dcfm_node.flow.codec import codec_of, encoded_samples
+from dcfm_node.flow.codec import codec_of, encoded_samples, moments_of, standardised
 from dcfm_node.flow.files import load_weights, rounded
 from dcfm_node.flow.method import SiloData, Start, learner_of
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.trainer import Callbacks
+from dcfm_node.records.entries import Label
+from dcfm_node.records.moments import Scale
 from dcfm_node.wire.envelope import decode_manifest
 from dcfm_node.worker import ranks
 from dcfm_node.worker.messages import (
@@ -59,8 +62,9 @@ class JobRunner:
         data = domains.of(self._manifest).load(self._manifest, setup.data)
         self._counts, self._digest = data.counts, data.digest
         self._warnings, self._notes = data.warnings, data.notes
-        self._all = encoded_samples(data.train, codec), encoded_samples(data.holdout, codec)
-        self._train, self._holdout = self._all
+        self._encoded = [encoded_samples(part, codec) for part in (data.train, data.holdout)]
+        self._train, self._holdout = self._encoded
+        self._given: tuple[tuple[Label, ...], Scale | None] = ((), None)
 
     @property
     def accelerated(self) -> bool:
@@ -72,6 +76,7 @@ class JobRunner:
         return Ready(
             device=str(self._device),
             counts=self._counts,
+            moments=moments_of(self._encoded[0].x, self._manifest.groups),
             data=self._digest,
             warnings=self._warnings,
             notes=self._notes,
@@ -82,7 +87,7 @@ class JobRunner:
 
     def run(self, job: Job) -> Done:
         """Do a job; its output file is complete when this returns."""
-        self._train, self._holdout = without(job.probes, *self._all)
+        self._prepare(job.probes, job.scale)
         match job.kind:
             case "audit":
                 return self._audit(job)
@@ -100,6 +105,16 @@ class JobRunner:
         if ranks.rank() == 0:
             _save(rounded(made.weights, self._manifest), job.output)
         return Done(key=job.key, metrics=made.metrics)
+
+    def _prepare(self, probes: tuple[Label, ...], scale: Scale | None) -> None:
+        """Let the data be without probes, and in the scale of a job. All jobs of a run have the
+        same."""
+        if self._given != (probes, scale):
+            self._train, self._holdout = (
+                replace(part, x=standardised(part.x, scale))
+                for part in without(probes, *self._encoded)
+            )
+            self._given = (probes, scale)
 
     def _audit(self, job: Job) -> Done:
         began = time.monotonic()

@@ -27,6 +27,7 @@ def make_manifest(**changes: Any) -> man.Manifest:
             man.Attribute(name="vertical", values=("bottom", "top")),
         ),
         "method": Dcfm(local=stage, refine=stage, distil=stage),
+        "standardise": "none",
         "probes": man.Probes(share=0.0),
         "roster": tuple(
             man.Silo(name=name, key=signer.key)

@@ -6,18 +6,23 @@ from typing import Any
 
 from dcfm_node.records import entries as rec
 from dcfm_node.records import manifest as man
+from dcfm_node.records.moments import Moments, Scale
 from dcfm_node.swarm.preparation import derive
 from dcfm_node.swarm.probes import choose
 from dcfm_node.swarm.view import View
 from dcfm_node.wire import envelope as env
 from dcfm_node.wire.canonical import sha256
 from vectors.common import NAMES, Json, case, make_manifest, shared
+from vectors.common import plain as tag
 from vectors.readers import KEYS, Tale, join
 
 SPACE = tuple(product(range(2), range(2)))
 COUNTS = tuple((label, 10 + label[0]) for label in SPACE)
+ANOTHER = Scale(mean=(0.0, 0.0), deviation=(1.0, 1.0))
 MANIFESTS = {
-    name: make_manifest(probes=man.Probes(), policy=man.Policy(participation=name))
+    name: make_manifest(
+        probes=man.Probes(), standardise="auto", policy=man.Policy(participation=name)
+    )
     for name in ("strict", "tolerant")
 }
 
@@ -32,7 +37,9 @@ class Plot(Tale):
             self.join(author)
 
     def join(self, author: str, **changes: Any) -> None:
-        fields = {"counts": COUNTS} | changes
+        place = float(author)
+        moments = Moments(mean=(place, -place), deviation=(1.0, 1.0 + place))
+        fields = {"counts": COUNTS, "moments": moments} | changes
         self.joins[author] = self.say(int(author), join(int(author), **fields))
 
     def elect(self, leader: int, term: int = 1, voters: str = "012") -> None:
@@ -66,10 +73,9 @@ class Plot(Tale):
 
 
 def plain(made: rec.Preparation) -> Json:
-    return {
-        "joins": [digest.hex() for digest in made.joins],
-        "probes": list(map(list, made.probes)),
-    }
+    joins = [digest.hex() for digest in made.joins]
+    scale = made.scale.model_dump() if made.scale is not None else None
+    return {"joins": joins, "probes": [list(label) for label in made.probes], "scale": tag(scale)}
 
 
 def accepts(made: rec.Preparation, term: int = 1) -> Json:
@@ -141,6 +147,8 @@ def answers() -> list[Json]:
     for name, clause, proposed, done in (
         ("it follows from all joins", "6.11.5", {}, None),
         ("it withholds nothing", "6.11.5", {"probes": ()}, VOTES),
+        ("it leaves data as they are", "6.11.5", {"scale": None}, VOTES),
+        ("it is of another scale", "6.11.5", {"scale": ANOTHER}, VOTES),
         ("its joins are not here", "6.11.5", {"joins": _strange()}, WAITS),
     ):
         plot = Plot()

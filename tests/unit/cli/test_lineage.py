@@ -134,7 +134,9 @@ def test_a_superseded_student_is_told_by_the_exit_code(
     model.write_bytes(WEIGHTS)
     lineage = bundle(run.manifest, journals(run))
     card = model_card(run.manifest, facts_of(verify(lineage, snapshot_of(WEIGHTS).digest)))
-    write_student(folder, model=model, manifest=run.manifest, lineage=lineage, card=card)
+    write_student(
+        folder, model=model, manifest=run.manifest, scale=None, lineage=lineage, card=card
+    )
     assert dcfm(monkeypatch, "student", "verify", folder) == code
     assert ("SUPERSEDED" in capsys.readouterr().out) == leaves
     assert dcfm(monkeypatch, "student", "verify", folder, "--json") == code

@@ -57,7 +57,7 @@ def judged(monkeypatch, manifest):
     local = [Teacher(name, {"kind": name}, {}) for name in ("a", "b")]
     refined = [Teacher(name, {"kind": "late"}, {}) for name in ("a", "b")]
     split, evaluator = posed()
-    given = Models(manifest, Path("student"), local, refined)
+    given = Models(manifest, Path("student"), local, refined, None)
     return evaluate(DOMAIN, split, evaluator, given), asked
 
 

@@ -14,9 +14,10 @@ import pytest
 from dcfm_node.errors import Failed
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.manifest import Attribute, Manifest, Silo
+from dcfm_node.records.moments import Scale
 from dcfm_node.records.settings import MethodSettings, Training, find
 from dcfm_node.store.card import INDIRECT, StudentFacts, model_card
-from dcfm_node.store.student import FILES, write_student
+from dcfm_node.store.student import FILES, config_of, json_bytes, write_student
 from dcfm_node.store.student_check import (
     MAX_LINEAGE_BYTES,
     MAX_TEXT_BYTES,
@@ -79,7 +80,9 @@ def write(tmp_path: Path, model: Path) -> Callable[..., Path]:
     def put(lineage: bytes = LINEAGE, name: str = "student") -> Path:
         folder = tmp_path / name
         card = model_card(MANIFEST, FACTS)
-        write_student(folder, model=model, manifest=MANIFEST, lineage=lineage, card=card)
+        write_student(
+            folder, model=model, manifest=MANIFEST, scale=None, lineage=lineage, card=card
+        )
         return folder
 
     return put
@@ -219,7 +222,9 @@ def test_a_config_that_cannot_be_understood_is_named(
 
 def _unlike(folder: Path) -> list[str]:
     digest = snapshot_of(WEIGHTS).digest
-    return differing_files(read_student(folder), MANIFEST, digest, model_card(MANIFEST, FACTS))
+    return differing_files(
+        read_student(folder), MANIFEST, None, digest, model_card(MANIFEST, FACTS)
+    )
 
 
 def test_a_folder_as_it_was_written_is_what_its_lineage_gives(write: Callable[..., Path]) -> None:
@@ -237,6 +242,7 @@ def test_a_folder_as_it_was_written_is_what_its_lineage_gives(write: Callable[..
         ("sample_shape", [3, 8, 9]),
         ("attributes", {"digit": ["0", "1", "2"]}),
         ("network", {"kind": "mlp", "width": 4_096, "depth": 16, "predict": "sample"}),
+        ("scale", {"mean": [0.0], "deviation": [1e6]}),
         ("manifest", None),
         ("more", 1),
     ],
@@ -248,6 +254,13 @@ def test_each_field_of_the_config_is_held_against_the_lineage(
     config = json.loads((folder / "config.json").read_text()) | {field: value}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     assert _unlike(folder) == [f"config.json ({field})"]
+
+
+def test_the_config_has_the_scale_to_the_last_digit() -> None:
+    scale = Scale(mean=(1013.2500000000001, -0.1), deviation=(1e-30, 1 / 3))
+    config = json.loads(json_bytes(config_of(MANIFEST, scale, bytes(32))))
+    assert Scale.model_validate_json(json.dumps(config["scale"])) == scale
+    assert config_of(MANIFEST, None, bytes(32))["scale"] is None
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ class Run:
     def __init__(self, nodes: int = 3, *, prepares: bool = False, **settings: object) -> None:
         self.members = signers(nodes)
         made = manifest(Scenario(nodes=nodes, **settings), self.members)  # type: ignore[arg-type]
-        ready = {} if prepares else {"probes": Probes(share=0.0)}
+        ready = {} if prepares else {"probes": Probes(share=0.0), "standardise": "none"}
         self.begin(made.model_copy(update=ready))
 
     def begin(self, manifest: Manifest) -> None:
