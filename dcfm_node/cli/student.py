@@ -105,7 +105,6 @@ def fetch(
     from dcfm_node.store.card import model_card
     from dcfm_node.store.student import write_student
     from dcfm_node.swarm.lineage import verify as verify_lineage
-    from dcfm_node.swarm.scaling import agreed
 
     if latest == bool(digest):
         raise ConfigError(
@@ -125,7 +124,7 @@ def fetch(
         out,
         model=state / found.path,
         manifest=manifest,
-        scale=agreed(proven.view),
+        scale=proven.view.scale,
         lineage=lineage,
         card=card,
         codec=codec_file(config) if manifest.codec.digest is not None else None,
@@ -279,7 +278,6 @@ def sample(
     """Draw samples of a combination. An attribute that --where does not set takes all its values in
     turn."""
     from dcfm_node.cli.drawing import draw
-    from dcfm_node.swarm.scaling import agreed
 
     student, proven = _verified(folder)
     manifest = guided(proven.view.manifest, guidance)
@@ -293,7 +291,7 @@ def sample(
         seed=seed,
         out=out,
         codec=codec or student.codec,
-        scale=agreed(proven.view),
+        scale=proven.view.scale,
     )
     used = manifest.method.guidance
     sampled = Sampled(
@@ -346,10 +344,9 @@ def _require_files(
     """Raises Failed if config.json does not match the lineage, or README.md is not the card. `card`
     None skips README.md."""
     from dcfm_node.store.student_check import differing_files
-    from dcfm_node.swarm.scaling import agreed
 
     view, digest = proven.view, proven.student.body.snapshot.digest
-    if wrong := differing_files(student, view.manifest, agreed(view), digest, card):
+    if wrong := differing_files(student, view.manifest, view.scale, digest, card):
         raise Failed(
             f"{' and '.join(wrong)}: does not match the signed lineage",
             where=str(folder),

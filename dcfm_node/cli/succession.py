@@ -110,7 +110,6 @@ def go_on(
     from dcfm_node.config.run import differing
     from dcfm_node.config.toml import read
     from dcfm_node.store.archive import open_archive
-    from dcfm_node.swarm.scaling import agreed
     from dcfm_node.swarm.verdicts import departed
 
     if out.exists():
@@ -134,7 +133,7 @@ def go_on(
     if student is not None:
         digest, size = student.body.snapshot.digest.hex(), student.body.snapshot.size
         lines.append(f'student = {{ digest = "{digest}", size = {size} }}')
-    if (scale := agreed(archive.view)) is not None:
+    if (scale := archive.view.scale) is not None:
         mean, deviation = list(scale.mean), list(scale.deviation)
         lines.append(f"scale = {{ mean = {mean}, deviation = {deviation} }}")
     if replaced:

@@ -7,7 +7,6 @@ from pathlib import Path
 from dcfm_node.errors import Failed
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.effects import AuditExperts, Distil, Score, Train, Work
-from dcfm_node.swarm.scaling import agreed
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.canonical import derived_seed, pack, sha256
 from dcfm_node.wire.envelope import run_id
@@ -29,13 +28,13 @@ def job_for(
     Args:
         path: where a held snapshot lies.
         folder: the node's private work folder; checkpoints and outputs go there.
-        data: digest of the private data. A job of another run or other data is another job: it
-            must not go on from this one's checkpoint.
+        data: digest of the private data. A job of another run, other data or another preparation
+            is another job: it must not go on from this one's checkpoint.
     """
     silo = manifest.silo_name(me)
-    scale = agreed(view)
-    of = (run_id(manifest), data, scale.model_dump() if scale is not None else None)
-    made = partial(_job, folder, silo, of, scale=scale)
+    probes, scale = view.preparation.probes if view.preparation is not None else (), view.scale
+    of = (run_id(manifest), data, probes, scale.model_dump() if scale is not None else None)
+    made = partial(_job, folder, silo, of, probes=probes, scale=scale)
 
     def teachers(named: Iterable[tuple[bytes, bytes]]) -> tuple[TeacherFile, ...]:
         return _teachers(view, tuple(named), path)
@@ -81,7 +80,7 @@ def job_for(
 def _teachers(
     view: View, named: Sequence[tuple[bytes, bytes]], path: Callable[[bytes], Path]
 ) -> tuple[TeacherFile, ...]:
-    """Of (silo, snapshot), with what each silo's counts weigh among them."""
+    """Of (silo, snapshot), with what each silo's counts, without probes, weigh among them."""
     counts, name = view.weighed(author for author, _ in named), view.manifest.silo_name
     if unknown := [name(author) for author, _ in named if author not in counts]:
         raise Failed(f"{', '.join(unknown)}: no join says its label counts")

@@ -24,7 +24,6 @@ from dcfm_node.flow.sampling import Teacher, sample, sample_routed
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
 from dcfm_node.samples import Samples
-from dcfm_node.swarm.scaling import agreed
 from dcfm_node.swarm.view import View
 
 Rule = Literal["joint", "composed"]
@@ -95,7 +94,7 @@ def models(view: View, student: bytes, find: Callable[[bytes], Path]) -> Models:
             found.append(Teacher(silo.name, weights, dict(view.joins[silo.key].counts)))
         return found
 
-    return Models(view.manifest, find(student), teachers(False), teachers(True), agreed(view))
+    return Models(view.manifest, find(student), teachers(False), teachers(True), view.scale)
 
 
 def evaluate(domain: Domain[Any], split: Split, evaluator: Evaluator, given: Models) -> Evaluation:

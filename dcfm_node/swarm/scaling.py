@@ -6,13 +6,6 @@ from dcfm_node.records.entries import Join
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Moments, Scale, pooled
 from dcfm_node.swarm.shares import factors
-from dcfm_node.swarm.view import View
-
-
-def agreed(view: View) -> Scale | None:
-    """The scale that the run's silos agreed on; None if samples stay as they are, and before they
-    agreed."""
-    return scale_of(view.manifest, {})
 
 
 def scale_of(manifest: Manifest, joins: Mapping[bytes, Join]) -> Scale | None:

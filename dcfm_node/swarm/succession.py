@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from dcfm_node.records.entries import Expert
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.swarm.scaling import agreed
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import handed_over, run_id
 
@@ -59,7 +58,7 @@ def check_student(old: View, new: Manifest) -> None:
     Raises:
         ValueError: the old run has no such student, or it is superseded; or its scale is another.
     """
-    if new.continues is not None and new.continues.scale != agreed(old):
+    if new.continues is not None and new.continues.scale != old.scale:
         raise ValueError("continues.scale is not the scale of the run it continues")
     named = new.continues.student if new.continues is not None else None
     if named is not None and all(s.body.snapshot != named for s in old.counting_students()):

@@ -20,6 +20,7 @@ from dcfm_node.flow.method import SiloData, Start, learner_of
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.trainer import Callbacks
+from dcfm_node.records.entries import Label
 from dcfm_node.records.moments import Scale
 from dcfm_node.wire.envelope import decode_manifest
 from dcfm_node.worker import ranks
@@ -33,6 +34,7 @@ from dcfm_node.worker.messages import (
     Saved,
     Setup,
 )
+from dcfm_node.worker.withheld import without
 
 SAVE_STEPS = 25
 """Steps between two offers of a checkpoint; `checkpoint_s` decides which offers are taken."""
@@ -62,7 +64,7 @@ class JobRunner:
         self._warnings, self._notes = data.warnings, data.notes
         self._encoded = [encoded_samples(part, codec) for part in (data.train, data.holdout)]
         self._train, self._holdout = self._encoded
-        self._scale: Scale | None = None
+        self._given: tuple[tuple[Label, ...], Scale | None] = ((), None)
 
     @property
     def accelerated(self) -> bool:
@@ -85,7 +87,7 @@ class JobRunner:
 
     def run(self, job: Job) -> Done:
         """Do a job; its output file is complete when this returns."""
-        self._standardise(job.scale)
+        self._prepare(job.probes, job.scale)
         match job.kind:
             case "audit":
                 return self._audit(job)
@@ -104,13 +106,15 @@ class JobRunner:
             _save(rounded(made.weights, self._manifest), job.output)
         return Done(key=job.key, metrics=made.metrics)
 
-    def _standardise(self, scale: Scale | None) -> None:
-        """Let the data be in the scale of a job. All jobs of a run have the same."""
-        if scale != self._scale:
+    def _prepare(self, probes: tuple[Label, ...], scale: Scale | None) -> None:
+        """Let the data be without probes, and in the scale of a job. All jobs of a run have the
+        same."""
+        if self._given != (probes, scale):
             self._train, self._holdout = (
-                replace(part, x=standardised(part.x, scale)) for part in self._encoded
+                replace(part, x=standardised(part.x, scale))
+                for part in without(probes, *self._encoded)
             )
-            self._scale = scale
+            self._given = (probes, scale)
 
     def _audit(self, job: Job) -> Done:
         began = time.monotonic()

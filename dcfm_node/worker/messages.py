@@ -79,6 +79,8 @@ class Job(_Line):
         resume: another node's checkpoint of the same job, used if it is further.
         model: the student to score.
         reference: this silo's own expert, to compare the student's score with.
+        probes: combinations that nobody trains or compares on (SPEC 6.12). The teachers' counts
+            lack them.
         scale: that all data are standardised by; None leaves them as they are.
     """
 
@@ -95,6 +97,7 @@ class Job(_Line):
     resume: Path | None = None
     model: Path | None = None
     reference: Path | None = None
+    probes: tuple[Label, ...] = ()
     scale: Scale | None = None
 
 

@@ -13,6 +13,7 @@ from dcfm_node.swarm.succession import (
     inherited,
 )
 from dcfm_node.wire.envelope import Signer, hand_over, run_id
+from dcfm_node.swarm.view import View
 from tests.unit.swarm.builders import Run, snapshot
 
 NEW, LINK = Signer.from_seed(b"n" * 32), b"l" * 32
@@ -113,7 +114,7 @@ def test_another_run_of_the_same_name_begins_anew_unless_it_continues_the_old_on
 
 def test_a_run_that_continues_another_keeps_its_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     old, scale = Run(3), Scale(mean=(0.0, 1013.0), deviation=(1.0, 9.0))
-    monkeypatch.setattr("dcfm_node.swarm.succession.agreed", lambda view: scale)
+    monkeypatch.setattr(View, "scale", scale)
     check_student(old.view(), following(old, scale=scale))
     for other in (None, Scale(mean=(0.0, 1013.0), deviation=(1.0, 9.1))):
         with pytest.raises(ValueError, match="not the scale of the run it continues"):
