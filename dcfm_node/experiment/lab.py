@@ -36,7 +36,7 @@ from dcfm_node.methods.fedflow.learner import federated
 from dcfm_node.methods.mixture.gating import train_gating
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import Training
-from dcfm_node.samples import Samples
+from dcfm_node.samples import Samples, joined
 from dcfm_node.wire.canonical import derived_seed, pack, sha256
 
 PACKAGE = Path(__file__).parents[1]
@@ -78,6 +78,9 @@ class Lab:
         self._folder, self._tell = folder, tell
         seed = manifest.method.seed
         self.silos = [_parts(silo, seed) for silo in split.silos]
+        held = (silo[holdout_mask(silo.c, HOLDOUT, seed)] for silo in split.silos)
+        self.holdout = joined(tuple(held))
+        """All silos' hold-out samples, which no training sees."""
         self.counts: list[Counts] = [count(train.c) for train, _ in self.silos]
         self.names = [silo.name for silo in manifest.roster]
         self._data = [_digest(silo) for silo in split.silos]
@@ -330,8 +333,10 @@ def _digest(data: Samples) -> str:
 
 
 def _read_by(stage: Literal["local", "refine", "distil"], manifest: Manifest) -> dict[str, object]:
-    """What a stage reads of the manifest: not the others' settings, nor when training ends."""
-    unread = {"local", "refine", "distil", "schedule", "min_rounds", "max_rounds", "tolerance"}
+    """What a stage reads of the manifest: not the others' settings, nor when training ends, nor how
+    samples are drawn."""
+    ending = {"schedule", "min_rounds", "max_rounds", "tolerance"}
+    unread = {"local", "refine", "distil", "composed", "guidance"} | ending
     return {
         "shape": manifest.sample_shape,
         "cardinalities": manifest.cardinalities,
