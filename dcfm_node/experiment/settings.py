@@ -36,6 +36,15 @@ MethodName = Literal[
     "oracle",
 ]
 Rule = Literal["joint", "composed"]
+RULES: tuple[Rule, ...] = ("joint", "composed")
+DEFAULT_RULES: dict[MethodName, Rule] = {
+    "fedflow": "joint",
+    "ddm": "joint",
+    "dfd": "joint",
+    "pooled": "joint",
+    "oracle": "joint",
+}
+"""Sampling rules of the baselines' authors; all other methods use Eq. 5 of DCFM."""
 Start = Literal["experts", "student", "fresh"]
 Positive = Annotated[int, Field(ge=1, le=10_000_000)]
 
@@ -74,6 +83,16 @@ class FedFlow(Model):
     """The same for "fedflow+l", whose steps cost more. Default: `steps`."""
 
 
+class Choice(Model):
+    """One rule that chooses how every method is sampled, on known hold-out data alone: the guidance
+    weight, and `joint` or `composed`, whose samples are closest (`Evaluator.distance`)."""
+
+    weights: Annotated[tuple[Annotated[float, Field(ge=0.0, le=100.0)], ...], Field(min_length=1)]
+    """Weights w of known combinations to choose from."""
+    novel_factor: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0
+    """Weight of novel combinations: 1 + novel_factor (w - 1), 0 to 100; default 1, the same."""
+
+
 class Paper(Model):
     """One value from the paper, to show beside ours."""
 
@@ -110,7 +129,9 @@ class Experiment(Model):
     columns: tuple[str, ...] = ()
     """Metrics in the Markdown table."""
     rules: dict[MethodName, Rule] = Field(default_factory=dict)
-    """Method -> sampling rule, where it differs from `methods.DEFAULT_RULES`."""
+    """Method -> sampling rule at a guidance weight of 1, where it differs from `DEFAULT_RULES`."""
+    guidance: Choice | None = None
+    """Choice of guidance weights. Default: none, all weights are 1."""
     curves: bool = False
     """Measure after every round, not only after the last. Default false."""
     paper_rounds: Positive = 2
@@ -183,6 +204,10 @@ class Experiment(Model):
             )
             for scheme in self.scheme
         }
+
+    def rule(self, method: MethodName) -> Rule:
+        """The way to sample a method at a guidance weight of 1."""
+        return self.rules.get(method, DEFAULT_RULES.get(method, "composed"))
 
     def manifest(self, split: Split, seed: int) -> Manifest:
         """The run of this split's silos, with placeholder keys."""
