@@ -80,7 +80,7 @@ class Policy(Model):
     by more than this factor."""
     novel_floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     """No final student is released whose draws are expected to be right less often than this, of
-    known or of novel combinations (SPEC 6.13). 0 measures nothing."""
+    known or of novel combinations (SPEC 6.14). 0 measures nothing."""
     audit: bool = True
     """Whether every silo scores its peers' experts before use. No node uses a refused expert."""
 

@@ -1,5 +1,5 @@
 """What a student's draws are expected to be worth, from the figures that silos publish, and who
-objects to its release (SPEC 6.13). Pure."""
+objects to its release (SPEC 6.14). Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +19,9 @@ class Estimate:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.value:.0%} ({self.low:.0%} to {self.high:.0%})"
+
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
@@ -32,6 +35,13 @@ class Announcement:
     known: Estimate | None
     novel: Estimate | None
     why: str
+
+    def __str__(self) -> str:
+        """The shares of draws that are expected to be right, in words."""
+        if self.known is None:
+            return f"unmeasured: {self.why}"
+        novel = f"unmeasured: {self.why}" if self.novel is None else str(self.novel)
+        return f"known combinations {self.known}, novel ones {novel}"
 
     def below(self, floor: float) -> bool:
         """Whether a measured value is below the floor."""

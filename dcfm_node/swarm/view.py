@@ -1,6 +1,6 @@
 """The view: what all journals together say about the run's members and students."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dcfm_node.records.entries import Checkpoint, Student
 from dcfm_node.swarm import conformity
@@ -130,7 +130,7 @@ class View(Members):
 
     def released(self, student: Said[Student]) -> bool:
         """Whether a student is final, and a quorum of silos endorsed it whose figures do not object
-        (SPEC 6.13)."""
+        (SPEC 6.14)."""
         content = self.endorsed.get(student.digest, {}).keys() - self.objecting(student)
         return student.body.final and len(content) >= self.manifest.quorum
 
@@ -156,10 +156,14 @@ class View(Members):
 
     def announcement(self, student: Said[Student]) -> Announcement:
         """What its judges' figures say of a student's quality."""
-        content = self.endorsed.get(student.digest, {})
-        told = content | self.refused.get(student.digest, {})
-        figures = [told[silo.key].body.metrics for silo in self.manifest.roster if silo.key in told]
-        return announced(figures, self.manifest.quorum, final=student.body.final)
+        told = list(self.figures(student).values())
+        return announced(told, self.manifest.quorum, final=student.body.final)
+
+    def figures(self, student: Said[Student]) -> Mapping[bytes, Mapping[str, float]]:
+        """What each of its judges measured of a student, in roster order."""
+        judged = (self.endorsed.get(student.digest, {}), self.refused.get(student.digest, {}))
+        told = {key: said.body.metrics for by in judged for key, said in by.items()}
+        return {silo.key: told[silo.key] for silo in self.manifest.roster if silo.key in told}
 
     def latest(self) -> Said[Student] | None:
         """The newest counting student that is released: the one that `fetch --latest` returns."""

@@ -1,4 +1,4 @@
-"""Whether a student is released, and what silos' figures say together (SPEC 6.13)."""
+"""Whether a student is released, and what silos' figures say together (SPEC 6.14)."""
 
 from vectors.common import Json, case
 from vectors.plots import Plot
@@ -7,7 +7,7 @@ GOOD = {"known_rate": 1.0, "judge_known": 1.0, "novel_rate": 0.75, "judge_rate":
 
 
 def floors() -> list[Json]:
-    """Who objects to a final student, and what follows (SPEC 6.13.3)."""
+    """Who objects to a final student, and what follows (SPEC 6.14.3)."""
     found = []
     plans: list[tuple[str, Json, int, bool, str]] = [
         ("three measured it at the floor", {"novel_rate": 0.5}, 3, True, "done"),
@@ -23,7 +23,7 @@ def floors() -> list[Json]:
             below = {"novel_rate": 0.25} if content and silo >= content else figures
             plot.endorse(made, silo, **GOOD | below)
         facts = {"released": made.hex() if released else None, "phase": [stage, 1]}
-        found.append(plot.told(name, "6.13.3", **facts))
+        found.append(plot.told(name, "6.14.3", **facts))
     plot = Plot("fedflow")
     plot.experts(0)
     made = plot.student(1, plot.experts(1), lease=plot.lead(1, 1), final=True)
@@ -35,11 +35,11 @@ def floors() -> list[Json]:
     plot.refuse(made, 3)
     plot.endorse(made, 4, **GOOD | {"judge_known": 0.25})
     facts = {"released": None, "phase": ["done", 1]}
-    return [*found, plot.told("one refuses, and two measured it below", "6.13.3", **facts)]
+    return [*found, plot.told("one refuses, and two measured it below", "6.14.3", **facts)]
 
 
 def qualities() -> list[Json]:
-    """What figures of several silos say together (SPEC 6.13.2); the quorum is 2."""
+    """What figures of several silos say together (SPEC 6.14.2); the quorum is 2."""
     plans: list[tuple[str, list[Json], Json, Json]] = [
         ("two silos", [GOOD, GOOD | {"novel_rate": 1.0}], [1.0, 1.0, 1.0], [0.75, 0.75, 0.75]),
         ("one silo", [GOOD], None, None),
@@ -53,7 +53,7 @@ def qualities() -> list[Json]:
     return [
         case(
             name,
-            "6.13.2",
+            "6.14.2",
             figures=[{k: {"$float": repr(v)} for k, v in of.items()} for of in told],
             known=known and [{"$float": repr(v)} for v in known],
             novel=novel and [{"$float": repr(v)} for v in novel],

@@ -97,7 +97,7 @@ def test_weights(case):
 
 @cases(VIEWS["qualities"])
 def test_qualities(case):
-    """SPEC 6.13.2: what the figures of several silos say together."""
+    """SPEC 6.14.2: what the figures of several silos say together."""
     told = [{name: value_of(given) for name, given in of.items()} for of in case["figures"]]
     found = announced(told, 2, final=True)
     for estimate, wanted in ((found.known, case["known"]), (found.novel, case["novel"])):

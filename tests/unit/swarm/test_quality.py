@@ -1,4 +1,4 @@
-"""SPEC 6.13: what silos' figures say of a student, and whether it is released."""
+"""SPEC 6.14: what silos' figures say of a student, and whether it is released."""
 
 import pytest
 from hypothesis import given
