@@ -128,7 +128,7 @@ def _parts(body: Body, means: Means) -> Sequence[str]:
             ]
         case Endorse() | Refuse(), OpinionMeans():
             opinion = body.reason if isinstance(body, Refuse) else "endorsed"
-            return [f"{_named(means.student)}: {opinion}", _figures(body)]
+            return [f"{_named(means.student)}: {opinion}", means.expected, _figures(body)]
         case Audit(), AuditMeans():
             return [f"round {body.round}: {_audited(means)}"]
         case Verdict(), VerdictMeans():

@@ -9,7 +9,7 @@ import typer
 from dcfm_node.api.client import call
 from dcfm_node.api.problems import DEGRADED
 from dcfm_node.api.requests import StudentRequest
-from dcfm_node.api.students import Fetched, Sampled, StudentFacts, Students
+from dcfm_node.api.students import Fetched, Sampled
 from dcfm_node.cli.asked import chosen_values, guided
 from dcfm_node.cli.lineage import earlier_text, facts_of, superseded_text, verified
 from dcfm_node.cli.options import (
@@ -21,8 +21,9 @@ from dcfm_node.cli.options import (
     codec_file,
     state_folder,
 )
-from dcfm_node.cli.output import answer, size, table
+from dcfm_node.cli.output import answer
 from dcfm_node.cli.recorded import run_of_files, students_of
+from dcfm_node.cli.shown import students_text
 from dcfm_node.errors import ConfigError, Failed, MissingPackageError, PeerError
 from dcfm_node.words import plain
 
@@ -53,37 +54,7 @@ def list_students(
 
     This works with and without a running daemon. --run shows an earlier run.
     """
-    answer(students_of(config, run, peers), as_json, _students_text)
-
-
-def _students_text(found: Students) -> str:
-    header = ("student", "round", "term", "leader", "outcome", "size", "endorsed by", "")
-    rows = [
-        (
-            student.digest[:12],
-            student.round,
-            student.term,
-            student.leader,
-            student.outcome,
-            size(student.bytes),
-            ", ".join(student.endorsed_by) or None,
-            _standing(student),
-        )
-        for student in found.students
-    ]
-    return table(header, rows) if rows else "no student yet"
-
-
-def _standing(student: StudentFacts) -> str:
-    """Whether a student is released, or why it no longer is."""
-    if student.superseded:
-        whys = (f"{silo} {why}" for silo, why in student.superseded.items())
-        return f"superseded: {'; '.join(whys)}"
-    if student.rejected:
-        return f"rejected: {', '.join(student.refused_by)} refused it"
-    if not student.final:
-        return "interim"
-    return "released" if student.released else ""
+    answer(students_of(config, run, peers), as_json, students_text)
 
 
 @app.command()
@@ -234,6 +205,7 @@ def verified_text(found: "Verified", *, keys: str) -> str:
         f"leader    elected by a majority in term {found.term}",
         f"teachers  {teachers}",
         f"missing   {', '.join(found.missing) or 'nobody'}",
+        f"expected  {found.expected.text}{' (below the floor)' if found.expected.below else ''}",
         f"endorsed  {', '.join(found.endorsed_by) or 'by nobody'}",
         f"refused   {', '.join(found.refused_by) or 'by nobody'}",
         f"withdrawn {', '.join(found.withdrawn) or 'nobody'}",

@@ -1,4 +1,4 @@
-"""Guidance: how strongly a sampler follows each attribute, by row and time (SPEC 6.14).
+"""Guidance: how strongly a sampler follows each attribute, by row and time (SPEC 6.15).
 
 Composition gives v(∅) + Σ_i w_i [v(c^{i}) - v(∅)] (Eq. 5 of DCFM). The joint head has one weight:
 v(∅) + w [v(c) - v(∅)], classifier-free guidance (Ho, Salimans, 2022). The weights differ between

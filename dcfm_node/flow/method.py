@@ -75,7 +75,7 @@ class Learner(ABC):
         device: torch.device | str = "cpu",
     ) -> Tensor:
         """Draw one sample per label (B, n) from a student, with the run's rule and its guidance
-        weights (SPEC 6.14).
+        weights (SPEC 6.15).
 
         Args:
             counts: silo -> label counts, for every teacher of the student.

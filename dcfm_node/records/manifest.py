@@ -80,6 +80,9 @@ class Policy(Model):
     endorse_ratio: Annotated[float, Field(gt=0.0)] = 2.0
     """A silo refuses a student whose velocity error on its hold-out data exceeds its own expert's
     by more than this factor."""
+    novel_floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    """No final student is released whose draws are expected to be right less often than this, of
+    known or of novel combinations (SPEC 6.14). 0 measures nothing."""
     audit: bool = True
     """Whether every silo scores its peers' experts before use. No node uses a refused expert."""
 

@@ -154,6 +154,7 @@ POLICY = parts(
     duty_s=([600.0, 1e8], [599.9, *floats(0.0, 1e8)[1]]),
     max_share=floats(0.0, 1.0, open_below=True),
     endorse_ratio=POSITIVE,
+    novel_floor=floats(0.0, 1.0),
     audit=FLAG,
 )
 NETWORK = parts(

@@ -25,6 +25,7 @@ from dcfm_node.store.student_check import (
     read_student,
 )
 from dcfm_node.swarm.chunks import snapshot_of
+from dcfm_node.swarm.quality import Announcement, Estimate
 from dcfm_node.wire.envelope import run_id
 
 WEIGHTS = b"weights" * 1_000
@@ -60,6 +61,7 @@ FACTS = StudentFacts(
     endorsed_by=["east", "west"],
     refused_by=[],
     withdrawn=[],
+    expected=Announcement(Estimate(0.98, 0.97, 0.99), None, "no silo's data can show it"),
     metrics={"loss": 0.25, "ci_gap": 1e-3},
     version="0.1.0",
     standing="released",
@@ -103,6 +105,17 @@ def test_what_was_written_is_read(write: Callable[..., Path], tmp_path: Path, mo
     assert names(folder) == sorted(FILES)
     assert names(tmp_path) == ["snapshot", "student"]
     assert not student.model.samefile(model)
+
+
+def test_the_card_says_what_to_expect_or_why_nobody_can_tell() -> None:
+    card = model_card(MANIFEST, FACTS)
+    assert "| known | 98% (97% to 99%) |\n| novel | unmeasured |" in card
+    assert "Unmeasured: no silo's data can show it." in card
+    assert "Below the floor" not in card
+    poor = replace(FACTS, expected=Announcement(None, Estimate(0.3, 0.2, 0.4), ""))
+    assert "**Below the floor of 50% that this run asks of a student.**" in model_card(
+        MANIFEST, poor
+    )
 
 
 def test_the_config_says_what_a_user_looks_for(write: Callable[..., Path]) -> None:
