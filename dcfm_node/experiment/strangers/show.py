@@ -175,9 +175,9 @@ def _tiles(axes: "Axes", x: Floats) -> None:
 
 
 def _curves(axes: "Axes", x: Floats) -> None:
-    """Samples, scaled by real ones, as curves over their index."""
-    axes.plot(x.reshape(len(x), -1).T, linewidth=0.9, alpha=0.8)
-    axes.set_ylim(-LIMIT, LIMIT)
+    """Samples, scaled by real ones, as curves over their index. Far ones run along the edge."""
+    axes.plot(x.reshape(len(x), -1).clip(-LIMIT, LIMIT).T, linewidth=0.9, alpha=0.8)
+    axes.set_ylim(-1.05 * LIMIT, 1.05 * LIMIT)
     axes.tick_params(labelsize=7)
 
 
