@@ -14,6 +14,7 @@ from dcfm_node.data.spec import FilePath
 from dcfm_node.domains.base import Domain, Split, SplitSpec, made
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.costs.settings import Costs
+from dcfm_node.experiment.strangers.settings import Strangers
 from dcfm_node.files import shipped
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.base import Model, Name
@@ -232,7 +233,9 @@ class _File(Model):
     preset: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-Kind = TypeVar("Kind", Experiment, Costs)
+Given = Experiment | Costs | Strangers
+"""An experiment of any kind."""
+Kind = TypeVar("Kind", Experiment, Costs, Strangers)
 
 
 def names() -> tuple[str, ...]:
@@ -240,13 +243,16 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in shipped("experiments").glob("*.toml")))
 
 
-def read(name: str, preset: str) -> Experiment | Costs:
+def read(name: str, preset: str) -> Given:
     """Read a shipped experiment by name, or any by the path of its TOML file, with a preset.
 
     Raises:
         ConfigError: the experiment or preset does not exist, or the file is invalid.
     """
-    return load_costs(name, preset) if "kind" in _document(name).values else load(name, preset)
+    kind = _document(name).values.get("kind")
+    if kind == "strangers":
+        return _load(name, preset, Strangers)
+    return load(name, preset) if kind is None else load_costs(name, preset)
 
 
 def load(name: str, preset: str) -> Experiment:
@@ -293,15 +299,16 @@ def presets(name: str) -> tuple[str, ...]:
     return tuple(_shipped(name)["preset"])
 
 
-def of_results(document: Mapping[str, Any]) -> Experiment | Costs:
+def of_results(document: Mapping[str, Any]) -> Given:
     """Read the settings in results.json.
 
     Raises:
         Failed: they are from another version.
     """
     text = json.dumps(_present(_retired(document)))
+    kinds: dict[object, type[Costs] | type[Strangers]] = {"costs": Costs, "strangers": Strangers}
     try:
-        return (Costs if "kind" in document else Experiment).model_validate_json(text)
+        return kinds.get(document.get("kind"), Experiment).model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from dcfm_node.experiment.choice import Way, closest, distances
 from dcfm_node.experiment.lab import Lab, code
 from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, write_json
 from dcfm_node.experiment.settings import Experiment, MethodName
+from dcfm_node.experiment.strangers.settings import Strangers
 from dcfm_node.flow.codec import unstandardised
 from dcfm_node.flow.device import choose
 from dcfm_node.records.base import Model
@@ -37,8 +38,13 @@ from dcfm_node.records.moments import Scale
 from dcfm_node.samples import Samples, joined
 from dcfm_node.wire.canonical import sha256
 
+if TYPE_CHECKING:
+    from dcfm_node.experiment.strangers.trial import StrangerTrial
+
 NOISE_SEED = 1_234
 TELL_S = 0.3
+NICE = 10
+"""Added to the niceness of strangers' trials: they take hours in the background."""
 
 
 class TrialSpec(Model):
@@ -187,7 +193,7 @@ class Trial:
             z = draw(torch.from_numpy(c), NOISE_SEED)
             samples = Samples(unstandardised(z, self._scale).numpy(), c)
             measured = evaluator.measure(samples)
-            found |= {_named(name, kind): value for name, value in measured.items()}
+            found |= {named(name, kind): value for name, value in measured.items()}
             shown.append(samples[np.arange(len(c)) % given.each < self._problem.made.shown])
         return found, joined(shown)
 
@@ -220,7 +226,8 @@ def tell(line: Line) -> None:
     sys.stdout.flush()
 
 
-def _named(name: str, kind: str) -> str:
+def named(name: str, kind: str) -> str:
+    """A metric's name in a row, for known or for novel combinations."""
     return f"{kind}_{name}" if name.endswith("accuracy") else f"{name}_{kind}"
 
 
@@ -231,6 +238,16 @@ def device_of(wish: str) -> torch.device:
         UserError: the machine has no such device, or one that does not work.
     """
     return choose(wish, where=f"--device {wish}", instead="give --device auto or cpu")
+
+
+def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial":
+    given = settings.read(spec.experiment, spec.preset)
+    if isinstance(given, Strangers):
+        from dcfm_node.experiment.strangers.trial import StrangerTrial
+
+        os.nice(NICE)
+        return StrangerTrial(spec, given)
+    return Trial(spec)
 
 
 def _end_with_parent() -> None:
@@ -244,7 +261,7 @@ def main() -> None:
     spec = TrialSpec.model_validate_json(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        Trial(spec).run()
+        _trial_of(spec).run()
     except UserError as error:
         tell(Broken(what=error.what, where=error.where, fix=error.fix, more=error.more))
         sys.exit(error.exit_code)
