@@ -121,6 +121,7 @@ _PAPER: Table = {
 }
 _PAPER_VECTORS: Table = {
     "standardise": "none",
+    "probes": {"share": 0.0},
     "network": {"kind": "mlp", "width": 64, "depth": 2, "predict": "velocity"},
     "method": {
         **_PAPER,
@@ -138,6 +139,7 @@ _PAPER_VECTORS: Table = {
 """configs/runs/gaussians.toml, in the paper's schedule."""
 _PAPER_PICTURES: Table = {
     "standardise": "none",
+    "probes": {"share": 0.0},
     "network": {"kind": "unet", "width": 64, "depth": 3, "predict": "sample"},
     "method": {
         **_PAPER,

@@ -63,11 +63,11 @@ def test_the_papers_settings_are_those_of_its_experiments(
         assert found["method"][key] == there["method"][key]
 
 
-def test_the_paper_neither_guides_nor_standardises() -> None:
+def test_the_paper_neither_guides_nor_standardises_nor_probes() -> None:
     for shape in SHAPES.values():
         found = run('preset = "paper"', shape)
         assert found.method.guidance.null
-        assert found.standardise == "none"
+        assert (found.standardise, found.probes.share) == ("none", 0.0)
 
 
 def test_what_the_file_sets_comes_first() -> None:
