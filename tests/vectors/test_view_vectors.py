@@ -2,9 +2,11 @@
 
 import pytest
 
+from dcfm_node.records.moments import Moments
 from dcfm_node.swarm.admission import Run, flaw
 from dcfm_node.swarm.quality import announced
 from dcfm_node.swarm.rounds import current_phase
+from dcfm_node.swarm.scaling import weighed
 from dcfm_node.swarm.shares import capped
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import decode_manifest, open_entry
@@ -100,3 +102,18 @@ def test_qualities(case):
     for estimate, wanted in ((found.known, case["known"]), (found.novel, case["novel"])):
         bounds = estimate and [estimate.value, estimate.low, estimate.high]
         assert bounds == (wanted and list(map(value_of, wanted)))
+
+
+@cases(VIEWS["scales"])
+def test_scales(case):
+    """SPEC 6.13: of silos that each state samples, mean and deviation of one group."""
+    told = {
+        bytes([place]) * 32: (
+            many,
+            Moments(mean=(value_of(mean),), deviation=(value_of(deviation),)),
+        )
+        for place, (many, mean, deviation) in enumerate(case["silos"])
+    }
+    found = weighed(told, 0.5)
+    assert found is not None
+    assert [*found.mean, *found.deviation] == [value_of(number) for number in case["scale"]]
