@@ -6,9 +6,10 @@ from typing import Any
 
 from dcfm_node.wire.canonical import pack
 from vectors.bounds import D0, DIGEST, FLAG, NAME, RECORD, Values, integers, parts, squeezed, told
-from vectors.common import MANIFEST, Json, case, make_manifest
+from vectors.common import Json, case, make_manifest
 from vectors.readers import FEDFLOW
 
+MANIFEST = make_manifest(standardise="auto")
 STAGE = MANIFEST.model_dump()["method"]["local"]
 
 
@@ -90,9 +91,21 @@ def continued() -> Values:
     signature: Values = [bytes(64)], [bytes(63), bytes(65), None]
     handover = {"name": "a", "link_key": D0, "signature": bytes(64)}
     hand = parts(handover, name=NAME, link_key=DIGEST, signature=signature)
+    two = floats(-(2.0**128), 2.0**128)
+    above = floats(0.0, 2.0**128, open_below=True)
+    wrong: list[Any] = [[], [1.0], [1.0] * 3, [1.0] * 4_097, None]
+    scale = parts(
+        {"mean": [0.0, 1.0], "deviation": [1.0, 2.0]},
+        mean=([[0.0, each] for each in two[0]], [*wrong, *([0.0, each] for each in two[1])]),
+        deviation=(
+            [[1.0, each] for each in above[0]],
+            [*wrong, *([1.0, each] for each in above[1])],
+        ),
+    )
     fit, bad = parts(
-        {"run": D0, "student": None, "handovers": [], "replaced": []},
+        {"run": D0, "student": None, "scale": None, "handovers": [], "replaced": []},
         run=DIGEST,
+        scale=([None, *scale[0]], [each for each in scale[1] if each is not None]),
         student=([None, *RECORD[0]], [each for each in RECORD[1] if each is not None]),
         handovers=(
             [[], [handover] * 1_000, *([each] for each in hand[0])],
@@ -162,6 +175,7 @@ FIELDS: dict[str, Values] = {
     "attributes": attributes(),
     "domain": ([], [{"kind": "other"}, {"kind": "plain", "extra": 0}, {}, None]),
     "codec": (CODEC[0], [*CODEC[1], {}, {"kind": "identity", "file": D0}]),
+    "standardise": words("auto", "feature", "channel", "none"),
     "network": NETWORK,
     "path": ([], [{"kind": "other"}, {"kind": "linear", "extra": 0}, {}, None]),
     "plugins": ([[]], [[CODE], None]),
@@ -219,7 +233,7 @@ def spliced(whole: Json) -> Json:
 
 def settings() -> Iterator[Json]:
     """Cases of `bounds.json`."""
-    base = make_manifest().model_dump()
+    base = MANIFEST.model_dump()
     clauses = {"continues": "2.7", "plugins": "2.8.1"}
     for name, whole, fits in told(base, FIELDS):
         clause = clauses.get(name.split(",")[0], "2.2")
@@ -230,7 +244,7 @@ def settings() -> Iterator[Json]:
     image = base | {"sample_shape": [3, 8, 8]}
     unet = base["network"] | {"kind": "unet"}
     latent = {"kind": "linear", "file": D0, "shape": [1, 8, 8]}
-    goes_on = {"run": D0, "student": None, "handovers": [], "replaced": []}
+    goes_on = {"run": D0, "student": None, "scale": None, "handovers": [], "replaced": []}
     other = FEDFLOW.model_dump()["method"]
     plans = [
         ("a unet on images", image | {"network": unet}, True),

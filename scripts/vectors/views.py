@@ -358,7 +358,40 @@ def weights() -> list[Json]:
     ]
 
 
+def scales() -> list[Json]:
+    """The scale of one group, from samples, means and deviations of silos (SPEC 6.13)."""
+    near, root2, most = [50, 0.0, 1.0], 1.4142135623730951, 2.0**128
+    plans: list[tuple[str, str, list[list[float]], tuple[float, float]]] = [
+        ("alone", "6.13.3", [[40, 1e12, 1e9]], (1e12, 1e9)),
+        ("two means", "6.13.3", [near, [50, 2.0, 1.0]], (1.0, root2)),
+        ("one above its share", "6.13.4", [[900, 0.0, 1.0], [40, 2.0, 1.0]], (1.0, root2)),
+        ("far above", "6.13.2", [near, [50, 20.0, 1.0], [50, most, most]],
+         (83.33333333333333, 159.7588460426805)),
+        ("far below", "6.13.2", [near, near, [50, -most, most]],
+         (-3.3333333333333335, 7.4981479194679945)),
+        ("one that varies", "6.13.2", [[50, 5.0, 0.0], [50, 5.0, 0.0], [50, 9.0, 2.0]],
+         (6.333333333333333, 2.211083193570267)),
+        ("two that vary", "6.13.2", [[50, 0.0, 0.0], [50, 0.0, 0.0], near, [50, 0.0, 30.0]],
+         (0.0, 5.024937810560445)),
+        ("none that varies", "6.13.2", [[50, 0.0, 0.0], [50, 0.0, 0.0], [50, 3.0, 0.0]],
+         (1.0, root2)),
+        ("constant", "6.13.3", [[50, -3.0, 0.0], [50, -3.0, 0.0]], (-3.0, 1.0)),
+        ("constant to rounding", "6.13.3", [[50, 1e6, 0.5], [50, 1e6, 0.5]], (1e6, 1.0)),
+        ("hardly constant", "6.13.3", [[50, 1e6, 2.0], [50, 1e6, 2.0]], (1e6, 2.0)),
+        ("tiny", "6.13.3", [[50, 0.0, 1e-29], [50, 0.0, 1e-29]], (0.0, 1e-29)),
+        ("nothing", "6.13.3", [[50, 0.0, 1e-31], [50, 0.0, 1e-31]], (0.0, 1.0)),
+    ]  # fmt: skip
+
+    def written(*numbers: float) -> list[Json]:
+        return [{"$float": repr(float(number))} for number in numbers]
+
+    return [
+        case(name, clause, silos=[[many, *written(*of)] for many, *of in silos], scale=written(*to))
+        for name, clause, silos, to in plans
+    ]
+
+
 def views() -> Json:
     manifests = {name: env.manifest_bytes(made).hex() for name, made in MANIFESTS.items()}
     cases = [*firsts(), *quorums(), *members(), *verdicts(), *blamed(), *phases(), *terms()]
-    return {"manifests": manifests, **shared(cases), "weights": weights()}
+    return {"manifests": manifests, **shared(cases), "weights": weights(), "scales": scales()}

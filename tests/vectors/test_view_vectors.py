@@ -2,8 +2,10 @@
 
 import pytest
 
+from dcfm_node.records.moments import Moments
 from dcfm_node.swarm.admission import Run, flaw
 from dcfm_node.swarm.rounds import current_phase
+from dcfm_node.swarm.scaling import weighed
 from dcfm_node.swarm.shares import capped
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import decode_manifest, open_entry
@@ -86,5 +88,20 @@ def test_weights(case):
         silo: {(i,): n for i, n in enumerate(given)}
         for silo, given in zip(silos, case["counts"], strict=True)
     }
-    weighed = capped(counts, value_of(case["max_share"]))
-    assert [list(weighed[silo].values()) for silo in silos] == case["weighed"]
+    found = capped(counts, value_of(case["max_share"]))
+    assert [list(found[silo].values()) for silo in silos] == case["weighed"]
+
+
+@cases(VIEWS["scales"])
+def test_scales(case):
+    """SPEC 6.13: of silos that each state samples, mean and deviation of one group."""
+    told = {
+        bytes([place]) * 32: (
+            many,
+            Moments(mean=(value_of(mean),), deviation=(value_of(deviation),)),
+        )
+        for place, (many, mean, deviation) in enumerate(case["silos"])
+    }
+    found = weighed(told, 0.5)
+    assert found is not None
+    assert [*found.mean, *found.deviation] == [value_of(number) for number in case["scale"]]

@@ -12,8 +12,8 @@ from dcfm_node.swarm.succession import (
     check_student,
     inherited,
 )
-from dcfm_node.wire.envelope import Signer, hand_over, run_id
 from dcfm_node.swarm.view import View
+from dcfm_node.wire.envelope import Signer, hand_over, run_id
 from tests.unit.swarm.builders import Run, snapshot
 
 NEW, LINK = Signer.from_seed(b"n" * 32), b"l" * 32
