@@ -116,14 +116,6 @@ def counted() -> Values:
     return fit, [*bad, [[[]]], [[[], 0, 0]], [{}]]
 
 
-LABELS = lists([0], 0, 65_536)
-PREPARATION = parts(
-    {"joins": [D0], "probes": []},
-    joins=digests(1, 1_000),
-    probes=([*LABELS[0], [[0] * 32]], [*LABELS[1], [[0] * 33], [[1_001]], [[-1]], [None]]),
-)
-
-
 def stated() -> Values:
     """A join's moments: how many, and the bounds of a mean and a deviation."""
 
@@ -139,6 +131,15 @@ def stated() -> Values:
         deviation=numbers(0.0, 2.0**128),
     )
     return [None, ABSENT, *fit], [value for value in bad if value is not None]
+
+
+LABELS = lists([0], 0, 65_536)
+PREPARATION = parts(
+    {"joins": [D0], "probes": [], "scale": None},
+    scale=([None, ABSENT, {"mean": [0.0], "deviation": [1.0]}], [{"mean": [0.0]}, []]),
+    joins=digests(1, 1_000),
+    probes=([*LABELS[0], [[0] * 32]], [*LABELS[1], [[0] * 33], [[1_001]], [[-1]], [None]]),
+)
 
 
 def scored() -> Values:
