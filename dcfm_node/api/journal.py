@@ -38,6 +38,15 @@ class LeaseMeans(Model):
     voters: tuple[str, ...]
 
 
+class PreparationMeans(Model):
+    """`propose` and `accept`."""
+
+    joins: tuple[str, ...]
+    """Silos on whose joins the preparation builds, as far as this node knows the joins."""
+    probes: tuple[dict[str, str], ...]
+    """Combinations that nobody trains on, as value by attribute."""
+
+
 class CheckpointMeans(Model):
     """`checkpoint`."""
 
@@ -93,6 +102,7 @@ Means = (
     JoinMeans
     | VoteMeans
     | LeaseMeans
+    | PreparationMeans
     | StudentMeans
     | CheckpointMeans
     | OpinionMeans

@@ -145,6 +145,20 @@ class Coverage(Model):
     """All other unobserved combinations."""
 
 
+class PreparationStatus(Model):
+    """What all silos agree to build on before anyone trains (SPEC 6.12)."""
+
+    agreed: bool
+    silos: tuple[str, ...]
+    """Those on whose joins it builds, as far as this node knows the joins."""
+    accepted_by: tuple[str, ...]
+    """Silos whose own records hold it."""
+    probes: tuple[dict[str, str], ...]
+    """Known combinations that nobody trains on (value by attribute), to measure with."""
+    why: str
+    """Why there are no probes; empty if there are some, or nobody can tell."""
+
+
 class CheckpointStatus(Model):
     """The checkpoint that the next leader would resume from."""
 
@@ -228,6 +242,8 @@ class Status(Document, Machine):
     """What other nodes have and this node does not have yet."""
     silos: tuple[SiloStatus, ...]
     coverage: Coverage
+    preparation: PreparationStatus | None
+    """None in a run that prepares nothing."""
     students: tuple[StudentFacts, ...]
     latest: StudentFacts | None
     """The released student."""

@@ -13,6 +13,7 @@ from dcfm_node.api.journal import (
     LeaseMeans,
     Means,
     OpinionMeans,
+    PreparationMeans,
     Published,
     StudentMeans,
     VerdictMeans,
@@ -22,6 +23,8 @@ from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, OfPeers, OfRun
 from dcfm_node.cli.output import answer, size, table
 from dcfm_node.cli.recorded import journal_of
 from dcfm_node.records.entries import (
+    PREPARATION,
+    Accept,
     Audit,
     Body,
     Checkpoint,
@@ -29,6 +32,7 @@ from dcfm_node.records.entries import (
     Expert,
     Join,
     Lease,
+    Propose,
     Refuse,
     Student,
     Verdict,
@@ -109,10 +113,18 @@ def _parts(body: Body, means: Means) -> Sequence[str]:
             place = f"term {body.term}, round {body.round}"
             return [f"{place}: {body.step} steps are done", _weights(body)]
         case Vote(), VoteMeans():
-            return [f"term {body.term}, round {body.round}: for {means.candidate}"]
+            return [f"{_term(body)}: for {means.candidate}"]
         case Lease(), LeaseMeans():
             voters = ", ".join(means.voters)
-            return [f"term {body.term}, round {body.round}: leads by the votes of {voters}"]
+            return [f"{_term(body)}: leads by the votes of {voters}"]
+        case Propose() | Accept(), PreparationMeans():
+            unknown = len(body.preparation.joins) - len(means.joins)
+            more = [f"{unknown} that this node does not know"] if unknown else []
+            withheld = ["/".join(label.values()) for label in means.probes]
+            return [
+                f"term {body.term}: builds on the joins of {', '.join([*means.joins, *more])}",
+                f"nobody trains on {', '.join(withheld) or 'less than all combinations'}",
+            ]
         case Endorse() | Refuse(), OpinionMeans():
             opinion = body.reason if isinstance(body, Refuse) else "endorsed"
             return [f"{_named(means.student)}: {opinion}", means.expected, _figures(body)]
@@ -125,6 +137,12 @@ def _parts(body: Body, means: Means) -> Sequence[str]:
             return [body.reason]
         case _:
             raise AssertionError(f"the means of a {body.kind} are {type(means).__name__}")
+
+
+def _term(body: Vote | Lease) -> str:
+    """What an election is for."""
+    what = "preparation" if body.round == PREPARATION else f"round {body.round}"
+    return f"term {body.term}, {what}"
 
 
 def _weights(body: Expert | Student | Checkpoint) -> str:

@@ -3,9 +3,19 @@
 from collections.abc import Iterator, Sequence
 
 from dcfm_node.api.problems import Problem
-from dcfm_node.api.status import Coverage, Peers, SiloStatus, StartingStatus, Status
+from dcfm_node.api.status import (
+    Coverage,
+    Peers,
+    PreparationStatus,
+    SiloStatus,
+    StartingStatus,
+    Status,
+)
 from dcfm_node.api.students import StudentFacts, Students
 from dcfm_node.cli.output import ago, share, size, table
+
+MAX_PROBES = 8
+"""Most probes that `status` names."""
 
 
 def starting_text(found: StartingStatus) -> str:
@@ -20,9 +30,10 @@ def status_text(found: Status, *, explain: bool) -> str:
         explain: adds the node's reason, the silos it waits for, failing dials and problem codes.
     """
     stage, round_ = (found.phase.stage, found.phase.round) if found.phase else ("starting", 0)
+    place = stage if stage == "prepare" else f"{stage} round {round_}"
     lines = [
         f"{found.node}  {found.health}   run {found.run.name} {found.run.id[:8]}"
-        f"   {stage} round {round_}   ({found.schedule}, {found.participation})",
+        f"   {place}   ({found.schedule}, {found.participation})",
         "",
         _silo_table(found.silos),
         "",
@@ -34,6 +45,7 @@ def status_text(found: Status, *, explain: bool) -> str:
         *_knock_lines(found),
         *_crowd_lines(found),
         _coverage_text(found.coverage),
+        *_probe_lines(found.preparation),
         *_weight_lines(found.silos),
         _student_text(found),
         *_quality_lines(found),
@@ -244,6 +256,19 @@ def _quality_lines(found: Status) -> list[str]:
     """What the released student's draws are expected to be worth, else those of the last one."""
     student = found.latest or next(iter(found.students[-1:]), None)
     return [f"expected  right draws: {student.expected.text}"] if student is not None else []
+
+
+def _probe_lines(found: PreparationStatus | None) -> list[str]:
+    if found is None:
+        return []
+    if not found.agreed:
+        return ["probes    the silos have not agreed yet which combinations nobody trains on"]
+    if found.probes:
+        names = ", ".join("/".join(label.values()) for label in found.probes[:MAX_PROBES])
+        more = len(found.probes) - MAX_PROBES
+        names += f" and {more} more" if more > 0 else ""
+        return [f"probes    nobody trains on {names}, to measure novel samples by"]
+    return [f"probes    none: {found.why}"] if found.why else []
 
 
 def _student_text(found: Status) -> str:

@@ -23,6 +23,7 @@ from dcfm_node.records.manifest import (
     Handover,
     Manifest,
     Policy,
+    Probes,
     Silo,
     Transfer,
     differing_fields,
@@ -80,6 +81,7 @@ class _RunFile(Model):
     method: AnyMethod
     policy: Policy = Policy()
     transfer: Transfer = Transfer()
+    probes: Probes = Probes()
     continues: _Continues | None = None
 
 
@@ -113,6 +115,7 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
             method=run.method,
             policy=run.policy,
             transfer=run.transfer,
+            probes=run.probes,
             roster=tuple(silos),
             continues=_continued(run.continues, [known[silo.name] for silo in silos]),
         )
@@ -144,7 +147,7 @@ def differing(document: toml.Document, manifest: Manifest) -> list[str]:
     """
     run = document.parse(_RunFile)
     names = tuple(silo.name for silo in manifest.roster)
-    alike = ("name", "sample_shape", *SECTIONS.values(), "policy", "transfer")
+    alike = ("name", "sample_shape", *SECTIONS.values(), "policy", "transfer", "probes")
     said = {field: getattr(run, field) for field in alike} | {
         "attributes": run.attribute,
         "plugins": packages(dict(run)),
@@ -200,5 +203,5 @@ def _problem(what: str) -> Problem:
 
 def _named(what: str) -> tuple[str, ...]:
     """The setting that a message from the manifest names first, as in "network.kind"."""
-    dotted = re.search(r"\b(method|network|policy|transfer)\.(\w+)", what)
+    dotted = re.search(r"\b(method|network|policy|transfer|probes)\.(\w+)", what)
     return dotted.groups() if dotted else ("attribute",)

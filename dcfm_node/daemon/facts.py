@@ -14,6 +14,7 @@ from dcfm_node.api.journal import (
     Means,
     NothingMore,
     OpinionMeans,
+    PreparationMeans,
     Published,
     StudentMeans,
     VerdictMeans,
@@ -23,12 +24,14 @@ from dcfm_node.api.journal import (
 from dcfm_node.api.students import Expected, ListedStudent, StudentFacts, Students, Teacher
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import (
+    Accept,
     Audit,
     Body,
     Checkpoint,
     Endorse,
     Join,
     Lease,
+    Propose,
     Refuse,
     Student,
     Verdict,
@@ -130,7 +133,7 @@ def meaning(view: View, body: Body) -> Means:
     match body:
         case Join():
             return JoinMeans(
-                counts=tuple((_labels(view.manifest, label), n) for label, n in body.counts)
+                counts=tuple((labelled(view.manifest, label), n) for label, n in body.counts)
             )
         case Vote():
             return VoteMeans(candidate=name(body.candidate))
@@ -138,6 +141,12 @@ def meaning(view: View, body: Body) -> Means:
             cast = view.ballots.votes.get(body.term, {}).items()
             voters = sorted(name(key) for key, v in cast if v.digest in body.votes)
             return LeaseMeans(voters=tuple(voters))
+        case Propose() | Accept():
+            known = (view.join_entries.get(digest) for digest in body.preparation.joins)
+            return PreparationMeans(
+                joins=tuple(sorted(name(said.author) for said in known if said is not None)),
+                probes=tuple(labelled(view.manifest, label) for label in body.preparation.probes),
+            )
         case Checkpoint():
             return CheckpointMeans(teachers=_teachers(view, body))
         case Student():
@@ -157,7 +166,7 @@ def meaning(view: View, body: Body) -> Means:
             return NothingMore()
 
 
-def _labels(manifest: Manifest, label: tuple[int, ...]) -> dict[str, str]:
+def labelled(manifest: Manifest, label: tuple[int, ...]) -> dict[str, str]:
     """Value by attribute of a combination. A hostile silo may give an index past the values."""
     pairs = zip(manifest.attributes, label, strict=False)
     return {a.name: a.values[v] if v < len(a.values) else f"number {v}" for a, v in pairs}

@@ -14,6 +14,7 @@ from dcfm_node.api.status import (
     Machine,
     MissingValue,
     Phase,
+    PreparationStatus,
     SiloStatus,
     StartingDoing,
     StartingStatus,
@@ -21,7 +22,7 @@ from dcfm_node.api.status import (
     StatusRun,
 )
 from dcfm_node.daemon.explain import catching_up, explain
-from dcfm_node.daemon.facts import student_facts
+from dcfm_node.daemon.facts import labelled, student_facts
 from dcfm_node.daemon.imports import LastImport
 from dcfm_node.daemon.problems import link_problems, run_problems, unseen
 from dcfm_node.daemon.silos import silo_status
@@ -90,6 +91,7 @@ def status(node: Node, now: float, around: Surroundings | None = None) -> Status
         catching_up=tuple(catching_up(node)),
         silos=silos,
         coverage=covered,
+        preparation=_preparation(view),
         students=students,
         latest=released,
         checkpoint=_checkpoint(node, phase.round) if phase else None,
@@ -149,6 +151,24 @@ def _doing(node: Node, idle: str) -> Doing:
         fetching=tuple(digest.hex() for digest in node.fetching),
         why=f"{reason.why}{but}",
         waiting_on=reason.waiting_on,
+    )
+
+
+def _preparation(view: View) -> PreparationStatus | None:
+    if not view.manifest.prepares:
+        return None
+    found, voice = view.preparation, view.agreement.prepared
+    if found is None or voice is None:
+        return PreparationStatus(agreed=False, silos=(), accepted_by=(), probes=(), why="")
+    name, derived = view.manifest.silo_name, view.derived(found.joins)
+    known = [view.join_entries[d].author for d in found.joins if d in view.join_entries]
+    voices = view.agreement.voices[voice.body.term].values()
+    return PreparationStatus(
+        agreed=True,
+        silos=tuple(sorted(map(name, known))),
+        accepted_by=tuple(sorted(name(v.author) for v in voices if v.body.preparation == found)),
+        probes=tuple(labelled(view.manifest, label) for label in found.probes),
+        why=derived.why if derived is not None and not found.probes else "",
     )
 
 

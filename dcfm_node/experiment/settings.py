@@ -17,7 +17,7 @@ from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.files import shipped
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.base import Model, Name
-from dcfm_node.records.manifest import NETWORK, Attribute, Manifest, Policy, Silo
+from dcfm_node.records.manifest import NETWORK, Attribute, Manifest, Policy, Probes, Silo
 from dcfm_node.records.settings import AnyDomain, AnyNetwork
 
 MethodName = Literal[
@@ -196,6 +196,7 @@ class Experiment(Model):
             network=self.network,
             method=self.method.model_copy(update={"seed": seed}),
             policy=Policy(),
+            probes=Probes(share=0.0),  # the split itself holds combinations back
             roster=tuple(roster),
         )
 

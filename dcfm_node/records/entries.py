@@ -62,8 +62,14 @@ class Expert(Model):
     metrics: Metrics
 
 
+PREPARATION = 10_000
+"""In place of a round, in votes and leases: the election of who proposes the preparation. No run
+trains so many rounds."""
+
+
 class Vote(Model):
-    """A node's only vote in a term, for the node that distils a round."""
+    """A node's only vote in a term, for the node that distils a round, or that proposes the
+    preparation."""
 
     kind: Literal["vote"] = "vote"
     term: Term
@@ -79,6 +85,32 @@ class Lease(Model):
     round: Round
     votes: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS), FailFast()]
     """Digests of the vote entries."""
+
+
+class Preparation(Model):
+    """What all silos build on, agreed before anyone trains (SPEC 6.12)."""
+
+    joins: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS), FailFast()]
+    """Digests of the join entries from which the rest follows, ascending."""
+    probes: Annotated[tuple[Label, ...], Field(max_length=MAX_COMBINATIONS), FailFast()]
+    """Known combinations that nobody trains on, ascending (SPEC 6.13)."""
+
+
+class Propose(Model):
+    """The leader of a term proposes a preparation."""
+
+    kind: Literal["propose"] = "propose"
+    term: Term
+    preparation: Preparation
+
+
+class Accept(Model):
+    """A silo checked the preparation that the leader of a term proposes, and agrees. It repeats all
+    of it: what most silos agreed on outlasts the leader's journal."""
+
+    kind: Literal["accept"] = "accept"
+    term: Term
+    preparation: Preparation
 
 
 class Checkpoint(Model):
@@ -206,6 +238,8 @@ Body = Annotated[
     | Audit
     | Vote
     | Lease
+    | Propose
+    | Accept
     | Checkpoint
     | Student
     | Endorse

@@ -27,6 +27,7 @@ from dcfm_node.records.settings import (
     PluginCode,
     Section,
     Shape,
+    Share,
     find,
     packages,
 )
@@ -101,6 +102,15 @@ class Transfer(Model):
         return 2 if self.precision == "bf16" else 4
 
 
+class Probes(Model):
+    """Known combinations that no silo trains on, so that their owners can score what the student
+    draws for them: a measure of how good novel combinations are (SPEC 6.13)."""
+
+    share: Share = 0.15
+    """Most of the known combinations, as a share; at least one where the others still determine the
+    effect of every value. 0 withholds none."""
+
+
 class Silo(Model):
     """One member of the roster."""
 
@@ -148,6 +158,7 @@ class Manifest(Model):
     sections."""
     policy: Policy = Policy()
     transfer: Transfer = Transfer()
+    probes: Probes = Probes()
     roster: Annotated[tuple[Silo, ...], Field(min_length=1, max_length=MAX_SILOS), FailFast()]
     continues: Continues | None = None
 
@@ -204,6 +215,11 @@ class Manifest(Model):
     def quorum(self) -> int:
         """The number of silos that make a majority of the roster."""
         return len(self.roster) // 2 + 1
+
+    @property
+    def prepares(self) -> bool:
+        """Whether silos agree on a preparation before anyone trains (SPEC 6.12)."""
+        return self.probes.share > 0.0
 
     @property
     def audits(self) -> bool:

@@ -12,13 +12,17 @@ from typing import Any
 
 from dcfm_node.records.entries import (
     JUDGED,
+    PREPARATION,
+    Accept,
     Audit,
     Checkpoint,
     Endorse,
     Entry,
     Expert,
     Join,
+    Label,
     Lease,
+    Propose,
     Refuse,
     Student,
     Verdict,
@@ -41,6 +45,7 @@ class Run:
         self.method = manifest.method
         self.names = {silo.key: silo.name for silo in manifest.roster}
         self.places = {silo.key: place for place, silo in enumerate(manifest.roster)}
+        self.prepares = manifest.prepares
         self.sizes = manifest.cardinalities
         self.quorum, self.silos = manifest.quorum, len(manifest.roster)
 
@@ -103,14 +108,20 @@ def _labels(body: Join, run: Run) -> str:
     """All labels have the run's length and are in range, so that they break no job."""
     seen = set()
     for label, _ in body.counts:
-        if len(label) != len(run.sizes):
-            return f"counts a label of {len(label)} values; the run has {len(run.sizes)}"
-        if any(value >= size for value, size in zip(label, run.sizes, strict=True)):
-            return f"counts the label {list(label)}, which has a value that the run does not have"
+        if why := _misfit(label, run):
+            return f"counts {why}"
         if label in seen:
             return f"counts the label {list(label)} twice"
         seen.add(label)
     return "" if seen else "counts no label"
+
+
+def _misfit(label: Label, run: Run) -> str:
+    if len(label) != len(run.sizes):
+        return f"a label of {len(label)} values; the run has {len(run.sizes)}"
+    if any(value >= size for value, size in zip(label, run.sizes, strict=True)):
+        return f"the label {list(label)}, which has a value that the run does not have"
+    return ""
 
 
 @_rule("3.7.4", Join)
@@ -123,6 +134,8 @@ def _counts(body: Join, run: Run) -> str:
 @_rule("3.7.5", Expert, Audit, Vote, Lease, Checkpoint, Student)
 def _round(body: Expert | Audit | Vote | Lease | Checkpoint | Student, run: Run) -> str:
     last = run.method.last_round
+    if run.prepares and isinstance(body, Vote | Lease) and body.round == PREPARATION:
+        return ""
     return f"is of round {body.round}, the last is {last}" if body.round > last else ""
 
 
@@ -204,3 +217,18 @@ def _about(body: Verdict, run: Run) -> str:
     """A verdict that counts against an entry names the entry."""
     named = body.entry is not None or body.cause not in JUDGED
     return "" if named else f"of cause {body.cause!r} names no entry"
+
+
+@_rule("3.7.17", Propose, Accept)
+def _preparation(body: Propose | Accept, run: Run) -> str:
+    """A preparation builds on enough joins, and withholds combinations of the run."""
+    if not run.prepares:
+        return "is part of no run that prepares nothing"
+    joins, probes = body.preparation.joins, body.preparation.probes
+    if not run.quorum <= len(joins) <= run.silos:
+        return f"names {len(joins)} joins; a quorum is {run.quorum}"
+    ascend = all(a < b for a, b in pairwise(joins)) and all(a < b for a, b in pairwise(probes))
+    if not ascend:
+        return "names joins or probes that are not in ascending order"
+    why = next(filter(None, (_misfit(label, run) for label in probes)), "")
+    return why and f"withholds {why}"

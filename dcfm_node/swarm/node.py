@@ -16,10 +16,7 @@ from dcfm_node.records.entries import (
     Expert,
     Join,
     Label,
-    Lease,
-    Refuse,
     Snapshot,
-    Vote,
     Withdraw,
 )
 from dcfm_node.records.manifest import Manifest
@@ -45,6 +42,7 @@ from dcfm_node.swarm.effects import (
     Report,
     Start,
     Unfit,
+    Waiting,
     Work,
     Worked,
     WorkFailed,
@@ -295,7 +293,7 @@ class Node:
             self.exchange.liveness.await_all(duties(plan_input, step.phase), now)
             action = step.action
             may_say = self._may_write() and not self.writer.full
-            if not isinstance(action, Vote | Lease | Expert | Refuse) or not may_say:
+            if isinstance(action, Work | Waiting) or not may_say:
                 break
             effects += self.writer.publish(action, self._wall(now))
         wants = within(self.quota, wanted(plan_input), plan_input.view)

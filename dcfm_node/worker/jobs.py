@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from dcfm_node.domains import base as domains
 from dcfm_node.errors import Failed
@@ -17,8 +18,10 @@ from dcfm_node.flow.codec import codec_of, encoded_samples
 from dcfm_node.flow.files import load_weights, rounded
 from dcfm_node.flow.method import SiloData, Start, learner_of
 from dcfm_node.flow.networks import Weights
+from dcfm_node.flow.quality import Measured, measure
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.trainer import Callbacks
+from dcfm_node.records.entries import Label
 from dcfm_node.wire.envelope import decode_manifest
 from dcfm_node.worker import ranks
 from dcfm_node.worker.messages import (
@@ -31,6 +34,7 @@ from dcfm_node.worker.messages import (
     Saved,
     Setup,
 )
+from dcfm_node.worker.withheld import without
 
 SAVE_STEPS = 25
 """Steps between two offers of a checkpoint; `checkpoint_s` decides which offers are taken."""
@@ -58,9 +62,8 @@ class JobRunner:
         data = domains.of(self._manifest).load(self._manifest, setup.data)
         self._counts, self._digest = data.counts, data.digest
         self._warnings, self._notes = data.warnings, data.notes
-        self._train, self._holdout = (
-            encoded_samples(part, codec) for part in (data.train, data.holdout)
-        )
+        self._all = encoded_samples(data.train, codec), encoded_samples(data.holdout, codec)
+        self._train, self._holdout = self._all
 
     @property
     def accelerated(self) -> bool:
@@ -82,6 +85,7 @@ class JobRunner:
 
     def run(self, job: Job) -> Done:
         """Do a job; its output file is complete when this returns."""
+        self._train, self._holdout = without(job.probes, *self._all)
         match job.kind:
             case "audit":
                 return self._audit(job)
@@ -111,13 +115,30 @@ class JobRunner:
     def _score(self, job: Job) -> dict[str, float]:
         if job.model is None:
             raise ValueError("the job names no student")
-        return self._learner.score(
-            load_weights(job.model),
+        weights = load_weights(job.model)
+        counts = {file.silo: dict(file.counts) for file in job.teachers}
+        found = self._learner.score(
+            weights,
             self._holdout,
-            counts={file.silo: dict(file.counts) for file in job.teachers},
+            counts=counts,
             reference=_weights(job.reference),
             device=self._device,
         )
+        return found | (self._quality(job, weights, counts) if job.measure else {})
+
+    def _quality(
+        self, job: Job, weights: Weights, counts: dict[str, dict[Label, int]]
+    ) -> dict[str, float]:
+        """What this silo's judge reads of the student's draws."""
+
+        def draw(labels: Tensor, seed: int) -> Tensor:
+            return self._learner.sample(
+                weights, labels, counts=counts, seed=seed, device=self._device
+            )
+
+        known = sorted({label for of in counts.values() for label in of} - {*job.probes})
+        data = Measured.of(*self._all, known, job.probes, self._manifest.cardinalities)
+        return measure(draw, data, seed=job.seed)
 
     def _callbacks(self, job: Job) -> Callbacks:
         saved_at = told_at = published_at = time.monotonic()

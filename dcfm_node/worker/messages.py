@@ -78,6 +78,9 @@ class Job(_Line):
         resume: another node's checkpoint of the same job, used if it is further.
         model: the student to score.
         reference: this silo's own expert, to compare the student's score with.
+        probes: combinations that nobody trains or compares on (SPEC 6.13). The teachers' counts
+            lack them.
+        measure: whether to measure also what the student draws (SPEC 6.14).
     """
 
     key: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,96}$")]
@@ -93,6 +96,8 @@ class Job(_Line):
     resume: Path | None = None
     model: Path | None = None
     reference: Path | None = None
+    probes: tuple[Label, ...] = ()
+    measure: bool = False
 
 
 class Starting(_Line):

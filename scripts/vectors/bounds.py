@@ -115,6 +115,14 @@ def counted() -> Values:
     return fit, [*bad, [[[]]], [[[], 0, 0]], [{}]]
 
 
+LABELS = lists([0], 0, 65_536)
+PREPARATION = parts(
+    {"joins": [D0], "probes": []},
+    joins=digests(1, 1_000),
+    probes=([*LABELS[0], [[0] * 32]], [*LABELS[1], [[0] * 33], [[1_001]], [[-1]], [None]]),
+)
+
+
 def scored() -> Values:
     fit, bad = lists([D0, {}], 0, 1_000)
     bad += [[[D0]], [[D0, {}, 0]], [[bytes(31), {}]], *([[D0, m]] for m in METRICS[1])]
@@ -133,6 +141,8 @@ FIELDS: dict[str, dict[str, Values]] = {
     "audit": {"round": ROUND, "scores": scored()},
     "vote": {"term": TERM, "round": ROUND, "candidate": DIGEST},
     "lease": {"term": TERM, "round": ROUND, "votes": digests(1, 1_000)},
+    "propose": {"term": TERM, "preparation": PREPARATION},
+    "accept": {"term": TERM, "preparation": PREPARATION},
     "checkpoint": {
         "term": TERM,
         "round": ROUND,

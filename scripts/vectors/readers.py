@@ -12,12 +12,13 @@ from dcfm_node.wire import envelope as env
 from dcfm_node.wire.canonical import sha256
 from vectors.common import MANIFEST, SIGNERS, STRANGER, Json, case, make_manifest
 
+PREPARING = make_manifest(probes=man.Probes())
 TOLERANT = make_manifest(policy=man.Policy(participation="tolerant"))
 FEDFLOW = make_manifest(
     method=Fedflow(max_rounds=2, local=Training(steps=1_000)),
     policy=man.Policy(participation="tolerant"),
 )
-MANIFESTS = {"strict": MANIFEST, "tolerant": TOLERANT, "fedflow": FEDFLOW}
+MANIFESTS = {"strict": MANIFEST, "tolerant": TOLERANT, "fedflow": FEDFLOW, "prepares": PREPARING}
 KEYS = [signer.key for signer in SIGNERS]
 DIGESTS = [sha256(bytes([number])) for number in range(8)]
 
@@ -112,6 +113,10 @@ def records() -> list[Json]:
         fields = {"subject": subject, "cause": cause, "entry": entry, "reason": ""}
         return rec.Verdict.model_validate(fields)
 
+    def accept(joins: list[bytes], probes: tuple[rec.Label, ...] = ()) -> rec.Accept:
+        made = rec.Preparation(joins=tuple(joins), probes=probes)
+        return rec.Accept(term=1, preparation=made)
+
     ascending = sorted(DIGESTS[:5])
     plans: list[tuple[str, Any, list[Any]]] = [
         ("3.7.2", join(), [join(1)]),
@@ -170,6 +175,23 @@ def records() -> list[Json]:
         _record("a missing silo of no roster", "3.7.6", made(missing=(STRANGER.key,)), False),
         _record("a checkpoint", "3.7.11", checkpoint(1), False, "fedflow"),
         _record("went on from one", "3.7.11", made(resumed=DIGESTS[0]), False, "fedflow"),
+    ]
+    for fits, body in (
+        (True, accept(ascending, ((0, 0), (0, 1)))),
+        (False, accept(ascending[:2])),
+        (False, accept(sorted(DIGESTS[:6]))),
+        (False, accept(ascending[::-1])),
+        (False, accept([*ascending[:2], *ascending[1:3]])),
+        (False, accept(ascending, ((0, 1), (0, 0)))),
+        (False, accept(ascending, ((0, 2),))),
+        (False, accept(ascending, ((0,),))),
+    ):
+        number = len(found)
+        found.append(_record(f"what is accepted, {number}", "3.7.17", body, fits, "prepares"))
+    found += [
+        _record("nothing to prepare", "3.7.17", accept(ascending), False),
+        _record("a vote of the preparation", "3.7.5", vote(KEYS[1], 10_000), True, "prepares"),
+        _record("no vote of the preparation", "3.7.5", vote(KEYS[1], 10_000), False),
     ]
     for clause, fits, breaks in plans:
         found.append(_record(f"{fits.kind} that fits", clause, fits, True))

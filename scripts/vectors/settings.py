@@ -170,6 +170,7 @@ FIELDS: dict[str, Values] = {
     "transfer": parts(
         {"precision": "f32", "delta": False}, precision=words("f32", "bf16"), delta=FLAG
     ),
+    "probes": parts({"share": 0.15}, share=FEW),
     "roster": roster(),
     "continues": continued(),
 }

@@ -2,7 +2,6 @@
 
 import pytest
 
-from dcfm_node.records.entries import Join
 from dcfm_node.swarm.admission import Run, flaw
 from dcfm_node.swarm.quality import announced
 from dcfm_node.swarm.rounds import current_phase
@@ -85,13 +84,11 @@ def test_views(clause):
 def test_weights(case):
     """SPEC 6.9: each list of counts is a silo's, by label."""
     silos = [bytes([number]) * 32 for number in range(len(case["counts"]))]
-    joins = {
-        silo: Join(
-            name="a", distils=True, version="", counts=tuple(((i,), n) for i, n in enumerate(given))
-        )
+    counts = {
+        silo: {(i,): n for i, n in enumerate(given)}
         for silo, given in zip(silos, case["counts"], strict=True)
     }
-    weighed = capped(joins, value_of(case["max_share"]))
+    weighed = capped(counts, value_of(case["max_share"]))
     assert [list(weighed[silo].values()) for silo in silos] == case["weighed"]
 
 
