@@ -6,8 +6,9 @@ every combination whose values it saw. Which maps a judge uses is chosen by leav
 out.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 import torch
@@ -20,12 +21,17 @@ from dcfm_node.flow.trainer import generator
 Map = Callable[[Tensor], Tensor]
 """From samples (N, *shape) to features (N, F)."""
 
-FOLDS = 6
+FOLDS = 4
 """Most combinations that are left out, one at a time, to choose the maps."""
 NEAR = 0.1
 """Maps whose share of rightly read samples is this near to the best one's are kept."""
 SHRINK = 0.1
 """Weight of an isotropic covariance."""
+TYPICAL, BEYOND = 0.95, 10.0
+"""A sample is out of reach beyond so many times the squared distance within which this share of the
+samples of left-out combinations lies."""
+MAX_COMBINATIONS = 1_024
+"""In a larger space, a sample is compared with combinations that differ in one attribute."""
 MAX_FEATURES = 384
 """Larger maps are projected to so many principal directions."""
 
@@ -79,6 +85,7 @@ class Additive:
         centre, scale: of the map's features (F,), over the training samples.
         effects: mean of each value of each attribute, whitened: (Σ |C_i|, D).
         whiten: (F, D).
+        reach: the largest squared Mahalanobis distance at which a sample is still typical.
     """
 
     map: Map
@@ -87,6 +94,7 @@ class Additive:
     scale: Tensor
     whiten: Tensor
     effects: Tensor
+    reach: float = math.inf
 
     @classmethod
     def fit(cls, map_: Map, data: EncodedSamples, cardinalities: Sequence[int]) -> Self:
@@ -113,18 +121,35 @@ class Additive:
         return cls(map_, tuple(cardinalities), centre, scale, basis @ whiten, effects @ whiten)
 
     def right(self, x: Tensor, c: Tensor) -> Tensor:
-        """Whether the asked value of each attribute is the likeliest, given the asked values of the
-        others: (N,) booleans, true where all are."""
-        here = ((self.map(x).double() - self.centre) / self.scale) @ self.whiten
+        """Whether each sample is nearer to the asked combination than to any other, and not
+        farther than `reach`: (N,) booleans."""
+        here = self._whitened(x)
         asked = one_hot(c, self.cardinalities) @ self.effects
-        found, start = torch.ones(len(x), dtype=torch.bool), 0
+        own = (here - asked).square().sum(1)
+        if math.prod(self.cardinalities) > MAX_COMBINATIONS:
+            others = self._changed(here, asked, c)
+        else:
+            space = torch.cartesian_prod(*map(torch.arange, self.cardinalities))
+            means = one_hot(space.reshape(-1, len(self.cardinalities)), self.cardinalities)
+            others = torch.cdist(here, means @ self.effects).square().amin(1)
+        return (own <= others * (1 + 1e-9) + 1e-9) & (own <= self.reach)
+
+    def apart(self, x: Tensor, c: Tensor) -> Tensor:
+        """Squared Mahalanobis distance (N,) of samples to the combinations asked for."""
+        asked = one_hot(c, self.cardinalities) @ self.effects
+        return (self._whitened(x) - asked).square().sum(1)
+
+    def _whitened(self, x: Tensor) -> Tensor:
+        return ((self.map(x).double() - self.centre) / self.scale) @ self.whiten
+
+    def _changed(self, here: Tensor, asked: Tensor, c: Tensor) -> Tensor:
+        """The least squared distance to combinations with at most one other value (N,)."""
+        nearest, start = torch.full((len(here),), torch.inf, dtype=torch.float64), 0
         for attribute, size in enumerate(self.cardinalities):
             own = self.effects[start : start + size]
-            others = asked - own[c[:, attribute]]
-            distance = torch.cdist((here - others).unsqueeze(0), own.unsqueeze(0))[0]
-            found &= distance.argmin(1) == c[:, attribute]
-            start += size
-        return found
+            others = torch.cdist(here - asked + own[c[:, attribute]], own).square().amin(1)
+            nearest, start = torch.minimum(nearest, others), start + size
+        return nearest
 
 
 @dataclass(frozen=True)
@@ -149,15 +174,25 @@ def train(data: EncodedSamples, cardinalities: Sequence[int], seed: int) -> Judg
     """A judge of the maps that best read combinations which they were fitted without."""
     combinations = torch.unique(data.c, dim=0)
     order = torch.randperm(len(combinations), generator=generator(seed, _FOLDS_KEY))[:FOLDS]
-    shares = torch.zeros(len(MAPS))
+    rates: dict[Map, float] = dict.fromkeys(MAPS, 0.0)
+    apart: dict[Map, list[Tensor]] = {map_: [] for map_ in MAPS}
     for label in combinations[order] if len(combinations) > 1 else []:
         out = (data.c == label).all(1)
         seen, unseen = taken(data, ~out), taken(data, out)
-        fitted = [Additive.fit(map_, seen, cardinalities) for map_ in MAPS]
-        shares += torch.stack([m.right(unseen.x, unseen.c).float().mean() for m in fitted])
-    shares /= max(1, len(order))
-    kept = [m for m, share in zip(MAPS, shares, strict=True) if share >= shares.max() - NEAR]
-    return Panel(tuple(Additive.fit(map_, data, cardinalities) for map_ in kept))
+        for map_ in MAPS:
+            fitted = Additive.fit(map_, seen, cardinalities)
+            rates[map_] += fitted.right(unseen.x, unseen.c).float().mean().item() / len(order)
+            apart[map_].append(fitted.apart(unseen.x, unseen.c))
+    kept = [map_ for map_ in MAPS if rates[map_] >= max(rates.values()) - NEAR]
+    return Panel(tuple(_member(map_, data, cardinalities, apart[map_]) for map_ in kept))
+
+
+def _member(
+    map_: Map, data: EncodedSamples, cardinalities: Sequence[int], apart: Sequence[Tensor]
+) -> Additive:
+    fitted = Additive.fit(map_, data, cardinalities)
+    distances = torch.cat([*apart]) if apart else fitted.apart(data.x, data.c)
+    return replace(fitted, reach=BEYOND * distances.quantile(TYPICAL).item())
 
 
 def taken(data: EncodedSamples, rows: Tensor) -> EncodedSamples:

@@ -7,6 +7,7 @@ final student only.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ EACH = 48
 """Most draws of one combination."""
 MAX_REAL = 64
 """Most real samples of one combination that draws are compared with."""
-LEFT_OUT = 4
+LEFT_OUT = 3
 """Most combinations that the judge is tried on by training one without them."""
 _LABELS_KEY, _LEFT_OUT_KEY = 22, 23
 
@@ -51,6 +52,22 @@ class Measured:
     withheld: Sequence[Combination]
     cardinalities: Sequence[int]
 
+    @classmethod
+    def of(
+        cls,
+        train: EncodedSamples,
+        holdout: EncodedSamples,
+        known: Sequence[Combination],
+        withheld: Sequence[Combination],
+        cardinalities: Sequence[int],
+    ) -> Self:
+        """Of all samples of a silo, those of probes too."""
+        parts = train, holdout
+        out = [_among(part.c, withheld) for part in parts]
+        probes = _joined(*(taken(part, rows) for part, rows in zip(parts, out, strict=True)))
+        kept = [taken(part, ~rows) for part, rows in zip(parts, out, strict=True)]
+        return cls(kept[0], kept[1], probes, known, withheld, cardinalities)
+
 
 def measure(
     draw: Draw, data: Measured, *, seed: int, train: Train = judges.train
@@ -74,11 +91,12 @@ def measure(
         found[f"{part}_rate"] = rates.mean().item()
         if part != "probe":
             found[f"{part}_error"] = (rates.std(correction=0) / max(1, len(rates)) ** 0.5).item()
-    found["judge_known"] = _rate(judge, holdout)
+    if len(holdout.c):
+        found["judge_known"] = _rate(judge, holdout)
     if (trust := _trust(judge, own, data, seed, train)) is not None:
         found["judge_rate"] = trust
-    scale = unit(data.train.x).std(0, correction=0).clamp(min=1e-6)
     real = {"known": _joined(data.train, data.holdout), "probe": _joined(data.probes)}
+    scale = _joined(*real.values()).x.std(0, correction=0).clamp(min=1e-6)
     for part in fresh.keys() & real.keys():
         if (apart := distance(fresh[part], real[part], scale)) is not None:
             found[f"{part}_distance"] = apart
@@ -158,3 +176,11 @@ def _apart(x: Tensor, y: Tensor) -> float:
 
 def _joined(*parts: EncodedSamples) -> EncodedSamples:
     return EncodedSamples(torch.cat([unit(p.x) for p in parts]), torch.cat([p.c for p in parts]))
+
+
+def _among(c: Tensor, labels: Sequence[Combination]) -> Tensor:
+    """Which rows of labels (N, n) are among some: (N,) booleans."""
+    found = torch.zeros(len(c), dtype=torch.bool)
+    for label in labels:
+        found = found | (c == torch.tensor(label)).all(1)
+    return found

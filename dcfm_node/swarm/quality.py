@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
-TRUST = 0.7
+TRUST = 0.6
 """A judge must read at least this share of real samples of combinations that it never saw."""
 FAR = 0.3
 """Beyond this distance from real samples, a student's draws are worth less, however they read."""

@@ -44,7 +44,7 @@ def qualities() -> list[Json]:
         ("two silos", [GOOD, GOOD | {"novel_rate": 1.0}], [1.0, 1.0, 1.0], [0.75, 0.75, 0.75]),
         ("one silo", [GOOD], None, None),
         ("doubt", [GOOD | {"judge_rate": 0.75, "novel_error": 0.125}] * 2, [1.0] * 3, None),
-        ("no trust", [GOOD | {"judge_rate": 0.625}] * 2, [1.0] * 3, None),
+        ("no trust", [GOOD | {"judge_rate": 0.5}] * 2, [1.0] * 3, None),
         ("far", [GOOD | {"known_distance": 0.6, "known_error": 0.125}] * 2, None, [0.75] * 3),
         ("real ones misread", [GOOD | {"judge_known": 0.5}] * 2, [0.5] * 3, [0.75] * 3),
     ]
