@@ -116,10 +116,21 @@ def counted() -> Values:
     return fit, [*bad, [[[]]], [[[], 0, 0]], [{}]]
 
 
+def scaled() -> Values:
+    """A preparation's scale: as many means as deviations, and these above 0."""
+    one: Json = {"mean": [2.0**128], "deviation": [2.0**128]}
+    many: Json = {"mean": [-(2.0**128)] * 4_096, "deviation": [math.nextafter(0.0, 1.0)] * 4_096}
+    above = [0.0, -1.0, math.inf, math.nan, math.nextafter(2.0**128, math.inf)]
+    bad: list[Any] = [one | {"deviation": [each]} for each in above]
+    bad += [one | {"deviation": many["deviation"]}, one | {"extra": 0}, {"mean": [0.0]}, []]
+    return [None, ABSENT, one, many], bad
+
+
 LABELS = lists([0], 0, 65_536)
 PREPARATION = parts(
-    {"joins": [D0], "probes": []},
+    {"joins": [D0], "probes": [], "scale": None},
     joins=digests(1, 1_000),
+    scale=scaled(),
     probes=([*LABELS[0], [[0] * 32]], [*LABELS[1], [[0] * 33], [[1_001]], [[-1]], [None]]),
 )
 

@@ -247,7 +247,7 @@ def spliced(whole: Json) -> Json:
 
 def settings() -> Iterator[Json]:
     """Cases of `bounds.json`."""
-    base = make_manifest().model_dump()
+    base = make_manifest(standardise="feature").model_dump()
     clauses = {"continues": "2.7", "plugins": "2.8.1"}
     for name, whole, fits in told(base, FIELDS):
         clause = clauses.get(name.split(",")[0], "2.2")
