@@ -116,25 +116,6 @@ def counted() -> Values:
     return fit, [*bad, [[[]]], [[[], 0, 0]], [{}]]
 
 
-def scaled() -> Values:
-    """A preparation's scale: as many means as deviations, and these above 0."""
-    one: Json = {"mean": [2.0**128], "deviation": [2.0**128]}
-    many: Json = {"mean": [-(2.0**128)] * 4_096, "deviation": [math.nextafter(0.0, 1.0)] * 4_096}
-    above = [0.0, -1.0, math.inf, math.nan, math.nextafter(2.0**128, math.inf)]
-    bad: list[Any] = [one | {"deviation": [each]} for each in above]
-    bad += [one | {"deviation": many["deviation"]}, one | {"extra": 0}, {"mean": [0.0]}, []]
-    return [None, ABSENT, one, many], bad
-
-
-LABELS = lists([0], 0, 65_536)
-PREPARATION = parts(
-    {"joins": [D0], "probes": [], "scale": None},
-    joins=digests(1, 1_000),
-    scale=scaled(),
-    probes=([*LABELS[0], [[0] * 32]], [*LABELS[1], [[0] * 33], [[1_001]], [[-1]], [None]]),
-)
-
-
 def stated() -> Values:
     """A join's moments: how many, and the bounds of a mean and a deviation."""
 
@@ -150,6 +131,15 @@ def stated() -> Values:
         deviation=numbers(0.0, 2.0**128),
     )
     return [None, ABSENT, *fit], [value for value in bad if value is not None]
+
+
+LABELS = lists([0], 0, 65_536)
+PREPARATION = parts(
+    {"joins": [D0], "probes": [], "scale": None},
+    scale=([None, ABSENT, {"mean": [0.0], "deviation": [1.0]}], [{"mean": [0.0]}, []]),
+    joins=digests(1, 1_000),
+    probes=([*LABELS[0], [[0] * 32]], [*LABELS[1], [[0] * 33], [[1_001]], [[-1]], [None]]),
+)
 
 
 def scored() -> Values:

@@ -6,9 +6,10 @@ from typing import Any
 
 from dcfm_node.wire.canonical import pack
 from vectors.bounds import D0, DIGEST, FLAG, NAME, RECORD, Values, integers, parts, squeezed, told
-from vectors.common import MANIFEST, Json, case, make_manifest
+from vectors.common import Json, case, make_manifest
 from vectors.readers import FEDFLOW
 
+MANIFEST = make_manifest(standardise="auto")
 STAGE = MANIFEST.model_dump()["method"]["local"]
 
 
@@ -247,7 +248,7 @@ def spliced(whole: Json) -> Json:
 
 def settings() -> Iterator[Json]:
     """Cases of `bounds.json`."""
-    base = make_manifest(standardise="feature").model_dump()
+    base = MANIFEST.model_dump()
     clauses = {"continues": "2.7", "plugins": "2.8.1"}
     for name, whole, fits in told(base, FIELDS):
         clause = clauses.get(name.split(",")[0], "2.2")

@@ -90,8 +90,8 @@ def test_weights(case):
         silo: {(i,): n for i, n in enumerate(given)}
         for silo, given in zip(silos, case["counts"], strict=True)
     }
-    weighed = capped(counts, value_of(case["max_share"]))
-    assert [list(weighed[silo].values()) for silo in silos] == case["weighed"]
+    found = capped(counts, value_of(case["max_share"]))
+    assert [list(found[silo].values()) for silo in silos] == case["weighed"]
 
 
 @cases(VIEWS["qualities"])
