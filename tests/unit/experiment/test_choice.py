@@ -18,6 +18,7 @@ from dcfm_node.experiment.settings import Choice, load
 from dcfm_node.experiment.trial import Trial, TrialSpec
 from dcfm_node.files import shipped
 from dcfm_node.flow import metrics
+from dcfm_node.flow.codec import standardised
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Samples
 from tests.unit.domains.idx_files import write as write_bars
@@ -48,7 +49,8 @@ def test_the_way_closest_to_known_hold_out_data_is_chosen(tmp_path: Path) -> Non
             off = error + abs(run.method.guidance.known - 1.3)
             means = [real.x[(real.c == label.numpy()).all(axis=1)].mean(0) for label in labels]
             noise = torch.randn(len(labels), 2, generator=torch.Generator().manual_seed(seed))
-            return torch.from_numpy(np.stack(means)) + 0.3 * noise + off
+            x = torch.from_numpy(np.stack(means)) + 0.3 * noise + off
+            return standardised(x.float(), lab.scale)
 
         return drawn
 
