@@ -26,7 +26,7 @@ SIDE = 16
 """Pictures are averaged down to at most this many pixels a side."""
 FEATURES = 256
 """Most features of a reader: the leading principal components."""
-PROJECTED = 1024
+PROJECTED = 512
 """Most features before their principal components are taken; more are projected at random."""
 ROWS = 4096
 """Most samples that a committee is trained on."""
@@ -243,23 +243,21 @@ class Committee:
 
     def recognises(self, x: Tensor, c: Tensor) -> Tensor:
         """Whether every member reads the labels c (N, n) from the samples (N, *shape): (N,)."""
-        return self._all(x, c, lambda member, odds, distance: odds > 0)
+        return self.doubt(x, c) < math.inf
 
     def passes(self, x: Tensor, c: Tensor) -> Tensor:
         """Whether every member reads c as clearly, and finds the samples as close to its mean, as
         most left-out samples that were read right: (N,). So some good samples fail, too."""
-        return self._all(
-            x,
-            c,
-            lambda member, odds, distance: (odds >= member.clear) & (distance <= member.far),
-        )
+        return self.doubt(x, c) <= 1
 
-    def _all(
-        self, x: Tensor, c: Tensor, test: Callable[[Member, Tensor, Tensor], Tensor]
-    ) -> Tensor:
-        found = torch.full((len(x),), bool(self.members))
+    def doubt(self, x: Tensor, c: Tensor) -> Tensor:
+        """How much the samples differ from left-out ones of which most pass, in the opinion of the
+        member that doubts most, (N,): at most 1 passes, and infinity is read as something else."""
+        found = torch.full((len(x),), 0.0 if self.members else math.inf, dtype=torch.float64)
         for member in self.members:
-            found &= test(member, *member.reader.read(member.features(_image(x)), c))
+            odds, distance = member.reader.read(member.features(_image(x)), c)
+            unclear = torch.where(odds > 0, member.clear / odds, math.inf)
+            found = torch.maximum(found, torch.maximum(unclear, distance / member.far))
         return found
 
 
@@ -272,6 +270,16 @@ def one_hot(c: Tensor, cardinalities: Sequence[int]) -> Tensor:
 def rows_of(c: Tensor, cardinalities: Sequence[int]) -> Tensor:
     """Place of each value of labels (N, n) among all values of all attributes, (N, n)."""
     return c + torch.tensor([start for start, _ in _blocks(cardinalities)])
+
+
+def determined(asked: Tensor, known: Tensor, cardinalities: Sequence[int]) -> Tensor:
+    """Which combinations (M, n) the known ones (N, n) determine, (M,): if attributes add up, means
+    of the known ones give theirs (the affine hull of arXiv 2410.06303)."""
+    design = one_hot(known, cardinalities)
+    values, axes = torch.linalg.eigh(design.T @ design)
+    beyond = axes[:, values <= 1e-9 * max(1.0, float(values[-1]))]
+    found: Tensor = (one_hot(asked, cardinalities) @ beyond).square().sum(dim=1)
+    return found < 1e-9
 
 
 def _blocks(cardinalities: Sequence[int]) -> list[tuple[int, int]]:
