@@ -144,7 +144,7 @@ POLICY = parts(
 )
 NETWORK = parts(
     MANIFEST.model_dump()["network"],
-    kind=([], [*words("mlp")[1], "unet"]),
+    kind=([], [*words("mlp")[1], "unet", "mixer"]),
     width=integers(8, 4_096),
     depth=integers(1, 16),
     predict=words("sample", "velocity"),
@@ -233,7 +233,10 @@ def settings() -> Iterator[Json]:
     other = FEDFLOW.model_dump()["method"]
     plans = [
         ("a unet on images", image | {"network": unet}, True),
+        ("a unet on series", base | {"sample_shape": [2, 9], "network": unet}, True),
         ("a unet on vectors", base | {"network": unet}, False),
+        ("a mixer on images", image | {"network": unet | {"kind": "mixer"}}, True),
+        ("a mixer on vectors", base | {"network": unet | {"kind": "mixer"}}, False),
         ("a unet on encoded images", base | {"network": unet, "codec": latent}, True),
         (
             "a unet on vectors of images",
