@@ -15,6 +15,8 @@ from tests.unit.swarm.builders import Run
 SIMULATED = """
 name = "simulated"
 sample_shape = [2]
+standardise = "none"
+probes = {{ share = 0.0 }}
 [[attribute]]
 name = "horizontal"
 values = ["left", "right"]
