@@ -38,6 +38,15 @@ class LeaseMeans(Model):
     voters: tuple[str, ...]
 
 
+class PreparationMeans(Model):
+    """`propose` and `accept`."""
+
+    joins: tuple[str, ...]
+    """Silos on whose joins the preparation builds, as far as this node knows the joins."""
+    probes: tuple[dict[str, str], ...]
+    """Combinations that nobody trains on, as value by attribute."""
+
+
 class CheckpointMeans(Model):
     """`checkpoint`."""
 
@@ -56,6 +65,8 @@ class OpinionMeans(Model):
 
     student: Published | None
     """None if this node does not know the student."""
+    expected: str
+    """What its figures say of the quality of the student's draws; empty if it measured none."""
 
 
 class VerdictMeans(Model):
@@ -91,6 +102,7 @@ Means = (
     JoinMeans
     | VoteMeans
     | LeaseMeans
+    | PreparationMeans
     | StudentMeans
     | CheckpointMeans
     | OpinionMeans

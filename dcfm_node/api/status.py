@@ -133,6 +133,30 @@ class Coverage(Model):
     combinations_short: int
     """How many more combinations Eq. 2 of DCFM requires."""
     missing_values: tuple[MissingValue, ...]
+    rank: int
+    """How many of the observed combinations are affinely independent."""
+    rank_needed: int
+    """With so many, all other combinations are in their affine hull (arXiv 2410.06303)."""
+    outside_hull: int
+    """Unobserved combinations that are not in the affine hull of the observed ones."""
+    level_1: int
+    """Unobserved combinations that differ from an observed one in one attribute."""
+    level_2: int
+    """All other unobserved combinations."""
+
+
+class PreparationStatus(Model):
+    """What all silos agree to build on before anyone trains (SPEC 6.11)."""
+
+    agreed: bool
+    silos: tuple[str, ...]
+    """Those on whose joins it builds, as far as this node knows the joins."""
+    accepted_by: tuple[str, ...]
+    """Silos whose own records hold it."""
+    probes: tuple[dict[str, str], ...]
+    """Known combinations that nobody trains on (value by attribute), to measure with."""
+    why: str
+    """Why there are no probes; empty if there are some, or nobody can tell."""
 
 
 class CheckpointStatus(Model):
@@ -218,6 +242,8 @@ class Status(Document, Machine):
     """What other nodes have and this node does not have yet."""
     silos: tuple[SiloStatus, ...]
     coverage: Coverage
+    preparation: PreparationStatus | None
+    """None in a run that prepares nothing."""
     students: tuple[StudentFacts, ...]
     latest: StudentFacts | None
     """The released student."""

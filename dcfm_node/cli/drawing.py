@@ -23,6 +23,7 @@ from dcfm_node.flow.method import learner_of
 from dcfm_node.flow.sampling import CHUNK
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.moments import Scale
 from dcfm_node.samples import Samples
 from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema, size_of
 
@@ -40,6 +41,7 @@ def draw(
     seed: int,
     out: Path,
     codec: Path | None = None,
+    scale: Scale | None,
 ) -> None:
     """Draw `count` samples and write a picture (.png), or arrays (.npz): `x`, shape
     (count, *sample_shape), float32, and labels `c`, shape (count, attributes), int64.
@@ -49,6 +51,7 @@ def draw(
         chosen: attribute index -> value index; other attributes take all values in turn.
         counts: label counts of the student's teachers, by silo; for an ensemble only.
         codec: the codec's file, if the run names one.
+        scale: of the model's training data.
 
     Raises:
         ConfigError: `out` has another suffix, or the codec's file is missing or differs.
@@ -70,7 +73,7 @@ def draw(
     try:
         learner = learner_of(manifest)
         z = learner.sample(tensors, labels, counts=counts, seed=seed, device=device)
-        x = decoded(decoder, z).numpy()
+        x = decoded(decoder, z, scale).numpy()
     except (RuntimeError, MemoryError) as error:  # from torch: memory or shapes
         what = f"sampling failed: {error}"
         raise Failed(what, where=str(model), fix="draw fewer samples with -n") from error

@@ -13,6 +13,7 @@ from dcfm_node.api.journal import (
     LeaseMeans,
     Means,
     OpinionMeans,
+    PreparationMeans,
     Published,
     StudentMeans,
     VerdictMeans,
@@ -22,6 +23,8 @@ from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, OfPeers, OfRun
 from dcfm_node.cli.output import answer, size, table
 from dcfm_node.cli.recorded import journal_of
 from dcfm_node.records.entries import (
+    PREPARATION,
+    Accept,
     Audit,
     Body,
     Checkpoint,
@@ -29,6 +32,7 @@ from dcfm_node.records.entries import (
     Expert,
     Join,
     Lease,
+    Propose,
     Refuse,
     Student,
     Verdict,
@@ -93,7 +97,9 @@ def _parts(body: Body, means: Means) -> Sequence[str]:
         case Join(), JoinMeans():
             samples = sum(count for _, count in means.counts)
             held = [f"{count} of {'/'.join(of.values())}" for of, count in means.counts]
-            counted = f"{samples} samples of {len(held)} combinations, counted"
+            many = len(body.moments.mean) if body.moments is not None else 0
+            stated = f", means and deviations of {many} groups" if many else ""
+            counted = f"{samples} samples of {len(held)} combinations{stated}, counted"
             return [f"{counted}: {_as_many_as_fit(held, SAYS_WIDTH - len(counted) - 2)}"]
         case Expert(), _:
             return [f"round {body.round}: {_weights(body)}", _figures(body)]
@@ -109,13 +115,22 @@ def _parts(body: Body, means: Means) -> Sequence[str]:
             place = f"term {body.term}, round {body.round}"
             return [f"{place}: {body.step} steps are done", _weights(body)]
         case Vote(), VoteMeans():
-            return [f"term {body.term}, round {body.round}: for {means.candidate}"]
+            return [f"{_term(body)}: for {means.candidate}"]
         case Lease(), LeaseMeans():
             voters = ", ".join(means.voters)
-            return [f"term {body.term}, round {body.round}: leads by the votes of {voters}"]
+            return [f"{_term(body)}: leads by the votes of {voters}"]
+        case Propose() | Accept(), PreparationMeans():
+            unknown = len(body.preparation.joins) - len(means.joins)
+            more = [f"{unknown} that this node does not know"] if unknown else []
+            withheld = ["/".join(label.values()) for label in means.probes]
+            return [
+                f"term {body.term}: builds on the joins of {', '.join([*means.joins, *more])}",
+                f"nobody trains on {', '.join(withheld)}" if withheld else "",
+                "all standardise their data alike" if body.preparation.scale is not None else "",
+            ]
         case Endorse() | Refuse(), OpinionMeans():
             opinion = body.reason if isinstance(body, Refuse) else "endorsed"
-            return [f"{_named(means.student)}: {opinion}", _figures(body)]
+            return [f"{_named(means.student)}: {opinion}", means.expected, _figures(body)]
         case Audit(), AuditMeans():
             return [f"round {body.round}: {_audited(means)}"]
         case Verdict(), VerdictMeans():
@@ -125,6 +140,12 @@ def _parts(body: Body, means: Means) -> Sequence[str]:
             return [body.reason]
         case _:
             raise AssertionError(f"the means of a {body.kind} are {type(means).__name__}")
+
+
+def _term(body: Vote | Lease) -> str:
+    """What an election is for."""
+    what = "preparation" if body.round == PREPARATION else f"round {body.round}"
+    return f"term {body.term}, {what}"
 
 
 def _weights(body: Expert | Student | Checkpoint) -> str:

@@ -112,6 +112,9 @@ class NodeConfig(Model):
     distils: bool = True
     """Whether this node may be elected to distil the student. It then needs disk space for all
     experts."""
+    publish_moments: bool = True
+    """Whether this silo tells all silos the mean and the standard deviation of each feature of its
+    training samples, by which the run standardises its data. If false, it uses the others'."""
     listen: Listen = Listen()
     advertise: Advertise = Advertise()
     data: DataSpec

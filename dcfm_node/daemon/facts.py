@@ -14,21 +14,24 @@ from dcfm_node.api.journal import (
     Means,
     NothingMore,
     OpinionMeans,
+    PreparationMeans,
     Published,
     StudentMeans,
     VerdictMeans,
     VoteMeans,
     Worst,
 )
-from dcfm_node.api.students import ListedStudent, StudentFacts, Students, Teacher
+from dcfm_node.api.students import Expected, ListedStudent, StudentFacts, Students, Teacher
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import (
+    Accept,
     Audit,
     Body,
     Checkpoint,
     Endorse,
     Join,
     Lease,
+    Propose,
     Refuse,
     Student,
     Verdict,
@@ -37,6 +40,7 @@ from dcfm_node.records.entries import (
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.audit import FIGURES, refusals
 from dcfm_node.swarm.journal import Journals
+from dcfm_node.swarm.quality import announced, known_quality
 from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.verdicts import superseding
 from dcfm_node.swarm.view import View
@@ -114,8 +118,10 @@ def student_facts(view: View, said: Said[Student]) -> StudentFacts:
             name(key): refusal.body.reason
             for key, refusal in view.refused.get(said.digest, {}).items()
         },
+        expected=Expected.of(view.announcement(said), view.manifest.policy.novel_floor),
         released=view.latest() == said,
         rejected=view.rejected(said),
+        below_floor=view.below_floor(said),
         superseded=dict(superseding(view, body)),
         metrics=dict(sorted(body.metrics.items())),
     )
@@ -127,7 +133,7 @@ def meaning(view: View, body: Body) -> Means:
     match body:
         case Join():
             return JoinMeans(
-                counts=tuple((_labels(view.manifest, label), n) for label, n in body.counts)
+                counts=tuple((labelled(view.manifest, label), n) for label, n in body.counts)
             )
         case Vote():
             return VoteMeans(candidate=name(body.candidate))
@@ -135,13 +141,22 @@ def meaning(view: View, body: Body) -> Means:
             cast = view.ballots.votes.get(body.term, {}).items()
             voters = sorted(name(key) for key, v in cast if v.digest in body.votes)
             return LeaseMeans(voters=tuple(voters))
+        case Propose() | Accept():
+            known = (view.join_entries.get(digest) for digest in body.preparation.joins)
+            return PreparationMeans(
+                joins=tuple(sorted(name(said.author) for said in known if said is not None)),
+                probes=tuple(labelled(view.manifest, label) for label in body.preparation.probes),
+            )
         case Checkpoint():
             return CheckpointMeans(teachers=_teachers(view, body))
         case Student():
             missing = tuple(name(key) for key in body.missing)
             return StudentMeans(teachers=_teachers(view, body), missing=missing)
         case Endorse() | Refuse():
-            return OpinionMeans(student=_published(view, body.student))
+            return OpinionMeans(
+                student=_published(view, body.student),
+                expected=_expected(body),
+            )
         case Verdict():
             about = _published(view, body.entry) if body.entry is not None else None
             return VerdictMeans(subject=name(body.subject), entry=about)
@@ -151,7 +166,7 @@ def meaning(view: View, body: Body) -> Means:
             return NothingMore()
 
 
-def _labels(manifest: Manifest, label: tuple[int, ...]) -> dict[str, str]:
+def labelled(manifest: Manifest, label: tuple[int, ...]) -> dict[str, str]:
     """Value by attribute of a combination. A hostile silo may give an index past the values."""
     pairs = zip(manifest.attributes, label, strict=False)
     return {a.name: a.values[v] if v < len(a.values) else f"number {v}" for a, v in pairs}
@@ -175,6 +190,12 @@ def _published(view: View, digest: bytes) -> Published | None:
         silo=view.manifest.silo_name(said.author),
         digest=said.body.snapshot.digest.hex(),
     )
+
+
+def _expected(body: Endorse | Refuse) -> str:
+    """What the silo's figures say of the student's quality; empty if it measured none."""
+    measured = known_quality(body.metrics) is not None
+    return str(announced([body.metrics], 1, final=True)) if measured else ""
 
 
 def _scores(view: View, body: Audit) -> AuditMeans:

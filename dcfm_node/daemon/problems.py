@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dcfm_node.api.problems import THIS_NODE, THIS_RUN, Code, Problem
 from dcfm_node.api.status import Coverage, SiloStatus
 from dcfm_node.api.students import StudentFacts
+from dcfm_node.daemon.advice import what_to_try
 from dcfm_node.daemon.facts import student_facts
 from dcfm_node.net.peers import Failure, Way
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.moments import Outlier, outliers
 from dcfm_node.swarm.effects import Waiting
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.view import View
@@ -34,11 +36,14 @@ def run_problems(
         what = "so many silos withdrew that the others are not a quorum: nobody can be elected"
         found.append(Code.QUORUM_LOST.problem(THIS_RUN, what))
     found += [*_own_journal(node), *_invalid(view), *_rejected(view), *_incomplete(view)]
+    found += other_units(view)
     action = node.step.action if node.step is not None else None
     if isinstance(action, Waiting) and action.broken:
         found.append(Code.METHOD_FAILED.problem(THIS_NODE, action.why))
     phase = node.step.phase if node.step is not None else None
-    if phase is not None and phase.stage == "done" and released is None:
+    poor = list(_below_floor(view))
+    found += poor
+    if phase is not None and phase.stage == "done" and released is None and not poor:
         what = "the run ended without a released student"
         found.append(Code.STUDENT_MISSING.problem(THIS_RUN, what))
     return found
@@ -131,6 +136,28 @@ def unseen(covered: Coverage) -> Iterator[Problem]:
     yield Code.VALUE_UNSEEN.problem(THIS_RUN, what)
 
 
+def other_units(view: View) -> Iterator[Problem]:
+    """Silos whose data of a feature seem to be in other units (SPEC 6.13.6)."""
+    active = set(view.active())
+    told = {
+        view.manifest.silo_name(key): join.moments
+        for key, join in sorted(view.joins.items())
+        if key in active and join.moments is not None
+    }
+    by_silo: dict[str, list[Outlier]] = {}
+    for outlier in outliers(told):
+        by_silo.setdefault(outlier.silo, []).append(outlier)
+    for silo, found in by_silo.items():
+        first, more = found[0], len(found) - 1
+        group = "feature" if len(view.manifest.flow_shape) == 1 else "group"
+        what = (
+            f"{silo} may use other units: its {group} {first.group} has mean {first.mean:.4g} and"
+            f" deviation {first.deviation:.4g}, that of most silos about {first.centre:.4g} and"
+            f" {first.spread:.4g}" + (f"; so {more} more" if more else "")
+        )
+        yield Code.DATA_UNITS.problem(silo, what)
+
+
 def _own_journal(node: Node) -> Iterator[Problem]:
     """Why this node writes no more records, or soon will not."""
     recovery = node.exchange.recovery
@@ -171,6 +198,21 @@ def _rejected(view: View) -> Iterator[Problem]:
                 f" by {', '.join(student.refused_by)}; {first} says: {why}"
             )
             yield Code.STUDENT_REJECTED.problem(student.leader, what)
+
+
+def _below_floor(view: View) -> Iterator[Problem]:
+    """The last final student, if its expected quality is below the floor, and what to try."""
+    final = [said for said in view.counting_students() if said.body.final]
+    if not final or not (view.below_floor(final[-1]) or view.released(final[-1])):
+        return
+    announced, floor = view.announcement(final[-1]), view.manifest.policy.novel_floor
+    if view.below_floor(final[-1]) or announced.below(floor):
+        stays = "" if view.released(final[-1]) else ": it stays interim"
+        what = (
+            f"the final student's draws are expected to be right in too few cases{stays};"
+            f" {announced}; the floor is {floor:.0%}"
+        )
+        yield Code.BELOW_FLOOR.problem(THIS_RUN, what, fix=what_to_try(view, final[-1]))
 
 
 def _incomplete(view: View) -> Iterator[Problem]:

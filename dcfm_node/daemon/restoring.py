@@ -49,6 +49,7 @@ class Restoring:
             wall_ms=time.time_ns() // 1_000_000 - int(self.clock() * 1_000),
             pace=pace(settings.config.gossip.interval_s),
             inherited=self.inherited,
+            moments=ready.moments if settings.config.publish_moments else None,
         )
         node.restore(*said)
         return node

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dcfm_node.api.status import Judgement, LastBundle, SiloStatus
 from dcfm_node.daemon.imports import LastImport
 from dcfm_node.net.peers import Way
+from dcfm_node.records.entries import PREPARATION
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.verdicts import told
@@ -114,8 +115,13 @@ def _awaited(node: Node, duty: Duty) -> bool:
         return False
     if duty.task == "train":
         return phase.stage in ("local", "refine") and duty.silo in view.missing(duty.number)
-    leader = view.last_leader(phase.round) if duty.task == "lead" else None
-    return phase.stage == "distil" and leader is not None and leader.body.term == duty.number
+    if phase.stage == "prepare":
+        if duty.task == "join":
+            return duty.silo not in view.joins
+        leader = view.last_leader(PREPARATION)
+    else:
+        leader = view.last_leader(phase.round) if phase.stage == "distil" else None
+    return duty.task == "lead" and leader is not None and leader.body.term == duty.number
 
 
 def _ago(node: Node, sealed: Sealed | None, now: float) -> float | None:

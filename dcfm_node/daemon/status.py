@@ -14,6 +14,7 @@ from dcfm_node.api.status import (
     Machine,
     MissingValue,
     Phase,
+    PreparationStatus,
     SiloStatus,
     StartingDoing,
     StartingStatus,
@@ -21,7 +22,7 @@ from dcfm_node.api.status import (
     StatusRun,
 )
 from dcfm_node.daemon.explain import catching_up, explain
-from dcfm_node.daemon.facts import student_facts
+from dcfm_node.daemon.facts import labelled, student_facts
 from dcfm_node.daemon.imports import LastImport
 from dcfm_node.daemon.problems import link_problems, run_problems, unseen
 from dcfm_node.daemon.silos import silo_status
@@ -90,6 +91,7 @@ def status(node: Node, now: float, around: Surroundings | None = None) -> Status
         catching_up=tuple(catching_up(node)),
         silos=silos,
         coverage=covered,
+        preparation=_preparation(view),
         students=students,
         latest=released,
         checkpoint=_checkpoint(node, phase.round) if phase else None,
@@ -152,6 +154,24 @@ def _doing(node: Node, idle: str) -> Doing:
     )
 
 
+def _preparation(view: View) -> PreparationStatus | None:
+    if not view.manifest.prepares:
+        return None
+    found, voice = view.preparation, view.agreement.prepared
+    if found is None or voice is None:
+        return PreparationStatus(agreed=False, silos=(), accepted_by=(), probes=(), why="")
+    name, derived = view.manifest.silo_name, view.derived(found.joins)
+    known = [view.join_entries[d].author for d in found.joins if d in view.join_entries]
+    voices = view.agreement.voices[voice.body.term].values()
+    return PreparationStatus(
+        agreed=True,
+        silos=tuple(sorted(map(name, known))),
+        accepted_by=tuple(sorted(name(v.author) for v in voices if v.body.preparation == found)),
+        probes=tuple(labelled(view.manifest, label) for label in found.probes),
+        why=derived.why if derived is not None and not found.probes else "",
+    )
+
+
 def _coverage(view: View) -> Coverage:
     """Eq. 2 of DCFM, from the label counts that the active silos published."""
     counts: dict[tuple[int, ...], int] = {}
@@ -172,4 +192,9 @@ def _coverage(view: View) -> Coverage:
             MissingValue(attribute=attributes[i].name, value=attributes[i].values[value])
             for i, value in found.missing_values
         ),
+        rank=found.rank,
+        rank_needed=found.needed,
+        outside_hull=found.outside,
+        level_1=found.level_1,
+        level_2=found.level_2,
     )

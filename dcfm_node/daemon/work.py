@@ -28,11 +28,13 @@ def job_for(
     Args:
         path: where a held snapshot lies.
         folder: the node's private work folder; checkpoints and outputs go there.
-        data: digest of the private data. A job of another run or other data is another job: it
-            must not go on from this one's checkpoint.
+        data: digest of the private data. A job of another run, other data or another preparation
+            is another job: it must not go on from this one's checkpoint.
     """
     silo = manifest.silo_name(me)
-    made = partial(_job, folder, silo, (run_id(manifest), data))
+    probes, scale = view.preparation.probes if view.preparation is not None else (), view.scale
+    of = (run_id(manifest), data, probes, scale.model_dump() if scale is not None else None)
+    made = partial(_job, folder, silo, of, probes=probes, scale=scale)
 
     def teachers(named: Iterable[tuple[bytes, bytes]]) -> tuple[TeacherFile, ...]:
         return _teachers(view, tuple(named), path)
@@ -60,12 +62,14 @@ def job_for(
                 teachers=teachers((author, digest) for author, _, digest in work.teachers),
             )
         case Score():
-            members = view.taught(work.student) if manifest.method.ensemble else ()
+            measure = _measured(view, work.student)
+            members = view.taught(work.student) if measure or manifest.method.ensemble else ()
             return made(
                 "score",
                 (work.student, work.reference),
                 kind="score",
-                seed=0,
+                seed=int.from_bytes(work.student[:4], "big"),
+                measure=measure,
                 model=path(work.snapshot),
                 teachers=teachers((author, work.snapshot) for author in members),
                 reference=path(work.reference) if work.reference is not None else None,
@@ -75,10 +79,16 @@ def job_for(
             return made(f"audit-{work.round}", work.experts, kind="audit", seed=0, teachers=experts)
 
 
+def _measured(view: View, student: bytes) -> bool:
+    """Whether silos measure what a student draws (SPEC 6.14)."""
+    said = view.students.get(student)
+    return said is not None and said.body.final and view.manifest.policy.novel_floor > 0.0
+
+
 def _teachers(
     view: View, named: Sequence[tuple[bytes, bytes]], path: Callable[[bytes], Path]
 ) -> tuple[TeacherFile, ...]:
-    """Of (silo, snapshot), with what each silo's counts weigh among them."""
+    """Of (silo, snapshot), with what each silo's counts, without probes, weigh among them."""
     counts, name = view.weighed(author for author, _ in named), view.manifest.silo_name
     if unknown := [name(author) for author, _ in named if author not in counts]:
         raise Failed(f"{', '.join(unknown)}: no join says its label counts")
@@ -88,9 +98,7 @@ def _teachers(
     )
 
 
-def _job(
-    folder: Path, silo: str, of: tuple[bytes, str], name: str, inputs: object, **fields: object
-) -> Job:
+def _job(folder: Path, silo: str, of: object, name: str, inputs: object, **fields: object) -> Job:
     key = f"{name}-{sha256(pack((of, inputs))).hex()[:16]}"
     return Job.model_validate(
         {

@@ -16,7 +16,7 @@ class DataWarning:
         fix: what to do; empty for the usual fix of this code.
     """
 
-    code: Literal["data-scale", "data-alike", "data-labels", "data-changed"]
+    code: Literal["data-scale", "data-features", "data-alike", "data-labels", "data-changed"]
     what: str
     fix: str = ""
 

@@ -1,7 +1,7 @@
 """A silo's private data, checked against the run and split into training and hold-out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from dcfm_node.data.alike import Firsts, first_alike, repeated
+from dcfm_node.data.features import odd_features
 from dcfm_node.data.folder import read_folder
 from dcfm_node.data.idx import read_idx
 from dcfm_node.data.labels import constant, encode, from_one
@@ -19,6 +20,7 @@ from dcfm_node.data.raw import Raw, check_shapes
 from dcfm_node.data.spec import AttributeSource, BuiltinData, DataSpec, FileData, IdxData, NpzData
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.moments import MIN_SAMPLES
 from dcfm_node.samples import Labels, Samples, Stored, unit
 
 SMALL, LARGE = 0.01, 10.0
@@ -72,16 +74,26 @@ def checked(samples: Samples, spec: BuiltinData, manifest: Manifest) -> SiloData
 
 
 def _prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloData:
-    x = _checked(raw)
+    x = checked_numbers(raw)
     # Domains draw with replacement, and their results are published: keep their repeats.
     first = np.arange(len(x)) if isinstance(spec, BuiltinData) else first_alike(x)
     held = holdout_mask(c, spec.holdout, manifest.method.seed, first)
-    warnings = _warnings(raw.file, odd_scale(x), _all_alike(first), _from_one(spec, manifest, raw))
+    alike = _all_alike(first)
+    warnings = _warnings(raw.file, _odd(x, manifest), alike, _from_one(spec, manifest, raw))
+    if not alike and x.ndim == 2 and x.dtype != np.uint8:
+        odd = odd_features(unit(x), manifest.standardises)
+        told = (DataWarning("data-features", f"{raw.file}: {what}", fix) for what, fix in odd)
+        warnings = (*warnings, *told)
     again = repeated(c, first, raw.row)
     notes = (*raw.notes, *([f"{raw.file}: {again}"] if again else []))
     train, holdout = (Samples(x[rows], c[rows]) for rows in (~held, held))
     digest = _digest(train.x, train.c, holdout.x, holdout.c)
     return SiloData(train, holdout, counts(train.c), digest, warnings, notes)
+
+
+def _odd(x: Stored, manifest: Manifest) -> str:
+    """What is odd about the scale of samples that nobody standardises."""
+    return "" if manifest.standardises and len(x) >= MIN_SAMPLES else odd_scale(x)
 
 
 def odd_scale(x: Stored) -> str:
@@ -171,12 +183,7 @@ def _files(spec: FileData, manifest: Manifest) -> tuple[Raw, Labels]:
     columns = {
         name: source.column or name for name, source in sources.items() if source.constant is None
     }
-    if isinstance(spec, NpzData):
-        raw = read_npz(spec, columns, tuple(sources), manifest.sample_shape)
-    elif isinstance(spec, IdxData):
-        raw = read_idx(spec, columns, manifest.sample_shape)
-    else:
-        raw = read_folder(spec, columns, manifest.sample_shape)
+    raw = read(spec, columns, tuple(sources), manifest.sample_shape)
     c = [
         constant(attribute, source.constant, len(raw.x))
         if source.constant is not None
@@ -184,6 +191,26 @@ def _files(spec: FileData, manifest: Manifest) -> tuple[Raw, Labels]:
         for attribute, source in zip(manifest.attributes, sources.values(), strict=True)
     ]
     return raw, np.stack(c, axis=1)
+
+
+def read(
+    spec: FileData, columns: Mapping[str, str], order: tuple[str, ...], shape: tuple[int, ...]
+) -> Raw:
+    """What a silo's files hold.
+
+    Args:
+        columns: attribute name -> its name in the files, for attributes that are not constant.
+        order: all attributes' names, in the run's order.
+        shape: the run's sample_shape.
+
+    Raises:
+        DataError: the files do not fit, or cannot be read.
+    """
+    if isinstance(spec, NpzData):
+        return read_npz(spec, columns, order, shape)
+    if isinstance(spec, IdxData):
+        return read_idx(spec, columns, shape)
+    return read_folder(spec, columns, shape)
 
 
 def _sources(spec: FileData, manifest: Manifest) -> dict[str, AttributeSource]:
@@ -199,8 +226,12 @@ def _sources(spec: FileData, manifest: Manifest) -> dict[str, AttributeSource]:
     return {name: spec.attributes.get(name, AttributeSource()) for name in names}
 
 
-def _checked(raw: Raw) -> Stored:
-    """x in the dtype that is kept; copied only if the dtype differs."""
+def checked_numbers(raw: Raw) -> Stored:
+    """x in the dtype that is kept; copied only if the dtype differs.
+
+    Raises:
+        DataError: x does not hold floating point numbers or uint8, or not all are finite.
+    """
     x: NDArray[Any] = raw.x
     if x.dtype == np.uint8:
         return x

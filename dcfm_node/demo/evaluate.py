@@ -6,6 +6,7 @@ from the same noise.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +17,12 @@ from torch import Tensor
 
 from dcfm_node.domains.base import Domain, Evaluator, Split, queries, rate
 from dcfm_node.domains.space import Panel
+from dcfm_node.flow.codec import unstandardised
 from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher, sample, sample_routed
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.moments import Scale
 from dcfm_node.samples import Samples
 from dcfm_node.swarm.view import View
 
@@ -69,6 +72,7 @@ class Models:
     """Stage I."""
     refined: Sequence[Teacher]
     """Of the last round."""
+    scale: Scale | None
 
 
 def models(view: View, student: bytes, find: Callable[[bytes], Path]) -> Models:
@@ -90,7 +94,7 @@ def models(view: View, student: bytes, find: Callable[[bytes], Path]) -> Models:
             found.append(Teacher(silo.name, weights, dict(view.joins[silo.key].counts)))
         return found
 
-    return Models(view.manifest, find(student), teachers(False), teachers(True))
+    return Models(view.manifest, find(student), teachers(False), teachers(True), view.scale)
 
 
 def evaluate(domain: Domain[Any], split: Split, evaluator: Evaluator, given: Models) -> Evaluation:
@@ -98,22 +102,24 @@ def evaluate(domain: Domain[Any], split: Split, evaluator: Evaluator, given: Mod
     before = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
-        return _evaluate(split, given, _Scorer(domain, split, evaluator))
+        return _evaluate(split, given, _Scorer(domain, split, evaluator, given.scale))
     finally:
         torch.set_num_threads(before)
 
 
 def _evaluate(split: Split, given: Models, score: "_Scorer") -> Evaluation:
     manifest, labels = given.manifest, score.labels
+    draw = partial(
+        sample, manifest, labels=labels, counts=[e.counts for e in given.refined], seed=NOISE_SEED
+    )
 
     def single(weights: Weights, rule: Rule) -> "_Scored":
-        composed = rule == "composed"
-        return score(sample(manifest, weights, labels, composed=composed, seed=NOISE_SEED))
+        return score(draw(weights, composed=rule == "composed"))
 
     def routed(experts: Sequence[Teacher], rule: Rule) -> "_Scored":
         return score(sample_routed(manifest, experts, labels, rule=rule, seed=NOISE_SEED))
 
-    student = score(sample(manifest, load_weights(given.student), labels, seed=NOISE_SEED))
+    student = score(draw(load_weights(given.student)))
     singles = {(e.name, rule): single(e.weights, rule) for e in given.local for rule in RULES}
     independent = {rule: routed(given.local, rule) for rule in RULES}
     experts = routed(given.refined, "composed")
@@ -167,15 +173,18 @@ class _Scored:
 class _Scorer:
     """Samples every combination equally often, and scores the samples."""
 
-    def __init__(self, domain: Domain[Any], split: Split, evaluator: Evaluator) -> None:
+    def __init__(
+        self, domain: Domain[Any], split: Split, evaluator: Evaluator, scale: Scale | None
+    ) -> None:
         self.each, self._shown, self._evaluator = domain.each, domain.shown, evaluator
+        self._scale = scale
         known = split.known
         self._known = len(known) * self.each
         self._asked = queries([*known, *split.held_out], self.each)
         self.labels = torch.from_numpy(self._asked)
 
     def __call__(self, x: Tensor) -> _Scored:
-        samples = Samples(x.numpy(), self._asked)
+        samples = Samples(unstandardised(x, self._scale).numpy(), self._asked)
         right = self._evaluator.right(samples)
         known, novel = rate(right[: self._known]), rate(right[self._known :])
         accuracy, errors = (

@@ -21,7 +21,17 @@ from dcfm_node.api.status import Status
 from dcfm_node.api.students import StudentFacts
 from dcfm_node.demo.live import clock, size
 from dcfm_node.demo.stage import Stage, Wish
-from dcfm_node.records.entries import Body, Endorse, Entry, Expert, Join, Lease, Refuse, Student
+from dcfm_node.records.entries import (
+    PREPARATION,
+    Body,
+    Endorse,
+    Entry,
+    Expert,
+    Join,
+    Lease,
+    Refuse,
+    Student,
+)
 from dcfm_node.records.manifest import Manifest
 
 METHODS = (
@@ -121,6 +131,7 @@ def build(
         ),
         accuracy={name: dict(accuracy[name]) for name, _ in METHODS},
         accuracy_detail=AccuracyDetail.model_validate(detail),
+        expected=student.expected,
         coverage=some.coverage,
         phases=tuple(phases(events)),
         timeline=tuple(events),
@@ -154,7 +165,8 @@ def table(report: DemoReport) -> str:
         f"judged after {clock(report.elapsed_s)}"
     )
     title = "right samples, of combinations that some silo saw and that no silo saw:"
-    return "\n".join([outcome, *nodes, *lost, "", title, *lines])
+    announced = f"as the silos announced it: {report.expected.text}"
+    return "\n".join([outcome, *nodes, *lost, "", title, *lines, announced])
 
 
 def next_steps(stage: Stage, manifest: Manifest, program: str) -> str:
@@ -184,7 +196,7 @@ def _event(body: Body, at_s: float, silo: str) -> Event | None:
         case Expert(round=number):
             metrics = dict(body.metrics)
             return ExpertEvent(at_s=at_s, silo=silo, round=number, metrics=metrics)
-        case Lease(round=number, term=term):
+        case Lease(round=number, term=term) if number != PREPARATION:
             return LeaseEvent(at_s=at_s, silo=silo, round=number, term=term)
         case Student(round=number, term=term, final=final):
             return StudentEvent(

@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
@@ -25,7 +25,7 @@ from dcfm_node.experiment.settings import Start
 from dcfm_node.files import replacing
 from dcfm_node.flow import networks, stages
 from dcfm_node.flow.averaging import merge
-from dcfm_node.flow.codec import encoded_samples
+from dcfm_node.flow.codec import encoded_samples, moments_of, standardised
 from dcfm_node.flow.labels import Counts, count
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher
@@ -35,8 +35,10 @@ from dcfm_node.methods.dcfm import learner as dcfm
 from dcfm_node.methods.fedflow.learner import federated
 from dcfm_node.methods.mixture.gating import train_gating
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.moments import Scale
 from dcfm_node.records.settings import Training
-from dcfm_node.samples import Samples
+from dcfm_node.samples import Samples, joined
+from dcfm_node.swarm.scaling import weighed
 from dcfm_node.wire.canonical import derived_seed, pack, sha256
 
 PACKAGE = Path(__file__).parents[1]
@@ -69,6 +71,9 @@ class Lab:
     Args:
         manifest: roster in the order of `split.silos`.
         folder: where trained networks and checkpoints lie.
+
+    Attributes:
+        scale: that all networks train in; `codec.unstandardised` undoes it.
     """
 
     def __init__(
@@ -77,10 +82,15 @@ class Lab:
         self.manifest, self.split, self.device = manifest, split, torch.device(device)
         self._folder, self._tell = folder, tell
         seed = manifest.method.seed
-        self.silos = [_parts(silo, seed) for silo in split.silos]
+        parts = [_parts(silo, seed) for silo in split.silos]
+        self.scale = _scale(manifest, [train for train, _ in parts])
+        self.silos = [_standardised(part, self.scale) for part in parts]
+        held = (silo[holdout_mask(silo.c, HOLDOUT, seed)] for silo in split.silos)
+        self.holdout = joined(tuple(held))
+        """All silos' hold-out samples, which no training sees."""
         self.counts: list[Counts] = [count(train.c) for train, _ in self.silos]
         self.names = [silo.name for silo in manifest.roster]
-        self._data = [_digest(silo) for silo in split.silos]
+        self._data = [_digest(silo, self.scale) for silo in split.silos]
         folder.mkdir(parents=True, exist_ok=True)
 
     def teachers(self, experts: Sequence[Trained]) -> list[Teacher]:
@@ -112,10 +122,10 @@ class Lab:
         method = self.manifest.method
         local = method.local.model_copy(update={"steps": method.local.steps * len(self.silos)})
         manifest = _with(self.manifest, local=local)
-        train, holdout = _parts(data, method.seed)
+        train, holdout = _standardised(_parts(data, method.seed), self.scale)
         return self.train(
             "centralised",
-            (_read_by("local", manifest), _digest(data)),
+            (_read_by("local", manifest), _digest(data, self.scale)),
             lambda callbacks: stages.local(
                 manifest, train, holdout, seed=self._seed("", 0), callbacks=callbacks
             ),
@@ -324,14 +334,32 @@ def _parts(data: Samples, seed: int) -> tuple[EncodedSamples, EncodedSamples]:
     return encoded_samples(data[~held]), encoded_samples(data[held])
 
 
-def _digest(data: Samples) -> str:
+def _scale(manifest: Manifest, silos: Sequence[EncodedSamples]) -> Scale | None:
+    """As the nodes of a run derive it."""
+    told = {
+        silo.key: (len(train.x), moments_of(train.x, manifest.groups))
+        for silo, train in zip(manifest.roster, silos, strict=True)
+    }
+    return weighed(told, manifest.policy.max_share)
+
+
+def _standardised(
+    parts: tuple[EncodedSamples, EncodedSamples], scale: Scale | None
+) -> tuple[EncodedSamples, EncodedSamples]:
+    train, holdout = (replace(part, x=standardised(part.x, scale)) for part in parts)
+    return train, holdout
+
+
+def _digest(data: Samples, scale: Scale | None) -> str:
     parts = (np.ascontiguousarray(data.x).tobytes(), np.ascontiguousarray(data.c).tobytes())
-    return sha256(*parts).hex()
+    return sha256(*parts, pack(scale.model_dump() if scale is not None else None)).hex()
 
 
 def _read_by(stage: Literal["local", "refine", "distil"], manifest: Manifest) -> dict[str, object]:
-    """What a stage reads of the manifest: not the others' settings, nor when training ends."""
-    unread = {"local", "refine", "distil", "schedule", "min_rounds", "max_rounds", "tolerance"}
+    """What a stage reads of the manifest: not the others' settings, nor when training ends, nor how
+    samples are drawn."""
+    ending = {"schedule", "min_rounds", "max_rounds", "tolerance"}
+    unread = {"local", "refine", "distil", "composed", "guidance"} | ending
     return {
         "shape": manifest.sample_shape,
         "cardinalities": manifest.cardinalities,

@@ -1,5 +1,6 @@
-"""The codec of a run: encodes private samples for the flow, and decodes drawn samples."""
+"""From private samples to those of the flow, and back: the run's codec, then its scale."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +9,10 @@ from torch import Tensor
 
 from dcfm_node import plugins
 from dcfm_node.flow.stages import EncodedSamples
-from dcfm_node.networks.base import Codec
+from dcfm_node.networks.base import Codec, unit
 from dcfm_node.networks.codecs import Identity
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.moments import MIN_SAMPLES, Moments, Scale
 from dcfm_node.samples import Samples
 
 CHUNK = 4096
@@ -30,6 +32,59 @@ def codec_of(manifest: Manifest, file: Path | None) -> Codec:
     return plugins.make(codec.code, Codec, codec, file, manifest.sample_shape)  # type: ignore[type-abstract]
 
 
+def moments_of(x: Tensor, groups: int) -> Moments | None:
+    """Mean and deviation of each group of encoded samples (N, *flow_shape), float32 or uint8.
+
+    Returns: None if there are no groups, or fewer than MIN_SAMPLES samples.
+    """
+    if not groups or len(x) < MIN_SAMPLES:
+        return None
+
+    def sums(of: Callable[[Tensor], Tensor]) -> Tensor:
+        parts = (
+            unit(part).double().reshape(len(part), groups, -1) for part in torch.split(x, CHUNK)
+        )
+        return torch.stack([of(part).sum(dim=(0, 2)) for part in parts]).sum(0)
+
+    each = x[0].numel() // groups * len(x)
+    mean = sums(lambda part: part) / each
+    variance = sums(lambda part: (part - mean[:, None]).square()) / each
+    return Moments(mean=tuple(mean.tolist()), deviation=tuple(variance.sqrt().tolist()))
+
+
+def standardised(x: Tensor, scale: Scale | None) -> Tensor:
+    """Encoded samples (N, *flow_shape), float32 or uint8, to what networks train on (SPEC 6.13).
+    Without a scale, the same tensor."""
+    if scale is None:
+        return x
+    mean, deviation = _broadcast(scale, x.shape[1:])
+    return _parts(lambda part: ((unit(part).double() - mean) / deviation).float(), x)
+
+
+def unstandardised(z: Tensor, scale: Scale | None) -> Tensor:
+    """The inverse, for drawn samples (N, *flow_shape) on the CPU."""
+    if scale is None:
+        return z
+    mean, deviation = _broadcast(scale, z.shape[1:])
+    return _parts(lambda part: (part.double() * deviation + mean).float(), z)
+
+
+def _broadcast(scale: Scale, shape: torch.Size) -> tuple[Tensor, Tensor]:
+    """Mean and deviation, float64, in a shape that fits samples of this shape."""
+    many = len(scale.mean)
+    if many == math.prod(shape):
+        to: tuple[int, ...] = tuple(shape)
+    elif many in (1, shape[0]):
+        to = (many, *(1 for _ in shape[1:]))
+    else:
+        raise ValueError(f"a scale of {many} groups does not fit samples of {tuple(shape)}")
+    mean, deviation = (
+        torch.tensor(part, dtype=torch.float64).reshape(to)
+        for part in (scale.mean, scale.deviation)
+    )
+    return mean, deviation
+
+
 def encoded_samples(data: Samples, codec: Codec | None = None) -> EncodedSamples:
     """A silo's samples after the codec. Without a codec, or with the identity, the tensors share
     the memory of the arrays."""
@@ -42,8 +97,13 @@ def encoded(codec: Codec, x: Tensor) -> Tensor:
     return x if isinstance(codec, Identity) else _parts(codec.encode, x)
 
 
-def decoded(codec: Codec, z: Tensor) -> Tensor:
-    """Drawn (N, *flow_shape) -> samples (N, *shape). The identity copies nothing."""
+def decoded(codec: Codec, z: Tensor, scale: Scale | None) -> Tensor:
+    """Drawn (N, *flow_shape) -> samples (N, *shape). The identity without a scale copies nothing.
+
+    Args:
+        scale: that the flow's training data were standardised by.
+    """
+    z = unstandardised(z, scale)
     return z if isinstance(codec, Identity) else _parts(codec.decode, z)
 
 

@@ -21,6 +21,7 @@ from dcfm_node.records.base import (
 )
 from dcfm_node.records.base import Snapshot as Snapshot  # noqa: PLC0414 - re-exported
 from dcfm_node.records.manifest import MAX_COMBINATIONS, MAX_SILOS
+from dcfm_node.records.moments import Moments, Scale
 
 Label = Annotated[
     tuple[Annotated[int, Field(ge=0, le=1_000)], ...], Field(max_length=32), FailFast()
@@ -47,6 +48,8 @@ class Join(Model):
     counts: Annotated[
         tuple[tuple[Label, Count], ...], Field(max_length=MAX_COMBINATIONS), FailFast()
     ]
+    moments: Moments | None = None
+    """Of its training samples; None where it keeps them to itself, or has too few (SPEC 6.13)."""
 
 
 class Expert(Model):
@@ -62,8 +65,14 @@ class Expert(Model):
     metrics: Metrics
 
 
+PREPARATION = 10_000
+"""In place of a round, in votes and leases: the election of who proposes the preparation. No run
+trains so many rounds."""
+
+
 class Vote(Model):
-    """A node's only vote in a term, for the node that distils a round."""
+    """A node's only vote in a term, for the node that distils a round, or that proposes the
+    preparation."""
 
     kind: Literal["vote"] = "vote"
     term: Term
@@ -79,6 +88,34 @@ class Lease(Model):
     round: Round
     votes: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS), FailFast()]
     """Digests of the vote entries."""
+
+
+class Preparation(Model):
+    """What all silos build on, agreed before anyone trains (SPEC 6.11)."""
+
+    joins: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_SILOS), FailFast()]
+    """Digests of the join entries from which the rest follows, ascending."""
+    probes: Annotated[tuple[Label, ...], Field(max_length=MAX_COMBINATIONS), FailFast()]
+    """Known combinations that nobody trains on, ascending (SPEC 6.12)."""
+    scale: Scale | None = None
+    """What all silos standardise their data by (SPEC 6.13)."""
+
+
+class Propose(Model):
+    """The leader of a term proposes a preparation."""
+
+    kind: Literal["propose"] = "propose"
+    term: Term
+    preparation: Preparation
+
+
+class Accept(Model):
+    """A silo checked the preparation that the leader of a term proposes, and agrees. It repeats all
+    of it: what most silos agreed on outlasts the leader's journal."""
+
+    kind: Literal["accept"] = "accept"
+    term: Term
+    preparation: Preparation
 
 
 class Checkpoint(Model):
@@ -206,6 +243,8 @@ Body = Annotated[
     | Audit
     | Vote
     | Lease
+    | Propose
+    | Accept
     | Checkpoint
     | Student
     | Endorse

@@ -12,6 +12,7 @@ from pydantic import FailFast, Field, model_validator
 
 from dcfm_node.plugins import BUILTIN, Kind
 from dcfm_node.records.base import Digest, Key, Model, Name, Snapshot
+from dcfm_node.records.moments import Scale, Standardise, groups
 from dcfm_node.records.settings import (
     SECTIONS,
     AnyCodec,
@@ -27,6 +28,7 @@ from dcfm_node.records.settings import (
     PluginCode,
     Section,
     Shape,
+    Share,
     find,
     packages,
 )
@@ -78,6 +80,9 @@ class Policy(Model):
     endorse_ratio: Annotated[float, Field(gt=0.0)] = 2.0
     """A silo refuses a student whose velocity error on its hold-out data exceeds its own expert's
     by more than this factor."""
+    novel_floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    """No final student is released whose draws are expected to be right less often than this, of
+    known or of novel combinations (SPEC 6.14). 0 measures nothing."""
     audit: bool = True
     """Whether every silo scores its peers' experts before use. No node uses a refused expert."""
 
@@ -96,6 +101,15 @@ class Transfer(Model):
     def width(self) -> int:
         """Bytes per number."""
         return 2 if self.precision == "bf16" else 4
+
+
+class Probes(Model):
+    """Known combinations that no silo trains on, so that their owners can score what the student
+    draws for them: a measure of how good novel combinations are (SPEC 6.12)."""
+
+    share: Share = 0.15
+    """Most of the known combinations, as a share; at least one where the others still determine the
+    effect of every value. 0 withholds none."""
 
 
 class Silo(Model):
@@ -121,6 +135,8 @@ class Continues(Model):
     run: Digest
     student: Snapshot | None
     """A student of that run, from which new silos start."""
+    scale: Scale | None = None
+    """That run's, which this one keeps: its networks know no other."""
     handovers: Annotated[tuple[Handover, ...], Field(max_length=MAX_SILOS), FailFast()] = ()
     replaced: Annotated[tuple[Name, ...], Field(max_length=MAX_SILOS), FailFast()] = ()
     """Silos that lost their old key. The members vouch for the new one."""
@@ -136,6 +152,10 @@ class Manifest(Model):
     attributes: Annotated[tuple[Attribute, ...], Field(min_length=1, max_length=32), FailFast()]
     domain: AnyDomain = DOMAIN
     codec: AnyCodec = CODEC
+    standardise: Standardise = "auto"
+    """Which numbers of an encoded sample share a mean and a deviation, by which all silos
+    standardise their data: "feature", "channel", or "none". "auto": features of vectors; images
+    stay as they are."""
     network: AnyNetwork = NETWORK
     path: AnyPath = PATH
     method: AnyMethod
@@ -146,6 +166,7 @@ class Manifest(Model):
     sections."""
     policy: Policy = Policy()
     transfer: Transfer = Transfer()
+    probes: Probes = Probes()
     roster: Annotated[tuple[Silo, ...], Field(min_length=1, max_length=MAX_SILOS), FailFast()]
     continues: Continues | None = None
 
@@ -166,10 +187,20 @@ class Manifest(Model):
             raise ValueError("plugins must name exactly the packages that the sections need")
         if problem := self._unfit_section():
             raise ValueError(problem)
-        if self.continues is not None and not self.method.may_continue:
+        shares = len(self.method.guidance.shares)
+        if shares not in (0, len(self.attributes)):
+            raise ValueError(
+                f"method.guidance.shares has {shares} numbers; give one for each of the"
+                f" {len(self.attributes)} attributes, or none"
+            )
+        if (before := self.continues) is None:
+            return self
+        if not self.method.may_continue:
             raise ValueError(
                 f"method.name is {self.method.name!r}; a run of this method cannot be continued"
             )
+        if before.scale is not None and (many := len(before.scale.mean)) != self._groups:
+            raise ValueError(f"continues.scale has {many} groups; the run has {self._groups}")
         return self
 
     def _unfit_section(self) -> str:
@@ -194,14 +225,40 @@ class Manifest(Model):
         return self.codec.latent_shape(self.sample_shape)
 
     @property
+    def groups(self) -> int:
+        """How many means and deviations silos state in their joins; 0 if none."""
+        return 0 if self.continues is not None else self._groups
+
+    @property
+    def standardises(self) -> bool:
+        """Whether the run standardises its data, where silos state what by (SPEC 6.13)."""
+        before = self.continues
+        return before.scale is not None if before is not None else self._groups > 0
+
+    @property
+    def _groups(self) -> int:
+        return groups(self.standardise, self.sample_shape, self.flow_shape)
+
+    @property
     def cardinalities(self) -> tuple[int, ...]:
         """|C_i|, the number of values of each attribute."""
         return tuple(len(attribute.values) for attribute in self.attributes)
+
+    def guided(self, known: float, novel: float) -> Self:
+        """The same run, sampled with other guidance weights."""
+        guidance = self.method.guidance.model_copy(update={"known": known, "novel": novel})
+        method = self.method.model_copy(update={"guidance": guidance})
+        return self.model_copy(update={"method": method})
 
     @property
     def quorum(self) -> int:
         """The number of silos that make a majority of the roster."""
         return len(self.roster) // 2 + 1
+
+    @property
+    def prepares(self) -> bool:
+        """Whether silos agree on a preparation before anyone trains (SPEC 6.11)."""
+        return self.probes.share > 0.0 or self.groups > 0
 
     @property
     def audits(self) -> bool:

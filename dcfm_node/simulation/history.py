@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from dcfm_node.records.entries import Preparation
 from dcfm_node.simulation.clock import Clock
 from dcfm_node.simulation.trace import Happening
 from dcfm_node.wire.envelope import Sealed
@@ -38,6 +39,8 @@ class History:
         """Those that no invariant has seen."""
         self.leaders: dict[int, bytes] = {}
         """Term, then who was ever seen to lead it."""
+        self.prepared: Preparation | None = None
+        """What the first node that knew held all to build on."""
         self.published: Counter[str] = Counter()
         self.trace: list[Happening] | None = [] if traced else None
 

@@ -2,7 +2,17 @@
 
 from collections.abc import Collection, Sequence
 
-from dcfm_node.records.entries import Checkpoint, Endorse, Expert, Join, Lease, Student, Vote
+from dcfm_node.records.entries import (
+    Accept,
+    Checkpoint,
+    Endorse,
+    Expert,
+    Join,
+    Lease,
+    Propose,
+    Student,
+    Vote,
+)
 from dcfm_node.records.messages import Entries, Sync
 from dcfm_node.simulation.ledger import RETAINED, K, weight
 from dcfm_node.simulation.trace import Concern
@@ -61,6 +71,7 @@ def check(world: World, key: bytes, effects: Sequence[Effect]) -> None:
         return
     _durable_before_sent(world, key, effects)
     _one_leader_per_term(world, node)
+    _one_preparation(world, node)
     _no_fork(world, node)
     _bounded(world, node)
     _heartbeats_only_rise(world, key, node)
@@ -121,6 +132,18 @@ def _one_leader_per_term(world: World, node: Node) -> None:
         _require(world, first == said.author, "one leader per term", what, about, term=term)
 
 
+def _one_preparation(world: World, node: Node) -> None:
+    """All nodes build on one preparation, over all time, and on no joins that a liar made up."""
+    found = node.replica.view.preparation
+    if found is not None:
+        first = world.history.prepared = world.history.prepared or found
+        what = "two nodes hold different preparations"
+        _require(world, first == found, "one preparation", what, [node.me])
+        made_up = [digest for digest in found.joins if digest not in world.history.said]
+        what = "silos build on joins that nobody published"
+        _require(world, not made_up, "one preparation", what, [node.me])
+
+
 def _no_fork(world: World, node: Node) -> None:
     forked = [key for key in node.replica.journals.forks if key not in world.history.equivocators]
     what = "an honest node forked its journal"
@@ -177,7 +200,7 @@ def _bounded(world: World, node: Node) -> None:
 def _speaks_once(world: World, sealed: Sealed) -> None:
     """No vote, expert or student is published twice for one term or round."""
     saying = _saying(sealed)
-    if saying is None:
+    if saying is None or world.history.byzantine.get(sealed.entry.author) == "lies as a leader":
         return
     author, kind, number = saying
     known = (
@@ -191,7 +214,7 @@ def _speaks_once(world: World, sealed: Sealed) -> None:
 def _saying(sealed: Sealed) -> tuple[bytes, str, int] | None:
     author, body = sealed.entry.author, sealed.entry.body
     match body:
-        case Vote() | Student():
+        case Vote() | Student() | Propose() | Accept():
             return author, body.kind, body.term
         case Expert():
             return author, body.kind, body.round
@@ -297,6 +320,8 @@ def _one_view(world: World) -> None:
     for node in nodes:
         same = _facts(node.replica.view) == _facts(folded)
         _require(world, same, "one view", "views of the same journals differ", [node.me])
+        what = "a run ended without a preparation"
+        _require(world, node.replica.view.is_prepared, "one preparation", what, [node.me])
         latest = node.replica.view.latest()
         what = "different students were released"
         _require(world, latest == nodes[0].replica.view.latest(), "one student", what, [node.me])
@@ -315,6 +340,7 @@ def _one_view(world: World) -> None:
 
 def _facts(view: View) -> tuple[object, ...]:
     return (
+        view.preparation,
         *(view.joins, view.experts, view.ballots, view.checkpoints, view.students),
         *(view.endorsed, view.refused, view.verdicts, view.withdrawn, view.newest_experts),
     )

@@ -14,6 +14,7 @@ from dcfm_node.simulation.history import History
 from dcfm_node.simulation.host import Host, done
 from dcfm_node.simulation.labour import Labour
 from dcfm_node.simulation.ledger import Ledger
+from dcfm_node.simulation.liars import LyingWriter
 from dcfm_node.simulation.network import Network
 from dcfm_node.simulation.reached import Reached
 from dcfm_node.simulation.scenario import Scenario, manifest
@@ -155,6 +156,8 @@ class World:
             quota=QUOTA,
             opener=self._opener,
         )
+        if self.history.byzantine.get(key) == "lies as a leader":
+            node.writer = LyingWriter(host.signer, node.exchange)
         node.restore(host.disk.entries(), host.disk.proofs(), host.disk.epochs())
         host.node = node
         self.history.note(key, "boots", entries=len(host.disk.entries()))

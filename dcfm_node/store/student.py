@@ -19,6 +19,7 @@ from dcfm_node.errors import Failed
 from dcfm_node.files import open_regular, sync
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.moments import Scale
 from dcfm_node.store.snapshots import describe
 
 MODEL, CONFIG, CARD, LINEAGE = "model.safetensors", "config.json", "README.md", "lineage.msgpack"
@@ -32,6 +33,7 @@ def write_student(
     *,
     model: Path,
     manifest: Manifest,
+    scale: Scale | None,
     lineage: bytes,
     card: str,
     codec: Path | None = None,
@@ -40,6 +42,7 @@ def write_student(
 
     Args:
         model: the snapshot to copy.
+        scale: that its training data were standardised by, by its lineage.
         codec: the codec's file to copy, if the run has one.
 
     Raises:
@@ -56,7 +59,7 @@ def write_student(
             new, old = Path(scratch) / "new", Path(scratch) / "old"
             new.mkdir()
             shutil.copyfile(model, new / MODEL)
-            config = config_of(manifest, describe(new / MODEL).digest)
+            config = config_of(manifest, scale, describe(new / MODEL).digest)
             (new / CONFIG).write_bytes(json_bytes(config))
             (new / CARD).write_text(card, encoding="utf-8")
             (new / LINEAGE).write_bytes(lineage)
@@ -97,8 +100,13 @@ def json_bytes(document: dict[str, Any]) -> bytes:
     return f"{json.dumps(document, indent=2)}\n".encode()
 
 
-def config_of(manifest: Manifest, digest: bytes) -> dict[str, Any]:
-    """The content of config.json, for the model of this digest."""
+def config_of(manifest: Manifest, scale: Scale | None, digest: bytes) -> dict[str, Any]:
+    """The content of config.json, for the model of this digest.
+
+    Args:
+        scale: a sample is mean + deviation * z of a drawn z, before the codec decodes it; None if
+            it is z.
+    """
     document = json.loads(json.dumps(manifest.model_dump(), default=bytes.hex))
     return {
         "format": FORMAT,
@@ -107,6 +115,7 @@ def config_of(manifest: Manifest, digest: bytes) -> dict[str, Any]:
         "sample_shape": document["sample_shape"],
         "attributes": {item.name: list(item.values) for item in manifest.attributes},
         "network": document["network"],
+        "scale": None if scale is None else scale.model_dump(mode="json"),
         "manifest": document,
     }
 

@@ -11,6 +11,7 @@ from typing import Any
 from dcfm_node.errors import Failed
 from dcfm_node.files import read_bounded
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.moments import Scale
 from dcfm_node.store.student import (
     CARD,
     CODEC,
@@ -122,15 +123,19 @@ def unreadable(error: OSError, folder: Path) -> Failed:
 
 
 def differing_files(
-    student: StudentFolder, manifest: Manifest, digest: bytes, card: str | None
+    student: StudentFolder,
+    manifest: Manifest,
+    scale: Scale | None,
+    digest: bytes,
+    card: str | None,
 ) -> list[str]:
     """Names of the files that differ from what the lineage gives, byte for byte, and the parts.
 
     Args:
-        manifest, digest: of the run and of the model, from the verified lineage.
+        manifest, scale, digest: of the run and of the model, from the verified lineage.
         card: the model card that the lineage gives; None skips that file.
     """
-    right = config_of(manifest, digest)
+    right = config_of(manifest, scale, digest)
     found = []
     if student.config != json_bytes(right):
         said = _parsed(student.config)

@@ -12,19 +12,24 @@ from typing import Any
 
 from dcfm_node.records.entries import (
     JUDGED,
+    PREPARATION,
+    Accept,
     Audit,
     Checkpoint,
     Endorse,
     Entry,
     Expert,
     Join,
+    Label,
     Lease,
+    Propose,
     Refuse,
     Student,
     Verdict,
     Vote,
 )
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.moments import misfit
 
 MAX_COUNT = 2**40
 """Most samples of one combination: far beyond any data set, and their sums stay exact."""
@@ -41,7 +46,8 @@ class Run:
         self.method = manifest.method
         self.names = {silo.key: silo.name for silo in manifest.roster}
         self.places = {silo.key: place for place, silo in enumerate(manifest.roster)}
-        self.sizes = manifest.cardinalities
+        self.prepares = manifest.prepares
+        self.sizes, self.groups = manifest.cardinalities, manifest.groups
         self.quorum, self.silos = manifest.quorum, len(manifest.roster)
 
 
@@ -103,14 +109,20 @@ def _labels(body: Join, run: Run) -> str:
     """All labels have the run's length and are in range, so that they break no job."""
     seen = set()
     for label, _ in body.counts:
-        if len(label) != len(run.sizes):
-            return f"counts a label of {len(label)} values; the run has {len(run.sizes)}"
-        if any(value >= size for value, size in zip(label, run.sizes, strict=True)):
-            return f"counts the label {list(label)}, which has a value that the run does not have"
+        if why := _misfit(label, run):
+            return f"counts {why}"
         if label in seen:
             return f"counts the label {list(label)} twice"
         seen.add(label)
     return "" if seen else "counts no label"
+
+
+def _misfit(label: Label, run: Run) -> str:
+    if len(label) != len(run.sizes):
+        return f"a label of {len(label)} values; the run has {len(run.sizes)}"
+    if any(value >= size for value, size in zip(label, run.sizes, strict=True)):
+        return f"the label {list(label)}, which has a value that the run does not have"
+    return ""
 
 
 @_rule("3.7.4", Join)
@@ -123,6 +135,8 @@ def _counts(body: Join, run: Run) -> str:
 @_rule("3.7.5", Expert, Audit, Vote, Lease, Checkpoint, Student)
 def _round(body: Expert | Audit | Vote | Lease | Checkpoint | Student, run: Run) -> str:
     last = run.method.last_round
+    if run.prepares and isinstance(body, Vote | Lease) and body.round == PREPARATION:
+        return ""
     return f"is of round {body.round}, the last is {last}" if body.round > last else ""
 
 
@@ -204,3 +218,28 @@ def _about(body: Verdict, run: Run) -> str:
     """A verdict that counts against an entry names the entry."""
     named = body.entry is not None or body.cause not in JUDGED
     return "" if named else f"of cause {body.cause!r} names no entry"
+
+
+@_rule("3.7.16", Join)
+def _moments(body: Join, run: Run) -> str:
+    """Moments are of enough samples, and as many as the run standardises by."""
+    return misfit(body.moments, run.groups, sum(count for _, count in body.counts))
+
+
+@_rule("3.7.17", Propose, Accept)
+def _preparation(body: Propose | Accept, run: Run) -> str:
+    """A preparation builds on enough joins, and names combinations and groups of the run."""
+    if not run.prepares:
+        return "is part of no run that prepares nothing"
+    joins, probes = body.preparation.joins, body.preparation.probes
+    if not run.quorum <= len(joins) <= run.silos:
+        return f"names {len(joins)} joins; a quorum is {run.quorum}"
+    ascend = all(a < b for a, b in pairwise(joins)) and all(a < b for a, b in pairwise(probes))
+    if not ascend:
+        return "names joins or probes that are not in ascending order"
+    if why := next(filter(None, (_misfit(label, run) for label in probes)), ""):
+        return f"withholds {why}"
+    scale = body.preparation.scale
+    if scale is not None and {len(scale.mean), len(scale.deviation)} != {run.groups}:
+        return f"has a scale that is not of {run.groups} groups"
+    return ""

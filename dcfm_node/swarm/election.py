@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dcfm_node.records.base import MAX_TERM
-from dcfm_node.records.entries import Lease, Vote
+from dcfm_node.records.entries import PREPARATION, Lease, Vote
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.rounds import Suspected
 from dcfm_node.swarm.said import Said
@@ -120,17 +120,25 @@ def rank(run: bytes, round_: int, attempt: int, node: bytes) -> bytes:
     return sha256(run, round_.to_bytes(8, "big"), attempt.to_bytes(8, "big"), node)
 
 
-def next_move(view: View, round_: int, booth: Booth) -> Vote | Lease | Lead | Await:
-    """What this node does in the election of a round's leader."""
+def next_move(
+    view: View, round_: int, booth: Booth, *, spoilt: bool = False
+) -> Vote | Lease | Lead | Await:
+    """What this node does in the election of a round's leader.
+
+    Args:
+        spoilt: the last leader broke a rule, so that nothing comes of its term.
+    """
     leader = view.last_leader(round_)
     ruled = leader.body.term if leader is not None else 0
     lease = _won(view, round_, ruled, booth.me)
     if lease is not None:
         return lease
-    if leader is not None and not _void(view, leader, booth.me):
+    if leader is not None and not (spoilt or _void(view, leader, booth.me)):
         if leader.author == booth.me:
             return Lead(ruled, leader.digest)
         if not booth.suspected(Duty(leader.author, "lead", ruled)):
+            if round_ == PREPARATION:
+                return Await("the elected node prepares the run", on=leader.author)
             return Await("the elected node distils", on=leader.author)
     stand = booth.stand(round_, ruled)
     if stand.move(view, booth.timeout, booth.now):

@@ -12,6 +12,7 @@ from typing import Self
 
 from dcfm_node.records.entries import (
     JUDGED,
+    Accept,
     Audit,
     Cause,
     Checkpoint,
@@ -20,6 +21,7 @@ from dcfm_node.records.entries import (
     Expert,
     Join,
     Lease,
+    Propose,
     Refuse,
     Snapshot,
     Student,
@@ -28,8 +30,10 @@ from dcfm_node.records.entries import (
     Withdraw,
 )
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.swarm.agreement import Agreement
 from dcfm_node.swarm.ballots import Ballots
 from dcfm_node.swarm.faults import Fault, Faults
+from dcfm_node.swarm.preparation import Derived
 from dcfm_node.swarm.said import Said
 from dcfm_node.wire.envelope import Sealed
 
@@ -43,11 +47,14 @@ class Fold:
 
     manifest: Manifest
     joins: dict[bytes, Join] = field(default_factory=dict)
+    join_entries: dict[bytes, Said[Join]] = field(default_factory=dict)
+    """The same joins, by the digest of the entry."""
     experts: dict[bytes, dict[int, Said[Expert]]] = field(default_factory=dict)
     """By author, then round, ascending."""
     expert_entries: dict[bytes, Said[Expert]] = field(default_factory=dict)
     """The same experts, by the digest of the entry."""
     ballots: Ballots = field(init=False)
+    agreement: Agreement = field(init=False)
     checkpoints: dict[bytes, dict[bytes, deque[Said[Checkpoint]]]] = field(default_factory=dict)
     """By lease, then author: the last ones that the author published."""
     checkpointed: dict[bytes, dict[bytes, Said[Checkpoint]]] = field(default_factory=dict)
@@ -84,6 +91,7 @@ class Fold:
     """By author, its expert of the highest round."""
     _active: Sequence[bytes] | None = None
     _missing: dict[int, list[bytes]] = field(default_factory=dict)
+    _derived: dict[tuple[bytes, ...], Derived] = field(default_factory=dict)
     _comparers: dict[bytes, set[bytes]] = field(default_factory=dict)
     _snapshots: dict[bytes, Snapshot] | None = None
     _valid: list[Said[Student]] | None = None
@@ -93,6 +101,7 @@ class Fold:
 
     def __post_init__(self) -> None:
         self.ballots = Ballots(len(self.manifest.roster), self.manifest.quorum)
+        self.agreement = Agreement(self.manifest.quorum)
 
     @classmethod
     def of(
@@ -116,16 +125,14 @@ class Fold:
         elected = len(self.ballots.certified)
         match sealed.entry.body:
             case Join() as body:
-                self.joins.setdefault(author, body)
+                if self.joins.setdefault(author, body) is body:
+                    self.join_entries[digest] = Said(author, digest, body, seq)
                 self._comparers.clear()
                 self._forget()
             case Expert() as body:
                 self._add_expert(Said(author, digest, body, seq))
-            case Vote() as body:
-                if self.ballots.vote(Said(author, digest, body, seq)):
-                    self._forget()
-            case Lease() as body:
-                self.ballots.lease(Said(author, digest, body, seq))
+            case Vote() | Lease() | Propose() | Accept() as body:
+                self._add_ballot(author, digest, seq, body)
             case Checkpoint() as body:
                 self._add_checkpoint(Said(author, digest, body, seq))
             case Student() as body:
@@ -144,12 +151,12 @@ class Fold:
         match body:
             case Endorse():
                 if author not in self.refused.get(body.student, {}):
-                    said = Said(author, digest, body, seq)
-                    self.endorsed.setdefault(body.student, {})[author] = said
+                    by = self.endorsed.setdefault(body.student, {})
+                    by.setdefault(author, Said(author, digest, body, seq))
             case Refuse():
                 if author not in self.endorsed.get(body.student, {}):
-                    refusal = Said(author, digest, body, seq)
-                    self.refused.setdefault(body.student, {})[author] = refusal
+                    against = self.refused.setdefault(body.student, {})
+                    against.setdefault(author, Said(author, digest, body, seq))
             case Verdict():
                 self._add_verdict(Said(author, digest, body, seq))
             case Audit():
@@ -160,6 +167,25 @@ class Fold:
         """Drop the kept answers: the active silos may have changed, and with them what counts."""
         self._quarantined = self._active = self._valid = self._snapshots = None
         self._missing.clear()
+
+    def _add_ballot(
+        self, author: bytes, digest: bytes, seq: int, body: Vote | Lease | Propose | Accept
+    ) -> None:
+        before = self.agreement.prepared
+        match body:
+            case Vote():
+                self.agreement.vote(author, body)
+                if self.ballots.vote(Said(author, digest, body, seq)):
+                    self._forget()
+            case Lease():
+                self.ballots.lease(Said(author, digest, body, seq))
+            case Propose():
+                self.agreement.add(Said(author, digest, body, seq))
+            case Accept():
+                self.agreement.add(Said(author, digest, body, seq))
+        if self.agreement.prepared is not before:
+            self._comparers.clear()  # they are told by what silos train on
+            self._forget()
 
     def _add_expert(self, said: Said[Expert]) -> None:
         newest = self.newest_experts.get(said.author)

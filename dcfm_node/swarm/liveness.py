@@ -26,13 +26,15 @@ class Pace:
 
 class Duty(NamedTuple):
     """A task that the run may wait for: to train an expert, to audit those of others, to lead a
-    term, or to deliver the published snapshot (`expert`, `student`)."""
+    term, to join, to show what it accepted a preparation for, or to deliver the published snapshot
+    (`expert`, `student`)."""
 
     silo: bytes
-    task: Literal["train", "lead", "audit", "expert", "student"]
+    task: Literal["train", "lead", "audit", "join", "accept", "expert", "student"]
     """The last two mean to deliver what the silo published."""
     number: int
-    """The round to train for, to audit or of the expert; or the term to lead or of the student."""
+    """The round to train for, to audit or of the expert; or the term to lead, of the student or of
+    what was accepted; 0 for a join."""
 
 
 MAX_ACTIVITIES = 16
@@ -131,8 +133,8 @@ class Liveness:
         since = self.waiting.get(duty)
         if since is None:
             return False
-        if duty.task == "audit":
-            # An audit is short and needs nothing more, so progress elsewhere does not extend it.
+        if duty.task in ("audit", "accept"):
+            # It is short and needs nothing more, so progress elsewhere does not extend it.
             return now > since + self.stall_s
         if now > since + self.duty_s:
             return True  # a member could show progress for ever

@@ -9,12 +9,17 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from dcfm_node.records.entries import Expert, Label, Lease, Snapshot
+from dcfm_node.records.entries import Expert, Label, Lease, Preparation, Snapshot
+from dcfm_node.records.moments import Scale
 from dcfm_node.swarm import shares
 from dcfm_node.swarm.audit import too_many
 from dcfm_node.swarm.faults import Fault
 from dcfm_node.swarm.fold import Fold
+from dcfm_node.swarm.preparation import Derived, derive
 from dcfm_node.swarm.said import Said
+
+MAX_DERIVED = 16
+"""Preparations that are kept. Each costs a search over all combinations."""
 
 
 class Members(Fold):
@@ -48,7 +53,7 @@ class Members(Fold):
     def comparers(self, author: bytes) -> set[bytes]:
         """Other silos that hold a combination which this silo also holds, by their joins."""
         if author not in self._comparers:
-            held = {key: {label for label, _ in join.counts} for key, join in self.joins.items()}
+            held = {key: set(self.trained_on(key)) for key in self.joins}
             own = held.pop(author, set())
             self._comparers[author] = {key for key, labels in held.items() if own & labels}
         return self._comparers[author]
@@ -115,15 +120,28 @@ class Members(Fold):
         return self.experts[author][max(rounds)] if rounds else None
 
     def weighed(self, authors: Iterable[bytes]) -> Mapping[bytes, Mapping[Label, int]]:
-        """Label counts by silo, weighted among these silos (SPEC 6.9). Silos without a join are
-        left out."""
-        joins = {key: self.joins[key] for key in authors if key in self.joins}
-        return shares.capped(joins, self.manifest.policy.max_share)
+        """Label counts by silo, without probes, weighted among these silos (SPEC 6.9). Silos
+        without a join are left out."""
+        counts = {key: self.trained_on(key) for key in authors if key in self.joins}
+        return shares.capped(counts, self.manifest.policy.max_share)
+
+    def trained_on(self, author: bytes) -> Mapping[Label, int]:
+        """How often a silo holds each combination that it trains on, as its join says; empty before
+        it. A silo that holds probes alone keeps them."""
+        join, agreed = self.joins.get(author), self.preparation
+        counts = dict(join.counts) if join is not None else {}
+        probes = frozenset(agreed.probes if agreed is not None else ())
+        return {label: n for label, n in counts.items() if label not in probes} or counts
+
+    def holds_probes_alone(self, author: bytes) -> bool:
+        """Whether a silo that joined has nothing to train on."""
+        agreed, join = self.preparation, self.joins.get(author)
+        probes = frozenset(agreed.probes if agreed is not None else ())
+        return join is not None and all(label in probes for label, _ in join.counts)
 
     def samples(self, author: bytes) -> int:
         """Number of training samples that a silo states; 0 before its join."""
-        join = self.joins.get(author)
-        return sum(count for _, count in join.counts) if join is not None else 0
+        return sum(self.trained_on(author).values())
 
     def share(self, author: bytes) -> float:
         """A silo's weight among all that take part, from 0 to 1 (SPEC 6.9)."""
@@ -133,6 +151,43 @@ class Members(Fold):
         scale = shares.factors(totals, self.manifest.policy.max_share)
         weights = {key: totals[key] * scale[key] for key in totals}
         return weights[author] / math.fsum(weights.values())
+
+    # The preparation
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """What most silos agreed to build on; None before that, and where the run needs none."""
+        voice = self.agreement.prepared
+        return voice.body.preparation if voice is not None else None
+
+    @property
+    def scale(self) -> Scale | None:
+        """What all silos standardise their data by; None if samples stay as they are, and before
+        silos agreed."""
+        if (before := self.manifest.continues) is not None:
+            return before.scale
+        return self.preparation.scale if self.preparation is not None else None
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether silos may train."""
+        return self.preparation is not None or not self.manifest.prepares
+
+    def founded(self, proposed: Preparation) -> bool | None:
+        """Whether a preparation is what follows from its joins; None if one of them is not here."""
+        found = self.derived(proposed.joins)
+        return None if found is None else found.preparation == proposed
+
+    def derived(self, joins: tuple[bytes, ...]) -> Derived | None:
+        """The preparation that follows from these join entries; None if one of them is not here."""
+        if any(digest not in self.join_entries for digest in joins):
+            return None
+        if joins not in self._derived:
+            while len(self._derived) >= MAX_DERIVED:
+                del self._derived[next(iter(self._derived))]
+            said = [self.join_entries[digest] for digest in joins]
+            self._derived[joins] = derive(self.manifest, said)
+        return self._derived[joins]
 
     # Leaders
 

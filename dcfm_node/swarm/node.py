@@ -16,13 +16,11 @@ from dcfm_node.records.entries import (
     Expert,
     Join,
     Label,
-    Lease,
-    Refuse,
     Snapshot,
-    Vote,
     Withdraw,
 )
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.moments import Moments
 from dcfm_node.swarm.effects import (
     Cancel,
     Carried,
@@ -45,6 +43,7 @@ from dcfm_node.swarm.effects import (
     Report,
     Start,
     Unfit,
+    Waiting,
     Work,
     Worked,
     WorkFailed,
@@ -77,6 +76,7 @@ class Node:
     Args:
         signer: this node's key.
         counts: how often its silo holds each combination, published in its `join`.
+        moments: of its training samples, published there too; None keeps them to itself.
         distils: whether it may be elected.
         wall_ms: the wall clock in Unix milliseconds when `now` is 0; for information only.
         opener: verifies what others sign.
@@ -95,6 +95,7 @@ class Node:
     opener: Opener = OPENER
     quota: int | None = None
     inherited: Expert | None = None
+    moments: Moments | None = None
 
     def __post_init__(self) -> None:
         self.me = self.signer.key
@@ -247,11 +248,9 @@ class Node:
         if not self._may_write():
             return effects
         if self.me not in self.replica.view.joins:
+            name, counts, moments = self.manifest.silo_name(self.me), self.counts, self.moments
             join = Join(
-                name=self.manifest.silo_name(self.me),
-                distils=self.distils,
-                version=__version__,
-                counts=self.counts,
+                name=name, distils=self.distils, version=__version__, counts=counts, moments=moments
             )
             effects += self.writer.publish(join, self._wall(now))
         self.writer.later(owed(self.replica.view, self.me, self.quota, exchange.malformed))
@@ -295,7 +294,7 @@ class Node:
             self.exchange.liveness.await_all(duties(plan_input, step.phase), now)
             action = step.action
             may_say = self._may_write() and not self.writer.full
-            if not isinstance(action, Vote | Lease | Expert | Refuse) or not may_say:
+            if isinstance(action, Work | Waiting) or not may_say:
                 break
             effects += self.writer.publish(action, self._wall(now))
         wants = within(self.quota, wanted(plan_input), plan_input.view)

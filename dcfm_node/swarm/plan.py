@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass
 
-from dcfm_node.records.entries import Expert, Lease, Refuse, Student, Vote
+from dcfm_node.records.entries import Accept, Expert, Lease, Propose, Refuse, Student, Vote
 from dcfm_node.swarm.effects import AuditExperts, Distil, Score, Train, Waiting, Work
 from dcfm_node.swarm.election import Await, Lead, next_move
 from dcfm_node.swarm.experts import (
@@ -19,6 +19,7 @@ from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.method import method_of
 from dcfm_node.swarm.outcome import is_whole, taken_back
 from dcfm_node.swarm.plan_input import PlanInput, continued, is_lost, is_usable
+from dcfm_node.swarm.preparing import awaited, owed, prepare
 from dcfm_node.swarm.rounds import Phase, current_phase, finishes, turn
 from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.wanted import resumable
@@ -29,7 +30,7 @@ class Step:
     """The phase, and what this node does in it."""
 
     phase: Phase
-    action: Work | Vote | Lease | Expert | Refuse | Waiting
+    action: Work | Vote | Lease | Propose | Accept | Expert | Refuse | Waiting
 
 
 def next_step(s: PlanInput) -> Step:
@@ -49,10 +50,14 @@ def _next_step(s: PlanInput) -> Step:
     if s.me in s.view.quarantined():
         why = f"this silo is in quarantine: {s.view.quarantined()[s.me]}"
         return Step(phase, Waiting(why, over=True))
+    if (acceptance := owed(s)) is not None:
+        return Step(phase, acceptance)
     student = s.view.newest_student()
     if student is not None and phase.stage in ("refine", "release") and is_lost(s, student):
         return Step(Phase("distil", student.body.round), _elect(s, student.body.round))
     match phase.stage:
+        case "prepare":
+            return Step(phase, prepare(s))
         case "local" | "refine":
             return Step(phase, _train(s, phase))
         case "distil":
@@ -67,6 +72,8 @@ def _train(s: PlanInput, phase: Phase) -> Work | Expert | Waiting:
     now_training = turn(s.view, phase, s.suspected)
     if s.me not in now_training:
         return Waiting("waiting for experts", on=tuple(now_training))
+    if s.view.holds_probes_alone(s.me):
+        return Waiting("all that this silo holds is withheld as probes, so it trains nothing")
     own = s.view.latest_expert(s.me)
     if own is None:
         return _first(s)
@@ -95,7 +102,7 @@ def _first(s: PlanInput) -> Work | Expert | Waiting:
 def duties(s: PlanInput, phase: Phase) -> list[Duty]:
     """The duties that this node waits for in a phase. A silo is late only from the start of this
     wait."""
-    found: list[Duty] = []
+    found: list[Duty] = awaited(s) if phase.stage == "prepare" else []
     leader = s.view.last_leader(phase.round)
     if phase.stage in ("local", "refine"):
         found += [Duty(key, "train", phase.round) for key in turn(s.view, phase, s.suspected)]
@@ -220,4 +227,6 @@ def _over(s: PlanInput) -> Work | Refuse | Waiting:
         action = _release(s)
         if not isinstance(action, Waiting):
             return action
+    if student is not None and s.view.below_floor(student):
+        return Waiting("the student stays interim: its quality is below the floor", over=True)
     return Waiting("the student is released", over=True)

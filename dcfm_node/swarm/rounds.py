@@ -12,12 +12,12 @@ from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.method import method_of
 from dcfm_node.swarm.view import View
 
-Stage = Literal["local", "refine", "distil", "release", "done"]
+Stage = Literal["prepare", "local", "refine", "distil", "release", "done"]
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One phase of the schedule. Round 0 of training is Stage I."""
+    """One phase of the schedule. Round 0 of training is Stage I; the preparation has round 0."""
 
     stage: Stage
     round: int
@@ -32,6 +32,9 @@ def successor(view: View, phase: Phase) -> Phase:
     """The phase after a completed one, for every method and schedule."""
     method = view.manifest.method
     match phase.stage:
+        case "prepare":
+            distilled = view.distilled_round()
+            return Phase("local", 0) if distilled is None else Phase("distil", distilled)
         case "local" | "refine" if method.interim_students or finishes(view, phase.round):
             return Phase("distil", phase.round)
         case "local" | "refine":
@@ -48,8 +51,7 @@ def successor(view: View, phase: Phase) -> Phase:
 
 def current_phase(view: View, suspected: Suspected) -> Phase:
     """The first phase that the records do not show complete."""
-    distilled = view.distilled_round()
-    phase = Phase("local", 0) if distilled is None else Phase("distil", distilled)
+    phase = Phase("prepare", 0)
     while phase.stage != "done" and complete(view, phase, suspected):
         phase = successor(view, phase)
     return phase
@@ -58,6 +60,8 @@ def current_phase(view: View, suspected: Suspected) -> Phase:
 def complete(view: View, phase: Phase, suspected: Suspected) -> bool:
     """Whether a phase is complete."""
     match phase.stage:
+        case "prepare":
+            return view.is_prepared
         case "local" | "refine":
             missing = missing_silos(view, phase.round)
             return not missing or _goes_on_without(view, phase, missing, suspected)
@@ -65,7 +69,7 @@ def complete(view: View, phase: Phase, suspected: Suspected) -> bool:
             return view.student(phase.round) is not None
         case "release":
             found = view.student(phase.round)
-            return found is not None and (view.endorsed_by_quorum(found) or view.rejected(found))
+            return found is not None and view.settled(found)
         case _:
             return False
 

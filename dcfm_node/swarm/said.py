@@ -4,18 +4,35 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from dcfm_node.records.entries import (
+    Accept,
     Audit,
     Checkpoint,
     Endorse,
     Expert,
+    Join,
     Lease,
+    Propose,
     Refuse,
     Student,
     Verdict,
     Vote,
 )
 
-B = TypeVar("B", Audit, Expert, Vote, Lease, Checkpoint, Student, Endorse, Refuse, Verdict)
+B = TypeVar(
+    "B",
+    Join,
+    Audit,
+    Expert,
+    Vote,
+    Lease,
+    Propose,
+    Accept,
+    Checkpoint,
+    Student,
+    Endorse,
+    Refuse,
+    Verdict,
+)
 
 
 @dataclass(frozen=True, slots=True)

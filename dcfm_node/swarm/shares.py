@@ -6,7 +6,7 @@ student, so one silo's statement must not outweigh all others.
 
 from collections.abc import Mapping
 
-from dcfm_node.records.entries import Join, Label
+from dcfm_node.records.entries import Label
 from dcfm_node.records.manifest import MAX_COMBINATIONS
 
 
@@ -34,17 +34,19 @@ def factors(totals: Mapping[bytes, int], max_share: float) -> dict[bytes, float]
     return {key: min(1.0, most / total) for key, total in totals.items()}
 
 
-def capped(joins: Mapping[bytes, Join], max_share: float) -> dict[bytes, dict[Label, int]]:
+def capped(
+    counts: Mapping[bytes, Mapping[Label, int]], max_share: float
+) -> dict[bytes, dict[Label, int]]:
     """Label counts by silo, scaled down if a silo exceeds its share.
 
     No count falls to 0, so every stated combination stays known. If one silo exceeds its share, all
     counts are in fractions of a sample, fine enough that the smallest counts of MAX_COMBINATIONS
     labels add up to one sample.
     """
-    totals = {key: sum(count for _, count in join.counts) for key, join in joins.items()}
+    totals = {key: sum(of.values()) for key, of in counts.items()}
     scale = factors(totals, max_share)
     parts = MAX_COMBINATIONS if min(scale.values(), default=1.0) < 1.0 else 1
     return {
-        key: {label: max(1, round(count * scale[key] * parts)) for label, count in join.counts}
-        for key, join in joins.items()
+        key: {label: max(1, round(count * scale[key] * parts)) for label, count in of.items()}
+        for key, of in counts.items()
     }

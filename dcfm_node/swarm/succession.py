@@ -53,11 +53,13 @@ def changed_keys(old: Manifest, new: Manifest) -> list[Changed]:
 
 
 def check_student(old: View, new: Manifest) -> None:
-    """Check that the new run names a counting student of the old one, or none.
+    """Check that the new run names a counting student of the old one, or none, and its scale.
 
     Raises:
-        ValueError: the old run has no such student, or it is superseded.
+        ValueError: the old run has no such student, or it is superseded; or its scale is another.
     """
+    if new.continues is not None and new.continues.scale != old.scale:
+        raise ValueError("continues.scale is not the scale of the run it continues")
     named = new.continues.student if new.continues is not None else None
     if named is not None and all(s.body.snapshot != named for s in old.counting_students()):
         raise ValueError(

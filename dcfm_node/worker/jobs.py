@@ -2,23 +2,28 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from dcfm_node.domains import base as domains
 from dcfm_node.errors import Failed
 from dcfm_node.files import replacing
 from dcfm_node.flow import networks
 from dcfm_node.flow.audit import audit
-from dcfm_node.flow.codec import codec_of, encoded_samples
+from dcfm_node.flow.codec import codec_of, encoded_samples, moments_of, standardised
 from dcfm_node.flow.files import load_weights, rounded
 from dcfm_node.flow.method import SiloData, Start, learner_of
 from dcfm_node.flow.networks import Weights
+from dcfm_node.flow.quality import Measured, measure
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.trainer import Callbacks
+from dcfm_node.records.entries import Label
+from dcfm_node.records.moments import Scale
 from dcfm_node.wire.envelope import decode_manifest
 from dcfm_node.worker import ranks
 from dcfm_node.worker.messages import (
@@ -31,6 +36,7 @@ from dcfm_node.worker.messages import (
     Saved,
     Setup,
 )
+from dcfm_node.worker.withheld import without
 
 SAVE_STEPS = 25
 """Steps between two offers of a checkpoint; `checkpoint_s` decides which offers are taken."""
@@ -58,9 +64,9 @@ class JobRunner:
         data = domains.of(self._manifest).load(self._manifest, setup.data)
         self._counts, self._digest = data.counts, data.digest
         self._warnings, self._notes = data.warnings, data.notes
-        self._train, self._holdout = (
-            encoded_samples(part, codec) for part in (data.train, data.holdout)
-        )
+        self._encoded = [encoded_samples(part, codec) for part in (data.train, data.holdout)]
+        self._train, self._holdout = self._encoded
+        self._given: tuple[tuple[Label, ...], Scale | None] = ((), None)
 
     @property
     def accelerated(self) -> bool:
@@ -72,6 +78,7 @@ class JobRunner:
         return Ready(
             device=str(self._device),
             counts=self._counts,
+            moments=moments_of(self._encoded[0].x, self._manifest.groups),
             data=self._digest,
             warnings=self._warnings,
             notes=self._notes,
@@ -82,6 +89,7 @@ class JobRunner:
 
     def run(self, job: Job) -> Done:
         """Do a job; its output file is complete when this returns."""
+        self._prepare(job.probes, job.scale)
         match job.kind:
             case "audit":
                 return self._audit(job)
@@ -100,6 +108,16 @@ class JobRunner:
             _save(rounded(made.weights, self._manifest), job.output)
         return Done(key=job.key, metrics=made.metrics)
 
+    def _prepare(self, probes: tuple[Label, ...], scale: Scale | None) -> None:
+        """Let the data be without probes, and in the scale of a job. All jobs of a run have the
+        same."""
+        if self._given != (probes, scale):
+            self._train, self._holdout = (
+                replace(part, x=standardised(part.x, scale))
+                for part in without(probes, *self._encoded)
+            )
+            self._given = (probes, scale)
+
     def _audit(self, job: Job) -> Done:
         began = time.monotonic()
         scores = audit(
@@ -111,13 +129,33 @@ class JobRunner:
     def _score(self, job: Job) -> dict[str, float]:
         if job.model is None:
             raise ValueError("the job names no student")
-        return self._learner.score(
-            load_weights(job.model),
+        weights = load_weights(job.model)
+        counts = {file.silo: dict(file.counts) for file in job.teachers}
+        found = self._learner.score(
+            weights,
             self._holdout,
-            counts={file.silo: dict(file.counts) for file in job.teachers},
+            counts=counts,
             reference=_weights(job.reference),
             device=self._device,
         )
+        return found | (self._quality(job, weights, counts) if job.measure else {})
+
+    def _quality(
+        self, job: Job, weights: Weights, counts: dict[str, dict[Label, int]]
+    ) -> dict[str, float]:
+        """What this silo's judge reads of the student's draws."""
+
+        def draw(labels: Tensor, seed: int) -> Tensor:
+            return self._learner.sample(
+                weights, labels, counts=counts, seed=seed, device=self._device
+            )
+
+        known = sorted({label for of in counts.values() for label in of} - {*job.probes})
+        train, holdout = (
+            replace(part, x=standardised(part.x, job.scale)) for part in self._encoded
+        )
+        data = Measured.of(train, holdout, known, job.probes, self._manifest.cardinalities)
+        return measure(draw, data, seed=job.seed)
 
     def _callbacks(self, job: Job) -> Callbacks:
         saved_at = told_at = published_at = time.monotonic()

@@ -10,6 +10,7 @@ from dcfm_node.data.oddities import DataWarning
 from dcfm_node.data.spec import DataSpec
 from dcfm_node.errors import writable
 from dcfm_node.records.entries import Label
+from dcfm_node.records.moments import Moments, Scale
 
 Told = Annotated[str, BeforeValidator(writable)]
 """Words for the operator. They may name files whose names are not valid text."""
@@ -78,6 +79,10 @@ class Job(_Line):
         resume: another node's checkpoint of the same job, used if it is further.
         model: the student to score.
         reference: this silo's own expert, to compare the student's score with.
+        probes: combinations that nobody trains or compares on (SPEC 6.12). The teachers' counts
+            lack them.
+        scale: that all data are standardised by; None leaves them as they are.
+        measure: whether to measure also what the student draws (SPEC 6.14).
     """
 
     key: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,96}$")]
@@ -93,6 +98,9 @@ class Job(_Line):
     resume: Path | None = None
     model: Path | None = None
     reference: Path | None = None
+    probes: tuple[Label, ...] = ()
+    scale: Scale | None = None
+    measure: bool = False
 
 
 class Starting(_Line):
@@ -108,6 +116,7 @@ class Ready(_Line):
     Attributes:
         device: where it trains.
         counts: how often the silo holds each label.
+        moments: of the training samples; None where the run states none, or they are too few.
         data: digest of the private data; it stays at this site.
         tensors: name -> (safetensors dtype, shape) of an expert's snapshot.
         warnings, notes: what the operator should mend, or only know, about the private data; they
@@ -121,6 +130,7 @@ class Ready(_Line):
     counts: tuple[tuple[Label, int], ...]
     data: str
     tensors: dict[str, tuple[str, tuple[int, ...]]]
+    moments: Moments | None = None
     warnings: tuple[DataWarning, ...] = ()
     notes: tuple[Told, ...] = ()
     beside_experts: dict[str, tuple[str, tuple[int, ...]]] = {}

@@ -1,5 +1,6 @@
 """First and last values of every field, and what lies beyond (SPEC 1.2.2, 3.6, 4, 10.1)."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -115,6 +116,32 @@ def counted() -> Values:
     return fit, [*bad, [[[]]], [[[], 0, 0]], [{}]]
 
 
+def stated() -> Values:
+    """A join's moments: how many, and the bounds of a mean and a deviation."""
+
+    def numbers(least: float, most: float) -> Values:
+        fit, bad = lists(0.0, 1, 4_096)
+        beyond = (math.nextafter(least, -math.inf), math.nextafter(most, math.inf))
+        bad += [[number] for number in (*beyond, math.nan, math.inf, True, None, "0", b"")]
+        return [*fit, [least], [most], [1]], bad
+
+    fit, bad = parts(
+        {"mean": [0.0], "deviation": [1.0]},
+        mean=numbers(-(2.0**128), 2.0**128),
+        deviation=numbers(0.0, 2.0**128),
+    )
+    return [None, ABSENT, *fit], [value for value in bad if value is not None]
+
+
+LABELS = lists([0], 0, 65_536)
+PREPARATION = parts(
+    {"joins": [D0], "probes": [], "scale": None},
+    scale=([None, ABSENT, {"mean": [0.0], "deviation": [1.0]}], [{"mean": [0.0]}, []]),
+    joins=digests(1, 1_000),
+    probes=([*LABELS[0], [[0] * 32]], [*LABELS[1], [[0] * 33], [[1_001]], [[-1]], [None]]),
+)
+
+
 def scored() -> Values:
     fit, bad = lists([D0, {}], 0, 1_000)
     bad += [[[D0]], [[D0, {}, 0]], [[bytes(31), {}]], *([[D0, m]] for m in METRICS[1])]
@@ -122,7 +149,13 @@ def scored() -> Values:
 
 
 FIELDS: dict[str, dict[str, Values]] = {
-    "join": {"name": NAME, "distils": FLAG, "version": VERSION, "counts": counted()},
+    "join": {
+        "name": NAME,
+        "distils": FLAG,
+        "version": VERSION,
+        "counts": counted(),
+        "moments": stated(),
+    },
     "expert": {
         "round": ROUND,
         "snapshot": RECORD,
@@ -133,6 +166,8 @@ FIELDS: dict[str, dict[str, Values]] = {
     "audit": {"round": ROUND, "scores": scored()},
     "vote": {"term": TERM, "round": ROUND, "candidate": DIGEST},
     "lease": {"term": TERM, "round": ROUND, "votes": digests(1, 1_000)},
+    "propose": {"term": TERM, "preparation": PREPARATION},
+    "accept": {"term": TERM, "preparation": PREPARATION},
     "checkpoint": {
         "term": TERM,
         "round": ROUND,

@@ -27,6 +27,8 @@ def make_manifest(**changes: Any) -> man.Manifest:
             man.Attribute(name="vertical", values=("bottom", "top")),
         ),
         "method": Dcfm(local=stage, refine=stage, distil=stage),
+        "standardise": "none",
+        "probes": man.Probes(share=0.0),
         "roster": tuple(
             man.Silo(name=name, key=signer.key)
             for name, signer in zip(NAMES, SIGNERS, strict=False)
@@ -86,6 +88,8 @@ def bodies() -> list[Any]:
         rec.Expert(round=1, snapshot=SNAPSHOT, parents=(one, two), metrics=metrics),
         rec.Vote(term=1, round=0, candidate=SIGNERS[1].key),
         rec.Lease(term=1, round=0, votes=(one, two, three)),
+        rec.Propose(term=1, preparation=rec.Preparation(joins=(one,), probes=())),
+        rec.Accept(term=1, preparation=rec.Preparation(joins=(one, two), probes=((0, 1),))),
         rec.Checkpoint(
             term=1,
             round=0,

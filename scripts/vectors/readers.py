@@ -7,18 +7,21 @@ from typing import Any
 from dcfm_node.methods.fedflow.schedule import Fedflow
 from dcfm_node.records import entries as rec
 from dcfm_node.records import manifest as man
+from dcfm_node.records.moments import Moments, Scale
 from dcfm_node.records.settings import Training
 from dcfm_node.wire import envelope as env
 from dcfm_node.wire.canonical import sha256
 from vectors.common import MANIFEST, SIGNERS, STRANGER, Json, case, make_manifest
 
+PREPARING = make_manifest(probes=man.Probes(), standardise="auto")
 TOLERANT = make_manifest(policy=man.Policy(participation="tolerant"))
 FEDFLOW = make_manifest(
     method=Fedflow(max_rounds=2, local=Training(steps=1_000)),
     policy=man.Policy(participation="tolerant"),
 )
-MANIFESTS = {"strict": MANIFEST, "tolerant": TOLERANT, "fedflow": FEDFLOW}
+MANIFESTS = {"strict": MANIFEST, "tolerant": TOLERANT, "fedflow": FEDFLOW, "prepares": PREPARING}
 KEYS = [signer.key for signer in SIGNERS]
+MANY = (((0, 1), 32),)
 DIGESTS = [sha256(bytes([number])) for number in range(8)]
 
 
@@ -77,6 +80,10 @@ def join(author: int = 0, **changes: Any) -> rec.Join:
     return rec.Join.model_validate(fields | changes)
 
 
+def moments(**changes: Any) -> Moments:
+    return Moments.model_validate({"mean": (0.0, 1e6), "deviation": (1.0, 0.0)} | changes)
+
+
 def student(**changes: Any) -> Json:
     fields = {"term": 1, "round": 0, "lease": DIGESTS[0], "teachers": (DIGESTS[1],), "missing": ()}
     fields |= {"resumed": None, "final": False, "seed": 0, "version": "", "metrics": {}}
@@ -111,6 +118,12 @@ def records() -> list[Json]:
     def verdict(cause: str, entry: bytes | None, subject: bytes = KEYS[1]) -> rec.Verdict:
         fields = {"subject": subject, "cause": cause, "entry": entry, "reason": ""}
         return rec.Verdict.model_validate(fields)
+
+    def accept(
+        joins: list[bytes], probes: tuple[rec.Label, ...] = (), scale: Scale | None = None
+    ) -> rec.Accept:
+        made = rec.Preparation(joins=tuple(joins), probes=probes, scale=scale)
+        return rec.Accept(term=1, preparation=made)
 
     ascending = sorted(DIGESTS[:5])
     plans: list[tuple[str, Any, list[Any]]] = [
@@ -170,6 +183,35 @@ def records() -> list[Json]:
         _record("a missing silo of no roster", "3.7.6", made(missing=(STRANGER.key,)), False),
         _record("a checkpoint", "3.7.11", checkpoint(1), False, "fedflow"),
         _record("went on from one", "3.7.11", made(resumed=DIGESTS[0]), False, "fedflow"),
+    ]
+    for fits, body in (
+        (True, accept(ascending, ((0, 0), (0, 1)))),
+        (True, accept(ascending, scale=Scale(mean=(0.0, 1.0), deviation=(1.0, 2.0)))),
+        (False, accept(ascending, scale=Scale(mean=(0.0,), deviation=(1.0,)))),
+        (False, accept(ascending[:2])),
+        (False, accept(sorted(DIGESTS[:6]))),
+        (False, accept(ascending[::-1])),
+        (False, accept([*ascending[:2], *ascending[1:3]])),
+        (False, accept(ascending, ((0, 1), (0, 0)))),
+        (False, accept(ascending, ((0, 2),))),
+        (False, accept(ascending, ((0,),))),
+    ):
+        number = len(found)
+        found.append(_record(f"what is accepted, {number}", "3.7.17", body, fits, "prepares"))
+    for number, (fits, body) in enumerate(
+        (
+            (True, join(counts=MANY, moments=moments())),
+            (False, join(moments=moments())),
+            (False, join(counts=MANY, moments=moments(mean=(0.0,)))),
+            (False, join(counts=MANY, moments=moments(deviation=(1.0, 1.0, 1.0)))),
+        )
+    ):
+        found.append(_record(f"moments, {number}", "3.7.16", body, fits, "prepares"))
+    found += [
+        _record("no groups", "3.7.16", join(counts=MANY, moments=moments()), False),
+        _record("nothing to prepare", "3.7.17", accept(ascending), False),
+        _record("a vote of the preparation", "3.7.5", vote(KEYS[1], 10_000), True, "prepares"),
+        _record("no vote of the preparation", "3.7.5", vote(KEYS[1], 10_000), False),
     ]
     for clause, fits, breaks in plans:
         found.append(_record(f"{fits.kind} that fits", clause, fits, True))

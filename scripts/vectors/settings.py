@@ -6,9 +6,10 @@ from typing import Any
 
 from dcfm_node.wire.canonical import pack
 from vectors.bounds import D0, DIGEST, FLAG, NAME, RECORD, Values, integers, parts, squeezed, told
-from vectors.common import MANIFEST, Json, case, make_manifest
+from vectors.common import Json, case, make_manifest
 from vectors.readers import FEDFLOW
 
+MANIFEST = make_manifest(standardise="auto")
 STAGE = MANIFEST.model_dump()["method"]["local"]
 
 
@@ -41,6 +42,19 @@ STAGES = parts(
 MASKS = parts(
     {"full": 0.6, "marginal": 0.3, "null": 0.1}, full=POSITIVE, marginal=POSITIVE, null=POSITIVE
 )
+WEIGHT = floats(0.0, 100.0)
+GUIDANCE = parts(
+    {"known": 1.0, "novel": 1.0, "from_t": 0.0, "to_t": 1.0, "shares": []},
+    known=WEIGHT,
+    novel=WEIGHT,
+    from_t=floats(0.0, 1.0),
+    to_t=floats(0.0, 1.0),
+    shares=(
+        [[1.0] * len(MANIFEST.attributes)],
+        [[1.0], [1.0] * 33, None, *([each, each] for each in WEIGHT[1])],
+    ),
+)
+GUIDANCE[1].append({"known": 1.0, "novel": 1.0, "from_t": 0.6, "to_t": 0.5, "shares": []})
 EMA = floats(0.0, math.nextafter(1.0, 0.0))
 SHAPES: Values = (
     [[1], [10**8], [1, 1], [2, 2, 2]],
@@ -90,9 +104,21 @@ def continued() -> Values:
     signature: Values = [bytes(64)], [bytes(63), bytes(65), None]
     handover = {"name": "a", "link_key": D0, "signature": bytes(64)}
     hand = parts(handover, name=NAME, link_key=DIGEST, signature=signature)
+    two = floats(-(2.0**128), 2.0**128)
+    above = floats(0.0, 2.0**128, open_below=True)
+    wrong: list[Any] = [[], [1.0], [1.0] * 3, [1.0] * 4_097, None]
+    scale = parts(
+        {"mean": [0.0, 1.0], "deviation": [1.0, 2.0]},
+        mean=([[0.0, each] for each in two[0]], [*wrong, *([0.0, each] for each in two[1])]),
+        deviation=(
+            [[1.0, each] for each in above[0]],
+            [*wrong, *([1.0, each] for each in above[1])],
+        ),
+    )
     fit, bad = parts(
-        {"run": D0, "student": None, "handovers": [], "replaced": []},
+        {"run": D0, "student": None, "scale": None, "handovers": [], "replaced": []},
         run=DIGEST,
+        scale=([None, *scale[0]], [each for each in scale[1] if each is not None]),
         student=([None, *RECORD[0]], [each for each in RECORD[1] if each is not None]),
         handovers=(
             [[], [handover] * 1_000, *([each] for each in hand[0])],
@@ -112,6 +138,7 @@ COMMON: dict[str, Values] = {
     "solver_steps": ROUNDS,
     "solver": words("euler", "midpoint", "heun", "rk4"),
     "composed": FLAG,
+    "guidance": GUIDANCE,
     "seed": integers(0, 2**31),
 }
 FEW = floats(0.0, 1.0)
@@ -140,6 +167,7 @@ POLICY = parts(
     duty_s=([600.0, 1e8], [599.9, *floats(0.0, 1e8)[1]]),
     max_share=floats(0.0, 1.0, open_below=True),
     endorse_ratio=POSITIVE,
+    novel_floor=floats(0.0, 1.0),
     audit=FLAG,
 )
 NETWORK = parts(
@@ -162,6 +190,7 @@ FIELDS: dict[str, Values] = {
     "attributes": attributes(),
     "domain": ([], [{"kind": "other"}, {"kind": "plain", "extra": 0}, {}, None]),
     "codec": (CODEC[0], [*CODEC[1], {}, {"kind": "identity", "file": D0}]),
+    "standardise": words("auto", "feature", "channel", "none"),
     "network": NETWORK,
     "path": ([], [{"kind": "other"}, {"kind": "linear", "extra": 0}, {}, None]),
     "plugins": ([[]], [[CODE], None]),
@@ -169,6 +198,7 @@ FIELDS: dict[str, Values] = {
     "transfer": parts(
         {"precision": "f32", "delta": False}, precision=words("f32", "bf16"), delta=FLAG
     ),
+    "probes": parts({"share": 0.15}, share=FEW),
     "roster": roster(),
     "continues": continued(),
 }
@@ -218,7 +248,7 @@ def spliced(whole: Json) -> Json:
 
 def settings() -> Iterator[Json]:
     """Cases of `bounds.json`."""
-    base = make_manifest().model_dump()
+    base = MANIFEST.model_dump()
     clauses = {"continues": "2.7", "plugins": "2.8.1"}
     for name, whole, fits in told(base, FIELDS):
         clause = clauses.get(name.split(",")[0], "2.2")
@@ -229,7 +259,7 @@ def settings() -> Iterator[Json]:
     image = base | {"sample_shape": [3, 8, 8]}
     unet = base["network"] | {"kind": "unet"}
     latent = {"kind": "linear", "file": D0, "shape": [1, 8, 8]}
-    goes_on = {"run": D0, "student": None, "handovers": [], "replaced": []}
+    goes_on = {"run": D0, "student": None, "scale": None, "handovers": [], "replaced": []}
     other = FEDFLOW.model_dump()["method"]
     plans = [
         ("a unet on images", image | {"network": unet}, True),

@@ -8,7 +8,7 @@ REACHING = (
     ("hostile:offences", 0),
     ("forgers", 0),
     ("leavers", 0),
-    ("disks-damaged:paper", 0),
+    ("disks-damaged:paper", 1),
     ("disks-full:tolerant", 1),
     ("split:tolerant", 0),
     ("spoilers:few", 0),

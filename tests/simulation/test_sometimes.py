@@ -40,6 +40,9 @@ RARE = {
     "waits: waiting for the student to refine against",
     "waits: this node holds no expert to distil",
     "waits: waiting for the checkpoint of the last leader",
+    "waits: waiting for a preparation that builds on all joins",
+    "waits: this node voted for a later leader, so it proposes nothing",
+    "waits: all that this silo holds is withheld as probes, so it trains nothing",
     "waits: no live node can distil",
     "waits: a member voted in the last possible term",
 }

@@ -2,9 +2,11 @@
 
 import pytest
 
-from dcfm_node.records.entries import Join
+from dcfm_node.records.moments import Moments
 from dcfm_node.swarm.admission import Run, flaw
+from dcfm_node.swarm.quality import announced
 from dcfm_node.swarm.rounds import current_phase
+from dcfm_node.swarm.scaling import weighed
 from dcfm_node.swarm.shares import capped
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import decode_manifest, open_entry
@@ -48,6 +50,7 @@ ASK = {
     "condemned": lambda view, case, told: {
         entry: view.condemned(bytes.fromhex(entry)) for entry in told
     },
+    "released": lambda view, case, told: _entry(view.latest()),
     "phase": lambda view, case, told: _phase(view, case),
     "suspected": lambda view, case, told: told,
     "last_term": lambda view, case, told: view.last_term(),
@@ -83,11 +86,34 @@ def test_views(clause):
 def test_weights(case):
     """SPEC 6.9: each list of counts is a silo's, by label."""
     silos = [bytes([number]) * 32 for number in range(len(case["counts"]))]
-    joins = {
-        silo: Join(
-            name="a", distils=True, version="", counts=tuple(((i,), n) for i, n in enumerate(given))
-        )
+    counts = {
+        silo: {(i,): n for i, n in enumerate(given)}
         for silo, given in zip(silos, case["counts"], strict=True)
     }
-    weighed = capped(joins, value_of(case["max_share"]))
-    assert [list(weighed[silo].values()) for silo in silos] == case["weighed"]
+    found = capped(counts, value_of(case["max_share"]))
+    assert [list(found[silo].values()) for silo in silos] == case["weighed"]
+
+
+@cases(VIEWS["qualities"])
+def test_qualities(case):
+    """SPEC 6.14.2: what the figures of several silos say together."""
+    told = [{name: value_of(given) for name, given in of.items()} for of in case["figures"]]
+    found = announced(told, 2, final=True)
+    for estimate, wanted in ((found.known, case["known"]), (found.novel, case["novel"])):
+        bounds = estimate and [estimate.value, estimate.low, estimate.high]
+        assert bounds == (wanted and list(map(value_of, wanted)))
+
+
+@cases(VIEWS["scales"])
+def test_scales(case):
+    """SPEC 6.13: of silos that each state samples, mean and deviation of one group."""
+    told = {
+        bytes([place]) * 32: (
+            many,
+            Moments(mean=(value_of(mean),), deviation=(value_of(deviation),)),
+        )
+        for place, (many, mean, deviation) in enumerate(case["silos"])
+    }
+    found = weighed(told, 0.5)
+    assert found is not None
+    assert [*found.mean, *found.deviation] == [value_of(number) for number in case["scale"]]

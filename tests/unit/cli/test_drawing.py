@@ -4,6 +4,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.torch import save_file
 
@@ -11,6 +12,7 @@ from dcfm_node.cli.drawing import available, check_model, check_room, draw
 from dcfm_node.errors import Failed
 from dcfm_node.flow import networks
 from dcfm_node.records.manifest import Attribute, Manifest, Silo
+from dcfm_node.records.moments import Scale
 from dcfm_node.records.settings import Training
 
 ALL = 10**15.0
@@ -38,8 +40,19 @@ def write(made: Manifest, path: Path, **changes: Any) -> Path:
 def test_the_runs_own_network_is_drawn_from(tmp_path: Path) -> None:
     made = manifest()
     model, out = write(made, tmp_path / "model.safetensors"), tmp_path / "samples.npz"
-    draw(made, model, {0: 1}, counts={}, count=3, seed=0, out=out)
+    draw(made, model, {0: 1}, counts={}, count=3, seed=0, out=out, scale=None)
     assert out.stat().st_size > 0
+
+
+def test_samples_are_drawn_in_the_units_of_the_data(tmp_path: Path) -> None:
+    made = manifest()
+    model, out = write(made, tmp_path / "model.safetensors"), tmp_path / "samples.npz"
+    drawn = []
+    for scale in (None, Scale(mean=(1013.0, 0.0, 0.0, 0.0), deviation=(9.0, 1.0, 0.01, 1.0))):
+        draw(made, model, {0: 1}, counts={}, count=3, seed=0, out=out, scale=scale)
+        drawn.append(np.load(out)["x"])
+    z, x = drawn
+    np.testing.assert_allclose(x, z * [9.0, 1.0, 0.01, 1.0] + [1013.0, 0.0, 0.0, 0.0], rtol=1e-6)
 
 
 HUGE = 100_000_000

@@ -248,7 +248,9 @@ def test_a_students_folder_shows_nobodys_words_as_they_are(
     proven = verify(lineage, describe(model).digest)
     card = model_card(told.manifest, facts_of(proven))
     harmless(card)
-    write_student(folder, model=model, manifest=told.manifest, lineage=lineage, card=card)
+    write_student(
+        folder, model=model, manifest=told.manifest, scale=None, lineage=lineage, card=card
+    )
     (folder / f"{HOSTILE.replace('/', '')}.py").write_text("")
     options = () if command == "verify" else ("--out", tmp_path / "x.npz")
     assert run(monkeypatch, "student", command, folder, *options) == (3 if not options else 1)

@@ -49,7 +49,7 @@ def test_the_latest_replaces_an_earlier_one_of_its_run_and_nothing_else_unforced
     newer.write_bytes(new)
     digest = describe(newer).digest.hex()
     assert _replaced(out, digest, manifest, latest, force) is None
-    write_student(out, model=older, manifest=RUN, lineage=lineage_of(RUN), card="")
+    write_student(out, model=older, manifest=RUN, scale=None, lineage=lineage_of(RUN), card="")
     if may:
         assert _replaced(out, digest, manifest, latest, force) == describe(older).digest.hex()
         return
@@ -61,14 +61,14 @@ def test_the_latest_replaces_an_earlier_one_of_its_run_and_nothing_else_unforced
 def test_the_latest_replaces_that_of_the_run_it_continues(tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes(b"older")
     out, said = tmp_path / "student", lineage_of(OTHER)
-    write_student(out, model=tmp_path / "model", manifest=OTHER, lineage=said, card="")
+    write_student(out, model=tmp_path / "model", manifest=OTHER, scale=None, lineage=said, card="")
     assert _replaced(out, "00", NEXT, True, False)
 
 
 def test_a_student_that_cannot_be_read_goes_by_force_alone(tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes(b"older")
     out = tmp_path / "student"
-    write_student(out, model=tmp_path / "model", manifest=RUN, lineage=b"", card="")
+    write_student(out, model=tmp_path / "model", manifest=RUN, scale=None, lineage=b"", card="")
     with pytest.raises(Failed, match="lineage is unreadable"):
         _replaced(out, "00", RUN, True, False)
     (out / "model.safetensors").write_bytes(b"")

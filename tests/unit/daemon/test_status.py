@@ -8,10 +8,12 @@ from dcfm_node.api.problems import THIS_NODE, Code, exit_code
 from dcfm_node.api.status import Machine, Status, Stranger
 from dcfm_node.cli.shown import status_text
 from dcfm_node.daemon.imports import LastImport
+from dcfm_node.daemon.problems import other_units
 from dcfm_node.daemon.status import Surroundings, status
 from dcfm_node.net.peers import Crowd, Failure, Way
 from dcfm_node.records.entries import Verdict, Withdraw
 from dcfm_node.records.messages import Entries
+from dcfm_node.records.moments import Moments
 from dcfm_node.swarm.effects import LinkDown, LinkUp, Received, Tick, Train, Worked
 from dcfm_node.swarm.node import Node
 from tests.unit.swarm.builders import Run, endorse, lease, snapshot, vote
@@ -350,3 +352,14 @@ def test_strangers_that_were_hung_up_on_are_one_line() -> None:
     (line,) = [line for line in text.splitlines() if line.startswith("strangers")]
     told = "strangers 5 connections have not identified themselves; this node closed 900 "
     assert line.startswith(told)
+
+
+def test_a_silo_in_other_units_is_named_with_its_feature() -> None:
+    run = Run(4)
+    for author, deviation in zip(run.authors, (9.0, 9.5, 900.0, 8.0), strict=True):
+        author.join(moments=Moments(mean=(0.0, 10.0 * deviation), deviation=(1.0, deviation)))
+    (problem,) = other_units(run.view())
+    assert (problem.code, problem.subject) == (Code.DATA_UNITS, "silo-0002")
+    assert "its feature 1 has mean 9000 and deviation 900, that of most silos" in str(problem)
+    run.authors[2].say(Withdraw(reason="moving"))
+    assert list(other_units(run.view())) == []

@@ -88,7 +88,7 @@ def test_counts_are_those_of_the_training_part(tmp_path: Path) -> None:
 def test_a_scale_far_from_unit_is_warned_of_with_figures(
     tmp_path: Path, x: Any, told: tuple[str, ...]
 ) -> None:
-    data = load(saved(tmp_path, x=x, digit=DIGIT, colour=HUES), manifest())
+    data = load(saved(tmp_path, x=x, digit=DIGIT, colour=HUES), manifest(standardise="none"))
     assert len(data.warnings) == bool(told)
     for words in told:
         assert words in str(data.warnings[0])
@@ -96,6 +96,21 @@ def test_a_scale_far_from_unit_is_warned_of_with_figures(
         assert data.warnings[0].code == "data-scale"
         assert data.warnings[0].what.startswith(f"{tmp_path / 'd.npz'}: ")
         assert data.warnings[0].fix.endswith("at every site")
+
+
+def test_the_scale_of_data_that_the_run_standardises_is_not_warned_of(tmp_path: Path) -> None:
+    data = load(saved(tmp_path, x=X * 40.0 + 1_013.0, digit=DIGIT, colour=HUES), manifest())
+    assert data.warnings == ()
+    few = saved(tmp_path, x=X[:9] * 40.0, digit=DIGIT[:9], colour=HUES[:9])  # too few for moments
+    assert [warning.code for warning in load(few, manifest()).warnings] == ["data-scale"]
+
+
+def test_an_odd_feature_is_warned_of_by_its_number(tmp_path: Path) -> None:
+    x = X.copy()
+    x[7, 1] = -9_999.0
+    (warning,) = load(saved(tmp_path, x=x, digit=DIGIT, colour=HUES), manifest()).warnings
+    assert warning.code == "data-features"
+    assert warning.what.startswith(f"{tmp_path / 'd.npz'}: feature 1 of 1 samples is far")
 
 
 def test_images_from_0_to_255_are_told_how_pixels_are_stored() -> None:

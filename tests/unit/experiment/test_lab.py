@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, settings
 from dcfm_node.experiment.lab import Lab
 from dcfm_node.experiment.trial import device_of
+from dcfm_node.flow.codec import unstandardised
 from tests.unit.experiment import tiny
 
 
@@ -93,3 +95,15 @@ def test_taking_turns_shows_each_silo_the_updates_before_it(tmp_path: Path) -> N
     in_turn, at_once = lab.in_turn(first, 1), lab.at_once(first, 1)
     assert in_turn[0].key == at_once[0].key
     assert in_turn[1].key != at_once[1].key
+
+
+def test_silos_train_in_the_scale_of_all_of_them(tmp_path: Path) -> None:
+    lab = Watched(tmp_path).lab
+    assert lab.scale is not None
+    train, _ = lab.silos[0]
+    raw = lab.split.silos[0].x
+    back = unstandardised(train.x, lab.scale)
+    assert torch.isin(back.round(decimals=4), torch.from_numpy(raw).round(decimals=4)).all()
+    every = torch.cat([train.x for train, _ in lab.silos])
+    torch.testing.assert_close(every.mean(0), torch.zeros(2), rtol=0, atol=1e-5)
+    torch.testing.assert_close(every.std(0, correction=0), torch.ones(2), rtol=1e-5, atol=0)

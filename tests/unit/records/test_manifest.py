@@ -21,6 +21,10 @@ from tests.unit.swarm.builders import Run
 MANIFEST = Run(4).manifest
 
 
+CONTINUES = {"run": bytes(32), "student": None}
+TWO = (0.0, 0.0)
+
+
 def changed(**changes: object) -> Manifest:
     return Manifest.model_validate({**dict(MANIFEST), **changes})
 
@@ -45,6 +49,10 @@ def test_names_are_for_members_and_digits_for_strangers() -> None:
         ({"network": {"kind": "unet"}}, "unet"),
         ({"method": MANIFEST.method.model_copy(update={"min_rounds": 9})}, "min_rounds"),
         ({"policy": {"stall_s": 0.0}}, "stall_s"),
+        ({"standardise": "channels"}, "standardise"),
+        ({"continues": CONTINUES | {"scale": {"mean": (0.0,), "deviation": (1.0,)}}}, "1 groups"),
+        ({"continues": CONTINUES | {"scale": {"mean": TWO, "deviation": (0.0, 1.0)}}}, "above 0"),
+        ({"continues": CONTINUES | {"scale": {"mean": TWO, "deviation": (1.0,)}}}, "as many"),
         ({"surplus": 1}, "surplus"),
     ],
 )

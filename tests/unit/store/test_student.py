@@ -14,9 +14,10 @@ import pytest
 from dcfm_node.errors import Failed
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.manifest import Attribute, Manifest, Silo
+from dcfm_node.records.moments import Scale
 from dcfm_node.records.settings import MethodSettings, Training, find
 from dcfm_node.store.card import INDIRECT, StudentFacts, model_card
-from dcfm_node.store.student import FILES, write_student
+from dcfm_node.store.student import FILES, config_of, json_bytes, write_student
 from dcfm_node.store.student_check import (
     MAX_LINEAGE_BYTES,
     MAX_TEXT_BYTES,
@@ -24,6 +25,7 @@ from dcfm_node.store.student_check import (
     read_student,
 )
 from dcfm_node.swarm.chunks import snapshot_of
+from dcfm_node.swarm.quality import Announcement, Estimate
 from dcfm_node.wire.envelope import run_id
 
 WEIGHTS = b"weights" * 1_000
@@ -59,6 +61,7 @@ FACTS = StudentFacts(
     endorsed_by=["east", "west"],
     refused_by=[],
     withdrawn=[],
+    expected=Announcement(Estimate(0.98, 0.97, 0.99), None, "no silo's data can show it"),
     metrics={"loss": 0.25, "ci_gap": 1e-3},
     version="0.1.0",
     standing="released",
@@ -79,7 +82,9 @@ def write(tmp_path: Path, model: Path) -> Callable[..., Path]:
     def put(lineage: bytes = LINEAGE, name: str = "student") -> Path:
         folder = tmp_path / name
         card = model_card(MANIFEST, FACTS)
-        write_student(folder, model=model, manifest=MANIFEST, lineage=lineage, card=card)
+        write_student(
+            folder, model=model, manifest=MANIFEST, scale=None, lineage=lineage, card=card
+        )
         return folder
 
     return put
@@ -100,6 +105,17 @@ def test_what_was_written_is_read(write: Callable[..., Path], tmp_path: Path, mo
     assert names(folder) == sorted(FILES)
     assert names(tmp_path) == ["snapshot", "student"]
     assert not student.model.samefile(model)
+
+
+def test_the_card_says_what_to_expect_or_why_nobody_can_tell() -> None:
+    card = model_card(MANIFEST, FACTS)
+    assert "| known | 98% (97% to 99%) |\n| novel | unmeasured |" in card
+    assert "Unmeasured: no silo's data can show it." in card
+    assert "Below the floor" not in card
+    poor = replace(FACTS, expected=Announcement(None, Estimate(0.3, 0.2, 0.4), ""))
+    assert "**Below the floor of 50% that this run asks of a student.**" in model_card(
+        MANIFEST, poor
+    )
 
 
 def test_the_config_says_what_a_user_looks_for(write: Callable[..., Path]) -> None:
@@ -219,7 +235,9 @@ def test_a_config_that_cannot_be_understood_is_named(
 
 def _unlike(folder: Path) -> list[str]:
     digest = snapshot_of(WEIGHTS).digest
-    return differing_files(read_student(folder), MANIFEST, digest, model_card(MANIFEST, FACTS))
+    return differing_files(
+        read_student(folder), MANIFEST, None, digest, model_card(MANIFEST, FACTS)
+    )
 
 
 def test_a_folder_as_it_was_written_is_what_its_lineage_gives(write: Callable[..., Path]) -> None:
@@ -237,6 +255,7 @@ def test_a_folder_as_it_was_written_is_what_its_lineage_gives(write: Callable[..
         ("sample_shape", [3, 8, 9]),
         ("attributes", {"digit": ["0", "1", "2"]}),
         ("network", {"kind": "mlp", "width": 4_096, "depth": 16, "predict": "sample"}),
+        ("scale", {"mean": [0.0], "deviation": [1e6]}),
         ("manifest", None),
         ("more", 1),
     ],
@@ -248,6 +267,13 @@ def test_each_field_of_the_config_is_held_against_the_lineage(
     config = json.loads((folder / "config.json").read_text()) | {field: value}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     assert _unlike(folder) == [f"config.json ({field})"]
+
+
+def test_the_config_has_the_scale_to_the_last_digit() -> None:
+    scale = Scale(mean=(1013.2500000000001, -0.1), deviation=(1e-30, 1 / 3))
+    config = json.loads(json_bytes(config_of(MANIFEST, scale, bytes(32))))
+    assert Scale.model_validate_json(json.dumps(config["scale"])) == scale
+    assert config_of(MANIFEST, None, bytes(32))["scale"] is None
 
 
 @pytest.mark.parametrize(
@@ -381,6 +407,17 @@ def test_the_card_of_an_interim_student_never_says_that_it_is_released() -> None
     card = model_card(MANIFEST, replace(FACTS, standing="interim"))
     assert "it is **interim**" in card
     assert "**released**" not in card
+
+
+def test_the_card_tells_how_samples_are_guided() -> None:
+    assert "Sampling adds up the attributes (Eq. 5 of DCFM), with a guidance weight of 1." in (
+        model_card(MANIFEST, FACTS)
+    )
+    method = MANIFEST.method.model_copy(update={"composed": False})
+    joint = MANIFEST.model_copy(update={"method": method}).guided(1.3, 1.6)
+    card = model_card(joint, FACTS)
+    assert "together, with a guidance weight of 1.3 for known and 1.6 for novel" in card
+    assert config_of(joint, None, b"")["manifest"]["method"]["guidance"]["novel"] == 1.6
 
 
 def test_the_cards_command_names_values_as_a_shell_reads_them() -> None:

@@ -2,6 +2,8 @@
 
 from dcfm_node import __version__
 from dcfm_node.records.entries import (
+    PREPARATION,
+    Accept,
     Audit,
     Body,
     Checkpoint,
@@ -10,18 +12,21 @@ from dcfm_node.records.entries import (
     Expert,
     Join,
     Lease,
+    Preparation,
+    Propose,
     Refuse,
     Snapshot,
     Student,
     Vote,
 )
-from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.manifest import Manifest, Probes
 from dcfm_node.records.messages import Heartbeat
 from dcfm_node.simulation.host import made_up_snapshot
 from dcfm_node.simulation.scenario import Scenario, manifest
 from dcfm_node.simulation.signing import signers
 from dcfm_node.swarm.journal import Journals
 from dcfm_node.swarm.method import method_of
+from dcfm_node.swarm.preparation import derive
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import (
     Sealed,
@@ -90,9 +95,11 @@ class Author:
 class Run:
     """A manifest, its authors, and a view of what they say."""
 
-    def __init__(self, nodes: int = 3, **settings: object) -> None:
+    def __init__(self, nodes: int = 3, *, prepares: bool = False, **settings: object) -> None:
         self.members = signers(nodes)
-        self.begin(manifest(Scenario(nodes=nodes, **settings), self.members))  # type: ignore[arg-type]
+        made = manifest(Scenario(nodes=nodes, **settings), self.members)  # type: ignore[arg-type]
+        ready = {} if prepares else {"probes": Probes(share=0.0), "standardise": "none"}
+        self.begin(made.model_copy(update=ready))
 
     def begin(self, manifest: Manifest) -> None:
         """The run of a manifest with these members, in which nothing was said."""
@@ -115,6 +122,20 @@ class Run:
             if number not in but:
                 author.say(expert(round_, f"expert {number} {round_}"))
                 author.say(Audit(round=round_, scores=()))
+
+    def prepare(self, leader: int = 0, *, term: int = 1, but: tuple[int, ...] = ()) -> Preparation:
+        """Every silo joins, save those numbered in `but`; a node is elected and proposes what
+        follows from their joins, and the others accept it."""
+        for number, author in enumerate(self.authors):
+            if not author.journal and number not in but:
+                author.join()
+        self.elect(leader, term=term, round_=PREPARATION)
+        agreed = derive(self.manifest, list(self.view().join_entries.values())).preparation
+        for number, author in enumerate(self.authors):
+            if number not in but:
+                kind = Propose if number == leader else Accept
+                author.say(kind(term=term, preparation=agreed))
+        return agreed
 
     def elect(self, leader: int, *, term: int = 1, round_: int = 0) -> Sealed:
         """A majority votes for a node, which claims the lease."""

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from dcfm_node.swarm.admission import MAX_COUNT
 from dcfm_node.swarm.shares import capped, factors
-from tests.unit.swarm.builders import join
 
 KEYS = [bytes([number]) * 32 for number in range(6)]
 
@@ -51,24 +50,23 @@ def test_nobody_has_more_than_its_share_and_nobody_is_scaled_up(counts, most) ->
 
 def test_what_a_silo_holds_stays_known_however_little_it_weighs() -> None:
     """All are counted in parts of a sample then."""
-    huge = join().model_copy(update={"counts": (((0, 0), MAX_COUNT), ((0, 1), 1))})
-    small = join().model_copy(update={"counts": (((1, 1), 3),)})
+    huge = {(0, 0): MAX_COUNT, (0, 1): 1}
+    small = {(1, 1): 3}
     found = capped({KEYS[0]: huge, KEYS[1]: small}, 0.5)
     three = 3 * 65_536
     assert found == {KEYS[0]: {(0, 0): three, (0, 1): 1}, KEYS[1]: {(1, 1): three}}
 
 
 def test_what_is_within_its_share_is_counted_as_it_was_said() -> None:
-    both = join().model_copy(update={"counts": (((0, 0), 600), ((0, 1), 400))})
+    both = {(0, 0): 600, (0, 1): 400}
     found = capped({KEYS[0]: both, KEYS[1]: both}, 0.5)
     assert list(found.values()) == [{(0, 0): 600, (0, 1): 400}] * 2
 
 
 def test_many_labels_of_little_weight_do_not_add_up() -> None:
     """A join of 65,536 labels weighed 95 % where no silo may have more than half."""
-    honest = join().model_copy(update={"counts": (((0, 0), 1_000),)})
-    counts = tuple(((n // 256, n % 256), 2**24) for n in range(65_536))
-    hostile = join().model_copy(update={"counts": counts})
+    honest = {(0, 0): 1_000}
+    hostile = {(n // 256, n % 256): 2**24 for n in range(65_536)}
     found = capped({**dict.fromkeys(KEYS[:3], honest), KEYS[3]: hostile}, 0.5)
     sums = {key: sum(labels.values()) for key, labels in found.items()}
     assert sums[KEYS[3]] / sum(sums.values()) == pytest.approx(0.5, abs=1e-3)

@@ -4,6 +4,7 @@ import pytest
 
 from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.manifest import Continues, Handover, Manifest, Silo
+from dcfm_node.records.moments import Scale
 from dcfm_node.swarm.succession import (
     Changed,
     begins_anew,
@@ -11,6 +12,7 @@ from dcfm_node.swarm.succession import (
     check_student,
     inherited,
 )
+from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Signer, hand_over, run_id
 from tests.unit.swarm.builders import Run, snapshot
 
@@ -108,3 +110,12 @@ def test_another_run_of_the_same_name_begins_anew_unless_it_continues_the_old_on
     assert not begins_anew(old, following(Run(3)))
     assert begins_anew(old, other)
     assert not begins_anew(old, other.model_copy(update={"name": "another study"}))
+
+
+def test_a_run_that_continues_another_keeps_its_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    old, scale = Run(3), Scale(mean=(0.0, 1013.0), deviation=(1.0, 9.0))
+    monkeypatch.setattr(View, "scale", scale)
+    check_student(old.view(), following(old, scale=scale))
+    for other in (None, Scale(mean=(0.0, 1013.0), deviation=(1.0, 9.1))):
+        with pytest.raises(ValueError, match="not the scale of the run it continues"):
+            check_student(old.view(), following(old, scale=other))

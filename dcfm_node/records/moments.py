@@ -1,0 +1,180 @@
+"""Mean and standard deviation of a silo's data, and the scale that all silos derive from them.
+
+Every silo trains on (x - mean) / deviation with the same numbers (SPEC 6.13). A number belongs to a
+*group*: a feature, a channel, or the whole sample. One member must not be able to scale everybody's
+data to nothing, so a silo far from the others is pulled towards them first.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+from pydantic import FailFast, Field, model_validator
+
+from dcfm_node.records.base import Model
+
+Standardise = Literal["auto", "feature", "channel", "none"]
+MAX_GROUPS = 4_096
+"""With more features, one group holds them all."""
+MAX_VALUE = 2.0**128
+"""Above every float32."""
+MIN_SAMPLES = 32
+"""A silo with fewer training samples states no moments: they would tell too much of each sample."""
+FACTOR = 10.0
+"""A silo that is this many times the spread away from the others counts as that far."""
+CONSTANT = 1e-6
+"""A deviation below this share of the mean is rounding of float32: the group is constant."""
+TINY = 1e-30
+"""A deviation below this is none."""
+
+_Means = Annotated[
+    tuple[Annotated[float, Field(ge=-MAX_VALUE, le=MAX_VALUE)], ...],
+    Field(min_length=1, max_length=MAX_GROUPS),
+    FailFast(),
+]
+_Deviations = Annotated[
+    tuple[Annotated[float, Field(ge=0.0, le=MAX_VALUE)], ...],
+    Field(min_length=1, max_length=MAX_GROUPS),
+    FailFast(),
+]
+
+
+class Moments(Model):
+    """Mean and standard deviation of each group over a silo's training samples, after the codec.
+
+    Their number of samples is that of the label counts beside them.
+    """
+
+    mean: _Means
+    deviation: _Deviations
+
+
+class Scale(Model):
+    """What standardised samples are in terms of: x = mean + deviation * z, by group."""
+
+    mean: _Means
+    deviation: _Deviations
+    """Above 0."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if len(self.mean) != len(self.deviation):
+            raise ValueError("a scale has as many means as deviations")
+        if min(self.deviation) <= 0.0:
+            raise ValueError("the deviations of a scale are above 0")
+        return self
+
+
+def groups(rule: Standardise, sample_shape: Sequence[int], flow_shape: Sequence[int]) -> int:
+    """How many groups a run standardises; 0 if none.
+
+    Args:
+        rule: "auto" takes features, and leaves images as they are: they come in [-1, 1].
+        flow_shape: of an encoded sample.
+    """
+    if rule == "none" or (rule == "auto" and len(sample_shape) == 3):
+        return 0
+    if rule == "channel":
+        many = flow_shape[0] if len(flow_shape) > 1 else 1
+    else:
+        many = math.prod(flow_shape)
+    return many if many <= MAX_GROUPS else 1
+
+
+def misfit(moments: Moments | None, many: int, samples: int) -> str:
+    """Why a silo may not state these moments (SPEC 3.7.16); empty if it may.
+
+    Args:
+        many: groups of the run.
+        samples: training samples that the silo states.
+    """
+    if moments is None:
+        return ""
+    if samples < MIN_SAMPLES:
+        return f"states moments of {samples} samples; {MIN_SAMPLES} is the least"
+    if (found := (len(moments.mean), len(moments.deviation))) != (many, many):
+        return f"states {found[0]} means and {found[1]} deviations; the run has {many} groups"
+    return ""
+
+
+def pooled(many: Sequence[tuple[float, Moments]]) -> Scale | None:
+    """The scale of moments with their weights, each above 0 (SPEC 6.13.3); None without any."""
+    if not many:
+        return None
+    weights = [weight for weight, _ in many]
+    each = [_pooled(weights, *group) for group in _by_group([moments for _, moments in many])]
+    return Scale(mean=tuple(mean for mean, _ in each), deviation=tuple(dev for _, dev in each))
+
+
+def _by_group(many: Sequence[Moments]) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
+    """For each group, the silos' means and their deviations."""
+    means = zip(*(moments.mean for moments in many), strict=True)
+    deviations = zip(*(moments.deviation for moments in many), strict=True)
+    return list(zip(means, deviations, strict=True))
+
+
+def _pooled(
+    weights: Sequence[float], means: Sequence[float], deviations: Sequence[float]
+) -> tuple[float, float]:
+    """Mean and deviation of one group, by the parallel formula of Chan, Golub and LeVeque."""
+    centre, spread = _typical(means, deviations)
+    if spread > 0.0:
+        low, high = centre - FACTOR * spread, centre + FACTOR * spread
+        means = [min(max(mean, low), high) for mean in means]
+        deviations = [min(deviation, FACTOR * spread) for deviation in deviations]
+    total = math.fsum(weights)
+    mean = math.fsum(w * m for w, m in zip(weights, means, strict=True)) / total
+    parts = zip(weights, means, deviations, strict=True)
+    variance = math.fsum(w * (d * d + (m - mean) * (m - mean)) for w, m, d in parts) / total
+    deviation = math.sqrt(variance)
+    return mean, 1.0 if deviation < max(TINY, CONSTANT * abs(mean)) else deviation
+
+
+def _typical(means: Sequence[float], deviations: Sequence[float]) -> tuple[float, float]:
+    """Where a group lies at most silos, and how far it spreads: the median of the deviations above
+    0, and the median distance of a silo's mean from the median mean."""
+    centre = _median(means)
+    inside = [deviation for deviation in deviations if deviation > 0.0]
+    between = _median([abs(mean - centre) for mean in means])
+    return centre, between + (_median(inside) if inside else 0.0)
+
+
+def _median(values: Sequence[float]) -> float:
+    """The lower median."""
+    return sorted(values)[(len(values) - 1) // 2]
+
+
+@dataclass(frozen=True, slots=True)
+class Outlier:
+    """A silo whose data of one group seem to be in other units than those of most silos.
+
+    Attributes:
+        mean, deviation: of the silo.
+        centre, spread: of most silos.
+    """
+
+    silo: str
+    group: int
+    mean: float
+    deviation: float
+    centre: float
+    spread: float
+
+
+def outliers(many: Mapping[str, Moments]) -> list[Outlier]:
+    """Silos that are more than FACTOR away from most others, by group (SPEC 6.13.6).
+
+    A silo far below the others in deviation counts only where its mean lies amid theirs: one that
+    holds few values of an attribute has a smaller deviation without having other units.
+    """
+    found = []
+    for group, (means, deviations) in enumerate(_by_group(list(many.values()))):
+        centre, spread = _typical(means, deviations)
+        usual = spread > 0.0 and spread > CONSTANT * abs(centre)
+        for silo, mean, deviation in zip(many, means, deviations, strict=True) if usual else ():
+            away = abs(mean - centre)
+            small = 0.0 < FACTOR * deviation < spread and away < spread / 2.0
+            if away > FACTOR * spread or deviation > FACTOR * spread or small:
+                found.append(Outlier(silo, group, mean, deviation, centre, spread))
+    return found
