@@ -25,12 +25,66 @@ class Version(Document):
     version: str
 
 
+class FoundAttribute(Model):
+    """An attribute that a silo's data have."""
+
+    name: str
+    values: tuple[str, ...]
+    """Those that occur at this site."""
+
+
+class FoundCombination(Model):
+    """A combination that a silo's data have."""
+
+    values: tuple[str, ...]
+    """One per attribute, in the order of the attributes."""
+    samples: int
+
+
+class FoundFeature(Model):
+    """The range of a feature of vectors, or of a channel of series and pictures."""
+
+    name: str
+    least: float
+    greatest: float
+    mean: float
+    deviation: float
+
+
+class FoundData(Model):
+    """What `init --data` found."""
+
+    path: str
+    format: str
+    samples: int
+    sample_shape: tuple[int, ...]
+    attributes: tuple[FoundAttribute, ...]
+    combinations: tuple[FoundCombination, ...]
+    features: tuple[FoundFeature, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
 class NodeMade(Document):
     """`init`."""
 
     schema_: Literal["dcfm-node/init/1"] = Field("dcfm-node/init/1", alias="schema")
     folder: str
     config: str
+    run: str
+    """The run.toml; if it was there before, it is unchanged."""
+    advertised: bool
+    """Whether node.toml says where peers reach this node."""
+    data: FoundData | None
+    """None without --data."""
+
+
+class RunMerged(Document):
+    """`run merge`."""
+
+    schema_: Literal["dcfm-node/merged/1"] = Field("dcfm-node/merged/1", alias="schema")
+    file: str
+    attributes: tuple[FoundAttribute, ...]
 
 
 class PeerBlock(Model):

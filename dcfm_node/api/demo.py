@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field
 
 from dcfm_node.api.document import Document, Model
 from dcfm_node.api.status import Coverage
+from dcfm_node.api.students import Expected
 
 
 class _Event(Model):
@@ -130,6 +131,8 @@ class DemoReport(Document):
     accuracy: dict[str, dict[str, float]]
     """Share of correct samples, 0 to 1, by model and then by "known" or "novel"."""
     accuracy_detail: AccuracyDetail
+    expected: Expected
+    """What the silos' figures announced, beside the true `accuracy` of "student"."""
     coverage: Coverage
     phases: tuple[DemoPhase, ...]
     timeline: tuple[Event, ...]

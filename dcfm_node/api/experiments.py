@@ -36,6 +36,8 @@ class ResultRow(Model):
     rounds: tuple[dict[str, float], ...]
     """For every round: its number, the cost up to its end, and the metrics after it."""
     cost: dict[str, float]
+    compared: dict[str, float] = Field(default_factory=dict)
+    """Distance from known hold-out data, by the ways of sampling that `rule` was chosen from."""
 
 
 class ExperimentResults(Document):

@@ -65,6 +65,8 @@ class OpinionMeans(Model):
 
     student: Published | None
     """None if this node does not know the student."""
+    expected: str
+    """What its figures say of the quality of the student's draws; empty if it measured none."""
 
 
 class VerdictMeans(Model):

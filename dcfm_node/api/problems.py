@@ -72,6 +72,8 @@ class Code(Enum):
     """Too many silos refused a student."""
     STUDENT_INCOMPLETE = "student-incomplete", "warning", "see the silos that are missing"
     """A student was made without the experts of some silos."""
+    BELOW_FLOOR = "below-floor", "critical", "begin another run, with other settings or more data"
+    """The draws of a final student are expected to be right less often than the run asks."""
     STUDENT_MISSING = "student-missing", "critical", "begin another run, with another seed or data"
     """The run ended, and no student is released."""
     VALUE_UNSEEN = "value-unseen", "warning", "see the labels, or change run.toml"

@@ -133,6 +133,16 @@ class Coverage(Model):
     combinations_short: int
     """How many more combinations Eq. 2 of DCFM requires."""
     missing_values: tuple[MissingValue, ...]
+    rank: int
+    """How many of the observed combinations are affinely independent."""
+    rank_needed: int
+    """With so many, all other combinations are in their affine hull (arXiv 2410.06303)."""
+    outside_hull: int
+    """Unobserved combinations that are not in the affine hull of the observed ones."""
+    level_1: int
+    """Unobserved combinations that differ from an observed one in one attribute."""
+    level_2: int
+    """All other unobserved combinations."""
 
 
 class PreparationStatus(Model):

@@ -1,10 +1,11 @@
 """Documents about students, from the `student` commands and the daemon."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
 from dcfm_node.api.document import Document, Model, RunName
+from dcfm_node.swarm.quality import Announcement
 
 
 class Teacher(Model):
@@ -13,6 +14,43 @@ class Teacher(Model):
     silo: str
     round: int
     digest: str
+
+
+class Estimated(Model):
+    """An expected share of draws that are right in all attributes, with its interval; 0 to 1."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Expected(Model):
+    """What a student's draws are expected to be worth, by its judges' figures (SPEC 6.14)."""
+
+    known: Estimated | None
+    """Of combinations that silos train on; null if unmeasured."""
+    novel: Estimated | None
+    """Of all other combinations; null if unmeasured."""
+    floor: float
+    """A final student is released only if neither is below it, as most silos measure it."""
+    below: bool
+    """Whether one of them is below the floor."""
+    why: str
+    """Why one is unmeasured; empty if none is."""
+    text: str
+    """All of it in words."""
+
+    @classmethod
+    def of(cls, found: Announcement, floor: float) -> Self:
+        """The document of an announcement."""
+        parts = {
+            name: None
+            if part is None
+            else Estimated(value=part.value, low=part.low, high=part.high)
+            for name, part in (("known", found.known), ("novel", found.novel))
+        }
+        below, why = found.below(floor), found.why
+        return cls(**parts, floor=floor, below=below, why=why, text=str(found))
 
 
 class StudentFacts(Model):
@@ -33,8 +71,11 @@ class StudentFacts(Model):
     endorsed_by: tuple[str, ...]
     refused_by: dict[str, str]
     """Why each silo refused it, by silo name."""
+    expected: Expected
     released: bool
     rejected: bool
+    below_floor: bool
+    """Whether so many silos measured it below the floor that it stays interim for good."""
     superseded: dict[str, str]
     """Why the student no longer counts, by name of a silo that taught it."""
     metrics: dict[str, float]
@@ -80,3 +121,7 @@ class Sampled(Document):
     schema_: Literal["dcfm-node/sampled/1"] = Field("dcfm-node/sampled/1", alias="schema")
     count: int
     out: str
+    guidance_known: float
+    """Guidance weight of combinations that a teacher of the student holds."""
+    guidance_novel: float
+    """Guidance weight of the other combinations."""

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from dcfm_node.api.document import Document, Model, RunName
+from dcfm_node.api.students import Expected
 from dcfm_node.store.card import Earlier
 
 
@@ -45,6 +46,7 @@ class Verified(Document):
     metrics: dict[str, float]
     version: str
     """Version of the dcfm-node that distilled it."""
+    expected: Expected
     standing: Literal["released", "not released", "interim", "superseded"]
     superseded: Superseded | None
     continues: Earlier | None

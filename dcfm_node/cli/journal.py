@@ -97,7 +97,9 @@ def _parts(body: Body, means: Means) -> Sequence[str]:
         case Join(), JoinMeans():
             samples = sum(count for _, count in means.counts)
             held = [f"{count} of {'/'.join(of.values())}" for of, count in means.counts]
-            counted = f"{samples} samples of {len(held)} combinations, counted"
+            many = len(body.moments.mean) if body.moments is not None else 0
+            stated = f", means and deviations of {many} groups" if many else ""
+            counted = f"{samples} samples of {len(held)} combinations{stated}, counted"
             return [f"{counted}: {_as_many_as_fit(held, SAYS_WIDTH - len(counted) - 2)}"]
         case Expert(), _:
             return [f"round {body.round}: {_weights(body)}", _figures(body)]
@@ -128,7 +130,7 @@ def _parts(body: Body, means: Means) -> Sequence[str]:
             ]
         case Endorse() | Refuse(), OpinionMeans():
             opinion = body.reason if isinstance(body, Refuse) else "endorsed"
-            return [f"{_named(means.student)}: {opinion}", _figures(body)]
+            return [f"{_named(means.student)}: {opinion}", means.expected, _figures(body)]
         case Audit(), AuditMeans():
             return [f"round {body.round}: {_audited(means)}"]
         case Verdict(), VerdictMeans():

@@ -19,7 +19,8 @@ def facts_of(proven: "Lineage") -> "StudentFacts":
     name, body = view.manifest.silo_name, said.body
     experts = [view.expert_entries[digest] for digest in body.teachers]
     superseded = superseding(view, body)
-    standing = "released" if view.released(said) else "not released" if body.final else "interim"
+    undecided = body.final and not view.below_floor(said)
+    standing = "released" if view.released(said) else "not released" if undecided else "interim"
     return StudentFacts(
         round=body.round,
         term=body.term,
@@ -30,6 +31,7 @@ def facts_of(proven: "Lineage") -> "StudentFacts":
         endorsed_by=sorted(name(key) for key in view.endorsed.get(said.digest, ())),
         refused_by=sorted(name(key) for key in view.refused.get(said.digest, ())),
         withdrawn=sorted(name(key) for key in view.withdrawn),
+        expected=view.announcement(said),
         metrics=dict(body.metrics),
         version=body.version,
         standing="superseded" if superseded else standing,
@@ -46,15 +48,16 @@ def verified(proven: "Lineage", *, compared: bool, unchecked: Sequence[str]) -> 
         unchecked: files in the folder that are not part of the student.
     """
     from dcfm_node.api.document import RunName
+    from dcfm_node.api.students import Expected
     from dcfm_node.api.verified import Verified
 
-    facts = facts_of(proven)
-    shared = {f.name: getattr(facts, f.name) for f in fields(facts) if f.name != "superseded"}
+    facts, floor = facts_of(proven), proven.view.manifest.policy.novel_floor
+    shared = {f.name: getattr(facts, f.name) for f in fields(facts)}
+    shared |= {"superseded": superseded_by(proven), "expected": Expected.of(facts.expected, floor)}
     return Verified(
         of_given_run=compared,
         run=RunName(name=proven.view.manifest.name, id=proven.run.hex()),
         **shared,
-        superseded=superseded_by(proven),
         unchecked=tuple(unchecked),
     )
 

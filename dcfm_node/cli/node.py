@@ -22,47 +22,71 @@ def register(app: typer.Typer) -> None:
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
     name: Annotated[str, typer.Option(help="This silo's name; default: the folder's.")] = "",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="The private data: an .npz archive, a folder of pictures, a .csv file that lists"
+            " pictures, or the images of an IDX pair."
+        ),
+    ] = None,
+    advertise: Annotated[
+        str, typer.Option(metavar="HOST[:PORT]", help="Where peers reach this node; port 7400.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Make a node: its keys, a commented node.toml and an example run.toml.
+    """Make a node: its keys, a commented node.toml and run.toml.
 
-    The node listens on TCP ports 7400 (control) and 7401 (bulk). Open both in the firewall for
-    peers, and write under [advertise] the host and ports at which peers reach them.
+    With --data, reads the private data once and shows what it found. node.toml then names the data,
+    and run.toml has the shape of a sample and the attributes with the values that occur at this
+    site; 'dcfm-node run merge' joins those of all sites. Nothing is sent anywhere. Without --data
+    both files are examples to edit.
+
+    The node listens on TCP ports 7400 (control) and 7401 (bulk), or, with --advertise HOST:PORT, on
+    PORT and the next. Open both in the firewall for peers. Without --advertise, write under
+    [advertise] the host and ports at which peers reach them.
 
     A node behind NAT or a closed firewall needs no open port. Remove [listen] and [advertise]: the
     node then only dials out, to peers that advertise addresses, and still takes full part. Two
     nodes that only dial out exchange everything through other nodes.
-    """
-    from dcfm_node.config.keys import create_keys
-    from dcfm_node.config.node import load_node, node_template
-    from dcfm_node.config.run import run_template
 
-    settings = folder / "node.toml"
+    Exit codes: 0 made; 1 the folder holds a node, or cannot be written; 2 an option or the data is
+    wrong, and nothing was made.
+    """
+    from dcfm_node.cli.found import found_data, made_text, run_name
+    from dcfm_node.config.addresses import host_and_port
+    from dcfm_node.config.keys import create_keys
+    from dcfm_node.config.node import load_node
+    from dcfm_node.config.template import node_text, run_template, run_text
+    from dcfm_node.data.survey import survey
+
+    settings, run = folder / "node.toml", folder / "run.toml"
     if settings.exists():
         raise Failed(
             "the folder already holds a node",
             where=str(folder),
             fix="name another folder, or edit its node.toml",
         )
-    text = node_template(name or folder.absolute().name)
+    found = survey(data) if data is not None else None
+    address = host_and_port(advertise, 7400) if advertise else None
+    text = node_text(name or folder.absolute().name, found.spec if found else None, address)
     folder.mkdir(parents=True, exist_ok=True)
     create_keys(folder / "keys")
     settings.write_text(text)
-    run = folder / "run.toml"
     if not run.exists():
-        run.write_text(run_template())
+        run.write_text(
+            run_text(run_name(found), found.sample_shape, found.attributes)
+            if found
+            else run_template()
+        )
     load_node(settings)
-    answer(NodeMade(folder=str(folder), config=str(settings)), as_json, _made_text)
-
-
-def _made_text(found: NodeMade) -> str:
-    return (
-        f"made {found.config}, and run.toml and keys in {found.folder}\n"
-        f"next: edit {found.config}: set your data and the addresses (ports 7400 and 7401 in the\n"
-        "firewall, or none: see 'dcfm-node init --help'). Then run\n"
-        f"  dcfm-node id --config {found.config}\n"
-        "send its output to the other sites, and collect everyone's blocks in peers.toml"
+    made = NodeMade(
+        folder=str(folder),
+        config=str(settings),
+        run=str(run),
+        advertised=address is not None,
+        data=found_data(data, found) if data and found else None,
     )
+    answer(made, as_json, made_text)
 
 
 def show_id(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:

@@ -1,4 +1,4 @@
-"""`status` and `peers` as text."""
+"""`status`, `peers` and `student list` as text."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,6 +11,7 @@ from dcfm_node.api.status import (
     StartingStatus,
     Status,
 )
+from dcfm_node.api.students import StudentFacts, Students
 from dcfm_node.cli.output import ago, share, size, table
 
 MAX_PROBES = 8
@@ -47,6 +48,7 @@ def status_text(found: Status, *, explain: bool) -> str:
         *_probe_lines(found.preparation),
         *_weight_lines(found.silos),
         _student_text(found),
+        *_quality_lines(found),
     ]
     for problem in found.problems:
         lines += _problem_lines(problem, explain)
@@ -239,6 +241,14 @@ def _coverage_text(coverage: Coverage) -> str:
         text += f"; no silo holds {values}"
     if coverage.combinations_short:
         text += f"; {coverage.combinations_short} more are needed (Eq. 2 of DCFM)"
+    if not coverage.level_1 + coverage.level_2:
+        return text
+    text += f"; of the others {coverage.level_1} differ from one of these in one attribute"
+    if coverage.level_2:
+        text += f", {coverage.level_2} in more"
+    if coverage.outside_hull:
+        short = coverage.rank_needed - coverage.rank
+        text += f"; {coverage.outside_hull} are outside their affine hull, {short} directions short"
     return text
 
 
@@ -255,6 +265,12 @@ def _probe_lines(found: PreparationStatus | None) -> list[str]:
     return [f"probes    none: {found.why}"] if found.why else []
 
 
+def _quality_lines(found: Status) -> list[str]:
+    """What the released student's draws are expected to be worth, else those of the last one."""
+    student = found.latest or next(iter(found.students[-1:]), None)
+    return [f"expected  right draws: {student.expected.text}"] if student is not None else []
+
+
 def _student_text(found: Status) -> str:
     if (latest := found.latest) is not None:
         return (
@@ -262,7 +278,57 @@ def _student_text(found: Status) -> str:
             f" endorsed by {', '.join(latest.endorsed_by)}"
         )
     final = [student for student in found.students if student.final]
+    if final and final[-1].below_floor:
+        return f"student   {final[-1].digest[:12]} stays interim: it is below the floor"
     if final and (gone := final[-1].superseded):
         why = "; ".join(f"{silo} {reason}" for silo, reason in gone.items())
         return f"student   the last is superseded, and no other is released yet: {why}"
     return "student   none is released yet"
+
+
+def students_text(found: Students) -> str:
+    """Every student of a run, and which one is released, as text."""
+    header = (
+        "student",
+        "round",
+        "term",
+        "leader",
+        "outcome",
+        "size",
+        "endorsed by",
+        "known",
+        "novel",
+        "",
+    )
+    rows = [
+        (
+            student.digest[:12],
+            student.round,
+            student.term,
+            student.leader,
+            student.outcome,
+            size(student.bytes),
+            ", ".join(student.endorsed_by) or None,
+            *(
+                f"{part.value:.0%}" if part is not None else None
+                for part in (student.expected.known, student.expected.novel)
+            ),
+            _standing(student),
+        )
+        for student in found.students
+    ]
+    return table(header, rows) if rows else "no student yet"
+
+
+def _standing(student: StudentFacts) -> str:
+    """Whether a student is released, or why it no longer is."""
+    if student.superseded:
+        whys = (f"{silo} {why}" for silo, why in student.superseded.items())
+        return f"superseded: {'; '.join(whys)}"
+    if student.rejected:
+        return f"rejected: {', '.join(student.refused_by)} refused it"
+    if student.below_floor:
+        return f"interim: below the floor of {student.expected.floor:.0%}"
+    if not student.final:
+        return "interim"
+    return "released" if student.released else ""

@@ -9,7 +9,8 @@ import typer
 from dcfm_node.api.client import call
 from dcfm_node.api.problems import DEGRADED
 from dcfm_node.api.requests import StudentRequest
-from dcfm_node.api.students import Fetched, Sampled, StudentFacts, Students
+from dcfm_node.api.students import Fetched, Sampled
+from dcfm_node.cli.asked import chosen_values, guided
 from dcfm_node.cli.lineage import earlier_text, facts_of, superseded_text, verified
 from dcfm_node.cli.options import (
     DEFAULT_CONFIG,
@@ -20,9 +21,9 @@ from dcfm_node.cli.options import (
     codec_file,
     state_folder,
 )
-from dcfm_node.cli.output import answer, size, table
+from dcfm_node.cli.output import answer
 from dcfm_node.cli.recorded import run_of_files, students_of
-from dcfm_node.data.names import normal
+from dcfm_node.cli.shown import students_text
 from dcfm_node.errors import ConfigError, Failed, MissingPackageError, PeerError
 from dcfm_node.words import plain
 
@@ -53,37 +54,7 @@ def list_students(
 
     This works with and without a running daemon. --run shows an earlier run.
     """
-    answer(students_of(config, run, peers), as_json, _students_text)
-
-
-def _students_text(found: Students) -> str:
-    header = ("student", "round", "term", "leader", "outcome", "size", "endorsed by", "")
-    rows = [
-        (
-            student.digest[:12],
-            student.round,
-            student.term,
-            student.leader,
-            student.outcome,
-            size(student.bytes),
-            ", ".join(student.endorsed_by) or None,
-            _standing(student),
-        )
-        for student in found.students
-    ]
-    return table(header, rows) if rows else "no student yet"
-
-
-def _standing(student: StudentFacts) -> str:
-    """Whether a student is released, or why it no longer is."""
-    if student.superseded:
-        whys = (f"{silo} {why}" for silo, why in student.superseded.items())
-        return f"superseded: {'; '.join(whys)}"
-    if student.rejected:
-        return f"rejected: {', '.join(student.refused_by)} refused it"
-    if not student.final:
-        return "interim"
-    return "released" if student.released else ""
+    answer(students_of(config, run, peers), as_json, students_text)
 
 
 @app.command()
@@ -234,6 +205,7 @@ def verified_text(found: "Verified", *, keys: str) -> str:
         f"leader    elected by a majority in term {found.term}",
         f"teachers  {teachers}",
         f"missing   {', '.join(found.missing) or 'nobody'}",
+        f"expected  {found.expected.text}{' (below the floor)' if found.expected.below else ''}",
         f"endorsed  {', '.join(found.endorsed_by) or 'by nobody'}",
         f"refused   {', '.join(found.refused_by) or 'by nobody'}",
         f"withdrawn {', '.join(found.withdrawn) or 'nobody'}",
@@ -262,6 +234,14 @@ def sample(
     ] = None,
     count: Annotated[int, typer.Option("-n", min=1, max=65_536, help="Number of samples.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
+    guidance: Annotated[
+        str,
+        typer.Option(
+            metavar="KNOWN[,NOVEL]",
+            help="Guidance weight of known and of novel combinations, in place of the run's. More"
+            " than 1 follows the attributes more closely, with less variety.",
+        ),
+    ] = "",
     codec: Annotated[
         Path | None, typer.Option(help="The codec's file, in place of that in the folder.")
     ] = None,
@@ -272,8 +252,8 @@ def sample(
     from dcfm_node.cli.drawing import draw
 
     student, proven = _verified(folder)
-    manifest = proven.view.manifest
-    chosen, counts = _chosen(manifest, where or []), _counts(proven)
+    manifest = guided(proven.view.manifest, guidance)
+    chosen, counts = chosen_values(manifest, where or []), _counts(proven)
     draw(
         manifest,
         student.model,
@@ -285,33 +265,12 @@ def sample(
         codec=codec or student.codec,
         scale=proven.view.scale,
     )
-    sampled = Sampled(count=count, out=str(out))
-    answer(sampled, as_json, lambda found: f"wrote {found.count} samples to {found.out}")
-
-
-def _chosen(manifest: "Manifest", where: list[str]) -> dict[int, int]:
-    """Attribute index -> value index, from `attribute=value` texts."""
-    names = [attribute.name for attribute in manifest.attributes]
-    chosen: dict[int, int] = {}
-    for text in where:
-        name, equals, value = text.partition("=")
-        if not equals or name not in names:
-            raise ConfigError(
-                f"{text!r} does not name an attribute of the run",
-                where="--where",
-                fix=f"choose one of {', '.join(names)}",
-            )
-        index = names.index(name)
-        values = manifest.attributes[index].values
-        meant = [value] if value in values else [v for v in values if normal(v) == normal(value)]
-        if len(meant) != 1:
-            raise ConfigError(
-                f"{name} has no value {value!r}",
-                where="--where",
-                fix=f"choose one of {', '.join(values)}",
-            )
-        chosen[index] = values.index(meant[0])
-    return chosen
+    used = manifest.method.guidance
+    sampled = Sampled(
+        count=count, out=str(out), guidance_known=used.known, guidance_novel=used.novel
+    )
+    text = f"wrote {count} samples to {out}" + ("" if used.null else f", guided by {used.summary}")
+    answer(sampled, as_json, lambda _: text)
 
 
 def _verified(folder: Path) -> "tuple[StudentFolder, Lineage]":

@@ -1,4 +1,5 @@
-"""Commands for the step from one run to the next: keys rotate, run continue (SPEC 2.7)."""
+"""Commands that write run.toml, and for the step from one run to the next: run merge, run continue,
+keys rotate (SPEC 2.7)."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dcfm_node.api.commands import KeysRotated, NewKeys, RunContinued
+from dcfm_node.api.commands import FoundAttribute, KeysRotated, NewKeys, RunContinued, RunMerged
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
 from dcfm_node.cli.output import answer, say
 from dcfm_node.errors import ConfigError, Failed
@@ -16,17 +17,12 @@ from dcfm_node.words import plain
 COMMENT = "# The run that this one goes on from."
 
 keys = typer.Typer(help="This node's keys: rotate.", no_args_is_help=True, rich_markup_mode=None)
-run = typer.Typer(help="The run: continue.", no_args_is_help=True, rich_markup_mode=None)
+run = typer.Typer(help="The run: merge, continue.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @keys.callback()
 def _keys() -> None:
     """Keeps `rotate` a command of its own."""
-
-
-@run.callback()
-def _run() -> None:
-    """Keeps `continue` a command of its own."""
 
 
 @keys.command()
@@ -55,6 +51,41 @@ def rotate(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
         f" agree on a run that continues this one ('dcfm-node run continue')\n\n{peer_block(peer)}"
     )
     answer(KeysRotated(peer=named, block=peer_block(peer)), as_json, lambda _: text)
+
+
+@run.command()
+def merge(
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="The run.toml to write.")],
+    sites: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="The run.toml of each site.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Join the run.toml files of all sites, as 'init --data' wrote them, into one for all.
+
+    Attributes get the values of all sites. All else must be equal.
+
+    Exit codes: 0 written; 1 FILE exists; 2 a file is wrong or the files do not fit together.
+    """
+    from dcfm_node.config.template import merged_runs
+    from dcfm_node.config.toml import read
+
+    if out.exists():
+        raise Failed("the file exists already", where=str(out), fix="name a new file")
+    text, merged = merged_runs([read(site, "name the run.toml of each site") for site in sites])
+    out.write_text(text)
+    attributes = tuple(FoundAttribute(name=name, values=values) for name, values in merged)
+    answer(RunMerged(file=str(out), attributes=attributes), as_json, _merged_text)
+
+
+def _merged_text(found: RunMerged) -> str:
+    return "\n".join(
+        [
+            f"wrote {found.file}, from all sites:",
+            *(f"  {one.name}: {', '.join(one.values)}" for one in found.attributes),
+            "next: give it and peers.toml to every site",
+        ]
+    )
 
 
 @run.command("continue")

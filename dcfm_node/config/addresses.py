@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from dcfm_node.errors import ConfigError
+
 _ADDRESS = re.compile(r"tcp://(\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):(\d{1,5}|\*)")
 _EVERYWHERE = ("0.0.0.0", "[::]", "*")  # noqa: S104
 
@@ -36,6 +38,22 @@ ListenAddress = Annotated[str, AfterValidator(_listening)]
 
 DialAddress = Annotated[str, AfterValidator(_dialled)]
 """Where peers reach a node."""
+
+
+def host_and_port(text: str, port: int) -> tuple[str, int]:
+    """The host and port of "host" or "host:port"; `port` where the text has none.
+
+    Raises:
+        ConfigError: it is not such an address, or peers cannot dial it.
+    """
+    said = text if re.search(r":\d+$", text.rpartition("]")[2]) else f"{text}:{port}"
+    try:
+        host, found = _parts(_dialled(f"tcp://{said}"))
+        _parts(f"tcp://{host}:{int(found) + 1}")
+    except ValueError as error:
+        what, _, fix = str(error).partition("; ")
+        raise ConfigError(what, where=f"--advertise {text}", fix=fix) from None
+    return host, int(found)
 
 
 def check_pair(control: str | None, bulk: str | None) -> None:

@@ -77,6 +77,10 @@ def problem_of(detail: ErrorDetails, kind: type[BaseModel], place: Place) -> Pro
         case "value_error":
             what, _, fix = str(context["error"]).partition("; ")
             return Problem((*place, *_named(what, place)), what, fix or "correct it")
+        case "too_short" if detail["loc"][-1] == "values":
+            shown = f"is {_shown(detail['input'])}"
+            fix = "name at least two; 'dcfm-node run merge' joins the values of all sites"
+            return Problem(place, shown, fix)
         case kind_of_error if kind_of_error in _TYPES:
             return Problem(place, f"is {_shown(detail['input'])}", _TYPES[kind_of_error])
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":

@@ -1,16 +1,17 @@
 """run.toml: the settings that all nodes of a run share, read into the run's manifest."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from zmq.utils import z85
 
 from dcfm_node.config import toml
 from dcfm_node.config.advice import Problem, closest
 from dcfm_node.config.peers import Peer, merged
-from dcfm_node.files import shipped_text
+from dcfm_node.config.presets import Preset, settled
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES, Digest, Model, Name, Snapshot
 from dcfm_node.records.manifest import (
     CODEC,
@@ -69,10 +70,12 @@ class _Continues(Model):
     replaced: Annotated[tuple[Name, ...], Field(max_length=MAX_SILOS)] = ()
 
 
-class _RunFile(Model):
+class RunFile(Model):
     """`Manifest`, but with only the names of the roster."""
 
     name: Name
+    preset: Preset = "auto"
+    """What settles all that the file leaves open; default "auto"."""
     sample_shape: Shape
     roster: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_SILOS)] | None = None
     attribute: Annotated[tuple[Attribute, ...], Field(min_length=1, max_length=32)]
@@ -88,6 +91,20 @@ class _RunFile(Model):
     continues: _Continues | None = None
 
 
+class SiteAttribute(Model):
+    """An attribute as one site's data have it, maybe with one value."""
+
+    name: Name
+    values: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class SiteRun(Model):
+    """What sites' run.toml files may differ in, before they are merged."""
+
+    model_config = ConfigDict(extra="ignore")
+    attribute: Annotated[tuple[SiteAttribute, ...], Field(min_length=1)]
+
+
 def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Path) -> Manifest:
     """Read run.toml into a manifest. Its roster: the names it lists, else all peers and this node.
 
@@ -100,7 +117,7 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
             or has a name that peers.toml lacks.
     """
     document = toml.read(path, "name the run's file with --run, or make one with 'dcfm-node init'")
-    run = document.parse(_RunFile)
+    run = _parsed(document)
     known = merged(peers, me, listed) if me is not None else {peer.name: peer for peer in peers}
     roster, name = run.roster or tuple(known), me.name if me is not None else None
     if wrong := _roster_problems(roster, known, name, listed):
@@ -138,6 +155,10 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
     return manifest
 
 
+def _parsed(document: toml.Document) -> RunFile:
+    return replace(document, values=settled(document.values)).parse(RunFile)
+
+
 def least_bytes(manifest: Manifest) -> int:
     """A lower bound in bytes of a snapshot of the run's network: its first and last layers."""
     return manifest.network.least_numbers(manifest.flow_shape) * manifest.transfer.width
@@ -149,7 +170,7 @@ def differing(document: toml.Document, manifest: Manifest) -> list[str]:
     Raises:
         ConfigError: the file is not a valid run.toml.
     """
-    run = document.parse(_RunFile)
+    run = _parsed(document)
     names = tuple(silo.name for silo in manifest.roster)
     sections = (*SECTIONS.values(), "policy", "transfer", "probes")
     alike = ("name", "sample_shape", "standardise", *sections)
@@ -178,11 +199,6 @@ def _continued(said: _Continues | None, roster: list[Peer]) -> Continues | None:
         handovers=tuple(handovers),
         replaced=said.replaced,
     )
-
-
-def run_template() -> str:
-    """A commented run.toml; it fits the built-in domain `digits`."""
-    return shipped_text("run.toml")
 
 
 def _roster_problems(

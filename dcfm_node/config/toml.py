@@ -1,5 +1,6 @@
 """Reads TOML files into frozen models. Reports all problems of a file at once."""
 
+import json
 import re
 import tomllib
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def read(path: Path, absent: str) -> Document:
     """
     text = text_of(path, absent)
     try:
-        return Document(path, text, _frozen(tomllib.loads(text)))
+        return Document(path, text, frozen(tomllib.loads(text)))
     except tomllib.TOMLDecodeError as error:
         what, _, at = str(error).rpartition(" (at ")
         number = re.match(r"line (\d+)", at)
@@ -145,9 +146,15 @@ def _written(place: Place, values: Any) -> Place:
     return kept
 
 
-def _frozen(value: Any) -> Any:
+def written(value: Any) -> str:
+    """A scalar or an array of scalars, as TOML."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def frozen(value: Any) -> Any:
+    """A parsed value with tuples for arrays."""
     if isinstance(value, dict):
-        return {key: _frozen(inner) for key, inner in value.items()}
+        return {key: frozen(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return tuple(_frozen(inner) for inner in value)
+        return tuple(frozen(inner) for inner in value)
     return value

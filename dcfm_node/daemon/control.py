@@ -277,6 +277,12 @@ def none_released(view: View) -> Failed:
         )
     if final and view.rejected(final[-1]):
         return Failed("the last student was refused by too many silos to be released", fix=_SEE)
+    if final and view.below_floor(final[-1]):
+        expected = view.announcement(final[-1])
+        return Failed(
+            f"the last student stays interim, below the floor of its quality: {expected}",
+            fix="'dcfm-node status' says what to try; --digest fetches it all the same",
+        )
     return Failed("no student is released yet", fix=_SEE)
 
 

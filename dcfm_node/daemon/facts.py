@@ -21,7 +21,7 @@ from dcfm_node.api.journal import (
     VoteMeans,
     Worst,
 )
-from dcfm_node.api.students import ListedStudent, StudentFacts, Students, Teacher
+from dcfm_node.api.students import Expected, ListedStudent, StudentFacts, Students, Teacher
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import (
     Accept,
@@ -40,6 +40,7 @@ from dcfm_node.records.entries import (
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.audit import FIGURES, refusals
 from dcfm_node.swarm.journal import Journals
+from dcfm_node.swarm.quality import announced, known_quality
 from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.verdicts import superseding
 from dcfm_node.swarm.view import View
@@ -117,8 +118,10 @@ def student_facts(view: View, said: Said[Student]) -> StudentFacts:
             name(key): refusal.body.reason
             for key, refusal in view.refused.get(said.digest, {}).items()
         },
+        expected=Expected.of(view.announcement(said), view.manifest.policy.novel_floor),
         released=view.latest() == said,
         rejected=view.rejected(said),
+        below_floor=view.below_floor(said),
         superseded=dict(superseding(view, body)),
         metrics=dict(sorted(body.metrics.items())),
     )
@@ -150,7 +153,10 @@ def meaning(view: View, body: Body) -> Means:
             missing = tuple(name(key) for key in body.missing)
             return StudentMeans(teachers=_teachers(view, body), missing=missing)
         case Endorse() | Refuse():
-            return OpinionMeans(student=_published(view, body.student))
+            return OpinionMeans(
+                student=_published(view, body.student),
+                expected=_expected(body),
+            )
         case Verdict():
             about = _published(view, body.entry) if body.entry is not None else None
             return VerdictMeans(subject=name(body.subject), entry=about)
@@ -184,6 +190,12 @@ def _published(view: View, digest: bytes) -> Published | None:
         silo=view.manifest.silo_name(said.author),
         digest=said.body.snapshot.digest.hex(),
     )
+
+
+def _expected(body: Endorse | Refuse) -> str:
+    """What the silo's figures say of the student's quality; empty if it measured none."""
+    measured = known_quality(body.metrics) is not None
+    return str(announced([body.metrics], 1, final=True)) if measured else ""
 
 
 def _scores(view: View, body: Audit) -> AuditMeans:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dcfm_node.api.problems import THIS_NODE, THIS_RUN, Code, Problem
 from dcfm_node.api.status import Coverage, SiloStatus
 from dcfm_node.api.students import StudentFacts
+from dcfm_node.daemon.advice import what_to_try
 from dcfm_node.daemon.facts import student_facts
 from dcfm_node.net.peers import Failure, Way
 from dcfm_node.records.manifest import Manifest
@@ -40,7 +41,9 @@ def run_problems(
     if isinstance(action, Waiting) and action.broken:
         found.append(Code.METHOD_FAILED.problem(THIS_NODE, action.why))
     phase = node.step.phase if node.step is not None else None
-    if phase is not None and phase.stage == "done" and released is None:
+    poor = list(_below_floor(view))
+    found += poor
+    if phase is not None and phase.stage == "done" and released is None and not poor:
         what = "the run ended without a released student"
         found.append(Code.STUDENT_MISSING.problem(THIS_RUN, what))
     return found
@@ -195,6 +198,21 @@ def _rejected(view: View) -> Iterator[Problem]:
                 f" by {', '.join(student.refused_by)}; {first} says: {why}"
             )
             yield Code.STUDENT_REJECTED.problem(student.leader, what)
+
+
+def _below_floor(view: View) -> Iterator[Problem]:
+    """The last final student, if its expected quality is below the floor, and what to try."""
+    final = [said for said in view.counting_students() if said.body.final]
+    if not final or not (view.below_floor(final[-1]) or view.released(final[-1])):
+        return
+    announced, floor = view.announcement(final[-1]), view.manifest.policy.novel_floor
+    if view.below_floor(final[-1]) or announced.below(floor):
+        stays = "" if view.released(final[-1]) else ": it stays interim"
+        what = (
+            f"the final student's draws are expected to be right in too few cases{stays};"
+            f" {announced}; the floor is {floor:.0%}"
+        )
+        yield Code.BELOW_FLOOR.problem(THIS_RUN, what, fix=what_to_try(view, final[-1]))
 
 
 def _incomplete(view: View) -> Iterator[Problem]:

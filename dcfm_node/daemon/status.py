@@ -192,4 +192,9 @@ def _coverage(view: View) -> Coverage:
             MissingValue(attribute=attributes[i].name, value=attributes[i].values[value])
             for i, value in found.missing_values
         ),
+        rank=found.rank,
+        rank_needed=found.needed,
+        outside_hull=found.outside,
+        level_1=found.level_1,
+        level_2=found.level_2,
     )

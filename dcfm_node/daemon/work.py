@@ -62,12 +62,14 @@ def job_for(
                 teachers=teachers((author, digest) for author, _, digest in work.teachers),
             )
         case Score():
-            members = view.taught(work.student) if manifest.method.ensemble else ()
+            measure = _measured(view, work.student)
+            members = view.taught(work.student) if measure or manifest.method.ensemble else ()
             return made(
                 "score",
                 (work.student, work.reference),
                 kind="score",
-                seed=0,
+                seed=int.from_bytes(work.student[:4], "big"),
+                measure=measure,
                 model=path(work.snapshot),
                 teachers=teachers((author, work.snapshot) for author in members),
                 reference=path(work.reference) if work.reference is not None else None,
@@ -75,6 +77,12 @@ def job_for(
         case AuditExperts():
             experts = teachers((author, digest) for author, _, digest in work.experts)
             return made(f"audit-{work.round}", work.experts, kind="audit", seed=0, teachers=experts)
+
+
+def _measured(view: View, student: bytes) -> bool:
+    """Whether silos measure what a student draws (SPEC 6.14)."""
+    said = view.students.get(student)
+    return said is not None and said.body.final and view.manifest.policy.novel_floor > 0.0
 
 
 def _teachers(

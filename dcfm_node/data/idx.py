@@ -58,6 +58,16 @@ def read_idx(
     return Raw(images, named, row, str(spec.path))
 
 
+def idx_shape(file: Path, ndim: int) -> tuple[int, ...]:
+    """The shape in the header of an IDX file.
+
+    Raises:
+        DataError: the file is missing, or not IDX of uint8 in `ndim` dimensions.
+    """
+    with _opened(file, ndim) as (shape, _):
+        return shape
+
+
 @contextmanager
 def _opened(file: Path, ndim: int) -> Iterator[tuple[tuple[int, ...], IO[bytes]]]:
     """The shape in a file's header, and the stream after the header."""

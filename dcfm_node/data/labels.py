@@ -1,6 +1,5 @@
 """Converts the values in files to indices in the run's attribute space."""
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dcfm_node.data.names import normal
+from dcfm_node.data.names import integers, normal
 from dcfm_node.data.spec import AttributeSource
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Attribute
@@ -98,7 +97,7 @@ def from_one(attribute: Attribute, source: AttributeSource, column: NDArray[Any]
 
 
 def _positions(attribute: Attribute, source: AttributeSource, column: NDArray[Any]) -> bool:
-    named = source.values or _all_integers(attribute.values)
+    named = source.values or integers(attribute.values)
     return column.dtype.kind in "iu" and not named
 
 
@@ -128,10 +127,6 @@ def _mapped(attribute: Attribute, source: AttributeSource, known: _Lookup) -> di
             )
         mapped[said] = index
     return mapped
-
-
-def _all_integers(values: tuple[str, ...]) -> bool:
-    return all(re.fullmatch("-?[0-9]+", value) for value in values)
 
 
 def _unknown(

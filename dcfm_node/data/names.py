@@ -1,5 +1,6 @@
 """Names of files, columns, attributes and values in one normal form."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,17 @@ def twice(names: Iterable[str]) -> str | None:
             return name
         seen.add(normal(name))
     return None
+
+
+def integers(values: Iterable[str]) -> bool:
+    """Whether all are integers written as text."""
+    return all(re.fullmatch("-?[0-9]+", value) for value in values)
+
+
+def ordered(values: Iterable[str]) -> tuple[str, ...]:
+    """Different values in the order for people: integers by number, anything else by text."""
+    different = sorted(set(values))
+    return tuple(sorted(different, key=int) if integers(different) else different)
 
 
 def at_home(path: Path) -> Path:

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -51,7 +52,7 @@ def read_npz(
                 "[data.attributes]",
             )
         needed = {"x", *wanted.values(), *(["c"] if in_c else [])}
-        shapes = {name: _shape(archive, name, entries[name]) for name in sorted(needed)}
+        shapes = {name: _header(archive, name, entries[name])[0] for name in sorted(needed)}
         bounded([sum(entries[name].file_size for name in needed)], 1, file)
         if in_c and shapes["c"] != (*shapes["x"][:1], len(order)):
             raise DataError(
@@ -84,8 +85,21 @@ def _entries(archive: zipfile.ZipFile, spec: NpzData) -> dict[str, zipfile.ZipIn
     return {normal(name): entry for name, entry in entries}
 
 
-def _shape(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> Shape:
-    """The shape in an array's header, checked against the size of its data."""
+def npz_headers(spec: NpzData) -> dict[str, tuple[Shape, np.dtype[Any]]]:
+    """Array name -> its shape and dtype, of every array in the archive.
+
+    Raises:
+        DataError: the file is missing or not an npz archive; an array holds Python objects.
+    """
+    with readable(spec.path, *_BROKEN, fix=_FIX), zipfile.ZipFile(spec.path) as archive:
+        entries = _entries(archive, spec)
+        return {name: _header(archive, name, entry) for name, entry in entries.items()}
+
+
+def _header(
+    archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo
+) -> tuple[Shape, np.dtype[Any]]:
+    """The shape and dtype in an array's header, checked against the size of its data."""
     with archive.open(entry) as stream:
         version = npy.read_magic(stream)
         if version not in _HEADERS:
@@ -97,4 +111,4 @@ def _shape(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> Shape
     size = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or follows != size:
         raise ValueError(f"array {name!r} holds {follows} bytes, but its header says {size}")
-    return shape
+    return shape, dtype

@@ -28,6 +28,9 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _ALPHA = {"LA": "RGBA", "La": "RGBA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
 _OPAQUE = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB"}
 _WORDS = {"I": "32-bit integer", "F": "floating point", "CMYK": "CMYK", "LAB": "Lab", "HSV": "HSV"}
+_GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
+_ORIENTATION_TAG, _TURNED = 274, 5
+"""EXIF orientations from 5 on exchange height and width."""
 _BITS_TAG, _PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 258, 262, 0
 WHITE = 65_535
 """Level of white in 16-bit pictures."""
@@ -77,6 +80,23 @@ def read_picture(file: Path, shape: tuple[int, ...], resize: bool) -> Picture:
         fitted = [_fitted(plane, (width, height)) for plane in planes]
     # Bicubic resampling overshoots at edges.
     return Picture(np.clip(np.stack(fitted), -1.0, 1.0), deepest)
+
+
+def picture_shape(file: Path) -> tuple[int, int, int]:
+    """(channels, height, width) of an image file as a viewer shows it: one channel for grey, four
+    where pixels are transparent, else three.
+
+    Raises:
+        DataError: the file is not an image, is damaged or too large.
+    """
+    with _opened(file) as image:
+        turned = image.getexif().get(_ORIENTATION_TAG, 1) >= _TURNED
+        width, height = reversed(image.size) if turned else image.size
+        channels = 1 if image.mode in _GREY else 3
+        if image.mode in _ALPHA or "transparency" in image.info:
+            alpha = image.convert("RGBA").getchannel("A")
+            channels = 4 if cast(Any, alpha.getextrema())[0] < 255 else channels
+        return channels, height, width
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """A silo's private data, checked against the run and split into training and hold-out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +74,7 @@ def checked(samples: Samples, spec: BuiltinData, manifest: Manifest) -> SiloData
 
 
 def _prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloData:
-    x = _checked(raw)
+    x = checked_numbers(raw)
     # Domains draw with replacement, and their results are published: keep their repeats.
     first = np.arange(len(x)) if isinstance(spec, BuiltinData) else first_alike(x)
     held = holdout_mask(c, spec.holdout, manifest.method.seed, first)
@@ -183,12 +183,7 @@ def _files(spec: FileData, manifest: Manifest) -> tuple[Raw, Labels]:
     columns = {
         name: source.column or name for name, source in sources.items() if source.constant is None
     }
-    if isinstance(spec, NpzData):
-        raw = read_npz(spec, columns, tuple(sources), manifest.sample_shape)
-    elif isinstance(spec, IdxData):
-        raw = read_idx(spec, columns, manifest.sample_shape)
-    else:
-        raw = read_folder(spec, columns, manifest.sample_shape)
+    raw = read(spec, columns, tuple(sources), manifest.sample_shape)
     c = [
         constant(attribute, source.constant, len(raw.x))
         if source.constant is not None
@@ -196,6 +191,26 @@ def _files(spec: FileData, manifest: Manifest) -> tuple[Raw, Labels]:
         for attribute, source in zip(manifest.attributes, sources.values(), strict=True)
     ]
     return raw, np.stack(c, axis=1)
+
+
+def read(
+    spec: FileData, columns: Mapping[str, str], order: tuple[str, ...], shape: tuple[int, ...]
+) -> Raw:
+    """What a silo's files hold.
+
+    Args:
+        columns: attribute name -> its name in the files, for attributes that are not constant.
+        order: all attributes' names, in the run's order.
+        shape: the run's sample_shape.
+
+    Raises:
+        DataError: the files do not fit, or cannot be read.
+    """
+    if isinstance(spec, NpzData):
+        return read_npz(spec, columns, order, shape)
+    if isinstance(spec, IdxData):
+        return read_idx(spec, columns, shape)
+    return read_folder(spec, columns, shape)
 
 
 def _sources(spec: FileData, manifest: Manifest) -> dict[str, AttributeSource]:
@@ -211,8 +226,12 @@ def _sources(spec: FileData, manifest: Manifest) -> dict[str, AttributeSource]:
     return {name: spec.attributes.get(name, AttributeSource()) for name in names}
 
 
-def _checked(raw: Raw) -> Stored:
-    """x in the dtype that is kept; copied only if the dtype differs."""
+def checked_numbers(raw: Raw) -> Stored:
+    """x in the dtype that is kept; copied only if the dtype differs.
+
+    Raises:
+        DataError: x does not hold floating point numbers or uint8, or not all are finite.
+    """
     x: NDArray[Any] = raw.x
     if x.dtype == np.uint8:
         return x

@@ -6,6 +6,7 @@ from the same noise.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,15 +109,17 @@ def evaluate(domain: Domain[Any], split: Split, evaluator: Evaluator, given: Mod
 
 def _evaluate(split: Split, given: Models, score: "_Scorer") -> Evaluation:
     manifest, labels = given.manifest, score.labels
+    draw = partial(
+        sample, manifest, labels=labels, counts=[e.counts for e in given.refined], seed=NOISE_SEED
+    )
 
     def single(weights: Weights, rule: Rule) -> "_Scored":
-        composed = rule == "composed"
-        return score(sample(manifest, weights, labels, composed=composed, seed=NOISE_SEED))
+        return score(draw(weights, composed=rule == "composed"))
 
     def routed(experts: Sequence[Teacher], rule: Rule) -> "_Scored":
         return score(sample_routed(manifest, experts, labels, rule=rule, seed=NOISE_SEED))
 
-    student = score(sample(manifest, load_weights(given.student), labels, seed=NOISE_SEED))
+    student = score(draw(load_weights(given.student)))
     singles = {(e.name, rule): single(e.weights, rule) for e in given.local for rule in RULES}
     independent = {rule: routed(given.local, rule) for rule in RULES}
     experts = routed(given.refined, "composed")

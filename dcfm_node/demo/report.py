@@ -131,6 +131,7 @@ def build(
         ),
         accuracy={name: dict(accuracy[name]) for name, _ in METHODS},
         accuracy_detail=AccuracyDetail.model_validate(detail),
+        expected=student.expected,
         coverage=some.coverage,
         phases=tuple(phases(events)),
         timeline=tuple(events),
@@ -164,7 +165,8 @@ def table(report: DemoReport) -> str:
         f"judged after {clock(report.elapsed_s)}"
     )
     title = "right samples, of combinations that some silo saw and that no silo saw:"
-    return "\n".join([outcome, *nodes, *lost, "", title, *lines])
+    announced = f"as the silos announced it: {report.expected.text}"
+    return "\n".join([outcome, *nodes, *lost, "", title, *lines, announced])
 
 
 def next_steps(stage: Stage, manifest: Manifest, program: str) -> str:

@@ -173,6 +173,8 @@ def run_settings(wish: Wish) -> dict[str, Any]:
         method |= {"min_rounds": 1, "max_rounds": 1}
     policy = settings.setdefault("policy", {})
     policy |= {"participation": "tolerant", "stall_s": STALL_S, "duty_s": DUTY_S}
+    if wish.shorten < 1:
+        policy["novel_floor"] = 0.0
     return settings
 
 

@@ -18,7 +18,7 @@ from dcfm_node.errors import DataError, UserError
 from dcfm_node.plugins import make
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import DomainSettings, find
-from dcfm_node.samples import Combination, Labels, Samples, joined
+from dcfm_node.samples import Combination, Labels, Samples, joined, unit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -106,6 +106,18 @@ class Evaluator(ABC):
         names.
         """
         return {"accuracy": float(self.right(samples).mean())}
+
+    def features(self, samples: Samples) -> NDArray[np.floating[Any]]:
+        """What `distance` compares, (N, d): the samples' numbers, unless a domain has better."""
+        return unit(samples.x).reshape(len(samples.x), -1)
+
+    def distance(self, samples: Samples, real: Samples) -> float:
+        """How far samples are from real ones whose labels have the same proportions: the Fréchet
+        distance of features and labels together."""
+        from dcfm_node.domains.distances import joint_frechet_distance
+
+        drawn, true = self.features(samples), self.features(real)
+        return joint_frechet_distance(drawn, samples.c, true, real.c)
 
 
 class Domain(ABC, Generic[Settings]):

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from dcfm_node.errors import UserError
+from dcfm_node.samples import Labels
 
 Points = NDArray[np.floating[Any]]
 """(N, d)."""
@@ -37,6 +38,25 @@ def frechet_distance(a: Points, b: Points) -> float:
     shift = np.square(mean_a - mean_b).sum()
     distance = shift + np.trace(covariance_a) + np.trace(covariance_b) - 2 * crossed
     return max(float(distance), 0.0)
+
+
+def joint_frechet_distance(a: Points, of_a: Labels, b: Points, of_b: Labels) -> float:
+    """Fréchet distance of features and labels together (DeVries et al., 2019), so that samples of
+    wrong combinations count: features (N, d) and (M, d), labels (N, n) and (M, n).
+
+    Labels are one-hot, as long as the features of `b` on average.
+
+    Raises:
+        ValueError: as `frechet_distance`.
+    """
+    sizes = 1 + np.maximum(of_a.max(axis=0), of_b.max(axis=0))
+    long = np.linalg.norm(b, axis=1).mean() / np.sqrt(len(sizes))
+
+    def both(features: Points, c: Labels) -> Points:
+        hot = [long * np.eye(size)[c[:, i]] for i, size in enumerate(sizes.tolist())]
+        return np.concatenate([np.asarray(features, np.float64), *hot], axis=1)
+
+    return frechet_distance(both(a, of_a), both(b, of_b))
 
 
 def precision_recall(real: Points, drawn: Points, k: int = NEIGHBOURS) -> tuple[float, float]:

@@ -67,6 +67,11 @@ class ImageEvaluator(Evaluator):
         _, found = self._network.look(np.clip(unit(samples.x), -1, 1))
         return np.asarray((found == samples.c).all(axis=1))
 
+    def features(self, samples: Samples) -> NDArray[np.floating]:
+        """The features of the FID."""
+        x = np.clip(unit(samples.x), -1, 1)
+        return self._network.look(x)[0] if self._extractor is None else self._extractor(x)
+
     def measure(self, samples: Samples) -> dict[str, float]:
         """Metrics of images x (N, channels, height, width) with the requested labels.
 

@@ -19,7 +19,7 @@ from dcfm_node.domains.base import Evaluator, Split, queries
 from dcfm_node.domains.gaussians import around, centres
 from dcfm_node.domains.settings import GaussiansSettings
 from dcfm_node.errors import Failed
-from dcfm_node.experiment import methods, settings
+from dcfm_node.experiment import settings
 from dcfm_node.experiment.lab import Lab, Tell, Trained
 from dcfm_node.experiment.settings import Experiment, Problem
 from dcfm_node.flow import networks
@@ -264,9 +264,11 @@ class Study:
         return Lab(manifest, split, self._folder, "cpu", self._tell)
 
     def _novel(self, lab: Lab, evaluator: Evaluator, student: Trained) -> float:
-        composed = methods.rule(self.settings, "dcfm-alternating") == "composed"
+        composed = self.settings.rule("dcfm-alternating") == "composed"
         c = queries(list(lab.split.held_out), self.settings.each)
         labels = torch.from_numpy(c)
-        z = sample(lab.manifest, student.weights, labels, composed=composed, seed=1)
+        z = sample(
+            lab.manifest, student.weights, labels, counts=lab.counts, composed=composed, seed=1
+        )
         x = unstandardised(z, lab.scale)
         return evaluator.measure(Samples(x.numpy(), c))["accuracy"]

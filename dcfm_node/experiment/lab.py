@@ -37,7 +37,7 @@ from dcfm_node.methods.mixture.gating import train_gating
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
 from dcfm_node.records.settings import Training
-from dcfm_node.samples import Samples
+from dcfm_node.samples import Samples, joined
 from dcfm_node.swarm.scaling import weighed
 from dcfm_node.wire.canonical import derived_seed, pack, sha256
 
@@ -85,6 +85,9 @@ class Lab:
         parts = [_parts(silo, seed) for silo in split.silos]
         self.scale = _scale(manifest, [train for train, _ in parts])
         self.silos = [_standardised(part, self.scale) for part in parts]
+        held = (silo[holdout_mask(silo.c, HOLDOUT, seed)] for silo in split.silos)
+        self.holdout = joined(tuple(held))
+        """All silos' hold-out samples, which no training sees."""
         self.counts: list[Counts] = [count(train.c) for train, _ in self.silos]
         self.names = [silo.name for silo in manifest.roster]
         self._data = [_digest(silo, self.scale) for silo in split.silos]
@@ -353,8 +356,10 @@ def _digest(data: Samples, scale: Scale | None) -> str:
 
 
 def _read_by(stage: Literal["local", "refine", "distil"], manifest: Manifest) -> dict[str, object]:
-    """What a stage reads of the manifest: not the others' settings, nor when training ends."""
-    unread = {"local", "refine", "distil", "schedule", "min_rounds", "max_rounds", "tolerance"}
+    """What a stage reads of the manifest: not the others' settings, nor when training ends, nor how
+    samples are drawn."""
+    ending = {"schedule", "min_rounds", "max_rounds", "tolerance"}
+    unread = {"local", "refine", "distil", "composed", "guidance"} | ending
     return {
         "shape": manifest.sample_shape,
         "cardinalities": manifest.cardinalities,

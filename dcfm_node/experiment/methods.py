@@ -23,25 +23,16 @@ from dcfm_node.domains.base import Split
 from dcfm_node.errors import UserError
 from dcfm_node.experiment.lab import Lab, Trained
 from dcfm_node.experiment.results import Metrics
-from dcfm_node.experiment.settings import Experiment, MethodName, Rule
+from dcfm_node.experiment.settings import RULES, Experiment, MethodName, Rule
 from dcfm_node.flow.sampling import sample, sample_routed
 from dcfm_node.methods.mixture.ensembles import Routing, sample_ensemble
+from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Samples
 
-Draw = Callable[[Tensor, int], Tensor]
-"""Draws samples (N, *shape) for labels (N, n) with a seed."""
+Draw = Callable[[Manifest, Tensor, int], Tensor]
+"""Draws samples (N, *shape) for labels (N, n) with a seed, and the guidance weights of a run."""
 Variants = Mapping[str, Draw]
 """Name -> way of sampling a method; always has `joint` and `composed`."""
-
-RULES: tuple[Rule, ...] = ("joint", "composed")
-DEFAULT_RULES: dict[MethodName, Rule] = {
-    "fedflow": "joint",
-    "ddm": "joint",
-    "dfd": "joint",
-    "pooled": "joint",
-    "oracle": "joint",
-}
-"""Sampling rules of the baselines' authors; all other methods use Eq. 5 of DCFM."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +101,6 @@ class Ledger:
         }
 
 
-def rule(settings: Experiment, method: MethodName) -> Rule:
-    """The variant that represents the method in the tables."""
-    if method in settings.rules:
-        return settings.rules[method]
-    return DEFAULT_RULES.get(method, "composed")
-
-
 def fit(method: MethodName, lab: Lab, settings: Experiment) -> Fitted:
     """Train a method, or load from disk what was trained before."""
     return _METHODS[method](lab, settings)
@@ -124,8 +108,14 @@ def fit(method: MethodName, lab: Lab, settings: Experiment) -> Fitted:
 
 def _single(lab: Lab, model: Trained) -> Variants:
     def draw(composed: bool) -> Draw:
-        return lambda labels, seed: sample(
-            lab.manifest, model.weights, labels, composed=composed, seed=seed, device=lab.device
+        return lambda run, labels, seed: sample(
+            run,
+            model.weights,
+            labels,
+            counts=lab.counts,
+            composed=composed,
+            seed=seed,
+            device=lab.device,
         )
 
     return {name: draw(name == "composed") for name in RULES}
@@ -135,8 +125,8 @@ def _routed(lab: Lab, experts: Sequence[Trained]) -> Variants:
     teachers = lab.teachers(experts)
 
     def draw(rule: Rule) -> Draw:
-        return lambda labels, seed: sample_routed(
-            lab.manifest, teachers, labels, rule=rule, seed=seed, device=lab.device
+        return lambda run, labels, seed: sample_routed(
+            run, teachers, labels, rule=rule, seed=seed, device=lab.device
         )
 
     return {name: draw(name) for name in RULES}
@@ -152,8 +142,8 @@ def _mixture(
     top: int | None = None,
 ) -> Draw:
     teachers = lab.teachers(experts)
-    return lambda labels, seed: sample_ensemble(
-        lab.manifest,
+    return lambda run, labels, seed: sample_ensemble(
+        run,
         teachers,
         labels,
         rule=rule,

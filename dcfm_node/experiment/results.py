@@ -37,6 +37,8 @@ class Row:
         variants: metrics of every way the method can be sampled.
         rounds: after every round its number, cost so far and metrics, where curves were asked.
         cost: as `methods.Ledger` has it.
+        compared: distance from known hold-out data by way of sampling, of those that `rule` was
+            chosen from; empty without a choice.
     """
 
     method: str
@@ -47,6 +49,7 @@ class Row:
     variants: dict[str, Metrics] = field(default_factory=dict)
     rounds: list[Metrics] = field(default_factory=list)
     cost: Metrics = field(default_factory=dict)
+    compared: Metrics = field(default_factory=dict)
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -140,7 +143,9 @@ def spread(rows: Sequence[Row], metric: str, variant: str | None = None) -> tupl
     """Mean and standard deviation (of a sample; 0 for one seed) over rows that have the metric."""
     found = [
         metrics[metric]
-        for metrics in (row.metrics if variant is None else row.variants[variant] for row in rows)
+        for metrics in (
+            row.metrics if variant is None else row.variants.get(variant, {}) for row in rows
+        )
         if metric in metrics
     ]
     if not found:

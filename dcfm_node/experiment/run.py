@@ -13,6 +13,7 @@ from dcfm_node.experiment import results, settings
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.results import Results, Row
 from dcfm_node.experiment.settings import Experiment
+from dcfm_node.experiment.strangers.settings import Strangers
 from dcfm_node.experiment.trial import TrialSpec
 
 MAX_LINE_BYTES = 1 << 20
@@ -24,7 +25,7 @@ class Request:
 
     Attributes:
         experiment: a shipped name, or the path of a TOML file.
-        seeds: seeds 0 ... seeds - 1.
+        seeds: number of seeds, counted from 0 or from the experiment's first.
         jobs: number of trials in parallel.
     """
 
@@ -54,7 +55,7 @@ def run(request: Request, command: str, watch: Watch) -> Results:
 
         rows = measure(request.out, given, request.seeds, request.device, watch)
     else:
-        trials = [(p, seed) for seed in range(request.seeds) for p in given.partitions]
+        trials = [(p, seed) for seed in _seeds(request, given) for p in given.partitions]
         asyncio.run(_all(request, trials, watch))
         rows = _rows(request, given)
     found = Results(
@@ -146,10 +147,15 @@ def _threads(request: Request) -> int:
     return max(1, usual_jobs("cpu") // request.jobs)
 
 
-def _rows(request: Request, given: Experiment) -> list[Row]:
+def _seeds(request: Request, given: Experiment | Strangers) -> range:
+    first = given.first_seed if isinstance(given, Strangers) else 0
+    return range(first, first + request.seeds)
+
+
+def _rows(request: Request, given: Experiment | Strangers) -> list[Row]:
     rows = []
     for partition in given.partitions:
-        for seed in range(request.seeds):
+        for seed in _seeds(request, given):
             for method in given.lineup:
                 path = request.out / "rows" / f"{partition}-{seed}-{method}.json"
                 rows.append(results.read_row(path))

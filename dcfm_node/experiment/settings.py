@@ -14,6 +14,7 @@ from dcfm_node.data.spec import FilePath
 from dcfm_node.domains.base import Domain, Split, SplitSpec, made
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.costs.settings import Costs
+from dcfm_node.experiment.strangers.settings import Strangers
 from dcfm_node.files import shipped
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.base import Model, Name
@@ -36,6 +37,15 @@ MethodName = Literal[
     "oracle",
 ]
 Rule = Literal["joint", "composed"]
+RULES: tuple[Rule, ...] = ("joint", "composed")
+DEFAULT_RULES: dict[MethodName, Rule] = {
+    "fedflow": "joint",
+    "ddm": "joint",
+    "dfd": "joint",
+    "pooled": "joint",
+    "oracle": "joint",
+}
+"""Sampling rules of the baselines' authors; all other methods use Eq. 5 of DCFM."""
 Start = Literal["experts", "student", "fresh"]
 Positive = Annotated[int, Field(ge=1, le=10_000_000)]
 
@@ -74,6 +84,16 @@ class FedFlow(Model):
     """The same for "fedflow+l", whose steps cost more. Default: `steps`."""
 
 
+class Choice(Model):
+    """One rule that chooses how every method is sampled, on known hold-out data alone: the guidance
+    weight, and `joint` or `composed`, whose samples are closest (`Evaluator.distance`)."""
+
+    weights: Annotated[tuple[Annotated[float, Field(ge=0.0, le=100.0)], ...], Field(min_length=1)]
+    """Weights w of known combinations to choose from."""
+    novel_factor: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0
+    """Weight of novel combinations: 1 + novel_factor (w - 1), 0 to 100; default 1, the same."""
+
+
 class Paper(Model):
     """One value from the paper, to show beside ours."""
 
@@ -110,7 +130,9 @@ class Experiment(Model):
     columns: tuple[str, ...] = ()
     """Metrics in the Markdown table."""
     rules: dict[MethodName, Rule] = Field(default_factory=dict)
-    """Method -> sampling rule, where it differs from `methods.DEFAULT_RULES`."""
+    """Method -> sampling rule at a guidance weight of 1, where it differs from `DEFAULT_RULES`."""
+    guidance: Choice | None = None
+    """Choice of guidance weights. Default: none, all weights are 1."""
     curves: bool = False
     """Measure after every round, not only after the last. Default false."""
     paper_rounds: Positive = 2
@@ -184,6 +206,10 @@ class Experiment(Model):
             for scheme in self.scheme
         }
 
+    def rule(self, method: MethodName) -> Rule:
+        """The way to sample a method at a guidance weight of 1."""
+        return self.rules.get(method, DEFAULT_RULES.get(method, "composed"))
+
     def manifest(self, split: Split, seed: int) -> Manifest:
         """The run of this split's silos, with placeholder keys."""
         roster = (
@@ -207,7 +233,9 @@ class _File(Model):
     preset: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-Kind = TypeVar("Kind", Experiment, Costs)
+Given = Experiment | Costs | Strangers
+"""An experiment of any kind."""
+Kind = TypeVar("Kind", Experiment, Costs, Strangers)
 
 
 def names() -> tuple[str, ...]:
@@ -215,13 +243,16 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in shipped("experiments").glob("*.toml")))
 
 
-def read(name: str, preset: str) -> Experiment | Costs:
+def read(name: str, preset: str) -> Given:
     """Read a shipped experiment by name, or any by the path of its TOML file, with a preset.
 
     Raises:
         ConfigError: the experiment or preset does not exist, or the file is invalid.
     """
-    return load_costs(name, preset) if "kind" in _document(name).values else load(name, preset)
+    kind = _document(name).values.get("kind")
+    if kind == "strangers":
+        return _load(name, preset, Strangers)
+    return load(name, preset) if kind is None else load_costs(name, preset)
 
 
 def load(name: str, preset: str) -> Experiment:
@@ -268,15 +299,16 @@ def presets(name: str) -> tuple[str, ...]:
     return tuple(_shipped(name)["preset"])
 
 
-def of_results(document: Mapping[str, Any]) -> Experiment | Costs:
+def of_results(document: Mapping[str, Any]) -> Given:
     """Read the settings in results.json.
 
     Raises:
         Failed: they are from another version.
     """
     text = json.dumps(_present(_retired(document)))
+    kinds: dict[object, type[Costs] | type[Strangers]] = {"costs": Costs, "strangers": Strangers}
     try:
-        return (Costs if "kind" in document else Experiment).model_validate_json(text)
+        return kinds.get(document.get("kind"), Experiment).model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])

@@ -7,12 +7,14 @@ from dcfm_node.experiment import figures, tables
 from dcfm_node.experiment.costs import show as costs
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.results import Results
-from dcfm_node.experiment.settings import Experiment
+from dcfm_node.experiment.settings import Given
+from dcfm_node.experiment.strangers import show as strangers
+from dcfm_node.experiment.strangers.settings import Strangers
 
 TABLE = "table.md"
 
 
-def write(folder: Path, found: Results, settings: Experiment | Costs) -> list[Path]:
+def write(folder: Path, found: Results, settings: Given) -> list[Path]:
     """Write the table and the pictures into the folder. Returns all files, results.json first.
 
     Raises:
@@ -27,20 +29,26 @@ def write(folder: Path, found: Results, settings: Experiment | Costs) -> list[Pa
     table.write_text(page(found, settings))
     if isinstance(settings, Costs):
         return [folder / "results.json", table, costs.draw(folder / "costs.png", found, settings)]
+    if isinstance(settings, Strangers):
+        return [folder / "results.json", table, *strangers.draw(folder, found, settings)]
     return [folder / "results.json", table, *figures.draw(folder, found, settings)]
 
 
-def page(found: Results, settings: Experiment | Costs) -> str:
+def page(found: Results, settings: Given) -> str:
     """All tables, as in table.md."""
     if isinstance(settings, Costs):
         return costs.document(found, settings)
+    if isinstance(settings, Strangers):
+        return strangers.document(found, settings)
     return tables.document(found, settings)
 
 
-def summary(found: Results, settings: Experiment | Costs) -> str:
+def summary(found: Results, settings: Given) -> str:
     """The main tables, for the terminal."""
     if isinstance(settings, Costs):
         return costs.summary(found.rows, settings)
+    if isinstance(settings, Strangers):
+        return strangers.summary(found.rows, settings)
     return "\n\n".join(
         f"{partition}\n"
         + tables.main_table([r for r in found.rows if r.partition == partition], settings)

@@ -20,9 +20,18 @@ def document(found: Results, settings: Experiment) -> str:
         "Mean ± standard deviation over seeds. `rule` is how a method is sampled here: `joint` asks"
         "\nthe full label, `composed` goes through Eq. 5. In brackets: the paper's figure.",
     ]
+    given = settings.guidance
+    if given is not None:
+        parts.append(
+            _CHOICE.format(weights=", ".join(f"{w:g}" for w in given.weights), given=given)
+        )
     for partition in settings.partitions:
         rows = [row for row in found.rows if row.partition == partition]
         parts += [f"## {partition}", main_table(rows, settings)]
+        if given is not None:
+            null = main_table(rows, settings, null=True)
+            parts += [f"### {partition}, all weights 1", null]
+            parts += [f"### {partition}, distance from hold-out data", choice_table(rows)]
     parts += ["## Every way of sampling"]
     for partition in settings.partitions:
         rows = [row for row in found.rows if row.partition == partition]
@@ -41,16 +50,29 @@ def document(found: Results, settings: Experiment) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def main_table(rows: Sequence[Row], settings: Experiment) -> str:
-    """A line per method, with its chosen sampling rule."""
+_CHOICE = """\
+Guidance weights are chosen for each method and seed by one rule: of `joint` and `composed`, and of
+the weights w = {weights}, the way whose samples of known combinations are
+closest to the silos' hold-out data. Novel combinations then have the weight
+1 + {given.novel_factor:g} (w - 1). `joint 1.3/1.6` has 1.3 for known and 1.6 for novel ones.
+No novel sample and no test sample takes part in the choice."""
+
+
+def main_table(rows: Sequence[Row], settings: Experiment, *, null: bool = False) -> str:
+    """A line per method, as it was chosen to be sampled; `null` is its rule at weights of 1."""
+    lineup = settings.lineup
     paper = {(str(p.method), p.partition, p.metric): p.value for p in settings.paper}
     lines = []
     for method, of_method in _by_method(rows):
+        kind, own = lineup.get(method, (None, settings))
+        variant = own.rule(kind) if null and kind is not None else None
         cells = []
         for metric in settings.columns:
             said = paper.get((method, of_method[0].partition, metric))
-            cells.append(cell(of_method, metric) + ("" if said is None else f" [{said:g}]"))
-        lines.append([_emphasised(method), of_method[0].rule, *cells])
+            text = cell(of_method, metric, variant)
+            cells.append(text + ("" if said is None else f" [{said:g}]"))
+        rules = variant or ", ".join(dict.fromkeys(row.rule for row in of_method))
+        lines.append([_emphasised(method), rules, *cells])
     return markdown(["method", "rule", *map(_heading, settings.columns)], lines)
 
 
@@ -59,9 +81,20 @@ def variants_table(rows: Sequence[Row], settings: Experiment) -> str:
     lines = [
         [_emphasised(method), variant, *(cell(of, metric, variant) for metric in settings.columns)]
         for method, of in _by_method(rows)
-        for variant in of[0].variants
+        for variant in dict.fromkeys(variant for row in of for variant in row.variants)
     ]
     return markdown(["method", "rule", *map(_heading, settings.columns)], lines)
+
+
+def choice_table(rows: Sequence[Row]) -> str:
+    """A line per method: the mean distance of each way that was compared, the least in bold."""
+    names = list(dict.fromkeys(name for row in rows for name in row.compared))
+    lines = []
+    for method, of in _by_method(rows):
+        found = [sum(row.compared[name] for row in of) / len(of) for name in names]
+        told = [f"**{each:.4g}**" if each == min(found) else f"{each:.4g}" for each in found]
+        lines.append([_emphasised(method), *told])
+    return markdown(["method", *names], lines)
 
 
 def rounds_table(rows: Sequence[Row], tolerance: float) -> str:

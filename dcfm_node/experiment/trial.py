@@ -9,31 +9,42 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from dcfm_node import plugins
 from dcfm_node.data.spec import FilePath
 from dcfm_node.domains.base import Evaluator, Split, queries
 from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, settings
+from dcfm_node.experiment.choice import Way, closest, distances
 from dcfm_node.experiment.lab import Lab, code
 from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, write_json
-from dcfm_node.experiment.settings import Experiment, MethodName, Rule
+from dcfm_node.experiment.settings import Experiment, MethodName
+from dcfm_node.experiment.strangers.settings import Strangers
 from dcfm_node.flow.codec import unstandardised
 from dcfm_node.flow.device import choose
 from dcfm_node.records.base import Model
+from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
 from dcfm_node.samples import Samples, joined
 from dcfm_node.wire.canonical import sha256
 
+if TYPE_CHECKING:
+    from dcfm_node.experiment.strangers.trial import StrangerTrial
+
 NOISE_SEED = 1_234
 TELL_S = 0.3
+NICE = 10
+"""Added to the niceness of strangers' trials: they take hours in the background."""
 
 
 class TrialSpec(Model):
@@ -124,37 +135,52 @@ class Trial:
         manifest = given.manifest(split, self._spec.seed)
         lab = Lab(manifest, split, self._spec.out / "trained", self._device, self._progress)
         self._scale, fitted = lab.scale, methods.fit(method, lab, given)
-        rule, found = methods.rule(given, method), {}
-        for variant, draw in fitted.variants.items():
-            self._tell(f"sample {variant}", 0.0)
-            found[variant], shown = self._measure(draw, split, evaluator, given)
-            if variant == rule:
+        compared: dict[Way, float] = {}
+        if given.guidance is not None:
+            compared = distances(fitted.variants, given.guidance, lab, evaluator, self._tell)
+        chosen = closest(compared) if compared else Way(given.rule(method))
+        found: dict[str, Metrics] = {}
+        for way in dict.fromkeys([*map(Way, fitted.variants), chosen]):
+            self._tell(f"sample {way.name}", 0.0)
+            draw = partial(fitted.variants[way.variant], way.of(manifest))
+            found[way.name], shown = self._measure(draw, split, evaluator, given)
+            if way == chosen:
                 save_samples(self._path("samples", name, "npz"), shown, split.space)
         return Row(
             method=name,
             partition=self._spec.partition,
             seed=self._spec.seed,
-            rule=rule,
-            metrics=found[rule],
+            rule=chosen.name,
+            metrics=found[chosen.name],
             variants=found,
-            rounds=self._curve(fitted, rule, split, evaluator) if given.curves else [],
+            rounds=self._curve(fitted, chosen, manifest, split, evaluator) if given.curves else [],
             cost=fitted.cost,
+            compared={way.name: distance for way, distance in compared.items()},
         )
 
     def _curve(
-        self, fitted: methods.Fitted, rule: Rule, split: Split, evaluator: Evaluator
+        self,
+        fitted: methods.Fitted,
+        way: Way,
+        manifest: Manifest,
+        split: Split,
+        evaluator: Evaluator,
     ) -> list[Metrics]:
         """Cost so far and metrics after every round."""
         curve = []
         for round_ in fitted.rounds:
             self._tell(f"sample round {round_.number}", 0.0)
-            draw = round_.variants[rule]
+            draw = partial(round_.variants[way.variant], way.of(manifest))
             found, _ = self._measure(draw, split, evaluator, self._settings)
             curve.append({"round": float(round_.number), **round_.cost, **found})
         return curve
 
     def _measure(
-        self, draw: methods.Draw, split: Split, evaluator: Evaluator, given: Experiment
+        self,
+        draw: Callable[[Tensor, int], Tensor],
+        split: Split,
+        evaluator: Evaluator,
+        given: Experiment,
     ) -> tuple[Metrics, Samples]:
         """Known and novel metrics of one way of sampling, and samples for the picture.
 
@@ -167,7 +193,7 @@ class Trial:
             z = draw(torch.from_numpy(c), NOISE_SEED)
             samples = Samples(unstandardised(z, self._scale).numpy(), c)
             measured = evaluator.measure(samples)
-            found |= {_named(name, kind): value for name, value in measured.items()}
+            found |= {named(name, kind): value for name, value in measured.items()}
             shown.append(samples[np.arange(len(c)) % given.each < self._problem.made.shown])
         return found, joined(shown)
 
@@ -200,7 +226,8 @@ def tell(line: Line) -> None:
     sys.stdout.flush()
 
 
-def _named(name: str, kind: str) -> str:
+def named(name: str, kind: str) -> str:
+    """A metric's name in a row, for known or for novel combinations."""
     return f"{kind}_{name}" if name.endswith("accuracy") else f"{name}_{kind}"
 
 
@@ -211,6 +238,16 @@ def device_of(wish: str) -> torch.device:
         UserError: the machine has no such device, or one that does not work.
     """
     return choose(wish, where=f"--device {wish}", instead="give --device auto or cpu")
+
+
+def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial":
+    given = settings.read(spec.experiment, spec.preset)
+    if isinstance(given, Strangers):
+        from dcfm_node.experiment.strangers.trial import StrangerTrial
+
+        os.nice(NICE)
+        return StrangerTrial(spec, given)
+    return Trial(spec)
 
 
 def _end_with_parent() -> None:
@@ -224,7 +261,7 @@ def main() -> None:
     spec = TrialSpec.model_validate_json(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        Trial(spec).run()
+        _trial_of(spec).run()
     except UserError as error:
         tell(Broken(what=error.what, where=error.where, fix=error.fix, more=error.more))
         sys.exit(error.exit_code)

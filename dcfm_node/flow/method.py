@@ -74,7 +74,8 @@ class Learner(ABC):
         seed: int,
         device: torch.device | str = "cpu",
     ) -> Tensor:
-        """Draw one sample per label (B, n) from a student, with the run's rule.
+        """Draw one sample per label (B, n) from a student, with the run's rule and its guidance
+        weights (SPEC 6.15).
 
         Args:
             counts: silo -> label counts, for every teacher of the student.
@@ -84,7 +85,10 @@ class Learner(ABC):
         Raises:
             Failed: the student lacks a tensor of a silo in `counts`.
         """
-        return sampling.sample(self.manifest, tensors, labels, seed=seed, device=device)
+        silos = counts.values()
+        return sampling.sample(
+            self.manifest, tensors, labels, counts=silos, seed=seed, device=device
+        )
 
     def score(
         self,
@@ -95,7 +99,8 @@ class Learner(ABC):
         reference: Weights | None,
         device: torch.device | str = "cpu",
     ) -> dict[str, float]:
-        """Error of a student on a silo's hold-out data, with the rule that samples it.
+        """Error of a student on a silo's hold-out data, with the rule that samples it. Guidance
+        weights are 1, because the error is that of a velocity, and guidance changes velocities.
 
         Args:
             counts: as in `sample`.

@@ -1,12 +1,16 @@
-"""Sampling from one network or several experts, by the joint head or by composition."""
+"""Sampling from one network or several experts, by the joint head or by composition.
 
-from collections.abc import Sequence
+The manifest's guidance weights apply to samples (`flow.guidance`), not to scores.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from dcfm_node.flow.guidance import Guide, guide_of
 from dcfm_node.flow.labels import Counts, marginal_terms, null_label
 from dcfm_node.flow.losses import VelocityField, evaluate_terms
 from dcfm_node.flow.networks import Weights, load
@@ -28,29 +32,42 @@ class Teacher:
 
 
 def composed(
-    path: Path, field: VelocityField, null: Tensor, guidance: float = 1.0
+    path: Path, field: VelocityField, null: Tensor, guide: Guide | None = None
 ) -> VelocityField:
-    """Eq. 5 of DCFM: v(∅) + Σ_i w [v(c^{i}) - v(∅)], all terms in one batched forward pass."""
-    weights = composition_weights(len(null), guidance).to(null.device)
+    """Eq. 5 of DCFM: v(∅) + Σ_i w_i [v(c^{i}) - v(∅)], all terms in one batched forward pass."""
 
     def composition(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
         terms = evaluate_terms(field, x, t, marginal_terms(c, null))
-        return path.compose(terms, weights)
+        return path.compose(terms, term_weights(guide, c, t))
 
     return composition
 
 
-def guided(path: Path, field: VelocityField, null: Tensor, guidance: float) -> VelocityField:
-    """Classifier-free guidance of the joint head, v(∅) + w [v(c) - v(∅)] (Ho, Salimans, 2022)."""
-    if guidance == 1.0:
+def guided(
+    path: Path, field: VelocityField, null: Tensor, guide: Guide | None = None
+) -> VelocityField:
+    """Classifier-free guidance of the joint head, v(∅) + w [v(c) - v(∅)] (Ho, Salimans, 2022).
+
+    Only rows whose weight is not 1 need a second evaluation, at the null label.
+    """
+    if guide is None:
         return field
-    weights = composition_weights(1, guidance).to(null.device)
 
-    def guide(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        terms = torch.stack([null.expand_as(c), c], dim=1)
-        return path.compose(evaluate_terms(field, x, t, terms), weights)
+    def guidance(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
+        w = guide(c, t)
+        rows = (w != 1.0).squeeze(1).nonzero().squeeze(1)
+        empty = null.expand(len(rows), -1)
+        both = field(torch.cat([x, x[rows]]), torch.cat([t, t[rows]]), torch.cat([c, empty]))
+        v, terms = both[: len(x)], torch.stack([both[len(x) :], both[rows]], dim=1)
+        return v.index_copy(0, rows, path.compose(terms, composition_weights(w[rows])))
 
-    return guide
+    return guidance
+
+
+def term_weights(guide: Guide | None, c: Tensor, t: Tensor) -> Tensor:
+    """Weights of the terms ∅, c^{1}, ..., c^{n}: (B, n + 1), or (n + 1,) without guidance."""
+    w = torch.ones(c.shape[-1], device=t.device) if guide is None else guide(c, t)
+    return composition_weights(w)
 
 
 def student_field(
@@ -59,21 +76,38 @@ def student_field(
     device: torch.device | str,
     *,
     composed: bool | None = None,
-    guidance: float = 1.0,
+    guide: Guide | None = None,
 ) -> VelocityField:
-    """The field that samples a student or a single expert.
+    """The field of a student or a single expert.
 
     Args:
         composed: True uses Eq. 5 of DCFM, False the joint head, None `manifest.method.composed`.
-        guidance: w of Eq. 5 of DCFM; default 1.
+        guide: weights of Eq. 5 of DCFM; all 1 if None.
     """
-    through = manifest.method.composed if composed is None else composed
-    rule = _composed if through else guided
+    rule = _composed if _through(manifest, composed) else guided
     null = null_label(manifest.cardinalities, device)
-    return rule(path_of(manifest), load(manifest, weights, device), null, guidance)
+    return rule(path_of(manifest), load(manifest, weights, device), null, guide)
 
 
 _composed = composed  # `student_field` has an argument of that name
+
+
+def _through(manifest: Manifest, composed: bool | None) -> bool:
+    return manifest.method.composed if composed is None else composed
+
+
+def run_guide(
+    manifest: Manifest,
+    counts: Iterable[Counts] | None,
+    device: torch.device | str,
+    *,
+    composed: bool | None = None,
+) -> Guide | None:
+    """The run's guidance weights, as `guide_of`; None if all are 1."""
+    method, through = manifest.method, _through(manifest, composed)
+    return guide_of(
+        method.guidance, manifest.cardinalities, counts, composed=through, device=device
+    )
 
 
 def sample(
@@ -81,18 +115,26 @@ def sample(
     weights: Weights,
     labels: Tensor,
     *,
+    counts: Iterable[Counts] | None = None,
     composed: bool | None = None,
     seed: int,
-    guidance: float = 1.0,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Draw one sample per label (B, n) from a student or a single expert.
+    """Draw one sample per label (B, n) from a student or a single expert, with the manifest's
+    guidance weights.
 
-    Args: as `student_field`.
+    Args:
+        counts: label counts of all silos that taught, which tell known combinations from novel
+            ones; None only if both have the same weight.
+        composed: as in `student_field`.
 
     Returns: (B, *flow_shape) on the CPU. The noise depends only on the seed.
+
+    Raises:
+        ValueError: the counts are needed and missing.
     """
-    field = student_field(manifest, weights, device, composed=composed, guidance=guidance)
+    guide = run_guide(manifest, counts, device, composed=composed)
+    field = student_field(manifest, weights, device, composed=composed, guide=guide)
     draws = torch.Generator().manual_seed(seed)
     x0 = noise(manifest, len(labels), draws)
     return solve(manifest, field, labels, x0, draws=draws, device=device)
@@ -107,7 +149,8 @@ def sample_routed(
     seed: int,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Draw one sample per label (B, n) from several experts, weighted by their label counts.
+    """Draw one sample per label (B, n) from several experts, weighted by their label counts, with
+    the manifest's guidance weights.
 
     Args:
         rule: `joint` draws one expert per sample by r_k(c); `composed` mixes marginal terms by
@@ -116,33 +159,40 @@ def sample_routed(
     Returns: (B, *flow_shape) on the CPU.
     """
     nets = [load(manifest, expert.weights, device) for expert in experts]
-    router = Router([expert.counts for expert in experts], manifest.cardinalities, device)
+    counts = [expert.counts for expert in experts]
+    router = Router(counts, manifest.cardinalities, device)
+    guide = run_guide(manifest, counts, device, composed=rule == "composed")
+    path, null = path_of(manifest), null_label(manifest.cardinalities, device)
     draws = torch.Generator().manual_seed(seed)
     x0 = noise(manifest, len(labels), draws)
     if rule == "composed":
-        field = routed(path_of(manifest), nets, router, null_label(manifest.cardinalities, device))
+        field = routed(path, nets, router, null, guide)
         return solve(manifest, field, labels, x0, draws=draws, device=device)
     picks = torch.Generator().manual_seed(seed + 1)
     which = choose(router.joint_weights(labels.to(device)).cpu(), picks)
     out = torch.empty_like(x0)
     for k, net in enumerate(nets):
         rows = (which == k).nonzero().squeeze(-1)
-        out[rows] = solve(manifest, net, labels[rows], x0[rows], draws=draws, device=device)
+        field = guided(path, net, null, guide)
+        out[rows] = solve(manifest, field, labels[rows], x0[rows], draws=draws, device=device)
     return out
 
 
 def routed(
-    path: Path, experts: Sequence[VelocityField], router: Router, null: Tensor
+    path: Path,
+    experts: Sequence[VelocityField],
+    router: Router,
+    null: Tensor,
+    guide: Guide | None = None,
 ) -> VelocityField:
     """Composition (Eq. 5 of DCFM) of mixtures of experts: Σ_k r_k(c_i) v_k(c^{i}) and
     Σ_k (n_k/N) v_k(∅)."""
-    weights = composition_weights(len(null)).to(null.device)
 
     def field(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
         terms = marginal_terms(c, null)
         each = [evaluate_terms(expert, x, t, terms) for expert in experts]
         mixed = path.mix(router.marginal_weights(terms), torch.stack(each, dim=2))
-        return path.compose(mixed, weights)
+        return path.compose(mixed, term_weights(guide, c, t))
 
     return field
 

@@ -99,7 +99,7 @@ class BatchSampler:
         c = from_product(points.c, null, self.product_share, generator)
         terms = block_terms(c, null, generator)
         live, frozen = self.mix(self.path, points.x, points.t, terms, generator)
-        return Penalty(points.x, points.t, terms, composition_weights(2) * live, frozen)
+        return Penalty(points.x, points.t, terms, composition_weights(torch.ones(2)) * live, frozen)
 
     def block(self, steps: int, generator: torch.Generator) -> list[Batch]:
         """The rows of several steps. The penalty uses the first `ci_batch` rows of each batch."""

@@ -67,7 +67,8 @@ def score(
     reference: Weights | None,
     device: torch.device | str,
 ) -> dict[str, float]:
-    """Error on a silo's hold-out data, with the rule that samples the student.
+    """Error on a silo's hold-out data, with the rule that samples the student at guidance weights
+    of 1.
 
     Returns: `holdout_loss`; with a reference (the silo's own expert, joint head) also
         `reference_loss` on the same draws.

@@ -122,16 +122,12 @@ def path_of(manifest: Manifest) -> Path:
     return plugins.make(path.code, Path, path, manifest.network.predict)  # type: ignore[type-abstract]
 
 
-def composition_weights(attributes: int, guidance: float = 1.0) -> Tensor:
-    """Weights of the terms ∅, c^{1}, ..., c^{n} (Eq. 5 of DCFM): v(∅) + w Σ_i [v(c^{i}) - v(∅)].
+def composition_weights(w: Tensor) -> Tensor:
+    """Weights of the terms ∅, c^{1}, ..., c^{m} (Eq. 5 of DCFM): v(∅) + Σ_i w_i [v(c^{i}) - v(∅)].
 
-    Args:
-        attributes: n.
-        guidance: w, the same for every attribute.
-
-    Returns: (n + 1,) on the host.
+    Shapes: (..., m) -> (..., m + 1).
     """
-    return torch.tensor([1.0 - attributes * guidance] + [guidance] * attributes)
+    return torch.cat([1.0 - w.sum(dim=-1, keepdim=True), w], dim=-1)
 
 
 def on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:

@@ -80,6 +80,9 @@ class Policy(Model):
     endorse_ratio: Annotated[float, Field(gt=0.0)] = 2.0
     """A silo refuses a student whose velocity error on its hold-out data exceeds its own expert's
     by more than this factor."""
+    novel_floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    """No final student is released whose draws are expected to be right less often than this, of
+    known or of novel combinations (SPEC 6.14). 0 measures nothing."""
     audit: bool = True
     """Whether every silo scores its peers' experts before use. No node uses a refused expert."""
 
@@ -183,6 +186,12 @@ class Manifest(Model):
             raise ValueError("plugins must name exactly the packages that the sections need")
         if problem := self._unfit_section():
             raise ValueError(problem)
+        shares = len(self.method.guidance.shares)
+        if shares not in (0, len(self.attributes)):
+            raise ValueError(
+                f"method.guidance.shares has {shares} numbers; give one for each of the"
+                f" {len(self.attributes)} attributes, or none"
+            )
         if (before := self.continues) is None:
             return self
         if not self.method.may_continue:
@@ -233,6 +242,12 @@ class Manifest(Model):
     def cardinalities(self) -> tuple[int, ...]:
         """|C_i|, the number of values of each attribute."""
         return tuple(len(attribute.values) for attribute in self.attributes)
+
+    def guided(self, known: float, novel: float) -> Self:
+        """The same run, sampled with other guidance weights."""
+        guidance = self.method.guidance.model_copy(update={"known": known, "novel": novel})
+        method = self.method.model_copy(update={"guidance": guidance})
+        return self.model_copy(update={"method": method})
 
     @property
     def quorum(self) -> int:

@@ -16,6 +16,7 @@ from pydantic import (
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_validator,
 )
 
 from dcfm_node import plugins
@@ -117,6 +118,47 @@ class Masks(Model):
     null: Annotated[float, Field(gt=0.0)] = 0.1
 
 
+Weight = Annotated[float, Field(ge=0.0, le=100.0)]
+
+
+class Guidance(Model):
+    """The weights w_i of the attributes in sampling (Eq. 5 of DCFM). A weight of 1 does not guide;
+    training and scores always use 1."""
+
+    known: Weight = 1.0
+    """w of combinations that some teacher of the student holds, 0 to 100."""
+    novel: Weight = 1.0
+    """w of combinations that none of them holds, 0 to 100."""
+    from_t: Share = 0.0
+    """Time t, 0 (noise) to 1 (data), from which the weights hold; before it they are 1."""
+    to_t: Share = 1.0
+    """Time t, 0 to 1, after which the weights are 1 again."""
+    shares: Annotated[tuple[Weight, ...], Field(max_length=32)] = ()
+    """Share of w - 1 that each attribute gets, 0 to 100: w_i = 1 + share_i (w - 1). Empty means 1
+    for each. The joint head asks for all attributes at once and does not use shares."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.from_t > self.to_t:
+            raise ValueError("guidance.from_t exceeds guidance.to_t; raise to_t")
+        return self
+
+    @property
+    def null(self) -> bool:
+        """Whether all weights are 1."""
+        return self.known == self.novel == 1.0
+
+    @property
+    def summary(self) -> str:
+        """The weights in a few words, for people."""
+        text = f"{self.known:g}"
+        if self.novel != self.known:
+            text = f"{self.known:g} for known and {self.novel:g} for novel combinations"
+        if not self.null and (self.from_t, self.to_t) != (0.0, 1.0):
+            text += f", for t from {self.from_t:g} to {self.to_t:g}"
+        return text
+
+
 class MethodSettings(Section):
     """What every method has (`dcfm_node.methods`). The properties describe the simplest method:
     silos train once, and their experts make one network. A method overrides what differs.
@@ -131,6 +173,7 @@ class MethodSettings(Section):
     composed: bool = True
     """Whether the student is sampled by composing its marginals (Eq. 5 of DCFM), or by its joint
     head."""
+    guidance: Guidance = Guidance()
     seed: Annotated[int, Field(ge=0, le=2**31)] = 0
 
     @property

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from shlex import quote
 
 from dcfm_node.records.manifest import Attribute, Manifest
+from dcfm_node.swarm.quality import Announcement
 from dcfm_node.wire.envelope import run_id
 from dcfm_node.words import plain
 
@@ -52,6 +53,7 @@ class StudentFacts:
         standing: released, not released, interim or superseded.
         superseded: by teaching silo, the reason why it no longer counts.
         withdrawn: silos that left the run; some may have taught it before.
+        expected: what its draws are expected to be worth, by its judges' figures.
         metrics: values that its leader measured while distilling.
         version: the version of dcfm-node that distilled it.
     """
@@ -65,6 +67,7 @@ class StudentFacts:
     endorsed_by: Sequence[str]
     refused_by: Sequence[str]
     withdrawn: Sequence[str]
+    expected: Announcement
     metrics: Mapping[str, float]
     version: str
     standing: str
@@ -79,6 +82,7 @@ def model_card(manifest: Manifest, facts: StudentFacts) -> str:
         _makes(manifest),
         _taught(manifest, facts),
         _went_before(facts.continues),
+        _expected(manifest, facts.expected),
         _stood_by(manifest, facts),
         _PRIVACY.format(made=_made(manifest, "the experts")),
         _usage(manifest),
@@ -95,7 +99,7 @@ published, signed with its own key:
 
 - the weights of its expert network,
 - how many samples of each combination of attributes it trains on, those held out not counted,
-- figures over its data as a whole: losses and gaps,
+- figures over its data as a whole: losses, gaps, and how well classifiers read it,
 - where the run standardises its data, and the silo agreed: the mean and the standard deviation of
   each feature.
 
@@ -142,7 +146,10 @@ def _outcome(facts: StudentFacts) -> str:
 
 
 def _makes(manifest: Manifest) -> str:
-    network = manifest.network
+    network, guidance = manifest.network, manifest.method.guidance
+    rule = "adds up the attributes (Eq. 5 of DCFM)"
+    if not manifest.method.composed:
+        rule = "asks for all attributes together"
     summary = f", {network.summary}" if network.summary else ""
     rows = [
         f"| {attribute.name} | {', '.join(_cell(value) for value in attribute.values)} |"
@@ -158,6 +165,10 @@ def _makes(manifest: Manifest) -> str:
             "| attribute | values |",
             "| --- | --- |",
             *rows,
+            "",
+            f"Sampling {rule}, with a guidance weight of {guidance.summary}.",
+            "A higher weight follows the attributes more closely, with less variety. The silos",
+            "score every student at a weight of 1.",
         ]
     )
 
@@ -223,6 +234,30 @@ Each silo scores every student of the run on private data that it held out from 
 
 {len(facts.endorsed_by)} of {len(manifest.roster)} endorsed it, {manifest.quorum} are needed: \
 it is **{facts.standing}**. This is what was known when the folder was written.
+"""
+
+
+def _expected(manifest: Manifest, found: Announcement) -> str:
+    rows = [
+        f"| {name} | {'unmeasured' if part is None else part} |"
+        for name, part in (("known", found.known), ("novel", found.novel))
+    ]
+    lines = [_EXPECTED.strip(), "", "| combinations | right |", "| --- | --- |", *rows]
+    if found.why:
+        lines += ["", f"Unmeasured: {found.why}."]
+    floor = manifest.policy.novel_floor
+    if found.below(floor):
+        lines += ["", f"**Below the floor of {floor:.0%} that this run asks of a student.**"]
+    return "\n".join(lines)
+
+
+_EXPECTED = """
+## What to expect of its samples
+
+The share of samples that show every value that was asked for, in most silos' judgement, with its
+interval. Each silo trained classifiers of its own on the model's samples and on its private data,
+and tried them on real samples of combinations that they never saw. *Known* combinations are those
+that some silo trained on, *novel* ones are all others.
 """
 
 

@@ -1,8 +1,17 @@
-"""Minimum compositional coverage (Eq. 2 of DCFM), from the label counts that silos publish."""
+"""Which combinations can be composed, from the label counts that silos publish: minimum coverage
+(Eq. 2 of DCFM), the affine hull of what is observed (arXiv 2410.06303), and levels of novelty."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+
+PRIME = 2**61 - 1
+"""Ranks are found modulo this prime: small numbers, no rounding."""
+
+Combination = tuple[int, ...]
+Row = dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +22,20 @@ class Coverage:
         observed: number of combinations that occur.
         needed: number that Eq. 2 of DCFM requires: 1 + Σ_i (|C_i| - 1).
         missing_values: (attribute index, value index) that no silo holds, in order.
+        rank: number of independent combinations among those that occur, each as its attributes'
+            one-hot codes. With `needed` of them, all others are in their affine hull.
+        outside: number of unseen combinations that are not in that hull.
+        level_1: number of unseen combinations that differ from one that occurs in one attribute.
+        level_2: number of all other unseen ones: at least two attributes must change.
     """
 
     observed: int
     needed: int
     missing_values: tuple[tuple[int, int], ...]
+    rank: int
+    outside: int
+    level_1: int
+    level_2: int
 
     @property
     def missing_combinations(self) -> int:
@@ -30,15 +48,87 @@ class Coverage:
         return not self.missing_values and not self.missing_combinations
 
 
-def coverage(counts: Mapping[tuple[int, ...], int], cardinalities: Sequence[int]) -> Coverage:
+def coverage(counts: Mapping[Combination, int], cardinalities: Sequence[int]) -> Coverage:
     """Coverage of the silos' counts taken together (Eq. 2 of DCFM).
 
     Args:
         counts: how often each combination occurs, over all silos.
         cardinalities: |C_i|, the number of values of each attribute.
     """
-    seen = {label for label, count in counts.items() if count > 0}
+    seen = sorted(label for label, count in counts.items() if count > 0)
+    return _coverage(tuple(seen), tuple(cardinalities))
+
+
+@lru_cache(maxsize=8)
+def _coverage(seen: tuple[Combination, ...], sizes: tuple[int, ...]) -> Coverage:
     values = {(i, value) for label in seen for i, value in enumerate(label)}
-    space = [(i, v) for i, size in enumerate(cardinalities) for v in range(size)]
-    needed = min(1 + sum(size - 1 for size in cardinalities), math.prod(cardinalities))
-    return Coverage(len(seen), needed, tuple(pair for pair in space if pair not in values))
+    space = [(i, v) for i, size in enumerate(sizes) for v in range(size)]
+    needed = min(1 + sum(size - 1 for size in sizes), math.prod(sizes))
+    hull, near = _basis(seen, sizes), set(_all_but_one(seen))
+    unseen = list(unseen_of(seen, sizes))
+    level_1 = sum(any(part in near for part in _all_but_one([c])) for c in unseen)
+    return Coverage(
+        observed=len(seen),
+        needed=needed,
+        missing_values=tuple(pair for pair in space if pair not in values),
+        rank=len(hull),
+        outside=sum(bool(_reduced(_one_hot(c, sizes), hull)) for c in unseen),
+        level_1=level_1,
+        level_2=len(unseen) - level_1,
+    )
+
+
+def unseen_of(seen: Iterable[Combination], sizes: Sequence[int]) -> Iterator[Combination]:
+    """The combinations that are not among these, in order."""
+    known = set(seen)
+    return (c for c in product(*map(range, sizes)) if c not in known)
+
+
+def _all_but_one(labels: Iterable[Combination]) -> Iterator[tuple[int, Combination, Combination]]:
+    """Each combination without one attribute, for each attribute."""
+    return ((i, c[:i], c[i + 1 :]) for c in labels for i in range(len(c)))
+
+
+def _one_hot(label: Combination, sizes: Sequence[int]) -> Row:
+    """The codes of all attributes as one sparse vector. Their sums are 1, so that linear
+    combinations of such vectors that equal one are affine."""
+    starts = (sum(sizes[:i]) for i in range(len(sizes)))
+    return {start + value: 1 for start, value in zip(starts, label, strict=True)}
+
+
+def _basis(labels: Iterable[Combination], sizes: Sequence[int]) -> dict[int, Row]:
+    """Reduced rows that span the combinations' vectors, by the place of their leading 1."""
+    rows: dict[int, Row] = {}
+    full = 1 + sum(size - 1 for size in sizes)
+    for label in labels:
+        if len(rows) == full:
+            break
+        if not (new := _reduced(_one_hot(label, sizes), rows)):
+            continue
+        lead, scale = min(new), pow(new[min(new)], -1, PRIME)
+        new = {at: value * scale % PRIME for at, value in new.items()}
+        for at, row in rows.items():
+            if lead in row:
+                rows[at] = _without(row, new, lead)
+        rows[lead] = new
+    return rows
+
+
+def _reduced(vector: Row, rows: Mapping[int, Row]) -> Row:
+    """What rows do not span of a vector; empty if they span it."""
+    for at in list(vector):
+        if at in rows:
+            vector = _without(vector, rows[at], at)
+    return vector
+
+
+def _without(vector: Row, row: Row, lead: int) -> Row:
+    """A vector minus as much of a row as clears its leading place."""
+    factor = vector[lead]
+    found = dict(vector)
+    for at, value in row.items():
+        if left := (found.get(at, 0) - factor * value) % PRIME:
+            found[at] = left
+        else:
+            found.pop(at, None)
+    return found

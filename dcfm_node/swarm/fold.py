@@ -151,12 +151,12 @@ class Fold:
         match body:
             case Endorse():
                 if author not in self.refused.get(body.student, {}):
-                    said = Said(author, digest, body, seq)
-                    self.endorsed.setdefault(body.student, {})[author] = said
+                    by = self.endorsed.setdefault(body.student, {})
+                    by.setdefault(author, Said(author, digest, body, seq))
             case Refuse():
                 if author not in self.endorsed.get(body.student, {}):
-                    refusal = Said(author, digest, body, seq)
-                    self.refused.setdefault(body.student, {})[author] = refusal
+                    against = self.refused.setdefault(body.student, {})
+                    against.setdefault(author, Said(author, digest, body, seq))
             case Verdict():
                 self._add_verdict(Said(author, digest, body, seq))
             case Audit():

@@ -227,4 +227,6 @@ def _over(s: PlanInput) -> Work | Refuse | Waiting:
         action = _release(s)
         if not isinstance(action, Waiting):
             return action
+    if student is not None and s.view.below_floor(student):
+        return Waiting("the student stays interim: its quality is below the floor", over=True)
     return Waiting("the student is released", over=True)

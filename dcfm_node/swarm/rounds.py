@@ -69,7 +69,7 @@ def complete(view: View, phase: Phase, suspected: Suspected) -> bool:
             return view.student(phase.round) is not None
         case "release":
             found = view.student(phase.round)
-            return found is not None and (view.endorsed_by_quorum(found) or view.rejected(found))
+            return found is not None and view.settled(found)
         case _:
             return False
 

@@ -1,10 +1,11 @@
 """The view: what all journals together say about the run's members and students."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dcfm_node.records.entries import Checkpoint, Student
 from dcfm_node.swarm import conformity
 from dcfm_node.swarm.members import Members
+from dcfm_node.swarm.quality import Announcement, announced, objects
 from dcfm_node.swarm.said import Said
 
 
@@ -85,8 +86,7 @@ class View(Members):
     # What silos think of students
 
     def endorsed_by_quorum(self, student: Said[Student]) -> bool:
-        """Whether a quorum endorsed a student. Then silos may train from it or, if it is final,
-        release it."""
+        """Whether a quorum endorsed a student. Then silos may train from it."""
         return len(self.endorsed.get(student.digest, ())) >= self.manifest.quorum
 
     def rejected(self, student: Said[Student]) -> bool:
@@ -129,8 +129,41 @@ class View(Members):
         return found[-1] if found else None
 
     def released(self, student: Said[Student]) -> bool:
-        """Whether a student is final, and a quorum of silos endorsed it."""
-        return student.body.final and self.endorsed_by_quorum(student)
+        """Whether a student is final, and a quorum of silos endorsed it whose figures do not object
+        (SPEC 6.14)."""
+        content = self.endorsed.get(student.digest, {}).keys() - self.objecting(student)
+        return student.body.final and len(content) >= self.manifest.quorum
+
+    def objecting(self, student: Said[Student]) -> set[bytes]:
+        """Silos that refused a student, or measured its quality below the floor."""
+        floor = self.manifest.policy.novel_floor
+        endorsed = self.endorsed.get(student.digest, {})
+        below = {key for key, said in endorsed.items() if objects(said.body.metrics, floor)}
+        return below | self.refused.get(student.digest, {}).keys()
+
+    def below_floor(self, student: Said[Student]) -> bool:
+        """Whether so many silos object to a final student that it will never be released, and not
+        because they refused it."""
+        spared = len(self.manifest.roster) - len(self.objecting(student))
+        short = spared < self.manifest.quorum
+        return student.body.final and short and not self.rejected(student)
+
+    def settled(self, student: Said[Student]) -> bool:
+        """Whether its judges have decided on a student, for good."""
+        if self.rejected(student) or self.below_floor(student):
+            return True
+        return self.released(student) if student.body.final else self.endorsed_by_quorum(student)
+
+    def announcement(self, student: Said[Student]) -> Announcement:
+        """What its judges' figures say of a student's quality."""
+        told = list(self.figures(student).values())
+        return announced(told, self.manifest.quorum, final=student.body.final)
+
+    def figures(self, student: Said[Student]) -> Mapping[bytes, Mapping[str, float]]:
+        """What each of its judges measured of a student, in roster order."""
+        judged = (self.endorsed.get(student.digest, {}), self.refused.get(student.digest, {}))
+        told = {key: said.body.metrics for by in judged for key, said in by.items()}
+        return {silo.key: told[silo.key] for silo in self.manifest.roster if silo.key in told}
 
     def latest(self) -> Said[Student] | None:
         """The newest counting student that is released: the one that `fetch --latest` returns."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from dcfm_node.domains import base as domains
 from dcfm_node.errors import Failed
@@ -18,6 +19,7 @@ from dcfm_node.flow.codec import codec_of, encoded_samples, moments_of, standard
 from dcfm_node.flow.files import load_weights, rounded
 from dcfm_node.flow.method import SiloData, Start, learner_of
 from dcfm_node.flow.networks import Weights
+from dcfm_node.flow.quality import Measured, measure
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.records.entries import Label
@@ -127,13 +129,33 @@ class JobRunner:
     def _score(self, job: Job) -> dict[str, float]:
         if job.model is None:
             raise ValueError("the job names no student")
-        return self._learner.score(
-            load_weights(job.model),
+        weights = load_weights(job.model)
+        counts = {file.silo: dict(file.counts) for file in job.teachers}
+        found = self._learner.score(
+            weights,
             self._holdout,
-            counts={file.silo: dict(file.counts) for file in job.teachers},
+            counts=counts,
             reference=_weights(job.reference),
             device=self._device,
         )
+        return found | (self._quality(job, weights, counts) if job.measure else {})
+
+    def _quality(
+        self, job: Job, weights: Weights, counts: dict[str, dict[Label, int]]
+    ) -> dict[str, float]:
+        """What this silo's judge reads of the student's draws."""
+
+        def draw(labels: Tensor, seed: int) -> Tensor:
+            return self._learner.sample(
+                weights, labels, counts=counts, seed=seed, device=self._device
+            )
+
+        known = sorted({label for of in counts.values() for label in of} - {*job.probes})
+        train, holdout = (
+            replace(part, x=standardised(part.x, job.scale)) for part in self._encoded
+        )
+        data = Measured.of(train, holdout, known, job.probes, self._manifest.cardinalities)
+        return measure(draw, data, seed=job.seed)
 
     def _callbacks(self, job: Job) -> Callbacks:
         saved_at = told_at = published_at = time.monotonic()

@@ -82,6 +82,7 @@ class Job(_Line):
         probes: combinations that nobody trains or compares on (SPEC 6.12). The teachers' counts
             lack them.
         scale: that all data are standardised by; None leaves them as they are.
+        measure: whether to measure also what the student draws (SPEC 6.14).
     """
 
     key: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,96}$")]
@@ -99,6 +100,7 @@ class Job(_Line):
     reference: Path | None = None
     probes: tuple[Label, ...] = ()
     scale: Scale | None = None
+    measure: bool = False
 
 
 class Starting(_Line):

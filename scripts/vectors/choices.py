@@ -9,8 +9,8 @@ from dcfm_node.swarm.election import rank
 from dcfm_node.wire import envelope as env
 from dcfm_node.wire.canonical import pack
 from vectors.common import NAMES, SIGNERS, Json, case, shared
+from vectors.plots import MANIFESTS, Plot
 from vectors.readers import DIGESTS, KEYS, join
-from vectors.views import MANIFESTS, Plot
 
 RUN = env.run_id(MANIFESTS["tolerant"])
 TIMEOUT = 8.0

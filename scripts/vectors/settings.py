@@ -42,6 +42,19 @@ STAGES = parts(
 MASKS = parts(
     {"full": 0.6, "marginal": 0.3, "null": 0.1}, full=POSITIVE, marginal=POSITIVE, null=POSITIVE
 )
+WEIGHT = floats(0.0, 100.0)
+GUIDANCE = parts(
+    {"known": 1.0, "novel": 1.0, "from_t": 0.0, "to_t": 1.0, "shares": []},
+    known=WEIGHT,
+    novel=WEIGHT,
+    from_t=floats(0.0, 1.0),
+    to_t=floats(0.0, 1.0),
+    shares=(
+        [[1.0] * len(MANIFEST.attributes)],
+        [[1.0], [1.0] * 33, None, *([each, each] for each in WEIGHT[1])],
+    ),
+)
+GUIDANCE[1].append({"known": 1.0, "novel": 1.0, "from_t": 0.6, "to_t": 0.5, "shares": []})
 EMA = floats(0.0, math.nextafter(1.0, 0.0))
 SHAPES: Values = (
     [[1], [10**8], [1, 1], [2, 2, 2]],
@@ -125,6 +138,7 @@ COMMON: dict[str, Values] = {
     "solver_steps": ROUNDS,
     "solver": words("euler", "midpoint", "heun", "rk4"),
     "composed": FLAG,
+    "guidance": GUIDANCE,
     "seed": integers(0, 2**31),
 }
 FEW = floats(0.0, 1.0)
@@ -153,6 +167,7 @@ POLICY = parts(
     duty_s=([600.0, 1e8], [599.9, *floats(0.0, 1e8)[1]]),
     max_share=floats(0.0, 1.0, open_below=True),
     endorse_ratio=POSITIVE,
+    novel_floor=floats(0.0, 1.0),
     audit=FLAG,
 )
 NETWORK = parts(

@@ -236,4 +236,4 @@ def _run(
             "max_rounds": f"max_rounds = {rounds}",
         }
         lines.append(change.get(key, line))
-    return "\n".join(lines) + f"\n[policy]\n{policy}"
+    return "\n".join(lines) + f"\n[policy]\nnovel_floor = 0.0\n{policy}"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dcfm_node.flow.guidance import Guide
 from dcfm_node.flow.labels import marginal_terms, null_label
 from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.routing import Router
@@ -37,13 +38,17 @@ def at(n: int, rows: int) -> tuple[Tensor, Tensor]:
     return torch.randn(rows, *SHAPES[n], generator=draws(1)), torch.rand(rows, generator=draws(2))
 
 
+def constant(w: float) -> Guide:
+    return lambda c, t: torch.full(c.shape, w)
+
+
 @pytest.mark.parametrize("predict", ["velocity", "sample"])
 @pytest.mark.parametrize("n", [2, 3])
 def test_composed_field_is_equation_5(n: int, predict: str) -> None:
     it, c = case("local", n, predict), everything(n)
     x, t = at(n, len(c))
     for w in (1.0, 2.5):
-        made = composed(PATH, it.own, null_label(it.null), w)(x, t, c)
+        made = composed(PATH, it.own, null_label(it.null), constant(w))(x, t, c)
         for r, label in enumerate(c.tolist()):
             expected = literal.composed(it.own, x[r], t[r], tuple(label), it.null, w)
             torch.testing.assert_close(made[r], expected, rtol=1e-4, atol=1e-4)
@@ -88,7 +93,7 @@ def test_samples_are_the_literal_paths_ends(n: int) -> None:
     noise = torch.randn(len(c), *SHAPES[n], generator=torch.Generator().manual_seed(3))
     from_experts = sample_routed(it.run, teachers(it, n), c, rule="composed", seed=3)
     weights = it.own.net.state_dict()
-    from_student = sample(it.run, weights, c, composed=True, seed=3, guidance=1.5)
+    from_student = sample(it.run.guided(1.5, 1.5), weights, c, composed=True, seed=3)
     direct = sample(it.run, weights, c, composed=False, seed=3)
 
     def mixture(x: Tensor, t: Tensor, label: Label) -> Tensor:
@@ -166,7 +171,7 @@ def test_composed_gaussians_are_where_all_attributes_put_them(truth: Gaussians) 
 
 
 def test_guidance_moves_gaussians_further_from_their_common_mean() -> None:
-    mean, spread = ends(composed(PATH, MOVED, null_label(SIZES[2]), 1.5))
+    mean, spread = ends(composed(PATH, MOVED, null_label(SIZES[2]), constant(1.5)))
     torch.testing.assert_close(
         mean, 0.5 + 1.5 * (MOVED.mean(everything(2)) - 0.5), rtol=1e-4, atol=1e-4
     )

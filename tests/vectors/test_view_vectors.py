@@ -4,6 +4,7 @@ import pytest
 
 from dcfm_node.records.moments import Moments
 from dcfm_node.swarm.admission import Run, flaw
+from dcfm_node.swarm.quality import announced
 from dcfm_node.swarm.rounds import current_phase
 from dcfm_node.swarm.scaling import weighed
 from dcfm_node.swarm.shares import capped
@@ -49,6 +50,7 @@ ASK = {
     "condemned": lambda view, case, told: {
         entry: view.condemned(bytes.fromhex(entry)) for entry in told
     },
+    "released": lambda view, case, told: _entry(view.latest()),
     "phase": lambda view, case, told: _phase(view, case),
     "suspected": lambda view, case, told: told,
     "last_term": lambda view, case, told: view.last_term(),
@@ -90,6 +92,16 @@ def test_weights(case):
     }
     found = capped(counts, value_of(case["max_share"]))
     assert [list(found[silo].values()) for silo in silos] == case["weighed"]
+
+
+@cases(VIEWS["qualities"])
+def test_qualities(case):
+    """SPEC 6.14.2: what the figures of several silos say together."""
+    told = [{name: value_of(given) for name, given in of.items()} for of in case["figures"]]
+    found = announced(told, 2, final=True)
+    for estimate, wanted in ((found.known, case["known"]), (found.novel, case["novel"])):
+        bounds = estimate and [estimate.value, estimate.low, estimate.high]
+        assert bounds == (wanted and list(map(value_of, wanted)))
 
 
 @cases(VIEWS["scales"])

@@ -120,7 +120,7 @@ def run_settings(given: Communication, method: MethodName, seed: int) -> dict[st
     return tomllib.loads(stage.run_text("gaussians")) | {
         "network": given.network.model_dump(),
         "method": methods[method],
-        "policy": {"endorse_ratio": LENIENT},
+        "policy": {"endorse_ratio": LENIENT, "novel_floor": 0.0},
     }
 
 

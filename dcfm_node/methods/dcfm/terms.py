@@ -58,6 +58,6 @@ def _frozen(
 ) -> Tensor:
     """Composition of the frozen terms among the three; which = -1 marks a live term."""
     given = evaluate_each(path, experts, which, x=x, t=t, c=terms[:, 1:])
-    weights = (composition_weights(2) * (which >= 0)).to(x.device, non_blocking=True)
+    weights = (composition_weights(torch.ones(2)) * (which >= 0)).to(x.device, non_blocking=True)
     # ∅ is last, so that the rounding of sums does not change.
     return path.compose(given.flip(1), weights.flip(1))

@@ -13,21 +13,23 @@ A term's energy is E_k = -log p_k,t(x | c), and its prior is the count n_k(c). A
 n_k(c) p_k(x | c), the mixture is exactly the velocity of the silos' pooled data given the term. An
 expert without samples of a value, whose token is untrained, gets weight 0; with an unconditional
 density it would not. If no silo holds c, the prior uses the counts of single values, as in
-`Router.joint_weights`.
+`Router.joint_weights`. A guided mixture (`flow.guidance`) also has the mixture at ∅ as a term.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+from dcfm_node.flow.guidance import Guide
 from dcfm_node.flow.labels import marginal_terms, null_label
 from dcfm_node.flow.losses import VelocityField, evaluate_terms
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.routing import Router
-from dcfm_node.flow.sampling import CHUNK, Teacher, noise
+from dcfm_node.flow.sampling import CHUNK, Teacher, noise, run_guide
 from dcfm_node.methods.mixture import energy, gating
 from dcfm_node.paths.base import Field, Path, composition_weights, on_device, path_of, spread
 from dcfm_node.records.manifest import Manifest
@@ -36,6 +38,8 @@ Rule = Literal["joint", "composed"]
 Routing = Literal["label", "trained", "energy"]
 Weigh = Callable[[Tensor, Tensor], Tensor]
 """Weights (B, m, K) of the experts for each of m terms, at points (B, *shape) and times (B,)."""
+Guided = Callable[[Tensor], Tensor]
+"""Guidance weights (B, m - 1) at times (B,) of the terms but ∅, for fixed labels."""
 
 
 def sample_ensemble(
@@ -75,6 +79,8 @@ class Ensemble:
     top_k: int | None
     energies: bool
     judge: nn.Module | None
+    guide: Guide | None = None
+    """Guidance weights of samples; None if all are 1."""
 
     @classmethod
     def load(
@@ -97,20 +103,22 @@ class Ensemble:
         """
         if (gate is not None) != (routing == "trained"):
             raise ValueError("weights of a gating network are needed with routing 'trained' only")
+        counts = [expert.counts for expert in experts]
         return cls(
             manifest,
             path_of(manifest),
             [load(manifest, expert.weights, device) for expert in experts],
-            Router([expert.counts for expert in experts], manifest.cardinalities, device),
+            Router(counts, manifest.cardinalities, device),
             null_label(manifest.cardinalities, device),
             rule,
             top_k,
             energies=routing == "energy",
             judge=None if gate is None else gating.load(manifest, gate, device),
+            guide=run_guide(manifest, counts, device, composed=rule == "composed"),
         )
 
     def sample(self, labels: Tensor, seed: int) -> Tensor:
-        """Draw one sample per label (B, n), on the CPU."""
+        """Draw one sample per label (B, n) with the run's guidance weights, on the CPU."""
         draws, device = torch.Generator().manual_seed(seed), self.null.device
         x0 = noise(self.manifest, len(labels), draws)
         probes = energy.probes(tuple(x0.shape[1:]), len(labels), draws)
@@ -123,13 +131,13 @@ class Ensemble:
         return torch.cat(done)
 
     def velocity(self, x: Tensor, t: Tensor, c: Tensor, motion: Tensor) -> Tensor:
-        """The mixture's predictions at points x (B, *shape).
+        """The mixture's predictions at points x (B, *shape), with guidance weights of 1.
 
         Args:
             motion: (B, *shape), velocity of the straight paths from noise to the points; energies
                 are integrated along them. Not used without energies.
         """
-        terms, prior = self._terms(c)
+        terms, prior = self._terms(c, guided=False)
         if not self.energies:
             return self._field(terms, prior)(x, t)
         draws = torch.Generator().manual_seed(0)
@@ -149,15 +157,23 @@ class Ensemble:
         return self._step(terms, prior, at, e, top_k=self.top_k)[0]
 
     def _integrate(self, x0: Tensor, c: Tensor, e: Tensor, draws: torch.Generator) -> Tensor:
-        terms, prior = self._terms(c)
+        terms, prior = self._terms(c, guided=self.guide is not None)
+        w = None if self.guide is None else partial(self.guide, c)
         if self.energies:
-            return self.integrate_energies(terms, prior, x0, e, draws)[0]
+            return self.integrate_energies(terms, prior, x0, e, draws, w=w)[0]
         method = self.manifest.method
-        field = self._field(terms, prior)
+        field = self._field(terms, prior, w)
         return self.path.integrate(field, x0, method.solver_steps, method.solver, draws)
 
     def integrate_energies(
-        self, terms: Tensor, prior: Tensor, x0: Tensor, probes: Tensor, draws: torch.Generator
+        self,
+        terms: Tensor,
+        prior: Tensor,
+        x0: Tensor,
+        probes: Tensor,
+        draws: torch.Generator,
+        *,
+        w: Guided | None = None,
     ) -> tuple[Tensor, Tensor]:
         """DFD: the sample at t = 1 and log p_k of every term there, (B, *shape) and (B, m, K).
 
@@ -172,7 +188,7 @@ class Ensemble:
         def field(state: Tensor, t: Tensor) -> Tensor:
             x, density = state[:, :split].reshape(x0.shape), state[:, split:].reshape(prior.shape)
             at = Located(x, t, density)
-            motion, rates = self._step(terms, prior, at, probes, top_k=self.top_k)
+            motion, rates = self._step(terms, prior, at, probes, top_k=self.top_k, w=w)
             return torch.cat([motion.flatten(1), rates.flatten(1)], dim=1)
 
         state = torch.cat([x0.flatten(1), start_density(x0, prior)], dim=1)
@@ -188,6 +204,7 @@ class Ensemble:
         *,
         top_k: int | None,
         motion: Tensor | None = None,
+        w: Guided | None = None,
     ) -> tuple[Tensor, Tensor]:
         """DFD's velocity (B, *shape), and the rates of all log densities (B, m, K) for points that
         move with `motion`, or with DFD's velocity if None."""
@@ -197,19 +214,24 @@ class Ensemble:
         found = [energy.with_divergence(expert, *rows, e) for expert in self.experts]
         each = torch.stack([_by_term(velocity, terms) for velocity, _ in found], dim=2)
         shares = torch.softmax(prior.log() + at.density, dim=-1)
-        velocity = _composed(self.path, shares, each, top_k)
+        velocity = _composed(self.path, shares, each, top_k, None if w is None else w(at.t))
         moved = (velocity if motion is None else motion).repeat_interleave(m, dim=0)
         rates = [energy.density_rate(v, d, rows[0], rows[1], moved) for v, d in found]
         return velocity, torch.stack([_by_term(rate, terms) for rate in rates], dim=2)
 
-    def _terms(self, c: Tensor) -> tuple[Tensor, Tensor]:
+    def _terms(self, c: Tensor, *, guided: bool) -> tuple[Tensor, Tensor]:
         """Labels (B, m, n) of the rule, and the experts' weights by label counts (B, m, K)."""
-        if self.rule == "joint":
-            return c.unsqueeze(1), self.counts.joint_weights(c).unsqueeze(1)
-        terms = marginal_terms(c, self.null)
-        return terms, self.counts.marginal_weights(terms)
+        if self.rule == "composed":
+            terms = marginal_terms(c, self.null)
+            return terms, self.counts.marginal_weights(terms)
+        terms, prior = c.unsqueeze(1), self.counts.joint_weights(c).unsqueeze(1)
+        if not guided:
+            return terms, prior
+        empty = self.null.expand_as(terms)
+        shares = self.counts.marginal_weights(empty)
+        return torch.cat([empty, terms], dim=1), torch.cat([shares, prior], dim=1)
 
-    def _field(self, terms: Tensor, prior: Tensor) -> Field:
+    def _field(self, terms: Tensor, prior: Tensor, w: Guided | None = None) -> Field:
         """The field weighted by label counts, or by the gating network, equally for every term."""
         judge, (_, m, k) = self.judge, prior.shape
 
@@ -218,7 +240,7 @@ class Ensemble:
                 return prior
             return torch.softmax(judge(x, t)[:, :k], dim=-1).unsqueeze(1).expand(-1, m, -1)
 
-        return mixture(self.path, self.experts, terms, weigh, self.top_k)
+        return mixture(self.path, self.experts, terms, weigh, self.top_k, w=w)
 
 
 def sparse(weights: Tensor, top_k: int | None) -> Tensor:
@@ -238,12 +260,14 @@ def mixture(
     terms: Tensor,
     weigh: Weigh,
     top_k: int | None = None,
+    *,
+    w: Guided | None = None,
 ) -> Field:
-    """DDM's field for terms (B, m, n): ∅ and all c^{i}, or a single label."""
+    """DDM's field for terms (B, m, n): ∅ and all c^{i}, ∅ and c, or c alone."""
 
     def field(x: Tensor, t: Tensor) -> Tensor:
         each = torch.stack([evaluate_terms(expert, x, t, terms) for expert in experts], dim=2)
-        return _composed(path, weigh(x, t), each, top_k)
+        return _composed(path, weigh(x, t), each, top_k, None if w is None else w(t))
 
     return field
 
@@ -262,11 +286,14 @@ def start_density(x0: Tensor, prior: Tensor) -> Tensor:
     return energy.noise_density(x0).unsqueeze(1).expand(-1, prior[0].numel())
 
 
-def _composed(path: Path, shares: Tensor, each: Tensor, top_k: int | None) -> Tensor:
-    """Mix every term and compose the terms; a single term is not composed. From shares (B, m, K)
-    and predictions (B, m, K, *prediction_shape)."""
+def _composed(
+    path: Path, shares: Tensor, each: Tensor, top_k: int | None, w: Tensor | None = None
+) -> Tensor:
+    """Mix every term and compose the terms; a single term is not composed. From shares (B, m, K),
+    predictions (B, m, K, *prediction_shape) and guidance weights (B, m - 1), or 1 if None."""
     mixed = path.mix(sparse(shares, top_k), each)
-    return path.compose(mixed, composition_weights(mixed.shape[1] - 1).to(mixed.device))
+    w = torch.ones(mixed.shape[1] - 1, device=mixed.device) if w is None else w
+    return path.compose(mixed, composition_weights(w))
 
 
 def _by_term(many: Tensor, terms: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
 """A student's folder carries the codec of its run."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
@@ -59,6 +61,34 @@ def test_samples_are_decoded_with_the_codec_in_the_folder(
     assert run(monkeypatch, "student", "sample", folder, "--out", out) == 2
     named = ("--codec", tmp_path / "linear.bin")
     assert run(monkeypatch, "student", "sample", folder, "--out", out, *named) == 0
+
+
+def test_samples_are_drawn_at_the_weights_that_are_asked_for(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fetch: tuple[object, ...],
+) -> None:
+    """The lineage's counts say which combinations are novel."""
+    folder, out = tmp_path / "student", tmp_path / "samples.npz"
+    assert run(monkeypatch, *fetch) == 0
+
+    def drawn(*weights: str) -> tuple[dict[str, object], dict[str, np.ndarray]]:
+        capsys.readouterr()
+        assert run(monkeypatch, "student", "sample", folder, "--out", out, "--json", *weights) == 0
+        with np.load(out) as file:
+            return json.loads(capsys.readouterr().out), dict(file)
+
+    told, plain = drawn()
+    assert (told["guidance_known"], told["guidance_novel"]) == (1, 1)
+    told, guided = drawn("--guidance", "1,3")
+    assert (told["guidance_known"], told["guidance_novel"]) == (1, 3)
+    known = (plain["c"] == [0, 1]).all(axis=1)  # what every silo of `Run` holds
+    assert known.any()
+    assert not known.all()
+    assert np.allclose(plain["x"][known], guided["x"][known], atol=1e-5)
+    assert (np.abs(plain["x"] - guided["x"]).max(axis=1) > 1e-4)[~known].all()
+    assert run(monkeypatch, "student", "sample", folder, "--out", out, "--guidance", "much") == 2
 
 
 def test_another_codec_is_neither_copied_nor_used(

@@ -8,7 +8,7 @@ import pytest
 from dcfm_node.cli.lineage import earlier_text, facts_of, verified
 from dcfm_node.cli.student import verified_text
 from dcfm_node.errors import PeerError
-from dcfm_node.records.entries import Withdraw
+from dcfm_node.records.entries import Endorse, Withdraw
 from dcfm_node.records.manifest import Continues, Manifest
 from dcfm_node.store.card import model_card
 from dcfm_node.store.student import write_student
@@ -163,3 +163,22 @@ def test_a_lineage_whose_manifest_leaves_fields_out_is_refused() -> None:
     whole = unpack(bundle(run.manifest, Journals(run.manifest)))
     with pytest.raises(PeerError, match="not every field is written out"):
         replayed(pack(whole | {"manifest": pack(fields)}))
+
+
+@pytest.mark.parametrize(
+    ("novel", "standing", "text"),
+    [(0.9, "released", "novel ones 90%"), (0.2, "interim", "(below the floor)")],
+)
+def test_the_quality_that_silos_measured_is_in_the_lineage(novel, standing, text) -> None:
+    """SPEC 6.14."""
+    run = Run(3, method="ddm")
+    run.publish_experts(0)
+    made = run.distil(0)
+    figures = {"known_rate": 1.0, "novel_rate": novel, "judge_rate": 1.0}
+    for author in run.authors:
+        author.say(Endorse(student=made.digest, metrics=figures))
+    lineage = verify(bundle(run.manifest, journals(run)), made.entry.body.snapshot.digest)
+    found = verified(lineage, compared=False, unchecked=())
+    assert found.standing == standing
+    assert found.expected.novel is not None and found.expected.novel.value == novel
+    assert text in verified_text(found, keys="not compared")

@@ -6,34 +6,21 @@ from pathlib import Path
 import pytest
 
 from dcfm_node.cli.succession import _continued
+from dcfm_node.demo.stage import to_toml
 from dcfm_node.records.entries import Withdraw
+from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.wire.envelope import manifest_bytes
 from tests.unit.cli.running import run as dcfm
 from tests.unit.swarm.builders import Run
 
-SIMULATED = """
-name = "simulated"
-sample_shape = [2]
-standardise = "none"
-probes = {{ share = 0.0 }}
-[[attribute]]
-name = "horizontal"
-values = ["left", "right"]
-[[attribute]]
-name = "vertical"
-values = ["bottom", "top"]
-[method]
-max_rounds = {rounds}
-[method.local]
-steps = 10
-[method.refine]
-steps = 10
-[method.distil]
-steps = 10
-[policy]
-stall_s = {stall_s}
-"""
+
+def file_of(manifest: Manifest) -> str:
+    """A run.toml that leaves nothing to a preset."""
+    fields = {"name", "sample_shape", "attributes", "network", "method", "policy"}
+    fields |= {"standardise", "probes"}
+    said = json.loads(manifest.model_dump_json(include=fields, exclude_none=True))
+    return to_toml({"attribute" if k == "attributes" else k: v for k, v in said.items()})
 
 
 def test_a_run_is_continued_again_and_again_and_its_file_stays_as_long() -> None:
@@ -70,9 +57,7 @@ def test_who_left_the_run_is_warned_of_before_the_next_one_waits_for_it(
     store.close()
     node, new = tmp_path / "node.toml", tmp_path / "next.toml"
     node.write_text('name = "silo-0000"\n[data]\nformat = "npz"\npath = "gone.npz"\n')
-    method, policy = run.manifest.method, run.manifest.policy
-    text = SIMULATED.format(rounds=method.max_rounds, stall_s=policy.stall_s)
-    (tmp_path / "run.toml").write_text(text)
+    (tmp_path / "run.toml").write_text(file_of(run.manifest))
     assert dcfm(monkeypatch, "run", "continue", new, "--json", "-c", node) == 0
     said = capsys.readouterr()
     gone = {"silo-0002": "withdrew: moving"} if leaves else {}

@@ -1,18 +1,23 @@
 """run.toml."""
 
+import re
+import tomllib
+from collections.abc import Set
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dcfm_node.config import toml
 from dcfm_node.config.peers import Peer, load_peers
-from dcfm_node.config.run import differing, least_bytes, load_run, run_template
+from dcfm_node.config.presets import settled
+from dcfm_node.config.run import RunFile, differing, least_bytes, load_run
+from dcfm_node.config.template import run_template, run_text
+from dcfm_node.config.toml import frozen
 from dcfm_node.errors import ConfigError
 from dcfm_node.flow import networks
-from dcfm_node.methods.dcfm.schedule import Dcfm
-from dcfm_node.networks.settings import MlpSettings
-from dcfm_node.records.manifest import Manifest, Policy, Silo
-from dcfm_node.records.settings import Masks
+from dcfm_node.records.base import Model
+from dcfm_node.records.manifest import Manifest, Silo
 from dcfm_node.store.tensors import size_of
 from dcfm_node.wire.envelope import run_id
 
@@ -48,22 +53,31 @@ def refusal(folder: Path, text: str, peers: tuple[Peer, ...] = (A, B, C)) -> Con
     return caught.value
 
 
-def test_the_example_is_what_init_writes() -> None:
-    assert (EXAMPLES / "run.toml").read_text(encoding="utf-8") == run_template()
+def everything(text: str) -> str:
+    """A template whose commented settings are set."""
+    return re.sub(r"(?m)^#(?=\w)", "", text)
 
 
-def test_the_example_spells_out_every_setting_and_the_defaults(tmp_path: Path) -> None:
-    example = manifest(tmp_path, run_template())
-    for part in (example.network, example.method, example.policy, example.method.masks):
-        assert part.model_fields_set == set(type(part).model_fields)
-    for stage in (example.method.local, example.method.refine, example.method.distil):
-        assert stage.model_fields_set == set(type(stage).model_fields)
-    assert (example.network, example.policy) == (MlpSettings(), Policy())
-    defaults = Dcfm(
-        local=example.method.local, refine=example.method.refine, distil=example.method.distil
-    )
-    assert example.method == defaults
-    assert example.method.masks == Masks()
+def test_the_example_shows_what_is_settled_for_it(tmp_path: Path) -> None:
+    example = tomllib.loads(run_template())
+    attributes = [(one["name"], tuple(one["values"])) for one in example["attribute"]]
+    assert run_text(example["name"], tuple(example["sample_shape"]), attributes) == run_template()
+    assert manifest(tmp_path, everything(run_template())) == manifest(tmp_path, run_template())
+
+
+def spelled_out(
+    said: dict[str, Any], model: Model, place: str, but: Set[str] = frozenset()
+) -> None:
+    assert said.keys() | but == set(type(model).model_fields) | {"penalty"} & said.keys(), place
+    for key, value in model:
+        if isinstance(value, Model) and key not in but:
+            spelled_out(said[key], value, f"{place}.{key}")
+
+
+def test_the_example_spells_out_every_setting() -> None:
+    full = tomllib.loads(everything(run_template()))
+    run = RunFile.model_validate(settled(frozen(full)))
+    spelled_out(full, run, "run", {"roster", "domain", "codec", "path", "continues"})
 
 
 def test_every_node_builds_the_same_run(tmp_path: Path) -> None:
@@ -126,12 +140,12 @@ def test_this_node_under_another_name_is_refused(tmp_path: Path) -> None:
             "[[attributes]]\nname='p'\nvalues=['0', '1']\n[[attribute]]",
             "3: attributes",
         ),
-        ("[method.refine]\nsteps = 1\n", "", "6: method.refine"),
         ("[method.local]\nsteps = 1\n", "[method.local]\nsteps = 0\n", "7: method.local.steps"),
         ("[method.local]", "[method]\nmin_rounds = 9\n[method.local]", "7: method.min_rounds"),
         ("[method.local]", '[network]\nkind = "unet"\n[method.local]', "7: network.kind"),
         ("[method.local]", "[policy]\nstall = 3.0\n[method.local]", "7: policy.stall"),
         ("[2]", "[2, 2, 2, 2]", "2: sample_shape"),
+        ("[2]", "[2]\npreset = 'best'", "3: preset"),
         ("[method.local]", "[method]\nname = 'fed'\n[method.local]", "7: method.name"),
         (
             "[method.local]",
@@ -152,6 +166,10 @@ def test_a_mistake_is_refused_where_it_stands(
     error = refusal(tmp_path, LEAST.replace(old, new))
     assert error.where == f"{tmp_path / 'run.toml'}:{where}"
     assert error.fix
+
+
+def test_one_sites_values_are_joined_with_the_others(tmp_path: Path) -> None:
+    assert "run merge" in refusal(tmp_path, LEAST.replace('["0", "1"]', '["0"]')).fix
 
 
 def test_what_differs_between_a_file_and_a_run_is_named(tmp_path: Path) -> None:

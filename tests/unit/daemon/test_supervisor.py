@@ -16,6 +16,7 @@ from dcfm_node.daemon.worker_log import WorkerLog
 from dcfm_node.data.oddities import DataWarning
 from dcfm_node.data.spec import BuiltinData
 from dcfm_node.errors import Failed, UserError
+from dcfm_node.records.moments import Moments
 from dcfm_node.worker.messages import WORKER, Broken, Done, Job, Line, Progress, Ready, Setup
 
 FAKE = Path(__file__).with_name("fake_worker.py")
@@ -265,6 +266,7 @@ def test_coming_up_is_not_enough_to_be_started_soon(
 def test_every_difference_from_the_first_start_is_named() -> None:
     first = Ready(device="cuda:0", counts=(((0,), 3),), data="a", tensors={})
     words = {"warnings": (DataWarning("data-alike", "odd"),), "notes": ("read",)}
+    words |= {"moments": Moments(mean=(0.0,), deviation=(1.0,))}
     assert changes(first, first.model_copy(update=words)) == ""
     changed = {
         "data": "b",

@@ -14,6 +14,7 @@ from dcfm_node.records.settings import MethodSettings, Training, find
 from dcfm_node.swarm.effects import Distil, Score, Train, Work
 from dcfm_node.swarm.view import View
 from dcfm_node.worker.messages import Job
+from tests.unit.swarm.builders import Run
 
 ME, PEER = b"a" * 32, b"b" * 32
 MINE, THEIRS, ANCHOR = b"1" * 32, b"2" * 32, b"3" * 32
@@ -121,6 +122,30 @@ def test_averaging_names_the_round_and_whose_parameters(manifest: Manifest) -> N
 def test_scoring_compares_with_this_silos_own_expert(manifest: Manifest) -> None:
     made = job(Score(b"s" * 32, ANCHOR, MINE), manifest)
     assert (made.kind, made.model, made.reference) == ("score", Path("3"), Path("1"))
+
+
+@pytest.mark.parametrize(
+    ("final", "floor", "measured"), [(True, 0.5, 1), (False, 0.5, 0), (True, 0, 0)]
+)
+def test_final_students_alone_are_measured_and_where_there_is_a_floor(
+    final, floor, measured
+) -> None:
+    """SPEC 6.14."""
+    run = Run(3, method="ddm" if final else "dcfm")
+    policy = run.manifest.policy.model_copy(update={"novel_floor": float(floor)})
+    run.begin(run.manifest.model_copy(update={"policy": policy}))
+    run.publish_experts(0)
+    made = run.distil(0)
+    found = job_for(
+        Score(made.digest, made.entry.body.snapshot.digest, None),
+        manifest=run.manifest,
+        me=run.keys[0],
+        view=run.view(),
+        path=lambda digest: Path(digest.hex()),
+        folder=Path("work"),
+        data="",
+    )
+    assert found.measure is bool(measured)
 
 
 def test_other_inputs_are_another_job(manifest: Manifest) -> None:

@@ -3,11 +3,12 @@
 import pytest
 
 from dcfm_node.api.status import Doing, Phase, StatusRun, WorkerStatus
-from dcfm_node.api.students import StudentFacts
+from dcfm_node.api.students import Expected, StudentFacts
 from dcfm_node.daemon.status import status
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.manifest import Attribute, Manifest, Silo
 from dcfm_node.records.settings import Training
+from dcfm_node.swarm.quality import announced
 from tests.unit.swarm.builders import Run
 from tests.unit.swarm.nodes import started
 
@@ -97,6 +98,8 @@ def student(digest="aa", endorsed=("north", "east"), refused=(), **more):
         teachers=(),
         endorsed_by=tuple(endorsed),
         refused_by=dict.fromkeys(refused, "poor"),
+        expected=Expected.of(announced([], 2, final=True), 0.5),
+        below_floor=False,
         released=True,
         rejected=False,
         superseded={},

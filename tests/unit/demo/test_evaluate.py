@@ -33,7 +33,7 @@ def judged(monkeypatch, manifest):
     """Silo `a` knows left, `b` knows left-bottom only; joint routing knows all but the novel."""
     asked = []
 
-    def sample(manifest, weights, labels, *, composed=None, seed):
+    def sample(manifest, weights, labels, *, counts, composed=None, seed):
         asked.append((weights["kind"], composed, seed))
         left = labels[:, 0] == 0
         right = {

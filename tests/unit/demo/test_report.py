@@ -159,9 +159,10 @@ def test_the_table_is_short_and_hides_nothing(built):
     assert "DEGRADED without east" in text
     assert "north   holds the student" in text
     assert "east    lost: killed by signal 9" in text
-    rows = {line.split("  ")[0]: line.split()[-2:] for line in text.splitlines()[-4:]}
+    rows = {line.split("  ")[0]: line.split()[-2:] for line in text.splitlines()[-5:-1]}
     assert rows["the best silo alone"] == ["56%", "34%"]
     assert rows["the student (DCFM-B)"] == ["97%", "87%"]
+    assert "as the silos announced it: unmeasured: 0 of the 2 silos" in text
 
 
 def test_a_node_without_the_student_is_told(built):

@@ -5,7 +5,12 @@ import sys
 import numpy as np
 import pytest
 
-from dcfm_node.domains.distances import frechet_distance, precision_recall, wasserstein2
+from dcfm_node.domains.distances import (
+    frechet_distance,
+    joint_frechet_distance,
+    precision_recall,
+    wasserstein2,
+)
 from dcfm_node.errors import UserError
 
 SQUARE = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
@@ -132,3 +137,16 @@ def test_absent_scipy_names_the_extra(rng, monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(UserError, match=r"dcfm-node\[demo\]"):
         wasserstein2(SQUARE, SQUARE, rng)
+
+
+def test_the_joint_distance_sees_samples_of_wrong_combinations():
+    rng = np.random.default_rng(0)
+    c = np.stack([np.arange(400) % 2, np.arange(400) // 2 % 2], axis=1)
+    real = (4 * c + rng.normal(size=(400, 2))).astype(np.float32)
+    drawn = (4 * c + rng.normal(size=(400, 2))).astype(np.float32)
+    swapped = drawn[:, ::-1] + 0
+    right = joint_frechet_distance(drawn, c, real, c)
+    wrong = joint_frechet_distance(swapped, c, real, c)
+    assert frechet_distance(swapped, real) < 1
+    assert right < 1 < wrong
+    assert joint_frechet_distance(real, c, real, c) == pytest.approx(0, abs=1e-6)

@@ -1,13 +1,17 @@
+from typing import Literal
+
 import pytest
 import torch
 
 from dcfm_node.flow import sampling
+from dcfm_node.flow.guidance import Guide
 from dcfm_node.flow.labels import null_label
 from dcfm_node.flow.networks import build, load
 from dcfm_node.flow.routing import Router
 from dcfm_node.flow.sampling import Teacher, composed, guided, routed, sample, sample_routed
 from dcfm_node.paths.base import path_of
 from dcfm_node.paths.solvers import integrate
+from dcfm_node.records.manifest import Manifest
 from tests.training.settings import Table, manifest
 
 RUN = manifest(method={"solver_steps": 5})
@@ -26,6 +30,10 @@ def teachers() -> list[Teacher]:
     return [Teacher(f"silo-{k}", weights(k), COUNTS[k]) for k in (0, 1)]
 
 
+def constant(w: float, many: int = 2) -> Guide:
+    return lambda c, t: torch.full((len(c), many), w)
+
+
 @pytest.mark.parametrize("w", [1.0, 2.5])
 def test_composed_is_equation_5(w: float) -> None:
     net = Table(0.4)
@@ -33,15 +41,23 @@ def test_composed_is_equation_5(w: float) -> None:
     first = net(X, T, torch.stack([C[:, 0], torch.full((4,), 2)], dim=1))
     second = net(X, T, torch.stack([torch.full((4,), 2), C[:, 1]], dim=1))
     expected = null + w * (first - null) + w * (second - null)
-    torch.testing.assert_close(composed(PATH, net, NULL, w)(X, T, C), expected)
+    torch.testing.assert_close(composed(PATH, net, NULL, constant(w))(X, T, C), expected)
 
 
-def test_guidance_of_the_joint_head() -> None:
-    net = Table(0.4)
+def test_guidance_of_the_joint_head_evaluates_the_null_only_where_it_guides() -> None:
+    net, asked = Table(0.4), []
+
+    def watched(x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        asked.append(len(x))
+        return net(x, t, c)
+
+    w = torch.tensor([[1.0], [3.0], [1.0], [0.5]])
     null = net(X, T, NULL.expand(4, 2))
-    torch.testing.assert_close(
-        guided(PATH, net, NULL, 3.0)(X, T, C), null + 3 * (net(X, T, C) - null)
-    )
+    made = guided(PATH, watched, NULL, lambda c, t: w)(X, T, C)
+    torch.testing.assert_close(made, null + w * (net(X, T, C) - null))
+    assert torch.equal(guided(PATH, watched, NULL, constant(1.0, 1))(X, T, C), net(X, T, C))
+    assert guided(PATH, watched, NULL, None) is watched
+    assert asked == [6, 4]
 
 
 def test_routed_terms_are_mixed_by_label_counts() -> None:
@@ -86,3 +102,26 @@ def test_large_requests_are_cut_without_a_trace(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sampling, "CHUNK", 5)
     cut = sample_routed(RUN, teachers(), labels, rule="composed", seed=1)
     torch.testing.assert_close(cut, whole)
+
+
+@pytest.mark.parametrize("rule", ["joint", "composed"])
+def test_known_and_novel_rows_take_their_own_weights(rule: Literal["joint", "composed"]) -> None:
+    """(1, 1) is novel. Weights of 1 change no bit."""
+    once = RUN.guided(1.0, 1.0)
+    both = {w: RUN.guided(w, w) for w in (1.3, 2.0)}
+    apart, through = RUN.guided(1.3, 2.0), rule == "composed"
+
+    def student(run: Manifest) -> torch.Tensor:
+        return sample(run, weights(0), C, counts=COUNTS, composed=through, seed=3)
+
+    def experts(run: Manifest) -> torch.Tensor:
+        return sample_routed(run, teachers(), C, rule=rule, seed=3)
+
+    for draw in (student, experts):
+        made = draw(apart)
+        torch.testing.assert_close(made[:3], draw(both[1.3])[:3])
+        torch.testing.assert_close(made[3:], draw(both[2.0])[3:])
+        assert torch.equal(draw(once), draw(RUN))
+        assert not torch.allclose(made, draw(RUN))
+    with pytest.raises(ValueError, match="counts"):
+        sample(apart, weights(0), C, seed=3)

@@ -112,3 +112,28 @@ def test_a_trained_router_weighs_the_experts() -> None:
 def test_a_router_goes_with_its_routing_alone() -> None:
     with pytest.raises(ValueError, match="gating network"):
         sample_ensemble(RUN, teachers(0, 1), C, rule="joint", routing="trained", seed=0)
+
+
+@pytest.mark.parametrize(("rule", "routing"), EVERY)
+def test_guided_experts_that_are_equal_are_one_guided_network(rule: Rule, routing: Routing) -> None:
+    """Known and novel rows in one batch, with weights of their own; 1 changes no bit."""
+    run = RUN.guided(1.3, 2.0)
+    made = sample_ensemble(run, teachers(0, 0), C, rule=rule, routing=routing, seed=3)
+    alone = sample(run, weights(0), C, counts=COUNTS, composed=rule == "composed", seed=3)
+    torch.testing.assert_close(made, alone)
+    plain = sample_ensemble(RUN, teachers(0, 1), C, rule=rule, routing=routing, seed=3)
+    null = sample_ensemble(
+        RUN.guided(1.0, 1.0), teachers(0, 1), C, rule=rule, routing=routing, seed=3
+    )
+    assert torch.equal(plain, null)
+
+
+def test_a_guided_joint_mixture_by_hand() -> None:
+    a, b = Table(0.4), Table(-1.0)
+    x, t = torch.randn(4, 2), torch.linspace(0, 0.9, 4)
+    rho = torch.tensor([[0.25, 0.75], [1.0, 0.0]]).expand(4, 2, 2)
+    terms = torch.stack([NULL.expand(4, 2), C], dim=1)
+    w = torch.tensor([[1.0], [1.5], [2.0], [0.0]])
+    field = ensembles.mixture(path_of(RUN), [a, b], terms, lambda x, t: rho, w=lambda t: w)
+    null = 0.25 * a(x, t, NULL.expand(4, 2)) + 0.75 * b(x, t, NULL.expand(4, 2))
+    torch.testing.assert_close(field(x, t), null + w * (a(x, t, C) - null))

@@ -22,6 +22,7 @@ METHODS = {
     "ddm": {"name": "ddm"},
     "trained": {"name": "ddm", "routing": "trained", "top_k": 1, "distil": STAGE},
     "dfd": {"name": "dfd", "composed": False},
+    "guided": {"name": "ddm", "guidance": {"known": 1.3, "novel": 1.6}},
 }
 
 
@@ -65,7 +66,7 @@ def test_an_ensemble_is_sampled_by_its_runs_rule(method: str) -> None:
         experts,
         C,
         rule="joint" if method == "dfd" else "composed",
-        routing={"ddm": "label", "trained": "trained", "dfd": "energy"}[method],  # type: ignore[arg-type]
+        routing={"trained": "trained", "dfd": "energy"}.get(method, "label"),  # type: ignore[arg-type]
         top_k=1 if method == "trained" else None,
         gate=router or None,
         seed=3,
@@ -74,9 +75,13 @@ def test_an_ensemble_is_sampled_by_its_runs_rule(method: str) -> None:
 
 
 def test_one_network_is_sampled_as_ever() -> None:
-    settings, weights = manifest(method={"solver_steps": 5}), teachers(0)[0].weights
-    made = learner_of(settings).sample(weights, C, counts=COUNTS, seed=3)
-    assert torch.equal(made, sampling.sample(settings, weights, C, seed=3))
+    plain, weights = manifest(method={"solver_steps": 5}), teachers(0)[0].weights
+    made = learner_of(plain).sample(weights, C, counts=COUNTS, seed=3)
+    assert torch.equal(made, sampling.sample(plain, weights, C, seed=3))
+    guided = plain.guided(1.3, 1.6)
+    made = learner_of(guided).sample(weights, C, counts=COUNTS, seed=3)
+    expected = sampling.sample(guided, weights, C, counts=list(COUNTS.values()), seed=3)
+    assert torch.equal(made, expected)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -87,6 +92,19 @@ def test_equal_experts_score_as_one_does(method: str) -> None:
     made = learner_of(settings).score(packed, HOLDOUT, counts=COUNTS, reference=own, device="cpu")
     alone = stages.score(settings, own, HOLDOUT, reference=own, device="cpu")
     assert made == pytest.approx(alone, rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["ddm", "dfd", "dcfm"])
+def test_guidance_changes_no_score(method: str) -> None:
+    plain = manifest() if method == "dcfm" else run(method)
+    experts = teachers(0, 1)
+    made = learner_of(run("ddm")).student(experts, seed=0, callbacks=Callbacks()).weights
+    tensors = experts[0].weights if method == "dcfm" else made
+    one, other = (
+        learner_of(it).score(tensors, HOLDOUT, counts=COUNTS, reference=None)
+        for it in (plain, plain.guided(2.0, 3.0))
+    )
+    assert one == other
 
 
 def test_energies_are_followed_to_the_points_that_are_scored() -> None:

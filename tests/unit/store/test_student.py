@@ -25,6 +25,7 @@ from dcfm_node.store.student_check import (
     read_student,
 )
 from dcfm_node.swarm.chunks import snapshot_of
+from dcfm_node.swarm.quality import Announcement, Estimate
 from dcfm_node.wire.envelope import run_id
 
 WEIGHTS = b"weights" * 1_000
@@ -60,6 +61,7 @@ FACTS = StudentFacts(
     endorsed_by=["east", "west"],
     refused_by=[],
     withdrawn=[],
+    expected=Announcement(Estimate(0.98, 0.97, 0.99), None, "no silo's data can show it"),
     metrics={"loss": 0.25, "ci_gap": 1e-3},
     version="0.1.0",
     standing="released",
@@ -103,6 +105,17 @@ def test_what_was_written_is_read(write: Callable[..., Path], tmp_path: Path, mo
     assert names(folder) == sorted(FILES)
     assert names(tmp_path) == ["snapshot", "student"]
     assert not student.model.samefile(model)
+
+
+def test_the_card_says_what_to_expect_or_why_nobody_can_tell() -> None:
+    card = model_card(MANIFEST, FACTS)
+    assert "| known | 98% (97% to 99%) |\n| novel | unmeasured |" in card
+    assert "Unmeasured: no silo's data can show it." in card
+    assert "Below the floor" not in card
+    poor = replace(FACTS, expected=Announcement(None, Estimate(0.3, 0.2, 0.4), ""))
+    assert "**Below the floor of 50% that this run asks of a student.**" in model_card(
+        MANIFEST, poor
+    )
 
 
 def test_the_config_says_what_a_user_looks_for(write: Callable[..., Path]) -> None:
@@ -394,6 +407,17 @@ def test_the_card_of_an_interim_student_never_says_that_it_is_released() -> None
     card = model_card(MANIFEST, replace(FACTS, standing="interim"))
     assert "it is **interim**" in card
     assert "**released**" not in card
+
+
+def test_the_card_tells_how_samples_are_guided() -> None:
+    assert "Sampling adds up the attributes (Eq. 5 of DCFM), with a guidance weight of 1." in (
+        model_card(MANIFEST, FACTS)
+    )
+    method = MANIFEST.method.model_copy(update={"composed": False})
+    joint = MANIFEST.model_copy(update={"method": method}).guided(1.3, 1.6)
+    card = model_card(joint, FACTS)
+    assert "together, with a guidance weight of 1.3 for known and 1.6 for novel" in card
+    assert config_of(joint, None, b"")["manifest"]["method"]["guidance"]["novel"] == 1.6
 
 
 def test_the_cards_command_names_values_as_a_shell_reads_them() -> None:

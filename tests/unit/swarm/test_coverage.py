@@ -1,3 +1,8 @@
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,3 +34,49 @@ def test_everything_observed_is_always_enough(sizes: tuple[int, ...]) -> None:
     for size in sizes:
         space = [(*label, value) for label in space for value in range(size)]
     assert coverage(dict.fromkeys(space, 1), sizes).sufficient
+
+
+SIZES = st.lists(st.integers(2, 4), min_size=1, max_size=3).map(tuple)
+
+
+def one_hot(label: Sequence[int], sizes: Sequence[int]) -> list[float]:
+    return [
+        float(v == value) for size, value in zip(sizes, label, strict=True) for v in range(size)
+    ]
+
+
+@given(SIZES, st.randoms(use_true_random=False))
+def test_ranks_and_hulls_are_those_of_linear_algebra(sizes, rng) -> None:
+    space = list(product(*map(range, sizes)))
+    seen = rng.sample(space, rng.randint(1, len(space)))
+    rows = np.array([one_hot(label, sizes) for label in seen])
+    rank = np.linalg.matrix_rank(rows)
+    outside = [
+        label
+        for label in space
+        if np.linalg.matrix_rank(np.vstack([rows, one_hot(label, sizes)])) > rank
+    ]
+    found = coverage(dict.fromkeys(seen, 1), sizes)
+    assert (found.rank, found.outside) == (rank, len(outside))
+
+
+@pytest.mark.parametrize(
+    ("seen", "sizes", "levels"),
+    [
+        ([(0, 0), (0, 1), (1, 0)], (2, 2), (1, 0)),
+        ([(0, 0), (1, 1)], (2, 2), (2, 0)),
+        ([(0, 0, 0)], (2, 2, 2), (3, 4)),
+        ([(0, 0, 0), (1, 1, 1)], (2, 2, 2), (6, 0)),
+    ],
+)
+def test_novelty_is_told_by_how_many_attributes_must_change(seen, sizes, levels) -> None:
+    found = coverage(dict.fromkeys(seen, 3), sizes)
+    assert (found.level_1, found.level_2) == levels
+
+
+def test_enough_combinations_may_still_lack_a_direction() -> None:
+    """Eq. 2 counts: two separate blocks of values pass it, and say nothing about each other."""
+    blocks = {(a, b): 1 for a, b in product(range(4), range(4)) if a // 2 == b // 2}
+    found = coverage(blocks, (4, 4))
+    assert found.sufficient
+    assert (found.rank, found.needed, found.outside) == (6, 7, 8)

@@ -1,0 +1,87 @@
+"""What `init --data` found in a silo's files, as a document and as text."""
+
+import re
+from pathlib import Path
+
+from dcfm_node.api.commands import (
+    FoundAttribute,
+    FoundCombination,
+    FoundData,
+    FoundFeature,
+    NodeMade,
+)
+from dcfm_node.cli.output import table
+from dcfm_node.data.survey import Survey
+
+MOST = 12
+"""Most features and values that the text lists; --json has all."""
+
+
+def run_name(found: Survey) -> str:
+    """A name for the run, the same at every site."""
+    name = "-".join(attribute for attribute, _ in found.attributes)
+    return re.sub(r"[-_]+$", "", name[:32])
+
+
+def found_data(path: Path, found: Survey) -> FoundData:
+    """The document of a survey."""
+    return FoundData(
+        path=str(path),
+        format=found.spec.format,
+        samples=found.samples,
+        sample_shape=found.sample_shape,
+        attributes=tuple(FoundAttribute(name=n, values=v) for n, v in found.attributes),
+        combinations=tuple(FoundCombination(values=v, samples=n) for v, n in found.combinations),
+        features=tuple(FoundFeature(**one._asdict()) for one in found.features),
+        warnings=found.warnings,
+        notes=found.notes,
+    )
+
+
+def made_text(made: NodeMade) -> str:
+    """What `init` made, what it found, and what to do next."""
+    config, run = made.config, made.run
+    lines = [] if made.data is None else [*_data_lines(made.data), ""]
+    lines.append(f"made {config}, {run} and keys in {made.folder}")
+    if made.data is None:
+        lines += [
+            f"next: edit {config}: set your data and the addresses (ports 7400 and 7401 in the",
+            "firewall, or none: see 'dcfm-node init --help'). Then run",
+            f"  dcfm-node id --config {config}",
+            "send its output to the other sites, and collect everyone's blocks in peers.toml",
+        ]
+        return "\n".join(lines)
+    steps = [
+        f"send {run}, and the output of 'dcfm-node id --config {config}', to one site",
+        "that site collects the blocks of all in peers.toml, and joins their attributes by\n"
+        "     dcfm-node run merge run.toml NORTH/run.toml EAST/run.toml SOUTH/run.toml",
+        "every site starts with these two files:\n"
+        f"     dcfm-node start --config {config} --peers peers.toml --run run.toml",
+    ]
+    if not made.advertised:
+        steps.insert(0, f"write in {config} where peers reach this node ('dcfm-node init --help')")
+    lines.append("other sites may have values that are not listed here. next:")
+    lines += [f"  {number}. {step}" for number, step in enumerate(steps, 1)]
+    return "\n".join(lines)
+
+
+def _data_lines(data: FoundData) -> list[str]:
+    shape = " x ".join(map(str, data.sample_shape))
+    lines = [f"found {data.samples} samples of shape {shape} in {data.path} ({data.format})", ""]
+    lines += [f"{one.name}: {_some(one.values)}" for one in data.attributes]
+    header = (*(one.name for one in data.attributes), "samples")
+    lines += ["", table(header, [(*one.values, one.samples) for one in data.combinations]), ""]
+    rows = [
+        (f.name, *(f"{n:.4g}" for n in (f.least, f.greatest, f.mean, f.deviation)))
+        for f in data.features[:MOST]
+    ]
+    lines.append(table(("", "least", "greatest", "mean", "deviation"), rows))
+    if len(data.features) > MOST:
+        lines.append(f"… and {len(data.features) - MOST} more; --json has all")
+    told = [*(f"warning: {one}" for one in data.warnings), *(f"note: {one}" for one in data.notes)]
+    return [*lines, *([""] if told else []), *told]
+
+
+def _some(values: tuple[str, ...]) -> str:
+    more = f", … ({len(values)})" if len(values) > MOST else ""
+    return ", ".join(values[:MOST]) + more

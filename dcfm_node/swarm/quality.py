@@ -1,0 +1,125 @@
+"""What a student's draws are expected to be worth, from the figures that silos publish, and who
+objects to its release (SPEC 6.14). Pure."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median_low
+
+TRUST = 0.6
+"""A judge must read at least this share of real samples of combinations that it never saw."""
+FAR = 0.3
+"""Beyond this distance from real samples, a student's draws are worth less, however they read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An expected share of draws that are right in all attributes, and its interval; 0 to 1."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.0%} ({self.low:.0%} to {self.high:.0%})"
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What a student's draws are expected to be worth.
+
+    Attributes:
+        known, novel: of combinations that silos train on, and of all others; None if unmeasured.
+        why: why one is unmeasured; empty if none is.
+    """
+
+    known: Estimate | None
+    novel: Estimate | None
+    why: str
+
+    def __str__(self) -> str:
+        """The shares of draws that are expected to be right, in words."""
+        if self.known is None:
+            return f"unmeasured: {self.why}"
+        novel = f"unmeasured: {self.why}" if self.novel is None else str(self.novel)
+        return f"known combinations {self.known}, novel ones {novel}"
+
+    def below(self, floor: float) -> bool:
+        """Whether a measured value is below the floor."""
+        return any(found is not None and found.value < floor for found in (self.known, self.novel))
+
+
+def known_quality(figures: Mapping[str, float]) -> Estimate | None:
+    """What one silo's figures say of known combinations: the share of draws that its judge reads as
+    asked, no more than the share of real samples that it reads right, and less where draws lie
+    farther than FAR from real ones. None if it did not measure them."""
+    if "known_rate" not in figures:
+        return None
+    rate = min(figures["known_rate"], figures.get("judge_known", 1.0))
+    distance = figures.get("known_distance", 0.0)
+    return _estimate(rate * min(1.0, FAR / max(distance, FAR)), figures.get("known_error", 0.0))
+
+
+def novel_quality(figures: Mapping[str, float]) -> Estimate | None:
+    """What one silo's figures say of novel combinations: the share of draws that its judge reads as
+    asked. The interval grows with the spread over combinations and with the judge's own errors on
+    real samples of combinations that it never saw. None if it did not measure them, or its judge
+    cannot be trusted."""
+    trust = figures.get("judge_rate", 0.0)
+    if "novel_rate" not in figures or trust < TRUST:
+        return None
+    return _estimate(figures["novel_rate"], figures.get("novel_error", 0.0), min(trust, 1.0))
+
+
+def _estimate(rate: float, error: float, trust: float = 1.0) -> Estimate:
+    """A rate within two standard errors, were its judge wrong in the share 1 - trust of cases."""
+    rate, error = max(0.0, min(1.0, rate)), max(0.0, error)
+    low, high = rate * trust - 2 * error, rate + (1 - rate) * (1 - trust) + 2 * error
+    return Estimate(rate, max(0.0, low), min(1.0, high))
+
+
+def objects(figures: Mapping[str, float], floor: float) -> bool:
+    """Whether a silo's figures speak against the release of a student: one is below the floor."""
+    found = (known_quality(figures), novel_quality(figures))
+    return any(estimate is not None and estimate.value < floor for estimate in found)
+
+
+def announced(told: Sequence[Mapping[str, float]], quorum: int, *, final: bool) -> Announcement:
+    """What all silos' figures say together: of values and of bounds, the lower median each, so that
+    a minority of liars moves none beyond what some honest silo says.
+
+    Args:
+        told: the figures of each silo that scored the student.
+        quorum: as many silos must have measured a value.
+        final: whether the student is final; no other is measured.
+    """
+    if not final:
+        return Announcement(None, None, "only final students are measured")
+    of_known = [found for figures in told if (found := known_quality(figures)) is not None]
+    of_novel = [found for figures in told if (found := novel_quality(figures)) is not None]
+    if len(of_known) < quorum:
+        why = f"{len(of_known)} of the {quorum} silos that are needed have measured it"
+        return Announcement(None, None, why)
+    if len(of_novel) < quorum:
+        return Announcement(_median(of_known), None, _untrusted(told))
+    return Announcement(_median(of_known), _median(of_novel), "")
+
+
+def _untrusted(told: Iterable[Mapping[str, float]]) -> str:
+    """Why too few silos could measure novel combinations."""
+    tried = [figures for figures in told if "novel_rate" in figures]
+    if not tried:
+        return "the silos train on every combination"
+    rates = [figures["judge_rate"] for figures in tried if "judge_rate" in figures]
+    if not rates:
+        return "no silo's data can show whether its judge reads combinations that it never saw"
+    return (
+        f"the silos' judges read {median_low(rates):.2f} of real samples of combinations that"
+        f" they never saw, and {TRUST:g} is needed to trust them"
+    )
+
+
+def _median(found: Sequence[Estimate]) -> Estimate:
+    def of(part: Callable[[Estimate], float]) -> float:
+        return median_low(map(part, found))
+
+    return Estimate(of(lambda e: e.value), of(lambda e: e.low), of(lambda e: e.high))

@@ -1,0 +1,174 @@
+"""`init --data` and `run merge`: three sites with data get a run that they can start."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dcfm_node.config.keys import load_keys
+from dcfm_node.config.node import load_node
+from dcfm_node.config.peers import load_peers, own_peer
+from dcfm_node.config.run import load_run
+from dcfm_node.data.source import load
+from dcfm_node.data.spec import BuiltinData
+from tests.unit.cli.running import run
+
+HELD = {
+    "north": [("square", "red"), ("cross", "green")],
+    "east": [("cross", "blue"), ("bar", "blue")],
+    "south": [("square", "blue"), ("cross", "red")],
+}
+
+
+def signs(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for silo, held in HELD.items():
+        for shape, colour in held:
+            under = folder / silo / f"shape={shape},colour={colour}"
+            under.mkdir(parents=True)
+            for i in range(5):
+                pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(under / f"{i}.png")
+    return folder
+
+
+def weather(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for silo, held in HELD.items():
+        labels = [np.repeat([pair[i] for pair in held], 20) for i in (0, 1)]
+        x = (1013.0 + 9.0 * rng.standard_normal((40, 6))).astype(np.float32)
+        np.savez(folder / f"{silo}.npz", x=x, shape=labels[0], colour=labels[1])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("made", "suffix", "kind"), [(signs, "", "unet"), (weather, ".npz", "mlp")]
+)
+def test_three_sites_get_a_run_that_they_can_start(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    made: object,
+    suffix: str,
+    kind: str,
+) -> None:
+    data = made(tmp_path / "data")  # type: ignore[operator]
+    blocks = []
+    for number, silo in enumerate(HELD):
+        at = ("--data", data / f"{silo}{suffix}", "--advertise", f"127.0.0.1:{7400 + 2 * number}")
+        assert run(monkeypatch, "init", tmp_path / silo, *at) == 0
+        capsys.readouterr()
+        assert run(monkeypatch, "id", "--config", tmp_path / silo / "node.toml") == 0
+        blocks.append(capsys.readouterr().out)
+    peers, merged = tmp_path / "peers.toml", tmp_path / "run.toml"
+    peers.write_text("\n".join(blocks))
+    files = [tmp_path / silo / "run.toml" for silo in HELD]
+    assert run(monkeypatch, "run", "merge", merged, *files) == 0
+    everyone = load_peers(peers)
+    assert [peer.control for peer in everyone] == [
+        f"tcp://127.0.0.1:{7400 + 2 * number}" for number in range(3)
+    ]
+    for silo, held in HELD.items():
+        node = load_node(tmp_path / silo / "node.toml")
+        me = own_peer(node, load_keys(node.keys, {}))
+        manifest = load_run(merged, everyone, me, listed=peers)
+        assert manifest.network.kind == kind
+        assert [one.values for one in manifest.attributes] == [
+            ("bar", "cross", "square"),
+            ("blue", "green", "red"),
+        ]
+        assert not isinstance(node.data, BuiltinData)
+        found = load(node.data, manifest)
+        names = {
+            tuple(one.values[i] for one, i in zip(manifest.attributes, label, strict=True))
+            for label, _ in found.counts
+        }
+        assert names == set(held)
+    # Once merged, the file shows what is settled for all attributes together, and loads anew.
+    assert run(monkeypatch, "run", "merge", tmp_path / "again.toml", merged, *files) == 0
+    assert (tmp_path / "again.toml").read_text() == merged.read_text()
+
+
+def test_what_was_found_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data = signs(tmp_path / "data") / "east"
+    assert run(monkeypatch, "init", tmp_path / "east", "--data", data) == 0
+    text = capsys.readouterr().out
+    assert "found 10 samples of shape 3 x 8 x 8" in text
+    assert "warning: 'colour' is always 'blue' here" in text
+    assert "where peers reach this node" in text
+    assert "run merge" in text
+    assert run(monkeypatch, "init", tmp_path / "again", "--data", data, "--json") == 0
+    found = json.loads(capsys.readouterr().out)["data"]
+    assert found["combinations"] == [
+        {"values": ["bar", "blue"], "samples": 5},
+        {"values": ["cross", "blue"], "samples": 5},
+    ]
+    assert len(found["features"]) == 3
+
+
+def test_nothing_is_made_where_the_data_or_the_address_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data = signs(tmp_path / "data") / "east"
+    assert run(monkeypatch, "init", tmp_path / "n", "--data", tmp_path / "nowhere") == 2
+    for wrong in ("a b", "0.0.0.0:1", "host:99999", "host:65535"):
+        assert run(monkeypatch, "init", tmp_path / "n", "--data", data, "--advertise", wrong) == 2
+        assert f"--advertise {wrong}" in capsys.readouterr().err
+    assert not (tmp_path / "n").exists()
+
+
+def test_a_run_that_is_there_stays(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "n").mkdir()
+    (tmp_path / "n" / "run.toml").write_text("mine")
+    assert run(monkeypatch, "init", tmp_path / "n", "--data", signs(tmp_path / "d") / "east") == 0
+    assert (tmp_path / "n" / "run.toml").read_text() == "mine"
+
+
+SITE = 'name = "r"\nsample_shape = [2]\n[[attribute]]\nname = "p"\nvalues = ["b"]\n'
+
+
+@pytest.mark.parametrize(
+    ("other", "what", "fix"),
+    [
+        (SITE.replace("[2]", "[3]"), "sample_shape is [3], in", "the same sample_shape"),
+        (SITE.replace('"r"', '"s"'), 'name is "s"', "the same name"),
+        (SITE + "[method.local]\nsteps = 3\n", "method is", "the same method"),
+        (SITE.replace('"p"', '"q"'), "has no attribute", "constant under [data.attributes"),
+        (SITE.replace("values", "value"), "2 problems", ""),
+        (SITE.replace('["b"]', "3"), "is 3", "write an array"),
+    ],
+)
+def test_runs_that_do_not_fit_together_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    other: str,
+    what: str,
+    fix: str,
+) -> None:
+    for name, text in (("a", SITE), ("b", other)):
+        (tmp_path / name).write_text(text)
+    out = tmp_path / "out.toml"
+    assert run(monkeypatch, "run", "merge", out, tmp_path / "a", tmp_path / "b") == 2
+    told = capsys.readouterr().err
+    assert what in told
+    assert fix in told
+    assert not out.exists()
+
+
+def test_values_keep_the_order_that_a_site_gave_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, values in (("a", '["small", "large"]'), ("b", '["large", "huge"]')):
+        (tmp_path / name).write_text(SITE.replace('["b"]', values))
+    out = tmp_path / "out.toml"
+    assert run(monkeypatch, "run", "merge", out, tmp_path / "a", tmp_path / "b") == 0
+    assert 'values = ["small", "large", "huge"]' in out.read_text()
+    assert run(monkeypatch, "run", "merge", out, tmp_path / "a", tmp_path / "b") == 1

@@ -1,0 +1,117 @@
+"""SPEC 6.14: what a node says of a student whose quality its judges measured."""
+
+import pytest
+
+from dcfm_node.api.problems import Code, exit_code
+from dcfm_node.cli.journal import says
+from dcfm_node.cli.shown import status_text
+from dcfm_node.daemon.advice import what_to_try
+from dcfm_node.daemon.control import none_released
+from dcfm_node.daemon.facts import meaning, student_facts
+from dcfm_node.daemon.status import status
+from dcfm_node.records.entries import Endorse
+from dcfm_node.records.messages import Entries
+from dcfm_node.swarm.effects import Received
+from tests.unit.swarm.builders import Run
+from tests.unit.swarm.nodes import node
+
+GOOD = {"known_rate": 0.96, "judge_known": 0.97, "novel_rate": 0.91, "judge_rate": 1.0}
+POOR = GOOD | {"novel_rate": 0.18}
+
+
+def judged(*figures: dict[str, float], **settings: object) -> tuple[Run, bytes]:
+    """A run of three whose silos judged the final student in this order."""
+    run = Run(3, method="ddm", **settings)
+    counts = (((0, 0), 9), ((1, 1), 9)), (((0, 1), 9),), (((1, 1), 9),)
+    for author, held in zip(run.authors, counts, strict=True):
+        author.join(counts=held)
+    run.publish_experts(0)
+    made = run.distil(0).digest
+    for author, metrics in zip(run.authors, figures, strict=False):
+        author.say(Endorse(student=made, metrics=metrics))
+    return run, made
+
+
+def told(run: Run):
+    """A node of the second silo that heard everything."""
+    made = node(run)
+    for author in run.authors:
+        said = tuple(sealed.envelope for sealed in author.journal)
+        message = Entries(run=run.id, entries=said, beats=())
+        made.handle(Received(run.keys[1], message), 1.0)
+    return status(made, 2.0)
+
+
+def test_a_released_student_is_shown_with_what_to_expect_of_it() -> None:
+    run, made = judged(GOOD, GOOD, POOR)
+    view = run.view()
+    facts = student_facts(view, view.students[made])
+    assert facts.released
+    assert (facts.expected.known.value, facts.expected.novel.value) == (0.96, 0.91)
+    assert facts.expected.text == (
+        "known combinations 96% (96% to 96%), novel ones 91% (91% to 91%)"
+    )
+
+
+def test_a_student_below_the_floor_is_a_problem_with_what_to_try() -> None:
+    run, made = judged(POOR, POOR, GOOD)
+    view = run.view()
+    student = view.students[made]
+    assert student_facts(view, student).below_floor
+    tries = what_to_try(view, student)
+    assert "method.guidance" in tries
+    assert "right/bottom at silo-0000" in tries
+    assert "stays interim" in str(none_released(view))
+
+
+@pytest.mark.parametrize(
+    ("figures", "first"),
+    [
+        (POOR | {"known_rate": 0.1, "known_distance": 0.9}, "a lower learning_rate"),
+        (POOR | {"known_rate": 0.1}, "more steps"),
+        (POOR, "a wider network"),
+    ],
+)
+def test_what_to_try_follows_from_what_was_measured(figures, first) -> None:
+    run, made = judged(figures, figures)
+    view = run.view()
+    tries = what_to_try(view, view.students[made])
+    assert tries.startswith(f"begin another run with {first}")
+
+
+def test_a_journal_says_what_a_silos_figures_mean() -> None:
+    run, made = judged(POOR)
+    view = run.view()
+    body = Endorse(student=made, metrics=POOR)
+    means = meaning(view, body)
+    assert means.expected == "known combinations 96% (96% to 96%), novel ones 18% (18% to 18%)"
+    assert "novel ones 18%" in says(body, means)
+    bare = Endorse(student=made, metrics={"holdout_loss": 1.0})
+    assert meaning(view, bare).expected == ""
+
+
+@pytest.mark.parametrize(
+    ("figures", "codes", "says"),
+    [
+        ((POOR, POOR, POOR), [Code.BELOW_FLOOR], "stays interim: it is below the floor"),
+        ((GOOD, GOOD, GOOD), [], "right draws: known combinations 96%"),
+        (({}, {}, {}), [], "unmeasured: 0 of the 2 silos"),
+    ],
+)
+def test_status_tells_the_quality_and_exits_with_a_problem_below_the_floor(
+    figures, codes, says
+) -> None:
+    run, _ = judged(*figures)
+    found = told(run)
+    of_quality = [p for p in found.problems if p.code in (Code.BELOW_FLOOR, Code.STUDENT_MISSING)]
+    assert [problem.code for problem in of_quality] == codes
+    assert exit_code(of_quality) == (3 if codes else 0)
+    assert says in status_text(found, explain=False)
+
+
+def test_coverage_tells_hulls_and_levels() -> None:
+    run, _ = judged()
+    found = told(run)
+    assert (found.coverage.rank, found.coverage.rank_needed) == (3, 3)
+    assert (found.coverage.level_1, found.coverage.level_2) == (1, 0)
+    assert "of the others 1 differ" in status_text(found, explain=False)

@@ -1,0 +1,122 @@
+"""SPEC 6.14.1: what a silo's judge measures of a student, here of made-up ones."""
+
+from itertools import product
+
+import pytest
+import torch
+
+from dcfm_node.flow.judges import train
+from dcfm_node.flow.quality import Measured, distance, measure
+from dcfm_node.flow.stages import EncodedSamples
+from dcfm_node.swarm.quality import announced, objects
+
+SIZES = (3, 3)
+SPACE = list(product(range(3), range(3)))
+NOVEL = [(0, 2), (2, 0)]
+KNOWN = [label for label in SPACE if label not in NOVEL]
+EFFECTS = torch.tensor([[0.0, 2.0, 4.0], [0.0, 3.0, -3.0]])
+
+
+def true(c, seed):
+    """Real samples of labels: two features that an attribute each moves, and two that both do."""
+    g = torch.Generator().manual_seed(seed)
+    a, b = EFFECTS[0][c[:, 0]], EFFECTS[1][c[:, 1]]
+    return torch.stack([a, b, a + b, a - b], 1) + 0.3 * torch.randn(len(c), 4, generator=g)
+
+
+def samples(labels, each, seed):
+    c = torch.tensor(labels).repeat_interleave(each, 0)
+    return EncodedSamples(true(c, seed), c)
+
+
+def silo(withheld=()):
+    """A silo that holds four of the seven known combinations."""
+    own = KNOWN[:4]
+    known = [label for label in KNOWN if label not in withheld]
+    return Measured.of(samples(own, 40, 1), samples(own, 12, 2), known, withheld, SIZES)
+
+
+def swapped(c, seed):
+    """Right for known combinations; those of the second value of a novel one for novel ones."""
+    novel = torch.tensor([tuple(row) in NOVEL for row in c.tolist()])
+    wrong = torch.stack([c[:, 0], (c[:, 1] + 1) % 3], 1)
+    return torch.where(novel[:, None], true(wrong, seed), true(c, seed))
+
+
+def noise(c, seed):
+    return torch.randn(len(c), 4, generator=torch.Generator().manual_seed(seed))
+
+
+def wild(c, seed):
+    return true(c, seed) * 1e4
+
+
+def broken(c, seed):
+    return torch.full((len(c), 4), torch.nan)
+
+
+def test_a_good_student_is_measured_as_good() -> None:
+    figures = measure(true, silo(), seed=5)
+    found = announced([figures] * 2, 2, final=True)
+    assert found.known.value > 0.85
+    assert found.novel.value > 0.85
+    assert figures["known_distance"] < 0.05
+
+
+def test_wrong_novel_draws_are_seen_by_a_judge_that_never_saw_their_combinations() -> None:
+    figures = measure(swapped, silo(), seed=5)
+    assert figures["known_rate"] > 0.85
+    assert figures["judge_rate"] > 0.85
+    assert figures["novel_rate"] == 0.0
+
+
+@pytest.mark.parametrize("garbage", [noise, wild, broken])
+def test_a_judge_that_was_trained_on_garbage_does_not_read_it_as_right(garbage) -> None:
+    figures = measure(garbage, silo(), seed=5)
+    assert objects(figures, 0.5)
+    assert all(value == value for value in figures.values())
+
+
+def test_probes_are_measured_on_real_samples_and_never_taught_to_the_judge() -> None:
+    taught = []
+
+    def spy(data, sizes, seed):
+        taught.append({tuple(row) for row in data.c.tolist()})
+        return train(data, sizes, seed)
+
+    probe = KNOWN[0]
+    figures = measure(true, silo((probe,)), seed=5, train=spy)
+    assert taught == [set(KNOWN[1:])]
+    assert figures["probe_rate"] > 0.8
+    assert figures["judge_rate"] > 0.8
+    assert figures["probe_distance"] < 0.1
+
+
+def test_a_silo_of_probes_alone_still_measures() -> None:
+    own = samples(KNOWN[:1], 30, 1)
+    data = Measured.of(own, samples(KNOWN[:1], 9, 2), KNOWN[1:], KNOWN[:1], SIZES)
+    figures = measure(true, data, seed=5)
+    assert "judge_known" not in figures
+    assert figures["judge_rate"] > 0.8
+
+
+def test_the_same_seed_gives_the_same_figures() -> None:
+    assert measure(true, silo(), seed=5) == measure(true, silo(), seed=5)
+
+
+def test_distance_is_nothing_for_likes_and_one_apart() -> None:
+    here, there = samples(KNOWN, 60, 1), samples(KNOWN, 60, 2)
+    scale = torch.ones(4)
+    assert distance(here, there, scale) < 0.03
+    far = EncodedSamples(there.x + 1e3, there.c)
+    assert distance(here, far, scale) > 0.99
+    assert distance(samples(KNOWN[:1], 9, 1), samples(KNOWN[1:], 9, 1), scale) is None
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 9), (3, 5, 6)])
+def test_judges_read_samples_of_any_shape(shape) -> None:
+    g = torch.Generator().manual_seed(0)
+    c = torch.tensor(KNOWN).repeat_interleave(20, 0)
+    x = c.sum(1).float().reshape(-1, *[1] * len(shape)) + torch.randn(len(c), *shape, generator=g)
+    judge = train(EncodedSamples(x, c), SIZES, 1)
+    assert judge.reads(x, c).shape == (len(c),)
