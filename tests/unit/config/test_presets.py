@@ -42,6 +42,10 @@ def test_images_and_series_get_a_network_of_patches() -> None:
     assert (vector, set(kinds.values())) == ("mlp", {"mixer"})
 
 
+def test_series_share_a_scale_over_their_length() -> None:
+    assert run("", SHAPES["series"]).standardise == "channel"
+
+
 def test_what_the_codec_gives_is_what_counts() -> None:
     codec = f'[codec]\nkind = "linear"\nfile = "{"0" * 64}"\nshape = [5]\n'
     assert run("", (3, 8, 8), codec).network.kind == "mlp"
