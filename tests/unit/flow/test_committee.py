@@ -1,0 +1,131 @@
+"""The committee reads combinations that it never saw, and says when it cannot."""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from dcfm_node.flow.committee import ROWS, Committee, Reader, one_hot
+
+SIZES = (3, 3)
+COMBINATIONS = list(itertools.product(range(3), range(3)))
+NOVEL = (2, 0)
+EACH = 60
+
+
+def labels(combinations: list[tuple[int, int]]) -> Tensor:
+    return torch.tensor(combinations).repeat_interleave(EACH, dim=0)
+
+
+KNOWN = labels([c for c in COMBINATIONS if c != NOVEL])
+UNSEEN = labels([NOVEL])
+
+
+def shifts(c: Tensor, seed: int = 0) -> Tensor:
+    """Vectors whose mean is a sum of one effect per attribute."""
+    draws = torch.Generator().manual_seed(seed)
+    effects = torch.tensor([[0.0, 0, 1, 0], [2, 0, 0, 1], [0, 2, 0, 0]])
+    more = torch.tensor([[0.0, 0, 0, 2], [0, 1, 2, 0], [2, 0, 0, 0]])
+    noise = 0.3 * torch.randn(len(c), 4, generator=draws)
+    return effects[c[:, 0]] + more[c[:, 1]] + noise
+
+
+def products(c: Tensor, seed: int = 0) -> Tensor:
+    """Pictures of a shape, anywhere, times a colour."""
+    draws = torch.Generator().manual_seed(seed)
+    shapes = torch.zeros(3, 8, 8)
+    shapes[0, 2:6, 2:6] = shapes[1, 3:5, 1:7] = shapes[1:, 1:7, 3:5] = 1
+    colours = torch.tensor([[1.0, 0.1, 0.1], [0.1, 1.0, 0.1], [0.2, 0.3, 1.0]])
+    x = shapes[c[:, 0], None] * colours[c[:, 1]][:, :, None, None]
+    moves = torch.randint(-1, 2, (len(c), 2), generator=draws).tolist()
+    x = torch.stack([one.roll(tuple(move), (1, 2)) for one, move in zip(x, moves, strict=True)])
+    return 2 * x - 1 + 0.02 * torch.randn(x.shape, generator=draws)
+
+
+def fitted(x: Tensor, c: Tensor = KNOWN, seed: int = 0) -> Committee:
+    return Committee.fit(x, c, SIZES, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("draw", [shifts, products])
+def test_reads_a_combination_that_it_never_saw(draw):
+    committee = fitted(draw(KNOWN))
+    assert committee.accuracy > 0.8
+    assert committee.recognises(draw(UNSEEN, 1), UNSEEN).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("draw", [shifts, products])
+def test_does_not_take_one_value_for_another(draw):
+    committee, x = fitted(draw(KNOWN)), draw(UNSEEN, 1)
+    for other in ((1, 0), (0, 0), (2, 1), (2, 2)):
+        assert committee.recognises(x, torch.tensor(other).expand(len(x), 2)).float().mean() < 0.05
+
+
+def test_products_need_the_spectrum_and_shifts_the_numbers():
+    assert "raw" not in {m.features.name for m in fitted(products(KNOWN)).members}
+    assert "raw" in {m.features.name for m in fitted(shifts(KNOWN)).members}
+
+
+def test_a_sample_far_from_its_combination_is_not_typical():
+    committee, x = fitted(shifts(KNOWN)), shifts(UNSEEN, 1)
+    assert committee.passes(x, UNSEEN).float().mean() > 0.6
+    away = x + 4 * (x.mean(dim=0) - shifts(KNOWN).mean(dim=0))
+    assert committee.recognises(away, UNSEEN).all()
+    assert not committee.passes(away, UNSEEN).any()
+
+
+def test_labels_that_do_not_add_up_make_it_serve_with_nobody():
+    c = torch.cat([KNOWN, UNSEEN])
+    exclusive = torch.nn.functional.one_hot((c[:, 0] * 2 + c[:, 1] * c[:, 0]) % 5, 5).float()
+    draws = torch.Generator().manual_seed(0)
+    committee = fitted(exclusive + 0.05 * torch.randn(exclusive.shape, generator=draws), c)
+    assert committee.accuracy < 0.6
+    assert committee.members == ()
+    assert not committee.recognises(exclusive, c).any()
+
+
+def test_without_a_combination_to_spare_nobody_knows():
+    c = labels([(0, 0), (0, 1), (0, 2), (1, 0), (2, 0)])
+    committee = fitted(shifts(c), c)
+    assert committee.accuracy is None
+    assert committee.members == ()
+
+
+def test_depends_on_its_generator_alone():
+    x, unseen = shifts(KNOWN), shifts(UNSEEN, 1)
+    first, again, other = (fitted(x, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first.passes(unseen, UNSEEN), again.passes(unseen, UNSEEN))
+    assert [member.far for member in first.members] == [member.far for member in again.members]
+    assert first.members[0].far != other.members[0].far
+
+
+def test_probabilities_are_those_of_the_gaussians():
+    c, x = KNOWN, shifts(KNOWN).double()
+    reader = Reader.fit(x, c, SIZES)
+    means = one_hot(torch.tensor(COMBINATIONS), SIZES) @ reader.effects
+    logits = -torch.cdist(x @ reader.whiten, means).square() / 2
+    asked = torch.tensor([COMBINATIONS.index(tuple(row)) for row in c.tolist()])
+    found, distance = reader.read(x, c)
+    assert torch.allclose(distance, -2 * logits.gather(1, asked[:, None]).squeeze(1))
+    per_attribute = []
+    for i in range(2):
+        others = [[j for j, d in enumerate(COMBINATIONS) if d[1 - i] == row[1 - i]] for row in c]
+        share = logits.gather(1, asked[:, None]).squeeze(1)
+        share = (share - logits.gather(1, torch.tensor(others)).logsumexp(dim=1)).exp()
+        per_attribute.append(share)
+    assert torch.allclose(found.sigmoid(), torch.minimum(*per_attribute))
+
+
+@pytest.mark.parametrize("shape", [(2000,), (2, 50), (3, 40, 24), (1, 1, 32), (1,)])
+def test_takes_samples_of_every_shape(shape):
+    draws = torch.Generator().manual_seed(0)
+    effect = torch.randn(3, *shape, generator=draws)
+    x = effect[KNOWN[:, 0]] - effect[KNOWN[:, 1]]
+    x = x + 0.1 * torch.randn(x.shape, generator=draws)
+    assert fitted(x).recognises(x, KNOWN).float().mean() > 0.6 or shape == (1,)
+
+
+def test_uses_a_bounded_number_of_samples():
+    c = KNOWN.repeat(10, 1)
+    assert len(c) > ROWS
+    assert fitted(shifts(c), c).accuracy > 0.95
