@@ -94,6 +94,12 @@ _ALTERNATING: Table = {
     "solver_steps": 25,
     "composed": False,
 }
+_REPLAY: Table = {
+    "rounds": 3,
+    "steps": 300,
+    "per_combination": 120,
+    "guidance": (1.3, 1.6, 2.5),
+}
 _VECTORS: Table = {
     "network": {"kind": "mlp", "predict": "sample"},
     "method": _ALTERNATING
@@ -103,6 +109,7 @@ _VECTORS: Table = {
         "local": _stage(1000, 2e-3, 1.0, 0.5),
         "refine": _stage(600, 1e-3, 1.0, 0.5),
         "distil": _stage(1000, 1e-3, 1.0, 0.5),
+        "replay": _REPLAY,
     },
 }
 # The penalty says that factors add up, which is false for pictures and series at high noise.
@@ -115,6 +122,7 @@ _PICTURES: Table = {
         "local": _stage(700, 2e-3, 0.0, batch=64),
         "refine": _stage(400, 1e-3, 0.0, batch=64),
         "distil": _stage(700, 2e-3, 0.0, batch=64),
+        "replay": _REPLAY,
     },
 }
 # A mean and a deviation for each number would hide how strong a series is where.
@@ -123,6 +131,7 @@ _PAPER: Table = {
     "schedule": "paper",
     "min_rounds": 1,
     "guidance": {"known": 1.0, "novel": 1.0},
+    "replay": {"rounds": 0},
 }
 _PAPER_VECTORS: Table = {
     "standardise": "none",

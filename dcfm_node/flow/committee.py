@@ -11,7 +11,7 @@ read known combinations perfectly, and unseen ones poorly.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -243,24 +243,30 @@ class Committee:
 
     def recognises(self, x: Tensor, c: Tensor) -> Tensor:
         """Whether every member reads the labels c (N, n) from the samples (N, *shape): (N,)."""
-        return self._all(x, c, lambda member, odds, distance: odds > 0)
+        found = torch.full((len(x),), bool(self.members))
+        for _, odds, _ in self._read(x, c):
+            found &= odds > 0
+        return found
 
     def passes(self, x: Tensor, c: Tensor) -> Tensor:
         """Whether every member reads c as clearly, and finds the samples as close to its mean, as
         most left-out samples that were read right: (N,). So some good samples fail, too."""
-        return self._all(
-            x,
-            c,
-            lambda member, odds, distance: (odds >= member.clear) & (distance <= member.far),
-        )
+        clear, distance = self.judge(x, c)
+        return clear & (distance <= 1)
 
-    def _all(
-        self, x: Tensor, c: Tensor, test: Callable[[Member, Tensor, Tensor], Tensor]
-    ) -> Tensor:
-        found = torch.full((len(x),), bool(self.members))
+    def judge(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Both parts of `passes`: whether c is read clearly, (N,), and the largest distance to its
+        mean in units of what passes, (N,)."""
+        clear = torch.full((len(x),), bool(self.members))
+        farthest = torch.zeros(len(x), dtype=torch.float64)
+        for member, odds, distance in self._read(x, c):
+            clear &= odds >= member.clear
+            farthest = torch.maximum(farthest, distance / member.far)
+        return clear, farthest
+
+    def _read(self, x: Tensor, c: Tensor) -> Iterator[tuple[Member, Tensor, Tensor]]:
         for member in self.members:
-            found &= test(member, *member.reader.read(member.features(_image(x)), c))
-        return found
+            yield member, *member.reader.read(member.features(_image(x)), c)
 
 
 def one_hot(c: Tensor, cardinalities: Sequence[int]) -> Tensor:
@@ -272,6 +278,16 @@ def one_hot(c: Tensor, cardinalities: Sequence[int]) -> Tensor:
 def rows_of(c: Tensor, cardinalities: Sequence[int]) -> Tensor:
     """Place of each value of labels (N, n) among all values of all attributes, (N, n)."""
     return c + torch.tensor([start for start, _ in _blocks(cardinalities)])
+
+
+def determined(asked: Tensor, known: Tensor, cardinalities: Sequence[int]) -> Tensor:
+    """Which combinations (M, n) the known ones (N, n) determine, (M,): if attributes add up, means
+    of the known ones give theirs (the affine hull of arXiv 2410.06303)."""
+    design = one_hot(known, cardinalities)
+    values, axes = torch.linalg.eigh(design.T @ design)
+    beyond = axes[:, values <= 1e-9 * max(1.0, float(values[-1]))]
+    found: Tensor = (one_hot(asked, cardinalities) @ beyond).square().sum(dim=1)
+    return found < 1e-9
 
 
 def _blocks(cardinalities: Sequence[int]) -> list[tuple[int, int]]:

@@ -208,7 +208,7 @@ def train(
             rows = stage.block(length, generator(seed, rank, index))
         losses = update(state, fast, rows[offset], stage)
         if gap and settings.patience and _every(state.step, settings.steps, MONITORS):
-            state.gaps.append(_agreed(gap(state.averaged()), callbacks.device))
+            state.gaps.append(agreed(gap(state.averaged()), callbacks.device))
         due = _every(state.step, settings.steps, REPORTS) or _over(state, steps, settings)
         if due or time.monotonic() - told_at >= REPORT_S:
             told_at = time.monotonic()
@@ -284,10 +284,15 @@ def _rank() -> int:
     return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 
 
-def _agreed(gap: float, device: torch.device | str) -> float:
-    """The gap of rank 0 on every rank, so that all ranks stop at the same step."""
+def first_rank() -> bool:
+    """Whether this process reports progress and saves."""
+    return _rank() == 0
+
+
+def agreed(value: float, device: torch.device | str) -> float:
+    """The value of rank 0 on every rank, so that all ranks decide alike."""
     if not torch.distributed.is_initialized():
-        return gap
-    value = torch.tensor([gap], dtype=torch.float64, device=device)
-    torch.distributed.broadcast(value, src=0)
-    return value.item()
+        return value
+    shared = torch.tensor([value], dtype=torch.float64, device=device)
+    torch.distributed.broadcast(shared, src=0)
+    return shared.item()

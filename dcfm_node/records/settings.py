@@ -159,6 +159,23 @@ class Guidance(Model):
         return text
 
 
+class Replay(Model):
+    """Rounds in which a student learns novel combinations from its own samples that a committee of
+    classifiers passed (`dcfm_node.flow.replay`). They use no private data."""
+
+    rounds: Annotated[int, Field(ge=0, le=20)] = 0
+    """Most rounds after each distillation; 0, the default, turns replay off. They end early once
+    novel samples pass more often than known ones."""
+    steps: Annotated[int, Field(ge=1, le=100_000)] = 300
+    """Steps of the optimiser in each round; default 300."""
+    per_combination: Annotated[int, Field(ge=10, le=1_000)] = 120
+    """Samples drawn at each weight, and most kept, of each novel combination; default 120."""
+    guidance: Annotated[
+        tuple[Annotated[float, Field(ge=0.0, le=100.0)], ...], Field(max_length=8)
+    ] = (1.3, 1.6, 2.5)
+    """Guidance weights to draw with, in turn, where samples at weight 1 are not enough."""
+
+
 class MethodSettings(Section):
     """What every method has (`dcfm_node.methods`). The properties describe the simplest method:
     silos train once, and their experts make one network. A method overrides what differs.

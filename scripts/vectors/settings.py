@@ -55,6 +55,16 @@ GUIDANCE = parts(
     ),
 )
 GUIDANCE[1].append({"known": 1.0, "novel": 1.0, "from_t": 0.6, "to_t": 0.5, "shares": []})
+REPLAY = parts(
+    {"rounds": 0, "steps": 300, "per_combination": 120, "guidance": [1.3]},
+    rounds=integers(0, 20),
+    steps=integers(1, 100_000),
+    per_combination=integers(10, 1_000),
+    guidance=(
+        [[], [1.0] * 8, *([each] for each in WEIGHT[0])],
+        [[1.0] * 9, None, *([each] for each in WEIGHT[1])],
+    ),
+)
 EMA = floats(0.0, math.nextafter(1.0, 0.0))
 SHAPES: Values = (
     [[1], [10**8], [1, 1], [2, 2, 2]],
@@ -150,6 +160,7 @@ METHODS: dict[str, dict[str, Values]] = {
         "tolerance": FEW,
         "refine": STAGES,
         "distil": STAGES,
+        "replay": REPLAY,
         "ema": EMA,
     },
     "fedflow": {"max_rounds": ROUNDS},

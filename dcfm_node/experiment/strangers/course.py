@@ -164,7 +164,8 @@ class Course:
             learner, counts = learner_of(run), self._counts
             z = learner.sample(tensors, asked, counts=counts, seed=seed, device=self._device)
         else:
-            z = sample(run, tensors, asked, composed=composed, seed=seed, device=self._device)
+            plain = run.guided(1.0, 1.0)
+            z = sample(plain, tensors, asked, composed=composed, seed=seed, device=self._device)
         return np.asarray(decoded(codec_of(run, None), z, self._scale).numpy())
 
     def _train(self, k: int, round_: int, anchor: Piece | None) -> Piece:

@@ -17,17 +17,24 @@ from dcfm_node.flow import networks
 from dcfm_node.flow.averaging import merge
 from dcfm_node.flow.method import Learner, SiloData, Start
 from dcfm_node.flow.networks import Schema, Weights, load
+from dcfm_node.flow.replay import progress_of, replay, within
 from dcfm_node.flow.routing import Router
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.sources import BatchSampler, all_live, path_points
 from dcfm_node.flow.stages import EncodedSamples, Outcome, local, on_data, run_stage
 from dcfm_node.flow.trainer import Callbacks, checkpoint_schema
+from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.methods.dcfm.terms import LIVE, against_peers, anchored
 from dcfm_node.records.manifest import Manifest
 
 
 class DcfmLearner(Learner):
     """Silos refine against the interim student, or in turn against their peers' experts."""
+
+    @property
+    def _settings(self) -> Dcfm:
+        assert isinstance(self.manifest.method, Dcfm)
+        return self.manifest.method
 
     def train(self, silo: SiloData, start: Start, *, seed: int, callbacks: Callbacks) -> Outcome:
         """Train Stage I, or one round of the run's schedule."""
@@ -42,8 +49,15 @@ class DcfmLearner(Learner):
         )
 
     def student(self, teachers: Sequence[Teacher], *, seed: int, callbacks: Callbacks) -> Outcome:
-        """Distil a student (DCFM-B), starting from the mean of the experts' weights."""
-        return distil(self.manifest, teachers, init=merge(teachers), seed=seed, callbacks=callbacks)
+        """Distil a student (DCFM-B), starting from the mean of the experts' weights, and let it
+        replay what a committee passes of its novel samples."""
+        run = self.manifest
+        settings, steps = self._settings.replay, self._settings.distil.steps
+        total = steps + progress_of(settings)
+        part = within(callbacks, 0, total)
+        made = distil(run, teachers, init=merge(teachers), seed=seed, callbacks=part)
+        part = within(callbacks, steps, total)
+        return replay(run, settings, teachers, made, seed=seed, callbacks=part)
 
     def checkpoint(self) -> Schema:
         """Schema of a checkpoint of the distillation."""

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from dcfm_node.records.entries import Expert
-from dcfm_node.records.settings import Training
+from dcfm_node.records.settings import Replay, Training
 from dcfm_node.swarm.effects import AuditExperts, Train, Waiting
 from dcfm_node.swarm.method import AtHand, Method
 from dcfm_node.swarm.said import Said
@@ -35,6 +35,7 @@ class Dcfm(Method):
     fraction, 0 to 1; default 0.01."""
     refine: Training
     distil: Training
+    replay: Replay = Replay()
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995
     """Decay of the weights' moving average (EMA), 0 to below 1; default 0.995. Nodes publish the
     average."""

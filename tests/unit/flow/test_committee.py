@@ -1,6 +1,7 @@
 """The committee reads combinations that it never saw, and says when it cannot."""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from dcfm_node.flow.committee import ROWS, Committee, Reader, one_hot
 
+Draw = Callable[..., Tensor]
 SIZES = (3, 3)
 COMBINATIONS = list(itertools.product(range(3), range(3)))
 NOVEL = (2, 0)
@@ -48,25 +50,25 @@ def fitted(x: Tensor, c: Tensor = KNOWN, seed: int = 0) -> Committee:
 
 
 @pytest.mark.parametrize("draw", [shifts, products])
-def test_reads_a_combination_that_it_never_saw(draw):
+def test_reads_a_combination_that_it_never_saw(draw: Draw) -> None:
     committee = fitted(draw(KNOWN))
-    assert committee.accuracy > 0.8
+    assert (committee.accuracy or 0) > 0.8
     assert committee.recognises(draw(UNSEEN, 1), UNSEEN).float().mean() > 0.95
 
 
 @pytest.mark.parametrize("draw", [shifts, products])
-def test_does_not_take_one_value_for_another(draw):
+def test_does_not_take_one_value_for_another(draw: Draw) -> None:
     committee, x = fitted(draw(KNOWN)), draw(UNSEEN, 1)
     for other in ((1, 0), (0, 0), (2, 1), (2, 2)):
         assert committee.recognises(x, torch.tensor(other).expand(len(x), 2)).float().mean() < 0.05
 
 
-def test_products_need_the_spectrum_and_shifts_the_numbers():
+def test_products_need_the_spectrum_and_shifts_the_numbers() -> None:
     assert "raw" not in {m.features.name for m in fitted(products(KNOWN)).members}
     assert "raw" in {m.features.name for m in fitted(shifts(KNOWN)).members}
 
 
-def test_a_sample_far_from_its_combination_is_not_typical():
+def test_a_sample_far_from_its_combination_is_not_typical() -> None:
     committee, x = fitted(shifts(KNOWN)), shifts(UNSEEN, 1)
     assert committee.passes(x, UNSEEN).float().mean() > 0.6
     away = x + 4 * (x.mean(dim=0) - shifts(KNOWN).mean(dim=0))
@@ -74,24 +76,24 @@ def test_a_sample_far_from_its_combination_is_not_typical():
     assert not committee.passes(away, UNSEEN).any()
 
 
-def test_labels_that_do_not_add_up_make_it_serve_with_nobody():
+def test_labels_that_do_not_add_up_make_it_serve_with_nobody() -> None:
     c = torch.cat([KNOWN, UNSEEN])
     exclusive = torch.nn.functional.one_hot((c[:, 0] * 2 + c[:, 1] * c[:, 0]) % 5, 5).float()
     draws = torch.Generator().manual_seed(0)
     committee = fitted(exclusive + 0.05 * torch.randn(exclusive.shape, generator=draws), c)
-    assert committee.accuracy < 0.6
+    assert (committee.accuracy or 1) < 0.6
     assert committee.members == ()
     assert not committee.recognises(exclusive, c).any()
 
 
-def test_without_a_combination_to_spare_nobody_knows():
+def test_without_a_combination_to_spare_nobody_knows() -> None:
     c = labels([(0, 0), (0, 1), (0, 2), (1, 0), (2, 0)])
     committee = fitted(shifts(c), c)
     assert committee.accuracy is None
     assert committee.members == ()
 
 
-def test_depends_on_its_generator_alone():
+def test_depends_on_its_generator_alone() -> None:
     x, unseen = shifts(KNOWN), shifts(UNSEEN, 1)
     first, again, other = (fitted(x, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(first.passes(unseen, UNSEEN), again.passes(unseen, UNSEEN))
@@ -99,7 +101,7 @@ def test_depends_on_its_generator_alone():
     assert first.members[0].far != other.members[0].far
 
 
-def test_probabilities_are_those_of_the_gaussians():
+def test_probabilities_are_those_of_the_gaussians() -> None:
     c, x = KNOWN, shifts(KNOWN).double()
     reader = Reader.fit(x, c, SIZES)
     means = one_hot(torch.tensor(COMBINATIONS), SIZES) @ reader.effects
@@ -117,7 +119,7 @@ def test_probabilities_are_those_of_the_gaussians():
 
 
 @pytest.mark.parametrize("shape", [(2000,), (2, 50), (3, 40, 24), (1, 1, 32), (1,)])
-def test_takes_samples_of_every_shape(shape):
+def test_takes_samples_of_every_shape(shape: tuple[int, ...]) -> None:
     draws = torch.Generator().manual_seed(0)
     effect = torch.randn(3, *shape, generator=draws)
     x = effect[KNOWN[:, 0]] - effect[KNOWN[:, 1]]
@@ -125,7 +127,7 @@ def test_takes_samples_of_every_shape(shape):
     assert fitted(x).recognises(x, KNOWN).float().mean() > 0.6 or shape == (1,)
 
 
-def test_uses_a_bounded_number_of_samples():
+def test_uses_a_bounded_number_of_samples() -> None:
     c = KNOWN.repeat(10, 1)
     assert len(c) > ROWS
-    assert fitted(shifts(c), c).accuracy > 0.95
+    assert (fitted(shifts(c), c).accuracy or 0) > 0.95

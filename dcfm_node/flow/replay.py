@@ -1,0 +1,289 @@
+"""Draw, verify, replay: a student learns combinations that nobody has from its own best samples.
+
+A committee (`flow.committee`) is trained on the experts' samples of known combinations. In each
+round, the student draws samples of novel combinations; those that the committee passes are trained
+on, beside the experts' paths (Eq. 15 of DCFM). It uses no private data.
+
+Stronger guidance finds combinations that the joint head misses, but narrows them. So a combination
+takes samples of a stronger weight only where weaker ones give too few. Rounds end early once novel
+samples pass somewhat more often than known ones do, because more would only cost variety.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dcfm_node.flow import sampling, sources
+from dcfm_node.flow.committee import Committee, determined
+from dcfm_node.flow.networks import Weights, load
+from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.sources import BatchSampler, PathSample, PathSampler, all_live, path_points
+from dcfm_node.flow.stages import Outcome, run_stage
+from dcfm_node.flow.trainer import Callbacks, agreed, first_rank, generator
+from dcfm_node.paths.base import path_of
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.settings import Guidance, Replay, Training
+
+KEY = 3
+"""Distinguishes the random draws of replay from those of other stages."""
+COMBINATIONS = 128
+"""Most novel combinations of one round, and most known ones; more are chosen at random."""
+KNOWN_EACH = 100
+"""Samples of each known combination for the committee."""
+MEASURED_EACH = 25
+"""Samples of each known combination for the student's own pass rate."""
+BEYOND = 1 / 3
+"""Rounds end when novel samples pass this far between the known ones' rate and always. Passing as
+often is not enough, because strong guidance made some of them too typical."""
+LEAST = 5
+"""Fewest samples of a combination that are trained on."""
+NEAREST = 0.25
+"""Share of the clear samples that are trained on where almost none pass."""
+SHARE = 0.25
+"""Share of novel rows in a batch; more of them cost variety."""
+
+
+class Drawn(NamedTuple):
+    """Samples (N, *shape) that were read clearly, the index of their combination (N,), and their
+    distance to its mean (N,), in the order of their guidance; up to 1 passes."""
+
+    x: Tensor
+    which: Tensor
+    distance: Tensor
+
+    def choose(self, combinations: int, most: int) -> Tensor:
+        """Rows to train on: `most` of each combination, repeated where there are fewer.
+
+        The first that passed. Where almost none did, the nearest of all: training on them brings
+        the next round's samples nearer. None of a combination with fewer than LEAST rows.
+        """
+        chosen = []
+        for index in range(combinations):
+            rows = (self.which == index).nonzero().squeeze(1)
+            passed = rows[self.distance[rows] <= 1]
+            if len(passed) < LEAST:
+                nearest = rows[self.distance[rows].argsort()]
+                passed = nearest[: max(LEAST, int(NEAREST * len(rows)))]
+            if len(passed) >= LEAST:
+                chosen.append(passed[torch.arange(most) % len(passed)])
+        return torch.cat(chosen) if chosen else torch.empty(0, dtype=torch.int64)
+
+
+@dataclass(frozen=True)
+class Replayer:
+    """What all rounds of one student share.
+
+    Attributes:
+        training: settings of the distillation with replay's number of steps.
+        novel: combinations to learn, (M, n).
+        paths: rows on the experts' paths.
+    """
+
+    manifest: Manifest
+    settings: Replay
+    training: Training
+    committee: Committee
+    novel: Tensor
+    paths: PathSampler
+    device: torch.device | str
+
+    def passed(self, weights: Weights, c: Tensor, draws: torch.Generator) -> float:
+        """Share of a student's samples for labels c (B, n) that pass, without guidance."""
+        return _mean(self.committee.passes(self._draw(weights, c, 1.0, draws), c))
+
+    def collect(
+        self, weights: Weights, asked: Tensor, draws: torch.Generator, tell: Callable[[float], None]
+    ) -> tuple[Tensor, Tensor, float]:
+        """Draw samples of combinations (m, n) and keep those that pass.
+
+        Args:
+            tell: called with the share of the drawing that is done.
+
+        Returns: samples (N, *shape) and labels (N, n), `per_combination` of each combination or
+            none, and the share that passed without guidance.
+        """
+        most, guidance, rate = self.settings.per_combination, self.settings.guidance, 0.0
+        found: list[Drawn] = []
+        lacking = torch.full((len(asked),), most)
+        for done, weight in enumerate((1.0, *guidance)):
+            which = (lacking > 0).nonzero().squeeze(1).repeat_interleave(most)
+            x = self._draw(weights, asked[which], weight, draws)
+            clear, distance = self.committee.judge(x, asked[which])
+            rate = rate if done else _mean(clear & (distance <= 1))
+            found.append(Drawn(x[clear], which[clear], distance[clear]))
+            lacking -= torch.bincount(which[clear & (distance <= 1)], minlength=len(asked))
+            tell((done + 1) / (len(guidance) + 1))
+        drawn = Drawn(*map(torch.cat, zip(*found, strict=True)))
+        rows = drawn.choose(len(asked), most)
+        return drawn.x[rows], asked[drawn.which[rows]], rate
+
+    def train(
+        self, weights: Weights, x: Tensor, c: Tensor, seed: int, callbacks: Callbacks
+    ) -> Outcome:
+        """Train on samples (N, *shape) with labels (N, n), beside the experts' paths."""
+        novel = sources.data_points(x.to(self.device), c, path_of(self.manifest))
+        points, share = mixed(self.paths, novel, SHARE), self.training.product_share
+        stage = BatchSampler(points, all_live, self.manifest, self.training, share)
+        monitor = replace(stage, points=self.paths, product_share=1.0)
+        return run_stage(stage, monitor, weights, seed, callbacks)
+
+    def _draw(self, weights: Weights, c: Tensor, weight: float, draws: torch.Generator) -> Tensor:
+        manifest, seed = _guided(self.manifest, weight), _seed(draws)
+        return sampling.sample(manifest, weights, c, composed=False, seed=seed, device=self.device)
+
+
+def replay(
+    manifest: Manifest,
+    settings: Replay,
+    teachers: Sequence[Teacher],
+    student: Outcome,
+    *,
+    seed: int,
+    callbacks: Callbacks,
+) -> Outcome:
+    """Improve a student on the combinations that no teacher has.
+
+    Nothing changes without rounds, if the known combinations determine no novel one
+    (`committee.determined`), or if no reader can be trusted.
+
+    Args:
+        callbacks: progress counts drawing as much as training; nothing is saved.
+
+    Returns: the student, with these metrics beside its own: `replay_accuracy`, of the committee on
+        left-out combinations; `replay_known` and `replay_passed`, the shares of known and novel
+        samples that pass without guidance, of known ones before replay; and `replay_rounds`.
+    """
+    known, novel = combinations(manifest, teachers)
+    if settings.rounds == 0 or len(novel) == 0:
+        return student
+    callbacks = replace(callbacks, resume=None, save_every=0)
+    draws, device = generator(seed, KEY), callbacks.device
+    asked = _some(known, draws)
+    c = asked.repeat_interleave(KNOWN_EACH, dim=0)
+    x = sampling.sample_routed(
+        _guided(manifest, 1.0), teachers, c, rule="joint", seed=_seed(draws), device=device
+    )
+    committee = Committee.fit(x, c, manifest.cardinalities, draws)
+    made = {} if committee.accuracy is None else {"replay_accuracy": committee.accuracy}
+    if not committee.members:
+        return replace(student, metrics=student.metrics | made)
+    training = manifest.method.stage("distil")
+    player = Replayer(
+        manifest,
+        settings,
+        training.model_copy(update={"steps": settings.steps, "patience": 0}),
+        committee,
+        novel,
+        path_points(
+            [callbacks.fast(load(manifest, teacher.weights, device)) for teacher in teachers],
+            [teacher.counts for teacher in teachers],
+            manifest,
+            device,
+        ),
+        device,
+    )
+    c = asked.repeat_interleave(MEASURED_EACH, dim=0)
+    made["replay_known"] = agreed(player.passed(student.weights, c, draws), device)
+    return _rounds(player, student, made, seed, callbacks)
+
+
+def _rounds(
+    player: Replayer, student: Outcome, made: dict[str, float], seed: int, callbacks: Callbacks
+) -> Outcome:
+    """Rounds until novel samples pass more often than known ones did, or none pass."""
+    steps, rounds = player.settings.steps, player.settings.rounds
+    enough = made["replay_known"] + BEYOND * (1 - made["replay_known"])
+    made["replay_rounds"] = 0.0
+    for round_ in range(1, rounds + 1):
+        draws, start = generator(seed, KEY, round_), 2 * steps * (round_ - 1)
+        told = within(callbacks, start, progress_of(player.settings))
+        tell = partial(_tell, told, steps, made)
+        x, c, rate = player.collect(student.weights, _some(player.novel, draws), draws, tell)
+        made["replay_passed"] = agreed(rate, player.device)
+        if made["replay_passed"] >= enough or not agreed(len(x), player.device):
+            break
+        told = within(callbacks, start + steps, progress_of(player.settings))
+        after = player.train(student.weights, x, c, seed + round_, told)
+        taken = student.metrics["steps"] + after.metrics["steps"]
+        student = Outcome(after.weights, after.metrics | {"steps": taken})
+        made["replay_rounds"] = float(round_)
+    else:
+        draws = generator(seed, KEY, rounds + 1)
+        c = _some(player.novel, draws).repeat_interleave(player.settings.per_combination, dim=0)
+        made["replay_passed"] = agreed(player.passed(student.weights, c, draws), player.device)
+    return replace(student, metrics=student.metrics | made)
+
+
+def progress_of(settings: Replay) -> int:
+    """Units of progress of all rounds: drawing counts as much as training."""
+    return 2 * settings.steps * settings.rounds
+
+
+def within(callbacks: Callbacks, start: int, total: int) -> Callbacks:
+    """Callbacks of a part of a job that begins after `start` of its `total` steps."""
+
+    def progress(done: int, _: int, losses: Mapping[str, float]) -> None:
+        callbacks.progress(start + done, total, losses)
+
+    return replace(callbacks, progress=progress)
+
+
+def mixed(first: PathSampler, second: PathSampler, share: float) -> PathSampler:
+    """Rows of two samplers, shuffled; a share (0 to 1) of them from the second."""
+
+    def sampler(rows: int, generator: torch.Generator) -> PathSample:
+        many = round(rows * share)
+        a, b = first(rows - many, generator), second(many, generator)
+        order = torch.randperm(rows, generator=generator)
+        back, there = order.argsort(), order.to(a.x.device)
+
+        def target(masked: Tensor) -> Tensor:
+            sorted_ = masked[back]
+            parts = a.target(sorted_[: rows - many]), b.target(sorted_[rows - many :])
+            return torch.cat(parts)[there]
+
+        x, t = torch.cat([a.x, b.x])[there], torch.cat([a.t, b.t])[there]
+        return PathSample(x, t, torch.cat([a.c, b.c])[order], target)
+
+    return sampler
+
+
+def combinations(manifest: Manifest, teachers: Sequence[Teacher]) -> tuple[Tensor, Tensor]:
+    """The combinations that teachers have, and those that they lack but determine: (M, n) each."""
+    held = {c for teacher in teachers for c, times in teacher.counts.items() if times > 0}
+    every = product(*(range(size) for size in manifest.cardinalities))
+    known = torch.tensor(sorted(held), dtype=torch.int64)
+    lacking = torch.tensor([c for c in every if c not in held], dtype=torch.int64)
+    lacking = lacking.reshape(-1, len(manifest.cardinalities))
+    return known, lacking[determined(lacking, known, manifest.cardinalities)]
+
+
+def _tell(told: Callbacks, steps: int, made: Mapping[str, float], share: float) -> None:
+    if first_rank():
+        told.progress(int(share * steps), steps, made)
+
+
+def _some(combinations: Tensor, draws: torch.Generator) -> Tensor:
+    """At most COMBINATIONS of them, in their order."""
+    chosen = torch.randperm(len(combinations), generator=draws)[:COMBINATIONS]
+    return combinations[chosen.sort().values]
+
+
+def _guided(manifest: Manifest, weight: float) -> Manifest:
+    """The manifest with one guidance weight for all combinations and times."""
+    method = manifest.method
+    method = method.model_copy(update={"guidance": Guidance(known=weight, novel=weight)})
+    return manifest.model_copy(update={"method": method})
+
+
+def _seed(draws: torch.Generator) -> int:
+    return int(torch.randint(1 << 31, (), generator=draws))
+
+
+def _mean(flags: Tensor) -> float:
+    return float(flags.double().mean())
