@@ -93,6 +93,7 @@ _ALTERNATING: Table = {
     "solver": "euler",
     "solver_steps": 25,
     "composed": False,
+    "masks": {"full": 0.94, "marginal": 0.04, "null": 0.02},
 }
 _REPLAY: Table = {
     "rounds": 3,
@@ -104,7 +105,6 @@ _VECTORS: Table = {
     "network": {"kind": "mlp", "predict": "sample"},
     "method": _ALTERNATING
     | {
-        "masks": {"full": 0.94, "marginal": 0.04, "null": 0.02},
         "guidance": {"known": 1.0, "novel": 1.0},
         "local": _stage(1000, 2e-3, 1.0, 0.5),
         "refine": _stage(600, 1e-3, 1.0, 0.5),
@@ -117,7 +117,6 @@ _PICTURES: Table = {
     "network": {"kind": "mixer", "predict": "sample"},
     "method": _ALTERNATING
     | {
-        "masks": {"full": 0.6, "marginal": 0.3, "null": 0.1},
         "guidance": {"known": 1.3, "novel": 1.6},
         "local": _stage(700, 2e-3, 0.0, batch=64),
         "refine": _stage(400, 1e-3, 0.0, batch=64),

@@ -48,8 +48,8 @@ class UnetSettings(NetworkSettings):
 
     code: ClassVar[str] = "dcfm_node.networks.unet:UNet"
     kind: Literal["unet"] = "unet"
-    width: Width = 256
-    """Channels of the finest resolution; the others have twice as many. Default 256."""
+    width: Width = 32
+    """Channels of the finest resolution; the others have twice as many. Default 32."""
     depth: Depth = 3
     """Resolutions."""
 
