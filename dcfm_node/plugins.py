@@ -32,6 +32,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
     "networks": {
         "mlp": "dcfm_node.networks.settings:MlpSettings",
         "unet": "dcfm_node.networks.settings:UnetSettings",
+        "mixer": "dcfm_node.networks.settings:MixerSettings",
     },
     "codecs": {
         "identity": "dcfm_node.networks.settings:IdentitySettings",

@@ -10,11 +10,13 @@ from copy import deepcopy
 from typing import Any, Literal
 
 from dcfm_node.methods.dcfm.schedule import Dcfm
-from dcfm_node.networks.settings import MlpSettings, UnetSettings
+from dcfm_node.networks.settings import MixerSettings, MlpSettings, UnetSettings
 from dcfm_node.plugins import Kind
 from dcfm_node.records.settings import MethodSettings, NetworkSettings, Section, find
 
 AUTO = "auto"
+_OURS = Dcfm | MixerSettings | MlpSettings | UnetSettings
+"""Sections whose settings a preset knows."""
 STAGES = {"local", "refine", "distil"}
 Preset = Literal["auto", "paper"]
 Table = dict[str, Any]
@@ -60,6 +62,8 @@ def preset(
 
 def _network(kind: str, shape: tuple[int, ...]) -> Table:
     """A network of this kind that is wide and deep enough for the samples."""
+    if kind == "mixer":
+        return {"kind": kind, "width": 64, "depth": 3}
     if kind == "unet":
         least = min(shape[1:], default=1)
         width = 16 if len(shape) == 3 and least < 24 else 32
@@ -89,35 +93,44 @@ _ALTERNATING: Table = {
     "solver": "euler",
     "solver_steps": 25,
     "composed": False,
+    "masks": {"full": 0.94, "marginal": 0.04, "null": 0.02},
+}
+_REPLAY: Table = {
+    "rounds": 3,
+    "steps": 300,
+    "per_combination": 120,
+    "guidance": (1.3, 1.6, 2.5),
 }
 _VECTORS: Table = {
     "network": {"kind": "mlp", "predict": "sample"},
     "method": _ALTERNATING
     | {
-        "masks": {"full": 0.94, "marginal": 0.04, "null": 0.02},
         "guidance": {"known": 1.0, "novel": 1.0},
         "local": _stage(1000, 2e-3, 1.0, 0.5),
         "refine": _stage(600, 1e-3, 1.0, 0.5),
         "distil": _stage(1000, 1e-3, 1.0, 0.5),
+        "replay": _REPLAY,
     },
 }
-# The penalty says that factors add up, which is false for pictures at high noise.
+# The penalty says that factors add up, which is false for pictures and series at high noise.
 _PICTURES: Table = {
-    "network": {"kind": "unet", "predict": "sample"},
+    "network": {"kind": "mixer", "predict": "sample"},
     "method": _ALTERNATING
     | {
-        "masks": {"full": 0.6, "marginal": 0.3, "null": 0.1},
         "guidance": {"known": 1.3, "novel": 1.6},
         "local": _stage(700, 2e-3, 0.0, batch=64),
         "refine": _stage(400, 1e-3, 0.0, batch=64),
         "distil": _stage(700, 2e-3, 0.0, batch=64),
+        "replay": _REPLAY,
     },
 }
-_SERIES: Table = _PICTURES | {"network": {"kind": "mlp", "predict": "sample"}}
+# A mean and a deviation for each number would hide how strong a series is where.
+_SERIES: Table = _PICTURES | {"standardise": "channel"}
 _PAPER: Table = {
     "schedule": "paper",
     "min_rounds": 1,
     "guidance": {"known": 1.0, "novel": 1.0},
+    "replay": {"rounds": 0},
 }
 _PAPER_VECTORS: Table = {
     "standardise": "none",
@@ -190,7 +203,7 @@ def _known(chosen: Table, kind: Kind, base: type[Section], name: str) -> Table:
         model = find(kind, base, name)
     except ValueError:
         return {}
-    known = (model if issubclass(model, Dcfm | MlpSettings | UnetSettings) else base).model_fields
+    known = (model if issubclass(model, _OURS) else base).model_fields
     return {setting: value for setting, value in chosen.items() if setting in known}
 
 

@@ -172,7 +172,8 @@ def differing(document: toml.Document, manifest: Manifest) -> list[str]:
     """
     run = _parsed(document)
     names = tuple(silo.name for silo in manifest.roster)
-    alike = ("name", "sample_shape", *SECTIONS.values(), "policy", "transfer", "probes")
+    sections = (*SECTIONS.values(), "policy", "transfer", "probes")
+    alike = ("name", "sample_shape", "standardise", *sections)
     said = {field: getattr(run, field) for field in alike} | {
         "attributes": run.attribute,
         "plugins": packages(dict(run)),

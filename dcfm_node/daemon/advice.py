@@ -55,8 +55,8 @@ def _for_novel(manifest: Manifest) -> list[str]:
 
 def _network(manifest: Manifest) -> list[str]:
     """Another network, where one is known to suit the samples better."""
-    if len(manifest.flow_shape) == 3 and manifest.network.kind == "mlp":
-        return ["a network for pictures (network.kind 'unet')"]
+    if len(manifest.flow_shape) > 1 and manifest.network.kind == "mlp":
+        return ["a network for images and series (network.kind 'mixer')"]
     return ["a wider network (network.width)"]
 
 

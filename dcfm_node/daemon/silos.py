@@ -121,7 +121,8 @@ def _awaited(node: Node, duty: Duty) -> bool:
         leader = view.last_leader(PREPARATION)
     else:
         leader = view.last_leader(phase.round) if phase.stage == "distil" else None
-    return duty.task == "lead" and leader is not None and leader.body.term == duty.number
+    elected = leader is not None and leader.body.term == duty.number
+    return elected and duty.task in ("lead", "prepare")
 
 
 def _ago(node: Node, sealed: Sealed | None, now: float) -> float | None:

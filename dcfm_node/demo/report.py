@@ -21,7 +21,17 @@ from dcfm_node.api.status import Status
 from dcfm_node.api.students import StudentFacts
 from dcfm_node.demo.live import clock, size
 from dcfm_node.demo.stage import Stage, Wish
-from dcfm_node.records.entries import Body, Endorse, Entry, Expert, Join, Lease, Refuse, Student
+from dcfm_node.records.entries import (
+    PREPARATION,
+    Body,
+    Endorse,
+    Entry,
+    Expert,
+    Join,
+    Lease,
+    Refuse,
+    Student,
+)
 from dcfm_node.records.manifest import Manifest
 
 METHODS = (
@@ -186,7 +196,7 @@ def _event(body: Body, at_s: float, silo: str) -> Event | None:
         case Expert(round=number):
             metrics = dict(body.metrics)
             return ExpertEvent(at_s=at_s, silo=silo, round=number, metrics=metrics)
-        case Lease(round=number, term=term):
+        case Lease(round=number, term=term) if number != PREPARATION:
             return LeaseEvent(at_s=at_s, silo=silo, round=number, term=term)
         case Student(round=number, term=term, final=final):
             return StudentEvent(

@@ -218,6 +218,8 @@ def _rounds(
         draws = generator(seed, KEY, rounds + 1)
         c = _some(player.novel, draws).repeat_interleave(player.settings.per_combination, dim=0)
         made["replay_passed"] = agreed(player.passed(student.weights, c, draws), player.device)
+    whole = progress_of(player.settings)
+    _tell(within(callbacks, 0, whole), whole, made, 1.0)
     return replace(student, metrics=student.metrics | made)
 
 

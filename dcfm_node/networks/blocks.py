@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 TIME_FEATURES = 32
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d}
+"""By number of axes: 1 for series (channels, length), 2 for images (channels, height, width)."""
 
 
 def time_features(t: Tensor) -> Tensor:
@@ -50,23 +52,33 @@ class MlpBlock(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Residual 3x3 convolutions; the condition shifts and scales between them."""
+    """Residual convolutions of size 3 over one axis or two; the condition shifts and scales between
+    them."""
 
-    def __init__(self, inward: int, outward: int, condition: int) -> None:
+    def __init__(self, axes: int, inward: int, outward: int, condition: int) -> None:
         super().__init__()
+        convolution = CONVOLUTIONS[axes]
         self.norm1 = nn.GroupNorm(groups(inward), inward)
-        self.conv1 = nn.Conv2d(inward, outward, 3, padding=1)
+        self.conv1 = convolution(inward, outward, 3, padding=1)
         self.film = nn.Linear(condition, 2 * outward)
         self.norm2 = nn.GroupNorm(groups(outward), outward)
-        self.conv2 = nn.Conv2d(outward, outward, 3, padding=1)
-        self.skip = nn.Conv2d(inward, outward, 1) if inward != outward else nn.Identity()
+        self.conv2 = convolution(outward, outward, 3, padding=1)
+        self.skip = convolution(inward, outward, 1) if inward != outward else nn.Identity()
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
         inner = self.conv1(functional.silu(self.norm1(h)))
-        scale, shift = self.film(functional.silu(condition))[:, :, None, None].chunk(2, dim=1)
+        film = self.film(functional.silu(condition))
+        scale, shift = film.reshape(*film.shape, *(1,) * (h.ndim - 2)).chunk(2, dim=1)
         inner = functional.silu(self.norm2(inner) * (1 + scale) + shift)
         out: Tensor = self.skip(h) + self.conv2(inner)
         return out
+
+
+def halved(h: Tensor) -> Tensor:
+    """Means over pairs of neighbours along every axis: (B, channels, n, ...) -> (B, channels,
+    ceil(n / 2), ...)."""
+    pool = functional.avg_pool1d if h.ndim == 3 else functional.avg_pool2d
+    return pool(h, 2, ceil_mode=True)
 
 
 def groups(channels: int) -> int:

@@ -10,6 +10,8 @@ from dcfm_node.records.settings import CodecSettings, NetworkSettings, Shape
 
 Width = Annotated[int, Field(ge=8, le=4_096)]
 Depth = Annotated[int, Field(ge=1, le=16)]
+MAX_PATCHES = 64
+"""Most patches that a mixer cuts a sample into."""
 
 
 def _from_hex(value: Any) -> Any:
@@ -42,12 +44,12 @@ class MlpSettings(NetworkSettings):
 
 
 class UnetSettings(NetworkSettings):
-    """A U-Net for images."""
+    """A U-Net for images (channels, height, width) and series (channels, length)."""
 
     code: ClassVar[str] = "dcfm_node.networks.unet:UNet"
     kind: Literal["unet"] = "unet"
-    width: Width = 256
-    """Channels of the finest resolution; the others have twice as many. Default 256."""
+    width: Width = 32
+    """Channels of the finest resolution; the others have twice as many. Default 32."""
     depth: Depth = 3
     """Resolutions."""
 
@@ -56,15 +58,56 @@ class UnetSettings(NetworkSettings):
         return f"width {self.width}, depth {self.depth}"
 
     def least_numbers(self, shape: tuple[int, ...]) -> int:
-        return 18 * shape[0] * self.width
+        return 2 * math.prod(3 for _ in shape[1:]) * shape[0] * self.width
 
     def widest(self, shape: tuple[int, ...]) -> int:
         return self.width * math.prod(shape[1:])
 
     def problem(self, shape: tuple[int, ...]) -> str:
-        if len(shape) == 3:
-            return ""
-        return "network.kind 'unet' needs sample_shape = [channels, height, width]"
+        return _spatial(self.kind, shape)
+
+
+class MixerSettings(NetworkSettings):
+    """A patch mixer for images (channels, height, width) and series (channels, length)."""
+
+    code: ClassVar[str] = "dcfm_node.networks.mixer:Mixer"
+    kind: Literal["mixer"] = "mixer"
+    width: Width = 64
+    """Features of a patch. Default 64."""
+    depth: Depth = 3
+    """Residual blocks."""
+
+    @property
+    def summary(self) -> str:
+        return f"width {self.width}, depth {self.depth}"
+
+    def least_numbers(self, shape: tuple[int, ...]) -> int:
+        return 2 * shape[0] * math.prod(patch_side(shape) for _ in shape[1:]) * self.width
+
+    def widest(self, shape: tuple[int, ...]) -> int:
+        return 2 * MAX_PATCHES * self.width
+
+    def problem(self, shape: tuple[int, ...]) -> str:
+        return _spatial(self.kind, shape)
+
+
+def patch_side(shape: tuple[int, ...]) -> int:
+    """Side of a mixer's patches: the least power of 2, from 2, that cuts a sample (channels, ...)
+    into at most `MAX_PATCHES`."""
+    side = 2
+    while math.prod(math.ceil(n / side) for n in shape[1:]) > MAX_PATCHES:
+        side *= 2
+    return side
+
+
+def _spatial(kind: str, shape: tuple[int, ...]) -> str:
+    """Why a network of images and series does not fit samples of this shape; empty if it fits."""
+    if len(shape) > 1:
+        return ""
+    return (
+        f"network.kind {kind!r} needs sample_shape = [channels, height, width] or "
+        "[channels, length]; use 'mlp' for vectors"
+    )
 
 
 class IdentitySettings(CodecSettings):

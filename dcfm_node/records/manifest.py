@@ -147,7 +147,8 @@ class Manifest(Model):
 
     name: Name
     sample_shape: Shape
-    """(features,) for vectors, (channels, height, width) for images."""
+    """(features,) for vectors, (channels, length) for series, (channels, height, width) for
+    images."""
     attributes: Annotated[tuple[Attribute, ...], Field(min_length=1, max_length=32), FailFast()]
     domain: AnyDomain = DOMAIN
     codec: AnyCodec = CODEC

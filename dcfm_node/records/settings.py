@@ -163,8 +163,8 @@ class Replay(Model):
     """Rounds in which a student learns novel combinations from its own samples that a committee of
     classifiers passed (`dcfm_node.flow.replay`). They use no private data."""
 
-    rounds: Annotated[int, Field(ge=0, le=20)] = 3
-    """Most rounds after each distillation; default 3, and 0 turns replay off. They end early once
+    rounds: Annotated[int, Field(ge=0, le=20)] = 0
+    """Most rounds after each distillation; 0, the default, turns replay off. They end early once
     novel samples pass more often than known ones."""
     steps: Annotated[int, Field(ge=1, le=100_000)] = 300
     """Steps of the optimiser in each round; default 300."""

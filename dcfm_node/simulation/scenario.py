@@ -16,7 +16,7 @@ from dcfm_node.records.settings import MethodSettings, Training, find
 from dcfm_node.wire.envelope import Signs
 
 Fat = Literal["students", "joins", "epochs", "stale", "votes", "offences"]
-Record = Literal["join", "expert", "vote", "lease", "student", "endorse"]
+Record = Literal["join", "expert", "vote", "lease", "propose", "accept", "student", "endorse"]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Seconds = Annotated[float, Field(ge=0.0, le=1e6)]
 Times = Annotated[int, Field(ge=0, le=1_000)]

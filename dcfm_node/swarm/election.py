@@ -12,6 +12,7 @@ nothing, and makes nobody vote more often.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from dcfm_node.records.base import MAX_TERM
 from dcfm_node.records.entries import PREPARATION, Lease, Vote
@@ -136,7 +137,8 @@ def next_move(
     if leader is not None and not (spoilt or _void(view, leader, booth.me)):
         if leader.author == booth.me:
             return Lead(ruled, leader.digest)
-        if not booth.suspected(Duty(leader.author, "lead", ruled)):
+        task: Literal["prepare", "lead"] = "prepare" if round_ == PREPARATION else "lead"
+        if not booth.suspected(Duty(leader.author, task, ruled)):
             if round_ == PREPARATION:
                 return Await("the elected node prepares the run", on=leader.author)
             return Await("the elected node distils", on=leader.author)

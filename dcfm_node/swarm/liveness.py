@@ -25,12 +25,12 @@ class Pace:
 
 
 class Duty(NamedTuple):
-    """A task that the run may wait for: to train an expert, to audit those of others, to lead a
-    term, to join, to show what it accepted a preparation for, or to deliver the published snapshot
-    (`expert`, `student`)."""
+    """A task that the run may wait for: to train an expert, to audit those of others, to distil or
+    to prepare as the leader of a term, to join, to show what it accepted a preparation for, or to
+    deliver the published snapshot (`expert`, `student`)."""
 
     silo: bytes
-    task: Literal["train", "lead", "audit", "join", "accept", "expert", "student"]
+    task: Literal["train", "lead", "prepare", "audit", "join", "accept", "expert", "student"]
     """The last two mean to deliver what the silo published."""
     number: int
     """The round to train for, to audit or of the expert; or the term to lead, of the student or of
@@ -133,7 +133,10 @@ class Liveness:
         since = self.waiting.get(duty)
         if since is None:
             return False
-        if duty.task in ("audit", "accept"):
+        if duty.task == "accept":
+            # A leader waits for it too, and must not be suspected itself before that is over.
+            return now > since + self.stall_s / 2.0
+        if duty.task in ("audit", "prepare", "join"):
             # It is short and needs nothing more, so progress elsewhere does not extend it.
             return now > since + self.stall_s
         if now > since + self.duty_s:

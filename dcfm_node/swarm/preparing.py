@@ -54,7 +54,7 @@ def awaited(s: PlanInput) -> list[Duty]:
     leader = s.view.last_leader(PREPARATION)
     found = [Duty(key, "join", 0) for key in s.view.active() if key not in s.view.joins]
     if leader is not None:
-        found.append(Duty(leader.author, "lead", leader.body.term))
+        found.append(Duty(leader.author, "prepare", leader.body.term))
         voices = _accepted_before(s, leader)
         unclear = (voice for voice in voices if _is_sound(s, voice) is None)
         found += [Duty(voice.author, "accept", voice.body.term) for voice in unclear]
@@ -148,8 +148,8 @@ def _carried(s: PlanInput, leader: Said[Lease]) -> Preparation | Waiting | None:
     """What a leader must propose again: of what its voters had accepted before they voted for it,
     that of the highest term; None if there is nothing.
 
-    What is unsound does not count, and what nobody could show to be sound for `policy.stall_s`: an
-    honest silo accepts only what others can check.
+    What is unsound does not count, and what nobody could show to be sound for half of
+    `policy.stall_s`: an honest silo accepts only what others can check.
     """
     found = []
     for voice in _accepted_before(s, leader):

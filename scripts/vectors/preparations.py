@@ -104,6 +104,8 @@ def agreements() -> list[Json]:
     found.append(plot.agreed("a quorum", "6.11.1", made))
     plot.say(3, rec.Withdraw(reason=""))
     found.append(plot.agreed("one of it withdraws", "6.11.1", made))
+    plot.accept("124", made.model_copy(update={"probes": ()}), term=2)
+    found.append(plot.agreed("a quorum of a later term on something else", "6.11.1", made))
     for name, clause, again, agreed in (
         ("again under another term", "6.11.1", lambda p, m: p.accept("3", m, term=2), None),
         ("after it voted for a later leader", "6.11.2", _promised, None),
@@ -206,6 +208,13 @@ def carried() -> list[Json]:
     plot.accept("2", plot.made("0123"))
     plot.elect(4, term=2, voters="234")
     found.append(plot.answers("not what was proposed", "6.11.4", proposes(plot.made(), 2), me=4))
+    plot = Plot("tolerant")
+    plot.lead(1, 0)
+    plot.propose(1, plot.made("0123"))
+    plot.accept("2", plot.made("0123"))
+    plot.elect(4, term=2, voters="234")
+    name = "in the term of who distils a round"
+    found.append(plot.answers(name, "6.11.4", proposes(plot.made(), 2), me=4))
     return found
 
 

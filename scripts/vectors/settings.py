@@ -55,6 +55,16 @@ GUIDANCE = parts(
     ),
 )
 GUIDANCE[1].append({"known": 1.0, "novel": 1.0, "from_t": 0.6, "to_t": 0.5, "shares": []})
+REPLAY = parts(
+    {"rounds": 0, "steps": 300, "per_combination": 120, "guidance": [1.3]},
+    rounds=integers(0, 20),
+    steps=integers(1, 100_000),
+    per_combination=integers(10, 1_000),
+    guidance=(
+        [[], [1.0] * 8, *([each] for each in WEIGHT[0])],
+        [[1.0] * 9, None, *([each] for each in WEIGHT[1])],
+    ),
+)
 EMA = floats(0.0, math.nextafter(1.0, 0.0))
 SHAPES: Values = (
     [[1], [10**8], [1, 1], [2, 2, 2]],
@@ -150,6 +160,7 @@ METHODS: dict[str, dict[str, Values]] = {
         "tolerance": FEW,
         "refine": STAGES,
         "distil": STAGES,
+        "replay": REPLAY,
         "ema": EMA,
     },
     "fedflow": {"max_rounds": ROUNDS},
@@ -172,7 +183,7 @@ POLICY = parts(
 )
 NETWORK = parts(
     MANIFEST.model_dump()["network"],
-    kind=([], [*words("mlp")[1], "unet"]),
+    kind=([], [*words("mlp")[1], "unet", "mixer"]),
     width=integers(8, 4_096),
     depth=integers(1, 16),
     predict=words("sample", "velocity"),
@@ -263,7 +274,10 @@ def settings() -> Iterator[Json]:
     other = FEDFLOW.model_dump()["method"]
     plans = [
         ("a unet on images", image | {"network": unet}, True),
+        ("a unet on series", base | {"sample_shape": [2, 9], "network": unet}, True),
         ("a unet on vectors", base | {"network": unet}, False),
+        ("a mixer on images", image | {"network": unet | {"kind": "mixer"}}, True),
+        ("a mixer on vectors", base | {"network": unet | {"kind": "mixer"}}, False),
         ("a unet on encoded images", base | {"network": unet, "codec": latent}, True),
         (
             "a unet on vectors of images",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dcfm_node.records.entries import Lease, Refuse, Student, Vote
+from dcfm_node.records.entries import Accept, Lease, Refuse, Student, Vote
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import Entries
 from dcfm_node.simulation import faults
@@ -19,6 +19,7 @@ from dcfm_node.swarm import (
     node,
     outcome,
     plan,
+    preparing,
     wanted,
     writer,
 )
@@ -118,6 +119,20 @@ def test_voting_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(plan, "next_move", vote_again)
     assert broken_rule("calm") == "nothing is said twice"
+
+
+def test_accepting_what_nobody_checked_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 6.11.5, with leaders that make up joins."""
+
+    def credulous(s, leader):
+        agreement, term = s.view.agreement, leader.body.term
+        proposed = agreement.proposal(term, leader.author)
+        if proposed is None or not agreement.may_accept(s.me, term):
+            return None
+        return Accept(term=term, preparation=proposed)
+
+    monkeypatch.setattr(preparing, "_answer", credulous)
+    assert broken_rule("hostile:liars", first=8) == "one preparation"
 
 
 def test_a_quorum_below_a_majority_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

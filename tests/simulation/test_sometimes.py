@@ -45,6 +45,7 @@ RARE = {
     "waits: all that this silo holds is withheld as probes, so it trains nothing",
     "waits: no live node can distil",
     "waits: a member voted in the last possible term",
+    "waits: the student stays interim",
 }
 """Reasons to wait that need a run of their own; unit tests of the plan and of elections reach
 them."""

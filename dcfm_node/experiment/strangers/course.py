@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -163,7 +164,8 @@ class Course:
             learner, counts = learner_of(run), self._counts
             z = learner.sample(tensors, asked, counts=counts, seed=seed, device=self._device)
         else:
-            z = sample(run, tensors, asked, composed=composed, seed=seed, device=self._device)
+            plain = run.guided(1.0, 1.0)
+            z = sample(plain, tensors, asked, composed=composed, seed=seed, device=self._device)
         return np.asarray(decoded(codec_of(run, None), z, self._scale).numpy())
 
     def _train(self, k: int, round_: int, anchor: Piece | None) -> Piece:
@@ -180,13 +182,19 @@ class Course:
 
     def _distil(self, round_: int, experts: Sequence[Piece]) -> Piece:
         """Distil on the first silo's node. The job reads no data of it."""
-        teachers = tuple(
-            TeacherFile(silo=name, path=expert.weights, counts=tuple(counts.items()))
-            for (name, counts), expert in zip(self._counts.items(), experts, strict=True)
-        )
+        teachers = self._members(*(expert.weights for expert in experts))
         seed = self._seed("", round_)
         return self._piece(
             f"distil-{round_}", 0, experts, kind="distil", seed=seed, teachers=teachers
+        )
+
+    def _members(self, *paths: Path) -> tuple[TeacherFile, ...]:
+        """All silos' counts, each with its own file or all with the same."""
+        return tuple(
+            TeacherFile(silo=name, path=path, counts=tuple(counts.items()))
+            for (name, counts), path in zip(
+                self._counts.items(), islice(cycle(paths), len(self._counts)), strict=True
+            )
         )
 
     def _score(self, k: int, student: Piece, expert: Piece) -> Piece:
@@ -198,6 +206,8 @@ class Course:
             seed=0,
             model=student.weights,
             reference=expert.weights,
+            teachers=self._members(student.weights),
+            measure=True,
         )
 
     def _piece(self, name: str, k: int, inputs: Sequence[Piece], **fields: object) -> Piece:

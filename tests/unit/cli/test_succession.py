@@ -18,6 +18,7 @@ from tests.unit.swarm.builders import Run
 def file_of(manifest: Manifest) -> str:
     """A run.toml that leaves nothing to a preset."""
     fields = {"name", "sample_shape", "attributes", "network", "method", "policy"}
+    fields |= {"standardise", "probes"}
     said = json.loads(manifest.model_dump_json(include=fields, exclude_none=True))
     return to_toml({"attribute" if k == "attributes" else k: v for k, v in said.items()})
 

@@ -36,9 +36,14 @@ def test_a_name_a_shape_and_attributes_are_a_run(name: str, shape: tuple[int, ..
     assert found.method.schedule == ("paper" if name == "paper" else "alternating")
 
 
-def test_pictures_get_a_network_of_convolutions() -> None:
+def test_images_and_series_get_a_network_of_patches() -> None:
     kinds = {name: run("", shape).network.kind for name, shape in SHAPES.items()}
-    assert kinds == {"vector": "mlp", "series": "mlp", "picture": "unet", "large picture": "unet"}
+    vector = kinds.pop("vector")
+    assert (vector, set(kinds.values())) == ("mlp", {"mixer"})
+
+
+def test_series_share_a_scale_over_their_length() -> None:
+    assert run("", SHAPES["series"]).standardise == "channel"
 
 
 def test_what_the_codec_gives_is_what_counts() -> None:

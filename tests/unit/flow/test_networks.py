@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from dcfm_node.flow.networks import build, schema
+from dcfm_node.networks.mixer import Patches
+from dcfm_node.networks.settings import MAX_PATCHES, patch_side
 from tests.training.settings import manifest
 
 KINDS = [
@@ -9,6 +11,9 @@ KINDS = [
     pytest.param({"kind": "mlp", "predict": "sample"}, (3, 8, 8), id="mlp on images"),
     pytest.param({"kind": "unet", "width": 8, "depth": 1}, (1, 8, 8), id="one resolution"),
     pytest.param({"kind": "unet", "width": 8, "depth": 3}, (3, 7, 10), id="unet, odd sizes"),
+    pytest.param({"kind": "unet", "width": 8, "depth": 3}, (2, 11), id="unet on series"),
+    pytest.param({"kind": "mixer", "width": 8, "depth": 2}, (3, 7, 10), id="mixer, odd sizes"),
+    pytest.param({"kind": "mixer", "width": 8, "depth": 1}, (2, 11), id="mixer on series"),
 ]
 
 
@@ -55,3 +60,15 @@ def test_a_predicted_sample_becomes_a_velocity() -> None:
     c = torch.zeros(3, 2, dtype=torch.int64)
     expected = (net.net(x, t, c) - x) / torch.tensor([1.0, 0.5, 0.05])[:, None]
     torch.testing.assert_close(net(x, t, c), expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 11), (3, 7, 10), (1, 40, 33)])
+def test_patches_of_a_mixer_are_joined_as_they_were_cut(shape: tuple[int, ...]) -> None:
+    patches, x = Patches(shape), torch.randn(4, *shape)
+    cut = patches.cut(x)
+    assert cut.shape == (4, patches.many, shape[0] * patches.area)
+    assert patches.many <= MAX_PATCHES
+    assert torch.equal(patches.join(cut), x)
+    side = patch_side(shape)
+    corner = x[:, :, :side] if len(shape) == 2 else x[:, :, :side, :side]
+    assert torch.equal(cut[:, 0], corner.flatten(1))

@@ -1,5 +1,9 @@
 """SPEC 6.3: late, live and gone."""
 
+from typing import Literal
+
+import pytest
+
 from dcfm_node.swarm.liveness import MAX_ACTIVITIES, Duty, Liveness
 from dcfm_node.wire.envelope import seal_heartbeat
 from tests.unit.swarm.builders import Run
@@ -88,6 +92,20 @@ def test_a_duty_ends_however_busy_its_silo_seems() -> None:
     later = Duty(SILO.key, "train", 1)
     alive.wait_for(later, 3_660.0)
     assert not alive.suspected(later, 3_660.0), "the next duty has its own clock"
+
+
+@pytest.mark.parametrize(
+    ("task", "late_s"), [("audit", 60.0), ("prepare", 60.0), ("join", 60.0), ("accept", 30.0)]
+)
+def test_what_takes_no_work_is_late_however_busy_its_silo_seems(
+    task: Literal["audit", "prepare", "join", "accept"], late_s: float
+) -> None:
+    """What a silo accepted is waited for by leaders, who must not be suspected first."""
+    alive, duty = liveness(), Duty(SILO.key, task, 1)
+    alive.wait_for(duty, 0.0)
+    alive.hear(SILO.heartbeat(1, done=1), late_s - 1.0)
+    alive.moved(SILO.key, late_s - 1.0)
+    assert [alive.suspected(duty, at) for at in (late_s, late_s + 0.1)] == [False, True]
 
 
 def test_a_snapshot_that_is_on_its_way_is_late_by_its_own_bound_alone() -> None:

@@ -11,7 +11,7 @@ from dcfm_node.swarm.preparation import derive
 from dcfm_node.swarm.rounds import Phase, current_phase
 from dcfm_node.swarm.said import Said
 from tests.unit.swarm.builders import Run, vote
-from tests.unit.swarm.plan_inputs import plan_input
+from tests.unit.swarm.plan_inputs import booth, plan_input
 
 COUNTS = (((0, 0), 9), ((0, 1), 9), ((1, 0), 9), ((1, 1), 9))
 
@@ -168,3 +168,14 @@ def test_a_member_that_says_much_adds_one_voice_a_term() -> None:
         agreement.add(Said(run.keys[0], bytes([seq]) * 32, Accept(term=1, preparation=made), seq))
     assert list(agreement.voices) == [1] and list(agreement.voices[1]) == [run.keys[0]]
     assert agreement.prepared is None
+
+
+def test_a_silent_leader_is_waited_for_as_one_that_has_only_to_speak() -> None:
+    run = joined(3)
+    run.elect(0, round_=PREPARATION)
+    duty = Duty(run.keys[0], "prepare", 1)
+    given = plan_input(run, me=1)
+    assert duties(given, Phase("prepare", 0)) == [duty]
+    assert isinstance(next_step(given).action, Waiting)
+    late = plan_input(run, me=1, booth=booth(run, me=1, suspected=lambda of: of == duty))
+    assert isinstance(next_step(late).action, Vote)
