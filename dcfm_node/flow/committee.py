@@ -243,21 +243,21 @@ class Committee:
 
     def recognises(self, x: Tensor, c: Tensor) -> Tensor:
         """Whether every member reads the labels c (N, n) from the samples (N, *shape): (N,)."""
-        return self.doubt(x, c) < math.inf
+        return self._all(x, c, lambda member, odds, distance: odds > 0)
 
     def passes(self, x: Tensor, c: Tensor) -> Tensor:
         """Whether every member reads c as clearly, and finds the samples as close to its mean, as
         most left-out samples that were read right: (N,). So some good samples fail, too."""
-        return self.doubt(x, c) <= 1
+        return self._all(
+            x, c, lambda member, odds, distance: (odds >= member.clear) & (distance <= member.far)
+        )
 
-    def doubt(self, x: Tensor, c: Tensor) -> Tensor:
-        """How much the samples differ from left-out ones of which most pass, in the opinion of the
-        member that doubts most, (N,): at most 1 passes, and infinity is read as something else."""
-        found = torch.full((len(x),), 0.0 if self.members else math.inf, dtype=torch.float64)
+    def _all(
+        self, x: Tensor, c: Tensor, test: Callable[[Member, Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        found = torch.full((len(x),), bool(self.members))
         for member in self.members:
-            odds, distance = member.reader.read(member.features(_image(x)), c)
-            unclear = torch.where(odds > 0, member.clear / odds, math.inf)
-            found = torch.maximum(found, torch.maximum(unclear, distance / member.far))
+            found &= test(member, *member.reader.read(member.features(_image(x)), c))
         return found
 
 

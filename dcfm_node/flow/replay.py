@@ -9,12 +9,10 @@ takes samples of a stronger weight only where weaker ones give too few. Rounds e
 samples pass somewhat more often than known ones do, because more would only cost variety.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,37 +40,9 @@ BEYOND = 1 / 3
 """Rounds end when novel samples pass this far between the known ones' rate and always. Passing as
 often is not enough, because strong guidance made some of them too typical."""
 LEAST = 5
-"""Fewest samples of a combination that are trained on."""
-NEAREST = 0.25
-"""Share of the samples read right that are trained on where almost none pass."""
+"""Fewest passed samples of a combination that are trained on: the odd one passes by mistake."""
 SHARE = 0.25
 """Share of novel rows in a batch; more of them cost variety."""
-
-
-class Drawn(NamedTuple):
-    """Samples (N, *shape), the index of their combination (N,), and how much the committee doubts
-    them (N,), in the order of their guidance."""
-
-    x: Tensor
-    which: Tensor
-    doubt: Tensor
-
-    def choose(self, combinations: int, most: int) -> Tensor:
-        """Rows to train on: `most` of each combination, repeated where there are fewer.
-
-        The first that passed. Where almost none did, the least doubted of those that are read
-        right: training on them brings the next round's samples nearer. None of a combination with
-        fewer than LEAST rows.
-        """
-        chosen = []
-        for index in range(combinations):
-            rows = (self.which == index).nonzero().squeeze(1)
-            passed = rows[self.doubt[rows] <= 1]
-            if len(passed) < LEAST:
-                passed = rows[self.doubt[rows].argsort()][: max(LEAST, int(NEAREST * len(rows)))]
-            if len(passed) >= LEAST:
-                chosen.append(passed[torch.arange(most) % len(passed)])
-        return torch.cat(chosen) if chosen else torch.empty(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True)
@@ -109,20 +79,17 @@ class Replayer:
             none, and the share that passed without guidance.
         """
         most, guidance, rate = self.settings.per_combination, self.settings.guidance, 0.0
-        found: list[Drawn] = []
-        lacking = torch.full((len(asked),), most)
+        x, which = torch.empty(0, *self.manifest.flow_shape), torch.empty(0, dtype=torch.int64)
         for done, weight in enumerate((1.0, *guidance)):
-            which = (lacking > 0).nonzero().squeeze(1).repeat_interleave(most)
-            x = self._draw(weights, asked[which], weight, draws)
-            doubt = self.committee.doubt(x, asked[which])
-            rate = rate if done else _mean(doubt <= 1)
-            read = doubt < math.inf
-            found.append(Drawn(x[read], which[read], doubt[read]))
-            lacking -= torch.bincount(which[doubt <= 1], minlength=len(asked))
+            lacking = torch.bincount(which, minlength=len(asked)) < most
+            tried = lacking.nonzero().squeeze(1).repeat_interleave(most)
+            drawn = self._draw(weights, asked[tried], weight, draws)
+            good = self.committee.passes(drawn, asked[tried])
+            rate = rate if done else _mean(good)
+            x, which = torch.cat([x, drawn[good]]), torch.cat([which, tried[good]])
             tell((done + 1) / (len(guidance) + 1))
-        drawn = Drawn(*map(torch.cat, zip(*found, strict=True)))
-        rows = drawn.choose(len(asked), most)
-        return drawn.x[rows], asked[drawn.which[rows]], rate
+        rows = balanced(which, len(asked), most)
+        return x[rows], asked[which[rows]], rate
 
     def train(
         self, weights: Weights, x: Tensor, c: Tensor, seed: int, callbacks: Callbacks
@@ -265,6 +232,18 @@ def combinations(manifest: Manifest, teachers: Sequence[Teacher]) -> tuple[Tenso
     lacking = torch.tensor([c for c in every if c not in held], dtype=torch.int64)
     lacking = lacking.reshape(-1, len(manifest.cardinalities))
     return known, lacking[determined(lacking, known, manifest.cardinalities)]
+
+
+def balanced(which: Tensor, groups: int, most: int) -> Tensor:
+    """Rows so that each group has `most`, its first ones, repeated where there are fewer; none of
+    a group with fewer than LEAST.
+
+    Args:
+        which: the group of each row, (N,).
+    """
+    rows = [(which == group).nonzero().squeeze(1) for group in range(groups)]
+    kept = [own[torch.arange(most) % len(own)] for own in rows if len(own) >= LEAST]
+    return torch.cat(kept) if kept else torch.empty(0, dtype=torch.int64)
 
 
 def _tell(told: Callbacks, steps: int, made: Mapping[str, float], share: float) -> None:

@@ -1,6 +1,5 @@
 """Replay learns novel combinations from samples that a committee passed, and only from those."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace as changed
 from typing import Any
@@ -10,9 +9,8 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow import sampling, stages
-from dcfm_node.flow.committee import Committee
 from dcfm_node.flow.method import learner_of
-from dcfm_node.flow.replay import Drawn, combinations, mixed, replay
+from dcfm_node.flow.replay import balanced, combinations, mixed, replay
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.sources import PathSample
 from dcfm_node.flow.stages import EncodedSamples, Outcome
@@ -48,7 +46,7 @@ def near(x: Tensor, c: Tensor) -> float:
 
 @pytest.fixture(scope="module")
 def run() -> Manifest:
-    stage = {**STAGE, "steps": 250, "batch": 64, "learning_rate": 3e-3, "ci_weight": 0.0}
+    stage = {**STAGE, "steps": 150, "batch": 64, "learning_rate": 3e-3, "ci_weight": 0.0}
     method = {"solver_steps": 10, "solver": "euler", "local": stage, "refine": stage}
     network = {"width": 48, "depth": 1, "predict": "sample"}
     return manifest(SIZES, shape=(4,), silos=1, network=network, method=method | {"distil": stage})
@@ -58,7 +56,7 @@ def run() -> Manifest:
 def teacher(run: Manifest) -> Teacher:
     """One silo that has all known combinations."""
     c = labels(KNOWN, 60)
-    x = means(c) + 0.4 * torch.randn(len(c), 4, generator=generator(0))
+    x = means(c) + 0.6 * torch.randn(len(c), 4, generator=generator(0))
     data = EncodedSamples(x, c)
     trained = stages.local(run, data, data, seed=0, callbacks=Callbacks())
     return Teacher("silo-0", trained.weights, dict.fromkeys(KNOWN, 60))
@@ -78,7 +76,7 @@ def test_novel_samples_become_right_without_guidance(run: Manifest, teacher: Tea
         for weights in (teacher.weights, made.weights)
     )
     assert before < 0.8
-    assert after > before + 0.15
+    assert after > before + 0.25
     known = labels(KNOWN, 30)
     assert near(sampling.sample(run, made.weights, known, composed=False, seed=5), known) > 0.9
     assert made.metrics["replay_rounds"] >= 1
@@ -122,13 +120,10 @@ def test_a_committee_that_nobody_can_trust_changes_nothing(
     assert made.metrics.keys() == {"steps", "replay_accuracy"}
 
 
-def test_samples_that_read_as_something_else_are_not_trained_on(
+def test_samples_that_do_not_pass_are_not_trained_on(
     run: Manifest, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def otherwise(self: Committee, x: Tensor, c: Tensor) -> Tensor:
-        return torch.full((len(x),), math.inf)
-
-    monkeypatch.setattr(Committee, "doubt", otherwise)
+    monkeypatch.setattr("dcfm_node.flow.committee.MOST", 0.0)
     made = replayed(run, teacher)
     assert made.weights is teacher.weights
     assert made.metrics["replay_passed"] == 0
@@ -137,19 +132,10 @@ def test_samples_that_read_as_something_else_are_not_trained_on(
 
 def test_a_few_lucky_samples_of_a_combination_are_not_trained_on() -> None:
     which = torch.tensor([0, 1, 0, 2, 0, 0, 1, 0, 2, 2, 2, 2, 2])
-    rows = Drawn(torch.empty(13), which, torch.ones(13)).choose(4, 6)
+    rows = balanced(which, 4, 6)
     assert which[rows].tolist() == [0] * 6 + [2] * 6
     assert rows.tolist()[:6] == [0, 2, 4, 5, 7, 0]
     assert rows.tolist()[6:] == [3, 8, 9, 10, 11, 12]
-
-
-def test_where_almost_none_pass_the_least_doubted_lead_on() -> None:
-    doubt = torch.tensor([*range(40, 2, -1), 1, 1], dtype=torch.float64)
-    rows = Drawn(torch.empty(40), torch.zeros(40, dtype=torch.int64), doubt).choose(1, 10)
-    assert sorted(doubt[rows].tolist()) == [1, 1, 3, 4, 5, 6, 7, 8, 9, 10]
-    doubt[:5] = 0.5
-    rows = Drawn(torch.empty(40), torch.zeros(40, dtype=torch.int64), doubt).choose(1, 10)
-    assert set(rows.tolist()) == {0, 1, 2, 3, 4, 38, 39}
 
 
 def test_novel_are_the_combinations_that_known_ones_determine(run: Manifest) -> None:
@@ -193,7 +179,7 @@ def test_a_student_of_the_method_has_replayed(run: Manifest, teacher: Teacher) -
     settings = run.model_copy(update={"method": method})
     made = learner_of(settings).student([teacher], seed=0, callbacks=Callbacks(progress=progress))
     assert "replay_passed" in made.metrics
-    assert {total for _, total in told} == {250 + 40}
+    assert {total for _, total in told} == {150 + 40}
     assert told == sorted(told)
     off = changed(teacher, counts={(0, 0): 1, (1, 1): 1})
     assert (
