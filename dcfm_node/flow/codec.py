@@ -15,6 +15,9 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import MIN_SAMPLES, Moments, Scale
 from dcfm_node.samples import Samples
 
+FARTHEST = 1_000.0
+"""Most deviations between a number and the mean. Where few silos' data vary, one member's moments
+can make the deviation next to nothing (SPEC 6.13.5): squares of what is left must not overflow."""
 CHUNK = 4096
 """Samples encoded or decoded in one batch."""
 
@@ -53,12 +56,17 @@ def moments_of(x: Tensor, groups: int) -> Moments | None:
 
 
 def standardised(x: Tensor, scale: Scale | None) -> Tensor:
-    """Encoded samples (N, *flow_shape), float32 or uint8, to what networks train on (SPEC 6.13).
-    Without a scale, the same tensor."""
+    """Encoded samples (N, *flow_shape), float32 or uint8, to what networks train on (SPEC 6.13),
+    within `FARTHEST`. Without a scale, the same tensor."""
     if scale is None:
         return x
     mean, deviation = _broadcast(scale, x.shape[1:])
-    return _parts(lambda part: ((unit(part).double() - mean) / deviation).float(), x)
+
+    def scaled(part: Tensor) -> Tensor:
+        z = (unit(part).double() - mean) / deviation
+        return z.clamp(-FARTHEST, FARTHEST).float()
+
+    return _parts(scaled, x)
 
 
 def unstandardised(z: Tensor, scale: Scale | None) -> Tensor:

@@ -1,7 +1,7 @@
 """What a silo measures of a student's draws, with a judge of its own (SPEC 6.14.1).
 
-Cost: at most MAX_DRAWS draws for the judge and as many to be judged, and 2 + LEFT_OUT judges. For a
-final student only.
+Cost: at most MAX_DRAWS draws for the judge and as many to be judged, and 1 + LEFT_OUT judges, of
+those draws and at most MAX_TAUGHT real samples. For a final student only.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,12 +17,15 @@ from dcfm_node.flow.judges import Judge, Train, taken
 from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.flow.trainer import generator
 from dcfm_node.networks.base import unit
-from dcfm_node.swarm.coverage import Combination, coverage, unseen_of
+from dcfm_node.swarm.coverage import Combination, unseen_of
+from dcfm_node.swarm.probes import spanning
 
 MAX_DRAWS = 2_048
 """Most draws for the judge; as many are judged, of all kinds together."""
 EACH = 48
 """Most draws of one combination."""
+MAX_TAUGHT = 4_096
+"""Most real samples of a silo in each part of its data; all combinations keep alike many."""
 MAX_REAL = 64
 """Most real samples of one combination that draws are compared with."""
 LEFT_OUT = 3
@@ -64,9 +67,9 @@ class Measured:
         """Of all samples of a silo, those of probes too."""
         parts = train, holdout
         out = [_among(part.c, withheld) for part in parts]
-        probes = _joined(*(taken(part, rows) for part, rows in zip(parts, out, strict=True)))
-        kept = [taken(part, ~rows) for part, rows in zip(parts, out, strict=True)]
-        return cls(kept[0], kept[1], probes, known, withheld, cardinalities)
+        held = [_fewer(taken(part, rows)) for part, rows in zip(parts, out, strict=True)]
+        kept = [_fewer(taken(part, ~rows)) for part, rows in zip(parts, out, strict=True)]
+        return cls(kept[0], kept[1], _joined(*held), known, withheld, cardinalities)
 
 
 def measure(
@@ -122,12 +125,10 @@ def _trust(
 def _spared(data: Measured, seed: int) -> Iterable[Tensor]:
     """Combinations of this silo that are in the affine hull of all other known ones, shuffled."""
     mine = torch.unique(data.train.c, dim=0)
+    full = len(spanning(data.known, data.cardinalities))
     for label in mine[torch.randperm(len(mine), generator=generator(seed, _LEFT_OUT_KEY))]:
-        rest = dict.fromkeys(data.known, 1) | {tuple(label.tolist()): 0}
-        full, less = (
-            coverage(of, data.cardinalities) for of in (dict.fromkeys(data.known, 1), rest)
-        )
-        if less.rank == full.rank:
+        rest = [known for known in data.known if known != tuple(label.tolist())]
+        if len(spanning(rest, data.cardinalities)) == full:
             yield label
 
 
@@ -171,11 +172,22 @@ def distance(drawn: EncodedSamples, real: EncodedSamples, scale: Tensor) -> floa
 def _apart(x: Tensor, y: Tensor) -> float:
     between = torch.cdist(x, y).mean()
     within = [torch.cdist(z, z).sum() / (len(z) * (len(z) - 1)) for z in (x, y)]
-    return (1 - sum(within) / (2 * between)).clamp(0, 1).item()
+    return (1 - sum(within) / (2 * between)).nan_to_num(0.0).clamp(0, 1).item()  # all the same
 
 
 def _joined(*parts: EncodedSamples) -> EncodedSamples:
     return EncodedSamples(torch.cat([unit(p.x) for p in parts]), torch.cat([p.c for p in parts]))
+
+
+def _fewer(data: EncodedSamples) -> EncodedSamples:
+    """At most MAX_TAUGHT samples: the first ones of each combination."""
+    if len(data.c) <= MAX_TAUGHT:
+        return data
+    _, which, often = torch.unique(data.c, dim=0, return_inverse=True, return_counts=True)
+    order = which.argsort(stable=True)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order)) - (often.cumsum(0) - often)[which[order]]
+    return taken(data, place.argsort(stable=True)[:MAX_TAUGHT].sort().values)
 
 
 def _among(c: Tensor, labels: Sequence[Combination]) -> Tensor:

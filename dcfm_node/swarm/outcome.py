@@ -190,14 +190,15 @@ def in_vain(work: Work, asked: Work | None, view: View, me: bytes) -> bool:
     """Whether the running work is useless.
 
     Training continues, because a late expert is still useful; unless this silo no longer takes
-    part, or lost its journal and trains what it had published already. Scoring continues, because
+    part, lost its journal and trains what it had published already, or a fork undid the preparation
+    that it trains by: the next one may be another. Scoring continues, because
     it ends sooner than a new worker starts.
     """
     if me not in view.active():
         return True
     match work:
         case Train():
-            return work.round in view.experts.get(me, {})
+            return work.round in view.experts.get(me, {}) or not view.is_prepared
         case Distil():
             return not (isinstance(asked, Distil) and _same_student(work, asked, view))
         case _:

@@ -37,7 +37,6 @@ RARE = {
     "waits: too many silos refused the student, so it cannot be released",
     "waits: waiting for the student of the run that this one continues",
     "waits: no student is published",
-    "waits: waiting for the student to refine against",
     "waits: this node holds no expert to distil",
     "waits: waiting for the checkpoint of the last leader",
     "waits: waiting for a preparation that builds on all joins",

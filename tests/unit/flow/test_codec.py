@@ -20,7 +20,7 @@ from dcfm_node.flow.networks import build
 from dcfm_node.networks.codecs import fit_linear
 from dcfm_node.networks.settings import LinearCodecSettings
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.records.moments import MIN_SAMPLES, Scale, pooled
+from dcfm_node.records.moments import MIN_SAMPLES, Moments, Scale, pooled
 from tests.training.settings import draws, manifest
 
 SHAPE = (1, 4, 4)
@@ -143,6 +143,15 @@ def test_standardised_and_back() -> None:
     torch.testing.assert_close(z.std(0), torch.tensor([1.0, 1.0, 0.0]), rtol=1e-3, atol=1e-3)
     back = decoded(codec_of(manifest(shape=(3,)), None), z, scale)
     torch.testing.assert_close(back, PHYSICAL, rtol=1e-6, atol=0)
+
+
+def test_one_members_moments_cannot_make_numbers_too_large_to_train_on() -> None:
+    """It varies at one honest silo only, so the least deviation of two is taken (SPEC 6.13.2)."""
+    told = [Moments(mean=(m,), deviation=(d,)) for m, d in ((0.3, 1.0), (0.0, 0.0), (0.0, 1e-28))]
+    scale = pooled([(1.0, moments) for moments in told])
+    assert scale is not None and scale.deviation[0] < 1e-20
+    z = standardised(torch.tensor([[-2.0], [0.0], [3.0]]), scale)
+    assert z.flatten().tolist()[::2] == [-1_000.0, 1_000.0]
 
 
 def test_without_a_scale_nothing_is_copied() -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dcfm_node.flow.networks import build, schema
+from dcfm_node.flow.networks import build, build_gating, schema
 from dcfm_node.networks.mixer import Patches
 from dcfm_node.networks.settings import MAX_PATCHES, patch_side
 from tests.training.settings import manifest
@@ -33,6 +33,17 @@ def test_schema_is_the_state_and_allocates_nothing(
     run = manifest((3, 4), shape=shape, network=network)
     state = build(run).state_dict()
     assert schema(run) == {name: ("F32", tuple(t.shape)) for name, t in state.items()}
+
+
+@pytest.mark.parametrize(("network", "shape"), KINDS)
+def test_a_gating_network_weighs_every_silo(
+    network: dict[str, object], shape: tuple[int, ...]
+) -> None:
+    gating = build_gating(manifest(shape=shape, silos=3, network=network))
+    x = torch.randn(4, *shape)
+    logits = gating(x, torch.linspace(0, 1, 4))
+    assert logits.shape == (4, 3)
+    assert not torch.allclose(logits, gating(x + 1, torch.linspace(0, 1, 4)))
 
 
 def test_every_silo_starts_alike_and_leaves_the_global_generator_alone() -> None:

@@ -113,6 +113,22 @@ def test_distance_is_nothing_for_likes_and_one_apart() -> None:
     assert distance(samples(KNOWN[:1], 9, 1), samples(KNOWN[1:], 9, 1), scale) is None
 
 
+def test_draws_that_are_all_the_same_as_real_samples_are_not_apart() -> None:
+    same = EncodedSamples(torch.zeros(40, 4), torch.zeros(40, 2, dtype=torch.long))
+    assert distance(same, same, torch.ones(4)) == 0.0
+
+
+def test_judges_are_taught_a_bounded_number_of_alike_many_of_each(monkeypatch) -> None:
+    monkeypatch.setattr("dcfm_node.flow.quality.MAX_TAUGHT", 12)
+    many, few = samples(KNOWN[:1], 30, 1), samples(KNOWN[1:3], 5, 2)
+    mixed = EncodedSamples(torch.cat([many.x, few.x]), torch.cat([many.c, few.c]))
+    data = Measured.of(mixed, samples(KNOWN[:1], 12, 3), KNOWN, (), SIZES)
+    labels, often = torch.unique(data.train.c, dim=0, return_counts=True)
+    assert [tuple(label) for label in labels.tolist()] == KNOWN[:3]
+    assert often.tolist() == [4, 4, 4]
+    assert len(data.holdout.c) == 12
+
+
 @pytest.mark.parametrize("shape", [(2,), (1, 9), (3, 5, 6)])
 def test_judges_read_samples_of_any_shape(shape) -> None:
     g = torch.Generator().manual_seed(0)

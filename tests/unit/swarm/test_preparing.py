@@ -6,6 +6,7 @@ from dcfm_node.records.entries import PREPARATION, Accept, Lease, Propose, Vote,
 from dcfm_node.swarm.agreement import Agreement
 from dcfm_node.swarm.effects import Train, Waiting
 from dcfm_node.swarm.liveness import Duty
+from dcfm_node.swarm.outcome import in_vain
 from dcfm_node.swarm.plan import duties, next_step
 from dcfm_node.swarm.preparation import derive
 from dcfm_node.swarm.rounds import Phase, current_phase
@@ -179,3 +180,13 @@ def test_a_silent_leader_is_waited_for_as_one_that_has_only_to_speak() -> None:
     assert isinstance(next_step(given).action, Waiting)
     late = plan_input(run, me=1, booth=booth(run, me=1, suspected=lambda of: of == duty))
     assert isinstance(next_step(late).action, Vote)
+
+
+def test_who_trains_by_a_preparation_that_a_fork_undid_stops() -> None:
+    """Others may agree on another one: an expert of this one would be in another scale."""
+    run = joined(3)
+    run.prepare(but=(2,))
+    work = Train("local", 0)
+    assert not in_vain(work, work, run.view(), run.keys[1])
+    run.authors[0].journal = run.authors[0].journal[:1]
+    assert in_vain(work, None, run.view(), run.keys[1])
