@@ -9,12 +9,9 @@ from dcfm_node.swarm.shares import factors
 
 
 def scale_of(manifest: Manifest, joins: Mapping[bytes, Join]) -> Scale | None:
-    """The scale of a run that builds on these silos' joins; None if samples stay as they are.
-
-    A run that continues another keeps its scale, because networks know no other (SPEC 6.13.8).
-    """
-    if manifest.continues is not None:
-        return manifest.continues.scale
+    """The scale that follows from these silos' joins; None if none states moments, as in a run that
+    continues another: it keeps the scale that its manifest names, because networks know no other
+    (SPEC 6.13.8)."""
     told = {
         key: (sum(count for _, count in join.counts), join.moments) for key, join in joins.items()
     }
