@@ -156,7 +156,7 @@ class PreparationStatus(Model):
     probes: tuple[dict[str, str], ...]
     """Known combinations that nobody trains on (value by attribute), to measure with."""
     why: str
-    """Why there are no probes; empty if there are some, or nobody can tell."""
+    """Why the run has no probes. Empty if it has some, or if the reason is unknown."""
 
 
 class CheckpointStatus(Model):

@@ -30,7 +30,7 @@ LARGE_PICTURE = 64
 MAX_VALUE = 64
 """Most characters of an attribute's value."""
 FEW = 20
-"""Samples of a combination below which the operator is told."""
+"""Fewer samples of a combination than this get a warning."""
 _IMAGES = re.compile(r"(.*)images(.)idx3(-ubyte)?(\.gz)?")
 _FORMATS = (
     "give an .npz archive, a folder of pictures, a .csv file that lists pictures, or the images of"

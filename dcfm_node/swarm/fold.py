@@ -184,7 +184,7 @@ class Fold:
             case Accept():
                 self.agreement.add(Said(author, digest, body, seq))
         if self.agreement.prepared is not before:
-            self._comparers.clear()  # they are told by what silos train on
+            self._comparers.clear()  # they follow from what silos train on
             self._forget()
 
     def _add_expert(self, said: Said[Expert]) -> None:

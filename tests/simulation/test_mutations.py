@@ -275,7 +275,7 @@ def test_averaging_what_is_newest_to_oneself_alone_is_noticed(
 def test_building_on_what_silos_refused_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """SPEC 6.1.5, with leaders whose students are bad."""
     monkeypatch.setattr(View, "overruled", lambda self, student: False)
-    assert broken_rule("spoilers:few") in ("bad students teach nobody", "the run goes on")
+    assert broken_rule("spoilers:few", 1) == "bad students teach nobody"
 
 
 def hostile_rule(how: str) -> str:

@@ -34,7 +34,7 @@ class Strangers(Model):
     def _known(self) -> Self:
         if unknown := [name for name in self.problems if name not in suite.KINDS]:
             known = ", ".join(suite.KINDS)
-            raise ValueError(f"there is no problem {unknown[0]!r}; choose some of {known}")
+            raise ValueError(f"there is no problem {unknown[0]!r}; choose from {known}")
         if len(set(self.problems)) != len(self.problems):
             raise ValueError("problems has a name twice; remove one")
         return self
