@@ -39,6 +39,8 @@ MEASURED_EACH = 25
 BEYOND = 1 / 3
 """Rounds end when novel samples pass this far between the known ones' rate and always. Passing as
 often is not enough, because strong guidance made some of them too typical."""
+ATTEMPTS = 4
+"""Draws with every weight, while a combination lacks samples."""
 LEAST = 5
 """Fewest passed samples of a combination that are trained on: the odd one passes by mistake."""
 SHARE = 0.25
@@ -68,28 +70,34 @@ class Replayer:
         return _mean(self.committee.passes(self._draw(weights, c, 1.0, draws), c))
 
     def collect(
-        self, weights: Weights, asked: Tensor, draws: torch.Generator, tell: Callable[[float], None]
-    ) -> tuple[Tensor, Tensor, float]:
-        """Draw samples of combinations (m, n) and keep those that pass.
+        self,
+        weights: Weights,
+        pool: "Pool",
+        draws: torch.Generator,
+        tell: Callable[[float], None],
+    ) -> tuple["Pool", float]:
+        """Draw samples of the combinations that lack some, and keep those that pass.
 
         Args:
             tell: called with the share of the drawing that is done.
 
-        Returns: samples (N, *shape) and labels (N, n), `per_combination` of each combination or
-            none, and the share that passed without guidance.
+        Returns: the pool with what passed, and the share that passed without guidance.
         """
-        most, guidance, rate = self.settings.per_combination, self.settings.guidance, 0.0
-        x, which = torch.empty(0, *self.manifest.flow_shape), torch.empty(0, dtype=torch.int64)
-        for done, weight in enumerate((1.0, *guidance)):
-            lacking = torch.bincount(which, minlength=len(asked)) < most
-            tried = lacking.nonzero().squeeze(1).repeat_interleave(most)
-            drawn = self._draw(weights, asked[tried], weight, draws)
-            good = self.committee.passes(drawn, asked[tried])
-            rate = rate if done else _mean(good)
-            x, which = torch.cat([x, drawn[good]]), torch.cat([which, tried[good]])
-            tell((done + 1) / (len(guidance) + 1))
-        rows = balanced(which, len(asked), most)
-        return x[rows], asked[which[rows]], rate
+        most, every = self.settings.per_combination, (1.0, *self.settings.guidance)
+        which = torch.arange(len(pool.asked)).repeat_interleave(MEASURED_EACH)
+        drawn = self._draw(weights, pool.asked[which], 1.0, draws)
+        good = self.committee.passes(drawn, pool.asked[which])
+        rate = _mean(good)
+        pool = pool.more(drawn[good], which[good])
+        for done, weight in enumerate(w for w in every for _ in range(ATTEMPTS)):
+            which = pool.lacking(most).repeat_interleave(most)
+            if not len(which):
+                break
+            drawn = self._draw(weights, pool.asked[which], weight, draws)
+            good = self.committee.passes(drawn, pool.asked[which])
+            pool = pool.more(drawn[good], which[good])
+            tell((done + 1) / (ATTEMPTS * len(every)))
+        return pool, rate
 
     def train(
         self, weights: Weights, x: Tensor, c: Tensor, seed: int, callbacks: Callbacks
@@ -104,6 +112,25 @@ class Replayer:
     def _draw(self, weights: Weights, c: Tensor, weight: float, draws: torch.Generator) -> Tensor:
         manifest, seed = _guided(self.manifest, weight), _seed(draws)
         return sampling.sample(manifest, weights, c, composed=False, seed=seed, device=self.device)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Samples that passed: x (N, *shape) of the combinations asked[which], (M, n) and (N,)."""
+
+    asked: Tensor
+    x: Tensor
+    which: Tensor
+
+    def more(self, x: Tensor, which: Tensor) -> "Pool":
+        return replace(self, x=torch.cat([self.x, x]), which=torch.cat([self.which, which]))
+
+    def lacking(self, most: int) -> Tensor:
+        return (torch.bincount(self.which, minlength=len(self.asked)) < most).nonzero().squeeze(1)
+
+    def balanced(self, most: int) -> tuple[Tensor, Tensor]:
+        rows = balanced(self.which, len(self.asked), most)
+        return self.x[rows], self.asked[self.which[rows]]
 
 
 def replay(
@@ -168,11 +195,13 @@ def _rounds(
     steps, rounds = player.settings.steps, player.settings.rounds
     enough = made["replay_known"] + BEYOND * (1 - made["replay_known"])
     made["replay_rounds"] = 0.0
+    pool = Pool(_some(player.novel, generator(seed, KEY)), torch.empty(0, *player.manifest.flow_shape), torch.empty(0, dtype=torch.int64))
     for round_ in range(1, rounds + 1):
         draws, start = generator(seed, KEY, round_), 2 * steps * (round_ - 1)
         told = within(callbacks, start, progress_of(player.settings))
         tell = partial(_tell, told, steps, made)
-        x, c, rate = player.collect(student.weights, _some(player.novel, draws), draws, tell)
+        pool, rate = player.collect(student.weights, pool, draws, tell)
+        x, c = pool.balanced(player.settings.per_combination)
         made["replay_passed"] = agreed(rate, player.device)
         if made["replay_passed"] >= enough or not agreed(len(x), player.device):
             break
