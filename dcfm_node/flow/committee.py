@@ -11,23 +11,16 @@ read known combinations perfectly, and unseen ones poorly.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from dcfm_node.flow.features import MAPS, Features, pictures
 from dcfm_node.flow.labels import count
 
-Map = Callable[[Tensor], Tensor]
-"""Samples (N, channels, height, width) -> features (N, d)."""
-SIDE = 16
-"""Pictures are averaged down to at most this many pixels a side."""
-FEATURES = 256
-"""Most features of a reader: the leading principal components."""
-PROJECTED = 512
-"""Most features before their principal components are taken; more are projected at random."""
 ROWS = 4096
 """Most samples that a committee is trained on."""
 COMBINATIONS = 2048
@@ -37,95 +30,39 @@ LEFT_OUT = 0.2
 """Largest share of the known combinations that one fold leaves out."""
 SHRINKAGE = 0.1
 """Weight of a multiple of the identity in the covariance, 0 to 1."""
-SMALL = 2e-4
-"""Added to mean squares before their logarithm."""
 FLOOR = 0.6
 """Least leave-combination-out accuracy of a reader that serves."""
 NEAR = 0.1
 """Readers serve if their accuracy is within this of the best one's."""
+BEYOND = 10.0
+"""A sample is within reach up to so many times the distance that most left-out samples keep."""
 MOST = 0.9
 """Share of the left-out samples that are clear enough, and share that are near enough."""
 
 
-def raw(x: Tensor) -> Tensor:
-    """The numbers themselves."""
-    return x.flatten(1)
-
-
-def squares(x: Tensor) -> Tensor:
-    """The numbers and their squares."""
-    return torch.cat([x.flatten(1), x.flatten(1).square()], dim=1)
-
-
-def spectrum(x: Tensor, floor: float = SMALL) -> Tensor:
-    """Logarithm of the power spectrum per channel. It does not depend on the place of a shape."""
-    power: Tensor = torch.fft.rfft2(x, norm="ortho").abs().square()
-    return (power + floor).log().flatten(1)
-
-
-def energy(x: Tensor, floor: float = SMALL) -> Tensor:
-    """The power spectrum, and the local mean square, both as logarithms."""
-    window = tuple(min(3 if x.shape[2] > 1 else 5, size) for size in x.shape[2:])
-    margin = tuple(size // 2 for size in window)
-    local = functional.avg_pool2d(x.square(), window, 2, margin, count_include_pad=False)
-    return torch.cat([spectrum(x, floor), (local + floor).log().flatten(1)], dim=1)
-
-
-def soft_energy(x: Tensor) -> Tensor:
-    """`energy`, blind to what is as small as noise may be."""
-    return energy(x, 2e-2)
-
-
-MAPS: Mapping[str, Map] = {
-    "raw": raw,
-    "squares": squares,
-    "spectrum": spectrum,
-    "energy": energy,
-    "soft_energy": soft_energy,
-}
-
-
-@dataclass(frozen=True)
-class Features:
-    """A map, then standardised, then principal components.
+class Sums(NamedTuple):
+    """Weighted sums over samples, of one-hot labels a and features b: what a reader is fitted to.
+    So leaving samples out is a subtraction.
 
     Attributes:
-        name: of the map.
-        scale: samples are divided by it.
-        projection: (all features, PROJECTED), or None.
-        mean: (d,), of what is mapped and projected.
-        components: (d, at most FEATURES), which also standardise.
+        weight: Σ w, ().
+        labels, cross, features: Σ w a aᵀ, Σ w a bᵀ and Σ w b bᵀ.
     """
 
-    name: str
-    scale: float
-    projection: Tensor | None
-    mean: Tensor
-    components: Tensor
+    weight: Tensor
+    labels: Tensor
+    cross: Tensor
+    features: Tensor
 
     @classmethod
-    def fit(cls, name: str, x: Tensor, generator: torch.Generator) -> "Features":
-        """Fit to samples (N, *shape)."""
-        scale = max(float(x.float().std()), 1e-6)
-        mapped = _mapped(name, x, scale)
-        projection = None
-        if mapped.shape[1] > PROJECTED:
-            size = (mapped.shape[1], PROJECTED)
-            projection = torch.randn(size, generator=generator, dtype=torch.float64)
-            mapped = mapped @ projection
-        mean, deviation = mapped.mean(dim=0), mapped.std(dim=0).clamp(min=1e-4)
-        components = torch.diag(1 / deviation)
-        if mapped.shape[1] > FEATURES:
-            _, axes = torch.linalg.eigh(torch.cov(((mapped - mean) / deviation).T))
-            components = components @ axes[:, -FEATURES:]
-        return cls(name, scale, projection, mean, components)
+    def of(cls, codes: Tensor, features: Tensor, weights: Tensor) -> "Sums":
+        """Of labels (N, Σ|C_i|) and features (N, d), both float64, with weights (N,)."""
+        a, b = codes * weights[:, None], features * weights[:, None]
+        return cls(weights.sum(), a.T @ codes, a.T @ features, b.T @ features)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Samples (N, *shape) -> features (N, d), float64."""
-        mapped = _mapped(self.name, x, self.scale)
-        if self.projection is not None:
-            mapped = mapped @ self.projection
-        return (mapped - self.mean) @ self.components
+    def without(self, other: "Sums") -> "Sums":
+        """Of the samples that the other ones are not of."""
+        return Sums(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -142,24 +79,19 @@ class Reader:
     cardinalities: tuple[int, ...]
 
     @classmethod
-    def fit(cls, features: Tensor, c: Tensor, cardinalities: Sequence[int]) -> "Reader":
-        """Least squares for the effects, and the covariance of what is left.
-
-        Args:
-            features: (N, d) float64.
-            c: (N, n).
-        """
-        sizes = tuple(cardinalities)
-        design = one_hot(c, sizes)
+    def fit(cls, sums: Sums, cardinalities: Sequence[int]) -> "Reader":
+        """Least squares for the effects, and the covariance of what is left."""
+        weight, labels, cross, features = sums
         # Effects are known but for constants that cancel; the ridge picks the smallest.
-        ridge = 1e-6 * len(design) * torch.eye(design.shape[1], dtype=torch.float64)
-        effects = torch.linalg.solve(design.T @ design + ridge, design.T @ features)
-        rest = features - design @ effects
-        covariance = rest.T @ rest / len(rest)
+        ridge = 1e-6 * weight * torch.eye(len(labels), dtype=torch.float64)
+        effects = torch.linalg.solve(labels + ridge, cross)
+        explained = effects.T @ cross
+        rest = features - explained - explained.T + effects.T @ labels @ effects
+        covariance = (rest + rest.T) / (2 * weight)
         spherical = torch.eye(len(covariance), dtype=torch.float64) * covariance.diagonal().mean()
         mixed = torch.lerp(covariance, spherical + 1e-9, SHRINKAGE)
         whiten = torch.linalg.cholesky(torch.linalg.inv(mixed))
-        return cls(whiten, effects @ whiten, sizes)
+        return cls(whiten, effects @ whiten, tuple(cardinalities))
 
     def read(self, features: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """How clearly the values asked for are read, and how far the samples are from their mean.
@@ -181,6 +113,11 @@ class Reader:
             odds = torch.minimum(odds, -(-farther / 2).logsumexp(dim=1))
         return odds, rest.square().sum(dim=1)
 
+    def distances(self, features: Tensor, c: Tensor) -> Tensor:
+        """Squared Mahalanobis distances (N, M) of samples to the means of labels (M, n)."""
+        means = one_hot(c, self.cardinalities) @ self.effects
+        return torch.cdist(features @ self.whiten, means).square()
+
 
 @dataclass(frozen=True)
 class Member:
@@ -198,67 +135,96 @@ class Member:
     clear: float
     far: float
 
+    def read(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Reader.read`, of samples (N, *shape)."""
+        return self.reader.read(self.features(pictures(x)), c)
+
 
 @dataclass(frozen=True)
 class Committee:
-    """Readers of labels, which pass a sample only if all of them agree.
+    """Readers of labels.
 
     Attributes:
-        members: empty if no reader can be trusted.
+        readers: those that read left-out combinations about as well as the best one; all, if no
+            combination can be left out.
         accuracy: of the best reader on combinations that its training left out, 0 to 1: whether the
             committee can be trusted on unseen ones. None if no combination can be left out.
+        known: some of the combinations that it was trained on, (M, n).
     """
 
-    members: tuple[Member, ...]
+    readers: tuple[Member, ...]
     accuracy: float | None
+    known: Tensor
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The readers that can be trusted on unseen combinations."""
+        return tuple(one for one in self.readers if self.accuracy and one.accuracy >= FLOOR)
 
     @classmethod
     def fit(
-        cls, x: Tensor, c: Tensor, cardinalities: Sequence[int], generator: torch.Generator
+        cls,
+        x: Tensor,
+        c: Tensor,
+        cardinalities: Sequence[int],
+        generator: torch.Generator,
+        tested: Tensor | None = None,
     ) -> "Committee":
-        """Train and test all readers on samples of known combinations.
+        """Train and test all readers on samples of known combinations, which count alike.
 
         Args:
-            x: (N, *shape) on the CPU, float32. All combinations count alike if each has as many
-                samples. At most ROWS of them are used.
+            x: (N, *shape) on the CPU, float32. At most ROWS of them are used.
             c: (N, n) int64.
             generator: decides which combinations and samples are used.
+            tested: the samples that readers are tested on, booleans (N,); None for all. Only their
+                combinations are left out.
         """
+        tested = torch.ones(len(x), dtype=torch.bool) if tested is None else tested
         if len(x) > ROWS:
             some = torch.randperm(len(x), generator=generator)[:ROWS]
-            x, c = x[some], c[some]
-        x, sizes = _image(x), tuple(cardinalities)
-        folds = _folds(c, sizes, generator)
+            x, c, tested = x[some], c[some], tested[some]
+        x, sizes, known = pictures(x), tuple(cardinalities), count(c)
+        folds = _folds(c, count(c[tested]), sizes, generator)
+        can_be_tested = bool(folds)
+        if not folds:
+            tested = torch.ones_like(tested)
+            folds = _folds(c, known, sizes, generator)
         found = []
         for name in MAPS:
             features = Features.fit(name, x, generator)
-            mapped = features(x)
-            reader = Reader.fit(mapped, c, sizes)
-            found.append(Member(features, reader, *_rehearse(mapped, c, sizes, folds)))
-        if not folds:
-            return cls((), None)
-        best = max(member.accuracy for member in found)
-        least = max(best - NEAR, FLOOR)
-        return cls(tuple(member for member in found if member.accuracy >= least), best)
+            reader, said = _rehearsed(features(x), c, sizes, folds, tested)
+            found.append(Member(features, reader, *said))
+        best = max(one.accuracy for one in found)
+        readers = tuple(one for one in found if one.accuracy >= best - NEAR)
+        return cls(readers, best if can_be_tested else None, torch.tensor(sorted(known)))
 
     def recognises(self, x: Tensor, c: Tensor) -> Tensor:
         """Whether every member reads the labels c (N, n) from the samples (N, *shape): (N,)."""
-        return self._all(x, c, lambda member, odds, distance: odds > 0)
+        found = torch.full((len(x),), bool(self.members))
+        for member in self.members:
+            found &= member.read(x, c)[0] > 0
+        return found
 
     def passes(self, x: Tensor, c: Tensor) -> Tensor:
         """Whether every member reads c as clearly, and finds the samples as close to its mean, as
         most left-out samples that were read right: (N,). So some good samples fail, too."""
-        return self._all(
-            x, c, lambda member, odds, distance: (odds >= member.clear) & (distance <= member.far)
-        )
-
-    def _all(
-        self, x: Tensor, c: Tensor, test: Callable[[Member, Tensor, Tensor], Tensor]
-    ) -> Tensor:
         found = torch.full((len(x),), bool(self.members))
         for member in self.members:
-            found &= test(member, *member.reader.read(member.features(_image(x)), c))
+            odds, distance = member.read(x, c)
+            found &= (odds >= member.clear) & (distance <= member.far)
         return found
+
+    def judges(self, x: Tensor, c: Tensor) -> Tensor:
+        """Whether most readers read c, nearer than all known combinations, and find the samples
+        within reach: (N,)."""
+        votes = torch.zeros(len(x))
+        for one in self.readers:
+            z = one.features(pictures(x))
+            odds, distance = one.reader.read(z, c)
+            nearest = one.reader.distances(z, self.known).amin(dim=1)
+            near = (distance <= nearest * (1 + 1e-6)) & (distance <= BEYOND * one.far)
+            votes += (odds > 0) & near
+        return 2 * votes > len(self.readers)
 
 
 def one_hot(c: Tensor, cardinalities: Sequence[int]) -> Tensor:
@@ -287,39 +253,29 @@ def _blocks(cardinalities: Sequence[int]) -> list[tuple[int, int]]:
     return [(sum(cardinalities[:i]), size) for i, size in enumerate(cardinalities)]
 
 
-def _mapped(name: str, x: Tensor, scale: float) -> Tensor:
-    return MAPS[name](x.double() / scale)
-
-
-def _image(x: Tensor) -> Tensor:
-    """Samples as pictures (N, channels, height, width) of bounded size; vectors and series are one
-    pixel high."""
-    if x.ndim == 2:
-        return x[:, None, None]
-    if x.ndim == 3:
-        x = x[:, :, None]
-    high, wide = x.shape[2:]
-    if high > 1:
-        high, wide = min(high, SIDE), min(wide, SIDE)
-    return functional.adaptive_avg_pool2d(x.float(), (high, wide))
-
-
-def _folds(c: Tensor, cardinalities: Sequence[int], generator: torch.Generator) -> list[Tensor]:
-    """The rows (N,) that each fold leaves out; empty if no combination can be left out.
+def _folds(
+    c: Tensor,
+    tested: Iterable[tuple[int, ...]],
+    cardinalities: Sequence[int],
+    generator: torch.Generator,
+) -> list[Tensor]:
+    """The rows (N,) that each fold leaves out; empty if none of the tested combinations can be.
 
     The combinations that stay determine all effects: their indicator vectors span those of all
     known combinations.
     """
-    known = torch.tensor(sorted(count(c)))
+    mine, known = set(tested), torch.tensor(sorted(count(c)))
     known = known[torch.randperm(len(known), generator=generator)[:COMBINATIONS]]
+    may = torch.tensor([tuple(label) in mine for label in known.tolist()])
     most = max(1, int(LEFT_OUT * len(known)))
     folds = []
     for _ in range(FOLDS):
-        known = known[torch.randperm(len(known), generator=generator)]
-        out = known[_spare(one_hot(known, cardinalities))][:most]
+        order = torch.randperm(len(known), generator=generator)
+        order = order[may[order].int().argsort(stable=True)]  # those that may be left out, last
+        out = order[_spare(one_hot(known[order], cardinalities)) & may[order]][:most]
         if len(out) == 0:
             return []
-        folds.append((c[:, None] == out).all(dim=2).any(dim=1))
+        folds.append((c[:, None] == known[out]).all(dim=2).any(dim=1))
     return folds
 
 
@@ -336,17 +292,29 @@ def _spare(rows: Tensor) -> Tensor:
     return spare
 
 
-def _rehearse(
-    mapped: Tensor, c: Tensor, cardinalities: Sequence[int], folds: Sequence[Tensor]
-) -> tuple[float, float, float]:
-    """Accuracy on left-out combinations; of the samples read right, the log-odds that most reach,
-    and the distance that most stay below."""
-    if not folds:
-        return 0.0, math.inf, 0.0
-    readers = [Reader.fit(mapped[~out], c[~out], cardinalities) for out in folds]
-    read = [reader.read(mapped[out], c[out]) for reader, out in zip(readers, folds, strict=True)]
-    accuracy = sum(float((odds > 0).double().mean()) for odds, _ in read) / len(folds)
+def _rehearsed(
+    mapped: Tensor,
+    c: Tensor,
+    cardinalities: Sequence[int],
+    folds: Sequence[Tensor],
+    tested: Tensor,
+) -> tuple[Reader, tuple[float, float, float]]:
+    """A reader of all samples, and what readers that were fitted without each fold make of it, or
+    the reader itself of all samples where there is none: the accuracy; of the samples read right,
+    the log-odds that most reach, and the distance that most stay below."""
+    codes = one_hot(c, cardinalities)
+    _, which, often = torch.unique(c, dim=0, return_inverse=True, return_counts=True)
+    weights = 1 / often[which].double()
+    sums = Sums.of(codes, mapped, weights)
+    reader = Reader.fit(sums, cardinalities)
+    read = [] if folds else [reader.read(mapped[tested], c[tested])]
+    for out in folds:
+        left = sums.without(Sums.of(codes[out], mapped[out], weights[out]))
+        asked = out & tested
+        read.append(Reader.fit(left, cardinalities).read(mapped[asked], c[asked]))
+    accuracy = sum(float((odds > 0).double().mean()) for odds, _ in read) / len(read)
     odds, distance = (torch.cat(part) for part in zip(*read, strict=True))
     if not bool((right := odds > 0).any()):
-        return 0.0, math.inf, 0.0
-    return accuracy, float(odds[right].quantile(1 - MOST)), float(distance[right].quantile(MOST))
+        return reader, (0.0, math.inf, 0.0)
+    clear, far = odds[right].quantile(1 - MOST), distance[right].quantile(MOST)
+    return reader, (accuracy, float(clear), float(far))

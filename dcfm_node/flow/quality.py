@@ -1,36 +1,32 @@
-"""What a silo measures of a student's draws, with a judge of its own (SPEC 6.14.1).
+"""What a silo measures of a student's draws, with a committee of its own (SPEC 6.14.1).
 
-Cost: at most MAX_DRAWS draws for the judge and as many to be judged, and 1 + LEFT_OUT judges, of
-those draws and at most MAX_TAUGHT real samples. For a final student only.
+Cost: at most MAX_DRAWS draws for the committee and as many to be judged. For a final student only.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from dcfm_node.flow import judges
-from dcfm_node.flow.judges import Judge, Train, taken
+from dcfm_node.flow.committee import Committee
 from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.flow.trainer import generator
 from dcfm_node.networks.base import unit
 from dcfm_node.swarm.coverage import Combination, unseen_of
-from dcfm_node.swarm.probes import spanning
 
 MAX_DRAWS = 2_048
-"""Most draws for the judge; as many are judged, of all kinds together."""
+"""Most draws for the committee; as many are judged, of all kinds together."""
 EACH = 48
 """Most draws of one combination."""
-MAX_TAUGHT = 4_096
+MAX_TAUGHT = 2_048
 """Most real samples of a silo in each part of its data; all combinations keep alike many."""
 MAX_REAL = 64
 """Most real samples of one combination that draws are compared with."""
-LEFT_OUT = 3
-"""Most combinations that the judge is tried on by training one without them."""
-_LABELS_KEY, _LEFT_OUT_KEY = 22, 23
+WILD = 1e6
+"""Draws are cut to so many times the largest real number."""
+_LABELS_KEY, _JUDGE_KEY = 22, 23
 
 Draw = Callable[[Tensor, int], Tensor]
 """Samples (B, *flow_shape) of a student for labels (B, n), from a seed."""
@@ -69,16 +65,18 @@ class Measured:
         out = [_among(part.c, withheld) for part in parts]
         held = [_fewer(taken(part, rows)) for part, rows in zip(parts, out, strict=True)]
         kept = [_fewer(taken(part, ~rows)) for part, rows in zip(parts, out, strict=True)]
-        return cls(kept[0], kept[1], _joined(*held), known, withheld, cardinalities)
+        return cls(kept[0], kept[1], joined(*held), known, withheld, cardinalities)
 
 
-def measure(
-    draw: Draw, data: Measured, *, seed: int, train: Train = judges.train
-) -> dict[str, float]:
+def measure(draw: Draw, data: Measured, *, seed: int) -> dict[str, float]:
     """The figures of SPEC 6.14.1 of the student that `draw` samples; arguments alone decide."""
-    sizes, holdout = data.cardinalities, _joined(data.holdout)
+    draw, data = _in_unit_scale(draw, data)
+    sizes, holdout = data.cardinalities, data.holdout
     own = _drawn(draw, data.known, MAX_DRAWS, seed)
-    judge = train(_joined(own, data.train), sizes, seed)
+    taught, real = joined(own, data.train), torch.arange(len(own.c) + len(data.train.c))
+    judge = Committee.fit(
+        taught.x, taught.c, sizes, generator(seed, _JUDGE_KEY), tested=real >= len(own.c)
+    )
     parts = {
         "known": data.known,
         "probe": data.withheld,
@@ -96,40 +94,32 @@ def measure(
             found[f"{part}_error"] = (rates.std(correction=0) / max(1, len(rates)) ** 0.5).item()
     if len(holdout.c):
         found["judge_known"] = _rate(judge, holdout)
-    if (trust := _trust(judge, own, data, seed, train)) is not None:
+    trust = _rate(judge, data.probes) if len(data.probes.c) else judge.accuracy
+    if trust is not None:
         found["judge_rate"] = trust
-    real = {"known": _joined(data.train, data.holdout), "probe": _joined(data.probes)}
-    scale = _joined(*real.values()).x.std(0, correction=0).clamp(min=1e-6)
-    for part in fresh.keys() & real.keys():
-        if (apart := distance(fresh[part], real[part], scale)) is not None:
+    against = {"known": joined(data.train, holdout), "probe": data.probes}
+    scale = joined(*against.values()).x.std(0, correction=0).clamp(min=1e-6)
+    for part in fresh.keys() & against.keys():
+        if (apart := distance(fresh[part], against[part], scale)) is not None:
             found[f"{part}_distance"] = apart
     return dict(sorted(found.items()))
 
 
-def _trust(
-    judge: Judge, own: EncodedSamples, data: Measured, seed: int, train: Train
-) -> float | None:
-    """The share of real samples of combinations it never saw that the judge reads right: of probes,
-    else of some known ones, each by a judge without it. None if neither can be had."""
-    if len(data.probes.c):
-        return _rate(judge, _joined(data.probes))
-    real, rates = _joined(data.train, data.holdout), []
-    for label in islice(_spared(data, seed), LEFT_OUT):
-        seen = _joined(own, data.train)
-        rest = taken(seen, (seen.c != label).any(1))
-        other = train(rest, data.cardinalities, seed)
-        rates.append(_rate(other, taken(real, (real.c == label).all(1))))
-    return sum(rates) / len(rates) if rates else None
+def _in_unit_scale(draw: Draw, data: Measured) -> tuple[Draw, Measured]:
+    """The same student and data, divided by the largest real number: sums of squares of numbers
+    that nobody standardised would overflow. Draws are finite."""
+    parts = [unit(part.x) for part in (data.train, data.holdout, data.probes)]
+    largest = max((part.abs().max().item() for part in parts if len(part)), default=0.0) or 1.0
+    train, holdout, probes = (
+        EncodedSamples(x / largest, part.c)
+        for x, part in zip(parts, (data.train, data.holdout, data.probes), strict=True)
+    )
 
+    def scaled(c: Tensor, seed: int) -> Tensor:
+        x = draw(c, seed).double() / largest
+        return torch.nan_to_num(x, nan=WILD).clamp(-WILD, WILD).float()
 
-def _spared(data: Measured, seed: int) -> Iterable[Tensor]:
-    """Combinations of this silo that are in the affine hull of all other known ones, shuffled."""
-    mine = torch.unique(data.train.c, dim=0)
-    full = len(spanning(data.known, data.cardinalities))
-    for label in mine[torch.randperm(len(mine), generator=generator(seed, _LEFT_OUT_KEY))]:
-        rest = [known for known in data.known if known != tuple(label.tolist())]
-        if len(spanning(rest, data.cardinalities)) == full:
-            yield label
+    return scaled, replace(data, train=train, holdout=holdout, probes=probes)
 
 
 def _drawn(draw: Draw, labels: Sequence[Combination], most: int, seed: int) -> EncodedSamples:
@@ -137,20 +127,19 @@ def _drawn(draw: Draw, labels: Sequence[Combination], most: int, seed: int) -> E
     each = max(1, min(EACH, most // len(labels)))
     order = torch.randperm(len(labels), generator=generator(seed, _LABELS_KEY))[: most // each]
     c = torch.tensor([labels[i] for i in sorted(order.tolist())]).repeat_interleave(each, 0)
-    x = torch.nan_to_num(draw(c, seed).float(), nan=1e6, posinf=1e6, neginf=-1e6)
-    return EncodedSamples(x.clamp(-1e6, 1e6), c)
+    return EncodedSamples(draw(c, seed), c)
 
 
-def _rates(judge: Judge, data: EncodedSamples) -> Tensor:
+def _rates(judge: Committee, data: EncodedSamples) -> Tensor:
     """By combination, the share that is read as asked."""
-    right = judge.reads(data.x, data.c).double()
+    right = judge.judges(data.x, data.c).double()
     _, which = torch.unique(data.c, dim=0, return_inverse=True)
     often = torch.bincount(which).double()
     return torch.zeros(len(often)).double().index_add(0, which, right) / often
 
 
-def _rate(judge: Judge, data: EncodedSamples) -> float:
-    return judge.reads(data.x, data.c).double().mean().item()
+def _rate(judge: Committee, data: EncodedSamples) -> float:
+    return judge.judges(data.x, data.c).double().mean().item()
 
 
 def distance(drawn: EncodedSamples, real: EncodedSamples, scale: Tensor) -> float | None:
@@ -175,7 +164,13 @@ def _apart(x: Tensor, y: Tensor) -> float:
     return (1 - sum(within) / (2 * between)).nan_to_num(0.0).clamp(0, 1).item()  # all the same
 
 
-def _joined(*parts: EncodedSamples) -> EncodedSamples:
+def taken(data: EncodedSamples, rows: Tensor) -> EncodedSamples:
+    """Some of the samples, by booleans (N,) or indices."""
+    return EncodedSamples(data.x[rows], data.c[rows])
+
+
+def joined(*parts: EncodedSamples) -> EncodedSamples:
+    """The samples of all parts, as floats."""
     return EncodedSamples(torch.cat([unit(p.x) for p in parts]), torch.cat([p.c for p in parts]))
 
 

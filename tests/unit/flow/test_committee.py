@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dcfm_node.flow.committee import ROWS, Committee, Reader, one_hot
+from dcfm_node.flow.committee import FLOOR, ROWS, Committee, Reader, Sums, one_hot
 
 Draw = Callable[..., Tensor]
 SIZES = (3, 3)
@@ -91,6 +91,43 @@ def test_without_a_combination_to_spare_nobody_knows() -> None:
     committee = fitted(shifts(c), c)
     assert committee.accuracy is None
     assert committee.members == ()
+    assert not committee.passes(shifts(c), c).any()
+
+
+def test_without_a_combination_to_spare_it_still_judges_what_it_saw() -> None:
+    c = labels([(0, 0), (0, 1), (0, 2), (1, 0), (2, 0)])
+    committee = fitted(shifts(c), c)
+    assert committee.judges(shifts(c, 1), c).float().mean() > 0.9
+    assert committee.judges(shifts(c, 1), c.flip(0)).float().mean() < 0.3
+
+
+def test_most_readers_judge_and_all_members_recognise() -> None:
+    committee, x = fitted(products(KNOWN)), products(UNSEEN, 1)
+    assert len(committee.readers) >= len(committee.members) > 1
+    recognised, judged = committee.recognises(x, UNSEEN), committee.judges(x, UNSEEN)
+    assert judged.float().mean() > 0.95
+    assert (recognised <= judged).all()
+    assert not committee.judges(1e4 * x, UNSEEN).any()
+
+
+def test_only_tested_combinations_are_left_out() -> None:
+    x, seen = shifts(KNOWN), torch.zeros(len(KNOWN), dtype=torch.bool)
+    generator = torch.Generator().manual_seed(0)
+    assert Committee.fit(x, KNOWN, SIZES, generator, tested=seen).accuracy is None
+    wrong = (torch.tensor([0, 0]) == KNOWN).all(dim=1)
+    x[wrong] += 9.0  # this combination does not add up
+    found = Committee.fit(x, KNOWN, SIZES, generator, tested=wrong)
+    assert (found.accuracy or 0.0) < FLOOR
+    rest = (torch.tensor([2, 2]) == KNOWN).all(dim=1)
+    assert (Committee.fit(x, KNOWN, SIZES, generator, tested=rest).accuracy or 0.0) > FLOOR
+
+
+def test_leaving_samples_out_is_a_subtraction() -> None:
+    codes, b = one_hot(KNOWN, SIZES), shifts(KNOWN).double()
+    weights, half = torch.rand(len(b), dtype=torch.float64), torch.arange(len(b)) % 2 == 0
+    whole, part = Sums.of(codes, b, weights), Sums.of(codes[half], b[half], weights[half])
+    rest = Sums.of(codes[~half], b[~half], weights[~half])
+    assert all(torch.allclose(*pair) for pair in zip(whole.without(part), rest, strict=True))
 
 
 def test_depends_on_its_generator_alone() -> None:
@@ -103,7 +140,8 @@ def test_depends_on_its_generator_alone() -> None:
 
 def test_probabilities_are_those_of_the_gaussians() -> None:
     c, x = KNOWN, shifts(KNOWN).double()
-    reader = Reader.fit(x, c, SIZES)
+    weights = torch.ones(len(c), dtype=torch.float64)
+    reader = Reader.fit(Sums.of(one_hot(c, SIZES), x, weights), SIZES)
     means = one_hot(torch.tensor(COMBINATIONS), SIZES) @ reader.effects
     logits = -torch.cdist(x @ reader.whiten, means).square() / 2
     asked = torch.tensor([COMBINATIONS.index(tuple(row)) for row in c.tolist()])

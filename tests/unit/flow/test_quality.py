@@ -1,11 +1,12 @@
 """SPEC 6.14.1: what a silo's judge measures of a student, here of made-up ones."""
 
+import math
 from itertools import product
 
 import pytest
 import torch
 
-from dcfm_node.flow.judges import train
+from dcfm_node.flow.committee import Committee
 from dcfm_node.flow.quality import Measured, distance, measure
 from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.swarm.quality import announced, objects
@@ -77,15 +78,16 @@ def test_a_judge_that_was_trained_on_garbage_does_not_read_it_as_right(garbage) 
     assert all(value == value for value in figures.values())
 
 
-def test_probes_are_measured_on_real_samples_and_never_taught_to_the_judge() -> None:
-    taught = []
+def test_probes_are_measured_on_real_samples_and_never_taught_to_the_judge(monkeypatch) -> None:
+    taught, fit = [], Committee.fit
 
-    def spy(data, sizes, seed):
-        taught.append({tuple(row) for row in data.c.tolist()})
-        return train(data, sizes, seed)
+    def spy(x, c, *given, **more):
+        taught.append({tuple(row) for row in c.tolist()})
+        return fit(x, c, *given, **more)
 
+    monkeypatch.setattr(Committee, "fit", spy)
     probe = KNOWN[0]
-    figures = measure(true, silo((probe,)), seed=5, train=spy)
+    figures = measure(true, silo((probe,)), seed=5)
     assert taught == [set(KNOWN[1:])]
     assert figures["probe_rate"] > 0.8
     assert figures["judge_rate"] > 0.8
@@ -129,10 +131,14 @@ def test_judges_are_taught_a_bounded_number_of_alike_many_of_each(monkeypatch) -
     assert len(data.holdout.c) == 12
 
 
-@pytest.mark.parametrize("shape", [(2,), (1, 9), (3, 5, 6)])
-def test_judges_read_samples_of_any_shape(shape) -> None:
-    g = torch.Generator().manual_seed(0)
-    c = torch.tensor(KNOWN).repeat_interleave(20, 0)
-    x = c.sum(1).float().reshape(-1, *[1] * len(shape)) + torch.randn(len(c), *shape, generator=g)
-    judge = train(EncodedSamples(x, c), SIZES, 1)
-    assert judge.reads(x, c).shape == (len(c),)
+def test_numbers_that_nobody_standardised_are_measured_as_well() -> None:
+    def large(c, seed):
+        return 1e30 * true(c, seed)
+
+    data, real = silo(), samples(KNOWN[:4], 40, 1)
+    huge = Measured.of(EncodedSamples(1e30 * real.x, real.c), real, KNOWN, (), SIZES)
+    figures = measure(large, huge, seed=5)
+    assert all(math.isfinite(value) for value in figures.values())
+    assert figures["novel_rate"] == pytest.approx(
+        measure(true, data, seed=5)["novel_rate"], abs=0.05
+    )

@@ -1,0 +1,116 @@
+"""What a committee sees of samples: fixed maps, standardised, and their principal components."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Map = Callable[[Tensor], Tensor]
+"""Pictures (N, channels, height, width) -> features (N, d), float64."""
+SIDE = 16
+"""Pictures are averaged down to at most this many pixels a side."""
+FEATURES = 256
+"""Most features of a reader: the leading principal components."""
+PROJECTED = 512
+"""Most features before their principal components are taken; more are projected at random."""
+SMALL = 2e-4
+"""Added to mean squares before their logarithm."""
+
+
+def raw(x: Tensor) -> Tensor:
+    """The numbers themselves."""
+    return x.flatten(1)
+
+
+def squares(x: Tensor) -> Tensor:
+    """The numbers and their squares."""
+    return torch.cat([x.flatten(1), x.flatten(1).square()], dim=1)
+
+
+def spectrum(x: Tensor, floor: float = SMALL) -> Tensor:
+    """Logarithm of the power spectrum per channel. It does not depend on the place of a shape."""
+    power: Tensor = torch.fft.rfft2(x, norm="ortho").abs().square()
+    return (power + floor).log().flatten(1)
+
+
+def energy(x: Tensor, floor: float = SMALL) -> Tensor:
+    """The power spectrum, and the local mean square, both as logarithms."""
+    window = tuple(min(3 if x.shape[2] > 1 else 5, size) for size in x.shape[2:])
+    margin = tuple(size // 2 for size in window)
+    local = functional.avg_pool2d(x.square(), window, 2, margin, count_include_pad=False)
+    return torch.cat([spectrum(x, floor), (local + floor).log().flatten(1)], dim=1)
+
+
+def soft_energy(x: Tensor) -> Tensor:
+    """`energy`, blind to what is as small as noise may be."""
+    return energy(x, 2e-2)
+
+
+MAPS: Mapping[str, Map] = {
+    "raw": raw,
+    "squares": squares,
+    "spectrum": spectrum,
+    "energy": energy,
+    "soft_energy": soft_energy,
+}
+
+
+@dataclass(frozen=True)
+class Features:
+    """A map, then standardised, then principal components.
+
+    Attributes:
+        name: of the map.
+        scale: samples are divided by it.
+        projection: (all features, PROJECTED), or None.
+        mean: (d,), of what is mapped and projected.
+        components: (d, at most FEATURES), which also standardise.
+    """
+
+    name: str
+    scale: float
+    projection: Tensor | None
+    mean: Tensor
+    components: Tensor
+
+    @classmethod
+    def fit(cls, name: str, x: Tensor, generator: torch.Generator) -> "Features":
+        """Fit to pictures."""
+        scale = max(float(x.std()), 1e-6)
+        mapped = _mapped(name, x, scale)
+        projection = None
+        if mapped.shape[1] > PROJECTED:
+            size = (mapped.shape[1], PROJECTED)
+            projection = torch.randn(size, generator=generator, dtype=torch.float64)
+            mapped = mapped @ projection
+        mean, deviation = mapped.mean(dim=0), mapped.std(dim=0).clamp(min=1e-4)
+        components = torch.diag(1 / deviation)
+        if mapped.shape[1] > FEATURES:
+            _, axes = torch.linalg.eigh(torch.cov(((mapped - mean) / deviation).T))
+            components = components @ axes[:, -FEATURES:]
+        return cls(name, scale, projection, mean, components)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Pictures -> features (N, d)."""
+        mapped = _mapped(self.name, x, self.scale)
+        if self.projection is not None:
+            mapped = mapped @ self.projection
+        return (mapped - self.mean) @ self.components
+
+
+def _mapped(name: str, x: Tensor, scale: float) -> Tensor:
+    return MAPS[name](x / scale)
+
+
+def pictures(x: Tensor) -> Tensor:
+    """Samples (N, *shape) as pictures (N, channels, height, width), float64, of bounded size.
+    Vectors and series are one pixel high."""
+    if x.ndim < 4:
+        x = x[:, :, None] if x.ndim == 3 else x[:, None, None]
+    high, wide = x.shape[2:]
+    side = (min(high, SIDE), min(wide, SIDE))
+    if high > 1 and side != (high, wide):
+        x = functional.adaptive_avg_pool2d(x.float(), side)
+    return x.double()
