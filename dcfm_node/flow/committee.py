@@ -36,7 +36,7 @@ NEAR = 0.1
 """Readers serve if their accuracy is within this of the best one's."""
 BEYOND = 10.0
 """A sample is within reach up to so many times the distance that most left-out samples keep."""
-MOST = 0.9
+MOST = 0.95
 """Share of the left-out samples that are clear enough, and share that are near enough."""
 
 

@@ -17,6 +17,9 @@ PROJECTED = 512
 """Most features before their principal components are taken; more are projected at random."""
 SMALL = 2e-4
 """Added to mean squares before their logarithm."""
+DITHER = 0.1
+"""Deviation of the noise that is added before a logarithm, in units of all samples' deviation. A
+network's samples lack the fine noise of real ones; without dither, only that would be seen."""
 
 
 def raw(x: Tensor) -> Tensor:
@@ -29,23 +32,28 @@ def squares(x: Tensor) -> Tensor:
     return torch.cat([x.flatten(1), x.flatten(1).square()], dim=1)
 
 
-def spectrum(x: Tensor, floor: float = SMALL) -> Tensor:
+def spectrum(x: Tensor) -> Tensor:
     """Logarithm of the power spectrum per channel. It does not depend on the place of a shape."""
-    power: Tensor = torch.fft.rfft2(x, norm="ortho").abs().square()
-    return (power + floor).log().flatten(1)
+    return _spectrum(_dithered(x))
 
 
-def energy(x: Tensor, floor: float = SMALL) -> Tensor:
+def energy(x: Tensor) -> Tensor:
     """The power spectrum, and the local mean square, both as logarithms."""
+    x = _dithered(x)
     window = tuple(min(3 if x.shape[2] > 1 else 5, size) for size in x.shape[2:])
     margin = tuple(size // 2 for size in window)
     local = functional.avg_pool2d(x.square(), window, 2, margin, count_include_pad=False)
-    return torch.cat([spectrum(x, floor), (local + floor).log().flatten(1)], dim=1)
+    return torch.cat([_spectrum(x), (local + SMALL).log().flatten(1)], dim=1)
 
 
-def soft_energy(x: Tensor) -> Tensor:
-    """`energy`, blind to what is as small as noise may be."""
-    return energy(x, 2e-2)
+def _spectrum(x: Tensor) -> Tensor:
+    power: Tensor = torch.fft.rfft2(x, norm="ortho").abs().square()
+    return (power + SMALL).log().flatten(1)
+
+
+def _dithered(x: Tensor) -> Tensor:
+    draws = torch.Generator().manual_seed(len(x))
+    return x + DITHER * torch.randn(x.shape, generator=draws, dtype=x.dtype)
 
 
 MAPS: Mapping[str, Map] = {
@@ -53,7 +61,6 @@ MAPS: Mapping[str, Map] = {
     "squares": squares,
     "spectrum": spectrum,
     "energy": energy,
-    "soft_energy": soft_energy,
 }
 
 
