@@ -27,11 +27,6 @@ def raw(x: Tensor) -> Tensor:
     return x.flatten(1)
 
 
-def squares(x: Tensor) -> Tensor:
-    """The numbers and their squares."""
-    return torch.cat([x.flatten(1), x.flatten(1).square()], dim=1)
-
-
 def spectrum(x: Tensor) -> Tensor:
     """Logarithm of the power spectrum per channel. It does not depend on the place of a shape."""
     return _spectrum(_dithered(x))
@@ -40,10 +35,16 @@ def spectrum(x: Tensor) -> Tensor:
 def energy(x: Tensor) -> Tensor:
     """The power spectrum, and the local mean square, both as logarithms."""
     x = _dithered(x)
+    local = local_energy(x, stride=2)
+    return torch.cat([_spectrum(x), local.flatten(1)], dim=1)
+
+
+def local_energy(x: Tensor, stride: int) -> Tensor:
+    """Logarithm of the mean square around each place, (N, channels, height, width) if stride 1."""
     window = tuple(min(3 if x.shape[2] > 1 else 5, size) for size in x.shape[2:])
     margin = tuple(size // 2 for size in window)
-    local = functional.avg_pool2d(x.square(), window, 2, margin, count_include_pad=False)
-    return torch.cat([_spectrum(x), (local + SMALL).log().flatten(1)], dim=1)
+    local = functional.avg_pool2d(x.square(), window, stride, margin, count_include_pad=False)
+    return (local + SMALL).log()
 
 
 def _spectrum(x: Tensor) -> Tensor:
@@ -58,7 +59,6 @@ def _dithered(x: Tensor) -> Tensor:
 
 MAPS: Mapping[str, Map] = {
     "raw": raw,
-    "squares": squares,
     "spectrum": spectrum,
     "energy": energy,
 }

@@ -1,6 +1,7 @@
 """Metrics of a network after a stage, always on the same draws so that they are comparable."""
 
 import torch
+from torch import Tensor
 
 from dcfm_node.flow.losses import (
     Matching,
@@ -41,3 +42,11 @@ def ci_gap(field: VelocityField, stage: BatchSampler) -> float:
     with torch.no_grad():
         terms = evaluate_terms(field, rows.x, rows.t, rows.terms)
         return penalty_loss(stage.path, terms, rows).item()
+
+
+def energy_distance(x: Tensor, y: Tensor) -> float:
+    """Energy distance of samples (N, d) and (M, d) as a share of their mean distance: 0 alike, 1
+    wholly apart (Székely, Rizzo, 2013)."""
+    between = torch.cdist(x, y).mean()
+    within = [torch.cdist(z, z).sum() / (len(z) * (len(z) - 1)) for z in (x, y)]
+    return (1 - sum(within) / (2 * between)).nan_to_num(0.0).clamp(0, 1).item()  # all the same

@@ -24,6 +24,7 @@ from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.sources import BatchSampler, PathSample, PathSampler, all_live, path_points
 from dcfm_node.flow.stages import Outcome, run_stage
 from dcfm_node.flow.trainer import Callbacks, agreed, first_rank, generator
+from dcfm_node.flow.transfer import Trusted, trusted
 from dcfm_node.paths.base import path_of
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import Guidance, Replay, Training
@@ -61,6 +62,8 @@ class Replayer:
     settings: Replay
     training: Training
     committee: Committee
+    taught: tuple[Tensor, Tensor]
+    moves: Sequence[Trusted]
     novel: Tensor
     paths: PathSampler
     device: torch.device | str
@@ -89,6 +92,7 @@ class Replayer:
         good = self.committee.passes(drawn, pool.asked[which])
         rate = _mean(good)
         pool = pool.more(drawn[good], which[good])
+        pool = self.transferred(pool, draws)
         for done, weight in enumerate(w for w in every for _ in range(ATTEMPTS)):
             which = pool.lacking(most).repeat_interleave(most)
             if not len(which):
@@ -98,6 +102,23 @@ class Replayer:
             pool = pool.more(drawn[good], which[good])
             tell((done + 1) / (ATTEMPTS * len(every)))
         return pool, rate
+
+    def transferred(self, pool: "Pool", draws: torch.Generator) -> "Pool":
+        """Fill up with samples of neighbours that are moved, of those that pass."""
+        x, c = self.taught
+        for group in pool.lacking(self.settings.per_combination).tolist():
+            wanted = pool.asked[group]
+            made = [
+                move(x[rows], c[rows], wanted.expand(len(rows), -1))
+                for move in self.moves
+                if len(rows := move.sources(wanted, c))
+            ]
+            if made:
+                found = torch.cat(made)
+                found = found[torch.randperm(len(found), generator=draws)]
+                good = self.committee.passes(found, wanted.expand(len(found), -1))
+                pool = pool.more(found[good], torch.full((int(good.sum()),), group))
+        return pool
 
     def train(
         self, weights: Weights, x: Tensor, c: Tensor, seed: int, callbacks: Callbacks
@@ -174,6 +195,8 @@ def replay(
         settings,
         training.model_copy(update={"steps": settings.steps, "patience": 0}),
         committee,
+        (x, c),
+        trusted(x, c, manifest.cardinalities, draws),
         novel,
         path_points(
             [callbacks.fast(load(manifest, teacher.weights, device)) for teacher in teachers],
@@ -195,7 +218,11 @@ def _rounds(
     steps, rounds = player.settings.steps, player.settings.rounds
     enough = made["replay_known"] + BEYOND * (1 - made["replay_known"])
     made["replay_rounds"] = 0.0
-    pool = Pool(_some(player.novel, generator(seed, KEY)), torch.empty(0, *player.manifest.flow_shape), torch.empty(0, dtype=torch.int64))
+    pool = Pool(
+        _some(player.novel, generator(seed, KEY)),
+        torch.empty(0, *player.manifest.flow_shape),
+        torch.empty(0, dtype=torch.int64),
+    )
     for round_ in range(1, rounds + 1):
         draws, start = generator(seed, KEY, round_), 2 * steps * (round_ - 1)
         told = within(callbacks, start, progress_of(player.settings))
