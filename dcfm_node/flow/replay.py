@@ -106,12 +106,13 @@ class Replayer:
     def transferred(self, pool: "Pool", draws: torch.Generator) -> "Pool":
         """Fill up with samples of neighbours that are moved, of those that pass."""
         x, c = self.taught
+        known = torch.unique(c, dim=0)
         for group in pool.lacking(self.settings.per_combination).tolist():
             wanted = pool.asked[group]
             made = [
-                move(x[rows], c[rows], wanted.expand(len(rows), -1))
+                move(x[(c == label).all(dim=1)], label, wanted)
                 for move in self.moves
-                if len(rows := move.sources(wanted, c))
+                for label in move.sources(wanted, known)
             ]
             if made:
                 found = torch.cat(made)

@@ -20,7 +20,7 @@ from dcfm_node.flow.committee import determined, one_hot, rows_of
 from dcfm_node.flow.features import SMALL, local_energy
 from dcfm_node.flow.metrics import energy_distance
 
-NEAR = 0.04
+NEAR = 0.075
 """A move serves if the mean energy distance of what it makes is at most this share of the mean
 distance between samples."""
 PAIRS = 24
@@ -33,15 +33,19 @@ STEEPEST = 3.0
 
 @dataclass(frozen=True)
 class Move:
-    """A map to features and how a change of features changes the sample.
+    """A map to features, and what turns a sample with some mean features into one with others.
 
     Attributes:
         features: pictures (N, channels, height, width) -> (N, ...).
-        moved: pictures, and changes of their features -> pictures.
+        moved: pictures (N, ...), and mean features before and after -> pictures.
     """
 
     features: Callable[[Tensor], Tensor]
-    moved: Callable[[Tensor, Tensor], Tensor]
+    moved: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def _shifted(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    return x + after - before
 
 
 def _spectrum(x: Tensor) -> Tensor:
@@ -52,22 +56,68 @@ def _spectrum(x: Tensor) -> Tensor:
     return powers
 
 
-def _filtered(x: Tensor, change: Tensor) -> Tensor:
+def _filtered(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
     found = torch.fft.rfft2(x, norm="ortho")
-    moved = found * _gain(change)
-    moved[..., 0, 0] = found[..., 0, 0] + change[..., 0, 0]
+    moved = found * _gain(after - before)
+    moved[..., 0, 0] = found[..., 0, 0] + (after - before)[..., 0, 0]
     filtered: Tensor = torch.fft.irfft2(moved, s=x.shape[2:], norm="ortho")
     return filtered
+
+
+def _energy(x: Tensor) -> Tensor:
+    return local_energy(x, stride=1)
+
+
+def _amplified(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    return x * _gain(after - before)
 
 
 def _gain(change: Tensor) -> Tensor:
     return (change / 2).clamp(-STEEPEST, STEEPEST).exp()
 
 
+def _colours(x: Tensor) -> Tensor:
+    """Means of the channels, and their covariances over places: (N, channels, 1 + channels)."""
+    mean = x.mean(dim=(2, 3), keepdim=True)
+    rest = (x - mean).flatten(2)
+    covariance = rest @ rest.transpose(1, 2) / rest.shape[2]
+    return torch.cat([mean.squeeze(3), covariance], dim=2)
+
+
+def _recoloured(x: Tensor, before: Tensor, after: Tensor, sign: float = 1.0) -> Tensor:
+    """The same axes of the channels' scatter, turned and stretched."""
+    powers, axes = zip(*(torch.linalg.eigh(of[:, 1:]) for of in (before, after)), strict=True)
+    alike = (axes[0] * axes[1]).sum(dim=0).sign()
+    stretch = (powers[1].clamp(min=0) / powers[0].clamp(min=SMALL)).sqrt() * alike * sign
+    turned = axes[1] @ torch.diag(stretch) @ axes[0].T
+    rest = x - before[None, :, :1, None]
+    return after[None, :, :1, None] + torch.einsum("ij,njhw->nihw", turned, rest)
+
+
+def _inverted(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    return _recoloured(x, before, after, sign=-1.0)
+
+
+def _scatter(x: Tensor) -> Tensor:
+    """How far each place is from the mean, (N, height, width)."""
+    return (x - x.mean(dim=(2, 3), keepdim=True)).square().sum(dim=1)
+
+
+def _rolled(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Moved to where the scatter fits best, around the borders."""
+    here, there = torch.fft.rfft2(before), torch.fft.rfft2(after)
+    fit = torch.fft.irfft2(here.conj() * there, s=before.shape)
+    down, right = divmod(int(fit.argmax()), before.shape[1])
+    return x.roll((down, right), dims=(2, 3))
+
+
 MOVES: tuple[Move, ...] = (
-    Move(lambda x: x, torch.add),
+    Move(lambda x: x, _shifted),
     Move(_spectrum, _filtered),
-    Move(lambda x: local_energy(x, stride=1), lambda x, change: x * _gain(change)),
+    Move(_energy, _amplified),
+    Move(_colours, _recoloured),
+    Move(_colours, _inverted),
+    Move(_scatter, _rolled),
 )
 
 
@@ -88,19 +138,19 @@ class Trusted:
     scale: float
     distance: float = math.inf
 
-    def __call__(self, x: Tensor, c: Tensor, wanted: Tensor) -> Tensor:
-        """Samples (N, *shape) of labels c (N, n) as those of labels `wanted` (N, n)."""
-        there, here = (
-            self.effects[rows_of(label, self.cardinalities)].sum(1) for label in (wanted, c)
+    def __call__(self, x: Tensor, label: Tensor, wanted: Tensor) -> Tensor:
+        """Samples (N, *shape) of a label (n,) as those of another."""
+        before, after = (
+            self.effects[rows_of(one[None], self.cardinalities)[0]].sum(0)
+            for one in (label, wanted)
         )
-        made = self.move.moved(_pictures(x).double() / self.scale, there - here) * self.scale
+        made = self.move.moved(_pictures(x).double() / self.scale, before, after) * self.scale
         return made.to(x.dtype).reshape(x.shape)
 
-    def sources(self, wanted: Tensor, c: Tensor) -> Tensor:
-        """Which labels (N, n) differ from the wanted one (n,) in the move's attribute alone."""
-        differ = c != wanted
-        alone = differ[:, self.attribute] & (differ.sum(dim=1) == 1)
-        return alone.nonzero().squeeze(1)
+    def sources(self, wanted: Tensor, known: Tensor) -> Tensor:
+        """Those of labels (M, n) that differ from the wanted one (n,) in this attribute alone."""
+        differ = known != wanted
+        return known[differ[:, self.attribute] & (differ.sum(dim=1) == 1)]
 
 
 def trusted(
@@ -155,8 +205,7 @@ def _tried(
     """How far samples of a, moved to b without knowing b's, are from those of b."""
     (a, b), (rows, own) = pair, ((c == label).all(dim=1) for label in pair)
     effects = _effects(features[~own], c[~own], move.cardinalities)
-    source, wanted = x[rows][:EACH], b.expand(min(EACH, int(rows.sum())), -1)
-    made = replace(move, effects=effects)(source, a.expand_as(wanted), wanted)
+    made = replace(move, effects=effects)(x[rows][:EACH], a, b)
     scale = x.std(dim=0) + 1e-6
     return energy_distance((made / scale).flatten(1), (x[own][:EACH] / scale).flatten(1))
 
