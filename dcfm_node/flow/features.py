@@ -41,7 +41,8 @@ def energy(x: Tensor) -> Tensor:
 
 def local_energy(x: Tensor, stride: int) -> Tensor:
     """Logarithm of the mean square around each place, (N, channels, height, width) if stride 1."""
-    window = tuple(min(3 if x.shape[2] > 1 else 5, size) for size in x.shape[2:])
+    most = 3 if x.shape[2] > 1 else 5
+    window = tuple(min(most, size - (size + 1) % 2) for size in x.shape[2:])
     margin = tuple(size // 2 for size in window)
     local = functional.avg_pool2d(x.square(), window, stride, margin, count_include_pad=False)
     return (local + SMALL).log()

@@ -1,11 +1,13 @@
 """Draw, verify, replay: a student learns combinations that nobody has from its own best samples.
 
-A committee (`flow.committee`) is trained on the experts' samples of known combinations. In each
-round, the student draws samples of novel combinations; those that the committee passes are trained
-on, beside the experts' paths (Eq. 15 of DCFM). It uses no private data.
+A committee (`flow.committee`) is trained on the experts' samples of known combinations. Samples of
+novel ones come from their neighbours, by moves that can be trusted (`flow.transfer`), and from the
+student's own draws. Those that the committee passes are trained on, beside the experts' paths
+(Eq. 15 of DCFM). It uses no private data.
 
 Stronger guidance finds combinations that the joint head misses, but narrows them. So a combination
-takes samples of a stronger weight only where weaker ones give too few. Rounds end early once novel
+takes draws only where moves give too few samples, and those of a stronger weight only where weaker
+ones do. What passed once stays, so later rounds do not narrow it. Rounds end early once novel
 samples pass somewhat more often than known ones do, because more would only cost variety.
 """
 
@@ -34,13 +36,13 @@ KEY = 3
 COMBINATIONS = 128
 """Most novel combinations of one round, and most known ones; more are chosen at random."""
 KNOWN_EACH = 100
-"""Samples of each known combination for the committee."""
+"""Samples of each known combination for the committee and for moves."""
 MEASURED_EACH = 25
-"""Samples of each known combination for the student's own pass rate."""
+"""Samples of each combination for the student's own pass rates."""
 BEYOND = 1 / 3
 """Rounds end when novel samples pass this far between the known ones' rate and always. Passing as
 often is not enough, because strong guidance made some of them too typical."""
-ATTEMPTS = 4
+ATTEMPTS = 2
 """Draws with every weight, while a combination lacks samples."""
 LEAST = 5
 """Fewest passed samples of a combination that are trained on: the odd one passes by mistake."""
@@ -49,12 +51,42 @@ SHARE = 0.25
 
 
 @dataclass(frozen=True)
+class Pool:
+    """Samples that passed.
+
+    Attributes:
+        asked: the combinations to learn, (M, n).
+        x: (N, *shape).
+        which: the combination of each sample, a row of `asked`, (N,).
+    """
+
+    asked: Tensor
+    x: Tensor
+    which: Tensor
+
+    def with_(self, x: Tensor, which: Tensor) -> "Pool":
+        """With more samples, after those that it has."""
+        return replace(self, x=torch.cat([self.x, x]), which=torch.cat([self.which, which]))
+
+    def lacking(self, most: int) -> Tensor:
+        """The combinations with fewer than `most` samples."""
+        return (torch.bincount(self.which, minlength=len(self.asked)) < most).nonzero().squeeze(1)
+
+    def balanced(self, most: int) -> tuple[Tensor, Tensor]:
+        """Samples and labels, `most` of each combination: its first ones, repeated where there are
+        fewer; none of a combination with fewer than LEAST."""
+        rows = [(self.which == group).nonzero().squeeze(1) for group in range(len(self.asked))]
+        kept = [own[torch.arange(most) % len(own)] for own in rows if len(own) >= LEAST]
+        chosen = torch.cat(kept) if kept else torch.empty(0, dtype=torch.int64)
+        return self.x[chosen], self.asked[self.which[chosen]]
+
+
+@dataclass(frozen=True)
 class Replayer:
     """What all rounds of one student share.
 
     Attributes:
         training: settings of the distillation with replay's number of steps.
-        novel: combinations to learn, (M, n).
         paths: rows on the experts' paths.
     """
 
@@ -62,64 +94,58 @@ class Replayer:
     settings: Replay
     training: Training
     committee: Committee
-    taught: tuple[Tensor, Tensor]
-    moves: Sequence[Trusted]
-    novel: Tensor
     paths: PathSampler
     device: torch.device | str
 
-    def passed(self, weights: Weights, c: Tensor, draws: torch.Generator) -> float:
-        """Share of a student's samples for labels c (B, n) that pass, without guidance."""
-        return _mean(self.committee.passes(self._draw(weights, c, 1.0, draws), c))
+    def passed(
+        self, weights: Weights, c: Tensor, weight: float, draws: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """A student's samples for labels c (B, n), drawn with a guidance weight, and which pass."""
+        manifest, seed = _guided(self.manifest, weight), _seed(draws)
+        x = sampling.sample(manifest, weights, c, composed=False, seed=seed, device=self.device)
+        return x, self.committee.passes(x, c)
 
-    def collect(
-        self,
-        weights: Weights,
-        pool: "Pool",
-        draws: torch.Generator,
-        tell: Callable[[float], None],
-    ) -> tuple["Pool", float]:
-        """Draw samples of the combinations that lack some, and keep those that pass.
-
-        Args:
-            tell: called with the share of the drawing that is done.
-
-        Returns: the pool with what passed, and the share that passed without guidance.
-        """
-        most, every = self.settings.per_combination, (1.0, *self.settings.guidance)
-        which = torch.arange(len(pool.asked)).repeat_interleave(MEASURED_EACH)
-        drawn = self._draw(weights, pool.asked[which], 1.0, draws)
-        good = self.committee.passes(drawn, pool.asked[which])
-        rate = _mean(good)
-        pool = pool.more(drawn[good], which[good])
-        pool = self.transferred(pool, draws)
-        for done, weight in enumerate(w for w in every for _ in range(ATTEMPTS)):
-            which = pool.lacking(most).repeat_interleave(most)
-            if not len(which):
-                break
-            drawn = self._draw(weights, pool.asked[which], weight, draws)
-            good = self.committee.passes(drawn, pool.asked[which])
-            pool = pool.more(drawn[good], which[good])
-            tell((done + 1) / (ATTEMPTS * len(every)))
-        return pool, rate
-
-    def transferred(self, pool: "Pool", draws: torch.Generator) -> "Pool":
-        """Fill up with samples of neighbours that are moved, of those that pass."""
-        x, c = self.taught
-        known = torch.unique(c, dim=0)
-        for group in pool.lacking(self.settings.per_combination).tolist():
-            wanted = pool.asked[group]
+    def moved(
+        self, x: Tensor, c: Tensor, moves: Sequence[Trusted], asked: Tensor, draws: torch.Generator
+    ) -> Pool:
+        """Samples x (N, *shape) of known labels c (N, n) moved to the combinations asked for."""
+        pool = Pool(asked, x[:0], torch.empty(0, dtype=torch.int64))
+        known, most = torch.unique(c, dim=0), self.settings.per_combination
+        for group, wanted in enumerate(asked):
             made = [
                 move(x[(c == label).all(dim=1)], label, wanted)
-                for move in self.moves
+                for move in moves
                 for label in move.sources(wanted, known)
             ]
             if made:
                 found = torch.cat(made)
                 found = found[torch.randperm(len(found), generator=draws)]
                 good = self.committee.passes(found, wanted.expand(len(found), -1))
-                pool = pool.more(found[good], torch.full((int(good.sum()),), group))
+                kept = found[good][:most]
+                pool = pool.with_(kept, torch.full((len(kept),), group))
         return pool
+
+    def drawn(
+        self, weights: Weights, pool: Pool, draws: torch.Generator, tell: Callable[[float], None]
+    ) -> tuple[Pool, float]:
+        """The pool with draws of combinations that lack samples, and the share of all novel draws
+        that pass without guidance.
+
+        Args:
+            tell: called with the share of the drawing that is done.
+        """
+        most, rate = self.settings.per_combination, 0.0
+        which = torch.arange(len(pool.asked)).repeat_interleave(MEASURED_EACH)
+        plan = [weight for weight in (1.0, *self.settings.guidance) for _ in range(ATTEMPTS)]
+        for done, weight in enumerate([1.0, *plan]):
+            x, good = self.passed(weights, pool.asked[which], weight, draws)
+            rate = rate if done else _mean(good)
+            pool = pool.with_(x[good], which[good])
+            which = pool.lacking(most).repeat_interleave(most)
+            tell((done + 1) / (1 + len(plan)))
+            if not len(which):
+                break
+        return pool, rate
 
     def train(
         self, weights: Weights, x: Tensor, c: Tensor, seed: int, callbacks: Callbacks
@@ -130,29 +156,6 @@ class Replayer:
         stage = BatchSampler(points, all_live, self.manifest, self.training, share)
         monitor = replace(stage, points=self.paths, product_share=1.0)
         return run_stage(stage, monitor, weights, seed, callbacks)
-
-    def _draw(self, weights: Weights, c: Tensor, weight: float, draws: torch.Generator) -> Tensor:
-        manifest, seed = _guided(self.manifest, weight), _seed(draws)
-        return sampling.sample(manifest, weights, c, composed=False, seed=seed, device=self.device)
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Samples that passed: x (N, *shape) of the combinations asked[which], (M, n) and (N,)."""
-
-    asked: Tensor
-    x: Tensor
-    which: Tensor
-
-    def more(self, x: Tensor, which: Tensor) -> "Pool":
-        return replace(self, x=torch.cat([self.x, x]), which=torch.cat([self.which, which]))
-
-    def lacking(self, most: int) -> Tensor:
-        return (torch.bincount(self.which, minlength=len(self.asked)) < most).nonzero().squeeze(1)
-
-    def balanced(self, most: int) -> tuple[Tensor, Tensor]:
-        rows = balanced(self.which, len(self.asked), most)
-        return self.x[rows], self.asked[self.which[rows]]
 
 
 def replay(
@@ -173,8 +176,9 @@ def replay(
         callbacks: progress counts drawing as much as training; nothing is saved.
 
     Returns: the student, with these metrics beside its own: `replay_accuracy`, of the committee on
-        left-out combinations; `replay_known` and `replay_passed`, the shares of known and novel
-        samples that pass without guidance, of known ones before replay; and `replay_rounds`.
+        left-out combinations; `replay_moves`, the number of attributes that a move serves for;
+        `replay_known` and `replay_passed`, the shares of known and novel samples that pass without
+        guidance, of known ones before replay; and `replay_rounds`.
     """
     known, novel = combinations(manifest, teachers)
     if settings.rounds == 0 or len(novel) == 0:
@@ -196,9 +200,6 @@ def replay(
         settings,
         training.model_copy(update={"steps": settings.steps, "patience": 0}),
         committee,
-        (x, c),
-        trusted(x, c, manifest.cardinalities, draws),
-        novel,
         path_points(
             [callbacks.fast(load(manifest, teacher.weights, device)) for teacher in teachers],
             [teacher.counts for teacher in teachers],
@@ -207,28 +208,32 @@ def replay(
         ),
         device,
     )
+    moves = trusted(x, c, manifest.cardinalities, draws)
+    pool = player.moved(x, c, moves, _some(novel, draws), draws)
     c = asked.repeat_interleave(MEASURED_EACH, dim=0)
-    made["replay_known"] = agreed(player.passed(student.weights, c, draws), device)
-    return _rounds(player, student, made, seed, callbacks)
+    _, good = player.passed(student.weights, c, 1.0, draws)
+    made |= {"replay_moves": float(len(moves)), "replay_known": agreed(_mean(good), device)}
+    return _rounds(player, pool, student, made, seed=seed, callbacks=callbacks)
 
 
 def _rounds(
-    player: Replayer, student: Outcome, made: dict[str, float], seed: int, callbacks: Callbacks
+    player: Replayer,
+    pool: Pool,
+    student: Outcome,
+    made: dict[str, float],
+    *,
+    seed: int,
+    callbacks: Callbacks,
 ) -> Outcome:
     """Rounds until novel samples pass more often than known ones did, or none pass."""
     steps, rounds = player.settings.steps, player.settings.rounds
     enough = made["replay_known"] + BEYOND * (1 - made["replay_known"])
     made["replay_rounds"] = 0.0
-    pool = Pool(
-        _some(player.novel, generator(seed, KEY)),
-        torch.empty(0, *player.manifest.flow_shape),
-        torch.empty(0, dtype=torch.int64),
-    )
     for round_ in range(1, rounds + 1):
         draws, start = generator(seed, KEY, round_), 2 * steps * (round_ - 1)
         told = within(callbacks, start, progress_of(player.settings))
         tell = partial(_tell, told, steps, made)
-        pool, rate = player.collect(student.weights, pool, draws, tell)
+        pool, rate = player.drawn(student.weights, pool, draws, tell)
         x, c = pool.balanced(player.settings.per_combination)
         made["replay_passed"] = agreed(rate, player.device)
         if made["replay_passed"] >= enough or not agreed(len(x), player.device):
@@ -239,9 +244,9 @@ def _rounds(
         student = Outcome(after.weights, after.metrics | {"steps": taken})
         made["replay_rounds"] = float(round_)
     else:
-        draws = generator(seed, KEY, rounds + 1)
-        c = _some(player.novel, draws).repeat_interleave(player.settings.per_combination, dim=0)
-        made["replay_passed"] = agreed(player.passed(student.weights, c, draws), player.device)
+        c = pool.asked.repeat_interleave(MEASURED_EACH, dim=0)
+        _, good = player.passed(student.weights, c, 1.0, generator(seed, KEY, rounds + 1))
+        made["replay_passed"] = agreed(_mean(good), player.device)
     whole = progress_of(player.settings)
     _tell(within(callbacks, 0, whole), whole, made, 1.0)
     return replace(student, metrics=student.metrics | made)
@@ -289,18 +294,6 @@ def combinations(manifest: Manifest, teachers: Sequence[Teacher]) -> tuple[Tenso
     lacking = torch.tensor([c for c in every if c not in held], dtype=torch.int64)
     lacking = lacking.reshape(-1, len(manifest.cardinalities))
     return known, lacking[determined(lacking, known, manifest.cardinalities)]
-
-
-def balanced(which: Tensor, groups: int, most: int) -> Tensor:
-    """Rows so that each group has `most`, its first ones, repeated where there are fewer; none of
-    a group with fewer than LEAST.
-
-    Args:
-        which: the group of each row, (N,).
-    """
-    rows = [(which == group).nonzero().squeeze(1) for group in range(groups)]
-    kept = [own[torch.arange(most) % len(own)] for own in rows if len(own) >= LEAST]
-    return torch.cat(kept) if kept else torch.empty(0, dtype=torch.int64)
 
 
 def _tell(told: Callbacks, steps: int, made: Mapping[str, float], share: float) -> None:

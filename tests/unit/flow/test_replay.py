@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dcfm_node.flow import sampling, stages
 from dcfm_node.flow.method import learner_of
-from dcfm_node.flow.replay import balanced, combinations, mixed, replay
+from dcfm_node.flow.replay import Pool, combinations, mixed, replay
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.sources import PathSample
 from dcfm_node.flow.stages import EncodedSamples, Outcome
@@ -132,10 +132,10 @@ def test_samples_that_do_not_pass_are_not_trained_on(
 
 def test_a_few_lucky_samples_of_a_combination_are_not_trained_on() -> None:
     which = torch.tensor([0, 1, 0, 2, 0, 0, 1, 0, 2, 2, 2, 2, 2])
-    rows = balanced(which, 4, 6)
-    assert which[rows].tolist() == [0] * 6 + [2] * 6
-    assert rows.tolist()[:6] == [0, 2, 4, 5, 7, 0]
-    assert rows.tolist()[6:] == [3, 8, 9, 10, 11, 12]
+    asked = torch.tensor([[4], [5], [6], [7]])
+    x, c = Pool(asked, torch.arange(13.0)[:, None], which).balanced(6)
+    assert c.squeeze(1).tolist() == [4] * 6 + [6] * 6
+    assert x.squeeze(1).tolist() == [0, 2, 4, 5, 7, 0, 3, 8, 9, 10, 11, 12]
 
 
 def test_novel_are_the_combinations_that_known_ones_determine(run: Manifest) -> None:
