@@ -12,7 +12,7 @@ read known combinations perfectly, and unseen ones poorly.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -34,8 +34,10 @@ FLOOR = 0.6
 """Least leave-combination-out accuracy of a reader that serves."""
 NEAR = 0.1
 """Readers serve if their accuracy is within this of the best one's."""
-BEYOND = 10.0
+BEYOND = 4.0
 """A sample is within reach up to so many times the distance that most left-out samples keep."""
+CLEAR = 0.7
+"""Readers judge if they are at least this share as clear as the clearest one."""
 MOST = 0.95
 """Share of the left-out samples that are clear enough, and share that are near enough."""
 
@@ -113,11 +115,6 @@ class Reader:
             odds = torch.minimum(odds, -(-farther / 2).logsumexp(dim=1))
         return odds, rest.square().sum(dim=1)
 
-    def distances(self, features: Tensor, c: Tensor) -> Tensor:
-        """Squared Mahalanobis distances (N, M) of samples to the means of labels (M, n)."""
-        means = one_hot(c, self.cardinalities) @ self.effects
-        return torch.cdist(features @ self.whiten, means).square()
-
 
 @dataclass(frozen=True)
 class Member:
@@ -135,9 +132,26 @@ class Member:
     clear: float
     far: float
 
+    @classmethod
+    def of(cls, features: Features, reader: Reader, odds: Tensor, distance: Tensor) -> "Member":
+        """From what was read of left-out samples (`Reader.read`)."""
+        if not bool((right := odds > 0).any()):
+            return cls(features, reader, 0.0, math.inf, 0.0)
+        clear, far = odds[right].quantile(1 - MOST), distance[right].quantile(MOST)
+        return cls(features, reader, float(right.double().mean()), float(clear), float(far))
+
+    @property
+    def clearness(self) -> float:
+        """Log-odds for their distance."""
+        return self.clear / max(self.far, 1e-9) if self.accuracy else 0.0
+
     def read(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """As `Reader.read`, of samples (N, *shape)."""
         return self.reader.read(self.features(pictures(x)), c)
+
+    def recognises(self, odds: Tensor, distance: Tensor) -> Tensor:
+        """Whether samples (N,), read so, show what was asked for and are within reach."""
+        return (odds > 0) & (distance <= BEYOND * self.far)
 
 
 @dataclass(frozen=True)
@@ -149,12 +163,13 @@ class Committee:
             combination can be left out.
         accuracy: of the best reader on combinations that its training left out, 0 to 1: whether the
             committee can be trusted on unseen ones. None if no combination can be left out.
-        known: some of the combinations that it was trained on, (M, n).
+        recognised: share of real samples of such combinations, or of whatever it was tested on,
+            that it recognises. None if there are none.
     """
 
     readers: tuple[Member, ...]
     accuracy: float | None
-    known: Tensor
+    recognised: float | None
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -168,7 +183,9 @@ class Committee:
         c: Tensor,
         cardinalities: Sequence[int],
         generator: torch.Generator,
+        *,
         tested: Tensor | None = None,
+        unseen: tuple[Tensor, Tensor] | None = None,
     ) -> "Committee":
         """Train and test all readers on samples of known combinations, which count alike.
 
@@ -176,34 +193,46 @@ class Committee:
             x: (N, *shape) on the CPU, float32. At most ROWS of them are used.
             c: (N, n) int64.
             generator: decides which combinations and samples are used.
-            tested: the samples that readers are tested on, booleans (N,); None for all. Only their
-                combinations are left out.
+            tested: the samples that `recognised` is about, booleans (N,); None for all. Every other
+                fold leaves out their combinations first.
+            unseen: samples and labels, as x and c, of other combinations to test readers on.
         """
         tested = torch.ones(len(x), dtype=torch.bool) if tested is None else tested
         if len(x) > ROWS:
             some = torch.randperm(len(x), generator=generator)[:ROWS]
             x, c, tested = x[some], c[some], tested[some]
-        x, sizes, known = pictures(x), tuple(cardinalities), count(c)
+        x, sizes = pictures(x), tuple(cardinalities)
         folds = _folds(c, count(c[tested]), sizes, generator)
-        can_be_tested = bool(folds)
-        if not folds:
-            tested = torch.ones_like(tested)
-            folds = _folds(c, known, sizes, generator)
+        more = [] if unseen is None or len(unseen[1]) == 0 else [unseen]
         found = []
         for name in MAPS:
             features = Features.fit(name, x, generator)
-            reader, said = _rehearsed(features(x), c, sizes, folds, tested)
-            found.append(Member(features, reader, *said))
-        best = max(one.accuracy for one in found)
-        readers = tuple(one for one in found if one.accuracy >= best - NEAR)
-        return cls(readers, best if can_be_tested else None, torch.tensor(sorted(known)))
+            reader, *read = _rehearsed(features(x), c, sizes, folds)
+            for y, of_y in more:
+                also = reader.read(features(pictures(y)), of_y)
+                read = [torch.cat(pair) for pair in zip(read, also, strict=True)]
+            found.append((Member.of(features, reader, *read), read))
+        best = max(member.accuracy for member, _ in found)
+        found = [(member, read) for member, read in found if member.accuracy >= best - NEAR]
+        made = cls(tuple(member for member, _ in found), best if folds else None, None)
+        own = [tested[out] for out in folds] or [torch.zeros_like(tested)]
+        about = torch.cat([*own, *(torch.ones(len(y), dtype=torch.bool) for y, _ in more)])
+        names = {one.features.name for one in made.judges}
+        votes = [one.recognises(*read) for one, read in found if one.features.name in names]
+        right = _most(votes)[about]
+        return replace(made, recognised=float(right.double().mean()) if len(right) else None)
+
+    @property
+    def judges(self) -> tuple[Member, ...]:
+        """The readers that read left-out samples about as clearly as the clearest one. A map where
+        attributes do not add up puts them far from their mean."""
+        clearest = max(one.clearness for one in self.readers)
+        return tuple(one for one in self.readers if one.clearness >= CLEAR * clearest)
 
     def recognises(self, x: Tensor, c: Tensor) -> Tensor:
-        """Whether every member reads the labels c (N, n) from the samples (N, *shape): (N,)."""
-        found = torch.full((len(x),), bool(self.members))
-        for member in self.members:
-            found &= member.read(x, c)[0] > 0
-        return found
+        """Whether most judges read the labels c (N, n) from the samples (N, *shape), and find them
+        within reach: (N,)."""
+        return _most([one.recognises(*one.read(x, c)) for one in self.judges])
 
     def passes(self, x: Tensor, c: Tensor) -> Tensor:
         """Whether every member reads c as clearly, and finds the samples as close to its mean, as
@@ -214,17 +243,9 @@ class Committee:
             found &= (odds >= member.clear) & (distance <= member.far)
         return found
 
-    def judges(self, x: Tensor, c: Tensor) -> Tensor:
-        """Whether most readers read c, nearer than all known combinations, and find the samples
-        within reach: (N,)."""
-        votes = torch.zeros(len(x))
-        for one in self.readers:
-            z = one.features(pictures(x))
-            odds, distance = one.reader.read(z, c)
-            nearest = one.reader.distances(z, self.known).amin(dim=1)
-            near = (distance <= nearest * (1 + 1e-6)) & (distance <= BEYOND * one.far)
-            votes += (odds > 0) & near
-        return 2 * votes > len(self.readers)
+
+def _most(votes: Sequence[Tensor]) -> Tensor:
+    return 2 * torch.stack([*votes]).sum(dim=0) > len(votes)
 
 
 def one_hot(c: Tensor, cardinalities: Sequence[int]) -> Tensor:
@@ -259,23 +280,26 @@ def _folds(
     cardinalities: Sequence[int],
     generator: torch.Generator,
 ) -> list[Tensor]:
-    """The rows (N,) that each fold leaves out; empty if none of the tested combinations can be.
+    """The rows (N,) that each fold leaves out; empty if no combination can be left out.
 
     The combinations that stay determine all effects: their indicator vectors span those of all
     known combinations.
+
+    Args:
+        tested: combinations that every other fold leaves out first.
     """
     mine, known = set(tested), torch.tensor(sorted(count(c)))
     known = known[torch.randperm(len(known), generator=generator)[:COMBINATIONS]]
-    may = torch.tensor([tuple(label) in mine for label in known.tolist()])
     most = max(1, int(LEFT_OUT * len(known)))
     folds = []
-    for _ in range(FOLDS):
-        order = torch.randperm(len(known), generator=generator)
-        order = order[may[order].int().argsort(stable=True)]  # those that may be left out, last
-        out = order[_spare(one_hot(known[order], cardinalities)) & may[order]][:most]
+    for i in range(FOLDS):
+        known = known[torch.randperm(len(known), generator=generator)]
+        if i % 2:
+            known = known[torch.tensor([tuple(row) in mine for row in known.tolist()]).argsort()]
+        out = known[_spare(one_hot(known, cardinalities))][-most:]
         if len(out) == 0:
             return []
-        folds.append((c[:, None] == known[out]).all(dim=2).any(dim=1))
+        folds.append((c[:, None] == out).all(dim=2).any(dim=1))
     return folds
 
 
@@ -297,24 +321,19 @@ def _rehearsed(
     c: Tensor,
     cardinalities: Sequence[int],
     folds: Sequence[Tensor],
-    tested: Tensor,
-) -> tuple[Reader, tuple[float, float, float]]:
-    """A reader of all samples, and what readers that were fitted without each fold make of it, or
-    the reader itself of all samples where there is none: the accuracy; of the samples read right,
-    the log-odds that most reach, and the distance that most stay below."""
+) -> tuple[Reader, Tensor, Tensor]:
+    """A reader of all samples, and what readers that were fitted without each fold read of it; what
+    the reader itself reads of all samples where there is none."""
     codes = one_hot(c, cardinalities)
     _, which, often = torch.unique(c, dim=0, return_inverse=True, return_counts=True)
     weights = 1 / often[which].double()
     sums = Sums.of(codes, mapped, weights)
     reader = Reader.fit(sums, cardinalities)
-    read = [] if folds else [reader.read(mapped[tested], c[tested])]
+    if not folds:
+        return reader, *reader.read(mapped, c)
+    read = []
     for out in folds:
         left = sums.without(Sums.of(codes[out], mapped[out], weights[out]))
-        asked = out & tested
-        read.append(Reader.fit(left, cardinalities).read(mapped[asked], c[asked]))
-    accuracy = sum(float((odds > 0).double().mean()) for odds, _ in read) / len(read)
+        read.append(Reader.fit(left, cardinalities).read(mapped[out], c[out]))
     odds, distance = (torch.cat(part) for part in zip(*read, strict=True))
-    if not bool((right := odds > 0).any()):
-        return reader, (0.0, math.inf, 0.0)
-    clear, far = odds[right].quantile(1 - MOST), distance[right].quantile(MOST)
-    return reader, (accuracy, float(clear), float(far))
+    return reader, odds, distance

@@ -22,11 +22,16 @@ EACH = 48
 """Most draws of one combination."""
 MAX_TAUGHT = 2_048
 """Most real samples of a silo in each part of its data; all combinations keep alike many."""
+ALIKE, PASS = 0.65, 0.95
+"""Largest ratio of distances of a sample that is like real ones; or the one that this share of
+hold-out samples keeps, if that is more."""
+LEAST_SPREAD = 0.1
+"""Features that vary less than this share of the mean deviation weigh no more for it."""
 MAX_REAL = 64
 """Most real samples of one combination that draws are compared with."""
 WILD = 1e6
 """Draws are cut to so many times the largest real number."""
-_LABELS_KEY, _JUDGE_KEY = 22, 23
+_LABELS_KEY, _COMMITTEE_KEY = 22, 23
 
 Draw = Callable[[Tensor, int], Tensor]
 """Samples (B, *flow_shape) of a student for labels (B, n), from a seed."""
@@ -68,19 +73,67 @@ class Measured:
         return cls(kept[0], kept[1], joined(*held), known, withheld, cardinalities)
 
 
+@dataclass(frozen=True)
+class Judge:
+    """Tells whether samples show their labels.
+
+    Attributes:
+        committee: of draws of known combinations and of the silo's real samples. It reads labels.
+        real: the silo's real samples. Samples of their combinations must be like them as well: a
+            committee that was trained on broken draws takes these for right.
+        alike: how near that is, as a ratio (`ratios`).
+    """
+
+    committee: Committee
+    real: EncodedSamples
+    alike: float
+
+    @classmethod
+    def fit(cls, draw: Draw, data: Measured, seed: int) -> Self:
+        """Train the committee, and test it on real samples."""
+        own = _drawn(draw, data.known, MAX_DRAWS, seed)
+        x, c = (taught := joined(data.train, own)).x, taught.c
+        tested = torch.arange(len(c)) < len(data.train.c)
+        unseen = (data.probes.x, data.probes.c)
+        draws = generator(seed, _COMMITTEE_KEY)
+        committee = Committee.fit(x, c, data.cardinalities, draws, tested=tested, unseen=unseen)
+        real = joined(data.train, data.probes)
+        found = ratios(data.holdout, real)
+        usual = found.quantile(PASS).item() if len(found) else 0.0
+        return cls(committee, real, max(ALIKE, usual))
+
+    def right(self, data: EncodedSamples) -> Tensor:
+        """Whether samples show their labels: booleans (N,)."""
+        return self.committee.recognises(data.x, data.c) & (ratios(data, self.real) <= self.alike)
+
+
+def ratios(data: EncodedSamples, real: EncodedSamples) -> Tensor:
+    """Distance of each sample to the nearest real one of its combination, as a share of that to the
+    nearest real one of another (Lowe, 2004): (N,), 0 where either is missing."""
+    spread, found = _spread(real.x), torch.zeros(len(data.c))
+    x, y = ((part.x / spread).flatten(1) for part in (data, real))
+    for label in torch.unique(data.c, dim=0):
+        rows, own = (data.c == label).all(1), (real.c == label).all(1)
+        if own.any() and not own.all():
+            near, far = (torch.cdist(x[rows], y[like]).amin(1) for like in (own, ~own))
+            found[rows] = near / far.clamp(min=1e-9)
+    return found
+
+
+def _spread(x: Tensor) -> Tensor:
+    """Deviation of each feature, or of each channel; not much below the mean one."""
+    found = x.std(dim=(0, *range(2, x.ndim)), keepdim=True, correction=0)
+    return found.clamp(min=LEAST_SPREAD * found.mean().item()).clamp(min=1e-6)
+
+
 def measure(draw: Draw, data: Measured, *, seed: int) -> dict[str, float]:
     """The figures of SPEC 6.14.1 of the student that `draw` samples; arguments alone decide."""
     draw, data = _in_unit_scale(draw, data)
-    sizes, holdout = data.cardinalities, data.holdout
-    own = _drawn(draw, data.known, MAX_DRAWS, seed)
-    taught, real = joined(own, data.train), torch.arange(len(own.c) + len(data.train.c))
-    judge = Committee.fit(
-        taught.x, taught.c, sizes, generator(seed, _JUDGE_KEY), tested=real >= len(own.c)
-    )
+    judge = Judge.fit(draw, data, seed)
     parts = {
-        "known": data.known,
+        "known": sorted({tuple(label) for label in data.train.c.tolist()}),
         "probe": data.withheld,
-        "novel": list(unseen_of(data.known, sizes)),
+        "novel": list(unseen_of(data.known, data.cardinalities)),
     }
     found: dict[str, float] = {}
     fresh: dict[str, EncodedSamples] = {}
@@ -92,13 +145,14 @@ def measure(draw: Draw, data: Measured, *, seed: int) -> dict[str, float]:
         found[f"{part}_rate"] = rates.mean().item()
         if part != "probe":
             found[f"{part}_error"] = (rates.std(correction=0) / max(1, len(rates)) ** 0.5).item()
-    if len(holdout.c):
-        found["judge_known"] = _rate(judge, holdout)
-    trust = _rate(judge, data.probes) if len(data.probes.c) else judge.accuracy
-    if trust is not None:
-        found["judge_rate"] = trust
-    against = {"known": joined(data.train, holdout), "probe": data.probes}
-    scale = joined(*against.values()).x.std(0, correction=0).clamp(min=1e-6)
+        if part == "novel":
+            found["novel_worst"] = rates.min().item()
+    if len(data.holdout.c):
+        found["judge_known"] = _share(judge.right(data.holdout))
+    if judge.committee.recognised is not None:
+        found["judge_rate"] = judge.committee.recognised
+    against = {"known": joined(data.train, data.holdout), "probe": data.probes}
+    scale = _spread(joined(*against.values()).x)
     for part in fresh.keys() & against.keys():
         if (apart := distance(fresh[part], against[part], scale)) is not None:
             found[f"{part}_distance"] = apart
@@ -130,16 +184,16 @@ def _drawn(draw: Draw, labels: Sequence[Combination], most: int, seed: int) -> E
     return EncodedSamples(draw(c, seed), c)
 
 
-def _rates(judge: Committee, data: EncodedSamples) -> Tensor:
-    """By combination, the share that is read as asked."""
-    right = judge.judges(data.x, data.c).double()
+def _rates(judge: Judge, data: EncodedSamples) -> Tensor:
+    """By combination, the share that is right."""
+    right = judge.right(data).double()
     _, which = torch.unique(data.c, dim=0, return_inverse=True)
     often = torch.bincount(which).double()
     return torch.zeros(len(often)).double().index_add(0, which, right) / often
 
 
-def _rate(judge: Committee, data: EncodedSamples) -> float:
-    return judge.judges(data.x, data.c).double().mean().item()
+def _share(flags: Tensor) -> float:
+    return flags.double().mean().item()
 
 
 def distance(drawn: EncodedSamples, real: EncodedSamples, scale: Tensor) -> float | None:

@@ -49,8 +49,8 @@ class Announcement:
 
 
 def known_quality(figures: Mapping[str, float]) -> Estimate | None:
-    """What one silo's figures say of known combinations: the share of draws that its judge reads as
-    asked, no more than the share of real samples that it reads right, and less where draws lie
+    """What one silo's figures say of known combinations: the share of draws that it finds
+    right, no more than the share of real samples that it finds right, and less where draws lie
     farther than FAR from real ones. None if it did not measure them."""
     if "known_rate" not in figures:
         return None
@@ -60,8 +60,8 @@ def known_quality(figures: Mapping[str, float]) -> Estimate | None:
 
 
 def novel_quality(figures: Mapping[str, float]) -> Estimate | None:
-    """What one silo's figures say of novel combinations: the share of draws that its judge reads as
-    asked. The interval grows with the spread over combinations and with the judge's own errors on
+    """What one silo's figures say of novel combinations: the share of draws that it finds
+    right. The interval grows with the spread over combinations and with the judge's own errors on
     real samples of combinations that it never saw. None if it did not measure them, or its judge
     cannot be trusted."""
     trust = figures.get("judge_rate", 0.0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dcfm_node.flow.committee import Committee
-from dcfm_node.flow.quality import Measured, distance, measure
+from dcfm_node.flow.quality import Measured, distance, measure, ratios
 from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.swarm.quality import announced, objects
 
@@ -64,6 +64,38 @@ def test_a_good_student_is_measured_as_good() -> None:
     assert figures["known_distance"] < 0.05
 
 
+def test_broken_draws_of_a_combination_that_the_silo_holds_are_seen() -> None:
+    """The committee was trained on such draws, and takes them for right."""
+
+    def broken_first(c, seed):
+        x = true(c, seed)
+        return torch.where((c == torch.tensor(KNOWN[0])).all(1)[:, None], x + 1.2, x)
+
+    whole, broken = (measure(draw, silo(), seed=5) for draw in (true, broken_first))
+    assert whole["known_rate"] > 0.95
+    assert broken["known_rate"] < 0.85  # of four that the silo holds, one is wrong
+    assert broken["judge_known"] > 0.9
+
+
+def test_the_worst_novel_combination_is_told() -> None:
+    def one_wrong(c, seed):
+        novel = (c == torch.tensor(NOVEL[0])).all(1)
+        return torch.where(novel[:, None], swapped(c, seed), true(c, seed))
+
+    figures = measure(one_wrong, silo(), seed=5)
+    assert figures["novel_worst"] == 0.0
+    assert 0.3 < figures["novel_rate"] < 0.6
+
+
+def test_ratios_compare_the_nearest_real_samples_of_the_same_and_of_other_combinations() -> None:
+    c = torch.tensor([[0, 0], [0, 1]])
+    real = EncodedSamples(torch.tensor([[0.0, 0.0], [4.0, 0.0]]), c)
+    asked = torch.tensor([[0, 0], [0, 1], [0, 2]])
+    found = ratios(EncodedSamples(torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]), asked), real)
+    assert found.tolist() == pytest.approx([1 / 3, 3.0, 0.0])
+    assert ratios(EncodedSamples(real.x, c), EncodedSamples(real.x[:1], c[:1])).tolist() == [0, 0]
+
+
 def test_wrong_novel_draws_are_seen_by_a_judge_that_never_saw_their_combinations() -> None:
     figures = measure(swapped, silo(), seed=5)
     assert figures["known_rate"] > 0.85
@@ -98,7 +130,7 @@ def test_a_silo_of_probes_alone_still_measures() -> None:
     own = samples(KNOWN[:1], 30, 1)
     data = Measured.of(own, samples(KNOWN[:1], 9, 2), KNOWN[1:], KNOWN[:1], SIZES)
     figures = measure(true, data, seed=5)
-    assert "judge_known" not in figures
+    assert not {"known_rate", "judge_known"} & figures.keys()
     assert figures["judge_rate"] > 0.8
 
 
