@@ -88,7 +88,7 @@ def _stage(
 _ALTERNATING: Table = {
     "schedule": "alternating",
     "min_rounds": 1,
-    "max_rounds": 2,
+    "max_rounds": 1,
     "ema": 0.995,
     "solver": "euler",
     "solver_steps": 25,
@@ -99,7 +99,7 @@ _REPLAY: Table = {
     "rounds": 3,
     "steps": 300,
     "per_combination": 120,
-    "guidance": (1.3, 1.6, 2.5),
+    "guidance": (1.6, 2.5),
 }
 _VECTORS: Table = {
     "network": {"kind": "mlp", "predict": "sample"},
@@ -117,7 +117,7 @@ _PICTURES: Table = {
     "network": {"kind": "mixer", "predict": "sample"},
     "method": _ALTERNATING
     | {
-        "guidance": {"known": 1.3, "novel": 1.6},
+        "guidance": {"known": 1.0, "novel": 1.3},
         "local": _stage(700, 2e-3, 0.0, batch=64),
         "refine": _stage(400, 1e-3, 0.0, batch=64),
         "distil": _stage(700, 2e-3, 0.0, batch=64),
