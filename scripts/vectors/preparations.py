@@ -226,6 +226,7 @@ def probes() -> list[Json]:
     """Which combinations are withheld (SPEC 6.12)."""
     salt = sha256(b"salt")
     grid = dict.fromkeys(product(range(3), range(4)), 10)
+    wide = list(product(range(4), range(4)))
     cross = [label for label in grid if 0 in label]
     half = [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)]
     plans: list[tuple[str, list[int], float, list[dict[Any, int]]]] = [
@@ -237,6 +238,7 @@ def probes() -> list[Json]:
         ("a value is unknown", [4, 4], 0.5, [grid]),
         ("one silo for each combination", [3, 4], 0.5, [{label: 10} for label in grid]),
         ("a silo keeps half of its samples", [3, 4], 0.5, [grid, {(0, 0): 9, (1, 1): 10}]),
+        ("what one silo alone counts", [4, 4], 0.2, [*[grid] * 2, dict.fromkeys(wide, 1)]),
         ("needed in truth, not modulo 2", [2, 2, 2], 0.5, [dict.fromkeys([*half, (0, 0, 1)], 10)]),
         ("three attributes", [2, 3, 2], 0.3, [dict.fromkeys(product(*map(range, (2, 3, 2))), 7)]),
     ]
