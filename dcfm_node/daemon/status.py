@@ -160,7 +160,8 @@ def _preparation(view: View) -> PreparationStatus | None:
     found, voice = view.preparation, view.agreement.prepared
     if found is None or voice is None:
         return PreparationStatus(agreed=False, silos=(), accepted_by=(), probes=(), why="")
-    name, derived = view.manifest.silo_name, view.derived(found.joins)
+    name = view.manifest.silo_name
+    derived = None if found.probes else view.derived(found.joins)
     known = [view.join_entries[d].author for d in found.joins if d in view.join_entries]
     voices = view.agreement.voices[voice.body.term].values()
     return PreparationStatus(
@@ -168,7 +169,7 @@ def _preparation(view: View) -> PreparationStatus | None:
         silos=tuple(sorted(map(name, known))),
         accepted_by=tuple(sorted(name(v.author) for v in voices if v.body.preparation == found)),
         probes=tuple(labelled(view.manifest, label) for label in found.probes),
-        why=derived.why if derived is not None and not found.probes else "",
+        why=derived.why if derived is not None else "",
     )
 
 
