@@ -143,6 +143,9 @@ class Coverage(Model):
     """Unobserved combinations that differ from an observed one in one attribute."""
     level_2: int
     """All other unobserved combinations."""
+    alone: dict[str, int]
+    """By silo, how many of the observed combinations no other silo counts, the most first. Nobody
+    can check these."""
 
 
 class PreparationStatus(Model):

@@ -15,6 +15,7 @@ from dcfm_node.api.students import StudentFacts, Students
 from dcfm_node.cli.output import ago, share, size, table
 
 MAX_PROBES = 8
+MAX_ALONE = 3
 """Most probes that `status` names."""
 
 
@@ -241,6 +242,10 @@ def _coverage_text(coverage: Coverage) -> str:
         text += f"; no silo holds {values}"
     if coverage.combinations_short:
         text += f"; {coverage.combinations_short} more are needed (Eq. 2 of DCFM)"
+    if coverage.alone:
+        most = [f"{silo} {many}" for silo, many in coverage.alone.items()]
+        more = f", {len(most) - MAX_ALONE} more silos" if len(most) > MAX_ALONE else ""
+        text += f"; by one silo's word alone: {', '.join(most[:MAX_ALONE])}{more}"
     if not coverage.level_1 + coverage.level_2:
         return text
     text += f"; of the others {coverage.level_1} differ from one of these in one attribute"

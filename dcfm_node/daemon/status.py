@@ -28,7 +28,7 @@ from dcfm_node.daemon.problems import link_problems, run_problems, unseen
 from dcfm_node.daemon.silos import silo_status
 from dcfm_node.net.peers import Way
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.swarm.coverage import coverage
+from dcfm_node.swarm.coverage import alone, coverage
 from dcfm_node.swarm.effects import activity_of
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.view import View
@@ -160,7 +160,8 @@ def _preparation(view: View) -> PreparationStatus | None:
     found, voice = view.preparation, view.agreement.prepared
     if found is None or voice is None:
         return PreparationStatus(agreed=False, silos=(), accepted_by=(), probes=(), why="")
-    name, derived = view.manifest.silo_name, view.derived(found.joins)
+    name = view.manifest.silo_name
+    derived = None if found.probes else view.derived(found.joins)
     known = [view.join_entries[d].author for d in found.joins if d in view.join_entries]
     voices = view.agreement.voices[voice.body.term].values()
     return PreparationStatus(
@@ -168,7 +169,7 @@ def _preparation(view: View) -> PreparationStatus | None:
         silos=tuple(sorted(map(name, known))),
         accepted_by=tuple(sorted(name(v.author) for v in voices if v.body.preparation == found)),
         probes=tuple(labelled(view.manifest, label) for label in found.probes),
-        why=derived.why if derived is not None and not found.probes else "",
+        why=derived.why if derived is not None else "",
     )
 
 
@@ -176,6 +177,7 @@ def _coverage(view: View) -> Coverage:
     """Eq. 2 of DCFM, from the label counts that the active silos published."""
     counts: dict[tuple[int, ...], int] = {}
     told = [view.joins[key] for key in view.active() if key in view.joins]
+    known = {join.name: [label for label, _ in join.counts] for join in told}
     for join in told:
         for label, count in join.counts:
             counts[label] = counts.get(label, 0) + count
@@ -197,4 +199,5 @@ def _coverage(view: View) -> Coverage:
         outside_hull=found.outside,
         level_1=found.level_1,
         level_2=found.level_2,
+        alone=alone(known),
     )

@@ -16,8 +16,8 @@ from dcfm_node.records.moments import MIN_SAMPLES, Moments, Scale
 from dcfm_node.samples import Samples
 
 FARTHEST = 1_000.0
-"""Most deviations between a number and the mean. Where few silos' data vary, one member's moments
-can make the deviation next to nothing (SPEC 6.13.5): squares of what is left must not overflow."""
+"""Most deviations between a number and the mean (SPEC 6.13). Data of a silo of little weight, or
+that stated no moments, may lie anywhere: squares of what is left must not overflow."""
 CHUNK = 4096
 """Samples encoded or decoded in one batch."""
 

@@ -22,7 +22,7 @@ MAX_VALUE = 2.0**128
 MIN_SAMPLES = 32
 """A silo with fewer training samples states no moments: they would tell too much of each sample."""
 FACTOR = 10.0
-"""A silo that is this many times the spread away from the others counts as that far."""
+"""A silo that is more than this many times the spread away from the others counts as that far."""
 CONSTANT = 1e-6
 """A deviation below this share of the mean is rounding of float32: the group is constant."""
 TINY = 1e-30
@@ -118,11 +118,11 @@ def _pooled(
     weights: Sequence[float], means: Sequence[float], deviations: Sequence[float]
 ) -> tuple[float, float]:
     """Mean and deviation of one group, by the parallel formula of Chan, Golub and LeVeque."""
-    centre, spread = _typical(means, deviations)
-    if spread > 0.0:
-        low, high = centre - FACTOR * spread, centre + FACTOR * spread
-        means = [min(max(mean, low), high) for mean in means]
-        deviations = [min(deviation, FACTOR * spread) for deviation in deviations]
+    centre, spreads = _typical(means, deviations)
+    if spreads:
+        most = FACTOR * spreads[len(spreads) // 2]
+        means = [min(max(mean, centre - most), centre + most) for mean in means]
+        deviations = [min(deviation, most) for deviation in deviations]
     total = math.fsum(weights)
     mean = math.fsum(w * m for w, m in zip(weights, means, strict=True)) / total
     parts = zip(weights, means, deviations, strict=True)
@@ -131,18 +131,16 @@ def _pooled(
     return mean, 1.0 if deviation < max(TINY, CONSTANT * abs(mean)) else deviation
 
 
-def _typical(means: Sequence[float], deviations: Sequence[float]) -> tuple[float, float]:
-    """Where a group lies at most silos, and how far it spreads: the median of the deviations above
-    0, and the median distance of a silo's mean from the median mean."""
-    centre = _median(means)
-    inside = [deviation for deviation in deviations if deviation > 0.0]
-    between = _median([abs(mean - centre) for mean in means])
-    return centre, between + (_median(inside) if inside else 0.0)
+def _typical(means: Sequence[float], deviations: Sequence[float]) -> tuple[float, Sequence[float]]:
+    """The median mean of a group, and how far each silo's data spread about it, ascending. Silos
+    where the group is that constant have no say.
 
-
-def _median(values: Sequence[float]) -> float:
-    """The lower median."""
-    return sorted(values)[(len(values) - 1) // 2]
+    Of an even number of spreads the upper median is meant: a member that states next to nothing
+    must not make the only other silo that says something an outlier.
+    """
+    centre = sorted(means)[(len(means) - 1) // 2]
+    spreads = (d + abs(m - centre) for m, d in zip(means, deviations, strict=True))
+    return centre, sorted(s for s in spreads if s > max(TINY, CONSTANT * abs(centre)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +168,9 @@ def outliers(many: Mapping[str, Moments]) -> list[Outlier]:
     """
     found = []
     for group, (means, deviations) in enumerate(_by_group(list(many.values()))):
-        centre, spread = _typical(means, deviations)
-        usual = spread > 0.0 and spread > CONSTANT * abs(centre)
-        for silo, mean, deviation in zip(many, means, deviations, strict=True) if usual else ():
+        centre, spreads = _typical(means, deviations)
+        spread = spreads[len(spreads) // 2] if spreads else 0.0
+        for silo, mean, deviation in zip(many, means, deviations, strict=True) if spreads else ():
             away = abs(mean - centre)
             small = 0.0 < FACTOR * deviation < spread and away < spread / 2.0
             if away > FACTOR * spread or deviation > FACTOR * spread or small:

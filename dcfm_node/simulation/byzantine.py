@@ -4,7 +4,7 @@ Each is of a kind that real nodes met. Its node has ended. Its messages go to ev
 link with it, as over a link, and are charged to it (see `ledger`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from dcfm_node.records.base import MAX_TERM
@@ -85,8 +85,8 @@ class Member:
             self._world.deliver(peer, Received(self.key, other))
             self._world.deliver(peer, Foreign(self.key, 0, "0.1"))
 
-    def tell(self, said: Iterable[Sealed]) -> None:
-        """Send entries to all peers, in as many messages as needed."""
+    def tell(self, said: Iterable[Sealed], to: Sequence[bytes] | None = None) -> None:
+        """Send entries to these peers or all, in as many messages as needed."""
         waiting = [sealed.envelope for sealed in said]
         while waiting:
             large = len(waiting[0]) > MAX_ENTRIES_BYTES // PIECE
@@ -94,9 +94,13 @@ class Member:
             piece, waiting = tuple(waiting[:size]), waiting[size:]
             message = Entries(run=self._run, entries=piece, beats=())
             self._world.ledger.sent(self.key, piece)
-            for peer in self._world.network.links[self.key]:
+            for peer in self._world.network.links[self.key] if to is None else to:
                 if self._world.network.passes(self.key, peer):
                     self._world.deliver(peer, Received(self.key, message))
+
+
+REJOIN_S = 1.0
+"""Seconds between two joins of a member that takes them back."""
 
 
 def fatten(world: World, key: bytes, how: str) -> None:
@@ -104,6 +108,7 @@ def fatten(world: World, key: bytes, how: str) -> None:
 
     Args:
         how: "students" without a lease, over quota; "joins" with as many counts as possible;
+            "rejoins" that take its join back, for each peer another one;
             "epochs": one entry replaced again and again under rising ones; "stale": the same, then
             the replaced entries again; "votes" of ever later terms; "offences": everything that its
             own records or messages prove.
@@ -125,6 +130,8 @@ def fatten(world: World, key: bytes, how: str) -> None:
                 member.tell(old)
         case "votes":
             _chase(world, member, MANY)
+        case "rejoins":
+            _rejoin(world, member)
         case "joins":
             member.tell(member.say(_join(n)) for n in range(JOINS))
         case "offences":
@@ -146,6 +153,21 @@ def _chase(world: World, member: Member, left: int) -> None:
         world.clock.at(
             world.clock.now + CHASE_S, partial(_chase, world, member, left - bool(rounds))
         )
+
+
+def _rejoin(world: World, member: Member) -> None:
+    """Take back its join for others, under ever higher epochs, and tell each peer another one: no
+    two hold the join on which the others build."""
+    world.history.equivocators.add(member.key)  # once they build on one of its joins
+    name = world.manifest.silo_name(member.key)
+    peers = list(world.network.links[member.key])
+    world.rng.shuffle(peers)
+    for peer in peers:
+        epoch = member.chain[-1].entry.epoch + 1
+        join = Join(name=name, distils=True, version="", counts=(((0, 0), epoch),))
+        member.tell([member.say(join, at=0, epoch=epoch)], [peer])
+    if world.unfinished():
+        world.clock.at(world.clock.now + REJOIN_S, partial(_rejoin, world, member))
 
 
 def _nothing(number: int) -> Endorse:

@@ -15,7 +15,7 @@ from dcfm_node.records.manifest import Attribute, Manifest, Policy, Silo
 from dcfm_node.records.settings import MethodSettings, Training, find
 from dcfm_node.wire.envelope import Signs
 
-Fat = Literal["students", "joins", "epochs", "stale", "votes", "offences"]
+Fat = Literal["students", "joins", "rejoins", "epochs", "stale", "votes", "offences"]
 Record = Literal["join", "expert", "vote", "lease", "propose", "accept", "student", "endorse"]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Seconds = Annotated[float, Field(ge=0.0, le=1e6)]

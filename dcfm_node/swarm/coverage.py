@@ -2,10 +2,11 @@
 (Eq. 2 of DCFM), the affine hull of what is observed (arXiv 2410.06303), and levels of novelty."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import chain, product
 
 PRIME = 2**61 - 1
 """Ranks are found modulo this prime: small numbers, no rounding."""
@@ -76,6 +77,18 @@ def _coverage(seen: tuple[Combination, ...], sizes: tuple[int, ...]) -> Coverage
         level_1=level_1,
         level_2=len(unseen) - level_1,
     )
+
+
+def alone(silos: Mapping[str, Sequence[Combination]]) -> dict[str, int]:
+    """How many combinations each silo alone counts, the most first; silos without any are left
+    out.
+
+    Args:
+        silos: what each silo counts.
+    """
+    owners = Counter(chain.from_iterable(silos.values()))
+    found = Counter({silo: sum(owners[of] == 1 for of in labels) for silo, labels in silos.items()})
+    return dict((+found).most_common())
 
 
 def unseen_of(seen: Iterable[Combination], sizes: Sequence[int]) -> Iterator[Combination]:

@@ -89,9 +89,10 @@ class Fold:
     withdrawn: dict[bytes, Withdraw] = field(default_factory=dict)
     newest_experts: dict[bytes, Said[Expert]] = field(default_factory=dict)
     """By author, its expert of the highest round."""
+    derivations: dict[tuple[bytes, ...], Derived] = field(default_factory=dict)
+    """By the joins' entry digests. What follows from them is the same in every view of the run."""
     _active: Sequence[bytes] | None = None
     _missing: dict[int, list[bytes]] = field(default_factory=dict)
-    _derived: dict[tuple[bytes, ...], Derived] = field(default_factory=dict)
     _comparers: dict[bytes, set[bytes]] = field(default_factory=dict)
     _snapshots: dict[bytes, Snapshot] | None = None
     _valid: list[Said[Student]] | None = None
@@ -109,9 +110,15 @@ class Fold:
         manifest: Manifest,
         entries: Iterable[Sealed],
         forked: Mapping[bytes, Fault] | None = None,
+        derivations: dict[tuple[bytes, ...], Derived] | None = None,
     ) -> Self:
-        """Fold entries. Each author's entries must come in chain order."""
-        view = cls(manifest, forked=forked or {})
+        """Fold entries. Each author's entries must come in chain order.
+
+        Args:
+            derivations: of an earlier view of this run; it is gone on with.
+        """
+        kept = derivations if derivations is not None else {}
+        view = cls(manifest, forked=forked or {}, derivations=kept)
         for sealed in entries:
             view.add(sealed)
         return view

@@ -135,14 +135,15 @@ class Journals:
     def _place(self, sealed: Sealed, chain: list[Sealed]) -> Offered:
         entry = sealed.entry
         held = chain[entry.seq] if entry.seq < len(chain) else None
-        if held is not None:
-            if held.digest == sealed.digest:
-                return Offered.KNOWN
-            if entry.epoch <= held.entry.epoch:
-                # If its epoch is lower: compare it with the first entry of a later epoch.
-                later = bisect_right(chain, entry.epoch, key=lambda said: said.entry.epoch)
-                other = held if entry.epoch == held.entry.epoch else chain[later]
-                return self._fork(other, sealed) if self._conflict(other, sealed) else Offered.STALE
+        if held is not None and held.digest == sealed.digest:
+            return Offered.KNOWN
+        if held is not None and entry.epoch == held.entry.epoch:
+            return self._fork(held, sealed)
+        later = bisect_right(chain, entry.epoch, key=lambda said: said.entry.epoch)
+        if later < len(chain) and self._conflict(chain[later], sealed):
+            return self._fork(chain[later], sealed)
+        if held is not None and entry.epoch < held.entry.epoch:
+            return Offered.STALE
         if not self._extends(chain, sealed):
             return Offered.GAP
         used = self._used[entry.author]
@@ -188,7 +189,8 @@ class Journals:
         if one.epoch == other.epoch:
             return one.seq == other.seq and a.digest != b.digest
         first, second = (a, b) if one.epoch < other.epoch else (b, a)
-        return second.entry.seq <= first.entry.seq and self._building.rests_on(first)
+        seq = second.entry.seq
+        return seq <= first.entry.seq and self._building.rests_on(first, seq)
 
     def _extends(self, chain: list[Sealed], sealed: Sealed) -> bool:
         entry = sealed.entry

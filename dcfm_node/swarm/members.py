@@ -182,12 +182,12 @@ class Members(Fold):
         """The preparation that follows from these join entries; None if one of them is not here."""
         if any(digest not in self.join_entries for digest in joins):
             return None
-        if joins not in self._derived:
-            while len(self._derived) >= MAX_DERIVED:
-                del self._derived[next(iter(self._derived))]
-            said = [self.join_entries[digest] for digest in joins]
-            self._derived[joins] = derive(self.manifest, said)
-        return self._derived[joins]
+        kept = self.derivations
+        if joins not in kept:
+            while len(kept) >= MAX_DERIVED:
+                del kept[next(iter(kept))]
+            kept[joins] = derive(self.manifest, [self.join_entries[digest] for digest in joins])
+        return kept[joins]
 
     # Leaders
 

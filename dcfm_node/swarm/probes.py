@@ -9,9 +9,9 @@ occurs in one of them.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from dcfm_node.records.entries import Label
-from dcfm_node.swarm.coverage import coverage
 from dcfm_node.wire.canonical import pack, sha256
 
 PRIME = 2**31 - 1
@@ -36,9 +36,10 @@ def choose(
 ) -> Chosen:
     """Choose which known combinations to withhold.
 
-    The order is by hash, so that nobody chooses. Among the last ones, as few are kept as determine
-    the effect of every value. Of the others the first ones are withheld, as long as no silo loses
-    more than half of its samples.
+    Those that several silos count come first: what one silo alone counts may not exist, and then
+    nobody can score it. Otherwise the order is by hash, so that nobody chooses. Among the last
+    ones, as few are kept as determine the effect of every value. Of the others the first ones are
+    withheld, as long as no silo loses more than half of its samples.
 
     Args:
         salt: the same for all runs with these attributes, so that a run which continues another
@@ -49,15 +50,15 @@ def choose(
     """
     if share <= 0.0:
         return Chosen((), "the run withholds no combinations: probes.share is 0")
-    known = sorted({label for of in counts for label in of})
-    order = sorted(known, key=lambda label: sha256(salt, pack(label)))
-    needed = spanning(order[::-1][:MAX_LOOKED_AT], cardinalities)
+    owners = Counter(chain.from_iterable(counts))
+    order = sorted(owners, key=lambda label: (owners[label] == 1, sha256(salt, pack(label))))
+    needed = spanning(order[::-1], cardinalities)
     if len(needed) < rank_needed(cardinalities):
-        return Chosen((), _uncovered(known, cardinalities))
+        return Chosen((), _uncovered(order, cardinalities))
     spare = [label for label in order if label not in needed]
     if not spare:
         return Chosen((), "every known combination is needed to determine the others")
-    wanted = max(1, int(share * len(known)))
+    wanted = max(1, int(share * len(order)))
     left = [sum(of.values()) // 2 for of in counts]
     found: list[Label] = []
     for label in spare:
@@ -78,13 +79,14 @@ def rank_needed(cardinalities: Sequence[int]) -> int:
 
 def spanning(labels: Sequence[Label], cardinalities: Sequence[int]) -> frozenset[Label]:
     """The labels whose vectors do not depend on those of the labels before them. As soon as they
-    span the whole space, the others are not looked at."""
-    firsts, full = [1], rank_needed(cardinalities)
+    span all that the values of these labels can, or after MAX_LOOKED_AT, no more are looked at."""
+    firsts = [1]
     for size in cardinalities:
         firsts.append(firsts[-1] + size - 1)
+    full = rank_needed([len(set(values)) for values in zip(*labels, strict=True)])
     basis: dict[int, dict[int, int]] = {}  # by its highest place, where it has a 1
     found = []
-    for label in labels:
+    for label in labels[:MAX_LOOKED_AT]:
         row = {0: 1} | {firsts[i] + value - 1: 1 for i, value in enumerate(label) if value}
         if _extends(basis, row):
             found.append(label)
@@ -113,9 +115,9 @@ def _extends(basis: dict[int, dict[int, int]], row: dict[int, int]) -> bool:
 
 def _uncovered(known: Sequence[Label], cardinalities: Sequence[int]) -> str:
     """Why the known combinations do not determine all effects, in words."""
-    found = coverage(Counter(known), cardinalities)
-    if found.missing_values:
-        return f"{len(found.missing_values)} values occur in no known combination"
-    if found.missing_combinations:
-        return f"{found.missing_combinations} more known combinations would be needed (Eq. 2)"
+    values = (len(set(values)) for values in zip(*known, strict=True))
+    if missing := sum(cardinalities) - sum(values):
+        return f"{missing} values occur in no known combination"
+    if (more := rank_needed(cardinalities) - len(known)) > 0:
+        return f"{more} more known combinations would be needed (Eq. 2)"
     return "the known combinations do not determine the effects of all values"

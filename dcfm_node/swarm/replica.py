@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.swarm.faults import fault_of
 from dcfm_node.swarm.journal import Journals, Offered, Proofs
+from dcfm_node.swarm.preparation import Derived
 from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed
 
@@ -18,7 +19,8 @@ class Replica:
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest, self.journals = manifest, Journals(manifest)
-        self._view: View | None = View(manifest)
+        self._derivations: dict[tuple[bytes, ...], Derived] = {}
+        self._view: View | None = View(manifest, derivations=self._derivations)
         """None after a tail was replaced or cut, until somebody reads the view."""
 
     def replay(self, entries: Iterable[Sealed], forks: Proofs) -> None:
@@ -49,5 +51,5 @@ class Replica:
         if self._view is None:
             forked = {author: fault_of(fork) for author, fork in self.journals.forks.items()}
             said = (sealed for chain in self.journals.chains.values() for sealed in chain)
-            self._view = View.of(self.manifest, said, forked)
+            self._view = View.of(self.manifest, said, forked, self._derivations)
         return self._view

@@ -158,7 +158,9 @@ def built_on() -> list[Json]:
     join = entry(joining())
     found = []
 
-    def told(name: str, said: Any, others: list[Any], *, clause: str = "3.4.3") -> None:
+    def told(
+        name: str, said: Any, others: list[Any], *, clause: str = "3.4.3", late: bool = False
+    ) -> None:
         first = entry(said, seq=1, prev=join.digest)
         taken = entry(rec.Withdraw(reason="lost"), seq=1, epoch=1, prev=join.digest)
         ends: dict[int, env.Sealed] = {}
@@ -171,7 +173,10 @@ def built_on() -> list[Json]:
             body = make(first, told_by)
             ends[author] = made = entry(body, author, seq=last.entry.seq + 1, prev=last.digest)
             told_by.append(made)
-        found.append(chain_case(name, clause, [join, first, *told_by, taken]))
+        offers = [join, first, *told_by, taken]
+        if late:
+            offers = [entry(joining(), epoch=1), *told_by, first]
+        found.append(chain_case(name, clause, offers))
 
     def vote(first: env.Sealed, said: list[env.Sealed]) -> rec.Vote:
         return rec.Vote(term=1, round=0, candidate=SIGNERS[1].key)
@@ -202,6 +207,8 @@ def built_on() -> list[Json]:
     won, alone = [(1, vote), (2, vote), (1, lease)], [(1, vote), (1, lease)]
     told("a vote that a certified lease needs", own, won)
     told("a vote that no certified lease needs", own, alone)
+    told("such a vote, heard after a shorter later chain", own, won, clause="3.3.4", late=True)
+    told("another, heard after a shorter later chain", own, alone, clause="3.3.4", late=True)
     others = [(2, vote), (3, vote), (1, vote), (1, lease)]
     told("an expert that an elected leader's student names", expert, [*others, (1, student)])
     told("an expert that nobody's student names", expert, others)

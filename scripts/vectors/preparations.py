@@ -1,7 +1,7 @@
 """What silos build on: which probes they withhold (SPEC 6.12), on what they agreed, and what a node
 answers to a proposal (6.11)."""
 
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 from dcfm_node.records import entries as rec
@@ -12,7 +12,7 @@ from dcfm_node.swarm.probes import choose
 from dcfm_node.swarm.view import View
 from dcfm_node.wire import envelope as env
 from dcfm_node.wire.canonical import sha256
-from vectors.common import NAMES, Json, case, make_manifest, shared
+from vectors.common import NAMES, SIGNERS, Json, case, make_manifest, shared
 from vectors.common import plain as tag
 from vectors.readers import KEYS, Tale, join
 
@@ -218,6 +218,34 @@ def carried() -> list[Json]:
     return found
 
 
+def taken() -> list[Json]:
+    """Silo 3 takes its join back: replaced, or a fork where others build on it (SPEC 3.4.3)."""
+    found = []
+    for name, elected, says, outcome in (
+        ("an elected leader proposes to build on it", True, "1", "fork"),
+        ("nobody elected the leader who does", False, "1", "replaced"),
+        ("three of four others accepted", False, "024", "fork"),
+        ("two of four others accepted", False, "02", "replaced"),
+    ):
+        plot = Plot()
+        made = plot.made()
+        if elected:
+            plot.elect(1)
+        plot.propose(1, made) if says == "1" else plot.accept(says, made)
+        entry = rec.Entry(
+            run=plot.run,
+            author=KEYS[3],
+            epoch=1,
+            seq=0,
+            prev=plot.run,
+            time_ms=0,
+            body=join(3, counts=COUNTS),
+        )
+        other = env.seal_entry(entry, SIGNERS[3]).envelope.hex()
+        found.append(plot.told(name, "3.4.3", taken=other, outcome=outcome))
+    return found
+
+
 def _strange() -> tuple[bytes, ...]:
     return tuple(sorted(sha256(bytes([number])) for number in range(5)))
 
@@ -226,6 +254,7 @@ def probes() -> list[Json]:
     """Which combinations are withheld (SPEC 6.12)."""
     salt = sha256(b"salt")
     grid = dict.fromkeys(product(range(3), range(4)), 10)
+    wide = list(product(range(4), range(4)))
     cross = [label for label in grid if 0 in label]
     half = [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)]
     plans: list[tuple[str, list[int], float, list[dict[Any, int]]]] = [
@@ -237,6 +266,7 @@ def probes() -> list[Json]:
         ("a value is unknown", [4, 4], 0.5, [grid]),
         ("one silo for each combination", [3, 4], 0.5, [{label: 10} for label in grid]),
         ("a silo keeps half of its samples", [3, 4], 0.5, [grid, {(0, 0): 9, (1, 1): 10}]),
+        ("what one silo alone counts", [4, 4], 0.2, [*[grid] * 2, dict.fromkeys(wide, 1)]),
         ("needed in truth, not modulo 2", [2, 2, 2], 0.5, [dict.fromkeys([*half, (0, 0, 1)], 10)]),
         ("three attributes", [2, 3, 2], 0.3, [dict.fromkeys(product(*map(range, (2, 3, 2))), 7)]),
     ]
@@ -252,13 +282,12 @@ def probes() -> list[Json]:
 
 def preparations() -> Json:
     manifests = {name: env.manifest_bytes(made).hex() for name, made in MANIFESTS.items()}
-    tables = {"prepared": agreements(), "answers": answers()}
+    tables = {"prepared": agreements(), "answers": answers(), "taken": taken()}
     said = shared([made for table in tables.values() for made in table])
-    split = len(tables["prepared"])
+    cases = iter(said["cases"])
     return {
         "manifests": manifests,
         "envelopes": said["envelopes"],
-        "prepared": said["cases"][:split],
-        "answers": said["cases"][split:],
+        **{name: list(islice(cases, len(table))) for name, table in tables.items()},
         "probes": probes(),
     }

@@ -245,7 +245,7 @@ def test_an_old_sign_of_life_that_counts_is_noticed(monkeypatch: pytest.MonkeyPa
 
 def test_a_fork_that_is_overlooked_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """SPEC 3.3.5, with a key that signs two histories."""
-    monkeypatch.setattr(journal.Journals, "_conflict", lambda self, a, b: False)
+    monkeypatch.setattr(journal.Journals, "_fork", lambda self, a, b: journal.Offered.STALE)
     assert broken_rule("forgers", limit_s=1_500.0) in ("nothing is lost", "in proportion")
 
 

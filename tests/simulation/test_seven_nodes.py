@@ -6,6 +6,7 @@ One seed of every scenario, and a sweep; `dcfm-node simulate SCENARIO --seeds 10
 import pytest
 
 from dcfm_node.records.entries import Student
+from dcfm_node.simulation.faults import Fault
 from dcfm_node.simulation.run import simulate
 from dcfm_node.simulation.scenario import load, names
 from dcfm_node.simulation.world import World
@@ -47,6 +48,17 @@ def test_a_seed_names_a_run_exactly_however_it_is_signed() -> None:
     runs = [simulate(scenario, 3, world=World(scenario, 3, real=real)) for real in (False, True)]
     assert runs[0].clock.now == runs[1].clock.now
     assert list(runs[0].history.said) == list(runs[1].history.said)
+
+
+@pytest.mark.parametrize("participation", ["strict", "tolerant"])
+def test_a_member_that_takes_its_join_back_stops_no_run(participation: str) -> None:
+    """SPEC 3.4.3: each peer is told another join, before the others build on one of them."""
+    changes = {"nodes": 5, "limit_s": 900.0, "max_terms": None, "participation": participation}
+    scenario = load("calm", changes)
+    fault = Fault("writes a fat journal", 8.0, None, (2,), record="rejoins")
+    world = World(scenario, 1)
+    simulate(scenario, 1, [fault], world=world)
+    assert world.hosts[world.keys[2]].dead and world.history.prepared is not None
 
 
 def test_a_silo_that_died_is_named_missing() -> None:

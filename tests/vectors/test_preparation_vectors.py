@@ -5,6 +5,7 @@ import pytest
 from dcfm_node.records.entries import Accept, Propose, Vote
 from dcfm_node.swarm.admission import Run, flaw
 from dcfm_node.swarm.election import Booth, Stand
+from dcfm_node.swarm.journal import Journals
 from dcfm_node.swarm.plan import next_step
 from dcfm_node.swarm.plan_input import PlanInput
 from dcfm_node.swarm.probes import choose
@@ -79,6 +80,15 @@ def test_answers(case):
         case _:
             done = {"wait": None}
     assert done == value_of(case["done"])
+
+
+@cases(VECTORS["taken"])
+def test_what_is_taken_back(case):
+    """SPEC 3.4.3: a join on which others build."""
+    journals = Journals(MANIFESTS[case["manifest"]])
+    for place in case["entries"]:
+        journals.offer(open_entry(bytes.fromhex(VECTORS["envelopes"][place])))
+    assert journals.offer(open_entry(bytes.fromhex(case["taken"]))).value == case["outcome"]
 
 
 @cases(VECTORS["probes"])

@@ -115,3 +115,13 @@ def test_coverage_tells_hulls_and_levels() -> None:
     assert (found.coverage.rank, found.coverage.rank_needed) == (3, 3)
     assert (found.coverage.level_1, found.coverage.level_2) == (1, 0)
     assert "of the others 1 differ" in status_text(found, explain=False)
+
+
+def test_coverage_tells_who_alone_counts_a_combination() -> None:
+    """Such a silo may make combinations known that nobody holds: none of them is measured as
+    novel."""
+    run, _ = judged()
+    names = [author.name for author in run.authors]
+    assert told(run).coverage.alone == {names[0]: 1, names[1]: 1}
+    shown = status_text(told(run), explain=False)
+    assert f"by one silo's word alone: {names[0]} 1, {names[1]} 1" in shown

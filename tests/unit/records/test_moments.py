@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dcfm_node.records.moments import (
@@ -62,6 +64,49 @@ def test_one_silo_of_five_cannot_scale_the_others_to_nothing(lie: tuple[float, f
     assert honest is not None and scale is not None
     assert 0.5 < scale.deviation[0] / honest.deviation[0] < 10.0
     assert abs(scale.mean[0] - honest.mean[0]) < 4.0 * honest.deviation[0]
+
+
+def words(deviations: st.SearchStrategy[float], means: st.SearchStrategy[float]):
+    return st.tuples(means, deviations)
+
+
+ANY = st.floats(0.0, MAX_VALUE) | st.sampled_from([0.0, 1e-200, 1e-29, 1e-6, 1.0, 9.9, 1e6])
+LIES = words(ANY, ANY | ANY.map(lambda mean: -mean))
+TRUE = st.lists(words(st.floats(0.5, 2.0), st.floats(-5.0, 5.0)), min_size=1, max_size=6)
+
+
+@given(TRUE, LIES, st.data())
+def test_how_far_one_liar_moves_the_scale(true, lie, data) -> None:
+    """SPEC 6.13.5. With weights within `max_share` of 0.5, whatever the liar states."""
+    weight = data.draw(st.floats(0.01, 1.0)) * len(true)
+    scale = pooled([*((1.0, of(one)) for one in true), (weight, of(lie))])
+    assert scale is not None
+    (mean,), (deviation,) = scale.mean, scale.deviation
+    assert deviation > 0.7 * min(d for _, d in true)  # nothing makes honest data large
+    if len(true) > 1:
+        span = max(d + abs(m - other) for m, d in true for other, _ in true)
+        assert deviation < math.sqrt(1 + 2 * FACTOR**2 / 2) * span
+        assert abs(mean - true[0][0]) < (1 + FACTOR / 2) * span
+
+
+@pytest.mark.parametrize("tiny", [1e-29, 1e-9, 1e-3])
+@pytest.mark.parametrize(
+    "honest", [[(0.0, 1.0)], [(0.0, 1.0), (5.0, 0.0)], [(0.0, 0.0), (9.0, 0.0)]]
+)
+def test_a_tiny_deviation_makes_no_data_large(honest, tiny: float) -> None:
+    """Where two silos alone state moments, or a group varies in one, or only between silos."""
+    alone = pooled([(1.0, of(one)) for one in honest])
+    scale = pooled([*((1.0, of(one)) for one in honest), (1.0, of((0.0, tiny)))])
+    assert alone is not None and scale is not None
+    assert scale.deviation[0] > alone.deviation[0] / 2.0
+
+
+def test_one_of_three_silos_may_be_far_away() -> None:
+    """Each almost constant, two of them alike: the third's data are no 1,000 deviations off."""
+    sites = ((12.0, 0.0), (12.5, 0.0), (3_100.0, 0.0))
+    scale = pooled([(1.0, of(site)) for site in sites])
+    assert scale is not None
+    assert max(abs(m - scale.mean[0]) for m, _ in sites) < 2.0 * scale.deviation[0]
 
 
 def test_the_scale_follows_the_units() -> None:

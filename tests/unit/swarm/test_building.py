@@ -4,8 +4,9 @@ from itertools import permutations
 
 import pytest
 
-from dcfm_node.records.entries import Lease
+from dcfm_node.records.entries import PREPARATION, Accept, Lease, Propose
 from dcfm_node.swarm.journal import Journals, Offered
+from dcfm_node.swarm.preparation import derive
 from dcfm_node.wire.envelope import Sealed
 from tests.property.lines import work
 from tests.unit.swarm.builders import Author, Run, endorse, expert, lease, vote
@@ -55,6 +56,54 @@ def test_so_does_an_expert_that_taught_an_elected_leaders_student() -> None:
     teacher, journals = run.authors[2], held(run)
     seq = next(s.entry.seq for s in teacher.journal if s.entry.body.kind == "expert")
     assert offered(journals, taken_back(teacher, seq)) == [Offered.FORK]
+
+
+def prepared() -> tuple[Run, Sealed]:
+    """Silo 0 leads the preparation by the votes of 0 and 1 of three, and proposed."""
+    run = Run(3, prepares=True)
+    joins = [author.join() for author in run.authors]
+    run.elect(0, round_=PREPARATION)
+    view = run.view()
+    made = derive(run.manifest, [view.join_entries[sealed.digest] for sealed in joins])
+    return run, run.authors[0].say(Propose(term=1, preparation=made.preparation))
+
+
+@pytest.mark.parametrize("silo", [1, 2])
+def test_so_does_a_join_on_which_an_elected_leader_proposed_to_build(silo: int) -> None:
+    """Else one member could take back its join again and again, and no run would begin. Whoever
+    holds its other join alone, without its vote, sees the same by the proof."""
+    run, _ = prepared()
+    journals, member = held(run), run.authors[silo]
+    back = member.join(epoch=7, at=0)
+    assert offered(journals, back) == [Offered.FORK]
+    fork = journals.forks[member.key]
+    others = [s for a in run.authors if a is not member for s in a.journal]
+    other = Journals(run.manifest)
+    found = offered(other, back, *others, fork.first, fork.second)
+    assert found[-2:] == [Offered.FORK, Offered.KNOWN]
+
+
+def test_and_one_that_more_accepted_than_may_lie() -> None:
+    run, proposed = prepared()
+    made = proposed.entry.body.preparation
+    leader, member = run.authors[0], run.authors[2]
+    leader.journal = leader.journal[:1]
+    few, back = Journals(run.manifest), member.anew().join(epoch=7)
+    offered(few, *(s for author in run.authors for s in author.journal))
+    for author in run.authors[:2]:
+        author.say(Accept(term=1, preparation=made))
+    enough = held(run)
+    assert offered(few, back) == [Offered.REPLACED]
+    assert offered(enough, back) == [Offered.FORK]
+
+
+def test_one_who_was_not_elected_frames_nobody_by_a_proposal() -> None:
+    run = Run(3, prepares=True)
+    joins = [author.join() for author in run.authors]
+    view = run.view()
+    made = derive(run.manifest, [view.join_entries[sealed.digest] for sealed in joins])
+    run.authors[0].say(Propose(term=1, preparation=made.preparation))
+    assert offered(held(run), run.authors[2].join(epoch=7, at=0)) == [Offered.REPLACED]
 
 
 def test_and_a_student_that_an_honest_silo_must_have_judged() -> None:

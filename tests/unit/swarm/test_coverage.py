@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcfm_node.swarm.coverage import coverage
+from dcfm_node.swarm.coverage import alone, coverage
 
 
 def test_three_of_four_modes_suffice() -> None:
@@ -72,6 +72,11 @@ def test_ranks_and_hulls_are_those_of_linear_algebra(sizes, rng) -> None:
 def test_novelty_is_told_by_how_many_attributes_must_change(seen, sizes, levels) -> None:
     found = coverage(dict.fromkeys(seen, 3), sizes)
     assert (found.level_1, found.level_2) == levels
+
+
+def test_what_one_silo_alone_counts() -> None:
+    silos = {"a": [(0, 0), (0, 1)], "b": [(0, 0)], "c": [(1, 0), (1, 1), (0, 1), (2, 2)]}
+    assert list(alone(silos).items()) == [("c", 3)]
 
 
 def test_enough_combinations_may_still_lack_a_direction() -> None:

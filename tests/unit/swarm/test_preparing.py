@@ -3,12 +3,15 @@
 import pytest
 
 from dcfm_node.records.entries import PREPARATION, Accept, Lease, Propose, Vote, Withdraw
+from dcfm_node.swarm import members
 from dcfm_node.swarm.agreement import Agreement
 from dcfm_node.swarm.effects import Train, Waiting
+from dcfm_node.swarm.journal import Offered
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.outcome import in_vain
 from dcfm_node.swarm.plan import duties, next_step
 from dcfm_node.swarm.preparation import derive
+from dcfm_node.swarm.replica import Replica
 from dcfm_node.swarm.rounds import Phase, current_phase
 from dcfm_node.swarm.said import Said
 from tests.unit.swarm.builders import Run, vote
@@ -169,6 +172,27 @@ def test_a_member_that_says_much_adds_one_voice_a_term() -> None:
         agreement.add(Said(run.keys[0], bytes([seq]) * 32, Accept(term=1, preparation=made), seq))
     assert list(agreement.voices) == [1] and list(agreement.voices[1]) == [run.keys[0]]
     assert agreement.prepared is None
+
+
+def test_a_member_that_takes_its_word_back_makes_nobody_derive_anew(monkeypatch) -> None:
+    """Each time the view is built anew, about once a second; this may take seconds."""
+    run, times = joined(3), 0
+
+    def counted(*args):
+        nonlocal times
+        times += 1
+        return derive(*args)
+
+    monkeypatch.setattr(members, "derive", counted)
+    agreed, replica = run.prepare(), Replica(run.manifest)
+    replica.replay((sealed for author in run.authors for sealed in author.journal), {})
+    for epoch in range(1, 4):
+        again = run.authors[2].say(vote(epoch, 0, run.keys[0]), epoch=epoch, at=1)
+        replica.journals.breathe()
+        before = replica.view
+        assert before.founded(agreed)
+        assert replica.fold(again) is Offered.REPLACED and replica.view is not before
+    assert replica.view.founded(agreed) and times == 1
 
 
 def test_a_silent_leader_is_waited_for_as_one_that_has_only_to_speak() -> None:

@@ -91,6 +91,22 @@ def test_the_order_depends_on_the_attributes_alone() -> None:
     assert choose(salts[0], [*full, {(0, 0): 1, (1, 1): 9}], (4, 4), 0.2).probes == chosen[0]
 
 
+def test_what_one_silo_alone_counts_takes_the_place_of_no_other_probe() -> None:
+    """A member may count what nobody holds: such a probe would be scored by nobody."""
+    seen = [label for label in product(range(4), range(4)) if sum(label) < 5]
+    honest = everywhere(seen, silos=2)
+    for lie in (dict.fromkeys(product(range(4), range(4)), 1), {(3, 3): 1, (2, 3): 1}):
+        for number in range(8):
+            found = choose(bytes([number]) * 32, [*honest, lie], (4, 4), 0.2)
+            assert found.probes and set(found.probes) <= set(seen)
+
+
+def test_a_probe_that_one_silo_alone_counts_is_better_than_none() -> None:
+    labels = list(product(range(3), range(3)))
+    silos = [dict.fromkeys(labels[:5], 9), dict.fromkeys(labels[5:], 9)]
+    assert choose(SALT, silos, (3, 3), 0.2).probes
+
+
 def test_at_least_one_is_withheld_where_one_can_be_spared() -> None:
     found = choose(SALT, everywhere(product(range(2), range(2))), (2, 2), 0.01)
     assert len(found.probes) == 1
