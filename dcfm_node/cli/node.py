@@ -74,7 +74,7 @@ def init(
     settings.write_text(text)
     if not run.exists():
         run.write_text(
-            run_text(run_name(found), found.sample_shape, found.attributes)
+            run_text(run_name(found), found.sample_shape, found.attributes, found.assumed)
             if found
             else run_template()
         )

@@ -1,9 +1,11 @@
 """The texts of node.toml and run.toml that commands write, from the packaged ones."""
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from textwrap import wrap
+from typing import Any, NamedTuple
 
 from dcfm_node.config.node import node_template
 from dcfm_node.config.presets import settled
@@ -65,10 +67,17 @@ def run_template() -> str:
     return shipped_text("run.toml")
 
 
-def run_text(name: str, sample_shape: tuple[int, ...], attributes: Attributes) -> str:
-    """A commented run.toml for this data, with the values that `preset = "auto"` settles."""
+def run_text(
+    name: str, sample_shape: tuple[int, ...], attributes: Attributes, assumed: str = ""
+) -> str:
+    """A commented run.toml for this data, with the values that `preset = "auto"` settles.
+
+    Args:
+        assumed: what the shape assumes, for a comment; empty if nothing.
+    """
     text = re.sub(r"(?m)^name = .*$", f"name = {written(name)}", run_template(), count=1)
-    shape = f"sample_shape = {written(sample_shape)}"
+    comment = "".join(f"# {line}\n" for line in wrap(f"{assumed}." if assumed else "", 97))
+    shape = f"{comment}sample_shape = {written(sample_shape)}"
     text = re.sub(r"(?m)^sample_shape = .*$", shape, text, count=1)
     return with_attributes(text, attributes)
 
@@ -89,18 +98,38 @@ def with_attributes(text: str, attributes: Attributes) -> str:
     return commented_anew(text)
 
 
-def merged_runs(documents: Sequence[Document]) -> tuple[str, Attributes]:
-    """One run.toml from those of several sites, and its attributes, with the values of all.
+class Merged(NamedTuple):
+    """One run.toml for several sites.
+
+    Attributes:
+        attributes: (name, values of all sites) of each.
+        notes: what was decided between sites that differ, and what cannot work.
+    """
+
+    text: str
+    attributes: Attributes
+    notes: tuple[str, ...]
+
+
+def merged_runs(documents: Sequence[Document]) -> Merged:
+    """One run.toml from those of several sites, with the values of all.
+
+    Where sites read the same numbers in another shape, the one with more axes counts: a site sees
+    a series or a picture only where its data show it clearly.
 
     Raises:
-        ConfigError: they differ in anything but the attributes' values.
+        ConfigError: they differ in anything else but the attributes' values.
     """
-    first, *others = documents
+    first = max(documents, key=lambda document: len(_shape(document)))
+    others = [document for document in documents if document is not first]
+    notes = []
     for other in others:
         for key in dict.fromkeys([*first.values, *other.values]):
-            if key != "attribute" and first.values.get(key) != other.values.get(key):
+            if key == "sample_shape" and _reads(_shape(first), _shape(other)):
+                notes += [_decided(first, other)] if _shape(first) != _shape(other) else []
+            elif key != "attribute" and first.values.get(key) != other.values.get(key):
                 raise _unlike(first, other, key)
-    attributes = {document.path: _attributes(document) for document in documents}
+    attributes = {document.path: _attributes(document) for document in (first, *others)}
     for document in others:
         if missing := attributes[first.path].keys() ^ attributes[document.path].keys():
             raise _unlike_attributes(first, document, min(missing), attributes[first.path])
@@ -109,11 +138,32 @@ def merged_runs(documents: Sequence[Document]) -> tuple[str, Attributes]:
         for name in attributes[first.path]
     ]
     try:
-        return with_attributes(first.text, merged), merged
+        return Merged(with_attributes(first.text, merged), merged, tuple(notes))
     except ValueError as error:
         raise ConfigError(
             str(error), where=str(first.path), fix="write them as 'dcfm-node init' does"
         ) from None
+
+
+def _shape(document: Document) -> tuple[int, ...]:
+    """A file's sample_shape; () if it gives none rightly."""
+    said = document.values.get("sample_shape")
+    whole = isinstance(said, tuple) and all(type(side) is int for side in said)
+    return said if isinstance(said, tuple) and whole else ()
+
+
+def _reads(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether samples of the other shape can be read in this one: a row, or without its channel."""
+    return shape == other or other in ((math.prod(shape),), shape[shape[:1] == (1,) :])
+
+
+def _decided(first: Document, other: Document) -> str:
+    here, there = written(_shape(first)), written(_shape(other))
+    return (
+        f"{other.path} has sample_shape = {there}; {here} of {first.path} counts, since these data"
+        f" show an order. Nothing needs to be done at either site; where the numbers have no order,"
+        f" set sample_shape = {there} in all files, and merge them again"
+    )
 
 
 def _merged(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
@@ -129,8 +179,12 @@ def _attributes(document: Document) -> dict[str, tuple[str, ...]]:
 def _unlike(first: Document, other: Document, key: str) -> ConfigError:
     here, there = first.values.get(key), other.values.get(key)
     fix = f"give both the same {key}"
-    if key == "sample_shape" and len(here or ()) == len(there or ()) == 3:
-        fix += "; the site with other pictures then needs resize = true under [data] in node.toml"
+    if key == "sample_shape" and len(_shape(first)) == len(_shape(other)) == 3:
+        fix += (
+            "; the site with other pictures then needs resize = true under [data] in node.toml"
+            if _shape(first)[1:] != _shape(other)[1:]
+            else "; a node makes pictures in files grey or coloured, as the run has them"
+        )
     return ConfigError(
         f"{key} is {written(there)}, in {first.path} {written(here)}",
         where=other.where(key),

@@ -11,7 +11,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from dcfm_node.data.names import normal, twice
-from dcfm_node.data.raw import Raw, bounded, check_shapes, readable
+from dcfm_node.data.raw import Raw, arranged, bounded, check_shapes, readable
 from dcfm_node.data.spec import NpzData
 from dcfm_node.errors import DataError
 
@@ -72,7 +72,9 @@ def read_npz(
         if in_c:
             c = array("c")
             read |= {name: c[:, order.index(name)] for name in in_c}
-        return Raw(array("x"), read, lambda row: f"{file}: row {row}", str(file))
+        return Raw(
+            arranged(array("x"), sample_shape), read, lambda row: f"{file}: row {row}", str(file)
+        )
 
 
 def _entries(archive: zipfile.ZipFile, spec: NpzData) -> dict[str, zipfile.ZipInfo]:

@@ -14,11 +14,12 @@ from dcfm_node.data.alike import first_alike, repeated
 from dcfm_node.data.features import odd_features
 from dcfm_node.data.idx import idx_shape
 from dcfm_node.data.labels import encode
+from dcfm_node.data.layout import layout
 from dcfm_node.data.listing import found, listed
 from dcfm_node.data.names import normal, ordered
 from dcfm_node.data.npz import npz_headers
 from dcfm_node.data.pictures import picture_shape
-from dcfm_node.data.raw import Raw, readable
+from dcfm_node.data.raw import Raw, arranged, readable
 from dcfm_node.data.source import checked_numbers, counts, odd_scale, read
 from dcfm_node.data.spec import AttributeSource, FileData, FolderData, IdxData, NpzData
 from dcfm_node.errors import DataError
@@ -54,6 +55,8 @@ class Survey:
 
     Attributes:
         spec: what node.toml needs under [data].
+        sample_shape: what run.toml needs.
+        assumed: how its numbers are read, and how to change it; empty if nothing is in doubt.
         attributes: (name, values that occur), in the order of the files.
         combinations: (a value per attribute, number of samples), sorted.
         warnings: what the operator should look at.
@@ -62,6 +65,7 @@ class Survey:
 
     spec: FileData
     sample_shape: tuple[int, ...]
+    assumed: str
     samples: int
     attributes: tuple[tuple[str, tuple[str, ...]], ...]
     combinations: tuple[tuple[tuple[str, ...], int], ...]
@@ -102,6 +106,8 @@ def survey(path: Path) -> Survey:
     sources = {n: AttributeSource(column=columns[n]) for n in kept if columns[n] != n}
     spec = look.spec.model_copy(update={"attributes": sources})
     labels = np.stack([_encoded(raw, name, names, spec) for name, names in attributes], axis=1)
+    found = layout(x, labels)
+    x = arranged(x, found.shape)
     combinations = tuple(
         (tuple(names[i] for (_, names), i in zip(attributes, label, strict=True)), number)
         for label, number in counts(labels)
@@ -109,7 +115,8 @@ def survey(path: Path) -> Survey:
     again = repeated(labels, first_alike(x), raw.row)
     return Survey(
         spec,
-        look.shape,
+        found.shape,
+        found.assumed,
         len(x),
         attributes,
         combinations,

@@ -111,6 +111,42 @@ def test_what_was_found_is_shown(
     assert len(found["features"]) == 3
 
 
+def tones(file: Path, many: int = 120) -> Path:
+    """Tones at any phase, as one number a column."""
+    rng, rows = np.random.default_rng(0), np.arange(many)
+    turns = np.array([3, 5])[rows % 2, None] * np.arange(32) / 32 + rng.random((many, 1))
+    loud = rows // 2 % 2
+    x = (1 + loud[:, None]) * np.cos(2 * np.pi * turns)
+    np.savez(file, x=x.astype(np.float32), tone=rows % 2, loud=loud)
+    return file
+
+
+def test_a_series_is_recognised_at_one_site_for_all(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name, many in (("few", 8), ("many", 120)):
+        data = tones(tmp_path / f"{name}.npz", many)
+        assert run(monkeypatch, "init", tmp_path / name, "--data", data) == 0
+    assert "assumed: samples are read as series of 32 numbers" in capsys.readouterr().out
+    text = (tmp_path / "many" / "run.toml").read_text()
+    assert "# samples are read as series of 32 numbers" in text
+    assert "set sample_shape = [32] in run.toml" in text.replace("\n# ", " ")
+    assert "sample_shape = [32]" in (tmp_path / "few" / "run.toml").read_text()
+    files = [tmp_path / name / "run.toml" for name in ("few", "many")]
+    assert run(monkeypatch, "run", "merge", tmp_path / "run.toml", *files) == 0
+    told = capsys.readouterr().out
+    assert f"{files[0]} has sample_shape = [32]; [1, 32] of {files[1]} counts" in told
+    everyone = [
+        own_peer(n := load_node(f.with_name("node.toml")), load_keys(n.keys, {})) for f in files
+    ]
+    manifest = load_run(tmp_path / "run.toml", tuple(everyone), None, listed=tmp_path)
+    assert (manifest.sample_shape, manifest.network.kind) == ((1, 32), "mixer")
+    for file in files:
+        private = load_node(file.with_name("node.toml")).data
+        assert not isinstance(private, BuiltinData)
+        assert load(private, manifest).train.x.shape[1:] == (1, 32)
+
+
 def test_nothing_is_made_where_the_data_or_the_address_is_wrong(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -137,7 +173,8 @@ SITE = 'name = "r"\nsample_shape = [2]\n[[attribute]]\nname = "p"\nvalues = ["b"
 @pytest.mark.parametrize(
     ("other", "what", "fix"),
     [
-        (SITE.replace("[2]", "[3]"), "sample_shape is [3], in", "the same sample_shape"),
+        (SITE.replace("[2]", "[3]"), "sample_shape is", "the same sample_shape"),
+        (SITE.replace("[2]", "[1, 3]"), "sample_shape is", "the same sample_shape"),
         (SITE.replace('"r"', '"s"'), 'name is "s"', "the same name"),
         (SITE + "[method.local]\nsteps = 3\n", "method is", "the same method"),
         (SITE.replace('"p"', '"q"'), "has no attribute", "constant under [data.attributes"),
