@@ -236,6 +236,10 @@ def _coverage_text(coverage: Coverage) -> str:
     text = f"coverage  {coverage.observed} of {coverage.combinations} combinations are observed"
     if told < silos:
         return f"{text} by the {told} of {silos} silos that have published what they hold"
+    if coverage.rank_needed == coverage.combinations:
+        text += ": there is one attribute, so nothing can be composed"
+    elif coverage.observed == coverage.combinations:
+        text += ": none is novel, so nothing needs to be composed"
     if coverage.missing_values:
         values = ", ".join(f"{v.attribute}={v.value}" for v in coverage.missing_values)
         text += f"; no silo holds {values}"
