@@ -11,16 +11,17 @@ from dcfm_node.api.commands import (
     NodeMade,
 )
 from dcfm_node.cli.output import table
+from dcfm_node.config.template import run_text
 from dcfm_node.data.survey import Survey
 
 MOST = 12
 """Most features and values that the text lists; --json has all."""
 
 
-def run_name(found: Survey) -> str:
-    """A name for the run, the same at every site."""
-    name = "-".join(attribute for attribute, _ in found.attributes)
-    return re.sub(r"[-_]+$", "", name[:32])
+def site_run(found: Survey) -> str:
+    """The run.toml that fits a site's data. Sites with the same attributes name the run alike."""
+    name = re.sub(r"[-_]+$", "", "-".join(attribute for attribute, _ in found.attributes)[:32])
+    return run_text(name, found.sample_shape, found.attributes, found.assumed)
 
 
 def found_data(path: Path, found: Survey) -> FoundData:

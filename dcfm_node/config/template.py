@@ -58,7 +58,9 @@ def node_text(name: str, data: FileData | None, address: tuple[str, int] | None)
 
 def _data_text(data: FileData) -> str:
     said = data.model_dump(mode="json")
-    lines = ((key, said.get(key)) for key in ("format", "path", "labels", "index", "resize"))
+    lines = (
+        (key, said.get(key)) for key in ("format", "path", "labels", "index", "ignore", "resize")
+    )
     return "".join(f"{key} = {written(value)}\n" for key, value in lines if value)
 
 

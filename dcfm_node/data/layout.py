@@ -17,12 +17,10 @@ from dcfm_node.samples import Labels, Stored, unit
 Shape = tuple[int, ...]
 Numbers = NDArray[np.float64]
 
-CLEAR, MAYBE = 0.72, 0.25
-"""Shares (`explained`) from which numbers are a series, and, beyond chance, may be one. Tones and
-autoregressions have .73 or more; factors and groups of features have .7 or less."""
-SIDES = 0.4
-"""The share along both axes of a picture."""
-DEVIATIONS = 2.5
+CLEAR, MAYBE = 0.9, 0.8
+"""Steadiness from which numbers are, or may be, a series. Groups of features that stand together
+have less than .8, unless they are few and large; factors have less than .4."""
+CHANCE = 4.0
 """How far above chance two halves of the samples must agree."""
 LEAST, MOST = 8, 256
 """Fewest numbers that show an order, and most that are looked at."""
@@ -64,11 +62,13 @@ def layout(x: Stored, c: Labels, names: Sequence[str] = ()) -> Layout:
     return _of_row(rest, names, bytes_)
 
 
-def explained(x: Numbers) -> float:
-    """The share of how numbers of rows (N, L) vary together that follows from their distance alone.
+def steadiness(x: Numbers) -> float:
+    """How steadily numbers of rows (N, L) vary together from place to place: 1 - E d²/(2 E r²), of
+    correlations r and their change d where both numbers move one place on; both without noise, as
+    one half of the rows tells them of the other.
 
-    It is 1 for stationary series of any frequency, and about 2 / L for numbers in any order. Noise
-    does not change its mean: one half of the rows tells it of the other. 0 if the halves disagree.
+    It is about 1 for series, of any frequency and in any envelope, and 0 for numbers in any order.
+    0 too if they hardly vary together, or are too few to tell.
     """
     x = x[:, :MOST] - x[:, :MOST].mean(axis=1, keepdims=True)
     x = x[:, x.std(axis=0) > 0.0]
@@ -80,15 +80,13 @@ def explained(x: Numbers) -> float:
     with np.errstate(invalid="ignore", divide="ignore"):
         halves = [np.atleast_2d(np.corrcoef(x[half].T)) for half in (order[::2], order[1::2])]
     one, two = (np.nan_to_num(half) - np.nan_to_num(half)[apart].mean() for half in halves)
-    weights = np.sqrt(2.0 * np.arange(many - 1, 0, -1))
-    by_lag = [
-        weights * [np.diagonal(half, lag).mean() for lag in range(1, many)] for half in (one, two)
-    ]
-    agreed, together = float(by_lag[0] @ by_lag[1]), float((one * two)[apart].sum())
-    chance = float(np.linalg.norm(by_lag[0]) * np.linalg.norm(by_lag[1]))
-    if together <= 0.0 or agreed < chance * DEVIATIONS / math.sqrt(many - 1):
+    together = float((one * two)[apart].mean())
+    size = math.sqrt(float(np.square(one[apart]).mean() * np.square(two[apart]).mean()))
+    if together <= size * CHANCE / math.sqrt(many * (many - 1) / 2):
         return 0.0
-    return min(1.0, agreed / together)
+    steps = [half[1:, 1:] - half[:-1, :-1] for half in (one, two)]
+    change = float((steps[0] * steps[1])[apart[1:, 1:]].mean())
+    return float(np.clip(1.0 - change / (2.0 * together), 0.0, 1.0))
 
 
 def _of_matrix(rest: Numbers, pixels: bool) -> Layout:
@@ -100,9 +98,10 @@ def _of_matrix(rest: Numbers, pixels: bool) -> Layout:
         return Layout((second, first), _read(read, as_given, sides))
     if first < LEAST:
         return Layout(sides)
-    down = explained(np.swapaxes(rest, 1, 2).reshape(-1, first))
-    along = explained(rest.reshape(-1, second))
-    if pixels or min(down, along) >= SIDES:
+    down = steadiness(np.swapaxes(rest, 1, 2).reshape(-1, first))
+    along = steadiness(rest.reshape(-1, second))
+    series = along >= CLEAR and down < MAYBE
+    if pixels or min(down, along) >= MAYBE or (not series and max(sides) <= 2 * min(sides)):
         return Layout((1, *sides), _read(f"grey pictures of {first} x {second}", as_given, sides))
     return Layout(sides, _read(as_given, "grey pictures", (1, *sides)))
 
@@ -117,13 +116,12 @@ def _of_row(rest: Numbers, names: Sequence[str], pixels: bool) -> Layout:
         read = f"grey pictures of {side} x {side}, row by row"
         return Layout((1, side, side), _read(read, "separate quantities", flat))
     series = (channels or 1, many // (channels or 1))
-    share = explained(rest.reshape(-1, series[1]))
-    maybe = MAYBE + 2 / series[1]
-    why = f"{share:.0%} of how they vary together follows from their distance"
-    if channels and share >= (maybe if timed else CLEAR):
+    steady = steadiness(rest.reshape(-1, series[1]))
+    why = f"neighbours vary together in the same way from place to place: {steady:.0%}"
+    if channels and steady >= (MAYBE if timed else CLEAR):
         read = f"series of {series[1]} numbers in {channels} channel{'s' * (channels > 1)} ({why})"
         return Layout(series, _read(read, "separate quantities", flat))
-    if share >= maybe:
+    if steady >= MAYBE:
         return Layout(flat, _read(f"separate quantities, although {why}", "series", series))
     if timed:
         read = "separate quantities: their names are times, but neighbours do not vary together"

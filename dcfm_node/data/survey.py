@@ -3,25 +3,35 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dcfm_node.data.alike import first_alike, repeated
 from dcfm_node.data.features import odd_features
 from dcfm_node.data.idx import idx_shape
-from dcfm_node.data.labels import encode
+from dcfm_node.data.labels import encode, plain
 from dcfm_node.data.layout import layout
 from dcfm_node.data.listing import found, listed
 from dcfm_node.data.names import normal, ordered
-from dcfm_node.data.npz import npz_headers
+from dcfm_node.data.npz import npz_headers, npz_labels
 from dcfm_node.data.pictures import picture_shape
 from dcfm_node.data.raw import Raw, arranged, readable
+from dcfm_node.data.roles import roles
+from dcfm_node.data.sheet import sheet_rows
 from dcfm_node.data.source import checked_numbers, counts, odd_scale, read
-from dcfm_node.data.spec import AttributeSource, FileData, FolderData, IdxData, NpzData
+from dcfm_node.data.spec import (
+    AttributeSource,
+    FileData,
+    FolderData,
+    IdxData,
+    NpzData,
+    TableData,
+)
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Attribute
 from dcfm_node.samples import Labels, Stored, unit
@@ -32,10 +42,12 @@ MAX_VALUE = 64
 """Most characters of an attribute's value."""
 FEW = 20
 """Fewer samples of a combination than this get a warning."""
+FEW_FLOATS = 20
+"""Most values of labels that are stored as floating point numbers."""
 _IMAGES = re.compile(r"(.*)images(.)idx3(-ubyte)?(\.gz)?")
 _FORMATS = (
-    "give an .npz archive, a folder of pictures, a .csv file that lists pictures, or the images of"
-    " an IDX pair"
+    "give an .npz archive, a .csv table of numbers or of pictures' names, a folder of pictures, or"
+    " the images of an IDX pair"
 )
 
 
@@ -83,20 +95,30 @@ class _Look(NamedTuple):
     """What may be attributes, by their names in the files."""
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """Of the features, if the files have names."""
 
 
-def survey(path: Path) -> Survey:
+def survey(path: Path, chosen: Sequence[str] = ()) -> Survey:
     """Read a silo's files, and find the shape of a sample and the attributes.
+
+    Args:
+        chosen: names of the attributes in the files; () leaves it to the rules.
 
     Raises:
         DataError: the path holds none of the formats; a file cannot be read; nothing in it can be
             an attribute.
     """
-    look = _look(path)
+    look = _look(path, chosen)
+    if wrong := [name for name in chosen if normal(name) not in map(normal, look.keys)]:
+        there = ", ".join(look.keys) or "none"
+        fix = f"--attributes may name {there}"
+        raise DataError(f"has no labels {wrong[0]!r}", where=str(path), fix=fix)
     if not look.keys:
         raise _unlabelled(path, look.spec, look.notes)
-    columns = _named(look.keys, path)
+    columns = _named(tuple(chosen) or look.keys, path)
     raw = read(look.spec, columns, tuple(columns), look.shape)
+    raw = replace(raw, columns={name: plain(column) for name, column in raw.columns.items()})
     x = checked_numbers(raw)
     values = {name: _values(raw, name) for name in columns}
     idle = [name for name in columns if not _divides(values[name], len(x))]
@@ -106,7 +128,7 @@ def survey(path: Path) -> Survey:
     sources = {n: AttributeSource(column=columns[n]) for n in kept if columns[n] != n}
     spec = look.spec.model_copy(update={"attributes": sources})
     labels = np.stack([_encoded(raw, name, names, spec) for name, names in attributes], axis=1)
-    found = layout(x, labels)
+    found = layout(x, labels, look.names)
     x = arranged(x, found.shape)
     combinations = tuple(
         (tuple(names[i] for (_, names), i in zip(attributes, label, strict=True)), number)
@@ -120,29 +142,29 @@ def survey(path: Path) -> Survey:
         len(x),
         attributes,
         combinations,
-        _features(x),
+        _features(x, look.names),
         (*look.warnings, *_odd_numbers(x), *_odd_labels(attributes, combinations)),
         (*look.notes, *(_idle(name, raw) for name in idle), *raw.notes, *filter(None, [again])),
     )
 
 
-def _look(path: Path) -> _Look:
+def _look(path: Path, chosen: Sequence[str]) -> _Look:
     path = path.resolve()
     if not path.exists():
         raise DataError("there is no such file or folder", where=str(path), fix=_FORMATS)
     if path.is_dir():
-        return _look_at_folder(path)
+        return _look_at_folder(path, chosen)
     if path.suffix.lower() == ".npz":
         return _look_at_npz(path)
     if path.suffix.lower() == ".csv":
-        return _look_at_pictures(FolderData(format="folder", path=path.parent, index=path))
+        return _look_at_table(path, chosen)
     if pair := _idx_pair(path):
         shape = idx_shape(path, 3)
         return _Look(pair, (1, *shape[1:]), ("label",))
     raise DataError("is not data that can be read", where=str(path), fix=_FORMATS)
 
 
-def _look_at_folder(folder: Path) -> _Look:
+def _look_at_folder(folder: Path, chosen: Sequence[str]) -> _Look:
     with readable(folder, fix="check the disk"):
         files = sorted(file for file in folder.iterdir() if file.is_file())
     known = [f for f in files if f.suffix.lower() in (".npz", ".csv") or _idx_pair(f)]
@@ -153,7 +175,7 @@ def _look_at_folder(folder: Path) -> _Look:
             fix="name one of them; a node has one",
         )
     if known:
-        return _look(known[0])
+        return _look(known[0], chosen)
     return _look_at_pictures(FolderData(format="folder", path=folder))
 
 
@@ -184,12 +206,13 @@ def _look_at_npz(file: Path) -> _Look:
             " (N, channels, height, width)",
         )
     labels = {name: header for name, header in headers.items() if name not in ("x", "c")}
+    may = [name for name, (size, _) in labels.items() if size[:1] == (many,) and len(size) < 3]
     keys = tuple(
-        name for name, (size, dtype) in labels.items() if size == (many,) and dtype.kind in "iuU"
+        name for name, column in npz_labels(spec, may).items() if _label(column, labels[name][1])
     )
     notes = [
         f"{file}: the array {name!r}, {dtype} {list(size)}, is not used: labels are one integer or"
-        " text per sample"
+        " text per sample, or one-hot"
         for name, (size, dtype) in labels.items()
         if name not in keys
     ]
@@ -197,6 +220,22 @@ def _look_at_npz(file: Path) -> _Look:
         keys = tuple(f"c{i}" for i in range(math.prod(headers["c"][0][1:])))
         notes.append(f"{file}: name the columns of the array c in run.toml, in place of c0, c1, …")
     return _Look(spec, tuple(shape), keys, tuple(notes))
+
+
+def _label(column: NDArray[Any], stored: np.dtype[Any]) -> bool:
+    """Whether an array can be labels: integers or text, or few whole floats."""
+    few = stored.kind != "f" or len(np.unique(column)) <= FEW_FLOATS
+    return column.ndim == 1 and column.dtype.kind in "iuU" and few
+
+
+def _look_at_table(file: Path, chosen: Sequence[str]) -> _Look:
+    _, row = next(sheet_rows(file), (0, {}))
+    if "file" in row:
+        return _look_at_pictures(FolderData(format="folder", path=file.parent, index=file))
+    found = roles(file, chosen)
+    spec = TableData(format="csv", path=file, ignore=found.ignored)
+    shape = (len(found.numbers),)
+    return _Look(spec, shape, found.attributes, found.notes, names=found.numbers)
 
 
 def _look_at_pictures(spec: FolderData) -> _Look:
@@ -276,13 +315,14 @@ def _encoded(raw: Raw, name: str, values: tuple[str, ...], spec: FileData) -> La
     return encode(attribute, source, raw.columns[name], raw.row)
 
 
-def _features(x: Stored) -> tuple[Feature, ...]:
+def _features(x: Stored, names: Sequence[str]) -> tuple[Feature, ...]:
     """The ranges of vectors' features, or of the channels of series and pictures."""
     word = "feature" if x.ndim == 2 else "channel"
+    named = names if x.ndim == 2 and names else [f"{word} {i}" for i in range(x.shape[1])]
     parts = (unit(x[:, i]).astype(np.float64) for i in range(x.shape[1]))
     return tuple(
-        Feature(f"{word} {i}", *(float(f(part)) for f in (np.min, np.max, np.mean, np.std)))
-        for i, part in enumerate(parts)
+        Feature(name, *(float(f(part)) for f in (np.min, np.max, np.mean, np.std)))
+        for name, part in zip(named, parts, strict=True)
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dcfm_node.data.layout import explained, in_order, layout
+from dcfm_node.data.layout import in_order, layout, steadiness
 from dcfm_node.data.raw import arranged, check_shapes
 from dcfm_node.errors import DataError
 
@@ -40,7 +40,7 @@ def groups(length: int, size: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "x", [tones(32), tones(32, 0.4), tones(200), tones(17), walks(24), walks(8) * 1e6 + 1e7]
+    "x", [tones(32), tones(32, 0.4), tones(200), tones(17), walks(24), walks(12) * 1e6 + 1e7]
 )
 def test_series_are_seen_without_names(x: np.ndarray) -> None:
     flat = x.reshape(MANY, -1)
@@ -68,14 +68,16 @@ def test_the_means_of_combinations_do_not_count() -> None:
 
 
 def test_names_decide_where_data_are_in_doubt() -> None:
-    t, place = np.arange(48), 24 + 3 * RNG.standard_normal((MANY, 1))
-    beat = (np.exp(-(((t - place) / 2) ** 2)) * (1 + C[:, :1])).astype(np.float32)
-    unnamed, numbered = layout(beat, C), layout(beat, C, [f"x{i}" for i in range(48)])
-    assert unnamed.shape == numbered.shape == (48,)
-    assert "set sample_shape = [1, 48]" in unnamed.assumed
-    assert layout(beat, C, [f"t_{i}" for i in range(48)]).shape == (1, 48)
-    apart = [f"{letter}{i}" for i in range(24) for letter in "qzk"][:48]
-    assert layout(beat, C, apart).shape == (48,)
+    halves = groups(32, 16)  # two large groups look nearly like a series
+    unnamed, numbered = layout(halves, C), layout(halves, C, [f"x{i:02}" for i in range(32)])
+    assert unnamed.shape == numbered.shape == (32,)
+    assert "set sample_shape = [1, 32]" in unnamed.assumed
+    assert layout(halves, C, TIMES).shape == (1, 32)
+    series = tones(32).reshape(MANY, -1)
+    assert layout(series, C, [f"x{i}" for i in range(32)]).shape == (1, 32)
+    other = layout(series, C, in_order(f"{letter}{i}z" for letter in "abcd" for i in range(8)))
+    assert other.shape == (32,)
+    assert "separate quantities, although neighbours" in other.assumed
 
 
 def test_channels_by_name() -> None:
@@ -113,8 +115,8 @@ def test_channels_of_pictures_may_come_last() -> None:
 
 
 def test_few_or_constant_samples_show_no_order() -> None:
-    assert explained(np.zeros((40, 12))) == 0.0
-    assert explained(walks(12)[:3].astype(float)) == 0.0
+    assert steadiness(np.zeros((40, 12))) == 0.0
+    assert steadiness(walks(12)[:3].astype(float)) == 0.0
     constant = walks(12)
     constant[:, 3] = 7.0
     assert layout(constant, C).shape == (1, 12)

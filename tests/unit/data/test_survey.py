@@ -51,11 +51,12 @@ def test_vectors_in_physical_units(tmp_path: Path) -> None:
 
 
 def test_columns_that_are_no_labels_are_told(tmp_path: Path) -> None:
-    found = survey(npz(tmp_path, patient=np.arange(90), age=np.ones(90), Site=WEATHER == "dry"))
-    assert [name for name, _ in found.attributes] == ["weather"]
+    columns = {"patient": np.arange(90), "age": X[:, 0], "when": X}
+    found = survey(npz(tmp_path, Site=WEATHER == "dry", **columns))
+    assert found.attributes == (("weather", ("dry", "rain")), ("site", ("0", "1")))
     told = "\n".join(found.notes)
-    assert "'age', float64 [90], is not used" in told
-    assert "'Site', bool [90], is not used" in told
+    assert "'age', float32 [90], is not used" in told
+    assert "'when', float32 [90, 2], is not used" in told
     assert "'patient' is not used: it has another value for nearly every sample" in told
 
 
@@ -129,7 +130,7 @@ def test_what_is_no_data_is_refused_with_a_fix(tmp_path: Path) -> None:
     (tmp_path / "table.xlsx").write_text("?")
     picture(tmp_path / "plain" / "cross" / "0.png")
     (tmp_path / "empty").mkdir()
-    np.savez(tmp_path / "unlabelled.npz", x=X, age=np.ones(90))
+    np.savez(tmp_path / "unlabelled.npz", x=X, age=X[:, 0])
     np.savez(tmp_path / "flat.npz", x=X[:, 0])
     np.savez(tmp_path / "nameless.npz", y=X)
     np.savez(tmp_path / "nan.npz", x=X * np.nan, weather=WEATHER)
