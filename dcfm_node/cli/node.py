@@ -32,6 +32,13 @@ def init(
     attributes: Annotated[
         str, typer.Option(metavar="A,B", help="The attributes in the data; default: by rule.")
     ] = "",
+    names: Annotated[
+        str,
+        typer.Option(
+            metavar="PATTERN",
+            help="How names of pictures give labels: {shape}_{colour}_* for square_red_17.png.",
+        ),
+    ] = "",
     advertise: Annotated[
         str, typer.Option(metavar="HOST[:PORT]", help="Where peers reach this node; port 7400.")
     ] = "",
@@ -70,7 +77,7 @@ def init(
             fix="name another folder, or edit its node.toml",
         )
     named = tuple(name.strip() for name in attributes.split(",")) if attributes else ()
-    found = survey(data, named) if data is not None else None
+    found = survey(data, named, names or None) if data is not None else None
     address = host_and_port(advertise, 7400) if advertise else None
     text = node_text(name or folder.absolute().name, found.spec if found else None, address)
     folder.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,8 @@ def node_text(name: str, data: FileData | None, address: tuple[str, int] | None)
 def _data_text(data: FileData) -> str:
     said = data.model_dump(mode="json")
     lines = (
-        (key, said.get(key)) for key in ("format", "path", "labels", "index", "ignore", "resize")
+        (key, said.get(key))
+        for key in ("format", "path", "labels", "index", "names", "ignore", "resize")
     )
     return "".join(f"{key} = {written(value)}\n" for key, value in lines if value)
 
@@ -117,18 +118,21 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
     """One run.toml from those of several sites, with the values of all.
 
     Where sites read the same numbers in another shape, the one with more axes counts: a site sees
-    a series or a picture only where its data show it clearly.
+    a series or a picture only where its data show it clearly. Of pictures, colour counts, then the
+    smallest size.
 
     Raises:
         ConfigError: they differ in anything else but the attributes' values.
     """
-    first = max(documents, key=lambda document: len(_shape(document)))
+    first = max(documents, key=_size)
     others = [document for document in documents if document is not first]
     notes = []
     for other in others:
         for key in dict.fromkeys([*first.values, *other.values]):
             if key == "sample_shape" and _reads(_shape(first), _shape(other)):
                 notes += [_decided(first, other)] if _shape(first) != _shape(other) else []
+            elif key == "sample_shape" and _pictures(first, other):
+                notes.append(_resized(first, other))
             elif key != "attribute" and first.values.get(key) != other.values.get(key):
                 raise _unlike(first, other, key)
     attributes = {document.path: _attributes(document) for document in (first, *others)}
@@ -139,6 +143,16 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
         (name, _merged([found[name] for found in attributes.values()]))
         for name in attributes[first.path]
     ]
+    for name, values in merged:
+        if len(values) == 1:
+            raise ConfigError(
+                f"{name!r} is {values[0]!r} at all sites, and an attribute needs two values",
+                where=first.where("attribute"),
+                fix="remove it from all these files; list a column of a CSV table under ignore in"
+                " [data] of node.toml as well, at every site",
+            )
+    if len(merged) == 1:
+        notes.append(f"{merged[0][0]!r} is the only attribute, so there is nothing to compose")
     try:
         return Merged(with_attributes(first.text, merged), merged, tuple(notes))
     except ValueError as error:
@@ -152,6 +166,25 @@ def _shape(document: Document) -> tuple[int, ...]:
     said = document.values.get("sample_shape")
     whole = isinstance(said, tuple) and all(type(side) is int for side in said)
     return said if isinstance(said, tuple) and whole else ()
+
+
+def _size(document: Document) -> tuple[int, int, int]:
+    """What makes a site's shape count: more axes, then colour, then fewer pixels."""
+    shape = _shape(document)
+    return len(shape), sum(shape[:1]), -math.prod(shape)
+
+
+def _pictures(first: Document, other: Document) -> bool:
+    return len(_shape(first)) == len(_shape(other)) == 3
+
+
+def _resized(first: Document, other: Document) -> str:
+    here, there = written(_shape(first)), written(_shape(other))
+    return (
+        f"pictures of {other.path} have sample_shape = {there}; {here} of {first.path} counts. The"
+        " node of that site changes pictures in folders to it if its node.toml has resize = true"
+        " under [data]; store those of an archive anew"
+    )
 
 
 def _reads(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
@@ -180,17 +213,10 @@ def _attributes(document: Document) -> dict[str, tuple[str, ...]]:
 
 def _unlike(first: Document, other: Document, key: str) -> ConfigError:
     here, there = first.values.get(key), other.values.get(key)
-    fix = f"give both the same {key}"
-    if key == "sample_shape" and len(_shape(first)) == len(_shape(other)) == 3:
-        fix += (
-            "; the site with other pictures then needs resize = true under [data] in node.toml"
-            if _shape(first)[1:] != _shape(other)[1:]
-            else "; a node makes pictures in files grey or coloured, as the run has them"
-        )
     return ConfigError(
         f"{key} is {written(there)}, in {first.path} {written(here)}",
         where=other.where(key),
-        fix=fix,
+        fix=f"give both the same {key}",
     )
 
 

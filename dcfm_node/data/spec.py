@@ -111,6 +111,10 @@ class FolderData(_FileData):
     format: Literal["folder"]
     index: FilePath | None = None
     """CSV file with a column `file` and one per attribute; all paths are relative to `path`."""
+    names: Text | None = None
+    """How the images' paths below `path` give labels: `{shape}/{colour}/*` for square/red/17.png,
+    `{shape}_{colour}_*` for square_red_17.png; `*` stands for anything. Default: by folders named
+    like `shape=square`."""
     resize: bool = False
     """Resample images of another size to the run's height and width. Default false: refuse them."""
 

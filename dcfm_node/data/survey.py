@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median_low
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,8 +39,12 @@ from dcfm_node.samples import Labels, Stored, unit
 
 LARGE_PICTURE = 64
 """Pixels a side above which training takes long."""
+USUAL = (8, 16, 24, 32, 48, 64)
+"""Sides of pictures."""
 MAX_VALUE = 64
 """Most characters of an attribute's value."""
+TOLD = 8
+"""Combinations that warnings name."""
 FEW = 20
 """Fewer samples of a combination than this get a warning."""
 FEW_FLOATS = 20
@@ -99,17 +104,18 @@ class _Look(NamedTuple):
     """Of the features, if the files have names."""
 
 
-def survey(path: Path, chosen: Sequence[str] = ()) -> Survey:
+def survey(path: Path, chosen: Sequence[str] = (), names: str | None = None) -> Survey:
     """Read a silo's files, and find the shape of a sample and the attributes.
 
     Args:
         chosen: names of the attributes in the files; () leaves it to the rules.
+        names: how names of pictures give labels, such as `{shape}_{colour}_*`.
 
     Raises:
         DataError: the path holds none of the formats; a file cannot be read; nothing in it can be
             an attribute.
     """
-    look = _look(path, chosen)
+    look = _look(path, chosen, names)
     if wrong := [name for name in chosen if normal(name) not in map(normal, look.keys)]:
         there = ", ".join(look.keys) or "none"
         fix = f"--attributes may name {there}"
@@ -148,12 +154,17 @@ def survey(path: Path, chosen: Sequence[str] = ()) -> Survey:
     )
 
 
-def _look(path: Path, chosen: Sequence[str]) -> _Look:
+def _look(path: Path, chosen: Sequence[str], names: str | None) -> _Look:
     path = path.resolve()
+    if names and not path.is_dir():
+        fix = "remove --names; it is for pictures in a folder"
+        raise DataError("is not a folder", where=str(path), fix=fix)
     if not path.exists():
         raise DataError("there is no such file or folder", where=str(path), fix=_FORMATS)
+    if path.is_dir() and (names or not (files := _data_files(path))):
+        return _look_at_pictures(FolderData(format="folder", path=path, names=names))
     if path.is_dir():
-        return _look_at_folder(path, chosen)
+        return _look(files[0], chosen, names)
     if path.suffix.lower() == ".npz":
         return _look_at_npz(path)
     if path.suffix.lower() == ".csv":
@@ -164,7 +175,12 @@ def _look(path: Path, chosen: Sequence[str]) -> _Look:
     raise DataError("is not data that can be read", where=str(path), fix=_FORMATS)
 
 
-def _look_at_folder(folder: Path, chosen: Sequence[str]) -> _Look:
+def _data_files(folder: Path) -> list[Path]:
+    """The data file in a folder, if it does not hold pictures itself.
+
+    Raises:
+        DataError: there are several.
+    """
     with readable(folder, fix="check the disk"):
         files = sorted(file for file in folder.iterdir() if file.is_file())
     known = [f for f in files if f.suffix.lower() in (".npz", ".csv") or _idx_pair(f)]
@@ -174,9 +190,7 @@ def _look_at_folder(folder: Path, chosen: Sequence[str]) -> _Look:
             where=str(folder),
             fix="name one of them; a node has one",
         )
-    if known:
-        return _look(known[0], chosen)
-    return _look_at_pictures(FolderData(format="folder", path=folder))
+    return known
 
 
 def _idx_pair(images: Path) -> IdxData | None:
@@ -239,12 +253,12 @@ def _look_at_table(file: Path, chosen: Sequence[str]) -> _Look:
 
 
 def _look_at_pictures(spec: FolderData) -> _Look:
-    items = listed(spec, spec.index) if spec.index is not None else found(spec.path)[0]
+    items = listed(spec, spec.index) if spec.index is not None else found(spec.path, spec.names)[0]
     if not items:
         raise DataError("holds no picture", where=str(spec.path), fix=_FORMATS)
     sizes = Counter(picture_shape(item.image) for item in items)
     channels = max(shape[0] for shape in sizes)
-    ((_, height, width),) = [shape for shape, _ in sizes.most_common(1)]
+    height, width = _size(sizes)
     warnings = []
     if other := sum(number for shape, number in sizes.items() if shape[1:] != (height, width)):
         spec = spec.model_copy(update={"resize": True})
@@ -259,6 +273,19 @@ def _look_at_pictures(spec: FolderData) -> _Look:
         )
     keys = dict.fromkeys(key for item in items for key in item.labels if key != "file")
     return _Look(spec, (channels, height, width), tuple(keys), warnings=tuple(warnings))
+
+
+def _size(sizes: Counter[tuple[int, int, int]]) -> tuple[int, int]:
+    """Height and width of most pictures; where they have no size in common, a usual one that most
+    pictures reach, so that several sites likely find the same."""
+    ((shape, number),) = sizes.most_common(1)
+    if 2 * number >= sizes.total():
+        return shape[1], shape[2]
+    height, width = (
+        max((side for side in USUAL if side <= median_low(given)), default=USUAL[0])
+        for given in zip(*(shape[1:] for shape in sizes.elements()), strict=True)
+    )
+    return height, width
 
 
 def _named(keys: tuple[str, ...], path: Path) -> dict[str, str]:
@@ -300,13 +327,27 @@ def _idle(name: str, raw: Raw) -> str:
 
 def _unlabelled(path: Path, spec: FileData, notes: tuple[str, ...]) -> DataError:
     fix = "store an array (N,) of text or integers for each attribute beside x"
+    if isinstance(spec, TableData):
+        fix = "add a column for each attribute, or say which columns they are: --attributes A,B"
     if isinstance(spec, FolderData):
         fix = (
             "name folders by attribute and value, such as 'shape=cross' or"
             " 'shape=cross,colour=red'; or list the pictures in a CSV file with the column 'file'"
-            " and one per attribute"
+            f" and one per attribute; or say how their names give labels{_pattern(spec)}"
         )
     return DataError("gives no attribute", where=str(path), fix=fix, more=notes)
+
+
+def _pattern(spec: FolderData) -> str:
+    """An example of `names` for the first picture."""
+    first = found(spec.path)[0][0].image.relative_to(spec.path).as_posix()
+    words = iter(("{first}", "{second}", "{third}"))
+    parts = re.split(r"([/_ -])", first.rpartition(".")[0])
+    named = [next(words, "*") if re.search("[^0-9]", p) else "*" for p in parts[::2]]
+    marks = [*parts[1::2], ""]
+    pattern = "".join(name + mark for name, mark in zip(named, marks, strict=True))
+    fitting = pattern if "{" in pattern else "{first}_{second}_*"
+    return f", such as --names '{fitting}' for {first}, with your attributes' names in the braces"
 
 
 def _encoded(raw: Raw, name: str, values: tuple[str, ...], spec: FileData) -> Labels:
@@ -343,6 +384,15 @@ def _odd_labels(
             yield (
                 f"{name!r} is always {values[0]!r} here; a run needs its values at the other sites"
             )
-    for combination, number in combinations:
-        if number < FEW:
-            yield f"only {number} samples are {', '.join(combination)}"
+    if len(attributes) == 1:
+        ((name, values),) = attributes
+        parts = {len(re.split(r"[_/,+ -]+", value)) for value in values}
+        several = f": {values[0]!r} looks like several values" if parts not in ({1}, {0}) else ""
+        yield (
+            f"{name!r} is the only attribute, so there is nothing to compose{several}; give each"
+            " attribute a label of its own, and label at least two"
+        )
+    few = [(number, ", ".join(label)) for label, number in combinations if number < FEW]
+    yield from (f"only {number} samples are {label}" for number, label in few[:TOLD])
+    if len(few) > TOLD:
+        yield f"{len(few) - TOLD} more combinations have fewer than {FEW} samples"

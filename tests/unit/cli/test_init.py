@@ -200,6 +200,57 @@ def test_runs_that_do_not_fit_together_are_refused(
     assert not out.exists()
 
 
+PICTURES = SITE.replace("[2]", "[3, 28, 28]").replace('["b"]', '["b", "c"]')
+
+
+@pytest.mark.parametrize(
+    ("other", "counts"),
+    [("[3, 20, 24]", "[3, 20, 24]"), ("[1, 8, 8]", "[3, 28, 28]"), ("[3, 64, 64]", "[3, 28, 28]")],
+)
+def test_pictures_get_one_size(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    other: str,
+    counts: str,
+) -> None:
+    for name, text in (("a", PICTURES), ("b", PICTURES.replace("[3, 28, 28]", other))):
+        (tmp_path / name).write_text(text)
+    out = tmp_path / "out.toml"
+    assert run(monkeypatch, "run", "merge", out, tmp_path / "a", tmp_path / "b") == 0
+    told = capsys.readouterr().out
+    assert f"sample_shape = {counts}" in out.read_text()
+    assert f"; {counts} of" in told
+    assert "resize = true" in told
+    assert "'p' is the only attribute, so there is nothing to compose" in told
+
+
+def test_an_attribute_with_one_value_at_all_sites_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_text(SITE)
+    assert run(monkeypatch, "run", "merge", tmp_path / "out", tmp_path / "a", tmp_path / "a") == 2
+    assert "'p' is 'b' at all sites" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_say_what_the_data_do_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "d").mkdir()
+    for i in range(4):
+        Image.new("L", (8, 8), i).save(tmp_path / "d" / f"{('bar', 'cross')[i % 2]}_red_{i}.png")
+    data = ("--data", tmp_path / "d", "--names", "{shape}_{colour}_*")
+    assert run(monkeypatch, "init", tmp_path / "n", *data, "--attributes", "shape") == 0
+    assert "'shape' is the only attribute" in capsys.readouterr().out
+    node = load_node(tmp_path / "n" / "node.toml")
+    manifest = load_run(
+        tmp_path / "n" / "run.toml", (), own_peer(node, load_keys(node.keys, {})), listed=tmp_path
+    )
+    assert not isinstance(node.data, BuiltinData)
+    assert [n for _, n in load(node.data, manifest).counts] == [1, 2]
+
+
 def test_values_keep_the_order_that_a_site_gave_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -95,6 +95,44 @@ def test_pictures_of_other_sizes_are_resampled(tmp_path: Path) -> None:
     assert "1 of 9 pictures are not 8 x 6" in found.warnings[0]
 
 
+def test_pictures_without_a_common_size_get_a_usual_one(tmp_path: Path) -> None:
+    for i in range(9):
+        picture(tmp_path / "a=x,b=y" / f"{i}.png", size=(26 + i, 60 + i))
+        picture(tmp_path / "a=z,b=y" / f"{i}.png", size=(36 + i, 70 + i))
+    assert survey(tmp_path).sample_shape == (3, 64, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "like"),
+    [
+        ("{}_{}_17.png", "{shape}_{size}_*", "{first}_{second}_*"),
+        ("{}/{}/17.png", "{shape}/{size}/*", "{first}/{second}/*"),
+        ("{}-{}/img 17.png", "{shape}-{size}/*", "{first}-{second}/{third} *"),
+    ],
+)
+def test_names_of_pictures_give_labels(tmp_path: Path, name: str, names: str, like: str) -> None:
+    for i, shape in enumerate(("bar", "cross", "bar")):
+        picture(tmp_path / name.format(shape, "ab"[i // 2]), level=i)
+    found = survey(tmp_path, names=names)
+    assert found.attributes == (("shape", ("bar", "cross")), ("size", ("a", "b")))
+    assert isinstance(found.spec, FolderData)
+    assert found.spec.names == names
+    with pytest.raises(DataError, match="gives no attribute") as refused:
+        survey(tmp_path)
+    assert f"--names '{like}'" in refused.value.fix
+    for wrong, what in (("{a}{a}", "gives no labels"), ("*", "gives no labels"), ("{a}x", "fit")):
+        with pytest.raises(DataError, match=what):
+            survey(tmp_path, names=wrong)
+
+
+def test_one_attribute_cannot_be_composed(tmp_path: Path) -> None:
+    both = np.char.add(np.char.add(WEATHER, "_"), np.tile(["hill", "sea"], 45))
+    (told,) = survey(npz(tmp_path, weather=both)).warnings[:1]
+    assert "'weather' is the only attribute" in told
+    assert "'dry_hill' looks like several values" in told
+    assert "several" not in survey(npz(tmp_path)).warnings[0]
+
+
 def test_a_table_that_lists_pictures(tmp_path: Path) -> None:
     for i in range(6):
         picture(tmp_path / f"{i}.png", level=i)
