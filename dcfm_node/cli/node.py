@@ -10,6 +10,24 @@ from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
 from dcfm_node.cli.output import answer, print_json, say
 from dcfm_node.errors import Failed
 
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        help="The private data: an .npz archive, a .csv table of numbers or of pictures' names,"
+        " a folder of pictures, or the images of an IDX pair."
+    ),
+]
+Attributes = Annotated[
+    str, typer.Option(metavar="A,B", help="The attributes in the data; default: by rule.")
+]
+Names = Annotated[
+    str,
+    typer.Option(
+        metavar="PATTERN",
+        help="How names of pictures give labels: {shape}_{colour}_* for square_red_17.png.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the app."""
@@ -22,23 +40,9 @@ def register(app: typer.Typer) -> None:
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
     name: Annotated[str, typer.Option(help="This silo's name; default: the folder's.")] = "",
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="The private data: an .npz archive, a .csv table of numbers or of pictures' names,"
-            " a folder of pictures, or the images of an IDX pair."
-        ),
-    ] = None,
-    attributes: Annotated[
-        str, typer.Option(metavar="A,B", help="The attributes in the data; default: by rule.")
-    ] = "",
-    names: Annotated[
-        str,
-        typer.Option(
-            metavar="PATTERN",
-            help="How names of pictures give labels: {shape}_{colour}_* for square_red_17.png.",
-        ),
-    ] = "",
+    data: Data = None,
+    attributes: Attributes = "",
+    names: Names = "",
     advertise: Annotated[
         str, typer.Option(metavar="HOST[:PORT]", help="Where peers reach this node; port 7400.")
     ] = "",
