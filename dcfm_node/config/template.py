@@ -228,8 +228,8 @@ def _unlike_attributes(
         f"has no attribute {name!r}, which {has.path} has",
         where=lacks.where("attribute"),
         fix="add it, with the value that all samples of this site have, and set that value as"
-        f" constant under [data.attributes.{name}] in its node.toml; or remove it there; or, if this"
-        f" site's data have it, make its node anew with 'init --attributes'",
+        f" constant under [data.attributes.{name}] in its node.toml; or remove it there; or make"
+        " this site's node anew with 'init --attributes', if its data have it",
     )
 
 
