@@ -243,16 +243,15 @@ def _coverage_text(coverage: Coverage) -> str:
     if coverage.missing_values:
         values = ", ".join(f"{v.attribute}={v.value}" for v in coverage.missing_values)
         text += f"; no silo holds {values}"
-    if coverage.combinations_short:
-        text += f"; {coverage.combinations_short} more are needed (Eq. 2 of DCFM)"
+    if short := coverage.combinations_short:
+        text += f"; {short} more {'is' if short == 1 else 'are'} needed (Eq. 2 of DCFM)"
     if not coverage.level_1 + coverage.level_2:
         return text
     text += f"; of the others {coverage.level_1} differ from one of these in one attribute"
     if coverage.level_2:
         text += f", {coverage.level_2} in more"
     if coverage.outside_hull:
-        short = coverage.rank_needed - coverage.rank
-        text += f"; {coverage.outside_hull} are outside their affine hull, {short} directions short"
+        text += f"; {coverage.outside_hull} cannot be composed from these"
     return text
 
 

@@ -67,6 +67,16 @@ def test_odd_numbers_are_told(tmp_path: Path) -> None:
     assert "x / 127.5 - 1" in survey(npz(tmp_path, x=bytes_as_floats)).warnings[0]
 
 
+def test_large_samples_are_told(tmp_path: Path) -> None:
+    picture(tmp_path / "p" / "a=x" / "0.png", size=(40, 30))
+    picture(tmp_path / "p" / "a=y" / "0.png", size=(40, 30), level=3)
+    assert "samples of 3600 numbers" in survey(tmp_path / "p").warnings[0]
+    assert "resize = true" in survey(tmp_path / "p").warnings[0]
+    large = np.random.default_rng(0).normal(size=(90, 4000)).astype(np.float32)
+    assert "store smaller ones" in survey(npz(tmp_path, x=large)).warnings[0]
+    assert "numbers" not in survey(npz(tmp_path, x=large[:, :3072])).warnings[0]
+
+
 def test_labels_in_one_array(tmp_path: Path) -> None:
     file = tmp_path / "a.npz"
     np.savez(file, x=X, c=np.stack([np.arange(90) % 2, np.arange(90) % 3], axis=1))
@@ -97,9 +107,9 @@ def test_pictures_of_other_sizes_are_resampled(tmp_path: Path) -> None:
 
 def test_pictures_without_a_common_size_get_a_usual_one(tmp_path: Path) -> None:
     for i in range(9):
-        picture(tmp_path / "a=x,b=y" / f"{i}.png", size=(26 + i, 60 + i))
-        picture(tmp_path / "a=z,b=y" / f"{i}.png", size=(36 + i, 70 + i))
-    assert survey(tmp_path).sample_shape == (3, 64, 32)
+        picture(tmp_path / "a=x,b=y" / f"{i}.png", size=(20 + i, 60 + i))
+        picture(tmp_path / "a=z,b=y" / f"{i}.png", size=(29 + i, 70 + i))
+    assert survey(tmp_path).sample_shape == (3, 32, 24)
 
 
 @pytest.mark.parametrize(
