@@ -167,8 +167,8 @@ def _look_at_pictures(spec: FolderData) -> Look:
 
 
 def _size(sizes: Counter[tuple[int, int, int]]) -> tuple[int, int]:
-    """Height and width of most pictures; where they have no size in common, a usual one that half of
-    them reach, so that several sites likely find the same."""
+    """Height and width of most pictures; where they have no size in common, a usual one that half
+    of them reach, so that several sites likely find the same."""
     ((shape, number),) = sizes.most_common(1)
     if 2 * number >= sizes.total():
         return shape[1], shape[2]

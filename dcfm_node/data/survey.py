@@ -114,7 +114,7 @@ def survey(path: Path, chosen: Sequence[str] = (), names: str | None = None) -> 
         (
             *there.warnings,
             *_large(there.spec, math.prod(found.shape)),
-            *_odd_numbers(x),
+            *_odd_numbers(x, there.names),
             *_odd_labels(attributes, combinations),
         ),
         (*there.notes, *(_idle(name, raw) for name in idle), *raw.notes, *filter(None, [again])),
@@ -186,10 +186,12 @@ def _large(spec: FileData, numbers: int) -> Iterator[str]:
         )
 
 
-def _odd_numbers(x: Stored) -> Iterator[str]:
+def _odd_numbers(x: Stored, names: Sequence[str]) -> Iterator[str]:
     """What is odd about the samples, if the run's settings are the packaged ones."""
     if x.ndim == 2 and x.dtype != np.uint8:
-        yield from (f"{what}; {fix}" for what, fix in odd_features(unit(x), standardised=True))
+        yield from (
+            f"{what}; {fix}" for what, fix in odd_features(unit(x), standardised=True, names=names)
+        )
     elif x.ndim == 4:  # runs on pictures do not standardise
         yield from filter(None, [odd_scale(x)])
 

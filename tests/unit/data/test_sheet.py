@@ -70,6 +70,12 @@ def test_columns_that_are_neither_are_left_out(tmp_path: Path, name: str, cells:
     assert f"{name!r} is not used" in made.notes[0]
 
 
+def test_a_constant_column_is_told_by_its_name(tmp_path: Path) -> None:
+    made = found(tmp_path, offset=[1.5] * MANY)
+    assert made.sample_shape == (4,)
+    assert "feature 'offset' has the same value" in made.warnings[0]
+
+
 def test_a_column_without_a_name_is_left_out(tmp_path: Path) -> None:
     assert found(tmp_path, **{"": list(range(MANY))}).sample_shape == (3,)
 
