@@ -58,6 +58,8 @@ class FoundData(Model):
     format: str
     samples: int
     sample_shape: tuple[int, ...]
+    assumed: str
+    """How the numbers of a sample are read, and how to change it; empty if nothing is in doubt."""
     attributes: tuple[FoundAttribute, ...]
     combinations: tuple[FoundCombination, ...]
     features: tuple[FoundFeature, ...]
@@ -85,6 +87,8 @@ class RunMerged(Document):
     schema_: Literal["dcfm-node/merged/1"] = Field("dcfm-node/merged/1", alias="schema")
     file: str
     attributes: tuple[FoundAttribute, ...]
+    notes: tuple[str, ...]
+    """What was decided where sites differ, and what cannot work."""
 
 
 class PeerBlock(Model):

@@ -78,6 +78,8 @@ class Code(Enum):
     """The run ended, and no student is released."""
     VALUE_UNSEEN = "value-unseen", "warning", "see the labels, or change run.toml"
     """No silo holds a value of an attribute (Eq. 2 of DCFM)."""
+    COVERAGE_GAP = "coverage-gap", "warning", "add samples of other combinations at some site"
+    """Nothing that silos hold says how some values go together: they cannot be composed (Eq. 2)."""
     DISK_FULL = "disk-full", "error", "make room on the disk; this node then continues by itself"
     """The disk refuses a write: it is full, over quota, read-only or damaged."""
     OPERATION_FAILED = "operation-failed", "warning", _LOOK

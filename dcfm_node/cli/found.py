@@ -11,16 +11,17 @@ from dcfm_node.api.commands import (
     NodeMade,
 )
 from dcfm_node.cli.output import table
+from dcfm_node.config.template import run_text
 from dcfm_node.data.survey import Survey
 
 MOST = 12
 """Most features and values that the text lists; --json has all."""
 
 
-def run_name(found: Survey) -> str:
-    """A name for the run, the same at every site."""
-    name = "-".join(attribute for attribute, _ in found.attributes)
-    return re.sub(r"[-_]+$", "", name[:32])
+def site_run(found: Survey) -> str:
+    """The run.toml that fits a site's data. Sites with the same attributes name the run alike."""
+    name = re.sub(r"[-_]+$", "", "-".join(attribute for attribute, _ in found.attributes)[:32])
+    return run_text(name, found.sample_shape, found.attributes, found.assumed)
 
 
 def found_data(path: Path, found: Survey) -> FoundData:
@@ -30,6 +31,7 @@ def found_data(path: Path, found: Survey) -> FoundData:
         format=found.spec.format,
         samples=found.samples,
         sample_shape=found.sample_shape,
+        assumed=found.assumed,
         attributes=tuple(FoundAttribute(name=n, values=v) for n, v in found.attributes),
         combinations=tuple(FoundCombination(values=v, samples=n) for v, n in found.combinations),
         features=tuple(FoundFeature(**one._asdict()) for one in found.features),
@@ -78,7 +80,8 @@ def _data_lines(data: FoundData) -> list[str]:
     lines.append(table(("", "least", "greatest", "mean", "deviation"), rows))
     if len(data.features) > MOST:
         lines.append(f"… and {len(data.features) - MOST} more; --json has all")
-    told = [*(f"warning: {one}" for one in data.warnings), *(f"note: {one}" for one in data.notes)]
+    told = [f"assumed: {data.assumed}"] if data.assumed else []
+    told += [*(f"warning: {one}" for one in data.warnings), *(f"note: {one}" for one in data.notes)]
     return [*lines, *([""] if told else []), *told]
 
 

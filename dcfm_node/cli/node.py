@@ -10,6 +10,24 @@ from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
 from dcfm_node.cli.output import answer, print_json, say
 from dcfm_node.errors import Failed
 
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        help="The private data: an .npz archive, a .csv table of numbers or of pictures' names,"
+        " a folder of pictures, or the images of an IDX pair."
+    ),
+]
+Attributes = Annotated[
+    str, typer.Option(metavar="A,B", help="The attributes in the data; default: by rule.")
+]
+Names = Annotated[
+    str,
+    typer.Option(
+        metavar="PATTERN",
+        help="How names of pictures give labels: {shape}_{colour}_* for square_red_17.png.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the app."""
@@ -22,13 +40,9 @@ def register(app: typer.Typer) -> None:
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
     name: Annotated[str, typer.Option(help="This silo's name; default: the folder's.")] = "",
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="The private data: an .npz archive, a folder of pictures, a .csv file that lists"
-            " pictures, or the images of an IDX pair."
-        ),
-    ] = None,
+    data: Data = None,
+    attributes: Attributes = "",
+    names: Names = "",
     advertise: Annotated[
         str, typer.Option(metavar="HOST[:PORT]", help="Where peers reach this node; port 7400.")
     ] = "",
@@ -52,11 +66,11 @@ def init(
     Exit codes: 0 made; 1 the folder holds a node, or cannot be written; 2 an option or the data is
     wrong, and nothing was made.
     """
-    from dcfm_node.cli.found import found_data, made_text, run_name
+    from dcfm_node.cli.found import found_data, made_text, site_run
     from dcfm_node.config.addresses import host_and_port
     from dcfm_node.config.keys import create_keys
     from dcfm_node.config.node import load_node
-    from dcfm_node.config.template import node_text, run_template, run_text
+    from dcfm_node.config.template import node_text, run_template
     from dcfm_node.data.survey import survey
 
     settings, run = folder / "node.toml", folder / "run.toml"
@@ -66,18 +80,15 @@ def init(
             where=str(folder),
             fix="name another folder, or edit its node.toml",
         )
-    found = survey(data) if data is not None else None
+    named = tuple(name.strip() for name in attributes.split(",")) if attributes else ()
+    found = survey(data, named, names or None) if data is not None else None
     address = host_and_port(advertise, 7400) if advertise else None
     text = node_text(name or folder.absolute().name, found.spec if found else None, address)
     folder.mkdir(parents=True, exist_ok=True)
     create_keys(folder / "keys")
     settings.write_text(text)
     if not run.exists():
-        run.write_text(
-            run_text(run_name(found), found.sample_shape, found.attributes)
-            if found
-            else run_template()
-        )
+        run.write_text(site_run(found) if found else run_template())
     load_node(settings)
     made = NodeMade(
         folder=str(folder),

@@ -237,11 +237,15 @@ def _coverage_text(coverage: Coverage) -> str:
     text = f"coverage  {coverage.observed} of {coverage.combinations} combinations are observed"
     if told < silos:
         return f"{text} by the {told} of {silos} silos that have published what they hold"
+    if coverage.rank_needed == coverage.combinations:
+        text += ": there is one attribute, so nothing can be composed"
+    elif coverage.observed == coverage.combinations:
+        text += ": none is novel, so nothing needs to be composed"
     if coverage.missing_values:
         values = ", ".join(f"{v.attribute}={v.value}" for v in coverage.missing_values)
         text += f"; no silo holds {values}"
-    if coverage.combinations_short:
-        text += f"; {coverage.combinations_short} more are needed (Eq. 2 of DCFM)"
+    if short := coverage.combinations_short:
+        text += f"; {short} more {'is' if short == 1 else 'are'} needed (Eq. 2 of DCFM)"
     if coverage.alone:
         most = [f"{silo} {many}" for silo, many in coverage.alone.items()]
         more = f", {len(most) - MAX_ALONE} more silos" if len(most) > MAX_ALONE else ""
@@ -252,8 +256,7 @@ def _coverage_text(coverage: Coverage) -> str:
     if coverage.level_2:
         text += f", {coverage.level_2} in more"
     if coverage.outside_hull:
-        short = coverage.rank_needed - coverage.rank
-        text += f"; {coverage.outside_hull} are outside their affine hull, {short} directions short"
+        text += f"; {coverage.outside_hull} cannot be composed from these"
     return text
 
 

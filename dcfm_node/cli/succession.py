@@ -72,10 +72,11 @@ def merge(
 
     if out.exists():
         raise Failed("the file exists already", where=str(out), fix="name a new file")
-    text, merged = merged_runs([read(site, "name the run.toml of each site") for site in sites])
-    out.write_text(text)
-    attributes = tuple(FoundAttribute(name=name, values=values) for name, values in merged)
-    answer(RunMerged(file=str(out), attributes=attributes), as_json, _merged_text)
+    merged = merged_runs([read(site, "name the run.toml of each site") for site in sites])
+    out.write_text(merged.text)
+    named = tuple(FoundAttribute(name=name, values=values) for name, values in merged.attributes)
+    found = RunMerged(file=str(out), attributes=named, notes=merged.notes)
+    answer(found, as_json, _merged_text)
 
 
 def _merged_text(found: RunMerged) -> str:
@@ -83,6 +84,7 @@ def _merged_text(found: RunMerged) -> str:
         [
             f"wrote {found.file}, from all sites:",
             *(f"  {one.name}: {', '.join(one.values)}" for one in found.attributes),
+            *(f"note: {one}" for one in found.notes),
             "next: give it and peers.toml to every site",
         ]
     )

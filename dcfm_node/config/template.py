@@ -1,9 +1,11 @@
 """The texts of node.toml and run.toml that commands write, from the packaged ones."""
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from textwrap import wrap
+from typing import Any, NamedTuple
 
 from dcfm_node.config.node import node_template
 from dcfm_node.config.presets import settled
@@ -56,7 +58,10 @@ def node_text(name: str, data: FileData | None, address: tuple[str, int] | None)
 
 def _data_text(data: FileData) -> str:
     said = data.model_dump(mode="json")
-    lines = ((key, said.get(key)) for key in ("format", "path", "labels", "index", "resize"))
+    lines = (
+        (key, said.get(key))
+        for key in ("format", "path", "labels", "index", "names", "ignore", "resize")
+    )
     return "".join(f"{key} = {written(value)}\n" for key, value in lines if value)
 
 
@@ -65,10 +70,17 @@ def run_template() -> str:
     return shipped_text("run.toml")
 
 
-def run_text(name: str, sample_shape: tuple[int, ...], attributes: Attributes) -> str:
-    """A commented run.toml for this data, with the values that `preset = "auto"` settles."""
+def run_text(
+    name: str, sample_shape: tuple[int, ...], attributes: Attributes, assumed: str = ""
+) -> str:
+    """A commented run.toml for this data, with the values that `preset = "auto"` settles.
+
+    Args:
+        assumed: what the shape assumes, for a comment; empty if nothing.
+    """
     text = re.sub(r"(?m)^name = .*$", f"name = {written(name)}", run_template(), count=1)
-    shape = f"sample_shape = {written(sample_shape)}"
+    comment = "".join(f"# {line}\n" for line in wrap(f"{assumed}." if assumed else "", 97))
+    shape = f"{comment}sample_shape = {written(sample_shape)}"
     text = re.sub(r"(?m)^sample_shape = .*$", shape, text, count=1)
     return with_attributes(text, attributes)
 
@@ -89,18 +101,41 @@ def with_attributes(text: str, attributes: Attributes) -> str:
     return commented_anew(text)
 
 
-def merged_runs(documents: Sequence[Document]) -> tuple[str, Attributes]:
-    """One run.toml from those of several sites, and its attributes, with the values of all.
+class Merged(NamedTuple):
+    """One run.toml for several sites.
+
+    Attributes:
+        attributes: (name, values of all sites) of each.
+        notes: what was decided between sites that differ, and what cannot work.
+    """
+
+    text: str
+    attributes: Attributes
+    notes: tuple[str, ...]
+
+
+def merged_runs(documents: Sequence[Document]) -> Merged:
+    """One run.toml from those of several sites, with the values of all.
+
+    Where sites read the same numbers in another shape, the one with more axes counts: a site sees
+    a series or a picture only where its data show it clearly. Of pictures, colour counts, then the
+    smallest size.
 
     Raises:
-        ConfigError: they differ in anything but the attributes' values.
+        ConfigError: they differ in anything else but the attributes' values.
     """
-    first, *others = documents
+    first = max(documents, key=_size)
+    others = [document for document in documents if document is not first]
+    notes = []
     for other in others:
         for key in dict.fromkeys([*first.values, *other.values]):
-            if key != "attribute" and first.values.get(key) != other.values.get(key):
+            if key == "sample_shape" and _reads(_shape(first), _shape(other)):
+                notes += [_decided(first, other)] if _shape(first) != _shape(other) else []
+            elif key == "sample_shape" and _pictures(first, other):
+                notes.append(_resized(first, other))
+            elif key != "attribute" and first.values.get(key) != other.values.get(key):
                 raise _unlike(first, other, key)
-    attributes = {document.path: _attributes(document) for document in documents}
+    attributes = {document.path: _attributes(document) for document in (first, *others)}
     for document in others:
         if missing := attributes[first.path].keys() ^ attributes[document.path].keys():
             raise _unlike_attributes(first, document, min(missing), attributes[first.path])
@@ -108,12 +143,62 @@ def merged_runs(documents: Sequence[Document]) -> tuple[str, Attributes]:
         (name, _merged([found[name] for found in attributes.values()]))
         for name in attributes[first.path]
     ]
+    for name, values in merged:
+        if len(values) == 1:
+            raise ConfigError(
+                f"{name!r} is {values[0]!r} at all sites, and an attribute needs two values",
+                where=first.where("attribute"),
+                fix="remove it from all these files; list a column of a CSV table under ignore in"
+                " [data] of node.toml as well, at every site",
+            )
+    if len(merged) == 1:
+        notes.append(f"{merged[0][0]!r} is the only attribute, so there is nothing to compose")
     try:
-        return with_attributes(first.text, merged), merged
+        return Merged(with_attributes(first.text, merged), merged, tuple(notes))
     except ValueError as error:
         raise ConfigError(
             str(error), where=str(first.path), fix="write them as 'dcfm-node init' does"
         ) from None
+
+
+def _shape(document: Document) -> tuple[int, ...]:
+    """A file's sample_shape; () if it gives none rightly."""
+    said = document.values.get("sample_shape")
+    whole = isinstance(said, tuple) and all(type(side) is int for side in said)
+    return said if isinstance(said, tuple) and whole else ()
+
+
+def _size(document: Document) -> tuple[int, int, int]:
+    """What makes a site's shape count: more axes, then colour, then fewer pixels."""
+    shape = _shape(document)
+    return len(shape), sum(shape[:1]), -math.prod(shape)
+
+
+def _pictures(first: Document, other: Document) -> bool:
+    return len(_shape(first)) == len(_shape(other)) == 3
+
+
+def _resized(first: Document, other: Document) -> str:
+    here, there = written(_shape(first)), written(_shape(other))
+    return (
+        f"pictures of {other.path} have sample_shape = {there}; {here} of {first.path} counts. The"
+        " node of that site changes pictures in folders to it if its node.toml has resize = true"
+        " under [data]; store those of an archive anew"
+    )
+
+
+def _reads(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether samples of the other shape can be read in this one: a row, or without its channel."""
+    return shape == other or other in ((math.prod(shape),), shape[shape[:1] == (1,) :])
+
+
+def _decided(first: Document, other: Document) -> str:
+    here, there = written(_shape(first)), written(_shape(other))
+    return (
+        f"{other.path} has sample_shape = {there}; {here} of {first.path} counts, since these data"
+        f" show an order. Nothing needs to be done at either site; where the numbers have no order,"
+        f" set sample_shape = {there} in all files, and merge them again"
+    )
 
 
 def _merged(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
@@ -128,13 +213,10 @@ def _attributes(document: Document) -> dict[str, tuple[str, ...]]:
 
 def _unlike(first: Document, other: Document, key: str) -> ConfigError:
     here, there = first.values.get(key), other.values.get(key)
-    fix = f"give both the same {key}"
-    if key == "sample_shape" and len(here or ()) == len(there or ()) == 3:
-        fix += "; the site with other pictures then needs resize = true under [data] in node.toml"
     return ConfigError(
         f"{key} is {written(there)}, in {first.path} {written(here)}",
         where=other.where(key),
-        fix=fix,
+        fix=f"give both the same {key}",
     )
 
 
@@ -146,7 +228,8 @@ def _unlike_attributes(
         f"has no attribute {name!r}, which {has.path} has",
         where=lacks.where("attribute"),
         fix="add it, with the value that all samples of this site have, and set that value as"
-        f" constant under [data.attributes.{name}] in its node.toml; or remove it there",
+        f" constant under [data.attributes.{name}] in its node.toml; or remove it there; or make"
+        " this site's node anew with 'init --attributes', if its data have it",
     )
 
 

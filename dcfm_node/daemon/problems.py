@@ -1,12 +1,13 @@
-"""What is wrong with a run and with this node in it: silos, links, students, coverage. Pure.
+"""What is wrong with a run and with this node in it: silos, links, students. Pure.
 
-What the machine does to the node is said by its own parts: `disk`, `troubles`, `runner`, `network`.
+What the machine does to the node is said by its own parts: `disk`, `troubles`, `runner`, `network`;
+what silos do not hold, by `covered`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from dcfm_node.api.problems import THIS_NODE, THIS_RUN, Code, Problem
-from dcfm_node.api.status import Coverage, SiloStatus
+from dcfm_node.api.status import SiloStatus
 from dcfm_node.api.students import StudentFacts
 from dcfm_node.daemon.advice import what_to_try
 from dcfm_node.daemon.facts import student_facts
@@ -17,8 +18,6 @@ from dcfm_node.swarm.effects import Waiting
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.view import View
 
-MAX_VALUES = 8
-"""Values that one problem names."""
 UNLINKED_S = 30.0
 """One plane may come up this many seconds after the other before that is a problem."""
 BUNDLE_DAYS = 7
@@ -123,17 +122,6 @@ def link_problems(manifest: Manifest, ways: Mapping[bytes, Mapping[str, Way]]) -
                 why = "; ".join(map(_failure, way.failures)) or "it does not dial this node either"
                 what = f"no {name} link to {silo.name} stands, so {lost} directly: {why}"
                 yield Code.LINK_DOWN.problem(silo.name, what, since_s=since)
-
-
-def unseen(covered: Coverage) -> Iterator[Problem]:
-    """Values that nobody holds, once all silos have said what they hold."""
-    if covered.silos_told < covered.silos or not covered.missing_values:
-        return
-    missing = [f"{v.attribute}={v.value}" for v in covered.missing_values]
-    more = f" and {len(missing) - MAX_VALUES} more" if len(missing) > MAX_VALUES else ""
-    values = ", ".join(missing[:MAX_VALUES]) + more
-    what = f"no silo holds {values}, so no student learns it"
-    yield Code.VALUE_UNSEEN.problem(THIS_RUN, what)
 
 
 def other_units(view: View) -> Iterator[Problem]:

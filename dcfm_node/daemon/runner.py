@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from dcfm_node.api.problems import THIS_NODE, Code, Problem
+from dcfm_node.daemon.covered import gaps
 from dcfm_node.daemon.supervisor import WorkerSupervisor
 from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.daemon.work import job_for
@@ -103,6 +104,8 @@ class JobRunner:
         base = base_of(work, node.replica.view) if transfer.delta else None
         self._base, self._width = self._snapshots.path(base) if base else None, transfer.width
         self.metrics = {}
+        for problem in gaps(node.replica.view):
+            log.warning(problem.code.value, why=problem.sentence, fix=problem.fix)
         log.info("work_started", job=job.key)
         self._supervisor.submit(job, self.hear)
 

@@ -1,6 +1,5 @@
 """The status of a node, from its view and its surroundings. Pure."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,10 +8,8 @@ from dcfm_node.api.document import RunName
 from dcfm_node.api.problems import Problem
 from dcfm_node.api.status import (
     CheckpointStatus,
-    Coverage,
     Doing,
     Machine,
-    MissingValue,
     Phase,
     PreparationStatus,
     SiloStatus,
@@ -21,14 +18,14 @@ from dcfm_node.api.status import (
     Status,
     StatusRun,
 )
+from dcfm_node.daemon.covered import covered, gaps
 from dcfm_node.daemon.explain import catching_up, explain
 from dcfm_node.daemon.facts import labelled, student_facts
 from dcfm_node.daemon.imports import LastImport
-from dcfm_node.daemon.problems import link_problems, run_problems, unseen
+from dcfm_node.daemon.problems import link_problems, run_problems
 from dcfm_node.daemon.silos import silo_status
 from dcfm_node.net.peers import Way
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.swarm.coverage import alone, coverage
 from dcfm_node.swarm.effects import activity_of
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.view import View
@@ -64,12 +61,11 @@ def status(node: Node, now: float, around: Surroundings | None = None) -> Status
     silos = silo_statuses(node, now, around)
     students = tuple(student_facts(view, said) for said in view.valid_students())
     released = next((student for student in reversed(students) if student.released), None)
-    covered = _coverage(view)
     problems = (
         *around.problems,
         *run_problems(node, silos, released),
         *link_problems(manifest, around.ways),
-        *unseen(covered),
+        *gaps(view),
     )
     continues = manifest.continues
     return Status(
@@ -90,7 +86,7 @@ def status(node: Node, now: float, around: Surroundings | None = None) -> Status
         doing=_doing(node, around.idle),
         catching_up=tuple(catching_up(node)),
         silos=silos,
-        coverage=covered,
+        coverage=covered(view),
         preparation=_preparation(view),
         students=students,
         latest=released,
@@ -170,34 +166,4 @@ def _preparation(view: View) -> PreparationStatus | None:
         accepted_by=tuple(sorted(name(v.author) for v in voices if v.body.preparation == found)),
         probes=tuple(labelled(view.manifest, label) for label in found.probes),
         why=derived.why if derived is not None else "",
-    )
-
-
-def _coverage(view: View) -> Coverage:
-    """Eq. 2 of DCFM, from the label counts that the active silos published."""
-    counts: dict[tuple[int, ...], int] = {}
-    told = [view.joins[key] for key in view.active() if key in view.joins]
-    known = {join.name: [label for label, _ in join.counts] for join in told}
-    for join in told:
-        for label, count in join.counts:
-            counts[label] = counts.get(label, 0) + count
-    found = coverage(counts, view.manifest.cardinalities)
-    attributes = view.manifest.attributes
-    return Coverage(
-        observed=found.observed,
-        combinations=math.prod(view.manifest.cardinalities),
-        silos=len(view.active()),
-        silos_told=len(told),
-        sufficient=found.sufficient,
-        combinations_short=found.missing_combinations,
-        missing_values=tuple(
-            MissingValue(attribute=attributes[i].name, value=attributes[i].values[value])
-            for i, value in found.missing_values
-        ),
-        rank=found.rank,
-        rank_needed=found.needed,
-        outside_hull=found.outside,
-        level_1=found.level_1,
-        level_2=found.level_2,
-        alone=alone(known),
     )

@@ -1,6 +1,6 @@
 """Features of vectors that look wrong: constant, tiny, or with samples far from all others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,26 +21,29 @@ LOOKED_AT = 10_000
 MAX_TOLD = 8
 
 
-def odd_features(x: Floats, standardised: bool) -> Iterator[tuple[str, str]]:
+def odd_features(
+    x: Floats, standardised: bool, names: Sequence[str] = ()
+) -> Iterator[tuple[str, str]]:
     """What is odd about single features of samples (N, features), and what to do.
 
     Args:
         standardised: whether the run takes every feature to unit scale.
+        names: of the features, if they have names.
     """
     mean, deviation = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
     constant = deviation <= CONSTANT * np.abs(mean)
     if constant.any():
-        what = f"{_named(constant)} {_have(constant)} the same value in all samples"
+        what = f"{_named(constant, names)} {_have(constant)} the same value in all samples"
         yield what, "check the file; if that is right, nothing needs to be done"
     tiny = ~constant & (deviation < TINY * deviation.max())
     if tiny.any() and not standardised:
         verb = "vary" if tiny.sum() > 1 else "varies"
-        what = f"{_named(tiny)} {verb} by less than {TINY:g} of the most varying one"
+        what = f"{_named(tiny, names)} {verb} by less than {TINY:g} of the most varying one"
         yield what, 'set standardise = "feature" in run.toml, or scale them at every site alike'
-    yield from _outlying(x)
+    yield from _outlying(x, names)
 
 
-def _outlying(x: Floats) -> Iterator[tuple[str, str]]:
+def _outlying(x: Floats, names: Sequence[str]) -> Iterator[tuple[str, str]]:
     some = x[:: max(1, len(x) // LOOKED_AT)]
     low, middle, high = np.quantile(some, (LOW, 0.5, HIGH), axis=0)
     spread = (high - low) / NORMAL
@@ -51,17 +54,21 @@ def _outlying(x: Floats) -> Iterator[tuple[str, str]]:
         count = int((np.abs(column - middle[index]) > FAR * spread[index]).sum())
         worst = column.min() if below[index] > above[index] else column.max()
         yield (
-            f"feature {index} of {count} samples is far from all others: up to {worst:.4g}, where"
-            f" most are from {low[index]:.4g} to {high[index]:.4g}",
+            f"feature {_name(index, names)} of {count} samples is far from all others: up to"
+            f" {worst:.4g}, where most are from {low[index]:.4g} to {high[index]:.4g}",
             "repair or remove these samples; they may mark missing values",
         )
 
 
-def _named(which: NDArray[np.bool_]) -> str:
-    """The features by index, from 0."""
+def _name(index: int, names: Sequence[str]) -> str:
+    """A feature by its name, or by its index, from 0."""
+    return repr(names[index]) if names else str(index)
+
+
+def _named(which: NDArray[np.bool_], known: Sequence[str]) -> str:
     found = np.flatnonzero(which).tolist()
     more = f" and {len(found) - MAX_TOLD} more" if len(found) > MAX_TOLD else ""
-    names = ", ".join(map(str, found[:MAX_TOLD]))
+    names = ", ".join(_name(index, known) for index in found[:MAX_TOLD])
     return f"{'features' if len(found) > 1 else 'feature'} {names}{more}"
 
 

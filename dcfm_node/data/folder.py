@@ -45,7 +45,7 @@ def read_folder(spec: FolderData, columns: Mapping[str, str], shape: tuple[int, 
     if spec.index is not None:
         items = listed(spec, spec.path / spec.index)
     else:
-        items, notes = found(spec.path)
+        items, notes = found(spec.path, spec.names)
     labels = {name: [_label(item, column) for item in items] for name, column in columns.items()}
     bounded((len(items), *shape), 4, spec.path)
     x = np.empty((len(items), *shape), np.float32)

@@ -25,6 +25,7 @@ def encode(
 ) -> Labels:
     """Indices c_i (N,) of a column (N,) of integers (indices) or strings (values).
 
+    Whole floats and truth values are integers, where these are looked up as text; bytes are text.
     Integers are looked up as text if `source.values` is given or every value of the attribute is an
     integer written as text: 1 means the value "1", not an index. Text is looked up unchanged first,
     then in NFC without blanks around it.
@@ -34,6 +35,8 @@ def encode(
     """
     known = _Lookup({value: i for i, value in enumerate(attribute.values)})
     mapping = _Lookup(_mapped(attribute, source, known))
+    if column.dtype.kind == "S" or source.values or integers(attribute.values):
+        column = plain(column)
     kind = column.dtype.kind
     if _positions(attribute, source, column):
         outside = np.flatnonzero((column < 0) | (column >= len(attribute.values)))
@@ -63,6 +66,24 @@ def encode(
         index[position] = meant
     encoded: Labels = index[inverse]
     return encoded
+
+
+def flat(column: NDArray[Any]) -> NDArray[Any]:
+    """Labels (N, 1), or one-hot labels (N, K), as (N,); any others as they are."""
+    if column.ndim != 2 or column.dtype.kind not in "biufUS":
+        return column
+    if column.shape[1] == 1:
+        return column[:, 0]
+    numbers = column.dtype.kind in "biuf"
+    hot = numbers and ((column == 0) | (column == 1)).all() and (column.sum(axis=1) == 1).all()
+    return column.argmax(axis=1) if hot else column
+
+
+def plain(column: NDArray[Any]) -> NDArray[Any]:
+    """Labels (N,) as integers or text: truth values, whole floats and bytes are converted."""
+    if column.dtype.kind == "b" or (column.dtype.kind == "f" and (column % 1 == 0).all()):
+        return column.astype(np.int64)
+    return np.char.decode(column, "utf-8") if column.dtype.kind == "S" else column
 
 
 class _Lookup:

@@ -1,7 +1,8 @@
 """A silo's image files and their labels, from folder names or from a CSV file."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,18 +51,24 @@ class _Seen(dict[tuple[int, int], str]):
         return first if first != here and status.st_ino else None
 
 
-def found(root: Path) -> tuple[list[Item], tuple[str, ...]]:
+def found(root: Path, names: str | None = None) -> tuple[list[Item], tuple[str, ...]]:
     """Find images below folders with names such as `key=value` or `key=value,key=value`.
 
     Links are followed. Hidden files and folders are skipped.
+
+    Args:
+        names: how paths below `root` give labels, such as `{shape}_{colour}_*`; None if only
+            folders with such names do.
 
     Returns:
         the images in the order of their paths; lines for the operator about skipped files.
 
     Raises:
         DataError: a folder or file occurs twice, by links; a path names a key twice; the target
-            of a link does not exist; a file in a labelled folder is not an image.
+            of a link does not exist; a file in a labelled folder is not an image; a path does not
+            fit `names`.
     """
+    named = _by_name(root, names) if names is not None else None
     items: list[Item] = []
     hidden: list[str] = []
     seen = _Seen()
@@ -86,7 +93,7 @@ def found(root: Path) -> tuple[list[Item], tuple[str, ...]]:
             if S_ISDIR(status.st_mode):
                 pending.append((path, labels | _labels(path, labels)))
             elif folder_or_image:
-                items.append(Item(path, labels, str(path)))
+                items.append(Item(path, labels | (named(path) if named else {}), str(path)))
             elif folder != root:
                 raise DataError(
                     "is not an image that can be read",
@@ -94,6 +101,26 @@ def found(root: Path) -> tuple[list[Item], tuple[str, ...]]:
                     fix=f"remove it, or convert it to one of {', '.join(SUFFIXES)}",
                 )
     return sorted(items, key=lambda item: item.image), _passed_over(root, hidden)
+
+
+def _by_name(root: Path, names: str) -> Callable[[Path], dict[str, str]]:
+    """Labels of an image by its path."""
+    parts = re.split(r"\{([^{}]+)\}|(\*)", names)
+    keys = [normal(key) for key in parts[1::3] if key]
+    fix = "write it as in {shape}_{colour}_*: each name once, in braces, and * for anything"
+    if not keys or twice(keys) is not None:
+        raise DataError(f"names = {names!r} gives no labels", where=str(root), fix=fix)
+    texts = [re.escape(text) for text in parts[::3]]
+    gaps = ["([^/]+?)" if key else ".*" for key in parts[1::3]]
+    pattern = re.compile("".join(a + b for a, b in zip(texts, [*gaps, ""], strict=True)))
+
+    def labels(image: Path) -> dict[str, str]:
+        path = image.relative_to(root).with_suffix("").as_posix()
+        if (found := pattern.fullmatch(path)) is None:
+            raise DataError(f"does not fit names = {names!r}", where=str(image), fix=fix)
+        return dict(zip(keys, map(normal, found.groups()), strict=True))
+
+    return labels
 
 
 def _status(path: Path) -> os.stat_result:

@@ -3,15 +3,16 @@
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from dcfm_node.data.labels import flat, plain
 from dcfm_node.data.names import normal, twice
-from dcfm_node.data.raw import Raw, bounded, check_shapes, readable
+from dcfm_node.data.raw import Raw, arranged, bounded, check_shapes, readable
 from dcfm_node.data.spec import NpzData
 from dcfm_node.errors import DataError
 
@@ -60,19 +61,41 @@ def read_npz(
                 where=str(file),
                 fix=f"give it one column per attribute: (N, {len(order)})",
             )
-        labels = {name: shapes[source] for name, source in wanted.items()}
-        check_shapes(shapes["x"], labels, sample_shape, str(file))
+        check_shapes(shapes["x"], {}, sample_shape, str(file))
+        for name, source in wanted.items():
+            if shapes[source][:1] != shapes["x"][:1] or len(shapes[source]) > 2:
+                check_shapes(shapes["x"], {name: shapes[source]}, sample_shape, str(file))
 
         def array(name: str) -> NDArray[Any]:
             with archive.open(entries[name]) as stream:
                 values: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
             return values
 
-        read = {name: array(source) for name, source in wanted.items()}
+        read = {name: flat(array(source)) for name, source in wanted.items()}
+        labels = {name: column.shape for name, column in read.items()}
+        check_shapes(shapes["x"], labels, sample_shape, str(file))
         if in_c:
             c = array("c")
             read |= {name: c[:, order.index(name)] for name in in_c}
-        return Raw(array("x"), read, lambda row: f"{file}: row {row}", str(file))
+        return Raw(
+            arranged(array("x"), sample_shape), read, lambda row: f"{file}: row {row}", str(file)
+        )
+
+
+def npz_labels(spec: NpzData, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Arrays that may be labels, as integers or text (N,) where they are.
+
+    Raises:
+        DataError: the file is missing or not an npz archive; an array is too large.
+    """
+    found = {}
+    with readable(spec.path, *_BROKEN, fix=_FIX), zipfile.ZipFile(spec.path) as archive:
+        entries = _entries(archive, spec)
+        for name in names:
+            bounded([entries[name].file_size], 1, spec.path)
+            with archive.open(entries[name]) as stream:
+                found[name] = plain(flat(npy.read_array(stream, allow_pickle=False)))
+    return found
 
 
 def _entries(archive: zipfile.ZipFile, spec: NpzData) -> dict[str, zipfile.ZipInfo]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dcfm_node.errors import DataError, UserError
@@ -91,12 +92,33 @@ def check_shapes(
         raise DataError(
             f"attribute {name!r} has shape {shape} for {x[0]} samples", where=file, fix=fix
         )
-    if x[1:] != sample_shape:
+    if not (
+        x[1:] == sample_shape or _lacks_axes(x[1:], sample_shape) or _last(x[1:], sample_shape)
+    ):
         raise DataError(
             f"samples have shape {list(x[1:])}, the run's have {list(sample_shape)}",
             where=file,
             fix="reshape the samples, or choose another sample_shape for the run",
         )
+
+
+def arranged(x: NDArray[Any], sample_shape: tuple[int, ...]) -> NDArray[Any]:
+    """Samples (N, …) that `check_shapes` lets pass, as (N, *sample_shape); often a view.
+
+    Numbers in one row fill the shape row by row. A grey picture or a series of one channel may lack
+    the axis of the channel, and channels may come last.
+    """
+    if x.shape[1:] != sample_shape and _last(x.shape[1:], sample_shape):
+        return np.moveaxis(x, -1, 1)
+    return x.reshape(len(x), *sample_shape)
+
+
+def _lacks_axes(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    return shape in ((math.prod(wanted),), wanted[1:]) and math.prod(shape) == math.prod(wanted)
+
+
+def _last(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    return len(wanted) > 1 and shape == (*wanted[1:], wanted[0])
 
 
 @contextmanager

@@ -17,7 +17,16 @@ from dcfm_node.data.labels import constant, encode, from_one
 from dcfm_node.data.npz import read_npz
 from dcfm_node.data.oddities import DataWarning
 from dcfm_node.data.raw import Raw, check_shapes
-from dcfm_node.data.spec import AttributeSource, BuiltinData, DataSpec, FileData, IdxData, NpzData
+from dcfm_node.data.sheet import read_sheet
+from dcfm_node.data.spec import (
+    AttributeSource,
+    BuiltinData,
+    DataSpec,
+    FileData,
+    IdxData,
+    NpzData,
+    TableData,
+)
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import MIN_SAMPLES
@@ -210,6 +219,8 @@ def read(
         return read_npz(spec, columns, order, shape)
     if isinstance(spec, IdxData):
         return read_idx(spec, columns, shape)
+    if isinstance(spec, TableData):
+        return read_sheet(spec, columns, shape)
     return read_folder(spec, columns, shape)
 
 
@@ -239,7 +250,7 @@ def checked_numbers(raw: Raw) -> Stored:
         raise DataError(
             f"samples are stored as {x.dtype}",
             where=raw.file,
-            fix="store floating point numbers, or uint8 for pixels",
+            fix="store floating point numbers (astype('float32')), or uint8 for pixels",
         )
     with np.errstate(over="ignore"):
         floats = x.astype(np.float32, copy=False)

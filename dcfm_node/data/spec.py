@@ -20,7 +20,8 @@ class AttributeSource(Model):
     """How this silo's files give one attribute of the run."""
 
     column: Text | None = None
-    """Array (npz), column (CSV) or folder key with the labels. Default: the attribute's name."""
+    """Array (npz), column (CSV) or folder key with the labels. Default: the attribute's name. In a
+    CSV table, `shape_*` is a column for each value, with 1 where a sample has it, else 0."""
     values: dict[Text, Text] = Field(default_factory=dict)
     """Value in the files -> value in the run. Other values are used unchanged. Default: none."""
     constant: Text | None = None
@@ -110,12 +111,27 @@ class FolderData(_FileData):
     format: Literal["folder"]
     index: FilePath | None = None
     """CSV file with a column `file` and one per attribute; all paths are relative to `path`."""
+    names: Text | None = None
+    """How the images' paths below `path` give labels: `{shape}/{colour}/*` for square/red/17.png,
+    `{shape}_{colour}_*` for square_red_17.png; `*` stands for anything. Default: by folders named
+    like `shape=square`."""
     resize: bool = False
     """Resample images of another size to the run's height and width. Default false: refuse them."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
         return (self.path, *([self.path / self.index] if self.index is not None else []))
+
+
+class TableData(_FileData):
+    """A CSV table, a row a sample: a column for each attribute, and one for each number of `x`.
+
+    Numbers are read in the order of their columns' names (t2 before t10), not of the columns.
+    """
+
+    format: Literal["csv"]
+    ignore: tuple[Text, ...] = ()
+    """Columns that are neither attributes nor numbers of a sample. Default: none."""
 
 
 class BuiltinData(_Data):
@@ -151,6 +167,6 @@ class BuiltinData(_Data):
         return self
 
 
-FileData = NpzData | IdxData | FolderData
+FileData = NpzData | TableData | IdxData | FolderData
 DataSpec = Annotated[FileData | BuiltinData, Field(discriminator="format")]
 """A silo's private data. Build one of the member classes."""

@@ -27,6 +27,19 @@ def read_table(index: Path, key: str, is_key: Callable[[str], bool]) -> list[tup
         DataError: the file is not CSV in UTF-8; the column `key` is missing; two columns have one
             name; a row lacks its key or has too few or many cells; a quoted cell swallows rows.
     """
+    rows = []
+    for line, row in table_rows(index, is_key, key):
+        if not row[key]:
+            where = f"{index}:{line}"
+            raise DataError(f"names no {key}", where=where, fix=f"fill in the column {key!r}")
+        rows.append((line, row))
+    return rows
+
+
+def table_rows(
+    index: Path, is_key: Callable[[str], bool], key: str | None = None
+) -> Iterator[tuple[int, Row]]:
+    """Every row that is not blank, as `read_table` gives it, without columns that have no name."""
     lines = list(io.StringIO(_text(index), newline=""))
     records = (found for found in _records(index, lines) if any(map(str.strip, found[2])))
     first, last, head = next(records, (1, 1, []))
@@ -34,19 +47,15 @@ def read_table(index: Path, key: str, is_key: Callable[[str], bool]) -> list[tup
         raise _running_on(index, first, last)
     columns = [normal(name) for name in head]
     _check_columns(index, columns, key)
-    rows = []
     for first, last, cells in records:
-        where = f"{index}:{first}"
         row = dict(zip(columns, map(str.strip, cells), strict=False))
-        _check_row(row, columns, cells, where)
-        if not row[key]:
-            raise DataError(f"names no {key}", where=where, fix=f"fill in the column {key!r}")
+        _check_row(row, columns, cells, f"{index}:{first}")
         spanned = lines[first - 1 : last] if last > first else []
         swallowed = [_is_row(line, len(columns), is_key) for line in spanned]
         if any(swallowed[1:-1]) or sum(swallowed) > 1:
             raise _running_on(index, first, last)
-        rows.append((first, row))
-    return rows
+        row.pop("", None)
+        yield first, row
 
 
 def _running_on(index: Path, first: int, last: int) -> DataError:
@@ -94,8 +103,13 @@ def _records(index: Path, lines: list[str]) -> Iterator[tuple[int, int, list[str
         first = reader.line_num + 1
 
 
-def _check_columns(index: Path, columns: list[str], key: str) -> None:
-    if key not in columns:
+def _check_columns(index: Path, columns: list[str], key: str | None) -> None:
+    if key is None:
+        for other, word in _OTHERS.items() if len(columns) == 1 else ():
+            if other in columns[0]:
+                what = f"has one column: {word} separate its cells"
+                raise DataError(what, where=str(index), fix=_FIX)
+    elif key not in columns:
         there = ", ".join(repr(name) for name in columns if name) or "nothing"
         others = [
             word

@@ -28,6 +28,8 @@ class Coverage:
         outside: number of unseen combinations that are not in that hull.
         level_1: number of unseen combinations that differ from one that occurs in one attribute.
         level_2: number of all other unseen ones: at least two attributes must change.
+        completing: unseen combinations of values that occur. Once silos hold them too, all other
+            combinations of such values are in the hull. There are as few as possible.
     """
 
     observed: int
@@ -37,6 +39,7 @@ class Coverage:
     outside: int
     level_1: int
     level_2: int
+    completing: tuple[Combination, ...]
 
     @property
     def missing_combinations(self) -> int:
@@ -76,6 +79,7 @@ def _coverage(seen: tuple[Combination, ...], sizes: tuple[int, ...]) -> Coverage
         outside=sum(bool(_reduced(_one_hot(c, sizes), hull)) for c in unseen),
         level_1=level_1,
         level_2=len(unseen) - level_1,
+        completing=_completing(seen, sizes, hull),
     )
 
 
@@ -95,6 +99,20 @@ def unseen_of(seen: Iterable[Combination], sizes: Sequence[int]) -> Iterator[Com
     """The combinations that are not among these, in order."""
     known = set(seen)
     return (c for c in product(*map(range, sizes)) if c not in known)
+
+
+def _completing(
+    seen: tuple[Combination, ...], sizes: tuple[int, ...], hull: Mapping[int, Row]
+) -> tuple[Combination, ...]:
+    there = [sorted({label[i] for label in seen}) for i in range(len(sizes))]
+    full, found = 1 + sum(len(values) - 1 for values in there), []
+    for label in product(*there) if seen else ():
+        if len(hull) == full:
+            break
+        if _reduced(_one_hot(label, sizes), hull):
+            found.append(label)
+            hull = _basis([*seen, *found], sizes)
+    return tuple(found)
 
 
 def _all_but_one(labels: Iterable[Combination]) -> Iterator[tuple[int, Combination, Combination]]:

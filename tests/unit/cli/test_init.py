@@ -111,6 +111,42 @@ def test_what_was_found_is_shown(
     assert len(found["features"]) == 3
 
 
+def tones(file: Path, many: int = 120) -> Path:
+    """Tones at any phase, as one number a column."""
+    rng, rows = np.random.default_rng(0), np.arange(many)
+    turns = np.array([3, 5])[rows % 2, None] * np.arange(32) / 32 + rng.random((many, 1))
+    loud = rows // 2 % 2
+    x = (1 + loud[:, None]) * np.cos(2 * np.pi * turns)
+    np.savez(file, x=x.astype(np.float32), tone=rows % 2, loud=loud)
+    return file
+
+
+def test_a_series_is_recognised_at_one_site_for_all(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name, many in (("few", 8), ("many", 120)):
+        data = tones(tmp_path / f"{name}.npz", many)
+        assert run(monkeypatch, "init", tmp_path / name, "--data", data) == 0
+    assert "assumed: samples are read as series of 32 numbers" in capsys.readouterr().out
+    text = (tmp_path / "many" / "run.toml").read_text()
+    assert "# samples are read as series of 32 numbers" in text
+    assert "set sample_shape = [32] in run.toml" in text.replace("\n# ", " ")
+    assert "sample_shape = [32]" in (tmp_path / "few" / "run.toml").read_text()
+    files = [tmp_path / name / "run.toml" for name in ("few", "many")]
+    assert run(monkeypatch, "run", "merge", tmp_path / "run.toml", *files) == 0
+    told = capsys.readouterr().out
+    assert f"{files[0]} has sample_shape = [32]; [1, 32] of {files[1]} counts" in told
+    everyone = [
+        own_peer(n := load_node(f.with_name("node.toml")), load_keys(n.keys, {})) for f in files
+    ]
+    manifest = load_run(tmp_path / "run.toml", tuple(everyone), None, listed=tmp_path)
+    assert (manifest.sample_shape, manifest.network.kind) == ((1, 32), "mixer")
+    for file in files:
+        private = load_node(file.with_name("node.toml")).data
+        assert not isinstance(private, BuiltinData)
+        assert load(private, manifest).train.x.shape[1:] == (1, 32)
+
+
 def test_nothing_is_made_where_the_data_or_the_address_is_wrong(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -137,7 +173,8 @@ SITE = 'name = "r"\nsample_shape = [2]\n[[attribute]]\nname = "p"\nvalues = ["b"
 @pytest.mark.parametrize(
     ("other", "what", "fix"),
     [
-        (SITE.replace("[2]", "[3]"), "sample_shape is [3], in", "the same sample_shape"),
+        (SITE.replace("[2]", "[3]"), "sample_shape is", "the same sample_shape"),
+        (SITE.replace("[2]", "[1, 3]"), "sample_shape is", "the same sample_shape"),
         (SITE.replace('"r"', '"s"'), 'name is "s"', "the same name"),
         (SITE + "[method.local]\nsteps = 3\n", "method is", "the same method"),
         (SITE.replace('"p"', '"q"'), "has no attribute", "constant under [data.attributes"),
@@ -161,6 +198,57 @@ def test_runs_that_do_not_fit_together_are_refused(
     assert what in told
     assert fix in told
     assert not out.exists()
+
+
+PICTURES = SITE.replace("[2]", "[3, 28, 28]").replace('["b"]', '["b", "c"]')
+
+
+@pytest.mark.parametrize(
+    ("other", "counts"),
+    [("[3, 20, 24]", "[3, 20, 24]"), ("[1, 8, 8]", "[3, 28, 28]"), ("[3, 64, 64]", "[3, 28, 28]")],
+)
+def test_pictures_get_one_size(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    other: str,
+    counts: str,
+) -> None:
+    for name, text in (("a", PICTURES), ("b", PICTURES.replace("[3, 28, 28]", other))):
+        (tmp_path / name).write_text(text)
+    out = tmp_path / "out.toml"
+    assert run(monkeypatch, "run", "merge", out, tmp_path / "a", tmp_path / "b") == 0
+    told = capsys.readouterr().out
+    assert f"sample_shape = {counts}" in out.read_text()
+    assert f"; {counts} of" in told
+    assert "resize = true" in told
+    assert "'p' is the only attribute, so there is nothing to compose" in told
+
+
+def test_an_attribute_with_one_value_at_all_sites_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_text(SITE)
+    assert run(monkeypatch, "run", "merge", tmp_path / "out", tmp_path / "a", tmp_path / "a") == 2
+    assert "'p' is 'b' at all sites" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_say_what_the_data_do_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "d").mkdir()
+    for i in range(4):
+        Image.new("L", (8, 8), i).save(tmp_path / "d" / f"{('bar', 'cross')[i % 2]}_red_{i}.png")
+    data = ("--data", tmp_path / "d", "--names", "{shape}_{colour}_*")
+    assert run(monkeypatch, "init", tmp_path / "n", *data, "--attributes", "shape") == 0
+    assert "'shape' is the only attribute" in capsys.readouterr().out
+    node = load_node(tmp_path / "n" / "node.toml")
+    manifest = load_run(
+        tmp_path / "n" / "run.toml", (), own_peer(node, load_keys(node.keys, {})), listed=tmp_path
+    )
+    assert not isinstance(node.data, BuiltinData)
+    assert [n for _, n in load(node.data, manifest).counts] == [1, 2]
 
 
 def test_values_keep_the_order_that_a_site_gave_them(

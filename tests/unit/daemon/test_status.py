@@ -205,6 +205,25 @@ def test_coverage_is_that_of_the_silos_that_take_part_once_all_said_what_they_ho
     assert (left.silos, left.observed) == (2, whole.observed - 1)
 
 
+def test_what_cannot_be_composed_is_told_with_what_to_add() -> None:
+    def hold(*held: tuple[tuple[int, int], ...]) -> Status:
+        run = Run(3)
+        made = started(run)
+        for author, labels in zip(run.authors, held, strict=True):
+            author.join(counts=tuple((label, 3) for label in labels))
+            hear(made, run, author.key)
+        return status(made, 0.0)
+
+    told = hold(((0, 0),), ((1, 1),), ((0, 0),)).problems
+    (gap,) = (problem for problem in told if problem.code is Code.COVERAGE_GAP)
+    assert "2 of 2 novel combinations cannot be composed" in gap.sentence
+    assert "silo-0001 shares no value with the others" in gap.sentence
+    assert "such as left/top" in gap.fix
+    whole = hold(((0, 0),), ((1, 1),), ((0, 1), (1, 0)))
+    assert Code.COVERAGE_GAP not in [code for code, _ in named(whole)]
+    assert "none is novel, so nothing needs to be composed" in shown(whole)
+
+
 def test_a_superseded_student_is_said_to_be() -> None:
     run = Run(3, method="dfd", participation="tolerant")
     made = started(run)

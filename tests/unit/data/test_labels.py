@@ -26,6 +26,7 @@ def row(index: int) -> str:
         (AS_IS, np.array(["blue", "red", "blue"]), [2, 0, 2]),
         (MAPPED, np.array(["rot", "red", "7"]), [0, 0, 2]),
         (MAPPED, np.array([7, 7]), [2, 2]),
+        (MAPPED, np.array([7.0, 7.0]), [2, 2]),
     ],
 )
 def test_indices_and_names(
@@ -79,7 +80,8 @@ def test_a_constant() -> None:
 
 
 def test_integers_are_names_where_all_values_are_integers() -> None:
-    assert encode(SITE, AS_IS, np.array([1, 3, 2, 1], np.uint8), row).tolist() == [0, 2, 1, 0]
+    for kind in (np.uint8, np.float64):
+        assert encode(SITE, AS_IS, np.array([1, 3, 2, 1], kind), row).tolist() == [0, 2, 1, 0]
     mixed = Attribute(name="site", values=("1", "2", "other"))
     assert encode(mixed, AS_IS, np.array([1, 2]), row).tolist() == [1, 2]
 

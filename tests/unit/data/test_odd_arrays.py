@@ -77,9 +77,9 @@ def test_without_repeats_the_split_is_what_it_was() -> None:
         ([0, -1, 1, 1], "-1 is not a value", "an index from 0 to 2"),
         ([0.0, 1.0, 0.0, 1.0], "stored as float64", "labels.astype(int)"),
         ([True, False, True, False], "stored as bool", "labels.astype(int)"),
-        ([b"none", b"mass", b"mass", b"none"], "stored as |S4", "labels.astype(str)"),
-        (np.eye(3)[[0, 1, 2, 0]], "shape (4, 3) for 4 samples", "argmax(axis=1)"),
-        (np.zeros((4, 1), int), "shape (4, 1) for 4 samples", "labels[:, 0]"),
+        (np.eye(3)[[0, 1, 2, 0]] * 2, "shape (4, 3) for 4 samples", "argmax(axis=1)"),
+        (np.zeros((4, 3), int), "shape (4, 3) for 4 samples", "argmax(axis=1)"),
+        (np.zeros((4, 1, 1), int), "shape (4, 1, 1) for 4 samples", "one value per sample"),
         (np.array(0), "shape () for 4 samples", "one value per sample"),
         (np.array([0, 1, 1j, 0]), "stored as complex128", "labels.astype(int)"),
         (np.zeros(4, "datetime64[D]"), "stored as datetime64[D]", "labels.astype(int)"),
@@ -94,6 +94,22 @@ def test_labels_that_are_no_positions_or_values_are_refused(
         load(NpzData(format="npz", path=tmp_path / "d.npz"), VECTORS)
     assert what in caught.value.what
     assert fix in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [b"none", b"mass", "naïve".encode(), b"none"],
+        np.eye(3)[[0, 1, 2, 0]],
+        np.eye(3, dtype=bool)[[0, 1, 2, 0]],
+        np.array([[0], [1], [2], [0]]),
+        np.array([["none"], ["mass"], ["naïve"], ["none"]]),
+    ],
+)
+def test_labels_as_other_programs_write_them_are_read(tmp_path: Path, labels: Any) -> None:
+    np.savez(tmp_path / "d.npz", x=np.arange(8.0).reshape(4, 2), finding=labels)
+    _, c = everything(load(NpzData(format="npz", path=tmp_path / "d.npz"), VECTORS))
+    assert sorted(c.ravel().tolist()) == [0, 0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ BAD[7, 1] = np.nan
         ({"x": X[:0], "digit": DIGIT[:0], "colour": HUES[:0]}, "d.npz", "holds 0 samples"),
         ({"x": np.float32(1)}, "d.npz", "holds 0 samples"),
         ({"digit": DIGIT[:9]}, "d.npz", "'digit' has shape (9,) for 50 samples"),
-        ({"digit": DIGIT[:, None]}, "d.npz", "'digit' has shape (50, 1)"),
+        ({"digit": DIGIT[:, None, None]}, "d.npz", "'digit' has shape (50, 1, 1)"),
         ({"digit": DIGIT + 1}, "d.npz: row", "'10' is not a value of attribute 'digit'"),
         ({"colour": np.array(["pink"] * 50)}, "d.npz: row 0", "'pink' is not a value"),
     ],

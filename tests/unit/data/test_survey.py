@@ -51,11 +51,12 @@ def test_vectors_in_physical_units(tmp_path: Path) -> None:
 
 
 def test_columns_that_are_no_labels_are_told(tmp_path: Path) -> None:
-    found = survey(npz(tmp_path, patient=np.arange(90), age=np.ones(90), Site=WEATHER == "dry"))
-    assert [name for name, _ in found.attributes] == ["weather"]
+    columns = {"patient": np.arange(90), "age": X[:, 0], "when": X}
+    found = survey(npz(tmp_path, Site=WEATHER == "dry", **columns))
+    assert found.attributes == (("weather", ("dry", "rain")), ("site", ("0", "1")))
     told = "\n".join(found.notes)
-    assert "'age', float64 [90], is not used" in told
-    assert "'Site', bool [90], is not used" in told
+    assert "'age', float32 [90], is not used" in told
+    assert "'when', float32 [90, 2], is not used" in told
     assert "'patient' is not used: it has another value for nearly every sample" in told
 
 
@@ -64,6 +65,16 @@ def test_odd_numbers_are_told(tmp_path: Path) -> None:
     assert "feature 2 has the same value" in survey(npz(tmp_path, x=odd)).warnings[0]
     bytes_as_floats = np.tile(np.arange(256, dtype=np.float32).reshape(1, 16, 16), (90, 1, 1, 1))
     assert "x / 127.5 - 1" in survey(npz(tmp_path, x=bytes_as_floats)).warnings[0]
+
+
+def test_large_samples_are_told(tmp_path: Path) -> None:
+    picture(tmp_path / "p" / "a=x" / "0.png", size=(40, 30))
+    picture(tmp_path / "p" / "a=y" / "0.png", size=(40, 30), level=3)
+    assert "samples of 3600 numbers" in survey(tmp_path / "p").warnings[0]
+    assert "resize = true" in survey(tmp_path / "p").warnings[0]
+    large = np.random.default_rng(0).normal(size=(90, 4000)).astype(np.float32)
+    assert "store smaller ones" in survey(npz(tmp_path, x=large)).warnings[0]
+    assert "numbers" not in survey(npz(tmp_path, x=large[:, :3072])).warnings[0]
 
 
 def test_labels_in_one_array(tmp_path: Path) -> None:
@@ -92,6 +103,44 @@ def test_pictures_of_other_sizes_are_resampled(tmp_path: Path) -> None:
     assert isinstance(found.spec, FolderData)
     assert found.spec.resize
     assert "1 of 9 pictures are not 8 x 6" in found.warnings[0]
+
+
+def test_pictures_without_a_common_size_get_a_usual_one(tmp_path: Path) -> None:
+    for i in range(9):
+        picture(tmp_path / "a=x,b=y" / f"{i}.png", size=(20 + i, 60 + i))
+        picture(tmp_path / "a=z,b=y" / f"{i}.png", size=(29 + i, 70 + i))
+    assert survey(tmp_path).sample_shape == (3, 32, 24)
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "like"),
+    [
+        ("{}_{}_17.png", "{shape}_{size}_*", "{first}_{second}_*"),
+        ("{}/{}/17.png", "{shape}/{size}/*", "{first}/{second}/*"),
+        ("{}-{}/img 17.png", "{shape}-{size}/*", "{first}-{second}/{third} *"),
+    ],
+)
+def test_names_of_pictures_give_labels(tmp_path: Path, name: str, names: str, like: str) -> None:
+    for i, shape in enumerate(("bar", "cross", "bar")):
+        picture(tmp_path / name.format(shape, "ab"[i // 2]), level=i)
+    found = survey(tmp_path, names=names)
+    assert found.attributes == (("shape", ("bar", "cross")), ("size", ("a", "b")))
+    assert isinstance(found.spec, FolderData)
+    assert found.spec.names == names
+    with pytest.raises(DataError, match="gives no attribute") as refused:
+        survey(tmp_path)
+    assert f"--names '{like}'" in refused.value.fix
+    for wrong, what in (("{a}{a}", "gives no labels"), ("*", "gives no labels"), ("{a}x", "fit")):
+        with pytest.raises(DataError, match=what):
+            survey(tmp_path, names=wrong)
+
+
+def test_one_attribute_cannot_be_composed(tmp_path: Path) -> None:
+    both = np.char.add(np.char.add(WEATHER, "_"), np.tile(["hill", "sea"], 45))
+    (told,) = survey(npz(tmp_path, weather=both)).warnings[:1]
+    assert "'weather' is the only attribute" in told
+    assert "'dry_hill' looks like several values" in told
+    assert "several" not in survey(npz(tmp_path)).warnings[0]
 
 
 def test_a_table_that_lists_pictures(tmp_path: Path) -> None:
@@ -129,7 +178,7 @@ def test_what_is_no_data_is_refused_with_a_fix(tmp_path: Path) -> None:
     (tmp_path / "table.xlsx").write_text("?")
     picture(tmp_path / "plain" / "cross" / "0.png")
     (tmp_path / "empty").mkdir()
-    np.savez(tmp_path / "unlabelled.npz", x=X, age=np.ones(90))
+    np.savez(tmp_path / "unlabelled.npz", x=X, age=X[:, 0])
     np.savez(tmp_path / "flat.npz", x=X[:, 0])
     np.savez(tmp_path / "nameless.npz", y=X)
     np.savez(tmp_path / "nan.npz", x=X * np.nan, weather=WEATHER)

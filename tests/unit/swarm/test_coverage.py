@@ -58,6 +58,11 @@ def test_ranks_and_hulls_are_those_of_linear_algebra(sizes, rng) -> None:
     ]
     found = coverage(dict.fromkeys(seen, 1), sizes)
     assert (found.rank, found.outside) == (rank, len(outside))
+    there = 1 + sum(len({label[i] for label in seen}) - 1 for i in range(len(sizes)))
+    assert len(found.completing) == there - rank
+    whole = coverage(dict.fromkeys([*seen, *found.completing], 1), sizes)
+    assert (whole.rank, whole.completing) == (there, ())
+    assert whole.missing_values == found.missing_values
 
 
 @pytest.mark.parametrize(
