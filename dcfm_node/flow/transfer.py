@@ -6,23 +6,24 @@ are multiplied. So a shape in one colour gives the same shape in another, and va
 combination stays.
 
 No move is believed: each is tried on known combinations that its effects were fitted without, and
-serves only for attributes where what it makes is distributed like their own samples.
+serves only for attributes where what it makes is distributed like their own samples, both as they
+are and in their spectra and local energies.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from dcfm_node.flow.committee import determined, one_hot, rows_of
-from dcfm_node.flow.features import SMALL, local_energy
+from dcfm_node.flow.features import SMALL, energy, local_energy
 from dcfm_node.flow.metrics import energy_distance
 
-NEAR = 0.075
-"""A move serves if the mean energy distance of what it makes is at most this share of the mean
-distance between samples."""
+NEAR = 0.4
+"""A move serves if it leaves at most this share of the energy distance between combinations. Alone
+a small distance says little: that of pictures that vary much in place is small anyway."""
 PAIRS = 24
 """Most pairs of known combinations that a move is tried on, for each attribute."""
 EACH = 64
@@ -85,7 +86,7 @@ def _colours(x: Tensor) -> Tensor:
 
 
 def _recoloured(x: Tensor, before: Tensor, after: Tensor, sign: float = 1.0) -> Tensor:
-    """The same axes of the channels' scatter, turned and stretched."""
+    """The axes along which channels scatter, turned and stretched."""
     powers, axes = zip(*(torch.linalg.eigh(of[:, 1:]) for of in (before, after)), strict=True)
     alike = (axes[0] * axes[1]).sum(dim=0).sign()
     stretch = (powers[1].clamp(min=0) / powers[0].clamp(min=SMALL)).sqrt() * alike * sign
@@ -104,9 +105,9 @@ def _scatter(x: Tensor) -> Tensor:
 
 
 def _rolled(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """Moved to where the scatter fits best, around the borders."""
-    here, there = torch.fft.rfft2(before), torch.fft.rfft2(after)
-    fit = torch.fft.irfft2(here.conj() * there, s=before.shape)
+    """Moved from where scatter is lost to where it is won, around the borders."""
+    lost, won = (torch.fft.rfft2(of.clamp(min=0)) for of in (before - after, after - before))
+    fit = torch.fft.irfft2(lost.conj() * won, s=before.shape)
     down, right = divmod(int(fit.argmax()), before.shape[1])
     return x.roll((down, right), dims=(2, 3))
 
@@ -128,7 +129,7 @@ class Trusted:
     Attributes:
         effects: of all values of all attributes, (Σ|C_i|, ...).
         scale: samples are divided by it first.
-        distance: what it was trusted for.
+        left: the share of the distance between combinations that it left when it was tried.
     """
 
     move: Move
@@ -136,7 +137,7 @@ class Trusted:
     effects: Tensor
     cardinalities: tuple[int, ...]
     scale: float
-    distance: float = math.inf
+    left: float = math.inf
 
     def __call__(self, x: Tensor, label: Tensor, wanted: Tensor) -> Tensor:
         """Samples (N, *shape) of a label (n,) as those of another."""
@@ -164,18 +165,48 @@ def trusted(
         generator: decides which pairs of combinations moves are tried on.
     """
     sizes, scale, known = tuple(cardinalities), max(float(x.std()), 1e-6), torch.unique(c, dim=0)
-    tried = _pairs(known, sizes, generator)
-    best: dict[int, Trusted] = {}
-    for move in MOVES:
-        features = move.features(_pictures(x).double() / scale)
-        effects = _effects(features, c, sizes)
-        for attribute, pairs in tried.items():
-            serves = Trusted(move, attribute, effects, sizes, scale)
-            apart = [_tried(serves, features, x, c, pair) for pair in pairs]
-            distance = sum(apart) / len(apart)
-            if distance <= (best[attribute].distance if attribute in best else NEAR):
-                best[attribute] = replace(serves, distance=distance)
+    seen, best = _Seen.of(x, scale), dict[int, Trusted]()
+    for attribute, pairs in _pairs(known, sizes, generator).items():
+        unmoved = _total(seen.apart(x, c, b, x[_rows(c, a)]) for a, b in pairs).clamp(min=1e-6)
+        for move in MOVES:
+            features = move.features(_pictures(x).double() / scale)
+            serves = Trusted(move, attribute, _effects(features, c, sizes), sizes, scale)
+            moved = _total(
+                seen.apart(x, c, b, _without(serves, features, c, b)(x[_rows(c, a)][:EACH], a, b))
+                for a, b in pairs
+            )
+            left = float((moved / unmoved).max())
+            if left <= (best[attribute].left if attribute in best else NEAR):
+                best[attribute] = replace(serves, left=left)
     return list(best.values())
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """How samples are compared: as they are, and in their spectra and local energies.
+
+    Attributes:
+        scales: deviations of the numbers and of the energies.
+    """
+
+    scale: float
+    scales: tuple[Tensor, Tensor]
+
+    @classmethod
+    def of(cls, x: Tensor, scale: float) -> "_Seen":
+        both = x.flatten(1), energy(_pictures(x).double() / scale)
+        return cls(scale, (both[0].std(dim=0) + 1e-6, both[1].std(dim=0) + 1e-6))
+
+    def apart(self, x: Tensor, c: Tensor, label: Tensor, made: Tensor) -> Tensor:
+        """Energy distances of the samples of a label to some that were made, (2,)."""
+        found = [
+            (
+                z.flatten(1) / self.scales[0],
+                energy(_pictures(z).double() / self.scale) / self.scales[1],
+            )
+            for z in (x[_rows(c, label)][:EACH], made[:EACH])
+        ]
+        return torch.tensor([energy_distance(*pair) for pair in zip(*found, strict=True)])
 
 
 def _pairs(
@@ -199,15 +230,18 @@ def _pairs(
     return {i: pairs for i, pairs in chosen.items() if len(pairs) > 1}
 
 
-def _tried(
-    move: Trusted, features: Tensor, x: Tensor, c: Tensor, pair: tuple[Tensor, Tensor]
-) -> float:
-    """How far samples of a, moved to b without knowing b's, are from those of b."""
-    (a, b), (rows, own) = pair, ((c == label).all(dim=1) for label in pair)
-    effects = _effects(features[~own], c[~own], move.cardinalities)
-    made = replace(move, effects=effects)(x[rows][:EACH], a, b)
-    scale = x.std(dim=0) + 1e-6
-    return energy_distance((made / scale).flatten(1), (x[own][:EACH] / scale).flatten(1))
+def _total(distances: Iterable[Tensor]) -> Tensor:
+    return torch.stack([*distances]).sum(dim=0)
+
+
+def _rows(c: Tensor, label: Tensor) -> Tensor:
+    return (c == label).all(dim=1)
+
+
+def _without(move: Trusted, features: Tensor, c: Tensor, label: Tensor) -> Trusted:
+    """The move, had it not seen samples of a label."""
+    others = ~_rows(c, label)
+    return replace(move, effects=_effects(features[others], c[others], move.cardinalities))
 
 
 def _effects(features: Tensor, c: Tensor, sizes: Sequence[int]) -> Tensor:

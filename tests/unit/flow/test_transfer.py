@@ -1,0 +1,127 @@
+"""Moves turn samples of known combinations into those of novel ones, and serve only if tried."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from dcfm_node.flow.metrics import energy_distance
+from dcfm_node.flow.trainer import generator
+from dcfm_node.flow.transfer import trusted
+
+SIZES = (3, 3)
+NOVEL = [(2, 0), (1, 2)]
+KNOWN = [(a, b) for a in range(3) for b in range(3) if (a, b) not in NOVEL]
+EACH = 80
+SHAPES = torch.tensor(
+    [
+        [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]],
+        [[0, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 1], [0, 1, 1, 0]],
+        [[1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]],
+    ]
+).float()
+COLOURS = torch.tensor([[1.0, 0.1, 0.2], [0.1, 0.9, 0.3], [0.2, 0.3, 1.0]])
+TONES = torch.tensor([1.0, -1.0])
+Draw = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def vectors(c: Tensor, draws: torch.Generator) -> Tensor:
+    """Sums of effects, in five numbers."""
+    effects = torch.randn(2, 3, 5, generator=generator(7)) * 3
+    x = effects[0, c[:, 0]] + effects[1, c[:, 1]]
+    return x + 0.3 * torch.randn(x.shape, generator=draws)
+
+
+def coloured(c: Tensor, draws: torch.Generator) -> Tensor:
+    """A shape in a colour, somewhere."""
+    x = torch.full((len(c), 3, 8, 8), -1.0)
+    for i, (shape, colour) in enumerate(c.tolist()):
+        down, right = torch.randint(0, 5, (2,), generator=draws).tolist()
+        x[i, :, down : down + 4, right : right + 4] += (
+            SHAPES[shape] * COLOURS[colour, :, None, None]
+        )
+    return x + 0.02 * torch.randn(x.shape, generator=draws)
+
+
+def placed(c: Tensor, draws: torch.Generator) -> Tensor:
+    """A shape in one of three places of a row."""
+    x = torch.zeros(len(c), 1, 4, 12)
+    for i, (shape, place) in enumerate(c.tolist()):
+        x[i, 0, :, 4 * place : 4 * place + 4] = SHAPES[shape]
+    return x * (1 + 0.1 * torch.randn(len(c), 1, 1, 1, generator=draws))
+
+
+def toned(c: Tensor, draws: torch.Generator) -> Tensor:
+    """A shape that is lighter or darker than the ground, somewhere."""
+    x = torch.zeros(len(c), 1, 8, 8)
+    for i, (shape, tone) in enumerate(c.tolist()):
+        down, right = torch.randint(0, 5, (2,), generator=draws).tolist()
+        x[i, 0, down : down + 4, right : right + 4] = SHAPES[shape] * TONES[tone]
+    return x + 0.02 * torch.randn(x.shape, generator=draws)
+
+
+def loud(c: Tensor, draws: torch.Generator) -> Tensor:
+    """Noise whose strength has a course in time, and another each half."""
+    time = torch.linspace(0, 3, 16)
+    course = torch.stack([time, 3 - time, torch.ones(16)])[c[:, 0]]
+    half = torch.stack([time < 1.5, time > 1.5, time > 9]).float()[c[:, 1]]
+    x = torch.randn(len(c), 1, 16, generator=draws)
+    return x * (course / 2 + half)[:, None].exp()
+
+
+def labels(of: list[tuple[int, int]], each: int = EACH) -> Tensor:
+    return torch.tensor(of).repeat_interleave(each, dim=0)
+
+
+@pytest.mark.parametrize(
+    ("draw", "attributes"),
+    [(vectors, {0, 1}), (coloured, {1}), (placed, {1}), (loud, {0, 1})],
+)
+def test_what_moves_make_is_like_samples_that_nobody_has(draw: Draw, attributes: set[int]) -> None:
+    c = labels(KNOWN)
+    x = draw(c, generator(1))
+    moves = trusted(x, c, SIZES, generator(2))
+    assert {move.attribute for move in moves} == attributes
+    known, scale = torch.unique(c, dim=0), x.std(dim=0) + 1e-6
+    for wanted in torch.tensor(NOVEL):
+        real = draw(wanted.expand(EACH, -1), generator(3))
+        found = [
+            energy_distance(
+                (move(x[(c == source).all(dim=1)], source, wanted) / scale).flatten(1),
+                (real / scale).flatten(1),
+            )
+            for move in moves
+            for source in move.sources(wanted, known)
+        ]
+        assert found
+        assert max(found) < 0.1
+
+
+def test_a_value_that_turns_samples_over_is_reached() -> None:
+    c = labels([(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)])
+    x = toned(c, generator(1))
+    (move,) = (m for m in trusted(x, c, (3, 2), generator(2)) if m.attribute == 1)
+    source = torch.tensor([2, 0])
+    made = move(x[(c == source).all(dim=1)], source, torch.tensor([2, 1]))
+    assert made.flatten(1).sum(dim=1).mean() < -5
+
+
+def test_no_move_serves_where_values_do_not_add_up() -> None:
+    c = labels(KNOWN)
+    apart = torch.randn(9, 6, generator=generator(4))[c[:, 0] * 3 + c[:, 1]] * 4
+    x = apart + 0.2 * torch.randn(apart.shape, generator=generator(5))
+    assert trusted(x, c, SIZES, generator(2)) == []
+
+
+def test_no_move_serves_that_cannot_be_tried() -> None:
+    c = labels([(0, 0), (0, 1), (0, 2), (1, 0), (2, 0)])  # none is determined by the others
+    assert trusted(vectors(c, generator(1)), c, SIZES, generator(2)) == []
+
+
+def test_sources_differ_in_the_attribute_alone() -> None:
+    c = labels(KNOWN)
+    moves = {m.attribute: m for m in trusted(vectors(c, generator(1)), c, SIZES, generator(2))}
+    known = torch.tensor(KNOWN)
+    assert moves[0].sources(torch.tensor([2, 0]), known).tolist() == [[0, 0], [1, 0]]
+    assert moves[1].sources(torch.tensor([2, 0]), known).tolist() == [[2, 1], [2, 2]]
