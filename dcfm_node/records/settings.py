@@ -160,7 +160,7 @@ class Guidance(Model):
 
 
 class Replay(Model):
-    """Rounds in which a student learns novel combinations from its own samples that a committee of
+    """Rounds in which a student learns novel combinations from samples that a committee of
     classifiers passed (`dcfm_node.flow.replay`). They use no private data."""
 
     rounds: Annotated[int, Field(ge=0, le=20)] = 0
@@ -169,10 +169,10 @@ class Replay(Model):
     steps: Annotated[int, Field(ge=1, le=100_000)] = 300
     """Steps of the optimiser in each round; default 300."""
     per_combination: Annotated[int, Field(ge=10, le=1_000)] = 120
-    """Samples drawn at each weight, and most kept, of each novel combination; default 120."""
+    """Samples of each novel combination to train on, and drawn at once; default 120."""
     guidance: Annotated[
         tuple[Annotated[float, Field(ge=0.0, le=100.0)], ...], Field(max_length=8)
-    ] = (1.3, 1.6, 2.5)
+    ] = (1.6, 2.5)
     """Guidance weights to draw with, in turn, where samples at weight 1 are not enough."""
 
 
