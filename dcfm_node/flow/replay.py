@@ -108,20 +108,23 @@ class Replayer:
     def moved(
         self, x: Tensor, c: Tensor, moves: Sequence[Trusted], asked: Tensor, draws: torch.Generator
     ) -> Pool:
-        """Samples x (N, *shape) of known labels c (N, n) moved to the combinations asked for."""
+        """Samples x (N, *shape) of known labels c (N, n), moved to the combinations asked for; and
+        on from those, to others that differ from known ones in more attributes."""
         pool = Pool(asked, x[:0], torch.empty(0, dtype=torch.int64))
-        known, most = torch.unique(c, dim=0), self.settings.per_combination
-        for group, wanted in enumerate(asked):
-            made = [
-                move(x[(c == label).all(dim=1)], label, wanted)
-                for move in moves
-                for label in move.sources(wanted, known)
-            ]
-            if made:
-                found = torch.cat(made)
+        for _ in range(c.shape[1]):
+            at, of = torch.cat([x, pool.x]), torch.cat([c, asked[pool.which]])
+            known = torch.unique(of, dim=0)
+            for group in pool.lacking(LEAST).tolist():
+                wanted = asked[group]
+                made = [
+                    move(at[(of == label).all(dim=1)], label, wanted)
+                    for move in moves
+                    for label in move.sources(wanted, known)
+                ]
+                found = torch.cat([x[:0], *made])
                 found = found[torch.randperm(len(found), generator=draws)]
                 good = self.committee.passes(found, wanted.expand(len(found), -1))
-                kept = found[good][:most]
+                kept = found[good][: self.settings.per_combination]
                 pool = pool.with_(kept, torch.full((len(kept),), group))
         return pool
 
@@ -212,7 +215,8 @@ def replay(
     pool = player.moved(x, c, moves, _some(novel, draws), draws)
     c = asked.repeat_interleave(MEASURED_EACH, dim=0)
     _, good = player.passed(student.weights, c, 1.0, draws)
-    made |= {"replay_moves": float(len(moves)), "replay_known": agreed(_mean(good), device)}
+    moved = float(len({move.attribute for move in moves}))
+    made |= {"replay_moves": moved, "replay_known": agreed(_mean(good), device)}
     return _rounds(player, pool, student, made, seed=seed, callbacks=callbacks)
 
 

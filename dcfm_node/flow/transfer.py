@@ -6,13 +6,13 @@ are multiplied. So a shape in one colour gives the same shape in another, and va
 combination stays.
 
 No move is believed: each is tried on known combinations that its effects were fitted without, and
-serves only for attributes where what it makes is distributed like their own samples, both as they
-are and in their spectra and local energies.
+serves only for changes of values where what it makes is distributed like their own samples, both
+as they are and in their spectra and local energies.
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 
 import torch
 from torch import Tensor
@@ -24,12 +24,14 @@ from dcfm_node.flow.metrics import energy_distance
 NEAR = 0.4
 """A move serves if it leaves at most this share of the energy distance between combinations. Alone
 a small distance says little: that of pictures that vary much in place is small anyway."""
-PAIRS = 24
+PAIRS = 32
 """Most pairs of known combinations that a move is tried on, for each attribute."""
 EACH = 64
 """Most samples of a combination that it is tried on."""
 STEEPEST = 3.0
 """Largest change of a logarithm of amplitudes."""
+Change = tuple[int, int]
+"""A value before and after."""
 
 
 @dataclass(frozen=True)
@@ -124,20 +126,20 @@ MOVES: tuple[Move, ...] = (
 
 @dataclass(frozen=True)
 class Trusted:
-    """A move that serves for one attribute.
+    """A move that serves for some changes of one attribute.
 
     Attributes:
+        changes: values before and after.
         effects: of all values of all attributes, (Σ|C_i|, ...).
         scale: samples are divided by it first.
-        left: the share of the distance between combinations that it left when it was tried.
     """
 
     move: Move
     attribute: int
+    changes: frozenset[Change]
     effects: Tensor
     cardinalities: tuple[int, ...]
     scale: float
-    left: float = math.inf
 
     def __call__(self, x: Tensor, label: Tensor, wanted: Tensor) -> Tensor:
         """Samples (N, *shape) of a label (n,) as those of another."""
@@ -149,15 +151,19 @@ class Trusted:
         return made.to(x.dtype).reshape(x.shape)
 
     def sources(self, wanted: Tensor, known: Tensor) -> Tensor:
-        """Those of labels (M, n) that differ from the wanted one (n,) in this attribute alone."""
-        differ = known != wanted
-        return known[differ[:, self.attribute] & (differ.sum(dim=1) == 1)]
+        """Those of labels (M, n) that it turns into the wanted one (n,): they differ in this
+        attribute alone, by a change that it serves for."""
+        alone = known[(known != wanted).sum(dim=1) == 1]
+        values = alone[:, self.attribute].tolist()
+        serves = [(value, int(wanted[self.attribute])) in self.changes for value in values]
+        return alone[torch.tensor(serves, dtype=torch.bool)]
 
 
 def trusted(
     x: Tensor, c: Tensor, cardinalities: Sequence[int], generator: torch.Generator
 ) -> list[Trusted]:
-    """The moves that serve, the best one for each attribute.
+    """The moves that serve. A change of a value is left to the move that leaves least of the
+    distance, where it was tried, and else as for all changes of its attribute.
 
     Args:
         x: samples (N, *shape) of known combinations, on the CPU.
@@ -165,20 +171,48 @@ def trusted(
         generator: decides which pairs of combinations moves are tried on.
     """
     sizes, scale, known = tuple(cardinalities), max(float(x.std()), 1e-6), torch.unique(c, dim=0)
-    seen, best = _Seen.of(x, scale), dict[int, Trusted]()
+    seen, found = _Seen.of(x, scale), []
     for attribute, pairs in _pairs(known, sizes, generator).items():
-        unmoved = _total(seen.apart(x, c, b, x[_rows(c, a)]) for a, b in pairs).clamp(min=1e-6)
+        unmoved = torch.stack([seen.apart(x, c, b, x[_rows(c, a)]) for a, b in pairs])
+        tried = []
         for move in MOVES:
             features = move.features(_pictures(x).double() / scale)
-            serves = Trusted(move, attribute, _effects(features, c, sizes), sizes, scale)
-            moved = _total(
+            effects = _effects(features, c, sizes)
+            serves = Trusted(move, attribute, frozenset(), effects, sizes, scale)
+            moved = [
                 seen.apart(x, c, b, _without(serves, features, c, b)(x[_rows(c, a)][:EACH], a, b))
                 for a, b in pairs
-            )
-            left = float((moved / unmoved).max())
-            if left <= (best[attribute].left if attribute in best else NEAR):
-                best[attribute] = replace(serves, left=left)
-    return list(best.values())
+            ]
+            tried.append((serves, torch.stack(moved)))
+        changes = [(int(a[attribute]), int(b[attribute])) for a, b in pairs]
+        best = _best([moved for _, moved in tried], unmoved, changes, sizes[attribute])
+        found += [
+            replace(serves, changes=frozenset(best[place]))
+            for place, (serves, _) in enumerate(tried)
+            if best[place]
+        ]
+    return found
+
+
+def _best(
+    moved: Sequence[Tensor], unmoved: Tensor, changes: Sequence[Change], values: int
+) -> list[list[Change]]:
+    """For each move, the changes that it serves for.
+
+    Args:
+        moved, unmoved: distances of each pair in both views, (P, 2).
+        changes: of each pair.
+        values: |C_i| of the attribute.
+    """
+    found: list[list[Change]] = [[] for _ in moved]
+    for change in permutations(range(values), 2):
+        rows = torch.tensor([change == other for other in changes])
+        rows = rows if rows.any() else ~rows
+        whole = unmoved[rows].sum(dim=0).clamp(min=1e-6)
+        left = [float((each[rows].sum(dim=0) / whole).max()) for each in moved]
+        if min(left) <= NEAR:
+            found[left.index(min(left))].append(change)
+    return found
 
 
 @dataclass(frozen=True)
@@ -228,10 +262,6 @@ def _pairs(
         for i, pairs in found.items()
     }
     return {i: pairs for i, pairs in chosen.items() if len(pairs) > 1}
-
-
-def _total(distances: Iterable[Tensor]) -> Tensor:
-    return torch.stack([*distances]).sum(dim=0)
 
 
 def _rows(c: Tensor, label: Tensor) -> Tensor:

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow import sampling, stages
+from dcfm_node.flow.committee import Committee
 from dcfm_node.flow.method import learner_of
-from dcfm_node.flow.replay import Pool, combinations, mixed, replay
+from dcfm_node.flow.replay import Pool, Replayer, combinations, mixed, replay
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.sources import PathSample
 from dcfm_node.flow.stages import EncodedSamples, Outcome
 from dcfm_node.flow.trainer import Callbacks, generator
+from dcfm_node.flow.transfer import trusted
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import Replay
 from tests.training.settings import STAGE, manifest
@@ -82,6 +84,29 @@ def test_novel_samples_become_right_without_guidance(run: Manifest, teacher: Tea
     assert made.metrics["replay_rounds"] >= 1
     assert made.metrics["replay_accuracy"] > 0.9
     assert made.metrics["steps"] == 7 + 100 * made.metrics["replay_rounds"]
+
+
+def test_combinations_without_a_known_neighbour_are_reached_over_others(run: Manifest) -> None:
+    held = [
+        (0, 0),
+        (0, 1),
+        (0, 2),
+        (1, 0),
+        (1, 1),
+        (2, 0),
+    ]  # (2, 2) has no neighbour but novel ones
+    c = labels(held, 60)
+    x = means(c) + 0.3 * torch.randn(len(c), 4, generator=generator(0))
+    committee = Committee.fit(x, c, SIZES, generator(1))
+    player = Replayer(run, QUICK, run.method.local, committee, lambda *_: None, "cpu")  # type: ignore[arg-type]
+    moves = [m for m in trusted(x, c, SIZES, generator(2)) if m.attribute == 0]
+    moves += [changed(moves[0], attribute=1, changes=frozenset({(1, 2)}))]
+    asked = torch.tensor([[2, 2], [2, 1]])
+    pool = player.moved(x, c, moves[1:], asked, generator(3))
+    assert sorted(set(pool.which.tolist())) == []
+    pool = player.moved(x, c, moves, asked, generator(3))
+    assert sorted(set(pool.which.tolist())) == [0, 1]
+    assert near(pool.x, asked[pool.which]) > 0.95
 
 
 def test_the_same_seed_gives_the_same_student(run: Manifest, teacher: Teacher) -> None:

@@ -114,6 +114,27 @@ def test_no_move_serves_where_values_do_not_add_up() -> None:
     assert trusted(x, c, SIZES, generator(2)) == []
 
 
+def test_a_change_is_left_to_the_move_that_makes_it_best() -> None:
+    """Any of three places is a roll from another; noise everywhere is louder than nothing."""
+
+    def tones(c: Tensor, draws: torch.Generator) -> Tensor:
+        time, width = torch.arange(32) / 32, 0.08
+        places = torch.tensor([0.2, 0.5, 0.8])
+        bumps = torch.exp(-(((time - places[:, None]) / width) ** 2) / 2)
+        loud = torch.cat([bumps, torch.ones(1, 32)])[c[:, 1]]
+        turns = torch.tensor([3.0, 7.0, 11.0])[c[:, 0], None] * time
+        phase = torch.rand(len(c), 1, generator=draws)
+        x = loud * torch.cos(2 * torch.pi * (turns + phase))
+        return (x + 0.03 * torch.randn(x.shape, generator=draws))[:, None]
+
+    c = labels([(a, b) for a in range(3) for b in range(4) if (a, b) not in {(0, 0), (1, 3)}])
+    moves = [m for m in trusted(tones(c, generator(1)), c, (3, 4), generator(2)) if m.attribute]
+    served = {change: m.move.moved.__name__ for m in moves for change in m.changes}
+    assert {served[0, 1], served[1, 2], served[2, 0]} == {"_rolled"}
+    assert {served[3, value] for value in range(3)} == {"_amplified"}
+    assert not {(value, 3) for value in range(3)} & served.keys()
+
+
 def test_no_move_serves_that_cannot_be_tried() -> None:
     c = labels([(0, 0), (0, 1), (0, 2), (1, 0), (2, 0)])  # none is determined by the others
     assert trusted(vectors(c, generator(1)), c, SIZES, generator(2)) == []
@@ -123,5 +144,6 @@ def test_sources_differ_in_the_attribute_alone() -> None:
     c = labels(KNOWN)
     moves = {m.attribute: m for m in trusted(vectors(c, generator(1)), c, SIZES, generator(2))}
     known = torch.tensor(KNOWN)
+    assert moves[0].changes == {(a, b) for a in range(3) for b in range(3) if a != b}
     assert moves[0].sources(torch.tensor([2, 0]), known).tolist() == [[0, 0], [1, 0]]
     assert moves[1].sources(torch.tensor([2, 0]), known).tolist() == [[2, 1], [2, 2]]
