@@ -35,7 +35,7 @@ FLOOR = 0.6
 NEAR = 0.1
 """Readers serve if their accuracy is within this of the best one's."""
 BEYOND = 4.0
-"""A sample is within reach up to so many times the distance that most left-out samples keep."""
+"""A sample is within reach up to so many deviations beyond where most left-out samples are."""
 CLEAR = 0.7
 """Readers judge if they are at least this share as clear as the clearest one."""
 MOST = 0.95
@@ -151,7 +151,7 @@ class Member:
 
     def recognises(self, odds: Tensor, distance: Tensor) -> Tensor:
         """Whether samples (N,), read so, show what was asked for and are within reach."""
-        return (odds > 0) & (distance <= BEYOND * self.far)
+        return (odds > 0) & (distance.sqrt() <= math.sqrt(self.far) + BEYOND)
 
 
 @dataclass(frozen=True)
