@@ -121,7 +121,9 @@ class Replayer:
                     for move in moves
                     for label in move.sources(wanted, known)
                 ]
-                found = torch.cat([x[:0], *made])
+                if not made:
+                    continue
+                found = torch.cat(made)
                 found = found[torch.randperm(len(found), generator=draws)]
                 good = self.committee.passes(found, wanted.expand(len(found), -1))
                 kept = found[good][: self.settings.per_combination]

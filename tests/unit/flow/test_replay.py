@@ -109,6 +109,14 @@ def test_combinations_without_a_known_neighbour_are_reached_over_others(run: Man
     assert near(pool.x, asked[pool.which]) > 0.95
 
 
+def test_what_no_move_reaches_is_left_to_draws(run: Manifest) -> None:
+    c = labels(KNOWN, 10)
+    x = torch.randn(len(c), 1, 1, 4, generator=generator(0))
+    committee = Committee.fit(x, c, SIZES, generator(1))
+    player = Replayer(run, QUICK, run.method.local, committee, lambda *_: None, "cpu")  # type: ignore[arg-type]
+    assert len(player.moved(x, c, [], torch.tensor(NOVEL), generator(3)).which) == 0
+
+
 def test_the_same_seed_gives_the_same_student(run: Manifest, teacher: Teacher) -> None:
     once = Replay(rounds=1, steps=20, per_combination=20)
     one, two = (replayed(run, teacher, once) for _ in range(2))
