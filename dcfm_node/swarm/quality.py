@@ -84,8 +84,8 @@ def objects(figures: Mapping[str, float], floor: float) -> bool:
 
 
 def announced(told: Sequence[Mapping[str, float]], quorum: int, *, final: bool) -> Announcement:
-    """What all silos' figures say together: of values and of bounds, the lower median each, so that
-    a minority of liars moves none beyond what some honest silo says.
+    """What all silos' figures say together: of values and of bounds, the quorum-th highest each. So
+    some honest silo says at least as much, whoever lies and whoever measured nothing.
 
     Args:
         told: the figures of each silo that scored the student.
@@ -100,8 +100,8 @@ def announced(told: Sequence[Mapping[str, float]], quorum: int, *, final: bool) 
         why = f"{len(of_known)} of the {quorum} silos that are needed have measured it"
         return Announcement(None, None, why)
     if len(of_novel) < quorum:
-        return Announcement(_median(of_known), None, _untrusted(told))
-    return Announcement(_median(of_known), _median(of_novel), "")
+        return Announcement(_together(of_known, quorum), None, _untrusted(told))
+    return Announcement(_together(of_known, quorum), _together(of_novel, quorum), "")
 
 
 def _untrusted(told: Iterable[Mapping[str, float]]) -> str:
@@ -118,8 +118,8 @@ def _untrusted(told: Iterable[Mapping[str, float]]) -> str:
     )
 
 
-def _median(found: Sequence[Estimate]) -> Estimate:
+def _together(found: Sequence[Estimate], quorum: int) -> Estimate:
     def of(part: Callable[[Estimate], float]) -> float:
-        return median_low(map(part, found))
+        return sorted(map(part, found), reverse=True)[quorum - 1]
 
     return Estimate(of(lambda e: e.value), of(lambda e: e.low), of(lambda e: e.high))

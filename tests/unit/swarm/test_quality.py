@@ -46,6 +46,12 @@ def test_one_silo_of_three_cannot_move_what_is_announced(lie, honest) -> None:
     assert found.novel.value <= max(honest[:2])
 
 
+def test_two_liars_of_five_inflate_nothing_where_others_measured_nothing() -> None:
+    told = [GOOD | {"novel_rate": 0.99}] * 2 + [GOOD | {"novel_rate": 0.3}] + [{}] * 2
+    found = announced(told, 3, final=True)
+    assert found.novel.value == 0.3
+
+
 @pytest.mark.parametrize(
     ("told", "final", "why"),
     [
