@@ -31,7 +31,7 @@ EACH = 64
 STEEPEST = 3.0
 """Largest change of a logarithm of amplitudes."""
 Change = tuple[int, int]
-"""A value before and after."""
+"""What is before, and after: values, or combinations by their place."""
 
 
 @dataclass(frozen=True)
@@ -171,25 +171,33 @@ def trusted(
         generator: decides which pairs of combinations moves are tried on.
     """
     sizes, scale, known = tuple(cardinalities), max(float(x.std()), 1e-6), torch.unique(c, dim=0)
-    seen, found = _Seen.of(x, scale), []
+    of = [x[(c == label).all(dim=1)] for label in known]
+    means = [
+        torch.stack([move.features(_pictures(some).double() / scale).mean(0) for some in of])
+        for move in MOVES
+    ]
+    seen, found = _Seen.of(torch.cat([some[:EACH] for some in of]), scale), []
     for attribute, pairs in _pairs(known, sizes, generator).items():
-        unmoved = torch.stack([seen.apart(x, c, b, x[_rows(c, a)]) for a, b in pairs])
-        tried = []
-        for move in MOVES:
-            features = move.features(_pictures(x).double() / scale)
-            effects = _effects(features, c, sizes)
-            serves = Trusted(move, attribute, frozenset(), effects, sizes, scale)
-            moved = [
-                seen.apart(x, c, b, _without(serves, features, c, b)(x[_rows(c, a)][:EACH], a, b))
+        unmoved = torch.stack([seen.apart(of[a], of[b]) for a, b in pairs])
+        tried, moved = [], []
+        for move, mean in zip(MOVES, means, strict=True):
+            effects = _effects(mean, known, sizes)
+            tried.append(Trusted(move, attribute, frozenset(), effects, sizes, scale))
+            made = [
+                _without(tried[-1], mean, known, b)(of[a][:EACH], known[a], known[b])
                 for a, b in pairs
             ]
-            tried.append((serves, torch.stack(moved)))
-        changes = [(int(a[attribute]), int(b[attribute])) for a, b in pairs]
-        best = _best([moved for _, moved in tried], unmoved, changes, sizes[attribute])
+            moved.append(
+                torch.stack(
+                    [seen.apart(some, of[b]) for some, (_, b) in zip(made, pairs, strict=True)]
+                )
+            )
+        changes = [(int(known[a][attribute]), int(known[b][attribute])) for a, b in pairs]
+        best = _best(moved, unmoved, changes, sizes[attribute])
         found += [
-            replace(serves, changes=frozenset(best[place]))
-            for place, (serves, _) in enumerate(tried)
-            if best[place]
+            replace(serves, changes=frozenset(those))
+            for serves, those in zip(tried, best, strict=True)
+            if those
         ]
     return found
 
@@ -231,32 +239,30 @@ class _Seen:
         both = x.flatten(1), energy(_pictures(x).double() / scale)
         return cls(scale, (both[0].std(dim=0) + 1e-6, both[1].std(dim=0) + 1e-6))
 
-    def apart(self, x: Tensor, c: Tensor, label: Tensor, made: Tensor) -> Tensor:
-        """Energy distances of the samples of a label to some that were made, (2,)."""
+    def apart(self, made: Tensor, own: Tensor) -> Tensor:
+        """Energy distances of some samples to those of a combination, (2,)."""
         found = [
             (
-                z.flatten(1) / self.scales[0],
-                energy(_pictures(z).double() / self.scale) / self.scales[1],
+                x.flatten(1) / self.scales[0],
+                energy(_pictures(x).double() / self.scale) / self.scales[1],
             )
-            for z in (x[_rows(c, label)][:EACH], made[:EACH])
+            for x in (made[:EACH], own[:EACH])
         ]
         return torch.tensor([energy_distance(*pair) for pair in zip(*found, strict=True)])
 
 
 def _pairs(
     known: Tensor, sizes: tuple[int, ...], generator: torch.Generator
-) -> dict[int, list[tuple[Tensor, Tensor]]]:
-    """For each attribute, pairs of known combinations (M, n) that differ in it alone, the second
-    one determined by all others; attributes with at least two."""
-    spare = [
-        b
-        for k, b in enumerate(known)
-        if determined(b[None], torch.cat([known[:k], known[k + 1 :]]), sizes).item()
-    ]
-    found: dict[int, list[tuple[Tensor, Tensor]]] = {i: [] for i in range(len(sizes))}
-    for b in spare:
-        for a in known[(known != b).sum(dim=1) == 1]:
-            found[int((a != b).nonzero())].append((a, b))
+) -> dict[int, list[Change]]:
+    """For each attribute, pairs of known combinations, rows of (M, n), that differ in it alone, the
+    second one determined by all others; attributes with at least two."""
+    found: dict[int, list[Change]] = {i: [] for i in range(len(sizes))}
+    for b, label in enumerate(known):
+        if not determined(label[None], torch.cat([known[:b], known[b + 1 :]]), sizes).item():
+            continue
+        differ = known != label
+        for a in (differ.sum(dim=1) == 1).nonzero().squeeze(1).tolist():
+            found[int(differ[a].nonzero())].append((a, b))
     chosen = {
         i: [pairs[k] for k in torch.randperm(len(pairs), generator=generator)[:PAIRS]]
         for i, pairs in found.items()
@@ -264,22 +270,19 @@ def _pairs(
     return {i: pairs for i, pairs in chosen.items() if len(pairs) > 1}
 
 
-def _rows(c: Tensor, label: Tensor) -> Tensor:
-    return (c == label).all(dim=1)
+def _without(move: Trusted, means: Tensor, known: Tensor, b: int) -> Trusted:
+    """The move, had it not seen samples of a combination."""
+    others = torch.arange(len(known)) != b
+    return replace(move, effects=_effects(means[others], known[others], move.cardinalities))
 
 
-def _without(move: Trusted, features: Tensor, c: Tensor, label: Tensor) -> Trusted:
-    """The move, had it not seen samples of a label."""
-    others = ~_rows(c, label)
-    return replace(move, effects=_effects(features[others], c[others], move.cardinalities))
-
-
-def _effects(features: Tensor, c: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Least squares for what each value of each attribute adds, (Σ|C_i|, ...)."""
-    codes = one_hot(c, sizes)
+def _effects(means: Tensor, known: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Least squares for what each value of each attribute adds, (Σ|C_i|, ...), from the mean
+    features of known combinations (M, ...)."""
+    codes = one_hot(known, sizes)
     ridge = 1e-6 * len(codes) * torch.eye(codes.shape[1], dtype=torch.float64)
-    found: Tensor = torch.linalg.solve(codes.T @ codes + ridge, codes.T @ features.flatten(1))
-    return found.reshape(-1, *features.shape[1:])
+    found: Tensor = torch.linalg.solve(codes.T @ codes + ridge, codes.T @ means.flatten(1))
+    return found.reshape(-1, *means.shape[1:])
 
 
 def _pictures(x: Tensor) -> Tensor:
