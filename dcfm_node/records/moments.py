@@ -23,6 +23,9 @@ MIN_SAMPLES = 32
 """A silo with fewer training samples states no moments: they would tell too much of each sample."""
 FACTOR = 10.0
 """A silo that is more than this many times the spread away from the others counts as that far."""
+OF_TWO = 30.0
+"""The same for deviations where two silos state some: there is no majority, and a silo that holds
+one value of an attribute may well have a tenth of the other's deviation."""
 CONSTANT = 1e-6
 """A deviation below this share of the mean is rounding of float32: the group is constant."""
 TINY = 1e-30
@@ -166,13 +169,13 @@ def outliers(many: Mapping[str, Moments]) -> list[Outlier]:
     A silo far below the others in deviation counts only where its mean lies amid theirs: one that
     holds few values of an attribute has a smaller deviation without having other units.
     """
-    found = []
+    found, factor = [], FACTOR if len(many) > 2 else OF_TWO
     for group, (means, deviations) in enumerate(_by_group(list(many.values()))):
         centre, spreads = _typical(means, deviations)
         spread = spreads[len(spreads) // 2] if spreads else 0.0
         for silo, mean, deviation in zip(many, means, deviations, strict=True) if spreads else ():
             away = abs(mean - centre)
-            small = 0.0 < FACTOR * deviation < spread and away < spread / 2.0
-            if away > FACTOR * spread or deviation > FACTOR * spread or small:
+            small = 0.0 < factor * deviation < spread and away < spread / 2.0
+            if away > FACTOR * spread or deviation > factor * spread or small:
                 found.append(Outlier(silo, group, mean, deviation, centre, spread))
     return found
