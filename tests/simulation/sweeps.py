@@ -9,7 +9,8 @@ REACHING = (
     ("forgers", 0),
     ("leavers", 0),
     ("disks-damaged:paper", 1),
-    ("disks-full", 5),
+    ("disks-full", 0),
+    ("disks-full", 2),
     ("split:tolerant", 0),
     ("spoilers:few", 0),
 )
