@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dcfm_node.api.students import Expected
+from dcfm_node.demo.report import percent
 from dcfm_node.domains.base import Domain, Evaluator, Split, queries, rate
 from dcfm_node.domains.space import Panel
 from dcfm_node.flow.codec import unstandardised
@@ -195,15 +197,20 @@ class _Scorer:
         return _Scored(accuracy, errors, right.mean(), Drawn(samples[keep], right[keep]))
 
 
-def panels(split: Split, found: Evaluation) -> list[Panel]:
-    """Panels of report.png: samples of the student beside those of the best single silo."""
+def panels(split: Split, found: Evaluation, expected: Expected) -> list[Panel]:
+    """Panels of report.png: samples of the student beside those of the best single silo.
+
+    Args:
+        expected: what the silos announced of the student.
+    """
+    said = f" (announced: {percent(expected.novel)})"
     texts = (
-        (f"One student of {len(split.silos)} silos", "student", found.student),
-        (f"The best silo alone: {found.best_silo}", "single_silo_best", found.single),
+        (f"One student of {len(split.silos)} silos", "student", found.student, said),
+        (f"The best silo alone: {found.best_silo}", "single_silo_best", found.single, ""),
     )
     made = []
-    for title, method, drawn in texts:
+    for title, method, drawn, more in texts:
         share = found.accuracy[method]
         told = f"{share['known']:.0%} right where some silo saw it, {share['novel']:.0%} where none"
-        made.append(Panel(title, drawn.samples, told, drawn.right))
+        made.append(Panel(title, drawn.samples, told + more, drawn.right))
     return made

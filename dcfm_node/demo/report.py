@@ -18,7 +18,7 @@ from dcfm_node.api.demo import (
     StudentEvent,
 )
 from dcfm_node.api.status import Status
-from dcfm_node.api.students import StudentFacts
+from dcfm_node.api.students import Estimated, Expected, StudentFacts
 from dcfm_node.demo.live import clock, size
 from dcfm_node.demo.stage import Stage, Wish
 from dcfm_node.records.entries import (
@@ -146,6 +146,8 @@ def table(report: DemoReport) -> str:
         (words, *(f"{report.accuracy[name][part]:.0%}" for part in ("known", "novel")))
         for name, words in METHODS
     ]
+    said = (report.expected.known, report.expected.novel)
+    rows.append(("the student, as the silos announced it", *map(percent, said)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         f"{row[0].ljust(widths[0])}  {row[1].rjust(widths[1])}  {row[2].rjust(widths[2])}"
@@ -165,8 +167,12 @@ def table(report: DemoReport) -> str:
         f"judged after {clock(report.elapsed_s)}"
     )
     title = "right samples, of combinations that some silo saw and that no silo saw:"
-    announced = f"as the silos announced it: {report.expected.text}"
-    return "\n".join([outcome, *nodes, *lost, "", title, *lines, announced])
+    return "\n".join([outcome, *nodes, *lost, "", title, *lines, *_unmeasured(report.expected)])
+
+
+def percent(share: Estimated | None) -> str:
+    """An announced share; "?" if it is unmeasured."""
+    return "?" if share is None else f"{share.value:.0%}"
 
 
 def next_steps(stage: Stage, manifest: Manifest, program: str) -> str:
@@ -213,6 +219,10 @@ def _event(body: Body, at_s: float, silo: str) -> Event | None:
             return RefuseEvent(at_s=at_s, silo=silo, reason=reason)
         case _:
             return None
+
+
+def _unmeasured(expected: Expected) -> list[str]:
+    return [f"? is unmeasured: {expected.why}"] if expected.why else []
 
 
 def _held(node: DemoNode, report: DemoReport) -> str:

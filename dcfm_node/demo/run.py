@@ -243,7 +243,8 @@ def evaluated(stage: Stage, wish: Wish, student: StudentFiles) -> "Evaluation":
     given = models(proven.view, digest, lambda wanted: find(stage, wanted))
     found = evaluate(domain, split, evaluator, given)
     holders = split.holders(NAMES[: wish.silos])
-    domain.draw(split.space, panels(split, found), holders).save(stage.out / "report.png")
+    shown = panels(split, found, student.student.expected)
+    domain.draw(split.space, shown, holders).save(stage.out / "report.png")
     return found
 
 

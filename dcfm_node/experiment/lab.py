@@ -236,7 +236,7 @@ class Lab:
         before: Trained | None = None,
     ) -> Trained:
         """DCFM-B of all experts, from the mean of their weights, from the student before it if
-        there is one, or from the run's initial weights."""
+        there is one, or from the run's initial weights; with replay, if `method.replay` asks."""
         teachers = self.teachers(experts)
         init = {
             "experts": merge(teachers),
@@ -252,7 +252,7 @@ class Lab:
                 start,
                 before.key if before and start == "student" else "",
             ),
-            lambda callbacks: dcfm.distil(
+            lambda callbacks: dcfm.student(
                 self.manifest,
                 teachers,
                 init=init,
@@ -357,9 +357,10 @@ def _digest(data: Samples, scale: Scale | None) -> str:
 
 def _read_by(stage: Literal["local", "refine", "distil"], manifest: Manifest) -> dict[str, object]:
     """What a stage reads of the manifest: not the others' settings, nor when training ends, nor how
-    samples are drawn."""
+    samples are drawn. Replay belongs to the distillation."""
     ending = {"schedule", "min_rounds", "max_rounds", "tolerance"}
     unread = {"local", "refine", "distil", "composed", "guidance"} | ending
+    unread |= set() if stage == "distil" else {"replay"}
     return {
         "shape": manifest.sample_shape,
         "cardinalities": manifest.cardinalities,

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dcfm_node.flow.features import MAPS, Features, pictures
+from dcfm_node.flow.features import Features, maps_of, pictures
 from dcfm_node.flow.labels import count
 
 ROWS = 4096
@@ -205,7 +205,7 @@ class Committee:
         folds = _folds(c, count(c[tested]), sizes, generator)
         more = [] if unseen is None or len(unseen[1]) == 0 else [unseen]
         found = []
-        for name in MAPS:
+        for name in maps_of(x):
             features = Features.fit(name, x, generator)
             reader, *read = _rehearsed(features(x), c, sizes, folds)
             for y, of_y in more:

@@ -17,6 +17,8 @@ PROJECTED = 512
 """Most features before their principal components are taken; more are projected at random."""
 SMALL = 2e-4
 """Added to mean squares before their logarithm."""
+FAINT = 0.05
+"""Added to norms of channels before their logarithm."""
 DITHER = 0.1
 """Deviation of the noise that is added before a logarithm, in units of all samples' deviation. A
 network's samples lack the fine noise of real ones; without dither, only that would be seen."""
@@ -48,6 +50,24 @@ def local_energy(x: Tensor, stride: int) -> Tensor:
     return (local + SMALL).log()
 
 
+def painted(x: Tensor) -> Tensor:
+    """The shape that all channels share, and the logarithm of how strong each of them is: where one
+    shape is painted in one colour, each attribute shows in one of the two."""
+    rest, strong = x - least(x), strength(x)
+    shape = (rest / strong.exp()).mean(dim=1)
+    return torch.cat([shape.flatten(1), strong.flatten(1)], dim=1)
+
+
+def least(x: Tensor) -> Tensor:
+    """The least number of each channel, (N, channels, 1, 1)."""
+    return x.amin(dim=(2, 3), keepdim=True)
+
+
+def strength(x: Tensor) -> Tensor:
+    """Logarithm of the norm of each channel above its least number, (N, channels, 1, 1)."""
+    return ((x - least(x)).square().sum(dim=(2, 3), keepdim=True).sqrt() + FAINT).log()
+
+
 def _spectrum(x: Tensor) -> Tensor:
     power: Tensor = torch.fft.rfft2(x, norm="ortho").abs().square()
     return (power + SMALL).log().flatten(1)
@@ -62,7 +82,13 @@ MAPS: Mapping[str, Map] = {
     "raw": raw,
     "spectrum": spectrum,
     "energy": energy,
+    "painted": painted,
 }
+
+
+def maps_of(x: Tensor) -> list[str]:
+    """Names of the maps that suit pictures (N, channels, ...): paint takes several channels."""
+    return [name for name in MAPS if name != "painted" or x.shape[1] > 1]
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Samples of a combination that nobody has, made from those of its neighbours.
 
 A *move* maps a sample to features in which values of attributes add up, adds what the wanted value
-has more than the present one, and maps back: raw numbers are shifted, spectra and local energies
-are multiplied. So a shape in one colour gives the same shape in another, and variety within a
-combination stays.
+has more than the present one, and maps back: raw numbers are shifted; spectra, local energies and
+channels are multiplied. So a shape in one colour gives the same shape in another, and variety
+within a combination stays.
 
 No move is believed: each is tried on known combinations that its effects were fitted without, and
 serves only for changes of values where what it makes is distributed like their own samples, both
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow.committee import determined, one_hot, rows_of
-from dcfm_node.flow.features import SMALL, energy, local_energy
+from dcfm_node.flow.features import SMALL, energy, least, local_energy, strength
 from dcfm_node.flow.metrics import energy_distance
 
 NEAR = 0.4
@@ -101,6 +101,11 @@ def _inverted(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
     return _recoloured(x, before, after, sign=-1.0)
 
 
+def _tinted(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Each channel made stronger or weaker above its least number."""
+    return least(x) + (x - least(x)) * (after - before).clamp(-STEEPEST, STEEPEST).exp()
+
+
 def _scatter(x: Tensor) -> Tensor:
     """How far each place is from the mean, (N, height, width)."""
     return (x - x.mean(dim=(2, 3), keepdim=True)).square().sum(dim=1)
@@ -120,6 +125,7 @@ MOVES: tuple[Move, ...] = (
     Move(_energy, _amplified),
     Move(_colours, _recoloured),
     Move(_colours, _inverted),
+    Move(strength, _tinted),
     Move(_scatter, _rolled),
 )
 

@@ -31,11 +31,6 @@ from dcfm_node.records.manifest import Manifest
 class DcfmLearner(Learner):
     """Silos refine against the interim student, or in turn against their peers' experts."""
 
-    @property
-    def _settings(self) -> Dcfm:
-        assert isinstance(self.manifest.method, Dcfm)
-        return self.manifest.method
-
     def train(self, silo: SiloData, start: Start, *, seed: int, callbacks: Callbacks) -> Outcome:
         """Train Stage I, or one round of the run's schedule."""
         run, data = self.manifest, (silo.train, silo.holdout)
@@ -49,15 +44,9 @@ class DcfmLearner(Learner):
         )
 
     def student(self, teachers: Sequence[Teacher], *, seed: int, callbacks: Callbacks) -> Outcome:
-        """Distil a student (DCFM-B), starting from the mean of the experts' weights, and let it
-        replay what a committee passes of its novel samples."""
-        run = self.manifest
-        settings, steps = self._settings.replay, self._settings.distil.steps
-        total = steps + progress_of(settings)
-        part = within(callbacks, 0, total)
-        made = distil(run, teachers, init=merge(teachers), seed=seed, callbacks=part)
-        part = within(callbacks, steps, total)
-        return replay(run, settings, teachers, made, seed=seed, callbacks=part)
+        """Make a student, starting from the mean of the experts' weights."""
+        init = merge(teachers)
+        return student(self.manifest, teachers, init=init, seed=seed, callbacks=callbacks)
 
     def checkpoint(self) -> Schema:
         """Schema of a checkpoint of the distillation."""
@@ -125,6 +114,25 @@ def refine_against_peers(
     return on_data(
         manifest, stage, train, holdout, init=init, mix=mix, seed=seed, callbacks=callbacks
     )
+
+
+def student(
+    manifest: Manifest,
+    teachers: Sequence[Teacher],
+    *,
+    init: Weights | None,
+    seed: int,
+    callbacks: Callbacks,
+) -> Outcome:
+    """Distil a student (`distil`), and let it replay what a committee passes of its novel samples,
+    if `method.replay` has rounds."""
+    assert isinstance(manifest.method, Dcfm)
+    settings, steps = manifest.method.replay, manifest.method.distil.steps
+    total = steps + progress_of(settings)
+    part = within(callbacks, 0, total)
+    made = distil(manifest, teachers, init=init, seed=seed, callbacks=part)
+    part = within(callbacks, steps, total)
+    return replay(manifest, settings, teachers, made, seed=seed, callbacks=part)
 
 
 def distil(

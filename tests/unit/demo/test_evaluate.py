@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from dcfm_node.api.students import Expected
 from dcfm_node.demo import evaluate as evaluation
 from dcfm_node.demo.evaluate import Models, evaluate, panels
 from dcfm_node.domains.base import SplitSpec, named
 from dcfm_node.domains.gaussians import PLANE, Gaussians, centres
 from dcfm_node.flow.sampling import Teacher
+from dcfm_node.swarm.quality import Announcement, Estimate
 
 DOMAIN = named("gaussians")
 
@@ -118,6 +120,10 @@ def test_threads_are_given_back(judged):
 
 def test_the_report_shows_the_student_beside_the_best_silo(judged):
     found, _ = judged
-    student, single = panels(posed()[0], found)
+    expected = Expected.of(Announcement(None, Estimate(0.9, 0.8, 1.0), ""), 0.5)
+    student, single = panels(posed()[0], found, expected)
     assert (student.title, single.title) == ("One student of 2 silos", "The best silo alone: a")
-    assert student.subtitle == "100% right where some silo saw it, 100% where none"
+    assert student.subtitle == (
+        "100% right where some silo saw it, 100% where none (announced: 90%)"
+    )
+    assert "announced" not in single.subtitle

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dcfm_node.api.demo import DemoReport, ExpertEvent, Leader
+from dcfm_node.api.students import Expected
 from dcfm_node.demo import report
 from dcfm_node.demo.stage import NodeFolder, Stage, Wish
 from dcfm_node.records.entries import (
@@ -19,6 +20,7 @@ from dcfm_node.records.entries import (
     Student,
     Vote,
 )
+from dcfm_node.swarm.quality import Announcement, Estimate
 from tests.unit.demo.conftest import EAST, NORTH
 from tests.unit.demo.conftest import student as facts
 
@@ -159,10 +161,19 @@ def test_the_table_is_short_and_hides_nothing(built):
     assert "DEGRADED without east" in text
     assert "north   holds the student" in text
     assert "east    lost: killed by signal 9" in text
-    rows = {line.split("  ")[0]: line.split()[-2:] for line in text.splitlines()[-5:-1]}
+    rows = {line.split("  ")[0]: line.split()[-2:] for line in text.splitlines()[-6:-1]}
     assert rows["the best silo alone"] == ["56%", "34%"]
     assert rows["the student (DCFM-B)"] == ["97%", "87%"]
-    assert "as the silos announced it: unmeasured: 0 of the 2 silos" in text
+    assert rows["the student, as the silos announced it"] == ["?", "?"]
+    assert "? is unmeasured: 0 of the 2 silos" in text
+
+
+def test_what_was_announced_stands_below_what_is_true(built):
+    found = Announcement(Estimate(0.96, 0.9, 1.0), Estimate(0.84, 0.8, 0.9), "")
+    said = built.model_copy(update={"expected": Expected.of(found, 0.5)})
+    true, announced = report.table(said).splitlines()[-2:]
+    assert true.split()[-2:] == ["97%", "87%"]
+    assert announced.split()[-2:] == ["96%", "84%"]
 
 
 def test_a_node_without_the_student_is_told(built):

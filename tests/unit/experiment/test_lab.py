@@ -10,6 +10,10 @@ from dcfm_node.experiment import methods, settings
 from dcfm_node.experiment.lab import Lab
 from dcfm_node.experiment.trial import device_of
 from dcfm_node.flow.codec import unstandardised
+from dcfm_node.flow.stages import Outcome
+from dcfm_node.methods.dcfm import learner
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.settings import Replay
 from tests.unit.experiment import tiny
 
 
@@ -87,6 +91,28 @@ def test_a_device_that_is_not_here_is_told() -> None:
     assert device_of("cpu").type == "cpu"
     with pytest.raises(UserError, match="device 'abacus' does not exist"):
         device_of("abacus")
+
+
+def test_replay_belongs_to_the_distillation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def replay(
+        _: Manifest, settings: Replay, __: object, student: Outcome, **___: object
+    ) -> Outcome:
+        asked.append(settings.rounds)
+        return student
+
+    monkeypatch.setattr(learner, "replay", replay)
+    plain, other = Watched(tmp_path).lab, Watched(tmp_path).lab
+    method = other.manifest.method.model_copy(update={"replay": Replay(rounds=2)})
+    other.manifest = other.manifest.model_copy(update={"method": method})
+    first = [lab.local() for lab in (plain, other)]
+    assert [one.key for one in first[0]] == [one.key for one in first[1]]
+    students = [lab.distil(experts, 0) for lab, experts in zip((plain, other), first, strict=True)]
+    assert asked == [0, 2]
+    assert students[0].key != students[1].key
 
 
 def test_taking_turns_shows_each_silo_the_updates_before_it(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow.committee import ROWS, Committee, Reader, Sums, one_hot
+from dcfm_node.flow.features import MAPS, painted
 
 Draw = Callable[..., Tensor]
 SIZES = (3, 3)
@@ -68,6 +69,18 @@ def test_products_need_the_spectrum_and_shifts_the_numbers() -> None:
     assert "raw" in {m.features.name for m in fitted(shifts(KNOWN)).members}
 
 
+def test_a_shape_and_its_colour_add_up_in_pictures_that_are_painted() -> None:
+    draws = torch.Generator().manual_seed(0)
+    shapes, colours = (torch.rand(2, n, generator=draws).double() for n in (64, 3))
+    shapes[:, 0] = 0
+    x = 4 * torch.einsum("ip,jc->ijcp", shapes, colours + 0.2) - 1
+    found = painted(x.reshape(4, 3, 8, 8)).reshape(2, 2, -1)
+    torch.testing.assert_close(
+        found[0, 0] - found[0, 1], found[1, 0] - found[1, 1], rtol=0, atol=0.02
+    )
+    assert (found[0, 0] - found[0, 1]).abs().max() > 0.1
+
+
 def test_a_sample_far_from_its_combination_is_not_typical() -> None:
     committee, x = fitted(shifts(KNOWN)), shifts(UNSEEN, 1)
     assert committee.passes(x, UNSEEN).float().mean() > 0.6
@@ -113,7 +126,13 @@ def test_other_combinations_test_readers_where_none_can_be_left_out() -> None:
     assert "spectrum" not in {one.features.name for one in committee.readers}
 
 
-def test_samples_beyond_reach_are_not_recognised_and_clear_readers_alone_judge() -> None:
+def test_samples_beyond_reach_are_not_recognised_and_clear_readers_alone_judge(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    others = {
+        name: MAPS[name] for name in ("raw", "spectrum", "energy")
+    }  # "painted" alone reads it
+    monkeypatch.setattr("dcfm_node.flow.features.MAPS", others)
     committee, x = fitted(products(KNOWN)), products(UNSEEN, 1)
     assert 0 < len(committee.judges) < len(committee.readers)
     assert not committee.recognises(1e4 * x, UNSEEN).any()

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from dcfm_node.flow.features import strength
 from dcfm_node.flow.metrics import energy_distance
 from dcfm_node.flow.trainer import generator
-from dcfm_node.flow.transfer import trusted
+from dcfm_node.flow.transfer import MOVES, trusted
 
 SIZES = (3, 3)
 NOVEL = [(2, 0), (1, 2)]
@@ -105,6 +106,17 @@ def test_a_value_that_turns_samples_over_is_reached() -> None:
     source = torch.tensor([2, 0])
     made = move(x[(c == source).all(dim=1)], source, torch.tensor([2, 1]))
     assert made.flatten(1).sum(dim=1).mean() < -5
+
+
+def test_a_tint_gives_the_same_shape_another_colour() -> None:
+    shape = torch.rand(1, 1, 8, 8, generator=generator(1))
+    shape[0, 0, 0, 0] = 0
+    one, other = (
+        shape * torch.tensor(c)[:, None, None] - 1 for c in ([1, 0.4, 0.9], [0.6, 1, 0.3])
+    )
+    move = next(move for move in MOVES if move.features is strength)
+    made = move.moved(one, strength(one)[0], strength(other)[0])
+    torch.testing.assert_close(made, other, rtol=0, atol=0.02)
 
 
 def test_no_move_serves_where_values_do_not_add_up() -> None:
