@@ -15,11 +15,13 @@ from dcfm_node.experiment.penalty.problems import dependence, make
 from dcfm_node.experiment.penalty.settings import OFF, WINDOWS, Penalty
 from dcfm_node.experiment.penalty.trial import PenaltyTrial, Windowed
 from dcfm_node.experiment.strangers.defaults import manifest_of
+from dcfm_node.experiment.strangers.measure import measure
 from dcfm_node.experiment.strangers.problem import combinations, spans
 from dcfm_node.experiment.trial import TrialSpec
 from dcfm_node.flow.losses import evaluate_terms, penalty_loss
 from dcfm_node.flow.sources import all_live
 from dcfm_node.flow.stages import EncodedSamples, points_of
+from dcfm_node.samples import Samples
 
 SHARES = (0.0, 0.1, 0.4, 1.0)
 
@@ -56,6 +58,13 @@ def test_the_dial_is_the_share_that_no_sum_explains(form: str, share: float) -> 
 def test_dependence_is_told_of_sums_alone_where_means_differ() -> None:
     assert dependence(make("schedules-cube", 0, tiny())) < 0.01
     assert np.isnan(dependence(make("series", 0, tiny(problems=("series",)))))
+
+
+def test_pixels_that_are_never_lit_do_not_decide_the_distance() -> None:
+    problem = make("digits", 0, tiny())
+    blurred = problem.real(problem.known, 20)
+    noise = np.random.default_rng(0).normal(0, 0.02, blurred.x.shape).astype(np.float32)
+    assert measure(problem, Samples(blurred.x + noise, blurred.c))["distance"] < 1
 
 
 def test_an_unknown_problem_is_named() -> None:
