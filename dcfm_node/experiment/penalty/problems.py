@@ -25,19 +25,17 @@ from dcfm_node.experiment.strangers.problem import (
     attributes,
     combinations,
     deal,
-    readable,
 )
-from dcfm_node.experiment.strangers.vectors import GAP
+from dcfm_node.experiment.strangers.vectors import GAP, modes
 from dcfm_node.samples import Combination, Labels, Samples
 
-SIZES, KNOWN = (4, 4), 12
-FEATURES = 24
+FEATURES, KNOWN = 24, 12
 SPREAD = {"vectors": 1.0, "pictures": 0.4}
 """Deviation of the means."""
-CLEAR = 3.0
-"""A sample shows a mean that is nearer than half of the least gap and this many deviations."""
-DIALS, MOST_NOISE = (0.0, 0.25, 0.5, 0.75, 1.0), 0.3
-"""At these dependences and at this noise, the highest, the judge must tell all modes apart."""
+DIALS, NOISE = (0.0, 0.1, 0.2, 0.4, 0.7, 1.0), 0.3
+"""The judge tells all means apart at these dependences and this noise, the highest."""
+LEAST = 0.02
+"""Variance of means over that within combinations, below which means count as the same."""
 
 
 def make(name: str, seed: int, given: Penalty) -> Problem:
@@ -63,25 +61,18 @@ def blended(given: Blend, dependence: float, seed: int) -> Problem:
     rng = np.random.default_rng([seed, *given.form.encode()])
     while True:
         mean, main, rest = _parts(given.form, rng)
-        blends = {d: (1 - d) ** 0.5 * main + d**0.5 * rest for d in (*DIALS, dependence)}
-        if min(map(_gap, blends.values())) > GAP * MOST_NOISE:
+        if min(_gap(_blend(main, rest, dial)) for dial in DIALS) > GAP * NOISE:
             break
-    spread = SPREAD[given.form]
-    means, sigma = mean + spread * blends[dependence], spread * given.noise
-    modes = means.reshape(len(means) ** 2, -1)
-    near = (_gap(means) / 2 + CLEAR * sigma) ** 2 + modes.shape[1] * sigma**2
-
-    def draw(c: Combination, count: int, rng: np.random.Generator) -> Array:
-        return np.asarray(means[c] + sigma * rng.standard_normal((count, *means.shape[2:])))
-
-    def judge(x: Array) -> Labels:
-        flat = x.reshape(len(x), -1).astype(np.float64)
-        far = np.stack([np.square(flat - mode).sum(axis=1) for mode in modes], axis=1)
-        pairs = np.unravel_index(far.argmin(axis=1), means.shape[:2])
-        return readable(np.stack(pairs, axis=1), far.min(axis=1) < near)
-
-    said = attributes(first="a b c d", second="e f g h")
-    return Problem(means.shape[2:], said, deal(SIZES, KNOWN, 3, rng), draw, judge)
+    spread, shape = SPREAD[given.form], mean.shape[2:]
+    found = modes(
+        attributes(first="a b c d", second="e f g h"),
+        deal((4, 4), KNOWN, 3, rng),
+        (mean + spread * _blend(main, rest, dependence)).reshape(16, -1),
+        noise=spread * given.noise,
+        into=lambda z: z.reshape(-1, *shape),
+        back=lambda x: x.reshape(len(x), -1),
+    )
+    return replace(found, sample_shape=shape)
 
 
 def _parts(form: str, rng: np.random.Generator) -> tuple[Array, Array, Array]:
@@ -101,10 +92,14 @@ def _parts(form: str, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     return mean, main / main.std(axis=over), rest / rest.std(axis=over)
 
 
+def _blend(main: Array, rest: Array, dependence: float) -> Array:
+    return np.asarray((1 - dependence) ** 0.5 * main + dependence**0.5 * rest)
+
+
 def _gap(means: Array) -> float:
     """Least distance of two means."""
-    flat = means.reshape(len(means) ** 2, -1)
-    return float((np.linalg.norm(flat[:, None] - flat, axis=-1) + np.eye(len(flat)) * 1e9).min())
+    flat = means.reshape(16, -1)
+    return float((np.linalg.norm(flat[:, None] - flat, axis=-1) + 1e9 * np.eye(16)).min())
 
 
 def _of_domain(name: str, seed: int) -> Problem:
@@ -166,7 +161,3 @@ def dependence(problem: Problem, each: int = 400) -> float:
     if whole < LEAST * noise * each * len(space):
         return float("nan")
     return float(max(rest, 0.0) / whole)
-
-
-LEAST = 0.02
-"""Variance of means over that within combinations, below which means count as the same."""
