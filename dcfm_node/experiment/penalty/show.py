@@ -33,12 +33,14 @@ deviation over seeds."""
 
 def document(found: Results, given: Penalty) -> str:
     """The whole page as Markdown."""
-    seeds = ", ".join(map(str, sorted({row.seed for row in found.rows})))
+    seeds = sorted({row.seed for row in found.rows})
+    whole = len(seeds) * sum(len(given.lineup(name)) for name in given.partitions)
+    told = f" Incomplete: {len(found.rows)} of {whole} rows." if len(found.rows) < whole else ""
     parts = [
         f"# {given.title}",
         f"Made by `{found.command}`\n"
-        f"at commit {found.commit}, preset `{found.preset}`, seeds {seeds},\n"
-        f"on {found.machine}.",
+        f"at commit {found.commit}, preset `{found.preset}`, seeds {', '.join(map(str, seeds))},\n"
+        f"on {found.machine}.{told}",
         WORDS,
     ]
     for title, metric in TABLES.items():
@@ -55,7 +57,7 @@ def summary(rows: Sequence[Row], given: Penalty) -> str:
 def table(rows: Sequence[Row], given: Penalty, metric: str) -> str:
     """A line per problem, a column per weight and place."""
     lines = []
-    for name in given.partitions:
+    for name in _measured(rows, given.partitions):
         cells = [cell(_of(rows, name, OFF), "dependence")]
         for variant in given.variants:
             mine = _of(rows, name, variant)
@@ -72,13 +74,13 @@ def draw(folder: Path, found: Results, given: Penalty) -> list[Path]:
     other problems by dependence."""
     from matplotlib.figure import Figure
 
-    groups = [
-        (f"{blend.form}, noise {blend.noise:g}", [blend.name(d) for d in blend.dependence])
+    blends = {
+        f"{blend.form}, noise {blend.noise:g}": [blend.name(d) for d in blend.dependence]
         for blend in given.blend
-    ]
-    if given.problems:
-        order = sorted(given.problems, key=lambda name: _mean(found.rows, name, OFF, "dependence"))
-        groups.append(("other problems", order))
+    }
+    named = {**blends, "other problems": given.problems}
+    measured = ((title, _measured(found.rows, names)) for title, names in named.items())
+    groups = [(title, names) for title, names in measured if names]
     heights = [len(names) + 1.2 for _, names in groups]
     wide = 1.6 + 3.4 * len(given.times)
     figure = Figure(figsize=(wide, 0.42 * sum(heights) + 1.2), layout="constrained")
@@ -102,6 +104,8 @@ def draw(folder: Path, found: Results, given: Penalty) -> list[Path]:
     return [path]
 
 
+MOST, DARK = 0.6, 0.45
+"""Gain of the darkest colour, and above which text on it is white."""
 PLACES = {"all": "all t", "early": "t < ½ (noise)", "late": "t ≥ ½ (data)"}
 
 
@@ -117,11 +121,12 @@ def panel(
     if np.isnan(novel[:, 1:]).all():
         axes.set_visible(False)
         return None
-    image = axes.imshow(novel - novel[:, :1], cmap="RdBu", vmin=-0.6, vmax=0.6, aspect="auto")
+    image = axes.imshow(novel - novel[:, :1], cmap="RdBu", vmin=-MOST, vmax=MOST, aspect="auto")
     for (y, x), value in np.ndenumerate(novel):
         if np.isfinite(value):
             text = f"{value:.2f}\n{known[y, x]:.2f}"
-            axes.text(x, y, text, ha="center", va="center", fontsize=6.5, color=INK)
+            ink = "white" if abs(value - novel[y, 0]) > DARK else INK
+            axes.text(x, y, text, ha="center", va="center", fontsize=6.5, color=ink)
     weights = ["0", *(f"{w:g}" for w in given.weights)]
     axes.set_xticks(range(len(weights)), weights, fontsize=8)
     axes.set_yticks(range(len(names)), [_label(rows, given, name) for name in names], fontsize=8)
@@ -133,6 +138,11 @@ def _label(rows: Sequence[Row], given: Penalty, name: str) -> str:
         return f"{given.blends[name][1]:g}"
     share = _mean(rows, name, OFF, "dependence")
     return name if np.isnan(share) else f"{name}, {share:.2f}"
+
+
+def _measured(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """The problems that have a row without the penalty."""
+    return [name for name in names if _of(rows, name, OFF)]
 
 
 def _mean(rows: Sequence[Row], name: str, variant: str, metric: str) -> float:

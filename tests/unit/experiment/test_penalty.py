@@ -126,6 +126,8 @@ def test_rows_are_made_once_and_shown(tmp_path: Path) -> None:
     shown = given.model_copy(update={"blend": (), "problems": ("vectors-40-20", "schedules-cube")})
     found = results.Results("tiny", "cpu", "", "", "", tuple(rows), shown.model_dump(mode="json"))
     assert "| vectors-40-20 |" in show.document(found, shown)
+    assert "Incomplete" not in show.document(found, shown)
+    assert f"Incomplete: {len(rows)} of " in show.document(found, given)
     (picture,) = show.draw(tmp_path, found, given)
     assert picture.stat().st_size > 0
 
