@@ -118,9 +118,9 @@ _PICTURES: Table = {
     "method": _ALTERNATING
     | {
         "guidance": {"known": 1.0, "novel": 1.3},
-        "local": _stage(700, 2e-3, 0.0, batch=64),
-        "refine": _stage(400, 1e-3, 0.0, batch=64),
-        "distil": _stage(700, 2e-3, 0.0, batch=64),
+        "local": _stage(1000, 5e-3, 0.0, batch=64),
+        "refine": _stage(500, 2e-3, 0.0, batch=64),
+        "distil": _stage(1000, 4e-3, 0.0, batch=64),
         "replay": _REPLAY,
     },
 }

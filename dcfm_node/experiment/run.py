@@ -11,6 +11,7 @@ from pathlib import Path
 from dcfm_node.errors import Failed, UserError
 from dcfm_node.experiment import results, settings
 from dcfm_node.experiment.costs.settings import Costs
+from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.results import Results, Row
 from dcfm_node.experiment.settings import Experiment
 from dcfm_node.experiment.strangers.settings import Strangers
@@ -147,16 +148,17 @@ def _threads(request: Request) -> int:
     return max(1, usual_jobs("cpu") // request.jobs)
 
 
-def _seeds(request: Request, given: Experiment | Strangers) -> range:
-    first = given.first_seed if isinstance(given, Strangers) else 0
+def _seeds(request: Request, given: Experiment | Strangers | Penalty) -> range:
+    first = 0 if isinstance(given, Experiment) else given.first_seed
     return range(first, first + request.seeds)
 
 
-def _rows(request: Request, given: Experiment | Strangers) -> list[Row]:
+def _rows(request: Request, given: Experiment | Strangers | Penalty) -> list[Row]:
     rows = []
     for partition in given.partitions:
         for seed in _seeds(request, given):
-            for method in given.lineup:
+            lineup = given.lineup(partition) if isinstance(given, Penalty) else given.lineup
+            for method in lineup:
                 path = request.out / "rows" / f"{partition}-{seed}-{method}.json"
                 rows.append(results.read_row(path))
     return rows

@@ -14,6 +14,7 @@ from dcfm_node.data.spec import FilePath
 from dcfm_node.domains.base import Domain, Split, SplitSpec, made
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.costs.settings import Costs
+from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.strangers.settings import Strangers
 from dcfm_node.files import shipped
 from dcfm_node.methods.dcfm.schedule import Dcfm
@@ -233,9 +234,9 @@ class _File(Model):
     preset: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-Given = Experiment | Costs | Strangers
+Given = Experiment | Costs | Strangers | Penalty
 """An experiment of any kind."""
-Kind = TypeVar("Kind", Experiment, Costs, Strangers)
+Kind = TypeVar("Kind", Experiment, Costs, Strangers, Penalty)
 
 
 def names() -> tuple[str, ...]:
@@ -252,6 +253,8 @@ def read(name: str, preset: str) -> Given:
     kind = _document(name).values.get("kind")
     if kind == "strangers":
         return _load(name, preset, Strangers)
+    if kind == "penalty":
+        return _load(name, preset, Penalty)
     return load(name, preset) if kind is None else load_costs(name, preset)
 
 
@@ -306,9 +309,10 @@ def of_results(document: Mapping[str, Any]) -> Given:
         Failed: they are from another version.
     """
     text = json.dumps(_present(_retired(document)))
-    kinds: dict[object, type[Costs] | type[Strangers]] = {"costs": Costs, "strangers": Strangers}
+    kinds: tuple[type[Costs | Strangers | Penalty], ...] = (Costs, Strangers, Penalty)
+    named: dict[object, type[Given]] = {kind.__name__.lower(): kind for kind in kinds}
     try:
-        return kinds.get(document.get("kind"), Experiment).model_validate_json(text)
+        return named.get(document.get("kind"), Experiment).model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])

@@ -27,6 +27,7 @@ from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, settings
 from dcfm_node.experiment.choice import Way, closest, distances
 from dcfm_node.experiment.lab import Lab, code
+from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, write_json
 from dcfm_node.experiment.settings import Experiment, MethodName
 from dcfm_node.experiment.strangers.settings import Strangers
@@ -39,6 +40,7 @@ from dcfm_node.samples import Samples, joined
 from dcfm_node.wire.canonical import sha256
 
 if TYPE_CHECKING:
+    from dcfm_node.experiment.penalty.trial import PenaltyTrial
     from dcfm_node.experiment.strangers.trial import StrangerTrial
 
 NOISE_SEED = 1_234
@@ -240,13 +242,17 @@ def device_of(wish: str) -> torch.device:
     return choose(wish, where=f"--device {wish}", instead="give --device auto or cpu")
 
 
-def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial":
+def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial | PenaltyTrial":
     given = settings.read(spec.experiment, spec.preset)
     if isinstance(given, Strangers):
         from dcfm_node.experiment.strangers.trial import StrangerTrial
 
         os.nice(NICE)
         return StrangerTrial(spec, given)
+    if isinstance(given, Penalty):
+        from dcfm_node.experiment.penalty.trial import PenaltyTrial
+
+        return PenaltyTrial(spec, given)
     return Trial(spec)
 
 

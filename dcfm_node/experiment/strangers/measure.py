@@ -8,6 +8,8 @@ from dcfm_node.samples import Samples
 
 REAL = 100
 """Real samples of every combination to compare with."""
+FAINT = 0.05
+"""Least deviation of a pixel, over the largest: pixels that are rarely lit must not decide."""
 
 
 def measure(problem: Problem, drawn: Samples) -> Metrics:
@@ -23,6 +25,8 @@ def measure(problem: Problem, drawn: Samples) -> Metrics:
     right = (problem.judge(drawn.x) == drawn.c).all(axis=1)
     all_x, all_y = (part.x.reshape(len(part), -1).astype(np.float64) for part in (drawn, real))
     scale = all_y.std(axis=0) + 1e-12
+    if len(problem.sample_shape) == 3:
+        scale = np.maximum(scale, FAINT * scale.max())
     shares, distances, varieties = [], [], []
     for c in asked:
         mine, theirs = ((part.c == c).all(axis=1) for part in (drawn, real))
