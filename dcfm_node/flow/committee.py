@@ -90,8 +90,9 @@ class Reader:
         explained = effects.T @ cross
         rest = features - explained - explained.T + effects.T @ labels @ effects
         covariance = (rest + rest.T) / (2 * weight)
-        spherical = torch.eye(len(covariance), dtype=torch.float64) * covariance.diagonal().mean()
-        mixed = torch.lerp(covariance, spherical + 1e-9, SHRINKAGE)
+        # Where samples of a combination are all the same, the covariance is 0.
+        spherical = (covariance.diagonal().mean() + 1e-9) * torch.eye(len(covariance)).double()
+        mixed = torch.lerp(covariance, spherical, SHRINKAGE)
         whiten = torch.linalg.cholesky(torch.linalg.inv(mixed))
         return cls(whiten, effects @ whiten, tuple(cardinalities))
 

@@ -19,6 +19,8 @@ SMALL = 2e-4
 """Added to mean squares before their logarithm."""
 FAINT = 0.05
 """Added to norms of channels before their logarithm."""
+WILD = 1e6
+"""Largest number of a draw that is looked at."""
 DITHER = 0.1
 """Deviation of the noise that is added before a logarithm, in units of all samples' deviation. A
 network's samples lack the fine noise of real ones; without dither, only that would be seen."""
@@ -138,11 +140,21 @@ def _mapped(name: str, x: Tensor, scale: float) -> Tensor:
     return MAPS[name](x / scale)
 
 
+def bounded(x: Tensor) -> Tensor:
+    """Draws of a network that may have diverged, as finite numbers within ±WILD."""
+    return torch.nan_to_num(x, nan=WILD).clamp(-WILD, WILD)
+
+
+def four_axes(x: Tensor) -> Tensor:
+    """Samples (N, *shape) as (N, channels, height, width); vectors and series are one high."""
+    if x.ndim == 4:
+        return x
+    return x[:, :, None] if x.ndim == 3 else x[:, None, None]
+
+
 def pictures(x: Tensor) -> Tensor:
-    """Samples (N, *shape) as pictures (N, channels, height, width), float64, of bounded size.
-    Vectors and series are one pixel high."""
-    if x.ndim < 4:
-        x = x[:, :, None] if x.ndim == 3 else x[:, None, None]
+    """Samples (N, *shape) as pictures (`four_axes`), float64, of bounded size."""
+    x = four_axes(x)
     high, wide = x.shape[2:]
     side = (min(high, SIDE), min(wide, SIDE))
     if high > 1 and side != (high, wide):

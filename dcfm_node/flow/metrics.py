@@ -45,8 +45,10 @@ def ci_gap(field: VelocityField, stage: BatchSampler) -> float:
 
 
 def energy_distance(x: Tensor, y: Tensor) -> float:
-    """Energy distance of samples (N, d) and (M, d) as a share of their mean distance: 0 alike, 1
-    wholly apart (Székely, Rizzo, 2013)."""
+    """Energy distance of samples (N, d) and (M, d), two or more each, as a share of their mean
+    distance: 0 alike, 1 wholly apart, also where numbers are not finite (Székely, Rizzo, 2013)."""
     between = torch.cdist(x, y).mean()
+    if between == 0.0:
+        return 0.0  # all the same
     within = [torch.cdist(z, z).sum() / (len(z) * (len(z) - 1)) for z in (x, y)]
-    return (1 - sum(within) / (2 * between)).nan_to_num(0.0).clamp(0, 1).item()  # all the same
+    return (1 - sum(within) / (2 * between)).nan_to_num(1.0).clamp(0, 1).item()

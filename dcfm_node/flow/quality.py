@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow.committee import Committee
+from dcfm_node.flow.features import bounded
+from dcfm_node.flow.metrics import energy_distance
 from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.flow.trainer import generator
 from dcfm_node.networks.base import unit
@@ -29,8 +31,6 @@ LEAST_SPREAD = 0.1
 """Features that vary less than this share of the mean deviation weigh no more for it."""
 MAX_REAL = 64
 """Most real samples of one combination that draws are compared with."""
-WILD = 1e6
-"""Draws are cut to so many times the largest real number."""
 _LABELS_KEY, _COMMITTEE_KEY = 22, 23
 
 Draw = Callable[[Tensor, int], Tensor]
@@ -170,8 +170,7 @@ def _in_unit_scale(draw: Draw, data: Measured) -> tuple[Draw, Measured]:
     )
 
     def scaled(c: Tensor, seed: int) -> Tensor:
-        x = draw(c, seed).double() / largest
-        return torch.nan_to_num(x, nan=WILD).clamp(-WILD, WILD).float()
+        return bounded(draw(c, seed).double() / largest).float()
 
     return scaled, replace(data, train=train, holdout=holdout, probes=probes)
 
@@ -197,9 +196,8 @@ def _share(flags: Tensor) -> float:
 
 
 def distance(drawn: EncodedSamples, real: EncodedSamples, scale: Tensor) -> float | None:
-    """Energy distance of draws to real samples as a share of their mean distance, mean over the
-    combinations that both hold: 0 alike, 1 wholly apart (Székely, Rizzo, 2013). None if there are
-    none with two samples each.
+    """Energy distance of draws to real samples, 0 to 1, mean over the combinations that both hold.
+    None if there are none with two samples each.
 
     Args:
         scale: what to divide each number of a sample by.
@@ -208,14 +206,8 @@ def distance(drawn: EncodedSamples, real: EncodedSamples, scale: Tensor) -> floa
     for label in torch.unique(real.c, dim=0):
         x, y = (of.x[(of.c == label).all(1)][:MAX_REAL] for of in (drawn, real))
         if len(x) > 1 and len(y) > 1:
-            found.append(_apart((x / scale).flatten(1), (y / scale).flatten(1)))
+            found.append(energy_distance((x / scale).flatten(1), (y / scale).flatten(1)))
     return sum(found) / len(found) if found else None
-
-
-def _apart(x: Tensor, y: Tensor) -> float:
-    between = torch.cdist(x, y).mean()
-    within = [torch.cdist(z, z).sum() / (len(z) * (len(z) - 1)) for z in (x, y)]
-    return (1 - sum(within) / (2 * between)).nan_to_num(0.0).clamp(0, 1).item()  # all the same
 
 
 def taken(data: EncodedSamples, rows: Tensor) -> EncodedSamples:

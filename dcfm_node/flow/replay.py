@@ -21,6 +21,7 @@ from torch import Tensor
 
 from dcfm_node.flow import sampling, sources
 from dcfm_node.flow.committee import Committee, determined
+from dcfm_node.flow.features import bounded
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.sources import BatchSampler, PathSample, PathSampler, all_live, path_points
@@ -64,7 +65,7 @@ class Pool:
     x: Tensor
     which: Tensor
 
-    def with_(self, x: Tensor, which: Tensor) -> "Pool":
+    def joined(self, x: Tensor, which: Tensor) -> "Pool":
         """With more samples, after those that it has."""
         return replace(self, x=torch.cat([self.x, x]), which=torch.cat([self.which, which]))
 
@@ -103,6 +104,7 @@ class Replayer:
         """A student's samples for labels c (B, n), drawn with a guidance weight, and which pass."""
         manifest, seed = _guided(self.manifest, weight), _seed(draws)
         x = sampling.sample(manifest, weights, c, composed=False, seed=seed, device=self.device)
+        x = bounded(x)
         return x, self.committee.passes(x, c)
 
     def moved(
@@ -110,10 +112,10 @@ class Replayer:
     ) -> Pool:
         """Samples x (N, *shape) of known labels c (N, n), moved to the combinations asked for; and
         on from those, to others that differ from known ones in more attributes."""
-        pool = Pool(asked, x[:0], torch.empty(0, dtype=torch.int64))
+        pool = Pool(asked, x[:0], c[:0, 0])
         for _ in range(c.shape[1]):
             at, of = torch.cat([x, pool.x]), torch.cat([c, asked[pool.which]])
-            known = torch.unique(of, dim=0)
+            known, kept, which = torch.unique(of, dim=0), [pool.x], [pool.which]
             for group in pool.lacking(LEAST).tolist():
                 wanted = asked[group]
                 made = [
@@ -126,8 +128,9 @@ class Replayer:
                 found = torch.cat(made)
                 found = found[torch.randperm(len(found), generator=draws)]
                 good = self.committee.passes(found, wanted.expand(len(found), -1))
-                kept = found[good][: self.settings.per_combination]
-                pool = pool.with_(kept, torch.full((len(kept),), group))
+                kept.append(found[good][: self.settings.per_combination])
+                which.append(torch.full((len(kept[-1]),), group))
+            pool = Pool(asked, torch.cat(kept), torch.cat(which))
         return pool
 
     def drawn(
@@ -145,7 +148,7 @@ class Replayer:
         for done, weight in enumerate([1.0, *plan]):
             x, good = self.passed(weights, pool.asked[which], weight, draws)
             rate = rate if done else _mean(good)
-            pool = pool.with_(x[good], which[good])
+            pool = pool.joined(x[good], which[good])
             which = pool.lacking(most).repeat_interleave(most)
             tell((done + 1) / (1 + len(plan)))
             if not len(which):
@@ -195,6 +198,7 @@ def replay(
     x = sampling.sample_routed(
         _guided(manifest, 1.0), teachers, c, rule="joint", seed=_seed(draws), device=device
     )
+    x = bounded(x)
     committee = Committee.fit(x, c, manifest.cardinalities, draws)
     made = {} if committee.accuracy is None else {"replay_accuracy": committee.accuracy}
     if not committee.members:

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow.committee import determined, one_hot, rows_of
-from dcfm_node.flow.features import SMALL, energy, least, local_energy, strength
+from dcfm_node.flow.features import SMALL, energy, four_axes, least, local_energy, strength
 from dcfm_node.flow.metrics import energy_distance
 
 NEAR = 0.4
-"""A move serves if it leaves at most this share of the energy distance between combinations. Alone
-a small distance says little: that of pictures that vary much in place is small anyway."""
+"""A move serves if it leaves at most this share of the energy distance between combinations. A
+small distance alone says little: pictures that vary much in place are near each other anyway."""
 PAIRS = 32
 """Most pairs of known combinations that a move is tried on, for each attribute."""
 EACH = 64
@@ -153,7 +153,7 @@ class Trusted:
             self.effects[rows_of(one[None], self.cardinalities)[0]].sum(0)
             for one in (label, wanted)
         )
-        made = self.move.moved(_pictures(x).double() / self.scale, before, after) * self.scale
+        made = self.move.moved(four_axes(x).double() / self.scale, before, after) * self.scale
         return made.to(x.dtype).reshape(x.shape)
 
     def sources(self, wanted: Tensor, known: Tensor) -> Tensor:
@@ -179,7 +179,7 @@ def trusted(
     sizes, scale, known = tuple(cardinalities), max(float(x.std()), 1e-6), torch.unique(c, dim=0)
     of = [x[(c == label).all(dim=1)] for label in known]
     means = [
-        torch.stack([move.features(_pictures(some).double() / scale).mean(0) for some in of])
+        torch.stack([move.features(four_axes(some).double() / scale).mean(0) for some in of])
         for move in MOVES
     ]
     seen, found = _Seen.of(torch.cat([some[:EACH] for some in of]), scale), []
@@ -242,7 +242,7 @@ class _Seen:
 
     @classmethod
     def of(cls, x: Tensor, scale: float) -> "_Seen":
-        both = x.flatten(1), energy(_pictures(x).double() / scale)
+        both = x.flatten(1), energy(four_axes(x).double() / scale)
         return cls(scale, (both[0].std(dim=0) + 1e-6, both[1].std(dim=0) + 1e-6))
 
     def apart(self, made: Tensor, own: Tensor) -> Tensor:
@@ -250,7 +250,7 @@ class _Seen:
         found = [
             (
                 x.flatten(1) / self.scales[0],
-                energy(_pictures(x).double() / self.scale) / self.scales[1],
+                energy(four_axes(x).double() / self.scale) / self.scales[1],
             )
             for x in (made[:EACH], own[:EACH])
         ]
@@ -289,10 +289,3 @@ def _effects(means: Tensor, known: Tensor, sizes: Sequence[int]) -> Tensor:
     ridge = 1e-6 * len(codes) * torch.eye(codes.shape[1], dtype=torch.float64)
     found: Tensor = torch.linalg.solve(codes.T @ codes + ridge, codes.T @ means.flatten(1))
     return found.reshape(-1, *means.shape[1:])
-
-
-def _pictures(x: Tensor) -> Tensor:
-    """Samples as (N, channels, height, width); vectors and series are one high."""
-    if x.ndim == 4:
-        return x
-    return x[:, :, None] if x.ndim == 3 else x[:, None, None]

@@ -196,3 +196,9 @@ def test_uses_a_bounded_number_of_samples() -> None:
     c = KNOWN.repeat(10, 1)
     assert len(c) > ROWS
     assert (fitted(shifts(c), c).accuracy or 0) > 0.95
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 16), (3, 8, 8), (3, 1, 1)])
+def test_samples_that_are_all_the_same_are_read_by_nobody(shape: tuple[int, ...]) -> None:
+    committee = fitted(torch.full((len(KNOWN), *shape), 0.5))
+    assert committee.members == ()

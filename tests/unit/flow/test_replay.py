@@ -109,6 +109,23 @@ def test_combinations_without_a_known_neighbour_are_reached_over_others(run: Man
     assert near(pool.x, asked[pool.which]) > 0.95
 
 
+@pytest.mark.parametrize("wild", [float("nan"), float("inf"), -1e30])
+def test_an_expert_with_wild_draws_spoils_no_job(
+    run: Manifest, teacher: Teacher, monkeypatch: pytest.MonkeyPatch, wild: float
+) -> None:
+    drawn = sampling.sample_routed
+
+    def spoilt(*args: Any, **kwargs: Any) -> Tensor:
+        x = drawn(*args, **kwargs)
+        x[: len(x) // len(KNOWN)] = wild
+        return x
+
+    monkeypatch.setattr(sampling, "sample_routed", spoilt)
+    made = replayed(run, teacher, Replay(rounds=1, steps=5, per_combination=20))
+    assert "replay_accuracy" in made.metrics
+    assert all(part.isfinite().all() for part in made.weights.values())
+
+
 def test_what_no_move_reaches_is_left_to_draws(run: Manifest) -> None:
     c = labels(KNOWN, 10)
     x = torch.randn(len(c), 1, 1, 4, generator=generator(0))

@@ -159,3 +159,11 @@ def test_sources_differ_in_the_attribute_alone() -> None:
     assert moves[0].changes == {(a, b) for a in range(3) for b in range(3) if a != b}
     assert moves[0].sources(torch.tensor([2, 0]), known).tolist() == [[0, 0], [1, 0]]
     assert moves[1].sources(torch.tensor([2, 0]), known).tolist() == [[2, 1], [2, 2]]
+
+
+def test_what_is_not_finite_is_like_nothing() -> None:
+    x = torch.randn(20, 3, generator=generator(6))
+    assert energy_distance(x, x.clone()) == 0.0
+    assert energy_distance(torch.ones(5, 3), torch.ones(5, 3)) == 0.0
+    for wild in (torch.nan, torch.inf):
+        assert energy_distance(torch.full((20, 3), wild), x) == 1.0
