@@ -24,8 +24,8 @@ MIN_SAMPLES = 32
 FACTOR = 10.0
 """A silo that is more than this many times the spread away from the others counts as that far."""
 OF_TWO = 30.0
-"""The same for deviations where two silos state some: there is no majority, and a silo that holds
-one value of an attribute may well have a tenth of the other's deviation."""
+"""FACTOR for the deviations of two silos. Neither is the majority, and a silo with one value of an
+attribute may well have a tenth of the other's deviation."""
 CONSTANT = 1e-6
 """A deviation below this share of the mean is rounding of float32: the group is constant."""
 TINY = 1e-30

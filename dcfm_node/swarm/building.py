@@ -66,7 +66,10 @@ class Building:
             if not by:
                 self._by.pop(digest, None)
         if isinstance(body, Lease):
-            self._preparing.get((author, body.term), {}).pop(sealed.digest, None)
+            claims = self._preparing.get((author, body.term), {})
+            claims.pop(sealed.digest, None)
+            if not claims:
+                self._preparing.pop((author, body.term), None)
 
     def rests_on(self, first: Sealed, seq: int) -> bool:
         """Whether something that a majority supports needs this entry, held or not.

@@ -105,13 +105,12 @@ def _completing(
     seen: tuple[Combination, ...], sizes: tuple[int, ...], hull: Mapping[int, Row]
 ) -> tuple[Combination, ...]:
     there = [sorted({label[i] for label in seen}) for i in range(len(sizes))]
-    full, found = 1 + sum(len(values) - 1 for values in there), []
+    full, rows, found = 1 + sum(len(values) - 1 for values in there), dict(hull), []
     for label in product(*there) if seen else ():
-        if len(hull) == full:
+        if len(rows) == full:
             break
-        if _reduced(_one_hot(label, sizes), hull):
+        if _extends(rows, label, sizes):
             found.append(label)
-            hull = _basis([*seen, *found], sizes)
     return tuple(found)
 
 
@@ -134,15 +133,21 @@ def _basis(labels: Iterable[Combination], sizes: Sequence[int]) -> dict[int, Row
     for label in labels:
         if len(rows) == full:
             break
-        if not (new := _reduced(_one_hot(label, sizes), rows)):
-            continue
-        lead, scale = min(new), pow(new[min(new)], -1, PRIME)
-        new = {at: value * scale % PRIME for at, value in new.items()}
-        for at, row in rows.items():
-            if lead in row:
-                rows[at] = _without(row, new, lead)
-        rows[lead] = new
+        _extends(rows, label, sizes)
     return rows
+
+
+def _extends(rows: dict[int, Row], label: Combination, sizes: Sequence[int]) -> bool:
+    """Add a combination to a basis, if that does not span it. Returns whether it was added."""
+    if not (new := _reduced(_one_hot(label, sizes), rows)):
+        return False
+    lead, scale = min(new), pow(new[min(new)], -1, PRIME)
+    new = {at: value * scale % PRIME for at, value in new.items()}
+    for at, row in rows.items():
+        if lead in row:
+            rows[at] = _without(row, new, lead)
+    rows[lead] = new
+    return True
 
 
 def _reduced(vector: Row, rows: Mapping[int, Row]) -> Row:

@@ -106,6 +106,19 @@ def test_one_who_was_not_elected_frames_nobody_by_a_proposal() -> None:
     assert offered(held(run), run.authors[2].join(epoch=7, at=0)) == [Offered.REPLACED]
 
 
+def test_of_leases_that_are_taken_back_nothing_stays() -> None:
+    run = Run(3, prepares=True)
+    for author in run.authors:
+        author.join()
+    liar, journals = run.authors[0], held(run)
+    seq = liar.journal[-1].entry.seq + 1
+    for epoch in range(1, 5):
+        claim = Lease(term=epoch, round=PREPARATION, votes=(bytes(32), bytes(31) + b"1"))
+        done = offered(journals, liar.say(claim, epoch=epoch, at=seq))
+        assert done == [Offered.NEW if epoch == 1 else Offered.REPLACED]
+    assert len(journals._building._preparing) == 1
+
+
 def test_and_a_student_that_an_honest_silo_must_have_judged() -> None:
     run, claimed = elected()
     made = run.authors[0].say(run.student(claimed))
