@@ -56,7 +56,7 @@ def look(path: Path, chosen: Sequence[str], names: str | None) -> Look:
         fix = "remove --names; it is for pictures in a folder"
         raise DataError("is not a folder", where=str(path), fix=fix)
     if not path.exists():
-        raise DataError("does not exist", where=str(path), fix=_FORMATS)
+        raise DataError("there is no such file or folder", where=str(path), fix=_FORMATS)
     if path.is_dir() and (names or not (files := _data_files(path))):
         return _look_at_pictures(FolderData(format="folder", path=path, names=names))
     if path.is_dir():
