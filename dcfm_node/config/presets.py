@@ -101,7 +101,9 @@ _REPLAY: Table = {
     "per_combination": 120,
     "guidance": (1.6, 2.5),
 }
+_PROBES: Table = {"share": 0.15, "margin": 2}
 _VECTORS: Table = {
+    "probes": _PROBES,
     "network": {"kind": "mlp", "predict": "sample"},
     "method": _ALTERNATING
     | {
@@ -114,6 +116,7 @@ _VECTORS: Table = {
 }
 # The penalty says that factors add up, which is false for pictures and series at high noise.
 _PICTURES: Table = {
+    "probes": _PROBES,
     "network": {"kind": "mixer", "predict": "sample"},
     "method": _ALTERNATING
     | {

@@ -110,6 +110,10 @@ class Probes(Model):
     share: Share = 0.15
     """Most of the known combinations, as a share; at least one where the others still determine the
     effect of every value. 0 withholds none."""
+    margin: Annotated[int, Field(ge=1, le=1_000)] = 1
+    """At least this many times the fewest combinations that determine all effects are left to train
+    on, 1 to 1,000; default 1. Where few combinations are known, each that is withheld makes samples
+    of the others worse."""
 
 
 class Silo(Model):

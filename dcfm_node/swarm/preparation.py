@@ -28,7 +28,8 @@ def derive(manifest: Manifest, joins: Sequence[Said[Join]]) -> Derived:
     ordered = sorted(joins, key=lambda said: said.digest)
     counts = [dict(said.body.counts) for said in ordered]
     salt = sha256(pack([attribute.model_dump() for attribute in manifest.attributes]))
-    chosen = choose(salt, counts, manifest.cardinalities, manifest.probes.share)
+    rule = manifest.probes
+    chosen = choose(salt, counts, manifest.cardinalities, rule.share, rule.margin)
     joined = tuple(said.digest for said in ordered)
     scale = scale_of(manifest, {said.author: said.body for said in ordered})
     made = Preparation(joins=joined, probes=chosen.probes, scale=scale)

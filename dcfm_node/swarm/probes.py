@@ -33,6 +33,7 @@ def choose(
     counts: Sequence[Mapping[Label, int]],
     cardinalities: Sequence[int],
     share: float,
+    margin: int = 1,
 ) -> Chosen:
     """Choose which known combinations to withhold.
 
@@ -47,6 +48,7 @@ def choose(
         counts: of each silo, how often it holds each combination.
         cardinalities: |C_i|, the number of values of each attribute.
         share: most probes, as a share of the known combinations; at least one is tried.
+        margin: at least this many times the combinations that determine all effects are kept.
     """
     if share <= 0.0:
         return Chosen((), "the run withholds no combinations: probes.share is 0")
@@ -58,7 +60,9 @@ def choose(
     spare = [label for label in order if label not in needed]
     if not spare:
         return Chosen((), "every known combination is needed to determine the others")
-    wanted = max(1, int(share * len(order)))
+    wanted = min(max(1, int(share * len(order))), len(order) - margin * len(needed))
+    if wanted < 1:
+        return Chosen((), f"the {len(order)} known combinations are too few to withhold one")
     left = [sum(of.values()) // 2 for of in counts]
     found: list[Label] = []
     for label in spare:

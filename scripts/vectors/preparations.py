@@ -257,24 +257,43 @@ def probes() -> list[Json]:
     wide = list(product(range(4), range(4)))
     cross = [label for label in grid if 0 in label]
     half = [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)]
-    plans: list[tuple[str, list[int], float, list[dict[Any, int]]]] = [
-        ("every combination is known", [3, 4], 0.15, [grid, grid]),
-        ("a larger share", [3, 4], 0.5, [grid, grid]),
-        ("at least one", [3, 4], 0.01, [grid, grid]),
-        ("none is asked for", [3, 4], 0.0, [grid, grid]),
-        ("no more are known than needed", [3, 4], 0.5, [dict.fromkeys(cross, 10)]),
-        ("a value is unknown", [4, 4], 0.5, [grid]),
-        ("one silo for each combination", [3, 4], 0.5, [{label: 10} for label in grid]),
-        ("a silo keeps half of its samples", [3, 4], 0.5, [grid, {(0, 0): 9, (1, 1): 10}]),
-        ("what one silo alone counts", [4, 4], 0.2, [*[grid] * 2, dict.fromkeys(wide, 1)]),
-        ("needed in truth, not modulo 2", [2, 2, 2], 0.5, [dict.fromkeys([*half, (0, 0, 1)], 10)]),
-        ("three attributes", [2, 3, 2], 0.3, [dict.fromkeys(product(*map(range, (2, 3, 2))), 7)]),
+    fifth, cube = [*half, (0, 0, 1)], product(range(2), range(3), range(2))
+    plans: list[tuple[str, list[int], float, int, list[dict[Any, int]]]] = [
+        ("every combination is known", [3, 4], 0.15, 1, [grid, grid]),
+        ("a larger share", [3, 4], 0.5, 1, [grid, grid]),
+        ("at least one", [3, 4], 0.01, 1, [grid, grid]),
+        ("none is asked for", [3, 4], 0.0, 1, [grid, grid]),
+        ("no more are known than needed", [3, 4], 0.5, 1, [dict.fromkeys(cross, 10)]),
+        ("a value is unknown", [4, 4], 0.5, 1, [grid]),
+        ("one silo for each combination", [3, 4], 0.5, 1, [{label: 10} for label in grid]),
+        ("a silo keeps half of its samples", [3, 4], 0.5, 1, [grid, {(0, 0): 9, (1, 1): 10}]),
+        ("what one silo alone counts", [4, 4], 0.2, 1, [*[grid] * 2, dict.fromkeys(wide, 1)]),
+        (
+            "needed in truth, not modulo 2",
+            [2, 2, 2],
+            0.5,
+            1,
+            [dict.fromkeys(fifth, 10)],
+        ),
+        (
+            "three attributes",
+            [2, 3, 2],
+            0.3,
+            1,
+            [dict.fromkeys(cube, 7)],
+        ),
+        ("few are left to spare", [3, 4], 0.5, 2, [grid]),
     ]
     found = []
-    for name, sizes, share, silos in plans:
-        chosen = choose(salt, silos, sizes, share).probes
+    for name, sizes, share, margin, silos in plans:
+        chosen = choose(salt, silos, sizes, share, margin).probes
         counts = [[[list(label), n] for label, n in sorted(of.items())] for of in silos]
-        fields: Json = {"salt": salt.hex(), "sizes": sizes, "share": {"$float": repr(share)}}
+        fields: Json = {
+            "salt": salt.hex(),
+            "sizes": sizes,
+            "share": {"$float": repr(share)},
+            "margin": margin,
+        }
         told = case(name, "6.12", **fields, counts=counts, probes=list(map(list, chosen)))
         found.append(told)
     return found

@@ -209,7 +209,7 @@ FIELDS: dict[str, Values] = {
     "transfer": parts(
         {"precision": "f32", "delta": False}, precision=words("f32", "bf16"), delta=FLAG
     ),
-    "probes": parts({"share": 0.15}, share=FEW),
+    "probes": parts({"share": 0.15, "margin": 1}, share=FEW, margin=integers(1, 1_000)),
     "roster": roster(),
     "continues": continued(),
 }

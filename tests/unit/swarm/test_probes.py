@@ -112,6 +112,13 @@ def test_at_least_one_is_withheld_where_one_can_be_spared() -> None:
     assert len(found.probes) == 1
 
 
+@pytest.mark.parametrize(("margin", "withheld"), [(1, 8), (2, 2), (3, 0)])
+def test_a_margin_keeps_several_times_what_determines_everything(margin, withheld) -> None:
+    """All 4 x 4 combinations are known, and 7 determine all effects."""
+    found = choose(SALT, everywhere(product(range(4), range(4))), (4, 4), 0.5, margin)
+    assert len(found.probes) == withheld and bool(found.why) == (withheld == 0)
+
+
 @pytest.mark.parametrize(
     ("labels", "why"),
     [
