@@ -74,6 +74,12 @@ class Code(Enum):
     """A student was made without the experts of some silos."""
     BELOW_FLOOR = "below-floor", "critical", "begin another run, with other settings or more data"
     """The draws of a final student are expected to be right less often than the run asks."""
+    QUALITY_UNMEASURED = (
+        "quality-unmeasured",
+        "warning",
+        "look at draws ('dcfm-node student sample') before you use the student",
+    )
+    """Nobody can say how often the draws of the released student are right."""
     STUDENT_MISSING = "student-missing", "critical", "begin another run, with another seed or data"
     """The run ended, and no student is released."""
     VALUE_UNSEEN = "value-unseen", "warning", "see the labels, or change run.toml"

@@ -16,6 +16,7 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Outlier, outliers
 from dcfm_node.swarm.effects import Waiting
 from dcfm_node.swarm.node import Node
+from dcfm_node.swarm.quality import known_quality, novel_quality
 from dcfm_node.swarm.view import View
 
 UNLINKED_S = 30.0
@@ -41,7 +42,7 @@ def run_problems(
         found.append(Code.METHOD_FAILED.problem(THIS_NODE, action.why))
     phase = node.step.phase if node.step is not None else None
     poor = list(_below_floor(view))
-    found += poor
+    found += [*poor, *_unmeasured(view)]
     if phase is not None and phase.stage == "done" and released is None and not poor:
         what = "the run ended without a released student"
         found.append(Code.STUDENT_MISSING.problem(THIS_RUN, what))
@@ -201,6 +202,27 @@ def _below_floor(view: View) -> Iterator[Problem]:
             f" {announced}; the floor is {floor:.0%}"
         )
         yield Code.BELOW_FLOOR.problem(THIS_RUN, what, fix=what_to_try(view, final[-1]))
+
+
+def _unmeasured(view: View) -> Iterator[Problem]:
+    """What of a released student's quality is unmeasured, though it was asked for: silos that are
+    still silent cannot change it."""
+    student = view.latest()
+    if student is None or view.manifest.policy.novel_floor == 0.0:
+        return
+    figures = view.figures(student)
+    silent = len(set(view.active()) - figures.keys())
+    announced, quorum = view.announcement(student), view.manifest.quorum
+    some = any("novel_rate" in of for of in figures.values())
+    for what, estimate, of in (
+        ("known", announced.known, known_quality),
+        ("novel", announced.novel, novel_quality),
+    ):
+        told = sum(of(figure) is not None for figure in figures.values())
+        if estimate is None and told + silent < quorum and (some or what == "known"):
+            why = f"nobody can say how good draws of {what} combinations are: {announced.why}"
+            yield Code.QUALITY_UNMEASURED.problem(THIS_RUN, why)
+            return
 
 
 def _incomplete(view: View) -> Iterator[Problem]:

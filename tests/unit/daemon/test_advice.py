@@ -17,6 +17,8 @@ from tests.unit.swarm.nodes import node
 
 GOOD = {"known_rate": 0.96, "judge_known": 0.97, "novel_rate": 0.91, "judge_rate": 1.0}
 POOR = GOOD | {"novel_rate": 0.18}
+BLIND = GOOD | {"judge_rate": 0.4}
+ALL_KNOWN = {"known_rate": 0.96, "judge_known": 0.97}
 
 
 def judged(*figures: dict[str, float], **settings: object) -> tuple[Run, bytes]:
@@ -95,7 +97,10 @@ def test_a_journal_says_what_a_silos_figures_mean() -> None:
     [
         ((POOR, POOR, POOR), [Code.BELOW_FLOOR], "stays interim: it is below the floor"),
         ((GOOD, GOOD, GOOD), [], "right draws: known combinations 96%"),
-        (({}, {}, {}), [], "unmeasured: 0 of the 2 silos"),
+        (({}, {}, {}), [Code.QUALITY_UNMEASURED], "unmeasured: 0 of the 2 silos"),
+        ((BLIND, BLIND, GOOD), [Code.QUALITY_UNMEASURED], "judges read 0.40"),
+        ((BLIND, GOOD), [], "judges read 0.40"),
+        ((ALL_KNOWN, ALL_KNOWN, ALL_KNOWN), [], "the silos train on every combination"),
     ],
 )
 def test_status_tells_the_quality_and_exits_with_a_problem_below_the_floor(
@@ -103,7 +108,8 @@ def test_status_tells_the_quality_and_exits_with_a_problem_below_the_floor(
 ) -> None:
     run, _ = judged(*figures)
     found = told(run)
-    of_quality = [p for p in found.problems if p.code in (Code.BELOW_FLOOR, Code.STUDENT_MISSING)]
+    quality = Code.BELOW_FLOOR, Code.STUDENT_MISSING, Code.QUALITY_UNMEASURED
+    of_quality = [problem for problem in found.problems if problem.code in quality]
     assert [problem.code for problem in of_quality] == codes
     assert exit_code(of_quality) == (3 if codes else 0)
     assert says in status_text(found, explain=False)
