@@ -164,12 +164,13 @@ def clear(out: Path) -> None:
 
 def run_settings(wish: Wish) -> dict[str, Any]:
     """Contents of the domain's run.toml, with the requested schedule and seed."""
-    settings = tomllib.loads(run_text(wish.domain))
+    settings = tomllib.loads(run_text(wish.domain, wish.schedule))
     method = settings["method"]
     method |= {"schedule": wish.schedule, "seed": wish.seed}
     if wish.shorten < 1:
-        for name in ("local", "refine", "distil"):
-            method[name]["steps"] = max(1, int(method[name]["steps"] * wish.shorten))
+        for name in ("local", "refine", "distil", "replay"):
+            steps = method.get(name, {}).get("steps", 1)
+            method[name]["steps"] = max(1, int(steps * wish.shorten))
         method |= {"min_rounds": 1, "max_rounds": 1}
     policy = settings.setdefault("policy", {})
     policy |= {"participation": "tolerant", "stall_s": STALL_S, "duty_s": DUTY_S}
@@ -178,9 +179,12 @@ def run_settings(wish: Wish) -> dict[str, Any]:
     return settings
 
 
-def run_text(domain: str) -> str:
-    """The run manifest that comes with the package, without a roster."""
-    return shipped("runs", f"{domain}.toml").read_text(encoding="utf-8")
+def run_text(domain: str, schedule: str = "alternating") -> str:
+    """The run manifest that comes with the package, without a roster. Some domains have another one
+    for the paper's schedule, with the penalty that carries it."""
+    own = shipped("runs", f"{domain}-{schedule}.toml")
+    file = own if own.is_file() else shipped("runs", f"{domain}.toml")
+    return file.read_text(encoding="utf-8")
 
 
 def free_addresses(count: int) -> list[str]:
