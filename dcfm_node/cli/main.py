@@ -18,6 +18,7 @@ from dcfm_node.cli import (
     bundle,
     experiment,
     journal,
+    judge,
     node,
     proof,
     query,
@@ -46,6 +47,7 @@ node.register(app)
 query.register(app)
 journal.register(app)
 simulate.register(app)
+judge.register(student.app)
 app.add_typer(student.app, name="student")
 app.add_typer(proof.app, name="proof")
 app.add_typer(bundle.app, name="bundle")

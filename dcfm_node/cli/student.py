@@ -1,4 +1,4 @@
-"""Commands for students: list, fetch, verify, sample."""
+"""Commands for students: list, fetch, verify, sample. `judge` is in a file of its own."""
 
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dcfm_node.swarm.lineage import Lineage
 
 app = typer.Typer(
-    help="The distilled students: list, fetch, verify, sample.",
+    help="The distilled students: list, fetch, verify, sample, judge.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -180,7 +180,7 @@ def verify(
 
     if (run is None) is not (peers is None):
         raise ConfigError("--run and --peers must be given together", where="student verify")
-    student, proven = _verified(folder)
+    student, proven = opened(folder)
     _require_files(folder, student, proven, model_card(proven.view.manifest, facts_of(proven)))
     if run is not None and peers is not None:
         _require_run(folder, proven.run, run, peers)
@@ -251,9 +251,9 @@ def sample(
     turn."""
     from dcfm_node.cli.drawing import draw
 
-    student, proven = _verified(folder)
+    student, proven = opened(folder)
     manifest = guided(proven.view.manifest, guidance)
-    chosen, counts = chosen_values(manifest, where or []), _counts(proven)
+    chosen, counts = chosen_values(manifest, where or []), counts_of(proven)
     draw(
         manifest,
         student.model,
@@ -273,7 +273,7 @@ def sample(
     answer(sampled, as_json, lambda _: text)
 
 
-def _verified(folder: Path) -> "tuple[StudentFolder, Lineage]":
+def opened(folder: Path) -> "tuple[StudentFolder, Lineage]":
     """A student's folder, and what its lineage proves about its model (SPEC 9.1).
 
     Reads no more bytes of the model than a student of the lineage can have. config.json must match
@@ -343,7 +343,7 @@ def _compared(run: Path | None, peers: Path | None) -> str:
     return f"match {peers}, and the run matches {run}"
 
 
-def _counts(proven: "Lineage") -> dict[str, dict[tuple[int, ...], int]]:
+def counts_of(proven: "Lineage") -> dict[str, dict[tuple[int, ...], int]]:
     """Label counts of the student's teachers, by silo; an ensemble's weights (Eq. 5 of DCFM)."""
     view = proven.view
     authors = [view.expert_entries[entry].author for entry in proven.student.body.teachers]

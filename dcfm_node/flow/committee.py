@@ -97,23 +97,28 @@ class Reader:
         return cls(whiten, effects @ whiten, tuple(cardinalities))
 
     def read(self, features: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """How clearly the values asked for are read, and how far the samples are from their mean.
+        """How clearly all values asked for are read, and how far the samples are from their mean.
 
-        Returns: the least log-odds of an attribute's value against all its other values, while the
-            other attributes stay as asked, (N,); and the squared Mahalanobis distance to the mean
-            of c, (N,).
+        Returns: the least of `read_each`'s log-odds, (N,); and the squared Mahalanobis distance to
+            the mean of c, (N,).
         """
+        odds, distance = self.read_each(features, c)
+        return odds.amin(dim=1), distance
+
+    def read_each(self, features: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """As `read`, with the log-odds of each attribute's value against all its other values,
+        while the other attributes stay as asked, (N, n)."""
         index = rows_of(c, self.cardinalities)
         rest = features @ self.whiten - self.effects[index].sum(dim=1)
         along = rest @ self.effects.T
         apart = torch.cdist(self.effects, self.effects).square()
-        odds = torch.full((len(c),), math.inf, dtype=torch.float64)
+        odds = torch.empty(c.shape, dtype=torch.float64)
         for i, (start, size) in enumerate(_blocks(self.cardinalities)):
             asked, all_values = index[:, i], slice(start, start + size)
             own = along.gather(1, asked[:, None])
             farther = 2 * (own - along[:, all_values]) + apart[asked, all_values]
             farther.scatter_(1, (asked - start)[:, None], math.inf)
-            odds = torch.minimum(odds, -(-farther / 2).logsumexp(dim=1))
+            odds[:, i] = -(-farther / 2).logsumexp(dim=1)
         return odds, rest.square().sum(dim=1)
 
 
@@ -234,6 +239,11 @@ class Committee:
         """Whether most judges read the labels c (N, n) from the samples (N, *shape), and find them
         within reach: (N,)."""
         return _most([one.recognises(*one.read(x, c)) for one in self.judges])
+
+    def values(self, x: Tensor, c: Tensor) -> Tensor:
+        """Whether most judges read each of the values c (N, n) from the samples: (N, n)."""
+        seen = pictures(x)
+        return _most([one.reader.read_each(one.features(seen), c)[0] > 0 for one in self.judges])
 
     def passes(self, x: Tensor, c: Tensor) -> Tensor:
         """Whether every member reads c as clearly, and finds the samples as close to its mean, as

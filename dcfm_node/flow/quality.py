@@ -1,22 +1,24 @@
-"""What a silo measures of a student's draws, with a committee of its own (SPEC 6.14.1).
+"""What a silo measures of a student's draws, with a committee of its own (SPEC 6.14.1), and what
+its operator is shown of each combination.
 
-Cost: at most MAX_DRAWS draws for the committee and as many to be judged. For a final student only.
+Cost: at most MAX_DRAWS draws for the committee and as many to be judged.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
-from dcfm_node.flow.committee import Committee
+from dcfm_node.flow.committee import Committee, determined
 from dcfm_node.flow.features import bounded
 from dcfm_node.flow.metrics import energy_distance
 from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.flow.trainer import generator
 from dcfm_node.networks.base import unit
-from dcfm_node.swarm.coverage import Combination, unseen_of
+from dcfm_node.swarm.coverage import Combination, levels, unseen_of
+from dcfm_node.swarm.quality import TRUST, Estimate, known_quality, novel_quality
 
 MAX_DRAWS = 2_048
 """Most draws for the committee; as many are judged, of all kinds together."""
@@ -32,6 +34,8 @@ LEAST_SPREAD = 0.1
 MAX_REAL = 64
 """Most real samples of one combination that draws are compared with."""
 _LABELS_KEY, _COMMITTEE_KEY = 22, 23
+_EACH_PLACE = 4
+"""Added to the seed for draws of `by_combination`; 1 to 3 are for those of `measure`."""
 
 Draw = Callable[[Tensor, int], Tensor]
 """Samples (B, *flow_shape) of a student for labels (B, n), from a seed."""
@@ -106,6 +110,38 @@ class Judge:
         """Whether samples show their labels: booleans (N,)."""
         return self.committee.recognises(data.x, data.c) & (ratios(data, self.real) <= self.alike)
 
+    def trusted(self, holdout: EncodedSamples) -> dict[str, float]:
+        """How far it can be trusted: `judge_known` and `judge_rate` of SPEC 6.14.1."""
+        found = {"judge_known": _share(self.right(holdout))} if len(holdout.c) else {}
+        rate = self.committee.recognised
+        return found if rate is None else found | {"judge_rate": rate}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a silo's judge says of a student's draws of one combination.
+
+    Attributes:
+        kind: whether silos train on it, it is a probe, or neither.
+        level: how many attributes differ from the nearest known combination: 0, 1, or 2 for more.
+        expected: share of draws that are right; None where the judge cannot tell.
+        why: why it cannot; empty where it can.
+        draws: number of draws judged.
+        values: for each attribute, share of draws that show the value asked for; empty without
+            draws.
+        unlike: share of draws that show all values and still are not right: they are unlike real
+            samples.
+    """
+
+    label: Combination
+    kind: Literal["known", "probe", "novel"]
+    level: int
+    expected: Estimate | None
+    why: str
+    draws: int = 0
+    values: tuple[float, ...] = ()
+    unlike: float = 0.0
+
 
 def ratios(data: EncodedSamples, real: EncodedSamples) -> Tensor:
     """Distance of each sample to the nearest real one of its combination, as a share of that to the
@@ -147,16 +183,91 @@ def measure(draw: Draw, data: Measured, *, seed: int) -> dict[str, float]:
             found[f"{part}_error"] = (rates.std(correction=0) / max(1, len(rates)) ** 0.5).item()
         if part == "novel":
             found["novel_worst"] = rates.min().item()
-    if len(data.holdout.c):
-        found["judge_known"] = _share(judge.right(data.holdout))
-    if judge.committee.recognised is not None:
-        found["judge_rate"] = judge.committee.recognised
+    found |= judge.trusted(data.holdout)
     against = {"known": joined(data.train, data.holdout), "probe": data.probes}
     scale = _spread(joined(*against.values()).x)
     for part in fresh.keys() & against.keys():
         if (apart := distance(fresh[part], against[part], scale)) is not None:
             found[f"{part}_distance"] = apart
     return dict(sorted(found.items()))
+
+
+def by_combination(draw: Draw, data: Measured, *, seed: int) -> list[Verdict]:
+    """What a silo's judge says of each combination, by the rules of SPEC 6.14.2 for each alone, in
+    order. With the seed of `measure` it is the same judge; arguments alone decide."""
+    draw, data = _in_unit_scale(draw, data)
+    judge = Judge.fit(draw, data, seed)
+    trusted = judge.trusted(data.holdout)
+    held = {tuple(label) for label in data.train.c.tolist()}
+    verdicts = _undrawn(data, held, _untrusted(judge.committee.recognised))
+    asked = [label for label, verdict in verdicts.items() if not verdict.why]
+    if asked:
+        fresh = _drawn(draw, asked, MAX_DRAWS, seed + _EACH_PLACE)
+        real = joined(data.train, data.holdout)
+        apart = distances(fresh, real, _spread(joined(real, data.probes).x))
+        right, read = judge.right(fresh), judge.committee.values(fresh.x, fresh.c)
+        flags = torch.column_stack([right, read.all(dim=1) & ~right, read])
+        labels, often = torch.unique(fresh.c, dim=0, return_counts=True)
+        for row, draws, (rate, unlike, *values) in zip(
+            labels.tolist(), often.tolist(), _shares(fresh.c, flags).tolist(), strict=True
+        ):
+            label = tuple(row)
+            figures = _figures(label in held, rate, draws, apart.get(label))
+            of = known_quality if label in held else novel_quality
+            verdicts[label] = replace(
+                verdicts[label],
+                expected=of(trusted | figures),
+                draws=draws,
+                values=tuple(values),
+                unlike=unlike,
+            )
+    none = "there are too many combinations to draw each"
+    return [
+        verdict if verdict.why or verdict.draws else replace(verdict, why=none)
+        for verdict in verdicts.values()
+    ]
+
+
+def _undrawn(
+    data: Measured, held: Collection[Combination], untrusted: str
+) -> dict[Combination, Verdict]:
+    """Of all combinations, in order: why nothing can be said of some, before any is drawn.
+
+    Args:
+        held: combinations that this silo has real samples of.
+        untrusted: why the judge cannot be trusted on combinations that it never saw, or empty.
+    """
+    known, probes, sizes = set(data.known), set(data.withheld), data.cardinalities
+    level = dict.fromkeys(known, 0)
+    unseen = list(unseen_of(known, sizes))
+    level |= zip(unseen, levels(unseen, known), strict=True)
+    seen, every = torch.tensor(sorted({*known, *held})), torch.tensor(labels := sorted(level))
+    found = {}
+    for label, inside in zip(labels, determined(every, seen, sizes).tolist(), strict=True):
+        kind: Literal["known", "probe", "novel"] = "probe" if label in probes else "novel"
+        why = untrusted or ("" if inside else "it does not follow from the known combinations")
+        if label in known:
+            kind, why = "known", "only other silos have real samples of it"
+        found[label] = Verdict(label, kind, level[label], None, "" if label in held else why)
+    return found
+
+
+def _untrusted(rate: float | None) -> str:
+    """Why a judge of this `judge_rate` cannot be trusted on combinations that it never saw; empty
+    if it can."""
+    if rate is None:
+        return "no data here show whether the judge reads combinations that it never saw"
+    what = f"the judge recognises {rate:.2f} of real samples of combinations that it never saw"
+    return "" if rate >= TRUST else f"{what}, and {TRUST:g} is needed"
+
+
+def _figures(held: bool, rate: float, draws: int, apart: float | None) -> dict[str, float]:
+    """The figures of SPEC 6.14.1 of one combination alone. The error is that of a share of so many
+    draws, of which two more are right and wrong: none is certain."""
+    usual = (rate * draws + 1) / (draws + 2)
+    part = "known" if held else "novel"
+    found = {f"{part}_rate": rate, f"{part}_error": (usual * (1 - usual) / draws) ** 0.5}
+    return found if apart is None else found | {f"{part}_distance": apart}
 
 
 def _in_unit_scale(draw: Draw, data: Measured) -> tuple[Draw, Measured]:
@@ -185,10 +296,16 @@ def _drawn(draw: Draw, labels: Sequence[Combination], most: int, seed: int) -> E
 
 def _rates(judge: Judge, data: EncodedSamples) -> Tensor:
     """By combination, the share that is right."""
-    right = judge.right(data).double()
-    _, which = torch.unique(data.c, dim=0, return_inverse=True)
-    often = torch.bincount(which).double()
-    return torch.zeros(len(often)).double().index_add(0, which, right) / often
+    return _shares(data.c, judge.right(data)[:, None])[:, 0]
+
+
+def _shares(c: Tensor, flags: Tensor) -> Tensor:
+    """By combination among labels (N, n), in order, the shares of booleans (N, k): (M, k)."""
+    _, which = torch.unique(c, dim=0, return_inverse=True)
+    often = torch.bincount(which).double()[:, None]
+    return (
+        torch.zeros(len(often), flags.shape[1]).double().index_add(0, which, flags.double()) / often
+    )
 
 
 def _share(flags: Tensor) -> float:
@@ -196,18 +313,27 @@ def _share(flags: Tensor) -> float:
 
 
 def distance(drawn: EncodedSamples, real: EncodedSamples, scale: Tensor) -> float | None:
-    """Energy distance of draws to real samples, 0 to 1, mean over the combinations that both hold.
-    None if there are none with two samples each.
+    """Mean of `distances` over combinations; None if there are none."""
+    found = distances(drawn, real, scale).values()
+    return sum(found) / len(found) if found else None
+
+
+def distances(
+    drawn: EncodedSamples, real: EncodedSamples, scale: Tensor
+) -> dict[Combination, float]:
+    """Energy distance of draws to real samples, 0 to 1, of each combination of which both hold two
+    samples or more.
 
     Args:
         scale: what to divide each number of a sample by.
     """
-    found = []
+    found = {}
     for label in torch.unique(real.c, dim=0):
         x, y = (of.x[(of.c == label).all(1)][:MAX_REAL] for of in (drawn, real))
         if len(x) > 1 and len(y) > 1:
-            found.append(energy_distance((x / scale).flatten(1), (y / scale).flatten(1)))
-    return sum(found) / len(found) if found else None
+            apart = energy_distance((x / scale).flatten(1), (y / scale).flatten(1))
+            found[tuple(label.tolist())] = apart
+    return found
 
 
 def taken(data: EncodedSamples, rows: Tensor) -> EncodedSamples:

@@ -68,9 +68,8 @@ def _coverage(seen: tuple[Combination, ...], sizes: tuple[int, ...]) -> Coverage
     values = {(i, value) for label in seen for i, value in enumerate(label)}
     space = [(i, v) for i, size in enumerate(sizes) for v in range(size)]
     needed = min(1 + sum(size - 1 for size in sizes), math.prod(sizes))
-    hull, near = _basis(seen, sizes), set(_all_but_one(seen))
-    unseen = list(unseen_of(seen, sizes))
-    level_1 = sum(any(part in near for part in _all_but_one([c])) for c in unseen)
+    hull, unseen = _basis(seen, sizes), list(unseen_of(seen, sizes))
+    level_1 = sum(level == 1 for level in levels(unseen, seen))
     return Coverage(
         observed=len(seen),
         needed=needed,
@@ -99,6 +98,12 @@ def unseen_of(seen: Iterable[Combination], sizes: Sequence[int]) -> Iterator[Com
     """The combinations that are not among these, in order."""
     known = set(seen)
     return (c for c in product(*map(range, sizes)) if c not in known)
+
+
+def levels(unseen: Iterable[Combination], seen: Iterable[Combination]) -> Iterator[int]:
+    """Of each unseen combination: 1 if it differs from a seen one in one attribute, else 2."""
+    near = set(_all_but_one(seen))
+    return (1 if any(part in near for part in _all_but_one([c])) else 2 for c in unseen)
 
 
 def _completing(

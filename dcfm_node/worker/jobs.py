@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from dcfm_node.domains import base as domains
 from dcfm_node.errors import Failed
@@ -19,13 +18,14 @@ from dcfm_node.flow.codec import codec_of, encoded_samples, moments_of, standard
 from dcfm_node.flow.files import load_weights, rounded
 from dcfm_node.flow.method import SiloData, Start, learner_of
 from dcfm_node.flow.networks import Weights
-from dcfm_node.flow.quality import Measured, measure
+from dcfm_node.flow.quality import measure
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.records.entries import Label
 from dcfm_node.records.moments import Scale
 from dcfm_node.wire.envelope import decode_manifest
 from dcfm_node.worker import ranks
+from dcfm_node.worker.judging import given
 from dcfm_node.worker.messages import (
     Done,
     Hindered,
@@ -144,17 +144,15 @@ class JobRunner:
         self, job: Job, weights: Weights, counts: dict[str, dict[Label, int]]
     ) -> dict[str, float]:
         """What this silo's judge reads of the student's draws."""
-
-        def draw(labels: Tensor, seed: int) -> Tensor:
-            return self._learner.sample(
-                weights, labels, counts=counts, seed=seed, device=self._device
-            )
-
-        known = sorted({label for of in counts.values() for label in of} - {*job.probes})
-        train, holdout = (
-            replace(part, x=standardised(part.x, job.scale)) for part in self._encoded
+        draw, data = given(
+            self._manifest,
+            weights,
+            self._encoded,
+            counts=counts,
+            probes=job.probes,
+            scale=job.scale,
+            device=self._device,
         )
-        data = Measured.of(train, holdout, known, job.probes, self._manifest.cardinalities)
         return measure(draw, data, seed=job.seed)
 
     def _callbacks(self, job: Job) -> Callbacks:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dcfm_node.flow.committee import Committee
-from dcfm_node.flow.quality import Measured, distance, measure, ratios
+from dcfm_node.flow.quality import MAX_DRAWS, Measured, by_combination, distance, measure, ratios
 from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.swarm.quality import announced, objects
 
@@ -174,3 +174,102 @@ def test_numbers_that_nobody_standardised_are_measured_as_well() -> None:
     assert figures["novel_rate"] == pytest.approx(
         measure(true, data, seed=5)["novel_rate"], abs=0.05
     )
+
+
+def told(draw, data):
+    return {verdict.label: verdict for verdict in by_combination(draw, data, seed=5)}
+
+
+def test_of_each_combination_the_judge_tells_which_attribute_fails() -> None:
+    found = told(swapped, silo())
+    assert list(found) == SPACE
+    for label in NOVEL:
+        wrong = found[label]
+        assert (wrong.kind, wrong.level, wrong.draws) == ("novel", 1, 48)
+        assert wrong.expected.value == 0.0
+        assert wrong.values[0] > 0.9
+        assert wrong.values[1] < 0.1
+    good = [found[label].expected for label in KNOWN[:4]]
+    assert all(one.low <= one.value <= one.high and one.value > 0.8 for one in good)
+
+
+def test_each_combination_alone_says_what_all_say_together() -> None:
+    """The same judge; draws differ."""
+
+    def one_wrong(c, seed):
+        novel = (c == torch.tensor(NOVEL[0])).all(1)
+        return torch.where(novel[:, None], swapped(c, seed), true(c, seed))
+
+    figures, found = measure(one_wrong, silo(), seed=5), told(one_wrong, silo())
+    values = [found[label].expected.value for label in NOVEL]
+    assert sum(values) / 2 == pytest.approx(figures["novel_rate"], abs=0.05)
+    assert min(values) == figures["novel_worst"]
+
+
+def test_draws_that_show_their_values_and_are_unlike_real_ones_are_told_apart() -> None:
+    def astray(c, seed):
+        first = (c == torch.tensor(KNOWN[0])).all(1)[:, None]
+        return true(c, seed) + first * torch.tensor([-2.0, -3.0, -5.0, 1.0])
+
+    worst = told(astray, silo())[KNOWN[0]]
+    assert worst.expected.value < 0.1
+    assert worst.unlike > 0.9
+    assert min(worst.values) > 0.9
+
+
+def test_a_judge_says_nothing_of_known_combinations_that_only_others_hold() -> None:
+    found = told(true, silo())
+    for label in KNOWN[4:]:
+        assert (found[label].kind, found[label].level) == ("known", 0)
+        assert (found[label].expected, found[label].draws) == (None, 0)
+        assert "only other silos" in found[label].why
+
+
+def test_a_judge_that_cannot_be_trusted_on_unseen_combinations_says_nothing_of_them() -> None:
+    """Garbage draws spoil it."""
+    found = told(noise, silo())
+    assert all(found[label].expected is None for label in NOVEL)
+    assert all("and 0.6 is needed" in found[label].why for label in NOVEL)
+    assert all(found[label].expected.value < 0.5 for label in KNOWN[:4])
+
+
+def test_a_judge_without_a_combination_to_leave_out_says_so() -> None:
+    known = [(0, 0), (0, 1), (1, 0)]
+    data = Measured.of(samples(known, 30, 1), samples(known, 9, 2), known, (), (2, 2))
+    found = told(true, data)
+    assert found[1, 1].expected is None
+    assert "no data here show" in found[1, 1].why
+
+
+def test_a_value_that_nobody_holds_is_not_judged() -> None:
+    found = told(true, Measured.of(*[samples(KNOWN, 20, 1)] * 2, KNOWN, (), (3, 4)))
+    assert {label for label, one in found.items() if "does not follow" in one.why} == {
+        (row, 3) for row in range(3)
+    }
+    assert [found[label].why for label in NOVEL] == ["", ""]
+
+
+def test_a_silo_judges_its_own_probe_and_samples_that_no_teacher_holds() -> None:
+    probe, own = KNOWN[0], samples([*KNOWN[:4], NOVEL[0]], 40, 1)
+    data = Measured.of(own, own, KNOWN[1:], [probe], SIZES)
+    found = told(true, data)
+    assert found[probe].kind == "probe"
+    assert found[NOVEL[0]].kind == "novel"
+    assert min(found[probe].expected.value, found[NOVEL[0]].expected.value) > 0.8
+
+
+def test_no_more_draws_are_made_than_are_allowed(monkeypatch) -> None:
+    monkeypatch.setattr("dcfm_node.flow.quality.MAX_DRAWS", 40)
+    asked = []
+
+    def counted(c, seed):
+        asked.append(len(c))
+        return true(c, seed)
+
+    data = silo()
+    told(counted, data)
+    assert max(asked) <= 40 < MAX_DRAWS
+    monkeypatch.setattr("dcfm_node.flow.quality.MAX_DRAWS", 4)
+    found = told(true, data).values()
+    assert sum(one.draws for one in found) == 4
+    assert [one.why for one in found].count("there are too many combinations to draw each") == 2

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcfm_node.swarm.coverage import alone, coverage
+from dcfm_node.swarm.coverage import alone, coverage, levels
 
 
 def test_three_of_four_modes_suffice() -> None:
@@ -66,7 +66,7 @@ def test_ranks_and_hulls_are_those_of_linear_algebra(sizes, rng) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "sizes", "levels"),
+    ("seen", "sizes", "expected"),
     [
         ([(0, 0), (0, 1), (1, 0)], (2, 2), (1, 0)),
         ([(0, 0), (1, 1)], (2, 2), (2, 0)),
@@ -74,9 +74,13 @@ def test_ranks_and_hulls_are_those_of_linear_algebra(sizes, rng) -> None:
         ([(0, 0, 0), (1, 1, 1)], (2, 2, 2), (6, 0)),
     ],
 )
-def test_novelty_is_told_by_how_many_attributes_must_change(seen, sizes, levels) -> None:
+def test_novelty_is_told_by_how_many_attributes_must_change(seen, sizes, expected) -> None:
     found = coverage(dict.fromkeys(seen, 3), sizes)
-    assert (found.level_1, found.level_2) == levels
+    assert (found.level_1, found.level_2) == expected
+
+
+def test_the_level_of_each_unseen_combination() -> None:
+    assert list(levels([(0, 1), (1, 1)], [(0, 0)])) == [1, 2]
 
 
 def test_what_one_silo_alone_counts() -> None:

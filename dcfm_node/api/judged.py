@@ -1,0 +1,52 @@
+"""The document that `student judge` prints: what one silo's data tell of each combination."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from dcfm_node.api.document import Document, Model, RunName
+from dcfm_node.api.students import Estimated
+
+
+class JudgedCombination(Model):
+    """What a silo's judge says of a student's draws of one combination."""
+
+    values: dict[str, str]
+    """Attribute -> value."""
+    kind: Literal["known", "probe", "novel"]
+    """Whether silos train on it, the run withholds it as a probe, or no silo trains on it."""
+    level: Literal[0, 1, 2]
+    """How many attributes differ from the nearest known combination; 2 stands for two or more."""
+    expected: Estimated | None
+    """Share of draws that are right; null where the judge cannot tell."""
+    why: str
+    """Why it cannot tell; empty if it can."""
+    below: bool
+    """Whether the expected share is below the floor."""
+    draws: int
+    """Number of draws that were judged."""
+    shown: dict[str, float]
+    """Attribute -> share of draws that show the value asked for; empty without draws."""
+    unlike: float
+    """Share of draws that show all values, but are unlike real samples and so not right."""
+
+
+class Judged(Document):
+    """A student was judged on one silo's private data. Nothing was sent."""
+
+    schema_: Literal["dcfm-node/judged/1"] = Field("dcfm-node/judged/1", alias="schema")
+    run: RunName
+    digest: str
+    """Of the student, hex."""
+    silo: str
+    """Whose data judged it."""
+    floor: float
+    """`policy.novel_floor` of the run."""
+    passed: int
+    """Combinations that are expected at or above the floor."""
+    failed: int
+    """Combinations that are expected below it."""
+    unknown: int
+    """Combinations of which the judge cannot tell."""
+    combinations: tuple[JudgedCombination, ...]
+    """The worst first; those of which the judge cannot tell last."""

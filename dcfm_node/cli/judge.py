@@ -1,0 +1,146 @@
+"""The command `student judge`: which combinations of a student its silo's own data speak for."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from dcfm_node.api.document import RunName
+from dcfm_node.api.judged import Judged, JudgedCombination
+from dcfm_node.api.students import Estimated
+from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
+from dcfm_node.cli.output import answer, table
+from dcfm_node.cli.student import Folder, counts_of, opened
+
+if TYPE_CHECKING:
+    from dcfm_node.config.node import NodeConfig
+    from dcfm_node.flow.quality import Verdict
+    from dcfm_node.records.manifest import Manifest
+    from dcfm_node.store.student_check import StudentFolder
+    from dcfm_node.swarm.lineage import Lineage
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to the app."""
+    app.command()(judge)
+
+
+def judge(folder: Folder, config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Judge each combination of a student on this silo's private data, the worst first.
+
+    Reads the data that node.toml names, draws from the student, and shows for each combination what
+    share of draws it expects to be right, what share shows each attribute's value, or that it
+    cannot tell. Nothing leaves this machine: no record, no figure. No daemon is needed.
+
+    Exits with 0 whatever it finds; --json has 'below' for each combination.
+    """
+    from dcfm_node.config.node import load_node
+
+    settings = load_node(config)
+    settings.data.check_paths()
+    student, proven = opened(folder)
+    verdicts = _verdicts(settings, student, proven)
+    answer(document(proven, settings.name, verdicts), as_json, judged_text)
+
+
+def _verdicts(
+    settings: "NodeConfig", student: "StudentFolder", proven: "Lineage"
+) -> "list[Verdict]":
+    """What this silo's judge says; the same judge as that of its published score (SPEC 6.14)."""
+    import torch
+
+    from dcfm_node.cli.drawing import check_model
+    from dcfm_node.flow.device import choose
+    from dcfm_node.worker.judging import judged
+
+    view, counts, wish = proven.view, counts_of(proven), settings.worker.device
+    check_model(view.manifest, student.model, counts)
+    if settings.worker.threads:
+        torch.set_num_threads(settings.worker.threads)
+    instead = 'set device = "cpu" or "auto" in node.toml'
+    return judged(
+        view.manifest,
+        student.model,
+        settings.data,
+        codec=student.codec or settings.codec,
+        counts=counts,
+        probes=view.preparation.probes if view.preparation is not None else (),
+        scale=view.scale,
+        seed=int.from_bytes(proven.student.digest[:4], "big"),
+        device=choose(wish, where=f'worker.device = "{wish}"', instead=instead),
+    )
+
+
+def document(proven: "Lineage", silo: str, verdicts: "Sequence[Verdict]") -> Judged:
+    """The document of what a silo's judge says of a student, the worst combination first."""
+    manifest = proven.view.manifest
+    floor = manifest.policy.novel_floor
+    rows = sorted((_row(manifest, floor, verdict) for verdict in verdicts), key=_badness)
+    unknown = sum(row.expected is None for row in rows)
+    failed = sum(row.below for row in rows)
+    return Judged(
+        run=RunName(name=manifest.name, id=proven.run.hex()),
+        digest=proven.student.body.snapshot.digest.hex(),
+        silo=silo,
+        floor=floor,
+        passed=len(rows) - failed - unknown,
+        failed=failed,
+        unknown=unknown,
+        combinations=tuple(rows),
+    )
+
+
+def _row(manifest: "Manifest", floor: float, verdict: "Verdict") -> JudgedCombination:
+    from dcfm_node.daemon.facts import labelled
+
+    names, found = [item.name for item in manifest.attributes], verdict.expected
+    return JudgedCombination(
+        values=labelled(manifest, verdict.label),
+        kind=verdict.kind,
+        level=verdict.level,
+        expected=None
+        if found is None
+        else Estimated(value=found.value, low=found.low, high=found.high),
+        why=verdict.why,
+        below=found is not None and found.value < floor,
+        draws=verdict.draws,
+        shown=dict(zip(names, verdict.values, strict=False)),
+        unlike=verdict.unlike,
+    )
+
+
+def _badness(row: JudgedCombination) -> float:
+    return math.inf if row.expected is None else row.expected.value
+
+
+def judged_text(found: Judged) -> str:
+    """What a silo's judge says of each combination as text."""
+    names = list(found.combinations[0].values)
+    header = (*names, "kind", "right", *(f"{name} shown" for name in names), "unlike", "")
+    rows = [
+        (
+            *row.values.values(),
+            row.kind if row.kind == "known" else f"{row.kind}, level {row.level}",
+            _right(row.expected),
+            *(f"{row.shown[name]:.0%}" if row.draws else None for name in names),
+            f"{row.unlike:.0%}" if row.draws else None,
+            row.why,
+        )
+        for row in found.combinations
+    ]
+    lines = [
+        f"student {found.digest[:12]} of run {found.run.name}, judged on the data of {found.silo};"
+        " nothing was sent",
+        f"of {len(rows)} combinations, {found.passed} are expected at or above the floor of"
+        f" {found.floor:.0%}, {found.failed} below it, {found.unknown} are unknown",
+        "right: expected share of draws, and its interval; shown: share that shows this value;",
+        "unlike: share that shows all values, but does not look like real samples",
+    ]
+    return "\n".join([*lines, "", table(header, rows)])
+
+
+def _right(expected: Estimated | None) -> str:
+    if expected is None:
+        return "cannot tell"
+    return f"{expected.value:.0%} ({expected.low:.0%} to {expected.high:.0%})"

@@ -1,0 +1,92 @@
+"""What a silo's judge of a student is given, and its verdict on each combination."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dcfm_node.data.spec import DataSpec
+from dcfm_node.domains import base as domains
+from dcfm_node.errors import Failed
+from dcfm_node.flow.codec import codec_of, encoded_samples, standardised
+from dcfm_node.flow.files import load_weights
+from dcfm_node.flow.labels import Counts
+from dcfm_node.flow.method import learner_of
+from dcfm_node.flow.networks import Weights
+from dcfm_node.flow.quality import Draw, Measured, Verdict, by_combination
+from dcfm_node.flow.stages import EncodedSamples
+from dcfm_node.records.entries import Label
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.moments import Scale
+
+
+def given(
+    manifest: Manifest,
+    weights: Weights,
+    encoded: Sequence[EncodedSamples],
+    *,
+    counts: Mapping[str, Counts],
+    probes: Sequence[Label],
+    scale: Scale | None,
+    device: torch.device,
+) -> tuple[Draw, Measured]:
+    """How to draw from a student, and what a silo holds and knows.
+
+    Args:
+        encoded: the silo's training and hold-out samples after the codec.
+        counts: label counts of the student's teachers, by silo.
+        probes: combinations that nobody trains on.
+        scale: that the student's training data were standardised by.
+    """
+    learner = learner_of(manifest)
+
+    def draw(labels: Tensor, seed: int) -> Tensor:
+        return learner.sample(weights, labels, counts=counts, seed=seed, device=device)
+
+    known = sorted({label for of in counts.values() for label in of} - {*probes})
+    train, holdout = (replace(part, x=standardised(part.x, scale)) for part in encoded)
+    return draw, Measured.of(train, holdout, known, probes, manifest.cardinalities)
+
+
+def judged(
+    manifest: Manifest,
+    model: Path,
+    data: DataSpec,
+    *,
+    codec: Path | None,
+    counts: Mapping[str, Counts],
+    probes: Sequence[Label],
+    scale: Scale | None,
+    seed: int,
+    device: torch.device,
+) -> list[Verdict]:
+    """What a silo's private data tell of a student's draws of each combination. Sends nothing.
+
+    Args:
+        model: file of the student's tensors, which were compared with the run's network.
+        counts, probes, scale: as for `given`.
+
+    Raises:
+        DataError: the data cannot be read or do not fit the run.
+        UserError: the codec's file is missing or differs.
+        Failed: sampling failed, as where the memory is too small.
+    """
+    encoder = codec_of(manifest, codec)
+    found = domains.of(manifest).load(manifest, data)
+    encoded = [encoded_samples(part, encoder) for part in (found.train, found.holdout)]
+    draw, measured = given(
+        manifest,
+        load_weights(model),
+        encoded,
+        counts=counts,
+        probes=probes,
+        scale=scale,
+        device=device,
+    )
+    try:
+        return by_combination(draw, measured, seed=seed)
+    except (RuntimeError, MemoryError) as error:  # from torch: memory or shapes
+        what = f"sampling failed: {error}"
+        raise Failed(what, where=str(model), fix="use a machine with more memory") from error
