@@ -240,6 +240,10 @@ class Committee:
         within reach: (N,)."""
         return _most([one.recognises(*one.read(x, c)) for one in self.judges])
 
+    def opinions(self, x: Tensor, c: Tensor) -> Tensor:
+        """As `recognises`, by each of the R readers alone, judge or not: (N, R)."""
+        return torch.stack([one.recognises(*one.read(x, c)) for one in self.readers], dim=1)
+
     def values(self, x: Tensor, c: Tensor) -> Tensor:
         """Whether most judges read each of the values c (N, n) from the samples: (N, n)."""
         seen = pictures(x)

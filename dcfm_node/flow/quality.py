@@ -4,7 +4,8 @@ its operator is shown of each combination.
 Cost: at most MAX_DRAWS draws for the committee and as many to be judged.
 """
 
-from collections.abc import Callable, Collection, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -18,7 +19,7 @@ from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.flow.trainer import generator
 from dcfm_node.networks.base import unit
 from dcfm_node.swarm.coverage import Combination, levels, unseen_of
-from dcfm_node.swarm.quality import TRUST, Estimate, known_quality, novel_quality
+from dcfm_node.swarm.quality import TRUST, Estimate, estimate
 
 MAX_DRAWS = 2_048
 """Most draws for the committee; as many are judged, of all kinds together."""
@@ -108,13 +109,17 @@ class Judge:
 
     def right(self, data: EncodedSamples) -> Tensor:
         """Whether samples show their labels: booleans (N,)."""
-        return self.committee.recognises(data.x, data.c) & (ratios(data, self.real) <= self.alike)
+        return self.committee.recognises(data.x, data.c) & self.like(data)
 
-    def trusted(self, holdout: EncodedSamples) -> dict[str, float]:
-        """How far it can be trusted: `judge_known` and `judge_rate` of SPEC 6.14.1."""
-        found = {"judge_known": _share(self.right(holdout))} if len(holdout.c) else {}
-        rate = self.committee.recognised
-        return found if rate is None else found | {"judge_rate": rate}
+    def like(self, data: EncodedSamples) -> Tensor:
+        """Whether samples are like real ones, where that can be asked: booleans (N,)."""
+        return ratios(data, self.real) <= self.alike
+
+    def trusted(self, holdout: EncodedSamples) -> tuple[float | None, float | None]:
+        """`judge_known` and `judge_rate` of SPEC 6.14.1: how far it can be trusted on combinations
+        that the silo holds, and on others. None where no real samples tell."""
+        usual = _share(self.right(holdout)) if len(holdout.c) else None
+        return usual, self.committee.recognised
 
 
 @dataclass(frozen=True)
@@ -183,7 +188,8 @@ def measure(draw: Draw, data: Measured, *, seed: int) -> dict[str, float]:
             found[f"{part}_error"] = (rates.std(correction=0) / max(1, len(rates)) ** 0.5).item()
         if part == "novel":
             found["novel_worst"] = rates.min().item()
-    found |= judge.trusted(data.holdout)
+    trusted = zip(("judge_known", "judge_rate"), judge.trusted(data.holdout), strict=True)
+    found |= {name: value for name, value in trusted if value is not None}
     against = {"known": joined(data.train, data.holdout), "probe": data.probes}
     scale = _spread(joined(*against.values()).x)
     for part in fresh.keys() & against.keys():
@@ -193,30 +199,32 @@ def measure(draw: Draw, data: Measured, *, seed: int) -> dict[str, float]:
 
 
 def by_combination(draw: Draw, data: Measured, *, seed: int) -> list[Verdict]:
-    """What a silo's judge says of each combination, by the rules of SPEC 6.14.2 for each alone, in
-    order. With the seed of `measure` it is the same judge; arguments alone decide."""
+    """What a silo's judge says of each combination, in order. With the seed of `measure` it is the
+    same judge; arguments alone decide.
+
+    Intervals are those of SPEC 6.14.2, with `judge_known` as the trust where the silo holds real
+    samples. Elsewhere they also hold what each reader of the committee says alone.
+    """
     draw, data = _in_unit_scale(draw, data)
     judge = Judge.fit(draw, data, seed)
-    trusted = judge.trusted(data.holdout)
     held = {tuple(label) for label in data.train.c.tolist()}
-    verdicts = _undrawn(data, held, _untrusted(judge.committee.recognised))
-    asked = [label for label, verdict in verdicts.items() if not verdict.why]
-    if asked:
+    usual, strange = judge.trusted(data.holdout)
+    verdicts = _undrawn(data, held, _untrusted(strange))
+    if asked := [label for label, verdict in verdicts.items() if not verdict.why]:
         fresh = _drawn(draw, asked, MAX_DRAWS, seed + _EACH_PLACE)
         real = joined(data.train, data.holdout)
         apart = distances(fresh, real, _spread(joined(real, data.probes).x))
-        right, read = judge.right(fresh), judge.committee.values(fresh.x, fresh.c)
-        flags = torch.column_stack([right, read.all(dim=1) & ~right, read])
-        labels, often = torch.unique(fresh.c, dim=0, return_counts=True)
-        for row, draws, (rate, unlike, *values) in zip(
-            labels.tolist(), often.tolist(), _shares(fresh.c, flags).tolist(), strict=True
-        ):
-            label = tuple(row)
-            figures = _figures(label in held, rate, draws, apart.get(label))
-            of = known_quality if label in held else novel_quality
+        for label, draws, shares, alone in _seen(judge, fresh):
+            rate, unlike, *values = shares
+            trust = usual if label in held else strange
+            error, far = _error(rate, draws), apart.get(label, 0.0)
+            expected = estimate(rate, error, 1.0 if trust is None else trust, distance=far)
+            if label not in held:
+                low, high = min(expected.low, *alone), max(expected.high, *alone)
+                expected = replace(expected, low=low, high=high)
             verdicts[label] = replace(
                 verdicts[label],
-                expected=of(trusted | figures),
+                expected=expected,
                 draws=draws,
                 values=tuple(values),
                 unlike=unlike,
@@ -226,6 +234,19 @@ def by_combination(draw: Draw, data: Measured, *, seed: int) -> list[Verdict]:
         verdict if verdict.why or verdict.draws else replace(verdict, why=none)
         for verdict in verdicts.values()
     ]
+
+
+def _seen(
+    judge: Judge, data: EncodedSamples
+) -> Iterator[tuple[Combination, int, list[float], list[float]]]:
+    """By combination: how many draws there are, the shares that are right, that show all values and
+    are not, and that show each one, and the shares that each reader alone finds right."""
+    right, values = judge.right(data), judge.committee.values(data.x, data.c)
+    alone = judge.committee.opinions(data.x, data.c) & judge.like(data)[:, None]
+    flags = torch.column_stack([right, values.all(dim=1) & ~right, values])
+    labels, often = torch.unique(data.c, dim=0, return_counts=True)
+    shares, others = (_shares(data.c, of).tolist() for of in (flags, alone))
+    return zip(map(tuple, labels.tolist()), often.tolist(), shares, others, strict=True)
 
 
 def _undrawn(
@@ -261,13 +282,11 @@ def _untrusted(rate: float | None) -> str:
     return "" if rate >= TRUST else f"{what}, and {TRUST:g} is needed"
 
 
-def _figures(held: bool, rate: float, draws: int, apart: float | None) -> dict[str, float]:
-    """The figures of SPEC 6.14.1 of one combination alone. The error is that of a share of so many
-    draws, of which two more are right and wrong: none is certain."""
+def _error(rate: float, draws: int) -> float:
+    """Standard error of a share of so many draws, had there been two more, one of them right: few
+    draws leave every share in doubt."""
     usual = (rate * draws + 1) / (draws + 2)
-    part = "known" if held else "novel"
-    found = {f"{part}_rate": rate, f"{part}_error": (usual * (1 - usual) / draws) ** 0.5}
-    return found if apart is None else found | {f"{part}_distance": apart}
+    return math.sqrt(usual * (1 - usual) / draws)
 
 
 def _in_unit_scale(draw: Draw, data: Measured) -> tuple[Draw, Measured]:

@@ -56,7 +56,7 @@ def known_quality(figures: Mapping[str, float]) -> Estimate | None:
         return None
     rate = min(figures["known_rate"], figures.get("judge_known", 1.0))
     distance = figures.get("known_distance", 0.0)
-    return _estimate(rate * min(1.0, FAR / max(distance, FAR)), figures.get("known_error", 0.0))
+    return estimate(rate, figures.get("known_error", 0.0), distance=distance)
 
 
 def novel_quality(figures: Mapping[str, float]) -> Estimate | None:
@@ -67,11 +67,13 @@ def novel_quality(figures: Mapping[str, float]) -> Estimate | None:
     trust = figures.get("judge_rate", 0.0)
     if "novel_rate" not in figures or trust < TRUST:
         return None
-    return _estimate(figures["novel_rate"], figures.get("novel_error", 0.0), min(trust, 1.0))
+    return estimate(figures["novel_rate"], figures.get("novel_error", 0.0), min(trust, 1.0))
 
 
-def _estimate(rate: float, error: float, trust: float = 1.0) -> Estimate:
-    """A rate within two standard errors, were its judge wrong in the share 1 - trust of cases."""
+def estimate(rate: float, error: float, trust: float = 1.0, *, distance: float = 0.0) -> Estimate:
+    """A rate within two standard errors, were its judge wrong in the share 1 - trust of cases; less
+    where draws lie farther than FAR from real samples."""
+    rate *= min(1.0, FAR / max(distance, FAR))
     rate, error = max(0.0, min(1.0, rate)), max(0.0, error)
     low, high = rate * trust - 2 * error, rate + (1 - rate) * (1 - trust) + 2 * error
     return Estimate(rate, max(0.0, low), min(1.0, high))

@@ -217,6 +217,22 @@ def test_draws_that_show_their_values_and_are_unlike_real_ones_are_told_apart() 
     assert min(worst.values) > 0.9
 
 
+def test_an_interval_of_an_unseen_combination_holds_what_each_reader_says(monkeypatch) -> None:
+    opinions = Committee.opinions
+
+    def one_denies(self, x, c):
+        found = opinions(self, x, c)
+        return torch.column_stack([found, torch.zeros(len(c), dtype=torch.bool)])
+
+    agreed = told(true, silo())
+    monkeypatch.setattr(Committee, "opinions", one_denies)
+    denied = told(true, silo())
+    for label in NOVEL:
+        assert denied[label].expected.low == 0.0 < agreed[label].expected.low
+        assert denied[label].expected.value == agreed[label].expected.value
+    assert [denied[label] for label in KNOWN] == [agreed[label] for label in KNOWN]
+
+
 def test_a_judge_says_nothing_of_known_combinations_that_only_others_hold() -> None:
     found = told(true, silo())
     for label in KNOWN[4:]:
