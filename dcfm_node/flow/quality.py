@@ -109,7 +109,8 @@ class Judge:
 
     def right(self, data: EncodedSamples) -> Tensor:
         """Whether samples show their labels: booleans (N,)."""
-        return self.committee.recognises(data.x, data.c) & self.like(data)
+        read = self.committee.recognises(data.x, data.c) & self.committee.usual(data.x, data.c)
+        return read & self.like(data)
 
     def like(self, data: EncodedSamples) -> Tensor:
         """Whether samples are like real ones, where that can be asked: booleans (N,)."""
@@ -203,7 +204,7 @@ def by_combination(draw: Draw, data: Measured, *, seed: int) -> list[Verdict]:
     same judge; arguments alone decide.
 
     Intervals are those of SPEC 6.14.2, with `judge_known` as the trust where the silo holds real
-    samples. Elsewhere they also hold what each reader of the committee says alone.
+    samples. Elsewhere they also hold the share that each reader of the committee recognises alone.
     """
     draw, data = _in_unit_scale(draw, data)
     judge = Judge.fit(draw, data, seed)
@@ -240,7 +241,7 @@ def _seen(
     judge: Judge, data: EncodedSamples
 ) -> Iterator[tuple[Combination, int, list[float], list[float]]]:
     """By combination: how many draws there are, the shares that are right, that show all values and
-    are not, and that show each one, and the shares that each reader alone finds right."""
+    are not, and that show each one, and the shares that each reader alone recognises."""
     right, values = judge.right(data), judge.committee.values(data.x, data.c)
     alone = judge.committee.opinions(data.x, data.c) & judge.like(data)[:, None]
     flags = torch.column_stack([right, values.all(dim=1) & ~right, values])
