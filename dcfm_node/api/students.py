@@ -120,8 +120,17 @@ class Sampled(Document):
 
     schema_: Literal["dcfm-node/sampled/1"] = Field("dcfm-node/sampled/1", alias="schema")
     count: int
+    """Of samples, in all."""
     out: str
+    combinations: int
+    """How many different combinations were drawn."""
+    novel: int
+    """How many of these no teacher of the student trained on."""
+    columns: tuple[str, ...]
+    """Names of the numbers of a sample in a CSV table, in order; empty for other files."""
+    columns_from: str
+    """Where these names come from, in words; empty for other files."""
     guidance_known: float
-    """Guidance weight of combinations that a teacher of the student holds."""
+    """Guidance weight of combinations that a teacher of the student trained on."""
     guidance_novel: float
     """Guidance weight of the other combinations."""

@@ -57,6 +57,10 @@ def test_samples_are_decoded_with_the_codec_in_the_folder(
     assert (folder / "codec.bin").read_bytes() == CODEC
     assert run(monkeypatch, "student", "verify", folder) == 0
     assert run(monkeypatch, "student", "sample", folder, "--out", out, "-n", 3) == 0
+    table = tmp_path / "samples.csv"
+    assert run(monkeypatch, "student", "sample", folder, "--out", table, "-n", 3) == 0
+    assert table.read_text().splitlines()[0].startswith("x1,x2,")
+    assert len(table.read_text().splitlines()) == 4
     (folder / "codec.bin").unlink()
     assert run(monkeypatch, "student", "sample", folder, "--out", out) == 2
     named = ("--codec", tmp_path / "linear.bin")
