@@ -30,7 +30,7 @@ class Expected(Model):
     known: Estimated | None
     """Of combinations that silos train on; null if unmeasured."""
     novel: Estimated | None
-    """Of all other combinations; null if unmeasured."""
+    """Of all other combinations, probes among them; null if unmeasured."""
     floor: float
     """A final student is released only if neither is below it, as most silos measure it."""
     below: bool
