@@ -270,9 +270,10 @@ def _alone(coverage: Coverage) -> str:
 
 
 def _composed(coverage: Coverage) -> str:
-    """How many of the combinations that nobody holds can be composed, and how far they are."""
+    """How many of the combinations that no silo holds can be composed, and how far they are."""
     others, outside = coverage.level_1 + coverage.level_2, coverage.outside_hull
-    text = f"of the other {others}, {others - outside} can be composed from these"
+    are = "is" if others == 1 else "are"
+    text = f"{others} {are} not held: {others - outside} can be composed from these"
     if outside:
         text += f", {outside} cannot"
     if short := coverage.combinations_short:

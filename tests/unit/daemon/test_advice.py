@@ -123,7 +123,7 @@ def test_coverage_tells_hulls_and_levels() -> None:
     found = told(run)
     assert (found.coverage.rank, found.coverage.rank_needed) == (3, 3)
     assert (found.coverage.level_1, found.coverage.level_2) == (1, 0)
-    assert "of the other 1, 1 can be composed from these" in status_text(found, explain=False)
+    assert "1 is not held: 1 can be composed from these" in status_text(found, explain=False)
 
 
 def test_coverage_tells_who_alone_counts_a_combination() -> None:
@@ -165,7 +165,7 @@ GONE = (MissingValue(attribute="shape", value="bar"),)
     [
         (
             {},
-            ["hold 12 of 16 combinations, each by several silos", "of the other 4, 4 can be"],
+            ["hold 12 of 16 combinations, each by several silos", "4 are not held: 4 can be"],
         ),
         ({"silos_told": 1}, ["1 of 3 silos have published what they hold: 12 of 16"]),
         ({"observed": 16, "level_1": 0}, ["hold 16 of 16", "none is left to compose"]),
