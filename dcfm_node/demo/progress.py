@@ -11,7 +11,7 @@ from dcfm_node.records.settings import Training
 TRAINING = ("local", "refine", "distil")
 MIN_SPAN_S = 1.5
 """Seconds between first and last measurement before a rate is used."""
-RELEASE_S = 3.0
+RELEASE_S = 20.0
 """Approximate seconds to fetch and score the last student and receive a majority's scores."""
 
 
@@ -179,14 +179,21 @@ def at_once(manifest: Manifest, stage: str) -> int:
 def cost(manifest: Manifest, stage: str) -> float:
     """Cost of one step in forward passes of a row; a backward pass counts as two."""
     settings = training(manifest, stage)
-    rows = settings.batch + 4 * settings.ci_batch
-    frozen = {"refine": 3 * settings.ci_batch, "distil": settings.batch}.get(stage, 0)
+    penalised = settings.ci_batch if settings.ci_weight else 0
+    rows = settings.batch + 4 * penalised
+    frozen = {"refine": 3 * penalised, "distil": settings.batch}.get(stage, 0)
     return 3.0 * rows + frozen
 
 
 def training(manifest: Manifest, stage: str) -> Training:
     """A stage's settings."""
     return manifest.method.stage(stage)
+
+
+def steps_of(manifest: Manifest, stage: str) -> int:
+    """Steps of a stage, with the progress of replay after a distillation."""
+    replay = getattr(manifest.method, "replay", None) if stage == "distil" else None
+    return training(manifest, stage).steps + (replay.progress if replay is not None else 0)
 
 
 def remaining_s(
@@ -207,7 +214,7 @@ def remaining_s(
         per_step = pace.estimate(manifest, phase.stage)
         if per_step is None:
             return None
-        steps = training(manifest, phase.stage).steps
+        steps = steps_of(manifest, phase.stage)
         turns = len(manifest.roster) if _in_turn(manifest, phase) else 1
         left = _steps_left(manifest, phase, statuses) if place == 0 else steps * turns
         total += per_step * left
@@ -216,7 +223,7 @@ def remaining_s(
 
 def _steps_left(manifest: Manifest, phase: Phase, statuses: Mapping[str, Status]) -> int:
     """Steps left in the current phase; sums over nodes if they train in turn."""
-    steps = training(manifest, phase.stage).steps
+    steps = steps_of(manifest, phase.stage)
     busy: list[int] = [
         max(0, steps - status.doing.done)
         for status in statuses.values()

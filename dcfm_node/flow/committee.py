@@ -36,6 +36,8 @@ NEAR = 0.1
 """Readers serve if their accuracy is within this of the best one's."""
 BEYOND = 4.0
 """A sample is within reach up to so many deviations beyond where most left-out samples are."""
+USUAL = 2.0
+"""The median sample of a combination is so many deviations beyond it at most."""
 CLEAR = 0.7
 """Readers judge if they are at least this share as clear as the clearest one."""
 MOST = 0.95
@@ -234,6 +236,18 @@ class Committee:
         """Whether most judges read the labels c (N, n) from the samples (N, *shape), and find them
         within reach: (N,)."""
         return _most([one.recognises(*one.read(x, c)) for one in self.judges])
+
+    def usual(self, x: Tensor, c: Tensor) -> Tensor:
+        """Whether most judges find the samples (N, *shape) of each label of c (N, n) as close to
+        its mean as left-out samples are, at their median: (N,), the same for equal labels. Blurs
+        may be within reach one by one, but then all of them are farther than most."""
+        labels, which = torch.unique(c, dim=0, return_inverse=True)
+        votes = []
+        for one in self.judges:
+            _, distance = one.read(x, c)
+            medians = [distance[which == k].median().sqrt() for k in range(len(labels))]
+            votes.append(torch.stack(medians)[which] <= math.sqrt(one.far) + USUAL)
+        return _most(votes)
 
     def passes(self, x: Tensor, c: Tensor) -> Tensor:
         """Whether every member reads c as clearly, and finds the samples as close to its mean, as

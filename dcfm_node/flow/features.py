@@ -17,8 +17,6 @@ PROJECTED = 512
 """Most features before their principal components are taken; more are projected at random."""
 SMALL = 2e-4
 """Added to mean squares before their logarithm."""
-FAINT = 0.05
-"""Added to norms of channels before their logarithm."""
 WILD = 1e6
 """Largest number of a draw that is looked at."""
 DITHER = 0.1
@@ -53,21 +51,35 @@ def local_energy(x: Tensor, stride: int) -> Tensor:
 
 
 def painted(x: Tensor) -> Tensor:
-    """The shape that all channels share, and the logarithm of how strong each of them is: where one
-    shape is painted in one colour, each attribute shows in one of the two."""
-    rest, strong = x - least(x), strength(x)
-    shape = (rest / strong.exp()).mean(dim=1)
-    return torch.cat([shape.flatten(1), strong.flatten(1)], dim=1)
+    """The shape that all channels share, and its paint: where one shape is painted in one colour,
+    each attribute shows in one of the two."""
+    found, channels = paint(x), x.shape[1]
+    strength = found[:, channels, None, None].exp()
+    along = _along(x - found[:, channels + 1 :, None, None], found[:, :channels])
+    return torch.cat([(along / strength).flatten(1), found], dim=1)
 
 
-def least(x: Tensor) -> Tensor:
-    """The least number of each channel, (N, channels, 1, 1)."""
-    return x.amin(dim=(2, 3), keepdim=True)
+def paint(x: Tensor) -> Tensor:
+    """What is painted on a ground: the direction in which channels leave it, as a unit vector, the
+    logarithm of how far, and the ground itself: (N, 2 channels + 1)."""
+    ground = _ground(x)
+    rest = x - ground[:, :, None, None]
+    powers, axes = torch.linalg.eigh(torch.einsum("nihw,njhw->nij", rest, rest))
+    strength = powers[:, -1:].clamp(min=0) / (x.shape[2] * x.shape[3])
+    axis = axes[:, :, -1]
+    axis = axis * _along(rest, axis).sum(dim=(1, 2))[:, None].sign()
+    return torch.cat([axis, (strength + SMALL).log() / 2, ground], dim=1)
 
 
-def strength(x: Tensor) -> Tensor:
-    """Logarithm of the norm of each channel above its least number, (N, channels, 1, 1)."""
-    return ((x - least(x)).square().sum(dim=(2, 3), keepdim=True).sqrt() + FAINT).log()
+def _along(x: Tensor, axis: Tensor) -> Tensor:
+    """Pictures along a direction of channels (N, channels): (N, height, width)."""
+    return torch.einsum("nihw,ni->nhw", x, axis)
+
+
+def _ground(x: Tensor) -> Tensor:
+    """The median of each channel along the border, (N, channels)."""
+    sides = [x[:, :, 0], x[:, :, -1], x[:, :, :, 0], x[:, :, :, -1]]
+    return torch.cat(sides, dim=2).median(dim=2).values
 
 
 def _spectrum(x: Tensor) -> Tensor:

@@ -104,7 +104,8 @@ class Judge:
 
     def right(self, data: EncodedSamples) -> Tensor:
         """Whether samples show their labels: booleans (N,)."""
-        return self.committee.recognises(data.x, data.c) & (ratios(data, self.real) <= self.alike)
+        read = self.committee.recognises(data.x, data.c) & self.committee.usual(data.x, data.c)
+        return read & (ratios(data, self.real) <= self.alike)
 
 
 def ratios(data: EncodedSamples, real: EncodedSamples) -> Tensor:

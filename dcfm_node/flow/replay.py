@@ -241,14 +241,14 @@ def _rounds(
     made["replay_rounds"] = 0.0
     for round_ in range(1, rounds + 1):
         draws, start = generator(seed, KEY, round_), 2 * steps * (round_ - 1)
-        told = within(callbacks, start, progress_of(player.settings))
+        told = within(callbacks, start, player.settings.progress)
         tell = partial(_tell, told, steps, made)
         pool, rate = player.drawn(student.weights, pool, draws, tell)
         x, c = pool.balanced(player.settings.per_combination)
         made["replay_passed"] = agreed(rate, player.device)
         if made["replay_passed"] >= enough or not agreed(len(x), player.device):
             break
-        told = within(callbacks, start + steps, progress_of(player.settings))
+        told = within(callbacks, start + steps, player.settings.progress)
         after = player.train(student.weights, x, c, seed + round_, told)
         taken = student.metrics["steps"] + after.metrics["steps"]
         student = Outcome(after.weights, after.metrics | {"steps": taken})
@@ -257,14 +257,9 @@ def _rounds(
         c = pool.asked.repeat_interleave(MEASURED_EACH, dim=0)
         _, good = player.passed(student.weights, c, 1.0, generator(seed, KEY, rounds + 1))
         made["replay_passed"] = agreed(_mean(good), player.device)
-    whole = progress_of(player.settings)
+    whole = player.settings.progress
     _tell(within(callbacks, 0, whole), whole, made, 1.0)
     return replace(student, metrics=student.metrics | made)
-
-
-def progress_of(settings: Replay) -> int:
-    """Units of progress of all rounds: drawing counts as much as training."""
-    return 2 * settings.steps * settings.rounds
 
 
 def within(callbacks: Callbacks, start: int, total: int) -> Callbacks:

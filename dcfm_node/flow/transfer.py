@@ -16,9 +16,10 @@ from itertools import permutations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from dcfm_node.flow.committee import determined, one_hot, rows_of
-from dcfm_node.flow.features import SMALL, energy, four_axes, least, local_energy, strength
+from dcfm_node.flow.features import SMALL, energy, four_axes, local_energy, paint
 from dcfm_node.flow.metrics import energy_distance
 
 NEAR = 0.4
@@ -30,6 +31,8 @@ EACH = 64
 """Most samples of a combination that it is tried on."""
 STEEPEST = 3.0
 """Largest change of a logarithm of amplitudes."""
+LEAST_SPREAD = 0.1
+"""Numbers that vary less than this share of the mean deviation weigh no more for it."""
 Change = tuple[int, int]
 """What is before, and after: values, or combinations by their place."""
 
@@ -101,9 +104,15 @@ def _inverted(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
     return _recoloured(x, before, after, sign=-1.0)
 
 
-def _tinted(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """Each channel made stronger or weaker above its least number."""
-    return least(x) + (x - least(x)) * (after - before).clamp(-STEEPEST, STEEPEST).exp()
+def _repainted(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """The same shape in another paint. What is not along the paint, as noise, stays."""
+    channels = x.shape[1]
+    old, new = (functional.normalize(of[:channels], dim=0) for of in (before, after))
+    stronger = (after[channels] - before[channels]).clamp(-STEEPEST, STEEPEST).exp()
+    rest = x - before[None, channels + 1 :, None, None]
+    along = torch.einsum("i,nihw->nhw", old, rest)[:, None]
+    rest = rest + along * (stronger * new - old)[None, :, None, None]
+    return after[None, channels + 1 :, None, None] + rest
 
 
 def _scatter(x: Tensor) -> Tensor:
@@ -119,14 +128,41 @@ def _rolled(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
     return x.roll((down, right), dims=(2, 3))
 
 
+def _power(x: Tensor) -> Tensor:
+    """Which share of the power is at which frequency, (N, height, width / 2 + 1)."""
+    powers: Tensor = torch.fft.rfft2(x).abs().square().sum(dim=1)
+    return powers / (powers.sum(dim=(1, 2), keepdim=True) + SMALL)
+
+
+def _transposed(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """All frequencies moved by as much: from where power is lost to where it is won. So a tone
+    becomes another one, as loud at each moment (single-sideband modulation)."""
+    high, wide = before.shape
+    size = (high, 2 * wide)
+    lost, won = (
+        torch.fft.rfft2(of.clamp(min=0), s=size) for of in (before - after, after - before)
+    )
+    down, right = divmod(int(torch.fft.irfft2(lost.conj() * won, s=size).argmax()), 2 * wide)
+    right -= 2 * wide * (right >= wide)
+    found = torch.fft.fft2(x)
+    found[..., wide:] = 0
+    kept = torch.zeros_like(found)
+    first, last = max(0, right), min(wide, wide + right)
+    kept[..., first:last] = found[..., first - right : last - right].roll(down, dims=2)
+    kept[..., 1:] *= 2
+    moved: Tensor = torch.fft.ifft2(kept).real
+    return moved
+
+
 MOVES: tuple[Move, ...] = (
     Move(lambda x: x, _shifted),
     Move(_spectrum, _filtered),
     Move(_energy, _amplified),
     Move(_colours, _recoloured),
     Move(_colours, _inverted),
-    Move(strength, _tinted),
+    Move(paint, _repainted),
     Move(_scatter, _rolled),
+    Move(_power, _transposed),
 )
 
 
@@ -243,7 +279,9 @@ class _Seen:
     @classmethod
     def of(cls, x: Tensor, scale: float) -> "_Seen":
         both = x.flatten(1), energy(four_axes(x).double() / scale)
-        return cls(scale, (both[0].std(dim=0) + 1e-6, both[1].std(dim=0) + 1e-6))
+        spreads = [of.std(dim=0) for of in both]
+        numbers, energies = (of.clamp(min=LEAST_SPREAD * float(of.mean()) + 1e-6) for of in spreads)
+        return cls(scale, (numbers, energies))
 
     def apart(self, made: Tensor, own: Tensor) -> Tensor:
         """Energy distances of some samples to those of a combination, (2,)."""

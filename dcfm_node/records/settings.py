@@ -175,6 +175,11 @@ class Replay(Model):
     ] = (1.6, 2.5)
     """Guidance weights to draw with, in turn, where samples at weight 1 are not enough."""
 
+    @property
+    def progress(self) -> int:
+        """Units of progress of all rounds: drawing counts as much as training."""
+        return 2 * self.steps * self.rounds
+
 
 class MethodSettings(Section):
     """What every method has (`dcfm_node.methods`). The properties describe the simplest method:

@@ -17,7 +17,7 @@ from dcfm_node.flow import networks
 from dcfm_node.flow.averaging import merge
 from dcfm_node.flow.method import Learner, SiloData, Start
 from dcfm_node.flow.networks import Schema, Weights, load
-from dcfm_node.flow.replay import progress_of, replay, within
+from dcfm_node.flow.replay import replay, within
 from dcfm_node.flow.routing import Router
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.sources import BatchSampler, all_live, path_points
@@ -128,7 +128,7 @@ def student(
     if `method.replay` has rounds."""
     assert isinstance(manifest.method, Dcfm)
     settings, steps = manifest.method.replay, manifest.method.distil.steps
-    total = steps + progress_of(settings)
+    total = steps + settings.progress
     part = within(callbacks, 0, total)
     made = distil(manifest, teachers, init=init, seed=seed, callbacks=part)
     part = within(callbacks, steps, total)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dcfm_node.flow.features import strength
+from dcfm_node.flow.features import paint
 from dcfm_node.flow.metrics import energy_distance
 from dcfm_node.flow.trainer import generator
 from dcfm_node.flow.transfer import MOVES, trusted
@@ -108,15 +108,30 @@ def test_a_value_that_turns_samples_over_is_reached() -> None:
     assert made.flatten(1).sum(dim=1).mean() < -5
 
 
-def test_a_tint_gives_the_same_shape_another_colour() -> None:
-    shape = torch.rand(1, 1, 8, 8, generator=generator(1))
-    shape[0, 0, 0, 0] = 0
+def test_another_paint_gives_the_same_shape_and_the_same_noise() -> None:
+    """A channel that the first paint leaves dark must not become all noise."""
+    noise = 0.02 * torch.randn(1, 3, 8, 8, generator=generator(1)).double()
+    shape = torch.zeros(1, 1, 8, 8).double()
+    shape[..., 2:6, 3:7] = 1
     one, other = (
-        shape * torch.tensor(c)[:, None, None] - 1 for c in ([1, 0.4, 0.9], [0.6, 1, 0.3])
+        shape * torch.tensor(c)[:, None, None] - 0.8 for c in ([1.0, 0.02, 0.4], [-0.1, 0.9, 0.3])
     )
-    move = next(move for move in MOVES if move.features is strength)
-    made = move.moved(one, strength(one)[0], strength(other)[0])
-    torch.testing.assert_close(made, other, rtol=0, atol=0.02)
+    (move,) = (move for move in MOVES if move.features is paint)
+    made = move.moved(one + noise, paint(one)[0], paint(other)[0])
+    torch.testing.assert_close(made, other, rtol=0, atol=0.1)
+
+
+def test_a_tone_becomes_another_in_the_same_envelope() -> None:
+    time = torch.arange(32) / 32
+    envelope = torch.exp(-(((time - 0.4) / 0.15) ** 2) / 2)
+    low, high = (
+        (envelope * torch.cos(2 * torch.pi * turns * time + 1))[None, None, None].double()
+        for turns in (5, 11)
+    )
+    (move,) = (move for move in MOVES if move.moved.__name__ == "_transposed")
+    for one, other in ((low, high), (high, low)):
+        made = move.moved(one, move.features(one)[0], move.features(other)[0])
+        torch.testing.assert_close(made, other, rtol=0, atol=0.02)
 
 
 def test_no_move_serves_where_values_do_not_add_up() -> None:
