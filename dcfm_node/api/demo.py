@@ -102,7 +102,7 @@ class AccuracyDetail(Model):
     model_config = ConfigDict(extra="allow")
 
     combinations: dict[str, int]
-    """The numbers of known and of novel combinations."""
+    """How many combinations some silo holds ("known"), and how many none does ("novel")."""
 
 
 class DemoReport(Document):

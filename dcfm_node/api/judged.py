@@ -16,7 +16,8 @@ class JudgedCombination(Model):
     kind: Literal["known", "probe", "novel"]
     """Whether silos train on it, the run withholds it as a probe, or no silo trains on it."""
     level: Literal[0, 1, 2]
-    """How many attributes differ from the nearest known combination; 2 stands for two or more."""
+    """How many attributes differ from the nearest known combination; 0 for known ones, 2 for two or
+    more."""
     expected: Estimated | None
     """Share of draws that are right; null where the judge cannot tell."""
     why: str

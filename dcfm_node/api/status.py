@@ -157,7 +157,7 @@ class PreparationStatus(Model):
     accepted_by: tuple[str, ...]
     """Silos whose own records hold it."""
     probes: tuple[dict[str, str], ...]
-    """Known combinations that nobody trains on (value by attribute), to measure with."""
+    """Held combinations that nobody trains on (value by attribute), to measure with."""
     why: str
     """Why the run has no probes. Empty if it has some, or if the reason is unknown."""
 

@@ -30,7 +30,7 @@ class Expected(Model):
     known: Estimated | None
     """Of combinations that silos train on; null if unmeasured."""
     novel: Estimated | None
-    """Of all other combinations; null if unmeasured."""
+    """Of all other combinations, probes among them; null if unmeasured."""
     floor: float
     """A final student is released only if neither is below it, as most silos measure it."""
     below: bool
@@ -120,8 +120,17 @@ class Sampled(Document):
 
     schema_: Literal["dcfm-node/sampled/1"] = Field("dcfm-node/sampled/1", alias="schema")
     count: int
+    """Of samples, in all."""
     out: str
+    combinations: int
+    """How many different combinations were drawn."""
+    novel: int
+    """How many of these no teacher of the student trained on."""
+    columns: tuple[str, ...]
+    """Names of the numbers of a sample in a CSV table, in order; empty for other files."""
+    columns_from: str
+    """Where these names come from, in words; empty for other files."""
     guidance_known: float
-    """Guidance weight of combinations that a teacher of the student holds."""
+    """Guidance weight of combinations that a teacher of the student trained on."""
     guidance_novel: float
     """Guidance weight of the other combinations."""

@@ -1,13 +1,18 @@
-"""What `student sample` is asked for: values of attributes, and guidance weights."""
+"""What `student sample` is asked for and tells: combinations, how many of each, and weights."""
 
+from collections.abc import Collection, Mapping, Sequence
+from itertools import product
+
+from dcfm_node.api.students import Sampled
 from dcfm_node.data.names import normal
 from dcfm_node.errors import ConfigError
+from dcfm_node.records.entries import Label
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import Guidance
 
 
 def guided(manifest: Manifest, text: str) -> Manifest:
-    """The run with the guidance weights of a text, KNOWN or KNOWN,NOVEL; its own without text.
+    """The run with the guidance weights of a text, TRAINED or TRAINED,NOVEL; its own without text.
 
     Raises:
         ConfigError: the text is not one or two weights.
@@ -50,3 +55,66 @@ def chosen_values(manifest: Manifest, where: list[str]) -> dict[int, int]:
             )
         chosen[index] = values.index(meant[0])
     return chosen
+
+
+def asked_for(manifest: Manifest, chosen: Mapping[int, int]) -> list[Label]:
+    """The combinations that have the chosen values, in order.
+
+    Args:
+        chosen: attribute index -> value index; other attributes take all values.
+    """
+    ranges = [
+        [chosen[index]] if index in chosen else range(size)
+        for index, size in enumerate(manifest.cardinalities)
+    ]
+    return list(product(*ranges))
+
+
+def novel_of(
+    combinations: Sequence[Label], counts: Collection[Mapping[Label, int]]
+) -> tuple[Label, ...]:
+    """Those that no teacher of a student trained on.
+
+    Args:
+        counts: of each teacher, how often it holds each combination, without probes.
+    """
+    trained = {label for of in counts for label, times in of.items() if times > 0}
+    return tuple(label for label in combinations if label not in trained)
+
+
+def sampled_text(found: Sampled, *, possible: int, guided_by: str) -> str:
+    """What was drawn, as text.
+
+    Args:
+        possible: number of combinations that were asked for.
+    """
+    from dcfm_node.cli.columns import Columns
+
+    columns = Columns(found.columns, found.columns_from)
+    return "\n".join(
+        [
+            f"wrote {found.count} samples to {found.out}{guided_by}",
+            f"samples   {_shared(found.count, possible, found.novel)}",
+            *([columns.summary] if columns.names else []),
+        ]
+    )
+
+
+def _shared(count: int, possible: int, novel: int) -> str:
+    """How samples are shared among combinations, in words.
+
+    Args:
+        count: of samples, in all.
+        possible: number of combinations that were asked for.
+        novel: how many of those that are drawn are novel.
+    """
+    each, some = divmod(count, possible)
+    many = f"{each} or {each + 1}" if some else f"{each}"
+    if possible == 1:
+        return f"all of one combination, which is {'novel' if novel else 'trained on'}"
+    if not each:
+        return (
+            f"1 each of the first {count} of {possible} combinations, {novel} of them novel; -n"
+            f" counts samples in all: give -n {possible} or more for all combinations"
+        )
+    return f"{many} of each of {possible} combinations, {novel} of them novel"

@@ -1,14 +1,17 @@
 """Draws samples of a student into a file. No other part of the command line needs torch."""
 
-import itertools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from dcfm_node.cli.asked import novel_of
+from dcfm_node.cli.columns import Columns, columns_of, write_csv
+from dcfm_node.cli.options import DEFAULT_CONFIG
 from dcfm_node.config.run import least_bytes
 from dcfm_node.domains import base as domains
 from dcfm_node.domains.space import Space
@@ -24,9 +27,11 @@ from dcfm_node.flow.sampling import CHUNK
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
-from dcfm_node.samples import Samples
+from dcfm_node.samples import Combination, Samples
 from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema, size_of
 
+MAX_TILES, MAX_PANELS = 4_096, 100
+"""Most images, or combinations of vectors and series, in a picture: captions take memory."""
 BYTES, COPIES = 4, 3
 """Bytes of a number; copies of the samples in memory, including noise and picture."""
 
@@ -34,40 +39,41 @@ BYTES, COPIES = 4, 3
 def draw(
     manifest: Manifest,
     model: Path,
-    chosen: Mapping[int, int],
+    combinations: Sequence[Combination],
     *,
     counts: Mapping[str, Counts],
     count: int,
     seed: int,
     out: Path,
+    config: Path = DEFAULT_CONFIG,
     codec: Path | None = None,
     scale: Scale | None,
-) -> None:
-    """Draw `count` samples and write a picture (.png), or arrays (.npz): `x`, shape
-    (count, *sample_shape), float32, and labels `c`, shape (count, attributes), int64.
+) -> Columns | None:
+    """Draw `count` samples in all, of the combinations in turn, and write a picture (.png), a
+    table (.csv), or arrays (.npz): `x`, shape (count, *sample_shape), float32, and labels `c`,
+    shape (count, attributes), int64.
 
     Args:
         model: file whose digest a verified lineage proves; its content is not checked yet.
-        chosen: attribute index -> value index; other attributes take all values in turn.
-        counts: label counts of the student's teachers, by silo; for an ensemble only.
+        counts: label counts of the student's teachers, by silo, without probes.
+        config: the node.toml of a site, whose table names the columns.
         codec: the codec's file, if the run names one.
         scale: of the model's training data.
 
+    Returns: the columns of a table; None for other files.
+
     Raises:
-        ConfigError: `out` has another suffix, or the codec's file is missing or differs.
+        ConfigError: `out` has another suffix, a picture would have too many images, or the
+            codec's file is missing or differs.
         UserError: the GPU does not work.
         Failed: the model does not hold the tensors of the run's network, or a snapshot or this
             machine's memory cannot hold what is needed.
     """
-    if out.suffix not in (".npz", ".png"):
-        fix = "name a file that ends in .npz or .png"
-        raise ConfigError(
-            f"cannot write {out.suffix or 'a file without suffix'}", where="--out", fix=fix
-        )
+    _check_form(manifest, out, count, min(count, len(combinations)))
     check_room(manifest, count, available())
     check_model(manifest, model, counts)
     decoder = codec_of(manifest, codec)
-    labels = torch.tensor(_labels(manifest, chosen, count), dtype=torch.int64)
+    labels = torch.tensor(list(islice(cycle(combinations), count)), dtype=torch.int64)
     device = choose("auto", where="student sample", instead="hide it: CUDA_VISIBLE_DEVICES=''")
     tensors = load_weights(model)
     try:
@@ -77,15 +83,39 @@ def draw(
     except (RuntimeError, MemoryError) as error:  # from torch: memory or shapes
         what = f"sampling failed: {error}"
         raise Failed(what, where=str(model), fix="draw fewer samples with -n") from error
+    samples = Samples(x, labels.numpy())
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
-        np.savez_compressed(out, x=x, c=labels.numpy())
+        np.savez_compressed(out, x=samples.x, c=samples.c)
+    elif out.suffix == ".csv":
+        columns = columns_of(config, manifest)
+        write_csv(out, manifest, columns, samples)
+        return columns
     else:
-        domain = domains.of(manifest)
-        if len(manifest.sample_shape) < 3:  # matplotlib draws these
-            domain.check(None)
-        space = Space(manifest.attributes, ())
-        domain.sheet(space, Samples(x, labels.numpy())).save(out)
+        space = Space(manifest.attributes, novel_of(combinations, counts.values()))
+        domains.of(manifest).sheet(space, samples).save(out)
+    return None
+
+
+def _check_form(manifest: Manifest, out: Path, count: int, different: int) -> None:
+    if out.suffix not in (".npz", ".png", ".csv"):
+        raise ConfigError(
+            f"cannot write {out.suffix or 'a file without suffix'}",
+            where="--out",
+            fix="name a file that ends in .png, .csv or .npz",
+        )
+    images = len(manifest.sample_shape) == 3
+    if out.suffix != ".png":
+        return
+    if not images:  # matplotlib draws these
+        domains.of(manifest).check(None)
+    if (many := count if images else different) > (most := MAX_TILES if images else MAX_PANELS):
+        raise ConfigError(
+            f"a picture shows {most} {'samples' if images else 'combinations'} at most, and"
+            f" {many} are asked for",
+            where="--out",
+            fix="ask for fewer with --where and -n, or name a file that ends in .csv or .npz",
+        )
 
 
 def check_model(manifest: Manifest, model: Path, counts: Mapping[str, Counts]) -> None:
@@ -153,12 +183,3 @@ def available() -> float:
     if told:
         return 1_024.0 * int(told[0])
     return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
-
-
-def _labels(manifest: Manifest, chosen: Mapping[int, int], count: int) -> list[list[int]]:
-    ranges = [
-        [chosen[index]] if index in chosen else list(range(size))
-        for index, size in enumerate(manifest.cardinalities)
-    ]
-    combinations = [list(label) for label in itertools.product(*ranges)]
-    return [combinations[index % len(combinations)] for index in range(count)]

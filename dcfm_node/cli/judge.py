@@ -121,7 +121,7 @@ def judged_text(found: Judged) -> str:
     rows = [
         (
             *row.values.values(),
-            row.kind if row.kind == "known" else f"{row.kind}, level {row.level}",
+            f"{row.kind}, level {row.level}" if row.level else "trained on",
             _right(row.expected),
             *(f"{row.shown[name]:.0%}" if row.draws else None for name in names),
             f"{row.unlike:.0%}" if row.draws else None,

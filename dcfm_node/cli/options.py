@@ -25,6 +25,25 @@ OfPeers = Annotated[
     Path | None, typer.Option("--peers", help="The peers.toml that goes with that run.toml.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Count = Annotated[
+    int,
+    typer.Option(
+        "-n",
+        min=1,
+        max=65_536,
+        help="Number of samples in all. Several combinations share it: they take turns.",
+    ),
+]
+Weights = Annotated[
+    str,
+    typer.Option(
+        "--guidance",
+        metavar="TRAINED[,NOVEL]",
+        help="Guidance weight of combinations that some silo trained on, and of novel ones, in"
+        " place of the run's. A probe counts as novel. More than 1 follows the attributes more"
+        " closely, with less variety.",
+    ),
+]
 
 DEFAULT_CONFIG = Path("node.toml")
 

@@ -16,7 +16,9 @@ from dcfm_node.cli.output import ago, share, size, table
 
 MAX_PROBES = 8
 MAX_ALONE = 3
-"""Most probes that `status` names."""
+"""Most probes, and silos that alone hold combinations, that `status` names."""
+SETTLED_S = 10.0
+"""A node that just started has asked its peers, and is not called behind before they answered."""
 
 
 def starting_text(found: StartingStatus) -> str:
@@ -41,11 +43,11 @@ def status_text(found: Status, *, explain: bool) -> str:
         f"traffic   {size(found.bytes_sent)} sent, {size(found.bytes_received)} received"
         f"   up {ago(found.uptime_s)}   on {found.worker.device}",
         *_bundle_lines(found.silos),
-        *(f"behind    {what}" for what in found.catching_up),
+        *(f"behind    {what}" for what in found.catching_up if found.uptime_s >= SETTLED_S),
         *_skew_lines(found),
         *_knock_lines(found),
         *_crowd_lines(found),
-        _coverage_text(found.coverage),
+        *_coverage_lines(found.coverage),
         *_probe_lines(found.preparation),
         *_weight_lines(found.silos),
         _student_text(found),
@@ -232,31 +234,52 @@ def _figure(value: float | None) -> str | None:
     return None if value is None else f"{value:.4g}"
 
 
-def _coverage_text(coverage: Coverage) -> str:
-    told, silos = coverage.silos_told, coverage.silos
-    text = f"coverage  {coverage.observed} of {coverage.combinations} combinations are observed"
-    if told < silos:
-        return f"{text} by the {told} of {silos} silos that have published what they hold"
-    if coverage.rank_needed == coverage.combinations:
-        text += ": there is one attribute, so nothing can be composed"
-    elif coverage.observed == coverage.combinations:
-        text += ": none is novel, so nothing needs to be composed"
+def _coverage_lines(coverage: Coverage) -> Iterator[str]:
+    """What silos hold, and what can be composed from it."""
+    held, possible = coverage.observed, coverage.combinations
+    if coverage.silos_told < coverage.silos:
+        yield (
+            f"coverage  {coverage.silos_told} of {coverage.silos} silos have published what they"
+            f" hold: {held} of {possible} combinations so far"
+        )
+        return
+    yield f"coverage  the silos hold {held} of {possible} combinations{_alone(coverage)}"
     if coverage.missing_values:
         values = ", ".join(f"{v.attribute}={v.value}" for v in coverage.missing_values)
-        text += f"; no silo holds {values}"
+        yield f"          no silo holds {values}: no combination with it can be composed"
+    if coverage.rank_needed == possible:
+        yield "          there is one attribute, so nothing can be composed"
+    elif held == possible:
+        yield "          none is left to compose"
+    else:
+        yield f"          {_composed(coverage)}"
+
+
+def _alone(coverage: Coverage) -> str:
+    """By how many silos combinations are held."""
+    if not coverage.alone:
+        return ", each by several silos"
+    most = [f"{silo} {many}" for silo, many in coverage.alone.items()]
+    more = f" and {len(most) - MAX_ALONE} more" if len(most) > MAX_ALONE else ""
+    single = sum(coverage.alone.values())
+    several = coverage.observed - single
+    return (
+        f": {several} by several silos, {single} by one silo's word alone"
+        f" ({', '.join(most[:MAX_ALONE])}{more})"
+    )
+
+
+def _composed(coverage: Coverage) -> str:
+    """How many of the combinations that no silo holds can be composed, and how far they are."""
+    others, outside = coverage.level_1 + coverage.level_2, coverage.outside_hull
+    are = "is" if others == 1 else "are"
+    text = f"{others} {are} not held: {others - outside} can be composed from these"
+    if outside:
+        text += f", {outside} cannot"
     if short := coverage.combinations_short:
-        text += f"; {short} more {'is' if short == 1 else 'are'} needed (Eq. 2 of DCFM)"
-    if coverage.alone:
-        most = [f"{silo} {many}" for silo, many in coverage.alone.items()]
-        more = f", {len(most) - MAX_ALONE} more silos" if len(most) > MAX_ALONE else ""
-        text += f"; by one silo's word alone: {', '.join(most[:MAX_ALONE])}{more}"
-    if not coverage.level_1 + coverage.level_2:
-        return text
-    text += f"; of the others {coverage.level_1} differ from one of these in one attribute"
+        text += f" (silos must hold {short} more at least, by Eq. 2 of DCFM)"
     if coverage.level_2:
-        text += f", {coverage.level_2} in more"
-    if coverage.outside_hull:
-        text += f"; {coverage.outside_hull} cannot be composed from these"
+        text += f"; {coverage.level_2} differ from every held one in two attributes or more"
     return text
 
 
@@ -304,7 +327,7 @@ def students_text(found: Students) -> str:
         "outcome",
         "size",
         "endorsed by",
-        "known",
+        "trained on",
         "novel",
         "",
     )

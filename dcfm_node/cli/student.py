@@ -10,14 +10,16 @@ from dcfm_node.api.client import call
 from dcfm_node.api.problems import DEGRADED
 from dcfm_node.api.requests import StudentRequest
 from dcfm_node.api.students import Fetched, Sampled
-from dcfm_node.cli.asked import chosen_values, guided
+from dcfm_node.cli.asked import asked_for, chosen_values, guided, novel_of, sampled_text
 from dcfm_node.cli.lineage import earlier_text, facts_of, superseded_text, verified
 from dcfm_node.cli.options import (
     DEFAULT_CONFIG,
     AsJson,
     Config,
+    Count,
     OfPeers,
     OfRun,
+    Weights,
     codec_file,
     state_folder,
 )
@@ -227,50 +229,61 @@ def verified_text(found: "Verified", *, keys: str) -> str:
 def sample(
     folder: Folder,
     out: Annotated[
-        Path, typer.Option(help="File to write: .png for a grid of images, .npz for any data.")
+        Path,
+        typer.Option(
+            help="File to write: .png for a picture with the combinations' names, .csv for a table"
+            " with named columns, .npz for arrays."
+        ),
     ],
     where: Annotated[
         list[str] | None, typer.Option(help="attribute=value; repeat for each attribute.")
     ] = None,
-    count: Annotated[int, typer.Option("-n", min=1, max=65_536, help="Number of samples.")] = 64,
+    count: Count = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
-    guidance: Annotated[
-        str,
-        typer.Option(
-            metavar="KNOWN[,NOVEL]",
-            help="Guidance weight of known and of novel combinations, in place of the run's. More"
-            " than 1 follows the attributes more closely, with less variety.",
-        ),
-    ] = "",
+    guidance: Weights = "",
     codec: Annotated[
         Path | None, typer.Option(help="The codec's file, in place of that in the folder.")
     ] = None,
+    config: Annotated[
+        Path,
+        typer.Option("--config", "-c", help="For .csv: the node's settings; its table has names."),
+    ] = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Draw samples of a combination. An attribute that --where does not set takes all its values in
-    turn."""
+    """Draw samples of combinations. An attribute that --where does not set takes all its values.
+
+    A combination is novel if no silo trained on it: no silo holds it, or it is a probe.
+    """
     from dcfm_node.cli.drawing import draw
 
     student, proven = opened(folder)
     manifest = guided(proven.view.manifest, guidance)
-    chosen, counts = chosen_values(manifest, where or []), counts_of(proven)
-    draw(
+    possible, counts = asked_for(manifest, chosen_values(manifest, where or [])), counts_of(proven)
+    columns = draw(
         manifest,
         student.model,
-        chosen,
+        possible,
         counts=counts,
         count=count,
         seed=seed,
         out=out,
+        config=config,
         codec=codec or student.codec,
         scale=proven.view.scale,
     )
-    used = manifest.method.guidance
+    used, drawn = manifest.method.guidance, possible[:count]
     sampled = Sampled(
-        count=count, out=str(out), guidance_known=used.known, guidance_novel=used.novel
+        count=count,
+        out=str(out),
+        combinations=len(drawn),
+        novel=len(novel_of(drawn, counts.values())),
+        columns=columns.names if columns is not None else (),
+        columns_from=columns.origin if columns is not None else "",
+        guidance_known=used.known,
+        guidance_novel=used.novel,
     )
-    text = f"wrote {count} samples to {out}" + ("" if used.null else f", guided by {used.summary}")
-    answer(sampled, as_json, lambda _: text)
+    guided_by = "" if used.null else f", guided by {used.summary}"
+    answer(sampled, as_json, partial(sampled_text, possible=len(possible), guided_by=guided_by))
 
 
 def opened(folder: Path) -> "tuple[StudentFolder, Lineage]":

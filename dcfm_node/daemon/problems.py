@@ -220,7 +220,8 @@ def _unmeasured(view: View) -> Iterator[Problem]:
     ):
         told = sum(of(figure) is not None for figure in figures.values())
         if estimate is None and told + silent < quorum and (some or what == "known"):
-            why = f"nobody can say how good draws of {what} combinations are: {announced.why}"
+            kind = "combinations trained on" if what == "known" else "novel combinations"
+            why = f"nobody can say how good draws of {kind} are: {announced.why}"
             yield Code.QUALITY_UNMEASURED.problem(THIS_RUN, why)
             return
 

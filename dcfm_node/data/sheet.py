@@ -36,9 +36,7 @@ def read_sheet(spec: TableData, columns: Mapping[str, str], shape: tuple[int, ..
     line, first = next(rows, (0, {}))
     if not first:
         check_shapes((0,), {}, (), str(file))
-    sources = {name: _source(file, first, normal(column)) for name, column in columns.items()}
-    taken = {*map(normal, spec.ignore), *(c for source in sources.values() for c in source)}
-    numbers = in_order(name for name in first if name not in taken)
+    sources, numbers = _parted(spec, columns, first)
     lines: list[int] = []
     x: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
     labels: dict[str, list[str]] = {name: [] for name in columns}
@@ -50,16 +48,27 @@ def read_sheet(spec: TableData, columns: Mapping[str, str], shape: tuple[int, ..
             labels[name].append(_label(first, name, source, where))
         line, first = next(rows, (0, {}))
     bounded((len(x), len(numbers)), 4, file)
-    if (many := math.prod(shape)) != len(numbers):
-        raise DataError(
-            f"has {len(numbers)} columns of numbers ({_some(numbers)}), the run's samples have"
-            f" {many} numbers",
-            where=str(file),
-            fix="list other columns under ignore in [data], or change sample_shape in run.toml",
-        )
+    _check_many(file, numbers, shape)
     check_shapes((len(x), len(numbers)), {}, shape, str(file))
     named = {name: np.asarray(column, np.str_) for name, column in labels.items()}
     return Raw(arranged(np.stack(x), shape), named, lambda row: f"{file}:{lines[row]}", str(file))
+
+
+def sheet_features(
+    spec: TableData, columns: Mapping[str, str], shape: tuple[int, ...]
+) -> tuple[str, ...]:
+    """Names of the numbers of a sample, in the order in which `read_sheet` reads them.
+
+    The arguments are those of `read_sheet`. Of the samples, the first row alone is looked at.
+
+    Raises:
+        DataError: the file is not a table; a column is missing; the numbers do not fill the run's
+            samples.
+    """
+    _, first = next(sheet_rows(spec.path), (0, {}))
+    names = _parted(spec, columns, first)[1]
+    _check_many(spec.path, names, shape)
+    return names
 
 
 def sheet_rows(file: Path) -> Iterator[tuple[int, Row]]:
@@ -89,6 +98,25 @@ def plain_label(cell: str) -> str:
     """A label as all sites write it: 3 for 3.0, which spreadsheets make of it."""
     whole = _WHOLE.fullmatch(cell)
     return whole[1] if whole else cell
+
+
+def _parted(
+    spec: TableData, columns: Mapping[str, str], row: Row
+) -> tuple[dict[str, Mapping[str, str]], tuple[str, ...]]:
+    """Each attribute's columns, as `_source`, and the columns of numbers, in order."""
+    sources = {name: _source(spec.path, row, normal(column)) for name, column in columns.items()}
+    taken = {*map(normal, spec.ignore), *(c for source in sources.values() for c in source)}
+    return sources, in_order(name for name in row if name not in taken)
+
+
+def _check_many(file: Path, numbers: Sequence[str], shape: tuple[int, ...]) -> None:
+    if (many := math.prod(shape)) != len(numbers):
+        raise DataError(
+            f"has {len(numbers)} columns of numbers ({_some(numbers)}), the run's samples have"
+            f" {many} numbers",
+            where=str(file),
+            fix="list other columns under ignore in [data], or change sample_shape in run.toml",
+        )
 
 
 def _source(file: Path, row: Row, column: str) -> Mapping[str, str]:

@@ -17,7 +17,7 @@ from dcfm_node.data.labels import constant, encode, from_one
 from dcfm_node.data.npz import read_npz
 from dcfm_node.data.oddities import DataWarning
 from dcfm_node.data.raw import Raw, check_shapes
-from dcfm_node.data.sheet import read_sheet
+from dcfm_node.data.sheet import read_sheet, sheet_features
 from dcfm_node.data.spec import (
     AttributeSource,
     BuiltinData,
@@ -189,10 +189,7 @@ def _from_one(spec: DataSpec, manifest: Manifest, raw: Raw) -> list[str]:
 
 def _files(spec: FileData, manifest: Manifest) -> tuple[Raw, Labels]:
     sources = _sources(spec, manifest)
-    columns = {
-        name: source.column or name for name, source in sources.items() if source.constant is None
-    }
-    raw = read(spec, columns, tuple(sources), manifest.sample_shape)
+    raw = read(spec, _columns(sources), tuple(sources), manifest.sample_shape)
     c = [
         constant(attribute, source.constant, len(raw.x))
         if source.constant is not None
@@ -200,6 +197,17 @@ def _files(spec: FileData, manifest: Manifest) -> tuple[Raw, Labels]:
         for attribute, source in zip(manifest.attributes, sources.values(), strict=True)
     ]
     return raw, np.stack(c, axis=1)
+
+
+def feature_names(spec: DataSpec, manifest: Manifest) -> tuple[str, ...]:
+    """Names of the numbers of a sample, in the order of a sample; () if the data have no names.
+
+    Raises:
+        DataError: a table cannot be read, or does not fit the run.
+    """
+    if not isinstance(spec, TableData):
+        return ()
+    return sheet_features(spec, _columns(_sources(spec, manifest)), manifest.sample_shape)
 
 
 def read(
@@ -235,6 +243,11 @@ def _sources(spec: FileData, manifest: Manifest) -> dict[str, AttributeSource]:
                 fix=f"choose one of {', '.join(names)}",
             )
     return {name: spec.attributes.get(name, AttributeSource()) for name in names}
+
+
+def _columns(sources: Mapping[str, AttributeSource]) -> dict[str, str]:
+    """Attribute name -> its name in the files, for attributes that are not constant."""
+    return {name: s.column or name for name, s in sources.items() if s.constant is None}
 
 
 def checked_numbers(raw: Raw) -> Stored:

@@ -203,7 +203,7 @@ def panels(split: Split, found: Evaluation, expected: Expected) -> list[Panel]:
     Args:
         expected: what the silos announced of the student.
     """
-    said = f" (announced: {percent(expected.novel)})"
+    said = f"\n(the silos expected {percent(expected.novel)} there)"
     texts = (
         (f"One student of {len(split.silos)} silos", "student", found.student, said),
         (f"The best silo alone: {found.best_silo}", "single_silo_best", found.single, ""),

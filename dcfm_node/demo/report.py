@@ -141,13 +141,13 @@ def build(
 def table(report: DemoReport) -> str:
     """The report as text of about a dozen lines."""
     counts = report.accuracy_detail.combinations
-    header = ("", f"known ({counts['known']})", f"novel ({counts['novel']})")
+    header = ("", f"held ({counts['known']})", f"not held ({counts['novel']})")
     rows = [header] + [
         (words, *(f"{report.accuracy[name][part]:.0%}" for part in ("known", "novel")))
         for name, words in METHODS
     ]
     said = (report.expected.known, report.expected.novel)
-    rows.append(("the student, as the silos announced it", *map(percent, said)))
+    rows.append(("the student, as announced: trained on, novel", *map(percent, said)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         f"{row[0].ljust(widths[0])}  {row[1].rjust(widths[1])}  {row[2].rjust(widths[2])}"

@@ -230,12 +230,18 @@ class Domain(ABC, Generic[Settings]):
         return pictures.draw(space, panels, holders, title)
 
     def sheet(self, space: Space, samples: Samples) -> "Image":
-        """Draw all samples of one model, as `dcfm-node student sample --out FILE.png` does."""
-        from dcfm_node.domains import pictures
+        """Draw all samples of one model, as `dcfm-node student sample --out FILE.png` does.
+
+        The default writes its values beside each combination. Images need no matplotlib.
+        """
+        from dcfm_node.domains import panels, pictures, tiles
 
         if samples.x.ndim == 4:
-            return pictures.sheet(samples.x)
-        return self.draw(space, [Panel("", samples)], {})
+            return tiles.sheet(space, samples)
+        few = len(samples.combinations) <= len(panels.KNOWN) + 1
+        if few and samples.x.ndim == 2 and samples.x.shape[1] <= 3:
+            return self.draw(space, [Panel("", samples)], {})
+        return pictures.sheet(space, samples)
 
 
 def made(settings: DomainSettings) -> Domain[Any]:

@@ -34,7 +34,7 @@ class Digits(Domain[DigitsSettings]):
         Attribute(name="colour", values=tuple(colours.SIX)),
     )
     requires: ClassVar[Mapping[str, str]] = {"sklearn": "scikit-learn"}
-    each = 16
+    each = 8
     shown = 1
 
     def split(self, spec: SplitSpec) -> Split:

@@ -1,6 +1,7 @@
 """Draws a panel onto matplotlib axes: a table of images, points or lines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,9 @@ KNOWN, NOVEL = ("#64748B", "#8C6D46", "#8E5FB0"), "#C2304A"
 INK, GREY, WRONG = "#1b1b1b", "#444444", "#d7191c"
 LINES = 8
 """Vectors of each combination in a drawing of lines."""
+LETTERS, MOST = 28, 3
+"""Most letters in a line of a caption, and most lines; a longer caption ends in dots."""
+NOTE = "novel: no silo trained on it"
 CROSS: dict[str, Any] = {
     "marker": "X",
     "markersize": 9,
@@ -111,6 +115,32 @@ def lines(axes: "Axes", space: Space, panel: Panel) -> None:
     for combination, hue in hues_of(space, panel.samples.combinations).items():
         rows = np.flatnonzero((panel.samples.c == combination).all(axis=1))[:LINES]
         axes.plot(panel.samples.x[rows].T, color=hue, alpha=0.7, linewidth=0.9)
+
+
+def numbers(axes: "Axes", x: Floats, novel: bool) -> None:
+    """Samples of one combination: up to three numbers as points, longer vectors as lines, series
+    (N, channels, length) as lines in a colour for each channel."""
+    if x.ndim == 2 and x.shape[1] <= 3:
+        across, up = plane(x).T
+        axes.scatter(across, up, s=9, color=NOVEL if novel else KNOWN[0], alpha=0.55, linewidths=0)
+        return
+    channels = x[:LINES].reshape(len(x[:LINES]), -1, x.shape[-1]).swapaxes(0, 1)
+    for place, lines in enumerate(channels):
+        hue = NOVEL if novel and len(channels) == 1 else KNOWN[place % len(KNOWN)]
+        axes.plot(lines.T, color=hue, alpha=0.7, linewidth=0.9)
+
+
+def caption(
+    space: Space, combination: Combination, readable: Callable[[str], str] = str
+) -> list[str]:
+    """The values of a combination in a few short lines, and whether it is held out.
+
+    Args:
+        readable: writes a text so that the font has its letters.
+    """
+    text = readable(", ".join(space.named(combination)))
+    novel = ["novel"] if combination in space.held_out else []
+    return [*(wrap(text, LETTERS, max_lines=MOST, placeholder=" ...") or [""]), *novel]
 
 
 def outlines(colours: Sequence[str]) -> list[dict[str, Any]]:

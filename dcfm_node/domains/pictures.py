@@ -1,20 +1,15 @@
-"""Pictures of samples: panels of several models side by side, or all samples of one model.
+"""Pictures of samples: panels of several models side by side. They need matplotlib."""
 
-Everything except the sheet of images needs matplotlib.
-"""
-
-import math
 from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from PIL import Image
 
 from dcfm_node.domains import panels as drawn
 from dcfm_node.domains.panels import Rings
 from dcfm_node.domains.space import Holders, Panel, Space
-from dcfm_node.samples import Stored, unit
+from dcfm_node.samples import Samples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +21,6 @@ COLUMNS, SIDE = 4, 3.1
 LARGE_DPI, SMALL_DPI = 160, 80
 MAX_KEYS = 5
 """Legend keys per row."""
-SCALE_PIXELS = 512
-"""A sheet is enlarged to about this many pixels per side, so that small images are visible."""
 
 
 def draw(
@@ -64,22 +57,29 @@ def draw(
     return _rendered(figure, LARGE_DPI if large else SMALL_DPI)
 
 
-def sheet(x: Stored) -> Image.Image:
-    """All images (N, channels, height, width) in [-1, 1], in a grid that is nearly square."""
-    x = unit(x)[:, :3] if x.shape[1] >= 3 else unit(x)[:, :1]
-    count, channels, height, width = x.shape
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    canvas = np.zeros((rows * (height + 1) + 1, columns * (width + 1) + 1, 3), np.uint8)
-    pixels = np.clip((x + 1) * 127.5, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
-    pixels = np.repeat(pixels, 3, axis=3) if channels == 1 else pixels
-    for index, picture in enumerate(pixels):
-        top, left = (index // columns) * (height + 1) + 1, (index % columns) * (width + 1) + 1
-        canvas[top : top + height, left : left + width] = picture
-    scale = max(1, SCALE_PIXELS // max(canvas.shape[:2]))
-    return Image.fromarray(canvas).resize(
-        (canvas.shape[1] * scale, canvas.shape[0] * scale), Image.Resampling.NEAREST
-    )
+def sheet(space: Space, samples: Samples) -> Image.Image:
+    """Vectors or series of one model: a captioned panel for each combination, on equal axes."""
+    from matplotlib.figure import Figure
+
+    asked = samples.combinations
+    across = min(len(asked), COLUMNS)
+    down = -(-len(asked) // across)
+    figure = Figure(figsize=(SIDE * across, SIDE * down + 0.4), layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flat
+    for one in axes[len(asked) :]:
+        one.set_axis_off()
+    for one, combination in zip(axes, asked, strict=False):
+        novel = combination in space.held_out
+        drawn.numbers(one, samples.x[(samples.c == combination).all(axis=1)], novel)
+        name = "\n".join(drawn.caption(space, combination))
+        one.set_title(
+            name, fontsize=10, color=drawn.NOVEL if novel else drawn.INK, parse_math=False
+        )
+        one.tick_params(length=0, labelsize=8, colors=drawn.GREY)
+        one.spines[:].set_color(drawn.NOVEL if novel else "#cccccc")
+    if any(combination in space.held_out for combination in asked):
+        figure.supxlabel(drawn.NOTE, fontsize=10, color=drawn.NOVEL)
+    return _rendered(figure, SMALL_DPI)
 
 
 def _large(space: Space, panels: Sequence[Panel], images: bool) -> "tuple[Figure, Sequence[Axes]]":
@@ -175,7 +175,8 @@ def _point_keys(space: Space, panels: Sequence[Panel]) -> "list[Line2D]":
     from matplotlib.lines import Line2D
 
     asked = drawn.hues_of(space, panels[0].samples.combinations)
-    names = {f"asked for {drawn.name_of(space, c)}": hue for c, hue in asked.items()}
+    novel = {c: " (novel)" if c in space.held_out else "" for c in asked}
+    names = {f"asked for {drawn.name_of(space, c)}{novel[c]}": hue for c, hue in asked.items()}
     if len(asked) > len(drawn.KNOWN) + 1:
         names = {"asked for what some silo saw": drawn.KNOWN[0], "for what none saw": drawn.NOVEL}
     dot: dict[str, Any] = {"marker": "o", "markersize": 6, "linestyle": "none"}

@@ -267,9 +267,9 @@ def _undrawn(
     found = {}
     for label, inside in zip(labels, determined(every, seen, sizes).tolist(), strict=True):
         kind: Literal["known", "probe", "novel"] = "probe" if label in probes else "novel"
-        why = untrusted or ("" if inside else "it does not follow from the known combinations")
+        why = untrusted or ("" if inside else "it does not follow from the combinations trained on")
         if label in known:
-            kind, why = "known", "only other silos have real samples of it"
+            kind, why = "known", "only other silos hold it"
         found[label] = Verdict(label, kind, level[label], None, "" if label in held else why)
     return found
 

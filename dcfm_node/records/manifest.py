@@ -82,7 +82,7 @@ class Policy(Model):
     by more than this factor."""
     novel_floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     """No final student is released whose draws are expected to be right less often than this, of
-    known or of novel combinations (SPEC 6.14). 0 measures nothing."""
+    combinations trained on or of novel ones (SPEC 6.14). 0 measures nothing."""
     audit: bool = True
     """Whether every silo scores its peers' experts before use. No node uses a refused expert."""
 
@@ -104,15 +104,15 @@ class Transfer(Model):
 
 
 class Probes(Model):
-    """Known combinations that no silo trains on, so that their owners can score what the student
+    """Held combinations that no silo trains on, so that their owners can score what the student
     draws for them: a measure of how good novel combinations are (SPEC 6.12)."""
 
     share: Share = 0.15
-    """Most of the known combinations, as a share; at least one where the others still determine the
+    """Most of the held combinations, as a share; at least one where the others still determine the
     effect of every value. 0 withholds none."""
     margin: Annotated[int, Field(ge=1, le=1_000)] = 1
     """At least this many times the fewest combinations that determine all effects are left to train
-    on, 1 to 1,000; default 1. Where few combinations are known, each that is withheld makes samples
+    on, 1 to 1,000; default 1. Where few combinations are held, each that is withheld makes samples
     of the others worse."""
 
 

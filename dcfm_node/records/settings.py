@@ -126,9 +126,9 @@ class Guidance(Model):
     training and scores always use 1."""
 
     known: Weight = 1.0
-    """w of combinations that some teacher of the student holds, 0 to 100."""
+    """w of combinations that some teacher of the student trained on, 0 to 100."""
     novel: Weight = 1.0
-    """w of combinations that none of them holds, 0 to 100."""
+    """w of combinations that none of them trained on, probes among them, 0 to 100."""
     from_t: Share = 0.0
     """Time t, 0 (noise) to 1 (data), from which the weights hold; before it they are 1."""
     to_t: Share = 1.0
@@ -153,7 +153,7 @@ class Guidance(Model):
         """The weights in a few words, for people."""
         text = f"{self.known:g}"
         if self.novel != self.known:
-            text = f"{self.known:g} for known and {self.novel:g} for novel combinations"
+            text = f"{self.known:g} for combinations trained on and {self.novel:g} for novel ones"
         if not self.null and (self.from_t, self.to_t) != (0.0, 1.0):
             text += f", for t from {self.from_t:g} to {self.to_t:g}"
         return text

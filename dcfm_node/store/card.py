@@ -240,7 +240,7 @@ it is **{facts.standing}**. This is what was known when the folder was written.
 def _expected(manifest: Manifest, found: Announcement) -> str:
     rows = [
         f"| {name} | {'unmeasured' if part is None else part} |"
-        for name, part in (("known", found.known), ("novel", found.novel))
+        for name, part in (("trained on", found.known), ("novel", found.novel))
     ]
     lines = [_EXPECTED.strip(), "", "| combinations | right |", "| --- | --- |", *rows]
     if found.why:
@@ -256,8 +256,9 @@ _EXPECTED = """
 
 The share of samples that show every value that was asked for, in most silos' judgement, with its
 interval. Each silo trained classifiers of its own on the model's samples and on its private data,
-and tried them on real samples of combinations that they never saw. *Known* combinations are those
-that some silo trained on, *novel* ones are all others.
+and tried them on real samples of combinations that they never saw. Combinations *trained on* are
+those that some silo trained on. *Novel* ones are all others: no silo holds them, or the run
+withheld them as probes.
 """
 
 
@@ -267,7 +268,7 @@ def _usage(manifest: Manifest) -> str:
         for attribute in manifest.attributes
         if (value := _typed(attribute)) is not None
     )
-    out = "grid.png" if len(manifest.sample_shape) == 3 else "samples.npz"
+    out = "grid.png" if len(manifest.sample_shape) == 3 else "samples.csv"
     return f"""
 ## How to use it
 
@@ -278,9 +279,9 @@ dcfm-node student verify .
 dcfm-node student sample .{wanted} -n 64 --out {out}
 ```
 
-`verify` checks who made the model, from which experts, and who endorses it. Attributes that are not
-named take all their values in turn. The samples are synthetic: they show what the experts learned
-and are no evidence about any patient, person or device.
+`verify` checks who made the model, from which experts, and who endorses it. `-n` counts samples in
+all. Attributes that are not named take all their values in turn. The samples are synthetic: they
+show what the experts learned and are no evidence about any patient, person or device.
 """
 
 

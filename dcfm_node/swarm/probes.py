@@ -59,10 +59,10 @@ def choose(
         return Chosen((), _uncovered(order, cardinalities))
     spare = [label for label in order if label not in needed]
     if not spare:
-        return Chosen((), "every known combination is needed to determine the others")
+        return Chosen((), "every held combination is needed to determine the others")
     wanted = min(max(1, int(share * len(order))), len(order) - margin * len(needed))
     if wanted < 1:
-        return Chosen((), f"the {len(order)} known combinations are too few to withhold one")
+        return Chosen((), f"the {len(order)} held combinations are too few to withhold one")
     left = [sum(of.values()) // 2 for of in counts]
     found: list[Label] = []
     for label in spare:
@@ -121,7 +121,7 @@ def _uncovered(known: Sequence[Label], cardinalities: Sequence[int]) -> str:
     """Why the known combinations do not determine all effects, in words."""
     values = (len(set(values)) for values in zip(*known, strict=True))
     if missing := sum(cardinalities) - sum(values):
-        return f"{missing} values occur in no known combination"
+        return f"{missing} values occur in no held combination"
     if (more := rank_needed(cardinalities) - len(known)) > 0:
-        return f"{more} more known combinations would be needed (Eq. 2)"
-    return "the known combinations do not determine the effects of all values"
+        return f"{more} more held combinations would be needed (Eq. 2)"
+    return "the held combinations do not determine the effects of all values"

@@ -41,7 +41,7 @@ class Announcement:
         if self.known is None:
             return f"unmeasured: {self.why}"
         novel = f"unmeasured: {self.why}" if self.novel is None else str(self.novel)
-        return f"known combinations {self.known}, novel ones {novel}"
+        return f"combinations trained on {self.known}, novel ones {novel}"
 
     def below(self, floor: float) -> bool:
         """Whether a measured value is below the floor."""

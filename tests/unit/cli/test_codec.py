@@ -91,6 +91,30 @@ def test_samples_are_drawn_at_the_weights_that_are_asked_for(
     assert run(monkeypatch, "student", "sample", folder, "--out", out, "--guidance", "much") == 2
 
 
+def test_a_table_is_named_by_the_site_and_the_answer_says_what_n_means(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fetch: tuple[object, ...],
+) -> None:
+    folder, out, config = tmp_path / "student", tmp_path / "samples.csv", tmp_path / "site.toml"
+    assert run(monkeypatch, *fetch) == 0
+    (tmp_path / "t.csv").write_text("wind,horizontal,load,vertical\n1,left,2,top\n")
+    config.write_text('name = "x"\n[data]\nformat = "csv"\npath = "t.csv"\n')
+    for options, names in ((("-c", config), ["load", "wind"]), ((), ["x1", "x2"])):
+        capsys.readouterr()
+        monkeypatch.chdir(folder)
+        assert run(monkeypatch, "student", "sample", folder, "--out", out, "-n", 6, *options) == 0
+        wrote, samples, columns = capsys.readouterr().out.splitlines()
+        assert wrote == f"wrote 6 samples to {out}"
+        assert samples == "samples   1 or 2 of each of 4 combinations, 3 of them novel"
+        assert columns.startswith(f"columns   {', '.join(names)}: ")
+        head, *rows = out.read_text().splitlines()
+        assert head.split(",")[:2] == names
+        assert len(rows) == 6
+        assert len({tuple(row.split(",")[2:]) for row in rows}) == 4
+
+
 def test_another_codec_is_neither_copied_nor_used(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,20 +1,27 @@
 """What a student's folder asks of memory, and what its model must be, before either is made."""
 
+import csv
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.torch import save_file
 
-from dcfm_node.cli.drawing import available, check_model, check_room, draw
-from dcfm_node.errors import Failed
+from dcfm_node.cli.columns import columns_of, write_csv
+from dcfm_node.cli.drawing import MAX_TILES, available, check_model, check_room, draw
+from dcfm_node.config.node import load_node
+from dcfm_node.data.source import load, read
+from dcfm_node.data.spec import TableData
+from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.flow import networks
 from dcfm_node.records.manifest import Attribute, Manifest, Silo
 from dcfm_node.records.moments import Scale
 from dcfm_node.records.settings import Training
 
+COMBOS = [(0,), (1,)]
 ALL = 10**15.0
 """Bytes of memory that no machine has: what is not refused for it is not refused at all."""
 
@@ -40,7 +47,7 @@ def write(made: Manifest, path: Path, **changes: Any) -> Path:
 def test_the_runs_own_network_is_drawn_from(tmp_path: Path) -> None:
     made = manifest()
     model, out = write(made, tmp_path / "model.safetensors"), tmp_path / "samples.npz"
-    draw(made, model, {0: 1}, counts={}, count=3, seed=0, out=out, scale=None)
+    draw(made, model, [(1,)], counts={}, count=3, seed=0, out=out, scale=None)
     assert out.stat().st_size > 0
 
 
@@ -49,10 +56,89 @@ def test_samples_are_drawn_in_the_units_of_the_data(tmp_path: Path) -> None:
     model, out = write(made, tmp_path / "model.safetensors"), tmp_path / "samples.npz"
     drawn = []
     for scale in (None, Scale(mean=(1013.0, 0.0, 0.0, 0.0), deviation=(9.0, 1.0, 0.01, 1.0))):
-        draw(made, model, {0: 1}, counts={}, count=3, seed=0, out=out, scale=scale)
+        draw(made, model, [(1,)], counts={}, count=3, seed=0, out=out, scale=scale)
         drawn.append(np.load(out)["x"])
     z, x = drawn
     np.testing.assert_allclose(x, z * [9.0, 1.0, 0.01, 1.0] + [1013.0, 0.0, 0.0, 0.0], rtol=1e-6)
+
+
+def test_a_table_names_the_columns_in_the_order_of_training(tmp_path: Path) -> None:
+    """The file has them in another order than that of their names, which is the samples'."""
+    made = manifest()
+    rows = [f"{row % 2},{row},{row + 0.5},{100 + row},{row},-1.25e-3" for row in range(8)]
+    table, config = tmp_path / "t.csv", tmp_path / "node.toml"
+    table.write_text("\n".join(["a,t10,wind,hum,note,t2", *rows]))
+    config.write_text('name = "x"\n[data]\nformat = "csv"\npath = "t.csv"\nignore = ["note"]\n')
+    trained = load(load_node(config).data, made).train
+    columns = columns_of(config, made)
+    assert columns == (("hum", "t2", "t10", "wind"), f"named as in {table}")
+    write_csv(tmp_path / "again.csv", made, columns, trained)
+    with (tmp_path / "again.csv").open(newline="") as file:
+        written = list(csv.DictReader(file))
+    for row, c in zip(written, trained.c[:, 0], strict=True):
+        number = float(row["t10"])
+        assert [row["a"], row["hum"]] == [str(c), str(100.0 + number)]
+        assert [float(row["wind"]), row["t2"]] == [number + 0.5, "-0.00125"]
+    model, out = write(made, tmp_path / "model.safetensors"), tmp_path / "samples.csv"
+    told = draw(made, model, COMBOS, counts={}, count=3, seed=0, out=out, config=config, scale=None)
+    assert told == columns
+    draw(made, model, COMBOS, counts={}, count=3, seed=0, out=tmp_path / "s.npz", scale=None)
+    with np.load(tmp_path / "s.npz") as file:
+        x, c = file["x"], file["c"]
+    spec = TableData(format="csv", path=out)
+    raw = read(spec, {"a": "a"}, ("a",), (4,))
+    np.testing.assert_array_equal(raw.x, x)
+    assert [*map(int, raw.columns["a"])] == c[:, 0].tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        (None, "node.toml"),
+        ('format = "npz"\npath = "t.npz"', "t.npz have no names"),
+        ('format = "csv"\npath = "gone.csv"', "gone.csv"),
+        ('format = "csv"\npath = "t.csv"', "has 2 columns of numbers"),
+        ('format = "csv"\npath = "u.csv"\nattributes.a.column = "b"', "the name of an attribute"),
+    ],
+)
+def test_columns_without_names_are_numbered_and_it_is_said_why(
+    tmp_path: Path, config: str | None, why: str
+) -> None:
+    (tmp_path / "t.csv").write_text("a,p,q\n0,1,2\n1,3,4\n")
+    (tmp_path / "u.csv").write_text("b,a,q,r,s\n0,1,2,0,0\n1,3,4,0,0\n")
+    if config is not None:
+        (tmp_path / "node.toml").write_text(f'name = "x"\n[data]\n{config}\n')
+    columns = columns_of(tmp_path / "node.toml", manifest())
+    assert columns.names == ("x1", "x2", "x3", "x4")
+    assert why in columns.origin
+    assert columns.summary.startswith("columns   x1, x2, x3, x4: numbered (")
+
+
+def test_a_picture_with_too_many_tiles_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    model, out = tmp_path / "none", tmp_path / "x.png"
+    made = manifest((1, 8, 8), kind="unet")
+    with pytest.raises(ConfigError, match="4096 samples at most, and 4097 are asked for"):
+        draw(made, model, COMBOS, counts={}, count=MAX_TILES + 1, seed=0, out=out, scale=None)
+    many = [(k,) for k in range(200)]
+    with pytest.raises(ConfigError, match="100 combinations at most, and 150 are asked for"):
+        draw(manifest(), model, many, counts={}, count=150, seed=0, out=out, scale=None)
+    with pytest.raises(ConfigError, match=r"cannot write \.jpg"):
+        draw(made, model, COMBOS, counts={}, count=1, seed=0, out=tmp_path / "x.jpg", scale=None)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (4,), (2, 16)])
+def test_pictures_of_all_kinds_of_samples_mark_what_no_teacher_trained_on(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    made = manifest(shape)
+    model, shown = write(made, tmp_path / "model.safetensors"), []
+    for trained in ({(0,): 3}, {(0,): 3, (1,): 3, (2,): 0}):
+        out = tmp_path / "x.png"
+        draw(made, model, COMBOS, counts={"x": trained}, count=4, seed=0, out=out, scale=None)
+        r, g, _ = np.moveaxis(np.asarray(Image.open(out).convert("RGB")).astype(int), 2, 0)
+        shown.append(int((r - g > 60).sum()))
+    assert shown[0] > 100
+    assert shown[1] == 0
 
 
 HUGE = 100_000_000

@@ -101,7 +101,7 @@ def test_the_combination_that_is_drawn_wrong_comes_first(
     assert [row["values"] for row in others[6:]] == [
         {"row": str(row), "column": str(column)} for row, column in KNOWN[5:]
     ]
-    assert {row["why"] for row in others[6:]} == {"only other silos have real samples of it"}
+    assert {row["why"] for row in others[6:]} == {"only other silos hold it"}
     assert {path: path.read_bytes() for path in site.rglob("*") if path.is_file()} == before
 
 
@@ -114,7 +114,7 @@ def test_an_untrained_student_is_below_the_floor_and_no_failure(
         "of 9 combinations, 0 are expected at or above the floor of 50%, 5 below it, 4 are unknown"
         in out
     )
-    assert out.count("only other silos have real samples of it") == 2
+    assert out.count("only other silos hold it") == 2
     assert out.count("of real samples of combinations that it never saw, and 0.6 is needed") == 2
 
 
@@ -158,6 +158,6 @@ def test_unknown_combinations_come_last_and_below_is_by_the_expected_share(
     *_, first, second, third = judged_text(found).split("\n")
     assert [" ".join(line.split()) for line in (first, second, third)] == [
         "0 1 novel, level 1 49% (0% to 100%) 60% 80% 0%",
-        "0 0 known 50% (40% to 60%) 90% 60% 10%",
+        "0 0 trained on 50% (40% to 60%) 90% 60% 10%",
         "0 2 probe, level 2 cannot tell - - - nobody knows",
     ]

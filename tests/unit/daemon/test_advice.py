@@ -1,8 +1,11 @@
 """SPEC 6.14: what a node says of a student whose quality its judges measured."""
 
+from typing import Any
+
 import pytest
 
 from dcfm_node.api.problems import Code, exit_code
+from dcfm_node.api.status import Coverage, MissingValue
 from dcfm_node.cli.journal import says
 from dcfm_node.cli.shown import status_text
 from dcfm_node.daemon.advice import what_to_try
@@ -51,7 +54,7 @@ def test_a_released_student_is_shown_with_what_to_expect_of_it() -> None:
     assert facts.released
     assert (facts.expected.known.value, facts.expected.novel.value) == (0.96, 0.91)
     assert facts.expected.text == (
-        "known combinations 96% (96% to 96%), novel ones 91% (91% to 91%)"
+        "combinations trained on 96% (96% to 96%), novel ones 91% (91% to 91%)"
     )
 
 
@@ -86,7 +89,7 @@ def test_a_journal_says_what_a_silos_figures_mean() -> None:
     view = run.view()
     body = Endorse(student=made, metrics=POOR)
     means = meaning(view, body)
-    assert means.expected == "known combinations 96% (96% to 96%), novel ones 18% (18% to 18%)"
+    assert means.expected == "combinations trained on 96% (96% to 96%), novel ones 18% (18% to 18%)"
     assert "novel ones 18%" in says(body, means)
     bare = Endorse(student=made, metrics={"holdout_loss": 1.0})
     assert meaning(view, bare).expected == ""
@@ -96,7 +99,7 @@ def test_a_journal_says_what_a_silos_figures_mean() -> None:
     ("figures", "codes", "says"),
     [
         ((POOR, POOR, POOR), [Code.BELOW_FLOOR], "stays interim: it is below the floor"),
-        ((GOOD, GOOD, GOOD), [], "right draws: known combinations 96%"),
+        ((GOOD, GOOD, GOOD), [], "right draws: combinations trained on 96%"),
         (({}, {}, {}), [Code.QUALITY_UNMEASURED], "unmeasured: 0 of the 2 silos"),
         ((BLIND, BLIND, GOOD), [Code.QUALITY_UNMEASURED], "judges read 0.40"),
         ((BLIND, GOOD), [], "judges read 0.40"),
@@ -120,7 +123,7 @@ def test_coverage_tells_hulls_and_levels() -> None:
     found = told(run)
     assert (found.coverage.rank, found.coverage.rank_needed) == (3, 3)
     assert (found.coverage.level_1, found.coverage.level_2) == (1, 0)
-    assert "of the others 1 differ" in status_text(found, explain=False)
+    assert "1 is not held: 1 can be composed from these" in status_text(found, explain=False)
 
 
 def test_coverage_tells_who_alone_counts_a_combination() -> None:
@@ -130,4 +133,74 @@ def test_coverage_tells_who_alone_counts_a_combination() -> None:
     names = [author.name for author in run.authors]
     assert told(run).coverage.alone == {names[0]: 1, names[1]: 1}
     shown = status_text(told(run), explain=False)
-    assert f"by one silo's word alone: {names[0]} 1, {names[1]} 1" in shown
+    assert f"1 by several silos, 2 by one silo's word alone ({names[0]} 1, {names[1]} 1)" in shown
+
+
+def coverage(**changes: Any) -> Coverage:
+    """Of three silos, 16 combinations of two attributes with four values each."""
+    fields: dict[str, Any] = {
+        "observed": 12,
+        "combinations": 16,
+        "silos": 3,
+        "silos_told": 3,
+        "sufficient": True,
+        "combinations_short": 0,
+        "missing_values": (),
+        "rank": 7,
+        "rank_needed": 7,
+        "outside_hull": 0,
+        "level_1": 4,
+        "level_2": 0,
+        "alone": {},
+    }
+    return Coverage(**fields | changes)
+
+
+FEW = {"observed": 4, "combinations_short": 3, "rank": 4, "outside_hull": 9}
+GONE = (MissingValue(attribute="shape", value="bar"),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        (
+            {},
+            ["hold 12 of 16 combinations, each by several silos", "4 are not held: 4 can be"],
+        ),
+        ({"silos_told": 1}, ["1 of 3 silos have published what they hold: 12 of 16"]),
+        ({"observed": 16, "level_1": 0}, ["hold 16 of 16", "none is left to compose"]),
+        ({"rank_needed": 16}, ["hold 12 of 16", "nothing can be composed"]),
+        (
+            FEW | {"level_1": 8, "level_2": 4, "missing_values": GONE},
+            [
+                "hold 4 of 16",
+                "no silo holds shape=bar: no combination with it",
+                "3 can be composed from these, 9 cannot (silos must hold 3 more at least, by Eq. 2"
+                " of DCFM); 4 differ from every held one in two attributes or more",
+            ],
+        ),
+        (
+            {"alone": {"a": 4, "b": 3, "c": 2, "d": 1}},
+            ["2 by several silos, 10 by one silo's word alone (a 4, b 3, c 2 and 1 more)", ""],
+        ),
+    ],
+)
+def test_coverage_says_what_is_held_and_what_can_be_composed(
+    changes: dict[str, Any], lines: list[str]
+) -> None:
+    run, _ = judged()
+    found = told(run).model_copy(update={"coverage": coverage(**changes)})
+    text = status_text(found, explain=False).splitlines()
+    start = next(n for n, line in enumerate(text) if line.startswith("coverage  "))
+    for place, line in enumerate(lines):
+        assert line in text[start + place]
+        assert text[start + place].startswith(" " * 10 if place else "coverage")
+    assert not text[start + len(lines)].startswith(" ")
+
+
+def test_nobody_is_behind_before_peers_had_time_to_answer() -> None:
+    run, _ = judged()
+    found = told(run).model_copy(update={"catching_up": ("3 records that north holds",)})
+    for uptime, said in ((1.0, False), (60.0, True)):
+        text = status_text(found.model_copy(update={"uptime_s": uptime}), explain=False)
+        assert ("behind    3 records that north holds" in text) is said

@@ -192,7 +192,8 @@ def test_coverage_is_that_of_the_silos_that_take_part_once_all_said_what_they_ho
     made = started(run)
     for number, author in enumerate(run.authors[1:], 1):
         author.join(counts=(((0, number - 1), 3),))
-    assert "by the 1 of 3 silos that have published what they hold" in shown(status(made, 0.0))
+    so_far = "1 of 3 silos have published what they hold: 1 of 4 combinations so far"
+    assert so_far in shown(status(made, 0.0))
     assert not unseen(made), "others may hold it"
     for author in run.authors[1:]:
         hear(made, run, author.key)
@@ -221,7 +222,7 @@ def test_what_cannot_be_composed_is_told_with_what_to_add() -> None:
     assert "such as left/top" in gap.fix
     whole = hold(((0, 0),), ((1, 1),), ((0, 1), (1, 0)))
     assert Code.COVERAGE_GAP not in [code for code, _ in named(whole)]
-    assert "none is novel, so nothing needs to be composed" in shown(whole)
+    assert "none is left to compose" in shown(whole)
 
 
 def test_a_superseded_student_is_said_to_be() -> None:

@@ -124,6 +124,6 @@ def test_the_report_shows_the_student_beside_the_best_silo(judged):
     student, single = panels(posed()[0], found, expected)
     assert (student.title, single.title) == ("One student of 2 silos", "The best silo alone: a")
     assert student.subtitle == (
-        "100% right where some silo saw it, 100% where none (announced: 90%)"
+        "100% right where some silo saw it, 100% where none\n(the silos expected 90% there)"
     )
     assert "announced" not in single.subtitle

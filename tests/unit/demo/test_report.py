@@ -164,7 +164,7 @@ def test_the_table_is_short_and_hides_nothing(built):
     rows = {line.split("  ")[0]: line.split()[-2:] for line in text.splitlines()[-6:-1]}
     assert rows["the best silo alone"] == ["56%", "34%"]
     assert rows["the student (DCFM-B)"] == ["97%", "87%"]
-    assert rows["the student, as the silos announced it"] == ["?", "?"]
+    assert rows["the student, as announced: trained on, novel"] == ["?", "?"]
     assert "? is unmeasured: 0 of the 2 silos" in text
 
 

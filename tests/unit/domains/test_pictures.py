@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dcfm_node.domains import base, panels, pictures
+from dcfm_node.domains import base, panels, pictures, tiles
 from dcfm_node.domains.base import SplitSpec
 from dcfm_node.domains.gaussians import centres
 from dcfm_node.domains.space import Panel, Space
@@ -128,10 +128,28 @@ def test_vectors_of_any_length_are_drawn_in_colours_of_their_combinations(number
 def test_the_sheet_holds_every_image_in_bytes_or_floats():
     x = np.full((5, 3, 8, 8), -1, np.float32)
     x[4, 0] = 1
-    sheet = pictures.sheet(x)
-    assert amount(sheet, RED) == pytest.approx(amount(sheet, (0, 0, 0)) / 10, rel=0.6)
+    space = Space((Attribute(name="a", values=("0", "1")),), ((1,),))
+    c = np.array([[0], [1], [0], [1], [0]])
+    sheet = tiles.sheet(space, Samples(x, c))
+    assert amount(sheet, RED) == amount(sheet, (0, 0, 0)) / 4 == 64 * 64
     as_bytes = ((x + 1) * 127.5).astype(np.uint8)
-    assert (pixels(pictures.sheet(as_bytes)) == pixels(sheet)).all()
+    assert (pixels(tiles.sheet(space, Samples(as_bytes, c))) == pixels(sheet)).all()
+
+
+def test_rows_of_the_sheet_are_captioned_and_novel_ones_are_named():
+    long = "a value with a name that two of them fill more than three lines"
+    a, b = (Attribute(name=name, values=("x", long, "\u65e5")) for name in "ab")
+    space = Space((a, b), ((2, 0),))
+    assert panels.caption(space, (0, 0)) == ["x, x"]
+    assert panels.caption(space, (2, 0), ascii) == ["'\\u65e5, x'", "novel"]
+    lines = panels.caption(space, (1, 1))
+    assert len(lines) == panels.MOST
+    assert max(map(len, lines)) <= panels.LETTERS
+    assert lines[-1].endswith("...")
+    samples = Samples(np.ones((6, 1, 8, 8), np.float32), np.array([[0, 0], [2, 0]] * 3))
+    assert amount(tiles.sheet(space, samples), panels.NOVEL) > 4 * 64
+    known = Space(space.attributes, ())
+    assert amount(tiles.sheet(known, samples), panels.NOVEL) == 0
 
 
 def test_combinations_shown_share_no_value():

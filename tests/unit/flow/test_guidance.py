@@ -68,4 +68,4 @@ def test_a_run_refuses_weights_that_do_not_fit() -> None:
 def test_weights_are_told_in_a_few_words() -> None:
     assert Guidance(from_t=0.5).summary == "1"
     text = Guidance(known=1.3, novel=1.6, from_t=0.25).summary
-    assert text == "1.3 for known and 1.6 for novel combinations, for t from 0.25 to 1"
+    assert text == "1.3 for combinations trained on and 1.6 for novel ones, for t from 0.25 to 1"

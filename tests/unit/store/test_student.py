@@ -109,7 +109,7 @@ def test_what_was_written_is_read(write: Callable[..., Path], tmp_path: Path, mo
 
 def test_the_card_says_what_to_expect_or_why_nobody_can_tell() -> None:
     card = model_card(MANIFEST, FACTS)
-    assert "| known | 98% (97% to 99%) |\n| novel | unmeasured |" in card
+    assert "| trained on | 98% (97% to 99%) |\n| novel | unmeasured |" in card
     assert "Unmeasured: no silo's data can show it." in card
     assert "Below the floor" not in card
     poor = replace(FACTS, expected=Announcement(None, Estimate(0.3, 0.2, 0.4), ""))
@@ -416,7 +416,7 @@ def test_the_card_tells_how_samples_are_guided() -> None:
     method = MANIFEST.method.model_copy(update={"composed": False})
     joint = MANIFEST.model_copy(update={"method": method}).guided(1.3, 1.6)
     card = model_card(joint, FACTS)
-    assert "together, with a guidance weight of 1.3 for known and 1.6 for novel" in card
+    assert "together, with a guidance weight of 1.3 for combinations trained on and 1.6 for" in card
     assert config_of(joint, None, b"")["manifest"]["method"]["guidance"]["novel"] == 1.6
 
 

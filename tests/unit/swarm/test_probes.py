@@ -122,9 +122,9 @@ def test_a_margin_keeps_several_times_what_determines_everything(margin, withhel
 @pytest.mark.parametrize(
     ("labels", "why"),
     [
-        ([(0, 0), (0, 1)], "1 values occur in no known combination"),
-        ([(0, 0), (1, 1)], "1 more known combinations would be needed (Eq. 2)"),
-        ([(0, 0), (1, 1), (0, 1)], "every known combination is needed to determine the others"),
+        ([(0, 0), (0, 1)], "1 values occur in no held combination"),
+        ([(0, 0), (1, 1)], "1 more held combinations would be needed (Eq. 2)"),
+        ([(0, 0), (1, 1), (0, 1)], "every held combination is needed to determine the others"),
     ],
 )
 def test_it_says_why_there_is_none(labels, why) -> None:

@@ -1,0 +1,69 @@
+"""Samples as a CSV table that reads like the site's own: named numbers, labels in words."""
+
+import csv
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+from dcfm_node.config.node import load_node
+from dcfm_node.data.source import feature_names
+from dcfm_node.data.spec import BuiltinData
+from dcfm_node.errors import UserError
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.samples import Samples, unit
+
+SHOWN = 6
+"""Most names that `Columns.summary` lists."""
+
+
+class Columns(NamedTuple):
+    """Names of the numbers of a sample, in order, and where the names come from, in words.
+
+    No record of a run holds such names. Each site orders its columns by their names, so its own
+    table has them.
+    """
+
+    names: tuple[str, ...]
+    origin: str
+
+    @property
+    def summary(self) -> str:
+        """Both in a few words, for people."""
+        first, more = ", ".join(self.names[:SHOWN]), len(self.names) - SHOWN
+        return f"columns   {first}{f' and {more} more' if more > 0 else ''}: {self.origin}"
+
+
+def columns_of(config: Path, manifest: Manifest) -> Columns:
+    """The names in the table that a site's node.toml names, else x1, x2, …
+
+    Args:
+        config: a node.toml; it need not exist.
+    """
+    try:
+        data = load_node(config).data
+        names = feature_names(data, manifest)
+        file = str(config) if isinstance(data, BuiltinData) else str(data.path)
+        why = f"the samples in {file} have no names"
+    except UserError as error:
+        names, why = (), error.lines[0]
+    if {attribute.name for attribute in manifest.attributes} & {*names}:
+        names, why = (), f"{file} has a column of numbers with the name of an attribute"
+    if names:
+        return Columns(names, f"named as in {file}")
+    numbered = tuple(f"x{k + 1}" for k in range(math.prod(manifest.sample_shape)))
+    return Columns(numbered, f"numbered ({why}); a site's table names them: --config NODE.TOML")
+
+
+def write_csv(out: Path, manifest: Manifest, columns: Columns, samples: Samples) -> None:
+    """Write a row for each sample: its numbers (float32, as many digits as they have), then the
+    value of each attribute in words."""
+    attributes = manifest.attributes
+    with out.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*columns.names, *(attribute.name for attribute in attributes)])
+        numbers = unit(samples.x).reshape(len(samples), -1)
+        for x, c in zip(numbers, samples.c.tolist(), strict=True):
+            words = (
+                attribute.values[index] for attribute, index in zip(attributes, c, strict=True)
+            )
+            writer.writerow([*map(str, x), *words])
