@@ -17,6 +17,8 @@ PROJECTED = 512
 """Most features before their principal components are taken; more are projected at random."""
 SMALL = 2e-4
 """Added to mean squares before their logarithm."""
+FAINT = 0.01
+"""Added to the squared distance of paint from its ground."""
 WILD = 1e6
 """Largest number of a draw that is looked at."""
 DITHER = 0.1
@@ -51,24 +53,44 @@ def local_energy(x: Tensor, stride: int) -> Tensor:
 
 
 def painted(x: Tensor) -> Tensor:
-    """The shape that all channels share, and its paint: where one shape is painted in one colour,
-    each attribute shows in one of the two."""
-    found, channels = paint(x), x.shape[1]
-    strength = found[:, channels, None, None].exp()
-    along = _along(x - found[:, channels + 1 :, None, None], found[:, :channels])
-    return torch.cat([(along / strength).flatten(1), found], dim=1)
+    """The shape that all channels share, its ground and its paint: where one shape is painted in
+    one colour, each attribute shows in one of them."""
+    shape, colours = _unpainted(x)
+    return torch.cat([shape.flatten(1), colours], dim=1)
+
+
+def stencil(x: Tensor) -> Tensor:
+    """As `painted`, at any place: the logarithm of the shape's power spectrum."""
+    shape, colours = _unpainted(x)
+    return torch.cat([_spectrum(_dithered(shape[:, None])), colours], dim=1)
 
 
 def paint(x: Tensor) -> Tensor:
-    """What is painted on a ground: the direction in which channels leave it, as a unit vector, the
-    logarithm of how far, and the ground itself: (N, 2 channels + 1)."""
+    """The colours of what is painted on a ground: of the ground, and of the paint at its strongest,
+    (N, 2 channels). The second lies from the first along the direction in which channels leave it,
+    as far as a is at most: Σ a³ / Σ a² over places, whatever share of them is painted."""
     ground = _ground(x)
+    axis, along = _leaving(x, ground)
+    far = along.pow(3).sum(dim=(1, 2)) / (along.square().sum(dim=(1, 2)) + SMALL)
+    return torch.cat([ground, ground + axis * far[:, None]], dim=1)
+
+
+def _unpainted(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The shape, (N, height, width): 0 at the ground and 1 at the paint; and `paint`."""
+    colours, channels = paint(x), x.shape[1]
+    ground = colours[:, :channels]
+    away = colours[:, channels:] - ground
     rest = x - ground[:, :, None, None]
-    powers, axes = torch.linalg.eigh(torch.einsum("nihw,njhw->nij", rest, rest))
-    strength = powers[:, -1:].clamp(min=0) / (x.shape[2] * x.shape[3])
+    return _along(rest, away) / (away.square().sum(dim=1)[:, None, None] + FAINT), colours
+
+
+def _leaving(x: Tensor, ground: Tensor) -> tuple[Tensor, Tensor]:
+    """In which direction channels leave the ground most, (N, channels), and how far they do so at
+    each place, (N, height, width)."""
+    rest = x - ground[:, :, None, None]
+    _, axes = torch.linalg.eigh(torch.einsum("nihw,njhw->nij", rest, rest))
     axis = axes[:, :, -1]
-    axis = axis * _along(rest, axis).sum(dim=(1, 2))[:, None].sign()
-    return torch.cat([axis, (strength + SMALL).log() / 2, ground], dim=1)
+    return axis, _along(rest, axis)
 
 
 def _along(x: Tensor, axis: Tensor) -> Tensor:
@@ -97,12 +119,15 @@ MAPS: Mapping[str, Map] = {
     "spectrum": spectrum,
     "energy": energy,
     "painted": painted,
+    "stencil": stencil,
 }
 
 
 def maps_of(x: Tensor) -> list[str]:
-    """Names of the maps that suit pictures (N, channels, ...): paint takes several channels."""
-    return [name for name in MAPS if name != "painted" or x.shape[1] > 1]
+    """Names of the maps that suit pictures (N, channels, height, width): paint takes several
+    channels, or a plane."""
+    paints = x.shape[1] > 1 or x.shape[2] > 1
+    return [name for name in MAPS if paints or name not in ("painted", "stencil")]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 A committee (`flow.committee`) is trained on the experts' samples of known combinations. Samples of
 novel ones come from their neighbours, by moves that can be trusted (`flow.transfer`), and from the
 student's own draws. Those that the committee passes are trained on, beside the experts' paths
-(Eq. 15 of DCFM). It uses no private data.
+(Eq. 15 of DCFM). Where no reader can be trusted, moves are alone. It uses no private data.
 
 Stronger guidance finds combinations that the joint head misses, but narrows them. So a combination
 takes draws only where moves give too few samples, and those of a stronger weight only where weaker
@@ -111,9 +111,10 @@ class Replayer:
         self, x: Tensor, c: Tensor, moves: Sequence[Trusted], asked: Tensor, draws: torch.Generator
     ) -> Pool:
         """Samples x (N, *shape) of known labels c (N, n), moved to the combinations asked for; and
-        on from those, to others that differ from known ones in more attributes."""
-        pool = Pool(asked, x[:0], c[:0, 0])
-        for _ in range(c.shape[1]):
+        on from those, to others that differ from known ones in more attributes. Where no reader
+        can be trusted, a move is trusted once."""
+        pool, unread = Pool(asked, x[:0], c[:0, 0]), not self.committee.members
+        for _ in range(1 if unread else c.shape[1]):
             at, of = torch.cat([x, pool.x]), torch.cat([c, asked[pool.which]])
             known, kept, which = torch.unique(of, dim=0), [pool.x], [pool.which]
             for group in pool.lacking(LEAST).tolist():
@@ -127,7 +128,7 @@ class Replayer:
                     continue
                 found = torch.cat(made)
                 found = found[torch.randperm(len(found), generator=draws)]
-                good = self.committee.passes(found, wanted.expand(len(found), -1))
+                good = self.committee.passes(found, wanted.expand(len(found), -1)) | unread
                 kept.append(found[good][: self.settings.per_combination])
                 which.append(torch.full((len(kept[-1]),), group))
             pool = Pool(asked, torch.cat(kept), torch.cat(which))
@@ -178,7 +179,7 @@ def replay(
     """Improve a student on the combinations that no teacher has.
 
     Nothing changes without rounds, if the known combinations determine no novel one
-    (`committee.determined`), or if no reader can be trusted.
+    (`committee.determined`), or if neither a reader nor a move can be trusted.
 
     Args:
         callbacks: progress counts drawing as much as training; nothing is saved.
@@ -201,7 +202,8 @@ def replay(
     x = bounded(x)
     committee = Committee.fit(x, c, manifest.cardinalities, draws)
     made = {} if committee.accuracy is None else {"replay_accuracy": committee.accuracy}
-    if not committee.members:
+    moves = trusted(x, c, manifest.cardinalities, draws)
+    if not committee.members and not moves:
         return replace(student, metrics=student.metrics | made)
     training = manifest.method.stage("distil")
     player = Replayer(
@@ -217,7 +219,6 @@ def replay(
         ),
         device,
     )
-    moves = trusted(x, c, manifest.cardinalities, draws)
     pool = player.moved(x, c, moves, _some(novel, draws), draws)
     c = asked.repeat_interleave(MEASURED_EACH, dim=0)
     _, good = player.passed(student.weights, c, 1.0, draws)

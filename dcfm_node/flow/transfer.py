@@ -16,7 +16,6 @@ from itertools import permutations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from dcfm_node.flow.committee import determined, one_hot, rows_of
 from dcfm_node.flow.features import SMALL, energy, four_axes, local_energy, paint
@@ -106,13 +105,12 @@ def _inverted(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
 
 def _repainted(x: Tensor, before: Tensor, after: Tensor) -> Tensor:
     """The same shape in another paint. What is not along the paint, as noise, stays."""
-    channels = x.shape[1]
-    old, new = (functional.normalize(of[:channels], dim=0) for of in (before, after))
-    stronger = (after[channels] - before[channels]).clamp(-STEEPEST, STEEPEST).exp()
-    rest = x - before[None, channels + 1 :, None, None]
-    along = torch.einsum("i,nihw->nhw", old, rest)[:, None]
-    rest = rest + along * (stronger * new - old)[None, :, None, None]
-    return after[None, channels + 1 :, None, None] + rest
+    (old_ground, old), (new_ground, new) = (of.chunk(2) for of in (before, after))
+    old, new = old - old_ground, new - new_ground
+    along = torch.einsum("i,nihw->nhw", old, x - old_ground[:, None, None])
+    shape = along[:, None] / (old.square().sum() + SMALL)
+    changed = new_ground - old_ground
+    return x + changed[:, None, None] + shape * (new - old)[:, None, None]
 
 
 def _scatter(x: Tensor) -> Tensor:

@@ -161,10 +161,25 @@ def test_no_rounds_change_nothing(run: Manifest, teacher: Teacher) -> None:
     assert made == Outcome(teacher.weights, {"steps": 7.0})
 
 
-def test_a_committee_that_nobody_can_trust_changes_nothing(
+def test_moves_are_trusted_alone_where_no_reader_can_be(
     run: Manifest, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dcfm_node.flow.committee.FLOOR", 1.01)
+    made = replayed(run, teacher)
+    asked = labels(NOVEL, 60)
+    before, after = (
+        near(sampling.sample(run, weights, asked, composed=False, seed=4), asked)
+        for weights in (teacher.weights, made.weights)
+    )
+    assert made.metrics["replay_passed"] == 0
+    assert after > before + 0.1
+
+
+def test_what_neither_readers_nor_moves_vouch_for_changes_nothing(
+    run: Manifest, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcfm_node.flow.committee.FLOOR", 1.01)
+    monkeypatch.setattr("dcfm_node.flow.transfer.NEAR", -1.0)
     made = replayed(run, teacher)
     assert made.weights is teacher.weights
     assert made.metrics.keys() == {"steps", "replay_accuracy"}
