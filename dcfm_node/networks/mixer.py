@@ -11,9 +11,15 @@ from dcfm_node.networks.blocks import Condition, no_label
 from dcfm_node.networks.settings import MixerSettings, patch_side
 from dcfm_node.records.settings import NetworkSettings
 
+MARGIN = 1
+"""Numbers around a patch that it sees too."""
+LOCAL = 16
+"""Features of every place for the convolutions."""
+
 
 class Mixer(Network):
-    """Residual layers that mix the places of patches and their features in turn.
+    """Residual layers that mix the places of patches and their features in turn; then convolutions,
+    which draw lines whole that cross patches.
 
     Samples are images (channels, height, width) or series (channels, length).
     """
@@ -29,10 +35,18 @@ class Mixer(Network):
         self.condition = Condition(cardinalities, 2 * settings.width)
         self.trunk = Trunk(shape, settings.width, settings.depth)
         self.patches = self.trunk.patches
-        self.out_proj = nn.Linear(settings.width, outputs[0] * self.patches.area)
+        self.out_proj = nn.Linear(settings.width, LOCAL * self.patches.area)
+        conv = nn.Conv1d if len(shape) == 2 else nn.Conv2d
+        self.conv_in = conv(shape[0], LOCAL, 3, padding=1)
+        self.conv = conv(LOCAL, LOCAL, 3, padding=1)
+        self.conv_out = conv(LOCAL, outputs[0], 3, padding=1)
 
     def forward(self, x: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        return self.patches.join(self.out_proj(self.trunk(x, self.condition(t, c))))
+        h = self.patches.join(self.out_proj(self.trunk(x, self.condition(t, c))))
+        h = functional.silu(h + self.conv_in(x))
+        h = functional.silu(h + self.conv(h))
+        out: Tensor = self.conv_out(h)
+        return out
 
     @classmethod
     def gating_network(
@@ -64,7 +78,7 @@ class Trunk(nn.Module):
     def __init__(self, shape: tuple[int, ...], width: int, depth: int) -> None:
         super().__init__()
         self.patches = Patches(shape)
-        self.in_proj = nn.Linear(shape[0] * self.patches.area, width)
+        self.in_proj = nn.Linear(shape[0] * self.patches.seen, width)
         self.places = nn.Parameter(torch.empty(self.patches.many, width))
         nn.init.normal_(self.places, std=0.02)
         self.blocks = nn.ModuleList(MixerBlock(self.patches.many, width) for _ in range(depth))
@@ -107,6 +121,7 @@ class Patches:
 
     Attributes:
         area: numbers of one channel in a patch.
+        seen: those with a margin of MARGIN around it.
         many: m.
     """
 
@@ -114,18 +129,21 @@ class Patches:
         self._side, self._sizes = patch_side(shape), shape[1:]
         self._grid = [math.ceil(n / self._side) for n in self._sizes]
         self.area, self.many = math.prod(self._side for _ in self._grid), math.prod(self._grid)
+        self.seen = math.prod(self._side + 2 * MARGIN for _ in self._grid)
 
     def cut(self, x: Tensor) -> Tensor:
-        """(B, channels, n, ...) -> (B, m, channels * area)."""
+        """(B, channels, n, ...) -> (B, m, channels * seen)."""
         axes = range(len(self._grid))
         lacking = [self._side * g - n for g, n in zip(self._grid, self._sizes, strict=True)]
-        padded = functional.pad(x, [each for n in reversed(lacking) for each in (0, n)])
-        split = padded.reshape(*x.shape[:2], *(n for g in self._grid for n in (g, self._side)))
-        places, within = [2 + 2 * i for i in axes], [3 + 2 * i for i in axes]
-        return split.permute(0, *places, 1, *within).reshape(len(x), self.many, -1)
+        x = functional.pad(x, [each for n in reversed(lacking) for each in (MARGIN, MARGIN + n)])
+        for axis in axes:
+            x = x.unfold(2 + axis, self._side + 2 * MARGIN, self._side)
+        places = [2 + i for i in axes]
+        within = [2 + len(axes) + i for i in axes]
+        return x.permute(0, *places, 1, *within).reshape(len(x), self.many, -1)
 
     def join(self, patches: Tensor) -> Tensor:
-        """Undo `cut`, for any number of channels."""
+        """Patches (B, m, channels * area) -> (B, channels, n, ...)."""
         axes = range(len(self._grid))
         split = patches.reshape(len(patches), *self._grid, -1, *(self._side for _ in axes))
         channels = 1 + len(axes)

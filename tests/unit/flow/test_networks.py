@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from dcfm_node.flow.networks import build, build_gating, schema
-from dcfm_node.networks.mixer import Patches
+from dcfm_node.networks.mixer import MARGIN, Patches
 from dcfm_node.networks.settings import MAX_PATCHES, patch_side
 from tests.training.settings import manifest
 
@@ -76,8 +76,12 @@ def test_a_predicted_sample_becomes_a_velocity() -> None:
 @pytest.mark.parametrize("shape", [(2, 11), (3, 7, 10), (1, 40, 33)])
 def test_patches_of_a_mixer_are_joined_as_they_were_cut(shape: tuple[int, ...]) -> None:
     patches, x = Patches(shape), torch.randn(4, *shape)
-    cut = patches.cut(x)
-    assert cut.shape == (4, patches.many, shape[0] * patches.area)
+    seen = patches.cut(x)
+    assert seen.shape == (4, patches.many, shape[0] * patches.seen)
+    side, axes = round(patches.area ** (1 / (len(shape) - 1))), len(shape) - 1
+    apart = seen.reshape(4, patches.many, shape[0], *[side + 2 * MARGIN] * axes)
+    inner = slice(MARGIN, -MARGIN)
+    cut = apart[(..., *[inner] * axes)].reshape(4, patches.many, -1)
     assert patches.many <= MAX_PATCHES
     assert torch.equal(patches.join(cut), x)
     side = patch_side(shape)
