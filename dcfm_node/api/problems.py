@@ -77,7 +77,7 @@ class Code(Enum):
     QUALITY_UNMEASURED = (
         "quality-unmeasured",
         "warning",
-        "look at draws ('dcfm-node student sample') before you use the student",
+        "ask 'dcfm-node student judge' at each site, and look at draws before you use it",
     )
     """Nobody can say how often the draws of the released student are right."""
     STUDENT_MISSING = "student-missing", "critical", "begin another run, with another seed or data"
