@@ -10,7 +10,7 @@ REACHING = (
     ("leavers", 0),
     ("disks-damaged:paper", 1),
     ("disks-full", 0),
-    ("disks-full", 2),
+    ("disks-full", 4),
     ("split:tolerant", 0),
     ("spoilers:few", 0),
 )
