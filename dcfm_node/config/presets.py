@@ -120,7 +120,7 @@ _PICTURES: Table = {
     "network": {"kind": "mixer", "predict": "sample"},
     "method": _ALTERNATING
     | {
-        "guidance": {"known": 1.0, "novel": 1.3},
+        "guidance": {"known": 1.15, "novel": 1.3},
         "local": _stage(1000, 5e-3, 0.0, batch=64),
         "refine": _stage(500, 2e-3, 0.0, batch=64),
         "distil": _stage(1000, 4e-3, 0.0, batch=64),
