@@ -40,9 +40,9 @@ WORDS = """\
 `known` and `novel`: share of drawn samples in which the exact judge finds every value, means over
 combinations that some silo holds and that none holds; `worst novel`: of the worst of the latter.
 `announced`: the quorum-th highest of what the silos publish of the student, without the judge;
-`off by`: its difference to the true novel share. `distance`: energy distance from real samples, in units of
-their spread, 0 is none. `variety`: spread of drawn over spread of real samples, 1 is as varied.
-`CPU-s`: process seconds of all silos' jobs."""
+`off by`: its difference to the true novel share. `distance`: energy distance from real samples,
+in units of their spread, 0 is none. `variety`: spread of drawn over spread of real samples,
+1 is as varied. `CPU-s`: process seconds of all silos' jobs."""
 
 
 def document(found: Results, given: Strangers) -> str:
