@@ -48,6 +48,6 @@ class Judged(Document):
     failed: int
     """Combinations that are expected below it."""
     unknown: int
-    """Combinations of which the judge cannot tell."""
+    """Combinations that the judge cannot tell about."""
     combinations: tuple[JudgedCombination, ...]
-    """The worst first; those of which the judge cannot tell last."""
+    """The worst first; last those that the judge cannot tell about."""

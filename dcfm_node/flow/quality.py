@@ -341,8 +341,8 @@ def distance(drawn: EncodedSamples, real: EncodedSamples, scale: Tensor) -> floa
 def distances(
     drawn: EncodedSamples, real: EncodedSamples, scale: Tensor
 ) -> dict[Combination, float]:
-    """Energy distance of draws to real samples, 0 to 1, of each combination of which both hold two
-    samples or more.
+    """Energy distance of draws to real samples, 0 to 1, by combination. Combinations with fewer
+    than two samples in either are left out.
 
     Args:
         scale: what to divide each number of a sample by.
