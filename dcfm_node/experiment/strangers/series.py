@@ -1,4 +1,4 @@
-"""Time series: a tone in an envelope, and a daily profile with a trend."""
+"""Time series: a tone in an envelope, a season with a trend, and a daily profile with one."""
 
 import numpy as np
 
@@ -34,6 +34,36 @@ def series(rng: np.random.Generator) -> Problem:
         return readable(np.stack(np.unravel_index(best, (3, len(envelopes))), axis=1), clear)
 
     said = attributes(tone="low middle high", onset="early centre late steady")
+    return Problem((1, TICKS), said, deal((3, 4), 9, 3, rng), draw, judge)
+
+
+def seasons(rng: np.random.Generator) -> Problem:
+    """Three trends and four seasons, with any phase: one channel of 32 points."""
+    t = np.arange(TICKS) / TICKS - 0.5
+    cycles = rng.choice([2, 3, 4, 5, 6, 7, 8], 4, replace=False)
+    slopes = rng.uniform(2, 3) * rng.permutation([-1.0, 0.0, 1.0])
+
+    def draw(c: Combination, count: int, rng: np.random.Generator) -> Array:
+        phase, loud = rng.random((count, 1)), rng.uniform(0.8, 1.2, (count, 1))
+        x = slopes[c[0]] * t + loud * np.cos(2 * np.pi * (cycles[c[1]] * t + phase))
+        return np.asarray((x + 0.1 * rng.standard_normal(x.shape))[:, None])
+
+    def judge(x: Array) -> Labels:
+        flat = x.reshape(len(x), -1)
+        fits = []
+        for often in cycles:
+            turn = 2 * np.pi * often * t
+            basis = np.stack([np.ones(TICKS), t, np.cos(turn), np.sin(turn)], axis=1)
+            found = flat @ np.linalg.pinv(basis).T
+            left = np.square(flat - found @ basis.T).mean(axis=1)
+            fits.append(np.column_stack([left, found[:, 1], np.hypot(found[:, 2], found[:, 3])]))
+        left, slope, loud = np.moveaxis(np.array(fits), 2, 0)
+        season, row = left.argmin(axis=0), np.arange(len(x))
+        off = abs(slope[season, row][:, None] - slopes)
+        clear = (off.min(axis=1) < 0.8) & (left.min(axis=0) < 0.1) & (loud[season, row] > 0.5)
+        return readable(np.stack([off.argmin(axis=1), season], axis=1), clear)
+
+    said = attributes(trend="first second third", season="a b c d")
     return Problem((1, TICKS), said, deal((3, 4), 9, 3, rng), draw, judge)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from dcfm_node.errors import ConfigError
-from dcfm_node.experiment.strangers import pictures, series, vectors
+from dcfm_node.experiment.strangers import pictures, scenes, series, vectors
 from dcfm_node.experiment.strangers.problem import Problem
 
 TUNING = 100
@@ -15,9 +15,15 @@ KINDS: Mapping[str, Callable[[np.random.Generator], Problem]] = {
     "few-colours": pictures.few_colours,
     "textures": pictures.textures,
     "four-attributes": pictures.four_attributes,
+    "thin-symbols": scenes.thin_symbols,
+    "grounds": scenes.grounds,
+    "sizes": scenes.sizes,
+    "gratings": scenes.gratings,
     "units": vectors.units,
     "three-attributes": vectors.three_attributes,
+    "products": vectors.products,
     "series": series.series,
+    "seasons": series.seasons,
     "profiles": series.profiles,
     "unequal-counts": vectors.unequal_counts,
     "tiny-feature": vectors.tiny_feature,

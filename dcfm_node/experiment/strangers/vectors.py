@@ -56,6 +56,18 @@ def three_attributes(rng: np.random.Generator) -> Problem:
     return modes(said, deal(sizes, 11, 4, rng), means, noise=0.25)
 
 
+def products(rng: np.random.Generator) -> Problem:
+    """Six concentrations; both attributes multiply each of them."""
+    return modes(
+        attributes(feed="grass hay silage grain", drug="none low high"),
+        deal((4, 3), 9, 3, rng),
+        separated(lambda: _additive((4, 3), 6, 0.6, rng), 0.15),
+        noise=0.15,
+        into=lambda z: 20 * np.exp(z),
+        back=lambda x: np.log(np.maximum(x, 1e-9) / 20),
+    )
+
+
 def unequal_counts(rng: np.random.Generator) -> Problem:
     """Five values; one silo has 400 samples, one 150, one 25."""
     (first, second, third) = deal((3, 3), 7, 3, rng)
