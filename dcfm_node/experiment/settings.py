@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from dcfm_node.config import toml
 from dcfm_node.data.spec import FilePath
@@ -112,6 +112,13 @@ class Scheme(Model):
     change: dict[str, Any] = Field(default_factory=dict)
     """Settings that replace those of the experiment."""
 
+    @field_validator("change", mode="after")
+    @classmethod
+    def _as_in_results(cls, change: dict[str, Any]) -> dict[str, Any]:
+        """Tables of TOML and of results.json alike."""
+        found: dict[str, Any] = json.loads(json.dumps(change))
+        return found
+
 
 class Experiment(Model):
     """A whole experiment with one of its presets.
@@ -196,12 +203,12 @@ class Experiment(Model):
     def lineup(self) -> dict[str, tuple[MethodName, "Experiment"]]:
         """Name in the tables -> method and settings, for every method and scheme."""
         plain = {str(method): (method, self) for method in self.methods}
-        below = self.model_dump(exclude={"scheme"})
+        below = self.model_dump(mode="json", exclude={"scheme"})
         return plain | {
             scheme.name: (
                 scheme.method,
-                Experiment.model_validate(
-                    laid_over(below, {**scheme.change, "methods": (scheme.method,)})
+                Experiment.model_validate_json(
+                    json.dumps(laid_over(below, {**scheme.change, "methods": [scheme.method]}))
                 ),
             )
             for scheme in self.scheme

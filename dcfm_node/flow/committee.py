@@ -11,23 +11,19 @@ read known combinations perfectly, and unseen ones poorly.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from dcfm_node.flow.design import blocks, folds_of, one_hot, rows_of
 from dcfm_node.flow.features import Features, maps_of, pictures
 from dcfm_node.flow.labels import count
 
 ROWS = 4096
 """Most samples that a committee is trained on."""
-COMBINATIONS = 2048
-"""Most known combinations that it is tested on."""
-FOLDS = 6
-LEFT_OUT = 0.2
-"""Largest share of the known combinations that one fold leaves out."""
 SHRINKAGE = 0.1
 """Weight of a multiple of the identity in the covariance, 0 to 1."""
 FLOOR = 0.6
@@ -38,8 +34,11 @@ BEYOND = 4.0
 """A sample is within reach up to so many deviations beyond where most left-out samples are."""
 USUAL = 2.0
 """The median sample of a combination is so many deviations beyond it at most."""
-CLEAR = 0.7
+CLEAR = 0.5
 """Readers judge if they are at least this share as clear as the clearest one."""
+APART = 3.0
+"""Samples of a combination are not learned from beyond so many times the usual distance from the
+middle."""
 MOST = 0.95
 """Share of the left-out samples that are clear enough, and share that are near enough."""
 
@@ -115,7 +114,7 @@ class Reader:
         along = rest @ self.effects.T
         apart = torch.cdist(self.effects, self.effects).square()
         odds = torch.empty(c.shape, dtype=torch.float64)
-        for i, (start, size) in enumerate(_blocks(self.cardinalities)):
+        for i, (start, size) in enumerate(blocks(self.cardinalities)):
             asked, all_values = index[:, i], slice(start, start + size)
             own = along.gather(1, asked[:, None])
             farther = 2 * (own - along[:, all_values]) + apart[asked, all_values]
@@ -209,11 +208,11 @@ class Committee:
         if len(x) > ROWS:
             some = torch.randperm(len(x), generator=generator)[:ROWS]
             x, c, tested = x[some], c[some], tested[some]
-        x, sizes = pictures(x), tuple(cardinalities)
-        folds = _folds(c, count(c[tested]), sizes, generator)
+        names, x, sizes = maps_of(x.shape[1:]), pictures(x), tuple(cardinalities)
+        folds = folds_of(c, count(c[tested]), sizes, generator)
         more = [] if unseen is None or len(unseen[1]) == 0 else [unseen]
         found = []
-        for name in maps_of(x):
+        for name in names:
             features = Features.fit(name, x, generator)
             reader, *read = _rehearsed(features(x), c, sizes, folds)
             for y, of_y in more:
@@ -225,8 +224,8 @@ class Committee:
         made = cls(tuple(member for member, _ in found), best if folds else None, None)
         own = [tested[out] for out in folds] or [torch.zeros_like(tested)]
         about = torch.cat([*own, *(torch.ones(len(y), dtype=torch.bool) for y, _ in more)])
-        names = {one.features.name for one in made.judges}
-        votes = [one.recognises(*read) for one, read in found if one.features.name in names]
+        judging = {one.features.name for one in made.judges}
+        votes = [one.recognises(*read) for one, read in found if one.features.name in judging]
         right = _most(votes)[about]
         return replace(made, recognised=float(right.double().mean()) if len(right) else None)
 
@@ -264,85 +263,52 @@ class Committee:
         return _most([one.reader.read_each(one.features(seen), c)[0] > 0 for one in self.judges])
 
     def passes(self, x: Tensor, c: Tensor) -> Tensor:
-        """Whether every member reads c as clearly, and finds the samples as close to its mean, as
-        most left-out samples that were read right: (N,). So some good samples fail, too."""
-        found = torch.full((len(x),), bool(self.members))
-        for member in self.members:
-            odds, distance = member.read(x, c)
-            found &= (odds >= member.clear) & (distance <= member.far)
-        return found
+        """Whether every member reads c as clearly as most left-out samples that were read right,
+        and most members find the samples as close to its mean as those: (N,). So some good samples
+        fail, too."""
+        if not self.members:
+            return torch.zeros(len(x), dtype=torch.bool)
+        clear, near = _stands(self.members, x, c)
+        return clear.all(dim=0) & _most(near)
+
+    def agrees(self, x: Tensor, c: Tensor) -> Tensor:
+        """As `passes`, by most judges: for samples that there is other evidence for, since one
+        reader may be wrong about a whole combination."""
+        if not self.members:
+            return torch.zeros(len(x), dtype=torch.bool)
+        clear, near = _stands(self.judges, x, c)
+        return _most(clear) & _most(near)
 
 
-def _most(votes: Sequence[Tensor]) -> Tensor:
+def _stands(readers: Sequence[Member], x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """For each reader, whether it reads c clearly, and whether it finds it near: (R, N) each."""
+    read = [(one, *one.read(x, c)) for one in readers]
+    clear = torch.stack([odds >= one.clear for one, odds, _ in read])
+    return clear, torch.stack([distance <= one.far for one, _, distance in read])
+
+
+def _most(votes: Sequence[Tensor] | Tensor) -> Tensor:
     return 2 * torch.stack([*votes]).sum(dim=0) > len(votes)
 
 
-def one_hot(c: Tensor, cardinalities: Sequence[int]) -> Tensor:
-    """Labels (N, n) -> (N, Σ|C_i|), float64, with a one per attribute."""
-    shape = (len(c), sum(cardinalities))
-    return torch.zeros(shape, dtype=torch.float64).scatter_(1, rows_of(c, cardinalities), 1.0)
+def in_line(x: Tensor, c: Tensor) -> Tensor:
+    """Which samples (N, *shape) are of combinations that lie where most do: booleans (N,).
 
-
-def rows_of(c: Tensor, cardinalities: Sequence[int]) -> Tensor:
-    """Place of each value of labels (N, n) among all values of all attributes, (N, n)."""
-    return c + torch.tensor([start for start, _ in _blocks(cardinalities)])
-
-
-def determined(asked: Tensor, known: Tensor, cardinalities: Sequence[int]) -> Tensor:
-    """Which combinations (M, n) the known ones (N, n) determine, (M,): if attributes add up, means
-    of the known ones give theirs (the affine hull of arXiv 2410.06303)."""
-    design = one_hot(known, cardinalities)
-    values, axes = torch.linalg.eigh(design.T @ design)
-    beyond = axes[:, values <= 1e-9 * max(1.0, float(values[-1]))]
-    found: Tensor = (one_hot(asked, cardinalities) @ beyond).square().sum(dim=1)
-    return found < 1e-9
-
-
-def _blocks(cardinalities: Sequence[int]) -> list[tuple[int, int]]:
-    """First place and number of each attribute's values."""
-    return [(sum(cardinalities[:i]), size) for i, size in enumerate(cardinalities)]
-
-
-def _folds(
-    c: Tensor,
-    tested: Iterable[tuple[int, ...]],
-    cardinalities: Sequence[int],
-    generator: torch.Generator,
-) -> list[Tensor]:
-    """The rows (N,) that each fold leaves out; empty if no combination can be left out.
-
-    The combinations that stay determine all effects: their indicator vectors span those of all
-    known combinations.
-
-    Args:
-        tested: combinations that every other fold leaves out first.
+    One member alone may count a combination, and its expert draw it as it likes. Scales, effects
+    and covariances are of all samples: a single wild combination would blind every reader, and a
+    blind judge objects to nothing.
     """
-    mine, known = set(tested), torch.tensor(sorted(count(c)))
-    known = known[torch.randperm(len(known), generator=generator)[:COMBINATIONS]]
-    most = max(1, int(LEFT_OUT * len(known)))
-    folds = []
-    for i in range(FOLDS):
-        known = known[torch.randperm(len(known), generator=generator)]
-        if i % 2:
-            known = known[torch.tensor([tuple(row) in mine for row in known.tolist()]).argsort()]
-        out = known[_spare(one_hot(known, cardinalities))][-most:]
-        if len(out) == 0:
-            return []
-        folds.append((c[:, None] == out).all(dim=2).any(dim=1))
-    return folds
+    labels, which = torch.unique(c, dim=0, return_inverse=True)
+    of = [x.flatten(1)[which == k] for k in range(len(labels))]
+    middle = torch.stack([own.mean(dim=0) for own in of]).median(dim=0).values
+    far = torch.stack([_far(own, middle) for own in of])
+    near: Tensor = far <= APART * far.median().clamp(min=1e-6)
+    return near[which]
 
 
-def _spare(rows: Tensor) -> Tensor:
-    """Which rows (M, K) are combinations of earlier ones, (M,)."""
-    basis = torch.zeros(0, rows.shape[1], dtype=rows.dtype)
-    spare = torch.zeros(len(rows), dtype=torch.bool)
-    for i, row in enumerate(rows):
-        rest = row - (basis @ row) @ basis
-        if rest.norm() > 1e-6:
-            basis = torch.cat([basis, (rest / rest.norm())[None]])
-        else:
-            spare[i] = True
-    return spare
+def _far(x: Tensor, middle: Tensor) -> Tensor:
+    """Root mean square distance of samples (N, d) from a middle (d,)."""
+    return (x - middle).double().square().mean().sqrt()
 
 
 def _rehearsed(

@@ -1,6 +1,7 @@
 """What a committee sees of samples: fixed maps, standardised, and their principal components."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,8 +18,17 @@ PROJECTED = 512
 """Most features before their principal components are taken; more are projected at random."""
 SMALL = 2e-4
 """Added to mean squares before their logarithm."""
+LEAST = 0.1
+"""Added to numbers before their logarithm, in units of all samples' deviation."""
 FAINT = 0.01
 """Added to the squared distance of paint from its ground."""
+SHADOW = 0.3
+"""What is farther than this from the ground, 0, towards the paint, 1, belongs to a shape."""
+CELLS, FINE, SPAN = 6, 3, 2.0
+"""Cells of a shape's frame a side, places that each averages a side, and half the frame's side in
+root mean squares of the shape's radius."""
+POLAR, RINGS, WEDGES = 32, 8, 12
+"""Frequencies a side of `polar_power`, and its bins."""
 WILD = 1e6
 """Largest number of a draw that is looked at."""
 DITHER = 0.1
@@ -29,6 +39,11 @@ network's samples lack the fine noise of real ones; without dither, only that wo
 def raw(x: Tensor) -> Tensor:
     """The numbers themselves."""
     return x.flatten(1)
+
+
+def logs(x: Tensor) -> Tensor:
+    """Logarithms of how far numbers are from the least one, 0: where attributes multiply."""
+    return (x.flatten(1).clamp(min=0) + LEAST).log()
 
 
 def spectrum(x: Tensor) -> Tensor:
@@ -52,17 +67,122 @@ def local_energy(x: Tensor, stride: int) -> Tensor:
     return (local + SMALL).log()
 
 
-def painted(x: Tensor) -> Tensor:
-    """The shape that all channels share, its ground and its paint: where one shape is painted in
-    one colour, each attribute shows in one of them."""
-    shape, colours = _unpainted(x)
-    return torch.cat([shape.flatten(1), colours], dim=1)
-
-
 def stencil(x: Tensor) -> Tensor:
-    """As `painted`, at any place: the logarithm of the shape's power spectrum."""
-    shape, colours = _unpainted(x)
+    """The shape that all channels share, at any place, as the logarithm of its power spectrum; its
+    ground and its paint. Where one shape is painted in one colour, each attribute shows in one."""
+    shape, colours = unpainted(x)
     return torch.cat([_spectrum(_dithered(shape[:, None])), colours], dim=1)
+
+
+def framed(x: Tensor) -> Tensor:
+    """The shape in a frame of its own place and size, and both: where one shape differs in place,
+    size and colour, each attribute shows in some of them."""
+    shape, colours = unpainted(x)
+    place, radius = frame(shape)
+    u = (torch.arange(CELLS * FINE, dtype=x.dtype) + 0.5) / (CELLS * FINE) * 2 - 1
+    down, across = (place[:, i, None] + SPAN * radius[:, None] * u for i in (0, 1))
+    seen = sampled(shape[:, None], down[:, :, None], across[:, None, :], "border", "bilinear")
+    seen = functional.avg_pool2d(seen, FINE)
+    sizes = shape.new_tensor(shape.shape[1:])
+    return torch.cat([seen.flatten(1), 2 * radius.log()[:, None], place / sizes, colours], dim=1)
+
+
+def frame(shape: Tensor) -> tuple[Tensor, Tensor]:
+    """The centre of mass of shapes (N, height, width), in pixels (N, 2), and the root of the mean
+    square distance from it, (N,)."""
+    mass = (shape - SHADOW).clamp(0, 1) + 1e-5
+    mass = mass / mass.sum(dim=(1, 2), keepdim=True)
+    down, across = (torch.arange(n, dtype=mass.dtype) for n in shape.shape[1:])
+    place = torch.stack([mass.sum(dim=2) @ down, mass.sum(dim=1) @ across], dim=1)
+    square = mass.sum(dim=2) @ down.square() + mass.sum(dim=1) @ across.square()
+    return place, (square - place.square().sum(dim=1)).clamp(min=0.25).sqrt()
+
+
+def sampled(
+    x: Tensor, down: Tensor, across: Tensor, beyond: str, between: str = "bicubic"
+) -> Tensor:
+    """Pictures (N, channels, height, width) at rows and columns (N or 1, h, w), in pixels:
+    (N, channels, h, w).
+
+    Args:
+        beyond: what lies beyond the border: "zeros", "border" or "reflection".
+        between: how numbers between pixels are found: "bilinear" or "bicubic".
+    """
+    high, wide = x.shape[2:]
+    at = [(2 * across + 1) / wide - 1, (2 * down + 1) / high - 1]
+    grid = torch.stack([of.expand(len(x), *_wider(down, across)) for of in at], dim=-1)
+    return functional.grid_sample(x, grid, between, beyond, align_corners=False)
+
+
+def _wider(down: Tensor, across: Tensor) -> tuple[int, int]:
+    return max(down.shape[1], across.shape[1]), max(down.shape[2], across.shape[2])
+
+
+def polar(x: Tensor) -> Tensor:
+    """Power by width of waves, and by direction against the mean of all, each as logarithms: for
+    stripes that differ in both."""
+    power = polar_power(_dithered(x))
+    rings, wedges = (
+        (
+            torch.einsum("nchw,khw->nck", power, of / (of.sum((1, 2), keepdim=True) + 1e-9)) + SMALL
+        ).log()
+        for of in polar_bins(x.shape, RINGS, WEDGES)
+    )
+    if wedges.shape[2]:
+        wedges = wedges - wedges.mean(dim=2, keepdim=True)
+    return torch.cat([rings.flatten(1), wedges.flatten(1)], dim=1)
+
+
+def polar_power(x: Tensor) -> Tensor:
+    """The power spectrum of pictures that fade to their border, at POLAR frequencies a side."""
+    x = (x - x.mean(dim=(2, 3), keepdim=True)) * _fade(x.shape[2])[:, None] * _fade(x.shape[3])
+    found: Tensor = torch.fft.fft2(x, s=_polar_size(x.shape), norm="ortho")
+    return found.abs().square()
+
+
+def polar_bins(shape: Sequence[int], rings: int, wedges: int) -> tuple[Tensor, Tensor]:
+    """Which share of each frequency of `polar_power` belongs to which width, in equal steps of its
+    logarithm, (rings, h, w), and to which direction, (wedges, h, w); rows have no directions.
+
+    Args:
+        shape: of the pictures, (N, channels, height, width).
+    """
+    size = _polar_size(shape)
+    down, across = (torch.fft.fftfreq(n, dtype=torch.float64) for n in size)
+    radius = torch.hypot(down[:, None], across)
+    far = (POLAR * radius).clamp(1, POLAR / 2).log2() / math.log2(POLAR / 2) * (rings - 1)
+    turn = torch.atan2(down[:, None], across) / math.pi * wedges
+    ring = torch.arange(rings)[:, None, None]
+    wedge = torch.arange(wedges if size[0] > 1 else 0)[:, None, None]
+    apart = (turn - wedge + wedges / 2) % wedges - wedges / 2
+    return (
+        (1 - (far - ring).abs()).clamp(min=0) * (radius > 0),
+        (1 - apart.abs()).clamp(min=0) * (radius * POLAR > 1),
+    )
+
+
+def _polar_size(shape: Sequence[int]) -> list[int]:
+    return [POLAR if side > 1 else 1 for side in shape[2:]]
+
+
+def _fade(size: int) -> Tensor:
+    """A Hann window without its zeros."""
+    if size == 1:
+        return torch.ones(1, dtype=torch.float64)
+    return torch.hann_window(size + 2, periodic=False, dtype=torch.float64)[1:-1]
+
+
+def trend(x: Tensor) -> Tensor:
+    """The plane that is nearest to a picture, or the line for a series; and the logarithm of the
+    power spectrum of what is left."""
+    high, wide = x.shape[2:]
+    down, across = (torch.linspace(-0.5, 0.5, n, dtype=x.dtype) for n in (high, wide))
+    parts = [torch.ones(high, wide, dtype=x.dtype), across.expand(high, wide)]
+    parts += [down[:, None].expand(high, wide)] if high > 1 else []
+    axes, _ = torch.linalg.qr(torch.stack(parts).flatten(1).T)
+    found = x.flatten(2) @ axes
+    rest = (x.flatten(2) - found @ axes.T).reshape(x.shape)
+    return torch.cat([found.flatten(1), spectrum(rest)], dim=1)
 
 
 def paint(x: Tensor) -> Tensor:
@@ -75,7 +195,7 @@ def paint(x: Tensor) -> Tensor:
     return torch.cat([ground, ground + axis * far[:, None]], dim=1)
 
 
-def _unpainted(x: Tensor) -> tuple[Tensor, Tensor]:
+def unpainted(x: Tensor) -> tuple[Tensor, Tensor]:
     """The shape, (N, height, width): 0 at the ground and 1 at the paint; and `paint`."""
     colours, channels = paint(x), x.shape[1]
     ground = colours[:, :channels]
@@ -116,18 +236,24 @@ def _dithered(x: Tensor) -> Tensor:
 
 MAPS: Mapping[str, Map] = {
     "raw": raw,
+    "logs": logs,
     "spectrum": spectrum,
     "energy": energy,
-    "painted": painted,
     "stencil": stencil,
+    "framed": framed,
+    "polar": polar,
+    "trend": trend,
 }
 
 
-def maps_of(x: Tensor) -> list[str]:
-    """Names of the maps that suit pictures (N, channels, height, width): paint takes several
-    channels, or a plane."""
-    paints = x.shape[1] > 1 or x.shape[2] > 1
-    return [name for name in MAPS if paints or name not in ("painted", "stencil")]
+def maps_of(shape: Sequence[int]) -> list[str]:
+    """Names of the maps that suit samples of this shape: vectors are numbers of their own; paint
+    takes several channels or a plane, a frame takes a plane."""
+    if len(shape) == 1:
+        return ["raw", "logs"]
+    lacking = {"logs"} if len(shape) == 3 else {"logs", "framed"}
+    lacking |= {"stencil"} if len(shape) == 2 and shape[0] == 1 else set()
+    return [name for name in MAPS if name not in lacking]
 
 
 @dataclass(frozen=True)
@@ -137,6 +263,7 @@ class Features:
     Attributes:
         name: of the map.
         scale: samples are divided by it.
+        zero: subtracted first: the least numbers for logarithms of numbers, else 0.
         projection: (all features, PROJECTED), or None.
         mean: (d,), of what is mapped and projected.
         components: (d, at most FEATURES), which also standardise.
@@ -144,6 +271,7 @@ class Features:
 
     name: str
     scale: float
+    zero: Tensor
     projection: Tensor | None
     mean: Tensor
     components: Tensor
@@ -152,7 +280,8 @@ class Features:
     def fit(cls, name: str, x: Tensor, generator: torch.Generator) -> "Features":
         """Fit to pictures."""
         scale = max(float(x.std()), 1e-6)
-        mapped = _mapped(name, x, scale)
+        zero = x.amin(dim=0) if name == "logs" else torch.zeros(())
+        mapped = MAPS[name]((x - zero) / scale)
         projection = None
         if mapped.shape[1] > PROJECTED:
             size = (mapped.shape[1], PROJECTED)
@@ -163,18 +292,14 @@ class Features:
         if mapped.shape[1] > FEATURES:
             _, axes = torch.linalg.eigh(torch.cov(((mapped - mean) / deviation).T))
             components = components @ axes[:, -FEATURES:]
-        return cls(name, scale, projection, mean, components)
+        return cls(name, scale, zero, projection, mean, components)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Pictures -> features (N, d)."""
-        mapped = _mapped(self.name, x, self.scale)
+        mapped = MAPS[self.name]((x - self.zero) / self.scale)
         if self.projection is not None:
             mapped = mapped @ self.projection
         return (mapped - self.mean) @ self.components
-
-
-def _mapped(name: str, x: Tensor, scale: float) -> Tensor:
-    return MAPS[name](x / scale)
 
 
 def bounded(x: Tensor) -> Tensor:

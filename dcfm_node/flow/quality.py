@@ -12,7 +12,8 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from dcfm_node.flow.committee import Committee, determined
+from dcfm_node.flow.committee import Committee, in_line
+from dcfm_node.flow.design import determined
 from dcfm_node.flow.features import bounded
 from dcfm_node.flow.metrics import energy_distance
 from dcfm_node.flow.stages import EncodedSamples
@@ -96,7 +97,7 @@ class Judge:
     @classmethod
     def fit(cls, draw: Draw, data: Measured, seed: int) -> Self:
         """Train the committee, and test it on real samples."""
-        own = _drawn(draw, data.known, MAX_DRAWS, seed)
+        own = _in_line(_drawn(draw, data.known, MAX_DRAWS, seed), data.train)
         x, c = (taught := joined(data.train, own)).x, taught.c
         tested = torch.arange(len(c)) < len(data.train.c)
         unseen = (data.probes.x, data.probes.c)
@@ -147,6 +148,14 @@ class Verdict:
     draws: int = 0
     values: tuple[float, ...] = ()
     unlike: float = 0.0
+
+
+def _in_line(drawn: EncodedSamples, real: EncodedSamples) -> EncodedSamples:
+    """The draws of combinations that lie where most do (`in_line`). Real samples of a combination
+    count beside its draws."""
+    both = joined(real, drawn)
+    of = torch.arange(len(both.c))[:, None] >= len(real.c)
+    return taken(drawn, in_line(both.x, torch.cat([both.c, of.long()], dim=1))[len(real.c) :])
 
 
 def ratios(data: EncodedSamples, real: EncodedSamples) -> Tensor:

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow import sampling, sources
-from dcfm_node.flow.committee import Committee, determined
+from dcfm_node.flow.committee import Committee, in_line
+from dcfm_node.flow.design import determined
 from dcfm_node.flow.features import bounded
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.sampling import Teacher
@@ -128,7 +129,7 @@ class Replayer:
                     continue
                 found = torch.cat(made)
                 found = found[torch.randperm(len(found), generator=draws)]
-                good = self.committee.passes(found, wanted.expand(len(found), -1)) | unread
+                good = self.committee.agrees(found, wanted.expand(len(found), -1)) | unread
                 kept.append(found[good][: self.settings.per_combination])
                 which.append(torch.full((len(kept[-1]),), group))
             pool = Pool(asked, torch.cat(kept), torch.cat(which))
@@ -179,7 +180,7 @@ def replay(
     """Improve a student on the combinations that no teacher has.
 
     Nothing changes without rounds, if the known combinations determine no novel one
-    (`committee.determined`), or if neither a reader nor a move can be trusted.
+    (`design.determined`), or if neither a reader nor a move can be trusted.
 
     Args:
         callbacks: progress counts drawing as much as training; nothing is saved.
@@ -200,9 +201,12 @@ def replay(
         _guided(manifest, 1.0), teachers, c, rule="joint", seed=_seed(draws), device=device
     )
     x = bounded(x)
+    kept = in_line(x, c)
+    x, c = x[kept], c[kept]
     committee = Committee.fit(x, c, manifest.cardinalities, draws)
     made = {} if committee.accuracy is None else {"replay_accuracy": committee.accuracy}
-    moves = trusted(x, c, manifest.cardinalities, draws)
+    tell = partial(_tell, within(callbacks, 0, settings.progress), settings.steps, made)
+    moves = trusted(x, c, manifest.cardinalities, draws, tell)
     if not committee.members and not moves:
         return replace(student, metrics=student.metrics | made)
     training = manifest.method.stage("distil")
@@ -241,7 +245,7 @@ def _rounds(
     enough = made["replay_known"] + BEYOND * (1 - made["replay_known"])
     made["replay_rounds"] = 0.0
     for round_ in range(1, rounds + 1):
-        draws, start = generator(seed, KEY, round_), 2 * steps * (round_ - 1)
+        draws, start = generator(seed, KEY, round_), steps * (2 * round_ - 1)
         told = within(callbacks, start, player.settings.progress)
         tell = partial(_tell, told, steps, made)
         pool, rate = player.drawn(student.weights, pool, draws, tell)

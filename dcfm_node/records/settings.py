@@ -177,8 +177,9 @@ class Replay(Model):
 
     @property
     def progress(self) -> int:
-        """Units of progress of all rounds: drawing counts as much as training."""
-        return 2 * self.steps * self.rounds
+        """Units of progress of all rounds, where drawing counts as much as training, and of what
+        comes before them."""
+        return self.steps * (2 * self.rounds + 1) if self.rounds else 0
 
 
 class MethodSettings(Section):

@@ -1,14 +1,16 @@
 """The committee reads combinations that it never saw, and says when it cannot."""
 
 import itertools
+import math
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
-from dcfm_node.flow.committee import ROWS, Committee, Reader, Sums, one_hot
-from dcfm_node.flow.features import MAPS, paint, painted, stencil
+from dcfm_node.flow.committee import ROWS, Committee, Reader, Sums, in_line
+from dcfm_node.flow.design import one_hot
+from dcfm_node.flow.features import MAPS, framed, paint, polar, stencil, trend
 
 Draw = Callable[..., Tensor]
 SIZES = (3, 3)
@@ -69,18 +71,57 @@ def test_products_need_the_spectrum_and_shifts_the_numbers() -> None:
     assert "raw" in {m.features.name for m in fitted(shifts(KNOWN)).members}
 
 
-def test_a_shape_and_its_colour_add_up_in_pictures_that_are_painted() -> None:
-    draws = torch.Generator().manual_seed(0)
-    shapes, colours = (torch.rand(2, n, generator=draws).double() for n in (64, 3))
-    inner = torch.zeros(8, 8, dtype=torch.bool)
-    inner[1:7, 1:7] = True
-    shapes[:, ~inner.flatten()] = 0
-    x = 4 * torch.einsum("ip,jc->ijcp", shapes, colours + 0.2) - 1
-    found = painted(x.reshape(4, 3, 8, 8)).reshape(2, 2, -1)
-    torch.testing.assert_close(
-        found[0, 0] - found[0, 1], found[1, 0] - found[1, 1], rtol=0, atol=0.05
-    )
-    assert (found[0, 0] - found[0, 1]).abs().max() > 0.1
+def apart(a: Tensor, b: Tensor) -> Tensor:
+    """Distance of the mean features of two sets of pictures."""
+    return (a.mean(dim=0) - b.mean(dim=0)).norm()
+
+
+def test_a_frame_shows_one_shape_alike_in_every_place_size_and_paint() -> None:
+    corner, block = torch.tensor([[1, 0, 0], [1, 0, 0], [1, 1, 1]]), torch.ones(3, 3)
+
+    def drawn(shape: Tensor, times: int, place: int, paint: float) -> Tensor:
+        x = torch.full((1, 1, 12, 12), -0.8, dtype=torch.float64)
+        big = torch.kron(shape, torch.ones(times, times))
+        x[..., place : place + len(big), place : place + len(big)] += paint * big
+        return framed(x)
+
+    seen = 36  # cells of the frame; then radius, place and colours
+    one, other = drawn(corner, 1, 2, 1.6), drawn(corner, 3, 1, 0.8)
+    assert apart(one[:, :seen], other[:, :seen]) < 0.6
+    assert apart(one[:, :seen], drawn(block, 1, 2, 1.6)[:, :seen]) > 1.5
+    assert (other - one)[0, seen].item() == pytest.approx(2 * math.log(3), abs=0.2)
+    rows = one[0, seen + 1] * 12
+    assert rows.item() == pytest.approx(3.4, abs=0.1)  # of the mean pixel of the corner
+
+
+def test_stripes_show_their_width_and_their_direction_apart() -> None:
+    down, across = torch.meshgrid(torch.arange(12.0), torch.arange(12.0), indexing="ij")
+
+    def stripes(speed: float, angle: float) -> Tensor:
+        turns = speed * (math.cos(angle) * across + math.sin(angle) * down)
+        phases = torch.linspace(0, 6, 8)[:, None, None]
+        return polar(torch.cos(turns + phases)[:, None].double())
+
+    broad, fine = stripes(0.8, 0.3), stripes(2.0, 0.3)
+    turned = stripes(0.8, 0.3 + math.pi / 2)
+    widths, directions = slice(0, 8), slice(8, 20)
+    assert apart(broad[:, widths], fine[:, widths]) > 4 * apart(broad[:, widths], turned[:, widths])
+    other = apart(broad[:, directions], turned[:, directions])
+    assert other > 2 * apart(broad[:, directions], fine[:, directions])
+
+
+def test_a_trend_does_not_hide_a_season() -> None:
+    time = torch.linspace(-0.5, 0.5, 32, dtype=torch.float64)
+
+    def months(slope: float, cycles: int) -> Tensor:
+        phases = torch.linspace(0, 6, 8, dtype=torch.float64)[:, None]
+        return trend(
+            (slope * time + torch.cos(2 * math.pi * cycles * time + phases))[:, None, None]
+        )
+
+    flat, steep, quick = months(0, 4), months(6, 4), months(0, 7)
+    assert apart(flat[:, 2:], steep[:, 2:]) < 0.3 * apart(flat[:, 2:], quick[:, 2:])
+    assert apart(flat[:, :2], steep[:, :2]) > 5 * apart(flat[:, :2], quick[:, :2])
 
 
 def test_paint_is_the_same_whatever_share_of_a_picture_has_it() -> None:
@@ -151,10 +192,8 @@ def test_other_combinations_test_readers_where_none_can_be_left_out() -> None:
 def test_samples_beyond_reach_are_not_recognised_and_clear_readers_alone_judge(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    others = {
-        name: MAPS[name] for name in ("raw", "spectrum", "energy")
-    }  # "painted" alone reads it
-    monkeypatch.setattr("dcfm_node.flow.features.MAPS", others)
+    few = {name: MAPS[name] for name in ("raw", "spectrum", "energy")}  # others read it clearly
+    monkeypatch.setattr("dcfm_node.flow.features.MAPS", few)
     committee, x = fitted(products(KNOWN)), products(UNSEEN, 1)
     assert 0 < len(committee.judges) < len(committee.readers)
     assert not committee.recognises(1e4 * x, UNSEEN).any()
@@ -224,3 +263,12 @@ def test_uses_a_bounded_number_of_samples() -> None:
 def test_samples_that_are_all_the_same_are_read_by_nobody(shape: tuple[int, ...]) -> None:
     committee = fitted(torch.full((len(KNOWN), *shape), 0.5))
     assert committee.members == ()
+
+
+@pytest.mark.parametrize("wild", [10.0, 1e6])
+def test_a_combination_far_from_all_others_is_not_in_line(wild: float) -> None:
+    x, last = shifts(KNOWN), (KNOWN[-1] == KNOWN).all(dim=1)
+    assert in_line(x, KNOWN).all()
+    x[last] += wild
+    assert in_line(x, KNOWN).tolist() == (~last).tolist()
+    assert in_line(torch.zeros_like(x), KNOWN).all()

@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from dcfm_node.flow.committee import Committee
-from dcfm_node.flow.quality import MAX_DRAWS, Measured, by_combination, distance, measure, ratios
+from dcfm_node.flow.quality import (
+    MAX_DRAWS,
+    Judge,
+    Measured,
+    by_combination,
+    distance,
+    measure,
+    ratios,
+)
 from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.swarm.quality import announced, objects
 
@@ -241,12 +249,19 @@ def test_a_judge_says_nothing_of_known_combinations_that_only_others_hold() -> N
         assert "only other silos" in found[label].why
 
 
-def test_a_judge_that_cannot_be_trusted_on_unseen_combinations_says_nothing_of_them() -> None:
-    """Garbage draws spoil it."""
+def test_garbage_is_not_taken_for_samples_and_does_not_spoil_a_judge() -> None:
     found = told(noise, silo())
+    assert all(found[label].expected.value < 0.1 for label in (*KNOWN[:4], *NOVEL))
+
+
+def test_a_judge_that_cannot_be_trusted_on_unseen_combinations_says_nothing_of_them(
+    monkeypatch,
+) -> None:
+    monkeypatch.setattr(Judge, "trusted", lambda judge, holdout: (1.0, 0.5))
+    found = told(true, silo())
     assert all(found[label].expected is None for label in NOVEL)
     assert all("and 0.6 is needed" in found[label].why for label in NOVEL)
-    assert all(found[label].expected.value < 0.5 for label in KNOWN[:4])
+    assert all(found[label].expected.value > 0.9 for label in KNOWN[:4])
 
 
 def test_a_judge_without_a_combination_to_leave_out_says_so() -> None:
@@ -289,3 +304,20 @@ def test_no_more_draws_are_made_than_are_allowed(monkeypatch) -> None:
     found = told(true, data).values()
     assert sum(one.draws for one in found) == 4
     assert [one.why for one in found].count("there are too many combinations to draw each") == 2
+
+
+@pytest.mark.parametrize("amplitude", [10.0, 30.0, 1e6])
+def test_wild_draws_of_one_combination_do_not_blind_a_judge(amplitude) -> None:
+    """A leader may count a combination alone and draw it so. Its wrong novel draws are still seen:
+    a silo that cannot measure them would not object."""
+    alone = torch.tensor(KNOWN[-1])
+
+    def hiding(c, seed):
+        wild = amplitude * torch.randn(len(c), 4, generator=torch.Generator().manual_seed(seed))
+        return torch.where((c == alone).all(1)[:, None], wild, swapped(c, seed))
+
+    figures = measure(hiding, silo(), seed=5)
+    assert figures["judge_rate"] > 0.85
+    assert figures["known_rate"] > 0.85
+    assert objects(figures, 0.5)
+    assert figures["novel_rate"] == 0.0

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from dcfm_node.flow.features import paint
 from dcfm_node.flow.metrics import energy_distance
+from dcfm_node.flow.moves import MOVES, Move
 from dcfm_node.flow.trainer import generator
-from dcfm_node.flow.transfer import MOVES, trusted
+from dcfm_node.flow.transfer import trusted
 
 SIZES = (3, 3)
 NOVEL = [(2, 0), (1, 2)]
@@ -71,13 +72,26 @@ def loud(c: Tensor, draws: torch.Generator) -> Tensor:
     return x * (course / 2 + half)[:, None].exp()
 
 
+def multiplied(c: Tensor, draws: torch.Generator) -> Tensor:
+    """Products of effects, in five numbers, with a zero that is not at 0."""
+    effects = torch.rand(2, 3, 5, generator=generator(7)) * 3
+    x = (effects[0, c[:, 0]] + effects[1, c[:, 1]]).exp()
+    return x * (0.1 * torch.randn(x.shape, generator=draws)).exp() - 20
+
+
+def named(name: str) -> Move:
+    """The move of a function."""
+    (move,) = (move for move in MOVES if getattr(move.moved, "__name__", "") == name)
+    return move
+
+
 def labels(of: list[tuple[int, int]], each: int = EACH) -> Tensor:
     return torch.tensor(of).repeat_interleave(each, dim=0)
 
 
 @pytest.mark.parametrize(
     ("draw", "attributes"),
-    [(vectors, {0, 1}), (coloured, {1}), (placed, {1}), (loud, {0, 1})],
+    [(vectors, {0, 1}), (multiplied, {0, 1}), (coloured, {1}), (placed, {1}), (loud, {0, 1})],
 )
 def test_what_moves_make_is_like_samples_that_nobody_has(draw: Draw, attributes: set[int]) -> None:
     c = labels(KNOWN)
@@ -128,10 +142,38 @@ def test_a_tone_becomes_another_in_the_same_envelope() -> None:
         (envelope * torch.cos(2 * torch.pi * turns * time + 1))[None, None, None].double()
         for turns in (5, 11)
     )
-    (move,) = (move for move in MOVES if move.moved.__name__ == "_transposed")
+    move = named("_transposed")
     for one, other in ((low, high), (high, low)):
         made = move.moved(one, move.features(one)[0], move.features(other)[0])
         torch.testing.assert_close(made, other, rtol=0, atol=0.02)
+
+
+def test_what_is_painted_gets_another_size_on_the_same_ground() -> None:
+    def drawn(times: int) -> Tensor:
+        x = torch.full((1, 1, 12, 12), -0.8).double()
+        big = torch.kron(SHAPES[2].double(), torch.ones(times, times))
+        x[..., 3 : 3 + 4 * times, 3 : 3 + 4 * times] += 1.5 * big
+        return x
+
+    move, small, large = named("_resized"), drawn(1), drawn(2)
+    for one, other in ((small, large), (large, small)):
+        made = move.moved(one, move.features(one)[0], move.features(other)[0])
+        assert (made - other).abs().mean() < 0.7 * (one - other).abs().mean()
+
+
+def test_stripes_turn_and_grow_until_they_lie_as_the_others() -> None:
+    down, across = torch.meshgrid(torch.arange(12.0), torch.arange(12.0), indexing="ij")
+    turns = {"across": 2.0 * across, "down": 2.0 * down, "broad": 1.0 * across}
+    phases = torch.linspace(0, 6, 9)[:, None, None]
+    x = {name: torch.cos(of + phases)[:, None].double() for name, of in turns.items()}
+    move = named("_turned")
+    means = {name: move.features(of).mean(dim=0) for name, of in x.items()}
+    for other in ("down", "broad"):
+        made = move.moved(x["across"], means["across"], means[other])
+        now = move.features(made).mean(dim=0)
+        assert (now - means[other]).abs().sum() < 0.35 * (
+            means["across"] - means[other]
+        ).abs().sum()
 
 
 def test_no_move_serves_where_values_do_not_add_up() -> None:
