@@ -13,6 +13,9 @@ class JudgedCombination(Model):
 
     values: dict[str, str]
     """Attribute -> value."""
+    unmet: tuple[tuple[str, str], ...]
+    """Pairs of attributes whose values here meet in no combination that silos train on, where
+    there are three or more attributes. What only their meeting does, no judge can see."""
     kind: Literal["known", "probe", "novel"]
     """Whether silos train on it, the run withholds it as a probe, or no silo trains on it."""
     level: Literal[0, 1, 2]

@@ -1,6 +1,7 @@
 """The command `student judge`: which combinations of a student its silo's own data speak for."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
     from dcfm_node.config.node import NodeConfig
     from dcfm_node.flow.quality import Verdict
     from dcfm_node.records.manifest import Manifest
+    from dcfm_node.samples import Combination
     from dcfm_node.store.student_check import StudentFolder
     from dcfm_node.swarm.lineage import Lineage
+
+
+SHOWN = 5
+"""Most pairs of values that are named."""
 
 
 def register(app: typer.Typer) -> None:
@@ -76,7 +82,8 @@ def document(proven: "Lineage", silo: str, verdicts: "Sequence[Verdict]") -> Jud
     """The document of what a silo's judge says of a student, the worst combination first."""
     manifest = proven.view.manifest
     floor = manifest.policy.novel_floor
-    rows = sorted((_row(manifest, floor, verdict) for verdict in verdicts), key=_badness)
+    known = [verdict.label for verdict in verdicts if verdict.kind == "known"]
+    rows = sorted((_row(manifest, floor, verdict, known) for verdict in verdicts), key=_badness)
     unknown = sum(row.expected is None for row in rows)
     failed = sum(row.below for row in rows)
     return Judged(
@@ -91,12 +98,16 @@ def document(proven: "Lineage", silo: str, verdicts: "Sequence[Verdict]") -> Jud
     )
 
 
-def _row(manifest: "Manifest", floor: float, verdict: "Verdict") -> JudgedCombination:
+def _row(
+    manifest: "Manifest", floor: float, verdict: "Verdict", known: "Sequence[Combination]"
+) -> JudgedCombination:
     from dcfm_node.daemon.facts import labelled
+    from dcfm_node.swarm.coverage import unmet
 
     names, found = [item.name for item in manifest.attributes], verdict.expected
     return JudgedCombination(
         values=labelled(manifest, verdict.label),
+        unmet=tuple((names[i], names[j]) for i, j in unmet(verdict.label, known)),
         kind=verdict.kind,
         level=verdict.level,
         expected=None
@@ -136,8 +147,26 @@ def judged_text(found: Judged) -> str:
         f" {found.floor:.0%}, {found.failed} below it, {found.unknown} are unknown",
         "right: expected share of draws, and its interval; shown: share that shows this value;",
         "unlike: share that shows all values, but does not look like real samples",
+        "novel ones are judged as if each attribute acted in the same way whatever the others are",
+        *_unmet(found),
     ]
     return "\n".join([*lines, "", table(header, rows)])
+
+
+def _unmet(found: Judged) -> list[str]:
+    """A line for each pair of values that meet in no combination trained on, the first SHOWN."""
+    pairs = Counter(
+        f"{one}={row.values[one]} with {other}={row.values[other]}"
+        for row in found.combinations
+        for one, other in row.unmet
+    )
+    lines = [
+        f"no silo trains on {pair}: what only their meeting does, nobody can see"
+        f" ({often} of the combinations)"
+        for pair, often in pairs.most_common(SHOWN)
+    ]
+    more = len(pairs) - len(lines)
+    return [*lines, f"and on {more} more pairs of values"] if more else lines
 
 
 def _right(expected: Estimated | None) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, product
+from itertools import chain, combinations, product
 
 PRIME = 2**61 - 1
 """Ranks are found modulo this prime: small numbers, no rounding."""
@@ -104,6 +104,20 @@ def levels(unseen: Iterable[Combination], seen: Iterable[Combination]) -> Iterat
     """Of each unseen combination: 1 if it differs from a seen one in one attribute, else 2."""
     near = set(_all_but_one(seen))
     return (1 if any(part in near for part in _all_but_one([c])) else 2 for c in unseen)
+
+
+def unmet(label: Combination, seen: Iterable[Combination]) -> tuple[tuple[int, int], ...]:
+    """The pairs of attributes, of three or more, whose values in this combination meet in no seen
+    one: what only their meeting does, no data show. Of two attributes, every unseen combination is
+    such a pair."""
+    if len(label) < 3:
+        return ()
+    every = list(seen)
+    return tuple(
+        (i, j)
+        for i, j in combinations(range(len(label)), 2)
+        if not any(other[i] == label[i] and other[j] == label[j] for other in every)
+    )
 
 
 def _completing(

@@ -161,3 +161,20 @@ def test_unknown_combinations_come_last_and_below_is_by_the_expected_share(
         "0 0 trained on 50% (40% to 60%) 90% 60% 10%",
         "0 2 probe, level 2 cannot tell - - - nobody knows",
     ]
+
+
+def test_pairs_of_values_that_never_meet_are_named(
+    lineage: tuple[Run, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = lineage
+    view = made.view()
+    (said,) = view.valid_students()
+    monkeypatch.setattr("dcfm_node.swarm.coverage.unmet", lambda label, known: ((0, 1),))
+    labels = [(0, 1), (0, 2)]
+    verdicts = [Verdict(label, "novel", 1, None, "nobody knows") for label in labels]
+    found = document(Lineage(said, view, made.id), "site", verdicts)
+    assert [row.unmet for row in found.combinations] == [(("row", "column"),)] * 2
+    said_of = judged_text(found)
+    assert "no silo trains on row=0 with column=1: what only their meeting does" in said_of
+    monkeypatch.setattr("dcfm_node.cli.judge.SHOWN", 1)
+    assert "and on 1 more pairs of values" in judged_text(found)
