@@ -90,8 +90,8 @@ _ALTERNATING: Table = {
     "min_rounds": 1,
     "max_rounds": 1,
     "ema": 0.995,
-    "solver": "euler",
-    "solver_steps": 25,
+    "solver": "adams",
+    "solver_steps": 8,
     "composed": False,
     "masks": {"full": 0.94, "marginal": 0.04, "null": 0.02},
 }

@@ -35,12 +35,34 @@ def rk4(field: Field, x: Tensor, t: Tensor, h: float) -> Tensor:
     return x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
 
 
-SOLVERS: dict[str, Step] = {"euler": euler, "midpoint": midpoint, "heun": heun, "rk4": rk4}
+class Adams:
+    """Steps of second order with one evaluation each, which also use the velocity before (Adams and
+    Bashforth); the first is Euler's."""
+
+    def __init__(self) -> None:
+        self._before: Tensor | None = None
+
+    def __call__(self, field: Field, x: Tensor, t: Tensor, h: float) -> Tensor:
+        """The next step; those of one trajectory follow each other."""
+        v = field(x, t)
+        change = torch.zeros_like(v) if self._before is None else v - self._before
+        self._before = v
+        return x + h * (v + change / 2)
+
+
+SOLVERS: dict[str, Callable[[], Step]] = {
+    "euler": lambda: euler,
+    "midpoint": lambda: midpoint,
+    "heun": lambda: heun,
+    "rk4": lambda: rk4,
+    "adams": Adams,
+}
+"""Name -> what makes the steps of one trajectory."""
 
 
 def trajectory(field: Field, x0: Tensor, steps: int, solver: str) -> Iterator[Tensor]:
     """States at t = 0, 1/steps, ..., 1; each of x0's shape."""
-    step, h = SOLVERS[solver], 1 / steps
+    step, h = SOLVERS[solver](), 1 / steps
     x = x0
     yield x
     for i in range(steps):

@@ -192,7 +192,7 @@ class MethodSettings(Section):
     local: Training
     solver_steps: Annotated[int, Field(ge=1, le=1_000)] = 25
     """Steps of the ODE solver, in sampling and for the teachers' paths (Eq. 15 of DCFM)."""
-    solver: Literal["euler", "midpoint", "heun", "rk4"] = "heun"
+    solver: Literal["euler", "midpoint", "heun", "rk4", "adams"] = "heun"
     composed: bool = True
     """Whether the student is sampled by composing its marginals (Eq. 5 of DCFM), or by its joint
     head."""

@@ -146,7 +146,7 @@ COMMON: dict[str, Values] = {
     "masks": MASKS,
     "local": STAGES,
     "solver_steps": ROUNDS,
-    "solver": words("euler", "midpoint", "heun", "rk4"),
+    "solver": words("euler", "midpoint", "heun", "rk4", "adams"),
     "composed": FLAG,
     "guidance": GUIDANCE,
     "seed": integers(0, 2**31),

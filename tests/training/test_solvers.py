@@ -71,14 +71,14 @@ def observed_order(flow: Flow, solver: str) -> float:
 
 
 @pytest.mark.parametrize(
-    ("solver", "order"), [("euler", 1), ("midpoint", 2), ("heun", 2), ("rk4", 4)]
+    ("solver", "order"), [("euler", 1), ("midpoint", 2), ("heun", 2), ("rk4", 4), ("adams", 2)]
 )
 def test_order_on_a_composed_gaussian_flow(solver: str, order: int) -> None:
     assert observed_order(COMPOSED, solver) == pytest.approx(order, abs=0.1)
 
 
 @pytest.mark.parametrize(
-    ("solver", "order"), [("euler", 1), ("midpoint", 3), ("heun", 2), ("rk4", 4)]
+    ("solver", "order"), [("euler", 1), ("midpoint", 3), ("heun", 2), ("rk4", 4), ("adams", 2)]
 )
 def test_order_on_one_gaussians_flow(solver: str, order: int) -> None:
     """The midpoint rule gains an order here. For y' = a y its error in one step is

@@ -41,7 +41,7 @@ class Compute(Model):
     """Number of values of each attribute."""
     network: AnyNetwork
     masks: Masks = Masks()
-    solver: Literal["euler", "midpoint", "heun", "rk4"] = "euler"
+    solver: Literal["euler", "midpoint", "heun", "rk4", "adams"] = "euler"
     solver_steps: Positive = 20
     batch: Positive = 128
     shipped: Positive = 32
