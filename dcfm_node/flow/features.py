@@ -134,9 +134,14 @@ def polar(x: Tensor) -> Tensor:
 
 
 def polar_power(x: Tensor) -> Tensor:
-    """The power spectrum of pictures that fade to their border, at POLAR frequencies a side."""
+    """The power spectrum of pictures that fade to their border, at POLAR frequencies a side; of
+    rows, at as many as they have numbers, if that is more."""
+    size = _polar_size(x.shape)
+    if x.shape[2] > 1:
+        high, wide = x.shape[2:]
+        x = functional.adaptive_avg_pool2d(x, (min(high, POLAR), min(wide, POLAR)))
     x = (x - x.mean(dim=(2, 3), keepdim=True)) * _fade(x.shape[2])[:, None] * _fade(x.shape[3])
-    found: Tensor = torch.fft.fft2(x, s=_polar_size(x.shape), norm="ortho")
+    found: Tensor = torch.fft.fft2(x, s=size, norm="ortho")
     return found.abs().square()
 
 
@@ -147,22 +152,28 @@ def polar_bins(shape: Sequence[int], rings: int, wedges: int) -> tuple[Tensor, T
     Args:
         shape: of the pictures, (N, channels, height, width).
     """
-    size = _polar_size(shape)
+    size, most = _polar_size(shape), 2 ** octaves(shape)
     down, across = (torch.fft.fftfreq(n, dtype=torch.float64) for n in size)
-    radius = torch.hypot(down[:, None], across)
-    far = (POLAR * radius).clamp(1, POLAR / 2).log2() / math.log2(POLAR / 2) * (rings - 1)
+    radius = 2 * most * torch.hypot(down[:, None], across)
+    far = radius.clamp(1, most).log2() / octaves(shape) * (rings - 1)
     turn = torch.atan2(down[:, None], across) / math.pi * wedges
     ring = torch.arange(rings)[:, None, None]
     wedge = torch.arange(wedges if size[0] > 1 else 0)[:, None, None]
     apart = (turn - wedge + wedges / 2) % wedges - wedges / 2
     return (
         (1 - (far - ring).abs()).clamp(min=0) * (radius > 0),
-        (1 - apart.abs()).clamp(min=0) * (radius * POLAR > 1),
+        (1 - apart.abs()).clamp(min=0) * (radius > 1),
     )
 
 
+def octaves(shape: Sequence[int]) -> float:
+    """Between the first and the last ring of `polar_bins`."""
+    return math.log2(max(_polar_size(shape)) / 2)
+
+
 def _polar_size(shape: Sequence[int]) -> list[int]:
-    return [POLAR if side > 1 else 1 for side in shape[2:]]
+    high, wide = shape[2:]
+    return [POLAR, POLAR] if high > 1 else [1, max(POLAR, wide)]
 
 
 def _fade(size: int) -> Tensor:

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow.features import (
-    POLAR,
     SMALL,
     frame,
     local_energy,
+    octaves,
     paint,
     polar_bins,
     polar_power,
@@ -187,7 +187,7 @@ def _turned(x: Tensor, before: Tensor, after: Tensor, half: float = 0.0) -> Tens
     )
     finer, turn = divmod(int(torch.fft.irfft2(lost.conj() * won, s=size).argmax()), size[1])
     finer -= size[0] * (finer >= RINGS)
-    ratio = 2 ** (-finer * math.log2(POLAR / 2) / (RINGS - 1))
+    ratio = 2 ** (-finer * octaves(x.shape) / (RINGS - 1))
     angle = math.pi * (turn / WEDGES + half)
     high, wide = x.shape[2:]
     down = torch.arange(high, dtype=x.dtype)[:, None] - (high - 1) / 2
