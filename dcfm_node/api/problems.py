@@ -99,7 +99,7 @@ class Code(Enum):
     CHECKPOINTS_STOPPED = "checkpoints-stopped", "warning", "make room on the disk"
     """Training continues, but its checkpoints cannot be written."""
     DATA_SCALE = "data-scale", "warning", "scale the samples to about unit variance"
-    """The samples are far from zero mean and unit variance."""
+    """The samples are far from unit variance or zero mean, and the run does not standardise."""
     DATA_FEATURES = "data-features", "warning", "check these features in the silo's file"
     """A feature is constant, hardly varies beside others, or has samples far from all others."""
     DATA_UNITS = "data-units", "warning", "compare the units of that feature at the sites"

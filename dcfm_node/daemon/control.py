@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcfm_node.api.problems import THIS_NODE, Code, Problem
+from dcfm_node.api.problems import Problem
 from dcfm_node.api.requests import (
     AnyRequest,
     ForkProof,
@@ -38,6 +38,7 @@ from dcfm_node.daemon.explain import explain, failing
 from dcfm_node.daemon.facts import journal_facts, student_facts, students_facts
 from dcfm_node.daemon.importer import BundleImporter
 from dcfm_node.daemon.network import Network
+from dcfm_node.daemon.problems import data_problems
 from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.daemon.status import Surroundings, silo_statuses, status
 from dcfm_node.daemon.supervisor import WorkerSupervisor
@@ -125,7 +126,7 @@ class Control:
             *idle,
             *failing(self.node),
             *self.runner.problems(),
-            *(Code.of(w.code).problem(THIS_NODE, w.what, fix=w.fix) for w in self.ready.warnings),
+            *data_problems(self.node.replica.view, self.ready.warnings),
             *self.network.problems(),
         )
         traffic = self.network.traffic().values()

@@ -11,6 +11,7 @@ from dcfm_node.api.status import SiloStatus
 from dcfm_node.api.students import StudentFacts
 from dcfm_node.daemon.advice import what_to_try
 from dcfm_node.daemon.facts import student_facts
+from dcfm_node.data.oddities import DataWarning
 from dcfm_node.net.peers import Failure, Way
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Outlier, outliers
@@ -123,6 +124,15 @@ def link_problems(manifest: Manifest, ways: Mapping[bytes, Mapping[str, Way]]) -
                 why = "; ".join(map(_failure, way.failures)) or "it does not dial this node either"
                 what = f"no {name} link to {silo.name} stands, so {lost} directly: {why}"
                 yield Code.LINK_DOWN.problem(silo.name, what, since_s=since)
+
+
+def data_problems(view: View, warnings: Sequence[DataWarning]) -> Iterator[Problem]:
+    """What the worker found odd about this node's data, as far as it matters in this run."""
+    unscaled = view.preparation is not None and view.scale is None
+    for warning in warnings:
+        if unscaled or not warning.unscaled:
+            code = Code.of(warning.code)
+            yield code.problem(THIS_NODE, warning.what, fix=warning.fix)
 
 
 def other_units(view: View) -> Iterator[Problem]:

@@ -115,7 +115,8 @@ class WorkerSupervisor:
             await self.close()
             raise
         for warning in self._first.warnings:
-            log.warning("private_data", why=str(warning))
+            level = log.info if warning.unscaled else log.warning
+            level("private_data", why=str(warning))
         for note in self._first.notes:
             log.info("private_data", note=note)
         return self._first

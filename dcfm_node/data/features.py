@@ -54,13 +54,13 @@ def _outlying(x: Floats, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         count = int((np.abs(column - middle[index]) > FAR * spread[index]).sum())
         worst = column.min() if below[index] > above[index] else column.max()
         yield (
-            f"feature {_name(index, names)} of {count} samples is far from all others: up to"
+            f"feature {name_of(index, names)} of {count} samples is far from all others: up to"
             f" {worst:.4g}, where most are from {low[index]:.4g} to {high[index]:.4g}",
             "repair or remove these samples; they may mark missing values",
         )
 
 
-def _name(index: int, names: Sequence[str]) -> str:
+def name_of(index: int, names: Sequence[str]) -> str:
     """A feature by its name, or by its index, from 0."""
     return repr(names[index]) if names else str(index)
 
@@ -68,7 +68,7 @@ def _name(index: int, names: Sequence[str]) -> str:
 def _named(which: NDArray[np.bool_], known: Sequence[str]) -> str:
     found = np.flatnonzero(which).tolist()
     more = f" and {len(found) - MAX_TOLD} more" if len(found) > MAX_TOLD else ""
-    names = ", ".join(_name(index, known) for index in found[:MAX_TOLD])
+    names = ", ".join(name_of(index, known) for index in found[:MAX_TOLD])
     return f"{'features' if len(found) > 1 else 'feature'} {names}{more}"
 
 

@@ -14,11 +14,13 @@ class DataWarning:
         code: the kind of warning (`docs/problems.md`).
         what: what is odd, and in which file.
         fix: what to do; empty for the usual fix of this code.
+        unscaled: it holds only if the run does not standardise after all: no silo states moments.
     """
 
     code: Literal["data-scale", "data-features", "data-alike", "data-labels", "data-changed"]
     what: str
     fix: str = ""
+    unscaled: bool = False
 
     def __post_init__(self) -> None:
         # A message may contain a file name that is not valid text.

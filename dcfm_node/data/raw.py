@@ -31,6 +31,8 @@ class Raw:
     """Name of the data set in messages to the operator."""
     notes: tuple[str, ...] = ()
     """What the reader skipped, and why; the node shows it when it starts."""
+    names: tuple[str, ...] = ()
+    """Of the numbers of a sample, in order, if the files have names."""
 
 
 def memory() -> int:

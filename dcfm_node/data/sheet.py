@@ -51,7 +51,13 @@ def read_sheet(spec: TableData, columns: Mapping[str, str], shape: tuple[int, ..
     _check_many(file, numbers, shape)
     check_shapes((len(x), len(numbers)), {}, shape, str(file))
     named = {name: np.asarray(column, np.str_) for name, column in labels.items()}
-    return Raw(arranged(np.stack(x), shape), named, lambda row: f"{file}:{lines[row]}", str(file))
+    return Raw(
+        arranged(np.stack(x), shape),
+        named,
+        lambda row: f"{file}:{lines[row]}",
+        str(file),
+        names=numbers,
+    )
 
 
 def sheet_features(

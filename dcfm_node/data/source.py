@@ -1,8 +1,7 @@
 """A silo's private data, checked against the run and split into training and hold-out."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from dcfm_node.data.labels import constant, encode, from_one
 from dcfm_node.data.npz import read_npz
 from dcfm_node.data.oddities import DataWarning
 from dcfm_node.data.raw import Raw, check_shapes
+from dcfm_node.data.scale import PART, odd_scale
 from dcfm_node.data.sheet import read_sheet, sheet_features
 from dcfm_node.data.spec import (
     AttributeSource,
@@ -29,12 +29,7 @@ from dcfm_node.data.spec import (
 )
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.records.moments import MIN_SAMPLES
 from dcfm_node.samples import Labels, Samples, Stored, unit
-
-SMALL, LARGE = 0.01, 10.0
-"""Outside these standard deviations, or above this mean, the operator gets a warning."""
-PART = 1 << 20
 
 Counts = tuple[tuple[tuple[int, ...], int], ...]
 
@@ -88,9 +83,14 @@ def _prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloDa
     first = np.arange(len(x)) if isinstance(spec, BuiltinData) else first_alike(x)
     held = holdout_mask(c, spec.holdout, manifest.method.seed, first)
     alike = _all_alike(first)
-    warnings = _warnings(raw.file, _odd(x, manifest), alike, _from_one(spec, manifest, raw))
+    scale = "" if alike and manifest.standardises else odd_scale(x, raw.names)
+    warnings = _warnings(raw.file, scale, alike, _from_one(spec, manifest, raw))
+    if (
+        manifest.standardises
+    ):  # by others' moments, where this silo has too few samples to state any
+        warnings = tuple(replace(w, unscaled=w.code == "data-scale") for w in warnings)
     if not alike and x.ndim == 2 and x.dtype != np.uint8:
-        odd = odd_features(unit(x), manifest.standardises)
+        odd = odd_features(unit(x), manifest.standardises, raw.names)
         told = (DataWarning("data-features", f"{raw.file}: {what}", fix) for what, fix in odd)
         warnings = (*warnings, *told)
     again = repeated(c, first, raw.row)
@@ -98,29 +98,6 @@ def _prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloDa
     train, holdout = (Samples(x[rows], c[rows]) for rows in (~held, held))
     digest = _digest(train.x, train.c, holdout.x, holdout.c)
     return SiloData(train, holdout, counts(train.c), digest, warnings, notes)
-
-
-def _odd(x: Stored, manifest: Manifest) -> str:
-    """What is odd about the scale of samples that nobody standardises."""
-    return "" if manifest.standardises and len(x) >= MIN_SAMPLES else odd_scale(x)
-
-
-def odd_scale(x: Stored) -> str:
-    """What is odd about the scale of samples (N, …), and what to do; empty if near unit scale."""
-    low, high = float(unit(x.min())), float(unit(x.max()))
-    parts = np.array_split(x.ravel(), max(1, x.size // PART))  # in float64 all would be large
-    mean = sum(float(unit(part).sum(dtype=np.float64)) for part in parts) / x.size
-    squares = (float(np.square(unit(part) - mean, dtype=np.float64).sum()) for part in parts)
-    deviation = math.sqrt(sum(squares) / x.size)
-    if SMALL <= deviation <= LARGE and abs(mean) <= LARGE:
-        return ""
-    pixels = x.ndim > 2 and low >= 0.0 and 1.0 < high <= 255.0
-    way = "store pixels as uint8, or as x / 127.5 - 1" if pixels else "take (x - mean) / deviation"
-    return (
-        f"values from {low:.4g} to {high:.4g} have mean {mean:.4g} and standard deviation"
-        f" {deviation:.4g}, but networks need about unit scale; {way}, with the same"
-        " numbers at every site"
-    )
 
 
 def counts(c: Labels) -> Counts:

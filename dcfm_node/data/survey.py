@@ -16,7 +16,8 @@ from dcfm_node.data.layout import layout
 from dcfm_node.data.look import look, unlabelled
 from dcfm_node.data.names import normal, ordered
 from dcfm_node.data.raw import Raw, arranged
-from dcfm_node.data.source import checked_numbers, counts, odd_scale, read
+from dcfm_node.data.scale import odd_scale
+from dcfm_node.data.source import checked_numbers, counts, read
 from dcfm_node.data.spec import AttributeSource, FileData, FolderData
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Attribute

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcfm_node.data.source import SiloData, counts, holdout_mask, load, odd_scale
+from dcfm_node.data.scale import odd_scale
+from dcfm_node.data.source import SiloData, counts, holdout_mask, load
 from dcfm_node.data.spec import AttributeSource, NpzData
 from dcfm_node.errors import DataError
 from dcfm_node.samples import unit
@@ -80,7 +81,7 @@ def test_counts_are_those_of_the_training_part(tmp_path: Path) -> None:
         (X * 0.001, ("standard deviation 0.00", "(x - mean) / deviation")),
         (X + 500.0, ("mean 500", "standard deviation 0.9")),
         (np.zeros((50, 2), np.float32), ("standard deviation 0,",)),
-        (GREY.astype(np.float32), ("from 0 to 198", "(x - mean) / deviation")),
+        (GREY.astype(np.float32), ("from 0 to 196", "(x - mean) / deviation")),
         (GREY.astype(np.uint8), ()),
     ],
     ids=["unit", "large", "small", "far", "constant", "0 to 255", "pixels"],
@@ -100,15 +101,25 @@ def test_a_scale_far_from_unit_is_warned_of_with_figures(
 
 def test_the_scale_of_data_that_the_run_standardises_is_not_warned_of(tmp_path: Path) -> None:
     data = load(saved(tmp_path, x=X * 40.0 + 1_013.0, digit=DIGIT, colour=HUES), manifest())
-    assert data.warnings == ()
     few = saved(tmp_path, x=X[:9] * 40.0, digit=DIGIT[:9], colour=HUES[:9])  # too few for moments
-    assert [warning.code for warning in load(few, manifest()).warnings] == ["data-scale"]
+    for found in (data, load(few, manifest())):
+        assert [(w.code, w.unscaled) for w in found.warnings] == [("data-scale", True)]
+    (warning,) = load(few, manifest(standardise="none")).warnings
+    assert not warning.unscaled
+
+
+def test_the_scale_of_each_feature_is_looked_at_alone() -> None:
+    x = X * [1.0, 9.0] + [0.0, 1_013.0]
+    told = odd_scale(x, ("wind", "hPa"))
+    assert told.startswith("values of feature 'hPa' from 9")
+    assert "with mean" not in told and "have mean 101" in told
+    assert odd_scale(X * [1.0, 1e-4], ("wind", "rain")) == ""  # `odd_features` tells of it
 
 
 def test_an_odd_feature_is_warned_of_by_its_number(tmp_path: Path) -> None:
     x = X.copy()
     x[7, 1] = -9_999.0
-    (warning,) = load(saved(tmp_path, x=x, digit=DIGIT, colour=HUES), manifest()).warnings
+    *_, warning = load(saved(tmp_path, x=x, digit=DIGIT, colour=HUES), manifest()).warnings
     assert warning.code == "data-features"
     assert warning.what.startswith(f"{tmp_path / 'd.npz'}: feature 1 of 1 samples is far")
 
@@ -118,8 +129,8 @@ def test_images_from_0_to_255_are_told_how_pixels_are_stored() -> None:
 
 
 def test_the_scale_of_large_data_is_that_of_all_of_it() -> None:
-    x = np.zeros((3, 1 << 20), np.float32)
-    x[2, -1] = 1e6
+    x = np.zeros((3, 1, 1 << 20), np.float32)
+    x[2, 0, -1] = 1e6
     deviation = float(x.astype(np.float64).std())
     assert f"standard deviation {deviation:.4g}," in odd_scale(x)
 
