@@ -21,7 +21,7 @@ MOST = 12
 def site_run(found: Survey) -> str:
     """The run.toml that fits a site's data. Sites with the same attributes name the run alike."""
     name = re.sub(r"[-_]+$", "", "-".join(attribute for attribute, _ in found.attributes)[:32])
-    return run_text(name, found.sample_shape, found.attributes, found.assumed)
+    return run_text(name, found.sample_shape, found.attributes, found.assumed, found.columns)
 
 
 def found_data(path: Path, found: Survey) -> FoundData:

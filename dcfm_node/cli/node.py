@@ -138,7 +138,7 @@ def start(
     from dcfm_node.config.keys import load_keys
     from dcfm_node.config.node import load_node
     from dcfm_node.config.peers import load_peers, own_peer
-    from dcfm_node.config.run import load_run
+    from dcfm_node.config.run import load_features, load_run
     from dcfm_node.store.archive import last_run
     from dcfm_node.swarm.succession import begins_anew
     from dcfm_node.wire.envelope import run_id
@@ -169,7 +169,7 @@ def start(
     from dcfm_node.daemon.logs import configure
 
     configure(settings.log.format, settings.log.level)
-    asyncio.run(take_part(Settings(settings, keys, others, manifest, run)))
+    asyncio.run(take_part(Settings(settings, keys, others, manifest, run, load_features(run))))
 
 
 def demo(

@@ -1,5 +1,6 @@
 """run.toml: the settings that all nodes of a run share, read into the run's manifest."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -70,6 +71,9 @@ class _Continues(Model):
     replaced: Annotated[tuple[Name, ...], Field(max_length=MAX_SILOS)] = ()
 
 
+FeatureName = Annotated[str, Field(min_length=1)]
+
+
 class RunFile(Model):
     """`Manifest`, but with only the names of the roster."""
 
@@ -77,6 +81,8 @@ class RunFile(Model):
     preset: Preset = "auto"
     """What settles all that the file leaves open; default "auto"."""
     sample_shape: Shape
+    features: Annotated[tuple[FeatureName, ...], Field(min_length=1)] | None = None
+    """Names of the numbers of a sample, in order, to compare tables with. Not in the manifest."""
     roster: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_SILOS)] | None = None
     attribute: Annotated[tuple[Attribute, ...], Field(min_length=1, max_length=32)]
     domain: AnyDomain = DOMAIN
@@ -102,6 +108,7 @@ class SiteRun(Model):
     """What sites' run.toml files may differ in, before they are merged."""
 
     model_config = ConfigDict(extra="ignore")
+    features: tuple[FeatureName, ...] = ()
     attribute: Annotated[tuple[SiteAttribute, ...], Field(min_length=1)]
 
 
@@ -122,6 +129,10 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
     roster, name = run.roster or tuple(known), me.name if me is not None else None
     if wrong := _roster_problems(roster, known, name, listed):
         raise document.error(wrong)
+    many = math.prod(run.sample_shape)
+    if run.features is not None and len(run.features) != many:
+        what = f"names {len(run.features)} numbers, and a sample has {many}"
+        raise document.error([Problem(("features",), what, "name each number once, or none")])
     silos = [Silo(name=name, key=known[name].sign_key) for name in sorted(roster)]
     try:
         manifest = Manifest(
@@ -153,6 +164,15 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
         fix = "choose a smaller network.width or sample_shape"
         raise document.error([Problem(("network", "width"), what, fix)])
     return manifest
+
+
+def load_features(path: Path) -> tuple[str, ...]:
+    """The names of a sample's numbers in a run.toml; () if it has none.
+
+    Raises:
+        ConfigError: the file is not a valid run.toml.
+    """
+    return _parsed(toml.read(path, "name the run's file with --run")).features or ()
 
 
 def _parsed(document: toml.Document) -> RunFile:

@@ -11,7 +11,7 @@ from dcfm_node.config.node import node_template
 from dcfm_node.config.presets import settled
 from dcfm_node.config.run import RunFile, SiteRun
 from dcfm_node.config.toml import Document, frozen, written
-from dcfm_node.data.names import ordered
+from dcfm_node.data.names import alike, normal, ordered, unlike
 from dcfm_node.data.spec import FileData
 from dcfm_node.errors import ConfigError
 from dcfm_node.files import shipped_text
@@ -19,6 +19,8 @@ from dcfm_node.files import shipped_text
 Attributes = Sequence[tuple[str, tuple[str, ...]]]
 """(name, values) of each attribute."""
 
+MERGED = ("attribute", "features")
+"""Settings of a run.toml in which sites may differ."""
 LOOPBACK = ("127.0.0.1", "localhost")
 _ATTRIBUTES = re.compile(r"(?m)(?:^\[\[attribute\]\] *\n(?:^[\w ].*\n)+\n*)+")
 _TABLE = re.compile(r"\[([\w.]+)\]")
@@ -71,18 +73,32 @@ def run_template() -> str:
 
 
 def run_text(
-    name: str, sample_shape: tuple[int, ...], attributes: Attributes, assumed: str = ""
+    name: str,
+    sample_shape: tuple[int, ...],
+    attributes: Attributes,
+    assumed: str = "",
+    features: Sequence[str] = (),
 ) -> str:
     """A commented run.toml for this data, with the values that `preset = "auto"` settles.
 
     Args:
         assumed: what the shape assumes, for a comment; empty if nothing.
+        features: names of the numbers of a sample, if they have names.
     """
     text = re.sub(r"(?m)^name = .*$", f"name = {written(name)}", run_template(), count=1)
     comment = "".join(f"# {line}\n" for line in wrap(f"{assumed}." if assumed else "", 97))
     shape = f"{comment}sample_shape = {written(sample_shape)}"
     text = re.sub(r"(?m)^sample_shape = .*$", shape, text, count=1)
-    return with_attributes(text, attributes)
+    return with_attributes(_with_features(text, features) if features else text, attributes)
+
+
+def _with_features(text: str, features: Sequence[str]) -> str:
+    """A run.toml with these names of a sample's numbers, in place of its commented example."""
+    line = f"features = {written(features)}"
+    text, found = re.subn(r"(?m)^# features = .*$", lambda _: line, text, count=1)
+    if not found:
+        text = re.sub(r"(?m)^sample_shape = .*$", lambda at: f"{at[0]}\n{line}", text, count=1)
+    return text
 
 
 def with_attributes(text: str, attributes: Attributes) -> str:
@@ -122,23 +138,17 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
     smallest size.
 
     Raises:
-        ConfigError: they differ in anything else but the attributes' values.
+        ConfigError: they differ in anything else but the attributes' values; or two sites with
+            tables have other columns.
     """
     first = max(documents, key=_size)
     others = [document for document in documents if document is not first]
-    notes = []
-    for other in others:
-        for key in dict.fromkeys([*first.values, *other.values]):
-            if key == "sample_shape" and _reads(_shape(first), _shape(other)):
-                notes += [_decided(first, other)] if _shape(first) != _shape(other) else []
-            elif key == "sample_shape" and _pictures(first, other):
-                notes.append(_resized(first, other))
-            elif key != "attribute" and first.values.get(key) != other.values.get(key):
-                raise _unlike(first, other, key)
     attributes = {document.path: _attributes(document) for document in (first, *others)}
     for document in others:
         if missing := attributes[first.path].keys() ^ attributes[document.path].keys():
             raise _unlike_attributes(first, document, min(missing), attributes[first.path])
+    features = _features(documents)
+    notes = _settled(first, others)
     merged = [
         (name, _merged([found[name] for found in attributes.values()]))
         for name in attributes[first.path]
@@ -153,12 +163,34 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
             )
     if len(merged) == 1:
         notes.append(f"{merged[0][0]!r} is the only attribute, so there is nothing to compose")
+    notes += [_nearly_equal(name, group) for name, values in merged for group in alike(values)]
+    text = first.text
+    if features and "features" not in first.values:
+        text = _with_features(text, features)
     try:
-        return Merged(with_attributes(first.text, merged), merged, tuple(notes))
+        return Merged(with_attributes(text, merged), merged, tuple(notes))
     except ValueError as error:
         raise ConfigError(
             str(error), where=str(first.path), fix="write them as 'dcfm-node init' does"
         ) from None
+
+
+def _settled(first: Document, others: Sequence[Document]) -> list[str]:
+    """Notes of what was decided where others differ from the first in the shape of a sample.
+
+    Raises:
+        ConfigError: they differ in another setting.
+    """
+    notes: list[str] = []
+    for other in others:
+        for key in dict.fromkeys([*first.values, *other.values]):
+            if key == "sample_shape" and _reads(_shape(first), _shape(other)):
+                notes += [_decided(first, other)] if _shape(first) != _shape(other) else []
+            elif key == "sample_shape" and _pictures(first, other):
+                notes.append(_resized(first, other))
+            elif key not in MERGED and first.values.get(key) != other.values.get(key):
+                raise _unlike(first, other, key)
+    return notes
 
 
 def _shape(document: Document) -> tuple[int, ...]:
@@ -209,6 +241,35 @@ def _merged(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 
 def _attributes(document: Document) -> dict[str, tuple[str, ...]]:
     return {one.name: one.values for one in document.parse(SiteRun).attribute}
+
+
+def _features(documents: Sequence[Document]) -> tuple[str, ...]:
+    """The features that all sites with tables name; () if none does.
+
+    Tables are read in the order of their columns' names, so another name is another order.
+    """
+    named = [(document, document.parse(SiteRun).features) for document in documents]
+    named = [(document, features) for document, features in named if features]
+    for other, features in named[1:]:
+        if tuple(map(normal, features)) != tuple(map(normal, named[0][1])):
+            there, here = unlike(features, named[0][1])
+            raise ConfigError(
+                f"the columns are {there}, and in {named[0][0].path} {here}",
+                where=other.where("features"),
+                fix="rename the columns in the table of one site as at the other, and make its node"
+                " anew with 'init'; list a column that other sites do not have under ignore in"
+                " [data] of node.toml, and remove it here",
+            )
+    return named[0][1] if named else ()
+
+
+def _nearly_equal(name: str, values: Sequence[str]) -> str:
+    told = ", ".join(map(repr, values))
+    return (
+        f"{name} has {told}, which differ only in case, blanks or hyphens and count as"
+        f" {len(values)} values; if they are one, write it alike in the data of every site, make"
+        " the nodes anew with 'init', and merge again"
+    )
 
 
 def _unlike(first: Document, other: Document, key: str) -> ConfigError:

@@ -257,7 +257,7 @@ def _supervisor(settings: Settings) -> WorkerSupervisor:
     worker = config.worker
     setup = Setup(
         manifest=manifest_bytes(settings.manifest).hex(),
-        data=config.data,
+        data=settings.data,
         codec=config.codec,
         scratch=config.state,
         device=worker.device,

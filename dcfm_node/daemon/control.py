@@ -70,6 +70,7 @@ class Control:
         importer: imports bundles, and knows what they brought.
         earlier: gives the lineage of the run that this one continues.
         stop: begins to stop. Its argument is how many seconds the present work may take to end.
+        features: names of the numbers of a sample, if they are known.
     """
 
     node: Node
@@ -87,6 +88,7 @@ class Control:
     importer: BundleImporter
     earlier: Callable[[], bytes | None]
     stop: Callable[[float], None]
+    features: Sequence[str] = ()
 
     def handle(self, request: AnyRequest) -> Reply | Awaitable[Reply]:
         """Answer one request.
@@ -153,6 +155,7 @@ class Control:
             carried=self.importer.carried,
             ways=self.network.ways(),
             refusals=self.network.refusals,
+            features=self.features,
             machine=machine or Machine(),
         )
 

@@ -103,6 +103,7 @@ class Daemon:
             disk=self.disk,
             own_troubles=self.troubles,
             ready=restoring.ready,
+            features=restoring.settings.features,
             started_at=self.started_at,
             clock=self.clock,
             put=self.inbox.put,

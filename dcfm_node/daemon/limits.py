@@ -10,6 +10,7 @@ from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
 from dcfm_node.config.peers import Peer
 from dcfm_node.data.oddities import DataWarning
+from dcfm_node.data.spec import DataSpec, TableData
 from dcfm_node.errors import DataError
 from dcfm_node.records.entries import Join, Label
 from dcfm_node.records.manifest import Manifest
@@ -38,6 +39,16 @@ class Settings:
     manifest: Manifest
     run: Path
     """The file that the manifest was read from."""
+    features: tuple[str, ...] = ()
+    """Names of the numbers of a sample, as that file has them, if it does."""
+
+    @property
+    def data(self) -> DataSpec:
+        """This node's private data, with the features that a table must have in this run."""
+        data = self.config.data
+        if not isinstance(data, TableData) or not self.features or data.features:
+            return data
+        return data.model_copy(update={"features": self.features})
 
 
 def check_counts(counts: tuple[tuple[Label, int], ...], name: str) -> None:

@@ -27,9 +27,16 @@ BUNDLE_DAYS = 7
 
 
 def run_problems(
-    node: Node, silos: Sequence[SiloStatus], released: StudentFacts | None
+    node: Node,
+    silos: Sequence[SiloStatus],
+    released: StudentFacts | None,
+    features: Sequence[str] = (),
 ) -> list[Problem]:
-    """Everything of the run that makes the node degraded."""
+    """Everything of the run that makes the node degraded.
+
+    Args:
+        features: names of the numbers of a sample, if they are known.
+    """
     view = node.replica.view
     whole = released is not None and released.outcome == "COMPLETE"
     found = [problem for silo in silos if not silo.withdrawn for problem in _silo(silo, whole)]
@@ -37,7 +44,7 @@ def run_problems(
         what = "so many silos withdrew that the others are not a quorum: nobody can be elected"
         found.append(Code.QUORUM_LOST.problem(THIS_RUN, what))
     found += [*_own_journal(node), *_invalid(view), *_rejected(view), *_incomplete(view)]
-    found += other_units(view)
+    found += other_units(view, features)
     action = node.step.action if node.step is not None else None
     if isinstance(action, Waiting) and action.broken:
         found.append(Code.METHOD_FAILED.problem(THIS_NODE, action.why))
@@ -135,11 +142,11 @@ def data_problems(view: View, warnings: Sequence[DataWarning]) -> Iterator[Probl
             yield code.problem(THIS_NODE, warning.what, fix=warning.fix)
 
 
-def other_units(view: View) -> Iterator[Problem]:
+def other_units(view: View, features: Sequence[str] = ()) -> Iterator[Problem]:
     """Silos whose data of a feature seem to be in other units (SPEC 6.13.6)."""
-    active = set(view.active())
+    active, manifest = set(view.active()), view.manifest
     told = {
-        view.manifest.silo_name(key): join.moments
+        manifest.silo_name(key): join.moments
         for key, join in sorted(view.joins.items())
         if key in active and join.moments is not None
     }
@@ -148,9 +155,12 @@ def other_units(view: View) -> Iterator[Problem]:
         by_silo.setdefault(outlier.silo, []).append(outlier)
     for silo, found in by_silo.items():
         first, more = found[0], len(found) - 1
-        group = "feature" if len(view.manifest.flow_shape) == 1 else "group"
+        group = f"{'feature' if len(manifest.flow_shape) == 1 else 'group'} {first.group}"
+        groups = len(told[silo].mean)
+        if manifest.flow_shape == manifest.sample_shape == (groups,) == (len(features),):
+            group = repr(features[first.group])
         what = (
-            f"{silo} may use other units: its {group} {first.group} has mean {first.mean:.4g} and"
+            f"{silo} may use other units: its {group} has mean {first.mean:.4g} and"
             f" deviation {first.deviation:.4g}, that of most silos about {first.centre:.4g} and"
             f" {first.spread:.4g}" + (f"; so {more} more" if more else "")
         )

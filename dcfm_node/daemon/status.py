@@ -42,6 +42,7 @@ class Surroundings:
         carried: what last came of silos by bundle, by name.
         ways: how each peer is linked, by plane.
         refusals: by name, what a peer did on its links that no honest node does.
+        features: names of the numbers of a sample, if they are known.
         machine: figures of the process and its links.
     """
 
@@ -50,6 +51,7 @@ class Surroundings:
     carried: Mapping[str, LastImport] = field(default_factory=dict)
     ways: Mapping[bytes, Mapping[str, Way]] = field(default_factory=dict)
     refusals: Mapping[str, str] = field(default_factory=dict)
+    features: Sequence[str] = ()
     machine: Machine = field(default_factory=Machine)
 
 
@@ -63,7 +65,7 @@ def status(node: Node, now: float, around: Surroundings | None = None) -> Status
     released = next((student for student in reversed(students) if student.released), None)
     problems = (
         *around.problems,
-        *run_problems(node, silos, released),
+        *run_problems(node, silos, released, around.features),
         *link_problems(manifest, around.ways),
         *gaps(view),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dcfm_node.data.layout import in_order
-from dcfm_node.data.names import normal
+from dcfm_node.data.names import normal, unlike
 from dcfm_node.data.raw import Raw, arranged, bounded, check_shapes
 from dcfm_node.data.spec import TableData
 from dcfm_node.data.table import Row, table_rows
@@ -48,6 +48,7 @@ def read_sheet(spec: TableData, columns: Mapping[str, str], shape: tuple[int, ..
             labels[name].append(_label(first, name, source, where))
         line, first = next(rows, (0, {}))
     bounded((len(x), len(numbers)), 4, file)
+    _check_names(spec, numbers)
     _check_many(file, numbers, shape)
     check_shapes((len(x), len(numbers)), {}, shape, str(file))
     named = {name: np.asarray(column, np.str_) for name, column in labels.items()}
@@ -113,6 +114,18 @@ def _parted(
     sources = {name: _source(spec.path, row, normal(column)) for name, column in columns.items()}
     taken = {*map(normal, spec.ignore), *(c for source in sources.values() for c in source)}
     return sources, in_order(name for name in row if name not in taken)
+
+
+def _check_names(spec: TableData, numbers: tuple[str, ...]) -> None:
+    if spec.features and (wanted := tuple(map(normal, spec.features))) != numbers:
+        here, there = unlike(numbers, wanted)
+        raise DataError(
+            f"has the columns of numbers {here}; the run has the features {there}",
+            where=str(spec.path),
+            fix="rename the columns as the features in run.toml, and list columns that the run does"
+            " not have under ignore in [data]; if run.toml is wrong, correct its features at every"
+            " site",
+        )
 
 
 def _check_many(file: Path, numbers: Sequence[str], shape: tuple[int, ...]) -> None:

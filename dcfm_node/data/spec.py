@@ -132,6 +132,8 @@ class TableData(_FileData):
     format: Literal["csv"]
     ignore: tuple[Text, ...] = ()
     """Columns that are neither attributes nor numbers of a sample. Default: none."""
+    features: tuple[Text, ...] = ()
+    """Names that the columns of numbers must have, in order. Default: those of run.toml, if any."""
 
 
 class BuiltinData(_Data):

@@ -14,7 +14,7 @@ from dcfm_node.data.features import odd_features
 from dcfm_node.data.labels import encode, plain
 from dcfm_node.data.layout import layout
 from dcfm_node.data.look import look, unlabelled
-from dcfm_node.data.names import normal, ordered
+from dcfm_node.data.names import alike, normal, ordered
 from dcfm_node.data.raw import Raw, arranged
 from dcfm_node.data.scale import odd_scale
 from dcfm_node.data.source import checked_numbers, counts, read
@@ -53,6 +53,7 @@ class Survey:
         assumed: how its numbers are read, and how to change it; empty if nothing is in doubt.
         attributes: (name, values that occur), in the order of the files.
         combinations: (a value per attribute, number of samples), sorted.
+        columns: names of the numbers of a sample, in order, if the files have names.
         warnings: what the operator should look at.
         notes: facts that need no action.
     """
@@ -64,6 +65,7 @@ class Survey:
     attributes: tuple[tuple[str, tuple[str, ...]], ...]
     combinations: tuple[tuple[tuple[str, ...], int], ...]
     features: tuple[Feature, ...]
+    columns: tuple[str, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -112,6 +114,7 @@ def survey(path: Path, chosen: Sequence[str] = (), names: str | None = None) -> 
         attributes,
         combinations,
         _features(x, there.names),
+        there.names,
         (
             *there.warnings,
             *_large(there.spec, math.prod(found.shape)),
@@ -206,6 +209,11 @@ def _odd_labels(
             yield (
                 f"{name!r} is always {values[0]!r} here; a run needs its values at the other sites"
             )
+        yield from (
+            f"{name} has {', '.join(map(repr, group))}, which differ only in case, blanks or"
+            f" hyphens and count as {len(group)} values; if they are one, write it alike"
+            for group in alike(values)
+        )
     if len(attributes) == 1:
         ((name, values),) = attributes
         parts = {len(re.split(r"[_/,+ -]+", value)) for value in values}
@@ -215,6 +223,7 @@ def _odd_labels(
             " attribute a label of its own, and label at least two"
         )
     few = [(number, ", ".join(label)) for label, number in combinations if number < FEW]
-    yield from (f"only {number} samples are {label}" for number, label in few[:TOLD])
+    for number, label in few[:TOLD]:
+        yield f"only {number} {'sample is' if number == 1 else 'samples are'} {label}"
     if len(few) > TOLD:
         yield f"{len(few) - TOLD} more combinations have fewer than {FEW} samples"

@@ -77,7 +77,7 @@ def spelled_out(
 def test_the_example_spells_out_every_setting() -> None:
     full = tomllib.loads(everything(run_template()))
     run = RunFile.model_validate(settled(frozen(full)))
-    spelled_out(full, run, "run", {"roster", "domain", "codec", "path", "continues"})
+    spelled_out(full, run, "run", {"roster", "features", "domain", "codec", "path", "continues"})
 
 
 def test_every_node_builds_the_same_run(tmp_path: Path) -> None:

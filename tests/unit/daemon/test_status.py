@@ -400,5 +400,7 @@ def test_a_silo_in_other_units_is_named_with_its_feature() -> None:
     (problem,) = other_units(run.view())
     assert (problem.code, problem.subject) == (Code.DATA_UNITS, "silo-0002")
     assert "its feature 1 has mean 9000 and deviation 900, that of most silos" in str(problem)
+    (named,) = other_units(run.view(), ("wind", "hPa"))
+    assert "its 'hPa' has mean 9000" in str(named)
     run.authors[2].say(Withdraw(reason="moving"))
     assert list(other_units(run.view())) == []
