@@ -15,6 +15,9 @@ from pydantic import BaseModel
 LAST_MS = 253_402_300_799_000
 """The last second of the year 9999, in Unix milliseconds."""
 
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""How cells begin that a spreadsheet runs; the last four are the same signs in full width."""
+
 
 def plain(text: str) -> str:
     """The text on one line, with each invisible character as its escape, such as `\\x1b`.
@@ -27,6 +30,19 @@ def plain(text: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in text
     )
+
+
+def cell(text: str) -> str:
+    """The text as a cell of a table: plain, and with a quote before it if a spreadsheet would run
+    it as a formula. Numbers stay as they are."""
+    text = plain(text)
+    if not text.lstrip().startswith(FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def clean(value: Any) -> Any:

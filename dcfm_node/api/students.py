@@ -127,9 +127,9 @@ class Sampled(Document):
     novel: int
     """How many of these no teacher of the student trained on."""
     columns: tuple[str, ...]
-    """Names of the numbers of a sample in a CSV table, in order; empty for other files."""
+    """Names of the numbers of a sample in a table or a picture of vectors, in order; else empty."""
     columns_from: str
-    """Where these names come from, in words; empty for other files."""
+    """Where these names come from, in words; empty without them."""
     guidance_known: float
     """Guidance weight of combinations that a teacher of the student trained on."""
     guidance_novel: float

@@ -2,8 +2,11 @@
 
 import csv
 import math
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from dcfm_node.config.node import load_node
 from dcfm_node.data.source import feature_names
@@ -11,7 +14,9 @@ from dcfm_node.data.spec import BuiltinData
 from dcfm_node.errors import UserError
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Samples, unit
+from dcfm_node.words import cell
 
+NAMED = "named as in"
 SHOWN = 6
 """Most names that `Columns.summary` lists."""
 
@@ -25,6 +30,11 @@ class Columns(NamedTuple):
 
     names: tuple[str, ...]
     origin: str
+
+    @property
+    def known(self) -> bool:
+        """Whether a table has these names."""
+        return self.origin.startswith(NAMED)
 
     @property
     def summary(self) -> str:
@@ -49,21 +59,37 @@ def columns_of(config: Path, manifest: Manifest) -> Columns:
     if {attribute.name for attribute in manifest.attributes} & {*names}:
         names, why = (), f"{file} has a column of numbers with the name of an attribute"
     if names:
-        return Columns(names, f"named as in {file}")
+        return Columns(names, f"{NAMED} {file}")
     numbered = tuple(f"x{k + 1}" for k in range(math.prod(manifest.sample_shape)))
     return Columns(numbered, f"numbered ({why}); a site's table names them: --config NODE.TOML")
 
 
 def write_csv(out: Path, manifest: Manifest, columns: Columns, samples: Samples) -> None:
     """Write a row for each sample: its numbers (float32, as many digits as they have), then the
-    value of each attribute in words."""
+    value of each attribute in words. Text is made fit for a spreadsheet (`words.cell`)."""
     attributes = manifest.attributes
     with out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*columns.names, *(attribute.name for attribute in attributes)])
+        names = (*columns.names, *(attribute.name for attribute in attributes))
+        writer.writerow(map(cell, names))
         numbers = unit(samples.x).reshape(len(samples), -1)
         for x, c in zip(numbers, samples.c.tolist(), strict=True):
             words = (
                 attribute.values[index] for attribute, index in zip(attributes, c, strict=True)
             )
-            writer.writerow([*map(str, x), *words])
+            writer.writerow([*map(str, x), *map(cell, words)])
+
+
+def write_npz(out: Path, manifest: Manifest, samples: Samples) -> None:
+    """Write `x`, and the values of each attribute as text (N,) under its name, as `init --data` and
+    a node read them. An attribute named x or c, which archives use otherwise, gets "-label" added.
+    """
+    arrays = {"x": samples.x}
+    for attribute, c in zip(manifest.attributes, samples.c.T, strict=True):
+        name = f"{attribute.name}-label" if attribute.name in ("x", "c") else attribute.name
+        arrays[name] = np.asarray(attribute.values, np.str_)[c]
+    # numpy.savez has parameters of its own, whose names an attribute may have.
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, array, allow_pickle=False)

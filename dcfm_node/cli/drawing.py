@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from dcfm_node.cli.asked import novel_of
-from dcfm_node.cli.columns import Columns, columns_of, write_csv
+from dcfm_node.cli.columns import Columns, columns_of, write_csv, write_npz
 from dcfm_node.cli.options import DEFAULT_CONFIG
 from dcfm_node.config.run import least_bytes
 from dcfm_node.domains import base as domains
@@ -50,17 +49,17 @@ def draw(
     scale: Scale | None,
 ) -> Columns | None:
     """Draw `count` samples in all, of the combinations in turn, and write a picture (.png), a
-    table (.csv), or arrays (.npz): `x`, shape (count, *sample_shape), float32, and labels `c`,
-    shape (count, attributes), int64.
+    table (.csv), or arrays (.npz): `x`, shape (count, *sample_shape), float32, and the values of
+    each attribute as text, shape (count,), under its name.
 
     Args:
         model: file whose digest a verified lineage proves; its content is not checked yet.
         counts: label counts of the student's teachers, by silo, without probes.
-        config: the node.toml of a site, whose table names the columns.
+        config: the node.toml of a site, whose table names the numbers of a sample.
         codec: the codec's file, if the run names one.
         scale: of the model's training data.
 
-    Returns: the columns of a table; None for other files.
+    Returns: the columns of a table, or of a picture of vectors; None for other files.
 
     Raises:
         ConfigError: `out` has another suffix, a picture would have too many images, or the
@@ -86,15 +85,18 @@ def draw(
     samples = Samples(x, labels.numpy())
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
-        np.savez_compressed(out, x=samples.x, c=samples.c)
-    elif out.suffix == ".csv":
+        write_npz(out, manifest, samples)
+        return None
+    columns = None
+    if out.suffix == ".csv" or len(manifest.sample_shape) == 1:
         columns = columns_of(config, manifest)
+    if columns is not None and out.suffix == ".csv":
         write_csv(out, manifest, columns, samples)
         return columns
-    else:
-        space = Space(manifest.attributes, novel_of(combinations, counts.values()))
-        domains.of(manifest).sheet(space, samples).save(out)
-    return None
+    features = columns.names if columns is not None and columns.known else ()
+    space = Space(manifest.attributes, novel_of(combinations, counts.values()), features)
+    domains.of(manifest).sheet(space, samples).save(out)
+    return columns
 
 
 def _check_form(manifest: Manifest, out: Path, count: int, different: int) -> None:

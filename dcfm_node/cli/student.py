@@ -246,7 +246,7 @@ def sample(
     ] = None,
     config: Annotated[
         Path,
-        typer.Option("--config", "-c", help="For .csv: the node's settings; its table has names."),
+        typer.Option("--config", "-c", help="The node's settings; its table names the columns."),
     ] = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:

@@ -18,11 +18,13 @@ from dcfm_node.errors import DataError, UserError
 from dcfm_node.plugins import make
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import DomainSettings, find
-from dcfm_node.samples import Combination, Labels, Samples, joined, unit
+from dcfm_node.samples import Combination, Floats, Labels, Samples, joined, unit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+UNLIKE = 10.0
+"""Features whose deviations differ by more than this are not drawn on equal axes."""
 Settings = TypeVar("Settings", bound=DomainSettings)
 
 
@@ -239,7 +241,8 @@ class Domain(ABC, Generic[Settings]):
         if samples.x.ndim == 4:
             return tiles.sheet(space, samples)
         few = len(samples.combinations) <= len(panels.KNOWN) + 1
-        if few and samples.x.ndim == 2 and samples.x.shape[1] <= 3:
+        plane = samples.x.ndim == 2 and samples.x.shape[1] <= 3 and not space.features
+        if few and plane and _alike(unit(samples.x)):
             return self.draw(space, [Panel("", samples)], {})
         return pictures.sheet(space, samples)
 
@@ -276,6 +279,12 @@ def rate(right: NDArray[np.bool_]) -> tuple[float, float]:
     """The share of right samples (0 to 1) and its standard error."""
     share = float(right.mean())
     return share, float(np.sqrt(share * (1 - share) / len(right)))
+
+
+def _alike(x: Floats) -> bool:
+    """Whether the features of vectors (N, d) spread alike, so that equal axes show them all."""
+    deviation = x.std(axis=0)
+    return float(deviation.max()) <= UNLIKE * float(deviation.min())
 
 
 def _share(manifest: Manifest, source: BuiltinData) -> Samples:

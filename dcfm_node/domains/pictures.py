@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
 
 from dcfm_node.domains import panels as drawn
 from dcfm_node.domains.panels import Rings
 from dcfm_node.domains.space import Holders, Panel, Space
-from dcfm_node.samples import Samples
+from dcfm_node.samples import Floats, Samples, unit
+from dcfm_node.words import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 COLUMNS, SIDE = 4, 3.1
 """Small panels per row, and the width and height of one in inches."""
 LARGE_DPI, SMALL_DPI = 160, 80
+MAX_TICKS = 24
+"""Most features whose names stand on an axis."""
 MAX_KEYS = 5
 """Legend keys per row."""
 
@@ -58,7 +62,11 @@ def draw(
 
 
 def sheet(space: Space, samples: Samples) -> Image.Image:
-    """Vectors or series of one model: a captioned panel for each combination, on equal axes."""
+    """Vectors or series of one model: a captioned panel for each combination, on equal axes.
+
+    Features of vectors may have different units. More than two are therefore drawn in deviations
+    from the mean, each by its own over all samples that are drawn.
+    """
     from matplotlib.figure import Figure
 
     asked = samples.combinations
@@ -68,18 +76,52 @@ def sheet(space: Space, samples: Samples) -> Image.Image:
     axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flat
     for one in axes[len(asked) :]:
         one.set_axis_off()
-    for one, combination in zip(axes, asked, strict=False):
+    x = samples.x
+    if x.ndim == 2 and x.shape[1] > 2:
+        x = _in_deviations(unit(x))
+    for place, (one, combination) in enumerate(zip(axes, asked, strict=False)):
         novel = combination in space.held_out
-        drawn.numbers(one, samples.x[(samples.c == combination).all(axis=1)], novel)
+        drawn.numbers(one, x[(samples.c == combination).all(axis=1)], novel)
+        one.tick_params(labelbottom=place + across >= len(asked))  # none is below it
         name = "\n".join(drawn.caption(space, combination))
         one.set_title(
             name, fontsize=10, color=drawn.NOVEL if novel else drawn.INK, parse_math=False
         )
         one.tick_params(length=0, labelsize=8, colors=drawn.GREY)
         one.spines[:].set_color(drawn.NOVEL if novel else "#cccccc")
+    if x.ndim == 2:
+        _name_features(figure, axes[0], x.shape[1], [literal(name) for name in space.features])
     if any(combination in space.held_out for combination in asked):
         figure.supxlabel(drawn.NOTE, fontsize=10, color=drawn.NOVEL)
     return _rendered(figure, SMALL_DPI)
+
+
+def _in_deviations(x: Floats) -> Floats:
+    """Vectors (N, d) in deviations of each feature from its mean."""
+    deviation = x.std(axis=0)
+    scaled: Floats = (x - x.mean(axis=0)) / np.where(deviation > 0.0, deviation, np.float32(1.0))
+    return scaled
+
+
+def _name_features(figure: "Figure", axes: "Axes", many: int, names: Sequence[str]) -> None:
+    """Say which features the axes show; all panels share those of the first."""
+    style: dict[str, Any] = {"fontsize": 9, "color": drawn.GREY}
+    if many > 3:
+        figure.supylabel("deviations from the mean, of each feature", **style)
+        axes.set_xticks(range(0, many, -(-many // MAX_TICKS)))
+        if names:
+            shown = names[:: -(-many // MAX_TICKS)]
+            axes.set_xticklabels(shown, rotation=90)
+            for panel in figure.axes:
+                panel.tick_params(axis="x", labelrotation=90)
+        return
+    deviations = " (deviations from the mean)" if many == 3 else ""
+    told = list(names) or [f"feature {i}" for i in range(many)]
+    depth = f"; in depth: {told[2]}" if many == 3 else ""
+    figure.suptitle(
+        f"across: {told[0]}" + (f"; up: {told[1]}" if many > 1 else "") + depth + deviations,
+        **style,
+    )
 
 
 def _large(space: Space, panels: Sequence[Panel], images: bool) -> "tuple[Figure, Sequence[Axes]]":
@@ -170,13 +212,20 @@ def _wrong_key() -> "list[Line2D]":
     return [Line2D([], [], label="a classifier finds another value", **drawn.CROSS)]
 
 
+def literal(text: str) -> str:
+    """The text for matplotlib: plain, and without formulas between two $."""
+    return plain(text).replace("$", r"\$")
+
+
 def _point_keys(space: Space, panels: Sequence[Panel]) -> "list[Line2D]":
     """A key per requested combination; with many, one for known and one for novel ones."""
     from matplotlib.lines import Line2D
 
     asked = drawn.hues_of(space, panels[0].samples.combinations)
     novel = {c: " (novel)" if c in space.held_out else "" for c in asked}
-    names = {f"asked for {drawn.name_of(space, c)}{novel[c]}": hue for c, hue in asked.items()}
+    names = {
+        f"asked for {literal(drawn.name_of(space, c))}{novel[c]}": hue for c, hue in asked.items()
+    }
     if len(asked) > len(drawn.KNOWN) + 1:
         names = {"asked for what some silo saw": drawn.KNOWN[0], "for what none saw": drawn.NOVEL}
     dot: dict[str, Any] = {"marker": "o", "markersize": 6, "linestyle": "none"}

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from dcfm_node.records.manifest import Attribute
 from dcfm_node.samples import Combination, Samples
+from dcfm_node.words import plain
 
 Attributes = tuple[Attribute, ...]
 Holders = Mapping[Combination, Sequence[str]]
@@ -21,11 +22,13 @@ class Space:
 
     attributes: Attributes
     held_out: tuple[Combination, ...]
+    features: tuple[str, ...] = ()
+    """Names of the numbers of vectors, in order, if they are known."""
 
     def named(self, combination: Combination) -> list[str]:
-        """The names of a combination's values."""
+        """The names of a combination's values, fit to be shown."""
         pairs = zip(self.attributes, combination, strict=True)
-        return [attribute.values[index] for attribute, index in pairs]
+        return [plain(attribute.values[index]) for attribute, index in pairs]
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def test_samples_are_drawn_at_the_weights_that_are_asked_for(
     assert (told["guidance_known"], told["guidance_novel"]) == (1, 1)
     told, guided = drawn("--guidance", "1,3")
     assert (told["guidance_known"], told["guidance_novel"]) == (1, 3)
-    known = (plain["c"] == [0, 1]).all(axis=1)  # what every silo of `Run` holds
+    known = (plain["horizontal"] == "left") & (plain["vertical"] == "top")  # what `Run` holds
     assert known.any()
     assert not known.all()
     assert np.allclose(plain["x"][known], guided["x"][known], atol=1e-5)

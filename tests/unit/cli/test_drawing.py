@@ -10,16 +10,18 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from dcfm_node.cli.columns import columns_of, write_csv
+from dcfm_node.cli.columns import Columns, columns_of, write_csv, write_npz
 from dcfm_node.cli.drawing import MAX_TILES, available, check_model, check_room, draw
 from dcfm_node.config.node import load_node
 from dcfm_node.data.source import load, read
-from dcfm_node.data.spec import TableData
+from dcfm_node.data.spec import AttributeSource, NpzData, TableData
+from dcfm_node.data.survey import survey
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.flow import networks
 from dcfm_node.records.manifest import Attribute, Manifest, Silo
 from dcfm_node.records.moments import Scale
 from dcfm_node.records.settings import Training
+from dcfm_node.samples import Samples
 
 COMBOS = [(0,), (1,)]
 ALL = 10**15.0
@@ -84,11 +86,80 @@ def test_a_table_names_the_columns_in_the_order_of_training(tmp_path: Path) -> N
     assert told == columns
     draw(made, model, COMBOS, counts={}, count=3, seed=0, out=tmp_path / "s.npz", scale=None)
     with np.load(tmp_path / "s.npz") as file:
-        x, c = file["x"], file["c"]
+        x, labels = file["x"], file["a"]
     spec = TableData(format="csv", path=out)
     raw = read(spec, {"a": "a"}, ("a",), (4,))
     np.testing.assert_array_equal(raw.x, x)
-    assert [*map(int, raw.columns["a"])] == c[:, 0].tolist() == [0, 1, 0]
+    assert raw.columns["a"].tolist() == labels.tolist() == ["0", "1", "0"]
+
+
+def named(values: tuple[str, ...], name: str = "a") -> Manifest:
+    attribute = Attribute(name=name, values=values)
+    return manifest().model_copy(update={"attributes": (attribute,)})
+
+
+HOSTILE = (
+    '=HYPERLINK("http://x","y")',
+    "+1+1",
+    "-2",
+    "@sum",
+    "\t=1",
+    "a\rb",
+    "\x1b[2J",
+    "\u202etxt",
+)
+
+
+def test_no_cell_of_a_table_is_a_formula_or_hides_text(tmp_path: Path) -> None:
+    made, many = named(HOSTILE), len(HOSTILE)
+    drawn = Samples(np.full((many, 4), -1.0, np.float32), np.arange(many)[:, None])
+    columns = Columns(("=t", "u", "v", "w"), "")
+    write_csv(tmp_path / "s.csv", made, columns, drawn)
+    assert tmp_path.joinpath("s.csv").read_text().replace("\n", "").isprintable()
+    with (tmp_path / "s.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["'=t", "u", "v", "w", "a"]
+    assert rows[0][0] == "-1.0"
+    assert [row[-1] for row in rows] == [
+        "'" + HOSTILE[0],
+        "'+1+1",
+        "-2",
+        "'@sum",
+        "\\t=1",
+        "a\\rb",
+        "\\x1b[2J",
+        "\\u202etxt",
+    ]
+
+
+@pytest.mark.parametrize("name", ["fluid", "file", "x", "c"])
+def test_an_archive_of_samples_is_data_that_a_site_may_have(tmp_path: Path, name: str) -> None:
+    made, label = named(("oil", "Wasser, süß"), name), name if len(name) > 1 else f"{name}-label"
+    rng, c = np.random.default_rng(0), np.arange(40)[:, None] % 2
+    drawn = Samples(rng.standard_normal((40, 4)).astype(np.float32), c)
+    write_npz(tmp_path / "s.npz", made, drawn)
+    found = survey(tmp_path / "s.npz")
+    assert found.attributes == ((label, ("Wasser, süß", "oil")),)
+    assert found.combinations == ((("Wasser, süß",), 20), (("oil",), 20))
+    spec = NpzData(format="npz", path=tmp_path / "s.npz")
+    spec = spec.model_copy(update={"attributes": {name: AttributeSource(column=label)}})
+    again = load(spec, made)
+    assert len(again.train) + len(again.holdout) == 40
+
+
+def test_pictures_of_a_table_name_its_columns(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A font without control characters must not make matplotlib print them."""
+    made, out = named(("\x1b[31m$a$", "$b$ $c$")), tmp_path / "s.png"
+    (tmp_path / "t.csv").write_text("a,p,q,$r$,\x1bs\n0,1,2,3,4\n1,3,4,5,6\n")
+    config = tmp_path / "node.toml"
+    config.write_text('name = "x"\n[data]\nformat = "csv"\npath = "t.csv"\n')
+    model = write(made, tmp_path / "model.safetensors")
+    told = draw(made, model, COMBOS, counts={}, count=4, seed=0, out=out, config=config, scale=None)
+    assert told is not None and told.names == ("\x1bs", "$r$", "p", "q")
+    assert "\x1b" not in "".join(capfd.readouterr())
+    assert min(Image.open(out).size) > 100
 
 
 @pytest.mark.parametrize(

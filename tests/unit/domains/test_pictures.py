@@ -179,3 +179,28 @@ def test_several_silos_share_the_line_without_covering_each_other(many):
 
 def test_every_silo_of_the_largest_demo_has_its_own_colour():
     assert len(set(panels.SILO_COLOURS)) == 8
+
+
+def test_columns_in_other_units_are_each_drawn_by_their_own_spread():
+    """A column in pascals must not flatten the others."""
+    space = Space((Attribute(name="a", values=("0", "1")),), (), ("hPa", "rain", "wind", "sun"))
+    rng, c = np.random.default_rng(0), np.arange(8)[:, None] % 2
+    x = rng.standard_normal((8, 4)).astype(np.float32)
+    units = np.array([1e5, 1e-3, 1.0, 30.0], np.float32)
+    one, other = (
+        pixels(base.named("plain").sheet(space, Samples(samples, c)))
+        for samples in (x, x * units + np.float32(500.0) * units)
+    )
+    assert np.abs(one - other).mean() < 1.0
+    bare = pixels(base.named("plain").sheet(Space(space.attributes, ()), Samples(x, c)))
+    assert bare.shape != one.shape or (bare != one).any()
+
+
+@pytest.mark.parametrize("many", [1, 2, 3])
+def test_few_columns_in_other_units_are_not_drawn_on_equal_axes(many):
+    space = Space((Attribute(name="a", values=("0", "1")),), (), ("hPa", "rain", "wind")[:many])
+    c = np.arange(8)[:, None] % 2
+    x = np.random.default_rng(0).standard_normal((8, many)).astype(np.float32)
+    x[:, 0] *= 1e5
+    image = base.named("plain").sheet(space, Samples(x, c))
+    assert min(image.size) > 100
