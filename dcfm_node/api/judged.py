@@ -44,6 +44,10 @@ class Judged(Document):
     """Of the student, hex."""
     silo: str
     """Whose data judged it."""
+    samples: int
+    """Of that silo, on which all this rests, hold-out included."""
+    held: int
+    """How many combinations these have."""
     floor: float
     """`policy.novel_floor` of the run."""
     passed: int

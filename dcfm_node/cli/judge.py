@@ -3,6 +3,8 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,8 +13,9 @@ from dcfm_node.api.document import RunName
 from dcfm_node.api.judged import Judged, JudgedCombination
 from dcfm_node.api.students import Estimated
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
-from dcfm_node.cli.output import answer, table
+from dcfm_node.cli.output import answer, say, table
 from dcfm_node.cli.student import Folder, counts_of, opened
+from dcfm_node.errors import ConfigError, Failed
 
 if TYPE_CHECKING:
     from dcfm_node.config.node import NodeConfig
@@ -21,8 +24,11 @@ if TYPE_CHECKING:
     from dcfm_node.samples import Combination
     from dcfm_node.store.student_check import StudentFolder
     from dcfm_node.swarm.lineage import Lineage
+    from dcfm_node.worker.judging import Judgement
 
 
+FEW_HELD, FEW = 4, 20
+"""A judge with fewer combinations, or fewer samples of each in the mean, is not to be relied on."""
 SHOWN = 5
 """Most pairs of values that are named."""
 
@@ -46,13 +52,43 @@ def judge(folder: Folder, config: Config = DEFAULT_CONFIG, as_json: AsJson = Fal
     settings = load_node(config)
     settings.data.check_paths()
     student, proven = opened(folder)
-    verdicts = _verdicts(settings, student, proven)
-    answer(document(proven, settings.name, verdicts), as_json, judged_text)
+    _require_own_run(settings, folder, proven)
+    found = _judgement(settings, student, proven)
+    answer(document(proven, settings.name, found), as_json, judged_text)
 
 
-def _verdicts(
-    settings: "NodeConfig", student: "StudentFolder", proven: "Lineage"
-) -> "list[Verdict]":
+def _require_own_run(settings: "NodeConfig", folder: Path, proven: "Lineage") -> None:
+    """Compare the student's run with those of a node, before its data are read. A student of
+    another run is refused if its samples or attributes are not those of the node's runs.
+
+    Raises:
+        ConfigError: it is of another run, and the node's data cannot be its data.
+    """
+    from dcfm_node.store.archive import kept_runs
+    from dcfm_node.wire.envelope import run_id
+
+    runs: list[Manifest] = []
+    with suppress(Failed):  # other commands tell why a journal cannot be read
+        runs = kept_runs(settings.state)
+    if not runs or proven.run in map(run_id, runs):
+        return
+    asked, own = proven.view.manifest, runs[0]
+    what = (
+        f"this student is of run {asked.name!r} {proven.run.hex()[:8]}, and the node"
+        f" {settings.name!r} takes part in run {own.name!r} {run_id(own).hex()[:8]}"
+    )
+    fits = ((run.sample_shape, run.attributes) for run in runs)
+    if (asked.sample_shape, asked.attributes) in fits:
+        say(f"note: {what}", err=True)
+        return
+    raise ConfigError(
+        what,
+        where=str(folder),
+        fix="name a node of the student's run with --config, or fetch a student of this node's run",
+    )
+
+
+def _judgement(settings: "NodeConfig", student: "StudentFolder", proven: "Lineage") -> "Judgement":
     """What this silo's judge says; the same judge as that of its published score (SPEC 6.14)."""
     import torch
 
@@ -78,18 +114,20 @@ def _verdicts(
     )
 
 
-def document(proven: "Lineage", silo: str, verdicts: "Sequence[Verdict]") -> Judged:
+def document(proven: "Lineage", silo: str, found: "Judgement") -> Judged:
     """The document of what a silo's judge says of a student, the worst combination first."""
     manifest = proven.view.manifest
     floor = manifest.policy.novel_floor
-    known = [verdict.label for verdict in verdicts if verdict.kind == "known"]
-    rows = sorted((_row(manifest, floor, verdict, known) for verdict in verdicts), key=_badness)
+    known = [one.label for one in found.verdicts if one.kind == "known"]
+    rows = sorted((_row(manifest, floor, one, known) for one in found.verdicts), key=_badness)
     unknown = sum(row.expected is None for row in rows)
     failed = sum(row.below for row in rows)
     return Judged(
         run=RunName(name=manifest.name, id=proven.run.hex()),
         digest=proven.student.body.snapshot.digest.hex(),
         silo=silo,
+        samples=sum(number for _, number in found.counts),
+        held=len(found.counts),
         floor=floor,
         passed=len(rows) - failed - unknown,
         failed=failed,
@@ -141,8 +179,8 @@ def judged_text(found: Judged) -> str:
         for row in found.combinations
     ]
     lines = [
-        f"student {found.digest[:12]} of run {found.run.name}, judged on the data of {found.silo};"
-        " nothing was sent",
+        f"student {found.digest[:12]} of run {found.run.name}, judged on the data of {found.silo}:"
+        f" {found.samples} samples of {found.held} combinations; nothing was sent",
         f"of {len(rows)} combinations, {found.passed} are expected at or above the floor of"
         f" {found.floor:.0%}, {found.failed} below it, {found.unknown} are unknown",
         "right: expected share of draws, and its interval; shown: share that shows this value;",
@@ -150,6 +188,11 @@ def judged_text(found: Judged) -> str:
         "novel ones are judged as if each attribute acted in the same way whatever the others are",
         *_unmet(found),
     ]
+    if found.held < FEW_HELD or found.samples < FEW * found.held:
+        lines.append(
+            "note: these data are few, so this judge misses faults that others see; trust the words"
+            " of sites with more samples and combinations over its own"
+        )
     return "\n".join([*lines, "", table(header, rows)])
 
 

@@ -3,10 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from dcfm_node.data.source import Counts as SampleCounts
+from dcfm_node.data.source import counts as counted
 from dcfm_node.data.spec import DataSpec
 from dcfm_node.domains import base as domains
 from dcfm_node.errors import Failed
@@ -20,6 +24,17 @@ from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.records.entries import Label
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
+
+
+class Judgement(NamedTuple):
+    """What a silo's data tell of a student's draws, and what this rests on.
+
+    Attributes:
+        counts: (combination, number of the silo's samples, hold-out included), sorted.
+    """
+
+    verdicts: list[Verdict]
+    counts: SampleCounts
 
 
 def given(
@@ -61,7 +76,7 @@ def judged(
     scale: Scale | None,
     seed: int,
     device: torch.device,
-) -> list[Verdict]:
+) -> Judgement:
     """What a silo's private data tell of a student's draws of each combination. Sends nothing.
 
     Args:
@@ -86,7 +101,8 @@ def judged(
         device=device,
     )
     try:
-        return by_combination(draw, measured, seed=seed)
+        verdicts = by_combination(draw, measured, seed=seed)
     except (RuntimeError, MemoryError) as error:  # from torch: memory or shapes
         what = f"sampling failed: {error}"
         raise Failed(what, where=str(model), fix="use a machine with more memory") from error
+    return Judgement(verdicts, counted(np.concatenate([found.train.c, found.holdout.c])))

@@ -13,10 +13,12 @@ from dcfm_node.cli.judge import document, judged_text
 from dcfm_node.flow import networks
 from dcfm_node.flow.quality import Verdict
 from dcfm_node.records.manifest import Attribute, Manifest
+from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.student import write_student
 from dcfm_node.swarm.chunks import snapshot_of
 from dcfm_node.swarm.lineage import Lineage, bundle
 from dcfm_node.swarm.quality import Estimate
+from dcfm_node.wire.envelope import manifest_bytes, run_id
 from dcfm_node.worker import judging
 from tests.unit.cli.running import run
 from tests.unit.swarm.builders import Run, journals
@@ -128,6 +130,29 @@ def test_data_of_another_run_are_the_operators_mistake(
     assert "check the paths under [data]" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_student_of_another_run_is_told_before_data_are_read(
+    site: Path,
+    lineage: tuple[Run, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    alike: bool,
+) -> None:
+    theirs = lineage[0].manifest
+    changed = {"name": "pumps"} if alike else {"name": "pumps", "attributes": theirs.attributes[:1]}
+    own = theirs.model_copy(update=changed)
+    (site / "state").mkdir()
+    store = JournalStore(site / "state" / "journals.sqlite")
+    store.enter(run_id(own), manifest_bytes(own))
+    store.close()
+    (site / "data.npz").write_bytes(b"no archive")
+    assert judged(site, monkeypatch) == 2
+    told = capsys.readouterr().err
+    assert f"this student is of run {theirs.name!r}" in told
+    assert f"takes part in run 'pumps' {run_id(own).hex()[:8]}" in told
+    assert ("data.npz" in told) == alike
+
+
 def test_a_changed_model_is_refused_before_data_are_read(
     site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,7 +172,8 @@ def test_unknown_combinations_come_last_and_below_is_by_the_expected_share(
     half = Verdict((0, 0), "known", 0, Estimate(0.5, 0.4, 0.6), "", 9, (0.9, 0.6), 0.1)
     worse = Verdict((0, 1), "novel", 1, Estimate(0.49, 0.0, 1.0), "", 9, (0.6, 0.8), 0.0)
     none = Verdict((0, 2), "probe", 2, None, "nobody knows")
-    found = document(Lineage(said, view, made.id), "site", [none, half, worse])
+    judgement = judging.Judgement([none, half, worse], (((0, 0), 20), ((0, 1), 1)))
+    found = document(Lineage(said, view, made.id), "site", judgement)
     assert [list(row.values.values()) for row in found.combinations] == [
         ["0", "1"],
         ["0", "0"],
@@ -155,6 +181,10 @@ def test_unknown_combinations_come_last_and_below_is_by_the_expected_share(
     ]
     assert [row.below for row in found.combinations] == [True, False, False]
     assert (found.passed, found.failed, found.unknown) == (1, 1, 1)
+    assert "judged on the data of site: 21 samples of 2 combinations; nothing" in judged_text(found)
+    assert "note: these data are few" in judged_text(found)
+    many = found.model_copy(update={"held": 5, "samples": 150})
+    assert "note:" not in judged_text(many)
     *_, first, second, third = judged_text(found).split("\n")
     assert [" ".join(line.split()) for line in (first, second, third)] == [
         "0 1 novel, level 1 49% (0% to 100%) 60% 80% 0%",
@@ -172,7 +202,7 @@ def test_pairs_of_values_that_never_meet_are_named(
     monkeypatch.setattr("dcfm_node.swarm.coverage.unmet", lambda label, known: ((0, 1),))
     labels = [(0, 1), (0, 2)]
     verdicts = [Verdict(label, "novel", 1, None, "nobody knows") for label in labels]
-    found = document(Lineage(said, view, made.id), "site", verdicts)
+    found = document(Lineage(said, view, made.id), "site", judging.Judgement(verdicts, ()))
     assert [row.unmet for row in found.combinations] == [(("row", "column"),)] * 2
     said_of = judged_text(found)
     assert "no silo trains on row=0 with column=1: what only their meeting does" in said_of
