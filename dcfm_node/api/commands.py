@@ -60,6 +60,8 @@ class FoundData(Model):
     sample_shape: tuple[int, ...]
     assumed: str
     """How the numbers of a sample are read, and how to change it; empty if nothing is in doubt."""
+    chose: str
+    """Which columns of a table are attributes by rule, and how to change it; else empty."""
     attributes: tuple[FoundAttribute, ...]
     combinations: tuple[FoundCombination, ...]
     features: tuple[FoundFeature, ...]

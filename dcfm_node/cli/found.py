@@ -32,6 +32,7 @@ def found_data(path: Path, found: Survey) -> FoundData:
         samples=found.samples,
         sample_shape=found.sample_shape,
         assumed=found.assumed,
+        chose=found.chose,
         attributes=tuple(FoundAttribute(name=n, values=v) for n, v in found.attributes),
         combinations=tuple(FoundCombination(values=v, samples=n) for v, n in found.combinations),
         features=tuple(FoundFeature(**one._asdict()) for one in found.features),
@@ -80,7 +81,7 @@ def _data_lines(data: FoundData) -> list[str]:
     lines.append(table(("", "least", "greatest", "mean", "deviation"), rows))
     if len(data.features) > MOST:
         lines.append(f"… and {len(data.features) - MOST} more; --json has all")
-    told = [f"assumed: {data.assumed}"] if data.assumed else []
+    told = [f"assumed: {one}" for one in (data.chose, data.assumed) if one]
     told += [*(f"warning: {one}" for one in data.warnings), *(f"note: {one}" for one in data.notes)]
     return [*lines, *([""] if told else []), *told]
 

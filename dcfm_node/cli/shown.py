@@ -127,7 +127,8 @@ def _weight_lines(silos: Sequence[SiloStatus]) -> list[str]:
     """Silos whose weight policy.max_share limits to less than their share of the samples."""
     total = sum(silo.samples for silo in silos if silo.share)
     return [
-        f"weight    {silo.name} has {silo.samples} of {total} samples, but its weight is"
+        f"weight    {silo.name} trains on {silo.samples} of {total} samples (without the hold-out),"
+        f" but its weight is"
         f" {silo.share:.0%}, the most that policy.max_share allows"
         for silo in silos
         if silo.share and silo.share < 0.999 * silo.samples / total

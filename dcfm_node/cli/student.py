@@ -62,8 +62,11 @@ def list_students(
 @app.command()
 def fetch(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
+    which: Annotated[
+        str, typer.Argument(metavar="[DIGEST]", help="Any student, by the start of its digest.")
+    ] = "",
     latest: Annotated[bool, typer.Option("--latest", help="The newest endorsed student.")] = False,
-    digest: Annotated[str, typer.Option(help="Any student, by the start of its digest.")] = "",
+    digest: Annotated[str, typer.Option(help="The same as DIGEST.")] = "",
     force: Annotated[
         bool, typer.Option("--force", help="Replace any student that the folder holds.")
     ] = False,
@@ -79,10 +82,11 @@ def fetch(
     from dcfm_node.store.student import write_student
     from dcfm_node.swarm.lineage import verify as verify_lineage
 
-    if latest == bool(digest):
+    if [latest, bool(digest), bool(which)].count(True) != 1:
         raise ConfigError(
-            "name exactly one student", where="student fetch", fix="give --latest or --digest HEX"
+            "name exactly one student", where="student fetch", fix="give --latest or a DIGEST"
         )
+    digest = digest or which
     state = state_folder(config)
     found = call(state, StudentRequest(digest=digest or "latest"))
     lineage, new = bytes.fromhex(found.lineage), found.student.digest

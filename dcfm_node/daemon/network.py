@@ -36,6 +36,9 @@ from dcfm_node.wire.envelope import decode_message, encode_message
 
 log = structlog.get_logger()
 
+LASTING = 8
+"""Failed dials in a row, over about half a minute, before they are warned of: nodes start one after
+the other."""
 STARVED_S = 60.0
 """For how long it is told that there was no descriptor left."""
 MAX_PENDING = 64
@@ -236,8 +239,8 @@ class Network:
 
     def _on_dialled(self, event: links.Refused, plane: str) -> None:
         told = {"peer": event.name, "plane": plane, "address": event.address}
-        if event.reason:  # once is nothing: nodes start one after the other
-            level = log.warning if event.times > 1 else log.info
+        if event.reason:
+            level = log.warning if event.times >= LASTING else log.info
             level("cannot_link", **told, why=event.reason, times=event.times)
         else:
             log.info("links_again", **told)

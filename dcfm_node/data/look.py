@@ -43,6 +43,8 @@ class Look(NamedTuple):
     warnings: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     """Of the features, if the files have names."""
+    assumed: str = ""
+    """Which columns of a table are attributes by rule; else empty."""
 
 
 def look(path: Path, chosen: Sequence[str], names: str | None) -> Look:
@@ -145,7 +147,9 @@ def _look_at_table(file: Path, chosen: Sequence[str]) -> Look:
     found = roles(file, chosen)
     spec = TableData(format="csv", path=file, ignore=found.ignored)
     shape = (len(found.numbers),)
-    return Look(spec, shape, found.attributes, found.notes, names=found.numbers)
+    return Look(
+        spec, shape, found.attributes, found.notes, names=found.numbers, assumed=found.assumed
+    )
 
 
 def _look_at_pictures(spec: FolderData) -> Look:

@@ -1,7 +1,7 @@
 """What the columns of a CSV table are, by rule: attributes, numbers of a sample, or neither."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -37,12 +37,14 @@ class Roles(NamedTuple):
         attributes: name or pattern of each attribute's columns, in the order of the file.
         ignored: all other columns.
         notes: what was decided, and how to decide otherwise.
+        assumed: which columns are the attributes by rule; empty if the operator named them.
     """
 
     numbers: tuple[str, ...]
     attributes: tuple[str, ...]
     ignored: tuple[str, ...]
     notes: tuple[str, ...]
+    assumed: str = ""
 
 
 @dataclass
@@ -156,11 +158,23 @@ def _decided(
             fix="say which columns are attributes, as in --attributes A,B; all others are numbers",
         )
     position = {name: i for i, name in enumerate(dict.fromkeys(grouped.get(n, n) for n in seen))}
-    return Roles(
-        in_order(numbers),
-        tuple(chosen) or tuple(sorted(found, key=position.__getitem__)),
-        tuple(ignored),
-        tuple(notes),
+    ranked = tuple(chosen) or tuple(sorted(found, key=position.__getitem__))
+    assumed = "" if chosen else _assumed(ranked, {*maybe})
+    return Roles(in_order(numbers), ranked, tuple(ignored), tuple(notes), assumed)
+
+
+def _assumed(attributes: Sequence[str], whole: Collection[str]) -> str:
+    """What was taken for attributes, and how to decide otherwise; empty without attributes.
+
+    Args:
+        whole: those of the columns that hold few whole numbers.
+    """
+    if not attributes:
+        return ""
+    told = (f"{name} (few whole numbers)" if name in whole else name for name in attributes)
+    return (
+        f"the attributes are {', '.join(told)}: their values recur. If one of these columns is no"
+        " factor that samples shall be drawn by, name the others: --attributes A,B"
     )
 
 

@@ -51,6 +51,7 @@ class Survey:
         spec: what node.toml needs under [data].
         sample_shape: what run.toml needs.
         assumed: how its numbers are read, and how to change it; empty if nothing is in doubt.
+        chose: which columns of a table were taken for attributes by rule, and how to change it.
         attributes: (name, values that occur), in the order of the files.
         combinations: (a value per attribute, number of samples), sorted.
         columns: names of the numbers of a sample, in order, if the files have names.
@@ -61,6 +62,7 @@ class Survey:
     spec: FileData
     sample_shape: tuple[int, ...]
     assumed: str
+    chose: str
     samples: int
     attributes: tuple[tuple[str, tuple[str, ...]], ...]
     combinations: tuple[tuple[tuple[str, ...], int], ...]
@@ -110,6 +112,7 @@ def survey(path: Path, chosen: Sequence[str] = (), names: str | None = None) -> 
         spec,
         found.shape,
         found.assumed,
+        there.assumed,
         len(x),
         attributes,
         combinations,

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ from dcfm_node.api.requests import (
     StatusRequest,
     Stopping,
     StopRequest,
+    StudentRequest,
     Withdrawn,
     WithdrawRequest,
 )
 from dcfm_node.api.status import StartingStatus, Status
-from dcfm_node.cli import query, student
+from dcfm_node.cli import query, shown, student
 from dcfm_node.daemon.status import starting, status
+from dcfm_node.errors import Failed
 from dcfm_node.swarm.effects import Leave
 from tests.unit.cli.running import answering, run
 from tests.unit.swarm.builders import Run
@@ -169,3 +172,39 @@ def test_a_healthy_node_is_exit_code_0_and_its_json_reads_back(
         monkeypatch.setattr(query, "call", answering({StatusRequest: document}, []))
         assert run(monkeypatch, "status", "-c", config, "--json") == code
         assert Status.read(capsys.readouterr().out) == document
+
+
+@pytest.mark.parametrize(
+    ("named", "asked"),
+    [
+        (("ab12",), "ab12"),
+        (("--digest", "ab12"), "ab12"),
+        (("--latest",), "latest"),
+        (("ab12", "--latest"), None),
+        (("ab12", "--digest", "ab12"), None),
+        ((), None),
+    ],
+)
+def test_a_student_is_fetched_by_its_digest_or_as_the_latest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: tuple[str, ...], asked: str | None
+) -> None:
+    requests: list[str] = []
+
+    def call(_: Path, request: StudentRequest) -> None:
+        requests.append(request.digest)
+        raise Failed("no such student")
+
+    monkeypatch.setattr(student, "call", call)
+    config = tmp_path / "node.toml"
+    config.write_text('name = "x"\n[data]\nformat = "npz"\npath = "x.npz"\n')
+    code = run(monkeypatch, "student", "fetch", *named, "--out", tmp_path / "s", "-c", config)
+    assert (code, requests) == ((1, [asked]) if asked else (2, []))
+
+
+def test_samples_of_a_weight_are_told_to_lack_the_hold_out() -> None:
+    silos = [
+        SimpleNamespace(name="quay", samples=1530, share=0.5),
+        SimpleNamespace(name="lab", samples=1134, share=0.5),
+    ]
+    (line,) = shown._weight_lines(silos)  # type: ignore[arg-type]
+    assert "quay trains on 1530 of 2664 samples (without the hold-out)" in line

@@ -86,6 +86,16 @@ def test_a_dial_that_fails_is_logged_with_its_plane_address_and_count() -> None:
     assert (logs[0]["why"], logs[0]["times"]) == ("refused the connection", 4)
 
 
+def test_dials_are_warned_of_only_once_they_have_failed_for_a_while() -> None:
+    """Nodes start one after the other: each sees the first dials to the later ones fail."""
+    made = network()
+    with capture_logs() as logs:
+        for times in (1, 2, 4, 8, 16):
+            told = Refused("east", EAST.link_key, "tcp://192.0.2.1:7401", "refused", times)
+            made._on_link(told)
+    assert [line["log_level"] for line in logs] == [*["info"] * 3, *["warning"] * 2]
+
+
 def test_a_fault_of_ours_is_logged_ever_more_seldom() -> None:
     made = network()
     with capture_logs() as logs:

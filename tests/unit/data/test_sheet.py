@@ -46,6 +46,11 @@ def test_numbers_and_attributes_are_told_apart(tmp_path: Path) -> None:
     assert [one.name for one in made.features] == ["hum", "load", "wind"]
     assert made.spec == TableData(format="csv", path=tmp_path / "north.csv")
     assert not (made.notes or made.assumed)
+    assert made.chose.startswith("the attributes are shape, size (few whole numbers): ")
+    worker = found(tmp_path, worker=["ann", "bo"] * (MANY // 2))
+    assert "the attributes are shape, worker: " in worker.chose
+    assert "--attributes A,B" in worker.chose
+    assert found(tmp_path, "shape", "size").chose == ""
 
 
 @pytest.mark.parametrize(
