@@ -322,6 +322,7 @@ def students_text(found: Students) -> str:
     """Every student of a run, and which one is released, as text."""
     header = (
         "student",
+        "standing",
         "round",
         "term",
         "leader",
@@ -330,11 +331,11 @@ def students_text(found: Students) -> str:
         "endorsed by",
         "trained on",
         "novel",
-        "",
     )
     rows = [
         (
             student.digest[:12],
+            _standing(student),
             student.round,
             student.term,
             student.leader,
@@ -345,7 +346,6 @@ def students_text(found: Students) -> str:
                 f"{part.value:.0%}" if part is not None else None
                 for part in (student.expected.known, student.expected.novel)
             ),
-            _standing(student),
         )
         for student in found.students
     ]
@@ -363,4 +363,4 @@ def _standing(student: StudentFacts) -> str:
         return f"interim: below the floor of {student.expected.floor:.0%}"
     if not student.final:
         return "interim"
-    return "released" if student.released else ""
+    return "released" if student.released else "not released"

@@ -204,7 +204,10 @@ def verified_text(found: "Verified", *, keys: str) -> str:
     from dcfm_node.store.card import INDIRECT
 
     teachers = ", ".join(f"{silo} (round {round_})" for silo, round_, _ in found.teachers)
+    # An endorsement says that a student is what it should be, not that it is good enough.
+    of_work = ", as an interim student" if found.standing == "interim" else ""
     lines = [
+        *_warned(found),
         f"verified  model {found.digest} of round {found.round}, {found.outcome}",
         f"run       {found.run.name} {found.run.id}",
         f"keys      {plain(keys)}",
@@ -212,7 +215,7 @@ def verified_text(found: "Verified", *, keys: str) -> str:
         f"teachers  {teachers}",
         f"missing   {', '.join(found.missing) or 'nobody'}",
         f"expected  {found.expected.text}{' (below the floor)' if found.expected.below else ''}",
-        f"endorsed  {', '.join(found.endorsed_by) or 'by nobody'}",
+        f"endorsed  {', '.join(found.endorsed_by) or 'by nobody'}{of_work}",
         f"refused   {', '.join(found.refused_by) or 'by nobody'}",
         f"withdrawn {', '.join(found.withdrawn) or 'nobody'}",
     ]
@@ -227,6 +230,16 @@ def verified_text(found: "Verified", *, keys: str) -> str:
     if found.continues is not None:
         lines.append(earlier_text(found.continues))
     return "\n".join(lines)
+
+
+def _warned(found: "Verified") -> list[str]:
+    """That a student is below the floor, before anything else is said of it."""
+    if found.standing != "interim" or not found.expected.below:
+        return []
+    return [
+        f"interim   below the floor of {found.expected.floor:.0%}: it was made as the run"
+        " prescribes, but its draws are expected to be right in too few cases"
+    ]
 
 
 @app.command()

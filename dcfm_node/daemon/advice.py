@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from statistics import median_low
 
+from dcfm_node.config.toml import written
 from dcfm_node.records.entries import Label, Student
 from dcfm_node.records.manifest import Attribute, Manifest
+from dcfm_node.records.settings import Training
 from dcfm_node.swarm.coverage import unseen_of
 from dcfm_node.swarm.quality import FAR
 from dcfm_node.swarm.said import Said
@@ -13,6 +15,8 @@ from dcfm_node.swarm.view import View
 
 SUGGESTED = 2
 """Most combinations that one answer asks silos to add."""
+MOST_GUIDANCE, MOST_ROUNDS, MOST_WIDTH = 3.0, 12, 4_096
+"""Settings are not raised beyond these. A higher weight leaves no variety."""
 
 
 def what_to_try(view: View, student: Said[Student]) -> str:
@@ -35,29 +39,54 @@ def median(figures: Mapping[bytes, Mapping[str, float]], name: str) -> float:
 
 def _for_known(manifest: Manifest, distance: float) -> list[str]:
     """Even draws of known combinations are poor: training itself fails."""
+    rate, steps = _stages(manifest, "learning_rate", 0.5), _stages(manifest, "steps", 2)
     if distance > FAR:
         return [
-            "a lower learning_rate in all stages",
+            f"a lower learning rate: {rate}",
             "data in the same units at all silos",
-            "more steps",
+            f"more steps: {steps}",
         ]
-    return ["more steps in all stages", *_network(manifest), "a lower learning_rate"]
+    return [f"more steps: {steps}", *_network(manifest), f"a lower learning rate: {rate}"]
 
 
 def _for_novel(manifest: Manifest) -> list[str]:
     """Draws of known combinations are good: what was learned is not composed."""
-    return [
-        *_network(manifest),
-        "guidance weights above 1 for novel combinations (method.guidance)",
-        "more rounds of replay (method.replay)",
-    ]
+    method, tries = manifest.method, _network(manifest)
+    novel = method.guidance.novel
+    if novel < MOST_GUIDANCE:
+        more = _changed("method.guidance", "novel", novel, min(novel + 0.5, MOST_GUIDANCE))
+        tries.append(f"a higher guidance weight of novel combinations: {more}")
+    replay = getattr(method, "replay", None)
+    if replay is not None and replay.rounds < MOST_ROUNDS:
+        more = _changed("method.replay", "rounds", replay.rounds, replay.rounds + 3)
+        tries.append(f"more rounds of replay: {more}")
+    return tries
+
+
+def _stages(manifest: Manifest, name: str, factor: float) -> str:
+    """A setting of every stage of training that the method has, changed by a factor."""
+    stages = ((key, getattr(manifest.method, key, None)) for key in ("local", "refine", "distil"))
+    return ", ".join(
+        _changed(f"method.{key}", name, now, type(now)(factor * now))
+        for key, stage in stages
+        if isinstance(stage, Training)
+        for now in (getattr(stage, name),)
+    )
+
+
+def _changed(table: str, name: str, now: float, wanted: float) -> str:
+    return f"{name} = {written(wanted)} under [{table}], now {written(now)}"
 
 
 def _network(manifest: Manifest) -> list[str]:
     """Another network, where one is known to suit the samples better."""
-    if len(manifest.flow_shape) > 1 and manifest.network.kind == "mlp":
-        return ["a network for images and series (network.kind 'mixer')"]
-    return ["a wider network (network.width)"]
+    network = manifest.network
+    if len(manifest.flow_shape) > 1 and network.kind == "mlp":
+        return ['a network for images and series: kind = "mixer" under [network], now "mlp"']
+    width = getattr(network, "width", None)
+    if not isinstance(width, int) or width >= MOST_WIDTH:
+        return []
+    return [f"a wider network: {_changed('network', 'width', width, min(2 * width, MOST_WIDTH))}"]
 
 
 def _more_combinations(view: View) -> list[str]:

@@ -7,15 +7,21 @@ import pytest
 from dcfm_node.api.problems import Code, exit_code
 from dcfm_node.api.status import Coverage, MissingValue
 from dcfm_node.cli.journal import says
-from dcfm_node.cli.shown import status_text
-from dcfm_node.daemon.advice import what_to_try
+from dcfm_node.cli.lineage import verified
+from dcfm_node.cli.shown import status_text, students_text
+from dcfm_node.cli.student import verified_text
+from dcfm_node.daemon.advice import _for_known, _for_novel, what_to_try
 from dcfm_node.daemon.control import none_released
-from dcfm_node.daemon.facts import meaning, student_facts
+from dcfm_node.daemon.facts import meaning, student_facts, students_facts
 from dcfm_node.daemon.status import status
+from dcfm_node.methods.dcfm.schedule import Dcfm
+from dcfm_node.networks.settings import MlpSettings
 from dcfm_node.records.entries import Endorse
 from dcfm_node.records.messages import Entries
+from dcfm_node.records.settings import Replay, Training
 from dcfm_node.swarm.effects import Received
-from tests.unit.swarm.builders import Run
+from dcfm_node.swarm.lineage import Lineage
+from tests.unit.swarm.builders import Run, journals
 from tests.unit.swarm.nodes import node
 
 GOOD = {"known_rate": 0.96, "judge_known": 0.97, "novel_rate": 0.91, "judge_rate": 1.0}
@@ -72,16 +78,58 @@ def test_a_student_below_the_floor_is_a_problem_with_what_to_try() -> None:
 @pytest.mark.parametrize(
     ("figures", "first"),
     [
-        (POOR | {"known_rate": 0.1, "known_distance": 0.9}, "a lower learning_rate"),
-        (POOR | {"known_rate": 0.1}, "more steps"),
-        (POOR, "a wider network"),
+        (
+            POOR | {"known_rate": 0.1, "known_distance": 0.9},
+            "a lower learning rate: learning_rate = 0.0005 under [method.local], now 0.001",
+        ),
+        (POOR | {"known_rate": 0.1}, "more steps: steps = {2} under [method.local], now {1}"),
+        (POOR, "a wider network: width = {4} under [network], now {3}"),
     ],
 )
 def test_what_to_try_follows_from_what_was_measured(figures, first) -> None:
     run, made = judged(figures, figures)
     view = run.view()
     tries = what_to_try(view, view.students[made])
+    steps, width = run.manifest.method.local.steps, run.manifest.network.width
+    first = first.format(0, steps, 2 * steps, width, 2 * width)
     assert tries.startswith(f"begin another run with {first}")
+
+
+def test_what_to_try_names_every_stage_and_no_setting_at_its_limit() -> None:
+    run, made = judged(POOR, POOR)
+    view = run.view()
+    stage = Training(steps=1_500_000)
+    dcfm = Dcfm(local=stage, refine=stage, distil=stage, replay=Replay(rounds=3))
+    told = _for_known(run.manifest.model_copy(update={"method": dcfm}), 0.0)
+    assert "steps = 3000000 under [method.local], now 1500000, steps = 3000000 under" in told[0]
+    assert all(f"[method.{stage}]" in told[0] for stage in ("local", "refine", "distil"))
+    novel = " ".join(_for_novel(run.manifest.model_copy(update={"method": dcfm})))
+    assert "novel = 1.5 under [method.guidance], now 1.0" in novel
+    assert "rounds = 6 under [method.replay], now 3" in novel
+    full = run.manifest.model_copy(update={"network": MlpSettings(width=4_096)})
+    assert "wider" not in " ".join(_for_novel(full))
+    assert "replay" not in what_to_try(view, view.students[made])  # ddm has none
+
+
+def test_a_student_below_the_floor_is_called_interim_before_all_else() -> None:
+    run, made = judged(POOR, POOR, POOR)
+    view = run.view()
+    lines = verified_text(
+        verified(Lineage(view.students[made], view, run.id), compared=False, unchecked=()),
+        keys="-",
+    ).splitlines()
+    assert lines[0].startswith("interim   below the floor of 50%")
+    (endorsed,) = [line for line in lines if line.startswith("endorsed")]
+    assert endorsed.endswith("as an interim student")
+    listed = students_text(students_facts(journals(run), view, lambda _: True)).splitlines()
+    row = next(
+        line for line in listed if view.students[made].body.snapshot.digest.hex()[:12] in line
+    )
+    assert row.index("interim: below the floor of 50%") < row.index("COMPLETE")
+    run, made = judged(GOOD, GOOD, GOOD)
+    view = run.view()
+    good = verified(Lineage(view.students[made], view, run.id), compared=False, unchecked=())
+    assert "interim" not in verified_text(good, keys="-")
 
 
 def test_a_journal_says_what_a_silos_figures_mean() -> None:
