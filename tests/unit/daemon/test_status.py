@@ -8,9 +8,8 @@ from dcfm_node.api.problems import THIS_NODE, Code, exit_code
 from dcfm_node.api.status import Machine, Status, Stranger
 from dcfm_node.cli.shown import status_text
 from dcfm_node.daemon.imports import LastImport
-from dcfm_node.daemon.problems import data_problems, other_units
+from dcfm_node.daemon.problems import other_units
 from dcfm_node.daemon.status import Surroundings, status
-from dcfm_node.data.oddities import DataWarning
 from dcfm_node.net.peers import Crowd, Failure, Way
 from dcfm_node.records.entries import Verdict, Withdraw
 from dcfm_node.records.messages import Entries
@@ -373,24 +372,6 @@ def test_strangers_that_were_hung_up_on_are_one_line() -> None:
     (line,) = [line for line in text.splitlines() if line.startswith("strangers")]
     told = "strangers 5 connections have not identified themselves; this node closed 900 "
     assert line.startswith(told)
-
-
-@pytest.mark.parametrize("stated", [True, False])
-def test_a_scale_is_a_problem_only_where_no_silo_states_moments(stated: bool) -> None:
-    """A silo of few samples states none, and the run standardises by those of the others."""
-    run, few = (
-        Run(2, prepares=True),
-        DataWarning("data-scale", "d.csv: odd", "scale it", unscaled=True),
-    )
-    moments = Moments(mean=(0.0, 1e3), deviation=(1.0, 9.0)) if stated else None
-    for author in run.authors:
-        author.join(moments=moments)
-    assert list(data_problems(run.view(), [few])) == []  # nothing is agreed yet
-    run.prepare()
-    found = [problem.code for problem in data_problems(run.view(), [few])]
-    assert found == ([] if stated else [Code.DATA_SCALE])
-    (kept,) = data_problems(run.view(), [DataWarning("data-scale", "d.csv: odd")])
-    assert kept.code == Code.DATA_SCALE
 
 
 def test_a_silo_in_other_units_is_named_with_its_feature() -> None:
