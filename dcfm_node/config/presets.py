@@ -18,6 +18,8 @@ AUTO = "auto"
 _OURS = Dcfm | MixerSettings | MlpSettings | UnetSettings
 """Sections whose settings a preset knows."""
 STAGES = {"local", "refine", "distil"}
+LARGE = 24
+"""Pictures with at least as many pixels a side are large."""
 Preset = Literal["auto", "paper"]
 Table = dict[str, Any]
 
@@ -54,10 +56,17 @@ def preset(
         network: the network's kind, if the operator chose it.
     """
     found = deepcopy(_PRESETS.get(name, _PRESETS[AUTO])[min(len(shape), 3) - 1])
+    if name != "paper" and len(shape) == 3 and _mixed(network, shape):
+        found = deepcopy(_LARGE_PICTURES)
     ours = found["network"]
     kind = ours["kind"] if network == AUTO else network
     same = ours if kind == ours["kind"] else {"predict": ours["predict"]}
     return found | {"network": _network(kind, shape) | same}
+
+
+def _mixed(network: str, shape: tuple[int, ...]) -> bool:
+    """Whether a mixer learns these pictures: it is asked for, or a U-Net would cost too much."""
+    return network == "mixer" or (network == AUTO and min(shape[1:]) >= LARGE)
 
 
 def _network(kind: str, shape: tuple[int, ...]) -> Table:
@@ -66,7 +75,7 @@ def _network(kind: str, shape: tuple[int, ...]) -> Table:
         return {"kind": kind, "width": 64, "depth": 3}
     if kind == "unet":
         least = min(shape[1:], default=1)
-        width = 16 if len(shape) == 3 and least < 24 else 32
+        width = 16 if len(shape) == 3 and least < LARGE else 32
         return {"kind": kind, "width": width, "depth": 2 if least <= 12 else 3}
     width, depth = (96, 2) if math.prod(shape) <= 32 else (128, 3)
     return {"kind": kind, "width": width, "depth": depth}
@@ -115,7 +124,7 @@ _VECTORS: Table = {
     },
 }
 # The penalty says that factors add up, which is false for pictures and series at high noise.
-_PICTURES: Table = {
+_MIXER: Table = {
     "probes": _PROBES,
     "network": {"kind": "mixer", "predict": "sample"},
     "method": _ALTERNATING
@@ -127,8 +136,18 @@ _PICTURES: Table = {
         "replay": _REPLAY,
     },
 }
+_LARGE_PICTURES: Table = _MIXER
+_PICTURES: Table = _MIXER | {
+    "network": {"kind": "unet", "predict": "sample"},
+    "method": _MIXER["method"]
+    | {
+        "local": _stage(1000, 2e-3, 0.0, batch=64),
+        "refine": _stage(500, 1e-3, 0.0, batch=64),
+        "distil": _stage(1000, 2e-3, 0.0, batch=64),
+    },
+}
 # A mean and a deviation for each number would hide how strong a series is where.
-_SERIES: Table = _PICTURES | {"standardise": "channel"}
+_SERIES: Table = _MIXER | {"standardise": "channel"}
 _PAPER: Table = {
     "schedule": "paper",
     "min_rounds": 1,

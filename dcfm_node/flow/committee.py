@@ -268,26 +268,12 @@ class Committee:
         fail, too."""
         if not self.members:
             return torch.zeros(len(x), dtype=torch.bool)
-        clear, near = _stands(self.members, x, c)
-        return clear.all(dim=0) & _most(near)
-
-    def agrees(self, x: Tensor, c: Tensor) -> Tensor:
-        """As `passes`, by most judges: for samples that there is other evidence for, since one
-        reader may be wrong about a whole combination."""
-        if not self.members:
-            return torch.zeros(len(x), dtype=torch.bool)
-        clear, near = _stands(self.judges, x, c)
-        return _most(clear) & _most(near)
+        read = [(one, *one.read(x, c)) for one in self.members]
+        clear = torch.stack([odds >= one.clear for one, odds, _ in read])
+        return clear.all(dim=0) & _most([distance <= one.far for one, _, distance in read])
 
 
-def _stands(readers: Sequence[Member], x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """For each reader, whether it reads c clearly, and whether it finds it near: (R, N) each."""
-    read = [(one, *one.read(x, c)) for one in readers]
-    clear = torch.stack([odds >= one.clear for one, odds, _ in read])
-    return clear, torch.stack([distance <= one.far for one, _, distance in read])
-
-
-def _most(votes: Sequence[Tensor] | Tensor) -> Tensor:
+def _most(votes: Sequence[Tensor]) -> Tensor:
     return 2 * torch.stack([*votes]).sum(dim=0) > len(votes)
 
 

@@ -112,8 +112,8 @@ class Replayer:
         self, x: Tensor, c: Tensor, moves: Sequence[Trusted], asked: Tensor, draws: torch.Generator
     ) -> Pool:
         """Samples x (N, *shape) of known labels c (N, n), moved to the combinations asked for; and
-        on from those, to others that differ from known ones in more attributes. Where no reader
-        can be trusted, a move is trusted once."""
+        on from those, to others that differ from known ones in more attributes. Moves were tried,
+        so most judges' word is enough; where no reader can be trusted, a move is trusted once."""
         pool, unread = Pool(asked, x[:0], c[:0, 0]), not self.committee.members
         for _ in range(1 if unread else c.shape[1]):
             at, of = torch.cat([x, pool.x]), torch.cat([c, asked[pool.which]])
@@ -129,7 +129,7 @@ class Replayer:
                     continue
                 found = torch.cat(made)
                 found = found[torch.randperm(len(found), generator=draws)]
-                good = self.committee.agrees(found, wanted.expand(len(found), -1)) | unread
+                good = self.committee.recognises(found, wanted.expand(len(found), -1)) | unread
                 kept.append(found[good][: self.settings.per_combination])
                 which.append(torch.full((len(kept[-1]),), group))
             pool = Pool(asked, torch.cat(kept), torch.cat(which))

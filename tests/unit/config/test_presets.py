@@ -36,10 +36,19 @@ def test_a_name_a_shape_and_attributes_are_a_run(name: str, shape: tuple[int, ..
     assert found.method.schedule == ("paper" if name == "paper" else "alternating")
 
 
-def test_images_and_series_get_a_network_of_patches() -> None:
-    kinds = {name: run("", shape).network.kind for name, shape in SHAPES.items()}
-    vector = kinds.pop("vector")
-    assert (vector, set(kinds.values())) == ("mlp", {"mixer"})
+def test_the_kind_and_size_of_data_decide_the_network() -> None:
+    shapes = {"mlp": [(6,)], "unet": [(3, 8, 8), (1, 23, 40)], "mixer": [(1, 24, 40), (1, 32)]}
+    for kind, of in shapes.items():
+        assert {run("", shape).network.kind for shape in of} == {kind}
+
+
+def test_rates_are_those_of_the_network_that_is_asked_for() -> None:
+    asked = {
+        kind: run("", (3, 8, 8), f'[network]\nkind = "{kind}"\n') for kind in ("unet", "mixer")
+    }
+    rates = {kind: found.method.local.learning_rate for kind, found in asked.items()}
+    assert rates == {"unet": 2e-3, "mixer": 5e-3}
+    assert asked["unet"].network == run("", (3, 8, 8)).network
 
 
 def test_series_share_a_scale_over_their_length() -> None:

@@ -191,6 +191,7 @@ def test_samples_that_do_not_pass_are_not_trained_on(
     run: Manifest, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dcfm_node.flow.committee.MOST", 0.0)
+    monkeypatch.setattr("dcfm_node.flow.committee.BEYOND", -1e9)
     made = replayed(run, teacher)
     assert made.weights is teacher.weights
     assert made.metrics["replay_passed"] == 0
