@@ -91,5 +91,5 @@ def test_the_data_are_standardised_once_for_each_scale(weather: Weather, tmp_pat
     assert runner._train.x is raw
 
 
-def test_the_worker_warns_of_no_scale_that_the_run_takes_care_of(weather: Weather) -> None:
-    assert weather("physical", 1.0).ready().warnings == ()
+def test_the_worker_warns_of_a_scale_only_for_a_run_without_one(weather: Weather) -> None:
+    assert all(one.unscaled for one in weather("physical", 1.0).ready().warnings)

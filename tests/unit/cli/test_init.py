@@ -45,7 +45,7 @@ def weather(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("made", "suffix", "kind"), [(signs, "", "mixer"), (weather, ".npz", "mlp")]
+    ("made", "suffix", "kind"), [(signs, "", "unet"), (weather, ".npz", "mlp")]
 )
 def test_three_sites_get_a_run_that_they_can_start(
     monkeypatch: pytest.MonkeyPatch,
