@@ -133,9 +133,18 @@ def _large(space: Space, panels: Sequence[Panel], images: bool) -> "tuple[Figure
     figure = Figure(figsize=(width * len(panels), height))
     axes = list(figure.subplots(1, len(panels), squeeze=False).flat)
     figure.subplots_adjust(left=0.045, right=0.985, top=0.83, bottom=0.155, wspace=0.1)
+    lines = max(panel.subtitle.count("\n") for panel in panels)
     for one, panel in zip(axes, panels, strict=True):
         where: dict[str, Any] = {"transform": one.transAxes, "ha": "center"}
-        one.text(0.5, 1.135, panel.title, fontsize=17, weight="bold", color=drawn.INK, **where)
+        one.text(
+            0.5,
+            1.135 + 0.03 * lines,
+            panel.title,
+            fontsize=17,
+            weight="bold",
+            color=drawn.INK,
+            **where,
+        )
         one.text(0.5, 1.08, panel.subtitle, fontsize=12.5, color=drawn.GREY, **where)
         if not images:
             one.tick_params(length=0, labelsize=10, colors=drawn.GREY)
