@@ -2,8 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from dcfm_node.config.node import NodeConfig
     from dcfm_node.flow.quality import Verdict
     from dcfm_node.records.manifest import Manifest
-    from dcfm_node.samples import Combination
     from dcfm_node.store.student_check import StudentFolder
     from dcfm_node.swarm.lineage import Lineage
     from dcfm_node.worker.judging import Judgement
@@ -67,9 +65,11 @@ def _require_own_run(settings: "NodeConfig", folder: Path, proven: "Lineage") ->
     from dcfm_node.store.archive import kept_runs
     from dcfm_node.wire.envelope import run_id
 
-    runs: list[Manifest] = []
-    with suppress(Failed):  # other commands tell why a journal cannot be read
+    try:
         runs = kept_runs(settings.state)
+    except Failed as error:
+        say(f"note: the runs of this node are not known: {error}", err=True)
+        return
     if not runs or proven.run in map(run_id, runs):
         return
     asked, own = proven.view.manifest, runs[0]
@@ -116,10 +116,12 @@ def _judgement(settings: "NodeConfig", student: "StudentFolder", proven: "Lineag
 
 def document(proven: "Lineage", silo: str, found: "Judgement") -> Judged:
     """The document of what a silo's judge says of a student, the worst combination first."""
+    from dcfm_node.swarm.coverage import meetings
+
     manifest = proven.view.manifest
     floor = manifest.policy.novel_floor
-    known = [one.label for one in found.verdicts if one.kind == "known"]
-    rows = sorted((_row(manifest, floor, one, known) for one in found.verdicts), key=_badness)
+    met = meetings(one.label for one in found.verdicts if one.kind == "known")
+    rows = sorted((_row(manifest, floor, one, met) for one in found.verdicts), key=_badness)
     unknown = sum(row.expected is None for row in rows)
     failed = sum(row.below for row in rows)
     return Judged(
@@ -137,7 +139,10 @@ def document(proven: "Lineage", silo: str, found: "Judgement") -> Judged:
 
 
 def _row(
-    manifest: "Manifest", floor: float, verdict: "Verdict", known: "Sequence[Combination]"
+    manifest: "Manifest",
+    floor: float,
+    verdict: "Verdict",
+    met: Collection[tuple[int, int, int, int]],
 ) -> JudgedCombination:
     from dcfm_node.daemon.facts import labelled
     from dcfm_node.swarm.coverage import unmet
@@ -145,7 +150,7 @@ def _row(
     names, found = [item.name for item in manifest.attributes], verdict.expected
     return JudgedCombination(
         values=labelled(manifest, verdict.label),
-        unmet=tuple((names[i], names[j]) for i, j in unmet(verdict.label, known)),
+        unmet=tuple((names[i], names[j]) for i, j in unmet(verdict.label, met)),
         kind=verdict.kind,
         level=verdict.level,
         expected=None

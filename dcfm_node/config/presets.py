@@ -57,7 +57,7 @@ def preset(
     """
     found = deepcopy(_PRESETS.get(name, _PRESETS[AUTO])[min(len(shape), 3) - 1])
     if name != "paper" and len(shape) == 3 and _mixed(network, shape):
-        found = deepcopy(_LARGE_PICTURES)
+        found = deepcopy(_MIXER)
     ours = found["network"]
     kind = ours["kind"] if network == AUTO else network
     same = ours if kind == ours["kind"] else {"predict": ours["predict"]}
@@ -136,7 +136,6 @@ _MIXER: Table = {
         "replay": _REPLAY,
     },
 }
-_LARGE_PICTURES: Table = _MIXER
 _PICTURES: Table = _MIXER | {
     "network": {"kind": "unet", "predict": "sample"},
     "method": _MIXER["method"]

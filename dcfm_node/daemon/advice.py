@@ -82,7 +82,7 @@ def _network(manifest: Manifest) -> list[str]:
     """Another network, where one is known to suit the samples better."""
     network = manifest.network
     if len(manifest.flow_shape) > 1 and network.kind == "mlp":
-        return ['a network for images and series: kind = "mixer" under [network], now "mlp"']
+        return ['a network for images and series: kind = "auto" under [network], now "mlp"']
     width = getattr(network, "width", None)
     if not isinstance(width, int) or width >= MOST_WIDTH:
         return []

@@ -9,8 +9,9 @@ from torch import Tensor
 from dcfm_node.flow.labels import count
 
 COMBINATIONS = 2048
-"""Most known combinations that it is tested on."""
+"""Most known combinations that are left out in turn."""
 FOLDS = 6
+"""Times that some are left out."""
 TRIED = 8
 """Known combinations whose pairs of values are tried to be left out."""
 LEFT_OUT = 0.2

@@ -3,7 +3,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, combinations, product
@@ -106,18 +106,21 @@ def levels(unseen: Iterable[Combination], seen: Iterable[Combination]) -> Iterat
     return (1 if any(part in near for part in _all_but_one([c])) else 2 for c in unseen)
 
 
-def unmet(label: Combination, seen: Iterable[Combination]) -> tuple[tuple[int, int], ...]:
-    """The pairs of attributes, of three or more, whose values in this combination meet in no seen
-    one: what only their meeting does, no data show. Of two attributes, every unseen combination is
-    such a pair."""
-    if len(label) < 3:
-        return ()
-    every = list(seen)
-    return tuple(
-        (i, j)
-        for i, j in combinations(range(len(label)), 2)
-        if not any(other[i] == label[i] and other[j] == label[j] for other in every)
+def meetings(seen: Iterable[Combination]) -> frozenset[tuple[int, int, int, int]]:
+    """Which two values meet in a seen combination: (i, value of i, j, value of j), i < j."""
+    return frozenset(
+        (i, label[i], j, label[j]) for label in seen for i, j in combinations(range(len(label)), 2)
     )
+
+
+def unmet(
+    label: Combination, met: Collection[tuple[int, int, int, int]]
+) -> tuple[tuple[int, int], ...]:
+    """The pairs of attributes, of three or more, whose values in this combination meet in no seen
+    one (`meetings`): what only their meeting does, no data show. Of two attributes, every unseen
+    combination is such a pair."""
+    pairs = combinations(range(len(label)), 2) if len(label) > 2 else ()
+    return tuple((i, j) for i, j in pairs if (i, label[i], j, label[j]) not in met)
 
 
 def _completing(

@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from dcfm_node.experiment.strangers.pictures import FORMS, nearest
+from dcfm_node.experiment.strangers.pictures import FORMS, SMALL, nearest
 from dcfm_node.experiment.strangers.problem import Array, Problem, attributes, deal, readable
 from dcfm_node.samples import Combination, Labels
 
@@ -19,13 +19,7 @@ SYMBOLS = {
     "gate": "10001 10001 11111 10001 10001",
 }
 """Symbols one pixel wide, on 5 x 5 pixels."""
-BLOCKS = {
-    "plus": "010 111 010",
-    "cross": "101 010 101",
-    "ring": "111 101 111",
-    "tee": "111 010 010",
-    "corner": "100 100 111",
-}
+BLOCKS = SMALL | {"tee": "111 010 010", "corner": "100 100 111"}
 """Shapes of 3 x 3 blocks."""
 
 

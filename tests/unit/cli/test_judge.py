@@ -199,7 +199,7 @@ def test_pairs_of_values_that_never_meet_are_named(
     made, _ = lineage
     view = made.view()
     (said,) = view.valid_students()
-    monkeypatch.setattr("dcfm_node.swarm.coverage.unmet", lambda label, known: ((0, 1),))
+    monkeypatch.setattr("dcfm_node.swarm.coverage.unmet", lambda label, met: ((0, 1),))
     labels = [(0, 1), (0, 2)]
     verdicts = [Verdict(label, "novel", 1, None, "nobody knows") for label in labels]
     found = document(Lineage(said, view, made.id), "site", judging.Judgement(verdicts, ()))

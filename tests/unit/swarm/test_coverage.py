@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcfm_node.swarm.coverage import alone, coverage, levels, unmet
+from dcfm_node.swarm.coverage import alone, coverage, levels, meetings, unmet
 
 
 def test_three_of_four_modes_suffice() -> None:
@@ -97,8 +97,8 @@ def test_enough_combinations_may_still_lack_a_direction() -> None:
 
 
 def test_values_that_meet_nowhere_are_named_by_their_attributes() -> None:
-    seen = [(0, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1)]
-    assert unmet((1, 1, 0), seen) == ((0, 1),)
-    assert unmet((1, 1, 1), seen) == ((0, 1), (0, 2), (1, 2))
-    assert unmet((0, 0, 1), seen) == ()
-    assert unmet((1, 1), [(0, 0), (0, 1), (1, 0)]) == ()  # the combination itself
+    met = meetings([(0, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1)])
+    assert unmet((1, 1, 0), met) == ((0, 1),)
+    assert unmet((1, 1, 1), met) == ((0, 1), (0, 2), (1, 2))
+    assert unmet((0, 0, 1), met) == ()
+    assert unmet((1, 1), meetings([(0, 0), (0, 1), (1, 0)])) == ()  # the combination itself
