@@ -241,17 +241,18 @@ class Committee:
         within reach: (N,)."""
         return _most([one.recognises(*one.read(x, c)) for one in self.judges])
 
-    def usual(self, x: Tensor, c: Tensor) -> Tensor:
-        """Whether most judges find the samples (N, *shape) of each label of c (N, n) as close to
-        its mean as left-out samples are, at their median: (N,), the same for equal labels. Blurs
-        may be within reach one by one, but then all of them are farther than most."""
+    def accepts(self, x: Tensor, c: Tensor) -> Tensor:
+        """As `recognises`, where most judges also find the samples (N, *shape) of each label of c
+        (N, n) as close to its mean as left-out samples are, at their median: (N,). Blurs may be
+        within reach one by one, but then all of them are farther than most."""
         labels, which = torch.unique(c, dim=0, return_inverse=True)
-        votes = []
+        recognised, usual = [], []
         for one in self.judges:
-            _, distance = one.read(x, c)
+            odds, distance = one.read(x, c)
+            recognised.append(one.recognises(odds, distance))
             medians = [distance[which == k].median().sqrt() for k in range(len(labels))]
-            votes.append(torch.stack(medians)[which] <= math.sqrt(one.far) + USUAL)
-        return _most(votes)
+            usual.append(torch.stack(medians)[which] <= math.sqrt(one.far) + USUAL)
+        return _most(recognised) & _most(usual)
 
     def opinions(self, x: Tensor, c: Tensor) -> Tensor:
         """As `recognises`, by each of the R readers alone, judge or not: (N, R)."""

@@ -110,8 +110,7 @@ class Judge:
 
     def right(self, data: EncodedSamples) -> Tensor:
         """Whether samples show their labels: booleans (N,)."""
-        read = self.committee.recognises(data.x, data.c) & self.committee.usual(data.x, data.c)
-        return read & self.like(data)
+        return self.committee.accepts(data.x, data.c) & self.like(data)
 
     def like(self, data: EncodedSamples) -> Tensor:
         """Whether samples are like real ones, where that can be asked: booleans (N,)."""

@@ -10,8 +10,11 @@
 Numbers in parentheses are equations of DCFM.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+
+import torch
 
 from dcfm_node.flow import networks
 from dcfm_node.flow.averaging import merge
@@ -125,14 +128,25 @@ def student(
     callbacks: Callbacks,
 ) -> Outcome:
     """Distil a student (`distil`), and let it replay what a committee passes of its novel samples,
-    if `method.replay` has rounds."""
+    if `method.replay` has rounds.
+
+    A replay that fails leaves the student as distilled, with the metric `replay_failed`: an expert
+    whose samples no committee can be fitted to would stop each leader in turn.
+    """
     assert isinstance(manifest.method, Dcfm)
     settings, steps = manifest.method.replay, manifest.method.distil.steps
     total = steps + settings.progress
     part = within(callbacks, 0, total)
     made = distil(manifest, teachers, init=init, seed=seed, callbacks=part)
     part = within(callbacks, steps, total)
-    return replay(manifest, settings, teachers, made, seed=seed, callbacks=part)
+    try:
+        return replay(manifest, settings, teachers, made, seed=seed, callbacks=part)
+    except (RuntimeError, MemoryError) as error:  # from torch: memory, or nothing to solve
+        # After a CUDA error every later call fails, and other ranks wait in the middle of a step.
+        if torch.device(callbacks.device).type != "cpu" or torch.distributed.is_initialized():
+            raise
+        print(f"replay failed, the student stays as distilled: {error}", file=sys.stderr)
+        return replace(made, metrics=made.metrics | {"replay_failed": 1.0})
 
 
 def distil(

@@ -254,3 +254,22 @@ def test_a_student_of_the_method_has_replayed(run: Manifest, teacher: Teacher) -
         "replay_passed"
         not in learner_of(settings).student([off], seed=0, callbacks=Callbacks()).metrics
     )
+
+
+def test_a_replay_that_fails_leaves_the_student_as_distilled(
+    run: Manifest, teacher: Teacher, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def unsolvable(*_: Any, **__: Any) -> Committee:
+        raise torch.linalg.LinAlgError("the covariance is singular")
+
+    def student(rounds: int) -> Outcome:
+        method = run.method.model_copy(update={"replay": Replay(rounds=rounds, steps=20)})
+        learner = learner_of(run.model_copy(update={"method": method}))
+        return learner.student([teacher], seed=0, callbacks=Callbacks())
+
+    distilled = student(0)
+    monkeypatch.setattr(Committee, "fit", unsolvable)
+    made = student(1)
+    assert made.metrics["replay_failed"] == 1.0
+    assert "the covariance is singular" in capsys.readouterr().err
+    assert all(torch.equal(made.weights[name], distilled.weights[name]) for name in made.weights)
