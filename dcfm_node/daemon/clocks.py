@@ -1,4 +1,4 @@
-"""How far peers' wall clocks are from this node's, for the operator. Nothing is decided by it. Pure."""
+"""How far peers' wall clocks are from this node's. It only informs the operator. Pure."""
 
 from collections import deque
 
