@@ -112,6 +112,8 @@ class SiloStatus(Model):
     """Whether it takes part by bundles."""
     links: dict[str, Way]
     """Its links by plane, "control" and "bulk"."""
+    clock_ahead_s: float | None = None
+    """By how many seconds its wall clock is ahead of this node's; null if it was not measured."""
 
 
 class MissingValue(Model):

@@ -16,6 +16,7 @@ from dcfm_node import __version__
 from dcfm_node.api.commands import Error, Version
 from dcfm_node.cli import (
     bundle,
+    check,
     experiment,
     journal,
     judge,
@@ -44,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 node.register(app)
+check.register(app)
 query.register(app)
 journal.register(app)
 simulate.register(app)

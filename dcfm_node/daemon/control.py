@@ -154,6 +154,7 @@ class Control:
             idle=idle,
             carried=self.importer.carried,
             ways=self.network.ways(),
+            clocks=self.network.clocks(),
             refusals=self.network.refusals,
             features=self.features,
             machine=machine or Machine(),

@@ -1,6 +1,7 @@
 """Both planes of the network, as events for the swarm and facts for the operator."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -14,6 +15,7 @@ from dcfm_node.api.problems import THIS_NODE, Code, Problem
 from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
 from dcfm_node.config.peers import Peer
+from dcfm_node.daemon.clocks import Clocks
 from dcfm_node.daemon.deltas import Deltas
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.errors import OtherProtocolError, PeerError, UserError
@@ -21,7 +23,7 @@ from dcfm_node.net import bulk, links
 from dcfm_node.net.frames import Buffer
 from dcfm_node.net.peers import Crowd, Faulted, LinkPeer, Way
 from dcfm_node.records.entries import Cause, Snapshot
-from dcfm_node.records.messages import Message
+from dcfm_node.records.messages import Message, Sync
 from dcfm_node.swarm.chunks import SnapshotFiles
 from dcfm_node.swarm.effects import (
     Downloading,
@@ -75,6 +77,7 @@ class Network:
         ]
         self.pending: dict[str, dict[str, str]] = {}
         self.refusals: dict[str, str] = {}
+        self._clocks = Clocks()
         self._faults: dict[str, Faulted] = {}
         self._accused: Counter[tuple[bytes, Cause]] = Counter()
 
@@ -132,6 +135,8 @@ class Network:
 
     def send(self, peer: bytes, message: Message) -> None:
         """Queue a message. What does not fit is lost: gossip says it again."""
+        if isinstance(message, Sync):
+            message = message.model_copy(update={"time_ms": _wall_ms()})
         self._links.send(peer, encode_message(message))
 
     def fetch(self, snapshot: Snapshot) -> None:
@@ -158,6 +163,10 @@ class Network:
             peer: {"control": control, "bulk": bulk[peer]}
             for peer, control in self._links.ways().items()
         }
+
+    def clocks(self) -> dict[bytes, float]:
+        """Seconds by which each peer's wall clock is ahead of this node's, as far as peers told."""
+        return self._clocks.offsets()
 
     def crowds(self) -> dict[str, Crowd]:
         """Unknown connections at the ports, by plane."""
@@ -220,7 +229,10 @@ class Network:
 
     def _on_message(self, peer: bytes, data: bytes) -> None:
         try:
-            self._put(Received(peer, decode_message(data)))
+            message = decode_message(data)
+            if isinstance(message, Sync):
+                self._clocks.heard(peer, message.time_ms, _wall_ms())
+            self._put(Received(peer, message))
         except OtherProtocolError as error:
             self._put(Foreign(peer, error.protocol, error.software))
         except PeerError as error:
@@ -287,6 +299,10 @@ class Network:
             case bulk.Crashed(reason):
                 log.error("transfers_ended", why=reason)
                 self._broken()
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @contextmanager

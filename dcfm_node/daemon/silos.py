@@ -20,6 +20,7 @@ def silo_status(
     carried: Mapping[str, LastImport],
     ways: Mapping[str, Way],
     refusal: str,
+    clock: float | None = None,
 ) -> SiloStatus:
     """What a node knows of one silo.
 
@@ -27,6 +28,7 @@ def silo_status(
         carried: what last came of silos by bundle, by name.
         ways: how it is linked, by plane.
         refusal: what it did on its links that no honest node does.
+        clock: by how many seconds its wall clock is ahead of this node's, if that is known.
     """
     exchange, replica, me = node.exchange, node.replica, key == node.me
     view = replica.view
@@ -72,6 +74,7 @@ def silo_status(
         bundle=bundle,
         by_bundle=bundle is not None and not linked and not _heard_since(node, key, now, bundle),
         links=dict(ways),
+        clock_ahead_s=None if clock is None else round(clock, 3),
     )
 
 

@@ -41,6 +41,7 @@ class Surroundings:
         idle: why no worker is up; empty if one is.
         carried: what last came of silos by bundle, by name.
         ways: how each peer is linked, by plane.
+        clocks: by how many seconds peers' wall clocks are ahead of this node's.
         refusals: by name, what a peer did on its links that no honest node does.
         features: names of the numbers of a sample, if they are known.
         machine: figures of the process and its links.
@@ -50,6 +51,7 @@ class Surroundings:
     idle: str = ""
     carried: Mapping[str, LastImport] = field(default_factory=dict)
     ways: Mapping[bytes, Mapping[str, Way]] = field(default_factory=dict)
+    clocks: Mapping[bytes, float] = field(default_factory=dict)
     refusals: Mapping[str, str] = field(default_factory=dict)
     features: Sequence[str] = ()
     machine: Machine = field(default_factory=Machine)
@@ -107,6 +109,7 @@ def silo_statuses(node: Node, now: float, around: Surroundings) -> tuple[SiloSta
             now,
             carried=around.carried,
             ways=around.ways.get(silo.key, {}),
+            clock=around.clocks.get(silo.key),
             refusal=around.refusals.get(silo.name, ""),
         )
         for silo in node.manifest.roster

@@ -116,7 +116,7 @@ def survey(path: Path, chosen: Sequence[str] = (), names: str | None = None) -> 
         len(x),
         attributes,
         combinations,
-        _features(x, there.names),
+        ranges(x, there.names),
         there.names,
         (
             *there.warnings,
@@ -171,7 +171,7 @@ def _encoded(raw: Raw, name: str, values: tuple[str, ...], spec: FileData) -> La
     return encode(attribute, source, raw.columns[name], raw.row)
 
 
-def _features(x: Stored, names: Sequence[str]) -> tuple[Feature, ...]:
+def ranges(x: Stored, names: Sequence[str]) -> tuple[Feature, ...]:
     """The ranges of vectors' features, or of the channels of series and pictures."""
     word = "feature" if x.ndim == 2 else "channel"
     named = names if x.ndim == 2 and names else [f"{word} {i}" for i in range(x.shape[1])]

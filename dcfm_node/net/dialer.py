@@ -120,6 +120,7 @@ class Dialer:
         self._heard = self._sent = self._dialled_at = self._connected_at = self._up_at = 0.0
         self._again_at, self._again = 0.0, FIRST_AGAIN_S
         self._breaks = 0
+        self._descriptor: int | None = None
         self._failures: dict[str, Failure] = {}
         self.up = False
 
@@ -127,6 +128,11 @@ class Dialer:
     def guest(self) -> bool:
         """Whether the present link is a guest's, at the control port."""
         return self._targets[self._turn].guest
+
+    @property
+    def descriptor(self) -> int | None:
+        """Descriptor of the link's connection, for what the kernel measured; None without one."""
+        return self._descriptor if self.up else None
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -233,7 +239,7 @@ class Dialer:
     def _on_event(self, event: int, value: int) -> None:
         match event:
             case zmq.EVENT_CONNECTED:
-                self._connected_at = self._owner.now()
+                self._connected_at, self._descriptor = self._owner.now(), value
             case zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._succeeded()
             case zmq.EVENT_CLOSED:
@@ -252,8 +258,11 @@ class Dialer:
 
     def _succeeded(self) -> None:
         target, now = self._targets[self._turn], self._owner.now()
-        if self._failures.pop(target.address, None) is not None:
-            self._tell(Failure(target.address, 0, ""))
+        # With a link at the plane's own port, the failures at the control port are history too.
+        over = [target.address] if target.guest else list(self._failures)
+        for address in over:
+            if self._failures.pop(address, None) is not None:
+                self._tell(Failure(address, 0, ""))
         self._breaks = 0
         self._heard = self._up_at = now
         self._again_at = now + self._again

@@ -89,6 +89,11 @@ class Listener:
     def is_up(self, link_key: str, *, guest: bool = False) -> bool:
         return bool(self._routes[link_key, guest])
 
+    def descriptor(self, link_key: str) -> int | None:
+        """Descriptor of the connection that `send` uses; None without a route."""
+        routes = list(self._routes[link_key, False].values())  # asked from other threads too
+        return max(routes, key=lambda route: route.heard).descriptor if routes else None
+
     def crowd(self) -> Crowd:
         """Unknown connections at the listener."""
         return self._door.crowd(self._owner.now())

@@ -15,6 +15,7 @@ from dcfm_node.net.curve import Plane, RawSocket, Reactor
 from dcfm_node.net.dialer import Dialer, Target, Wiring
 from dcfm_node.net.listener import Listener
 from dcfm_node.net.peers import Crowd, Down, LinkPeer, Refused, Twice, Up, Way
+from dcfm_node.net.tcp import MOVED_BYTES, measured
 
 TICK_S = 0.5
 """Seconds between two calls of `tick` by the owner of a mesh."""
@@ -34,6 +35,10 @@ class _Peer:
     """Hosts of the nodes that use its keys, if there are two."""
     sent: int = 0
     received: int = 0
+    before: int = 0
+    """`received` at the last tick."""
+    fastest: float = 0.0
+    """The most bytes a second that came between two ticks."""
 
 
 @dataclass(slots=True)
@@ -62,6 +67,7 @@ class Mesh:
     """The bound endpoint."""
     _context: "zmq.Context[RawSocket] | None" = None
     _listener: Listener | None = None
+    _ticked_at: float = 0.0
     _by_key: dict[str, _Peer] = field(default_factory=dict)
     _by_id: dict[bytes, _Peer] = field(default_factory=dict)
 
@@ -122,9 +128,12 @@ class Mesh:
     def tick(self) -> None:
         """Redial, drop silent links, send signs of life. Call it every `TICK_S`."""
         now = self.now()
+        elapsed, self._ticked_at = now - self._ticked_at, now
         if self._listener is not None:
             self._listener.tick(now)
         for known in self._by_id.values():
+            known.fastest = max(known.fastest, (known.received - known.before) / (elapsed or 1.0))
+            known.before = known.received
             if known.dialer is not None:
                 known.dialer.tick(now)
             if self._listener is not None:
@@ -183,7 +192,24 @@ class Mesh:
         own = self.is_routed(link_key) or (dialer is not None and dialer.up and not dialer.guest)
         failures = dialer.failures if dialer is not None else ()
         via = "own" if own else "control port" if known.up else ""
-        return Way(via, round(self.now() - known.changed_at, 1), failures, known.hosts)
+        found = measured(self._descriptor(known))
+        return Way(
+            via,
+            round(self.now() - known.changed_at, 1),
+            failures,
+            known.hosts,
+            dialled=dialer is not None and dialer.up,
+            accepted=self.is_routed(link_key),
+            rtt_s=found.rtt_s if found is not None else None,
+            sent_bytes_s=found.sent_bytes_s if found is not None else None,
+            received_bytes_s=round(known.fastest) if known.received >= MOVED_BYTES else None,
+        )
+
+    def _descriptor(self, known: _Peer) -> int | None:
+        """The connection by which messages go to a peer."""
+        if known.dialer is not None and known.dialer.up:
+            return known.dialer.descriptor
+        return self._listener.descriptor(known.peer.link_key) if self._listener else None
 
 
 class Guests(Protocol):

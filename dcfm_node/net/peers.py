@@ -124,12 +124,22 @@ class Way:
         for_s: seconds since a link came up, or since the last one went down.
         failures: our failing dials, also while a link that the peer dialled is up.
         hosts: hosts of the nodes that use the peer's key, if there are two.
+        dialled: whether a link stands that this node dialled.
+        accepted: whether a link stands that the peer dialled.
+        rtt_s: round-trip time of the link in use, in seconds; None if it was not measured.
+        sent_bytes_s: rate at which it last sent, in bytes a second; None before enough was sent.
+        received_bytes_s: the most that came in a second since the start; None before enough came.
     """
 
     via: str
     for_s: float = 0.0
     failures: tuple[Failure, ...] = ()
     hosts: tuple[str, ...] = ()
+    dialled: bool = False
+    accepted: bool = False
+    rtt_s: float | None = None
+    sent_bytes_s: float | None = None
+    received_bytes_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

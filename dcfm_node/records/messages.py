@@ -65,6 +65,9 @@ class Sync(Model):
     beats: Annotated[dict[Key, tuple[Count, Epoch]], Field(max_length=MAX_SILOS)]
     """Per author: counter of the newest heartbeat held, and the highest epoch on the disk."""
     reply: bool
+    time_ms: Count = 0
+    """The sender's wall clock as it sends, in Unix milliseconds; 0 tells nothing. It only informs
+    operators (SPEC 4.3.4)."""
 
 
 class Entries(Model):

@@ -82,6 +82,16 @@ def _coverage(seen: tuple[Combination, ...], sizes: tuple[int, ...]) -> Coverage
     )
 
 
+def outside_hull(
+    seen: Iterable[Combination], cardinalities: Sequence[int]
+) -> frozenset[Combination]:
+    """Unseen combinations that are not in the affine hull of the seen ones: nothing seen tells how
+    their values go together."""
+    labels, sizes = sorted(set(seen)), tuple(cardinalities)
+    hull = _basis(labels, sizes)
+    return frozenset(c for c in unseen_of(labels, sizes) if _reduced(_one_hot(c, sizes), hull))
+
+
 def alone(silos: Mapping[str, Sequence[Combination]]) -> dict[str, int]:
     """How many combinations each silo alone counts, the most first; silos without any are left
     out.

@@ -85,15 +85,20 @@ def mismatch(
     if now - state.compared_at < COMPARE_S:
         return []
     state.compared_at = now
-    try:
-        differ = differences(manifest, decode_manifest(message.manifest, like=manifest))
-        trouble = f"its run.toml or roster differs in: {', '.join(differ) or 'nothing'}"
-    except PeerError as error:
-        there = named_packages(message.manifest)
-        packages = differing_packages(packages_by_section(manifest), there)
-        found = packages or f"it has dcfm-node {message.version}, this node {__version__}"
-        trouble = f"this node cannot read its manifest ({found}): {error}"
+    trouble = unlike(manifest, message)
     state.version = message.version
     fields = {"peer": manifest.silo_name(peer), "why": trouble}
     told = state.turned(trouble, Report("manifest_mismatch", fields, "warning"))
     return [*told, *other_run(manifest, peer, state, now)] if told else []
+
+
+def unlike(manifest: Manifest, message: Mismatch) -> str:
+    """What differs in a peer's manifest, in words."""
+    try:
+        differ = differences(manifest, decode_manifest(message.manifest, like=manifest))
+        return f"its run.toml or roster differs in: {', '.join(differ) or 'nothing'}"
+    except PeerError as error:
+        there = named_packages(message.manifest)
+        packages = differing_packages(packages_by_section(manifest), there)
+        found = packages or f"it has dcfm-node {message.version}, this node {__version__}"
+        return f"this node cannot read its manifest ({found}): {error}"

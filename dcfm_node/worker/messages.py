@@ -16,6 +16,8 @@ Told = Annotated[str, BeforeValidator(writable)]
 """Words for the operator. They may name files whose names are not valid text."""
 WORKER = (sys.executable, "-P", "-X", "faulthandler", "-m", "dcfm_node.worker")
 """The command that starts a worker. With -P it never imports a module of the current folder."""
+MACHINE = (sys.executable, "-P", "-m", "dcfm_node.worker.machine")
+"""The command that looks at the machine."""
 SETUP = "setup"
 """Stands in place of a job's key where the worker's start failed."""
 MAX_REASON = 2_000
@@ -181,6 +183,39 @@ class Broken(_Line):
     key: str
     reason: Told
     exit_code: int | None = None
+
+
+class Asked(_Line):
+    """What `worker.machine` is to look at.
+
+    Attributes:
+        device: as `worker.device` in node.toml.
+        manifest: canonical bytes of the run's manifest, hex; empty if there is none.
+    """
+
+    device: str = "auto"
+    manifest: str = ""
+
+
+class Machine(_Line):
+    """What torch found on this machine.
+
+    Attributes:
+        torch: its version.
+        device: what the node would train on, such as "cpu"; empty if the wish cannot be met.
+        gpu: its name; empty if there is none.
+        gpu_free_bytes: free memory of the GPU; 0 without one.
+        numbers: of the run's network; 0 without a manifest.
+        error, fix: why the rest could not be found, and what to do; else empty.
+    """
+
+    torch: str
+    device: str = ""
+    gpu: str = ""
+    gpu_free_bytes: int = 0
+    numbers: int = 0
+    error: Told = ""
+    fix: Told = ""
 
 
 Line = Starting | Ready | Progress | Saved | Hindered | Done | Broken

@@ -1,0 +1,67 @@
+"""A silo's private data, as the run would read it. Nothing of it is sent or kept."""
+
+from dataclasses import dataclass, field
+
+from dcfm_node.api.checked import Finding
+from dcfm_node.api.commands import FoundFeature
+from dcfm_node.config.node import NodeConfig
+from dcfm_node.data.source import Counts, feature_names
+from dcfm_node.data.survey import ranges
+from dcfm_node.domains import base as domains
+from dcfm_node.errors import UserError
+from dcfm_node.preflight.findings import In
+from dcfm_node.records.manifest import Manifest
+
+DATA = In("data")
+FEW = 20
+"""Fewer training samples of a combination than this teach little of it."""
+NAMED = 4
+
+
+@dataclass
+class Data:
+    """What was found."""
+
+    counts: Counts | None = None
+    size_bytes: int = 0
+    features: tuple[FoundFeature, ...] = ()
+    findings: list[Finding] = field(default_factory=list)
+
+
+def private_data(config: NodeConfig | None, manifest: Manifest | None) -> Data:
+    """Read this silo's data by its own settings and those of the run."""
+    found = Data()
+    if config is None:
+        return found
+    try:
+        config.data.check_paths()
+        if manifest is None:
+            first = "there: its fit is not checked, because the settings above must be right first"
+            found.findings.append(DATA.unknown("files", first))
+            return found
+        data = domains.of(manifest).load(manifest, config.data)
+        names = feature_names(config.data, manifest)
+    except UserError as error:
+        found.findings.append(DATA.wrong("files", error))
+        return found
+    found.counts, found.size_bytes = data.counts, data.train.x.nbytes + data.holdout.x.nbytes
+    found.features = tuple(
+        FoundFeature(**one._asdict()) for one in ranges(data.train.x, tuple(names))
+    )
+    numbers = [number for _, number in data.counts]
+    held = f"{len(numbers)} combinations, {min(numbers)} to {max(numbers)} of each"
+    what = f"{sum(numbers)} training samples and {len(data.holdout.x)} held out; {held}"
+    found.findings.append(DATA.ok("files", what, samples=sum(numbers)))
+    for warning in data.warnings:
+        fix = warning.fix or "look at the file; the node starts all the same"
+        found.findings.append(DATA.degraded(warning.code.removeprefix("data-"), warning.what, fix))
+    if few := [label for label, number in data.counts if number < FEW]:
+        attributes = manifest.attributes
+        named = ", ".join(
+            "/".join(a.values[v] for a, v in zip(attributes, label, strict=True))
+            for label in few[:NAMED]
+        )
+        more = f" and {len(few) - NAMED} more" if len(few) > NAMED else ""
+        what = f"fewer than {FEW} training samples are {named}{more}"
+        found.findings.append(DATA.degraded("few samples", what, "add samples of them, if you can"))
+    return found

@@ -1,0 +1,144 @@
+"""The settings files, the keys and the state folder of a node."""
+
+import math
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from stat import S_IMODE
+
+from dcfm_node.api.checked import Finding
+from dcfm_node.config.keys import NodeKeys, load_keys
+from dcfm_node.config.node import NodeConfig, load_node
+from dcfm_node.config.peers import Peer, load_peers, own_peer
+from dcfm_node.config.run import load_run
+from dcfm_node.errors import ConfigError, UserError
+from dcfm_node.preflight.findings import In
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.wire.envelope import run_id
+
+SETTINGS, KEYS, RUN = In("settings"), In("keys"), In("run")
+ALONE = "lists no other node, so this node would make a run of one silo, with nobody to learn from"
+JOIN = "add the [[peer]] blocks that 'dcfm-node id' prints at the other sites"
+
+
+@dataclass
+class Found:
+    """What could be read; None where it could not."""
+
+    config: NodeConfig | None = None
+    keys: NodeKeys | None = None
+    me: Peer | None = None
+    peers: tuple[Peer, ...] | None = None
+    """Without this node."""
+    manifest: Manifest | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+
+def settings(config: Path, peers: Path, run: Path) -> Found:
+    """Read all files that `start` reads, and go on after what is wrong."""
+    found = Found()
+    add = found.findings.append
+    try:
+        found.config = load_node(config)
+    except UserError as error:
+        add(SETTINGS.wrong("node.toml", error))
+    else:
+        add(SETTINGS.ok("node.toml", f"{config}: silo {found.config.name}"))
+        found.findings += _addresses(config, found.config)
+        _keys(found, found.config)
+    listed = _peers(found, peers)
+    _run(found, run, listed, peers)
+    return found
+
+
+def _addresses(path: Path, config: NodeConfig) -> list[Finding]:
+    listen, advertise = config.listen, config.advertise
+    if listen.control is None:
+        return [SETTINGS.ok("addresses", "dials out only: peers cannot dial this node")]
+    if advertise.control is None:
+        what = f"{path} has [listen] and not [advertise], so no peer can dial this node"
+        fix = "write under [advertise] the host and ports at which peers reach it"
+        return [SETTINGS.degraded("addresses", what, fix)]
+    bulk = f", bulk at {advertise.bulk}" if advertise.bulk else "; snapshots use the same port"
+    return [SETTINGS.ok("addresses", f"peers dial {advertise.control}{bulk}")]
+
+
+def _keys(found: Found, config: NodeConfig) -> None:
+    try:
+        found.keys = load_keys(config.keys)
+    except UserError as error:
+        found.findings.append(KEYS.wrong("keys", error))
+    else:
+        found.me = own_peer(config, found.keys)
+        sign = found.me.sign_key.hex()[:8]
+        what = f"{config.keys}: for this user alone; signing key {sign}…"
+        found.findings.append(KEYS.ok("keys", what))
+    found.findings.append(_state(config.state))
+
+
+def _state(path: Path) -> Finding:
+    """Whether the state folder is this user's alone. `start` makes it, and makes it private."""
+    try:
+        mode, owner = path.stat().st_mode, path.owner()
+        next(path.iterdir(), None)
+    except FileNotFoundError:
+        return KEYS.ok("state folder", f"{path}: 'start' makes it")
+    except (OSError, KeyError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        wrong = ConfigError(
+            f"cannot be read: {why}", where=str(path), fix="run as the user that runs the node"
+        )
+        return KEYS.wrong("state folder", wrong)
+    if mode & 0o077:
+        what = f"{path}: other users may use this folder (mode {S_IMODE(mode):04o})"
+        return KEYS.degraded("state folder", what, f"chmod 700 {shlex.quote(str(path))}")
+    return KEYS.ok("state folder", f"{path}: for {owner} alone")
+
+
+def _peers(found: Found, path: Path) -> tuple[Peer, ...] | None:
+    """All peers that the file lists."""
+    try:
+        listed = load_peers(path)
+    except UserError as error:
+        found.findings.append(SETTINGS.wrong("peers.toml", error))
+        return None
+    me = found.me
+    found.peers = tuple(p for p in listed if me is None or p.sign_key != me.sign_key)
+    names = ", ".join(peer.name for peer in found.peers)
+    if not found.peers:
+        found.findings.append(SETTINGS.degraded("peers.toml", f"{path} {ALONE}", JOIN))
+    elif me is not None and me.name not in {peer.name for peer in listed}:
+        what = f"{path} does not list this node, {me.name}; the other sites refuse it unless theirs"
+        fix = "send what 'dcfm-node id' prints to all sites, for one peers.toml at all of them"
+        found.findings.append(SETTINGS.degraded("peers.toml", f"{what} does", fix))
+    else:
+        found.findings.append(SETTINGS.ok("peers.toml", f"{path}: {names}"))
+    if (
+        found.peers
+        and me is not None
+        and me.control is None
+        and all(peer.control is None for peer in found.peers)
+    ):
+        what = "neither this node nor any peer has an address, so no two nodes can meet"
+        fix = "write [listen] and [advertise] in the node.toml of one site at least"
+        found.findings.append(SETTINGS.wrong("who dials", ConfigError(what, fix=fix)))
+    return listed
+
+
+def _run(found: Found, path: Path, listed: tuple[Peer, ...] | None, peers: Path) -> None:
+    if listed is None or found.me is None:
+        what = "not checked: peers.toml and the keys must be right first"
+        found.findings.append(SETTINGS.unknown("run.toml", what))
+        return
+    try:
+        found.manifest = manifest = load_run(path, listed, found.me, listed=peers)
+    except UserError as error:
+        found.findings.append(SETTINGS.wrong("run.toml", error))
+        return
+    sizes = manifest.cardinalities
+    what = (
+        f"{path}: {manifest.name}, {len(sizes)} attributes, {math.prod(sizes)} combinations,"
+        f" {len(manifest.roster)} silos, {manifest.method.name} with {manifest.network.kind}"
+    )
+    found.findings.append(SETTINGS.ok("run.toml", what))
+    found.findings.append(RUN.ok("id of the run", run_id(manifest).hex()[:16]))
