@@ -47,7 +47,7 @@ PACKAGES = (
 )
 ABOUT = """A debug bundle of dcfm-node.
 
-It holds no key, token, sample, label, weight or metric of private data, and no name of a private file.
+It holds no key, token, sample, label or weight, and no name of a private file.
 It holds names and addresses of the silos of the run, and what each of them published about itself:
 public keys, numbers of samples, figures of its experts.
 Words in capitals stand for what was taken out: DATA, STATE, NODE, PATH, SECRET, REDACTED.
@@ -84,8 +84,9 @@ def bundle(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Collect what helps to find a fault into one archive: status, peers, a summary of the journals,
-    settings, versions, and the ends of logs.
+    """Collect what helps to find a fault into one archive.
+
+    It holds status, peers, a summary of the journals, settings, versions, and the ends of logs.
 
     Keys, tokens, private paths and names of data files are taken out. The command first lists what
     the archive would hold, and asks. It replaces no file. It works with and without a running
@@ -158,13 +159,17 @@ def _parts(config: Path, log: Path | None, redactor: Redactor) -> Iterator[Part]
     state = state_folder(config)
     yield Part("README.txt", "what this is", ABOUT.encode())
     yield Part("versions.json", "this program, Python, packages, kernel", _json(_versions()))
-    yield Part("machine.json", "memory, disk, limits; files of the state folder", _json(_machine(state)))
+    yield Part(
+        "machine.json", "memory, disk, limits; files of the state folder", _json(_machine(state))
+    )
     status, said = _asked(state, StatusRequest())
     if isinstance(status, Status):
         # Which of its own figures a worker shows is up to the method: they are left out.
         worker = status.worker.model_copy(update={"metrics": {}})
         status = status.model_copy(update={"worker": worker})
-    yield Part("status.json", "what 'dcfm-node status --json' says", _redacted(redactor, status, said))
+    yield Part(
+        "status.json", "what 'dcfm-node status --json' says", _redacted(redactor, status, said)
+    )
     peers, said = _asked(state, PeersRequest())
     yield Part("peers.json", "what 'dcfm-node peers --json' says", _redacted(redactor, peers, said))
     students, said = _tried(lambda: students_of(config, "", None))
@@ -176,7 +181,11 @@ def _parts(config: Path, log: Path | None, redactor: Redactor) -> Iterator[Part]
     yield Part("journals.json", "how many records of each kind each silo wrote", _json(found))
     for name, path, what in (
         ("node.toml", config, "this node's settings"),
-        ("run.toml", config.parent / "run.toml", "the run's settings, if they are beside node.toml"),
+        (
+            "run.toml",
+            config.parent / "run.toml",
+            "the run's settings, if they are beside node.toml",
+        ),
         ("worker.log", state / "worker.log", "the end of the training process's log"),
         *([("node.log", log, "the end of the node's log")] if log is not None else []),
     ):
@@ -290,7 +299,9 @@ def _redactor(config: Path) -> Redactor:
     places = {str(Path.home()): "HOME", str(folder): "NODE", str(state_folder(config)): "STATE"}
     for key in ("path", "labels", "index"):
         if isinstance(data, dict) and isinstance(value := data.get(key), str) and value:
-            places |= {str(folder / Path(value).expanduser()): "DATA", value: "DATA"}
+            places[str(folder / Path(value).expanduser())] = "DATA"
+            if {"/", "."} & set(value):  # a bare word may stand for something else in a log
+                places[value] = "DATA"
     places.pop("/", None)
     keys = folder / str(settings.get("keys", "keys"))
     files = [p for at in (keys, keys / "previous") for p in (at / "sign.key", at / "link.key")]

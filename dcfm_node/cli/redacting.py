@@ -4,6 +4,7 @@ import base64
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 PUBLIC_ROOTS = ("/usr", "/opt", "/lib", "/bin", "/sbin", "/proc", "/sys", "/dev", "/run", "/nix")
 """Paths below these say what is installed, and nothing of the site."""
@@ -73,9 +74,7 @@ def _forms(secret: bytes) -> list[bytes]:
     if len(secret) < 8:
         return []
     raw = [secret]
-    try:
+    with suppress(ValueError):
         raw.append(bytes.fromhex(secret.decode("ascii")))
-    except ValueError:
-        pass
     forms = [(it, it.hex().encode(), base64.b64encode(it).rstrip(b"=")) for it in raw]
     return [form for of in forms for form in of]

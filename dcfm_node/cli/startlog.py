@@ -1,4 +1,4 @@
-"""Errors of `start` as JSON lines, where the node's log is JSON: a collector reads no other text."""
+"""Errors of `start` as JSON lines, where the node's log is JSON: its collector reads no text."""
 
 import tomllib
 from collections.abc import Iterator
@@ -47,9 +47,7 @@ def _log(event: str, error: Exception) -> None:
     log = structlog.get_logger()
     if isinstance(error, UserError):
         why = "\n".join([error.what, *error.more])
-        log.error(
-            event, why=why, where=error.where, fix=error.fix, exit_code=error.exit_code
-        )
+        log.error(event, why=why, where=error.where, fix=error.fix, exit_code=error.exit_code)
     else:
         log.error(event, exc_info=error)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dcfm_node.cli.output import say
 from dcfm_node.config.node import load_node
+from dcfm_node.daemon.logs import configure
 from dcfm_node.errors import Failed, UserError
 from dcfm_node.words import plain
 
@@ -36,11 +37,9 @@ def main() -> int:
 
 
 def _serve(file: Path, *, supervised: bool) -> None:
-    from dcfm_node.daemon.logs import configure
-
     config = load_node(file)
     try:
-        from dcfm_node.page.serve import serve
+        from dcfm_node.page.serve import serve  # noqa: PLC0415 - its packages are an extra
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in NEEDED:
             raise

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,8 @@ from starlette.routing import Route
 
 from dcfm_node.api.document import Document
 from dcfm_node.page.drawing import Drawing
-from dcfm_node.page.metrics import families
+from dcfm_node.page.exposition import MEDIA_TYPE, exposition
+from dcfm_node.page.metrics import samples
 from dcfm_node.page.reader import Reader, Seen
 
 log = structlog.get_logger()
@@ -99,12 +101,8 @@ class Page:
         return JSONResponse(ready.plain(), 200 if ready.ready else 503)
 
     async def _metrics(self, _: Request) -> Response:
-        from prometheus_client.core import CollectorRegistry
-        from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collected(await self._look(), self.watchers))
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        found = samples(await self._look(), self.watchers)
+        return Response(exposition(found), media_type=MEDIA_TYPE)
 
     async def _now(self, _: Request) -> Response:
         return _json((await self._look()).now)
@@ -170,16 +168,6 @@ class _Counted(Streaming):
             self._left()
 
 
-class _Collected:
-    """A look at the daemon, as prometheus-client collects it."""
-
-    def __init__(self, seen: Seen, watchers: int) -> None:
-        self._families = families(seen, watchers)
-
-    def collect(self) -> object:
-        return self._families
-
-
 def _file(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
     content = (STATIC / name).read_bytes()
 
@@ -204,7 +192,7 @@ def _line(document: Document) -> bytes:
 
 def _finite(value: object) -> object:
     match value:
-        case float() if value != value or value in (float("inf"), float("-inf")):
+        case float() if not math.isfinite(value):
             return None
         case dict():
             return {key: _finite(item) for key, item in value.items()}

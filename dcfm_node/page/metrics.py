@@ -5,15 +5,12 @@ are silos of the roster, planes, kinds and problem codes: no peer can add one.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from dcfm_node.api.problems import Code
 from dcfm_node.api.status import Peers, SiloStatus, Status
 from dcfm_node.page.reader import Seen
 from dcfm_node.swarm.rounds import Stage
-
-if TYPE_CHECKING:
-    from prometheus_client.core import Metric as Family
 
 STAGES = get_args(Stage)
 
@@ -68,7 +65,9 @@ METRICS: Mapping[str, Metric] = {
         "gauge", "Time since the peer last showed progress.", ("peer",)
     ),
     "dcfm_peer_late_seconds": Metric(
-        "gauge", "For how long the run has waited for the peer beyond patience; 0 if not.", ("peer",)
+        "gauge",
+        "For how long the run has waited for the peer beyond patience; 0 if not.",
+        ("peer",),
     ),
     "dcfm_silo_records": Metric("gauge", "Records of the silo that this node has.", ("silo",)),
     "dcfm_silo_samples": Metric("gauge", "Training samples that the silo counts.", ("silo",)),
@@ -185,20 +184,6 @@ def _of_traffic(peers: Peers) -> Iterator[Sample]:
         yield "dcfm_peer_received_bytes", (peer.name,), peer.bytes_received
     yield "dcfm_sent_bytes", (), sum(peer.bytes_sent for peer in peers.peers)
     yield "dcfm_received_bytes", (), sum(peer.bytes_received for peer in peers.peers)
-
-
-def families(seen: Seen, watchers: int) -> "list[Family]":
-    """The same as Prometheus' metric families, in the order of `METRICS`."""
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
-    kinds = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily}
-    made = {
-        name: kinds[metric.kind](name, metric.help, labels=metric.labels)
-        for name, metric in METRICS.items()
-    }
-    for name, labels, value in samples(seen, watchers):
-        made[name].add_metric(labels, value)
-    return [family for family in made.values() if family.samples]
 
 
 def exposed(name: str) -> str:

@@ -10,8 +10,8 @@ from dcfm_node.records.entries import PREPARATION, Expert, Student
 
 MAX_RECORDS, MAX_MARKS, MAX_EXPERTS = 200, 3_000, 2_000
 """Most records, marks and experts that one document has: the newest."""
-UNMARKED = ("vote", "accept", "audit")
-"""Kinds without a mark in the timeline: every silo writes them at the same time as another."""
+UNMARKED = ("vote", "accept", "audit", "lease", "propose")
+"""Kinds without a mark in the timeline: they prepare what another record tells."""
 
 
 def past(run: RunFacts | None, journals: Mapping[str, Journal], drawn: Drawn) -> PagePast:

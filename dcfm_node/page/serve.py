@@ -49,9 +49,7 @@ class Patient(H11Protocol):
             self.transport.close()
 
 
-async def serve(
-    config: NodeConfig, file: Path, *, ready: Callable[[], None] | None = None
-) -> None:
+async def serve(config: NodeConfig, file: Path, *, ready: Callable[[], None] | None = None) -> None:
     """Serve the page of a node.
 
     Args:

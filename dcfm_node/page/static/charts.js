@@ -110,8 +110,8 @@ export function timeline(width, rows, marks, { about, kinds, clock }) {
       free = X(m.time) + 7 * text.length / 2 + 6;
     }
   }
-  for (const m of marks) {
-    const dot = mark(kinds[m.kind] ?? 7, X(m.time), Y(m.row));
+  for (const m of [...marks].sort((a, b) => (a.kind === "student") - (b.kind === "student"))) {
+    const dot = mark(kinds[m.kind] ?? 7, X(m.time), Y(m.row), m.kind === "student" ? 6 : 4);
     dot.append(s("title", {}, m.text));
     made.append(dot);
   }

@@ -18,7 +18,8 @@ const KIND_WORDS = {
   checkpoint: "published a checkpoint", endorse: "endorsed the student", refuse: "refused the student",
   withdraw: "left the run", verdict: "accused a silo", lease: "was elected", propose: "proposed the preparation",
 };
-let now = null, past = null;
+const MORE = 40;
+let now = null, past = null, most = MORE;
 const shown = new Map();
 
 // Small helpers
@@ -313,7 +314,7 @@ const estimate = (part) => (part === null ? "not measured" : `${figure(part.valu
 function showLosses() {
   put("losses", [width("losses"), past.experts.length, past.experts.at(-1)], () => {
     const names = [...new Set(past.experts.map((e) => e.silo))].sort();
-    const loss = (e) => e.metrics.loss ?? null;
+    const loss = (e) => e.metrics.holdout_loss ?? e.metrics.train_loss ?? null;
     const series = names.map((name) => ({ name, points: past.experts.filter((e) => e.silo === name && loss(e) !== null).map((e) => ({ x: e.round, y: loss(e) })) }));
     if (!series.some((of) => of.points.length)) return h("p", { class: "soft" }, past.experts.length ? "The experts state no loss." : "No expert yet.");
     return [lines(width("losses"), series, { about: "Loss of each silo's expert, by round; the table below has the numbers", xName: "round", whole: true }), legend(names),
@@ -347,7 +348,7 @@ function showStudent() {
         h("dt", {}, "Endorsed by"), h("dd", {}, chosen.endorsed_by.join(", ") || "nobody"),
         Object.keys(chosen.refused_by).length ? [h("dt", {}, "Refused by"), h("dd", {}, Object.entries(chosen.refused_by).map(([k, v]) => `${k}: ${v}`).join("; "))] : null,
         chosen.missing.length ? [h("dt", {}, "Missing"), h("dd", {}, chosen.missing.join(", "))] : null,
-        past.drawn.state === "drawn" && chosen.digest === past.drawn.student ? [h("dt", {}, "Files"), h("dd", {}, ["model.safetensors", "config.json", "README.md", "lineage.dcfm"].map((name) => [h("a", { href: `student/${chosen.digest}/${name}`, download: true }, name), " "]))] : null),
+        past.drawn.state === "drawn" && chosen.digest === past.drawn.student ? [h("dt", {}, "Files"), h("dd", {}, ["model.safetensors", "config.json", "README.md", "lineage.msgpack"].map((name) => [h("a", { href: `student/${chosen.digest}/${name}`, download: true }, name), " "]))] : null),
       h("h3", {}, "Where it comes from"),
       h("ul", { class: "lineage" }, branch(chosen, known, 0)),
     ];
@@ -380,9 +381,17 @@ function showJournal() {
   }
   const silo = byId("of-silo").value, kind = byId("of-kind").value;
   const rows = past.records.filter((r) => (!silo || r.silo === silo) && (!kind || r.kind === kind));
-  put("journal", [silo, kind, rows.length, rows[0], past.records_more], () => [
-    rows.length ? table("Journal", [["UTC"], ["silo"], ["record"], ["says", "says"]], rows.map((r) => [utc(r.time_ms), r.silo, r.kind, r.says]), "full") : h("p", { class: "soft" }, "No such record."),
+  put("journal", [silo, kind, rows.length, rows[0], past.records_more, most], () => [
+    rows.length ? h("ol", { class: "journal" }, rows.slice(0, most).map((r) => h("li", {},
+      h("time", {}, utc(r.time_ms)), h("strong", {}, r.silo), h("span", {}, r.kind), h("span", { class: "says" }, r.says)))) : h("p", { class: "soft" }, "No such record."),
+    rows.length > most ? more(rows.length - most) : null,
     past.records_more ? h("p", { class: "soft" }, `${past.records_more} older records: dcfm-node journal --silo NAME.`) : null]);
+}
+
+function more(left) {
+  const button = h("button", { type: "button" }, `Show ${Math.min(left, MORE)} more`);
+  button.addEventListener("click", () => { most += MORE; show(); });
+  return button;
 }
 
 // Keeping it fresh
