@@ -96,6 +96,8 @@ class Code(Enum):
     """The training process ended by itself."""
     WORK_FAILED = "work-failed", "error", "see state/worker.log and the node's log"
     """Training, distilling, scoring or auditing failed."""
+    PAGE_DOWN = "page-down", "warning", "see the node's log; it is started again by itself"
+    """The page's process ended by itself, or cannot start. The run does not need it."""
     CHECKPOINTS_STOPPED = "checkpoints-stopped", "warning", "make room on the disk"
     """Training continues, but its checkpoints cannot be written."""
     DATA_SCALE = "data-scale", "warning", "scale the samples to about unit variance"

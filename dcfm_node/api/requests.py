@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter
 
 from dcfm_node.api.document import Document, Model
 from dcfm_node.api.journal import Journal
+from dcfm_node.api.run import RunFacts
 from dcfm_node.api.status import Peers, StartingStatus, Status
 from dcfm_node.api.students import StudentFiles, Students
 
@@ -100,6 +101,12 @@ class PeersRequest(Request[Peers]):
     command: Literal["peers"] = "peers"
 
 
+class RunRequest(Request[RunFacts]):
+    """Ask what the run is about, and who holds which combination."""
+
+    command: Literal["run"] = "run"
+
+
 class StudentsRequest(Request[Students]):
     """Ask for all students of the run."""
 
@@ -156,6 +163,7 @@ ANSWERED_OTHERWISE: TypeAdapter[Refusal | NotReady] = TypeAdapter(Refusal | NotR
 AnyRequest = (
     StatusRequest
     | PeersRequest
+    | RunRequest
     | StudentsRequest
     | StudentRequest
     | JournalRequest

@@ -17,10 +17,12 @@ from dcfm_node.api.commands import Error, Version
 from dcfm_node.cli import (
     bundle,
     check,
+    debug,
     experiment,
     journal,
     judge,
     node,
+    page,
     proof,
     query,
     simulate,
@@ -48,11 +50,13 @@ node.register(app)
 check.register(app)
 query.register(app)
 journal.register(app)
+page.register(app)
 simulate.register(app)
 judge.register(student.app)
 app.add_typer(student.app, name="student")
 app.add_typer(proof.app, name="proof")
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(debug.app, name="debug")
 app.add_typer(succession.keys, name="keys")
 app.add_typer(succession.run, name="run")
 app.add_typer(experiment.app, name="experiment")

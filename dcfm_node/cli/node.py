@@ -8,6 +8,7 @@ import typer
 from dcfm_node.api.commands import DemoPrepared, NodeId, NodeMade, PeerBlock
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
 from dcfm_node.cli.output import answer, print_json, say
+from dcfm_node.cli.startlog import failures_logged
 from dcfm_node.errors import Failed
 
 Data = Annotated[
@@ -133,6 +134,11 @@ def start(
     ] = None,
 ) -> None:
     """Take part in a run until stopped. A later start continues where this one stopped."""
+    with failures_logged(config):
+        _take_part(config, peers, run)
+
+
+def _take_part(config: Path, peers: Path, run: Path | None) -> None:
     import asyncio
 
     from dcfm_node.config.keys import load_keys
@@ -169,7 +175,8 @@ def start(
     from dcfm_node.daemon.logs import configure
 
     configure(settings.log.format, settings.log.level)
-    asyncio.run(take_part(Settings(settings, keys, others, manifest, run, load_features(run))))
+    started = Settings(settings, keys, others, manifest, run, load_features(run), config)
+    asyncio.run(take_part(started))
 
 
 def demo(

@@ -1,7 +1,9 @@
 """Addresses of links: "tcp://host:port"."""
 
 import re
-from typing import Annotated
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator
 
@@ -38,6 +40,52 @@ ListenAddress = Annotated[str, AfterValidator(_listening)]
 
 DialAddress = Annotated[str, AfterValidator(_dialled)]
 """Where peers reach a node."""
+
+
+class PagePlace(NamedTuple):
+    """Where the page listens: a Unix socket, or a host and a TCP port."""
+
+    socket: Path | None
+    host: str
+    port: int
+
+    @property
+    def open(self) -> bool:
+        """Whether others than users of this machine can reach it."""
+        if self.socket is not None or self.host == "localhost":
+            return False
+        try:
+            return not ip_address(self.host).is_loopback
+        except ValueError:
+            return True
+
+
+def page_place(text: str) -> PagePlace:
+    """Where the page listens, from "127.0.0.1:7480" or "unix:/path".
+
+    Raises:
+        ValueError: the text is neither; it says what to write.
+    """
+    if text.startswith("unix:"):
+        if not (path := text.removeprefix("unix:")):
+            raise ValueError("no path follows unix:; write it as unix:/path/of/socket")
+        return PagePlace(Path(path), "", 0)
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):(\d{1,5})", text)
+    if found is None or not 1 <= int(found[2]) <= 65_535:
+        raise ValueError(
+            f'{text!r} is not valid; write it as "127.0.0.1:7480" or "unix:/path", with a port from'
+            " 1 to 65535 and IPv6 in [brackets]"
+        )
+    return PagePlace(None, found[1].strip("[]"), int(found[2]))
+
+
+def _page(address: str) -> str:
+    page_place(address)
+    return address
+
+
+PageAddress = Annotated[str, AfterValidator(_page)]
+"""Where the page listens: "host:port" or "unix:/path"."""
 
 
 def host_and_port(text: str, port: int) -> tuple[str, int]:

@@ -7,7 +7,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from dcfm_node.config import toml
-from dcfm_node.config.addresses import DialAddress, ListenAddress, check_pair
+from dcfm_node.config.addresses import (
+    DialAddress,
+    ListenAddress,
+    PageAddress,
+    PagePlace,
+    check_pair,
+    page_place,
+)
 from dcfm_node.data.spec import DataSpec, FilePath
 from dcfm_node.errors import ConfigError, writable
 from dcfm_node.files import shipped_text
@@ -100,6 +107,32 @@ class Limits(Model):
         return self
 
 
+class Page(Model):
+    """The read-only page, which the daemon starts as a process of its own."""
+
+    listen: PageAddress | None = None
+    """"127.0.0.1:7480", or "unix:/path" of a socket for a web server. Default: no page."""
+    token_file: FilePath | None = None
+    """File with the token that the page asks for, at least 16 characters. Needed where `listen` is
+    not on this machine alone. Default: none."""
+    draw: bool = True
+    """Whether the page draws samples of the released student, on one CPU core, once a student."""
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if (place := self.place) is not None and place.open and self.token_file is None:
+            raise ValueError(
+                "listen can be reached from other machines and token_file is not set; set it, or"
+                " listen on 127.0.0.1"
+            )
+        return self
+
+    @property
+    def place(self) -> PagePlace | None:
+        """Where it listens; None without a page."""
+        return page_place(self.listen) if self.listen is not None else None
+
+
 class NodeConfig(Model):
     """node.toml. Paths are absolute once loaded."""
 
@@ -125,6 +158,7 @@ class NodeConfig(Model):
     log: Log = Log()
     gossip: Gossip = Gossip()
     limits: Limits = Limits()
+    page: Page = Page()
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
@@ -156,8 +190,19 @@ def load_node(path: Path) -> NodeConfig:
             "state": folder / config.state,
             "keys": folder / config.keys,
             "data": config.data.rooted(folder),
+            "page": _page(config.page, folder),
         }
     )
+
+
+def _page(page: Page, folder: Path) -> Page:
+    """The same with absolute paths."""
+    found = {}
+    if page.place is not None and page.place.socket is not None:
+        found["listen"] = f"unix:{folder / page.place.socket}"
+    if page.token_file is not None:
+        found["token_file"] = folder / page.token_file
+    return page.model_copy(update=found)
 
 
 def node_template(name: str) -> str:

@@ -36,6 +36,8 @@ from dcfm_node.daemon.limits import (
 )
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify
+from dcfm_node.daemon.page import PageKeeper
+from dcfm_node.daemon.page import command as page_command
 from dcfm_node.daemon.restoring import Restoring
 from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.daemon.status import starting
@@ -70,6 +72,7 @@ class Ground:
         self.imports = LastImports(state / "bundles.json", run)
         self.inbox = Inbox(settings.manifest, self.disk, self.aside, self.imports)
         self.snapshots = SnapshotStore(state)
+        self.page = _page(settings, clock)
 
 
 @dataclass(frozen=True)
@@ -170,8 +173,16 @@ def compose(
         executor=executor,
         handling=handling,
         importer=importer,
+        page=ground.page,
     )
     return daemon, forms, deltas
+
+
+def _page(settings: Settings, clock: Callable[[], float]) -> PageKeeper | None:
+    """The keeper of the node's page, if it has one."""
+    if settings.file is None or settings.config.page.listen is None:
+        return None
+    return PageKeeper(page_command(settings.file.absolute()), clock)
 
 
 def _deltas(ground: Ground, network: Network, vetting: Vetting, present: Present) -> Deltas:
@@ -211,6 +222,9 @@ async def run(settings: Settings) -> None:
         server = await serve(config.state, reception.answer)
         stack.callback((config.state / SOCKET).unlink, missing_ok=True)
         stack.callback(server.close)
+        if ground.page is not None:
+            ground.page.start()
+            stack.push_async_callback(ground.page.close)
         log.info("worker_starting", data=config.data.format)
         ready = await supervisor.start()
         stack.push_async_callback(supervisor.close)

@@ -14,6 +14,7 @@ from dcfm_node.api.requests import (
     JournalRequest,
     PeersRequest,
     ProofRequest,
+    RunRequest,
     StatusRequest,
     Stopping,
     StopRequest,
@@ -35,9 +36,10 @@ from dcfm_node.api.status import (
 from dcfm_node.api.students import StudentFiles
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.daemon.explain import explain, failing
-from dcfm_node.daemon.facts import journal_facts, student_facts, students_facts
+from dcfm_node.daemon.facts import journal_facts, run_facts, student_facts, students_facts
 from dcfm_node.daemon.importer import BundleImporter
 from dcfm_node.daemon.network import Network
+from dcfm_node.daemon.page import PageKeeper
 from dcfm_node.daemon.problems import data_problems
 from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.daemon.status import Surroundings, silo_statuses, status
@@ -71,6 +73,7 @@ class Control:
         earlier: gives the lineage of the run that this one continues.
         stop: begins to stop. Its argument is how many seconds the present work may take to end.
         features: names of the numbers of a sample, if they are known.
+        page: keeps the page running, if this node has one.
     """
 
     node: Node
@@ -89,6 +92,7 @@ class Control:
     earlier: Callable[[], bytes | None]
     stop: Callable[[float], None]
     features: Sequence[str] = ()
+    page: PageKeeper | None = None
 
     def handle(self, request: AnyRequest) -> Reply | Awaitable[Reply]:
         """Answer one request.
@@ -102,6 +106,8 @@ class Control:
                 return self._status()
             case PeersRequest():
                 return self._peers()
+            case RunRequest():
+                return run_facts(replica.journals, replica.view, self.node.me)
             case StudentsRequest():
                 held = self.node.held.__contains__
                 return students_facts(replica.journals, replica.view, held)
@@ -130,6 +136,7 @@ class Control:
             *self.runner.problems(),
             *data_problems(self.node.replica.view, self.ready.warnings),
             *self.network.problems(),
+            *(self.page.problems() if self.page is not None else ()),
         )
         traffic = self.network.traffic().values()
         machine = Machine(

@@ -16,6 +16,7 @@ from dcfm_node.daemon.importer import BundleImporter
 from dcfm_node.daemon.inbox import Inbox, Present
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
+from dcfm_node.daemon.page import PageKeeper
 from dcfm_node.daemon.restoring import Restoring
 from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.daemon.supervisor import WorkerSupervisor
@@ -47,6 +48,7 @@ class Daemon:
     executor: Executor
     handling: Handling
     importer: BundleImporter
+    page: PageKeeper | None = None
 
     async def serve(self) -> None:
         """Handle events until the daemon is to end.
@@ -111,4 +113,5 @@ class Daemon:
             importer=self.importer,
             earlier=partial(earlier_lineage, restoring.settings.config.state, node.manifest),
             stop=self.stop,
+            page=self.page,
         )

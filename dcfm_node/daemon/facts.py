@@ -1,6 +1,8 @@
 """What a run's records say, in names: of a daemon's present run, or of one that a state folder
 keeps. Pure."""
 
+import math
+from collections import defaultdict
 from collections.abc import Callable
 
 from dcfm_node.api.document import RunName
@@ -21,6 +23,7 @@ from dcfm_node.api.journal import (
     VoteMeans,
     Worst,
 )
+from dcfm_node.api.run import HeldCombination, RunAttribute, RunFacts
 from dcfm_node.api.students import Expected, ListedStudent, StudentFacts, Students, Teacher
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import (
@@ -30,6 +33,7 @@ from dcfm_node.records.entries import (
     Checkpoint,
     Endorse,
     Join,
+    Label,
     Lease,
     Propose,
     Refuse,
@@ -44,6 +48,9 @@ from dcfm_node.swarm.quality import announced, known_quality
 from dcfm_node.swarm.said import Said
 from dcfm_node.swarm.verdicts import superseding
 from dcfm_node.swarm.view import View
+
+MAX_HELD = 4_096
+"""Most combinations that `run_facts` lists."""
 
 
 def journal_facts(journals: Journals, view: View, silo: str) -> Journal:
@@ -69,6 +76,32 @@ def journal_facts(journals: Journals, view: View, silo: str) -> Journal:
             )
             for sealed in journals.chains[keys[silo]]
         ),
+    )
+
+
+def run_facts(journals: Journals, view: View, me: bytes) -> RunFacts:
+    """What the run is about, and who holds which combination: of the active silos, as they say.
+
+    Args:
+        me: this node's own silo.
+    """
+    manifest, name = view.manifest, view.manifest.silo_name
+    held: defaultdict[Label, dict[str, int]] = defaultdict(dict)
+    for key in view.active():
+        for label, count in view.joins[key].counts if key in view.joins else ():
+            held[label][name(key)] = count
+    probes = frozenset(view.preparation.probes) if view.preparation is not None else frozenset()
+    return RunFacts(
+        run=_run(journals, manifest),
+        node=name(me),
+        sample_shape=manifest.sample_shape,
+        attributes=tuple(RunAttribute(name=a.name, values=a.values) for a in manifest.attributes),
+        combinations=math.prod(manifest.cardinalities),
+        held=tuple(
+            HeldCombination(label=label, samples=held[label], probe=label in probes)
+            for label in sorted(held)[:MAX_HELD]
+        ),
+        held_more=max(0, len(held) - MAX_HELD),
     )
 
 

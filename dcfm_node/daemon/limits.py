@@ -41,6 +41,8 @@ class Settings:
     """The file that the manifest was read from."""
     features: tuple[str, ...] = ()
     """Names of the numbers of a sample, as that file has them, if it does."""
+    file: Path | None = None
+    """The node.toml, which the page reads as well; None starts no page."""
 
     @property
     def data(self) -> DataSpec:

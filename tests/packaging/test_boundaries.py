@@ -12,13 +12,17 @@ PRINTS = {
     "demo/live.py": "the demo's",
     "experiment/progress.py": "an experiment's progress",
     "experiment/trial.py": "a pipe to its parent",
+    "page/__main__.py": "a pipe to its daemon",
     "worker/__main__.py": "a pipe to its daemon",
     "worker/ranks.py": "the worker's own log",
 }
 """Files that print, and what for: the first four sanitise, others speak to a process or a log."""
-READS = {"store/delta.py": "snapshots of this node's own, verified before"}
+READS = {
+    "page/app.py": "its own static files, which the package brings along",
+    "store/delta.py": "snapshots of this node's own, verified before",
+}
 """Files of these rooms that read without `files`, and why they may."""
-READING_ROOMS = ("cli", "config", "store", "api", "swarm")
+READING_ROOMS = ("cli", "config", "store", "api", "swarm", "page")
 ALSO_READING = ("experiment/results.py", "experiment/show.py", "daemon/imports.py")
 
 

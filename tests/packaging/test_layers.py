@@ -7,6 +7,7 @@ import tomllib
 import pytest
 
 import dcfm_node.daemon
+import dcfm_node.page
 from tests.packaging.tree import PACKAGE, ROOT, python
 
 LOADS = """
@@ -36,8 +37,9 @@ def test_every_room_is_in_the_layers():
             f"dcfm_node.daemon.{found.name}"
             for found in pkgutil.iter_modules(dcfm_node.daemon.__path__)
         ],
+        [f"dcfm_node.page.{found.name}" for found in pkgutil.iter_modules(dcfm_node.page.__path__)],
     ],
-    ids=["cli", "daemon"],
+    ids=["cli", "daemon", "page"],
 )
 def test_the_control_process_does_not_load_torch(modules):
     done = python(LOADS, *modules)
