@@ -197,7 +197,7 @@ def load_node(path: Path) -> NodeConfig:
 
 def _page(page: Page, folder: Path) -> Page:
     """The same with absolute paths."""
-    found = {}
+    found: dict[str, str | Path] = {}
     if page.place is not None and page.place.socket is not None:
         found["listen"] = f"unix:{folder / page.place.socket}"
     if page.token_file is not None:

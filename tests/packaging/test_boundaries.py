@@ -14,6 +14,7 @@ PRINTS = {
     "experiment/trial.py": "a pipe to its parent",
     "page/__main__.py": "a pipe to its daemon",
     "worker/__main__.py": "a pipe to its daemon",
+    "worker/machine.py": "a pipe to its parent",
     "worker/ranks.py": "the worker's own log",
 }
 """Files that print, and what for: the first four sanitise, others speak to a process or a log."""

@@ -10,7 +10,7 @@
 Numbers in parentheses are equations of DCFM.
 """
 
-import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -145,7 +145,7 @@ def student(
         # After a CUDA error every later call fails, and other ranks wait in the middle of a step.
         if torch.device(callbacks.device).type != "cpu" or torch.distributed.is_initialized():
             raise
-        print(f"replay failed, the student stays as distilled: {error}", file=sys.stderr)
+        warnings.warn(f"replay failed; the student stays as distilled: {error}", stacklevel=1)
         return replace(made, metrics=made.metrics | {"replay_failed": 1.0})
 
 

@@ -257,7 +257,7 @@ def test_a_student_of_the_method_has_replayed(run: Manifest, teacher: Teacher) -
 
 
 def test_a_replay_that_fails_leaves_the_student_as_distilled(
-    run: Manifest, teacher: Teacher, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    run: Manifest, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unsolvable(*_: Any, **__: Any) -> Committee:
         raise torch.linalg.LinAlgError("the covariance is singular")
@@ -269,7 +269,7 @@ def test_a_replay_that_fails_leaves_the_student_as_distilled(
 
     distilled = student(0)
     monkeypatch.setattr(Committee, "fit", unsolvable)
-    made = student(1)
+    with pytest.warns(UserWarning, match="the covariance is singular"):
+        made = student(1)
     assert made.metrics["replay_failed"] == 1.0
-    assert "the covariance is singular" in capsys.readouterr().err
     assert all(torch.equal(made.weights[name], distilled.weights[name]) for name in made.weights)
