@@ -20,6 +20,8 @@ _OURS = Dcfm | MixerSettings | MlpSettings | UnetSettings
 STAGES = {"local", "refine", "distil"}
 LARGE = 24
 """Pictures with at least as many pixels a side are large."""
+MANY = 16
+"""From so many values of all attributes together, a small U-Net is far from trained at the end."""
 Preset = Literal["auto", "paper"]
 Table = dict[str, Any]
 
@@ -56,7 +58,7 @@ def preset(
         network: the network's kind, if the operator chose it.
     """
     found = deepcopy(_PRESETS.get(name, _PRESETS[AUTO])[min(len(shape), 3) - 1])
-    if name != "paper" and len(shape) == 3 and _mixed(network, shape):
+    if name != "paper" and len(shape) == 3 and _mixed(network, shape, sum(cardinalities)):
         found = deepcopy(_MIXER)
     ours = found["network"]
     kind = ours["kind"] if network == AUTO else network
@@ -64,9 +66,10 @@ def preset(
     return found | {"network": _network(kind, shape) | same}
 
 
-def _mixed(network: str, shape: tuple[int, ...]) -> bool:
-    """Whether a mixer learns these pictures: it is asked for, or a U-Net would cost too much."""
-    return network == "mixer" or (network == AUTO and min(shape[1:]) >= LARGE)
+def _mixed(network: str, shape: tuple[int, ...], values: int) -> bool:
+    """Whether a mixer learns these pictures: it is asked for, or a U-Net would be too slow or too
+    small (decision 30)."""
+    return network == "mixer" or (network == AUTO and (min(shape[1:]) >= LARGE or values >= MANY))
 
 
 def _network(kind: str, shape: tuple[int, ...]) -> Table:

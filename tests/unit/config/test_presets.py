@@ -42,6 +42,13 @@ def test_the_kind_and_size_of_data_decide_the_network() -> None:
         assert {run("", shape).network.kind for shape in of} == {kind}
 
 
+def test_pictures_with_many_values_get_the_larger_network() -> None:
+    kinds = {
+        values: preset("auto", (3, 8, 8), (values, 4))["network"]["kind"] for values in (11, 12)
+    }
+    assert kinds == {11: "unet", 12: "mixer"}
+
+
 def test_rates_are_those_of_the_network_that_is_asked_for() -> None:
     asked = {
         kind: run("", (3, 8, 8), f'[network]\nkind = "{kind}"\n') for kind in ("unet", "mixer")
