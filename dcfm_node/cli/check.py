@@ -129,12 +129,12 @@ def _matrix(found: Checked) -> list[str]:
         (f"  {first} \\ {second}", *columns),
         [(f"  {row}", *(_cell(by_values[row, column]) for column in columns)) for row in rows],
     )
-    return [grid, f"  {LEGEND}"]
+    return [grid, *(f"  {line}" for line in _wrapped(LEGEND, NARROW))]
 
 
 LEGEND = (
     "a number: samples here; +: other silos hold it too; peers: only they hold it;"
-    " -: nobody; !: nobody, and it cannot be composed"
+    " -: nobody; !: nobody, and it cannot be composed; ?: not here, and not all silos told"
 )
 
 
@@ -143,7 +143,7 @@ def _cell(one: Holding) -> str:
         return f"{one.own}{'+' * bool(one.others)}"
     if one.others:
         return "peers"
-    return "!" if one.reachable is False else "-"
+    return {None: "?", False: "!", True: "-"}[one.reachable]
 
 
 def _listed(found: Checked) -> list[str]:
