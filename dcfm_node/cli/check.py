@@ -88,10 +88,15 @@ def _widths(findings: Sequence[Finding]) -> tuple[int, int, int, int]:
 
 def _cells(one: Finding, widths: tuple[int, int, int, int]) -> list[str]:
     """One finding, broken to the widths of the columns."""
-    what = textwrap.wrap(one.finding, widths[2]) or [""]
-    fix = textwrap.wrap(one.fix, widths[3]) if one.fix else []
+    what = _wrapped(one.finding, widths[2]) or [""]
+    fix = _wrapped(one.fix, widths[3]) if one.fix else []
     head = [f"  {MARKS[one.state]}"], [one.check]
     return [_row(line, widths) for line in zip_longest(*head, what, fix, fillvalue="")]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of a text. Words, such as paths to copy, stay whole."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -124,12 +129,12 @@ def _matrix(found: Checked) -> list[str]:
         (f"  {first} \\ {second}", *columns),
         [(f"  {row}", *(_cell(by_values[row, column]) for column in columns)) for row in rows],
     )
-    return [grid, f"  {LEGEND}"]
+    return [grid, *(f"  {line}" for line in _wrapped(LEGEND, NARROW))]
 
 
 LEGEND = (
     "a number: samples here; +: other silos hold it too; peers: only they hold it;"
-    " -: nobody; !: nobody, and it cannot be composed"
+    " -: nobody; !: nobody, and it cannot be composed; ?: not here, and not all silos told"
 )
 
 
@@ -138,7 +143,7 @@ def _cell(one: Holding) -> str:
         return f"{one.own}{'+' * bool(one.others)}"
     if one.others:
         return "peers"
-    return "!" if one.reachable is False else "-"
+    return {None: "?", False: "!", True: "-"}[one.reachable]
 
 
 def _listed(found: Checked) -> list[str]:

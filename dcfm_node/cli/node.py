@@ -1,7 +1,8 @@
 """Commands that make and run a node: init, id, start, demo."""
 
+import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -155,7 +156,13 @@ def _take_part(config: Path, peers: Path, run: Path | None) -> None:
     me, others = own_peer(settings, keys), load_peers(peers)
     run = run or config.parent / "run.toml"
     manifest = load_run(run, others, me, listed=peers)
-    if me.name not in {peer.name for peer in others}:
+    if not [peer for peer in others if peer.sign_key != me.sign_key]:
+        say(
+            f"dcfm-node: {peers} lists no other node, so this is a run of one silo, with nobody to"
+            " learn from. Collect the blocks that 'dcfm-node id' prints at all sites in it",
+            err=True,
+        )
+    elif me.name not in {peer.name for peer in others}:
         say(
             f"dcfm-node: {peers} does not list this node, {me.name!r}. The other sites refuse it"
             " unless their peers.toml lists it: send them what 'dcfm-node id' prints",
@@ -169,6 +176,8 @@ def _take_part(config: Path, peers: Path, run: Path | None) -> None:
             " 'dcfm-node run continue'",
             err=True,
         )
+    # Until the daemon takes the signal over, nothing runs that would have to end first.
+    signal.signal(signal.SIGTERM, _stopped)
     # Errors in the files are reported before the daemon is loaded, which takes seconds.
     from dcfm_node.daemon.compose import run as take_part
     from dcfm_node.daemon.limits import Settings
@@ -177,6 +186,11 @@ def _take_part(config: Path, peers: Path, run: Path | None) -> None:
     configure(settings.log.format, settings.log.level)
     started = Settings(settings, keys, others, manifest, run, load_features(run), config)
     asyncio.run(take_part(started))
+
+
+def _stopped(number: int, frame: object) -> NoReturn:
+    say("dcfm-node: a signal ended the node while it was starting", err=True)
+    raise SystemExit(0)
 
 
 def demo(

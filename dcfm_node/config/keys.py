@@ -168,7 +168,9 @@ def _read_secret(path: Path, granted: bool) -> str:
         raise ConfigError(
             "the key does not exist",
             where=str(path),
-            fix="make a node's keys with 'dcfm-node init DIR', or set 'keys' in node.toml",
+            fix="set 'keys' in node.toml to their folder, or restore them from your copy; if they"
+            " are lost, 'dcfm-node init OTHER --name NAME' makes new ones: move OTHER/keys here,"
+            " send all sites what 'dcfm-node id' prints, and continue the run with the new keys",
         ) from error
     except OSError as error:
         raise ConfigError(

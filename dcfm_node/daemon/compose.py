@@ -198,7 +198,25 @@ def _deltas(ground: Ground, network: Network, vetting: Vetting, present: Present
 
 
 async def run(settings: Settings) -> None:
-    """Take part in a run until stopped.
+    """Take part in a run until stopped. TERM and INT end it, also while it is starting.
+
+    Raises:
+        UserError: the node cannot start as it is set up, or not go on; nothing is left running.
+    """
+    taking_part = asyncio.ensure_future(_take_part(settings))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, taking_part.cancel)
+    try:
+        await taking_part
+    except asyncio.CancelledError:
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise  # whoever runs this cancelled it, and no signal did
+        log.info("stopped", why="a signal ended the node while it was starting")
+
+
+async def _take_part(settings: Settings) -> None:
+    """As `run`.
 
     Raises:
         UserError: the node cannot start as it is set up, or not go on; nothing is left running.

@@ -169,7 +169,10 @@ class Dialer:
         if self._socket is None:
             if self._asking <= 0 and now >= self._redial_at:
                 if self._owner.is_routed(self._peer.link_key):
-                    self._turn = 0  # with a link of this plane, no guest's link is needed
+                    # With a link of this plane, no guest's link is needed or dialled.
+                    self._turn = 0
+                    for target in self._targets[1:]:
+                        self._failures.pop(target.address, None)
                 self._ask(self._targets[self._turn])
         elif not self.up and now - self._dialled_at > DIAL_S:
             self._fail(f"the handshake took more than {DIAL_S:g} s")  # libzmq may not say why

@@ -27,6 +27,7 @@ from dcfm_node.preflight.machine import (
     disk_finding,
     free_disk,
     memory_finding,
+    running_findings,
     torch_findings,
 )
 from dcfm_node.preflight.private_data import Data, private_data
@@ -36,6 +37,7 @@ from dcfm_node.records.entries import Join
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.archive import find_archive
 from dcfm_node.wire.envelope import run_id
+from dcfm_node.worker.messages import Machine
 
 NETWORK, MACHINE, RUN = In("network"), In("machine"), In("run")
 ANSWER_S = 10.0
@@ -70,12 +72,14 @@ def check(config: Path, peers: Path, run: Path, only: str = "") -> Checked:
         raise ConfigError(f"no peer is named {only!r}", where=str(peers), fix=closest(only, names))
     chosen = [peer for peer in found.peers or () if only in ("", peer.name)]
     daemon = _daemon(found.config)
-    probe = Probe(found.config.worker.device if found.config else "auto", found.manifest)
+    device = found.config.worker.device if found.config is not None else "auto"
+    # A running node has shown what torch finds.
+    probe = Probe(device, found.manifest) if daemon.status is None else None
     data = private_data(found.config, found.manifest)
     findings = [*found.findings, *data.findings, *_daemon_findings(daemon, found)]
     findings += _names(chosen)
     findings += _network(found, daemon, chosen)
-    findings += _machine(found, data, probe)
+    findings += _machine(found, data, daemon, probe)
     told, combinations = found.manifest, tuple[Holding, ...]()
     if told is not None:
         mine = told.silo_name(found.me.sign_key) if found.me else ""
@@ -196,15 +200,19 @@ def _own_ports(config: NodeConfig) -> Iterator[Finding]:
             yield NETWORK.ok(f"own {plane} port", f"{address} is free")
 
 
-def _machine(found: Found, data: Data, probe: Probe) -> Iterator[Finding]:
+def _machine(found: Found, data: Data, daemon: Daemon, probe: Probe | None) -> Iterator[Finding]:
     config, manifest = found.config, found.manifest
-    answer = probe.answer()
-    yield from torch_findings(answer)
-    silos = len(manifest.roster) if manifest is not None else 1
-    numbers = 0 if isinstance(answer, str) else answer.numbers
-    yield memory_finding(numbers, silos, data.size_bytes, available_memory())
-    if not isinstance(answer, str) and answer.gpu:
-        yield memory_finding(numbers, silos, 0, answer.gpu_free_bytes, "GPU memory")
+    silos, numbers = len(manifest.roster) if manifest is not None else 1, 0
+    if daemon.status is not None:
+        yield from running_findings(daemon.status, available_memory())
+    elif probe is not None:
+        answer = probe.answer()
+        yield from torch_findings(answer)
+        if isinstance(answer, Machine):
+            numbers = answer.numbers
+        yield memory_finding(numbers, silos, data.size_bytes, available_memory())
+        if isinstance(answer, Machine) and answer.gpu:
+            yield memory_finding(numbers, silos, 0, answer.gpu_free_bytes, "GPU memory")
     if config is not None:
         width = manifest.transfer.width if manifest is not None else FLOAT_BYTES
         least = least_bytes(manifest) // width if manifest is not None else 0

@@ -1,13 +1,13 @@
 """What links to peers say: both planes, both ways, run, version and clock. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
 
 from dcfm_node import __version__
 from dcfm_node.api.checked import Finding
 from dcfm_node.api.status import Machine, SiloStatus
 from dcfm_node.config.peers import Peer
-from dcfm_node.net.peers import Way
+from dcfm_node.net.peers import Failure, Way
 from dcfm_node.preflight.findings import In
 from dcfm_node.preflight.probe import Answer
 
@@ -28,8 +28,14 @@ _FIXES = (
 """A part of the reason of a failed dial (`net.reach`, `net.dialer`), and what to do."""
 
 
-def fix_of(reason: str) -> str:
-    """What to do about a failed dial."""
+def fix_of(reason: str, *, runs: bool = False) -> str:
+    """What to do about a failed dial.
+
+    Args:
+        runs: whether the peer's node is known to run.
+    """
+    if runs and "no program listens" in reason:
+        return "its node runs: correct that port in its peers.toml block, or under [listen] there"
     found = (fix for part, fix in _FIXES if part in reason)
     return next(found, "compare its address in peers.toml with 'dcfm-node id' there")
 
@@ -51,6 +57,7 @@ def from_probe(
                 *_dialled(peer, "control", answer.control),
                 *_dialled(peer, "bulk", answer.bulk),
             ],
+            (answer.control, answer.bulk),
         )
         found += _said(peer.name, answer.version, answer.trouble)
         found.append(_clock(peer.name, answer.clock_ahead_s))
@@ -61,15 +68,21 @@ def from_probe(
     return found
 
 
-def _alike(check: str, planes: list[Finding]) -> list[Finding]:
-    """Both planes in one, if they fail in the same way."""
-    if len(planes) != 2 or {one.state for one in planes} != {"degraded"}:
+def _alike(check: str, planes: list[Finding], ways: Iterable[Way | None]) -> list[Finding]:
+    """Both planes in one finding, if neither has a link and both fail for the same cause."""
+    failures = [f for way in ways if way is not None and not way.via for f in way.failures]
+    same = len(planes) == 2 and planes[0].fix == planes[1].fix
+    if not same or {one.state for one in planes} != {"degraded"} or not failures:
         return planes
-    first, second = planes
-    if first.fix != second.fix:
-        return planes
-    what = "; ".join(dict.fromkeys([first.finding, second.finding]))
-    return [NETWORK.degraded(check, what, first.fix)]
+    return [NETWORK.degraded(check, _reasons(failures), planes[0].fix)]
+
+
+def _reasons(failures: Iterable[Failure]) -> str:
+    """Why dials failed, with all addresses of a reason together."""
+    by_reason: dict[str, dict[str, None]] = {}
+    for failure in failures:
+        by_reason.setdefault(failure.reason, {})[failure.address] = None
+    return "; ".join(f"{' and '.join(where)}: {why}" for why, where in by_reason.items())
 
 
 def _dialled(peer: Peer, plane: str, way: Way | None) -> Iterator[Finding]:
@@ -82,7 +95,7 @@ def _dialled(peer: Peer, plane: str, way: Way | None) -> Iterator[Finding]:
         elif peer.control is not None:
             yield NETWORK.ok(check, "over its control port: it has no bulk port")
     elif way.via:
-        yield NETWORK.ok(check, f"{address} answers{_measured(way)}", **_figures(way))
+        yield NETWORK.ok(check, f"{address} answers{_measured(way, plane)}", **_figures(way))
     elif way.failures:
         first = way.failures[0]
         what = f"{first.address}: {first.reason}"
@@ -106,24 +119,27 @@ def from_status(silos: Sequence[SiloStatus], advertised: Mapping[str, bool]) -> 
             if plane in silo.links
         ]
         ways = silo.links.values()
-        found += planes if any(w.via for w in ways) else _alike(f"links with {silo.name}", planes)
-        found += _said(silo.name, silo.version or "", silo.trouble)
-        found.append(_clock(silo.name, silo.clock_ahead_s))
+        split = any(way.via for way in ways)
+        found += planes if split else _alike(f"links with {silo.name}", planes, ways)
+        linked = silo.linked
+        found += _said(silo.name, silo.version or "" if linked else "", silo.trouble)
+        found.append(_clock(silo.name, silo.clock_ahead_s if linked else None))
     return found
 
 
 def _linked(silo: SiloStatus, plane: str, way: Way, *, dialled_here: bool) -> Finding:
     """Both directions of one plane with one peer."""
     check = f"{plane} with {silo.name}"
-    why = "; ".join(f"{f.address}: {f.reason}" for f in way.failures)
-    fix = fix_of(way.failures[0].reason) if way.failures else ""
+    why = _reasons(way.failures)
+    fix = fix_of(way.failures[0].reason, runs=silo.linked) if way.failures else ""
     if not way.via:
         if silo.by_bundle:
             return NETWORK.ok(check, "takes part by bundle")
-        what = f"no link either way{': ' * bool(why)}{why}"
-        what += "" if why else f", {silo.name} has no address to dial, and does not dial this node"
+        what = (
+            f"no link; {why}" if why else "no link; it has no address, and does not dial this node"
+        )
         return NETWORK.degraded(check, what, fix or "start its node; see 'dcfm-node peers' there")
-    told = _measured(way)
+    told = _measured(way, plane)
     if way.via == "control port" and why:
         what = f"only over the control port, which is slower{told}; {why}"
         return NETWORK.degraded(check, what, fix, **_figures(way))
@@ -204,12 +220,18 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def _measured(way: Way) -> str:
-    """Round-trip time, and rates once enough passed."""
-    told = [f"{1_000 * way.rtt_s:.1f} ms" if way.rtt_s is not None else ""]
-    told += [f"sends {way.sent_bytes_s / 1e6:.1f} MB/s" if way.sent_bytes_s else ""]
-    told += [f"received {way.received_bytes_s / 1e6:.1f} MB/s" if way.received_bytes_s else ""]
+def _measured(way: Way, plane: str) -> str:
+    """Round-trip time and, of the bulk plane, rates once enough passed."""
+    told = [f"{_milliseconds(way.rtt_s)} ms" if way.rtt_s is not None else ""]
+    if plane == "bulk":
+        rates = {"sends": way.sent_bytes_s, "received": way.received_bytes_s}
+        told += [f"{word} {rate / 1e6:.1f} MB/s" for word, rate in rates.items() if rate]
+        told += [] if any(rates.values()) else ["rate not measured yet"]
     return "".join(f", {text}" for text in told if text)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1_000 * seconds:.1f}" if seconds >= 1e-4 else "under 0.1"
 
 
 def _figures(way: Way) -> dict[str, float | None]:

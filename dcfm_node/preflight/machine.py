@@ -3,12 +3,13 @@
 import os
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from dcfm_node.api.checked import Finding
+from dcfm_node.api.status import Status
 from dcfm_node.errors import ConfigError
 from dcfm_node.preflight.findings import In
 from dcfm_node.records.manifest import Manifest
@@ -50,19 +51,25 @@ class Probe:
         self._output, self._complaint = self._process.communicate(line)
 
     def answer(self, bound_s: float = BOUND_S) -> Machine | str:
-        """What it found, or why it did not tell. Its process is gone then."""
+        """What it found, or why it failed; empty if it was too slow. Its process is gone then."""
         self._thread.join(bound_s)
+        late = self._thread.is_alive()
         self._process.kill()
         self._thread.join(1.0)
         try:
             return Machine.model_validate_json(self._output)
         except ValidationError:
             last = self._complaint.decode(errors="replace").strip().splitlines()[-1:]
-            return "".join(last) or f"torch did not answer within {bound_s:g} s"
+            return "" if late else "".join(last) or "torch ended without a word"
 
 
 def torch_findings(found: Machine | str) -> list[Finding]:
-    """What torch found, or why it did not tell."""
+    """What torch found, or why it failed; empty if it was too slow."""
+    if not found:
+        what = (
+            f"not checked: torch did not answer within {BOUND_S:g} s; the machine may be too busy"
+        )
+        return [FOUND.unknown("torch", what, "check again when it is less busy")]
     if isinstance(found, str):
         fix = "try: python -c 'import torch; print(torch.cuda.is_available())'"
         return [FOUND.degraded("torch", found, fix)]
@@ -73,6 +80,15 @@ def torch_findings(found: Machine | str) -> list[Finding]:
         free = f"{found.gpu_free_bytes / 1e9:.1f} GB free"
         return [version, FOUND.ok("device", f"{found.device}: {found.gpu}, {free}")]
     return [version, FOUND.ok("device", f"trains on the CPU, {os.cpu_count()} cores")]
+
+
+def running_findings(status: Status, free_bytes: int | None) -> Iterator[Finding]:
+    """What a running node has shown: its device, and the most memory that it took."""
+    yield FOUND.ok("device", f"the node trains on {status.worker.device or 'no device yet'}")
+    peak = status.peak_rss_mb
+    free = f", {_size(free_bytes)} available now" if free_bytes is not None else ""
+    what = f"the node took at most {_size(1e6 * peak)} since it started{free}"
+    yield FOUND.ok("memory", what, peak_bytes=1e6 * peak)
 
 
 def memory_finding(

@@ -53,6 +53,8 @@ def private_data(config: NodeConfig | None, manifest: Manifest | None) -> Data:
     what = f"{sum(numbers)} training samples and {len(data.holdout.x)} held out; {held}"
     found.findings.append(DATA.ok("files", what, samples=sum(numbers)))
     for warning in data.warnings:
+        if warning.unscaled:  # the run standardises
+            continue
         fix = warning.fix or "look at the file; the node starts all the same"
         found.findings.append(DATA.degraded(warning.code.removeprefix("data-"), warning.what, fix))
     if few := [label for label, number in data.counts if number < FEW]:

@@ -100,6 +100,8 @@ def _peers(found: Found, path: Path) -> tuple[Peer, ...] | None:
     try:
         listed = load_peers(path)
     except UserError as error:
+        if not path.exists():
+            error.fix = f"name the file with --peers, or {error.fix}"
         found.findings.append(SETTINGS.wrong("peers.toml", error))
         return None
     me = found.me

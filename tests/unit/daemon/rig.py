@@ -57,6 +57,9 @@ class Network:
     def problems(self) -> list[Problem]:
         return []
 
+    def clocks(self) -> dict[bytes, float]:
+        return {}
+
     def ways(self) -> dict[bytes, Any]:
         return {}
 
