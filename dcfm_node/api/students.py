@@ -126,6 +126,12 @@ class Sampled(Document):
     """How many different combinations were drawn."""
     novel: int
     """How many of these no teacher of the student trained on."""
+    all_novel: bool
+    """Whether that is so of all of them: exit code 3."""
+    unseen: tuple[str, ...]
+    """Values among these, as attribute=value, that no silo of the run holds."""
+    expected: Expected
+    """What draws of this student are expected to be worth."""
     columns: tuple[str, ...]
     """Names of the numbers of a sample in a table or a picture of vectors, in order; else empty."""
     columns_from: str

@@ -9,9 +9,8 @@ import typer
 from dcfm_node.api.client import call
 from dcfm_node.api.problems import DEGRADED
 from dcfm_node.api.requests import StudentRequest
-from dcfm_node.api.students import Fetched, Sampled
-from dcfm_node.cli.asked import asked_for, chosen_values, guided, novel_of, sampled_text
-from dcfm_node.cli.lineage import earlier_text, facts_of, superseded_text, verified
+from dcfm_node.api.students import Fetched
+from dcfm_node.cli.lineage import earlier_text, superseded_text, verified
 from dcfm_node.cli.options import (
     DEFAULT_CONFIG,
     AsJson,
@@ -25,15 +24,14 @@ from dcfm_node.cli.options import (
 )
 from dcfm_node.cli.output import answer
 from dcfm_node.cli.recorded import run_of_files, students_of
+from dcfm_node.cli.sampled import sampled_text
 from dcfm_node.cli.shown import students_text
-from dcfm_node.errors import ConfigError, Failed, MissingPackageError, PeerError
+from dcfm_node.errors import ConfigError, Failed, PeerError
 from dcfm_node.words import plain
 
 if TYPE_CHECKING:
     from dcfm_node.api.verified import Verified
     from dcfm_node.records.manifest import Manifest
-    from dcfm_node.store.student_check import StudentFolder
-    from dcfm_node.swarm.lineage import Lineage
 
 app = typer.Typer(
     help="The distilled students: list, fetch, verify, sample, judge.",
@@ -42,7 +40,6 @@ app = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The student's folder.")]
-_DISTRUST = "do not use this model; fetch the student again"
 
 
 @app.command("list")
@@ -80,6 +77,7 @@ def fetch(
     """
     from dcfm_node.store.card import model_card
     from dcfm_node.store.student import write_student
+    from dcfm_node.student.facts import facts_of
     from dcfm_node.swarm.lineage import verify as verify_lineage
 
     if [latest, bool(digest), bool(which)].count(True) != 1:
@@ -183,11 +181,13 @@ def verify(
     run. Exits with 1 if a check fails, with 3 if the student is superseded.
     """
     from dcfm_node.store.card import model_card
+    from dcfm_node.student.facts import facts_of
+    from dcfm_node.student.folder import opened, require_files
 
     if (run is None) is not (peers is None):
         raise ConfigError("--run and --peers must be given together", where="student verify")
     student, proven = opened(folder)
-    _require_files(folder, student, proven, model_card(proven.view.manifest, facts_of(proven)))
+    require_files(folder, student, proven, model_card(proven.view.manifest, facts_of(proven)))
     if run is not None and peers is not None:
         _require_run(folder, proven.run, run, peers)
     found = verified(proven, compared=run is not None, unchecked=student.others)
@@ -253,7 +253,8 @@ def sample(
         ),
     ],
     where: Annotated[
-        list[str] | None, typer.Option(help="attribute=value; repeat for each attribute.")
+        list[str] | None,
+        typer.Option(help="attribute=value; one for each attribute that you choose."),
     ] = None,
     count: Count = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
@@ -261,6 +262,7 @@ def sample(
     codec: Annotated[
         Path | None, typer.Option(help="The codec's file, in place of that in the folder.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     config: Annotated[
         Path,
         typer.Option("--config", "-c", help="The node's settings; its table names the columns."),
@@ -269,91 +271,36 @@ def sample(
 ) -> None:
     """Draw samples of combinations. An attribute that --where does not set takes all its values.
 
-    A combination is novel if no silo trained on it: no silo holds it, or it is a probe.
+    A combination is novel if no silo trained on it: no silo holds it, or it is a probe. Exits with
+    3 if all combinations that are drawn are novel: the samples are written, and the answer says
+    what to expect of them. In Python: dcfm_node.load_student(DIR).sample(ATTRIBUTE=VALUE, n=64).
     """
-    from dcfm_node.cli.drawing import draw
+    from dcfm_node.cli.sampled import document, progress_of
+    from dcfm_node.student.asked import asked_for, chosen_values, pairs_of, weights_of
+    from dcfm_node.student.columns import columns_of
+    from dcfm_node.student.loaded import load_student
+    from dcfm_node.student.saving import check_form, names_columns
 
-    student, proven = opened(folder)
-    manifest = guided(proven.view.manifest, guidance)
-    possible, counts = asked_for(manifest, chosen_values(manifest, where or [])), counts_of(proven)
-    columns = draw(
-        manifest,
-        student.model,
-        possible,
-        counts=counts,
-        count=count,
+    student = load_student(folder)
+    run = student.manifest
+    chosen, weights = chosen_values(run, pairs_of(run, where or [])), weights_of(guidance)
+    possible = len(asked_for(run, chosen))
+    check_form(run, out, count, min(count, possible), force=force)
+    drawn = student.draw(
+        chosen,
+        n=count,
         seed=seed,
-        out=out,
-        config=config,
-        codec=codec or student.codec,
-        scale=proven.view.scale,
+        guidance=weights,
+        codec=codec,
+        progress=progress_of(count, as_json),
     )
-    used, drawn = manifest.method.guidance, possible[:count]
-    sampled = Sampled(
-        count=count,
-        out=str(out),
-        combinations=len(drawn),
-        novel=len(novel_of(drawn, counts.values())),
-        columns=columns.names if columns is not None else (),
-        columns_from=columns.origin if columns is not None else "",
-        guidance_known=used.known,
-        guidance_novel=used.novel,
-    )
+    columns = columns_of(config, run) if names_columns(run, out) else None
+    drawn.save(out, columns=columns or (), force=force)
+    found = document(student, drawn, out, columns)
+    used = drawn.manifest.method.guidance
     guided_by = "" if used.null else f", guided by {used.summary}"
-    answer(sampled, as_json, partial(sampled_text, possible=len(possible), guided_by=guided_by))
-
-
-def opened(folder: Path) -> "tuple[StudentFolder, Lineage]":
-    """A student's folder, and what its lineage proves about its model (SPEC 9.1).
-
-    Reads no more bytes of the model than a student of the lineage can have. config.json must match
-    the lineage.
-
-    Raises:
-        Failed: a file cannot be read, or does not match the signed lineage.
-    """
-    from dcfm_node.records.settings import other_versions
-    from dcfm_node.store.snapshots import describe
-    from dcfm_node.store.student_check import read_student, unreadable, with_codec
-    from dcfm_node.swarm.lineage import replayed
-
-    student = read_student(folder)
-    try:
-        records = replayed(student.lineage)
-        if not records.sizes:
-            raise PeerError("it has no student by an elected leader")
-        least, most = min(records.sizes), max(records.sizes)
-        proven = records.of_model(describe(student.model, least=least, most=most).digest)
-    except MissingPackageError as error:
-        fix = "install them if you trust their authors and the sender of this folder, and try again"
-        raise Failed(f"cannot be verified: {error}", where=str(folder), fix=fix) from error
-    except PeerError as error:
-        raise Failed(
-            f"the lineage is not valid: {error}", where=str(folder), fix=_DISTRUST
-        ) from error
-    except OSError as error:
-        raise unreadable(error, folder) from error
-    if other := other_versions(proven.view.manifest.plugins):
-        what = f"it was made with {'; '.join(other)}, as is installed here"
-        raise Failed(what, where=str(folder), fix="install the version that it was made with")
-    _require_files(folder, student, proven, None)
-    return with_codec(student, proven.view.manifest), proven
-
-
-def _require_files(
-    folder: Path, student: "StudentFolder", proven: "Lineage", card: str | None
-) -> None:
-    """Raises Failed if config.json does not match the lineage, or README.md is not the card. `card`
-    None skips README.md."""
-    from dcfm_node.store.student_check import differing_files
-
-    view, digest = proven.view, proven.student.body.snapshot.digest
-    if wrong := differing_files(student, view.manifest, view.scale, digest, card):
-        raise Failed(
-            f"{' and '.join(wrong)}: does not match the signed lineage",
-            where=str(folder),
-            fix=f"{_DISTRUST}, which writes all its files again",
-        )
+    answer(found, as_json, partial(sampled_text, possible=possible, guided_by=guided_by))
+    raise typer.Exit(DEGRADED if found.all_novel else 0)
 
 
 def _require_run(folder: Path, made_in: bytes, run: Path, peers: Path) -> None:
@@ -371,11 +318,3 @@ def _compared(run: Path | None, peers: Path | None) -> str:
     if run is None:
         return "not compared with yours: give --run and --peers"
     return f"match {peers}, and the run matches {run}"
-
-
-def counts_of(proven: "Lineage") -> dict[str, dict[tuple[int, ...], int]]:
-    """Label counts of the student's teachers, by silo; an ensemble's weights (Eq. 5 of DCFM)."""
-    view = proven.view
-    authors = [view.expert_entries[entry].author for entry in proven.student.body.teachers]
-    weighed = view.weighed(authors)
-    return {view.manifest.silo_name(key): dict(counts) for key, counts in weighed.items()}

@@ -23,7 +23,7 @@ READS = {
     "store/delta.py": "snapshots of this node's own, verified before",
 }
 """Files of these rooms that read without `files`, and why they may."""
-READING_ROOMS = ("cli", "config", "store", "api", "swarm", "page")
+READING_ROOMS = ("cli", "config", "store", "api", "student", "swarm", "page")
 ALSO_READING = ("experiment/results.py", "experiment/show.py", "daemon/imports.py")
 
 
