@@ -87,12 +87,23 @@ class ListedStudent(StudentFacts):
     held: bool
 
 
+class FolderStudents(Model):
+    """The students in a folder that `student fetch` wrote. Digests are hex."""
+
+    folder: str
+    current: str
+    previous: str | None
+    """The student that `student rollback` goes back to; null if none is kept."""
+
+
 class Students(Document):
     """Every student of a run."""
 
     schema_: Literal["dcfm-node/students/1"] = Field("dcfm-node/students/1", alias="schema")
     run: RunName
     students: tuple[ListedStudent, ...]
+    fetched: FolderStudents | None = None
+    """The students in the folder that was named; null if none was."""
 
 
 class StudentFiles(Document):
@@ -111,8 +122,26 @@ class Fetched(Document, StudentFacts):
 
     schema_: Literal["dcfm-node/fetched/1"] = Field("dcfm-node/fetched/1", alias="schema")
     folder: str
+    written: bool
+    """False if the folder keeps its student: the operator went back to it from this one."""
+    offline: bool
+    """Whether it was read from the node's files, because no daemon answered."""
     replaced: str | None
-    """Digest of the student that the folder held before."""
+    """Digest of the student that the folder held before, or keeps."""
+
+
+class RolledBack(Document):
+    """A student's folder went back to the student before."""
+
+    schema_: Literal["dcfm-node/rolled-back/1"] = Field("dcfm-node/rolled-back/1", alias="schema")
+    folder: str
+    digest: str
+    """Of the student that the folder holds now."""
+    run: RunName
+    round: int
+    standing: Literal["released", "not released", "interim", "superseded"]
+    previous: str
+    """Digest of the student that it held before, which is kept beside it."""
 
 
 class Sampled(Document):

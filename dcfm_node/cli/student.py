@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dcfm_node.api.client import call
 from dcfm_node.api.problems import DEGRADED
-from dcfm_node.api.requests import StudentRequest
-from dcfm_node.api.students import Fetched
+from dcfm_node.api.students import Students
 from dcfm_node.cli.lineage import earlier_text, superseded_text, verified
 from dcfm_node.cli.options import (
     DEFAULT_CONFIG,
@@ -19,19 +17,16 @@ from dcfm_node.cli.options import (
     OfPeers,
     OfRun,
     Weights,
-    codec_file,
-    state_folder,
 )
 from dcfm_node.cli.output import answer
 from dcfm_node.cli.recorded import run_of_files, students_of
 from dcfm_node.cli.sampled import sampled_text
 from dcfm_node.cli.shown import students_text
-from dcfm_node.errors import ConfigError, Failed, PeerError
+from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.words import plain
 
 if TYPE_CHECKING:
     from dcfm_node.api.verified import Verified
-    from dcfm_node.records.manifest import Manifest
 
 app = typer.Typer(
     help="The distilled students: list, fetch, verify, sample, judge.",
@@ -46,14 +41,34 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The student's folde
 def list_students(
     run: OfRun = "",
     peers: OfPeers = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="A student's folder: says which student it holds.")
+    ] = None,
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """List the students of the run, and which one is released.
 
-    This works with and without a running daemon. --run shows an earlier run.
+    This works with and without a running daemon. --run shows an earlier run. --folder says which
+    student a folder holds, and to which one 'student rollback' goes back.
     """
-    answer(students_of(config, run, peers), as_json, students_text)
+    found = students_of(config, run, peers)
+    if folder is not None:
+        from dcfm_node.cli.fetched import folder_students
+
+        found = found.model_copy(update={"fetched": folder_students(folder)})
+    answer(found, as_json, _listed_text)
+
+
+def _listed_text(found: Students) -> str:
+    if (here := found.fetched) is None:
+        return students_text(found)
+    previous = "none is kept" if here.previous is None else here.previous[:12]
+    lines = [
+        f"current   {here.current[:12]} in {here.folder}",
+        f"previous  {previous}" + " ('student rollback' goes back to it)" * bool(here.previous),
+    ]
+    return "\n".join([students_text(found), "", *lines])
 
 
 @app.command()
@@ -75,92 +90,27 @@ def fetch(
     --latest replaces an earlier student of this run, or of the run that it continues, as a whole.
     Any other student in the folder stays unless --force is given.
     """
-    from dcfm_node.store.card import model_card
-    from dcfm_node.store.student import write_student
-    from dcfm_node.student.facts import facts_of
-    from dcfm_node.swarm.lineage import verify as verify_lineage
+    from dcfm_node.cli.fetched import fetched, fetched_text
 
     if [latest, bool(digest), bool(which)].count(True) != 1:
         raise ConfigError(
             "name exactly one student", where="student fetch", fix="give --latest or a DIGEST"
         )
-    digest = digest or which
-    state = state_folder(config)
-    found = call(state, StudentRequest(digest=digest or "latest"))
-    lineage, new = bytes.fromhex(found.lineage), found.student.digest
-    try:
-        proven = verify_lineage(lineage, bytes.fromhex(new))
-    except PeerError as error:
-        raise Failed(f"this node's own lineage of it is not valid: {error}") from error
-    manifest = proven.view.manifest
-    old = _replaced(out, new, manifest, latest, force)
-    card = model_card(manifest, facts_of(proven))
-    write_student(
-        out,
-        model=state / found.path,
-        manifest=manifest,
-        scale=proven.view.scale,
-        lineage=lineage,
-        card=card,
-        codec=codec_file(config) if manifest.codec.digest is not None else None,
-    )
-    fetched = Fetched(**dict(found.student), folder=str(out), replaced=old)
-    answer(fetched, as_json, _fetched_text)
+    answer(fetched(config, out, digest or which, force=force), as_json, fetched_text)
 
 
-def _fetched_text(found: Fetched) -> str:
-    out, new, old = found.folder, found.digest, found.replaced
-    text = f"wrote {out}: student {new[:12]} of round {found.round}"
-    if old == new:
-        text = f"{out} holds student {new[:12]} already; its lineage is now up to date"
-    elif old is not None:
-        text += f", in place of {old[:12]}"
-    return f"{text}\nnext: dcfm-node student verify {out}"
+@app.command()
+def rollback(folder: Folder, as_json: AsJson = False) -> None:
+    """Go back to the student that the folder held before the last fetch.
 
-
-def _replaced(out: Path, new: str, manifest: "Manifest", latest: bool, force: bool) -> str | None:
-    """Digest (hex) of the student in a folder, which may be replaced; None without a student.
-
-    Args:
-        new: digest of the new student, hex.
-
-    Raises:
-        Failed: the folder holds a student that is not an earlier one of this run, and --force is
-            not given.
+    Both are kept: a second rollback returns. The next 'student fetch --latest' leaves the folder
+    as it is until there is a newer student. Exits with 3 if the student is superseded.
     """
-    from dcfm_node.store.snapshots import describe
-    from dcfm_node.store.student import CONFIG, MODEL
-    from dcfm_node.store.student_check import read_student, unreadable
-    from dcfm_node.swarm.lineage import claimed
-    from dcfm_node.wire.envelope import run_id
+    from dcfm_node.cli.fetched import rolled_back, rolled_back_text
 
-    if not (out / CONFIG).exists() or not (out / MODEL).exists():
-        return None
-    try:
-        old = describe(out / MODEL).digest.hex()
-    except OSError as error:
-        if force:
-            return "a model that cannot be read"
-        raise unreadable(error, out) from error
-    if force or old == new:
-        return old
-    try:
-        before = claimed(read_student(out).lineage)
-    except PeerError as error:
-        fix = "name another folder with --out, or replace it with --force"
-        raise Failed(
-            f"holds a student whose lineage is unreadable: {error}", where=str(out), fix=fix
-        ) from error
-    runs = [run_id(manifest)]
-    if manifest.continues is not None:
-        runs.append(manifest.continues.run)
-    if not latest or run_id(before) not in runs:
-        raise Failed(
-            f"holds another student: {old[:12]} of run {before.name} {run_id(before).hex()[:8]}",
-            where=str(out),
-            fix="name another folder with --out, or replace it with --force",
-        )
-    return old
+    found = rolled_back(folder)
+    answer(found, as_json, rolled_back_text)
+    raise typer.Exit(DEGRADED if found.standing == "superseded" else 0)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from dcfm_node.api.requests import StudentRequest
 from dcfm_node.api.students import StudentFiles
-from dcfm_node.cli import student
+from dcfm_node.cli import recorded
 from dcfm_node.daemon.facts import student_facts
 from dcfm_node.flow import networks
 from dcfm_node.networks.codecs import fit_linear
@@ -44,7 +44,7 @@ def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]
         lineage=bundle(made.manifest, journals(made)).hex(),
         student=student_facts(made.view(), made.view().students[digest]),
     )
-    monkeypatch.setattr(student, "call", answering({StudentRequest: files}, []))
+    monkeypatch.setattr(recorded, "call", answering({StudentRequest: files}, []))
     config, out = tmp_path / "node.toml", tmp_path / "student"
     return "student", "fetch", "--latest", "--out", out, "-c", config
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from dcfm_node.api.verified import Newest, Superseded
+from dcfm_node.cli.fetched import _replaced
 from dcfm_node.cli.lineage import superseded_by, superseded_text
-from dcfm_node.cli.student import _replaced
-from dcfm_node.daemon.control import none_released
+from dcfm_node.daemon.students import none_released
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.manifest import Continues, Manifest
