@@ -169,3 +169,12 @@ class Sampled(Document):
     """Guidance weight of combinations that a teacher of the student trained on."""
     guidance_novel: float
     """Guidance weight of the other combinations."""
+
+
+class Exported(Document):
+    """A student was exported as ONNX."""
+
+    schema_: Literal["dcfm-node/exported/1"] = Field("dcfm-node/exported/1", alias="schema")
+    folder: str
+    digest: str
+    files: tuple[str, ...]

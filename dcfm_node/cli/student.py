@@ -26,6 +26,7 @@ from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.words import plain
 
 if TYPE_CHECKING:
+    from dcfm_node.api.students import Exported
     from dcfm_node.api.verified import Verified
 
 app = typer.Typer(
@@ -115,7 +116,10 @@ def rollback(folder: Folder, as_json: AsJson = False) -> None:
 
 @app.command()
 def verify(
-    folder: Folder,
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="The student's folder, or its downloaded archive."),
+    ],
     run: Annotated[
         Path | None, typer.Option(help="The run.toml of the run it must come from.")
     ] = None,
@@ -126,18 +130,20 @@ def verify(
 ) -> None:
     """Check offline who made this model, from which experts, and who endorses it.
 
-    This needs no daemon and no network. Without --run and --peers it checks that the folder is
+    This needs no daemon and no network. DIR may also be the archive that a node's page offers;
+    'tar xf' unpacks it. Without --run and --peers it checks that the folder is
     consistent, but not whose keys signed it. With them, it also checks that the model is from your
     run. Exits with 1 if a check fails, with 3 if the student is superseded.
     """
     from dcfm_node.store.card import model_card
     from dcfm_node.student.facts import facts_of
-    from dcfm_node.student.folder import opened, require_files
+    from dcfm_node.student.folder import opened, require_files, unpacked
 
     if (run is None) is not (peers is None):
         raise ConfigError("--run and --peers must be given together", where="student verify")
-    student, proven = opened(folder)
-    require_files(folder, student, proven, model_card(proven.view.manifest, facts_of(proven)))
+    with unpacked(folder) as at:
+        student, proven = opened(at)
+        require_files(at, student, proven, model_card(proven.view.manifest, facts_of(proven)))
     if run is not None and peers is not None:
         _require_run(folder, proven.run, run, peers)
     found = verified(proven, compared=run is not None, unchecked=student.others)
@@ -251,6 +257,37 @@ def sample(
     guided_by = "" if used.null else f", guided by {used.summary}"
     answer(found, as_json, partial(sampled_text, possible=possible, guided_by=guided_by))
     raise typer.Exit(DEGRADED if found.all_novel else 0)
+
+
+@app.command()
+def export(
+    folder: Folder,
+    onnx: Annotated[Path, typer.Option(help="New folder to write.")],
+    codec: Annotated[
+        Path | None, typer.Option(help="The codec's file, in place of that in the folder.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a student as ONNX, for programs without torch and dcfm-node.
+
+    The folder gets velocity.onnx (one evaluation of the field, with composition), sampler.json (all
+    settings) and sampler.py, which draws with numpy and onnxruntime. Needs 'dcfm-node[onnx]'.
+    """
+    from dcfm_node.api.students import Exported
+    from dcfm_node.student.loaded import load_student
+
+    student = load_student(folder)
+    files = student.export_onnx(onnx, codec=codec)
+    found = Exported(folder=str(onnx), digest=student.digest, files=tuple(files))
+    answer(found, as_json, _exported_text)
+
+
+def _exported_text(found: "Exported") -> str:
+    return (
+        f"wrote {', '.join(found.files)} to {found.folder}\n"
+        f"next: python {found.folder}/sampler.py -n 16 --out samples.npz"
+        "   (needs numpy and onnxruntime)"
+    )
 
 
 def _require_run(folder: Path, made_in: bytes, run: Path, peers: Path) -> None:

@@ -1,9 +1,13 @@
 """Opens a student's folder: who may have made it, and what its signed lineage says of it."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dcfm_node.errors import Failed, MissingPackageError, PeerError
 from dcfm_node.records.settings import other_versions
+from dcfm_node.store.download import unpack
 from dcfm_node.store.snapshots import describe
 from dcfm_node.store.student_check import (
     StudentFolder,
@@ -15,6 +19,29 @@ from dcfm_node.store.student_check import (
 from dcfm_node.swarm.lineage import Lineage, replayed
 
 DISTRUST = "do not use this model; fetch the student again"
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """A student's folder: the path itself, or the content of an archive (`store.download`) in a
+    scratch folder, which is deleted at the end.
+
+    Raises:
+        Failed: the archive is not one of a student, or a check inside the block failed; the error
+            names the archive.
+    """
+    if not path.is_file():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="dcfm-node-") as scratch:
+        inside = Path(scratch)
+        unpack(path, inside)
+        try:
+            yield inside
+        except Failed as error:
+            raise Failed(
+                error.what.replace(scratch, ""), where=str(path), fix=error.fix, more=error.more
+            ) from error
 
 
 def opened(folder: Path) -> tuple[StudentFolder, Lineage]:

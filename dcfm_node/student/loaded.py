@@ -189,6 +189,24 @@ class Student:
         novel = novel_of(possible, self.counts.values())
         return Drawn(manifest, samples, novel, combinations=tuple(possible[:n]))
 
+    def export_onnx(
+        self, folder: str | os.PathLike[str], *, codec: Path | None = None
+    ) -> list[str]:
+        """Write the student as ONNX into a new folder, with a sampler in numpy (`student.sampler`).
+
+        Args:
+            codec: the codec's file, in place of that in the student's folder.
+
+        Returns: the names of the files.
+
+        Raises:
+            dcfm_node.errors.UserError: `pip install 'dcfm-node[onnx]'` is missing, the folder
+                exists, or the student is an ensemble or of another package's path.
+        """
+        from dcfm_node.student.exporting import export
+
+        return export(self, Path(folder), codec=codec)
+
 
 def guided(manifest: Manifest, guidance: float | tuple[float, float] | None) -> Manifest:
     """The run with other guidance weights; None keeps its own.

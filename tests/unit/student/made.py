@@ -30,7 +30,7 @@ def make(folder: Path, *, seed: int = 0, scaled: bool = False, **changes: Any) -
     Args:
         seed: of the run, which decides the weights.
         scaled: whether the run standardises its two features by SCALE, as the run before it did.
-        changes: fields of the manifest.
+        changes: fields of the manifest, and of its method.
     """
     run = Run(3, schedule="paper")
     fields = run.manifest.model_dump() | {
@@ -40,7 +40,7 @@ def make(folder: Path, *, seed: int = 0, scaled: bool = False, **changes: Any) -
         "standardise": "feature" if scaled else "none",
         "continues": Continues(run=bytes(32), student=None, scale=SCALE) if scaled else None,
     }
-    fields["method"]["seed"] = seed
+    fields["method"] |= {"seed": seed} | changes.pop("method", {})
     run.begin(Manifest.model_validate(fields | changes, strict=False))
     for author in run.authors:
         author.join(counts=HELD)

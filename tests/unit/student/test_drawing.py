@@ -133,6 +133,8 @@ HOSTILE = (
     "a\rb",
     "\x1b[2J",
     "\u202etxt",
+    "red;=1+1",
+    'a; "@b;-3',
 )
 
 
@@ -155,6 +157,8 @@ def test_no_cell_of_a_table_is_a_formula_or_hides_text(tmp_path: Path) -> None:
         "a\\rb",
         "\\x1b[2J",
         "\\u202etxt",
+        "red;'=1+1",
+        "a; \"'@b;'-3",
     ]
 
 
