@@ -99,7 +99,7 @@ def rolled_back(folder: Path) -> RolledBack:
         digest=proven.student.body.snapshot.digest.hex(),
         run=RunName(name=proven.view.manifest.name, id=proven.run.hex()),
         round=proven.student.body.round,
-        standing=standing_of(proven),  # type: ignore[arg-type]  # one of these words
+        standing=standing_of(proven),
         previous=current,
     )
 

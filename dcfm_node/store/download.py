@@ -92,7 +92,12 @@ def student_parts(
         scale, lineage, card: as for `write_student`.
     """
     config = json_bytes(config_of(manifest, scale, digest))
-    contents = {MODEL: model, CONFIG: config, CARD: card.encode(), LINEAGE: lineage}
+    contents: dict[str, bytes | Path] = {
+        MODEL: model,
+        CONFIG: config,
+        CARD: card.encode(),
+        LINEAGE: lineage,
+    }
     return [Part.of(name, contents[name]) for name in FILES]
 
 
