@@ -239,7 +239,9 @@ class Domain(ABC, Generic[Settings]):
         from dcfm_node.domains import grid, panels, pictures, tiles
 
         if samples.x.ndim == 4:
-            return (grid if grid.fits(samples) else tiles).sheet(space, samples)
+            if grid.fits(samples):
+                return grid.sheet(space, samples)
+            return tiles.sheet(space, samples)
         few = len(samples.combinations) <= len(panels.KNOWN) + 1
         plane = samples.x.ndim == 2 and samples.x.shape[1] <= 3 and not space.features
         if few and plane and _alike(unit(samples.x)):
