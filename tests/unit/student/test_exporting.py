@@ -15,6 +15,7 @@ from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.sampling import run_guide, solve, student_field
 from dcfm_node.student.sampler import Sampler, trajectory
 from tests.packaging.tree import python
+from tests.unit.cli.running import run as dcfm
 from tests.unit.student.made import make
 
 KINDS = {
@@ -35,7 +36,9 @@ def in_torch(student: dcfm_node.Student, x0: np.ndarray, c: np.ndarray) -> np.nd
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_numpy_sampler_draws_what_torch_draws(tmp_path: Path, kind: str) -> None:
+def test_the_numpy_sampler_draws_what_torch_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     """For each network, a solver, guidance that differs for novel combinations and in time."""
     shape, more, solver, scaled = KINDS[kind]
     guidance = {"known": 1.3, "novel": 2.0, "from_t": 0.2, "shares": (1.0, 0.5)}
@@ -48,8 +51,14 @@ def test_the_numpy_sampler_draws_what_torch_draws(tmp_path: Path, kind: str) -> 
             network={"kind": kind, "width": 8, "depth": 1} | more,
         )
     )
-    files = student.export_onnx(tmp_path / "onnx")
-    assert files == ["sampler.json", "sampler.py", "velocity.onnx"]
+    files = ["sampler.json", "sampler.py", "velocity.onnx"]
+    if kind == "mixer":
+        arguments = (tmp_path / "student", "--onnx", tmp_path / "onnx")
+        assert dcfm(monkeypatch, "student", "export", *arguments) == 0
+        assert dcfm(monkeypatch, "student", "export", *arguments) == 1
+    else:
+        assert student.export_onnx(tmp_path / "onnx") == files
+    assert sorted(path.name for path in (tmp_path / "onnx").iterdir()) == files
     sampler = Sampler(tmp_path / "onnx")
     c = sampler.labels(7, {})
     x0 = np.random.default_rng(0).standard_normal((7, *shape), np.float32)
