@@ -5,6 +5,7 @@ a terminal, line breaks that forge a line, marks that reverse or hide text. All 
 passes through here (`cli.output`, `daemon.logs`, `demo.live`, the model card).
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime
@@ -32,10 +33,14 @@ def plain(text: str) -> str:
     )
 
 
+_LATER = re.compile(rf"(;[\s\"']*)(?=[{''.join(map(re.escape, FORMULA))}])")
+"""Where a spreadsheet that splits at semicolons sees a formula begin inside a cell."""
+
+
 def cell(text: str) -> str:
     """The text as a cell of a table: plain, and with a quote before it if a spreadsheet would run
-    it as a formula. Numbers stay as they are."""
-    text = plain(text)
+    it as a formula, also one that splits cells at semicolons. Numbers stay as they are."""
+    text = _LATER.sub(r"\1'", plain(text))
     if not text.lstrip().startswith(FORMULA):
         return text
     try:

@@ -87,12 +87,23 @@ class ListedStudent(StudentFacts):
     held: bool
 
 
+class FolderStudents(Model):
+    """The students in a folder that `student fetch` wrote. Digests are hex."""
+
+    folder: str
+    current: str
+    previous: str | None
+    """The student that `student rollback` goes back to; null if none is kept."""
+
+
 class Students(Document):
     """Every student of a run."""
 
     schema_: Literal["dcfm-node/students/1"] = Field("dcfm-node/students/1", alias="schema")
     run: RunName
     students: tuple[ListedStudent, ...]
+    fetched: FolderStudents | None = None
+    """The students in the folder that was named; null if none was."""
 
 
 class StudentFiles(Document):
@@ -111,8 +122,26 @@ class Fetched(Document, StudentFacts):
 
     schema_: Literal["dcfm-node/fetched/1"] = Field("dcfm-node/fetched/1", alias="schema")
     folder: str
+    written: bool
+    """False if the folder keeps its student: the operator went back to it from this one."""
+    offline: bool
+    """Whether it was read from the node's files, because no daemon answered."""
     replaced: str | None
-    """Digest of the student that the folder held before."""
+    """Digest of the student that the folder held before, or keeps."""
+
+
+class RolledBack(Document):
+    """A student's folder went back to the student before."""
+
+    schema_: Literal["dcfm-node/rolled-back/1"] = Field("dcfm-node/rolled-back/1", alias="schema")
+    folder: str
+    digest: str
+    """Of the student that the folder holds now."""
+    run: RunName
+    round: int
+    standing: Literal["released", "not released", "interim", "superseded"]
+    previous: str
+    """Digest of the student that it held before, which is kept beside it."""
 
 
 class Sampled(Document):
@@ -126,6 +155,12 @@ class Sampled(Document):
     """How many different combinations were drawn."""
     novel: int
     """How many of these no teacher of the student trained on."""
+    all_novel: bool
+    """Whether that is so of all of them: exit code 3."""
+    unseen: tuple[str, ...]
+    """Values among these, as attribute=value, that no silo of the run holds."""
+    expected: Expected
+    """What draws of this student are expected to be worth."""
     columns: tuple[str, ...]
     """Names of the numbers of a sample in a table or a picture of vectors, in order; else empty."""
     columns_from: str
@@ -134,3 +169,12 @@ class Sampled(Document):
     """Guidance weight of combinations that a teacher of the student trained on."""
     guidance_novel: float
     """Guidance weight of the other combinations."""
+
+
+class Exported(Document):
+    """A student was exported as ONNX."""
+
+    schema_: Literal["dcfm-node/exported/1"] = Field("dcfm-node/exported/1", alias="schema")
+    folder: str
+    digest: str
+    files: tuple[str, ...]

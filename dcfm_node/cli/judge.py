@@ -13,7 +13,7 @@ from dcfm_node.api.judged import Judged, JudgedCombination
 from dcfm_node.api.students import Estimated
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
 from dcfm_node.cli.output import answer, say, table
-from dcfm_node.cli.student import Folder, counts_of, opened
+from dcfm_node.cli.student import Folder
 from dcfm_node.errors import ConfigError, Failed
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def judge(folder: Folder, config: Config = DEFAULT_CONFIG, as_json: AsJson = Fal
     Exits with 0 whatever it finds; --json has 'below' for each combination.
     """
     from dcfm_node.config.node import load_node
+    from dcfm_node.student.folder import opened
 
     settings = load_node(config)
     settings.data.check_paths()
@@ -92,8 +93,9 @@ def _judgement(settings: "NodeConfig", student: "StudentFolder", proven: "Lineag
     """What this silo's judge says; the same judge as that of its published score (SPEC 6.14)."""
     import torch
 
-    from dcfm_node.cli.drawing import check_model
     from dcfm_node.flow.device import choose
+    from dcfm_node.student.drawing import check_model
+    from dcfm_node.student.folder import counts_of
     from dcfm_node.worker.judging import judged
 
     view, counts, wish = proven.view, counts_of(proven), settings.worker.device

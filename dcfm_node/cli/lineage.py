@@ -6,38 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dcfm_node.api.verified import Superseded, Verified
-    from dcfm_node.store.card import Earlier, StudentFacts
-    from dcfm_node.swarm.lineage import Lineage, Past
-
-
-def facts_of(proven: "Lineage") -> "StudentFacts":
-    """The facts for the model card and for `student verify` (SPEC 9.1)."""
-    from dcfm_node.store.card import StudentFacts
-    from dcfm_node.swarm.verdicts import superseding
-
-    view, said = proven.view, proven.student
-    name, body = view.manifest.silo_name, said.body
-    experts = [view.expert_entries[digest] for digest in body.teachers]
-    superseded = superseding(view, body)
-    undecided = body.final and not view.below_floor(said)
-    standing = "released" if view.released(said) else "not released" if undecided else "interim"
-    return StudentFacts(
-        round=body.round,
-        term=body.term,
-        digest=body.snapshot.digest.hex(),
-        outcome="DEGRADED" if body.missing else "COMPLETE",
-        teachers=[(name(e.author), e.body.round, e.body.snapshot.digest.hex()) for e in experts],
-        missing=[name(key) for key in body.missing],
-        endorsed_by=sorted(name(key) for key in view.endorsed.get(said.digest, ())),
-        refused_by=sorted(name(key) for key in view.refused.get(said.digest, ())),
-        withdrawn=sorted(name(key) for key in view.withdrawn),
-        expected=view.announcement(said),
-        metrics=dict(body.metrics),
-        version=body.version,
-        standing="superseded" if superseded else standing,
-        superseded=superseded,
-        continues=_earlier(proven),
-    )
+    from dcfm_node.store.card import Earlier
+    from dcfm_node.swarm.lineage import Lineage
 
 
 def verified(proven: "Lineage", *, compared: bool, unchecked: Sequence[str]) -> "Verified":
@@ -50,6 +20,7 @@ def verified(proven: "Lineage", *, compared: bool, unchecked: Sequence[str]) -> 
     from dcfm_node.api.document import RunName
     from dcfm_node.api.students import Expected
     from dcfm_node.api.verified import Verified
+    from dcfm_node.student.facts import facts_of
 
     facts, floor = facts_of(proven), proven.view.manifest.policy.novel_floor
     shared = {f.name: getattr(facts, f.name) for f in fields(facts)}
@@ -114,30 +85,3 @@ def earlier_text(earlier: "Earlier") -> str:
     if earlier.continues is not None:
         lines.append(earlier_text(earlier.continues))
     return "\n".join(lines)
-
-
-def _earlier(proven: "Past") -> "Earlier | None":
-    """The run that a run continues, and what the lineage says about it."""
-    from dcfm_node.store.card import Earlier
-    from dcfm_node.swarm.succession import went_on
-    from dcfm_node.swarm.verdicts import departed
-
-    continues, before = proven.view.manifest.continues, proven.earlier
-    if continues is None:
-        return None
-    run = continues.run.hex()
-    student = continues.student.digest.hex() if continues.student is not None else None
-    if before is None:
-        return Earlier(run, student, False, [], {}, {}, went_on(proven.view), None)
-    taught = before.student.body.teachers if before.student is not None else ()
-    authors = [before.view.expert_entries[entry].author for entry in taught]
-    return Earlier(
-        run=run,
-        student=student,
-        verified=True,
-        teachers=[before.view.manifest.silo_name(key) for key in authors],
-        departed=departed(before.view),
-        changed_keys={silo.name: silo.how for silo in proven.changed},
-        ask=[],
-        continues=_earlier(before),
-    )

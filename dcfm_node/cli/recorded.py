@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING
 
 from dcfm_node.api.client import call
 from dcfm_node.api.journal import Journal
-from dcfm_node.api.requests import Answer, JournalRequest, Request, StudentsRequest
-from dcfm_node.api.students import Students
+from dcfm_node.api.requests import (
+    Answer,
+    JournalRequest,
+    Request,
+    StudentRequest,
+    StudentsRequest,
+)
+from dcfm_node.api.students import StudentFiles, Students
 from dcfm_node.cli.options import state_folder
 from dcfm_node.errors import ConfigError, Unreachable
 
@@ -47,6 +53,25 @@ def students_of(config: Path, run: str, peers: Path | None) -> Students:
     return students_facts(
         found.journals, found.view, lambda digest: found.snapshot(digest) is not None
     )
+
+
+def student_files_of(config: Path, wish: str) -> tuple[StudentFiles, bool]:
+    """What `student fetch` writes a folder from, and whether the node's files told it.
+
+    Args:
+        wish: the start of a digest, or "latest".
+
+    Raises:
+        UserError: there is no such student, or the state folder cannot be read.
+    """
+    found = _found(config, StudentRequest(digest=wish), "", None)
+    if isinstance(found, StudentFiles):
+        return found, False
+    from dcfm_node.daemon.students import student_files
+    from dcfm_node.store.archive import earlier_lineage
+
+    earlier = earlier_lineage(found.state, found.manifest)
+    return student_files(found.journals, found.view, wish, found.snapshot, earlier), True
 
 
 def _found(

@@ -6,12 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dcfm_node.api.client import call
 from dcfm_node.api.problems import DEGRADED
-from dcfm_node.api.requests import StudentRequest
-from dcfm_node.api.students import Fetched, Sampled
-from dcfm_node.cli.asked import asked_for, chosen_values, guided, novel_of, sampled_text
-from dcfm_node.cli.lineage import earlier_text, facts_of, superseded_text, verified
+from dcfm_node.api.students import Students
+from dcfm_node.cli.lineage import earlier_text, superseded_text, verified
 from dcfm_node.cli.options import (
     DEFAULT_CONFIG,
     AsJson,
@@ -20,20 +17,17 @@ from dcfm_node.cli.options import (
     OfPeers,
     OfRun,
     Weights,
-    codec_file,
-    state_folder,
 )
 from dcfm_node.cli.output import answer
 from dcfm_node.cli.recorded import run_of_files, students_of
+from dcfm_node.cli.sampled import sampled_text
 from dcfm_node.cli.shown import students_text
-from dcfm_node.errors import ConfigError, Failed, MissingPackageError, PeerError
+from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.words import plain
 
 if TYPE_CHECKING:
+    from dcfm_node.api.students import Exported
     from dcfm_node.api.verified import Verified
-    from dcfm_node.records.manifest import Manifest
-    from dcfm_node.store.student_check import StudentFolder
-    from dcfm_node.swarm.lineage import Lineage
 
 app = typer.Typer(
     help="The distilled students: list, fetch, verify, sample, judge.",
@@ -42,21 +36,40 @@ app = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The student's folder.")]
-_DISTRUST = "do not use this model; fetch the student again"
 
 
 @app.command("list")
 def list_students(
     run: OfRun = "",
     peers: OfPeers = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="A student's folder: says which student it holds.")
+    ] = None,
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """List the students of the run, and which one is released.
 
-    This works with and without a running daemon. --run shows an earlier run.
+    This works with and without a running daemon. --run shows an earlier run. --folder says which
+    student a folder holds, and to which one 'student rollback' goes back.
     """
-    answer(students_of(config, run, peers), as_json, students_text)
+    found = students_of(config, run, peers)
+    if folder is not None:
+        from dcfm_node.cli.fetched import folder_students
+
+        found = found.model_copy(update={"fetched": folder_students(folder)})
+    answer(found, as_json, _listed_text)
+
+
+def _listed_text(found: Students) -> str:
+    if (here := found.fetched) is None:
+        return students_text(found)
+    previous = "none is kept" if here.previous is None else here.previous[:12]
+    lines = [
+        f"current   {here.current[:12]} in {here.folder}",
+        f"previous  {previous}" + " ('student rollback' goes back to it)" * bool(here.previous),
+    ]
+    return "\n".join([students_text(found), "", *lines])
 
 
 @app.command()
@@ -78,96 +91,35 @@ def fetch(
     --latest replaces an earlier student of this run, or of the run that it continues, as a whole.
     Any other student in the folder stays unless --force is given.
     """
-    from dcfm_node.store.card import model_card
-    from dcfm_node.store.student import write_student
-    from dcfm_node.swarm.lineage import verify as verify_lineage
+    from dcfm_node.cli.fetched import fetched, fetched_text
 
     if [latest, bool(digest), bool(which)].count(True) != 1:
         raise ConfigError(
             "name exactly one student", where="student fetch", fix="give --latest or a DIGEST"
         )
-    digest = digest or which
-    state = state_folder(config)
-    found = call(state, StudentRequest(digest=digest or "latest"))
-    lineage, new = bytes.fromhex(found.lineage), found.student.digest
-    try:
-        proven = verify_lineage(lineage, bytes.fromhex(new))
-    except PeerError as error:
-        raise Failed(f"this node's own lineage of it is not valid: {error}") from error
-    manifest = proven.view.manifest
-    old = _replaced(out, new, manifest, latest, force)
-    card = model_card(manifest, facts_of(proven))
-    write_student(
-        out,
-        model=state / found.path,
-        manifest=manifest,
-        scale=proven.view.scale,
-        lineage=lineage,
-        card=card,
-        codec=codec_file(config) if manifest.codec.digest is not None else None,
-    )
-    fetched = Fetched(**dict(found.student), folder=str(out), replaced=old)
-    answer(fetched, as_json, _fetched_text)
+    answer(fetched(config, out, digest or which, force=force), as_json, fetched_text)
 
 
-def _fetched_text(found: Fetched) -> str:
-    out, new, old = found.folder, found.digest, found.replaced
-    text = f"wrote {out}: student {new[:12]} of round {found.round}"
-    if old == new:
-        text = f"{out} holds student {new[:12]} already; its lineage is now up to date"
-    elif old is not None:
-        text += f", in place of {old[:12]}"
-    return f"{text}\nnext: dcfm-node student verify {out}"
+@app.command()
+def rollback(folder: Folder, as_json: AsJson = False) -> None:
+    """Go back to the student that the folder held before the last fetch.
 
-
-def _replaced(out: Path, new: str, manifest: "Manifest", latest: bool, force: bool) -> str | None:
-    """Digest (hex) of the student in a folder, which may be replaced; None without a student.
-
-    Args:
-        new: digest of the new student, hex.
-
-    Raises:
-        Failed: the folder holds a student that is not an earlier one of this run, and --force is
-            not given.
+    Both are kept: a second rollback returns. The next 'student fetch --latest' leaves the folder
+    as it is until there is a newer student. Exits with 3 if the student is superseded.
     """
-    from dcfm_node.store.snapshots import describe
-    from dcfm_node.store.student import CONFIG, MODEL
-    from dcfm_node.store.student_check import read_student, unreadable
-    from dcfm_node.swarm.lineage import claimed
-    from dcfm_node.wire.envelope import run_id
+    from dcfm_node.cli.fetched import rolled_back, rolled_back_text
 
-    if not (out / CONFIG).exists() or not (out / MODEL).exists():
-        return None
-    try:
-        old = describe(out / MODEL).digest.hex()
-    except OSError as error:
-        if force:
-            return "a model that cannot be read"
-        raise unreadable(error, out) from error
-    if force or old == new:
-        return old
-    try:
-        before = claimed(read_student(out).lineage)
-    except PeerError as error:
-        fix = "name another folder with --out, or replace it with --force"
-        raise Failed(
-            f"holds a student whose lineage is unreadable: {error}", where=str(out), fix=fix
-        ) from error
-    runs = [run_id(manifest)]
-    if manifest.continues is not None:
-        runs.append(manifest.continues.run)
-    if not latest or run_id(before) not in runs:
-        raise Failed(
-            f"holds another student: {old[:12]} of run {before.name} {run_id(before).hex()[:8]}",
-            where=str(out),
-            fix="name another folder with --out, or replace it with --force",
-        )
-    return old
+    found = rolled_back(folder)
+    answer(found, as_json, rolled_back_text)
+    raise typer.Exit(DEGRADED if found.standing == "superseded" else 0)
 
 
 @app.command()
 def verify(
-    folder: Folder,
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="The student's folder, or its downloaded archive."),
+    ],
     run: Annotated[
         Path | None, typer.Option(help="The run.toml of the run it must come from.")
     ] = None,
@@ -178,16 +130,20 @@ def verify(
 ) -> None:
     """Check offline who made this model, from which experts, and who endorses it.
 
-    This needs no daemon and no network. Without --run and --peers it checks that the folder is
+    This needs no daemon and no network. DIR may also be the archive that a node's page offers;
+    'tar xf' unpacks it. Without --run and --peers it checks that the folder is
     consistent, but not whose keys signed it. With them, it also checks that the model is from your
     run. Exits with 1 if a check fails, with 3 if the student is superseded.
     """
     from dcfm_node.store.card import model_card
+    from dcfm_node.student.facts import facts_of
+    from dcfm_node.student.folder import opened, require_files, unpacked
 
     if (run is None) is not (peers is None):
         raise ConfigError("--run and --peers must be given together", where="student verify")
-    student, proven = opened(folder)
-    _require_files(folder, student, proven, model_card(proven.view.manifest, facts_of(proven)))
+    with unpacked(folder) as at:
+        student, proven = opened(at)
+        require_files(at, student, proven, model_card(proven.view.manifest, facts_of(proven)))
     if run is not None and peers is not None:
         _require_run(folder, proven.run, run, peers)
     found = verified(proven, compared=run is not None, unchecked=student.others)
@@ -253,7 +209,8 @@ def sample(
         ),
     ],
     where: Annotated[
-        list[str] | None, typer.Option(help="attribute=value; repeat for each attribute.")
+        list[str] | None,
+        typer.Option(help="attribute=value; one for each attribute that you choose."),
     ] = None,
     count: Count = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
@@ -261,6 +218,7 @@ def sample(
     codec: Annotated[
         Path | None, typer.Option(help="The codec's file, in place of that in the folder.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     config: Annotated[
         Path,
         typer.Option("--config", "-c", help="The node's settings; its table names the columns."),
@@ -269,91 +227,67 @@ def sample(
 ) -> None:
     """Draw samples of combinations. An attribute that --where does not set takes all its values.
 
-    A combination is novel if no silo trained on it: no silo holds it, or it is a probe.
+    A combination is novel if no silo trained on it: no silo holds it, or it is a probe. Exits with
+    3 if all combinations that are drawn are novel: the samples are written, and the answer says
+    what to expect of them. In Python: dcfm_node.load_student(DIR).sample(ATTRIBUTE=VALUE, n=64).
     """
-    from dcfm_node.cli.drawing import draw
+    from dcfm_node.cli.sampled import document, progress_of
+    from dcfm_node.student.asked import asked_for, chosen_values, pairs_of, weights_of
+    from dcfm_node.student.columns import columns_of
+    from dcfm_node.student.loaded import load_student
+    from dcfm_node.student.saving import check_form, names_columns
 
-    student, proven = opened(folder)
-    manifest = guided(proven.view.manifest, guidance)
-    possible, counts = asked_for(manifest, chosen_values(manifest, where or [])), counts_of(proven)
-    columns = draw(
-        manifest,
-        student.model,
-        possible,
-        counts=counts,
-        count=count,
+    student = load_student(folder)
+    run = student.manifest
+    chosen, weights = chosen_values(run, pairs_of(run, where or [])), weights_of(guidance)
+    possible = len(asked_for(run, chosen))
+    check_form(run, out, count, min(count, possible), force=force)
+    drawn = student.draw(
+        chosen,
+        n=count,
         seed=seed,
-        out=out,
-        config=config,
-        codec=codec or student.codec,
-        scale=proven.view.scale,
+        guidance=weights,
+        codec=codec,
+        progress=progress_of(count, as_json),
     )
-    used, drawn = manifest.method.guidance, possible[:count]
-    sampled = Sampled(
-        count=count,
-        out=str(out),
-        combinations=len(drawn),
-        novel=len(novel_of(drawn, counts.values())),
-        columns=columns.names if columns is not None else (),
-        columns_from=columns.origin if columns is not None else "",
-        guidance_known=used.known,
-        guidance_novel=used.novel,
-    )
+    columns = columns_of(config, run) if names_columns(run, out) else None
+    drawn.save(out, columns=columns or (), force=force)
+    found = document(student, drawn, out, columns)
+    used = drawn.manifest.method.guidance
     guided_by = "" if used.null else f", guided by {used.summary}"
-    answer(sampled, as_json, partial(sampled_text, possible=len(possible), guided_by=guided_by))
+    answer(found, as_json, partial(sampled_text, possible=possible, guided_by=guided_by))
+    raise typer.Exit(DEGRADED if found.all_novel else 0)
 
 
-def opened(folder: Path) -> "tuple[StudentFolder, Lineage]":
-    """A student's folder, and what its lineage proves about its model (SPEC 9.1).
-
-    Reads no more bytes of the model than a student of the lineage can have. config.json must match
-    the lineage.
-
-    Raises:
-        Failed: a file cannot be read, or does not match the signed lineage.
-    """
-    from dcfm_node.records.settings import other_versions
-    from dcfm_node.store.snapshots import describe
-    from dcfm_node.store.student_check import read_student, unreadable, with_codec
-    from dcfm_node.swarm.lineage import replayed
-
-    student = read_student(folder)
-    try:
-        records = replayed(student.lineage)
-        if not records.sizes:
-            raise PeerError("it has no student by an elected leader")
-        least, most = min(records.sizes), max(records.sizes)
-        proven = records.of_model(describe(student.model, least=least, most=most).digest)
-    except MissingPackageError as error:
-        fix = "install them if you trust their authors and the sender of this folder, and try again"
-        raise Failed(f"cannot be verified: {error}", where=str(folder), fix=fix) from error
-    except PeerError as error:
-        raise Failed(
-            f"the lineage is not valid: {error}", where=str(folder), fix=_DISTRUST
-        ) from error
-    except OSError as error:
-        raise unreadable(error, folder) from error
-    if other := other_versions(proven.view.manifest.plugins):
-        what = f"it was made with {'; '.join(other)}, as is installed here"
-        raise Failed(what, where=str(folder), fix="install the version that it was made with")
-    _require_files(folder, student, proven, None)
-    return with_codec(student, proven.view.manifest), proven
-
-
-def _require_files(
-    folder: Path, student: "StudentFolder", proven: "Lineage", card: str | None
+@app.command()
+def export(
+    folder: Folder,
+    onnx: Annotated[Path, typer.Option(help="New folder to write.")],
+    codec: Annotated[
+        Path | None, typer.Option(help="The codec's file, in place of that in the folder.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Raises Failed if config.json does not match the lineage, or README.md is not the card. `card`
-    None skips README.md."""
-    from dcfm_node.store.student_check import differing_files
+    """Write a student as ONNX, for programs without torch and dcfm-node.
 
-    view, digest = proven.view, proven.student.body.snapshot.digest
-    if wrong := differing_files(student, view.manifest, view.scale, digest, card):
-        raise Failed(
-            f"{' and '.join(wrong)}: does not match the signed lineage",
-            where=str(folder),
-            fix=f"{_DISTRUST}, which writes all its files again",
-        )
+    The folder gets velocity.onnx (one evaluation of the field, with composition), sampler.json (all
+    settings) and sampler.py, which draws with numpy and onnxruntime. Needs 'dcfm-node[onnx]'.
+    """
+    from dcfm_node.api.students import Exported
+    from dcfm_node.student.loaded import load_student
+
+    student = load_student(folder)
+    files = student.export_onnx(onnx, codec=codec)
+    found = Exported(folder=str(onnx), digest=student.digest, files=tuple(files))
+    answer(found, as_json, _exported_text)
+
+
+def _exported_text(found: "Exported") -> str:
+    return (
+        f"wrote {', '.join(found.files)} to {found.folder}\n"
+        f"next: python {found.folder}/sampler.py -n 16 --out samples.npz"
+        "   (needs numpy and onnxruntime)"
+    )
 
 
 def _require_run(folder: Path, made_in: bytes, run: Path, peers: Path) -> None:
@@ -371,11 +305,3 @@ def _compared(run: Path | None, peers: Path | None) -> str:
     if run is None:
         return "not compared with yours: give --run and --peers"
     return f"match {peers}, and the run matches {run}"
-
-
-def counts_of(proven: "Lineage") -> dict[str, dict[tuple[int, ...], int]]:
-    """Label counts of the student's teachers, by silo; an ensemble's weights (Eq. 5 of DCFM)."""
-    view = proven.view
-    authors = [view.expert_entries[entry].author for entry in proven.student.body.teachers]
-    weighed = view.weighed(authors)
-    return {view.manifest.silo_name(key): dict(counts) for key, counts in weighed.items()}

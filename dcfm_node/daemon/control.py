@@ -36,24 +36,22 @@ from dcfm_node.api.status import (
 from dcfm_node.api.students import StudentFiles
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.daemon.explain import explain, failing
-from dcfm_node.daemon.facts import journal_facts, run_facts, student_facts, students_facts
+from dcfm_node.daemon.facts import journal_facts, run_facts, students_facts
 from dcfm_node.daemon.importer import BundleImporter
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.page import PageKeeper
 from dcfm_node.daemon.problems import data_problems
 from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.daemon.status import Surroundings, silo_statuses, status
+from dcfm_node.daemon.students import student_files
 from dcfm_node.daemon.supervisor import WorkerSupervisor
 from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import Withdraw, check_reason
 from dcfm_node.store.snapshots import SnapshotStore
 from dcfm_node.swarm.effects import Event, Leave
-from dcfm_node.swarm.lineage import bundle
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.proof import bundle as bundle_fork
-from dcfm_node.swarm.verdicts import superseding
-from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed
 from dcfm_node.worker.messages import Ready
 
@@ -186,32 +184,9 @@ class Control:
 
     def _student(self, wish: str) -> StudentFiles:
         """All that `student fetch` needs to write the folder."""
-        node, view = self.node, self.node.replica.view
-        students = view.valid_students()
-        latest = view.latest()
-        found = (
-            ([latest] if latest is not None else [])
-            if wish == "latest"
-            else [said for said in students if said.body.snapshot.digest.hex().startswith(wish)]
-        )
-        if not found:
-            raise (
-                none_released(view)
-                if wish == "latest"
-                else Failed(f"no student {wish!r}", fix=_SEE)
-            )
-        said = found[-1]
-        path = self.snapshots.path(said.body.snapshot.digest)
-        if path is None or not path.is_file():  # deleted by hand: `upkeep` sees it
-            raise Failed(
-                "this node does not hold that student: it is being fetched, or a later one took its"
-                " place",
-                fix="see 'dcfm-node status'; interim students are kept for their own round alone",
-            )
-        return StudentFiles(
-            path=f"{path.parent.name}/{path.name}",
-            lineage=bundle(node.manifest, node.replica.journals, self.earlier()).hex(),
-            student=student_facts(view, said),
+        replica = self.node.replica
+        return student_files(
+            replica.journals, replica.view, wish, self.snapshots.path, self.earlier()
         )
 
     def _proof(self, wish: str) -> ForkProof:
@@ -271,31 +246,6 @@ class Control:
         deadline = self.clock() + PATIENCE_S
         while not what() and self.clock() < deadline:
             await asyncio.sleep(0.05)
-
-
-_SEE = "see 'dcfm-node student list' and 'dcfm-node status --explain'"
-
-
-def none_released(view: View) -> Failed:
-    """Why there is no student to fetch."""
-    final = [said for said in view.valid_students() if said.body.final]
-    if final and (why := superseding(view, final[-1].body)):
-        left = "; ".join(f"{silo} {reason}" for silo, reason in why.items())
-        digest = final[-1].body.snapshot.digest.hex()[:12]
-        return Failed(
-            f"the last student is superseded: {left}; no other is released yet",
-            fix="to mark a folder that holds it: dcfm-node student fetch --digest"
-            f" {digest} --out DIR",
-        )
-    if final and view.rejected(final[-1]):
-        return Failed("the last student was refused by too many silos to be released", fix=_SEE)
-    if final and view.below_floor(final[-1]):
-        expected = view.announcement(final[-1])
-        return Failed(
-            f"the last student stays interim, below the floor of its quality: {expected}",
-            fix="'dcfm-node status' says what to try; --digest fetches it all the same",
-        )
-    return Failed("no student is released yet", fix=_SEE)
 
 
 def _peak_rss_mb(worker: int | None) -> float:

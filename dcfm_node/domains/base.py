@@ -236,9 +236,11 @@ class Domain(ABC, Generic[Settings]):
 
         The default writes its values beside each combination. Images need no matplotlib.
         """
-        from dcfm_node.domains import panels, pictures, tiles
+        from dcfm_node.domains import grid, panels, pictures, tiles
 
         if samples.x.ndim == 4:
+            if grid.fits(samples):
+                return grid.sheet(space, samples)
             return tiles.sheet(space, samples)
         few = len(samples.combinations) <= len(panels.KNOWN) + 1
         plane = samples.x.ndim == 2 and samples.x.shape[1] <= 3 and not space.features

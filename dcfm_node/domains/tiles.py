@@ -35,9 +35,7 @@ def sheet(space: Space, samples: Samples) -> Image.Image:
     Each row is captioned with its values. Combinations in `space.held_out` are framed and named
     novel. Of more than three channels the first three are drawn, of two the first.
     """
-    x = unit(samples.x)[:, :3] if samples.x.shape[1] >= 3 else unit(samples.x)[:, :1]
-    pixels = np.clip((x + 1) * 127.5, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
-    pixels = np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
+    pixels = pixels_of(samples)
     side, near = max(pixels.shape[1:3]), math.ceil(math.sqrt(len(pixels)))
     scale = max(1, min(SIDE // side, WIDEST // (side * near)))
     pixels = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
@@ -48,16 +46,23 @@ def sheet(space: Space, samples: Samples) -> Image.Image:
     return _drawn(rows, (max(height, lines * LINE) + GAP, across * width + GAP), (height, width))
 
 
+def pixels_of(samples: Samples) -> NDArray[np.uint8]:
+    """Images as colours (N, height, width, 3)."""
+    x = unit(samples.x)[:, :3] if samples.x.shape[1] >= 3 else unit(samples.x)[:, :1]
+    pixels = np.clip((x + 1) * 127.5, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
+
+
 def _rows(space: Space, samples: Samples, pixels: NDArray[np.uint8], across: int) -> Iterator[Row]:
     for combination in samples.combinations:
         images = pixels[(samples.c == combination).all(axis=1)]
         novel = combination in space.held_out
-        lines = caption(space, combination, _readable)
+        lines = caption(space, combination, readable)
         for at in range(0, len(images), across):
             yield Row(images[at : at + across], lines, novel)
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """Pillow's font has the letters of Latin-1; others are written as their numbers."""
     return text.encode("latin-1", "backslashreplace").decode("latin-1")
 

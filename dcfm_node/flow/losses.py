@@ -107,7 +107,7 @@ def evaluate_terms(field: VelocityField, x: Tensor, t: Tensor, terms: Tensor) ->
     m = terms.shape[1]
     labels = terms.flatten(0, 1).to(x.device)
     many = field(x.repeat_interleave(m, dim=0), t.repeat_interleave(m), labels)
-    return many.reshape(len(x), m, *many.shape[1:])
+    return many.reshape(x.shape[0], m, *many.shape[1:])
 
 
 def schedule(match: Matching, penalty: Penalty | None, steps: int) -> list[Calls]:

@@ -15,6 +15,7 @@ from dcfm_node.flow.labels import Counts, marginal_terms, null_label
 from dcfm_node.flow.losses import VelocityField, evaluate_terms
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.routing import Router, choose
+from dcfm_node.flow.watching import last_of
 from dcfm_node.paths.base import Field, Path, composition_weights, on_device, path_of
 from dcfm_node.records.manifest import Manifest
 
@@ -221,8 +222,10 @@ def solve(
     with torch.no_grad():
         for start, label in zip(torch.split(x0, CHUNK), torch.split(labels, CHUNK), strict=True):
             at = _at(field, label.to(device))
-            x1 = path.integrate(at, start.to(device), method.solver_steps, method.solver, there)
-            done.append(x1.cpu())
+            states = path.trajectory(
+                at, start.to(device), method.solver_steps, method.solver, there
+            )
+            done.append(last_of(states).cpu())
     return torch.cat(done)
 
 

@@ -140,12 +140,12 @@ class Patches:
             x = x.unfold(2 + axis, self._side + 2 * MARGIN, self._side)
         places = [2 + i for i in axes]
         within = [2 + len(axes) + i for i in axes]
-        return x.permute(0, *places, 1, *within).reshape(len(x), self.many, -1)
+        return x.permute(0, *places, 1, *within).reshape(x.shape[0], self.many, -1)
 
     def join(self, patches: Tensor) -> Tensor:
         """Patches (B, m, channels * area) -> (B, channels, n, ...)."""
         axes = range(len(self._grid))
-        split = patches.reshape(len(patches), *self._grid, -1, *(self._side for _ in axes))
+        split = patches.reshape(patches.shape[0], *self._grid, -1, *(self._side for _ in axes))
         channels = 1 + len(axes)
         apart = split.permute(0, channels, *(n for i in axes for n in (1 + i, channels + 1 + i)))
         whole = apart.reshape(*apart.shape[:2], *(self._side * g for g in self._grid))

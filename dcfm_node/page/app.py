@@ -19,6 +19,8 @@ from dcfm_node.page.drawing import Drawing
 from dcfm_node.page.exposition import MEDIA_TYPE, exposition
 from dcfm_node.page.metrics import samples
 from dcfm_node.page.reader import Reader, Seen
+from dcfm_node.store.download import MEDIA_TYPE as TAR
+from dcfm_node.store.download import folder_parts, tar, tar_size
 
 log = structlog.get_logger()
 
@@ -61,6 +63,7 @@ class Page:
             "/past": self._past,
             "/events": self._events,
             "/cells/{student}/{name}.png": self._cell,
+            "/student/{student}.tar": self._archive,
             "/student/{student}/{name}": self._student,
         }
         made = [Route(path, endpoint, methods=["GET"]) for path, endpoint in routes.items()]
@@ -152,6 +155,19 @@ class Page:
             return PlainTextResponse("no such file\n", 404)
         saved = {"content-disposition": "attachment", **FOR_GOOD}
         return FileResponse(folder / wish["name"], headers=saved)
+
+    async def _archive(self, request: Request) -> Response:
+        """The same folder as one file, for machines that only use it: `student verify` reads it."""
+        folder = self._drawing.files(request.path_params["student"])
+        if folder is None:
+            return PlainTextResponse("no such student\n", 404)
+        parts = await asyncio.to_thread(folder_parts, folder)
+        headers = {
+            "content-disposition": 'attachment; filename="student.tar"',
+            "content-length": str(tar_size(parts)),
+            **FOR_GOOD,
+        }
+        return Streaming(tar(parts), media_type=TAR, headers=headers)
 
 
 class _Counted(Streaming):

@@ -6,6 +6,8 @@ README.md            the model card
 lineage.msgpack      the signed records. `student verify` checks the model against them, and
                      config.json and the card, which are derived from them
 codec.*              the codec's file, if the run has one; its suffix is that of the node's copy
+
+The student that a fetch replaced stays beside the folder, in DIR.previous, for `student rollback`.
 """
 
 import hashlib
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dcfm_node.errors import Failed
-from dcfm_node.files import open_regular, sync
+from dcfm_node.files import exchange, open_regular, sync
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
@@ -37,29 +39,40 @@ def write_student(
     lineage: bytes,
     card: str,
     codec: Path | None = None,
+    digest: bytes | None = None,
 ) -> None:
-    """Write a student's folder, completely or not at all, in place of an earlier student.
+    """Write a student's folder, completely or not at all, in place of an earlier student. An
+    earlier one that differs is kept in `previous_of(folder)`, in place of any before it.
 
     Args:
         model: the snapshot to copy.
+        digest: that the copy must have; None does not compare it.
         scale: that its training data were standardised by, by its lineage.
         codec: the codec's file to copy, if the run has one.
 
     Raises:
-        Failed: the folder holds other files, or cannot be written; or the codec's file is not the
-            one that the manifest names.
+        Failed: the folder holds other files, or cannot be written; or the model or the codec's file
+            is not the one that is named.
     """
     target = folder.resolve()
-    _refuse_foreign(target)
+    for kept in (target, previous_of(target)):
+        _refuse_foreign(kept)
     if codec is not None:
         check_codec(codec, manifest)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
-            new, old = Path(scratch) / "new", Path(scratch) / "old"
+            new = Path(scratch) / "new"
             new.mkdir()
             shutil.copyfile(model, new / MODEL)
-            config = config_of(manifest, scale, describe(new / MODEL).digest)
+            found = describe(new / MODEL).digest
+            if digest not in (None, found):
+                raise Failed(
+                    "this node's copy of the student is damaged: its digest is another",
+                    where=str(model),
+                    fix="start the daemon, which fetches it again, or fetch it at another site",
+                )
+            config = config_of(manifest, scale, found)
             (new / CONFIG).write_bytes(json_bytes(config))
             (new / CARD).write_text(card, encoding="utf-8")
             (new / LINEAGE).write_bytes(lineage)
@@ -67,7 +80,7 @@ def write_student(
                 shutil.copyfile(codec, new / f"{CODEC}{codec.suffix}")
             for path in new.iterdir():
                 sync(path)
-            _swap(new, old, target)
+            _swap(new, target)
             sync(target.parent)
     except OSError as error:
         raise Failed(
@@ -137,18 +150,55 @@ def _refuse_foreign(target: Path) -> None:
         )
 
 
-def _swap(new: Path, old: Path, target: Path) -> None:
-    """Move `new` to `target`, and the previous content of `target` to `old`.
+def _swap(new: Path, target: Path) -> None:
+    """Move `new` to `target`, and the student that was there to `previous_of(target)`, unless it
+    has the same model; then it is left in `new`.
 
-    No call renames a folder over one with files, so for an instant `target` does not exist. A kill
-    in that instant leaves both folders in the scratch folder beside it.
+    No call renames a folder over one with files, so two folders swap their names. A kill between
+    two steps leaves the replaced folder in the scratch folder beside the target.
     """
-    replaces = target.exists()
-    if replaces:
-        target.rename(old)
-    try:
+    if not target.exists():
         new.rename(target)
+        return
+    exchange(new, target)
+    try:
+        _keep(new, target)
     except OSError:
-        if replaces:
-            old.rename(target)
+        exchange(new, target)
         raise
+
+
+def _keep(old: Path, target: Path) -> None:
+    """Keep a replaced student beside the target, unless it has the same model or cannot be read."""
+    previous = previous_of(target)
+    try:
+        if describe(old / MODEL) == describe(target / MODEL):
+            return
+    except OSError:
+        return
+    if previous.exists():
+        exchange(old, previous)
+    else:
+        old.rename(previous)
+
+
+def previous_of(folder: Path) -> Path:
+    """Where the student is that a folder held before."""
+    target = folder.resolve()
+    return target.with_name(f"{target.name}.previous")
+
+
+def roll_back(folder: Path) -> None:
+    """Swap a student's folder with the one before it. A second call swaps them back.
+
+    Raises:
+        Failed: a folder cannot be renamed.
+    """
+    target = folder.resolve()
+    try:
+        exchange(target, previous_of(target))
+        sync(target.parent)
+    except OSError as error:
+        fix = "check that you may write the folder that holds both"
+        what = f"cannot go back: {error.strerror}"
+        raise Failed(what, where=str(folder), fix=fix) from error

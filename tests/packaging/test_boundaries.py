@@ -21,9 +21,10 @@ PRINTS = {
 READS = {
     "page/app.py": "its own static files, which the package brings along",
     "store/delta.py": "snapshots of this node's own, verified before",
+    "student/sampler.py": "its own settings, on machines without this package",
 }
 """Files of these rooms that read without `files`, and why they may."""
-READING_ROOMS = ("cli", "config", "store", "api", "swarm", "page")
+READING_ROOMS = ("cli", "config", "store", "api", "student", "swarm", "page")
 ALSO_READING = ("experiment/results.py", "experiment/show.py", "daemon/imports.py")
 
 

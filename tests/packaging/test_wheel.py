@@ -26,6 +26,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert {name.split("/")[0] for name in names} == {"dcfm_node"}
     assert {str(path.relative_to(ROOT)) for path in sources()} <= names
     assert not [name for name in names if "test" in name]
+    assert "dcfm_node/py.typed" in names
     configs = {str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.toml")}
     assert {"configs/node.toml", "configs/run.toml", "configs/runs/digits.toml"} <= configs
     assert {f"dcfm_node/{name}" for name in configs} <= names

@@ -30,6 +30,7 @@ from dcfm_node.flow.losses import VelocityField, evaluate_terms
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.routing import Router
 from dcfm_node.flow.sampling import CHUNK, Teacher, noise, run_guide
+from dcfm_node.flow.watching import last_of
 from dcfm_node.methods.mixture import energy, gating
 from dcfm_node.paths.base import Field, Path, composition_weights, on_device, path_of, spread
 from dcfm_node.records.manifest import Manifest
@@ -163,7 +164,7 @@ class Ensemble:
             return self.integrate_energies(terms, prior, x0, e, draws, w=w)[0]
         method = self.manifest.method
         field = self._field(terms, prior, w)
-        return self.path.integrate(field, x0, method.solver_steps, method.solver, draws)
+        return last_of(self.path.trajectory(field, x0, method.solver_steps, method.solver, draws))
 
     def integrate_energies(
         self,
@@ -192,7 +193,9 @@ class Ensemble:
             return torch.cat([motion.flatten(1), rates.flatten(1)], dim=1)
 
         state = torch.cat([x0.flatten(1), start_density(x0, prior)], dim=1)
-        state = self.path.integrate(field, state, method.solver_steps, method.solver, draws)
+        state = last_of(
+            self.path.trajectory(field, state, method.solver_steps, method.solver, draws)
+        )
         return state[:, :split].reshape(x0.shape), state[:, split:].reshape(prior.shape)
 
     def _step(

@@ -348,7 +348,7 @@ function showStudent() {
         h("dt", {}, "Endorsed by"), h("dd", {}, chosen.endorsed_by.join(", ") || "nobody"),
         Object.keys(chosen.refused_by).length ? [h("dt", {}, "Refused by"), h("dd", {}, Object.entries(chosen.refused_by).map(([k, v]) => `${k}: ${v}`).join("; "))] : null,
         chosen.missing.length ? [h("dt", {}, "Missing"), h("dd", {}, chosen.missing.join(", "))] : null,
-        past.drawn.state === "drawn" && chosen.digest === past.drawn.student ? [h("dt", {}, "Files"), h("dd", {}, ["model.safetensors", "config.json", "README.md", "lineage.msgpack"].map((name) => [h("a", { href: `student/${chosen.digest}/${name}`, download: true }, name), " "]))] : null),
+        past.drawn.state === "drawn" && chosen.digest === past.drawn.student ? [h("dt", {}, "Files"), h("dd", {}, ["model.safetensors", "config.json", "README.md", "lineage.msgpack"].flatMap((name) => [h("a", { href: `student/${chosen.digest}/${name}`, download: true }, name), " "]), h("a", { href: `student/${chosen.digest}.tar`, download: "student.tar" }, "all as student.tar"))] : null),
       h("h3", {}, "Where it comes from"),
       h("ul", { class: "lineage" }, branch(chosen, known, 0)),
     ];

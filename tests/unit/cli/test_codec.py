@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from dcfm_node.api.requests import StudentRequest
 from dcfm_node.api.students import StudentFiles
-from dcfm_node.cli import student
+from dcfm_node.cli import recorded
 from dcfm_node.daemon.facts import student_facts
 from dcfm_node.flow import networks
 from dcfm_node.networks.codecs import fit_linear
@@ -44,7 +44,7 @@ def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]
         lineage=bundle(made.manifest, journals(made)).hex(),
         student=student_facts(made.view(), made.view().students[digest]),
     )
-    monkeypatch.setattr(student, "call", answering({StudentRequest: files}, []))
+    monkeypatch.setattr(recorded, "call", answering({StudentRequest: files}, []))
     config, out = tmp_path / "node.toml", tmp_path / "student"
     return "student", "fetch", "--latest", "--out", out, "-c", config
 
@@ -58,9 +58,9 @@ def test_samples_are_decoded_with_the_codec_in_the_folder(
     assert run(monkeypatch, "student", "verify", folder) == 0
     assert run(monkeypatch, "student", "sample", folder, "--out", out, "-n", 3) == 0
     (folder / "codec.bin").unlink()
-    assert run(monkeypatch, "student", "sample", folder, "--out", out) == 2
-    named = ("--codec", tmp_path / "linear.bin")
-    assert run(monkeypatch, "student", "sample", folder, "--out", out, *named) == 0
+    again = ("student", "sample", folder, "--out", out, "--force")
+    assert run(monkeypatch, *again) == 2
+    assert run(monkeypatch, *again, "--codec", tmp_path / "linear.bin") == 0
 
 
 def test_samples_are_drawn_at_the_weights_that_are_asked_for(
@@ -75,7 +75,8 @@ def test_samples_are_drawn_at_the_weights_that_are_asked_for(
 
     def drawn(*weights: str) -> tuple[dict[str, object], dict[str, np.ndarray]]:
         capsys.readouterr()
-        assert run(monkeypatch, "student", "sample", folder, "--out", out, "--json", *weights) == 0
+        options = ("--json", "--force", *weights)
+        assert run(monkeypatch, "student", "sample", folder, "--out", out, *options) == 0
         with np.load(out) as file:
             return json.loads(capsys.readouterr().out), dict(file)
 
@@ -101,11 +102,11 @@ def test_a_table_is_named_by_the_site_and_the_answer_says_what_n_means(
     assert run(monkeypatch, *fetch) == 0
     (tmp_path / "t.csv").write_text("wind,horizontal,load,vertical\n1,left,2,top\n")
     config.write_text('name = "x"\n[data]\nformat = "csv"\npath = "t.csv"\n')
-    for options, names in ((("-c", config), ["load", "wind"]), ((), ["x1", "x2"])):
+    for options, names in ((("-c", config), ["load", "wind"]), (("--force",), ["x1", "x2"])):
         capsys.readouterr()
         monkeypatch.chdir(folder)
         assert run(monkeypatch, "student", "sample", folder, "--out", out, "-n", 6, *options) == 0
-        wrote, samples, columns = capsys.readouterr().out.splitlines()
+        wrote, samples, columns, *_ = capsys.readouterr().out.splitlines()
         assert wrote == f"wrote 6 samples to {out}"
         assert samples == "samples   1 or 2 of each of 4 combinations, 3 of them novel"
         assert columns.startswith(f"columns   {', '.join(names)}: ")

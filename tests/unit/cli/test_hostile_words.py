@@ -27,7 +27,6 @@ from dcfm_node.api.status import Machine, Peers, PeerStatus, Stranger
 from dcfm_node.cli import bundle as bundle_commands
 from dcfm_node.cli import proof as proof_commands
 from dcfm_node.cli import query, recorded, student
-from dcfm_node.cli.lineage import facts_of
 from dcfm_node.daemon.facts import journal_facts, students_facts
 from dcfm_node.daemon.status import Surroundings, status
 from dcfm_node.errors import Failed
@@ -36,6 +35,7 @@ from dcfm_node.records.messages import Entries, Sync
 from dcfm_node.store.card import model_card
 from dcfm_node.store.snapshots import describe
 from dcfm_node.store.student import write_student
+from dcfm_node.student.facts import facts_of
 from dcfm_node.swarm.effects import LinkUp, Received
 from dcfm_node.swarm.lineage import bundle, verify
 from dcfm_node.swarm.node import Node

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from dcfm_node.cli.lineage import earlier_text, facts_of, verified
+from dcfm_node.cli.lineage import earlier_text, verified
 from dcfm_node.cli.student import verified_text
 from dcfm_node.errors import PeerError
 from dcfm_node.records.entries import Endorse, Withdraw
 from dcfm_node.records.manifest import Continues, Manifest
 from dcfm_node.store.card import model_card
 from dcfm_node.store.student import write_student
+from dcfm_node.student.facts import facts_of
 from dcfm_node.swarm.chunks import snapshot_of
 from dcfm_node.swarm.journal import Journals
 from dcfm_node.swarm.lineage import MAX_RUNS, Lineage, bundle, claimed, replayed, verify

@@ -19,7 +19,7 @@ from dcfm_node.api.requests import (
     WithdrawRequest,
 )
 from dcfm_node.api.status import StartingStatus, Status
-from dcfm_node.cli import query, shown, student
+from dcfm_node.cli import query, recorded, shown
 from dcfm_node.daemon.status import starting, status
 from dcfm_node.errors import Failed
 from dcfm_node.swarm.effects import Leave
@@ -135,7 +135,7 @@ def test_a_starting_node_is_exit_code_3_of_commands_that_need_more(
     def call(*_: object, **__: object) -> Document:
         raise Starting(starting("east", Run(3).manifest, "reads the private data"))
 
-    monkeypatch.setattr(student, "call", call)
+    monkeypatch.setattr(recorded, "call", call)
     asked = ("student", "fetch", "--latest", "--out", config.parent / "student", "-c", config)
     assert run(monkeypatch, *asked, "--json") == 3
     error = json.loads(capsys.readouterr().out)
@@ -190,11 +190,11 @@ def test_a_student_is_fetched_by_its_digest_or_as_the_latest(
 ) -> None:
     requests: list[str] = []
 
-    def call(_: Path, request: StudentRequest) -> None:
+    def call(_: Path, request: StudentRequest, **__: object) -> None:
         requests.append(request.digest)
         raise Failed("no such student")
 
-    monkeypatch.setattr(student, "call", call)
+    monkeypatch.setattr(recorded, "call", call)
     config = tmp_path / "node.toml"
     config.write_text('name = "x"\n[data]\nformat = "npz"\npath = "x.npz"\n')
     code = run(monkeypatch, "student", "fetch", *named, "--out", tmp_path / "s", "-c", config)

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 
 from dcfm_node.api.verified import Newest, Superseded
-from dcfm_node.cli.lineage import facts_of, superseded_by, superseded_text
-from dcfm_node.cli.student import _replaced
-from dcfm_node.daemon.control import none_released
+from dcfm_node.cli.fetched import _replaced
+from dcfm_node.cli.lineage import superseded_by, superseded_text
+from dcfm_node.daemon.students import none_released
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import Withdraw
 from dcfm_node.records.manifest import Continues, Manifest
 from dcfm_node.store.snapshots import describe
 from dcfm_node.store.student import write_student
+from dcfm_node.student.facts import facts_of
 from dcfm_node.swarm.journal import Journals
 from dcfm_node.swarm.lineage import Lineage, bundle
 from dcfm_node.wire.envelope import run_id

@@ -11,9 +11,9 @@ from dcfm_node.cli.lineage import verified
 from dcfm_node.cli.shown import status_text, students_text
 from dcfm_node.cli.student import verified_text
 from dcfm_node.daemon.advice import _for_known, _for_novel, what_to_try
-from dcfm_node.daemon.control import none_released
 from dcfm_node.daemon.facts import meaning, student_facts, students_facts
 from dcfm_node.daemon.status import status
+from dcfm_node.daemon.students import none_released
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.networks.settings import MlpSettings
 from dcfm_node.records.entries import Endorse

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dcfm_node.domains import base, panels, pictures, tiles
+from dcfm_node.domains import base, grid, panels, pictures, tiles
 from dcfm_node.domains.base import SplitSpec
 from dcfm_node.domains.gaussians import centres
 from dcfm_node.domains.space import Panel, Space
@@ -150,6 +150,22 @@ def test_rows_of_the_sheet_are_captioned_and_novel_ones_are_named():
     assert amount(tiles.sheet(space, samples), panels.NOVEL) > 4 * 64
     known = Space(space.attributes, ())
     assert amount(tiles.sheet(known, samples), panels.NOVEL) == 0
+
+
+def test_images_of_two_attributes_are_a_table_with_named_rows_and_columns():
+    names = (("a", ("x", "y", "z")), ("b", ("p", "a name that is long")), ("f", ("1", "2")))
+    space = Space(tuple(Attribute(name=n, values=v) for n, v in names), ((2, 0, 1),))
+    c = np.array([[i, j, 1] for i in range(3) for j in range(2)] * 5)
+    x = np.full((30, 3, 8, 8), -1, np.float32)
+    x[0, 0] = 1
+    samples = Samples(x, c)
+    assert grid.fits(samples)
+    sheet = grid.sheet(space, samples)
+    assert amount(sheet, RED) == amount(sheet, (0, 0, 0)) / 29
+    assert amount(sheet, panels.NOVEL) > 5 * 4 * 32
+    assert amount(grid.sheet(Space(space.attributes, ()), samples), panels.NOVEL) == 0
+    assert not grid.fits(samples[:5]), "a pair of values is missing"
+    assert not grid.fits(samples[c[:, 0] == 0]), "one attribute varies"
 
 
 def test_combinations_shown_share_no_value():

@@ -16,6 +16,7 @@ from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.manifest import Attribute, Manifest, Silo
 from dcfm_node.records.moments import Scale
 from dcfm_node.records.settings import MethodSettings, Training, find
+from dcfm_node.store import student
 from dcfm_node.store.card import INDIRECT, StudentFacts, model_card
 from dcfm_node.store.student import FILES, config_of, json_bytes, write_student
 from dcfm_node.store.student_check import (
@@ -179,18 +180,16 @@ def test_a_full_disk_leaves_the_earlier_student(
     assert names(tmp_path) == ["snapshot", "student"]
 
 
+@pytest.mark.parametrize("where", ["exchange", "_keep"])
 def test_a_failed_swap_puts_the_earlier_student_back(
-    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     folder = write(b"first")
-    rename = Path.rename
 
-    def failing(path: Path, target: Path) -> Path:
-        if path.name == "new":
-            raise OSError(errno.EIO, "Input/output error")
-        return rename(path, target)
+    def failing(*_: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(Path, "rename", failing)
+    monkeypatch.setattr(student, where, failing)
     with pytest.raises(Failed, match="Input/output"):
         write(b"second")
     assert read_student(folder).lineage == b"first"

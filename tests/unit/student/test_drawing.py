@@ -10,8 +10,6 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from dcfm_node.cli.columns import Columns, columns_of, write_csv, write_npz
-from dcfm_node.cli.drawing import MAX_TILES, available, check_model, check_room, draw
 from dcfm_node.config.node import load_node
 from dcfm_node.data.source import load, read
 from dcfm_node.data.spec import AttributeSource, NpzData, TableData
@@ -22,6 +20,12 @@ from dcfm_node.records.manifest import Attribute, Manifest, Silo
 from dcfm_node.records.moments import Scale
 from dcfm_node.records.settings import Training
 from dcfm_node.samples import Samples
+from dcfm_node.student import drawing
+from dcfm_node.student.asked import novel_of
+from dcfm_node.student.columns import Columns, columns_of, write_csv, write_npz
+from dcfm_node.student.drawing import available, check_model, check_room
+from dcfm_node.student.saving import MAX_TILES, check_form, names_columns
+from dcfm_node.student.saving import write as save
 
 COMBOS = [(0,), (1,)]
 ALL = 10**15.0
@@ -44,6 +48,28 @@ def manifest(shape: tuple[int, ...] = (4,), method: str = "dcfm", **network: Any
 def write(made: Manifest, path: Path, **changes: Any) -> Path:
     save_file(dict(networks.build(made).state_dict()) | changes, path)
     return path
+
+
+def draw(
+    made: Manifest,
+    model: Path,
+    combinations: Any,
+    *,
+    counts: Any,
+    count: int,
+    seed: int,
+    out: Path,
+    scale: Scale | None,
+    config: Path = Path("node.toml"),
+) -> Columns | None:
+    """Draw into a file, as `student sample` does."""
+    check_form(made, out, count, min(count, len(combinations)), force=True)
+    drawn = drawing.draw(
+        made, model, combinations, counts=counts, count=count, seed=seed, scale=scale
+    )
+    columns = columns_of(config, made) if names_columns(made, out) else None
+    save(out, made, drawn, novel_of(combinations, counts.values()), columns or Columns((), ""))
+    return columns
 
 
 def test_the_runs_own_network_is_drawn_from(tmp_path: Path) -> None:
@@ -107,6 +133,8 @@ HOSTILE = (
     "a\rb",
     "\x1b[2J",
     "\u202etxt",
+    "red;=1+1",
+    'a; "@b;-3',
 )
 
 
@@ -129,6 +157,8 @@ def test_no_cell_of_a_table_is_a_formula_or_hides_text(tmp_path: Path) -> None:
         "a\\rb",
         "\\x1b[2J",
         "\\u202etxt",
+        "red;'=1+1",
+        "a; \"'@b;'-3",
     ]
 
 

@@ -3,6 +3,7 @@
 import csv
 import math
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from dcfm_node.config.node import load_node
 from dcfm_node.data.source import feature_names
 from dcfm_node.data.spec import BuiltinData
-from dcfm_node.errors import UserError
+from dcfm_node.errors import ConfigError, UserError
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Samples, unit
 from dcfm_node.words import cell
@@ -60,8 +61,27 @@ def columns_of(config: Path, manifest: Manifest) -> Columns:
         names, why = (), f"{file} has a column of numbers with the name of an attribute"
     if names:
         return Columns(names, f"{NAMED} {file}")
-    numbered = tuple(f"x{k + 1}" for k in range(math.prod(manifest.sample_shape)))
-    return Columns(numbered, f"numbered ({why}); a site's table names them: --config NODE.TOML")
+    return numbered(manifest, f"numbered ({why}); a site's table names them: --config NODE.TOML")
+
+
+def numbered(manifest: Manifest, origin: str) -> Columns:
+    """x1, x2, …"""
+    return Columns(tuple(f"x{k + 1}" for k in range(math.prod(manifest.sample_shape))), origin)
+
+
+def named(manifest: Manifest, names: Sequence[str]) -> Columns:
+    """Names that the caller gives, in the order of the numbers of a sample.
+
+    Raises:
+        ConfigError: there are too many or too few, or one is that of an attribute or occurs twice.
+    """
+    many = math.prod(manifest.sample_shape)
+    taken = {attribute.name for attribute in manifest.attributes}
+    if len(names) != many or len({*names} | taken) != many + len(taken):
+        what = f"{len(names)} names are given"
+        fix = f"give {many} different names, other than {', '.join(sorted(taken))}"
+        raise ConfigError(what, where="columns", fix=fix)
+    return Columns(tuple(names), f"{NAMED} the call")
 
 
 def write_csv(out: Path, manifest: Manifest, columns: Columns, samples: Samples) -> None:

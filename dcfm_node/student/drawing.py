@@ -1,20 +1,15 @@
-"""Draws samples of a student into a file. No other part of the command line needs torch."""
+"""Draws samples of a student, on the best device of this machine."""
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
 import torch
 
-from dcfm_node.cli.asked import novel_of
-from dcfm_node.cli.columns import Columns, columns_of, write_csv, write_npz
-from dcfm_node.cli.options import DEFAULT_CONFIG
 from dcfm_node.config.run import least_bytes
-from dcfm_node.domains import base as domains
-from dcfm_node.domains.space import Space
-from dcfm_node.errors import ConfigError, Failed, PeerError
+from dcfm_node.errors import Failed, PeerError
 from dcfm_node.files import read_bounded
 from dcfm_node.flow import networks
 from dcfm_node.flow.codec import codec_of, decoded
@@ -23,14 +18,13 @@ from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import learner_of
 from dcfm_node.flow.sampling import CHUNK
+from dcfm_node.flow.watching import watched
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
 from dcfm_node.samples import Combination, Samples
 from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema, size_of
 
-MAX_TILES, MAX_PANELS = 4_096, 100
-"""Most images, or combinations of vectors and series, in a picture: captions take memory."""
 BYTES, COPIES = 4, 3
 """Bytes of a number; copies of the samples in memory, including noise and picture."""
 
@@ -43,32 +37,26 @@ def draw(
     counts: Mapping[str, Counts],
     count: int,
     seed: int,
-    out: Path,
-    config: Path = DEFAULT_CONFIG,
     codec: Path | None = None,
     scale: Scale | None,
-) -> Columns | None:
-    """Draw `count` samples in all, of the combinations in turn, and write a picture (.png), a
-    table (.csv), or arrays (.npz): `x`, shape (count, *sample_shape), float32, and the values of
-    each attribute as text, shape (count,), under its name.
+    report: Callable[[float], None] | None = None,
+) -> Samples:
+    """Draw `count` samples in all, of the combinations in turn, in the units of the silos' data:
+    x (count, *sample_shape), float32.
 
     Args:
         model: file whose digest a verified lineage proves; its content is not checked yet.
         counts: label counts of the student's teachers, by silo, without probes.
-        config: the node.toml of a site, whose table names the numbers of a sample.
         codec: the codec's file, if the run names one.
         scale: of the model's training data.
-
-    Returns: the columns of a table, or of a picture of vectors; None for other files.
+        report: is given the share that is done, 0 to 1, after each step of the solver.
 
     Raises:
-        ConfigError: `out` has another suffix, a picture would have too many images, or the
-            codec's file is missing or differs.
+        ConfigError: the codec's file is missing or differs.
         UserError: the GPU does not work.
         Failed: the model does not hold the tensors of the run's network, or a snapshot or this
             machine's memory cannot hold what is needed.
     """
-    _check_form(manifest, out, count, min(count, len(combinations)))
     check_room(manifest, count, available())
     check_model(manifest, model, counts)
     decoder = codec_of(manifest, codec)
@@ -77,47 +65,13 @@ def draw(
     tensors = load_weights(model)
     try:
         learner = learner_of(manifest)
-        z = learner.sample(tensors, labels, counts=counts, seed=seed, device=device)
+        with watched(report, count * manifest.method.solver_steps):
+            z = learner.sample(tensors, labels, counts=counts, seed=seed, device=device)
         x = decoded(decoder, z, scale).numpy()
     except (RuntimeError, MemoryError) as error:  # from torch: memory or shapes
         what = f"sampling failed: {error}"
         raise Failed(what, where=str(model), fix="draw fewer samples with -n") from error
-    samples = Samples(x, labels.numpy())
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".npz":
-        write_npz(out, manifest, samples)
-        return None
-    columns = None
-    if out.suffix == ".csv" or len(manifest.sample_shape) == 1:
-        columns = columns_of(config, manifest)
-    if columns is not None and out.suffix == ".csv":
-        write_csv(out, manifest, columns, samples)
-        return columns
-    features = columns.names if columns is not None and columns.known else ()
-    space = Space(manifest.attributes, novel_of(combinations, counts.values()), features)
-    domains.of(manifest).sheet(space, samples).save(out)
-    return columns
-
-
-def _check_form(manifest: Manifest, out: Path, count: int, different: int) -> None:
-    if out.suffix not in (".npz", ".png", ".csv"):
-        raise ConfigError(
-            f"cannot write {out.suffix or 'a file without suffix'}",
-            where="--out",
-            fix="name a file that ends in .png, .csv or .npz",
-        )
-    images = len(manifest.sample_shape) == 3
-    if out.suffix != ".png":
-        return
-    if not images:  # matplotlib draws these
-        domains.of(manifest).check(None)
-    if (many := count if images else different) > (most := MAX_TILES if images else MAX_PANELS):
-        raise ConfigError(
-            f"a picture shows {most} {'samples' if images else 'combinations'} at most, and"
-            f" {many} are asked for",
-            where="--out",
-            fix="ask for fewer with --where and -n, or name a file that ends in .csv or .npz",
-        )
+    return Samples(x, labels.numpy())
 
 
 def check_model(manifest: Manifest, model: Path, counts: Mapping[str, Counts]) -> None:

@@ -1,0 +1,128 @@
+"""What is asked of a student: combinations, and guidance weights. Pure."""
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import product
+
+from dcfm_node.data.names import normal
+from dcfm_node.errors import ConfigError
+from dcfm_node.records.entries import Label
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.settings import Guidance
+
+MOST = 40
+"""Most names that an error lists."""
+
+
+def weights_of(text: str) -> tuple[float, float] | None:
+    """The guidance weights of a text, TRAINED or TRAINED,NOVEL; None without text.
+
+    Raises:
+        ConfigError: the text is not one or two weights.
+    """
+    if not text:
+        return None
+    try:
+        known, *more = map(float, text.split(","))
+        (novel,) = more or [known]
+        Guidance(known=known, novel=novel)
+    except ValueError as error:
+        raise ConfigError(
+            f"{text!r} is not a guidance weight, or two of them",
+            where="--guidance",
+            fix="give numbers from 0 to 100, such as 1.3 or 1.3,1.6",
+        ) from error
+    return known, novel
+
+
+def pairs_of(manifest: Manifest, texts: Sequence[str]) -> dict[str, str]:
+    """Value by attribute, from `attribute=value` texts.
+
+    Raises:
+        ConfigError: a text has another form, or names an attribute again.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            what = f"{text!r} is not written as attribute=value"
+            raise ConfigError(what, where="--where", fix=_one_of(manifest, "such as "))
+        if name in found:
+            raise ConfigError(
+                f"{name} is given twice, as {found[name]!r} and {value!r}",
+                where="--where",
+                fix=f"give one value of {name}, or none for all of them: "
+                + _listed(_values(manifest, name)),
+            )
+        found[name] = value
+    return found
+
+
+def chosen_values(
+    manifest: Manifest, wanted: Mapping[str, object], where: str = "--where"
+) -> dict[int, int]:
+    """Attribute index -> value index.
+
+    Args:
+        wanted: value by attribute; 3 is the same as "3".
+        where: the place that an error names.
+
+    Raises:
+        ConfigError: the run has no such attribute, or the attribute no such value.
+    """
+    names = [attribute.name for attribute in manifest.attributes]
+    chosen: dict[int, int] = {}
+    for name, given in wanted.items():
+        value = str(given)
+        if name not in names:
+            what = f"the student has no attribute {name!r}"
+            raise ConfigError(what, where=where, fix=_one_of(manifest))
+        index = names.index(name)
+        values = manifest.attributes[index].values
+        meant = [value] if value in values else [v for v in values if normal(v) == normal(value)]
+        if len(meant) != 1:
+            raise ConfigError(
+                f"{name} has no value {value!r}",
+                where=where,
+                fix=f"choose one of {_listed(values)}",
+            )
+        chosen[index] = values.index(meant[0])
+    return chosen
+
+
+def _values(manifest: Manifest, name: str) -> Sequence[str]:
+    return next((one.values for one in manifest.attributes if one.name == name), ())
+
+
+def _one_of(manifest: Manifest, how: str = "choose one of ") -> str:
+    """Every attribute with its values."""
+    return how + "; ".join(f"{one.name}={_listed(one.values, '|')}" for one in manifest.attributes)
+
+
+def _listed(names: Sequence[str], between: str = ", ") -> str:
+    more = len(names) - MOST
+    return between.join(names[:MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def asked_for(manifest: Manifest, chosen: Mapping[int, int]) -> list[Label]:
+    """The combinations that have the chosen values, in order.
+
+    Args:
+        chosen: attribute index -> value index; other attributes take all values.
+    """
+    ranges = [
+        [chosen[index]] if index in chosen else range(size)
+        for index, size in enumerate(manifest.cardinalities)
+    ]
+    return list(product(*ranges))
+
+
+def novel_of(
+    combinations: Sequence[Label], counts: Collection[Mapping[Label, int]]
+) -> tuple[Label, ...]:
+    """Those that no teacher of a student trained on.
+
+    Args:
+        counts: of each teacher, how often it holds each combination, without probes.
+    """
+    trained = {label for of in counts for label, times in of.items() if times > 0}
+    return tuple(label for label in combinations if label not in trained)

@@ -1,0 +1,84 @@
+"""Writes samples into a file: a picture, a table or arrays."""
+
+from pathlib import Path
+
+from dcfm_node.domains import base as domains
+from dcfm_node.domains.space import Space
+from dcfm_node.errors import ConfigError, Failed
+from dcfm_node.files import replacing
+from dcfm_node.records.manifest import Manifest
+from dcfm_node.samples import Combination, Samples
+from dcfm_node.student.columns import Columns, write_csv, write_npz
+
+SUFFIXES = (".png", ".csv", ".npz")
+MAX_TILES, MAX_PANELS = 4_096, 100
+"""Most images, or combinations of vectors and series, in a picture: captions take memory."""
+
+
+def check_form(manifest: Manifest, out: Path, count: int, different: int, *, force: bool) -> None:
+    """Check, before anything is drawn, whether samples can be written to a file.
+
+    Args:
+        count, different: numbers of samples, and of combinations among them.
+        force: whether a file may be replaced.
+
+    Raises:
+        ConfigError: the file has another suffix, or a picture would have too many images.
+        Failed: the file exists.
+        UserError: a package is missing.
+    """
+    if out.suffix not in SUFFIXES:
+        raise ConfigError(
+            f"cannot write {out.suffix or 'a file without suffix'}",
+            where=str(out),
+            fix=f"name a file that ends in one of {', '.join(SUFFIXES)}",
+        )
+    if out.exists() and not force:
+        fix = "name another file, or replace this one with --force (in Python: force=True)"
+        raise Failed("the file exists already", where=str(out), fix=fix)
+    if out.suffix != ".png":
+        return
+    images = len(manifest.sample_shape) == 3
+    if not images:  # matplotlib draws these
+        domains.of(manifest).check(None)
+    if (many := count if images else different) > (most := MAX_TILES if images else MAX_PANELS):
+        raise ConfigError(
+            f"a picture shows {most} {'samples' if images else 'combinations'} at most, and"
+            f" {many} are asked for",
+            where=str(out),
+            fix="draw fewer samples, or of fewer combinations, or write a .csv or .npz file",
+        )
+
+
+def names_columns(manifest: Manifest, out: Path) -> bool:
+    """Whether such a file shows the names of the numbers of a sample."""
+    return out.suffix == ".csv" or (out.suffix == ".png" and len(manifest.sample_shape) == 1)
+
+
+def write(
+    out: Path,
+    manifest: Manifest,
+    samples: Samples,
+    novel: tuple[Combination, ...],
+    columns: Columns,
+) -> None:
+    """Write samples, completely or not at all.
+
+    A picture (.png) has the values beside the samples, and marks what is novel. A table (.csv) has
+    a column for each number and each attribute. Arrays (.npz) are `x`, shape (N, *sample_shape),
+    float32, and the values of each attribute as text, shape (N,), under its name.
+
+    Args:
+        novel: the combinations that no silo trained on.
+        columns: names of the numbers of a sample.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as scratch:
+        if out.suffix == ".npz":
+            write_npz(scratch, manifest, samples)
+        elif out.suffix == ".csv":
+            write_csv(scratch, manifest, columns, samples)
+        else:
+            features = columns.names if columns.known else ()
+            space = Space(manifest.attributes, novel, features)
+            domains.of(manifest).sheet(space, samples).save(scratch, format="PNG")

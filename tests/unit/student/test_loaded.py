@@ -1,0 +1,125 @@
+"""A student in Python."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dcfm_node
+from dcfm_node.errors import ConfigError, Failed
+from tests.packaging.tree import python
+from tests.unit.student.made import HELD, make
+
+SHAPES = {
+    "vectors": ((2,), {"kind": "mlp", "width": 8, "depth": 1}),
+    "series": ((2, 16), {"kind": "mixer", "width": 8, "depth": 1}),
+    "pictures": ((3, 8, 8), {"kind": "unet", "width": 8, "depth": 2}),
+}
+
+
+@pytest.fixture
+def student(tmp_path: Path) -> dcfm_node.Student:
+    return dcfm_node.load_student(make(tmp_path / "student"))
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    heavy = "import sys, dcfm_node; print({'torch', 'numpy', 'pydantic'} & sys.modules.keys())"
+    assert python(heavy).stdout.strip() == "set()"
+    loaded = "import sys, dcfm_node; dcfm_node.load_student; print('torch' in sys.modules)"
+    assert python(loaded).stdout.strip() == "False"
+    with pytest.raises(AttributeError, match="no attribute 'load'"):
+        _ = dcfm_node.load  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_three_lines_draw_samples_of_any_kind(tmp_path: Path, kind: str) -> None:
+    shape, network = SHAPES[kind]
+    student = dcfm_node.load_student(
+        make(tmp_path / "student", sample_shape=shape, network=network | {"predict": "velocity"})
+    )
+    drawn = student.sample(colour="red", n=4)
+    assert (student.sample_shape, drawn.x.shape, drawn.x.dtype) == (shape, (4, *shape), np.float32)
+    assert drawn["colour"].tolist() == ["red"] * 4
+    assert drawn.labels["n"].tolist() == ["one", "two", "three", "one"]
+    assert drawn.novel.tolist() == [False, False, True, False]
+    assert len(drawn) == 4
+    for name in ("x.png", "x.csv", "x.npz"):
+        drawn.save(tmp_path / name)
+    with np.load(tmp_path / "x.npz") as file:
+        np.testing.assert_array_equal(file["x"], drawn.x)
+        assert file["n"].tolist() == drawn["n"].tolist()
+    assert min(Image.open(tmp_path / "x.png").size) > 30
+    assert len((tmp_path / "x.csv").read_text().splitlines()) == 5
+
+
+def test_what_it_says_of_itself(student: dcfm_node.Student) -> None:
+    assert student.attributes == {"n": ("one", "two", "three"), "colour": ("red", "blue")}
+    assert student.unseen_values == (("n", "three"),)
+    assert (student.round, student.standing) == (0, "not released")
+    assert {len(student.digest), len(student.run)} == {64}
+    assert str(student.expected).startswith("unmeasured")
+    assert list(student.counts) == [silo.name for silo in student.manifest.roster]
+    assert all(found.keys() == dict(HELD).keys() for found in student.counts.values())
+    assert repr(student).startswith(f"<student {student.digest[:12]} of run ")
+
+
+def test_the_seed_and_the_arguments_decide_the_samples(student: dcfm_node.Student) -> None:
+    one, again, other = (student.sample(colour="red", n=5, seed=s).x for s in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert np.abs(one - other).min() > 0
+    held, novel = student.sample({"n": "one"}, n=2), student.sample({"n": "three"}, n=2)
+    for drawn, weight in ((held, (1.0, 3.0)), (novel, (3.0, 1.0))):
+        where = {"n": drawn["n"][0]}
+        np.testing.assert_allclose(
+            student.sample(where, n=2, guidance=weight).x, drawn.x, atol=1e-5
+        )
+        assert np.abs(student.sample(where, n=2, guidance=3.0).x - drawn.x).max() > 1e-4
+
+
+def test_samples_come_in_the_units_of_the_data(tmp_path: Path) -> None:
+    scaled = dcfm_node.load_student(make(tmp_path / "student", scaled=True)).sample(n=50).x
+    np.testing.assert_allclose(scaled.mean(axis=0), [1_013.0, -2.0], rtol=0.02)
+    spread = scaled.std(axis=0) / [9.0, 0.01]  # that of an untrained network
+    assert ((spread > 0.01) & (spread < 2)).all()
+
+
+def test_progress_goes_to_the_end(student: dcfm_node.Student) -> None:
+    seen: list[float] = []
+    student.sample(n=3, progress=seen.append)
+    assert len(seen) == student.manifest.method.solver_steps
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+
+
+def test_errors_say_what_there_is(student: dcfm_node.Student, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no attribute 'color'") as told:
+        student.sample(color="red")
+    assert "n=one|two|three; colour=red|blue" in told.value.fix
+    with pytest.raises(ConfigError, match="n has no value '4'") as told:
+        student.sample({"n": 4})
+    assert "one, two, three" in told.value.fix
+    with pytest.raises(ConfigError, match="colour is given twice"):
+        student.sample({"colour": "red"}, colour="blue")
+    for wrong in ({"n": 0}, {"seed": -1}, {"guidance": -1.0}, {"guidance": (1.0, float("nan"))}):
+        with pytest.raises(ConfigError):
+            student.sample(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(Failed, match="not a student"):
+        dcfm_node.load_student(tmp_path / "none")
+
+
+def test_no_file_is_replaced_unasked(student: dcfm_node.Student, tmp_path: Path) -> None:
+    drawn, out = student.sample(n=2), tmp_path / "x.csv"
+    out.write_text("mine")
+    with pytest.raises(Failed, match="exists already") as told:
+        drawn.save(out)
+    assert "--force" in told.value.fix
+    assert out.read_text() == "mine"
+    drawn.save(out, columns=("wind", "load"), force=True)
+    assert out.read_text().startswith("wind,load,n,colour\n")
+    assert [path.name for path in tmp_path.glob("x.csv*")] == ["x.csv"]
+    for names in (("wind",), ("wind", "wind"), ("wind", "n")):
+        with pytest.raises(ConfigError, match="names are given"):
+            drawn.save(tmp_path / "y.csv", columns=names)
+    with pytest.raises(ConfigError, match=r"cannot write \.jpg"):
+        drawn.save(tmp_path / "x.jpg")
