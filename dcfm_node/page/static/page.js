@@ -155,7 +155,7 @@ function showSilos() {
 }
 
 function decorated(silo, cell, column) {
-  if (column === 4 && silo.total) return [h("span", {}, `${silo.activity} `), ...bar(silo.done, silo.total, `Progress of ${silo.name}`)];
+  if (column === 4 && silo.total) return h("span", { class: "doing" }, `${silo.activity} `, bar(silo.done, silo.total, `Progress of ${silo.name}`));
   if ((column === 1 || column === 2) && cell !== "here") return h("span", { class: cell.startsWith("down") ? "bad" : "good" }, cell);
   if (column === 9 && cell) return h("span", { class: "warn" }, cell);
   return cell === null || cell === "" ? "-" : String(cell);
@@ -268,7 +268,7 @@ function showMatrix() {
       const at = `${label[r]}/${one ? 0 : label[c]}`;
       if (!pictures.has(at)) pictures.set(at, name);
     }
-    const corner = one ? run.attributes[r].name : [`${run.attributes[r].name} ↓`, h("br"), `${run.attributes[c].name} →`];
+    const corner = one ? run.attributes[r].name : [`${run.attributes[r].name}\u00a0↓`, h("br"), `${run.attributes[c].name}\u00a0→`];
     const head = h("thead", {}, h("tr", {}, h("th", { scope: "col" }, corner), columns.map((value) => h("th", { scope: "col" }, value || "samples"))));
     const body = h("tbody", {}, run.attributes[r].values.map((value, i) => h("tr", {}, h("th", { scope: "row" }, value),
       columns.map((other, j) => cell(run, cells.get(`${i}/${j}`) ?? [], pictures.get(`${i}/${j}`), [value, other].filter(Boolean).join(" ")))))); 
