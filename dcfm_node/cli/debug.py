@@ -148,7 +148,7 @@ def _write(target: Path, folder: str, parts: list[Part]) -> None:
     except FileExistsError:
         fix = "name another with --out"
         raise Failed("exists already", where=str(target), fix=fix) from None
-    with os.fdopen(fd, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+    with os.fdopen(fd, "wb") as file, tarfile.open(None, "w:gz", file) as archive:
         for part in parts:
             entry = tarfile.TarInfo(f"{folder}/{part.name}")
             entry.size, entry.mode, entry.mtime = len(part.content), 0o600, int(time.time())

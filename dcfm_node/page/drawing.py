@@ -22,7 +22,7 @@ log = structlog.get_logger()
 PATIENCE_S = 1_800.0
 """How long one command may take, in seconds: large networks are slow on one core."""
 MAX_SAID = 4_096
-NICE = 15
+NICE = 10
 DRAWS = "draws.npz"
 
 

@@ -48,7 +48,9 @@ class Guard:
         """Answer a request, or hand it on. Nothing but HTTP is handed on."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
+            return
         if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1003})
             return
 
         async def sealed(message: Message) -> None:

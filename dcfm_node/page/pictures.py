@@ -5,7 +5,7 @@ Drawn from the arrays that `student sample` wrote, with Pillow: this process nev
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -97,19 +97,21 @@ def _plot(x: Array, limits: tuple[Array, Array]) -> Image.Image:
     """Vectors as points of their first two numbers, series as lines of their first channel."""
     canvas = Image.new("RGBA", (SIDE, SIDE), (0, 0, 0, 0))
     pen = ImageDraw.Draw(canvas)
-    scaled = np.clip((x - limits[0][-1]) / (limits[1][-1] - limits[0][-1]), 0.0, 1.0)
-    if x.ndim == 2 and x.shape[1] > 1:
-        two = np.clip((x[:, :2] - limits[0]) / (limits[1] - limits[0]), 0.0, 1.0)
-        for across, up in two.tolist():
+    least, most = limits
+    if x.ndim == 2:
+        points = np.clip((x[:, :2] - least) / (most - least), 0.0, 1.0)
+        if x.shape[1] == 1:  # a single number: across, one draw above the other
+            points = np.column_stack([points, np.linspace(0.0, 1.0, len(x))])
+        for across, up in points.tolist():
             left, top = _pixel(across), _pixel(1.0 - up)
             pen.ellipse((left - 2.5, top - 2.5, left + 2.5, top + 2.5), fill=INK)
         return canvas
-    for series in scaled[:MAX_SERIES]:
-        pen.line(_path(series.reshape(len(series), -1)[0] if series.ndim > 1 else series), fill=INK)
+    for series in np.clip((x[:MAX_SERIES, 0] - least) / (most - least), 0.0, 1.0):
+        pen.line(_path(series), fill=INK)
     return canvas
 
 
-def _path(series: Sequence[float] | Array) -> list[tuple[float, float]]:
+def _path(series: Array) -> list[tuple[float, float]]:
     last = max(1, len(series) - 1)
     return [(_pixel(at / last), _pixel(1.0 - float(y))) for at, y in enumerate(series)]
 

@@ -77,6 +77,7 @@ async def serve(config: NodeConfig, file: Path, *, ready: Callable[[], None] | N
     hosts = None if place.socket is not None or place.open else LOCAL
     guarded = Guard(Page(reader, drawing).app, token, hosts)
     with _listening(place) as listener:
+        listener.listen(MAX_CONNECTIONS)
         server = uvicorn.Server(
             uvicorn.Config(
                 guarded,

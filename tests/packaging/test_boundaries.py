@@ -20,6 +20,7 @@ PRINTS = {
 """Files that print, and what for: the first four sanitise, others speak to a process or a log."""
 READS = {
     "page/app.py": "its own static files, which the package brings along",
+    "page/pictures.py": "members of an archive that `files` opened",
     "store/delta.py": "snapshots of this node's own, verified before",
     "student/sampler.py": "its own settings, on machines without this package",
 }

@@ -30,6 +30,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     configs = {str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.toml")}
     assert {"configs/node.toml", "configs/run.toml", "configs/runs/digits.toml"} <= configs
     assert {f"dcfm_node/{name}" for name in configs} <= names
+    static = {str(path.relative_to(ROOT)) for path in (PACKAGE / "page" / "static").iterdir()}
+    assert len(static) > 3
+    assert static <= names
+    assert "dcfm_node/configs/monitoring/alerts.yml" in names
 
 
 def test_the_wheel_says_its_version_and_command(wheel):

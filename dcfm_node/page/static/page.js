@@ -30,7 +30,7 @@ function h(name, attributes = {}, ...children) {
   for (const [key, value] of Object.entries(attributes)) {
     if (value !== null && value !== false) made.setAttribute(key, value === true ? "" : String(value));
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return made;
 }
 
@@ -155,7 +155,7 @@ function showSilos() {
 }
 
 function decorated(silo, cell, column) {
-  if (column === 4 && silo.total) return [h("span", {}, `${silo.activity} `), ...bar(silo.done, silo.total, `Progress of ${silo.name}`)];
+  if (column === 4 && silo.total) return h("span", { class: "doing" }, `${silo.activity} `, bar(silo.done, silo.total, `Progress of ${silo.name}`));
   if ((column === 1 || column === 2) && cell !== "here") return h("span", { class: cell.startsWith("down") ? "bad" : "good" }, cell);
   if (column === 9 && cell) return h("span", { class: "warn" }, cell);
   return cell === null || cell === "" ? "-" : String(cell);
@@ -165,9 +165,8 @@ function link(silo, plane) {
   if (silo.self) return "here";
   const way = silo.links[plane];
   if (!way) return silo.by_bundle ? "by bundle" : "down";
-  const failed = way.failures[0];
   const state = way.via === "own" ? "up" : way.via || "down";
-  return `${state} ${ago(way.for_s)}${!way.via && failed ? `: ${failed.reason}` : ""}`;
+  return `${state} ${ago(way.for_s)}`;
 }
 
 const heard = (silo) => (silo.self ? "here" : silo.heard_ago_s === null ? "never" : silo.heard_ago_s < 10 ? "now" : `${ago(silo.heard_ago_s)} ago`);
@@ -175,7 +174,9 @@ const does = (silo) => (silo.withdrawn ? "has left" : silo.activity === null ? "
 
 function notes(silo) {
   return [
-    silo.late_s ? `the run has waited for it for ${ago(silo.late_s)}` : "", silo.trouble, silo.self || silo.linked ? "" : silo.refused,
+    ...Object.entries(silo.links).filter(([plane, way]) => !way.via && way.failures.length && (plane === "bulk") === silo.linked)
+      .map(([plane, way]) => `${plane}: ${way.failures[0].reason}`),
+    silo.late_s ? `the run has waited for it for ${ago(silo.late_s)}` : "", silo.trouble, silo.self || silo.linked || Object.values(silo.links).some((way) => way.failures.length) ? "" : silo.refused,
     silo.quarantined && `in quarantine: ${silo.quarantined}`, silo.forked ? "signed two histories" : "",
     silo.condemned ? "its newest expert is refused" : "",
     ...silo.verdicts.map((v) => `${v.cause} (${v.by.join(", ")}): ${v.reason}`),
@@ -208,7 +209,7 @@ function showTimeline() {
     const kinds = [...new Set(marks.map((m) => m.kind))];
     const students = found.filter((m) => m.kind === "student").length;
     const about = `Timeline of ${names.length} silos: ${marks.length} records, ${students} students. The journal below lists them.`;
-    return [timeline(width("timeline"), names, marks, { about, kinds: KINDS, clock: utc }),
+    return [timeline(width("timeline"), names, marks, { about, kinds: KINDS, clock: width("timeline") < 480 ? (ms) => utc(ms).slice(5, 16) : utc }),
       legend(kinds.map((kind) => KIND_WORDS[kind] ?? kind), (k) => KINDS[kinds[k]] ?? 7)];
   });
 }
@@ -267,7 +268,7 @@ function showMatrix() {
       const at = `${label[r]}/${one ? 0 : label[c]}`;
       if (!pictures.has(at)) pictures.set(at, name);
     }
-    const corner = one ? run.attributes[r].name : `${run.attributes[r].name} \\ ${run.attributes[c].name}`;
+    const corner = one ? run.attributes[r].name : [`${run.attributes[r].name}\u00a0↓`, h("br"), `${run.attributes[c].name}\u00a0→`];
     const head = h("thead", {}, h("tr", {}, h("th", { scope: "col" }, corner), columns.map((value) => h("th", { scope: "col" }, value || "samples"))));
     const body = h("tbody", {}, run.attributes[r].values.map((value, i) => h("tr", {}, h("th", { scope: "row" }, value),
       columns.map((other, j) => cell(run, cells.get(`${i}/${j}`) ?? [], pictures.get(`${i}/${j}`), [value, other].filter(Boolean).join(" ")))))); 
@@ -284,7 +285,7 @@ function cell(run, held, picture, label) {
   const kind = !held.length ? "nobody" : probe ? "probe" : silos.has(run.node) ? "own" : "other";
   const words = { nobody: "nobody", probe: "probe", own: "here", other: "others" }[kind];
   const image = picture === undefined ? null : h("img", {
-    src: `cells/${past.drawn.student}/${picture}.png`, alt: `A draw of ${label}`, loading: "lazy",
+    src: `cells/${past.drawn.student}/${picture}.png`, alt: `A draw of ${label}`,
     class: run.sample_shape.length === 3 ? "pixels" : null, width: 84, height: 84,
   });
   return h("td", { class: kind }, image, h("small", {}, words), [...silos].slice(0, 6).map(([silo, count]) => h("small", {}, `${silo} ${count}`)),
