@@ -1,6 +1,7 @@
 """What left a site, from its ledger and its journals, with names in place of keys. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from itertools import zip_longest
 
 from dcfm_node.api.document import RunName
 from dcfm_node.api.egress import (
@@ -45,7 +46,7 @@ def egress_facts(
         running: whether the daemon runs, so that the last span is still open.
         told: how label counts were published, by run.
     """
-    names = _Names(archives, lines)
+    names, mine = _Names(archives, lines), own_keys(silo, me, archives)
     recent = [line for line in lines if since_ms is None or line.sum.last_ms >= since_ms]
     kinds = dict.fromkeys(line.what.kind for line in recent)
     return Egress(
@@ -60,12 +61,21 @@ def egress_facts(
             for gap in _gaps(spans, running)
             if gap.until_ms is None or gap.until_ms >= (since_ms or 0)
         ),
-        counts=tuple(_counts(me, archives, told or {})),
-        totals=tuple(_totals(recent, names, me)),
-        snapshots=tuple(_snapshots(me, lines, archives)),
+        counts=tuple(_counts(mine, archives, told or {})),
+        totals=tuple(_totals(recent, names, {me, *mine.values()})),
+        snapshots=tuple(_snapshots(mine, lines, archives)),
         kinds=tuple(kind_told(kind) for kind in sorted(kinds)),
         lines=tuple(_line(line, names) for line in recent),
     )
+
+
+def own_keys(silo: str, me: bytes, archives: Iterable[Archive]) -> dict[bytes, bytes]:
+    """This silo's signing key in each run, by the run's id: it may have had another before."""
+    found = {}
+    for archive in archives:
+        keys = {of.name: of.key for of in archive.manifest.roster}
+        found[archive.journals.run] = me if me in keys.values() else keys.get(silo, me)
+    return found
 
 
 def kind_told(kind: str) -> EgressKind:
@@ -113,17 +123,18 @@ def _named_snapshots(sealed: Sealed) -> list[bytes]:
 
 
 def _gaps(spans: Sequence[Span], running: bool) -> Iterator[EgressGap]:
-    for span, after in zip(spans, [*spans[1:], None], strict=True):
+    for span, after in zip_longest(spans, spans[1:]):
+        assert span is not None
         if not span.closed and not (after is None and running):
             until = after.opened_ms if after is not None else None
             yield EgressGap(from_ms=span.written_ms, until_ms=until)
 
 
-def _totals(lines: Iterable[Line], names: _Names, me: bytes) -> Iterator[EgressTotal]:
+def _totals(lines: Iterable[Line], names: _Names, mine: Set[bytes]) -> Iterator[EgressTotal]:
     found: dict[tuple[str, str, str, str, bool | None], Sum] = {}
     for line in lines:
         what, of, owner = line.what, line.sum, names.owner(line)
-        own = owner == me if owner else None
+        own = owner in mine if owner else None
         peer = names.of(what.peer) if what.peer else ""
         at = (peer, what.peer.hex(), what.plane, what.kind, own)
         total = found.setdefault(at, Sum(of.first_ms, of.last_ms))
@@ -163,10 +174,10 @@ def _line(line: Line, names: _Names) -> EgressLine:
 
 
 def _counts(
-    me: bytes, archives: Iterable[Archive], told: Mapping[bytes, str]
+    mine: Mapping[bytes, bytes], archives: Iterable[Archive], told: Mapping[bytes, str]
 ) -> Iterator[CountsTold]:
     for archive in archives:
-        if (join := archive.view.joins.get(me)) is None:
+        if (join := archive.view.joins.get(mine[archive.journals.run])) is None:
             continue
         samples, least = sum(n for _, n in join.counts), min(n for _, n in join.counts)
         how = told.get(archive.journals.run, "exact")
@@ -184,7 +195,7 @@ def _run(archive: Archive) -> RunName:
 
 
 def _snapshots(
-    me: bytes, lines: Sequence[Line], archives: Iterable[Archive]
+    mine: Mapping[bytes, bytes], lines: Sequence[Line], archives: Iterable[Archive]
 ) -> Iterator[OwnSnapshot]:
     sent: dict[tuple[bytes, bytes], int] = {}
     by_hand: set[tuple[bytes, bytes]] = set()
@@ -194,7 +205,7 @@ def _snapshots(
             sent[at] = sent.get(at, 0) + line.sum.items
             by_hand |= {at} if line.what.plane == "hand" else set()
     for archive in archives:
-        yield from _of_run(me, sent, by_hand, archive)
+        yield from _of_run(mine[archive.journals.run], sent, by_hand, archive)
 
 
 def _of_run(

@@ -69,7 +69,7 @@ def kept(site: Site) -> Iterable[bytes]:
 
 
 def test_no_canary_leaves_a_node_and_the_ledger_has_every_byte(tmp_path: Path) -> None:
-    with cluster(tmp_path, steps=60, policy="stall_s = 120.0\n") as sites:
+    with cluster(tmp_path, steps=20, policy="stall_s = 120.0\n") as sites:
         canaries = {site.name: planted(site, seed) for seed, site in enumerate(sites)}
         for site in sites:
             site.start((sys.executable, "-m", "tests.integration.tapping", str(tap_of(site))))
