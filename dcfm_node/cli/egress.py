@@ -309,7 +309,8 @@ _MEANING = """\
 Weights can keep traces of the samples that they were trained on. Any member may pass weights on to
 any other member, and nothing can be called back. "Sent" means: handed to an encrypted link. What a
 link lost on its way is counted, too. Not counted here: what people copy by other means, and what
-they fetch for themselves ('student fetch')."""
+they fetch for themselves ('student fetch'), what its page shows ([page]), and the greeting by which
+'dcfm-node check' tries links while the node is stopped."""
 
 
 def _complete(found: Egress) -> str:

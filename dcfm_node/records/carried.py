@@ -54,7 +54,7 @@ CARRIED = {
     "verdict": Carried("which rule a member broke, in words that the node makes"),
     "withdraw": Carried("that the silo leaves, and why, in words that its operator typed"),
     "heartbeat": Carried("what the node does at present, and how many steps of it are done"),
-    "sync": Carried("how many records of each silo the node holds"),
+    "sync": Carried("how many records of each silo the node holds, and its wall clock"),
     "entries": Carried(
         "the envelope around records and heartbeats, which are counted by themselves"
     ),

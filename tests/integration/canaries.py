@@ -13,6 +13,8 @@ COLUMNS = ("canary_pressure", "canary_weight")
 """Names of the numbers of a sample."""
 LEFT_OUT = "canary_person"
 """A column that the settings leave out."""
+WINDOW = 6
+"""Bytes: no form is shorter."""
 Combination = tuple[str, str]
 
 
@@ -62,10 +64,19 @@ def leaked(forms: Iterable[bytes], sent: Iterable[bytes]) -> set[bytes]:
     """The forms that occur in any of these byte strings."""
     by_start: dict[bytes, set[bytes]] = {}
     for form in forms:
-        by_start.setdefault(form[:6], set()).add(form)
-    found: set[bytes] = set()
+        by_start.setdefault(form[:WINDOW], set()).add(form)
+    starts, found = _windows(b"".join(by_start))[::WINDOW], set[bytes]()
     for data in sent:
-        for at in range(len(data) - 5):
-            if (maybe := by_start.get(data[at : at + 6])) is not None:
-                found |= {form for form in maybe if data.startswith(form, at)}
+        for at in np.flatnonzero(np.isin(_windows(data), starts)).tolist():
+            maybe = by_start[data[at : at + WINDOW]]
+            found |= {form for form in maybe if data.startswith(form, at)}
+    return found
+
+
+def _windows(data: bytes) -> NDArray[np.uint64]:
+    """Every `WINDOW` bytes in a row, as one number."""
+    read = np.frombuffer(data, np.uint8).astype(np.uint64)
+    found = np.zeros(max(0, len(read) - WINDOW + 1), np.uint64)
+    for place in range(WINDOW):
+        found |= read[place : place + len(found)] << np.uint64(8 * place)
     return found
