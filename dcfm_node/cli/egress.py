@@ -294,23 +294,31 @@ def egress_text(found: Egress) -> str:
     parts = [
         f"What left silo {found.silo} (signing key {found.key[:16]}…)\n"
         f"Period    {period(found)}\n"
-        f"Complete  {_complete(found)}\n"
+        f"{_wrapped(f'Complete  {_complete(found)}')}\n"
         "Samples   none: no kind of message has a field for a sample or for its label (SPEC 11.7)",
         _by_peer(found),
         _by_kind(found),
         _weights(found),
-        "\n".join(f"Label counts told in run {of.run.name}: {of.told}" for of in found.counts),
-        _MEANING,
+        "\n".join(
+            _wrapped(f"Label counts told in run {of.run.name}: {of.told}.") for of in found.counts
+        ),
+        _wrapped(_MEANING),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-_MEANING = """\
-Weights can keep traces of the samples that they were trained on. Any member may pass weights on to
-any other member, and nothing can be called back. "Sent" means: handed to an encrypted link. What a
-link lost on its way is counted, too. Not counted here: what people copy by other means, and what
-they fetch for themselves ('student fetch'), what its page shows ([page]), and the greeting by which
-'dcfm-node check' tries links while the node is stopped."""
+_MEANING = (
+    "Weights can keep traces of the samples that they were trained on. Any member may pass weights"
+    " on to any other member, and nothing can be called back. Sent means handed to an encrypted"
+    " link: what a link lost on its way is counted, too. Not counted here is what people copy by"
+    " other means, what they fetch for themselves ('student fetch'), what this node's page shows"
+    " ([page]), and the greeting by which 'dcfm-node check' tries links while the node is stopped."
+)
+
+
+def _wrapped(text: str) -> str:
+    """A paragraph on lines that fit a terminal."""
+    return textwrap.fill(text, WIDTH, subsequent_indent=" " * 10 * text.startswith("Complete"))
 
 
 def _complete(found: Egress) -> str:

@@ -186,7 +186,10 @@ def _counts(
             f" counts: {how}"
         )
         if join.moments is not None:
-            what += "; with the mean and the standard deviation of each feature"
+            what += (
+                "; beside them, exact, the mean and the standard deviation of each feature"
+                " (publish_moments)"
+            )
         yield CountsTold(run=_run(archive), told=what)
 
 
