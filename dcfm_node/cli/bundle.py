@@ -46,6 +46,7 @@ def export(
     """
     from dcfm_node.config.keys import load_keys
     from dcfm_node.config.node import load_node
+    from dcfm_node.daemon.egress import record_bundle
     from dcfm_node.store.archive import open_archive
     from dcfm_node.store.bundles import write_bundle
     from dcfm_node.swarm.bundle import label, messages, snapshots
@@ -67,6 +68,9 @@ def export(
             label(archive.manifest, signer.key, journals, held, entries), signer
         ),
     )
+    receiver = known.author if known is not None else b""
+    names = {silo.key: silo.name for silo in archive.manifest.roster}
+    record_bundle(settings.state, folder, receiver, names, run=journals.run, me=signer.key)
     total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     exported = BundleExported(
         run=journals.run.hex(),

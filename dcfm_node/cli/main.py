@@ -18,6 +18,7 @@ from dcfm_node.cli import (
     bundle,
     check,
     debug,
+    egress,
     experiment,
     journal,
     judge,
@@ -57,6 +58,8 @@ app.add_typer(student.app, name="student")
 app.add_typer(proof.app, name="proof")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(debug.app, name="debug")
+app.add_typer(egress.app, name="egress")
+app.add_typer(egress.app, name="audit", hidden=True)
 app.add_typer(succession.keys, name="keys")
 app.add_typer(succession.run, name="run")
 app.add_typer(experiment.app, name="experiment")

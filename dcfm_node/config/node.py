@@ -15,6 +15,7 @@ from dcfm_node.config.addresses import (
     check_pair,
     page_place,
 )
+from dcfm_node.data.privacy import Privacy
 from dcfm_node.data.spec import DataSpec, FilePath
 from dcfm_node.errors import ConfigError, writable
 from dcfm_node.files import shipped_text
@@ -152,6 +153,7 @@ class NodeConfig(Model):
     advertise: Advertise = Advertise()
     data: DataSpec
     """This silo's private data."""
+    privacy: Privacy = Privacy()
     codec: FilePath | None = None
     """The codec's file, if the run names one by its digest."""
     worker: Worker = Worker()

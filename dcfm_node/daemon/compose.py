@@ -18,6 +18,7 @@ from dcfm_node.daemon.aside import Aside
 from dcfm_node.daemon.daemon import Daemon
 from dcfm_node.daemon.deltas import Deltas
 from dcfm_node.daemon.disk import Disk, Said, open_journals
+from dcfm_node.daemon.egress import Egress
 from dcfm_node.daemon.ending import Ending, Tasks
 from dcfm_node.daemon.executor import Executor
 from dcfm_node.daemon.forms import Forms
@@ -31,6 +32,7 @@ from dcfm_node.daemon.limits import (
     allow_connections,
     changed,
     check_counts,
+    counts_told,
     keep_secrets,
     room,
 )
@@ -46,6 +48,7 @@ from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.daemon.upkeep import look_after
 from dcfm_node.daemon.vetting import Vetting
 from dcfm_node.records.entries import Expert
+from dcfm_node.store.egress import Ledger
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.lock import lock
 from dcfm_node.store.snapshots import SnapshotStore
@@ -246,7 +249,7 @@ async def _take_part(settings: Settings) -> None:
         log.info("worker_starting", data=config.data.format)
         ready = await supervisor.start()
         stack.push_async_callback(supervisor.close)
-        check_counts(ready.counts, config.name)
+        check_counts(counts_told(settings, ready), config.name)
         network = Network(
             [peer for peer in settings.peers if peer.sign_key != settings.keys.sign_public],
             put=ground.inbox.put,
@@ -256,8 +259,15 @@ async def _take_part(settings: Settings) -> None:
         known = Known(journals, said, inherited, ready)
         daemon, forms, deltas = compose(ground, known, network, supervisor)
         await _settle(daemon, forms)
+        egress = await _egress(ground, run, stack)
         await network.open(
-            config, settings.keys, ground.snapshots, deltas, stack=stack, room=places
+            config,
+            settings.keys,
+            ground.snapshots,
+            deltas,
+            stack=stack,
+            room=places,
+            sent=egress.sent,
         )
         reception.daemon = daemon
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -267,17 +277,37 @@ async def _take_part(settings: Settings) -> None:
         if ready.device == "cpu" and (config.worker.bf16 or config.worker.compile):
             log.warning("ignored", settings="worker.bf16, worker.compile", why="no GPU is here")
         ground.tasks.spawn(look_after(ground.snapshots, ground.inbox.put))
+        ground.tasks.spawn(egress.keep())
         await daemon.serve()
         notify("STOPPING=1")
     log.info("stopped")
+
+
+async def _egress(ground: Ground, run: bytes, stack: AsyncExitStack) -> Egress:
+    """The ledger of what is sent. It is written a last time once the network, opened after it, is
+    closed."""
+    settings = ground.settings
+    egress = Egress(
+        Ledger(settings.config.state),
+        ground.disk,
+        me=settings.keys.sign_public,
+        run=run,
+        names={peer.sign_key: peer.name for peer in settings.peers},
+    )
+    await egress.begin()
+    stack.push_async_callback(partial(egress.write, closed=True))
+    return egress
 
 
 async def _settle(daemon: Daemon, forms: Forms) -> None:
     """Keep the run's manifest, find the snapshots, and say what differs from this silo's `join`."""
     node, restoring = daemon.present.node, daemon.restoring
     restoring.journals.enter(node.run, manifest_bytes(node.manifest))
-    ready = restoring.ready
-    other = changed(node.replica.view.joins.get(node.me), ready.counts)
+    ready, join = restoring.ready, node.replica.view.joins.get(node.me)
+    if join is None:  # what its join is about to tell, and for how long this node keeps the record
+        told = restoring.settings.config.privacy.told
+        restoring.journals.put(f"counts/{node.run.hex()}", told.encode())
+    other = changed(join, counts_told(restoring.settings, ready))
     for warning in other:
         log.warning("private_data", why=str(warning))
     restoring.ready = ready.model_copy(update={"warnings": (*ready.warnings, *other)})

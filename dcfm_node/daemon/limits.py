@@ -10,14 +10,17 @@ from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
 from dcfm_node.config.peers import Peer
 from dcfm_node.data.oddities import DataWarning
+from dcfm_node.data.privacy import Counts, published
 from dcfm_node.data.spec import DataSpec, TableData
 from dcfm_node.errors import DataError
 from dcfm_node.records.entries import Join, Label
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import MAX_ENTRIES_BYTES
+from dcfm_node.records.moments import MIN_SAMPLES, Moments
 from dcfm_node.store.tensors import MAX_HEADER_BYTES, Schema, ensemble_schema, size_of
 from dcfm_node.swarm.liveness import Pace
 from dcfm_node.wire.canonical import pack
+from dcfm_node.worker.messages import Ready
 
 MAX_OPEN = 65_536
 OWN_FILES = 128
@@ -53,6 +56,24 @@ class Settings:
         return data.model_copy(update={"features": self.features})
 
 
+def counts_told(settings: Settings, ready: Ready) -> Counts:
+    """The label counts that this silo publishes.
+
+    Raises:
+        DataError: there are none that its [privacy] lets it tell.
+    """
+    secret = settings.keys.sign.private_bytes_raw()
+    whole = ready.whole or ready.counts
+    return published(ready.counts, whole, settings.config.privacy, secret)
+
+
+def moments_told(settings: Settings, ready: Ready) -> Moments | None:
+    """The moments that this silo publishes: none with counts of too few samples (SPEC 3.7.16)."""
+    many = sum(n for _, n in counts_told(settings, ready))
+    enough = settings.config.publish_moments and many >= MIN_SAMPLES
+    return ready.moments if enough else None
+
+
 def check_counts(counts: tuple[tuple[Label, int], ...], name: str) -> None:
     """Raises DataError: a silo's label counts do not fit a record."""
     if len(pack(counts)) > MAX_ENTRIES_BYTES // 2:
@@ -71,8 +92,8 @@ def changed(join: Join | None, counts: tuple[tuple[Label, int], ...]) -> tuple[D
         f"{sum(n for _, n in of)} samples of {len(of)} combinations" for of in (join.counts, counts)
     )
     what = (
-        f"the private data is not what this silo joined the run with: {now} to train on, and {said}"
-        " in its record, by which peers weigh its experts"
+        "the private data (or [privacy]) is not what this silo joined the run with:"
+        f" {now} to train on, and {said} in its record, by which peers weigh its experts"
     )
     return (DataWarning("data-changed", what, "put it back, or agree on a new run"),)
 

@@ -34,6 +34,7 @@ from dcfm_node.swarm.effects import (
     Misbehaved,
     Received,
 )
+from dcfm_node.swarm.egress import Plane
 from dcfm_node.wire.envelope import decode_message, encode_message
 
 log = structlog.get_logger()
@@ -95,12 +96,14 @@ class Network:
         *,
         stack: AsyncExitStack,
         room: int,
+        sent: Callable[[bytes, Plane, list[Buffer]], None],
     ) -> None:
         """Bind and dial as `config` says; the stack closes both planes.
 
         Args:
             downloads: hears what came of the snapshots that it asked for.
             room: strangers' connections that each plane may have.
+            sent: called with every message that a link took, from two threads.
 
         Raises:
             UserError: an address cannot be used.
@@ -116,6 +119,7 @@ class Network:
             upload=config.limits.upload or inf,
             room=room,
             relay=partial(hand, self._to_guest),
+            sent=lambda peer, frames, guest: sent(peer, "bulk", frames),
         )
         self._links = links.Links(
             secret=keys.link_secret,
@@ -125,6 +129,7 @@ class Network:
             notify=self._on_link,
             room=room,
             guests=self._bulk,
+            sent=lambda peer, frames, guest: sent(peer, "bulk" if guest else "control", frames),
         )
         with _listening("control"):
             await self._links.start()

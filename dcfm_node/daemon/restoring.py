@@ -10,7 +10,7 @@ from dcfm_node.daemon.deltas import restore
 from dcfm_node.daemon.disk import Said
 from dcfm_node.daemon.forms import NETWORK, Forms
 from dcfm_node.daemon.legacy import kept
-from dcfm_node.daemon.limits import Settings, pace, quota
+from dcfm_node.daemon.limits import Settings, counts_told, moments_told, pace, quota
 from dcfm_node.records.entries import Expert
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.snapshots import SnapshotStore
@@ -42,14 +42,14 @@ class Restoring:
         node = Node(
             signer=Signer(settings.keys.sign),
             manifest=manifest,
-            counts=ready.counts,
+            counts=counts_told(settings, ready),
             quota=quota(manifest, ready.tensors, ready.beside_experts),
             distils=settings.config.distils,
             rng=random.Random(),
             wall_ms=time.time_ns() // 1_000_000 - int(self.clock() * 1_000),
             pace=pace(settings.config.gossip.interval_s),
             inherited=self.inherited,
-            moments=ready.moments if settings.config.publish_moments else None,
+            moments=moments_told(settings, ready),
         )
         node.restore(*said)
         return node

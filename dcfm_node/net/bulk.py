@@ -27,7 +27,7 @@ from dcfm_node.net.carrier import (
 from dcfm_node.net.curve import Plane, RawSocket
 from dcfm_node.net.dialer import Target
 from dcfm_node.net.frames import Buffer
-from dcfm_node.net.mesh import TICK_S, Mesh
+from dcfm_node.net.mesh import TICK_S, Mesh, Sent
 from dcfm_node.net.peers import Crowd, Down, Faulted, LinkPeer, Refused, Twice, Up, Way
 from dcfm_node.net.reach import background
 from dcfm_node.records.entries import Snapshot
@@ -71,6 +71,7 @@ class Bulk:
         notify: called from the bulk thread with every event.
         room: most connections of unknown callers.
         relay: sends to a guest (SPEC 4.1.4) by the control plane; called from the bulk thread.
+        sent: as of a `Mesh`; called from the bulk thread.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Bulk:
         upload: float = inf,
         room: int = ROOM,
         relay: Callable[[bytes, list[Buffer]], None] = lambda peer, frames: None,
+        sent: Sent = lambda peer, frames, guest: None,
     ) -> None:
         self._notify, self._relay = notify, relay
         self._reactor = ThreadReactor()
@@ -102,6 +104,7 @@ class Bulk:
             room=room,
             notify=self._on_link,
             deliver=self._deliver,
+            sent=sent,
             io_threads=IO_THREADS,
         )
         self._carrier = Carrier(files, self._send, notify, Random(), upload)

@@ -8,7 +8,7 @@ import zmq
 
 from dcfm_node.net.curve import Plane, RawSocket
 from dcfm_node.net.dialer import Target
-from dcfm_node.net.mesh import TICK_S, Guests, Mesh
+from dcfm_node.net.mesh import TICK_S, Guests, Mesh, Sent
 from dcfm_node.net.peers import (
     Crowd,
     Down,
@@ -55,6 +55,7 @@ class Links:
         notify: called on the loop with every event.
         room: most connections of unknown callers.
         guests: receives the bulk messages that come in at this plane's port (SPEC 4.1.4).
+        sent: as of a `Mesh`.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Links:
         notify: Callable[[LinkEvent], None],
         room: int = ROOM,
         guests: Guests | None = None,
+        sent: Sent = lambda peer, frames, guest: None,
     ) -> None:
         self._notify, self._faults = notify, 0
         self._ticking: asyncio.TimerHandle | None = None
@@ -83,6 +85,7 @@ class Links:
             notify=notify,
             deliver=self._deliver,
             guests=guests,
+            sent=sent,
         )
         now = self._mesh.now()
         self._limiters = {peer.id: LinkLimiter(now) for peer in peers}

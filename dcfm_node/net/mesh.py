@@ -23,6 +23,10 @@ SOCKETS_PER_PEER = 8
 """A dialer, both ends of its monitor, and as many again that are still closing."""
 
 
+Frames = list[bytes | memoryview]
+Sent = Callable[[bytes, Frames, bool], None]
+
+
 @dataclass(slots=True)
 class _Peer:
     peer: LinkPeer
@@ -52,6 +56,8 @@ class Mesh:
         notify: called with events of links and refusals.
         deliver: called with the authenticated sender and the frames of each message.
         guests: receives the messages of the other plane that come in here.
+        sent: called with every message that a link took: the peer, the frames, and whether the
+            peer is a guest.
     """
 
     reactor: Reactor
@@ -62,6 +68,7 @@ class Mesh:
     notify: Callable[[Up | Down | Refused | Twice], None]
     deliver: Callable[[bytes, list[zmq.Frame]], None]
     guests: "Guests | None" = None
+    sent: Sent = lambda peer, frames, guest: None
     io_threads: int = 1
     address: str | None = None
     """The bound endpoint."""
@@ -104,7 +111,7 @@ class Mesh:
             self._context.term()
             self._context = None
 
-    def send(self, peer_id: bytes, frames: list[bytes | memoryview]) -> bool:
+    def send(self, peer_id: bytes, frames: Frames) -> bool:
         """Queue a message; never blocks. False if the peer is unknown, has no link, or its queue
         is full."""
         known = self._by_id.get(peer_id)
@@ -115,15 +122,15 @@ class Mesh:
             sent = dialer.send(frames)
         else:
             sent = listener is not None and listener.send(link_key, frames)
-        return self._counted(known, frames, sent)
+        return self._counted(known, frames, sent, guest=False)
 
-    def send_guest(self, peer_id: bytes, frames: list[bytes | memoryview]) -> bool:
+    def send_guest(self, peer_id: bytes, frames: Frames) -> bool:
         """The same, to a peer that is a guest here."""
         known, listener = self._by_id.get(peer_id), self._listener
         if known is None or listener is None:
             return False
         sent = listener.send(known.peer.link_key, frames, guest=True)
-        return self._counted(known, frames, sent)
+        return self._counted(known, frames, sent, guest=True)
 
     def tick(self) -> None:
         """Redial, drop silent links, send signs of life. Call it every `TICK_S`."""
@@ -182,9 +189,10 @@ class Mesh:
     def now(self) -> float:
         return time.monotonic()
 
-    def _counted(self, known: _Peer, frames: list[bytes | memoryview], sent: bool) -> bool:
+    def _counted(self, known: _Peer, frames: Frames, sent: bool, *, guest: bool) -> bool:
         if sent:
             known.sent += sum(len(frame) for frame in frames)
+            self.sent(known.peer.id, frames, guest)
         return sent
 
     def _way(self, known: _Peer) -> Way:

@@ -30,7 +30,7 @@ from dcfm_node.preflight.machine import (
     running_findings,
     torch_findings,
 )
-from dcfm_node.preflight.private_data import Data, private_data
+from dcfm_node.preflight.private_data import Data, private_data, told_counts
 from dcfm_node.preflight.probe import Prober, port_taken, unresolved
 from dcfm_node.preflight.settings import Found, settings
 from dcfm_node.records.entries import Join
@@ -76,6 +76,7 @@ def check(config: Path, peers: Path, run: Path, only: str = "") -> Checked:
     # A running node has shown what torch finds.
     probe = Probe(device, found.manifest) if daemon.status is None else None
     data = private_data(found.config, found.manifest)
+    counts = told_counts(data, found.config, found.keys)
     findings = [*found.findings, *data.findings, *_daemon_findings(daemon, found)]
     findings += _names(chosen)
     findings += _network(found, daemon, chosen)
@@ -84,7 +85,7 @@ def check(config: Path, peers: Path, run: Path, only: str = "") -> Checked:
     if told is not None:
         mine = told.silo_name(found.me.sign_key) if found.me else ""
         others = _published(found.config, told, daemon, mine)
-        more, combinations = composition(told, data.counts, others)
+        more, combinations = composition(told, counts, others)
         findings += more
     findings = links.own_clock(findings)
     return Checked(

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from dcfm_node.api.checked import Finding
 from dcfm_node.api.commands import FoundFeature
+from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
-from dcfm_node.data.source import Counts, feature_names
+from dcfm_node.data.privacy import published
+from dcfm_node.data.source import Counts, counts, feature_names
 from dcfm_node.data.survey import ranges
 from dcfm_node.domains import base as domains
 from dcfm_node.errors import UserError
@@ -23,6 +27,9 @@ class Data:
     """What was found."""
 
     counts: Counts | None = None
+    """Of the training samples."""
+    whole: Counts | None = None
+    """Of all samples, the hold-out's included."""
     size_bytes: int = 0
     features: tuple[FoundFeature, ...] = ()
     findings: list[Finding] = field(default_factory=list)
@@ -45,6 +52,7 @@ def private_data(config: NodeConfig | None, manifest: Manifest | None) -> Data:
         found.findings.append(DATA.wrong("files", error))
         return found
     found.counts, found.size_bytes = data.counts, data.train.x.nbytes + data.holdout.x.nbytes
+    found.whole = counts(np.concatenate([data.train.c, data.holdout.c]))
     found.features = tuple(
         FoundFeature(**one._asdict()) for one in ranges(data.train.x, tuple(names))
     )
@@ -67,3 +75,21 @@ def private_data(config: NodeConfig | None, manifest: Manifest | None) -> Data:
         what = f"fewer than {FEW} training samples are {named}{more}"
         found.findings.append(DATA.degraded("few samples", what, "add samples of them, if you can"))
     return found
+
+
+def told_counts(data: Data, config: NodeConfig | None, keys: NodeKeys | None) -> Counts | None:
+    """The label counts that peers will learn, by [privacy] of node.toml; those of all training
+    samples where that cannot be known. Adds what is to say of them to the findings."""
+    if data.counts is None or data.whole is None or config is None or keys is None:
+        return data.counts
+    privacy, secret = config.privacy, keys.sign.private_bytes_raw()
+    try:
+        told = published(data.counts, data.whole, privacy, secret)
+    except UserError as error:
+        data.findings.append(DATA.wrong("label counts", error))
+        return data.counts
+    if privacy.counts != "exact":
+        left_out = len(data.whole) - len(told)
+        what = f"peers learn {len(told)} of them, and take {left_out} for not held: {privacy.told}"
+        data.findings.append(DATA.ok("label counts", what, left_out=left_out))
+    return told

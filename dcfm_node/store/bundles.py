@@ -93,6 +93,21 @@ def write_bundle(
         ) from error
 
 
+def framed_messages(folder: Path) -> Iterator[bytes]:
+    """The messages of a bundle that this node wrote, as bytes, without their lengths."""
+    with _opened(folder / ENTRIES, MAX_ENTRIES_FILE_BYTES) as file:
+        while prefix := file.read(LENGTH_BYTES):
+            yield file.read(int.from_bytes(prefix, "big"))
+
+
+def sizes_of(folder: Path) -> tuple[int, int, dict[bytes, int]]:
+    """Bytes of the label, of the entries, and of each snapshot of a bundle that this node wrote."""
+    label, entries = ((folder / name).stat().st_size for name in (LABEL, ENTRIES))
+    named = ((digest_of_name(path), path) for path in (folder / SNAPSHOTS).iterdir())
+    snapshots = {digest: path.stat().st_size for digest, path in named if digest is not None}
+    return label, entries, snapshots
+
+
 def _too_much(folder: Path, what: str) -> Failed:
     return Failed(
         f"it would hold {what}, which no node takes in",

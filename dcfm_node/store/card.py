@@ -94,18 +94,19 @@ def model_card(manifest: Manifest, facts: StudentFacts) -> str:
 _PRIVACY = """
 ## What never left the silos
 
-No sample, and no label of a single sample, left any silo. Each silo trained on its own data and
-published, signed with its own key:
+No sample left any silo, and no label was published beside a sample. Each silo trained on its own
+data and published, signed with its own key:
 
 - the weights of its expert network,
-- how many samples of each combination of attributes it trains on, those held out not counted,
+- how many samples of each combination of attributes it has: exact, rounded or with noise, as the
+  silo chose. An exact count of one tells that the silo has a single sample with that label,
 - figures over its data as a whole: losses, gaps, and how well classifiers read it,
 - where the run standardises its data, and the silo agreed: the mean and the standard deviation of
   each feature.
 
 This model was {made} alone, without any data. Weights can still retain traces
-of what they were trained on, and no differential privacy was applied: handle the model under the
-rules that the silos agreed for sharing weights.
+of what they were trained on, and no differential privacy was applied to them: handle the model
+under the rules that the silos agreed for sharing weights.
 """
 
 
@@ -257,8 +258,8 @@ _EXPECTED = """
 The share of samples that show every value that was asked for, in most silos' judgement, with its
 interval. Each silo trained classifiers of its own on the model's samples and on its private data,
 and tried them on real samples of combinations that they never saw. Combinations *trained on* are
-those that some silo trained on. *Novel* ones are all others: no silo holds them, or the run
-withheld them as probes.
+those that some silo says it has. *Novel* ones are all others: no silo says so, or the run withheld
+them as probes.
 """
 
 

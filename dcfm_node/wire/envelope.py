@@ -33,6 +33,7 @@ ENTRY_DOMAIN = b"dcfm-node/entry/1\0"
 HEARTBEAT_DOMAIN = b"dcfm-node/beat/1\0"
 BUNDLE_DOMAIN = b"dcfm-node/bundle/1\0"
 HANDOVER_DOMAIN = b"dcfm-node/handover/1\0"
+EGRESS_DOMAIN = b"dcfm-node/egress/1\0"
 RUN_DOMAIN = b"dcfm-node/run/1\0"
 
 MAX_MESSAGE_WEIGHT = 1 << 15

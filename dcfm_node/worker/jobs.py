@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from dcfm_node.data.source import counts as counts_of
 from dcfm_node.domains import base as domains
 from dcfm_node.errors import Failed
 from dcfm_node.files import replacing
@@ -63,6 +65,7 @@ class JobRunner:
         codec = codec_of(self._manifest, setup.codec)
         data = domains.of(self._manifest).load(self._manifest, setup.data)
         self._counts, self._digest = data.counts, data.digest
+        self._whole = counts_of(np.concatenate([data.train.c, data.holdout.c]))
         self._warnings, self._notes = data.warnings, data.notes
         self._encoded = [encoded_samples(part, codec) for part in (data.train, data.holdout)]
         self._train, self._holdout = self._encoded
@@ -78,6 +81,7 @@ class JobRunner:
         return Ready(
             device=str(self._device),
             counts=self._counts,
+            whole=self._whole,
             moments=moments_of(self._encoded[0].x, self._manifest.groups),
             data=self._digest,
             warnings=self._warnings,
@@ -152,6 +156,7 @@ class JobRunner:
             probes=job.probes,
             scale=job.scale,
             device=self._device,
+            own=[label for label, _ in self._counts] if job.silo in counts else (),
         )
         return measure(draw, data, seed=job.seed)
 

@@ -46,6 +46,7 @@ def given(
     probes: Sequence[Label],
     scale: Scale | None,
     device: torch.device,
+    own: Sequence[Label] = (),
 ) -> tuple[Draw, Measured]:
     """How to draw from a student, and what a silo holds and knows.
 
@@ -54,13 +55,15 @@ def given(
         counts: label counts of the student's teachers, by silo.
         probes: combinations that nobody trains on.
         scale: that the student's training data were standardised by.
+        own: combinations that this silo trains on. They are known to it, also where its `join`
+            left their counts out (SPEC 6.9.2).
     """
     learner = learner_of(manifest)
 
     def draw(labels: Tensor, seed: int) -> Tensor:
         return learner.sample(weights, labels, counts=counts, seed=seed, device=device)
 
-    known = sorted({label for of in counts.values() for label in of} - {*probes})
+    known = sorted({*own, *(label for of in counts.values() for label in of)} - {*probes})
     train, holdout = (replace(part, x=standardised(part.x, scale)) for part in encoded)
     return draw, Measured.of(train, holdout, known, probes, manifest.cardinalities)
 

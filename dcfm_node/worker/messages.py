@@ -118,6 +118,7 @@ class Ready(_Line):
     Attributes:
         device: where it trains.
         counts: how often the silo holds each label.
+        whole: the same of all its samples, the hold-out's included.
         moments: of the training samples; None where the run states none, or they are too few.
         data: digest of the private data; it stays at this site.
         tensors: name -> (safetensors dtype, shape) of an expert's snapshot.
@@ -132,6 +133,7 @@ class Ready(_Line):
     counts: tuple[tuple[Label, int], ...]
     data: str
     tensors: dict[str, tuple[str, tuple[int, ...]]]
+    whole: tuple[tuple[Label, int], ...] = ()
     moments: Moments | None = None
     warnings: tuple[DataWarning, ...] = ()
     notes: tuple[Told, ...] = ()

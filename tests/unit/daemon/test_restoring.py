@@ -1,12 +1,19 @@
 """What a node publishes of what its worker says."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
-from dcfm_node.daemon.limits import Settings
+from dcfm_node.daemon.limits import Settings, changed
 from dcfm_node.daemon.restoring import Restoring
+from dcfm_node.records.entries import Entry, Join
 from dcfm_node.records.moments import Moments
+from dcfm_node.swarm import admission
+from dcfm_node.swarm.admission import flaw
+from dcfm_node.swarm.node import Node
 from dcfm_node.worker.messages import Ready
 from tests.unit.swarm.builders import Run
 
@@ -22,10 +29,43 @@ READY = Ready(device="cpu", counts=(((0, 0), 50),), data="", tensors={}, moments
     ids=["default", "opted out"],
 )
 def test_moments_are_published_unless_the_silo_says_no(
-    tmp_path, said: dict[str, bool], told: Moments | None
+    tmp_path: Path, said: dict[str, bool], told: Moments | None
 ) -> None:
+    assert restored(tmp_path, READY, said).moments == told
+
+
+def restored(tmp_path: Path, ready: Ready, said: dict[str, Any]) -> Node:
+    """The node of a silo with these settings, after a start."""
     config = NodeConfig.model_validate({"name": "silo-0000", "data": DATA, **said})
     keys = NodeKeys(RUN.authors[0].signer._private, "", "")
     settings = Settings(config, keys, (), RUN.manifest, tmp_path / "run.toml")
-    restoring = Restoring(settings, None, None, READY, None, lambda: 0.0)  # type: ignore[arg-type]
-    assert restoring.restored(((), {})).moments == told
+    restoring = Restoring(settings, None, None, ready, None, lambda: 0.0)  # type: ignore[arg-type]
+    return restoring.restored(((), {}))  # type: ignore[arg-type]
+
+
+HELD = (((0, 0), 90), ((0, 1), 40), ((1, 1), 4))
+WHOLE = (((0, 0), 100), ((0, 1), 44), ((1, 1), 5))
+
+
+def test_counts_are_told_as_the_silo_chose_and_the_same_after_a_restart(tmp_path: Path) -> None:
+    ready = READY.model_copy(update={"counts": HELD, "whole": WHOLE})
+    assert restored(tmp_path, ready, {}).counts == HELD
+    rounded = restored(tmp_path, ready, {"privacy": {"counts": "rounded"}}).counts
+    assert rounded == (((0, 0), 90), ((0, 1), 40))
+    noisy = {"privacy": {"counts": "laplace", "epsilon": 0.2, "threshold": 20}}
+    first = restored(tmp_path, ready, noisy)
+    assert first.counts == restored(tmp_path, ready, noisy).counts != HELD
+    join = Join(name="silo-0000", distils=True, version="", counts=first.counts)
+    assert not changed(join, restored(tmp_path, ready, noisy).counts), "its data did not change"
+    assert changed(join, restored(tmp_path, ready, {}).counts)
+    made = Entry(run=RUN.id, author=RUN.keys[0], epoch=1, seq=0, prev=RUN.id, time_ms=0, body=join)
+    assert flaw(made, admission.Run(RUN.manifest)) == ""
+
+
+def test_moments_are_not_told_with_counts_of_too_few_samples(tmp_path: Path) -> None:
+    """SPEC 3.7.16: other nodes would refuse the record."""
+    ready = READY.model_copy(update={"counts": (((0, 0), 34),)})
+    assert restored(tmp_path, ready, {}).moments == MOMENTS
+    few = {"privacy": {"counts": "rounded", "threshold": 30}}
+    assert restored(tmp_path, ready, few).counts == (((0, 0), 30),)
+    assert restored(tmp_path, ready, few).moments is None

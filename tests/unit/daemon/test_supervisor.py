@@ -271,6 +271,7 @@ def test_every_difference_from_the_first_start_is_named() -> None:
     changed = {
         "data": "b",
         "counts": (((0,), 4),),
+        "whole": (((0,), 5),),
         "device": "cpu",
         "tensors": {"w": ("F32", (1,))},
         "beside_experts": {"w": ("F32", (1,))},

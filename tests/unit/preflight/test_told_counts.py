@@ -1,0 +1,42 @@
+"""What `check` says of the label counts that peers will learn."""
+
+from pathlib import Path
+
+import pytest
+
+from dcfm_node.config.keys import NodeKeys
+from dcfm_node.config.node import NodeConfig
+from dcfm_node.preflight.private_data import Data, told_counts
+from tests.unit.swarm.builders import Run
+
+COUNTS = (((0, 0), 90), ((0, 1), 44), ((1, 1), 4))
+SOURCE = {"format": "builtin", "name": "gaussians", "silo": 0, "silos": 3}
+KEYS = NodeKeys(Run(3).authors[0].signer._private, "", "")
+
+
+@pytest.mark.parametrize(
+    ("privacy", "told", "said"),
+    [
+        ({}, COUNTS, []),
+        (
+            {"counts": "rounded"},
+            (((0, 0), 90), ((0, 1), 40)),
+            ["ok peers learn 2 of them, and take 1 for not held: rounded to multiples of 10;"],
+        ),
+        ({"counts": "rounded", "threshold": 500}, COUNTS, ["wrong [privacy] threshold: no comb"]),
+    ],
+)
+def test_told_counts(tmp_path: Path, privacy: object, told: object, said: list[str]) -> None:
+    config = NodeConfig.model_validate({"name": "a", "data": SOURCE, "privacy": privacy})
+    data = Data(counts=COUNTS, whole=COUNTS)
+    assert told_counts(data, config, KEYS) == told
+    found = [f"{one.state} {one.finding}" for one in data.findings]
+    assert len(found) == len(said)
+    assert all(line.startswith(begin) for line, begin in zip(found, said, strict=True))
+
+
+def test_without_settings_or_data_nothing_is_said() -> None:
+    data = Data(counts=COUNTS, whole=COUNTS)
+    assert told_counts(data, None, None) == COUNTS
+    assert told_counts(Data(), None, KEYS) is None
+    assert data.findings == []
