@@ -26,14 +26,14 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; required without a
 Who = Annotated[str, typer.Argument(metavar="NAME", help="The site's name.")]
 
 app = typer.Typer(
-    help="The peers: show, pending, approve, reject, add, remove.", rich_markup_mode=None
+    help="The peers: pending, approve, reject, add, remove; alone, shows them, their links and"
+    " traffic, the sites that wait for approval, and unknown keys that tried to connect.",
+    rich_markup_mode=None,
 )
 
 
 @app.callback(invoke_without_command=True)
 def show(context: typer.Context, config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Show the peers, their links and traffic, sites that wait for approval, and unknown keys that
-    tried to connect."""
     if context.invoked_subcommand is None:
         answer(call(state_folder(config), PeersRequest()), as_json, peers_text)
 

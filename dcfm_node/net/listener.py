@@ -200,9 +200,11 @@ class Listener:
         if not _made_up(routing_id.bytes):
             self._refuse_id(link_key, descriptor)
             return
-        if not len(message) or len(message) > MAX_PAIRING_BYTES:
-            return
-        if (answer := self._owner.asked(link_key, message.bytes)) is not None:
+        fits = 0 < len(message) <= MAX_PAIRING_BYTES
+        answer = self._owner.asked(link_key, message.bytes) if fits else None
+        if answer is None:
+            self._hang_up([descriptor])
+        else:
             try_send(self._socket, [routing_id.bytes, answer])
             self._reactor.touched(self._socket)
 

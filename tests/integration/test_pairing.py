@@ -113,6 +113,19 @@ def test_a_guest_takes_no_part_in_the_links_and_large_messages_are_not_read() ->
     asyncio.run(scenario())
 
 
+def test_a_guest_that_gets_no_answer_is_hung_up_on() -> None:
+    async def scenario() -> None:
+        host = Node("host")
+        async with closing(host):
+            code, keys, heard = await hosting(host)
+            with pytest.raises(Failed, match="ended the connection without an answer"):
+                await asyncio.to_thread(ask, code, keys, b"silence")
+            assert heard == [b"silence"]
+            assert await asyncio.to_thread(ask, code, keys, b"again") == b"AGAIN"
+
+    asyncio.run(scenario())
+
+
 def test_peers_come_and_go_while_other_links_stand() -> None:
     async def scenario() -> None:
         host, stays, comes = Node("host"), Node("stays"), Node("comes")
