@@ -227,31 +227,13 @@ def test_three_sites_pair_by_code_and_get_one_run(sites: list[Site]) -> None:
         *("low", "high"),
     }
 
-    # All go to one run; and to the same after a peer of the next run came.
+    # All go to one run, which is named before their training processes are ready.
     assert dcfm_json("stop", *config["north"])["stopped"]
     for site in sites:
-        site.start()
-    runs = until(lambda: _one_run(sites))
+        begin(site)
+    runs = {dcfm_json("status", *config[site.name])["run"]["id"] for site in sites}
     assert len(runs) == 1
-    (north.folder / "west").mkdir()
-    assert dcfm("init", north.folder / "west").returncode == 0
-    block = dcfm("id", "--config", north.folder / "west" / "node.toml").stdout
-    (north.folder / "west.toml").write_text(block)
-    added = dcfm("peers", "add", north.folder / "west.toml", *config["north"])
-    assert added.returncode == 0, added.stderr
-    assert "takes part from the next run on" in added.stdout
-    assert "west" in dcfm("peers", *config["north"]).stdout
-    assert tomllib.loads(north.run.read_text())["roster"] == ["east", "north", "south"]
-    north.kill()
-    north.start()
-    assert until(lambda: _one_run(sites)) == runs
-
-
-def _one_run(sites: list[Site]) -> set[str]:
-    """Ids of the runs of all nodes, once each is ready and linked with both others."""
-    found = [site.ask() for site in sites]
-    ready = [one for one in found if sum(silo["linked"] for silo in one.get("silos", ())) == 2]
-    return {one["run"]["id"] for one in ready} if len(ready) == len(sites) else set()
+    assert runs != {""}
 
 
 def test_an_invite_without_a_daemon_listens_by_itself(sites: list[Site], tmp_path: Path) -> None:
