@@ -91,6 +91,8 @@ class RunMerged(Document):
     attributes: tuple[FoundAttribute, ...]
     notes: tuple[str, ...]
     """What was decided where sites differ, and what cannot work."""
+    sites: tuple[str, ...] = ()
+    """Names of the sites, if their files came by pairing."""
 
 
 class PeerBlock(Model):

@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter
 
 from dcfm_node.api.document import Document, Model
 from dcfm_node.api.journal import Journal
+from dcfm_node.api.pairing import Reloaded
 from dcfm_node.api.run import RunFacts
 from dcfm_node.api.status import Peers, StartingStatus, Status
 from dcfm_node.api.students import StudentFiles, Students
@@ -151,6 +152,12 @@ class WithdrawRequest(Request[Withdrawn]):
     reason: str
 
 
+class ReloadRequest(Request[Reloaded]):
+    """Read node.toml, peers.toml and the invites again."""
+
+    command: Literal["reload"] = "reload"
+
+
 class StopRequest(Request[Stopping]):
     """Stop the daemon."""
 
@@ -170,6 +177,7 @@ AnyRequest = (
     | ProofRequest
     | ImportRequest
     | WithdrawRequest
+    | ReloadRequest
     | StopRequest
 )
 REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(

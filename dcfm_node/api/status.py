@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from dcfm_node.api.document import Document, Model, RunName
+from dcfm_node.api.pairing import OtherPeer, PendingSite
 from dcfm_node.api.problems import Problem
 from dcfm_node.api.students import StudentFacts
 from dcfm_node.net.peers import Crowd, Way
@@ -289,3 +290,10 @@ class Peers(Document, Strangers):
 
     schema_: Literal["dcfm-node/peers/1"] = Field("dcfm-node/peers/1", alias="schema")
     peers: tuple[PeerStatus, ...]
+    """The other silos of the present run."""
+    others: tuple[OtherPeer, ...] = ()
+    """Peers that may link and are in no run of this node, or not in the present one."""
+    waiting: tuple[PendingSite, ...] = ()
+    """Sites that wait for approval."""
+    fingerprint: str = ""
+    """This site's own."""

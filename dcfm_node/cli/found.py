@@ -51,15 +51,19 @@ def made_text(made: NodeMade) -> str:
             f"next: edit {config}: set your data and the addresses (ports 7400 and 7401 in the",
             "firewall, or none: see 'dcfm-node init --help'). Then run",
             f"  dcfm-node id --config {config}",
-            "send its output to the other sites, and collect everyone's blocks in peers.toml",
+            "send its output to the other sites, and collect everyone's blocks in peers.toml; or",
+            "pair with them: 'dcfm-node invite --help'",
         ]
         return "\n".join(lines)
     steps = [
-        f"send {run}, and the output of 'dcfm-node id --config {config}', to one site",
-        "that site collects the blocks of all in peers.toml, and joins their attributes by\n"
-        "     dcfm-node run merge run.toml NORTH/run.toml EAST/run.toml SOUTH/run.toml",
-        "every site starts with these two files:\n"
-        f"     dcfm-node start --config {config} --peers peers.toml --run run.toml",
+        "pair with the other sites. One makes a code for each of the others, who use it; then all\n"
+        "     compare fingerprints by phone, and approve each other:\n"
+        f"     dcfm-node invite --config {config}\n"
+        f"     dcfm-node join CODE --config {config}\n"
+        f"     dcfm-node peers approve NAME --config {config}",
+        "every site joins the attributes of all into its run.toml, and starts:\n"
+        f"     dcfm-node run merge --config {config}\n"
+        f"     dcfm-node start --config {config}",
     ]
     if not made.advertised:
         steps.insert(0, f"write in {config} where peers reach this node ('dcfm-node init --help')")

@@ -24,6 +24,8 @@ from dcfm_node.cli import (
     judge,
     node,
     page,
+    pairing,
+    peers,
     proof,
     query,
     simulate,
@@ -50,11 +52,13 @@ app = typer.Typer(
 node.register(app)
 check.register(app)
 query.register(app)
+pairing.register(app)
 journal.register(app)
 page.register(app)
 simulate.register(app)
 judge.register(student.app)
 app.add_typer(student.app, name="student")
+app.add_typer(peers.app, name="peers")
 app.add_typer(proof.app, name="proof")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(debug.app, name="debug")

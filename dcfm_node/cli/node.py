@@ -2,7 +2,7 @@
 
 import signal
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -11,6 +11,9 @@ from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
 from dcfm_node.cli.output import answer, print_json, say
 from dcfm_node.cli.startlog import failures_logged
 from dcfm_node.errors import Failed
+
+if TYPE_CHECKING:
+    from dcfm_node.config.pairing import Home
 
 Data = Annotated[
     Path | None,
@@ -128,33 +131,46 @@ def show_id(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
 
 
 def start(
-    peers: Annotated[Path, typer.Option(help="The peers.toml with everyone's [[peer]] block.")],
+    peers: Annotated[
+        Path | None,
+        typer.Option(help="The peers.toml; default: the one beside node.toml."),
+    ] = None,
     config: Config = DEFAULT_CONFIG,
     run: Annotated[
         Path | None, typer.Option(help="The run's settings; default: run.toml beside node.toml.")
     ] = None,
+    pair: Annotated[
+        bool, typer.Option("--pair", help="Only pair with other sites; take part in no run yet.")
+    ] = False,
 ) -> None:
-    """Take part in a run until stopped. A later start continues where this one stopped."""
+    """Take part in a run until stopped. A later start continues where this one stopped.
+
+    While peers.toml has no other site, the node takes part in no run: it waits for peers, which
+    'dcfm-node invite' and 'dcfm-node join' find.
+    """
     with failures_logged(config):
-        _take_part(config, peers, run)
+        _take_part(config, peers, run, pair=pair)
 
 
-def _take_part(config: Path, peers: Path, run: Path | None) -> None:
+def _take_part(config: Path, peers: Path | None, run: Path | None, *, pair: bool) -> None:
     import asyncio
 
-    from dcfm_node.config.keys import load_keys
-    from dcfm_node.config.node import load_node
+    from dcfm_node.config.pairing import home
     from dcfm_node.config.peers import load_peers, own_peer
+    from dcfm_node.config.roster import named_roster
     from dcfm_node.config.run import load_features, load_run
     from dcfm_node.store.archive import last_run
     from dcfm_node.swarm.succession import begins_anew
     from dcfm_node.wire.envelope import run_id
 
-    settings = load_node(config)
+    here = home(config, peers, run)
+    settings, keys, run = here.config, here.keys, here.run
+    if pair or (not named_roster(run) and not (peers and not peers.exists()) and not here.listed()):
+        _only_pair(here)
+        return
     settings.data.check_paths()
-    keys = load_keys(settings.keys)
+    peers = here.peers
     me, others = own_peer(settings, keys), load_peers(peers)
-    run = run or config.parent / "run.toml"
     manifest = load_run(run, others, me, listed=peers)
     if not [peer for peer in others if peer.sign_key != me.sign_key]:
         say(
@@ -184,8 +200,27 @@ def _take_part(config: Path, peers: Path, run: Path | None) -> None:
     from dcfm_node.daemon.logs import configure
 
     configure(settings.log.format, settings.log.level)
-    started = Settings(settings, keys, others, manifest, run, load_features(run), config)
-    asyncio.run(take_part(started))
+    features = load_features(run)
+    asyncio.run(take_part(Settings(settings, keys, others, manifest, run, features, config, here)))
+
+
+def _only_pair(here: "Home") -> None:
+    """Wait for peers, without a run."""
+    import asyncio
+
+    from dcfm_node.daemon.logs import configure
+    from dcfm_node.daemon.standby import wait
+
+    if not here.listed():
+        say(
+            f"dcfm-node: {here.peers} has no other site yet, so this node takes part in no run and"
+            " waits for peers",
+            "  next: 'dcfm-node invite' here and 'dcfm-node join CODE' at another site, then"
+            " 'dcfm-node peers approve NAME' at both",
+            err=True,
+        )
+    configure(here.config.log.format, here.config.log.level)
+    asyncio.run(wait(here))
 
 
 def _stopped(number: int, frame: object) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Commands that ask a running daemon: status, peers, stop, withdraw."""
+"""Commands that ask a running daemon: status, stop, withdraw."""
 
 import sys
 import time
@@ -9,16 +9,16 @@ import typer
 
 from dcfm_node.api.client import Starting, call
 from dcfm_node.api.problems import exit_code
-from dcfm_node.api.requests import PeersRequest, StatusRequest, StopRequest, WithdrawRequest
+from dcfm_node.api.requests import StatusRequest, StopRequest, WithdrawRequest
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, state_folder
 from dcfm_node.cli.output import answer, ask, clear, say
-from dcfm_node.cli.shown import peers_text, starting_text, status_text
+from dcfm_node.cli.shown import starting_text, status_text
 from dcfm_node.errors import ConfigError, Unreachable
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the app."""
-    for command in (status, peers, stop, withdraw):
+    for command in (status, stop, withdraw):
         app.command()(command)
 
 
@@ -54,11 +54,6 @@ def status(
 def _clear(wanted: bool) -> None:
     if wanted:
         clear()
-
-
-def peers(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Show the peers, their links and traffic, and unknown keys that tried to connect."""
-    answer(call(state_folder(config), PeersRequest()), as_json, peers_text)
 
 
 def stop(

@@ -12,6 +12,7 @@ from dcfm_node.api.status import (
     Status,
 )
 from dcfm_node.api.students import StudentFacts, Students
+from dcfm_node.cli.others import other_lines
 from dcfm_node.cli.output import ago, share, size, table
 
 MAX_PROBES = 8
@@ -79,15 +80,8 @@ def peers_text(found: Peers) -> str:
         )
         for peer in found.peers
     ]
-    pending = [
-        f"\npending: an unknown key tried to connect from {stranger.address}"
-        f'\n  link_key = "{stranger.link_key}"'
-        "\n  to approve it, put its [[peer]] block ('dcfm-node id' there) in peers.toml and"
-        "\n  restart. A new silo or sign_key needs a new run: continue this one with"
-        "\n  'dcfm-node run continue'"
-        for stranger in found.pending
-    ]
-    return "\n".join([table(header, rows), *_dial_lines(found.peers), *pending])
+    silos = [table(header, rows), *_dial_lines(found.peers)] if found.peers else []
+    return "\n".join([*silos, *other_lines(found)])
 
 
 def _problem_lines(problem: Problem, explain: bool) -> list[str]:

@@ -55,18 +55,39 @@ def rotate(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
 
 @run.command()
 def merge(
-    out: Annotated[Path, typer.Argument(metavar="FILE", help="The run.toml to write.")],
+    out: Annotated[
+        Path | None, typer.Argument(metavar="[FILE", help="The run.toml to write.")
+    ] = None,
     sites: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="The run.toml of each site.")
-    ],
+        list[Path] | None, typer.Argument(metavar="RUN...]", help="The run.toml of each site.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    peers: Annotated[
+        Path | None,
+        typer.Option("--peers", help="The peers.toml; default: the one beside node.toml."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Join the run.toml files of all sites, as 'init --data' wrote them, into one for all.
 
     Attributes get the values of all sites. All else must be equal.
 
-    Exit codes: 0 written; 1 FILE exists; 2 a file is wrong or the files do not fit together.
+    Without files, joins this site's with those of its peers, as they came when the sites paired,
+    and writes the run.toml beside node.toml. This site's own is kept as run.site.toml. Every site
+    gets the same file, whoever merges it.
+
+    Exit codes: 0 written; 1 FILE exists, or a peer's file has not come; 2 a file is wrong or the
+    files do not fit together.
     """
+    if out is None:
+        answer(_merged_at_home(config, peers), as_json, _merged_text)
+        return
+    if not sites:
+        raise ConfigError(
+            "FILE is given without the files to join",
+            where=str(out),
+            fix="name the run.toml of each site, or give no file at all",
+        )
     from dcfm_node.config.template import merged_runs
     from dcfm_node.config.toml import read
 
@@ -79,13 +100,59 @@ def merge(
     answer(found, as_json, _merged_text)
 
 
+def _merged_at_home(config: Path, peers: Path | None) -> RunMerged:
+    """Join the files that came by pairing, and start from them next time."""
+    from dcfm_node.config.pairing import SITE_RUN_FILE, home
+    from dcfm_node.config.template import merged_runs
+    from dcfm_node.config.toml import read
+    from dcfm_node.files import replacing
+    from dcfm_node.store.archive import last_run
+    from dcfm_node.store.pairing import PairingStore
+
+    here = home(config, peers)
+    if last_run(here.config.state) is not None:
+        raise Failed(
+            "this node takes part in a run already, and goes on with its run.toml",
+            where=str(here.run),
+            fix="'dcfm-node run continue' makes the file of the next run; or name FILE and RUN...",
+        )
+    store, listed = PairingStore(here.config.state), here.listed()
+    files = {here.config.name: here.site_run}
+    files |= {peer.name: store.run_path(peer.name) for peer in listed}
+    absent = [name for name, file in files.items() if not file.is_file()]
+    if absent or not listed:
+        what = f"the run.toml of {', '.join(absent)} has not come"
+        raise Failed(
+            what if listed else "no peer is approved yet",
+            where=str(here.peers),
+            fix="'dcfm-node join' asks the sites again that invited this one; a site whose code you"
+            " made joins again there"
+            if listed
+            else "see 'dcfm-node peers pending'",
+        )
+    # In the order of the names, which is the same at all sites: so is the file.
+    documents = [read(files[name], "'dcfm-node init' makes one") for name in sorted(files)]
+    merged = merged_runs(documents)
+    if here.site_run == here.run:
+        with replacing(here.run.with_name(SITE_RUN_FILE)) as kept:
+            kept.write_text(read(here.run, "").text, encoding="utf-8")
+    with replacing(here.run) as scratch:
+        scratch.write_text(merged.text, encoding="utf-8")
+    named = tuple(FoundAttribute(name=name, values=values) for name, values in merged.attributes)
+    return RunMerged(
+        file=str(here.run), attributes=named, notes=merged.notes, sites=tuple(sorted(files))
+    )
+
+
 def _merged_text(found: RunMerged) -> str:
     return "\n".join(
         [
-            f"wrote {found.file}, from all sites:",
+            f"wrote {found.file}, from {', '.join(found.sites) or 'all sites'}:",
             *(f"  {one.name}: {', '.join(one.values)}" for one in found.attributes),
             *(f"note: {one}" for one in found.notes),
-            "next: give it and peers.toml to every site",
+            "next: run the same at these sites; then 'dcfm-node start' at each"
+            if found.sites
+            else "next: give it and peers.toml to every site",
         ]
     )
 
@@ -140,7 +207,9 @@ def go_on(
         lines.append(f"scale = {{ mean = {mean}, deviation = {deviation} }}")
     if replaced:
         lines.append("replaced = [" + ", ".join(f'"{name}"' for name in replaced) + "]")
-    out.write_text(_continued(document.text, lines))
+    from dcfm_node.config.roster import unpinned
+
+    out.write_text(_continued(unpinned(document.text), lines))
     gone = departed(archive.view)
     for silo, why in gone.items():
         say(*_still_named(silo, why, out), err=True)

@@ -74,9 +74,13 @@ def load_peers(path: Path) -> tuple[Peer, ...]:
         ConfigError: names each problem's line, field and fix; also if two peers share a name, key
             or address.
     """
-    document = toml.read(
-        path, "gather the [[peer]] blocks that 'dcfm-node id' prints on every node"
+    return peers_of(
+        toml.read(path, "gather the [[peer]] blocks that 'dcfm-node id' prints on every node")
     )
+
+
+def peers_of(document: toml.Document) -> tuple[Peer, ...]:
+    """The peers in a document. Raises ConfigError as `load_peers`."""
     peers = document.parse(_PeersFile).peer
     if twice := _duplicates(document, peers):
         raise document.error(twice)
@@ -125,7 +129,7 @@ def peer_block(peer: Peer) -> str:
         "bulk": peer.bulk,
         "handover": peer.handover.hex() if peer.handover is not None else None,
     }
-    lines = [f'{key} = "{value}"' for key, value in fields.items() if value is not None]
+    lines = [f"{key} = {toml.written(value)}" for key, value in fields.items() if value is not None]
     return "\n".join(["[[peer]]", *lines, ""])
 
 

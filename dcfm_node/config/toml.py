@@ -93,7 +93,18 @@ def read(path: Path, absent: str) -> Document:
         ConfigError: the file does not exist, is not regular, or cannot be read; or a syntax error,
             with its line.
     """
-    text = text_of(path, absent)
+    return parsed(path, text_of(path, absent))
+
+
+def parsed(path: Path, text: str) -> Document:
+    """A TOML document from its text.
+
+    Args:
+        path: the file that it comes from, for messages.
+
+    Raises:
+        ConfigError: a syntax error, with its line.
+    """
     try:
         return Document(path, text, frozen(tomllib.loads(text)))
     except tomllib.TOMLDecodeError as error:

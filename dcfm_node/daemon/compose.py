@@ -12,8 +12,10 @@ import structlog
 
 from dcfm_node import __version__
 from dcfm_node.api.client import SOCKET
-from dcfm_node.api.requests import AnyRequest, NotReady
+from dcfm_node.api.requests import AnyRequest, NotReady, ReloadRequest
 from dcfm_node.api.server import Reply, serve
+from dcfm_node.api.status import Peers
+from dcfm_node.config.peers import Peer
 from dcfm_node.daemon.aside import Aside
 from dcfm_node.daemon.daemon import Daemon
 from dcfm_node.daemon.deltas import Deltas
@@ -36,10 +38,12 @@ from dcfm_node.daemon.limits import (
     keep_secrets,
     room,
 )
-from dcfm_node.daemon.network import Network
+from dcfm_node.daemon.network import Network, no_guests
 from dcfm_node.daemon.notify import notify
 from dcfm_node.daemon.page import PageKeeper
 from dcfm_node.daemon.page import command as page_command
+from dcfm_node.daemon.pairing import other_peers, pending_sites
+from dcfm_node.daemon.reloading import Reloading
 from dcfm_node.daemon.restoring import Restoring
 from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.daemon.status import starting
@@ -100,12 +104,29 @@ class Reception:
         self._name, self._manifest = settings.config.name, settings.manifest
         self._supervisor = supervisor
         self.daemon: Daemon | None = None
+        self.reloading: Reloading | None = None
+        self._roster = {silo.name for silo in settings.manifest.roster}
 
     def answer(self, request: AnyRequest) -> Reply | Awaitable[Reply]:
         """Hand a request to the daemon, or say that it is starting."""
+        if isinstance(request, ReloadRequest) and self.reloading is not None:
+            return self.reloading.reload()
         if self.daemon is not None:
-            return self.daemon.answer(request)
+            answer = self.daemon.answer(request)
+            return self._with_others(answer) if isinstance(answer, Peers) else answer
         return NotReady(starting=starting(self._name, self._manifest, self._supervisor.doing))
+
+    def _with_others(self, found: Peers) -> Peers:
+        """Also the peers of the next run, and the sites that wait for approval."""
+        if self.reloading is None or self.daemon is None:
+            return found
+        home, ways = self.reloading.home, self.daemon.network.ways()
+        more = {
+            "others": other_peers(self.reloading.peers, ways, self._roster),
+            "waiting": pending_sites(home),
+            "fingerprint": home.fingerprint,
+        }
+        return found.model_copy(update=more)
 
 
 def compose(
@@ -230,7 +251,7 @@ async def _take_part(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(lock(config.state))
         keep_secrets()
-        hang_up = partial(log.warning, "hangup", why="HUP changes nothing; 'stop' ends a node")
+        hang_up = partial(log.warning, "hangup", why="the node is starting and reads its files")
         loop.add_signal_handler(signal.SIGHUP, hang_up)
         places = room(allow_connections(), len(settings.peers))
         journals, said = open_journals(config.state / "journals.sqlite", run)
@@ -250,8 +271,9 @@ async def _take_part(settings: Settings) -> None:
         ready = await supervisor.start()
         stack.push_async_callback(supervisor.close)
         check_counts(counts_told(settings, ready), config.name)
+        others = tuple(p for p in settings.peers if p.sign_key != settings.keys.sign_public)
         network = Network(
-            [peer for peer in settings.peers if peer.sign_key != settings.keys.sign_public],
+            others,
             put=ground.inbox.put,
             broken=ground.ending.transfers_ended,
             disk=ground.disk,
@@ -260,6 +282,7 @@ async def _take_part(settings: Settings) -> None:
         daemon, forms, deltas = compose(ground, known, network, supervisor)
         await _settle(daemon, forms)
         egress = await _egress(ground, run, stack)
+        reloading = _reloading(daemon, others)
         await network.open(
             config,
             settings.keys,
@@ -268,8 +291,13 @@ async def _take_part(settings: Settings) -> None:
             stack=stack,
             room=places,
             sent=egress.sent,
+            ask=reloading.desk.answer if reloading is not None else no_guests,
         )
-        reception.daemon = daemon
+        reception.daemon, reception.reloading = daemon, reloading
+        if reloading is not None:
+            loop.add_signal_handler(signal.SIGHUP, reloading.hang_up)
+            reloading.catch_up()
+            ground.tasks.spawn(reloading.watch())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.stop, 0.0)
         notify("READY=1", f"STATUS=taking part in {manifest.name}")
@@ -297,6 +325,17 @@ async def _egress(ground: Ground, run: bytes, stack: AsyncExitStack) -> Egress:
     await egress.begin()
     stack.push_async_callback(partial(egress.write, closed=True))
     return egress
+
+
+def _reloading(daemon: Daemon, peers: tuple[Peer, ...]) -> Reloading | None:
+    """What takes up changed files; None for a node that was started without files."""
+    settings = daemon.restoring.settings
+    if settings.home is None:
+        return None
+    roster = {silo.name for silo in settings.manifest.roster}
+    return Reloading(
+        settings.home, peers, daemon.network, roster=roster, set_gossip=daemon.set_gossip
+    )
 
 
 async def _settle(daemon: Daemon, forms: Forms) -> None:

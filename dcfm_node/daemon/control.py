@@ -14,6 +14,7 @@ from dcfm_node.api.requests import (
     JournalRequest,
     PeersRequest,
     ProofRequest,
+    ReloadRequest,
     RunRequest,
     StatusRequest,
     Stopping,
@@ -120,6 +121,8 @@ class Control:
                 return self.importer.take_in(Path(folder))
             case WithdrawRequest(reason=reason):
                 return self._withdraw(reason)
+            case ReloadRequest():  # answered by `Reception`, once the network stands
+                raise Failed("the node is starting", fix="try again in a few seconds")
             case StopRequest(grace_s=grace):
                 self.stop(grace)
                 return Stopping(grace_s=grace)

@@ -14,6 +14,7 @@ from dcfm_node.daemon.executor import Executor
 from dcfm_node.daemon.handling import Handling
 from dcfm_node.daemon.importer import BundleImporter
 from dcfm_node.daemon.inbox import Inbox, Present
+from dcfm_node.daemon.limits import pace
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
 from dcfm_node.daemon.page import PageKeeper
@@ -76,6 +77,11 @@ class Daemon:
     def answer(self, request: AnyRequest) -> Reply | Awaitable[Reply]:
         """Answer one request of the control API."""
         return self._control().handle(request)
+
+    def set_gossip(self, interval_s: float) -> None:
+        """Gossip in another rhythm from now on, also after the node is restored from the disk."""
+        self.restoring.set_gossip(interval_s)
+        self.present.node.set_pace(pace(interval_s))
 
     def stop(self, grace_s: float) -> None:
         """Take no new work, give the present one `grace_s` seconds to end, then stop."""

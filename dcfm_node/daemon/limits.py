@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
+from dcfm_node.config.pairing import Home
 from dcfm_node.config.peers import Peer
 from dcfm_node.data.oddities import DataWarning
 from dcfm_node.data.privacy import Counts, published
@@ -46,6 +47,8 @@ class Settings:
     """Names of the numbers of a sample, as that file has them, if it does."""
     file: Path | None = None
     """The node.toml, which the page reads as well; None starts no page."""
+    home: Home | None = None
+    """The files that it was read from; None if a reload finds none."""
 
     @property
     def data(self) -> DataSpec:

@@ -25,24 +25,45 @@ class _Stderr:
 
 def configure(form: Literal["console", "json"], level: str) -> None:
     """Log to stderr; every line bears the run, and the round and peer where there is one."""
+    set_level(level)
     rendered: list[structlog.typing.Processor] = [structlog.processors.JSONRenderer()]  # ASCII
     if form == "console":
         rendered = [harmless, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     structlog.configure(
         processors=[
+            _least,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             *rendered,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[level.upper()]
-        ),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Stderr())),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Libraries()], level=logging.WARNING, force=True)
+
+
+class _Least:
+    """Drops lines below a level, which may change while the loggers stand."""
+
+    def __init__(self) -> None:
+        self.level = logging.INFO
+
+    def __call__(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        if _LEVELS.get(method.upper(), logging.ERROR) < self.level:
+            raise structlog.DropEvent
+        return event
+
+
+_LEVELS = logging.getLevelNamesMapping()
+_least = _Least()
+
+
+def set_level(level: str) -> None:
+    """Log nothing below this level from now on: debug, info, warning or error."""
+    _least.level = _LEVELS[level.upper()]
 
 
 class _Libraries(logging.Handler):

@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from contextvars import Context, copy_context
 from functools import partial
 from math import inf
+from typing import Protocol
 
 import structlog
 
@@ -16,7 +17,6 @@ from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
 from dcfm_node.config.peers import Peer
 from dcfm_node.daemon.clocks import Clocks
-from dcfm_node.daemon.deltas import Deltas
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.errors import OtherProtocolError, PeerError, UserError
 from dcfm_node.net import bulk, links
@@ -44,8 +44,14 @@ LASTING = 8
 the other."""
 STARVED_S = 60.0
 """For how long it is told that there was no descriptor left."""
+Ask = Callable[[str, bytes], bytes | None]
+"""Answers the message of an invite's guest, by the key (Z85) that it dialled with (SPEC 4.8)."""
 MAX_PENDING = 64
 """Unknown keys that are remembered for the operator to approve."""
+
+
+def no_guests(link_key: str, data: bytes) -> None:
+    """Answers nobody."""
 
 
 class Network:
@@ -70,17 +76,48 @@ class Network:
     ) -> None:
         self._put, self._broken = put, broken
         self._disk = disk
-        self._names = {peer.sign_key: peer.name for peer in peers}
-        self._members: dict[str | None, bytes] = {peer.link_key: peer.sign_key for peer in peers}
-        self._peers = [
-            LinkPeer(peer.sign_key, peer.name, peer.link_key, peer.control, peer.bulk)
-            for peer in peers
-        ]
+        self._names: dict[bytes, str] = {}
+        self._know(peers)
         self.pending: dict[str, dict[str, str]] = {}
         self.refusals: dict[str, str] = {}
         self._clocks = Clocks()
         self._faults: dict[str, Faulted] = {}
         self._accused: Counter[tuple[bytes, Cause]] = Counter()
+
+    def _know(self, peers: Sequence[Peer]) -> None:
+        # A peer that was removed keeps its name: what is still said of it may be on its way.
+        self._names.update({peer.sign_key: peer.name for peer in peers})
+        self._members: dict[str | None, bytes] = {peer.link_key: peer.sign_key for peer in peers}
+        self._peers = [
+            LinkPeer(peer.sign_key, peer.name, peer.link_key, peer.control, peer.bulk)
+            for peer in peers
+        ]
+
+    def admit(self, peers: Sequence[Peer], invited: Collection[str] = ()) -> None:
+        """Link with these peers from now on, and with no others.
+
+        Args:
+            invited: link keys of invites, whose holders may ask.
+
+        Raises:
+            UserError: an address cannot be used.
+        """
+        self._know(peers)
+        for key in self._members:
+            self.pending.pop(str(key), None)
+        kept = set(self._members.values())
+        for gone in [key for key in self._names if key not in kept]:
+            self.refusals.pop(self._names[gone], None)
+        self._links.admit(self._peers, invited)
+        self._bulk.admit(self._peers)
+
+    def invite(self, invited: Collection[str]) -> None:
+        """Let the holders of these keys ask, and no others."""
+        self._links.admit(self._peers, invited)
+
+    def set_upload(self, upload: int) -> None:
+        """Send at most this many bytes of chunks per second; 0 for no limit."""
+        self._bulk.set_upload(upload or inf)
 
     @property
     def crowded(self) -> bool:
@@ -92,11 +129,12 @@ class Network:
         config: NodeConfig,
         keys: NodeKeys,
         files: SnapshotFiles,
-        downloads: Deltas,
+        downloads: "Downloads",
         *,
         stack: AsyncExitStack,
         room: int,
         sent: Callable[[bytes, Plane, list[Buffer]], None],
+        ask: Ask = no_guests,
     ) -> None:
         """Bind and dial as `config` says; the stack closes both planes.
 
@@ -104,6 +142,7 @@ class Network:
             downloads: hears what came of the snapshots that it asked for.
             room: strangers' connections that each plane may have.
             sent: called with every message that a link took, from two threads.
+            ask: answers the guests of invites.
 
         Raises:
             UserError: an address cannot be used.
@@ -130,6 +169,7 @@ class Network:
             room=room,
             guests=self._bulk,
             sent=lambda peer, frames, guest: sent(peer, "bulk" if guest else "control", frames),
+            ask=ask,
         )
         with _listening("control"):
             await self._links.start()
@@ -165,7 +205,7 @@ class Network:
         """How each peer is linked, by plane."""
         bulk = self._bulk.ways()
         return {
-            peer: {"control": control, "bulk": bulk[peer]}
+            peer: {"control": control, "bulk": bulk.get(peer, Way(""))}
             for peer, control in self._links.ways().items()
         }
 
@@ -277,7 +317,7 @@ class Network:
         if self.crowded:
             log.warning("unknown_keys", why=f"{MAX_PENDING} knocked; no more are told of")
 
-    def _on_bulk(self, downloads: Deltas, event: bulk.BulkEvent) -> None:
+    def _on_bulk(self, downloads: "Downloads", event: bulk.BulkEvent) -> None:
         match event:
             case bulk.Fetched(digest):
                 downloads.fetched(digest)
@@ -308,6 +348,14 @@ class Network:
 
 def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+class Downloads(Protocol):
+    """Hears what came of the snapshots that were asked for."""
+
+    def fetched(self, digest: bytes) -> None: ...
+
+    def moved(self, digest: bytes) -> None: ...
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dcfm_node.daemon.deltas import restore
 from dcfm_node.daemon.disk import Said
@@ -53,6 +53,13 @@ class Restoring:
         )
         node.restore(*said)
         return node
+
+    def set_gossip(self, interval_s: float) -> None:
+        """Give nodes that are made from now on another gossip interval."""
+        config = self.settings.config
+        gossip = config.gossip.model_copy(update={"interval_s": interval_s})
+        config = config.model_copy(update={"gossip": gossip})
+        self.settings = replace(self.settings, config=config)
 
     def again(self, old: Node) -> Node:
         """A node from what is on the disk, as after a restart, in place of one that failed."""

@@ -88,7 +88,7 @@ class Bulk:
         relay: Callable[[bytes, list[Buffer]], None] = lambda peer, frames: None,
         sent: Sent = lambda peer, frames, guest: None,
     ) -> None:
-        self._notify, self._relay = notify, relay
+        self._notify, self._relay, self._public = notify, relay, public
         self._reactor = ThreadReactor()
         self._closing = False
         self._up: set[bytes] = set()
@@ -119,6 +119,17 @@ class Bulk:
         self._mesh.open()
         self._thread = Thread(target=self._run, name="bulk", daemon=True)
         self._thread.start()
+
+    def admit(self, peers: Sequence[LinkPeer]) -> None:
+        """Link with these peers from now on, and with no others. Addresses must be well-formed."""
+        for peer in peers:
+            self._taken.setdefault(peer.id, Semaphore(QUEUE))
+        targets = [(peer, _targets(peer)) for peer in peers if peer.link_key != self._public]
+        self._reactor.call(lambda: self._mesh.admit(targets))
+
+    def set_upload(self, upload: float) -> None:
+        """Send at most this many bytes of chunks per second; `inf` for no limit."""
+        self._reactor.call(lambda: self._carrier.set_upload(upload))
 
     def fetch(self, snapshot: Snapshot) -> None:
         """Download a snapshot, unless it is held or downloading. It asks peers until `cancel`."""

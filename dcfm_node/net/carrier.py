@@ -125,6 +125,10 @@ class Carrier:
         self._malformed: dict[bytes, None] = {}
         self._limiters: dict[bytes, BulkLimiter] = {}
 
+    def set_upload(self, upload: float) -> None:
+        """Send at most this many bytes of chunks per second from now on."""
+        self._uploads.set_rate(upload)
+
     def due(self, now: float) -> float:
         """The time at which `step` has work; `inf` if there is nothing to hash or send."""
         return now if self._scans else self._uploads.next_at(now)

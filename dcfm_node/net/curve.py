@@ -148,6 +148,10 @@ class Gate:
     ) -> None:
         self._allowed, self._admits = frozenset(allowed), admits
 
+    def allow(self, allowed: Collection[str]) -> None:
+        """Use another list from now on. Connections that were admitted stay."""
+        self._allowed = frozenset(allowed)
+
     def answer(self, request: list[bytes]) -> tuple[list[bytes], tuple[str, str] | None]:
         """The reply to a request, both without the delimiter. Every input has a reply.
 

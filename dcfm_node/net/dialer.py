@@ -52,6 +52,10 @@ class Owner(Protocol):
 
     def refused(self, event: Refused) -> None: ...
 
+    def asked(self, link_key: str, data: bytes) -> bytes | None:
+        """The guest of an invite sent a message (SPEC 4.8). Returns the answer, if any."""
+        ...
+
     def now(self) -> float:
         """The monotonic clock, in seconds."""
         ...

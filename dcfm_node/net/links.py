@@ -1,7 +1,7 @@
 """The control plane: short messages between linked peers, on the daemon's asyncio loop."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextvars import copy_context
 
 import zmq
@@ -56,6 +56,7 @@ class Links:
         room: most connections of unknown callers.
         guests: receives the bulk messages that come in at this plane's port (SPEC 4.1.4).
         sent: as of a `Mesh`.
+        ask: answers the guests of invites (SPEC 4.8).
     """
 
     def __init__(
@@ -69,26 +70,45 @@ class Links:
         room: int = ROOM,
         guests: Guests | None = None,
         sent: Sent = lambda peer, frames, guest: None,
+        ask: Callable[[str, bytes], bytes | None] = lambda link_key, data: None,
     ) -> None:
-        self._notify, self._faults = notify, 0
+        self._notify, self._faults, self._public = notify, 0, public
         self._ticking: asyncio.TimerHandle | None = None
         self._mesh = Mesh(
             reactor=LoopReactor(self._faulted),
             plane=Plane(public, secret, MAX_MESSAGE_BYTES, QUEUE, SILENCE_S),
             listen=listen,
-            peers=[
-                (peer, [Target(peer.control)] if peer.control is not None else [])
-                for peer in peers
-                if peer.link_key != public
-            ],
+            peers=self._targets(peers),
             room=room,
             notify=notify,
             deliver=self._deliver,
             guests=guests,
             sent=sent,
+            ask=ask,
         )
         now = self._mesh.now()
         self._limiters = {peer.id: LinkLimiter(now) for peer in peers}
+
+    def _targets(self, peers: Sequence[LinkPeer]) -> list[tuple[LinkPeer, list[Target]]]:
+        return [
+            (peer, [Target(peer.control)] if peer.control is not None else [])
+            for peer in peers
+            if peer.link_key != self._public
+        ]
+
+    def admit(self, peers: Sequence[LinkPeer], invited: Collection[str] = ()) -> None:
+        """Link with these peers from now on, and with no others.
+
+        Args:
+            invited: link keys of invites, whose holders may ask.
+
+        Raises:
+            UserError: an address is malformed.
+        """
+        now = self._mesh.now()
+        for peer in peers:
+            self._limiters.setdefault(peer.id, LinkLimiter(now))
+        self._mesh.admit(self._targets(peers), invited)
 
     @property
     def address(self) -> str | None:

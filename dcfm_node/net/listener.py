@@ -5,7 +5,7 @@ may choose, only identifies the route on the socket.
 """
 
 import socket as sockets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import zmq
@@ -21,6 +21,7 @@ from dcfm_node.net.dialer import SIGN_OF_LIFE_S, Wiring, receive, try_send
 from dcfm_node.net.door import Door
 from dcfm_node.net.monitor import Monitor, drain
 from dcfm_node.net.peers import Crowd, Refused
+from dcfm_node.records.pairing import MAX_PAIRING_BYTES
 
 MAX_ROUTES = 4
 """Most links of one kind that one peer may have to us at once."""
@@ -64,6 +65,7 @@ class Listener:
         self._routes: dict[Kind, dict[bytes, _Route]] = {
             (key, guest): {} for key in allowed for guest in (False, True)
         }
+        self._invited: frozenset[str] = frozenset()
         self._probe = False
         self._callers: dict[int, str] = {}
         self._failure = ""
@@ -76,6 +78,25 @@ class Listener:
         self._monitor = Monitor(reactor, self._socket, self._on_event)
         reactor.watch(self._socket, lambda: drain(self._socket, self._receive))
 
+    def allow(self, allowed: Collection[str], invited: Collection[str]) -> None:
+        """Admit these keys from now on, and end the links of others.
+
+        Args:
+            invited: keys of invites. Their holders may ask, and have no routes.
+        """
+        self._invited = frozenset(invited) - frozenset(allowed)
+        self._gate.allow({*allowed, *self._invited})
+        for key in allowed:
+            for guest in (False, True):
+                self._routes.setdefault((key, guest), {})
+        for key in {key for key, _ in self._routes} - set(allowed):
+            for guest in (False, True):
+                routes, self._routes[key, guest] = self._routes[key, guest], {}
+                self._hang_up(route.descriptor for route in routes.values())
+            self._owner.changed(key)
+            for guest in (False, True):
+                del self._routes[key, guest]
+
     def open(self, address: str) -> str:
         """Bind, and return the endpoint. Raises UserError if the address cannot be used."""
         return bind(self._socket, address)
@@ -87,7 +108,7 @@ class Listener:
             socket.close(linger=0)
 
     def is_up(self, link_key: str, *, guest: bool = False) -> bool:
-        return bool(self._routes[link_key, guest])
+        return bool(self._routes.get((link_key, guest)))
 
     def descriptor(self, link_key: str) -> int | None:
         """Descriptor of the connection that `send` uses; None without a route."""
@@ -147,6 +168,9 @@ class Listener:
     def _receive(self) -> None:
         routing_id, *frames = receive(self._socket)
         link_key, descriptor = str(routing_id.get("User-Id")), int(routing_id.get("__fd"))
+        if link_key in self._invited and len(frames) == 1:
+            self._answer_guest(routing_id, link_key, frames[0], descriptor)
+            return
         if (link_key, False) not in self._routes or not frames:
             return
         self._door.heard(descriptor)
@@ -167,6 +191,22 @@ class Listener:
             self._owner.changed(link_key)
         if len(frames) > 1 or len(frames[0]):
             self._owner.arrived(link_key, frames, guest=guest)
+
+    def _answer_guest(
+        self, routing_id: zmq.Frame, link_key: str, message: zmq.Frame, descriptor: int
+    ) -> None:
+        """Hand a message to the pairing desk. The connection stays one of an unknown caller, so the
+        door closes it when its time is over (SPEC 4.8.2)."""
+        if not _made_up(routing_id.bytes):
+            self._refuse_id(link_key, descriptor)
+            return
+        fits = 0 < len(message) <= MAX_PAIRING_BYTES
+        answer = self._owner.asked(link_key, message.bytes) if fits else None
+        if answer is None:
+            self._hang_up([descriptor])
+        else:
+            try_send(self._socket, [routing_id.bytes, answer])
+            self._reactor.touched(self._socket)
 
     def _refuse_id(self, link_key: str, descriptor: int) -> None:
         caller = self._callers.get(descriptor, "")

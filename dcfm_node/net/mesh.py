@@ -5,7 +5,7 @@ peer's. This module has no threads or loops: a `Reactor` says when a socket has 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,11 +16,14 @@ from dcfm_node.net.dialer import Dialer, Target, Wiring
 from dcfm_node.net.listener import Listener
 from dcfm_node.net.peers import Crowd, Down, LinkPeer, Refused, Twice, Up, Way
 from dcfm_node.net.tcp import MOVED_BYTES, measured
+from dcfm_node.records.manifest import MAX_SILOS
 
 TICK_S = 0.5
 """Seconds between two calls of `tick` by the owner of a mesh."""
 SOCKETS_PER_PEER = 8
 """A dialer, both ends of its monitor, and as many again that are still closing."""
+MOST_SOCKETS = 64 + SOCKETS_PER_PEER * MAX_SILOS
+"""A context must know its limit before its first socket, and peers may be added later."""
 
 
 Frames = list[bytes | memoryview]
@@ -69,10 +72,13 @@ class Mesh:
     deliver: Callable[[bytes, list[zmq.Frame]], None]
     guests: "Guests | None" = None
     sent: Sent = lambda peer, frames, guest: None
+    ask: Callable[[str, bytes], bytes | None] = lambda link_key, data: None
+    """Answers guests of invites."""
     io_threads: int = 1
     address: str | None = None
     """The bound endpoint."""
     _context: "zmq.Context[RawSocket] | None" = None
+    _wiring: Wiring | None = None
     _listener: Listener | None = None
     _ticked_at: float = 0.0
     _by_key: dict[str, _Peer] = field(default_factory=dict)
@@ -81,8 +87,8 @@ class Mesh:
     def open(self) -> None:
         """Bind and start dialling. Raises UserError if an address cannot be used."""
         self._context = zmq.Context(io_threads=self.io_threads)
-        self._context.set(zmq.MAX_SOCKETS, 64 + SOCKETS_PER_PEER * len(self.peers))
-        wiring = Wiring(self._context, self.reactor, self.plane, self)
+        self._context.set(zmq.MAX_SOCKETS, MOST_SOCKETS)
+        wiring = self._wiring = Wiring(self._context, self.reactor, self.plane, self)
         for peer, _ in self.peers:
             known = _Peer(peer, changed_at=self.now())
             self._by_key[peer.link_key] = self._by_id[peer.id] = known
@@ -97,6 +103,44 @@ class Mesh:
         except BaseException:
             self.close()
             raise
+
+    def admit(
+        self, peers: Sequence[tuple[LinkPeer, Sequence[Target]]], invited: Collection[str] = ()
+    ) -> None:
+        """Link with these peers from now on, and with no others. Links that stand stay.
+
+        Args:
+            invited: link keys of invites, whose holders may ask.
+
+        Raises:
+            UserError: an address is malformed.
+        """
+        if self._wiring is None:
+            raise AssertionError("the mesh is not open")
+        kept = {peer for peer, _ in peers}
+        for known in [known for known in self._by_id.values() if known.peer not in kept]:
+            self._dismiss(known)
+        fresh = [(peer, to) for peer, to in peers if peer.id not in self._by_id]
+        added = {peer.id: _Peer(peer, changed_at=self.now()) for peer, _ in fresh}
+        self.peers = peers
+        self._by_id = {**self._by_id, **added}  # other threads may be reading the old ones
+        self._by_key = {known.peer.link_key: known for known in self._by_id.values()}
+        if self._listener is not None:
+            self._listener.allow(list(self._by_key), invited)
+        for peer, targets in fresh:
+            if targets:
+                added[peer.id].dialer = dialer = Dialer(self._wiring, peer, targets)
+                dialer.open()
+
+    def _dismiss(self, known: _Peer) -> None:
+        """End all links of a peer, tell, and forget it."""
+        if known.dialer is not None:
+            known.dialer.close()
+        rest = [key for key in self._by_key if key != known.peer.link_key]
+        if self._listener is not None:
+            self._listener.allow(rest, ())
+        self._by_id = {key: other for key, other in self._by_id.items() if other is not known}
+        self._by_key = {key: self._by_key[key] for key in rest}
 
     def close(self) -> None:
         """Close every socket. `notify` gets no more events."""
@@ -182,6 +226,9 @@ class Mesh:
 
     def is_routed(self, link_key: str) -> bool:
         return self._listener is not None and self._listener.is_up(link_key)
+
+    def asked(self, link_key: str, data: bytes) -> bytes | None:
+        return self.ask(link_key, data)
 
     def refused(self, event: Refused) -> None:
         self.notify(event)

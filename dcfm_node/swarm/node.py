@@ -65,6 +65,8 @@ from dcfm_node.swarm.wanted import sizes_within, wanted, within
 from dcfm_node.swarm.writer import Writer
 from dcfm_node.wire.envelope import OPENER, Opener, Sealed, SealedHeartbeat, Signs, run_id
 
+LIVE_ROUNDS = 12
+"""A node counts as live for so many gossip intervals after its last heartbeat."""
 MAX_MOVES_PER_EVENT = 8
 """Votes and leases that one event may trigger. An honest run never reaches this bound."""
 
@@ -101,7 +103,7 @@ class Node:
         self.me = self.signer.key
         self.run = run_id(self.manifest)
         policy = self.manifest.policy
-        liveness = Liveness(12 * self.pace.gossip_s, policy.stall_s, policy.duty_s)
+        liveness = Liveness(LIVE_ROUNDS * self.pace.gossip_s, policy.stall_s, policy.duty_s)
         self.exchange = Exchange.create(self.manifest, self.me, liveness, self.opener)
         self.replica = self.exchange.replica
         self.writer = Writer(self.signer, self.exchange)
@@ -116,6 +118,11 @@ class Node:
         self._retry_at = 0.0
         self._gossip_at = 0.0
         self._linked_at: float | None = None
+
+    def set_pace(self, pace: Pace) -> None:
+        """Use another timing from now on."""
+        self.pace = pace
+        self.exchange.liveness.live_s = LIVE_ROUNDS * pace.gossip_s
 
     def restore(
         self, entries: Iterable[Sealed], forks: Proofs, heartbeats: Iterable[SealedHeartbeat] = ()

@@ -21,6 +21,10 @@ class Uploads:
         self._queues: dict[bytes, deque[tuple[bytes, int]]] = {}
         """(digest, index) of requested chunks by peer; the first peer is served next."""
 
+    def set_rate(self, rate: float) -> None:
+        """Use another rate from now on, in bytes per second."""
+        self._rate, self._balance = rate, 0.0
+
     def want(self, peer: bytes, digest: bytes, index: int) -> None:
         """Queue a peer's request for a chunk. Requests beyond its window are dropped (SPEC
         5.3.2)."""

@@ -184,6 +184,22 @@ def entry_digest(envelope: bytes) -> bytes | None:
     return None
 
 
+def seal(model: Model, signer: Signs, domain: bytes) -> bytes:
+    """Sign a message whose field `author` is the signer's key; returns the envelope."""
+    return _seal(model, signer, domain)[1]
+
+
+def open_sealed(
+    envelope: bytes, kind: type[AnyModel], domain: bytes, verify: Verify = ed25519
+) -> AnyModel:
+    """Verify such a message, and read it.
+
+    Raises:
+        PeerError: as `open_entry`.
+    """
+    return _open(envelope, kind, domain, verify)[1]
+
+
 def seal_bundle(bundle: Bundle, signer: Signer) -> bytes:
     """Sign a bundle's label as its author; returns the envelope."""
     return _seal(bundle, signer, BUNDLE_DOMAIN)[1]

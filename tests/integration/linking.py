@@ -35,10 +35,15 @@ class Node:
     def peer(self, control: str | None = None) -> LinkPeer:
         return LinkPeer(self.id, self.name, self.keys[0], control, None)
 
-    async def start(self, *peers: LinkPeer, listen: str | None = "tcp://127.0.0.1:*") -> str:
+    async def start(
+        self,
+        *peers: LinkPeer,
+        listen: str | None = "tcp://127.0.0.1:*",
+        ask: Callable[[str, bytes], bytes | None] = lambda link_key, data: None,
+    ) -> str:
         public, secret = self.keys
         self.links = Links(
-            secret=secret, public=public, listen=listen, peers=peers, notify=self.notify
+            secret=secret, public=public, listen=listen, peers=peers, notify=self.notify, ask=ask
         )
         await self.links.start()
         return self.links.address or ""

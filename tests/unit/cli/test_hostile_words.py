@@ -12,11 +12,13 @@ from safetensors.numpy import save_file
 
 from dcfm_node.api.document import Document
 from dcfm_node.api.journal import Journal
+from dcfm_node.api.pairing import OtherPeer, PendingSite, Reloaded
 from dcfm_node.api.requests import (
     ImportedBundle,
     ImportRequest,
     JournalRequest,
     PeersRequest,
+    ReloadRequest,
     Request,
     StatusRequest,
     StudentsRequest,
@@ -25,8 +27,8 @@ from dcfm_node.api.requests import (
 )
 from dcfm_node.api.status import Machine, Peers, PeerStatus, Stranger
 from dcfm_node.cli import bundle as bundle_commands
+from dcfm_node.cli import pairing, peers, query, recorded, student
 from dcfm_node.cli import proof as proof_commands
-from dcfm_node.cli import query, recorded, student
 from dcfm_node.daemon.facts import journal_facts, students_facts
 from dcfm_node.daemon.status import Surroundings, status
 from dcfm_node.errors import Failed
@@ -99,17 +101,34 @@ def answers() -> dict[type[Request[Any]], Document]:
     made = attacked()
     replica = made.replica
     stranger = Stranger(link_key=HOSTILE, address=HOSTILE, reason=HOSTILE)
+    waiting = PendingSite(
+        name=HOSTILE,
+        fingerprint=HOSTILE,
+        link_key=HOSTILE,
+        control=HOSTILE,
+        introduced_by=HOSTILE,
+        approved_there=True,
+        time=HOSTILE,
+    )
     around = Surroundings(
         refusals=dict.fromkeys(("silo-0001", "silo-0002"), HOSTILE),
         machine=Machine(pending=(stranger,)),
     )
     document = status(made, 2.0, around)
-    peers = (silo for silo in document.silos if not silo.own)
+    others = (silo for silo in document.silos if not silo.own)
     return {
         StatusRequest: document,
         PeersRequest: Peers(
-            peers=tuple(PeerStatus(**dict(peer), bytes_sent=0, bytes_received=0) for peer in peers),
+            peers=tuple(
+                PeerStatus(**dict(silo), bytes_sent=0, bytes_received=0) for silo in others
+            ),
             pending=(stranger,),
+            others=(OtherPeer(name=HOSTILE, fingerprint=HOSTILE, control="own", bulk=""),),
+            waiting=(waiting,),
+            fingerprint=HOSTILE,
+        ),
+        ReloadRequest: Reloaded(
+            applied=(HOSTILE,), restart=(HOSTILE,), peers_file=HOSTILE, peers=(HOSTILE,), invites=1
         ),
         JournalRequest: journal_facts(replica.journals, replica.view, "silo-0001"),
         StudentsRequest: students_facts(replica.journals, replica.view, lambda _: False),
@@ -149,6 +168,7 @@ COMMANDS = [
     ("status",),
     ("status", "--explain"),
     ("peers",),
+    ("reload",),
     ("journal",),
     ("student", "list"),
     ("withdraw", "--reason", "x", "--yes"),
@@ -167,7 +187,7 @@ def test_no_command_shows_a_members_words_as_they_are(
 ) -> None:
     made = {kind: spoil(found) for kind, found in answers().items()}
     asked: list[str] = []
-    for room in (query, recorded, student, bundle_commands, proof_commands):
+    for room in (query, pairing, peers, recorded, student, bundle_commands, proof_commands):
         monkeypatch.setattr(room, "call", answering(made, asked))
     assert run(monkeypatch, *command, "-c", config) in (0, 3)
     shown = capsys.readouterr()

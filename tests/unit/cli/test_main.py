@@ -10,6 +10,7 @@ import pytest
 from dcfm_node import __version__
 from dcfm_node.cli.options import state_folder
 from dcfm_node.errors import ConfigError
+from dcfm_node.files import shipped_text
 from tests.unit.cli.running import run
 
 
@@ -60,7 +61,7 @@ def test_a_node_is_told_what_is_not_there_before_the_daemon_is_loaded(
     north, config = tmp_path / "north", tmp_path / "north" / "node.toml"
     assert run(monkeypatch, "init", north) == 0
     monkeypatch.setitem(sys.modules, "dcfm_node.daemon.compose", None)  # loading it fails
-    (tmp_path / "all.toml").write_text("")
+    (tmp_path / "all.toml").write_text(shipped_text("peers.toml"))
     capsys.readouterr()
     assert run(monkeypatch, "start", "--peers", tmp_path / "all.toml", "--config", config) == 2
     assert f"{north / 'data.npz'}: cannot be read: No such file" in capsys.readouterr().err
