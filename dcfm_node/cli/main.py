@@ -29,6 +29,7 @@ from dcfm_node.cli import (
     simulate,
     student,
     succession,
+    waiting,
 )
 from dcfm_node.cli.options import AsJson
 from dcfm_node.cli.output import answer, print_json, say
@@ -50,6 +51,7 @@ app = typer.Typer(
 node.register(app)
 check.register(app)
 query.register(app)
+waiting.register(app)
 journal.register(app)
 page.register(app)
 simulate.register(app)

@@ -20,6 +20,7 @@ from dcfm_node.daemon.deltas import Deltas
 from dcfm_node.daemon.disk import Disk, Said, open_journals
 from dcfm_node.daemon.egress import Egress
 from dcfm_node.daemon.ending import Ending, Tasks
+from dcfm_node.daemon.eta import Rates
 from dcfm_node.daemon.executor import Executor
 from dcfm_node.daemon.forms import Forms
 from dcfm_node.daemon.handling import Handling
@@ -40,6 +41,7 @@ from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify
 from dcfm_node.daemon.page import PageKeeper
 from dcfm_node.daemon.page import command as page_command
+from dcfm_node.daemon.registry import Registry
 from dcfm_node.daemon.restoring import Restoring
 from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.daemon.status import starting
@@ -52,6 +54,7 @@ from dcfm_node.store.egress import Ledger
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.lock import lock
 from dcfm_node.store.snapshots import SnapshotStore
+from dcfm_node.swarm.effects import DiskRefuses
 from dcfm_node.wire.envelope import manifest_bytes, run_id
 from dcfm_node.worker.messages import Ready, Setup
 
@@ -76,6 +79,8 @@ class Ground:
         self.inbox = Inbox(settings.manifest, self.disk, self.aside, self.imports)
         self.snapshots = SnapshotStore(state)
         self.page = _page(settings, clock)
+        self.registry, self.rates = Registry(clock), Rates()
+        self.disk.tell = lambda refuses: self.inbox.put(DiskRefuses(refuses))
 
 
 @dataclass(frozen=True)
@@ -177,6 +182,8 @@ def compose(
         handling=handling,
         importer=importer,
         page=ground.page,
+        registry=ground.registry,
+        rates=ground.rates,
     )
     return daemon, forms, deltas
 
@@ -278,6 +285,7 @@ async def _take_part(settings: Settings) -> None:
             log.warning("ignored", settings="worker.bf16, worker.compile", why="no GPU is here")
         ground.tasks.spawn(look_after(ground.snapshots, ground.inbox.put))
         ground.tasks.spawn(egress.keep())
+        ground.tasks.spawn(daemon.observe())
         await daemon.serve()
         notify("STOPPING=1")
     log.info("stopped")

@@ -86,6 +86,8 @@ class Disk:
         """By what was refused: why the last time, and since when."""
         self.waiting = False
         """Whether the loop waits until the journals are written."""
+        self.tell: Callable[[bool], None] = lambda refuses: None
+        """Called when the disk begins to refuse writes, and when it takes them all again."""
 
     def problems(self) -> list[Problem]:
         """What the disk refuses at present."""
@@ -100,16 +102,29 @@ class Disk:
         """A write failed; it will be tried again."""
         if what not in self._refused:
             log.error("disk_refused", what=what, why=why)
+        first = not self._refused
         _, since = self._refused.get(what, ("", self._clock()))
         self._refused[what] = why, since
+        if first:
+            self.tell(True)
 
     def accepted(self, what: str) -> None:
         """A write succeeded."""
         if self._refused.pop(what, None) is not None:
             log.info("disk_accepted", what=what)
+            if not self._refused:
+                self.tell(False)
 
-    async def insist(self, what: str, write: Callable[[], None]) -> None:
+    async def insist(
+        self,
+        what: str,
+        write: Callable[[], None],
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
         """Write, however long it takes. Nothing that depends on the write may happen before it.
+
+        Args:
+            meanwhile: called after each try that the disk refused.
 
         Raises:
             Failed: the node is being stopped.
@@ -124,6 +139,7 @@ class Disk:
                     raise
                 self.refused(what, getattr(error, "what", "") or str(error) or "out of memory")
                 self.waiting = True
+                meanwhile()
                 await self._pause()
             else:
                 self.waiting = False

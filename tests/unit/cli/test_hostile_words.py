@@ -108,7 +108,7 @@ def answers() -> dict[type[Request[Any]], Document]:
     return {
         StatusRequest: document,
         PeersRequest: Peers(
-            peers=tuple(PeerStatus(**dict(peer), bytes_sent=0, bytes_received=0) for peer in peers),
+            peers=tuple(PeerStatus(**dict(peer)) for peer in peers),
             pending=(stranger,),
         ),
         JournalRequest: journal_facts(replica.journals, replica.view, "silo-0001"),
