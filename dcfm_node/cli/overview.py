@@ -175,7 +175,7 @@ def _elections(found: Status) -> str:
     """How many more losses stop elections."""
     if (votes := found.elections) is None:
         return "not known"
-    seen = f"{votes.present} silos give signs of life, {votes.quorum} must vote for a leader"
+    seen = f"{_many(votes.present, 'silo')} alive, {votes.quorum} must vote for a leader"
     if votes.losses_left < 0:
         return f"nobody can be elected: {seen}"
     if votes.losses_left == 0:
