@@ -180,6 +180,13 @@ class Code(Enum):
     """Nothing that silos hold says how some values go together: they cannot be composed (Eq. 2)."""
     DISK_FULL = "disk-full", "error", "make room on the disk; this node then continues by itself"
     """The disk refuses a write: it is full, over quota, read-only or damaged."""
+    DISK_LOW = (
+        "disk-low",
+        "warning",
+        "make room on the disk before it is full",
+        ("disk-full",),
+    )
+    """Little room is left on the disk of the state folder."""
     FETCH_STUCK = (
         "fetch-stuck",
         "warning",

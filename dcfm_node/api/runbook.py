@@ -156,6 +156,11 @@ RUNBOOK: dict[Code, Entry] = {
         " errors of the disk.",
         "Make room. The node repeats the write every few seconds and loses nothing.",
     ),
+    Code.DISK_LOW: Entry(
+        "`df` of the state folder. A run keeps a few models of each silo; `du` of `snapshots` says"
+        " how much that is.",
+        "Make room before the disk is full: a node with a full disk takes no part.",
+    ),
     Code.FETCH_STUCK: Entry(
         "`dcfm-node status --explain`: who holds the snapshot, and whether a bulk link to one of"
         " them stands.",

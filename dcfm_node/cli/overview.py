@@ -6,7 +6,7 @@ Without --explain it fits on a screen of 80 by 24 characters for three silos.
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
-from dcfm_node.api.problems import Problem
+from dcfm_node.api.problems import Code, Problem
 from dcfm_node.api.status import Eta, SiloStatus, Status
 from dcfm_node.api.students import Estimated, Expected
 from dcfm_node.cli.output import ago, share, shortened, size, table
@@ -34,8 +34,6 @@ SETTLED_S = 10.0
 """A node that just started has asked its peers, and is not called behind before they answered."""
 SLOW_S = 0.3
 """A round trip that takes longer is called slow."""
-LOW_DISK = 0.05
-"""With a smaller share of the disk free, or less than a gigabyte, room is called low."""
 LEAST_ADDRESS = 9
 INDENT = " " * 10
 STAGES = {
@@ -286,9 +284,9 @@ def _machine_lines(found: Status, width: int | None) -> Iterator[str]:
 
 
 def _disk(found: Status) -> str:
-    if found.disk_free is None or found.disk_total is None:
+    if found.disk_free is None:
         return "disk not measured"
-    low = found.disk_free < min(1e9, LOW_DISK * found.disk_total)
+    low = any(problem.code in (Code.DISK_LOW, Code.DISK_FULL) for problem in found.problems)
     held = f", snapshots {size(found.snapshots_bytes)}" if found.snapshots_bytes is not None else ""
     return f"disk {size(found.disk_free)} free{' (low)' if low else ''}{held}"
 

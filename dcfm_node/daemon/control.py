@@ -34,7 +34,7 @@ from dcfm_node.api.status import (
     WorkerStatus,
 )
 from dcfm_node.api.students import StudentFiles
-from dcfm_node.daemon.disk import Disk
+from dcfm_node.daemon.disk import Disk, low
 from dcfm_node.daemon.eta import Rates
 from dcfm_node.daemon.explain import explain, failing
 from dcfm_node.daemon.facts import journal_facts, run_facts, students_facts
@@ -136,8 +136,10 @@ class Control:
 
     def _status(self) -> Status:
         idle = self.supervisor.problems()
+        free, total = self.snapshots.disk()
         problems = (
             *self.disk.problems(),
+            *low(free),
             *self.own_troubles.problems(),
             *idle,
             *failing(self.node),
@@ -147,7 +149,6 @@ class Control:
             *(self.page.problems() if self.page is not None else ()),
         )
         traffic = self.network.traffic().values()
-        free, total = self.snapshots.disk()
         machine = Machine(
             uptime_s=round(self.clock() - self.started_at, 1),
             disk_free=free,

@@ -19,6 +19,9 @@ from dcfm_node.wire.envelope import Sealed, SealedHeartbeat
 
 log = structlog.get_logger()
 
+LOW_BYTES = 200_000_000
+"""With less than this free, the next snapshots may not fit."""
+
 Said = tuple[list[Sealed], list[tuple[Sealed, Sealed]], list[SealedHeartbeat]]
 """Entries in (author, seq) order, pairs that prove forks, and the heartbeats that show epochs."""
 
@@ -66,6 +69,18 @@ def write(store: JournalStore, run: bytes, effects: Sequence[Effect]) -> None:
                     first, second = effect.first, effect.second
                     proof = (first.envelope, second.envelope)
                     store.record_fork(run, first.entry.author, effect.seq, *proof)
+
+
+def low(free: int | None) -> list[Problem]:
+    """Whether little room is left.
+
+    Args:
+        free: bytes that this node may still write; None if unknown.
+    """
+    if free is None or free >= LOW_BYTES:
+        return []
+    what = f"{free / 1e6:.1f} MB are free on the disk of the state folder"
+    return [Code.DISK_LOW.problem(THIS_NODE, what)]
 
 
 class Disk:

@@ -107,7 +107,7 @@ def _absence(silo: SiloStatus, up_s: float) -> Iterator[Problem]:
         record = f"; its last record is {written:.0f} s old" if written is not None else ""
         what = f"{name} has not been heard from {when}{record}{_undialled(silo)}"
         yield Code.PEER_SILENT.problem(name, what, since_s=up_s if heard is None else heard)
-    elif silo.activity == DISK_FULL:
+    elif silo.activity == DISK_FULL and not silo.own:
         what = f"{name} says that its disk is full: it takes in and publishes nothing"
         yield Code.PEER_DISK_FULL.problem(name, what)
     elif silo.late_s is not None:

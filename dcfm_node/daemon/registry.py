@@ -42,8 +42,9 @@ class Registry:
 
     def _aged(self, problem: Problem, now: float) -> Problem:
         """The problem with its age: what it says itself, or since this node first saw it."""
-        seen = round(now - self._since[_key(problem)], 1)
-        return problem.model_copy(update={"since_s": max(problem.since_s or 0.0, seen)})
+        if problem.since_s is not None:
+            return problem
+        return problem.model_copy(update={"since_s": round(now - self._since[_key(problem)], 1)})
 
 
 def _key(problem: Problem) -> tuple[Code, str]:

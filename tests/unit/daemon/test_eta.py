@@ -1,5 +1,6 @@
 """When a stage and a run are expected to end."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -92,19 +93,40 @@ def test_the_stages_that_are_left_are_those_of_the_schedule() -> None:
     assert list(later(Phase("local", 0), interim=False, last=0)) == [("distil", 0), ("release", 0)]
 
 
+def timed(run: Run, seconds_each: float) -> Any:
+    """The run's journals, as if each author wrote a record every so many seconds."""
+    entries = {
+        author.key: [
+            SimpleNamespace(entry=SimpleNamespace(time_ms=int(1_000 * seconds_each * seq)))
+            for seq in range(len(author.journal))
+        ]
+        for author in run.authors
+    }
+    return SimpleNamespace(chains=entries)
+
+
 def test_durations_come_from_the_times_of_records() -> None:
-    run = Run(3)
-    assert durations(run.view(), journals(run)) == {}
-    for author in run.authors:
-        author.join()
+    run = Run(3, rounds=2)
+    assert durations(run.view(), timed(run, 10.0)) == {}
+    run.publish_experts(0, but=(2,))
+    assert durations(run.view(), timed(run, 10.0)) == {}, "one is missing"
+    run = Run(3, rounds=2)
     run.publish_experts(0)
-    for author in run.authors:
-        first, last = (sealed.entry for sealed in author.journal[-2:])
-        assert last.time_ms >= first.time_ms
-    times = [[sealed.entry.time_ms for sealed in author.journal] for author in run.authors]
-    took = durations(run.view(), journals(run))
-    whole = (max(t[-1] for t in times) - max(t[-2] for t in times)) / 1_000
-    assert took == ({"local": whole} if whole > 0 else {})
+    assert durations(run.view(), timed(run, 10.0)) == {"local": 10.0}
+
+
+def test_a_run_whose_stages_were_measured_has_an_end() -> None:
+    run, rates = Run(3, schedule="paper", rounds=1), Rates()
+    run.publish_experts(0)
+    run.distil(1, term=4)
+    rates.observe(silos(run, ("local", 0, 100), ("local", 0, 100), ("local", 0, 100)), 0.0)
+    now = silos(run, ("local", 50, 100), ("local", 50, 100), ("local", 50, 100))
+    rates.observe(now, 10.0)
+    took = durations(run.view(), timed(run, 10.0))
+    assert took.keys() >= {"local", "distil"}
+    found = expected(run.view(), timed(run, 10.0), Phase("release", 1), now, rates)
+    assert (found.stage_s, found.run_s) == (None, None)
+    assert "no release" in found.why
 
 
 def test_a_run_that_has_ended_needs_no_more_time() -> None:

@@ -7,8 +7,10 @@ import pytest
 from dcfm_node.api.problems import THIS_NODE, Code, exit_code
 from dcfm_node.api.status import Machine, Status, Stranger
 from dcfm_node.cli.overview import status_text
+from dcfm_node.daemon.eta import Rates
 from dcfm_node.daemon.imports import LastImport
 from dcfm_node.daemon.problems import other_units
+from dcfm_node.daemon.registry import Registry
 from dcfm_node.daemon.status import Surroundings, status
 from dcfm_node.net.peers import Crowd, Failure, Way
 from dcfm_node.records.entries import Verdict, Withdraw
@@ -16,6 +18,7 @@ from dcfm_node.records.messages import Entries
 from dcfm_node.records.moments import Moments
 from dcfm_node.swarm.effects import Held, LinkDown, LinkUp, Received, Tick, Train, Worked
 from dcfm_node.swarm.node import Node
+from dcfm_node.wire.envelope import seal_heartbeat
 from tests.unit.swarm.builders import Run, endorse, lease, snapshot, vote
 from tests.unit.swarm.nodes import empty, node, started, told
 
@@ -392,3 +395,57 @@ def test_a_silo_in_other_units_is_named_with_its_feature() -> None:
     assert "its 'hPa' has mean 9000" in str(named)
     run.authors[2].say(Withdraw(reason="moving"))
     assert list(other_units(run.view())) == []
+
+
+def doing(made: Node, run: Run, now: float, counter: int, **told: Any) -> None:
+    """The second silo's sign of life says that it does this; the third shows life as well."""
+    author = run.authors[1]
+    plain = author.heartbeat(counter).heartbeat.model_copy(update=told)
+    for sealed in (seal_heartbeat(plain, author.signer), run.authors[2].heartbeat(counter)):
+        made.exchange.liveness.hear(sealed, now)
+
+
+def test_a_silo_that_says_that_its_disk_is_full_is_not_called_stalled() -> None:
+    run = Run(3)
+    made = alive(run)
+    doing(made, run, 1_000.0, 5, activity="disk-full", total=0)
+    found = named(status(made, 1_000.0))
+    assert (Code.PEER_DISK_FULL, "silo-0001") in found
+    assert (Code.PEER_STALLED, "silo-0001") not in found
+
+
+def test_a_silo_that_fetches_and_receives_nothing_is_named_after_two_minutes() -> None:
+    run, rates = Run(3), Rates()
+    made, now = alive(run), [0.0]
+    around = Surroundings(rates=rates, registry=Registry(lambda: now[0]))
+    stuck = []
+    for number, done in enumerate((10, 20, 20, 20, 20, 20), 5):
+        now[0] = 30.0 * number
+        doing(made, run, now[0], number, activity="fetch", done=done, total=99)
+        found = status(made, now[0], around)
+        stuck += [p for p in found.problems if p.code is Code.PEER_STUCK]
+    (problem,) = stuck
+    assert problem.subject == "silo-0001"
+    assert "receives nothing, 20 of 99 bytes are there" in problem.sentence
+
+
+def test_a_node_that_hears_nobody_says_so_and_the_silence_of_others_follows() -> None:
+    run = Run(3)
+    made = started(run)
+    assert named(status(made, 20.0)) == []
+    found = status(made, 60.0)
+    causes = [problem.code for problem in found.problems if problem.follows is None]
+    assert causes == [Code.NODE_ALONE]
+    follow = {p.code for p in found.problems if p.follows is not None}
+    assert follow == {Code.PEER_SILENT}
+    assert found.elections is not None and found.elections.losses_left == -1
+
+
+def test_how_many_more_losses_stop_elections_is_told() -> None:
+    run = Run(5)
+    made = started(run)
+    for peer in (1, 2, 3):
+        heartbeat(made, run, peer, 0.0)
+    found = status(made, 0.0).elections
+    assert found is not None
+    assert (found.quorum, found.present, found.losses_left) == (3, 4, 1)
