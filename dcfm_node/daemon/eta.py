@@ -17,6 +17,7 @@ WINDOW_S = 180.0
 LEAST_S = 4.0
 """A rate over less time than this is not a measurement."""
 TRAINS = ("local", "refine")
+ORDER = ("local", "refine", "distil", "release")
 
 
 @dataclass(slots=True)
@@ -111,13 +112,9 @@ def expected(
         return Eta(stage_s=None, run_s=None, why=why)
     method = view.manifest.method
     left = list(later(phase, interim=method.interim_students, last=method.last_round))
-    unknown = [
-        stage
-        for stage in ("refine", "distil", "release")
-        if (stage in dict(left)) and stage not in took
-    ]
+    unknown = [stage for stage, _ in left if stage not in took]
     if unknown:
-        why = f"no {' or '.join(unknown)} stage of this run is complete, to measure by"
+        why = f"no {min(unknown, key=ORDER.index)} of this run has been measured yet"
         return Eta(stage_s=round(stage_s, 1), run_s=None, why=why)
     run_s = stage_s + sum(took[stage] for stage, _ in left)
     return Eta(stage_s=round(stage_s, 1), run_s=round(run_s, 1), why="")
