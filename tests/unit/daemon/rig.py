@@ -63,9 +63,6 @@ class Network:
     def ways(self) -> dict[bytes, Any]:
         return {}
 
-    def clocks(self) -> dict[bytes, float]:
-        return {}
-
     def addresses(self) -> dict[bytes, str | None]:
         return {}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from dcfm_node.cli.columns import write_npz
+
 from dcfm_node.page.drawing import Drawing
 from dcfm_node.samples import Samples
 from tests.unit.page.test_pictures import MANIFEST, facts
