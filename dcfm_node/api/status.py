@@ -115,6 +115,34 @@ class SiloStatus(Model):
     """Its links by plane, "control" and "bulk"."""
     clock_ahead_s: float | None = None
     """By how many seconds its wall clock is ahead of this node's; null if it was not measured."""
+    address: str | None = None
+    """Its control address in peers.toml; null if it has none there, and for this node's own."""
+    bytes_sent: int | None = None
+    """Payload bytes sent to it since the start, both planes; null for this node's own silo."""
+    bytes_received: int | None = None
+
+
+class Eta(Model):
+    """When the present stage and the run are expected to end, from measured speeds."""
+
+    stage_s: float | None
+    """Seconds until the present stage ends; null if unknown."""
+    run_s: float | None
+    """Seconds until the run ends, if it needs all its rounds; null if unknown."""
+    why: str
+    """Why one of them is unknown; empty if both are known."""
+
+
+class Elections(Model):
+    """Whether a leader can be elected now, as this node sees it."""
+
+    quorum: int
+    """Silos that must vote for a leader."""
+    present: int
+    """Active silos that give signs of life, this node's own included."""
+    losses_left: int
+    """How many more of these may fall silent before no leader can be elected; negative if so many
+    are silent already."""
 
 
 class MissingValue(Model):
@@ -223,6 +251,12 @@ class Machine(Strangers):
     bytes_sent: int = 0
     bytes_received: int = 0
     troubles: tuple[TroubleFacts, ...] = ()
+    disk_free: int | None = None
+    """Bytes that are free for this node where its state folder is; null if not measured."""
+    disk_total: int | None = None
+    """Bytes of that file system; null if not measured."""
+    snapshots_bytes: int | None = None
+    """Bytes of the snapshots that this node holds; null if not measured."""
     peak_rss_mb: float = 0.0
     """The most memory that the daemon and its worker have used, in MB."""
     worker: WorkerStatus = WorkerStatus(device="", pid=None, metrics={})
@@ -250,6 +284,10 @@ class Status(Document, Machine):
     coverage: Coverage
     preparation: PreparationStatus | None
     """None in a run that prepares nothing."""
+    last_round: int | None = None
+    """The last round of training that the run can have. Round 0 is the first."""
+    eta: Eta | None = None
+    elections: Elections | None = None
     students: tuple[StudentFacts, ...]
     latest: StudentFacts | None
     """The released student."""
@@ -280,9 +318,6 @@ class StartingStatus(Document):
 
 class PeerStatus(SiloStatus):
     """Another silo, and the traffic over its links."""
-
-    bytes_sent: int
-    bytes_received: int
 
 
 class Peers(Document, Strangers):

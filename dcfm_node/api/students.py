@@ -82,9 +82,11 @@ class StudentFacts(Model):
 
 
 class ListedStudent(StudentFacts):
-    """A student, and whether this node holds it."""
+    """A student, when it was published, and whether this node holds it."""
 
     held: bool
+    time_ms: int | None = None
+    """When its leader published it, by the leader's clock, Unix milliseconds."""
 
 
 class FolderStudents(Model):

@@ -1,48 +1,31 @@
 """The command `journal`: shows every record that a silo published, in words."""
 
-from collections.abc import Sequence
+import csv
+import io
+import re
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from textwrap import wrap
 from typing import Annotated
 
 import typer
 
-from dcfm_node.api.journal import (
-    AuditMeans,
-    CheckpointMeans,
-    JoinMeans,
-    Journal,
-    LeaseMeans,
-    Means,
-    OpinionMeans,
-    PreparationMeans,
-    Published,
-    StudentMeans,
-    VerdictMeans,
-    VoteMeans,
-)
+from dcfm_node.api.journal import Journal, JournalEntry
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, OfPeers, OfRun
-from dcfm_node.cli.output import answer, size, table
+from dcfm_node.cli.output import answer, say, screen_width, size, table
+from dcfm_node.cli.record_words import LEGEND, says
 from dcfm_node.cli.recorded import journal_of
-from dcfm_node.records.entries import (
-    PREPARATION,
-    Accept,
-    Audit,
-    Body,
-    Checkpoint,
-    Endorse,
-    Expert,
-    Join,
-    Lease,
-    Propose,
-    Refuse,
-    Student,
-    Verdict,
-    Vote,
-    Withdraw,
-)
-from dcfm_node.words import plain, utc
+from dcfm_node.errors import ConfigError
+from dcfm_node.records.entries import Checkpoint, Expert, Student
+from dcfm_node.words import cell, clean, utc
 
-SAYS_WIDTH = 160
-"""The most characters of a record in the table. `--json` shows the whole record."""
+UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "days": 86_400, "w": 604_800}
+"""Seconds of each unit of `--since`."""
+CELL_WIDTH = 4_000
+"""The most characters of a record in words in `--csv`."""
+LEAST_WIDTH = 40
+"""The column with words is at least so wide, also on a narrow terminal."""
 
 
 def register(app: typer.Typer) -> None:
@@ -54,144 +37,111 @@ def journal(
     silo: Annotated[
         str, typer.Option(help="Silo whose journal to show; default: this node's.")
     ] = "",
+    since: Annotated[
+        str,
+        typer.Option(
+            metavar="WHEN",
+            help="Only later records: a date or time in UTC (2026-11-30, 2026-11-30T14:00), or how"
+            " long ago (90min, 12h, 3d).",
+        ),
+    ] = "",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table for a spreadsheet.")] = False,
     run: OfRun = "",
     peers: OfPeers = None,
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Show everything that left this site: each record that this silo published, with the weights
-    that the record names.
+    """Show everything that left this site: each record that this silo published, with the models
+    that members may fetch because of it.
 
     This works with and without a running daemon. --run shows an earlier run.
     """
-    answer(journal_of(config, run, peers, silo), as_json, _journal_text)
+    if as_csv and as_json:
+        raise ConfigError("one format at a time", where="journal", fix="give --csv or --json")
+    after_ms = since_ms(since, time.time() * 1_000) if since else 0.0
+    found = journal_of(config, run, peers, silo)
+    kept = tuple(entry for entry in found.entries if entry.time_ms >= after_ms)
+    found = found.model_copy(update={"entries": kept})
+    if as_csv:
+        say(*csv_lines(clean(found)))
+    else:
+        answer(found, as_json, journal_text)
 
 
-def _journal_text(found: Journal) -> str:
-    rows = [
-        (
-            entry.seq,
-            utc(entry.time_ms),
-            entry.body.kind,
-            size(entry.bytes),
-            says(entry.body, entry.means),
-        )
-        for entry in found.entries
-    ]
-    return table(("no", "UTC", "record", "size", "says"), rows)
-
-
-def says(body: Body, means: Means) -> str:
-    """A record in words, on one line of bounded width.
+def since_ms(text: str, now_ms: float) -> float:
+    """The time that a text means, in Unix milliseconds.
 
     Args:
-        means: what the record says about other silos, by name.
+        text: an ISO 8601 date or time, UTC if it names no zone; or a duration, which ends now.
+
+    Raises:
+        ConfigError: it is neither.
     """
-    text = "; ".join(part for part in _parts(body, means) if part)
-    text = plain(text)  # another silo may have written it
-    return text if len(text) <= SAYS_WIDTH else f"{text[: SAYS_WIDTH - 1]}…"
+    if found := re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,3})?)\s*([a-z]+)\s*", text):
+        number, unit = found.groups()
+        if unit in UNITS:
+            return now_ms - float(number) * UNITS[unit] * 1_000
+    try:
+        when = datetime.fromisoformat(text.strip())
+        return (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp() * 1_000
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"{text!r} is not a date, a time or a duration",
+            where="--since",
+            fix="give for example 2026-11-30, 2026-11-30T14:00, 90min, 12h or 3d",
+        ) from error
 
 
-def _parts(body: Body, means: Means) -> Sequence[str]:
-    match body, means:
-        case Join(), JoinMeans():
-            samples = sum(count for _, count in means.counts)
-            held = [f"{count} of {'/'.join(of.values())}" for of, count in means.counts]
-            many = len(body.moments.mean) if body.moments is not None else 0
-            stated = f", means and deviations of {many} groups" if many else ""
-            counted = f"{samples} samples of {len(held)} combinations{stated}, counted"
-            return [f"{counted}: {_as_many_as_fit(held, SAYS_WIDTH - len(counted) - 2)}"]
-        case Expert(), _:
-            return [f"round {body.round}: {_weights(body)}", _figures(body)]
-        case Student(), StudentMeans():
-            final = ", final" if body.final else ""
-            return [
-                f"round {body.round}, term {body.term}{final}: {_weights(body)}",
-                f"distilled from {', '.join(means.teachers)}",
-                f"without {', '.join(means.missing)}" if means.missing else "",
-                _figures(body),
-            ]
-        case Checkpoint(), CheckpointMeans():
-            place = f"term {body.term}, round {body.round}"
-            return [f"{place}: {body.step} steps are done", _weights(body)]
-        case Vote(), VoteMeans():
-            return [f"{_term(body)}: for {means.candidate}"]
-        case Lease(), LeaseMeans():
-            voters = ", ".join(means.voters)
-            return [f"{_term(body)}: leads by the votes of {voters}"]
-        case Propose() | Accept(), PreparationMeans():
-            unknown = len(body.preparation.joins) - len(means.joins)
-            more = [f"{unknown} that this node does not know"] if unknown else []
-            withheld = ["/".join(label.values()) for label in means.probes]
-            return [
-                f"term {body.term}: builds on the joins of {', '.join([*means.joins, *more])}",
-                f"nobody trains on {', '.join(withheld)}" if withheld else "",
-                "all standardise their data alike" if body.preparation.scale is not None else "",
-            ]
-        case Endorse() | Refuse(), OpinionMeans():
-            opinion = body.reason if isinstance(body, Refuse) else "endorsed"
-            return [f"{_named(means.student)}: {opinion}", means.expected, _figures(body)]
-        case Audit(), AuditMeans():
-            return [f"round {body.round}: {_audited(means)}"]
-        case Verdict(), VerdictMeans():
-            about = f", its {_named(means.entry, of=False)}" if means.entry else ""
-            return [f"on {means.subject}{about}: {body.cause}: {body.reason}"]
-        case Withdraw(), _:
-            return [body.reason]
-        case _:
-            raise AssertionError(f"the means of a {body.kind} are {type(means).__name__}")
+def journal_text(found: Journal) -> str:
+    """A journal as text: what its words mean, a line for each record, and the sum."""
+    width = screen_width()
+    rows = [
+        (entry.seq, utc(entry.time_ms), entry.body.kind, size(entry.bytes))
+        for entry in found.entries
+    ]
+    head, *lines = table(("no", "UTC", "record", "size"), rows).split("\n")
+    column = max(map(len, [head, *lines])) + 2
+    text = [f"{head:<{column}}what left, in words"]
+    for line, entry in zip(lines, found.entries, strict=True):
+        words = says(entry.body, entry.means)
+        room = len(words) + 1 if width is None else max(LEAST_WIDTH, width - column)
+        first, *rest = wrap(words, room, break_on_hyphens=False) or [""]
+        text += [f"{line:<{column}}{first}", *(f"{'':<{column}}{more}" for more in rest)]
+    return "\n".join([_title(found), "", *text, "", _sum(found), *LEGEND])
 
 
-def _term(body: Vote | Lease) -> str:
-    """What an election is for."""
-    what = "preparation" if body.round == PREPARATION else f"round {body.round}"
-    return f"term {body.term}, {what}"
+def _title(found: Journal) -> str:
+    return f"what {found.silo} published in run {found.run.name} {found.run.id[:8]}"
 
 
-def _weights(body: Expert | Student | Checkpoint) -> str:
-    """The weights that a peer may fetch because of a record."""
-    snapshot = body.snapshot
-    text = f"weights {snapshot.digest.hex()[:12]}, {size(snapshot.size)}"
-    if isinstance(body, Checkpoint) or body.delta is None:
-        return text
-    return f"{text}, or {size(body.delta.coded.size)} as what changed"
+def _sum(found: Journal) -> str:
+    records, models = found.entries, [s for entry in found.entries if (s := _fetched(entry))]
+    return (
+        f"{len(records)} records of {size(sum(entry.bytes for entry in records))} together;"
+        f" {len(models)} models of {size(sum(models))} together, which members may fetch."
+    )
 
 
-def _figures(body: Expert | Student | Endorse | Refuse) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in sorted(body.metrics.items()))
+def _fetched(entry: JournalEntry) -> int:
+    """Bytes of the model that members may fetch because of a record; 0 without one."""
+    body = entry.body
+    return body.snapshot.size if isinstance(body, Expert | Student | Checkpoint) else 0
 
 
-def _named(entry: Published | None, *, of: bool = True) -> str:
-    """An expert or a student that a record is about; `of` adds its silo."""
-    if entry is None:
-        return "a student that this node does not know"
-    text = f"{entry.kind} {entry.digest[:12]} of round {entry.round}"
-    return f"{text} by {entry.silo}" if of else text
+HEADER = ("no", "utc", "silo", "record", "record_bytes", "model_bytes", "model_digest", "says")
 
 
-def _as_many_as_fit(items: list[str], width: int) -> str:
-    """Items up to a width, and how many more there are."""
-    text = ""
-    for number, item in enumerate(items):
-        longer = f"{text}, {item}" if text else item
-        rest = len(items) - number - 1
-        more = f", and {rest} more" if rest else ""
-        if number and len(longer) + len(more) > width:
-            return f"{text}, and {rest + 1} more"
-        text = longer
-    return text
+def csv_lines(found: Journal) -> Iterator[str]:
+    """A journal as a table for a spreadsheet. No cell can run as a formula."""
+    for row in (HEADER, *(_row(found.silo, entry) for entry in found.entries)):
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow([cell(str(value)) for value in row])
+        yield line.getvalue()
 
 
-def _audited(means: AuditMeans) -> str:
-    """How a silo scored its peers' experts."""
-    from dcfm_node.swarm.audit import FIGURES
-
-    scored, worst = means.scored, means.worst
-    lines = [f"{len(scored)} expert{'' if len(scored) == 1 else 's'} scored"]
-    if worst is not None:
-        lines.append(
-            f"worst is {worst.silo}: {FIGURES[worst.figure]} {worst.place:.2f}, from 0 (own expert)"
-            " to 1 (knows nothing)"
-        )
-    lines.append(f"refuses {', '.join(means.refuses) or 'nobody'}")
-    return "; ".join(lines)
+def _row(silo: str, entry: JournalEntry) -> tuple[object, ...]:
+    body = entry.body
+    digest = body.snapshot.digest.hex() if isinstance(body, Expert | Student | Checkpoint) else ""
+    words = says(body, entry.means, CELL_WIDTH)
+    what = (entry.seq, utc(entry.time_ms), silo, body.kind, entry.bytes)
+    return (*what, _fetched(entry) or "", digest, words)

@@ -31,6 +31,7 @@ from dcfm_node.cli import (
     simulate,
     student,
     succession,
+    waiting,
 )
 from dcfm_node.cli.options import AsJson
 from dcfm_node.cli.output import answer, print_json, say
@@ -53,6 +54,7 @@ node.register(app)
 check.register(app)
 query.register(app)
 pairing.register(app)
+waiting.register(app)
 journal.register(app)
 page.register(app)
 simulate.register(app)

@@ -13,7 +13,7 @@ def other_lines(found: Peers) -> list[str]:
         lines += [f"compare   fingerprint of this site: {found.fingerprint}"]
     known = {site.link_key: site.name for site in found.waiting}
     for stranger in found.pending:
-        lines += ["", *_knock(stranger, known.get(stranger.link_key))]
+        lines += ["", *stranger_lines(stranger, known.get(stranger.link_key))]
     if not lines and not found.peers:
         return ["no peers yet: 'dcfm-node invite' here, and 'dcfm-node join CODE' at another site"]
     return lines if found.peers or (lines and lines[0]) else lines[1:]
@@ -43,7 +43,7 @@ def asked_lines(site: PendingSite) -> list[str]:
     ]
 
 
-def _knock(stranger: Stranger, name: str | None) -> list[str]:
+def stranger_lines(stranger: Stranger, name: str | None = None) -> list[str]:
     """A key that peers.toml lacks and that tried to connect."""
     if name is not None:
         return [f"pending: {name}, which waits for approval, dials from {stranger.address}"]

@@ -5,8 +5,10 @@ that text from peers cannot control the terminal.
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from shutil import get_terminal_size
 from typing import Any, TypeVar
 
 import typer
@@ -16,26 +18,73 @@ from dcfm_node.words import clean, plain
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 CLEAR = "\x1b[2J\x1b[H"
+HOME, TO_LINE_END, TO_SCREEN_END = "\x1b[H", "\x1b[K", "\x1b[J"
+STYLES = {"bad": "\x1b[31m", "good": "\x1b[32m", "strong": "\x1b[1m"}
+PLAIN = "\x1b[0m"
 Shown = TypeVar("Shown", bound=Document)
 
 
-def say(*lines: str, err: bool = False) -> None:
-    """Print lines. A line break inside a line is shown as `\\n`."""
+Style = Callable[[str], str]
+"""Names the style of a line (a key of STYLES), or is empty for plain text."""
+
+
+def say(*lines: str, err: bool = False, style: Style | None = None) -> None:
+    """Print lines. A line break inside a line is shown as `\\n`.
+
+    Args:
+        style: styles whole lines, where the terminal shows colours.
+    """
     for line in lines:
-        _write(f"{plain(line)}\n", err=err)
+        _write(f"{_styled(plain(line), style)}\n", err=err)
 
 
-def answer(document: Shown, as_json: bool, text: Callable[[Shown], str]) -> None:
+def screen_width() -> int | None:
+    """The width of the terminal that is written to, in characters; None if it is not a terminal."""
+    return get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def redraw(lines: Sequence[str], style: Style | None = None) -> None:
+    """Show lines in place of those that the screen shows. What does not fit is left out. Where the
+    screen cannot be redrawn, print the lines after a blank one."""
+    if not _is_smart():
+        say(*lines, "")
+        return
+    fitting = lines[: max(1, get_terminal_size().lines - 1)]
+    drawn = "".join(f"{_styled(plain(line), style)}{TO_LINE_END}\n" for line in fitting)
+    _write(f"{HOME}{drawn}{TO_SCREEN_END}")
+
+
+def _styled(line: str, style: Style | None) -> str:
+    """A plain line in its style, if colours are wanted (https://no-color.org)."""
+    if style is None or not _is_smart() or os.environ.get("NO_COLOR"):
+        return line
+    begin = STYLES.get(style(line), "")
+    return f"{begin}{line}{PLAIN}" if begin else line
+
+
+def _is_smart() -> bool:
+    """Whether stdout is a terminal that understands control sequences."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def answer(
+    document: Shown,
+    as_json: bool,
+    text: Callable[[Shown], str],
+    *,
+    style: Style | None = None,
+) -> None:
     """Print a command's result: as JSON for programs, or as text for people.
 
     Args:
+        style: styles whole lines of the text.
         text: turns a document into lines. Every string of the document that it gets is escaped, so
             that only `text` adds line breaks.
     """
     if as_json:
         print_json(document.plain())
     else:
-        say(*text(clean(document)).split("\n"))
+        say(*text(clean(document)).split("\n"), style=style)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -50,7 +99,7 @@ def rewrite(line: str, *, last: bool) -> None:
 
 def clear() -> None:
     """Empty the terminal's screen."""
-    if sys.stdout.isatty():
+    if _is_smart():
         _write(CLEAR)
 
 
@@ -78,6 +127,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         for line in (header, *cells)
     ]
     return "\n".join(lines)
+
+
+def shortened(text: str, width: int) -> str:
+    """The text, cut to a width with a mark where it is cut."""
+    return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
 
 
 def size(count: float) -> str:

@@ -3,6 +3,7 @@
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,10 +11,16 @@ import typer
 from dcfm_node.api.client import Starting, call
 from dcfm_node.api.problems import exit_code
 from dcfm_node.api.requests import StatusRequest, StopRequest, WithdrawRequest
+from dcfm_node.api.status import StartingStatus, Status
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, state_folder
-from dcfm_node.cli.output import answer, ask, clear, say
-from dcfm_node.cli.shown import starting_text, status_text
+from dcfm_node.cli.output import answer, ask, clear, print_json, redraw, say, screen_width
+from dcfm_node.cli.overview import status_text, style_of
+from dcfm_node.cli.shown import starting_text
 from dcfm_node.errors import ConfigError, Unreachable
+from dcfm_node.words import clean
+
+EVERY_S = 1.0
+"""Seconds between two looks of --watch."""
 
 
 def register(app: typer.Typer) -> None:
@@ -29,31 +36,66 @@ def status(
     ] = False,
     explain: Annotated[
         bool,
-        typer.Option("--explain", help="Add why the node does what it does, and problem codes."),
+        typer.Option("--explain", help="Add reasons, all problems and codes, coverage, links."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show where the run is, what this node does, and what is wrong. Exits with 3 if degraded."""
+    """Show what is wrong and what to do, where the run stands, and how each silo takes part.
+
+    Exit codes: 0 healthy; 3 degraded, or the node is starting; 4 no daemon answers.
+    """
     state = state_folder(config)
-    while True:
-        code = Starting.exit_code
-        try:
-            found = call(state, StatusRequest())
-        except Starting as starting:
-            _clear(watch and not as_json)
-            answer(starting.status, as_json, starting_text)
-        else:
-            _clear(watch and not as_json)
-            answer(found, as_json, partial(status_text, explain=explain))
-            code = exit_code(found.problems)
-        if not watch:
-            raise typer.Exit(code)
-        time.sleep(1.0)
+    if watch:
+        raise typer.Exit(_watch(state, explain, as_json))
+    try:
+        found = call(state, StatusRequest())
+    except Starting as starting:
+        answer(starting.status, as_json, starting_text)
+        raise typer.Exit(Starting.exit_code) from None
+    text = partial(status_text, explain=explain, width=screen_width())
+    answer(found, as_json, text, style=style_of)
+    raise typer.Exit(exit_code(found.problems))
 
 
-def _clear(wanted: bool) -> None:
-    if wanted:
+def _watch(state: Path, explain: bool, as_json: bool) -> int:
+    """Show the status again and again until interrupted. A daemon that restarts is waited for.
+
+    Returns: the exit code of the last status.
+    """
+    code = 0
+    if not as_json:
         clear()
+    try:
+        while True:
+            code = _watched(state, explain, as_json)
+            time.sleep(EVERY_S)
+    except KeyboardInterrupt:
+        return code
+
+
+def _watched(state: Path, explain: bool, as_json: bool) -> int:
+    """Show the status once, in place of the last one."""
+    try:
+        found: Status | StartingStatus = call(state, StatusRequest())
+        code = exit_code(found.problems)
+    except Starting as starting:
+        found, code = starting.status, Starting.exit_code
+    except Unreachable as error:
+        if as_json:
+            raise
+        redraw(error.lines)
+        return error.exit_code
+    if as_json:
+        print_json(found.plain())
+        return code
+    cleaned = clean(found)
+    text = (
+        starting_text(cleaned)
+        if isinstance(cleaned, StartingStatus)
+        else status_text(cleaned, explain=explain, width=screen_width())
+    )
+    redraw(text.split("\n"), style_of)
+    return code
 
 
 def stop(

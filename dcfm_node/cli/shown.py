@@ -1,8 +1,7 @@
-"""`status`, `peers` and `student list` as text."""
+"""`peers` and `student list` as text, and the parts of `status` that tell more."""
 
 from collections.abc import Iterator, Sequence
 
-from dcfm_node.api.problems import Problem
 from dcfm_node.api.status import (
     Coverage,
     Peers,
@@ -11,15 +10,16 @@ from dcfm_node.api.status import (
     StartingStatus,
     Status,
 )
-from dcfm_node.api.students import StudentFacts, Students
+from dcfm_node.api.students import Estimated, StudentFacts, Students
 from dcfm_node.cli.others import other_lines
 from dcfm_node.cli.output import ago, share, size, table
+from dcfm_node.words import utc
 
+GOOD, FAIR = 0.9, 0.7
+"""Shares of right draws from which quality is called good, and fair."""
 MAX_PROBES = 8
 MAX_ALONE = 3
 """Most probes, and silos that alone hold combinations, that `status` names."""
-SETTLED_S = 10.0
-"""A node that just started has asked its peers, and is not called behind before they answered."""
 
 
 def starting_text(found: StartingStatus) -> str:
@@ -27,76 +27,38 @@ def starting_text(found: StartingStatus) -> str:
     return f"{found.node}  starting: {found.doing.why}"
 
 
-def status_text(found: Status, *, explain: bool) -> str:
-    """A node's status as text.
-
-    Args:
-        explain: adds the node's reason, the silos it waits for, failing dials and problem codes.
-    """
-    stage, round_ = (found.phase.stage, found.phase.round) if found.phase else ("starting", 0)
-    place = stage if stage == "prepare" else f"{stage} round {round_}"
-    lines = [
-        f"{found.node}  {found.health}   run {found.run.name} {found.run.id[:8]}"
-        f"   {place}   ({found.schedule}, {found.participation})",
-        "",
-        _silo_table(found.silos),
-        "",
-        f"traffic   {size(found.bytes_sent)} sent, {size(found.bytes_received)} received"
-        f"   up {ago(found.uptime_s)}   on {found.worker.device}",
-        *_bundle_lines(found.silos),
-        *(f"behind    {what}" for what in found.catching_up if found.uptime_s >= SETTLED_S),
-        *_skew_lines(found),
-        *_knock_lines(found),
-        *_crowd_lines(found),
-        *_coverage_lines(found.coverage),
-        *_probe_lines(found.preparation),
-        *_weight_lines(found.silos),
-        _student_text(found),
-        *_quality_lines(found),
-    ]
-    for problem in found.problems:
-        lines += _problem_lines(problem, explain)
-    if explain:
-        lines.append(f"why       {found.doing.why}")
-        awaited = (silo for silo in found.silos if silo.name in found.doing.waiting_on)
-        lines += [f"waits for {silo.name}: {_whereabouts(silo)}" for silo in awaited]
-        lines += _dial_lines(found.silos)
-    return "\n".join(lines)
-
-
 def peers_text(found: Peers) -> str:
-    """The peers' links, and unknown keys that wait for approval, as text."""
+    """The peers' links, and who else wants or may have one, as text."""
+    silos = [peers_table(found.peers), *dial_lines(found.peers)] if found.peers else []
+    return "\n".join([*silos, *other_lines(found)])
+
+
+def peers_table(peers: Sequence[SiloStatus]) -> str:
+    """The peers' links and traffic as text."""
     header = ("peer", "linked", "bulk", "heard", "version", "sent", "received", "trouble")
     rows = [
         (
             peer.name,
             "yes" if peer.linked else "no",
-            _bulk(peer),
+            bulk_cell(peer),
             ago(peer.heard_ago_s),
             peer.version or None,
-            size(peer.bytes_sent),
-            size(peer.bytes_received),
+            size(peer.bytes_sent) if peer.bytes_sent is not None else None,
+            size(peer.bytes_received) if peer.bytes_received is not None else None,
             _trouble(peer),
         )
-        for peer in found.peers
+        for peer in peers
     ]
-    silos = [table(header, rows), *_dial_lines(found.peers)] if found.peers else []
-    return "\n".join([*silos, *other_lines(found)])
+    return table(header, rows)
 
 
-def _problem_lines(problem: Problem, explain: bool) -> list[str]:
-    since = f", for {ago(problem.since_s)}" if problem.since_s is not None else ""
-    code = f"{problem.code.value} ({problem.severity}{since}): " if explain else ""
-    return [f"problem   {code}{problem.sentence}", f"     fix: {problem.fix}"]
-
-
-def _bulk(silo: SiloStatus) -> str:
+def bulk_cell(silo: SiloStatus) -> str:
     """How snapshots go to and from a silo."""
     way = silo.links.get("bulk")
     return "-" if way is None else {"own": "up", "": "down"}.get(way.via, way.via)
 
 
-def _dial_lines(silos: Sequence[SiloStatus]) -> Iterator[str]:
+def dial_lines(silos: Sequence[SiloStatus]) -> Iterator[str]:
     """Which dials fail, how often and why, on either plane; each address once."""
     for silo in silos:
         found = {
@@ -117,7 +79,7 @@ def _trouble(peer: SiloStatus) -> str:
     return "; ".join(text for text in found if text)
 
 
-def _weight_lines(silos: Sequence[SiloStatus]) -> list[str]:
+def weight_lines(silos: Sequence[SiloStatus]) -> list[str]:
     """Silos whose weight policy.max_share limits to less than their share of the samples."""
     total = sum(silo.samples for silo in silos if silo.share)
     return [
@@ -129,7 +91,7 @@ def _weight_lines(silos: Sequence[SiloStatus]) -> list[str]:
     ]
 
 
-def _skew_lines(found: Status) -> list[str]:
+def skew_lines(found: Status) -> list[str]:
     """Peers that run another version of the software than this node."""
     others = [
         f"{silo.name} {silo.version}"
@@ -139,7 +101,7 @@ def _skew_lines(found: Status) -> list[str]:
     return [f"versions  this node {found.version}; {', '.join(others)}"] if others else []
 
 
-def _knock_lines(found: Status) -> list[str]:
+def knock_lines(found: Status) -> list[str]:
     """Unknown keys that tried to connect, in one line."""
     if not (strangers := found.pending):
         return []
@@ -151,7 +113,7 @@ def _knock_lines(found: Status) -> list[str]:
     ]
 
 
-def _crowd_lines(found: Status) -> list[str]:
+def crowd_lines(found: Status) -> list[str]:
     """Connections that have not identified themselves, once there were too many."""
     crowds = [crowd for crowd in found.unknown.values() if crowd.hung_up]
     if not crowds:
@@ -164,7 +126,7 @@ def _crowd_lines(found: Status) -> list[str]:
     ]
 
 
-def _whereabouts(silo: SiloStatus) -> str:
+def whereabouts(silo: SiloStatus) -> str:
     """Whether a silo that this node waits for is connected, and what it does."""
     if silo.own:
         return "this node"
@@ -178,12 +140,12 @@ def _whereabouts(silo: SiloStatus) -> str:
             return f"connected, {trouble or f'and silent: {when}'}"
         return f"not connected, {when}{', ' * bool(trouble)}{trouble}"
     way = "connected" if silo.linked else "heard through others"
-    if _busy(silo):
+    if is_busy(silo):
         return f"{way}, {silo.activity} round {silo.round}, {_progress(silo)}"
     return f"{way}, idle"
 
 
-def _busy(silo: SiloStatus) -> bool:
+def is_busy(silo: SiloStatus) -> bool:
     return silo.activity not in (None, "idle")
 
 
@@ -191,7 +153,7 @@ def _progress(silo: SiloStatus) -> str:
     return share(silo.done or 0, silo.total or 0)
 
 
-def _bundle_lines(silos: Sequence[SiloStatus]) -> list[str]:
+def bundle_lines(silos: Sequence[SiloStatus]) -> list[str]:
     """What the last bundles brought from the silos that take part by bundle."""
     return [
         f"bundle    {silo.name}: {ago(bundle.ago_s)} ago, {bundle.records} new records in the"
@@ -201,35 +163,7 @@ def _bundle_lines(silos: Sequence[SiloStatus]) -> list[str]:
     ]
 
 
-def _silo_table(silos: Sequence[SiloStatus]) -> str:
-    header = ("silo", "link", "bulk", "heard", "does", "progress", "expert", "CI gap", "hold-out")
-    return table(header, [_silo_row(silo) for silo in silos])
-
-
-def _silo_row(silo: SiloStatus) -> tuple[object, ...]:
-    link, heard = "here" if silo.own else "up" if silo.linked else "down", silo.heard_ago_s
-    if silo.by_bundle and silo.bundle is not None:
-        link, heard = "bundle", silo.bundle.ago_s
-    return (
-        silo.name
-        + (" (withdrawn)" if silo.withdrawn else "")
-        + (" (quarantine)" if silo.quarantined else ""),
-        link,
-        _bulk(silo),
-        None if silo.own else ago(heard),
-        silo.activity,
-        _progress(silo) if _busy(silo) else None,
-        None if silo.expert_round is None else f"round {silo.expert_round}",
-        _figure(silo.metrics.get("ci_gap")),
-        _figure(silo.metrics.get("holdout_loss")),
-    )
-
-
-def _figure(value: float | None) -> str | None:
-    return None if value is None else f"{value:.4g}"
-
-
-def _coverage_lines(coverage: Coverage) -> Iterator[str]:
+def coverage_lines(coverage: Coverage) -> Iterator[str]:
     """What silos hold, and what can be composed from it."""
     held, possible = coverage.observed, coverage.combinations
     if coverage.silos_told < coverage.silos:
@@ -278,7 +212,7 @@ def _composed(coverage: Coverage) -> str:
     return text
 
 
-def _probe_lines(found: PreparationStatus | None) -> list[str]:
+def probe_lines(found: PreparationStatus | None) -> list[str]:
     if found is None:
         return []
     if not found.agreed:
@@ -291,59 +225,72 @@ def _probe_lines(found: PreparationStatus | None) -> list[str]:
     return [f"probes    none: {found.why}"] if found.why else []
 
 
-def _quality_lines(found: Status) -> list[str]:
-    """What the released student's draws are expected to be worth, else those of the last one."""
-    student = found.latest or next(iter(found.students[-1:]), None)
-    return [f"expected  right draws: {student.expected.text}"] if student is not None else []
-
-
-def _student_text(found: Status) -> str:
+def student_text(found: Status) -> str:
     if (latest := found.latest) is not None:
         return (
-            f"student   {latest.digest[:12]} of round {latest.round}, {latest.outcome},"
+            f"{latest.digest[:12]} of round {latest.round}, {latest.outcome},"
             f" endorsed by {', '.join(latest.endorsed_by)}"
         )
     final = [student for student in found.students if student.final]
     if final and final[-1].below_floor:
-        return f"student   {final[-1].digest[:12]} stays interim: it is below the floor"
+        return f"{final[-1].digest[:12]} stays interim: it is below the floor"
     if final and (gone := final[-1].superseded):
         why = "; ".join(f"{silo} {reason}" for silo, reason in gone.items())
-        return f"student   the last is superseded, and no other is released yet: {why}"
-    return "student   none is released yet"
+        return f"the last is superseded, and no other is released yet: {why}"
+    return "none is released yet"
 
 
 def students_text(found: Students) -> str:
     """Every student of a run, and which one is released, as text."""
     header = (
         "student",
-        "standing",
+        "UTC",
         "round",
-        "term",
-        "leader",
-        "outcome",
-        "size",
-        "endorsed by",
-        "trained on",
+        "standing",
+        "known",
         "novel",
+        "outcome",
+        "leader",
+        "size",
+        "here",
+        "endorsed by",
     )
     rows = [
         (
             student.digest[:12],
-            _standing(student),
+            utc(student.time_ms)[:16] if student.time_ms is not None else None,
             student.round,
-            student.term,
-            student.leader,
+            _standing(student),
+            *map(_quality, (student.expected.known, student.expected.novel)),
             student.outcome,
+            student.leader,
             size(student.bytes),
+            "yes" if student.held else "no",
             ", ".join(student.endorsed_by) or None,
-            *(
-                f"{part.value:.0%}" if part is not None else None
-                for part in (student.expected.known, student.expected.novel)
-            ),
         )
         for student in found.students
     ]
-    return table(header, rows) if rows else "no student yet"
+    if not rows:
+        return "no student yet"
+    unmeasured = {s.expected.why: None for s in found.students if s.expected.why}
+    notes = [f"not measured: {why}" for why in unmeasured]
+    legend = (
+        "known, novel: expected share of right samples of combinations that silos train on, and"
+    )
+    return "\n".join([table(header, rows), "", f"{legend} of others", *notes])
+
+
+def judgement(value: float, floor: float) -> str:
+    """An expected share of right draws in a word."""
+    if value < floor:
+        return f"below the floor of {floor:.0%}"
+    return "good" if value >= GOOD else "fair" if value >= FAIR else "poor"
+
+
+def _quality(part: Estimated | None) -> str:
+    if part is None:
+        return "not measured"
+    return f"{part.value:.0%} {judgement(part.value, 0.0)}"
 
 
 def _standing(student: StudentFacts) -> str:

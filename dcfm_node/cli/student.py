@@ -133,7 +133,7 @@ def verify(
     This needs no daemon and no network. DIR may also be the archive that a node's page offers;
     'tar xf' unpacks it. Without --run and --peers it checks that the folder is
     consistent, but not whose keys signed it. With them, it also checks that the model is from your
-    run. Exits with 1 if a check fails, with 3 if the student is superseded.
+    run. Exits with 1 if a check fails, with 3 if the student is superseded, or below the floor.
     """
     from dcfm_node.store.card import model_card
     from dcfm_node.student.facts import facts_of
@@ -148,7 +148,8 @@ def verify(
         _require_run(folder, proven.run, run, peers)
     found = verified(proven, compared=run is not None, unchecked=student.others)
     answer(found, as_json, partial(verified_text, keys=_compared(run, peers)))
-    raise typer.Exit(DEGRADED if found.superseded else 0)
+    poor = found.standing == "interim" and found.expected.below
+    raise typer.Exit(DEGRADED if found.superseded or poor else 0)
 
 
 def verified_text(found: "Verified", *, keys: str) -> str:

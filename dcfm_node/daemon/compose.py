@@ -22,6 +22,7 @@ from dcfm_node.daemon.deltas import Deltas
 from dcfm_node.daemon.disk import Disk, Said, open_journals
 from dcfm_node.daemon.egress import Egress
 from dcfm_node.daemon.ending import Ending, Tasks
+from dcfm_node.daemon.eta import Rates
 from dcfm_node.daemon.executor import Executor
 from dcfm_node.daemon.forms import Forms
 from dcfm_node.daemon.handling import Handling
@@ -43,6 +44,7 @@ from dcfm_node.daemon.notify import notify
 from dcfm_node.daemon.page import PageKeeper
 from dcfm_node.daemon.page import command as page_command
 from dcfm_node.daemon.pairing import other_peers, pending_sites
+from dcfm_node.daemon.registry import Registry
 from dcfm_node.daemon.reloading import Reloading
 from dcfm_node.daemon.restoring import Restoring
 from dcfm_node.daemon.runner import JobRunner
@@ -56,6 +58,7 @@ from dcfm_node.store.egress import Ledger
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.lock import lock
 from dcfm_node.store.snapshots import SnapshotStore
+from dcfm_node.swarm.effects import DiskRefuses
 from dcfm_node.wire.envelope import manifest_bytes, run_id
 from dcfm_node.worker.messages import Ready, Setup
 
@@ -80,6 +83,8 @@ class Ground:
         self.inbox = Inbox(settings.manifest, self.disk, self.aside, self.imports)
         self.snapshots = SnapshotStore(state)
         self.page = _page(settings, clock)
+        self.registry, self.rates = Registry(clock), Rates()
+        self.disk.tell = lambda refuses: self.inbox.put(DiskRefuses(refuses))
 
 
 @dataclass(frozen=True)
@@ -198,6 +203,8 @@ def compose(
         handling=handling,
         importer=importer,
         page=ground.page,
+        registry=ground.registry,
+        rates=ground.rates,
     )
     return daemon, forms, deltas
 
@@ -272,12 +279,8 @@ async def _take_part(settings: Settings) -> None:
         stack.push_async_callback(supervisor.close)
         check_counts(counts_told(settings, ready), config.name)
         others = tuple(p for p in settings.peers if p.sign_key != settings.keys.sign_public)
-        network = Network(
-            others,
-            put=ground.inbox.put,
-            broken=ground.ending.transfers_ended,
-            disk=ground.disk,
-        )
+        broken = ground.ending.transfers_ended
+        network = Network(others, put=ground.inbox.put, broken=broken, disk=ground.disk)
         known = Known(journals, said, inherited, ready)
         daemon, forms, deltas = compose(ground, known, network, supervisor)
         await _settle(daemon, forms)
@@ -294,10 +297,7 @@ async def _take_part(settings: Settings) -> None:
             ask=reloading.desk.answer if reloading is not None else no_guests,
         )
         reception.daemon, reception.reloading = daemon, reloading
-        if reloading is not None:
-            loop.add_signal_handler(signal.SIGHUP, reloading.hang_up)
-            reloading.catch_up()
-            ground.tasks.spawn(reloading.watch())
+        _reload_on_hangup(reloading, ground)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.stop, 0.0)
         notify("READY=1", f"STATUS=taking part in {manifest.name}")
@@ -306,9 +306,18 @@ async def _take_part(settings: Settings) -> None:
             log.warning("ignored", settings="worker.bf16, worker.compile", why="no GPU is here")
         ground.tasks.spawn(look_after(ground.snapshots, ground.inbox.put))
         ground.tasks.spawn(egress.keep())
+        ground.tasks.spawn(daemon.observe())
         await daemon.serve()
         notify("STOPPING=1")
     log.info("stopped")
+
+
+def _reload_on_hangup(reloading: Reloading | None, ground: Ground) -> None:
+    """Let the signal HUP read the files again, and take up what changed since they were read."""
+    if reloading is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloading.hang_up)
+        reloading.catch_up()
+        ground.tasks.spawn(reloading.watch())
 
 
 async def _egress(ground: Ground, run: bytes, stack: AsyncExitStack) -> Egress:

@@ -35,13 +35,15 @@ from dcfm_node.api.status import (
     WorkerStatus,
 )
 from dcfm_node.api.students import StudentFiles
-from dcfm_node.daemon.disk import Disk
+from dcfm_node.daemon.disk import Disk, low
+from dcfm_node.daemon.eta import Rates
 from dcfm_node.daemon.explain import explain, failing
 from dcfm_node.daemon.facts import journal_facts, run_facts, students_facts
 from dcfm_node.daemon.importer import BundleImporter
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.page import PageKeeper
 from dcfm_node.daemon.problems import data_problems
+from dcfm_node.daemon.registry import Registry
 from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.daemon.status import Surroundings, silo_statuses, status
 from dcfm_node.daemon.students import student_files
@@ -71,6 +73,8 @@ class Control:
         importer: imports bundles, and knows what they brought.
         earlier: gives the lineage of the run that this one continues.
         stop: begins to stop. Its argument is how many seconds the present work may take to end.
+        registry: knows since when problems last.
+        rates: how fast silos work.
         features: names of the numbers of a sample, if they are known.
         page: keeps the page running, if this node has one.
     """
@@ -90,8 +94,14 @@ class Control:
     importer: BundleImporter
     earlier: Callable[[], bytes | None]
     stop: Callable[[float], None]
+    registry: Registry
+    rates: Rates
     features: Sequence[str] = ()
     page: PageKeeper | None = None
+
+    def observe(self) -> None:
+        """Let the registry of problems and the rates of work see the present state."""
+        self._status()
 
     def handle(self, request: AnyRequest) -> Reply | Awaitable[Reply]:
         """Answer one request.
@@ -129,8 +139,10 @@ class Control:
 
     def _status(self) -> Status:
         idle = self.supervisor.problems()
+        free, total = self.snapshots.disk()
         problems = (
             *self.disk.problems(),
+            *low(free),
             *self.own_troubles.problems(),
             *idle,
             *failing(self.node),
@@ -142,6 +154,9 @@ class Control:
         traffic = self.network.traffic().values()
         machine = Machine(
             uptime_s=round(self.clock() - self.started_at, 1),
+            disk_free=free,
+            disk_total=total,
+            snapshots_bytes=self.snapshots.bytes_held(),
             bytes_sent=sum(sent for sent, _ in traffic),
             bytes_received=sum(received for _, received in traffic),
             troubles=self.own_troubles.facts(),
@@ -165,17 +180,17 @@ class Control:
             clocks=self.network.clocks(),
             refusals=self.network.refusals,
             features=self.features,
+            addresses=self.network.addresses(),
+            traffic=self.network.traffic(),
+            rates=self.rates,
+            registry=self.registry,
             machine=machine or Machine(),
         )
 
     def _peers(self) -> Peers:
-        traffic = self.network.traffic()
-        peers = []
-        for silo in silo_statuses(self.node, self.clock(), self._around()):
-            if not silo.own:
-                sent, received = traffic.get(bytes.fromhex(silo.id), (0, 0))
-                peers.append(PeerStatus(**dict(silo), bytes_sent=sent, bytes_received=received))
-        return Peers(peers=tuple(peers), **dict(self._strangers()))
+        silos = silo_statuses(self.node, self.clock(), self._around())
+        peers = tuple(PeerStatus(**dict(silo)) for silo in silos if not silo.own)
+        return Peers(peers=peers, **dict(self._strangers()))
 
     def _strangers(self) -> Strangers:
         network = self.network

@@ -10,6 +10,7 @@ from dcfm_node.api.server import Reply
 from dcfm_node.daemon.control import Control
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.daemon.ending import Ending, Tasks
+from dcfm_node.daemon.eta import Rates
 from dcfm_node.daemon.executor import Executor
 from dcfm_node.daemon.handling import Handling
 from dcfm_node.daemon.importer import BundleImporter
@@ -18,6 +19,7 @@ from dcfm_node.daemon.limits import pace
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
 from dcfm_node.daemon.page import PageKeeper
+from dcfm_node.daemon.registry import Registry
 from dcfm_node.daemon.restoring import Restoring
 from dcfm_node.daemon.runner import JobRunner
 from dcfm_node.daemon.supervisor import WorkerSupervisor
@@ -28,6 +30,9 @@ from dcfm_node.wire.envelope import Sealed
 
 SILENCE_S = 5.0
 """The longest the loop may sleep: the service manager's watchdog is fed from it."""
+
+OBSERVE_S = 4.0
+"""Seconds between two looks at problems and at the speed of work."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Daemon:
     executor: Executor
     handling: Handling
     importer: BundleImporter
+    registry: Registry
+    rates: Rates
     page: PageKeeper | None = None
 
     async def serve(self) -> None:
@@ -73,6 +80,16 @@ class Daemon:
         await self.handling.take(event)
         self.executor.again(self.present.node)
         self.inbox.handled(event)
+
+    async def observe(self) -> None:
+        """See, now and then, what is wrong and how fast silos work, whether anybody asks or not:
+        so it is known since when. Never ends."""
+        while True:
+            try:
+                self._control().observe()
+            except Exception as error:
+                self.troubles.caught("looking at the run", error)
+            await asyncio.sleep(OBSERVE_S)
 
     def answer(self, request: AnyRequest) -> Reply | Awaitable[Reply]:
         """Answer one request of the control API."""
@@ -120,4 +137,6 @@ class Daemon:
             earlier=partial(earlier_lineage, restoring.settings.config.state, node.manifest),
             stop=self.stop,
             page=self.page,
+            registry=self.registry,
+            rates=self.rates,
         )

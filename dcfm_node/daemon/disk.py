@@ -19,6 +19,9 @@ from dcfm_node.wire.envelope import Sealed, SealedHeartbeat
 
 log = structlog.get_logger()
 
+LOW_BYTES = 200_000_000
+"""With less than this free, the next snapshots may not fit."""
+
 Said = tuple[list[Sealed], list[tuple[Sealed, Sealed]], list[SealedHeartbeat]]
 """Entries in (author, seq) order, pairs that prove forks, and the heartbeats that show epochs."""
 
@@ -68,6 +71,18 @@ def write(store: JournalStore, run: bytes, effects: Sequence[Effect]) -> None:
                     store.record_fork(run, first.entry.author, effect.seq, *proof)
 
 
+def low(free: int | None) -> list[Problem]:
+    """Whether little room is left.
+
+    Args:
+        free: bytes that this node may still write; None if unknown.
+    """
+    if free is None or free >= LOW_BYTES:
+        return []
+    what = f"{free / 1e6:.1f} MB are free on the disk of the state folder"
+    return [Code.DISK_LOW.problem(THIS_NODE, what)]
+
+
 class Disk:
     """Repeats writes that must not be lost, and knows which ones the disk refused.
 
@@ -86,6 +101,8 @@ class Disk:
         """By what was refused: why the last time, and since when."""
         self.waiting = False
         """Whether the loop waits until the journals are written."""
+        self.tell: Callable[[bool], None] = lambda refuses: None
+        """Called when the disk begins to refuse writes, and when it takes them all again."""
 
     def problems(self) -> list[Problem]:
         """What the disk refuses at present."""
@@ -100,16 +117,29 @@ class Disk:
         """A write failed; it will be tried again."""
         if what not in self._refused:
             log.error("disk_refused", what=what, why=why)
+        first = not self._refused
         _, since = self._refused.get(what, ("", self._clock()))
         self._refused[what] = why, since
+        if first:
+            self.tell(True)
 
     def accepted(self, what: str) -> None:
         """A write succeeded."""
         if self._refused.pop(what, None) is not None:
             log.info("disk_accepted", what=what)
+            if not self._refused:
+                self.tell(False)
 
-    async def insist(self, what: str, write: Callable[[], None]) -> None:
+    async def insist(
+        self,
+        what: str,
+        write: Callable[[], None],
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
         """Write, however long it takes. Nothing that depends on the write may happen before it.
+
+        Args:
+            meanwhile: called after each try that the disk refused.
 
         Raises:
             Failed: the node is being stopped.
@@ -124,6 +154,7 @@ class Disk:
                     raise
                 self.refused(what, getattr(error, "what", "") or str(error) or "out of memory")
                 self.waiting = True
+                meanwhile()
                 await self._pause()
             else:
                 self.waiting = False

@@ -91,7 +91,7 @@ class Executor:
         for kind, group in groupby(effects, type):
             if issubclass(kind, Durable):
                 kept = partial(write, self._journals, self._present.node.run, list(group))
-                await self._disk.insist("the journals", kept)
+                await self._disk.insist("the journals", kept, self._show_life)
             else:
                 for effect in group:
                     self.attempt(effect)
@@ -108,6 +108,11 @@ class Executor:
             elif isinstance(effect, Fetch | Unfetch | Drop | Cancel):
                 self._undone[type(effect), _about(effect)] = effect
                 self._retry_at = self._clock() + RETRY_S
+
+    def _show_life(self) -> None:
+        """Peers learn why this node is still, while it waits for its disk."""
+        for effect in self._present.node.while_disk_refuses():
+            self.attempt(effect)
 
     def again(self, node: Node) -> None:
         """Try what failed once more, as far as it is still wanted."""

@@ -73,7 +73,7 @@ def catching_up(node: Node) -> list[str]:
         return found
     own = view.latest_expert(me)
     reached = own.body.round if own is not None else -1
-    passed = step.phase.round - (step.phase.stage in ("local", "refine"))
+    passed = step.phase.round - (step.phase.stage in ("prepare", "local", "refine"))
     if reached < passed:
         rounds = f"round {passed}" if passed == reached + 1 else f"rounds {reached + 1} to {passed}"
         how = (

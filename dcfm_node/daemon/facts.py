@@ -114,7 +114,11 @@ def students_facts(journals: Journals, view: View, held: Callable[[bytes], bool]
     return Students(
         run=_run(journals, view.manifest),
         students=tuple(
-            ListedStudent(**dict(student_facts(view, said)), held=held(said.body.snapshot.digest))
+            ListedStudent(
+                **dict(student_facts(view, said)),
+                held=held(said.body.snapshot.digest),
+                time_ms=journals.chains[said.author][said.seq].entry.time_ms,
+            )
             for said in view.valid_students()
         ),
     )
@@ -162,7 +166,7 @@ def student_facts(view: View, said: Said[Student]) -> StudentFacts:
 
 def meaning(view: View, body: Body) -> Means:
     """What a record says of others. The record itself has them by key, digest and index alone."""
-    name = view.manifest.silo_name
+    name = _naming(view.manifest)
     match body:
         case Join():
             return JoinMeans(
@@ -199,6 +203,12 @@ def meaning(view: View, body: Body) -> Means:
             return NothingMore()
 
 
+def _naming(manifest: Manifest) -> Callable[[bytes], str]:
+    """As `Manifest.silo_name`, for many keys."""
+    known = {silo.key: silo.name for silo in manifest.roster}
+    return lambda key: known.get(key) or key.hex()[:8]
+
+
 def labelled(manifest: Manifest, label: tuple[int, ...]) -> dict[str, str]:
     """Value by attribute of a combination. A hostile silo may give an index past the values."""
     pairs = zip(manifest.attributes, label, strict=False)
@@ -233,9 +243,9 @@ def _expected(body: Endorse | Refuse) -> str:
 
 def _scores(view: View, body: Audit) -> AuditMeans:
     """How a silo scored its peers' experts."""
-    name = view.manifest.silo_name
-    authors = {said.digest: said.author for said in view.expert_entries.values()}
-    scores = {authors[entry]: given for entry, given in body.scores if entry in authors}
+    name = _naming(view.manifest)
+    experts = view.expert_entries
+    scores = {experts[entry].author: given for entry, given in body.scores if entry in experts}
     places = [
         (place, name(author), figure)
         for author, given in scores.items()

@@ -201,6 +201,10 @@ class Network:
                 total[peer] = (before[0] + sent, before[1] + received)
         return total
 
+    def addresses(self) -> dict[bytes, str | None]:
+        """The control address of each peer, as in peers.toml."""
+        return {peer.id: peer.control for peer in self._peers}
+
     def ways(self) -> dict[bytes, Mapping[str, Way]]:
         """How each peer is linked, by plane."""
         bulk = self._bulk.ways()

@@ -7,21 +7,20 @@ what silos do not hold, by `covered`.
 from collections.abc import Iterator, Mapping, Sequence
 
 from dcfm_node.api.problems import THIS_NODE, THIS_RUN, Code, Problem
-from dcfm_node.api.status import SiloStatus
+from dcfm_node.api.status import Elections, SiloStatus
 from dcfm_node.api.students import StudentFacts
 from dcfm_node.daemon.advice import what_to_try
+from dcfm_node.daemon.eta import Rates
 from dcfm_node.daemon.facts import student_facts
 from dcfm_node.data.oddities import DataWarning
 from dcfm_node.net.peers import Failure, Way
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Outlier, outliers
-from dcfm_node.swarm.effects import Waiting
+from dcfm_node.swarm.effects import DISK_FULL, Waiting
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.quality import known_quality, novel_quality
 from dcfm_node.swarm.view import View
 
-UNLINKED_S = 30.0
-"""One plane may come up this many seconds after the other before that is a problem."""
 BUNDLE_DAYS = 7
 """A silo that takes part by bundle is absent when no bundle has told of it for so many days."""
 
@@ -31,6 +30,8 @@ def run_problems(
     silos: Sequence[SiloStatus],
     released: StudentFacts | None,
     features: Sequence[str] = (),
+    *,
+    now: float,
 ) -> list[Problem]:
     """Everything of the run that makes the node degraded.
 
@@ -39,7 +40,9 @@ def run_problems(
     """
     view = node.replica.view
     whole = released is not None and released.outcome == "COMPLETE"
-    found = [problem for silo in silos if not silo.withdrawn for problem in _silo(silo, whole)]
+    up_s = _up_s(node, now)
+    here = [silo for silo in silos if not silo.withdrawn]
+    found = [problem for silo in here for problem in _silo(silo, whole, up_s)]
     if len(view.active()) < node.manifest.quorum:
         what = "so many silos withdrew that the others are not a quorum: nobody can be elected"
         found.append(Code.QUORUM_LOST.problem(THIS_RUN, what))
@@ -57,11 +60,18 @@ def run_problems(
     return found
 
 
-def _silo(silo: SiloStatus, whole: bool) -> Iterator[Problem]:
+def _up_s(node: Node, now: float) -> float:
+    """Seconds since this node's first event: before it, nobody could be heard."""
+    started_at = node.exchange.liveness.started_at
+    return now - started_at if started_at is not None else 0.0
+
+
+def _silo(silo: SiloStatus, whole: bool, up_s: float) -> Iterator[Problem]:
     """What is wrong with one silo.
 
     Args:
         whole: whether a student of every silo is released.
+        up_s: for how many seconds this node has been up.
     """
     name = silo.name
     if silo.forked:
@@ -77,10 +87,10 @@ def _silo(silo: SiloStatus, whole: bool) -> Iterator[Problem]:
             continue  # It is of a past expert; the student has a good one of every silo.
         what = f"{name} is accused by {', '.join(said.by)} ({said.cause}): {said.reason}"
         yield Code.PEER_ACCUSED.problem(name, what)
-    yield from _absence(silo)
+    yield from _absence(silo, up_s)
 
 
-def _absence(silo: SiloStatus) -> Iterator[Problem]:
+def _absence(silo: SiloStatus, up_s: float) -> Iterator[Problem]:
     """Why a silo does not take part as it should."""
     name = silo.name
     if silo.trouble:
@@ -96,7 +106,10 @@ def _absence(silo: SiloStatus) -> Iterator[Problem]:
         written = silo.record_ago_s
         record = f"; its last record is {written:.0f} s old" if written is not None else ""
         what = f"{name} has not been heard from {when}{record}{_undialled(silo)}"
-        yield Code.PEER_SILENT.problem(name, what, since_s=heard)
+        yield Code.PEER_SILENT.problem(name, what, since_s=up_s if heard is None else heard)
+    elif silo.activity == DISK_FULL and not silo.own:
+        what = f"{name} says that its disk is full: it takes in and publishes nothing"
+        yield Code.PEER_DISK_FULL.problem(name, what)
     elif silo.late_s is not None:
         what = (
             f"{name} answers, but has shown no progress for {silo.late_s:.0f} s, and is waited for"
@@ -126,11 +139,50 @@ def link_problems(manifest: Manifest, ways: Mapping[bytes, Mapping[str, Way]]) -
             yield Code.KEY_SHARED.problem(silo.name, what)
         for name, way, other in (("bulk", bulk, control), ("control", control, bulk)):
             since = min(way.for_s, other.for_s)
-            if not way.via and other.via and since > UNLINKED_S:
+            if not way.via and other.via:
                 lost = "no snapshot passes" if name == "bulk" else "no record passes"
                 why = "; ".join(map(_failure, way.failures)) or "it does not dial this node either"
                 what = f"no {name} link to {silo.name} stands, so {lost} directly: {why}"
                 yield Code.LINK_DOWN.problem(silo.name, what, since_s=since)
+
+
+def social_problems(
+    node: Node, silos: Sequence[SiloStatus], elections: Elections, rates: Rates, now: float
+) -> Iterator[Problem]:
+    """What silence and stuck downloads do to the run as a whole."""
+    others = [silo for silo in silos if not silo.own and not silo.withdrawn]
+    if others and not any(silo.live or silo.by_bundle for silo in others):
+        silent_s = min(
+            (s.heard_ago_s for s in others if s.heard_ago_s is not None), default=_up_s(node, now)
+        )
+        what = f"this node hears no other silo{_same_reason(others)}"
+        yield Code.NODE_ALONE.problem(THIS_NODE, what, since_s=silent_s)
+    active = len(node.replica.view.active())
+    if elections.losses_left < 0 and active >= elections.quorum and not _is_over(node):
+        what = (
+            f"{elections.present} of {active} silos give signs of life, and {elections.quorum} must"
+            " vote for a leader: nobody can be elected"
+        )
+        yield Code.ELECTIONS_STOPPED.problem(THIS_RUN, what)
+    for silo in others:
+        still_s = rates.still_s(silo, now) if silo.live and silo.activity == "fetch" else None
+        if still_s is not None:
+            got = f", {silo.done} of {silo.total} bytes are there" if silo.total else ""
+            what = f"{silo.name} is fetching a snapshot and receives nothing{got}"
+            yield Code.PEER_STUCK.problem(silo.name, what, since_s=still_s)
+    if node.fetching and (still_s := node.holdings.still_s(now)) is not None:
+        what = f"this node is fetching {len(node.fetching)} snapshots and receives nothing"
+        yield Code.FETCH_STUCK.problem(THIS_NODE, what, since_s=still_s)
+
+
+def _same_reason(silos: Sequence[SiloStatus]) -> str:
+    """Why dials fail, if all of them fail in the same way."""
+    whys = {f.reason for s in silos if "control" in s.links for f in s.links["control"].failures}
+    return f"; every dial failed: {whys.pop()}" if len(whys) == 1 else ""
+
+
+def _is_over(node: Node) -> bool:
+    return node.step is not None and node.step.phase.stage == "done"
 
 
 def data_problems(view: View, warnings: Sequence[DataWarning]) -> Iterator[Problem]:

@@ -21,6 +21,8 @@ def silo_status(
     ways: Mapping[str, Way],
     refusal: str,
     clock: float | None = None,
+    address: str | None = None,
+    traffic: tuple[int, int] | None = None,
 ) -> SiloStatus:
     """What a node knows of one silo.
 
@@ -29,6 +31,8 @@ def silo_status(
         ways: how it is linked, by plane.
         refusal: what it did on its links that no honest node does.
         clock: by how many seconds its wall clock is ahead of this node's, if that is known.
+        address: its control address, as in peers.toml.
+        traffic: payload bytes sent to it and received from it; None for this node's own silo.
     """
     exchange, replica, me = node.exchange, node.replica, key == node.me
     view = replica.view
@@ -75,6 +79,9 @@ def silo_status(
         by_bundle=bundle is not None and not linked and not _heard_since(node, key, now, bundle),
         links=dict(ways),
         clock_ahead_s=None if clock is None else round(clock, 3),
+        address=address,
+        bytes_sent=traffic[0] if traffic is not None else None,
+        bytes_received=traffic[1] if traffic is not None else None,
     )
 
 

@@ -9,6 +9,7 @@ from dcfm_node.api.problems import Problem
 from dcfm_node.api.status import (
     CheckpointStatus,
     Doing,
+    Elections,
     Machine,
     Phase,
     PreparationStatus,
@@ -19,10 +20,12 @@ from dcfm_node.api.status import (
     StatusRun,
 )
 from dcfm_node.daemon.covered import covered, gaps
+from dcfm_node.daemon.eta import Rates, expected
 from dcfm_node.daemon.explain import catching_up, explain
 from dcfm_node.daemon.facts import labelled, student_facts
 from dcfm_node.daemon.imports import LastImport
-from dcfm_node.daemon.problems import link_problems, run_problems
+from dcfm_node.daemon.problems import link_problems, run_problems, social_problems
+from dcfm_node.daemon.registry import Registry
 from dcfm_node.daemon.silos import silo_status
 from dcfm_node.net.peers import Way
 from dcfm_node.records.manifest import Manifest
@@ -44,6 +47,10 @@ class Surroundings:
         clocks: by how many seconds peers' wall clocks are ahead of this node's.
         refusals: by name, what a peer did on its links that no honest node does.
         features: names of the numbers of a sample, if they are known.
+        addresses: control address of each peer, as in peers.toml.
+        traffic: payload bytes sent to and received from each peer.
+        rates: how fast silos work; None if nobody measured.
+        registry: knows since when problems last; None if nobody kept one.
         machine: figures of the process and its links.
     """
 
@@ -54,6 +61,10 @@ class Surroundings:
     clocks: Mapping[bytes, float] = field(default_factory=dict)
     refusals: Mapping[str, str] = field(default_factory=dict)
     features: Sequence[str] = ()
+    addresses: Mapping[bytes, str | None] = field(default_factory=dict)
+    traffic: Mapping[bytes, tuple[int, int]] = field(default_factory=dict)
+    rates: Rates | None = None
+    registry: Registry | None = None
     machine: Machine = field(default_factory=Machine)
 
 
@@ -65,11 +76,17 @@ def status(node: Node, now: float, around: Surroundings | None = None) -> Status
     silos = silo_statuses(node, now, around)
     students = tuple(student_facts(view, said) for said in view.valid_students())
     released = next((student for student in reversed(students) if student.released), None)
-    problems = (
-        *around.problems,
-        *run_problems(node, silos, released, around.features),
-        *link_problems(manifest, around.ways),
-        *gaps(view),
+    rates, registry = around.rates or Rates(), around.registry or Registry(lambda: now)
+    rates.observe(silos, now)
+    elections = _elections(view, silos)
+    problems = registry.shown(
+        (
+            *around.problems,
+            *run_problems(node, silos, released, around.features, now=now),
+            *social_problems(node, silos, elections, rates, now),
+            *link_problems(manifest, around.ways),
+            *gaps(view),
+        )
     )
     continues = manifest.continues
     return Status(
@@ -92,6 +109,9 @@ def status(node: Node, now: float, around: Surroundings | None = None) -> Status
         silos=silos,
         coverage=covered(view),
         preparation=_preparation(view),
+        last_round=manifest.method.last_round,
+        eta=expected(view, node.replica.journals, phase, silos, rates) if phase else None,
+        elections=elections,
         students=students,
         latest=released,
         checkpoint=_checkpoint(node, phase.round) if phase else None,
@@ -110,6 +130,8 @@ def silo_statuses(node: Node, now: float, around: Surroundings) -> tuple[SiloSta
             carried=around.carried,
             ways=around.ways.get(silo.key, {}),
             clock=around.clocks.get(silo.key),
+            address=around.addresses.get(silo.key),
+            traffic=around.traffic.get(silo.key),
             refusal=around.refusals.get(silo.name, ""),
         )
         for silo in node.manifest.roster
@@ -124,6 +146,14 @@ def starting(name: str, manifest: Manifest, doing: str) -> StartingStatus:
         run=RunName(name=manifest.name, id=run_id(manifest).hex()),
         doing=StartingDoing(why=f"its training process {doing}"),
     )
+
+
+def _elections(view: View, silos: Sequence[SiloStatus]) -> Elections:
+    """How many more silos may fall silent before nobody can be elected (SPEC 7.3)."""
+    active = {view.manifest.silo_name(key) for key in view.active()}
+    present = sum(silo.live for silo in silos if silo.name in active)
+    quorum = view.manifest.quorum
+    return Elections(quorum=quorum, present=present, losses_left=present - quorum)
 
 
 def _checkpoint(node: Node, round_: int) -> CheckpointStatus | None:

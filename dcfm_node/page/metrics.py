@@ -179,11 +179,12 @@ def _of_silo(silo: SiloStatus) -> Iterator[Sample]:
 
 
 def _of_traffic(peers: Peers) -> Iterator[Sample]:
-    for peer in peers.peers:
-        yield "dcfm_peer_sent_bytes", (peer.name,), peer.bytes_sent
-        yield "dcfm_peer_received_bytes", (peer.name,), peer.bytes_received
-    yield "dcfm_sent_bytes", (), sum(peer.bytes_sent for peer in peers.peers)
-    yield "dcfm_received_bytes", (), sum(peer.bytes_received for peer in peers.peers)
+    for what in ("sent", "received"):
+        found = {peer.name: getattr(peer, f"bytes_{what}") for peer in peers.peers}
+        measured = {name: float(count) for name, count in found.items() if count is not None}
+        for name, count in measured.items():
+            yield f"dcfm_peer_{what}_bytes", (name,), count
+        yield f"dcfm_{what}_bytes", (), sum(measured.values())
 
 
 def exposed(name: str) -> str:

@@ -138,9 +138,12 @@ class Reader:
 
     def _rates(self, peers: Peers) -> Iterator[PeerTraffic]:
         at, before = self._traffic
-        now = self.clock()
+        now, found = self.clock(), dict[str, tuple[int, int]]()
         for peer in peers.peers:
             sent, received = peer.bytes_sent, peer.bytes_received
+            if sent is None or received is None:
+                continue
+            found[peer.name] = sent, received
             last, span = before.get(peer.name), now - at
             known = last is not None and span > 0 and sent >= last[0] and received >= last[1]
             yield PeerTraffic(
@@ -150,7 +153,7 @@ class Reader:
                 sent_per_s=(sent - last[0]) / span if known and last else None,
                 received_per_s=(received - last[1]) / span if known and last else None,
             )
-        self._traffic = now, {p.name: (p.bytes_sent, p.bytes_received) for p in peers.peers}
+        self._traffic = now, found
 
     def _worked(self, status: Status | StartingStatus | None) -> Iterator[WorkPoint]:
         """The losses of the present work, this one among them."""

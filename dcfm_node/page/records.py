@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dcfm_node.api.journal import Journal, JournalEntry
 from dcfm_node.api.page import Drawn, PageExpert, PageMark, PagePast, PageRecord
 from dcfm_node.api.run import RunFacts
-from dcfm_node.cli.journal import says
+from dcfm_node.cli.record_words import says
 from dcfm_node.records.entries import PREPARATION, Expert, Student
 
 MAX_RECORDS, MAX_MARKS, MAX_EXPERTS = 200, 3_000, 2_000

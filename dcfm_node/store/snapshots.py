@@ -17,9 +17,11 @@ one writer: `begin`, `write`, `finish` and `discard` of a digest come from one t
 
 import errno
 import os
+from contextlib import suppress
 from io import BufferedReader
 from math import inf
 from pathlib import Path
+from shutil import disk_usage
 from stat import S_ISREG
 from threading import Lock
 
@@ -107,6 +109,23 @@ class SnapshotStore:
         """The path of a snapshot; None if it is not held."""
         with self._lock:
             return self._final(digest) if digest in self._held else None
+
+    def bytes_held(self) -> int:
+        """Size of all complete snapshots together."""
+        total = 0
+        for digest in self.held():
+            with suppress(OSError):  # somebody deleted it
+                total += self._final(digest).stat().st_size
+        return total
+
+    def disk(self) -> tuple[int | None, int | None]:
+        """Bytes that are free for this node where the snapshots are, and of the whole file system;
+        None where the system does not say."""
+        try:
+            found = disk_usage(self._folder)
+        except OSError:
+            return None, None
+        return found.free, found.total
 
     def vanished(self) -> set[bytes]:
         """Digests of held snapshots whose files somebody deleted. They count as held until the

@@ -19,9 +19,9 @@ MIN_COMPARED = 3
 """Fewest experts to compare, the own one included. With fewer, no outlier can be told from the
 others."""
 FIGURES = {
-    "joint": "velocity error on full labels",
-    "composed": "velocity error composed from its marginals",
-    "distance": "distance from the common initial weights",
+    "joint": "its error for whole combinations",
+    "composed": "its error for one attribute at a time",
+    "distance": "its distance from where all silos began",
 }
 """Scores that decide, each with its description. Others only inform."""
 
@@ -49,9 +49,14 @@ def refusals(scores: Mapping[bytes, Mapping[str, float]]) -> dict[bytes, str]:
         limit = max((middle + 1) / 2, min(1.0, middle + OUTLIER * spread))
         for key, place in places.items():
             if place > limit:
-                why = f"{words} at {place:.2f} of the way to knowing nothing, over {limit:.2f}"
+                why = f"{words} is {in_words(place)}; over {100 * limit:.0f} is refused"
                 found.setdefault(key, []).append(why)
     return {key: "; ".join(whys) for key, whys in found.items()}
+
+
+def in_words(place: float) -> str:
+    """A place on a silo's scale, for people."""
+    return f"{max(0.0, 100 * place):.0f} on a scale from 0 (as good as its own) to 100 (useless)"
 
 
 def too_many(refusers: Set[bytes], comparers: Set[bytes], roster: int) -> bool:

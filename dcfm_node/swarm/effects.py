@@ -108,6 +108,10 @@ def activity_of(work: Work) -> str:
             return "audit"
 
 
+DISK_FULL = "disk-full"
+"""The word for what a node does that cannot write (SPEC 4.6)."""
+
+
 # Events
 
 
@@ -242,6 +246,13 @@ class WorkFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskRefuses:
+    """The disk refuses writes of snapshots, or takes them again."""
+
+    refuses: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Stop taking new work; keep answering peers."""
 
@@ -269,6 +280,7 @@ Event = (
     | Checkpointed
     | Worked
     | WorkFailed
+    | DiskRefuses
     | Drain
     | Leave
 )

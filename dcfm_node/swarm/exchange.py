@@ -162,6 +162,14 @@ class Exchange:
         message = Entries(run=self._journals.run, entries=(sealed.envelope,), beats=())
         return [Send(key, message) for key, peer in self.peers.items() if peer.linked]
 
+    def show_life(self) -> list[Effect]:
+        """Send this node's newest heartbeat, and nothing else, to every linked peer."""
+        if self.own_heartbeat is None:
+            return []
+        beats = (self.own_heartbeat.envelope,)
+        message = Entries(run=self._journals.run, entries=(), beats=beats)
+        return [Send(peer, message) for peer in self.linked()]
+
     def linked(self) -> list[bytes]:
         """Peers whose link is up."""
         return [key for key, peer in self.peers.items() if peer.linked]

@@ -58,6 +58,12 @@ class Holdings:
         )
         return stalled or digest in self._unfit
 
+    def still_s(self, now: float) -> float | None:
+        """For how many seconds no byte of a requested snapshot has come; None without a request."""
+        if not self._asked:
+            return None
+        return now - max(self._moved_at, min(self._asked.values()))
+
     def undelivered(self, waited_s: float, now: float) -> bool:
         """Whether others have waited too long for what a silo published, under any digest: the silo
         may name another one each time."""

@@ -22,9 +22,11 @@ from dcfm_node.records.entries import (
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Moments
 from dcfm_node.swarm.effects import (
+    DISK_FULL,
     Cancel,
     Carried,
     Checkpointed,
+    DiskRefuses,
     Distil,
     Downloading,
     Drain,
@@ -113,6 +115,7 @@ class Node:
         self.failing: Failing | None = None
         self.progress = (0, 0)
         self.draining = False
+        self.disk_refuses = False
         self._not_before = 0
         self._stand: Stand | None = None
         self._retry_at = 0.0
@@ -144,6 +147,14 @@ class Node:
             effects += self._advance(now)
         return effects
 
+    def while_disk_refuses(self) -> list[Effect]:
+        """A sign of life of a node that waits for its disk: it tells of no entry, and of no epoch
+        but one that is on the disk."""
+        if not self.exchange.recovery.writable:
+            return []
+        self._beat(DISK_FULL, 0, 0, 0)
+        return self.exchange.show_life()
+
     @property
     def deadline(self) -> float:
         """When the next `Tick` is due, in seconds."""
@@ -169,7 +180,7 @@ class Node:
                 return self.exchange.hear_foreign(event)
             case LinkUp() | LinkDown() | Carried():
                 return self._on_link(event, now)
-            case Held() | Gone():
+            case Held() | Gone() | DiskRefuses():
                 self._on_disk(event, now)
             case Unfit() | Misbehaved():
                 self._on_offence(event)
@@ -208,8 +219,10 @@ class Node:
             self._heartbeat()
         return self.exchange.greet(event.peer, now)
 
-    def _on_disk(self, event: Held | Gone, now: float) -> None:
-        if isinstance(event, Held):
+    def _on_disk(self, event: Held | Gone | DiskRefuses, now: float) -> None:
+        if isinstance(event, DiskRefuses):
+            self.disk_refuses = event.refuses
+        elif isinstance(event, Held):
             self.holdings.arrived(event.digest, now)
         else:
             self.holdings.gone(event.digest)
@@ -389,11 +402,16 @@ class Node:
 
     def _heartbeat(self) -> None:
         activity, round_ = "idle", 0
+        done, total = self.progress
         if self.work is not None:
             activity, round_ = activity_of(self.work), getattr(self.work, "round", 0)
+        elif self.disk_refuses:
+            activity, done, total = DISK_FULL, 0, 0
         elif self.fetching:
             activity = "fetch"
-        done, total = self.progress
+        self._beat(activity, round_, done, total)
+
+    def _beat(self, activity: str, round_: int, done: int, total: int) -> None:
         self.exchange.heartbeat(
             self.signer,
             activity=activity,

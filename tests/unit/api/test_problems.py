@@ -6,6 +6,7 @@ import pytest
 
 import dcfm_node
 from dcfm_node.api.problems import THIS_NODE, Code, Problem, exit_code
+from dcfm_node.api.runbook import RUNBOOK
 
 PACKAGE = Path(dcfm_node.__file__).parent
 SOURCES = "\n".join(
@@ -41,3 +42,18 @@ def test_a_code_is_found_by_how_it_is_written() -> None:
     assert all(Code.of(code.value) is code for code in Code)
     with pytest.raises(StopIteration):
         Code.of("no-such-code")
+
+
+def test_causes_exist_and_lead_round_no_circle() -> None:
+    for code in Code:
+        seen, todo = set(), [code]
+        while todo:
+            causes = [Code.of(cause) for cause in todo.pop().after]
+            assert code not in causes, f"{code.value} follows from itself"
+            todo += [cause for cause in causes if cause not in seen]
+            seen.update(causes)
+
+
+def test_the_runbook_has_every_code_and_no_other() -> None:
+    assert set(RUNBOOK) == set(Code)
+    assert all(entry.look and entry.do for entry in RUNBOOK.values())

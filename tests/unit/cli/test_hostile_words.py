@@ -115,13 +115,11 @@ def answers() -> dict[type[Request[Any]], Document]:
         machine=Machine(pending=(stranger,)),
     )
     document = status(made, 2.0, around)
-    others = (silo for silo in document.silos if not silo.own)
+    peers = (silo for silo in document.silos if not silo.own)
     return {
         StatusRequest: document,
         PeersRequest: Peers(
-            peers=tuple(
-                PeerStatus(**dict(silo), bytes_sent=0, bytes_received=0) for silo in others
-            ),
+            peers=tuple(PeerStatus(**dict(peer)) for peer in peers),
             pending=(stranger,),
             others=(OtherPeer(name=HOSTILE, fingerprint=HOSTILE, control="own", bulk=""),),
             waiting=(waiting,),

@@ -1,14 +1,21 @@
 """What `journal` says of each record: what left, in words, on a line of bounded width."""
 
-from dcfm_node.cli import journal
-from dcfm_node.cli.journal import SAYS_WIDTH
-from dcfm_node.daemon.facts import meaning
+import csv
+import io
+
+import pytest
+
+from dcfm_node.cli import journal, record_words
+from dcfm_node.cli.record_words import SAYS_WIDTH
+from dcfm_node.daemon.facts import journal_facts, meaning
+from dcfm_node.errors import ConfigError
 from dcfm_node.records.entries import Audit, Body, Delta, Endorse, Refuse, Verdict, Withdraw
-from tests.unit.swarm.builders import Run, expert, join, snapshot, vote
+from dcfm_node.words import FORMULA
+from tests.unit.swarm.builders import Run, expert, join, journals, snapshot, vote
 
 
 def says(run: Run, body: Body) -> str:
-    return journal.says(body, meaning(run.view(), body))
+    return record_words.says(body, meaning(run.view(), body))
 
 
 def test_a_join_says_how_many_samples_of_which_combinations() -> None:
@@ -16,7 +23,7 @@ def test_a_join_says_how_many_samples_of_which_combinations() -> None:
     held = join().model_copy(update={"counts": (((0, 0), 12), ((1, 0), 30))})
     names = [attribute.values for attribute in run.manifest.attributes]
     assert says(run, held) == (
-        "42 samples of 2 combinations, counted:"
+        "takes part; told how many samples it has: 42 of 2 combinations:"
         f" 12 of {names[0][0]}/{names[1][0]}, 30 of {names[0][1]}/{names[1][0]}"
     )
     strange = join().model_copy(update={"counts": (((999,), 1),)})
@@ -28,18 +35,19 @@ def test_many_combinations_are_as_many_as_fit_and_the_number_of_the_rest() -> No
     held = join().model_copy(update={"counts": tuple(((0, 0), n) for n in range(1, 101))})
     text = says(run, held)
     assert len(text) <= SAYS_WIDTH
-    shown = text.count(" of ") - 1
-    assert text.startswith("5050 samples of 100 combinations, counted: 1 of ")
+    shown = text.count(" of ") - 1  # one is that of all combinations
+    begin = "takes part; told how many samples it has: 5050 of 100 combinations: 1 of "
+    assert text.startswith(begin)
     assert text.endswith(f", and {100 - shown} more")
 
 
 def test_an_expert_says_its_weights_and_figures() -> None:
     run = Run(3)
     body = expert(2, "mine", holdout_loss=0.123456, ci_gap=4.0)
-    weights = f"weights {body.snapshot.digest.hex()[:12]}"
     text = says(run, body)
-    assert text.startswith(f"round 2: {weights}, ")
-    assert text.endswith("; ci_gap 4, holdout_loss 0.1235")
+    assert text.startswith("published its model of round 2: ")
+    assert f"digest {body.snapshot.digest.hex()[:12]}" in text
+    assert text.endswith("; error on its test samples 0.1235, dependence between attributes 4")
     coded = snapshot("coded").model_copy(update={"size": 1_500})
     delta = Delta(base=bytes(32), coded=coded)
     assert ", or 1.5 kB as what changed;" in says(run, body.model_copy(update={"delta": delta}))
@@ -51,12 +59,13 @@ def test_an_election_and_its_student_say_who_voted_leads_and_taught() -> None:
     made = run.distil(1, term=4)
     votes = [author.journal[-1].entry.body for author in run.authors]
     lease = run.authors[1].journal[-2].entry.body
-    assert says(run, vote(4, 0, run.keys[1])) == "term 4, round 0: for silo-0001"
-    assert says(run, lease) == "term 4, round 0: leads by the votes of silo-0000, silo-0001"
+    led = "the making of student 0 (term 4)"
+    assert says(run, vote(4, 0, run.keys[1])) == f"voted for silo-0001 to lead {led}"
+    assert says(run, lease) == f"leads {led}, elected by silo-0000 and silo-0001"
     assert votes[1] == made.entry.body
     text = says(run, made.entry.body)
-    assert text.startswith("round 0, term 4, final: weights ")
-    assert text.endswith("; distilled from silo-0000, silo-0001, silo-0002")
+    models = "silo-0000, silo-0001 and silo-0002"
+    assert text.startswith(f"published the final student, made from the models of {models}: ")
 
 
 def test_what_a_silo_thinks_of_a_student_says_of_which_and_by_which_figures() -> None:
@@ -65,13 +74,16 @@ def test_what_a_silo_thinks_of_a_student_says_of_which_and_by_which_figures() ->
     made = run.distil(1)
     digest = made.entry.body.snapshot.digest.hex()[:12]  # type: ignore[union-attr]
     figures = {"holdout_loss": 0.5, "reference_loss": 0.25}
-    of = f"student {digest} of round 0 by silo-0001"
+    of = f"the student of round 0 that silo-0001 made (digest {digest})"
     good = Endorse(student=made.digest, metrics=figures)
-    assert says(run, good) == f"{of}: endorsed; holdout_loss 0.5, reference_loss 0.25"
+    assert says(run, good) == (
+        f"tried {of} on its own samples, and accepted it; error on its test samples 0.5,"
+        " error of its own model on these 0.25"
+    )
     bad = Refuse(student=made.digest, reason="it errs", metrics={"holdout_loss": 9.0})
-    assert says(run, bad) == f"{of}: it errs; holdout_loss 9"
+    assert says(run, bad) == f"refused {of}: it errs; error on its test samples 9"
     assert says(run, Endorse(student=bytes(32), metrics={})) == (
-        "a student that this node does not know: endorsed"
+        "tried a student that this node does not know on its own samples, and accepted it"
     )
 
 
@@ -82,11 +94,15 @@ def test_an_audit_says_who_was_scored_who_did_worst_and_who_is_refused() -> None
     pairs = zip(heard[1:], places, strict=True)
     audit = Audit(round=1, scores=tuple((sealed.digest, given) for sealed, given in pairs))
     assert says(run, audit) == (
-        "round 1: 3 experts scored; worst is silo-0003: velocity error on full labels 4.00,"
-        " from 0 (own expert) to 1 (knows nothing); refuses silo-0003"
+        "tried the models of round 1 of silo-0001, silo-0002 and silo-0003 on its own samples; the"
+        " worst is silo-0003: its error for whole combinations is 400 on a scale from 0 (as good as"
+        " its own) to 100 (useless); refused silo-0003"
     )
     unknown = ((heard[1].digest, {"ci_gap": 1.0}), (bytes(32), {"joint": 1.0}))
-    assert says(run, Audit(round=2, scores=unknown)) == ("round 2: 1 expert scored; refuses nobody")
+    assert says(run, Audit(round=2, scores=unknown)) == (
+        "tried the models of round 2 of silo-0001 on its own samples; refused nobody"
+    )
+    assert says(run, Audit(round=2, scores=())).startswith("could not try the models of round 2")
 
 
 def test_a_verdict_says_on_whom_about_what_and_why() -> None:
@@ -94,14 +110,62 @@ def test_a_verdict_says_on_whom_about_what_and_why() -> None:
     heard = run.authors[2].say(expert(1))
     digest = heard.entry.body.snapshot.digest.hex()[:12]  # type: ignore[union-attr]
     judged = Verdict(subject=run.keys[2], cause="score", entry=heard.digest, reason="it errs")
-    about = f"its expert {digest} of round 1"
-    assert says(run, judged) == f"on silo-0002, {about}: score: it errs"
+    about = f"because of the model of round 1 (digest {digest})"
+    bad = "its model is far worse than this silo's own; it errs"
+    assert says(run, judged) == f"accused silo-0002 {about}: {bad}"
     flood = Verdict(subject=run.keys[2], cause="flood", entry=None, reason="too much")
-    assert says(run, flood) == "on silo-0002: flood: too much"
+    assert says(run, flood) == ("accused silo-0002: it sent far more than is allowed; too much")
 
 
 def test_the_words_of_another_silo_stay_on_their_line() -> None:
     text = says(Run(3), Withdraw(reason="\x1b[2J\n" + "long " * 99))
-    assert text.startswith("\\x1b[2J\\nlong long")
+    assert text.startswith("left the run for good: \\x1b[2J\\nlong long")
     assert len(text) == SAYS_WIDTH
     assert text.endswith("…")
+
+
+NOW_MS = 1_800_000_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90min", 5_400), ("12h", 43_200), ("3d", 259_200), ("2 days", 172_800), ("1.5h", 5_400)],
+)
+def test_since_a_duration_ends_now(text: str, seconds: int) -> None:
+    assert journal.since_ms(text, NOW_MS) == NOW_MS - 1_000 * seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("1970-01-02", 86_400_000),
+        ("1970-01-01T00:01", 60_000),
+        ("1970-01-01T01:01+01:00", 60_000),
+        ("1970-01-01 00:01:00Z", 60_000),
+    ],
+)
+def test_since_a_time_without_a_zone_is_utc(text: str, ms: int) -> None:
+    assert journal.since_ms(text, NOW_MS) == ms
+
+
+@pytest.mark.parametrize("text", ["yesterday", "3 fortnights", "2026-13-01", "-3d", "", "9" * 40])
+def test_since_anything_else_is_told(text: str) -> None:
+    with pytest.raises(ConfigError, match="not a date"):
+        journal.since_ms(text, NOW_MS)
+
+
+def test_a_journal_as_csv_has_a_row_for_each_record_and_no_formula() -> None:
+    run = Run(3)
+    author = run.authors[1]
+    author.join()
+    author.say(expert(0, "mine"))
+    author.say(Withdraw(reason='=HYPERLINK("x"),\n"quoted"'))
+    found = journal_facts(journals(run), run.view(), author.name)
+    header, *rows = csv.reader(io.StringIO("\n".join(journal.csv_lines(found))))
+    assert header == list(journal.HEADER)
+    assert [row[3] for row in rows] == ["join", "expert", "withdraw"]
+    assert [bool(row[6]) for row in rows] == [False, True, False]
+    assert rows[2][-1] == 'left the run for good: =HYPERLINK("x"),\\n"quoted"'
+    assert not any(cell.startswith(FORMULA) for row in rows for cell in row)
+    strange = found.model_copy(update={"silo": "=cmd()"})
+    assert list(journal.csv_lines(strange))[1].split(",")[2] == "'=cmd()"

@@ -166,7 +166,7 @@ def test_a_starting_node_has_a_status(
 def test_a_healthy_node_is_exit_code_0_and_its_json_reads_back(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: Path
 ) -> None:
-    sick = status(started(Run(3)), 0.0)
+    sick = status(started(Run(3)), 60.0)
     well = sick.model_copy(update={"problems": (), "health": "healthy"})
     for document, code in ((sick, 3), (well, 0)):
         monkeypatch.setattr(query, "call", answering({StatusRequest: document}, []))
@@ -206,5 +206,5 @@ def test_samples_of_a_weight_are_told_to_lack_the_hold_out() -> None:
         SimpleNamespace(name="quay", samples=1530, share=0.5),
         SimpleNamespace(name="lab", samples=1134, share=0.5),
     ]
-    (line,) = shown._weight_lines(silos)  # type: ignore[arg-type]
+    (line,) = shown.weight_lines(silos)  # type: ignore[arg-type]
     assert "quay trains on 1530 of 2664 samples (without the hold-out)" in line

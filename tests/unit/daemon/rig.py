@@ -63,6 +63,9 @@ class Network:
     def ways(self) -> dict[bytes, Any]:
         return {}
 
+    def addresses(self) -> dict[bytes, str | None]:
+        return {}
+
     def crowds(self) -> dict[str, Crowd]:
         return {}
 

@@ -6,9 +6,10 @@ import pytest
 
 from dcfm_node.api.problems import Code, exit_code
 from dcfm_node.api.status import Coverage, MissingValue
-from dcfm_node.cli.journal import says
 from dcfm_node.cli.lineage import verified
-from dcfm_node.cli.shown import status_text, students_text
+from dcfm_node.cli.overview import status_text
+from dcfm_node.cli.record_words import says
+from dcfm_node.cli.shown import students_text
 from dcfm_node.cli.student import verified_text
 from dcfm_node.daemon.advice import _for_known, _for_novel, what_to_try
 from dcfm_node.daemon.facts import meaning, student_facts, students_facts
@@ -147,8 +148,8 @@ def test_a_journal_says_what_a_silos_figures_mean() -> None:
     ("figures", "codes", "says"),
     [
         ((POOR, POOR, POOR), [Code.BELOW_FLOOR], "stays interim: it is below the floor"),
-        ((GOOD, GOOD, GOOD), [], "right draws: combinations trained on 96%"),
-        (({}, {}, {}), [Code.QUALITY_UNMEASURED], "unmeasured: 0 of the 2 silos"),
+        ((GOOD, GOOD, GOOD), [], "right draws of known combinations 96% (96% to 96%): good"),
+        (({}, {}, {}), [Code.QUALITY_UNMEASURED], "not measured: 0 of the 2 silos"),
         ((BLIND, BLIND, GOOD), [Code.QUALITY_UNMEASURED], "judges read 0.40"),
         ((BLIND, GOOD), [], "judges read 0.40"),
         ((ALL_KNOWN, ALL_KNOWN, ALL_KNOWN), [], "the silos train on every combination"),
@@ -171,7 +172,7 @@ def test_coverage_tells_hulls_and_levels() -> None:
     found = told(run)
     assert (found.coverage.rank, found.coverage.rank_needed) == (3, 3)
     assert (found.coverage.level_1, found.coverage.level_2) == (1, 0)
-    assert "1 is not held: 1 can be composed from these" in status_text(found, explain=False)
+    assert "1 is not held: 1 can be composed from these" in status_text(found, explain=True)
 
 
 def test_coverage_tells_who_alone_counts_a_combination() -> None:
@@ -180,7 +181,7 @@ def test_coverage_tells_who_alone_counts_a_combination() -> None:
     run, _ = judged()
     names = [author.name for author in run.authors]
     assert told(run).coverage.alone == {names[0]: 1, names[1]: 1}
-    shown = status_text(told(run), explain=False)
+    shown = status_text(told(run), explain=True)
     assert f"1 by several silos, 2 by one silo's word alone ({names[0]} 1, {names[1]} 1)" in shown
 
 
@@ -238,7 +239,7 @@ def test_coverage_says_what_is_held_and_what_can_be_composed(
 ) -> None:
     run, _ = judged()
     found = told(run).model_copy(update={"coverage": coverage(**changes)})
-    text = status_text(found, explain=False).splitlines()
+    text = status_text(found, explain=True).splitlines()
     start = next(n for n, line in enumerate(text) if line.startswith("coverage  "))
     for place, line in enumerate(lines):
         assert line in text[start + place]

@@ -12,6 +12,8 @@ from dcfm_node.api.requests import Stopping, StopRequest, Withdrawn, WithdrawReq
 from dcfm_node.daemon import control
 from dcfm_node.daemon.control import Control
 from dcfm_node.daemon.disk import Disk
+from dcfm_node.daemon.eta import Rates
+from dcfm_node.daemon.registry import Registry
 from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.errors import Failed, UserError
 from dcfm_node.records.entries import Withdraw
@@ -44,6 +46,8 @@ class Desk:
             clock=lambda: asyncio.get_running_loop().time(),
             earlier=lambda: None,
             stop=self.stopped.append,
+            registry=Registry(lambda: 0.0),
+            rates=Rates(),
             **others,  # type: ignore[arg-type]
         )
 

@@ -3,8 +3,10 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from dcfm_node.api.problems import Code, Problem
-from dcfm_node.daemon.disk import Disk
+from dcfm_node.daemon.disk import Disk, low
 from dcfm_node.store.journals import JournalStore
 from tests.unit.swarm.builders import Run
 
@@ -50,3 +52,39 @@ def test_what_else_the_disk_refuses_is_said_until_it_is_taken() -> None:
     disk.accepted("snapshots")
     disk.accepted("snapshots")
     assert disk.problems() == []
+
+
+def test_whether_the_disk_refuses_is_told_once_and_again_when_it_takes_all() -> None:
+    async def never() -> None:
+        raise AssertionError
+
+    disk, told = Disk(never), list[bool]()
+    disk.tell = told.append
+    disk.refused("snapshots", "full")
+    disk.refused("snapshots", "full")
+    disk.refused("the journals", "full")
+    disk.accepted("snapshots")
+    assert told == [True]
+    disk.accepted("the journals")
+    disk.accepted("the journals")
+    assert told == [True, False]
+
+
+@pytest.mark.parametrize(("free", "is_low"), [(None, False), (10**9, False), (10**6, True)])
+def test_little_room_is_a_problem_and_an_unknown_one_is_not(free: int | None, is_low: bool) -> None:
+    assert [problem.code for problem in low(free)] == [Code.DISK_LOW] * is_low
+
+
+def test_something_is_done_while_the_disk_refuses() -> None:
+    tries, shown = iter((OSError(28, "full"), OSError(28, "full"), None)), list[bool]()
+
+    def write() -> None:
+        if (error := next(tries)) is not None:
+            raise error
+
+    async def pause() -> None:
+        assert disk.waiting
+
+    disk = Disk(pause)
+    asyncio.run(disk.insist("the journals", write, lambda: shown.append(disk.waiting)))
+    assert shown == [True, True]

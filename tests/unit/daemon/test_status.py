@@ -6,16 +6,19 @@ import pytest
 
 from dcfm_node.api.problems import THIS_NODE, Code, exit_code
 from dcfm_node.api.status import Machine, Status, Stranger
-from dcfm_node.cli.shown import status_text
+from dcfm_node.cli.overview import status_text
+from dcfm_node.daemon.eta import Rates
 from dcfm_node.daemon.imports import LastImport
 from dcfm_node.daemon.problems import other_units
+from dcfm_node.daemon.registry import Registry
 from dcfm_node.daemon.status import Surroundings, status
 from dcfm_node.net.peers import Crowd, Failure, Way
 from dcfm_node.records.entries import Verdict, Withdraw
 from dcfm_node.records.messages import Entries
 from dcfm_node.records.moments import Moments
-from dcfm_node.swarm.effects import LinkDown, LinkUp, Received, Tick, Train, Worked
+from dcfm_node.swarm.effects import Held, LinkDown, LinkUp, Received, Tick, Train, Worked
 from dcfm_node.swarm.node import Node
+from dcfm_node.wire.envelope import seal_heartbeat
 from tests.unit.swarm.builders import Run, endorse, lease, snapshot, vote
 from tests.unit.swarm.nodes import empty, node, started, told
 
@@ -23,9 +26,13 @@ DAY_S = 86_400.0
 
 
 def explained(made: Node, now: float, **around: Any) -> list[str]:
-    """The end of `status --explain`."""
+    """The reasons in `status --explain`."""
     lines = status_text(status(made, now, Surroundings(**around)), explain=True).splitlines()
-    return lines[next(n for n, line in enumerate(lines) if line.startswith("why ")) :]
+    begin, end = (
+        next(n for n, line in enumerate(lines) if line.startswith(word))
+        for word in ("why ", "leader ")
+    )
+    return lines[begin:end]
 
 
 def shown(found: Status) -> str:
@@ -37,11 +44,10 @@ def named(found: Status) -> list[tuple[Code, str]]:
     return [(problem.code, problem.subject) for problem in found.problems]
 
 
-def heartbeat(made: Node, run: Run, peer: int, now: float) -> None:
+def heartbeat(made: Node, run: Run, peer: int, now: float, counter: int = 1) -> None:
     """A sign of life, over a link of its own."""
-    message = Entries(
-        run=run.id, entries=(), beats=(run.authors[peer].heartbeat(1, done=43).envelope,)
-    )
+    sign = run.authors[peer].heartbeat(counter, done=43)
+    message = Entries(run=run.id, entries=(), beats=(sign.envelope,))
     made.handle(LinkUp(run.keys[peer]), now)
     made.handle(Received(run.keys[peer], message), now)
 
@@ -109,6 +115,8 @@ def done_by_the_second(made: Node, run: Run) -> None:
     """Its expert is here: nobody waits for it longer than `policy.duty_s`, whatever it shows."""
     run.publish_experts(0, but=(0, 2))
     hear(made, run, run.keys[1])
+    for digest in list(made.fetching):
+        made.handle(Held(digest), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +201,7 @@ def test_coverage_is_that_of_the_silos_that_take_part_once_all_said_what_they_ho
     for number, author in enumerate(run.authors[1:], 1):
         author.join(counts=(((0, number - 1), 3),))
     so_far = "1 of 3 silos have published what they hold: 1 of 4 combinations so far"
-    assert so_far in shown(status(made, 0.0))
+    assert so_far in status_text(status(made, 0.0), explain=True)
     assert not unseen(made), "others may hold it"
     for author in run.authors[1:]:
         hear(made, run, author.key)
@@ -222,7 +230,7 @@ def test_what_cannot_be_composed_is_told_with_what_to_add() -> None:
     assert "such as left/top" in gap.fix
     whole = hold(((0, 0),), ((1, 1),), ((0, 1), (1, 0)))
     assert Code.COVERAGE_GAP not in [code for code, _ in named(whole)]
-    assert "none is left to compose" in shown(whole)
+    assert "none is left to compose" in status_text(whole, explain=True)
 
 
 def test_a_superseded_student_is_said_to_be() -> None:
@@ -344,7 +352,9 @@ def test_why_a_silo_that_is_not_heard_cannot_be_dialled_is_told() -> None:
     down = {"control": Way("", 9.0, (Failure("tcp://east:7400", 3, "no such name"),))}
     linked = ways(run, via="", for_s=9.0)
     linked[run.keys[1]] |= down
-    (problem,) = status(made, 0.0, Surroundings(ways=linked)).problems
+    assert status(made, 20.0, Surroundings(ways=linked)).problems == (), "it may be starting"
+    heartbeat(made, run, 2, 40.0, counter=2)
+    (problem,) = status(made, 40.0, Surroundings(ways=linked)).problems
     assert problem.sentence.endswith("; 3 dials in a row to tcp://east:7400 failed: no such name")
 
 
@@ -385,3 +395,57 @@ def test_a_silo_in_other_units_is_named_with_its_feature() -> None:
     assert "its 'hPa' has mean 9000" in str(named)
     run.authors[2].say(Withdraw(reason="moving"))
     assert list(other_units(run.view())) == []
+
+
+def doing(made: Node, run: Run, now: float, counter: int, **told: Any) -> None:
+    """The second silo's sign of life says that it does this; the third shows life as well."""
+    author = run.authors[1]
+    plain = author.heartbeat(counter).heartbeat.model_copy(update=told)
+    for sealed in (seal_heartbeat(plain, author.signer), run.authors[2].heartbeat(counter)):
+        made.exchange.liveness.hear(sealed, now)
+
+
+def test_a_silo_that_says_that_its_disk_is_full_is_not_called_stalled() -> None:
+    run = Run(3)
+    made = alive(run)
+    doing(made, run, 1_000.0, 5, activity="disk-full", total=0)
+    found = named(status(made, 1_000.0))
+    assert (Code.PEER_DISK_FULL, "silo-0001") in found
+    assert (Code.PEER_STALLED, "silo-0001") not in found
+
+
+def test_a_silo_that_fetches_and_receives_nothing_is_named_after_two_minutes() -> None:
+    run, rates = Run(3), Rates()
+    made, now = alive(run), [0.0]
+    around = Surroundings(rates=rates, registry=Registry(lambda: now[0]))
+    stuck = []
+    for number, done in enumerate((10, 20, 20, 20, 20, 20), 5):
+        now[0] = 30.0 * number
+        doing(made, run, now[0], number, activity="fetch", done=done, total=99)
+        found = status(made, now[0], around)
+        stuck += [p for p in found.problems if p.code is Code.PEER_STUCK]
+    (problem,) = stuck
+    assert problem.subject == "silo-0001"
+    assert "receives nothing, 20 of 99 bytes are there" in problem.sentence
+
+
+def test_a_node_that_hears_nobody_says_so_and_the_silence_of_others_follows() -> None:
+    run = Run(3)
+    made = started(run)
+    assert named(status(made, 20.0)) == []
+    found = status(made, 60.0)
+    causes = [problem.code for problem in found.problems if problem.follows is None]
+    assert causes == [Code.NODE_ALONE]
+    follow = {p.code for p in found.problems if p.follows is not None}
+    assert follow == {Code.PEER_SILENT}
+    assert found.elections is not None and found.elections.losses_left == -1
+
+
+def test_how_many_more_losses_stop_elections_is_told() -> None:
+    run = Run(5)
+    made = started(run)
+    for peer in (1, 2, 3):
+        heartbeat(made, run, peer, 0.0)
+    found = status(made, 0.0).elections
+    assert found is not None
+    assert (found.quorum, found.present, found.losses_left) == (3, 4, 1)

@@ -1,13 +1,15 @@
 """One node as its daemon sees it: events in, effects out, in order."""
 
 from dcfm_node.records.entries import Verdict, Vote
-from dcfm_node.records.messages import Entries, Head, Sync
+from dcfm_node.records.messages import Entries, Head, Heartbeat, Sync
 from dcfm_node.swarm.effects import (
     AuditExperts,
     Cancel,
+    DiskRefuses,
     Distil,
     Downloading,
     Drain,
+    Effect,
     Fetch,
     Gone,
     Held,
@@ -24,6 +26,8 @@ from dcfm_node.swarm.effects import (
     Worked,
     WorkFailed,
 )
+from dcfm_node.swarm.node import Node
+from dcfm_node.wire.envelope import OPENER
 from tests.unit.swarm.builders import Run, expert, lease, snapshot
 from tests.unit.swarm.nodes import empty, node, persisted, remembered, started, told
 
@@ -310,3 +314,44 @@ def test_a_peer_cannot_use_up_the_heartbeat_counter() -> None:
     made.handle(Tick(), 100.0)
     assert made.exchange.own_heartbeat is not None
     assert made.exchange.own_heartbeat.heartbeat.counter < 2**20
+
+
+def beats_of(made: Node, effects: list[Effect]) -> list[Heartbeat]:
+    """The heartbeats of its own in what a node sends."""
+    said = [e.message for e in effects if isinstance(e, Send) and isinstance(e.message, Entries)]
+    assert all(message.entries == () for message in said)
+    opened = [OPENER.heartbeat(b).heartbeat for message in said for b in message.beats]
+    return [beat for beat in opened if beat.author == made.me]
+
+
+def test_a_node_that_waits_for_its_disk_shows_life_and_says_why() -> None:
+    run = Run(3)
+    made = started(run)
+    before = made.exchange.own_count
+    beats = beats_of(made, made.while_disk_refuses())
+    assert {(b.activity, b.done, b.total) for b in beats} == {("disk-full", 0, 0)}
+    assert len(beats) == len(made.exchange.linked())
+    assert beats[0].counter > before
+    again = beats_of(made, made.while_disk_refuses())
+    assert again[0].counter > beats[0].counter
+    fresh = node(run)
+    fresh.handle(Tick(), 0.0)
+    fresh.handle(LinkUp(run.keys[1]), 0.0)
+    assert fresh.while_disk_refuses() == [], "its epoch may not be on the disk"
+
+
+def test_an_idle_node_whose_disk_refuses_snapshots_says_so_until_it_takes_them() -> None:
+    run = Run(3)
+    made = started(run)
+
+    def does(now: float) -> str:
+        made.handle(Tick(), now)
+        assert made.exchange.own_heartbeat is not None
+        return made.exchange.own_heartbeat.heartbeat.activity
+
+    made.handle(DiskRefuses(True), 1.0)
+    assert does(5.0) == "local", "what it works at matters more"
+    made.handle(Worked(Train("local", 0), snapshot("mine"), {}), 6.0)
+    assert does(9.0) == "disk-full"
+    made.handle(DiskRefuses(False), 10.0)
+    assert does(14.0) == "idle"
