@@ -2,7 +2,10 @@
 
 import json
 import os
+import pwd
+import shlex
 import socket
+import sys
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -31,7 +34,7 @@ def call(state: Path, request: Request[Answer], *, timeout_s: float = 30.0) -> A
     Raises:
         Unreachable: no daemon answers there.
         Starting: the daemon is not ready yet.
-        Failed: the daemon answered that it could not.
+        Failed: the daemon answered that it could not, or its socket belongs to another user.
     """
     line = json.dumps(request.model_dump(mode="json")).encode() + b"\n"
     try:
@@ -42,6 +45,8 @@ def call(state: Path, request: Request[Answer], *, timeout_s: float = 30.0) -> A
             where=str(state / SOCKET),
             fix="see its log, and 'ps': its process is suspended, or the machine is too busy",
         ) from error
+    except PermissionError as error:
+        raise _not_ours(state) from error
     except (OSError, ValueError) as error:
         raise Unreachable(
             f"no daemon answers ({error})",
@@ -49,6 +54,30 @@ def call(state: Path, request: Request[Answer], *, timeout_s: float = 30.0) -> A
             fix="start it with 'dcfm-node start', or name another node with --config",
         ) from error
     return _read(data, request.answer(), str(state / SOCKET))
+
+
+def _not_ours(state: Path) -> Failed:
+    """The socket, or a folder on the way to it, belongs to another user."""
+    barred = next(path for path in (state, *state.parents) if _visible(path))
+    uid = barred.stat().st_uid
+    try:
+        owner = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        owner = f"#{uid}"
+    again = shlex.join([str(Path(sys.argv[0]).absolute()), *sys.argv[1:]])
+    return Failed(
+        f"the daemon's socket belongs to the user {owner}, so only that user and root may ask it",
+        where=str(state / SOCKET),
+        fix=f"sudo -u {shlex.quote(owner)} {again}",
+    )
+
+
+def _visible(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
 
 
 def _read(data: bytes, kind: type[Answer], where: str) -> Answer:

@@ -12,7 +12,7 @@ import structlog
 
 from dcfm_node import __version__
 from dcfm_node.api.client import SOCKET
-from dcfm_node.api.requests import AnyRequest, NotReady
+from dcfm_node.api.requests import AnyRequest, NotReady, Stopping, StopRequest
 from dcfm_node.api.server import Reply, serve
 from dcfm_node.daemon.aside import Aside
 from dcfm_node.daemon.daemon import Daemon
@@ -99,9 +99,12 @@ class Reception:
         self.daemon: Daemon | None = None
 
     def answer(self, request: AnyRequest) -> Reply | Awaitable[Reply]:
-        """Hand a request to the daemon, or say that it is starting."""
+        """Hand a request to the daemon. While it is starting, stop it or say that it is."""
         if self.daemon is not None:
             return self.daemon.answer(request)
+        if isinstance(request, StopRequest):
+            signal.raise_signal(signal.SIGTERM)  # as from outside: `run` ends the start
+            return Stopping(grace_s=request.grace_s)
         return NotReady(starting=starting(self._name, self._manifest, self._supervisor.doing))
 
 
@@ -244,6 +247,7 @@ async def _take_part(settings: Settings) -> None:
             ground.page.start()
             stack.push_async_callback(ground.page.close)
         log.info("worker_starting", data=config.data.format)
+        notify(f"STATUS={manifest.name}: reading the private data")
         ready = await supervisor.start()
         stack.push_async_callback(supervisor.close)
         check_counts(ready.counts, config.name)
@@ -262,7 +266,7 @@ async def _take_part(settings: Settings) -> None:
         reception.daemon = daemon
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.stop, 0.0)
-        notify("READY=1", f"STATUS=taking part in {manifest.name}")
+        notify("READY=1")
         log.info("started", version=__version__, device=ready.device)
         if ready.device == "cpu" and (config.worker.bf16 or config.worker.compile):
             log.warning("ignored", settings="worker.bf16, worker.compile", why="no GPU is here")
