@@ -2,7 +2,6 @@
 
 import json
 import os
-import pwd
 import shlex
 import socket
 import sys
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 from dcfm_node.api.requests import ANSWERED_OTHERWISE, Answer, NotReady, Request
 from dcfm_node.api.status import StartingStatus
 from dcfm_node.errors import Failed, Unreachable
+from dcfm_node.files import owner_of
 
 SOCKET = "control.sock"
 MAX_ANSWER_BYTES = 64 << 20
@@ -58,26 +58,13 @@ def call(state: Path, request: Request[Answer], *, timeout_s: float = 30.0) -> A
 
 def _not_ours(state: Path) -> Failed:
     """The socket, or a folder on the way to it, belongs to another user."""
-    barred = next(path for path in (state, *state.parents) if _visible(path))
-    uid = barred.stat().st_uid
-    try:
-        owner = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        owner = f"#{uid}"
+    owner = owner_of(state)
     again = shlex.join([str(Path(sys.argv[0]).absolute()), *sys.argv[1:]])
     return Failed(
         f"the daemon's socket belongs to the user {owner}, so only that user and root may ask it",
         where=str(state / SOCKET),
         fix=f"sudo -u {shlex.quote(owner)} {again}",
     )
-
-
-def _visible(path: Path) -> bool:
-    try:
-        path.stat()
-    except OSError:
-        return False
-    return True
 
 
 def _read(data: bytes, kind: type[Answer], where: str) -> Answer:

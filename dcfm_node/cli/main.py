@@ -21,6 +21,7 @@ from dcfm_node.cli import (
     experiment,
     journal,
     judge,
+    moving,
     node,
     page,
     proof,
@@ -50,6 +51,7 @@ check.register(app)
 query.register(app)
 journal.register(app)
 page.register(app)
+moving.register(app)
 simulate.register(app)
 judge.register(student.app)
 app.add_typer(student.app, name="student")

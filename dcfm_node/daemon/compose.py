@@ -46,6 +46,7 @@ from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.daemon.upkeep import look_after
 from dcfm_node.daemon.vetting import Vetting
 from dcfm_node.records.entries import Expert
+from dcfm_node.store.export import refuse_moved
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.lock import lock
 from dcfm_node.store.snapshots import SnapshotStore
@@ -229,6 +230,7 @@ async def _take_part(settings: Settings) -> None:
     structlog.contextvars.bind_contextvars(node=config.name, run=run.hex()[:8])
     async with AsyncExitStack() as stack:
         stack.enter_context(lock(config.state))
+        refuse_moved(config.state)
         keep_secrets()
         hang_up = partial(log.warning, "hangup", why="HUP changes nothing; 'stop' ends a node")
         loop.add_signal_handler(signal.SIGHUP, hang_up)

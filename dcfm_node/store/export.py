@@ -2,13 +2,13 @@
 
     MAGIC                               names the format and its version
     1 byte                              1 if what follows is encrypted (`sealing`), else 0
-    8 bytes                             length of the list
+    8 bytes, 32 bytes                   length and SHA-256 of the list
     list                                JSON: name, size and SHA-256 of every file, in order
     files                               one after the other
 
-A file to import is hostile until checked. Names are of a fixed form, so nothing is written outside the
-folder that the operator chose; there are no links and no modes. All sizes are bounded and known before
-the first byte is written, and every byte is hashed before the node's folder appears.
+A file to import is hostile until checked. Names are of a fixed form, so nothing is written outside
+the folder that the operator chose; there are no links and no modes. All sizes are bounded and known
+before the first byte is written, and every byte is hashed before the node's folder appears.
 
 Two machines with one key would sign two histories. So an export leaves the file `moved` in the old
 state folder, and a node with that file does not start.
@@ -26,7 +26,7 @@ from pydantic import Field, ValidationError
 
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.files import PIECE_BYTES, open_regular, replacing, sync
-from dcfm_node.records.base import Model
+from dcfm_node.records.base import Model, Name
 from dcfm_node.store.archive import DATABASE
 from dcfm_node.store.lock import FILE_NAME as LOCK
 from dcfm_node.store.sealing import SealedReader, SealingWriter, Sink, Source, Wrong
@@ -52,8 +52,8 @@ class ExportedFile(Model):
 class Contents(Model):
     """The list at the head of an exported node."""
 
-    silo: str
-    version: str
+    silo: Name
+    version: Annotated[str, Field(max_length=64)]
     """Of the software that wrote it."""
     exported_ms: int
     """Unix time."""
@@ -107,7 +107,7 @@ def export(
         passphrase: encrypts the file; None leaves it plain.
 
     Raises:
-        Failed: the file exists or cannot be written, a file changed meanwhile, or there is too much.
+        Failed: the file exists or cannot be written, or a file of the node changed meanwhile.
     """
     if target.exists():
         raise Failed("exists already", where=str(target), fix="name a new file")
@@ -121,7 +121,7 @@ def export(
         )
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as scratch:
-            with open(scratch, "xb", opener=_private) as file:  # noqa: PTH123 - for its opener
+            with open(scratch, "xb", opener=_private) as file:
                 _write(file, contents, files, passphrase)
                 file.flush()
                 os.fsync(file.fileno())
@@ -156,7 +156,7 @@ def refuse_moved(state: Path) -> None:
 
 
 def _mark(mark: Path, target: Path) -> None:
-    with open(mark, "w", opener=_private) as file:  # noqa: PTH123 - for its opener
+    with open(mark, "w", opener=_private) as file:
         file.write(f"exported to {target.name}\n")
     if os.geteuid() == 0:  # root may export what belongs to the user of the service
         owner = mark.parent.stat()
@@ -185,7 +185,7 @@ def _write(
     sealing = SealingWriter(file, passphrase) if passphrase is not None else None
     sink: Sink = sealing or file
     listed = contents.model_dump_json().encode()
-    sink.write(len(listed).to_bytes(8, "big") + listed)
+    sink.write(len(listed).to_bytes(8, "big") + hashlib.sha256(listed).digest() + listed)
     for said in contents.files:
         hashed = hashlib.sha256()
         with open_regular(paths[said.name], MAX_BYTES) as source:
@@ -222,14 +222,15 @@ class Import:
         head = self._file.read(len(MAGIC) + 1)
         if head[:-1] != MAGIC or head[-1] > 1:
             raise self._failed("is not a node that this version of dcfm-node exported")
-        self._source: Source = (
-            SealedReader(self._file, passphrase()) if head[-1] else self._file
-        )
+        self._source: Source = SealedReader(self._file, passphrase()) if head[-1] else self._file
         length = int.from_bytes(self._exactly(8), "big")
         if length > MAX_LIST_BYTES:
             raise self._failed(f"its list has more than {MAX_LIST_BYTES} bytes")
+        digest, listed = self._exactly(32), self._exactly(length)
+        if hashlib.sha256(listed).digest() != digest:
+            raise self._failed("its list is damaged")
         try:
-            self.contents = Contents.model_validate_json(self._exactly(length))
+            self.contents = Contents.model_validate_json(listed)
         except ValidationError as error:
             raise self._failed(f"its list is malformed: {error.errors()[0]['msg']}") from error
         names = [file.name for file in self.contents.files]
@@ -250,7 +251,7 @@ class Import:
                 first, _, rest = said.name.partition("/")
                 path = folders[first] / rest if rest else folders[""] / first
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with open(path, "xb", opener=_private) as file:  # noqa: PTH123 - for its opener
+                with open(path, "xb", opener=_private) as file:
                     hashed, left = hashlib.sha256(), said.size
                     while left:
                         piece = self._exactly(min(left, PIECE_BYTES))
@@ -282,8 +283,11 @@ class Import:
     def _some(self, size: int) -> bytes:
         try:
             return self._source.read(size)
-        except Wrong:
-            raise self._failed("the passphrase is wrong, or the file was altered or cut off") from None
+        except Wrong as error:
+            what = "the passphrase is wrong, or the file was altered or cut off"
+            raise self._failed(what, "check the passphrase, or copy the file again") from error
 
-    def _failed(self, what: str) -> Failed:
-        return Failed(what, where=str(self._path), fix="use a file that 'export-state' wrote")
+    def _failed(
+        self, what: str, fix: str = "copy the file again that 'export-state' wrote"
+    ) -> Failed:
+        return Failed(what, where=str(self._path), fix=fix)

@@ -3,8 +3,8 @@
     header                      its own 16 random bytes
     pieces of PIECE_BYTES       each encrypted, with a tag of 16 bytes; the last may be shorter
 
-The nonce of a piece is its number and whether it is the last (STREAM; Hoang et al., 2015). So pieces
-cannot be exchanged, repeated, or cut off at the end.
+The nonce of a piece is its number and whether it is the last (STREAM; Hoang et al., 2015). So
+pieces cannot be exchanged, repeated, or cut off at the end.
 """
 
 import os
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 PIECE_BYTES = 1 << 20
 SALT_BYTES, TAG_BYTES = 16, 16
 COST, BLOCK = 1 << 17, 8
-"""Of scrypt (RFC 7914): 128 MiB and about half a second. A reader never takes them from the file."""
+"""Of scrypt (RFC 7914): 128 MiB, half a second. A reader never takes them from the file."""
 
 
 class Wrong(Exception):  # noqa: N818 - read where it is raised
