@@ -215,8 +215,11 @@ def _placed(text: str, state: Path | None, *, codec: bool) -> str:
         places["codec"] = "codec"
     for key, value in places.items():
         line = f"{key} = {json.dumps(value, ensure_ascii=False)}\n"
-        head, found = re.subn(rf"(?m)^[ \t]*{key}[ \t]*=.*\n", lambda _, line=line: line, head)
-        head = head if found else f"{head.rstrip()}\n{line}\n"
+        before = re.search(rf"(?m)^[ \t]*{key}[ \t]*=.*\n", head)
+        if before is not None:
+            head = head[: before.start()] + line + head[before.end() :]
+        else:
+            head = f"{head.rstrip()}\n{line}\n"
     return head + rest
 
 

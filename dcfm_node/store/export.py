@@ -288,6 +288,6 @@ class Import:
             raise self._failed(what, "check the passphrase, or copy the file again") from error
 
     def _failed(
-        self, what: str, fix: str = "copy the file again that 'export-state' wrote"
+        self, what: str, fix: str = "name a complete file that 'export-state' wrote"
     ) -> Failed:
         return Failed(what, where=str(self._path), fix=fix)
