@@ -77,9 +77,9 @@ def export_state(
     }
     if settings.codec is not None:
         found["codec"] = settings.codec
-    passphrase = None if plain else _passphrase(passphrase_file, new=True)
     with lock(state):
         refuse_moved(state)
+        passphrase = None if plain else _passphrase(passphrase_file, new=True)
         kept, strange = files_in(state, "state")
         keys, odd = files_in(settings.keys, "keys")
         contents = export(
@@ -282,6 +282,7 @@ def _imported_text(made: StateImported) -> str:
         "import the file on no other machine, and delete it once the node runs",
     ]
     if os.geteuid() == 0:
-        places = shlex.join(sorted({made.folder, made.state}))
+        inside = Path(made.state).is_relative_to(Path(made.folder).absolute())
+        places = shlex.join([made.folder] if inside else [made.folder, made.state])
         lines.insert(2, f"  0. if a user of its own runs the node: chown -R USER: {places}")
     return "\n".join(lines)
