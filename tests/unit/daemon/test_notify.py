@@ -76,7 +76,7 @@ def test_the_line_says_round_stage_and_progress(
         node = rig.node
         name, last = node.manifest.name, node.manifest.method.last_round
         assert state_line(node) == f"{name}: starting"
-        asyncio.run(rig.take(seconds=STEP_S))
+        asyncio.run(rig.daemon.handle(0.0))
         assert node.step is not None
         assert state_line(node) == f"{name}: round 0 of {last}, local, begun"
         node.work, node.progress = Train("refine", 2), (41, 100)
