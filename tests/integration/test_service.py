@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cluster import ROOT, Site, dcfm, until
+from tests.integration.cluster import PATIENCE_S, ROOT, Site, dcfm, until
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_node_that_starts_can_be_stopped(site: Site, how: str) -> None:
         assert dcfm("stop", "--config", site.folder / "node.toml").stdout == "stopped\n"
     else:
         site.process.send_signal(signal.Signals[how])
-    assert site.process.wait(60) == 0
+    assert site.process.wait(PATIENCE_S) == 0
     log = site.log.read_text()
     assert "stopped" in log and "Traceback" not in log
     assert not (site.state / "control.sock").exists()
@@ -45,7 +45,7 @@ def test_a_moved_node_starts_on_the_new_machine_alone(site: Site, tmp_path: Path
     assert dcfm("export-state", file, "--config", config, "--plain", *files).returncode == 0
     site.start()
     assert site.process is not None
-    assert site.process.wait(60) == 2, "a service manager must not try again"
+    assert site.process.wait(PATIENCE_S) == 2, "a service manager must not try again"
     assert "was exported to another machine" in site.log.read_text()
     new = Site(tmp_path, "new")
     assert dcfm("import-state", file, new.folder).returncode == 0
