@@ -7,6 +7,7 @@ Every refusal is an OSError that says why, like any other file error.
 
 import errno
 import os
+import pwd
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,6 +131,25 @@ def sync(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def owner_of(path: Path) -> str:
+    """The user to whom a path belongs, or the nearest folder above it that can be seen; "#" and the
+    number of a user without a name, as sudo takes it."""
+    seen = next(place for place in (path, *path.absolute().parents) if _visible(place))
+    uid = seen.stat().st_uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
+def _visible(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
 
 
 def private_folder(path: Path, *, make: bool = True) -> None:

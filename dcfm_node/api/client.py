@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 import socket
+import sys
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,6 +12,7 @@ from pydantic import ValidationError
 from dcfm_node.api.requests import ANSWERED_OTHERWISE, Answer, NotReady, Request
 from dcfm_node.api.status import StartingStatus
 from dcfm_node.errors import Failed, Unreachable
+from dcfm_node.files import owner_of
 
 SOCKET = "control.sock"
 MAX_ANSWER_BYTES = 64 << 20
@@ -31,7 +34,7 @@ def call(state: Path, request: Request[Answer], *, timeout_s: float = 30.0) -> A
     Raises:
         Unreachable: no daemon answers there.
         Starting: the daemon is not ready yet.
-        Failed: the daemon answered that it could not.
+        Failed: the daemon answered that it could not, or its socket belongs to another user.
     """
     line = json.dumps(request.model_dump(mode="json")).encode() + b"\n"
     try:
@@ -42,6 +45,8 @@ def call(state: Path, request: Request[Answer], *, timeout_s: float = 30.0) -> A
             where=str(state / SOCKET),
             fix="see its log, and 'ps': its process is suspended, or the machine is too busy",
         ) from error
+    except PermissionError as error:
+        raise _not_ours(state) from error
     except (OSError, ValueError) as error:
         raise Unreachable(
             f"no daemon answers ({error})",
@@ -49,6 +54,17 @@ def call(state: Path, request: Request[Answer], *, timeout_s: float = 30.0) -> A
             fix="start it with 'dcfm-node start', or name another node with --config",
         ) from error
     return _read(data, request.answer(), str(state / SOCKET))
+
+
+def _not_ours(state: Path) -> Failed:
+    """The socket, or a folder on the way to it, belongs to another user."""
+    owner = owner_of(state)
+    again = shlex.join([str(Path(sys.argv[0]).absolute()), *sys.argv[1:]])
+    return Failed(
+        f"the daemon's socket belongs to the user {owner}, so only that user and root may ask it",
+        where=str(state / SOCKET),
+        fix=f"sudo -u {shlex.quote(owner)} {again}",
+    )
 
 
 def _read(data: bytes, kind: type[Answer], where: str) -> Answer:

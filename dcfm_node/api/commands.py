@@ -180,6 +180,40 @@ class Proven(Document):
     kinds: tuple[str, str]
 
 
+class StateExported(Document):
+    """`export-state`."""
+
+    schema_: Literal["dcfm-node/state-exported/1"] = Field(
+        "dcfm-node/state-exported/1", alias="schema"
+    )
+    file: str
+    silo: str
+    files: int
+    bytes: int
+    """Of all files together."""
+    encrypted: bool
+    left: tuple[str, ...]
+    """Files in the folders of keys and state that are not the node's, and stay."""
+
+
+class StateImported(Document):
+    """`import-state`."""
+
+    schema_: Literal["dcfm-node/state-imported/1"] = Field(
+        "dcfm-node/state-imported/1", alias="schema"
+    )
+    folder: str
+    state: str
+    silo: str
+    version: str
+    """Of the software that exported it."""
+    exported_ms: int
+    """Unix time."""
+    files: int
+    bytes: int
+    """Of all files together."""
+
+
 class BundleExported(Document):
     """`bundle export`."""
 

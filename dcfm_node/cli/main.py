@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -22,6 +22,7 @@ from dcfm_node.cli import (
     experiment,
     journal,
     judge,
+    moving,
     node,
     page,
     pairing,
@@ -46,7 +47,6 @@ app = typer.Typer(
     help="Peer-to-peer daemon for Decentralized Compositional Flow Matching.\n\n"
     "Exit codes: 0 healthy, 1 failure, 2 usage or settings, 3 degraded, 4 daemon unreachable.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -57,6 +57,7 @@ pairing.register(app)
 waiting.register(app)
 journal.register(app)
 page.register(app)
+moving.register(app)
 simulate.register(app)
 judge.register(student.app)
 app.add_typer(student.app, name="student")
@@ -69,6 +70,24 @@ app.add_typer(egress.app, name="audit", hidden=True)
 app.add_typer(succession.keys, name="keys")
 app.add_typer(succession.run, name="run")
 app.add_typer(experiment.app, name="experiment")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 @app.command()

@@ -112,6 +112,16 @@ def ask(question: str) -> None:
     typer.confirm(plain(question), abort=True, err=True)
 
 
+def secret(question: str, *, twice: bool) -> str:
+    """Ask for a secret on the terminal, without showing it.
+
+    Args:
+        twice: asks again, and compares.
+    """
+    found: str = typer.prompt(plain(question), hide_input=True, confirmation_prompt=twice, err=True)
+    return found
+
+
 def _write(text: str, *, err: bool = False) -> None:
     encoding = (sys.stderr if err else sys.stdout).encoding or "utf-8"
     # A letter that the terminal's encoding lacks is shown as an escape.

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dcfm_node.errors import ConfigError
-from dcfm_node.files import read_bounded
+from dcfm_node.files import owner_of, read_bounded
 
 MAX_BYTES = 1 << 20
 """The most bytes of a settings file: more than a thousand peers need."""
@@ -28,7 +28,8 @@ def text_of(path: Path, absent: str) -> str:
         raise ConfigError(
             f"cannot be read: {error.strerror}",
             where=str(path),
-            fix="name a file that this user may read",
+            fix="name a file that this user may read"
+            + f", or use 'sudo -u {owner_of(path)}'" * isinstance(error, PermissionError),
         ) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1

@@ -12,9 +12,10 @@ import structlog
 
 from dcfm_node import __version__
 from dcfm_node.api.client import SOCKET
-from dcfm_node.api.requests import AnyRequest, NotReady, ReloadRequest
+from dcfm_node.api.requests import AnyRequest, NotReady, ReloadRequest, Stopping, StopRequest
 from dcfm_node.api.server import Reply, serve
 from dcfm_node.api.status import Peers
+from dcfm_node.config.node import Worker
 from dcfm_node.config.peers import Peer
 from dcfm_node.daemon.aside import Aside
 from dcfm_node.daemon.daemon import Daemon
@@ -55,6 +56,7 @@ from dcfm_node.daemon.upkeep import look_after
 from dcfm_node.daemon.vetting import Vetting
 from dcfm_node.records.entries import Expert
 from dcfm_node.store.egress import Ledger
+from dcfm_node.store.export import refuse_moved
 from dcfm_node.store.journals import JournalStore
 from dcfm_node.store.lock import lock
 from dcfm_node.store.snapshots import SnapshotStore
@@ -113,12 +115,15 @@ class Reception:
         self._roster = {silo.name for silo in settings.manifest.roster}
 
     def answer(self, request: AnyRequest) -> Reply | Awaitable[Reply]:
-        """Hand a request to the daemon, or say that it is starting."""
+        """Hand a request to the daemon. While it is starting, stop it or say that it is."""
         if isinstance(request, ReloadRequest) and self.reloading is not None:
             return self.reloading.reload()
         if self.daemon is not None:
             answer = self.daemon.answer(request)
             return self._with_others(answer) if isinstance(answer, Peers) else answer
+        if isinstance(request, StopRequest):
+            signal.raise_signal(signal.SIGTERM)  # as from outside: `run` ends the start
+            return Stopping(grace_s=request.grace_s)
         return NotReady(starting=starting(self._name, self._manifest, self._supervisor.doing))
 
     def _with_others(self, found: Peers) -> Peers:
@@ -257,6 +262,7 @@ async def _take_part(settings: Settings) -> None:
     structlog.contextvars.bind_contextvars(node=config.name, run=run.hex()[:8])
     async with AsyncExitStack() as stack:
         stack.enter_context(lock(config.state))
+        refuse_moved(config.state)
         keep_secrets()
         hang_up = partial(log.warning, "hangup", why="the node is starting and reads its files")
         loop.add_signal_handler(signal.SIGHUP, hang_up)
@@ -275,6 +281,7 @@ async def _take_part(settings: Settings) -> None:
             ground.page.start()
             stack.push_async_callback(ground.page.close)
         log.info("worker_starting", data=config.data.format)
+        notify(f"STATUS={manifest.name}: reading the private data")
         ready = await supervisor.start()
         stack.push_async_callback(supervisor.close)
         check_counts(counts_told(settings, ready), config.name)
@@ -300,16 +307,20 @@ async def _take_part(settings: Settings) -> None:
         _reload_on_hangup(reloading, ground)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.stop, 0.0)
-        notify("READY=1", f"STATUS=taking part in {manifest.name}")
+        notify("READY=1")
         log.info("started", version=__version__, device=ready.device)
-        if ready.device == "cpu" and (config.worker.bf16 or config.worker.compile):
-            log.warning("ignored", settings="worker.bf16, worker.compile", why="no GPU is here")
+        _warn_of_ignored(config.worker, ready.device)
         ground.tasks.spawn(look_after(ground.snapshots, ground.inbox.put))
         ground.tasks.spawn(egress.keep())
         ground.tasks.spawn(daemon.observe())
         await daemon.serve()
         notify("STOPPING=1")
     log.info("stopped")
+
+
+def _warn_of_ignored(worker: Worker, device: str) -> None:
+    if device == "cpu" and (worker.bf16 or worker.compile):
+        log.warning("ignored", settings="worker.bf16, worker.compile", why="no GPU is here")
 
 
 def _reload_on_hangup(reloading: Reloading | None, ground: Ground) -> None:

@@ -17,7 +17,7 @@ from dcfm_node.daemon.importer import BundleImporter
 from dcfm_node.daemon.inbox import Inbox, Present
 from dcfm_node.daemon.limits import pace
 from dcfm_node.daemon.network import Network
-from dcfm_node.daemon.notify import notify, watchdog_interval_s
+from dcfm_node.daemon.notify import Teller, watchdog_interval_s
 from dcfm_node.daemon.page import PageKeeper
 from dcfm_node.daemon.registry import Registry
 from dcfm_node.daemon.restoring import Restoring
@@ -64,14 +64,11 @@ class Daemon:
         Raises:
             UserError: it cannot go on.
         """
-        watchdog = watchdog_interval_s()
-        fed_at = self.clock()
+        teller = Teller(watchdog_interval_s(), self.clock())
         while not self.ending.begun:
             patience_s = min(SILENCE_S, max(0.0, self.present.node.deadline - self.clock()))
             await self.handle(patience_s)
-            if watchdog is not None and self.clock() - fed_at >= watchdog:
-                fed_at = self.clock()
-                notify("WATCHDOG=1")
+            teller.turned(self.present.node, self.clock())
         self.ending.check()
 
     async def handle(self, patience_s: float) -> None:

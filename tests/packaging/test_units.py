@@ -50,7 +50,30 @@ def test_the_unit_says_what_the_daemon_needs():
     assert " start --config " in said["Service", "ExecStart"]
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+SYSTEMD = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd is not installed"
+)
+
+
+@SYSTEMD
+@pytest.mark.parametrize("files", [[UNIT], FILES], ids=["cpu", "gpu"])
+def test_systemd_finds_little_exposed(tmp_path, files):
+    for path in files:
+        target = tmp_path / path.relative_to(ROOT / "systemd")
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, target)
+    analyze = ["systemd-analyze", "security", "--offline=true", "--no-pager"]
+    done = subprocess.run(
+        [*analyze, str(tmp_path / UNIT.name)], capture_output=True, text=True, check=False
+    )
+    if "unrecognized option" in done.stderr:
+        pytest.skip("systemd is older than 250")
+    last = done.stdout.splitlines()[-1]
+    assert "Overall exposure level for dcfm-node.service: " in last
+    assert float(last.partition("service: ")[2].split()[0]) <= 1.5
+
+
+@SYSTEMD
 def test_systemd_understands_it(tmp_path):
     for path in FILES:
         target = tmp_path / path.relative_to(ROOT / "systemd")

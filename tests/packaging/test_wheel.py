@@ -23,6 +23,9 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    manuals = {name for name in names if ".data/data/share/man/man1/" in name}
+    assert len(manuals) == len(list((ROOT / "docs" / "man").glob("*.1"))) > 30
+    names -= manuals
     assert {name.split("/")[0] for name in names} == {"dcfm_node"}
     assert {str(path.relative_to(ROOT)) for path in sources()} <= names
     assert not [name for name in names if "test" in name]

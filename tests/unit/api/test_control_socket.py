@@ -1,6 +1,8 @@
 """Asking and answering over the control socket."""
 
 import asyncio
+import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -167,3 +169,23 @@ def test_an_answer_may_take_its_time(tmp_path: Path) -> None:
         return Stopping(grace_s=5.0)
 
     assert ask(tmp_path, StopRequest(), lambda _: later()) == Stopping(grace_s=5.0)
+
+
+def test_a_socket_of_another_user_names_the_user_and_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon may be well, so the answer must not be that none runs."""
+    monkeypatch.setattr("sys.argv", ["/opt/dcfm-node", "status", "--config", "my node.toml"])
+    tmp_path.chmod(0o000)
+    me = os.geteuid()
+    try:
+        if me == 0:
+            os.seteuid(65_534)
+        with pytest.raises(Failed, match="belongs to the user") as caught:
+            call(tmp_path, StatusRequest())
+    finally:
+        os.seteuid(me)
+        tmp_path.chmod(0o700)
+    owner = pwd.getpwuid(me).pw_name
+    assert caught.value.fix == f"sudo -u {owner} /opt/dcfm-node status --config 'my node.toml'"
+    assert caught.value.exit_code == 1

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -125,3 +126,34 @@ def test_a_node_is_asked_where_its_settings_say_with_mark_and_tilde(
     config.write_text('# é\nstate = "state"\n', encoding="latin-1")
     with pytest.raises(ConfigError, match="is not UTF-8 text"):
         state_folder(config)
+
+
+def test_the_version_is_an_option_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"dcfm-node {__version__}\n"
+
+
+def completed(words: str, index: int) -> list[str]:
+    """What bash would offer; fails if torch was loaded for it."""
+    program = "import sys; sys.modules['torch'] = None; from dcfm_node.cli.main import main; main()"
+    asked = {
+        "_DCFM_NODE_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(index),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+def test_shells_complete_commands_and_options() -> None:
+    assert completed("dcfm-node stat", 1) == ["status"]
+    assert completed("dcfm-node student fe", 2) == ["fetch"]
+    assert completed("dcfm-node status --expl", 2) == ["--explain"]
