@@ -29,6 +29,7 @@ BLOCK = re.compile(
 )
 TITLE = re.compile(r'title="([^"]*)"')
 FILE = re.compile(r"file=(\S+)")
+CD = re.compile(r"(?m)^cd (\S+)$")
 STARTS = re.compile(r"(?m)^(dcfm-node start .*)$")
 SCP = """#!/bin/sh
 # scp HOST:PATH... HOST:PATH, where HOST is a machine, with or without a domain.
@@ -105,6 +106,7 @@ class Machines:
 
     def __init__(self, folder: Path, names: tuple[str, ...], replaced: dict[str, str]) -> None:
         self.folder, self.names, self.replaced = folder, names, replaced
+        self.places = {name: folder / name for name in names}
         self.started: list[subprocess.Popen[bytes]] = []
         tools = folder / "bin"
         tools.mkdir()
@@ -143,13 +145,15 @@ class Machines:
                 self._start(name, part)
             else:
                 said += self._done(name, part)
+        for place in CD.findall(commands):  # as the reader's terminal keeps it
+            self.places[name] /= place
         return said
 
     def _done(self, name: str, commands: str) -> str:
         """Run commands to their end."""
         done = subprocess.run(
             ["sh", "-eu", "-c", commands],
-            cwd=self.folder / name,
+            cwd=self.places[name],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -166,7 +170,7 @@ class Machines:
             self.started.append(
                 subprocess.Popen(
                     ["sh", "-eu", "-c", f"exec {command}"],
-                    cwd=self.folder / name,
+                    cwd=self.places[name],
                     env=self.environment,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
