@@ -1,4 +1,4 @@
-"""Runs the `sh` blocks of a Markdown page, in order, as its reader would.
+"""Runs the `sh` and `python` blocks of a Markdown page, in order, as its reader would.
 
 A block's title says at which machines it runs: "north", "east and south", or "every site"; without
 a title, on the reader's own. A machine is a folder; `scp` copies between them. A comment directly
@@ -77,10 +77,12 @@ def page_of(path: Path) -> Page:
         title, file = TITLE.search(found["info"]), FILE.search(found["info"])
         if file is not None:
             page.files[file[1]] = found["text"]
-        if found["language"] != "sh":
+        if file is not None or found["language"] not in ("sh", "python"):
             continue
-        said = found["commands"] or ""
-        commands = f"{said}\n{found['text']}" if found["first"] or not said else said
+        text, said = found["text"], found["commands"] or ""
+        if found["language"] == "python":
+            text = f"python - <<'END'\n{text}END\n"
+        commands = f"{said}\n{text}" if found["first"] or not said else said
         page.steps.append(Step(title[1] if title else "", commands, found["text"]))
     return page
 
