@@ -30,7 +30,7 @@ BLOCK = re.compile(
 TITLE = re.compile(r'title="([^"]*)"')
 FILE = re.compile(r"file=(\S+)")
 CD = re.compile(r"(?m)^cd (\S+)$")
-STARTS = re.compile(r"(?m)^(dcfm-node start .*)$")
+STARTS = re.compile(r"(?m)^(dcfm-node start\b.*)$")
 SCP = """#!/bin/sh
 # scp HOST:PATH... HOST:PATH, where HOST is a machine, with or without a domain.
 set -eu
