@@ -23,7 +23,7 @@ find_python() {
     die "Python 3.11 or newer was not found" "install python3.11, or give its path: PYTHON=/path/to/python3 $0"
 }
 
-# prepare EXTRA: makes a virtual environment with this checkout and its EXTRA ("demo" or "test").
+# prepare EXTRA: makes a virtual environment with this checkout and its EXTRA ("demo", "docs" or "test").
 prepare() {
     bin=$PWD/.venv/bin
     if [ ! -x "$bin/python" ] || ! new_enough "$bin/python"; then
@@ -33,7 +33,7 @@ prepare() {
         "$python" -m venv .venv || die "$python cannot make a virtual environment" \
             "install its venv module (on Debian: apt install python3-venv)"
     fi
-    # The "test" extra includes "demo".
+    # The "test" extra includes the others.
     if ! cmp -s pyproject.toml ".venv/installed-$1" && ! cmp -s pyproject.toml .venv/installed-test; then
         say "installing dcfm-node[$1] into .venv (only once; torch takes minutes)"
         "$bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$1]" ||

@@ -46,12 +46,15 @@ class Peer(Model):
     """A node as others know it. A node without addresses only dials out."""
 
     name: Name
+    """The silo's name, as in its node.toml."""
     sign_key: Annotated[Key, BeforeValidator(partial(_hex, digits=64, what="signing key"))]
     """Ed25519 public key: 64 hex digits in the file."""
     link_key: Annotated[str, AfterValidator(_z85_key)]
     """Curve25519 public key: 40 characters of Z85."""
     control: DialAddress | None = None
+    """Where to dial it for records: "tcp://host:port". Default: none; it only dials out."""
     bulk: DialAddress | None = None
+    """Where to dial it for snapshots: "tcp://host:port". Default: none; they use `control`."""
     handover: (
         Annotated[bytes, BeforeValidator(partial(_hex, digits=128, what="signature"))] | None
     ) = None

@@ -58,17 +58,23 @@ HexDigest = Annotated[Digest, BeforeValidator(_from_hex)]
 
 
 class _Student(Model):
+    """The student of the earlier run that new silos start from."""
+
     digest: HexDigest
+    """Its digest: 64 hex digits."""
     size: Annotated[int, Field(ge=1, le=MAX_SNAPSHOT_BYTES)]
+    """Bytes of its file."""
 
 
 class _Continues(Model):
-    """`Continues` without the hand-overs, which are in peers.toml."""
+    """The earlier run. `dcfm-node run continue` writes this table; hand-overs are in peers.toml."""
 
     run: HexDigest
+    """Id of the earlier run: 64 hex digits."""
     student: _Student | None = None
     scale: Scale | None = None
     replaced: Annotated[tuple[Name, ...], Field(max_length=MAX_SILOS)] = ()
+    """Silos that lost their old keys. All members vouch for the new ones by using this file."""
 
 
 FeatureName = Annotated[str, Field(min_length=1)]

@@ -26,18 +26,22 @@ class Mode(Model):
     """One Gaussian mode: its combination and its centre."""
 
     values: Values
+    """Its combination: the value of each attribute."""
     centre: Annotated[tuple[float, ...], Field(min_length=1, max_length=1_000), FailFast()]
+    """Its mean, as many numbers as a sample has."""
 
 
 class Partition(Model):
     """Which combinations each silo observes, a list per silo."""
 
     name: Name
+    """What [data] and experiments call it."""
     silos: Annotated[
         tuple[Annotated[tuple[Values, ...], FailFast()], ...],
         Field(min_length=1, max_length=100),
         FailFast(),
     ]
+    """For each silo, the combinations that it observes."""
 
 
 class GaussiansSettings(DomainSettings):
@@ -49,7 +53,6 @@ class GaussiansSettings(DomainSettings):
     """Standard deviation of every mode in every direction, in data units; default 0.3."""
     samples: Annotated[int, Field(ge=20, le=1_000_000)] = 1_000
     """Samples per silo; default 1000."""
-    """Per silo."""
     modes: Annotated[tuple[Mode, ...], Field(min_length=2, max_length=10_000), FailFast()] = tuple(
         Mode(values=(horizontal, vertical), centre=(x, y))
         for horizontal, x in (("left", -1.5), ("right", 1.5))
@@ -95,3 +98,4 @@ class ColouredMnistSettings(DomainSettings):
     partitions: Annotated[
         tuple[Literal["iid", "noniid"], ...], Field(max_length=16), FailFast()
     ] = ("iid", "noniid")
+    """Ways of sharing the images among silos, for `dcfm-node experiment`."""

@@ -50,11 +50,13 @@ class Attribute(Model):
     """One generative factor and the names of its values. The label `c_i` is an index into them."""
 
     name: Name
+    """The attribute's name: a word of a-z, 0-9, _ and -, at most 32 characters."""
     values: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=64)], ...],
         Field(min_length=2, max_length=1_000),
         FailFast(),
     ]
+    """Names of the values that it has at any site, in order."""
 
     @model_validator(mode="after")
     def _unique(self) -> Self:

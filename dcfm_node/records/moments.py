@@ -57,8 +57,9 @@ class Scale(Model):
     """What standardised samples are in terms of: x = mean + deviation * z, by group."""
 
     mean: _Means
+    """One for each group."""
     deviation: _Deviations
-    """Above 0."""
+    """One for each group, above 0."""
 
     @model_validator(mode="after")
     def _usable(self) -> Self:

@@ -114,8 +114,11 @@ class Masks(Model):
     scale."""
 
     full: Annotated[float, Field(gt=0.0)] = 0.6
+    """Weight of the full label."""
     marginal: Annotated[float, Field(gt=0.0)] = 0.3
+    """Weight of one attribute alone."""
     null: Annotated[float, Field(gt=0.0)] = 0.1
+    """Weight of no label."""
 
 
 Weight = Annotated[float, Field(ge=0.0, le=100.0)]
@@ -193,6 +196,7 @@ class MethodSettings(Section):
     solver_steps: Annotated[int, Field(ge=1, le=1_000)] = 25
     """Steps of the ODE solver, in sampling and for the teachers' paths (Eq. 15 of DCFM)."""
     solver: Literal["euler", "midpoint", "heun", "rk4", "adams"] = "heun"
+    """Solver of the ODE that carries noise to samples."""
     composed: bool = True
     """Whether the student is sampled by composing its marginals (Eq. 5 of DCFM), or by its joint
     head."""

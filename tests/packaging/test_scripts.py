@@ -1,4 +1,4 @@
-"""The two commands of README.md, as far as they can be checked without a network."""
+"""The scripts, as far as they can be checked without a network."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import pytest
 
 from tests.packaging.tree import ROOT
 
-SHELL = [ROOT / "scripts" / "demo", ROOT / "scripts" / "test", ROOT / ".ci" / "run"]
+SHELL = [ROOT / "scripts" / name for name in ("demo", "docs", "test")] + [ROOT / ".ci" / "run"]
 # The command line, run in this process by other tests, sets it for its workers.
 ENVIRONMENT = {name: text for name, text in os.environ.items() if name != "PYTHONSAFEPATH"}
 
