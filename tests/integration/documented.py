@@ -7,7 +7,8 @@ above a block changes what the test runs, and is there for all to see:
 <!-- test: COMMANDS -->           run these in place of the block
 <!-- test, first: COMMANDS -->    run these before the block, at the same machine
 
-The test does not wait for the end of `dcfm-node start`. A block with `file=NAME` is a file.
+CODE stands for the next code that `dcfm-node invite` printed. The test does not wait for the end of
+`dcfm-node start`. A block with `file=NAME` is a file.
 """
 
 import os
@@ -29,6 +30,7 @@ BLOCK = re.compile(
 )
 TITLE = re.compile(r'title="([^"]*)"')
 FILE = re.compile(r"file=(\S+)")
+CODE = re.compile(r"dcfm-node join (dcfm-\S+)")
 CD = re.compile(r"(?m)^cd (\S+)$")
 STARTS = re.compile(r"(?m)^(dcfm-node start\b.*)$")
 SCP = """#!/bin/sh
@@ -109,6 +111,7 @@ class Machines:
     def __init__(self, folder: Path, names: tuple[str, ...], replaced: dict[str, str]) -> None:
         self.folder, self.names, self.replaced = folder, names, replaced
         self.places = {name: folder / name for name in names}
+        self.codes: list[str] = []
         self.started: list[subprocess.Popen[bytes]] = []
         tools = folder / "bin"
         tools.mkdir()
@@ -139,6 +142,8 @@ class Machines:
 
     def _at(self, name: str, step: Step) -> str:
         commands = step.commands.replace("SITE", name)
+        if "join CODE" in commands:
+            commands = commands.replace("join CODE", f"join {self.codes.pop(0)}")
         for text, instead in self.replaced.items():
             commands = commands.replace(text, instead)
         said = ""
@@ -149,6 +154,7 @@ class Machines:
                 said += self._done(name, part)
         for place in CD.findall(commands):  # as the reader's terminal keeps it
             self.places[name] /= place
+        self.codes += CODE.findall(said)
         return said
 
     def _done(self, name: str, commands: str) -> str:
