@@ -43,7 +43,7 @@ class Daemon:
                 silos = [silo for silo in self.status.silos if not silo.own]
                 return Peers(
                     peers=tuple(
-                        PeerStatus(**dict(silo), bytes_sent=self.sent, bytes_received=7)
+                        PeerStatus(**dict(silo) | {"bytes_sent": self.sent, "bytes_received": 7})
                         for silo in silos
                     )
                 )
