@@ -27,7 +27,7 @@ from dcfm_node.api.requests import (
 )
 from dcfm_node.api.status import Machine, Peers, PeerStatus, Stranger
 from dcfm_node.cli import bundle as bundle_commands
-from dcfm_node.cli import pairing, peers, query, recorded, student
+from dcfm_node.cli import pairing, peers, query, recorded
 from dcfm_node.cli import proof as proof_commands
 from dcfm_node.daemon.facts import journal_facts, students_facts
 from dcfm_node.daemon.status import Surroundings, status
@@ -185,7 +185,7 @@ def test_no_command_shows_a_members_words_as_they_are(
 ) -> None:
     made = {kind: spoil(found) for kind, found in answers().items()}
     asked: list[str] = []
-    for room in (query, pairing, peers, recorded, student, bundle_commands, proof_commands):
+    for room in (query, pairing, peers, recorded, bundle_commands, proof_commands):
         monkeypatch.setattr(room, "call", answering(made, asked))
     assert run(monkeypatch, *command, "-c", config) in (0, 3)
     shown = capsys.readouterr()

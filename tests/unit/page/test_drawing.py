@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dcfm_node.cli.columns import write_npz
 
 from dcfm_node.page.drawing import Drawing
 from dcfm_node.samples import Samples
+from dcfm_node.student.columns import write_npz
 from tests.unit.page.test_pictures import MANIFEST, facts
 
 RUN = facts((2,))

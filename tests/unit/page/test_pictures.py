@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dcfm_node.cli.columns import write_npz
 from PIL import Image
 
 from dcfm_node.api.document import RunName
 from dcfm_node.api.run import RunAttribute, RunFacts
 from dcfm_node.page.pictures import MAX_COMBINATIONS, SIDE, cells, how_many
 from dcfm_node.samples import Samples
+from dcfm_node.student.columns import write_npz
 from tests.unit.swarm.builders import Run
 
 MANIFEST = Run(2).manifest
