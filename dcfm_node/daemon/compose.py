@@ -144,6 +144,7 @@ def compose(
 ) -> tuple[Daemon, Forms, Deltas]:
     """A daemon's parts over its network and its worker; nothing of it runs yet."""
     settings, snapshots, put = ground.settings, ground.snapshots, ground.inbox.put
+    troubles = ground.troubles
     state, spawn, clock = settings.config.state, ground.tasks.spawn, ground.clock
     restoring = Restoring(settings, known.journals, snapshots, known.ready, known.inherited, clock)
     present = Present(restoring.restored(known.said))
@@ -151,13 +152,7 @@ def compose(
     vetting = Vetting(forms, ground.troubles, present, put)
     deltas = _deltas(ground, network, vetting, present)
     runner = JobRunner(
-        supervisor,
-        snapshots,
-        state / "work",
-        ground.troubles,
-        data=known.ready.data,
-        put=put,
-        spawn=spawn,
+        supervisor, snapshots, state / "work", troubles, data=known.ready.data, put=put, spawn=spawn
     )
     executor = Executor(
         known.journals,

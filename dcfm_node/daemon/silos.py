@@ -1,6 +1,6 @@
 """One silo of the roster as a node sees it: links, signs of life, work, records. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from dcfm_node.api.status import Judgement, LastBundle, SiloStatus
 from dcfm_node.daemon.imports import LastImport
@@ -9,6 +9,7 @@ from dcfm_node.records.entries import PREPARATION
 from dcfm_node.swarm.liveness import Duty
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.verdicts import told
+from dcfm_node.swarm.view import View
 from dcfm_node.wire.envelope import Sealed
 
 
@@ -71,10 +72,7 @@ def silo_status(
         refused=refusal or ("" if linked else _undialled(ways)),
         forked=key in replica.journals.forks,
         quarantined=view.quarantined().get(key, ""),
-        verdicts=tuple(
-            Judgement(cause=cause, reason=reason, by=tuple(map(view.manifest.silo_name, by)))
-            for cause, reason, by in told(view).get(key, ())
-        ),
+        verdicts=tuple(_verdicts(view, key)),
         bundle=bundle,
         by_bundle=bundle is not None and not linked and not _heard_since(node, key, now, bundle),
         links=dict(ways),
@@ -83,6 +81,12 @@ def silo_status(
         bytes_sent=traffic[0] if traffic is not None else None,
         bytes_received=traffic[1] if traffic is not None else None,
     )
+
+
+def _verdicts(view: View, key: bytes) -> Iterator[Judgement]:
+    for cause, reason, by in told(view).get(key, ()):
+        names = tuple(map(view.manifest.silo_name, by))
+        yield Judgement(cause=cause, reason=reason, by=names)
 
 
 def _last_bundle(

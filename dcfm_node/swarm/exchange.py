@@ -20,6 +20,7 @@ from dcfm_node.records.messages import (
     Sync,
 )
 from dcfm_node.swarm import strangers
+from dcfm_node.swarm.activity import Activity
 from dcfm_node.swarm.answers import Answers
 from dcfm_node.swarm.effects import (
     Effect,
@@ -115,19 +116,14 @@ class Exchange:
         message = self.sync(reply=True)
         return [Send(peer, message) for peer in chosen]
 
-    def heartbeat(
-        self, signer: Signs, *, activity: str, round_: int, done: int, total: int, ready: bool
-    ) -> None:
+    def heartbeat(self, signer: Signs, activity: Activity, *, ready: bool) -> None:
         """Make this node's next heartbeat."""
         heartbeat = Heartbeat(
             run=self._journals.run,
             author=self.me,
             counter=self.recovery.next_count(self.own_count),
             epoch=max(0, self.recovery.epoch),
-            activity=activity,
-            round=round_,
-            done=done,
-            total=total,
+            **activity._asdict(),
             ready=ready,
         )
         self.own_heartbeat = seal_heartbeat(heartbeat, signer)

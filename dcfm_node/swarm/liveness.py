@@ -23,6 +23,11 @@ class Pace:
     term_s: float = 8.0
     retry_s: float = 10.0
 
+    @property
+    def live_s(self) -> float:
+        """A node counts as live for so long after its last heartbeat: twelve rounds of gossip."""
+        return 12 * self.gossip_s
+
 
 class Duty(NamedTuple):
     """A task that the run may wait for: to train an expert, to audit those of others, to distil or

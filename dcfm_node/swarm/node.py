@@ -21,8 +21,8 @@ from dcfm_node.records.entries import (
 )
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Moments
+from dcfm_node.swarm.activity import WAITS_FOR_DISK, Activity, present
 from dcfm_node.swarm.effects import (
-    DISK_FULL,
     Cancel,
     Carried,
     Checkpointed,
@@ -50,7 +50,6 @@ from dcfm_node.swarm.effects import (
     Worked,
     WorkFailed,
     WorkProgressed,
-    activity_of,
 )
 from dcfm_node.swarm.election import Booth, Stand
 from dcfm_node.swarm.exchange import Exchange
@@ -67,8 +66,6 @@ from dcfm_node.swarm.wanted import sizes_within, wanted, within
 from dcfm_node.swarm.writer import Writer
 from dcfm_node.wire.envelope import OPENER, Opener, Sealed, SealedHeartbeat, Signs, run_id
 
-LIVE_ROUNDS = 12
-"""A node counts as live for so many gossip intervals after its last heartbeat."""
 MAX_MOVES_PER_EVENT = 8
 """Votes and leases that one event may trigger. An honest run never reaches this bound."""
 
@@ -105,7 +102,7 @@ class Node:
         self.me = self.signer.key
         self.run = run_id(self.manifest)
         policy = self.manifest.policy
-        liveness = Liveness(LIVE_ROUNDS * self.pace.gossip_s, policy.stall_s, policy.duty_s)
+        liveness = Liveness(self.pace.live_s, policy.stall_s, policy.duty_s)
         self.exchange = Exchange.create(self.manifest, self.me, liveness, self.opener)
         self.replica = self.exchange.replica
         self.writer = Writer(self.signer, self.exchange)
@@ -125,7 +122,7 @@ class Node:
     def set_pace(self, pace: Pace) -> None:
         """Use another timing from now on."""
         self.pace = pace
-        self.exchange.liveness.live_s = LIVE_ROUNDS * pace.gossip_s
+        self.exchange.liveness.live_s = pace.live_s
 
     def restore(
         self, entries: Iterable[Sealed], forks: Proofs, heartbeats: Iterable[SealedHeartbeat] = ()
@@ -148,11 +145,10 @@ class Node:
         return effects
 
     def while_disk_refuses(self) -> list[Effect]:
-        """A sign of life of a node that waits for its disk: it tells of no entry, and of no epoch
-        but one that is on the disk."""
+        """A sign of life of a node that waits for its disk: of no entry that is not on it."""
         if not self.exchange.recovery.writable:
             return []
-        self._beat(DISK_FULL, 0, 0, 0)
+        self._tell(WAITS_FOR_DISK)
         return self.exchange.show_life()
 
     @property
@@ -169,8 +165,6 @@ class Node:
     def unsaid(self) -> tuple[Body, ...]:
         """Records that wait to be published."""
         return tuple(self.writer.pending)
-
-    # Hearing
 
     def _hear(self, event: Event, now: float) -> list[Effect]:
         match event:
@@ -259,8 +253,6 @@ class Node:
         work, times = type(event.work).__name__, self.failing.times
         return [Report("work_failed", {"work": work, "times": times, "why": event.reason}, "error")]
 
-    # Writing
-
     def _write(self, now: float) -> list[Effect]:
         """Publish the waiting records, once this node may write."""
         exchange = self.exchange
@@ -302,8 +294,6 @@ class Node:
             self.writer.later(on_claims(self.replica.view, self.me, exchange.ahead()))
             self._not_before = self.replica.view.last_term() + 1  # a lost disk may have held votes
         return exchange.recovered(begun=begun)
-
-    # Advancing
 
     def _advance(self, now: float) -> list[Effect]:
         """Decide the next step, and turn it into effects."""
@@ -401,22 +391,10 @@ class Node:
         return effects
 
     def _heartbeat(self) -> None:
-        activity, round_ = "idle", 0
-        done, total = self.progress
-        if self.work is not None:
-            activity, round_ = activity_of(self.work), getattr(self.work, "round", 0)
-        elif self.disk_refuses:
-            activity, done, total = DISK_FULL, 0, 0
-        elif self.fetching:
-            activity = "fetch"
-        self._beat(activity, round_, done, total)
-
-    def _beat(self, activity: str, round_: int, done: int, total: int) -> None:
-        self.exchange.heartbeat(
-            self.signer,
-            activity=activity,
-            round_=round_,
-            done=done,
-            total=total,
-            ready=self._ready(),
+        fetching = bool(self.fetching)
+        self._tell(
+            present(self.work, self.progress, disk_refuses=self.disk_refuses, fetching=fetching)
         )
+
+    def _tell(self, activity: Activity) -> None:
+        self.exchange.heartbeat(self.signer, activity, ready=self._ready())
