@@ -38,6 +38,7 @@ from dcfm_node.daemon.limits import (
     check_counts,
     counts_told,
     keep_secrets,
+    moments_undo,
     room,
 )
 from dcfm_node.daemon.network import Network, no_guests
@@ -54,6 +55,7 @@ from dcfm_node.daemon.supervisor import WorkerSupervisor
 from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.daemon.upkeep import look_after
 from dcfm_node.daemon.vetting import Vetting
+from dcfm_node.data.privacy import MOMENTS_OFF, MOMENTS_UNDO
 from dcfm_node.records.entries import Expert
 from dcfm_node.store.egress import Ledger
 from dcfm_node.store.export import refuse_moved
@@ -361,6 +363,8 @@ async def _settle(daemon: Daemon, forms: Forms) -> None:
     if join is None:  # what its join is about to tell, and for how long this node keeps the record
         told = restoring.settings.config.privacy.told
         restoring.journals.put(f"counts/{node.run.hex()}", told.encode())
+    if moments_undo(restoring.settings, ready):
+        log.warning("privacy", why=MOMENTS_UNDO, fix=MOMENTS_OFF)
     other = changed(join, counts_told(restoring.settings, ready))
     for warning in other:
         log.warning("private_data", why=str(warning))

@@ -77,6 +77,11 @@ def moments_told(settings: Settings, ready: Ready) -> Moments | None:
     return ready.moments if enough else None
 
 
+def moments_undo(settings: Settings, ready: Ready) -> bool:
+    """Whether what this silo publishes of its moments tells what its [privacy] hides of counts."""
+    return settings.config.privacy.counts != "exact" and moments_told(settings, ready) is not None
+
+
 def check_counts(counts: tuple[tuple[Label, int], ...], name: str) -> None:
     """Raises DataError: a silo's label counts do not fit a record."""
     if len(pack(counts)) > MAX_ENTRIES_BYTES // 2:

@@ -23,6 +23,13 @@ _BITS = 53
 """Random bits of one draw: as many as a double holds."""
 
 
+MOMENTS_UNDO = (
+    "[privacy] changes the label counts, and the means beside them are exact: that of a feature"
+    " that is 0 or 1 gives the number of samples away"
+)
+MOMENTS_OFF = "set publish_moments = false in node.toml before this node joins a run"
+
+
 class Privacy(Model):
     """What this silo tells others of how many samples it has of each combination."""
 

@@ -27,26 +27,48 @@ LEAST_TOKEN, MOST_TOKEN = 16, 4_096
 MAX_CONNECTIONS = 64
 MAX_HEAD_BYTES = 16 << 10
 PATIENCE_S = 10.0
-"""A connection that has asked nothing after so many seconds is hung up on."""
+"""A client that has not asked, in whole, after so many seconds is hung up on."""
 OPEN_FILES = 512
 
 
 class Patient(H11Protocol):
-    """HTTP/1.1 that hangs up on a client who connects and asks nothing."""
+    """HTTP/1.1 that hangs up on a client who asks nothing, or never ends its request: before the
+    first answer and after each."""
+
+    _alarm: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Give the client PATIENCE_S to ask something."""
+        """A client came."""
         super().connection_made(transport)
-        self._alarm = self.loop.call_later(PATIENCE_S, self._hang_up)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes of a request."""
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """An answer was given."""
+        super().on_response_complete()
+        self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client left."""
-        self._alarm.cancel()
+        self._calm()
         super().connection_lost(exc)
 
-    def _hang_up(self) -> None:
-        if self.cycle is None:
-            self.transport.close()
+    def _watch(self) -> None:
+        """Set the alarm unless an answer is being given. Bytes that come do not put it off."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._calm()
+        elif self._alarm is None:
+            # Not `close`, which waits until the client has read the answer.
+            self._alarm = self.loop.call_later(PATIENCE_S, self.transport.abort)
+
+    def _calm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
 
 async def serve(config: NodeConfig, file: Path, *, ready: Callable[[], None] | None = None) -> None:

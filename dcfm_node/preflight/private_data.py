@@ -8,7 +8,7 @@ from dcfm_node.api.checked import Finding
 from dcfm_node.api.commands import FoundFeature
 from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
-from dcfm_node.data.privacy import published
+from dcfm_node.data.privacy import MOMENTS_OFF, MOMENTS_UNDO, published
 from dcfm_node.data.source import Counts, counts, feature_names
 from dcfm_node.data.survey import ranges
 from dcfm_node.domains import base as domains
@@ -77,7 +77,9 @@ def private_data(config: NodeConfig | None, manifest: Manifest | None) -> Data:
     return found
 
 
-def told_counts(data: Data, config: NodeConfig | None, keys: NodeKeys | None) -> Counts | None:
+def told_counts(
+    data: Data, config: NodeConfig | None, keys: NodeKeys | None, manifest: Manifest | None
+) -> Counts | None:
     """The label counts that peers will learn, by [privacy] of node.toml; those of all training
     samples where that cannot be known. Adds what is to say of them to the findings."""
     if data.counts is None or data.whole is None or config is None or keys is None:
@@ -92,4 +94,6 @@ def told_counts(data: Data, config: NodeConfig | None, keys: NodeKeys | None) ->
         left_out = len(data.whole) - len(told)
         what = f"peers learn {len(told)} of them, and take {left_out} for not held: {privacy.told}"
         data.findings.append(DATA.ok("label counts", what, left_out=left_out))
+        if config.publish_moments and manifest is not None and manifest.groups:
+            data.findings.append(DATA.degraded("publish_moments", MOMENTS_UNDO, MOMENTS_OFF))
     return told

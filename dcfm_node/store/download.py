@@ -113,9 +113,7 @@ def tar(parts: Sequence[Part]) -> Iterator[bytes]:
         OSError: a file changed its size since it was described, or cannot be read.
     """
     for part in parts:
-        info = tarfile.TarInfo(f"{FOLDER}/{part.name}")
-        info.size, info.mode = part.size, 0o644
-        yield info.tobuf(tarfile.GNU_FORMAT)
+        yield _header(part.name, part.size)
         sent = 0
         for piece in _pieces(part.name, part.content):
             sent += len(piece)
@@ -159,6 +157,8 @@ def _read(file: io.BufferedReader, into: Path) -> set[str]:
             raise OSError(f"it holds {name!r} twice, or too many files")
         if not 0 <= info.size <= MOST.get(name, MAX_SNAPSHOT_BYTES):
             raise OSError(f"{name} has {info.size} bytes, which is too many")
+        if header != _header(name, info.size):
+            raise OSError(f"the header of {name} is not as a node writes it")
         found.add(name)
         left = info.size
         with (into / name).open("xb") as out:
@@ -168,8 +168,19 @@ def _read(file: io.BufferedReader, into: Path) -> set[str]:
                     raise OSError(f"it is cut short in {name}")
                 out.write(piece)
                 left -= len(piece)
-        file.read(_padding(info.size))
+        if any(file.read(_padding(info.size))):
+            raise OSError(f"there is something between {name} and what follows it")
+    while piece := file.read(PIECE_BYTES):
+        if any(piece):
+            raise OSError("there is something after its end")
     return found
+
+
+def _header(name: str, size: int) -> bytes:
+    """The one header that a file of a student has."""
+    info = tarfile.TarInfo(f"{FOLDER}/{name}")
+    info.size, info.mode = size, 0o644
+    return info.tobuf(tarfile.GNU_FORMAT)
 
 
 def _pieces(name: str, content: bytes | Path) -> Iterator[bytes]:

@@ -1,8 +1,8 @@
 """The egress ledger on disk: what this node sent, to whom and when. SQLite, durable on return.
 
-Lines are only ever added. Those of a past hour are added up if they name no digest, those of a past
-day in any case: one line a day for each peer, plane, kind and digest. So no byte is forgotten, and
-the file stays small. Each use opens the file anew: the daemon and a command may use it in turn.
+Lines are only ever added. Those of a past hour, and then of a past day, are added up: one line for
+each peer, plane, kind and digest. So no byte is forgotten, and the file stays small. Each use opens
+the file anew: the daemon and a command may use it in turn.
 """
 
 import os
@@ -21,7 +21,8 @@ APPLICATION_ID = 0x44434645
 """Spells `DCFE` in the file's header."""
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 MAX_LINES = 200_000
-"""Beyond so many lines, the oldest are added up without digests and days; about 40 MB."""
+"""Beyond so many lines, those of this hour are added up too; if that is not enough, the oldest,
+without digests and days. About 40 MB."""
 WAIT_S = 5.0
 """How long one process waits for the other to finish its use of the file."""
 _WHAT = "run, peer, name, plane, kind, author, digest"
@@ -139,10 +140,11 @@ class Ledger:
     def compact(self, now_ms: int, most: int = MAX_LINES) -> None:
         """Add up the lines of past hours and days, as this module says."""
         with self._writing() as db:
-            _add_up(db, now_ms // HOUR_MS * HOUR_MS, HOUR_MS, "digest = x''")
+            _add_up(db, now_ms // HOUR_MS * HOUR_MS, HOUR_MS)
             _add_up(db, now_ms // DAY_MS * DAY_MS, DAY_MS)
-            (count,) = db.execute("SELECT count(*) FROM sent").fetchone()
-            if count > most:
+            if _count(db) > most:
+                _add_up(db, now_ms + 1, HOUR_MS)
+            if (count := _count(db)) > most:
                 at = "SELECT last_ms FROM sent ORDER BY last_ms LIMIT 1 OFFSET ?"
                 (until,) = db.execute(at, (count // 2,)).fetchone()
                 db.execute("UPDATE sent SET digest = x'' WHERE last_ms <= ?", (until,))
@@ -238,9 +240,14 @@ _REFUSED = (
 )
 
 
-def _add_up(db: sqlite3.Connection, before_ms: int, span_ms: int, which: str = "1") -> None:
+def _count(db: sqlite3.Connection) -> int:
+    found: int = db.execute("SELECT count(*) FROM sent").fetchone()[0]
+    return found
+
+
+def _add_up(db: sqlite3.Connection, before_ms: int, span_ms: int) -> None:
     """Add up the lines that end before a time and begin in one span of time."""
-    where = f"last_ms < {before_ms} AND {which}"
+    where = f"last_ms < {before_ms}"
     db.execute(
         f"CREATE TEMP TABLE added AS SELECT min(first_ms), max(last_ms), {_WHAT}, sum(items),"  # noqa: S608
         f" sum(bytes) FROM sent WHERE {where} GROUP BY first_ms / {span_ms}, {_WHAT}"

@@ -76,7 +76,7 @@ def files_in(folder: Path, name: str) -> tuple[dict[str, Path], list[Path]]:
     strange: list[Path] = []
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        if inside.parts[0] in LEFT or path.suffix == ".tmp":
+        if _made_anew(name / inside):
             continue
         if path.is_symlink() or not path.is_dir():
             moved = f"{name}/{inside.as_posix()}"
@@ -85,6 +85,11 @@ def files_in(folder: Path, name: str) -> tuple[dict[str, Path], list[Path]]:
             else:
                 found[moved] = path
     return found, strange
+
+
+def _made_anew(name: Path) -> bool:
+    """Whether a file of an export, by its name there, is one that does not move."""
+    return len(name.parts) > 1 and (name.parts[1] in LEFT or name.suffix == ".tmp")
 
 
 def export(
@@ -100,7 +105,8 @@ def export(
     """Write a node into a file that must not exist, and mark its state folder as moved.
 
     The state folder must be locked. The mark is on the disk before the file has its name, so that
-    there is no instant at which both machines could run.
+    there is no instant at which both machines could run. Once the file has its name, the mark stays
+    whatever fails.
 
     Args:
         files: path of each file, by its name in the export.
@@ -126,7 +132,6 @@ def export(
                 file.flush()
                 os.fsync(file.fileno())
             _mark(mark, target)
-        sync(target.parent)
     except (OSError, ValidationError) as error:
         mark.unlink(missing_ok=True)
         if isinstance(error, ValidationError):
@@ -136,8 +141,17 @@ def export(
         fix = "name a file in a folder that you may write, on a disk with space for the state"
         raise Failed(what, where=str(where), fix=fix) from error
     except BaseException:
-        mark.unlink(missing_ok=True)
+        if not target.exists():
+            mark.unlink(missing_ok=True)
         raise
+    try:
+        sync(target.parent)
+    except OSError as error:  # the file is complete, and may be imported: the mark stays
+        raise Failed(
+            f"written, but a power cut might lose it: {error.strerror}",
+            where=str(target),
+            fix="copy it to another disk, and import that copy; the node does not start here",
+        ) from error
     return contents
 
 
@@ -234,6 +248,8 @@ class Import:
         except ValidationError as error:
             raise self._failed(f"its list is malformed: {error.errors()[0]['msg']}") from error
         names = [file.name for file in self.contents.files]
+        if made := next((name for name in names if _made_anew(Path(name))), None):
+            raise self._failed(f"its list names {made}, which a new machine makes anew")
         if len(set(names)) < len(names) or self.contents.size > MAX_BYTES:
             raise self._failed("its list names a file twice, or too many bytes")
 

@@ -1,5 +1,7 @@
 // Charts as inline SVG. Text is set as text alone, so nobody's words become markup.
 
+import { ticks } from "./derived.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 const COLOURS = 8;
 
@@ -26,20 +28,6 @@ export function mark(at, x, y, size = 4) {
   const made = shapes[at % shapes.length]();
   made.setAttribute("class", `${at % (2 * shapes.length) < shapes.length ? "dot" : "hollow"} ${colour(at)}`);
   return made;
-}
-
-const niceStep = (span, most) => {
-  const rough = span / Math.max(1, most);
-  const power = 10 ** Math.floor(Math.log10(rough));
-  return [1, 2, 5, 10].map((k) => k * power).find((step) => step >= rough);
-};
-
-function ticks(least, most, count) {
-  if (!(most > least)) return [least];
-  const step = niceStep(most - least, count);
-  const found = [];
-  for (let at = Math.ceil(least / step) * step; at <= most + step / 1e6; at += step) found.push(at);
-  return found;
 }
 
 const short = (value) => (Math.abs(value) >= 1e5 || (value !== 0 && Math.abs(value) < 1e-3)

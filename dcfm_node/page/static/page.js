@@ -1,6 +1,7 @@
 // The page of a node: shows the documents of /events. It only reads, and it makes no markup from text.
 
 import { colour, lines, mark, s, timeline } from "./charts.js";
+import { ancestry, causes } from "./derived.js";
 
 const UNITS = ["B", "kB", "MB", "GB", "TB"];
 const SEVERITIES = ["critical", "error", "warning"];
@@ -103,22 +104,25 @@ function showHead() {
   if (badge.textContent !== health) badge.textContent = health;
   badge.className = `badge ${{ healthy: "healthy", degraded: "degraded", starting: "degraded" }[status?.health] ?? "lost"}`;
   byId("fresh").textContent = `seen ${utc(now.time_ms).slice(11)} UTC`;
-  document.title = status ? `${status.problems.length ? `(${status.problems.length}) ` : ""}${status.node} · dcfm-node` : "no daemon · dcfm-node";
+  const wrong = status ? causes(status.problems).length : 0;
+  document.title = status ? `${wrong ? `(${wrong}) ` : ""}${status.node} · dcfm-node` : "no daemon · dcfm-node";
 }
 
 function showProblems() {
-  const found = (now.status?.problems ?? []).map((p) => ({ ...p }));
+  const found = causes(now.status?.problems ?? []);
   if (now.status === null || now.unreachable) {
-    found.push({ severity: "critical", code: "daemon-unreachable", subject: "this node", sentence: now.unreachable || "no daemon answers", fix: now.unreachable_fix, since_s: null });
+    found.push({ severity: "critical", code: "daemon-unreachable", subject: "this node", sentence: now.unreachable || "no daemon answers", fix: now.unreachable_fix, since_s: null, hence: [] });
   }
   found.sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity));
-  const key = found.map((p) => [p.code, p.subject, p.sentence, p.fix, p.since_s && ago(p.since_s)]);
+  const key = found.map((p) => [p.code, p.subject, p.sentence, p.fix, p.since_s && ago(p.since_s), p.hence.map((q) => q.sentence)]);
   put("problems", [key, now.ready], () => {
     if (!found.length) return [h("p", { class: "good" }, "Nothing is wrong."), readyLine()];
     return [h("ul", { class: "plain" }, found.map((p) => h("li", { class: `problem ${SEVERITIES.includes(p.severity) ? p.severity : "warning"}` },
       h("p", { class: "what" }, h("span", { class: "sort" }, `${p.severity}: `), p.sentence),
       p.fix ? h("p", {}, h("strong", {}, "What to do: "), p.fix) : null,
-      h("p", { class: "soft" }, h("code", {}, p.code), p.since_s === null ? "" : `, for ${ago(p.since_s)}`)))), readyLine()];
+      h("p", { class: "soft" }, h("code", {}, p.code), p.since_s === null ? "" : `, for ${ago(p.since_s)}`),
+      p.hence.length ? h("details", {}, h("summary", {}, `${p.hence.length} more ${p.hence.length > 1 ? "follow" : "follows"} from it`),
+        h("ul", {}, p.hence.map((q) => h("li", {}, q.sentence, " ", h("code", { class: "soft" }, q.code))))) : null))), readyLine()];
   });
 }
 
@@ -351,24 +355,17 @@ function showStudent() {
         chosen.missing.length ? [h("dt", {}, "Missing"), h("dd", {}, chosen.missing.join(", "))] : null,
         past.drawn.state === "drawn" && chosen.digest === past.drawn.student ? [h("dt", {}, "Files"), h("dd", {}, ["model.safetensors", "config.json", "README.md", "lineage.msgpack"].flatMap((name) => [h("a", { href: `student/${chosen.digest}/${name}`, download: true }, name), " "]), h("a", { href: `student/${chosen.digest}.tar`, download: "student.tar" }, "all as student.tar"))] : null),
       h("h3", {}, "Where it comes from"),
-      h("ul", { class: "lineage" }, branch(chosen, known, 0)),
+      h("ul", { class: "lineage" }, branch(ancestry(chosen, known), 0)),
     ];
   });
 }
 
 /** A student with its teachers, and what each of those was trained from. */
-function branch(student, known, depth) {
-  const from = student.teachers.map((t) => ({ ...t, expert: known.get(t.digest) }));
-  const before = new Map();
-  for (const t of from) for (const digest of t.expert?.parents ?? []) {
-    const parent = known.get(digest);
-    if (parent?.kind === "student" && parent.digest !== student.digest) before.set(digest, parent);
-  }
-  const teachers = h("ul", {}, from.map((t) => h("li", {}, `expert of ${t.silo}, round ${t.round} `, h("code", { class: "soft" }, t.digest.slice(0, 12)),
+function branch({ student, older }, depth) {
+  const teachers = h("ul", {}, student.teachers.map((t) => h("li", {}, `expert of ${t.silo}, round ${t.round} `, h("code", { class: "soft" }, t.digest.slice(0, 12)),
     t.round === 0 ? ": trained on the data of that silo alone" : "")));
-  const older = depth < 40 ? [...before.values()] : [];
   return h("li", {}, h("strong", {}, `student of round ${student.round}`), " ", h("code", { class: "soft" }, student.digest.slice(0, 12)), " distilled from", teachers,
-    older.length ? h("details", { open: depth < 1 }, h("summary", {}, "these experts were refined from"), h("ul", {}, older.map((x) => branch(x, known, depth + 1)))) : null);
+    older.length ? h("details", { open: depth < 1 }, h("summary", {}, "these experts were refined from"), h("ul", {}, older.map((x) => branch(x, depth + 1)))) : null);
 }
 
 function showJournal() {

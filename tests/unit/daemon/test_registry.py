@@ -77,11 +77,52 @@ def test_a_problem_of_one_silo_is_not_the_cause_of_that_of_another() -> None:
     assert [p.follows for p in at.last] == [None, None]
 
 
-def test_what_follows_from_a_problem_that_has_not_lasted_is_not_shown_either() -> None:
+def test_what_follows_from_a_problem_that_has_not_lasted_is_hidden_while_it_is_as_young() -> None:
     at = At()
-    both = problem(Code.PEER_SILENT, EAST), problem(Code.LINK_DOWN, EAST, 99.0)
+    both = problem(Code.PEER_SILENT, EAST), problem(Code.STUDENT_INCOMPLETE, THIS_RUN)
     assert at.shown(0.0, *both) == []
+    assert at.shown(29.0, *both) == []
     assert len(at.shown(40.0, *both)) == 2
+    silent, old = problem(Code.PEER_SILENT, SOUTH), problem(Code.STUDENT_INCOMPLETE, THIS_RUN, 99.0)
+    assert at.shown(50.0, silent, old) == [(Code.STUDENT_INCOMPLETE, THIS_RUN)]
+    assert at.last[0].follows is None
+
+
+def test_a_fresh_cause_hides_nothing_that_follows_from_one_that_has_lasted() -> None:
+    at = At()
+    found = at.shown(
+        0.0,
+        problem(Code.PEER_SILENT, SOUTH, 1.0),
+        problem(Code.PEER_SILENT, EAST, 99.0),
+        problem(Code.STUDENT_INCOMPLETE, THIS_RUN, 5.0),
+    )
+    assert found == [(Code.PEER_SILENT, EAST), (Code.STUDENT_INCOMPLETE, THIS_RUN)]
+    assert at.last[1].follows == FollowsFrom(code=Code.PEER_SILENT, subject=EAST)
+
+
+def test_what_a_hidden_problem_would_explain_is_shown_once_it_is_old_enough() -> None:
+    at = At()
+    alone = problem(Code.PEER_SILENT, EAST, 10.0)
+    stalled = problem(Code.PEER_STALLED, EAST, 10.0)
+    young = problem(Code.STUDENT_INCOMPLETE, THIS_RUN, 5.0)
+    old = problem(Code.STUDENT_INCOMPLETE, THIS_RUN, 100.0)
+    assert at.shown(0.0, alone, stalled, young) == []
+    assert at.shown(0.0, alone, stalled, old) == [(Code.STUDENT_INCOMPLETE, THIS_RUN)]
+    assert at.last[0].follows is None
+
+
+def test_a_critical_problem_is_not_hidden_by_one_that_is_less_severe() -> None:
+    at = At()
+    fresh, stopped = problem(Code.PEER_SILENT, EAST, 1.0), problem(Code.ELECTIONS_STOPPED, THIS_RUN)
+    for now in (0.0, 31.0):  # a silo that is silent anew, and anew
+        found = at.shown(now, fresh, stopped)
+    assert found == [(Code.ELECTIONS_STOPPED, THIS_RUN)]
+    lasting = problem(Code.PEER_SILENT, SOUTH, 99.0)
+    assert at.shown(32.0, lasting, stopped)[0] == (Code.ELECTIONS_STOPPED, THIS_RUN)
+    assert [p.follows for p in at.last] == [None, None]
+    for cause, subject in ((Code.QUORUM_LOST, THIS_RUN), (Code.NODE_ALONE, THIS_NODE)):
+        at.shown(33.0, problem(cause, subject, 99.0), stopped)
+        assert at.last[1].follows == FollowsFrom(code=cause, subject=subject)
 
 
 def test_the_most_severe_comes_first() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
-from dcfm_node.daemon.limits import Settings, changed
+from dcfm_node.daemon.limits import Settings, changed, moments_undo
 from dcfm_node.daemon.restoring import Restoring
 from dcfm_node.records.entries import Entry, Join
 from dcfm_node.records.moments import Moments
@@ -34,11 +34,30 @@ def test_moments_are_published_unless_the_silo_says_no(
     assert restored(tmp_path, READY, said).moments == told
 
 
-def restored(tmp_path: Path, ready: Ready, said: dict[str, Any]) -> Node:
-    """The node of a silo with these settings, after a start."""
+@pytest.mark.parametrize(
+    ("said", "undone"),
+    [
+        ({}, False),
+        ({"privacy": {"counts": "rounded"}}, True),
+        ({"privacy": {"counts": "rounded"}, "publish_moments": False}, False),
+    ],
+)
+def test_moments_that_give_hidden_counts_away_are_known(
+    tmp_path: Path, said: dict[str, Any], undone: bool
+) -> None:
+    assert moments_undo(started(tmp_path, said), READY) is undone
+
+
+def started(tmp_path: Path, said: dict[str, Any]) -> Settings:
+    """What a silo with these settings is started with."""
     config = NodeConfig.model_validate({"name": "silo-0000", "data": DATA, **said})
     keys = NodeKeys(RUN.authors[0].signer._private, "", "")
-    settings = Settings(config, keys, (), RUN.manifest, tmp_path / "run.toml")
+    return Settings(config, keys, (), RUN.manifest, tmp_path / "run.toml")
+
+
+def restored(tmp_path: Path, ready: Ready, said: dict[str, Any]) -> Node:
+    """The node of a silo with these settings, after a start."""
+    settings = started(tmp_path, said)
     restoring = Restoring(settings, None, None, ready, None, lambda: 0.0)  # type: ignore[arg-type]
     return restoring.restored(((), {}))  # type: ignore[arg-type]
 

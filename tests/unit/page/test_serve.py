@@ -1,14 +1,20 @@
 """Where the page listens, and the token that it asks for."""
 
+import asyncio
 import socket
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from dcfm_node.config.addresses import PagePlace, page_place
 from dcfm_node.config.node import load_node
 from dcfm_node.errors import ConfigError, Failed
-from dcfm_node.page.serve import LEAST_TOKEN, _listening, _token
+from dcfm_node.page.serve import LEAST_TOKEN, PATIENCE_S, Patient, _listening, _token
 
 LEAST = 'name = "a"\n[data]\nformat = "npz"\npath = "d.npz"\n[page]\n'
 
@@ -111,3 +117,80 @@ def test_other_machines_get_no_page_without_a_token(tmp_path: Path) -> None:
     assert load_node(file).page.token_file == tmp_path / "t"
     file.write_text(f'{LEAST}listen = "unix:page.sock"\n')
     assert load_node(file).page.place == PagePlace(tmp_path / "page.sock", "", 0)
+
+
+class Alarms:
+    """The loop of a connection whose alarms the test rings."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self.set = loop, dict[asyncio.TimerHandle, Callable[[], Any]]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def call_later(self, after_s: float, callback: Callable[[], Any]) -> asyncio.TimerHandle:
+        made = self._loop.call_later(3_600, callback)
+        if after_s == PATIENCE_S:
+            self.set[made] = callback
+        return made
+
+    def pending(self) -> list[asyncio.TimerHandle]:
+        return [made for made in self.set if not made.cancelled()]
+
+
+class Line(asyncio.Transport):
+    """A client's connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent, self.gone = b"", False
+
+    def write(self, data: Any) -> None:
+        self.sent += bytes(data)
+
+    def is_closing(self) -> bool:
+        return self.gone
+
+    def close(self) -> None:
+        self.gone = True
+
+    abort = close
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+async def answer_at_will(goes: asyncio.Event, scope: Any, receive: Any, send: Any) -> None:
+    await goes.wait()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+def test_who_asks_nothing_is_hung_up_on_before_and_after_each_answer() -> None:
+    async def story() -> None:
+        goes, line = asyncio.Event(), Line()
+        alarms = Alarms(asyncio.get_running_loop())
+        app = partial(answer_at_will, goes)
+        config = uvicorn.Config(app, interface="asgi3", lifespan="off", log_config=None)
+        config.load()
+        client = Patient(config, ServerState(), {}, alarms)  # type: ignore[arg-type]
+        client.connection_made(line)
+        (first,) = alarms.pending()
+        client.data_received(b"GET / HT")
+        assert alarms.pending() == [first], "bytes do not put it off"
+        client.data_received(b"TP/1.1\r\nHost: a\r\n\r\n")
+        assert alarms.pending() == [], "an answer takes as long as it takes"
+        goes.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert b"ok" in line.sent
+        (second,) = alarms.pending()
+        client.data_received(b"G")  # the first byte of a request that never ends
+        assert alarms.pending() == [second]
+        alarms.set[second]()
+        assert line.gone
+        client.connection_lost(None)
+        assert alarms.pending() == []
+
+    asyncio.run(story())

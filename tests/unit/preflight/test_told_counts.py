@@ -29,7 +29,7 @@ KEYS = NodeKeys(Run(3).authors[0].signer._private, "", "")
 def test_told_counts(tmp_path: Path, privacy: object, told: object, said: list[str]) -> None:
     config = NodeConfig.model_validate({"name": "a", "data": SOURCE, "privacy": privacy})
     data = Data(counts=COUNTS, whole=COUNTS)
-    assert told_counts(data, config, KEYS) == told
+    assert told_counts(data, config, KEYS, None) == told
     found = [f"{one.state} {one.finding}" for one in data.findings]
     assert len(found) == len(said)
     assert all(line.startswith(begin) for line, begin in zip(found, said, strict=True))
@@ -37,6 +37,27 @@ def test_told_counts(tmp_path: Path, privacy: object, told: object, said: list[s
 
 def test_without_settings_or_data_nothing_is_said() -> None:
     data = Data(counts=COUNTS, whole=COUNTS)
-    assert told_counts(data, None, None) == COUNTS
-    assert told_counts(Data(), None, KEYS) is None
+    assert told_counts(data, None, None, None) == COUNTS
+    assert told_counts(Data(), None, KEYS, None) is None
     assert data.findings == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "warns"),
+    [
+        ({}, False),
+        ({"privacy": {"counts": "rounded"}}, True),
+        ({"privacy": {"counts": "laplace", "threshold": 20}}, True),
+        ({"privacy": {"counts": "rounded"}, "publish_moments": False}, False),
+    ],
+)
+def test_exact_means_beside_hidden_counts_are_warned_of(
+    settings: dict[str, object], warns: bool
+) -> None:
+    manifest = Run(3, prepares=True).manifest
+    assert manifest.groups
+    config = NodeConfig.model_validate({"name": "a", "data": SOURCE, **settings})
+    data = Data(counts=COUNTS, whole=COUNTS)
+    told_counts(data, config, KEYS, manifest)
+    fixes = [one.fix for one in data.findings if one.state == "degraded"]
+    assert ["publish_moments = false" in fix for fix in fixes] == [True] * warns

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,26 @@ def test_nothing_else_is_unpacked(tmp_path: Path, data: bytes, why: str) -> None
         "README.md",
         *(f"codec.{n}" for n in range(9)),
     }
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda data: packed(("student/README.md", b"1"), mtime=1), "not as a node writes it"),
+        (lambda data: packed(("student/README.md", b"1"), uname="x"), "not as a node writes it"),
+        (lambda data: data[:513] + b"x" + data[514:], "between README.md and what follows"),
+        (lambda data: data[:-1] + b"x", "after its end"),
+        (lambda data: data + b"x", "after its end"),
+    ],
+)
+def test_nothing_is_hidden_beside_the_files(
+    tmp_path: Path, change: Callable[[bytes], bytes], why: str
+) -> None:
+    archive, into = tmp_path / "a.tar", tmp_path / "into"
+    into.mkdir()
+    archive.write_bytes(change(packed(("student/README.md", b"1"))))
+    with pytest.raises(Failed, match=why):
+        unpack(archive, into)
 
 
 def test_a_file_that_changes_while_it_is_sent_is_noticed(tmp_path: Path) -> None:

@@ -54,9 +54,25 @@ def test_past_hours_and_days_are_added_up(tmp_path: Path) -> None:
     assert sorted(line.what.kind for line in old) == ["chunk", "sync"]  # a day
     today = [line for line in after if line.sum.first_ms >= NOON]
     assert sum(line.what == SYNC for line in today) == 2 + 10  # two past hours, and the present one
-    assert sum(line.what == CHUNK for line in today) == 30
+    assert sum(line.what == CHUNK for line in today) == 2 + 10
     ledger.compact(NOON + 2 * HOUR_MS + 600_000)
     assert ledger.lines() == after
+
+
+def test_a_peer_that_asks_often_makes_the_ledger_forget_no_digest(tmp_path: Path) -> None:
+    """A chunk of each of 20 snapshots every 10 s, in past hours and in the present one."""
+    ledger = Ledger(tmp_path)
+    honest = CHUNK._replace(peer=OTHER)
+    write(ledger, NOON - 3 * HOUR_MS, honest)
+    asked = [CHUNK._replace(digest=bytes([n]) * 32) for n in range(20)]
+    for hour in (-2, 0):
+        for time in range(10):
+            write(ledger, NOON + hour * HOUR_MS + time * 10_000, *asked)
+    ledger.compact(NOON + 110_000, most=100)
+    lines = ledger.lines()
+    assert len(lines) == 1 + 20 + 20
+    assert all(line.what.digest for line in lines)
+    assert lines[0].what == honest
 
 
 def test_a_ledger_is_bounded_and_keeps_every_byte(tmp_path: Path) -> None:

@@ -113,6 +113,30 @@ def test_a_failed_export_leaves_neither_a_file_nor_a_mark(
     refuse_moved(tmp_path / "state")
 
 
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+def test_once_the_file_is_there_the_mark_stays_whatever_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def failing(path: Path) -> None:
+        if path == tmp_path:
+            raise error
+
+    monkeypatch.setattr("dcfm_node.store.export.sync", failing)
+    with pytest.raises((Failed, KeyboardInterrupt)):
+        exported(tmp_path)
+    assert (tmp_path / "north.node").exists()
+    with pytest.raises(ConfigError, match="exported to another machine"):
+        refuse_moved(tmp_path / "state")
+
+
+@pytest.mark.parametrize("name", ["moved", "control.sock", "lock", "partial/x", "a.tmp"])
+def test_what_a_new_machine_makes_anew_is_not_imported(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "hostile"
+    file.write_bytes(hostile(f'{{"name": "state/{name}", "size": 0, "sha256": "{EMPTY}"}}'))
+    with pytest.raises(Failed, match=f"names state/{name}, which a new machine makes anew"):
+        Import(file, lambda: "")
+
+
 def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "north.node").write_text("mine")
     with pytest.raises(Failed, match="exists already"):
