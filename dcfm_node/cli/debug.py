@@ -4,6 +4,7 @@ import io
 import json
 import os
 import platform
+import re
 import resource
 import shutil
 import sys
@@ -23,12 +24,13 @@ from dcfm_node.api.debug import BundledFile, DebugBundle
 from dcfm_node.api.journal import Journal
 from dcfm_node.api.requests import PeersRequest, Request, StatusRequest
 from dcfm_node.api.status import Status
-from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, state_folder
+from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
 from dcfm_node.cli.output import answer, ask, say, size, table
+from dcfm_node.cli.private import redactor_of, state_of, tables_of
 from dcfm_node.cli.recorded import journal_of, students_of
 from dcfm_node.cli.redacting import Redactor
 from dcfm_node.errors import ConfigError, Failed, UserError
-from dcfm_node.files import open_regular, read_bounded
+from dcfm_node.files import open_regular
 from dcfm_node.words import utc
 
 app = typer.Typer(
@@ -38,19 +40,32 @@ app = typer.Typer(
 MAX_LOG_BYTES = 1 << 20
 """The last bytes of a log that a bundle has."""
 MAX_LOG_FILE = 1 << 40
-MAX_SETTINGS = 1 << 20
 MAX_LISTED = 500
 """Most files of the state folder that are listed."""
 PACKAGES = (
     *("torch", "numpy", "pydantic", "pyzmq", "cryptography", "blake3", "msgpack", "safetensors"),
     *("pillow", "structlog", "typer", "rich", "starlette", "uvicorn", "prometheus-client"),
 )
+_OWN_FILE = re.compile(
+    r"(?:\w+\.log(?:\.1)?|(?:journals|egress)\.sqlite(?:-wal|-shm)?|lock|control\.sock|bundles\.json"
+    r"|(?:snapshots|partial|work|import|pairing|page)(?:/[\w.-]+)*)",
+    re.ASCII,
+)
+"""Names below the state folder that the program gives."""
 ABOUT = """A debug bundle of dcfm-node.
 
-It holds no key, token, sample, label or weight, and no name of a private file.
-It holds names and addresses of the silos of the run, and what each of them published about itself:
-public keys, numbers of samples, figures of its experts.
-Words in capitals stand for what was taken out: DATA, STATE, NODE, PATH, SECRET, REDACTED.
+It holds no key, token, sample or weight. Of node.toml it holds the settings that are not private;
+of [data] only the format and numbers. Of run.toml it holds the settings without comments.
+A private path is taken out with all that follows it, up to the closing quote or the end of the
+line. Quoted words in messages are taken out, since they may be labels or columns of private data.
+Words in capitals stand for what was taken out: DATA, STATE, NODE, HOME, PATH, SECRET, REDACTED.
+
+What all members of the run know may remain: names and addresses of silos, names of attributes and
+their values in run.toml, and what each silo published: public keys, numbers of samples, figures of
+its experts. So may addresses of machines that tried to connect, ports, versions, and figures of
+this machine.
+The ends of logs hold what programs wrote. A word of your data that stands in a log without quotes
+and is not in node.toml is not recognised. Look into the bundle before you send it.
 """
 
 
@@ -88,12 +103,13 @@ def bundle(
 
     It holds status, peers, a summary of the journals, settings, versions, and the ends of logs.
 
-    Keys, tokens, private paths and names of data files are taken out. The command first lists what
-    the archive would hold, and asks. It replaces no file. It works with and without a running
-    daemon. Nothing is sent anywhere.
+    Keys, tokens, private paths, names of data files and quoted words are taken out. Names and
+    addresses of silos remain, and names and values of the run's attributes. The command first
+    lists what the archive would hold, and asks. It replaces no file. It works with and without a
+    running daemon. Nothing is sent anywhere.
     """
     name = _name(config)
-    redactor = _redactor(config)
+    redactor = redactor_of(config)
     parts = list(_parts(config, log, redactor))
     for part in parts:
         if redactor.leaks(part.content):
@@ -156,53 +172,68 @@ def _write(target: Path, folder: str, parts: list[Part]) -> None:
 
 
 def _parts(config: Path, log: Path | None, redactor: Redactor) -> Iterator[Part]:
-    state = state_folder(config)
-    yield Part("README.txt", "what this is", ABOUT.encode())
-    yield Part("versions.json", "this program, Python, packages, kernel", _json(_versions()))
-    yield Part(
-        "machine.json", "memory, disk, limits; files of the state folder", _json(_machine(state))
+    state, (settings, wrong) = state_of(config), tables_of(config)
+
+    def part(name: str, what: str, document: Any) -> Part:
+        return Part(name, what, _json(redactor.document(document)))
+
+    yield Part("README.txt", "what this is, and what may remain in it", ABOUT.encode())
+    yield part("versions.json", "this program, Python, packages, kernel", _versions())
+    yield part(
+        "machine.json", "memory, disk, limits; files of the state folder", _machine(state, redactor)
     )
     status, said = _asked(state, StatusRequest())
     if isinstance(status, Status):
         # Which of its own figures a worker shows is up to the method: they are left out.
         worker = status.worker.model_copy(update={"metrics": {}})
         status = status.model_copy(update={"worker": worker})
-    yield Part(
-        "status.json", "what 'dcfm-node status --json' says", _redacted(redactor, status, said)
-    )
+    yield part("status.json", "status; names of silos, attributes and values", _plain(status, said))
     peers, said = _asked(state, PeersRequest())
-    yield Part("peers.json", "what 'dcfm-node peers --json' says", _redacted(redactor, peers, said))
+    yield part("peers.json", "peers: names, addresses, public keys", _plain(peers, said))
     students, said = _tried(lambda: students_of(config, "", None))
-    what = "what 'dcfm-node student list --json' says"
-    yield Part("students.json", what, _redacted(redactor, students, said))
+    yield part("students.json", "students and their figures", _plain(students, said))
     names = [silo.name for silo in status.silos] if isinstance(status, Status) else [""]
     journals = [_tried(lambda silo=name: journal_of(config, "", None, silo)) for name in names]  # type: ignore[misc]
     found = [_summary(journal) if journal is not None else said for journal, said in journals]
-    yield Part("journals.json", "how many records of each kind each silo wrote", _json(found))
+    yield part("journals.json", "how many records of each kind each silo wrote", found)
+    yield _settings_part(settings, wrong, redactor)
+    run, absent = tables_of(config.parent / "run.toml")
+    what = "run.toml without comments; names of attributes and values"
+    if run is not None:
+        yield part("run.json", what, run)
+    elif absent:
+        yield Part("run.json", f"left out: {absent}", _json({"left out": absent}))
     for name, path, what in (
-        ("node.toml", config, "this node's settings"),
-        (
-            "run.toml",
-            config.parent / "run.toml",
-            "the run's settings, if they are beside node.toml",
-        ),
         ("worker.log", state / "worker.log", "the end of the training process's log"),
         *([("node.log", log, "the end of the node's log")] if log is not None else []),
     ):
-        if (content := _end_of(path)) is not None:
-            hide = redactor.settings if name == "node.toml" else redactor.text
-            yield Part(name, what, hide(content.decode(errors="replace")).encode())
+        if settings is None:
+            told = "left out: without node.toml, it is not known what in it is private"
+            yield Part(name, told, f"{told}\n".encode())
+        elif (content := _end_of(path)) is not None:
+            yield Part(name, what, redactor.log(content.decode(errors="replace")).encode())
     yield Part("redacted.json", "how much was taken out", _json(dict(redactor.taken)))
 
 
-def _redacted(redactor: Redactor, document: Any, said: dict[str, Any]) -> bytes:
-    """A document, or why there is none, without what is private."""
-    found = document.plain() if document is not None else said
-    return redactor.text(_json(found).decode()).encode()
+def _settings_part(settings: dict[str, Any] | None, wrong: str, redactor: Redactor) -> Part:
+    from dcfm_node.cli.shown_settings import shown_settings
+
+    if settings is None:
+        told = f"left out: {wrong}"
+        return Part("node.toml", told, f"# {told}\n".encode())
+    text, hidden = shown_settings(settings)
+    redactor.taken["settings"] += hidden
+    what = "this node's settings; of [data] the format and numbers"
+    return Part("node.toml", what, text.encode())
+
+
+def _plain(document: Any, said: dict[str, Any]) -> Any:
+    """A document, or why there is none."""
+    return document.plain() if document is not None else said
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=1).encode() + b"\n"
+    return json.dumps(value, indent=1, ensure_ascii=False, default=str).encode() + b"\n"
 
 
 def _asked(state: Path, request: Request[Any]) -> tuple[Any, dict[str, Any]]:
@@ -248,72 +279,50 @@ def _versions() -> dict[str, Any]:
     }
 
 
-def _machine(state: Path) -> dict[str, Any]:
+def _machine(state: Path, redactor: Redactor) -> dict[str, Any]:
     found: dict[str, Any] = {"cores": os.cpu_count(), "load": os.getloadavg()}
     found["memory_bytes"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     found["open_files"] = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         disk = shutil.disk_usage(state)
         found |= {"disk_bytes": disk.total, "disk_free_bytes": disk.free}
-        found["state"] = {
-            str(path.relative_to(state)): {"bytes": of.st_size, "mode": f"{of.st_mode:o}"}
+        found["state"] = [
+            {
+                "name": _own_name(path, state, redactor),
+                "bytes": of.st_size,
+                "mode": f"{of.st_mode:o}",
+            }
             for path in sorted(state.rglob("*"))[:MAX_LISTED]
             if (of := path.lstat()) is not None
-        }
+        ]
     except OSError as error:
         found["state"] = error.strerror
     return found
 
 
+def _own_name(path: Path, state: Path, redactor: Redactor) -> str:
+    """The name of a file that the program made; others have no name here."""
+    name = str(path.relative_to(state))
+    if not _OWN_FILE.fullmatch(name) or redactor.is_data(str(path)):
+        redactor.taken["names of other files"] += 1
+        return "…"
+    return name
+
+
 def _end_of(path: Path) -> bytes | None:
-    """The last bytes of a file; None if it is not there."""
+    """The last whole lines of a file; None if it is not there."""
     try:
         with open_regular(path, MAX_LOG_FILE) as file:
-            file.seek(max(0, path.stat().st_size - MAX_LOG_BYTES))
-            return file.read(MAX_LOG_BYTES)
+            start = max(0, os.fstat(file.fileno()).st_size - MAX_LOG_BYTES)
+            file.seek(start)
+            content = file.read(MAX_LOG_BYTES)
     except OSError:
         return None
-
-
-def _settings(config: Path) -> dict[str, Any]:
-    """The tables of a node.toml, as far as they can be read: it may be what is wrong."""
-    import tomllib
-
-    try:
-        return tomllib.loads(read_bounded(config, MAX_SETTINGS).decode())
-    except (OSError, ValueError, RecursionError):
-        return {}
+    # What is left of a cut line may be the end of a private name.
+    return content.partition(b"\n")[2] if start else content
 
 
 def _name(config: Path) -> str:
     """The silo's name, as a part of a file's name."""
-    name = str(_settings(config).get("name", "node"))
+    name = str((tables_of(config)[0] or {}).get("name", "node"))
     return "".join(c for c in name[:32] if c.isascii() and (c.isalnum() or c in "-_")) or "node"
-
-
-def _redactor(config: Path) -> Redactor:
-    """Knows this node's secrets and private paths."""
-    folder, settings = config.parent.absolute(), _settings(config)
-    data = settings.get("data", {})
-    page = settings.get("page", {})
-    places = {str(Path.home()): "HOME", str(folder): "NODE", str(state_folder(config)): "STATE"}
-    for key in ("path", "labels", "index"):
-        if isinstance(data, dict) and isinstance(value := data.get(key), str) and value:
-            places[str(folder / Path(value).expanduser())] = "DATA"
-            if {"/", "."} & set(value):  # a bare word may stand for something else in a log
-                places[value] = "DATA"
-    places.pop("/", None)
-    keys = folder / str(settings.get("keys", "keys"))
-    files = [p for at in (keys, keys / "previous") for p in (at / "sign.key", at / "link.key")]
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    if credentials:
-        files += [Path(credentials) / "sign.key", Path(credentials) / "link.key"]
-    if isinstance(page, dict) and isinstance(page.get("token_file"), str):
-        files.append(folder / page["token_file"])
-    secrets = []
-    for file in files:
-        try:
-            secrets.append(read_bounded(file, 4_096))
-        except OSError:  # it is not there, or this user may not read it: then no part has it
-            continue
-    return Redactor(places, secrets)

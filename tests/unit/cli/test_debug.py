@@ -2,12 +2,14 @@
 
 import json
 import tarfile
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from dcfm_node.cli import debug
 from dcfm_node.cli.redacting import Redactor
+from dcfm_node.errors import Failed
 from tests.unit.cli.running import run
 
 SECRET = "0f" * 32
@@ -31,13 +33,16 @@ def site(tmp_path: Path) -> Path:
     (folder / "state" / "worker.log").write_text(
         "/srv/ward-7/scans/jane-doe.png: cannot be read\n"
         f"key {SECRET} and {bytes.fromhex(SECRET)!r}\n{LINK} {TOKEN}\n"
-        f"{folder}/state/work /home/someone/notes.txt /usr/lib/python3/x.py tcp://h:7400\n"
+        f"/usr/lib/python3/x.py tcp://h:7400 {folder}/state/work, /home/someone/notes.txt\n"
     )
     return folder
 
 
-def written(site: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    code = run(monkeypatch, "debug", "bundle", "--yes", "--out", out, "-c", site / "node.toml")
+def written(
+    site: Path, out: Path, monkeypatch: pytest.MonkeyPatch, *more: object
+) -> dict[str, str]:
+    asked = ("debug", "bundle", "--yes", "--out", out, "-c", site / "node.toml", *more)
+    code = run(monkeypatch, *asked)
     assert code == 0
     with tarfile.open(out) as archive:
         return {
@@ -53,13 +58,13 @@ def test_it_holds_what_helps_and_nothing_private(
     out = tmp_path / "b.tar.gz"
     found = written(site, out, monkeypatch)
     assert {"README.txt", "versions.json", "machine.json", "status.json"} <= set(found)
-    assert {"journals.json", "node.toml", "run.toml", "worker.log"} <= set(found)
+    assert {"journals.json", "node.toml", "run.json", "worker.log"} <= set(found)
     assert "no daemon answers" in found["status.json"]
     everything = "\n".join(found.values())
     for private in (SECRET, LINK, TOKEN, "ward-7", "jane-doe", "notes.txt", "patient", str(site)):
         assert private not in everything, private
-    assert "DATA/…: cannot be read" in found["worker.log"]
-    assert "STATE/work PATH /usr/lib/python3/x.py tcp://h:7400" in found["worker.log"]
+    assert found["worker.log"].splitlines()[0] == "DATA…"
+    assert "/usr/lib/python3/x.py tcp://h:7400 STATE/work, PATH…" in found["worker.log"]
     assert out.stat().st_mode & 0o777 == 0o600
 
 
@@ -91,9 +96,19 @@ def test_settings_that_are_wrong_can_be_bundled_too(
     site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They may be what is asked about."""
-    (site / "node.toml").write_text('name = "../../x"\nthreads = \n')
-    asked = ("debug", "bundle", "--list", "-c", site / "node.toml")
-    assert run(monkeypatch, *asked) in (0, 2)
+    text = """'Hans Meier' = 1\n'Hans Meier' = 2\n"""
+    (site / "node.toml").write_text(text)
+    found = written(site, tmp_path / "b.tar.gz", monkeypatch)
+    assert found["node.toml"] == "# left out: it is not TOML, line 2\n"
+    assert "left out" in found["worker.log"]
+    assert "Meier" not in "".join(found.values())
+
+
+def test_without_settings_there_is_no_bundle(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("debug", "bundle", "--list", "-c", site / "other.toml")
+    assert run(monkeypatch, *asked) == 2
 
 
 def test_a_secret_that_slips_through_stops_it(
@@ -117,9 +132,157 @@ def test_a_secret_is_found_in_its_forms(form: str) -> None:
     assert redactor.leaks(form.encode("latin-1"))
 
 
+def test_a_token_may_have_umlauts() -> None:
+    token = "Schl\u00fcssel-der-Station-7"
+    assert Redactor({}, [token.encode()]).text(f"with {token}.") == "with SECRET."
+
+
 def test_long_places_are_replaced_before_the_short_ones_in_them() -> None:
     redactor = Redactor({"/a": "A", "/a/b": "B", "": "X"}, [])
-    assert redactor.text("/a/b/c /a/x /a-b /ab") == "B/c A/x PATH PATH"
+    assert redactor.text("/a/b/c /a/x /a-b /ab") == "B/c A/x PATH…"
+
+
+CANARIES = (
+    *("Hans", "Meier", "1961", "Klinik", "S\u00fcd", "M\u00fcller", "u00fc", "patient"),
+    *("geheim", "oncology", "ward", "Strahlung", "O'Brien", "kapsel", "Station"),
+    *(TOKEN, SECRET, LINK),
+)
+PRIVATE_SETTINGS = (
+    """
+name = "north"  # of Hans Meier
+state = "state"
+codec = "/srv/Klinik S\u00fcd/codec.safetensors"
+"geheim" = 'Hans'
+[data]
+format = "csv"
+"path" = "/srv/Klinik S\u00fcd/M\u00fcller/patient_7.csv"
+holdout = 0.25
+ignore = ["patient_id", 'Hans Meier']
+"features" = [
+  "Strahlung", # Hans
+]
+names = '''
+{shape}/Hans Meier/*'''
+labels = """
+    + '"""'
+    + """
+Hans
+Meier 1961"""
+    + '"""'
+    + """
+index = 1961
+[data.attributes.sex]
+column = "geschlecht_geheim"
+values = {"Hans Meier" = "m"}
+[data.attributes.place]
+constant = "ward-17-oncology"
+["Hans Meier"]
+x = 1
+[worker]
+threads = 2
+device = "Meier"
+[listen]
+control = "tcp://0.0.0.0:7400"
+[page]
+listen = "unix:/srv/Klinik S\u00fcd/sock"
+token_file = "Hans Meier.token"
+"""
+)
+SAID = (
+    "'Hans Meier' is not a value of attribute 'sex', read from 'geschlecht_geheim'",
+    "lists 'Meier_Hans_1961.png', which row 2 lists already",
+    "/srv/scans/Hans Meier 1961/scan 1.png: cannot be read",
+    "/srv/Klinik S\u00fcd/M\u00fcller/patient_7.csv:3: has no column 'Hans', only Meier, 1961",
+    "/mnt/Hans Meier/S\u00fcd",
+    'FileNotFoundError: "/opt/Klinik S\u00fcd/O\'Brien 1961", line 3',
+    """names "O'Brien", which is not a file""",
+    "map ward-17-oncology, geschlecht_geheim",
+    "data.attributes.sex.values.Hans Meier: 'x' is not a value",
+    "node.toml:3: data.attributes.sex.values.Hans Meier: unknown",
+    "[type=string_type, input_value='Hans Meier', input_type=str]",
+    "np.str_('Hans'), b'Meier', 'it is Hans Me",
+    "Hans Meier 1961.PNG is broken",
+    "see ~meier_1961/Hans, ../Hans Meier, file:///srv/Hans, //nas/Hans Meier",
+    "/usr/lib/../../srv/Hans /usrdata/Hans Meier",
+    "opened HOME and /run/media/Hans Meier/1961",
+    f"key {SECRET} {LINK} {TOKEN}",
+)
+
+
+def planted(site: Path) -> Path:
+    """Private words in every place that a bundle is made from."""
+    (site / "node.toml").write_text(PRIVATE_SETTINGS)
+    (site / "Hans Meier.token").write_text(TOKEN + "\n")
+    (site / "run.toml").write_text(
+        'name = "r"  # Hans Meier\n[[attribute]]\nname = "sex"\nvalues = ["m", "f"]\n'
+        '[domain]\nroot = "/srv/Klinik S\u00fcd/x"\n'
+    )
+    for name in ("Hans Meier 1961", "work/patient_7.png", "lock", "worker.log.1"):
+        (site / "state" / name).parent.mkdir(exist_ok=True)
+        (site / "state" / name).write_text("")
+    lines = [*SAID, *(f"[info] broken why={said!r} round=3" for said in SAID)]
+    # A line that is cut in two shows the end of a name.
+    long = "/srv/" + "x" * debug.MAX_LOG_BYTES + "/Hans Meier\n"
+    (site / "state" / "worker.log").write_text(long + "\n".join(lines))
+    entries = [json.dumps({"event": "broken", "why": said, "n": [{said: said}]}) for said in SAID]
+    log = site / "node.log"
+    log.write_text("\n".join([*lines, *entries, *(f"host dcfm[1]: {it}" for it in entries)]))
+    return log
+
+
+def test_private_words_planted_everywhere_are_nowhere(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = planted(site)
+
+    def failing(*_: object) -> None:
+        raise Failed("\n".join(SAID[:-1]), fix="look at '/srv/Hans Meier/x'")
+
+    for name in ("call", "students_of", "journal_of"):
+        monkeypatch.setattr(debug, name, lambda *_, **__: failing())
+    out = tmp_path / "b.tar.gz"
+    found = written(site, out, monkeypatch, "--log", log)
+    for name, text in found.items():
+        for canary in CANARIES:
+            assert canary not in text, (name, canary, text)
+    settings = tomllib.loads(found["node.toml"])
+    assert settings["data"] == {"format": "csv", "holdout": 0.25}
+    assert settings["worker"] == {"device": "REDACTED", "threads": 2}
+    assert settings["listen"] == {"control": "tcp://0.0.0.0:7400"}
+    assert settings["name"] == "north"
+    assert json.loads(found["run.json"])["attribute"] == [{"name": "sex", "values": ["m", "f"]}]
+    kept = {file["name"] for file in json.loads(found["machine.json"])["state"]}
+    assert {"lock", "worker.log", "worker.log.1", "work", "…"} == kept
+
+
+@pytest.mark.parametrize("said", [s for s in SAID if not s.startswith(("map", "key", "opened"))])
+def test_words_that_no_setting_names_are_hidden_too(said: str) -> None:
+    redactor = Redactor({}, [])
+    for line in (said, json.dumps({"why": said}), f"[info] broken why={said!r} round=3"):
+        left = redactor.log(line)
+        assert not [canary for canary in CANARIES if canary in left], left
+
+
+def test_what_helps_stays_in_a_log() -> None:
+    redactor = Redactor({"/v/site-packages": "PYTHON", "/s/state": "STATE"}, [])
+    for said, left in {
+        '  File "/v/site-packages/x/y.py", line 3, in f': '  File "PYTHON/x/y.py", line 3, in f',
+        '  File "/home/a/b c.py", line 3, in <module>': '  File "PATH…", line 3, in <module>',
+        "[warning] link why='timed out after 3 s' peer=east": None,
+        "/s/state/work: No space left on device": None,
+        "see 'dcfm-node status --json' at tcp://h:7400 and http://h/x": None,
+        "10/20 steps, 3 samples/s, /proc/self/cgroup": None,
+    }.items():
+        expected = said.replace("/s/state", "STATE") if left is None else left
+        assert redactor.log(said) == f"{expected}\n"
+
+
+def test_it_says_what_may_remain(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = " ".join(written(site, tmp_path / "b", monkeypatch)["README.txt"].split())
+    for remains in ("names and addresses of silos", "values in run.toml", "Look into the bundle"):
+        assert remains in told
 
 
 # `start`
