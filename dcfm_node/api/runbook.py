@@ -80,8 +80,8 @@ RUNBOOK: dict[Code, Entry] = {
     ),
     Code.LINK_DOWN: Entry(
         "The sentence says what each dial met. A firewall often opens the control port and not the"
-        " bulk port.",
-        "Open the port at one of the two sites: one direction is enough.",
+        " bulk port. A handshake that is ended on both ports means a wrong key in a peers.toml.",
+        "Open the port at one of the two sites: one direction is enough. Or correct the key.",
     ),
     Code.LINK_FAULT: Entry(
         "The node's log has the error.", "Restart the node to clear it, and report it."
