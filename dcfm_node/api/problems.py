@@ -105,7 +105,7 @@ class Code(Enum):
         ("peer-silent", "node-alone", "key-shared"),
         30,
     )
-    """A link stands on one plane (control or bulk) only."""
+    """A silo gives signs of life, and its link is down on one plane (control or bulk) or both."""
     LINK_FAULT = "link-fault", "warning", "restart the node to clear this; please report it"
     """This node's software failed at a message or a dial."""
     KEY_SHARED = "key-shared", "error", "stop one of them, or give it keys of its own"

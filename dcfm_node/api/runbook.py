@@ -80,8 +80,8 @@ RUNBOOK: dict[Code, Entry] = {
     ),
     Code.LINK_DOWN: Entry(
         "The sentence says what each dial met. A firewall often opens the control port and not the"
-        " bulk port.",
-        "Open the port at one of the two sites: one direction is enough.",
+        " bulk port. A handshake that is ended on both ports means a wrong key in a peers.toml.",
+        "Open the port at one of the two sites: one direction is enough. Or correct the key.",
     ),
     Code.LINK_FAULT: Entry(
         "The node's log has the error.", "Restart the node to clear it, and report it."
@@ -175,9 +175,11 @@ RUNBOOK: dict[Code, Entry] = {
         "Report it. A restarted node takes in that silo's records again.",
     ),
     Code.WORKER_DOWN: Entry(
-        f"{_WORKER_LOG} Often the system ended it because memory ran out (`dmesg`).",
-        "It starts again by itself, and goes on from its checkpoint. Give it more memory, or fewer"
-        " threads under `[worker]`.",
+        f"The sentence says why. {_WORKER_LOG} Often the system ended it because memory ran out"
+        " (`dmesg`).",
+        "It starts again by itself, and goes on from its checkpoint. If its data moved or changed,"
+        " put the data back, or restart the node to train on what is there. Else give it more"
+        " memory, or fewer threads under `[worker]`.",
     ),
     Code.WORK_FAILED: Entry(
         _WORKER_LOG,

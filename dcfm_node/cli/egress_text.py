@@ -24,7 +24,8 @@ def egress_text(found: Egress) -> str:
         _by_kind(found),
         _weights(found),
         "\n".join(
-            _wrapped(f"Label counts told in run {of.run.name}: {of.told}.") for of in found.counts
+            _wrapped(f"Label counts told in run {of.run.name} {of.run.id[:8]}: {of.told}.")
+            for of in found.counts
         ),
         _wrapped(_MEANING),
     ]

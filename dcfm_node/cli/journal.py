@@ -15,13 +15,15 @@ from dcfm_node.api.journal import Journal, JournalEntry
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config, OfPeers, OfRun
 from dcfm_node.cli.output import answer, say, screen_width, size, table
 from dcfm_node.cli.record_words import LEGEND, says
-from dcfm_node.cli.recorded import journal_of
+from dcfm_node.cli.recorded import journal_of, other_runs
 from dcfm_node.errors import ConfigError
 from dcfm_node.records.entries import Checkpoint, Expert, Student
 from dcfm_node.words import cell, clean, utc
 
 UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "days": 86_400, "w": 604_800}
 """Seconds of each unit of `--since`."""
+MAX_OTHERS = 8
+"""Other runs that the note names."""
 CELL_WIDTH = 4_000
 """The most characters of a record in words in `--csv`."""
 LEAST_WIDTH = 40
@@ -51,10 +53,11 @@ def journal(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Show everything that left this site: each record that this silo published, with the models
-    that members may fetch because of it.
+    """Show each record that this silo published in a run, with the models that members may fetch
+    because of it.
 
-    This works with and without a running daemon. --run shows an earlier run.
+    It is the present run; --run shows an earlier one, and a note names those on this disk. 'egress'
+    shows all that was sent, in all runs. This works with and without a running daemon.
     """
     if as_csv and as_json:
         raise ConfigError("one format at a time", where="journal", fix="give --csv or --json")
@@ -66,6 +69,10 @@ def journal(
         say(*csv_lines(clean(found)))
     else:
         answer(found, as_json, journal_text)
+    if not run and (others := other_runs(config, found.run.id)):
+        listed = ", ".join(f"{other.id[:8]} ({other.name})" for other in others[:MAX_OTHERS])
+        more = f" and {len(others) - MAX_OTHERS} more" * (len(others) > MAX_OTHERS)
+        say(clean(f"note: also on this disk: run {listed}{more}: --run ID"), err=True)
 
 
 def since_ms(text: str, now_ms: float) -> float:
@@ -128,20 +135,30 @@ def _fetched(entry: JournalEntry) -> int:
     return body.snapshot.size if isinstance(body, Expert | Student | Checkpoint) else 0
 
 
-HEADER = ("no", "utc", "silo", "record", "record_bytes", "model_bytes", "model_digest", "says")
+HEADER = (
+    "run",
+    "no",
+    "utc",
+    "silo",
+    "record",
+    "record_bytes",
+    "model_bytes",
+    "model_digest",
+    "says",
+)
 
 
 def csv_lines(found: Journal) -> Iterator[str]:
     """A journal as a table for a spreadsheet. No cell can run as a formula."""
-    for row in (HEADER, *(_row(found.silo, entry) for entry in found.entries)):
+    for row in (HEADER, *(_row(found, entry) for entry in found.entries)):
         line = io.StringIO()
         csv.writer(line, lineterminator="").writerow([cell(str(value)) for value in row])
         yield line.getvalue()
 
 
-def _row(silo: str, entry: JournalEntry) -> tuple[object, ...]:
+def _row(found: Journal, entry: JournalEntry) -> tuple[object, ...]:
     body = entry.body
     digest = body.snapshot.digest.hex() if isinstance(body, Expert | Student | Checkpoint) else ""
     words = says(body, entry.means, CELL_WIDTH)
-    what = (entry.seq, utc(entry.time_ms), silo, body.kind, entry.bytes)
+    what = (found.run.id, entry.seq, utc(entry.time_ms), found.silo, body.kind, entry.bytes)
     return (*what, _fetched(entry) or "", digest, words)

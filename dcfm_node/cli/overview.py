@@ -35,6 +35,7 @@ SETTLED_S = 10.0
 SLOW_S = 0.3
 """A round trip that takes longer is called slow."""
 LEAST_ADDRESS = 9
+JUDGES_ALONE = " (by judges alone, no combination was withheld to test with)"
 INDENT = " " * 10
 STAGES = {
     "prepare": "the silos agree on what to build on",
@@ -159,7 +160,9 @@ def _quality(found: Status) -> str:
         return f"not measured: {expected.why}"
     parts = (("known", expected.known), ("novel", expected.novel))
     told = [f"{name} combinations {_judged(part, expected)}" for name, part in parts]
-    return f"right draws of {', of '.join(told)}"
+    withheld = found.preparation is not None and found.preparation.probes
+    alone = expected.novel is not None and not withheld
+    return f"right draws of {', of '.join(told)}{JUDGES_ALONE * alone}"
 
 
 def _judged(part: Estimated | None, expected: Expected) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcfm_node.api.client import call
+from dcfm_node.api.document import RunName
 from dcfm_node.api.journal import Journal
 from dcfm_node.api.requests import (
     Answer,
@@ -15,7 +16,7 @@ from dcfm_node.api.requests import (
 )
 from dcfm_node.api.students import StudentFiles, Students
 from dcfm_node.cli.options import state_folder
-from dcfm_node.errors import ConfigError, Unreachable
+from dcfm_node.errors import ConfigError, Failed, Unreachable
 
 if TYPE_CHECKING:
     from dcfm_node.store.archive import Archive
@@ -41,6 +42,23 @@ def journal_of(config: Path, run: str, peers: Path | None, silo: str) -> Journal
     from dcfm_node.daemon.facts import journal_facts
 
     return journal_facts(found.journals, found.view, silo or load_node(config).name)
+
+
+def other_runs(config: Path, shown: str) -> list[RunName]:
+    """The runs in the node's files, but the one that is shown; none where they cannot be read.
+
+    Args:
+        shown: id of a run, hex.
+    """
+    from dcfm_node.store.archive import kept_runs
+    from dcfm_node.wire.envelope import run_id
+
+    try:
+        kept = kept_runs(state_folder(config))
+    except (Failed, OSError):  # the daemon answered; files are not this user's to read
+        return []
+    runs = [RunName(name=manifest.name, id=run_id(manifest).hex()) for manifest in kept]
+    return [run for run in runs if run.id != shown]
 
 
 def students_of(config: Path, run: str, peers: Path | None) -> Students:

@@ -146,6 +146,28 @@ def link_problems(manifest: Manifest, ways: Mapping[bytes, Mapping[str, Way]]) -
                 yield Code.LINK_DOWN.problem(silo.name, what, since_s=since)
 
 
+def unlinked(silos: Sequence[SiloStatus]) -> Iterator[Problem]:
+    """Silos that are heard through others only, though this node dials them: no plane stands.
+
+    Two silos that do not dial each other have no link by design. Who is silent, in quarantine or in
+    another run is said elsewhere.
+    """
+    for silo in silos:
+        if not silo.live or silo.own or silo.withdrawn or silo.quarantined or silo.trouble:
+            continue
+        ways = silo.links.values()
+        failures = [failure for way in ways for failure in way.failures]
+        if failures and not any(way.via for way in ways):
+            why = "; ".join(map(_failure, failures))
+            what = f"no link to {silo.name} stands; it is heard through others only: {why}"
+            fix = (
+                f"compare {silo.name}'s keys and address in the peers.toml of both sites, then open"
+                " the ports in the firewall of one of them"
+            )
+            since = min(way.for_s for way in ways)
+            yield Code.LINK_DOWN.problem(silo.name, what, fix=fix, since_s=since)
+
+
 def social_problems(
     node: Node, silos: Sequence[SiloStatus], elections: Elections, rates: Rates, now: float
 ) -> Iterator[Problem]:

@@ -24,7 +24,7 @@ from dcfm_node.daemon.eta import Rates, expected
 from dcfm_node.daemon.explain import catching_up, explain
 from dcfm_node.daemon.facts import labelled, student_facts
 from dcfm_node.daemon.imports import LastImport
-from dcfm_node.daemon.problems import link_problems, run_problems, social_problems
+from dcfm_node.daemon.problems import link_problems, run_problems, social_problems, unlinked
 from dcfm_node.daemon.registry import Registry
 from dcfm_node.daemon.silos import silo_status
 from dcfm_node.net.peers import Way
@@ -85,6 +85,7 @@ def status(node: Node, now: float, around: Surroundings | None = None) -> Status
             *run_problems(node, silos, released, around.features, now=now),
             *social_problems(node, silos, elections, rates, now),
             *link_problems(manifest, around.ways),
+            *unlinked(silos),
             *gaps(view),
         )
     )

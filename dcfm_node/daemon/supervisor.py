@@ -44,6 +44,9 @@ SILENT_S = 600.0
 """A worker that says so long not even what it does, before it is up, hangs: reading data and
 starting other ranks are told apart."""
 WATCH_S = 0.5
+READS = "reads the private data"
+"""What the worker says that it does while the data can be at fault."""
+PUT_BACK = "put the data back, or restart the node to train on what is there"
 END_S = 10.0
 """How long a process that was killed may take to be gone, in seconds."""
 
@@ -88,6 +91,8 @@ class WorkerSupervisor:
         self._up = False
         self._unfit: str | None = ""
         self._trouble = ""
+        self._data_fault = False
+        self._fix = ""
         self.doing = "starts"
 
     @property
@@ -99,7 +104,7 @@ class WorkerSupervisor:
     def problems(self) -> list[Problem]:
         """Why no worker is up, if it ended by itself."""
         what = f"its training process {self._trouble}"
-        return [Code.WORKER_DOWN.problem(THIS_NODE, what)] * bool(self._trouble)
+        return [Code.WORKER_DOWN.problem(THIS_NODE, what, fix=self._fix)] * bool(self._trouble)
 
     async def start(self) -> Ready:
         """Start the worker and hear that it is fit.
@@ -115,8 +120,8 @@ class WorkerSupervisor:
             await self.close()
             raise
         for warning in self._first.warnings:
-            level = log.info if warning.unscaled else log.warning
-            level("private_data", why=str(warning))
+            if not warning.unscaled:  # else the run standardises, and `status` tells if it does not
+                log.warning("private_data", why=str(warning))
         for note in self._first.notes:
             log.info("private_data", note=note)
         return self._first
@@ -169,6 +174,7 @@ class WorkerSupervisor:
     async def _live(self) -> str:
         """One life of a worker process: why it ended, empty if somebody here wished it."""
         killed, self._unfit, self.doing = kills_for_memory(), None, "starts"
+        self._data_fault = False
         self._log.forget()
         self._process = process = await asyncio.create_subprocess_exec(
             *self._command,
@@ -235,9 +241,15 @@ class WorkerSupervisor:
         if trouble != self._trouble:
             event = "worker_unfit" if known else "worker_died"
             log.warning(event, why=why + more, again_in_s=round(pause, 1))
-        self._trouble = trouble
+        self._trouble, self._fix = trouble, self._what_to_do()
         if given and self._job is not None:
             self._blame(self._job, why, farther)
+
+    def _what_to_do(self) -> str:
+        """The fix of what ended this life; empty for the usual one, which names worker.log."""
+        if self._data_fault:
+            return PUT_BACK
+        return "" if self._log.path.exists() else "see the node's log; it starts again by itself"
 
     def _came_farther(self) -> bool:
         """Whether this life came farther with its job than those before it."""
@@ -284,6 +296,7 @@ class WorkerSupervisor:
             self._ready.set_result(ready)
             self._first = ready
         elif self._first is not None and (why := changes(self._first, ready)):
+            self._data_fault = other_data(self._first, ready)
             self._end(f"gets no work: {why}")
             return
         self._up, self._trouble, self._done = True, "", 0
@@ -293,6 +306,7 @@ class WorkerSupervisor:
     def _on_unfit(self, line: Broken) -> None:
         """It will not come up: the settings or the data are at fault. It ends by itself."""
         kind = UserError if line.exit_code == UserError.exit_code else Failed
+        self._data_fault = kind is UserError and self.doing == READS
         if self._ready is not None and not self._ready.done():
             first, *rest = line.reason.split("\n")
             self._ready.set_exception(kind(first, more=[text.strip() for text in rest]))
@@ -335,12 +349,17 @@ def next_pause(last: float, *, well: bool, pauses: tuple[float, float] = RESTART
     return first if well else min(2 * last, most)
 
 
+def other_data(first: Ready, now: Ready) -> bool:
+    """Whether a worker read other data than the first did."""
+    return (first.counts, first.data) != (now.counts, now.data)
+
+
 def changes(first: Ready, now: Ready) -> str:
     """What a worker says otherwise than the first did, and what to do; empty if nothing."""
     back = (
         "once it is as it was, this node goes on by itself; to train on what is there, restart it"
     )
-    if (first.counts, first.data) != (now.counts, now.data):
+    if other_data(first, now):
         was, is_ = (f"{sum(n for _, n in of.counts)} samples" for of in (first, now))
         if was == is_:
             is_ = "as many, and other ones"

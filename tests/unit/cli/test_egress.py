@@ -143,6 +143,13 @@ def test_times_are_dates_times_and_ages() -> None:
             when(text, 0)
 
 
+def test_counts_are_told_by_the_runs_id_as_two_may_have_one_name(
+    say: Any, node: Path, told: Run
+) -> None:
+    text = " ".join(say("egress", "-c", node).split())
+    assert f"told in run {told.manifest.name} {told.id.hex()[:8]}: " in text
+
+
 def test_a_spreadsheet_runs_no_cell(say: Any, node: Path, told: Run) -> None:
     rows = list(csv.DictReader(io.StringIO(say("egress", "--csv", "-c", node))))
     assert sum(int(row["bytes"]) for row in rows) == 16_960

@@ -163,9 +163,10 @@ def test_a_journal_as_csv_has_a_row_for_each_record_and_no_formula() -> None:
     found = journal_facts(journals(run), run.view(), author.name)
     header, *rows = csv.reader(io.StringIO("\n".join(journal.csv_lines(found))))
     assert header == list(journal.HEADER)
-    assert [row[3] for row in rows] == ["join", "expert", "withdraw"]
-    assert [bool(row[6]) for row in rows] == [False, True, False]
+    assert [row[4] for row in rows] == ["join", "expert", "withdraw"]
+    assert [bool(row[7]) for row in rows] == [False, True, False]
+    assert {row[0] for row in rows} == {run.id.hex()}
     assert rows[2][-1] == 'left the run for good: =HYPERLINK("x"),\\n"quoted"'
     assert not any(cell.startswith(FORMULA) for row in rows for cell in row)
     strange = found.model_copy(update={"silo": "=cmd()"})
-    assert list(journal.csv_lines(strange))[1].split(",")[2] == "'=cmd()"
+    assert list(journal.csv_lines(strange))[1].split(",")[3] == "'=cmd()"

@@ -78,6 +78,22 @@ def test_without_a_daemon_the_files_say_what_it_would(
     assert on_disk(node.parent / "state") == before, "it was read, and nothing else"
 
 
+def test_the_journal_names_the_other_runs_on_this_disk(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    node: Path,
+    runs: tuple[Run, Run],
+) -> None:
+    dcfm(monkeypatch, "journal", "--csv", "-c", node)
+    found = capsys.readouterr()
+    earlier = runs[0].id.hex()
+    assert found.err.startswith(f"note: also on this disk: run {earlier[:8]} (")
+    assert earlier not in found.out and runs[1].id.hex() in found.out
+    dcfm(monkeypatch, "journal", "--csv", "--run", earlier, "-c", node)
+    asked = capsys.readouterr()
+    assert asked.err == "" and earlier in asked.out
+
+
 def test_a_snapshot_on_disk_is_held(ask: Any, node: Path) -> None:
     (student,) = ask("student", "list")["students"]
     assert not student["held"]

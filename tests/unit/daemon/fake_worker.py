@@ -3,6 +3,7 @@
 data      what it "reads"; it cannot start without
 on-job    what it does with a job: done, progress N, kill SIGNAL, exit CODE, wait
 children  it starts one that outlives it, and writes its pid there
+warnings  what it finds odd about the data, as JSON
 silent    it says nothing at all
 """
 
@@ -31,7 +32,10 @@ def serve(folder: Path) -> None:
         sys.exit(2)
     data = (folder / "data").read_text()
     counts = [[[0], len(data)]]
-    tell("ready", device="cpu", counts=counts, data=f"digest of {data}", tensors={})
+    odd = folder / "warnings"
+    warnings = json.loads(odd.read_text()) if odd.exists() else []
+    told = {"counts": counts, "data": f"digest of {data}", "warnings": warnings}
+    tell("ready", device="cpu", tensors={}, **told)
     for line in sys.stdin:
         work(json.loads(line)["key"], (folder / "on-job").read_text().split())
         with (folder / "jobs").open("a") as jobs:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from dcfm_node.api.problems import Code, exit_code
-from dcfm_node.api.status import Coverage, MissingValue
+from dcfm_node.api.status import Coverage, MissingValue, PreparationStatus
 from dcfm_node.cli.lineage import verified
 from dcfm_node.cli.overview import status_text
 from dcfm_node.cli.record_words import says
@@ -165,6 +165,17 @@ def test_status_tells_the_quality_and_exits_with_a_problem_below_the_floor(
     assert [problem.code for problem in of_quality] == codes
     assert exit_code(of_quality) == (3 if codes else 0)
     assert says in status_text(found, explain=False)
+
+
+def test_status_tells_where_nobody_withheld_a_combination_to_test_novel_ones_by() -> None:
+    run, _ = judged(GOOD, GOOD, GOOD)
+    found = told(run)
+    agreed = PreparationStatus(agreed=True, silos=(), accepted_by=(), probes=(), why="")
+    probed = agreed.model_copy(update={"probes": ({"digit": "1"},)})
+    for preparation, alone in ((None, True), (agreed, True), (probed, False)):
+        shown = found.model_copy(update={"preparation": preparation})
+        text = status_text(shown, explain=False)
+        assert ("by judges alone, no combination was withheld" in text) == alone
 
 
 def test_coverage_tells_hulls_and_levels() -> None:

@@ -449,3 +449,27 @@ def test_how_many_more_losses_stop_elections_is_told() -> None:
     found = status(made, 0.0).elections
     assert found is not None
     assert (found.quorum, found.present, found.losses_left) == (3, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("for_s", "failures", "heard", "told"),
+    [
+        (99.0, (FAILED,), True, True),
+        (5.0, (FAILED,), True, False),  # it may be a moment's trouble
+        (99.0, (), True, False),  # neither dials the other: others relay, by design
+        (99.0, (FAILED,), False, False),  # it is silent, which is told
+    ],
+)
+def test_who_is_heard_through_others_only_is_a_problem(
+    for_s: float, failures: tuple[Failure, ...], heard: bool, told: bool
+) -> None:
+    run = Run(3)
+    down = Way("", for_s=for_s, failures=failures)
+    around = Surroundings(ways={run.keys[1]: {"control": down, "bulk": down}})
+    made = alive(run) if heard else started(run)
+    found = [p for p in status(made, 0.0, around).problems if p.code is Code.LINK_DOWN]
+    assert bool(found) == told
+    for problem in found:
+        assert problem.sentence.startswith("no link to silo-0001 stands; it is heard through")
+        assert "refused the connection" in problem.sentence
+        assert "keys" in problem.fix

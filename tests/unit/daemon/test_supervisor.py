@@ -1,6 +1,7 @@
 """The worker's lives, each listened to as the first; with one that trains nothing."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -9,9 +10,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from dcfm_node.daemon import supervisor as supervising
-from dcfm_node.daemon.supervisor import WorkerSupervisor, changes, environment, next_pause
+from dcfm_node.daemon.supervisor import (
+    PUT_BACK,
+    WorkerSupervisor,
+    changes,
+    environment,
+    next_pause,
+)
 from dcfm_node.daemon.worker_log import WorkerLog
 from dcfm_node.data.oddities import DataWarning
 from dcfm_node.data.spec import BuiltinData
@@ -47,6 +55,10 @@ class Stage:
     @property
     def problem(self) -> str:
         return "; ".join(problem.sentence for problem in self.supervisor.problems())
+
+    @property
+    def fix(self) -> str:
+        return "; ".join(problem.fix for problem in self.supervisor.problems())
 
     async def until(self, what: Callable[[], object]) -> None:
         async with asyncio.timeout(30):
@@ -85,6 +97,7 @@ def test_data_that_is_gone_at_a_later_start_is_told_until_it_is_back(tmp_path: P
         (tmp_path / "data").unlink()
         await stage.killed()
         await stage.until(lambda: "cannot start: data: there is no such file" in stage.problem)
+        assert stage.fix == PUT_BACK
         stage.supervisor.submit(stage.job(), stage.heard.append)
         (tmp_path / "on-job").write_text("done")
         (tmp_path / "data").write_text("abc")
@@ -107,6 +120,7 @@ def test_other_data_gets_no_job_until_it_is_as_it_was(
         await stage.killed()
         await stage.until(lambda: "is not what this node was started with" in stage.problem)
         assert said in stage.problem
+        assert stage.fix == PUT_BACK
         assert not any(isinstance(line, Done | Broken) for line in stage.heard)
         (tmp_path / "data").write_text("abc")
         await stage.until(lambda: isinstance(stage.heard[-1], Done))
@@ -261,6 +275,37 @@ def test_coming_up_is_not_enough_to_be_started_soon(
 
     play(scene, tmp_path)
     assert found == [True, False, True, False]
+
+
+@pytest.mark.parametrize(("written", "fix"), [(False, "see the node's log"), (True, "worker.log")])
+def test_the_workers_log_is_named_only_where_there_is_one(
+    tmp_path: Path, written: bool, fix: str
+) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.supervisor._pauses = (600.0, 600.0)
+        if written:
+            (tmp_path / "worker.log").write_text("odd")
+        assert stage.supervisor.pid is not None
+        os.kill(stage.supervisor.pid, signal.SIGKILL)
+        await stage.until(lambda: stage.problem)
+        assert fix in stage.fix
+
+    play(scene, tmp_path)
+
+
+@pytest.mark.parametrize("unscaled", [True, False])
+def test_the_start_says_nothing_of_a_scale_that_the_run_mends(
+    tmp_path: Path, unscaled: bool
+) -> None:
+    odd = {"code": "data-scale", "what": "far", "fix": "scale it", "unscaled": unscaled}
+    (tmp_path / "warnings").write_text(json.dumps([odd]))
+
+    async def scene(stage: Stage) -> None:
+        assert stage.problem == ""
+
+    with capture_logs() as logs:
+        play(scene, tmp_path)
+    assert any(line["event"] == "private_data" for line in logs) != unscaled
 
 
 def test_every_difference_from_the_first_start_is_named() -> None:
