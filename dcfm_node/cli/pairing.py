@@ -272,6 +272,7 @@ def _conversation(here: "Home", code: str) -> "PairAnswer":
 
     from dcfm_node import __version__
     from dcfm_node.config.roster import card_of
+    from dcfm_node.daemon.egress import record_request
     from dcfm_node.daemon.pairing import introductions
     from dcfm_node.errors import PeerError
     from dcfm_node.net.pairing import ask
@@ -292,12 +293,17 @@ def _conversation(here: "Home", code: str) -> "PairAnswer":
         introduced=introductions(here, card_of(host)) if host is not None else (),
     )
     where = f"tcp://{said.address}"
+    sealed, sent = seal_request(request, Signer(here.keys.sign)), list[int]()
     try:
-        found = open_answer(ask(said, keys, seal_request(request, Signer(here.keys.sign))))
+        found = open_answer(ask(said, keys, sealed, lambda: sent.append(len(sealed))))
     except PeerError as error:
         what = f"the other site's answer cannot be read: {error}"
         fix = "install the same version of dcfm-node at both sites"
         raise Failed(what, where=where, fix=fix) from error
+    finally:
+        if sent:
+            key, name = (host.sign_key, host.name) if host is not None else (b"", "")
+            record_request(here.config.state, key, name, sum(sent))
     if found.card.link_key != said.link_key or found.invite != keys.public:
         what = "the other site answered with other keys than the code's"
         raise Failed(what, where=where, fix="tell its operator, and ask for a new code")

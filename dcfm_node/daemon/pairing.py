@@ -34,6 +34,8 @@ from dcfm_node.words import utc
 
 log = structlog.get_logger()
 
+Sent = Callable[[bytes, str, int], None]
+
 REQUESTS_PER_S, REQUESTS_AT_ONCE = 1.0, 8.0
 """Requests of one guest that are read. Others are dropped."""
 CHANGES_PER_S, CHANGES_AT_ONCE = 1 / 60, 8.0
@@ -63,6 +65,8 @@ class Desk:
         home: gives the node's present settings.
         clock: Unix seconds, for expiry and for the operator.
         told: called with each site that asks for the first time.
+        sent: called with each answer: the guest's key and name, both empty if it was refused; and
+            the bytes.
     """
 
     def __init__(
@@ -70,8 +74,9 @@ class Desk:
         home: Callable[[], Home],
         clock: Callable[[], float] = time.time,
         told: Callable[[Site], None] = lambda site: None,
+        sent: Sent = lambda guest, name, size: None,
     ) -> None:
-        self._home, self._clock, self._told = home, clock, told
+        self._home, self._clock, self._told, self._sent = home, clock, told, sent
         self._invites: dict[str, Invite] = {}
         self._bounds: dict[str, _Bounds] = {}
 
@@ -98,6 +103,7 @@ class Desk:
             return None
         if not self._of(invite).requests.take(1.0, now):
             return None
+        guest, name = b"", ""
         try:
             request = open_request(data)
             answer = self._considered(invite, request)
@@ -107,7 +113,12 @@ class Desk:
         except (DcfmError, OSError) as error:
             log.error("pairing_failed", why=str(error))
             answer = self._refused(invite, "that site cannot answer now: its operator must look")
-        return seal_answer(answer, Signer(self._home().keys.sign))
+        else:
+            if answer.outcome != "refused":
+                guest, name = request.author, request.card.name
+        sealed = seal_answer(answer, Signer(self._home().keys.sign))
+        self._sent(guest, name, len(sealed))
+        return sealed
 
     def _considered(self, invite: Invite, request: PairRequest) -> PairAnswer:
         home, card, now = self._home(), request.card, self._clock()

@@ -81,6 +81,10 @@ class PairingStore:
         self._state, self.folder = state, state / FOLDER
         self._invites = self.folder / INVITES
 
+    def make(self) -> None:
+        """Make the folders, if they do not exist."""
+        self._make(self.folder)
+
     def sites(self) -> dict[str, Site]:
         """All sites that are kept, by name, in order.
 
@@ -176,7 +180,7 @@ class PairingStore:
         for made in (self._state, self.folder, folder):
             if not made.exists():
                 private_folder(made)
-                self._own(made)
+                self.own(made)
 
     def _write(self, path: Path, data: bytes) -> None:
         with replacing(path) as scratch:
@@ -184,10 +188,10 @@ class PairingStore:
                 os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb"
             ) as file:
                 file.write(data)
-            self._own(scratch)
+            self.own(scratch)
             sync(scratch)
 
-    def _own(self, path: Path) -> None:
+    def own(self, path: Path) -> None:
         """Give what root made to the user that runs the node."""
         if os.geteuid() == 0:
             owner = (self._state if path != self._state else self._state.parent).stat()

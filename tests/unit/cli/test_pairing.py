@@ -1,5 +1,6 @@
 """`join` and `run merge`: what a site tells an unapproved one, and how it parses what came."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from dcfm_node.config.roster import add_peers
 from dcfm_node.daemon.pairing import Desk
 from dcfm_node.net import pairing as net
 from dcfm_node.records.pairing import PairRequest
+from dcfm_node.store.egress import Ledger
 from dcfm_node.store.pairing import PairingStore, Site
 from dcfm_node.wire.pairing import Code, InviteKeys, open_request
 from tests.unit.cli.running import run
@@ -34,9 +36,11 @@ def test_a_host_gets_the_run_only_once_it_is_approved_here(
     north, east = sites
     assert run(monkeypatch, "invite", "--no-wait", "--config", north.path) == 0
     code = capsys.readouterr().out.partition("dcfm-node join ")[2].split()[0]
-    desk, heard = Desk(lambda: north), list[PairRequest]()
+    desk, heard, sizes = Desk(lambda: north), list[PairRequest](), list[int]()
 
-    def ask(code: Code, keys: InviteKeys, request: bytes) -> bytes:
+    def ask(code: Code, keys: InviteKeys, request: bytes, sent: Callable[[], None]) -> bytes:
+        sent()
+        sizes.append(len(request))
         heard.append(open_request(request))
         (link_key,) = desk.refresh()
         return desk.answer(link_key, request) or b""
@@ -49,6 +53,14 @@ def test_a_host_gets_the_run_only_once_it_is_approved_here(
     assert run(monkeypatch, "join", "--no-wait", *config) == 0
     assert [request.run for request in heard] == [b"", east.told_run()]
     assert PairingStore(north.config.state).run("east") == east.told_run()
+    lines = Ledger(east.config.state).lines()
+    assert [(line.name, line.what.kind, line.sum.size) for line in lines] == [
+        ("", "pairing", sizes[0]),
+        ("north", "pairing", sizes[1]),
+    ]
+    capsys.readouterr()
+    assert run(monkeypatch, "egress", *config) == 0
+    assert "(pairing)" in capsys.readouterr().out
 
 
 def test_a_file_of_another_site_is_parsed_by_merge_within_bounds(

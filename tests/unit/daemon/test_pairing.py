@@ -415,6 +415,20 @@ def test_a_guest_whose_card_changes_is_told_once_and_written_seldom(host: Host, 
     assert host.store.sites()["east"].card.control == "tcp://a:8"
 
 
+def test_every_answer_is_counted_and_a_refused_guest_has_no_name(host: Host, east: Home) -> None:
+    counted: list[tuple[bytes, str, int]] = []
+    host.desk = Desk(lambda: host.home, host.clock, sent=lambda *what: counted.append(what))
+    host.desk.refresh()
+    answers = [
+        host.knocked(data) or b""
+        for data in (b"x", seal_request(request(east, host.keys), signer(east)))
+    ]
+    assert counted == [
+        (b"", "", len(answers[0])),
+        (east.card.sign_key, "east", len(answers[1])),
+    ]
+
+
 def test_what_a_guest_makes_the_node_log_is_short_and_seldom(host: Host, east: Home) -> None:
     with capture_logs() as logs:
         for _ in range(12):
