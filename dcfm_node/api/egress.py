@@ -11,7 +11,8 @@ class EgressTotal(Model):
     """What one peer was sent of one kind, on one plane."""
 
     peer: str
-    """Its name in this site's peers.toml; empty if the receiver of a bundle is not known."""
+    """Its name in this site's peers.toml; empty if the receiver of a bundle, or the other
+    site of a pairing, is not known."""
     key: str
     """Its signing key, hex; empty with `peer`."""
     plane: Literal["control", "bulk", "hand"]

@@ -17,6 +17,8 @@ class PendingSite(Model):
     """Curve25519 public key, Z85."""
     control: str | None
     """Where it can be dialled; null if it only dials out."""
+    bulk: str | None
+    """Where its bulk plane can be dialled; null if it only dials out."""
     introduced_by: str | None
     """The approved peer that introduced it; null if the two sites met by a code."""
     approved_there: bool

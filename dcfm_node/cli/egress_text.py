@@ -70,7 +70,8 @@ def _by_peer(found: Egress) -> str:
         what: str = derived[total.kind]
         if total.own is False and what != "nothing":
             what = f"others' {what}"
-        sums.setdefault(total.peer or "(bundle)", Counter())[what] += total.bytes
+        unknown = "(bundle)" if total.plane == "hand" else "(pairing)"
+        sums.setdefault(total.peer or unknown, Counter())[what] += total.bytes
     columns = ("weights", "figures", "others' weights", "others' figures", "nothing")
     rows = [
         (peer, *(size(of[column]) for column in columns), size(of.total()))

@@ -36,8 +36,11 @@ def asked_lines(site: PendingSite) -> list[str]:
     """A site that waits for approval, with what to do."""
     how = f", introduced by {site.introduced_by}" if site.introduced_by else ""
     there = "; it has approved this site" if site.approved_there else ""
+    control, bulk = ((one or "").rpartition(":")[0] for one in (site.control, site.bulk))
+    elsewhere = [f"          its bulk data at another host: {site.bulk}"] if bulk != control else []
     return [
         f"pending   {site.name} ({site.control or 'only dials out'}{how}){there}",
+        *elsewhere,
         f"          fingerprint: {site.fingerprint}",
         f"          if {site.name} reads out the same: dcfm-node peers approve {site.name}",
     ]

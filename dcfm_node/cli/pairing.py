@@ -27,8 +27,6 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait for the oth
 
 POLL_S = 4.0
 """Seconds between two questions of a guest. The host admits one connection in 3 s for long."""
-LINGER_S = 2.0
-"""Seconds for which `invite` still runs after its last answer, so that it arrives."""
 SKEW_S = 600
 """How far two sites' clocks may differ before a code counts as expired here."""
 
@@ -138,7 +136,9 @@ def _invited_text(found: Invitation) -> str:
 
 def _wait_for_guest(here: "Home", invite: bytes, *, running: bool) -> None:
     """Tell when the guest has asked, and when it is approved. Ctrl-C ends it."""
-    watch = _Watch(here, invite)
+    from dcfm_node.cli.guests import Watch
+
+    watch = Watch(here, invite)
     if running:
         say("waiting for the other site; Ctrl-C stops waiting, and the code stays valid", err=True)
         try:
@@ -162,43 +162,6 @@ def _wait_for_guest(here: "Home", invite: bytes, *, running: bool) -> None:
     say("stopped listening", err=True)
 
 
-class _Watch:
-    """Follows one invite in the node's files, and prints what happens to it."""
-
-    def __init__(self, here: "Home", invite: bytes) -> None:
-        self._here, self._invite = here, invite
-        self._told = self._approved = ""
-        self._answered_at: float | None = None
-
-    def over(self) -> bool:
-        """Whether there is nothing more to wait for."""
-        from dcfm_node.config.pairing import is_peer
-        from dcfm_node.store.pairing import PairingStore
-
-        store, now = PairingStore(self._here.config.state), time.time()
-        found = [one for one in store.invites(now) if one.public == self._invite]
-        if not found:
-            say("the code is not valid any more", err=True)
-            return True
-        if found[0].guest is None:
-            return False
-        guests = [s for s in store.sites().values() if s.card.sign_key == found[0].guest]
-        if not guests:
-            return True
-        (guest, *_), name = guests, guests[0].card.name
-        if not self._told:
-            from dcfm_node.daemon.pairing import pending_site
-
-            self._told = name
-            say(*asked_lines(pending_site(guest)))
-        if not self._approved and is_peer(guest.card, self._here.listed()):
-            self._approved = name
-            say(f"approved  {name} is a peer of this site; waiting until it asks again")
-        if found[0].told and self._answered_at is None:
-            self._answered_at = now
-        return self._answered_at is not None and now - self._answered_at > LINGER_S
-
-
 def join(
     code: Annotated[
         str,
@@ -215,10 +178,11 @@ def join(
 ) -> None:
     """Ask the site that made an invite code to take this site as a peer.
 
-    Sends this site's name, public keys, addresses and run.toml, and nothing of its data. Then both
-    operators compare fingerprints by phone, and each approves the other with 'dcfm-node peers
-    approve NAME'. A site that is approved also hears of the other peers of that site; they wait for
-    approval here, too. Works with the daemon up or down.
+    Sends this site's name, public keys and addresses, and nothing of its data. Then both operators
+    compare fingerprints by phone, and each approves the other with 'dcfm-node peers approve NAME'.
+    After that, 'dcfm-node join' once more also sends this site's run.toml and tells of its peers,
+    and brings the same from there; new sites wait for approval here, too. Works with the daemon up
+    or down.
 
     Exit codes: 0 the other site has heard this one; 1 it cannot be reached or refuses; 2 the code
     has a typo.
@@ -308,6 +272,7 @@ def _conversation(here: "Home", code: str) -> "PairAnswer":
 
     from dcfm_node import __version__
     from dcfm_node.config.roster import card_of
+    from dcfm_node.daemon.egress import record_request
     from dcfm_node.daemon.pairing import introductions
     from dcfm_node.errors import PeerError
     from dcfm_node.net.pairing import ask
@@ -323,16 +288,22 @@ def _conversation(here: "Home", code: str) -> "PairAnswer":
         author=card.sign_key,
         invite=keys.public,
         card=card,
-        run=here.told_run(),
+        # It names attributes and columns: only for a site that this operator approved.
+        run=here.told_run() if host is not None else b"",
         introduced=introductions(here, card_of(host)) if host is not None else (),
     )
     where = f"tcp://{said.address}"
+    sealed, sent = seal_request(request, Signer(here.keys.sign)), list[int]()
     try:
-        found = open_answer(ask(said, keys, seal_request(request, Signer(here.keys.sign))))
+        found = open_answer(ask(said, keys, sealed, lambda: sent.append(len(sealed))))
     except PeerError as error:
         what = f"the other site's answer cannot be read: {error}"
         fix = "install the same version of dcfm-node at both sites"
         raise Failed(what, where=where, fix=fix) from error
+    finally:
+        if sent:
+            key, name = (host.sign_key, host.name) if host is not None else (b"", "")
+            record_request(here.config.state, key, name, sum(sent))
     if found.card.link_key != said.link_key or found.invite != keys.public:
         what = "the other site answered with other keys than the code's"
         raise Failed(what, where=where, fix="tell its operator, and ask for a new code")
@@ -353,10 +324,11 @@ def _joined_text(found: Joined) -> str:
     if found.approved_here:
         lines.append(f"approved  {host.name} is a peer of this site")
     else:
-        lines.append(
+        lines += [
             f"next      if {host.name} reads out the same by phone: dcfm-node peers approve"
-            f" {host.name}"
-        )
+            f" {host.name}",
+            "          then 'dcfm-node join' here once more: it brings the run.toml of both sites",
+        ]
     for site in found.introduced:
         lines += asked_lines(site)
     lines += [f"left out  {what}" for what in found.left_out]

@@ -102,7 +102,7 @@ def merge(
 
 def _merged_at_home(config: Path, peers: Path | None) -> RunMerged:
     """Join the files that came by pairing, and start from them next time."""
-    from dcfm_node.config.pairing import SITE_RUN_FILE, home
+    from dcfm_node.config.pairing import SITE_RUN_FILE, home, sent_run
     from dcfm_node.config.template import merged_runs
     from dcfm_node.config.toml import read
     from dcfm_node.files import replacing
@@ -131,7 +131,11 @@ def _merged_at_home(config: Path, peers: Path | None) -> RunMerged:
             else "see 'dcfm-node peers pending'",
         )
     # In the order of the names, which is the same at all sites: so is the file.
-    documents = [read(files[name], "'dcfm-node init' makes one") for name in sorted(files)]
+    own = here.config.name
+    documents = [
+        read(files[name], "'dcfm-node init' makes one") if name == own else sent_run(files[name])
+        for name in sorted(files)
+    ]
     merged = merged_runs(documents)
     if here.site_run == here.run:
         with replacing(here.run.with_name(SITE_RUN_FILE)) as kept:

@@ -13,6 +13,7 @@ from dcfm_node.config.node import NodeConfig, load_node
 from dcfm_node.config.peers import Peer, own_peer
 from dcfm_node.config.roster import card_of, listed_peers, peer_of
 from dcfm_node.config.run import SiteRun
+from dcfm_node.config.text import text_of
 from dcfm_node.errors import ConfigError
 from dcfm_node.files import read_bounded
 from dcfm_node.records.pairing import MAX_RUN_BYTES, Card
@@ -21,6 +22,8 @@ from dcfm_node.wire.pairing import fingerprint
 PEERS_FILE, RUN_FILE = "peers.toml", "run.toml"
 SITE_RUN_FILE = "run.site.toml"
 """This site's own run.toml, once `run merge` made another of it."""
+MAX_LINE_DOTS = 200
+"""The most dots of a line in a run.toml that another site sent."""
 
 
 @dataclass(frozen=True)
@@ -149,13 +152,29 @@ def is_peer(card: Card, peers: Iterable[Peer]) -> bool:
 
 
 def run_flaw(data: bytes) -> str:
-    """Why a run.toml that another site sent is not one; empty if it is, or if there is none."""
-    if not data:
-        return ""
+    """Why bytes from another site are no text; empty if they are, or if there are none.
+
+    They are not parsed: to parse hostile TOML takes long, and the daemon asks this. `sent_run`
+    parses, for the operator who waits for it.
+    """
     try:
-        toml.parsed(Path("its run.toml"), data.decode()).parse(SiteRun)
+        return "its run.toml has a character NUL" if "\0" in data.decode() else ""
     except UnicodeDecodeError:
         return "its run.toml is not UTF-8 text"
-    except ConfigError as error:
-        return f"{error.where}: {error.what}"
-    return ""
+
+
+def sent_run(path: Path) -> toml.Document:
+    """A run.toml that another site sent.
+
+    Raises:
+        ConfigError: it is not one. Also if it would take long to parse: tomllib's work grows with
+            the square of the parts of a key.
+    """
+    fix = "tell its operator, who corrects it and joins again"
+    for number, line in enumerate(text_of(path, fix).split("\n"), 1):
+        if line.count(".") > MAX_LINE_DOTS:
+            what = f"has a line with more than {MAX_LINE_DOTS} dots, which no run.toml needs"
+            raise ConfigError(what, where=f"{path}:{number}", fix=fix)
+    document = toml.read(path, fix)
+    document.parse(SiteRun)
+    return document

@@ -289,7 +289,7 @@ async def _take_part(settings: Settings) -> None:
         daemon, forms, deltas = compose(ground, known, network, supervisor)
         await _settle(daemon, forms)
         egress = await _egress(ground, run, stack)
-        reloading = _reloading(daemon, others)
+        reloading = _reloading(daemon, others, egress)
         await network.open(
             config,
             settings.keys,
@@ -344,14 +344,19 @@ async def _egress(ground: Ground, run: bytes, stack: AsyncExitStack) -> Egress:
     return egress
 
 
-def _reloading(daemon: Daemon, peers: tuple[Peer, ...]) -> Reloading | None:
+def _reloading(daemon: Daemon, peers: tuple[Peer, ...], egress: Egress) -> Reloading | None:
     """What takes up changed files; None for a node that was started without files."""
     settings = daemon.restoring.settings
     if settings.home is None:
         return None
     roster = {silo.name for silo in settings.manifest.roster}
     return Reloading(
-        settings.home, peers, daemon.network, roster=roster, set_gossip=daemon.set_gossip
+        settings.home,
+        peers,
+        daemon.network,
+        roster=roster,
+        set_gossip=daemon.set_gossip,
+        sent=egress.paired,
     )
 
 

@@ -18,6 +18,7 @@ from dcfm_node.daemon.disk import Disk
 from dcfm_node.errors import Failed
 from dcfm_node.store.bundles import framed_messages, sizes_of
 from dcfm_node.store.egress import HOUR_MS, Ledger
+from dcfm_node.store.pairing import PairingStore
 from dcfm_node.swarm.chunks import chunk_count
 from dcfm_node.swarm.egress import UNSORTED, Plane, Tally, What, sort
 
@@ -27,6 +28,7 @@ WRITE_S = 10.0
 """Seconds between two writes of the ledger."""
 MAX_WAITING_BYTES = 32 << 20
 """Most bytes of messages that wait to be sorted. Beyond them, messages are counted unsorted."""
+PAIRING = "pairing"
 THE_LEDGER = "the egress ledger (dcfm-node egress)"
 
 
@@ -78,6 +80,18 @@ class Egress:
             head = bytes(frames[0])
             self._waiting.append((self._clock(), peer, plane, head, size))
             self._waiting_bytes += len(head)
+
+    def paired(self, guest: bytes, name: str, size: int) -> None:
+        """Note an answer to a guest of an invite.
+
+        Args:
+            guest: its signing key; empty if it was refused.
+            size: bytes.
+        """
+        with self._lock:
+            if name:
+                self._names = {**self._names, guest: name}
+            self._unwritten.add(What(guest, "control", PAIRING), self._clock(), 1, size)
 
     async def begin(self) -> None:
         """Note the start in the ledger."""
@@ -148,6 +162,24 @@ class Egress:
         if now // HOUR_MS != self._compacted_ms // HOUR_MS:
             self._ledger.compact(now)
             self._compacted_ms = now
+
+
+def record_request(state: Path, host: bytes, name: str, size: int) -> None:
+    """Record a request of `join` in the ledger of a state folder.
+
+    Args:
+        host: its signing key; empty if not known.
+        size: bytes.
+
+    Raises:
+        Failed: the ledger cannot be written.
+    """
+    tally, now = Tally(), wall_ms()
+    tally.add(What(host, "control", PAIRING), now, 1, size)
+    store, ledger = PairingStore(state), Ledger(state)
+    store.make()  # a node that never started has no state folder
+    ledger.write(b"", [(host, name)], tally.sums.items(), now)
+    store.own(ledger.path)
 
 
 def record_bundle(

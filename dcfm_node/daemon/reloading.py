@@ -13,7 +13,7 @@ from dcfm_node.config.node import NodeConfig, load_node
 from dcfm_node.config.pairing import Home
 from dcfm_node.config.peers import Peer, merged, own_peer
 from dcfm_node.daemon import logs
-from dcfm_node.daemon.pairing import SWEEP_S, Desk
+from dcfm_node.daemon.pairing import SWEEP_S, Desk, Sent
 from dcfm_node.errors import UserError
 from dcfm_node.store.pairing import Site
 
@@ -42,6 +42,7 @@ class Reloading:
         roster: names of the present run's silos; empty if the node is in no run.
         set_gossip: takes another gossip interval, in seconds.
         told: called with each site that asks for the first time.
+        sent: called with each answer to a guest, as `Desk` says.
 
     Attributes:
         home: what is in force.
@@ -57,12 +58,13 @@ class Reloading:
         roster: Collection[str] = (),
         set_gossip: Callable[[float], None] = lambda interval_s: None,
         told: Callable[[Site], None] = lambda site: None,
+        sent: Sent = lambda guest, name, size: None,
     ) -> None:
         self.home, self._peers, self._network = home, peers, network
         self._roster, self._set_gossip = roster, set_gossip
         self._invited: frozenset[str] = frozenset()
         self._failed = ""
-        self.desk = Desk(lambda: self.home, told=told)
+        self.desk = Desk(lambda: self.home, told=told, sent=sent)
 
     @property
     def peers(self) -> tuple[Peer, ...]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -28,6 +29,7 @@ from dcfm_node.api.server import Reply, serve
 from dcfm_node.api.status import Peers, StartingDoing, StartingStatus, Stranger
 from dcfm_node.config.pairing import Home
 from dcfm_node.daemon.disk import Disk
+from dcfm_node.daemon.egress import Egress
 from dcfm_node.daemon.ending import Ending, Tasks
 from dcfm_node.daemon.limits import allow_connections, keep_secrets, room
 from dcfm_node.daemon.network import Network
@@ -36,6 +38,7 @@ from dcfm_node.daemon.pairing import other_peers, pending_sites
 from dcfm_node.daemon.reloading import Reloading
 from dcfm_node.daemon.troubles import Troubles
 from dcfm_node.errors import Failed
+from dcfm_node.store.egress import Ledger
 from dcfm_node.store.lock import lock
 from dcfm_node.store.pairing import Site
 from dcfm_node.store.snapshots import SnapshotStore
@@ -147,13 +150,18 @@ async def wait(
         troubles = Troubles(time.monotonic)
         tasks = Tasks(troubles)
         loop.set_exception_handler(tasks.unhandled)
+        disk = Disk(ending.pause, time.monotonic)
+        me, names = home.keys.sign_public, {peer.sign_key: peer.name for peer in peers}
+        egress = Egress(Ledger(config.state), disk, me=me, run=b"", names=names)
+        await egress.begin()
+        stack.push_async_callback(partial(egress.write, closed=True))
         network = Network(
             peers,
             put=lambda event: None,
             broken=ending.transfers_ended,
-            disk=Disk(ending.pause, time.monotonic),
+            disk=disk,
         )
-        reloading = Reloading(home, peers, network, told=told)
+        reloading = Reloading(home, peers, network, told=told, sent=egress.paired)
         await network.open(
             config,
             home.keys,
@@ -169,6 +177,7 @@ async def wait(
         stack.callback((config.state / SOCKET).unlink, missing_ok=True)
         stack.callback(server.close)
         reloading.sweep()
+        tasks.spawn(egress.keep())
         loop.add_signal_handler(signal.SIGHUP, reloading.hang_up)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ending.begin)

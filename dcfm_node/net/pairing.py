@@ -1,6 +1,7 @@
 """The guest's side of pairing: one question to a host over a link of its own (SPEC 4.8)."""
 
 import time
+from collections.abc import Callable
 
 import zmq
 from zmq.utils import z85
@@ -23,8 +24,13 @@ _EVENTS = (
 )
 
 
-def ask(code: Code, keys: InviteKeys, request: bytes) -> bytes:
+def ask(
+    code: Code, keys: InviteKeys, request: bytes, sent: Callable[[], None] = lambda: None
+) -> bytes:
     """Send a request to the host of an invite; blocks until it answers.
+
+    Args:
+        sent: called once the request is on its way.
 
     Raises:
         Failed: it cannot be reached, does not admit the code, has another key, or says nothing.
@@ -47,14 +53,16 @@ def ask(code: Code, keys: InviteKeys, request: bytes) -> bytes:
         monitor.setsockopt(zmq.LINGER, 0)
         try:
             connect(socket, endpoint, "of the code")
-            return _conversation(socket, monitor, request, where)
+            return _conversation(socket, monitor, request, where, sent)
         finally:
             socket.disable_monitor()
             monitor.close(linger=0)
             socket.close(linger=0)
 
 
-def _conversation(socket: RawSocket, monitor: RawSocket, request: bytes, where: str) -> bytes:
+def _conversation(
+    socket: RawSocket, monitor: RawSocket, request: bytes, where: str, told: Callable[[], None]
+) -> bytes:
     began, sent = time.monotonic(), False
     poller = zmq.Poller()
     for watched in (socket, monitor):
@@ -71,6 +79,7 @@ def _conversation(socket: RawSocket, monitor: RawSocket, request: bytes, where: 
                 raise _ended(event, sent, time.monotonic() - began, where)
             socket.send(request)
             sent = True
+            told()
     raise Failed(
         f"the other site did not answer within {ANSWER_S:g} s",
         where=where,

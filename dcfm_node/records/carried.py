@@ -66,5 +66,9 @@ CARRIED = {
     "want": Carried("which chunk of a snapshot it asks for"),
     "chunk": Carried("a piece of weights: an expert's, a student's or a checkpoint's", "weights"),
     "bundle": Carried("the label of a bundle: the manifest, and what its author holds of the run"),
+    "pairing": Carried(
+        "the site's name, public keys and addresses; to a site that it approved also its run.toml"
+        " (names and values of attributes, names of columns), and the same of its other peers"
+    ),
 }
-"""By kind: of records, control messages, heartbeats, bulk messages and labels of bundles."""
+"""By kind: of records, control messages, heartbeats, bulk messages, labels of bundles, pairing."""

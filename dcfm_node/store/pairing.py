@@ -27,7 +27,9 @@ SITE_FILE, RUN_FILE = "site.json", "run.toml"
 MAX_INVITES = 16
 """The most invites that are open at once."""
 MAX_WAITING = 128
-"""The most sites that are kept, approved or not."""
+"""The most sites that wait for approval."""
+MAX_REJECTED = 128
+"""The most rejected sites that are kept. Of more, the oldest are forgotten."""
 MAX_BYTES = 8_192
 
 Kept = TypeVar("Kept", bound=Model)
@@ -79,6 +81,10 @@ class PairingStore:
         self._state, self.folder = state, state / FOLDER
         self._invites = self.folder / INVITES
 
+    def make(self) -> None:
+        """Make the folders, if they do not exist."""
+        self._make(self.folder)
+
     def sites(self) -> dict[str, Site]:
         """All sites that are kept, by name, in order.
 
@@ -105,22 +111,22 @@ class PairingStore:
             run: its run.toml; empty to delete it, None to leave what is there.
 
         Raises:
-            Failed: too many sites are kept.
             OSError: the disk refuses.
         """
         folder = self.folder / site.card.name
-        if not folder.exists() and len(list(self._folders())) >= MAX_WAITING:
-            raise Failed(
-                f"{MAX_WAITING} sites are known already",
-                where=str(self.folder),
-                fix="reject those that you do not know: 'dcfm-node peers reject NAME'",
-            )
         self._make(folder)
         if run:
             self._write(folder / RUN_FILE, run)
         elif run is not None:
             (folder / RUN_FILE).unlink(missing_ok=True)
         self._write(folder / SITE_FILE, site.model_dump_json(indent=1).encode())
+        if site.rejected:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        rejected = [site for site in self.sites().values() if site.rejected]
+        for site in sorted(rejected, key=lambda site: -site.at_ms)[MAX_REJECTED:]:
+            self.forget(site.card.name)
 
     def forget(self, name: str) -> None:
         """Delete what is known of a site."""
@@ -174,7 +180,7 @@ class PairingStore:
         for made in (self._state, self.folder, folder):
             if not made.exists():
                 private_folder(made)
-                self._own(made)
+                self.own(made)
 
     def _write(self, path: Path, data: bytes) -> None:
         with replacing(path) as scratch:
@@ -182,10 +188,10 @@ class PairingStore:
                 os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb"
             ) as file:
                 file.write(data)
-            self._own(scratch)
+            self.own(scratch)
             sync(scratch)
 
-    def _own(self, path: Path) -> None:
+    def own(self, path: Path) -> None:
         """Give what root made to the user that runs the node."""
         if os.geteuid() == 0:
             owner = (self._state if path != self._state else self._state.parent).stat()

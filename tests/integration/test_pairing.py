@@ -216,6 +216,8 @@ def test_three_sites_pair_by_code_and_get_one_run(sites: list[Site]) -> None:
         (told,) = dcfm_json("join", *config[guest.name])["introduced"]
         assert (told["name"], told["introduced_by"]) == (other.name, "north")
         assert dcfm("peers", "approve", other.name, "--yes", *config[guest.name]).returncode == 0
+    # By then north has the run.toml of both.
+    assert dcfm_json("join", *config["east"])["introduced"] == []
     for site in sites:
         merged = dcfm("run", "merge", *config[site.name])
         assert merged.returncode == 0, merged.stderr
@@ -256,6 +258,10 @@ def test_an_invite_without_a_daemon_listens_by_itself(sites: list[Site], tmp_pat
         approve = ("peers", "approve", "east", "--yes", "--config", north.folder / "node.toml")
         assert dcfm(*approve).returncode == 0
         assert dcfm_json("join", *config)["outcome"] == "approved"
+        until(lambda: "has not sent its run.toml" in log.read_text())
+        back = ("peers", "approve", "north", "--yes", *config)
+        assert dcfm(*back).returncode == 0
+        assert dcfm_json("join", *config)["approved_here"]
         assert waiting.wait(60) == 0
     finally:
         waiting.kill()

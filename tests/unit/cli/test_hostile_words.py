@@ -106,6 +106,7 @@ def answers() -> dict[type[Request[Any]], Document]:
         fingerprint=HOSTILE,
         link_key=HOSTILE,
         control=HOSTILE,
+        bulk=HOSTILE,
         introduced_by=HOSTILE,
         approved_there=True,
         time=HOSTILE,

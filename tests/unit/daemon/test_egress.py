@@ -60,6 +60,15 @@ def test_both_planes_are_recorded_from_two_threads(tmp_path: Path) -> None:
     assert lines["chunk"].items == 200
 
 
+def test_answers_to_guests_of_invites_are_counted_by_name(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.egress.paired(b"g" * 32, "west", 400)
+    stage.egress.paired(b"", "", 100)
+    stage.write()
+    lines = [(line.name, line.what.kind, line.sum.size) for line in stage.ledger.lines()]
+    assert lines == [("west", "pairing", 400), ("", "pairing", 100)]
+
+
 def test_what_the_disk_refuses_is_said_kept_and_written_later(tmp_path: Path) -> None:
     state = tmp_path / "state"
     stage = Stage(state)  # the folder is not there: a disk that refuses

@@ -16,7 +16,11 @@ def kinds_in_code() -> set[str]:
     """Of records and control messages, of bulk messages, and what the two others are called."""
     models = (*get_args(get_args(Body)[0]), *get_args(get_args(Message)[0]))
     bulk = {kind.__name__.lower() for kind in get_args(frames.Frames)}
-    return {model.model_fields["kind"].default for model in models} | bulk | {"heartbeat", "bundle"}
+    return (
+        {model.model_fields["kind"].default for model in models}
+        | bulk
+        | {"heartbeat", "bundle", "pairing"}
+    )
 
 
 def test_every_kind_in_the_code_is_declared_and_no_other() -> None:
