@@ -48,10 +48,15 @@ def call(state: Path, request: Request[Answer], *, timeout_s: float = 30.0) -> A
     except PermissionError as error:
         raise _not_ours(state) from error
     except (OSError, ValueError) as error:
+        from dcfm_node.store.export import MOVED
+
+        how = "start it with 'dcfm-node start'"
+        if os.path.lexists(state / MOVED):
+            how = "this node was exported to another machine: ask it there"
         raise Unreachable(
             f"no daemon answers ({error})",
             where=str(state / SOCKET),
-            fix="start it with 'dcfm-node start', or name another node with --config",
+            fix=f"{how}, or name another node with --config",
         ) from error
     return _read(data, request.answer(), str(state / SOCKET))
 
