@@ -13,6 +13,7 @@ from dcfm_node.api.requests import ANSWERED_OTHERWISE, Answer, NotReady, Request
 from dcfm_node.api.status import StartingStatus
 from dcfm_node.errors import Failed, Unreachable
 from dcfm_node.files import owner_of
+from dcfm_node.store.lock import MOVED
 
 SOCKET = "control.sock"
 MAX_ANSWER_BYTES = 64 << 20
@@ -48,8 +49,6 @@ def call(state: Path, request: Request[Answer], *, timeout_s: float = 30.0) -> A
     except PermissionError as error:
         raise _not_ours(state) from error
     except (OSError, ValueError) as error:
-        from dcfm_node.store.export import MOVED
-
         how = "start it with 'dcfm-node start'"
         if os.path.lexists(state / MOVED):
             how = "this node was exported to another machine: ask it there"
