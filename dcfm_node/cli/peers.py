@@ -196,7 +196,7 @@ def add(
         say(*changes, err=True)
         _confirm(
             f"Change this in {here.peers}?",
-            f"{'; '.join(changes)}: this changes {here.peers}, and there is no terminal to ask on",
+            f"this changes {here.peers}, and there is no terminal to ask on",
             fix="give --yes",
         )
     names = [peer.name for peer in added]
