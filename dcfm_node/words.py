@@ -70,3 +70,8 @@ def utc(time_ms: float) -> str:
     """Unix milliseconds as UTC text, to the second; later times are shown as the end of 9999."""
     seconds = min(max(time_ms, 0), LAST_MS) / 1_000
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def times(count: int) -> str:
+    """How often something happened: "once", "2 times"."""
+    return "once" if count == 1 else f"{count} times"

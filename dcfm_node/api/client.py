@@ -13,6 +13,7 @@ from dcfm_node.api.requests import ANSWERED_OTHERWISE, Answer, NotReady, Request
 from dcfm_node.api.status import StartingStatus
 from dcfm_node.errors import Failed, Unreachable
 from dcfm_node.files import owner_of
+from dcfm_node.store.lock import MOVED
 
 SOCKET = "control.sock"
 MAX_ANSWER_BYTES = 64 << 20
@@ -48,10 +49,13 @@ def call(state: Path, request: Request[Answer], *, timeout_s: float = 30.0) -> A
     except PermissionError as error:
         raise _not_ours(state) from error
     except (OSError, ValueError) as error:
+        how = "start it with 'dcfm-node start'"
+        if os.path.lexists(state / MOVED):
+            how = "this node was exported to another machine: ask it there"
         raise Unreachable(
             f"no daemon answers ({error})",
             where=str(state / SOCKET),
-            fix="start it with 'dcfm-node start', or name another node with --config",
+            fix=f"{how}, or name another node with --config",
         ) from error
     return _read(data, request.answer(), str(state / SOCKET))
 

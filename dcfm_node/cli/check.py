@@ -168,6 +168,6 @@ def _verdict(found: Checked) -> list[str]:
         f"  {MARKS[one.state]:<5}  {one.group}, {one.check}: {one.fix or one.finding}"
         for one in bad[:FIRST]
     ]
-    if counts["unknown"] and found.daemon == "down":
+    if counts["unknown"] and found.daemon == "down" and not counts["wrong"]:
         lines.append("  start the node, and check again: what is marked ? shows only then")
     return lines

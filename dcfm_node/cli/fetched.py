@@ -12,6 +12,7 @@ from dcfm_node.store.card import model_card
 from dcfm_node.store.snapshots import describe
 from dcfm_node.store.student import CONFIG, MODEL, previous_of, roll_back, write_student
 from dcfm_node.store.student_check import read_student, unreadable
+from dcfm_node.student.columns import columns_of
 from dcfm_node.student.facts import facts_of, standing_of
 from dcfm_node.student.folder import opened
 from dcfm_node.swarm.lineage import claimed
@@ -40,6 +41,7 @@ def fetched(config: Path, out: Path, digest: str, *, force: bool) -> Fetched:
     old = _replaced(out, new, manifest, latest, force)
     went_back = latest and not force and old not in (None, new) and _held(previous_of(out)) == new
     if not went_back:
+        columns = columns_of(config, manifest)
         write_student(
             out,
             model=state_folder(config) / found.path,
@@ -49,6 +51,7 @@ def fetched(config: Path, out: Path, digest: str, *, force: bool) -> Fetched:
             card=model_card(manifest, facts_of(proven)),
             codec=codec_file(config) if manifest.codec.digest is not None else None,
             digest=bytes.fromhex(new),
+            columns=columns.names if columns.known else (),
         )
     return Fetched(
         **dict(found.student),

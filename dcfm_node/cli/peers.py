@@ -85,20 +85,25 @@ def approve(
     site = _known(store.sites(), name)
     if is_peer(site.card, listed):
         raise Failed(f"{name} is a peer already", where=str(here.peers), fix="nothing to do")
-    if flaw := objection(site.card, here.card, listed, ()):
+    asked = peer_of(site.card)
+    old = _earlier(asked, listed)
+    others = [peer for peer in listed if peer is not old]
+    if flaw := objection(site.card, here.card, others, ()):
         fix = f"'dcfm-node peers remove' the other one first, or 'peers reject {name}'"
         raise Failed(f"{name} cannot be a peer: {flaw}", where=str(here.peers), fix=fix)
     if fingerprint:
         _compare(fingerprint, fingerprint_of(site.card), name)
     elif not yes:
         say(*asked_lines(pending_site(site)), err=True)
+        if old is not None:
+            say(*_changes(old, asked), err=True)
         _confirm(
             f"Did {name} read out this fingerprint, on a line that you trust?",
             "nobody compared the fingerprints, and there is no terminal to ask on",
             fix="compare them by phone, and give --fingerprint 'HEX' with what you heard, or --yes",
         )
     notes = _keep_run(here, [name], gone=False)
-    _write(here, [peer_of(site.card)])
+    _write(here, [asked])
     if site.rejected:
         store.keep(site.model_copy(update={"rejected": False}))
     _answer(here, "approved", [name], notes, as_json)
@@ -153,12 +158,15 @@ def add(
         str, typer.Argument(metavar="FILE", help="What 'dcfm-node id' printed there; - is stdin.")
     ],
     config: Config = DEFAULT_CONFIG,
+    yes: Yes = False,
     peers: PeersFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Make peers of the [[peer]] blocks in a file, without a code. You vouch for their keys.
 
-    A running node takes up the change at once. New sites take part from the next run on.
+    A block with the name and sign_key of a peer, and another link_key or address, replaces the one
+    of that peer. A running node takes up the change at once. New sites take part from the next run
+    on.
     """
     from dcfm_node.config import toml
     from dcfm_node.config.pairing import home
@@ -170,16 +178,26 @@ def add(
         added = peers_of(toml.parsed(Path("stdin"), text))
     else:
         added = load_peers(Path(file))
-    known = {(peer.name, peer.sign_key, peer.link_key) for peer in here.listed()}
+    listed = here.listed()
     added = tuple(
-        peer
-        for peer in added
-        if peer.sign_key != here.keys.sign_public
-        and (peer.name, peer.sign_key, peer.link_key) not in known
+        peer for peer in added if peer.sign_key != here.keys.sign_public and peer not in listed
     )
     if not added:
         raise Failed(
             "has no [[peer]] block that is new here", where=file, fix="nothing is to be added"
+        )
+    changes = [
+        line
+        for peer in added
+        if (old := _earlier(peer, listed)) is not None
+        for line in _changes(old, peer)
+    ]
+    if changes and not yes:
+        say(*changes, err=True)
+        _confirm(
+            f"Change this in {here.peers}?",
+            f"this changes {here.peers}, and there is no terminal to ask on",
+            fix="give --yes",
         )
     names = [peer.name for peer in added]
     notes = _keep_run(here, names, gone=False)
@@ -196,7 +214,7 @@ def remove(
     as_json: AsJson = False,
 ) -> None:
     """Remove a peer from peers.toml. A running node ends its links at once."""
-    from dcfm_node.config.pairing import home
+    from dcfm_node.config.pairing import home, is_peer
     from dcfm_node.config.roster import remove_peer
     from dcfm_node.store.archive import last_run
     from dcfm_node.store.pairing import PairingStore
@@ -219,9 +237,11 @@ def remove(
             fix="give --yes",
         )
     notes = _keep_run(here, [name], gone=True)
+    removed = [peer for peer in here.listed() if peer.name == name]
     remove_peer(here.peers, name)
     store = PairingStore(here.config.state)
-    if name in store.sites():
+    site = store.sites().get(name)
+    if site is not None and is_peer(site.card, removed):  # a site that waits goes on waiting
         _close(here, name)
         store.forget(name)
     _answer(here, "removed", [name], notes, as_json)
@@ -244,8 +264,28 @@ def _confirm(question: str, unasked: str, *, fix: str) -> None:
     ask(question)
 
 
+def _earlier(peer: "Peer", listed: "Sequence[Peer]") -> "Peer | None":
+    """The block that a new one of the same name and signing key replaces."""
+    return next((p for p in listed if (p.name, p.sign_key) == (peer.name, peer.sign_key)), None)
+
+
+def _changes(old: "Peer", new: "Peer") -> list[str]:
+    """What a new block of a peer changes."""
+    fields = ("link_key", "control", "bulk", "handover")
+    return [
+        f"{new.name}: {field} {_field(old, field)} -> {_field(new, field)}"
+        for field in fields
+        if getattr(old, field) != getattr(new, field)
+    ]
+
+
+def _field(peer: "Peer", field: str) -> str:
+    value = getattr(peer, field)
+    return value.hex() if isinstance(value, bytes) else str(value or "none")
+
+
 def _write(here: "Home", added: "Sequence[Peer]") -> None:
-    """Append peers to peers.toml, after this node's own block if it lacks that."""
+    """Put peers into peers.toml, after this node's own block if it lacks that."""
     from dcfm_node.config.peers import own_peer
     from dcfm_node.config.roster import add_peers, listed_peers
 

@@ -13,7 +13,7 @@ from dcfm_node.api.status import (
 from dcfm_node.api.students import Estimated, StudentFacts, Students
 from dcfm_node.cli.others import other_lines
 from dcfm_node.cli.output import ago, share, size, table
-from dcfm_node.words import utc
+from dcfm_node.words import times, utc
 
 GOOD, FAIR = 0.9, 0.7
 """Shares of right draws from which quality is called good, and fair."""
@@ -63,7 +63,7 @@ def dial_lines(silos: Sequence[SiloStatus]) -> Iterator[str]:
     for silo in silos:
         found = {
             failure.address: f"dials     {silo.name}: {plane} at {failure.address}:"
-            f" failed {failure.times} times in a row: {failure.reason}"
+            f" failed {times(failure.times)}{' in a row' * (failure.times > 1)}: {failure.reason}"
             for plane in ("bulk", "control")
             if plane in silo.links
             for failure in silo.links[plane].failures

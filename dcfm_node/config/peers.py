@@ -78,7 +78,11 @@ def load_peers(path: Path) -> tuple[Peer, ...]:
             or address.
     """
     return peers_of(
-        toml.read(path, "gather the [[peer]] blocks that 'dcfm-node id' prints on every node")
+        toml.read(
+            path,
+            "pair the sites: 'dcfm-node invite' at one, 'dcfm-node join CODE' at the other; or"
+            " gather the [[peer]] blocks that 'dcfm-node id' prints on every node",
+        )
     )
 
 

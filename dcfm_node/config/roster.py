@@ -64,14 +64,23 @@ def listed_peers(path: Path) -> tuple[Peer, ...]:
 
 
 def add_peers(path: Path, added: Sequence[Peer]) -> None:
-    """Append blocks to a peers.toml, which is made if it does not exist. All or none.
+    """Write blocks into a peers.toml, which is made if it does not exist: in place of the block of
+    the same name and signing key, else at its end. Comments above it stay. All or none.
 
     Raises:
         ConfigError: the file would not be valid: a name, key or address is taken.
         OSError: it cannot be written.
     """
-    before = text_of(path, "").rstrip() + "\n" if path.exists() else HEADER
-    _replace_peers(path, "\n".join([before, *(peer_block(peer) for peer in added)]))
+    listed = [(peer.name, peer.sign_key) for peer in listed_peers(path)]
+    lines = text_of(path, "").rstrip().splitlines() if path.exists() else HEADER.splitlines()
+    new = []
+    for peer in added:
+        if (who := (peer.name, peer.sign_key)) in listed:
+            first, end = _block(path, lines, listed.index(who), peer.name)
+            lines[first:end] = peer_block(peer).rstrip().splitlines()
+        else:
+            new.append(peer_block(peer))
+    _replace_peers(path, "\n".join(["\n".join(lines) + "\n", *new]))
 
 
 def remove_peer(path: Path, name: str) -> None:
@@ -87,12 +96,24 @@ def remove_peer(path: Path, name: str) -> None:
             f"has no {name!r}", where=str(path), fix="'dcfm-node peers' shows all names"
         )
     lines = text_of(path, "").splitlines()
+    first, end = _block(path, lines, position, name)
+    while first and lines[first - 1].startswith("#"):
+        first -= 1
+    if first == 0 or not lines[first - 1].strip():
+        while end < len(lines) and not lines[end].strip():
+            end += 1
+    kept = "\n".join([*lines[:first], *lines[end:]]).strip()
+    _replace_peers(path, f"{kept}\n" if kept else "")
+
+
+def _block(path: Path, lines: Sequence[str], position: int, name: str) -> tuple[int, int]:
+    """The first line of a block, and the line after its last."""
     begins = [number for number, line in enumerate(lines) if _BLOCK.match(line.strip())]
     if position >= len(begins):
         raise ConfigError(
             "its blocks are not written as [[peer]] tables",
             where=str(path),
-            fix=f"remove the block of {name!r} in an editor, then 'dcfm-node reload'",
+            fix=f"change the block of {name!r} in an editor, then 'dcfm-node reload'",
         )
     first, end = begins[position], len(lines)
     for number in range(first + 1, len(lines)):
@@ -101,13 +122,7 @@ def remove_peer(path: Path, name: str) -> None:
             break
     while end > first + 1 and (not lines[end - 1].strip() or lines[end - 1].startswith("#")):
         end -= 1  # blanks and comments before the next block are the next block's
-    while first and lines[first - 1].startswith("#"):
-        first -= 1
-    if first == 0 or not lines[first - 1].strip():
-        while end < len(lines) and not lines[end].strip():
-            end += 1
-    kept = "\n".join([*lines[:first], *lines[end:]]).strip()
-    _replace_peers(path, f"{kept}\n" if kept else "")
+    return first, end
 
 
 def _replace_peers(path: Path, text: str) -> None:

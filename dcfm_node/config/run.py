@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from zmq.utils import z85
 
 from dcfm_node.config import toml
-from dcfm_node.config.advice import Problem, closest
+from dcfm_node.config.advice import Problem
 from dcfm_node.config.peers import Peer, merged
 from dcfm_node.config.presets import Preset, settled
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES, Digest, Model, Name, Snapshot
@@ -233,7 +233,10 @@ def _roster_problems(
     found = []
     for position, name in enumerate(roster):
         if name not in known:
-            fix = closest(name, known)
+            fix = (
+                f"add the block of {name!r} ('dcfm-node id' there, 'dcfm-node peers add' here), or"
+                " correct the name"
+            )
             found.append(Problem(("roster", position), f"{listed} has no {name!r}", fix))
         elif name in roster[:position]:
             fix = "name every silo once"

@@ -12,6 +12,7 @@ import structlog
 
 from dcfm_node.api.problems import THIS_NODE, Code, Problem
 from dcfm_node.api.status import TroubleFacts
+from dcfm_node.words import times
 
 log = structlog.get_logger()
 
@@ -79,7 +80,7 @@ class Troubles:
         return list(self._lasting.values()) + [
             Code.OPERATION_FAILED.problem(
                 THIS_NODE,
-                f"{t.what} failed {t.times} times in the last {now - t.since:.0f} s:"
+                f"{t.what} failed {times(t.times)} in the last {now - t.since:.0f} s:"
                 f" {t.code}: {t.why}",
                 since_s=now - t.since,
             )

@@ -18,11 +18,17 @@ CLOCK_S = 30.0
 """A clock that is further off than this makes ages and dates misleading."""
 START = "start the node to check it"
 _FIXES = (
-    ("no program listens", "start the node there, or correct the port in its peers.toml block"),
+    ("no program listens", "start the node there, or correct its port in this site's peers.toml"),
     ("did not answer in", "open the port in that site's firewall, or correct its address"),
     ("cannot be resolved", "correct the host in peers.toml, or this machine's DNS"),
-    ("does not know our link key", "send that site what 'dcfm-node id' prints here; it restarts"),
-    ("its link key here is right", "compare its peers.toml block with 'dcfm-node id' there"),
+    (
+        "does not know our link key",
+        "send that site what 'dcfm-node id' prints here, for 'dcfm-node peers add' there",
+    ),
+    (
+        "its link key here is right",
+        "give what 'dcfm-node id' prints there to 'dcfm-node peers add' here",
+    ),
     ("sends nothing", "see whether dcfm-node runs there, and listens at that port"),
 )
 """A part of the reason of a failed dial (`net.reach`, `net.dialer`), and what to do."""
@@ -35,7 +41,7 @@ def fix_of(reason: str, *, runs: bool = False) -> str:
         runs: whether the peer's node is known to run.
     """
     if runs and "no program listens" in reason:
-        return "its node runs: correct that port in its peers.toml block, or under [listen] there"
+        return "its node runs: correct that port in this site's peers.toml, or under [listen] there"
     found = (fix for part, fix in _FIXES if part in reason)
     return next(found, "compare its address in peers.toml with 'dcfm-node id' there")
 
@@ -248,8 +254,11 @@ def strangers(machine: Machine) -> list[Finding]:
     for stranger in machine.pending:
         what = (
             f"an unknown link key tried from {stranger.address}: {stranger.link_key}; if it is a"
-            " peer's, the link_key in its peers.toml block is wrong here"
+            " peer's, the link_key in that peer's block of this site's peers.toml is wrong"
         )
-        fix = "compare with what 'dcfm-node id' prints at the sites, correct it, and restart"
+        fix = (
+            "compare with what 'dcfm-node id' prints at the sites; 'dcfm-node peers add' here takes"
+            " the right block up, without a restart"
+        )
         found.append(NETWORK.degraded("unknown key", what, fix))
     return found

@@ -14,11 +14,15 @@ from dcfm_node.config.run import load_run
 from dcfm_node.errors import ConfigError, UserError
 from dcfm_node.preflight.findings import In
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.store.export import refuse_moved
 from dcfm_node.wire.envelope import run_id
 
 SETTINGS, KEYS, RUN = In("settings"), In("keys"), In("run")
 ALONE = "lists no other node, so this node would make a run of one silo, with nobody to learn from"
-JOIN = "add the [[peer]] blocks that 'dcfm-node id' prints at the other sites"
+JOIN = (
+    "pair with another site: 'dcfm-node invite' here, 'dcfm-node join CODE' there; or add the"
+    " [[peer]] blocks that 'dcfm-node id' prints at the other sites"
+)
 
 
 @dataclass
@@ -89,6 +93,10 @@ def _state(path: Path) -> Finding:
             f"cannot be read: {why}", where=str(path), fix="run as the user that runs the node"
         )
         return KEYS.wrong("state folder", wrong)
+    try:
+        refuse_moved(path)
+    except ConfigError as error:
+        return KEYS.wrong("state folder", error)
     if mode & 0o077:
         what = f"{path}: other users may use this folder (mode {S_IMODE(mode):04o})"
         return KEYS.degraded("state folder", what, f"chmod 700 {shlex.quote(str(path))}")
@@ -101,7 +109,7 @@ def _peers(found: Found, path: Path) -> tuple[Peer, ...] | None:
         listed = load_peers(path)
     except UserError as error:
         if not path.exists():
-            error.fix = f"name the file with --peers, or {error.fix}"
+            error.fix = f"{error.fix}. If the file is elsewhere, name it with --peers"
         found.findings.append(SETTINGS.wrong("peers.toml", error))
         return None
     me = found.me

@@ -29,11 +29,10 @@ from dcfm_node.files import PIECE_BYTES, open_regular, replacing, sync
 from dcfm_node.records.base import Model, Name
 from dcfm_node.store.archive import DATABASE
 from dcfm_node.store.lock import FILE_NAME as LOCK
+from dcfm_node.store.lock import MOVED
 from dcfm_node.store.sealing import SealedReader, SealingWriter, Sink, Source, Wrong
 
 MAGIC = b"dcfm-node state 1\n"
-MOVED = "moved"
-"""File in the state folder of a node that moved away."""
 PART = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
 NAME = rf"^(node\.toml|run\.toml|peers\.toml|codec|(keys|state)(/{PART}){{1,3}})$"
 MAX_FILES, MAX_LIST_BYTES, MAX_BYTES = 65_536, 16 << 20, 1 << 42

@@ -10,6 +10,8 @@ from dcfm_node.errors import Failed
 from dcfm_node.files import private_folder
 
 FILE_NAME = "lock"
+MOVED = "moved"
+"""File in the state folder of a node that moved to another machine (`export`)."""
 
 
 @contextmanager

@@ -5,6 +5,8 @@ config.json          the run's manifest, and its description of samples and netw
 README.md            the model card
 lineage.msgpack      the signed records. `student verify` checks the model against them, and
                      config.json and the card, which are derived from them
+columns.json         names of the numbers of a sample, if the table of the site that fetched it has
+                     any. No record holds them, so nothing proves them
 codec.*              the codec's file, if the run has one; its suffix is that of the node's copy
 
 The student that a fetch replaced stays beside the folder, in DIR.previous, for `student rollback`.
@@ -14,6 +16,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ from dcfm_node.store.snapshots import describe
 
 MODEL, CONFIG, CARD, LINEAGE = "model.safetensors", "config.json", "README.md", "lineage.msgpack"
 FILES = (MODEL, CONFIG, CARD, LINEAGE)
-CODEC = "codec"
+CODEC, COLUMNS = "codec", "columns.json"
 FORMAT = "dcfm-node/student/1"
 
 
@@ -40,6 +43,7 @@ def write_student(
     card: str,
     codec: Path | None = None,
     digest: bytes | None = None,
+    columns: Sequence[str] = (),
 ) -> None:
     """Write a student's folder, completely or not at all, in place of an earlier student. An
     earlier one that differs is kept in `previous_of(folder)`, in place of any before it.
@@ -49,6 +53,7 @@ def write_student(
         digest: that the copy must have; None does not compare it.
         scale: that its training data were standardised by, by its lineage.
         codec: the codec's file to copy, if the run has one.
+        columns: names of the numbers of a sample, in order, if they are known.
 
     Raises:
         Failed: the folder holds other files, or cannot be written; or the model or the codec's file
@@ -78,6 +83,8 @@ def write_student(
             (new / LINEAGE).write_bytes(lineage)
             if codec is not None:
                 shutil.copyfile(codec, new / f"{CODEC}{codec.suffix}")
+            if columns:
+                (new / COLUMNS).write_bytes(json_bytes([*columns]))
             for path in new.iterdir():
                 sync(path)
             _swap(new, target)
@@ -108,7 +115,7 @@ def check_codec(file: Path, manifest: Manifest) -> None:
         raise Failed(f"not the run's codec: SHA-256 {found.hex()}", where=str(file), fix=fix)
 
 
-def json_bytes(document: dict[str, Any]) -> bytes:
+def json_bytes(document: dict[str, Any] | list[str]) -> bytes:
     """A document as config.json spells it."""
     return f"{json.dumps(document, indent=2)}\n".encode()
 
@@ -139,9 +146,9 @@ def _refuse_foreign(target: Path) -> None:
     if not target.is_dir():
         raise Failed("this is a file", where=str(target), fix="name a folder to write to")
     found = sorted(path.name for path in target.iterdir())
-    others = [name for name in found if name not in FILES]
+    others = [name for name in found if name not in FILES and name != COLUMNS]
     foreign = [name for name in others if Path(name).stem != CODEC] or others[1:]
-    if foreign or (found and len(found) - len(others) < len(FILES)):
+    if foreign or (found and not {*FILES} <= {*found}):
         what = f"it holds {foreign[0]!r}" if foreign else "files are missing"
         raise Failed(
             f"the folder holds more than a student, or less: {what}",

@@ -1,6 +1,7 @@
 """Reads a student's folder, and compares it with what its signed lineage gives."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from dcfm_node.records.moments import Scale
 from dcfm_node.store.student import (
     CARD,
     CODEC,
+    COLUMNS,
     CONFIG,
     FILES,
     FORMAT,
@@ -79,6 +81,31 @@ def read_student(folder: Path) -> StudentFolder:
         raise Failed(what, where=str(folder / CONFIG), fix=fix)
     codec, others = _others(folder)
     return StudentFolder(folder / MODEL, config, lineage, card, codec, others)
+
+
+def read_columns(folder: Path, manifest: Manifest) -> tuple[str, ...]:
+    """Names of the numbers of a sample, in order; () if the folder has none. Nothing proves them.
+
+    Raises:
+        Failed: the file cannot be read, or does not name the run's numbers.
+    """
+    try:
+        found = _parsed(read_bounded(folder / COLUMNS, MAX_TEXT_BYTES))
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise unreadable(error, folder) from error
+    taken, many = {one.name for one in manifest.attributes}, math.prod(manifest.sample_shape)
+    if (
+        not isinstance(found, list)
+        or len(found) != many
+        or not all(isinstance(name, str) and name and plain(name) == name for name in found)
+        or len({*found} | taken) != many + len(taken)
+    ):
+        what = f"does not hold {many} different names, other than {', '.join(sorted(taken))}"
+        fix = "delete this file: samples then have numbered columns"
+        raise Failed(what, where=str(folder / COLUMNS), fix=fix)
+    return tuple(found)
 
 
 def with_codec(student: StudentFolder, manifest: Manifest) -> StudentFolder:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dcfm_node.errors import ConfigError
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Combination, Floats, Samples
+from dcfm_node.store.student_check import read_columns
 from dcfm_node.student.asked import asked_for, chosen_values, novel_of
 from dcfm_node.student.facts import standing_of
 from dcfm_node.student.folder import counts_of, opened
@@ -36,7 +37,8 @@ def load_student(path: str | os.PathLike[str]) -> "Student":
         dcfm_node.errors.Failed: a file cannot be read or does not match the signed lineage.
     """
     folder, lineage = opened(Path(path))
-    return Student(folder.model, lineage, folder.codec)
+    columns = read_columns(Path(path), lineage.view.manifest)
+    return Student(folder.model, lineage, folder.codec, columns)
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,14 @@ class Student:
         model: path of its weights (safetensors).
         lineage: what its signed records prove.
         codec: path of the codec's file, if the run has one.
+        columns: names of the numbers of a sample, in order, from the table of the site that fetched
+            it; () if that has none. Nothing proves them.
     """
 
     model: Path
     lineage: Lineage
     codec: Path | None = None
+    columns: tuple[str, ...] = ()
 
     @property
     def manifest(self) -> Manifest:
@@ -187,7 +192,8 @@ class Student:
             report=progress,
         )
         novel = novel_of(possible, self.counts.values())
-        return Drawn(manifest, samples, novel, combinations=tuple(possible[:n]))
+        drawn = tuple(possible[:n])
+        return Drawn(manifest, samples, novel, combinations=drawn, columns=self.columns)
 
     def export_onnx(
         self, folder: str | os.PathLike[str], *, codec: Path | None = None
@@ -239,12 +245,14 @@ class Drawn:
         samples: the same arrays, with labels as indices.
         novel_combinations: of the combinations that were asked for, those that no silo trained on.
         combinations: the combinations that were drawn, in turn.
+        columns: names of the numbers of a sample, in order, as the student's folder has them.
     """
 
     manifest: Manifest
     samples: Samples
     novel_combinations: tuple[Combination, ...]
     combinations: tuple[Combination, ...] = field(repr=False)
+    columns: tuple[str, ...] = ()
 
     @property
     def x(self) -> Floats:
@@ -291,7 +299,7 @@ class Drawn:
 
         Args:
             columns: names of the numbers of a sample, in order, for a table or a picture of
-                vectors; x1, x2, … if there are none.
+                vectors; by default `drawn.columns`, else x1, x2, ….
             force: replace the file if it exists.
 
         Raises:
@@ -304,5 +312,6 @@ class Drawn:
         out = Path(path)
         check_form(self.manifest, out, len(self), len(self.combinations), force=force)
         if not isinstance(columns, Columns):
+            columns = columns or self.columns
             columns = named(self.manifest, columns) if columns else numbered(self.manifest, "")
         write(out, self.manifest, self.samples, self.novel_combinations, columns)

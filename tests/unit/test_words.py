@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcfm_node.words import LAST_MS, clean, plain, utc
+from dcfm_node.words import LAST_MS, clean, plain, times, utc
 
 ANY_TEXT = st.text(st.characters(categories=None), max_size=50)
 
@@ -56,3 +56,7 @@ def test_all_text_in_plain_data_is_made_plain() -> None:
 )
 def test_a_time_that_no_calendar_has_is_shown_as_its_end(time_ms: float, shown: str) -> None:
     assert utc(time_ms) == shown
+
+
+def test_how_often_is_said_in_words() -> None:
+    assert [times(count) for count in (1, 2, 17)] == ["once", "2 times", "17 times"]

@@ -189,3 +189,14 @@ def test_a_socket_of_another_user_names_the_user_and_the_command(
     owner = pwd.getpwuid(me).pw_name
     assert caught.value.fix == f"sudo -u {owner} /opt/dcfm-node status --config 'my node.toml'"
     assert caught.value.exit_code == 1
+
+
+def test_a_node_that_moved_away_is_not_to_be_started(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable) as caught:
+        call(tmp_path, StatusRequest())
+    assert "dcfm-node start" in caught.value.fix
+    (tmp_path / "moved").touch()
+    with pytest.raises(Unreachable) as caught:
+        call(tmp_path, StatusRequest())
+    assert "exported to another machine" in caught.value.fix
+    assert "dcfm-node start" not in caught.value.fix

@@ -105,6 +105,30 @@ def test_a_key_that_others_may_read_is_wrong(
     assert told["keys"].fix.startswith("chmod 600 ")
 
 
+def test_a_node_that_moved_away_is_wrong(
+    sites: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = Path("north/state")
+    state.mkdir(mode=0o700, exist_ok=True)
+    (state / "moved").touch()
+    code, found = asked(monkeypatch, capsys)
+    told = by_name(found)["state folder"]
+    assert (code, told.state) == (2, "wrong")
+    assert "exported to another machine" in told.finding
+    run(monkeypatch, "check", *ARGUMENTS)
+    assert "start the node, and check again" not in capsys.readouterr().out
+
+
+def test_without_peers_the_sites_are_told_to_pair(
+    sites: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("peers.toml").unlink()
+    _, found = asked(monkeypatch, capsys)
+    told = by_name(found)["peers.toml"]
+    assert told.state == "wrong"
+    assert told.fix.startswith("pair the sites: 'dcfm-node invite'")
+
+
 def test_lost_keys_are_told_how_to_replace(
     sites: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

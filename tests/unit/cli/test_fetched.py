@@ -8,8 +8,10 @@ import pytest
 from safetensors.torch import save
 from torch import zeros
 
+from dcfm_node.cli import fetched
 from dcfm_node.records.entries import Student, Withdraw
 from dcfm_node.store.journals import JournalStore
+from dcfm_node.student.columns import Columns
 from dcfm_node.swarm.chunks import snapshot_of
 from dcfm_node.wire.envelope import manifest_bytes
 from tests.unit.cli.running import run as dcfm
@@ -84,6 +86,17 @@ def test_a_student_is_fetched_from_the_files_of_a_stopped_node(ask: Any, node: N
     code, told = ask("fetch", "00", "--out", "other")
     assert (code, told["error"]) == (1, "no student '00'")
     assert sorted(path for path in node.state.rglob("*")) == before
+
+
+def test_the_names_of_the_site_s_columns_are_fetched_too(
+    ask: Any, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = Columns(("load", "wind"), "named as in t.csv")
+    monkeypatch.setattr(fetched, "columns_of", lambda *_: named)
+    assert ask(*FETCH)[0] == ask(*FETCH)[0] == 0
+    assert json.loads((tmp_path / "student" / "columns.json").read_text()) == ["load", "wind"]
+    code, found = ask("verify", "student")
+    assert (code, found["unchecked"]) == (0, ["columns.json"])
 
 
 def test_a_damaged_or_missing_snapshot_is_not_fetched(ask: Any, node: Node, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from dcfm_node.wire.envelope import run_id
 from tests.unit.cli.running import run
 from tests.unit.daemon.sites import made_home
 
+WRONG = 40 * "0"
+"""A link key that is nobody's."""
 Patch = pytest.MonkeyPatch
 Capsys = pytest.CaptureFixture[str]
 
@@ -71,6 +73,57 @@ def test_a_peer_is_added_from_a_file_and_removed(
     assert names(north) == ["east"]
     assert run(monkeypatch, "peers", "remove", "west", *config) == 2
     assert named_roster(north.run) == ()
+
+
+def wrong_key(home: Home, name: str) -> str:
+    """Another link_key in the block of a peer; the text as it was."""
+    text = home.peers.read_text()
+    key = next(peer.link_key for peer in home.listed() if peer.name == name)
+    home.peers.write_text("# by hand\n" + text.replace(key, WRONG))
+    return text
+
+
+def test_a_right_block_replaces_the_one_with_a_wrong_link_key(
+    monkeypatch: Patch, capsys: Capsys, sites: tuple[Home, Home, Home], tmp_path: Path
+) -> None:
+    north, east, west = sites
+    right = wrong_key(north, "east")
+    add = ("peers", "add", block(east, tmp_path), "--config", north.path)
+    assert run(monkeypatch, *add) == 2  # no terminal to ask on
+    told = capsys.readouterr().err
+    assert f"east: link_key {WRONG} -> {east.keys.link_public}" in told
+    assert run(monkeypatch, *add, "--yes") == 0
+    assert north.peers.read_text() == f"# by hand\n{right}"
+    # Another site's keys do not replace it.
+    file = tmp_path / "other.toml"
+    file.write_text(peer_block(own_peer(west.config, west.keys)).replace("west", "east"))
+    assert run(monkeypatch, "peers", "add", file, "--yes", "--config", north.path) == 2
+    assert north.peers.read_text() == f"# by hand\n{right}"
+
+
+def test_approval_mends_a_wrong_link_key(
+    monkeypatch: Patch, capsys: Capsys, sites: tuple[Home, Home, Home]
+) -> None:
+    north, east, _ = sites
+    waits(north, east)
+    right = wrong_key(north, "east")
+    assert [site.name for site in pending_sites(north)] == ["east"]
+    assert run(monkeypatch, "peers", "approve", "east", "--yes", "--config", north.path) == 0
+    assert north.peers.read_text() == f"# by hand\n{right}"
+    assert pending_sites(north) == ()
+
+
+def test_who_waits_under_the_name_of_a_removed_peer_goes_on_waiting(
+    monkeypatch: Patch, capsys: Capsys, sites: tuple[Home, Home, Home]
+) -> None:
+    north, east, _ = sites
+    waits(north, east)
+    wrong_key(north, "east")
+    assert run(monkeypatch, "peers", "remove", "east", "--yes", "--config", north.path) == 0
+    assert [site.name for site in pending_sites(north)] == ["east"]
+    assert run(monkeypatch, "peers", "approve", "east", "--yes", "--config", north.path) == 0
+    assert run(monkeypatch, "peers", "remove", "east", "--yes", "--config", north.path) == 0
+    assert pending_sites(north) == ()
 
 
 def test_who_is_added_in_a_run_takes_part_from_the_next_and_the_next_start_goes_on(

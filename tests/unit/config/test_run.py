@@ -98,8 +98,8 @@ def test_a_roster_takes_part_of_the_peers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("roster", "place", "fix"),
     [
-        ('["silo-a", "silo-x"]', "roster[1]", "did you mean 'silo-"),
-        ('["silo-a", "zzz"]', "roster[1]", "silo-a, silo-b, silo-c"),
+        ('["silo-a", "silo-x"]', "roster[1]", "add the block of 'silo-x'"),
+        ('["silo-a", "zzz"]', "roster[1]", "'dcfm-node peers add' here"),
         ('["silo-a", "silo-b", "silo-a"]', "roster[2]", "once"),
         ('["silo-b", "silo-c"]', "roster", "add 'silo-a'"),
         ("[]", "roster", "at least 1"),

@@ -123,3 +123,21 @@ def test_no_file_is_replaced_unasked(student: dcfm_node.Student, tmp_path: Path)
             drawn.save(tmp_path / "y.csv", columns=names)
     with pytest.raises(ConfigError, match=r"cannot write \.jpg"):
         drawn.save(tmp_path / "x.jpg")
+
+
+def test_the_names_of_columns_come_from_the_folder(tmp_path: Path) -> None:
+    folder = make(tmp_path / "student")
+    (folder / "columns.json").write_text('["load", "wind"]')
+    drawn = dcfm_node.load_student(folder).sample(n=4)
+    assert drawn.columns == ("load", "wind")
+    drawn.save(tmp_path / "x.csv")
+    assert (tmp_path / "x.csv").read_text().startswith("load,wind,")
+
+
+@pytest.mark.parametrize("text", ["{}", '["load"]', '["load", "load"]', '["load", 1]', "no", "[["])
+def test_names_that_cannot_be_are_refused(tmp_path: Path, text: str) -> None:
+    folder = make(tmp_path / "student")
+    (folder / "columns.json").write_text(text)
+    with pytest.raises(Failed, match="2 different names") as caught:
+        dcfm_node.load_student(folder)
+    assert caught.value.where == str(folder / "columns.json")
