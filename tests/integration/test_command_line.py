@@ -20,12 +20,13 @@ NODE = 'name = "north"\n[worker]\ndevice = "cpu"\nthreads = 1\n'
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """A node with its keys, a peers.toml of itself alone, and the gaussians' run."""
-    folder = tmp_path / "north"
-    assert dcfm("init", folder).returncode == 0
+    """A node with its keys, a peers.toml of itself and a peer, and the gaussians' run."""
+    folder, blocks = tmp_path / "north", []
+    for of in (folder, tmp_path / "peer"):
+        assert dcfm("init", of).returncode == 0
+        blocks.append(dcfm("id", "--config", of / "node.toml").stdout)
     (folder / "node.toml").write_text(NODE + DATA)
-    block = dcfm("id", "--config", folder / "node.toml").stdout
-    (folder / "peers.toml").write_text(block)
+    (folder / "peers.toml").write_text("".join(blocks))
     run = (ROOT / "configs" / "runs" / "gaussians.toml").read_text()
     (folder / "run.toml").write_text(run)
     return folder
