@@ -19,7 +19,8 @@ def test_one_comes_after_the_release_and_one_withdraws(tmp_path: Path) -> None:
         (first,) = set(until(lambda: released([north, east, west])).values())
         latest = north.ask()["latest"]
         assert (latest["outcome"], latest["missing"]) == ("DEGRADED", ["south"])
-        status = dcfm("status", *config)
+        # What is missing shows as soon as its cause has lasted long enough to show.
+        status = until(lambda: found if (found := dcfm("status", *config)).returncode else None)
         assert (status.returncode, "south" in status.stdout) == (3, True)
 
         south.start()
