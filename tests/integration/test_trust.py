@@ -71,5 +71,5 @@ def test_each_of_three_that_do_not_fit_is_told_why_and_named(tmp_path: Path) -> 
             assert text in status.stdout
         shown = dcfm("peers", "--config", north.folder / "node.toml").stdout
         assert key in shown
-        assert "peers.toml" in shown
+        assert "dcfm-node peers add" in shown
         assert "other_protocol" in north.log.read_text()
