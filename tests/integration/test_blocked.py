@@ -32,5 +32,6 @@ def test_a_run_whose_bulk_ports_are_all_blocked_ends_with_the_student(tmp_path: 
             told = dcfm(*command, "--config", settings).stdout
             for name, port in (("east", 2), ("south", 3)):
                 assert re.search(rf"{name} .*  control port  ", told), told
-                failed = rf"dials +{name}: bulk at tcp://127\.0\.0\.1:{port}: failed (once|\d+ times in a row):"
+                place = rf"dials +{name}: bulk at tcp://127\.0\.0\.1:{port}: "
+                failed = place + r"failed (once|\d+ times in a row):"
                 assert re.search(failed + r" 127\.0\.0\.1 refused the connection", told), told
