@@ -9,7 +9,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +114,11 @@ def test_nonsense_on_the_port_is_hung_up_on(tmp_path: Path, state: Path) -> None
         host, port = url.removeprefix("http://").split(":")
         for nonsense in (b"\x00" * 100, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 100_000, b"\r\n\r\n"):
             with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as link:
-                try:
+                # The page may hang up at any byte; what counts is that it serves afterwards.
+                with suppress(ConnectionError):
                     link.sendall(nonsense)
                     while link.recv(65_536):
                         pass
-                except (ConnectionError, BrokenPipeError):
-                    pass
         assert process.poll() is None
         assert got(f"{url}/healthz") == (200, "ok\n")
 
