@@ -1,0 +1,1 @@
+"""Robots: plans as samples, made by a simulator or read from a robot's own recordings."""
