@@ -40,6 +40,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
     },
     "domains": {
         "plain": "dcfm_node.domains.settings:PlainSettings",
+        "trajectories": "dcfm_node.domains.settings:TrajectoriesSettings",
         "gaussians": "dcfm_node.domains.settings:GaussiansSettings",
         "digits": "dcfm_node.domains.settings:DigitsSettings",
         "coloured-mnist": "dcfm_node.domains.settings:ColouredMnistSettings",

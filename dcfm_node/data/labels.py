@@ -1,7 +1,7 @@
 """Converts the values in files to indices in the run's attribute space."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -132,6 +132,28 @@ def constant(attribute: Attribute, value: str, samples: int) -> Labels:
     if index is None:
         raise _unknown(attribute, value, f"data.attributes.{attribute.name}.constant", samples)
     return np.full(samples, index, np.int64)
+
+
+def binned(
+    attribute: Attribute,
+    edges: Sequence[float],
+    column: NDArray[Any],
+) -> Labels:
+    """Indices (N,) of numbers (N,): how many edges are at or below each.
+
+    Args:
+        edges: rising; one less than the attribute has values.
+
+    Raises:
+        DataError: there are too many edges, or too few.
+    """
+    if len(edges) + 1 != (many := len(attribute.values)):
+        raise DataError(
+            f"has {len(edges)} edges for the {many} values of {attribute.name!r}",
+            where=f"data.attributes.{attribute.name}.edges",
+            fix=f"write {many - 1}, between {_some(attribute.values)}",
+        )
+    return np.asarray(np.digitize(column, edges), np.int64)
 
 
 def _mapped(attribute: Attribute, source: AttributeSource, known: _Lookup) -> dict[str, int]:

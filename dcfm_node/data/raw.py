@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dcfm_node.data.oddities import DataWarning
 from dcfm_node.errors import DataError, UserError
 
 MAX_DATA_BYTES = 256 * 2**30
@@ -33,6 +34,8 @@ class Raw:
     """What the reader skipped, and why; the node shows it when it starts."""
     names: tuple[str, ...] = ()
     """Of the numbers of a sample, in order, if the files have names."""
+    warnings: tuple[DataWarning, ...] = ()
+    """What the reader finds odd."""
 
 
 def memory() -> int:

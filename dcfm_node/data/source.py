@@ -1,6 +1,6 @@
 """A silo's private data, checked against the run and split into training and hold-out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from dcfm_node.data.alike import Firsts, first_alike, repeated
 from dcfm_node.data.features import odd_features
 from dcfm_node.data.folder import read_folder
 from dcfm_node.data.idx import read_idx
-from dcfm_node.data.labels import constant, encode, from_one
+from dcfm_node.data.labels import binned, constant, encode, from_one
 from dcfm_node.data.npz import read_npz
 from dcfm_node.data.oddities import DataWarning
 from dcfm_node.data.raw import Raw, check_shapes
@@ -22,13 +22,15 @@ from dcfm_node.data.spec import (
     AttributeSource,
     BuiltinData,
     DataSpec,
+    EpisodeSource,
     FileData,
     IdxData,
+    LerobotData,
     NpzData,
     TableData,
 )
 from dcfm_node.errors import DataError
-from dcfm_node.records.manifest import Manifest
+from dcfm_node.records.manifest import Attribute, Manifest
 from dcfm_node.samples import Labels, Samples, Stored, unit
 
 Counts = tuple[tuple[tuple[int, ...], int], ...]
@@ -54,14 +56,21 @@ class SiloData:
     notes: tuple[str, ...] = ()
 
 
-def load(spec: FileData, manifest: Manifest) -> SiloData:
+Reader = Callable[[FileData, Mapping[str, str], tuple[str, ...], tuple[int, ...]], Raw]
+"""Reads a silo's files, as `read` does."""
+
+
+def load(spec: FileData, manifest: Manifest, reader: Reader | None = None) -> SiloData:
     """Read, check and split a silo's files; the same input gives the same split.
+
+    Args:
+        reader: of the files; default `read`.
 
     Raises:
         DataError: a file, field or attribute is missing; a label is outside the vocabulary; the
             shape is not the run's; values are not finite; there are fewer than two samples.
     """
-    raw, c = _files(spec, manifest)
+    raw, c = _files(spec, manifest, reader or read)
     return _prepared(raw, c, spec, manifest)
 
 
@@ -93,6 +102,7 @@ def _prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloDa
         odd = odd_features(unit(x), manifest.standardises, raw.names)
         told = (DataWarning("data-features", f"{raw.file}: {what}", fix) for what, fix in odd)
         warnings = (*warnings, *told)
+    warnings = (*warnings, *raw.warnings)
     again = repeated(c, first, raw.row)
     notes = (*raw.notes, *([f"{raw.file}: {again}"] if again else []))
     train, holdout = (Samples(x[rows], c[rows]) for rows in (~held, held))
@@ -164,16 +174,22 @@ def _from_one(spec: DataSpec, manifest: Manifest, raw: Raw) -> list[str]:
     ]
 
 
-def _files(spec: FileData, manifest: Manifest) -> tuple[Raw, Labels]:
+def _files(spec: FileData, manifest: Manifest, reader: Reader) -> tuple[Raw, Labels]:
     sources = _sources(spec, manifest)
-    raw = read(spec, _columns(sources), tuple(sources), manifest.sample_shape)
+    raw = reader(spec, _columns(sources), tuple(sources), manifest.sample_shape)
     c = [
-        constant(attribute, source.constant, len(raw.x))
-        if source.constant is not None
-        else encode(attribute, source, raw.columns[attribute.name], raw.row)
+        _labels(attribute, source, raw)
         for attribute, source in zip(manifest.attributes, sources.values(), strict=True)
     ]
     return raw, np.stack(c, axis=1)
+
+
+def _labels(attribute: Attribute, source: AttributeSource, raw: Raw) -> Labels:
+    if source.constant is not None:
+        return constant(attribute, source.constant, len(raw.x))
+    if isinstance(source, EpisodeSource) and source.edges:
+        return binned(attribute, source.edges, raw.columns[attribute.name])
+    return encode(attribute, source, raw.columns[attribute.name], raw.row)
 
 
 def feature_names(spec: DataSpec, manifest: Manifest) -> tuple[str, ...]:
@@ -206,6 +222,12 @@ def read(
         return read_idx(spec, columns, shape)
     if isinstance(spec, TableData):
         return read_sheet(spec, columns, shape)
+    if isinstance(spec, LerobotData):
+        raise DataError(
+            "is in the layout of LeRobot, and the run does not say which columns make a sample",
+            where=str(spec.path),
+            fix='run.toml needs [domain] kind = "trajectories" with its channels (docs/robots.md)',
+        )
     return read_folder(spec, columns, shape)
 
 
@@ -219,7 +241,8 @@ def _sources(spec: FileData, manifest: Manifest) -> dict[str, AttributeSource]:
                 where=f"data.attributes.{name}",
                 fix=f"choose one of {', '.join(names)}",
             )
-    return {name: spec.attributes.get(name, AttributeSource()) for name in names}
+    given: Mapping[str, AttributeSource] = spec.attributes
+    return {name: given.get(name, AttributeSource()) for name in names}
 
 
 def _columns(sources: Mapping[str, AttributeSource]) -> dict[str, str]:

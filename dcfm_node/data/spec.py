@@ -1,9 +1,10 @@
 """Where a silo's private data is: the `[data]` table of node.toml."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 
 from dcfm_node.data.names import at_home
 from dcfm_node.errors import DataError
@@ -31,6 +32,33 @@ class AttributeSource(Model):
     def _one_source(self) -> Self:
         if self.constant is not None and (self.column is not None or self.values):
             raise ValueError("a constant needs neither column nor values; remove either")
+        return self
+
+
+class EpisodeSource(AttributeSource):
+    """How a robot's recordings give one attribute of an episode: by a column that does not change
+    within it, by its value at one frame, or by where a number of that frame lies between edges. The
+    column `task` is the text of `task_index`."""
+
+    index: Annotated[int, Field(ge=0, le=4_095)] = 0
+    """Which number of the column, if it has several; from 0; default 0."""
+    at: Literal["first", "last"] | None = None
+    """The frame that gives the label. Default: any, and an error where the column changes."""
+    edges: Annotated[tuple[FiniteFloat, ...], Field(max_length=1_000)] = ()
+    """Rising numbers that divide the number at that frame: below the first edge it is the run's
+    first value, from the first edge to below the second the second, and so on. One edge less than
+    the attribute has values. Default: none; the column holds the values themselves."""
+
+    @model_validator(mode="after")
+    def _rule(self) -> Self:
+        if any(high <= low for low, high in pairwise(self.edges)):
+            raise ValueError("edges must rise; write them from the lowest to the highest")
+        if self.edges and (self.column is None or self.at is None):
+            raise ValueError('edges need column, and at = "first" or "last"; set both')
+        if self.edges and self.values:
+            raise ValueError("edges give the values of the run in order; remove values or edges")
+        if self.constant is not None and (self.at is not None or self.index or self.edges):
+            raise ValueError("a constant needs neither index, at nor edges; remove either")
         return self
 
 
@@ -65,11 +93,9 @@ class _Data(Model):
                 ) from error
 
 
-class _FileData(_Data):
+class _PathData(_Data):
     path: FilePath
     """File or folder; relative to the folder of node.toml."""
-    attributes: dict[Name, AttributeSource] = Field(default_factory=dict)
-    """The run's attribute name -> its source; needed only where the defaults do not fit."""
 
     def rooted(self, folder: Path) -> Self:
         return self.model_copy(update={"path": folder / self.path})
@@ -77,6 +103,11 @@ class _FileData(_Data):
     @property
     def paths(self) -> tuple[Path, ...]:
         return (self.path,)
+
+
+class _FileData(_PathData):
+    attributes: dict[Name, AttributeSource] = Field(default_factory=dict)
+    """The run's attribute name -> its source; needed only where the defaults do not fit."""
 
 
 class NpzData(_FileData):
@@ -136,6 +167,17 @@ class TableData(_FileData):
     """Names that the columns of numbers must have, in order. Default: those of run.toml, if any."""
 
 
+class LerobotData(_PathData):
+    """A folder of a robot's recordings in the layout of LeRobot, v2.0, v2.1 or v3.0; an episode
+    is a sample. The run's domain `trajectories` says which columns to read. Needs pyarrow."""
+
+    format: Literal["lerobot"]
+    skip: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=100_000)] = ()
+    """Indices of episodes that are left out, such as aborted ones. Default: none."""
+    attributes: dict[Name, EpisodeSource] = Field(default_factory=dict)
+    """The run's attribute name -> its source; needed only where the defaults do not fit."""
+
+
 class BuiltinData(_Data):
     """A share of the samples that a domain makes itself, for demonstrations and tests."""
 
@@ -169,6 +211,6 @@ class BuiltinData(_Data):
         return self
 
 
-FileData = NpzData | TableData | IdxData | FolderData
+FileData = NpzData | TableData | IdxData | FolderData | LerobotData
 DataSpec = Annotated[FileData | BuiltinData, Field(discriminator="format")]
 """A silo's private data. Build one of the member classes."""

@@ -18,7 +18,7 @@ from dcfm_node.errors import DataError, UserError
 from dcfm_node.plugins import make
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import DomainSettings, find
-from dcfm_node.samples import Combination, Floats, Labels, Samples, joined, unit
+from dcfm_node.samples import Combination, Floats, Labels, Samples, Stored, joined, unit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -214,6 +214,11 @@ class Domain(ABC, Generic[Settings]):
         if not isinstance(source, BuiltinData):
             return files.load(source, manifest)
         return files.checked(_share(manifest, source), source, manifest)
+
+    def measured(self, x: Stored) -> Stored:
+        """Samples (N, *sample_shape) in the units of the sites' files, as tables and archives of a
+        student's samples have them. The default: as they are."""
+        return x
 
     def draw(
         self,

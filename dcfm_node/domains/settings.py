@@ -1,8 +1,8 @@
 """The package's own domains: their sections of run.toml. Pure."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import FailFast, Field
+from pydantic import FailFast, Field, FiniteFloat, model_validator
 
 from dcfm_node.records.base import Model, Name
 from dcfm_node.records.settings import DomainSettings
@@ -69,6 +69,53 @@ class GaussiansSettings(DomainSettings):
         if {(len(mode.centre),) for mode in self.modes} == {shape}:
             return ""
         return f"domain.modes: a centre does not have sample_shape {list(shape)}; change either"
+
+
+class Channel(Model):
+    """One row of a sample: a number of a column, and the range that becomes [-1, 1]."""
+
+    column: Annotated[str, Field(min_length=1, max_length=256)]
+    """Column of the recordings, such as observation.state."""
+    index: Annotated[int, Field(ge=0, le=4_095)] = 0
+    """Which of its numbers, from 0; default 0."""
+    low: Annotated[FiniteFloat, Field(ge=-1e9, le=1e9)]
+    """Value that becomes -1, in the unit of the recordings."""
+    high: Annotated[FiniteFloat, Field(ge=-1e9, le=1e9)]
+    """Value that becomes +1; above low."""
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if self.high - self.low < 1e-6:
+            raise ValueError(f"high {self.high:g} is not above low {self.low:g}; correct either")
+        return self
+
+
+class TrajectoriesSettings(DomainSettings):
+    """A robot's recorded episodes: a row for each channel, at evenly spaced times. All sites agree
+    on the ranges, so no raw data is needed to scale them."""
+
+    code: ClassVar[str] = "dcfm_node.domains.robots.trajectories:Trajectories"
+    kind: Literal["trajectories"] = "trajectories"
+    fps: Annotated[FiniteFloat, Field(gt=0.0, le=1e6)]
+    """Frames a second of the recordings of every site."""
+    channel: Annotated[tuple[Channel, ...], Field(min_length=1, max_length=256), FailFast()]
+    """The rows of a sample, in order; a sample has sample_shape = [channels, horizon]."""
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        places = [(channel.column, channel.index) for channel in self.channel]
+        for column, index in places:
+            if places.count((column, index)) > 1:
+                raise ValueError(f"two channels are number {index} of {column!r}; remove one")
+        return self
+
+    def problem(self, shape: tuple[int, ...]) -> str:
+        if len(shape) == 2 and shape[0] == len(self.channel) and shape[1] > 1:
+            return ""
+        return (
+            f"domain.channel: {len(self.channel)} channels do not fit sample_shape {list(shape)};"
+            f" set sample_shape = [{len(self.channel)}, horizon]"
+        )
 
 
 class DigitsSettings(DomainSettings):

@@ -1,5 +1,6 @@
 """Writes samples into a file: a picture, a table or arrays."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from dcfm_node.domains import base as domains
@@ -73,12 +74,15 @@ def write(
         columns: names of the numbers of a sample.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
+    domain = domains.of(manifest)
     with replacing(out) as scratch:
-        if out.suffix == ".npz":
-            write_npz(scratch, manifest, samples)
-        elif out.suffix == ".csv":
-            write_csv(scratch, manifest, columns, samples)
-        else:
+        if out.suffix == ".png":
             features = columns.names if columns.known else ()
             space = Space(manifest.attributes, novel, features)
-            domains.of(manifest).sheet(space, samples).save(scratch, format="PNG")
+            domain.sheet(space, samples).save(scratch, format="PNG")
+            return
+        samples = replace(samples, x=domain.measured(samples.x))
+        if out.suffix == ".npz":
+            write_npz(scratch, manifest, samples)
+        else:
+            write_csv(scratch, manifest, columns, samples)
