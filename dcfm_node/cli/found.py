@@ -13,6 +13,7 @@ from dcfm_node.api.commands import (
 from dcfm_node.cli.output import table
 from dcfm_node.config.template import run_text
 from dcfm_node.data.survey import Survey
+from dcfm_node.domains.settings import Channel, TrajectoriesSettings
 
 MOST = 12
 """Most features and values that the text lists; --json has all."""
@@ -21,7 +22,14 @@ MOST = 12
 def site_run(found: Survey) -> str:
     """The run.toml that fits a site's data. Sites with the same attributes name the run alike."""
     name = re.sub(r"[-_]+$", "", "-".join(attribute for attribute, _ in found.attributes)[:32])
-    return run_text(name, found.sample_shape, found.attributes, found.assumed, found.columns)
+    channels = tuple(
+        Channel(column=at.column, index=at.index, name=at.name, low=low, high=high)
+        for at, low, high in found.channels
+    )
+    domain = TrajectoriesSettings(fps=found.fps, channel=channels) if channels else None
+    return run_text(
+        name, found.sample_shape, found.attributes, found.assumed, found.columns, domain=domain
+    )
 
 
 def found_data(path: Path, found: Survey) -> FoundData:

@@ -19,7 +19,7 @@ Data = Annotated[
     Path | None,
     typer.Option(
         help="The private data: an .npz archive, a .csv table of numbers or of pictures' names,"
-        " a folder of pictures, or the images of an IDX pair."
+        " a folder of pictures, the images of an IDX pair, or a folder in the layout of LeRobot."
     ),
 ]
 Attributes = Annotated[

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 from dcfm_node.config.node import node_template
 from dcfm_node.config.presets import settled
+from dcfm_node.config.ranges import joined_ranges, with_domain, with_ranges
 from dcfm_node.config.run import RunFile, SiteRun
 from dcfm_node.config.toml import Document, frozen, written
 from dcfm_node.data.names import alike, normal, ordered, unlike
 from dcfm_node.data.spec import FileData
+from dcfm_node.domains.settings import TrajectoriesSettings
 from dcfm_node.errors import ConfigError
 from dcfm_node.files import shipped_text
 
@@ -78,18 +80,25 @@ def run_text(
     attributes: Attributes,
     assumed: str = "",
     features: Sequence[str] = (),
+    *,
+    domain: TrajectoriesSettings | None = None,
 ) -> str:
     """A commented run.toml for this data, with the values that `preset = "auto"` settles.
 
     Args:
         assumed: what the shape assumes, for a comment; empty if nothing.
         features: names of the numbers of a sample, if they have names.
+        domain: what a robot's recordings need; None for other data.
     """
     text = re.sub(r"(?m)^name = .*$", f"name = {written(name)}", run_template(), count=1)
     comment = "".join(f"# {line}\n" for line in wrap(f"{assumed}." if assumed else "", 97))
     shape = f"{comment}sample_shape = {written(sample_shape)}"
     text = re.sub(r"(?m)^sample_shape = .*$", shape, text, count=1)
-    return with_attributes(_with_features(text, features) if features else text, attributes)
+    if features:
+        text = _with_features(text, features)
+    if domain is not None:
+        text = with_domain(text, domain)
+    return with_attributes(text, attributes)
 
 
 def _with_features(text: str, features: Sequence[str]) -> str:
@@ -137,6 +146,8 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
     a series or a picture only where its data show it clearly. Of pictures, colour counts, then the
     smallest size.
 
+    Where robots' recordings have the same channels, each range becomes as wide as all need.
+
     Raises:
         ConfigError: they differ in anything else but the attributes' values; or two sites with
             tables have other columns.
@@ -165,6 +176,8 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
         notes.append(f"{merged[0][0]!r} is the only attribute, so there is nothing to compose")
     notes += [_nearly_equal(name, group) for name, values in merged for group in alike(values)]
     text = first.text
+    if (ranges := joined_ranges(documents)) is not None:
+        text = with_ranges(text, ranges)
     if features and "features" not in first.values:
         text = _with_features(text, features)
     try:
@@ -184,6 +197,8 @@ def _settled(first: Document, others: Sequence[Document]) -> list[str]:
     notes: list[str] = []
     for other in others:
         for key in dict.fromkeys([*first.values, *other.values]):
+            if key == "domain" and joined_ranges([first, other]) is not None:
+                continue
             if key == "sample_shape" and _reads(_shape(first), _shape(other)):
                 notes += [_decided(first, other)] if _shape(first) != _shape(other) else []
             elif key == "sample_shape" and _pictures(first, other):

@@ -34,6 +34,8 @@ class Place:
 
     column: str
     index: int = 0
+    name: str = ""
+    """What the dataset must call the number, if it names its numbers; "" takes any."""
 
     def __str__(self) -> str:
         return f"{self.column}[{self.index}]"
@@ -157,6 +159,14 @@ def _wanted(
     """
     for place in channels:
         _check_column(dataset, place.column, place.index, "correct channel under [domain]")
+        names = dataset.features[place.column].names
+        if place.name and names and normal(names[place.index]) != normal(place.name):
+            raise DataError(
+                f"{place} is {names[place.index]!r}; the run's is {place.name!r}",
+                where=_info(dataset),
+                fix="order the columns as the other sites have them; if both names mean the same,"
+                " remove name under [[domain.channel]] of run.toml at every site",
+            )
     for name, column in columns.items():
         if not (tasks and column == TASK):
             _check_column(dataset, column, 0, f"set column under [data.attributes.{name}]")

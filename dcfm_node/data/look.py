@@ -11,14 +11,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dcfm_node.data.frames import Place
 from dcfm_node.data.idx import idx_shape
+from dcfm_node.data.lerobot import is_lerobot
 from dcfm_node.data.listing import found, listed
 from dcfm_node.data.npz import npz_headers, npz_labels
 from dcfm_node.data.pictures import picture_shape
 from dcfm_node.data.raw import readable
+from dcfm_node.data.recordings import recordings
 from dcfm_node.data.roles import roles
 from dcfm_node.data.sheet import sheet_rows
-from dcfm_node.data.spec import FileData, FolderData, IdxData, NpzData, TableData
+from dcfm_node.data.spec import (
+    FileData,
+    FolderData,
+    IdxData,
+    LerobotData,
+    NpzData,
+    TableData,
+)
 from dcfm_node.errors import DataError
 
 USUAL = (8, 16, 24, 32)
@@ -27,8 +37,8 @@ FEW_FLOATS = 20
 """Most values of labels that are stored as floating point numbers."""
 _IMAGES = re.compile(r"(.*)images(.)idx3(-ubyte)?(\.gz)?")
 _FORMATS = (
-    "give an .npz archive, a .csv table of numbers or of pictures' names, a folder of pictures, or"
-    " the images of an IDX pair"
+    "give an .npz archive, a .csv table of numbers or of pictures' names, a folder of pictures, the"
+    " images of an IDX pair, or a folder in the layout of LeRobot"
 )
 
 
@@ -43,6 +53,10 @@ class Look(NamedTuple):
     warnings: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     """Of the features, if the files have names."""
+    places: tuple[Place, ...] = ()
+    """Of the channels, in a robot's recordings; () for other files."""
+    fps: float = 0.0
+    """Frames a second of a robot's recordings."""
     assumed: str = ""
     """Which columns of a table are attributes by rule; else empty."""
 
@@ -59,6 +73,8 @@ def look(path: Path, chosen: Sequence[str], names: str | None) -> Look:
         raise DataError("is not a folder", where=str(path), fix=fix)
     if not path.exists():
         raise DataError("there is no such file or folder", where=str(path), fix=_FORMATS)
+    if path.is_dir() and not names and is_lerobot(path):
+        return _look_at_recordings(path)
     if path.is_dir() and (names or not (files := _data_files(path))):
         return _look_at_pictures(FolderData(format="folder", path=path, names=names))
     if path.is_dir():
@@ -152,6 +168,20 @@ def _look_at_table(file: Path, chosen: Sequence[str]) -> Look:
     )
 
 
+def _look_at_recordings(path: Path) -> Look:
+    found = recordings(path)
+    spec = LerobotData(format="lerobot", path=path)
+    return Look(
+        spec,
+        (len(found.places), found.horizon),
+        found.keys,
+        found.notes,
+        names=tuple(f"{place} {place.name}".rstrip() for place in found.places),
+        places=found.places,
+        fps=found.fps,
+    )
+
+
 def _look_at_pictures(spec: FolderData) -> Look:
     items = listed(spec, spec.index) if spec.index is not None else found(spec.path, spec.names)[0]
     if not items:
@@ -186,6 +216,8 @@ def _size(sizes: Counter[tuple[int, int, int]]) -> tuple[int, int]:
 def unlabelled(path: Path, spec: FileData, notes: tuple[str, ...]) -> DataError:
     """The error where no labels were found, with what to do for this format."""
     fix = "store an array (N,) of text or integers for each attribute beside x"
+    if isinstance(spec, LerobotData):
+        fix = "see docs/robots.md: make the node without --data, and give a rule for each attribute"
     if isinstance(spec, TableData):
         fix = "add a column for each attribute, or say which columns they are: --attributes A,B"
     if isinstance(spec, FolderData):

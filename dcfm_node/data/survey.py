@@ -11,14 +11,22 @@ import numpy as np
 
 from dcfm_node.data.alike import first_alike, repeated
 from dcfm_node.data.features import odd_features
+from dcfm_node.data.frames import read_episodes
 from dcfm_node.data.labels import encode, plain
-from dcfm_node.data.layout import layout
+from dcfm_node.data.layout import Layout, layout
 from dcfm_node.data.look import look, unlabelled
 from dcfm_node.data.names import alike, normal, ordered
 from dcfm_node.data.raw import Raw, arranged
+from dcfm_node.data.recordings import Ranged, ranged
 from dcfm_node.data.scale import odd_scale
 from dcfm_node.data.source import checked_numbers, counts, read
-from dcfm_node.data.spec import AttributeSource, FileData, FolderData
+from dcfm_node.data.spec import (
+    AttributeSource,
+    EpisodeSource,
+    FileData,
+    FolderData,
+    LerobotData,
+)
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Attribute
 from dcfm_node.samples import Labels, Stored, unit
@@ -27,6 +35,11 @@ LARGE = 3 * 32 * 32
 """Numbers of a sample above which judging takes long."""
 MAX_VALUE = 64
 """Most characters of an attribute's value."""
+RANGES = (
+    "an episode is read at {} evenly spaced times, and the ranges of its channels are those of"
+    " these data, a little wider. Write the robot's limits as low and high under [[domain.channel]] of"
+    " run.toml, if you know them; 'run merge' joins the ranges of all sites"
+)
 TOLD = 8
 """Combinations that warnings name."""
 FEW = 20
@@ -57,6 +70,7 @@ class Survey:
         columns: names of the numbers of a sample, in order, if the files have names.
         warnings: what the operator should look at.
         notes: facts that need no action.
+        fps, channels: what run.toml needs under [domain] for a robot's recordings; else 0 and ().
     """
 
     spec: FileData
@@ -70,6 +84,8 @@ class Survey:
     columns: tuple[str, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    fps: float = 0.0
+    channels: tuple[Ranged, ...] = ()
 
 
 def survey(path: Path, chosen: Sequence[str] = (), names: str | None = None) -> Survey:
@@ -90,7 +106,10 @@ def survey(path: Path, chosen: Sequence[str] = (), names: str | None = None) -> 
     if not there.keys:
         raise unlabelled(path, there.spec, there.notes)
     columns = _named(tuple(chosen) or there.keys, path)
-    raw = read(there.spec, columns, tuple(columns), there.shape)
+    if isinstance(there.spec, LerobotData):
+        raw = read_episodes(there.spec, columns, there.places, there.shape[1])
+    else:
+        raw = read(there.spec, columns, tuple(columns), there.shape)
     raw = replace(raw, columns={name: plain(column) for name, column in raw.columns.items()})
     x = checked_numbers(raw)
     values = {name: _values(raw, name) for name in columns}
@@ -98,26 +117,28 @@ def survey(path: Path, chosen: Sequence[str] = (), names: str | None = None) -> 
     if not (kept := [name for name in columns if name not in idle]):
         raise unlabelled(path, there.spec, (*there.notes, *(_idle(name, raw) for name in idle)))
     attributes = tuple((name, ordered(values[name])) for name in kept)
-    sources = {n: AttributeSource(column=columns[n]) for n in kept if columns[n] != n}
+    source = EpisodeSource if there.places else AttributeSource
+    sources = {n: source(column=columns[n]) for n in kept if columns[n] != n}
     spec = there.spec.model_copy(update={"attributes": sources})
     labels = np.stack([_encoded(raw, name, names, spec) for name, names in attributes], axis=1)
-    found = layout(x, labels, there.names)
+    found = Layout(there.shape) if there.places else layout(x, labels, there.names)
     x = arranged(x, found.shape)
     combinations = tuple(
         (tuple(names[i] for (_, names), i in zip(attributes, label, strict=True)), number)
         for label, number in counts(labels)
     )
     again = repeated(labels, first_alike(x), raw.row)
+    features = ranges(x, there.names)
     return Survey(
         spec,
         found.shape,
-        found.assumed,
+        found.assumed or (RANGES.format(found.shape[1]) if there.places else ""),
         there.assumed,
         len(x),
         attributes,
         combinations,
-        ranges(x, there.names),
-        there.names,
+        features,
+        () if there.places else there.names,
         (
             *there.warnings,
             *_large(there.spec, math.prod(found.shape)),
@@ -125,6 +146,11 @@ def survey(path: Path, chosen: Sequence[str] = (), names: str | None = None) -> 
             *_odd_labels(attributes, combinations),
         ),
         (*there.notes, *(_idle(name, raw) for name in idle), *raw.notes, *filter(None, [again])),
+        there.fps,
+        tuple(
+            ranged(place, one.least, one.greatest)
+            for place, one in zip(there.places, features, strict=False)
+        ),
     )
 
 
@@ -174,7 +200,9 @@ def _encoded(raw: Raw, name: str, values: tuple[str, ...], spec: FileData) -> La
 def ranges(x: Stored, names: Sequence[str]) -> tuple[Feature, ...]:
     """The ranges of vectors' features, or of the channels of series and pictures."""
     word = "feature" if x.ndim == 2 else "channel"
-    named = names if x.ndim == 2 and names else [f"{word} {i}" for i in range(x.shape[1])]
+    named = (
+        names if names and len(names) == x.shape[1] else [f"{word} {i}" for i in range(x.shape[1])]
+    )
     parts = (unit(x[:, i]).astype(np.float64) for i in range(x.shape[1]))
     return tuple(
         Feature(name, *(float(f(part)) for f in (np.min, np.max, np.mean, np.std)))

@@ -78,6 +78,9 @@ class Channel(Model):
     """Column of the recordings, such as observation.state."""
     index: Annotated[int, Field(ge=0, le=4_095)] = 0
     """Which of its numbers, from 0; default 0."""
+    name: Annotated[str, Field(max_length=256)] = ""
+    """What the recordings call this number, such as elbow.pos; a site whose recordings call it
+    otherwise is refused. Default: not compared."""
     low: Annotated[FiniteFloat, Field(ge=-1e9, le=1e9)]
     """Value that becomes -1, in the unit of the recordings."""
     high: Annotated[FiniteFloat, Field(ge=-1e9, le=1e9)]

@@ -64,7 +64,7 @@ class Trajectories(Domain[TrajectoriesSettings]):
         shape: tuple[int, ...],
     ) -> Raw:
         if isinstance(spec, LerobotData):
-            places = [Place(channel.column, channel.index) for channel in self.settings.channel]
+            places = [Place(one.column, one.index, one.name) for one in self.settings.channel]
             raw = read_episodes(spec, columns, places, shape[1], self.settings.fps)
         else:
             raw = files.read(spec, columns, order, shape)

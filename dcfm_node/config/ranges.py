@@ -1,0 +1,61 @@
+"""The [domain] of a robot's recordings in run.toml: its text, and the ranges that sites join."""
+
+import re
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from dcfm_node.config.toml import Document, written
+from dcfm_node.domains.settings import Channel, TrajectoriesSettings
+
+_BEFORE = "# The velocity network of every silo and of the student.\n"
+_CHANNELS = re.compile(r"(?m)(?:^\[\[domain\.channel\]\] *\n(?:^[\w ].*\n)+\n*)+")
+
+
+def with_domain(text: str, domain: TrajectoriesSettings) -> str:
+    """The packaged run.toml for a robot's recordings. Their ranges scale them, so the run does not
+    standardise."""
+    said = (
+        "# Samples are a robot's recorded episodes: a row for each [[domain.channel]], from -1 where\n"
+        "# its number is low to 1 where it is high. All sites record fps frames a second.\n"
+        f"[domain]\nkind = {written(domain.kind)}\nfps = {written(domain.fps)}\n\n"
+    )
+    text = text.replace(_BEFORE, said + _channels(domain.channel) + _BEFORE, 1)
+    return re.sub(r"(?m)^#standardise = .*$", 'standardise = "none"', text, count=1)
+
+
+def with_ranges(text: str, channels: Sequence[Channel]) -> str:
+    """A run.toml with these channels in place of its own."""
+    return _CHANNELS.sub(lambda _: _channels(channels), text, count=1)
+
+
+def joined_ranges(documents: Sequence[Document]) -> tuple[Channel, ...] | None:
+    """The channels of all sites, with ranges that hold those of each; None if they are not robots'
+    recordings with the same channels and the same rate."""
+    try:
+        sites = [TrajectoriesSettings.model_validate(one.values.get("domain")) for one in documents]
+    except ValidationError:
+        return None
+    if len({(site.fps, tuple(map(_place, site.channel))) for site in sites}) > 1:
+        return None
+    return tuple(
+        one[0].model_copy(update={"low": min(c.low for c in one), "high": max(c.high for c in one)})
+        for one in zip(*(site.channel for site in sites), strict=True)
+    )
+
+
+def _place(channel: Channel) -> tuple[str, int, str]:
+    return channel.column, channel.index, channel.name
+
+
+def _channels(channels: Sequence[Channel]) -> str:
+    return "".join(
+        "[[domain.channel]]\n"
+        + "".join(
+            f"{key} = {written(value)}\n"
+            for key, value in channel.model_dump().items()
+            if value != ""
+        )
+        + "\n"
+        for channel in channels
+    )
