@@ -16,8 +16,8 @@ def with_domain(text: str, domain: TrajectoriesSettings) -> str:
     """The packaged run.toml for a robot's recordings. Their ranges scale them, so the run does not
     standardise."""
     said = (
-        "# Samples are a robot's recorded episodes: a row for each [[domain.channel]], from -1 where\n"
-        "# its number is low to 1 where it is high. All sites record fps frames a second.\n"
+        "# Samples are a robot's recorded episodes, a row for each channel, from -1 where its\n"
+        "# number is low to 1 where it is high. All sites record fps frames a second.\n"
         f"[domain]\nkind = {written(domain.kind)}\nfps = {written(domain.fps)}\n\n"
     )
     text = text.replace(_BEFORE, said + _channels(domain.channel) + _BEFORE, 1)

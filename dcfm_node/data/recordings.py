@@ -82,7 +82,7 @@ def recordings(path: Path) -> Recordings:
 
 def ranged(place: Place, least: float, greatest: float) -> Ranged:
     """The range of a channel, a little wider than its values, in round numbers."""
-    spread = max(greatest - least, 1e-3 * max(abs(least), abs(greatest), 1.0))
+    spread = max(greatest - least, 0.1 * max(abs(least), abs(greatest), 1.0))
     digits = 1 - math.floor(math.log10(spread))
     low, high = least - MARGIN * spread, greatest + MARGIN * spread
     step = 10.0**-digits

@@ -37,8 +37,8 @@ MAX_VALUE = 64
 """Most characters of an attribute's value."""
 RANGES = (
     "an episode is read at {} evenly spaced times, and the ranges of its channels are those of"
-    " these data, a little wider. Write the robot's limits as low and high under [[domain.channel]] of"
-    " run.toml, if you know them; 'run merge' joins the ranges of all sites"
+    " these data, a little wider. 'run merge' joins those of all sites. If you know the robot's"
+    " limits, write them as low and high under [[domain.channel]] of run.toml"
 )
 TOLD = 8
 """Combinations that warnings name."""

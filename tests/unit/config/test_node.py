@@ -8,7 +8,7 @@ from subprocess import run
 import pytest
 
 from dcfm_node.config.node import NodeConfig, load_node, node_template
-from dcfm_node.data.spec import BuiltinData, FolderData, IdxData, NpzData
+from dcfm_node.data.spec import BuiltinData, FolderData, IdxData, LerobotData, NpzData
 from dcfm_node.errors import ConfigError
 
 EXAMPLES = Path(__file__).parents[3] / "configs"
@@ -51,7 +51,13 @@ def test_every_commented_alternative_of_the_example_loads(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("form", "kind"), [("idx", IdxData), ("folder", FolderData), ("builtin", BuiltinData)]
+    ("form", "kind"),
+    [
+        ("idx", IdxData),
+        ("folder", FolderData),
+        ("lerobot", LerobotData),
+        ("builtin", BuiltinData),
+    ],
 )
 def test_every_commented_data_format_of_the_example_loads(
     tmp_path: Path, form: str, kind: type
