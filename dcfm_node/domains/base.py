@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from dcfm_node.data import source as files
 from dcfm_node.data.source import SiloData
@@ -272,9 +273,18 @@ def named(kind: str) -> Domain[Any]:
     """The domain with this name and its default settings.
 
     Raises:
-        ValueError: no installed package provides it, or its settings have no defaults.
+        ValueError: no installed package provides it.
+        UserError: its settings have no defaults.
     """
-    return made(find("domains", DomainSettings, kind).model_validate({"kind": kind}))
+    model = find("domains", DomainSettings, kind)
+    try:
+        return made(model.model_validate({"kind": kind}))
+    except ValidationError as error:
+        settings = ", ".join(str(one["loc"][0]) for one in error.errors() if one["loc"])
+        raise UserError(
+            f"the domain {kind!r} has no default for {settings}",
+            fix="set them under [domain] of a run.toml, or choose another domain",
+        ) from error
 
 
 def queries(combinations: Sequence[Combination], each: int) -> Labels:

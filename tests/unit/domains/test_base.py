@@ -19,12 +19,17 @@ PLAIN = Plain(PlainSettings())
 SPEC = BuiltinData(format="builtin", name="gaussians", silo=1, silos=2, seed=5)
 
 
-@pytest.mark.parametrize("kind", plugins.names("domains"))
+@pytest.mark.parametrize("kind", sorted({*plugins.names("domains")} - {"trajectories"}))
 def test_every_domain_is_found_with_settings_of_its_kind(kind: str) -> None:
     domain = base.named(kind)
     assert domain.settings.kind == kind
     assert domain.partitions()
     assert domain.shown <= domain.each
+
+
+def test_a_domain_without_defaults_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match="'trajectories' has no default for fps, channel"):
+        PLAIN.load(manifest(), SPEC.model_copy(update={"name": "trajectories"}))
 
 
 def test_a_builtin_domain_gives_this_silos_share() -> None:
