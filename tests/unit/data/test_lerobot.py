@@ -12,6 +12,9 @@ from dcfm_node.data.spec import EpisodeSource, LerobotData, NpzData
 from dcfm_node.domains.base import of
 from dcfm_node.domains.settings import Channel, TrajectoriesSettings
 from dcfm_node.errors import DataError
+from dcfm_node.samples import Samples
+from dcfm_node.student.columns import numbered
+from dcfm_node.student.saving import write as write_samples
 from tests.unit.data.manifests import manifest
 
 lerobot_files = pytest.importorskip("tests.unit.data.lerobot_files", exc_type=ImportError)
@@ -388,3 +391,19 @@ def test_a_cut_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read") as refused:
         read(folder)
     assert refused.value.where == str(file)
+
+
+def test_a_students_samples_are_written_in_the_unit_of_the_recordings(tmp_path: Path) -> None:
+    domain = TrajectoriesSettings(fps=10.0, channel=CHANNELS)
+    run = manifest((3, 4), (WAY, ROOM), domain=domain, standardise="none")
+    drawn = Samples(np.full((2, 3, 4), 0.5, np.float32), np.array([[0, 1], [1, 1]]))
+    columns = numbered(run, "")
+    write_samples(tmp_path / "plans.npz", run, drawn, (), columns)
+    write_samples(tmp_path / "plans.csv", run, drawn, (), columns)
+    with np.load(tmp_path / "plans.npz") as plans:
+        assert plans["x"][:, :, 0].tolist() == [[0.5, 0.5, 1.0]] * 2
+        assert plans["way"].tolist() == ["left", "right"]
+    assert (
+        "0.5,0.5,0.5,0.5,0.5,0.5,0.5,0.5,1.0,1.0,1.0,1.0,left,b"
+        in (tmp_path / "plans.csv").read_text()
+    )
