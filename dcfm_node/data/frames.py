@@ -265,7 +265,7 @@ def _whole(dataset: Dataset, episode: Episode, skip: Sequence[int]) -> Iterator[
         raise DataError(
             f"frame_index is {frames[wrong]}, and {wrong} comes next",
             where=episode.at(int(wrong)),
-            fix=f"repair the dataset, or leave the episode out: skip = [{episode.number}]",
+            fix=f"repair the dataset, or {_skip(episode)}",
         )
     said = dataset.lengths.get(episode.number)
     if said != len(frames):
@@ -273,7 +273,7 @@ def _whole(dataset: Dataset, episode: Episode, skip: Sequence[int]) -> Iterator[
         raise DataError(
             f"has {len(frames)} frames; meta {what}",
             where=episode.where,
-            fix=f"copy the whole file, or leave the episode out: skip = [{episode.number}]",
+            fix=f"copy the whole file, or {_skip(episode)}",
         )
     steps = np.diff(episode.columns[TIME][:, 0].astype(np.float64))
     for wrong in np.flatnonzero(~(np.abs(steps - 1 / dataset.fps) < 0.5 / dataset.fps)):
@@ -281,9 +281,14 @@ def _whole(dataset: Dataset, episode: Episode, skip: Sequence[int]) -> Iterator[
             f"comes {steps[wrong]:.4g} s after the frame before; at {dataset.fps:g} frames a second"
             f" it is {1 / dataset.fps:.4g} s (timestamp)",
             where=episode.at(int(wrong) + 1),
-            fix=f"resample the episode to one rate, or leave it out: skip = [{episode.number}]",
+            fix=f"resample the episode to one rate, or {_skip(episode)}",
         )
     yield episode
+
+
+def _skip(episode: Episode) -> str:
+    """What to do with an episode that cannot be repaired."""
+    return f"leave the episode out with skip = [{episode.number}] under [data] of node.toml"
 
 
 def _sample(episode: Episode, channels: Sequence[Place], horizon: int) -> Floats:
@@ -297,13 +302,13 @@ def _sample(episode: Episode, channels: Sequence[Place], horizon: int) -> Floats
         raise DataError(
             f"{channels[channel]} is {frames[channel, frame]}",
             where=episode.at(int(frame)),
-            fix=f"repair the episode, or leave it out: skip = [{episode.number}]",
+            fix=f"repair the episode, or {_skip(episode)}",
         )
     if (many := frames.shape[1]) < horizon:
         raise DataError(
             f"has {many} frames, fewer than the {horizon} of a sample",
             where=episode.where,
-            fix=f"leave it out: skip = [{episode.number}] under [data]; or choose a smaller horizon"
+            fix=f"{_skip(episode)}; or choose a smaller horizon"
             " in sample_shape of run.toml, at every site",
         )
     at, time = np.linspace(0, many - 1, horizon), np.arange(many)

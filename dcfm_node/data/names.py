@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+MAX_VALUE = 64
+"""Most characters of an attribute's value."""
 SHOWN = 12
 """Most names of a list that a message shows."""
 

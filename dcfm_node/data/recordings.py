@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from dcfm_node.data.frames import EPISODE, FRAME, TASK, TASK_INDEX, TIME, Place, episodes
 from dcfm_node.data.lerobot import NUMBERS, Dataset, described
+from dcfm_node.data.names import MAX_VALUE
 from dcfm_node.errors import DataError
 
 USUAL = ("observation.state", "observation.environment_state", "action")
@@ -73,11 +74,12 @@ def recordings(path: Path) -> Recordings:
         and not feature.dtype.startswith("float")
     ]
     changing = _changing(dataset, may)
-    tasks = [TASK] if len(dataset.tasks()) > 1 and TASK not in there else []
+    texts = [] if TASK in there else [*dataset.tasks().values()]
+    long = [text for text in texts if len(text) > MAX_VALUE]
+    tasks = [TASK] if len(texts) > 1 and not long else []
     keys = (*tasks, *(name for name in may if name not in changing))
-    return Recordings(
-        dataset.fps, places, _horizon(dataset), keys, tuple(_notes(dataset, changing, numbers))
-    )
+    notes = [*_notes(dataset, changing, numbers), *map(_long, long[:1])]
+    return Recordings(dataset.fps, places, _horizon(dataset), keys, tuple(notes))
 
 
 def ranged(place: Place, least: float, greatest: float) -> Ranged:
@@ -112,6 +114,13 @@ def _changing(dataset: Dataset, columns: list[str]) -> set[str]:
     for episode in episodes(dataset, columns, ()) if columns else ():
         found |= {name for name in columns if len({*episode.columns[name][:, 0].tolist()}) > 1}
     return found
+
+
+def _long(text: str) -> str:
+    return (
+        f"the text of the task is not used: {text[:MAX_VALUE]!r}… is longer than {MAX_VALUE}"
+        " characters. values under [data.attributes] of node.toml can give each text a short value"
+    )
 
 
 def _notes(dataset: Dataset, changing: set[str], numbers: list[str]) -> Iterator[str]:

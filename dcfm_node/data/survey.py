@@ -15,7 +15,7 @@ from dcfm_node.data.frames import read_episodes
 from dcfm_node.data.labels import encode, plain
 from dcfm_node.data.layout import Layout, layout
 from dcfm_node.data.look import look, unlabelled
-from dcfm_node.data.names import alike, normal, ordered
+from dcfm_node.data.names import MAX_VALUE, alike, normal, ordered
 from dcfm_node.data.raw import Raw, arranged
 from dcfm_node.data.recordings import Ranged, ranged
 from dcfm_node.data.scale import odd_scale
@@ -33,8 +33,6 @@ from dcfm_node.samples import Labels, Stored, unit
 
 LARGE = 3 * 32 * 32
 """Numbers of a sample above which judging takes long."""
-MAX_VALUE = 64
-"""Most characters of an attribute's value."""
 RANGES = (
     "an episode is read at {} evenly spaced times, and the ranges of its channels are those of"
     " these data, a little wider. 'run merge' joins those of all sites. If you know the robot's"

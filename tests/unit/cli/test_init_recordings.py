@@ -127,6 +127,25 @@ def test_a_short_episode_makes_the_horizon_shorter_or_is_refused(
     assert not (tmp_path / "5").exists()
 
 
+def test_long_tasks_and_missing_labels_are_told(
+    monkeypatch: Patch, capsys: Capsys, tmp_path: Path
+) -> None:
+    episodes = [episode(i % 2) for i in range(4)]
+    for i, one in enumerate(episodes):
+        one["operator"] = f"worker {i}"
+        one["observation.environment"] = np.arange(40)[:, None]
+    data = write(tmp_path / "arm", episodes)
+    tasks = data / "meta" / "tasks.jsonl"
+    tasks.write_text(tasks.read_text().replace("right", "right, " + "and then " * 9))
+    assert run(monkeypatch, "init", tmp_path / "north", "--data", data) == 2
+    told = capsys.readouterr().err
+    assert "gives no attribute" in told
+    assert "is longer than 64 characters" in told
+    assert "'operator' is not used: it has another value for nearly every sample" in told
+    assert "give a rule for each attribute" in told
+    assert not (tmp_path / "north").exists()
+
+
 @pytest.mark.parametrize(
     ("least", "greatest", "low", "high"),
     [

@@ -191,7 +191,7 @@ def shortened(episodes: list[dict[str, Any]]) -> None:
             change(2, "observation.state", 7, np.nan, 1),
             "(episode 2, frame 7)",
             "observation.state[1] is nan",
-            "skip = [2]",
+            "skip = [2] under [data] of node.toml",
         ),
         (shortened, "episode 4", "has 9 frames, fewer than the 16 of a sample", "skip = [4]"),
         (
