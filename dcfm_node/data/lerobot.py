@@ -22,6 +22,7 @@ VERSIONS = ("v2.0", "v2.1", "v3.0")
 INFO = Path("meta", "info.json")
 MAX_META_BYTES = 1 << 28
 NUMBERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+_EPISODE = ("episode_index", "length")
 _WRITE = "write the dataset anew with LeRobot"
 
 
@@ -196,8 +197,8 @@ def _rows(folder: Path, kind: str) -> tuple[list[Mapping[str, Any]], Path]:
     found: list[Mapping[str, Any]] = []
     for file in files:
         with parquet(file) as opened:
-            # Statistics of episodes are large, and not needed.
-            columns = [n for n in opened.schema_arrow.names if not n.startswith("stats/")]
+            # The statistics of episodes are large.
+            columns = [n for n in opened.schema_arrow.names if kind == "tasks" or n in _EPISODE]
             for batch in opened.iter_batches(1024, columns=columns, use_threads=False):
                 found += batch.to_pylist()
     return found, files[0]
