@@ -70,8 +70,8 @@ def merge(
 ) -> None:
     """Join the run.toml files of all sites, as 'init --data' wrote them, into one for all.
 
-    Attributes get the values of all sites, and a robot's channels ranges that hold those of all. All
-    else must be equal.
+    Attributes get the values of all sites, and a robot's channels the ranges of all. All else must
+    be equal.
 
     Without files, joins this site's with those of its peers, as they came when the sites paired,
     and writes the run.toml beside node.toml. This site's own is kept as run.site.toml. Every site
