@@ -3,7 +3,8 @@
 import math
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,17 @@ from numpy.typing import NDArray
 
 from dcfm_node.data.labels import flat, plain
 from dcfm_node.data.names import normal, twice
-from dcfm_node.data.raw import Raw, arranged, bounded, check_shapes, readable
+from dcfm_node.data.raw import MAX_DATA_BYTES, Raw, arranged, bounded, check_shapes, readable
 from dcfm_node.data.spec import NpzData
 from dcfm_node.errors import DataError
+from dcfm_node.files import open_regular
 
 _FIX = "write it with numpy.savez; save strings as numpy.asarray(values, dtype=str)"
 _BROKEN = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError, TypeError)
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 Shape = tuple[int, ...]
+Header = tuple[Shape, np.dtype[Any]]
 
 
 def read_npz(
@@ -40,7 +43,7 @@ def read_npz(
     """
     file = spec.path
     with readable(file, *_BROKEN, fix=_FIX), zipfile.ZipFile(file) as archive:
-        entries = _entries(archive, spec)
+        entries = _entries(archive, file)
         # Column i of `c` is used where no other source is set.
         in_c = [n for n, source in columns.items() if n == source and normal(n) not in entries]
         in_c = in_c if "c" in entries else []
@@ -82,6 +85,37 @@ def read_npz(
         )
 
 
+def read_arrays(
+    file: Path, names: Sequence[str], check: Callable[[Mapping[str, Header]], None], fix: str
+) -> dict[str, NDArray[Any]]:
+    """Whole arrays of an archive; pickled objects are refused, other arrays are not looked at.
+
+    Args:
+        check: gets the arrays' headers before any array is read.
+        fix: what the operator should do if an array is missing.
+
+    Raises:
+        DataError: the file is missing or not an npz archive; an array is missing, doubled or too
+            large.
+    """
+    with (
+        readable(file, *_BROKEN, fix=_FIX),
+        open_regular(file, MAX_DATA_BYTES) as whole,
+        zipfile.ZipFile(whole) as archive,
+    ):
+        entries = _entries(archive, file)
+        for missing in [name for name in names if name not in entries]:
+            there = ", ".join(sorted(entries)) or "none at all"
+            raise DataError(f"has no array {missing!r}, only {there}", where=str(file), fix=fix)
+        check({name: _header(archive, name, entries[name]) for name in names})
+        bounded([sum(entries[name].file_size for name in names)], 1, file)
+        found = {}
+        for name in names:
+            with archive.open(entries[name]) as stream:
+                found[name] = npy.read_array(stream, allow_pickle=False)
+        return found
+
+
 def npz_labels(spec: NpzData, names: Iterable[str]) -> dict[str, NDArray[Any]]:
     """Arrays that may be labels, as integers or text (N,) where they are.
 
@@ -90,7 +124,7 @@ def npz_labels(spec: NpzData, names: Iterable[str]) -> dict[str, NDArray[Any]]:
     """
     found = {}
     with readable(spec.path, *_BROKEN, fix=_FIX), zipfile.ZipFile(spec.path) as archive:
-        entries = _entries(archive, spec)
+        entries = _entries(archive, spec.path)
         for name in names:
             bounded([entries[name].file_size], 1, spec.path)
             with archive.open(entries[name]) as stream:
@@ -98,30 +132,30 @@ def npz_labels(spec: NpzData, names: Iterable[str]) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _entries(archive: zipfile.ZipFile, spec: NpzData) -> dict[str, zipfile.ZipInfo]:
+def _entries(archive: zipfile.ZipFile, file: Path) -> dict[str, zipfile.ZipInfo]:
     """Array name -> its entry. Two entries of one name are refused as ambiguous."""
     entries = [(entry.filename.removesuffix(".npy"), entry) for entry in archive.infolist()]
     if (name := twice(name for name, _ in entries)) is not None:
         raise DataError(
-            f"holds two arrays {name!r}", where=str(spec.path), fix="write it anew with numpy.savez"
+            f"holds two arrays {name!r}", where=str(file), fix="write it anew with numpy.savez"
         )
     return {normal(name): entry for name, entry in entries}
 
 
-def npz_headers(spec: NpzData) -> dict[str, tuple[Shape, np.dtype[Any]]]:
+def npz_headers(spec: NpzData) -> dict[str, Header]:
     """Array name -> its shape and dtype, of every array in the archive.
 
     Raises:
         DataError: the file is missing or not an npz archive; an array holds Python objects.
     """
     with readable(spec.path, *_BROKEN, fix=_FIX), zipfile.ZipFile(spec.path) as archive:
-        entries = _entries(archive, spec)
+        entries = _entries(archive, spec.path)
         return {name: _header(archive, name, entry) for name, entry in entries.items()}
 
 
 def _header(
     archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo
-) -> tuple[Shape, np.dtype[Any]]:
+) -> Header:
     """The shape and dtype in an array's header, checked against the size of its data."""
     with archive.open(entry) as stream:
         version = npy.read_magic(stream)
