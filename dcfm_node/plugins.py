@@ -44,6 +44,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "gaussians": "dcfm_node.domains.settings:GaussiansSettings",
         "digits": "dcfm_node.domains.settings:DigitsSettings",
         "coloured-mnist": "dcfm_node.domains.settings:ColouredMnistSettings",
+        "cube": "dcfm_node.domains.settings:CubeSettings",
     },
 }
 """By kind and name, the place of the model of this package's own section."""

@@ -18,6 +18,7 @@ from dcfm_node.cli import (
     bundle,
     check,
     debug,
+    domain,
     egress,
     experiment,
     journal,
@@ -70,6 +71,7 @@ app.add_typer(egress.app, name="audit", hidden=True)
 app.add_typer(succession.keys, name="keys")
 app.add_typer(succession.run, name="run")
 app.add_typer(experiment.app, name="experiment")
+app.add_typer(domain.app, name="domain")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,18 +1,14 @@
 """`dcfm-node simulate`: runs the swarm's code with a simulated clock and injected faults."""
 
 import os
-import sys
-import time
 from typing import Annotated
 
 import typer
 
 from dcfm_node.api.simulation import ListedScenario, Scenarios, Simulation
 from dcfm_node.cli.options import AsJson
-from dcfm_node.cli.output import answer, rewrite, say, table
-
-TOLD_S = 5.0
-"""Seconds between two lines of progress if stderr is not a terminal."""
+from dcfm_node.cli.output import answer, table
+from dcfm_node.cli.progress import Progress
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +40,12 @@ def simulate(
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     request = sweep.Request(scenario, nodes, first_seed, seeds, jobs or cores or 1)
-    found = sweep.sweep(request, _Watcher(seeds).tell)
+    progress = Progress(seeds)
+
+    def tell(done: int, broken: int) -> None:
+        progress.tell(done, f"{done} of {seeds} runs, {broken} violations")
+
+    found = sweep.sweep(request, tell)
     answer(found.document(), as_json, _swept_text)
     if found.violations:
         raise typer.Exit(1)
@@ -80,18 +81,3 @@ def _swept_text(found: Simulation) -> str:
         f" {found.simulated_s / 3_600:.1f} h simulated in {found.seconds:.1f} s"
     )
     return "\n".join(lines)
-
-
-class _Watcher:
-    """Shows progress on stderr: a line that it rewrites on a terminal, else a line every TOLD_S."""
-
-    def __init__(self, total: int) -> None:
-        self._total, self._told_at = total, time.monotonic()
-
-    def tell(self, done: int, broken: int) -> None:
-        line = f"{done} of {self._total} runs, {broken} violations"
-        if sys.stderr.isatty():
-            rewrite(line, last=done == self._total)
-        elif time.monotonic() - self._told_at >= TOLD_S:
-            self._told_at = time.monotonic()
-            say(line, err=True)

@@ -153,9 +153,7 @@ def npz_headers(spec: NpzData) -> dict[str, Header]:
         return {name: _header(archive, name, entry) for name, entry in entries.items()}
 
 
-def _header(
-    archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo
-) -> Header:
+def _header(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> Header:
     """The shape and dtype in an array's header, checked against the size of its data."""
     with archive.open(entry) as stream:
         version = npy.read_magic(stream)

@@ -81,9 +81,18 @@ def checked(samples: Samples, spec: BuiltinData, manifest: Manifest) -> SiloData
         DataError: their shape is not the run's, or there are fewer than two.
     """
     name = f"builtin {spec.name}"
-    check_shapes(samples.x.shape, {}, manifest.sample_shape, name)
     raw = Raw(samples.x, {}, f"{name}: row {{}}".format, name)
-    return _prepared(raw, samples.c, spec, manifest)
+    return prepared(raw, samples.c, spec, manifest)
+
+
+def prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloData:
+    """Check and split samples that were read otherwise, with labels c (N, n).
+
+    Raises:
+        DataError: their shape is not the run's, there are fewer than two, or values are not finite.
+    """
+    check_shapes(raw.x.shape, {}, manifest.sample_shape, raw.file)
+    return _prepared(raw, c, spec, manifest)
 
 
 def _prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloData:
@@ -166,7 +175,7 @@ def _warnings(file: str, scale: str, alike: str, labels: Sequence[str]) -> tuple
 
 
 def _from_one(spec: DataSpec, manifest: Manifest, raw: Raw) -> list[str]:
-    sources = {} if isinstance(spec, BuiltinData) else spec.attributes
+    sources = spec.attributes if isinstance(spec, FileData) else {}
     return [
         from_one(attribute, sources.get(attribute.name, AttributeSource()), column)
         for attribute in manifest.attributes

@@ -211,6 +211,15 @@ class BuiltinData(_Data):
         return self
 
 
+class EpisodesData(_PathData):
+    """Episodes of the domain `cube`: a .npz file of OGBench's layout, or a folder of them.
+
+    The node cuts pick-and-places from them; they give the attributes source and destination.
+    """
+
+    format: Literal["episodes"]
+
+
 FileData = NpzData | TableData | IdxData | FolderData | LerobotData
-DataSpec = Annotated[FileData | BuiltinData, Field(discriminator="format")]
+DataSpec = Annotated[FileData | EpisodesData | BuiltinData, Field(discriminator="format")]
 """A silo's private data. Build one of the member classes."""

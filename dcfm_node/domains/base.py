@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from dcfm_node.data import source as files
 from dcfm_node.data.source import SiloData
-from dcfm_node.data.spec import BuiltinData, DataSpec
+from dcfm_node.data.spec import BuiltinData, DataSpec, EpisodesData
 from dcfm_node.domains.space import Attributes, Holders, Panel, Space
 from dcfm_node.errors import DataError, UserError
 from dcfm_node.plugins import make
@@ -212,6 +212,12 @@ class Domain(ABC, Generic[Settings]):
         Raises:
             DataError: the data cannot be read or do not fit the run.
         """
+        if isinstance(source, EpisodesData):
+            raise DataError(
+                f"the run's domain {self.settings.kind!r} does not read episodes",
+                where="data.format",
+                fix='choose another format, or a run whose [domain] is kind = "cube"',
+            )
         if not isinstance(source, BuiltinData):
             return files.load(source, manifest)
         return files.checked(_share(manifest, source), source, manifest)

@@ -149,3 +149,33 @@ class ColouredMnistSettings(DomainSettings):
         tuple[Literal["iid", "noniid"], ...], Field(max_length=16), FailFast()
     ] = ("iid", "noniid")
     """Ways of sharing the images among silos, for `dcfm-node experiment`."""
+
+
+class CubeSettings(DomainSettings):
+    """Plans of a robot arm that picks a cube up and puts it down elsewhere (OGBench's cube-single).
+
+    A sample is a plan of `horizon` keyframes. Episodes are read from files: a node's [data] has
+    format = "episodes"; experiments take the folder from the command line.
+    """
+
+    code: ClassVar[str] = "dcfm_node.domains.robots.cube:Cube"
+    kind: Literal["cube"] = "cube"
+    horizon: Annotated[int, Field(ge=8, le=256)] = 32
+    """Keyframes of a plan, evenly spaced in time, 8 to 256; default 32. sample_shape is
+    [17, horizon]."""
+    silos: Annotated[int, Field(ge=2, le=50)] = 4
+    """Number of silos, 2 to 50; default 4."""
+    concentration: Annotated[float, Field(gt=0.0, le=1e9)] = 0.1
+    """Concentration of the Dirichlet distribution in `noniid`; default 0.1. Smaller: less even."""
+    partitions: Annotated[
+        tuple[Literal["iid", "noniid"], ...], Field(max_length=16), FailFast()
+    ] = ("iid", "noniid")
+    """Ways of sharing the plans among silos, for `dcfm-node experiment`."""
+
+    def problem(self, shape: tuple[int, ...]) -> str:
+        if shape == (17, self.horizon):
+            return ""
+        return (
+            f"domain.horizon: plans have sample_shape [17, {self.horizon}], not {list(shape)};"
+            " change either"
+        )

@@ -7,6 +7,7 @@ episode (Park et al., 2025). Other arrays are written but not read.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,7 @@ def read(path: Path) -> Iterator[Episode]:
             names file, episode and field.
     """
     for file in files(path):
-        arrays = read_arrays(
-            file, (*_WIDTHS, "terminals"), lambda headers, at=file: _fit(headers, at), _LAYOUT
-        )
+        arrays = read_arrays(file, (*_WIDTHS, "terminals"), partial(_fit, file), _LAYOUT)
         ends = _ends(arrays["terminals"], file)
         for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
             found, acted = (arrays[name][start:end].astype(np.float32) for name in _WIDTHS)
@@ -113,7 +112,7 @@ def write(file: Path, episodes: Sequence[Episode]) -> None:
             observations=np.concatenate([episode.observations for episode in episodes]),
             actions=np.concatenate([episode.actions for episode in episodes]),
             terminals=terminals,
-            **more,
+            **more,  # type: ignore[arg-type] # numpy's stub takes any name for `allow_pickle`
         )
 
 
@@ -178,7 +177,7 @@ def rate(observations: Floats) -> float | None:
     return energy / step
 
 
-def _fit(headers: Mapping[str, Header], file: Path) -> None:
+def _fit(file: Path, headers: Mapping[str, Header]) -> None:
     many = headers["observations"][0][:1]
     for name, (shape, dtype) in headers.items():
         wanted = (*many, *([_WIDTHS[name]] if name in _WIDTHS else []))

@@ -6,8 +6,9 @@ Between two of them the cut is where the gripper is farthest from the cube.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from dcfm_node.domains.robots import plan
 from dcfm_node.domains.robots.episodes import Episode
 from dcfm_node.errors import DataError
-from dcfm_node.samples import Labels, Samples
+from dcfm_node.samples import Combination, Samples
 
 CLOSED, OPEN = 0.40, 0.25
 """Above the first opening a gripper counts as closed, below the second as open (0 open, 1 closed).
@@ -67,11 +68,10 @@ def cut(episodes: Iterable[Episode], horizon: int) -> Cut:
                 fix="record until the cube lies again and the arm has left, or remove the episode",
             )
         rows = _rows(episode)
+        c += labels(episode, pieces)
         for start, end in pieces:
             part = rows[start : end + 1]
             x.append(plan.resampled(part, horizon))
-            cube = plan.metres(part[[0, -1], plan.CUBE])
-            c.append(plan.quadrant(cube))
             names.append(f"{episode.name}, frames {start} to {end}")
             frames.append(end + 1 - start)
             numbers.append(number)
@@ -91,7 +91,7 @@ def pick_and_places(episode: Episode) -> tuple[list[tuple[int, int]], Counter[st
     grips = _grips((seen[:, plan.GRIPPER] + 1) / 2)
     cuts = _cuts(grips, distance)
     found, dropped = [], Counter[str]()
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         piece = slice(start, end + 1)
         if why := _why_not(cube[piece], distance[piece]):
             dropped[why] += 1
@@ -100,14 +100,21 @@ def pick_and_places(episode: Episode) -> tuple[list[tuple[int, int]], Counter[st
     return found, dropped
 
 
-def _rows(episode: Episode) -> NDArray[np.float64]:
+def labels(episode: Episode, pieces: Sequence[tuple[int, int]]) -> list[Combination]:
+    """The quadrants in which the cube lies at the start and the end of pieces."""
+    cube = plan.metres(plan.seen(episode.observations.astype(np.float64))[:, plan.CUBE])
+    found = plan.quadrant(cube).tolist()
+    return [(found[start], found[end]) for start, end in pieces]
+
+
+def _rows(episode: Episode) -> plan.Array:
     """Every frame as a plan has it, (T, CHANNELS)."""
     observations = episode.observations.astype(np.float64)
     told = plan.commanded(observations, episode.actions.astype(np.float64))
     return np.concatenate([plan.seen(observations), told], axis=1)
 
 
-def _grips(opening: NDArray[np.float64]) -> list[tuple[int, int]]:
+def _grips(opening: plan.Array) -> list[tuple[int, int]]:
     """First frame of every grip, and the frame after its last."""
     grips, begun = [], None
     for frame, value in enumerate(opening):
@@ -119,7 +126,7 @@ def _grips(opening: NDArray[np.float64]) -> list[tuple[int, int]]:
     return grips
 
 
-def _cuts(grips: list[tuple[int, int]], distance: NDArray[np.float64]) -> list[int]:
+def _cuts(grips: list[tuple[int, int]], distance: plan.Array) -> list[int]:
     """The frames between which there is one grip: where the gripper is farthest from the cube."""
     if not grips:
         return []
@@ -128,7 +135,7 @@ def _cuts(grips: list[tuple[int, int]], distance: NDArray[np.float64]) -> list[i
     return [a + int(np.argmax(distance[a:b])) if b > a else a for a, b in between]
 
 
-def _why_not(cube: NDArray[np.float64], distance: NDArray[np.float64]) -> str:
+def _why_not(cube: plan.Array, distance: plan.Array) -> str:
     """Why a piece with one grip is not a whole pick-and-place; empty if it is.
 
     Args:
@@ -153,11 +160,13 @@ def _why_not(cube: NDArray[np.float64], distance: NDArray[np.float64]) -> str:
     return ""
 
 
-def _speed(cube: NDArray[np.float64]) -> NDArray[np.float64]:
+def _speed(cube: plan.Array) -> plan.Array:
     """How far the cube moves from each frame to the next, m; the last frame as the one before."""
     moved = np.linalg.norm(np.diff(cube, axis=0), axis=1)
     return np.append(moved, moved[-1])
 
 
 def _reasons(dropped: Counter[str]) -> str:
-    return "; ".join(f"{n} x {why}" for why, n in dropped.most_common()) or "the gripper never grips"
+    return (
+        "; ".join(f"{n} x {why}" for why, n in dropped.most_common()) or "the gripper never grips"
+    )

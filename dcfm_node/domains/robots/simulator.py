@@ -3,7 +3,8 @@
 Nothing of OGBench or MuJoCo is imported before it is needed.
 """
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
@@ -35,7 +36,7 @@ def needed() -> None:
         )
 
 
-def make(numbers: range, seed: int, steps: int = STEPS) -> Iterator[Episode]:
+def make(numbers: Iterable[int], seed: int, steps: int = STEPS) -> Iterator[Episode]:
     """Play data: in each episode the oracle picks the cube up and puts it down at random places.
 
     An episode depends on the seed and its number alone, so several processes may share the work.
@@ -82,22 +83,25 @@ def _episode(seed: int, number: int, steps: int) -> Episode:
 @contextmanager
 def _numpy_seeded(seed: int) -> Iterator[None]:
     """Seed numpy's global generator, which the oracle draws its noise from; give it back after."""
-    before = np.random.get_state()  # noqa: NPY002
-    np.random.seed(seed)  # noqa: NPY002
+    before = np.random.get_state()
+    np.random.seed(seed)
     try:
         yield
     finally:
-        np.random.set_state(before)  # noqa: NPY002
+        np.random.set_state(before)
 
 
 @cache
 def _scene() -> tuple[Any, Any]:
     """The environment without its limit of steps, and the oracle. Made once: it takes seconds."""
     needed()
-    import gymnasium
-    import ogbench  # noqa: F401 - registers the environments
-    from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
+    with warnings.catch_warnings():
+        # Of a screen, which nothing here needs, and of the precision of bounds.
+        warnings.simplefilter("ignore")
+        import gymnasium
+        import ogbench  # noqa: F401 - it registers the environments
+        from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
 
-    env = gymnasium.make("cube-single-v0", terminate_at_goal=False, mode="data_collection")
+        env = gymnasium.make("cube-single-v0", terminate_at_goal=False, mode="data_collection")
     oracle = CubePlanOracle(env=env, noise=NOISE, noise_smoothing=SMOOTHING)
     return env.unwrapped, oracle

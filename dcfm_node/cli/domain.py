@@ -1,0 +1,99 @@
+"""`dcfm-node domain`: makes the data of domains that have a simulator."""
+
+import os
+import time
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dcfm_node.api.domains import DomainMade, LeftOut, MadePlans
+from dcfm_node.cli.options import AsJson
+from dcfm_node.cli.output import ago, answer, table
+from dcfm_node.cli.progress import Progress
+from dcfm_node.errors import UserError
+
+app = typer.Typer(
+    help="Make the data of a domain that has a simulator.",
+    no_args_is_help=True,
+)
+KINDS = ("cube",)
+LEAST_STEPS = 300
+"""Fewest frames of an episode, so that it holds a whole pick-and-place even if the robot misses."""
+
+
+@app.callback()
+def options() -> None:
+    """Keep `make` a command of its own while it is the only one."""
+
+
+@app.command("make")
+def make(
+    kind: Annotated[str, typer.Argument(help="The domain: cube.")],
+    out: Annotated[Path, typer.Option(help="Folder for the episodes; an earlier one goes on.")],
+    episodes: Annotated[int, typer.Option(min=1, max=100_000, help="Number of episodes.")] = 100,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31, help="The same seed gives the same episodes.")
+    ] = 0,
+    steps: Annotated[
+        int, typer.Option(min=LEAST_STEPS, max=100_000, help="Frames of an episode, 20 a second.")
+    ] = 1_001,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes; default: one per core.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a simulated robot play, and write its episodes as OGBench does. After an interruption,
+    run it again to continue."""
+    if kind not in KINDS:
+        raise UserError(
+            f"the domain {kind!r} has no simulator", fix=f"choose one of {', '.join(KINDS)}"
+        )
+    from dcfm_node.domains.robots import making, plan
+
+    began, progress = time.monotonic(), Progress(episodes)
+    found: list[int] = []
+
+    def tell(done: int) -> None:
+        found.append(done)
+        new = done - found[0]
+        left = (time.monotonic() - began) / new * (episodes - done) if new else None
+        line = f"{done} of {episodes} episodes"
+        progress.tell(done, f"{line}, {ago(left)} left   " if left is not None else line)
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    request = making.Request(episodes, seed, steps)
+    held = making.make(out, request, jobs or cores or 1, tell)
+    values = list(enumerate(plan.QUADRANTS))
+    document = DomainMade(
+        domain=kind,
+        folder=str(out.absolute()),
+        seed=seed,
+        episodes=held.episodes,
+        frames=held.frames,
+        attributes=("source", "destination"),
+        combinations=tuple(
+            MadePlans(values=(source, destination), plans=held.plans[a, b])
+            for (a, source), (b, destination) in product(values, values)
+        ),
+        left_out=tuple(LeftOut(why=why, pieces=n) for why, n in held.dropped.most_common()),
+        seconds=round(time.monotonic() - began, 1),
+    )
+    answer(document, as_json, _made_text)
+
+
+def _made_text(made: DomainMade) -> str:
+    rows = [(*one.values, one.plans) for one in made.combinations]
+    plans = sum(one.plans for one in made.combinations)
+    left = "; ".join(f"{one.pieces} x {one.why}" for one in made.left_out)
+    pieces = sum(one.pieces for one in made.left_out)
+    share = f", {100 * plans / (plans + pieces):.1f} % of all pieces" if pieces else ""
+    lines = [
+        table((*made.attributes, "plans"), rows),
+        "",
+        f"{plans} plans in {made.episodes} episodes ({made.frames} frames){share}",
+        *([f"left out: {left}"] if left else []),
+        f"wrote {made.folder} in {ago(made.seconds)}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,143 @@
+"""The cube robot (section 6.2 of DCFM): plans from quadrant to quadrant of a table."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dcfm_node.data import source as files
+from dcfm_node.data.raw import Raw
+from dcfm_node.data.source import SiloData
+from dcfm_node.data.spec import DataSpec, EpisodesData
+from dcfm_node.domains.base import Domain, Evaluator, Split, SplitSpec
+from dcfm_node.domains.dealing import dealt, dirichlet, even
+from dcfm_node.domains.robots import episodes, plan, segments
+from dcfm_node.domains.robots.segments import Cut
+from dcfm_node.domains.settings import CubeSettings
+from dcfm_node.errors import DataError, UserError
+from dcfm_node.records.manifest import Attribute, Manifest
+from dcfm_node.samples import Combination, Samples, unit
+
+DIAGONALS: tuple[Combination, ...] = ((0, 3), (1, 2), (2, 1), (3, 0))
+"""The combinations that no silo holds: moves between opposite quadrants, both ways."""
+REFERENCE = 5
+"""Every fifth episode is not trained on, and serves as the reference."""
+_MAKE = "make episodes with 'dcfm-node domain make cube'"
+
+
+class Cube(Domain[CubeSettings]):
+    """Plans (CHANNELS, horizon) with the attributes source and destination."""
+
+    own_attributes = (
+        Attribute(name="source", values=plan.QUADRANTS),
+        Attribute(name="destination", values=plan.QUADRANTS),
+    )
+
+    def partitions(self) -> tuple[str, ...]:
+        """`iid` deals every combination evenly, `noniid` in Dirichlet shares."""
+        return self.settings.partitions
+
+    def check(self, source: Path | None) -> None:
+        """Check that there are files of episodes, without reading them.
+
+        Raises:
+            UserError: no folder is given, it has no episodes, or a package is missing.
+        """
+        super().check(source)
+        episodes.files(_named(source))
+
+    def load(self, manifest: Manifest, source: DataSpec) -> SiloData:
+        """Read, check and split a silo's private data; for `format = "episodes"`, cut them first.
+
+        Raises:
+            DataError: the data cannot be read or do not fit the run.
+        """
+        if not isinstance(source, EpisodesData):
+            return super().load(manifest, source)
+        try:
+            self.attributes(manifest.attributes)
+        except ValueError as error:
+            raise DataError(
+                str(error), where=str(source.path), fix="give run.toml these attributes"
+            ) from error
+        cut = segments.cut(episodes.read(source.path), self.settings.horizon)
+        raw = Raw(cut.samples.x, {}, cut.names.__getitem__, str(source.path), _notes(cut))
+        return files.prepared(raw, cut.samples.c, source, manifest)
+
+    def split(self, spec: SplitSpec) -> Split:
+        """Deal the plans of the observed combinations to silos: all but those of DIAGONALS.
+
+        Each training plan of an observed combination goes to one silo. `complete` and `reference`
+        are all training and reference plans, the same for every seed.
+
+        Raises:
+            UserError: no folder is given, or it has too few plans of a combination.
+        """
+        settings, attributes = self.settings, self.attributes(spec.attributes)
+        partition = spec.partition or settings.partitions[0]
+        folder = _named(spec.source)
+        train, reference = plans(folder, settings.horizon)
+        quadrants = range(len(plan.QUADRANTS))
+        space = [(a, b) for a in quadrants for b in quadrants]
+        for samples, of in ((train, "train on"), (reference, "refer to")):
+            if missing := sorted(set(space) - set(samples.combinations)):
+                a, b = (plan.QUADRANTS[value] for value in missing[0])
+                raise DataError(
+                    f"holds no plan from {a} to {b} to {of}; {len(missing)} combinations lack one",
+                    where=str(folder),
+                    fix=f"{_MAKE}: at least 60",
+                )
+        observed = [combination for combination in space if combination not in DIAGONALS]
+        deal = even if partition == "iid" else dirichlet(settings.concentration)
+        rng = np.random.default_rng(spec.seed)
+        shares = dealt(train.c, observed, spec.silos or settings.silos, deal, rng)
+        return Split(
+            attributes,
+            train.x.shape[1:],
+            tuple(train[rows] for rows in shares),
+            DIAGONALS,
+            train,
+            reference,
+        )
+
+    def evaluator(
+        self, split: Split, *, folder: Path, seed: int, device: str, features: Path | None = None
+    ) -> "CubeEvaluator":
+        """An evaluator of plans."""
+        return CubeEvaluator()
+
+
+class CubeEvaluator(Evaluator):
+    """Measures how many plans are feasible."""
+
+    def right(self, samples: Samples) -> NDArray[np.bool_]:
+        """Which plans begin and end with the cube on the table in the quadrants asked for, (N,)."""
+        return plan.feasible(unit(samples.x), samples.c)
+
+
+@lru_cache(1)
+def plans(folder: Path, horizon: int) -> tuple[Samples, Samples]:
+    """Training and reference plans of a folder's episodes.
+
+    Raises:
+        DataError: an episode cannot be read or used.
+    """
+    cut = segments.cut(episodes.read(folder), horizon)
+    kept = cut.episodes % REFERENCE == REFERENCE - 1
+    return cut.samples[~kept], cut.samples[kept]
+
+
+def _named(folder: Path | None) -> Path:
+    if folder is None:
+        raise UserError(
+            "the domain 'cube' needs episodes, but no folder is given",
+            fix=f"{_MAKE}, then give --data FOLDER, or path under [data] in node.toml",
+        )
+    return folder
+
+
+def _notes(cut: Cut) -> tuple[str, ...]:
+    many = f"{len(cut.samples)} plans were cut from {cut.episodes.max() + 1} episodes"
+    left = "; ".join(f"{n} x {why}" for why, n in cut.dropped.most_common())
+    return (f"{many}, and {cut.dropped.total()} pieces left out ({left})" if left else many,)

@@ -1,0 +1,153 @@
+"""The domain `cube`: a node's own episodes, and folders shared among silos."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from dcfm_node.data.spec import EpisodesData, NpzData
+from dcfm_node.domains import base
+from dcfm_node.domains.base import Split, SplitSpec
+from dcfm_node.domains.plain import Plain
+from dcfm_node.domains.robots import plan
+from dcfm_node.domains.robots.cube import DIAGONALS, Cube
+from dcfm_node.domains.settings import CubeSettings, PlainSettings
+from dcfm_node.errors import DataError, UserError
+from dcfm_node.samples import Samples
+from tests.unit.data.manifests import DIGIT, manifest
+from tests.unit.domains.robots.play import CENTRES, Robot, recorded, saved, tour
+
+RUN = {
+    "shape": (plan.CHANNELS, 16),
+    "attributes": (("source", plan.QUADRANTS), ("destination", plan.QUADRANTS)),
+    "domain": CubeSettings(horizon=16),
+}
+PARTITIONS = pytest.mark.parametrize("partition", ["iid", "noniid"])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return recorded(tmp_path_factory.mktemp("play"), 10)
+
+
+def split_of(folder: Path | None, partition: str = "iid", seed: int = 0) -> Split:
+    return Cube(CubeSettings(horizon=16)).split(SplitSpec((), partition, None, seed, folder))
+
+
+def test_a_node_reads_its_robots_folder(folder: Path) -> None:
+    run = manifest(**RUN)
+    data = base.of(run).load(run, EpisodesData(format="episodes", path=folder))
+    assert len(data.train) + len(data.holdout) == 160
+    assert data.train.x.shape[1:] == (plan.CHANNELS, 16)
+    assert len(data.counts) == 16
+    assert data.notes[0] == "160 plans were cut from 10 episodes"
+    assert not data.warnings
+
+
+def test_pieces_left_out_are_told(tmp_path: Path) -> None:
+    robot = Robot(CENTRES[0])
+    robot.look()
+    for quadrant in (1, 2, 3):
+        robot.carry(*CENTRES[quadrant], drops=quadrant == 2)
+    one = robot.episode()
+    ends = np.arange(len(one.actions)) == len(one.actions) - 1
+    file = saved(
+        tmp_path / "d.npz", observations=one.observations, actions=one.actions, terminals=ends
+    )
+    run = manifest(**RUN)
+    data = base.of(run).load(run, EpisodesData(format="episodes", path=file))
+    assert data.notes[0] == (
+        "2 plans were cut from 1 episodes, and 1 pieces left out (1 x the cube fell)"
+    )
+
+
+def test_an_episode_without_a_plan_is_refused(tmp_path: Path) -> None:
+    still = tour(0)
+    many = 40
+    file = saved(
+        tmp_path / "d.npz",
+        observations=np.repeat(still.observations, many, 0),
+        actions=np.repeat(still.actions, many, 0),
+        terminals=np.arange(many) == many - 1,
+    )
+    run = manifest(**RUN)
+    with pytest.raises(DataError, match="holds no whole pick-and-place") as told:
+        base.of(run).load(run, EpisodesData(format="episodes", path=file))
+    assert told.value.where == f"{file}, episode 0"
+
+
+def test_a_run_with_other_attributes_or_shape_is_refused(folder: Path) -> None:
+    spec = EpisodesData(format="episodes", path=folder)
+    run = manifest(**{**RUN, "attributes": (DIGIT,)})
+    with pytest.raises(DataError, match="attributes are not those of the domain"):
+        base.of(run).load(run, spec)
+    with pytest.raises(ValidationError, match=r"sample_shape \[17, 16\], not \[17, 32\]"):
+        manifest(**{**RUN, "shape": (plan.CHANNELS, 32)})
+
+
+def test_other_domains_read_no_episodes(folder: Path) -> None:
+    spec = EpisodesData(format="episodes", path=folder)
+    with pytest.raises(DataError, match="'plain' does not read episodes") as told:
+        Plain(PlainSettings()).load(manifest(), spec)
+    assert told.value.where == "data.format"
+
+
+def test_plans_may_be_read_as_any_samples(folder: Path, tmp_path: Path) -> None:
+    whole = split_of(folder).complete
+    assert whole is not None
+    np.savez(tmp_path / "x.npz", x=whole.x, c=whole.c)
+    run = manifest(**RUN)
+    data = base.of(run).load(run, NpzData(format="npz", path=tmp_path / "x.npz"))
+    assert len(data.train) + len(data.holdout) == len(whole)
+
+
+@PARTITIONS
+def test_no_silo_holds_a_diagonal_and_every_other_plan_has_one_owner(
+    folder: Path, partition: str
+) -> None:
+    split = split_of(folder, partition)
+    assert split.held_out == DIAGONALS
+    assert split.sample_shape == (plan.CHANNELS, 16)
+    assert [a.name for a in split.attributes] == ["source", "destination"]
+    assert len(split.silos) == 4
+    assert len(split.known) == 12
+    assert not set(split.known) & set(DIAGONALS)
+    assert split.complete is not None
+    wanted = [row for row in split.complete.c.tolist() if tuple(row) not in DIAGONALS]
+    assert sorted(split.pooled.c.tolist()) == sorted(wanted)
+
+
+def test_complete_and_reference_are_the_same_for_every_seed(folder: Path) -> None:
+    one, other = split_of(folder, seed=0), split_of(folder, seed=1)
+    assert one.complete is not None
+    assert one.reference is not None
+    assert (len(one.complete), len(one.reference)) == (128, 32)
+    for name in ("complete", "reference"):
+        assert np.array_equal(getattr(one, name).x, getattr(other, name).x)
+    silos = [[silo.x.tobytes() for silo in split.silos] for split in (one, other)]
+    assert silos[0] != silos[1]
+    assert silos[0] == [silo.x.tobytes() for silo in split_of(folder, seed=0).silos]
+
+
+def test_a_domain_with_too_few_episodes_says_which_plan_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no plan from top-left to top-left to train on"):
+        split_of(saved(tmp_path / "d.npz"))
+
+
+def test_without_a_folder_the_domain_says_how_to_make_one() -> None:
+    with pytest.raises(UserError, match="no folder is given") as told:
+        split_of(None)
+    assert "domain make cube" in told.value.fix
+
+
+def test_a_plan_is_right_if_it_is_feasible(folder: Path, tmp_path: Path) -> None:
+    split = split_of(folder)
+    assert split.reference is not None
+    evaluator = Cube(CubeSettings(horizon=16)).evaluator(
+        split, folder=tmp_path, seed=0, device="cpu"
+    )
+    assert evaluator.measure(split.reference) == {"accuracy": 1.0}
+    swapped = Samples(split.reference.x, split.reference.c[:, ::-1].copy())
+    same = split.reference.c[:, 0] == split.reference.c[:, 1]
+    assert np.array_equal(evaluator.right(swapped), same)
