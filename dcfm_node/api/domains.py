@@ -30,6 +30,8 @@ class DomainMade(Document):
     folder: str
     seed: int
     episodes: int
+    new: int
+    """Of these, how many this command made; the others were there."""
     frames: int
     """In all episodes."""
     attributes: tuple[str, ...]

@@ -71,6 +71,7 @@ def make(
         folder=str(out.absolute()),
         seed=seed,
         episodes=held.episodes,
+        new=held.episodes - found[0],
         frames=held.frames,
         attributes=("source", "destination"),
         combinations=tuple(
@@ -94,6 +95,8 @@ def _made_text(made: DomainMade) -> str:
         "",
         f"{plans} plans in {made.episodes} episodes ({made.frames} frames){share}",
         *([f"left out: {left}"] if left else []),
-        f"wrote {made.folder} in {ago(made.seconds)}",
+        f"wrote {made.new} episodes to {made.folder} in {ago(made.seconds)}"
+        if made.new
+        else f"{made.folder} has them all",
     ]
     return "\n".join(lines)

@@ -22,6 +22,7 @@ from dcfm_node.data.spec import (
     AttributeSource,
     BuiltinData,
     DataSpec,
+    EpisodesData,
     EpisodeSource,
     FileData,
     IdxData,
@@ -175,7 +176,7 @@ def _warnings(file: str, scale: str, alike: str, labels: Sequence[str]) -> tuple
 
 
 def _from_one(spec: DataSpec, manifest: Manifest, raw: Raw) -> list[str]:
-    sources = spec.attributes if isinstance(spec, FileData) else {}
+    sources = {} if isinstance(spec, BuiltinData | EpisodesData) else spec.attributes
     return [
         from_one(attribute, sources.get(attribute.name, AttributeSource()), column)
         for attribute in manifest.attributes
