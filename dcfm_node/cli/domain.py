@@ -31,7 +31,9 @@ def options() -> None:
 @app.command("make")
 def make(
     kind: Annotated[str, typer.Argument(help="The domain: cube.")],
-    out: Annotated[Path, typer.Option(help="Folder for the episodes; an earlier one goes on.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the episodes. One that was begun is continued.")
+    ],
     episodes: Annotated[int, typer.Option(min=1, max=100_000, help="Number of episodes.")] = 100,
     seed: Annotated[
         int, typer.Option(min=0, max=2**31, help="The same seed gives the same episodes.")
