@@ -82,7 +82,7 @@ def commanded(observations: Array, actions: Array) -> Array:
 
 def metres(rows: Array) -> Array:
     """Scaled positions (..., 3) in m."""
-    return rows * _HALF + _MIDDLE
+    return np.asarray(rows * _HALF + _MIDDLE)
 
 
 def resampled(frames: Array, horizon: int) -> Array:
