@@ -2,6 +2,9 @@
 # pyproject.toml changes. It needs Python 3.11 or newer with venv, git, and a package index that pip
 # can reach. It sets $bin.
 
+# What is compiled is kept, or each of a thousand processes would compile it again.
+unset PYTHONDONTWRITEBYTECODE
+
 say() { printf '== %s\n' "$*"; }
 
 die() {
@@ -36,7 +39,8 @@ prepare() {
     # The "test" extra includes the others.
     if ! cmp -s pyproject.toml ".venv/installed-$1" && ! cmp -s pyproject.toml .venv/installed-test; then
         say "installing dcfm-node[$1] into .venv (only once; torch takes minutes)"
-        "$bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$1]" ||
+        # Python compiles what it imports; pip would compile all, which takes a minute.
+        "$bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --editable ".[$1]" ||
             die "pip could not install dcfm-node[$1]" "see the output of pip above; this step needs the network"
         cp pyproject.toml ".venv/installed-$1"
     fi

@@ -51,3 +51,5 @@ class ExperimentResults(Document):
     command: str
     rows: tuple[ResultRow, ...]
     settings: dict[str, JsonValue]
+    planned: int | None = None
+    """Number of rows of the whole experiment; with fewer, it has not ended. Null: it has."""

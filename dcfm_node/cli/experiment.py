@@ -92,7 +92,7 @@ def show_experiment(
     folder: Annotated[Path, typer.Argument(help="A folder that 'run' wrote.")],
     as_json: AsJson = False,
 ) -> None:
-    """Print a finished experiment's tables, and draw its pictures again."""
+    """Print an experiment's tables, of the rows so far, and draw its pictures again."""
     from dcfm_node.experiment import results, settings, show
 
     found = results.read(folder)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dcfm_node.domains.space import Holders, Panel, Space
 from dcfm_node.experiment.results import Results, Row, load_samples, spread
 from dcfm_node.experiment.settings import Experiment
+from dcfm_node.experiment.tables import measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,14 +28,16 @@ SOMEBODY = "some silo"
 
 
 def draw(folder: Path, found: Results, settings: Experiment) -> list[Path]:
-    """Write the pictures of a finished experiment into its folder, for the first seed.
+    """Write the pictures of what has rows into the experiment's folder, for the first seed.
 
     Samples are drawn where they are: a folder that somebody passed on may hold only results.
     """
     written = []
-    sampled = settings.partitions if (folder / "samples").is_dir() else ()
-    for partition in sampled:
-        written += _samples(folder, partition, settings)
+    if (folder / "samples").is_dir():
+        for partition in settings.partitions:
+            mine = [row for row in found.rows if (row.partition, row.seed) == (partition, 0)]
+            if mine:
+                written += _samples(folder, mine, settings)
     if any("precision_novel" in row.metrics for row in found.rows):
         title = f"{settings.title}: novel combinations"
         written.append(precision_recall(folder / "precision-recall.png", found.rows, title))
@@ -85,13 +88,14 @@ def _point(axes: "Axes", rows: Sequence[Row], method: str, place: int) -> None:
     axes.scatter(recall, precision, s=80, label=method, **style)
 
 
-def _samples(folder: Path, partition: str, settings: Experiment) -> list[Path]:
-    """What each method drew with the first seed: all in one picture, and ours in one each."""
+def _samples(folder: Path, rows: Sequence[Row], settings: Experiment) -> list[Path]:
+    """What each method drew on one partition: all in one picture, and ours in one each."""
+    partition, seed = rows[0].partition, rows[0].seed
     problem, _ = settings.posed[partition]
     panels = []
-    for method in settings.lineup:
-        shown, space = load_samples(folder / "samples" / f"{partition}-0-{method}.npz")
-        panels.append(Panel(method, shown))
+    for row in rows:
+        shown, space = load_samples(folder / "samples" / f"{partition}-{seed}-{row.method}.npz")
+        panels.append(Panel(row.method, shown))
     title, holders = f"{settings.title}: {partition}", _holders(space, panels[0])
     ours = [panel for panel in panels if panel.title.startswith("dcfm") and len(panels) > 1]
     written = []
@@ -120,10 +124,11 @@ def _curves(path: Path, rows: Sequence[Row], settings: Experiment) -> Path:
     """Known and novel accuracy round by round, against training time and against traffic."""
     with_rounds = [row for row in rows if row.rounds]
     methods = list(dict.fromkeys(row.method for row in with_rounds))
-    figure, panels = _panels(2 * len(settings.partitions))
-    for panel in panels[2 * len(settings.partitions) :]:
+    partitions = measured(with_rounds, settings.partitions)
+    figure, panels = _panels(2 * len(partitions))
+    for panel in panels[2 * len(partitions) :]:
         panel.set_axis_off()
-    for place, partition in enumerate(settings.partitions):
+    for place, partition in enumerate(partitions):
         for axes, cost in zip(panels[2 * place :], ("cpu_seconds", "traffic"), strict=False):
             for index, method in enumerate(methods):
                 mine = [r for r in with_rounds if (r.partition, r.method) == (partition, method)]

@@ -56,7 +56,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything in results.json; rows in the order partition, seed, method of the settings."""
+    """Everything in results.json; rows in the order partition, seed, method of the settings.
+
+    Attributes:
+        planned: number of rows of the whole experiment; None, in files of earlier versions: these.
+    """
 
     experiment: str
     preset: str
@@ -65,8 +69,16 @@ class Results:
     command: str
     rows: tuple[Row, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    planned: int | None = None
 
     __pydantic_config__ = ConfigDict(extra="forbid")
+
+    @property
+    def missing(self) -> str:
+        """What tables say of rows that are not there yet; empty if the experiment is complete."""
+        if self.planned is None or len(self.rows) >= self.planned:
+            return ""
+        return f"Incomplete: {len(self.rows)} of {self.planned} rows."
 
     def write(self, folder: Path) -> Path:
         """Write results.json, whole or not at all."""

@@ -5,16 +5,15 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dcfm_node.errors import Failed, UserError
-from dcfm_node.experiment import results, settings
+from dcfm_node.experiment import results, settings, show
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.penalty.settings import Penalty
-from dcfm_node.experiment.results import Results, Row
-from dcfm_node.experiment.settings import Experiment
-from dcfm_node.experiment.strangers.settings import Strangers
+from dcfm_node.experiment.results import Results
+from dcfm_node.experiment.settings import Experiment, Given
 from dcfm_node.experiment.trial import TrialSpec
 
 MAX_LINE_BYTES = 1 << 20
@@ -41,38 +40,74 @@ class Request:
 
 Watch = Callable[[str, dict[str, object]], None]
 """Called with a trial's name and the line it wrote."""
+Place = tuple[str, int, str]
+"""Partition, seed and method of a row."""
 
 
 def run(request: Request, command: str, watch: Watch) -> Results:
-    """Run or resume an experiment and write results.json.
+    """Run or resume an experiment. After every row write results.json and table.md.
 
     Raises:
         UserError: the settings or the data do not fit, or a trial failed.
     """
     given = settings.read(request.experiment, request.preset)
     request.out.mkdir(parents=True, exist_ok=True)
+    made = Made(request, given, command)
+
+    def watched(trial: str, line: dict[str, object]) -> None:
+        if line["event"] == "measured":
+            partition, seed = trial.rsplit(maxsplit=1)
+            made.keep((partition, int(seed), str(line["method"])))
+        watch(trial, line)
+
     if isinstance(given, Costs):
         from dcfm_node.experiment.costs.measure import measure
 
-        rows = measure(request.out, given, request.seeds, request.device, watch)
+        measure(request.out, given, request.seeds, request.device, watched)
     else:
-        trials = [(p, seed) for seed in _seeds(request, given) for p in given.partitions]
-        asyncio.run(_all(request, trials, watch))
-        rows = _rows(request, given)
-    found = Results(
-        experiment=given.name,
-        preset=request.preset,
-        commit=results.commit(),
-        machine=results.machine(),
-        command=command,
-        rows=tuple(rows),
-        settings=given.model_dump(mode="json"),
-    )
-    found.write(request.out)
-    return found
+        asyncio.run(_all(request, given, watched))
+    return made.found
 
 
-async def _all(request: Request, trials: Sequence[tuple[str, int]], watch: Watch) -> None:
+class Made:
+    """The rows that this run has made or found on disk, and the files that show them.
+
+    The files are whole after every row, so that a run that is killed leaves what it has. Rows of
+    an earlier version of the code may also lie in the folder: only those count that were reported.
+    """
+
+    def __init__(self, request: Request, given: Given, command: str) -> None:
+        self._folder, self._given = request.out, given
+        self._planned = [
+            (partition, seed, method)
+            for partition in given.partitions
+            for seed in _seeds(request, given)
+            for method in _lineup(given, partition)
+        ]
+        self._rows: dict[Place, results.Row] = {}
+        self.found = Results(
+            experiment=given.name,
+            preset=request.preset,
+            commit=results.commit(),
+            machine=results.machine(),
+            command=command,
+            rows=(),
+            settings=given.model_dump(mode="json"),
+            planned=len(self._planned),
+        )
+
+    def keep(self, place: Place) -> None:
+        """Add a row that is on disk, and write the files."""
+        partition, seed, method = place
+        path = self._folder / "rows" / f"{partition}-{seed}-{method}.json"
+        self._rows[place] = results.read_row(path)
+        rows = tuple(self._rows[place] for place in self._planned if place in self._rows)
+        self.found = replace(self.found, rows=rows)
+        self.found.write(self._folder)
+        show.write_table(self._folder, self.found, self._given)
+
+
+async def _all(request: Request, given: Given, watch: Watch) -> None:
     free = asyncio.Semaphore(request.jobs)
 
     async def one(partition: str, seed: int) -> None:
@@ -81,9 +116,10 @@ async def _all(request: Request, trials: Sequence[tuple[str, int]], watch: Watch
 
     try:
         async with asyncio.TaskGroup() as group:
-            for partition, seed in trials:
-                group.create_task(one(partition, seed))
-    except* UserError as errors:
+            for seed in _seeds(request, given):
+                for partition in given.partitions:
+                    group.create_task(one(partition, seed))
+    except* (UserError, OSError) as errors:
         raise errors.exceptions[0] from None
 
 
@@ -148,17 +184,13 @@ def _threads(request: Request) -> int:
     return max(1, usual_jobs("cpu") // request.jobs)
 
 
-def _seeds(request: Request, given: Experiment | Strangers | Penalty) -> range:
+def _seeds(request: Request, given: Given) -> range:
     first = 0 if isinstance(given, Experiment) else given.first_seed
     return range(first, first + request.seeds)
 
 
-def _rows(request: Request, given: Experiment | Strangers | Penalty) -> list[Row]:
-    rows = []
-    for partition in given.partitions:
-        for seed in _seeds(request, given):
-            lineup = given.lineup(partition) if isinstance(given, Penalty) else given.lineup
-            for method in lineup:
-                path = request.out / "rows" / f"{partition}-{seed}-{method}.json"
-                rows.append(results.read_row(path))
-    return rows
+def _lineup(given: Given, partition: str) -> Sequence[str]:
+    """Names of the rows of a partition and seed."""
+    if isinstance(given, Penalty | Costs):
+        return given.lineup(partition)
+    return tuple(given.lineup)

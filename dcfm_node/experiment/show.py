@@ -1,4 +1,4 @@
-"""Writes the output of an experiment: results.json, table.md and pictures."""
+"""Writes the table and the pictures of an experiment's results."""
 
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from dcfm_node.experiment.results import Results
 from dcfm_node.experiment.settings import Given
 from dcfm_node.experiment.strangers import show as strangers
 from dcfm_node.experiment.strangers.settings import Strangers
+from dcfm_node.files import replacing
 
 TABLE = "table.md"
 
@@ -27,8 +28,7 @@ def write(folder: Path, found: Results, settings: Given) -> list[Path]:
     if odd:
         what = "is a link, a pipe or a device where results are written"
         raise Failed(what, where=str(odd[0]), fix="remove it, or copy the folder without it")
-    table = folder / TABLE
-    table.write_text(page(found, settings))
+    table = write_table(folder, found, settings)
     if isinstance(settings, Costs):
         return [folder / "results.json", table, costs.draw(folder / "costs.png", found, settings)]
     if isinstance(settings, Strangers):
@@ -36,6 +36,14 @@ def write(folder: Path, found: Results, settings: Given) -> list[Path]:
     if isinstance(settings, Penalty):
         return [folder / "results.json", table, *penalty.draw(folder, found, settings)]
     return [folder / "results.json", table, *figures.draw(folder, found, settings)]
+
+
+def write_table(folder: Path, found: Results, settings: Given) -> Path:
+    """Write table.md, whole or not at all."""
+    path = folder / TABLE
+    with replacing(path) as scratch:
+        scratch.write_text(page(found, settings))
+    return path
 
 
 def page(found: Results, settings: Given) -> str:
@@ -60,5 +68,5 @@ def summary(found: Results, settings: Given) -> str:
     return "\n\n".join(
         f"{partition}\n"
         + tables.main_table([r for r in found.rows if r.partition == partition], settings)
-        for partition in settings.partitions
+        for partition in tables.measured(found.rows, settings.partitions)
     )

@@ -11,12 +11,9 @@ DIGITS = 2
 
 def document(found: Results, settings: Experiment) -> str:
     """The whole page: command, a table per partition, all ways of sampling, costs."""
-    seeds = sorted({row.seed for row in found.rows})
+    partitions = measured(found.rows, settings.partitions)
     parts = [
-        f"# {settings.title}",
-        f"Made by `{found.command}`\n"
-        f"at commit {found.commit}, preset `{found.preset}`, seeds {', '.join(map(str, seeds))},\n"
-        f"on {found.machine}.",
+        head(found, settings.title),
         "Mean ± standard deviation over seeds. `rule` is how a method is sampled here: `joint` asks"
         "\nthe full label, `composed` goes through Eq. 5. In brackets: the paper's figure.",
     ]
@@ -25,7 +22,7 @@ def document(found: Results, settings: Experiment) -> str:
         parts.append(
             _CHOICE.format(weights=", ".join(f"{w:g}" for w in given.weights), given=given)
         )
-    for partition in settings.partitions:
+    for partition in partitions:
         rows = [row for row in found.rows if row.partition == partition]
         parts += [f"## {partition}", main_table(rows, settings)]
         if given is not None:
@@ -33,7 +30,7 @@ def document(found: Results, settings: Experiment) -> str:
             parts += [f"### {partition}, all weights 1", null]
             parts += [f"### {partition}, distance from hold-out data", choice_table(rows)]
     parts += ["## Every way of sampling"]
-    for partition in settings.partitions:
+    for partition in partitions:
         rows = [row for row in found.rows if row.partition == partition]
         parts += [f"### {partition}, all rules", variants_table(rows, settings)]
     judged = [row for row in found.rows if any("objective" in r for r in row.rounds)]
@@ -48,6 +45,27 @@ def document(found: Results, settings: Experiment) -> str:
         ]
     parts += ["## Training", costs_table(found.rows)]
     return "\n\n".join(parts) + "\n"
+
+
+def head(found: Results, title: str, more: str = "") -> str:
+    """The title, how the rows were made, and how many are missing.
+
+    Args:
+        more: another sentence about how.
+    """
+    seeds = ", ".join(map(str, sorted({row.seed for row in found.rows})))
+    made = (
+        f"Made by `{found.command}`\n"
+        f"at commit {found.commit}, preset `{found.preset}`, seeds {seeds},\n"
+        f"on {found.machine}."
+    )
+    return f"# {title}\n\n" + " ".join(filter(None, (made, more, found.missing)))
+
+
+def measured(rows: Sequence[Row], partitions: Iterable[str]) -> list[str]:
+    """Those of the partitions that have rows; others show only when they have."""
+    have = {row.partition for row in rows}
+    return [partition for partition in partitions if partition in have]
 
 
 _CHOICE = """\

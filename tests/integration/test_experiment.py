@@ -17,6 +17,7 @@ def test_a_file_of_ones_own_becomes_results_a_table_and_pictures(tmp_path: Path)
     assert document["schema"] == "dcfm-node/experiment/1"
     assert [(r["method"], r["seed"]) for r in document["rows"][:2]] == [("ddm+l", 0), ("dfd", 0)]
     assert {r["seed"] for r in document["rows"]} == {0}
+    assert document["planned"] == len(document["rows"])
     for row in document["rows"]:
         assert {"known_accuracy", "novel_accuracy", "w2_known", "w2_novel"} <= set(row["metrics"])
         assert row["metrics"] == row["variants"][row["rule"]]

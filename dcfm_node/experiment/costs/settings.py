@@ -1,6 +1,6 @@
 """Settings in configs/experiments/costs.toml: methods to measure, networks and sizes."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ MethodName = Literal["fedflow", "ddm", "dfd", "dcfm-a", "dcfm-b", "dcfm-alternat
 StageName = Literal["plain", "+l", "dcfm-a", "anchored", "dcfm-b"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 """Plain flow matching is first: the other times are divided by its time."""
+COMMUNICATION, COMPUTE, SHIPPED = "communication", "compute", "compute-shipped"
+"""Partitions: Table 3; Table 4 with the penalty on every row; Table 4 as in the shipped runs."""
 
 
 class Communication(Model):
@@ -61,3 +63,10 @@ class Costs(Model):
     seeds: Positive = 1
     communication: Communication
     compute: Compute
+
+    first_seed: ClassVar[int] = 0
+    partitions: ClassVar[tuple[str, ...]] = (COMMUNICATION, COMPUTE, SHIPPED)
+
+    def lineup(self, partition: str) -> tuple[str, ...]:
+        """Names of the rows of a partition and seed."""
+        return self.communication.methods if partition == COMMUNICATION else STAGES

@@ -5,10 +5,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcfm_node.experiment.costs import formulas
-from dcfm_node.experiment.costs.settings import STAGES, Communication, Costs
+from dcfm_node.experiment.costs.settings import (
+    COMMUNICATION,
+    COMPUTE,
+    SHIPPED,
+    STAGES,
+    Communication,
+    Costs,
+    MethodName,
+)
 from dcfm_node.experiment.figures import COLOURS, DPI, INK
 from dcfm_node.experiment.results import Results, Row, spread
-from dcfm_node.experiment.tables import cell, markdown
+from dcfm_node.experiment.tables import cell, head, markdown, measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,31 +47,29 @@ figure.
 - `dcfm-b`: the paper's five, and the teachers' own paths: each step of the solver along one
   gives two points."""
 PAPER = "#c9c9c9"
-PARTITIONS = ("compute", "compute-shipped")
+PARTITIONS = (COMPUTE, SHIPPED)
 
 
 def document(found: Results, given: Costs) -> str:
     """The whole page as Markdown."""
     communication, compute = given.communication, given.compute
     names = f"K = {communication.silos} silos, T = {communication.averagings} averagings,"
-    size = mean([row for row in found.rows if row.partition == "communication"], "unit_bytes")
-    notes = [f"- `{method}`: {formulas.NOTES[method]}" for method in communication.methods]
-    parts = [
-        f"# {given.title}",
-        f"Made by `{found.command}`\nat commit {found.commit}, preset `{found.preset}`,\n"
-        f"on {found.machine}.",
-        f"## Table 3: communication, {names} R = {communication.rounds} rounds",
-        traffic_table(found.rows, communication),
-        BYTES.format(size=size / 1e6, silos=communication.silos),
-        "\n".join(notes),
-        f"## Table 4: compute, {compute.silos} silos, batches of {compute.batch}",
-        *(
-            part
-            for partition in PARTITIONS
-            for part in (f"### {heading(partition, given)}", passes_table(found.rows, partition))
-        ),
-        PASSES,
-    ]
+    sent = [row for row in found.rows if row.partition == COMMUNICATION]
+    methods = _measured(found.rows, communication)
+    parts = [head(found, given.title)]
+    if methods:
+        size = mean(sent, "unit_bytes") / 1e6
+        parts += [
+            f"## Table 3: communication, {names} R = {communication.rounds} rounds",
+            traffic_table(found.rows, communication),
+            BYTES.format(size=size, silos=communication.silos),
+            "\n".join(f"- `{method}`: {formulas.NOTES[method]}" for method in methods),
+        ]
+    if partitions := measured(found.rows, PARTITIONS):
+        parts += [f"## Table 4: compute, {compute.silos} silos, batches of {compute.batch}"]
+        for partition in partitions:
+            parts += [f"### {heading(partition, given)}", passes_table(found.rows, partition)]
+        parts += [PASSES]
     return "\n\n".join(parts) + "\n"
 
 
@@ -73,7 +79,7 @@ def summary(rows: Sequence[Row], given: Costs) -> str:
         [traffic_table(rows, given.communication)]
         + [
             f"{heading(partition, given)}\n{passes_table(rows, partition)}"
-            for partition in PARTITIONS
+            for partition in measured(rows, PARTITIONS)
         ]
     )
 
@@ -88,8 +94,8 @@ def heading(partition: str, given: Costs) -> str:
 def traffic_table(rows: Sequence[Row], given: Communication) -> str:
     """Table 3: a line per method."""
     lines = []
-    for method in given.methods:
-        mine = _of(rows, "communication", method)
+    for method in _measured(rows, given):
+        mine = _of(rows, COMMUNICATION, method)
         paper, ours = formulas.PAPER.get(method), formulas.OURS[method]
         each = mean(mine, "sent_units") + mean(mine, "received_units")
         lines.append(
@@ -150,17 +156,18 @@ def draw(path: Path, found: Results, given: Costs) -> Path:
 
 
 def _draw_traffic(axes: "Axes", rows: Sequence[Row], given: Communication) -> None:
-    places = range(len(given.methods))
+    methods = _measured(rows, given)
+    places = range(len(methods))
     received, sent = (
-        [mean(_of(rows, "communication", method), name) for method in given.methods]
+        [mean(_of(rows, COMMUNICATION, method), name) for method in methods]
         for name in ("received_units", "sent_units")
     )
-    paper = [formulas.PAPER[m](given) if m in formulas.PAPER else 0 for m in given.methods]
+    paper = [formulas.PAPER[m](given) if m in formulas.PAPER else 0 for m in methods]
     axes.bar([p - 0.2 for p in places], paper, 0.38, color=PAPER, label="the paper's formula")
     own = [p + 0.2 for p in places]
     axes.bar(own, received, 0.38, color=COLOURS[0], label="received")
     axes.bar(own, sent, 0.38, bottom=received, color=COLOURS[1], label="sent")
-    axes.set_xticks(places, _names(given.methods))
+    axes.set_xticks(places, _names(methods))
     axes.set_ylabel("networks a silo", fontsize=9)
     axes.set_title(
         f"Communication: K = {given.silos}, T = {given.averagings}, R = {given.rounds}",
@@ -218,6 +225,11 @@ def _draw_times(axes: "Axes", rows: Sequence[Row], given: Costs) -> None:
 
 def _names(methods: Sequence[str]) -> list[str]:
     return [name.replace("dcfm-alternating", "dcfm-\nalternating") for name in methods]
+
+
+def _measured(rows: Sequence[Row], given: Communication) -> list[MethodName]:
+    """The methods that have rows."""
+    return [method for method in given.methods if _of(rows, COMMUNICATION, method)]
 
 
 def _of(rows: Sequence[Row], partition: str, method: str) -> list[Row]:

@@ -9,7 +9,7 @@ import numpy as np
 from dcfm_node.experiment.figures import DPI, INK
 from dcfm_node.experiment.penalty.settings import OFF, Penalty
 from dcfm_node.experiment.results import Results, Row, spread
-from dcfm_node.experiment.tables import cell, markdown
+from dcfm_node.experiment.tables import cell, head, markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,16 +33,7 @@ deviation over seeds."""
 
 def document(found: Results, given: Penalty) -> str:
     """The whole page as Markdown."""
-    seeds = sorted({row.seed for row in found.rows})
-    whole = len(seeds) * sum(len(given.lineup(name)) for name in given.partitions)
-    told = f" Incomplete: {len(found.rows)} of {whole} rows." if len(found.rows) < whole else ""
-    parts = [
-        f"# {given.title}",
-        f"Made by `{found.command}`\n"
-        f"at commit {found.commit}, preset `{found.preset}`, seeds {', '.join(map(str, seeds))},\n"
-        f"on {found.machine}.{told}",
-        WORDS,
-    ]
+    parts = [head(found, given.title), WORDS]
     for title, metric in TABLES.items():
         parts += [f"## {title}", table(found.rows, given, metric)]
     parts += ["## Process seconds of training", table(found.rows, given, "cpu_seconds")]
@@ -56,17 +47,18 @@ def summary(rows: Sequence[Row], given: Penalty) -> str:
 
 def table(rows: Sequence[Row], given: Penalty, metric: str) -> str:
     """A line per problem, a column per weight and place."""
-    lines = []
+    lines, made = [], {row.method for row in rows}
+    variants = [variant for variant in given.variants if variant in made]
     for name in _measured(rows, given.partitions):
         cells = [cell(_of(rows, name, OFF), "dependence")]
-        for variant in given.variants:
+        for variant in variants:
             mine = _of(rows, name, variant)
             if metric == "cpu_seconds":
                 cells.append(f"{np.mean([r.cost[metric] for r in mine]):.1f}" if mine else "-")
             else:
                 cells.append(cell(mine, metric))
         lines.append([name, *cells])
-    return markdown(["problem", "dependence", *given.variants], lines)
+    return markdown(["problem", "dependence", *variants], lines)
 
 
 def draw(folder: Path, found: Results, given: Penalty) -> list[Path]:

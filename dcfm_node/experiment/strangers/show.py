@@ -11,7 +11,7 @@ from dcfm_node.experiment.results import Results, Row, load_samples, spread
 from dcfm_node.experiment.strangers import suite
 from dcfm_node.experiment.strangers.problem import Problem, needed
 from dcfm_node.experiment.strangers.settings import DEFAULTS, Strangers
-from dcfm_node.experiment.tables import cell, markdown
+from dcfm_node.experiment.tables import cell, head, markdown, measured
 from dcfm_node.samples import Floats, unit
 
 if TYPE_CHECKING:
@@ -47,17 +47,13 @@ in units of their spread, 0 is none. `variety`: spread of drawn over spread of r
 
 def document(found: Results, given: Strangers) -> str:
     """The whole page as Markdown."""
-    seeds = sorted({row.seed for row in found.rows})
-    less = "" if given.share == 1 else f" Only {given.share:.0%} of the default steps."
+    less = "" if given.share == 1 else f"Only {given.share:.0%} of the default steps."
     parts = [
-        f"# {given.title}",
-        f"Made by `{found.command}`\n"
-        f"at commit {found.commit}, preset `{found.preset}`, seeds {', '.join(map(str, seeds))},\n"
-        f"on {found.machine}.{less}",
+        head(found, given.title, less),
         summary(found.rows, given),
         WORDS,
         "## The problems",
-        problems_table(given, seeds[0]),
+        problems_table(found.rows, given),
         "## Other ways of sampling",
         "The joint head, and the composition (Eq. 5 of DCFM), both without guidance.",
         variants_table(found.rows, given),
@@ -70,25 +66,25 @@ def document(found: Results, given: Strangers) -> str:
 
 def summary(rows: Sequence[Row], given: Strangers) -> str:
     """The main table and how many problems are solved."""
-    lines = []
-    for name in given.problems:
+    lines, problems = [], measured(rows, given.problems)
+    for name in problems:
         mine = _of(rows, name)
         cells = [_announced(mine, metric) for metric in COLUMNS.values()]
         seconds = np.mean([row.cost["cpu_seconds"] for row in mine])
         lines.append([name, *cells, f"{seconds:.0f}"])
-    solved = [name for name in given.problems if _solved(_of(rows, name))]
-    honest = [name for name in given.problems if _honest(_of(rows, name))]
+    solved = [name for name in problems if _solved(_of(rows, name))]
+    honest = [name for name in problems if _honest(_of(rows, name))]
     said = (
-        f"Known ≥ {KNOWN} and novel ≥ {NOVEL}: {len(solved)} of {len(given.problems)} problems."
+        f"Known ≥ {KNOWN} and novel ≥ {NOVEL}: {len(solved)} of {len(problems)} problems."
         f" Announced within {ERROR:.2f}: {len(honest)}."
     )
     return markdown(["problem", *COLUMNS, "CPU-s"], lines) + "\n\n" + said
 
 
-def problems_table(given: Strangers, seed: int) -> str:
-    """What each problem is, for one seed."""
-    lines = []
-    for name in given.problems:
+def problems_table(rows: Sequence[Row], given: Strangers) -> str:
+    """What each problem is, for the first seed."""
+    lines, seed = [], min(row.seed for row in rows)
+    for name in measured(rows, given.problems):
         made = suite.make(name, seed)
         held = ", ".join(str(sum(silo.values())) for silo in made.silos)
         shape, sizes = (" x ".join(map(str, of)) for of in (made.sample_shape, made.sizes))
@@ -111,7 +107,7 @@ def variants_table(rows: Sequence[Row], given: Strangers) -> str:
                 for v in variants
             ),
         ]
-        for name in given.problems
+        for name in measured(rows, given.problems)
     ]
     return markdown(["problem", *variants], lines)
 
@@ -120,7 +116,7 @@ def rounds_table(rows: Sequence[Row], given: Strangers) -> str:
     """A line per problem and seed, a column per round."""
     most = max(len(row.rounds) for row in rows)
     lines = []
-    for name in given.problems:
+    for name in measured(rows, given.problems):
         for row in _of(rows, name):
             cells = [f"{r['known_accuracy']:.2f} / {r['novel_accuracy']:.2f}" for r in row.rounds]
             lines.append([name, str(row.seed), *cells, *[""] * (most - len(cells))])
@@ -130,7 +126,8 @@ def rounds_table(rows: Sequence[Row], given: Strangers) -> str:
 def draw(folder: Path, found: Results, given: Strangers) -> list[Path]:
     """Write a picture per problem of the first seed: novel combinations, real and drawn."""
     written = []
-    for name in given.problems if (folder / "samples").is_dir() else ():
+    shown = given.problems if (folder / "samples").is_dir() else ()
+    for name in measured(found.rows, shown):
         seed = min(row.seed for row in _of(found.rows, name))
         drawn, _ = load_samples(folder / "samples" / f"{name}-{seed}-{DEFAULTS}.npz")
         problem = suite.make(name, seed)

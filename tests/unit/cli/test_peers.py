@@ -223,7 +223,9 @@ def test_a_code_with_a_typo_and_an_own_code_are_refused(
     code = json.loads(capsys.readouterr().out)["code"]
     assert run(monkeypatch, "join", code, *config) == 2
     assert "this node's own" in capsys.readouterr().err
-    wrong = code[:20] + ("2" if code[20] != "2" else "3") + code[21:]
+    # The second group's check, so that no wrong character can be right by chance.
+    group, digit = code.split("-")[2], "3" if code.split("-")[2][-1] == "2" else "2"
+    wrong = code.replace(group, group[:-1] + digit)
     assert run(monkeypatch, "join", wrong, *config) == 2
     assert "has a typo" in capsys.readouterr().err
     assert run(monkeypatch, "join", *config) == 2

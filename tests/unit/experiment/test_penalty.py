@@ -127,7 +127,9 @@ def test_rows_are_made_once_and_shown(tmp_path: Path) -> None:
     found = results.Results("tiny", "cpu", "", "", "", tuple(rows), shown.model_dump(mode="json"))
     assert "| vectors-40-20 |" in show.document(found, shown)
     assert "Incomplete" not in show.document(found, shown)
-    assert f"Incomplete: {len(rows)} of " in show.document(found, given)
+    less = replace(found, rows=found.rows[:2], planned=len(rows))
+    assert f"Incomplete: 2 of {len(rows)} rows." in show.document(less, shown)
+    assert "| problem | dependence | off | all-0.1 |\n" in show.document(less, shown)
     (picture,) = show.draw(tmp_path, found, given)
     assert picture.stat().st_size > 0
 

@@ -38,7 +38,7 @@ def test_a_violation_is_a_failure_with_the_command_that_repeats_it() -> None:
         "--nodes",
         "5",
         "--seeds",
-        "3",
+        "2",
         "--jobs",
         "1",
         "--json",
