@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,14 @@ from dcfm_node.samples import Combination, Floats, Labels, Samples, Stored, join
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+class Redraw(Protocol):
+    """Draws the same samples again, of which some numbers are given (inpainting): which, (*shape),
+    and what they are, (N, *shape). Returns (N, *shape)."""
+
+    def __call__(self, mask: NDArray[np.bool_], values: Floats) -> Floats: ...
+
 
 UNLIKE = 10.0
 """Features whose deviations differ by more than this are not drawn on equal axes."""
@@ -109,6 +117,16 @@ class Evaluator(ABC):
         names.
         """
         return {"accuracy": float(self.right(samples).mean())}
+
+    def measure_redrawn(self, samples: Samples, redraw: Redraw) -> dict[str, float]:
+        """More metrics of samples, which need the model that drew them; default none.
+
+        An experiment asks for them only for the way of sampling that it chose.
+
+        Args:
+            redraw: draws these samples again, from the same noise.
+        """
+        return {}
 
     def features(self, samples: Samples) -> NDArray[np.floating[Any]]:
         """What `distance` compares, (N, d): the samples' numbers, unless a domain has better."""

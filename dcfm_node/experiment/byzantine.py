@@ -24,7 +24,6 @@ from dcfm_node.experiment.lab import Lab, Tell, Trained
 from dcfm_node.experiment.settings import Experiment, Problem
 from dcfm_node.flow import networks
 from dcfm_node.flow.audit import audit
-from dcfm_node.flow.codec import unstandardised
 from dcfm_node.flow.sampling import sample
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Combination, Samples
@@ -270,5 +269,5 @@ class Study:
         z = sample(
             lab.manifest, student.weights, labels, counts=lab.counts, composed=composed, seed=1
         )
-        x = unstandardised(z, lab.scale)
+        x = lab.decode(z)
         return evaluator.measure(Samples(x.numpy(), c))["accuracy"]

@@ -14,7 +14,6 @@ from dcfm_node.domains.base import Evaluator
 from dcfm_node.experiment.lab import Lab
 from dcfm_node.experiment.methods import Variants
 from dcfm_node.experiment.settings import RULES, Choice
-from dcfm_node.flow.codec import unstandardised
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Samples
 
@@ -71,7 +70,7 @@ def distances(
     for place, way in enumerate(candidates):
         tell(f"compare {way.name}", place / len(candidates))
         drawn = variants[way.variant](way.of(lab.manifest), torch.from_numpy(c), SEED)
-        x = unstandardised(drawn, lab.scale).numpy()
+        x = lab.decode(drawn).numpy()
         found[way] = evaluator.distance(Samples(x, c), real)
     return found
 

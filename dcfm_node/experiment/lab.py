@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from dcfm_node.data.source import holdout_mask
 from dcfm_node.domains.base import Split
@@ -25,7 +26,7 @@ from dcfm_node.experiment.settings import Start
 from dcfm_node.files import replacing
 from dcfm_node.flow import networks, stages
 from dcfm_node.flow.averaging import merge
-from dcfm_node.flow.codec import encoded_samples, moments_of, standardised
+from dcfm_node.flow.codec import codec_of, decoded, encoded_samples, moments_of, standardised
 from dcfm_node.flow.labels import Counts, count
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher
@@ -73,7 +74,8 @@ class Lab:
         folder: where trained networks and checkpoints lie.
 
     Attributes:
-        scale: that all networks train in; `codec.unstandardised` undoes it.
+        codec: of the run, which needs no file.
+        scale: that all networks train in; `decode` undoes both.
     """
 
     def __init__(
@@ -82,7 +84,8 @@ class Lab:
         self.manifest, self.split, self.device = manifest, split, torch.device(device)
         self._folder, self._tell = folder, tell
         seed = manifest.method.seed
-        parts = [_parts(silo, seed) for silo in split.silos]
+        self.codec = codec_of(manifest, None)
+        parts = [self._parts(silo) for silo in split.silos]
         self.scale = _scale(manifest, [train for train, _ in parts])
         self.silos = [_standardised(part, self.scale) for part in parts]
         held = (silo[holdout_mask(silo.c, HOLDOUT, seed)] for silo in split.silos)
@@ -122,7 +125,7 @@ class Lab:
         method = self.manifest.method
         local = method.local.model_copy(update={"steps": method.local.steps * len(self.silos)})
         manifest = _with(self.manifest, local=local)
-        train, holdout = _standardised(_parts(data, method.seed), self.scale)
+        train, holdout = _standardised(self._parts(data), self.scale)
         return self.train(
             "centralised",
             (_read_by("local", manifest), _digest(data, self.scale)),
@@ -313,6 +316,16 @@ class Lab:
         _write(outcome.weights, path, {"metrics": metrics})
         checkpoint.unlink(missing_ok=True)
 
+    def decode(self, z: Tensor) -> Tensor:
+        """Drawn (N, *flow_shape) to samples (N, *sample_shape), on the CPU."""
+        return decoded(self.codec, z, self.scale)
+
+    def _parts(self, data: Samples) -> tuple[EncodedSamples, EncodedSamples]:
+        """Training and hold-out samples, as a worker splits and encodes them."""
+        held = holdout_mask(data.c, HOLDOUT, self.manifest.method.seed)
+        train, holdout = data[~held], data[held]
+        return encoded_samples(train, self.codec), encoded_samples(holdout, self.codec)
+
     def _seed(self, silo: str, round_: int) -> int:
         """Different for every silo and round, the same when trained again."""
         parts = (str(self.manifest.method.seed), silo, str(round_))
@@ -326,12 +339,6 @@ def _without_ci(manifest: Manifest) -> Manifest:
 def _with(manifest: Manifest, local: Training) -> Manifest:
     method = manifest.method.model_copy(update={"local": local})
     return manifest.model_copy(update={"method": method})
-
-
-def _parts(data: Samples, seed: int) -> tuple[EncodedSamples, EncodedSamples]:
-    """Training and hold-out samples, as a worker splits them."""
-    held = holdout_mask(data.c, HOLDOUT, seed)
-    return encoded_samples(data[~held]), encoded_samples(data[held])
 
 
 def _scale(manifest: Manifest, silos: Sequence[EncodedSamples]) -> Scale | None:
@@ -363,6 +370,7 @@ def _read_by(stage: Literal["local", "refine", "distil"], manifest: Manifest) ->
     unread |= set() if stage == "distil" else {"replay"}
     return {
         "shape": manifest.sample_shape,
+        "codec": manifest.codec.model_dump(),
         "cardinalities": manifest.cardinalities,
         "network": manifest.network.model_dump(),
         "method": manifest.method.model_dump(exclude=unread),

@@ -16,6 +16,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from torch import Tensor
 
@@ -24,13 +25,22 @@ from dcfm_node.errors import UserError
 from dcfm_node.experiment.lab import Lab, Trained
 from dcfm_node.experiment.results import Metrics
 from dcfm_node.experiment.settings import RULES, Experiment, MethodName, Rule
+from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.sampling import sample, sample_routed
 from dcfm_node.methods.mixture.ensembles import Routing, sample_ensemble
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Samples
 
-Draw = Callable[[Manifest, Tensor, int], Tensor]
-"""Draws samples (N, *shape) for labels (N, n) with a seed, and the guidance weights of a run."""
+
+class Draw(Protocol):
+    """Draws samples (N, *shape) for labels (N, n) with a seed, and the guidance weights of a
+    run; of some of their numbers can be given what they are."""
+
+    def __call__(
+        self, run: Manifest, labels: Tensor, seed: int, given: Given | None = None
+    ) -> Tensor: ...
+
+
 Variants = Mapping[str, Draw]
 """Name -> way of sampling a method; always has `joint` and `composed`."""
 
@@ -108,13 +118,14 @@ def fit(method: MethodName, lab: Lab, settings: Experiment) -> Fitted:
 
 def _single(lab: Lab, model: Trained) -> Variants:
     def draw(composed: bool) -> Draw:
-        return lambda run, labels, seed: sample(
+        return lambda run, labels, seed, given=None: sample(
             run,
             model.weights,
             labels,
             counts=lab.counts,
             composed=composed,
             seed=seed,
+            given=given,
             device=lab.device,
         )
 
@@ -125,8 +136,8 @@ def _routed(lab: Lab, experts: Sequence[Trained]) -> Variants:
     teachers = lab.teachers(experts)
 
     def draw(rule: Rule) -> Draw:
-        return lambda run, labels, seed: sample_routed(
-            run, teachers, labels, rule=rule, seed=seed, device=lab.device
+        return lambda run, labels, seed, given=None: sample_routed(
+            run, teachers, labels, rule=rule, seed=seed, given=given, device=lab.device
         )
 
     return {name: draw(name) for name in RULES}
@@ -142,7 +153,7 @@ def _mixture(
     top: int | None = None,
 ) -> Draw:
     teachers = lab.teachers(experts)
-    return lambda run, labels, seed: sample_ensemble(
+    return lambda run, labels, seed, given=None: sample_ensemble(
         run,
         teachers,
         labels,
@@ -151,6 +162,7 @@ def _mixture(
         top_k=top,
         gate=None if router is None else router.weights,
         seed=seed,
+        given=given,
         device=lab.device,
     )
 

@@ -19,8 +19,9 @@ from dcfm_node.experiment.strangers.settings import Strangers
 from dcfm_node.files import shipped
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.base import Model, Name
-from dcfm_node.records.manifest import NETWORK, Attribute, Manifest, Policy, Probes, Silo
-from dcfm_node.records.settings import AnyDomain, AnyNetwork
+from dcfm_node.records.manifest import CODEC, NETWORK, Attribute, Manifest, Policy, Probes, Silo
+from dcfm_node.records.moments import Standardise
+from dcfm_node.records.settings import AnyCodec, AnyDomain, AnyNetwork
 
 MethodName = Literal[
     "fedflow",
@@ -159,6 +160,8 @@ class Experiment(Model):
     problem: tuple[Problem, ...] = ()
     inception: FilePath | None = None
     """TorchScript feature network for the FID. Default: the domain's own network."""
+    codec: AnyCodec = CODEC
+    standardise: Standardise = "auto"
     network: AnyNetwork = NETWORK
     method: Dcfm
     fedflow: FedFlow | None = None
@@ -227,6 +230,8 @@ class Experiment(Model):
             name=self.name,
             sample_shape=split.sample_shape,
             attributes=split.attributes,
+            codec=self.codec,
+            standardise=self.standardise,
             network=self.network,
             method=self.method.model_copy(update={"seed": seed}),
             policy=Policy(),

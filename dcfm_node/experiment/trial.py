@@ -9,7 +9,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -31,12 +31,10 @@ from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, write_json
 from dcfm_node.experiment.settings import Experiment, MethodName
 from dcfm_node.experiment.strangers.settings import Strangers
-from dcfm_node.flow.codec import unstandardised
 from dcfm_node.flow.device import choose
+from dcfm_node.flow.inpainting import Given
 from dcfm_node.records.base import Model
-from dcfm_node.records.manifest import Manifest
-from dcfm_node.records.moments import Scale
-from dcfm_node.samples import Samples, joined
+from dcfm_node.samples import Floats, Samples, joined
 from dcfm_node.wire.canonical import sha256
 
 if TYPE_CHECKING:
@@ -106,7 +104,6 @@ class Trial:
             torch.set_num_threads(spec.threads)
         self._told_at = 0.0
         self._method, self._done = "", 0
-        self._scale: Scale | None = None
 
     def run(self) -> None:
         """Run all methods, in the order of the settings."""
@@ -136,7 +133,7 @@ class Trial:
     ) -> Row:
         manifest = given.manifest(split, self._spec.seed)
         lab = Lab(manifest, split, self._spec.out / "trained", self._device, self._progress)
-        self._scale, fitted = lab.scale, methods.fit(method, lab, given)
+        fitted = methods.fit(method, lab, given)
         compared: dict[Way, float] = {}
         if given.guidance is not None:
             compared = distances(fitted.variants, given.guidance, lab, evaluator, self._tell)
@@ -145,7 +142,7 @@ class Trial:
         for way in dict.fromkeys([*map(Way, fitted.variants), chosen]):
             self._tell(f"sample {way.name}", 0.0)
             draw = partial(fitted.variants[way.variant], way.of(manifest))
-            found[way.name], shown = self._measure(draw, split, evaluator, given)
+            found[way.name], shown = self._measure(draw, lab, evaluator, given, again=way == chosen)
             if way == chosen:
                 save_samples(self._path("samples", name, "npz"), shown, split.space)
         return Row(
@@ -155,7 +152,7 @@ class Trial:
             rule=chosen.name,
             metrics=found[chosen.name],
             variants=found,
-            rounds=self._curve(fitted, chosen, manifest, split, evaluator) if given.curves else [],
+            rounds=self._curve(fitted, chosen, lab, evaluator) if given.curves else [],
             cost=fitted.cost,
             compared={way.name: distance for way, distance in compared.items()},
         )
@@ -164,37 +161,44 @@ class Trial:
         self,
         fitted: methods.Fitted,
         way: Way,
-        manifest: Manifest,
-        split: Split,
+        lab: Lab,
         evaluator: Evaluator,
     ) -> list[Metrics]:
         """Cost so far and metrics after every round."""
         curve = []
         for round_ in fitted.rounds:
             self._tell(f"sample round {round_.number}", 0.0)
-            draw = partial(round_.variants[way.variant], way.of(manifest))
-            found, _ = self._measure(draw, split, evaluator, self._settings)
+            draw = partial(round_.variants[way.variant], way.of(lab.manifest))
+            found, _ = self._measure(draw, lab, evaluator, self._settings)
             curve.append({"round": float(round_.number), **round_.cost, **found})
         return curve
 
     def _measure(
         self,
-        draw: Callable[[Tensor, int], Tensor],
-        split: Split,
+        draw: partial[Tensor],
+        lab: Lab,
         evaluator: Evaluator,
         given: Experiment,
+        *,
+        again: bool = False,
     ) -> tuple[Metrics, Samples]:
         """Known and novel metrics of one way of sampling, and samples for the picture.
 
         Metrics are `known_accuracy`, `novel_accuracy`, and `NAME_known`, `NAME_novel` for others.
+
+        Args:
+            draw: the method, with its manifest.
+            again: whether the evaluator may draw the samples again, which takes longer.
         """
         found: Metrics = {}
-        shown = []
+        shown, split = [], lab.split
         for kind, combinations in (("known", split.known), ("novel", list(split.held_out))):
             c = queries(combinations, given.each)
-            z = draw(torch.from_numpy(c), NOISE_SEED)
-            samples = Samples(unstandardised(z, self._scale).numpy(), c)
+            redraw = partial(_redrawn, draw, lab, torch.from_numpy(c))
+            samples = Samples(redraw(), c)
             measured = evaluator.measure(samples)
+            if again:
+                measured |= evaluator.measure_redrawn(samples, redraw)
             found |= {named(name, kind): value for name, value in measured.items()}
             shown.append(samples[np.arange(len(c)) % given.each < self._problem.made.shown])
         return found, joined(shown)
@@ -220,6 +224,21 @@ class Trial:
         self._told_at = time.monotonic()
         total = len(self._settings.lineup)
         tell(Progress(method=self._method, what=what, share=share, done=self._done, total=total))
+
+
+def _redrawn(
+    draw: partial[Tensor],
+    lab: Lab,
+    c: Tensor,
+    mask: NDArray[np.bool_] | None = None,
+    values: Floats | None = None,
+) -> Floats:
+    """Samples with labels c, always from the same noise, of which some numbers may be given."""
+    given = None
+    if mask is not None and values is not None:
+        parts = torch.from_numpy(mask), torch.from_numpy(values)
+        given = Given.of(lab.decode, lab.manifest.flow_shape, *parts)
+    return np.asarray(lab.decode(draw(c, NOISE_SEED, given=given)).numpy())
 
 
 def tell(line: Line) -> None:

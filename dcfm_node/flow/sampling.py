@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow.guidance import Guide, guide_of
+from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.labels import Counts, marginal_terms, null_label
 from dcfm_node.flow.losses import VelocityField, evaluate_terms
 from dcfm_node.flow.networks import Weights, load
@@ -119,6 +120,7 @@ def sample(
     counts: Iterable[Counts] | None = None,
     composed: bool | None = None,
     seed: int,
+    given: Given | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Draw one sample per label (B, n) from a student or a single expert, with the manifest's
@@ -128,6 +130,7 @@ def sample(
         counts: label counts of all silos that taught, which tell known combinations from novel
             ones; None only if both have the same weight.
         composed: as in `student_field`.
+        given: numbers of the samples that are given, if any.
 
     Returns: (B, *flow_shape) on the CPU. The noise depends only on the seed.
 
@@ -138,7 +141,7 @@ def sample(
     field = student_field(manifest, weights, device, composed=composed, guide=guide)
     draws = torch.Generator().manual_seed(seed)
     x0 = noise(manifest, len(labels), draws)
-    return solve(manifest, field, labels, x0, draws=draws, device=device)
+    return solve(manifest, field, labels, x0, draws=draws, given=given, device=device)
 
 
 def sample_routed(
@@ -148,6 +151,7 @@ def sample_routed(
     *,
     rule: Literal["joint", "composed"],
     seed: int,
+    given: Given | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Draw one sample per label (B, n) from several experts, weighted by their label counts, with
@@ -168,14 +172,17 @@ def sample_routed(
     x0 = noise(manifest, len(labels), draws)
     if rule == "composed":
         field = routed(path, nets, router, null, guide)
-        return solve(manifest, field, labels, x0, draws=draws, device=device)
+        return solve(manifest, field, labels, x0, draws=draws, given=given, device=device)
     picks = torch.Generator().manual_seed(seed + 1)
     which = choose(router.joint_weights(labels.to(device)).cpu(), picks)
     out = torch.empty_like(x0)
     for k, net in enumerate(nets):
         rows = (which == k).nonzero().squeeze(-1)
         field = guided(path, net, null, guide)
-        out[rows] = solve(manifest, field, labels[rows], x0[rows], draws=draws, device=device)
+        part = None if given is None else given.rows(rows)
+        out[rows] = solve(
+            manifest, field, labels[rows], x0[rows], draws=draws, given=part, device=device
+        )
     return out
 
 
@@ -210,24 +217,30 @@ def solve(
     x0: Tensor,
     *,
     draws: torch.Generator,
+    given: Given | None = None,
     device: torch.device | str,
 ) -> Tensor:
     """Samples (B, *flow_shape) for labels (B, n) from noise x0 of the same shape, on the CPU.
 
     Args:
         draws: generator on the host for further random draws of the path.
+        given: numbers of the samples that are given, if any.
     """
     method, path, done = manifest.method, path_of(manifest), [x0[:0]]
     there = on_device(draws, torch.device(device))
     with torch.no_grad():
-        for start, label in zip(torch.split(x0, CHUNK), torch.split(labels, CHUNK), strict=True):
-            at = _at(field, label.to(device))
+        for start in range(0, len(x0), CHUNK):
+            part = slice(start, start + CHUNK)
+            at = _at(field, labels[part].to(device), given and given.rows(part).to(device))
             states = path.trajectory(
-                at, start.to(device), method.solver_steps, method.solver, there
+                at, x0[part].to(device), method.solver_steps, method.solver, there
             )
             done.append(last_of(states).cpu())
     return torch.cat(done)
 
 
-def _at(field: VelocityField, c: Tensor) -> Field:
-    return lambda x, t: field(x, t, c)
+def _at(field: VelocityField, c: Tensor, given: Given | None) -> Field:
+    def at(x: Tensor, t: Tensor) -> Tensor:
+        return field(x, t, c)
+
+    return at if given is None else given.field(at)

@@ -1,4 +1,5 @@
-"""The package's own codecs: the identity, and an affine projection (principal components)."""
+"""The package's own codecs: the identity, an affine projection (principal components), and the
+lowest frequencies of series."""
 
 import math
 from itertools import islice
@@ -12,7 +13,7 @@ from torch import Tensor
 from dcfm_node.errors import ConfigError
 from dcfm_node.files import read_bounded
 from dcfm_node.networks.base import Codec, unit
-from dcfm_node.networks.settings import IdentitySettings, LinearCodecSettings
+from dcfm_node.networks.settings import CosineSettings, IdentitySettings, LinearCodecSettings
 from dcfm_node.wire.canonical import sha256
 
 MAX_BYTES = 1 << 30
@@ -63,6 +64,25 @@ class Linear(Codec):
         """(N, *latent_shape) -> (N, *shape)."""
         flat = z.flatten(1) @ self._matrix.to(z.device) + self._mean.to(z.device)
         return flat.reshape(-1, *self._shape)
+
+
+class Cosine(Codec):
+    """z = A x and x = Aᵀ z for each channel; A has the lowest rows of the orthonormal DCT-II."""
+
+    def __init__(self, settings: CosineSettings, file: Path | None, shape: tuple[int, ...]) -> None:
+        channels, length = shape
+        k, n = torch.arange(settings.keep).double()[:, None], torch.arange(length).double()
+        rows = torch.cos(math.pi * (n + 0.5) * k / length) * math.sqrt(2 / length)
+        rows[0] /= math.sqrt(2)
+        self._rows, self._channels = rows.float(), channels
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(N, channels, length) -> (N, channels x keep)."""
+        return (unit(x) @ self._rows.T.to(x.device)).flatten(1)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(N, channels x keep) -> (N, channels, length)."""
+        return z.reshape(len(z), self._channels, -1) @ self._rows.to(z.device)
 
 
 def fit_linear(x: Tensor, features: int) -> bytes:

@@ -212,6 +212,8 @@ class Manifest(Model):
     def _unfit_section(self) -> str:
         """Why a section does not fit the samples; empty if all fit."""
         try:
+            if unfit := self.codec.unfit(self.sample_shape):
+                return unfit
             shape = self.flow_shape
             return next(filter(None, (part.problem(shape) for _, _, part in self.sections())), "")
         except Exception as error:  # whatever another package's section raises

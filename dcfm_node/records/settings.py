@@ -82,6 +82,10 @@ class CodecSettings(Section):
         """SHA-256 of the codec's file; None if it has none."""
         return None
 
+    def unfit(self, shape: tuple[int, ...]) -> str:
+        """As `problem`, for samples of this shape before they are encoded."""
+        return ""
+
     def latent_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of an encoded sample, from the shape of a sample."""
         return shape

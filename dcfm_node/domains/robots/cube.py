@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,11 @@ from dcfm_node.data import source as files
 from dcfm_node.data.raw import Raw
 from dcfm_node.data.source import SiloData
 from dcfm_node.data.spec import DataSpec, EpisodesData
-from dcfm_node.domains.base import Domain, Evaluator, Split, SplitSpec
+from dcfm_node.domains.base import Domain, Evaluator, Redraw, Split, SplitSpec
 from dcfm_node.domains.dealing import dealt, dirichlet, even
 from dcfm_node.domains.robots import episodes, plan, segments
+from dcfm_node.domains.robots.execution import Arm, replanned, tracked
+from dcfm_node.domains.robots.plan import Array
 from dcfm_node.domains.robots.segments import Cut
 from dcfm_node.domains.settings import CubeSettings
 from dcfm_node.errors import DataError, UserError
@@ -21,6 +24,10 @@ from dcfm_node.samples import Combination, Samples, unit
 
 DIAGONALS: tuple[Combination, ...] = ((0, 3), (1, 2), (2, 1), (3, 0))
 """The combinations that no silo holds: moves between opposite quadrants, both ways."""
+WITHIN = {0.04: "", 0.02: "_2cm"}
+"""Distances from the goal, in m, and how their metrics' names end."""
+THINNED = 8
+"""Of the frames that `distance` compares, every eighth."""
 REFERENCE = 5
 """Every fifth episode is not trained on, and serves as the reference."""
 _MAKE = "make episodes with 'dcfm-node domain make cube'"
@@ -109,11 +116,46 @@ class Cube(Domain[CubeSettings]):
 
 
 class CubeEvaluator(Evaluator):
-    """Measures how many plans are feasible."""
+    """Measures how many plans are feasible, and executes those that are in the simulator."""
+
+    def __init__(self) -> None:
+        self._arm: Arm | None = None
 
     def right(self, samples: Samples) -> NDArray[np.bool_]:
         """Which plans begin and end with the cube on the table in the quadrants asked for, (N,)."""
         return plan.feasible(unit(samples.x), samples.c)
+
+    def measure_redrawn(self, samples: Samples, redraw: Redraw) -> dict[str, float]:
+        """Shares of all plans that lead to their goal (section 6.2 of DCFM).
+
+        `success` are those that the planner, which plans again as the arm moves, executes so that
+        the cube ends within 4 cm of the plan's goal; `success_2cm` within 2 cm. `tracked` and
+        `tracked_2cm` follow the plan's own commands. A plan that is not feasible is not executed,
+        and no success.
+        """
+        right, found = self.right(samples), {}
+        if self._arm is None:
+            self._arm = Arm()
+        plans = unit(samples.x).astype(np.float64)[right]
+
+        def replan(mask: NDArray[np.bool_], known: Array) -> Array:
+            every = samples.x.astype(np.float32)
+            every[right] = known
+            return redraw(mask, every)[right].astype(np.float64)
+
+        for name, ends in (
+            ("success", replanned(self._arm, plans, replan)),
+            ("tracked", tracked(self._arm, plans)),
+        ):
+            off = np.linalg.norm(ends - plan.goal(plans), axis=1)
+            for within, suffix in WITHIN.items():
+                found[name + suffix] = float((off < within).sum()) / len(samples)
+        return found
+
+    def features(self, samples: Samples) -> NDArray[np.floating[Any]]:
+        """The plans' frames, thinned out: the distance needs more samples than
+        features."""
+        return unit(samples.x)[:, :, ::THINNED].reshape(len(samples), -1)
 
 
 @lru_cache(1)

@@ -38,6 +38,8 @@ cosine and sine of four times its yaw, as it looks the same after a quarter turn
 gripper (as the seen one)."""
 SEEN = slice(0, 11)
 """The rows that an observation tells."""
+SENT = slice(11, 17)
+"""The commanded rows."""
 
 _OB_CENTRE, _OB_SCALE, _OB_GRIPPER = np.array([0.425, 0.0, 0.0]), 10.0, 3.0
 _MIDDLE, _HALF = WORKSPACE.mean(axis=0), np.ptp(WORKSPACE, axis=0) / 2
@@ -78,6 +80,17 @@ def commanded(observations: Array, actions: Array) -> Array:
         ],
         axis=-1,
     )
+
+
+def action(observation: Array, command: Array) -> Array:
+    """The relative action (5,) that carries out commanded rows (6,) after an observation (28,);
+    the inverse of `commanded`, within what one action can do."""
+    effector = observation[12:15] / _OB_SCALE + _OB_CENTRE
+    yaw = np.arctan2(observation[16], observation[15])
+    turn = np.arctan2(command[4], command[3]) - yaw
+    close = (command[5] + 1) / 2 - observation[17] / _OB_GRIPPER
+    turn = (turn + np.pi) % (2 * np.pi) - np.pi
+    return np.asarray(np.clip([*(metres(command[:3]) - effector), turn, close] / STEP, -1, 1))
 
 
 def metres(rows: Array) -> Array:

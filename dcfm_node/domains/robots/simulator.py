@@ -54,7 +54,7 @@ def make(numbers: Iterable[int], seed: int, steps: int = STEPS) -> Iterator[Epis
 
 
 def _episode(seed: int, number: int, steps: int) -> Episode:
-    env, oracle = _scene()
+    env, oracle = scene()
     kept: dict[str, list[Any]] = {
         "observations": [], "actions": [], "qpos": [], "qvel": []
     }  # fmt: skip
@@ -92,7 +92,7 @@ def _numpy_seeded(seed: int) -> Iterator[None]:
 
 
 @cache
-def _scene() -> tuple[Any, Any]:
+def scene() -> tuple[Any, Any]:
     """The environment without its limit of steps, and the oracle. Made once: it takes seconds."""
     needed()
     with warnings.catch_warnings():

@@ -23,7 +23,6 @@ from dcfm_node.experiment.trial import (
     named,
     tell,
 )
-from dcfm_node.flow.codec import unstandardised
 from dcfm_node.flow.losses import Penalty as PenaltyRows
 from dcfm_node.flow.sampling import sample
 from dcfm_node.flow.sources import BatchSampler, PathSample, all_live
@@ -102,7 +101,7 @@ class PenaltyTrial:
             c = queries(asked, given.each)
             labels = torch.from_numpy(c)
             z = sample(run, trained.weights, labels, seed=NOISE_SEED, device=self._device)
-            drawn = Samples(unstandardised(z, lab.scale).numpy(), c)
+            drawn = Samples(lab.decode(z).numpy(), c)
             metrics |= {named(n, kind): v for n, v in measure(problem, drawn).items()}
         return Row(
             method=self._variant,

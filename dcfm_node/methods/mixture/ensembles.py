@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from dcfm_node.flow.guidance import Guide
+from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.labels import marginal_terms, null_label
 from dcfm_node.flow.losses import VelocityField, evaluate_terms
 from dcfm_node.flow.networks import Weights, load
@@ -53,18 +54,19 @@ def sample_ensemble(
     top_k: int | None = None,
     gate: Weights | None = None,
     seed: int,
+    given: Given | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Draw one sample per label (B, n) from a mixture of experts.
 
-    Args: as `Ensemble.load`.
+    Args: as `Ensemble.load`, and `given`: numbers of the samples that are given, if any.
 
     Returns: (B, *flow_shape) on the CPU. The seed decides all draws.
     """
     ensemble = Ensemble.load(
         manifest, experts, rule=rule, routing=routing, top_k=top_k, gate=gate, device=device
     )
-    return ensemble.sample(labels, seed)
+    return ensemble.sample(labels, seed, given)
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,12 @@ class Ensemble:
             guide=run_guide(manifest, counts, device, composed=rule == "composed"),
         )
 
-    def sample(self, labels: Tensor, seed: int) -> Tensor:
-        """Draw one sample per label (B, n) with the run's guidance weights, on the CPU."""
+    def sample(self, labels: Tensor, seed: int, given: Given | None = None) -> Tensor:
+        """Draw one sample per label (B, n) with the run's guidance weights, on the CPU.
+
+        Args:
+            given: numbers of the samples that are given, if any.
+        """
         draws, device = torch.Generator().manual_seed(seed), self.null.device
         x0 = noise(self.manifest, len(labels), draws)
         probes = energy.probes(tuple(x0.shape[1:]), len(labels), draws)
@@ -128,7 +134,8 @@ class Ensemble:
             part = slice(start, start + CHUNK)
             at, c, e = (given.to(device) for given in (x0[part], labels[part], probes[:, part]))
             with torch.no_grad():
-                done.append(self._integrate(at, c, e, there).cpu())
+                known = given and given.rows(part).to(device)
+                done.append(self._integrate(at, c, e, there, known).cpu())
         return torch.cat(done)
 
     def velocity(self, x: Tensor, t: Tensor, c: Tensor, motion: Tensor) -> Tensor:
@@ -157,13 +164,17 @@ class Ensemble:
         at = Located(x, t, density.reshape(prior.shape))
         return self._step(terms, prior, at, e, top_k=self.top_k)[0]
 
-    def _integrate(self, x0: Tensor, c: Tensor, e: Tensor, draws: torch.Generator) -> Tensor:
+    def _integrate(
+        self, x0: Tensor, c: Tensor, e: Tensor, draws: torch.Generator, given: Given | None
+    ) -> Tensor:
         terms, prior = self._terms(c, guided=self.guide is not None)
         w = None if self.guide is None else partial(self.guide, c)
         if self.energies:
-            return self.integrate_energies(terms, prior, x0, e, draws, w=w)[0]
+            return self.integrate_energies(terms, prior, x0, e, draws, w=w, given=given)[0]
         method = self.manifest.method
         field = self._field(terms, prior, w)
+        if given is not None:
+            field = given.field(field)
         return last_of(self.path.trajectory(field, x0, method.solver_steps, method.solver, draws))
 
     def integrate_energies(
@@ -175,6 +186,7 @@ class Ensemble:
         draws: torch.Generator,
         *,
         w: Guided | None = None,
+        given: Given | None = None,
     ) -> tuple[Tensor, Tensor]:
         """DFD: the sample at t = 1 and log p_k of every term there, (B, *shape) and (B, m, K).
 
@@ -190,6 +202,8 @@ class Ensemble:
             x, density = state[:, :split].reshape(x0.shape), state[:, split:].reshape(prior.shape)
             at = Located(x, t, density)
             motion, rates = self._step(terms, prior, at, probes, top_k=self.top_k, w=w)
+            if given is not None:
+                motion = given.towards(motion, x, t)
             return torch.cat([motion.flatten(1), rates.flatten(1)], dim=1)
 
         state = torch.cat([x0.flatten(1), start_density(x0, prior)], dim=1)
