@@ -160,3 +160,34 @@ def test_without_a_scale_nothing_is_copied() -> None:
 def test_a_scale_of_other_groups_is_refused() -> None:
     with pytest.raises(ValueError, match="2 groups does not fit"):
         standardised(PHYSICAL, Scale(mean=(0.0, 0.0), deviation=(1.0, 1.0)))
+
+
+def series_run(keep: int, shape: tuple[int, ...] = (3, 16)) -> Manifest:
+    document = manifest(shape=shape).model_dump() | {"codec": {"kind": "cosine", "keep": keep}}
+    return Manifest.model_validate(document, strict=False)
+
+
+def test_all_frequencies_lose_nothing() -> None:
+    x = torch.randn(5, 3, 16, generator=draws())
+    codec = codec_of(series_run(16), None)
+    z = encoded(codec, x)
+    assert z.shape == (5, 48)
+    torch.testing.assert_close(decoded(codec, z, None), x, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(z.square().sum(), x.square().sum())
+
+
+def test_the_lowest_frequencies_smooth_a_series() -> None:
+    at = torch.linspace(0, 1, 16)
+    slow, fast = torch.cos(torch.pi * at), torch.cos(15 * torch.pi * at)
+    codec = codec_of(series_run(4), None)
+    x = torch.stack([slow, slow + fast, torch.ones(16)])[None]
+    back = decoded(codec, encoded(codec, x), None)
+    torch.testing.assert_close(back[0, 0], slow, rtol=0, atol=0.05)
+    torch.testing.assert_close(back[0, 2], torch.ones(16))
+    assert (back[0, 1] - slow).abs().mean() < 0.3 * fast.abs().mean()
+
+
+@pytest.mark.parametrize("shape", [(48,), (3, 4, 4), (3, 4)])
+def test_a_cosine_codec_needs_a_series_of_at_least_that_length(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValidationError, match="5 frequencies need sample_shape"):
+        series_run(5, shape)
