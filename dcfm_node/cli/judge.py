@@ -46,12 +46,14 @@ def judge(folder: Folder, config: Config = DEFAULT_CONFIG, as_json: AsJson = Fal
     Exits with 0 whatever it finds; --json has 'below' for each combination.
     """
     from dcfm_node.config.node import load_node
+    from dcfm_node.student.columns import require_agreed
     from dcfm_node.student.folder import opened
 
     settings = load_node(config)
     settings.data.check_paths()
     student, proven = opened(folder)
     _require_own_run(settings, folder, proven)
+    require_agreed(config, settings.data, proven.view.manifest, folder)
     found = _judgement(settings, student, proven)
     answer(document(proven, settings.name, found), as_json, judged_text)
 

@@ -75,7 +75,7 @@ def check(config: Path, peers: Path, run: Path, only: str = "") -> Checked:
     device = found.config.worker.device if found.config is not None else "auto"
     # A running node has shown what torch finds.
     probe = Probe(device, found.manifest) if daemon.status is None else None
-    data = private_data(found.config, found.manifest)
+    data = private_data(found.config, found.manifest, found.features)
     counts = told_counts(data, found.config, found.keys, found.manifest)
     findings = [*found.findings, *data.findings, *_daemon_findings(daemon, found)]
     findings += _names(chosen)

@@ -10,7 +10,7 @@ from dcfm_node.api.checked import Finding
 from dcfm_node.config.keys import NodeKeys, load_keys
 from dcfm_node.config.node import NodeConfig, load_node
 from dcfm_node.config.peers import Peer, load_peers, own_peer
-from dcfm_node.config.run import load_run
+from dcfm_node.config.run import load_features, load_run
 from dcfm_node.errors import ConfigError, UserError
 from dcfm_node.preflight.findings import In
 from dcfm_node.records.manifest import Manifest
@@ -35,6 +35,8 @@ class Found:
     peers: tuple[Peer, ...] | None = None
     """Without this node."""
     manifest: Manifest | None = None
+    features: tuple[str, ...] = ()
+    """Names of the numbers of a sample, as run.toml has them, if it does."""
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -141,7 +143,8 @@ def _run(found: Found, path: Path, listed: tuple[Peer, ...] | None, peers: Path)
         found.findings.append(SETTINGS.unknown("run.toml", what))
         return
     try:
-        found.manifest = manifest = load_run(path, listed, found.me, listed=peers)
+        manifest = load_run(path, listed, found.me, listed=peers)
+        found.manifest, found.features = manifest, load_features(path)
     except UserError as error:
         found.findings.append(SETTINGS.wrong("run.toml", error))
         return

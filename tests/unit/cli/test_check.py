@@ -151,6 +151,38 @@ def test_data_with_an_unknown_value_are_wrong_and_the_rest_is_checked_all_the_sa
     assert {one.own for one in found.combinations} == {None}
 
 
+@pytest.mark.parametrize(
+    ("header", "finding"),
+    [
+        ("hum,load,wind", ""),
+        ("Wind,hum,load", "numbers Wind, hum, load; the run has the features hum, load, wind"),
+        ("hum,load,wind,at", "hum, load, wind; the run has the features hum, load, wind"),
+        ("hum,load", "has the columns of numbers hum, load; the run has the features"),
+    ],
+)
+def test_a_table_must_have_the_features_of_the_run_as_for_start(
+    sites: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    header: str,
+    finding: str,
+) -> None:
+    """Columns are read in the order of their names: another name is another order."""
+    many = len(header.split(","))
+    rows = [",".join(["rain" if i % 2 else "wind", "sand", *["0.5"] * many]) for i in range(40)]
+    Path("north.csv").write_text("\n".join([f"weather,ground,{header}", *rows]))
+    settings, run_file = Path("north/node.toml"), Path("run.toml")
+    text = settings.read_text()
+    settings.write_text(text.replace('"npz"', '"csv"').replace("north.npz", "north.csv"))
+    text = run_file.read_text().replace("# features = ", 'features = ["hum", "load", "wind"]  # ')
+    run_file.write_text(text)
+    code, found = asked(monkeypatch, capsys)
+    told = by_name(found)["files"]
+    assert (code == 2, told.state) == (bool(finding), "wrong" if finding else "ok"), told
+    assert finding in told.finding
+    assert not finding or "rename the columns as these features" in told.fix
+
+
 def test_a_list_of_peers_without_peers_is_told(
     sites: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
