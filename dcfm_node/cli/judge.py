@@ -41,7 +41,8 @@ def judge(folder: Folder, config: Config = DEFAULT_CONFIG, as_json: AsJson = Fal
 
     Reads the data that node.toml names, draws from the student, and shows for each combination what
     share of draws it expects to be right, what share shows each attribute's value, or that it
-    cannot tell. Nothing leaves this machine: no record, no figure. No daemon is needed.
+    cannot tell. Nothing leaves this machine: no record, no figure. No daemon is needed. A table
+    must have the columns that the student's samples have, by run.toml or columns.json.
 
     Exits with 0 whatever it finds; --json has 'below' for each combination.
     """

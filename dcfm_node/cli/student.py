@@ -1,5 +1,6 @@
 """Commands for students: list, fetch, verify, sample. `judge` is in a file of its own."""
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -286,7 +287,7 @@ def export(
 def _exported_text(found: "Exported") -> str:
     return (
         f"wrote {', '.join(found.files)} to {found.folder}\n"
-        f"next: python {found.folder}/sampler.py -n 16 --out samples.npz"
+        f"next: python {shlex.quote(found.folder)}/sampler.py -n 16 --out samples.npz"
         "   (needs numpy and onnxruntime)"
     )
 
