@@ -6,6 +6,6 @@ if not sys.flags.safe_path:
     # What lies in the current folder, beside private data say, must not pass for a module.
     del sys.path[0]
 
-from dcfm_node.cli.main import main
+from dcfm_node.cli.entry import main
 
 main()

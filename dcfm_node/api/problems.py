@@ -71,7 +71,11 @@ class Code(Enum):
         ("peer-disk-full", "peer-stuck", "peer-silent", "peer-mismatch"),
     )
     """A silo gives signs of life, but shows no progress with work that the run waits for."""
-    PEER_MISMATCH = "peer-mismatch", "error", "give all sites the same run.toml and version"
+    PEER_MISMATCH = (
+        "peer-mismatch",
+        "error",
+        "give all sites the same run.toml and version, and restart the node that differed",
+    )
     """A silo takes part in another run, or breaks the protocol."""
     PEER_FORKED = "peer-forked", "error", "show others: 'dcfm-node proof write --silo {subject}'"
     """A silo signed two records under one number."""

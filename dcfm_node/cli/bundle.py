@@ -1,5 +1,6 @@
 """Commands that move a run's records and snapshots as a folder: export, import, verify."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,9 +84,10 @@ def export(
 
 
 def _exported_text(found: BundleExported) -> str:
+    folder = shlex.quote(found.folder)
     return (
         f"wrote {found.folder}: {found.records} records, {found.snapshots} snapshots,"
-        f" {size(found.bytes)}\nat the other site: dcfm-node bundle import {found.folder}"
+        f" {size(found.bytes)}\nat the other site: dcfm-node bundle import {folder}"
     )
 
 

@@ -168,6 +168,8 @@ def _verdict(found: Checked) -> list[str]:
         f"  {MARKS[one.state]:<5}  {one.group}, {one.check}: {one.fix or one.finding}"
         for one in bad[:FIRST]
     ]
+    if (more := len(bad) - FIRST) > 0:
+        lines.append(f"  and {more} more, which the table above has")
     if counts["unknown"] and found.daemon == "down" and not counts["wrong"]:
         lines.append("  start the node, and check again: what is marked ? shows only then")
     return lines

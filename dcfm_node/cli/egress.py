@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -248,10 +249,11 @@ def _written(out: Path, config: Path, found: Egress) -> EgressWritten:
 
 
 def _written_text(found: EgressWritten) -> str:
+    file = shlex.quote(found.file)
     return (
         f"wrote {found.file}: {found.lines} lines, {size(found.bytes_sent)} that were sent\n"
         f"signed by key {found.key}\n"
-        f"check it on any machine: dcfm-node egress verify {found.file} --peers peers.toml"
+        f"check it on any machine: dcfm-node egress verify {file} --peers peers.toml"
     )
 
 

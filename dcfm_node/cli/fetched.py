@@ -1,5 +1,6 @@
 """Students in folders: `student fetch`, which replaces an earlier one, and `student rollback`."""
 
+import shlex
 from pathlib import Path
 
 from dcfm_node.api.document import RunName
@@ -68,7 +69,7 @@ def fetched_text(found: Fetched) -> str:
     if not found.written and old is not None:
         return (
             f"{out} keeps student {old[:12]}: you went back to it from the newest, {new[:12]}"
-            f"\nto use the newest again: dcfm-node student rollback {out}, or --force"
+            f"\nto use the newest again: dcfm-node student rollback {shlex.quote(out)}, or --force"
         )
     text = f"wrote {out}: student {new[:12]} of round {found.round}"
     if old == new:
@@ -77,7 +78,7 @@ def fetched_text(found: Fetched) -> str:
         text += f", in place of {old[:12]}, which 'student rollback' goes back to"
     if found.offline:
         text += "\nnote: no daemon answered, so this is what the node's files had when it stopped"
-    return f"{text}\nnext: dcfm-node student verify {out}"
+    return f"{text}\nnext: dcfm-node student verify {shlex.quote(out)}"
 
 
 def rolled_back(folder: Path) -> RolledBack:

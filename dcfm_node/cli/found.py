@@ -1,6 +1,7 @@
 """What `init --data` found in a silo's files, as a document and as text."""
 
 import re
+import shlex
 from pathlib import Path
 
 from dcfm_node.api.commands import (
@@ -52,13 +53,14 @@ def found_data(path: Path, found: Survey) -> FoundData:
 def made_text(made: NodeMade) -> str:
     """What `init` made, what it found, and what to do next."""
     config, run = made.config, made.run
+    option = f"--config {shlex.quote(config)}"
     lines = [] if made.data is None else [*_data_lines(made.data), ""]
     lines.append(f"made {config}, {run} and keys in {made.folder}")
     if made.data is None:
         lines += [
             f"next: edit {config}: set your data and the addresses (ports 7400 and 7401 in the",
             "firewall, or none: see 'dcfm-node init --help'). Then run",
-            f"  dcfm-node id --config {config}",
+            f"  dcfm-node id {option}",
             "send its output to the other sites, and collect everyone's blocks in peers.toml; or",
             "pair with them: 'dcfm-node invite --help'",
         ]
@@ -66,12 +68,13 @@ def made_text(made: NodeMade) -> str:
     steps = [
         "pair with the other sites. One makes a code for each of the others, who use it; then all\n"
         "     compare fingerprints by phone, and approve each other:\n"
-        f"     dcfm-node invite --config {config}\n"
-        f"     dcfm-node join CODE --config {config}\n"
-        f"     dcfm-node peers approve NAME --config {config}",
-        "every site joins the attributes of all into its run.toml, and starts:\n"
-        f"     dcfm-node run merge --config {config}\n"
-        f"     dcfm-node start --config {config}",
+        f"     dcfm-node invite {option}\n"
+        f"     dcfm-node join CODE {option}\n"
+        f"     dcfm-node peers approve NAME {option}",
+        "every site joins the attributes of all into its run.toml, and starts; if it runs already,"
+        " to pair,\n     'dcfm-node stop' comes first:\n"
+        f"     dcfm-node run merge {option}\n"
+        f"     dcfm-node start {option}",
     ]
     if not made.advertised:
         steps.insert(0, f"write in {config} where peers reach this node ('dcfm-node init --help')")

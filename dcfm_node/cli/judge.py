@@ -41,17 +41,20 @@ def judge(folder: Folder, config: Config = DEFAULT_CONFIG, as_json: AsJson = Fal
 
     Reads the data that node.toml names, draws from the student, and shows for each combination what
     share of draws it expects to be right, what share shows each attribute's value, or that it
-    cannot tell. Nothing leaves this machine: no record, no figure. No daemon is needed.
+    cannot tell. Nothing leaves this machine: no record, no figure. No daemon is needed. A table
+    must have the columns that the student's samples have, by run.toml or columns.json.
 
     Exits with 0 whatever it finds; --json has 'below' for each combination.
     """
     from dcfm_node.config.node import load_node
+    from dcfm_node.student.columns import require_agreed
     from dcfm_node.student.folder import opened
 
     settings = load_node(config)
     settings.data.check_paths()
     student, proven = opened(folder)
     _require_own_run(settings, folder, proven)
+    require_agreed(config, settings.data, proven.view.manifest, folder)
     found = _judgement(settings, student, proven)
     answer(document(proven, settings.name, found), as_json, judged_text)
 

@@ -273,7 +273,7 @@ def _conversation(here: "Home", code: str) -> "PairAnswer":
     from dcfm_node import __version__
     from dcfm_node.config.roster import card_of
     from dcfm_node.daemon.egress import record_request
-    from dcfm_node.daemon.pairing import introductions
+    from dcfm_node.daemon.pairing import USED, introductions
     from dcfm_node.errors import PeerError
     from dcfm_node.net.pairing import ask
     from dcfm_node.records.pairing import PairRequest
@@ -309,7 +309,10 @@ def _conversation(here: "Home", code: str) -> "PairAnswer":
         raise Failed(what, where=where, fix="tell its operator, and ask for a new code")
     if found.outcome == "refused":
         what = f"{found.card.name} refused: {found.reason}"
-        raise Failed(what, where=where, fix="correct this here, and join again")
+        fix = "correct this here, and join again"
+        if found.reason == USED:
+            fix = "ask for a new code ('dcfm-node invite' there), and say there that this was used"
+        raise Failed(what, where=where, fix=fix)
     return found
 
 
@@ -344,7 +347,7 @@ def reload(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Let the running node read node.toml and peers.toml again, as the signal HUP does.
 
     Taken up at once: log.level, gossip.interval_s, limits.upload, advertise, and peers. The answer
-    names other settings that changed; they take effect at the next start.
+    names other settings that changed, also in run.toml; they take effect at the next start.
     """
     answer(call(state_folder(config), ReloadRequest()), as_json, reloaded_text)
 

@@ -1,5 +1,6 @@
 """Commands for proofs that a silo signed two histories (SPEC 9.3)."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +44,8 @@ def write(
 
 
 def _written_text(found: ProofWritten) -> str:
-    return f"wrote {found.file}\nnext: dcfm-node proof verify {found.file}, on any machine"
+    file = shlex.quote(found.file)
+    return f"wrote {found.file}\nnext: dcfm-node proof verify {file}, on any machine"
 
 
 @app.command()

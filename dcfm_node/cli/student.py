@@ -1,5 +1,6 @@
 """Commands for students: list, fetch, verify, sample. `judge` is in a file of its own."""
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -233,9 +234,8 @@ def sample(
     what to expect of them. In Python: dcfm_node.load_student(DIR).sample(ATTRIBUTE=VALUE, n=64).
     """
     from dcfm_node.cli.sampled import document, progress_of
-    from dcfm_node.store.student import COLUMNS
     from dcfm_node.student.asked import asked_for, chosen_values, pairs_of, weights_of
-    from dcfm_node.student.columns import NAMED, Columns, columns_of
+    from dcfm_node.student.columns import columns_of
     from dcfm_node.student.loaded import load_student
     from dcfm_node.student.saving import check_form, names_columns
 
@@ -252,9 +252,7 @@ def sample(
         codec=codec,
         progress=progress_of(count, as_json),
     )
-    columns = columns_of(config, run) if names_columns(run, out) else None
-    if columns is not None and not columns.known and drawn.columns:
-        columns = Columns(drawn.columns, f"{NAMED} {folder / COLUMNS}")
+    columns = columns_of(config, run, folder) if names_columns(run, out) else None
     drawn.save(out, columns=columns or (), force=force)
     found = document(student, drawn, out, columns)
     used = drawn.manifest.method.guidance
@@ -289,7 +287,7 @@ def export(
 def _exported_text(found: "Exported") -> str:
     return (
         f"wrote {', '.join(found.files)} to {found.folder}\n"
-        f"next: python {found.folder}/sampler.py -n 16 --out samples.npz"
+        f"next: python {shlex.quote(found.folder)}/sampler.py -n 16 --out samples.npz"
         "   (needs numpy and onnxruntime)"
     )
 

@@ -2,6 +2,7 @@
 keys rotate (SPEC 2.7)."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -144,8 +145,19 @@ def _merged_at_home(config: Path, peers: Path | None) -> RunMerged:
     with replacing(here.run) as scratch:
         scratch.write_text(merged.text, encoding="utf-8")
     named = tuple(FoundAttribute(name=name, values=values) for name, values in merged.attributes)
+    left_out = [n for n, site in store.sites().items() if not site.rejected and n not in files]
     return RunMerged(
-        file=str(here.run), attributes=named, notes=merged.notes, sites=tuple(sorted(files))
+        file=str(here.run),
+        attributes=named,
+        notes=(*merged.notes, *map(_left_out, left_out)),
+        sites=tuple(sorted(files)),
+    )
+
+
+def _left_out(name: str) -> str:
+    return (
+        f"{name} is not in it, because it waits for approval here: if it takes part, first"
+        f" 'dcfm-node peers approve {name}', then merge again at all sites"
     )
 
 
@@ -155,7 +167,8 @@ def _merged_text(found: RunMerged) -> str:
             f"wrote {found.file}, from {', '.join(found.sites) or 'all sites'}:",
             *(f"  {one.name}: {', '.join(one.values)}" for one in found.attributes),
             *(f"note: {one}" for one in found.notes),
-            "next: run the same at these sites; then 'dcfm-node start' at each"
+            "next: run the same at these sites; then, at each, 'dcfm-node stop' if the node runs,"
+            " and 'dcfm-node start'"
             if found.sites
             else "next: give it and peers.toml to every site",
         ]
@@ -232,7 +245,7 @@ def _continued_text(found: RunContinued) -> str:
         f"wrote {found.file}\n"
         "next: change its roster and settings, send it to every site with the new peers.toml, stop"
         " the nodes and run\n"
-        f"  dcfm-node start --peers peers.toml --run {found.file}"
+        f"  dcfm-node start --peers peers.toml --run {shlex.quote(found.file)}"
     )
 
 

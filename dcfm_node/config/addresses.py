@@ -35,6 +35,11 @@ def _parts(address: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
+def port_of(address: str) -> str:
+    """The port of an address of this module's types; * means any free one."""
+    return _parts(address)[1]
+
+
 ListenAddress = Annotated[str, AfterValidator(_listening)]
 """Where to listen. Host 0.0.0.0 means every interface, port * means any free port."""
 

@@ -20,6 +20,18 @@ from dcfm_node.records.manifest import MAX_SILOS
 _FIX = "take the line from what 'dcfm-node id' prints on that node"
 
 
+_NEW_KEYS = (
+    "put the old keys back from the backup: with other keys this node is not in its run. If they"
+    " are lost, continue the run ('dcfm-node run continue FILE --replaced {name}' at another site),"
+    " with the block that 'dcfm-node id' prints here in everyone's file. If {name} is another site,"
+    " give this node another name"
+)
+_RENAMED = (
+    "give this node that name in node.toml; or, before a run begins, replace that block with what"
+    " 'dcfm-node id' prints here, in everyone's file"
+)
+
+
 def _hex(value: Any, digits: int, what: str) -> Any:
     if not isinstance(value, str):
         return value
@@ -163,14 +175,14 @@ def merged(peers: tuple[Peer, ...], me: Peer, listed: Path) -> dict[str, Peer]:
                 f"gives {peer.name!r} the link_key {peer.link_key}, but it is {me.link_key} here:"
                 " nodes with that file refuse this node's links",
                 where=str(listed),
-                fix="replace that block with what 'dcfm-node id' prints here, in everyone's file",
+                fix="put the old keys back from the backup; or replace that block with what"
+                " 'dcfm-node id' prints here, in everyone's file",
             )
         if (peer.name == me.name) != (peer.sign_key == me.sign_key):
             raise ConfigError(
                 f"lists {peer.name!r} with sign_key {peer.sign_key.hex()[:8]}…, "
                 f"but this node is {me.name!r} with {me.sign_key.hex()[:8]}…",
                 where=str(listed),
-                fix="replace that block with what 'dcfm-node id' prints here, or give one node "
-                "another name",
+                fix=_NEW_KEYS.format(name=me.name) if peer.name == me.name else _RENAMED,
             )
     return {peer.name: peer for peer in (*peers, me)}

@@ -13,6 +13,7 @@ from dcfm_node.config import toml
 from dcfm_node.config.advice import Problem
 from dcfm_node.config.peers import Peer, merged
 from dcfm_node.config.presets import Preset, settled
+from dcfm_node.errors import ConfigError
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES, Digest, Model, Name, Snapshot
 from dcfm_node.records.manifest import (
     CODEC,
@@ -179,6 +180,15 @@ def load_features(path: Path) -> tuple[str, ...]:
         ConfigError: the file is not a valid run.toml.
     """
     return _parsed(toml.read(path, "name the run's file with --run")).features or ()
+
+
+def features_of(path: Path, manifest: Manifest) -> tuple[str, ...]:
+    """As `load_features`; () also if there is no such file, or it is of another run."""
+    try:
+        document = toml.read(path, "")
+        return () if differing(document, manifest) else _parsed(document).features or ()
+    except ConfigError:
+        return ()
 
 
 def _parsed(document: toml.Document) -> RunFile:

@@ -22,7 +22,7 @@ from dcfm_node.daemon.daemon import Daemon
 from dcfm_node.daemon.deltas import Deltas
 from dcfm_node.daemon.disk import Disk, Said, open_journals
 from dcfm_node.daemon.egress import Egress
-from dcfm_node.daemon.ending import Ending, Tasks
+from dcfm_node.daemon.ending import SIGNAL, Ending, Tasks
 from dcfm_node.daemon.eta import Rates
 from dcfm_node.daemon.executor import Executor
 from dcfm_node.daemon.forms import Forms
@@ -245,7 +245,7 @@ async def run(settings: Settings) -> None:
     except asyncio.CancelledError:
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise  # whoever runs this cancelled it, and no signal did
-        log.info("stopped", why="a signal ended the node while it was starting")
+        log.info("stopped", why=f"{SIGNAL} while it was starting")
 
 
 async def _take_part(settings: Settings) -> None:
@@ -303,7 +303,7 @@ async def _take_part(settings: Settings) -> None:
         reception.daemon, reception.reloading = daemon, reloading
         _reload_on_hangup(reloading, ground)
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, daemon.stop, 0.0)
+            loop.add_signal_handler(number, daemon.stop, 0.0, SIGNAL)
         notify("READY=1")
         log.info("started", version=__version__, device=ready.device)
         _warn_of_ignored(config.worker, ready.device)
@@ -312,7 +312,7 @@ async def _take_part(settings: Settings) -> None:
         ground.tasks.spawn(daemon.observe())
         await daemon.serve()
         notify("STOPPING=1")
-    log.info("stopped")
+    log.info("stopped", why=ground.ending.asked)
 
 
 def _warn_of_ignored(worker: Worker, device: str) -> None:
@@ -349,12 +349,11 @@ def _reloading(daemon: Daemon, peers: tuple[Peer, ...], egress: Egress) -> Reloa
     settings = daemon.restoring.settings
     if settings.home is None:
         return None
-    roster = {silo.name for silo in settings.manifest.roster}
     return Reloading(
         settings.home,
         peers,
         daemon.network,
-        roster=roster,
+        manifest=settings.manifest,
         set_gossip=daemon.set_gossip,
         sent=egress.paired,
     )

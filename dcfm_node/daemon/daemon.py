@@ -9,7 +9,7 @@ from dcfm_node.api.requests import AnyRequest
 from dcfm_node.api.server import Reply
 from dcfm_node.daemon.control import Control
 from dcfm_node.daemon.disk import Disk
-from dcfm_node.daemon.ending import Ending, Tasks
+from dcfm_node.daemon.ending import COMMAND, Ending, Tasks
 from dcfm_node.daemon.eta import Rates
 from dcfm_node.daemon.executor import Executor
 from dcfm_node.daemon.handling import Handling
@@ -97,16 +97,20 @@ class Daemon:
         self.restoring.set_gossip(interval_s)
         self.present.node.set_pace(pace(interval_s))
 
-    def stop(self, grace_s: float) -> None:
-        """Take no new work, give the present one `grace_s` seconds to end, then stop."""
-        self.inbox.put(Drain())
-        self.tasks.spawn(self._drain(grace_s))
+    def stop(self, grace_s: float, asked: str = COMMAND) -> None:
+        """Take no new work, give the present one `grace_s` seconds to end, then stop.
 
-    async def _drain(self, grace_s: float) -> None:
+        Args:
+            asked: who asked for it, in words.
+        """
+        self.inbox.put(Drain())
+        self.tasks.spawn(self._drain(grace_s, asked))
+
+    async def _drain(self, grace_s: float, asked: str) -> None:
         deadline = self.clock() + grace_s
         while self.present.node.work is not None and self.clock() < deadline:
             await asyncio.sleep(0.1)
-        self.ending.begin()
+        self.ending.begin(asked=asked)
         self.inbox.put(Tick())
 
     def _control(self) -> Control:

@@ -11,11 +11,18 @@ from dcfm_node.errors import Failed
 DISK_RETRY_S = 2.0
 
 
+SIGNAL, COMMAND = "a signal ended the node", "'dcfm-node stop' ended the node"
+
+
 class Ending:
-    """Set once the daemon is to end."""
+    """Set once the daemon is to end.
+
+    Attributes:
+        asked: who asked for it, in words.
+    """
 
     def __init__(self) -> None:
-        self._why = ""
+        self._why = self.asked = ""
         self._ending = asyncio.Event()
 
     @property
@@ -23,9 +30,9 @@ class Ending:
         """Whether the daemon is to end."""
         return self._ending.is_set()
 
-    def begin(self, why: str = "") -> None:
+    def begin(self, why: str = "", *, asked: str = "") -> None:
         """End, as a failure if `why` says so: a service manager then starts the node again."""
-        self._why = self._why or why
+        self._why, self.asked = self._why or why, self.asked or asked
         self._ending.set()
 
     def transfers_ended(self) -> None:

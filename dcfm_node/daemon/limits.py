@@ -12,7 +12,7 @@ from dcfm_node.config.pairing import Home
 from dcfm_node.config.peers import Peer
 from dcfm_node.data.oddities import DataWarning
 from dcfm_node.data.privacy import Counts, published
-from dcfm_node.data.spec import DataSpec, TableData
+from dcfm_node.data.spec import DataSpec, expecting
 from dcfm_node.errors import DataError
 from dcfm_node.records.entries import Join, Label
 from dcfm_node.records.manifest import Manifest
@@ -53,10 +53,7 @@ class Settings:
     @property
     def data(self) -> DataSpec:
         """This node's private data, with the features that a table must have in this run."""
-        data = self.config.data
-        if not isinstance(data, TableData) or not self.features or data.features:
-            return data
-        return data.model_copy(update={"features": self.features})
+        return expecting(self.config.data, self.features)
 
 
 def counts_told(settings: Settings, ready: Ready) -> Counts:

@@ -44,6 +44,7 @@ MAX_NEW = 8
 """Sites that are taken from the introductions of one message. The next message brings others."""
 MAX_INTRODUCED_WAITING = 16
 """The most sites that wait for approval by the word of one introducer."""
+USED = "this code was used by another site before"
 SWEEP_S = 5.0
 """Seconds between two looks for invites that expired or were closed."""
 
@@ -175,7 +176,7 @@ class Desk:
         if request.invite != invite.public:
             return "it is meant for another invite"
         if invite.guest not in (None, request.author):
-            return "this code was used by another site before; ask for a new one, and say so there"
+            return USED
         if any(s.rejected and s.card.sign_key == card.sign_key for s in sites.values()):
             return "the operator there rejected this site"
         waiting = _waiting(peers, sites)

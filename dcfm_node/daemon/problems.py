@@ -94,7 +94,7 @@ def _absence(silo: SiloStatus, up_s: float) -> Iterator[Problem]:
     """Why a silo does not take part as it should."""
     name = silo.name
     if silo.trouble:
-        yield Code.PEER_MISMATCH.problem(name, f"{name} {silo.trouble}")
+        yield Code.PEER_MISMATCH.problem(name, f"{name}: {silo.trouble}")
     elif silo.by_bundle and silo.bundle is not None:
         if (ago := silo.bundle.ago_s) > BUNDLE_DAYS * 86_400:
             what = f"{name} was not mentioned in any bundle for {ago / 86_400:.0f} days"
@@ -173,7 +173,8 @@ def social_problems(
 ) -> Iterator[Problem]:
     """What silence and stuck downloads do to the run as a whole."""
     others = [silo for silo in silos if not silo.own and not silo.withdrawn]
-    if others and not any(silo.live or silo.by_bundle for silo in others):
+    # A node of another run is heard: then neither the network nor the firewall is what is wrong.
+    if others and not any(silo.live or silo.by_bundle or silo.trouble for silo in others):
         silent_s = min(
             (s.heard_ago_s for s in others if s.heard_ago_s is not None), default=_up_s(node, now)
         )

@@ -1,20 +1,23 @@
 """Takes up changed settings, peers and invites while the node runs."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Protocol
 
 import structlog
 
 from dcfm_node.api.pairing import Reloaded
+from dcfm_node.config import toml
 from dcfm_node.config.keys import load_keys
 from dcfm_node.config.node import NodeConfig, load_node
 from dcfm_node.config.pairing import Home
 from dcfm_node.config.peers import Peer, merged, own_peer
+from dcfm_node.config.run import differing as differing_fields
 from dcfm_node.daemon import logs
 from dcfm_node.daemon.pairing import SWEEP_S, Desk, Sent
 from dcfm_node.errors import UserError
+from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.pairing import Site
 
 log = structlog.get_logger()
@@ -39,7 +42,7 @@ class Reloading:
     Args:
         home: what the node was started with.
         peers: the peers that it links with, without itself.
-        roster: names of the present run's silos; empty if the node is in no run.
+        manifest: of the present run; None if the node is in none.
         set_gossip: takes another gossip interval, in seconds.
         told: called with each site that asks for the first time.
         sent: called with each answer to a guest, as `Desk` says.
@@ -55,13 +58,14 @@ class Reloading:
         peers: tuple[Peer, ...],
         network: Admits,
         *,
-        roster: Collection[str] = (),
+        manifest: Manifest | None = None,
         set_gossip: Callable[[float], None] = lambda interval_s: None,
         told: Callable[[Site], None] = lambda site: None,
         sent: Sent = lambda guest, name, size: None,
     ) -> None:
         self.home, self._peers, self._network = home, peers, network
-        self._roster, self._set_gossip = roster, set_gossip
+        self._manifest, self._set_gossip = manifest, set_gossip
+        self._roster = {silo.name for silo in manifest.roster} if manifest is not None else set()
         self._invited: frozenset[str] = frozenset()
         self._failed = ""
         self.desk = Desk(lambda: self.home, told=told, sent=sent)
@@ -72,7 +76,8 @@ class Reloading:
         return self._peers
 
     def reload(self) -> Reloaded:
-        """Read node.toml, peers.toml and the invites again, and take up what may change.
+        """Read node.toml, peers.toml and the invites again, and take up what may change. Of
+        run.toml, nothing may: a run keeps its settings.
 
         Raises:
             UserError: a file is wrong; then nothing changes.
@@ -87,7 +92,7 @@ class Reloading:
         applied = [*self._apply(config, changed), *self._admit(peers, invited)]
         return Reloaded(
             applied=tuple(applied),
-            restart=tuple(name for name in changed if not name.startswith(LIVE)),
+            restart=(*(name for name in changed if not name.startswith(LIVE)), *self._run()),
             peers_file=str(self.home.peers.absolute()),
             peers=tuple(peer.name for peer in self._peers),
             invites=len(invited),
@@ -156,6 +161,17 @@ class Reloading:
         )
         self.home = replace(self.home, config=taken)
         return applied
+
+    def _run(self) -> Iterator[str]:
+        """run.toml, and what differs there from the present run."""
+        if self._manifest is None or not self.home.run.exists():
+            return
+        try:
+            differ = differing_fields(toml.read(self.home.run, ""), self._manifest)
+        except UserError:
+            differ = ["it is not valid"]
+        if differ:
+            yield f"{self.home.run.name} ({', '.join(differ)})"
 
     def _admit(self, peers: tuple[Peer, ...], invited: frozenset[str]) -> list[str]:
         """Take up peers and invites; what changed, in words."""

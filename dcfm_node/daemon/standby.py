@@ -30,7 +30,7 @@ from dcfm_node.api.status import Peers, StartingDoing, StartingStatus, Stranger
 from dcfm_node.config.pairing import Home
 from dcfm_node.daemon.disk import Disk
 from dcfm_node.daemon.egress import Egress
-from dcfm_node.daemon.ending import Ending, Tasks
+from dcfm_node.daemon.ending import COMMAND, SIGNAL, Ending, Tasks
 from dcfm_node.daemon.limits import allow_connections, keep_secrets, room
 from dcfm_node.daemon.network import Network
 from dcfm_node.daemon.notify import notify, watchdog_interval_s
@@ -80,7 +80,7 @@ class Standby:
             case ReloadRequest():
                 return self.reloading.reload()
             case StopRequest(grace_s=grace):
-                self.ending.begin()
+                self.ending.begin(asked=COMMAND)
                 return Stopping(grace_s=grace)
         raise Failed("this node takes part in no run yet", fix=_next(self._counts()))
 
@@ -180,12 +180,12 @@ async def wait(
         tasks.spawn(egress.keep())
         loop.add_signal_handler(signal.SIGHUP, reloading.hang_up)
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, ending.begin)
+            loop.add_signal_handler(number, partial(ending.begin, asked=SIGNAL))
         notify("READY=1", "STATUS=in no run yet: it waits for peers")
         log.info("waiting_for_peers", version=__version__, approved=len(peers))
         await _until_ended(ending, reloading, until)
         notify("STOPPING=1")
-    log.info("stopped")
+    log.info("stopped", why=ending.asked)
 
 
 async def _until_ended(ending: Ending, reloading: Reloading, until: Callable[[], bool]) -> None:

@@ -98,7 +98,8 @@ def found(root: Path, names: str | None = None) -> tuple[list[Item], tuple[str, 
                 raise DataError(
                     "is not an image that can be read",
                     where=str(path),
-                    fix=f"remove it, or convert it to one of {', '.join(SUFFIXES)}",
+                    fix=f"if {root} is not the folder of the pictures, name that folder; else move"
+                    f" this file out of it, or convert it to one of {', '.join(SUFFIXES)}",
                 )
     return sorted(items, key=lambda item: item.image), _passed_over(root, hidden)
 
@@ -137,7 +138,8 @@ def _status(path: Path) -> os.stat_result:
             # The links form a cycle.
             raise OSError(error.strerror) from error
     if not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
-        raise DataError("is neither a file nor a folder", where=str(path), fix="remove it")
+        fix = "if this is not in the folder of the pictures, name that folder; else move it away"
+        raise DataError("is neither a file nor a folder", where=str(path), fix=fix)
     return status
 
 

@@ -37,6 +37,7 @@ def read_sheet(spec: TableData, columns: Mapping[str, str], shape: tuple[int, ..
     if not first:
         check_shapes((0,), {}, (), str(file))
     sources, numbers = _parted(spec, columns, first)
+    _check_names(spec, numbers)
     lines: list[int] = []
     x: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
     labels: dict[str, list[str]] = {name: [] for name in columns}
@@ -48,7 +49,6 @@ def read_sheet(spec: TableData, columns: Mapping[str, str], shape: tuple[int, ..
             labels[name].append(_label(first, name, source, where))
         line, first = next(rows, (0, {}))
     bounded((len(x), len(numbers)), 4, file)
-    _check_names(spec, numbers)
     _check_many(file, numbers, shape)
     check_shapes((len(x), len(numbers)), {}, shape, str(file))
     named = {name: np.asarray(column, np.str_) for name, column in labels.items()}
@@ -69,11 +69,12 @@ def sheet_features(
     The arguments are those of `read_sheet`. Of the samples, the first row alone is looked at.
 
     Raises:
-        DataError: the file is not a table; a column is missing; the numbers do not fill the run's
-            samples.
+        DataError: the file is not a table; a column is missing; the columns of numbers are not
+            those that `spec` names, or do not fill the run's samples.
     """
     _, first = next(sheet_rows(spec.path), (0, {}))
     names = _parted(spec, columns, first)[1]
+    _check_names(spec, names)
     _check_many(spec.path, names, shape)
     return names
 
@@ -122,9 +123,8 @@ def _check_names(spec: TableData, numbers: tuple[str, ...]) -> None:
         raise DataError(
             f"has the columns of numbers {here}; the run has the features {there}",
             where=str(spec.path),
-            fix="rename the columns as the features in run.toml, and list columns that the run does"
-            " not have under ignore in [data]; if run.toml is wrong, correct its features at every"
-            " site",
+            fix="rename the columns as these features, and list columns that the run does not have"
+            " under ignore in [data]; if run.toml is wrong, correct its features at every site",
         )
 
 

@@ -1,5 +1,6 @@
 """Where a silo's private data is: the `[data]` table of node.toml."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -223,3 +224,16 @@ class EpisodesData(_PathData):
 FileData = NpzData | TableData | IdxData | FolderData | LerobotData
 DataSpec = Annotated[FileData | EpisodesData | BuiltinData, Field(discriminator="format")]
 """A silo's private data. Build one of the member classes."""
+
+
+def expecting(spec: DataSpec, features: Sequence[str]) -> DataSpec:
+    """The same data, of which a table must have columns of numbers with the run's names.
+
+    Names that node.toml itself gives stay: they are the site's own names for the same numbers.
+
+    Args:
+        features: in the order of a sample; () if the run has none.
+    """
+    if not isinstance(spec, TableData) or spec.features:
+        return spec
+    return spec.model_copy(update={"features": tuple(features)})

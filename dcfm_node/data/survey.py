@@ -42,6 +42,7 @@ TOLD = 8
 """Combinations that warnings name."""
 FEW = 20
 """Fewer samples of a combination than this get a warning."""
+IDLE = "it has another value for nearly every sample"
 
 
 class Feature(NamedTuple):
@@ -112,6 +113,12 @@ def survey(path: Path, chosen: Sequence[str] = (), names: str | None = None) -> 
     x = checked_numbers(raw)
     values = {name: _values(raw, name) for name in columns}
     idle = [name for name in columns if not _divides(values[name], len(x))]
+    if chosen and idle:
+        raise DataError(
+            f"{idle[0]!r} cannot be an attribute: {IDLE}",
+            where=raw.file,
+            fix="leave it out of --attributes: a column of numbers is then one of the sample's",
+        )
     if not (kept := [name for name in columns if name not in idle]):
         raise unlabelled(path, there.spec, (*there.notes, *(_idle(name, raw) for name in idle)))
     attributes = tuple((name, ordered(values[name])) for name in kept)
@@ -186,7 +193,7 @@ def _divides(values: set[str], samples: int) -> bool:
 
 
 def _idle(name: str, raw: Raw) -> str:
-    return f"{raw.file}: {name!r} is not used: it has another value for nearly every sample"
+    return f"{raw.file}: {name!r} is not used: {IDLE}"
 
 
 def _encoded(raw: Raw, name: str, values: tuple[str, ...], spec: FileData) -> Labels:

@@ -32,7 +32,7 @@ from dcfm_node.preflight.machine import (
 )
 from dcfm_node.preflight.private_data import Data, private_data, told_counts
 from dcfm_node.preflight.probe import Prober, port_taken, unresolved
-from dcfm_node.preflight.settings import Found, settings
+from dcfm_node.preflight.settings import Found, forwarded, settings
 from dcfm_node.records.entries import Join
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.archive import find_archive
@@ -75,7 +75,7 @@ def check(config: Path, peers: Path, run: Path, only: str = "") -> Checked:
     device = found.config.worker.device if found.config is not None else "auto"
     # A running node has shown what torch finds.
     probe = Probe(device, found.manifest) if daemon.status is None else None
-    data = private_data(found.config, found.manifest)
+    data = private_data(found.config, found.manifest, found.features)
     counts = told_counts(data, found.config, found.keys, found.manifest)
     findings = [*found.findings, *data.findings, *_daemon_findings(daemon, found)]
     findings += _names(chosen)
@@ -172,7 +172,9 @@ def _network(found: Found, daemon: Daemon, peers: Sequence[Peer]) -> list[Findin
             "control": advertise is not None and advertise.control is not None,
             "bulk": advertise is not None and advertise.bulk is not None,
         }
-        return [*links.from_status(others, dialled), *links.strangers(daemon.status)]
+        unlike = forwarded(found.config) if found.config is not None else {}
+        told = links.from_status(others, dialled, unlike)
+        return [*told, *links.strangers(daemon.status)]
     if daemon.state == "starting":
         what = f"not checked: {daemon.why}"
         return [NETWORK.unknown("links", what, "check again in a moment")]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
+from types import MappingProxyType
 
 from dcfm_node import __version__
 from dcfm_node.api.checked import Finding
@@ -110,17 +111,28 @@ def _dialled(peer: Peer, plane: str, way: Way | None) -> Iterator[Finding]:
         yield NETWORK.degraded(check, f"{address} did not answer in time", fix_of(""))
 
 
-def from_status(silos: Sequence[SiloStatus], advertised: Mapping[str, bool]) -> list[Finding]:
+def from_status(
+    silos: Sequence[SiloStatus],
+    advertised: Mapping[str, bool],
+    forwarded: Mapping[str, str] = MappingProxyType({}),
+) -> list[Finding]:
     """What a running node knows of its links.
 
     Args:
         silos: of the roster, without this one.
         advertised: whether peers' nodes, by plane, have an address of this node to dial.
+        forwarded: what must be so where that has another port than this node's own, by plane.
     """
     found: list[Finding] = []
     for silo in silos:
         planes = [
-            _linked(silo, plane, silo.links[plane], dialled_here=advertised[plane])
+            _linked(
+                silo,
+                plane,
+                silo.links[plane],
+                dialled_here=advertised[plane],
+                forwarded=forwarded.get(plane, ""),
+            )
             for plane in ("control", "bulk")
             if plane in silo.links
         ]
@@ -133,7 +145,9 @@ def from_status(silos: Sequence[SiloStatus], advertised: Mapping[str, bool]) -> 
     return found
 
 
-def _linked(silo: SiloStatus, plane: str, way: Way, *, dialled_here: bool) -> Finding:
+def _linked(
+    silo: SiloStatus, plane: str, way: Way, *, dialled_here: bool, forwarded: str
+) -> Finding:
     """Both directions of one plane with one peer."""
     check = f"{plane} with {silo.name}"
     why = _reasons(way.failures)
@@ -166,6 +180,8 @@ def _linked(silo: SiloStatus, plane: str, way: Way, *, dialled_here: bool) -> Fi
             "open this node's port in the firewall, and compare its address in that site's"
             " peers.toml with 'dcfm-node id' here"
         )
+        if forwarded:
+            fix = f"{forwarded}. If nothing does, write the same port in both, and restart the node"
         return NETWORK.degraded(check, what, fix, **_figures(way))
     ways = {
         (True, True): "both ways",

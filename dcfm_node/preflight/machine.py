@@ -107,8 +107,8 @@ def memory_finding(
         return FOUND.unknown(place, what, "mend the settings and torch first")
     need = FLOAT_BYTES * numbers * (TRAINING + silos) + 2 * data_bytes + AT_LEAST_BYTES
     what = (
-        f"{_size(free_bytes)} available; weights, optimiser, {silos} experts and data take about"
-        f" {_size(need)}, activations come on top"
+        f"{_size(free_bytes)} available; weights, optimiser, an expert of each silo and data take"
+        f" about {_size(need)}, activations come on top"
     )
     told = {"free_bytes": float(free_bytes), "need_bytes": float(need)}
     if free_bytes < need:
@@ -129,7 +129,7 @@ def disk_finding(path: Path, free_bytes: int, *, numbers: int, width: int, silos
     need = snapshot * (2 * silos + STUDENTS) + LOGS_BYTES
     what = (
         f"{_size(free_bytes)} free at {path}; the run may need {_size(need)}: two experts of"
-        f" {silos} silos of {_size(snapshot)} each, students, checkpoints and"
+        f" each silo, of {_size(snapshot)} each, students, checkpoints and"
         f" {_size(LOGS_BYTES)} of records and logs"
     )
     told = {"free_bytes": float(free_bytes), "need_bytes": float(need)}

@@ -10,6 +10,7 @@ from dcfm_node.config.keys import NodeKeys
 from dcfm_node.config.node import NodeConfig
 from dcfm_node.data.privacy import MOMENTS_OFF, MOMENTS_UNDO, published
 from dcfm_node.data.source import Counts, counts, feature_names
+from dcfm_node.data.spec import expecting
 from dcfm_node.data.survey import ranges
 from dcfm_node.domains import base as domains
 from dcfm_node.errors import UserError
@@ -35,8 +36,14 @@ class Data:
     findings: list[Finding] = field(default_factory=list)
 
 
-def private_data(config: NodeConfig | None, manifest: Manifest | None) -> Data:
-    """Read this silo's data by its own settings and those of the run."""
+def private_data(
+    config: NodeConfig | None, manifest: Manifest | None, features: tuple[str, ...] = ()
+) -> Data:
+    """Read this silo's data by its own settings and those of the run.
+
+    Args:
+        features: names of the numbers of a sample, as run.toml has them, if it does.
+    """
     found = Data()
     if config is None:
         return found
@@ -46,8 +53,9 @@ def private_data(config: NodeConfig | None, manifest: Manifest | None) -> Data:
             first = "there: its fit is not checked, because the settings above must be right first"
             found.findings.append(DATA.unknown("files", first))
             return found
-        data = domains.of(manifest).load(manifest, config.data)
-        names = feature_names(config.data, manifest)
+        spec = expecting(config.data, features)
+        data = domains.of(manifest).load(manifest, spec)
+        names = feature_names(spec, manifest)
     except UserError as error:
         found.findings.append(DATA.wrong("files", error))
         return found

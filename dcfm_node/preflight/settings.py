@@ -2,15 +2,19 @@
 
 import math
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_IMODE
 
 from dcfm_node.api.checked import Finding
+from dcfm_node.config.addresses import port_of
 from dcfm_node.config.keys import NodeKeys, load_keys
 from dcfm_node.config.node import NodeConfig, load_node
+from dcfm_node.config.pairing import PEERS_FILE
 from dcfm_node.config.peers import Peer, load_peers, own_peer
-from dcfm_node.config.run import load_run
+from dcfm_node.config.roster import listed_peers, named_roster
+from dcfm_node.config.run import load_features, load_run
 from dcfm_node.errors import ConfigError, UserError
 from dcfm_node.preflight.findings import In
 from dcfm_node.records.manifest import Manifest
@@ -19,6 +23,7 @@ from dcfm_node.wire.envelope import run_id
 
 SETTINGS, KEYS, RUN = In("settings"), In("keys"), In("run")
 ALONE = "lists no other node, so this node would make a run of one silo, with nobody to learn from"
+WAITS = "lists no other node, so 'dcfm-node start' takes part in no run yet, and waits for peers"
 JOIN = (
     "pair with another site: 'dcfm-node invite' here, 'dcfm-node join CODE' there; or add the"
     " [[peer]] blocks that 'dcfm-node id' prints at the other sites"
@@ -35,6 +40,8 @@ class Found:
     peers: tuple[Peer, ...] | None = None
     """Without this node."""
     manifest: Manifest | None = None
+    features: tuple[str, ...] = ()
+    """Names of the numbers of a sample, as run.toml has them, if it does."""
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -50,7 +57,13 @@ def settings(config: Path, peers: Path, run: Path) -> Found:
         add(SETTINGS.ok("node.toml", f"{config}: silo {found.config.name}"))
         found.findings += _addresses(config, found.config)
         _keys(found, found.config)
-    listed = _peers(found, peers)
+    listed = None
+    if found.config is None and not config.exists() and not peers.exists():
+        add(SETTINGS.unknown("peers.toml", "not checked: node.toml must be there first"))
+    else:
+        # As for `start`: beside node.toml it may be missing, until the sites have paired.
+        beside = peers == config.with_name(PEERS_FILE)
+        listed = _peers(found, peers, run, read=listed_peers if beside else load_peers)
     _run(found, run, listed, peers)
     return found
 
@@ -64,7 +77,20 @@ def _addresses(path: Path, config: NodeConfig) -> list[Finding]:
         fix = "write under [advertise] the host and ports at which peers reach it"
         return [SETTINGS.degraded("addresses", what, fix)]
     bulk = f", bulk at {advertise.bulk}" if advertise.bulk else "; snapshots use the same port"
-    return [SETTINGS.ok("addresses", f"peers dial {advertise.control}{bulk}")]
+    told = [f"peers dial {advertise.control}{bulk}", *forwarded(config).values()]
+    return [SETTINGS.ok("addresses", "; ".join(told))]
+
+
+def forwarded(config: NodeConfig) -> dict[str, str]:
+    """What must be so where peers dial another port than this node listens at, by plane."""
+    return {
+        plane: f"[listen] has {plane} at port {here}, and [advertise] at {there}: something must"
+        f" forward {there} to {here}"
+        for plane in ("control", "bulk")
+        if (listen := getattr(config.listen, plane)) is not None
+        and (advertise := getattr(config.advertise, plane)) is not None
+        and (here := port_of(listen)) not in ((there := port_of(advertise)), "*")
+    }
 
 
 def _keys(found: Found, config: NodeConfig) -> None:
@@ -103,20 +129,25 @@ def _state(path: Path) -> Finding:
     return KEYS.ok("state folder", f"{path}: for {owner} alone")
 
 
-def _peers(found: Found, path: Path) -> tuple[Peer, ...] | None:
+def _peers(
+    found: Found, path: Path, run: Path, *, read: Callable[[Path], tuple[Peer, ...]]
+) -> tuple[Peer, ...] | None:
     """All peers that the file lists."""
     try:
-        listed = load_peers(path)
+        listed = read(path)
     except UserError as error:
         if not path.exists():
             error.fix = f"{error.fix}. If the file is elsewhere, name it with --peers"
         found.findings.append(SETTINGS.wrong("peers.toml", error))
         return None
     me = found.me
-    found.peers = tuple(p for p in listed if me is None or p.sign_key != me.sign_key)
+    # With its old keys in the file, this node would dial itself.
+    found.peers = tuple(
+        p for p in listed if me is None or (p.sign_key != me.sign_key and p.name != me.name)
+    )
     names = ", ".join(peer.name for peer in found.peers)
     if not found.peers:
-        found.findings.append(SETTINGS.degraded("peers.toml", f"{path} {ALONE}", JOIN))
+        found.findings.append(SETTINGS.degraded("peers.toml", f"{path} {_alone(run)}", JOIN))
     elif me is not None and me.name not in {peer.name for peer in listed}:
         what = f"{path} does not list this node, {me.name}; the other sites refuse it unless theirs"
         fix = "send what 'dcfm-node id' prints to all sites, for one peers.toml at all of them"
@@ -135,13 +166,22 @@ def _peers(found: Found, path: Path) -> tuple[Peer, ...] | None:
     return listed
 
 
+def _alone(run: Path) -> str:
+    """What `start` does without peers."""
+    try:
+        return ALONE if named_roster(run) else WAITS
+    except ConfigError:  # told of run.toml
+        return WAITS
+
+
 def _run(found: Found, path: Path, listed: tuple[Peer, ...] | None, peers: Path) -> None:
     if listed is None or found.me is None:
         what = "not checked: peers.toml and the keys must be right first"
         found.findings.append(SETTINGS.unknown("run.toml", what))
         return
     try:
-        found.manifest = manifest = load_run(path, listed, found.me, listed=peers)
+        manifest = load_run(path, listed, found.me, listed=peers)
+        found.manifest, found.features = manifest, load_features(path)
     except UserError as error:
         found.findings.append(SETTINGS.wrong("run.toml", error))
         return

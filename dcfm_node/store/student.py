@@ -5,8 +5,8 @@ config.json          the run's manifest, and its description of samples and netw
 README.md            the model card
 lineage.msgpack      the signed records. `student verify` checks the model against them, and
                      config.json and the card, which are derived from them
-columns.json         names of the numbers of a sample, if the table of the site that fetched it has
-                     any. No record holds them, so nothing proves them
+columns.json         names of the numbers of a sample, if the run.toml or the table of the site that
+                     fetched it has any. No record holds them, so nothing proves them
 codec.*              the codec's file, if the run has one; its suffix is that of the node's copy
 
 The student that a fetch replaced stays beside the folder, in DIR.previous, for `student rollback`.

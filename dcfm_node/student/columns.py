@@ -10,11 +10,15 @@ from typing import NamedTuple
 import numpy as np
 
 from dcfm_node.config.node import load_node
+from dcfm_node.config.pairing import RUN_FILE
+from dcfm_node.config.run import features_of
 from dcfm_node.data.source import feature_names
-from dcfm_node.data.spec import BuiltinData
-from dcfm_node.errors import ConfigError, UserError
+from dcfm_node.data.spec import BuiltinData, DataSpec, expecting
+from dcfm_node.errors import ConfigError, DataError, UserError
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Samples, unit
+from dcfm_node.store.student import COLUMNS
+from dcfm_node.store.student_check import read_columns
 from dcfm_node.words import cell
 
 NAMED = "named as in"
@@ -26,7 +30,7 @@ class Columns(NamedTuple):
     """Names of the numbers of a sample, in order, and where the names come from, in words.
 
     No record of a run holds such names. Each site orders its columns by their names, so its own
-    table has them.
+    table has them, and run.toml where the sites merged it.
     """
 
     names: tuple[str, ...]
@@ -34,7 +38,7 @@ class Columns(NamedTuple):
 
     @property
     def known(self) -> bool:
-        """Whether a table has these names."""
+        """Whether somebody gave these names."""
         return self.origin.startswith(NAMED)
 
     @property
@@ -44,24 +48,65 @@ class Columns(NamedTuple):
         return f"columns   {first}{f' and {more} more' if more > 0 else ''}: {self.origin}"
 
 
-def columns_of(config: Path, manifest: Manifest) -> Columns:
-    """The names in the table that a site's node.toml names, else x1, x2, …
+def agreed(config: Path, manifest: Manifest, folder: Path | None = None) -> Columns | None:
+    """The names that samples of a run have at all its sites; None where no file tells.
+
+    Args:
+        config: a node.toml; the run.toml beside it counts first, if it is of this run.
+        folder: of a fetched student, which may tell.
+
+    Raises:
+        Failed: the folder's names cannot be read, or do not fit the run.
+    """
+    file: Path = config.with_name(RUN_FILE)
+    names = features_of(file, manifest)
+    if not names and folder is not None:
+        file, names = folder / COLUMNS, read_columns(folder, manifest)
+    return Columns(names, f"{NAMED} {file}") if names else None
+
+
+def columns_of(config: Path, manifest: Manifest, folder: Path | None = None) -> Columns:
+    """The names that are `agreed`, as the table of a site's node.toml has them; if none are, that
+    table's own; else x1, x2, ….
 
     Args:
         config: a node.toml; it need not exist.
+        folder: as for `agreed`.
+
+    Raises:
+        Failed: as for `agreed`.
     """
+    known = agreed(config, manifest, folder)
     try:
-        data = load_node(config).data
+        data = expecting(load_node(config).data, known.names if known is not None else ())
         names = feature_names(data, manifest)
         file = str(config) if isinstance(data, BuiltinData) else str(data.path)
         why = f"the samples in {file} have no names"
     except UserError as error:
         names, why = (), error.lines[0]
+    if not names and known is not None:
+        return known
     if {attribute.name for attribute in manifest.attributes} & {*names}:
         names, why = (), f"{file} has a column of numbers with the name of an attribute"
     if names:
         return Columns(names, f"{NAMED} {file}")
     return numbered(manifest, f"numbered ({why}); a site's table names them: --config NODE.TOML")
+
+
+def require_agreed(config: Path, data: DataSpec, manifest: Manifest, folder: Path) -> None:
+    """Check that a site's table has the columns that the student of a folder was trained on.
+
+    Raises:
+        DataError: it has others, or cannot be read.
+        Failed: as for `agreed`.
+    """
+    if (known := agreed(config, manifest, folder)) is None:
+        return
+    try:
+        feature_names(expecting(data, known.names), manifest)
+    except DataError as error:
+        error.more = (f"the student's samples are {known.origin}",)
+        raise
 
 
 def numbered(manifest: Manifest, origin: str) -> Columns:

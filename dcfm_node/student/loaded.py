@@ -49,8 +49,8 @@ class Student:
         model: path of its weights (safetensors).
         lineage: what its signed records prove.
         codec: path of the codec's file, if the run has one.
-        columns: names of the numbers of a sample, in order, from the table of the site that fetched
-            it; () if that has none. Nothing proves them.
+        columns: names of the numbers of a sample, in order, from the run.toml or the table of the
+            site that fetched it; () if these have none. Nothing proves them.
     """
 
     model: Path
@@ -125,8 +125,7 @@ class Student:
 
     def sample(
         self,
-        where: Mapping[str, object] | None = None,
-        /,
+        where: object = None,
         *,
         n: int = 64,
         seed: int = 0,
@@ -140,7 +139,8 @@ class Student:
 
         Args:
             where: value by attribute, for attributes whose names are not Python names, or are names
-                of the arguments here: `student.sample({"n": "two"}, n=16)`.
+                of the arguments here: `student.sample(where={"n": "two"}, n=16)`. A value that is
+                no dict is that of an attribute with the name "where".
             n: number of samples in all. Several combinations share it: they take turns.
             seed: of the random source, at least 0.
             guidance: weight of all combinations, or (trained on, novel), 0 to 100; None takes the
@@ -153,7 +153,9 @@ class Student:
                 there is), or another argument is wrong.
             dcfm_node.errors.Failed: the weights do not fit the run, or memory is short.
         """
-        given = dict(where or {})
+        if not isinstance(where, Mapping):
+            where = {} if where is None else {"where": where}
+        given = dict(where)
         if twice := given.keys() & values.keys():
             raise ConfigError(f"{min(twice)} is given twice", where=PLACE, fix="give it once")
         chosen = chosen_values(self.manifest, given | values, PLACE)

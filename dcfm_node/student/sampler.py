@@ -162,6 +162,7 @@ def main() -> None:
     except ValueError as error:
         parser.error(str(error))
     np.savez_compressed(asked.out, x=x, **labels)  # type: ignore[arg-type]
+    print(f"wrote {len(x)} samples to {asked.out}")
 
 
 if __name__ == "__main__":

@@ -231,6 +231,7 @@ def test_three_sites_pair_by_code_and_get_one_run(sites: list[Site]) -> None:
 
     # All go to one run, which is named before their training processes are ready.
     assert dcfm_json("stop", *config["north"])["stopped"]
+    until(lambda: "'dcfm-node stop' ended the node" in sites[0].log.read_text())
     for site in sites:
         begin(site)
     runs = {dcfm_json("status", *config[site.name])["run"]["id"] for site in sites}

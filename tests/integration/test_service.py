@@ -35,7 +35,7 @@ def test_a_node_that_starts_can_be_stopped(site: Site, how: str) -> None:
         site.process.send_signal(signal.Signals[how])
     assert site.process.wait(PATIENCE_S) == 0
     log = site.log.read_text()
-    assert "stopped" in log and "Traceback" not in log
+    assert "stopped" in log and "a signal ended the node" in log and "Traceback" not in log
     assert not (site.state / "control.sock").exists()
 
 

@@ -13,11 +13,13 @@ PRINTS = {
     "experiment/progress.py": "an experiment's progress",
     "experiment/trial.py": "a pipe to its parent",
     "page/__main__.py": "a pipe to its daemon",
+    "student/sampler.py": "a program without this package",
     "worker/__main__.py": "a pipe to its daemon",
     "worker/machine.py": "a pipe to its parent",
     "worker/ranks.py": "the worker's own log",
 }
-"""Files that print, and what for: the first four sanitise, others speak to a process or a log."""
+"""Files that print, and what for: the first four sanitise, others speak to a process or a log,
+or have nothing of others to print."""
 READS = {
     "page/app.py": "its own static files, which the package brings along",
     "page/pictures.py": "members of an archive that `files` opened",

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dcfm_node.api.checked import Checked
+from dcfm_node.api.checked import Checked, Finding
+from dcfm_node.cli.check import checked_text
+from dcfm_node.config.keys import create_keys
 from dcfm_node.preflight import check
 from dcfm_node.worker.messages import Machine
 from tests.unit.cli.running import run
@@ -151,6 +153,38 @@ def test_data_with_an_unknown_value_are_wrong_and_the_rest_is_checked_all_the_sa
     assert {one.own for one in found.combinations} == {None}
 
 
+@pytest.mark.parametrize(
+    ("header", "finding"),
+    [
+        ("hum,load,wind", ""),
+        ("Wind,hum,load", "numbers Wind, hum, load; the run has the features hum, load, wind"),
+        ("hum,load,wind,at", "hum, load, wind; the run has the features hum, load, wind"),
+        ("hum,load", "has the columns of numbers hum, load; the run has the features"),
+    ],
+)
+def test_a_table_must_have_the_features_of_the_run_as_for_start(
+    sites: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    header: str,
+    finding: str,
+) -> None:
+    """Columns are read in the order of their names: another name is another order."""
+    many = len(header.split(","))
+    rows = [",".join(["rain" if i % 2 else "wind", "sand", *["0.5"] * many]) for i in range(40)]
+    Path("north.csv").write_text("\n".join([f"weather,ground,{header}", *rows]))
+    settings, run_file = Path("north/node.toml"), Path("run.toml")
+    text = settings.read_text()
+    settings.write_text(text.replace('"npz"', '"csv"').replace("north.npz", "north.csv"))
+    text = run_file.read_text().replace("# features = ", 'features = ["hum", "load", "wind"]  # ')
+    run_file.write_text(text)
+    code, found = asked(monkeypatch, capsys)
+    told = by_name(found)["files"]
+    assert (code == 2, told.state) == (bool(finding), "wrong" if finding else "ok"), told
+    assert finding in told.finding
+    assert not finding or "rename the columns as these features" in told.fix
+
+
 def test_a_list_of_peers_without_peers_is_told(
     sites: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,7 +192,69 @@ def test_a_list_of_peers_without_peers_is_told(
     code, found = asked(monkeypatch, capsys)
     told = by_name(found)
     assert (code, told["peers.toml"].state) == (3, "degraded")
-    assert "a run of one silo" in told["peers.toml"].finding
+    assert "'dcfm-node start' takes part in no run yet" in told["peers.toml"].finding
+    text = Path("run.toml").read_text()
+    Path("run.toml").write_text(f'roster = ["north"]\n{text}')
+    assert "a run of one silo" in by_name(asked(monkeypatch, capsys)[1])["peers.toml"].finding
+
+
+def test_a_node_that_has_not_paired_yet_is_not_wrong(
+    sites: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`start` takes it, and waits for peers."""
+    assert run(monkeypatch, "check", "--config", "north/node.toml", "--json") == 3
+    told = by_name(Checked.read(capsys.readouterr().out))
+    assert told["peers.toml"].state == "degraded"
+    assert "waits for peers" in told["peers.toml"].finding
+    assert "dcfm-node invite" in told["peers.toml"].fix
+
+
+def test_a_folder_without_a_node_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "check", "--json") == 2
+    found = Checked.read(capsys.readouterr().out).findings
+    assert [one.check for one in found if one.state == "wrong"] == ["node.toml"]
+
+
+def test_a_node_with_other_keys_does_not_dial_itself(
+    sites: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sites / "north/keys").rename(sites / "elsewhere")
+    create_keys(sites / "north/keys")
+    code, found = asked(monkeypatch, capsys)
+    told = by_name(found)
+    assert (code, told["run.toml"].state) == (2, "wrong")
+    assert "put the old keys back from the backup" in told["run.toml"].fix
+    assert "--replaced north" in told["run.toml"].fix
+    assert "links to east" in told
+    assert "links to north" not in told
+
+
+def test_the_end_says_how_many_more_are_bad() -> None:
+    bad = Finding(group="network", check="links", state="degraded", finding="down", fix="see")
+    for many, more in ((3, False), (5, True)):
+        found = Checked(
+            node="a",
+            daemon="up",
+            findings=(bad,) * many,
+            features=(),
+            attributes=(),
+            combinations=(),
+        )
+        assert ("  and 2 more, which the table above has" in checked_text(found)) == more
+
+
+def test_ports_that_differ_are_told(
+    sites: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Path("north/node.toml")
+    text, own = settings.read_text(), 'bulk = "tcp://127.0.0.1:2"'
+    assert text.count(own) == 2
+    settings.write_text(text.replace(own, 'bulk = "tcp://127.0.0.1:7825"', 1))
+    told = by_name(asked(monkeypatch, capsys)[1])["addresses"]
+    assert (told.state, "must forward 2 to 7825" in told.finding) == ("ok", True)
 
 
 def test_settings_that_do_not_parse_are_wrong_with_their_line(

@@ -1,6 +1,7 @@
 """`init --data` and `run merge`: three sites with data get a run that they can start."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -249,6 +250,41 @@ def test_options_say_what_the_data_do_not(
     )
     assert not isinstance(node.data, BuiltinData)
     assert [n for _, n in load(node.data, manifest).counts] == [1, 2]
+
+
+def test_a_named_column_that_cannot_be_an_attribute_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rows = [
+        f"{('old', 'new')[i % 2]},{('a', 'b')[i // 2 % 2]},{i / 7},{i % 5 / 3}" for i in range(40)
+    ]
+    (tmp_path / "d.csv").write_text("\n".join(["oil,load,power,hum", *rows]))
+    data = ("--data", tmp_path / "d.csv", "--attributes")
+    assert run(monkeypatch, "init", tmp_path / "n", *data, "oil,load,power") == 2
+    assert (
+        "'power' cannot be an attribute: it has another value for nearly" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "n").exists()
+    assert run(monkeypatch, "init", tmp_path / "n", *data, "oil,load") == 0
+
+
+def test_a_folder_that_is_not_that_of_the_pictures_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "project" / "src").mkdir(parents=True)
+    (tmp_path / "project" / "src" / "main.py").write_text("")
+    assert run(monkeypatch, "init", tmp_path / "n", "--data", tmp_path / "project") == 2
+    told = capsys.readouterr().err
+    assert "is not the folder of the pictures, name that folder" in told
+    assert "remove" not in told
+
+
+def test_commands_to_copy_are_quoted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(monkeypatch, "init", tmp_path / "my node", "--name", "n") == 0
+    line = next(one for one in capsys.readouterr().out.split("\n") if "dcfm-node id" in one)
+    assert shlex.split(line) == ["dcfm-node", "id", "--config", str(tmp_path / "my node/node.toml")]
 
 
 def test_values_keep_the_order_that_a_site_gave_them(

@@ -130,6 +130,25 @@ def test_data_of_another_run_are_the_operators_mistake(
     assert "check the paths under [data]" in capsys.readouterr().err
 
 
+def test_a_table_with_other_columns_than_the_student_is_refused(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its numbers would be read in another order, and every draw be found wrong."""
+    monkeypatch.setattr(judging, "learner_of", lambda _: Drawing((2, 0), (2, 1)))
+    (site / "student" / "columns.json").write_text('["load", "noise"]')
+    (site / "node.toml").write_text(NODE.replace('"npz"', '"csv"').replace(".npz", ".csv"))
+    with np.load(site / "data.npz") as data:
+        rows = [[*x, a, b] for x, a, b in zip(data["x"], data["row"], data["column"], strict=True)]
+    body = "\n".join(",".join(map(str, row)) for row in rows)
+    (site / "data.csv").write_text(f"load,Noise,row,column\n{body}")
+    assert judged(site, monkeypatch) == 2
+    told = capsys.readouterr().err
+    assert "numbers Noise, load; the run has the features load, noise" in told
+    assert f"named as in {site / 'student' / 'columns.json'}" in told
+    (site / "data.csv").write_text(f"load,noise,row,column\n{body}")
+    assert judged(site, monkeypatch) == 0
+
+
 @pytest.mark.parametrize("alike", [True, False])
 def test_a_student_of_another_run_is_told_before_data_are_read(
     site: Path,

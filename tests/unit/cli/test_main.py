@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,25 @@ def test_shells_complete_commands_and_options() -> None:
     assert completed("dcfm-node stat", 1) == ["status"]
     assert completed("dcfm-node student fe", 2) == ["fetch"]
     assert completed("dcfm-node status --expl", 2) == ["--explain"]
+
+
+def test_an_interrupt_while_the_commands_are_loaded_is_no_traceback() -> None:
+    """On a slow disk that takes seconds, in which people press Ctrl-C."""
+    program = """
+import sys
+
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "dcfm_node.cli.main":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted())
+from dcfm_node.cli.entry import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    with Path("pyproject.toml").open("rb") as file:
+        assert tomllib.load(file)["project"]["scripts"]["dcfm-node"] == "dcfm_node.cli.entry:main"

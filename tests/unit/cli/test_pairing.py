@@ -84,6 +84,23 @@ def test_a_file_of_another_site_is_parsed_by_merge_within_bounds(
     assert run(monkeypatch, "run", "merge", *config) == 0
 
 
+def test_a_merge_says_who_is_not_in_it_yet(
+    monkeypatch: Patch, capsys: Capsys, sites: tuple[Home, Home], tmp_path: Path
+) -> None:
+    north, east = sites
+    approve(east, at=north)
+    store, south = PairingStore(north.config.state), made_home(tmp_path, "south", 7404)
+    store.keep(Site(card=east.card, version="1", at_ms=0), east.told_run())
+    store.keep(Site(card=south.card, version="1", at_ms=0), south.told_run())
+    assert run(monkeypatch, "run", "merge", "--config", north.path) == 0
+    told = capsys.readouterr().out
+    assert "note: south is not in it, because it waits for approval here" in told
+    assert "'dcfm-node stop' if the node runs" in told
+    store.keep(Site(card=south.card, version="1", at_ms=0, rejected=True))
+    assert run(monkeypatch, "run", "merge", "--config", north.path) == 0
+    assert "south" not in capsys.readouterr().out
+
+
 def test_a_bulk_address_at_another_host_is_shown(
     monkeypatch: Patch, capsys: Capsys, sites: tuple[Home, Home]
 ) -> None:

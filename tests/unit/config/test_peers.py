@@ -106,3 +106,16 @@ def test_a_node_whose_link_key_is_another_than_in_the_file_does_not_start(tmp_pa
     assert A.link_key in caught.value.what and B.link_key in caught.value.what
     assert "dcfm-node id" in caught.value.fix
     assert set(merged((A, C), A, tmp_path)) == {A.name, C.name}
+
+
+def test_a_node_with_other_keys_or_another_name_than_in_the_file_is_told_what_to_put_back(
+    tmp_path: Path,
+) -> None:
+    keys = A.model_copy(update={"sign_key": B.sign_key, "link_key": B.link_key})
+    with pytest.raises(ConfigError) as caught:
+        merged((A, C), keys, tmp_path)
+    assert caught.value.fix.startswith("put the old keys back from the backup")
+    assert f"'dcfm-node run continue FILE --replaced {A.name}'" in caught.value.fix
+    with pytest.raises(ConfigError) as caught:
+        merged((A, C), A.model_copy(update={"name": "other"}), tmp_path)
+    assert caught.value.fix.startswith("give this node that name in node.toml")

@@ -11,7 +11,7 @@ import pytest
 from dcfm_node.config import toml
 from dcfm_node.config.peers import Peer, load_peers
 from dcfm_node.config.presets import settled
-from dcfm_node.config.run import RunFile, differing, least_bytes, load_run
+from dcfm_node.config.run import RunFile, differing, features_of, least_bytes, load_run
 from dcfm_node.config.template import run_template, run_text
 from dcfm_node.config.toml import frozen
 from dcfm_node.errors import ConfigError
@@ -78,6 +78,18 @@ def test_the_example_spells_out_every_setting() -> None:
     full = tomllib.loads(everything(run_template()))
     run = RunFile.model_validate(settled(frozen(full)))
     spelled_out(full, run, "run", {"roster", "features", "domain", "codec", "path", "continues"})
+
+
+def test_only_the_run_s_own_file_names_its_features(tmp_path: Path) -> None:
+    """A file of another run may lie beside node.toml by the time a student is fetched."""
+    shape = "sample_shape = [2]\n"
+    text = LEAST.replace("sample_shape = [1, 28, 28]\n", shape)
+    assert shape in text
+    made, file = manifest(tmp_path, text, (A, B, C), A), tmp_path / "run.toml"
+    assert features_of(file, made) == features_of(tmp_path / "gone.toml", made) == ()
+    file.write_text(text.replace(shape, shape + 'features = ["load", "wind"]\n'))
+    assert features_of(file, made) == ("load", "wind")
+    assert features_of(file, made.model_copy(update={"name": "other"})) == ()
 
 
 def test_every_node_builds_the_same_run(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ from zmq.utils import z85
 from dcfm_node.config.pairing import Home
 from dcfm_node.config.peers import Peer, own_peer
 from dcfm_node.config.roster import add_peers, remove_peer
+from dcfm_node.config.run import load_run
 from dcfm_node.daemon import logs
 from dcfm_node.daemon.reloading import Reloading
 from dcfm_node.errors import ConfigError
+from dcfm_node.records.manifest import Manifest
 from dcfm_node.store.pairing import Invite, PairingStore
 from dcfm_node.wire.pairing import invite_keys
 from tests.unit.daemon.sites import made_home
@@ -34,11 +36,24 @@ class Network:
         self.upload = upload
 
 
+def run_of(home: Home, roster: Collection[str]) -> Manifest:
+    """The run of a site's run.toml, which then names these silos."""
+    text = home.run.read_text()
+    home.run.write_text(f"roster = [{', '.join(map(repr, roster))}]\n{text}\n[method]\n")
+    me = own_peer(home.config, home.keys)
+    keys = (bytes([number]) * 32 for number in range(1, 9))
+    others = [
+        me.model_copy(update={"name": n, "sign_key": k}) for n, k in zip(roster, keys, strict=False)
+    ]
+    return load_run(home.run, tuple(p for p in others if p.name != me.name), me, listed=home.peers)
+
+
 class Rig:
     def __init__(self, folder: Path, roster: Collection[str] = ()) -> None:
         self.home, self.network, self.gossip = made_home(folder, "north", 7400), Network(), 0.0
+        self.manifest = run_of(self.home, roster) if roster else None
         self.reloading = Reloading(
-            self.home, (), self.network, roster=roster, set_gossip=self.set_gossip
+            self.home, (), self.network, manifest=self.manifest, set_gossip=self.set_gossip
         )
 
     def set_gossip(self, interval_s: float) -> None:
@@ -111,6 +126,18 @@ def test_in_a_run_it_says_what_a_change_means_for_the_run(tmp_path: Path, east: 
     remove_peer(rig.home.peers, "south")
     (said,) = rig.reloading.reload().applied
     assert said == "south may not link any more: the present run goes on waiting for it"
+
+
+def test_in_a_run_it_says_that_a_changed_run_toml_needs_a_restart(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, roster=("north", "south"))
+    assert rig.reloading.reload().restart == ()
+    text = rig.home.run.read_text()
+    rig.home.run.write_text(text.replace('"shapes"', '"forms"'))
+    assert rig.reloading.reload().restart == ("run.toml (name)",)
+    rig.home.run.write_text("name = ")
+    assert rig.reloading.reload().restart == ("run.toml (it is not valid)",)
+    rig.home.run.write_text(text)
+    assert rig.reloading.reload().restart == ()
 
 
 def test_a_wrong_file_changes_nothing(rig: Rig, east: Home) -> None:

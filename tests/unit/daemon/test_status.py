@@ -441,6 +441,17 @@ def test_a_node_that_hears_nobody_says_so_and_the_silence_of_others_follows() ->
     assert found.elections is not None and found.elections.losses_left == -1
 
 
+def test_a_node_of_another_run_is_heard_so_nobody_is_told_of_a_firewall() -> None:
+    run = Run(3)
+    made = started(run)
+    made.exchange.peers[run.keys[1]].trouble = "its run.toml or roster differs in: method.local"
+    found = status(made, 60.0).problems
+    assert Code.NODE_ALONE not in {problem.code for problem in found}
+    (told,) = (problem for problem in found if problem.code is Code.PEER_MISMATCH)
+    assert told.sentence.startswith("silo-0001: its run.toml or roster differs in: method.local")
+    assert "restart the node" in told.fix
+
+
 def test_how_many_more_losses_stop_elections_is_told() -> None:
     run = Run(5)
     made = started(run)

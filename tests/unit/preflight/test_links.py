@@ -60,6 +60,14 @@ def test_a_peer_that_cannot_reach_this_node_is_told_after_a_while() -> None:
     assert found(silo(bulk=replace(way, for_s=3.0)), "bulk with east").state == "unknown"
 
 
+def test_ports_that_differ_are_what_to_correct_where_a_peer_cannot_reach_this_node() -> None:
+    down = silo(bulk=replace(UP, accepted=False))
+    unlike = {"bulk": "[listen] has bulk at port 7825, and [advertise] at 7821"}
+    told = {one.check: one.fix for one in from_status([down], BOTH, unlike)}
+    assert told["bulk with east"].startswith(unlike["bulk"])
+    assert "firewall" not in told["bulk with east"]
+
+
 def test_a_peer_without_an_address_of_this_node_need_not_reach_it() -> None:
     one = found(silo(replace(UP, accepted=False)), "control with east", {**BOTH, "control": False})
     assert (one.state, one.finding) == ("ok", "dialled by this node, 12.0 ms")

@@ -1,6 +1,7 @@
 """What a student's folder asks of memory, and what its model must be, before either is made."""
 
 import csv
+import json
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,22 @@ from dcfm_node.config.node import load_node
 from dcfm_node.data.source import load, read
 from dcfm_node.data.spec import AttributeSource, NpzData, TableData
 from dcfm_node.data.survey import survey
-from dcfm_node.errors import ConfigError, Failed
+from dcfm_node.errors import ConfigError, DataError, Failed
 from dcfm_node.flow import networks
 from dcfm_node.records.manifest import Attribute, Manifest, Silo
 from dcfm_node.records.moments import Scale
 from dcfm_node.records.settings import Training
 from dcfm_node.samples import Samples
+from dcfm_node.student import columns as columns_module
 from dcfm_node.student import drawing
 from dcfm_node.student.asked import novel_of
-from dcfm_node.student.columns import Columns, columns_of, write_csv, write_npz
+from dcfm_node.student.columns import (
+    Columns,
+    columns_of,
+    require_agreed,
+    write_csv,
+    write_npz,
+)
 from dcfm_node.student.drawing import available, check_model, check_room
 from dcfm_node.student.saving import MAX_TILES, check_form, names_columns
 from dcfm_node.student.saving import write as save
@@ -117,6 +125,32 @@ def test_a_table_names_the_columns_in_the_order_of_training(tmp_path: Path) -> N
     raw = read(spec, {"a": "a"}, ("a",), (4,))
     np.testing.assert_array_equal(raw.x, x)
     assert raw.columns["a"].tolist() == labels.tolist() == ["0", "1", "0"]
+
+
+@pytest.mark.parametrize("where", ["run.toml", "student/columns.json"])
+def test_a_table_with_other_names_does_not_name_the_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Its columns are in another order than the samples' numbers, so its names are wrong there."""
+    made, folder = manifest(), tmp_path / "student"
+    folder.mkdir()
+    names = ["hum", "t2", "t10", "wind"]
+    if where == "run.toml":
+        monkeypatch.setattr(columns_module, "features_of", lambda *_: tuple(names))
+    else:
+        (folder / "columns.json").write_text(json.dumps(names))
+    config = tmp_path / "node.toml"
+    config.write_text('name = "x"\n[data]\nformat = "csv"\npath = "t.csv"\n')
+    for header, named_as in (
+        ("t10,wind,hum,t2", tmp_path / "t.csv"),
+        ("t10,Wind,hum,t2", tmp_path / where),
+    ):
+        (tmp_path / "t.csv").write_text(f"a,{header}\n0,1,2,3,4\n1,3,4,5,6\n")
+        columns = columns_of(config, made, folder)
+        assert columns == (tuple(names), f"named as in {named_as}")
+    with pytest.raises(DataError, match="the run has the features hum, t2") as caught:
+        require_agreed(config, load_node(config).data, made, folder)
+    assert caught.value.more == (f"the student's samples are named as in {tmp_path / where}",)
 
 
 def named(values: tuple[str, ...], name: str = "a") -> Manifest:

@@ -89,6 +89,7 @@ def run_alone(folder: Path, x: np.ndarray) -> None:
     )
     done = python(alone)
     assert done.returncode == 0, done.stderr
+    assert done.stdout == f"wrote 5 samples to {folder / 'x.npz'}\n"
     with np.load(folder / "x.npz") as file:
         np.testing.assert_array_equal(file["x"], x)
     assert python(alone).returncode == 2, "it replaces nothing"

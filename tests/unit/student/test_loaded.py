@@ -108,6 +108,14 @@ def test_errors_say_what_there_is(student: dcfm_node.Student, tmp_path: Path) ->
         dcfm_node.load_student(tmp_path / "none")
 
 
+def test_a_dict_may_be_given_by_its_name_too(student: dcfm_node.Student) -> None:
+    np.testing.assert_array_equal(
+        student.sample(where={"n": "two"}, n=4).x, student.sample({"n": "two"}, n=4).x
+    )
+    with pytest.raises(ConfigError, match="no attribute 'where'"):
+        student.sample(where="kitchen")
+
+
 def test_no_file_is_replaced_unasked(student: dcfm_node.Student, tmp_path: Path) -> None:
     drawn, out = student.sample(n=2), tmp_path / "x.csv"
     out.write_text("mine")
