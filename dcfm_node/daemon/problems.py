@@ -220,13 +220,11 @@ def data_problems(view: View, warnings: Sequence[DataWarning]) -> Iterator[Probl
 def other_units(view: View, features: Sequence[str] = ()) -> Iterator[Problem]:
     """Silos whose data of a feature seem to be in other units (SPEC 6.13.6)."""
     active, manifest = set(view.active()), view.manifest
-    told = {
-        manifest.silo_name(key): join.moments
-        for key, join in sorted(view.joins.items())
-        if key in active and join.moments is not None
-    }
+    joins = {manifest.silo_name(key): view.joins[key] for key in sorted(active & view.joins.keys())}
+    told = {silo: join.moments for silo, join in joins.items() if join.moments is not None}
+    held = {silo: [label for label, _ in join.counts] for silo, join in joins.items()}
     by_silo: dict[str, list[Outlier]] = {}
-    for outlier in outliers(told):
+    for outlier in outliers(told, held):
         by_silo.setdefault(outlier.silo, []).append(outlier)
     for silo, found in by_silo.items():
         first, more = found[0], len(found) - 1

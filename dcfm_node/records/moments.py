@@ -6,8 +6,10 @@ data to nothing, so a silo far from the others is pulled towards them first.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Literal, Self
 
 from pydantic import FailFast, Field, model_validator
@@ -24,13 +26,17 @@ MIN_SAMPLES = 32
 FACTOR = 10.0
 """A silo that is more than this many times the spread away from the others counts as that far."""
 OF_TWO = 30.0
-"""FACTOR for the deviations of two silos. Neither is the majority, and a silo with one value of an
-attribute may well have a tenth of the other's deviation."""
+"""FACTOR for the deviations of two silos, and of a silo that lacks values. Neither of two is the
+majority, and a silo with one value of an attribute may well have a tenth of the other's deviation.
+"""
+OF_ALONE = 100.0
+"""FACTOR for a silo that alone holds some value: nobody else's data show what it does."""
 CONSTANT = 1e-6
 """A deviation below this share of the mean is rounding of float32: the group is constant."""
 TINY = 1e-30
 """A deviation below this is none."""
 
+Labels = Collection[tuple[int, ...]]
 _Means = Annotated[
     tuple[Annotated[float, Field(ge=-MAX_VALUE, le=MAX_VALUE)], ...],
     Field(min_length=1, max_length=MAX_GROUPS),
@@ -164,19 +170,38 @@ class Outlier:
     spread: float
 
 
-def outliers(many: Mapping[str, Moments]) -> list[Outlier]:
+def outliers(many: Mapping[str, Moments], held: Mapping[str, Labels]) -> list[Outlier]:
     """Silos that are more than FACTOR away from most others, by group (SPEC 6.13.6).
 
     A silo far below the others in deviation counts only where its mean lies amid theirs: one that
-    holds few values of an attribute has a smaller deviation without having other units.
+    holds few values of an attribute has a smaller deviation without having other units. So, where
+    it lacks values that others hold, its mean must be next to 0 instead: another unit brings it
+    there. One that alone holds a value may lie far away for that.
+
+    Args:
+        held: the combinations that each silo of the run states to hold.
     """
-    found, factor = [], FACTOR if len(many) > 2 else OF_TWO
+    found, few = [], FACTOR if len(many) > 2 else OF_TWO
+    lacking, alone = _apart({silo: held.get(silo, ()) for silo in {*many, *held}})
     for group, (means, deviations) in enumerate(_by_group(list(many.values()))):
         centre, spreads = _typical(means, deviations)
         spread = spreads[len(spreads) // 2] if spreads else 0.0
         for silo, mean, deviation in zip(many, means, deviations, strict=True) if spreads else ():
-            away = abs(mean - centre)
-            small = 0.0 < factor * deviation < spread and away < spread / 2.0
-            if away > FACTOR * spread or deviation > factor * spread or small:
+            away, most = abs(mean - centre), (OF_ALONE if silo in alone else FACTOR) * spread
+            if silo in lacking:
+                small = OF_TWO * max(deviation, abs(mean)) < spread
+            else:
+                small = few * deviation < spread and away < spread / 2.0
+            if away > most or deviation > most or (small and deviation > 0.0):
                 found.append(Outlier(silo, group, mean, deviation, centre, spread))
     return found
+
+
+def _apart(held: Mapping[str, Labels]) -> tuple[set[str], set[str]]:
+    """The silos that lack a value that another holds, and those that alone hold one."""
+    values = {
+        silo: {pair for c in labels for pair in enumerate(c)} for silo, labels in held.items()
+    }
+    often = Counter(chain.from_iterable(values.values()))
+    lacking = {silo for silo, own in values.items() if len(own) < len(often)}
+    return lacking, {silo for silo, own in values.items() if any(often[v] == 1 for v in own)}

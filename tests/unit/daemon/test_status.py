@@ -397,6 +397,15 @@ def test_a_silo_in_other_units_is_named_with_its_feature() -> None:
     assert list(other_units(run.view())) == []
 
 
+def test_a_silo_that_holds_one_value_is_not_in_other_units() -> None:
+    run, both = Run(3), ((0, 0), (1, 0))
+    told = ((24.3, 18.1, both), (38.5, 40.0, both), (51.0, 2.6, both[:1]))
+    for author, (mean, deviation, held) in zip(run.authors, told, strict=True):
+        counts = tuple((label, 90) for label in held)
+        author.join(counts=counts, moments=Moments(mean=(mean,), deviation=(deviation,)))
+    assert list(other_units(run.view())) == []
+
+
 def doing(made: Node, run: Run, now: float, counter: int, **told: Any) -> None:
     """The second silo's sign of life says that it does this; the third shows life as well."""
     author = run.authors[1]

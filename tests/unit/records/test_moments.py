@@ -182,19 +182,63 @@ def silos(*each: tuple[float, float]) -> dict[str, Moments]:
     ],
 )
 def test_a_silo_in_other_units_is_named(other: tuple[float, float]) -> None:
-    found = outliers(silos((1013.0, 9.0), (1010.0, 8.0), other, (1016.0, 9.5)))
+    found = outliers(silos((1013.0, 9.0), (1010.0, 8.0), other, (1016.0, 9.5)), {})
     assert [(one.silo, one.group) for one in found] == [("silo2", 0)]
 
 
 def test_silos_of_other_values_are_not_in_other_units() -> None:
-    assert not outliers(silos((-5.0, 0.3), (5.0, 0.3), (0.0, 5.0)))
-    assert not outliers(silos((-5.0, 0.3), (0.0, 5.0), (0.5, 5.0), (0.2, 5.0)))
-    assert not outliers(silos((1e6, 1e-3), (1e6 + 0.1, 2e-3), (1e6, 0.0)))
+    assert not outliers(silos((-5.0, 0.3), (5.0, 0.3), (0.0, 5.0)), {})
+    assert not outliers(silos((-5.0, 0.3), (0.0, 5.0), (0.5, 5.0), (0.2, 5.0)), {})
+    assert not outliers(silos((1e6, 1e-3), (1e6 + 0.1, 2e-3), (1e6, 0.0)), {})
 
 
 def test_only_the_group_is_named_that_differs() -> None:
     usual = of((0.0, 1.0), (285.0, 6.0))
-    found = outliers({"a": usual, "b": usual, "c": of((0.0, 1.0), (12.0, 6.0))})
+    found = outliers({"a": usual, "b": usual, "c": of((0.0, 1.0), (12.0, 6.0))}, {})
     assert [(one.silo, one.group, one.centre, one.spread) for one in found] == [
         ("c", 1, 285.0, 6.0)
     ]
+
+
+LOADS = {"full": (95.0, 3.0), "half": (50.0, 2.6), "idle": (10.0, 1.5)}
+IDLE_HALF, IDLE_FULL, HALF = (24.3, 18.1), (38.5, 40.0), (51.0, 2.6)
+
+
+def of_loads(*each: tuple[tuple[float, float], tuple[str, ...]]) -> list[str]:
+    """Which of silos with these moments and loads seem to be in other units."""
+    held = {
+        f"silo{k}": [(list(LOADS).index(x),) for x in loads] for k, (_, loads) in enumerate(each)
+    }
+    return [one.silo for one in outliers(silos(*(one for one, _ in each)), held)]
+
+
+BOTH = (IDLE_HALF, ("idle", "half")), (IDLE_FULL, ("idle", "full"))
+
+
+def test_a_silo_that_lacks_values_is_not_in_other_units_wherever_these_lie() -> None:
+    assert of_loads(*BOTH, (HALF, ("half",))) == []
+    for load in LOADS:  # amid or at the edge of what all hold
+        everything = ((51.7, 34.8), tuple(LOADS))
+        assert of_loads(everything, everything, (LOADS[load], (load,))) == []
+    assert of_loads(*((one, (load,)) for load, one in LOADS.items())) == []
+    assert of_loads(*((LOADS[load], (load,)) for load in ("idle", "full"))) == []
+    assert of_loads(*((LOADS[load], (load,)) for load in ("idle", "idle", "full"))) == []
+
+
+@pytest.mark.parametrize("factor", [1000.0, 100.0, 1e-2, 1e-3])
+def test_a_silo_that_lacks_values_may_still_be_in_other_units(factor: float) -> None:
+    centred = [((mean - 45.0, dev), loads) for (mean, dev), loads in BOTH]
+    one = (6.0 * factor, 2.6 * factor)
+    assert of_loads(*centred, (one, ("half",))) == ["silo2"]
+
+
+@pytest.mark.parametrize("offset", [700.0, -700.0])
+def test_an_offset_is_found_though_a_silo_lacks_values(offset: float) -> None:
+    assert of_loads(*BOTH, ((HALF[0] + offset, HALF[1]), ("half",))) == ["silo2"]
+
+
+def test_a_silo_that_alone_holds_a_value_is_in_other_units_only_far_away() -> None:
+    three = [((0.0, 1.0), ("idle",)), ((0.1, 1.0), ("idle",))]
+    assert of_loads(*three, ((50.0, 2.0), ("full",))) == []
+    assert of_loads(*three, ((50.0, 2.0), ("idle",))) == ["silo2"]
+    assert of_loads(*three, ((500.0, 2.0), ("full",))) == ["silo2"]
