@@ -1,7 +1,7 @@
 """Labels as one-hot rows: what known combinations determine, and which of them can be left out."""
 
 from collections.abc import Iterable, Sequence
-from itertools import combinations
+from itertools import combinations, compress
 
 import torch
 from torch import Tensor
@@ -37,6 +37,14 @@ def determined(asked: Tensor, known: Tensor, cardinalities: Sequence[int]) -> Te
     beyond = axes[:, values <= 1e-9 * max(1.0, float(values[-1]))]
     found: Tensor = (one_hot(asked, cardinalities) @ beyond).square().sum(dim=1)
     return found < 1e-9
+
+
+def following(
+    labels: Sequence[tuple[int, ...]], known: Tensor, cardinalities: Sequence[int]
+) -> list[tuple[int, ...]]:
+    """The labels that known ones (N, n) determine."""
+    found = determined(torch.tensor(labels), known, cardinalities) if labels else ()
+    return list(compress(labels, found))
 
 
 def folds_of(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow.committee import Committee, in_line
-from dcfm_node.flow.design import determined
+from dcfm_node.flow.design import determined, following
 from dcfm_node.flow.features import bounded
 from dcfm_node.flow.metrics import energy_distance
 from dcfm_node.flow.stages import EncodedSamples
@@ -35,6 +35,8 @@ LEAST_SPREAD = 0.1
 """Features that vary less than this share of the mean deviation weigh no more for it."""
 MAX_REAL = 64
 """Most real samples of one combination that draws are compared with."""
+OUTSIDE = "it does not follow from the combinations trained on"
+UNREAD = "it follows only from draws that lie too far from all others for the judge to learn from"
 _LABELS_KEY, _COMMITTEE_KEY = 22, 23
 _EACH_PLACE = 4
 """Added to the seed for draws of `by_combination`; 1 to 3 are for those of `measure`."""
@@ -88,11 +90,14 @@ class Judge:
         real: the silo's real samples. Samples of their combinations must be like them as well: a
             committee that was trained on broken draws takes these for right.
         alike: how near that is, as a ratio (`ratios`).
+        taught: combinations that the committee was trained on, (M, n). It reads those that follow
+            from them: of a value that it never saw it knows no effect, and would deny every draw.
     """
 
     committee: Committee
     real: EncodedSamples
     alike: float
+    taught: Tensor
 
     @classmethod
     def fit(cls, draw: Draw, data: Measured, seed: int) -> Self:
@@ -106,7 +111,7 @@ class Judge:
         real = joined(data.train, data.probes)
         found = ratios(data.holdout, real)
         usual = found.quantile(PASS).item() if len(found) else 0.0
-        return cls(committee, real, max(ALIKE, usual))
+        return cls(committee, real, max(ALIKE, usual), torch.unique(c, dim=0))
 
     def right(self, data: EncodedSamples) -> Tensor:
         """Whether samples show their labels: booleans (N,)."""
@@ -180,10 +185,11 @@ def measure(draw: Draw, data: Measured, *, seed: int) -> dict[str, float]:
     """The figures of SPEC 6.14.1 of the student that `draw` samples; arguments alone decide."""
     draw, data = _in_unit_scale(draw, data)
     judge = Judge.fit(draw, data, seed)
+    sizes, taught = data.cardinalities, judge.taught
     parts = {
         "known": sorted({tuple(label) for label in data.train.c.tolist()}),
-        "probe": data.withheld,
-        "novel": list(unseen_of(data.known, data.cardinalities)),
+        "probe": following(data.withheld, taught, sizes),
+        "novel": following([*unseen_of(data.known, sizes)], taught, sizes),
     }
     found: dict[str, float] = {}
     fresh: dict[str, EncodedSamples] = {}
@@ -218,7 +224,7 @@ def by_combination(draw: Draw, data: Measured, *, seed: int) -> list[Verdict]:
     judge = Judge.fit(draw, data, seed)
     held = {tuple(label) for label in data.train.c.tolist()}
     usual, strange = judge.trusted(data.holdout)
-    verdicts = _undrawn(data, held, _untrusted(strange))
+    verdicts = _undrawn(data, held, judge.taught, _untrusted(strange))
     if asked := [label for label, verdict in verdicts.items() if not verdict.why]:
         fresh = _drawn(draw, asked, MAX_DRAWS, seed + _EACH_PLACE)
         real = joined(data.train, data.holdout)
@@ -259,12 +265,12 @@ def _seen(
 
 
 def _undrawn(
-    data: Measured, held: Collection[Combination], untrusted: str
+    data: Measured, held: Collection[Combination], taught: Tensor, untrusted: str
 ) -> dict[Combination, Verdict]:
     """Of all combinations, in order: why nothing can be said of some, before any is drawn.
 
     Args:
-        held: combinations that this silo has real samples of.
+        held: combinations that this silo has real samples of; taught: as for `Judge`.
         untrusted: why the judge cannot be trusted on combinations that it never saw, or empty.
     """
     known, probes, sizes = set(data.known), set(data.withheld), data.cardinalities
@@ -272,10 +278,11 @@ def _undrawn(
     unseen = list(unseen_of(known, sizes))
     level |= zip(unseen, levels(unseen, known), strict=True)
     seen, every = torch.tensor(sorted({*known, *held})), torch.tensor(labels := sorted(level))
+    follow = (determined(every, of, sizes) for of in (seen, taught))
     found = {}
-    for label, inside in zip(labels, determined(every, seen, sizes).tolist(), strict=True):
+    for label, inside, read in zip(labels, *follow, strict=True):
         kind: Literal["known", "probe", "novel"] = "probe" if label in probes else "novel"
-        why = untrusted or ("" if inside else "it does not follow from the combinations trained on")
+        why = untrusted or ("" if read else UNREAD if inside else OUTSIDE)
         if label in known:
             kind, why = "known", "only other silos hold it"
         found[label] = Verdict(label, kind, level[label], None, "" if label in held else why)

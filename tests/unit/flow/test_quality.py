@@ -321,3 +321,46 @@ def test_wild_draws_of_one_combination_do_not_blind_a_judge(amplitude) -> None:
     assert figures["known_rate"] > 0.85
     assert objects(figures, 0.5)
     assert figures["novel_rate"] == 0.0
+
+
+FAR = torch.tensor([[0.0, 2.0, 4.0, 0.0], [40.0, 3.0, -3.0, 0.0]])
+ALONE = [label for label in SPACE if label[1] != 0 or label[0] == 0]
+
+
+def strong(c, seed):
+    """As `true`; the first value of the second attribute, which is in one known combination alone,
+    lies farther away than the others lie apart."""
+    g = torch.Generator().manual_seed(seed)
+    a, b = FAR[0][c[:, 0]], FAR[1][c[:, 1]]
+    return torch.stack([a, b, a + b, a - b], 1) + 0.3 * torch.randn(len(c), 4, generator=g)
+
+
+def of_strong(own):
+    c = torch.tensor(own).repeat_interleave(40, 0)
+    return Measured.of(*(EncodedSamples(strong(c, k), c) for k in (1, 2)), ALONE, (), SIZES)
+
+
+def test_a_judge_says_nothing_of_a_value_whose_only_draws_it_could_not_learn_from() -> None:
+    """They lie too far from all others: it does not know how the value looks."""
+    lacks = of_strong([(0, 1), (0, 2), (1, 1), (1, 2)])
+    figures, found = measure(strong, lacks, seed=5), told(strong, lacks)
+    assert not {"novel_rate", "novel_error", "novel_worst"} & figures.keys()
+    assert figures["judge_rate"] > 0.9
+    assert not objects(figures, 0.5)
+    for label in ((1, 0), (2, 0)):
+        assert found[label].expected is None
+        assert "too far from all others" in found[label].why
+    holds = of_strong([(0, 0), (0, 1), (1, 1)])
+    assert measure(strong, holds, seed=5)["novel_rate"] > 0.9
+
+
+def test_what_a_judge_cannot_read_does_not_count_where_it_reads_others() -> None:
+    known = [label for label in ALONE if label != (2, 2)]
+    c = torch.tensor([(0, 1), (0, 2), (1, 1), (1, 2)]).repeat_interleave(40, 0)
+    parts = (EncodedSamples(strong(c, k), c) for k in (1, 2))
+    data = Measured.of(*parts, known, (), SIZES)
+    assert measure(strong, data, seed=5)["novel_rate"] > 0.9
+    swapped_last = measure(
+        lambda c, seed: strong((c + (c == 2).all(1)[:, None]) % 3, seed), data, seed=5
+    )
+    assert swapped_last["novel_rate"] < 0.1
