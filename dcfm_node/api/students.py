@@ -24,6 +24,15 @@ class Estimated(Model):
     high: float
 
 
+class Dissent(Model):
+    """A silo's own word, across the floor from what is announced."""
+
+    silo: str
+    kind: Literal["known", "novel"]
+    value: float
+    """Share of draws that it expects to be right, 0 to 1."""
+
+
 class Expected(Model):
     """What a student's draws are expected to be worth, by its judges' figures (SPEC 6.14)."""
 
@@ -34,7 +43,13 @@ class Expected(Model):
     floor: float
     """A final student is released only if neither is below it, as most silos measure it."""
     below: bool
-    """Whether one of them is below the floor."""
+    """Whether one of them is below the floor, once no silo is awaited."""
+    judged: int = 0
+    """How many silos have judged the student."""
+    awaited: int = 0
+    """How many others may still decide on it: values can only rise; 0 once it is decided."""
+    dissent: tuple[Dissent, ...] = ()
+    """Silos that do not agree; empty while any is awaited."""
     why: str
     """Why one is unmeasured; empty if none is."""
     text: str
@@ -49,8 +64,18 @@ class Expected(Model):
             else Estimated(value=part.value, low=part.low, high=part.high)
             for name, part in (("known", found.known), ("novel", found.novel))
         }
-        below, why = found.below(floor), found.why
-        return cls(**parts, floor=floor, below=below, why=why, text=str(found))
+        return cls(
+            **parts,
+            floor=floor,
+            below=found.below(floor),
+            judged=found.judged,
+            awaited=found.awaited,
+            dissent=tuple(
+                Dissent(silo=one.silo, kind=one.kind, value=one.value) for one in found.dissent
+            ),
+            why=found.why,
+            text=str(found),
+        )
 
 
 class StudentFacts(Model):

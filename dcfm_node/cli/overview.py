@@ -162,12 +162,19 @@ def _quality(found: Status) -> str:
     told = [f"{name} combinations {_judged(part, expected)}" for name, part in parts]
     withheld = found.preparation is not None and found.preparation.probes
     alone = expected.novel is not None and not withheld
-    return f"right draws of {', of '.join(told)}{JUDGES_ALONE * alone}"
+    text = f"right draws of {', of '.join(told)}{JUDGES_ALONE * alone}"
+    if expected.awaited:
+        all_ = expected.judged + expected.awaited
+        return f"{expected.judged} of {all_} silos have judged so far: {text}"
+    others = [f"{one.silo} says {one.value:.0%} of {one.kind} ones" for one in expected.dissent]
+    return f"{text}; but {', '.join(others)}" if others else text
 
 
 def _judged(part: Estimated | None, expected: Expected) -> str:
     if part is None:
         return f"not measured ({expected.why})"
+    if expected.awaited:
+        return f"at least {part.value:.0%}"
     word = judgement(part.value, expected.floor)
     return f"{part.value:.0%} ({part.low:.0%} to {part.high:.0%}): {word}"
 

@@ -69,7 +69,8 @@ def _expected(found: Sampled) -> str:
     """What draws are expected to be worth, of which some are novel."""
     if found.unseen and found.all_novel:
         return "expected  right draws: unknown, because no silo holds a value of what was drawn"
-    if found.all_novel and (novel := found.expected.novel) is not None:
+    novel = None if found.expected.awaited else found.expected.novel
+    if found.all_novel and novel is not None:
         share = f"{novel.value:.0%} ({novel.low:.0%} to {novel.high:.0%})"
         below = f", below the floor of {found.expected.floor:.0%}"
         return f"expected  right draws: novel combinations {share}" + below * found.expected.below

@@ -10,7 +10,7 @@ from dcfm_node.api.status import (
     StartingStatus,
     Status,
 )
-from dcfm_node.api.students import Estimated, StudentFacts, Students
+from dcfm_node.api.students import Estimated, Expected, StudentFacts, Students
 from dcfm_node.cli.others import other_lines
 from dcfm_node.cli.output import ago, share, size, table
 from dcfm_node.words import times, utc
@@ -261,7 +261,10 @@ def students_text(found: Students) -> str:
             utc(student.time_ms)[:16] if student.time_ms is not None else None,
             student.round,
             _standing(student),
-            *map(_quality, (student.expected.known, student.expected.novel)),
+            *(
+                _quality(part, student.expected)
+                for part in (student.expected.known, student.expected.novel)
+            ),
             student.outcome,
             student.leader,
             size(student.bytes),
@@ -274,6 +277,11 @@ def students_text(found: Students) -> str:
         return "no student yet"
     unmeasured = {s.expected.why: None for s in found.students if s.expected.why}
     notes = [f"not measured: {why}" for why in unmeasured]
+    notes += [
+        f"{student.digest[:12]}: but {one.silo} says {one.value:.0%} of {one.kind} combinations"
+        for student in found.students
+        for one in student.expected.dissent
+    ]
     legend = (
         "known, novel: expected share of right samples of combinations that silos train on, and"
     )
@@ -287,9 +295,11 @@ def judgement(value: float, floor: float) -> str:
     return "good" if value >= GOOD else "fair" if value >= FAIR else "poor"
 
 
-def _quality(part: Estimated | None) -> str:
+def _quality(part: Estimated | None, expected: Expected) -> str:
     if part is None:
         return "not measured"
+    if expected.awaited:
+        return f"{part.value:.0%} or more"
     return f"{part.value:.0%} {judgement(part.value, 0.0)}"
 
 

@@ -192,7 +192,7 @@ def meaning(view: View, body: Body) -> Means:
         case Endorse() | Refuse():
             return OpinionMeans(
                 student=_published(view, body.student),
-                expected=_expected(body),
+                expected=_expected(view, body),
             )
         case Verdict():
             about = _published(view, body.entry) if body.entry is not None else None
@@ -235,10 +235,11 @@ def _published(view: View, digest: bytes) -> Published | None:
     )
 
 
-def _expected(body: Endorse | Refuse) -> str:
+def _expected(view: View, body: Endorse | Refuse) -> str:
     """What the silo's figures say of the student's quality; empty if it measured none."""
     measured = known_quality(body.metrics) is not None
-    return str(announced([body.metrics], 1, final=True)) if measured else ""
+    novel = view.has_novel()
+    return str(announced([body.metrics], 1, final=True, novel=novel)) if measured else ""
 
 
 def _scores(view: View, body: Audit) -> AuditMeans:

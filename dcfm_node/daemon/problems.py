@@ -306,13 +306,12 @@ def _unmeasured(view: View) -> Iterator[Problem]:
     figures = view.figures(student)
     silent = len(set(view.active()) - figures.keys())
     announced, quorum = view.announcement(student), view.manifest.quorum
-    some = any("novel_rate" in of for of in figures.values())
     for what, estimate, of in (
         ("known", announced.known, known_quality),
         ("novel", announced.novel, novel_quality),
     ):
         told = sum(of(figure) is not None for figure in figures.values())
-        if estimate is None and told + silent < quorum and (some or what == "known"):
+        if estimate is None and told + silent < quorum and (view.has_novel() or what == "known"):
             kind = "combinations trained on" if what == "known" else "novel combinations"
             why = f"nobody can say how good draws of {kind} are: {announced.why}"
             yield Code.QUALITY_UNMEASURED.problem(THIS_RUN, why)

@@ -247,6 +247,10 @@ def _expected(manifest: Manifest, found: Announcement) -> str:
     if found.why:
         lines += ["", f"Unmeasured: {found.why}."]
     floor = manifest.policy.novel_floor
+    if found.awaited:
+        lines += ["", f"{found.so_far}the true shares may be higher."]
+    if found.dissent:
+        lines += ["", f"Not all silos agree: {', '.join(map(str, found.dissent))}."]
     if found.below(floor):
         lines += ["", f"**Below the floor of {floor:.0%} that this run asks of a student.**"]
     return "\n".join(lines)

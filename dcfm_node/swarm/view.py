@@ -1,11 +1,13 @@
 """The view: what all journals together say about the run's members and students."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import prod
 
 from dcfm_node.records.entries import Checkpoint, Student
 from dcfm_node.swarm import conformity
 from dcfm_node.swarm.members import Members
-from dcfm_node.swarm.quality import Announcement, announced, objects
+from dcfm_node.swarm.quality import Announcement, announced, dissent, objects
 from dcfm_node.swarm.said import Said
 
 
@@ -155,9 +157,21 @@ class View(Members):
         return self.released(student) if student.body.final else self.endorsed_by_quorum(student)
 
     def announcement(self, student: Said[Student]) -> Announcement:
-        """What its judges' figures say of a student's quality."""
-        told = list(self.figures(student).values())
-        return announced(told, self.manifest.quorum, final=student.body.final)
+        """What its judges' figures say of a student's quality, and who is still to judge it."""
+        figures, final, run = self.figures(student), student.body.final, self.manifest
+        novel = any("novel_rate" in of for of in figures.values()) or self.has_novel()
+        found = announced(list(figures.values()), run.quorum, final=final, novel=novel)
+        if not final:
+            return found
+        left = [] if self.settled(student) else set(self.active()) - figures.keys()
+        found = replace(found, judged=len(figures), awaited=len(left))
+        told = {run.silo_name(key): of for key, of in figures.items()} if not left else {}
+        return replace(found, dissent=tuple(dissent(told, found, run.policy.novel_floor)))
+
+    def has_novel(self) -> bool:
+        """Whether there are combinations that no silo trains on."""
+        known = {label for key in self.joins for label in self.trained_on(key)}
+        return len(known) < prod(self.manifest.cardinalities)
 
     def figures(self, student: Said[Student]) -> Mapping[bytes, Mapping[str, float]]:
         """What each of its judges measured of a student, in roster order."""

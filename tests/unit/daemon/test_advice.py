@@ -20,6 +20,8 @@ from dcfm_node.networks.settings import MlpSettings
 from dcfm_node.records.entries import Endorse
 from dcfm_node.records.messages import Entries
 from dcfm_node.records.settings import Replay, Training
+from dcfm_node.store.card import model_card
+from dcfm_node.student.facts import facts_of
 from dcfm_node.swarm.effects import Received
 from dcfm_node.swarm.lineage import Lineage
 from tests.unit.swarm.builders import Run, journals
@@ -28,13 +30,15 @@ from tests.unit.swarm.nodes import node
 GOOD = {"known_rate": 0.96, "judge_known": 0.97, "novel_rate": 0.91, "judge_rate": 1.0}
 POOR = GOOD | {"novel_rate": 0.18}
 BLIND = GOOD | {"judge_rate": 0.4}
-ALL_KNOWN = {"known_rate": 0.96, "judge_known": 0.97}
+ABSTAINS = {"known_rate": 0.96, "judge_known": 0.97, "judge_rate": 1.0}
 
 
-def judged(*figures: dict[str, float], **settings: object) -> tuple[Run, bytes]:
+def judged(
+    *figures: dict[str, float], last: tuple[int, int] = (1, 1), **settings: object
+) -> tuple[Run, bytes]:
     """A run of three whose silos judged the final student in this order."""
     run = Run(3, method="ddm", **settings)
-    counts = (((0, 0), 9), ((1, 1), 9)), (((0, 1), 9),), (((1, 1), 9),)
+    counts = (((0, 0), 9), ((1, 1), 9)), (((0, 1), 9),), ((last, 9),)
     for author, held in zip(run.authors, counts, strict=True):
         author.join(counts=held)
     run.publish_experts(0)
@@ -61,8 +65,30 @@ def test_a_released_student_is_shown_with_what_to_expect_of_it() -> None:
     assert facts.released
     assert (facts.expected.known.value, facts.expected.novel.value) == (0.96, 0.91)
     assert facts.expected.text == (
-        "combinations trained on 96% (96% to 96%), novel ones 91% (91% to 91%)"
+        "combinations trained on 96% (96% to 96%), novel ones 91% (91% to 91%);"
+        " but silo-0002 says 18% of novel combinations"
     )
+    assert [(one.silo, one.kind) for one in facts.expected.dissent] == [("silo-0002", "novel")]
+    text = status_text(told(run), explain=False)
+    assert "of novel combinations 91% (91% to 91%): good" in text
+    assert "; but silo-0002 says 18% of novel ones" in text
+    listed = students_text(students_facts(journals(run), view, lambda _: True))
+    assert "but silo-0002 says 18% of novel combinations" in listed
+
+
+def test_a_student_that_not_all_have_judged_has_no_verdict_yet() -> None:
+    run, made = judged(POOR, GOOD)
+    text = status_text(told(run), explain=False)
+    assert "2 of 3 silos have judged so far: right draws of known combinations at least" in text
+    assert "novel combinations at least 18%" in text
+    assert "floor" not in text
+    view = run.view()
+    facts = student_facts(view, view.students[made])
+    assert (facts.expected.awaited, facts.expected.below) == (1, False)
+    assert "18% or more" in students_text(students_facts(journals(run), view, lambda _: True))
+    card = model_card(run.manifest, facts_of(Lineage(view.students[made], view, run.id)))
+    assert "2 of 3 silos have judged so far: the true shares may be higher." in card
+    assert "Below the floor" not in card
 
 
 def test_a_student_below_the_floor_is_a_problem_with_what_to_try() -> None:
@@ -152,7 +178,7 @@ def test_a_journal_says_what_a_silos_figures_mean() -> None:
         (({}, {}, {}), [Code.QUALITY_UNMEASURED], "not measured: 0 of the 2 silos"),
         ((BLIND, BLIND, GOOD), [Code.QUALITY_UNMEASURED], "judges read 0.40"),
         ((BLIND, GOOD), [], "judges read 0.40"),
-        ((ALL_KNOWN, ALL_KNOWN, ALL_KNOWN), [], "the silos train on every combination"),
+        ((ABSTAINS, ABSTAINS, GOOD), [Code.QUALITY_UNMEASURED], "1 of the 2 silos"),
     ],
 )
 def test_status_tells_the_quality_and_exits_with_a_problem_below_the_floor(
@@ -165,6 +191,13 @@ def test_status_tells_the_quality_and_exits_with_a_problem_below_the_floor(
     assert [problem.code for problem in of_quality] == codes
     assert exit_code(of_quality) == (3 if codes else 0)
     assert says in status_text(found, explain=False)
+
+
+def test_nothing_is_missed_where_silos_train_on_every_combination() -> None:
+    run, _ = judged(ABSTAINS, ABSTAINS, ABSTAINS, last=(1, 0))
+    found = told(run)
+    assert Code.QUALITY_UNMEASURED not in [problem.code for problem in found.problems]
+    assert "the silos train on every combination" in status_text(found, explain=False)
 
 
 def test_status_tells_where_nobody_withheld_a_combination_to_test_novel_ones_by() -> None:

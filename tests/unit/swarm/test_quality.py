@@ -57,7 +57,8 @@ def test_two_liars_of_five_inflate_nothing_where_others_measured_nothing() -> No
     [
         ([GOOD, GOOD], False, "only final students"),
         ([GOOD], True, "1 of the 2 silos"),
-        ([{"known_rate": 0.9}] * 2, True, "train on every combination"),
+        ([{"known_rate": 0.9}] * 2, True, "0 of the 2 silos that are needed could judge"),
+        ([{"known_rate": 0.9, "judge_rate": 1.0}, GOOD], True, "1 of the 2 silos"),
         ([{"known_rate": 0.9, "novel_rate": 0.9}] * 2, True, "no silo's data can show"),
         ([GOOD | {"judge_rate": 0.43}] * 2, True, "read 0.43 of real samples"),
     ],
@@ -67,6 +68,11 @@ def test_what_is_unmeasured_is_said_with_its_reason(told, final, why) -> None:
     assert found.novel is None
     assert why in found.why
     assert not found.below(0.5)
+
+
+def test_where_silos_train_on_every_combination_nothing_else_is_missed() -> None:
+    found = announced([{"known_rate": 0.9}] * 2, 2, final=True, novel=False)
+    assert (found.novel, found.why) == (None, "the silos train on every combination")
 
 
 def test_a_silo_objects_to_what_it_measured_below_the_floor() -> None:
@@ -129,3 +135,32 @@ def test_an_interim_student_has_no_floor() -> None:
     assert not view.below_floor(student)
     assert view.settled(student)
     assert "only final" in view.announcement(student).why
+
+
+def test_before_a_student_is_decided_nothing_is_below_the_floor() -> None:
+    for rates in ((0.0,), (0.0, 0.9), (0.0, 0.9, 0.9), (0.0, 0.0, 0.9)):
+        run, made = judged(*rates)
+        view = run.view()
+        found = view.announcement(view.students[made])
+        assert (found.judged, found.awaited) == (len(rates), 5 - len(rates))
+        assert not found.below(0.5)
+        assert str(found).startswith(f"{len(rates)} of 5 silos have judged so far: ")
+        assert "to" not in str(found).split()  # no interval of what moves
+        assert found.dissent == ()
+    run, made = judged(0.0, 0.9, 0.0, 0.0)
+    view = run.view()
+    assert view.announcement(view.students[made]).below(0.5)  # the last cannot change it
+
+
+def test_who_does_not_agree_is_named() -> None:
+    run, made = judged(0.9, 0.9, 0.9, 0.1)
+    view = run.view()
+    found = view.announcement(view.students[made])
+    assert [(one.silo, one.kind, one.value) for one in found.dissent] == [
+        ("silo-0003", "novel", 0.1)
+    ]
+    assert str(found).endswith("; but silo-0003 says 10% of novel combinations")
+    run, made = judged(0.1, 0.1, 0.1, 0.9)
+    view = run.view()
+    (one,) = view.announcement(view.students[made]).dissent
+    assert (one.silo, one.value) == ("silo-0003", 0.9)
