@@ -213,7 +213,7 @@ class Code(Enum):
     WORK_FAILED = (
         "work-failed",
         "error",
-        "see state/worker.log and the node's log",
+        "see the node's log, and state/worker.log where there is one",
         ("worker-down", "disk-full"),
     )
     """Training, distilling, scoring or auditing failed."""

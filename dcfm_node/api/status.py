@@ -75,6 +75,8 @@ class SiloStatus(Model):
     """Since its last sign of life, directly or through others."""
     moved_ago_s: float | None
     """Since it last showed progress."""
+    disk_full_ago_s: float | None = None
+    """Since it last said that its disk is full; null for this node, and where it never did."""
     activity: str | None
     round: int | None
     done: int | None

@@ -81,7 +81,7 @@ class Ground:
         self.settings, self.clock, self.started_at = settings, clock, clock()
         self.troubles, self.ending = Troubles(clock), Ending()
         self.tasks = Tasks(self.troubles)
-        self.disk = Disk(self.ending.pause, clock)
+        self.disk = Disk(self.ending.pause, clock, state)
         self.aside = Aside(settings.keys.sign_public)
         self.imports = LastImports(state / "bundles.json", run)
         self.inbox = Inbox(settings.manifest, self.disk, self.aside, self.imports)

@@ -89,14 +89,17 @@ class Disk:
     Args:
         pause: waits between two tries.
         clock: seconds.
+        folder: where it writes; for the operator.
     """
 
     def __init__(
         self,
         pause: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
+        folder: Path | None = None,
     ) -> None:
         self._pause, self._clock = pause, clock
+        self._where = f" in {folder}" if folder is not None else ""
         self._refused: dict[str, tuple[str, float]] = {}
         """By what was refused: why the last time, and since when."""
         self.waiting = False
@@ -108,7 +111,9 @@ class Disk:
         """What the disk refuses at present."""
         return [
             Code.DISK_FULL.problem(
-                THIS_NODE, f"the disk refuses {what}: {why}", since_s=self._clock() - since
+                THIS_NODE,
+                f"the disk refuses {what}{self._where}: {why}",
+                since_s=self._clock() - since,
             )
             for what, (why, since) in self._refused.items()
         ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dcfm_node.api.status import Eta, SiloStatus
+from dcfm_node.swarm.effects import DISK_FULL
 from dcfm_node.swarm.journal import Journals
 from dcfm_node.swarm.rounds import Phase, missing_silos
 from dcfm_node.swarm.said import Said
@@ -193,7 +194,9 @@ def _stage(
     if phase.stage == "prepare":
         return None, "the silos first agree on what to build on"
     if phase.stage == "release":
-        usual = took.get("release")
+        usual, due = took.get("release"), _yet_to_judge(view, phase.round, silos)
+        if due and not any(silo.live for silo in due):
+            return None, _idle(due[0])
         return usual, "" if usual is not None else "no release of this run has been measured yet"
     if phase.stage in TRAINS:
         keys = missing_silos(view, phase.round)
@@ -220,10 +223,20 @@ def _stage(
     return max(known) + each * (len(awaited) - len(busy)), ""
 
 
+def _yet_to_judge(view: View, round_: int, silos: Sequence[SiloStatus]) -> list[SiloStatus]:
+    """The silos that may still judge the student of a round."""
+    if (student := view.student(round_)) is None:
+        return []
+    keys = set(view.active()) - view.figures(student).keys()
+    return [silo for silo in silos if bytes.fromhex(silo.id) in keys]
+
+
 def _idle(silo: SiloStatus) -> str:
     """Why a silo that is waited for does not work."""
     if not silo.live:
         return f"{silo.name} is silent"
+    if silo.activity == DISK_FULL:
+        return f"the disk of {silo.name} is full"
     if silo.activity in (None, "idle"):
         return f"{silo.name} has not begun"
     return f"{silo.name} is busy with {silo.activity}"

@@ -21,6 +21,8 @@ from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.quality import known_quality, novel_quality
 from dcfm_node.swarm.view import View
 
+DISK_FULL_S = 60.0
+"""A silo's disk counts as full for so long after it said so: what it then tries hides it."""
 BUNDLE_DAYS = 7
 """A silo that takes part by bundle is absent when no bundle has told of it for so many days."""
 
@@ -107,8 +109,9 @@ def _absence(silo: SiloStatus, up_s: float) -> Iterator[Problem]:
         record = f"; its last record is {written:.0f} s old" if written is not None else ""
         what = f"{name} has not been heard from {when}{record}{_undialled(silo)}"
         yield Code.PEER_SILENT.problem(name, what, since_s=up_s if heard is None else heard)
-    elif silo.activity == DISK_FULL and not silo.own:
-        what = f"{name} says that its disk is full: it takes in and publishes nothing"
+    elif (full := silo.disk_full_ago_s) is not None and full <= DISK_FULL_S:
+        says = "says" if silo.activity == DISK_FULL else f"said {full:.0f} s ago"
+        what = f"{name} {says} that its disk is full: it takes in and publishes nothing"
         yield Code.PEER_DISK_FULL.problem(name, what)
     elif silo.late_s is not None:
         what = (

@@ -51,6 +51,9 @@ def silo_status(
         live=me or exchange.liveness.live(key, now),
         heard_ago_s=0.0 if me else round(now - sign.heard_at, 1) if sign else None,
         moved_ago_s=0.0 if me else round(now - sign.moved_at, 1) if sign else None,
+        disk_full_ago_s=None
+        if me or sign is None or sign.full_at is None
+        else round(now - sign.full_at, 1),
         activity=heartbeat.activity if heartbeat is not None else None,
         round=heartbeat.round if heartbeat is not None else None,
         done=heartbeat.done if heartbeat is not None else None,

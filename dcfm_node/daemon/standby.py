@@ -150,7 +150,7 @@ async def wait(
         troubles = Troubles(time.monotonic)
         tasks = Tasks(troubles)
         loop.set_exception_handler(tasks.unhandled)
-        disk = Disk(ending.pause, time.monotonic)
+        disk = Disk(ending.pause, time.monotonic, config.state)
         me, names = home.keys.sign_public, {peer.sign_key: peer.name for peer in peers}
         egress = Egress(Ledger(config.state), disk, me=me, run=b"", names=names)
         await egress.begin()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from dcfm_node.records.messages import Heartbeat
+from dcfm_node.swarm.effects import DISK_FULL
 from dcfm_node.wire.envelope import SealedHeartbeat
 
 
@@ -53,6 +54,8 @@ class Sign:
     heartbeat: SealedHeartbeat
     heard_at: float
     moved_at: float
+    full_at: float | None = None
+    """When it last said that its disk is full. Each try to go on hides that for a while."""
     most: dict[tuple[str, int], int] = field(default_factory=dict)
     """By (activity, round), the most that was done. Only more than that is progress, not a fall and
     a new rise. It keeps the newest `MAX_ACTIVITIES`."""
@@ -103,6 +106,8 @@ class Liveness:
             sign = self.signs[heartbeat.author] = Sign(sealed, now, now)
         if sign.progressed(heartbeat):
             sign.moved_at = now
+        if heartbeat.activity == DISK_FULL:
+            sign.full_at = now
         sign.heartbeat, sign.heard_at = sealed, now
         return True
 

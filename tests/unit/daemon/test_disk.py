@@ -54,6 +54,16 @@ def test_what_else_the_disk_refuses_is_said_until_it_is_taken() -> None:
     assert disk.problems() == []
 
 
+def test_the_folder_is_named_that_the_disk_refuses_to_write_to() -> None:
+    async def never() -> None:
+        raise AssertionError
+
+    disk = Disk(never, folder=Path("/srv/state"))
+    disk.refused("snapshots", "No space left on device")
+    (problem,) = disk.problems()
+    assert problem.sentence == "the disk refuses snapshots in /srv/state: No space left on device"
+
+
 def test_whether_the_disk_refuses_is_told_once_and_again_when_it_takes_all() -> None:
     async def never() -> None:
         raise AssertionError

@@ -8,6 +8,7 @@ import pytest
 from dcfm_node.api.status import SiloStatus
 from dcfm_node.daemon.eta import LEAST_S, Rates, durations, expected, later
 from dcfm_node.daemon.status import status
+from dcfm_node.records.entries import Endorse
 from dcfm_node.swarm.rounds import Phase
 from tests.unit.swarm.builders import Run, journals
 from tests.unit.swarm.nodes import started
@@ -42,6 +43,7 @@ def test_a_stage_ends_when_the_slowest_silo_ends() -> None:
         (None, "silo-0001 is silent"),
         (("idle", 0, 0), "silo-0001 has not begun"),
         (("fetch", 3, 9), "silo-0001 is busy with fetch"),
+        (("disk-full", 0, 0), "the disk of silo-0001 is full"),
         (("local", 10, 100), "the speed of silo-0001 is not measured yet"),
     ],
 )
@@ -133,3 +135,23 @@ def test_a_run_that_has_ended_needs_no_more_time() -> None:
     run = Run(3)
     found = expected(run.view(), journals(run), Phase("done", 2), [], Rates())
     assert (found.stage_s, found.run_s, found.why) == (0.0, 0.0, "")
+
+
+def test_a_release_that_only_silent_silos_can_decide_has_no_end_in_sight() -> None:
+    run = Run(3)
+    run.publish_experts(0)
+    first = run.distil(0).digest
+    for author in run.authors:
+        author.say(Endorse(student=first, metrics={}))
+    run.publish_experts(1)
+    student = run.distil(1, term=2, round_=1).digest
+
+    def release(*live: bool) -> tuple[float | None, str]:
+        found = silos(run, *(("idle", 0, 0) if one else None for one in live))
+        told = expected(run.view(), timed(run, 10.0), Phase("release", 1), found, Rates())
+        return told.stage_s, told.why
+
+    assert release(True, True, True)[0] is not None
+    run.authors[0].say(Endorse(student=student, metrics={}))
+    assert release(True, True, False)[0] is not None, "the second may decide it"
+    assert release(True, False, False) == (None, "silo-0001 is silent")

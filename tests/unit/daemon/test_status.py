@@ -423,6 +423,17 @@ def test_a_silo_that_says_that_its_disk_is_full_is_not_called_stalled() -> None:
     assert (Code.PEER_STALLED, "silo-0001") not in found
 
 
+def test_a_full_disk_is_told_on_while_the_silo_tries_again() -> None:
+    run = Run(3)
+    made = alive(run)
+    doing(made, run, 1_000.0, 5, activity="disk-full", total=0)
+    doing(made, run, 1_010.0, 6, activity="local", total=9)
+    (problem,) = (one for one in status(made, 1_019.0).problems if one.code is Code.PEER_DISK_FULL)
+    assert "silo-0001 said 19 s ago that its disk is full" in problem.sentence
+    doing(made, run, 1_060.5, 7, activity="local", done=1, total=9)
+    assert (Code.PEER_DISK_FULL, "silo-0001") not in named(status(made, 1_061.0))
+
+
 def test_a_silo_that_fetches_and_receives_nothing_is_named_after_two_minutes() -> None:
     run, rates = Run(3), Rates()
     made, now = alive(run), [0.0]
