@@ -53,9 +53,10 @@ class EgressKind(Model):
 
     kind: str
     carries: str
-    derived: Literal["nothing", "figures", "weights"]
-    """What in it follows from private data: nothing; counts and figures over many samples; or
-    weights, which can keep traces of the samples that they were trained on."""
+    derived: Literal["nothing", "names", "figures", "weights"]
+    """What in it follows from private data: nothing; names of attribute values and of columns;
+    counts and figures over many samples; or weights, which can keep traces of the samples that they
+    were trained on."""
 
 
 class Holding(Model):

@@ -68,11 +68,11 @@ def _by_peer(found: Egress) -> str:
     sums: dict[str, Counter[str]] = {}
     for total in found.totals:
         what: str = derived[total.kind]
-        if total.own is False and what != "nothing":
+        if total.own is False and what in ("weights", "figures"):
             what = f"others' {what}"
-        unknown = "(bundle)" if total.plane == "hand" else "(pairing)"
+        unknown = "(a bundle)" if total.plane == "hand" else "(a site in pairing)"
         sums.setdefault(total.peer or unknown, Counter())[what] += total.bytes
-    columns = ("weights", "figures", "others' weights", "others' figures", "nothing")
+    columns = ("weights", "figures", "others' weights", "others' figures", "names", "nothing")
     rows = [
         (peer, *(size(of[column]) for column in columns), size(of.total()))
         for peer, of in sums.items()
@@ -83,6 +83,7 @@ def _by_peer(found: Egress) -> str:
         "own counts and figures",
         "others' weights",
         "others' figures",
+        "names of values and columns",
         "nothing of data",
         "all",
     )
@@ -94,7 +95,7 @@ def _by_kind(found: Egress) -> str:
     for total in found.totals:
         items[total.kind] += total.items
         sizes[total.kind] += total.bytes
-    order = {"weights": 0, "figures": 1, "nothing": 2}
+    order = {"weights": 0, "figures": 1, "names": 2, "nothing": 3}
     kinds = sorted(found.kinds, key=lambda kind: (order[kind.derived], kind.kind))
     if not kinds:
         return ""

@@ -25,7 +25,7 @@ UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "days": 86_400, "w
 MAX_OTHERS = 8
 """Other runs that the note names."""
 CELL_WIDTH = 4_000
-"""The most characters of a record in words in `--csv`."""
+"""The most characters of a record in words."""
 LEAST_WIDTH = 40
 """The column with words is at least so wide, also on a narrow terminal."""
 
@@ -110,7 +110,7 @@ def journal_text(found: Journal) -> str:
     column = max(map(len, [head, *lines])) + 2
     text = [f"{head:<{column}}what left, in words"]
     for line, entry in zip(lines, found.entries, strict=True):
-        words = says(entry.body, entry.means)
+        words = says(entry.body, entry.means, CELL_WIDTH)
         room = len(words) + 1 if width is None else max(LEAST_WIDTH, width - column)
         first, *rest = wrap(words, room, break_on_hyphens=False) or [""]
         text += [f"{line:<{column}}{first}", *(f"{'':<{column}}{more}" for more in rest)]

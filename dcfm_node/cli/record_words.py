@@ -131,7 +131,8 @@ def _joined(body: Join, means: JoinMeans, width: int) -> Sequence[str]:
     samples = sum(count for _, count in means.counts)
     held = [f"{count} of {'/'.join(of.values())}" for of, count in means.counts]
     many = len(body.moments.mean) if body.moments is not None else 0
-    stated = f"mean and spread of {many} groups of numbers" if many else ""
+    stated = f"mean and spread of each of {many} columns or channels" if many > 1 else ""
+    stated = "mean and spread of its numbers" if many == 1 else stated
     begin = f"takes part; told how many samples it has: {samples} of {len(held)} combinations: "
     room = width - len(begin) - len(stated) - 2
     return [f"{begin}{_as_many_as_fit(held, room)}", stated]

@@ -36,7 +36,7 @@ LEAST_SPREAD = 0.1
 MAX_REAL = 64
 """Most real samples of one combination that draws are compared with."""
 OUTSIDE = "it does not follow from the combinations trained on"
-UNREAD = "it follows only from draws that lie too far from all others for the judge to learn from"
+UNREAD = "it follows only from draws that lie too far from all others to learn from"
 _LABELS_KEY, _COMMITTEE_KEY = 22, 23
 _EACH_PLACE = 4
 """Added to the seed for draws of `by_combination`; 1 to 3 are for those of `measure`."""

@@ -7,9 +7,10 @@ compares it with every kind in the code and with the table in SPEC.
 from dataclasses import dataclass
 from typing import Literal
 
-Derived = Literal["nothing", "figures", "weights"]
-"""What of the private data a kind can tell: nothing; counts and figures over many samples; or the
-weights of a network, which can keep traces of the samples that it was trained on."""
+Derived = Literal["nothing", "names", "figures", "weights"]
+"""What of the private data a kind can tell: nothing; the names of attribute values and of columns,
+which the operator or `init` read from them; counts and figures over many samples; or the weights of
+a network, which can keep traces of the samples that it was trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +59,20 @@ CARRIED = {
     "entries": Carried(
         "the envelope around records and heartbeats, which are counted by themselves"
     ),
-    "mismatch": Carried("the run's manifest: settings, attributes and roster"),
+    "mismatch": Carried("the run's manifest: settings, attributes and roster", "names"),
     "ask": Carried("whether a peer holds a snapshot"),
     "holds": Carried("that the node holds a snapshot, and the hashes of its chunks"),
     "has": Carried("which chunks of a snapshot the node holds by now"),
     "lacks": Carried("that the node does not hold a snapshot"),
     "want": Carried("which chunk of a snapshot it asks for"),
     "chunk": Carried("a piece of weights: an expert's, a student's or a checkpoint's", "weights"),
-    "bundle": Carried("the label of a bundle: the manifest, and what its author holds of the run"),
+    "bundle": Carried(
+        "the label of a bundle: the manifest, and what its author holds of the run", "names"
+    ),
     "pairing": Carried(
         "the site's name, public keys and addresses; to a site that it approved also its run.toml"
-        " (names and values of attributes, names of columns), and the same of its other peers"
+        " (names and values of attributes, names of columns), and the same of its other peers",
+        "names",
     ),
 }
 """By kind: of records, control messages, heartbeats, bulk messages, labels of bundles, pairing."""

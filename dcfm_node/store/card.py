@@ -97,6 +97,7 @@ _PRIVACY = """
 No sample left any silo, and no label was published beside a sample. Each silo trained on its own
 data and published, signed with its own key:
 
+- the names of the attributes' values and of columns, in the run.toml that all sites share,
 - the weights of its expert network,
 - how many samples of each combination of attributes it has: exact, rounded or with noise, as the
   silo chose. An exact count of one tells that the silo has a single sample with that label,

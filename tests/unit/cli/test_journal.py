@@ -170,3 +170,11 @@ def test_a_journal_as_csv_has_a_row_for_each_record_and_no_formula() -> None:
     assert not any(cell.startswith(FORMULA) for row in rows for cell in row)
     strange = found.model_copy(update={"silo": "=cmd()"})
     assert list(journal.csv_lines(strange))[1].split(",")[3] == "'=cmd()"
+
+
+def test_no_record_is_cut_where_people_read_it() -> None:
+    run = Run(3)
+    many = {f"figure_{k}_of_many": float(k) for k in range(30)}
+    run.authors[0].say(expert(0, **many))
+    found = journal_facts(journals(run), run.view(), run.authors[0].name)
+    assert "figure_29_of_many 29" in " ".join(journal.journal_text(found).split())

@@ -60,7 +60,12 @@ def test_a_host_gets_the_run_only_once_it_is_approved_here(
     ]
     capsys.readouterr()
     assert run(monkeypatch, "egress", *config) == 0
-    assert "(pairing)" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "(a site in pairing)" in text
+    head, *rows = text[text.index("sent to") :].splitlines()
+    own, names = head.index("own weights"), head.index("names of values and columns")
+    (row,) = (row for row in rows if row.startswith("north"))
+    assert row[own:].startswith("0 B") and not row[names:].startswith("0 B")
 
 
 def test_a_file_of_another_site_is_parsed_by_merge_within_bounds(

@@ -9,7 +9,7 @@ from dcfm_node.records.entries import Body
 from dcfm_node.records.messages import Message
 from tests.packaging.tree import ROOT
 
-ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \| (nothing|figures|weights) \|$", re.M)
+ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \| (nothing|names|figures|weights) \|$", re.M)
 
 
 def kinds_in_code() -> set[str]:
@@ -41,6 +41,11 @@ def test_every_kind_of_bulk_message_is_called_as_its_header_says() -> None:
     for message in made:
         name = type(message).__name__.lower()
         assert bytes(frames.encode(message)[0])[2 : 2 + len(name)] == name.encode()
+
+
+def test_what_carries_the_manifest_carries_names_that_may_come_from_private_data() -> None:
+    told = {kind for kind, of in CARRIED.items() if re.search(r"manifest|run\.toml", of.what)}
+    assert told == {kind for kind, of in CARRIED.items() if of.derived == "names"} != set()
 
 
 def test_the_specification_says_the_same() -> None:
