@@ -188,7 +188,7 @@ def measure(draw: Draw, data: Measured, *, seed: int) -> dict[str, float]:
     sizes, taught = data.cardinalities, judge.taught
     parts = {
         "known": sorted({tuple(label) for label in data.train.c.tolist()}),
-        "probe": following(data.withheld, taught, sizes),
+        "probe": data.withheld,
         "novel": following([*unseen_of(data.known, sizes)], taught, sizes),
     }
     found: dict[str, float] = {}
