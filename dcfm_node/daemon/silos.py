@@ -6,7 +6,7 @@ from dcfm_node.api.status import Judgement, LastBundle, SiloStatus
 from dcfm_node.daemon.imports import LastImport
 from dcfm_node.net.peers import Way
 from dcfm_node.records.entries import PREPARATION
-from dcfm_node.swarm.liveness import Duty
+from dcfm_node.swarm.liveness import Duty, Sign
 from dcfm_node.swarm.node import Node
 from dcfm_node.swarm.verdicts import told
 from dcfm_node.swarm.view import View
@@ -51,9 +51,7 @@ def silo_status(
         live=me or exchange.liveness.live(key, now),
         heard_ago_s=0.0 if me else round(now - sign.heard_at, 1) if sign else None,
         moved_ago_s=0.0 if me else round(now - sign.moved_at, 1) if sign else None,
-        disk_full_ago_s=None
-        if me or sign is None or sign.full_at is None
-        else round(now - sign.full_at, 1),
+        disk_full_ago_s=_full_ago(sign, now),
         activity=heartbeat.activity if heartbeat is not None else None,
         round=heartbeat.round if heartbeat is not None else None,
         done=heartbeat.done if heartbeat is not None else None,
@@ -84,6 +82,11 @@ def silo_status(
         bytes_sent=traffic[0] if traffic is not None else None,
         bytes_received=traffic[1] if traffic is not None else None,
     )
+
+
+def _full_ago(sign: Sign | None, now: float) -> float | None:
+    """Since a silo last said that its disk is full; None if it never did."""
+    return None if sign is None or sign.full_at is None else round(now - sign.full_at, 1)
 
 
 def _verdicts(view: View, key: bytes) -> Iterator[Judgement]:
