@@ -1,8 +1,9 @@
 """The cube robot (section 6.2 of DCFM): plans from quadrant to quadrant of a table."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,13 @@ from dcfm_node.domains.robots.execution import Arm, replanned, tracked
 from dcfm_node.domains.robots.plan import Array
 from dcfm_node.domains.robots.segments import Cut
 from dcfm_node.domains.settings import CubeSettings
+from dcfm_node.domains.space import Holders, Panel, Space
 from dcfm_node.errors import DataError, UserError
 from dcfm_node.records.manifest import Attribute, Manifest
 from dcfm_node.samples import Combination, Samples, unit
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 DIAGONALS: tuple[Combination, ...] = ((0, 3), (1, 2), (2, 1), (3, 0))
 """The combinations that no silo holds: moves between opposite quadrants, both ways."""
@@ -113,6 +118,20 @@ class Cube(Domain[CubeSettings]):
     ) -> "CubeEvaluator":
         """An evaluator of plans."""
         return CubeEvaluator()
+
+    def draw(
+        self, space: Space, panels: Sequence[Panel], holders: Holders, title: str = ""
+    ) -> "Image":
+        """The paths of the cube that plans hold, seen from above (Figure 7 of DCFM)."""
+        from dcfm_node.domains.robots import views
+
+        return views.draw(space, panels, title)
+
+    def sheet(self, space: Space, samples: Samples) -> "Image":
+        """The same of one model, a view for each combination."""
+        from dcfm_node.domains.robots import views
+
+        return views.sheet(space, views.views_of(samples))
 
 
 class CubeEvaluator(Evaluator):

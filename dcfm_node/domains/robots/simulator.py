@@ -20,6 +20,9 @@ STEPS = 1001
 NOISE, SMOOTHING = 0.1, 0.5
 """Of the oracle's plans, as in OGBench's published play data."""
 
+PICTURE = (320, 240)
+"""Width and height of what the camera sees, in pixels."""
+
 
 def needed() -> None:
     """Check that the simulator is installed, without importing it.
@@ -102,6 +105,13 @@ def scene() -> tuple[Any, Any]:
         import ogbench  # noqa: F401 - it registers the environments
         from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
 
-        env = gymnasium.make("cube-single-v0", terminate_at_goal=False, mode="data_collection")
+        width, height = PICTURE
+        env = gymnasium.make(
+            "cube-single-v0",
+            terminate_at_goal=False,
+            mode="data_collection",
+            width=width,
+            height=height,
+        )
     oracle = CubePlanOracle(env=env, noise=NOISE, noise_smoothing=SMOOTHING)
     return env.unwrapped, oracle
