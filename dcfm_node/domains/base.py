@@ -217,10 +217,10 @@ class Domain(ABC, Generic[Settings]):
         self.check_packages()
 
     def check_packages(self) -> None:
-        """Check, without loading them, that the packages of the domain and its pictures are there.
+        """Check that the packages are installed that `split` and `draw` need.
 
         Raises:
-            UserError: one is missing.
+            UserError: one is not.
         """
         wanted = {"matplotlib": "matplotlib", **self.requires}
         if missing := [name for module, name in wanted.items() if find_spec(module) is None]:

@@ -23,6 +23,7 @@ from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import learner_of
 from dcfm_node.flow.sampling import CHUNK
 from dcfm_node.flow.watching import watched
+from dcfm_node.networks.base import Codec
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
@@ -73,11 +74,8 @@ def draw(
     tensors = load_weights(model)
     try:
         learner = learner_of(manifest)
-        more: dict[str, Given] = {}  # a package's own method may not know the argument
-        if given is not None:
-            parts = map(torch.from_numpy, given)
-            decode = partial(decoded, decoder, scale=scale)
-            more["given"] = Given.of(decode, manifest.flow_shape, *parts)
+        # A package's own method may not know the argument.
+        more = {} if given is None else {"given": _given(manifest, decoder, scale, given)}
         with watched(report, count * manifest.method.solver_steps):
             z = learner.sample(tensors, labels, counts=counts, seed=seed, device=device, **more)
         x = decoded(decoder, z, scale).numpy()
@@ -85,6 +83,20 @@ def draw(
         what = f"sampling failed: {error}"
         raise Failed(what, where=str(model), fix="draw fewer samples with -n") from error
     return Samples(x, labels.numpy())
+
+
+def _given(manifest: Manifest, codec: Codec, scale: Scale | None, given: Fixed) -> Given:
+    """What the flow is given.
+
+    Raises:
+        Failed: the codec does not allow it.
+    """
+    mask, values = map(torch.from_numpy, given)
+    try:
+        return Given.of(partial(decoded, codec, scale=scale), manifest.flow_shape, mask, values)
+    except ValueError as error:
+        fix = "use a student of a run with another [codec]"
+        raise Failed(str(error), where="student", fix=fix) from error
 
 
 def check_model(manifest: Manifest, model: Path, counts: Mapping[str, Counts]) -> None:

@@ -15,8 +15,8 @@ from dcfm_node.data.spec import DataSpec, EpisodesData
 from dcfm_node.domains.base import Domain, Evaluator, Redraw, Split, SplitSpec
 from dcfm_node.domains.dealing import dealt, dirichlet, even
 from dcfm_node.domains.robots import episodes, plan, segments
-from dcfm_node.domains.robots.execution import Arm, replanned, tracked
-from dcfm_node.domains.robots.plan import Array
+from dcfm_node.domains.robots.execution import Arm
+from dcfm_node.domains.robots.rollouts import by_commands, by_planner
 from dcfm_node.domains.robots.segments import Cut
 from dcfm_node.domains.settings import CubeSettings
 from dcfm_node.domains.space import Holders, Panel, Space
@@ -152,23 +152,15 @@ class CubeEvaluator(Evaluator):
         `tracked_2cm` follow the plan's own commands. A plan that is not feasible is not executed,
         and no success.
         """
-        right, found = self.right(samples), {}
         if self._arm is None:
             self._arm = Arm()
-        plans = unit(samples.x).astype(np.float64)[right]
-
-        def replan(mask: NDArray[np.bool_], known: Array) -> Array:
-            every = samples.x.astype(np.float32)
-            every[right] = known
-            return redraw(mask, every)[right].astype(np.float64)
-
-        for name, ends in (
-            ("success", replanned(self._arm, plans, replan)),
-            ("tracked", tracked(self._arm, plans)),
+        found = {}
+        for name, rollouts in (
+            ("success", by_planner(self._arm, samples, redraw)),
+            ("tracked", by_commands(self._arm, samples)),
         ):
-            off = np.linalg.norm(ends - plan.goal(plans), axis=1)
             for within, suffix in WITHIN.items():
-                found[name + suffix] = float((off < within).sum()) / len(samples)
+                found[name + suffix] = float(rollouts.reached(within).mean())
         return found
 
     def features(self, samples: Samples) -> NDArray[np.floating[Any]]:

@@ -4,6 +4,7 @@ matplotlib."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from dcfm_node.samples import Combination, Samples, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, FigureBase
+    from matplotlib.figure import FigureBase
 
 MOST = 8
 """Most plans in one view."""
@@ -27,11 +28,13 @@ WIDTH, HEIGHT = 2.3, 1.35
 """Of one view with its title, in inches."""
 SOME = 3
 """Known combinations that a row of several methods shows beside the novel ones."""
+LETTERS = 42
+"""Of the key below, for each column of views."""
 ROOM = 0.03
 """Shown around the table, m."""
 TABLE_COLOUR, GOAL_COLOUR = "#f6f4ef", "#e4ecd9"
 PALE, MISSED = "#b5b5b5", "#d98c00"
-SHOWN = "dot: start, cross: end, green: the quadrant asked for"
+SHOWN = "dot: start, cross: end; green: the quadrant asked for"
 """What the marks mean."""
 
 
@@ -78,7 +81,7 @@ def sheet(space: Space, views: Mapping[Combination, View]) -> Image.Image:
     from matplotlib.figure import Figure
 
     down, across = _sides(views)
-    size = (max(WIDTH * len(across), 5.0), HEIGHT * len(down) + 0.7)
+    size = (WIDTH * len(across) + 0.6 * (len(across) < 2), HEIGHT * len(down) + 0.7)
     figure = Figure(figsize=size, layout="constrained")
     _table(figure, space, views)
     executed = any(view.executed is not None for view in views.values())
@@ -215,9 +218,11 @@ def _path(axes: "Axes", xy: Array, colour: str, style: str, *, marked: bool = Tr
 def _key(space: Space, views: Mapping[Combination, View], *, executed: bool) -> str:
     """What lines and marks mean."""
     lines = (
-        f"dashed: planned, solid: executed, orange: missed the plan's goal; {SHOWN}"
+        f"dashed: planned, solid: executed, orange: missed its goal; {SHOWN};"
+        " below right: how many reached their goals"
         if executed
-        else f"solid: feasible, dotted: not; {SHOWN}"
+        else f"solid: feasible, dotted: not; {SHOWN}; below right: how many are feasible"
     )
     novel = any(combination in space.held_out for combination in views)
-    return f"{lines}\n{drawn.NOTE}" if novel else lines
+    text = f"{lines}; {drawn.NOTE}" if novel else lines
+    return "\n".join(wrap(text, LETTERS * len({b for _, b in views})))
