@@ -79,7 +79,9 @@ def test_nothing_is_asked_of_a_planner_without_feasible_plans(
 
 
 def test_a_film_holds_its_last_picture() -> None:
-    pictures = [np.full((24, 32, 3), 10 * k, np.uint8) for k in range(16)]
+    pictures = [
+        np.full((24, 32, 3), 255 * (np.arange(32) == k)[:, None], np.uint8) for k in range(16)
+    ]
     with Image.open(BytesIO(film.encoded(pictures, 0.2))) as found:
         assert (found.n_frames, found.size) == (16, (32, 24))
         lasts = []
