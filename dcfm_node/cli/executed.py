@@ -14,7 +14,7 @@ from dcfm_node.cli.progress import Progress
 from dcfm_node.domains import base as domains
 from dcfm_node.domains.base import wilson
 from dcfm_node.errors import ConfigError, Failed
-from dcfm_node.samples import Floats, Samples
+from dcfm_node.samples import Floats, Samples, unit
 
 if TYPE_CHECKING:
     from dcfm_node.domains.robots.rollouts import Rollouts
@@ -206,7 +206,7 @@ def _pictures(
     from dcfm_node.files import replacing
 
     samples = drawn.samples
-    paths, reached = views.planned(samples.x), planner.reached(NEAR)
+    paths, reached = views.planned(unit(samples.x)), planner.reached(NEAR)
     shown = {}
     for one in samples.combinations:
         rows = np.flatnonzero((samples.c == one).all(axis=1))
@@ -232,7 +232,7 @@ def _progress(samples: Samples) -> Callable[[int], Callable[[int], None]]:
     from dcfm_node.domains.robots import execution, plan
 
     each = execution.STEPS + execution.SETTLE
-    executed = int(plan.feasible(samples.x, samples.c).sum())
+    executed = int(plan.feasible(unit(samples.x), samples.c).sum())
     total = 2 * each * executed
     progress = Progress(total)
 

@@ -28,7 +28,7 @@ WIDTH, HEIGHT = 2.3, 1.35
 """Of one view with its title, in inches."""
 SOME = 3
 """Known combinations that a row of several methods shows beside the novel ones."""
-LETTERS = 42
+LETTERS = 38
 """Of the key below, for each column of views."""
 ROOM = 0.03
 """Shown around the table, m."""
@@ -224,5 +224,5 @@ def _key(space: Space, views: Mapping[Combination, View], *, executed: bool) -> 
         else f"solid: feasible, dotted: not; {SHOWN}; below right: how many are feasible"
     )
     novel = any(combination in space.held_out for combination in views)
-    text = f"{lines}; {drawn.NOTE}" if novel else lines
-    return "\n".join(wrap(text, LETTERS * len({b for _, b in views})))
+    told = wrap(lines, LETTERS * len({b for _, b in views}))
+    return "\n".join([*told, *([drawn.NOTE] if novel else [])])
