@@ -33,9 +33,9 @@ class Arm:
     """The simulated robot. Its state can be kept and taken up again, so one serves many plans."""
 
     def __init__(self) -> None:
+        self._env = scene()[0]
         import mujoco
 
-        self._env = scene()[0]
         self._spec = mujoco.mjtState.mjSTATE_INTEGRATION
         self._mujoco: Any = mujoco
 

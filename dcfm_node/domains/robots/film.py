@@ -74,11 +74,13 @@ def film(states: Sequence[Array], quadrant: int, out: Path, *, frame_s: float) -
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         told = told or (lines[-1] if lines else f"exit code {done.returncode}")
     tried = f"MUJOCO_GL={wish}" if wish else f"tried {' and '.join(BACKENDS)}"
-    raise Failed(f"no film: OpenGL does not work here ({tried}): {told}", where=str(out), fix=FIX)
+    raise Failed(f"OpenGL does not work here ({tried}): {told}", where=str(out), fix=FIX)
 
 
 def frames(states: Array, quadrant: int) -> list[NDArray[np.uint8]]:
     """What the camera sees in each state, (height, width, 3), with the quadrants on the table."""
+    import mujoco  # noqa: F401 - first, so that it has OpenGL
+
     from dcfm_node.domains.robots.execution import Arm
 
     arm, pictures = Arm(), []

@@ -13,6 +13,7 @@ from dcfm_node.domains.robots import execution, film, plan, rollouts, segments
 from dcfm_node.domains.robots.rollouts import Rollouts
 from dcfm_node.errors import Failed
 from dcfm_node.samples import Floats, Samples
+from tests.packaging.tree import python
 from tests.unit.domains.robots.play import tour
 
 needs_simulator = pytest.mark.skipif(find_spec("ogbench") is None, reason="ogbench is missing")
@@ -123,3 +124,13 @@ def test_an_executed_plan_is_filmed(tmp_path: Path, ran: Rollouts) -> None:
     # The cube is red; it begins on the left, and ends on the right.
     ends = [np.nonzero(one[..., 0] > one[..., 1:].max(axis=2) + 60)[1].mean() for one in frames]
     assert ends[0] < 150 < 170 < ends[-1]
+
+
+@needs_simulator
+def test_plans_are_executed_whatever_opengl_the_environment_names() -> None:
+    made = (
+        "import os; os.environ['MUJOCO_GL'] = 'none-such'\n"
+        "from dcfm_node.domains.robots.execution import Arm\n"
+        "Arm(); print(os.environ['MUJOCO_GL'])"
+    )
+    assert python(made).stdout.strip() == "none-such"
