@@ -1,4 +1,4 @@
-"""The documents that `domain` prints."""
+"""The documents that `domain` prints: data that were made, and plans that were executed."""
 
 from typing import Literal
 
@@ -40,3 +40,61 @@ class DomainMade(Document):
     left_out: tuple[LeftOut, ...]
     seconds: float
     """That this command took."""
+
+
+class Share(Model):
+    """How many of some plans, with the 95 % interval of their share (Wilson, 1927)."""
+
+    count: int
+    of: int
+    share: float
+    """0 to 1; 0 of no plans."""
+    low: float
+    high: float
+
+
+class Executed(Model):
+    """What became of plans. Those that are not feasible are not executed, and no success."""
+
+    feasible: Share
+    """They begin and end with the cube on the table, in the quadrants asked for."""
+    success: Share
+    """The planner, which plans again as the arm moves, led the cube within 4 cm of the goal."""
+    success_2cm: Share
+    tracked: Share
+    """The plan's own commands led the cube within 4 cm of the goal."""
+    tracked_2cm: Share
+
+
+class ExecutedPlans(Executed):
+    """Plans of one combination."""
+
+    values: tuple[str, ...]
+    """One per attribute: source, destination."""
+    novel: bool
+    """No silo trained on it."""
+
+
+class DomainRun(Document):
+    """`domain run`."""
+
+    schema_: Literal["dcfm-node/domain-run/1"] = Field("dcfm-node/domain-run/1", alias="schema")
+    domain: str
+    digest: str
+    """Of the student."""
+    seed: int
+    plans: int
+    """In all."""
+    drawing_s: float
+    """Seconds of drawing one plan, of all plans that are drawn together; of the fastest time."""
+    seconds: float
+    """Of drawing and executing all of them."""
+    attributes: tuple[str, ...]
+    combinations: tuple[ExecutedPlans, ...]
+    known: Executed | None
+    """All known combinations together; null if none was asked for."""
+    novel: Executed | None
+    files: tuple[str, ...]
+    """Pictures that were written."""
+    missing: tuple[str, ...]
+    """What was not written, why, and what to do."""

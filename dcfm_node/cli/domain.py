@@ -1,4 +1,4 @@
-"""`dcfm-node domain`: makes the data of domains that have a simulator."""
+"""`dcfm-node domain`: makes the data of domains that have a simulator, and runs students in it."""
 
 import os
 import time
@@ -9,23 +9,19 @@ from typing import Annotated
 import typer
 
 from dcfm_node.api.domains import DomainMade, LeftOut, MadePlans
-from dcfm_node.cli.options import AsJson
+from dcfm_node.api.problems import DEGRADED
+from dcfm_node.cli.options import AsJson, Weights
 from dcfm_node.cli.output import ago, answer, table
 from dcfm_node.cli.progress import Progress
 from dcfm_node.errors import UserError
 
 app = typer.Typer(
-    help="Make the data of a domain that has a simulator.",
+    help="Make the data of a domain that has a simulator, and execute what a student plans.",
     no_args_is_help=True,
 )
 KINDS = ("cube",)
 LEAST_STEPS = 300
 """Fewest frames of an episode, so that it holds a whole pick-and-place even if the robot misses."""
-
-
-@app.callback()
-def options() -> None:
-    """Keep `make` a command of its own while it is the only one."""
 
 
 @app.command("make")
@@ -48,10 +44,7 @@ def make(
 ) -> None:
     """Let a simulated robot play, and write its episodes as OGBench does. After an interruption,
     run it again to continue."""
-    if kind not in KINDS:
-        raise UserError(
-            f"the domain {kind!r} has no simulator", fix=f"choose one of {', '.join(KINDS)}"
-        )
+    _check_kind(kind)
     from dcfm_node.domains.robots import making, plan
 
     began, progress = time.monotonic(), Progress(episodes)
@@ -84,6 +77,58 @@ def make(
         seconds=round(time.monotonic() - began, 1),
     )
     answer(document, as_json, _made_text)
+
+
+@app.command("run")
+def run(
+    kind: Annotated[str, typer.Argument(help="The domain: cube.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The student's folder.")],
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="attribute=value; one for each attribute that you choose."),
+    ] = None,
+    plans: Annotated[int, typer.Option(min=1, max=1_000, help="Plans of each combination.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
+    guidance: Weights = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for paths.png, planned and executed paths from above, and cube.gif, a film"
+            " of one plan, of a novel combination if there is one."
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the pictures if they exist.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let a student plan, and execute its plans in the simulator: by the planner, which plans again
+    as the arm moves, and by the plan's own commands.
+
+    An attribute that --where does not set takes all its values. Exits with 3 if a picture could not
+    be made; the answer says why.
+    """
+    _check_kind(kind)
+    from dcfm_node.cli import executed
+    from dcfm_node.domains.robots import simulator
+    from dcfm_node.student.asked import chosen_values, pairs_of, weights_of
+
+    simulator.needed()
+    student = executed.student_of(folder)
+    chosen = chosen_values(student.manifest, pairs_of(student.manifest, where or []))
+    weights = weights_of(guidance)
+    if out is not None:
+        executed.check_out(out, student, force=force)
+    found = executed.run(student, chosen, plans=plans, seed=seed, guidance=weights, out=out)
+    answer(found, as_json, executed.text_of)
+    raise typer.Exit(DEGRADED if found.missing else 0)
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise UserError(
+            f"the domain {kind!r} has no simulator", fix=f"choose one of {', '.join(KINDS)}"
+        )
 
 
 def _made_text(made: DomainMade) -> str:

@@ -1,5 +1,6 @@
 """The interface of a domain and its data types: a split among silos, panels of samples."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -213,6 +214,14 @@ class Domain(ABC, Generic[Settings]):
         Raises:
             UserError: a package or a file is missing.
         """
+        self.check_packages()
+
+    def check_packages(self) -> None:
+        """Check that the packages are installed that `split` and `draw` need.
+
+        Raises:
+            UserError: one is not.
+        """
         wanted = {"matplotlib": "matplotlib", **self.requires}
         if missing := [name for module, name in wanted.items() if find_spec(module) is None]:
             raise UserError(
@@ -320,6 +329,17 @@ def rate(right: NDArray[np.bool_]) -> tuple[float, float]:
     """The share of right samples (0 to 1) and its standard error."""
     share = float(right.mean())
     return share, float(np.sqrt(share * (1 - share) / len(right)))
+
+
+def wilson(right: int, of: int) -> tuple[float, float]:
+    """The 95 % interval of a share of which `right` of `of` cases were counted, 0 to 1 (Wilson,
+    1927). Without cases, anything is possible."""
+    if not of:
+        return 0.0, 1.0
+    z2 = 1.959964**2
+    middle = (right + z2 / 2) / (of + z2)
+    half = math.sqrt(z2 * (right * (of - right) / of + z2 / 4)) / (of + z2)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _alike(x: Floats) -> bool:

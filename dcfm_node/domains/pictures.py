@@ -58,7 +58,7 @@ def draw(
     _legend(figure, [_holder_keys(holders), keys], large)
     if title:
         figure.suptitle(title, fontsize=12, y=1.0 if large else 0.99)
-    return _rendered(figure, LARGE_DPI if large else SMALL_DPI)
+    return rendered(figure, LARGE_DPI if large else SMALL_DPI)
 
 
 def sheet(space: Space, samples: Samples) -> Image.Image:
@@ -93,7 +93,7 @@ def sheet(space: Space, samples: Samples) -> Image.Image:
         _name_features(figure, axes[0], x.shape[1], [literal(name) for name in space.features])
     if any(combination in space.held_out for combination in asked):
         figure.supxlabel(drawn.NOTE, fontsize=10, color=drawn.NOVEL)
-    return _rendered(figure, SMALL_DPI)
+    return rendered(figure, SMALL_DPI)
 
 
 def _in_deviations(x: Floats) -> Floats:
@@ -177,10 +177,11 @@ def _strips(space: Space, panels: Sequence[Panel], title: str) -> Image.Image:
     axes = figure.add_subplot()
     drawn.strips(axes, space, panels)
     axes.set_title(title, fontsize=12, color=drawn.INK, pad=12)
-    return _rendered(figure, SMALL_DPI)
+    return rendered(figure, SMALL_DPI)
 
 
-def _rendered(figure: "Figure", dpi: int) -> Image.Image:
+def rendered(figure: "Figure", dpi: int) -> Image.Image:
+    """The figure as a picture, without empty margins."""
     with BytesIO() as buffer:
         figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", bbox_inches="tight")
         return Image.open(BytesIO(buffer.getvalue()))

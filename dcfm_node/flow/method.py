@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dcfm_node import plugins
 from dcfm_node.flow import sampling, stages
+from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.networks import Schema, Weights
 from dcfm_node.flow.sampling import Teacher
@@ -72,6 +73,7 @@ class Learner(ABC):
         *,
         counts: Mapping[str, Counts],
         seed: int,
+        given: Given | None = None,
         device: torch.device | str = "cpu",
     ) -> Tensor:
         """Draw one sample per label (B, n) from a student, with the run's rule and its guidance
@@ -79,6 +81,7 @@ class Learner(ABC):
 
         Args:
             counts: silo -> label counts, for every teacher of the student.
+            given: numbers of the samples that are given, if any.
 
         Returns: (B, *flow_shape) on the CPU, not yet decoded by the codec.
 
@@ -87,7 +90,7 @@ class Learner(ABC):
         """
         silos = counts.values()
         return sampling.sample(
-            self.manifest, tensors, labels, counts=silos, seed=seed, device=device
+            self.manifest, tensors, labels, counts=silos, seed=seed, given=given, device=device
         )
 
     def score(

@@ -214,8 +214,12 @@ class Manifest(Model):
         try:
             if unfit := self.codec.unfit(self.sample_shape):
                 return unfit
-            shape = self.flow_shape
-            return next(filter(None, (part.problem(shape) for _, _, part in self.sections())), "")
+            # A domain has samples; what the others have went through the codec.
+            shape = {"domains": self.sample_shape}
+            found = (
+                part.problem(shape.get(kind, self.flow_shape)) for kind, _, part in self.sections()
+            )
+            return next(filter(None, found), "")
         except Exception as error:  # whatever another package's section raises
             if not self.plugins:
                 raise

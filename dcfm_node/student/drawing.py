@@ -3,10 +3,13 @@
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dcfm_node.config.run import least_bytes
 from dcfm_node.errors import Failed, PeerError
@@ -15,18 +18,22 @@ from dcfm_node.flow import networks
 from dcfm_node.flow.codec import codec_of, decoded
 from dcfm_node.flow.device import choose
 from dcfm_node.flow.files import load_weights
+from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import learner_of
 from dcfm_node.flow.sampling import CHUNK
 from dcfm_node.flow.watching import watched
+from dcfm_node.networks.base import Codec
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
-from dcfm_node.samples import Combination, Samples
+from dcfm_node.samples import Combination, Floats, Samples
 from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema, size_of
 
 BYTES, COPIES = 4, 3
 """Bytes of a number; copies of the samples in memory, including noise and picture."""
+Fixed = tuple[NDArray[np.bool_], Floats]
+"""Which numbers of a sample are given, (*sample_shape), and what they are, (N, *sample_shape)."""
 
 
 def draw(
@@ -39,6 +46,7 @@ def draw(
     seed: int,
     codec: Path | None = None,
     scale: Scale | None,
+    given: Fixed | None = None,
     report: Callable[[float], None] | None = None,
 ) -> Samples:
     """Draw `count` samples in all, of the combinations in turn, in the units of the silos' data:
@@ -49,6 +57,7 @@ def draw(
         counts: label counts of the student's teachers, by silo, without probes.
         codec: the codec's file, if the run names one.
         scale: of the model's training data.
+        given: numbers that the samples shall have (inpainting).
         report: is given the share that is done, 0 to 1, after each step of the solver.
 
     Raises:
@@ -65,13 +74,29 @@ def draw(
     tensors = load_weights(model)
     try:
         learner = learner_of(manifest)
+        # A package's own method may not know the argument.
+        more = {} if given is None else {"given": _given(manifest, decoder, scale, given)}
         with watched(report, count * manifest.method.solver_steps):
-            z = learner.sample(tensors, labels, counts=counts, seed=seed, device=device)
+            z = learner.sample(tensors, labels, counts=counts, seed=seed, device=device, **more)
         x = decoded(decoder, z, scale).numpy()
     except (RuntimeError, MemoryError) as error:  # from torch: memory or shapes
         what = f"sampling failed: {error}"
         raise Failed(what, where=str(model), fix="draw fewer samples with -n") from error
     return Samples(x, labels.numpy())
+
+
+def _given(manifest: Manifest, codec: Codec, scale: Scale | None, given: Fixed) -> Given:
+    """What the flow is given.
+
+    Raises:
+        Failed: the codec does not allow it.
+    """
+    mask, values = map(torch.from_numpy, given)
+    try:
+        return Given.of(partial(decoded, codec, scale=scale), manifest.flow_shape, mask, values)
+    except ValueError as error:
+        fix = "use a student of a run with another [codec]"
+        raise Failed(str(error), where="student", fix=fix) from error
 
 
 def check_model(manifest: Manifest, model: Path, counts: Mapping[str, Counts]) -> None:

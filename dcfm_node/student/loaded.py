@@ -22,6 +22,7 @@ from dcfm_node.swarm.quality import Announcement
 
 if TYPE_CHECKING:
     from dcfm_node.student.columns import Columns
+    from dcfm_node.student.drawing import Fixed
 
 PLACE = "sample()"
 """Where an error of a call in Python is, as a flag names it for a command."""
@@ -169,12 +170,14 @@ class Student:
         seed: int,
         guidance: float | tuple[float, float] | None = None,
         codec: Path | None = None,
+        given: "Fixed | None" = None,
         progress: Callable[[float], None] | None = None,
     ) -> "Drawn":
         """As `sample`, with indices: attribute index -> value index.
 
         Args:
             codec: the codec's file, in place of that in the folder.
+            given: numbers that the samples shall have; from the same noise as without (inpainting).
         """
         from dcfm_node.student.drawing import draw
 
@@ -191,6 +194,7 @@ class Student:
             seed=seed,
             codec=codec or self.codec,
             scale=self.lineage.view.scale,
+            given=given,
             report=progress,
         )
         novel = novel_of(possible, self.counts.values())

@@ -41,7 +41,7 @@ def check_form(manifest: Manifest, out: Path, count: int, different: int, *, for
         return
     images = len(manifest.sample_shape) == 3
     if not images:  # matplotlib draws these
-        domains.of(manifest).check(None)
+        domains.of(manifest).check_packages()
     if (many := count if images else different) > (most := MAX_TILES if images else MAX_PANELS):
         raise ConfigError(
             f"a picture shows {most} {'samples' if images else 'combinations'} at most, and"

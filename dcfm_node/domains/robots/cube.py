@@ -1,8 +1,9 @@
 """The cube robot (section 6.2 of DCFM): plans from quadrant to quadrant of a table."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +15,17 @@ from dcfm_node.data.spec import DataSpec, EpisodesData
 from dcfm_node.domains.base import Domain, Evaluator, Redraw, Split, SplitSpec
 from dcfm_node.domains.dealing import dealt, dirichlet, even
 from dcfm_node.domains.robots import episodes, plan, segments
-from dcfm_node.domains.robots.execution import Arm, replanned, tracked
-from dcfm_node.domains.robots.plan import Array
+from dcfm_node.domains.robots.execution import Arm
+from dcfm_node.domains.robots.rollouts import by_commands, by_planner
 from dcfm_node.domains.robots.segments import Cut
 from dcfm_node.domains.settings import CubeSettings
+from dcfm_node.domains.space import Holders, Panel, Space
 from dcfm_node.errors import DataError, UserError
 from dcfm_node.records.manifest import Attribute, Manifest
 from dcfm_node.samples import Combination, Samples, unit
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 DIAGONALS: tuple[Combination, ...] = ((0, 3), (1, 2), (2, 1), (3, 0))
 """The combinations that no silo holds: moves between opposite quadrants, both ways."""
@@ -114,6 +119,20 @@ class Cube(Domain[CubeSettings]):
         """An evaluator of plans."""
         return CubeEvaluator()
 
+    def draw(
+        self, space: Space, panels: Sequence[Panel], holders: Holders, title: str = ""
+    ) -> "Image":
+        """The paths of the cube that plans hold, seen from above (Figure 7 of DCFM)."""
+        from dcfm_node.domains.robots import views
+
+        return views.draw(space, panels, title)
+
+    def sheet(self, space: Space, samples: Samples) -> "Image":
+        """The same of one model, a view for each combination."""
+        from dcfm_node.domains.robots import views
+
+        return views.sheet(space, views.views_of(samples))
+
 
 class CubeEvaluator(Evaluator):
     """Measures how many plans are feasible, and executes those that are in the simulator."""
@@ -133,23 +152,15 @@ class CubeEvaluator(Evaluator):
         `tracked_2cm` follow the plan's own commands. A plan that is not feasible is not executed,
         and no success.
         """
-        right, found = self.right(samples), {}
         if self._arm is None:
             self._arm = Arm()
-        plans = unit(samples.x).astype(np.float64)[right]
-
-        def replan(mask: NDArray[np.bool_], known: Array) -> Array:
-            every = samples.x.astype(np.float32)
-            every[right] = known
-            return redraw(mask, every)[right].astype(np.float64)
-
-        for name, ends in (
-            ("success", replanned(self._arm, plans, replan)),
-            ("tracked", tracked(self._arm, plans)),
+        found = {}
+        for name, rollouts in (
+            ("success", by_planner(self._arm, samples, redraw)),
+            ("tracked", by_commands(self._arm, samples)),
         ):
-            off = np.linalg.norm(ends - plan.goal(plans), axis=1)
             for within, suffix in WITHIN.items():
-                found[name + suffix] = float((off < within).sum()) / len(samples)
+                found[name + suffix] = float(rollouts.reached(within).mean())
         return found
 
     def features(self, samples: Samples) -> NDArray[np.floating[Any]]:

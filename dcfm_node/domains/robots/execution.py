@@ -19,6 +19,10 @@ EVERY = 4
 """Frames of a plan after which the planner plans again."""
 IK_STEPS = 100
 """Most steps of the inverse kinematics that finds the arm's joints at a plan's start."""
+LOOK_AT, FROM = (0.42, 0.0, 0.13), (0.82, 180.0, -40.0)
+"""The camera: the point it looks at, in m; its distance in m, direction and height in degrees."""
+HIDDEN = (0.0, 0.0, -0.3)
+"""A place below the table."""
 
 Replan = Callable[[NDArray[np.bool_], Array], Array]
 """Plans again: which numbers of a plan are given (CHANNELS, horizon), and what they are, (N,
@@ -29,9 +33,9 @@ class Arm:
     """The simulated robot. Its state can be kept and taken up again, so one serves many plans."""
 
     def __init__(self) -> None:
+        self._env = scene()[0]
         import mujoco
 
-        self._env = scene()[0]
         self._spec = mujoco.mjtState.mjSTATE_INTEGRATION
         self._mujoco: Any = mujoco
 
@@ -55,6 +59,8 @@ class Arm:
         cube.qpos[:3] = [*plan.metres(frame[plan.CUBE])[:2], plan.FLOOR]
         cube.qpos[3:] = lie.SO3.from_z_radians(_angle(frame[plan.CUBE_YAW]) / 4).wxyz
         data.qvel[:] = 0
+        # Play data have a goal of their own, which pictures would show.
+        data.mocap_pos[env._cube_target_mocap_ids] = HIDDEN
         mujoco.mj_forward(env._model, data)
 
     def step(self, command: Array) -> None:
@@ -66,9 +72,20 @@ class Arm:
         """The seen rows (11,) of a plan's frame."""
         return plan.seen(self._env.compute_observation().astype(float))
 
-    def picture(self) -> NDArray[np.uint8]:
-        """What the front camera sees, (height, width, 3)."""
-        return np.asarray(self._env.render(), np.uint8)
+    def cube(self) -> Array:
+        """Where the cube is, (3,) in m."""
+        return np.array(self._env._data.joint("object_joint_0").qpos[:3])
+
+    def picture(self, mark: Callable[[Any], None] | None = None) -> NDArray[np.uint8]:
+        """What a camera in front of the robot sees, (height, width, 3).
+
+        Args:
+            mark: adds shapes to MuJoCo's scene first.
+        """
+        camera = self._mujoco.MjvCamera()
+        camera.lookat[:] = LOOK_AT
+        camera.distance, camera.azimuth, camera.elevation = FROM
+        return np.array(self._env.render(camera, scene_callback=mark), np.uint8)
 
     def keep(self) -> Array:
         """The whole state."""

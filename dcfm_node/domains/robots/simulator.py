@@ -3,6 +3,7 @@
 Nothing of OGBench or MuJoCo is imported before it is needed.
 """
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ STEPS = 1001
 """Frames of an episode in OGBench's published data."""
 NOISE, SMOOTHING = 0.1, 0.5
 """Of the oracle's plans, as in OGBench's published play data."""
+
+PICTURE = (320, 240)
+"""Width and height of what the camera sees, in pixels."""
 
 
 def needed() -> None:
@@ -91,17 +95,38 @@ def _numpy_seeded(seed: int) -> Iterator[None]:
         np.random.set_state(before)
 
 
+@contextmanager
+def _without_gl() -> Iterator[None]:
+    """Import MuJoCo without OpenGL, which only films need: what MUJOCO_GL names may be missing.
+    Where MuJoCo is already imported, it keeps its own."""
+    before = os.environ.get("MUJOCO_GL")
+    os.environ["MUJOCO_GL"] = "disable"
+    try:
+        yield
+    finally:
+        del os.environ["MUJOCO_GL"]
+        if before is not None:
+            os.environ["MUJOCO_GL"] = before
+
+
 @cache
 def scene() -> tuple[Any, Any]:
     """The environment without its limit of steps, and the oracle. Made once: it takes seconds."""
     needed()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _without_gl():
         # Of a screen, which nothing here needs, and of the precision of bounds.
         warnings.simplefilter("ignore")
         import gymnasium
         import ogbench  # noqa: F401 - it registers the environments
         from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
 
-        env = gymnasium.make("cube-single-v0", terminate_at_goal=False, mode="data_collection")
+        width, height = PICTURE
+        env = gymnasium.make(
+            "cube-single-v0",
+            terminate_at_goal=False,
+            mode="data_collection",
+            width=width,
+            height=height,
+        )
     oracle = CubePlanOracle(env=env, noise=NOISE, noise_smoothing=SMOOTHING)
     return env.unwrapped, oracle

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.flow import metrics, stages
+from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import Learner, SiloData, Start
 from dcfm_node.flow.networks import Schema, Weights
@@ -53,10 +54,11 @@ class MixtureLearner(Learner):
         *,
         counts: Mapping[str, Counts],
         seed: int,
+        given: Given | None = None,
         device: torch.device | str = "cpu",
     ) -> Tensor:
         """Draw samples from the mixture."""
-        return self.ensemble(tensors, counts, device).sample(labels, seed)
+        return self.ensemble(tensors, counts, device).sample(labels, seed, given)
 
     def score(
         self,

@@ -80,3 +80,11 @@ def test_a_run_names_its_domain_and_its_settings() -> None:
     assert abs(abs(near) - 1.5).mean() < abs(abs(far) - 1.5).mean() / 2
     with pytest.raises(ValueError, match=r"domain\.modes"):
         manifest(shape=(3,), attributes=GAUSSIANS, domain=GaussiansSettings())
+
+
+@pytest.mark.parametrize(
+    ("right", "of", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (0, 0, 0.0, 1.0)],
+)
+def test_a_share_has_wilsons_interval(right: int, of: int, low: float, high: float) -> None:
+    assert base.wilson(right, of) == pytest.approx((low, high), abs=1e-4)

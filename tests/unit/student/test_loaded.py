@@ -149,3 +149,14 @@ def test_names_that_cannot_be_are_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(Failed, match="2 different names") as caught:
         dcfm_node.load_student(folder)
     assert caught.value.where == str(folder / "columns.json")
+
+
+def test_numbers_of_samples_may_be_given(student: dcfm_node.Student) -> None:
+    free = student.draw({}, n=6, seed=1)
+    mask = np.array([False, True])
+    wanted = np.full((6, 2), 0.7, np.float32)
+    drawn = student.draw({}, n=6, seed=1, given=(mask, wanted))
+    assert abs(drawn.x[:, 1] - 0.7).max() < 0.5 * abs(free.x[:, 1] - 0.7).max()
+    # What the mask leaves out has no effect.
+    again = student.draw({}, n=6, seed=1, given=(mask, np.float32(wanted + mask[::-1])))
+    np.testing.assert_array_equal(drawn.x, again.x)
