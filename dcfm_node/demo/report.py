@@ -40,6 +40,11 @@ METHODS = (
     ("experts", "refined experts (DCFM-A)"),
     ("student", "the student (DCFM-B)"),
 )
+REDRAWN = (
+    ("success", "the student, executed in the simulator"),
+    ("tracked", "the same, by each plan's own commands"),
+)
+"""Metrics of one domain, which the table shows where they were measured."""
 
 
 def timeline(entries: Iterable[Entry], manifest: Manifest, began_ms: int) -> list[Event]:
@@ -148,6 +153,12 @@ def table(report: DemoReport) -> str:
     ]
     said = (report.expected.known, report.expected.novel)
     rows.append(("the student, as announced: trained on, novel", *map(percent, said)))
+    redrawn = report.accuracy_detail.redrawn
+    rows += [
+        (words, *(f"{redrawn[name][part]:.0%}" for part in ("known", "novel")))
+        for name, words in REDRAWN
+        if name in redrawn
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         f"{row[0].ljust(widths[0])}  {row[1].rjust(widths[1])}  {row[2].rjust(widths[2])}"
