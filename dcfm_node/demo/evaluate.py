@@ -122,7 +122,9 @@ def _evaluate(split: Split, given: Models, score: "_Scorer") -> Evaluation:
     def routed(experts: Sequence[Teacher], rule: Rule) -> "_Scored":
         return score(sample_routed(manifest, experts, labels, rule=rule, seed=NOISE_SEED))
 
-    student = score(draw(load_weights(given.student)))
+    draw_student = partial(draw, load_weights(given.student))
+    drawn = draw_student()
+    student = score(drawn)
     singles = {(e.name, rule): single(e.weights, rule) for e in given.local for rule in RULES}
     independent = {rule: routed(given.local, rule) for rule in RULES}
     experts = routed(given.refined, "composed")
@@ -135,13 +137,12 @@ def _evaluate(split: Split, given: Models, score: "_Scorer") -> Evaluation:
         "experts": experts,
         "student": student,
     }
-    more = score.redrawn(partial(draw, load_weights(given.student)))
     return Evaluation(
         {name: scored.accuracy for name, scored in chosen.items()},
         {
             "of": "samples asked for each combination; right when every asked value is found",
             "samples_per_combination": score.each,
-            "redrawn": more,
+            "redrawn": score.redrawn(drawn, draw_student),
             "combinations": {"known": len(split.known), "novel": len(split.held_out)},
             "standard_error": {name: scored.errors for name, scored in chosen.items()},
             "single_silo_best": {
@@ -200,11 +201,12 @@ class _Scorer:
         keep = np.arange(len(samples)) % self.each < self._shown
         return _Scored(accuracy, errors, right.mean(), Drawn(samples[keep], right[keep]))
 
-    def redrawn(self, draw: Callable[..., Tensor]) -> dict[str, Accuracy]:
+    def redrawn(self, x: Tensor, draw: Callable[..., Tensor]) -> dict[str, Accuracy]:
         """Metrics that need the model itself -> known, novel; empty for most domains.
 
         Args:
-            draw: always from the same noise; `given` are numbers of the samples that are given.
+            x: what the model drew.
+            draw: draws it again; `given` are numbers of the samples that are given.
         """
 
         def again(rows: slice, mask: NDArray[np.bool_], values: Floats) -> Floats:
@@ -215,7 +217,7 @@ class _Scorer:
             given = Given.of(self._decode, self._shape, *parts)
             return np.asarray(self._samples(draw(given=given)).x[rows])
 
-        samples, found = self._samples(draw()), dict[str, Accuracy]()
+        samples, found = self._samples(x), dict[str, Accuracy]()
         for kind, rows in (
             ("known", slice(self._known)),
             ("novel", slice(self._known, len(samples))),

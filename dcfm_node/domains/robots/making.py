@@ -144,9 +144,9 @@ def _begin(folder: Path, request: Request) -> None:
         asked = request.note
         given = found if isinstance(found, dict) else {}
         differs = [
-            f"{key} {str(given.get(key))[:40]!r}, now {value!r}"
-            for key, value in asked.items()
-            if given.get(key) != value
+            f"{key[:40]} {str(given.get(key))[:40]!r}, now {asked.get(key)!r}"
+            for key in {**asked, **given}
+            if given.get(key) != asked.get(key)
         ]
         raise UserError(
             f"was made otherwise: {'; '.join(differs) or 'it has other fields'}",

@@ -176,6 +176,22 @@ def test_what_was_announced_stands_below_what_is_true(built):
     assert announced.split()[-2:] == ["96%", "84%"]
 
 
+def test_plans_that_were_executed_stand_below_what_is_right(built):
+    detail = built.accuracy_detail.model_copy(
+        update={
+            "redrawn": {
+                "success": {"known": 0.7, "novel": 0.56},
+                "success_2cm": {"known": 0.6, "novel": 0.5},
+            }
+        }
+    )
+    text = report.table(built.model_copy(update={"accuracy_detail": detail}))
+    (row,) = (line for line in text.splitlines() if "executed in the simulator" in line)
+    assert row.split()[-2:] == ["70%", "56%"]
+    assert "own commands" not in text
+    assert "simulator" not in report.table(built)
+
+
 def test_a_node_without_the_student_is_told(built):
     text = report.table(built.model_copy(update={"lost": {}}))
     assert "east    LACKS the student" in text
