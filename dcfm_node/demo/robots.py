@@ -54,8 +54,10 @@ def make(out: Path, seed: int, jobs: int, tell: Tell, shorten: float = 1.0) -> N
     asked = {name: request(name, seed, shorten) for name in HALVES}
     total = sum(one.episodes for one in asked.values())
     before = 0
+
+    def add(done: int) -> None:
+        tell(before + done, total)
+
     for name, one in asked.items():
-        making.make(
-            folder(out, name), one, jobs, lambda done, before=before: tell(before + done, total)
-        )
+        making.make(folder(out, name), one, jobs, add)
         before += one.episodes
