@@ -14,6 +14,8 @@ HALVES = {
 }
 """Node -> the quadrants among which its robot has moved the cube. Nobody has a move between
 opposite quadrants, and what the nodes have determines each quadrant's effect (Eq. 2 of DCFM)."""
+NOVEL = {"source": "top-left", "destination": "bottom-right"}
+"""A combination that no robot has seen."""
 EPISODES, SHORTEST = 15, 2
 """Of a robot: 50 seconds each. How many, and how few in a shortened demo."""
 FOLDER = "episodes"
