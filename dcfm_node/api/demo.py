@@ -103,6 +103,10 @@ class AccuracyDetail(Model):
 
     combinations: dict[str, int]
     """How many combinations some silo holds ("known"), and how many none does ("novel")."""
+    redrawn: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Other shares of the student's samples, 0 to 1, by "known" or "novel". Of the domain `cube`:
+    `success` is executed by the planner and ends within 4 cm of the goal, `tracked` follows the
+    plan's own commands, and `…_2cm` ends within 2 cm."""
 
 
 class DemoReport(Document):

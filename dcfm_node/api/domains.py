@@ -29,6 +29,8 @@ class DomainMade(Document):
     domain: str
     folder: str
     seed: int
+    moves: tuple[str, ...] = ()
+    """SOURCE:DESTINATION of the only moves that the robot made; empty if it might make all."""
     episodes: int
     new: int
     """Of these, how many this command made; the others were there."""

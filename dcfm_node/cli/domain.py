@@ -37,6 +37,14 @@ def make(
     steps: Annotated[
         int, typer.Option(min=LEAST_STEPS, max=100_000, help="Frames of an episode, 20 a second.")
     ] = 1_001,
+    move: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE:DESTINATION",
+            help="A move between quadrants, such as top-left:top-right. Repeat it for more: the"
+            " robot then makes no others. Default: all moves.",
+        ),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Processes; default: one per core.")
     ] = None,
@@ -45,7 +53,7 @@ def make(
     """Let a simulated robot play, and write its episodes as OGBench does. After an interruption,
     run it again to continue."""
     _check_kind(kind)
-    from dcfm_node.domains.robots import making, plan
+    from dcfm_node.domains.robots import making, moves, plan
 
     began, progress = time.monotonic(), Progress(episodes)
     found: list[int] = []
@@ -58,13 +66,14 @@ def make(
         progress.tell(done, f"{line}, {ago(left)} left   " if left is not None else line)
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    request = making.Request(episodes, seed, steps)
+    request = making.Request(episodes, seed, steps, moves.named(move or ()))
     held = making.make(out, request, jobs or cores or 1, tell)
     values = list(enumerate(plan.QUADRANTS))
     document = DomainMade(
         domain=kind,
         folder=str(out.absolute()),
         seed=seed,
+        moves=tuple(map(moves.text, request.moves)),
         episodes=held.episodes,
         new=held.episodes - found[0],
         frames=held.frames,

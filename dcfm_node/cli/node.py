@@ -229,24 +229,29 @@ def _stopped(number: int, frame: object) -> NoReturn:
 
 
 def demo(
-    domain: Annotated[str, typer.Option(help="digits or gaussians.")] = "digits",
+    domain: Annotated[str, typer.Option(help="digits, gaussians or cube (robots).")] = "digits",
     schedule: Annotated[str, typer.Option(help="alternating or paper.")] = "alternating",
     out: Annotated[Path, typer.Option(help="Folder for the nodes and the report.")] = Path(
         "demo-out"
     ),
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random choices.")] = 0,
-    silos: Annotated[int, typer.Option(help="Number of nodes, 2 to 8.")] = 3,
+    silos: Annotated[
+        int | None, typer.Option(help="Number of nodes, 2 to 8; default 3. cube has 4.")
+    ] = None,
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Write the nodes' folders, but do not start them.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run real nodes on this machine. Their student then draws combinations that no silo has."""
-    if prepare:
-        from dcfm_node.demo.stage import Wish, called
-        from dcfm_node.demo.stage import prepare as write_folders
+    from dcfm_node.demo.stage import Wish, called, silos_of
 
-        stage = write_folders(out, Wish(domain, schedule, seed, silos))
+    silos = silos_of(domain) if silos is None else silos
+    if prepare:
+        from dcfm_node.demo import live
+        from dcfm_node.demo.run import staged
+
+        stage = staged(out, Wish(domain, schedule, seed, silos), live.screen(stderr=as_json))
         commands = [
             f"{called()} start --peers {stage.peers} --run {stage.run} --config {node.config}"
             for node in stage.nodes

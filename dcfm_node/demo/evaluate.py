@@ -19,13 +19,14 @@ from dcfm_node.api.students import Expected
 from dcfm_node.demo.report import percent
 from dcfm_node.domains.base import Domain, Evaluator, Split, queries, rate
 from dcfm_node.domains.space import Panel
-from dcfm_node.flow.codec import unstandardised
+from dcfm_node.flow.codec import codec_of, decoded
 from dcfm_node.flow.files import load_weights
+from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher, sample, sample_routed
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
-from dcfm_node.samples import Samples
+from dcfm_node.samples import Floats, Samples
 from dcfm_node.swarm.view import View
 
 Rule = Literal["joint", "composed"]
@@ -104,7 +105,7 @@ def evaluate(domain: Domain[Any], split: Split, evaluator: Evaluator, given: Mod
     before = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
-        return _evaluate(split, given, _Scorer(domain, split, evaluator, given.scale))
+        return _evaluate(split, given, _Scorer(domain, split, evaluator, given))
     finally:
         torch.set_num_threads(before)
 
@@ -121,7 +122,9 @@ def _evaluate(split: Split, given: Models, score: "_Scorer") -> Evaluation:
     def routed(experts: Sequence[Teacher], rule: Rule) -> "_Scored":
         return score(sample_routed(manifest, experts, labels, rule=rule, seed=NOISE_SEED))
 
-    student = score(draw(load_weights(given.student)))
+    draw_student = partial(draw, load_weights(given.student))
+    drawn = draw_student()
+    student = score(drawn)
     singles = {(e.name, rule): single(e.weights, rule) for e in given.local for rule in RULES}
     independent = {rule: routed(given.local, rule) for rule in RULES}
     experts = routed(given.refined, "composed")
@@ -139,6 +142,7 @@ def _evaluate(split: Split, given: Models, score: "_Scorer") -> Evaluation:
         {
             "of": "samples asked for each combination; right when every asked value is found",
             "samples_per_combination": score.each,
+            "redrawn": score.redrawn(drawn, draw_student),
             "combinations": {"known": len(split.known), "novel": len(split.held_out)},
             "standard_error": {name: scored.errors for name, scored in chosen.items()},
             "single_silo_best": {
@@ -176,17 +180,18 @@ class _Scorer:
     """Samples every combination equally often, and scores the samples."""
 
     def __init__(
-        self, domain: Domain[Any], split: Split, evaluator: Evaluator, scale: Scale | None
+        self, domain: Domain[Any], split: Split, evaluator: Evaluator, given: Models
     ) -> None:
         self.each, self._shown, self._evaluator = domain.each, domain.shown, evaluator
-        self._scale = scale
+        self._scale, self._codec = given.scale, codec_of(given.manifest, None)
+        self._shape = given.manifest.flow_shape
         known = split.known
         self._known = len(known) * self.each
         self._asked = queries([*known, *split.held_out], self.each)
         self.labels = torch.from_numpy(self._asked)
 
     def __call__(self, x: Tensor) -> _Scored:
-        samples = Samples(unstandardised(x, self._scale).numpy(), self._asked)
+        samples = self._samples(x)
         right = self._evaluator.right(samples)
         known, novel = rate(right[: self._known]), rate(right[self._known :])
         accuracy, errors = (
@@ -195,6 +200,38 @@ class _Scorer:
         # Always the first ones, without selection.
         keep = np.arange(len(samples)) % self.each < self._shown
         return _Scored(accuracy, errors, right.mean(), Drawn(samples[keep], right[keep]))
+
+    def redrawn(self, x: Tensor, draw: Callable[..., Tensor]) -> dict[str, Accuracy]:
+        """Metrics that need the model itself -> known, novel; empty for most domains.
+
+        Args:
+            x: what the model drew.
+            draw: draws it again; `given` are numbers of the samples that are given.
+        """
+
+        def again(rows: slice, mask: NDArray[np.bool_], values: Floats) -> Floats:
+            # The noise is that of all samples, so that the others are drawn too.
+            whole = np.zeros((len(self._asked), *values.shape[1:]), np.float32)
+            whole[rows] = values
+            parts = torch.from_numpy(mask), torch.from_numpy(whole)
+            given = Given.of(self._decode, self._shape, *parts)
+            return np.asarray(self._samples(draw(given=given)).x[rows])
+
+        samples, found = self._samples(x), dict[str, Accuracy]()
+        for kind, rows in (
+            ("known", slice(self._known)),
+            ("novel", slice(self._known, len(samples))),
+        ):
+            redraw = partial(again, rows)
+            for name, share in self._evaluator.measure_redrawn(samples[rows], redraw).items():
+                found.setdefault(name, {})[kind] = round(share, 4)
+        return found
+
+    def _samples(self, x: Tensor) -> Samples:
+        return Samples(self._decode(x).numpy(), self._asked)
+
+    def _decode(self, x: Tensor) -> Tensor:
+        return decoded(self._codec, x, self._scale)
 
 
 def panels(split: Split, found: Evaluation, expected: Expected) -> list[Panel]:

@@ -1,10 +1,19 @@
 """Shows a demo: a live panel on a terminal that can redraw, plain lines elsewhere."""
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -53,6 +62,30 @@ def view(console: Console, title: str) -> Iterator[Show]:
     else:
         tell(console, title)
         yield Lines(console)
+
+
+@contextmanager
+def counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """Give the function to call with how much of some work is done, and how much there is.
+
+    Args:
+        what: is done, such as "the robots record episodes".
+    """
+    if console.is_terminal and not console.is_dumb_terminal:
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+        with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+            task = bar.add_task(plain(what), total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+    told_s = -math.inf
+
+    def tell_now(done: int, total: int) -> None:
+        nonlocal told_s
+        if done == total or time.monotonic() - told_s >= LINE_EVERY_S:
+            told_s = time.monotonic()
+            tell(console, f"{what}: {done} of {total}")
+
+    yield tell_now
 
 
 class Lines:

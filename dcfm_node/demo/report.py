@@ -19,6 +19,7 @@ from dcfm_node.api.demo import (
 )
 from dcfm_node.api.status import Status
 from dcfm_node.api.students import Estimated, Expected, StudentFacts
+from dcfm_node.demo import robots
 from dcfm_node.demo.live import clock, size
 from dcfm_node.demo.stage import Stage, Wish
 from dcfm_node.records.entries import (
@@ -40,6 +41,11 @@ METHODS = (
     ("experts", "refined experts (DCFM-A)"),
     ("student", "the student (DCFM-B)"),
 )
+REDRAWN = (
+    ("success", "the student, executed in the simulator"),
+    ("tracked", "the same, by each plan's own commands"),
+)
+"""Metrics of one domain, which the table shows where they were measured."""
 
 
 def timeline(entries: Iterable[Entry], manifest: Manifest, began_ms: int) -> list[Event]:
@@ -148,6 +154,12 @@ def table(report: DemoReport) -> str:
     ]
     said = (report.expected.known, report.expected.novel)
     rows.append(("the student, as announced: trained on, novel", *map(percent, said)))
+    redrawn = report.accuracy_detail.redrawn
+    rows += [
+        (words, *(f"{redrawn[name][part]:.0%}" for part in ("known", "novel")))
+        for name, words in REDRAWN
+        if name in redrawn
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         f"{row[0].ljust(widths[0])}  {row[1].rjust(widths[1])}  {row[2].rjust(widths[2])}"
@@ -178,10 +190,11 @@ def percent(share: Estimated | None) -> str:
 def next_steps(stage: Stage, manifest: Manifest, program: str) -> str:
     """The next commands; `program` is how a shell calls dcfm-node."""
     student, node = quote(str(stage.student)), stage.nodes[0]
-    chosen = " ".join(
-        f"--where {attribute.name}={quote(attribute.values[-1])}"
-        for attribute in manifest.attributes
-    )
+    robot = manifest.domain.kind == robots.DOMAIN
+    values = {attribute.name: attribute.values[-1] for attribute in manifest.attributes}
+    values |= robots.NOVEL if robot else {}
+    chosen = " ".join(f"--where {name}={quote(value)}" for name, value in values.items())
+    film = f"{program} domain run cube {student} {chosen} --out {quote(str(stage.out / 'film'))}"
     out = "samples.png" if len(manifest.sample_shape) == 3 else "samples.npz"
     start = f"--peers {quote(str(stage.peers))} --run {quote(str(stage.run))}"
     return "\n".join(
@@ -189,6 +202,7 @@ def next_steps(stage: Stage, manifest: Manifest, program: str) -> str:
             "look at   " + quote(str(stage.out / "report.png")),
             "next      " + f"{program} student verify {student}",
             "          " + f"{program} student sample {student} {chosen} -n 16 --out {out}",
+            *(["          " + film] if robot else []),
             "          " + f"{program} start --config {quote(str(node.config))} {start}",
             "yours     " + f"{program} init my-silo",
         ]

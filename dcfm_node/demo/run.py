@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -24,15 +25,17 @@ from dcfm_node.config.keys import load_keys
 from dcfm_node.config.node import load_node
 from dcfm_node.config.peers import load_peers, own_peer
 from dcfm_node.config.run import load_run
-from dcfm_node.demo import live, report
+from dcfm_node.demo import live, report, robots
 from dcfm_node.demo.nodes import Nodes, PortTakenError, ask
 from dcfm_node.demo.progress import Pace, frame
 from dcfm_node.demo.stage import NAMES, NodeFolder, Stage, Wish, called, prepare
 from dcfm_node.domains import base as domains
-from dcfm_node.domains.base import SplitSpec
+from dcfm_node.domains.base import Domain, Split, SplitSpec
+from dcfm_node.domains.robots import simulator
 from dcfm_node.errors import Failed
 from dcfm_node.records.entries import Entry
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.samples import joined
 from dcfm_node.store.snapshots import describe
 from dcfm_node.swarm import lineage
 from dcfm_node.wire.canonical import unpack
@@ -74,7 +77,9 @@ def run_demo(
     began, began_ms = time.monotonic(), time.time_ns() // 1_000_000
     wish = Wish(domain, schedule or "alternating", seed, silos, shorten)
     wish.check()
-    domains.named(domain).check(None)
+    domains.named(domain).check_packages()
+    if domain == robots.DOMAIN:
+        simulator.needed()
     console = live.screen(stderr=json_output)
     with terminable():
         stage, manifest, statuses, answers, lost = play(out, wish, console, began)
@@ -138,7 +143,7 @@ def play(
 
     Returns: the stage, its manifest, every node's last status, its student, and the lost nodes.
     """
-    stage = prepare(out, wish)
+    stage = staged(out, wish, console)
     manifest = read_manifest(stage)
     title = f"dcfm-node demo  {wish.domain}, {wish.schedule}, {wish.silos} nodes, seed {wish.seed}"
     try:
@@ -159,6 +164,17 @@ def play(
     return play(out, wish, console, began, tries - 1)
 
 
+def staged(out: Path, wish: Wish, console: Console) -> Stage:
+    """A demo folder whose nodes can start: with the robots' episodes, where there are robots."""
+    if wish.domain == robots.DOMAIN:
+        simulator.needed()
+    stage = prepare(out, wish)
+    if wish.domain == robots.DOMAIN:
+        with live.counting(console, "the robots record episodes") as tell:
+            robots.make(out, wish.seed, cores(), tell, wish.shorten)
+    return stage
+
+
 def watch(
     nodes: Nodes, manifest: Manifest, show: Callable[[Any], None], began: float
 ) -> dict[str, Status]:
@@ -169,7 +185,7 @@ def watch(
     Raises:
         Failed: a node failed, or the run ended without a student.
     """
-    pace = Pace(cores=os.cpu_count() or 1)
+    pace = Pace(cores=cores())
     last: dict[str, Status] = {}
     complete_at: float | None = None
     while True:
@@ -238,7 +254,7 @@ def evaluated(stage: Stage, wish: Wish, student: StudentFiles) -> "Evaluation":
     proven = lineage.verify(bytes.fromhex(student.lineage), digest)
     manifest = proven.view.manifest
     domain = domains.of(manifest)
-    split = domain.split(SplitSpec(manifest.attributes, silos=wish.silos, seed=wish.seed))
+    split = split_of(stage, wish, manifest, domain)
     evaluator = domain.evaluator(split, folder=stage.out, seed=wish.seed, device="cpu")
     given = models(proven.view, digest, lambda wanted: find(stage, wanted))
     found = evaluate(domain, split, evaluator, given)
@@ -246,6 +262,23 @@ def evaluated(stage: Stage, wish: Wish, student: StudentFiles) -> "Evaluation":
     shown = panels(split, found, student.student.expected)
     domain.draw(split.space, shown, holders).save(stage.out / "report.png")
     return found
+
+
+def split_of(stage: Stage, wish: Wish, manifest: Manifest, domain: Domain[Any]) -> Split:
+    """What the nodes hold, and what none does."""
+    if wish.domain != robots.DOMAIN:
+        return domain.split(SplitSpec(manifest.attributes, silos=wish.silos, seed=wish.seed))
+    held = [domain.load(manifest, load_node(node.config).data) for node in stage.nodes]
+    silos = tuple(joined((one.train, one.holdout)) for one in held)
+    known = {combination for silo in silos for combination in silo.combinations}
+    space = product(*(range(size) for size in manifest.cardinalities))
+    novel = tuple(combination for combination in space if combination not in known)
+    return Split(manifest.attributes, manifest.sample_shape, silos, novel)
+
+
+def cores() -> int:
+    """How many processes can truly run at once."""
+    return os.cpu_count() or 1
 
 
 def keep_snapshots(stage: Stage) -> None:

@@ -16,13 +16,16 @@ from dcfm_node.api.requests import StatusRequest
 from dcfm_node.config.keys import NodeKeys, create_keys
 from dcfm_node.config.node import load_node
 from dcfm_node.config.peers import own_peer, peer_block
+from dcfm_node.demo import robots
 from dcfm_node.errors import ConfigError, Failed, Unreachable
 from dcfm_node.files import shipped
 
 NAMES = ("north", "east", "south", "west", "coast", "valley", "island", "summit")
-DOMAINS = ("digits", "gaussians")
+DOMAINS = ("digits", "gaussians", robots.DOMAIN)
 SCHEDULES = ("alternating", "paper")
 MIN_SILOS, MAX_SILOS = 2, len(NAMES)
+SILOS = {robots.DOMAIN: len(robots.HALVES)}
+"""Nodes of domains that leave no choice."""
 
 MARKER = ".dcfm-node-demo"
 MADE = ("nodes", "student", "peers.toml", "run.toml", "report.json", "report.png")
@@ -30,6 +33,11 @@ MADE = ("nodes", "student", "peers.toml", "run.toml", "report.json", "report.png
 STALL_S = 60.0
 DUTY_S = 600.0
 GOSSIP_S = 0.25
+
+
+def silos_of(domain: str) -> int:
+    """Number of nodes where nobody chooses."""
+    return SILOS.get(domain, 3)
 
 
 def called() -> str:
@@ -67,6 +75,9 @@ class Wish:
         if not MIN_SILOS <= self.silos <= MAX_SILOS:
             fix = f"choose {MIN_SILOS} to {MAX_SILOS}"
             raise ConfigError(f"{self.silos} silos are out of range", where="--silos", fix=fix)
+        if self.silos != (needed := SILOS.get(self.domain, self.silos)):
+            what = f"the domain {self.domain!r} has {needed} nodes, not {self.silos}"
+            raise ConfigError(what, where="--silos", fix=f"leave the option out, or give {needed}")
         if not 0 <= self.seed < 2**31:
             fix = "choose 0 to 2147483647"
             raise ConfigError(f"{self.seed} is out of range", where="--seed", fix=fix)
@@ -220,18 +231,24 @@ def _make_node(node: NodeFolder, wish: Wish, silo: int, control: str, bulk: str)
         "name": node.name,
         "listen": addresses,
         "advertise": addresses,
-        "data": {
-            "format": "builtin",
-            "name": wish.domain,
-            "silo": silo,
-            "silos": wish.silos,
-            "seed": wish.seed,
-        },
+        "data": _data(node, wish, silo),
         "worker": {"device": "cpu", "threads": 1},
         "gossip": {"interval_s": GOSSIP_S},
     }
     node.config.write_text(to_toml(settings))
     return create_keys(node.folder / "keys")
+
+
+def _data(node: NodeFolder, wish: Wish, silo: int) -> dict[str, Any]:
+    if wish.domain == robots.DOMAIN:
+        return {"format": "episodes", "path": str(robots.folder(node.folder.parents[1], node.name))}
+    return {
+        "format": "builtin",
+        "name": wish.domain,
+        "silo": silo,
+        "silos": wish.silos,
+        "seed": wish.seed,
+    }
 
 
 def _answers(state: Path) -> bool:

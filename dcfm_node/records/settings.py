@@ -40,8 +40,8 @@ class Section(Model):
 
     def problem(self, shape: tuple[int, ...]) -> str:
         """Why the section does not fit samples of this shape: the setting, "; ", and what to do.
-        Empty if it fits. The flow sees this shape: the codec's latent shape, if there is a
-        codec."""
+        Empty if it fits. A domain is asked for the samples' shape, all others for that which the
+        flow sees: the codec's latent shape, if there is a codec."""
         return ""
 
 

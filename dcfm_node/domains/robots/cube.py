@@ -45,6 +45,7 @@ class Cube(Domain[CubeSettings]):
         Attribute(name="source", values=plan.QUADRANTS),
         Attribute(name="destination", values=plan.QUADRANTS),
     )
+    each = 15
 
     def partitions(self) -> tuple[str, ...]:
         """`iid` deals every combination evenly, `noniid` in Dirichlet shares."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from dcfm_node.domains.robots import segments, simulator
 from dcfm_node.domains.robots.episodes import Episode, read, write
+from dcfm_node.domains.robots.moves import Moves, text
 from dcfm_node.errors import Failed, UserError
 from dcfm_node.files import read_bounded, replacing
 from dcfm_node.samples import Combination
@@ -38,17 +39,22 @@ class Request:
 
     Attributes:
         steps: frames of an episode.
+        moves: the only ones from quadrant to quadrant; empty allows all.
     """
 
     episodes: int
     seed: int
     steps: int
+    moves: Moves = ()
 
     @property
     def note(self) -> dict[str, Any]:
         """What decides the bytes of the files, for `made.json`."""
         packages = ("ogbench", "mujoco", "numpy")
-        return {"domain": "cube", **asdict(self), **{name: version(name) for name in packages}}
+        asked = asdict(self)
+        if chosen := asked.pop("moves"):
+            asked["moves"] = [text(move) for move in chosen]
+        return {"domain": "cube", **asked, **{name: version(name) for name in packages}}
 
     def files(self, folder: Path) -> list[tuple[Path, range]]:
         """Each file, and the numbers of its episodes."""
@@ -138,9 +144,9 @@ def _begin(folder: Path, request: Request) -> None:
         asked = request.note
         given = found if isinstance(found, dict) else {}
         differs = [
-            f"{key} {str(given.get(key))[:40]!r}, now {value!r}"
-            for key, value in asked.items()
-            if given.get(key) != value
+            f"{key[:40]} {str(given.get(key))[:40]!r}, now {asked.get(key)!r}"
+            for key in {**asked, **given}
+            if given.get(key) != asked.get(key)
         ]
         raise UserError(
             f"was made otherwise: {'; '.join(differs) or 'it has other fields'}",
@@ -152,13 +158,13 @@ def _begin(folder: Path, request: Request) -> None:
 def _episodes(numbers: list[int], request: Request, jobs: int) -> Iterator[Episode]:
     """The episodes with these numbers, in order."""
     if jobs == 1 or len(numbers) < 2:
-        yield from simulator.make(numbers, request.seed, request.steps)
+        yield from simulator.make(numbers, request.seed, request.steps, request.moves)
         return
     with ProcessPoolExecutor(
         min(jobs, len(numbers)), mp_context=get_context("spawn"), initializer=_patient
     ) as pool:
         try:
-            yield from pool.map(_one, numbers, repeat(request.seed), repeat(request.steps))
+            yield from pool.map(_one, numbers, repeat(request))
         except BrokenProcessPool as error:
             raise Failed(
                 "a process that makes episodes ended without a word",
@@ -168,8 +174,8 @@ def _episodes(numbers: list[int], request: Request, jobs: int) -> Iterator[Episo
             pool.shutdown(cancel_futures=True)
 
 
-def _one(number: int, seed: int, steps: int) -> Episode:
-    return next(simulator.make([number], seed, steps))
+def _one(number: int, request: Request) -> Episode:
+    return next(simulator.make([number], request.seed, request.steps, request.moves))
 
 
 def _patient() -> None:

@@ -13,13 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from dcfm_node.domains.robots import plan, segments
 from dcfm_node.domains.robots.episodes import Episode
-from dcfm_node.errors import UserError
+from dcfm_node.domains.robots.moves import Moves
+from dcfm_node.errors import Failed, UserError
 
 STEPS = 1001
 """Frames of an episode in OGBench's published data."""
 NOISE, SMOOTHING = 0.1, 0.5
 """Of the oracle's plans, as in OGBench's published play data."""
+BORDER = 0.02
+"""Least distance of a target from the borders between quadrants where moves are chosen, m."""
+TRIES = 1_000
+"""Beginnings of an episode of chosen moves; most end at once, as the cube lies elsewhere."""
 
 PICTURE = (320, 240)
 """Width and height of what the camera sees, in pixels."""
@@ -40,31 +46,53 @@ def needed() -> None:
         )
 
 
-def make(numbers: Iterable[int], seed: int, steps: int = STEPS) -> Iterator[Episode]:
+def make(
+    numbers: Iterable[int], seed: int, steps: int = STEPS, moves: Moves = ()
+) -> Iterator[Episode]:
     """Play data: in each episode the oracle picks the cube up and puts it down at random places.
 
-    An episode depends on the seed and its number alone, so several processes may share the work.
-    The same machine and versions give the same bytes.
+    An episode depends on the seed, its number and the moves alone, so several processes may share
+    the work. The same machine and versions give the same bytes.
 
     Args:
         numbers: which episodes, counted from 0.
         steps: frames of an episode.
+        moves: the only ones from quadrant to quadrant that episodes hold; empty allows all.
 
     Raises:
         UserError: the simulator is not installed.
+        Failed: no episode of these moves came about.
     """
     for number in numbers:
-        yield _episode(seed, number, steps)
+        yield _episode(seed, number, steps, moves)
 
 
-def _episode(seed: int, number: int, steps: int) -> Episode:
+def _episode(seed: int, number: int, steps: int, moves: Moves) -> Episode:
+    for attempt in range(TRIES if moves else 1):
+        # The first attempt is the same whether or not moves are chosen.
+        entropy = [seed, number, *([attempt] if attempt else [])]
+        episode = _attempt(entropy, f"seed {seed}, episode {number}", steps, moves)
+        if episode is not None:
+            return episode
+    raise Failed(
+        f"the simulator made no episode {number} of these moves in {TRIES} attempts",
+        fix="choose more moves, another --seed, or fewer --steps",
+    )
+
+
+def _attempt(entropy: list[int], name: str, steps: int, moves: Moves) -> Episode | None:
+    """An episode; None if the cube comes to lie where no move leads on, or makes another move."""
     env, oracle = scene()
     kept: dict[str, list[Any]] = {
         "observations": [], "actions": [], "qpos": [], "qvel": []
     }  # fmt: skip
-    own, shared = np.random.SeedSequence([seed, number]).generate_state(2)
+    own, shared = np.random.SeedSequence(entropy).generate_state(2)
     with _numpy_seeded(int(shared)):
         observation, info = env.reset(seed=int(own))
+        if moves and not _allowed(info, moves):
+            if (aimed := _aimed(env, moves)) is None:
+                return None
+            observation, info = aimed
         oracle.reset(observation, info)
         for _ in range(steps):
             action = np.clip(oracle.select_action(observation, info), -1, 1)
@@ -74,14 +102,33 @@ def _episode(seed: int, number: int, steps: int) -> Episode:
             kept["qpos"].append(info["prev_qpos"])
             kept["qvel"].append(info["prev_qvel"])
             if oracle.done:
-                oracle.reset(*env.set_new_target(p_stack=0.0))
-    arrays = {name: np.array(rows, np.float32) for name, rows in kept.items()}
-    return Episode(
-        f"seed {seed}, episode {number}",
-        arrays.pop("observations"),
-        arrays.pop("actions"),
-        arrays,
-    )
+                if (aimed := _aimed(env, moves)) is None:
+                    return None
+                oracle.reset(*aimed)
+    arrays = {key: np.array(rows, np.float32) for key, rows in kept.items()}
+    episode = Episode(name, arrays.pop("observations"), arrays.pop("actions"), arrays)
+    # A cube that slips from the gripper can land in another quadrant.
+    made = segments.labels(episode, segments.pick_and_places(episode)[0]) if moves else []
+    return episode if set(made) <= set(moves) else None
+
+
+def _aimed(env: Any, moves: Moves) -> tuple[Any, dict[str, Any]] | None:
+    """Observation and facts with a new target that a move leads to; None if no move does."""
+    observation, info = env.set_new_target(p_stack=0.0)
+    if not moves:
+        return observation, info
+    if int(plan.quadrant(info["privileged/block_0_pos"])) not in {source for source, _ in moves}:
+        return None
+    while not _allowed(info, moves):
+        observation, info = env.set_new_target(p_stack=0.0)
+    return observation, info
+
+
+def _allowed(info: dict[str, Any], moves: Moves) -> bool:
+    """Whether the target is well within the quadrant of a move from where the cube lies."""
+    cube, target = info["privileged/block_0_pos"], info["privileged/target_block_pos"]
+    inside = (abs(target[:2] - plan.CENTRE) >= BORDER).all()
+    return bool(inside) and (int(plan.quadrant(cube)), int(plan.quadrant(target))) in moves
 
 
 @contextmanager

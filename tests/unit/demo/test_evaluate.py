@@ -35,7 +35,7 @@ def judged(monkeypatch, manifest):
     """Silo `a` knows left, `b` knows left-bottom only; joint routing knows all but the novel."""
     asked = []
 
-    def sample(manifest, weights, labels, *, counts, composed=None, seed):
+    def sample(manifest, weights, labels, *, counts, composed=None, seed, given=None):
         asked.append((weights["kind"], composed, seed))
         left = labels[:, 0] == 0
         right = {
@@ -127,3 +127,39 @@ def test_the_report_shows_the_student_beside_the_best_silo(judged):
         "100% right where some silo saw it, 100% where none\n(the silos expected 90% there)"
     )
     assert "announced" not in single.subtitle
+
+
+def test_metrics_that_need_the_model_get_it_for_known_and_for_novel(monkeypatch, manifest):
+    """A given number comes back, of the asked rows, and the rest from the same noise."""
+    torch.manual_seed(0)
+    monkeypatch.setattr(Gaussians, "each", 3)
+    split, evaluator = posed()
+
+    def measure_redrawn(samples, redraw):
+        mask = np.array([True, False])
+        wanted = samples.x + np.float32([1, 5])
+        again = redraw(mask, wanted)
+        moved = np.abs(again - wanted).max(axis=0)
+        return {"rows": float(len(samples)), "given": float(moved[0]), "rest": float(moved[1])}
+
+    monkeypatch.setattr(evaluator, "measure_redrawn", measure_redrawn)
+
+    def sample(manifest, weights, labels, *, counts, seed, composed=None, given=None):
+        x = labels.float()
+        if given is None:
+            return x
+        assert len(given.wanted) == len(labels)
+        return torch.cat([given.wanted, x[:, 1:]], dim=1)
+
+    monkeypatch.setattr(evaluation, "sample", sample)
+    monkeypatch.setattr(
+        evaluation, "sample_routed", lambda manifest, experts, labels, **_: labels.float()
+    )
+    monkeypatch.setattr(evaluation, "load_weights", lambda path: {})
+    local = [Teacher(name, {}, {}) for name in ("a", "b")]
+    found = evaluate(DOMAIN, split, evaluator, Models(manifest, Path("s"), local, local, None))
+    assert found.detail["redrawn"] == {
+        "rows": {"known": 9.0, "novel": 3.0},
+        "given": {"known": 0.0, "novel": 0.0},
+        "rest": {"known": 5.0, "novel": 5.0},
+    }

@@ -8,7 +8,9 @@ import pytest
 from dcfm_node.api.demo import DemoReport, ExpertEvent, Leader
 from dcfm_node.api.students import Expected
 from dcfm_node.demo import report
-from dcfm_node.demo.stage import NodeFolder, Stage, Wish
+from dcfm_node.demo.run import read_manifest
+from dcfm_node.demo.stage import NodeFolder, Stage, Wish, prepare
+from dcfm_node.domains.robots.cube import DIAGONALS
 from dcfm_node.records.entries import (
     Endorse,
     Entry,
@@ -176,6 +178,22 @@ def test_what_was_announced_stands_below_what_is_true(built):
     assert announced.split()[-2:] == ["96%", "84%"]
 
 
+def test_plans_that_were_executed_stand_below_what_is_right(built):
+    detail = built.accuracy_detail.model_copy(
+        update={
+            "redrawn": {
+                "success": {"known": 0.7, "novel": 0.56},
+                "success_2cm": {"known": 0.6, "novel": 0.5},
+            }
+        }
+    )
+    text = report.table(built.model_copy(update={"accuracy_detail": detail}))
+    (row,) = (line for line in text.splitlines() if "executed in the simulator" in line)
+    assert row.split()[-2:] == ["70%", "56%"]
+    assert "own commands" not in text
+    assert "simulator" not in report.table(built)
+
+
 def test_a_node_without_the_student_is_told(built):
     text = report.table(built.model_copy(update={"lost": {}}))
     assert "east    LACKS the student" in text
@@ -190,3 +208,13 @@ def test_what_to_type_next_can_be_typed(manifest):
     assert all(command.startswith(".venv/bin/dcfm-node ") for command in commands)
     assert "--where horizontal=right --where vertical=top -n 16 --out samples.npz" in text
     assert "--config 'my demo/nodes/north/node.toml' --peers 'my demo/peers.toml'" in text
+
+
+def test_robots_are_shown_a_move_that_none_has_seen(tmp_path):
+    made = prepare(tmp_path / "demo", Wish("cube", silos=4))
+    text = report.next_steps(made, read_manifest(made), "dcfm-node")
+    asked = "--where source=top-left --where destination=bottom-right"
+    film = tmp_path / "demo" / "film"
+    assert f"dcfm-node domain run cube {made.student} {asked} --out {film}" in text
+    assert f"dcfm-node student sample {made.student} {asked} -n 16 --out samples.npz" in text
+    assert (0, 3) in DIAGONALS

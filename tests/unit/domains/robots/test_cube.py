@@ -14,6 +14,7 @@ from dcfm_node.domains.robots import plan
 from dcfm_node.domains.robots.cube import DIAGONALS, Cube
 from dcfm_node.domains.settings import CubeSettings, PlainSettings
 from dcfm_node.errors import DataError, UserError
+from dcfm_node.networks.settings import CosineSettings
 from dcfm_node.samples import Samples
 from tests.unit.data.manifests import DIGIT, manifest
 from tests.unit.domains.robots.play import CENTRES, Robot, recorded, saved, tour
@@ -84,6 +85,13 @@ def test_a_run_with_other_attributes_or_shape_is_refused(folder: Path) -> None:
         base.of(run).load(run, spec)
     with pytest.raises(ValidationError, match=r"sample_shape \[17, 16\], not \[17, 32\]"):
         manifest(**{**RUN, "shape": (plan.CHANNELS, 32)})
+
+
+def test_a_codec_changes_what_the_flow_sees_and_not_what_a_plan_is() -> None:
+    codec = CosineSettings(keep=8)
+    assert manifest(**RUN, codec=codec).flow_shape == (plan.CHANNELS * 8,)
+    with pytest.raises(ValidationError, match=r"sample_shape \[17, 16\], not \[17, 32\]"):
+        manifest(**{**RUN, "shape": (plan.CHANNELS, 32)}, codec=codec)
 
 
 def test_other_domains_read_no_episodes(folder: Path) -> None:

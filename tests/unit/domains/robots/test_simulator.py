@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dcfm_node.api.domains import DomainMade
-from dcfm_node.domains.robots import episodes, making, plan, segments, simulator
-from dcfm_node.errors import DataError, UserError
+from dcfm_node.domains.robots import episodes, making, moves, plan, segments, simulator
+from dcfm_node.errors import DataError, Failed, UserError
 from tests.unit.cli.running import run
 
 needs_simulator = pytest.mark.skipif(find_spec("ogbench") is None, reason="ogbench is missing")
@@ -43,6 +43,37 @@ def test_the_robot_is_what_plans_say_of_it() -> None:
     assert len(cut.samples) >= 2
     assert plan.feasible(cut.samples.x, cut.samples.c).all()
     assert (abs(cut.samples.x) <= 1.1).all()
+
+
+@needs_simulator
+def test_a_robot_makes_only_the_moves_that_are_chosen() -> None:
+    chosen = moves.named(["top-left:bottom-left", "bottom-left:top-left"])
+    zero, one = simulator.make(range(2), 3, 300, chosen)
+    for episode in (zero, one):
+        pieces, _ = segments.pick_and_places(episode)
+        made = segments.labels(episode, pieces)
+        assert len(made) >= 2
+        assert set(made) <= set(chosen)
+    (again,) = simulator.make([1], 3, 300, chosen)
+    assert one.observations.tobytes() == again.observations.tobytes()
+    assert one.actions.tobytes() == again.actions.tobytes()
+
+
+def test_an_episode_in_which_the_cube_slips_into_another_quadrant_is_begun_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def attempt(entropy: list[int], *_: object) -> str | None:
+        asked.append(entropy)
+        return "episode" if len(asked) == 3 else None
+
+    monkeypatch.setattr(simulator, "_attempt", attempt)
+    assert list(simulator.make([7], 1, STEPS, ((0, 0),))) == ["episode"]
+    assert asked == [[1, 7], [1, 7, 1], [1, 7, 2]]
+    monkeypatch.setattr(simulator, "_attempt", lambda *_: None)
+    with pytest.raises(Failed, match="no episode 7 of these moves"):
+        next(simulator.make([7], 1, STEPS, ((0, 0),)))
 
 
 @needs_simulator
@@ -88,6 +119,29 @@ def test_a_command_makes_a_folder_and_goes_on(
     assert again.combinations == made.combinations
     assert (out / names[0]).read_bytes() == (tmp_path / "first.npz").read_bytes()
     assert (out / names[1]).stat().st_mtime_ns == kept
+
+
+@needs_simulator
+def test_a_folder_remembers_its_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "play"
+    asked = ("domain", "make", "cube", "--out", out, "--episodes", 1, "--steps", 300)
+    chosen = ("--move", "top-left:top-right", "--move", "top-right:top-left")
+    assert run(monkeypatch, *asked, *chosen, "--json") == 0
+    made = DomainMade.read(capsys.readouterr().out)
+    assert made.moves == ("top-left:top-right", "top-right:top-left")
+    found = {":".join(one.values) for one in made.combinations if one.plans}
+    assert found <= set(made.moves)
+    assert found
+    assert json.loads((out / "made.json").read_text())["moves"] == list(made.moves)
+
+    assert run(monkeypatch, *asked) == 2
+    assert "was made otherwise: moves" in capsys.readouterr().err
+    other = tmp_path / "other"
+    assert run(monkeypatch, *asked[:3], "--out", other, "--move", "top-left:top-right") == 2
+    assert "no move leads on from top-right" in capsys.readouterr().err
+    assert not other.exists()
 
 
 @needs_simulator
