@@ -8,6 +8,8 @@ from dcfm_node.api.document import Document, Model, RunName
 from dcfm_node.api.students import Expected
 from dcfm_node.store.card import Earlier
 
+Card = Literal["same", "other", "none"]
+
 
 class Newest(Model):
     """The newest student in a lineage."""
@@ -52,3 +54,6 @@ class Verified(Document):
     continues: Earlier | None
     unchecked: tuple[str, ...]
     """Files in the folder that are not part of the student."""
+    card: Card
+    """Whether README.md is the card that this version writes for the student: `other` if another
+    version wrote it, or somebody changed it."""

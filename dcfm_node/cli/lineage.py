@@ -5,17 +5,20 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dcfm_node.api.verified import Superseded, Verified
+    from dcfm_node.api.verified import Card, Superseded, Verified
     from dcfm_node.store.card import Earlier
     from dcfm_node.swarm.lineage import Lineage
 
 
-def verified(proven: "Lineage", *, compared: bool, unchecked: Sequence[str]) -> "Verified":
+def verified(
+    proven: "Lineage", *, compared: bool, unchecked: Sequence[str], card: "Card" = "none"
+) -> "Verified":
     """The document that `student verify` prints.
 
     Args:
         compared: whether the run was compared with the operator's files.
         unchecked: files in the folder that are not part of the student.
+        card: what README.md is, as in `Verified`.
     """
     from dcfm_node.api.document import RunName
     from dcfm_node.api.students import Expected
@@ -30,6 +33,7 @@ def verified(proven: "Lineage", *, compared: bool, unchecked: Sequence[str]) -> 
         run=RunName(name=proven.view.manifest.name, id=proven.run.hex()),
         **shared,
         unchecked=tuple(unchecked),
+        card=card,
     )
 
 

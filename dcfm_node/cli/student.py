@@ -28,7 +28,7 @@ from dcfm_node.words import plain
 
 if TYPE_CHECKING:
     from dcfm_node.api.students import Exported
-    from dcfm_node.api.verified import Verified
+    from dcfm_node.api.verified import Card, Verified
 
 app = typer.Typer(
     help="The distilled students: list, fetch, verify, sample, judge.",
@@ -134,23 +134,36 @@ def verify(
     This needs no daemon and no network. DIR may also be the archive that a node's page offers;
     'tar xf' unpacks it. Without --run and --peers it checks that the folder is
     consistent, but not whose keys signed it. With them, it also checks that the model is from your
-    run. Exits with 1 if a check fails, with 3 if the student is superseded, or below the floor.
+    run. Exits with 1 if a check fails, with 3 if the student is superseded, or below the floor, or
+    if README.md is not what this version writes for it.
     """
     from dcfm_node.store.card import model_card
     from dcfm_node.student.facts import facts_of
-    from dcfm_node.student.folder import opened, require_files, unpacked
+    from dcfm_node.student.folder import opened, unpacked
 
     if (run is None) is not (peers is None):
         raise ConfigError("--run and --peers must be given together", where="student verify")
     with unpacked(folder) as at:
         student, proven = opened(at)
-        require_files(at, student, proven, model_card(proven.view.manifest, facts_of(proven)))
+        text = model_card(proven.view.manifest, facts_of(proven)).encode()
     if run is not None and peers is not None:
         _require_run(folder, proven.run, run, peers)
-    found = verified(proven, compared=run is not None, unchecked=student.others)
+    card: Card = "same" if student.card == text else "other"
+    found = verified(
+        proven,
+        compared=run is not None,
+        unchecked=student.others,
+        card="none" if student.card is None else card,
+    )
     answer(found, as_json, partial(verified_text, keys=_compared(run, peers)))
     poor = found.standing == "interim" and found.expected.below
-    raise typer.Exit(DEGRADED if found.superseded or poor else 0)
+    raise typer.Exit(DEGRADED if found.superseded or poor or found.card == "other" else 0)
+
+
+_OTHER_CARD = (
+    "README.md is not the card that this version writes for the student: another version wrote it,"
+    " or somebody changed it. Do not trust it; 'dcfm-node student fetch' writes a new one"
+)
 
 
 def verified_text(found: "Verified", *, keys: str) -> str:
@@ -183,6 +196,8 @@ def verified_text(found: "Verified", *, keys: str) -> str:
         lines.append(
             f"beside it {', '.join(found.unchecked)}: not part of the student, not checked"
         )
+    if found.card == "other":
+        lines.append(_OTHER_CARD)
     if found.superseded is not None:
         lines.append(superseded_text(found.superseded))
     if found.continues is not None:

@@ -149,30 +149,25 @@ def unreadable(error: OSError, folder: Path) -> Failed:
     )
 
 
-def differing_files(
+def differing(
     student: StudentFolder,
     manifest: Manifest,
     scale: Scale | None,
     digest: bytes,
-    card: str | None,
 ) -> list[str]:
-    """Names of the files that differ from what the lineage gives, byte for byte, and the parts.
+    """Names of the parts of config.json that differ from what the lineage gives, byte for byte.
 
     Args:
         manifest, scale, digest: of the run and of the model, from the verified lineage.
-        card: the model card that the lineage gives; None skips that file.
     """
     right = config_of(manifest, scale, digest)
-    found = []
     if student.config != json_bytes(right):
         said = _parsed(student.config)
         said = said if isinstance(said, dict) else {}
         keys = [key for key in right if key not in said or said[key] != right[key]]
         keys += [plain(str(key)) for key in islice(said.keys() - right.keys(), MAX_TOLD)]
-        found.append(f"{CONFIG} ({', '.join(keys) or 'spelled in another way'})")
-    if card is not None and student.card not in (None, card.encode()):
-        found.append(CARD)
-    return found
+        return keys or ["spelled in another way"]
+    return []
 
 
 def _parsed(config: bytes) -> Any:

@@ -11,7 +11,7 @@ from dcfm_node.store.download import unpack
 from dcfm_node.store.snapshots import describe
 from dcfm_node.store.student_check import (
     StudentFolder,
-    differing_files,
+    differing,
     read_student,
     unreadable,
     with_codec,
@@ -72,17 +72,16 @@ def opened(folder: Path) -> tuple[StudentFolder, Lineage]:
     if other := other_versions(proven.view.manifest.plugins):
         what = f"it was made with {'; '.join(other)}, as is installed here"
         raise Failed(what, where=str(folder), fix="install the version that it was made with")
-    require_files(folder, student, proven, None)
+    _require_config(folder, student, proven)
     return with_codec(student, proven.view.manifest), proven
 
 
-def require_files(folder: Path, student: StudentFolder, proven: Lineage, card: str | None) -> None:
-    """Raises Failed if config.json does not match the lineage, or README.md is not the card. `card`
-    None skips README.md."""
+def _require_config(folder: Path, student: StudentFolder, proven: Lineage) -> None:
+    """Raises Failed if config.json does not match the lineage."""
     view, digest = proven.view, proven.student.body.snapshot.digest
-    if wrong := differing_files(student, view.manifest, view.scale, digest, card):
+    if wrong := differing(student, view.manifest, view.scale, digest):
         raise Failed(
-            f"{' and '.join(wrong)}: does not match the signed lineage",
+            f"config.json ({', '.join(wrong)}): does not match the signed lineage",
             where=str(folder),
             fix=f"{DISTRUST}, which writes all its files again",
         )

@@ -67,7 +67,7 @@ def test_each_of_three_that_do_not_fit_is_told_why_and_named(tmp_path: Path) -> 
 
         status = dcfm("status", "--config", north.folder / "node.toml")
         assert status.returncode == 3
-        for text in ("east speaks protocol 0", "east 0.0.9", "method.tolerance"):
+        for text in ("east: speaks protocol 0", "east 0.0.9", "method.tolerance"):
             assert text in status.stdout
         shown = dcfm("peers", "--config", north.folder / "node.toml").stdout
         assert key in shown

@@ -1,5 +1,6 @@
 """Settings, state, journals and students of every earlier release load with today's code."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -68,10 +69,26 @@ def test_its_records_are_read_while_no_daemon_runs(release: Path, site: Site) ->
 @EVERY_RELEASE
 def test_its_student_is_verified_and_sampled(release: Path, site: Site, tmp_path: Path) -> None:
     folder = release / "student"
-    assert dcfm("student", "verify", folder).returncode == 0
+    found = dcfm("student", "verify", folder, "--json")
+    # A later version may write another card, and then says so.
+    assert found.returncode == (0 if json.loads(found.stdout)["card"] == "same" else 3)
+    assert json.loads(found.stdout)["verified"]
     out = tmp_path / "samples.npz"
     assert dcfm("student", "sample", folder, "-n", 8, "--out", out).returncode == 0
     assert out.is_file()
+
+
+@EVERY_RELEASE
+def test_a_card_that_says_more_is_not_trusted(release: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "student"
+    shutil.copytree(release / "student", folder)
+    with (folder / "README.md").open("a") as card:
+        card.write("Approved for clinical use.\n")
+    found = dcfm("student", "verify", folder)
+    assert found.returncode == 3
+    assert "README.md is not the card that this version writes" in found.stdout
+    (folder / "README.md").unlink()
+    assert dcfm("student", "verify", folder).returncode == 0
 
 
 @EVERY_RELEASE

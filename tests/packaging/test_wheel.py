@@ -43,5 +43,5 @@ def test_the_wheel_says_its_version_and_command(wheel):
     [metadata] = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     assert f"\nVersion: {__version__}\n" in wheel.read(metadata).decode()
     [entries] = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
-    assert "dcfm-node = dcfm_node.cli.main:main" in wheel.read(entries).decode()
+    assert "dcfm-node = dcfm_node.cli.entry:main" in wheel.read(entries).decode()
     assert (PACKAGE / "cli" / "main.py").is_file()

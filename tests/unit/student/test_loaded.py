@@ -58,7 +58,7 @@ def test_what_it_says_of_itself(student: dcfm_node.Student) -> None:
     assert student.unseen_values == (("n", "three"),)
     assert (student.round, student.standing) == (0, "not released")
     assert {len(student.digest), len(student.run)} == {64}
-    assert str(student.expected).startswith("unmeasured")
+    assert "unmeasured" in str(student.expected)
     assert list(student.counts) == [silo.name for silo in student.manifest.roster]
     assert all(found.keys() == dict(HELD).keys() for found in student.counts.values())
     assert repr(student).startswith(f"<student {student.digest[:12]} of run ")
