@@ -121,7 +121,7 @@ def test_what_is_counted_is_told_at_intervals_and_at_the_end(monkeypatch) -> Non
     assert text.splitlines() == [
         f"the robots record episodes: {done} of 30" for done in (0, 10, 20, 30)
     ]
-    screen = Console(file=io.StringIO(), width=100, force_terminal=True)
+    screen = Console(file=io.StringIO(), width=100, force_terminal=True, _environ={})
     with live.counting(screen, "the robots record episodes") as tell:
         tell(3, 30)
     assert "3/30" in screen.file.getvalue()

@@ -32,6 +32,9 @@ class Still(Arm):
     def seen(self) -> Array:
         return self.frame.copy()
 
+    def cube(self) -> Array:
+        return plan.metres(self.frame[plan.CUBE])
+
     def keep(self) -> Array:
         return np.array([*self.frame, self.steps])
 
