@@ -16,7 +16,7 @@ from dcfm_node.files import read_bounded
 
 
 def tables_of(path: Path) -> tuple[dict[str, Any] | None, str]:
-    """The tables of a settings file, or why there are none: empty if there is no file.
+    """The tables of a settings file, else None and why; the reason is empty if there is no file.
 
     The reason has no words of the file.
     """

@@ -152,7 +152,7 @@ def is_peer(card: Card, peers: Iterable[Peer]) -> bool:
 
 
 def run_flaw(data: bytes) -> str:
-    """Why bytes from another site are no text; empty if they are, or if there are none.
+    """Why bytes from another site cannot be read as text; empty if they can, or if there are none.
 
     They are not parsed: to parse hostile TOML takes long, and the daemon asks this. `sent_run`
     parses, for the operator who waits for it.

@@ -165,8 +165,7 @@ class CubeEvaluator(Evaluator):
         return found
 
     def features(self, samples: Samples) -> NDArray[np.floating[Any]]:
-        """The plans' frames, thinned out: the distance needs more samples than
-        features."""
+        """The plans' frames, thinned out: the distance needs more samples than features."""
         return unit(samples.x)[:, :, ::THINNED].reshape(len(samples), -1)
 
 

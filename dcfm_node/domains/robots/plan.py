@@ -120,12 +120,13 @@ def goal(plans: Array) -> Array:
 
 def feasible(plans: Array, c: NDArray[np.int64], height: float = 0.02) -> NDArray[np.bool_]:
     """Which plans (N, CHANNELS, horizon) begin and end with the cube on the table, in the quadrants
-    (source, destination) of their labels (N, 2) (section 6.2 of DCFM).
+    (source, destination) of their labels (N, 2) (section 6.2 of DCFM). A number that is not finite
+    anywhere makes a plan infeasible: a robot must never execute it.
 
     Args:
         height: most distance of the cube from the height at which it lies, m.
     """
-    right = np.ones(len(plans), bool)
+    right = np.asarray(np.isfinite(plans).all(axis=(1, 2)))
     for frame, wanted in ((0, c[:, 0]), (-1, c[:, 1])):
         cube = metres(plans[:, CUBE, frame])
         on_table = (cube[:, :2] >= TABLE[0] - height) & (cube[:, :2] <= TABLE[1] + height)

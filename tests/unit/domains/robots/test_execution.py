@@ -109,6 +109,17 @@ def test_an_action_is_the_inverse_of_a_command() -> None:
     assert np.array(back) == pytest.approx(actions, abs=1e-9)
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_a_plan_with_a_number_that_is_not_finite_is_never_executed(odd: float) -> None:
+    x = plans(2)
+    x[:, plan.CUBE.start + 2, [0, -1]] = -0.999
+    cube = plan.metres(x[:, plan.CUBE, :][:, :, [0, -1]].transpose(0, 2, 1))
+    c = plan.quadrant(cube)
+    assert plan.feasible(x, c).all()
+    x[1, plan.COMMAND.start, HORIZON // 2] = odd
+    assert plan.feasible(x, c).tolist() == [True, False]
+
+
 def test_only_feasible_plans_are_executed() -> None:
     """A success needs the right quadrants and the goal."""
     x = plans(3).astype(np.float32)
