@@ -18,6 +18,7 @@ from dcfm_node.samples import Floats, Samples, unit
 
 if TYPE_CHECKING:
     from dcfm_node.domains.robots.rollouts import Rollouts
+    from dcfm_node.flow.inpainting import Given
     from dcfm_node.student.loaded import Drawn, Student
 
 PICTURE, FILM = "paths.png", "cube.gif"
@@ -78,6 +79,8 @@ def run(
         plans: of each combination.
         out: folder of the pictures; None writes none.
     """
+    import torch
+
     from dcfm_node.domains.robots import execution, rollouts
     from dcfm_node.student.asked import asked_for
 
@@ -85,16 +88,20 @@ def run(
 
     drawing_s: list[float] = []
 
-    def draw(given: tuple[NDArray[np.bool_], Floats] | None = None) -> "Drawn":
+    def draw(given: "Given | None" = None) -> "Drawn":
         start = time.monotonic()
         found = student.draw(chosen, n=many, seed=seed, guidance=guidance, given=given)
         drawing_s.append((time.monotonic() - start) / many)
         return found
 
-    drawn = draw()
+    drawn, inpainter = draw(), student.inpainter(guidance=guidance)
+
+    def redraw(mask: NDArray[np.bool_], values: Floats) -> Floats:
+        return draw(inpainter.given(torch.from_numpy(mask), torch.from_numpy(values))).x
+
     arm, samples = execution.Arm(), drawn.samples
     told = _progress(samples)
-    planner = rollouts.by_planner(arm, samples, lambda mask, x: draw((mask, x)).x, told(0))
+    planner = rollouts.by_planner(arm, samples, redraw, told(0))
     commands = rollouts.by_commands(arm, samples, told(1))
     seconds = time.monotonic() - began
     written, missing = ((), ()) if out is None else _pictures(drawn, planner, out)

@@ -6,7 +6,7 @@ from the same noise.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from dcfm_node.domains.base import Domain, Evaluator, Split, queries, rate
 from dcfm_node.domains.space import Panel
 from dcfm_node.flow.codec import codec_of, decoded
 from dcfm_node.flow.files import load_weights
-from dcfm_node.flow.inpainting import Given
+from dcfm_node.flow.inpainting import Inpainter
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher, sample, sample_routed
 from dcfm_node.records.manifest import Manifest
@@ -184,7 +184,6 @@ class _Scorer:
     ) -> None:
         self.each, self._shown, self._evaluator = domain.each, domain.shown, evaluator
         self._scale, self._codec = given.scale, codec_of(given.manifest, None)
-        self._shape = given.manifest.flow_shape
         known = split.known
         self._known = len(known) * self.each
         self._asked = queries([*known, *split.held_out], self.each)
@@ -209,12 +208,15 @@ class _Scorer:
             draw: draws it again; `given` are numbers of the samples that are given.
         """
 
+        @cache
+        def inpainter() -> Inpainter:
+            return Inpainter(self._decode, x, self.labels)
+
         def again(rows: slice, mask: NDArray[np.bool_], values: Floats) -> Floats:
             # The noise is that of all samples, so that the others are drawn too.
             whole = np.zeros((len(self._asked), *values.shape[1:]), np.float32)
             whole[rows] = values
-            parts = torch.from_numpy(mask), torch.from_numpy(whole)
-            given = Given.of(self._decode, self._shape, *parts)
+            given = inpainter().given(torch.from_numpy(mask), torch.from_numpy(whole))
             return np.asarray(self._samples(draw(given=given)).x[rows])
 
         samples, found = self._samples(x), dict[str, Accuracy]()

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -32,7 +32,7 @@ from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, w
 from dcfm_node.experiment.settings import Experiment, MethodName
 from dcfm_node.experiment.strangers.settings import Strangers
 from dcfm_node.flow.device import choose
-from dcfm_node.flow.inpainting import Given
+from dcfm_node.flow.inpainting import BANK_SEED, Inpainter, bank
 from dcfm_node.records.base import Model
 from dcfm_node.samples import Floats, Samples, joined
 from dcfm_node.wire.canonical import sha256
@@ -194,11 +194,11 @@ class Trial:
         shown, split = [], lab.split
         for kind, combinations in (("known", split.known), ("novel", list(split.held_out))):
             c = queries(combinations, given.each)
-            redraw = partial(_redrawn, draw, lab, torch.from_numpy(c))
-            samples = Samples(redraw(), c)
+            labels = torch.from_numpy(c)
+            samples = Samples(lab.decode(draw(labels, NOISE_SEED)).numpy(), c)
             measured = evaluator.measure(samples)
             if again:
-                measured |= evaluator.measure_redrawn(samples, redraw)
+                measured |= evaluator.measure_redrawn(samples, _Redraw(draw, lab, labels))
             found |= {named(name, kind): value for name, value in measured.items()}
             shown.append(samples[np.arange(len(c)) % given.each < self._problem.made.shown])
         return found, joined(shown)
@@ -226,19 +226,22 @@ class Trial:
         tell(Progress(method=self._method, what=what, share=share, done=self._done, total=total))
 
 
-def _redrawn(
-    draw: partial[Tensor],
-    lab: Lab,
-    c: Tensor,
-    mask: NDArray[np.bool_] | None = None,
-    values: Floats | None = None,
-) -> Floats:
-    """Samples with labels c, always from the same noise, of which some numbers may be given."""
-    given = None
-    if mask is not None and values is not None:
-        parts = torch.from_numpy(mask), torch.from_numpy(values)
-        given = Given.of(lab.decode, lab.manifest.flow_shape, *parts)
-    return np.asarray(lab.decode(draw(c, NOISE_SEED, given=given)).numpy())
+class _Redraw:
+    """Draws samples with labels c again, from the same noise, with some numbers given."""
+
+    def __init__(self, draw: partial[Tensor], lab: Lab, c: Tensor) -> None:
+        self._draw, self._lab, self._c = draw, lab, c
+
+    @cached_property
+    def _inpainter(self) -> Inpainter:
+        split = self._lab.split
+        labels = bank([*split.known, *split.held_out])
+        return Inpainter(self._lab.decode, self._draw(labels, BANK_SEED), labels)
+
+    def __call__(self, mask: NDArray[np.bool_], values: Floats) -> Floats:
+        given = self._inpainter.given(torch.from_numpy(mask), torch.from_numpy(values))
+        x = self._lab.decode(self._draw(self._c, NOISE_SEED, given=given))
+        return np.asarray(x.numpy())
 
 
 def tell(line: Line) -> None:

@@ -7,9 +7,8 @@ from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from dcfm_node.config.run import least_bytes
 from dcfm_node.errors import Failed, PeerError
@@ -18,22 +17,19 @@ from dcfm_node.flow import networks
 from dcfm_node.flow.codec import codec_of, decoded
 from dcfm_node.flow.device import choose
 from dcfm_node.flow.files import load_weights
-from dcfm_node.flow.inpainting import Given
+from dcfm_node.flow.inpainting import BANK_SEED, Given, Inpainter, bank
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import learner_of
 from dcfm_node.flow.sampling import CHUNK
 from dcfm_node.flow.watching import watched
-from dcfm_node.networks.base import Codec
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
-from dcfm_node.samples import Combination, Floats, Samples
+from dcfm_node.samples import Combination, Samples
 from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema, size_of
 
 BYTES, COPIES = 4, 3
 """Bytes of a number; copies of the samples in memory, including noise and picture."""
-Fixed = tuple[NDArray[np.bool_], Floats]
-"""Which numbers of a sample are given, (*sample_shape), and what they are, (N, *sample_shape)."""
 
 
 def draw(
@@ -46,7 +42,7 @@ def draw(
     seed: int,
     codec: Path | None = None,
     scale: Scale | None,
-    given: Fixed | None = None,
+    given: Given | None = None,
     report: Callable[[float], None] | None = None,
 ) -> Samples:
     """Draw `count` samples in all, of the combinations in turn, in the units of the silos' data:
@@ -70,14 +66,9 @@ def draw(
     check_model(manifest, model, counts)
     decoder = codec_of(manifest, codec)
     labels = torch.tensor(list(islice(cycle(combinations), count)), dtype=torch.int64)
-    device = choose("auto", where="student sample", instead="hide it: CUDA_VISIBLE_DEVICES=''")
-    tensors = load_weights(model)
     try:
-        learner = learner_of(manifest)
-        # A package's own method may not know the argument.
-        more = {} if given is None else {"given": _given(manifest, decoder, scale, given)}
         with watched(report, count * manifest.method.solver_steps):
-            z = learner.sample(tensors, labels, counts=counts, seed=seed, device=device, **more)
+            z = _drawn(manifest, model, labels, counts=counts, seed=seed, given=given)
         x = decoded(decoder, z, scale).numpy()
     except (RuntimeError, MemoryError) as error:  # from torch: memory or shapes
         what = f"sampling failed: {error}"
@@ -85,18 +76,47 @@ def draw(
     return Samples(x, labels.numpy())
 
 
-def _given(manifest: Manifest, codec: Codec, scale: Scale | None, given: Fixed) -> Given:
-    """What the flow is given.
+def inpainter(
+    manifest: Manifest,
+    model: Path,
+    combinations: Sequence[Combination],
+    *,
+    counts: Mapping[str, Counts],
+    codec: Path | None = None,
+    scale: Scale | None,
+) -> Inpainter:
+    """What `given` of `draw` is made by, for the same model and guidance weights. It draws samples
+    of the combinations; arguments and errors as of `draw`.
 
     Raises:
-        Failed: the codec does not allow it.
+        Failed: also where the codec does not allow it.
     """
-    mask, values = map(torch.from_numpy, given)
+    check_model(manifest, model, counts)
+    decode, labels = partial(decoded, codec_of(manifest, codec), scale=scale), bank(combinations)
+    z = _drawn(manifest, model, labels, counts=counts, seed=BANK_SEED)
     try:
-        return Given.of(partial(decoded, codec, scale=scale), manifest.flow_shape, mask, values)
+        return Inpainter(decode, z, labels)
     except ValueError as error:
         fix = "use a student of a run with another [codec]"
         raise Failed(str(error), where="student", fix=fix) from error
+
+
+def _drawn(
+    manifest: Manifest,
+    model: Path,
+    labels: Tensor,
+    *,
+    counts: Mapping[str, Counts],
+    seed: int,
+    given: Given | None = None,
+) -> Tensor:
+    """Samples before decoding, on the best device."""
+    device = choose("auto", where="student sample", instead="hide it: CUDA_VISIBLE_DEVICES=''")
+    # A package's own method may not know the argument.
+    more = {} if given is None else {"given": given}
+    return learner_of(manifest).sample(
+        load_weights(model), labels, counts=counts, seed=seed, device=device, **more
+    )
 
 
 def check_model(manifest: Manifest, model: Path, counts: Mapping[str, Counts]) -> None:

@@ -21,8 +21,8 @@ from dcfm_node.swarm.lineage import Lineage
 from dcfm_node.swarm.quality import Announcement
 
 if TYPE_CHECKING:
+    from dcfm_node.flow.inpainting import Given, Inpainter
     from dcfm_node.student.columns import Columns
-    from dcfm_node.student.drawing import Fixed
 
 PLACE = "sample()"
 """Where an error of a call in Python is, as a flag names it for a command."""
@@ -170,7 +170,7 @@ class Student:
         seed: int,
         guidance: float | tuple[float, float] | None = None,
         codec: Path | None = None,
-        given: "Fixed | None" = None,
+        given: "Given | None" = None,
         progress: Callable[[float], None] | None = None,
     ) -> "Drawn":
         """As `sample`, with indices: attribute index -> value index.
@@ -178,6 +178,7 @@ class Student:
         Args:
             codec: the codec's file, in place of that in the folder.
             given: numbers that the samples shall have; from the same noise as without (inpainting).
+                `inpainter` makes it.
         """
         from dcfm_node.student.drawing import draw
 
@@ -200,6 +201,22 @@ class Student:
         novel = novel_of(possible, self.counts.values())
         drawn = tuple(possible[:n])
         return Drawn(manifest, samples, novel, combinations=drawn, columns=self.columns)
+
+    def inpainter(
+        self, *, guidance: float | tuple[float, float] | None = None, codec: Path | None = None
+    ) -> "Inpainter":
+        """What `given` of `draw` is made by, with the same guidance and codec."""
+        from dcfm_node.student.drawing import inpainter
+
+        manifest = guided(self.manifest, guidance)
+        return inpainter(
+            manifest,
+            self.model,
+            asked_for(manifest, {}),
+            counts=self.counts,
+            codec=codec or self.codec,
+            scale=self.lineage.view.scale,
+        )
 
     def export_onnx(
         self, folder: str | os.PathLike[str], *, codec: Path | None = None
