@@ -138,6 +138,9 @@ class Experiment(Model):
     """More methods, each with its own settings."""
     columns: tuple[str, ...] = ()
     """Metrics in the Markdown table."""
+    intervals: bool = False
+    """Whether the columns are shares of samples; the table then shows their 95 % intervals over the
+    samples of all seeds, in place of a deviation over seeds. Default false."""
     rules: dict[MethodName, Rule] = Field(default_factory=dict)
     """Method -> sampling rule at a guidance weight of 1, where it differs from `DEFAULT_RULES`."""
     guidance: Choice | None = None

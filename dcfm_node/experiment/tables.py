@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
+from dcfm_node.domains.base import wilson
 from dcfm_node.experiment.results import Results, Row, spread
 from dcfm_node.experiment.settings import Experiment
 
@@ -14,7 +15,8 @@ def document(found: Results, settings: Experiment) -> str:
     partitions = measured(found.rows, settings.partitions)
     parts = [
         head(found, settings.title),
-        "Mean ± standard deviation over seeds. `rule` is how a method is sampled here: `joint` asks"
+        (_INTERVALS if settings.intervals else _DEVIATIONS)
+        + "`rule` is how a method is sampled here: `joint` asks"
         "\nthe full label, `composed` goes through Eq. 5. In brackets: the paper's figure.",
     ]
     given = settings.guidance
@@ -68,6 +70,8 @@ def measured(rows: Sequence[Row], partitions: Iterable[str]) -> list[str]:
     return [partition for partition in partitions if partition in have]
 
 
+_DEVIATIONS = "Mean ± standard deviation over seeds. "
+_INTERVALS = "Shares of the samples of all seeds, with 95 % intervals (Wilson, 1927).\n"
 _CHOICE = """\
 Guidance weights are chosen for each method and seed by one rule: of `joint` and `composed`, and of
 the weights w = {weights}, the way whose samples of known combinations are
@@ -87,7 +91,7 @@ def main_table(rows: Sequence[Row], settings: Experiment, *, null: bool = False)
         cells = []
         for metric in settings.columns:
             said = paper.get((method, of_method[0].partition, metric))
-            text = cell(of_method, metric, variant)
+            text = cell(of_method, metric, variant, intervals=settings.intervals)
             cells.append(text + ("" if said is None else f" [{said:g}]"))
         rules = variant or ", ".join(dict.fromkeys(row.rule for row in of_method))
         lines.append([_emphasised(method), rules, *cells])
@@ -97,7 +101,14 @@ def main_table(rows: Sequence[Row], settings: Experiment, *, null: bool = False)
 def variants_table(rows: Sequence[Row], settings: Experiment) -> str:
     """A line per method and way of sampling."""
     lines = [
-        [_emphasised(method), variant, *(cell(of, metric, variant) for metric in settings.columns)]
+        [
+            _emphasised(method),
+            variant,
+            *(
+                cell(of, metric, variant, intervals=settings.intervals)
+                for metric in settings.columns
+            ),
+        ]
         for method, of in _by_method(rows)
         for variant in dict.fromkeys(variant for row in of for variant in row.variants)
     ]
@@ -138,22 +149,43 @@ def ends_with(objectives: Sequence[float], tolerance: float) -> int | None:
 
 
 def costs_table(rows: Sequence[Row]) -> str:
-    """Process seconds of all training that a method needs."""
+    """Process seconds of all training that a method needs, and, where measured, of each sample."""
     lines = []
+    heads = ["method", "networks trained on the way", "process seconds"]
     for method, of in _by_method(rows):
         seconds = [row.cost["cpu_seconds"] for row in of]
         trainings = of[0].cost["trainings"]
         lines.append(
             [_emphasised(method), f"{trainings:.0f}", f"{sum(seconds) / len(seconds):.0f}"]
         )
-    return markdown(["method", "networks trained on the way", "process seconds"], lines)
+        drawing_s, _ = spread(of, "drawing_s_novel")
+        if not math.isnan(drawing_s):
+            lines[-1].append(f"{drawing_s:.2g}")
+    if any(len(line) > len(heads) for line in lines):
+        heads.append("for each sample")
+        lines = [[*line, *["-"] * (len(heads) - len(line))] for line in lines]
+    return markdown(heads, lines)
 
 
-def cell(rows: Sequence[Row], metric: str, variant: str | None = None) -> str:
-    """A cell such as "0.94 ± 0.02"; one seed has no deviation, "-" means not measured."""
+def cell(
+    rows: Sequence[Row], metric: str, variant: str | None = None, *, intervals: bool = False
+) -> str:
+    """A cell such as "0.94 ± 0.02"; one seed has no deviation, "-" means not measured.
+
+    Args:
+        intervals: the metric is a share of samples: "0.94 (0.92 to 0.95)", over all of them.
+    """
     mean, deviation = spread(rows, metric, variant)
     if math.isnan(mean):
         return "-"
+    if intervals:
+        each, _ = spread(rows, "samples_novel" if "novel" in metric else "samples_known", variant)
+        have = sum(
+            metric in (row.metrics if variant is None else row.variants.get(variant, {}))
+            for row in rows
+        )
+        low, high = wilson(round(mean * each * have), round(each * have))
+        return f"{mean:.{DIGITS}f} ({low:.{DIGITS}f} to {high:.{DIGITS}f})"
     digits = 1 if metric.startswith("fid") and mean >= 10 else DIGITS
     text = f"{mean:.{digits}f}"
     return text if len(rows) == 1 else f"{text} ± {deviation:.{digits}f}"

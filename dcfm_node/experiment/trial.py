@@ -184,7 +184,8 @@ class Trial:
     ) -> tuple[Metrics, Samples]:
         """Known and novel metrics of one way of sampling, and samples for the picture.
 
-        Metrics are `known_accuracy`, `novel_accuracy`, and `NAME_known`, `NAME_novel` for others.
+        Metrics are `known_accuracy`, `novel_accuracy`, and `NAME_known`, `NAME_novel` for others;
+        `samples` is their number, `drawing_s` the process seconds that each took.
 
         Args:
             draw: the method, with its manifest.
@@ -194,9 +195,11 @@ class Trial:
         shown, split = [], lab.split
         for kind, combinations in (("known", split.known), ("novel", list(split.held_out))):
             c = queries(combinations, given.each)
-            labels = torch.from_numpy(c)
+            labels, began = torch.from_numpy(c), time.process_time()
             samples = Samples(lab.decode(draw(labels, NOISE_SEED)).numpy(), c)
-            measured = evaluator.measure(samples)
+            drawing_s = (time.process_time() - began) / len(c)
+            measured = {"samples": float(len(c)), "drawing_s": drawing_s}
+            measured |= evaluator.measure(samples)
             if again:
                 measured |= evaluator.measure_redrawn(samples, _Redraw(draw, lab, labels))
             found |= {named(name, kind): value for name, value in measured.items()}

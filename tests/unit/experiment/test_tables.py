@@ -41,6 +41,17 @@ def test_a_line_per_method_with_the_papers_figure_in_brackets(tmp_path: Path) ->
     assert lines[3].startswith("| ddm | joint | 1.00 ± 0.00 | 0.10 ± 0.00 |")
 
 
+def test_shares_of_samples_have_intervals_over_all_seeds() -> None:
+    rows = [
+        replace(one, metrics=one.metrics | {"samples_known": 60.0, "samples_novel": 20.0})
+        for one in ROWS[:2]
+    ]
+    assert tables.cell(rows, "novel_accuracy", intervals=True) == "0.70 (0.55 to 0.82)"
+    assert tables.cell(rows[:1], "novel_accuracy", intervals=True) == "0.80 (0.58 to 0.92)"
+    assert tables.cell(rows, "known_accuracy", intervals=True) == "1.00 (0.97 to 1.00)"
+    assert tables.cell(rows, "success_novel", intervals=True) == "-"
+
+
 def test_results_survive_the_disk(tmp_path: Path) -> None:
     found = Results("tiny", "cpu", "abc", "a machine", "dcfm-node experiment run tiny", ROWS)
     found.write(tmp_path)
