@@ -155,12 +155,17 @@ class Domain(ABC, Generic[Settings]):
         requires: module that the domain needs -> name of its distribution.
         each: samples of every combination in an evaluation; default 100.
         shown: samples of every combination in a picture; default 4.
+        compared: what `Evaluator.distance` measures, and when it is least.
     """
 
     own_attributes: ClassVar[Attributes] = ()
     requires: ClassVar[Mapping[str, str]] = {}
     each: ClassVar[int] = 100
     shown: ClassVar[int] = 4
+    compared: ClassVar[tuple[str, str]] = (
+        "distance from hold-out data",
+        "closest to the silos' hold-out data",
+    )
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -20,17 +20,17 @@ def document(found: Results, settings: Experiment) -> str:
         "\nthe full label, `composed` goes through Eq. 5. In brackets: the paper's figure.",
     ]
     given = settings.guidance
+    (compared, least), *_ = (problem.made.compared for problem, _ in settings.posed.values())
     if given is not None:
-        parts.append(
-            _CHOICE.format(weights=", ".join(f"{w:g}" for w in given.weights), given=given)
-        )
+        weights = ", ".join(f"{w:g}" for w in given.weights)
+        parts.append(_CHOICE.format(weights=weights, given=given, least=least))
     for partition in partitions:
         rows = [row for row in found.rows if row.partition == partition]
         parts += [f"## {partition}", main_table(rows, settings)]
         if given is not None:
             null = main_table(rows, settings, null=True)
             parts += [f"### {partition}, all weights 1", null]
-            parts += [f"### {partition}, distance from hold-out data", choice_table(rows)]
+            parts += [f"### {partition}, {compared}", choice_table(rows)]
     parts += ["## Every way of sampling"]
     for partition in partitions:
         rows = [row for row in found.rows if row.partition == partition]
@@ -75,7 +75,7 @@ _INTERVALS = "Shares of the samples of all seeds, with 95 % intervals (Wilson, 1
 _CHOICE = """\
 Guidance weights are chosen for each method and seed by one rule: of `joint` and `composed`, and of
 the weights w = {weights}, the way whose samples of known combinations are
-closest to the silos' hold-out data. Novel combinations then have the weight
+{least}. Novel combinations then have the weight
 1 + {given.novel_factor:g} (w - 1). `joint 1.3/1.6` has 1.3 for known and 1.6 for novel ones.
 No novel sample and no test sample takes part in the choice."""
 
