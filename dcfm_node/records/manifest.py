@@ -219,7 +219,8 @@ class Manifest(Model):
             found = (
                 part.problem(shape.get(kind, self.flow_shape)) for kind, _, part in self.sections()
             )
-            return next(filter(None, found), "")
+            misfit = self.path.misfit(self.codec, self.network, self.method)
+            return next(filter(None, found), misfit)
         except Exception as error:  # whatever another package's section raises
             if not self.plugins:
                 raise
@@ -249,6 +250,8 @@ class Manifest(Model):
 
     @property
     def _groups(self) -> int:
+        if self.path.alphabet:
+            return 0
         return groups(self.standardise, self.sample_shape, self.flow_shape)
 
     @property

@@ -24,6 +24,7 @@ from dcfm_node.records.base import Model, Name
 
 Positive = Annotated[int, Field(ge=1, le=100_000_000)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Reads = Literal["numbers", "tokens", "any"]
 Shape = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=3)]
 
 
@@ -48,6 +49,8 @@ class Section(Model):
 class NetworkSettings(Section):
     """The velocity network that every silo and the student share (`dcfm_node.networks`)."""
 
+    reads: ClassVar[Reads] = "any"
+    """What its points are made of."""
     kind: Name
     predict: Literal["sample", "velocity"] = "sample"
     """`sample`: the network predicts x_1 and v = (x_1 - x) / max(1 - t, 0.05)."""
@@ -70,6 +73,15 @@ class PathSettings(Section):
     """The probability path from noise to data (`dcfm_node.paths`)."""
 
     kind: Name
+
+    @property
+    def alphabet(self) -> int:
+        """Number of different tokens, whole numbers from 0, in samples; 0 if they are numbers."""
+        return 0
+
+    def misfit(self, codec: "CodecSettings", network: NetworkSettings, method: Any) -> str:
+        """Why these sections do not fit the path, as `problem`; empty if they fit."""
+        return ""
 
 
 class CodecSettings(Section):
@@ -199,8 +211,8 @@ class MethodSettings(Section):
     local: Training
     solver_steps: Annotated[int, Field(ge=1, le=1_000)] = 25
     """Steps of the ODE solver, in sampling and for the teachers' paths (Eq. 15 of DCFM)."""
-    solver: Literal["euler", "midpoint", "heun", "rk4", "adams"] = "heun"
-    """Solver of the ODE that carries noise to samples."""
+    solver: Literal["euler", "midpoint", "heun", "rk4", "adams", "tau-leaping"] = "heun"
+    """Solver that carries noise to samples; "tau-leaping" is for tokens, and "euler" for all."""
     composed: bool = True
     """Whether the student is sampled by composing its marginals (Eq. 5 of DCFM), or by its joint
     head."""

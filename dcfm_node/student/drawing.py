@@ -89,8 +89,11 @@ def _given(manifest: Manifest, codec: Codec, scale: Scale | None, given: Fixed) 
     """What the flow is given.
 
     Raises:
-        Failed: the codec does not allow it.
+        Failed: the codec or the path does not allow it.
     """
+    if manifest.path.alphabet:
+        fix = "draw without given numbers; tokens cannot be given"
+        raise Failed(f"path {manifest.path.kind!r} has tokens", where="student", fix=fix)
     mask, values = map(torch.from_numpy, given)
     try:
         return Given.of(partial(decoded, codec, scale=scale), manifest.flow_shape, mask, values)
@@ -141,7 +144,7 @@ def check_room(manifest: Manifest, count: int, memory: float) -> None:
     Raises:
         Failed: they do not fit.
     """
-    values = math.prod(manifest.flow_shape)
+    values = math.prod(manifest.flow_shape) * max(1, manifest.path.alphabet)
     inside = manifest.network.widest(manifest.flow_shape)
     terms = 1 + len(manifest.attributes)
     needed = BYTES * (COPIES * count * values + min(count, CHUNK) * terms * (values + inside))
