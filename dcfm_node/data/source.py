@@ -29,6 +29,7 @@ from dcfm_node.data.spec import (
     LerobotData,
     NpzData,
     TableData,
+    TextData,
 )
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Attribute, Manifest
@@ -233,6 +234,12 @@ def read(
         return read_idx(spec, columns, shape)
     if isinstance(spec, TableData):
         return read_sheet(spec, columns, shape)
+    if isinstance(spec, TextData):
+        raise DataError(
+            "holds texts, and the run does not say how they become tokens",
+            where=str(spec.path),
+            fix='run.toml needs [domain] kind = "text"',
+        )
     if isinstance(spec, LerobotData):
         raise DataError(
             "is in the layout of LeRobot, and the run does not say which columns make a sample",

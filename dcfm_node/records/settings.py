@@ -108,6 +108,11 @@ class DomainSettings(Section):
 
     kind: Name
 
+    @property
+    def alphabet(self) -> int:
+        """The alphabet that the path needs for its samples (`PathSettings`); 0 if any serves."""
+        return 0
+
 
 class Training(Model):
     """One stage's optimiser settings."""
@@ -126,8 +131,7 @@ class Training(Model):
 
 
 class Masks(Model):
-    """Label masking (Eq. 8 of DCFM): weights of full labels, one attribute, none. Any positive
-    scale."""
+    """Label masking (Eq. 8 of DCFM): weights of three kinds of labels. Any positive scale."""
 
     full: Annotated[float, Field(gt=0.0)] = 0.6
     """Weight of the full label."""
@@ -141,8 +145,7 @@ Weight = Annotated[float, Field(ge=0.0, le=100.0)]
 
 
 class Guidance(Model):
-    """The weights w_i of the attributes in sampling (Eq. 5 of DCFM). A weight of 1 does not guide;
-    training and scores always use 1."""
+    """The weights w_i in sampling (Eq. 5 of DCFM). 1 does not guide; training and scores use 1."""
 
     known: Weight = 1.0
     """w of combinations that some teacher of the student trained on, 0 to 100."""
@@ -179,8 +182,7 @@ class Guidance(Model):
 
 
 class Replay(Model):
-    """Rounds in which a student learns novel combinations from samples that a committee of
-    classifiers passed (`dcfm_node.flow.replay`). They use no private data."""
+    """Rounds in which a student learns novel combinations from samples that a committee passed."""
 
     rounds: Annotated[int, Field(ge=0, le=20)] = 0
     """Most rounds after each distillation; 0, the default, turns replay off. They end early once
@@ -226,7 +228,7 @@ class MethodSettings(Section):
 
     @property
     def interim_students(self) -> bool:
-        """Whether a student is distilled after every round of training, to refine against."""
+        """Whether a student is distilled after every round, to refine against."""
         return False
 
     @property
@@ -247,8 +249,7 @@ class MethodSettings(Section):
 
     @property
     def checkpoint_steps(self) -> int:
-        """Number of distillation steps that checkpoints cover, so that another leader can resume; 0
-        if the method has no checkpoints."""
+        """Distillation steps that checkpoints cover, so that another leader can resume; 0: none."""
         return 0
 
     @property
@@ -263,8 +264,7 @@ class MethodSettings(Section):
 
     @property
     def made(self) -> str:
-        """How the student is made, such as "distilled"; the model card prints "… from the
-        experts"."""
+        """How the student is made, such as "distilled": the model card adds "from the experts"."""
         return f"made ({self.name})"
 
     @property
