@@ -28,11 +28,15 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "ddm": "dcfm_node.methods.mixture.schedule:Ddm",
         "dfd": "dcfm_node.methods.mixture.schedule:Dfd",
     },
-    "paths": {"linear": "dcfm_node.paths.settings:LinearPathSettings"},
+    "paths": {
+        "linear": "dcfm_node.paths.settings:LinearPathSettings",
+        "discrete": "dcfm_node.paths.settings:DiscretePathSettings",
+    },
     "networks": {
         "mlp": "dcfm_node.networks.settings:MlpSettings",
         "unet": "dcfm_node.networks.settings:UnetSettings",
         "mixer": "dcfm_node.networks.settings:MixerSettings",
+        "transformer": "dcfm_node.networks.settings:TransformerSettings",
     },
     "codecs": {
         "identity": "dcfm_node.networks.settings:IdentitySettings",
@@ -44,6 +48,8 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "trajectories": "dcfm_node.domains.settings:TrajectoriesSettings",
         "gaussians": "dcfm_node.domains.settings:GaussiansSettings",
         "digits": "dcfm_node.domains.settings:DigitsSettings",
+        "text": "dcfm_node.domains.settings:TextSettings",
+        "sentences": "dcfm_node.domains.settings:SentencesSettings",
         "coloured-mnist": "dcfm_node.domains.settings:ColouredMnistSettings",
         "cube": "dcfm_node.domains.settings:CubeSettings",
     },

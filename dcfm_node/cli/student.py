@@ -222,7 +222,7 @@ def sample(
         Path,
         typer.Option(
             help="File to write: .png for a picture with the combinations' names, .csv for a table"
-            " with named columns, .npz for arrays."
+            " with named columns, .npz for arrays, .txt for texts."
         ),
     ],
     where: Annotated[

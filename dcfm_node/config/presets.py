@@ -10,12 +10,18 @@ from copy import deepcopy
 from typing import Any, Literal
 
 from dcfm_node.methods.dcfm.schedule import Dcfm
-from dcfm_node.networks.settings import MixerSettings, MlpSettings, UnetSettings
+from dcfm_node.networks.settings import (
+    MixerSettings,
+    MlpSettings,
+    TransformerSettings,
+    UnetSettings,
+)
 from dcfm_node.plugins import Kind
+from dcfm_node.records.manifest import PATH
 from dcfm_node.records.settings import MethodSettings, NetworkSettings, Section, find
 
 AUTO = "auto"
-_OURS = Dcfm | MixerSettings | MlpSettings | UnetSettings
+_OURS = Dcfm | MixerSettings | MlpSettings | TransformerSettings | UnetSettings
 """Sections whose settings a preset knows."""
 STAGES = {"local", "refine", "distil"}
 LARGE = 24
@@ -32,7 +38,8 @@ def settled(said: Mapping[str, Any]) -> Table:
     Wrong and unknown settings stay as they are; validation names them.
     """
     method, kind = _table(said, "method"), str(_table(said, "network").get("kind", AUTO))
-    chosen = preset(str(said.get("preset")), _flow_shape(said), _cardinalities(said), kind)
+    path = str(_table(said, "path").get("kind", PATH.kind))
+    chosen = preset(str(said.get("preset")), _flow_shape(said), _cardinalities(said), kind, path)
     kind, name = chosen["network"]["kind"], str(method.get("name", "dcfm"))
     chosen["network"] = _known(chosen["network"], "networks", NetworkSettings, kind)
     chosen["method"] = _known(chosen["method"], "methods", MethodSettings, name)
@@ -45,7 +52,11 @@ def settled(said: Mapping[str, Any]) -> Table:
 
 
 def preset(
-    name: str, shape: tuple[int, ...], cardinalities: tuple[int, ...], network: str = AUTO
+    name: str,
+    shape: tuple[int, ...],
+    cardinalities: tuple[int, ...],
+    network: str = AUTO,
+    path: str = PATH.kind,
 ) -> Table:
     """The settings that a preset chooses, as a run.toml would hold them.
 
@@ -56,7 +67,11 @@ def preset(
             (channels, height, width) for pictures.
         cardinalities: |C_i|, the number of values of each attribute.
         network: the network's kind, if the operator chose it.
+        path: the path's kind.
     """
+    if path == "discrete":
+        paper = _PAPER if name == "paper" else {}
+        return deepcopy(_TOKENS | {"method": _TOKENS["method"] | paper})
     found = deepcopy(_PRESETS.get(name, _PRESETS[AUTO])[min(len(shape), 3) - 1])
     if name != "paper" and len(shape) == 3 and _mixed(network, shape, sum(cardinalities)):
         found = deepcopy(_MIXER)
@@ -148,6 +163,20 @@ _PICTURES: Table = _MIXER | {
         "distil": _stage(1000, 2e-3, 0.0, batch=64),
     },
 }
+_TOKENS: Table = _MIXER | {
+    "network": {"kind": "transformer", "width": 64, "depth": 2, "predict": "sample"},
+    "method": _ALTERNATING
+    | {
+        "solver": "tau-leaping",
+        "solver_steps": 32,
+        "guidance": {"known": 1.0, "novel": 1.0},
+        "local": _stage(1000, 2e-3, 1.0, 0.5, batch=64),
+        "refine": _stage(500, 1e-3, 1.0, 0.5, batch=64),
+        "distil": _stage(1000, 2e-3, 1.0, 0.5, batch=64),
+        "replay": {"rounds": 0},
+    },
+}
+"""configs/experiments/sentences.toml."""
 # A mean and a deviation for each number would hide how strong a series is where.
 _SERIES: Table = _MIXER | {"standardise": "channel"}
 _PAPER: Table = {

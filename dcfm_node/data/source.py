@@ -29,10 +29,11 @@ from dcfm_node.data.spec import (
     LerobotData,
     NpzData,
     TableData,
+    TextData,
 )
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Attribute, Manifest
-from dcfm_node.samples import Labels, Samples, Stored, unit
+from dcfm_node.samples import Floats, Labels, Samples, Stored, unit
 
 Counts = tuple[tuple[tuple[int, ...], int], ...]
 
@@ -97,18 +98,19 @@ def prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloDat
 
 
 def _prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloData:
-    x = checked_numbers(raw)
+    many = manifest.path.alphabet
+    x = checked_tokens(raw, many) if many else checked_numbers(raw)
     # Domains draw with replacement, and their results are published: keep their repeats.
     first = np.arange(len(x)) if isinstance(spec, BuiltinData) else first_alike(x)
     held = holdout_mask(c, spec.holdout, manifest.method.seed, first)
     alike = _all_alike(first)
-    scale = "" if alike and manifest.standardises else odd_scale(x, raw.names)
+    scale = "" if many or (alike and manifest.standardises) else odd_scale(x, raw.names)
     warnings = _warnings(raw.file, scale, alike, _from_one(spec, manifest, raw))
     if (
         manifest.standardises
     ):  # by others' moments, where this silo has too few samples to state any
         warnings = tuple(replace(w, unscaled=w.code == "data-scale") for w in warnings)
-    if not alike and x.ndim == 2 and x.dtype != np.uint8:
+    if not many and not alike and x.ndim == 2 and x.dtype != np.uint8:
         odd = odd_features(unit(x), manifest.standardises, raw.names)
         told = (DataWarning("data-features", f"{raw.file}: {what}", fix) for what, fix in odd)
         warnings = (*warnings, *told)
@@ -232,6 +234,12 @@ def read(
         return read_idx(spec, columns, shape)
     if isinstance(spec, TableData):
         return read_sheet(spec, columns, shape)
+    if isinstance(spec, TextData):
+        raise DataError(
+            "holds texts, and the run does not say how they become tokens",
+            where=str(spec.path),
+            fix='run.toml needs [domain] kind = "text"',
+        )
     if isinstance(spec, LerobotData):
         raise DataError(
             "is in the layout of LeRobot, and the run does not say which columns make a sample",
@@ -258,6 +266,30 @@ def _sources(spec: FileData, manifest: Manifest) -> dict[str, AttributeSource]:
 def _columns(sources: Mapping[str, AttributeSource]) -> dict[str, str]:
     """Attribute name -> its name in the files, for attributes that are not constant."""
     return {name: s.column or name for name, s in sources.items() if s.constant is None}
+
+
+def checked_tokens(raw: Raw, many: int) -> Floats:
+    """x as whole numbers from 0 to many - 1, in float32.
+
+    Raises:
+        DataError: x holds anything else.
+    """
+    x: NDArray[Any] = raw.x
+    if x.dtype.kind not in "iuf":
+        raise DataError(
+            f"tokens are stored as {x.dtype}",
+            where=raw.file,
+            fix="store whole numbers (astype('int64'))",
+        )
+    flat = x.reshape(len(x), -1)
+    bad = np.flatnonzero(~((flat >= 0) & (flat < many) & (flat == np.floor(flat))).all(axis=1))
+    if bad.size:
+        raise DataError(
+            f"x holds something else than whole numbers from 0 to {many - 1} ({bad.size} samples)",
+            where=raw.row(int(bad[0])),
+            fix="repair these samples, or give run.toml's [path] as many tokens as there are",
+        )
+    return x.astype(np.float32)
 
 
 def checked_numbers(raw: Raw) -> Stored:

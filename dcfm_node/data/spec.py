@@ -168,6 +168,20 @@ class TableData(_FileData):
     """Names that the columns of numbers must have, in order. Default: those of run.toml, if any."""
 
 
+class TextData(_FileData):
+    """Texts, for a run whose domain is `text`: a CSV table with a column of texts and one for each
+    attribute, or a plain text file in UTF-8 with a text in every line.
+
+    A plain file gives no labels, so each attribute needs a constant.
+    """
+
+    format: Literal["text"]
+    column: Text = "text"
+    """Column of a CSV table with the texts; default text."""
+    cut: bool = False
+    """Cut longer texts into samples of the run's length. Default false: refuse them."""
+
+
 class LerobotData(_PathData):
     """A folder of a robot's recordings in the layout of LeRobot, v2.0, v2.1 or v3.0; an episode
     is a sample. The run's domain `trajectories` says which columns to read. Needs pyarrow."""
@@ -221,7 +235,7 @@ class EpisodesData(_PathData):
     format: Literal["episodes"]
 
 
-FileData = NpzData | TableData | IdxData | FolderData | LerobotData
+FileData = NpzData | TableData | TextData | IdxData | FolderData | LerobotData
 DataSpec = Annotated[FileData | EpisodesData | BuiltinData, Field(discriminator="format")]
 """A silo's private data. Build one of the member classes."""
 

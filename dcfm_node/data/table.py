@@ -40,7 +40,7 @@ def table_rows(
     index: Path, is_key: Callable[[str], bool], key: str | None = None
 ) -> Iterator[tuple[int, Row]]:
     """Every row that is not blank, as `read_table` gives it, without columns that have no name."""
-    lines = list(io.StringIO(_text(index), newline=""))
+    lines = list(io.StringIO(file_text(index), newline=""))
     records = (found for found in _records(index, lines) if any(map(str.strip, found[2])))
     first, last, head = next(records, (1, 1, []))
     if last > first:
@@ -66,7 +66,12 @@ def _running_on(index: Path, first: int, last: int) -> DataError:
     )
 
 
-def _text(index: Path) -> str:
+def file_text(index: Path) -> str:
+    """The text of a file in UTF-8.
+
+    Raises:
+        DataError: it cannot be read, or is something else; with the line.
+    """
     with readable(index, fix=_FIX):
         bounded([index.stat().st_size], 1, index)
         data = index.read_bytes()

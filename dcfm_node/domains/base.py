@@ -259,6 +259,10 @@ class Domain(ABC, Generic[Settings]):
         student's samples have them. The default: as they are."""
         return x
 
+    def text(self, x: Stored) -> list[str] | None:
+        """Samples (N, *sample_shape) of tokens as texts. The default: None, they are not text."""
+        return None
+
     def draw(
         self,
         space: Space,
@@ -271,8 +275,10 @@ class Domain(ABC, Generic[Settings]):
         The default draws images as tables of one sample per combination, and vectors as points or
         lines. It needs matplotlib.
         """
-        from dcfm_node.domains import pictures
+        from dcfm_node.domains import pictures, texts
 
+        if (lines := [self.text(panel.samples.x) for panel in panels])[0] is not None:
+            return texts.draw(space, panels, lines, title)
         return pictures.draw(space, panels, holders, title)
 
     def sheet(self, space: Space, samples: Samples) -> "Image":
@@ -282,6 +288,8 @@ class Domain(ABC, Generic[Settings]):
         """
         from dcfm_node.domains import grid, panels, pictures, tiles
 
+        if self.text(samples.x) is not None:
+            return self.draw(space, [Panel("", samples)], {})
         if samples.x.ndim == 4:
             if grid.fits(samples):
                 return grid.sheet(space, samples)

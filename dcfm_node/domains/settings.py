@@ -71,6 +71,31 @@ class GaussiansSettings(DomainSettings):
         return f"domain.modes: a centre does not have sample_shape {list(shape)}; change either"
 
 
+class TextSettings(DomainSettings):
+    """Texts of the sites, as tokens: bytes of UTF-8, or words of a list. A sample has as many
+    places as sample_shape says; the token 0 fills the rest. Needs path.kind = "discrete"."""
+
+    code: ClassVar[str] = "dcfm_node.domains.text:Text"
+    kind: Literal["text"] = "text"
+    words: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=64, pattern=r"^\S+$")], ...],
+        Field(max_length=4_095),
+        FailFast(),
+    ] = ()
+    """Words that blanks separate in texts, at most 4095; path.tokens is their number plus 1.
+    Default none: tokens are bytes, and path.tokens is 256."""
+
+    @property
+    def alphabet(self) -> int:
+        return len(self.words) + 1 if self.words else 256
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        if len(set(self.words)) != len(self.words):
+            raise ValueError("domain.words has a word twice; remove it")
+        return self
+
+
 class Channel(Model):
     """One row of a sample: a number of a column, and the range that becomes [-1, 1]."""
 
@@ -119,6 +144,23 @@ class TrajectoriesSettings(DomainSettings):
             f"domain.channel: {len(self.channel)} channels do not fit sample_shape {list(shape)};"
             f" set sample_shape = [{len(self.channel)}, horizon]"
         )
+
+
+class SentencesSettings(DomainSettings):
+    """Sentences of a small grammar: a topic chooses nouns and adjectives, a style all other words.
+    A sample has eight tokens of 67; it needs path.kind = "discrete"."""
+
+    code: ClassVar[str] = "dcfm_node.domains.sentences:Sentences"
+    kind: Literal["sentences"] = "sentences"
+    samples: Annotated[int, Field(ge=20, le=1_000_000)] = 2_000
+    """Sentences per silo; default 2000."""
+
+    @property
+    def alphabet(self) -> int:
+        return 67
+
+    def problem(self, shape: tuple[int, ...]) -> str:
+        return "" if shape == (8,) else "sample_shape; sentences have 8 words, so set it to [8]"
 
 
 class DigitsSettings(DomainSettings):

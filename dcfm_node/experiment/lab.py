@@ -373,6 +373,7 @@ def _read_by(stage: Literal["local", "refine", "distil"], manifest: Manifest) ->
         "codec": manifest.codec.model_dump(),
         "cardinalities": manifest.cardinalities,
         "network": manifest.network.model_dump(),
+        "path": manifest.path.model_dump(),
         "method": manifest.method.model_dump(exclude=unread),
         "stage": getattr(manifest.method, stage).model_dump(),
     }

@@ -19,9 +19,18 @@ from dcfm_node.experiment.strangers.settings import Strangers
 from dcfm_node.files import shipped
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.base import Model, Name
-from dcfm_node.records.manifest import CODEC, NETWORK, Attribute, Manifest, Policy, Probes, Silo
+from dcfm_node.records.manifest import (
+    CODEC,
+    NETWORK,
+    PATH,
+    Attribute,
+    Manifest,
+    Policy,
+    Probes,
+    Silo,
+)
 from dcfm_node.records.moments import Standardise
-from dcfm_node.records.settings import AnyCodec, AnyDomain, AnyNetwork
+from dcfm_node.records.settings import AnyCodec, AnyDomain, AnyNetwork, AnyPath
 
 MethodName = Literal[
     "fedflow",
@@ -166,6 +175,7 @@ class Experiment(Model):
     codec: AnyCodec = CODEC
     standardise: Standardise = "auto"
     network: AnyNetwork = NETWORK
+    path: AnyPath = PATH
     method: Dcfm
     fedflow: FedFlow | None = None
     paper: tuple[Paper, ...] = ()
@@ -236,6 +246,7 @@ class Experiment(Model):
             codec=self.codec,
             standardise=self.standardise,
             network=self.network,
+            path=self.path,
             method=self.method.model_copy(update={"seed": seed}),
             policy=Policy(),
             probes=Probes(share=0.0),  # the split itself holds combinations back

@@ -63,7 +63,8 @@ def build_gating(manifest: Manifest) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(manifest.method.seed)
         kind = plugins.implementation(manifest.network.code, Network)  # type: ignore[type-abstract]
-        return kind.gating_network(manifest.network, manifest.flow_shape, experts)
+        outputs = path_of(manifest).prediction_shape(manifest.flow_shape)
+        return kind.gating_network(manifest.network, outputs, experts)
 
 
 def load(manifest: Manifest, weights: Weights, device: torch.device | str) -> FlowNetwork:

@@ -77,8 +77,8 @@ class BatchSampler:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one point."""
-        return self.manifest.flow_shape
+        """Shape of one prediction, which is at least as large as a point."""
+        return self.path.prediction_shape(self.manifest.flow_shape)
 
     def objective(self, field: VelocityField, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a step (Eqs. 11, 14 and 17 of DCFM), and its two terms by name."""

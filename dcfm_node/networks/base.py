@@ -49,6 +49,9 @@ class Network(nn.Module, ABC):
         """A module from points (B, *shape) and times (B,) to logits of experts (B, experts), for
         methods that weight experts with a trained classifier (DDM).
 
+        Args:
+            shape: of one prediction (`Path.prediction_shape`); for numbers that of one sample.
+
         Raises:
             ConfigError: the network does not provide one.
         """

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from dcfm_node.records.base import Digest
-from dcfm_node.records.settings import CodecSettings, NetworkSettings, Shape
+from dcfm_node.records.settings import CodecSettings, NetworkSettings, Reads, Shape
 
 Width = Annotated[int, Field(ge=8, le=4_096)]
 Depth = Annotated[int, Field(ge=1, le=16)]
@@ -26,6 +26,7 @@ class MlpSettings(NetworkSettings):
     """A residual MLP over the flattened sample."""
 
     code: ClassVar[str] = "dcfm_node.networks.mlp:Mlp"
+    reads: ClassVar[Reads] = "numbers"
     kind: Literal["mlp"] = "mlp"
     width: Width = 256
     """Hidden units."""
@@ -47,6 +48,7 @@ class UnetSettings(NetworkSettings):
     """A U-Net for images (channels, height, width) and series (channels, length)."""
 
     code: ClassVar[str] = "dcfm_node.networks.unet:UNet"
+    reads: ClassVar[Reads] = "numbers"
     kind: Literal["unet"] = "unet"
     width: Width = 32
     """Channels of the finest resolution; the others have twice as many. Default 32."""
@@ -71,6 +73,7 @@ class MixerSettings(NetworkSettings):
     """A patch mixer for images (channels, height, width) and series (channels, length)."""
 
     code: ClassVar[str] = "dcfm_node.networks.mixer:Mixer"
+    reads: ClassVar[Reads] = "numbers"
     kind: Literal["mixer"] = "mixer"
     width: Width = 64
     """Features of a patch. Default 64."""
@@ -89,6 +92,28 @@ class MixerSettings(NetworkSettings):
 
     def problem(self, shape: tuple[int, ...]) -> str:
         return _spatial(self.kind, shape)
+
+
+class TransformerSettings(NetworkSettings):
+    """A transformer over the places of a sample, for paths of tokens."""
+
+    code: ClassVar[str] = "dcfm_node.networks.transformer:Transformer"
+    reads: ClassVar[Reads] = "tokens"
+    kind: Literal["transformer"] = "transformer"
+    width: Width = 64
+    """Features of a place. Default 64."""
+    depth: Depth = 2
+    """Blocks of attention. Default 2."""
+
+    @property
+    def summary(self) -> str:
+        return f"width {self.width}, depth {self.depth}"
+
+    def least_numbers(self, shape: tuple[int, ...]) -> int:
+        return math.prod(shape) * self.width
+
+    def widest(self, shape: tuple[int, ...]) -> int:
+        return 3 * math.prod(shape) * self.width
 
 
 def patch_side(shape: tuple[int, ...]) -> int:

@@ -102,6 +102,11 @@ class Path(ABC):
         """A point between two neighbouring states of a trajectory, (B, *shape) each, at shares (B,)
         in [0, 1] of the time between them."""
 
+    def features(self, x: Tensor) -> Tensor:
+        """What judges see of samples (N, *shape), as numbers (N, ...): the samples themselves, or
+        indicators of tokens."""
+        return x
+
     def integrate(
         self, field: Field, x0: Tensor, steps: int, solver: str, generator: torch.Generator
     ) -> Tensor:

@@ -1,8 +1,20 @@
 """The package's own probability paths: their sections of run.toml. Pure."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from dcfm_node.records.settings import PathSettings
+from pydantic import Field
+
+from dcfm_node.records.settings import (
+    CodecSettings,
+    MethodSettings,
+    NetworkSettings,
+    PathSettings,
+    Replay,
+)
+
+ODE = ("euler", "midpoint", "heun", "rk4", "adams")
+JUMPS = ("euler", "tau-leaping")
+"""Solvers by path."""
 
 
 class LinearPathSettings(PathSettings):
@@ -10,3 +22,51 @@ class LinearPathSettings(PathSettings):
 
     code: ClassVar[str] = "dcfm_node.paths.linear:LinearPath"
     kind: Literal["linear"] = "linear"
+
+    def misfit(self, codec: CodecSettings, network: NetworkSettings, method: MethodSettings) -> str:
+        if network.reads == "tokens":
+            return (
+                f"network.kind {network.kind!r} reads tokens; use 'mlp', 'mixer' or 'unet', or set"
+                ' path.kind = "discrete"'
+            )
+        return _unknown_solver(self.kind, method, ODE)
+
+
+class DiscretePathSettings(PathSettings):
+    """Tokens that are revealed from a mask, or changed from random ones, each at its own time (Gat
+    et al., 2024). A sample is whole numbers from 0 to tokens - 1."""
+
+    code: ClassVar[str] = "dcfm_node.paths.discrete:DiscretePath"
+    kind: Literal["discrete"] = "discrete"
+    tokens: Annotated[int, Field(ge=2, le=4_096)] = 256
+    """Number of different tokens, 2 to 4096; default 256, all bytes."""
+    source: Literal["mask", "uniform"] = "mask"
+    """Noise: every place masked (default), or any token with equal probability."""
+    power: Annotated[float, Field(ge=1.0, le=8.0)] = 1.0
+    """A place is already that of the sample at time t with probability t^power, 1 to 8; default
+    1."""
+
+    @property
+    def alphabet(self) -> int:
+        return self.tokens
+
+    def misfit(self, codec: CodecSettings, network: NetworkSettings, method: MethodSettings) -> str:
+        if codec.kind != "identity":
+            return f"codec.kind {codec.kind!r} makes numbers of tokens; remove [codec]"
+        if network.reads == "numbers":
+            return f'network.kind {network.kind!r} reads numbers; use "transformer"'
+        if network.predict != "sample":
+            return 'network.predict is "velocity"; this path needs "sample"'
+        replay = getattr(method, "replay", None)
+        if isinstance(replay, Replay) and replay.rounds:
+            return "method.replay.rounds: replay moves numbers, not tokens; set it to 0"
+        return _unknown_solver(self.kind, method, JUMPS)
+
+
+def _unknown_solver(kind: str, method: MethodSettings, solvers: tuple[str, ...]) -> str:
+    if method.solver in solvers:
+        return ""
+    return (
+        f"method.solver {method.solver!r} is not one of path {kind!r}; use"
+        f" {' or '.join(map(repr, solvers))}"
+    )

@@ -219,11 +219,21 @@ class Manifest(Model):
             found = (
                 part.problem(shape.get(kind, self.flow_shape)) for kind, _, part in self.sections()
             )
-            return next(filter(None, found), "")
+            misfit = self.path.misfit(self.codec, self.network, self.method)
+            return next(filter(None, found), misfit or self._unread_tokens())
         except Exception as error:  # whatever another package's section raises
             if not self.plugins:
                 raise
             return f"a section of another package fails: {type(error).__name__}: {error}"
+
+    def _unread_tokens(self) -> str:
+        """Why the path does not fit the domain's samples; empty if it does."""
+        if (many := self.domain.alphabet) in (0, self.path.alphabet):
+            return ""
+        return (
+            f"path: samples of domain {self.domain.kind!r} are made of {many} tokens; set"
+            f' kind = "discrete" and tokens = {many}'
+        )
 
     def sections(self) -> Iterator[tuple[Kind, str, Section]]:
         """Kind, name and settings of each section that a plugin provides."""
@@ -249,6 +259,8 @@ class Manifest(Model):
 
     @property
     def _groups(self) -> int:
+        if self.path.alphabet:
+            return 0
         return groups(self.standardise, self.sample_shape, self.flow_shape)
 
     @property

@@ -24,6 +24,7 @@ from dcfm_node.records.base import Model, Name
 
 Positive = Annotated[int, Field(ge=1, le=100_000_000)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Reads = Literal["numbers", "tokens", "any"]
 Shape = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=3)]
 
 
@@ -48,6 +49,8 @@ class Section(Model):
 class NetworkSettings(Section):
     """The velocity network that every silo and the student share (`dcfm_node.networks`)."""
 
+    reads: ClassVar[Reads] = "any"
+    """What its points are made of."""
     kind: Name
     predict: Literal["sample", "velocity"] = "sample"
     """`sample`: the network predicts x_1 and v = (x_1 - x) / max(1 - t, 0.05)."""
@@ -70,6 +73,15 @@ class PathSettings(Section):
     """The probability path from noise to data (`dcfm_node.paths`)."""
 
     kind: Name
+
+    @property
+    def alphabet(self) -> int:
+        """Number of different tokens, whole numbers from 0, in samples; 0 if they are numbers."""
+        return 0
+
+    def misfit(self, codec: "CodecSettings", network: NetworkSettings, method: Any) -> str:
+        """Why these sections do not fit the path, as `problem`; empty if they fit."""
+        return ""
 
 
 class CodecSettings(Section):
@@ -96,6 +108,11 @@ class DomainSettings(Section):
 
     kind: Name
 
+    @property
+    def alphabet(self) -> int:
+        """The alphabet that the path needs for its samples (`PathSettings`); 0 if any serves."""
+        return 0
+
 
 class Training(Model):
     """One stage's optimiser settings."""
@@ -114,8 +131,7 @@ class Training(Model):
 
 
 class Masks(Model):
-    """Label masking (Eq. 8 of DCFM): weights of full labels, one attribute, none. Any positive
-    scale."""
+    """Label masking (Eq. 8 of DCFM): weights of three kinds of labels. Any positive scale."""
 
     full: Annotated[float, Field(gt=0.0)] = 0.6
     """Weight of the full label."""
@@ -129,8 +145,7 @@ Weight = Annotated[float, Field(ge=0.0, le=100.0)]
 
 
 class Guidance(Model):
-    """The weights w_i of the attributes in sampling (Eq. 5 of DCFM). A weight of 1 does not guide;
-    training and scores always use 1."""
+    """The weights w_i in sampling (Eq. 5 of DCFM). 1 does not guide; training and scores use 1."""
 
     known: Weight = 1.0
     """w of combinations that some teacher of the student trained on, 0 to 100."""
@@ -167,8 +182,7 @@ class Guidance(Model):
 
 
 class Replay(Model):
-    """Rounds in which a student learns novel combinations from samples that a committee of
-    classifiers passed (`dcfm_node.flow.replay`). They use no private data."""
+    """Rounds in which a student learns novel combinations from samples that a committee passed."""
 
     rounds: Annotated[int, Field(ge=0, le=20)] = 0
     """Most rounds after each distillation; 0, the default, turns replay off. They end early once
@@ -199,8 +213,8 @@ class MethodSettings(Section):
     local: Training
     solver_steps: Annotated[int, Field(ge=1, le=1_000)] = 25
     """Steps of the ODE solver, in sampling and for the teachers' paths (Eq. 15 of DCFM)."""
-    solver: Literal["euler", "midpoint", "heun", "rk4", "adams"] = "heun"
-    """Solver of the ODE that carries noise to samples."""
+    solver: Literal["euler", "midpoint", "heun", "rk4", "adams", "tau-leaping"] = "heun"
+    """Solver that carries noise to samples; "tau-leaping" is for tokens, and "euler" for all."""
     composed: bool = True
     """Whether the student is sampled by composing its marginals (Eq. 5 of DCFM), or by its joint
     head."""
@@ -214,7 +228,7 @@ class MethodSettings(Section):
 
     @property
     def interim_students(self) -> bool:
-        """Whether a student is distilled after every round of training, to refine against."""
+        """Whether a student is distilled after every round, to refine against."""
         return False
 
     @property
@@ -235,8 +249,7 @@ class MethodSettings(Section):
 
     @property
     def checkpoint_steps(self) -> int:
-        """Number of distillation steps that checkpoints cover, so that another leader can resume; 0
-        if the method has no checkpoints."""
+        """Distillation steps that checkpoints cover, so that another leader can resume; 0: none."""
         return 0
 
     @property
@@ -251,8 +264,7 @@ class MethodSettings(Section):
 
     @property
     def made(self) -> str:
-        """How the student is made, such as "distilled"; the model card prints "… from the
-        experts"."""
+        """How the student is made, such as "distilled": the model card adds "from the experts"."""
         return f"made ({self.name})"
 
     @property

@@ -16,10 +16,10 @@ from dcfm_node.data.source import feature_names
 from dcfm_node.data.spec import BuiltinData, DataSpec, expecting
 from dcfm_node.errors import ConfigError, DataError, UserError
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.samples import Samples, unit
+from dcfm_node.samples import Labels, Samples, unit
 from dcfm_node.store.student import COLUMNS
 from dcfm_node.store.student_check import read_columns
-from dcfm_node.words import cell
+from dcfm_node.words import cell, plain
 
 NAMED = "named as in"
 SHOWN = 6
@@ -143,6 +143,27 @@ def write_csv(out: Path, manifest: Manifest, columns: Columns, samples: Samples)
                 attribute.values[index] for attribute, index in zip(attributes, c, strict=True)
             )
             writer.writerow([*map(str, x), *map(cell, words)])
+
+
+def write_texts(
+    out: Path, manifest: Manifest, texts: Sequence[str], c: Labels, *, table: bool
+) -> None:
+    """Write a line for each text, with the values of its label c (N, n): the columns `text` and
+    attributes of a table, or the values, a tab and the text."""
+    names = [attribute.name for attribute in manifest.attributes]
+    values = [
+        [attribute.values[index] for attribute, index in zip(manifest.attributes, row, strict=True)]
+        for row in c.tolist()
+    ]
+    with out.open("w", encoding="utf-8", newline="") as file:
+        if not table:
+            for text, own in zip(texts, values, strict=True):
+                file.write(f"{plain(', '.join(own))}\t{plain(text)}\n")
+            return
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(map(cell, ("text", *names)))
+        for text, own in zip(texts, values, strict=True):
+            writer.writerow(map(cell, (text, *own)))
 
 
 def write_npz(out: Path, manifest: Manifest, samples: Samples) -> None:

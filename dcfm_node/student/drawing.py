@@ -89,8 +89,11 @@ def inpainter(
     of the combinations; arguments and errors as of `draw`.
 
     Raises:
-        Failed: also where the codec does not allow it.
+        Failed: also where the codec or the path does not allow it.
     """
+    if manifest.path.alphabet:
+        fix = "draw without given numbers; tokens cannot be given"
+        raise Failed(f"path {manifest.path.kind!r} has tokens", where="student", fix=fix)
     check_model(manifest, model, counts)
     decode, labels = partial(decoded, codec_of(manifest, codec), scale=scale), bank(combinations)
     z = _drawn(manifest, model, labels, counts=counts, seed=BANK_SEED)
@@ -161,7 +164,7 @@ def check_room(manifest: Manifest, count: int, memory: float) -> None:
     Raises:
         Failed: they do not fit.
     """
-    values = math.prod(manifest.flow_shape)
+    values = math.prod(manifest.flow_shape) * max(1, manifest.path.alphabet)
     inside = manifest.network.widest(manifest.flow_shape)
     terms = 1 + len(manifest.attributes)
     needed = BYTES * (COPIES * count * values + min(count, CHUNK) * terms * (values + inside))

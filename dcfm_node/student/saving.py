@@ -3,15 +3,17 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from dcfm_node.domains import base as domains
 from dcfm_node.domains.space import Space
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.files import replacing
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Combination, Samples
-from dcfm_node.student.columns import Columns, write_csv, write_npz
+from dcfm_node.student.columns import Columns, write_csv, write_npz, write_texts
 
-SUFFIXES = (".png", ".csv", ".npz")
+SUFFIXES = (".png", ".csv", ".npz", ".txt")
 MAX_TILES, MAX_PANELS = 4_096, 100
 """Most images, or combinations of vectors and series, in a picture: captions take memory."""
 
@@ -28,11 +30,12 @@ def check_form(manifest: Manifest, out: Path, count: int, different: int, *, for
         Failed: the file exists.
         UserError: a package is missing.
     """
-    if out.suffix not in SUFFIXES:
+    kinds = SUFFIXES if _are_texts(manifest) else SUFFIXES[:-1]
+    if out.suffix not in kinds:
         raise ConfigError(
             f"cannot write {out.suffix or 'a file without suffix'}",
             where=str(out),
-            fix=f"name a file that ends in one of {', '.join(SUFFIXES)}",
+            fix=f"name a file that ends in one of {', '.join(kinds)}",
         )
     if out.exists() and not force:
         fix = "name another file, or replace this one with --force (in Python: force=True)"
@@ -53,7 +56,14 @@ def check_form(manifest: Manifest, out: Path, count: int, different: int, *, for
 
 def names_columns(manifest: Manifest, out: Path) -> bool:
     """Whether such a file shows the names of the numbers of a sample."""
-    return out.suffix == ".csv" or (out.suffix == ".png" and len(manifest.sample_shape) == 1)
+    numbers = out.suffix == ".csv" or (out.suffix == ".png" and len(manifest.sample_shape) == 1)
+    return numbers and not _are_texts(manifest)
+
+
+def _are_texts(manifest: Manifest) -> bool:
+    """Whether samples of the run are texts."""
+    none = np.zeros((0, *manifest.sample_shape), np.float32)
+    return domains.of(manifest).text(none) is not None
 
 
 def write(
@@ -66,8 +76,9 @@ def write(
     """Write samples, completely or not at all.
 
     A picture (.png) has the values beside the samples, and marks what is novel. A table (.csv) has
-    a column for each number and each attribute. Arrays (.npz) are `x`, shape (N, *sample_shape),
-    float32, and the values of each attribute as text, shape (N,), under its name.
+    a column for each number and each attribute; of texts, a column `text`. A text file (.txt) has a
+    line for each sample: its values, a tab, the text. Arrays (.npz) are `x`, shape (N,
+    *sample_shape), float32, and the values of each attribute as text, shape (N,), under its name.
 
     Args:
         novel: the combinations that no silo trained on.
@@ -80,6 +91,9 @@ def write(
             features = columns.names if columns.known else ()
             space = Space(manifest.attributes, novel, features)
             domain.sheet(space, samples).save(scratch, format="PNG")
+            return
+        if out.suffix != ".npz" and (texts := domain.text(samples.x)) is not None:
+            write_texts(scratch, manifest, texts, samples.c, table=out.suffix == ".csv")
             return
         samples = replace(samples, x=domain.measured(samples.x))
         if out.suffix == ".npz":

@@ -21,6 +21,7 @@ from dcfm_node.flow.method import learner_of
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.quality import Draw, Measured, Verdict, by_combination
 from dcfm_node.flow.stages import EncodedSamples
+from dcfm_node.paths.base import path_of
 from dcfm_node.records.entries import Label
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
@@ -58,13 +59,16 @@ def given(
         own: combinations that this silo trains on. They are known to it, also where its `join`
             left their counts out (SPEC 6.9.2).
     """
-    learner = learner_of(manifest)
+    learner, path = learner_of(manifest), path_of(manifest)
 
     def draw(labels: Tensor, seed: int) -> Tensor:
-        return learner.sample(weights, labels, counts=counts, seed=seed, device=device)
+        x = learner.sample(weights, labels, counts=counts, seed=seed, device=device)
+        return path.features(x)
 
     known = sorted({*own, *(label for of in counts.values() for label in of)} - {*probes})
-    train, holdout = (replace(part, x=standardised(part.x, scale)) for part in encoded)
+    train, holdout = (
+        replace(part, x=path.features(standardised(part.x, scale))) for part in encoded
+    )
     return draw, Measured.of(train, holdout, known, probes, manifest.cardinalities)
 
 

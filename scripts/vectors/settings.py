@@ -183,7 +183,7 @@ POLICY = parts(
 )
 NETWORK = parts(
     MANIFEST.model_dump()["network"],
-    kind=([], [*words("mlp")[1], "unet", "mixer"]),
+    kind=([], [*words("mlp")[1], "unet", "mixer", "transformer"]),
     width=integers(8, 4_096),
     depth=integers(1, 16),
     predict=words("sample", "velocity"),
@@ -270,6 +270,11 @@ def settings() -> Iterator[Json]:
     image = base | {"sample_shape": [3, 8, 8]}
     unet = base["network"] | {"kind": "unet"}
     latent = {"kind": "linear", "file": D0, "shape": [1, 8, 8]}
+    tokens = base | {
+        "network": base["network"] | {"kind": "transformer", "predict": "sample"},
+        "path": {"kind": "discrete", "tokens": 3, "source": "mask", "power": 1.0},
+        "method": base["method"] | {"solver": "tau-leaping"},
+    }
     goes_on = {"run": D0, "student": None, "scale": None, "handovers": [], "replaced": []}
     other = FEDFLOW.model_dump()["method"]
     plans = [
@@ -284,6 +289,12 @@ def settings() -> Iterator[Json]:
             image | {"network": unet, "codec": latent | {"shape": [9]}},
             False,
         ),
+        ("tokens", tokens, True),
+        ("tokens in an mlp", tokens | {"network": base["network"]}, False),
+        ("tokens in a codec", tokens | {"codec": latent | {"shape": [2]}}, False),
+        ("tokens by an ODE", tokens | {"method": base["method"] | {"solver": "heun"}}, False),
+        ("numbers by jumps", base | {"method": tokens["method"]}, False),
+        ("numbers in a transformer", base | {"network": tokens["network"]}, False),
         ("another method that continues", base | {"method": other, "continues": goes_on}, False),
     ]
     for name, whole, fits in plans:

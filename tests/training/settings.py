@@ -20,21 +20,30 @@ def manifest(
     silos: int = 2,
     network: Mapping[str, Any] | None = None,
     method: Mapping[str, Any] | None = None,
+    tokens: int = 0,
 ) -> Manifest:
     """A small run; `method` and `network` override its settings; a `method` with a
-    name says itself what stages it has beside the local one."""
+    name says itself what stages it has beside the local one. With `tokens`, samples are made of so
+    many different ones."""
     attributes = [
         {"name": f"a{i}", "values": [str(v) for v in range(size)]}
         for i, size in enumerate(cardinalities)
     ]
     others = () if "name" in (method or {}) else ("refine", "distil")
-    stages = dict.fromkeys(("local", *others), STAGE)
+    stages: dict[str, Any] = dict.fromkeys(("local", *others), STAGE)
+    plain: dict[str, Any] = {"width": 16, "depth": 1, "predict": "velocity"}
+    path: dict[str, Any] = {"kind": "linear"}
+    if tokens:
+        stages |= {"solver": "tau-leaping", "solver_steps": 4}
+        plain |= {"kind": "transformer", "predict": "sample"}
+        path = {"kind": "discrete", "tokens": tokens}
     return Manifest.model_validate(
         {
             "name": "test",
             "sample_shape": shape,
             "attributes": attributes,
-            "network": {"width": 16, "depth": 1, "predict": "velocity"} | dict(network or {}),
+            "network": plain | dict(network or {}),
+            "path": path,
             "method": stages | dict(method or {}),
             "roster": [{"name": f"silo-{k}", "key": bytes([k]) * 32} for k in range(silos)],
         },

@@ -46,6 +46,18 @@ def test_a_gating_network_weighs_every_silo(
     assert not torch.allclose(logits, gating(x + 1, torch.linspace(0, 1, 4)))
 
 
+def test_a_transformer_gives_logits_of_every_token_and_reads_all_places() -> None:
+    run = manifest((3, 4), shape=(2, 5), silos=3, tokens=6)
+    x, t, c = torch.full((4, 2, 5), 6.0), torch.linspace(0, 1, 4), torch.tensor([[0, 4]] * 4)
+    other = x.clone()
+    other[:, 1, 4] = 2.0
+    net, gating = build(run), build_gating(run)
+    assert net(x, t, c).shape == (4, 2, 5, 6)
+    assert (net(x, t, c) - net(other, t, c))[:, 0, 0].abs().max() > 1e-3
+    assert gating(x, t).shape == (4, 3)
+    assert not torch.allclose(gating(x, t), gating(other, t))
+
+
 def test_every_silo_starts_alike_and_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()

@@ -1,5 +1,8 @@
 """Stages, sampling, mixtures and audits know nothing of noise, errors or shapes but by the path."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
@@ -11,6 +14,7 @@ from dcfm_node.flow.networks import build
 from dcfm_node.flow.sampling import Teacher, sample
 from dcfm_node.flow.stages import EncodedSamples, Outcome
 from dcfm_node.flow.trainer import Callbacks
+from dcfm_node.methods.fedflow.learner import federated
 from dcfm_node.records.manifest import Manifest
 from tests.training.settings import STAGE, draws, manifest
 
@@ -18,6 +22,7 @@ STAGES = {"steps": 300, "learning_rate": 0.05, "ci_weight": 10.0, "ci_batch": 16
 MASKS = {"full": 0.98, "marginal": 0.01, "null": 0.01}
 COUNTS = [{(0, 0): 40, (1, 0): 40}, {(0, 0): 40, (0, 1): 40}]
 MODULE = "tests.unit.paths.masked"
+Table = dict[str, Any]
 NOVEL = torch.tensor([[1, 1]] * 200)
 
 
@@ -29,13 +34,21 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(plugins.BUILTIN["networks"], name, where)
 
 
-def run(name: str = "dcfm", *stages: str, network: str = "table") -> Manifest:
+TABLE: Table = {"path": {"kind": "masked"}, "network": {"kind": "table"}}
+OURS: Table = {
+    "path": {"kind": "discrete", "tokens": 3},
+    "network": {"kind": "transformer", "width": 16, "depth": 1},
+}
+
+
+def run(name: str = "dcfm", *stages: str, parts: Table = TABLE, **method: Any) -> Manifest:
+    """A run of two tokens."""
     plain = manifest(
-        method={"name": name, "solver_steps": 4, "masks": MASKS}
+        method={"name": name, "solver_steps": 4, "solver": "euler", "masks": MASKS}
         | dict.fromkeys(("local", *stages), STAGE | STAGES | {"product_share": 0.5})
+        | method
     )
-    document = plain.model_dump() | {"path": {"kind": "masked"}, "network": {"kind": network}}
-    return Manifest.model_validate(document, strict=False)
+    return Manifest.model_validate(plain.model_dump() | parts, strict=False)
 
 
 def silo(k: int) -> SiloData:
@@ -54,8 +67,17 @@ def right(x: torch.Tensor) -> float:
     return (x == NOVEL).all(dim=1).float().mean().item()
 
 
-def test_a_discrete_path_goes_through_every_stage_to_a_student_of_novel_combinations() -> None:
-    learner, callbacks = learner_of(run("dcfm", "refine", "distil")), Callbacks()
+def run_ours(name: str = "dcfm", *stages: str, **method: Any) -> Manifest:
+    slow = {"steps": 200, "learning_rate": 0.01, "ci_weight": 3.0}
+    given = {stage: STAGE | STAGES | {"product_share": 0.5} | slow for stage in ("local", *stages)}
+    return run(name, parts=OURS, **given | method)
+
+
+@pytest.mark.parametrize("made", [run, run_ours])
+def test_a_discrete_path_goes_through_every_stage_to_a_student_of_novel_combinations(
+    made: Callable[..., Manifest],
+) -> None:
+    learner, callbacks = learner_of(made("dcfm", "refine", "distil")), Callbacks()
     alone = [learner.train(silo(k), Start(), seed=k, callbacks=callbacks) for k in (0, 1)]
     first = learner.student(teachers(alone), seed=2, callbacks=callbacks)
     for start in (
@@ -72,7 +94,7 @@ def test_a_discrete_path_goes_through_every_stage_to_a_student_of_novel_combinat
             (alone[0].weights, True),
         )
     )
-    assert joint.dtype == torch.int64
+    assert set(joint.unique().tolist()) <= {0, 1, 2}
     assert right(joint) > 0.5
     assert right(composed) > 0.5
     assert right(alone_composed) < 0.2
@@ -91,6 +113,32 @@ def test_experts_mix_as_probabilities() -> None:
     assert 0 < score["holdout_loss"] < 1.1
 
 
+@pytest.mark.parametrize("top", [0, 1])
+def test_a_router_that_was_learnt_mixes_experts_of_tokens(top: int) -> None:
+    """Σ_k p(k | x_t) u_t^k, with all experts or the likeliest one (arXiv 2601.03184)."""
+    stage = STAGE | {"steps": 100, "learning_rate": 0.01}
+    made = run_ours("ddm", routing="trained", top_k=top, distil=stage, composed=False)
+    learner, callbacks = learner_of(made), Callbacks()
+    alone = [learner.train(silo(k), Start(), seed=k, callbacks=callbacks) for k in (0, 1)]
+    packed = learner.student(teachers(alone), seed=2, callbacks=callbacks)
+    assert packed.metrics["accuracy"] > 0.6  # both hold (0, 0), in half of their samples
+    counts = {f"silo-{k}": COUNTS[k] for k in (0, 1)}
+    asked = torch.tensor([[1, 0], [0, 1]] * 100)
+    x = learner.sample(packed.weights, asked, counts=counts, seed=4)
+    assert (x == asked).all(dim=1).float().mean() > 0.5
+    score = learner.score(packed.weights, silo(0).holdout, counts=counts, reference=None)
+    assert 0 < score["holdout_loss"] < 1.1
+
+
+def test_parameters_of_a_transformer_average_over_rounds() -> None:
+    made = run_ours("fedflow", max_rounds=4)
+    data = [silo(k).train for k in (0, 1)]
+    found = federated(made, data, rounds=4, seed=0, callbacks=Callbacks())
+    known = torch.tensor([[1, 0], [0, 1]] * 100)
+    x = sample(made, found.weights, known, composed=False, seed=5)
+    assert (x == known).all(dim=1).float().mean() > 0.5
+
+
 def test_energies_are_refused_where_the_path_gives_none() -> None:
     with pytest.raises(ConfigError, match="needs energies"):
         learner_of(run("dfd"))
@@ -105,4 +153,4 @@ def test_energies_are_refused_where_the_path_gives_none() -> None:
 )
 def test_code_that_cannot_serve_is_refused(network: str, error: type[Exception], why: str) -> None:
     with pytest.raises(error, match=why):
-        build(run("ddm", network=network))
+        build(run("ddm", parts=TABLE | {"network": {"kind": network}}))
