@@ -3,7 +3,7 @@
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -232,6 +232,13 @@ def sample(
     count: Count = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
     guidance: Weights = "",
+    routing: Annotated[
+        Literal["mix", "switch"],
+        typer.Option(
+            help="Of an ensemble of experts (DDM): mix averages all of them at every step; switch"
+            " follows one, drawn anew at every step, with one evaluation in place of one for each."
+        ),
+    ] = "mix",
     codec: Annotated[
         Path | None, typer.Option(help="The codec's file, in place of that in the folder.")
     ] = None,
@@ -264,6 +271,7 @@ def sample(
         n=count,
         seed=seed,
         guidance=weights,
+        routing=routing,
         codec=codec,
         progress=progress_of(count, as_json),
     )

@@ -15,7 +15,7 @@ from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.labels import Counts, marginal_terms, null_label
 from dcfm_node.flow.losses import VelocityField, evaluate_terms
 from dcfm_node.flow.networks import Weights, load
-from dcfm_node.flow.routing import Router, choose
+from dcfm_node.flow.routing import Router, choose, chosen
 from dcfm_node.flow.watching import last_of
 from dcfm_node.paths.base import Field, Path, composition_weights, on_device, path_of
 from dcfm_node.records.manifest import Manifest
@@ -31,6 +31,18 @@ class Teacher:
     name: str
     weights: Weights
     counts: Counts
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """What differs from a run's own rule when samples are drawn.
+
+    Attributes:
+        switch: at every step each sample follows one expert, drawn by the router, in place of the
+            experts' average.
+    """
+
+    switch: bool = False
 
 
 def composed(
@@ -121,6 +133,7 @@ def sample(
     composed: bool | None = None,
     seed: int,
     given: Given | None = None,
+    sampler: Sampler | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Draw one sample per label (B, n) from a student or a single expert, with the manifest's
@@ -131,12 +144,15 @@ def sample(
             ones; None only if both have the same weight.
         composed: as in `student_field`.
         given: numbers of the samples that are given, if any.
+        sampler: how else samples are drawn.
 
     Returns: (B, *flow_shape) on the CPU. The noise depends only on the seed.
 
     Raises:
-        ValueError: the counts are needed and missing.
+        ValueError: the counts are needed and missing, or the sampler switches between experts.
     """
+    if sampler is not None and sampler.switch:
+        raise ValueError("one network has no experts to switch between")
     guide = run_guide(manifest, counts, device, composed=composed)
     field = student_field(manifest, weights, device, composed=composed, guide=guide)
     draws = torch.Generator().manual_seed(seed)
@@ -152,6 +168,7 @@ def sample_routed(
     rule: Literal["joint", "composed"],
     seed: int,
     given: Given | None = None,
+    sampler: Sampler | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Draw one sample per label (B, n) from several experts, weighted by their label counts, with
@@ -160,6 +177,7 @@ def sample_routed(
     Args:
         rule: `joint` draws one expert per sample by r_k(c); `composed` mixes marginal terms by
             r_k(c_i) and composes them (Eq. 5 of DCFM).
+        sampler: how else samples are drawn; `joint` has nothing to switch.
 
     Returns: (B, *flow_shape) on the CPU.
     """
@@ -169,11 +187,14 @@ def sample_routed(
     guide = run_guide(manifest, counts, device, composed=rule == "composed")
     path, null = path_of(manifest), null_label(manifest.cardinalities, device)
     draws = torch.Generator().manual_seed(seed)
+    picks = torch.Generator().manual_seed(seed + 1)
     x0 = noise(manifest, len(labels), draws)
     if rule == "composed":
-        field = routed(path, nets, router, null, guide)
+        switching = None
+        if sampler is not None and sampler.switch:
+            switching = on_device(picks, torch.device(device))
+        field = routed(path, nets, router, null, guide, switching=switching)
         return solve(manifest, field, labels, x0, draws=draws, given=given, device=device)
-    picks = torch.Generator().manual_seed(seed + 1)
     which = choose(router.joint_weights(labels.to(device)).cpu(), picks)
     out = torch.empty_like(x0)
     for k, net in enumerate(nets):
@@ -192,17 +213,62 @@ def routed(
     router: Router,
     null: Tensor,
     guide: Guide | None = None,
+    *,
+    switching: torch.Generator | None = None,
 ) -> VelocityField:
     """Composition (Eq. 5 of DCFM) of mixtures of experts: Σ_k r_k(c_i) v_k(c^{i}) and
-    Σ_k (n_k/N) v_k(∅)."""
+    Σ_k (n_k/N) v_k(∅).
+
+    Args:
+        switching: as in `mixed`.
+    """
 
     def field(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
         terms = marginal_terms(c, null)
-        each = [evaluate_terms(expert, x, t, terms) for expert in experts]
-        mixed = path.mix(router.marginal_weights(terms), torch.stack(each, dim=2))
-        return path.compose(mixed, term_weights(guide, c, t))
+        shares = router.marginal_weights(terms)
+        found = mixed(path, experts, x, t, terms, shares=shares, switching=switching)
+        return path.compose(found, term_weights(guide, c, t))
 
     return field
+
+
+def mixed(
+    path: Path,
+    experts: Sequence[VelocityField],
+    x: Tensor,
+    t: Tensor,
+    terms: Tensor,
+    *,
+    shares: Tensor,
+    switching: torch.Generator | None = None,
+) -> Tensor:
+    """The mixture of K experts for each term: (B, m, *prediction_shape).
+
+    Args:
+        terms, shares: labels (B, m, n), and the experts' weights (B, m, K).
+        switching: generator on the device. With it each term has the prediction of one expert,
+            drawn with probabilities `shares` (arXiv:2606.15835): its mean is the mixture, at a K-th
+            of the evaluations. All terms of a sample share one random number, so that they are the
+            same expert's where the shares are equal.
+    """
+    if switching is None:
+        each = [evaluate_terms(expert, x, t, terms) for expert in experts]
+        return path.mix(shares, torch.stack(each, dim=2))
+    u = torch.rand(len(x), generator=switching, device=x.device)
+    which = chosen(shares, u.unsqueeze(1).expand(shares.shape[:2]))
+    m = terms.shape[1]
+    found: Tensor | None = None
+    for k, expert in enumerate(experts):
+        rows = (which == k).flatten().nonzero().squeeze(1)
+        if not len(rows):
+            continue
+        sample = rows // m
+        part = expert(x[sample], t[sample], terms.flatten(0, 1)[rows])
+        if found is None:
+            found = part.new_empty((len(x) * m, *part.shape[1:]))
+        found[rows] = part
+    assert found is not None
+    return found.reshape(*terms.shape[:2], *found.shape[1:])
 
 
 def noise(manifest: Manifest, rows: int, draws: torch.Generator) -> Tensor:

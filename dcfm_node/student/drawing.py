@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import learner_of
-from dcfm_node.flow.sampling import CHUNK
+from dcfm_node.flow.sampling import CHUNK, Sampler
 from dcfm_node.flow.watching import watched
 from dcfm_node.networks.base import Codec
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
@@ -47,6 +48,7 @@ def draw(
     codec: Path | None = None,
     scale: Scale | None,
     given: Fixed | None = None,
+    switch: bool = False,
     report: Callable[[float], None] | None = None,
 ) -> Samples:
     """Draw `count` samples in all, of the combinations in turn, in the units of the silos' data:
@@ -58,6 +60,7 @@ def draw(
         codec: the codec's file, if the run names one.
         scale: of the model's training data.
         given: numbers that the samples shall have (inpainting).
+        switch: each step of an ensemble follows one expert.
         report: is given the share that is done, 0 to 1, after each step of the solver.
 
     Raises:
@@ -74,8 +77,12 @@ def draw(
     tensors = load_weights(model)
     try:
         learner = learner_of(manifest)
-        # A package's own method may not know the argument.
-        more = {} if given is None else {"given": _given(manifest, decoder, scale, given)}
+        # A package's own method may not know the arguments.
+        more: dict[str, Any] = {}
+        if given is not None:
+            more["given"] = _given(manifest, decoder, scale, given)
+        if switch:
+            more["sampler"] = Sampler(switch=True)
         with watched(report, count * manifest.method.solver_steps):
             z = learner.sample(tensors, labels, counts=counts, seed=seed, device=device, **more)
         x = decoded(decoder, z, scale).numpy()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +131,7 @@ class Student:
         n: int = 64,
         seed: int = 0,
         guidance: float | tuple[float, float] | None = None,
+        routing: Literal["mix", "switch"] = "mix",
         progress: Callable[[float], None] | None = None,
         **values: object,
     ) -> "Drawn":
@@ -146,6 +147,8 @@ class Student:
             seed: of the random source, at least 0.
             guidance: weight of all combinations, or (trained on, novel), 0 to 100; None takes the
                 run's. More than 1 follows the attributes more closely, with less variety.
+            routing: of an ensemble of experts, "mix" averages all of them at every step, and
+                "switch" follows one, drawn anew at every step: a K-th of the time, less exact.
             progress: is given the share that is done, 0 to 1, after each step of the solver.
             values: value by attribute. An attribute without one takes all its values.
 
@@ -160,7 +163,9 @@ class Student:
         if twice := given.keys() & values.keys():
             raise ConfigError(f"{min(twice)} is given twice", where=PLACE, fix="give it once")
         chosen = chosen_values(self.manifest, given | values, PLACE)
-        return self.draw(chosen, n=n, seed=seed, guidance=guidance, progress=progress)
+        return self.draw(
+            chosen, n=n, seed=seed, guidance=guidance, routing=routing, progress=progress
+        )
 
     def draw(
         self,
@@ -169,6 +174,7 @@ class Student:
         n: int,
         seed: int,
         guidance: float | tuple[float, float] | None = None,
+        routing: Literal["mix", "switch"] = "mix",
         codec: Path | None = None,
         given: "Fixed | None" = None,
         progress: Callable[[float], None] | None = None,
@@ -195,6 +201,7 @@ class Student:
             codec=codec or self.codec,
             scale=self.lineage.view.scale,
             given=given,
+            switch=switches(manifest, routing),
             report=progress,
         )
         novel = novel_of(possible, self.counts.values())
@@ -218,6 +225,29 @@ class Student:
         from dcfm_node.student.exporting import export
 
         return export(self, Path(folder), codec=codec)
+
+
+def switches(manifest: Manifest, routing: str) -> bool:
+    """Whether each step follows one expert of the student.
+
+    Raises:
+        ConfigError: the student has none to switch between, or its method needs all of them.
+    """
+    if routing == "mix":
+        return False
+    if routing != "switch":
+        raise ConfigError(
+            f"there is no routing {routing!r}", where=PLACE, fix='give "mix" or "switch"'
+        )
+    method = manifest.method
+    if not method.ensemble or not method.switches:
+        why = "needs every expert at every step" if method.ensemble else "is one network"
+        raise ConfigError(
+            f"a student of {method.name} {why}, so that it cannot switch between experts",
+            where="--routing",
+            fix="leave it out",
+        )
+    return True
 
 
 def guided(manifest: Manifest, guidance: float | tuple[float, float] | None) -> Manifest:

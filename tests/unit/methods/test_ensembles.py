@@ -3,7 +3,7 @@ import torch
 
 from dcfm_node.flow.labels import null_label
 from dcfm_node.flow.networks import build, build_gating
-from dcfm_node.flow.sampling import Teacher, sample, sample_routed
+from dcfm_node.flow.sampling import Sampler, Teacher, mixed, sample, sample_routed
 from dcfm_node.methods.mixture import ensembles
 from dcfm_node.methods.mixture.ensembles import Routing, Rule, sample_ensemble, sparse
 from dcfm_node.paths.base import path_of
@@ -11,6 +11,7 @@ from tests.training.settings import Table, manifest
 
 RUN = manifest(method={"solver_steps": 5})
 NULL = null_label((2, 2))
+SWITCH = Sampler(switch=True)
 COUNTS = ({(0, 0): 6, (0, 1): 2}, {(0, 0): 1, (1, 0): 5})
 C = torch.tensor([(0, 0), (0, 1), (1, 0), (1, 1)])
 EVERY = [(rule, routing) for rule in ("joint", "composed") for routing in ("label", "energy")]
@@ -137,3 +138,64 @@ def test_a_guided_joint_mixture_by_hand() -> None:
     field = ensembles.mixture(path_of(RUN), [a, b], terms, lambda x, t: rho, w=lambda t: w)
     null = 0.25 * a(x, t, NULL.expand(4, 2)) + 0.75 * b(x, t, NULL.expand(4, 2))
     torch.testing.assert_close(field(x, t), null + w * (a(x, t, C) - null))
+
+
+def test_switching_has_the_mixtures_mean_and_asks_one_expert_for_each_term() -> None:
+    """The mean over draws is the average field; each draw is one expert's prediction."""
+    a, b = Table(0.4), Table(-1.0)
+    asked = [0, 0]
+
+    def counting(k: int) -> ensembles.VelocityField:
+        def field(x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+            asked[k] += len(x)
+            return (a, b)[k](x, t, c)
+
+        return field
+
+    rows = 20_000
+    x, t = torch.tensor([[0.3, -0.2]]).expand(rows, 2), torch.full((rows,), 0.4)
+    terms = torch.stack([NULL, torch.tensor([0, 1])]).expand(rows, 2, 2)
+    shares = torch.tensor([[0.25, 0.75], [0.6, 0.4]]).expand(rows, 2, 2)
+    draws = torch.Generator().manual_seed(0)
+    found = mixed(
+        path_of(RUN), [counting(0), counting(1)], x, t, terms, shares=shares, switching=draws
+    )
+    assert sum(asked) == 2 * rows
+    average = mixed(path_of(RUN), [a, b], x, t, terms, shares=shares)
+    torch.testing.assert_close(found.mean(dim=0), average[0], atol=0.05, rtol=0.03)
+    each = [
+        torch.stack([net(x[:1], t[:1], terms[0, j : j + 1])[0] for net in (a, b)]) for j in (0, 1)
+    ]
+    for j in (0, 1):
+        apart = (found[:, j, None] - each[j]).abs().amax(dim=-1)
+        assert (apart.amin(dim=1) < 1e-6).all()
+    # One random number for both terms: both are expert 0's in a share of min(0.25, 0.6).
+    first = (found - torch.stack([e[0] for e in each])).abs().amax(dim=-1) < 1e-6
+    assert first.all(dim=1).float().mean().item() == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("rule", ["joint", "composed"])
+def test_equal_experts_can_be_switched_without_a_trace(rule: Rule) -> None:
+    both = teachers(0, 0)
+    for run in (RUN, RUN.guided(1.3, 2.0)):
+        made = sample_ensemble(run, both, C, rule=rule, routing="label", seed=3, sampler=SWITCH)
+        alone = sample_ensemble(run, both, C, rule=rule, routing="label", seed=3)
+        torch.testing.assert_close(made, alone)
+
+
+def test_a_switched_sample_differs_from_the_average_and_depends_on_the_seed() -> None:
+    def draw(seed: int, sampler: Sampler | None = SWITCH) -> torch.Tensor:
+        return sample_routed(RUN, teachers(0, 1), C, rule="composed", seed=seed, sampler=sampler)
+
+    assert torch.equal(draw(1), draw(1))
+    assert not torch.equal(draw(1), draw(2))
+    assert not torch.equal(draw(1), draw(1, None))
+
+
+def test_what_cannot_switch_says_so() -> None:
+    with pytest.raises(ValueError, match="every expert"):
+        sample_ensemble(
+            RUN, teachers(0, 1), C, rule="joint", routing="energy", seed=0, sampler=SWITCH
+        )
+    with pytest.raises(ValueError, match="no experts"):
+        sample(RUN, weights(0), C, seed=0, sampler=SWITCH)

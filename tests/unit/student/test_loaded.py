@@ -8,7 +8,9 @@ from PIL import Image
 
 import dcfm_node
 from dcfm_node.errors import ConfigError, Failed
+from dcfm_node.student.loaded import switches
 from tests.packaging.tree import python
+from tests.training.settings import manifest
 from tests.unit.student.made import HELD, make
 
 SHAPES = {
@@ -160,3 +162,15 @@ def test_numbers_of_samples_may_be_given(student: dcfm_node.Student) -> None:
     # What the mask leaves out has no effect.
     again = student.draw({}, n=6, seed=1, given=(mask, np.float32(wanted + mask[::-1])))
     np.testing.assert_array_equal(drawn.x, again.x)
+
+
+def test_only_an_ensemble_that_needs_not_all_experts_switches(student: dcfm_node.Student) -> None:
+    with pytest.raises(ConfigError, match="is one network") as told:
+        student.sample(colour="red", n=1, routing="switch")
+    assert told.value.where == "--routing"
+    with pytest.raises(ConfigError, match="every expert"):
+        switches(manifest(method={"name": "dfd"}), "switch")
+    ddm = manifest(method={"name": "ddm"})
+    assert (switches(ddm, "switch"), switches(ddm, "mix")) == (True, False)
+    with pytest.raises(ConfigError, match="no routing 'other'"):
+        switches(ddm, "other")
