@@ -68,10 +68,11 @@ def slopes_table(rows: Sequence[Row], given: Switching) -> str:
     """A line per problem: both slopes of both samplers, and the bias."""
     lines = []
     for name in measured(rows, given.partitions):
-        cells = []
-        for metric in METRICS:
-            for rule in RULES:
-                cells.append(_said(_by_seed(rows, name, rule, partial(slope, metric=metric))))
+        cells = [
+            _said(_by_seed(rows, name, rule, partial(slope, metric=metric)))
+            for metric in METRICS
+            for rule in RULES
+        ]
         bias = _by_seed(rows, name, RULES[0], _bias)
         lines.append([name, *cells, _said(bias, 3)])
     columns = [f"{word}: {rule}" for word in METRICS.values() for rule in RULES]
