@@ -3,14 +3,15 @@
 The manifest's guidance weights apply to samples (`flow.guidance`), not to scores.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from dcfm_node.flow.guidance import Guide, guide_of
+from dcfm_node.flow.guidance import Guide, OwnWeights, guide_of
 from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.labels import Counts, marginal_terms, null_label
 from dcfm_node.flow.losses import VelocityField, evaluate_terms
@@ -40,21 +41,37 @@ class Sampler:
     Attributes:
         switch: at every step each sample follows one expert, drawn by the router, in place of the
             experts' average.
+        own: weights that samples have of their own. All samples are then composed.
     """
 
     switch: bool = False
+    own: OwnWeights | None = None
 
 
 def composed(
-    path: Path, field: VelocityField, null: Tensor, guide: Guide | None = None
+    path: Path,
+    field: VelocityField,
+    null: Tensor,
+    guide: Guide | None = None,
+    own: OwnWeights | None = None,
 ) -> VelocityField:
-    """Eq. 5 of DCFM: v(∅) + Σ_i w_i [v(c^{i}) - v(∅)], all terms in one batched forward pass."""
+    """Eq. 5 of DCFM: v(∅) + Σ_i w_i [v(c^{i}) - v(∅)], all terms in one batched forward pass.
+
+    Args:
+        own: weights of the samples that the field is asked for, in this order.
+    """
 
     def composition(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        terms = evaluate_terms(field, x, t, marginal_terms(c, null))
-        return path.compose(terms, term_weights(guide, c, t))
+        terms = evaluate_terms(field, x, t, own_terms(c, null, own))
+        return path.compose(terms, term_weights(guide, c, t, own))
 
     return composition
+
+
+def own_terms(c: Tensor, null: Tensor, own: OwnWeights | None) -> Tensor:
+    """The labels ∅, c^{1}, ..., c^{n}, and those to move away from: (B, n) -> (B, m, n)."""
+    terms = marginal_terms(c, null)
+    return terms if own is None else torch.cat([terms, own.away], dim=1)
 
 
 def guided(
@@ -78,10 +95,12 @@ def guided(
     return guidance
 
 
-def term_weights(guide: Guide | None, c: Tensor, t: Tensor) -> Tensor:
-    """Weights of the terms ∅, c^{1}, ..., c^{n}: (B, n + 1), or (n + 1,) without guidance."""
+def term_weights(
+    guide: Guide | None, c: Tensor, t: Tensor, own: OwnWeights | None = None
+) -> Tensor:
+    """Weights of the terms of `own_terms`: (B, m), or (m,) where all rows have the same."""
     w = torch.ones(c.shape[-1], device=t.device) if guide is None else guide(c, t)
-    return composition_weights(w)
+    return composition_weights(w if own is None else own.over(w))
 
 
 def student_field(
@@ -153,8 +172,15 @@ def sample(
     """
     if sampler is not None and sampler.switch:
         raise ValueError("one network has no experts to switch between")
+    own = None if sampler is None else sampler.own
+    composed = composed if own is None else True
     guide = run_guide(manifest, counts, device, composed=composed)
-    field = student_field(manifest, weights, device, composed=composed, guide=guide)
+    if own is None:
+        field = student_field(manifest, weights, device, composed=composed, guide=guide)
+    else:
+        net, null = load(manifest, weights, device), null_label(manifest.cardinalities, device)
+        rule = partial(_composed, path_of(manifest), net, null, guide)
+        field, labels = _numbered(rule, labels, own.to(device))
     draws = torch.Generator().manual_seed(seed)
     x0 = noise(manifest, len(labels), draws)
     return solve(manifest, field, labels, x0, draws=draws, given=given, device=device)
@@ -181,6 +207,8 @@ def sample_routed(
 
     Returns: (B, *flow_shape) on the CPU.
     """
+    own = None if sampler is None else sampler.own
+    rule = rule if own is None else "composed"
     nets = [load(manifest, expert.weights, device) for expert in experts]
     counts = [expert.counts for expert in experts]
     router = Router(counts, manifest.cardinalities, device)
@@ -193,7 +221,11 @@ def sample_routed(
         switching = None
         if sampler is not None and sampler.switch:
             switching = on_device(picks, torch.device(device))
-        field = routed(path, nets, router, null, guide, switching=switching)
+        mix = partial(routed, path, nets, router, null, guide, switching=switching)
+        if own is None:
+            field = mix()
+        else:
+            field, labels = _numbered(mix, labels, own.to(device))
         return solve(manifest, field, labels, x0, draws=draws, given=given, device=device)
     which = choose(router.joint_weights(labels.to(device)).cpu(), picks)
     out = torch.empty_like(x0)
@@ -214,20 +246,22 @@ def routed(
     null: Tensor,
     guide: Guide | None = None,
     *,
+    own: OwnWeights | None = None,
     switching: torch.Generator | None = None,
 ) -> VelocityField:
     """Composition (Eq. 5 of DCFM) of mixtures of experts: Σ_k r_k(c_i) v_k(c^{i}) and
     Σ_k (n_k/N) v_k(∅).
 
     Args:
+        own: as in `composed`.
         switching: as in `mixed`.
     """
 
     def field(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        terms = marginal_terms(c, null)
+        terms = own_terms(c, null, own)
         shares = router.marginal_weights(terms)
         found = mixed(path, experts, x, t, terms, shares=shares, switching=switching)
-        return path.compose(found, term_weights(guide, c, t))
+        return path.compose(found, term_weights(guide, c, t, own))
 
     return field
 
@@ -269,6 +303,20 @@ def mixed(
         found[rows] = part
     assert found is not None
     return found.reshape(*terms.shape[:2], *found.shape[1:])
+
+
+def _numbered(
+    rule: Callable[..., VelocityField], labels: Tensor, own: OwnWeights
+) -> tuple[VelocityField, Tensor]:
+    """A field whose labels are places in the request, and these places (B, 1): so that it finds the
+    weights of the rows that it is asked for."""
+    c = labels.to(own.toward.device)
+
+    def field(x: Tensor, t: Tensor, places: Tensor) -> Tensor:
+        rows = places.squeeze(1)
+        return rule(own=own.rows(rows))(x, t, c[rows])
+
+    return field, torch.arange(len(labels)).unsqueeze(1)
 
 
 def noise(manifest: Manifest, rows: int, draws: torch.Generator) -> Tensor:

@@ -19,6 +19,7 @@ from dcfm_node.flow import networks
 from dcfm_node.flow.codec import codec_of, decoded
 from dcfm_node.flow.device import choose
 from dcfm_node.flow.files import load_weights
+from dcfm_node.flow.guidance import OwnWeights
 from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import learner_of
@@ -30,6 +31,7 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
 from dcfm_node.samples import Combination, Floats, Samples
 from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema, size_of
+from dcfm_node.student.expression import Asked
 
 BYTES, COPIES = 4, 3
 """Bytes of a number; copies of the samples in memory, including noise and picture."""
@@ -48,6 +50,7 @@ def draw(
     codec: Path | None = None,
     scale: Scale | None,
     given: Fixed | None = None,
+    own: Sequence[Asked] = (),
     switch: bool = False,
     report: Callable[[float], None] | None = None,
 ) -> Samples:
@@ -60,6 +63,7 @@ def draw(
         codec: the codec's file, if the run names one.
         scale: of the model's training data.
         given: numbers that the samples shall have (inpainting).
+        own: the combinations with weights of their own, if any have some.
         switch: each step of an ensemble follows one expert.
         report: is given the share that is done, 0 to 1, after each step of the solver.
 
@@ -81,8 +85,9 @@ def draw(
         more: dict[str, Any] = {}
         if given is not None:
             more["given"] = _given(manifest, decoder, scale, given)
-        if switch:
-            more["sampler"] = Sampler(switch=True)
+        if switch or own:
+            weights = _own(list(islice(cycle(own), count)), manifest)
+            more["sampler"] = Sampler(switch=switch, own=weights)
         with watched(report, count * manifest.method.solver_steps):
             z = learner.sample(tensors, labels, counts=counts, seed=seed, device=device, **more)
         x = decoded(decoder, z, scale).numpy()
@@ -90,6 +95,21 @@ def draw(
         what = f"sampling failed: {error}"
         raise Failed(what, where=str(model), fix="draw fewer samples with -n") from error
     return Samples(x, labels.numpy())
+
+
+def _own(asked: Sequence[Asked], manifest: Manifest) -> OwnWeights | None:
+    """The weights of every sample's combination; None if there are none."""
+    if not asked:
+        return None
+    null = list(manifest.cardinalities)
+    most = max(len(one.away) for one in asked)
+    away = torch.tensor(null).repeat(len(asked), most, 1)
+    against = torch.zeros(len(asked), most)
+    for row, one in enumerate(asked):
+        for place, (attribute, value, weight) in enumerate(one.away):
+            away[row, place, attribute], against[row, place] = value, weight
+    toward = [[math.nan if w is None else w for w in one.weights] for one in asked]
+    return OwnWeights(torch.tensor(toward), away, against)
 
 
 def _given(manifest: Manifest, codec: Codec, scale: Scale | None, given: Fixed) -> Given:

@@ -20,20 +20,28 @@ cannot, because every expert's energy changes along the whole path.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from dcfm_node.flow.guidance import Guide
+from dcfm_node.flow.guidance import Guide, OwnWeights
 from dcfm_node.flow.inpainting import Given
-from dcfm_node.flow.labels import marginal_terms, null_label
+from dcfm_node.flow.labels import null_label
 from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.routing import Router
-from dcfm_node.flow.sampling import CHUNK, Sampler, Teacher, mixed, noise, run_guide
+from dcfm_node.flow.sampling import (
+    CHUNK,
+    Sampler,
+    Teacher,
+    mixed,
+    noise,
+    own_terms,
+    run_guide,
+)
 from dcfm_node.flow.watching import last_of
 from dcfm_node.methods.mixture import energy, gating
 from dcfm_node.paths.base import Field, Path, composition_weights, on_device, path_of, spread
@@ -141,6 +149,12 @@ class Ensemble:
         Raises:
             ValueError: energies weight the experts, and the sampler switches.
         """
+        own = None if sampler is None else sampler.own
+        if own is not None and self.rule == "joint":
+            through = run_guide(self.manifest, self.counts.counts, self.null.device, composed=True)
+            return replace(self, rule="composed", guide=through).sample(
+                labels, seed, given, sampler
+            )
         switch = sampler is not None and sampler.switch
         if switch and self.energies:
             raise ValueError("energies need every expert at every step")
@@ -154,7 +168,8 @@ class Ensemble:
             at, c, e = (given.to(device) for given in (x0[part], labels[part], probes[:, part]))
             with torch.no_grad():
                 known = given and given.rows(part).to(device)
-                x = self._integrate(at, c, e, there, given=known, switching=switching)
+                mine = own and own.rows(part).to(device)
+                x = self._integrate(at, c, e, there, given=known, own=mine, switching=switching)
                 done.append(x.cpu())
         return torch.cat(done)
 
@@ -192,10 +207,13 @@ class Ensemble:
         draws: torch.Generator,
         *,
         given: Given | None,
+        own: OwnWeights | None,
         switching: torch.Generator | None,
     ) -> Tensor:
-        terms, prior = self._terms(c, guided=self.guide is not None)
+        terms, prior = self._terms(c, guided=self.guide is not None, own=own)
         w = None if self.guide is None else partial(self.guide, c)
+        if own is not None:
+            w = partial(_over, own, w)
         if self.energies:
             return self.integrate_energies(terms, prior, x0, e, draws, w=w, given=given)[0]
         method = self.manifest.method
@@ -264,10 +282,12 @@ class Ensemble:
         rates = [energy.density_rate(v, d, rows[0], rows[1], moved) for v, d in found]
         return velocity, torch.stack([_by_term(rate, terms) for rate in rates], dim=2)
 
-    def _terms(self, c: Tensor, *, guided: bool) -> tuple[Tensor, Tensor]:
+    def _terms(
+        self, c: Tensor, *, guided: bool, own: OwnWeights | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Labels (B, m, n) of the rule, and the experts' weights by label counts (B, m, K)."""
         if self.rule == "composed":
-            terms = marginal_terms(c, self.null)
+            terms = own_terms(c, self.null, own)
             return terms, self.counts.marginal_weights(terms)
         terms, prior = c.unsqueeze(1), self.counts.joint_weights(c).unsqueeze(1)
         if not guided:
@@ -345,6 +365,11 @@ def _composed(path: Path, terms: Tensor, w: Tensor | None = None) -> Tensor:
     single term is not composed."""
     w = torch.ones(terms.shape[1] - 1, device=terms.device) if w is None else w
     return path.compose(terms, composition_weights(w))
+
+
+def _over(own: OwnWeights, w: Guided | None, t: Tensor) -> Tensor:
+    """The weights of samples with some of their own, as `Guided`; the run's are 1 without w."""
+    return own.over(torch.ones_like(own.toward[0]) if w is None else w(t))
 
 
 def _by_term(many: Tensor, terms: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 import pytest
 import torch
 
+from dcfm_node.flow import sampling
+from dcfm_node.flow.guidance import OwnWeights
 from dcfm_node.flow.labels import null_label
 from dcfm_node.flow.networks import build, build_gating
-from dcfm_node.flow.sampling import Sampler, Teacher, mixed, sample, sample_routed
+from dcfm_node.flow.sampling import Sampler, Teacher, composed, mixed, sample, sample_routed
 from dcfm_node.methods.mixture import ensembles
 from dcfm_node.methods.mixture.ensembles import Routing, Rule, sample_ensemble, sparse
 from dcfm_node.paths.base import path_of
@@ -199,3 +201,53 @@ def test_what_cannot_switch_says_so() -> None:
         )
     with pytest.raises(ValueError, match="no experts"):
         sample(RUN, weights(0), C, seed=0, sampler=SWITCH)
+
+
+NAN = float("nan")
+
+
+def own(toward: list[float], against: float = 0.0) -> OwnWeights:
+    """The same for each of the four labels; what is moved away from is value 1 of the second."""
+    away = torch.tensor([[2, 1]]).repeat(4, 1, 1)
+    return OwnWeights(torch.tensor([toward] * 4), away, torch.full((4, 1), against))
+
+
+@pytest.mark.parametrize("routing", ["label", "energy"])
+def test_own_weights_that_are_the_runs_change_nothing(routing: Routing) -> None:
+    run, both = RUN.guided(1.3, 1.3), teachers(0, 1)
+    wanted = sample_ensemble(run, both, C, rule="composed", routing=routing, seed=3)
+    for rule, toward in (("composed", [NAN, 1.3]), ("joint", [1.3, NAN])):
+        made = sample_ensemble(
+            run, both, C, rule=rule, routing=routing, seed=3, sampler=Sampler(own=own(toward))
+        )
+        torch.testing.assert_close(made, wanted)
+    routed = sample_routed(run, both, C, rule="joint", seed=3, sampler=Sampler(own=own([1.3, 1.3])))
+    if routing == "label":
+        torch.testing.assert_close(routed, wanted)
+
+
+def test_moving_away_is_a_term_of_negative_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """v(∅) + 2 [v(c^1) - v(∅)] + [v(c^2) - v(∅)] - ½ [v(a^2) - v(∅)], cut into chunks."""
+    net, path = Table(0.4), path_of(RUN)
+    x, t = torch.randn(4, 2), torch.linspace(0, 0.9, 4)
+    void = NULL.expand(4, 2)
+    first, second = C.clone(), C.clone()
+    first[:, 1], second[:, 0] = 2, 2
+    at = [net(x, t, c) for c in (void, first, second, torch.tensor([[2, 1]]).expand(4, 2))]
+    wanted = at[0] + 2 * (at[1] - at[0]) + (at[2] - at[0]) - 0.5 * (at[3] - at[0])
+    found = composed(path, net, NULL, None, own([2.0, NAN], 0.5))(x, t, C)
+    torch.testing.assert_close(found, wanted)
+
+    def draw() -> torch.Tensor:
+        sampler = Sampler(own=own([2.0, NAN], 0.5))
+        alone = sample(RUN, weights(0), C, composed=False, seed=3, sampler=sampler)
+        many = sample_ensemble(
+            RUN, teachers(0, 0), C, rule="joint", routing="label", seed=3, sampler=sampler
+        )
+        torch.testing.assert_close(many, alone)
+        return alone
+
+    whole = draw()
+    monkeypatch.setattr(ensembles, "CHUNK", 3)
+    monkeypatch.setattr(sampling, "CHUNK", 3)
+    torch.testing.assert_close(draw(), whole)
