@@ -82,15 +82,15 @@ def run(
     import torch
 
     from dcfm_node.domains.robots import execution, rollouts
-    from dcfm_node.student.asked import asked_for
+    from dcfm_node.student.asked import asked_for, plainly
 
-    began, many = time.monotonic(), plans * len(asked_for(student.manifest, chosen))
-
+    asked = plainly(asked_for(student.manifest, chosen))
+    began, many = time.monotonic(), plans * len(asked)
     drawing_s: list[float] = []
 
     def draw(given: "Given | None" = None) -> "Drawn":
         start = time.monotonic()
-        found = student.draw(chosen, n=many, seed=seed, guidance=guidance, given=given)
+        found = student.draw(asked, n=many, seed=seed, guidance=guidance, given=given)
         drawing_s.append((time.monotonic() - start) / many)
         return found
 

@@ -3,7 +3,7 @@
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -227,11 +227,21 @@ def sample(
     ],
     where: Annotated[
         list[str] | None,
-        typer.Option(help="attribute=value; one for each attribute that you choose."),
+        typer.Option(
+            help="attribute=value, one for each attribute that you choose; or an expression:"
+            " 'digit=3 and (colour=red or colour=blue)', 'not colour=red', 'colour=red^1.6'."
+        ),
     ] = None,
     count: Count = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
     guidance: Weights = "",
+    routing: Annotated[
+        Literal["mix", "switch"],
+        typer.Option(
+            help="Of an ensemble of experts (DDM): mix averages all of them at every step; switch"
+            " follows one, drawn anew at every step, with one evaluation in place of one for each."
+        ),
+    ] = "mix",
     codec: Annotated[
         Path | None, typer.Option(help="The codec's file, in place of that in the folder.")
     ] = None,
@@ -249,21 +259,22 @@ def sample(
     what to expect of them. In Python: dcfm_node.load_student(DIR).sample(ATTRIBUTE=VALUE, n=64).
     """
     from dcfm_node.cli.sampled import document, progress_of
-    from dcfm_node.student.asked import asked_for, chosen_values, pairs_of, weights_of
+    from dcfm_node.student.asked import asked_of, weights_of
     from dcfm_node.student.columns import columns_of
     from dcfm_node.student.loaded import load_student
     from dcfm_node.student.saving import check_form, names_columns
 
     student = load_student(folder)
     run = student.manifest
-    chosen, weights = chosen_values(run, pairs_of(run, where or [])), weights_of(guidance)
-    possible = len(asked_for(run, chosen))
+    asked, weights = asked_of(run, where or []), weights_of(guidance)
+    possible = len({one.label for one in asked})
     check_form(run, out, count, min(count, possible), force=force)
     drawn = student.draw(
-        chosen,
+        asked,
         n=count,
         seed=seed,
         guidance=weights,
+        routing=routing,
         codec=codec,
         progress=progress_of(count, as_json),
     )
@@ -272,6 +283,7 @@ def sample(
     found = document(student, drawn, out, columns)
     used = drawn.manifest.method.guidance
     guided_by = "" if used.null else f", guided by {used.summary}"
+    guided_by += ", with weights of their own" * (not all(one.plain for one in asked))
     answer(found, as_json, partial(sampled_text, possible=possible, guided_by=guided_by))
     raise typer.Exit(DEGRADED if found.all_novel else 0)
 

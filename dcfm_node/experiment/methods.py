@@ -26,7 +26,7 @@ from dcfm_node.experiment.lab import Lab, Trained
 from dcfm_node.experiment.results import Metrics
 from dcfm_node.experiment.settings import RULES, Experiment, MethodName, Rule
 from dcfm_node.flow.inpainting import Given
-from dcfm_node.flow.sampling import sample, sample_routed
+from dcfm_node.flow.sampling import Sampler, sample, sample_routed
 from dcfm_node.methods.mixture.ensembles import Routing, sample_ensemble
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Samples
@@ -41,6 +41,7 @@ class Draw(Protocol):
     ) -> Tensor: ...
 
 
+SWITCH = Sampler(switch=True)
 Variants = Mapping[str, Draw]
 """Name -> way of sampling a method; always has `joint` and `composed`."""
 
@@ -135,12 +136,16 @@ def _single(lab: Lab, model: Trained) -> Variants:
 def _routed(lab: Lab, experts: Sequence[Trained]) -> Variants:
     teachers = lab.teachers(experts)
 
-    def draw(rule: Rule) -> Draw:
-        return lambda run, labels, seed, given=None: sample_routed(
+    def draw(rule: Rule, sample_by: Callable[..., Tensor]) -> Draw:
+        return lambda run, labels, seed, given=None: sample_by(
             run, teachers, labels, rule=rule, seed=seed, given=given, device=lab.device
         )
 
-    return {name: draw(name) for name in RULES}
+    switched = partial(sample_routed, sampler=SWITCH)
+    return {
+        **{name: draw(name, sample_routed) for name in RULES},
+        "composed switch": draw("composed", switched),
+    }
 
 
 def _mixture(
@@ -151,6 +156,7 @@ def _mixture(
     routing: Routing,
     router: Trained | None = None,
     top: int | None = None,
+    sampler: Sampler | None = None,
 ) -> Draw:
     teachers = lab.teachers(experts)
     return lambda run, labels, seed, given=None: sample_ensemble(
@@ -163,6 +169,7 @@ def _mixture(
         gate=None if router is None else router.weights,
         seed=seed,
         given=given,
+        sampler=sampler,
         device=lab.device,
     )
 
@@ -195,6 +202,9 @@ def _ddm(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
         "joint trained top-1": mix(rule="joint", routing="trained", router=router, top=1),
         "joint trained top-2": mix(rule="joint", routing="trained", router=router, top=2),
         "composed trained": mix(rule="composed", routing="trained", router=router),
+        "joint switch": mix(rule="joint", routing="label", sampler=SWITCH),
+        "composed switch": mix(rule="composed", routing="label", sampler=SWITCH),
+        "joint trained switch": mix(rule="joint", routing="trained", router=router, sampler=SWITCH),
     }
     return Fitted(variants, ledger.read())
 

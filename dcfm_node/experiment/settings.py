@@ -16,6 +16,7 @@ from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.strangers.settings import Strangers
+from dcfm_node.experiment.switching.settings import Switching
 from dcfm_node.files import shipped
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.records.base import Model, Name
@@ -260,9 +261,9 @@ class _File(Model):
     preset: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-Given = Experiment | Costs | Strangers | Penalty
+Given = Experiment | Costs | Strangers | Penalty | Switching
 """An experiment of any kind."""
-Kind = TypeVar("Kind", Experiment, Costs, Strangers, Penalty)
+Kind = TypeVar("Kind", Experiment, Costs, Strangers, Penalty, Switching)
 
 
 def names() -> tuple[str, ...]:
@@ -281,6 +282,8 @@ def read(name: str, preset: str) -> Given:
         return _load(name, preset, Strangers)
     if kind == "penalty":
         return _load(name, preset, Penalty)
+    if kind == "switching":
+        return _load(name, preset, Switching)
     return load(name, preset) if kind is None else load_costs(name, preset)
 
 
@@ -335,7 +338,8 @@ def of_results(document: Mapping[str, Any]) -> Given:
         Failed: they are from another version.
     """
     text = json.dumps(_present(_retired(document)))
-    kinds: tuple[type[Costs | Strangers | Penalty], ...] = (Costs, Strangers, Penalty)
+    kinds: tuple[type[Costs | Strangers | Penalty | Switching], ...]
+    kinds = (Costs, Strangers, Penalty, Switching)
     named: dict[object, type[Given]] = {kind.__name__.lower(): kind for kind in kinds}
     try:
         return named.get(document.get("kind"), Experiment).model_validate_json(text)

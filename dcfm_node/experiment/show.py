@@ -12,6 +12,8 @@ from dcfm_node.experiment.results import Results
 from dcfm_node.experiment.settings import Given
 from dcfm_node.experiment.strangers import show as strangers
 from dcfm_node.experiment.strangers.settings import Strangers
+from dcfm_node.experiment.switching import show as switching
+from dcfm_node.experiment.switching.settings import Switching
 from dcfm_node.files import replacing
 
 TABLE = "table.md"
@@ -35,6 +37,8 @@ def write(folder: Path, found: Results, settings: Given) -> list[Path]:
         return [folder / "results.json", table, *strangers.draw(folder, found, settings)]
     if isinstance(settings, Penalty):
         return [folder / "results.json", table, *penalty.draw(folder, found, settings)]
+    if isinstance(settings, Switching):
+        return [folder / "results.json", table, *switching.draw(folder, found, settings)]
     return [folder / "results.json", table, *figures.draw(folder, found, settings)]
 
 
@@ -54,6 +58,8 @@ def page(found: Results, settings: Given) -> str:
         return strangers.document(found, settings)
     if isinstance(settings, Penalty):
         return penalty.document(found, settings)
+    if isinstance(settings, Switching):
+        return switching.document(found, settings)
     return tables.document(found, settings)
 
 
@@ -65,6 +71,8 @@ def summary(found: Results, settings: Given) -> str:
         return strangers.summary(found.rows, settings)
     if isinstance(settings, Penalty):
         return penalty.summary(found.rows, settings)
+    if isinstance(settings, Switching):
+        return switching.summary(found.rows, settings)
     return "\n\n".join(
         f"{partition}\n"
         + tables.main_table([r for r in found.rows if r.partition == partition], settings)

@@ -31,6 +31,7 @@ from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, write_json
 from dcfm_node.experiment.settings import Experiment, MethodName
 from dcfm_node.experiment.strangers.settings import Strangers
+from dcfm_node.experiment.switching.settings import Switching
 from dcfm_node.flow.device import choose
 from dcfm_node.flow.inpainting import BANK_SEED, Inpainter, bank
 from dcfm_node.records.base import Model
@@ -40,6 +41,7 @@ from dcfm_node.wire.canonical import sha256
 if TYPE_CHECKING:
     from dcfm_node.experiment.penalty.trial import PenaltyTrial
     from dcfm_node.experiment.strangers.trial import StrangerTrial
+    from dcfm_node.experiment.switching.trial import SwitchingTrial
 
 NOISE_SEED = 1_234
 TELL_S = 0.3
@@ -267,7 +269,7 @@ def device_of(wish: str) -> torch.device:
     return choose(wish, where=f"--device {wish}", instead="give --device auto or cpu")
 
 
-def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial | PenaltyTrial":
+def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial | PenaltyTrial | SwitchingTrial":
     given = settings.read(spec.experiment, spec.preset)
     if isinstance(given, Strangers):
         from dcfm_node.experiment.strangers.trial import StrangerTrial
@@ -278,6 +280,10 @@ def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial | PenaltyTrial":
         from dcfm_node.experiment.penalty.trial import PenaltyTrial
 
         return PenaltyTrial(spec, given)
+    if isinstance(given, Switching):
+        from dcfm_node.experiment.switching.trial import SwitchingTrial
+
+        return SwitchingTrial(spec, given)
     return Trial(spec)
 
 

@@ -6,7 +6,9 @@ known combinations, which some silo holds, and novel ones.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -16,6 +18,33 @@ from dcfm_node.records.settings import Guidance
 
 Guide = Callable[[Tensor, Tensor], Tensor]
 """Weights w for labels (B, n) and times (B,): (B, n), or (B, 1) for the joint head."""
+
+
+@dataclass(frozen=True)
+class OwnWeights:
+    """Weights that B samples have in place of the run's, and what they move away from.
+
+    Attributes:
+        toward: (B, n), w_i of Eq. 5 of DCFM; NaN takes the run's.
+        away: labels (B, p, n) of p more terms, each with one attribute set.
+        against: (B, p), their weights w >= 0: each adds -w [v(c) - v(∅)]; 0 has no effect.
+    """
+
+    toward: Tensor
+    away: Tensor
+    against: Tensor
+
+    def rows(self, which: Tensor | slice) -> Self:
+        """Of some of the samples."""
+        return type(self)(self.toward[which], self.away[which], self.against[which])
+
+    def to(self, device: torch.device | str) -> Self:
+        """On a device."""
+        return type(self)(*(part.to(device) for part in (self.toward, self.away, self.against)))
+
+    def over(self, w: Tensor) -> Tensor:
+        """Weights of all terms but ∅, (B, n + p), where the run's are w, (B, n) or (n,)."""
+        return torch.cat([torch.where(self.toward.isnan(), w, self.toward), -self.against], dim=1)
 
 
 def guide_of(

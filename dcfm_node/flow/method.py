@@ -15,7 +15,7 @@ from dcfm_node.flow import sampling, stages
 from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.networks import Schema, Weights
-from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.sampling import Sampler, Teacher
 from dcfm_node.flow.stages import EncodedSamples, Outcome
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.records.manifest import Manifest
@@ -74,6 +74,7 @@ class Learner(ABC):
         counts: Mapping[str, Counts],
         seed: int,
         given: Given | None = None,
+        sampler: Sampler | None = None,
         device: torch.device | str = "cpu",
     ) -> Tensor:
         """Draw one sample per label (B, n) from a student, with the run's rule and its guidance
@@ -82,15 +83,22 @@ class Learner(ABC):
         Args:
             counts: silo -> label counts, for every teacher of the student.
             given: numbers of the samples that are given, if any.
+            sampler: how else samples are drawn.
 
         Returns: (B, *flow_shape) on the CPU, not yet decoded by the codec.
 
         Raises:
             Failed: the student lacks a tensor of a silo in `counts`.
         """
-        silos = counts.values()
         return sampling.sample(
-            self.manifest, tensors, labels, counts=silos, seed=seed, given=given, device=device
+            self.manifest,
+            tensors,
+            labels,
+            counts=counts.values(),
+            seed=seed,
+            given=given,
+            sampler=sampler,
+            device=device,
         )
 
     def score(

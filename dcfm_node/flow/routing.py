@@ -81,6 +81,11 @@ def _normalised(weights: Tensor) -> Tensor:
 def choose(weights: Tensor, generator: torch.Generator) -> Tensor:
     """One index per row of probabilities, (..., K) -> (...); never one of probability 0."""
     u = torch.rand(weights.shape[:-1], generator=generator, device=weights.device)
+    return chosen(weights, u)
+
+
+def chosen(weights: Tensor, u: Tensor) -> Tensor:
+    """The index that a number u in [0, 1) of each row chooses, (..., K) and (...) -> (...)."""
     bounds = weights.cumsum(dim=-1)
     index = (bounds <= (u * bounds[..., -1]).unsqueeze(-1)).sum(dim=-1)
     return index.clamp(max=weights.shape[-1] - 1)

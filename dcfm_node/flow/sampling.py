@@ -3,19 +3,20 @@
 The manifest's guidance weights apply to samples (`flow.guidance`), not to scores.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from dcfm_node.flow.guidance import Guide, guide_of
+from dcfm_node.flow.guidance import Guide, OwnWeights, guide_of
 from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.labels import Counts, marginal_terms, null_label
 from dcfm_node.flow.losses import VelocityField, evaluate_terms
 from dcfm_node.flow.networks import Weights, load
-from dcfm_node.flow.routing import Router, choose
+from dcfm_node.flow.routing import Router, choose, chosen
 from dcfm_node.flow.watching import last_of
 from dcfm_node.paths.base import Field, Path, composition_weights, on_device, path_of
 from dcfm_node.records.manifest import Manifest
@@ -33,16 +34,44 @@ class Teacher:
     counts: Counts
 
 
+@dataclass(frozen=True)
+class Sampler:
+    """What differs from a run's own rule when samples are drawn.
+
+    Attributes:
+        switch: at every step each sample follows one expert, drawn by the router, in place of the
+            experts' average.
+        own: weights that samples have of their own. All samples are then composed.
+    """
+
+    switch: bool = False
+    own: OwnWeights | None = None
+
+
 def composed(
-    path: Path, field: VelocityField, null: Tensor, guide: Guide | None = None
+    path: Path,
+    field: VelocityField,
+    null: Tensor,
+    guide: Guide | None = None,
+    own: OwnWeights | None = None,
 ) -> VelocityField:
-    """Eq. 5 of DCFM: v(∅) + Σ_i w_i [v(c^{i}) - v(∅)], all terms in one batched forward pass."""
+    """Eq. 5 of DCFM: v(∅) + Σ_i w_i [v(c^{i}) - v(∅)], all terms in one batched forward pass.
+
+    Args:
+        own: weights of the samples that the field is asked for, in this order.
+    """
 
     def composition(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        terms = evaluate_terms(field, x, t, marginal_terms(c, null))
-        return path.compose(terms, term_weights(guide, c, t))
+        terms = evaluate_terms(field, x, t, own_terms(c, null, own))
+        return path.compose(terms, term_weights(guide, c, t, own))
 
     return composition
+
+
+def own_terms(c: Tensor, null: Tensor, own: OwnWeights | None) -> Tensor:
+    """The labels ∅, c^{1}, ..., c^{n}, and those to move away from: (B, n) -> (B, m, n)."""
+    terms = marginal_terms(c, null)
+    return terms if own is None else torch.cat([terms, own.away], dim=1)
 
 
 def guided(
@@ -66,10 +95,12 @@ def guided(
     return guidance
 
 
-def term_weights(guide: Guide | None, c: Tensor, t: Tensor) -> Tensor:
-    """Weights of the terms ∅, c^{1}, ..., c^{n}: (B, n + 1), or (n + 1,) without guidance."""
+def term_weights(
+    guide: Guide | None, c: Tensor, t: Tensor, own: OwnWeights | None = None
+) -> Tensor:
+    """Weights of the terms of `own_terms`: (B, m), or (m,) where all rows have the same."""
     w = torch.ones(c.shape[-1], device=t.device) if guide is None else guide(c, t)
-    return composition_weights(w)
+    return composition_weights(w if own is None else own.over(w))
 
 
 def student_field(
@@ -121,6 +152,7 @@ def sample(
     composed: bool | None = None,
     seed: int,
     given: Given | None = None,
+    sampler: Sampler | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Draw one sample per label (B, n) from a student or a single expert, with the manifest's
@@ -131,14 +163,24 @@ def sample(
             ones; None only if both have the same weight.
         composed: as in `student_field`.
         given: numbers of the samples that are given, if any.
+        sampler: how else samples are drawn.
 
     Returns: (B, *flow_shape) on the CPU. The noise depends only on the seed.
 
     Raises:
-        ValueError: the counts are needed and missing.
+        ValueError: the counts are needed and missing, or the sampler switches between experts.
     """
+    if sampler is not None and sampler.switch:
+        raise ValueError("one network has no experts to switch between")
+    own = None if sampler is None else sampler.own
+    composed = composed if own is None else True
     guide = run_guide(manifest, counts, device, composed=composed)
-    field = student_field(manifest, weights, device, composed=composed, guide=guide)
+    if own is None:
+        field = student_field(manifest, weights, device, composed=composed, guide=guide)
+    else:
+        net, null = load(manifest, weights, device), null_label(manifest.cardinalities, device)
+        rule = partial(_composed, path_of(manifest), net, null, guide)
+        field, labels = _numbered(rule, labels, own.to(device))
     draws = torch.Generator().manual_seed(seed)
     x0 = noise(manifest, len(labels), draws)
     return solve(manifest, field, labels, x0, draws=draws, given=given, device=device)
@@ -152,6 +194,7 @@ def sample_routed(
     rule: Literal["joint", "composed"],
     seed: int,
     given: Given | None = None,
+    sampler: Sampler | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Draw one sample per label (B, n) from several experts, weighted by their label counts, with
@@ -160,20 +203,30 @@ def sample_routed(
     Args:
         rule: `joint` draws one expert per sample by r_k(c); `composed` mixes marginal terms by
             r_k(c_i) and composes them (Eq. 5 of DCFM).
+        sampler: how else samples are drawn; `joint` has nothing to switch.
 
     Returns: (B, *flow_shape) on the CPU.
     """
+    own = None if sampler is None else sampler.own
+    rule = rule if own is None else "composed"
     nets = [load(manifest, expert.weights, device) for expert in experts]
     counts = [expert.counts for expert in experts]
     router = Router(counts, manifest.cardinalities, device)
     guide = run_guide(manifest, counts, device, composed=rule == "composed")
     path, null = path_of(manifest), null_label(manifest.cardinalities, device)
     draws = torch.Generator().manual_seed(seed)
+    picks = torch.Generator().manual_seed(seed + 1)
     x0 = noise(manifest, len(labels), draws)
     if rule == "composed":
-        field = routed(path, nets, router, null, guide)
+        switching = None
+        if sampler is not None and sampler.switch:
+            switching = on_device(picks, torch.device(device))
+        mix = partial(routed, path, nets, router, null, guide, switching=switching)
+        if own is None:
+            field = mix()
+        else:
+            field, labels = _numbered(mix, labels, own.to(device))
         return solve(manifest, field, labels, x0, draws=draws, given=given, device=device)
-    picks = torch.Generator().manual_seed(seed + 1)
     which = choose(router.joint_weights(labels.to(device)).cpu(), picks)
     out = torch.empty_like(x0)
     for k, net in enumerate(nets):
@@ -192,17 +245,78 @@ def routed(
     router: Router,
     null: Tensor,
     guide: Guide | None = None,
+    *,
+    own: OwnWeights | None = None,
+    switching: torch.Generator | None = None,
 ) -> VelocityField:
     """Composition (Eq. 5 of DCFM) of mixtures of experts: Σ_k r_k(c_i) v_k(c^{i}) and
-    Σ_k (n_k/N) v_k(∅)."""
+    Σ_k (n_k/N) v_k(∅).
+
+    Args:
+        own: as in `composed`.
+        switching: as in `mixed`.
+    """
 
     def field(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        terms = marginal_terms(c, null)
-        each = [evaluate_terms(expert, x, t, terms) for expert in experts]
-        mixed = path.mix(router.marginal_weights(terms), torch.stack(each, dim=2))
-        return path.compose(mixed, term_weights(guide, c, t))
+        terms = own_terms(c, null, own)
+        shares = router.marginal_weights(terms)
+        found = mixed(path, experts, x, t, terms, shares=shares, switching=switching)
+        return path.compose(found, term_weights(guide, c, t, own))
 
     return field
+
+
+def mixed(
+    path: Path,
+    experts: Sequence[VelocityField],
+    x: Tensor,
+    t: Tensor,
+    terms: Tensor,
+    *,
+    shares: Tensor,
+    switching: torch.Generator | None = None,
+) -> Tensor:
+    """The mixture of K experts for each term: (B, m, *prediction_shape).
+
+    Args:
+        terms, shares: labels (B, m, n), and the experts' weights (B, m, K).
+        switching: generator on the device. With it each term has the prediction of one expert,
+            drawn with probabilities `shares` (arXiv:2606.15835): its mean is the mixture, at a K-th
+            of the evaluations. All terms of a sample share one random number, so that they are the
+            same expert's where the shares are equal.
+    """
+    if switching is None:
+        each = [evaluate_terms(expert, x, t, terms) for expert in experts]
+        return path.mix(shares, torch.stack(each, dim=2))
+    u = torch.rand(len(x), generator=switching, device=x.device)
+    which = chosen(shares, u.unsqueeze(1).expand(shares.shape[:2]))
+    m = terms.shape[1]
+    found: Tensor | None = None
+    for k, expert in enumerate(experts):
+        rows = (which == k).flatten().nonzero().squeeze(1)
+        if not len(rows):
+            continue
+        sample = rows // m
+        part = expert(x[sample], t[sample], terms.flatten(0, 1)[rows])
+        if found is None:
+            found = part.new_empty((len(x) * m, *part.shape[1:]))
+        found[rows] = part
+    assert found is not None
+    return found.reshape(*terms.shape[:2], *found.shape[1:])
+
+
+def _numbered(
+    rule: Callable[..., VelocityField], labels: Tensor, own: OwnWeights
+) -> tuple[VelocityField, Tensor]:
+    """A field whose labels are places in the request, and these places (B, 1): so that it finds the
+    weights of the rows that it is asked for."""
+    c = labels.to(own.toward.device)
+
+    def field(x: Tensor, t: Tensor, places: Tensor) -> Tensor:
+        rows = places.squeeze(1)
+        return rule(own=own.rows(rows))(x, t, c[rows])
+
+    return field, torch.arange(len(labels)).unsqueeze(1)
 
 
 def noise(manifest: Manifest, rows: int, draws: torch.Generator) -> Tensor:

@@ -248,6 +248,11 @@ class MethodSettings(Section):
         return False
 
     @property
+    def switches(self) -> bool:
+        """Whether a step of an ensemble's sampler can follow one expert, drawn by the router."""
+        return False
+
+    @property
     def checkpoint_steps(self) -> int:
         """Distillation steps that checkpoints cover, so that another leader can resume; 0: none."""
         return 0

@@ -1,6 +1,7 @@
 """What is asked of a student: combinations, and guidance weights. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from itertools import product
 
 from dcfm_node.data.names import normal
@@ -8,6 +9,7 @@ from dcfm_node.errors import ConfigError
 from dcfm_node.records.entries import Label
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import Guidance
+from dcfm_node.student.expression import Asked, asked_by, is_expression
 
 MOST = 40
 """Most names that an error lists."""
@@ -32,6 +34,63 @@ def weights_of(text: str) -> tuple[float, float] | None:
             fix="give numbers from 0 to 100, such as 1.3 or 1.3,1.6",
         ) from error
     return known, novel
+
+
+def asked_of(manifest: Manifest, texts: Sequence[str], where: str = "--where") -> list[Asked]:
+    """The combinations that texts ask for, which all must hold, in order, with their weights.
+
+    A text is attribute=value or an expression (`expression`). An attribute that no text names takes
+    all its values.
+
+    Raises:
+        ConfigError: a text is neither, or no combination fits them all.
+    """
+    plain = [text for text in texts if _is_pair(manifest, text)]
+    chosen = chosen_values(manifest, pairs_of(manifest, plain), where)
+    found = plainly(asked_for(manifest, chosen))
+    for text in texts:
+        if text not in plain:
+            find = partial(_found, manifest, where)
+            found = met(found, asked_by(text, manifest.cardinalities, find, where), where)
+    return found
+
+
+def met(some: Sequence[Asked], more: Sequence[Asked], where: str) -> list[Asked]:
+    """The combinations that both ask for, with the weights of both.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    found = [
+        Asked(a.label, tuple(map(_product, a.weights, b.weights)), a.away + b.away)
+        for a in some
+        for b in more
+        if a.label == b.label
+    ]
+    if not found:
+        what = "no combination fits all that is asked for"
+        raise ConfigError(what, where=where, fix="leave one out, or use 'or'")
+    return found
+
+
+def plainly(labels: Sequence[Label]) -> list[Asked]:
+    """Combinations that the run's own rule draws."""
+    return [Asked(label, (None,) * len(label)) for label in labels]
+
+
+def _is_pair(manifest: Manifest, text: str) -> bool:
+    """Whether a text is read as one attribute=value: it names a value, or is no expression."""
+    name, _, value = text.partition("=")
+    return value in _values(manifest, name) or not is_expression(text)
+
+
+def _found(manifest: Manifest, where: str, name: str, value: str) -> tuple[int, int]:
+    ((attribute, index),) = chosen_values(manifest, {name: value}, where).items()
+    return attribute, index
+
+
+def _product(a: float | None, b: float | None) -> float | None:
+    return b if a is None else a if b is None else a * b
 
 
 def pairs_of(manifest: Manifest, texts: Sequence[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,16 +18,18 @@ from dcfm_node.flow import networks
 from dcfm_node.flow.codec import codec_of, decoded
 from dcfm_node.flow.device import choose
 from dcfm_node.flow.files import load_weights
+from dcfm_node.flow.guidance import OwnWeights
 from dcfm_node.flow.inpainting import BANK_SEED, Given, Inpainter, bank
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import learner_of
-from dcfm_node.flow.sampling import CHUNK
+from dcfm_node.flow.sampling import CHUNK, Sampler
 from dcfm_node.flow.watching import watched
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
 from dcfm_node.samples import Combination, Samples
 from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema, size_of
+from dcfm_node.student.expression import Asked
 
 BYTES, COPIES = 4, 3
 """Bytes of a number; copies of the samples in memory, including noise and picture."""
@@ -43,6 +46,8 @@ def draw(
     codec: Path | None = None,
     scale: Scale | None,
     given: Given | None = None,
+    own: Sequence[Asked] = (),
+    switch: bool = False,
     report: Callable[[float], None] | None = None,
 ) -> Samples:
     """Draw `count` samples in all, of the combinations in turn, in the units of the silos' data:
@@ -54,6 +59,8 @@ def draw(
         codec: the codec's file, if the run names one.
         scale: of the model's training data.
         given: numbers that the samples shall have (inpainting).
+        own: the combinations with weights of their own, if any have some.
+        switch: each step of an ensemble follows one expert.
         report: is given the share that is done, 0 to 1, after each step of the solver.
 
     Raises:
@@ -66,14 +73,34 @@ def draw(
     check_model(manifest, model, counts)
     decoder = codec_of(manifest, codec)
     labels = torch.tensor(list(islice(cycle(combinations), count)), dtype=torch.int64)
+    sampler = None
+    if switch or own:
+        sampler = Sampler(switch=switch, own=_own(list(islice(cycle(own), count)), manifest))
     try:
         with watched(report, count * manifest.method.solver_steps):
-            z = _drawn(manifest, model, labels, counts=counts, seed=seed, given=given)
+            z = _drawn(
+                manifest, model, labels, counts=counts, seed=seed, given=given, sampler=sampler
+            )
         x = decoded(decoder, z, scale).numpy()
     except (RuntimeError, MemoryError) as error:  # from torch: memory or shapes
         what = f"sampling failed: {error}"
         raise Failed(what, where=str(model), fix="draw fewer samples with -n") from error
     return Samples(x, labels.numpy())
+
+
+def _own(asked: Sequence[Asked], manifest: Manifest) -> OwnWeights | None:
+    """The weights of every sample's combination; None if there are none."""
+    if not asked:
+        return None
+    null = list(manifest.cardinalities)
+    most = max(len(one.away) for one in asked)
+    away = torch.tensor(null).repeat(len(asked), most, 1)
+    against = torch.zeros(len(asked), most)
+    for row, one in enumerate(asked):
+        for place, (attribute, value, weight) in enumerate(one.away):
+            away[row, place, attribute], against[row, place] = value, weight
+    toward = [[math.nan if w is None else w for w in one.weights] for one in asked]
+    return OwnWeights(torch.tensor(toward), away, against)
 
 
 def inpainter(
@@ -112,11 +139,13 @@ def _drawn(
     counts: Mapping[str, Counts],
     seed: int,
     given: Given | None = None,
+    sampler: Sampler | None = None,
 ) -> Tensor:
     """Samples before decoding, on the best device."""
     device = choose("auto", where="student sample", instead="hide it: CUDA_VISIBLE_DEVICES=''")
-    # A package's own method may not know the argument.
-    more = {} if given is None else {"given": given}
+    # A package's own method may not know these arguments.
+    some = {"given": given, "sampler": sampler}
+    more: dict[str, Any] = {name: one for name, one in some.items() if one is not None}
     return learner_of(manifest).sample(
         load_weights(model), labels, counts=counts, seed=seed, device=device, **more
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,15 @@ from dcfm_node.errors import ConfigError
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Combination, Floats, Samples
 from dcfm_node.store.student_check import read_columns
-from dcfm_node.student.asked import asked_for, chosen_values, novel_of
+from dcfm_node.student.asked import (
+    asked_for,
+    asked_of,
+    chosen_values,
+    met,
+    novel_of,
+    plainly,
+)
+from dcfm_node.student.expression import Asked
 from dcfm_node.student.facts import standing_of
 from dcfm_node.student.folder import counts_of, opened
 from dcfm_node.swarm.lineage import Lineage
@@ -131,6 +139,7 @@ class Student:
         n: int = 64,
         seed: int = 0,
         guidance: float | tuple[float, float] | None = None,
+        routing: Literal["mix", "switch"] = "mix",
         progress: Callable[[float], None] | None = None,
         **values: object,
     ) -> "Drawn":
@@ -140,12 +149,15 @@ class Student:
 
         Args:
             where: value by attribute, for attributes whose names are not Python names, or are names
-                of the arguments here: `student.sample(where={"n": "two"}, n=16)`. A value that is
-                no dict is that of an attribute with the name "where".
+                of the arguments here: `student.sample(where={"n": "two"}, n=16)`. Or an expression,
+                as `student sample --where` takes: "digit=3 and not colour=red". If the run has an
+                attribute with the name "where", a value that is no dict is that of it.
             n: number of samples in all. Several combinations share it: they take turns.
             seed: of the random source, at least 0.
             guidance: weight of all combinations, or (trained on, novel), 0 to 100; None takes the
                 run's. More than 1 follows the attributes more closely, with less variety.
+            routing: of an ensemble of experts, "mix" averages all of them at every step, and
+                "switch" follows one, drawn anew at every step: a K-th of the time, less exact.
             progress: is given the share that is done, 0 to 1, after each step of the solver.
             values: value by attribute. An attribute without one takes all its values.
 
@@ -154,26 +166,35 @@ class Student:
                 there is), or another argument is wrong.
             dcfm_node.errors.Failed: the weights do not fit the run, or memory is short.
         """
+        expressions: list[str] = []
         if not isinstance(where, Mapping):
-            where = {} if where is None else {"where": where}
+            if isinstance(where, str) and "=" in where and "where" not in self.attributes:
+                expressions = [where]
+            where = {} if where is None or expressions else {"where": where}
         given = dict(where)
         if twice := given.keys() & values.keys():
             raise ConfigError(f"{min(twice)} is given twice", where=PLACE, fix="give it once")
         chosen = chosen_values(self.manifest, given | values, PLACE)
-        return self.draw(chosen, n=n, seed=seed, guidance=guidance, progress=progress)
+        asked = plainly(asked_for(self.manifest, chosen))
+        if expressions:
+            asked = met(asked, asked_of(self.manifest, expressions, PLACE), PLACE)
+        return self.draw(
+            asked, n=n, seed=seed, guidance=guidance, routing=routing, progress=progress
+        )
 
     def draw(
         self,
-        chosen: Mapping[int, int],
+        asked: Sequence[Asked],
         *,
         n: int,
         seed: int,
         guidance: float | tuple[float, float] | None = None,
+        routing: Literal["mix", "switch"] = "mix",
         codec: Path | None = None,
         given: "Given | None" = None,
         progress: Callable[[float], None] | None = None,
     ) -> "Drawn":
-        """As `sample`, with indices: attribute index -> value index.
+        """As `sample`, of combinations with their weights.
 
         Args:
             codec: the codec's file, in place of that in the folder.
@@ -185,21 +206,23 @@ class Student:
         if n < 1 or seed < 0:
             raise ConfigError("n must be at least 1, and seed at least 0", where=PLACE)
         manifest = guided(self.manifest, guidance)
-        possible = asked_for(manifest, chosen)
+        possible = list(dict.fromkeys(one.label for one in asked))
         samples = draw(
             manifest,
             self.model,
-            possible,
+            [one.label for one in asked],
             counts=self.counts,
             count=n,
             seed=seed,
             codec=codec or self.codec,
             scale=self.lineage.view.scale,
             given=given,
+            own=() if all(one.plain for one in asked) else asked,
+            switch=switches(manifest, routing),
             report=progress,
         )
         novel = novel_of(possible, self.counts.values())
-        drawn = tuple(possible[:n])
+        drawn = tuple(dict.fromkeys(one.label for one in asked[:n]))
         return Drawn(manifest, samples, novel, combinations=drawn, columns=self.columns)
 
     def inpainter(
@@ -235,6 +258,29 @@ class Student:
         from dcfm_node.student.exporting import export
 
         return export(self, Path(folder), codec=codec)
+
+
+def switches(manifest: Manifest, routing: str) -> bool:
+    """Whether each step follows one expert of the student.
+
+    Raises:
+        ConfigError: the student has none to switch between, or its method needs all of them.
+    """
+    if routing == "mix":
+        return False
+    if routing != "switch":
+        raise ConfigError(
+            f"there is no routing {routing!r}", where=PLACE, fix='give "mix" or "switch"'
+        )
+    method = manifest.method
+    if not method.ensemble or not method.switches:
+        why = "needs every expert at every step" if method.ensemble else "is one network"
+        raise ConfigError(
+            f"a student of {method.name} {why}, so that it cannot switch between experts",
+            where="--routing",
+            fix="leave it out",
+        )
+    return True
 
 
 def guided(manifest: Manifest, guidance: float | tuple[float, float] | None) -> Manifest:

@@ -14,23 +14,34 @@ n_k(c) p_k(x | c), the mixture is exactly the velocity of the silos' pooled data
 expert without samples of a value, whose token is untrained, gets weight 0; with an unconditional
 density it would not. If no silo holds c, the prior uses the counts of single values, as in
 `Router.joint_weights`. A guided mixture (`flow.guidance`) also has the mixture at ∅ as a term.
+
+DDM can also switch: at every step each sample follows one expert, drawn with probability ρ_k. DFD
+cannot, because every expert's energy changes along the whole path.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from dcfm_node.flow.guidance import Guide
+from dcfm_node.flow.guidance import Guide, OwnWeights
 from dcfm_node.flow.inpainting import Given
-from dcfm_node.flow.labels import marginal_terms, null_label
-from dcfm_node.flow.losses import VelocityField, evaluate_terms
+from dcfm_node.flow.labels import null_label
+from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.routing import Router
-from dcfm_node.flow.sampling import CHUNK, Teacher, noise, run_guide
+from dcfm_node.flow.sampling import (
+    CHUNK,
+    Sampler,
+    Teacher,
+    mixed,
+    noise,
+    own_terms,
+    run_guide,
+)
 from dcfm_node.flow.watching import last_of
 from dcfm_node.methods.mixture import energy, gating
 from dcfm_node.paths.base import Field, Path, composition_weights, on_device, path_of, spread
@@ -55,18 +66,20 @@ def sample_ensemble(
     gate: Weights | None = None,
     seed: int,
     given: Given | None = None,
+    sampler: Sampler | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Draw one sample per label (B, n) from a mixture of experts.
 
-    Args: as `Ensemble.load`, and `given`: numbers of the samples that are given, if any.
+    Args: as `Ensemble.load`, and `given`: numbers of the samples that are given, if any, and
+        `sampler`: how else samples are drawn.
 
     Returns: (B, *flow_shape) on the CPU. The seed decides all draws.
     """
     ensemble = Ensemble.load(
         manifest, experts, rule=rule, routing=routing, top_k=top_k, gate=gate, device=device
     )
-    return ensemble.sample(labels, seed, given)
+    return ensemble.sample(labels, seed, given, sampler)
 
 
 @dataclass(frozen=True)
@@ -120,22 +133,44 @@ class Ensemble:
             guide=run_guide(manifest, counts, device, composed=rule == "composed"),
         )
 
-    def sample(self, labels: Tensor, seed: int, given: Given | None = None) -> Tensor:
+    def sample(
+        self,
+        labels: Tensor,
+        seed: int,
+        given: Given | None = None,
+        sampler: Sampler | None = None,
+    ) -> Tensor:
         """Draw one sample per label (B, n) with the run's guidance weights, on the CPU.
 
         Args:
             given: numbers of the samples that are given, if any.
+            sampler: how else samples are drawn.
+
+        Raises:
+            ValueError: energies weight the experts, and the sampler switches.
         """
+        own = None if sampler is None else sampler.own
+        if own is not None and self.rule == "joint":
+            through = run_guide(self.manifest, self.counts.counts, self.null.device, composed=True)
+            return replace(self, rule="composed", guide=through).sample(
+                labels, seed, given, sampler
+            )
+        switch = sampler is not None and sampler.switch
+        if switch and self.energies:
+            raise ValueError("energies need every expert at every step")
         draws, device = torch.Generator().manual_seed(seed), self.null.device
         x0 = noise(self.manifest, len(labels), draws)
         probes = energy.probes(tuple(x0.shape[1:]), len(labels), draws)
         done, there = [x0[:0]], on_device(draws, device)
+        switching = on_device(torch.Generator().manual_seed(seed + 1), device) if switch else None
         for start in range(0, len(labels), CHUNK):
             part = slice(start, start + CHUNK)
             at, c, e = (given.to(device) for given in (x0[part], labels[part], probes[:, part]))
             with torch.no_grad():
                 known = given and given.rows(part).to(device)
-                done.append(self._integrate(at, c, e, there, known).cpu())
+                mine = own and own.rows(part).to(device)
+                x = self._integrate(at, c, e, there, given=known, own=mine, switching=switching)
+                done.append(x.cpu())
         return torch.cat(done)
 
     def velocity(self, x: Tensor, t: Tensor, c: Tensor, motion: Tensor) -> Tensor:
@@ -165,14 +200,24 @@ class Ensemble:
         return self._step(terms, prior, at, e, top_k=self.top_k)[0]
 
     def _integrate(
-        self, x0: Tensor, c: Tensor, e: Tensor, draws: torch.Generator, given: Given | None
+        self,
+        x0: Tensor,
+        c: Tensor,
+        e: Tensor,
+        draws: torch.Generator,
+        *,
+        given: Given | None,
+        own: OwnWeights | None,
+        switching: torch.Generator | None,
     ) -> Tensor:
-        terms, prior = self._terms(c, guided=self.guide is not None)
+        terms, prior = self._terms(c, guided=self.guide is not None, own=own)
         w = None if self.guide is None else partial(self.guide, c)
+        if own is not None:
+            w = partial(_over, own, w)
         if self.energies:
             return self.integrate_energies(terms, prior, x0, e, draws, w=w, given=given)[0]
         method = self.manifest.method
-        field = self._field(terms, prior, w)
+        field = self._field(terms, prior, w, switching)
         if given is not None:
             field = given.field(field)
         return last_of(self.path.trajectory(field, x0, method.solver_steps, method.solver, draws))
@@ -231,15 +276,18 @@ class Ensemble:
         found = [energy.with_divergence(expert, *rows, e) for expert in self.experts]
         each = torch.stack([_by_term(velocity, terms) for velocity, _ in found], dim=2)
         shares = torch.softmax(prior.log() + at.density, dim=-1)
-        velocity = _composed(self.path, shares, each, top_k, None if w is None else w(at.t))
+        velocities = self.path.mix(sparse(shares, top_k), each)
+        velocity = _composed(self.path, velocities, None if w is None else w(at.t))
         moved = (velocity if motion is None else motion).repeat_interleave(m, dim=0)
         rates = [energy.density_rate(v, d, rows[0], rows[1], moved) for v, d in found]
         return velocity, torch.stack([_by_term(rate, terms) for rate in rates], dim=2)
 
-    def _terms(self, c: Tensor, *, guided: bool) -> tuple[Tensor, Tensor]:
+    def _terms(
+        self, c: Tensor, *, guided: bool, own: OwnWeights | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Labels (B, m, n) of the rule, and the experts' weights by label counts (B, m, K)."""
         if self.rule == "composed":
-            terms = marginal_terms(c, self.null)
+            terms = own_terms(c, self.null, own)
             return terms, self.counts.marginal_weights(terms)
         terms, prior = c.unsqueeze(1), self.counts.joint_weights(c).unsqueeze(1)
         if not guided:
@@ -248,7 +296,13 @@ class Ensemble:
         shares = self.counts.marginal_weights(empty)
         return torch.cat([empty, terms], dim=1), torch.cat([shares, prior], dim=1)
 
-    def _field(self, terms: Tensor, prior: Tensor, w: Guided | None = None) -> Field:
+    def _field(
+        self,
+        terms: Tensor,
+        prior: Tensor,
+        w: Guided | None = None,
+        switching: torch.Generator | None = None,
+    ) -> Field:
         """The field weighted by label counts, or by the gating network, equally for every term."""
         judge, (_, m, k) = self.judge, prior.shape
 
@@ -257,7 +311,7 @@ class Ensemble:
                 return prior
             return torch.softmax(judge(x, t)[:, :k], dim=-1).unsqueeze(1).expand(-1, m, -1)
 
-        return mixture(self.path, self.experts, terms, weigh, self.top_k, w=w)
+        return mixture(self.path, self.experts, terms, weigh, self.top_k, w=w, switching=switching)
 
 
 def sparse(weights: Tensor, top_k: int | None) -> Tensor:
@@ -279,12 +333,15 @@ def mixture(
     top_k: int | None = None,
     *,
     w: Guided | None = None,
+    switching: torch.Generator | None = None,
 ) -> Field:
-    """DDM's field for terms (B, m, n): ∅ and all c^{i}, ∅ and c, or c alone."""
+    """DDM's field for terms (B, m, n): ∅ and all c^{i}, ∅ and c, or c alone; `switching` as in
+    `sampling.mixed`."""
 
     def field(x: Tensor, t: Tensor) -> Tensor:
-        each = torch.stack([evaluate_terms(expert, x, t, terms) for expert in experts], dim=2)
-        return _composed(path, weigh(x, t), each, top_k, None if w is None else w(t))
+        shares = sparse(weigh(x, t), top_k)
+        found = mixed(path, experts, x, t, terms, shares=shares, switching=switching)
+        return _composed(path, found, None if w is None else w(t))
 
     return field
 
@@ -303,14 +360,16 @@ def start_density(x0: Tensor, prior: Tensor) -> Tensor:
     return energy.noise_density(x0).unsqueeze(1).expand(-1, prior[0].numel())
 
 
-def _composed(
-    path: Path, shares: Tensor, each: Tensor, top_k: int | None, w: Tensor | None = None
-) -> Tensor:
-    """Mix every term and compose the terms; a single term is not composed. From shares (B, m, K),
-    predictions (B, m, K, *prediction_shape) and guidance weights (B, m - 1), or 1 if None."""
-    mixed = path.mix(sparse(shares, top_k), each)
-    w = torch.ones(mixed.shape[1] - 1, device=mixed.device) if w is None else w
-    return path.compose(mixed, composition_weights(w))
+def _composed(path: Path, terms: Tensor, w: Tensor | None = None) -> Tensor:
+    """Compose terms (B, m, *prediction_shape), with guidance weights (B, m - 1), or 1 if None; a
+    single term is not composed."""
+    w = torch.ones(terms.shape[1] - 1, device=terms.device) if w is None else w
+    return path.compose(terms, composition_weights(w))
+
+
+def _over(own: OwnWeights, w: Guided | None, t: Tensor) -> Tensor:
+    """The weights of samples with some of their own, as `Guided`; the run's are 1 without w."""
+    return own.over(torch.ones_like(own.toward[0]) if w is None else w(t))
 
 
 def _by_term(many: Tensor, terms: Tensor) -> Tensor:

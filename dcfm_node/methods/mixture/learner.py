@@ -15,7 +15,7 @@ from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import Learner, SiloData, Start
 from dcfm_node.flow.networks import Schema, Weights
-from dcfm_node.flow.sampling import Teacher
+from dcfm_node.flow.sampling import Sampler, Teacher
 from dcfm_node.flow.stages import EncodedSamples, Outcome
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.methods.mixture import gating
@@ -55,10 +55,11 @@ class MixtureLearner(Learner):
         counts: Mapping[str, Counts],
         seed: int,
         given: Given | None = None,
+        sampler: Sampler | None = None,
         device: torch.device | str = "cpu",
     ) -> Tensor:
         """Draw samples from the mixture."""
-        return self.ensemble(tensors, counts, device).sample(labels, seed, given)
+        return self.ensemble(tensors, counts, device).sample(labels, seed, given, sampler)
 
     def score(
         self,

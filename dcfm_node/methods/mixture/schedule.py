@@ -37,6 +37,10 @@ class Ddm(Mixture):
     distil: Training | None = None
     """Training of the gating network; None if `routing` is "label"."""
 
+    @property
+    def switches(self) -> bool:
+        return True
+
     @model_validator(mode="after")
     def _routed(self) -> Self:
         if (self.distil is not None) != (self.routing == "trained"):

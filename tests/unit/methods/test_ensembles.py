@@ -1,9 +1,11 @@
 import pytest
 import torch
 
+from dcfm_node.flow import sampling
+from dcfm_node.flow.guidance import OwnWeights
 from dcfm_node.flow.labels import null_label
 from dcfm_node.flow.networks import build, build_gating
-from dcfm_node.flow.sampling import Teacher, sample, sample_routed
+from dcfm_node.flow.sampling import Sampler, Teacher, composed, mixed, sample, sample_routed
 from dcfm_node.methods.mixture import ensembles
 from dcfm_node.methods.mixture.ensembles import Routing, Rule, sample_ensemble, sparse
 from dcfm_node.paths.base import path_of
@@ -11,6 +13,7 @@ from tests.training.settings import Table, manifest
 
 RUN = manifest(method={"solver_steps": 5})
 NULL = null_label((2, 2))
+SWITCH = Sampler(switch=True)
 COUNTS = ({(0, 0): 6, (0, 1): 2}, {(0, 0): 1, (1, 0): 5})
 C = torch.tensor([(0, 0), (0, 1), (1, 0), (1, 1)])
 EVERY = [(rule, routing) for rule in ("joint", "composed") for routing in ("label", "energy")]
@@ -137,3 +140,114 @@ def test_a_guided_joint_mixture_by_hand() -> None:
     field = ensembles.mixture(path_of(RUN), [a, b], terms, lambda x, t: rho, w=lambda t: w)
     null = 0.25 * a(x, t, NULL.expand(4, 2)) + 0.75 * b(x, t, NULL.expand(4, 2))
     torch.testing.assert_close(field(x, t), null + w * (a(x, t, C) - null))
+
+
+def test_switching_has_the_mixtures_mean_and_asks_one_expert_for_each_term() -> None:
+    """The mean over draws is the average field; each draw is one expert's prediction."""
+    a, b = Table(0.4), Table(-1.0)
+    asked = [0, 0]
+
+    def counting(k: int) -> ensembles.VelocityField:
+        def field(x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+            asked[k] += len(x)
+            return (a, b)[k](x, t, c)
+
+        return field
+
+    rows = 20_000
+    x, t = torch.tensor([[0.3, -0.2]]).expand(rows, 2), torch.full((rows,), 0.4)
+    terms = torch.stack([NULL, torch.tensor([0, 1])]).expand(rows, 2, 2)
+    shares = torch.tensor([[0.25, 0.75], [0.6, 0.4]]).expand(rows, 2, 2)
+    draws = torch.Generator().manual_seed(0)
+    found = mixed(
+        path_of(RUN), [counting(0), counting(1)], x, t, terms, shares=shares, switching=draws
+    )
+    assert sum(asked) == 2 * rows
+    average = mixed(path_of(RUN), [a, b], x, t, terms, shares=shares)
+    torch.testing.assert_close(found.mean(dim=0), average[0], atol=0.05, rtol=0.03)
+    each = [
+        torch.stack([net(x[:1], t[:1], terms[0, j : j + 1])[0] for net in (a, b)]) for j in (0, 1)
+    ]
+    for j in (0, 1):
+        apart = (found[:, j, None] - each[j]).abs().amax(dim=-1)
+        assert (apart.amin(dim=1) < 1e-6).all()
+    # One random number for both terms: both are expert 0's in a share of min(0.25, 0.6).
+    first = (found - torch.stack([e[0] for e in each])).abs().amax(dim=-1) < 1e-6
+    assert first.all(dim=1).float().mean().item() == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("rule", ["joint", "composed"])
+def test_equal_experts_can_be_switched_without_a_trace(rule: Rule) -> None:
+    both = teachers(0, 0)
+    for run in (RUN, RUN.guided(1.3, 2.0)):
+        made = sample_ensemble(run, both, C, rule=rule, routing="label", seed=3, sampler=SWITCH)
+        alone = sample_ensemble(run, both, C, rule=rule, routing="label", seed=3)
+        torch.testing.assert_close(made, alone)
+
+
+def test_a_switched_sample_differs_from_the_average_and_depends_on_the_seed() -> None:
+    def draw(seed: int, sampler: Sampler | None = SWITCH) -> torch.Tensor:
+        return sample_routed(RUN, teachers(0, 1), C, rule="composed", seed=seed, sampler=sampler)
+
+    assert torch.equal(draw(1), draw(1))
+    assert not torch.equal(draw(1), draw(2))
+    assert not torch.equal(draw(1), draw(1, None))
+
+
+def test_what_cannot_switch_says_so() -> None:
+    with pytest.raises(ValueError, match="every expert"):
+        sample_ensemble(
+            RUN, teachers(0, 1), C, rule="joint", routing="energy", seed=0, sampler=SWITCH
+        )
+    with pytest.raises(ValueError, match="no experts"):
+        sample(RUN, weights(0), C, seed=0, sampler=SWITCH)
+
+
+NAN = float("nan")
+
+
+def own(toward: list[float], against: float = 0.0) -> OwnWeights:
+    """The same for each of the four labels; what is moved away from is value 1 of the second."""
+    away = torch.tensor([[2, 1]]).repeat(4, 1, 1)
+    return OwnWeights(torch.tensor([toward] * 4), away, torch.full((4, 1), against))
+
+
+@pytest.mark.parametrize("routing", ["label", "energy"])
+def test_own_weights_that_are_the_runs_change_nothing(routing: Routing) -> None:
+    run, both = RUN.guided(1.3, 1.3), teachers(0, 1)
+    wanted = sample_ensemble(run, both, C, rule="composed", routing=routing, seed=3)
+    for rule, toward in (("composed", [NAN, 1.3]), ("joint", [1.3, NAN])):
+        made = sample_ensemble(
+            run, both, C, rule=rule, routing=routing, seed=3, sampler=Sampler(own=own(toward))
+        )
+        torch.testing.assert_close(made, wanted)
+    routed = sample_routed(run, both, C, rule="joint", seed=3, sampler=Sampler(own=own([1.3, 1.3])))
+    if routing == "label":
+        torch.testing.assert_close(routed, wanted)
+
+
+def test_moving_away_is_a_term_of_negative_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """v(∅) + 2 [v(c^1) - v(∅)] + [v(c^2) - v(∅)] - ½ [v(a^2) - v(∅)], cut into chunks."""
+    net, path = Table(0.4), path_of(RUN)
+    x, t = torch.randn(4, 2), torch.linspace(0, 0.9, 4)
+    void = NULL.expand(4, 2)
+    first, second = C.clone(), C.clone()
+    first[:, 1], second[:, 0] = 2, 2
+    at = [net(x, t, c) for c in (void, first, second, torch.tensor([[2, 1]]).expand(4, 2))]
+    wanted = at[0] + 2 * (at[1] - at[0]) + (at[2] - at[0]) - 0.5 * (at[3] - at[0])
+    found = composed(path, net, NULL, None, own([2.0, NAN], 0.5))(x, t, C)
+    torch.testing.assert_close(found, wanted)
+
+    def draw() -> torch.Tensor:
+        sampler = Sampler(own=own([2.0, NAN], 0.5))
+        alone = sample(RUN, weights(0), C, composed=False, seed=3, sampler=sampler)
+        many = sample_ensemble(
+            RUN, teachers(0, 0), C, rule="joint", routing="label", seed=3, sampler=sampler
+        )
+        torch.testing.assert_close(many, alone)
+        return alone
+
+    whole = draw()
+    monkeypatch.setattr(ensembles, "CHUNK", 3)
+    monkeypatch.setattr(sampling, "CHUNK", 3)
+    torch.testing.assert_close(draw(), whole)

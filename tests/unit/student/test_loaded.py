@@ -9,7 +9,10 @@ from PIL import Image
 
 import dcfm_node
 from dcfm_node.errors import ConfigError, Failed
+from dcfm_node.student.asked import asked_of
+from dcfm_node.student.loaded import switches
 from tests.packaging.tree import python
+from tests.training.settings import manifest
 from tests.unit.student.made import HELD, make
 
 SHAPES = {
@@ -153,11 +156,54 @@ def test_names_that_cannot_be_are_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_numbers_of_samples_may_be_given(student: dcfm_node.Student) -> None:
-    free = student.draw({}, n=6, seed=1)
+    asked = asked_of(student.manifest, [])
+    free = student.draw(asked, n=6, seed=1)
     mask, wanted = torch.tensor([False, True]), torch.full((6, 2), 0.7)
     inpainter = student.inpainter()
-    drawn = student.draw({}, n=6, seed=1, given=inpainter.given(mask, wanted))
+    drawn = student.draw(asked, n=6, seed=1, given=inpainter.given(mask, wanted))
     assert (abs(drawn.x[:, 1] - 0.7) < abs(free.x[:, 1] - 0.7)).all()
     # What the mask leaves out has no effect.
-    again = student.draw({}, n=6, seed=1, given=inpainter.given(mask, wanted + ~mask))
+    again = student.draw(asked, n=6, seed=1, given=inpainter.given(mask, wanted + ~mask))
     np.testing.assert_array_equal(drawn.x, again.x)
+
+
+def test_only_an_ensemble_that_needs_not_all_experts_switches(student: dcfm_node.Student) -> None:
+    with pytest.raises(ConfigError, match="is one network") as told:
+        student.sample(colour="red", n=1, routing="switch")
+    assert told.value.where == "--routing"
+    with pytest.raises(ConfigError, match="every expert"):
+        switches(manifest(method={"name": "dfd"}), "switch")
+    ddm = manifest(method={"name": "ddm"})
+    assert (switches(ddm, "switch"), switches(ddm, "mix")) == (True, False)
+    with pytest.raises(ConfigError, match="no routing 'other'"):
+        switches(ddm, "other")
+
+
+def test_an_expression_is_asked_for_in_python_too(student: dcfm_node.Student) -> None:
+    drawn = student.sample("n=one or n=two and not colour=red", n=3)
+    assert list(zip(drawn["n"], drawn["colour"], strict=True)) == [
+        ("one", "red"),
+        ("one", "blue"),
+        ("two", "blue"),
+    ]
+    one = student.sample("n=one", colour="red", n=2)
+    assert np.array_equal(one.x, student.sample(n=2, where={"n": "one", "colour": "red"}).x)
+    with pytest.raises(ConfigError, match="no combination fits all"):
+        student.sample("colour=red", colour="blue")
+
+
+def test_a_weight_of_its_own_is_that_of_equation_5(tmp_path: Path) -> None:
+    """Weights of 1 are the composed rule; other weights are guidance of one attribute alone."""
+    path = make(tmp_path / "student", method={"composed": True})
+    student = dcfm_node.load_student(path)
+    plain = student.sample("n=one and colour=red", n=4, guidance=1.0).x
+    assert np.allclose(student.sample("n=one^1 and colour=red^1", n=4).x, plain, atol=1e-6)
+    guided = student.sample("n=one and colour=red", n=4, guidance=1.6).x
+    both = student.sample("(n=one and colour=red)^1.6", n=4, guidance=1.0).x
+    assert np.allclose(both, guided, atol=1e-6)
+    assert not np.allclose(both, plain, atol=1e-4)
+    away = student.sample("n=one and not colour=blue^0.5", n=4, guidance=1.0)
+    assert set(away["colour"]) == {"red"}
+    assert not np.allclose(away.x, plain, atol=1e-4)
+    nothing = student.sample("n=one and not colour=blue", n=4, guidance=1.0).x
+    assert np.array_equal(nothing, plain)
