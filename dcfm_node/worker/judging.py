@@ -65,7 +65,8 @@ def given(
 
     known = sorted({*own, *(label for of in counts.values() for label in of)} - {*probes})
     train, holdout = (replace(part, x=standardised(part.x, scale)) for part in encoded)
-    return draw, Measured.of(train, holdout, known, probes, manifest.cardinalities)
+    sizes = manifest.cardinalities
+    return draw, Measured.of(train, holdout, known, probes, sizes, feasible=manifest.feasible)
 
 
 def judged(
