@@ -52,6 +52,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "sentences": "dcfm_node.domains.settings:SentencesSettings",
         "coloured-mnist": "dcfm_node.domains.settings:ColouredMnistSettings",
         "cube": "dcfm_node.domains.settings:CubeSettings",
+        "chest-xray": "dcfm_node.domains.settings:ChestSettings",
     },
 }
 """By kind and name, the place of the model of this package's own section."""

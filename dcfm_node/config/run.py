@@ -18,6 +18,7 @@ from dcfm_node.records.base import MAX_SNAPSHOT_BYTES, Digest, Model, Name, Snap
 from dcfm_node.records.manifest import (
     CODEC,
     DOMAIN,
+    MAX_COMBINATIONS,
     MAX_SILOS,
     NETWORK,
     PATH,
@@ -78,6 +79,9 @@ class _Continues(Model):
     """Silos that lost their old keys. All members vouch for the new ones by using this file."""
 
 
+Values = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], Field(max_length=32)
+]
 FeatureName = Annotated[str, Field(min_length=1)]
 
 
@@ -92,6 +96,9 @@ class RunFile(Model):
     """Names of the numbers of a sample, in order, to compare tables with. Not in the manifest."""
     roster: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_SILOS)] | None = None
     attribute: Annotated[tuple[Attribute, ...], Field(min_length=1, max_length=32)]
+    feasible: Annotated[tuple[Values, ...], Field(max_length=MAX_COMBINATIONS)] = ()
+    """The combinations that can occur, each as a value of every attribute in order. Data of others
+    is refused. Default: all; list them where few of many can occur."""
     domain: AnyDomain = DOMAIN
     codec: AnyCodec = CODEC
     standardise: Standardise = "auto"
@@ -141,6 +148,8 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
         what = f"names {len(run.features)} numbers, and a sample has {many}"
         raise document.error([Problem(("features",), what, "name each number once, or none")])
     silos = [Silo(name=name, key=known[name].sign_key) for name in sorted(roster)]
+    if wrong := _feasible_problems(run):
+        raise document.error(wrong)
     try:
         manifest = Manifest(
             name=run.name,
@@ -157,6 +166,7 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
             probes=run.probes,
             roster=tuple(silos),
             continues=_continued(run.continues, [known[silo.name] for silo in silos]),
+            feasible=_feasible(run),
         )
     except ValidationError as error:
         found = [
@@ -212,6 +222,7 @@ def differing(document: toml.Document, manifest: Manifest) -> list[str]:
     alike = ("name", "sample_shape", "standardise", *sections)
     said = {field: getattr(run, field) for field in alike} | {
         "attributes": run.attribute,
+        "feasible": _feasible(run),
         "plugins": packages(dict(run)),
     }
     found = differing_fields(manifest.model_copy(update=said), manifest)
@@ -235,6 +246,33 @@ def _continued(said: _Continues | None, roster: list[Peer]) -> Continues | None:
         handovers=tuple(handovers),
         replaced=said.replaced,
     )
+
+
+def _feasible(run: RunFile) -> tuple[tuple[int, ...], ...]:
+    """The feasible combinations as indices, in ascending order."""
+    values = [attribute.values for attribute in run.attribute]
+    return tuple(
+        sorted(
+            tuple(of.index(name) for of, name in zip(values, names, strict=True))
+            for names in run.feasible
+        )
+    )
+
+
+def _feasible_problems(run: RunFile) -> list[Problem]:
+    found = []
+    for place, names in enumerate(run.feasible):
+        fix = "write one value of each attribute, in their order"
+        if len(names) != len(run.attribute):
+            what = f"has {len(names)} values for {len(run.attribute)} attributes"
+            found.append(Problem(("feasible", place), what, fix))
+        for attribute, name in zip(run.attribute, names, strict=False):
+            if name not in attribute.values:
+                what = f"{attribute.name} has no value {name!r}"
+                found.append(Problem(("feasible", place), what, fix))
+        if names in run.feasible[:place]:
+            found.append(Problem(("feasible", place), "is there twice", "remove one"))
+    return found
 
 
 def _roster_problems(

@@ -103,7 +103,7 @@ def _addable(view: View) -> Iterator[str]:
         key: {pair for label in own for pair in enumerate(label)} for key, own in held.items()
     }
     seen = {label for own in held.values() for label in own}
-    for unseen in unseen_of(seen, view.manifest.cardinalities):
+    for unseen in unseen_of(seen, view.manifest.cardinalities, view.manifest.feasible):
         owner = next((key for key in values if values[key].issuperset(enumerate(unseen))), None)
         if owner is not None:
             yield f"{_named(attributes, unseen)} at {view.manifest.silo_name(owner)}"

@@ -1,6 +1,5 @@
 """Which combinations the silos hold together, and what cannot be composed from them. Pure."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 
@@ -22,7 +21,7 @@ def covered(view: View) -> Coverage:
     attributes = view.manifest.attributes
     return Coverage(
         observed=found.observed,
-        combinations=math.prod(view.manifest.cardinalities),
+        combinations=view.manifest.combinations,
         silos=len(view.active()),
         silos_told=len(told),
         sufficient=found.sufficient,
@@ -78,7 +77,7 @@ def _found(view: View) -> Found:
     counts = Counter[Label]()
     for join in _told(view).values():
         counts.update(dict(join.counts))
-    return coverage(counts, view.manifest.cardinalities)
+    return coverage(counts, view.manifest.cardinalities, view.manifest.feasible)
 
 
 def _told(view: View) -> dict[bytes, Join]:

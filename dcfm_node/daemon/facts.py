@@ -1,7 +1,6 @@
 """What a run's records say, in names: of a daemon's present run, or of one that a state folder
 keeps. Pure."""
 
-import math
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -96,7 +95,7 @@ def run_facts(journals: Journals, view: View, me: bytes) -> RunFacts:
         node=name(me),
         sample_shape=manifest.sample_shape,
         attributes=tuple(RunAttribute(name=a.name, values=a.values) for a in manifest.attributes),
-        combinations=math.prod(manifest.cardinalities),
+        combinations=manifest.combinations,
         held=tuple(
             HeldCombination(label=label, samples=held[label], probe=label in probes)
             for label in sorted(held)[:MAX_HELD]

@@ -56,7 +56,7 @@ def read_folder(spec: FolderData, columns: Mapping[str, str], shape: tuple[int, 
         if picture.deepest is not None:
             deepest[str(item.image)] = picture.deepest
     check_shapes((len(items), *shape), {}, shape, str(spec.path))
-    _check_depth(deepest)
+    check_depth(deepest)
     arrays = {name: np.asarray(column, dtype=np.str_) for name, column in labels.items()}
     return Raw(x, arrays, lambda row: items[row].where, str(spec.path), notes)
 
@@ -80,7 +80,7 @@ def _label(item: Item, column: str) -> str:
     return value
 
 
-def _check_depth(deepest: Mapping[str, int]) -> None:
+def check_depth(deepest: Mapping[str, int]) -> None:
     """Check that 16-bit pictures use their range: 12-bit levels in 16 bits look almost black."""
     if not deepest or max(deepest.values()) >= FEW_LEVELS:
         return

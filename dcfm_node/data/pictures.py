@@ -46,12 +46,18 @@ class Picture:
     """Its highest 16-bit level; None if it has fewer bits."""
 
 
-def read_picture(file: Path, shape: tuple[int, ...], resize: bool) -> Picture:
+def read_picture(
+    file: Path,
+    shape: tuple[int, ...],
+    resize: bool,
+    by: Image.Resampling = Image.Resampling.BICUBIC,
+) -> Picture:
     """Read an image file as a viewer shows it.
 
     Args:
         shape: the run's sample_shape; colour is converted to grey and grey to colour.
         resize: resample a picture of another size; False refuses it.
+        by: how it is resampled.
 
     Raises:
         DataError: the file is not an image, is damaged or too large, has another size, or viewers
@@ -77,7 +83,7 @@ def read_picture(file: Path, shape: tuple[int, ...], resize: bool) -> Picture:
             deepest = _top(upright) * (WHITE // 255) if deep else None
             planes = map(_to_unit, _shown(file, upright, channels, deep).split())
         # One plane at a time: floating point takes four times the memory of the picture.
-        fitted = [_fitted(plane, (width, height)) for plane in planes]
+        fitted = [fitted_plane(plane, (width, height), by) for plane in planes]
     # Bicubic resampling overshoots at edges.
     return Picture(np.clip(np.stack(fitted), -1.0, 1.0), deepest)
 
@@ -132,10 +138,11 @@ def _top(colour: Image.Image) -> int:
     return max(int(high) for _, high in cast(Any, colour.getextrema())[:3])
 
 
-def _fitted(plane: Floats, size: tuple[int, int]) -> Floats:
+def fitted_plane(plane: Floats, size: tuple[int, int], by: Image.Resampling) -> Floats:
+    """A plane (height, width) of floating point numbers, resampled to size (width, height)."""
     if plane.shape == size[::-1]:
         return plane
-    return np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(plane).resize(size, by))
 
 
 def _sixteen(

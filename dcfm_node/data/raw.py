@@ -36,6 +36,9 @@ class Raw:
     """Of the numbers of a sample, in order, if the files have names."""
     warnings: tuple[DataWarning, ...] = ()
     """What the reader finds odd."""
+    together: NDArray[np.int64] | None = None
+    """(N,): index of the first sample that must be on the same side of the hold-out, such as of the
+    same patient. Default: the first equal sample."""
 
 
 def memory() -> int:

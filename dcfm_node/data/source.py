@@ -28,6 +28,7 @@ from dcfm_node.data.spec import (
     IdxData,
     LerobotData,
     NpzData,
+    RadiographsData,
     TableData,
     TextData,
 )
@@ -100,9 +101,11 @@ def prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloDat
 def _prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloData:
     many = manifest.path.alphabet
     x = checked_tokens(raw, many) if many else checked_numbers(raw)
+    _check_feasible(raw, c, manifest)
     # Domains draw with replacement, and their results are published: keep their repeats.
     first = np.arange(len(x)) if isinstance(spec, BuiltinData) else first_alike(x)
-    held = holdout_mask(c, spec.holdout, manifest.method.seed, first)
+    side = first if raw.together is None else raw.together
+    held = holdout_mask(c, spec.holdout, manifest.method.seed, side)
     alike = _all_alike(first)
     scale = "" if many or (alike and manifest.standardises) else odd_scale(x, raw.names)
     warnings = _warnings(raw.file, scale, alike, _from_one(spec, manifest, raw))
@@ -120,6 +123,20 @@ def _prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloDa
     train, holdout = (Samples(x[rows], c[rows]) for rows in (~held, held))
     digest = _digest(train.x, train.c, holdout.x, holdout.c)
     return SiloData(train, holdout, counts(train.c), digest, warnings, notes)
+
+
+def _check_feasible(raw: Raw, c: Labels, manifest: Manifest) -> None:
+    """Check that the run lists the combination of every sample, if it lists any."""
+    listed, attributes = frozenset(manifest.feasible), manifest.attributes
+    for row, label in enumerate(map(tuple, c.tolist())) if listed else ():
+        if label not in listed:
+            pairs = zip(attributes, label, strict=True)
+            shown = ", ".join(f"{attribute.name}={attribute.values[v]}" for attribute, v in pairs)
+            raise DataError(
+                f"shows {shown[:400]}, which the run does not list as feasible",
+                where=raw.row(row),
+                fix="leave the sample out, or add the combination to feasible in run.toml",
+            )
 
 
 def counts(c: Labels) -> Counts:
@@ -178,7 +195,9 @@ def _warnings(file: str, scale: str, alike: str, labels: Sequence[str]) -> tuple
 
 
 def _from_one(spec: DataSpec, manifest: Manifest, raw: Raw) -> list[str]:
-    sources = {} if isinstance(spec, BuiltinData | EpisodesData) else spec.attributes
+    sources = (
+        {} if isinstance(spec, BuiltinData | EpisodesData | RadiographsData) else spec.attributes
+    )
     return [
         from_one(attribute, sources.get(attribute.name, AttributeSource()), column)
         for attribute in manifest.attributes

@@ -235,8 +235,27 @@ class EpisodesData(_PathData):
     format: Literal["episodes"]
 
 
+class RadiographsData(_PathData):
+    """Chest radiographs of the domain `chest-xray`: a folder with a table `Data_Entry_2017*.csv`
+    (or .csv.gz), and `images*/` of PNG or DICOM files, or a .npz file with `image` and `name`."""
+
+    format: Literal["radiographs"]
+    patients: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=2)] = ()
+    """First and last id of the patients whose images this site holds. Default: all of the table."""
+    view: Text | None = None
+    """The only view that this site holds, such as PA. Default: all."""
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.patients and (len(self.patients) != 2 or self.patients[0] > self.patients[1]):
+            raise ValueError("patients are a first and a last id; write [first, last], or leave it")
+        return self
+
+
 FileData = NpzData | TableData | TextData | IdxData | FolderData | LerobotData
-DataSpec = Annotated[FileData | EpisodesData | BuiltinData, Field(discriminator="format")]
+DataSpec = Annotated[
+    FileData | EpisodesData | RadiographsData | BuiltinData, Field(discriminator="format")
+]
 """A silo's private data. Build one of the member classes."""
 
 

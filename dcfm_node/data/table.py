@@ -1,7 +1,9 @@
 """Reads a CSV file and detects an open quote that would swallow rows."""
 
 import csv
+import gzip
 import io
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from dcfm_node.data.names import normal, twice
 from dcfm_node.data.raw import bounded, readable
 from dcfm_node.errors import DataError
 
+MAX_UNPACKED_BYTES = 256 * 2**20
 _FIX = "save it as CSV in UTF-8, with commas between the columns"
 _QUOTE = 'close the quote where the cell ends; a quote within a cell is written ""'
 _OTHERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -72,9 +75,9 @@ def file_text(index: Path) -> str:
     Raises:
         DataError: it cannot be read, or is something else; with the line.
     """
-    with readable(index, fix=_FIX):
+    with readable(index, zlib.error, EOFError, fix=_FIX):
         bounded([index.stat().st_size], 1, index)
-        data = index.read_bytes()
+        data = _unpacked(index) if index.suffix == ".gz" else index.read_bytes()
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError("is text in UTF-16", where=str(index), fix=_FIX)
     bad, what = data.find(b"\0"), "holds a NUL byte, so it is not text"
@@ -86,6 +89,15 @@ def file_text(index: Path) -> str:
             bad, what = len(data) - len(error.object) + error.start, "is not text in UTF-8"
     line = len(io.StringIO(data[:bad].decode("latin-1") + ".", newline=None).readlines())
     raise DataError(what, where=f"{index}:{line}", fix=_FIX)
+
+
+def _unpacked(index: Path) -> bytes:
+    """The text in a gzip file, which may announce any size and holds more than it takes."""
+    with gzip.open(index) as stream:
+        data = stream.read(MAX_UNPACKED_BYTES + 1)
+    if len(data) > MAX_UNPACKED_BYTES:
+        raise OSError(f"it holds more than {MAX_UNPACKED_BYTES} bytes of text")
+    return data
 
 
 def _records(index: Path, lines: list[str]) -> Iterator[tuple[int, int, list[str]]]:

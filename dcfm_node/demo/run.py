@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import product
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -271,8 +270,7 @@ def split_of(stage: Stage, wish: Wish, manifest: Manifest, domain: Domain[Any]) 
     held = [domain.load(manifest, load_node(node.config).data) for node in stage.nodes]
     silos = tuple(joined((one.train, one.holdout)) for one in held)
     known = {combination for silo in silos for combination in silo.combinations}
-    space = product(*(range(size) for size in manifest.cardinalities))
-    novel = tuple(combination for combination in space if combination not in known)
+    novel = tuple(c for c in manifest.space() if c not in known)
     return Split(manifest.attributes, manifest.sample_shape, silos, novel)
 
 

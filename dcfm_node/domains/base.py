@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from dcfm_node.data import source as files
 from dcfm_node.data.source import SiloData
-from dcfm_node.data.spec import BuiltinData, DataSpec, EpisodesData
+from dcfm_node.data.spec import BuiltinData, DataSpec, EpisodesData, RadiographsData
 from dcfm_node.domains.space import Attributes, Holders, Panel, Space
 from dcfm_node.errors import DataError, UserError
 from dcfm_node.plugins import make
@@ -67,6 +67,9 @@ class Split:
         complete: training samples of every combination, which only the oracle sees.
         reference: samples of every combination, not used in training; None if the evaluator does
             not need them.
+        feasible: the combinations that can occur, as in the manifest; empty means all.
+        together: of each silo, the index of the first sample (N,) that must be on the same side of
+            its hold-out, such as of the same patient; empty means that samples are independent.
     """
 
     attributes: Attributes
@@ -75,6 +78,8 @@ class Split:
     held_out: tuple[Combination, ...]
     complete: Samples | None = None
     reference: Samples | None = None
+    feasible: tuple[Combination, ...] = ()
+    together: tuple[Labels, ...] = ()
 
     @property
     def space(self) -> Space:
@@ -244,11 +249,12 @@ class Domain(ABC, Generic[Settings]):
         Raises:
             DataError: the data cannot be read or do not fit the run.
         """
-        if isinstance(source, EpisodesData):
+        if isinstance(source, EpisodesData | RadiographsData):
+            kind = "cube" if isinstance(source, EpisodesData) else "chest-xray"
             raise DataError(
-                f"the run's domain {self.settings.kind!r} does not read episodes",
+                f"the run's domain {self.settings.kind!r} does not read {source.format}",
                 where="data.format",
-                fix='choose another format, or a run whose [domain] is kind = "cube"',
+                fix=f'choose another format, or a run whose [domain] is kind = "{kind}"',
             )
         if not isinstance(source, BuiltinData):
             return files.load(source, manifest)

@@ -221,3 +221,49 @@ class CubeSettings(DomainSettings):
             f"domain.horizon: plans have sample_shape [17, {self.horizon}], not {list(shape)};"
             " change either"
         )
+
+
+class ChestSettings(DomainSettings):
+    """Chest radiographs with 14 findings, each present (1) or absent (0), as in NIH ChestX-ray14.
+
+    A node's [data] has format = "radiographs"; experiments take the folder from the command line.
+    """
+
+    code: ClassVar[str] = "dcfm_node.domains.chest.chest:Chest"
+    kind: Literal["chest-xray"] = "chest-xray"
+    size: Annotated[int, Field(ge=8, le=1_024)] = 64
+    """Height and width in pixels, 8 to 1024; default 64. Images of another size are resized by
+    area. sample_shape is [1, size, size]."""
+    public: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=2)] = (1, 278)
+    """First and last id of patients whose images no silo holds: codec and evaluation learn from
+    them. Empty: none. Default: 1 to 278, which suits the images of NIH ChestX-ray14."""
+    frequency: Annotated[float, Field(ge=0.0, le=1.0)] = 0.001
+    """Least share of a table's rows that a combination must have to be feasible (section 6.3 of
+    DCFM), 0 to 1; default 0.001. For `dcfm-node experiment`; a run lists them."""
+    novel: Annotated[int, Field(ge=0, le=1_000)] = 0
+    """Number of feasible combinations of two findings or more that no silo holds; default 0."""
+    silos: Annotated[int, Field(ge=2, le=50)] = 5
+    """Number of silos, 2 to 50; default 5."""
+    concentration: Annotated[float, Field(gt=0.0, le=1e9)] = 0.1
+    """Concentration of the Dirichlet distribution in `noniid`; default 0.1. Smaller: less even."""
+    partitions: Annotated[
+        tuple[Literal["iid", "noniid", "views", "patients"], ...],
+        Field(min_length=1, max_length=16),
+        FailFast(),
+    ] = ("iid", "noniid")
+    """Ways of sharing the patients among silos, for `dcfm-node experiment`: evenly, in Dirichlet
+    shares of combinations, by the view of most of their images, or by ranges of ids."""
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.public and (len(self.public) != 2 or self.public[0] > self.public[1]):
+            raise ValueError("public is a first and a last id; write [first, last], or []")
+        return self
+
+    def problem(self, shape: tuple[int, ...]) -> str:
+        if shape == (1, self.size, self.size):
+            return ""
+        return (
+            f"domain.size: radiographs have sample_shape [1, {self.size}, {self.size}], not"
+            f" {list(shape)}; change either"
+        )

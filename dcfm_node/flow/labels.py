@@ -59,9 +59,21 @@ def marginal_terms(c: Tensor, null: Tensor) -> Tensor:
 
 
 def from_product(
-    c: Tensor, cardinalities: Tensor, share: float, generator: torch.Generator
+    c: Tensor,
+    cardinalities: Tensor,
+    share: float,
+    generator: torch.Generator,
+    feasible: Tensor | None = None,
 ) -> Tensor:
-    """Replace a share (0 to 1) of the labels (B, n) by uniform draws from the product space."""
+    """Replace a share (0 to 1) of the labels (B, n) by uniform draws from the product space.
+
+    Args:
+        feasible: combinations (M, n) to draw from in its place, if only these can occur.
+    """
+    if feasible is not None and len(feasible):
+        rows = torch.randint(len(feasible), c.shape[:-1], generator=generator, device=c.device)
+        swap = torch.rand(c.shape[:-1], generator=generator, device=c.device) < share
+        return torch.where(swap.unsqueeze(-1), feasible.to(c.device)[rows], c)
     u = torch.rand(c.shape, generator=generator, device=c.device)
     drawn = (u * cardinalities).long().clamp(max=cardinalities - 1)
     swap = torch.rand(c.shape[:-1], generator=generator, device=c.device) < share

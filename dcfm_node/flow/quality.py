@@ -52,9 +52,8 @@ class Measured:
     Attributes:
         train, holdout: of combinations that silos train on.
         probes: its real samples of probes; empty if it has none.
-        known: combinations that silos train on, sorted.
-        withheld: the run's probes.
-        cardinalities: |C_i|.
+        known, withheld: combinations that silos train on, sorted; the run's probes.
+        cardinalities, feasible: |C_i|; combinations that can occur, empty means all.
     """
 
     train: EncodedSamples
@@ -63,6 +62,7 @@ class Measured:
     known: Sequence[Combination]
     withheld: Sequence[Combination]
     cardinalities: Sequence[int]
+    feasible: Sequence[Combination] = ()
 
     @classmethod
     def of(
@@ -72,13 +72,15 @@ class Measured:
         known: Sequence[Combination],
         withheld: Sequence[Combination],
         cardinalities: Sequence[int],
+        *,
+        feasible: Sequence[Combination] = (),
     ) -> Self:
         """Of all samples of a silo, those of probes too."""
         parts = train, holdout
         out = [_among(part.c, withheld) for part in parts]
         held = [_fewer(taken(part, rows)) for part, rows in zip(parts, out, strict=True)]
         kept = [_fewer(taken(part, ~rows)) for part, rows in zip(parts, out, strict=True)]
-        return cls(kept[0], kept[1], joined(*held), known, withheld, cardinalities)
+        return cls(kept[0], kept[1], joined(*held), known, withheld, cardinalities, feasible)
 
 
 @dataclass(frozen=True)
@@ -185,11 +187,11 @@ def measure(draw: Draw, data: Measured, *, seed: int) -> dict[str, float]:
     """The figures of SPEC 6.14.1 of the student that `draw` samples; arguments alone decide."""
     draw, data = _in_unit_scale(draw, data)
     judge = Judge.fit(draw, data, seed)
-    sizes, taught = data.cardinalities, judge.taught
+    novel = unseen_of(data.known, data.cardinalities, data.feasible)
     parts = {
         "known": sorted({tuple(label) for label in data.train.c.tolist()}),
         "probe": data.withheld,
-        "novel": following([*unseen_of(data.known, sizes)], taught, sizes),
+        "novel": following([*novel], judge.taught, data.cardinalities),
     }
     found: dict[str, float] = {}
     fresh: dict[str, EncodedSamples] = {}
@@ -274,9 +276,8 @@ def _undrawn(
         untrusted: why the judge cannot be trusted on combinations that it never saw, or empty.
     """
     known, probes, sizes = set(data.known), set(data.withheld), data.cardinalities
-    level = dict.fromkeys(known, 0)
-    unseen = list(unseen_of(known, sizes))
-    level |= zip(unseen, levels(unseen, known), strict=True)
+    unseen = list(unseen_of(known, sizes, data.feasible))
+    level = dict.fromkeys(known, 0) | dict(zip(unseen, levels(unseen, known), strict=True))
     seen, every = torch.tensor(sorted({*known, *held})), torch.tensor(labels := sorted(level))
     follow = (determined(every, of, sizes) for of in (seen, taught))
     found = {}
@@ -306,8 +307,7 @@ def _error(rate: float, draws: int) -> float:
 
 
 def _in_unit_scale(draw: Draw, data: Measured) -> tuple[Draw, Measured]:
-    """The same student and data, divided by the largest real number: sums of squares of numbers
-    that nobody standardised would overflow. Draws are finite."""
+    """Both, divided by the largest real number, so that sums of squares do not overflow."""
     parts = [unit(part.x) for part in (data.train, data.holdout, data.probes)]
     largest = max((part.abs().max().item() for part in parts if len(part)), default=0.0) or 1.0
     train, holdout, probes = (

@@ -14,7 +14,6 @@ samples pass somewhat more often than known ones do, because more would only cos
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 
 import torch
 from torch import Tensor
@@ -299,9 +298,8 @@ def mixed(first: PathSampler, second: PathSampler, share: float) -> PathSampler:
 def combinations(manifest: Manifest, teachers: Sequence[Teacher]) -> tuple[Tensor, Tensor]:
     """The combinations that teachers have, and those that they lack but determine: (M, n) each."""
     held = {c for teacher in teachers for c, times in teacher.counts.items() if times > 0}
-    every = product(*(range(size) for size in manifest.cardinalities))
     known = torch.tensor(sorted(held), dtype=torch.int64)
-    lacking = torch.tensor([c for c in every if c not in held], dtype=torch.int64)
+    lacking = torch.tensor([c for c in manifest.space() if c not in held], dtype=torch.int64)
     lacking = lacking.reshape(-1, len(manifest.cardinalities))
     return known, lacking[determined(lacking, known, manifest.cardinalities)]
 

@@ -96,7 +96,8 @@ class BatchSampler:
         if len(self.manifest.cardinalities) < 2:
             return None
         null = null_label(self.manifest.cardinalities)
-        c = from_product(points.c, null, self.product_share, generator)
+        listed = torch.tensor(self.manifest.feasible, dtype=torch.int64)
+        c = from_product(points.c, null, self.product_share, generator, listed)
         terms = block_terms(c, null, generator)
         live, frozen = self.mix(self.path, points.x, points.t, terms, generator)
         return Penalty(points.x, points.t, terms, composition_weights(torch.ones(2)) * live, frozen)

@@ -1,9 +1,7 @@
 """Which combinations silos hold, which can be composed from them, and which cannot. Pure."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
 
 from dcfm_node.api.checked import Finding, Holding
 from dcfm_node.data.source import Counts
@@ -27,7 +25,7 @@ def composition(
         others: the same of other silos, as far as they published it.
     """
     sizes = manifest.cardinalities
-    total, told = math.prod(sizes), len(others) + (own is not None)
+    total, told = manifest.combinations, len(others) + (own is not None)
     everyone = told == len(manifest.roster)
     held = Counter[Combination]()
     for counts in (*others.values(), own or ()):
@@ -41,7 +39,7 @@ def composition(
         found += _together(manifest, held)
     listed: tuple[Holding, ...] = ()
     if total <= MOST_LISTED:
-        beyond = outside_hull(held, sizes)
+        beyond = outside_hull(held, sizes, manifest.feasible)
         mine, theirs = dict(own or ()), {name: dict(counts) for name, counts in others.items()}
         listed = tuple(
             Holding(
@@ -50,7 +48,7 @@ def composition(
                 others={name: counts[label] for name, counts in theirs.items() if label in counts},
                 reachable=label not in beyond if everyone else None,
             )
-            for label in product(*map(range, sizes))
+            for label in manifest.space()
         )
     return found, listed
 
@@ -73,8 +71,8 @@ def _held(
 def _together(manifest: Manifest, held: Counter[Combination]) -> Iterator[Finding]:
     """Eq. 2 of DCFM, and the affine hull, of what all silos hold."""
     sizes, attributes = manifest.cardinalities, manifest.attributes
-    found = coverage(held, sizes)
-    total = math.prod(sizes)
+    found = coverage(held, sizes, manifest.feasible)
+    total = manifest.combinations
     what = f"the silos hold {found.observed} combinations; Eq. 2 of DCFM needs {found.needed}"
     if found.missing_values:
         named = ", ".join(
@@ -92,7 +90,7 @@ def _together(manifest: Manifest, held: Counter[Combination]) -> Iterator[Findin
         what = f"all {nobody} that nobody holds can be composed" if nobody else "all are held"
         yield COVERAGE.ok("reachable", what, outside=0.0)
         return
-    beyond = sorted(outside_hull(held, sizes))[:NAMED]
+    beyond = sorted(outside_hull(held, sizes, manifest.feasible))[:NAMED]
     named = ", ".join("/".join(_values(manifest, label)) for label in beyond)
     more = f" and {found.outside - len(beyond)} more" if found.outside > len(beyond) else ""
     adds = ", ".join("/".join(_values(manifest, label)) for label in found.completing[:NAMED])

@@ -1,6 +1,5 @@
 """The settings files, the keys and the state folder of a node."""
 
-import math
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -187,7 +186,7 @@ def _run(found: Found, path: Path, listed: tuple[Peer, ...] | None, peers: Path)
         return
     sizes = manifest.cardinalities
     what = (
-        f"{path}: {manifest.name}, {len(sizes)} attributes, {math.prod(sizes)} combinations,"
+        f"{path}: {manifest.name}, {len(sizes)} attributes, {manifest.combinations} combinations,"
         f" {len(manifest.roster)} silos, {manifest.method.name} with {manifest.network.kind}"
     )
     found.findings.append(SETTINGS.ok("run.toml", what))

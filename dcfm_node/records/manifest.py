@@ -6,9 +6,16 @@ together; `differing_fields` names the fields, and `differences` describes them 
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, Self
+from itertools import pairwise, product
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import FailFast, Field, model_validator
+from pydantic import (
+    FailFast,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from dcfm_node.plugins import BUILTIN, Kind
 from dcfm_node.records.base import Digest, Key, Model, Name, Snapshot
@@ -63,6 +70,12 @@ class Attribute(Model):
         if len(set(self.values)) != len(self.values):
             raise ValueError(f"attribute {self.name!r} names a value twice")
         return self
+
+
+Combination = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=999)], ...], Field(min_length=1, max_length=32), FailFast()
+]
+"""An index into the values of each attribute."""
 
 
 class Policy(Model):
@@ -175,6 +188,18 @@ class Manifest(Model):
     probes: Probes = Probes()
     roster: Annotated[tuple[Silo, ...], Field(min_length=1, max_length=MAX_SILOS), FailFast()]
     continues: Continues | None = None
+    feasible: Annotated[
+        tuple[Combination, ...], Field(max_length=MAX_COMBINATIONS), FailFast()
+    ] = ()
+    """The combinations that can occur, in ascending order. Empty, the default, means all. Not
+    written out where it is empty (SPEC 2.1.2)."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = serialise(self)
+        if not self.feasible:
+            del found["feasible"]
+        return found
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -191,6 +216,8 @@ class Manifest(Model):
         foreign = [(kind, name) for kind, name, _ in self.sections() if name not in BUILTIN[kind]]
         if [(code.kind, code.name) for code in self.plugins] != foreign:
             raise ValueError("plugins must name exactly the packages that the sections need")
+        if problem := self._unfit_feasible():
+            raise ValueError(problem)
         if problem := self._unfit_section():
             raise ValueError(problem)
         shares = len(self.method.guidance.shares)
@@ -208,6 +235,16 @@ class Manifest(Model):
         if before.scale is not None and (many := len(before.scale.mean)) != self._groups:
             raise ValueError(f"continues.scale has {many} groups; the run has {self._groups}")
         return self
+
+    def _unfit_feasible(self) -> str:
+        """Why the feasible combinations do not fit the attributes; empty if they fit."""
+        sizes, listed = self.cardinalities, self.feasible
+        for label in listed:
+            if len(label) != len(sizes) or any(v >= n for v, n in zip(label, sizes, strict=True)):
+                return f"feasible: {list(label)} is not a combination of the attributes' values"
+        if any(one >= other for one, other in pairwise(listed)):
+            return "feasible must list combinations in ascending order, each once"
+        return ""
 
     def _unfit_section(self) -> str:
         """Why a section does not fit the samples; empty if all fit."""
@@ -267,6 +304,15 @@ class Manifest(Model):
     def cardinalities(self) -> tuple[int, ...]:
         """|C_i|, the number of values of each attribute."""
         return tuple(len(attribute.values) for attribute in self.attributes)
+
+    @property
+    def combinations(self) -> int:
+        """How many combinations can occur."""
+        return len(self.feasible) or math.prod(self.cardinalities)
+
+    def space(self) -> Iterator[tuple[int, ...]]:
+        """The combinations that can occur, in ascending order."""
+        return iter(self.feasible) if self.feasible else product(*map(range, self.cardinalities))
 
     def guided(self, known: float, novel: float) -> Self:
         """The same run, sampled with other guidance weights."""

@@ -122,7 +122,7 @@ def chosen_values(
     """Attribute index -> value index.
 
     Args:
-        wanted: value by attribute; 3 is the same as "3".
+        wanted: value by attribute, in any case; 3 is the same as "3".
         where: the place that an error names.
 
     Raises:
@@ -132,10 +132,12 @@ def chosen_values(
     chosen: dict[int, int] = {}
     for name, given in wanted.items():
         value = str(given)
-        if name not in names:
+        if (known := normal(name).lower()) not in names:
             what = f"the student has no attribute {name!r}"
             raise ConfigError(what, where=where, fix=_one_of(manifest))
-        index = names.index(name)
+        index = names.index(known)
+        if index in chosen:
+            raise ConfigError(f"{name} is given twice", where=where, fix="give it once")
         values = manifest.attributes[index].values
         meant = [value] if value in values else [v for v in values if normal(v) == normal(value)]
         if len(meant) != 1:
@@ -163,11 +165,25 @@ def _listed(names: Sequence[str], between: str = ", ") -> str:
 
 
 def asked_for(manifest: Manifest, chosen: Mapping[int, int]) -> list[Label]:
-    """The combinations that have the chosen values, in order.
+    """The combinations that can occur and have the chosen values, in order.
 
     Args:
         chosen: attribute index -> value index; other attributes take all values.
+
+    Raises:
+        ConfigError: the run lists feasible combinations, and none has the chosen values.
     """
+    if manifest.feasible:
+        found = [c for c in manifest.feasible if all(c[i] == v for i, v in chosen.items())]
+        if found:
+            return found
+        values = ((manifest.attributes[i], v) for i, v in sorted(chosen.items()))
+        asked = " and ".join(f"{one.name}={one.values[v]}" for one, v in values)
+        raise ConfigError(
+            f"the run lists no feasible combination with {asked}",
+            where="--where",
+            fix="ask for fewer values, or for others",
+        )
     ranges = [
         [chosen[index]] if index in chosen else range(size)
         for index, size in enumerate(manifest.cardinalities)

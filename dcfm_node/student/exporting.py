@@ -149,6 +149,7 @@ def _settings(student: Student, *, decoded: bool) -> dict[str, Any]:
             "to_t": used.to_t,
             "shares": list(shares),
         },
+        "feasible": list(map(list, manifest.feasible)),
         "trained_on": sorted(map(list, trained)),
         "scale": None if scale is None else scale.model_dump(mode="json"),
         "scale_shape": scale_shape,

@@ -81,7 +81,11 @@ class Sampler:
             if name in values and values[name] not in each:
                 raise ValueError(f"{name} has no value {values[name]!r}; there are {each}")
             ranges.append([each.index(values[name])] if name in values else range(len(each)))
-        possible = np.array(list(product(*ranges)), np.int64)
+        every = self.settings.get("feasible") or product(*ranges)
+        fitting = [c for c in every if all(v in of for v, of in zip(c, ranges, strict=True))]
+        if not fitting:
+            raise ValueError("no feasible combination has these values")
+        possible = np.array(fitting, np.int64)
         return possible[np.arange(n) % len(possible)]
 
     def solve(self, x0: Floats, c: NDArray[np.int64]) -> Floats:

@@ -5,7 +5,6 @@ after it chains. All nodes of a run have the same manifest, so all refuse the sa
 that need other records are checked in `View` and `conformity`.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -48,6 +47,7 @@ class Run:
         self.places = {silo.key: place for place, silo in enumerate(manifest.roster)}
         self.prepares = manifest.prepares
         self.sizes, self.groups = manifest.cardinalities, manifest.groups
+        self.feasible = frozenset(manifest.feasible)
         self.quorum, self.silos = manifest.quorum, len(manifest.roster)
 
 
@@ -70,7 +70,7 @@ def journal_budget(manifest: Manifest) -> int:
     """Most bytes of envelopes in one author's chain (SPEC 3.3.6): what an honest silo writes in
     years, and the most that peers must store for a hostile one."""
     rounds, silos = manifest.method.last_round + 1, len(manifest.roster)
-    return JOURNAL_BYTES + 8 * math.prod(manifest.cardinalities) + RECORD_BYTES * rounds * silos
+    return JOURNAL_BYTES + 8 * manifest.combinations + RECORD_BYTES * rounds * silos
 
 
 def _rule(clause: str, *kinds: type) -> Callable[[Check], Check]:
@@ -122,6 +122,8 @@ def _misfit(label: Label, run: Run) -> str:
         return f"a label of {len(label)} values; the run has {len(run.sizes)}"
     if any(value >= size for value, size in zip(label, run.sizes, strict=True)):
         return f"the label {list(label)}, which has a value that the run does not have"
+    if run.feasible and label not in run.feasible:
+        return f"the label {list(label)}, which the run does not list as feasible"
     return ""
 
 

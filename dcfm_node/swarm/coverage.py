@@ -52,23 +52,34 @@ class Coverage:
         return not self.missing_values and not self.missing_combinations
 
 
-def coverage(counts: Mapping[Combination, int], cardinalities: Sequence[int]) -> Coverage:
+def coverage(
+    counts: Mapping[Combination, int],
+    cardinalities: Sequence[int],
+    feasible: Sequence[Combination] = (),
+) -> Coverage:
     """Coverage of the silos' counts taken together (Eq. 2 of DCFM).
 
     Args:
         counts: how often each combination occurs, over all silos.
         cardinalities: |C_i|, the number of values of each attribute.
+        feasible: the combinations that can occur; empty means all. Others, and values that occur in
+            none of them, are neither needed nor missing.
     """
     seen = sorted(label for label, count in counts.items() if count > 0)
-    return _coverage(tuple(seen), tuple(cardinalities))
+    return _coverage(tuple(seen), tuple(cardinalities), tuple(feasible))
 
 
 @lru_cache(maxsize=8)
-def _coverage(seen: tuple[Combination, ...], sizes: tuple[int, ...]) -> Coverage:
+def _coverage(
+    seen: tuple[Combination, ...], sizes: tuple[int, ...], feasible: tuple[Combination, ...]
+) -> Coverage:
     values = {(i, value) for label in seen for i, value in enumerate(label)}
     space = [(i, v) for i, size in enumerate(sizes) for v in range(size)]
     needed = min(1 + sum(size - 1 for size in sizes), math.prod(sizes))
-    hull, unseen = _basis(seen, sizes), list(unseen_of(seen, sizes))
+    if feasible:
+        space = sorted({pair for label in feasible for pair in enumerate(label)})
+        needed = len(_basis(feasible, sizes))
+    hull, unseen = _basis(seen, sizes), list(unseen_of(seen, sizes, feasible))
     level_1 = sum(level == 1 for level in levels(unseen, seen))
     return Coverage(
         observed=len(seen),
@@ -78,18 +89,20 @@ def _coverage(seen: tuple[Combination, ...], sizes: tuple[int, ...]) -> Coverage
         outside=sum(bool(_reduced(_one_hot(c, sizes), hull)) for c in unseen),
         level_1=level_1,
         level_2=len(unseen) - level_1,
-        completing=_completing(seen, sizes, hull),
+        completing=_completing(seen, sizes, hull, feasible),
     )
 
 
 def outside_hull(
-    seen: Iterable[Combination], cardinalities: Sequence[int]
+    seen: Iterable[Combination],
+    cardinalities: Sequence[int],
+    feasible: Sequence[Combination] = (),
 ) -> frozenset[Combination]:
     """Unseen combinations that are not in the affine hull of the seen ones: nothing seen tells how
     their values go together."""
     labels, sizes = sorted(set(seen)), tuple(cardinalities)
-    hull = _basis(labels, sizes)
-    return frozenset(c for c in unseen_of(labels, sizes) if _reduced(_one_hot(c, sizes), hull))
+    hull, unseen = _basis(labels, sizes), unseen_of(labels, sizes, feasible)
+    return frozenset(c for c in unseen if _reduced(_one_hot(c, sizes), hull))
 
 
 def alone(silos: Mapping[str, Sequence[Combination]]) -> dict[str, int]:
@@ -104,10 +117,16 @@ def alone(silos: Mapping[str, Sequence[Combination]]) -> dict[str, int]:
     return dict((+found).most_common())
 
 
-def unseen_of(seen: Iterable[Combination], sizes: Sequence[int]) -> Iterator[Combination]:
-    """The combinations that are not among these, in order."""
+def unseen_of(
+    seen: Iterable[Combination], sizes: Sequence[int], feasible: Sequence[Combination] = ()
+) -> Iterator[Combination]:
+    """The combinations that are not among these, in order.
+
+    Args:
+        feasible: the combinations that can occur; empty means all.
+    """
     known = set(seen)
-    return (c for c in product(*map(range, sizes)) if c not in known)
+    return (c for c in feasible or product(*map(range, sizes)) if c not in known)
 
 
 def levels(unseen: Iterable[Combination], seen: Iterable[Combination]) -> Iterator[int]:
@@ -134,11 +153,15 @@ def unmet(
 
 
 def _completing(
-    seen: tuple[Combination, ...], sizes: tuple[int, ...], hull: Mapping[int, Row]
+    seen: tuple[Combination, ...],
+    sizes: tuple[int, ...],
+    hull: Mapping[int, Row],
+    feasible: tuple[Combination, ...],
 ) -> tuple[Combination, ...]:
     there = [sorted({label[i] for label in seen}) for i in range(len(sizes))]
     full, rows, found = 1 + sum(len(values) - 1 for values in there), dict(hull), []
-    for label in product(*there) if seen else ():
+    of_these = [c for c in feasible if all(v in of for v, of in zip(c, there, strict=True))]
+    for label in (of_these if feasible else product(*there)) if seen else ():
         if len(rows) == full:
             break
         if _extends(rows, label, sizes):

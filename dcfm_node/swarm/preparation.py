@@ -29,7 +29,9 @@ def derive(manifest: Manifest, joins: Sequence[Said[Join]]) -> Derived:
     counts = [dict(said.body.counts) for said in ordered]
     salt = sha256(pack([attribute.model_dump() for attribute in manifest.attributes]))
     rule = manifest.probes
-    chosen = choose(salt, counts, manifest.cardinalities, rule.share, rule.margin)
+    chosen = choose(
+        salt, counts, manifest.cardinalities, rule.share, rule.margin, feasible=manifest.feasible
+    )
     joined = tuple(said.digest for said in ordered)
     scale = scale_of(manifest, {said.author: said.body for said in ordered})
     made = Preparation(joins=joined, probes=chosen.probes, scale=scale)

@@ -34,6 +34,8 @@ def choose(
     cardinalities: Sequence[int],
     share: float,
     margin: int = 1,
+    *,
+    feasible: Sequence[Label] = (),
 ) -> Chosen:
     """Choose which known combinations to withhold.
 
@@ -49,14 +51,16 @@ def choose(
         cardinalities: |C_i|, the number of values of each attribute.
         share: most probes, as a share of the known combinations; at least one is tried.
         margin: at least this many times the combinations that determine all effects are kept.
+        feasible: the combinations that can occur; empty means all. Only their values have effects.
     """
     if share <= 0.0:
         return Chosen((), "the run withholds no combinations: probes.share is 0")
     owners = Counter(chain.from_iterable(counts))
     order = sorted(owners, key=lambda label: (owners[label] == 1, sha256(salt, pack(label))))
     needed = spanning(order[::-1], cardinalities)
-    if len(needed) < rank_needed(cardinalities):
-        return Chosen((), _uncovered(order, cardinalities))
+    full = len(spanning(feasible, cardinalities)) if feasible else rank_needed(cardinalities)
+    if len(needed) < full:
+        return Chosen((), _uncovered(order, cardinalities, full))
     spare = [label for label in order if label not in needed]
     if not spare:
         return Chosen((), "every held combination is needed to determine the others")
@@ -117,11 +121,12 @@ def _extends(basis: dict[int, dict[int, int]], row: dict[int, int]) -> bool:
     return False
 
 
-def _uncovered(known: Sequence[Label], cardinalities: Sequence[int]) -> str:
-    """Why the known combinations do not determine all effects, in words."""
+def _uncovered(known: Sequence[Label], cardinalities: Sequence[int], full: int) -> str:
+    """Why the known combinations do not determine all effects, which takes `full` of them, in
+    words."""
     values = (len(set(values)) for values in zip(*known, strict=True))
-    if missing := sum(cardinalities) - sum(values):
+    if full == rank_needed(cardinalities) and (missing := sum(cardinalities) - sum(values)):
         return f"{missing} values occur in no held combination"
-    if (more := rank_needed(cardinalities) - len(known)) > 0:
+    if (more := full - len(known)) > 0:
         return f"{more} more held combinations would be needed (Eq. 2)"
     return "the held combinations do not determine the effects of all values"

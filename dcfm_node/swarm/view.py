@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import prod
 
 from dcfm_node.records.entries import Checkpoint, Student
 from dcfm_node.swarm import conformity
@@ -171,7 +170,7 @@ class View(Members):
     def has_novel(self) -> bool:
         """Whether there are combinations that no silo trains on."""
         known = {label for key in self.joins for label in self.trained_on(key)}
-        return len(known) < prod(self.manifest.cardinalities)
+        return len(known) < self.manifest.combinations
 
     def figures(self, student: Said[Student]) -> Mapping[bytes, Mapping[str, float]]:
         """What each of its judges measured of a student, in roster order."""

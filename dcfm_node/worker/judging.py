@@ -69,7 +69,8 @@ def given(
     train, holdout = (
         replace(part, x=path.features(standardised(part.x, scale))) for part in encoded
     )
-    return draw, Measured.of(train, holdout, known, probes, manifest.cardinalities)
+    sizes = manifest.cardinalities
+    return draw, Measured.of(train, holdout, known, probes, sizes, feasible=manifest.feasible)
 
 
 def judged(

@@ -1,6 +1,7 @@
 """What silos build on: which probes they withhold (SPEC 6.12), on what they agreed, and what a node
 answers to a proposal (6.11)."""
 
+from collections.abc import Iterator
 from itertools import islice, product
 from typing import Any
 
@@ -296,7 +297,26 @@ def probes() -> list[Json]:
         }
         told = case(name, "6.12", **fields, counts=counts, probes=list(map(list, chosen)))
         found.append(told)
-    return found
+    return [*found, *_listed(salt)]
+
+
+def _listed(salt: bytes) -> Iterator[Json]:
+    """The same where the run lists what is feasible: no label has the last value of the first."""
+    feasible = [label for label in product(range(3), range(3)) if label[0] < 2 and label != (1, 2)]
+    silo = dict.fromkeys(feasible, 10)
+    chosen = choose(salt, [silo, silo], [3, 3], 0.2, feasible=feasible).probes
+    assert chosen
+    yield case(
+        "a value is in no feasible label",
+        "6.12",
+        salt=salt.hex(),
+        sizes=[3, 3],
+        share={"$float": repr(0.2)},
+        margin=1,
+        feasible=list(map(list, feasible)),
+        counts=[[[list(label), n] for label, n in silo.items()]] * 2,
+        probes=list(map(list, chosen)),
+    )
 
 
 def preparations() -> Json:

@@ -19,7 +19,14 @@ FEDFLOW = make_manifest(
     method=Fedflow(max_rounds=2, local=Training(steps=1_000)),
     policy=man.Policy(participation="tolerant"),
 )
-MANIFESTS = {"strict": MANIFEST, "tolerant": TOLERANT, "fedflow": FEDFLOW, "prepares": PREPARING}
+LISTED = make_manifest(feasible=((0, 0), (0, 1), (1, 0)))
+MANIFESTS = {
+    "strict": MANIFEST,
+    "tolerant": TOLERANT,
+    "fedflow": FEDFLOW,
+    "prepares": PREPARING,
+    "listed": LISTED,
+}
 KEYS = [signer.key for signer in SIGNERS]
 MANY = (((0, 1), 32),)
 DIGESTS = [sha256(bytes([number])) for number in range(8)]
@@ -213,6 +220,10 @@ def records() -> list[Json]:
         _record("a vote of the preparation", "3.7.5", vote(KEYS[1], 10_000), True, "prepares"),
         _record("no vote of the preparation", "3.7.5", vote(KEYS[1], 10_000), False),
     ]
+    for what, label in (("feasible", (1, 0)), ("not feasible", (1, 1))):
+        counts = join(counts=((label, 1),))
+        name = f"join of what is {what}"
+        found.append(_record(name, "3.7.3", counts, what == "feasible", "listed"))
     for clause, fits, breaks in plans:
         found.append(_record(f"{fits.kind} that fits", clause, fits, True))
         for number, body in enumerate(breaks):

@@ -150,6 +150,7 @@ def manifests() -> Json:
         policy=man.Policy(participation="tolerant", stall_s=60.0),
         roster=MANIFEST.roster[:3],
     )
+    listed = make_manifest(name="listed", feasible=((0, 0), (0, 1), (1, 0)))
     fedflow = make_manifest(method=Fedflow(local=Training(steps=10)))
     continued = make_manifest(name="continued", continues=CONTINUES)
     training = base["method"]["refine"]
@@ -176,6 +177,10 @@ def manifests() -> Json:
         ("too many combinations", "2.4", {"attributes": wide}),
         ("two attributes of one name", "2.4", {"attributes": (*base["attributes"], twice)}),
         ("a value twice", "2.4", {"attributes": (twice | {"values": ("a", "a")},)}),
+        ("feasible out of order", "2.4", {"feasible": ((0, 1), (0, 0))}),
+        ("feasible twice", "2.4", {"feasible": ((0, 1), (0, 1))}),
+        ("a feasible value that does not exist", "2.4", {"feasible": ((0, 2),)}),
+        ("a feasible label of one value", "2.4", {"feasible": ((0,),)}),
         ("roster out of order", "2.4", {"roster": base["roster"][::-1]}),
         ("a key twice", "2.4", {"roster": (*base["roster"], base["roster"][0] | {"name": "zeno"})}),
         ("an empty roster", "2.2", {"roster": ()}),
@@ -223,10 +228,11 @@ def manifests() -> Json:
                 run=env.run_id(m).hex(),
                 quorum=m.quorum,
             )
-            for m in (MANIFEST, digits, fedflow, continued)
+            for m in (MANIFEST, digits, fedflow, continued, listed)
         ],
         "handovers": handovers(),
         "differing": differing,
         "rejected": [case(n, c, hex=pack(base | changes).hex()) for n, c, changes in rejected]
-        + [case(name, "2.1.1", hex=pack(fields).hex()) for name, fields in unwritten],
+        + [case(name, "2.1.1", hex=pack(fields).hex()) for name, fields in unwritten]
+        + [case("feasible is empty", "2.1.2", hex=pack(base | {"feasible": ()}).hex())],
     }

@@ -13,7 +13,14 @@ from dcfm_node.data.frames import Place, read_episodes
 from dcfm_node.data.oddities import DataWarning
 from dcfm_node.data.raw import Raw
 from dcfm_node.data.source import SiloData
-from dcfm_node.data.spec import BuiltinData, DataSpec, EpisodesData, FileData, LerobotData
+from dcfm_node.data.spec import (
+    BuiltinData,
+    DataSpec,
+    EpisodesData,
+    FileData,
+    LerobotData,
+    RadiographsData,
+)
 from dcfm_node.domains.base import Domain, Evaluator, Split, SplitSpec
 from dcfm_node.domains.settings import TrajectoriesSettings
 from dcfm_node.errors import DataError, UserError
@@ -39,7 +46,7 @@ class Trajectories(Domain[TrajectoriesSettings]):
         Raises:
             DataError: the data cannot be read or do not fit the run; a value is far out of range.
         """
-        if isinstance(source, BuiltinData | EpisodesData):
+        if isinstance(source, BuiltinData | EpisodesData | RadiographsData):
             return super().load(manifest, source)
         return files.load(source, manifest, self._read)
 

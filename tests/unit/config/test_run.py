@@ -77,7 +77,9 @@ def spelled_out(
 def test_the_example_spells_out_every_setting() -> None:
     full = tomllib.loads(everything(run_template()))
     run = RunFile.model_validate(settled(frozen(full)))
-    spelled_out(full, run, "run", {"roster", "features", "domain", "codec", "path", "continues"})
+    spelled_out(
+        full, run, "run", {"roster", "features", "domain", "codec", "path", "continues", "feasible"}
+    )
 
 
 def test_only_the_run_s_own_file_names_its_features(tmp_path: Path) -> None:

@@ -86,6 +86,9 @@ def test_product_labels_are_in_range_and_never_null(share: float, seed: int) -> 
 def test_product_share_is_the_share_of_rows_replaced() -> None:
     c = torch.zeros(20_000, 3, dtype=torch.int64)
     assert torch.equal(from_product(c, NULL, 0.0, draws()), c)
+    listed = torch.tensor([[1] * c.shape[1], [0] * c.shape[1]])
+    rows = from_product(c + 7, NULL, 0.5, draws(), listed).tolist()
+    assert {tuple(row) for row in rows} == {(7,) * c.shape[1], *map(tuple, listed.tolist())}
     changed = (from_product(c, NULL, 0.5, draws()) != 0).any(dim=1).float().mean().item()
     assert abs(changed - 0.5 * (1 - 1 / 24)) < 0.02
 

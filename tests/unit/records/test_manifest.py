@@ -29,6 +29,21 @@ def changed(**changes: object) -> Manifest:
     return Manifest.model_validate({**dict(MANIFEST), **changes})
 
 
+def test_a_run_may_list_what_is_feasible() -> None:
+    """Without a list it has the bytes of before (SPEC 2.1.2)."""
+    assert b"feasible" not in manifest_bytes(MANIFEST)
+    assert (MANIFEST.combinations, [*MANIFEST.space()][:2]) == (4, [(0, 0), (0, 1)])
+    listed = changed(feasible=((0, 1), (1, 0)))
+    assert decode_manifest(manifest_bytes(listed)) == listed
+    assert (listed.combinations, [*listed.space()]) == (2, [(0, 1), (1, 0)])
+    assert differing_fields(MANIFEST, listed) == ("feasible",)
+    with pytest.raises(PeerError, match="not every field"):
+        decode_manifest(pack({**MANIFEST.model_dump(), "feasible": ()}))
+    for wrong in (((1, 0), (0, 1)), ((0, 1), (0, 1)), ((0, 2),), ((0,),)):
+        with pytest.raises(ValidationError, match="feasible"):
+            changed(feasible=wrong)
+
+
 @pytest.mark.parametrize(("nodes", "quorum"), [(1, 1), (2, 2), (3, 2), (4, 3), (7, 4)])
 def test_a_quorum_is_a_majority(nodes: int, quorum: int) -> None:
     assert Run(nodes).manifest.quorum == quorum

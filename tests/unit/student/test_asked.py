@@ -32,6 +32,22 @@ def test_other_texts_are_refused(text: str) -> None:
     assert told.value.where == "--guidance"
 
 
+def test_only_feasible_combinations_are_drawn() -> None:
+    listed = RUN.model_copy(update={"feasible": ((0, 0), (0, 1), (1, 0))})
+    assert asked_for(listed, {}) == [(0, 0), (0, 1), (1, 0)]
+    assert asked_for(listed, {1: 0}) == [(0, 0), (1, 0)]
+    with pytest.raises(ConfigError, match=r"no feasible combination with .* and ") as told:
+        asked_for(listed, {0: 1, 1: 1})
+    assert told.value.fix
+
+
+def test_attributes_are_named_in_any_case() -> None:
+    name = RUN.attributes[0].name
+    assert chosen_values(RUN, {name.upper(): RUN.attributes[0].values[1]}) == {0: 1}
+    with pytest.raises(ConfigError, match="given twice"):
+        chosen_values(RUN, dict.fromkeys((name, name.upper()), RUN.attributes[0].values[0]))
+
+
 def test_values_that_are_not_chosen_are_all_taken() -> None:
     sizes = RUN.cardinalities
     assert asked_for(RUN, {0: 1}) == [(1, *rest) for rest in product(*map(range, sizes[1:]))]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcfm_node.swarm.coverage import alone, coverage, levels, meetings, unmet
+from dcfm_node.swarm.coverage import alone, coverage, levels, meetings, outside_hull, unmet
 
 
 def test_three_of_four_modes_suffice() -> None:
@@ -34,6 +34,20 @@ def test_everything_observed_is_always_enough(sizes: tuple[int, ...]) -> None:
     for size in sizes:
         space = [(*label, value) for label in space for value in range(size)]
     assert coverage(dict.fromkeys(space, 1), sizes).sufficient
+
+
+def test_only_feasible_combinations_are_needed() -> None:
+    """The last value of the first attribute, and (1, 1) with (1, 2), do not occur."""
+    feasible = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 3), (2, 0))
+    found = coverage({(0, 0): 1, (0, 1): 1, (1, 0): 1}, (4, 4), feasible)
+    assert (found.needed, found.rank) == (6, 3)
+    assert found.missing_values == ((0, 2), (1, 2), (1, 3))
+    assert (found.level_1, found.level_2, found.outside) == (3, 0, 3)
+    assert found.completing == ()
+    assert coverage(dict.fromkeys(feasible, 1), (4, 4), feasible).sufficient
+    crossed = ((0, 0), (0, 1), (1, 0), (1, 1))
+    assert coverage({(0, 0): 1, (1, 1): 1}, (3, 3), crossed).completing == ((0, 1),)
+    assert outside_hull([(0, 0), (0, 1)], (4, 4), feasible) == {*feasible} - {(0, 0), (0, 1)}
 
 
 SIZES = st.lists(st.integers(2, 4), min_size=1, max_size=3).map(tuple)
