@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow.labels import Counts
-from dcfm_node.records.settings import Guidance
+from dcfm_node.records.guidance import Guidance
 
 Guide = Callable[[Tensor, Tensor], Tensor]
 """Weights w for labels (B, n) and times (B,): (B, n), or (B, 1) for the joint head."""

@@ -29,8 +29,9 @@ from dcfm_node.flow.stages import Outcome, run_stage
 from dcfm_node.flow.trainer import Callbacks, agreed, first_rank, generator
 from dcfm_node.flow.transfer import Trusted, trusted
 from dcfm_node.paths.base import path_of
+from dcfm_node.records.guidance import Guidance, Replay
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.records.settings import Guidance, Replay, Training
+from dcfm_node.records.settings import Training
 
 KEY = 3
 """Distinguishes the random draws of replay from those of other stages."""

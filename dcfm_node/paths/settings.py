@@ -4,13 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from dcfm_node.records.settings import (
-    CodecSettings,
-    MethodSettings,
-    NetworkSettings,
-    PathSettings,
-    Replay,
-)
+from dcfm_node.records.guidance import Replay
+from dcfm_node.records.settings import CodecSettings, MethodSettings, NetworkSettings, PathSettings
 
 ODE = ("euler", "midpoint", "heun", "rk4", "adams")
 JUMPS = ("euler", "tau-leaping")

@@ -7,8 +7,8 @@ from itertools import product
 from dcfm_node.data.names import normal
 from dcfm_node.errors import ConfigError
 from dcfm_node.records.entries import Label
+from dcfm_node.records.guidance import Guidance
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.records.settings import Guidance
 from dcfm_node.student.expression import Asked, asked_by, is_expression
 
 MOST = 40

@@ -12,7 +12,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from dcfm_node.records.entries import Expert
-from dcfm_node.records.settings import Replay, Training
+from dcfm_node.records.guidance import Replay
+from dcfm_node.records.settings import Training
 from dcfm_node.swarm.effects import AuditExperts, Train, Waiting
 from dcfm_node.swarm.method import AtHand, Method
 from dcfm_node.swarm.said import Said

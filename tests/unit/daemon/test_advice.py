@@ -18,8 +18,9 @@ from dcfm_node.daemon.students import none_released
 from dcfm_node.methods.dcfm.schedule import Dcfm
 from dcfm_node.networks.settings import MlpSettings
 from dcfm_node.records.entries import Endorse
+from dcfm_node.records.guidance import Replay
 from dcfm_node.records.messages import Entries
-from dcfm_node.records.settings import Replay, Training
+from dcfm_node.records.settings import Training
 from dcfm_node.store.card import model_card
 from dcfm_node.student.facts import facts_of
 from dcfm_node.swarm.effects import Received

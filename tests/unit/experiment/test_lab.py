@@ -12,8 +12,8 @@ from dcfm_node.experiment.trial import device_of
 from dcfm_node.flow.codec import unstandardised
 from dcfm_node.flow.stages import Outcome
 from dcfm_node.methods.dcfm import learner
+from dcfm_node.records.guidance import Replay
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.records.settings import Replay
 from tests.unit.experiment import tiny
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dcfm_node.flow.guidance import guide_of
-from dcfm_node.records.settings import Guidance
+from dcfm_node.records.guidance import Guidance
 from tests.training.settings import manifest
 
 SIZES = (2, 3)

@@ -17,8 +17,8 @@ from dcfm_node.flow.sources import PathSample
 from dcfm_node.flow.stages import EncodedSamples, Outcome
 from dcfm_node.flow.trainer import Callbacks, generator
 from dcfm_node.flow.transfer import trusted
+from dcfm_node.records.guidance import Replay
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.records.settings import Replay
 from tests.training.settings import STAGE, manifest
 
 SIZES = (3, 3)
