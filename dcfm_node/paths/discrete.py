@@ -111,6 +111,28 @@ class DiscretePath(Path):
         own = (places * GOLDEN % 1.0).reshape(before.shape)
         return torch.where(own < spread(share, own), after, before)
 
+    def nats(self, field: Field, x1: Tensor, times: int, generator: torch.Generator) -> Tensor:
+        """The bound on -log p(x_1) of a masked source, ∫ Σ_masked -log p(x_1 | x_t) dκ / (1 - κ),
+        by one time in each of `times` equal parts of κ: (B, places), whose sum over places is the
+        bound (Shi et al., 2024).
+
+        Raises:
+            ValueError: the source is not masked.
+        """
+        if self.settings.source != "mask":
+            raise ValueError('the bound needs path.source = "mask"')
+        total = torch.zeros_like(x1.flatten(1))
+        masked = torch.full_like(x1, float(self.settings.tokens))
+        for i in range(times):
+            u = torch.rand(len(x1), generator=generator, device=x1.device)
+            kappa = (i + u) / times
+            t = kappa.pow(1.0 / self.settings.power)
+            x = self.interpolate(masked, x1, t, generator)
+            logs = field(x, t).flatten(1, -2)
+            error = -logs.gather(2, x1.flatten(1).long().unsqueeze(2)).squeeze(2)
+            total += error * (x != x1).flatten(1) / (times * (1.0 - kappa)).unsqueeze(1)
+        return total
+
     def features(self, x: Tensor) -> Tensor:
         """Which token is at each place, and how often each occurs: (N, *shape) -> (N, d)."""
         where = functional.one_hot(x.long(), self.settings.tokens).float()
