@@ -74,9 +74,11 @@ class DiscretePath(Path):
         return (error * self.error_weight(t)).mean()
 
     def discrepancy(self, prediction: Tensor, composed: Tensor, t: Tensor) -> Tensor:
-        """Squared gap of probabilities, and so of velocities, summed over tokens: the mean over
-        places, with the weights of `loss` (Eqs. 10, 12 and 16 of DCFM)."""
-        gap = (prediction.exp() - composed.exp()).square().sum(dim=-1).flatten(1).mean(dim=1)
+        """Σ_y (p - q) (log p - log q), the gap of velocities times that of what composes (the
+        symmetric divergence of Jeffreys): the mean over places, with the weights of `loss` (Eqs.
+        10, 12 and 16 of DCFM)."""
+        gap = (prediction.exp() - composed.exp()) * (prediction - composed)
+        gap = gap.sum(dim=-1).flatten(1).mean(dim=1)
         return (gap * self.error_weight(t)).mean()
 
     def compose(self, terms: Tensor, weights: Tensor, rest: Tensor | None = None) -> Tensor:
