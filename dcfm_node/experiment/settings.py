@@ -14,6 +14,7 @@ from dcfm_node.data.spec import FilePath
 from dcfm_node.domains.base import Domain, Split, SplitSpec, made
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.costs.settings import Costs
+from dcfm_node.experiment.parity.settings import Parity
 from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.strangers.settings import Strangers
 from dcfm_node.files import shipped
@@ -257,9 +258,9 @@ class _File(Model):
     preset: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-Given = Experiment | Costs | Strangers | Penalty
+Given = Experiment | Costs | Strangers | Penalty | Parity
 """An experiment of any kind."""
-Kind = TypeVar("Kind", Experiment, Costs, Strangers, Penalty)
+Kind = TypeVar("Kind", Experiment, Costs, Strangers, Penalty, Parity)
 
 
 def names() -> tuple[str, ...]:
@@ -278,6 +279,8 @@ def read(name: str, preset: str) -> Given:
         return _load(name, preset, Strangers)
     if kind == "penalty":
         return _load(name, preset, Penalty)
+    if kind == "parity":
+        return _load(name, preset, Parity)
     return load(name, preset) if kind is None else load_costs(name, preset)
 
 
@@ -332,7 +335,8 @@ def of_results(document: Mapping[str, Any]) -> Given:
         Failed: they are from another version.
     """
     text = json.dumps(_present(_retired(document)))
-    kinds: tuple[type[Costs | Strangers | Penalty], ...] = (Costs, Strangers, Penalty)
+    kinds: tuple[type[Costs | Strangers | Penalty | Parity], ...]
+    kinds = (Costs, Strangers, Penalty, Parity)
     named: dict[object, type[Given]] = {kind.__name__.lower(): kind for kind in kinds}
     try:
         return named.get(document.get("kind"), Experiment).model_validate_json(text)

@@ -27,6 +27,7 @@ from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, settings
 from dcfm_node.experiment.choice import Way, closest, distances
 from dcfm_node.experiment.lab import Lab, code
+from dcfm_node.experiment.parity.settings import Parity
 from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, write_json
 from dcfm_node.experiment.settings import Experiment, MethodName
@@ -38,6 +39,7 @@ from dcfm_node.samples import Floats, Samples, joined
 from dcfm_node.wire.canonical import sha256
 
 if TYPE_CHECKING:
+    from dcfm_node.experiment.parity.trial import ParityTrial
     from dcfm_node.experiment.penalty.trial import PenaltyTrial
     from dcfm_node.experiment.strangers.trial import StrangerTrial
 
@@ -261,7 +263,7 @@ def device_of(wish: str) -> torch.device:
     return choose(wish, where=f"--device {wish}", instead="give --device auto or cpu")
 
 
-def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial | PenaltyTrial":
+def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial | PenaltyTrial | ParityTrial":
     given = settings.read(spec.experiment, spec.preset)
     if isinstance(given, Strangers):
         from dcfm_node.experiment.strangers.trial import StrangerTrial
@@ -272,6 +274,10 @@ def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial | PenaltyTrial":
         from dcfm_node.experiment.penalty.trial import PenaltyTrial
 
         return PenaltyTrial(spec, given)
+    if isinstance(given, Parity):
+        from dcfm_node.experiment.parity.trial import ParityTrial
+
+        return ParityTrial(spec, given)
     return Trial(spec)
 
 
