@@ -31,6 +31,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
     "paths": {
         "linear": "dcfm_node.paths.settings:LinearPathSettings",
         "discrete": "dcfm_node.paths.settings:DiscretePathSettings",
+        "autoregressive": "dcfm_node.paths.settings:AutoregressivePathSettings",
     },
     "networks": {
         "mlp": "dcfm_node.networks.settings:MlpSettings",

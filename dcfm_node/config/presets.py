@@ -24,6 +24,8 @@ AUTO = "auto"
 _OURS = Dcfm | MixerSettings | MlpSettings | TransformerSettings | UnetSettings
 """Sections whose settings a preset knows."""
 STAGES = {"local", "refine", "distil"}
+TOKENS = ("discrete", "autoregressive")
+"""Paths of tokens."""
 LARGE = 24
 """Pictures with at least as many pixels a side are large."""
 MANY = 16
@@ -69,9 +71,10 @@ def preset(
         network: the network's kind, if the operator chose it.
         path: the path's kind.
     """
-    if path == "discrete":
+    if path in TOKENS:
         paper = _PAPER if name == "paper" else {}
-        return deepcopy(_TOKENS | {"method": _TOKENS["method"] | paper})
+        network = _TOKENS["network"] | {"causal": path == "autoregressive"}
+        return deepcopy(_TOKENS | {"network": network, "method": _TOKENS["method"] | paper})
     found = deepcopy(_PRESETS.get(name, _PRESETS[AUTO])[min(len(shape), 3) - 1])
     if name != "paper" and len(shape) == 3 and _mixed(network, shape, sum(cardinalities)):
         found = deepcopy(_MIXER)

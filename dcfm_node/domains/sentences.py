@@ -70,7 +70,7 @@ class Sentences(Domain[SentencesSettings]):
 
     def partitions(self) -> tuple[str, ...]:
         """`noniid`: each silo sees two topics. `iid`: each sees all."""
-        return ("noniid", "iid")
+        return self.settings.partitions
 
     def split(self, spec: SplitSpec) -> Split:
         """The seed decides which combinations are held out."""

@@ -154,6 +154,10 @@ class SentencesSettings(DomainSettings):
     kind: Literal["sentences"] = "sentences"
     samples: Annotated[int, Field(ge=20, le=1_000_000)] = 2_000
     """Sentences per silo; default 2000."""
+    partitions: Annotated[
+        tuple[Literal["noniid", "iid"], ...], Field(min_length=1, max_length=2), FailFast()
+    ] = ("noniid", "iid")
+    """Ways of sharing the sentences: each silo sees two topics, or all three."""
 
     @property
     def alphabet(self) -> int:

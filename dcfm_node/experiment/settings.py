@@ -14,6 +14,7 @@ from dcfm_node.data.spec import FilePath
 from dcfm_node.domains.base import Domain, Split, SplitSpec, made
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.costs.settings import Costs
+from dcfm_node.experiment.parity.settings import Parity
 from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.strangers.settings import Strangers
 from dcfm_node.experiment.switching.settings import Switching
@@ -261,9 +262,9 @@ class _File(Model):
     preset: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-Given = Experiment | Costs | Strangers | Penalty | Switching
+Given = Experiment | Costs | Strangers | Penalty | Switching | Parity
 """An experiment of any kind."""
-Kind = TypeVar("Kind", Experiment, Costs, Strangers, Penalty, Switching)
+Kind = TypeVar("Kind", Experiment, Costs, Strangers, Penalty, Switching, Parity)
 
 
 def names() -> tuple[str, ...]:
@@ -284,6 +285,8 @@ def read(name: str, preset: str) -> Given:
         return _load(name, preset, Penalty)
     if kind == "switching":
         return _load(name, preset, Switching)
+    if kind == "parity":
+        return _load(name, preset, Parity)
     return load(name, preset) if kind is None else load_costs(name, preset)
 
 
@@ -338,8 +341,8 @@ def of_results(document: Mapping[str, Any]) -> Given:
         Failed: they are from another version.
     """
     text = json.dumps(_present(_retired(document)))
-    kinds: tuple[type[Costs | Strangers | Penalty | Switching], ...]
-    kinds = (Costs, Strangers, Penalty, Switching)
+    kinds: tuple[type[Costs | Strangers | Penalty | Switching | Parity], ...]
+    kinds = (Costs, Strangers, Penalty, Switching, Parity)
     named: dict[object, type[Given]] = {kind.__name__.lower(): kind for kind in kinds}
     try:
         return named.get(document.get("kind"), Experiment).model_validate_json(text)

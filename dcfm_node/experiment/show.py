@@ -6,6 +6,8 @@ from dcfm_node.errors import Failed
 from dcfm_node.experiment import figures, tables
 from dcfm_node.experiment.costs import show as costs
 from dcfm_node.experiment.costs.settings import Costs
+from dcfm_node.experiment.parity import show as parity
+from dcfm_node.experiment.parity.settings import Parity
 from dcfm_node.experiment.penalty import show as penalty
 from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.results import Results
@@ -39,6 +41,8 @@ def write(folder: Path, found: Results, settings: Given) -> list[Path]:
         return [folder / "results.json", table, *penalty.draw(folder, found, settings)]
     if isinstance(settings, Switching):
         return [folder / "results.json", table, *switching.draw(folder, found, settings)]
+    if isinstance(settings, Parity):
+        return [folder / "results.json", table, *parity.draw(folder, found, settings)]
     return [folder / "results.json", table, *figures.draw(folder, found, settings)]
 
 
@@ -60,6 +64,8 @@ def page(found: Results, settings: Given) -> str:
         return penalty.document(found, settings)
     if isinstance(settings, Switching):
         return switching.document(found, settings)
+    if isinstance(settings, Parity):
+        return parity.document(found, settings)
     return tables.document(found, settings)
 
 
@@ -73,6 +79,8 @@ def summary(found: Results, settings: Given) -> str:
         return penalty.summary(found.rows, settings)
     if isinstance(settings, Switching):
         return switching.summary(found.rows, settings)
+    if isinstance(settings, Parity):
+        return parity.summary(found.rows, settings)
     return "\n\n".join(
         f"{partition}\n"
         + tables.main_table([r for r in found.rows if r.partition == partition], settings)

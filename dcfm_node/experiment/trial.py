@@ -27,6 +27,7 @@ from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, settings
 from dcfm_node.experiment.choice import Way, closest, distances
 from dcfm_node.experiment.lab import Lab, code
+from dcfm_node.experiment.parity.settings import Parity
 from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, write_json
 from dcfm_node.experiment.settings import Experiment, MethodName
@@ -39,6 +40,7 @@ from dcfm_node.samples import Floats, Samples, joined
 from dcfm_node.wire.canonical import sha256
 
 if TYPE_CHECKING:
+    from dcfm_node.experiment.parity.trial import ParityTrial
     from dcfm_node.experiment.penalty.trial import PenaltyTrial
     from dcfm_node.experiment.strangers.trial import StrangerTrial
     from dcfm_node.experiment.switching.trial import SwitchingTrial
@@ -269,7 +271,7 @@ def device_of(wish: str) -> torch.device:
     return choose(wish, where=f"--device {wish}", instead="give --device auto or cpu")
 
 
-def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial | PenaltyTrial | SwitchingTrial":
+def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial | PenaltyTrial | Switching | ParityTrial":
     given = settings.read(spec.experiment, spec.preset)
     if isinstance(given, Strangers):
         from dcfm_node.experiment.strangers.trial import StrangerTrial
@@ -284,6 +286,10 @@ def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial | PenaltyTrial | Switch
         from dcfm_node.experiment.switching.trial import SwitchingTrial
 
         return SwitchingTrial(spec, given)
+    if isinstance(given, Parity):
+        from dcfm_node.experiment.parity.trial import ParityTrial
+
+        return ParityTrial(spec, given)
     return Trial(spec)
 
 

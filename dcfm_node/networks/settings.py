@@ -104,6 +104,9 @@ class TransformerSettings(NetworkSettings):
     """Features of a place. Default 64."""
     depth: Depth = 2
     """Blocks of attention. Default 2."""
+    causal: bool = False
+    """Whether a place reads those before it alone, as path.kind = "autoregressive" needs. It then
+    does not read the time. Default false."""
 
     @property
     def summary(self) -> str:

@@ -33,11 +33,13 @@ class Transformer(Network):
             )
         self.outputs = outputs
         self.condition = Condition(cardinalities, settings.width)
-        self.trunk = Trunk(outputs, settings.width, settings.depth)
+        self.causal = settings.causal
+        self.trunk = Trunk(outputs, settings.width, settings.depth, causal=settings.causal)
         self.out_proj = nn.Linear(settings.width, outputs[-1])
 
     def forward(self, x: Tensor, t: Tensor, c: Tensor) -> Tensor:
         """Logits (B, *shape, V) for tokens x (B, *shape), V for a masked one."""
+        t = torch.zeros_like(t) if self.causal else t
         logits: Tensor = self.out_proj(self.trunk(x.flatten(1), self.condition(t, c)))
         return logits.reshape(len(x), *self.outputs)
 
@@ -70,18 +72,23 @@ class GatingTransformer(nn.Module):
 
 class Trunk(nn.Module):
     """Features of the m places of predictions (*shape, V): tokens (B, m), condition (B, width) ->
-    (B, m, width)."""
+    (B, m, width). Causal features are of the tokens before a place."""
 
-    def __init__(self, outputs: tuple[int, ...], width: int, depth: int) -> None:
+    def __init__(
+        self, outputs: tuple[int, ...], width: int, depth: int, *, causal: bool = False
+    ) -> None:
         super().__init__()
+        self.causal, self.mask = causal, outputs[-1]
         self.tokens = nn.Embedding(outputs[-1] + 1, width)
         self.places = nn.Parameter(torch.empty(math.prod(outputs[:-1]), width))
         for table in (self.tokens.weight, self.places):
             nn.init.normal_(table, std=0.5)
-        self.blocks = nn.ModuleList(TransformerBlock(width) for _ in range(depth))
+        self.blocks = nn.ModuleList(TransformerBlock(width, causal) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        if self.causal:
+            x = functional.pad(x[:, :-1], (1, 0), value=self.mask)
         h = self.tokens(x.long()) + self.places + condition.unsqueeze(1)
         condition = functional.silu(condition)
         for block in self.blocks:
@@ -94,8 +101,9 @@ class TransformerBlock(nn.Module):
     """Residual attention, then a residual layer at each place; the condition shifts and scales what
     each of them reads."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, causal: bool = False) -> None:
         super().__init__()
+        self.causal = causal
         self.heads = math.gcd(HEADS, width)
         self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in "ab")
         self.films = nn.ModuleList(nn.Linear(width, 2 * width) for _ in "ab")
@@ -119,5 +127,5 @@ class TransformerBlock(nn.Module):
         rows, places, width = h.shape
         parts = self.inward(h).reshape(rows, places, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         q, k, v = parts.unbind(0)
-        found: Tensor = functional.scaled_dot_product_attention(q, k, v)
+        found: Tensor = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         return found.transpose(1, 2).reshape(rows, places, width)

@@ -67,8 +67,8 @@ class Path(ABC):
 
     @abstractmethod
     def discrepancy(self, prediction: Tensor, composed: Tensor, t: Tensor) -> Tensor:
-        """Mean squared gap between a prediction and a composition, with the same weights: a scalar
-        (Eqs. 10, 12 and 16 of DCFM)."""
+        """Mean gap between a prediction and a composition, 0 where they are the same, with the same
+        weights: a scalar (Eqs. 10, 12 and 16 of DCFM)."""
 
     @abstractmethod
     def compose(self, terms: Tensor, weights: Tensor, rest: Tensor | None = None) -> Tensor:

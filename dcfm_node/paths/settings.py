@@ -27,19 +27,12 @@ class LinearPathSettings(PathSettings):
         return _unknown_solver(self.kind, method, ODE)
 
 
-class DiscretePathSettings(PathSettings):
-    """Tokens that are revealed from a mask, or changed from random ones, each at its own time (Gat
-    et al., 2024). A sample is whole numbers from 0 to tokens - 1."""
+class _Tokens(PathSettings):
+    """A path of tokens: a sample is whole numbers from 0 to tokens - 1."""
 
-    code: ClassVar[str] = "dcfm_node.paths.discrete:DiscretePath"
-    kind: Literal["discrete"] = "discrete"
+    causal: ClassVar[bool] = False
     tokens: Annotated[int, Field(ge=2, le=4_096)] = 256
     """Number of different tokens, 2 to 4096; default 256, all bytes."""
-    source: Literal["mask", "uniform"] = "mask"
-    """Noise: every place masked (default), or any token with equal probability."""
-    power: Annotated[float, Field(ge=1.0, le=8.0)] = 1.0
-    """A place is already that of the sample at time t with probability t^power, 1 to 8; default
-    1."""
 
     @property
     def alphabet(self) -> int:
@@ -52,10 +45,34 @@ class DiscretePathSettings(PathSettings):
             return f'network.kind {network.kind!r} reads numbers; use "transformer"'
         if network.predict != "sample":
             return 'network.predict is "velocity"; this path needs "sample"'
+        if getattr(network, "causal", self.causal) != self.causal:
+            return f"network.causal; path {self.kind!r} needs {str(self.causal).lower()}"
         replay = getattr(method, "replay", None)
         if isinstance(replay, Replay) and replay.rounds:
             return "method.replay.rounds: replay moves numbers, not tokens; set it to 0"
         return _unknown_solver(self.kind, method, JUMPS)
+
+
+class DiscretePathSettings(_Tokens):
+    """Tokens that are revealed from a mask, or changed from random ones, each at its own time (Gat
+    et al., 2024). A sample is whole numbers from 0 to tokens - 1."""
+
+    code: ClassVar[str] = "dcfm_node.paths.discrete:DiscretePath"
+    kind: Literal["discrete"] = "discrete"
+    source: Literal["mask", "uniform"] = "mask"
+    """Noise: every place masked (default), or any token with equal probability."""
+    power: Annotated[float, Field(ge=1.0, le=8.0)] = 1.0
+    """A place is already that of the sample at time t with probability t^power, 1 to 8; default
+    1."""
+
+
+class AutoregressivePathSettings(_Tokens):
+    """Tokens one after the other, by a causal network: next-token generation as a discrete path.
+    All solvers are the same there: one evaluation for each place."""
+
+    code: ClassVar[str] = "dcfm_node.paths.autoregressive:AutoregressivePath"
+    causal: ClassVar[bool] = True
+    kind: Literal["autoregressive"] = "autoregressive"
 
 
 def _unknown_solver(kind: str, method: MethodSettings, solvers: tuple[str, ...]) -> str:

@@ -271,7 +271,7 @@ def settings() -> Iterator[Json]:
     unet = base["network"] | {"kind": "unet"}
     latent = {"kind": "linear", "file": D0, "shape": [1, 8, 8]}
     tokens = base | {
-        "network": base["network"] | {"kind": "transformer", "predict": "sample"},
+        "network": base["network"] | {"kind": "transformer", "predict": "sample", "causal": False},
         "path": {"kind": "discrete", "tokens": 3, "source": "mask", "power": 1.0},
         "method": base["method"] | {"solver": "tau-leaping"},
     }
@@ -290,6 +290,16 @@ def settings() -> Iterator[Json]:
             False,
         ),
         ("tokens", tokens, True),
+        (
+            "tokens in order",
+            tokens
+            | {
+                "network": tokens["network"] | {"causal": True},
+                "path": {"kind": "autoregressive", "tokens": 3},
+            },
+            True,
+        ),
+        ("tokens in no order", tokens | {"path": {"kind": "autoregressive", "tokens": 3}}, False),
         ("tokens in an mlp", tokens | {"network": base["network"]}, False),
         ("tokens in a codec", tokens | {"codec": latent | {"shape": [2]}}, False),
         ("tokens by an ODE", tokens | {"method": base["method"] | {"solver": "heun"}}, False),

@@ -58,9 +58,10 @@ def test_rates_are_those_of_the_network_that_is_asked_for() -> None:
     assert asked["unet"].network == run("", (3, 8, 8)).network
 
 
+@pytest.mark.parametrize("path", ["discrete", "autoregressive"])
 @pytest.mark.parametrize("name", ["auto", "paper"])
-def test_tokens_get_what_fits_their_path(name: str) -> None:
-    found = run(f'preset = "{name}"', below='[path]\nkind = "discrete"\ntokens = 9\n')
+def test_tokens_get_what_fits_their_path(name: str, path: str) -> None:
+    found = run(f'preset = "{name}"', below=f'[path]\nkind = "{path}"\ntokens = 9\n')
     assert found.network.kind == "transformer"
     assert found.path.misfit(found.codec, found.network, found.method) == ""
     assert found.method.schedule == ("paper" if name == "paper" else "alternating")

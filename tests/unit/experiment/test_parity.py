@@ -1,0 +1,146 @@
+"""Experts of clusters of text against one network: clusters, bits, intervals, rows and tables."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dcfm_node.errors import UserError
+from dcfm_node.experiment import results, settings, show
+from dcfm_node.experiment.parity import corpus as texts
+from dcfm_node.experiment.parity.corpus import Corpus, clusters, docstrings, windowed
+from dcfm_node.experiment.parity.settings import LINEUP, OWN, POOLED, Parity
+from dcfm_node.experiment.parity.show import interval
+from dcfm_node.experiment.parity.trial import ParityTrial, compared
+from dcfm_node.experiment.results import Results, Row
+from dcfm_node.experiment.trial import TrialSpec
+
+WORDS = ("alpha beta gamma delta", "socket server client port", "matrix vector number sum")
+
+
+def made(seed: int = 0) -> Corpus:
+    """Three clusters of texts, each of its own words."""
+    rng = np.random.default_rng(seed)
+
+    def drawn(k: int, many: int) -> np.ndarray[Any, Any]:
+        text = " ".join(rng.choice(WORDS[k].split(), size=many * 4))
+        return windowed(text, 8)[:many]
+
+    tests = [drawn(k, 20) for k in range(3)]
+    owners = np.repeat(np.arange(3), 20)
+    return Corpus(tuple(drawn(k, 150) for k in range(3)), np.concatenate(tests), owners)
+
+
+@pytest.mark.parametrize("path", ["autoregressive", "discrete"])
+def test_a_trial_makes_a_row_for_each_way_and_keeps_them(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[int] = []
+
+    def given(silos: int, length: int, windows: int, tests: int, seed: int) -> Corpus:
+        asked.append(seed)
+        return made(seed)
+
+    monkeypatch.setattr("dcfm_node.experiment.parity.trial.corpus", given)
+    fields = settings.read("discrete", "quick").model_dump()
+    fields["local"] |= {"steps": 60, "learning_rate": 0.01}
+    small = {"length": 8, "network": {"kind": "transformer", "width": 16, "depth": 1}}
+    parity = Parity.model_validate(fields | small)
+    spec = TrialSpec(
+        experiment="discrete", preset="quick", partition=path, seed=0, out=tmp_path, device="cpu"
+    )
+    for _ in range(2):
+        ParityTrial(spec, parity).run()
+    assert asked == [0]
+    rows = [results.read_row(path) for path in sorted((tmp_path / "rows").glob("*.json"))]
+    found = {row.method: row.metrics for row in rows}
+    assert found.keys() == set(LINEUP)
+    assert found[POOLED]["excess"] == found[POOLED]["low"] == found[POOLED]["high"] == 0.0
+    assert all(0.0 < one["bits"] < 7.0 for one in found.values())
+    assert found[OWN]["low"] <= found[OWN]["excess"] <= found[OWN]["high"]
+    # Words of other clusters are strange to an expert.
+    assert found[OWN]["bits"] < found["all experts"]["bits"] + 0.2
+    assert '"event":"measured"' in capsys.readouterr().out
+
+
+def test_the_interval_is_of_the_ratio_of_paired_texts() -> None:
+    rng = np.random.default_rng(1)
+    pooled = rng.uniform(1.0, 5.0, 500)
+    excess, low, high = compared(pooled * 1.05, pooled, 0)
+    assert (excess, low, high) == pytest.approx((0.05, 0.05, 0.05))
+    noisy = pooled * 1.05 + rng.normal(0.0, 0.5, 500)
+    excess, low, high = compared(noisy, pooled, 0)
+    assert low < excess < high
+    assert high - low == pytest.approx(4 * 0.5 / pooled.mean() / np.sqrt(500), rel=0.2)
+
+
+def test_clusters_follow_words_and_share_the_text() -> None:
+    rng = np.random.default_rng(2)
+    kinds = [i % 3 for i in range(30)]
+    named = {
+        f"m{i:02}": " ".join(rng.choice(WORDS[kind].split(), size=40))
+        for i, kind in enumerate(kinds)
+    }
+    owner = clusters(named, 3, np.random.default_rng(3))
+    pairs = set(zip(kinds, owner, strict=True))
+    assert len(pairs) == 3
+    assert sorted(np.bincount(owner)) == [10, 10, 10]
+
+
+def test_a_cluster_with_most_of_the_texts_is_shared_out() -> None:
+    named = {f"m{i:02}": WORDS[0] for i in range(20)} | {"x": WORDS[1], "y": WORDS[2]}
+    owner = clusters(named, 2, np.random.default_rng(4))
+    assert max(np.bincount(owner)) <= 13
+
+
+def test_docstrings_are_read_from_sources_alone(tmp_path: Path) -> None:
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "test").mkdir()
+    (tmp_path / "one.py").write_text('"""Module\n  öne."""\ndef f():\n    "Does it."\n')
+    (tmp_path / "pack" / "two.py").write_text('class C:\n    """A class."""\n    x = "no"\n')
+    (tmp_path / "test" / "three.py").write_text('"""Skipped."""\n')
+    (tmp_path / "bad.py").write_text("def (:\n")
+    assert docstrings(tmp_path) == {"one": ["Module ?ne.", "Does it."], "pack": ["A class."]}
+
+
+def test_a_python_without_sources_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts.sysconfig, "get_path", lambda name: str(tmp_path))
+    with pytest.raises(UserError, match="no sources"):
+        texts.corpus(3, 32, 100, 20, 0)
+
+
+def test_the_standard_library_gives_silos_of_equal_size_and_held_out_texts() -> None:
+    found = texts.corpus(3, 64, 500, 50, 0)
+    assert {silo.shape for silo in found.silos} == {(500, 64)}
+    assert found.tests.shape == (50, 64)
+    assert set(found.owners) == {0, 1, 2}
+    assert found.tests.max() < 128
+    trained = {row.tobytes() for silo in found.silos for row in silo}
+    assert sum(row.tobytes() in trained for row in found.tests) <= 2
+
+
+def row(method: str, excess: float, seed: int) -> Row:
+    bits = {"bits": 2.0 * (1 + excess), "excess": excess, "router_accuracy": 0.7}
+    bounds = {"low": excess - 0.01, "high": excess + 0.01}
+    return Row(method, "discrete", seed, "joint", bits | bounds, cost={"cpu_seconds": 9.0})
+
+
+def test_tables_and_the_picture_say_who_is_at_parity(tmp_path: Path) -> None:
+    given = settings.read("discrete", "cpu")
+    assert isinstance(given, Parity)
+    excess = dict(zip(LINEUP, (0.0, 0.011, 0.034, -0.05), strict=True))
+    rows = tuple(row(name, e, seed) for seed in (0, 1) for name, e in excess.items())
+    found = Results("discrete", "cpu", "abc", "a machine", "a command", rows, planned=16)
+    page = show.page(found, given)
+    lines = {line.split(" | ")[0].strip("| "): line for line in page.splitlines()}
+    assert "| yes |" in lines["all experts"]
+    assert "| no |" in lines["top-1"]
+    assert "| no |" in lines[OWN]
+    assert "+1.1%" in lines["all experts"]
+    assert interval(rows[2]) == "+3.4% [+2.4%, +4.4%]"
+    assert show.summary(found, given) in page.replace("## discrete\n\n", "discrete\n")
+    pytest.importorskip("matplotlib")
+    assert [p.name for p in show.write(tmp_path, found, given)][-1] == "parity.png"
+    again = settings.of_results(given.model_dump(mode="json"))
+    assert again == given
