@@ -23,7 +23,7 @@ from dcfm_node.flow.guidance import OwnWeights
 from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import learner_of
-from dcfm_node.flow.sampling import CHUNK, Sampler
+from dcfm_node.flow.sampling import CHUNK, Corrector, Sampler
 from dcfm_node.flow.watching import watched
 from dcfm_node.networks.base import Codec
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
@@ -31,6 +31,7 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
 from dcfm_node.samples import Combination, Floats, Samples
 from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema, size_of
+from dcfm_node.student.asked import Correct
 from dcfm_node.student.expression import Asked
 
 BYTES, COPIES = 4, 3
@@ -52,6 +53,7 @@ def draw(
     given: Fixed | None = None,
     own: Sequence[Asked] = (),
     switch: bool = False,
+    correct: Correct | None = None,
     report: Callable[[float], None] | None = None,
 ) -> Samples:
     """Draw `count` samples in all, of the combinations in turn, in the units of the silos' data:
@@ -65,6 +67,7 @@ def draw(
         given: numbers that the samples shall have (inpainting).
         own: the combinations with weights of their own, if any have some.
         switch: each step of an ensemble follows one expert.
+        correct: how the bias of composition is corrected.
         report: is given the share that is done, 0 to 1, after each step of the solver.
 
     Raises:
@@ -85,9 +88,10 @@ def draw(
         more: dict[str, Any] = {}
         if given is not None:
             more["given"] = _given(manifest, decoder, scale, given)
-        if switch or own:
+        if switch or own or correct:
             weights = _own(list(islice(cycle(own), count)), manifest)
-            more["sampler"] = Sampler(switch=switch, own=weights)
+            corrector = None if correct is None else Corrector(correct)
+            more["sampler"] = Sampler(switch=switch, own=weights, correct=corrector)
         with watched(report, count * manifest.method.solver_steps):
             z = learner.sample(tensors, labels, counts=counts, seed=seed, device=device, **more)
         x = decoded(decoder, z, scale).numpy()
