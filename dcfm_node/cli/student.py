@@ -38,6 +38,22 @@ app = typer.Typer(
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The student's folder.")]
 
+Routing = Annotated[
+    Literal["mix", "switch"],
+    typer.Option(
+        help="Of an ensemble of experts (DDM): mix averages all of them at every step; switch"
+        " follows one, drawn anew at every step, with one evaluation in place of one for each."
+    ),
+]
+Correction = Annotated[
+    Literal["none", "langevin", "mala", "smc"],
+    typer.Option(
+        help="Correct the bias of composing: by Langevin moves, by moves that are accepted or"
+        " not, or by weighted samples of one combination, drawn anew (give -n at least 32 of"
+        " each). Takes twice the time of composing."
+    ),
+]
+
 
 @app.command("list")
 def list_students(
@@ -235,13 +251,8 @@ def sample(
     count: Count = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
     guidance: Weights = "",
-    routing: Annotated[
-        Literal["mix", "switch"],
-        typer.Option(
-            help="Of an ensemble of experts (DDM): mix averages all of them at every step; switch"
-            " follows one, drawn anew at every step, with one evaluation in place of one for each."
-        ),
-    ] = "mix",
+    routing: Routing = "mix",
+    correct: Correction = "none",
     codec: Annotated[
         Path | None, typer.Option(help="The codec's file, in place of that in the folder.")
     ] = None,
@@ -275,6 +286,7 @@ def sample(
         seed=seed,
         guidance=weights,
         routing=routing,
+        correct=None if correct == "none" else correct,
         codec=codec,
         progress=progress_of(count, as_json),
     )

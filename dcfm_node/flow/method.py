@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dcfm_node import plugins
 from dcfm_node.flow import sampling, stages
+from dcfm_node.flow.correcting import sample_corrected
 from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.networks import Schema, Weights
@@ -83,13 +84,23 @@ class Learner(ABC):
         Args:
             counts: silo -> label counts, for every teacher of the student.
             given: numbers of the samples that are given, if any.
-            sampler: how else samples are drawn.
+            sampler: how else samples are drawn. A corrector does not know `given`.
 
         Returns: (B, *flow_shape) on the CPU, not yet decoded by the codec.
 
         Raises:
             Failed: the student lacks a tensor of a silo in `counts`.
         """
+        if sampler is not None and sampler.correct is not None:
+            return sample_corrected(
+                self.manifest,
+                tensors,
+                labels,
+                counts=counts.values(),
+                seed=seed,
+                sampler=sampler,
+                device=device,
+            )
         return sampling.sample(
             self.manifest,
             tensors,

@@ -35,6 +35,20 @@ class Teacher:
 
 
 @dataclass(frozen=True)
+class Corrector:
+    """How the bias of a composed flow is corrected (`flow.correcting`).
+
+    Attributes:
+        moves: Langevin moves after each step of the flow; each is one evaluation of the terms.
+        size: of a move, δ in units of (1 - t)², the variance of the noise that is left.
+    """
+
+    kind: Literal["langevin", "mala", "smc"]
+    moves: int = 1
+    size: float = 0.3
+
+
+@dataclass(frozen=True)
 class Sampler:
     """What differs from a run's own rule when samples are drawn.
 
@@ -42,10 +56,12 @@ class Sampler:
         switch: at every step each sample follows one expert, drawn by the router, in place of the
             experts' average.
         own: weights that samples have of their own. All samples are then composed.
+        correct: corrects the composed flow of one network. All samples are then composed.
     """
 
     switch: bool = False
     own: OwnWeights | None = None
+    correct: Corrector | None = None
 
 
 def composed(

@@ -76,6 +76,11 @@ def to_velocity(sample: Tensor, x: Tensor, t: Tensor) -> Tensor:
     return (sample - x) / spread((1 - t).clamp(min=MIN_REMAINING), x)
 
 
+def score(velocity: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """∇log p_t(x) = (t v - x) / (1 - t) (Eq. 6 of DCFM); 1 - t is at least 0.05."""
+    return (spread(t, x) * velocity - x) / spread((1 - t).clamp(min=MIN_REMAINING), x)
+
+
 def error_weight(t: Tensor, predict: str) -> Tensor:
     """Weight (B,) of a squared velocity error at time t.
 

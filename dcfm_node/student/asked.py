@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from itertools import product
+from typing import Literal
 
 from dcfm_node.data.names import normal
 from dcfm_node.errors import ConfigError
@@ -11,6 +12,7 @@ from dcfm_node.records.guidance import Guidance
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.student.expression import Asked, asked_by, is_expression
 
+Correct = Literal["langevin", "mala", "smc"]
 MOST = 40
 """Most names that an error lists."""
 
@@ -201,3 +203,50 @@ def novel_of(
     """
     trained = {label for of in counts for label, times in of.items() if times > 0}
     return tuple(label for label in combinations if label not in trained)
+
+
+def switches(manifest: Manifest, routing: str) -> bool:
+    """Whether each step follows one expert of the student.
+
+    Raises:
+        ConfigError: the student has none to switch between, or its method needs all of them.
+    """
+    if routing == "mix":
+        return False
+    if routing != "switch":
+        raise ConfigError(
+            f"there is no routing {routing!r}", where="sample()", fix='give "mix" or "switch"'
+        )
+    method = manifest.method
+    if not method.ensemble or not method.switches:
+        why = "needs every expert at every step" if method.ensemble else "is one network"
+        raise ConfigError(
+            f"a student of {method.name} {why}, so that it cannot switch between experts",
+            where="--routing",
+            fix="leave it out",
+        )
+    return True
+
+
+def correctable(manifest: Manifest, correct: Correct | None) -> Correct | None:
+    """The corrector, if it knows the run's composed law.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if correct is None:
+        return None
+    if correct not in ("langevin", "mala", "smc"):
+        fix = 'give "langevin", "mala" or "smc"'
+        raise ConfigError(f"there is no corrector {correct!r}", where="sample()", fix=fix)
+    guidance, path = manifest.method.guidance, manifest.path.kind
+    why = ""
+    if manifest.method.ensemble:
+        why = f"a student of {manifest.method.name} is an ensemble"
+    elif path != "linear":
+        why = f"the path {path!r} does not give scores"
+    elif not guidance.null and (guidance.from_t, guidance.to_t) != (0.0, 1.0):
+        why = "the run's guidance holds for a part of the times t only"
+    if why:
+        raise ConfigError(f"cannot correct: {why}", where="--correct", fix="leave it out")
+    return correct

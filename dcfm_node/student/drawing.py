@@ -22,13 +22,14 @@ from dcfm_node.flow.guidance import OwnWeights
 from dcfm_node.flow.inpainting import BANK_SEED, Given, Inpainter, bank
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import learner_of
-from dcfm_node.flow.sampling import CHUNK, Sampler
+from dcfm_node.flow.sampling import CHUNK, Corrector, Sampler
 from dcfm_node.flow.watching import watched
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
 from dcfm_node.samples import Combination, Samples
 from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema, size_of
+from dcfm_node.student.asked import Correct
 from dcfm_node.student.expression import Asked
 
 BYTES, COPIES = 4, 3
@@ -48,6 +49,7 @@ def draw(
     given: Given | None = None,
     own: Sequence[Asked] = (),
     switch: bool = False,
+    correct: Correct | None = None,
     report: Callable[[float], None] | None = None,
 ) -> Samples:
     """Draw `count` samples in all, of the combinations in turn, in the units of the silos' data:
@@ -61,6 +63,7 @@ def draw(
         given: numbers that the samples shall have (inpainting).
         own: the combinations with weights of their own, if any have some.
         switch: each step of an ensemble follows one expert.
+        correct: how the bias of composition is corrected.
         report: is given the share that is done, 0 to 1, after each step of the solver.
 
     Raises:
@@ -74,8 +77,10 @@ def draw(
     decoder = codec_of(manifest, codec)
     labels = torch.tensor(list(islice(cycle(combinations), count)), dtype=torch.int64)
     sampler = None
-    if switch or own:
-        sampler = Sampler(switch=switch, own=_own(list(islice(cycle(own), count)), manifest))
+    if switch or own or correct:
+        weights = _own(list(islice(cycle(own), count)), manifest)
+        corrector = None if correct is None else Corrector(correct)
+        sampler = Sampler(switch=switch, own=weights, correct=corrector)
     try:
         with watched(report, count * manifest.method.solver_steps):
             z = _drawn(

@@ -15,12 +15,15 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Combination, Floats, Samples
 from dcfm_node.store.student_check import read_columns
 from dcfm_node.student.asked import (
+    Correct,
     asked_for,
     asked_of,
     chosen_values,
+    correctable,
     met,
     novel_of,
     plainly,
+    switches,
 )
 from dcfm_node.student.expression import Asked
 from dcfm_node.student.facts import standing_of
@@ -140,6 +143,7 @@ class Student:
         seed: int = 0,
         guidance: float | tuple[float, float] | None = None,
         routing: Literal["mix", "switch"] = "mix",
+        correct: Correct | None = None,
         progress: Callable[[float], None] | None = None,
         **values: object,
     ) -> "Drawn":
@@ -158,6 +162,8 @@ class Student:
                 run's. More than 1 follows the attributes more closely, with less variety.
             routing: of an ensemble of experts, "mix" averages all of them at every step, and
                 "switch" follows one, drawn anew at every step: a K-th of the time, less exact.
+            correct: how the bias of composition is corrected: "langevin", "mala" or "smc"
+                (`flow.correcting`); samples are then composed. None does not correct.
             progress: is given the share that is done, 0 to 1, after each step of the solver.
             values: value by attribute. An attribute without one takes all its values.
 
@@ -179,7 +185,13 @@ class Student:
         if expressions:
             asked = met(asked, asked_of(self.manifest, expressions, PLACE), PLACE)
         return self.draw(
-            asked, n=n, seed=seed, guidance=guidance, routing=routing, progress=progress
+            asked,
+            n=n,
+            seed=seed,
+            guidance=guidance,
+            routing=routing,
+            correct=correct,
+            progress=progress,
         )
 
     def draw(
@@ -190,6 +202,7 @@ class Student:
         seed: int,
         guidance: float | tuple[float, float] | None = None,
         routing: Literal["mix", "switch"] = "mix",
+        correct: Correct | None = None,
         codec: Path | None = None,
         given: "Given | None" = None,
         progress: Callable[[float], None] | None = None,
@@ -219,6 +232,7 @@ class Student:
             given=given,
             own=() if all(one.plain for one in asked) else asked,
             switch=switches(manifest, routing),
+            correct=correctable(manifest, correct),
             report=progress,
         )
         novel = novel_of(possible, self.counts.values())
@@ -258,29 +272,6 @@ class Student:
         from dcfm_node.student.exporting import export
 
         return export(self, Path(folder), codec=codec)
-
-
-def switches(manifest: Manifest, routing: str) -> bool:
-    """Whether each step follows one expert of the student.
-
-    Raises:
-        ConfigError: the student has none to switch between, or its method needs all of them.
-    """
-    if routing == "mix":
-        return False
-    if routing != "switch":
-        raise ConfigError(
-            f"there is no routing {routing!r}", where=PLACE, fix='give "mix" or "switch"'
-        )
-    method = manifest.method
-    if not method.ensemble or not method.switches:
-        why = "needs every expert at every step" if method.ensemble else "is one network"
-        raise ConfigError(
-            f"a student of {method.name} {why}, so that it cannot switch between experts",
-            where="--routing",
-            fix="leave it out",
-        )
-    return True
 
 
 def guided(manifest: Manifest, guidance: float | tuple[float, float] | None) -> Manifest:

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow.losses import VelocityField
-from dcfm_node.paths.base import spread
-from dcfm_node.paths.linear import MIN_REMAINING
+from dcfm_node.paths.linear import score
 
 EXACT_FEATURES = 16
 """Largest number of features with an exact divergence."""
@@ -45,11 +44,6 @@ def with_divergence(
 
     velocity, pushed = torch.func.vmap(push)(e)
     return velocity[0], (e * pushed).flatten(2).sum(dim=-1).sum(dim=0)
-
-
-def score(velocity: Tensor, x: Tensor, t: Tensor) -> Tensor:
-    """∇log p_t(x) = (t v - x) / (1 - t) (Eq. 6 of DCFM, linear path); 1 - t is at least 0.05."""
-    return (spread(t, x) * velocity - x) / spread((1 - t).clamp(min=MIN_REMAINING), x)
 
 
 def noise_density(x0: Tensor) -> Tensor:

@@ -9,8 +9,7 @@ from PIL import Image
 
 import dcfm_node
 from dcfm_node.errors import ConfigError, Failed
-from dcfm_node.student.asked import asked_of
-from dcfm_node.student.loaded import switches
+from dcfm_node.student.asked import Correct, asked_of, correctable, switches
 from tests.packaging.tree import python
 from tests.training.settings import manifest
 from tests.unit.student.made import HELD, make
@@ -207,3 +206,27 @@ def test_a_weight_of_its_own_is_that_of_equation_5(tmp_path: Path) -> None:
     assert not np.allclose(away.x, plain, atol=1e-4)
     nothing = student.sample("n=one and not colour=blue", n=4, guidance=1.0).x
     assert np.array_equal(nothing, plain)
+
+
+@pytest.mark.parametrize("correct", ["langevin", "mala", "smc"])
+def test_a_student_can_be_corrected(student: dcfm_node.Student, correct: Correct) -> None:
+    drawn = student.sample("n=one and colour=red^1.5", n=40, correct=correct)
+    assert np.isfinite(drawn.x).all()
+    again = student.sample("n=one and colour=red^1.5", n=40, correct=correct)
+    assert np.array_equal(drawn.x, again.x)
+    assert not np.array_equal(drawn.x, student.sample("n=one and colour=red^1.5", n=40).x)
+
+
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        ({"name": "ddm"}, "is an ensemble"),
+        ({"guidance": {"known": 1.5, "novel": 1.5, "from_t": 0.3}}, "part of the times"),
+    ],
+)
+def test_what_has_no_composed_law_is_not_corrected(method: dict[str, object], why: str) -> None:
+    run = manifest(method=method)
+    assert correctable(run, None) is None
+    with pytest.raises(ConfigError, match=why) as told:
+        correctable(run, "smc")
+    assert told.value.where == "--correct"
