@@ -67,6 +67,7 @@ class Split:
         complete: training samples of every combination, which only the oracle sees.
         reference: samples of every combination, not used in training; None if the evaluator does
             not need them.
+        shown: public samples, which pictures show beside drawn ones; None if there are none.
         feasible: the combinations that can occur, as in the manifest; empty means all.
         together: of each silo, the index of the first sample (N,) that must be on the same side of
             its hold-out, such as of the same patient; empty means that samples are independent.
@@ -78,6 +79,7 @@ class Split:
     held_out: tuple[Combination, ...]
     complete: Samples | None = None
     reference: Samples | None = None
+    shown: Samples | None = None
     feasible: tuple[Combination, ...] = ()
     together: tuple[Labels, ...] = ()
 
@@ -85,6 +87,11 @@ class Split:
     def space(self) -> Space:
         """The attribute space of the split, without data."""
         return Space(self.attributes, self.held_out)
+
+    @property
+    def sides(self) -> Sequence[Labels | None]:
+        """`together` of each silo; None where samples are independent."""
+        return self.together or (None,) * len(self.silos)
 
     @property
     def known(self) -> list[Combination]:
@@ -131,6 +138,13 @@ class Evaluator(ABC):
 
         Args:
             redraw: draws these samples again, from the same noise.
+        """
+        return {}
+
+    def measure_together(self, samples: Samples) -> dict[str, float]:
+        """Metrics of samples of known and novel combinations together; default none.
+
+        An experiment asks for them only for the way of sampling that it chose.
         """
         return {}
 
@@ -194,6 +208,20 @@ class Domain(ABC, Generic[Settings]):
         Raises:
             UserError: a file or package is missing.
         """
+
+    def public(self, source: Path | None) -> Samples:
+        """Samples that no silo holds, which everybody may see: codecs are fitted to them.
+
+        Args:
+            source: folder of the domain's files, if it reads files.
+
+        Raises:
+            UserError: the domain has none, or they cannot be read.
+        """
+        raise UserError(
+            f"the domain {self.settings.kind!r} has no public samples",
+            fix="choose another domain, or a codec that needs no file",
+        )
 
     def partitions(self) -> tuple[str, ...]:
         """Names of the ways to share the samples in `split`; the first is the default."""

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from dcfm_node.config import toml
 from dcfm_node.data.spec import FilePath
 from dcfm_node.domains.base import Domain, Split, SplitSpec, made
+from dcfm_node.domains.fitting import CodecFit
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.penalty.settings import Penalty
@@ -161,6 +162,9 @@ class Experiment(Model):
     inception: FilePath | None = None
     """TorchScript feature network for the FID. Default: the domain's own network."""
     codec: AnyCodec = CODEC
+    fit: CodecFit | None = None
+    """A codec to fit to the domain's public samples, and to use in place of `codec`. Default:
+    none."""
     standardise: Standardise = "auto"
     network: AnyNetwork = NETWORK
     method: Dcfm
@@ -237,6 +241,7 @@ class Experiment(Model):
             policy=Policy(),
             probes=Probes(share=0.0),  # the split itself holds combinations back
             roster=tuple(roster),
+            feasible=split.feasible,
         )
 
 

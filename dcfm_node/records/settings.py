@@ -96,6 +96,11 @@ class DomainSettings(Section):
 
     kind: Name
 
+    @property
+    def notice(self) -> str:
+        """What the model card must say about samples; empty if nothing."""
+        return ""
+
 
 class Training(Model):
     """One stage's optimiser settings."""
