@@ -202,6 +202,9 @@ class ChestSettings(DomainSettings):
     frequency: Annotated[float, Field(ge=0.0, le=1.0)] = 0.001
     """Least share of a table's rows that a combination must have to be feasible (section 6.3 of
     DCFM), 0 to 1; default 0.001. For `dcfm-node experiment`; a run lists them."""
+    composed: Literal["present", "all"] = "present"
+    """Which terms Eq. 5 of DCFM adds up: of the findings that are present (and of all where none
+    is), or of all 14, absent ones too. For `dcfm-node experiment`; a run's attributes say it."""
     novel: Annotated[int, Field(ge=0, le=1_000)] = 0
     """Number of feasible combinations of two findings or more that no silo holds; default 0."""
     steps: Annotated[int, Field(ge=1, le=1_000_000)] = 300

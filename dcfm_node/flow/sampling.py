@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dcfm_node.flow.guidance import Guide, guide_of
 from dcfm_node.flow.inpainting import Given
-from dcfm_node.flow.labels import Counts, marginal_terms, null_label
+from dcfm_node.flow.labels import Counts, absent_label, marginal_terms, null_label
 from dcfm_node.flow.losses import VelocityField, evaluate_terms
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.routing import Router, choose
@@ -34,12 +34,20 @@ class Teacher:
 
 
 def composed(
-    path: Path, field: VelocityField, null: Tensor, guide: Guide | None = None
+    path: Path,
+    field: VelocityField,
+    null: Tensor,
+    guide: Guide | None = None,
+    absent: Tensor | None = None,
 ) -> VelocityField:
-    """Eq. 5 of DCFM: v(∅) + Σ_i w_i [v(c^{i}) - v(∅)], all terms in one batched forward pass."""
+    """Eq. 5 of DCFM: v(∅) + Σ_i w_i [v(c^{i}) - v(∅)], all terms in one batched forward pass.
+
+    Args:
+        absent: as in `marginal_terms`.
+    """
 
     def composition(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        terms = evaluate_terms(field, x, t, marginal_terms(c, null))
+        terms = evaluate_terms(field, x, t, marginal_terms(c, null, absent))
         return path.compose(terms, term_weights(guide, c, t))
 
     return composition
@@ -86,9 +94,11 @@ def student_field(
         composed: True uses Eq. 5 of DCFM, False the joint head, None `manifest.method.composed`.
         guide: weights of Eq. 5 of DCFM; all 1 if None.
     """
-    rule = _composed if _through(manifest, composed) else guided
+    path, net = path_of(manifest), load(manifest, weights, device)
     null = null_label(manifest.cardinalities, device)
-    return rule(path_of(manifest), load(manifest, weights, device), null, guide)
+    if _through(manifest, composed):
+        return _composed(path, net, null, guide, absent_label(manifest, device))
+    return guided(path, net, null, guide)
 
 
 _composed = composed  # `student_field` has an argument of that name
@@ -171,7 +181,7 @@ def sample_routed(
     draws = torch.Generator().manual_seed(seed)
     x0 = noise(manifest, len(labels), draws)
     if rule == "composed":
-        field = routed(path, nets, router, null, guide)
+        field = routed(path, nets, router, null, guide, absent=absent_label(manifest, device))
         return solve(manifest, field, labels, x0, draws=draws, given=given, device=device)
     picks = torch.Generator().manual_seed(seed + 1)
     which = choose(router.joint_weights(labels.to(device)).cpu(), picks)
@@ -192,12 +202,18 @@ def routed(
     router: Router,
     null: Tensor,
     guide: Guide | None = None,
+    *,
+    absent: Tensor | None = None,
 ) -> VelocityField:
     """Composition (Eq. 5 of DCFM) of mixtures of experts: Σ_k r_k(c_i) v_k(c^{i}) and
-    Σ_k (n_k/N) v_k(∅)."""
+    Σ_k (n_k/N) v_k(∅).
+
+    Args:
+        absent: as in `marginal_terms`.
+    """
 
     def field(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        terms = marginal_terms(c, null)
+        terms = marginal_terms(c, null, absent)
         each = [evaluate_terms(expert, x, t, terms) for expert in experts]
         mixed = path.mix(router.marginal_weights(terms), torch.stack(each, dim=2))
         return path.compose(mixed, term_weights(guide, c, t))

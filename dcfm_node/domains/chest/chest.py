@@ -17,7 +17,7 @@ from dcfm_node.domains.chest.images import FAULTY, Folder, open_folder
 from dcfm_node.domains.chest.sharing import Cohort, firsts, novel_combinations, shares
 from dcfm_node.domains.chest.table import Entry
 from dcfm_node.domains.settings import ChestSettings
-from dcfm_node.domains.space import Holders, Panel, Space
+from dcfm_node.domains.space import Attributes, Holders, Panel, Space
 from dcfm_node.errors import DataError, UserError
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Combination, Labels, Samples
@@ -50,6 +50,18 @@ class Chest(Domain[ChestSettings]):
 
     own_attributes = table.ATTRIBUTES
     each = 40
+
+    def attributes(self, named: Attributes) -> Attributes:
+        """The 14 findings. A run says itself whether composition leaves out absent ones.
+
+        Raises:
+            ValueError: a run names others.
+        """
+        super().attributes(tuple(one.model_copy(update={"absent": None}) for one in named))
+        absent = "0" if self.settings.composed == "present" else None
+        return named or tuple(
+            one.model_copy(update={"absent": absent}) for one in self.own_attributes
+        )
 
     def partitions(self) -> tuple[str, ...]:
         """As in the settings: by default `iid` and `noniid`."""

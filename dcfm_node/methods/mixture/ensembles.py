@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from dcfm_node.flow.guidance import Guide
 from dcfm_node.flow.inpainting import Given
-from dcfm_node.flow.labels import marginal_terms, null_label
+from dcfm_node.flow.labels import absent_label, marginal_terms, null_label
 from dcfm_node.flow.losses import VelocityField, evaluate_terms
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.routing import Router
@@ -239,7 +239,8 @@ class Ensemble:
     def _terms(self, c: Tensor, *, guided: bool) -> tuple[Tensor, Tensor]:
         """Labels (B, m, n) of the rule, and the experts' weights by label counts (B, m, K)."""
         if self.rule == "composed":
-            terms = marginal_terms(c, self.null)
+            absent = absent_label(self.manifest, self.null.device)
+            terms = marginal_terms(c, self.null, absent)
             return terms, self.counts.marginal_weights(terms)
         terms, prior = c.unsqueeze(1), self.counts.joint_weights(c).unsqueeze(1)
         if not guided:
