@@ -42,6 +42,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
     "codecs": {
         "identity": "dcfm_node.networks.settings:IdentitySettings",
         "linear": "dcfm_node.networks.settings:LinearCodecSettings",
+        "autoencoder": "dcfm_node.networks.settings:AutoencoderSettings",
         "cosine": "dcfm_node.networks.settings:CosineSettings",
     },
     "domains": {

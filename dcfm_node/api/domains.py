@@ -44,6 +44,30 @@ class DomainMade(Document):
     """That this command took."""
 
 
+class DomainCodec(Document):
+    """`domain codec`."""
+
+    schema_: Literal["dcfm-node/domain-codec/1"] = Field("dcfm-node/domain-codec/1", alias="schema")
+    domain: str
+    kind: str
+    """Of the codec."""
+    file: str
+    digest: str
+    """SHA-256 of the file: `codec.file` in run.toml."""
+    section: str
+    """The section `codec` of a run.toml that uses it."""
+    samples: int
+    """Public samples that it was fitted to."""
+    shape: tuple[int, ...]
+    """Of an encoded sample."""
+    error_fitted: float
+    """Root mean square error of these samples, as a share of the range of values."""
+    error: float
+    """The same of every tenth of them, by a codec that was fitted to the others."""
+    picture: str
+    seconds: float
+
+
 class Share(Model):
     """How many of some plans, with the 95 % interval of their share (Wilson, 1927)."""
 

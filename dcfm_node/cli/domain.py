@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dcfm_node.api.domains import DomainMade, LeftOut, MadePlans
+from dcfm_node.api.domains import DomainCodec, DomainMade, LeftOut, MadePlans
 from dcfm_node.api.problems import DEGRADED
 from dcfm_node.cli.options import AsJson, Weights
 from dcfm_node.cli.output import ago, answer, table
@@ -86,6 +86,58 @@ def make(
         seconds=round(time.monotonic() - began, 1),
     )
     answer(document, as_json, _made_text)
+
+
+@app.command("codec")
+def codec(
+    kind: Annotated[str, typer.Argument(help="The domain: chest-xray.")],
+    data: Annotated[Path, typer.Option(help="Folder of the domain's files.")],
+    out: Annotated[
+        Path, typer.Option(help="New folder for codec.safetensors and codec.png, a picture.")
+    ],
+    codec_kind: Annotated[
+        str, typer.Option("--kind", help="autoencoder, or linear: principal components.")
+    ] = "autoencoder",
+    size: Annotated[int, typer.Option(min=8, max=1_024, help="Height and width, in pixels.")] = 64,
+    steps: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Training steps of the autoencoder.")
+    ] = 2_000,
+    features: Annotated[
+        int, typer.Option(min=1, max=4_096, help="Principal components of a linear codec.")
+    ] = 256,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a codec to the public samples of a domain, and say what it loses.
+
+    All sites of a run need the file: run.toml names it by digest, node.toml by path.
+    """
+    from dcfm_node.domains.codec_report import CODED, report
+    from dcfm_node.domains.fitting import CodecFit
+
+    if kind not in CODED:
+        raise UserError(
+            f"the domain {kind!r} has no public samples", fix=f"choose one of {', '.join(CODED)}"
+        )
+    if codec_kind not in ("autoencoder", "linear"):
+        raise UserError(
+            f"{codec_kind!r} is not a codec that can be fitted", fix="use autoencoder or linear"
+        )
+    if out.exists():
+        raise UserError("this exists already", where=str(out), fix="name a new folder with --out")
+    began, progress = time.monotonic(), Progress(2 * steps)
+    wish = CodecFit.model_validate({"kind": codec_kind, "steps": steps, "features": features})
+    found = report(kind, data, size, wish, out, tell=progress.tell)
+    document = DomainCodec(domain=kind, seconds=round(time.monotonic() - began, 1), **found)
+    answer(document, as_json, _codec_text)
+
+
+def _codec_text(found: DomainCodec) -> str:
+    return (
+        f"wrote {found.file} and {found.picture} in {ago(found.seconds)}\n"
+        f"fitted to {found.samples} public samples; encoded, they have shape {list(found.shape)}\n"
+        f"error of the range: {found.error_fitted:.3f} of these, {found.error:.3f} of others\n"
+        f"for run.toml, at all sites:\n\n{found.section}"
+    )
 
 
 @app.command("run")

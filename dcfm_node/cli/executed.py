@@ -12,7 +12,7 @@ from dcfm_node.api.domains import DomainRun, Executed, ExecutedPlans, Share
 from dcfm_node.cli.output import ago, table
 from dcfm_node.cli.progress import Progress
 from dcfm_node.domains import base as domains
-from dcfm_node.domains.base import wilson
+from dcfm_node.domains.shares import wilson
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.samples import Floats, Samples, unit
 

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from dcfm_node.api.students import Expected
 from dcfm_node.demo.report import percent
-from dcfm_node.domains.base import Domain, Evaluator, Split, queries, rate
+from dcfm_node.domains.base import Domain, Evaluator, Split, queries
+from dcfm_node.domains.shares import rate
 from dcfm_node.domains.space import Panel
 from dcfm_node.flow.codec import codec_of, decoded
 from dcfm_node.flow.files import load_weights

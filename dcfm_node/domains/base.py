@@ -1,6 +1,5 @@
 """The interface of a domain and its data types: a split among silos, panels of samples."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +66,7 @@ class Split:
         complete: training samples of every combination, which only the oracle sees.
         reference: samples of every combination, not used in training; None if the evaluator does
             not need them.
+        shown: public samples, which pictures show beside drawn ones; None if there are none.
         feasible: the combinations that can occur, as in the manifest; empty means all.
         together: of each silo, the index of the first sample (N,) that must be on the same side of
             its hold-out, such as of the same patient; empty means that samples are independent.
@@ -78,6 +78,7 @@ class Split:
     held_out: tuple[Combination, ...]
     complete: Samples | None = None
     reference: Samples | None = None
+    shown: Samples | None = None
     feasible: tuple[Combination, ...] = ()
     together: tuple[Labels, ...] = ()
 
@@ -85,6 +86,11 @@ class Split:
     def space(self) -> Space:
         """The attribute space of the split, without data."""
         return Space(self.attributes, self.held_out)
+
+    @property
+    def sides(self) -> Sequence[Labels | None]:
+        """`together` of each silo; None where samples are independent."""
+        return self.together or (None,) * len(self.silos)
 
     @property
     def known(self) -> list[Combination]:
@@ -131,6 +137,13 @@ class Evaluator(ABC):
 
         Args:
             redraw: draws these samples again, from the same noise.
+        """
+        return {}
+
+    def measure_together(self, samples: Samples) -> dict[str, float]:
+        """Metrics of samples of known and novel combinations together; default none.
+
+        An experiment asks for them only for the way of sampling that it chose.
         """
         return {}
 
@@ -199,6 +212,20 @@ class Domain(ABC, Generic[Settings]):
         Raises:
             UserError: a file or package is missing.
         """
+
+    def public(self, source: Path | None) -> Samples:
+        """Samples that no silo holds, which everybody may see: codecs are fitted to them.
+
+        Args:
+            source: folder of the domain's files, if it reads files.
+
+        Raises:
+            UserError: the domain has none, or they cannot be read.
+        """
+        raise UserError(
+            f"the domain {self.settings.kind!r} has no public samples",
+            fix="choose another domain, or a codec that needs no file",
+        )
 
     def partitions(self) -> tuple[str, ...]:
         """Names of the ways to share the samples in `split`; the first is the default."""
@@ -342,23 +369,6 @@ def named(kind: str) -> Domain[Any]:
 def queries(combinations: Sequence[Combination], each: int) -> Labels:
     """Every combination `each` times, (len * each, n)."""
     return np.repeat(np.array(combinations, dtype=np.int64), each, axis=0)
-
-
-def rate(right: NDArray[np.bool_]) -> tuple[float, float]:
-    """The share of right samples (0 to 1) and its standard error."""
-    share = float(right.mean())
-    return share, float(np.sqrt(share * (1 - share) / len(right)))
-
-
-def wilson(right: int, of: int) -> tuple[float, float]:
-    """The 95 % interval of a share of which `right` of `of` cases were counted, 0 to 1 (Wilson,
-    1927). Without cases, anything is possible."""
-    if not of:
-        return 0.0, 1.0
-    z2 = 1.959964**2
-    middle = (right + z2 / 2) / (of + z2)
-    half = math.sqrt(z2 * (right * (of - right) / of + z2 / 4)) / (of + z2)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _alike(x: Floats) -> bool:

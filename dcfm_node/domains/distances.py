@@ -21,17 +21,20 @@ BLOCK = 1_024
 """Rows of a distance matrix in memory at a time."""
 
 
-def frechet_distance(a: Points, b: Points) -> float:
+def frechet_distance(a: Points, b: Points, weights: Points | None = None) -> float:
     """Squared Wasserstein-2 distance between Gaussians fitted to features (N, d) and (M, d).
 
     `|m1 - m2|² + tr(S1 + S2 - 2 (S1^½ S2 S1^½)^½)` (Dowson and Landau, 1982). With Inception
     features it is the FID (Heusel et al., 2017). The product is symmetric, so no complex numbers
     occur.
 
+    Args:
+        weights: of the rows of b, (M,), above 0; default all the same.
+
     Raises:
         ValueError: a set has fewer than two rows or values that are not finite.
     """
-    (mean_a, covariance_a), (mean_b, covariance_b) = _moments(a), _moments(b)
+    (mean_a, covariance_a), (mean_b, covariance_b) = _moments(a), _moments(b, weights)
     root = _root(covariance_a)
     shared = np.linalg.eigvalsh(root @ covariance_b @ root)
     crossed = np.sqrt(np.clip(shared, 0, None)).sum()
@@ -94,11 +97,14 @@ def wasserstein2(a: Points, b: Points, rng: np.random.Generator, most: int = TRA
     return float(np.sqrt(cost[linear_sum_assignment(cost)].mean()))
 
 
-def _moments(x: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _moments(
+    x: Points, weights: Points | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     x = np.asarray(x, np.float64)
     if len(x) < 2 or not np.isfinite(x).all():
         raise ValueError(f"{len(x)} rows of features, or some that are not finite")
-    return x.mean(axis=0), np.atleast_2d(np.cov(x, rowvar=False))
+    mean = np.asarray(np.average(x, axis=0, weights=weights), np.float64)
+    return mean, np.atleast_2d(np.cov(x, rowvar=False, aweights=weights))
 
 
 def _root(s: NDArray[np.float64]) -> NDArray[np.float64]:

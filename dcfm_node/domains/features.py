@@ -16,7 +16,7 @@ from torch.nn import functional
 from dcfm_node.domains.base import Split
 from dcfm_node.errors import DataError, UserError
 from dcfm_node.files import replacing
-from dcfm_node.samples import Floats, Labels, Samples
+from dcfm_node.samples import Floats, Labels, Samples, unit
 
 WIDTHS, FEATURES = (16, 32, 64), 64
 STEPS, BATCH, LEARNING_RATE, SEED = 1_500, 128, 2e-2, 0
@@ -144,7 +144,7 @@ def _train(network: FeatureNetwork, data: Samples, steps: int) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, steps)
     for _ in range(steps):
         rows = rng.integers(len(data.x), size=BATCH)
-        x, c = (torch.from_numpy(part[rows]).to(device) for part in (data.x, data.c))
+        x, c = (torch.from_numpy(part).to(device) for part in (unit(data.x[rows]), data.c[rows]))
         _, heads = network(x)
         losses = [functional.cross_entropy(logits, c[:, i]) for i, logits in enumerate(heads)]
         optimiser.zero_grad()

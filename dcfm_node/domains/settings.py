@@ -227,6 +227,10 @@ class CubeSettings(DomainSettings):
         )
 
 
+SYNTHETIC = "Drawn images are synthetic and no evidence about any patient."
+"""What every picture and model card of radiographs says."""
+
+
 class ChestSettings(DomainSettings):
     """Chest radiographs with 14 findings, each present (1) or absent (0), as in NIH ChestX-ray14.
 
@@ -244,8 +248,14 @@ class ChestSettings(DomainSettings):
     frequency: Annotated[float, Field(ge=0.0, le=1.0)] = 0.001
     """Least share of a table's rows that a combination must have to be feasible (section 6.3 of
     DCFM), 0 to 1; default 0.001. For `dcfm-node experiment`; a run lists them."""
+    composed: Literal["present", "all"] = "present"
+    """Which terms Eq. 5 of DCFM adds up: of the findings that are present (and of all where none
+    is), or of all 14, absent ones too. For `dcfm-node experiment`; a run's attributes say it."""
     novel: Annotated[int, Field(ge=0, le=1_000)] = 0
     """Number of feasible combinations of two findings or more that no silo holds; default 0."""
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] = 300
+    """Training steps of each network that evaluates samples, 1 to 1000000; default 300. For
+    `dcfm-node experiment`."""
     silos: Annotated[int, Field(ge=2, le=50)] = 5
     """Number of silos, 2 to 50; default 5."""
     concentration: Annotated[float, Field(gt=0.0, le=1e9)] = 0.1
@@ -263,6 +273,10 @@ class ChestSettings(DomainSettings):
         if self.public and (len(self.public) != 2 or self.public[0] > self.public[1]):
             raise ValueError("public is a first and a last id; write [first, last], or []")
         return self
+
+    @property
+    def notice(self) -> str:
+        return f"{SYNTHETIC} Use them for no diagnosis and no treatment."
 
     def problem(self, shape: tuple[int, ...]) -> str:
         if shape == (1, self.size, self.size):

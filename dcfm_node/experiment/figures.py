@@ -23,6 +23,8 @@ COLUMNS, SIDE = 4, 3.1
 MARKERS = "osD^vP*X<>phH8d"
 COLOURS = ("#4C78A8", "#F58518", "#54A24B", "#B279A2", "#9D755D", "#2CA8A0", "#D1495B")
 """Colours, cycled with the markers; no pair repeats among 105 methods."""
+REAL = "real (public)"
+"""Name of the row of real samples that everybody may see."""
 SOMEBODY = "some silo"
 """Name for all holders, because saved samples do not say which silo holds a combination."""
 
@@ -97,11 +99,13 @@ def _samples(folder: Path, rows: Sequence[Row], settings: Experiment) -> list[Pa
         shown, space = load_samples(folder / "samples" / f"{partition}-{seed}-{row.method}.npz")
         panels.append(Panel(row.method, shown))
     title, holders = f"{settings.title}: {partition}", _holders(space, panels[0])
+    public = folder / "samples" / f"{partition}-{seed}.npz"
+    real = [Panel(REAL, load_samples(public)[0])] if public.is_file() else []
     ours = [panel for panel in panels if panel.title.startswith("dcfm") and len(panels) > 1]
     written = []
     for name, chosen in (("", panels), *((f"-{panel.title}", [panel]) for panel in ours)):
         path = folder / f"samples-{partition}{name}.png"
-        problem.made.draw(space, chosen, holders, title).save(path)
+        problem.made.draw(space, [*real, *chosen], holders, title).save(path)
         written.append(path)
     return written
 

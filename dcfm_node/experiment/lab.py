@@ -9,24 +9,27 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dcfm_node.data.alike import Firsts
 from dcfm_node.data.source import holdout_mask
 from dcfm_node.domains.base import Split
 from dcfm_node.experiment.settings import Start
+from dcfm_node.experiment.silos import both_standardised, digest_of, scale_of_silos
 from dcfm_node.files import replacing
 from dcfm_node.flow import networks, stages
 from dcfm_node.flow.averaging import merge
-from dcfm_node.flow.codec import codec_of, decoded, encoded_samples, moments_of, standardised
+from dcfm_node.flow.codec import codec_of, decoded, encoded_samples
 from dcfm_node.flow.labels import Counts, count
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.sampling import Teacher
@@ -36,10 +39,8 @@ from dcfm_node.methods.dcfm import learner as dcfm
 from dcfm_node.methods.fedflow.learner import federated
 from dcfm_node.methods.mixture.gating import train_gating
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.records.moments import Scale
 from dcfm_node.records.settings import Training
 from dcfm_node.samples import Samples, joined
-from dcfm_node.swarm.scaling import weighed
 from dcfm_node.wire.canonical import derived_seed, pack, sha256
 
 PACKAGE = Path(__file__).parents[1]
@@ -72,28 +73,35 @@ class Lab:
     Args:
         manifest: roster in the order of `split.silos`.
         folder: where trained networks and checkpoints lie.
+        codec: file of the run's codec, if it needs one.
 
     Attributes:
-        codec: of the run, which needs no file.
+        codec: of the run.
         scale: that all networks train in; `decode` undoes both.
     """
 
     def __init__(
-        self, manifest: Manifest, split: Split, folder: Path, device: torch.device | str, tell: Tell
+        self,
+        manifest: Manifest,
+        split: Split,
+        folder: Path,
+        device: torch.device | str,
+        tell: Tell,
+        *,
+        codec: Path | None = None,
     ) -> None:
         self.manifest, self.split, self.device = manifest, split, torch.device(device)
         self._folder, self._tell = folder, tell
-        seed = manifest.method.seed
-        self.codec = codec_of(manifest, None)
-        parts = [self._parts(silo) for silo in split.silos]
-        self.scale = _scale(manifest, [train for train, _ in parts])
-        self.silos = [_standardised(part, self.scale) for part in parts]
-        held = (silo[holdout_mask(silo.c, HOLDOUT, seed)] for silo in split.silos)
-        self.holdout = joined(tuple(held))
+        self.codec = codec_of(manifest, codec)
+        silos = list(zip(split.silos, split.sides, strict=True))
+        parts = [self._parts(*silo) for silo in silos]
+        self.scale = scale_of_silos(manifest, [train for train, _ in parts])
+        self.silos = [both_standardised(part, self.scale) for part in parts]
+        self.holdout = joined([silo[self._held(silo, side)] for silo, side in silos])
         """All silos' hold-out samples, which no training sees."""
         self.counts: list[Counts] = [count(train.c) for train, _ in self.silos]
         self.names = [silo.name for silo in manifest.roster]
-        self._data = [_digest(silo, self.scale) for silo in split.silos]
+        self._data = [digest_of(silo, self.scale) for silo in split.silos]
         folder.mkdir(parents=True, exist_ok=True)
 
     def teachers(self, experts: Sequence[Trained]) -> list[Teacher]:
@@ -125,10 +133,10 @@ class Lab:
         method = self.manifest.method
         local = method.local.model_copy(update={"steps": method.local.steps * len(self.silos)})
         manifest = _with(self.manifest, local=local)
-        train, holdout = _standardised(self._parts(data), self.scale)
+        train, holdout = both_standardised(self._parts(data), self.scale)
         return self.train(
             "centralised",
-            (_read_by("local", manifest), _digest(data, self.scale)),
+            (_read_by("local", manifest), digest_of(data, self.scale)),
             lambda callbacks: stages.local(
                 manifest, train, holdout, seed=self._seed("", 0), callbacks=callbacks
             ),
@@ -320,11 +328,16 @@ class Lab:
         """Drawn (N, *flow_shape) to samples (N, *sample_shape), on the CPU."""
         return decoded(self.codec, z, self.scale)
 
-    def _parts(self, data: Samples) -> tuple[EncodedSamples, EncodedSamples]:
+    def _parts(
+        self, data: Samples, side: Firsts | None = None
+    ) -> tuple[EncodedSamples, EncodedSamples]:
         """Training and hold-out samples, as a worker splits and encodes them."""
-        held = holdout_mask(data.c, HOLDOUT, self.manifest.method.seed)
+        held = self._held(data, side)
         train, holdout = data[~held], data[held]
         return encoded_samples(train, self.codec), encoded_samples(holdout, self.codec)
+
+    def _held(self, data: Samples, side: Firsts | None) -> NDArray[np.bool_]:
+        return holdout_mask(data.c, HOLDOUT, self.manifest.method.seed, side)
 
     def _seed(self, silo: str, round_: int) -> int:
         """Different for every silo and round, the same when trained again."""
@@ -341,27 +354,6 @@ def _with(manifest: Manifest, local: Training) -> Manifest:
     return manifest.model_copy(update={"method": method})
 
 
-def _scale(manifest: Manifest, silos: Sequence[EncodedSamples]) -> Scale | None:
-    """As the nodes of a run derive it."""
-    told = {
-        silo.key: (len(train.x), moments_of(train.x, manifest.groups))
-        for silo, train in zip(manifest.roster, silos, strict=True)
-    }
-    return weighed(told, manifest.policy.max_share)
-
-
-def _standardised(
-    parts: tuple[EncodedSamples, EncodedSamples], scale: Scale | None
-) -> tuple[EncodedSamples, EncodedSamples]:
-    train, holdout = (replace(part, x=standardised(part.x, scale)) for part in parts)
-    return train, holdout
-
-
-def _digest(data: Samples, scale: Scale | None) -> str:
-    parts = (np.ascontiguousarray(data.x).tobytes(), np.ascontiguousarray(data.c).tobytes())
-    return sha256(*parts, pack(scale.model_dump() if scale is not None else None)).hex()
-
-
 def _read_by(stage: Literal["local", "refine", "distil"], manifest: Manifest) -> dict[str, object]:
     """What a stage reads of the manifest: not the others' settings, nor when training ends, nor how
     samples are drawn. Replay belongs to the distillation."""
@@ -372,6 +364,7 @@ def _read_by(stage: Literal["local", "refine", "distil"], manifest: Manifest) ->
         "shape": manifest.sample_shape,
         "codec": manifest.codec.model_dump(),
         "cardinalities": manifest.cardinalities,
+        "feasible": manifest.feasible,
         "network": manifest.network.model_dump(),
         "path": manifest.path.model_dump(),
         "method": manifest.method.model_dump(exclude=unread),

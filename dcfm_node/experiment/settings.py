@@ -12,8 +12,10 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from dcfm_node.config import toml
 from dcfm_node.data.spec import FilePath
 from dcfm_node.domains.base import Domain, Split, SplitSpec, made
+from dcfm_node.domains.fitting import CodecFit
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.costs.settings import Costs
+from dcfm_node.experiment.earlier import present, retired
 from dcfm_node.experiment.parity.settings import Parity
 from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.strangers.settings import Strangers
@@ -175,6 +177,9 @@ class Experiment(Model):
     inception: FilePath | None = None
     """TorchScript feature network for the FID. Default: the domain's own network."""
     codec: AnyCodec = CODEC
+    fit: CodecFit | None = None
+    """A codec to fit to the domain's public samples, and to use in place of `codec`. Default:
+    none."""
     standardise: Standardise = "auto"
     network: AnyNetwork = NETWORK
     path: AnyPath = PATH
@@ -253,6 +258,7 @@ class Experiment(Model):
             policy=Policy(),
             probes=Probes(share=0.0),  # the split itself holds combinations back
             roster=tuple(roster),
+            feasible=split.feasible,
         )
 
 
@@ -264,7 +270,16 @@ class _File(Model):
 
 Given = Experiment | Costs | Strangers | Penalty | Switching | Parity
 """An experiment of any kind."""
-Kind = TypeVar("Kind", Experiment, Costs, Strangers, Penalty, Switching, Parity)
+Kind = TypeVar("Kind", bound=Model)
+Other = type[Costs | Strangers | Penalty | Switching | Parity]
+OTHERS: Mapping[object, Other] = {
+    "costs": Costs,
+    "strangers": Strangers,
+    "penalty": Penalty,
+    "switching": Switching,
+    "parity": Parity,
+}
+"""`kind` in the file -> what it holds. Without it, the file is an `Experiment`."""
 
 
 def names() -> tuple[str, ...]:
@@ -279,15 +294,7 @@ def read(name: str, preset: str) -> Given:
         ConfigError: the experiment or preset does not exist, or the file is invalid.
     """
     kind = _document(name).values.get("kind")
-    if kind == "strangers":
-        return _load(name, preset, Strangers)
-    if kind == "penalty":
-        return _load(name, preset, Penalty)
-    if kind == "switching":
-        return _load(name, preset, Switching)
-    if kind == "parity":
-        return _load(name, preset, Parity)
-    return load(name, preset) if kind is None else load_costs(name, preset)
+    return load(name, preset) if kind is None else _load(name, preset, OTHERS.get(kind, Costs))
 
 
 def load(name: str, preset: str) -> Experiment:
@@ -321,7 +328,7 @@ def _load(name: str, preset: str, kind: type[Kind]) -> Kind:
 def _document(name: str) -> toml.Document:
     path = toml.shipped(name, shipped("experiments"), "experiment")
     found = toml.read(path, "name a TOML file that exists")
-    return replace(found, values=_present(found.values))
+    return replace(found, values=present(found.values))
 
 
 def title(name: str) -> str:
@@ -340,12 +347,10 @@ def of_results(document: Mapping[str, Any]) -> Given:
     Raises:
         Failed: they are from another version.
     """
-    text = json.dumps(_present(_retired(document)))
-    kinds: tuple[type[Costs | Strangers | Penalty | Switching | Parity], ...]
-    kinds = (Costs, Strangers, Penalty, Switching, Parity)
-    named: dict[object, type[Given]] = {kind.__name__.lower(): kind for kind in kinds}
+    text = json.dumps(present(retired(document)))
     try:
-        return named.get(document.get("kind"), Experiment).model_validate_json(text)
+        found: type[Given] = OTHERS.get(document.get("kind"), Experiment)
+        return found.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -364,39 +369,6 @@ def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
     """Merge settings table by table; values of `above` replace those of `below`."""
     both = {k: laid_over(below[k], v) for k, v in above.items() if _tables(below.get(k), v)}
     return {**below, **above, **both}
-
-
-def _present(values: Any) -> Any:
-    """Convert settings of earlier versions: [geometry] and [images] become domains."""
-    if isinstance(values, list | tuple):
-        return type(values)(map(_present, values))
-    if not isinstance(values, Mapping):
-        return values
-    found = {key: _present(value) for key, value in values.items()}
-    if geometry := found.pop("geometry", None):
-        usual = {"kind": "gaussians"} | ({"samples": 2_000} if "modes" in geometry else {})
-        found["domain"] = usual | geometry
-    if images := found.pop("images", None):
-        if inception := images.pop("inception", None):
-            found["inception"] = inception
-        found["domain"] = {"kind": "coloured-mnist"} | images
-    return found
-
-
-def _retired(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove withdrawn settings from earlier results, so that they can still be shown.
-
-    These are variants without benefit (protocol/decisions 0002 and 0010), and settings of other
-    methods that every manifest contained before.
-    """
-    found = {key: value for key, value in document.items() if key != "weigh_gaps"}
-    if isinstance(method := found.get("method"), dict):
-        found["method"] = {k: v for k, v in method.items() if k not in ("routing", "top")}
-    for scheme in found.get("scheme", ()):
-        if scheme.get("method") == "dcfm-a-own-snapshot":
-            scheme["method"] = "dcfm-a-at-once"
-        scheme.get("change", {}).pop("weigh_gaps", None)
-    return found
 
 
 def _tables(a: object, b: object) -> bool:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from dcfm_node.domains.base import wilson
+from dcfm_node.domains.shares import wilson
 from dcfm_node.experiment.results import Results, Row, spread
 from dcfm_node.experiment.settings import Experiment
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from dcfm_node import plugins
 from dcfm_node.data.spec import FilePath
 from dcfm_node.domains.base import Evaluator, Split, queries
+from dcfm_node.domains.fitting import Fitted, fit_codec
 from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, settings
 from dcfm_node.experiment.choice import Way, closest, distances
@@ -36,7 +37,7 @@ from dcfm_node.experiment.switching.settings import Switching
 from dcfm_node.flow.device import choose
 from dcfm_node.flow.inpainting import BANK_SEED, Inpainter, bank
 from dcfm_node.records.base import Model
-from dcfm_node.samples import Floats, Samples, joined
+from dcfm_node.samples import Floats, Labels, Samples, joined, unit
 from dcfm_node.wire.canonical import sha256
 
 if TYPE_CHECKING:
@@ -121,22 +122,46 @@ class Trial:
             device=str(self._device),
             features=self._settings.inception,
         )
+        codec = self._codec()
+        if split.shown is not None:
+            rows = first_rows(split.shown.c, self._problem.made.shown)
+            place = spec.out / "samples" / f"{spec.partition}-{spec.seed}.npz"
+            save_samples(
+                place, Samples(unit(split.shown.x[rows]), split.shown.c[rows]), split.space
+            )
         for name, (method, given) in self._settings.lineup.items():
             self._method = name
             path = self._path("rows", name, "json")
             made_from = self._made_from(method, given)
             if kept_row(path, made_from) is None:
-                row = self._row(name, method, given, split, evaluator)
+                row = self._row(name, method, given, split, evaluator, codec=codec)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(path, {"made_from": made_from, "row": asdict(row)})
             self._done += 1
             tell(Measured(method=name, done=self._done))
 
+    def _codec(self) -> Fitted | None:
+        """The codec that the experiment fits, if it fits one."""
+        if (wish := self._settings.fit) is None:
+            return None
+        public, folder = self._problem.made.public(self._spec.data), self._spec.out / "judge"
+        return fit_codec(public.x, wish, folder, partial(self._progress, "codec"))
+
     def _row(
-        self, name: str, method: MethodName, given: Experiment, split: Split, evaluator: Evaluator
+        self,
+        name: str,
+        method: MethodName,
+        given: Experiment,
+        split: Split,
+        evaluator: Evaluator,
+        *,
+        codec: Fitted | None,
     ) -> Row:
         manifest = given.manifest(split, self._spec.seed)
-        lab = Lab(manifest, split, self._spec.out / "trained", self._device, self._progress)
+        if codec is not None:
+            manifest = manifest.model_copy(update={"codec": codec.section})
+        file, folder = codec and codec.file, self._spec.out / "trained"
+        lab = Lab(manifest, split, folder, self._device, self._progress, codec=file)
         fitted = methods.fit(method, lab, given)
         compared: dict[Way, float] = {}
         if given.guidance is not None:
@@ -196,8 +221,10 @@ class Trial:
             again: whether the evaluator may draw the samples again, which takes longer.
         """
         found: Metrics = {}
-        shown, split = [], lab.split
+        drawn, shown, split = [], [], lab.split
         for kind, combinations in (("known", split.known), ("novel", list(split.held_out))):
+            if not combinations:
+                continue
             c = queries(combinations, given.each)
             labels, began = torch.from_numpy(c), time.process_time()
             samples = Samples(lab.decode(draw(labels, NOISE_SEED)).numpy(), c)
@@ -207,7 +234,10 @@ class Trial:
             if again:
                 measured |= evaluator.measure_redrawn(samples, _Redraw(draw, lab, labels))
             found |= {named(name, kind): value for name, value in measured.items()}
+            drawn.append(samples)
             shown.append(samples[np.arange(len(c)) % given.each < self._problem.made.shown])
+        if again:
+            found |= evaluator.measure_together(joined(drawn))
         return found, joined(shown)
 
     def _path(self, folder: str, method: str, suffix: str) -> Path:
@@ -251,6 +281,12 @@ class _Redraw:
         return np.asarray(x.numpy())
 
 
+def first_rows(c: Labels, each: int) -> Labels:
+    """The first `each` rows of every combination of labels (N, n)."""
+    kinds, of = np.unique(c, axis=0, return_inverse=True)
+    return np.concatenate([np.flatnonzero(of == kind)[:each] for kind in range(len(kinds))])
+
+
 def tell(line: Line) -> None:
     """Write one line to the process that started the trial."""
     sys.stdout.write(line.model_dump_json() + "\n")
@@ -271,7 +307,9 @@ def device_of(wish: str) -> torch.device:
     return choose(wish, where=f"--device {wish}", instead="give --device auto or cpu")
 
 
-def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial | PenaltyTrial | Switching | ParityTrial":
+def _trial_of(
+    spec: TrialSpec,
+) -> "Trial | StrangerTrial | PenaltyTrial | SwitchingTrial | ParityTrial":
     given = settings.read(spec.experiment, spec.preset)
     if isinstance(given, Strangers):
         from dcfm_node.experiment.strangers.trial import StrangerTrial

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow import metrics, networks
-from dcfm_node.flow.labels import Counts, null_label
+from dcfm_node.flow.labels import Counts, absent_label, null_label
 from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.sampling import Teacher, composed
@@ -81,10 +81,10 @@ def place(value: float, own: float, ignorant: float) -> float | None:
 def errors(manifest: Manifest, rows: PathSample, nets: Sequence[VelocityField]) -> dict[str, float]:
     """Places of the peer's network. `nets`: the peer's, this silo's own, the untrained one."""
     path, null = path_of(manifest), null_label(manifest.cardinalities, rows.x.device)
-    target = rows.target(rows.c)
+    target, absent = rows.target(rows.c), absent_label(manifest, rows.x.device)
     told = replace(rows, target=lambda _: target)
     untold = metrics.velocity_error(path, nets[1], replace(told, c=null.expand_as(rows.c)))
-    ways = {"joint": nets, "composed": [composed(path, net, null) for net in nets]}
+    ways = {"joint": nets, "composed": [composed(path, net, null, absent=absent) for net in nets]}
     found = {}
     for name, fields in ways.items():
         value, own, untrained = (metrics.velocity_error(path, field, told) for field in fields)

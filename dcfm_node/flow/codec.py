@@ -19,7 +19,7 @@ FARTHEST = 1_000.0
 """Most deviations between a number and the mean (SPEC 6.13). Data of a silo of little weight, or
 that stated no moments, may lie anywhere: squares of what is left must not overflow."""
 CHUNK = 4096
-"""Samples encoded or decoded in one batch."""
+"""Samples standardised in one batch."""
 
 
 def codec_of(manifest: Manifest, file: Path | None) -> Codec:
@@ -102,7 +102,7 @@ def encoded_samples(data: Samples, codec: Codec | None = None) -> EncodedSamples
 
 def encoded(codec: Codec, x: Tensor) -> Tensor:
     """Samples (N, *shape), float32 or uint8 -> (N, *flow_shape). The identity copies nothing."""
-    return x if isinstance(codec, Identity) else _parts(codec.encode, x)
+    return x if isinstance(codec, Identity) else _parts(codec.encode, x, codec.chunk)
 
 
 def decoded(codec: Codec, z: Tensor, scale: Scale | None) -> Tensor:
@@ -112,9 +112,9 @@ def decoded(codec: Codec, z: Tensor, scale: Scale | None) -> Tensor:
         scale: that the flow's training data were standardised by.
     """
     z = unstandardised(z, scale)
-    return z if isinstance(codec, Identity) else _parts(codec.decode, z)
+    return z if isinstance(codec, Identity) else _parts(codec.decode, z, codec.chunk)
 
 
-def _parts(apply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def _parts(apply: Callable[[Tensor], Tensor], x: Tensor, rows: int = CHUNK) -> Tensor:
     with torch.no_grad():
-        return torch.cat([apply(part) for part in torch.split(x, CHUNK)])
+        return torch.cat([apply(part) for part in torch.split(x, rows)])

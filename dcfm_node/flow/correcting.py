@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from dcfm_node.flow.guidance import Guide, OwnWeights
-from dcfm_node.flow.labels import Counts, null_label
+from dcfm_node.flow.labels import Counts, absent_label, null_label
 from dcfm_node.flow.losses import VelocityField, evaluate_terms
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.sampling import (
@@ -75,6 +75,7 @@ def sample_corrected(
         raise ValueError("a corrector needs guidance weights that hold at all times t")
     assert sampler.correct is not None
     null, own = null_label(manifest.cardinalities, device), sampler.own
+    absent = absent_label(manifest, device)
     net = load(manifest, weights, device)
     guide = run_guide(manifest, counts, device, composed=True)
     draws = torch.Generator().manual_seed(seed)
@@ -84,7 +85,7 @@ def sample_corrected(
         for start in range(0, len(x0), CHUNK):
             part = slice(start, start + CHUNK)
             mine = own and own.rows(part).to(device)
-            terms = composition(net, labels[part].to(device), null, guide, mine)
+            terms = composition(net, labels[part].to(device), null, guide, own=mine, absent=absent)
             states = corrected(
                 terms,
                 groups[part].to(device),
@@ -98,10 +99,17 @@ def sample_corrected(
 
 
 def composition(
-    field: VelocityField, c: Tensor, null: Tensor, guide: Guide | None, own: OwnWeights | None
+    field: VelocityField,
+    c: Tensor,
+    null: Tensor,
+    guide: Guide | None,
+    *,
+    own: OwnWeights | None,
+    absent: Tensor | None = None,
 ) -> Terms:
-    """The terms of Eq. 5 of DCFM for labels c (B, n), each with its weight."""
-    labels = own_terms(c, null, own)
+    """The terms of Eq. 5 of DCFM for labels c (B, n), each with its weight. Arguments as of
+    `sampling.composed`."""
+    labels = own_terms(c, null, own, absent)
 
     def terms(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         return evaluate_terms(field, x, t, labels), term_weights(guide, c, t, own)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.settings import Masks
 
 Counts = Mapping[tuple[int, ...], int]
@@ -51,8 +52,22 @@ def block_terms(c: Tensor, null: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(keep, c.unsqueeze(-2), null)
 
 
-def marginal_terms(c: Tensor, null: Tensor) -> Tensor:
-    """The labels ∅, c^{1}, ..., c^{n} (Eq. 5 of DCFM). Shapes (B, n) -> (B, n + 1, n)."""
+def absent_label(manifest: Manifest, device: torch.device | str = "cpu") -> Tensor | None:
+    """The value of each attribute that is absent, (n,), -1 where it has none; None if none has."""
+    found = manifest.absent
+    return torch.tensor(found, dtype=torch.int64, device=device) if found else None
+
+
+def marginal_terms(c: Tensor, null: Tensor, absent: Tensor | None = None) -> Tensor:
+    """The labels ∅, c^{1}, ..., c^{n} (Eq. 5 of DCFM). Shapes (B, n) -> (B, n + 1, n).
+
+    Args:
+        absent: as `absent_label` gives it. The label of an absent value is ∅, so that its term adds
+            nothing; but rows in which all values are absent keep them.
+    """
+    if absent is not None:
+        there = c != absent
+        c = torch.where(there | ~there.any(dim=-1, keepdim=True), c, null)
     n = c.shape[-1]
     keep = torch.cat([torch.zeros(1, n, dtype=torch.bool), torch.eye(n, dtype=torch.bool)])
     return torch.where(keep.to(c.device), c.unsqueeze(-2), null)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dcfm_node.flow.guidance import Guide, OwnWeights, guide_of
 from dcfm_node.flow.inpainting import Given
-from dcfm_node.flow.labels import Counts, marginal_terms, null_label
+from dcfm_node.flow.labels import Counts, absent_label, marginal_terms, null_label
 from dcfm_node.flow.losses import VelocityField, evaluate_terms
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.routing import Router, choose, chosen
@@ -69,24 +69,33 @@ def composed(
     field: VelocityField,
     null: Tensor,
     guide: Guide | None = None,
+    *,
     own: OwnWeights | None = None,
+    absent: Tensor | None = None,
 ) -> VelocityField:
     """Eq. 5 of DCFM: v(∅) + Σ_i w_i [v(c^{i}) - v(∅)], all terms in one batched forward pass.
 
     Args:
         own: weights of the samples that the field is asked for, in this order.
+        absent: as in `marginal_terms`.
     """
 
     def composition(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        terms = evaluate_terms(field, x, t, own_terms(c, null, own))
+        terms = evaluate_terms(field, x, t, own_terms(c, null, own, absent))
         return path.compose(terms, term_weights(guide, c, t, own))
 
     return composition
 
 
-def own_terms(c: Tensor, null: Tensor, own: OwnWeights | None) -> Tensor:
-    """The labels ∅, c^{1}, ..., c^{n}, and those to move away from: (B, n) -> (B, m, n)."""
-    terms = marginal_terms(c, null)
+def own_terms(
+    c: Tensor, null: Tensor, own: OwnWeights | None, absent: Tensor | None = None
+) -> Tensor:
+    """The labels ∅, c^{1}, ..., c^{n}, and those to move away from: (B, n) -> (B, m, n).
+
+    Args:
+        absent: as in `marginal_terms`.
+    """
+    terms = marginal_terms(c, null, absent)
     return terms if own is None else torch.cat([terms, own.away], dim=1)
 
 
@@ -133,9 +142,11 @@ def student_field(
         composed: True uses Eq. 5 of DCFM, False the joint head, None `manifest.method.composed`.
         guide: weights of Eq. 5 of DCFM; all 1 if None.
     """
-    rule = _composed if _through(manifest, composed) else guided
+    path, net = path_of(manifest), load(manifest, weights, device)
     null = null_label(manifest.cardinalities, device)
-    return rule(path_of(manifest), load(manifest, weights, device), null, guide)
+    if _through(manifest, composed):
+        return _composed(path, net, null, guide, absent=absent_label(manifest, device))
+    return guided(path, net, null, guide)
 
 
 _composed = composed  # `student_field` has an argument of that name
@@ -195,7 +206,8 @@ def sample(
         field = student_field(manifest, weights, device, composed=composed, guide=guide)
     else:
         net, null = load(manifest, weights, device), null_label(manifest.cardinalities, device)
-        rule = partial(_composed, path_of(manifest), net, null, guide)
+        absent = absent_label(manifest, device)
+        rule = partial(_composed, path_of(manifest), net, null, guide, absent=absent)
         field, labels = _numbered(rule, labels, own.to(device))
     draws = torch.Generator().manual_seed(seed)
     x0 = noise(manifest, len(labels), draws)
@@ -234,10 +246,10 @@ def sample_routed(
     picks = torch.Generator().manual_seed(seed + 1)
     x0 = noise(manifest, len(labels), draws)
     if rule == "composed":
-        switching = None
+        absent, switching = absent_label(manifest, device), None
         if sampler is not None and sampler.switch:
             switching = on_device(picks, torch.device(device))
-        mix = partial(routed, path, nets, router, null, guide, switching=switching)
+        mix = partial(routed, path, nets, router, null, guide, absent=absent, switching=switching)
         if own is None:
             field = mix()
         else:
@@ -263,18 +275,19 @@ def routed(
     guide: Guide | None = None,
     *,
     own: OwnWeights | None = None,
+    absent: Tensor | None = None,
     switching: torch.Generator | None = None,
 ) -> VelocityField:
     """Composition (Eq. 5 of DCFM) of mixtures of experts: Σ_k r_k(c_i) v_k(c^{i}) and
     Σ_k (n_k/N) v_k(∅).
 
     Args:
-        own: as in `composed`.
+        own, absent: as in `composed`.
         switching: as in `mixed`.
     """
 
     def field(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        terms = own_terms(c, null, own)
+        terms = own_terms(c, null, own, absent)
         shares = router.marginal_weights(terms)
         found = mixed(path, experts, x, t, terms, shares=shares, switching=switching)
         return path.compose(found, term_weights(guide, c, t, own))

@@ -5,7 +5,7 @@ A section of the manifest names each; its `code` is a subclass of one of these.
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +75,12 @@ class Codec(ABC):
         settings: the manifest's section `codec`.
         file: local path of the file with the digest in the settings; None if the codec has none.
         shape: of one sample.
+
+    Attributes:
+        chunk: most samples that are encoded or decoded at once; default 4096.
     """
+
+    chunk: ClassVar[int] = 4_096
 
     @abstractmethod
     def __init__(self, settings: Any, file: Path | None, shape: tuple[int, ...]) -> None: ...

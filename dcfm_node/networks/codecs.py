@@ -44,7 +44,7 @@ class Linear(Codec):
         self, settings: LinearCodecSettings, file: Path | None, shape: tuple[int, ...]
     ) -> None:
         self._shape, self._latent = shape, settings.latent_shape(shape)
-        held = _checked(settings, file)
+        held = checked_tensors(settings.digest, file, most=2)
         size = (math.prod(self._latent), math.prod(shape))
         found = {name: tuple(part.shape) for name, part in islice(held.items(), 3)}
         if found != {"matrix": size, "mean": size[1:]}:
@@ -104,22 +104,29 @@ def fit_linear(x: Tensor, features: int) -> bytes:
     return bytes(save({name: part.float().contiguous() for name, part in parts.items()}))
 
 
-def _checked(settings: LinearCodecSettings, file: Path | None) -> dict[str, Tensor]:
-    """The tensors of the file that the manifest names."""
-    wanted = settings.digest.hex()
+def checked_tensors(digest: bytes, file: Path | None, most: int) -> dict[str, Tensor]:
+    """The tensors of the file that the manifest names.
+
+    Args:
+        most: number of tensors that are looked at; a codec that expects so many refuses more.
+
+    Raises:
+        ConfigError: there is no file, it has another digest, or its tensors are not finite numbers.
+    """
+    wanted = digest.hex()
     fix = f"get the file with SHA-256 {wanted} from the run's operator, and name it in node.toml"
     if file is None:
         raise ConfigError("the codec's file is not set", where="codec", fix=fix)
     try:
         data = read_bounded(file, MAX_BYTES)
-        if sha256(data) != settings.digest:
+        if sha256(data) != digest:
             found = sha256(data).hex()
             raise ConfigError(f"its SHA-256 is {found}, not {wanted}", where=str(file), fix=fix)
         held: dict[str, Tensor] = load(data)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(file), fix=fix) from error
-    for name, part in islice(held.items(), 2):
+    for name, part in islice(held.items(), most):
         if part.dtype not in (torch.float32, torch.float64) or not part.isfinite().all():
             what = f"its tensor {name[:40]!r} holds something else than finite numbers"
-            raise ConfigError(what, where=str(file), fix="fit the codec again ('fit_linear')")
+            raise ConfigError(what, where=str(file), fix="fit the codec again")
     return held

@@ -169,6 +169,38 @@ class CosineSettings(CodecSettings):
         )
 
 
+class AutoencoderSettings(CodecSettings):
+    """A small convolutional autoencoder of images; `dcfm-node domain codec` fits its file."""
+
+    code: ClassVar[str] = "dcfm_node.networks.autoencoder:Autoencoder"
+    kind: Literal["autoencoder"] = "autoencoder"
+    file: Annotated[Digest, BeforeValidator(_from_hex)]
+    """SHA-256 of the safetensors file with the weights."""
+    channels: Annotated[int, Field(ge=1, le=64)] = 4
+    """Channels of an encoded image, 1 to 64; default 4."""
+    width: Annotated[int, Field(ge=8, le=256)] = 32
+    """Channels of the first layers, 8 to 256; default 32. The others have twice as many."""
+    halvings: Annotated[int, Field(ge=1, le=6)] = 3
+    """How often height and width are halved, 1 to 6; default 3."""
+
+    @property
+    def digest(self) -> bytes:
+        return self.file
+
+    def latent_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        _, height, width = shape
+        return (self.channels, height >> self.halvings, width >> self.halvings)
+
+    def unfit(self, shape: tuple[int, ...]) -> str:
+        side = 1 << self.halvings
+        if len(shape) == 3 and not shape[1] % side and not shape[2] % side:
+            return ""
+        return (
+            f"codec.halvings: {self.halvings} halvings need sample_shape = [channels, height,"
+            f" width], both multiples of {side}, not {list(shape)}"
+        )
+
+
 class LinearCodecSettings(CodecSettings):
     """An affine projection z = A (x - b) with orthonormal rows of A (principal components)."""
 

@@ -1,8 +1,14 @@
 """The base of every record, message and manifest model: frozen, strict, bounded."""
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 
 class Model(BaseModel):
@@ -16,6 +22,21 @@ class Model(BaseModel):
         ser_json_bytes="hex",
         val_json_bytes="hex",
     )
+
+
+class Extended(Model):
+    """A model with fields that a later version added. At their default they are not written out, so
+    that what has none keeps its bytes (SPEC 2.1.2)."""
+
+    later: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _written(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = serialise(self)
+        for name in self.later:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                found.pop(name, None)
+        return found
 
 
 Digest = Annotated[bytes, Field(min_length=32, max_length=32)]

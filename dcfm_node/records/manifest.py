@@ -7,18 +7,12 @@ together; `differing_fields` names the fields, and `differences` describes them 
 import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise, product
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import (
-    FailFast,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import FailFast, Field, model_validator
 
 from dcfm_node.plugins import BUILTIN, Kind
-from dcfm_node.records.base import Digest, Key, Model, Name, Snapshot
+from dcfm_node.records.base import Digest, Extended, Key, Model, Name, Snapshot
 from dcfm_node.records.moments import Scale, Standardise, groups
 from dcfm_node.records.settings import (
     SECTIONS,
@@ -53,8 +47,10 @@ PATH = find("paths", PathSettings, "linear").model_validate({})
 """The sections of a manifest that does not set them."""
 
 
-class Attribute(Model):
+class Attribute(Extended):
     """One generative factor and the names of its values. The label `c_i` is an index into them."""
+
+    later: ClassVar[tuple[str, ...]] = ("absent",)
 
     name: Name
     """The attribute's name: a word of a-z, 0-9, _ and -, at most 32 characters."""
@@ -64,11 +60,16 @@ class Attribute(Model):
         FailFast(),
     ]
     """Names of the values that it has at any site, in order."""
+    absent: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """The value that says that nothing is there, such as 0 of a finding: composition leaves it out
+    (SPEC 6.15.2). Default: none; all values take part. Not written out where there is none."""
 
     @model_validator(mode="after")
     def _unique(self) -> Self:
         if len(set(self.values)) != len(self.values):
             raise ValueError(f"attribute {self.name!r} names a value twice")
+        if self.absent is not None and self.absent not in self.values:
+            raise ValueError(f"attribute {self.name!r} has no value {self.absent!r}")
         return self
 
 
@@ -161,8 +162,10 @@ class Continues(Model):
     """Silos that lost their old key. The members vouch for the new one."""
 
 
-class Manifest(Model):
+class Manifest(Extended):
     """A run. The roster is sorted by name, so that all nodes write the same bytes."""
+
+    later: ClassVar[tuple[str, ...]] = ("feasible",)
 
     name: Name
     sample_shape: Shape
@@ -193,13 +196,6 @@ class Manifest(Model):
     ] = ()
     """The combinations that can occur, in ascending order. Empty, the default, means all. Not
     written out where it is empty (SPEC 2.1.2)."""
-
-    @model_serializer(mode="wrap")
-    def _written(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        found: dict[str, Any] = serialise(self)
-        if not self.feasible:
-            del found["feasible"]
-        return found
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -267,10 +263,7 @@ class Manifest(Model):
         """Why the path does not fit the domain's samples; empty if it does."""
         if (many := self.domain.alphabet) in (0, self.path.alphabet):
             return ""
-        return (
-            f"path: samples of domain {self.domain.kind!r} are made of {many} tokens; set"
-            f' kind = "discrete" and tokens = {many}'
-        )
+        return f'path: domain {self.domain.kind!r} needs kind = "discrete" and tokens = {many}'
 
     def sections(self) -> Iterator[tuple[Kind, str, Section]]:
         """Kind, name and settings of each section that a plugin provides."""
@@ -304,6 +297,13 @@ class Manifest(Model):
     def cardinalities(self) -> tuple[int, ...]:
         """|C_i|, the number of values of each attribute."""
         return tuple(len(attribute.values) for attribute in self.attributes)
+
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Of each attribute, the index of the value that is absent, or -1; empty if none has
+        one."""
+        found = [a.values.index(a.absent) if a.absent else -1 for a in self.attributes]
+        return tuple(found) if any(index >= 0 for index in found) else ()
 
     @property
     def combinations(self) -> int:

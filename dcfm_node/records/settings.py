@@ -113,6 +113,11 @@ class DomainSettings(Section):
         """The alphabet that the path needs for its samples (`PathSettings`); 0 if any serves."""
         return 0
 
+    @property
+    def notice(self) -> str:
+        """What the model card must say about samples; empty if nothing."""
+        return ""
+
 
 class Training(Model):
     """One stage's optimiser settings."""

@@ -149,6 +149,7 @@ def _outcome(facts: StudentFacts) -> str:
 
 def _makes(manifest: Manifest) -> str:
     network, guidance = manifest.network, manifest.method.guidance
+    notice = manifest.domain.notice
     rule = "adds up the attributes (Eq. 5 of DCFM)"
     if not manifest.method.composed:
         rule = "asks for all attributes together"
@@ -171,6 +172,7 @@ def _makes(manifest: Manifest) -> str:
             f"Sampling {rule}, with a guidance weight of {guidance.summary}.",
             "A higher weight follows the attributes more closely, with less variety. The silos",
             "score every student at a weight of 1.",
+            *(["", f"**{notice}**"] if notice else []),
         ]
     )
 

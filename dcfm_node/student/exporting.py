@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.flow.codec import codec_of
 from dcfm_node.flow.files import load_weights
-from dcfm_node.flow.labels import marginal_terms, null_label
+from dcfm_node.flow.labels import absent_label, marginal_terms, null_label
 from dcfm_node.flow.losses import evaluate_terms
 from dcfm_node.flow.networks import load
 from dcfm_node.networks.base import Codec
@@ -46,12 +46,14 @@ class Velocity(nn.Module):
         self.net, self.path = load(manifest, load_weights(model), "cpu"), path_of(manifest)
         self.composed = manifest.method.composed
         self.register_buffer("null", null_label(manifest.cardinalities))
+        self.absent: Tensor | None
+        self.register_buffer("absent", absent_label(manifest))
 
     def forward(self, x: Tensor, t: Tensor, c: Tensor, w: Tensor) -> Tensor:
         """Shapes (B, *flow_shape), (B,), (B, n) int64, (B, m) -> (B, *flow_shape)."""
         null: Tensor = self.null  # type: ignore[assignment]
         if self.composed:
-            terms = marginal_terms(c, null)
+            terms = marginal_terms(c, null, self.absent)
         else:
             terms = torch.stack([null.expand_as(c), c], dim=1)
         return self.path.compose(evaluate_terms(self.net, x, t, terms), composition_weights(w))

@@ -150,7 +150,14 @@ def manifests() -> Json:
         policy=man.Policy(participation="tolerant", stall_s=60.0),
         roster=MANIFEST.roster[:3],
     )
-    listed = make_manifest(name="listed", feasible=((0, 0), (0, 1), (1, 0)))
+    listed = make_manifest(
+        name="listed",
+        feasible=((0, 0), (0, 1), (1, 0)),
+        attributes=(
+            man.Attribute(name="mass", values=("0", "1"), absent="0"),
+            man.Attribute(name="view", values=("front", "side")),
+        ),
+    )
     fedflow = make_manifest(method=Fedflow(local=Training(steps=10)))
     continued = make_manifest(name="continued", continues=CONTINUES)
     training = base["method"]["refine"]
@@ -177,6 +184,11 @@ def manifests() -> Json:
         ("too many combinations", "2.4", {"attributes": wide}),
         ("two attributes of one name", "2.4", {"attributes": (*base["attributes"], twice)}),
         ("a value twice", "2.4", {"attributes": (twice | {"values": ("a", "a")},)}),
+        (
+            "an absent value that does not exist",
+            "2.4",
+            {"attributes": (twice | {"absent": "c"},)},
+        ),
         ("feasible out of order", "2.4", {"feasible": ((0, 1), (0, 0))}),
         ("feasible twice", "2.4", {"feasible": ((0, 1), (0, 1))}),
         ("a feasible value that does not exist", "2.4", {"feasible": ((0, 2),)}),
@@ -234,5 +246,11 @@ def manifests() -> Json:
         "differing": differing,
         "rejected": [case(n, c, hex=pack(base | changes).hex()) for n, c, changes in rejected]
         + [case(name, "2.1.1", hex=pack(fields).hex()) for name, fields in unwritten]
-        + [case("feasible is empty", "2.1.2", hex=pack(base | {"feasible": ()}).hex())],
+        + [
+            case(name, "2.1.2", hex=pack(base | fields).hex())
+            for name, fields in (
+                ("feasible is empty", {"feasible": ()}),
+                ("absent is nil", {"attributes": (twice | {"absent": None},)}),
+            )
+        ],
     }

@@ -17,12 +17,15 @@ from dcfm_node.domains.chest.images import FAULTY, Folder, open_folder
 from dcfm_node.domains.chest.sharing import Cohort, firsts, novel_combinations, shares
 from dcfm_node.domains.chest.table import Entry
 from dcfm_node.domains.settings import ChestSettings
+from dcfm_node.domains.space import Attributes, Holders, Panel, Space
 from dcfm_node.errors import DataError, UserError
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Combination, Labels, Samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from PIL.Image import Image
 
 
 TEST = 5
@@ -48,9 +51,32 @@ class Chest(Domain[ChestSettings]):
     own_attributes = table.ATTRIBUTES
     each = 40
 
+    def attributes(self, named: Attributes) -> Attributes:
+        """The 14 findings. A run says itself whether composition leaves out absent ones.
+
+        Raises:
+            ValueError: a run names others.
+        """
+        super().attributes(tuple(one.model_copy(update={"absent": None}) for one in named))
+        absent = "0" if self.settings.composed == "present" else None
+        return named or tuple(
+            one.model_copy(update={"absent": absent}) for one in self.own_attributes
+        )
+
     def partitions(self) -> tuple[str, ...]:
         """As in the settings: by default `iid` and `noniid`."""
         return self.settings.partitions
+
+    def public(self, source: Path | None) -> Samples:
+        """The images of the public patients.
+
+        Raises:
+            UserError: no folder is given, or it has no image of a public patient.
+        """
+        found = cohorts(_named(source), self.settings).public.samples
+        if not len(found):
+            raise self._no_public(str(source))
+        return found
 
     def check(self, source: Path | None) -> None:
         """Check that the folder has a table, without reading it.
@@ -128,6 +154,7 @@ class Chest(Domain[ChestSettings]):
             tuple(c for c in found.feasible if c not in known),
             found.train.samples,
             found.test.samples,
+            shown=found.public.samples,
             feasible=found.feasible,
             together=tuple(firsts(silo.patients) for silo in held),
             public=found.public.samples,
@@ -137,8 +164,45 @@ class Chest(Domain[ChestSettings]):
     def evaluator(
         self, split: Split, *, folder: Path, seed: int, device: str, features: Path | None = None
     ) -> Evaluator:
-        """Raises UserError: radiographs cannot be evaluated yet."""
-        raise UserError("radiographs cannot be evaluated yet", fix="choose another domain")
+        """An evaluator whose feature network learned from the public images.
+
+        Raises:
+            UserError: the split has no public image, or no test image with a finding.
+        """
+        from dcfm_node.domains.chest.evaluation import ChestEvaluator
+
+        assert isinstance(split, ChestSplit)
+        if not len(split.public):
+            raise self._no_public("the folder")
+        return ChestEvaluator(
+            split,
+            folder,
+            steps=self.settings.steps,
+            seed=seed,
+            device=device,
+            inception=features,
+        )
+
+    def _no_public(self, where: str) -> DataError:
+        return DataError(
+            f"holds no image of the public patients {list(self.settings.public)}",
+            where=where,
+            fix="set public under [domain] to a range of patients whose images are public",
+        )
+
+    def draw(
+        self, space: Space, panels: "Sequence[Panel]", holders: Holders, title: str = ""
+    ) -> "Image":
+        """The first samples of each model, in a column for each combination (Figure 8 of DCFM)."""
+        from dcfm_node.domains.chest import views
+
+        return views.draw(space, panels, title)
+
+    def sheet(self, space: Space, samples: Samples) -> "Image":
+        """All samples of one model, a row for each combination."""
+        from dcfm_node.domains.chest import views
+
+        return views.sheet(space, samples)
 
     def _usable(
         self, folder: Folder, entries: "Sequence[Entry]", feasible: tuple[Combination, ...]

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from dcfm_node.flow.guidance import Guide, OwnWeights
 from dcfm_node.flow.inpainting import Given
-from dcfm_node.flow.labels import null_label
+from dcfm_node.flow.labels import absent_label, null_label
 from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.routing import Router
@@ -287,7 +287,8 @@ class Ensemble:
     ) -> tuple[Tensor, Tensor]:
         """Labels (B, m, n) of the rule, and the experts' weights by label counts (B, m, K)."""
         if self.rule == "composed":
-            terms = own_terms(c, self.null, own)
+            absent = absent_label(self.manifest, self.null.device)
+            terms = own_terms(c, self.null, own, absent)
             return terms, self.counts.marginal_weights(terms)
         terms, prior = c.unsqueeze(1), self.counts.joint_weights(c).unsqueeze(1)
         if not guided:

@@ -44,6 +44,37 @@ def test_composed_is_equation_5(w: float) -> None:
     torch.testing.assert_close(composed(PATH, net, NULL, constant(w))(X, T, C), expected)
 
 
+def test_absent_values_are_left_out_of_equation_5() -> None:
+    """Of (0, 0), (0, 1), (1, 0), (1, 1), where the first attribute's 0 is absent, and of both."""
+    net, null = Table(0.4), Table(0.4)(X, T, NULL.expand(4, 2))
+    first = net(X, T, torch.stack([C[:, 0], NULL[1].expand(4)], dim=1)) - null
+    second = net(X, T, torch.stack([NULL[0].expand(4), C[:, 1]], dim=1)) - null
+    for absent, kept in (((0, -1), (C[:, 0] == 1, C[:, 0] >= 0)), ((0, 0), (C[:, 0], C[:, 1]))):
+        there = torch.stack(kept, dim=1).float()
+        there[there.sum(dim=1) == 0] = 1.0
+        expected = null + 1.5 * (there[:, :1] * first + there[:, 1:] * second)
+        field = composed(PATH, net, NULL, constant(1.5), torch.tensor(absent))
+        torch.testing.assert_close(field(X, T, C), expected)
+        router = Router(COUNTS, (2, 2))
+        mixed = routed(PATH, [net, net], router, NULL, constant(1.5), absent=torch.tensor(absent))
+        torch.testing.assert_close(mixed(X, T, C), expected)
+
+
+@pytest.mark.parametrize("way", ["composed", "routed"])
+def test_a_run_says_which_values_are_absent(way: Literal["composed", "routed"]) -> None:
+    attributes = [a.model_copy(update={"absent": "0"}) for a in RUN.attributes]
+    sets = RUN.model_copy(update={"attributes": tuple(attributes)})
+
+    def drawn(run: Manifest, c: torch.Tensor) -> torch.Tensor:
+        if way == "routed":
+            return sample_routed(run, teachers(), c, rule="composed", seed=3)
+        return sample(run, weights(0), c, composed=True, seed=3)
+
+    every, present = drawn(RUN, C), drawn(sets, C)
+    torch.testing.assert_close(every[[0, 3]], present[[0, 3]])
+    assert (every[1:3] - present[1:3]).abs().min() > 1e-4
+
+
 def test_guidance_of_the_joint_head_evaluates_the_null_only_where_it_guides() -> None:
     net, asked = Table(0.4), []
 

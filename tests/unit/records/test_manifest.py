@@ -39,6 +39,12 @@ def test_a_run_may_list_what_is_feasible() -> None:
     assert differing_fields(MANIFEST, listed) == ("feasible",)
     with pytest.raises(PeerError, match="not every field"):
         decode_manifest(pack({**MANIFEST.model_dump(), "feasible": ()}))
+    one = {"name": "mass", "values": ("0", "1")}
+    sets = changed(attributes=(one | {"absent": "0"}, *MANIFEST.attributes[1:]))
+    assert (MANIFEST.absent, sets.absent) == ((), (0, -1))
+    assert decode_manifest(manifest_bytes(sets)) == sets
+    with pytest.raises(ValidationError, match="has no value '2'"):
+        changed(attributes=(one | {"absent": "2"},))
     for wrong in (((1, 0), (0, 1)), ((0, 1), (0, 1)), ((0, 2),), ((0,),)):
         with pytest.raises(ValidationError, match="feasible"):
             changed(feasible=wrong)

@@ -156,6 +156,15 @@ def test_faulty_images_are_left_out_by_name(tmp_path: Path) -> None:
     assert not len(split.public)
 
 
+def test_a_run_says_what_composition_leaves_out() -> None:
+    chest, every = (Chest(ChestSettings(composed=which)) for which in ("present", "all"))
+    assert {one.absent for one in chest.attributes(())} == {"0"}
+    assert {one.absent for one in every.attributes(())} == {None}
+    assert every.attributes(chest.attributes(())) == chest.attributes(())
+    with pytest.raises(ValueError, match="are not those of the domain"):
+        chest.attributes(chest.attributes(())[1:])
+
+
 def test_settings_are_checked() -> None:
     with pytest.raises(ValidationError, match=r"write \[first, last\]"):
         ChestSettings(public=(5, 3))
