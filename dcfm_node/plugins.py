@@ -50,6 +50,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "trajectories": "dcfm_node.domains.settings:TrajectoriesSettings",
         "gaussians": "dcfm_node.domains.settings:GaussiansSettings",
         "digits": "dcfm_node.domains.settings:DigitsSettings",
+        "categories": "dcfm_node.domains.settings:CategoriesSettings",
         "text": "dcfm_node.domains.settings:TextSettings",
         "sentences": "dcfm_node.domains.settings:SentencesSettings",
         "coloured-mnist": "dcfm_node.domains.settings:ColouredMnistSettings",

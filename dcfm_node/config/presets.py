@@ -173,9 +173,9 @@ _TOKENS: Table = _MIXER | {
         "solver": "tau-leaping",
         "solver_steps": 32,
         "guidance": {"known": 1.0, "novel": 1.0},
-        "local": _stage(1000, 2e-3, 1.0, 0.5, batch=64),
-        "refine": _stage(500, 1e-3, 1.0, 0.5, batch=64),
-        "distil": _stage(1000, 2e-3, 1.0, 0.5, batch=64),
+        "local": _stage(1000, 8e-3, 1.0, 0.5, batch=64),
+        "refine": _stage(500, 4e-3, 1.0, 0.5, batch=64),
+        "distil": _stage(1000, 8e-3, 1.0, 0.5, batch=64),
         "replay": {"rounds": 0},
     },
 }

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,13 @@ class Redraw(Protocol):
 UNLIKE = 10.0
 """Features whose deviations differ by more than this are not drawn on equal axes."""
 Settings = TypeVar("Settings", bound=DomainSettings)
+
+
+class Cells(NamedTuple):
+    """A table of samples: names of columns, and a row of words for each sample."""
+
+    names: tuple[str, ...]
+    rows: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -295,6 +302,12 @@ class Domain(ABC, Generic[Settings]):
     def text(self, x: Stored) -> list[str] | None:
         """Samples (N, *sample_shape) of tokens as texts. The default: None, they are not text."""
         return None
+
+    def cells(self, x: Stored) -> Cells | None:
+        """Samples of tokens as a table. The default: a column of texts; None if they are not
+        text."""
+        texts = self.text(x)
+        return None if texts is None else Cells(("text",), [[text] for text in texts])
 
     def draw(
         self,

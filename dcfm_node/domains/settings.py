@@ -96,6 +96,51 @@ class TextSettings(DomainSettings):
         return self
 
 
+class Category(Model):
+    """One column of a table of categories."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+    """Its name in the tables of the sites."""
+    values: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=256)], ...],
+        Field(min_length=2, max_length=4_096),
+        FailFast(),
+    ]
+    """What its cells may hold at any site, in order."""
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        if len(set(self.values)) != len(self.values):
+            raise ValueError(f"column {self.name!r} has a value twice; remove it")
+        return self
+
+
+class CategoriesSettings(DomainSettings):
+    """Tables of categories of the sites: a token for each column, the place of its value. Needs
+    path.kind = "discrete", with as many tokens as the column with most values has."""
+
+    code: ClassVar[str] = "dcfm_node.domains.categories:Categories"
+    kind: Literal["categories"] = "categories"
+    column: Annotated[tuple[Category, ...], Field(min_length=1, max_length=4_096), FailFast()]
+    """The columns of a sample, in order; sample_shape = [their number]."""
+
+    @property
+    def alphabet(self) -> int:
+        return max(len(column.values) for column in self.column)
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        names = [column.name for column in self.column]
+        if len(set(names)) != len(names):
+            raise ValueError("domain.column has a name twice; rename one")
+        return self
+
+    def problem(self, shape: tuple[int, ...]) -> str:
+        if shape == (len(self.column),):
+            return ""
+        return f"domain.column: {len(self.column)} columns need sample_shape = [{len(self.column)}]"
+
+
 class Channel(Model):
     """One row of a sample: a number of a column, and the range that becomes [-1, 1]."""
 

@@ -3,39 +3,26 @@
 import math
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import NoReturn
 
 from dcfm_node.data import source as files
 from dcfm_node.data.raw import Raw
 from dcfm_node.data.source import SiloData
 from dcfm_node.data.spec import DataSpec, FileData, TextData
 from dcfm_node.data.texts import read_texts
-from dcfm_node.domains.base import Domain, Evaluator, Split, SplitSpec
+from dcfm_node.domains.plain import Unjudged
 from dcfm_node.domains.settings import TextSettings
-from dcfm_node.errors import UserError
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Stored
 
 
-class Text(Domain[TextSettings]):
-    """Texts cannot be shared among silos or evaluated here: the sites bring them."""
+class Text(Unjudged[TextSettings]):
+    """A sample is a text, a token for each byte or word."""
 
     def load(self, manifest: Manifest, source: DataSpec) -> SiloData:
         """Also reads `format = "text"`."""
         if isinstance(source, TextData):
             return files.load(source, manifest, partial(_read, self))
         return super().load(manifest, source)
-
-    def split(self, spec: SplitSpec) -> Split:
-        """Always raises UserError."""
-        _refuse("has no samples of its own to share among silos")
-
-    def evaluator(
-        self, split: Split, *, folder: Path, seed: int, device: str, features: Path | None = None
-    ) -> Evaluator:
-        """Always raises UserError."""
-        _refuse("has no truth to measure samples against")
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, each above 0.
@@ -69,7 +56,3 @@ def _read(
 ) -> Raw:
     assert isinstance(spec, TextData)
     return read_texts(spec, columns, shape, domain.encode)
-
-
-def _refuse(what: str) -> NoReturn:
-    raise UserError(f"the domain 'text' {what}", fix="choose another kind under [domain]")

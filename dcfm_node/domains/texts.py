@@ -25,7 +25,7 @@ def draw(
     rows = [_lines(space, panel, text or ()) for panel, text in zip(panels, texts, strict=True)]
     tallest = max(map(len, rows))
     figure = Figure(figsize=(5.6 * across, (0.17 * tallest + 0.5) * down), layout="constrained")
-    axes = figure.subplots(down, across, squeeze=False).flat
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
     for one in axes:
         one.set_axis_off()
     for one, panel, lines in zip(axes, panels, rows, strict=False):

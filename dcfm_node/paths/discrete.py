@@ -21,6 +21,8 @@ IMPOSSIBLE = -30.0
 """Least logarithm of a probability that comes from the path itself."""
 MIN_REMAINING = 0.05
 """Minimum of 1 - κ_t in the weight of an error, which is at most power / 0.05."""
+MOST_FEATURES = 8_192
+"""Most indicators of tokens that a judge sees of a sample."""
 GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -136,10 +138,18 @@ class DiscretePath(Path):
         return total
 
     def features(self, x: Tensor) -> Tensor:
-        """Which token is at each place, and how often each occurs: (N, *shape) -> (N, d)."""
-        where = functional.one_hot(x.long(), self.settings.tokens).float()
-        often = where.flatten(1, -2).mean(dim=1)
-        return torch.cat([where.flatten(1), often], dim=1)
+        """Which token is where, and how often each occurs: (N, *shape) -> (N, d). If tokens times
+        places are more than MOST_FEATURES, "where" is a stretch of several places."""
+        tokens = x.flatten(1).long().clamp(0, self.settings.tokens - 1)
+        many, places = self.settings.tokens, tokens.shape[1]
+        stretches = min(places, max(1, MOST_FEATURES // many))
+        of = torch.arange(places, device=x.device) * stretches // places
+        share = 1.0 / torch.bincount(of)[of]
+        found = torch.zeros(len(x), stretches * many, device=x.device)
+        found.scatter_add_(1, of * many + tokens, share.expand(tokens.shape))
+        often = torch.zeros(len(x), many, device=x.device)
+        often.scatter_add_(1, tokens, torch.full(tokens.shape, 1.0 / places, device=x.device))
+        return torch.cat([found, often], dim=1)
 
     def kappa(self, t: Tensor) -> Tensor:
         """κ_t, the probability that a place is already that of x_1, (B,) -> (B,)."""

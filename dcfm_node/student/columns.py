@@ -14,6 +14,7 @@ from dcfm_node.config.pairing import RUN_FILE
 from dcfm_node.config.run import features_of
 from dcfm_node.data.source import feature_names
 from dcfm_node.data.spec import BuiltinData, DataSpec, expecting
+from dcfm_node.domains.base import Cells
 from dcfm_node.errors import ConfigError, DataError, UserError
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Labels, Samples, unit
@@ -138,32 +139,33 @@ def write_csv(out: Path, manifest: Manifest, columns: Columns, samples: Samples)
         names = (*columns.names, *(attribute.name for attribute in attributes))
         writer.writerow(map(cell, names))
         numbers = unit(samples.x).reshape(len(samples), -1)
-        for x, c in zip(numbers, samples.c.tolist(), strict=True):
-            words = (
-                attribute.values[index] for attribute, index in zip(attributes, c, strict=True)
-            )
-            writer.writerow([*map(str, x), *map(cell, words)])
+        for x, c in zip(numbers, _values(manifest, samples.c), strict=True):
+            writer.writerow([*map(str, x), *map(cell, c)])
 
 
-def write_texts(
-    out: Path, manifest: Manifest, texts: Sequence[str], c: Labels, *, table: bool
-) -> None:
-    """Write a line for each text, with the values of its label c (N, n): the columns `text` and
-    attributes of a table, or the values, a tab and the text."""
-    names = [attribute.name for attribute in manifest.attributes]
-    values = [
+def write_texts(out: Path, manifest: Manifest, texts: Sequence[str], c: Labels) -> None:
+    """Write a line for each text: the values of its label c (N, n), a tab, the text."""
+    with out.open("w", encoding="utf-8", newline="") as file:
+        for text, own in zip(texts, _values(manifest, c), strict=True):
+            file.write(f"{plain(', '.join(own))}\t{plain(text)}\n")
+
+
+def write_cells(out: Path, manifest: Manifest, cells: Cells, c: Labels) -> None:
+    """Write a table of words, with a column for each attribute of the labels c (N, n)."""
+    with out.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        names = (*cells.names, *(attribute.name for attribute in manifest.attributes))
+        writer.writerow(map(cell, names))
+        for row, own in zip(cells.rows, _values(manifest, c), strict=True):
+            writer.writerow(map(cell, (*row, *own)))
+
+
+def _values(manifest: Manifest, c: Labels) -> list[list[str]]:
+    """The values of labels (N, n) in words."""
+    return [
         [attribute.values[index] for attribute, index in zip(manifest.attributes, row, strict=True)]
         for row in c.tolist()
     ]
-    with out.open("w", encoding="utf-8", newline="") as file:
-        if not table:
-            for text, own in zip(texts, values, strict=True):
-                file.write(f"{plain(', '.join(own))}\t{plain(text)}\n")
-            return
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(map(cell, ("text", *names)))
-        for text, own in zip(texts, values, strict=True):
-            writer.writerow(map(cell, (text, *own)))
 
 
 def write_npz(out: Path, manifest: Manifest, samples: Samples) -> None:

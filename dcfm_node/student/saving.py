@@ -11,7 +11,7 @@ from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.files import replacing
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Combination, Samples
-from dcfm_node.student.columns import Columns, write_csv, write_npz, write_texts
+from dcfm_node.student.columns import Columns, write_cells, write_csv, write_npz, write_texts
 
 SUFFIXES = (".png", ".csv", ".npz", ".txt")
 MAX_TILES, MAX_PANELS = 4_096, 100
@@ -92,8 +92,11 @@ def write(
             space = Space(manifest.attributes, novel, features)
             domain.sheet(space, samples).save(scratch, format="PNG")
             return
-        if out.suffix != ".npz" and (texts := domain.text(samples.x)) is not None:
-            write_texts(scratch, manifest, texts, samples.c, table=out.suffix == ".csv")
+        if out.suffix == ".csv" and (cells := domain.cells(samples.x)) is not None:
+            write_cells(scratch, manifest, cells, samples.c)
+            return
+        if out.suffix == ".txt" and (texts := domain.text(samples.x)) is not None:
+            write_texts(scratch, manifest, texts, samples.c)
             return
         samples = replace(samples, x=domain.measured(samples.x))
         if out.suffix == ".npz":

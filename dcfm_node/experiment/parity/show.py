@@ -12,6 +12,9 @@ from dcfm_node.experiment.tables import cell, head, markdown
 
 PARITY = 0.02
 """Parity is less than this share of the pooled network's bits apart."""
+LEARNED = 0.9
+"""A pooled network with more than this share of the bits of byte frequencies has learned too little
+to compare with."""
 WORDS = """\
 Texts: the docstrings of the standard library of the Python that ran this, clustered by their words
 into silos of equal size. `pooled`: one network of all texts, with as many steps as all experts
@@ -20,7 +23,8 @@ own draws (arXiv 2601.03184). `top-1`: the likeliest expert alone, at every step
 expert of the cluster that a text is known to come from. Bits per byte on held-out docstrings: exact
 where places come in order (`autoregressive`), an upper bound for `discrete`. `excess`: bits over
 those of `pooled`, less 1; in brackets its 95 % interval over held-out texts (paired bootstrap), by
-seed. Parity means a mean excess within ±2 %."""
+seed. Parity means a mean excess within ±2 %. `byte frequencies`: bits without any network; where
+the pooled network is not 10 % below them, it has learned too little for a verdict."""
 
 
 def document(found: Results, given: Parity) -> str:
@@ -42,18 +46,22 @@ def summary(rows: Sequence[Row], given: Parity) -> str:
 def table(rows: Sequence[Row], given: Parity) -> str:
     """A line per way, of one path."""
     lines = []
+    pooled = [row.metrics for row in rows if row.method == POOLED]
+    learned = all(one["bits"] <= LEARNED * one["unigram"] for one in pooled)
     for name in given.lineup(rows[0].partition):
         own = [row for row in rows if row.method == name]
         if not own:
             continue
         excess = np.mean([row.metrics["excess"] for row in own])
         verdict = "yes" if abs(excess) <= PARITY else "no"
+        verdict = verdict if learned else "too little learned"
         told = ["-", "-", "-"]
         if name != POOLED:
             told = [f"{excess:+.1%}", "; ".join(map(interval, own)), verdict]
         seconds = np.mean([row.cost["cpu_seconds"] for row in own])
         router = cell(own, "router_accuracy") if name != POOLED else "-"
         lines.append([name, cell(own, "bits"), *told, router, f"{seconds:.0f}"])
+    lines.append(["byte frequencies", cell(list(rows), "unigram"), *["-"] * 5])
     titles = ["model", "bits per byte", "excess", "by seed", "parity", "router's accuracy"]
     return markdown([*titles, "seconds of training"], lines)
 

@@ -75,7 +75,8 @@ class ParityTrial:
         pooled = lab.centralised(split.pooled)
         router = lab.router(experts)
         bits = self._bits(lab, experts, pooled, router, text)
-        shared = {"router_accuracy": router.metrics["accuracy"]}
+        plain = float(unigram(text).mean())
+        shared = {"router_accuracy": router.metrics["accuracy"], "unigram": plain}
         spent = [sum(e.metrics["seconds"] for e in experts), pooled.metrics["seconds"]]
         rows = []
         for name, own in bits.items():
@@ -165,6 +166,14 @@ def manifest(given: Parity, kind: str, seed: int) -> Manifest:
         probes=Probes(share=0.0),
         roster=tuple(roster),
     )
+
+
+def unigram(text: Corpus) -> Bits:
+    """Bits by the frequencies of bytes alone: a network that has more has learned no text."""
+    bytes_ = np.concatenate(text.silos).astype(np.int64)
+    often = np.bincount(bytes_.ravel(), minlength=TOKENS) + 1.0
+    bits = -np.log2(often / often.sum())
+    return np.asarray(bits[text.tests.astype(np.int64)].mean(axis=1))
 
 
 def compared(own: Bits, pooled: Bits, seed: int) -> tuple[float, float, float]:

@@ -19,7 +19,9 @@ PLAIN = Plain(PlainSettings())
 SPEC = BuiltinData(format="builtin", name="gaussians", silo=1, silos=2, seed=5)
 
 
-@pytest.mark.parametrize("kind", sorted({*plugins.names("domains")} - {"trajectories"}))
+@pytest.mark.parametrize(
+    "kind", sorted({*plugins.names("domains")} - {"trajectories", "categories"})
+)
 def test_every_domain_is_found_with_settings_of_its_kind(kind: str) -> None:
     domain = base.named(kind)
     assert domain.settings.kind == kind

@@ -90,6 +90,8 @@ def test_sentences_are_shown_as_text() -> None:
     pytest.importorskip("matplotlib")
     image = DOMAIN.draw(SPLIT.space, [Panel("real", SPLIT.silos[0][:40])], {}, "sentences")
     assert image.size[0] > 300
+    ink = (np.asarray(image.convert("L")) < 128).mean(axis=1)
+    assert (ink[len(ink) // 2 :] > 0).mean() > 0.3, "lines of text down to the bottom"
     assert DOMAIN.sheet(SPLIT.space, SPLIT.silos[0][:40]).size == pytest.approx(image.size, abs=60)
 
 

@@ -1,5 +1,6 @@
 """Experts of clusters of text against one network: clusters, bits, intervals, rows and tables."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def test_a_trial_makes_a_row_for_each_way_and_keeps_them(
     assert found[OWN]["low"] <= found[OWN]["excess"] <= found[OWN]["high"]
     # Words of other clusters are strange to an expert.
     assert found[OWN]["bits"] < found["all experts"]["bits"] + 0.2
+    assert found[POOLED]["bits"] < found[POOLED]["unigram"]
     assert '"event":"measured"' in capsys.readouterr().out
 
 
@@ -120,8 +122,8 @@ def test_the_standard_library_gives_silos_of_equal_size_and_held_out_texts() -> 
     assert sum(row.tobytes() in trained for row in found.tests) <= 2
 
 
-def row(method: str, excess: float, seed: int) -> Row:
-    bits = {"bits": 2.0 * (1 + excess), "excess": excess, "router_accuracy": 0.7}
+def row(method: str, excess: float, seed: int, plain: float = 4.0) -> Row:
+    bits = {"bits": 2.0 * (1 + excess), "excess": excess, "router_accuracy": 0.7, "unigram": plain}
     bounds = {"low": excess - 0.01, "high": excess + 0.01}
     return Row(method, "discrete", seed, "joint", bits | bounds, cost={"cpu_seconds": 9.0})
 
@@ -140,6 +142,8 @@ def test_tables_and_the_picture_say_who_is_at_parity(tmp_path: Path) -> None:
     assert "+1.1%" in lines["all experts"]
     assert interval(rows[2]) == "+3.4% [+2.4%, +4.4%]"
     assert show.summary(found, given) in page.replace("## discrete\n\n", "discrete\n")
+    little = tuple(row(name, e, 0, plain=2.1) for name, e in excess.items())
+    assert "too little learned" in show.summary(replace(found, rows=little), given)
     pytest.importorskip("matplotlib")
     assert [p.name for p in show.write(tmp_path, found, given)][-1] == "parity.png"
     again = settings.of_results(given.model_dump(mode="json"))

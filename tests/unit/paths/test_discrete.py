@@ -21,20 +21,19 @@ from tests.training.settings import STAGE, draws, manifest
 STAGES = {"steps": 300, "learning_rate": 0.05, "ci_weight": 10.0, "ci_batch": 16}
 MASKS = {"full": 0.98, "marginal": 0.01, "null": 0.01}
 COUNTS = [{(0, 0): 40, (1, 0): 40}, {(0, 0): 40, (0, 1): 40}]
-MODULE = "tests.unit.paths.masked"
+MODULE = "tests.unit.paths.foreign"
 Table = dict[str, Any]
 NOVEL = torch.tensor([[1, 1]] * 200)
 
 
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(plugins.BUILTIN["paths"], "masked", f"{MODULE}:MaskedSettings")
     for name in ("table", "normalised", "nothing"):
         where = f"{MODULE}:{name.capitalize()}Settings"
         monkeypatch.setitem(plugins.BUILTIN["networks"], name, where)
 
 
-TABLE: Table = {"path": {"kind": "masked"}, "network": {"kind": "table"}}
+TABLE: Table = {"path": {"kind": "discrete", "tokens": 3}, "network": {"kind": "table"}}
 OURS: Table = {
     "path": {"kind": "discrete", "tokens": 3},
     "network": {"kind": "transformer", "width": 16, "depth": 1},
@@ -148,7 +147,7 @@ def test_energies_are_refused_where_the_path_gives_none() -> None:
     ("network", "error", "why"),
     [
         ("normalised", ConfigError, "not floating point: norm.num_batches_tracked"),
-        ("nothing", plugins.PluginError, "masked:MASK is not a subclass of .*base.Network"),
+        ("nothing", plugins.PluginError, "foreign:NUMBER is not a subclass of .*base.Network"),
     ],
 )
 def test_code_that_cannot_serve_is_refused(network: str, error: type[Exception], why: str) -> None:

@@ -193,6 +193,17 @@ def test_judges_see_which_token_is_where_and_how_often() -> None:
     assert seen.tolist() == [[0, 0, 1, 1, 0, 0, 0.5, 0, 0.5], [0, 1, 0, 0, 1, 0, 0, 1, 0]]
 
 
+def test_judges_see_stretches_of_long_samples() -> None:
+    of = DiscretePath(DiscretePathSettings(tokens=4_096), "sample")
+    x = torch.tensor([[5.0, 5.0, 7.0, 4_095.0, 0.0]])
+    seen = of.features(x)
+    assert seen.shape == (1, 3 * 4_096)
+    first, last, often = seen[0].split(4_096)
+    assert first[[5, 7]].tolist() == pytest.approx([2 / 3, 1 / 3])
+    assert last[[0, 4_095]].tolist() == [0.5, 0.5]
+    assert often[[5, 0]].tolist() == pytest.approx([0.4, 0.2])
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
