@@ -13,6 +13,7 @@ from dcfm_node.config import toml
 from dcfm_node.data.spec import FilePath
 from dcfm_node.domains.base import Domain, Split, SplitSpec, made
 from dcfm_node.errors import ConfigError, Failed
+from dcfm_node.experiment.algebra.settings import Algebra
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.strangers.settings import Strangers
@@ -247,9 +248,9 @@ class _File(Model):
     preset: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-Given = Experiment | Costs | Strangers | Penalty | Switching
+Given = Experiment | Costs | Strangers | Penalty | Switching | Algebra
 """An experiment of any kind."""
-Kind = TypeVar("Kind", Experiment, Costs, Strangers, Penalty, Switching)
+Kind = TypeVar("Kind", Experiment, Costs, Strangers, Penalty, Switching, Algebra)
 
 
 def names() -> tuple[str, ...]:
@@ -270,6 +271,8 @@ def read(name: str, preset: str) -> Given:
         return _load(name, preset, Penalty)
     if kind == "switching":
         return _load(name, preset, Switching)
+    if kind == "algebra":
+        return _load(name, preset, Algebra)
     return load(name, preset) if kind is None else load_costs(name, preset)
 
 
@@ -324,8 +327,8 @@ def of_results(document: Mapping[str, Any]) -> Given:
         Failed: they are from another version.
     """
     text = json.dumps(_present(_retired(document)))
-    kinds: tuple[type[Costs | Strangers | Penalty | Switching], ...]
-    kinds = (Costs, Strangers, Penalty, Switching)
+    kinds: tuple[type[Costs | Strangers | Penalty | Switching | Algebra], ...]
+    kinds = (Costs, Strangers, Penalty, Switching, Algebra)
     named: dict[object, type[Given]] = {kind.__name__.lower(): kind for kind in kinds}
     try:
         return named.get(document.get("kind"), Experiment).model_validate_json(text)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from dcfm_node.errors import Failed
 from dcfm_node.experiment import figures, tables
+from dcfm_node.experiment.algebra import show as algebra
+from dcfm_node.experiment.algebra.settings import Algebra
 from dcfm_node.experiment.costs import show as costs
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.penalty import show as penalty
@@ -39,6 +41,8 @@ def write(folder: Path, found: Results, settings: Given) -> list[Path]:
         return [folder / "results.json", table, *penalty.draw(folder, found, settings)]
     if isinstance(settings, Switching):
         return [folder / "results.json", table, *switching.draw(folder, found, settings)]
+    if isinstance(settings, Algebra):
+        return [folder / "results.json", table, *algebra.draw(folder, found, settings)]
     return [folder / "results.json", table, *figures.draw(folder, found, settings)]
 
 
@@ -60,6 +64,8 @@ def page(found: Results, settings: Given) -> str:
         return penalty.document(found, settings)
     if isinstance(settings, Switching):
         return switching.document(found, settings)
+    if isinstance(settings, Algebra):
+        return algebra.document(found, settings)
     return tables.document(found, settings)
 
 
@@ -73,6 +79,8 @@ def summary(found: Results, settings: Given) -> str:
         return penalty.summary(found.rows, settings)
     if isinstance(settings, Switching):
         return switching.summary(found.rows, settings)
+    if isinstance(settings, Algebra):
+        return algebra.summary(found.rows, settings)
     return "\n\n".join(
         f"{partition}\n"
         + tables.main_table([r for r in found.rows if r.partition == partition], settings)

@@ -25,6 +25,7 @@ from dcfm_node.data.spec import FilePath
 from dcfm_node.domains.base import Evaluator, Split, queries
 from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, settings
+from dcfm_node.experiment.algebra.settings import Algebra
 from dcfm_node.experiment.choice import Way, closest, distances
 from dcfm_node.experiment.lab import Lab, code
 from dcfm_node.experiment.penalty.settings import Penalty
@@ -39,6 +40,7 @@ from dcfm_node.samples import Floats, Samples, joined
 from dcfm_node.wire.canonical import sha256
 
 if TYPE_CHECKING:
+    from dcfm_node.experiment.algebra.trial import AlgebraTrial
     from dcfm_node.experiment.penalty.trial import PenaltyTrial
     from dcfm_node.experiment.strangers.trial import StrangerTrial
     from dcfm_node.experiment.switching.trial import SwitchingTrial
@@ -263,7 +265,9 @@ def device_of(wish: str) -> torch.device:
     return choose(wish, where=f"--device {wish}", instead="give --device auto or cpu")
 
 
-def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial | PenaltyTrial | SwitchingTrial":
+def _trial_of(
+    spec: TrialSpec,
+) -> "Trial | StrangerTrial | PenaltyTrial | SwitchingTrial | AlgebraTrial":
     given = settings.read(spec.experiment, spec.preset)
     if isinstance(given, Strangers):
         from dcfm_node.experiment.strangers.trial import StrangerTrial
@@ -278,6 +282,10 @@ def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial | PenaltyTrial | Switch
         from dcfm_node.experiment.switching.trial import SwitchingTrial
 
         return SwitchingTrial(spec, given)
+    if isinstance(given, Algebra):
+        from dcfm_node.experiment.algebra.trial import AlgebraTrial
+
+        return AlgebraTrial(spec, given)
     return Trial(spec)
 
 
