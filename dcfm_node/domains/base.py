@@ -32,8 +32,6 @@ class Redraw(Protocol):
     def __call__(self, mask: NDArray[np.bool_], values: Floats) -> Floats: ...
 
 
-UNLIKE = 10.0
-"""Features whose deviations differ by more than this are not drawn on equal axes."""
 Settings = TypeVar("Settings", bound=DomainSettings)
 
 
@@ -342,7 +340,7 @@ class Domain(ABC, Generic[Settings]):
             return tiles.sheet(space, samples)
         few = len(samples.combinations) <= len(panels.KNOWN) + 1
         plane = samples.x.ndim == 2 and samples.x.shape[1] <= 3 and not space.features
-        if few and plane and _alike(unit(samples.x)):
+        if few and plane and panels.alike(unit(samples.x)):
             return self.draw(space, [Panel("", samples)], {})
         return pictures.sheet(space, samples)
 
@@ -382,12 +380,6 @@ def named(kind: str) -> Domain[Any]:
 def queries(combinations: Sequence[Combination], each: int) -> Labels:
     """Every combination `each` times, (len * each, n)."""
     return np.repeat(np.array(combinations, dtype=np.int64), each, axis=0)
-
-
-def _alike(x: Floats) -> bool:
-    """Whether the features of vectors (N, d) spread alike, so that equal axes show them all."""
-    deviation = x.std(axis=0)
-    return float(deviation.max()) <= UNLIKE * float(deviation.min())
 
 
 def _share(manifest: Manifest, source: BuiltinData) -> Samples:

@@ -31,6 +31,8 @@ LINES = 8
 """Vectors of each combination in a drawing of lines."""
 LETTERS, MOST = 28, 3
 """Most letters in a line of a caption, and most lines; a longer caption ends in dots."""
+UNLIKE = 10.0
+"""Features whose deviations differ by more than this are not drawn on equal axes."""
 NOTE = "novel: no silo trained on it"
 CROSS: dict[str, Any] = {
     "marker": "X",
@@ -46,6 +48,12 @@ class Rings(NamedTuple):
 
     centres: Mapping[Combination, Points]
     radius: float
+
+
+def alike(x: Floats) -> bool:
+    """Whether the features of vectors (N, d) spread alike, so that equal axes show them all."""
+    deviation = x.std(axis=0)
+    return float(deviation.max()) <= UNLIKE * float(deviation.min())
 
 
 def table(axes: "Axes", space: Space, panel: Panel, holders: Holders) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dcfm_node.errors import Failed, UserError
 from dcfm_node.experiment import results, settings, show
+from dcfm_node.experiment.algebra.settings import Algebra
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.parity.settings import Parity
 from dcfm_node.experiment.penalty.settings import Penalty
@@ -192,6 +193,6 @@ def _seeds(request: Request, given: Given) -> range:
 
 def _lineup(given: Given, partition: str) -> Sequence[str]:
     """Names of the rows of a partition and seed."""
-    if isinstance(given, Penalty | Costs | Parity):
+    if isinstance(given, Penalty | Costs | Parity | Algebra):
         return given.lineup(partition)
     return tuple(given.lineup)

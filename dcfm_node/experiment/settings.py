@@ -14,6 +14,7 @@ from dcfm_node.data.spec import FilePath
 from dcfm_node.domains.base import Domain, Split, SplitSpec, made
 from dcfm_node.domains.fitting import CodecFit
 from dcfm_node.errors import ConfigError, Failed
+from dcfm_node.experiment.algebra.settings import Algebra
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.earlier import present, retired
 from dcfm_node.experiment.parity.settings import Parity
@@ -268,16 +269,17 @@ class _File(Model):
     preset: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-Given = Experiment | Costs | Strangers | Penalty | Switching | Parity
+Given = Experiment | Costs | Strangers | Penalty | Switching | Parity | Algebra
 """An experiment of any kind."""
 Kind = TypeVar("Kind", bound=Model)
-Other = type[Costs | Strangers | Penalty | Switching | Parity]
+Other = type[Costs | Strangers | Penalty | Switching | Parity | Algebra]
 OTHERS: Mapping[object, Other] = {
     "costs": Costs,
     "strangers": Strangers,
     "penalty": Penalty,
     "switching": Switching,
     "parity": Parity,
+    "algebra": Algebra,
 }
 """`kind` in the file -> what it holds. Without it, the file is an `Experiment`."""
 

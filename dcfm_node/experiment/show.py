@@ -1,9 +1,12 @@
 """Writes the table and the pictures of an experiment's results."""
 
 from pathlib import Path
+from typing import Any
 
 from dcfm_node.errors import Failed
 from dcfm_node.experiment import figures, tables
+from dcfm_node.experiment.algebra import show as algebra
+from dcfm_node.experiment.algebra.settings import Algebra
 from dcfm_node.experiment.costs import show as costs
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.parity import show as parity
@@ -11,7 +14,7 @@ from dcfm_node.experiment.parity.settings import Parity
 from dcfm_node.experiment.penalty import show as penalty
 from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.results import Results
-from dcfm_node.experiment.settings import Given
+from dcfm_node.experiment.settings import Experiment, Given
 from dcfm_node.experiment.strangers import show as strangers
 from dcfm_node.experiment.strangers.settings import Strangers
 from dcfm_node.experiment.switching import show as switching
@@ -19,6 +22,15 @@ from dcfm_node.experiment.switching.settings import Switching
 from dcfm_node.files import replacing
 
 TABLE = "table.md"
+OTHERS: dict[type[Given], Any] = {
+    Costs: costs,
+    Strangers: strangers,
+    Penalty: penalty,
+    Switching: switching,
+    Parity: parity,
+    Algebra: algebra,
+}
+"""Of every other kind of experiment the module with its `document`, `summary` and `draw`."""
 
 
 def write(folder: Path, found: Results, settings: Given) -> list[Path]:
@@ -33,17 +45,11 @@ def write(folder: Path, found: Results, settings: Given) -> list[Path]:
         what = "is a link, a pipe or a device where results are written"
         raise Failed(what, where=str(odd[0]), fix="remove it, or copy the folder without it")
     table = write_table(folder, found, settings)
-    if isinstance(settings, Costs):
-        return [folder / "results.json", table, costs.draw(folder / "costs.png", found, settings)]
-    if isinstance(settings, Strangers):
-        return [folder / "results.json", table, *strangers.draw(folder, found, settings)]
-    if isinstance(settings, Penalty):
-        return [folder / "results.json", table, *penalty.draw(folder, found, settings)]
-    if isinstance(settings, Switching):
-        return [folder / "results.json", table, *switching.draw(folder, found, settings)]
-    if isinstance(settings, Parity):
-        return [folder / "results.json", table, *parity.draw(folder, found, settings)]
-    return [folder / "results.json", table, *figures.draw(folder, found, settings)]
+    if isinstance(settings, Experiment):
+        pictures = figures.draw(folder, found, settings)
+    else:
+        pictures = OTHERS[type(settings)].draw(folder, found, settings)
+    return [folder / "results.json", table, *pictures]
 
 
 def write_table(folder: Path, found: Results, settings: Given) -> Path:
@@ -56,31 +62,15 @@ def write_table(folder: Path, found: Results, settings: Given) -> Path:
 
 def page(found: Results, settings: Given) -> str:
     """All tables, as in table.md."""
-    if isinstance(settings, Costs):
-        return costs.document(found, settings)
-    if isinstance(settings, Strangers):
-        return strangers.document(found, settings)
-    if isinstance(settings, Penalty):
-        return penalty.document(found, settings)
-    if isinstance(settings, Switching):
-        return switching.document(found, settings)
-    if isinstance(settings, Parity):
-        return parity.document(found, settings)
-    return tables.document(found, settings)
+    if isinstance(settings, Experiment):
+        return tables.document(found, settings)
+    return str(OTHERS[type(settings)].document(found, settings))
 
 
 def summary(found: Results, settings: Given) -> str:
     """The main tables, for the terminal."""
-    if isinstance(settings, Costs):
-        return costs.summary(found.rows, settings)
-    if isinstance(settings, Strangers):
-        return strangers.summary(found.rows, settings)
-    if isinstance(settings, Penalty):
-        return penalty.summary(found.rows, settings)
-    if isinstance(settings, Switching):
-        return switching.summary(found.rows, settings)
-    if isinstance(settings, Parity):
-        return parity.summary(found.rows, settings)
+    if not isinstance(settings, Experiment):
+        return str(OTHERS[type(settings)].summary(found.rows, settings))
     return "\n\n".join(
         f"{partition}\n"
         + tables.main_table([r for r in found.rows if r.partition == partition], settings)

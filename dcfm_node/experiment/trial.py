@@ -26,6 +26,7 @@ from dcfm_node.domains.base import Evaluator, Split, queries
 from dcfm_node.domains.fitting import Fitted, fit_codec
 from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, settings
+from dcfm_node.experiment.algebra.settings import Algebra
 from dcfm_node.experiment.choice import Way, closest, distances
 from dcfm_node.experiment.lab import Lab, code
 from dcfm_node.experiment.parity.settings import Parity
@@ -41,6 +42,7 @@ from dcfm_node.samples import Floats, Labels, Samples, joined, unit
 from dcfm_node.wire.canonical import sha256
 
 if TYPE_CHECKING:
+    from dcfm_node.experiment.algebra.trial import AlgebraTrial
     from dcfm_node.experiment.parity.trial import ParityTrial
     from dcfm_node.experiment.penalty.trial import PenaltyTrial
     from dcfm_node.experiment.strangers.trial import StrangerTrial
@@ -309,7 +311,7 @@ def device_of(wish: str) -> torch.device:
 
 def _trial_of(
     spec: TrialSpec,
-) -> "Trial | StrangerTrial | PenaltyTrial | SwitchingTrial | ParityTrial":
+) -> "Trial | StrangerTrial | PenaltyTrial | SwitchingTrial | ParityTrial | AlgebraTrial":
     given = settings.read(spec.experiment, spec.preset)
     if isinstance(given, Strangers):
         from dcfm_node.experiment.strangers.trial import StrangerTrial
@@ -328,6 +330,10 @@ def _trial_of(
         from dcfm_node.experiment.parity.trial import ParityTrial
 
         return ParityTrial(spec, given)
+    if isinstance(given, Algebra):
+        from dcfm_node.experiment.algebra.trial import AlgebraTrial
+
+        return AlgebraTrial(spec, given)
     return Trial(spec)
 
 

@@ -136,10 +136,11 @@ def passes_table(rows: Sequence[Row], partition: str) -> str:
     return markdown(header, lines)
 
 
-def draw(path: Path, found: Results, given: Costs) -> Path:
-    """Write the picture: bytes by method, evaluations by stage, and times."""
+def draw(folder: Path, found: Results, given: Costs) -> list[Path]:
+    """Write the picture into the folder: bytes by method, evaluations by stage, and times."""
     from matplotlib.figure import Figure
 
+    path = folder / "costs.png"
     figure = Figure(figsize=(14, 4.4))
     bytes_, evaluations, times = figure.subplots(1, 3)
     _draw_traffic(bytes_, found.rows, given.communication)
@@ -152,7 +153,7 @@ def draw(path: Path, found: Results, given: Costs) -> Path:
         axes.legend(fontsize=8, frameon=False, loc="upper left")
     figure.tight_layout()
     figure.savefig(path, dpi=DPI, facecolor="white", bbox_inches="tight")
-    return path
+    return [path]
 
 
 def _draw_traffic(axes: "Axes", rows: Sequence[Row], given: Communication) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from dcfm_node.domains.base import Split
-from dcfm_node.experiment.lab import Lab, code
-from dcfm_node.experiment.results import Metrics, Row, kept_row, write_json
+from dcfm_node.experiment.lab import Lab
+from dcfm_node.experiment.results import Metrics, Row
+from dcfm_node.experiment.rows import RowsTrial
 from dcfm_node.experiment.switching.laws import (
     average_law,
     levels,
@@ -21,14 +22,7 @@ from dcfm_node.experiment.switching.laws import (
 )
 from dcfm_node.experiment.switching.mixtures import Mixture
 from dcfm_node.experiment.switching.settings import EXACT, Mixtures, Switching
-from dcfm_node.experiment.trial import (
-    TELL_S,
-    Measured,
-    Progress,
-    TrialSpec,
-    device_of,
-    tell,
-)
+from dcfm_node.experiment.trial import TrialSpec
 from dcfm_node.flow.labels import null_label
 from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.networks import load
@@ -40,7 +34,6 @@ from dcfm_node.paths.settings import LinearPathSettings
 from dcfm_node.records.manifest import Attribute, Manifest, Policy, Probes, Silo
 from dcfm_node.records.settings import Masks
 from dcfm_node.samples import Samples
-from dcfm_node.wire.canonical import sha256
 
 MASKS = Masks(full=0.4, marginal=0.1, null=0.5)
 """Only the null label is sampled; the router learns on paths of full labels."""
@@ -80,34 +73,20 @@ class Experts:
             return self.path.integrate(field, at, steps, solver, torch.Generator()).double()
 
 
-class SwitchingTrial:
+class SwitchingTrial(RowsTrial):
     """Runs the trial of a specification; its partition is the problem's name."""
 
     def __init__(self, spec: TrialSpec, given: Switching) -> None:
-        self._spec, self._given = spec, given
+        self._given = given
         self._problem, self._kind = given.posed[spec.partition]
-        device_of(spec.device)
-        if spec.threads:
-            torch.set_num_threads(spec.threads)
+        inputs = given.model_dump_json(exclude={"problem", "steps", "seeds", "title"})
+        inputs += self._problem.model_dump_json(exclude={"fields"})
+        super().__init__(spec, given.lineup, inputs)
         self._mixture = _mixture(self._problem, spec.seed)
-        self._variant, self._done, self._told_at = "", 0, 0.0
 
-    def run(self) -> None:
-        """Make the row of every variant that is not on disk."""
-        spec, given = self._spec, self._given
-        for self._variant in given.lineup:
-            name = f"{spec.partition}-{spec.seed}-{self._variant}.json"
-            path, made_from = spec.out / "rows" / name, self._made_from()
-            if kept_row(path, made_from) is None:
-                row = self._row()
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_json(path, {"made_from": made_from, "row": asdict(row)})
-            self._done += 1
-            self._tell(self._variant, 1, 1)
-            tell(Measured(method=self._variant, done=self._done))
-
-    def _row(self) -> Row:
-        rule, steps = self._given.variants[self._variant]
+    def row(self, variant: str) -> Row:
+        """The sampler's distances and cost."""
+        rule, steps = self._given.variants[variant]
         experts, noise = self._experts, self._noise
         seed = self._spec.seed if rule == "switch" else None
         began = time.process_time()
@@ -122,7 +101,7 @@ class SwitchingTrial:
         if self._problem.dims == 1:
             metrics |= {"w2": self._law(rule, steps), "bias": self._bias}
         return Row(
-            method=self._variant,
+            method=variant,
             partition=self._spec.partition,
             seed=self._spec.seed,
             rule=rule,
@@ -180,19 +159,6 @@ class SwitchingTrial:
 
         fields = [load(run, one.weights, "cpu") for one in made]
         return Experts(fields, weigh, null_label(run.cardinalities), torch.float32, path)
-
-    def _made_from(self) -> str:
-        given = self._given.model_dump_json(exclude={"problem", "steps", "seeds", "title"})
-        problem = self._problem.model_dump_json(exclude={"fields"})
-        parts = (given, problem, self._spec.partition, str(self._spec.seed), self._variant)
-        return sha256(code("experiment", "records"), *(part.encode() for part in parts)).hex()
-
-    def _tell(self, what: str, done: int, total: int) -> None:
-        if time.monotonic() - self._told_at < TELL_S:
-            return
-        self._told_at = time.monotonic()
-        share, all_ = done / total, len(self._given.lineup)
-        tell(Progress(method=self._variant, what=what, share=share, done=self._done, total=all_))
 
 
 def posed(known: Mixture, given: Switching, seed: int) -> tuple[Manifest, Split]:

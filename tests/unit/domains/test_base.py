@@ -6,7 +6,7 @@ import pytest
 
 from dcfm_node import plugins
 from dcfm_node.data.spec import BuiltinData
-from dcfm_node.domains import base
+from dcfm_node.domains import base, shares
 from dcfm_node.domains.base import SplitSpec
 from dcfm_node.domains.plain import Plain
 from dcfm_node.domains.settings import GaussiansSettings, PlainSettings
@@ -89,4 +89,4 @@ def test_a_run_names_its_domain_and_its_settings() -> None:
     [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (0, 0, 0.0, 1.0)],
 )
 def test_a_share_has_wilsons_interval(right: int, of: int, low: float, high: float) -> None:
-    assert base.wilson(right, of) == pytest.approx((low, high), abs=1e-4)
+    assert shares.wilson(right, of) == pytest.approx((low, high), abs=1e-4)

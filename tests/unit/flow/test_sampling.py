@@ -53,7 +53,7 @@ def test_absent_values_are_left_out_of_equation_5() -> None:
         there = torch.stack(kept, dim=1).float()
         there[there.sum(dim=1) == 0] = 1.0
         expected = null + 1.5 * (there[:, :1] * first + there[:, 1:] * second)
-        field = composed(PATH, net, NULL, constant(1.5), torch.tensor(absent))
+        field = composed(PATH, net, NULL, constant(1.5), absent=torch.tensor(absent))
         torch.testing.assert_close(field(X, T, C), expected)
         router = Router(COUNTS, (2, 2))
         mixed = routed(PATH, [net, net], router, NULL, constant(1.5), absent=torch.tensor(absent))

@@ -235,7 +235,7 @@ def test_moving_away_is_a_term_of_negative_weight(monkeypatch: pytest.MonkeyPatc
     first[:, 1], second[:, 0] = 2, 2
     at = [net(x, t, c) for c in (void, first, second, torch.tensor([[2, 1]]).expand(4, 2))]
     wanted = at[0] + 2 * (at[1] - at[0]) + (at[2] - at[0]) - 0.5 * (at[3] - at[0])
-    found = composed(path, net, NULL, None, own([2.0, NAN], 0.5))(x, t, C)
+    found = composed(path, net, NULL, None, own=own([2.0, NAN], 0.5))(x, t, C)
     torch.testing.assert_close(found, wanted)
 
     def draw() -> torch.Tensor:
