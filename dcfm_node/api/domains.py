@@ -54,8 +54,8 @@ class DomainCodec(Document):
     file: str
     digest: str
     """SHA-256 of the file: `codec.file` in run.toml."""
-    section: str
-    """The section `codec` of a run.toml that uses it."""
+    section: tuple[str, ...]
+    """The lines of the section `codec` of a run.toml that uses it."""
     samples: int
     """Public samples that it was fitted to."""
     shape: tuple[int, ...]
@@ -63,7 +63,7 @@ class DomainCodec(Document):
     error_fitted: float
     """Root mean square error of these samples, as a share of the range of values."""
     error: float
-    """The same of every tenth of them, by a codec that was fitted to the others."""
+    """The same of the last tenth of them, by a codec that was fitted to the others."""
     picture: str
     seconds: float
 

@@ -132,11 +132,12 @@ def codec(
 
 
 def _codec_text(found: DomainCodec) -> str:
+    section = "\n".join(found.section)
     return (
         f"wrote {found.file} and {found.picture} in {ago(found.seconds)}\n"
         f"fitted to {found.samples} public samples; encoded, they have shape {list(found.shape)}\n"
         f"error of the range: {found.error_fitted:.3f} of these, {found.error:.3f} of others\n"
-        f"for run.toml, at all sites:\n\n{found.section}"
+        f"for run.toml, at all sites:\n\n{section}"
     )
 
 

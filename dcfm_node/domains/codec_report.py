@@ -16,7 +16,8 @@ from dcfm_node.samples import Samples
 CODED = ("chest-xray",)
 """Domains with public samples."""
 TESTED = 10
-"""Every tenth sample measures a codec that was fitted to the others."""
+"""The last tenth of the samples, which are in the order of patients, measures a codec that was
+fitted to the others."""
 SHOWN = 8
 
 
@@ -50,7 +51,10 @@ def report(
 
     model = find("domains", DomainSettings, domain)
     public = made(model.model_validate({"kind": domain, "size": size})).public(data)
-    shape, tested = public.x.shape[1:], np.arange(len(public)) % TESTED == TESTED - 1
+    shape, tested = (
+        public.x.shape[1:],
+        np.arange(len(public)) >= len(public) - len(public) // TESTED,
+    )
 
     def fitted(samples: Samples, before: int) -> Fitted:
         return fit_codec(
@@ -75,7 +79,7 @@ def report(
         "kind": wish.kind,
         "file": str(file),
         "digest": (section.digest or b"").hex(),
-        "section": "\n".join(["[codec]", *lines]) + "\n",
+        "section": ("[codec]", *lines),
         "samples": len(public),
         "shape": section.latent_shape(shape),
         "error_fitted": error_of(codec, x),

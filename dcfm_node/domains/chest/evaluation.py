@@ -15,6 +15,7 @@ from dcfm_node.domains.base import Evaluator
 from dcfm_node.domains.chest import utility
 from dcfm_node.domains.chest.chest import ChestSplit
 from dcfm_node.domains.chest.classifier import BATCH, LEARNING_RATE, Classifier, classifier
+from dcfm_node.domains.chest.memorisation import memorised
 from dcfm_node.domains.distances import frechet_distance
 from dcfm_node.domains.features import feature_network, inception_features
 from dcfm_node.errors import UserError
@@ -101,15 +102,28 @@ class ChestEvaluator(Evaluator):
         everything recalls everything.
         `ceiling_*` are the same of a classifier trained on the real training images, and `floor_*`
         the means over silos of classifiers trained on each one's own.
+
+        `memorised_pixels` and `memorised_features` say how near samples are to the silos' training
+        images (`memorisation.memorised`): copies are near 0, images of other patients at 1.
         """
         found = self._recall(classifier(samples, self._steps, self._seed))
         ceiling = self._of_real(self._complete)
         floors = [self._of_real(silo) for silo in self._split.silos]
         found |= {f"ceiling_{name}": value for name, value in ceiling.items()}
+        found |= self._memorised(samples)
         for name in ceiling:
             mean = np.mean([floor[name] for floor in floors if name in floor])
             found[f"floor_{name}"] = float(mean)
         return found
+
+    def _memorised(self, samples: Samples) -> dict[str, float]:
+        pooled = self._split.pooled
+        pixels = [
+            np.clip(unit(part.x), -1, 1).reshape(len(part), -1)
+            for part in (samples, self._real, pooled)
+        ]
+        looks = self.features(samples), self._real_features, self.features(pooled)
+        return {"memorised_pixels": memorised(*pixels), "memorised_features": memorised(*looks)}
 
     @property
     def _complete(self) -> Samples:

@@ -30,10 +30,13 @@ def test_a_codec_is_written_with_what_it_loses(
     assert said["digest"] == hashlib.sha256(data).hexdigest()
     assert said["samples"] == 98
     assert 0.0 < said["error"] < 1.0
-    section = tomllib.loads(said["section"])["codec"]
+    section = tomllib.loads("\n".join(said["section"]))["codec"]
     model = {"autoencoder": AutoencoderSettings, "linear": LinearCodecSettings}[kind]
     assert model.model_validate(section, strict=False).digest.hex() == said["digest"]
     with Image.open(out / "codec.png") as picture:
         assert picture.width > 8 * 64
     assert run(monkeypatch, *asked) == 2, "the folder exists"
+    again = (*asked[:6], tmp_path / "again", *options)
+    assert run(monkeypatch, *again) == 0
+    assert f'\nkind = "{kind}"\n' in capsys.readouterr().out
     assert sorted(path.name for path in out.iterdir()) == ["codec.png", "codec.safetensors"]

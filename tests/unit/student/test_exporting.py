@@ -13,10 +13,13 @@ from dcfm_node.errors import Failed
 from dcfm_node.flow.codec import codec_of, decoded
 from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.sampling import run_guide, solve, student_field
+from dcfm_node.networks.autoencoder import fit_autoencoder
+from dcfm_node.networks.settings import AutoencoderSettings
 from dcfm_node.student.sampler import Sampler, trajectory
+from dcfm_node.wire.canonical import sha256
 from tests.packaging.tree import python
 from tests.unit.cli.running import run as dcfm
-from tests.unit.student.made import make
+from tests.unit.student.made import ATTRIBUTES, make
 
 KINDS = {
     "mlp": ((2,), {}, "adams", True),
@@ -25,12 +28,16 @@ KINDS = {
 }
 
 
-def in_torch(student: dcfm_node.Student, x0: np.ndarray, c: np.ndarray) -> np.ndarray:
+def solve_in_torch(student: dcfm_node.Student, x0: np.ndarray, c: np.ndarray) -> torch.Tensor:
     run = student.manifest
     guide = run_guide(run, student.counts.values(), "cpu")
     field = student_field(run, load_weights(student.model), "cpu", guide=guide)
     draws = torch.Generator()
-    z = solve(run, field, torch.tensor(c), torch.tensor(x0), draws=draws, device="cpu")
+    return solve(run, field, torch.tensor(c), torch.tensor(x0), draws=draws, device="cpu")
+
+
+def in_torch(student: dcfm_node.Student, x0: np.ndarray, c: np.ndarray) -> np.ndarray:
+    run, z = student.manifest, solve_in_torch(student, x0, c)
     found: np.ndarray = decoded(codec_of(run, None), z, student.lineage.view.scale).numpy()
     return found
 
@@ -77,6 +84,41 @@ def test_the_numpy_sampler_draws_what_torch_draws(
     with pytest.raises(ValueError, match="no attribute 'size'"):
         sampler.sample(n=1, size="big")
     run_alone(tmp_path, x)
+
+
+def test_sets_of_feasible_combinations_are_exported(tmp_path: Path) -> None:
+    """Composition leaves absent values out, and the sampler draws feasible combinations alone."""
+    absent = [one | {"absent": one["values"][0]} for one in ATTRIBUTES]
+    feasible = ((0, 0), (0, 1), (1, 0), (2, 1))
+    shown = {"attributes": absent, "feasible": feasible, "method": {"composed": True}}
+    student = dcfm_node.load_student(make(tmp_path / "student", **shown))
+    student.export_onnx(tmp_path / "onnx")
+    sampler = Sampler(tmp_path / "onnx")
+    c = sampler.labels(4, {})
+    assert c.tolist() == list(map(list, feasible))
+    assert sampler.labels(3, {"colour": "blue"}).tolist() == [[0, 1], [2, 1], [0, 1]]
+    with pytest.raises(ValueError, match="no feasible combination"):
+        sampler.labels(1, {"n": "two", "colour": "blue"})
+    x0 = np.random.default_rng(0).standard_normal((4, 2), np.float32)
+    want = in_torch(student, x0, c)
+    np.testing.assert_allclose(sampler.solve(x0, c), want, rtol=1e-5, atol=2e-5)
+
+
+def test_an_autoencoder_is_exported(tmp_path: Path) -> None:
+    images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    settings = AutoencoderSettings(file=bytes(32), channels=2, width=8, halvings=1)
+    data = fit_autoencoder(images, settings, steps=2)
+    (tmp_path / "codec").write_bytes(data)
+    section = settings.model_copy(update={"file": sha256(data)})
+    network = {"kind": "mixer", "width": 8, "depth": 1}
+    shown = {"sample_shape": (1, 8, 8), "codec": section, "network": network}
+    student = dcfm_node.load_student(make(tmp_path / "student", **shown))
+    student.export_onnx(tmp_path / "onnx", codec=tmp_path / "codec")
+    sampler = Sampler(tmp_path / "onnx")
+    x0, c = np.zeros((5, 2, 4, 4), np.float32), sampler.labels(5, {})
+    z = solve_in_torch(student, x0, c)
+    want = decoded(codec_of(student.manifest, tmp_path / "codec"), z, None).numpy()
+    np.testing.assert_allclose(sampler.solve(x0, c), want, rtol=1e-4, atol=1e-4)
 
 
 def run_alone(folder: Path, x: np.ndarray) -> None:

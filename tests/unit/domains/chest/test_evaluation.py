@@ -11,6 +11,7 @@ from dcfm_node.domains.chest import table, utility, views
 from dcfm_node.domains.chest.chest import Chest, ChestSplit
 from dcfm_node.domains.chest.classifier import classifier
 from dcfm_node.domains.chest.evaluation import ChestEvaluator
+from dcfm_node.domains.chest.memorisation import memorised, nearest
 from dcfm_node.domains.settings import SYNTHETIC, ChestSettings
 from dcfm_node.domains.space import Panel, Space
 from dcfm_node.errors import DataError
@@ -64,6 +65,18 @@ def test_real_references_are_measured_once(split: ChestSplit, judge: ChestEvalua
         file.write_text(json.dumps({"utility": 0.25}))
     assert judge.measure_together(drawn(split))["ceiling_utility"] == 0.25 != first["utility"]
     assert len(files) in (0, 4), "one for all images, one for each silo"
+
+
+def test_copies_are_told_from_images_of_others(split: ChestSplit, judge: ChestEvaluator) -> None:
+    copies, rng = drawn(split), np.random.default_rng(0)
+    found = judge.measure_together(copies)
+    assert found["memorised_pixels"] < 0.01
+    assert found["memorised_features"] < 0.01
+    trained, held, others = (rng.normal(size=(many, 5)) for many in (400, 300, 2_000))
+    assert memorised(others, held, trained) == pytest.approx(1.0, abs=0.15)
+    assert memorised(trained[:50] + 0.01, held, trained) < 0.1
+    exact = np.linalg.norm(held[:9, None] - trained, axis=2).min(axis=1)
+    assert nearest(held[:9], trained).tolist() == pytest.approx(exact.tolist(), abs=1e-3)
 
 
 def test_groups_pool_what_is_rare() -> None:
