@@ -110,7 +110,7 @@ def test_texts_need_the_domain_that_makes_tokens_of_them(tmp_path: Path) -> None
     plain = manifest(shape=(16,), tokens=256)
     with pytest.raises(DataError, match="does not say how they become tokens"):
         loaded(tmp_path, TABLE, plain)
-    with pytest.raises(ValueError, match="needs kind = \"discrete\" and tokens = 256"):
+    with pytest.raises(ValueError, match='needs kind = "discrete" and tokens = 256'):
         Manifest.model_validate(manifest(shape=(16,)).model_dump() | {"domain": {"kind": "text"}})
     with pytest.raises(ValueError, match="a word twice"):
         TextSettings(words=("a", "a"))
