@@ -90,12 +90,12 @@ def draw(folder: Path, found: Results, given: Algebra) -> list[Path]:
             ]
             where, middle, around = np.array(points).T
             axes.errorbar(where, middle, around, marker=marker, color=colour, ms=4, label=way)
-        axes.set_xscale("log")
+        axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_title(name, fontsize=10, color=INK)
         axes.set_xlabel("evaluations a sample", fontsize=8)
     panels[0].set_ylabel("W2 from the composed law", fontsize=8)
-    panels[0].legend(fontsize=7)
+    panels[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     path = folder / "algebra.png"
     figure.savefig(path, dpi=DPI * 1.5, facecolor="white")
     return [path]
