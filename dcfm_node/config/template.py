@@ -5,12 +5,14 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from dcfm_node.config import feasible
 from dcfm_node.config.node import node_template
 from dcfm_node.config.presets import settled
 from dcfm_node.config.ranges import joined_ranges, with_domain, with_ranges
-from dcfm_node.config.run import RunFile, SiteRun
+from dcfm_node.config.run import RunFile, SiteAttribute, SiteRun
 from dcfm_node.config.toml import Document, frozen, written
 from dcfm_node.data.names import alike, normal, ordered, unlike
 from dcfm_node.data.spec import FileData
@@ -21,7 +23,7 @@ from dcfm_node.files import shipped_text
 Attributes = Sequence[tuple[str, tuple[str, ...]]]
 """(name, values) of each attribute."""
 
-MERGED = ("attribute", "features")
+MERGED = ("attribute", "features", "feasible")
 """Settings of a run.toml in which sites may differ."""
 LOOPBACK = ("127.0.0.1", "localhost")
 _ATTRIBUTES = re.compile(r"(?m)(?:^\[\[attribute\]\] *\n(?:^[\w ].*\n)+\n*)+")
@@ -110,14 +112,20 @@ def _with_features(text: str, features: Sequence[str]) -> str:
     return text
 
 
-def with_attributes(text: str, attributes: Attributes) -> str:
+def with_attributes(
+    text: str, attributes: Attributes, absent: Mapping[str, str | None] = MappingProxyType({})
+) -> str:
     """A run.toml with other attributes, and the comments' values as they then are settled.
+
+    Args:
+        absent: the value of an attribute that says that nothing is there, if one does.
 
     Raises:
         ValueError: its attributes are not tables in a row, without comments between.
     """
     tables = "".join(
-        f"[[attribute]]\nname = {written(name)}\nvalues = {written(values)}\n\n"
+        f"[[attribute]]\nname = {written(name)}\nvalues = {written(values)}\n"
+        + (f"absent = {written(nothing)}\n\n" if (nothing := absent.get(name)) else "\n")
         for name, values in attributes
     )
     text, found = _ATTRIBUTES.subn(lambda _: tables, text)
@@ -149,8 +157,8 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
     Where robots' recordings have the same channels, each range becomes as wide as all need.
 
     Raises:
-        ConfigError: they differ in anything else but the attributes' values; or two sites with
-            tables have other columns.
+        ConfigError: they differ in anything else but the attributes' values, such as the
+            combinations that can occur; or two sites with tables have other columns.
     """
     first = max(documents, key=_size)
     others = [document for document in documents if document is not first]
@@ -158,8 +166,10 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
     for document in others:
         if missing := attributes[first.path].keys() ^ attributes[document.path].keys():
             raise _unlike_attributes(first, document, min(missing), attributes[first.path])
-    features = _features(documents)
-    notes = _settled(first, others)
+    features, notes = _features(documents), _settled(first, others)
+    site = first.parse(SiteRun)
+    for document in others:
+        feasible.check_same((first, site), (document, document.parse(SiteRun)))
     merged = [
         (name, _merged([found[name] for found in attributes.values()]))
         for name in attributes[first.path]
@@ -172,6 +182,7 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
                 fix="remove it from all these files; list a column of a CSV table under ignore in"
                 " [data] of node.toml as well, at every site",
             )
+    absent = _checked(first, site, dict(merged))
     if len(merged) == 1:
         notes.append(f"{merged[0][0]!r} is the only attribute, so there is nothing to compose")
     notes += [_nearly_equal(name, group) for name, values in merged for group in alike(values)]
@@ -181,11 +192,32 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
     if features and "features" not in first.values:
         text = _with_features(text, features)
     try:
-        return Merged(with_attributes(text, merged), merged, tuple(notes))
+        return Merged(with_attributes(text, merged, absent), merged, tuple(notes))
     except ValueError as error:
         raise ConfigError(
             str(error), where=str(first.path), fix="write them as 'dcfm-node init' does"
         ) from None
+
+
+def _checked(
+    first: Document, site: SiteRun, values: Mapping[str, tuple[str, ...]]
+) -> dict[str, str | None]:
+    """The value of each attribute that says that nothing is there.
+
+    Raises:
+        ConfigError: it, or one of a combination that can occur, is no value of any site.
+    """
+    for place, one in enumerate(site.attribute):
+        if one.absent is not None and one.absent not in values[one.name]:
+            raise ConfigError(
+                f"no site has the value {one.absent!r} of {one.name!r}",
+                where=first.where("attribute", place, "absent"),
+                fix="correct absent, or add this value to values, at every site",
+            )
+    whole = [SiteAttribute(name=one.name, values=values[one.name]) for one in site.attribute]
+    if wrong := feasible.wrong(SiteRun(attribute=tuple(whole), feasible=site.feasible)):
+        raise first.error(wrong)
+    return {one.name: one.absent for one in site.attribute}
 
 
 def _settled(first: Document, others: Sequence[Document]) -> list[str]:
