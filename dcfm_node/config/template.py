@@ -15,13 +15,15 @@ from dcfm_node.config.ranges import joined_ranges, with_domain, with_ranges
 from dcfm_node.config.run import RunFile, SiteAttribute, SiteRun
 from dcfm_node.config.toml import Document, frozen, written
 from dcfm_node.data.names import alike, normal, ordered, unlike
-from dcfm_node.data.spec import FileData
+from dcfm_node.data.spec import EpisodesData, FileData, RadiographsData
 from dcfm_node.domains.settings import TrajectoriesSettings
 from dcfm_node.errors import ConfigError
 from dcfm_node.files import shipped_text
 
 Attributes = Sequence[tuple[str, tuple[str, ...]]]
 """(name, values) of each attribute."""
+SiteData = FileData | EpisodesData | RadiographsData
+"""Data of a site's own."""
 
 MERGED = ("attribute", "features", "feasible")
 """Settings of a run.toml in which sites may differ."""
@@ -31,7 +33,7 @@ _TABLE = re.compile(r"\[([\w.]+)\]")
 _SETTING = re.compile(r"#(\w+) = .*")
 
 
-def node_text(name: str, data: FileData | None, address: tuple[str, int] | None) -> str:
+def node_text(name: str, data: SiteData | None, address: tuple[str, int] | None) -> str:
     """A commented node.toml.
 
     Args:
@@ -47,7 +49,7 @@ def node_text(name: str, data: FileData | None, address: tuple[str, int] | None)
         text = text.replace('format = "npz"\npath = "data.npz"\n', _data_text(data), 1)
         sources = "".join(
             f"[data.attributes.{attribute}]\ncolumn = {written(source.column)}\n\n"
-            for attribute, source in data.attributes.items()
+            for attribute, source in (data.attributes if isinstance(data, FileData) else {}).items()
         )
         text = text.replace("# The training process.\n", f"{sources}# The training process.\n", 1)
     if address is not None:
@@ -62,7 +64,7 @@ def node_text(name: str, data: FileData | None, address: tuple[str, int] | None)
     return text
 
 
-def _data_text(data: FileData) -> str:
+def _data_text(data: SiteData) -> str:
     said = data.model_dump(mode="json")
     lines = (
         (key, said.get(key))
