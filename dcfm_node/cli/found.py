@@ -16,8 +16,10 @@ from dcfm_node.api.commands import (
 from dcfm_node.cli.output import table
 from dcfm_node.config.template import run_text
 from dcfm_node.data.known import Known, known
+from dcfm_node.data.spec import TextData
 from dcfm_node.data.survey import Survey, survey
-from dcfm_node.domains.settings import Channel, TrajectoriesSettings
+from dcfm_node.data.text_survey import survey_texts, text_file
+from dcfm_node.domains.settings import Channel, TextSettings, TrajectoriesSettings
 from dcfm_node.errors import DataError
 from dcfm_node.files import shipped_text
 
@@ -52,7 +54,8 @@ def found_in(path: Path, chosen: Sequence[str], names: str | None) -> Known | Su
         DataError: they cannot be read, or are none of the formats; or an argument does not fit.
     """
     if (there := known(path)) is None:
-        return survey(path, chosen, names)
+        file = text_file(path) if not names else None
+        return survey(path, chosen, names) if file is None else survey_texts(file, chosen)
     if chosen or names:
         raise DataError(
             f"holds {there.spec.format}, and their domain names the attributes",
@@ -72,7 +75,11 @@ def site_run(found: Known | Survey) -> str:
         Channel(column=at.column, index=at.index, name=at.name, low=low, high=high)
         for at, low, high in found.channels
     )
-    domain = TrajectoriesSettings(fps=found.fps, channel=channels) if channels else None
+    domain: TrajectoriesSettings | TextSettings | None = None
+    if channels:
+        domain = TrajectoriesSettings(fps=found.fps, channel=channels)
+    elif isinstance(found.spec, TextData):
+        domain = TextSettings()
     return run_text(
         name, found.sample_shape, found.attributes, found.assumed, found.columns, domain=domain
     )
@@ -167,7 +174,8 @@ def _data_lines(data: FoundData) -> list[str]:
         (f.name, *(f"{n:.4g}" for n in (f.least, f.greatest, f.mean, f.deviation)))
         for f in data.features[:MOST]
     ]
-    lines.append(table(("", "least", "greatest", "mean", "deviation"), rows))
+    if rows:
+        lines.append(table(("", "least", "greatest", "mean", "deviation"), rows))
     if len(data.features) > MOST:
         lines.append(f"… and {len(data.features) - MOST} more; --json has all")
     told = [f"assumed: {one}" for one in (data.chose, data.assumed) if one]

@@ -20,11 +20,16 @@ Data = Annotated[
     typer.Option(
         help="The private data: an .npz archive, a .csv table of numbers or of pictures' names,"
         " a folder of pictures, the images of an IDX pair, a folder in the layout of LeRobot, a"
-        " cube robot's episodes (.npz), or a folder of radiographs in the layout of the NIH."
+        " cube robot's episodes (.npz), a folder of radiographs in the layout of the NIH, or texts:"
+        " a .csv table with a column 'text', or a .txt file."
     ),
 ]
 Attributes = Annotated[
-    str, typer.Option(metavar="A,B", help="The attributes in the data; default: by rule.")
+    str,
+    typer.Option(
+        metavar="A,B",
+        help="The attributes in the data; default: by rule. Of a .txt file: A=VALUE,B=VALUE.",
+    ),
 ]
 Names = Annotated[
     str,

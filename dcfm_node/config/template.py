@@ -15,8 +15,8 @@ from dcfm_node.config.ranges import joined_ranges, with_domain, with_ranges
 from dcfm_node.config.run import RunFile, SiteAttribute, SiteRun
 from dcfm_node.config.toml import Document, frozen, written
 from dcfm_node.data.names import alike, normal, ordered, unlike
-from dcfm_node.data.spec import EpisodesData, FileData, RadiographsData
-from dcfm_node.domains.settings import TrajectoriesSettings
+from dcfm_node.data.spec import AttributeSource, EpisodesData, FileData, RadiographsData
+from dcfm_node.domains.settings import TextSettings, TrajectoriesSettings
 from dcfm_node.errors import ConfigError
 from dcfm_node.files import shipped_text
 
@@ -48,7 +48,7 @@ def node_text(name: str, data: SiteData | None, address: tuple[str, int] | None)
     if data is not None:
         text = text.replace('format = "npz"\npath = "data.npz"\n', _data_text(data), 1)
         sources = "".join(
-            f"[data.attributes.{attribute}]\ncolumn = {written(source.column)}\n\n"
+            f"[data.attributes.{attribute}]\n{_source(source)}\n\n"
             for attribute, source in (data.attributes if isinstance(data, FileData) else {}).items()
         )
         text = text.replace("# The training process.\n", f"{sources}# The training process.\n", 1)
@@ -64,11 +64,17 @@ def node_text(name: str, data: SiteData | None, address: tuple[str, int] | None)
     return text
 
 
+def _source(source: AttributeSource) -> str:
+    if source.constant is not None:
+        return f"constant = {written(source.constant)}"
+    return f"column = {written(source.column)}"
+
+
 def _data_text(data: SiteData) -> str:
     said = data.model_dump(mode="json")
     lines = (
         (key, said.get(key))
-        for key in ("format", "path", "labels", "index", "names", "ignore", "resize")
+        for key in ("format", "path", "labels", "index", "names", "ignore", "resize", "cut")
     )
     return "".join(f"{key} = {written(value)}\n" for key, value in lines if value)
 
@@ -85,14 +91,14 @@ def run_text(
     assumed: str = "",
     features: Sequence[str] = (),
     *,
-    domain: TrajectoriesSettings | None = None,
+    domain: TrajectoriesSettings | TextSettings | None = None,
 ) -> str:
     """A commented run.toml for this data, with the values that `preset = "auto"` settles.
 
     Args:
         assumed: what the shape assumes, for a comment; empty if nothing.
         features: names of the numbers of a sample, if they have names.
-        domain: what a robot's recordings need; None for other data.
+        domain: what a robot's recordings or texts need; None for other data.
     """
     text = re.sub(r"(?m)^name = .*$", f"name = {written(name)}", run_template(), count=1)
     comment = "".join(f"# {line}\n" for line in wrap(f"{assumed}." if assumed else "", 97))
@@ -235,6 +241,8 @@ def _settled(first: Document, others: Sequence[Document]) -> list[str]:
                 continue
             if key == "sample_shape" and _reads(_shape(first), _shape(other)):
                 notes += [_decided(first, other)] if _shape(first) != _shape(other) else []
+            elif key == "sample_shape" and _texts(first, other):
+                notes += [_filled(first, other)] if _shape(first) != _shape(other) else []
             elif key == "sample_shape" and _pictures(first, other):
                 notes.append(_resized(first, other))
             elif key not in MERGED and first.values.get(key) != other.values.get(key):
@@ -257,6 +265,21 @@ def _size(document: Document) -> tuple[int, int, int]:
 
 def _pictures(first: Document, other: Document) -> bool:
     return len(_shape(first)) == len(_shape(other)) == 3
+
+
+def _texts(first: Document, other: Document) -> bool:
+    """Whether both are texts, of which the longer samples hold the shorter ones."""
+    kinds = [one.values.get("domain") for one in (first, other)]
+    alike = all(isinstance(kind, dict) and kind.get("kind") == "text" for kind in kinds)
+    return alike and len(_shape(first)) == len(_shape(other)) == 1
+
+
+def _filled(first: Document, other: Document) -> str:
+    here, there = written(_shape(first)), written(_shape(other))
+    return (
+        f"texts of {other.path} have sample_shape = {there}; {here} of {first.path} counts, and"
+        " nothing needs to be done at either site"
+    )
 
 
 def _resized(first: Document, other: Document) -> str:
