@@ -37,8 +37,9 @@ FEW_FLOATS = 20
 """Most values of labels that are stored as floating point numbers."""
 _IMAGES = re.compile(r"(.*)images(.)idx3(-ubyte)?(\.gz)?")
 _FORMATS = (
-    "give an .npz archive, a .csv table of numbers or of pictures' names, a folder of pictures, the"
-    " images of an IDX pair, or a folder in the layout of LeRobot"
+    "give an .npz archive, a .csv table of numbers, of texts or of pictures' names, a folder of"
+    " pictures, the images of an IDX pair, a .txt file of texts, a robot's recordings or episodes,"
+    " or radiographs (docs/data.md)"
 )
 
 
