@@ -69,6 +69,21 @@ class FoundData(Model):
     notes: tuple[str, ...]
 
 
+class FoundFiles(Model):
+    """What `init --data` recognised without reading it, since only one domain reads such files."""
+
+    path: str
+    format: str
+    domain: str
+    """Whose shipped run.toml was written."""
+    files: int
+    """Of episodes, or of images."""
+    samples: int
+    """Episodes or images, as far as names and headers tell."""
+    notes: tuple[str, ...]
+    """What to decide before the run, and where."""
+
+
 class NodeMade(Document):
     """`init`."""
 
@@ -80,7 +95,8 @@ class NodeMade(Document):
     advertised: bool
     """Whether node.toml says where peers reach this node."""
     data: FoundData | None
-    """None without --data."""
+    """None without --data, and where `files` is not None."""
+    files: FoundFiles | None = None
 
 
 class RunMerged(Document):

@@ -19,11 +19,17 @@ Data = Annotated[
     Path | None,
     typer.Option(
         help="The private data: an .npz archive, a .csv table of numbers or of pictures' names,"
-        " a folder of pictures, the images of an IDX pair, or a folder in the layout of LeRobot."
+        " a folder of pictures, the images of an IDX pair, a folder in the layout of LeRobot, a"
+        " cube robot's episodes (.npz), a folder of radiographs in the layout of the NIH, or texts:"
+        " a .csv table with a column 'text', or a .txt file."
     ),
 ]
 Attributes = Annotated[
-    str, typer.Option(metavar="A,B", help="The attributes in the data; default: by rule.")
+    str,
+    typer.Option(
+        metavar="A,B",
+        help="The attributes in the data; default: by rule. Of a .txt file: A=VALUE,B=VALUE.",
+    ),
 ]
 Names = Annotated[
     str,
@@ -57,7 +63,8 @@ def init(
 
     With --data, reads the private data once and shows what it found. node.toml then names the data,
     and run.toml has the shape of a sample and the attributes with the values that occur at this
-    site; 'dcfm-node run merge' joins those of all sites. Nothing is sent anywhere. Without --data
+    site; 'dcfm-node run merge' joins those of all sites. Episodes and radiographs are counted, not
+    read: run.toml is then the shipped one of their domain. Nothing is sent anywhere. Without --data
     both files are examples to edit.
 
     The node listens on TCP ports 7400 (control) and 7401 (bulk), or, with --advertise HOST:PORT, on
@@ -71,12 +78,13 @@ def init(
     Exit codes: 0 made; 1 the folder holds a node, or cannot be written; 2 an option or the data is
     wrong, and nothing was made.
     """
-    from dcfm_node.cli.found import found_data, made_text, site_run
+    from dcfm_node.cli.found import found_data, found_files, found_in, made_text, site_run
     from dcfm_node.config.addresses import host_and_port
     from dcfm_node.config.keys import create_keys
     from dcfm_node.config.node import load_node
     from dcfm_node.config.template import node_text, run_template
-    from dcfm_node.data.survey import survey
+    from dcfm_node.data.known import Known
+    from dcfm_node.data.survey import Survey
 
     settings, run = folder / "node.toml", folder / "run.toml"
     if settings.exists():
@@ -86,7 +94,7 @@ def init(
             fix="name another folder, or edit its node.toml",
         )
     named = tuple(name.strip() for name in attributes.split(",")) if attributes else ()
-    found = survey(data, named, names or None) if data is not None else None
+    found = found_in(data, named, names or None) if data is not None else None
     address = host_and_port(advertise, 7400) if advertise else None
     text = node_text(name or folder.absolute().name, found.spec if found else None, address)
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +108,8 @@ def init(
         config=str(settings),
         run=str(run),
         advertised=address is not None,
-        data=found_data(data, found) if data and found else None,
+        data=found_data(data, found) if data and isinstance(found, Survey) else None,
+        files=found_files(data, found) if data and isinstance(found, Known) else None,
     )
     answer(made, as_json, made_text)
 

@@ -1,4 +1,4 @@
-"""The [domain] of a robot's recordings in run.toml: its text, and the ranges that sites join."""
+"""The [domain] of a robot's recordings and of texts in run.toml, and the ranges that sites join."""
 
 import re
 from collections.abc import Sequence
@@ -6,15 +6,22 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from dcfm_node.config.toml import Document, written
-from dcfm_node.domains.settings import Channel, TrajectoriesSettings
+from dcfm_node.domains.settings import Channel, TextSettings, TrajectoriesSettings
 
 _BEFORE = "# The velocity network of every silo and of the student.\n"
 _CHANNELS = re.compile(r"(?m)(?:^\[\[domain\.channel\]\] *\n(?:^[\w ].*\n)+\n*)+")
 
 
-def with_domain(text: str, domain: TrajectoriesSettings) -> str:
-    """The packaged run.toml for a robot's recordings. Their ranges scale them, so the run does not
-    standardise."""
+def with_domain(text: str, domain: TrajectoriesSettings | TextSettings) -> str:
+    """The packaged run.toml for a robot's recordings, or for texts as bytes. Ranges scale
+    recordings, so the run does not standardise them."""
+    if isinstance(domain, TextSettings):
+        said = (
+            "# Samples are texts, and tokens are the bytes of UTF-8. The token 0 fills what a\n"
+            f"# shorter text leaves.\n[domain]\nkind = {written(domain.kind)}\n\n"
+            f'[path]\nkind = "discrete"\ntokens = {domain.alphabet}\n\n'
+        )
+        return text.replace(_BEFORE, said + _BEFORE, 1)
     said = (
         "# Samples are a robot's recorded episodes, a row for each channel, from -1 where its\n"
         "# number is low to 1 where it is high. All sites record fps frames a second.\n"

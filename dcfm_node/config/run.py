@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from zmq.utils import z85
 
-from dcfm_node.config import toml
+from dcfm_node.config import feasible, toml
 from dcfm_node.config.advice import Problem
 from dcfm_node.config.peers import Peer, merged
 from dcfm_node.config.presets import Preset, settled
@@ -116,6 +116,7 @@ class SiteAttribute(Model):
 
     name: Name
     values: Annotated[tuple[str, ...], Field(min_length=1)]
+    absent: Annotated[str, Field(min_length=1, max_length=64)] | None = None
 
 
 class SiteRun(Model):
@@ -124,6 +125,7 @@ class SiteRun(Model):
     model_config = ConfigDict(extra="ignore")
     features: tuple[FeatureName, ...] = ()
     attribute: Annotated[tuple[SiteAttribute, ...], Field(min_length=1)]
+    feasible: Annotated[tuple[Values, ...], Field(max_length=MAX_COMBINATIONS)] = ()
 
 
 def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Path) -> Manifest:
@@ -148,8 +150,6 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
         what = f"names {len(run.features)} numbers, and a sample has {many}"
         raise document.error([Problem(("features",), what, "name each number once, or none")])
     silos = [Silo(name=name, key=known[name].sign_key) for name in sorted(roster)]
-    if wrong := _feasible_problems(run):
-        raise document.error(wrong)
     try:
         manifest = Manifest(
             name=run.name,
@@ -166,7 +166,7 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
             probes=run.probes,
             roster=tuple(silos),
             continues=_continued(run.continues, [known[silo.name] for silo in silos]),
-            feasible=_feasible(run),
+            feasible=feasible.indices(run),
         )
     except ValidationError as error:
         found = [
@@ -202,7 +202,10 @@ def features_of(path: Path, manifest: Manifest) -> tuple[str, ...]:
 
 
 def _parsed(document: toml.Document) -> RunFile:
-    return replace(document, values=settled(document.values)).parse(RunFile)
+    run = replace(document, values=settled(document.values)).parse(RunFile)
+    if wrong := feasible.wrong(run):
+        raise document.error(wrong)
+    return run
 
 
 def least_bytes(manifest: Manifest) -> int:
@@ -222,7 +225,7 @@ def differing(document: toml.Document, manifest: Manifest) -> list[str]:
     alike = ("name", "sample_shape", "standardise", *sections)
     said = {field: getattr(run, field) for field in alike} | {
         "attributes": run.attribute,
-        "feasible": _feasible(run),
+        "feasible": feasible.indices(run),
         "plugins": packages(dict(run)),
     }
     found = differing_fields(manifest.model_copy(update=said), manifest)
@@ -246,33 +249,6 @@ def _continued(said: _Continues | None, roster: list[Peer]) -> Continues | None:
         handovers=tuple(handovers),
         replaced=said.replaced,
     )
-
-
-def _feasible(run: RunFile) -> tuple[tuple[int, ...], ...]:
-    """The feasible combinations as indices, in ascending order."""
-    values = [attribute.values for attribute in run.attribute]
-    return tuple(
-        sorted(
-            tuple(of.index(name) for of, name in zip(values, names, strict=True))
-            for names in run.feasible
-        )
-    )
-
-
-def _feasible_problems(run: RunFile) -> list[Problem]:
-    found = []
-    for place, names in enumerate(run.feasible):
-        fix = "write one value of each attribute, in their order"
-        if len(names) != len(run.attribute):
-            what = f"has {len(names)} values for {len(run.attribute)} attributes"
-            found.append(Problem(("feasible", place), what, fix))
-        for attribute, name in zip(run.attribute, names, strict=False):
-            if name not in attribute.values:
-                what = f"{attribute.name} has no value {name!r}"
-                found.append(Problem(("feasible", place), what, fix))
-        if names in run.feasible[:place]:
-            found.append(Problem(("feasible", place), "is there twice", "remove one"))
-    return found
 
 
 def _roster_problems(

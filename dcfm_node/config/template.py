@@ -5,23 +5,27 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from dcfm_node.config import feasible
 from dcfm_node.config.node import node_template
 from dcfm_node.config.presets import settled
 from dcfm_node.config.ranges import joined_ranges, with_domain, with_ranges
-from dcfm_node.config.run import RunFile, SiteRun
+from dcfm_node.config.run import RunFile, SiteAttribute, SiteRun
 from dcfm_node.config.toml import Document, frozen, written
 from dcfm_node.data.names import alike, normal, ordered, unlike
-from dcfm_node.data.spec import FileData
-from dcfm_node.domains.settings import TrajectoriesSettings
+from dcfm_node.data.spec import AttributeSource, EpisodesData, FileData, RadiographsData
+from dcfm_node.domains.settings import TextSettings, TrajectoriesSettings
 from dcfm_node.errors import ConfigError
 from dcfm_node.files import shipped_text
 
 Attributes = Sequence[tuple[str, tuple[str, ...]]]
 """(name, values) of each attribute."""
+SiteData = FileData | EpisodesData | RadiographsData
+"""Data of a site's own."""
 
-MERGED = ("attribute", "features")
+MERGED = ("attribute", "features", "feasible")
 """Settings of a run.toml in which sites may differ."""
 LOOPBACK = ("127.0.0.1", "localhost")
 _ATTRIBUTES = re.compile(r"(?m)(?:^\[\[attribute\]\] *\n(?:^[\w ].*\n)+\n*)+")
@@ -29,7 +33,7 @@ _TABLE = re.compile(r"\[([\w.]+)\]")
 _SETTING = re.compile(r"#(\w+) = .*")
 
 
-def node_text(name: str, data: FileData | None, address: tuple[str, int] | None) -> str:
+def node_text(name: str, data: SiteData | None, address: tuple[str, int] | None) -> str:
     """A commented node.toml.
 
     Args:
@@ -44,8 +48,8 @@ def node_text(name: str, data: FileData | None, address: tuple[str, int] | None)
     if data is not None:
         text = text.replace('format = "npz"\npath = "data.npz"\n', _data_text(data), 1)
         sources = "".join(
-            f"[data.attributes.{attribute}]\ncolumn = {written(source.column)}\n\n"
-            for attribute, source in data.attributes.items()
+            f"[data.attributes.{attribute}]\n{_source(source)}\n\n"
+            for attribute, source in (data.attributes if isinstance(data, FileData) else {}).items()
         )
         text = text.replace("# The training process.\n", f"{sources}# The training process.\n", 1)
     if address is not None:
@@ -60,11 +64,17 @@ def node_text(name: str, data: FileData | None, address: tuple[str, int] | None)
     return text
 
 
-def _data_text(data: FileData) -> str:
+def _source(source: AttributeSource) -> str:
+    if source.constant is not None:
+        return f"constant = {written(source.constant)}"
+    return f"column = {written(source.column)}"
+
+
+def _data_text(data: SiteData) -> str:
     said = data.model_dump(mode="json")
     lines = (
         (key, said.get(key))
-        for key in ("format", "path", "labels", "index", "names", "ignore", "resize")
+        for key in ("format", "path", "labels", "index", "names", "ignore", "resize", "cut")
     )
     return "".join(f"{key} = {written(value)}\n" for key, value in lines if value)
 
@@ -81,14 +91,14 @@ def run_text(
     assumed: str = "",
     features: Sequence[str] = (),
     *,
-    domain: TrajectoriesSettings | None = None,
+    domain: TrajectoriesSettings | TextSettings | None = None,
 ) -> str:
     """A commented run.toml for this data, with the values that `preset = "auto"` settles.
 
     Args:
         assumed: what the shape assumes, for a comment; empty if nothing.
         features: names of the numbers of a sample, if they have names.
-        domain: what a robot's recordings need; None for other data.
+        domain: what a robot's recordings or texts need; None for other data.
     """
     text = re.sub(r"(?m)^name = .*$", f"name = {written(name)}", run_template(), count=1)
     comment = "".join(f"# {line}\n" for line in wrap(f"{assumed}." if assumed else "", 97))
@@ -110,14 +120,20 @@ def _with_features(text: str, features: Sequence[str]) -> str:
     return text
 
 
-def with_attributes(text: str, attributes: Attributes) -> str:
+def with_attributes(
+    text: str, attributes: Attributes, absent: Mapping[str, str | None] = MappingProxyType({})
+) -> str:
     """A run.toml with other attributes, and the comments' values as they then are settled.
+
+    Args:
+        absent: the value of an attribute that says that nothing is there, if one does.
 
     Raises:
         ValueError: its attributes are not tables in a row, without comments between.
     """
     tables = "".join(
-        f"[[attribute]]\nname = {written(name)}\nvalues = {written(values)}\n\n"
+        f"[[attribute]]\nname = {written(name)}\nvalues = {written(values)}\n"
+        + (f"absent = {written(nothing)}\n\n" if (nothing := absent.get(name)) else "\n")
         for name, values in attributes
     )
     text, found = _ATTRIBUTES.subn(lambda _: tables, text)
@@ -149,8 +165,8 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
     Where robots' recordings have the same channels, each range becomes as wide as all need.
 
     Raises:
-        ConfigError: they differ in anything else but the attributes' values; or two sites with
-            tables have other columns.
+        ConfigError: they differ in anything else but the attributes' values, such as the
+            combinations that can occur; or two sites with tables have other columns.
     """
     first = max(documents, key=_size)
     others = [document for document in documents if document is not first]
@@ -158,8 +174,10 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
     for document in others:
         if missing := attributes[first.path].keys() ^ attributes[document.path].keys():
             raise _unlike_attributes(first, document, min(missing), attributes[first.path])
-    features = _features(documents)
-    notes = _settled(first, others)
+    features, notes = _features(documents), _settled(first, others)
+    site = first.parse(SiteRun)
+    for document in others:
+        feasible.check_same((first, site), (document, document.parse(SiteRun)))
     merged = [
         (name, _merged([found[name] for found in attributes.values()]))
         for name in attributes[first.path]
@@ -172,6 +190,7 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
                 fix="remove it from all these files; list a column of a CSV table under ignore in"
                 " [data] of node.toml as well, at every site",
             )
+    absent = _checked(first, site, dict(merged))
     if len(merged) == 1:
         notes.append(f"{merged[0][0]!r} is the only attribute, so there is nothing to compose")
     notes += [_nearly_equal(name, group) for name, values in merged for group in alike(values)]
@@ -181,11 +200,32 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
     if features and "features" not in first.values:
         text = _with_features(text, features)
     try:
-        return Merged(with_attributes(text, merged), merged, tuple(notes))
+        return Merged(with_attributes(text, merged, absent), merged, tuple(notes))
     except ValueError as error:
         raise ConfigError(
             str(error), where=str(first.path), fix="write them as 'dcfm-node init' does"
         ) from None
+
+
+def _checked(
+    first: Document, site: SiteRun, values: Mapping[str, tuple[str, ...]]
+) -> dict[str, str | None]:
+    """The value of each attribute that says that nothing is there.
+
+    Raises:
+        ConfigError: it, or one of a combination that can occur, is no value of any site.
+    """
+    for place, one in enumerate(site.attribute):
+        if one.absent is not None and one.absent not in values[one.name]:
+            raise ConfigError(
+                f"no site has the value {one.absent!r} of {one.name!r}",
+                where=first.where("attribute", place, "absent"),
+                fix="correct absent, or add this value to values, at every site",
+            )
+    whole = [SiteAttribute(name=one.name, values=values[one.name]) for one in site.attribute]
+    if wrong := feasible.wrong(SiteRun(attribute=tuple(whole), feasible=site.feasible)):
+        raise first.error(wrong)
+    return {one.name: one.absent for one in site.attribute}
 
 
 def _settled(first: Document, others: Sequence[Document]) -> list[str]:
@@ -201,6 +241,8 @@ def _settled(first: Document, others: Sequence[Document]) -> list[str]:
                 continue
             if key == "sample_shape" and _reads(_shape(first), _shape(other)):
                 notes += [_decided(first, other)] if _shape(first) != _shape(other) else []
+            elif key == "sample_shape" and _texts(first, other):
+                notes += [_filled(first, other)] if _shape(first) != _shape(other) else []
             elif key == "sample_shape" and _pictures(first, other):
                 notes.append(_resized(first, other))
             elif key not in MERGED and first.values.get(key) != other.values.get(key):
@@ -223,6 +265,21 @@ def _size(document: Document) -> tuple[int, int, int]:
 
 def _pictures(first: Document, other: Document) -> bool:
     return len(_shape(first)) == len(_shape(other)) == 3
+
+
+def _texts(first: Document, other: Document) -> bool:
+    """Whether both are texts, of which the longer samples hold the shorter ones."""
+    kinds = [one.values.get("domain") for one in (first, other)]
+    alike = all(isinstance(kind, dict) and kind.get("kind") == "text" for kind in kinds)
+    return alike and len(_shape(first)) == len(_shape(other)) == 1
+
+
+def _filled(first: Document, other: Document) -> str:
+    here, there = written(_shape(first)), written(_shape(other))
+    return (
+        f"texts of {other.path} have sample_shape = {there}; {here} of {first.path} counts, and"
+        " nothing needs to be done at either site"
+    )
 
 
 def _resized(first: Document, other: Document) -> str:

@@ -35,12 +35,11 @@ USUAL = (8, 16, 24, 32)
 """Sides of pictures that a CPU can train on."""
 FEW_FLOATS = 20
 """Most values of labels that are stored as floating point numbers."""
-EPISODES = {"observations", "actions", "terminals"}
-"""Arrays by which a file of a robot's episodes is known (`spec.EpisodesData`)."""
 _IMAGES = re.compile(r"(.*)images(.)idx3(-ubyte)?(\.gz)?")
 _FORMATS = (
-    "give an .npz archive, a .csv table of numbers or of pictures' names, a folder of pictures, the"
-    " images of an IDX pair, or a folder in the layout of LeRobot"
+    "give an .npz archive, a .csv table of numbers, of texts or of pictures' names, a folder of"
+    " pictures, the images of an IDX pair, a .txt file of texts, a robot's recordings or episodes,"
+    " or radiographs (docs/data.md)"
 )
 
 
@@ -101,11 +100,6 @@ def _data_files(folder: Path) -> list[Path]:
         files = sorted(file for file in folder.iterdir() if file.is_file())
     known = [f for f in files if f.suffix.lower() in (".npz", ".csv") or _idx_pair(f)]
     if len(known) > 1:
-        if (
-            known[0].suffix.lower() == ".npz"
-            and npz_headers(NpzData(format="npz", path=known[0])).keys() >= EPISODES
-        ):
-            return known[:1]
         raise DataError(
             f"holds {len(known)} data files: {', '.join(file.name for file in known)}",
             where=str(folder),
@@ -127,13 +121,6 @@ def _idx_pair(images: Path) -> IdxData | None:
 def _look_at_npz(file: Path) -> Look:
     spec = NpzData(format="npz", path=file)
     headers = npz_headers(spec)
-    if headers.keys() >= EPISODES:
-        raise DataError(
-            "holds a robot's episodes, which 'init' does not look into",
-            where=str(file),
-            fix='leave --data out; then write format = "episodes" and path = the file or its'
-            ' folder under [data] in node.toml, and kind = "cube" under [domain] in run.toml',
-        )
     if "x" not in headers:
         there = ", ".join(sorted(headers)) or "none at all"
         raise DataError(

@@ -155,7 +155,9 @@ def _decided(
         raise DataError(
             "has no column for the numbers of a sample: all have few values, or are not numbers",
             where=str(file),
-            fix="say which columns are attributes, as in --attributes A,B; all others are numbers",
+            fix="say which columns are attributes, as in --attributes A,B; all others are numbers."
+            " For a table of texts, name their column 'text'; for one of categories, make the node"
+            " without --data, and see docs/data.md",
         )
     position = {name: i for i, name in enumerate(dict.fromkeys(grouped.get(n, n) for n in seen))}
     ranked = tuple(chosen) or tuple(sorted(found, key=position.__getitem__))

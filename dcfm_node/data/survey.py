@@ -104,23 +104,23 @@ def survey(path: Path, chosen: Sequence[str] = (), names: str | None = None) -> 
         raise DataError(f"has no labels {wrong[0]!r}", where=str(path), fix=fix)
     if not there.keys:
         raise unlabelled(path, there.spec, there.notes)
-    columns = _named(tuple(chosen) or there.keys, path)
+    columns = attribute_names(tuple(chosen) or there.keys, path)
     if isinstance(there.spec, LerobotData):
         raw = read_episodes(there.spec, columns, there.places, there.shape[1])
     else:
         raw = read(there.spec, columns, tuple(columns), there.shape)
     raw = replace(raw, columns={name: plain(column) for name, column in raw.columns.items()})
     x = checked_numbers(raw)
-    values = {name: _values(raw, name) for name in columns}
-    idle = [name for name in columns if not _divides(values[name], len(x))]
-    if chosen and idle:
+    values = {name: values_of(raw, name) for name in columns}
+    unused = [name for name in columns if not divides(values[name], len(x))]
+    if chosen and unused:
         raise DataError(
-            f"{idle[0]!r} cannot be an attribute: {IDLE}",
+            f"{unused[0]!r} cannot be an attribute: {IDLE}",
             where=raw.file,
             fix="leave it out of --attributes: a column of numbers is then one of the sample's",
         )
-    if not (kept := [name for name in columns if name not in idle]):
-        raise unlabelled(path, there.spec, (*there.notes, *(_idle(name, raw) for name in idle)))
+    if not (kept := [name for name in columns if name not in unused]):
+        raise unlabelled(path, there.spec, (*there.notes, *(idle(name, raw) for name in unused)))
     attributes = tuple((name, ordered(values[name])) for name in kept)
     source = EpisodeSource if there.places else AttributeSource
     sources = {n: source(column=columns[n]) for n in kept if columns[n] != n}
@@ -148,9 +148,9 @@ def survey(path: Path, chosen: Sequence[str] = (), names: str | None = None) -> 
             *there.warnings,
             *_large(there.spec, math.prod(found.shape)),
             *_odd_numbers(x, there.names),
-            *_odd_labels(attributes, combinations),
+            *odd_labels(attributes, combinations),
         ),
-        (*there.notes, *(_idle(name, raw) for name in idle), *raw.notes, *filter(None, [again])),
+        (*there.notes, *(idle(name, raw) for name in unused), *raw.notes, *filter(None, [again])),
         there.fps,
         tuple(
             ranged(place, one.least, one.greatest)
@@ -159,7 +159,7 @@ def survey(path: Path, chosen: Sequence[str] = (), names: str | None = None) -> 
     )
 
 
-def _named(keys: tuple[str, ...], path: Path) -> dict[str, str]:
+def attribute_names(keys: Sequence[str], path: Path) -> dict[str, str]:
     """Attribute name -> its name in the files."""
     columns: dict[str, str] = {}
     for key in keys:
@@ -174,7 +174,7 @@ def _named(keys: tuple[str, ...], path: Path) -> dict[str, str]:
     return columns
 
 
-def _values(raw: Raw, name: str) -> set[str]:
+def values_of(raw: Raw, name: str) -> set[str]:
     """The values of a column, as text."""
     column = [normal(str(value)) for value in raw.columns[name].tolist()]
     different = set(column)
@@ -187,12 +187,12 @@ def _values(raw: Raw, name: str) -> set[str]:
     return different
 
 
-def _divides(values: set[str], samples: int) -> bool:
+def divides(values: set[str], samples: int) -> bool:
     """Whether values can be an attribute's: they recur, as a patient's number does not."""
     return len(values) <= min(1_000, max(2, samples // 2))
 
 
-def _idle(name: str, raw: Raw) -> str:
+def idle(name: str, raw: Raw) -> str:
     return f"{raw.file}: {name!r} is not used: {IDLE}"
 
 
@@ -236,7 +236,7 @@ def _odd_numbers(x: Stored, names: Sequence[str]) -> Iterator[str]:
         yield from filter(None, [odd_scale(x)])
 
 
-def _odd_labels(
+def odd_labels(
     attributes: tuple[tuple[str, tuple[str, ...]], ...],
     combinations: tuple[tuple[tuple[str, ...], int], ...],
 ) -> Iterator[str]:

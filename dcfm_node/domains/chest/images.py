@@ -10,6 +10,7 @@ from PIL import Image
 
 from dcfm_node.data.dicom import read_dicom
 from dcfm_node.data.folder import check_depth
+from dcfm_node.data.known import IMAGES
 from dcfm_node.data.npz import read_arrays
 from dcfm_node.data.pictures import fitted_plane, read_picture
 from dcfm_node.data.raw import bounded
@@ -17,7 +18,6 @@ from dcfm_node.domains.chest.table import Entry, find_table, read_entries
 from dcfm_node.errors import DataError
 from dcfm_node.samples import Floats
 
-SUFFIXES = (".png", ".dcm")
 FAULTY = frozenset(
     f"{name}.png"
     for name in (
@@ -90,7 +90,7 @@ def open_folder(path: Path) -> Folder:
             packed[name] = image
     there = files.keys() | packed.keys()
     if not there:
-        what = f"holds no image: neither images*/*{' or *'.join(SUFFIXES)} nor an archive *.npz"
+        what = f"holds no image: neither images*/*{' or *'.join(IMAGES)} nor an archive *.npz"
         raise DataError(what, where=str(path), fix="put the images beside the table")
     _check_rows(path, table, there, rows)
     entries = tuple(rows[name] for name in sorted(there))
@@ -99,7 +99,7 @@ def open_folder(path: Path) -> Folder:
 
 def _images(path: Path) -> Iterator[Path]:
     for file in sorted(path.glob("images*/**/*")):
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith("."):
+        if file.suffix.lower() in IMAGES and not file.name.startswith("."):
             yield file
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from dcfm_node.data.known import TABLES
 from dcfm_node.data.table import Row, read_table
 from dcfm_node.errors import DataError
 from dcfm_node.records.manifest import Attribute
@@ -20,7 +21,6 @@ FINDINGS = (
 ATTRIBUTES = tuple(Attribute(name=name.lower(), values=("0", "1")) for name in FINDINGS)
 NONE = "No Finding"
 IMAGE, LABELS, PATIENT, VIEW = "Image Index", "Finding Labels", "Patient ID", "View Position"
-PATTERNS = ("Data_Entry_2017*.csv", "Data_Entry_2017*.csv.gz")
 _PLACES = {name: place for place, name in enumerate(FINDINGS)}
 
 
@@ -46,12 +46,12 @@ def find_table(folder: Path) -> Path:
         raise DataError(
             "the folder does not exist", where=str(folder), fix="give the folder with the images"
         )
-    found = sorted(path for pattern in PATTERNS for path in folder.glob(pattern))
+    found = sorted(path for pattern in TABLES for path in folder.glob(pattern))
     if len(found) == 1:
         return found[0]
     names = ", ".join(path.name for path in found)
     raise DataError(
-        f"has {len(found)} tables: {names}" if found else f"has no table {PATTERNS[0]}",
+        f"has {len(found)} tables: {names}" if found else f"has no table {TABLES[0]}",
         where=str(folder),
         fix=f"put one table there, with the columns {IMAGE!r}, {LABELS!r} and {PATIENT!r}",
     )

@@ -183,9 +183,6 @@ def test_what_is_no_data_is_refused_with_a_fix(tmp_path: Path) -> None:
     np.savez(tmp_path / "nameless.npz", y=X)
     np.savez(tmp_path / "nan.npz", x=X * np.nan, weather=WEATHER)
     np.savez(tmp_path / "blank.npz", x=X, weather=np.where(WEATHER == "dry", " ", "rain"))
-    (tmp_path / "robot").mkdir()
-    for name in ("a", "b"):
-        np.savez(tmp_path / "robot" / f"{name}.npz", observations=X, actions=X, terminals=X)
     (tmp_path / "two").mkdir()
     for name in ("a", "b"):
         np.savez(tmp_path / "two" / f"{name}.npz", x=X, weather=WEATHER)
@@ -199,7 +196,6 @@ def test_what_is_no_data_is_refused_with_a_fix(tmp_path: Path) -> None:
         ("nameless.npz", "has no array 'x', only y", "(N, …)"),
         ("nan.npz", "NaN", "repair"),
         ("blank.npz", "'weather' is ''", "1 to 64"),
-        ("robot", "holds a robot's episodes", 'format = "episodes"'),
         ("two", "holds 2 data files: a.npz, b.npz", "name one"),
     ):
         with pytest.raises(DataError) as refused:
