@@ -10,7 +10,14 @@ from dcfm_node.errors import ConfigError
 from dcfm_node.records.entries import Label
 from dcfm_node.records.guidance import Guidance
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.student.expression import Asked, asked_by, is_expression
+from dcfm_node.student.expression import (
+    FEWER,
+    MOST_TRIED,
+    TOO_MANY,
+    Asked,
+    asked_by,
+    is_expression,
+)
 
 Correct = Literal["langevin", "mala", "smc"]
 MOST = 40
@@ -61,13 +68,17 @@ def met(some: Sequence[Asked], more: Sequence[Asked], where: str) -> list[Asked]
     """The combinations that both ask for, with the weights of both.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: there are none, or too many.
     """
+    alike: dict[Label, list[Asked]] = {}
+    for one in more:
+        alike.setdefault(one.label, []).append(one)
+    if sum(len(alike.get(a.label, ())) for a in some) > MOST_TRIED:
+        raise ConfigError(TOO_MANY, where=where, fix=FEWER)
     found = [
         Asked(a.label, tuple(map(_product, a.weights, b.weights)), a.away + b.away)
         for a in some
-        for b in more
-        if a.label == b.label
+        for b in alike.get(a.label, ())
     ]
     if not found:
         what = "no combination fits all that is asked for"
