@@ -25,6 +25,10 @@ READ = (
     *("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 )
 """Keywords of the elements that are read (DICOM PS3.3, C.7.6.3, C.11.1 and C.11.2)."""
+DEFLATED = "1.2.840.10008.1.2.1.99"
+MOST_PIXELS, COPIES = 2**26, 2
+"""Most pixels of an image, four times those of the largest detectors: compressed, they may take
+little of a file. Copies of a file in memory."""
 _FIX = "export it as a single-frame grey image without compression"
 
 
@@ -41,6 +45,7 @@ def read_dicom(file: Path) -> Floats:
     """
     try:
         from pydicom import dcmread  # noqa: PLC0415 - an extra, and heavy
+        from pydicom.filereader import read_file_meta_info  # noqa: PLC0415
         from pydicom.pixels.processing import apply_modality_lut  # noqa: PLC0415
     except ImportError as error:
         raise UserError(
@@ -48,9 +53,12 @@ def read_dicom(file: Path) -> Floats:
             fix="pip install 'dcfm-node[medical]'",
         ) from error
     with readable(file, Exception, fix=_FIX):  # pydicom raises any exception for a broken file
+        bounded([file.stat().st_size], COPIES, file)
+        if read_file_meta_info(file).get("TransferSyntaxUID", "") == DEFLATED:
+            # pydicom would unpack all of it, however large.
+            raise DataError("is deflated", where=str(file), fix=_FIX)
         found = dcmread(file, specific_tags=list(READ))
         _check(file, found)
-        bounded((int(found.Rows), int(found.Columns)), 8, file)
         stored = found.pixel_array
         shown = _shown(found, np.asarray(apply_modality_lut(stored, found), np.float64))
     if found.PhotometricInterpretation == "MONOCHROME1":
@@ -61,6 +69,10 @@ def read_dicom(file: Path) -> Floats:
 def _check(file: Path, found: "Dataset") -> None:
     frames = int(found.get("NumberOfFrames", None) or 1)
     kind = str(found.get("PhotometricInterpretation", "missing"))
+    height, width = int(found.Rows), int(found.Columns)
+    if height * width > MOST_PIXELS:
+        what = f"has {height} x {width} pixels, more than {MOST_PIXELS}"
+        raise DataError(what, where=str(file), fix="make it smaller")
     if frames != 1:
         raise DataError(f"holds {frames} frames", where=str(file), fix="export one frame of it")
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
