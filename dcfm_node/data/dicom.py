@@ -61,6 +61,8 @@ def read_dicom(file: Path) -> Floats:
         _check(file, found)
         stored = found.pixel_array
         shown = _shown(found, np.asarray(apply_modality_lut(stored, found), np.float64))
+        if not np.isfinite(shown).all():
+            raise ValueError("its rescale or window gives something else than numbers")
     if found.PhotometricInterpretation == "MONOCHROME1":
         shown = 1.0 - shown
     return np.asarray(2.0 * shown - 1.0, np.float32)

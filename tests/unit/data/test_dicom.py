@@ -168,3 +168,17 @@ def test_a_small_file_does_not_unpack_to_any_size(tmp_path: Path) -> None:
     assert file.stat().st_size < side * side / 16
     with pytest.raises(DataError, match=f"has {side} x {side} pixels"):
         read_dicom(file)
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"RescaleSlope": "nan", "RescaleIntercept": "0"},
+        {"WindowCenter": "nan", "WindowWidth": "100"},
+        {"WindowCenter": "0", "WindowWidth": "nan", "VOILUTFunction": "SIGMOID"},
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_shades_that_are_no_numbers_are_refused(tmp_path: Path, elements: dict[str, str]) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        read_dicom(written(tmp_path, **elements))
