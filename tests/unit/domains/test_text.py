@@ -154,9 +154,8 @@ def test_a_student_of_texts_writes_texts(tmp_path: Path) -> None:
         rows = list(csv.reader(file))
     assert rows[0] == ["text", "n", "colour"]
     assert len(rows) == 7
-    given = np.zeros(12, np.bool_), np.zeros((2, 12), np.float32)
     with pytest.raises(UserError, match="has tokens"):
-        load_student(folder).draw({}, n=2, seed=0, given=given)
+        load_student(folder).inpainter()
     numbers = make(tmp_path / "numbers")
     with pytest.raises(UserError, match="cannot write"):
         load_student(numbers).sample(n=2).save(tmp_path / "no.txt")
