@@ -32,8 +32,9 @@ from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema, siz
 from dcfm_node.student.asked import Correct
 from dcfm_node.student.expression import Asked
 
-BYTES, COPIES = 4, 3
-"""Bytes of a number; copies of the samples in memory, including noise and picture."""
+BYTES, DOUBLE, COPIES = 4, 8, 3
+"""Bytes of a number, and of a precise one; copies of the samples in memory, including noise and
+picture."""
 
 
 def draw(
@@ -127,11 +128,20 @@ def inpainter(
     if manifest.path.alphabet:
         fix = "draw without given numbers; tokens cannot be given"
         raise Failed(f"path {manifest.path.kind!r} has tokens", where="student", fix=fix)
+    size, values = math.prod(manifest.flow_shape), math.prod(manifest.sample_shape)
+    needed = 2 * DOUBLE * (size + 2) * (size + values)
+    if needed > available():
+        what = f"given numbers need about {needed / 1e9:.3g} GB of memory, and less is free"
+        fix = "draw without given numbers, or use a larger machine"
+        raise Failed(what, where="student", fix=fix)
     check_model(manifest, model, counts)
     decode, labels = partial(decoded, codec_of(manifest, codec), scale=scale), bank(combinations)
     z = _drawn(manifest, model, labels, counts=counts, seed=BANK_SEED)
     try:
         return Inpainter(decode, z, labels)
+    except (RuntimeError, MemoryError) as error:  # from torch: memory or shapes
+        fix = "draw without given numbers"
+        raise Failed(f"numbers cannot be given: {error}", where=str(model), fix=fix) from error
     except ValueError as error:
         fix = "use a student of a run with another [codec]"
         raise Failed(str(error), where="student", fix=fix) from error
