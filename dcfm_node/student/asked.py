@@ -12,7 +12,9 @@ from dcfm_node.records.guidance import Guidance
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.student.expression import (
     FEWER,
+    MOST_AWAY,
     MOST_TRIED,
+    MOST_WEIGHT,
     TOO_MANY,
     Asked,
     asked_by,
@@ -20,8 +22,8 @@ from dcfm_node.student.expression import (
 )
 
 Correct = Literal["langevin", "mala", "smc"]
-MOST = 40
-"""Most names that an error lists."""
+MOST, ROUNDING = 40, 1e-9
+"""Most names that an error lists; by how much a sum of weights may err."""
 
 
 def weights_of(text: str) -> tuple[float, float] | None:
@@ -68,7 +70,7 @@ def met(some: Sequence[Asked], more: Sequence[Asked], where: str) -> list[Asked]
     """The combinations that both ask for, with the weights of both.
 
     Raises:
-        ConfigError: there are none, or too many.
+        ConfigError: there are none, or too many, or their weights are too large together.
     """
     alike: dict[Label, list[Asked]] = {}
     for one in more:
@@ -83,6 +85,17 @@ def met(some: Sequence[Asked], more: Sequence[Asked], where: str) -> list[Asked]
     if not found:
         what = "no combination fits all that is asked for"
         raise ConfigError(what, where=where, fix="leave one out, or use 'or'")
+    for weights, away in {(one.weights, one.away) for one in found}:
+        against: dict[tuple[int, int], float] = {}
+        for attribute, value, weight in away:
+            against[attribute, value] = against.get((attribute, value), 0.0) + weight
+        if max((w for w in weights if w is not None), default=0.0) > MOST_WEIGHT:
+            what = f"the weights of one value multiply to more than {MOST_WEIGHT:g}"
+        elif max(against.values(), default=0.0) > MOST_AWAY + ROUNDING:
+            what = f"the weights of one negated value add up to more than {MOST_AWAY:g}"
+        else:
+            continue
+        raise ConfigError(what, where=where, fix="give smaller ones, or give it once")
     return found
 
 

@@ -115,6 +115,21 @@ def test_a_text_of_any_length_ends_soon() -> None:
         asked_of(RUN, [many])
 
 
+@pytest.mark.parametrize(
+    ("texts", "what"),
+    [
+        (["digit=3^20 and colour=red", "digit=3^20 and colour=red"], "multiply to more than 100"),
+        (["not digit=3^0.7 and not digit=3^0.7"], "add up to more than 1"),
+        (["not digit=3^0.7", "not digit=3^0.7"], "add up to more than 1"),
+    ],
+)
+def test_weights_are_bounded_together(texts: list[str], what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        asked_of(RUN, texts)
+    assert asked_of(RUN, ["not digit=3^0.7 and not digit=3^0.3"])
+    assert asked_of(RUN, ["not digit=3^0.7 and not digit=5^0.7"])
+
+
 def test_a_space_of_65536_combinations_is_searched_at_once() -> None:
     run = manifest((2,) * 16)
     name, (_, value) = run.attributes[0].name, run.attributes[0].values
