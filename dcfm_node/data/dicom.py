@@ -29,6 +29,8 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 MOST_PIXELS, COPIES = 2**26, 2
 """Most pixels of an image, four times those of the largest detectors: compressed, they may take
 little of a file. Copies of a file in memory."""
+SPARE_BYTES = 2**16
+"""Bytes that pixels may take beside twice those of the image."""
 _FIX = "export it as a single-frame grey image without compression"
 
 
@@ -79,6 +81,11 @@ def _check(file: Path, found: "Dataset") -> None:
         raise DataError(f"holds {frames} frames", where=str(file), fix="export one frame of it")
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
         what = f"its photometric interpretation is {kind[:40]}, not MONOCHROME1 or MONOCHROME2"
+        raise DataError(what, where=str(file), fix=_FIX)
+    native = height * width * -(-int(found.BitsAllocated) // 8)
+    if (size := len(found.PixelData)) > 2 * native + SPARE_BYTES:
+        # Runs that an image has no place for are unpacked before pydicom counts them.
+        what = f"has {size} bytes of pixels, and {height} x {width} take {native}"
         raise DataError(what, where=str(file), fix=_FIX)
 
 

@@ -182,3 +182,8 @@ def test_a_small_file_does_not_unpack_to_any_size(tmp_path: Path) -> None:
 def test_shades_that_are_no_numbers_are_refused(tmp_path: Path, elements: dict[str, str]) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_dicom(written(tmp_path, **elements))
+
+
+def test_more_pixels_than_an_image_has_are_not_unpacked(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="bytes of pixels, and 4 x 4 take 32"):
+        read_dicom(written(tmp_path, PixelData=bytes(2**17)))
