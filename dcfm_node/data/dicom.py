@@ -25,6 +25,12 @@ READ = (
     *("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 )
 """Keywords of the elements that are read (DICOM PS3.3, C.7.6.3, C.11.1 and C.11.2)."""
+DEFLATED = "1.2.840.10008.1.2.1.99"
+MOST_PIXELS, COPIES = 2**26, 2
+"""Most pixels of an image, four times those of the largest detectors: compressed, they may take
+little of a file. Copies of a file in memory."""
+SPARE_BYTES = 2**16
+"""Bytes that pixels may take beside twice those of the image."""
 _FIX = "export it as a single-frame grey image without compression"
 
 
@@ -41,6 +47,7 @@ def read_dicom(file: Path) -> Floats:
     """
     try:
         from pydicom import dcmread  # noqa: PLC0415 - an extra, and heavy
+        from pydicom.filereader import read_file_meta_info  # noqa: PLC0415
         from pydicom.pixels.processing import apply_modality_lut  # noqa: PLC0415
     except ImportError as error:
         raise UserError(
@@ -48,11 +55,16 @@ def read_dicom(file: Path) -> Floats:
             fix="pip install 'dcfm-node[medical]'",
         ) from error
     with readable(file, Exception, fix=_FIX):  # pydicom raises any exception for a broken file
+        bounded([file.stat().st_size], COPIES, file)
+        if read_file_meta_info(file).get("TransferSyntaxUID", "") == DEFLATED:
+            # pydicom would unpack all of it, however large.
+            raise DataError("is deflated", where=str(file), fix=_FIX)
         found = dcmread(file, specific_tags=list(READ))
         _check(file, found)
-        bounded((int(found.Rows), int(found.Columns)), 8, file)
         stored = found.pixel_array
         shown = _shown(found, np.asarray(apply_modality_lut(stored, found), np.float64))
+        if not np.isfinite(shown).all():
+            raise ValueError("its rescale or window gives something else than numbers")
     if found.PhotometricInterpretation == "MONOCHROME1":
         shown = 1.0 - shown
     return np.asarray(2.0 * shown - 1.0, np.float32)
@@ -61,10 +73,19 @@ def read_dicom(file: Path) -> Floats:
 def _check(file: Path, found: "Dataset") -> None:
     frames = int(found.get("NumberOfFrames", None) or 1)
     kind = str(found.get("PhotometricInterpretation", "missing"))
+    height, width = int(found.Rows), int(found.Columns)
+    if height * width > MOST_PIXELS:
+        what = f"has {height} x {width} pixels, more than {MOST_PIXELS}"
+        raise DataError(what, where=str(file), fix="make it smaller")
     if frames != 1:
         raise DataError(f"holds {frames} frames", where=str(file), fix="export one frame of it")
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
         what = f"its photometric interpretation is {kind[:40]}, not MONOCHROME1 or MONOCHROME2"
+        raise DataError(what, where=str(file), fix=_FIX)
+    native = height * width * -(-int(found.BitsAllocated) // 8)
+    if (size := len(found.PixelData)) > 2 * native + SPARE_BYTES:
+        # Runs that an image has no place for are unpacked before pydicom counts them.
+        what = f"has {size} bytes of pixels, and {height} x {width} take {native}"
         raise DataError(what, where=str(file), fix=_FIX)
 
 

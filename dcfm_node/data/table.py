@@ -11,7 +11,10 @@ from dcfm_node.data.names import normal, twice
 from dcfm_node.data.raw import bounded, readable
 from dcfm_node.errors import DataError
 
-MAX_UNPACKED_BYTES = 256 * 2**20
+MAX_UNPACKED_BYTES, COPIES = 256 * 2**20, 6
+"""Most text of a gzip file; bytes of memory for each byte of text, which is cut into lines."""
+SHOWN = 40
+"""Most columns that a message names."""
 _FIX = "save it as CSV in UTF-8, with commas between the columns"
 _QUOTE = 'close the quote where the cell ends; a quote within a cell is written ""'
 _OTHERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -76,7 +79,7 @@ def file_text(index: Path) -> str:
         DataError: it cannot be read, or is something else; with the line.
     """
     with readable(index, zlib.error, EOFError, fix=_FIX):
-        bounded([index.stat().st_size], 1, index)
+        bounded([index.stat().st_size], COPIES, index)
         data = _unpacked(index) if index.suffix == ".gz" else index.read_bytes()
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError("is text in UTF-16", where=str(index), fix=_FIX)
@@ -127,7 +130,9 @@ def _check_columns(index: Path, columns: list[str], key: str | None) -> None:
                 what = f"has one column: {word} separate its cells"
                 raise DataError(what, where=str(index), fix=_FIX)
     elif key not in columns:
-        there = ", ".join(repr(name) for name in columns if name) or "nothing"
+        named = list(filter(None, columns))
+        more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+        there = ", ".join(repr(name[:64]) for name in named[:SHOWN]) + more or "nothing"
         others = [
             word
             for other, word in _OTHERS.items()

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dcfm_node.data.names import normal
 from dcfm_node.data.raw import Raw, bounded, check_shapes
@@ -29,7 +30,7 @@ def read_texts(
             run does not know, or is longer than a sample and may not be cut.
     """
     places, file = math.prod(shape), str(spec.path)
-    rows: list[list[int]] = []
+    rows: list[NDArray[np.uint16]] = []  # a list of numbers takes four times the memory
     lines: list[int] = []
     labels: dict[str, list[str]] = {name: [] for name in columns}
     for line, text, own in _texts(spec, columns):
@@ -46,15 +47,15 @@ def read_texts(
                 fix="shorten it, set data.cut = true, or give the run a larger sample_shape",
             )
         for start in range(0, len(tokens), places):
-            rows.append(tokens[start : start + places])
+            rows.append(np.asarray(tokens[start : start + places], np.uint16))
             lines.append(line)
             for name, label in own.items():
                 labels[name].append(label)
     check_shapes((len(rows), places), {}, shape, file)
     bounded((len(rows), places), 4, spec.path)
     x = np.zeros((len(rows), places), np.float32)
-    for row, tokens in zip(x, rows, strict=True):
-        row[: len(tokens)] = tokens
+    for row, part in zip(x, rows, strict=True):
+        row[: len(part)] = part
     named = {name: np.asarray(column, np.str_) for name, column in labels.items()}
     return Raw(x.reshape(-1, *shape), named, lambda row: f"{file}:{lines[row]}", file)
 

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import FailFast, Field, FiniteFloat, model_validator
 
-from dcfm_node.records.base import Model, Name
+from dcfm_node.records.base import MAX_COUNT, Model, Name
 from dcfm_node.records.settings import DomainSettings
 
 Values = Annotated[
@@ -287,7 +287,9 @@ class ChestSettings(DomainSettings):
     size: Annotated[int, Field(ge=8, le=1_024)] = 64
     """Height and width in pixels, 8 to 1024; default 64. Images of another size are resized by
     area. sample_shape is [1, size, size]."""
-    public: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=2)] = (1, 278)
+    public: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=MAX_COUNT)], ...], Field(max_length=2)
+    ] = (1, 278)
     """First and last id of patients whose images no silo holds: codec and evaluation learn from
     them. Empty: none. Default: 1 to 278, which suits the images of NIH ChestX-ray14."""
     frequency: Annotated[float, Field(ge=0.0, le=1.0)] = 0.001

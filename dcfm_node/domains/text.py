@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 
 from dcfm_node.data import source as files
 from dcfm_node.data.raw import Raw
@@ -32,10 +32,13 @@ class Text(Unjudged[TextSettings]):
         """
         if not self.settings.words:
             return list(text.encode())
-        known = {word: token for token, word in enumerate(self.settings.words, start=1)}
-        if unknown := [word for word in text.split() if word not in known]:
+        if unknown := [word for word in text.split() if word not in self._known]:
             raise ValueError(f"the word {unknown[0][:64]!r} is not in the run's domain.words")
-        return [known[word] for word in text.split()]
+        return [self._known[word] for word in text.split()]
+
+    @cached_property
+    def _known(self) -> dict[str, int]:
+        return {word: token for token, word in enumerate(self.settings.words, start=1)}
 
     def text(self, x: Stored) -> list[str]:
         """Texts of tokens (N, *sample_shape), without the token 0. Bytes that are not UTF-8 become

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dcfm_node import plugins
+from dcfm_node.errors import ConfigError
 from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.networks.base import Codec, unit
 from dcfm_node.networks.codecs import Identity
@@ -101,8 +102,18 @@ def encoded_samples(data: Samples, codec: Codec | None = None) -> EncodedSamples
 
 
 def encoded(codec: Codec, x: Tensor) -> Tensor:
-    """Samples (N, *shape), float32 or uint8 -> (N, *flow_shape). The identity copies nothing."""
-    return x if isinstance(codec, Identity) else _parts(codec.encode, x, codec.chunk)
+    """Samples (N, *shape), float32 or uint8 -> (N, *flow_shape). The identity copies nothing.
+
+    Raises:
+        ConfigError: the codec makes something else than finite numbers of them.
+    """
+    if isinstance(codec, Identity):
+        return x
+    z = _parts(codec.encode, x, codec.chunk)
+    if not z.isfinite().all():
+        what = "the codec's file makes something else than finite numbers of this silo's samples"
+        raise ConfigError(what, where="codec", fix="use another codec for the run; fit it again")
+    return z
 
 
 def decoded(codec: Codec, z: Tensor, scale: Scale | None) -> Tensor:

@@ -3,6 +3,7 @@
 The manifest's guidance weights apply to samples (`flow.guidance`), not to scores.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,8 +22,8 @@ from dcfm_node.flow.watching import last_of
 from dcfm_node.paths.base import Field, Path, composition_weights, on_device, path_of
 from dcfm_node.records.manifest import Manifest
 
-CHUNK = 1024
-"""Samples integrated in one batch."""
+CHUNK, MOST_NUMBERS = 1024, 1 << 25
+"""Samples integrated in one batch; numbers that all terms of tokens have in one (`at_once`)."""
 
 
 @dataclass(frozen=True)
@@ -353,6 +354,12 @@ def noise(manifest: Manifest, rows: int, draws: torch.Generator) -> Tensor:
     return path_of(manifest).source((rows, *manifest.flow_shape), draws, "cpu")
 
 
+def at_once(manifest: Manifest) -> int:
+    """Samples in one batch: fewer of tokens, with a number for each place, token and term."""
+    each = manifest.path.alphabet * math.prod(manifest.flow_shape) * (1 + len(manifest.attributes))
+    return max(1, min(CHUNK, MOST_NUMBERS // each)) if each else CHUNK
+
+
 def solve(
     manifest: Manifest,
     field: VelocityField,
@@ -370,10 +377,10 @@ def solve(
         given: numbers of the samples that are given, if any.
     """
     method, path, done = manifest.method, path_of(manifest), [x0[:0]]
-    there = on_device(draws, torch.device(device))
+    there, rows = on_device(draws, torch.device(device)), at_once(manifest)
     with torch.no_grad():
-        for start in range(0, len(x0), CHUNK):
-            part = slice(start, start + CHUNK)
+        for start in range(0, len(x0), rows):
+            part = slice(start, start + rows)
             at = _at(field, labels[part].to(device), given and given.rows(part).to(device))
             states = path.trajectory(
                 at, x0[part].to(device), method.solver_steps, method.solver, there

@@ -9,6 +9,7 @@ which network to evaluate where, and no part of a block waits for the device.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -96,11 +97,14 @@ class BatchSampler:
         if len(self.manifest.cardinalities) < 2:
             return None
         null = null_label(self.manifest.cardinalities)
-        listed = torch.tensor(self.manifest.feasible, dtype=torch.int64)
-        c = from_product(points.c, null, self.product_share, generator, listed)
+        c = from_product(points.c, null, self.product_share, generator, self._feasible)
         terms = block_terms(c, null, generator)
         live, frozen = self.mix(self.path, points.x, points.t, terms, generator)
         return Penalty(points.x, points.t, terms, composition_weights(torch.ones(2)) * live, frozen)
+
+    @cached_property
+    def _feasible(self) -> Tensor:
+        return torch.tensor(self.manifest.feasible, dtype=torch.int64)
 
     def block(self, steps: int, generator: torch.Generator) -> list[Batch]:
         """The rows of several steps. The penalty uses the first `ci_batch` rows of each batch."""

@@ -113,7 +113,8 @@ class TransformerSettings(NetworkSettings):
         return f"width {self.width}, depth {self.depth}"
 
     def least_numbers(self, shape: tuple[int, ...]) -> int:
-        return math.prod(shape) * self.width
+        # Each block has 12 layers of width x width, or wider ones that count as several.
+        return math.prod(shape) * self.width + 12 * self.depth * self.width**2
 
     def widest(self, shape: tuple[int, ...]) -> int:
         return 3 * math.prod(shape) * self.width

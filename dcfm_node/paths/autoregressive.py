@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dcfm_node.paths.base import Field
-from dcfm_node.paths.discrete import DiscretePath
+from dcfm_node.paths.discrete import DiscretePath, drawn
 from dcfm_node.paths.settings import AutoregressivePathSettings
 
 
@@ -49,10 +49,9 @@ class AutoregressivePath(DiscretePath):
         for i in range(steps):
             for place in range(i * places // steps, (i + 1) * places // steps):
                 t = torch.full(x0.shape[:1], place / places, device=x0.device)
-                odds = field(flat.reshape(x0.shape), t).exp().flatten(1, -2)[:, place]
-                drawn = torch.multinomial(odds, 1, generator=generator).squeeze(1)
+                logs = field(flat.reshape(x0.shape), t).flatten(1, -2)[:, place]
                 flat = flat.clone()
-                flat[:, place] = drawn.to(flat.dtype)
+                flat[:, place] = drawn(logs, generator).to(flat.dtype)
             yield flat.reshape(x0.shape)
 
     def between(self, before: Tensor, after: Tensor, share: Tensor) -> Tensor:

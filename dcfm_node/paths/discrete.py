@@ -102,10 +102,9 @@ class DiscretePath(Path):
         yield x
         for i in range(steps):
             t = torch.full(x.shape[:1], i / steps, device=x.device)
-            odds = field(x, t).exp().flatten(0, -2)
-            drawn = torch.multinomial(odds, 1, generator=generator).reshape(x.shape)
+            tokens = drawn(field(x, t), generator)
             u = torch.rand(x.shape, generator=generator, device=x.device)
-            x = torch.where(u < self.jump(i, steps, solver), drawn.to(x.dtype), x)
+            x = torch.where(u < self.jump(i, steps, solver), tokens.to(x.dtype), x)
             yield x
 
     def between(self, before: Tensor, after: Tensor, share: Tensor) -> Tensor:
@@ -175,3 +174,15 @@ class DiscretePath(Path):
             rise = power * math.pow(i / steps, power - 1.0)
             return min(1.0, rise / (1.0 - now) / steps)
         return (then - now) / (1.0 - now)
+
+
+def drawn(logs: Tensor, generator: torch.Generator) -> Tensor:
+    """Tokens (...) by the logarithms of their probabilities (..., V).
+
+    A peer's network may give no probabilities: finite weights can overflow. All tokens are then
+    equally likely there, so that silos can still judge it.
+    """
+    odds = logs.exp().flatten(0, -2)
+    total = odds.sum(dim=-1, keepdim=True)
+    odds = torch.where(total.isfinite() & (total > 0), odds, 1.0)
+    return torch.multinomial(odds, 1, generator=generator).reshape(logs.shape[:-1])

@@ -10,11 +10,20 @@ from dcfm_node.errors import ConfigError
 from dcfm_node.records.entries import Label
 from dcfm_node.records.guidance import Guidance
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.student.expression import Asked, asked_by, is_expression
+from dcfm_node.student.expression import (
+    FEWER,
+    MOST_AWAY,
+    MOST_TRIED,
+    MOST_WEIGHT,
+    TOO_MANY,
+    Asked,
+    asked_by,
+    is_expression,
+)
 
 Correct = Literal["langevin", "mala", "smc"]
-MOST = 40
-"""Most names that an error lists."""
+MOST, ROUNDING = 40, 1e-9
+"""Most names that an error lists; by how much a sum of weights may err."""
 
 
 def weights_of(text: str) -> tuple[float, float] | None:
@@ -61,17 +70,32 @@ def met(some: Sequence[Asked], more: Sequence[Asked], where: str) -> list[Asked]
     """The combinations that both ask for, with the weights of both.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: there are none, or too many, or their weights are too large together.
     """
+    alike: dict[Label, list[Asked]] = {}
+    for one in more:
+        alike.setdefault(one.label, []).append(one)
+    if sum(len(alike.get(a.label, ())) for a in some) > MOST_TRIED:
+        raise ConfigError(TOO_MANY, where=where, fix=FEWER)
     found = [
         Asked(a.label, tuple(map(_product, a.weights, b.weights)), a.away + b.away)
         for a in some
-        for b in more
-        if a.label == b.label
+        for b in alike.get(a.label, ())
     ]
     if not found:
         what = "no combination fits all that is asked for"
         raise ConfigError(what, where=where, fix="leave one out, or use 'or'")
+    for weights, away in {(one.weights, one.away) for one in found}:
+        against: dict[tuple[int, int], float] = {}
+        for attribute, value, weight in away:
+            against[attribute, value] = against.get((attribute, value), 0.0) + weight
+        if max((w for w in weights if w is not None), default=0.0) > MOST_WEIGHT:
+            what = f"the weights of one value multiply to more than {MOST_WEIGHT:g}"
+        elif max(against.values(), default=0.0) > MOST_AWAY + ROUNDING:
+            what = f"the weights of one negated value add up to more than {MOST_AWAY:g}"
+        else:
+            continue
+        raise ConfigError(what, where=where, fix="give smaller ones, or give it once")
     return found
 
 

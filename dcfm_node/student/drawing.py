@@ -22,7 +22,7 @@ from dcfm_node.flow.guidance import OwnWeights
 from dcfm_node.flow.inpainting import BANK_SEED, Given, Inpainter, bank
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import learner_of
-from dcfm_node.flow.sampling import CHUNK, Corrector, Sampler
+from dcfm_node.flow.sampling import Corrector, Sampler, at_once
 from dcfm_node.flow.watching import watched
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
@@ -32,8 +32,9 @@ from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema, siz
 from dcfm_node.student.asked import Correct
 from dcfm_node.student.expression import Asked
 
-BYTES, COPIES = 4, 3
-"""Bytes of a number; copies of the samples in memory, including noise and picture."""
+BYTES, DOUBLE, COPIES = 4, 8, 3
+"""Bytes of a number, and of a precise one; copies of the samples in memory, including noise and
+picture."""
 
 
 def draw(
@@ -72,7 +73,8 @@ def draw(
         Failed: the model does not hold the tensors of the run's network, or a snapshot or this
             machine's memory cannot hold what is needed.
     """
-    check_room(manifest, count, available())
+    away = max((len(one.away) for one in own), default=0)
+    check_room(manifest, count, available(), away)
     check_model(manifest, model, counts)
     decoder = codec_of(manifest, codec)
     labels = torch.tensor(list(islice(cycle(combinations), count)), dtype=torch.int64)
@@ -126,11 +128,20 @@ def inpainter(
     if manifest.path.alphabet:
         fix = "draw without given numbers; tokens cannot be given"
         raise Failed(f"path {manifest.path.kind!r} has tokens", where="student", fix=fix)
+    size, values = math.prod(manifest.flow_shape), math.prod(manifest.sample_shape)
+    needed = 2 * DOUBLE * (size + 2) * (size + values)
+    if needed > available():
+        what = f"given numbers need about {needed / 1e9:.3g} GB of memory, and less is free"
+        fix = "draw without given numbers, or use a larger machine"
+        raise Failed(what, where="student", fix=fix)
     check_model(manifest, model, counts)
     decode, labels = partial(decoded, codec_of(manifest, codec), scale=scale), bank(combinations)
     z = _drawn(manifest, model, labels, counts=counts, seed=BANK_SEED)
     try:
         return Inpainter(decode, z, labels)
+    except (RuntimeError, MemoryError) as error:  # from torch: memory or shapes
+        fix = "draw without given numbers"
+        raise Failed(f"numbers cannot be given: {error}", where=str(model), fix=fix) from error
     except ValueError as error:
         fix = "use a student of a run with another [codec]"
         raise Failed(str(error), where="student", fix=fix) from error
@@ -188,20 +199,22 @@ def _schema(manifest: Manifest, counts: Mapping[str, Counts]) -> Schema:
     return form
 
 
-def check_room(manifest: Manifest, count: int, memory: float) -> None:
+def check_room(manifest: Manifest, count: int, memory: float, away: int = 0) -> None:
     """Check by a rough estimate that the samples fit into memory. It counts the samples, and the
     activations of one chunk for each term of the composition (Eq. 5 of DCFM).
 
     Args:
         memory: free bytes.
+        away: most values that a sample moves away from; each is another term.
 
     Raises:
         Failed: they do not fit.
     """
-    values = math.prod(manifest.flow_shape) * max(1, manifest.path.alphabet)
+    numbers = math.prod(manifest.flow_shape)
+    values = numbers * max(1, manifest.path.alphabet)
     inside = manifest.network.widest(manifest.flow_shape)
-    terms = 1 + len(manifest.attributes)
-    needed = BYTES * (COPIES * count * values + min(count, CHUNK) * terms * (values + inside))
+    terms, rows = 1 + len(manifest.attributes) + away, min(count, at_once(manifest))
+    needed = BYTES * (COPIES * count * numbers + rows * terms * (values + inside))
     if needed > memory:
         shape = " x ".join(map(str, manifest.sample_shape))
         raise Failed(

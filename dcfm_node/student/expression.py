@@ -14,9 +14,11 @@ attribute in Eq. 5 of DCFM: `colour=red^1.6` follows red more closely. `not colo
 blue out and also moves away from it, by the term -0.5 [v(blue) - v(∅)].
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import NoReturn
 
@@ -28,6 +30,9 @@ MOST_WEIGHT, MOST_AWAY = 100.0, 1.0
 grow without bound where the value's law is narrower than that of all data."""
 MOST_PARTS, MOST_TEXT, MOST_DEPTH = 4_096, 4_096, 64
 """Most alternatives, characters, and brackets within each other."""
+MOST_SAID, MOST_TRIED = 65_536, 1 << 19
+"""Most statements in all alternatives, and combinations that alternatives name."""
+TOO_MANY, FEWER = "it has too many alternatives", "ask for fewer at a time"
 _TOKEN = re.compile(
     r"""\s*(?:(?P<mark>[()=^])|(?P<quote>"[^"]*"|'[^']*')|(?P<word>[^\s()=^"']+))"""
 )
@@ -90,7 +95,7 @@ def asked_by(text: str, cardinalities: Sequence[int], find: Find, where: str) ->
         fix = f"give at most {MOST_TEXT} characters"
         raise ConfigError("the expression is too long", where=where, fix=fix)
     found: dict[Asked, None] = {}
-    clash = 0
+    clash = tried = 0
     for part in _Parser(text, find, where).whole():
         allowed = [set(range(size)) for size in cardinalities]
         weights: list[float | None] = [None] * len(cardinalities)
@@ -106,8 +111,10 @@ def asked_by(text: str, cardinalities: Sequence[int], find: Find, where: str) ->
                 weights[said.attribute] = said.weight
             elif said.weight is not None:
                 away.append((said.attribute, said.value, said.weight))
-        for label in product(*map(sorted, allowed)):
-            found[Asked(label, tuple(weights), tuple(away))] = None
+        if (tried := tried + math.prod(map(len, allowed))) > MOST_TRIED:
+            raise _wrong(text, 0, TOO_MANY, FEWER, where)
+        with_weights = partial(Asked, weights=tuple(weights), away=tuple(away))
+        found |= dict.fromkeys(map(with_weights, product(*map(sorted, allowed))))
     if not found:
         what = "no combination fits: a sample has one value of each attribute"
         raise _wrong(text, clash, what, "write 'or' between values", where)
@@ -133,14 +140,14 @@ class _Parser:
         found = self._all(wanted=wanted)
         while self._take("or"):
             more = self._all(wanted=wanted)
-            found = found + more if wanted else self._both(found, more)
+            found = self._any(found, more) if wanted else self._both(found, more)
         return found
 
     def _all(self, *, wanted: bool) -> _Parts:
         found = self._factor(wanted=wanted)
         while self._take("and"):
             more = self._factor(wanted=wanted)
-            found = self._both(found, more) if wanted else found + more
+            found = self._both(found, more) if wanted else self._any(found, more)
         return found
 
     def _factor(self, *, wanted: bool) -> _Parts:
@@ -193,10 +200,18 @@ class _Parser:
 
         return weighed
 
+    def _any(self, some: _Parts, more: _Parts) -> _Parts:
+        self._check(len(some) + len(more), _said(some) + _said(more))
+        return some + more
+
     def _both(self, some: _Parts, more: _Parts) -> _Parts:
-        if len(some) * len(more) > MOST_PARTS:
-            self._fail("it has too many alternatives", "ask for fewer at a time")
+        said = len(more) * _said(some) + len(some) * _said(more)
+        self._check(len(some) * len(more), said)
         return [a + b for a, b in product(some, more)]
+
+    def _check(self, parts: int, said: int) -> None:
+        if parts > MOST_PARTS or said > MOST_SAID:
+            self._fail(TOO_MANY, FEWER)
 
     def _name(self, what: str) -> str:
         kind, text, _ = self._tokens[self._next]
@@ -235,6 +250,10 @@ class _Parser:
 
     def _fail(self, what: str, fix: str) -> NoReturn:
         raise _wrong(self._text, self._tokens[self._next][2], what, fix, self._where)
+
+
+def _said(parts: _Parts) -> int:
+    return sum(map(len, parts))
 
 
 def _wrong(text: str, at: int, what: str, fix: str, where: str) -> ConfigError:

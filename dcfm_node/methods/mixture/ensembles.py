@@ -34,9 +34,9 @@ from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.networks import Weights, load
 from dcfm_node.flow.routing import Router
 from dcfm_node.flow.sampling import (
-    CHUNK,
     Sampler,
     Teacher,
+    at_once,
     mixed,
     noise,
     own_terms,
@@ -163,8 +163,9 @@ class Ensemble:
         probes = energy.probes(tuple(x0.shape[1:]), len(labels), draws)
         done, there = [x0[:0]], on_device(draws, device)
         switching = on_device(torch.Generator().manual_seed(seed + 1), device) if switch else None
-        for start in range(0, len(labels), CHUNK):
-            part = slice(start, start + CHUNK)
+        rows = at_once(self.manifest)
+        for start in range(0, len(labels), rows):
+            part = slice(start, start + rows)
             at, c, e = (given.to(device) for given in (x0[part], labels[part], probes[:, part]))
             with torch.no_grad():
                 known = given and given.rows(part).to(device)

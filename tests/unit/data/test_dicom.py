@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dcfm_node.data.dicom import read_dicom
+from dcfm_node.data.dicom import DEFLATED, read_dicom
 from dcfm_node.errors import DataError, UserError
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra medical")
@@ -141,3 +141,49 @@ def test_without_pydicom_the_extra_is_named(
     with pytest.raises(UserError, match="need pydicom") as told:
         read_dicom(tmp_path / "a.dcm")
     assert "medical" in told.value.fix
+
+
+def test_a_small_file_does_not_unpack_to_any_size(tmp_path: Path) -> None:
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import RLELossless
+
+    file = written(tmp_path)
+    packed = pydicom.dcmread(file)
+    packed.file_meta.TransferSyntaxUID = DEFLATED
+    pydicom.dcmwrite(file, packed, enforce_file_format=True)
+    with pytest.raises(DataError, match="is deflated") as told:
+        read_dicom(file)
+    assert told.value.fix
+
+    side = 8_193
+    packed = pydicom.dcmread(written(tmp_path))
+    packed.file_meta.TransferSyntaxUID = RLELossless
+    packed.Rows = packed.Columns = side
+    runs = b"\x81\x00" * (side * side // 128 + 1)
+    halves = [2, 64, 64 + len(runs), *[0] * 13]
+    packed.PixelData = encapsulate([np.array(halves, "<u4").tobytes() + runs + runs])
+    packed["PixelData"].VR = "OB"
+    packed["PixelData"].is_undefined_length = True
+    packed.save_as(file, enforce_file_format=True)
+    assert file.stat().st_size < side * side / 16
+    with pytest.raises(DataError, match=f"has {side} x {side} pixels"):
+        read_dicom(file)
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"RescaleSlope": "nan", "RescaleIntercept": "0"},
+        {"WindowCenter": "nan", "WindowWidth": "100"},
+        {"WindowCenter": "0", "WindowWidth": "nan", "VOILUTFunction": "SIGMOID"},
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_shades_that_are_no_numbers_are_refused(tmp_path: Path, elements: dict[str, str]) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        read_dicom(written(tmp_path, **elements))
+
+
+def test_more_pixels_than_an_image_has_are_not_unpacked(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="bytes of pixels, and 4 x 4 take 32"):
+        read_dicom(written(tmp_path, PixelData=bytes(2**17)))

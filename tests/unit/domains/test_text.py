@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dcfm_node.data import raw
 from dcfm_node.data.source import SiloData
 from dcfm_node.data.spec import AttributeSource, TextData
 from dcfm_node.domains import base as domains
@@ -104,6 +105,22 @@ def test_what_is_wrong_is_refused_by_its_line(
         loaded(tmp_path, text, run(), **spec)
     assert line in error.value.where
     assert error.value.fix
+
+
+def test_a_text_too_large_for_the_memory_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw, "memory", lambda: 3 * len(TABLE))
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("it was read"))
+    with pytest.raises(DataError, match="announces"):
+        loaded(tmp_path, TABLE, run())
+
+
+def test_of_a_million_columns_a_message_names_a_few(tmp_path: Path) -> None:
+    head = ",".join(f"c{i}" for i in range(100_000))
+    with pytest.raises(DataError, match="and 99960 more") as error:
+        loaded(tmp_path, f"{head}\n", run())
+    assert len(str(error.value)) < 2_000
 
 
 def test_texts_need_the_domain_that_makes_tokens_of_them(tmp_path: Path) -> None:

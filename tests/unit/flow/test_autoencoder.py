@@ -116,3 +116,14 @@ def test_a_fitted_codec_is_kept(tmp_path: Path) -> None:
         fit_codec(x, CodecFit(kind="linear", features=21), tmp_path)
     with pytest.raises(UserError, match="no codec can be fitted"):
         fit_codec(x, CodecFit(halvings=6), tmp_path)
+
+
+@pytest.mark.parametrize(("name", "value"), [("deviation", 0.0), ("encoder.1.weight", 1e38)])
+def test_finite_weights_that_make_no_numbers_are_refused(
+    tmp_path: Path, name: str, value: float
+) -> None:
+    held = load(DATA)
+    data = save(held | {name: torch.full_like(held[name], value)})
+    codec = codec_of(run(data), written(tmp_path, data))
+    with pytest.raises(ConfigError, match="something else than finite numbers"):
+        encoded(codec, images(4))

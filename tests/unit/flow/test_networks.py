@@ -1,9 +1,11 @@
 import pytest
 import torch
 
+from dcfm_node.config.run import least_bytes
 from dcfm_node.flow.networks import build, build_gating, schema
 from dcfm_node.networks.mixer import MARGIN, Patches
 from dcfm_node.networks.settings import MAX_PATCHES, patch_side
+from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from tests.training.settings import manifest
 
 KINDS = [
@@ -99,3 +101,12 @@ def test_patches_of_a_mixer_are_joined_as_they_were_cut(shape: tuple[int, ...]) 
     side = patch_side(shape)
     corner = x[:, :, :side] if len(shape) == 2 else x[:, :, :side, :side]
     assert torch.equal(cut[:, 0], corner.flatten(1))
+
+
+def test_a_transformers_weights_are_estimated_by_its_blocks() -> None:
+    """The largest settings take 13 GB, above a snapshot's limit."""
+    small = manifest(shape=(6,), tokens=5, network={"width": 16, "depth": 3})
+    taken = sum(part.numel() for part in build(small).state_dict().values()) * 4
+    assert taken / 2 < least_bytes(small) <= taken
+    large = manifest(shape=(6,), tokens=5, network={"width": 4_096, "depth": 16})
+    assert least_bytes(large) > MAX_SNAPSHOT_BYTES

@@ -12,6 +12,7 @@ from dcfm_node.flow.sampling import Teacher, composed, guided, routed, sample, s
 from dcfm_node.paths.base import path_of
 from dcfm_node.paths.solvers import integrate
 from dcfm_node.records.manifest import Manifest
+from dcfm_node.student.drawing import check_room
 from tests.training.settings import Table, manifest
 
 RUN = manifest(method={"solver_steps": 5})
@@ -156,3 +157,27 @@ def test_known_and_novel_rows_take_their_own_weights(rule: Literal["joint", "com
         assert not torch.allclose(made, draw(RUN))
     with pytest.raises(ValueError, match="counts"):
         sample(apart, weights(0), C, seed=3)
+
+
+def test_long_samples_of_many_tokens_are_drawn_a_few_at_once() -> None:
+    """1,000 places of 4,096 tokens, in three terms, have 50 MB."""
+    long = manifest(shape=(1_000,), tokens=4_096, network={"width": 8})
+    assert sampling.at_once(long) == 2
+    check_room(long, 10_000, 1e9)
+    short = manifest(shape=(8,), tokens=67, network={"width": 8})
+    assert sampling.at_once(short) == sampling.at_once(manifest(shape=(9_999,))) == sampling.CHUNK
+
+
+def test_batches_of_tokens_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, seen = manifest(shape=(3,), tokens=4, network={"width": 8}), []
+    monkeypatch.setattr(sampling, "MOST_NUMBERS", 2 * 3 * 4 * 3)
+
+    def field(x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        seen.append(len(x))
+        return torch.zeros(*x.shape, 4).log_softmax(dim=-1)
+
+    draws = torch.Generator().manual_seed(0)
+    x0 = sampling.noise(run, 5, draws)
+    found = sampling.solve(run, field, C[[0, 0, 1, 2, 3]], x0, draws=draws, device="cpu")
+    assert found.shape == (5, 3)
+    assert sorted(set(seen)) == [1, 2]

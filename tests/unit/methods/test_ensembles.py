@@ -91,7 +91,7 @@ def test_large_requests_are_cut_without_a_trace(
         return sample_ensemble(run, both, C.repeat(3, 1), rule="composed", routing="energy", seed=1)
 
     whole = draw()
-    monkeypatch.setattr(ensembles, "CHUNK", 5)
+    monkeypatch.setattr(sampling, "CHUNK", 5)
     torch.testing.assert_close(draw(), whole)
 
 
@@ -248,6 +248,5 @@ def test_moving_away_is_a_term_of_negative_weight(monkeypatch: pytest.MonkeyPatc
         return alone
 
     whole = draw()
-    monkeypatch.setattr(ensembles, "CHUNK", 3)
     monkeypatch.setattr(sampling, "CHUNK", 3)
     torch.testing.assert_close(draw(), whole)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from dcfm_node.paths.autoregressive import AutoregressivePath
 from dcfm_node.paths.discrete import IMPOSSIBLE, DiscretePath
-from dcfm_node.paths.settings import DiscretePathSettings
+from dcfm_node.paths.settings import AutoregressivePathSettings, DiscretePathSettings
 from tests.training.settings import draws, manifest
 
 V, L = 3, 2
@@ -231,3 +232,21 @@ def test_tokens_are_not_standardised() -> None:
     run = type(manifest()).model_validate(document, strict=False)
     assert run.groups == 0
     assert manifest(shape=(L,)).groups == L
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_network_without_probabilities_draws_tokens_and_disturbs_no_other(causal: bool) -> None:
+    of = AutoregressivePath(AutoregressivePathSettings(tokens=V), "sample") if causal else path()
+    x0 = torch.full((50, L), float(V))
+
+    def field(x: Tensor, t: Tensor) -> Tensor:
+        return torch.zeros(*x.shape, V).log_softmax(dim=-1)
+
+    def broken(x: Tensor, t: Tensor) -> Tensor:
+        found = field(x, t)
+        found[0], found[1], found[2] = math.nan, math.inf, -math.inf
+        return found
+
+    sound, odd = (of.integrate(one, x0, 4, "euler", draws(2)) for one in (field, broken))
+    assert set(odd.unique().tolist()) <= set(range(V))
+    assert odd[3:].equal(sound[3:])

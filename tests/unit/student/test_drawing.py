@@ -332,5 +332,18 @@ def test_samples_that_do_not_fit_the_memory_are_told_in_gigabytes(
     check_room(manifest((3, 32, 32), kind="unet", width=64), 64, 16e9)
 
 
+def test_numbers_are_not_given_to_samples_whose_covariance_fits_no_memory(tmp_path: Path) -> None:
+    made = manifest((3, 1_000, 1_000))
+    with pytest.raises(Failed, match="given numbers need about"):
+        drawing.inpainter(made, tmp_path / "none", COMBOS, counts={}, scale=None)
+
+
+def test_terms_to_move_away_from_take_memory() -> None:
+    made = manifest((3, 64, 64))
+    check_room(made, 1_024, 1e9)
+    with pytest.raises(Failed, match="GB of memory"):
+        check_room(made, 1_024, 1e9, away=300)
+
+
 def test_the_memory_that_is_free_is_known() -> None:
     assert 1e6 < available() < ALL

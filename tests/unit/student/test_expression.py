@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcfm_node.errors import ConfigError
+from dcfm_node.student import asked, expression
 from dcfm_node.student.asked import asked_of, plainly
 from dcfm_node.student.expression import MOST_TEXT, Asked
 from tests.training.settings import manifest
@@ -112,6 +113,52 @@ def test_a_text_of_any_length_ends_soon() -> None:
     many = " and ".join(["(digit=3^1.1 or digit=5^1.2 or colour=red)"] * 20)
     with pytest.raises(ConfigError, match="too many alternatives"):
         asked_of(RUN, [many])
+
+
+@pytest.mark.parametrize(
+    ("texts", "what"),
+    [
+        (["digit=3^20 and colour=red", "digit=3^20 and colour=red"], "multiply to more than 100"),
+        (["not digit=3^0.7 and not digit=3^0.7"], "add up to more than 1"),
+        (["not digit=3^0.7", "not digit=3^0.7"], "add up to more than 1"),
+    ],
+)
+def test_weights_are_bounded_together(texts: list[str], what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        asked_of(RUN, texts)
+    assert asked_of(RUN, ["not digit=3^0.7 and not digit=3^0.3"])
+    assert asked_of(RUN, ["not digit=3^0.7 and not digit=5^0.7"])
+
+
+def test_a_space_of_65536_combinations_is_searched_at_once() -> None:
+    run = manifest((2,) * 16)
+    name, (_, value) = run.attributes[0].name, run.attributes[0].values
+    assert len(asked_of(run, [f"not {name}={value}"])) == 32_768
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [" or ".join(f"digit=3^1.{i}" for i in range(60))],
+        [" and ".join(["(not digit=3^0.1 or not digit=3^0.2)"] * 7)],
+        [" or ".join(f"digit=3^1.{i}" for i in range(20))] * 2,
+    ],
+)
+def test_few_words_do_not_ask_for_any_number(
+    texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (asked, expression):
+        monkeypatch.setattr(module, "MOST_TRIED", 100)
+    with pytest.raises(ConfigError, match="too many alternatives"):
+        asked_of(RUN, texts)
+
+
+def test_statements_of_all_alternatives_are_bounded_and_alternatives_by_or() -> None:
+    long = " and ".join(["(digit=3 or digit=5)"] * 11 + ["digit=3"] * 60)
+    wide = " and ".join(["(digit=3 or digit=5)"] * 12)
+    for text in (long, f"({wide}) or ({wide})", f"not (not ({wide}) and not ({wide}))"):
+        with pytest.raises(ConfigError, match="too many alternatives"):
+            asked_of(RUN, [text])
 
 
 @given(st.text(alphabet="digt=35 andornot()^.'\"colrew", max_size=60))

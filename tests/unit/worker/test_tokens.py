@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from dcfm_node.data.source import SiloData
 from dcfm_node.data.spec import NpzData
@@ -61,6 +62,21 @@ def test_a_worker_trains_audits_distils_and_judges_tokens(tmp_path: Path) -> Non
     assert {"holdout_loss", "reference_loss", "known_rate", "judge_known"} <= found.keys()
     refined = job(tmp_path, anchor=student.output, round=1, teachers=teachers)
     assert runner.run(refined).metrics["holdout_loss"] > 0
+
+
+def test_a_student_that_overflows_is_judged_and_loses(tmp_path: Path) -> None:
+    fields = {"manifest": manifest_bytes(run()).hex(), "data": data(tmp_path), "device": "cpu"}
+    setup = Setup.model_validate({**fields, "threads": 1, "scratch": tmp_path})
+    runner = JobRunner(setup, lambda line: None, torch.device("cpu"))
+    made = job(tmp_path)
+    runner.run(made)
+    teachers = tuple(TeacherFile(silo=f"silo-{k}", path=made.output, counts=COUNTS) for k in (0, 1))
+    hostile = tmp_path / "hostile.safetensors"
+    save_file({name: w.fill_(1e30) for name, w in load_file(made.output).items()}, hostile)
+    score = {"kind": "score", "model": hostile, "teachers": teachers, "measure": True}
+    found = runner.run(job(tmp_path, **score, reference=made.output)).metrics
+    assert not found["holdout_loss"] <= 2 * found["reference_loss"]
+    assert found["known_rate"] < 0.9
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64"])

@@ -168,6 +168,8 @@ def test_a_run_says_what_composition_leaves_out() -> None:
 def test_settings_are_checked() -> None:
     with pytest.raises(ValidationError, match=r"write \[first, last\]"):
         ChestSettings(public=(5, 3))
+    with pytest.raises(ValueError, match="less than or equal"):
+        ChestSettings(public=(0, 2**64))  # a manifest's bytes hold no such number
     with pytest.raises(ValidationError, match=r"write \[first, last\]"):
         RadiographsData(format="radiographs", path=Path(), patients=(5,))
     with pytest.raises(ValidationError, match=r"domain.size: radiographs have sample_shape"):
