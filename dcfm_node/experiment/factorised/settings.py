@@ -39,6 +39,8 @@ class Kind(Model):
 
     name: Name
     masks: Masks
+    one_label: bool = False
+    """Whether a combination is one label, which says nothing of its values. Default false."""
     composed: bool
     """Whether it is sampled by Eq. 5 of DCFM, from its marginals, or by its joint head."""
     ci_weight: Annotated[float, Field(ge=0.0, le=1e6)] = 0.0
@@ -62,8 +64,8 @@ class Factorised(Model):
     """Numbers of training samples of each seen combination."""
     sigma: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
     """Deviation of samples around their mean, above 0 to 1; default 0.2. Effects have length 1."""
-    each: Annotated[int, Field(ge=2, le=10_000)] = 50
-    """Draws of every combination, 2 to 10000; default 50."""
+    each: Annotated[int, Field(ge=2, le=10_000)] = 40
+    """Draws of every combination, 2 to 10000; default 40."""
     network: AnyNetwork
     """Of every model."""
     training: Training

@@ -15,7 +15,8 @@ A sample of combination c is Σ_i e_i[c_i] + σ ε: an effect of length 1 for ea
 with three values, and noise. A model sees some combinations (*known*), each with as many samples as
 the column says, and draws all. All models have the same network and number of steps.
 
-- `monolithic`: one flow of full labels, drawn by its joint head.
+- `one-label`: one flow, to which a combination is a label of its own; a novel one says nothing.
+- `monolithic`: one flow of full labels, the sum of embeddings of their values; by its joint head.
 - `factorised`: one network of no label and of each attribute alone, composed by Eq. 5 of DCFM.
 - `penalised`: a network of both, with the independence penalty of DCFM on all combinations,
   composed by Eq. 5.

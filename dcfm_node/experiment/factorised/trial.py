@@ -1,12 +1,14 @@
 """One problem with one seed: what each model learns from each number of samples."""
 
 import time
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dcfm_node.experiment.factorised.problems import Sum
-from dcfm_node.experiment.factorised.settings import TRUTH, Factorised, Kind
+from dcfm_node.experiment.factorised.settings import TRUTH, VALUES, Factorised, Kind
 from dcfm_node.experiment.results import Metrics, Row
 from dcfm_node.experiment.rows import RowsTrial
 from dcfm_node.experiment.trial import NOISE_SEED, TrialSpec, named
@@ -14,7 +16,7 @@ from dcfm_node.flow import stages
 from dcfm_node.flow.sampling import sample
 from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.flow.trainer import Callbacks
-from dcfm_node.records.manifest import Manifest, Policy, Probes, Silo
+from dcfm_node.records.manifest import Attribute, Manifest, Policy, Probes, Silo
 from dcfm_node.samples import Labels, Samples
 
 
@@ -66,15 +68,16 @@ class FactorisedTrial(RowsTrial):
         """Draws of the trained model, and what training measured."""
         run, device = posed(self._problem, self._given, kind, self._spec.seed), self._device
         held = self._problem.draw(data.c, np.random.default_rng([self._spec.seed, 1]))
+        encoded = partial(_encoded, one_label=kind.one_label)
         callbacks = Callbacks(
             device=device, progress=lambda done, total, _: self._tell(kind.name, done, total)
         )
         outcome = stages.local(
-            run, _encoded(data), _encoded(held), seed=self._spec.seed, callbacks=callbacks
+            run, encoded(data), encoded(held), seed=self._spec.seed, callbacks=callbacks
         )
         drawn = {}
         for name, c in self._problem.asked(self._given.each).items():
-            labels, seed = torch.from_numpy(c), NOISE_SEED + self._spec.seed
+            labels, seed = _labels(c, one=kind.one_label), NOISE_SEED + self._spec.seed
             x = sample(run, outcome.weights, labels, seed=seed, device=device)
             drawn[name] = Samples(x.numpy(), c)
         return drawn, {"train_loss": outcome.metrics["train_loss"]}
@@ -95,7 +98,7 @@ def posed(problem: Sum, given: Factorised, kind: Kind, seed: int) -> Manifest:
         {
             "name": given.name,
             "sample_shape": problem.effects.shape[2:],
-            "attributes": problem.attributes,
+            "attributes": (_whole(problem),) if kind.one_label else problem.attributes,
             "standardise": "none",
             "network": given.network,
             "method": {
@@ -114,5 +117,18 @@ def posed(problem: Sum, given: Factorised, kind: Kind, seed: int) -> Manifest:
     )
 
 
-def _encoded(data: Samples) -> EncodedSamples:
-    return EncodedSamples(torch.from_numpy(data.x), torch.from_numpy(data.c))
+def _whole(problem: Sum) -> Attribute:
+    """The attribute whose values are the combinations."""
+    count = VALUES ** len(problem.attributes)
+    return Attribute(name="combination", values=tuple(f"c{i}" for i in range(count)))
+
+
+def _labels(c: Labels, *, one: bool) -> Tensor:
+    """Values of all attributes (N, n), or the combination's place (N, 1) among all."""
+    if one:
+        c = (c @ VALUES ** np.arange(c.shape[1]))[:, None]
+    return torch.from_numpy(c)
+
+
+def _encoded(data: Samples, *, one_label: bool) -> EncodedSamples:
+    return EncodedSamples(torch.from_numpy(data.x), _labels(data.c, one=one_label))

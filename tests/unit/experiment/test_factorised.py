@@ -87,8 +87,9 @@ def test_models_differ_in_masks_rule_and_penalty_alone() -> None:
     given = read("cpu")
     problem = Sum.drawn(given.problem[0], given.sigma, 0)
     runs = {kind.name: posed(problem, given, kind, 0) for kind in given.model}
-    assert [run.method.composed for run in runs.values()] == [False, True, True]
-    assert [run.method.local.ci_weight > 0 for run in runs.values()] == [False, False, True]
+    assert [run.method.composed for run in runs.values()] == [False, False, True, True]
+    assert [run.method.local.ci_weight > 0 for run in runs.values()] == [False, False, False, True]
+    assert [run.cardinalities for run in runs.values()] == [(9,), (3, 3), (3, 3), (3, 3)]
     assert len({run.network.model_dump_json() for run in runs.values()}) == 1
     assert len({run.method.local.steps for run in runs.values()}) == 1
 
@@ -111,7 +112,7 @@ def test_a_trial_makes_every_row_and_the_page_shows_them(tmp_path: Path) -> None
     assert np.array_equal(more.x[: len(less)], less.x)
     found = [results.read_row(tmp_path / "rows" / f"two-0-{name}.json") for name in given.lineup]
     by_name = {row.method: row for row in found}
-    assert len(by_name) == 1 + 3 * 2
+    assert len(by_name) == 1 + 4 * 2
     assert by_name[TRUTH].metrics["novel_accuracy"] > 0.9
     assert by_name[TRUTH].metrics["w2_novel"] < by_name["monolithic-4"].metrics["w2_novel"]
     assert by_name["factorised-4"].metrics["size"] == 4
@@ -119,7 +120,7 @@ def test_a_trial_makes_every_row_and_the_page_shows_them(tmp_path: Path) -> None
     assert settings.of_results(kept.settings) == given
     page = show.document(kept, given)
     assert "2 attributes with planes of their own; 6 of 9 are known." in page
-    assert page.count("| W2, novel |") == 4
+    assert page.count("| W2, novel |") == 5
     assert show.summary(found, given).count("**") >= 4
     (picture,) = show.draw(tmp_path, kept, given)
     assert picture.stat().st_size > 0
