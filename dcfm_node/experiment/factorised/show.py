@@ -98,6 +98,7 @@ def draw(folder: Path, found: Results, given: Factorised) -> list[Path]:
             if truth := _values(found.rows, name, TRUTH, metric):
                 axes.axhline(np.mean(truth), color=INK, ls=":", lw=1, label=TRUTH)
             axes.set_xscale("log", base=2)
+            axes.set_xticks(given.sizes, [str(size) for size in given.sizes])
             if metric.startswith("w2"):
                 axes.set_yscale("log")
             axes.grid(color="#e5e5e5", linewidth=0.6)
