@@ -2,5 +2,6 @@
 
 A domain shares its samples among silos. `lab` trains networks and stores them, `methods` sample,
 the domain's evaluator measures, `results` keeps the rows, `tables` and `figures` show them.
-`costs`, `strangers`, `penalty`, `switching`, `parity` and `algebra` are experiments of other kinds.
+`costs`, `strangers`, `penalty`, `switching`, `parity`, `algebra` and `factorised` are experiments
+of other kinds.
 """

@@ -17,6 +17,7 @@ from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.algebra.settings import Algebra
 from dcfm_node.experiment.costs.settings import Costs
 from dcfm_node.experiment.earlier import present, retired
+from dcfm_node.experiment.factorised.settings import Factorised
 from dcfm_node.experiment.parity.settings import Parity
 from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.strangers.settings import Strangers
@@ -269,10 +270,10 @@ class _File(Model):
     preset: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-Given = Experiment | Costs | Strangers | Penalty | Switching | Parity | Algebra
+Given = Experiment | Costs | Strangers | Penalty | Switching | Parity | Algebra | Factorised
 """An experiment of any kind."""
 Kind = TypeVar("Kind", bound=Model)
-Other = type[Costs | Strangers | Penalty | Switching | Parity | Algebra]
+Other = type[Costs | Strangers | Penalty | Switching | Parity | Algebra | Factorised]
 OTHERS: Mapping[object, Other] = {
     "costs": Costs,
     "strangers": Strangers,
@@ -280,6 +281,7 @@ OTHERS: Mapping[object, Other] = {
     "switching": Switching,
     "parity": Parity,
     "algebra": Algebra,
+    "factorised": Factorised,
 }
 """`kind` in the file -> what it holds. Without it, the file is an `Experiment`."""
 

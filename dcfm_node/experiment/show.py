@@ -9,6 +9,8 @@ from dcfm_node.experiment.algebra import show as algebra
 from dcfm_node.experiment.algebra.settings import Algebra
 from dcfm_node.experiment.costs import show as costs
 from dcfm_node.experiment.costs.settings import Costs
+from dcfm_node.experiment.factorised import show as factorised
+from dcfm_node.experiment.factorised.settings import Factorised
 from dcfm_node.experiment.parity import show as parity
 from dcfm_node.experiment.parity.settings import Parity
 from dcfm_node.experiment.penalty import show as penalty
@@ -29,6 +31,7 @@ OTHERS: dict[type[Given], Any] = {
     Switching: switching,
     Parity: parity,
     Algebra: algebra,
+    Factorised: factorised,
 }
 """Of every other kind of experiment the module with its `document`, `summary` and `draw`."""
 

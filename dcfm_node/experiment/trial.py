@@ -28,6 +28,7 @@ from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, settings
 from dcfm_node.experiment.algebra.settings import Algebra
 from dcfm_node.experiment.choice import Way, closest, distances
+from dcfm_node.experiment.factorised.settings import Factorised
 from dcfm_node.experiment.lab import Lab, code
 from dcfm_node.experiment.parity.settings import Parity
 from dcfm_node.experiment.penalty.settings import Penalty
@@ -42,11 +43,10 @@ from dcfm_node.samples import Floats, Labels, Samples, joined, unit
 from dcfm_node.wire.canonical import sha256
 
 if TYPE_CHECKING:
-    from dcfm_node.experiment.algebra.trial import AlgebraTrial
     from dcfm_node.experiment.parity.trial import ParityTrial
     from dcfm_node.experiment.penalty.trial import PenaltyTrial
+    from dcfm_node.experiment.rows import RowsTrial
     from dcfm_node.experiment.strangers.trial import StrangerTrial
-    from dcfm_node.experiment.switching.trial import SwitchingTrial
 
 NOISE_SEED = 1_234
 TELL_S = 0.3
@@ -309,9 +309,7 @@ def device_of(wish: str) -> torch.device:
     return choose(wish, where=f"--device {wish}", instead="give --device auto or cpu")
 
 
-def _trial_of(
-    spec: TrialSpec,
-) -> "Trial | StrangerTrial | PenaltyTrial | SwitchingTrial | ParityTrial | AlgebraTrial":
+def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial | PenaltyTrial | RowsTrial | ParityTrial":
     given = settings.read(spec.experiment, spec.preset)
     if isinstance(given, Strangers):
         from dcfm_node.experiment.strangers.trial import StrangerTrial
@@ -334,6 +332,10 @@ def _trial_of(
         from dcfm_node.experiment.algebra.trial import AlgebraTrial
 
         return AlgebraTrial(spec, given)
+    if isinstance(given, Factorised):
+        from dcfm_node.experiment.factorised.trial import FactorisedTrial
+
+        return FactorisedTrial(spec, given)
     return Trial(spec)
 
 
