@@ -93,7 +93,9 @@ def _joined(of: Sequence[Scores]) -> Scores:
     def groups(parts: Sequence[Tensor | None]) -> Tensor:
         given = [part for part in parts if part is not None]
         named = [torch.stack([part, torch.full_like(part, k)], 1) for k, part in enumerate(given)]
-        return torch.cat(named).unique(dim=0, return_inverse=True)[1]
+        found: Tensor
+        _, found = torch.unique(torch.cat(named), dim=0, return_inverse=True)
+        return found
 
     return Scores(
         torch.cat([one.members for one in of]),

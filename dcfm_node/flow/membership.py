@@ -161,7 +161,7 @@ def _resampled(of: Scores, draws: torch.Generator) -> Tensor:
 
 def _weights(many: int, groups: Tensor | None, draws: torch.Generator) -> Tensor:
     """How often each sample occurs, (1 + DRAWS, many): once, then in draws of groups."""
-    own = torch.arange(many) if groups is None else groups.unique(return_inverse=True)[1]
+    own = torch.arange(many) if groups is None else torch.unique(groups, return_inverse=True)[1]
     size = int(own.max()) + 1
     drawn = torch.randint(size, (DRAWS, size), generator=draws)
     times = torch.zeros(DRAWS, size, dtype=torch.float64)
