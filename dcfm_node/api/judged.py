@@ -35,6 +35,31 @@ class JudgedCombination(Model):
     """Share of draws that show all values, but are unlike real samples and so not right."""
 
 
+class Told(Model):
+    """A chance or a share, 0 to 1, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Remembered(Model):
+    """How well a silo's training samples are told from its hold-out samples by a network's errors.
+    Nobody can tell them apart where `auc` is 0.5, `rate_01` 0.01 and `rate_10` 0.1."""
+
+    network: Literal["student", "expert"]
+    """The student, or the silo's own expert."""
+    calibrated: bool
+    """Whether each error is taken beside those of the other silos' experts."""
+    auc: Told
+    """Chance that a training sample has a lower error than a hold-out one."""
+    rate_01: Told | None
+    """Share of training samples that are found where 1 % of other samples are taken for training
+    samples; null with fewer than 99 hold-out samples."""
+    rate_10: Told | None
+    """The same where 10 % are."""
+
+
 class Judged(Document):
     """A student was judged on one silo's private data. Nothing was sent."""
 
@@ -58,3 +83,5 @@ class Judged(Document):
     """Combinations that the judge cannot tell about."""
     combinations: tuple[JudgedCombination, ...]
     """The worst first; last those that the judge cannot tell about."""
+    remembered: tuple[Remembered, ...] = ()
+    """Empty if the silo trained no expert of the student, or has too few samples."""

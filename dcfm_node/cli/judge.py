@@ -11,6 +11,7 @@ import typer
 from dcfm_node.api.document import RunName
 from dcfm_node.api.judged import Judged, JudgedCombination
 from dcfm_node.api.students import Estimated
+from dcfm_node.cli.membership import remembered, remembered_lines
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Config
 from dcfm_node.cli.output import answer, say, table
 from dcfm_node.cli.student import Folder
@@ -19,10 +20,12 @@ from dcfm_node.errors import ConfigError, Failed
 if TYPE_CHECKING:
     from dcfm_node.config.node import NodeConfig
     from dcfm_node.flow.quality import Verdict
+    from dcfm_node.records.entries import Snapshot
     from dcfm_node.records.manifest import Manifest
     from dcfm_node.store.student_check import StudentFolder
     from dcfm_node.swarm.lineage import Lineage
     from dcfm_node.worker.judging import Judgement
+    from dcfm_node.worker.membership import Attacked
 
 
 FEW_HELD, FEW = 4, 20
@@ -41,7 +44,9 @@ def judge(folder: Folder, config: Config = DEFAULT_CONFIG, as_json: AsJson = Fal
 
     Reads the data that node.toml names, draws from the student, and shows for each combination what
     share of draws it expects to be right, what share shows each attribute's value, or that it
-    cannot tell. Nothing leaves this machine: no record, no figure. No daemon is needed. A table
+    cannot tell. Also shows how well training samples are told from hold-out ones by the student,
+    and by this node's own expert if it is on disk, where this silo took part.
+    Nothing leaves this machine: no record, no figure. No daemon is needed. A table
     must have the columns that the student's samples have, by run.toml or columns.json.
 
     Exits with 0 whatever it finds; --json has 'below' for each combination.
@@ -116,7 +121,39 @@ def _judgement(settings: "NodeConfig", student: "StudentFolder", proven: "Lineag
         scale=view.scale,
         seed=int.from_bytes(proven.student.digest[:4], "big"),
         device=choose(wish, where=f'worker.device = "{wish}"', instead=instead),
+        attacked=_attacked(settings, student, proven),
     )
+
+
+def _attacked(
+    settings: "NodeConfig", student: "StudentFolder", proven: "Lineage"
+) -> "Attacked | None":
+    """The student, and those of its experts that this node holds; None if the student was made
+    without this silo."""
+    from dcfm_node.worker.membership import Attacked, Who
+
+    view = proven.view
+    experts = {
+        view.manifest.silo_name(said.author): _held(settings.state, said.body.snapshot)
+        for said in map(view.expert_entries.__getitem__, proven.student.body.teachers)
+    }
+    if settings.name not in experts:
+        return None
+    files: dict[Who, Path] = {"student": student.model}
+    if (own := experts.pop(settings.name)) is not None:
+        files["expert"] = own
+    return Attacked(files, [file for file in experts.values() if file is not None])
+
+
+def _held(state: Path, snapshot: "Snapshot") -> Path | None:
+    """A snapshot's file in a state folder; None if it is not there, or damaged."""
+    from dcfm_node.store.snapshots import describe, snapshot_path
+
+    path = snapshot_path(state, snapshot.digest)
+    try:
+        return path if describe(path, most=snapshot.size).digest == snapshot.digest else None
+    except OSError:
+        return None
 
 
 def document(proven: "Lineage", silo: str, found: "Judgement") -> Judged:
@@ -140,6 +177,7 @@ def document(proven: "Lineage", silo: str, found: "Judgement") -> Judged:
         failed=failed,
         unknown=unknown,
         combinations=tuple(rows),
+        remembered=remembered(found.told),
     )
 
 
@@ -197,6 +235,7 @@ def judged_text(found: Judged) -> str:
         "unlike: share that shows all values, but does not look like real samples",
         "novel ones are judged as if each attribute acted in the same way whatever the others are",
         *_unmet(found),
+        *remembered_lines(found.remembered),
     ]
     if found.held < FEW_HELD or found.samples < FEW * found.held:
         lines.append(

@@ -49,6 +49,8 @@ class SiloData:
             data.
         warnings: what looks wrong although training is possible.
         notes: facts for the operator that need no action.
+        together: of the training and of the hold-out samples, the same integer for samples that
+            belong together, such as of one patient; None if all are independent.
     """
 
     train: Samples
@@ -57,6 +59,7 @@ class SiloData:
     digest: str = ""
     warnings: tuple[DataWarning, ...] = ()
     notes: tuple[str, ...] = ()
+    together: tuple[Firsts, Firsts] | None = None
 
 
 Reader = Callable[[FileData, Mapping[str, str], tuple[str, ...], tuple[int, ...]], Raw]
@@ -122,7 +125,8 @@ def _prepared(raw: Raw, c: Labels, spec: DataSpec, manifest: Manifest) -> SiloDa
     notes = (*raw.notes, *([f"{raw.file}: {again}"] if again else []))
     train, holdout = (Samples(x[rows], c[rows]) for rows in (~held, held))
     digest = _digest(train.x, train.c, holdout.x, holdout.c)
-    return SiloData(train, holdout, counts(train.c), digest, warnings, notes)
+    together = None if raw.together is None else (raw.together[~held], raw.together[held])
+    return SiloData(train, holdout, counts(train.c), digest, warnings, notes, together)
 
 
 def _check_feasible(raw: Raw, c: Labels, manifest: Manifest) -> None:

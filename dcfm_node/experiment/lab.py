@@ -104,6 +104,15 @@ class Lab:
         self._data = [digest_of(silo, self.scale) for silo in split.silos]
         folder.mkdir(parents=True, exist_ok=True)
 
+    def groups(self, k: int) -> tuple[Tensor, Tensor] | None:
+        """Silo k's `Split.together`, of its training and its hold-out samples; None if all are
+        independent."""
+        data, side = self.split.silos[k], self.split.sides[k]
+        held = self._held(data, side)
+        return (
+            None if side is None else (torch.from_numpy(side[~held]), torch.from_numpy(side[held]))
+        )
+
     def teachers(self, experts: Sequence[Trained]) -> list[Teacher]:
         """Experts of all silos, in roster order, as peers see them."""
         return [

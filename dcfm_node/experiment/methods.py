@@ -63,11 +63,16 @@ class Fitted:
     Attributes:
         cost: see `Ledger`.
         rounds: all rounds, for methods that have them.
+        experts: the networks of the silos, in roster order, that others receive last; empty if
+            there are none.
+        student: the one network of all silos, if there is one and no other data made it.
     """
 
     variants: Variants
     cost: Metrics
     rounds: Sequence[Round] = ()
+    experts: Sequence[Trained] = ()
+    student: Trained | None = None
 
 
 class Ledger:
@@ -181,7 +186,7 @@ def _fedflow(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
     model = lab.federated(ci, given.averagings, steps)
     ledger.trained(model, silos=len(lab.silos))
     ledger.exchanged(sent=given.averagings, received=given.averagings)
-    return Fitted(_single(lab, model), ledger.read())
+    return Fitted(_single(lab, model), ledger.read(), student=model)
 
 
 def _ddm(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
@@ -206,7 +211,7 @@ def _ddm(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
         "composed switch": mix(rule="composed", routing="label", sampler=SWITCH),
         "joint trained switch": mix(rule="joint", routing="trained", router=router, sampler=SWITCH),
     }
-    return Fitted(variants, ledger.read())
+    return Fitted(variants, ledger.read(), experts=experts)
 
 
 def _dfd(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
@@ -216,7 +221,7 @@ def _dfd(lab: Lab, settings: Experiment, ci: bool) -> Fitted:
     ledger.exchanged(sent=1, received=len(experts) - 1)
     mix = partial(_mixture, lab, experts, routing="energy")
     variants = {"joint": mix(rule="joint"), "composed": mix(rule="composed")}
-    return Fitted(variants, ledger.read())
+    return Fitted(variants, ledger.read(), experts=experts)
 
 
 def _all_local(lab: Lab, settings: Experiment) -> Fitted:
@@ -225,7 +230,7 @@ def _all_local(lab: Lab, settings: Experiment) -> Fitted:
     experts = [lab.against_peers(first, k, 1, alone=True) for k in range(len(first))]
     ledger.trained(*first)
     ledger.trained(*experts)
-    return Fitted(_routed(lab, experts), ledger.read())
+    return Fitted(_routed(lab, experts), ledger.read(), experts=experts)
 
 
 def _dcfm_a(lab: Lab, settings: Experiment, *, in_turn: bool) -> Fitted:
@@ -238,7 +243,7 @@ def _dcfm_a(lab: Lab, settings: Experiment, *, in_turn: bool) -> Fitted:
         ledger.exchanged(sent=1, received=len(experts) - 1)
         ledger.trained(*experts, in_turn=in_turn)
         rounds.append(Round(number, _routed(lab, experts), ledger.read()))
-    return Fitted(rounds[-1].variants, ledger.read(), rounds)
+    return Fitted(rounds[-1].variants, ledger.read(), rounds, experts)
 
 
 def _dcfm_b(lab: Lab, settings: Experiment) -> Fitted:
@@ -248,7 +253,7 @@ def _dcfm_b(lab: Lab, settings: Experiment) -> Fitted:
     ledger.trained(*experts)
     ledger.trained(student)
     ledger.exchanged(sent=1, received=1)
-    return Fitted(_single(lab, student), ledger.read())
+    return Fitted(_single(lab, student), ledger.read(), experts=experts, student=student)
 
 
 def _alternating(lab: Lab, settings: Experiment) -> Fitted:
@@ -267,7 +272,7 @@ def _alternating(lab: Lab, settings: Experiment) -> Fitted:
         ledger.exchanged(sent=1, received=1)
         known = {**ledger.read(), "objective": _objective(lab, experts)}
         rounds.append(Round(number, _single(lab, student), known))
-    return Fitted(rounds[-1].variants, ledger.read(), rounds)
+    return Fitted(rounds[-1].variants, ledger.read(), rounds, experts, student)
 
 
 def _objective(lab: Lab, experts: Sequence[Trained]) -> float:

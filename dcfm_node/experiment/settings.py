@@ -162,6 +162,9 @@ class Experiment(Model):
     """Choice of guidance weights. Default: none, all weights are 1."""
     curves: bool = False
     """Measure after every round, not only after the last. Default false."""
+    membership: bool = False
+    """Measure how well training samples are told from hold-out ones by the networks of a method
+    (`flow.membership`). Default false."""
     paper_rounds: Positive = 2
     """Rounds of `dcfm-a`, in which silos refine in turn; default 2."""
     rounds: Positive = 2

@@ -30,6 +30,7 @@ from dcfm_node.experiment.algebra.settings import Algebra
 from dcfm_node.experiment.choice import Way, closest, distances
 from dcfm_node.experiment.factorised.settings import Factorised
 from dcfm_node.experiment.lab import Lab, code
+from dcfm_node.experiment.membership import membership
 from dcfm_node.experiment.parity.settings import Parity
 from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, write_json
@@ -176,6 +177,9 @@ class Trial:
             found[way.name], shown = self._measure(draw, lab, evaluator, given, again=way == chosen)
             if way == chosen:
                 save_samples(self._path("samples", name, "npz"), shown, split.space)
+        if given.membership:
+            self._tell("membership", 0.0)
+            found[chosen.name] |= membership(fitted, lab)
         return Row(
             method=name,
             partition=self._spec.partition,

@@ -15,7 +15,7 @@ FAR = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """An expected share of draws that are right in all attributes, and its interval; 0 to 1."""
+    """A share, such as of draws that are right in all attributes, and its interval; 0 to 1."""
 
     value: float
     low: float

@@ -25,6 +25,7 @@ from dcfm_node.paths.base import path_of
 from dcfm_node.records.entries import Label
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
+from dcfm_node.worker.membership import Attacked, Told, told_apart
 
 
 class Judgement(NamedTuple):
@@ -32,10 +33,12 @@ class Judgement(NamedTuple):
 
     Attributes:
         counts: (combination, number of the silo's samples, hold-out included), sorted.
+        told: how well its training samples are told from its hold-out.
     """
 
     verdicts: list[Verdict]
     counts: SampleCounts
+    told: Sequence[Told] = ()
 
 
 def given(
@@ -84,12 +87,15 @@ def judged(
     scale: Scale | None,
     seed: int,
     device: torch.device,
+    attacked: Attacked | None = None,
 ) -> Judgement:
-    """What a silo's private data tell of a student's draws of each combination. Sends nothing.
+    """What a silo's private data tell of a student's draws of each combination, and what networks
+    tell of these data. Sends nothing.
 
     Args:
         model: file of the student's tensors, which were compared with the run's network.
         counts, probes, scale: as for `given`.
+        attacked: networks that were made from these data; None if there are none.
 
     Raises:
         DataError: the data cannot be read or do not fit the run.
@@ -110,7 +116,11 @@ def judged(
     )
     try:
         verdicts = by_combination(draw, measured, seed=seed)
+        told = attacked and told_apart(
+            manifest, found, encoded, attacked, probes=probes, scale=scale, device=device
+        )
     except (RuntimeError, MemoryError) as error:  # from torch: memory or shapes
         what = f"sampling failed: {error}"
         raise Failed(what, where=str(model), fix="use a machine with more memory") from error
-    return Judgement(verdicts, counted(np.concatenate([found.train.c, found.holdout.c])))
+    whole = counted(np.concatenate([found.train.c, found.holdout.c]))
+    return Judgement(verdicts, whole, told or ())

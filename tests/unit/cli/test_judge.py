@@ -35,6 +35,11 @@ def true(c: torch.Tensor, seed: int) -> torch.Tensor:
     return 2.0 * c.float() + 0.2 * noise
 
 
+def both() -> tuple[Attribute, ...]:
+    """The run's attributes."""
+    return tuple(Attribute(name=name, values=VALUES) for name in ("row", "column"))
+
+
 class Drawing:
     """In place of a method: draws as `true`, but those of one combination of another one."""
 
@@ -50,8 +55,7 @@ class Drawing:
 def lineage() -> tuple[Run, bytes]:
     """A run whose silos hold all known combinations, with a student; its model's bytes."""
     made = Run(3, schedule="paper")
-    both = tuple(Attribute(name=name, values=VALUES) for name in ("row", "column"))
-    made.begin(Manifest.model_validate(made.manifest.model_dump() | {"attributes": both}))
+    made.begin(Manifest.model_validate(made.manifest.model_dump() | {"attributes": both()}))
     for author in made.authors:
         author.join(counts=tuple((label, 9) for label in KNOWN))
     made.publish_experts(0)

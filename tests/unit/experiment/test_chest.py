@@ -18,6 +18,7 @@ title = "Radiographs"
 each = 5
 methods = ["dcfm-b"]
 columns = ["fid_known", "utility"]
+membership = true
 standardise = "feature"
 
 [domain]
@@ -71,7 +72,10 @@ def spec(tmp_path: Path) -> TrialSpec:
     )
 
 
-def test_without_novel_combinations_the_known_ones_are_measured(spec: TrialSpec) -> None:
+def test_without_novel_combinations_the_known_ones_are_measured(
+    spec: TrialSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcfm_node.flow.membership.FEWEST", 3)
     Trial(spec).run()
     row = json.loads((spec.out / "rows" / "iid-0-dcfm-b.json").read_text())["row"]
     metrics = row["metrics"]
@@ -84,6 +88,9 @@ def test_without_novel_combinations_the_known_ones_are_measured(spec: TrialSpec)
     }
     assert not [name for name in metrics if "novel" in name]
     assert 0.0 <= metrics["floor_utility"] <= 1.0
+    for of in ("expert", "expert_calibrated", "student", "student_calibrated"):
+        low, told, high = (metrics[f"membership_{of}_auc{end}"] for end in ("_low", "", "_high"))
+        assert 0.0 <= low <= told <= high <= 1.0
     given = load(spec.experiment, spec.preset)
     assert of_results(given.model_dump(mode="json")) == given
     found = results.Results("chest", "cpu", "", "", "", (results.Row(**row),), {})

@@ -143,6 +143,10 @@ def test_a_node_leaves_out_what_it_may_not_train_on(folder: Path) -> None:
     assert "not feasible" in data.notes[0]
     sides = [set(whose(part.x, folder)) for part in (data.train, data.holdout)]
     assert sides[0].isdisjoint(sides[1]), "hold-out patients are others"
+    assert data.together is not None
+    for part, of in zip((data.train, data.holdout), data.together, strict=True):
+        told = set(zip(whose(part.x, folder), of.tolist(), strict=True))
+        assert len(told) == len(set(of.tolist())) == len(set(whose(part.x, folder)))
     only = RadiographsData(format="radiographs", path=folder, view="AP")
     ap = Chest(ChestSettings(size=SIDE)).load(run(), only)
     assert {patient % 2 for patient in whose(ap.train.x, folder)} == {0}
