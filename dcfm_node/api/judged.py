@@ -44,7 +44,7 @@ class Told(Model):
 
 
 class Remembered(Model):
-    """How well a silo's training samples are told from its hold-out samples by a network's errors.
+    """How well a network's errors separate a silo's training samples from its hold-out samples.
     Nobody can tell them apart where `auc` is 0.5, `rate_01` 0.01 and `rate_10` 0.1."""
 
     network: Literal["student", "expert"]

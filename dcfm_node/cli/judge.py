@@ -44,8 +44,8 @@ def judge(folder: Folder, config: Config = DEFAULT_CONFIG, as_json: AsJson = Fal
 
     Reads the data that node.toml names, draws from the student, and shows for each combination what
     share of draws it expects to be right, what share shows each attribute's value, or that it
-    cannot tell. Also shows how well training samples are told from hold-out ones by the student,
-    and by this node's own expert if it is on disk, where this silo took part.
+    cannot tell. Also tests how much the student remembers of this silo's training samples, and
+    this node's own expert if it is on disk, where this silo took part.
     Nothing leaves this machine: no record, no figure. No daemon is needed. A table
     must have the columns that the student's samples have, by run.toml or columns.json.
 

@@ -1,4 +1,4 @@
-"""What `student judge` says of how well a silo's training samples are told from others."""
+"""What `student judge` says of how much networks remember of a silo's training samples."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""How well the silos' training samples are told from their hold-out by a method's networks."""
+"""How well a method's networks separate the silos' training samples from their hold-out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

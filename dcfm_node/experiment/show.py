@@ -1,7 +1,8 @@
 """Writes the table and the pictures of an experiment's results."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dcfm_node.errors import Failed
 from dcfm_node.experiment import figures, tables
@@ -15,7 +16,7 @@ from dcfm_node.experiment.parity import show as parity
 from dcfm_node.experiment.parity.settings import Parity
 from dcfm_node.experiment.penalty import show as penalty
 from dcfm_node.experiment.penalty.settings import Penalty
-from dcfm_node.experiment.results import Results
+from dcfm_node.experiment.results import Results, Row
 from dcfm_node.experiment.settings import Experiment, Given
 from dcfm_node.experiment.strangers import show as strangers
 from dcfm_node.experiment.strangers.settings import Strangers
@@ -24,7 +25,17 @@ from dcfm_node.experiment.switching.settings import Switching
 from dcfm_node.files import replacing
 
 TABLE = "table.md"
-OTHERS: dict[type[Given], Any] = {
+
+
+class Shows(Protocol):
+    """The module `show` of another kind of experiment; `given` are its settings."""
+
+    def document(self, found: Results, given: Any) -> str: ...
+    def summary(self, rows: Sequence[Row], given: Any) -> str: ...
+    def draw(self, folder: Path, found: Results, given: Any) -> list[Path]: ...
+
+
+OTHERS: dict[type[Given], Shows] = {
     Costs: costs,
     Strangers: strangers,
     Penalty: penalty,
@@ -33,7 +44,6 @@ OTHERS: dict[type[Given], Any] = {
     Algebra: algebra,
     Factorised: factorised,
 }
-"""Of every other kind of experiment the module with its `document`, `summary` and `draw`."""
 
 
 def write(folder: Path, found: Results, settings: Given) -> list[Path]:
@@ -67,13 +77,13 @@ def page(found: Results, settings: Given) -> str:
     """All tables, as in table.md."""
     if isinstance(settings, Experiment):
         return tables.document(found, settings)
-    return str(OTHERS[type(settings)].document(found, settings))
+    return OTHERS[type(settings)].document(found, settings)
 
 
 def summary(found: Results, settings: Given) -> str:
     """The main tables, for the terminal."""
     if not isinstance(settings, Experiment):
-        return str(OTHERS[type(settings)].summary(found.rows, settings))
+        return OTHERS[type(settings)].summary(found.rows, settings)
     return "\n\n".join(
         f"{partition}\n"
         + tables.main_table([r for r in found.rows if r.partition == partition], settings)

@@ -1,4 +1,4 @@
-"""Membership inference: how well a network's training samples are told from samples it never saw.
+"""Membership inference: can a network's training samples be separated from samples it never saw?
 
 The attack calls a sample a member if the network's flow-matching error on it is low (Matsumoto et
 al., 2023), or low beside that of a reference network, which takes out how hard the sample is for

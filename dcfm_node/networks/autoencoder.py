@@ -52,7 +52,8 @@ class Autoencoder(nn.Module, Codec):
         super().__init__()
         self.mean: Tensor
         self.deviation: Tensor
-        self._build(settings, shape)
+        with torch.device("meta"):  # no memory before the file is compared
+            self._build(settings, shape)
         held = checked_tensors(settings.digest, file, most=len(self.state_dict()) + 1)
         wanted = {name: tuple(part.shape) for name, part in self.state_dict().items()}
         if {name: tuple(part.shape) for name, part in held.items()} != wanted:
@@ -61,7 +62,8 @@ class Autoencoder(nn.Module, Codec):
                 where=str(file),
                 fix="set channels, width and halvings under [codec] as the codec was fitted with",
             )
-        self.load_state_dict({name: part.float() for name, part in held.items()})
+        floats = {name: part.float() for name, part in held.items()}
+        self.load_state_dict(floats, assign=True)
         self.eval().requires_grad_(False)
 
     def _build(self, settings: AutoencoderSettings, shape: tuple[int, ...]) -> None:

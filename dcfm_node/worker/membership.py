@@ -1,4 +1,4 @@
-"""How well a silo's own training samples are told from its hold-out by networks of its run."""
+"""How well networks of its run separate a silo's own training samples from its hold-out."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -62,6 +62,13 @@ def test_the_file_is_a_function_of_images_and_seed() -> None:
     assert again == fit_autoencoder(images(20), SETTINGS, steps=2) != other
 
 
+def test_settings_alone_take_no_memory(tmp_path: Path) -> None:
+    """These would take 150 TB; the file says that they are not what was fitted."""
+    settings = SETTINGS.model_copy(update={"width": 256, "file": sha256(DATA).digest()})
+    with pytest.raises(ConfigError, match="are not those of its settings"):
+        Autoencoder(settings, written(tmp_path), (10**9, 16, 16))
+
+
 @pytest.mark.parametrize("changes", [{"channels": 4}, {"width": 16}, {"halvings": 1}])
 def test_a_file_of_other_settings_is_refused(tmp_path: Path, changes: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="are not those of its settings"):
