@@ -297,13 +297,17 @@ class Domain(ABC, Generic[Settings]):
         student's samples have them. The default: as they are."""
         return x
 
+    def shows(self, x: Stored, c: Labels) -> NDArray[np.bool_] | None:
+        """Which of the values in labels (N, n) samples (N, *sample_shape) show: booleans (N, n).
+        The default: None, their numbers alone do not tell."""
+        return None
+
     def text(self, x: Stored) -> list[str] | None:
         """Samples (N, *sample_shape) of tokens as texts. The default: None, they are not text."""
         return None
 
     def cells(self, x: Stored) -> Cells | None:
-        """Samples of tokens as a table. The default: a column of texts; None if they are not
-        text."""
+        """Samples of tokens as a table. The default: a column of texts, if they are text."""
         texts = self.text(x)
         return None if texts is None else Cells(("text",), [[text] for text in texts])
 
@@ -314,11 +318,8 @@ class Domain(ABC, Generic[Settings]):
         holders: Holders,
         title: str = "",
     ) -> "Image":
-        """Draw samples of several models side by side.
-
-        The default draws images as tables of one sample per combination, and vectors as points or
-        lines. It needs matplotlib.
-        """
+        """Draw samples of several models side by side. The default draws images as tables
+        of one sample per combination, and vectors as points or lines. It needs matplotlib."""
         from dcfm_node.domains import pictures, texts
 
         if (lines := [self.text(panel.samples.x) for panel in panels])[0] is not None:

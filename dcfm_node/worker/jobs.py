@@ -62,7 +62,7 @@ class JobRunner:
         if setup.threads:
             torch.set_num_threads(setup.threads)
         self._learner = learner_of(self._manifest)
-        codec = codec_of(self._manifest, setup.codec)
+        self._codec = codec = codec_of(self._manifest, setup.codec)
         data = domains.of(self._manifest).load(self._manifest, setup.data)
         self._counts, self._digest = data.counts, data.digest
         self._whole = counts_of(np.concatenate([data.train.c, data.holdout.c]))
@@ -155,6 +155,7 @@ class JobRunner:
             counts=counts,
             probes=job.probes,
             scale=job.scale,
+            codec=self._codec,
             device=self._device,
             own=[label for label, _ in self._counts] if job.silo in counts else (),
         )

@@ -14,13 +14,15 @@ from dcfm_node.data.source import counts as counted
 from dcfm_node.data.spec import DataSpec
 from dcfm_node.domains import base as domains
 from dcfm_node.errors import Failed
-from dcfm_node.flow.codec import codec_of, encoded_samples, standardised
+from dcfm_node.flow.codec import codec_of, decoded, encoded_samples, standardised
 from dcfm_node.flow.files import load_weights
+from dcfm_node.flow.judges import Draw, Measured, Shows
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import learner_of
 from dcfm_node.flow.networks import Weights
-from dcfm_node.flow.quality import Draw, Measured, Verdict, by_combination
+from dcfm_node.flow.quality import Verdict, by_combination
 from dcfm_node.flow.stages import EncodedSamples
+from dcfm_node.networks.base import Codec
 from dcfm_node.paths.base import path_of
 from dcfm_node.records.entries import Label
 from dcfm_node.records.manifest import Manifest
@@ -49,6 +51,7 @@ def given(
     counts: Mapping[str, Counts],
     probes: Sequence[Label],
     scale: Scale | None,
+    codec: Codec,
     device: torch.device,
     own: Sequence[Label] = (),
 ) -> tuple[Draw, Measured]:
@@ -59,6 +62,7 @@ def given(
         counts: label counts of the student's teachers, by silo.
         probes: combinations that nobody trains on.
         scale: that the student's training data were standardised by.
+        codec: of the run.
         own: combinations that this silo trains on. They are known to it, also where its `join`
             left their counts out (SPEC 6.9.2).
     """
@@ -73,7 +77,25 @@ def given(
         replace(part, x=path.features(standardised(part.x, scale))) for part in encoded
     )
     sizes = manifest.cardinalities
-    return draw, Measured.of(train, holdout, known, probes, sizes, feasible=manifest.feasible)
+    shows = _told_by_domain(manifest, codec, scale)
+    return draw, Measured.of(
+        train, holdout, known, probes, sizes, feasible=manifest.feasible, shows=shows
+    )
+
+
+def _told_by_domain(manifest: Manifest, codec: Codec, scale: Scale | None) -> Shows | None:
+    """What the run's domain says that samples in the scale of the networks show; None if it cannot
+    tell."""
+    domain, shape = domains.of(manifest), manifest.sample_shape
+    nothing = np.zeros((0, *shape), np.float32), np.zeros((0, len(manifest.attributes)), np.int64)
+    if domain.shows(*nothing) is None:
+        return None
+
+    def shows(data: EncodedSamples) -> Tensor:
+        x = decoded(codec, data.x.float(), scale)
+        return torch.from_numpy(domain.shows(x.numpy(), data.c.numpy()))
+
+    return shows
 
 
 def judged(
@@ -112,6 +134,7 @@ def judged(
         counts=counts,
         probes=probes,
         scale=scale,
+        codec=encoder,
         device=device,
     )
     try:

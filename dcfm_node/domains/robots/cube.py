@@ -22,7 +22,7 @@ from dcfm_node.domains.settings import CubeSettings
 from dcfm_node.domains.space import Holders, Panel, Space
 from dcfm_node.errors import DataError, UserError
 from dcfm_node.records.manifest import Attribute, Manifest
-from dcfm_node.samples import Combination, Samples, unit
+from dcfm_node.samples import Combination, Labels, Samples, Stored, unit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -115,6 +115,10 @@ class Cube(Domain[CubeSettings]):
             train,
             reference,
         )
+
+    def shows(self, x: Stored, c: Labels) -> NDArray[np.bool_]:
+        """Which of their quadrants plans begin and end in (`plan.shows`)."""
+        return plan.shows(unit(x), c)
 
     def evaluator(
         self, split: Split, *, folder: Path, seed: int, device: str, features: Path | None = None

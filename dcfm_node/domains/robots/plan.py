@@ -120,16 +120,24 @@ def goal(plans: Array) -> Array:
 
 def feasible(plans: Array, c: NDArray[np.int64], height: float = 0.02) -> NDArray[np.bool_]:
     """Which plans (N, CHANNELS, horizon) begin and end with the cube on the table, in the quadrants
-    (source, destination) of their labels (N, 2) (section 6.2 of DCFM). A number that is not finite
-    anywhere makes a plan infeasible: a robot must never execute it.
+    (source, destination) of their labels (N, 2) (section 6.2 of DCFM): booleans (N,)."""
+    return np.asarray(shows(plans, c, height).all(axis=1))
+
+
+def shows(plans: Array, c: NDArray[np.int64], height: float = 0.02) -> NDArray[np.bool_]:
+    """Which of their quadrants plans (N, CHANNELS, horizon) begin and end in, with the cube on the
+    table: booleans (N, 2). A number that is not finite anywhere makes a plan show nothing: a robot
+    must never execute it.
 
     Args:
+        c: labels (source, destination), (N, 2).
         height: most distance of the cube from the height at which it lies, m.
     """
-    right = np.asarray(np.isfinite(plans).all(axis=(1, 2)))
+    finite = np.isfinite(plans).all(axis=(1, 2))
+    found = []
     for frame, wanted in ((0, c[:, 0]), (-1, c[:, 1])):
         cube = metres(plans[:, CUBE, frame])
         on_table = (cube[:, :2] >= TABLE[0] - height) & (cube[:, :2] <= TABLE[1] + height)
         lies = (abs(cube[:, 2] - FLOOR) <= height) & on_table.all(axis=1)
-        right &= lies & (quadrant(cube) == wanted)
-    return right
+        found.append(finite & lies & (quadrant(cube) == wanted))
+    return np.stack(found, axis=1)

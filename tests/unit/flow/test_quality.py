@@ -1,21 +1,15 @@
 """SPEC 6.14.1: what a silo's judge measures of a student, here of made-up ones."""
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import pytest
 import torch
 
 from dcfm_node.flow.committee import Committee
-from dcfm_node.flow.quality import (
-    MAX_DRAWS,
-    Judge,
-    Measured,
-    by_combination,
-    distance,
-    measure,
-    ratios,
-)
+from dcfm_node.flow.judges import MAX_DRAWS, ByCommittee, Measured, ratios
+from dcfm_node.flow.quality import by_combination, distance, measure
 from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.swarm.quality import announced, objects
 
@@ -161,7 +155,7 @@ def test_draws_that_are_all_the_same_as_real_samples_are_not_apart() -> None:
 
 
 def test_judges_are_taught_a_bounded_number_of_alike_many_of_each(monkeypatch) -> None:
-    monkeypatch.setattr("dcfm_node.flow.quality.MAX_TAUGHT", 12)
+    monkeypatch.setattr("dcfm_node.flow.judges.MAX_TAUGHT", 12)
     many, few = samples(KNOWN[:1], 30, 1), samples(KNOWN[1:3], 5, 2)
     mixed = EncodedSamples(torch.cat([many.x, few.x]), torch.cat([many.c, few.c]))
     data = Measured.of(mixed, samples(KNOWN[:1], 12, 3), KNOWN, (), SIZES)
@@ -257,7 +251,7 @@ def test_garbage_is_not_taken_for_samples_and_does_not_spoil_a_judge() -> None:
 def test_a_judge_that_cannot_be_trusted_on_unseen_combinations_says_nothing_of_them(
     monkeypatch,
 ) -> None:
-    monkeypatch.setattr(Judge, "trusted", lambda judge, holdout: (1.0, 0.5))
+    monkeypatch.setattr(ByCommittee, "trusted", lambda judge, holdout: (1.0, 0.5))
     found = told(true, silo())
     assert all(found[label].expected is None for label in NOVEL)
     assert all("and 0.6 is needed" in found[label].why for label in NOVEL)
@@ -290,7 +284,7 @@ def test_a_silo_judges_its_own_probe_and_samples_that_no_teacher_holds() -> None
 
 
 def test_no_more_draws_are_made_than_are_allowed(monkeypatch) -> None:
-    monkeypatch.setattr("dcfm_node.flow.quality.MAX_DRAWS", 40)
+    monkeypatch.setattr("dcfm_node.flow.judges.MAX_DRAWS", 40)
     asked = []
 
     def counted(c, seed):
@@ -300,7 +294,7 @@ def test_no_more_draws_are_made_than_are_allowed(monkeypatch) -> None:
     data = silo()
     told(counted, data)
     assert max(asked) <= 40 < MAX_DRAWS
-    monkeypatch.setattr("dcfm_node.flow.quality.MAX_DRAWS", 4)
+    monkeypatch.setattr("dcfm_node.flow.judges.MAX_DRAWS", 4)
     found = told(true, data).values()
     assert sum(one.draws for one in found) == 4
     assert [one.why for one in found].count("there are too many combinations to draw each") == 2
@@ -364,3 +358,30 @@ def test_what_a_judge_cannot_read_does_not_count_where_it_reads_others() -> None
         lambda c, seed: strong((c + (c == 2).all(1)[:, None]) % 3, seed), data, seed=5
     )
     assert swapped_last["novel_rate"] < 0.1
+
+
+def exactly(data):
+    """What a domain would say: each attribute is in one of the first two features."""
+    effects = (EFFECTS[0], EFFECTS[1])
+    read = [(data.x[:, i, None] - of).abs().argmin(1) for i, of in enumerate(effects)]
+    return torch.stack(read, 1) == data.c
+
+
+def test_a_domain_that_can_tell_judges_without_a_committee(monkeypatch) -> None:
+    monkeypatch.setattr("dcfm_node.flow.judges.Committee", None)
+    found = measure(swapped, replace(silo(), shows=exactly), seed=3)
+    assert found["known_rate"] > 0.99 and found["novel_rate"] < 0.01
+    assert found["judge_known"] > 0.99 and found["judge_rate"] > 0.99
+
+
+def test_a_domain_judges_every_combination_and_says_which_value_fails() -> None:
+    verdicts = told(swapped, replace(silo(), shows=exactly))
+    assert all(verdict.why == "" for verdict in verdicts.values())
+    assert all(verdicts[label].expected.value > 0.9 for label in KNOWN)
+    assert verdicts[NOVEL[0]].values == (1.0, 0.0)
+
+
+def test_a_domain_that_does_not_know_a_silos_data_is_not_trusted() -> None:
+    other = replace(silo(), shows=lambda data: torch.zeros(data.c.shape, dtype=torch.bool))
+    found = measure(true, other, seed=3)
+    assert found["judge_rate"] == 0.0 and announced([found] * 3, 2, final=True).novel is None

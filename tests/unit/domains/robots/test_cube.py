@@ -1,10 +1,13 @@
 """The domain `cube`: a node's own episodes, and folders shared among silos."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from dcfm_node.data.spec import EpisodesData, NpzData
 from dcfm_node.domains import base
@@ -14,8 +17,12 @@ from dcfm_node.domains.robots import plan
 from dcfm_node.domains.robots.cube import DIAGONALS, Cube
 from dcfm_node.domains.settings import CubeSettings, PlainSettings
 from dcfm_node.errors import DataError, UserError
+from dcfm_node.flow.codec import codec_of, encoded_samples, standardised
+from dcfm_node.flow.quality import by_combination, measure
 from dcfm_node.networks.settings import CosineSettings
+from dcfm_node.records.moments import Scale
 from dcfm_node.samples import Samples
+from dcfm_node.worker.judging import given
 from tests.unit.data.manifests import DIGIT, manifest
 from tests.unit.domains.robots.play import CENTRES, Robot, recorded, saved, tour
 
@@ -159,3 +166,32 @@ def test_a_plan_is_right_if_it_is_feasible(folder: Path, tmp_path: Path) -> None
     swapped = Samples(split.reference.x, split.reference.c[:, ::-1].copy())
     same = split.reference.c[:, 0] == split.reference.c[:, 1]
     assert np.array_equal(evaluator.right(swapped), same)
+
+
+def test_a_silo_judges_draws_by_the_quadrants_and_trains_no_committee(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SPEC 6.14.8, through a codec and a scale: the student draws every plan as one that begins
+    where it should and ends in the top left."""
+    monkeypatch.setattr("dcfm_node.flow.judges.Committee", None)
+    split = split_of(folder)
+    assert split.complete is not None
+    run = manifest(**RUN | {"codec": CosineSettings(keep=8)})
+    codec, scale = codec_of(run, None), Scale(mean=(0.1,), deviation=(0.5,))
+    encoded = [encoded_samples(part, codec) for part in (split.silos[0], split.silos[1])]
+    plans = {tuple(c): split.complete.x[i] for i, c in enumerate(split.complete.c.tolist())}
+
+    def sample(weights: object, c: Tensor, **how: object) -> Tensor:
+        drawn = np.stack([plans[int(source), 0] for source in c[:, 0]])
+        return standardised(encoded_samples(Samples(drawn, c.numpy()), codec).x, scale)
+
+    learner = SimpleNamespace(sample=sample)
+    monkeypatch.setattr("dcfm_node.worker.judging.learner_of", lambda manifest: learner)
+    known = {tuple(c): 9 for c in split.pooled.c.tolist()}
+    args = {"counts": {"silo": known}, "probes": (), "scale": scale, "codec": codec}
+    draw, data = given(run, {}, encoded, **args, device=torch.device("cpu"))
+    verdicts = {verdict.label: verdict for verdict in by_combination(draw, data, seed=1)}
+    assert len(verdicts) == 16
+    for (source, destination), verdict in verdicts.items():
+        assert verdict.values == (1.0, float(destination == 0)), (source, destination)
+    assert measure(draw, data, seed=1)["judge_rate"] == 1.0
