@@ -15,6 +15,7 @@ from dcfm_node.config.peers import Peer, merged
 from dcfm_node.config.presets import Preset, settled
 from dcfm_node.errors import ConfigError
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES, Digest, Model, Name, Snapshot
+from dcfm_node.records.differing import differing_fields
 from dcfm_node.records.manifest import (
     CODEC,
     DOMAIN,
@@ -30,7 +31,6 @@ from dcfm_node.records.manifest import (
     Probes,
     Silo,
     Transfer,
-    differing_fields,
 )
 from dcfm_node.records.messages import MAX_MANIFEST_BYTES
 from dcfm_node.records.moments import Scale, Standardise

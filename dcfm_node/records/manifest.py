@@ -1,11 +1,11 @@
 """The manifest of a run: the settings that all its nodes must share (SPEC 2).
 
 The run id is the hash of its canonical bytes. Two nodes with different manifests do not work
-together; `differing_fields` names the fields, and `differences` describes them to people.
+together; `records.differing` says where they differ.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise, product
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -23,7 +23,6 @@ from dcfm_node.records.settings import (
     AnyPath,
     CodecSettings,
     DomainSettings,
-    MethodSettings,
     NetworkSettings,
     PathSettings,
     PluginCode,
@@ -36,9 +35,6 @@ from dcfm_node.records.settings import (
 
 MAX_COMBINATIONS = 65_536
 MAX_SILOS = 1_000
-MAX_TOLD = 8
-"""Most silos that the difference of two rosters names."""
-
 
 DOMAIN = find("domains", DomainSettings, "plain").model_validate({})
 CODEC = find("codecs", CodecSettings, "identity").model_validate({})
@@ -338,63 +334,3 @@ class Manifest(Extended):
     def silo_name(self, key: bytes) -> str:
         """The roster's name of a key; for an unknown key, its first eight hex digits."""
         return next((silo.name for silo in self.roster if silo.key == key), key.hex()[:8])
-
-
-def differing_fields(ours: Manifest, theirs: Manifest) -> tuple[str, ...]:
-    """Dotted names of the fields in which two manifests differ, in document order."""
-    found: list[str] = []
-
-    def walk(a: object, b: object, path: str) -> None:
-        if isinstance(a, Section) and isinstance(b, Section) and type(a) is not type(b):
-            found.append(f"{path}.{'name' if isinstance(a, MethodSettings) else 'kind'}")
-        elif isinstance(a, Model) and type(a) is type(b):
-            for field in type(a).model_fields:
-                walk(getattr(a, field), getattr(b, field), f"{path}.{field}" if path else field)
-        elif a != b:
-            found.append(path)
-
-    walk(ours, theirs, "")
-    return tuple(found)
-
-
-def differences(ours: Manifest, theirs: Manifest) -> tuple[str, ...]:
-    """The same fields, described to people; for rosters and plugins, with the differences."""
-    details = {"roster": _of_rosters, "plugins": _of_plugins}
-    return tuple(
-        f"{field} ({details[field](ours, theirs)})" if field in details else field
-        for field in differing_fields(ours, theirs)
-    )
-
-
-def _of_plugins(ours: Manifest, theirs: Manifest) -> str:
-    return differing_packages(packages_by_section(ours), packages_by_section(theirs))
-
-
-def packages_by_section(run: Manifest) -> dict[str, str]:
-    """The other packages of a run, as "networks toy": "toy-dcfm 1.0"."""
-    return {f"{c.kind} {c.name}": f"{c.distribution} {c.version}" for c in run.plugins}
-
-
-def differing_packages(here: Mapping[str, str], there: Mapping[str, str]) -> str:
-    """Where two runs' packages differ, in words; both as `packages_by_section`."""
-    return "; ".join(
-        f"{name}: {here.get(name, 'not used')} here, {there.get(name, 'not used')} there"
-        for name in sorted(here.keys() | there.keys())
-        if here.get(name) != there.get(name)
-    )
-
-
-def _of_rosters(ours: Manifest, theirs: Manifest) -> str:
-    here = {silo.name: silo.key for silo in ours.roster}
-    there = {silo.name: silo.key for silo in theirs.roster}
-    found = [
-        f"{name} is missing there"
-        if name not in there
-        else f"{name} is missing here"
-        if name not in here
-        else f"the key of {name}"
-        for name in sorted(here.keys() | there.keys())
-        if here.get(name) != there.get(name)
-    ]
-    more = [f"and {len(found) - MAX_TOLD} more"] if len(found) > MAX_TOLD else []
-    return "; ".join(found[:MAX_TOLD] + more)

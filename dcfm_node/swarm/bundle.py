@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 
 from dcfm_node import __version__
 from dcfm_node.errors import PeerError
+from dcfm_node.records.differing import differences
 from dcfm_node.records.entries import Snapshot
-from dcfm_node.records.manifest import Manifest, differences
+from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import Bundle, Entries, Head
 from dcfm_node.swarm.answers import as_many_as_fit
 from dcfm_node.swarm.journal import Journals

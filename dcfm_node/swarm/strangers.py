@@ -6,12 +6,8 @@ from dataclasses import dataclass
 
 from dcfm_node import __version__
 from dcfm_node.errors import PeerError
-from dcfm_node.records.manifest import (
-    Manifest,
-    differences,
-    differing_packages,
-    packages_by_section,
-)
+from dcfm_node.records.differing import differences, differing_packages, packages_by_section
+from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.messages import PROTOCOL, Mismatch
 from dcfm_node.swarm.effects import Effect, Foreign, Report, Send
 from dcfm_node.wire.envelope import decode_manifest, manifest_bytes, named_packages, run_id

@@ -287,8 +287,8 @@ def decode_manifest(data: bytes, like: Manifest | None = None) -> Manifest:
 
 
 def named_packages(data: bytes) -> dict[str, str]:
-    """The packages that a manifest's bytes name, as `records.manifest.packages_by_section`; also of
-    one that cannot be read here. Loads nothing; empty if the bytes name none."""
+    """The packages that a manifest's bytes name, as `records.differing.packages_by_section`; also
+    of one that cannot be read here. Loads nothing; empty if the bytes name none."""
     try:
         return {f"{kind} {name}": package for kind, name, package in _packages(unpack(data))}
     except PeerError:

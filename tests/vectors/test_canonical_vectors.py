@@ -3,7 +3,7 @@
 import pytest
 
 from dcfm_node.errors import PeerError
-from dcfm_node.records.manifest import differing_fields
+from dcfm_node.records.differing import differing_fields
 from dcfm_node.wire.canonical import pack, unpack
 from dcfm_node.wire.envelope import decode_manifest, handed_over, manifest_bytes, run_id
 from tests.vectors.loading import cases, load, raw, sha256, spell, value_of

@@ -13,7 +13,7 @@ from dcfm_node.domains import base
 from dcfm_node.domains.base import SplitSpec
 from dcfm_node.domains.space import Panel
 from dcfm_node.errors import DataError, MissingPackageError, PeerError
-from dcfm_node.records.manifest import differences
+from dcfm_node.records.differing import differences
 from dcfm_node.records.messages import Mismatch
 from dcfm_node.records.settings import DomainSettings, PluginCode, find, other_versions
 from dcfm_node.swarm.strangers import PeerState, mismatch

@@ -4,14 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from dcfm_node.errors import PeerError
-from dcfm_node.records.manifest import (
-    MAX_TOLD,
-    Manifest,
-    Policy,
-    Silo,
-    differences,
-    differing_fields,
-)
+from dcfm_node.records.differing import MAX_TOLD, differences, differing_fields
+from dcfm_node.records.manifest import Manifest, Policy, Silo
 from dcfm_node.records.messages import Head
 from dcfm_node.records.settings import Training
 from dcfm_node.wire.canonical import pack
@@ -144,11 +138,19 @@ def test_where_rosters_differ_the_silos_are_named() -> None:
     first, second, third, _ = MANIFEST.roster
     other = (first, Silo(name=second.name, key=b"k" * 32), third, Silo(name="zeno", key=b"z" * 32))
     assert differences(MANIFEST, changed(roster=other, name="another")) == (
-        "name",
+        f"name ({MANIFEST.name!r} here, 'another' there)",
         "roster (the key of silo-0001; silo-0003 is missing there; zeno is missing here)",
     )
     (few,) = differences(MANIFEST, Run(4 + MAX_TOLD + 2).manifest)
     assert few.count("missing here") == MAX_TOLD and few.endswith("; and 2 more)")
+
+
+def test_both_values_are_told_where_they_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = MANIFEST.method.model_copy(update={"max_rounds": 4})
+    assert differences(MANIFEST, changed(method=steps)) == ("method.max_rounds (2 here, 4 there)",)
+    assert differences(MANIFEST, changed(sample_shape=(3,))) == ("sample_shape",)
+    monkeypatch.setattr("dcfm_node.records.differing.MAX_VALUE", 8)
+    assert differences(MANIFEST, changed(name="a" * 9)) == ("name",)
 
 
 def test_models_cannot_be_changed() -> None:
