@@ -19,7 +19,8 @@ from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import learner_of
 from dcfm_node.flow.networks import Weights
-from dcfm_node.flow.quality import Draw, Measured, Verdict, by_combination
+from dcfm_node.flow.quality import MAX_DRAWS, Draw, Measured, Verdict, by_combination
+from dcfm_node.flow.room import check_room, free_on
 from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.paths.base import path_of
 from dcfm_node.records.entries import Label
@@ -102,6 +103,7 @@ def judged(
         UserError: the codec's file is missing or differs.
         Failed: sampling failed, as where the memory is too small.
     """
+    check_room(manifest, MAX_DRAWS, free_on(device))
     encoder = codec_of(manifest, codec)
     found = domains.of(manifest).load(manifest, data)
     encoded = [encoded_samples(part, encoder) for part in (found.train, found.holdout)]
