@@ -1,7 +1,9 @@
 """Texts that every machine with Python has: the docstrings of its standard library, in clusters."""
 
 import ast
+import json
 import math
+import platform
 import re
 import sysconfig
 import zlib
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcfm_node.errors import UserError
+from dcfm_node.experiment.results import write_json
 from dcfm_node.samples import Floats
 
 LEAST_BYTES = 200_000
@@ -48,17 +51,25 @@ class Corpus:
 
 
 def corpus(
-    silos: int, length: int, windows: int, tests: int, seed: int, *, tokens: int = ASCII
+    silos: int,
+    length: int,
+    windows: int,
+    tests: int,
+    seed: int,
+    *,
+    tokens: int = ASCII,
+    kept: Path | None = None,
 ) -> Corpus:
     """The standard library's docstrings, clustered by their words.
 
     Args:
         tokens: ASCII or LETTERS.
+        kept: folder in which the docstrings are kept, since reading them takes a while.
 
     Raises:
         UserError: this Python has no sources of its standard library.
     """
-    modules = docstrings(Path(sysconfig.get_path("stdlib")))
+    modules = _library(kept)
     if sum(map(len, (text for texts in modules.values() for text in texts))) < LEAST_BYTES:
         raise UserError(
             "this Python has no sources of its standard library",
@@ -82,6 +93,18 @@ def corpus(
     unseen, of = np.concatenate(held), np.concatenate(owners)
     order = rng.permutation(len(unseen))[:tests]
     return Corpus(chosen, unseen[order], of[order], tokens, judge)
+
+
+def _library(kept: Path | None) -> dict[str, list[str]]:
+    """The docstrings of this Python's library, read once for a folder and version."""
+    file = kept and kept / f"texts-{platform.python_version()}.json"
+    if file is not None and file.exists():
+        found: dict[str, list[str]] = json.loads(file.read_text())
+        return found
+    found = docstrings(Path(sysconfig.get_path("stdlib")))
+    if file is not None:
+        write_json(file, found)
+    return found
 
 
 def docstrings(folder: Path) -> dict[str, list[str]]:

@@ -99,7 +99,8 @@ class ParityTrial:
         if self._kind in PICTURES:
             return pictured(given.silos, given.windows, given.tests, seed)
         tokens = LETTERS if given.alphabet == "letters" else ASCII
-        return corpus(given.silos, given.length, given.windows, given.tests, seed, tokens=tokens)
+        sizes = (given.silos, given.length, given.windows, given.tests)
+        return corpus(*sizes, seed, tokens=tokens, kept=self._spec.out)
 
     def _fields(self, lab: Lab, experts: list[Trained], pooled: Trained, router: Trained) -> Fields:
         run, device = lab.manifest, self._device

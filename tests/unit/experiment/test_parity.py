@@ -42,7 +42,7 @@ def test_a_trial_makes_a_row_for_each_way_and_keeps_them(
 ) -> None:
     asked: list[int] = []
 
-    def given(*sizes: int, tokens: int) -> Corpus:
+    def given(*sizes: int, tokens: int, kept: Path) -> Corpus:
         asked.append(sizes[-1])
         return made(sizes[-1])
 
@@ -67,7 +67,7 @@ def test_a_trial_makes_a_row_for_each_way_and_keeps_them(
     assert found[OWN]["bits"] < found["all experts"]["bits"] + 0.2
     assert found[POOLED]["bits"] < found[POOLED]["unigram"]
     judged = {name: one for name, one in found.items() if name != OWN}
-    assert all(0.0 < one["real"] < 2.0 and 0.0 < one["judged"] < 7.1 for one in judged.values())
+    assert all(0.0 < one["real"] < 7.0 and 0.0 < one["judged"] < 7.1 for one in judged.values())
     assert '"event":"measured"' in capsys.readouterr().out
 
 
@@ -117,8 +117,13 @@ def test_a_python_without_sources_is_told(tmp_path: Path, monkeypatch: pytest.Mo
         texts.corpus(3, 32, 100, 20, 0)
 
 
-def test_the_standard_library_gives_silos_of_equal_size_and_held_out_texts() -> None:
-    found = texts.corpus(3, 64, 500, 50, 0)
+def test_the_standard_library_gives_silos_of_equal_size_and_held_out_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = texts.corpus(3, 64, 500, 50, 0, kept=tmp_path)
+    monkeypatch.setattr(texts, "docstrings", None)  # whatever reads again fails
+    again = texts.corpus(3, 64, 500, 50, 0, kept=tmp_path)
+    assert np.array_equal(found.tests, again.tests)
     assert {silo.shape for silo in found.silos} == {(500, 64)}
     assert found.tests.shape == (50, 64)
     assert set(found.owners) == {0, 1, 2}
