@@ -14,7 +14,9 @@ from dcfm_node.api.commands import (
     NodeMade,
 )
 from dcfm_node.cli.output import table
+from dcfm_node.config.columns import Columns, SiteColumn
 from dcfm_node.config.template import run_text
+from dcfm_node.data.category_survey import survey_categories
 from dcfm_node.data.known import Known, known
 from dcfm_node.data.spec import TextData
 from dcfm_node.data.survey import Survey, survey
@@ -55,7 +57,10 @@ def found_in(path: Path, chosen: Sequence[str], names: str | None) -> Known | Su
     """
     if (there := known(path)) is None:
         file = text_file(path) if not names else None
-        return survey(path, chosen, names) if file is None else survey_texts(file, chosen)
+        if file is not None:
+            return survey_texts(file, chosen)
+        table = survey_categories(path, chosen) if not names else None
+        return survey(path, chosen, names) if table is None else table
     if chosen or names:
         raise DataError(
             f"holds {there.spec.format}, and their domain names the attributes",
@@ -75,8 +80,10 @@ def site_run(found: Known | Survey) -> str:
         Channel(column=at.column, index=at.index, name=at.name, low=low, high=high)
         for at, low, high in found.channels
     )
-    domain: TrajectoriesSettings | TextSettings | None = None
-    if channels:
+    domain: TrajectoriesSettings | TextSettings | Columns | None = None
+    if found.categories:
+        domain = tuple(SiteColumn(name=name, values=values) for name, values in found.categories)
+    elif channels:
         domain = TrajectoriesSettings(fps=found.fps, channel=channels)
     elif isinstance(found.spec, TextData):
         domain = TextSettings()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
+from dcfm_node.config.columns import Columns, column_tables, most_values
 from dcfm_node.config.toml import Document, written
 from dcfm_node.domains.settings import Channel, TextSettings, TrajectoriesSettings
 
@@ -12,9 +13,17 @@ _BEFORE = "# The velocity network of every silo and of the student.\n"
 _CHANNELS = re.compile(r"(?m)(?:^\[\[domain\.channel\]\] *\n(?:^[\w ].*\n)+\n*)+")
 
 
-def with_domain(text: str, domain: TrajectoriesSettings | TextSettings) -> str:
-    """The packaged run.toml for a robot's recordings, or for texts as bytes. Ranges scale
-    recordings, so the run does not standardise them."""
+def with_domain(text: str, domain: TrajectoriesSettings | TextSettings | Columns) -> str:
+    """The packaged run.toml for a robot's recordings, for texts as bytes, or for categories. Ranges
+    scale recordings, so the run does not standardise them."""
+    if isinstance(domain, tuple):
+        said = (
+            "# Samples are rows of a table, a token for each of these columns: the place of its\n"
+            "# value. tokens is the number of values of the column with most.\n"
+            f'[domain]\nkind = "categories"\n\n{column_tables(domain)}'
+            f'[path]\nkind = "discrete"\ntokens = {most_values(domain)}\n\n'
+        )
+        return text.replace(_BEFORE, said + _BEFORE, 1)
     if isinstance(domain, TextSettings):
         said = (
             "# Samples are texts, and tokens are the bytes of UTF-8. The token 0 fills what a\n"

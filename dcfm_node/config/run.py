@@ -175,7 +175,9 @@ def load_run(path: Path, peers: tuple[Peer, ...], me: Peer | None, *, listed: Pa
         raise document.error([_problem(what) for what in found]) from None
     if (size := len(manifest_bytes(manifest))) > MAX_MANIFEST_BYTES:  # a message could not hold it
         what = f"makes a manifest of {size} bytes, above the limit of {MAX_MANIFEST_BYTES}"
-        raise document.error([Problem((), what, "shorten the attributes' values")])
+        fix = "list fewer combinations" if manifest.feasible else "shorten the attributes' values"
+        at = ("feasible",) if manifest.feasible else ()
+        raise document.error([Problem(at, what, fix)])
     if (size := least_bytes(manifest)) > MAX_SNAPSHOT_BYTES:
         what = f"the weights take {size} bytes, above a snapshot's limit of {MAX_SNAPSHOT_BYTES}"
         fix = "choose a smaller network.width or sample_shape"

@@ -9,12 +9,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dcfm_node.config import feasible
+from dcfm_node.config.columns import Columns, joined_columns, padded, together, with_columns
 from dcfm_node.config.node import node_template
 from dcfm_node.config.presets import settled
 from dcfm_node.config.ranges import joined_ranges, with_domain, with_ranges
 from dcfm_node.config.run import RunFile, SiteAttribute, SiteRun
 from dcfm_node.config.toml import Document, frozen, written
-from dcfm_node.data.names import alike, normal, ordered, unlike
+from dcfm_node.data.names import alike, normal, unlike
 from dcfm_node.data.spec import AttributeSource, EpisodesData, FileData, RadiographsData
 from dcfm_node.domains.settings import TextSettings, TrajectoriesSettings
 from dcfm_node.errors import ConfigError
@@ -91,14 +92,14 @@ def run_text(
     assumed: str = "",
     features: Sequence[str] = (),
     *,
-    domain: TrajectoriesSettings | TextSettings | None = None,
+    domain: TrajectoriesSettings | TextSettings | Columns | None = None,
 ) -> str:
     """A commented run.toml for this data, with the values that `preset = "auto"` settles.
 
     Args:
         assumed: what the shape assumes, for a comment; empty if nothing.
         features: names of the numbers of a sample, if they have names.
-        domain: what a robot's recordings or texts need; None for other data.
+        domain: what a robot's recordings, texts or categories need; None for other data.
     """
     text = re.sub(r"(?m)^name = .*$", f"name = {written(name)}", run_template(), count=1)
     comment = "".join(f"# {line}\n" for line in wrap(f"{assumed}." if assumed else "", 97))
@@ -162,7 +163,8 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
     a series or a picture only where its data show it clearly. Of pictures, colour counts, then the
     smallest size.
 
-    Where robots' recordings have the same channels, each range becomes as wide as all need.
+    Where robots' recordings have the same channels, each range becomes as wide as all need. Where
+    tables of categories have the same columns, each gets the values of all.
 
     Raises:
         ConfigError: they differ in anything else but the attributes' values, such as the
@@ -179,7 +181,7 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
     for document in others:
         feasible.check_same((first, site), (document, document.parse(SiteRun)))
     merged = [
-        (name, _merged([found[name] for found in attributes.values()]))
+        (name, together([found[name] for found in attributes.values()]))
         for name in attributes[first.path]
     ]
     for name, values in merged:
@@ -197,6 +199,8 @@ def merged_runs(documents: Sequence[Document]) -> Merged:
     text = first.text
     if (ranges := joined_ranges(documents)) is not None:
         text = with_ranges(text, ranges)
+    if (columns := joined_columns(documents)) is not None:
+        text = with_columns(text, columns)
     if features and "features" not in first.values:
         text = _with_features(text, features)
     try:
@@ -238,6 +242,8 @@ def _settled(first: Document, others: Sequence[Document]) -> list[str]:
     for other in others:
         for key in dict.fromkeys([*first.values, *other.values]):
             if key == "domain" and joined_ranges([first, other]) is not None:
+                continue
+            if key in ("domain", "path") and joined_columns([first, other]) is not None:
                 continue
             if key == "sample_shape" and _reads(_shape(first), _shape(other)):
                 notes += [_decided(first, other)] if _shape(first) != _shape(other) else []
@@ -303,12 +309,6 @@ def _decided(first: Document, other: Document) -> str:
         f" show an order. Nothing needs to be done at either site; where the numbers have no order,"
         f" set sample_shape = {there} in all files, and merge them again"
     )
-
-
-def _merged(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """All values: in order if every site's are, else as they come."""
-    together = dict.fromkeys(value for values in lists for value in values)
-    return ordered(together) if all(v == ordered(v) for v in lists) else tuple(together)
 
 
 def _attributes(document: Document) -> dict[str, tuple[str, ...]]:
@@ -380,12 +380,13 @@ def commented_anew(text: str) -> str:
 
 
 def _complete(said: dict[str, Any]) -> dict[str, Any]:
-    """All settings. An attribute with one value, as one silo may have, counts as if with two."""
-    padded = [
-        {**one, "values": one["values"] if len(one["values"]) > 1 else (*one["values"], "\0")}
-        for one in said["attribute"]
-    ]
-    return RunFile.model_validate(settled({**said, "attribute": tuple(padded)})).model_dump()
+    """All settings. An attribute or a column with one value, as one silo may have, counts as if
+    with two."""
+    several = {**said, "attribute": padded(said["attribute"])}
+    domain = said.get("domain", {})
+    if domain.get("kind") == "categories":
+        several["domain"] = {**domain, "column": padded(domain.get("column", ()))}
+    return RunFile.model_validate(settled(several)).model_dump()
 
 
 def _at(values: dict[str, Any], table: str) -> dict[str, Any]:

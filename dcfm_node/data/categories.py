@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dcfm_node.data.names import normal
 from dcfm_node.data.raw import Raw, bounded, check_shapes
@@ -36,13 +37,14 @@ def read_categories(
         normal(name): {normal(value): token for token, value in enumerate(of)}
         for name, of in values.items()
     }
-    rows: list[list[int]] = []
+    rows: list[NDArray[np.uint16]] = []  # a list of numbers takes four times the memory
     lines: list[int] = []
     labels: dict[str, list[str]] = {name: [] for name in columns}
     for line, row in table_rows(spec.path, lambda cell: False):
         where = f"{file}:{line}"
         lines.append(line)
-        rows.append([_token(row, name, of, where) for name, of in known.items()])
+        tokens = [_token(row, name, of, where) for name, of in known.items()]
+        rows.append(np.asarray(tokens, np.uint16))
         for name, column in columns.items():
             labels[name].append(plain_label(_cell(row, normal(column), where)))
     check_shapes((len(rows), len(known)), {}, shape, file)

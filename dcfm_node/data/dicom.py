@@ -4,6 +4,7 @@ Only the elements that decide the pixels are parsed: private elements, names and
 stay unread.
 """
 
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,10 @@ READ = (
     *("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 )
 """Keywords of the elements that are read (DICOM PS3.3, C.7.6.3, C.11.1 and C.11.2)."""
-DEFLATED = "1.2.840.10008.1.2.1.99"
+DEFLATED, RUNS = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
+"""Transfer syntaxes: deflated, and run lengths (RLE Lossless)."""
+RUNS_HEAD = 64
+"""Bytes that name where the segments of a frame of runs begin."""
 MOST_PIXELS, COPIES = 2**26, 2
 """Most pixels of an image, four times those of the largest detectors: compressed, they may take
 little of a file. Copies of a file in memory."""
@@ -61,6 +65,8 @@ def read_dicom(file: Path) -> Floats:
             raise DataError("is deflated", where=str(file), fix=_FIX)
         found = dcmread(file, specific_tags=list(READ))
         _check(file, found)
+        if found.file_meta.TransferSyntaxUID == RUNS:
+            _check_runs(file, found)
         stored = found.pixel_array
         shown = _shown(found, np.asarray(apply_modality_lut(stored, found), np.float64))
         if not np.isfinite(shown).all():
@@ -87,6 +93,37 @@ def _check(file: Path, found: "Dataset") -> None:
         # Runs that an image has no place for are unpacked before pydicom counts them.
         what = f"has {size} bytes of pixels, and {height} x {width} take {native}"
         raise DataError(what, where=str(file), fix=_FIX)
+
+
+def _check_runs(file: Path, found: "Dataset") -> None:
+    """Refuse runs that unpack to more than the image: two bytes of them can become 128, and
+    pydicom counts them when they are unpacked (DICOM PS3.5, annex G)."""
+    from pydicom.encaps import get_frame  # noqa: PLC0415
+
+    frame = get_frame(found.PixelData, 0, number_of_frames=1)
+    many = min(15, int.from_bytes(frame[:4], "little"))
+    begins = struct.unpack_from(f"<{many}L", frame[:RUNS_HEAD], 4)
+    ends = (*begins[1:], len(frame))
+    plane = int(found.Rows) * int(found.Columns)
+    for begin, end in zip(begins, ends, strict=True):
+        if unpacked(frame[begin:end], plane + SPARE_BYTES) > plane + SPARE_BYTES:
+            what = f"has runs that unpack to more than the {plane} bytes of a plane"
+            raise DataError(what, where=str(file), fix=_FIX)
+
+
+def unpacked(runs: bytes, most: int) -> int:
+    """Bytes that runs (PackBits) unpack to, without unpacking them; counted until above `most`."""
+    place = found = 0
+    while place < len(runs) and found <= most:
+        head = runs[place]
+        place += 1
+        if head < 128:
+            found += head + 1
+            place += head + 1
+        elif head > 128:
+            found += 257 - head
+            place += 1
+    return found
 
 
 def _shown(found: "Dataset", values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -155,9 +155,8 @@ def _decided(
         raise DataError(
             "has no column for the numbers of a sample: all have few values, or are not numbers",
             where=str(file),
-            fix="say which columns are attributes, as in --attributes A,B; all others are numbers."
-            " For a table of texts, name their column 'text'; for one of categories, make the node"
-            " without --data, and see docs/data.md",
+            fix="say which columns are attributes, as in --attributes A,B; all others are then"
+            " numbers, or categories if none holds numbers. For texts, name their column 'text'",
         )
     position = {name: i for i, name in enumerate(dict.fromkeys(grouped.get(n, n) for n in seen))}
     ranked = tuple(chosen) or tuple(sorted(found, key=position.__getitem__))

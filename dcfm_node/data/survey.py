@@ -70,6 +70,7 @@ class Survey:
         warnings: what the operator should look at.
         notes: facts that need no action.
         fps, channels: what run.toml needs under [domain] for a robot's recordings; else 0 and ().
+        categories: (name, values that occur) of each column of a table of categories; else ().
     """
 
     spec: FileData
@@ -85,6 +86,7 @@ class Survey:
     notes: tuple[str, ...]
     fps: float = 0.0
     channels: tuple[Ranged, ...] = ()
+    categories: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def survey(path: Path, chosen: Sequence[str] = (), names: str | None = None) -> Survey:

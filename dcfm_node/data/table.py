@@ -22,8 +22,9 @@ _OTHERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 Row = dict[str, str]
 
 
-def read_table(index: Path, key: str, is_key: Callable[[str], bool]) -> list[tuple[int, Row]]:
-    """Read every row that is not blank as (line number, column -> cell without outer blanks).
+def read_table(index: Path, key: str, is_key: Callable[[str], bool]) -> Iterator[tuple[int, Row]]:
+    """Every row that is not blank as (line number, column -> cell without outer blanks). Rows are
+    not kept: a dict takes many times the memory of its cells.
 
     Args:
         key: the column that every row must fill.
@@ -33,13 +34,11 @@ def read_table(index: Path, key: str, is_key: Callable[[str], bool]) -> list[tup
         DataError: the file is not CSV in UTF-8; the column `key` is missing; two columns have one
             name; a row lacks its key or has too few or many cells; a quoted cell swallows rows.
     """
-    rows = []
     for line, row in table_rows(index, is_key, key):
         if not row[key]:
             where = f"{index}:{line}"
             raise DataError(f"names no {key}", where=where, fix=f"fill in the column {key!r}")
-        rows.append((line, row))
-    return rows
+        yield line, row
 
 
 def table_rows(

@@ -137,10 +137,15 @@ class Lab:
         """Of one network."""
         return sum(math.prod(shape) for _, shape in networks.schema(self.manifest).values())
 
-    def centralised(self, data: Samples) -> Trained:
-        """One model on the given data, with as many steps as all silos take in Stage I."""
-        method = self.manifest.method
-        local = method.local.model_copy(update={"steps": method.local.steps * len(self.silos)})
+    def centralised(self, data: Samples, *, wide: bool = False) -> Trained:
+        """One model on the given data, with as many steps as all silos take in Stage I.
+
+        Args:
+            wide: take the steps of one silo instead, with batches as large as all silos' together.
+        """
+        local = self.manifest.method.local
+        more = {"batch": local.batch} if wide else {"steps": local.steps}
+        local = local.model_copy(update={k: n * len(self.silos) for k, n in more.items()})
         manifest = _with(self.manifest, local=local)
         train, holdout = both_standardised(self._parts(data), self.scale)
         return self.train(

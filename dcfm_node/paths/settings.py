@@ -1,5 +1,6 @@
 """The package's own probability paths: their sections of run.toml. Pure."""
 
+import math
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -10,6 +11,9 @@ from dcfm_node.records.settings import CodecSettings, MethodSettings, NetworkSet
 ODE = ("euler", "midpoint", "heun", "rk4", "adams")
 JUMPS = ("euler", "tau-leaping")
 """Solvers by path."""
+MOST_PLACES = 4_096
+"""Most places of a sample of tokens. In order, each takes an evaluation, of work that grows with
+the places: so this bounds the work of a draw, as `solver_steps` does for other paths."""
 
 
 class LinearPathSettings(PathSettings):
@@ -38,6 +42,14 @@ class _Tokens(PathSettings):
     def alphabet(self) -> int:
         return self.tokens
 
+    def problem(self, shape: tuple[int, ...]) -> str:
+        if (places := math.prod(shape)) <= MOST_PLACES:
+            return ""
+        return (
+            f"sample_shape: {places} places are more than the {MOST_PLACES} of path"
+            f" {self.kind!r}; use fewer"
+        )
+
     def misfit(self, codec: CodecSettings, network: NetworkSettings, method: MethodSettings) -> str:
         if codec.kind != "identity":
             return f"codec.kind {codec.kind!r} makes numbers of tokens; remove [codec]"
@@ -47,6 +59,11 @@ class _Tokens(PathSettings):
             return 'network.predict is "velocity"; this path needs "sample"'
         if getattr(network, "causal", self.causal) != self.causal:
             return f"network.causal; path {self.kind!r} needs {str(self.causal).lower()}"
+        if method.needs_energies:
+            return (
+                f"method.name {method.name!r} needs energies, which path {self.kind!r} does not"
+                ' give; use "dcfm", "ddm" or "fedflow"'
+            )
         replay = getattr(method, "replay", None)
         if isinstance(replay, Replay) and replay.rounds:
             return "method.replay.rounds: replay moves numbers, not tokens; set it to 0"

@@ -191,6 +191,11 @@ class MethodSettings(Section):
         return False
 
     @property
+    def needs_energies(self) -> bool:
+        """Whether it reads densities of samples, which paths of tokens do not give."""
+        return False
+
+    @property
     def switches(self) -> bool:
         """Whether a step of an ensemble's sampler can follow one expert, drawn by the router."""
         return False

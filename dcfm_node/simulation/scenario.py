@@ -12,7 +12,13 @@ from dcfm_node.errors import ConfigError
 from dcfm_node.files import shipped
 from dcfm_node.records.base import Model, Name
 from dcfm_node.records.manifest import Attribute, Manifest, Policy, Silo
-from dcfm_node.records.settings import MethodSettings, Training, find
+from dcfm_node.records.settings import (
+    MethodSettings,
+    NetworkSettings,
+    PathSettings,
+    Training,
+    find,
+)
 from dcfm_node.wire.envelope import Signs
 
 Fat = Literal["students", "joins", "rejoins", "epochs", "stale", "votes", "offences"]
@@ -35,6 +41,9 @@ class Scenario(Model):
     schedule: Literal["alternating", "paper"] = "alternating"
     participation: Literal["strict", "tolerant"] = "strict"
     rounds: Annotated[int, Field(ge=1, le=100)] = 2
+    tokens: Annotated[int, Field(ge=0, le=4_096)] = 0
+    """Size of the alphabet of samples; 0, the default, for samples of numbers. Silos of
+    tokens state no means and deviations."""
     stall_s: Annotated[float, Field(gt=0.0)] = 60.0
     gossip_s: Annotated[float, Field(gt=0.0)] = 2.0
     work_s: Span = (5.0, 30.0)
@@ -208,9 +217,19 @@ def manifest(scenario: Scenario, members: Sequence[Signs]) -> Manifest:
     policy = Policy.model_validate(
         {"participation": scenario.participation, "stall_s": scenario.stall_s}
     )
+    sections: dict[str, Any] = {}
+    if scenario.tokens:
+        settings["solver"] = "euler"
+        path = find("paths", PathSettings, "discrete")
+        network = find("networks", NetworkSettings, "transformer")
+        sections = {
+            "path": path.model_validate({"tokens": scenario.tokens}),
+            "network": network.model_validate({}),
+        }
     return Manifest(
         name="simulated",
         sample_shape=(2,),
+        **sections,
         attributes=(
             Attribute(name="horizontal", values=("left", "right")),
             Attribute(name="vertical", values=("bottom", "top")),

@@ -1,7 +1,6 @@
 """Draws samples of a student, on the best device of this machine."""
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import cycle, islice
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from dcfm_node.config.run import least_bytes
 from dcfm_node.errors import Failed, PeerError
-from dcfm_node.files import read_bounded
 from dcfm_node.flow import networks
 from dcfm_node.flow.codec import codec_of, decoded
 from dcfm_node.flow.device import choose
@@ -22,7 +20,8 @@ from dcfm_node.flow.guidance import OwnWeights
 from dcfm_node.flow.inpainting import BANK_SEED, Given, Inpainter, bank
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import learner_of
-from dcfm_node.flow.sampling import Corrector, Sampler, at_once
+from dcfm_node.flow.room import available, check_room
+from dcfm_node.flow.sampling import Corrector, Sampler
 from dcfm_node.flow.watching import watched
 from dcfm_node.records.base import MAX_SNAPSHOT_BYTES
 from dcfm_node.records.manifest import Manifest
@@ -32,9 +31,8 @@ from dcfm_node.store.tensors import Schema, check_snapshot, ensemble_schema, siz
 from dcfm_node.student.asked import Correct
 from dcfm_node.student.expression import Asked
 
-BYTES, DOUBLE, COPIES = 4, 8, 3
-"""Bytes of a number, and of a precise one; copies of the samples in memory, including noise and
-picture."""
+DOUBLE = 8
+"""Bytes of a precise number."""
 
 
 def draw(
@@ -197,40 +195,3 @@ def _schema(manifest: Manifest, counts: Mapping[str, Counts]) -> Schema:
     if max(least, size_of(form)) > MAX_SNAPSHOT_BYTES:
         raise PeerError(f"it needs more than the {MAX_SNAPSHOT_BYTES} bytes of a snapshot")
     return form
-
-
-def check_room(manifest: Manifest, count: int, memory: float, away: int = 0) -> None:
-    """Check by a rough estimate that the samples fit into memory. It counts the samples, and the
-    activations of one chunk for each term of the composition (Eq. 5 of DCFM).
-
-    Args:
-        memory: free bytes.
-        away: most values that a sample moves away from; each is another term.
-
-    Raises:
-        Failed: they do not fit.
-    """
-    numbers = math.prod(manifest.flow_shape)
-    values = numbers * max(1, manifest.path.alphabet)
-    inside = manifest.network.widest(manifest.flow_shape)
-    terms, rows = 1 + len(manifest.attributes) + away, min(count, at_once(manifest))
-    needed = BYTES * (COPIES * count * numbers + rows * terms * (values + inside))
-    if needed > memory:
-        shape = " x ".join(map(str, manifest.sample_shape))
-        raise Failed(
-            f"{count} samples of {shape} numbers need about {needed / 1e9:.3g} GB of memory, and"
-            f" {memory / 1e9:.3g} GB are free",
-            fix="draw fewer samples with -n, or use a larger machine",
-        )
-
-
-def available() -> float:
-    """Free bytes of memory, or all bytes if the kernel does not report the free ones."""
-    try:
-        lines = read_bounded(Path("/proc/meminfo"), 1 << 20).decode().splitlines()
-    except OSError:
-        lines = []
-    told = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    if told:
-        return 1_024.0 * int(told[0])
-    return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")

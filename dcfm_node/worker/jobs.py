@@ -20,7 +20,8 @@ from dcfm_node.flow.codec import codec_of, encoded_samples, moments_of, standard
 from dcfm_node.flow.files import load_weights, rounded
 from dcfm_node.flow.method import SiloData, Start, learner_of
 from dcfm_node.flow.networks import Weights
-from dcfm_node.flow.quality import measure
+from dcfm_node.flow.quality import MAX_DRAWS, measure
+from dcfm_node.flow.room import check_room, check_training_room, free_on
 from dcfm_node.flow.sampling import Teacher
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.records.entries import Label
@@ -92,7 +93,12 @@ class JobRunner:
         )
 
     def run(self, job: Job) -> Done:
-        """Do a job; its output file is complete when this returns."""
+        """Do a job; its output file is complete when this returns.
+
+        Raises:
+            Failed: this machine's memory cannot hold the work; or the disk does not take the file.
+        """
+        self._check_room(job)
         self._prepare(job.probes, job.scale)
         match job.kind:
             case "audit":
@@ -111,6 +117,16 @@ class JobRunner:
         if ranks.rank() == 0:
             _save(rounded(made.weights, self._manifest), job.output)
         return Done(key=job.key, metrics=made.metrics)
+
+    def _check_room(self, job: Job) -> None:
+        """Refuse work that does not fit, before anything of it is allocated."""
+        method, memory = self._manifest.method, free_on(self._device)
+        if job.kind == "score" and job.measure:
+            check_room(self._manifest, MAX_DRAWS, memory)
+        stage = {"train": "refine" if job.round else "local", "distil": "distil"}.get(job.kind)
+        settings = getattr(method, stage or "local", None) or method.local
+        experts = len(job.teachers) if job.kind == "distil" else 1
+        check_training_room(self._manifest, settings, memory, experts=experts)
 
     def _prepare(self, probes: tuple[Label, ...], scale: Scale | None) -> None:
         """Let the data be without probes, and in the scale of a job. All jobs of a run have the

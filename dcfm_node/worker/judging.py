@@ -16,11 +16,12 @@ from dcfm_node.domains import base as domains
 from dcfm_node.errors import Failed
 from dcfm_node.flow.codec import codec_of, decoded, encoded_samples, standardised
 from dcfm_node.flow.files import load_weights
-from dcfm_node.flow.judges import Draw, Measured, Shows
+from dcfm_node.flow.judges import MAX_DRAWS, Draw, Measured, Shows
 from dcfm_node.flow.labels import Counts
 from dcfm_node.flow.method import learner_of
 from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.quality import Verdict, by_combination
+from dcfm_node.flow.room import check_room, free_on
 from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.networks.base import Codec
 from dcfm_node.paths.base import path_of
@@ -124,6 +125,7 @@ def judged(
         UserError: the codec's file is missing or differs.
         Failed: sampling failed, as where the memory is too small.
     """
+    check_room(manifest, MAX_DRAWS, free_on(device))
     encoder = codec_of(manifest, codec)
     found = domains.of(manifest).load(manifest, data)
     encoded = [encoded_samples(part, encoder) for part in (found.train, found.holdout)]

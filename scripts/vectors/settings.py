@@ -275,6 +275,7 @@ def settings() -> Iterator[Json]:
         "path": {"kind": "discrete", "tokens": 3, "source": "mask", "power": 1.0},
         "method": base["method"] | {"solver": "tau-leaping"},
     }
+    dfd = {name: tokens["method"][name] for name in (*COMMON, "ema")} | {"name": "dfd", "top_k": 0}
     goes_on = {"run": D0, "student": None, "scale": None, "handovers": [], "replaced": []}
     other = FEDFLOW.model_dump()["method"]
     plans = [
@@ -302,6 +303,9 @@ def settings() -> Iterator[Json]:
         ("tokens in no order", tokens | {"path": {"kind": "autoregressive", "tokens": 3}}, False),
         ("tokens in an mlp", tokens | {"network": base["network"]}, False),
         ("tokens in a codec", tokens | {"codec": latent | {"shape": [2]}}, False),
+        ("4,096 tokens", tokens | {"sample_shape": [2, 2_048]}, True),
+        ("4,097 tokens", tokens | {"sample_shape": [4_097]}, False),
+        ("tokens by energies", tokens | {"method": dfd}, False),
         ("tokens by an ODE", tokens | {"method": base["method"] | {"solver": "heun"}}, False),
         ("numbers by jumps", base | {"method": tokens["method"]}, False),
         ("numbers in a transformer", base | {"network": tokens["network"]}, False),

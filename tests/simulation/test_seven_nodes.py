@@ -31,7 +31,7 @@ def test_invariants_hold_with_more_seeds(name: str) -> None:
         simulate(load(name), seed)
 
 
-@pytest.mark.parametrize("variant", ["", ":tolerant", ":paper", ":fedflow", ":ddm"])
+@pytest.mark.parametrize("variant", ["", ":tokens", ":tolerant", ":paper", ":fedflow", ":ddm"])
 def test_a_calm_run_needs_one_term_a_round_and_misses_nobody(variant: str) -> None:
     world = simulate(load(f"calm{variant}", {"max_terms": None}), 0)
     bodies = [sealed.entry.body for sealed in world.history.said.values()]
@@ -40,6 +40,14 @@ def test_a_calm_run_needs_one_term_a_round_and_misses_nobody(variant: str) -> No
     assert len(students) == len(rounds)
     assert list(world.history.leaders) == list(range(1, len(rounds) + 2))  # the first one prepares
     assert not any(student.missing for student in students)
+
+
+def test_a_run_of_tokens_survives_power_cuts_and_lost_disks() -> None:
+    """Its silos state no means and deviations, so it prepares probes alone."""
+    scenario = load("power-cuts-publishing", {"tokens": 4, "disks_lost": 1})
+    world = simulate(scenario, 0)
+    assert world.manifest.groups == 0
+    assert world.history.prepared is not None
 
 
 def test_a_seed_names_a_run_exactly_however_it_is_signed() -> None:

@@ -56,3 +56,7 @@ class Dfd(Mixture):
 
     code: ClassVar[str] = "dcfm_node.methods.mixture.learner:DfdLearner"
     name: Literal["dfd"] = "dfd"
+
+    @property
+    def needs_energies(self) -> bool:
+        return True

@@ -19,7 +19,7 @@ from dcfm_node.flow import networks
 from dcfm_node.records.base import Model
 from dcfm_node.records.manifest import Manifest, Silo
 from dcfm_node.store.tensors import size_of
-from dcfm_node.wire.envelope import run_id
+from dcfm_node.wire.envelope import manifest_bytes, run_id
 
 EXAMPLES = Path(__file__).parents[3] / "configs"
 A, B, C = load_peers(EXAMPLES / "peers.toml")
@@ -209,6 +209,22 @@ def test_a_manifest_that_no_message_could_bear_is_refused(tmp_path: Path) -> Non
     error = refusal(tmp_path, text.replace("雨", "𝄞"))
     assert "limit of 262144" in error.what
     assert manifest(tmp_path, text)
+
+
+def test_no_more_feasible_combinations_are_listed_than_a_manifest_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SPEC 2.2: many attributes leave room for fewer than 65,536 labels."""
+    each = "".join(f'[[attribute]]\nname = "a{n}"\nvalues = ["0", "1"]\n' for n in range(8))
+    listed = ",".join(str([*f"{n:08b}"]) for n in range(200))
+    start, end = LEAST.index("[[attribute]]"), LEAST.index("[method.local]")
+    text = f"feasible = [{listed}]\n" + LEAST[:start] + each + LEAST[end:]
+    most = len(manifest_bytes(manifest(tmp_path, text)))
+    assert most > 9 * 200
+    monkeypatch.setattr("dcfm_node.config.run.MAX_MANIFEST_BYTES", most - 1)
+    error = refusal(tmp_path, text)
+    assert f"limit of {most - 1}" in error.what
+    assert error.fix == "list fewer combinations"
 
 
 @pytest.mark.parametrize(

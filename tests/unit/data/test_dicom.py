@@ -1,5 +1,6 @@
 """DICOM files that the test writes, read as a viewer shows them."""
 
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dcfm_node.data.dicom import DEFLATED, read_dicom
+from dcfm_node.data.dicom import DEFLATED, RUNS, SPARE_BYTES, read_dicom, unpacked
 from dcfm_node.errors import DataError, UserError
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra medical")
@@ -187,3 +188,50 @@ def test_shades_that_are_no_numbers_are_refused(tmp_path: Path, elements: dict[s
 def test_more_pixels_than_an_image_has_are_not_unpacked(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="bytes of pixels, and 4 x 4 take 32"):
         read_dicom(written(tmp_path, PixelData=bytes(2**17)))
+
+
+def runs(*segments: bytes) -> bytes:
+    """A frame of run lengths, encapsulated."""
+    from pydicom.encaps import encapsulate
+
+    begins, at = [], 64
+    for segment in segments:
+        begins.append(at)
+        at += len(segment)
+    head = struct.pack("<16L", len(segments), *begins, *[0] * (15 - len(segments)))
+    frame = head + b"".join(segments)
+    return encapsulate([frame + bytes(len(frame) % 2)])
+
+
+def of_runs(folder: Path, *segments: bytes) -> Path:
+    file = written(folder)
+    found = pydicom.dcmread(file)
+    found.file_meta.TransferSyntaxUID = RUNS
+    found.PixelData = runs(*segments)
+    found["PixelData"].VR = "OB"
+    found.save_as(file, enforce_file_format=True)
+    return file
+
+
+def test_run_lengths_are_read_and_those_of_more_than_the_image_are_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    high, low = (bytes([15]) + bytes(int(v) >> 8 * n & 255 for v in RAMP.flat) for n in (1, 0))
+    assert shades(of_runs(tmp_path, high, low)) == pytest.approx(
+        (RAMP / 4095).flatten().tolist(), abs=1e-6
+    )
+    monkeypatch.setattr("pydicom.Dataset.pixel_array", None)  # whatever reads it fails
+    bomb = bytes([129, 0]) * (SPARE_BYTES // 128 + 1)
+    for segments in ((high, bomb), (bomb, low)):
+        with pytest.raises(DataError, match="more than the 16 bytes of a plane"):
+            read_dicom(of_runs(tmp_path, *segments))
+
+
+def test_runs_are_counted_as_they_unpack() -> None:
+    rle = pytest.importorskip("pydicom.pixels.decoders.rle")
+    rng = np.random.default_rng(0)
+    for size in (0, 1, 2, 7, 300):
+        found = rng.integers(256, size=size, dtype=np.uint8).tobytes()
+        whole = len(rle._rle_decode_segment(found))
+        assert whole <= unpacked(found, 10**9) <= whole + 128  # the last run may lack its bytes
+    assert unpacked(bytes([129, 0]) * 100, 1_000) <= 1_128

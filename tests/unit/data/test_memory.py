@@ -9,6 +9,7 @@ import torch
 
 from dcfm_node.data.source import load
 from dcfm_node.data.spec import NpzData
+from dcfm_node.data.table import COPIES, read_table
 from dcfm_node.flow import sources
 from dcfm_node.paths.base import path_of
 from dcfm_node.samples import unit
@@ -36,6 +37,20 @@ def test_reading_takes_twice_the_data_and_keeping_it_once(tmp_path: Path, kind: 
     assert data.train.x.dtype == kind
     assert kept < 1.2 * size + 3e6
     assert peak < 2.5 * size + 12e6
+
+
+def test_rows_of_a_table_are_not_kept(tmp_path: Path) -> None:
+    file = tmp_path / "d.csv"
+    head, many = "key," + ",".join(f"c{i}" for i in range(20)), 2_000
+    file.write_text(head + "\n" + "\n".join(f"k{n}," + "word," * 19 + "word" for n in range(many)))
+    tracemalloc.start()
+    try:
+        found = sum(len(row) for _, row in read_table(file, "key", lambda cell: False))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == 21 * many
+    assert peak < COPIES * file.stat().st_size
 
 
 def test_bytes_become_the_same_floats_in_numpy_and_in_torch() -> None:

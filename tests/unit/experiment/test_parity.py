@@ -10,7 +10,9 @@ import pytest
 from dcfm_node.errors import UserError
 from dcfm_node.experiment import results, settings, show
 from dcfm_node.experiment.parity import corpus as texts
+from dcfm_node.experiment.parity import trial
 from dcfm_node.experiment.parity.corpus import Corpus, clusters, docstrings, windowed
+from dcfm_node.experiment.parity.ngram import Judge
 from dcfm_node.experiment.parity.settings import LINEUP, OWN, POOLED, Parity
 from dcfm_node.experiment.parity.show import interval
 from dcfm_node.experiment.parity.trial import ParityTrial, compared
@@ -30,7 +32,8 @@ def made(seed: int = 0) -> Corpus:
 
     tests = [drawn(k, 20) for k in range(3)]
     owners = np.repeat(np.arange(3), 20)
-    return Corpus(tuple(drawn(k, 150) for k in range(3)), np.concatenate(tests), owners)
+    judge = np.concatenate([drawn(k, 50) for k in range(3)]).ravel()
+    return Corpus(tuple(drawn(k, 150) for k in range(3)), np.concatenate(tests), owners, 128, judge)
 
 
 @pytest.mark.parametrize("path", ["autoregressive", "discrete"])
@@ -39,12 +42,12 @@ def test_a_trial_makes_a_row_for_each_way_and_keeps_them(
 ) -> None:
     asked: list[int] = []
 
-    def given(silos: int, length: int, windows: int, tests: int, seed: int) -> Corpus:
-        asked.append(seed)
-        return made(seed)
+    def given(*sizes: int, tokens: int, kept: Path) -> Corpus:
+        asked.append(sizes[-1])
+        return made(sizes[-1])
 
     monkeypatch.setattr("dcfm_node.experiment.parity.trial.corpus", given)
-    fields = settings.read("discrete", "quick").model_dump()
+    fields = settings.read("discrete", "quick").model_dump() | {"paths": (path,), "equal": "steps"}
     fields["local"] |= {"steps": 60, "learning_rate": 0.01}
     small = {"length": 8, "network": {"kind": "transformer", "width": 16, "depth": 1}}
     parity = Parity.model_validate(fields | small)
@@ -63,6 +66,8 @@ def test_a_trial_makes_a_row_for_each_way_and_keeps_them(
     # Words of other clusters are strange to an expert.
     assert found[OWN]["bits"] < found["all experts"]["bits"] + 0.2
     assert found[POOLED]["bits"] < found[POOLED]["unigram"]
+    judged = {name: one for name, one in found.items() if name != OWN}
+    assert all(0.0 < one["real"] < 7.0 and 0.0 < one["judged"] < 7.1 for one in judged.values())
     assert '"event":"measured"' in capsys.readouterr().out
 
 
@@ -112,8 +117,13 @@ def test_a_python_without_sources_is_told(tmp_path: Path, monkeypatch: pytest.Mo
         texts.corpus(3, 32, 100, 20, 0)
 
 
-def test_the_standard_library_gives_silos_of_equal_size_and_held_out_texts() -> None:
-    found = texts.corpus(3, 64, 500, 50, 0)
+def test_the_standard_library_gives_silos_of_equal_size_and_held_out_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = texts.corpus(3, 64, 500, 50, 0, kept=tmp_path)
+    monkeypatch.setattr(texts, "docstrings", None)  # whatever reads again fails
+    again = texts.corpus(3, 64, 500, 50, 0, kept=tmp_path)
+    assert np.array_equal(found.tests, again.tests)
     assert {silo.shape for silo in found.silos} == {(500, 64)}
     assert found.tests.shape == (50, 64)
     assert set(found.owners) == {0, 1, 2}
@@ -122,10 +132,61 @@ def test_the_standard_library_gives_silos_of_equal_size_and_held_out_texts() -> 
     assert sum(row.tobytes() in trained for row in found.tests) <= 2
 
 
+def test_pictures_are_told_by_words_and_curves_take_more_steps(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    fields = settings.read("discrete", "quick").model_dump()
+    fields |= {"paths": ("digits", "autoregressive"), "curve": (2.0,), "tests": 100}
+    fields["local"] |= {"steps": 150, "batch": 16, "learning_rate": 0.01}
+    fields["network"] |= {"width": 16, "depth": 1}
+    parity = Parity.model_validate(fields)
+    assert parity.partitions == ("digits", "autoregressive", "autoregressive-x2")
+    assert parity.asked("autoregressive-x2") == ("autoregressive", 2.0)
+    spec = TrialSpec(
+        experiment="discrete",
+        preset="quick",
+        partition="digits",
+        seed=0,
+        out=tmp_path,
+        device="cpu",
+    )
+    ParityTrial(spec, parity).run()
+    rows = [results.read_row(path) for path in sorted((tmp_path / "rows").glob("*.json"))]
+    found = {row.method: row.metrics for row in rows}
+    assert found[POOLED]["accuracy"] > 0.3
+    for name in (POOLED, "all experts", "top-1"):
+        one = found[name]
+        assert one["accuracy_low"] < one["accuracy"] < one["accuracy_high"]
+    page = show.page(Results("discrete", "cpu", "a", "b", "c", tuple(rows), planned=4), parity)
+    assert f"| pooled | {found[POOLED]['accuracy']:.0%} |" in page
+
+
+def test_steps_are_multiplied_for_a_curve() -> None:
+    given = Parity.model_validate(settings.read("discrete", "cpu").model_dump())
+    local = trial.manifest(given, "autoregressive", 0, made(), 2.0).method.local
+    assert (local.steps, local.batch) == (2 * given.local.steps, given.local.batch)
+
+
+def test_an_n_gram_gives_probabilities_and_knows_its_own_text() -> None:
+    rng = np.random.default_rng(5)
+    text = rng.choice(4, size=4_000, p=(0.4, 0.3, 0.2, 0.1)).astype(np.float32)
+    text[1::2] = (text[::2] + 1) % 4  # every other token follows from the one before
+    judge = Judge(text, 5)
+    table = 2.0 ** -judge._bits.reshape(-1, 5)
+    np.testing.assert_allclose(table.sum(axis=1), 1.0)
+    own, other = text[:400].reshape(-1, 8), rng.integers(5, size=(50, 8)).astype(np.float32)
+    assert judge.order == 4
+    assert judge.bits(own).mean() < 1.3
+    assert judge.bits(other).mean() > 3.0
+
+
+def test_letters_have_no_case_and_all_else_is_a_blank() -> None:
+    assert texts.encoded("aZ, b", texts.LETTERS).tolist() == [1, 26, 0, 2]
+
+
 def row(method: str, excess: float, seed: int, plain: float = 4.0) -> Row:
     bits = {"bits": 2.0 * (1 + excess), "excess": excess, "router_accuracy": 0.7, "unigram": plain}
     bounds = {"low": excess - 0.01, "high": excess + 0.01}
-    return Row(method, "discrete", seed, "joint", bits | bounds, cost={"cpu_seconds": 9.0})
+    return Row(method, "autoregressive", seed, "joint", bits | bounds, cost={"cpu_seconds": 9.0})
 
 
 def test_tables_and_the_picture_say_who_is_at_parity(tmp_path: Path) -> None:
@@ -141,7 +202,7 @@ def test_tables_and_the_picture_say_who_is_at_parity(tmp_path: Path) -> None:
     assert "| no |" in lines[OWN]
     assert "+1.1%" in lines["all experts"]
     assert interval(rows[2]) == "+3.4% [+2.4%, +4.4%]"
-    assert show.summary(found, given) in page.replace("## discrete\n\n", "discrete\n")
+    assert show.summary(found, given) in page.replace("## autoregressive\n\n", "autoregressive\n")
     little = tuple(row(name, e, 0, plain=2.1) for name, e in excess.items())
     assert "too little learned" in show.summary(replace(found, rows=little), given)
     pytest.importorskip("matplotlib")

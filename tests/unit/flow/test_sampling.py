@@ -7,12 +7,12 @@ from dcfm_node.flow import sampling
 from dcfm_node.flow.guidance import Guide
 from dcfm_node.flow.labels import null_label
 from dcfm_node.flow.networks import build, load
+from dcfm_node.flow.room import check_room
 from dcfm_node.flow.routing import Router
 from dcfm_node.flow.sampling import Teacher, composed, guided, routed, sample, sample_routed
 from dcfm_node.paths.base import path_of
 from dcfm_node.paths.solvers import integrate
 from dcfm_node.records.manifest import Manifest
-from dcfm_node.student.drawing import check_room
 from tests.training.settings import Table, manifest
 
 RUN = manifest(method={"solver_steps": 5})

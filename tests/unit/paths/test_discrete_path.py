@@ -205,6 +205,12 @@ def test_judges_see_stretches_of_long_samples() -> None:
     assert often[[5, 0]].tolist() == pytest.approx([0.4, 0.2])
 
 
+ORDERED: dict[str, Any] = {
+    "path": {"kind": "autoregressive", "tokens": V},
+    "network": {"kind": "transformer", "causal": True},
+}
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -213,6 +219,8 @@ def test_judges_see_stretches_of_long_samples() -> None:
         ({"codec": {"kind": "cosine", "keep": 2}}, "remove .codec."),
         ({"solver": "heun"}, "use 'euler' or 'tau-leaping'"),
         ({"replay": {"rounds": 1}}, "method.replay.rounds"),
+        ({"sample_shape": (17, 241)}, "4097 places are more than the 4096 of path 'discrete'"),
+        ({"sample_shape": (4097,)} | ORDERED, "more than the 4096 of path 'autoregressive'"),
         ({"path": {"kind": "linear"}, "network": {"kind": "mlp"}, "solver": "tau-leaping"}, "use"),
     ],
 )

@@ -17,6 +17,7 @@ from dcfm_node.data.spec import AttributeSource, NpzData, TableData
 from dcfm_node.data.survey import survey
 from dcfm_node.errors import ConfigError, DataError, Failed
 from dcfm_node.flow import networks
+from dcfm_node.flow.room import available, check_room
 from dcfm_node.records.manifest import Attribute, Manifest, Silo
 from dcfm_node.records.moments import Scale
 from dcfm_node.records.settings import Training
@@ -31,7 +32,7 @@ from dcfm_node.student.columns import (
     write_csv,
     write_npz,
 )
-from dcfm_node.student.drawing import available, check_model, check_room
+from dcfm_node.student.drawing import check_model
 from dcfm_node.student.saving import MAX_TILES, check_form, names_columns
 from dcfm_node.student.saving import write as save
 

@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 from dcfm_node.data.source import SiloData
 from dcfm_node.data.spec import NpzData
 from dcfm_node.domains import base as domains
-from dcfm_node.errors import DataError
+from dcfm_node.errors import DataError, Failed
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.wire.envelope import manifest_bytes
+from dcfm_node.worker import jobs
 from dcfm_node.worker.jobs import JobRunner
 from dcfm_node.worker.messages import Setup, TeacherFile
 from tests.training.settings import STAGE, manifest
@@ -95,3 +96,20 @@ def test_what_is_not_a_token_is_refused_by_its_row(tmp_path: Path, odd: float) -
         loaded(written(tmp_path, x, c), run())
     assert "7" in error.value.where
     assert "[path]" in error.value.fix
+
+
+def test_work_that_no_memory_holds_is_refused_before_it_is_allocated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {"manifest": manifest_bytes(run()).hex(), "data": data(tmp_path), "device": "cpu"}
+    setup = Setup.model_validate({**fields, "threads": 1, "scratch": tmp_path})
+    runner = JobRunner(setup, lambda line: None, torch.device("cpu"))
+    made = job(tmp_path)
+    runner.run(made)
+    teachers = tuple(TeacherFile(silo=f"silo-{k}", path=made.output, counts=COUNTS) for k in (0, 1))
+    monkeypatch.setattr(jobs, "free_on", lambda device: 100_000.0)
+    monkeypatch.setattr(jobs, "load_weights", None)  # whatever loads them fails
+    score = {"kind": "score", "model": made.output, "measure": True}
+    for more in ({}, {"round": 1}, {"kind": "distil"}, score, {"kind": "audit"}):
+        with pytest.raises(Failed, match=r"GB of memory, and 0.0001 GB are free"):
+            runner.run(job(tmp_path, teachers=teachers, **more))
