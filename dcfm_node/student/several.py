@@ -13,7 +13,7 @@ only guide (`others`).
 """
 
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -23,7 +23,7 @@ from dcfm_node.errors import ConfigError
 from dcfm_node.records.entries import Label
 from dcfm_node.records.manifest import Attribute, Manifest
 from dcfm_node.samples import Combination
-from dcfm_node.student.asked import chosen_values, check_weights
+from dcfm_node.student.asked import check_weights, chosen_values
 from dcfm_node.student.expression import Asked, asked_together, is_expression
 
 Others = Literal["multiply", "guide"]
@@ -137,17 +137,15 @@ class Names:
     def quoted(self, text: str) -> str:
         """An expression; the value of one attribute=value in quotes if it is one of its values."""
         name, _, value = text.partition("=")
-        known = {
-            one.values: None
+        known = any(
+            name in (one.name, f"{self.students[k]}.{one.name}") and value in one.values
             for k, run in enumerate(self.runs)
             for one in run.attributes
-            if name in (one.name, f"{self.students[k]}.{one.name}")
-        }
-        plain = any(value in values for values in known) and is_expression(f"{text} and")
-        if not plain or not value:
+        )
+        if not known or (not is_expression(f"{value}=") and " " not in value):
             return text
         quote = "'" if '"' in value else '"'
-        return text if quote in value else f"{name}={quote}{value}{quote}"
+        return f"{name}={quote}{value}{quote}" if quote not in value else text
 
     def _owner(self, where: str, name: str) -> tuple[int, str]:
         """The student that has an attribute, and the attribute's own name."""
@@ -171,6 +169,17 @@ class Names:
         return len(own[i].values) if i < len(own) else OUT + 1
 
 
+def require_few(many: int) -> None:
+    """Check the number of students.
+
+    Raises:
+        ConfigError: it is not 2 to 8.
+    """
+    if not FEWEST <= many <= MOST:
+        what = f"{many} student{'s' * (many != 1)} given"
+        raise ConfigError(what, where="compose", fix=f"give {FEWEST} to {MOST} students")
+
+
 def alternatives_of(
     names: Names, texts: Sequence[str], *, others: Others = "multiply", where: str = "--where"
 ) -> list[Alternative]:
@@ -182,17 +191,14 @@ def alternatives_of(
     Raises:
         ConfigError: a text is no expression, names what does not exist, or nothing fits.
     """
-    if not FEWEST <= len(names.runs) <= MOST:
-        what = f"{len(names.runs)} students are given"
-        raise ConfigError(what, where="compose", fix=f"give {FEWEST} to {MOST}")
     find, alone = partial(names.find, where), partial(names.alone, where)
     texts = [names.quoted(text) for text in texts] or [" and ".join(names.students)]
     asked = asked_together(texts, names.cardinalities, find, alone, where)
     check_weights(asked, where)
-    every = (_alternative(names, one, others) for one in asked)
+    every = (_alternative(names, one, others) for one in asked if not _contradicts(names, one))
     found = list(dict.fromkeys(one for one in every if _feasible(names, one)))
     if not found:
-        what = "no run lists such a combination as feasible"
+        what = "no combination fits: a run does not list it as feasible, or leaves the student out"
         raise ConfigError(what, where=where, fix="ask for fewer values, or for others")
     if empty := next((one for one in found if not any(p and p.whole > 0 for p in one)), None):
         away = [names.students[k] for k, part in enumerate(empty) if part is not None]
@@ -224,6 +230,16 @@ def _alternative(names: Names, asked: Asked, others: Others) -> Alternative:
     return tuple(found)
 
 
+def _contradicts(names: Names, asked: Asked) -> bool:
+    """Whether a student is left out whose attribute has a value."""
+    out = {k for (k, i), v in zip(names.places, asked.label, strict=True)
+           if i == len(names.runs[k].attributes) and v == OUT}  # fmt: skip
+    sizes = zip(names.places, asked.label, names.cardinalities, strict=True)
+    return any(
+        k in out and i < len(names.runs[k].attributes) and v != size for (k, i), v, size in sizes
+    )
+
+
 def _feasible(names: Names, alternative: Alternative) -> bool:
     for run, part in zip(names.runs, alternative, strict=True):
         if part is not None and run.feasible and not fitting(run.feasible, part.label, run):
@@ -231,9 +247,7 @@ def _feasible(names: Names, alternative: Alternative) -> bool:
     return True
 
 
-def fitting(
-    combinations: Sequence[Combination] | Mapping[Combination, int], label: Label, run: Manifest
-) -> bool:
+def fitting(combinations: Iterable[Combination], label: Label, run: Manifest) -> bool:
     """Whether some combination has all values of a label; a free attribute fits any."""
     free = run.cardinalities
     return any(
@@ -335,8 +349,9 @@ def refused(names: Names, where: Sequence[str], special: Callable[[Manifest], bo
         special: whether a domain keeps its samples in units of its own settings.
 
     Raises:
-        ConfigError: two of them do not fit each other, or one fits no other.
+        ConfigError: two of them do not fit each other, or one fits no other, or there are too many.
     """
+    require_few(len(names.runs))
     first = names.runs[0]
     for letter, run, place in zip(names.students, names.runs, where, strict=True):
         why = fix = ""
@@ -353,7 +368,9 @@ def refused(names: Names, where: Sequence[str], special: Callable[[Manifest], bo
             why = "its codec is not that of A, so their codes mean different things"
             fix = "compose students whose runs use one codec, with the same digest"
         elif (run.path.alphabet or special(run)) and run.domain != first.domain:
-            why = "its domain is set otherwise than that of A, so the same numbers mean other things"
+            why = (
+                "its domain is set otherwise than that of A, so the same numbers mean other things"
+            )
             fix = "compose students whose run.toml have the same [domain]"
         if why:
             fix = fix or "leave it out"
