@@ -198,6 +198,42 @@ class Sampled(Document):
     """Guidance weight of the other combinations."""
 
 
+class ComposedStudent(Model):
+    """One of the students that were composed. Digests are hex."""
+
+    name: str
+    """What expressions call it: A, B, C, …"""
+    folder: str
+    digest: str
+    run: RunName
+    standing: Literal["released", "not released", "interim", "superseded"]
+    expected: Expected
+    """What its own draws are expected to be worth; nobody judged the composition."""
+
+
+class Composed(Document):
+    """Samples of several students at once were drawn into a file."""
+
+    schema_: Literal["dcfm-node/composed/1"] = Field("dcfm-node/composed/1", alias="schema")
+    count: int
+    """Of samples, in all."""
+    out: str
+    students: tuple[ComposedStudent, ...]
+    combinations: int
+    """How many different combinations were drawn."""
+    novel: int
+    """In how many of these no silo of some student trained on what is asked of that student."""
+    all_novel: bool
+    """Whether that is so of all of them: exit code 3."""
+    others: Literal["multiply", "guide"]
+    """How the students but the first that an alternative names count."""
+    correct: Literal["none", "langevin", "mala", "smc"]
+    columns: tuple[str, ...]
+    """Names of the numbers of a sample in a table or a picture of vectors, in order; else empty."""
+    columns_from: str
+    """Where these names come from, in words; empty without them."""
+
+
 class Exported(Document):
     """A student was exported as ONNX."""
 

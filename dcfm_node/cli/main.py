@@ -17,6 +17,7 @@ from dcfm_node.api.commands import Error, Version
 from dcfm_node.cli import (
     bundle,
     check,
+    composed,
     debug,
     domain,
     egress,
@@ -61,6 +62,7 @@ page.register(app)
 moving.register(app)
 simulate.register(app)
 judge.register(student.app)
+composed.register(student.app)
 app.add_typer(student.app, name="student")
 app.add_typer(peers.app, name="peers")
 app.add_typer(proof.app, name="proof")

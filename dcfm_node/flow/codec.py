@@ -61,7 +61,7 @@ def standardised(x: Tensor, scale: Scale | None) -> Tensor:
     within `FARTHEST`. Without a scale, the same tensor."""
     if scale is None:
         return x
-    mean, deviation = _broadcast(scale, x.shape[1:])
+    mean, deviation = broadcast(scale, x.shape[1:])
 
     def scaled(part: Tensor) -> Tensor:
         z = (unit(part).double() - mean) / deviation
@@ -74,11 +74,11 @@ def unstandardised(z: Tensor, scale: Scale | None) -> Tensor:
     """The inverse, for drawn samples (N, *flow_shape) on the CPU."""
     if scale is None:
         return z
-    mean, deviation = _broadcast(scale, z.shape[1:])
+    mean, deviation = broadcast(scale, z.shape[1:])
     return _parts(lambda part: (part.double() * deviation + mean).float(), z)
 
 
-def _broadcast(scale: Scale, shape: torch.Size) -> tuple[Tensor, Tensor]:
+def broadcast(scale: Scale, shape: torch.Size) -> tuple[Tensor, Tensor]:
     """Mean and deviation, float64, in a shape that fits samples of this shape."""
     many = len(scale.mean)
     if many == math.prod(shape):

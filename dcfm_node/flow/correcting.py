@@ -20,6 +20,7 @@ laws is not the noised product. So integrating it ends elsewhere (Du et al., 202
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -129,17 +130,25 @@ def _groups(labels: Tensor, own: OwnWeights | None) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _At:
-    """Points, and the composed velocity and its rate of log weight there."""
+class At:
+    """Points of a composed flow, (B, *shape), and there its velocity, its law's score, and the rate
+    (B,) of the log weights of particles that follow the velocity."""
 
     x: Tensor
     v: Tensor
+    score: Tensor
     rate: Tensor
 
-    def where(self, taken: Tensor, other: "_At") -> "_At":
+    def where(self, taken: Tensor, other: "At") -> "At":
         """Rows of this where `taken` (B,), else of the other."""
-        pairs = ((self.x, other.x), (self.v, other.v), (self.rate, other.rate))
-        return _At(*(torch.where(spread(taken, a), a, b) for a, b in pairs))
+        mine, theirs = (self.x, self.v, self.score), (other.x, other.v, other.score)
+        pairs = zip(mine, theirs, strict=True)
+        x, v, s = (torch.where(spread(taken, a), a, b) for a, b in pairs)
+        return At(x, v, s, torch.where(taken, self.rate, other.rate))
+
+
+Flow = Callable[[Tensor, Tensor], At]
+"""A composed flow at points (B, *shape) and times (B,)."""
 
 
 def corrected(
@@ -151,6 +160,20 @@ def corrected(
     how: Corrector,
     draws: torch.Generator,
 ) -> Iterator[Tensor]:
+    """`followed`, of the terms of Eq. 5 of DCFM."""
+    return followed(partial(_evaluated, terms), groups, x0, steps, how=how, draws=draws)
+
+
+def followed(
+    flow: Flow,
+    groups: Tensor,
+    x0: Tensor,
+    steps: int,
+    *,
+    how: Corrector,
+    draws: torch.Generator,
+    unit: Tensor | float = 1.0,
+) -> Iterator[Tensor]:
     """States at t = 0, 1/steps, ..., 1, as `Path.trajectory`; the flow moves by Euler's rule.
 
     One evaluation a step and one for each move.
@@ -158,10 +181,11 @@ def corrected(
     Args:
         groups: (B,), the same number for particles of one label, which are resampled together.
         draws: on the device.
+        unit: variance of the law at t = 0, which broadcasts over x0; moves are larger where it is.
     """
     h, x = 1 / steps, x0
     log_weight = x0.new_zeros(len(x0))
-    here = _evaluated(terms, x, _times(x, 0.0))
+    here = flow(x, _times(x, 0.0))
     yield x
     for i in range(1, steps + 1):
         x, t = here.x + h * here.v, i * h
@@ -169,34 +193,34 @@ def corrected(
             log_weight = log_weight + h * here.rate
             x, log_weight = resampled(x, log_weight, groups, draws, always=i == steps)
         if i < steps:
-            here = _evaluated(terms, x, _times(x, t))
+            here = flow(x, _times(x, t))
             for _ in range(how.moves):
-                here = _moved(terms, here, t, how, draws)
+                here = _moved(flow, here, t, how, draws, unit=unit)
             x = here.x
         yield x
 
 
-def _evaluated(terms: Terms, x: Tensor, t: Tensor) -> _At:
+def _evaluated(terms: Terms, x: Tensor, t: Tensor) -> At:
     each, w = terms(x, t)
     w = spread(w.expand(each.shape[:2]), each)
     v = (w * each).sum(dim=1)
     apart = (w * (each - v.unsqueeze(1)).square()).flatten(1).sum(dim=1)
-    return _At(x, v, -t / (1 - t).clamp(min=MIN_REMAINING) * apart)
+    return At(x, v, score(v, x, t), -t / (1 - t).clamp(min=MIN_REMAINING) * apart)
 
 
-def _moved(terms: Terms, here: _At, t: float, how: Corrector, draws: torch.Generator) -> _At:
+def _moved(
+    flow: Flow, here: At, t: float, how: Corrector, draws: torch.Generator, *, unit: Tensor | float
+) -> At:
     """A Langevin move at time t < 1."""
-    when, delta = _times(here.x, t), how.size * max(1 - t, MIN_REMAINING) ** 2
-    s = score(here.v, here.x, when)
+    when, delta = _times(here.x, t), how.size * max(1 - t, MIN_REMAINING) ** 2 * unit
     noise = torch.randn(here.x.shape, generator=draws, device=here.x.device, dtype=here.x.dtype)
-    there = _evaluated(terms, here.x + delta * s + (2 * delta) ** 0.5 * noise, when)
+    there = flow(here.x + delta * here.score + (2 * delta) ** 0.5 * noise, when)
     if how.kind != "mala":
         return there
-    back = score(there.v, there.x, when)
     way = there.x - here.x
-    gain = ((s + back) * way / 2).flatten(1).sum(dim=1)
-    forth, home = (way - delta * s).square(), (way + delta * back).square()
-    gain = gain + (forth - home).flatten(1).sum(dim=1) / (4 * delta)
+    gain = (here.score + there.score) * way / 2
+    forth, home = (way - delta * here.score).square(), (way + delta * there.score).square()
+    gain = (gain + (forth - home) / (4 * delta)).flatten(1).sum(dim=1)
     u = torch.rand(len(gain), generator=draws, device=gain.device, dtype=gain.dtype)
     return there.where(u.log() < gain, here)
 

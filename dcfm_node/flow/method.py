@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from dcfm_node import plugins
-from dcfm_node.flow import sampling, stages
+from dcfm_node.errors import ConfigError
+from dcfm_node.flow import networks, sampling, stages
 from dcfm_node.flow.correcting import sample_corrected
 from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.labels import Counts
+from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.networks import Schema, Weights
 from dcfm_node.flow.sampling import Sampler, Teacher
 from dcfm_node.flow.stages import EncodedSamples, Outcome
@@ -111,6 +113,30 @@ class Learner(ABC):
             sampler=sampler,
             device=device,
         )
+
+    def field(
+        self,
+        tensors: Weights,
+        *,
+        counts: Mapping[str, Counts],
+        device: torch.device | str = "cpu",
+    ) -> VelocityField:
+        """Predictions of a student at labels of which all attributes, one or none are set, without
+        guidance: what several students are composed of (`flow.product`).
+
+        Args: as of `sample`.
+
+        Raises:
+            ConfigError: the student is an ensemble, and this method does not say what it predicts.
+        """
+        if self.manifest.method.ensemble:
+            raise ConfigError(
+                f"a student of {self.manifest.method.name} needs all its experts along a whole"
+                " path, so it cannot be a part of a product",
+                where="compose",
+                fix="leave it out",
+            )
+        return networks.load(self.manifest, tensors, device)
 
     def score(
         self,

@@ -85,6 +85,16 @@ def met(some: Sequence[Asked], more: Sequence[Asked], where: str) -> list[Asked]
     if not found:
         what = "no combination fits all that is asked for"
         raise ConfigError(what, where=where, fix="leave one out, or use 'or'")
+    check_weights(found, where)
+    return found
+
+
+def check_weights(found: Sequence[Asked], where: str) -> None:
+    """Check the weights that one value has in several places.
+
+    Raises:
+        ConfigError: they are too large together.
+    """
     for weights, away in {(one.weights, one.away) for one in found}:
         against: dict[tuple[int, int], float] = {}
         for attribute, value, weight in away:
@@ -96,7 +106,6 @@ def met(some: Sequence[Asked], more: Sequence[Asked], where: str) -> list[Asked]
         else:
             continue
         raise ConfigError(what, where=where, fix="give smaller ones, or give it once")
-    return found
 
 
 def plainly(labels: Sequence[Label]) -> list[Asked]:

@@ -5,6 +5,9 @@
     factor      = "not" factor | "(" expression ")" [weight] | attribute "=" value [weight]
     weight      = "^" number
 
+Of several students (`student compose`) a factor may also be a student's name with a weight, and an
+attribute that a part does not name is free: it has no value, not all values in turn.
+
 A name in quotes may hold anything but that quote; it has to be in quotes if it holds a space, one
 of ( ) = ^ or a quote, or is one of the three words.
 
@@ -17,7 +20,7 @@ blue out and also moves away from it, by the term -0.5 [v(blue) - v(∅)].
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import NoReturn
@@ -39,6 +42,8 @@ _TOKEN = re.compile(
 _WORDS = ("and", "or", "not")
 Find = Callable[[str, str], tuple[int, int]]
 """Indices of an attribute and its value by their names."""
+Alone = Callable[[str], tuple[int, int]]
+"""The same of a name without a value."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class _Is:
     value: int
     weight: float | None
     wanted: bool
+    text: str
     at: int
 
 
@@ -91,13 +97,51 @@ def asked_by(text: str, cardinalities: Sequence[int], find: Find, where: str) ->
     Raises:
         ConfigError: the text is no expression, or no combination fits it. It shows the column.
     """
+    return _fitting(_parsed(text, find, where), cardinalities, where)
+
+
+def asked_together(
+    texts: Sequence[str], cardinalities: Sequence[int], find: Find, alone: Alone, where: str
+) -> list[Asked]:
+    """What several expressions, at least one, ask for at once. An attribute that is free has the
+    index |C_i|, which is its null token. Arguments and errors as of `asked_by`.
+
+    Args:
+        alone: of a name without a value.
+    """
+    parts: _Parts = [()]
+    for text in texts:
+        more = _parsed(text, find, where, alone)
+        said = len(more) * _said(parts) + len(parts) * _said(more)
+        if len(parts) * len(more) > MOST_PARTS or said > MOST_SAID:
+            raise ConfigError(TOO_MANY, where=where, fix=FEWER)
+        parts = [a + b for a, b in product(parts, more)]
+    return _fitting(parts, cardinalities, where, free=True)
+
+
+def _parsed(text: str, find: Find, where: str, alone: Alone | None = None) -> _Parts:
     if len(text) > MOST_TEXT:
         fix = f"give at most {MOST_TEXT} characters"
         raise ConfigError("the expression is too long", where=where, fix=fix)
+    return _Parser(text, find, where, alone).whole()
+
+
+def _fitting(
+    parts: _Parts, cardinalities: Sequence[int], where: str, *, free: bool = False
+) -> list[Asked]:
+    """The combinations of alternatives.
+
+    Args:
+        free: whether an attribute that an alternative does not name has no value.
+    """
     found: dict[Asked, None] = {}
-    clash = tried = 0
-    for part in _Parser(text, find, where).whole():
-        allowed = [set(range(size)) for size in cardinalities]
+    clash, tried = parts[0][0], 0
+    for part in parts:
+        named = {said.attribute for said in part}
+        allowed = [
+            {size} if free and i not in named else set(range(size))
+            for i, size in enumerate(cardinalities)
+        ]
         weights: list[float | None] = [None] * len(cardinalities)
         away: list[tuple[int, int, float]] = []
         for said in part:
@@ -106,26 +150,26 @@ def asked_by(text: str, cardinalities: Sequence[int], find: Find, where: str) ->
                 values & {said.value} if said.wanted else values - {said.value}
             )
             if not allowed[said.attribute]:
-                clash = said.at
+                clash = said
             if said.weight is not None and said.wanted:
                 weights[said.attribute] = said.weight
             elif said.weight is not None:
                 away.append((said.attribute, said.value, said.weight))
         if (tried := tried + math.prod(map(len, allowed))) > MOST_TRIED:
-            raise _wrong(text, 0, TOO_MANY, FEWER, where)
+            raise _wrong(clash.text, 0, TOO_MANY, FEWER, where)
         with_weights = partial(Asked, weights=tuple(weights), away=tuple(away))
         found |= dict.fromkeys(map(with_weights, product(*map(sorted, allowed))))
     if not found:
         what = "no combination fits: a sample has one value of each attribute"
-        raise _wrong(text, clash, what, "write 'or' between values", where)
+        raise _wrong(clash.text, clash.at, what, "write 'or' between values", where)
     return sorted(found, key=lambda asked: asked.label)
 
 
 class _Parser:
     """Recursive descent; each function returns alternatives, negations already pushed inwards."""
 
-    def __init__(self, text: str, find: Find, where: str) -> None:
-        self._text, self._find, self._where = text, find, where
+    def __init__(self, text: str, find: Find, where: str, alone: Alone | None = None) -> None:
+        self._text, self._find, self._where, self._alone = text, find, where, alone
         self._tokens = list(self._split())
         self._next = self._depth = 0
 
@@ -170,14 +214,18 @@ class _Parser:
     def _statement(self, *, wanted: bool) -> _Is:
         at = self._tokens[self._next][2]
         name = self._name("an attribute")
-        if not self._take("="):
+        given = self._take("=")
+        if not given and self._alone is None:
             self._fail("expected '='", "write attribute=value")
-        value = self._name("a value")
+        value = self._name("a value") if given else ""
         try:
-            attribute, index = self._find(name, value)
+            if given or self._alone is None:
+                attribute, index = self._find(name, value)
+            else:
+                attribute, index = self._alone(name)
         except ConfigError as error:
             raise _wrong(self._text, at, error.what, error.fix, self._where) from None
-        return self._weighing()(_Is(attribute, index, None, wanted, at))
+        return self._weighing()(_Is(attribute, index, None, wanted, self._text, at))
 
     def _weighing(self) -> Callable[[_Is], _Is]:
         """Reads a weight, if one follows. It multiplies those of all statements before it."""
@@ -196,7 +244,7 @@ class _Parser:
             if not 0.0 < total <= most:
                 what = f"a weight here is a number above 0, at most {most:g}"
                 raise _wrong(self._text, at, what, "write it as in colour=red^1.6", self._where)
-            return _Is(said.attribute, said.value, total, said.wanted, said.at)
+            return replace(said, weight=total)
 
         return weighed
 

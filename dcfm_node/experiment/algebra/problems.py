@@ -21,6 +21,8 @@ from dcfm_node.experiment.results import Metrics
 from dcfm_node.flow.correcting import Terms
 from dcfm_node.samples import Samples
 
+PIXELS = 3 * 8 * 8
+"""Numbers of a coloured digit."""
 RARELY = 1e9
 """Taken from a log weight of an image that does not show what is asked for."""
 

@@ -5,9 +5,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from dcfm_node.records.base import Model, Name
-from dcfm_node.records.settings import Positive
+from dcfm_node.records.settings import AnyNetwork, Masks, Positive, Training
 
-DIGITS = "digits"
+DIGITS, STUDENTS = "digits", "students"
 Number = Annotated[float, Field(ge=-100.0, le=100.0)]
 Deviation = Annotated[float, Field(gt=0.0, le=100.0)]
 
@@ -52,6 +52,21 @@ class Way(Model):
         return max(1, evaluations // (1 + self.moves))
 
 
+class Students(Model):
+    """Students of coloured digits that three silos train together."""
+
+    evaluations: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    """Budgets: evaluations of every term for one sample."""
+    each: Annotated[int, Field(ge=2, le=1_000)] = 32
+    """Samples of every combination of digit and colour, 2 to 1000; default 32."""
+    network: AnyNetwork
+    masks: Masks
+    local: Training
+    """Of every silo's expert."""
+    distil: Training
+    """Of the student."""
+
+
 class Algebra(Model):
     """The whole experiment with one of its presets."""
 
@@ -74,16 +89,24 @@ class Algebra(Model):
     greys: Annotated[int, Field(ge=100, le=1_797)] = 400
     """Grey digits, each in six colours, that the denoisers know, 100 to 1797; default 400."""
 
+    students: Students | None = None
+    """Trained students; none leaves them out."""
+
     @property
     def partitions(self) -> tuple[str, ...]:
         """Names of all problems."""
-        return (*(law.name for law in self.law), *([DIGITS] if self.digit_evaluations else []))
+        digits = [DIGITS] if self.digit_evaluations else []
+        students = [STUDENTS] if self.students is not None else []
+        return (*(law.name for law in self.law), *digits, *students)
 
     def variants(self, partition: str) -> dict[str, tuple[Way, int]]:
         """Name of a row -> way of sampling and evaluations."""
-        digits = partition == DIGITS
-        budgets = self.digit_evaluations if digits else self.evaluations
-        ways = [way for way in self.way if digits or (way.weight == 1.0 and not way.joint)]
+        pictures, budgets = partition in (DIGITS, STUDENTS), self.evaluations
+        if partition == DIGITS:
+            budgets = self.digit_evaluations
+        elif partition == STUDENTS and self.students is not None:
+            budgets = self.students.evaluations
+        ways = [way for way in self.way if pictures or (way.weight == 1.0 and not way.joint)]
         return {f"{way.name}-{n}": (way, n) for way in ways for n in budgets}
 
     def lineup(self, partition: str) -> tuple[str, ...]:

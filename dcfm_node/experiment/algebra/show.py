@@ -1,21 +1,23 @@
 """Tables of distances at equal evaluations, and the picture."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from dcfm_node.experiment.algebra.settings import DIGITS, Algebra
+from dcfm_node.experiment.algebra.settings import DIGITS, STUDENTS, Algebra
 from dcfm_node.experiment.figures import COLOURS, DPI, INK, MARKERS
 from dcfm_node.experiment.results import Results, Row
 from dcfm_node.experiment.tables import cell, head, markdown, measured
+from dcfm_node.experiment.trial import named
 
 WORDS = """\
 Eq. 5 of DCFM adds velocities. Its score is that of the law Π_j p_j^w_j, but its flow does not end
-there. Every field here is exact, so what is wrong comes from the sampler alone. `ode` integrates by
-Euler's rule; `langevin`, `mala` and `smc` also correct after each step (`flow.correcting`), and
-`smc-still` draws anew by weights without any move. All get the same evaluations of the terms: with
-a move after each step, half the steps. Mean ± standard deviation over seeds."""
+there. Every field but that of students is exact, so what is wrong comes from the sampler alone.
+`ode` integrates by Euler's rule; `langevin`, `mala` and `smc` also correct after each step
+(`flow.correcting`), and `smc-still` draws anew by weights without any move. All get the same
+evaluations of the terms: with a move after each step, half the steps. Mean ± standard deviation
+over seeds."""
 LAWS = """\
 Gaussian terms on the line: W2 between the samples and the composed law, in closed form."""
 PICTURES = """\
@@ -23,24 +25,33 @@ Exact denoisers of 8 × 8 digits in six colours, all combinations. Accuracy: the
 and colour. Distance: Fréchet, of pixels and labels together, from the data. Recall: share of the
 data near some sample. `joint` asks for both values at once: what composing could reach.
 `ode-guided` has the weight 1.5 for both attributes."""
+STUDENT = """\
+One network that three silos of 8 × 8 digits in six colours trained together (DCFM-B: experts, then
+a student), a new split for each seed. Known: combinations that some silo holds, 36 of 60; novel:
+those that none holds. Measured as above, against real digits of the same combinations. `joint` is
+the student's joint head. Here a sampler also meets the student's own errors."""
 DIGIT_METRICS = ("accuracy", "distance", "recall")
+KINDS = ("known", "novel")
 
 
 def document(found: Results, given: Algebra) -> str:
     """The whole page as Markdown."""
     parts = [head(found, given.title), WORDS]
-    if laws := [name for name in measured(found.rows, given.partitions) if name != DIGITS]:
+    if laws := _laws(found.rows, given):
         parts += ["## Gaussian laws", LAWS]
         parts += [f"### {name}\n\n{law_table(found.rows, given, name)}" for name in laws]
     if DIGITS in measured(found.rows, given.partitions):
         parts += ["## Coloured digits", PICTURES, digits_table(found.rows, given)]
+    if STUDENTS in measured(found.rows, given.partitions):
+        parts += ["## Trained students", STUDENT, students_table(found.rows, given)]
     return "\n\n".join(parts) + "\n"
 
 
 def summary(rows: Sequence[Row], given: Algebra) -> str:
     """The tables alone."""
+    pictures = {DIGITS: digits_table, STUDENTS: students_table}
     tables = {
-        name: digits_table(rows, given) if name == DIGITS else law_table(rows, given, name)
+        name: pictures[name](rows, given) if name in pictures else law_table(rows, given, name)
         for name in measured(rows, given.partitions)
     }
     return "\n\n".join(f"{name}\n{table}" for name, table in tables.items())
@@ -60,21 +71,37 @@ def law_table(rows: Sequence[Row], given: Algebra, name: str) -> str:
 
 def digits_table(rows: Sequence[Row], given: Algebra) -> str:
     """A line per way and budget."""
+    return _pictures(rows, DIGITS, given.digit_evaluations, {name: name for name in DIGIT_METRICS})
+
+
+def students_table(rows: Sequence[Row], given: Algebra) -> str:
+    """The same of trained students."""
+    assert given.students is not None
+    metrics = {f"{name}, {kind}": named(name, kind) for name in DIGIT_METRICS for kind in KINDS}
+    return _pictures(rows, STUDENTS, given.students.evaluations, metrics)
+
+
+def _pictures(
+    rows: Sequence[Row], name: str, budgets: Sequence[int], metrics: Mapping[str, str]
+) -> str:
     lines = []
-    for way in _ways(rows, DIGITS):
-        for n in given.digit_evaluations:
-            mine = _of(rows, DIGITS, f"{way}-{n}")
-            if mine:
-                cells = [cell(mine, metric) for metric in DIGIT_METRICS]
+    for n in budgets:
+        for way in _ways(rows, name):
+            if mine := _of(rows, name, f"{way}-{n}"):
+                cells = [cell(mine, metric) for metric in metrics.values()]
                 lines.append([way, str(n), *cells, _microseconds(mine)])
-    return markdown(["sampler", "evaluations", *DIGIT_METRICS, "µs a sample"], lines)
+    return markdown(["sampler", "evaluations", *metrics, "µs a sample"], lines)
+
+
+def _laws(rows: Sequence[Row], given: Algebra) -> list[str]:
+    return [one for one in measured(rows, given.partitions) if one not in (DIGITS, STUDENTS)]
 
 
 def draw(folder: Path, found: Results, given: Algebra) -> list[Path]:
     """Write the picture: W2 against evaluations, a panel per law."""
     from matplotlib.figure import Figure
 
-    names = [name for name in measured(found.rows, given.partitions) if name != DIGITS]
+    names = _laws(found.rows, given)
     if not names:
         return []
     figure = Figure(figsize=(4.2 * len(names), 3.6), layout="constrained")

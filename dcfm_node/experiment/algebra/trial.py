@@ -5,8 +5,9 @@ import time
 import torch
 from torch import Tensor
 
-from dcfm_node.experiment.algebra.problems import ColouredDigits, Composed
-from dcfm_node.experiment.algebra.settings import DIGITS, Algebra, Way
+from dcfm_node.experiment.algebra.problems import PIXELS, ColouredDigits, Composed
+from dcfm_node.experiment.algebra.settings import DIGITS, STUDENTS, Algebra, Way
+from dcfm_node.experiment.algebra.students import StudentDigits
 from dcfm_node.experiment.results import Row
 from dcfm_node.experiment.rows import RowsTrial
 from dcfm_node.experiment.trial import NOISE_SEED, TrialSpec
@@ -15,15 +16,20 @@ from dcfm_node.flow.sampling import Corrector
 
 
 class AlgebraTrial(RowsTrial):
-    """Runs the trial of a specification; its partition is the law's name, or `digits`."""
+    """Runs the trial of a specification; its partition is a law's name, `digits` or `students`."""
 
     def __init__(self, spec: TrialSpec, given: Algebra) -> None:
-        inputs = given.model_dump_json(include={"law", "way", "samples", "each", "greys"})
+        read = {"law", "way", "samples", "each", "greys", "students"}
+        inputs = given.model_dump_json(include=read)
         super().__init__(spec, given.lineup(spec.partition), inputs)
         self._variants = given.variants(spec.partition)
-        self._problem: Composed | ColouredDigits
+        self._problem: Composed | ColouredDigits | StudentDigits
         if spec.partition == DIGITS:
             self._problem = ColouredDigits.drawn(given.greys, given.each, spec.seed)
+            self._groups = self._problem.asked @ torch.tensor([100, 1])
+        elif spec.partition == STUDENTS:
+            assert given.students is not None
+            self._problem = StudentDigits.trained(given.students, spec, self._tell)
             self._groups = self._problem.asked @ torch.tensor([100, 1])
         else:
             (law,) = (law for law in given.law if law.name == spec.partition)
@@ -38,7 +44,7 @@ class AlgebraTrial(RowsTrial):
             terms, size, dtype = problem.terms, 1, torch.float64
         else:
             terms = problem.terms(way.weight, joint=way.joint)
-            size, dtype = problem.data.shape[1], torch.float32
+            size, dtype = PIXELS, torch.float32
         draws = torch.Generator().manual_seed(NOISE_SEED + self._spec.seed)
         x0 = torch.randn((len(self._groups), size), generator=draws, dtype=dtype)
         began = time.process_time()

@@ -200,6 +200,14 @@ class Ensemble:
         at = Located(x, t, density.reshape(prior.shape))
         return self._step(terms, prior, at, e, top_k=self.top_k)[0]
 
+    def predicted(self, x: Tensor, t: Tensor, c: Tensor) -> Tensor:
+        """The mixture's predictions at labels c (B, n) of which all attributes, one or none are
+        set, without guidance. Not for energies."""
+        full = (c != self.null).all(dim=1, keepdim=True)
+        joint, alone = self.counts.joint_weights(c), self.counts.marginal_weights(c)
+        prior = torch.where(full, joint, alone).unsqueeze(1)
+        return self._field(c.unsqueeze(1), prior)(x, t)
+
     def _integrate(
         self,
         x0: Tensor,

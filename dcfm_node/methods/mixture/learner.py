@@ -13,6 +13,7 @@ from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.flow import metrics, stages
 from dcfm_node.flow.inpainting import Given
 from dcfm_node.flow.labels import Counts
+from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.method import Learner, SiloData, Start
 from dcfm_node.flow.networks import Schema, Weights
 from dcfm_node.flow.sampling import Sampler, Teacher
@@ -60,6 +61,18 @@ class MixtureLearner(Learner):
     ) -> Tensor:
         """Draw samples from the mixture."""
         return self.ensemble(tensors, counts, device).sample(labels, seed, given, sampler)
+
+    def field(
+        self,
+        tensors: Weights,
+        *,
+        counts: Mapping[str, Counts],
+        device: torch.device | str = "cpu",
+    ) -> VelocityField:
+        """The mixture's predictions; energies, which follow a path, are refused."""
+        if self.routing == "energy":
+            return super().field(tensors, counts=counts, device=device)
+        return self.ensemble(tensors, counts, device).predicted
 
     def score(
         self,

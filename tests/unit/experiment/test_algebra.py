@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from dcfm_node.experiment import results, settings
 from dcfm_node.experiment.algebra import show
 from dcfm_node.experiment.algebra.problems import ColouredDigits, Composed
-from dcfm_node.experiment.algebra.settings import DIGITS, Algebra, Law, Way
+from dcfm_node.experiment.algebra.settings import DIGITS, STUDENTS, Algebra, Law, Way
 from dcfm_node.experiment.algebra.trial import AlgebraTrial
 from dcfm_node.experiment.trial import TrialSpec
 
@@ -97,10 +97,14 @@ def test_a_trial_makes_every_row_and_the_page_shows_them(tmp_path: Path) -> None
     assert by_name["product", "ode-8"].metrics["evaluations"] == 8
     assert by_name["product", "smc-8"].metrics["evaluations"] == 7
     assert by_name[DIGITS, "joint-4"].metrics["accuracy"] > 0.9
+    trained = by_name[STUDENTS, "smc-4"].metrics
+    assert trained["evaluations"] == 3
+    assert {"known_accuracy", "novel_accuracy", "distance_novel", "recall_known"} < trained.keys()
     kept = results.Results("a", "quick", "", "", "", tuple(found), given.model_dump(mode="json"))
     assert settings.of_results(kept.settings) == given
     page = show.document(kept, given)
     assert "### product" in page
-    assert "| ode-guided | 4 |" in page
+    assert page.count("| ode-guided | 4 |") == 2
+    assert "| accuracy, known | accuracy, novel |" in page
     (picture,) = show.draw(tmp_path, kept, given)
     assert picture.stat().st_size > 0
