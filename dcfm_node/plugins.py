@@ -43,6 +43,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "identity": "dcfm_node.networks.settings:IdentitySettings",
         "linear": "dcfm_node.networks.settings:LinearCodecSettings",
         "autoencoder": "dcfm_node.networks.settings:AutoencoderSettings",
+        "autoencoder-kl": "dcfm_node.networks.settings:AutoencoderKlSettings",
         "cosine": "dcfm_node.networks.settings:CosineSettings",
     },
     "domains": {

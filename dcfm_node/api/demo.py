@@ -102,7 +102,11 @@ class AccuracyDetail(Model):
     model_config = ConfigDict(extra="allow")
 
     combinations: dict[str, int]
-    """How many combinations some silo holds ("known"), and how many none does ("novel")."""
+    """How many combinations some silo holds ("known"), and how many none does ("novel"). Of the
+    domain `chest-xray`: how many somebody trained on, and how many nobody did."""
+    together: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Metrics of all samples of a model, by model. Of the domain `chest-xray`: `utility` and others
+    of `domains.chest.evaluation`."""
     redrawn: dict[str, dict[str, float]] = Field(default_factory=dict)
     """Other shares of the student's samples, 0 to 1, by "known" or "novel". Of the domain `cube`:
     `success` is executed by the planner and ends within 4 cm of the goal, `tracked` follows the

@@ -214,9 +214,15 @@ class Code(Enum):
         "work-failed",
         "error",
         "see the node's log, and state/worker.log where there is one",
-        ("worker-down", "disk-full"),
+        ("worker-down", "disk-full", "expert-withheld"),
     )
     """Training, distilling, scoring or auditing failed."""
+    EXPERT_WITHHELD = (
+        "expert-withheld",
+        "error",
+        "add samples, or agree on fewer steps or a smaller network (a new run)",
+    )
+    """The privacy gate of this site keeps its expert back: the run goes on without it."""
     PAGE_DOWN = "page-down", "warning", "see the node's log; it is started again by itself"
     """The page's process ended by itself, or cannot start. The run does not need it."""
     CHECKPOINTS_STOPPED = (

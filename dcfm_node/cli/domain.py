@@ -105,6 +105,13 @@ def codec(
     features: Annotated[
         int, typer.Option(min=1, max=4_096, help="Principal components of a linear codec.")
     ] = 256,
+    given: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Folder with diffusers' AutoencoderKL. Nothing is fitted; it is only tried.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit a codec to the public samples of a domain, and say what it loses.
@@ -112,7 +119,7 @@ def codec(
     All sites of a run need the file: run.toml names it by digest, node.toml by path.
     """
     from dcfm_node.domains.codec_report import CODED, report
-    from dcfm_node.domains.fitting import CodecFit
+    from dcfm_node.domains.fitting import CodecFit, Fitted
 
     if kind not in CODED:
         raise UserError(
@@ -126,16 +133,22 @@ def codec(
         raise UserError("this exists already", where=str(out), fix="name a new folder with --out")
     began, progress = time.monotonic(), Progress(2 * steps)
     wish = CodecFit.model_validate({"kind": codec_kind, "steps": steps, "features": features})
-    found = report(kind, data, size, wish, out, tell=progress.tell)
+    made = None
+    if given is not None:
+        from dcfm_node.networks.autoencoder_kl import WEIGHTS, settings_of
+
+        made = Fitted(settings_of(given), given / WEIGHTS)
+    found = report(kind, data, size, wish, out, tell=progress.tell, given=made)
     document = DomainCodec(domain=kind, seconds=round(time.monotonic() - began, 1), **found)
     answer(document, as_json, _codec_text)
 
 
 def _codec_text(found: DomainCodec) -> str:
     section = "\n".join(found.section)
+    how = "tried on" if found.kind == "autoencoder-kl" else "fitted to"
     return (
         f"wrote {found.file} and {found.picture} in {ago(found.seconds)}\n"
-        f"fitted to {found.samples} public samples; encoded, they have shape {list(found.shape)}\n"
+        f"{how} {found.samples} public samples; encoded, they have shape {list(found.shape)}\n"
         f"error of the range: {found.error_fitted:.3f} of these, {found.error:.3f} of others\n"
         f"for run.toml, at all sites:\n\n{section}"
     )

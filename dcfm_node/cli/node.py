@@ -238,7 +238,9 @@ def _stopped(number: int, frame: object) -> NoReturn:
 
 
 def demo(
-    domain: Annotated[str, typer.Option(help="digits, gaussians or cube (robots).")] = "digits",
+    domain: Annotated[
+        str, typer.Option(help="digits, gaussians, cube (robots) or chest-xray (radiographs).")
+    ] = "digits",
     schedule: Annotated[str, typer.Option(help="alternating or paper.")] = "alternating",
     out: Annotated[Path, typer.Option(help="Folder for the nodes and the report.")] = Path(
         "demo-out"
@@ -246,6 +248,10 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random choices.")] = 0,
     silos: Annotated[
         int | None, typer.Option(help="Number of nodes, 2 to 8; default 3. cube has 4.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of radiographs, for chest-xray: NIH ChestX-ray14's layout."),
     ] = None,
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Write the nodes' folders, but do not start them.")
@@ -260,7 +266,8 @@ def demo(
         from dcfm_node.demo import live
         from dcfm_node.demo.run import staged
 
-        stage = staged(out, Wish(domain, schedule, seed, silos), live.screen(stderr=as_json))
+        wish = Wish(domain, schedule, seed, silos, data=data)
+        stage = staged(out, wish, live.screen(stderr=as_json))
         commands = [
             f"{called()} start --peers {stage.peers} --run {stage.run} --config {node.config}"
             for node in stage.nodes
@@ -273,7 +280,13 @@ def demo(
     from dcfm_node.demo.run import run_demo
 
     report = run_demo(
-        domain=domain, schedule=schedule, out=out, seed=seed, silos=silos, json_output=as_json
+        domain=domain,
+        schedule=schedule,
+        out=out,
+        seed=seed,
+        silos=silos,
+        json_output=as_json,
+        data=data,
     )
     if as_json:
         print_json(report.plain())

@@ -390,5 +390,6 @@ def _supervisor(settings: Settings) -> WorkerSupervisor:
         compile=worker.compile,
         checkpoint_s=worker.checkpoint_s,
         publish_s=worker.publish_s,
+        membership_auc=config.privacy.membership_auc,
     )
     return WorkerSupervisor(setup, worker.devices, config.state / "worker.log")

@@ -21,6 +21,7 @@ from dcfm_node.swarm.effects import (
     Distil,
     Event,
     Score,
+    Train,
     Work,
     Worked,
     WorkFailed,
@@ -65,12 +66,16 @@ class JobRunner:
         self._base: Path | None = None
         self._width = 4
         self.metrics: dict[str, float] = {}
-        self._hindrance = ""
+        self._hindrance, self._withheld = "", ""
 
     def problems(self) -> list[Problem]:
-        """Why there are no checkpoints. What fails, the swarm knows and counts."""
+        """Why there are no checkpoints, or no expert. What fails, the swarm knows and counts."""
         what = f"its training goes on without checkpoints: {self._hindrance}"
-        return [Code.CHECKPOINTS_STOPPED.problem(THIS_NODE, what)] * bool(self._hindrance)
+        found = [Code.CHECKPOINTS_STOPPED.problem(THIS_NODE, what)] * bool(self._hindrance)
+        if self._withheld:
+            why, _, fix = self._withheld.partition("\n  fix: ")
+            found.append(Code.EXPERT_WITHHELD.problem(THIS_NODE, why, fix=fix))
+        return found
 
     def start(self, work: Work, node: Node) -> None:
         """Begin a piece of work, or resume it from its checkpoint.
@@ -144,10 +149,14 @@ class JobRunner:
                 log.warning("checkpoints_hindered", why=reason or "no more")
             case Done():
                 self._present, self._hindrance = None, ""
+                if isinstance(work, Train):
+                    self._withheld = ""
                 log.info("work_done", job=key, **_rounded(line.metrics))
                 self._spawn(self._adopt(work, output, line))
             case Broken():
                 self._present = None
+                if isinstance(work, Train):
+                    self._withheld = line.reason if line.withheld else ""
                 if isinstance(work, Distil) and work.resume is not None:
                     # What was made on from another's checkpoint may be what failed.
                     output.with_suffix(".checkpoint").unlink(missing_ok=True)

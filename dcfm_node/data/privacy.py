@@ -31,7 +31,8 @@ MOMENTS_OFF = "set publish_moments = false in node.toml before this node joins a
 
 
 class Privacy(Model):
-    """What this silo tells others of how many samples it has of each combination."""
+    """What this silo tells others of its samples: how many there are of each combination, and how
+    well its expert tells which they are."""
 
     counts: Literal["exact", "rounded", "laplace"] = "exact"
     """"exact"; "rounded": to multiples of the threshold; "laplace": with noise."""
@@ -41,6 +42,12 @@ class Privacy(Model):
     epsilon: Annotated[float, Field(ge=0.01, le=20.0)] = 1.0
     """For "laplace": how much one sample may change what is told, 0.01 to 20. Less is more
     private: the noise has a deviation of about 1.4 / epsilon samples."""
+
+    membership_auc: Annotated[float, Field(gt=0.5, le=1.0)] | None = None
+    """Highest AUC of membership inference with which an expert is published, above 0.5 (nobody can
+    tell who was in the data), at most 1 (which only measures). Beyond it, the node trains with a
+    half and a quarter of the steps, and publishes nothing if that does not help. Default: not
+    measured. See docs/privacy.md."""
 
     @property
     def delta(self) -> float:

@@ -4,7 +4,7 @@ The one part of the demo that needs torch. Every method is asked for each combin
 from the same noise.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from dcfm_node.api.students import Expected
 from dcfm_node.demo.report import percent
 from dcfm_node.domains.base import Domain, Evaluator, Split, queries
 from dcfm_node.domains.shares import rate
-from dcfm_node.domains.space import Panel
+from dcfm_node.domains.space import REAL, Panel
 from dcfm_node.flow.codec import codec_of, decoded
 from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.inpainting import Inpainter
@@ -54,7 +54,7 @@ class Evaluation:
     """Accuracies by method, their details, and samples for the picture.
 
     Attributes:
-        accuracy: method -> known, novel.
+        accuracy: method -> known, and novel if there are novel combinations.
         detail: rules, samples, standard errors, and all other candidates.
         best_silo: the silo with the best Stage I expert.
     """
@@ -77,14 +77,18 @@ class Models:
     refined: Sequence[Teacher]
     """Of the last round."""
     scale: Scale | None
+    codec: Path | None = None
 
 
-def models(view: View, student: bytes, find: Callable[[bytes], Path]) -> Models:
+def models(
+    view: View, student: bytes, find: Callable[[bytes], Path], codec: Path | None = None
+) -> Models:
     """The student, and every silo's first and last expert, from a verified lineage.
 
     Args:
         student: digest of the student's snapshot.
         find: digest of a snapshot -> its path.
+        codec: file of the run's codec, if it has one.
     """
 
     def teachers(newest: bool) -> list[Teacher]:
@@ -98,7 +102,7 @@ def models(view: View, student: bytes, find: Callable[[bytes], Path]) -> Models:
             found.append(Teacher(silo.name, weights, dict(view.joins[silo.key].counts)))
         return found
 
-    return Models(view.manifest, find(student), teachers(False), teachers(True), view.scale)
+    return Models(view.manifest, find(student), teachers(False), teachers(True), view.scale, codec)
 
 
 def evaluate(domain: Domain[Any], split: Split, evaluator: Evaluator, given: Models) -> Evaluation:
@@ -144,6 +148,7 @@ def _evaluate(split: Split, given: Models, score: "_Scorer") -> Evaluation:
             "of": "samples asked for each combination; right when every asked value is found",
             "samples_per_combination": score.each,
             "redrawn": score.redrawn(drawn, draw_student),
+            "together": score.together({name: one.samples for name, one in chosen.items()}),
             "combinations": {"known": len(split.known), "novel": len(split.held_out)},
             "standard_error": {name: scored.errors for name, scored in chosen.items()},
             "single_silo_best": {
@@ -171,6 +176,7 @@ def _evaluate(split: Split, given: Models, score: "_Scorer") -> Evaluation:
 
 @dataclass(frozen=True)
 class _Scored:
+    samples: Samples
     accuracy: Accuracy
     errors: Accuracy
     overall: float
@@ -184,7 +190,7 @@ class _Scorer:
         self, domain: Domain[Any], split: Split, evaluator: Evaluator, given: Models
     ) -> None:
         self.each, self._shown, self._evaluator = domain.each, domain.shown, evaluator
-        self._scale, self._codec = given.scale, codec_of(given.manifest, None)
+        self._scale, self._codec = given.scale, codec_of(given.manifest, given.codec)
         known = split.known
         self._known = len(known) * self.each
         self._asked = queries([*known, *split.held_out], self.each)
@@ -193,13 +199,25 @@ class _Scorer:
     def __call__(self, x: Tensor) -> _Scored:
         samples = self._samples(x)
         right = self._evaluator.right(samples)
-        known, novel = rate(right[: self._known]), rate(right[self._known :])
+        parts = {"known": rate(right[: self._known])}
+        if self._known < len(right):
+            parts["novel"] = rate(right[self._known :])
         accuracy, errors = (
-            {"known": round(a, 4), "novel": round(b, 4)} for a, b in zip(known, novel, strict=True)
+            {name: round(share[place], 4) for name, share in parts.items()} for place in (0, 1)
         )
         # Always the first ones, without selection.
         keep = np.arange(len(samples)) % self.each < self._shown
-        return _Scored(accuracy, errors, right.mean(), Drawn(samples[keep], right[keep]))
+        shown = Drawn(samples[keep], right[keep])
+        return _Scored(samples, accuracy, errors, right.mean(), shown)
+
+    def together(self, drawn: Mapping[str, Samples]) -> dict[str, dict[str, float]]:
+        """Metrics of all samples of a method -> by method; empty for most domains."""
+        found = {name: self._evaluator.measure_together(samples) for name, samples in drawn.items()}
+        return {
+            name: {metric: round(value, 4) for metric, value in of.items()}
+            for name, of in found.items()
+            if of
+        }
 
     def redrawn(self, x: Tensor, draw: Callable[..., Tensor]) -> dict[str, Accuracy]:
         """Metrics that need the model itself -> known, novel; empty for most domains.
@@ -249,8 +267,12 @@ def panels(split: Split, found: Evaluation, expected: Expected) -> list[Panel]:
         (f"The best silo alone: {found.best_silo}", "single_silo_best", found.single, ""),
     )
     made = []
+    if split.shown is not None:
+        made.append(Panel(REAL, split.shown))
     for title, method, drawn, more in texts:
         share = found.accuracy[method]
-        told = f"{share['known']:.0%} right where some silo saw it, {share['novel']:.0%} where none"
+        told = f"{share['known']:.0%} right where some silo saw it"
+        if "novel" in share:
+            told += f", {share['novel']:.0%} where none"
         made.append(Panel(title, drawn.samples, told + more, drawn.right))
     return made

@@ -19,7 +19,7 @@ from dcfm_node.api.demo import (
 )
 from dcfm_node.api.status import Status
 from dcfm_node.api.students import Estimated, Expected, StudentFacts
-from dcfm_node.demo import robots
+from dcfm_node.demo import radiographs, robots
 from dcfm_node.demo.live import clock, size
 from dcfm_node.demo.stage import Stage, Wish
 from dcfm_node.records.entries import (
@@ -40,6 +40,16 @@ METHODS = (
     ("independent_experts", "independent experts (DDM)"),
     ("experts", "refined experts (DCFM-A)"),
     ("student", "the student (DCFM-B)"),
+)
+LEARNED = {
+    "utility": "finds all",
+    "utility_multiple": "of several",
+    "specificity": "specificity",
+}
+"""Metrics of samples of radiographs together: `domains.chest.evaluation`."""
+REAL = (
+    ("floor", "real images of one hospital (mean)"),
+    ("ceiling", "real images of all hospitals"),
 )
 REDRAWN = (
     ("success", "the student, executed in the simulator"),
@@ -147,9 +157,11 @@ def build(
 def table(report: DemoReport) -> str:
     """The report as text of about a dozen lines."""
     counts = report.accuracy_detail.combinations
-    header = ("", f"held ({counts['known']})", f"not held ({counts['novel']})")
+    withheld = report.domain == radiographs.DOMAIN
+    words = ("trained on", "not trained on") if withheld else ("held", "not held")
+    header = ("", f"{words[0]} ({counts['known']})", f"{words[1]} ({counts['novel']})")
     rows = [header] + [
-        (words, *(f"{report.accuracy[name][part]:.0%}" for part in ("known", "novel")))
+        (words, *(_share(report.accuracy[name], part) for part in ("known", "novel")))
         for name, words in METHODS
     ]
     said = (report.expected.known, report.expected.novel)
@@ -179,7 +191,37 @@ def table(report: DemoReport) -> str:
         f"judged after {clock(report.elapsed_s)}"
     )
     title = "right samples, of combinations that some silo saw and that no silo saw:"
-    return "\n".join([outcome, *nodes, *lost, "", title, *lines, *_unmeasured(report.expected)])
+    if withheld:
+        title = (
+            "right samples, of combinations that hospitals trained on, and that none trained on:"
+        )
+    told = [*lines, *_unmeasured(report.expected), *_together(report)]
+    return "\n".join([outcome, *nodes, *lost, "", title, *told])
+
+
+def _share(of: Mapping[str, float], part: str) -> str:
+    return f"{of[part]:.0%}" if part in of else "-"
+
+
+def _together(report: DemoReport) -> list[str]:
+    """What a classifier of radiographs learns from drawn ones; nothing for other domains."""
+    found = report.accuracy_detail.together
+    if not found:
+        return []
+    some = found["student"]
+    rows = [(words, found[name]) for name, words in METHODS]
+    rows += [
+        (words, {name: some[f"{of}_{name}"] for name in LEARNED if f"{of}_{name}" in some})
+        for of, words in REAL
+    ]
+    wide = max(len(words) for words, _ in rows)
+    lines = [
+        f"{words.ljust(wide)}  " + "  ".join(_share(of, name).rjust(11) for name in LEARNED)
+        for words, of in rows
+    ]
+    header = " " * wide + "  " + "  ".join(words.rjust(11) for words in LEARNED.values())
+    title = "what a classifier learns from drawn images alone, on real ones of other patients:"
+    return ["", title, header, *lines]
 
 
 def percent(share: Estimated | None) -> str:
@@ -193,6 +235,8 @@ def next_steps(stage: Stage, manifest: Manifest, program: str) -> str:
     robot = manifest.domain.kind == robots.DOMAIN
     values = {attribute.name: attribute.values[-1] for attribute in manifest.attributes}
     values |= robots.NOVEL if robot else {}
+    if manifest.domain.kind == radiographs.DOMAIN:
+        values = radiographs.NOVEL
     chosen = " ".join(f"--where {name}={quote(value)}" for name, value in values.items())
     film = f"{program} domain run cube {student} {chosen} --out {quote(str(stage.out / 'film'))}"
     out = "samples.png" if len(manifest.sample_shape) == 3 else "samples.npz"

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -24,15 +25,16 @@ from dcfm_node.config.keys import load_keys
 from dcfm_node.config.node import load_node
 from dcfm_node.config.peers import load_peers, own_peer
 from dcfm_node.config.run import load_run
-from dcfm_node.demo import live, report, robots
+from dcfm_node.data.spec import RadiographsData
+from dcfm_node.demo import live, radiographs, report, robots
 from dcfm_node.demo.nodes import Nodes, PortTakenError, ask
 from dcfm_node.demo.progress import Pace, frame
-from dcfm_node.demo.stage import NAMES, NodeFolder, Stage, Wish, called, prepare
+from dcfm_node.demo.stage import NAMES, NodeFolder, Stage, Wish, called, prepare, to_toml
 from dcfm_node.domains import base as domains
 from dcfm_node.domains.base import Domain, Split, SplitSpec
 from dcfm_node.domains.robots import simulator
 from dcfm_node.errors import Failed
-from dcfm_node.records.entries import Entry
+from dcfm_node.records.entries import Entry, Label
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import joined
 from dcfm_node.store.snapshots import describe
@@ -43,6 +45,8 @@ from dcfm_node.wire.envelope import open_entry
 if TYPE_CHECKING:
     from dcfm_node.demo.evaluate import Evaluation
 
+JUDGE = "judge"
+"""Folder for what evaluators keep."""
 KEPT = "snapshots"
 """Folder for copies of all snapshots of the nodes."""
 POLL_S = 0.5
@@ -60,6 +64,7 @@ def run_demo(
     silos: int,
     json_output: bool,
     shorten: float = 1.0,
+    data: Path | None = None,
 ) -> DemoReport:
     """Run a demo in a folder, and write its report there.
 
@@ -67,6 +72,7 @@ def run_demo(
         schedule: "alternating" if None.
         json_output: write progress to stderr instead of stdout.
         shorten: factor on the training steps, for tests; default 1.
+        data: folder of radiographs, for the domain that needs one.
 
     Returns: the report, as in `out`/report.json.
 
@@ -74,7 +80,7 @@ def run_demo(
         UserError: an option is invalid, a node failed, or the run released no student.
     """
     began, began_ms = time.monotonic(), time.time_ns() // 1_000_000
-    wish = Wish(domain, schedule or "alternating", seed, silos, shorten)
+    wish = Wish(domain, schedule or "alternating", seed, silos, shorten, data)
     wish.check()
     domains.named(domain).check_packages()
     if domain == robots.DOMAIN:
@@ -164,13 +170,19 @@ def play(
 
 
 def staged(out: Path, wish: Wish, console: Console) -> Stage:
-    """A demo folder whose nodes can start: with the robots' episodes, where there are robots."""
+    """A demo folder whose nodes can start: with the robots' episodes, where there are robots, and
+    with a codec, where there are radiographs."""
     if wish.domain == robots.DOMAIN:
         simulator.needed()
     stage = prepare(out, wish)
     if wish.domain == robots.DOMAIN:
         with live.counting(console, "the robots record episodes") as tell:
             robots.make(out, wish.seed, cores(), tell, wish.shorten)
+    if wish.domain == radiographs.DOMAIN and wish.data is not None:
+        run = tomllib.loads(stage.run.read_text())
+        with live.counting(console, "a codec learns from public images") as tell:
+            run["codec"] = radiographs.fit(out, run["domain"], wish.data, tell)
+        stage.run.write_text(to_toml(run))
     return stage
 
 
@@ -253,9 +265,11 @@ def evaluated(stage: Stage, wish: Wish, student: StudentFiles) -> "Evaluation":
     proven = lineage.verify(bytes.fromhex(student.lineage), digest)
     manifest = proven.view.manifest
     domain = domains.of(manifest)
-    split = split_of(stage, wish, manifest, domain)
-    evaluator = domain.evaluator(split, folder=stage.out, seed=wish.seed, device="cpu")
-    given = models(proven.view, digest, lambda wanted: find(stage, wanted))
+    prepared = proven.view.preparation
+    split = split_of(stage, wish, manifest, domain, prepared.probes if prepared else ())
+    evaluator = domain.evaluator(split, folder=stage.out / JUDGE, seed=wish.seed, device="cpu")
+    codec = load_node(stage.nodes[0].config).codec
+    given = models(proven.view, digest, lambda wanted: find(stage, wanted), codec)
     found = evaluate(domain, split, evaluator, given)
     holders = split.holders(NAMES[: wish.silos])
     shown = panels(split, found, student.student.expected)
@@ -263,11 +277,27 @@ def evaluated(stage: Stage, wish: Wish, student: StudentFiles) -> "Evaluation":
     return found
 
 
-def split_of(stage: Stage, wish: Wish, manifest: Manifest, domain: Domain[Any]) -> Split:
-    """What the nodes hold, and what none does."""
-    if wish.domain != robots.DOMAIN:
+def split_of(
+    stage: Stage,
+    wish: Wish,
+    manifest: Manifest,
+    domain: Domain[Any],
+    probes: Sequence[Label] = (),
+) -> Split:
+    """What the nodes hold, and what none does.
+
+    Args:
+        probes: combinations that nobody trained on. Radiographs of them exist, so that what a
+            student draws of them can be measured; the demo's other domains keep theirs.
+    """
+    if wish.domain not in (robots.DOMAIN, radiographs.DOMAIN):
         return domain.split(SplitSpec(manifest.attributes, silos=wish.silos, seed=wish.seed))
-    held = [domain.load(manifest, load_node(node.config).data) for node in stage.nodes]
+    data = [load_node(node.config).data for node in stage.nodes]
+    if wish.domain == radiographs.DOMAIN:
+        return radiographs.split(
+            manifest, [one for one in data if isinstance(one, RadiographsData)], probes
+        )
+    held = [domain.load(manifest, one) for one in data]
     silos = tuple(joined((one.train, one.holdout)) for one in held)
     known = {combination for silo in silos for combination in silo.combinations}
     novel = tuple(c for c in manifest.space() if c not in known)

@@ -16,12 +16,13 @@ from dcfm_node.api.requests import StatusRequest
 from dcfm_node.config.keys import NodeKeys, create_keys
 from dcfm_node.config.node import load_node
 from dcfm_node.config.peers import own_peer, peer_block
-from dcfm_node.demo import robots
+from dcfm_node.demo import radiographs, robots
+from dcfm_node.domains import base as domains
 from dcfm_node.errors import ConfigError, Failed, Unreachable
 from dcfm_node.files import shipped
 
 NAMES = ("north", "east", "south", "west", "coast", "valley", "island", "summit")
-DOMAINS = ("digits", "gaussians", robots.DOMAIN)
+DOMAINS = ("digits", "gaussians", robots.DOMAIN, radiographs.DOMAIN)
 SCHEDULES = ("alternating", "paper")
 MIN_SILOS, MAX_SILOS = 2, len(NAMES)
 SILOS = {robots.DOMAIN: len(robots.HALVES)}
@@ -55,6 +56,7 @@ class Wish:
 
     Attributes:
         shorten: factor on every stage's steps, default 1; below 1 the results mean nothing.
+        data: folder of radiographs, for the domain that needs one.
     """
 
     domain: str = "digits"
@@ -62,9 +64,10 @@ class Wish:
     seed: int = 0
     silos: int = 3
     shorten: float = 1.0
+    data: Path | None = None
 
     def check(self) -> None:
-        """Raises ConfigError if an option is out of range."""
+        """Raises UserError if an option is out of range, or the data are not there."""
         for option, value, known in (
             ("--domain", self.domain, DOMAINS),
             ("--schedule", self.schedule, SCHEDULES),
@@ -81,6 +84,11 @@ class Wish:
         if not 0 <= self.seed < 2**31:
             fix = "choose 0 to 2147483647"
             raise ConfigError(f"{self.seed} is out of range", where="--seed", fix=fix)
+        if self.domain == radiographs.DOMAIN:
+            domains.named(self.domain).check(self.data)
+        elif self.data is not None:
+            what = f"the domain {self.domain!r} makes its own data"
+            raise ConfigError(what, where="--data", fix="leave the option out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +142,13 @@ def prepare(out: Path, wish: Wish, run: dict[str, Any] | None = None) -> Stage:
         Failed: the folder holds other files, or a demo still runs in it.
     """
     wish.check()
+    data = _data(out, wish)
     clear(out)
     addresses = free_addresses(2 * wish.silos)
     nodes, blocks = [], []
     for silo, name in enumerate(NAMES[: wish.silos]):
         node = NodeFolder(name, out / "nodes" / name)
-        keys = _make_node(node, wish, silo, addresses[2 * silo], addresses[2 * silo + 1])
+        keys = _make_node(node, data[silo], addresses[2 * silo], addresses[2 * silo + 1])
         nodes.append(node)
         blocks.append(peer_block(own_peer(load_node(node.config), keys)))
     stage = Stage(out, tuple(nodes))
@@ -176,6 +185,8 @@ def clear(out: Path) -> None:
 def run_settings(wish: Wish) -> dict[str, Any]:
     """Contents of the domain's run.toml, with the requested schedule and seed."""
     settings = tomllib.loads(run_text(wish.domain, wish.schedule))
+    if wish.domain == radiographs.DOMAIN:
+        settings = radiographs.settings(settings)
     method = settings["method"]
     method |= {"schedule": wish.schedule, "seed": wish.seed}
     if wish.shorten < 1:
@@ -224,14 +235,14 @@ def to_toml(table: dict[str, Any], path: str = "") -> str:
     return "".join(lines + below)
 
 
-def _make_node(node: NodeFolder, wish: Wish, silo: int, control: str, bulk: str) -> NodeKeys:
+def _make_node(node: NodeFolder, data: dict[str, Any], control: str, bulk: str) -> NodeKeys:
     node.folder.mkdir(parents=True)
     addresses = {"control": control, "bulk": bulk}
     settings = {
         "name": node.name,
         "listen": addresses,
         "advertise": addresses,
-        "data": _data(node, wish, silo),
+        **data,
         "worker": {"device": "cpu", "threads": 1},
         "gossip": {"interval_s": GOSSIP_S},
     }
@@ -239,16 +250,20 @@ def _make_node(node: NodeFolder, wish: Wish, silo: int, control: str, bulk: str)
     return create_keys(node.folder / "keys")
 
 
-def _data(node: NodeFolder, wish: Wish, silo: int) -> dict[str, Any]:
+def _data(out: Path, wish: Wish) -> list[dict[str, Any]]:
+    """What the node.toml of each node says of its data."""
+    names = NAMES[: wish.silos]
     if wish.domain == robots.DOMAIN:
-        return {"format": "episodes", "path": str(robots.folder(node.folder.parents[1], node.name))}
-    return {
-        "format": "builtin",
-        "name": wish.domain,
-        "silo": silo,
-        "silos": wish.silos,
-        "seed": wish.seed,
-    }
+        return [
+            {"data": {"format": "episodes", "path": str(robots.folder(out, name))}}
+            for name in names
+        ]
+    if wish.domain == radiographs.DOMAIN and wish.data is not None:
+        codec = {"codec": str(radiographs.codec_file(out))}
+        parts = radiographs.shares(wish.data, wish.silos).hospitals
+        return [codec | {"data": radiographs.data(wish.data, part)} for part in parts]
+    shared = {"format": "builtin", "name": wish.domain, "silos": wish.silos, "seed": wish.seed}
+    return [{"data": shared | {"silo": silo}} for silo in range(wish.silos)]
 
 
 def _answers(state: Path) -> bool:

@@ -29,6 +29,7 @@ def report(
     out: Path,
     *,
     tell: Callable[[int, str], None],
+    given: Fitted | None = None,
 ) -> Mapping[str, Any]:
     """Write codec.safetensors and codec.png into a new folder.
 
@@ -37,6 +38,7 @@ def report(
 
     Args:
         tell: called with the steps done of twice `wish.steps`, and what is done.
+        given: a codec that was fitted elsewhere; it is only tried.
 
     Returns: the fields of `DomainCodec`, but for its domain and seconds.
 
@@ -57,7 +59,7 @@ def report(
     )
 
     def fitted(samples: Samples, before: int) -> Fitted:
-        return fit_codec(
+        return given or fit_codec(
             samples.x, wish, Path(work), lambda done, _: tell(before + done, f"{done} steps")
         )
 
@@ -76,7 +78,7 @@ def report(
     said = section.model_dump(mode="json")
     lines = [f"{key} = {_toml(value)}" for key, value in said.items() if key != "predict"]
     return {
-        "kind": wish.kind,
+        "kind": section.kind,
         "file": str(file),
         "digest": (section.digest or b"").hex(),
         "section": ("[codec]", *lines),

@@ -14,6 +14,8 @@ Attributes = tuple[Attribute, ...]
 Holders = Mapping[Combination, Sequence[str]]
 """Combination -> names of the silos that hold it; none for a novel one."""
 Points = NDArray[np.float64]
+REAL = "real (public)"
+"""Title of a panel of real samples that everybody may see."""
 
 
 @dataclass(frozen=True)

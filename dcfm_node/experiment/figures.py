@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dcfm_node.domains.space import Holders, Panel, Space
+from dcfm_node.domains.space import REAL, Holders, Panel, Space
 from dcfm_node.experiment.results import Results, Row, load_samples, spread
 from dcfm_node.experiment.settings import Experiment
 from dcfm_node.experiment.tables import measured
@@ -23,8 +23,6 @@ COLUMNS, SIDE = 4, 3.1
 MARKERS = "osD^vP*X<>phH8d"
 COLOURS = ("#4C78A8", "#F58518", "#54A24B", "#B279A2", "#9D755D", "#2CA8A0", "#D1495B")
 """Colours, cycled with the markers; no pair repeats among 105 methods."""
-REAL = "real (public)"
-"""Name of the row of real samples that everybody may see."""
 SOMEBODY = "some silo"
 """Name for all holders, because saved samples do not say which silo holds a combination."""
 

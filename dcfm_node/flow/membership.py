@@ -18,14 +18,13 @@ from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.flow.trainer import generator
 from dcfm_node.networks.base import unit
 from dcfm_node.paths.base import Path
+from dcfm_node.records.entries import MEMBERSHIP_FEWEST
 from dcfm_node.swarm.quality import Estimate
 
 RATES = (0.01, 0.1)
 """False-positive rates at which the attack is judged."""
 TIMES = 16
 """Points of the path at which each sample's error is measured."""
-FEWEST = 20
-"""Fewer samples of either kind tell nothing."""
 MOST = 1_000
 """Samples of each kind that are compared."""
 DRAWS = 1_000
@@ -113,10 +112,10 @@ def inferred(networks: Sequence[Scores]) -> Membership | None:
     """How well members of one or more networks are told, as a mean over the networks. Intervals
     are the 2.5 and 97.5 percentiles over bootstrap draws of groups.
 
-    Returns: None if no network has FEWEST samples of each kind.
+    Returns: None if no network has MEMBERSHIP_FEWEST samples of each kind.
     """
     draws = generator(BOOTSTRAP_KEY)
-    enough = [of for of in networks if min(len(of.members), len(of.others)) >= FEWEST]
+    enough = [of for of in networks if min(len(of.members), len(of.others)) >= MEMBERSHIP_FEWEST]
     if not enough:
         return None
     each = [_resampled(of, draws) for of in enough]

@@ -1,9 +1,9 @@
 """The package's own networks and codecs: their sections of run.toml. Pure."""
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, FailFast, Field, model_validator
 
 from dcfm_node.records.base import Digest
 from dcfm_node.records.settings import CodecSettings, NetworkSettings, Reads, Shape
@@ -199,6 +199,60 @@ class AutoencoderSettings(CodecSettings):
         return (
             f"codec.halvings: {self.halvings} halvings need sample_shape = [channels, height,"
             f" width], both multiples of {side}, not {list(shape)}"
+        )
+
+
+class AutoencoderKlSettings(CodecSettings):
+    """AutoencoderKL of the package diffusers, which the extra `latent` installs.
+    `dcfm-node domain codec --from` reads the settings from a folder on this machine."""
+
+    code: ClassVar[str] = "dcfm_node.networks.autoencoder_kl:AutoencoderKl"
+    kind: Literal["autoencoder-kl"] = "autoencoder-kl"
+    file: Annotated[Digest, BeforeValidator(_from_hex)]
+    """SHA-256 of diffusion_pytorch_model.safetensors."""
+    widths: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=1_024)], ...],
+        Field(min_length=1, max_length=6),
+        FailFast(),
+    ]
+    """Channels of each block, 1 to 6 of 1 to 1024: block_out_channels. Each but the last halves
+    height and width."""
+    layers: Annotated[int, Field(ge=1, le=4)] = 1
+    """Layers of each block, 1 to 4; default 1: layers_per_block."""
+    channels: Annotated[int, Field(ge=1, le=64)] = 4
+    """Channels of an encoded image, 1 to 64; default 4: latent_channels."""
+    colours: Annotated[int, Field(ge=1, le=4)] = 3
+    """Channels of an image, 1 to 4; default 3: in_channels. Grey images fit 3."""
+    groups: Annotated[int, Field(ge=1, le=256)] = 32
+    """Groups of its normalisations, 1 to 256; default 32: norm_num_groups."""
+    scaling: Annotated[float, Field(gt=0.0, le=1_000.0)] = 0.18215
+    """Factor of what the encoder makes, above 0, at most 1000; default 0.18215: scaling_factor."""
+    shift: Annotated[float, Field(ge=-1_000.0, le=1_000.0)] = 0.0
+    """Taken from it before, -1000 to 1000; default 0: shift_factor."""
+
+    @model_validator(mode="after")
+    def _grouped(self) -> Self:
+        if odd := [width for width in self.widths if width % self.groups]:
+            raise ValueError(f"groups: {odd[0]} channels cannot be split into {self.groups} groups")
+        return self
+
+    @property
+    def digest(self) -> bytes:
+        return self.file
+
+    def latent_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        _, height, width = shape
+        halvings = len(self.widths) - 1
+        return (self.channels, height >> halvings, width >> halvings)
+
+    def unfit(self, shape: tuple[int, ...]) -> str:
+        side = 1 << (len(self.widths) - 1)
+        fits = len(shape) == 3 and not shape[1] % side and not shape[2] % side
+        if fits and (shape[0] == self.colours or (shape[0], self.colours) == (1, 3)):
+            return ""
+        return (
+            f"codec: it needs sample_shape = [{self.colours}, height, width], both multiples of"
+            f" {side}, not {list(shape)}"
         )
 
 

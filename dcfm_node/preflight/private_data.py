@@ -15,6 +15,7 @@ from dcfm_node.data.survey import ranges
 from dcfm_node.domains import base as domains
 from dcfm_node.errors import UserError
 from dcfm_node.preflight.findings import In
+from dcfm_node.records.entries import MEMBERSHIP_FEWEST
 from dcfm_node.records.manifest import Manifest
 
 DATA = In("data")
@@ -98,6 +99,8 @@ def told_counts(
     except UserError as error:
         data.findings.append(DATA.wrong("label counts", error))
         return data.counts
+    if privacy.membership_auc is not None:
+        data.findings.append(_gate(privacy.membership_auc, data.counts, data.whole))
     if privacy.counts != "exact":
         left_out = len(data.whole) - len(told)
         what = f"peers learn {len(told)} of them, and take {left_out} for not held: {privacy.told}"
@@ -105,3 +108,17 @@ def told_counts(
         if config.publish_moments and manifest is not None and manifest.groups:
             data.findings.append(DATA.degraded("publish_moments", MOMENTS_UNDO, MOMENTS_OFF))
     return told
+
+
+def _gate(limit: float, trained: Counts, whole: Counts) -> Finding:
+    """Whether the privacy gate can measure what an expert tells. Probes are not known yet."""
+    train, every = dict(trained), dict(whole)
+    pairs = sum(min(many, every[label] - many) for label, many in train.items())
+    if pairs < MEMBERSHIP_FEWEST:
+        what = (
+            f"its expert will not be published: {pairs} hold-out samples have a combination that it"
+            f" trains on, and membership_auc needs {MEMBERSHIP_FEWEST} to be measured"
+        )
+        return DATA.degraded("membership_auc", what, "raise holdout under [data], or add samples")
+    what = f"its expert is published if membership inference on it has an AUC of at most {limit:g}"
+    return DATA.ok("membership_auc", f"{what}; {pairs} hold-out samples measure it", pairs=pairs)

@@ -52,6 +52,12 @@ class Join(Model):
     """Of its training samples; None where it keeps them to itself, or has too few (SPEC 6.13)."""
 
 
+MEMBERSHIP = "membership_auc"
+"""Metric of an expert whose silo has a privacy gate: how well membership inference does on it."""
+MEMBERSHIP_FEWEST = 20
+"""Fewer training or hold-out samples of the same combinations tell nothing of it."""
+
+
 class Expert(Model):
     """A silo published its expert of a round; round 0 is Stage I."""
 

@@ -6,7 +6,7 @@ escaped, so that no viewer reads them as Markdown or HTML.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from shlex import quote
 
 from dcfm_node.records.manifest import Attribute, Manifest
@@ -55,6 +55,8 @@ class StudentFacts:
         withdrawn: silos that left the run; some may have taught it before.
         expected: what its draws are expected to be worth, by its judges' figures.
         metrics: values that its leader measured while distilling.
+        membership: AUC of membership inference, 0 to 1, by teaching silo: what the silo itself said
+            of its expert. Silos without a privacy gate say nothing.
         version: the version of dcfm-node that distilled it.
     """
 
@@ -73,6 +75,7 @@ class StudentFacts:
     standing: str
     superseded: Mapping[str, str]
     continues: Earlier | None = None
+    membership: Mapping[str, float] = field(default_factory=dict)
 
 
 def model_card(manifest: Manifest, facts: StudentFacts) -> str:
@@ -85,6 +88,7 @@ def model_card(manifest: Manifest, facts: StudentFacts) -> str:
         _expected(manifest, facts.expected),
         _stood_by(manifest, facts),
         _PRIVACY.format(made=_made(manifest, "the experts")),
+        _remembered(facts),
         _usage(manifest),
         _figures(facts),
     )
@@ -108,6 +112,26 @@ data and published, signed with its own key:
 This model was {made} alone, without any data. Weights can still retain traces
 of what they were trained on, and no differential privacy was applied to them: handle the model
 under the rules that the silos agreed for sharing weights.
+"""
+
+
+def _remembered(facts: StudentFacts) -> str:
+    """What silos said of how much their experts remember; empty if none said anything."""
+    if not facts.membership:
+        return ""
+    said = {silo: f"{auc:.2f}" for silo, auc in facts.membership.items()}
+    taught = dict.fromkeys(silo for silo, _, _ in facts.teachers)
+    rows = [f"| {silo} | {said.get(silo, 'not told')} |" for silo in taught]
+    return "\n".join([_REMEMBERED.strip(), "", "| silo | AUC |", "| --- | --- |", *rows])
+
+
+_REMEMBERED = """
+## What the experts remember
+
+Whoever has an expert and a sample can guess whether it was trained on, by its error. These silos
+measured this before they published theirs, and say the chance that the guess is right for a pair of
+one sample that was trained on and one that was not. 0.5 is no better than chance. It is one attack,
+and nobody but the silo can check its figure.
 """
 
 

@@ -1,5 +1,6 @@
 """What a verified lineage says about a student, with the silos' names, as the model card has it."""
 
+from dcfm_node.records.entries import MEMBERSHIP
 from dcfm_node.store.card import Earlier, StudentFacts
 from dcfm_node.swarm.lineage import Lineage, Past
 from dcfm_node.swarm.succession import went_on
@@ -27,6 +28,11 @@ def facts_of(proven: Lineage) -> StudentFacts:
         standing=standing_of(proven),
         superseded=superseding(view, body),
         continues=_earlier(proven),
+        membership={
+            name(e.author): auc
+            for e in experts
+            if (auc := e.body.metrics.get(MEMBERSHIP)) is not None and 0.0 <= auc <= 1.0
+        },
     )
 
 

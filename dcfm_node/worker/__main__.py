@@ -8,6 +8,7 @@ from queue import SimpleQueue
 
 from dcfm_node.errors import UserError
 from dcfm_node.worker import ranks
+from dcfm_node.worker.gate import Withheld
 from dcfm_node.worker.jobs import JobRunner
 from dcfm_node.worker.messages import MAX_REASON, SETUP, Broken, Job, Line, Setup, Starting
 
@@ -74,7 +75,7 @@ def _work(runner: JobRunner, line: str, shown: str) -> str:
         done = runner.run(job)
     except Exception as error:
         reason, shown = _reason(error, shown)
-        tell(Broken(key=job.key, reason=reason))
+        tell(Broken(key=job.key, reason=reason, withheld=isinstance(error, Withheld)))
         # The other ranks wait for this one in the middle of a step. After a CUDA error, every
         # later call fails.
         if ranks.size() > 1 or (runner.accelerated and not isinstance(error, UserError)):

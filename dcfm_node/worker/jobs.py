@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +19,21 @@ from dcfm_node.flow import networks
 from dcfm_node.flow.audit import audit
 from dcfm_node.flow.codec import codec_of, encoded_samples, moments_of, standardised
 from dcfm_node.flow.files import load_weights, rounded
+from dcfm_node.flow.judges import MAX_DRAWS
 from dcfm_node.flow.method import SiloData, Start, learner_of
 from dcfm_node.flow.networks import Weights
-from dcfm_node.flow.quality import MAX_DRAWS, measure
+from dcfm_node.flow.quality import measure
 from dcfm_node.flow.room import check_room, check_training_room, free_on
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.trainer import Callbacks
+from dcfm_node.flow.stages import Outcome
+from dcfm_node.flow.trainer import Callbacks, agreed
 from dcfm_node.records.entries import Label
 from dcfm_node.records.moments import Scale
 from dcfm_node.wire.envelope import decode_manifest
 from dcfm_node.worker import ranks
+from dcfm_node.worker.gate import Gate, Withheld, shortened
 from dcfm_node.worker.judging import given
+from dcfm_node.worker.membership import Attacked, told_apart
 from dcfm_node.worker.messages import (
     Done,
     Hindered,
@@ -67,6 +72,8 @@ class JobRunner:
         data = domains.of(self._manifest).load(self._manifest, setup.data)
         self._counts, self._digest = data.counts, data.digest
         self._whole = counts_of(np.concatenate([data.train.c, data.holdout.c]))
+        self._together = data.together
+        self._withheld: tuple[str, Withheld] | None = None
         self._warnings, self._notes = data.warnings, data.notes
         self._encoded = [encoded_samples(part, codec) for part in (data.train, data.holdout)]
         self._train, self._holdout = self._encoded
@@ -106,10 +113,7 @@ class JobRunner:
             case "score":
                 return Done(key=job.key, metrics=self._score(job))
             case "train":
-                data = SiloData(job.silo, self._train, self._holdout)
-                made = self._learner.train(
-                    data, _start(job), seed=job.seed, callbacks=self._callbacks(job)
-                )
+                made = self._gated(job) if self._setup.membership_auc else self._trained(job)
             case "distil":
                 made = self._learner.student(
                     _teachers(job), seed=job.seed, callbacks=self._callbacks(job)
@@ -127,6 +131,51 @@ class JobRunner:
         settings = getattr(method, stage or "local", None) or method.local
         experts = len(job.teachers) if job.kind == "distil" else 1
         check_training_room(self._manifest, settings, memory, experts=experts)
+
+    def _trained(self, job: Job, part: int = 1) -> Outcome:
+        """An expert, of the run's steps divided by `part`."""
+        learner, paths = self._learner, job
+        if part > 1:
+            learner = learner_of(shortened(self._manifest, part))
+            name = f"{job.checkpoint.name}-{part}"
+            paths = job.model_copy(update={"checkpoint": job.checkpoint.with_name(name)})
+        data = SiloData(job.silo, self._train, self._holdout)
+        return learner.train(data, _start(job), seed=job.seed, callbacks=self._callbacks(paths))
+
+    def _gated(self, job: Job) -> Outcome:
+        """An expert that passes the site's gate.
+
+        Raises:
+            Withheld: there is none. The same job is then refused at once when it comes again.
+        """
+        if self._withheld is not None and self._withheld[0] == job.key:
+            raise self._withheld[1]
+        gate = Gate(self._setup.membership_auc or 1.0)
+        try:
+            return gate.passed(partial(self._trained, job), partial(self._told, job))
+        except Withheld as error:
+            self._withheld = job.key, error
+            raise
+
+    def _told(self, job: Job, made: Outcome, early: Outcome) -> float | None:
+        """The AUC of the stronger attack on what would be published (`worker.membership`)."""
+        auc = -1.0
+        if ranks.rank() == 0:
+            files = [job.output.with_suffix(f".{name}") for name in ("gated", "early")]
+            for outcome, file in zip((made, early), files, strict=True):
+                _save(rounded(outcome.weights, self._manifest), file)
+            found = told_apart(
+                self._manifest,
+                self._together,
+                self._encoded,
+                Attacked({"expert": files[0]}, files[1:]),
+                probes=job.probes,
+                scale=job.scale,
+                device=self._device,
+            )
+            auc = max((one.found.auc.value for one in found), default=auc)
+        auc = agreed(auc, self._device)
+        return auc if auc >= 0.0 else None
 
     def _prepare(self, probes: tuple[Label, ...], scale: Scale | None) -> None:
         """Let the data be without probes, and in the scale of a job. All jobs of a run have the

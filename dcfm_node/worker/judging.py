@@ -142,7 +142,7 @@ def judged(
     try:
         verdicts = by_combination(draw, measured, seed=seed)
         told = attacked and told_apart(
-            manifest, found, encoded, attacked, probes=probes, scale=scale, device=device
+            manifest, found.together, encoded, attacked, probes=probes, scale=scale, device=device
         )
     except (RuntimeError, MemoryError) as error:  # from torch: memory or shapes
         what = f"sampling failed: {error}"

@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dcfm_node.data.source import SiloData
 from dcfm_node.flow import networks
 from dcfm_node.flow.codec import standardised
 from dcfm_node.flow.files import load_weights
@@ -18,6 +17,7 @@ from dcfm_node.paths.base import path_of
 from dcfm_node.records.entries import Label
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
+from dcfm_node.samples import Labels
 
 Who = Literal["student", "expert"]
 
@@ -50,7 +50,7 @@ class Told:
 
 def told_apart(
     manifest: Manifest,
-    data: SiloData,
+    together: Sequence[Labels] | None,
     encoded: Sequence[EncodedSamples],
     attacked: Attacked,
     *,
@@ -62,7 +62,7 @@ def told_apart(
     an ensemble of several networks is left out, as is everything with too few samples.
 
     Args:
-        data: the silo's samples.
+        together: as `SiloData.together`.
         encoded: its training and hold-out samples after the codec.
         probes, scale: as for `worker.judging.given`.
     """
@@ -76,8 +76,7 @@ def told_apart(
     if not len(samples[0].c):
         return []
     groups = [
-        torch.from_numpy(side)[rows]
-        for side, rows in zip(data.together or (), chosen, strict=False)
+        torch.from_numpy(side)[rows] for side, rows in zip(together or (), chosen, strict=False)
     ]
 
     def wrong(file: Path) -> list[Tensor] | None:

@@ -40,6 +40,7 @@ class Setup(_Line):
         bf16, compile: make networks faster on CUDA; elsewhere they change nothing.
         checkpoint_s: at least this long between two checkpoints, in seconds.
         publish_s: the same, of those that peers may have.
+        membership_auc: the limit of the privacy gate (`worker.gate`); None leaves it open.
     """
 
     manifest: str
@@ -52,6 +53,7 @@ class Setup(_Line):
     compile: bool = False
     checkpoint_s: float = 20.0
     publish_s: float = 600.0
+    membership_auc: float | None = None
 
 
 class TeacherFile(_Line):
@@ -179,12 +181,14 @@ class Done(_Line):
 
 
 class Broken(_Line):
-    """The set-up or a job failed. `exit_code` is set where the operator must act."""
+    """The set-up or a job failed. `exit_code` is set where the operator must act; `withheld`, where
+    the privacy gate keeps an expert back."""
 
     event: Literal["broken"] = "broken"
     key: str
     reason: Told
     exit_code: int | None = None
+    withheld: bool = False
 
 
 class Asked(_Line):

@@ -23,7 +23,7 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Combination, Labels, Samples
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from PIL.Image import Image
 
@@ -73,10 +73,18 @@ class Chest(Domain[ChestSettings]):
         Raises:
             UserError: no folder is given, or it has no image of a public patient.
         """
-        found = cohorts(_named(source), self.settings).public.samples
-        if not len(found):
+        folder = open_folder(_named(source))
+        listed = frozenset(table.feasible(_findings(folder), self.settings.frequency))
+        kept = [
+            entry
+            for entry in folder.entries
+            if is_public(entry, self.settings)
+            and entry.image not in FAULTY
+            and entry.findings in listed
+        ]
+        if not kept:
             raise self._no_public(str(source))
-        return found
+        return Samples(folder.read(kept, self.settings.size), _labels(kept))
 
     def check(self, source: Path | None) -> None:
         """Check that the folder has a table, without reading it.
@@ -247,7 +255,7 @@ def cohorts(folder: Path, settings: ChestSettings) -> Cohorts:
 @lru_cache(1)
 def _cohorts(folder: Path, size: int, public: tuple[int, int], frequency: float) -> Cohorts:
     there = open_folder(folder)
-    feasible = table.feasible((entry.findings for entry in there.table), frequency)
+    feasible = table.feasible(_findings(there), frequency)
     listed = frozenset(feasible)
     kept = [e for e in there.entries if e.image not in FAULTY and e.findings in listed]
     x = there.read(kept, size)
@@ -270,6 +278,10 @@ def _cohorts(folder: Path, size: int, public: tuple[int, int], frequency: float)
 def is_public(entry: Entry, settings: ChestSettings) -> bool:
     """Whether an image is of a public patient."""
     return bool(settings.public) and settings.public[0] <= entry.patient <= settings.public[1]
+
+
+def _findings(folder: Folder) -> "Iterator[Combination]":
+    return (entry.findings for entry in folder.table)
 
 
 def _labels(entries: "Sequence[Entry]") -> Labels:

@@ -1,6 +1,6 @@
 """Pictures of radiographs: a row for each model, a column for each combination (Figure 8)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from dcfm_node.domains.chest import table
 from dcfm_node.domains.panels import INK, NOVEL
 from dcfm_node.domains.settings import SYNTHETIC
-from dcfm_node.domains.space import Panel, Space
+from dcfm_node.domains.space import REAL, Panel, Space
 from dcfm_node.domains.tiles import pixels_of, readable
 from dcfm_node.samples import Combination, Samples
 
@@ -17,16 +17,17 @@ SIDE, GAP, LINE, FONT = 64, 3, 15, 12
 """Least pixels per side of an image; space around images; height of lines and letters."""
 SINGLE, MULTIPLE = 4, 5
 """Columns of combinations with one finding at most, and with several."""
+NOVELTIES = 2
+"""Of the latter, combinations that nobody trained on, if there are as many."""
 SHOWN = 2
 """Images of a combination, side by side."""
 SOURCE = "Real images: NIH Clinical Center, ChestX-ray14 (Wang et al., CVPR 2017, pp. 3462-3471)."
-REAL = "real (public)"
-"""Title of a row of real images of public patients."""
 
 
 def draw(space: Space, panels: Sequence[Panel], title: str = "") -> Image.Image:
     """The first samples of each model, beside real ones if a panel is titled REAL."""
-    columns = _columns([combination for p in panels for combination in p.samples.combinations])
+    asked = [combination for p in panels for combination in p.samples.combinations]
+    columns = _columns(asked, space.held_out)
     rows = [(panel.title, panel.samples) for panel in panels]
     return _drawn(space, rows, columns, title)
 
@@ -66,14 +67,17 @@ def pairs(samples: Samples, copies: Samples, title: str) -> Image.Image:
     return canvas
 
 
-def _columns(combinations: Sequence[Combination]) -> list[Combination]:
-    """Those that are shown: of few findings first, those of most models first."""
+def _columns(asked: Sequence[Combination], novel: Collection[Combination]) -> list[Combination]:
+    """Those that are shown: of few findings first, those of most models first. Among several
+    findings, NOVELTIES novel ones come first."""
     found: dict[Combination, int] = {}
-    for combination in combinations:
+    for combination in asked:
         found[combination] = found.get(combination, 0) + 1
     order = sorted(found, key=lambda c: (-found[c], sum(c), tuple(-v for v in c)))
     single = [c for c in order if sum(c) < 2][:SINGLE]
-    return [*single, *[c for c in order if sum(c) > 1][:MULTIPLE]]
+    several = [c for c in order if sum(c) > 1]
+    first = [c for c in several if c in novel][:NOVELTIES]
+    return [*single, *first, *[c for c in several if c not in first][: MULTIPLE - len(first)]]
 
 
 def _drawn(

@@ -64,6 +64,22 @@ def table(tmp_path: Path) -> Table:
     return Table(tmp_path)
 
 
+def test_an_expert_that_is_withheld_is_told_with_its_cause_and_fix_until_one_is_published(
+    table: Table,
+) -> None:
+    assert table.runner.problems() == []
+    table.runner.start(LOCAL, table.node)
+    reason = "its expert is not published: an AUC of 0.9\n  fix: add samples"
+    table.runner.hear(Broken(key=table.jobs[-1].key, reason=reason, withheld=True))
+    (problem,) = table.runner.problems()
+    assert problem.code is Code.EXPERT_WITHHELD
+    assert problem.sentence == "its expert is not published: an AUC of 0.9"
+    assert problem.fix == "add samples"
+    assert problem.code.value in Code.WORK_FAILED.after
+    table.fail(LOCAL, "something else")
+    assert table.runner.problems() == []
+
+
 def test_a_job_that_fails_is_counted_and_told_with_its_cause_until_work_succeeds(
     table: Table,
 ) -> None:

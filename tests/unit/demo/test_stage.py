@@ -7,7 +7,7 @@ import pytest
 
 from dcfm_node.config.node import load_node
 from dcfm_node.config.peers import load_peers
-from dcfm_node.demo import stage
+from dcfm_node.demo import radiographs, stage
 from dcfm_node.demo.run import read_manifest
 from dcfm_node.demo.stage import (
     MARKER,
@@ -19,13 +19,17 @@ from dcfm_node.demo.stage import (
     to_toml,
 )
 from dcfm_node.errors import ConfigError, Failed
+from tests.unit.domains.chest.radiographs import write
 
 
 @pytest.mark.parametrize("domain", stage.DOMAINS)
 @pytest.mark.parametrize("schedule", stage.SCHEDULES)
 def test_every_node_reads_the_same_run(tmp_path, domain, schedule):
-    silos = stage.silos_of(domain)
-    made = prepare(tmp_path / "demo", Wish(domain, schedule, seed=7, silos=silos))
+    silos, data = stage.silos_of(domain), None
+    if domain == radiographs.DOMAIN:
+        (data := tmp_path / "data").mkdir()
+        write(data)
+    made = prepare(tmp_path / "demo", Wish(domain, schedule, seed=7, silos=silos, data=data))
     manifest = read_manifest(made)
     assert [silo.name for silo in manifest.roster] == sorted(stage.NAMES[:silos])
     assert manifest.method.schedule == schedule
@@ -62,6 +66,7 @@ def test_every_address_is_used_once(tmp_path):
         (Wish(silos=9), "--silos"),
         (Wish(seed=-1), "--seed"),
         (Wish(seed=2**31), "--seed"),
+        (Wish(data=Path("data")), "--data"),
     ],
 )
 def test_a_wish_out_of_bounds_names_its_option_and_makes_nothing(tmp_path, wish, where):

@@ -35,6 +35,24 @@ def test_told_counts(tmp_path: Path, privacy: object, told: object, said: list[s
     assert all(line.startswith(begin) for line, begin in zip(found, said, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("holdout", "said"),
+    [(9, "degraded its expert will not be published: 17"), (16, "ok its expert is published if")],
+)
+def test_a_privacy_gate_needs_hold_out_samples_of_what_is_trained_on(
+    holdout: int, said: str
+) -> None:
+    """Of the last combination there are more hold-out than training samples."""
+    config = NodeConfig.model_validate(
+        {"name": "a", "data": SOURCE, "privacy": {"membership_auc": 0.7}}
+    )
+    whole = (((0, 0), 90 + holdout), ((0, 1), 48), ((1, 0), 50), ((1, 1), 40))
+    data = Data(counts=COUNTS, whole=whole)
+    told_counts(data, config, KEYS, None)
+    (found,) = data.findings
+    assert f"{found.state} {found.finding}".startswith(said)
+
+
 def test_without_settings_or_data_nothing_is_said() -> None:
     data = Data(counts=COUNTS, whole=COUNTS)
     assert told_counts(data, None, None, None) == COUNTS

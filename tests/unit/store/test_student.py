@@ -70,6 +70,13 @@ FACTS = StudentFacts(
 )
 
 
+def test_the_card_tells_what_silos_said_of_their_experts_and_nothing_where_none_did() -> None:
+    card = model_card(MANIFEST, replace(FACTS, membership={"east": 0.6234}))
+    assert "| east | 0.62 |" in card
+    assert "| west | not told |" in card
+    assert "What the experts remember" not in model_card(MANIFEST, FACTS)
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = tmp_path / "snapshot"
