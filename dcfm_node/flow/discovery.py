@@ -64,13 +64,19 @@ def seen(x: Tensor, sees: str) -> Tensor:
     return mean / mean.sum(dim=1, keepdim=True).clamp(min=LEAST)
 
 
+def features_of(shape: tuple[int, ...], sees: str) -> int:
+    """How many numbers `seen` gives of a sample of this shape."""
+    if sees == "everything":
+        return math.prod(shape)
+    return shape[0] if sees == "mean-colour" else math.prod(shape[1:])
+
+
 class Encoder(nn.Module):
     """Logits (N, values) of one factor of samples (N, *shape)."""
 
     def __init__(self, shape: tuple[int, ...], wish: Wish, width: int) -> None:
         super().__init__()
-        with torch.device("cpu"):
-            features = seen(torch.zeros(1, *shape), wish.sees).shape[1]
+        features = features_of(shape, wish.sees)
         self.sees = wish.sees
         self.mean: Tensor
         self.deviation: Tensor
