@@ -68,6 +68,45 @@ class DomainCodec(Document):
     seconds: float
 
 
+class FoundValue(Model):
+    """A value of a found factor."""
+
+    value: str
+    samples: int
+    """That have it."""
+
+
+class FoundFactor(Model):
+    """A factor that was found without labels."""
+
+    name: str
+    sees: str
+    """What it may see of a sample: everything, brightness, mean-colour."""
+    values: tuple[FoundValue, ...]
+
+
+class DomainDiscovered(Document):
+    """`domain discover`."""
+
+    schema_: Literal["dcfm-node/domain-discovered/1"] = Field(
+        "dcfm-node/domain-discovered/1", alias="schema"
+    )
+    folder: str
+    data: str
+    """The archive of the samples with their found values, for `init --data`."""
+    finder: str
+    """The file with which other sites label their samples alike."""
+    digest: str
+    """SHA-256 of that file."""
+    picture: str
+    """Examples of every value; empty where the samples are not pictures."""
+    samples: int
+    shape: tuple[int, ...]
+    """Of a sample."""
+    factors: tuple[FoundFactor, ...]
+    seconds: float
+
+
 class Share(Model):
     """How many of some plans, with the 95 % interval of their share (Wilson, 1927)."""
 

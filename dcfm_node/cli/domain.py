@@ -1,4 +1,4 @@
-"""`dcfm-node domain`: makes the data of domains that have a simulator, and runs students in it."""
+"""`dcfm-node domain`: makes data, codecs and labels, and runs students in a simulator."""
 
 import os
 import time
@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from dcfm_node.api.domains import DomainCodec, DomainMade, LeftOut, MadePlans
+from dcfm_node.api.domains import (
+    DomainCodec,
+    DomainDiscovered,
+    DomainMade,
+    FoundFactor,
+    FoundValue,
+    LeftOut,
+    MadePlans,
+)
 from dcfm_node.api.problems import DEGRADED
 from dcfm_node.cli.options import AsJson, Weights
 from dcfm_node.cli.output import ago, answer, table
@@ -16,7 +24,8 @@ from dcfm_node.cli.progress import Progress
 from dcfm_node.errors import UserError
 
 app = typer.Typer(
-    help="Make the data of a domain that has a simulator, and execute what a student plans.",
+    help="Make data and codecs, find factors in samples without labels, and execute what a student"
+    " plans.",
     no_args_is_help=True,
 )
 KINDS = ("cube",)
@@ -151,6 +160,111 @@ def _codec_text(found: DomainCodec) -> str:
         f"{how} {found.samples} public samples; encoded, they have shape {list(found.shape)}\n"
         f"error of the range: {found.error_fitted:.3f} of these, {found.error:.3f} of others\n"
         f"for run.toml, at all sites:\n\n{section}"
+    )
+
+
+@app.command("discover")
+def discover(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A folder of pictures, or an .npz file.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="New folder for data.npz, the samples with their found values;"
+            " finder.safetensors; and factors.png, examples of every value."
+        ),
+    ],
+    factor: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VALUES[:SEES]",
+            help="A factor to find: how many values it has, and what it may see of a picture:"
+            " everything, brightness (not colour), mean-colour (not place). Repeat it for each.",
+        ),
+    ] = None,
+    finder: Annotated[
+        Path | None,
+        typer.Option(help="Another site's finder.safetensors, in place of --factor."),
+    ] = None,
+    digest: Annotated[
+        str, typer.Option(metavar="SHA256", help="That the file of --finder must have.")
+    ] = "",
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FACTOR[.VALUE]=NAME",
+            help="A name for a factor or a value that you recognise, such as factor-1=colour or"
+            " factor-1.v3=red. Repeat it for more.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Training steps of a new finder.")
+    ] = 800,
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of a new finder.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Find factors in samples without labels, and write them as data that `init --data` accepts.
+
+    One site makes the finder; the others label their own samples with it, by --finder. Look at
+    factors.png, and run it again with --finder and --name to name what you recognise.
+    """
+    if bool(factor) == (finder is not None):
+        fix = "write --factor 10:brightness --factor 6:mean-colour, or --finder FILE"
+        raise UserError("give either --factor or --finder", fix=fix)
+    if digest and finder is None:
+        raise UserError("--digest is of a finder's file", fix="give --finder FILE too")
+    from dcfm_node.domains import discovering
+
+    began, progress = time.monotonic(), Progress(steps)
+
+    def tell(done: int, total: int) -> None:
+        progress.tell(done, f"{done} of {total} steps")
+
+    how = (finder, digest) if finder is not None else discovering.Sought(factor or (), steps, seed)
+    found = discovering.labelled(data, out, how, name or (), tell)
+    picture = out / discovering.SHEET
+    document = DomainDiscovered(
+        folder=str(out.absolute()),
+        data=str(out / discovering.DATA),
+        finder=str(out / discovering.FINDER),
+        digest=found.made.digest,
+        picture=str(picture) if picture.exists() else "",
+        samples=len(found.x),
+        shape=found.x.shape[1:],
+        factors=tuple(
+            FoundFactor(
+                name=one.name,
+                sees=one.sees,
+                values=tuple(
+                    FoundValue(value=value, samples=samples)
+                    for value, samples in discovering.counts_of(found)[one.name].items()
+                ),
+            )
+            for one in found.made.said.factors
+        ),
+        seconds=round(time.monotonic() - began, 1),
+    )
+    answer(document, as_json, _discovered_text)
+
+
+def _discovered_text(found: DomainDiscovered) -> str:
+    rows = [(one.name, v.value, v.samples) for one in found.factors for v in one.values]
+    first = found.factors[0]
+    unused = sum(v.samples == 0 for one in found.factors for v in one.values)
+    look = f"look at {found.picture}: " if found.picture else ""
+    return "\n".join(
+        [
+            table(("factor", "value", "samples"), rows),
+            "",
+            f"labelled {found.samples} samples in {ago(found.seconds)}; wrote {found.data}",
+            *([f"note: {unused} values have no sample; ask for fewer"] if unused else []),
+            f"{look}what you recognise gets a name by --finder {found.finder}"
+            f" --name {first.name}=NAME --name {first.name}.{first.values[0].value}=NAME",
+            f"other sites label with the same file: --finder {found.finder} --digest"
+            f" {found.digest}",
+            f"then: dcfm-node init SITE --data {found.data}",
+        ]
     )
 
 

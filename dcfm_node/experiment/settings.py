@@ -16,6 +16,7 @@ from dcfm_node.domains.fitting import CodecFit
 from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.experiment.algebra.settings import Algebra
 from dcfm_node.experiment.costs.settings import Costs
+from dcfm_node.experiment.discovery.settings import Discovery
 from dcfm_node.experiment.earlier import present, retired
 from dcfm_node.experiment.factorised.settings import Factorised
 from dcfm_node.experiment.parity.settings import Parity
@@ -273,10 +274,12 @@ class _File(Model):
     preset: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-Given = Experiment | Costs | Strangers | Penalty | Switching | Parity | Algebra | Factorised
+Given = (
+    Experiment | Costs | Strangers | Penalty | Switching | Parity | Algebra | Factorised | Discovery
+)
 """An experiment of any kind."""
 Kind = TypeVar("Kind", bound=Model)
-Other = type[Costs | Strangers | Penalty | Switching | Parity | Algebra | Factorised]
+Other = type[Costs | Strangers | Penalty | Switching | Parity | Algebra | Factorised | Discovery]
 OTHERS: Mapping[object, Other] = {
     "costs": Costs,
     "strangers": Strangers,
@@ -285,6 +288,7 @@ OTHERS: Mapping[object, Other] = {
     "parity": Parity,
     "algebra": Algebra,
     "factorised": Factorised,
+    "discovery": Discovery,
 }
 """`kind` in the file -> what it holds. Without it, the file is an `Experiment`."""
 

@@ -10,6 +10,8 @@ from dcfm_node.experiment.algebra import show as algebra
 from dcfm_node.experiment.algebra.settings import Algebra
 from dcfm_node.experiment.costs import show as costs
 from dcfm_node.experiment.costs.settings import Costs
+from dcfm_node.experiment.discovery import show as discovery
+from dcfm_node.experiment.discovery.settings import Discovery
 from dcfm_node.experiment.factorised import show as factorised
 from dcfm_node.experiment.factorised.settings import Factorised
 from dcfm_node.experiment.parity import show as parity
@@ -43,6 +45,7 @@ OTHERS: dict[type[Given], Shows] = {
     Parity: parity,
     Algebra: algebra,
     Factorised: factorised,
+    Discovery: discovery,
 }
 
 

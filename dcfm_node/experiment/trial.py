@@ -28,6 +28,7 @@ from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, settings
 from dcfm_node.experiment.algebra.settings import Algebra
 from dcfm_node.experiment.choice import Way, closest, distances
+from dcfm_node.experiment.discovery.settings import Discovery
 from dcfm_node.experiment.factorised.settings import Factorised
 from dcfm_node.experiment.lab import Lab, code
 from dcfm_node.experiment.membership import membership
@@ -340,6 +341,10 @@ def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial | PenaltyTrial | RowsTr
         from dcfm_node.experiment.factorised.trial import FactorisedTrial
 
         return FactorisedTrial(spec, given)
+    if isinstance(given, Discovery):
+        from dcfm_node.experiment.discovery.trial import DiscoveryTrial
+
+        return DiscoveryTrial(spec, given)
     return Trial(spec)
 
 
