@@ -244,8 +244,8 @@ def _discovered_text(found: DomainDiscovered) -> str:
         [
             table(("factor", "value", "samples"), rows),
             "",
-            f"labelled {found.samples} samples in {ago(found.seconds)}; wrote {found.data}",
-            *([f"note: {unused} values have no sample; ask for fewer"] if unused else []),
+            f"labelled {found.samples} samples in {ago(found.seconds)}: {found.data}",
+            *([f"note: {unused} of these values have no sample here"] if unused else []),
             f"{look}what you recognise gets a name by --finder {found.finder}"
             f" --name {first.name}=NAME --name {first.name}.{first.values[0].value}=NAME",
             f"other sites label with the same file: --finder {found.finder} --digest"
