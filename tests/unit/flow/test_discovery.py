@@ -73,7 +73,7 @@ def test_what_two_factors_tell_of_each_other_costs() -> None:
     x, z = painted(64)
     model = Factors((3, 4, 4), [Wish(3), Wish(3)], MlpSettings(width=8, depth=1))
     rows = Discovering(x, Training(steps=1, batch=64)).block(1, torch.Generator())[0]
-    model.finder.forward = lambda x1: [torch.eye(3)[z[:, 1]]] * 2  # type: ignore[method-assign]
+    model.finder.forward = lambda x1: [torch.eye(3)[z[:, 1]]] * 2  # type: ignore[method-assign,assignment]
     rows = type(rows)(x, rows.x0, rows.t, None)
     losses = [
         Discovering(x, Training(steps=1), independence=w).objective(model, rows)[0]
