@@ -4,7 +4,7 @@ import os
 import time
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from dcfm_node.cli.options import AsJson, Weights
 from dcfm_node.cli.output import ago, answer, table
 from dcfm_node.cli.progress import Progress
 from dcfm_node.errors import UserError
+
+if TYPE_CHECKING:
+    from dcfm_node.domains.discovering import Labelled
 
 app = typer.Typer(
     help="Make data and codecs, find factors in samples without labels, and execute what a student"
@@ -223,8 +226,15 @@ def discover(
 
     how = (finder, digest) if finder is not None else discovering.Sought(factor or (), steps, seed)
     found = discovering.labelled(data, out, how, name or (), tell)
-    picture = out / discovering.SHEET
-    document = DomainDiscovered(
+    document = _discovered(found, out, time.monotonic() - began)
+    answer(document, as_json, _discovered_text)
+
+
+def _discovered(found: "Labelled", out: Path, seconds: float) -> DomainDiscovered:
+    from dcfm_node.domains import discovering
+
+    picture, counts = out / discovering.SHEET, discovering.counts_of(found)
+    return DomainDiscovered(
         folder=str(out.absolute()),
         data=str(out / discovering.DATA),
         finder=str(out / discovering.FINDER),
@@ -238,14 +248,13 @@ def discover(
                 sees=one.sees,
                 values=tuple(
                     FoundValue(value=value, samples=samples)
-                    for value, samples in discovering.counts_of(found)[one.name].items()
+                    for value, samples in counts[one.name].items()
                 ),
             )
             for one in found.made.said.factors
         ),
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(seconds, 1),
     )
-    answer(document, as_json, _discovered_text)
 
 
 def _discovered_text(found: DomainDiscovered) -> str:
@@ -257,8 +266,8 @@ def _discovered_text(found: DomainDiscovered) -> str:
         [
             table(("factor", "value", "samples"), rows),
             "",
-            f"labelled {found.samples} samples in {ago(found.seconds)}; wrote {found.data}",
-            *([f"note: {unused} values have no sample; ask for fewer"] if unused else []),
+            f"labelled {found.samples} samples in {ago(found.seconds)}: {found.data}",
+            *([f"note: {unused} of these values have no sample here"] if unused else []),
             f"{look}what you recognise gets a name by --finder {found.finder}"
             f" --name {first.name}=NAME --name {first.name}.{first.values[0].value}=NAME",
             f"other sites label with the same file: --finder {found.finder} --digest"

@@ -1,6 +1,7 @@
 """Labels a site's samples by factors that are found without labels."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from pydantic import ValidationError
 
 from dcfm_node.data.folder import read_folder
@@ -18,7 +19,7 @@ from dcfm_node.data.npz import read_npz
 from dcfm_node.data.spec import FolderData, NpzData
 from dcfm_node.domains import tiles
 from dcfm_node.domains.finder import FinderFile, Said, packed, read_finder
-from dcfm_node.domains.space import Space
+from dcfm_node.domains.panels import INK
 from dcfm_node.errors import DataError, UserError
 from dcfm_node.flow.discovery import SEES, Discovering, discover
 from dcfm_node.flow.trainer import Callbacks
@@ -150,20 +151,29 @@ def named(said: Said, names: Sequence[str]) -> Said:
 
 
 def contact_sheet(x: Stored, z: Labels, said: Said) -> Image.Image:
-    """Examples of every value of every factor, one factor below the other."""
-    sheets = []
+    """Examples of every value: a row for each, the factors one below the other."""
+    rows: list[tuple[str, Labels]] = []
     for k, factor in enumerate(said.factors):
-        rows = [np.flatnonzero(z[:, k] == value) for value in range(len(factor.values))]
-        # Evenly over the data, so that no one picks the best.
-        few = [r[np.linspace(0, len(r) - 1, min(EXAMPLES, len(r))).astype(int)] for r in rows]
-        index = np.concatenate(few)
-        sheets.append(tiles.sheet(Space((factor,), ()), Samples(x[index], z[index][:, [k]])))
-    width, height = max(s.width for s in sheets), sum(s.height for s in sheets)
-    canvas = Image.new("RGB", (width, height), "white")
-    top = 0
-    for sheet in sheets:
-        canvas.paste(sheet, (0, top))
-        top += sheet.height
+        for value, name in enumerate(factor.values):
+            its = np.flatnonzero(z[:, k] == value)
+            # Evenly over the data, so that no one picks the best.
+            few = its[np.linspace(0, len(its) - 1, min(EXAMPLES, len(its))).astype(int)]
+            rows.append((f"{factor.name} = {name} ({len(its)})", few))
+    scale = max(1, tiles.SIDE // max(x.shape[2:]))
+    height, width = (side * scale + tiles.GAP for side in x.shape[2:])
+    font = ImageFont.load_default(tiles.FONT)
+    words = [tiles.readable(plain(said)) for said, _ in rows]
+    text = math.ceil(max(font.getlength(line) for line in words)) + 3 * tiles.GAP
+    high = max(height, tiles.LINE)
+    canvas = Image.new("RGB", (text + EXAMPLES * width, len(rows) * high), "white")
+    pen = ImageDraw.Draw(canvas)
+    for place, (line, (_, few)) in enumerate(zip(words, rows, strict=True)):
+        pen.text((tiles.GAP, place * high), line, INK, font)
+        pixels = (
+            tiles.pixels_of(Samples(x[few], z[few])).repeat(scale, axis=1).repeat(scale, axis=2)
+        )
+        for column, picture in enumerate(pixels):
+            canvas.paste(Image.fromarray(picture), (text + column * width, place * high))
     return canvas
 
 

@@ -156,7 +156,7 @@ class Factors(nn.Module):
         found = self.finder(x1)
         sizes, count = [q.shape[1] for q in found], len(found)
         every = torch.cat([_alone(k, size, self._null) for k, size in enumerate(sizes)])
-        parts = self.components(x, t, every).flatten(2).split(sizes, dim=1)
+        parts = torch.split(self.components(x, t, every).flatten(2), sizes, dim=1)
         mean, variance = torch.zeros_like(x).flatten(1), torch.zeros(len(x))
         for q, v in zip(found, parts, strict=True):
             middle = (q[:, :, None] * v).sum(dim=1)
