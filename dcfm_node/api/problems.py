@@ -220,7 +220,7 @@ class Code(Enum):
     EXPERT_WITHHELD = (
         "expert-withheld",
         "error",
-        "add samples, or agree on fewer steps or a smaller network (a new run)",
+        "add samples, or agree on a smaller network or fewer steps (a new run)",
     )
     """The privacy gate of this site keeps its expert back: the run goes on without it."""
     PAGE_DOWN = "page-down", "warning", "see the node's log; it is started again by itself"

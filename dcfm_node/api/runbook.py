@@ -186,12 +186,11 @@ RUNBOOK: dict[Code, Entry] = {
         "It is tried again by itself, after longer and longer pauses. Correct what the log names.",
     ),
     Code.EXPERT_WITHHELD: Entry(
-        "The sentence has the AUC of membership inference that was measured with all steps, with a"
-        " half and with a quarter of them, and the limit of `[privacy]` in node.toml.",
-        "Nothing left this site. Add samples: networks remember less of more. Or agree on a new run"
-        " with fewer `steps` under `[method.local]` and `[method.refine]`, or with a smaller"
-        " `[network]`. Or raise `membership_auc`, and restart the node. The others go on without"
-        " this expert once it is overdue.",
+        "The sentence has the AUC of membership inference on this site's expert, and the limit of"
+        " `[privacy]` in node.toml; or that too few samples are held out to measure it.",
+        "The weights have not left this site. Add samples: networks remember less of more. Or agree"
+        " on a new run with a smaller `[network]` or fewer `steps`. Or raise `membership_auc`, and"
+        " restart the node. The others go on without this expert once it is overdue.",
     ),
     Code.PAGE_DOWN: Entry(
         "The node's log says why its process ended: an address in use, or no memory.",

@@ -45,9 +45,8 @@ class Privacy(Model):
 
     membership_auc: Annotated[float, Field(gt=0.5, le=1.0)] | None = None
     """Highest AUC of membership inference with which an expert is published, above 0.5 (nobody can
-    tell who was in the data), at most 1 (which only measures). Beyond it, the node trains with a
-    half and a quarter of the steps, and publishes nothing if that does not help. Default: not
-    measured. See docs/privacy.md."""
+    tell who was in the data), at most 1 (which only measures). Beyond it, nothing is published.
+    Default: not measured. See docs/privacy.md."""
 
     @property
     def delta(self) -> float:

@@ -247,6 +247,18 @@ class Domain(ABC, Generic[Settings]):
             raise ValueError(f"the attributes are not those of the domain: {known}")
         return named or self.own_attributes
 
+    def check_attributes(self, named: Attributes, where: str) -> None:
+        """Check that a run's attributes fit private data of the domain.
+
+        Raises:
+            DataError: they do not. Names the data.
+        """
+        try:
+            self.attributes(named)
+        except ValueError as error:
+            fix = "give run.toml these attributes, or the domain other settings"
+            raise DataError(str(error), where=where, fix=fix) from error
+
     def check(self, source: Path | None) -> None:
         """Check, without loading anything, that `split` and `draw` have what they need.
 
@@ -387,12 +399,5 @@ def _share(manifest: Manifest, source: BuiltinData) -> Samples:
     """One silo's share of a domain's own data."""
     domain = of(manifest) if manifest.domain.kind == source.name else named(source.name)
     spec = SplitSpec(manifest.attributes, silos=source.silos, seed=source.seed, source=source.path)
-    try:
-        domain.attributes(spec.attributes)
-    except ValueError as error:
-        raise DataError(
-            str(error),
-            where=f"builtin {source.name}",
-            fix="give run.toml these attributes, or the domain other settings",
-        ) from error
+    domain.check_attributes(spec.attributes, f"builtin {source.name}")
     return domain.split(spec).silos[source.silo]

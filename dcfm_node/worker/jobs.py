@@ -25,13 +25,13 @@ from dcfm_node.flow.networks import Weights
 from dcfm_node.flow.quality import measure
 from dcfm_node.flow.room import check_room, check_training_room, free_on
 from dcfm_node.flow.sampling import Teacher
-from dcfm_node.flow.stages import Outcome
+from dcfm_node.flow.stages import EncodedSamples, Outcome
 from dcfm_node.flow.trainer import Callbacks, agreed
 from dcfm_node.records.entries import Label
 from dcfm_node.records.moments import Scale
 from dcfm_node.wire.envelope import decode_manifest
 from dcfm_node.worker import ranks
-from dcfm_node.worker.gate import Gate, Withheld, shortened
+from dcfm_node.worker.gate import Withheld, halves, passed, shortened
 from dcfm_node.worker.judging import given
 from dcfm_node.worker.membership import Attacked, told_apart
 from dcfm_node.worker.messages import (
@@ -113,7 +113,8 @@ class JobRunner:
             case "score":
                 return Done(key=job.key, metrics=self._score(job))
             case "train":
-                made = self._gated(job) if self._setup.membership_auc else self._trained(job)
+                limit = self._setup.membership_auc
+                made = self._trained(job) if limit is None else self._gated(job, limit)
             case "distil":
                 made = self._learner.student(
                     _teachers(job), seed=job.seed, callbacks=self._callbacks(job)
@@ -132,42 +133,43 @@ class JobRunner:
         experts = len(job.teachers) if job.kind == "distil" else 1
         check_training_room(self._manifest, settings, memory, experts=experts)
 
-    def _trained(self, job: Job, part: int = 1) -> Outcome:
-        """An expert, of the run's steps divided by `part`."""
-        learner, paths = self._learner, job
-        if part > 1:
-            learner = learner_of(shortened(self._manifest, part))
-            name = f"{job.checkpoint.name}-{part}"
-            paths = job.model_copy(update={"checkpoint": job.checkpoint.with_name(name)})
+    def _trained(self, job: Job) -> Outcome:
         data = SiloData(job.silo, self._train, self._holdout)
-        return learner.train(data, _start(job), seed=job.seed, callbacks=self._callbacks(paths))
+        return self._learner.train(data, _start(job), seed=job.seed, callbacks=self._callbacks(job))
 
-    def _gated(self, job: Job) -> Outcome:
+    def _gated(self, job: Job, limit: float) -> Outcome:
         """An expert that passes the site's gate.
 
         Raises:
-            Withheld: there is none. The same job is then refused at once when it comes again.
+            Withheld: it does not. The same job is then refused at once when it comes again.
         """
         if self._withheld is not None and self._withheld[0] == job.key:
             raise self._withheld[1]
-        gate = Gate(self._setup.membership_auc or 1.0)
+        made = self._trained(job)
         try:
-            return gate.passed(partial(self._trained, job), partial(self._told, job))
+            return passed(made, limit, partial(self._told, job, made))
         except Withheld as error:
             self._withheld = job.key, error
             raise
 
-    def _told(self, job: Job, made: Outcome, early: Outcome) -> float | None:
+    def _told(self, job: Job, made: Outcome) -> float | None:
         """The AUC of the stronger attack on what would be published (`worker.membership`)."""
+        train, holdout = self._encoded
+        together = self._together or (np.arange(len(train.c)), -1 - np.arange(len(holdout.c)))
+        learnt = torch.from_numpy(halves(together[0]))
+        if not learnt.any():
+            return None
+        half, rest = (EncodedSamples(train.x[of], train.c[of]) for of in (learnt, ~learnt))
+        reference = self._reference(job, half)
         auc = -1.0
         if ranks.rank() == 0:
-            files = [job.output.with_suffix(f".{name}") for name in ("gated", "early")]
-            for outcome, file in zip((made, early), files, strict=True):
+            files = [job.output.with_suffix(f".{name}") for name in ("gated", "reference")]
+            for outcome, file in zip((made, reference), files, strict=True):
                 _save(rounded(outcome.weights, self._manifest), file)
             found = told_apart(
                 self._manifest,
-                self._together,
-                self._encoded,
+                (together[0][~learnt.numpy()], together[1]),
+                (rest, holdout),
                 Attacked({"expert": files[0]}, files[1:]),
                 probes=job.probes,
                 scale=job.scale,
@@ -176,6 +178,15 @@ class JobRunner:
             auc = max((one.found.auc.value for one in found), default=auc)
         auc = agreed(auc, self._device)
         return auc if auc >= 0.0 else None
+
+    def _reference(self, job: Job, half: EncodedSamples) -> Outcome:
+        """A network of half of the training samples, which starts as the expert did."""
+        train, _ = without(job.probes, half, self._encoded[1])
+        data = SiloData(job.silo, replace(train, x=standardised(train.x, job.scale)), self._holdout)
+        name = f"{job.checkpoint.name}-reference"
+        paths = job.model_copy(update={"checkpoint": job.checkpoint.with_name(name)})
+        learner = learner_of(shortened(self._manifest))
+        return learner.train(data, _start(job), seed=job.seed, callbacks=self._callbacks(paths))
 
     def _prepare(self, probes: tuple[Label, ...], scale: Scale | None) -> None:
         """Let the data be without probes, and in the scale of a job. All jobs of a run have the

@@ -107,12 +107,7 @@ class Chest(Domain[ChestSettings]):
         """
         if not isinstance(source, RadiographsData):
             return super().load(manifest, source)
-        try:
-            self.attributes(manifest.attributes)
-        except ValueError as error:
-            raise DataError(
-                str(error), where=str(source.path), fix="give run.toml these attributes"
-            ) from error
+        self.check_attributes(manifest.attributes, str(source.path))
         folder = open_folder(source.path)
         low, high = source.patients or (0, 2**63)
         mine = [

@@ -70,12 +70,7 @@ class Cube(Domain[CubeSettings]):
         """
         if not isinstance(source, EpisodesData):
             return super().load(manifest, source)
-        try:
-            self.attributes(manifest.attributes)
-        except ValueError as error:
-            raise DataError(
-                str(error), where=str(source.path), fix="give run.toml these attributes"
-            ) from error
+        self.check_attributes(manifest.attributes, str(source.path))
         cut = segments.cut(episodes.read(source.path), self.settings.horizon)
         raw = Raw(cut.samples.x, {}, cut.names.__getitem__, str(source.path), _notes(cut))
         return files.prepared(raw, cut.samples.c, source, manifest)

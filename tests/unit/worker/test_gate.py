@@ -2,72 +2,53 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from dcfm_node.data.spec import BuiltinData
+from dcfm_node.data.spec import BuiltinData, NpzData
 from dcfm_node.flow.stages import Outcome
 from dcfm_node.records.entries import MEMBERSHIP
-from dcfm_node.worker import jobs
-from dcfm_node.worker.gate import EARLY, Gate, Withheld, shortened
+from dcfm_node.wire.envelope import manifest_bytes
+from dcfm_node.worker.gate import Withheld, halves, passed, shortened
 from dcfm_node.worker.jobs import JobRunner
-from tests.training.settings import manifest
+from tests.training.settings import STAGE, manifest
 from tests.unit.worker.test_serving import job, setup, worker
 
-
-def passed(limit: float, told: dict[int, float | None]) -> tuple[Outcome, list[int]]:
-    """What a gate lets pass, and the parts that were trained.
-
-    Args:
-        told: the AUC of the network of each part.
-    """
-    asked = []
-
-    def train(part: int) -> Outcome:
-        asked.append(part)
-        return Outcome({}, {"part": part})
-
-    def measure(made: Outcome, early: Outcome) -> float | None:
-        assert early.metrics["part"] == EARLY
-        return told[int(made.metrics["part"])]
-
-    return Gate(limit).passed(train, measure), asked
+MADE = Outcome({}, {"steps": 7.0})
 
 
-def test_an_expert_within_the_limit_is_published_as_it_is() -> None:
-    made, asked = passed(0.7, {1: 0.7})
-    assert made.metrics == {"part": 1, MEMBERSHIP: 0.7}
-    assert asked == [EARLY, 1]
+def test_an_expert_within_the_limit_is_published_with_what_it_tells() -> None:
+    assert passed(MADE, 0.7, lambda: 0.7).metrics == {"steps": 7.0, MEMBERSHIP: 0.7}
 
 
-def test_of_the_others_the_one_of_the_most_steps_that_passes_is_published() -> None:
-    made, asked = passed(0.7, {1: 0.9, 2: 0.75, 4: 0.6})
-    assert made.metrics == {"part": 4, MEMBERSHIP: 0.6}
-    assert asked == [EARLY, 1, 2, 4]
-
-
-def test_where_none_passes_the_cause_and_the_fix_are_told() -> None:
+def test_beyond_the_limit_the_cause_and_the_fix_are_told() -> None:
     with pytest.raises(Withheld) as caught:
-        passed(0.7, {1: 0.9, 2: 0.8, 4: 0.75})
-    assert "0.90 with all steps, 0.80 with a half of them, 0.75 with a quarter" in str(caught.value)
-    assert "at most 0.7 is allowed" in str(caught.value)
-    assert "fewer steps" in (caught.value.fix or "")
+        passed(MADE, 0.7, lambda: 0.91)
+    assert "with an AUC of 0.91, and membership_auc under [privacy] allows 0.7" in str(caught.value)
+    assert "add samples" in (caught.value.fix or "")
 
 
 def test_what_cannot_be_measured_does_not_pass() -> None:
     with pytest.raises(Withheld, match="fewer than 20 hold-out samples"):
-        passed(1.0, {1: None})
+        passed(MADE, 1.0, lambda: None)
+
+
+def test_the_reference_sees_every_second_patient_whole() -> None:
+    patients = np.array([5, 9, 5, 2, 9, 11])
+    assert halves(patients).tolist() == [True, False, True, False, False, True]
+    assert not halves(np.array([3])).any()
 
 
 def test_only_the_silos_own_training_is_shortened() -> None:
-    run = manifest()
-    short = shortened(run, 4)
-    assert short.method.local.steps == max(1, run.method.local.steps // 4)
+    run = manifest(method={"local": STAGE | {"steps": 41}, "refine": STAGE | {"steps": 2}})
+    short = shortened(run)
+    assert (short.method.local.steps, short.method.refine.steps) == (10, 1)
     assert short.method.distil == run.method.distil
-    assert shortened(run, 10**9).method.refine.steps == 1
 
 
 def test_a_worker_publishes_what_passes_and_says_how_well_it_tells(tmp_path: Path) -> None:
-    runner = JobRunner(setup(tmp_path, membership_auc=1.0), lambda line: None, "cpu")
+    runner = JobRunner(setup(tmp_path, membership_auc=1.0), lambda line: None, torch.device("cpu"))
     done = runner.run(job(tmp_path))
     assert 0.0 <= done.metrics[MEMBERSHIP] <= 1.0
     assert job(tmp_path).output.exists()
@@ -76,16 +57,33 @@ def test_a_worker_publishes_what_passes_and_says_how_well_it_tells(tmp_path: Pat
 def test_a_worker_keeps_back_what_tells_too_much_and_does_not_train_it_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = JobRunner(setup(tmp_path, membership_auc=0.6), lambda line: None, "cpu")
+    runner = JobRunner(setup(tmp_path, membership_auc=0.6), lambda line: None, torch.device("cpu"))
     monkeypatch.setattr(JobRunner, "_told", lambda *_: 0.9)
     with pytest.raises(Withheld):
         runner.run(job(tmp_path))
     assert not job(tmp_path).output.exists()
-    monkeypatch.setattr(jobs.JobRunner, "_trained", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(JobRunner, "_trained", lambda *_: pytest.fail("trained again"))
     with pytest.raises(Withheld):
         runner.run(job(tmp_path))
     with pytest.raises(pytest.fail.Exception):
         runner.run(job(tmp_path, key="refine-1-a"))
+
+
+def test_an_expert_that_knows_its_samples_by_heart_is_told_from_one_that_does_not(
+    tmp_path: Path,
+) -> None:
+    """Samples are noise, so that there is nothing else to learn."""
+    x = np.random.default_rng(0).normal(size=(160, 32)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x, a0=np.arange(160) % 2)
+    data, found = NpzData(format="npz", path=tmp_path / "x.npz", holdout=0.5), []
+    for steps in (500, 4):
+        local = STAGE | {"steps": steps, "learning_rate": 5e-3, "ci_weight": 0.0}
+        run = manifest((2,), shape=(32,), network={"width": 64}, method={"local": local})
+        given = setup(tmp_path, manifest=manifest_bytes(run).hex(), data=data, membership_auc=1.0)
+        runner = JobRunner(given, lambda line: None, torch.device("cpu"))
+        found.append(runner.run(job(tmp_path, key=f"local-{steps}")).metrics[MEMBERSHIP])
+    assert found[0] > 0.8
+    assert found[1] < 0.7
 
 
 def test_the_daemon_hears_that_an_expert_is_withheld(tmp_path: Path) -> None:
