@@ -225,8 +225,6 @@ class Composed(Document):
     """In how many of these no silo of some student trained on what is asked of that student."""
     all_novel: bool
     """Whether that is so of all of them: exit code 3."""
-    others: Literal["multiply", "guide"]
-    """How the students but the first that an alternative names count."""
     correct: Literal["none", "langevin", "mala", "smc"]
     columns: tuple[str, ...]
     """Names of the numbers of a sample in a table or a picture of vectors, in order; else empty."""

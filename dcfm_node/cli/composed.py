@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,7 @@ from dcfm_node.api.problems import DEGRADED
 from dcfm_node.api.students import Composed, ComposedStudent, Expected
 from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Count, Weights
 from dcfm_node.cli.output import answer
-from dcfm_node.cli.sampled import progress_of, shared
+from dcfm_node.cli.sampled import progress_of
 from dcfm_node.cli.student import Correction
 
 if TYPE_CHECKING:
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 Folders = Annotated[
     list[Path],
     typer.Argument(metavar="DIR DIR...", help="The students' folders: A, B, C, ... in this order."),
-]
-Rule = Annotated[
-    Literal["multiply", "guide"],
-    typer.Option(
-        help="What the students but the first that is named do: multiply by their whole laws, or"
-        " guide by what they say of their attributes alone, which suits students of the same kind"
-        " of samples: what all of them know then counts once."
-    ),
 ]
 
 
@@ -53,7 +45,6 @@ def compose(
     count: Count = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
     guidance: Weights = "",
-    others: Rule = "multiply",
     correct: Correction = "none",
     codec: Annotated[
         Path | None, typer.Option(help="The codec's file, in place of that in the folders.")
@@ -68,9 +59,11 @@ def compose(
     """Draw samples of several students at once, also of students of different runs.
 
     The students are called A, B, C, ... in the order of their folders. Write digit=3 if one student
-    has the attribute, A.digit=3 if several have it, and A for the whole law of a student. 'and'
-    multiplies laws, 'or' takes its sides in turn, 'not ...^0.5' divides by a power of a law. An
-    attribute that is not named is free. Without --where all students' laws are multiplied.
+    has the attribute, A.digit=3 if several have it, and A for all that a student knows. 'and'
+    multiplies, 'or' takes its sides in turn, 'not ...^0.5' divides by a power. An attribute that is
+    not named is free. The first student that is named draws; the others guide it by the attributes
+    that are named of them. A student's name alone multiplies by its whole law: without --where,
+    all of them.
 
     Exits with 3 if all combinations that are drawn are novel: no silo of some student trained on
     what is asked of it. In Python: dcfm_node.compose(a, b).sample('digit=3 and colour=red', n=64).
@@ -84,7 +77,7 @@ def compose(
 
     require_few(len(folders))
     both = Composition(tuple(map(load_student, folders)))
-    asked, weights = alternatives_of(both.names, where or [], others=others), weights_of(guidance)
+    asked, weights = alternatives_of(both.names, where or []), weights_of(guidance)
     first = both.students[0].manifest
     check_form(first, out, count, min(count, len(asked)), force=force)
     drawn = both.draw(
@@ -100,9 +93,7 @@ def compose(
         columns_of(config, first, _named(folders, both)) if names_columns(first, out) else None
     )
     drawn.save(out, columns=columns or (), force=force)
-    found = document(both, drawn, folders, out, columns).model_copy(
-        update={"others": others, "correct": correct}
-    )
+    found = document(both, drawn, folders, out, columns).model_copy(update={"correct": correct})
     answer(found, as_json, partial(composed_text, possible=len(asked)))
     raise typer.Exit(DEGRADED if found.all_novel else 0)
 
@@ -135,7 +126,6 @@ def document(
         combinations=len(seen),
         novel=len(seen & novel),
         all_novel=seen <= novel,
-        others="multiply",
         correct="none",
         columns=columns.names if columns is not None else (),
         columns_from=columns.origin if columns is not None else "",
@@ -154,13 +144,29 @@ def composed_text(found: Composed, *, possible: int) -> str:
     return "\n".join(
         [
             f"wrote {found.count} samples to {found.out}",
-            f"samples   {shared(found.count, possible, found.novel)}",
+            f"samples   {_shared(found.count, possible, found.novel)}",
             *(
-                f"student   {one.name}: {one.folder}, of run {one.run.name}, {one.standing};"
-                f" its own draws are right: {one.expected.text}"
+                f"student   {one.name}: {one.folder}, of run {one.run.name}, {one.standing}"
                 for one in found.students
             ),
             *([columns.summary] if columns.names else []),
             "expected  not measured: nobody judged these students together; look at the samples",
         ]
     )
+
+
+def _shared(count: int, possible: int, novel: int) -> str:
+    """How samples are shared among alternatives, in words.
+
+    Args:
+        novel: in how many of them no silo of some student trained on what is asked of that student.
+    """
+    each, some = divmod(count, possible)
+    if not each:
+        return (
+            f"1 each of the first {count} of {possible} combinations: give -n {possible} or more"
+            " for all"
+        )
+    many = f"{each} or {each + 1}" if some else f"{each}"
+    of = "all of one combination" if possible == 1 else f"{many} of each of {possible} combinations"
+    return of + f"; {novel} ask a student for what no silo of its run trained on" * bool(novel)

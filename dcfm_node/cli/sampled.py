@@ -54,7 +54,7 @@ def sampled_text(found: Sampled, *, possible: int, guided_by: str) -> str:
     return "\n".join(
         [
             f"wrote {found.count} samples to {found.out}{guided_by}",
-            f"samples   {shared(found.count, possible, found.novel)}",
+            f"samples   {_shared(found.count, possible, found.novel)}",
             *([columns.summary] if columns.names else []),
             *([_expected(found)] if found.novel else []),
             *(
@@ -94,7 +94,7 @@ def progress_of(count: int, as_json: bool) -> Callable[[float], None] | None:
     return show
 
 
-def shared(count: int, possible: int, novel: int) -> str:
+def _shared(count: int, possible: int, novel: int) -> str:
     """How samples are shared among combinations, in words.
 
     Args:

@@ -15,7 +15,6 @@ from dcfm_node.student.loaded import PLACE, Drawn, Student, guided
 from dcfm_node.student.several import (
     Alternative,
     Names,
-    Others,
     alternatives_of,
     fitting,
     refused,
@@ -84,7 +83,6 @@ class Composition:
         n: int = 64,
         seed: int = 0,
         guidance: float | tuple[float, float] | None = None,
-        others: Others = "multiply",
         correct: Correct | None = None,
         codec: Path | None = None,
         progress: Callable[[float], None] | None = None,
@@ -97,8 +95,6 @@ class Composition:
             n: number of samples in all. Alternatives, such as both sides of an `or`, take turns.
             seed: of the random source, at least 0.
             guidance: weights as in `Student.sample`, of all students; None takes each run's own.
-            others: what the students but the first that an alternative names do: "multiply" by
-                their whole laws, or "guide" by what they say of their attributes alone.
             correct: how the bias of composition is corrected, as in `Student.sample`.
             codec: the codec's file, in place of that in a student's folder.
             progress: is given the share that is done, 0 to 1, after each step of the solver.
@@ -109,7 +105,7 @@ class Composition:
             dcfm_node.errors.Failed: weights do not fit their run, or memory is short.
         """
         texts = [where] if isinstance(where, str) else list(where)
-        asked = alternatives_of(self.names, texts, others=others, where=PLACE)
+        asked = alternatives_of(self.names, texts, PLACE)
         return self.draw(
             asked,
             n=n,

@@ -3,20 +3,20 @@
 The students are called A, B, C, … in the order in which they are given. An expression names an
 attribute as in `student sample`, with the student's name before it where several have it
 (`A.digit=3`); a student's name alone stands for its whole law. Each alternative of the expression
-multiplies the laws of the students that it names. A student's law is
+multiplies what the students say that it names. What one says is
 
     p(x)^W Π_i p(c_i | x)^w_i,
 
 with p(c_i | x) = p(x | c_i) / p(x) for each attribute that has a value (Eq. 5 of DCFM), so an
-attribute without one is free. W is 1; or 0 of all students but the first that is named, which then
-only guide (`others`).
+attribute without one is free. W is 1 of the first student that an alternative names, and of each
+student whose name stands alone. The others have W = 0: they guide by their attributes, and what all
+students know of x counts once.
 """
 
 import string
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 from dcfm_node.data.names import normal
 from dcfm_node.errors import ConfigError
@@ -26,7 +26,6 @@ from dcfm_node.samples import Combination
 from dcfm_node.student.asked import check_weights, chosen_values
 from dcfm_node.student.expression import Asked, asked_together, is_expression
 
-Others = Literal["multiply", "guide"]
 FEWEST, MOST = 2, 8
 """Students in one composition."""
 STUDENTS, ANY = "students", "any"
@@ -181,12 +180,9 @@ def require_few(many: int) -> None:
 
 
 def alternatives_of(
-    names: Names, texts: Sequence[str], *, others: Others = "multiply", where: str = "--where"
+    names: Names, texts: Sequence[str], where: str = "--where"
 ) -> list[Alternative]:
-    """What expressions ask for, which all must hold; all students' laws without any.
-
-    Args:
-        others: how the students but the first that an alternative names count.
+    """What expressions ask for, which all must hold; without any, the product of all students.
 
     Raises:
         ConfigError: a text is no expression, names what does not exist, or nothing fits.
@@ -195,7 +191,7 @@ def alternatives_of(
     texts = [names.quoted(text) for text in texts] or [" and ".join(names.students)]
     asked = asked_together(texts, names.cardinalities, find, alone, where)
     check_weights(asked, where)
-    every = (_alternative(names, one, others) for one in asked if not _contradicts(names, one))
+    every = (_alternative(names, one) for one in asked if not _contradicts(names, one))
     found = list(dict.fromkeys(one for one in every if _feasible(names, one)))
     if not found:
         what = "no combination fits: a run does not list it as feasible, or leaves the student out"
@@ -208,7 +204,7 @@ def alternatives_of(
     return found
 
 
-def _alternative(names: Names, asked: Asked, others: Others) -> Alternative:
+def _alternative(names: Names, asked: Asked) -> Alternative:
     found: list[Part | None] = []
     at, first = 0, True
     for run in names.runs:
@@ -218,7 +214,7 @@ def _alternative(names: Names, asked: Asked, others: Others) -> Alternative:
         away = [(i - at, v, w) for i, v, w in asked.away if at <= i <= at + many]
         away = [(-1 if i == many else i, v, w) for i, v, w in away]
         takes_part = whole != OUT and (whole == IN or label != run.cardinalities)
-        default = 1.0 if first or others == "multiply" else 0.0
+        default = 1.0 if first or whole == IN else 0.0
         share = (default if own is None else own) if takes_part else 0.0
         first = first and not takes_part
         if takes_part or away:

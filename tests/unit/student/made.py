@@ -6,6 +6,7 @@ from typing import Any
 from safetensors.torch import save
 
 from dcfm_node.flow import networks
+from dcfm_node.flow.networks import Weights
 from dcfm_node.records.manifest import Continues, Manifest, Probes
 from dcfm_node.records.moments import Scale
 from dcfm_node.store.card import model_card
@@ -24,12 +25,22 @@ HELD = (((0, 0), 5), ((0, 1), 4), ((1, 0), 3))
 SCALE = Scale(mean=(1_013.0, -2.0), deviation=(9.0, 0.01))
 
 
-def make(folder: Path, *, seed: int = 0, scaled: bool = False, **changes: Any) -> Path:
-    """Write a student whose weights are those of an untrained network.
+def make(
+    folder: Path,
+    *,
+    seed: int = 0,
+    scaled: bool = False,
+    scale: Scale = SCALE,
+    held: tuple[tuple[tuple[int, ...], int], ...] = HELD,
+    tensors: Weights | None = None,
+    **changes: Any,
+) -> Path:
+    """Write a student whose weights are those of an untrained network, unless some are given.
 
     Args:
         seed: of the run, which decides the weights.
-        scaled: whether the run standardises its two features by SCALE, as the run before it did.
+        scaled: whether the run standardises its features by `scale`, as the run before it did.
+        held: counts of every silo.
         changes: fields of the manifest, and of its method.
     """
     run = Run(3, schedule="paper")
@@ -38,14 +49,14 @@ def make(folder: Path, *, seed: int = 0, scaled: bool = False, **changes: Any) -
         "attributes": ATTRIBUTES,
         "probes": Probes(share=0.0),
         "standardise": "feature" if scaled else "none",
-        "continues": Continues(run=bytes(32), student=None, scale=SCALE) if scaled else None,
+        "continues": Continues(run=bytes(32), student=None, scale=scale) if scaled else None,
     }
     fields["method"] |= {"seed": seed} | changes.pop("method", {})
     run.begin(Manifest.model_validate(fields | changes, strict=False))
     for author in run.authors:
-        author.join(counts=HELD)
+        author.join(counts=held)
     run.publish_experts(0)
-    weights = save(dict(networks.build(run.manifest).state_dict()))
+    weights = save(tensors or dict(networks.build(run.manifest).state_dict()))
     body = run.student(run.elect(0)).model_copy(update={"snapshot": snapshot_of(weights)})
     run.authors[0].say(body)
     model = folder.with_name(f"{folder.name}.model")
