@@ -6,7 +6,6 @@ from typing import Any
 from safetensors.torch import save
 
 from dcfm_node.flow import networks
-from dcfm_node.flow.networks import Weights
 from dcfm_node.records.manifest import Continues, Manifest, Probes
 from dcfm_node.records.moments import Scale
 from dcfm_node.store.card import model_card
@@ -30,9 +29,9 @@ def make(
     *,
     seed: int = 0,
     scaled: bool = False,
-    scale: Scale = SCALE,
-    held: tuple[tuple[tuple[int, ...], int], ...] = HELD,
-    tensors: Weights | None = None,
+    scale: Any = SCALE,
+    held: Any = HELD,
+    tensors: Any = None,
     **changes: Any,
 ) -> Path:
     """Write a student whose weights are those of an untrained network, unless some are given.
