@@ -78,11 +78,11 @@ def corpus(
         )
     rng = np.random.default_rng(seed)
     parts = {name: _parted(texts) for name, texts in sorted(modules.items())}
-    kept = {name: part for name, part in parts.items() if part[0]}
-    owner = clusters({name: " ".join(part[0]) for name, part in kept.items()}, silos, rng)
+    several = {name: part for name, part in parts.items() if part[0]}
+    owner = clusters({name: " ".join(part[0]) for name, part in several.items()}, silos, rng)
     cut: list[list[Floats]] = [[] for _ in range(silos)]
     held, owners = [], []
-    for k, (train, test, _) in zip(owner, kept.values(), strict=True):
+    for k, (train, test, _) in zip(owner, several.values(), strict=True):
         cut[k].append(windowed("\n".join(train), length, tokens))
         held.append(windowed("\n".join(test), length, tokens))
         owners.append(np.full(len(held[-1]), k))

@@ -67,7 +67,8 @@ def test_a_trial_makes_a_row_for_each_way_and_keeps_them(
     assert found[OWN]["bits"] < found["all experts"]["bits"] + 0.2
     assert found[POOLED]["bits"] < found[POOLED]["unigram"]
     judged = {name: one for name, one in found.items() if name != OWN}
-    assert all(0.0 < one["real"] < 7.0 and 0.0 < one["judged"] < 7.1 for one in judged.values())
+    # Words that run into each other are stranger to the judge than real ones.
+    assert all(0.0 < one["real"] < one["judged"] for one in judged.values()), [*judged.values()]
     assert '"event":"measured"' in capsys.readouterr().out
 
 
@@ -152,7 +153,7 @@ def test_pictures_are_told_by_words_and_curves_take_more_steps(tmp_path: Path) -
     ParityTrial(spec, parity).run()
     rows = [results.read_row(path) for path in sorted((tmp_path / "rows").glob("*.json"))]
     found = {row.method: row.metrics for row in rows}
-    assert found[POOLED]["accuracy"] > 0.3
+    assert found[POOLED]["bits"] < 0.8 * found[POOLED]["unigram"]
     for name in (POOLED, "all experts", "top-1"):
         one = found[name]
         assert one["accuracy_low"] < one["accuracy"] < one["accuracy_high"]
