@@ -248,11 +248,7 @@ class Domain(ABC, Generic[Settings]):
         return named or self.own_attributes
 
     def check_attributes(self, named: Attributes, where: str) -> None:
-        """Check that a run's attributes fit private data of the domain.
-
-        Raises:
-            DataError: they do not. Names the data.
-        """
+        """Raises DataError, which names the data, if a run's attributes do not fit the domain."""
         try:
             self.attributes(named)
         except ValueError as error:

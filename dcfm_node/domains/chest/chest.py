@@ -49,7 +49,7 @@ class Chest(Domain[ChestSettings]):
     """Radiographs (1, size, size), bytes, with an attribute of values 0 and 1 for each finding."""
 
     own_attributes = table.ATTRIBUTES
-    each = 40
+    each = 8
 
     def attributes(self, named: Attributes) -> Attributes:
         """The 14 findings. A run says itself whether composition leaves out absent ones.

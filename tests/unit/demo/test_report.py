@@ -194,6 +194,22 @@ def test_plans_that_were_executed_stand_below_what_is_right(built):
     assert "simulator" not in report.table(built)
 
 
+def test_what_a_classifier_learns_from_radiographs_stands_below(built):
+    one = {"utility": 0.3, "utility_multiple": 0.12, "specificity": 0.6}
+    detail = built.accuracy_detail.model_copy(
+        update={"together": dict.fromkeys(ACCURACY, one | {"ceiling_utility": 0.53})}
+    )
+    accuracy = {name: {"known": of["known"]} for name, of in ACCURACY.items()}
+    update = {"domain": "chest-xray", "accuracy_detail": detail, "accuracy": accuracy}
+    lines = report.table(built.model_copy(update=update)).splitlines()
+    (real,) = (line for line in lines if line.startswith("real images of all hospitals"))
+    assert real.split()[-3:] == ["53%", "-", "-"]
+    assert lines[-3].split()[-3:] == ["30%", "12%", "60%"]
+    right = next(line for line in lines if line.startswith("the student (DCFM-B)"))
+    assert right.split()[-2:] == ["97%", "-"]
+    assert any("trained on (3)  not trained on (1)" in line for line in lines)
+
+
 def test_a_node_without_the_student_is_told(built):
     text = report.table(built.model_copy(update={"lost": {}}))
     assert "east    LACKS the student" in text
