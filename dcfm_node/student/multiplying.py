@@ -14,6 +14,7 @@ from dcfm_node.flow.device import choose
 from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.method import learner_of
 from dcfm_node.flow.product import Member, Product, sample
+from dcfm_node.flow.room import available, check_room
 from dcfm_node.flow.sampling import Corrector
 from dcfm_node.flow.watching import watched
 from dcfm_node.paths.base import path_of
@@ -21,7 +22,7 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
 from dcfm_node.samples import Floats
 from dcfm_node.student.asked import Correct
-from dcfm_node.student.drawing import available, check_model, check_room
+from dcfm_node.student.drawing import check_model
 from dcfm_node.student.several import Alternative, Part, Term, fitting, terms_of
 
 
