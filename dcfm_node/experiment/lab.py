@@ -1,8 +1,7 @@
 """Trains what methods ask for, all silos in one process, and remembers it on disk.
 
-Every piece of training is addressed by all that it depends on: settings, data, seed, code and the
-pieces it starts from. So methods share what they have in common, an interrupted experiment goes on
-where it stopped, and a changed setting never meets an old result.
+Every piece of training is addressed by all that it depends on: settings, data, seed, code, the
+pieces it starts from. So methods share what is common, and an interrupted experiment goes on.
 """
 
 import json
@@ -107,11 +106,10 @@ class Lab:
     def groups(self, k: int) -> tuple[Tensor, Tensor] | None:
         """Silo k's `Split.together`, of its training and its hold-out samples; None if all are
         independent."""
-        data, side = self.split.silos[k], self.split.sides[k]
-        held = self._held(data, side)
-        return (
-            None if side is None else (torch.from_numpy(side[~held]), torch.from_numpy(side[held]))
-        )
+        if (side := self.split.sides[k]) is None:
+            return None
+        held = self._held(self.split.silos[k], side)
+        return torch.from_numpy(side[~held]), torch.from_numpy(side[held])
 
     def teachers(self, experts: Sequence[Trained]) -> list[Teacher]:
         """Experts of all silos, in roster order, as peers see them."""
@@ -138,11 +136,8 @@ class Lab:
         return sum(math.prod(shape) for _, shape in networks.schema(self.manifest).values())
 
     def centralised(self, data: Samples, *, wide: bool = False) -> Trained:
-        """One model on the given data, with as many steps as all silos take in Stage I.
-
-        Args:
-            wide: take the steps of one silo instead, with batches as large as all silos' together.
-        """
+        """One model on the given data, with as many steps as all silos take in Stage I; `wide`
+        takes the steps of one silo, with batches as large as all silos' together."""
         local = self.manifest.method.local
         more = {"batch": local.batch} if wide else {"steps": local.steps}
         local = local.model_copy(update={k: n * len(self.silos) for k, n in more.items()})

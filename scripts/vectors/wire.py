@@ -5,6 +5,7 @@ from typing import Any
 from dcfm_node.methods.fedflow.schedule import Fedflow
 from dcfm_node.networks.settings import UnetSettings
 from dcfm_node.records import manifest as man
+from dcfm_node.records.differing import differing_fields
 from dcfm_node.records.settings import Training
 from dcfm_node.wire import envelope as env
 from dcfm_node.wire.canonical import pack, sha256
@@ -173,7 +174,7 @@ def manifests() -> Json:
     differing = []
     for name, changes in others.items():
         other = man.Manifest.model_validate(base | changes)
-        fields = list(man.differing_fields(MANIFEST, other))
+        fields = list(differing_fields(MANIFEST, other))
         run = env.run_id(other).hex()
         differing.append(
             case(name, "2.6", manifest=env.manifest_bytes(other).hex(), run=run, fields=fields)
