@@ -52,6 +52,9 @@ class Verified(Document):
     standing: Literal["released", "not released", "interim", "superseded"]
     superseded: Superseded | None
     continues: Earlier | None
+    membership: dict[str, float]
+    """What silos with a privacy gate said of their experts before they published them: AUC of
+    membership inference, 0 to 1, by silo."""
     unchecked: tuple[str, ...]
     """Files in the folder that are not part of the student."""
     card: Card

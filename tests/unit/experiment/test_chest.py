@@ -75,7 +75,7 @@ def spec(tmp_path: Path) -> TrialSpec:
 def test_without_novel_combinations_the_known_ones_are_measured(
     spec: TrialSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dcfm_node.flow.membership.FEWEST", 3)
+    monkeypatch.setattr("dcfm_node.flow.membership.MEMBERSHIP_FEWEST", 3)
     Trial(spec).run()
     row = json.loads((spec.out / "rows" / "iid-0-dcfm-b.json").read_text())["row"]
     metrics = row["metrics"]
