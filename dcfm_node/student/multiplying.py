@@ -14,6 +14,7 @@ from dcfm_node.flow.device import choose
 from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.method import learner_of
 from dcfm_node.flow.product import Member, Product, sample
+from dcfm_node.flow.room import available, check_held, check_room
 from dcfm_node.flow.sampling import Corrector
 from dcfm_node.flow.watching import watched
 from dcfm_node.paths.base import path_of
@@ -21,7 +22,7 @@ from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
 from dcfm_node.samples import Floats
 from dcfm_node.student.asked import Correct
-from dcfm_node.student.drawing import available, check_model, check_room
+from dcfm_node.student.drawing import check_model
 from dcfm_node.student.several import Alternative, Part, Term, fitting, terms_of
 
 
@@ -63,6 +64,7 @@ def draw(
         UserError: the GPU does not work.
         Failed: a model does not hold the tensors of its run's network, or memory is short.
     """
+    alternatives = alternatives[:count]
     turns = list(islice(cycle(range(len(alternatives))), count))
     each = [
         [_terms(source, alternative[k]) for alternative in alternatives]
@@ -73,13 +75,14 @@ def draw(
         check_model(source.run, source.model, source.counts)
         if correct is not None:
             _require_correctable(source, terms)
+    check_held([source.model for source in sources], available())
     run = sources[0].run
     units = next((source.scale for source in sources if source.scale is not None), None)
     decoder = codec_of(run, codec)
     device = choose("auto", where="student compose", instead="hide it: CUDA_VISIBLE_DEVICES=''")
     slowest = max((source.run.method for source in sources), key=lambda one: one.solver_steps)
     members = [
-        _member(source, terms, turns, units, device)
+        _member(source, terms, units, device)
         for source, terms in zip(sources, each, strict=True)
         if any(terms)
     ]
@@ -134,23 +137,21 @@ def _require_correctable(source: Source, terms: Sequence[Sequence[Term]]) -> Non
 def _member(
     source: Source,
     terms: Sequence[Sequence[Term]],
-    turns: Sequence[int],
     units: Scale | None,
     device: torch.device,
 ) -> Member:
-    """The network of a student, and its terms for every sample."""
+    """The network of a student, and its terms for every alternative."""
     null, most = source.run.cardinalities, max(map(len, terms))
     blank = Term(null, 0.0, 0.0)
     padded = [[*some, *[blank] * (most - len(some))] for some in terms]
     guidance = source.run.method.guidance
     mean, deviation = _relative(source, units)
-    rows = torch.tensor(turns)
     weights = load_weights(source.model)
     return Member(
         learner_of(source.run).field(weights, counts=source.counts, device=device),
-        torch.tensor([[term.label for term in some] for some in padded])[rows],
-        torch.tensor([[term.inside for term in some] for some in padded])[rows],
-        torch.tensor([[term.outside for term in some] for some in padded])[rows],
+        torch.tensor([[term.label for term in some] for some in padded]),
+        torch.tensor([[term.inside for term in some] for some in padded]),
+        torch.tensor([[term.outside for term in some] for some in padded]),
         (guidance.from_t, guidance.to_t),
         mean,
         deviation,
