@@ -182,7 +182,7 @@ def sample(
     )  # fmt: skip
     size = min(CHUNK, max(1, MOST_NUMBERS // each)) if path.settings.alphabet else CHUNK
     if not path.settings.alphabet:
-        every = torch.split(groups.unique(), size)
+        every = torch.split(torch.unique(groups), size)
         if not all(product.rows(laws, here).dense for laws in every):
             raise ValueError("the weights leave no density: their sum is not above 0")
     with torch.no_grad():

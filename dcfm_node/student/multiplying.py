@@ -67,7 +67,7 @@ def draw(
     alternatives = alternatives[:count]
     turns = list(islice(cycle(range(len(alternatives))), count))
     each = [
-        [_terms(source, alternative[k]) for alternative in alternatives]
+        _terms(source, [alternative[k] for alternative in alternatives])
         for k, source in enumerate(sources)
     ]
     for source, terms in zip(sources, each, strict=True):
@@ -108,12 +108,13 @@ def draw(
     return found
 
 
-def _terms(source: Source, part: Part | None) -> list[Term]:
-    if part is None:
-        return []
-    trained = {c: n for counts in source.counts.values() for c, n in counts.items() if n > 0}
-    known = fitting(trained, part.label, source.run)
-    return terms_of(source.run, part, known=known)
+def _terms(source: Source, parts: Sequence[Part | None]) -> list[list[Term]]:
+    trained = {c for counts in source.counts.values() for c, n in counts.items() if n > 0}
+    known = fitting(trained, source.run)
+    return [
+        [] if part is None else terms_of(source.run, part, known=known(part.label))
+        for part in parts
+    ]
 
 
 def _require_correctable(source: Source, terms: Sequence[Sequence[Term]]) -> None:
