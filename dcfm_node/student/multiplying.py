@@ -5,6 +5,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,9 @@ from dcfm_node.samples import Floats
 from dcfm_node.student.asked import Correct
 from dcfm_node.student.drawing import check_model
 from dcfm_node.student.several import Alternative, Part, Term, fitting, terms_of
+
+FARTHEST = 1e6
+"""Most units between the data of two students: beyond, float32 leaves nothing of one of them."""
 
 
 class Source(NamedTuple):
@@ -60,9 +64,11 @@ def draw(
         report: is given the share that is done, 0 to 1, after each step of the solver.
 
     Raises:
-        ConfigError: a corrector or a student does not fit, or the codec's file differs.
+        ConfigError: a corrector or a student does not fit, their data lie too far apart, or the
+            codec's file differs.
         UserError: the GPU does not work.
-        Failed: a model does not hold the tensors of its run's network, or memory is short.
+        Failed: a model does not hold the tensors of its run's network, memory is short, or the
+            samples are no numbers.
     """
     alternatives = alternatives[:count]
     turns = list(islice(cycle(range(len(alternatives))), count))
@@ -105,6 +111,10 @@ def draw(
     except (RuntimeError, MemoryError) as error:  # from torch: memory or shapes
         what = f"sampling failed: {error}"
         raise Failed(what, where="student compose", fix="draw fewer samples with -n") from error
+    if not np.isfinite(found).all():
+        what = "the students give something else than finite numbers"
+        fix = "give smaller weights, or draw of each student alone to see which one does"
+        raise Failed(what, where="student compose", fix=fix)
     return found
 
 
@@ -167,4 +177,12 @@ def _relative(source: Source, units: Scale | None) -> tuple[Tensor, Tensor]:
     (mean, deviation), (centre, unit) = (
         none if scale is None else broadcast(scale, shape) for scale in (source.scale, units)
     )
-    return ((mean - centre) / unit).float(), (deviation / unit).float()
+    away, ratio = (mean - centre) / unit, deviation / unit
+    if max(away.abs().max(), ratio.max(), (1 / ratio).max()) > FARTHEST:
+        what = (
+            f"the data of run {source.run.name} lie too far from those of another student, or"
+            f" spread too differently: by a factor above {FARTHEST:g}"
+        )
+        fix = "compose students whose data have the same units"
+        raise ConfigError(what, where="student compose", fix=fix)
+    return away.float(), ratio.float()

@@ -348,7 +348,7 @@ def test_terms_to_move_away_from_take_memory() -> None:
 
 
 def test_samples_are_counted_after_the_codec_makes_pixels_of_them() -> None:
-    codec = LinearCodecSettings(file=bytes(32).hex(), shape=(8,))
+    codec = LinearCodecSettings.model_validate({"file": bytes(32).hex(), "shape": (8,)})
     made = manifest((3, 512, 512)).model_copy(update={"codec": codec})
     with pytest.raises(Failed, match="GB of memory"):
         check_room(made, 10_000, 16e9)
